@@ -1,0 +1,196 @@
+// Package target says what a directory with user groups is. A Snapshot of it
+// can be had only whole, and tells which of its user groups look different from
+// the two sides that show them. The package clearml reads and writes the real
+// one; clearmltest stands in for it.
+package target
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"groupsync/internal/fault"
+)
+
+// Identity is who groupsync is, by its token.
+type Identity struct {
+	User, UserName, Role, Company, CompanyName string
+	ServerVersion, APIVersion                  string
+}
+
+// User is an account of the directory.
+type User struct {
+	ID, Name, GivenName, FamilyName, Email, Role string
+
+	// Providers holds, for each sign-in provider that the user has used, every
+	// string that the server keeps of it. Nil: the server tells no providers.
+	Providers map[string][]string
+	// Groups are the ids of the user groups by the users' view (sec_groups).
+	Groups         []string
+	ServiceAccount bool
+}
+
+// Member is a user as a user group shows it.
+type Member struct{ ID, Name, Email string }
+
+// Group is a user group.
+type Group struct {
+	ID, Name, Description string
+	System                bool // built in
+	Assignable            bool // users can be assigned and removed
+	Members               []Member
+}
+
+// MemberIDs returns the members' ids in the order of Members.
+func (g Group) MemberIDs() []string {
+	ids := make([]string, len(g.Members))
+	for i, m := range g.Members {
+		ids[i] = m.ID
+	}
+	return ids
+}
+
+// Parts are what a reader has read of the directory.
+type Parts struct {
+	Identity Identity
+	Groups   []Group // every user group
+	Users    []User  // every user, in two readings that agreed, and the service accounts
+}
+
+// Snapshot is one complete reading of the directory. It is immutable.
+type Snapshot struct {
+	identity Identity
+	groups   []Group // sorted by name, then id; members sorted by id
+	users    []User  // sorted by id
+	byID     map[string]int
+	disagree map[string]string
+}
+
+// NewSnapshot holds the parts against each other and returns the snapshot, or
+// an error: no groups, no users, an id listed twice (incomplete), or not one
+// user with an email (shape: without emails nobody could be matched).
+func NewSnapshot(p Parts) (*Snapshot, error) {
+	s := &Snapshot{identity: p.Identity, groups: slices.Clone(p.Groups), users: slices.Clone(p.Users), byID: make(map[string]int, len(p.Users))}
+	if len(s.users) == 0 {
+		return nil, fault.New(fault.ClearML, fault.Incomplete, "ClearML lists no users: an emptied database answers so too, and nothing is synchronized from it")
+	}
+	if len(s.groups) == 0 {
+		return nil, fault.New(fault.ClearML, fault.Incomplete, "ClearML lists no user groups, not even the built-in ones: nothing is synchronized")
+	}
+	slices.SortFunc(s.users, func(a, b User) int { return strings.Compare(a.ID, b.ID) })
+	emails := false
+	for i, u := range s.users {
+		if _, twice := s.byID[u.ID]; twice {
+			return nil, fault.New(fault.ClearML, fault.Incomplete, "ClearML lists the user %s twice, so another may be missing; run again", u.ID)
+		}
+		s.byID[u.ID] = i
+		emails = emails || u.Email != ""
+	}
+	if !emails {
+		return nil, fault.New(fault.ClearML, fault.Shape, "ClearML tells no user's email, so nobody can be matched: the credentials are not an admin's, or this server has no auth fields")
+	}
+	if err := s.sortGroups(); err != nil {
+		return nil, err
+	}
+	s.disagree = views(s)
+	return s, nil
+}
+
+func (s *Snapshot) sortGroups() error {
+	slices.SortFunc(s.groups, func(a, b Group) int {
+		return strings.Compare(a.Name+"\x00"+a.ID, b.Name+"\x00"+b.ID)
+	})
+	seen := make(map[string]bool, len(s.groups))
+	for i := range s.groups {
+		g := &s.groups[i]
+		if seen[g.ID] {
+			return fault.New(fault.ClearML, fault.Incomplete, "ClearML lists the user group %q twice, so another may be missing; run again", g.Name)
+		}
+		seen[g.ID] = true
+		members, err := SortMembers(g.Members)
+		if err != nil {
+			return fault.New(fault.ClearML, fault.Incomplete, "the members of the user group %q: %w", g.Name, err)
+		}
+		g.Members = members
+	}
+	return nil
+}
+
+// SortMembers returns a copy sorted by id, or an error where an id repeats.
+func SortMembers(members []Member) ([]Member, error) {
+	sorted := slices.Clone(members)
+	slices.SortFunc(sorted, func(a, b Member) int { return strings.Compare(a.ID, b.ID) })
+	for i := 1; i < len(sorted); i++ {
+		if sorted[i].ID == sorted[i-1].ID {
+			return nil, fmt.Errorf("%s is listed twice, so somebody else may be missing", sorted[i].ID)
+		}
+	}
+	return sorted, nil
+}
+
+// views holds the two views of each group against each other, on the ids that
+// both can know: a member whom the user list lacks is no disagreement.
+func views(s *Snapshot) map[string]string {
+	byUsers := make(map[string]int, len(s.groups)) // how many users claim the group
+	claims := make(map[string]map[string]bool, len(s.groups))
+	for _, u := range s.users {
+		for _, g := range u.Groups {
+			if claims[g] == nil {
+				claims[g] = make(map[string]bool)
+			}
+			if !claims[g][u.ID] {
+				claims[g][u.ID] = true
+				byUsers[g]++
+			}
+		}
+	}
+	disagree := make(map[string]string)
+	for _, g := range s.groups {
+		both, onlyGroup := 0, 0
+		for _, m := range g.Members {
+			i, known := s.byID[m.ID]
+			switch {
+			case !known, s.users[i].ServiceAccount && !claims[g.ID][m.ID]:
+				// not in the user list, or there without its auth fields
+			case claims[g.ID][m.ID]:
+				both++
+			default:
+				onlyGroup++
+			}
+		}
+		if onlyUsers := byUsers[g.ID] - both; onlyGroup+onlyUsers > 0 {
+			disagree[g.ID] = fmt.Sprintf("%d only in the group's list, %d only in the users' own, %d in both", onlyGroup, onlyUsers, both)
+		}
+	}
+	return disagree
+}
+
+// Identity returns who groupsync is.
+func (s *Snapshot) Identity() Identity { return s.identity }
+
+// Groups returns every user group, sorted by name and then id, each one's
+// members by id. The caller must not change it.
+func (s *Snapshot) Groups() []Group { return s.groups }
+
+// Users returns every user, sorted by id. The caller must not change it.
+func (s *Snapshot) Users() []User { return s.users }
+
+// UserIndex returns the place in Users of the user with that id.
+func (s *Snapshot) UserIndex(id string) (int, bool) {
+	i, ok := s.byID[id]
+	return i, ok
+}
+
+// Disagreement says how the two views of a group differ; empty where they agree.
+func (s *Snapshot) Disagreement(group string) string { return s.disagree[group] }
+
+// Disagreements returns how many groups look different from the two sides.
+func (s *Snapshot) Disagreements() int { return len(s.disagree) }
+
+// Counts returns the number of user groups, users and memberships.
+func (s *Snapshot) Counts() (groups, users, memberships int) {
+	for _, g := range s.groups {
+		memberships += len(g.Members)
+	}
+	return len(s.groups), len(s.users), memberships
+}

@@ -1,0 +1,138 @@
+// Package transport is the HTTP ground that both clients stand on: bounded
+// attempts, retries with a clamped Retry-After, no redirects, no cookies, and
+// an observer that is told of every attempt. What may be retried, and what an
+// answer means, is the business of the client.
+package transport
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/hashicorp/go-retryablehttp"
+)
+
+// Attempt is one request that was sent, as the metrics count it.
+type Attempt struct {
+	Call string        // the name given to WithCall, for example "members"
+	Code int           // HTTP status; 0 where no answer came
+	Took time.Duration // from sending to the answer's header
+}
+
+// Options say how one side is reached.
+type Options struct {
+	CAFile             string        // PEM file of further authorities; empty: the system's only
+	InsecureSkipVerify bool          // accept any certificate
+	Timeout            time.Duration // of one attempt, body included
+	Connections        int           // idle connections kept; 0: none is kept, for servers that close each
+	RetryMax           int           // attempts beyond the first
+	WaitMin, WaitMax   time.Duration // bounds of the pause between attempts, Retry-After included
+	// Retry says whether an attempt's outcome is worth another one. It must
+	// return false for a request that may not be repeated; ctx is the request's.
+	Retry   func(ctx context.Context, resp *http.Response, err error) bool
+	Observe func(Attempt) // may be nil
+	Log     *slog.Logger  // debug lines of attempts that failed; may be nil
+}
+
+type callKey struct{}
+
+// WithCall names the call that a request makes, for the metrics and the log.
+func WithCall(ctx context.Context, name string) context.Context {
+	return context.WithValue(ctx, callKey{}, name)
+}
+
+// Call returns the name given to WithCall, or "other".
+func Call(ctx context.Context) string {
+	if name, ok := ctx.Value(callKey{}).(string); ok {
+		return name
+	}
+	return "other"
+}
+
+// New returns a client for the options. After the last attempt its Do returns
+// the last answer as it came (status, headers and body), or the last error; an
+// answer of any status is never turned into an error. It returns an error
+// where the CA file cannot be read or holds no certificate.
+func New(o Options) (*retryablehttp.Client, error) {
+	base, err := baseTransport(o)
+	if err != nil {
+		return nil, err
+	}
+	c := retryablehttp.NewClient()
+	c.Logger = nil // its own logger prints URLs with their query
+	c.RetryMax = o.RetryMax
+	c.RetryWaitMin, c.RetryWaitMax = o.WaitMin, o.WaitMax
+	c.HTTPClient = &http.Client{
+		Timeout:   o.Timeout,
+		Transport: observed{next: base, observe: o.Observe},
+		// A redirect turns POST into GET and drops the body; the 3xx itself is the answer.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	c.Backoff = func(low, high time.Duration, attempt int, resp *http.Response) time.Duration {
+		return min(retryablehttp.DefaultBackoff(low, high, attempt, resp), high)
+	}
+	c.CheckRetry = func(ctx context.Context, resp *http.Response, err error) (bool, error) {
+		if ctx.Err() != nil {
+			return false, context.Cause(ctx)
+		}
+		again := o.Retry != nil && o.Retry(ctx, resp, err)
+		if o.Log != nil && (again || err != nil) {
+			o.Log.DebugContext(ctx, "request attempt failed", "call", Call(ctx), "code", code(resp), "error", err, "retry", again)
+		}
+		return again, nil
+	}
+	c.ErrorHandler = func(resp *http.Response, err error, _ int) (*http.Response, error) {
+		return resp, err // the caller reads status and body, and closes it
+	}
+	return c, nil
+}
+
+func baseTransport(o Options) (*http.Transport, error) {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.MaxIdleConnsPerHost = o.Connections
+	t.DisableKeepAlives = o.Connections == 0
+	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: o.InsecureSkipVerify}
+	if o.CAFile == "" {
+		return t, nil
+	}
+	pem, err := os.ReadFile(o.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("reading the CA file: %w", err)
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		return nil, fmt.Errorf("loading the system's authorities: %w", err)
+	}
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("the CA file %s holds no PEM certificate", o.CAFile)
+	}
+	t.TLSClientConfig.RootCAs = pool
+	return t, nil
+}
+
+// observed tells the observer of each attempt below the retries.
+type observed struct {
+	next    http.RoundTripper
+	observe func(Attempt)
+}
+
+func (o observed) RoundTrip(req *http.Request) (*http.Response, error) {
+	start := time.Now()
+	resp, err := o.next.RoundTrip(req)
+	if o.observe != nil {
+		o.observe(Attempt{Call: Call(req.Context()), Code: code(resp), Took: time.Since(start)})
+	}
+	return resp, err
+}
+
+func code(resp *http.Response) int {
+	if resp == nil {
+		return 0
+	}
+	return resp.StatusCode
+}
