@@ -44,13 +44,13 @@ type Account struct {
 // claims need; what it could not read must be an error of the look, never an
 // empty entry here.
 type Second struct {
-	Probes     []Probe             // each federation once; not up where any of its probes was not
-	Members    map[string][]User   // by group id: the direct members, read again
-	Role       *RoleHolders        // the admin role's holders, read again
-	Accounts   map[string]Account  // by id, for disabled and gone
-	DisabledDB map[string]bool     // ids that the database itself lists as disabled
-	Emails     map[string][]User   // by lower-case email, for gone: accounts with exactly that email
-	Effective  map[string]bool     // by user id: whether the admin role is held in effect
+	Probes     []Probe            // each federation once; not up where any of its probes was not
+	Members    map[string][]User  // by group id: the direct members, read again
+	Role       *RoleHolders       // the admin role's holders, read again
+	Accounts   map[string]Account // by id, for disabled and gone
+	DisabledDB map[string]bool    // ids that the database itself lists as disabled
+	Emails     map[string][]User  // by lower-case email, for gone: accounts with exactly that email
+	Effective  map[string]bool    // by user id: whether the admin role is held in effect
 }
 
 // Evidence is what bears out one removal. Only Weigh makes it; the zero value

@@ -12,6 +12,11 @@ import (
 	"groupsync/internal/fault"
 )
 
+// Admins is the name of the built-in group whose members are administrators;
+// it is recognised by this name together with System, never by its id, which
+// differs between sources (reference/clearml-api.md).
+const Admins = "Admins"
+
 // Identity is who groupsync is, by its token.
 type Identity struct {
 	User, UserName, Role, Company, CompanyName string
@@ -146,6 +151,9 @@ func views(s *Snapshot) map[string]string {
 	}
 	disagree := make(map[string]string)
 	for _, g := range s.groups {
+		if g.System && g.Name != Admins {
+			continue // never written, and not every server shows it in both views
+		}
 		both, onlyGroup := 0, 0
 		for _, m := range g.Members {
 			i, known := s.byID[m.ID]
