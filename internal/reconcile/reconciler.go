@@ -1,0 +1,217 @@
+// Package reconcile makes one pass: it reads both sides, plans, has every
+// removal confirmed, holds the plan against the guards, and applies what they
+// return. plan.go and guard.go are pure; apply.go alone writes.
+package reconcile
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"groupsync/internal/fault"
+	"groupsync/internal/match"
+	"groupsync/internal/memory"
+	"groupsync/internal/report"
+	"groupsync/internal/source"
+	"groupsync/internal/target"
+)
+
+// Source is the identity provider as a pass needs it.
+type Source interface {
+	// Read returns a complete snapshot of what pick selects, or an error.
+	Read(ctx context.Context, pick func(source.Catalog) source.Selection) (*source.Snapshot, error)
+	// Confirm answers the claims, in order, from a second and independent look
+	// between probes of every federation, those remembered included.
+	Confirm(ctx context.Context, snap *source.Snapshot, claims []source.Claim, remembered []source.Federation) (source.Confirmation, error)
+}
+
+// Directory is ClearML as a pass needs it.
+type Directory interface {
+	// Read returns a complete snapshot, or an error.
+	Read(ctx context.Context) (*target.Snapshot, error)
+	// Groups returns those of the groups that exist; all of them where no id is given.
+	Groups(ctx context.Context, ids ...string) ([]target.Group, error)
+	// SetMembers replaces the members of a group that was just read. An error
+	// for which target.Uncertain holds leaves open whether it was done.
+	SetMembers(ctx context.Context, group target.Group, members []string) error
+}
+
+// Options are what a Reconciler needs beside the two sides.
+type Options struct {
+	Name   string // the sync's name
+	Rules  match.Rules
+	Limits Limits
+	Memory memory.Memory             // of earlier passes
+	Save   func(memory.Memory) error // keeps the memory; nil: it lives in the process only
+	Now    func() time.Time          // nil: time.Now
+	Log    *slog.Logger
+}
+
+// Reconciler makes passes, one at a time. What its guards remember, and whether
+// its canary is proved, lives from one pass to the next.
+type Reconciler struct {
+	Options
+	source Source
+	target Directory
+	writer *writer
+}
+
+// New returns a Reconciler of the two sides.
+func New(src Source, tgt Directory, o Options) *Reconciler {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Reconciler{Options: o, source: src, target: tgt, writer: &writer{dir: tgt}}
+}
+
+// Request says what a pass may do.
+type Request struct {
+	Apply   bool   // write what the guards clear
+	Approve string // digest of removals for which the limits are lifted; empty: none
+	DryRun  bool   // remember nothing of the pass
+}
+
+// Pass makes one pass and returns what it found and did. Errors are in the
+// report; nothing was written unless it says so.
+func (r *Reconciler) Pass(ctx context.Context, req Request) report.Report {
+	p := r.begin(req)
+	ctx = target.WithPass(ctx, p.report.Pass)
+	if err := r.run(ctx, p); err != nil {
+		p.fail(ctx, err)
+	}
+	return r.end(p)
+}
+
+// run is the path of the data. ClearML is read before Keycloak's members, so
+// that somebody whom a login places meanwhile shows as an addition already
+// done, never as a stranger to remove.
+func (r *Reconciler) run(ctx context.Context, p *pass) error {
+	tgt, err := r.target.Read(ctx)
+	if err != nil {
+		return fmt.Errorf("reading ClearML: %w", err)
+	}
+	pairing, src, err := r.readSource(ctx, tgt)
+	if err != nil {
+		return fmt.Errorf("reading Keycloak: %w", err)
+	}
+	people := match.Who(src, tgt, r.Rules)
+	plan := MakePlan(src, tgt, pairing, people, r.Rules)
+	confirmation, err := r.confirm(ctx, src, plan)
+	if err != nil {
+		return fmt.Errorf("confirming the removals: %w", err)
+	}
+	now := r.Now()
+	judged := Judge(plan, src, tgt, confirmation, r.Limits, r.Memory, now, p.request.Approve)
+	p.found(src, tgt, pairing, people, plan, confirmation, judged)
+	if a := p.request.Approve; a != "" && a != judged.Digest {
+		return fmt.Errorf("the plan has changed: --approve names the removals %s, the plan's are %q; nothing was written, look at the plan again", a, judged.Digest)
+	}
+	remember := func(written int) memory.Memory {
+		return Remember(r.Memory, judged, src, len(confirmation.Away()) > 0, now, r.Limits.Window, written)
+	}
+	if p.request.Apply {
+		// Saved first, so that a crash in the middle cannot start the window anew.
+		if err := r.keep(p, remember(judged.Cleared.removals())); err != nil {
+			return err
+		}
+		done := r.writer.apply(ctx, p.log, judged.Cleared)
+		p.applied(done)
+		r.Memory = remember(done.removed)
+	} else {
+		r.Memory = remember(0)
+	}
+	p.report.PendingOldest = pendingOldest(r.Memory, now)
+	return r.keep(p, r.Memory)
+}
+
+// readSource reads the realm for the groups that ClearML has.
+func (r *Reconciler) readSource(ctx context.Context, tgt *target.Snapshot) (match.Pairing, *source.Snapshot, error) {
+	var pairing match.Pairing
+	var pairErr error
+	src, err := r.source.Read(ctx, func(c source.Catalog) source.Selection {
+		pairing, pairErr = match.Groups(c, tgt.Groups(), r.Rules)
+		return pairing.Selection()
+	})
+	return pairing, src, errors.Join(pairErr, err)
+}
+
+// confirm has every removal that the plan wants looked at a second time; where
+// it wants none, nothing is asked.
+func (r *Reconciler) confirm(ctx context.Context, src *source.Snapshot, plan Plan) (source.Confirmation, error) {
+	claims := plan.Claims()
+	if len(claims) == 0 {
+		return source.Confirmation{}, nil
+	}
+	var remembered []source.Federation
+	for id, name := range r.Memory.Federations {
+		remembered = append(remembered, source.Federation{ID: id, Name: name, Enabled: true})
+	}
+	return r.source.Confirm(ctx, src, claims, remembered)
+}
+
+func (r *Reconciler) keep(p *pass, m memory.Memory) error {
+	if r.Save == nil || p.request.DryRun {
+		return nil
+	}
+	return r.Save(m)
+}
+
+func (r *Reconciler) begin(req Request) *pass {
+	started := r.Now().UTC()
+	mode := "observe"
+	if req.Apply {
+		mode = "apply"
+	}
+	id := passID(started)
+	return &pass{request: req, log: r.Log.With("sync", r.Name, "pass", id), report: report.Report{
+		Pass: id, Sync: r.Name, Mode: mode, Started: started,
+		Groups: []report.Group{}, Skipped: []report.Skip{}, People: []report.Person{},
+		Guards: []report.Trip{}, Errors: []report.Failure{},
+	}}
+}
+
+// passID is the time and a random part, so that ids sort and never repeat.
+func passID(started time.Time) string {
+	var random [4]byte
+	rand.Read(random[:]) // never fails
+	return started.Format("20060102T150405Z") + "-" + hex.EncodeToString(random[:])
+}
+
+// end settles the result and logs the one summary line of the pass.
+func (r *Reconciler) end(p *pass) report.Report {
+	rep := &p.report
+	rep.Duration = r.Now().Sub(rep.Started).Seconds()
+	rep.Result = p.result()
+	level := slog.LevelInfo
+	if rep.Result == report.Error || !rep.Complete() {
+		level = slog.LevelError
+	}
+	for _, t := range rep.Guards {
+		p.log.Warn("guard withholds", "guard", string(t.Guard), "group", t.Group, "detail", t.Detail, "override", t.Override)
+	}
+	add, remove := rep.Drift()
+	errorTexts := make([]string, len(rep.Errors))
+	for i, e := range rep.Errors {
+		errorTexts[i] = e.Text
+	}
+	p.log.Log(context.Background(), level, "pass ended", "mode", rep.Mode, "result", string(rep.Result), "duration", rep.Duration,
+		"added", rep.Applied.Added, "removed", rep.Applied.Removed, "failed", rep.Applied.Failed,
+		"drift_add", add, "drift_remove", remove, "pending", rep.Users["pending"], "digest", rep.Digest, "errors", errorTexts)
+	return *rep
+}
+
+// systemOf names the side and the reason of an error, for the report.
+func systemOf(err error) (system, reason string) {
+	if f := fault.Of(err); f != nil {
+		return string(f.System), string(f.Reason)
+	}
+	var builtin *match.BuiltinError
+	if errors.As(err, &builtin) {
+		return "groupsync", "config"
+	}
+	return "groupsync", "internal"
+}
