@@ -1,0 +1,256 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"groupsync/internal/report"
+	"groupsync/internal/target"
+)
+
+func TestApply(t *testing.T) {
+	tests := []struct {
+		name   string
+		world  string
+		change func(*world)
+		writes []string
+		want   []string
+		trip   string
+		err    string
+		result report.Result
+	}{
+		{
+			name:   "the order: what only gains, mixed, what only loses, administrators; small before large",
+			world:  "both a b c d\n/gain2: a b\n/gain1: a\n/mixed: a\n/loss:\ngain2 =\ngain1 =\nmixed = b\nloss = c",
+			writes: []string{"gain1: a", "gain2: a b", "mixed: a", "loss: "},
+			want:   []string{"+a@gain1 applied", "+a@gain2 applied", "+b@gain2 applied", "-c@loss applied not_member", "+a@mixed applied", "-b@mixed applied not_member"},
+			result: report.Applied,
+		},
+		{
+			name:  "somebody first seen in the read just before the write is not removed",
+			world: "both a b new\n/team: a\nteam = b",
+			change: func(w *world) {
+				w.beforeGroups = func(call int) {
+					if call == 1 {
+						w.setMembers("cm-team", []string{"b", "new"})
+					}
+				}
+			},
+			writes: []string{"team: a new"},
+			want:   []string{"+a@team applied", "-b@team applied not_member"},
+			trip:   "concurrent team: its members changed while the pass ran: planned again on what was read just before the write",
+			result: report.Applied,
+		},
+		{
+			name:  "what somebody else has already done is struck from the plan",
+			world: "both a b\n/team: a\nteam = b",
+			change: func(w *world) {
+				w.beforeGroups = func(int) { w.setMembers("cm-team", []string{"a"}) }
+			},
+			want:   []string{},
+			trip:   "concurrent team: its members changed while the pass ran",
+			result: report.InSync,
+		},
+		{
+			name:  "a group that is gone is not written, since a write would create it",
+			world: "both a\n/team: a\nteam =\nother =",
+			change: func(w *world) {
+				w.beforeGroups = func(int) { w.targets = w.targets[1:] }
+			},
+			want:   []string{"+a@team withheld by concurrent"},
+			trip:   "concurrent team: the group is gone from ClearML: nothing is written, since a write would create it anew",
+			result: report.Guarded,
+		},
+		{
+			name:  "a group that was renamed is not written",
+			world: "both a\n/team: a\nteam =",
+			change: func(w *world) {
+				w.beforeGroups = func(int) { w.targets[0].Name = "renamed" }
+			},
+			want:   []string{"+a@team withheld by concurrent"},
+			trip:   "concurrent team: the group was renamed or changed in kind while the pass ran: the next pass pairs it anew",
+			result: report.Guarded,
+		},
+		{
+			name:  "the canary: a write that creates another group stops all writing",
+			world: "both a\n/x: a\n/y: a\nx =\ny =",
+			change: func(w *world) {
+				w.onWrite = func(g target.Group, _ []string) (bool, error) {
+					w.setTarget("brand-new", nil)
+					return true, nil
+				}
+			},
+			writes: []string{"x: a"},
+			want:   []string{"+a@x applied", "+a@y withheld by canary"},
+			trip:   `canary x: the first write of this process, to "x", did more than was sent: there were 2 user groups before it and 3 after; nothing more is written until a person has looked at ClearML and restarted groupsync`,
+			result: report.Guarded,
+		},
+		{
+			name:  "the canary: a write that clears another group's description stops all writing",
+			world: "both a\n/x: a\n/y: a\nx =\ny =",
+			change: func(w *world) {
+				w.onWrite = func(g target.Group, _ []string) (bool, error) {
+					w.targets[1].Description = ""
+					return true, nil
+				}
+			},
+			writes: []string{"x: a"},
+			want:   []string{"+a@x applied", "+a@y withheld by canary"},
+			trip:   `canary x: the first write of this process, to "x", did more than was sent: the group "y" changed its name or description, or is gone; nothing more`,
+			result: report.Guarded,
+		},
+		{
+			name:  "the canary: other members than were sent end the pass",
+			world: "both a b\n/x: a\n/y: a\nx =\ny =",
+			change: func(w *world) {
+				w.onWrite = func(g target.Group, sent []string) (bool, error) {
+					w.setMembers(g.ID, append(slices.Clone(sent), "b"))
+					return false, nil
+				}
+			},
+			want:   []string{"+a@x applied", "+a@y planned"},
+			trip:   `canary x: the first write of this process, to "x", was read back with other members than were sent; nothing more is written in this pass`,
+			result: report.Guarded,
+		},
+		{
+			name:  "the read-back: a 200 that changed nothing is a failed write",
+			world: "both a b\n/x: a\n/y: a\nx =\ny = b",
+			change: func(w *world) {
+				w.onWrite = func(g target.Group, _ []string) (bool, error) { return g.Name == "x", nil }
+			},
+			writes: []string{"x: a"},
+			want:   []string{"+a@x applied", "+a@y failed", "-b@y failed not_member"},
+			err:    `ClearML accepted the write of "y", but by the read-back 2 changes were not made and 0 members are missing that were to stay; look at the group in ClearML`,
+			result: report.Drift,
+		},
+		{
+			name:  "a write whose outcome is unknown counts when the read-back shows it",
+			world: "both a\n/x: a\nx =",
+			change: func(w *world) {
+				w.onWrite = func(target.Group, []string) (bool, error) {
+					return true, &target.UncertainError{Err: errors.New("connection reset")}
+				}
+			},
+			writes: []string{"x: a"},
+			want:   []string{"+a@x applied"},
+			result: report.Applied,
+		},
+		{
+			name:  "a write whose outcome is unknown fails when the read-back does not show it",
+			world: "both a\n/x: a\nx =",
+			change: func(w *world) {
+				w.onWrite = func(target.Group, []string) (bool, error) {
+					return false, &target.UncertainError{Err: errors.New("connection reset")}
+				}
+			},
+			want:   []string{"+a@x failed"},
+			err:    `writing the user group "x": it is not known whether the write was carried out: connection reset`,
+			result: report.Drift,
+		},
+		{
+			name:  "a refused write fails and the next group goes on",
+			world: "both a\n/x: a\n/y: a\nx =\ny =",
+			change: func(w *world) {
+				w.onWrite = func(g target.Group, _ []string) (bool, error) {
+					if g.Name == "x" {
+						return false, errors.New("400/12: no")
+					}
+					return true, nil
+				}
+			},
+			writes: []string{"y: a"},
+			want:   []string{"+a@x failed", "+a@y applied"},
+			err:    `writing the user group "x": 400/12: no`,
+			result: report.Drift,
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, tt.world)
+			if tt.change != nil {
+				tt.change(w)
+			}
+			r, _ := w.reconciler(t, wide, nil)
+			rep := r.Pass(context.Background(), Request{Apply: true})
+			if d := cmp.Diff(tt.writes, w.writes); d != "" {
+				t.Errorf("writes: -want +got\n%s", d)
+			}
+			if d := cmp.Diff(tt.want, lines(rep)); d != "" {
+				t.Errorf("lines: -want +got\n%s", d)
+			}
+			if got := strings.Join(trips(rep), "\n"); !strings.HasPrefix(got, tt.trip) || tt.trip == "" && got != "" {
+				t.Errorf("trips:\n got %s\nwant %s", got, tt.trip)
+			}
+			got := ""
+			for _, e := range rep.Errors {
+				got += e.Text
+			}
+			if got != tt.err {
+				t.Errorf("errors:\n got %s\nwant %s", got, tt.err)
+			}
+			if rep.Result != tt.result {
+				t.Errorf("result: got %s, want %s", rep.Result, tt.result)
+			}
+		})
+	}
+}
+
+func TestShutdownStopsBetweenTwoWrites(t *testing.T) {
+	w := newWorld(t, "both a\n/x: a\n/y: a\nx =\ny =")
+	ctx, cancel := context.WithCancel(context.Background())
+	w.onWrite = func(target.Group, []string) (bool, error) {
+		cancel() // the write in hand is finished and read back all the same
+		return true, nil
+	}
+	r, _ := w.reconciler(t, wide, nil)
+	rep := r.Pass(ctx, Request{Apply: true})
+	if d := cmp.Diff([]string{"+a@x applied", "+a@y planned"}, lines(rep)); d != "" {
+		t.Errorf("-want +got\n%s", d)
+	}
+	if want := "the pass was abandoned before 1 of 2 groups were written: context canceled"; len(rep.Errors) != 1 || rep.Errors[0].Text != want {
+		t.Errorf("errors: got %v, want %q", rep.Errors, want)
+	}
+	if rep.ExitCode() != 2 {
+		t.Errorf("exit code: got %d, want 2", rep.ExitCode())
+	}
+}
+
+// TestABrokenServerIsWrittenOnceOnly: after a canary that did harm, no later
+// pass of the process writes.
+func TestABrokenServerIsWrittenOnceOnly(t *testing.T) {
+	w := newWorld(t, "both a b\n/x: a\n/y: a\nx =\ny = b")
+	w.onWrite = func(g target.Group, _ []string) (bool, error) {
+		w.targets[1].Description = "changed"
+		return true, nil
+	}
+	r, _ := w.reconciler(t, wide, nil)
+	r.Pass(context.Background(), Request{Apply: true})
+	rep := r.Pass(context.Background(), Request{Apply: true})
+	if len(w.writes) != 1 {
+		t.Errorf("writes: %q", w.writes)
+	}
+	if d := cmp.Diff([]string{"+a@y withheld by canary", "-b@y withheld not_member by canary"}, lines(rep)); d != "" {
+		t.Errorf("-want +got\n%s", d)
+	}
+}
+
+// TestAnUnreadableSideWritesNothing: an error of either side ends the pass.
+func TestAnUnreadableSideWritesNothing(t *testing.T) {
+	for name, fail := range map[string]func(*world){
+		"reading ClearML: boom":  func(w *world) { w.readCM = errors.New("boom") },
+		"reading Keycloak: boom": func(w *world) { w.readKC = errors.New("boom") },
+	} {
+		w := newWorld(t, "both ann bob\n/team: ann\nteam = bob")
+		fail(w)
+		r, _ := w.reconciler(t, wide, nil)
+		rep := r.Pass(context.Background(), Request{Apply: true})
+		if len(w.writes) > 0 || rep.ExitCode() != 1 || rep.Result != report.Error || len(rep.Errors) != 1 || rep.Errors[0].Text != name {
+			t.Errorf("%s: writes %q, exit %d, result %s, errors %v", name, w.writes, rep.ExitCode(), rep.Result, rep.Errors)
+		}
+	}
+}

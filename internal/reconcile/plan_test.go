@@ -1,0 +1,184 @@
+package reconcile
+
+import (
+	"context"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"groupsync/internal/match"
+)
+
+func TestPlan(t *testing.T) {
+	tests := []struct {
+		name    string
+		world   string
+		options func(*match.Options)
+		want    []string
+	}{
+		{
+			name:  "a joiner is added, a leaver is removed, who is right stays",
+			world: "both ann bob cid\n/team: ann bob\nteam = bob cid",
+			want:  []string{"+ann@team planned", "-cid@team planned not_member"},
+		},
+		{
+			name:  "a disabled member leaves every group",
+			world: "both ann bob\ndisable bob\n/team: ann bob\nteam = ann bob",
+			want:  []string{"-bob@team planned disabled"},
+		},
+		{
+			name:  "a disabled member is not added",
+			world: "both ann\nkeycloak bob disabled\n/team: ann bob\nteam = ann",
+			want:  []string{},
+		},
+		{
+			name:  "somebody whom Keycloak has no more is removed as gone",
+			world: "both ann\nclearml eve\n/team: ann\nteam = ann eve",
+			want:  []string{"-eve@team planned gone"},
+		},
+		{
+			name:    "users.gone keep keeps them",
+			world:   "both ann\nclearml eve\n/team: ann\nteam = ann eve",
+			options: func(o *match.Options) { o.KeepGone = true },
+			want:    []string{"=eve@team gone_kept"},
+		},
+		{
+			name:  "who never signed in through a provider stays as local",
+			world: "both ann\nclearml eve local\n/team: ann\nteam = ann eve",
+			want:  []string{"=eve@team local"},
+		},
+		{
+			name:  "who also signed in elsewhere stays as other_provider",
+			world: "both ann\nclearml eve other\n/team: ann\nteam = ann eve",
+			want:  []string{"=eve@team other_provider"},
+		},
+		{
+			name:  "a user without an email cannot be looked up and stays as unknown",
+			world: "both ann\nclearml eve email=\n/team: ann\nteam = ann eve",
+			want:  []string{"=eve@team unknown"},
+		},
+		{
+			name:  "a service account stays",
+			world: "both ann\nclearml bot service\n/team: ann\nteam = ann bot",
+			want:  []string{"=bot@team service_account"},
+		},
+		{
+			name:  "a member id that the user list lacks stays as unresolved",
+			world: "both ann\n/team: ann\nteam = ann ghost",
+			want:  []string{"=ghost@team unresolved"},
+		},
+		{
+			name:  "groupsync itself never loses anything",
+			world: "both ann\n/team: ann\nteam = ann groupsync",
+			want:  []string{"=groupsync@team self"},
+		},
+		{
+			name:    "protected people stay, by email, case ignored",
+			world:   "both ann bob\n/team: ann\nteam = ann bob",
+			options: func(o *match.Options) { o.Protect = []string{"BOB@*"} },
+			want:    []string{"=bob@team protected"},
+		},
+		{
+			name:    "protected people stay, by id",
+			world:   "both ann bob\n/team: ann\nteam = ann bob",
+			options: func(o *match.Options) { o.Protect = []string{"bob"} },
+			want:    []string{"=bob@team protected"},
+		},
+		{
+			name:  "two ClearML users of one email are ambiguous and stay",
+			world: "both ann\nkeycloak bob\nclearml b1 email=bob@example.com\nclearml b2 email=BOB@example.com\n/team: ann bob\n/other:\nteam = ann b1\nother = b2",
+			want:  []string{"=b2@other ambiguous", "=b1@team ambiguous"},
+		},
+		{
+			name:  "two Keycloak users of one email are ambiguous and get nothing",
+			world: "both ann\nkeycloak b1 email=b@example.com\nkeycloak b2 email=b@example.com\nclearml b email=b@example.com\n/team: ann b1\nteam = ann",
+			want:  []string{},
+		},
+		{
+			name:  "the id that ClearML keeps outranks the email",
+			world: "keycloak ann email=new@example.com\nclearml ann id=kc-ann email=old@example.com\n/team: ann\nteam =",
+			want:  []string{"+ann@team planned"},
+		},
+		{
+			name:  "an id that the realm has no more counts as none, the email decides",
+			world: "keycloak ann\nclearml ann id=kc-old\n/team: ann\nteam =",
+			want:  []string{"+ann@team planned"},
+		},
+		{
+			name:  "a gone user who shares a pending account's name has changed the email",
+			world: "both bob\nkeycloak ann2 name=Ann_Lee\nclearml ann name=Ann_Lee\n/team: bob ann2\nteam = bob ann",
+			want:  []string{"=ann@team renamed", "?ann2@team"},
+		},
+		{
+			name:  "a member without a ClearML account is pending",
+			world: "both ann\nkeycloak dan\n/team: ann dan\nteam = ann",
+			want:  []string{"?dan@team"},
+		},
+		{
+			name:  "groups of one claim name are one desired group, the union of their members",
+			world: "both ann bob cid\n/a:\n/b:\n/a/team: ann\n/b/team: bob\nteam = ann cid",
+			want:  []string{"+bob@team planned", "-cid@team planned not_member"},
+		},
+		{
+			name:    "with full paths the same leaves are two groups",
+			world:   "both ann bob\n/a:\n/b:\n/a/team: ann\n/b/team: bob\n/a/team = bob",
+			options: func(o *match.Options) { o.FullPath = true },
+			want:    []string{"+ann@/a/team planned", "-bob@/a/team planned not_member"},
+		},
+		{
+			name:  "membership is direct: a child's members are not the parent's",
+			world: "both ann bob\n/team: ann\n/team/sub: bob\nteam = ann bob",
+			want:  []string{"-bob@team planned not_member"},
+		},
+		{
+			name:    "a mapping renames, and one claim name may feed several groups",
+			world:   "both ann\n/team: ann\nteam = \nx =\ny =",
+			options: func(o *match.Options) { o.Mapping = map[string][]string{"team": {"x", "y"}} },
+			want:    []string{"+ann@x planned", "+ann@y planned"},
+		},
+		{
+			name:    "several claim names may feed one group",
+			world:   "both ann bob cid\n/a: ann\n/b: bob\nx = cid",
+			options: func(o *match.Options) { o.Mapping = map[string][]string{"a": {"x"}, "b": {"x"}} },
+			want:    []string{"+ann@x planned", "+bob@x planned", "-cid@x planned not_member"},
+		},
+		{
+			name:    "an excluded claim name is left alone",
+			world:   "both ann bob\n/team: ann\nteam = bob",
+			options: func(o *match.Options) { o.Exclude = []string{"te*"} },
+			want:    []string{},
+		},
+		{
+			name:  "built-in and unassignable groups are never written",
+			world: "both ann bob\n/Users: ann\n/locked: ann\n/idle: ann\nUsers! = bob\nlocked? = bob\nidle = ann",
+			want:  []string{},
+		},
+		{
+			name:    "admin groups and holders of the role become administrators, nobody else stays one",
+			world:   "both ann bob cid dan\n/ops: ann\n/sec:\n/sec/leads: cid\nrole boss: bob /sec\nAdmins! = dan",
+			options: func(o *match.Options) { o.AdminGroups, o.AdminRole = []string{"ops"}, "boss" },
+			want:    []string{"+ann@Admins planned", "+bob@Admins planned", "+cid@Admins planned", "-dan@Admins planned not_member"},
+		},
+		{
+			name:  "without admin groups and role administrators are not touched",
+			world: "both ann dan\n/Admins: ann\n/team: ann\nteam = ann\nAdmins! = dan",
+			want:  []string{},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, tt.world)
+			r, _ := w.reconciler(t, wide, tt.options)
+			rep := r.Pass(context.Background(), Request{})
+			if len(rep.Errors) > 0 {
+				t.Fatalf("errors: %v", rep.Errors)
+			}
+			if d := cmp.Diff(tt.want, lines(rep)); d != "" {
+				t.Errorf("-want +got\n%s", d)
+			}
+			if len(w.writes) > 0 {
+				t.Errorf("an observing pass wrote %q", w.writes)
+			}
+		})
+	}
+}

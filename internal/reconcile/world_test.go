@@ -1,0 +1,392 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"groupsync/internal/match"
+	"groupsync/internal/memory"
+	"groupsync/internal/report"
+	"groupsync/internal/source"
+	"groupsync/internal/target"
+)
+
+// world is both sides in memory, described by lines of text:
+//
+//	both ann bob                 people with an account on either side and one email
+//	keycloak dan [flags]         only there; flags: disabled, ldap, email=X, name=X
+//	clearml eve [flags]          only there; flags: local, other, untold, service, email=X, name=X, id=X
+//	disable ann, ldap ann        changes the Keycloak account
+//	/team: ann dan               a Keycloak group with its direct members
+//	team = ann eve               a ClearML user group with its members
+//	Admins! = ann                a built-in one; "team? = …" one that is not assignable
+//	role admin: ann /team        holders of the admin role, people and groups
+//	federation corp              a user-storage component; ldap accounts belong to the first
+type world struct {
+	users       map[string]source.User
+	groups      map[string][]string // by path
+	ids         map[string]string   // group id by path, where it is not the path
+	role        string
+	holders     []string
+	holderPaths []string
+	federations []source.Federation
+
+	accounts map[string]target.User
+	targets  []target.Group
+	self     string
+
+	away   map[string]string    // probe detail by federation id
+	second func(*source.Second) // changes what the second look finds
+	readKC error
+	readCM error
+	writes []string // what was written, "group: members"
+	// hooks around the calls of the directory
+	beforeGroups func(call int)
+	onWrite      func(g target.Group, members []string) (write bool, err error)
+	groupCalls   int
+}
+
+func newWorld(tb testing.TB, text string) *world {
+	tb.Helper()
+	w := &world{users: map[string]source.User{}, groups: map[string][]string{}, ids: map[string]string{}, accounts: map[string]target.User{}, self: "groupsync"}
+	w.accounts["groupsync"] = target.User{ID: "groupsync", Name: "groupsync", Providers: map[string][]string{}}
+	w.users["kc-idle"] = account("idle")
+	w.groups["/idle"] = nil
+	w.add(tb, text)
+	return w
+}
+
+func account(name string) source.User {
+	return source.User{ID: "kc-" + name, Username: name, Email: name + "@example.com", Enabled: true}
+}
+
+// add reads further lines.
+func (w *world) add(tb testing.TB, text string) {
+	tb.Helper()
+	for line := range strings.Lines(text) {
+		words := strings.Fields(line)
+		if len(words) == 0 {
+			continue
+		}
+		if !w.line(words) {
+			tb.Fatalf("world: no such line: %q", line)
+		}
+	}
+}
+
+func (w *world) line(words []string) bool {
+	rest := words[1:]
+	switch first := words[0]; {
+	case len(rest) > 0 && rest[0] == "=":
+		w.setTarget(first, rest[1:])
+	case first == "both":
+		for _, n := range rest {
+			w.users["kc-"+n] = account(n)
+			w.accounts[n] = target.User{ID: n, Name: n, Email: n + "@example.com", Providers: map[string][]string{"keycloak": {"kc-" + n}}}
+		}
+	case first == "keycloak":
+		w.users["kc-"+rest[0]] = keycloakUser(account(rest[0]), rest[1:], w)
+	case first == "clearml":
+		u := clearmlUser(rest)
+		w.accounts[u.ID] = u
+	case first == "disable", first == "ldap":
+		for _, n := range rest {
+			flag := map[string]string{"disable": "disabled", "ldap": "ldap"}[first]
+			w.users["kc-"+n] = keycloakUser(w.users["kc-"+n], []string{flag}, w)
+		}
+	case first == "federation":
+		for _, n := range rest {
+			w.federations = append(w.federations, source.Federation{ID: "fed-" + n, Name: n, Enabled: true})
+		}
+	case first == "role":
+		w.role = strings.TrimSuffix(rest[0], ":")
+		for _, n := range rest[1:] {
+			if strings.HasPrefix(n, "/") {
+				w.holderPaths = append(w.holderPaths, n)
+			} else {
+				w.holders = append(w.holders, n)
+			}
+		}
+	case strings.HasPrefix(first, "/"):
+		w.groups[strings.TrimSuffix(first, ":")] = rest
+	default:
+		return false
+	}
+	return true
+}
+
+func keycloakUser(u source.User, flags []string, w *world) source.User {
+	for _, f := range flags {
+		key, value, _ := strings.Cut(f, "=")
+		switch key {
+		case "disabled":
+			u.Enabled = false
+		case "ldap":
+			u.Federation = w.federations[0].ID
+		case "email":
+			u.Email = value
+		case "name":
+			u.FirstName, u.LastName, _ = strings.Cut(value, "_")
+		}
+	}
+	return u
+}
+
+func clearmlUser(words []string) target.User {
+	n := words[0]
+	u := target.User{ID: n, Name: n, Email: n + "@example.com", Providers: map[string][]string{"keycloak": {"2026-01-01"}}}
+	for _, f := range words[1:] {
+		key, value, _ := strings.Cut(f, "=")
+		switch key {
+		case "local":
+			u.Providers = map[string][]string{}
+		case "other":
+			u.Providers["google"] = nil
+		case "untold":
+			u.Providers = nil
+		case "service":
+			u.ServiceAccount, u.Email = true, ""
+		case "email":
+			u.Email = value
+		case "name":
+			u.Name = strings.ReplaceAll(value, "_", " ")
+		case "id":
+			u.Providers["keycloak"] = []string{value}
+		}
+	}
+	return u
+}
+
+func (w *world) setTarget(name string, members []string) {
+	g := target.Group{Name: strings.TrimRight(name, "!?"), Assignable: !strings.HasSuffix(name, "?"), System: strings.HasSuffix(name, "!"), Description: "about " + name}
+	g.ID = "cm-" + g.Name
+	for _, m := range members {
+		g.Members = append(g.Members, target.Member{ID: m, Name: m})
+	}
+	w.targets = slices.DeleteFunc(w.targets, func(x target.Group) bool { return x.ID == g.ID })
+	w.targets = append(w.targets, g)
+}
+
+func (w *world) catalog() (source.Catalog, error) {
+	var groups []source.Group
+	for path := range w.groups {
+		cut := strings.LastIndex(path, "/")
+		groups = append(groups, source.Group{ID: w.groupID(path), Name: path[cut+1:], Parent: w.groupID(path[:cut])})
+	}
+	return source.NewCatalog(groups, len(groups))
+}
+
+func (w *world) groupID(path string) string {
+	if id := w.ids[path]; id != "" {
+		return id
+	}
+	return path
+}
+
+func (w *world) membersOf(path string) []source.User {
+	users := []source.User{}
+	for _, n := range w.groups[path] {
+		users = append(users, w.users["kc-"+n])
+	}
+	return users
+}
+
+func (w *world) roleHolders(name string, c source.Catalog) *source.RoleHolders {
+	if name == "" {
+		return nil
+	}
+	h := &source.RoleHolders{Name: name, Found: name == w.role, Near: match.Near(name, []string{w.role})}
+	if !h.Found {
+		return h
+	}
+	for _, n := range w.holders {
+		h.Direct = append(h.Direct, w.users["kc-"+n])
+	}
+	h.Groups = c.WithDescendants(w.holderPaths)
+	return h
+}
+
+// Read and Confirm make world a Source.
+func (w *world) Read(_ context.Context, pick func(source.Catalog) source.Selection) (*source.Snapshot, error) {
+	if w.readKC != nil {
+		return nil, w.readKC
+	}
+	c, err := w.catalog()
+	if err != nil {
+		return nil, err
+	}
+	p := source.Parts{Catalog: c, Selection: pick(c), Users: slices.Collect(maps.Values(w.users)), Members: map[string][]source.User{}, Federations: w.federations}
+	p.Role = w.roleHolders(p.Selection.Role, c)
+	ids := slices.Clone(p.Selection.Groups)
+	if p.Role != nil {
+		ids = append(ids, p.Role.Groups...)
+	}
+	for path := range w.groups {
+		if slices.Contains(ids, w.groupID(path)) {
+			p.Members[w.groupID(path)] = w.membersOf(path)
+		}
+	}
+	return source.NewSnapshot(p)
+}
+
+func (w *world) Confirm(_ context.Context, snap *source.Snapshot, claims []source.Claim, known []source.Federation) (source.Confirmation, error) {
+	s := source.Second{Members: map[string][]source.User{}, Accounts: map[string]source.Account{}, DisabledDB: map[string]bool{}, Emails: map[string][]source.User{}, Effective: map[string]bool{}}
+	if r := snap.Role(); r != nil {
+		s.Role = w.roleHolders(r.Name, snap.Catalog())
+	}
+	for path := range w.groups {
+		s.Members[w.groupID(path)] = w.membersOf(path)
+	}
+	for _, c := range claims {
+		s.Effective[c.User.ID] = false
+		u, found := w.users[c.User.ID]
+		s.Accounts[c.User.ID] = source.Account{Found: found, User: u}
+		s.Emails[strings.ToLower(c.Email)] = nil
+		for _, u := range w.users {
+			if strings.EqualFold(u.Email, c.Email) {
+				s.Emails[strings.ToLower(c.Email)] = append(s.Emails[strings.ToLower(c.Email)], u)
+			}
+		}
+	}
+	for _, f := range w.federations {
+		s.Probes = append(s.Probes, source.Probe{Federation: f, Up: w.away[f.ID] == "", Detail: w.away[f.ID]})
+	}
+	if w.second != nil {
+		w.second(&s)
+	}
+	return source.Weigh(claims, s, len(w.federations)+len(known) > 0), nil
+}
+
+// directory makes world a Directory.
+type directory struct{ *world }
+
+func (d directory) Read(context.Context) (*target.Snapshot, error) {
+	if d.readCM != nil {
+		return nil, d.readCM
+	}
+	users := make(map[string]target.User, len(d.accounts))
+	for id, u := range d.accounts {
+		u.Groups = slices.Clone(u.Groups)
+		users[id] = u
+	}
+	for _, g := range d.targets {
+		for _, m := range g.Members {
+			if u, ok := users[m.ID]; ok {
+				u.Groups = append(u.Groups, g.ID)
+				users[m.ID] = u
+			}
+		}
+	}
+	return target.NewSnapshot(target.Parts{Identity: target.Identity{User: d.self}, Groups: d.targets, Users: slices.Collect(maps.Values(users))})
+}
+
+func (d directory) Groups(_ context.Context, ids ...string) ([]target.Group, error) {
+	d.groupCalls++
+	if d.beforeGroups != nil {
+		d.beforeGroups(d.groupCalls)
+	}
+	var found []target.Group
+	for _, g := range d.targets {
+		if len(ids) == 0 || slices.Contains(ids, g.ID) {
+			found = append(found, g)
+		}
+	}
+	return found, nil
+}
+
+func (d directory) SetMembers(_ context.Context, g target.Group, members []string) error {
+	write, err := true, error(nil)
+	if d.onWrite != nil {
+		write, err = d.onWrite(g, members)
+	}
+	if write {
+		d.writes = append(d.writes, g.Name+": "+strings.Join(members, " "))
+		d.setMembers(g.ID, members)
+	}
+	return err
+}
+
+func (w *world) setMembers(id string, members []string) {
+	for i := range w.targets {
+		if w.targets[i].ID == id {
+			w.targets[i].Members = nil
+			for _, m := range members {
+				w.targets[i].Members = append(w.targets[i].Members, target.Member{ID: m, Name: m})
+			}
+		}
+	}
+}
+
+func (w *world) members(name string) string {
+	for _, g := range w.targets {
+		if g.Name == name {
+			return strings.Join(g.MemberIDs(), " ")
+		}
+	}
+	return "no such group"
+}
+
+// wide are limits that no small world runs into.
+var wide = Limits{MaxRemovals: 1000, Window: 24 * time.Hour, MaxRatio: 0, FreeRemovals: 3, MaxGone: 100, Floor: 0}
+
+func rules(tb testing.TB, change func(*match.Options)) match.Rules {
+	tb.Helper()
+	o := match.Options{Include: []string{"*"}, Provider: "keycloak"}
+	if change != nil {
+		change(&o)
+	}
+	r, err := match.Compile(o)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return r
+}
+
+// clock is a time that a test moves.
+type clock struct{ time.Time }
+
+func (c *clock) now() time.Time { return c.Time }
+
+func (w *world) reconciler(tb testing.TB, limits Limits, options func(*match.Options)) (*Reconciler, *clock) {
+	tb.Helper()
+	c := &clock{time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}
+	return New(w, directory{w}, Options{Name: "test", Rules: rules(tb, options), Limits: limits, Memory: memory.Memory{}, Now: c.now, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}), c
+}
+
+// digest of a report's lines in one string, for comparison: "+ann@team planned".
+func lines(r report.Report) []string {
+	out := []string{}
+	for _, g := range r.Groups {
+		for _, c := range g.Add {
+			out = append(out, line("+", g, c))
+		}
+		for _, c := range g.Remove {
+			out = append(out, line("-", g, c))
+		}
+		for _, k := range g.Kept {
+			out = append(out, fmt.Sprintf("=%s@%s %s", k.ID, g.Name, k.Why))
+		}
+		for _, p := range g.Pending {
+			out = append(out, fmt.Sprintf("?%s@%s", p.Username, g.Name))
+		}
+	}
+	return out
+}
+
+func line(sign string, g report.Group, c report.Change) string {
+	s := fmt.Sprintf("%s%s@%s %s", sign, c.ID, g.Name, c.Outcome)
+	if sign == "-" {
+		s += " " + c.Why
+	}
+	if c.Guard != "" {
+		s += " by " + string(c.Guard)
+	}
+	return s
+}
