@@ -3,7 +3,10 @@
 // describes its JSON form, which is kept stable.
 package report
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Result is the outcome of a pass in one word.
 type Result string
@@ -212,7 +215,9 @@ func (r Report) GroupStates() map[string]int {
 		states[g.State()]++
 	}
 	for _, s := range r.Skipped {
-		states[s.Why]++
+		if slices.Contains(SkipStates, s.Why) {
+			states[s.Why]++
+		}
 	}
 	return states
 }

@@ -1,0 +1,150 @@
+package transport
+
+import (
+	"context"
+	"encoding/pem"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-retryablehttp"
+)
+
+// retry503 repeats 503 answers and broken connections.
+func retry503(_ context.Context, resp *http.Response, err error) bool {
+	return err != nil || resp.StatusCode == http.StatusServiceUnavailable
+}
+
+func client(t *testing.T, o Options) *retryablehttp.Client {
+	t.Helper()
+	if o.Timeout == 0 {
+		o.Timeout = 5 * time.Second
+	}
+	o.WaitMin, o.WaitMax = time.Millisecond, 5*time.Millisecond
+	c, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func get(t *testing.T, c *retryablehttp.Client, ctx context.Context, url string) (*http.Response, string, error) {
+	t.Helper()
+	req, err := retryablehttp.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := c.Do(req)
+	if err != nil {
+		return nil, "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(body), nil
+}
+
+func TestTheLastAnswerComesAsItIs(t *testing.T) {
+	var calls atomic.Int32
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		calls.Add(1)
+		w.Header().Set("Retry-After", "36000") // ten hours, which the clamp must not obey
+		w.WriteHeader(http.StatusServiceUnavailable)
+		io.WriteString(w, "away")
+	}))
+	defer srv.Close()
+	var mu sync.Mutex
+	var seen []Attempt
+	c := client(t, Options{RetryMax: 2, Retry: retry503, Observe: func(a Attempt) { mu.Lock(); defer mu.Unlock(); seen = append(seen, a) }})
+	start := time.Now()
+	resp, body, err := get(t, c, WithCall(context.Background(), "members"), srv.URL)
+	if err != nil || resp.StatusCode != 503 || body != "away" {
+		t.Fatalf("got %v %q %v, want the 503 with its body", resp, body, err)
+	}
+	if took := time.Since(start); took > 2*time.Second {
+		t.Errorf("Retry-After was obeyed for %s", took)
+	}
+	if calls.Load() != 3 || len(seen) != 3 || seen[2].Call != "members" || seen[2].Code != 503 {
+		t.Errorf("%d calls, observed %v; want 3 of call members, code 503", calls.Load(), seen)
+	}
+}
+
+func TestARedirectIsTheAnswer(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/" {
+			t.Errorf("the redirect was followed to %s", r.URL)
+		}
+		http.Redirect(w, r, "/elsewhere", http.StatusFound)
+	}))
+	defer srv.Close()
+	resp, _, err := get(t, client(t, Options{Retry: retry503}), context.Background(), srv.URL)
+	if err != nil || resp.StatusCode != http.StatusFound {
+		t.Fatalf("got %v %v, want 302", resp, err)
+	}
+}
+
+func TestWhatMayNotBeRepeatedIsSentOnce(t *testing.T) {
+	var calls atomic.Int32
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		calls.Add(1)
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	defer srv.Close()
+	c := client(t, Options{RetryMax: 3, Retry: func(context.Context, *http.Response, error) bool { return false }})
+	if _, _, err := get(t, c, context.Background(), srv.URL); err != nil || calls.Load() != 1 {
+		t.Fatalf("%d calls, error %v; want one", calls.Load(), err)
+	}
+}
+
+func TestACancelledContextEndsTheAttempts(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }))
+	defer srv.Close()
+	stop := errors.New("leadership lost")
+	ctx, cancel := context.WithCancelCause(context.Background())
+	c := client(t, Options{RetryMax: 5, Retry: func(context.Context, *http.Response, error) bool { cancel(stop); return true }})
+	if _, _, err := get(t, c, ctx, srv.URL); !errors.Is(err, stop) && !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v, want %v", err, stop)
+	}
+}
+
+func TestCertificates(t *testing.T) {
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") }))
+	defer srv.Close()
+	dir := t.TempDir()
+	write := func(name string, data []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	good := write("ca.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw}))
+	bad := write("bad.pem", []byte("not a certificate"))
+	never := func(context.Context, *http.Response, error) bool { return false }
+
+	if _, body, err := get(t, client(t, Options{CAFile: good, Retry: never}), context.Background(), srv.URL); err != nil || body != "ok" {
+		t.Errorf("with its authority: %q, %v", body, err)
+	}
+	if _, body, err := get(t, client(t, Options{InsecureSkipVerify: true, Retry: never}), context.Background(), srv.URL); err != nil || body != "ok" {
+		t.Errorf("insecure: %q, %v", body, err)
+	}
+	if _, _, err := get(t, client(t, Options{Retry: never}), context.Background(), srv.URL); err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("without its authority: got %v, want a certificate error", err)
+	}
+	if _, err := New(Options{CAFile: bad}); err == nil || err.Error() != "the CA file "+bad+" holds no PEM certificate" {
+		t.Errorf("got %v", err)
+	}
+	if _, err := New(Options{CAFile: filepath.Join(dir, "none.pem")}); err == nil || !strings.HasPrefix(err.Error(), "reading the CA file: open ") {
+		t.Errorf("got %v", err)
+	}
+}
