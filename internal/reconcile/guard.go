@@ -450,6 +450,7 @@ func Remember(mem memory.Memory, j Judged, src *source.Snapshot, away bool, now 
 			next.Groups[g.Plan.Feed.Group.ID] = accept(g.Plan, src)
 		}
 	}
+	forget(next, src)
 	if written > 0 && !j.lifted {
 		next.Removed = append(next.Removed, memory.Removed{At: now, Count: written})
 	}
@@ -462,6 +463,21 @@ func Remember(mem memory.Memory, j Judged, src *source.Snapshot, away bool, now 
 		}
 	}
 	return next
+}
+
+// forget drops the federations that the realm has no more and that no group's
+// last accepted pass still had: only then was their loss accepted everywhere.
+func forget(next memory.Memory, src *source.Snapshot) {
+	needed := make(map[string]bool)
+	for _, f := range src.Federations() {
+		needed[f.ID] = true
+	}
+	for _, g := range next.Groups {
+		for _, id := range g.Federations {
+			needed[id] = true
+		}
+	}
+	maps.DeleteFunc(next.Federations, func(id, _ string) bool { return !needed[id] })
 }
 
 // wantedSince keeps the clock of what is still wanted; a probe that was not up

@@ -10,6 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"groupsync/internal/fault"
@@ -147,8 +149,8 @@ func (r *Reconciler) confirm(ctx context.Context, src *source.Snapshot, plan Pla
 		return source.Confirmation{}, nil
 	}
 	var remembered []source.Federation
-	for id, name := range r.Memory.Federations {
-		remembered = append(remembered, source.Federation{ID: id, Name: name, Enabled: true})
+	for _, id := range slices.Sorted(maps.Keys(r.Memory.Federations)) {
+		remembered = append(remembered, source.Federation{ID: id, Name: r.Memory.Federations[id], Enabled: true})
 	}
 	return r.source.Confirm(ctx, src, claims, remembered)
 }
