@@ -1,0 +1,35 @@
+# The one test command. It brings what it needs: Go modules, Keycloak from its
+# Maven distribution, slapd from Debian, and the developer tools of tools/,
+# built once into the cache.
+CACHE := $(HOME)/.cache/groupsync
+BIN := $(CACHE)/bin
+GO := go
+export GOFLAGS := -mod=readonly
+export CGO_ENABLED := 1
+
+.PHONY: test tools short bench
+
+test: tools
+	@echo "gofmt" && test -z "$$(gofmt -l cmd internal tools)" || { gofmt -l cmd internal tools; exit 1; }
+	$(GO) vet ./...
+	$(BIN)/staticcheck ./...
+	$(GO) test -race -timeout 25m ./...
+	$(GO) run ./cmd/groupsync demo --exit
+	$(BIN)/helm lint --strict charts/groupsync
+	$(BIN)/helm template t charts/groupsync >/dev/null
+
+# What needs neither Java nor a server.
+short:
+	$(GO) test -short -race ./...
+
+bench:
+	$(GO) test -run '^$$' -bench Plan -benchmem ./internal/reconcile
+	$(GO) test -run '^$$' -bench Pull -benchtime 1x -timeout 20m ./internal/source/keycloak
+
+tools: $(BIN)/staticcheck $(BIN)/promtool $(BIN)/helm
+
+$(BIN)/staticcheck $(BIN)/promtool: tools/go.mod tools/go.sum
+	cd tools && $(GO) build -o $(BIN)/ tool && touch $(BIN)/staticcheck $(BIN)/promtool
+
+$(BIN)/helm: tools/helm/go.mod tools/helm/go.sum
+	cd tools/helm && $(GO) build -o $(BIN)/ tool && touch $(BIN)/helm
