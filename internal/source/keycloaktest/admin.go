@@ -1,0 +1,202 @@
+package keycloaktest
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Admin is the server's administrator: a small client of the admin API that
+// renews its token, which lives for a minute.
+type Admin struct {
+	server *Server
+
+	mu      sync.Mutex
+	token   string
+	renewAt time.Time
+}
+
+// Admin returns the server's administrator.
+func (s *Server) Admin() *Admin { return s.admin }
+
+// Do sends the request to the admin API, where path is what follows
+// /admin/realms, for example "/demo/groups". A body that is not nil is sent as
+// JSON ([]byte as it is); the answer is decoded into out where that is not nil.
+// It returns the id of what was created, and fails the test on any status
+// other than 2xx.
+func (a *Admin) Do(tb testing.TB, method, path string, body, out any) (id string) {
+	tb.Helper()
+	status, answer, id := a.Try(tb, method, path, body)
+	if status/100 != 2 {
+		tb.Fatalf("%s /admin/realms%s: %d %s", method, path, status, answer)
+	}
+	if out != nil {
+		if err := json.Unmarshal(answer, out); err != nil {
+			tb.Fatalf("%s /admin/realms%s: %v", method, path, err)
+		}
+	}
+	return id
+}
+
+// Try is Do for requests that may be refused: it returns the status and the
+// body, and fails the test only where no answer comes.
+func (a *Admin) Try(tb testing.TB, method, path string, body any) (status int, answer []byte, id string) {
+	tb.Helper()
+	token, err := a.bearer()
+	must(tb, err)
+	status, answer, header, err := send(method, a.server.URL+"/admin/realms"+path, token, body)
+	must(tb, err)
+	return status, answer, last(header.Get("Location"))
+}
+
+func (a *Admin) bearer() (string, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if time.Now().Before(a.renewAt) {
+		return a.token, nil
+	}
+	token, life, err := a.server.token("master", url.Values{
+		"grant_type": {"password"}, "client_id": {"admin-cli"}, "username": {adminName}, "password": {adminPassword},
+	})
+	if err != nil {
+		return "", err
+	}
+	a.token, a.renewAt = token, time.Now().Add(life/2)
+	return token, nil
+}
+
+// token asks the realm for an access token and returns it with its lifespan.
+func (s *Server) token(realm string, form url.Values) (string, time.Duration, error) {
+	resp, err := client.PostForm(s.URL+"/realms/"+realm+"/protocol/openid-connect/token", form)
+	if err != nil {
+		return "", 0, err
+	}
+	defer resp.Body.Close()
+	var answer struct {
+		AccessToken string `json:"access_token"`
+		ExpiresIn   int    `json:"expires_in"`
+		Error       string `json:"error"`
+		Description string `json:"error_description"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+		return "", 0, fmt.Errorf("a token of the realm %s: %s, %w", realm, resp.Status, err)
+	}
+	if answer.AccessToken == "" {
+		return "", 0, fmt.Errorf("a token of the realm %s: %s, %s: %s", realm, resp.Status, answer.Error, answer.Description)
+	}
+	return answer.AccessToken, time.Duration(answer.ExpiresIn) * time.Second, nil
+}
+
+// client gives a big import its time.
+var client = &http.Client{Timeout: 5 * time.Minute}
+
+func send(method, address, token string, body any) (int, []byte, http.Header, error) {
+	var content io.Reader
+	switch b := body.(type) {
+	case nil:
+	case []byte:
+		content = bytes.NewReader(b)
+	default:
+		text, err := json.Marshal(b)
+		if err != nil {
+			return 0, nil, nil, err
+		}
+		content = bytes.NewReader(text)
+	}
+	req, err := http.NewRequest(method, address, content)
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, answer, resp.Header, err
+}
+
+// Get sends a GET as the realm's own client does, with the rights of that
+// client only, where path is what follows the realm's name, for example
+// "/groups/count". It returns the status and the body.
+func (r *Realm) Get(tb testing.TB, path string) (int, []byte) {
+	tb.Helper()
+	token, _, err := r.Server.token(r.Name, url.Values{
+		"grant_type": {"client_credentials"}, "client_id": {r.ClientID}, "client_secret": {r.Secret},
+	})
+	must(tb, err)
+	status, body, _, err := send(http.MethodGet, r.Server.URL+"/admin/realms/"+r.Name+path, token, nil)
+	must(tb, err)
+	return status, body
+}
+
+// Do is Admin.Do within the realm: path is what follows the realm's name.
+func (r *Realm) Do(tb testing.TB, method, path string, body, out any) (id string) {
+	tb.Helper()
+	return r.Server.admin.Do(tb, method, "/"+r.Name+path, body, out)
+}
+
+// GroupID returns the id of the group with that path, for example "/eng/ops".
+func (r *Realm) GroupID(tb testing.TB, path string) string {
+	tb.Helper()
+	var group struct{ ID string }
+	parts := strings.Split(strings.TrimPrefix(path, "/"), "/")
+	for i, part := range parts {
+		parts[i] = url.PathEscape(part)
+	}
+	r.Do(tb, http.MethodGet, "/group-by-path/"+strings.Join(parts, "/"), nil, &group)
+	return group.ID
+}
+
+// UserID returns the id of the account with that username, service accounts
+// included.
+func (r *Realm) UserID(tb testing.TB, username string) string {
+	tb.Helper()
+	var users []struct{ ID string }
+	r.Do(tb, http.MethodGet, "/users?exact=true&username="+url.QueryEscape(username), nil, &users)
+	if len(users) != 1 {
+		tb.Fatalf("the realm %s has %d users named %q, want 1", r.Name, len(users), username)
+	}
+	return users[0].ID
+}
+
+// Join makes the user a direct member of the group.
+func (r *Realm) Join(tb testing.TB, username, group string) {
+	tb.Helper()
+	r.Do(tb, http.MethodPut, "/users/"+r.UserID(tb, username)+"/groups/"+r.GroupID(tb, group), nil, nil)
+}
+
+// Leave ends the user's direct membership of the group.
+func (r *Realm) Leave(tb testing.TB, username, group string) {
+	tb.Helper()
+	r.Do(tb, http.MethodDelete, "/users/"+r.UserID(tb, username)+"/groups/"+r.GroupID(tb, group), nil, nil)
+}
+
+// SetEnabled switches the account on or off.
+func (r *Realm) SetEnabled(tb testing.TB, username string, enabled bool) {
+	tb.Helper()
+	r.Do(tb, http.MethodPut, "/users/"+r.UserID(tb, username), map[string]any{"enabled": enabled}, nil)
+}
+
+// DeleteUser deletes the account.
+func (r *Realm) DeleteUser(tb testing.TB, username string) {
+	tb.Helper()
+	r.Do(tb, http.MethodDelete, "/users/"+r.UserID(tb, username), nil, nil)
+}
+
+// DeleteGroup deletes the group and those below it.
+func (r *Realm) DeleteGroup(tb testing.TB, path string) {
+	tb.Helper()
+	r.Do(tb, http.MethodDelete, "/groups/"+r.GroupID(tb, path), nil, nil)
+}

@@ -1,0 +1,137 @@
+package keycloaktest
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// Version is the release of Keycloak that is started.
+const Version = "26.7.3"
+
+const artifact = "org.keycloak:keycloak-quarkus-dist:" + Version + ":zip"
+
+// prepared returns the directory of a distribution that is built for the path
+// prefix, and beside it the data of a server that has been started once:
+//
+//	dist/  bin, conf, lib, providers, themes: shared by all servers, never written again
+//	data/  a database with the master realm and its administrator: copied for each server
+//
+// It is made once a machine, under a lock, and appears by a rename, so that
+// test binaries may run side by side and one that is killed leaves nothing half
+// made.
+func prepared(prefix string) (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("no place to keep Keycloak: %w; set HOME or XDG_CACHE_HOME", err)
+	}
+	cache = filepath.Join(cache, "groupsync")
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return "", fmt.Errorf("no place to keep Keycloak: %w", err)
+	}
+	name := "keycloak-" + Version
+	if prefix != "" {
+		name += strings.ReplaceAll(prefix, "/", "-")
+	}
+	dir := filepath.Join(cache, name)
+
+	unlock, err := lock(filepath.Join(cache, "lock"))
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	if _, err := os.Stat(dir); err == nil {
+		return dir, nil
+	}
+	work, err := os.MkdirTemp(cache, "new-")
+	if err != nil {
+		return "", fmt.Errorf("no place to unpack Keycloak: %w", err)
+	}
+	defer os.RemoveAll(work)
+	if err := prepare(work, prefix); err != nil {
+		return "", err
+	}
+	return dir, os.Rename(work, dir)
+}
+
+// prepare fills work with dist and data.
+func prepare(work, prefix string) error {
+	zip, err := download()
+	if err != nil {
+		return err
+	}
+	if err := run("unzip", "-q", zip, "-d", work); err != nil {
+		return err
+	}
+	dist := filepath.Join(work, "dist")
+	if err := os.Rename(filepath.Join(work, "keycloak-"+Version), dist); err != nil {
+		return err
+	}
+	build := []string{"build", "--db=dev-file", "--health-enabled=true"}
+	if prefix != "" {
+		build = append(build, "--http-relative-path="+prefix)
+	}
+	if err := run(filepath.Join(dist, "bin", "kc.sh"), build...); err != nil {
+		return err
+	}
+	// The first start makes the database, which takes longer than all the rest.
+	first, err := launch(dist, filepath.Join(work, "first"), prefix)
+	if err != nil {
+		return err
+	}
+	if err := first.shutdown(); err != nil {
+		return err
+	}
+	return os.Rename(filepath.Join(first.home, "data"), filepath.Join(work, "data"))
+}
+
+// download returns the path of the distribution in Maven's local repository,
+// fetching it where it is not there yet.
+func download() (string, error) {
+	for program, pkg := range map[string]string{"java": "openjdk-17-jre-headless", "mvn": "maven", "unzip": "unzip"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return "", fmt.Errorf("the real Keycloak needs %s, which is not on the PATH: install it (Debian: apt-get install %s), or run go test -short", program, pkg)
+		}
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("Maven's local repository is not found: %w; set HOME", err)
+	}
+	zip := filepath.Join(home, ".m2", "repository", "org", "keycloak", "keycloak-quarkus-dist", Version,
+		"keycloak-quarkus-dist-"+Version+".zip")
+	if _, err := os.Stat(zip); !errors.Is(err, fs.ErrNotExist) {
+		return zip, err
+	}
+	if err := run("mvn", "-q", "dependency:get", "-Dartifact="+artifact, "-Dtransitive=false"); err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(zip); err != nil {
+		return "", fmt.Errorf("Maven fetched %s, but not to where it is expected: %w", artifact, err)
+	}
+	return zip, nil
+}
+
+func run(program string, args ...string) error {
+	if out, err := exec.Command(program, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %s: %w\n%s", filepath.Base(program), strings.Join(args, " "), err, out)
+	}
+	return nil
+}
+
+// lock takes the file's exclusive lock, waiting for it, and returns its release.
+func lock(path string) (func(), error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("the lock of the cached Keycloak: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("the lock of the cached Keycloak: %w", err)
+	}
+	return func() { f.Close() }, nil
+}

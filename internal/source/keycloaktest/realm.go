@@ -1,0 +1,263 @@
+package keycloaktest
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+// Realm is a realm of a running server with the client that groupsync signs in
+// as.
+type Realm struct {
+	Server   *Server
+	Name     string
+	ClientID string
+	Secret   string
+}
+
+// Spec says what a realm holds. Roles are written "role" for a realm role and
+// "client/role" for a client's; the clients are made as they are named.
+type Spec struct {
+	Name       string              // empty: one that no other realm has
+	Groups     []string            // paths such as "/eng/ops"; parents are made too
+	GroupRoles map[string][]string // roles by the path of the group that holds them
+	Users      []User
+	Roles      []string            // every role that is named anywhere is made, so only the rest
+	Composites map[string][]string // by composite role: the roles that it contains
+
+	// ServiceRoles are the roles of realm-management that the client's service
+	// account holds; nil: view-users and view-realm.
+	ServiceRoles  []string
+	ServiceGroups []string // groups that the service account is a member of
+	TokenSeconds  int      // lifespan of an access token; 0: Keycloak's 300
+	Lightweight   bool     // the client's access tokens carry no roles
+	Permissions   bool     // fine-grained permissions v2 are switched on
+}
+
+// User is an account of a Spec.
+type User struct {
+	Username, Email, FirstName, LastName string
+
+	Disabled bool
+	Groups   []string // paths
+	Roles    []string
+}
+
+// ClientID and Secret are those of the client that NewRealm makes.
+const (
+	ClientID = "groupsync"
+	Secret   = "groupsync-test-secret"
+)
+
+var realms atomic.Int64
+
+// NewRealm makes the realm. It lives as long as the server.
+func (s *Server) NewRealm(tb testing.TB, spec Spec) *Realm {
+	tb.Helper()
+	if spec.Name == "" {
+		spec.Name = fmt.Sprintf("realm-%d", realms.Add(1))
+	}
+	s.admin.Do(tb, http.MethodPost, "", spec.representation(), nil)
+	return &Realm{Server: s, Name: spec.Name, ClientID: ClientID, Secret: Secret}
+}
+
+// ImportRealm imports a realm export as it is, and makes the client groupsync
+// in it with view-users and view-realm where the export has no client of that
+// name. The realm is deleted when the test ends.
+func (s *Server) ImportRealm(tb testing.TB, export []byte) *Realm {
+	tb.Helper()
+	var head struct {
+		Realm   string
+		Clients []struct{ ClientID string }
+	}
+	must(tb, json.Unmarshal(export, &head))
+	s.admin.Do(tb, http.MethodPost, "", export, nil)
+	tb.Cleanup(func() {
+		if !s.proc.ended() {
+			s.admin.Do(tb, http.MethodDelete, "/"+head.Realm, nil, nil)
+		}
+	})
+	r := &Realm{Server: s, Name: head.Realm, ClientID: ClientID, Secret: Secret}
+	for _, c := range head.Clients {
+		if c.ClientID == ClientID {
+			r.setSecret(tb)
+			return r
+		}
+	}
+	r.Do(tb, http.MethodPost, "/clients", serviceClient(false), nil)
+	r.GrantClient(tb, "view-users", "view-realm")
+	return r
+}
+
+// setSecret makes Secret the secret of the client that the realm has.
+func (r *Realm) setSecret(tb testing.TB) {
+	tb.Helper()
+	r.Do(tb, http.MethodPut, "/clients/"+r.clientUUID(tb, ClientID), map[string]any{"secret": Secret}, nil)
+}
+
+// GrantClient gives the client's service account those roles of
+// realm-management.
+func (r *Realm) GrantClient(tb testing.TB, roles ...string) {
+	tb.Helper()
+	management := r.clientUUID(tb, "realm-management")
+	grants := make([]json.RawMessage, len(roles))
+	for i, role := range roles {
+		r.Do(tb, http.MethodGet, "/clients/"+management+"/roles/"+role, nil, &grants[i])
+	}
+	account := r.UserID(tb, "service-account-"+ClientID)
+	r.Do(tb, http.MethodPost, "/users/"+account+"/role-mappings/clients/"+management, grants, nil)
+}
+
+func (r *Realm) clientUUID(tb testing.TB, clientID string) string {
+	tb.Helper()
+	var clients []struct{ ID string }
+	r.Do(tb, http.MethodGet, "/clients?clientId="+clientID, nil, &clients)
+	if len(clients) != 1 {
+		tb.Fatalf("the realm %s has %d clients named %q, want 1", r.Name, len(clients), clientID)
+	}
+	return clients[0].ID
+}
+
+// object is a representation, as the admin API takes it.
+type object = map[string]any
+
+func (spec Spec) representation() object {
+	users := make([]object, 0, len(spec.Users)+1)
+	for _, u := range spec.Users {
+		user := object{
+			"username": u.Username, "email": u.Email, "firstName": u.FirstName, "lastName": u.LastName,
+			"enabled": !u.Disabled, "groups": u.Groups,
+		}
+		grant(user, u.Roles)
+		users = append(users, user)
+	}
+	serviceRoles := spec.ServiceRoles
+	if serviceRoles == nil {
+		serviceRoles = []string{"view-users", "view-realm"}
+	}
+	users = append(users, object{
+		"username": "service-account-" + ClientID, "enabled": true, "serviceAccountClientId": ClientID,
+		"clientRoles": object{"realm-management": serviceRoles}, "groups": spec.ServiceGroups,
+	})
+	realm := object{
+		"realm": spec.Name, "enabled": true, "groups": spec.groups(), "users": users,
+		"clients": spec.clients(), "roles": spec.roles(), "adminPermissionsEnabled": spec.Permissions,
+	}
+	if spec.TokenSeconds > 0 {
+		realm["accessTokenLifespan"] = spec.TokenSeconds
+	}
+	return realm
+}
+
+// grant puts roles into a representation of a user or a group.
+func grant(to object, roles []string) {
+	byClient := map[string][]string{}
+	for _, role := range roles {
+		client, name := splitRole(role)
+		byClient[client] = append(byClient[client], name)
+	}
+	to["realmRoles"] = byClient[""]
+	delete(byClient, "")
+	to["clientRoles"] = byClient
+}
+
+func splitRole(role string) (client, name string) {
+	if client, name, ok := strings.Cut(role, "/"); ok {
+		return client, name
+	}
+	return "", role
+}
+
+func (spec Spec) groups() []object {
+	var top []object
+	byPath := map[string]object{}
+	var find func(path string) object
+	find = func(path string) object {
+		if g, ok := byPath[path]; ok {
+			return g
+		}
+		at := strings.LastIndexByte(path, '/')
+		g := object{"name": path[at+1:]}
+		grant(g, spec.GroupRoles[path])
+		byPath[path] = g
+		if at > 0 {
+			parent := find(path[:at])
+			below, _ := parent["subGroups"].([]object)
+			parent["subGroups"] = append(below, g)
+		} else {
+			top = append(top, g)
+		}
+		return g
+	}
+	for _, path := range spec.Groups {
+		find(path)
+	}
+	return top
+}
+
+// roleNames returns every role that is named anywhere, sorted.
+func (spec Spec) roleNames() []string {
+	names := slices.Clone(spec.Roles)
+	for _, roles := range spec.GroupRoles {
+		names = append(names, roles...)
+	}
+	for composite, roles := range spec.Composites {
+		names = append(append(names, composite), roles...)
+	}
+	for _, u := range spec.Users {
+		names = append(names, u.Roles...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func (spec Spec) roles() object {
+	realm, byClient := []object{}, map[string][]object{}
+	for _, role := range spec.roleNames() {
+		client, name := splitRole(role)
+		o := object{"name": name}
+		if contained := spec.Composites[role]; len(contained) > 0 {
+			holder := object{}
+			grant(holder, contained)
+			o["composite"] = true
+			o["composites"] = object{"realm": holder["realmRoles"], "client": holder["clientRoles"]}
+		}
+		if client == "" {
+			realm = append(realm, o)
+		} else {
+			byClient[client] = append(byClient[client], o)
+		}
+	}
+	return object{"realm": realm, "client": byClient}
+}
+
+func (spec Spec) clients() []object {
+	clients := []object{serviceClient(spec.Lightweight)}
+	named := map[string]bool{}
+	for _, role := range spec.roleNames() {
+		if client, _ := splitRole(role); client != "" {
+			named[client] = true
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(named)) {
+		clients = append(clients, object{"clientId": name, "enabled": true})
+	}
+	return clients
+}
+
+func serviceClient(lightweight bool) object {
+	attributes := object{}
+	if lightweight {
+		attributes["client.use.lightweight.access.token.enabled"] = "true"
+	}
+	return object{
+		"clientId": ClientID, "secret": Secret, "enabled": true, "publicClient": false,
+		"serviceAccountsEnabled": true, "standardFlowEnabled": false, "directAccessGrantsEnabled": false,
+		"fullScopeAllowed": true, "attributes": attributes,
+	}
+}

@@ -1,0 +1,251 @@
+// Package keycloaktest starts the real Keycloak, and a real LDAP server behind
+// it, for tests and benchmarks; it is to them what httptest is to handlers.
+//
+// Keycloak comes from its Maven distribution and is kept in the user's cache
+// directory (reference/keycloak-api.md). A test that uses it is skipped under
+// go test -short, and fails where Java or Maven is missing, saying what to
+// install. Everything listens on 127.0.0.1 only and ends with the test binary.
+package keycloaktest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The bootstrap administrator's name and password, of servers that live for
+// the length of a test.
+const (
+	adminName     = "admin"
+	adminPassword = "admin"
+)
+
+// Options say how a server is started.
+type Options struct {
+	Path string // prefix of all paths, for example "/auth"; empty: none
+}
+
+// Server is a running Keycloak with a database of its own.
+type Server struct {
+	URL string // with the path prefix, without a trailing slash
+
+	home       string // Keycloak's home directory: shared but for the data
+	prefix     string
+	port, mgmt int
+	proc       *process
+	admin      *Admin
+}
+
+// Start starts a server for the test, which is stopped when the test ends. It
+// takes about five seconds, and half a minute more once a machine.
+func Start(tb testing.TB, o Options) *Server {
+	tb.Helper()
+	skipShort(tb)
+	s, err := start(o)
+	if err != nil {
+		tb.Fatalf("starting Keycloak %s: %v", Version, err)
+	}
+	tb.Cleanup(func() {
+		if err := s.close(); err != nil {
+			tb.Errorf("stopping Keycloak: %v", err)
+		}
+	})
+	return s
+}
+
+var shared = struct {
+	sync.Once
+	server *Server
+	err    error
+}{}
+
+// Shared returns the one server of the test binary, started by the first test
+// that asks for it. Its TestMain must call Main. A test that stops or pauses
+// the server uses Start.
+func Shared(tb testing.TB) *Server {
+	tb.Helper()
+	skipShort(tb)
+	shared.Do(func() { shared.server, shared.err = start(Options{}) })
+	if shared.err != nil {
+		tb.Fatalf("starting Keycloak %s: %v", Version, shared.err)
+	}
+	return shared.server
+}
+
+// Main runs the tests, stops what Shared started, and returns the exit code:
+//
+//	func TestMain(m *testing.M) { os.Exit(keycloaktest.Main(m)) }
+func Main(m *testing.M) int {
+	code := m.Run()
+	if shared.server == nil {
+		return code
+	}
+	if err := shared.server.close(); err != nil {
+		fmt.Fprintln(os.Stderr, "stopping Keycloak:", err)
+		return max(code, 1)
+	}
+	return code
+}
+
+func skipShort(tb testing.TB) {
+	tb.Helper()
+	if testing.Short() {
+		tb.Skip("needs a real Keycloak")
+	}
+}
+
+func start(o Options) (*Server, error) {
+	from, err := prepared(o.Path)
+	if err != nil {
+		return nil, err
+	}
+	home, err := os.MkdirTemp("", "keycloaktest-")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.CopyFS(filepath.Join(home, "data"), os.DirFS(filepath.Join(from, "data"))); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(home))
+	}
+	s, err := launch(filepath.Join(from, "dist"), home, o.Path)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(home))
+	}
+	return s, nil
+}
+
+// launch starts a server of the distribution on free ports, with home for its
+// home directory, and waits until it is ready.
+func launch(dist, home, prefix string) (*Server, error) {
+	if err := os.MkdirAll(filepath.Join(home, "data"), 0o755); err != nil {
+		return nil, err
+	}
+	for _, name := range []string{"bin", "conf", "lib", "providers", "themes"} {
+		if err := os.Symlink(filepath.Join(dist, name), filepath.Join(home, name)); err != nil {
+			return nil, err
+		}
+	}
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	mgmt, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		URL:  "http://127.0.0.1:" + strconv.Itoa(port) + prefix,
+		home: home, prefix: prefix, port: port, mgmt: mgmt,
+	}
+	s.admin = &Admin{server: s}
+	return s, s.run()
+}
+
+// run starts the process and waits until it is ready.
+func (s *Server) run() error {
+	var err error
+	s.proc, err = spawn(filepath.Join(s.home, "server.log"), []string{
+		"KC_BOOTSTRAP_ADMIN_USERNAME=" + adminName, "KC_BOOTSTRAP_ADMIN_PASSWORD=" + adminPassword,
+	}, "java", s.command()...)
+	if err != nil {
+		return fmt.Errorf("java: %w", err)
+	}
+	health := fmt.Sprintf("http://127.0.0.1:%d%s/health/ready", s.mgmt, s.prefix)
+	if err := s.proc.await(3*time.Minute, func() bool { return answers(health) }); err != nil {
+		return errors.Join(err, s.proc.kill())
+	}
+	return nil
+}
+
+// command is what kc.sh would run. It is run without that script, which does
+// not pass on every signal to the Java process.
+func (s *Server) command() []string {
+	args := []string{
+		"-Xms64m", "-Xmx768m", "-XX:MaxMetaspaceSize=256m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError",
+		"-Dfile.encoding=UTF-8", "-Djava.security.egd=file:/dev/urandom", "-Duser.language=en", "-Duser.country=US",
+	}
+	for _, pkg := range []string{"util", "util.concurrent", "security", "lang"} {
+		args = append(args, "--add-opens=java.base/java."+pkg+"=ALL-UNNAMED")
+	}
+	return append(args,
+		"-Djava.util.concurrent.ForkJoinPool.common.threadFactory=io.quarkus.bootstrap.forkjoin.QuarkusForkJoinWorkerThreadFactory",
+		"-Djava.util.logging.manager=org.jboss.logmanager.LogManager",
+		"-Dkc.home.dir="+s.home, "-Djboss.server.config.dir="+filepath.Join(s.home, "conf"),
+		"-cp", filepath.Join(s.home, "lib", "quarkus-run.jar"), "io.quarkus.bootstrap.runner.QuarkusEntryPoint",
+		"start", "--optimized", "--http-enabled=true", "--hostname-strict=false",
+		"--db-url-properties=;WRITE_DELAY=0", // a killed server keeps what it has answered
+		"--cache=local",                      // the default opens the ports of a cluster on all interfaces
+		"--http-host=127.0.0.1", "--http-port="+strconv.Itoa(s.port),
+		"--http-management-host=127.0.0.1", "--http-management-port="+strconv.Itoa(s.mgmt),
+	)
+}
+
+// Stop ends the server in good order; Restart brings it back.
+func (s *Server) Stop(tb testing.TB) { tb.Helper(); must(tb, s.shutdown()) }
+
+// Kill ends the server at once, in the middle of whatever it answers.
+func (s *Server) Kill(tb testing.TB) { tb.Helper(); must(tb, s.proc.kill()) }
+
+// Pause makes the server hang: connections are accepted, nothing is answered.
+func (s *Server) Pause(tb testing.TB) { tb.Helper(); must(tb, s.proc.signal(syscall.SIGSTOP)) }
+
+// Resume lets a paused server go on.
+func (s *Server) Resume(tb testing.TB) { tb.Helper(); must(tb, s.proc.signal(syscall.SIGCONT)) }
+
+// Restart starts the server again, ending it first where it runs, with the same
+// URL and data.
+func (s *Server) Restart(tb testing.TB) {
+	tb.Helper()
+	must(tb, s.shutdown())
+	must(tb, s.run())
+}
+
+func (s *Server) shutdown() error { return s.proc.end(30 * time.Second) }
+
+// close ends the server and removes its data.
+func (s *Server) close() error { return errors.Join(s.proc.kill(), os.RemoveAll(s.home)) }
+
+func must(tb testing.TB, err error) {
+	tb.Helper()
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// freePort returns a loopback port that nothing listens on.
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// answers reports whether a GET is answered with 200 within a second.
+func answers(url string) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return false
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}
+
+// last returns what follows the last slash.
+func last(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }

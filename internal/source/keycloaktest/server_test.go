@@ -1,0 +1,104 @@
+package keycloaktest
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"testing"
+)
+
+func TestMain(m *testing.M) { os.Exit(Main(m)) }
+
+func get[T any](tb testing.TB, r *Realm, path string) T {
+	tb.Helper()
+	status, body := r.Get(tb, path)
+	if status != http.StatusOK {
+		tb.Fatalf("GET %s: %d %s", path, status, body)
+	}
+	var out T
+	if err := json.Unmarshal(body, &out); err != nil {
+		tb.Fatalf("GET %s: %v in %s", path, err, body)
+	}
+	return out
+}
+
+type account struct {
+	ID, Username, FederationLink string
+	Enabled                      bool
+}
+
+func usernames(accounts []account) []string {
+	var names []string
+	for _, a := range accounts {
+		names = append(names, a.Username)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func equal(tb testing.TB, what string, got, want any) {
+	tb.Helper()
+	if g, w := fmt.Sprint(got), fmt.Sprint(want); g != w {
+		tb.Errorf("%s\n got %s\nwant %s", what, g, w)
+	}
+}
+
+func TestARealmIsWhatItsSpecSays(t *testing.T) {
+	r := Shared(t).NewRealm(t, Spec{
+		Groups:     []string{"/eng/ops/night", "/eng", "/sales"},
+		GroupRoles: map[string][]string{"/eng": {"boss"}, "/sales": {"shop/seller"}},
+		Users: []User{
+			{Username: "ann", Email: "ann@example.com", Groups: []string{"/eng", "/eng/ops/night"}},
+			{Username: "bob", Disabled: true, Groups: []string{"/eng"}, Roles: []string{"chief"}},
+		},
+		Composites:    map[string][]string{"chief": {"boss", "shop/seller"}},
+		ServiceRoles:  []string{"view-users", "view-realm", "view-clients"},
+		ServiceGroups: []string{"/sales"},
+	})
+
+	equal(t, "groups", get[object](t, r, "/groups/count"), object{"count": 4})
+	eng := get[[]account](t, r, "/groups/"+r.GroupID(t, "/eng")+"/members")
+	equal(t, "members of /eng", usernames(eng), []string{"ann", "bob"})
+	equal(t, "bob is enabled", eng[1].Enabled, false)
+	equal(t, "members of /eng/ops/night",
+		usernames(get[[]account](t, r, "/groups/"+r.GroupID(t, "/eng/ops/night")+"/members")), []string{"ann"})
+	equal(t, "members of /sales",
+		usernames(get[[]account](t, r, "/groups/"+r.GroupID(t, "/sales")+"/members")), []string{"service-account-groupsync"})
+	equal(t, "holders of chief", usernames(get[[]account](t, r, "/roles/chief/users")), []string{"bob"})
+	equal(t, "roles in chief", len(get[[]object](t, r, "/roles/chief/composites")), 2)
+	equal(t, "groups with boss", get[[]object](t, r, "/roles/boss/groups")[0]["path"], "/eng")
+
+	r.Leave(t, "ann", "/eng")
+	r.Join(t, "ann", "/sales")
+	r.SetEnabled(t, "bob", true)
+	r.DeleteGroup(t, "/eng/ops/night")
+	equal(t, "members of /eng after the changes",
+		get[[]account](t, r, "/groups/"+r.GroupID(t, "/eng")+"/members"), []account{{ID: eng[1].ID, Username: "bob", Enabled: true}})
+	r.DeleteUser(t, "bob")
+	equal(t, "users at the end", usernames(get[[]account](t, r, "/users")), []string{"ann"})
+}
+
+func TestWithoutViewUsersTheListIsEmptyAndTheCountIsNot(t *testing.T) {
+	r := Shared(t).NewRealm(t, Spec{Groups: []string{"/a", "/b"}, ServiceRoles: []string{"query-groups"}})
+	equal(t, "groups", len(get[[]object](t, r, "/groups")), 0)
+	equal(t, "count", get[object](t, r, "/groups/count"), object{"count": 2})
+}
+
+func TestAServerComesBackWithItsRealmsUnderAPathPrefix(t *testing.T) {
+	s := Start(t, Options{Path: "/auth"})
+	r := s.NewRealm(t, Spec{Groups: []string{"/a"}})
+	s.Kill(t)
+	if resp, err := http.Get(s.URL); err == nil {
+		t.Errorf("a killed server answers %s", resp.Status)
+	}
+	s.Restart(t)
+	equal(t, "count", get[object](t, r, "/groups/count"), object{"count": 1})
+	s.Pause(t)
+	if answers(s.URL + "/realms/master") {
+		t.Error("a paused server answers")
+	}
+	s.Resume(t)
+	equal(t, "count", get[object](t, r, "/groups/count"), object{"count": 1})
+}
