@@ -2,7 +2,7 @@ package reconcile
 
 import (
 	"cmp"
-	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -26,25 +26,13 @@ type pass struct {
 type prober interface{ Probes() []source.Probe }
 
 // fail puts an error that ended the pass into the report.
-func (p *pass) fail(ctx context.Context, err error) {
+func (p *pass) fail(err error) {
 	p.planned = false
 	p.failure(err)
 	var known prober
-	for e := err; e != nil; e = unwrap(e) {
-		if k, ok := e.(prober); ok {
-			known = k
-		}
-	}
-	if known != nil {
+	if errors.As(err, &known) {
 		p.probes(known.Probes())
 	}
-}
-
-func unwrap(err error) error {
-	if u, ok := err.(interface{ Unwrap() error }); ok {
-		return u.Unwrap()
-	}
-	return nil
 }
 
 func (p *pass) failure(err error) {

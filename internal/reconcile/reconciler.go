@@ -83,7 +83,7 @@ func (r *Reconciler) Pass(ctx context.Context, req Request) report.Report {
 	p := r.begin(req)
 	ctx = target.WithPass(ctx, p.report.Pass)
 	if err := r.run(ctx, p); err != nil {
-		p.fail(ctx, err)
+		p.fail(err)
 	}
 	return r.end(p)
 }
