@@ -1,0 +1,247 @@
+package keycloak
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/Nerzal/gocloak/v13"
+	"github.com/go-resty/resty/v2"
+	"github.com/hashicorp/go-retryablehttp"
+
+	"groupsync/internal/fault"
+	"groupsync/internal/transport"
+)
+
+// The roles of realm-management that open the calls (reference/keycloak-api.md).
+const (
+	viewUsers   = "view-users"
+	viewRealm   = "view-realm"
+	viewClients = "view-clients"
+)
+
+// all asks for everything in one answer: pages are not one consistent read.
+const all = "-1"
+
+// call is one GET below the realm's admin address.
+type call struct {
+	name  string   // for the metrics
+	doing string   // for the errors: "reading the members of the group /a"
+	role  string   // of realm-management, that opens it
+	path  []string // segments, not yet escaped
+	query url.Values
+}
+
+func newClient(c Config, base *url.URL) (*gocloak.GoCloak, error) {
+	client, err := transport.New(transport.Options{
+		CAFile: c.CAFile, InsecureSkipVerify: c.InsecureSkipVerify, Timeout: c.Timeout,
+		Connections: c.Concurrency, RetryMax: 3, WaitMin: 250 * time.Millisecond, WaitMax: 5 * time.Second,
+		Retry: worthRetrying, Observe: c.Observe, Log: c.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	rest := resty.NewWithClient(&http.Client{
+		Transport:     roundTripper{&retryablehttp.RoundTripper{Client: client}},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	})
+	rest.SetLogger(silent{})
+	cloak := gocloak.NewClient(base.String())
+	cloak.SetRestyClient(rest)
+	return cloak, nil
+}
+
+// worthRetrying holds for GETs and for the token's POST, and there are no other
+// requests. A 500 is how a federation that is away answers, and a time-out is
+// how one that hangs does: neither gets better by asking three times.
+func worthRetrying(_ context.Context, resp *http.Response, err error) bool {
+	if err != nil {
+		return fault.OfNetwork(err) == fault.Connection
+	}
+	switch resp.StatusCode {
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
+}
+
+// roundTripper keeps the contract that its inner one breaks when a context ends
+// together with an answer: never both an answer and an error.
+type roundTripper struct{ next http.RoundTripper }
+
+func (r roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := r.next.RoundTrip(req)
+	if err != nil && resp != nil {
+		resp.Body.Close()
+		resp = nil
+	}
+	return resp, err
+}
+
+// silent drops what resty would print to stderr, addresses with emails included.
+type silent struct{}
+
+func (silent) Errorf(string, ...any) {}
+func (silent) Warnf(string, ...any)  {}
+func (silent) Debugf(string, ...any) {}
+
+// list is one GET whose answer is an array.
+func list[T any](ctx context.Context, s *Source, c call) ([]T, error) {
+	var items []T
+	if err := s.get(ctx, c, &items); err != nil {
+		return nil, err
+	}
+	if items == nil {
+		return nil, fault.New(fault.Keycloak, fault.Shape, "%s: Keycloak answered null where a list belongs; check what stands between groupsync and Keycloak", c.doing)
+	}
+	return items, nil
+}
+
+// get decodes the whole answer of one GET into the value.
+func (s *Source) get(ctx context.Context, c call, into any) error {
+	resp, err := s.send(ctx, c)
+	if err != nil {
+		return err
+	}
+	if code := resp.StatusCode(); code < 200 || code > 299 {
+		return s.refusal(c, resp)
+	}
+	return decode(c.doing, resp, into)
+}
+
+// send returns the answer of any status; a token that is refused is renewed once.
+func (s *Source) send(ctx context.Context, c call) (*resty.Response, error) {
+	tok, err := s.token(ctx)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := s.sendAs(ctx, c, tok)
+	if err != nil || resp.StatusCode() != http.StatusUnauthorized {
+		return resp, err
+	}
+	if tok, err = s.renew(ctx, tok); err != nil {
+		return nil, err
+	}
+	return s.sendAs(ctx, c, tok)
+}
+
+func (s *Source) sendAs(ctx context.Context, c call, tok *token) (*resty.Response, error) {
+	ctx = transport.WithCall(ctx, c.name)
+	address := s.address(append([]string{"admin", "realms", s.config.Realm}, c.path...)...)
+	req := s.cloak.GetRequestWithBearerAuth(ctx, tok.access).SetQueryParamsFromValues(c.query)
+	resp, err := req.Get(address)
+	if err = s.broken(ctx, c.doing, resp, err); err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+func (s *Source) address(segments ...string) string {
+	var b strings.Builder
+	b.WriteString(s.base.String())
+	for _, segment := range segments {
+		b.WriteString("/" + url.PathEscape(segment))
+	}
+	return b.String()
+}
+
+// broken turns what the transport says in place of a whole answer into an error.
+func (s *Source) broken(ctx context.Context, doing string, resp *resty.Response, err error) error {
+	if err == nil || resp != nil && resp.StatusCode() > 299 {
+		return nil // an error's body that does not parse is still that error
+	}
+	if ctx.Err() != nil { // resty hides the context's error from errors.Is
+		cause := context.Cause(ctx)
+		return fault.New(fault.Keycloak, fault.OfNetwork(cause), "%s: given up: %w", doing, cause)
+	}
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		err = wrapped.Err // its text would repeat the query, which may hold an email
+	}
+	switch {
+	case fault.OfNetwork(err) == fault.Timeout:
+		return fault.New(fault.Keycloak, fault.Timeout, "%s: no whole answer from %s within %s; check Keycloak's health, or raise keycloak.timeout", doing, s.base, s.config.Timeout)
+	case resp != nil && resp.StatusCode() != 0:
+		return fault.New(fault.Keycloak, fault.Incomplete, "%s: the answer broke off: %w; run again", doing, err)
+	}
+	return fault.New(fault.Keycloak, fault.Connection, "%s: no connection to %s: %w; check keycloak.url, and keycloak.ca_file for a certificate", doing, s.base, err)
+}
+
+// refusal turns an answer that is no 2xx into an error.
+func (s *Source) refusal(c call, resp *resty.Response) error {
+	code := resp.StatusCode()
+	switch {
+	case code == http.StatusUnauthorized:
+		return fault.New(fault.Keycloak, fault.Auth, "%s: Keycloak refuses its own new token (401): %s; check that keycloak.url is the address which Keycloak knows itself by", c.doing, piece(resp))
+	case code == http.StatusForbidden:
+		return fault.New(fault.Keycloak, fault.Forbidden, "%s: Keycloak refuses it (403); give the service account of the client %q the role %s of %s", c.doing, s.config.ClientID, c.role, s.management())
+	case code == http.StatusNotFound:
+		return fault.New(fault.Keycloak, fault.NotFound, "%s: Keycloak does not find it (404): %s; check keycloak.realm and keycloak.url", c.doing, piece(resp))
+	case code >= 500 || code == http.StatusTooManyRequests:
+		return fault.New(fault.Keycloak, fault.Server, "%s: Keycloak answered %d: %s; look into Keycloak's log", c.doing, code, piece(resp))
+	case code < 400:
+		return fault.New(fault.Keycloak, fault.Shape, "%s: a redirect (%d) to %q; put the address that answers by itself into keycloak.url", c.doing, code, location(resp))
+	}
+	return fault.New(fault.Keycloak, fault.Rejected, "%s: Keycloak answered %d: %s; look into Keycloak's log", c.doing, code, piece(resp))
+}
+
+// location tells where a redirect leads, without a query that may hold secrets.
+func location(resp *resty.Response) string {
+	u, err := url.Parse(resp.Header().Get("Location"))
+	if err != nil {
+		return ""
+	}
+	u.User, u.RawQuery, u.Fragment = nil, "", ""
+	return u.String()
+}
+
+// decode holds a 2xx to be JSON from its first byte to its last: gocloak takes
+// a proxy's page for an empty list (reference/libraries.md).
+func decode(doing string, resp *resty.Response, into any) error {
+	if !isJSON(resp) {
+		return fault.New(fault.Keycloak, fault.Shape, "%s: answered %d with content type %q in place of JSON: %s; check what stands between groupsync and Keycloak",
+			doing, resp.StatusCode(), resp.Header().Get("Content-Type"), piece(resp))
+	}
+	if err := json.Unmarshal(resp.Body(), into); err != nil {
+		return fault.New(fault.Keycloak, fault.Shape, "%s: the answer of %d bytes is not whole JSON of the documented form: %w; look into Keycloak's log and run again", doing, len(resp.Body()), err)
+	}
+	return nil
+}
+
+func isJSON(resp *resty.Response) bool {
+	kind, _, err := mime.ParseMediaType(resp.Header().Get("Content-Type"))
+	return err == nil && kind == "application/json" && resp.StatusCode() != http.StatusNoContent
+}
+
+// piece is the beginning of a body, for a person to read.
+func piece(resp *resty.Response) string {
+	const most = 160
+	body := bytes.TrimSpace(resp.Body())
+	if len(body) == 0 {
+		return "(no body)"
+	}
+	if len(body) > most {
+		return fmt.Sprintf("%q…", body[:most])
+	}
+	return fmt.Sprintf("%q", body)
+}
+
+func isReason(err error, reasons ...fault.Reason) bool {
+	f := fault.Of(err)
+	if f == nil {
+		return false
+	}
+	for _, r := range reasons {
+		if f.Reason == r {
+			return true
+		}
+	}
+	return false
+}

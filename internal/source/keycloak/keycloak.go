@@ -1,0 +1,101 @@
+// Package keycloak reads what a pass needs of a realm from a real Keycloak, and
+// takes the second look that gives a removal its evidence.
+//
+// A reading is whole or it is an error: each answer must be JSON to its last
+// byte, the list of groups must add up to the realm's own count, and the token
+// must carry the roles without which Keycloak shows less and still answers 200
+// (reference/keycloak-api.md, reference/keycloak-traps.md). Every error of Read
+// and Confirm is a *fault.Error of the system keycloak.
+package keycloak
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/Nerzal/gocloak/v13"
+
+	"groupsync/internal/transport"
+)
+
+// Config says which realm is read, and as whom.
+type Config struct {
+	URL      string // of the server, with its path prefix if there is one
+	Realm    string
+	ClientID string // of the client whose service account reads
+
+	// ClientSecret returns the client's secret; it is asked before every token,
+	// so that a secret may rotate.
+	ClientSecret func() (string, error)
+
+	CAFile             string        // PEM file of further authorities
+	InsecureSkipVerify bool          // accept any certificate
+	Timeout            time.Duration // of one request, body included; 0 means 30s
+	Concurrency        int           // requests at a time; 0 means 8
+
+	Observe func(transport.Attempt) // told of every attempt; may be nil
+	Log     *slog.Logger            // may be nil
+}
+
+// Source reads one realm. It is safe for concurrent use.
+type Source struct {
+	config Config
+	cloak  *gocloak.GoCloak
+	base   *url.URL
+	tokens tokens
+	warned sync.Once // of composites that cannot be followed
+}
+
+// New returns a Source for the configuration, or an error that says which key
+// is wrong; it sends no request.
+func New(c Config) (*Source, error) {
+	base, err := parseURL(c.URL)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case c.Realm == "":
+		return nil, errors.New("keycloak.realm is empty; name the realm whose groups are read")
+	case c.ClientID == "":
+		return nil, errors.New("keycloak.client_id is empty; name the client whose service account reads the realm")
+	case c.ClientSecret == nil:
+		return nil, errors.New("keycloak.client_secret is not set; set it, or keycloak.client_secret_file")
+	}
+	c.Timeout = cmp.Or(c.Timeout, 30*time.Second)
+	c.Concurrency = cmp.Or(c.Concurrency, 8)
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Source{config: c, base: base}
+	if s.cloak, err = newClient(c, base); err != nil {
+		return nil, fmt.Errorf("keycloak: %w", err)
+	}
+	return s, nil
+}
+
+func parseURL(raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	switch {
+	case raw == "":
+		return nil, errors.New("keycloak.url is empty; write it as https://auth.example.com")
+	case err != nil: // its text would repeat the URL, credentials included
+		return nil, errors.New("keycloak.url is not a URL; write it as https://auth.example.com")
+	case u.User != nil:
+		return nil, errors.New("keycloak.url holds credentials; put them into keycloak.client_id and keycloak.client_secret")
+	case u.Scheme != "http" && u.Scheme != "https":
+		return nil, fmt.Errorf("keycloak.url %q does not begin with http:// or https://; write it as https://auth.example.com", raw)
+	case u.Host == "":
+		return nil, fmt.Errorf("keycloak.url %q names no host; write it as https://auth.example.com", raw)
+	case u.RawQuery != "" || u.Fragment != "":
+		return nil, fmt.Errorf("keycloak.url %q has a query or a fragment; leave them out", raw)
+	case strings.Contains(u.Path, "/realms/"):
+		return nil, fmt.Errorf("keycloak.url %q goes into a realm; end it before /realms, and name the realm in keycloak.realm", raw)
+	}
+	u.Path = strings.TrimRight(u.Path, "/")
+	return u, nil
+}

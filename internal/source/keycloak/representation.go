@@ -1,0 +1,144 @@
+package keycloak
+
+import (
+	"cmp"
+	"context"
+	"net/url"
+
+	"groupsync/internal/fault"
+	"groupsync/internal/source"
+)
+
+// What is read of Keycloak's answers, smaller than gocloak's models, which know
+// neither subGroupCount nor origin.
+
+type groupRep struct {
+	ID            string `json:"id"`
+	Name          string `json:"name"`
+	SubGroupCount int    `json:"subGroupCount"`
+}
+
+type userRep struct {
+	ID             string `json:"id"`
+	Username       string `json:"username"`
+	Email          string `json:"email"`
+	FirstName      string `json:"firstName"`
+	LastName       string `json:"lastName"`
+	Enabled        *bool  `json:"enabled"`
+	FederationLink string `json:"federationLink"`
+	Origin         string `json:"origin"`
+}
+
+type roleRep struct {
+	ID        string `json:"id"`
+	Name      string `json:"name"`
+	Composite bool   `json:"composite"`
+
+	client string // the client's own id; empty for a realm role
+}
+
+type clientRep struct {
+	ID       string `json:"id"`
+	ClientID string `json:"clientId"`
+}
+
+type componentRep struct {
+	ID     string              `json:"id"`
+	Name   string              `json:"name"`
+	Config map[string][]string `json:"config"`
+}
+
+func (c componentRep) is(key, value string) bool {
+	v := c.Config[key]
+	return len(v) > 0 && v[0] == value
+}
+
+func (c componentRep) federation() source.Federation {
+	return source.Federation{ID: c.ID, Name: c.Name, Enabled: !c.is("enabled", "false")}
+}
+
+// nameless is what an error object at the end of a list looks like
+// (reference/libraries.md).
+func nameless(doing string) error {
+	return fault.New(fault.Keycloak, fault.Shape, "%s: an entry lacks its id or its name, so the list may have broken off; look into Keycloak's log and run again", doing)
+}
+
+func (u userRep) user(doing string) (source.User, error) {
+	if u.ID == "" || u.Username == "" {
+		return source.User{}, nameless(doing)
+	}
+	if u.Enabled == nil {
+		return source.User{}, fault.New(fault.Keycloak, fault.Shape, "%s: the account %q does not say whether it is enabled; groupsync does not know this Keycloak", doing, u.Username)
+	}
+	return source.User{
+		ID: u.ID, Username: u.Username, Email: u.Email, FirstName: u.FirstName, LastName: u.LastName,
+		Enabled: *u.Enabled, Federation: cmp.Or(u.FederationLink, u.Origin),
+	}, nil
+}
+
+// whole asks for everything, in brief form, in one answer.
+func whole() url.Values {
+	return url.Values{"first": {"0"}, "max": {all}, "briefRepresentation": {"true"}}
+}
+
+// users is one GET whose answer is a list of accounts.
+func (s *Source) users(ctx context.Context, c call) ([]source.User, error) {
+	reps, err := list[userRep](ctx, s, c)
+	if err != nil {
+		return nil, err
+	}
+	users := make([]source.User, len(reps))
+	for i, rep := range reps {
+		if users[i], err = rep.user(c.doing); err != nil {
+			return nil, err
+		}
+	}
+	return users, nil
+}
+
+// groups is one GET whose answer is a list of groups.
+func (s *Source) groups(ctx context.Context, c call) ([]groupRep, error) {
+	reps, err := list[groupRep](ctx, s, c)
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range reps {
+		if g.ID == "" || g.Name == "" {
+			return nil, nameless(c.doing)
+		}
+	}
+	return reps, nil
+}
+
+// roles is one GET whose answer is a list of roles of the client, or of the
+// realm where client is empty.
+func (s *Source) roles(ctx context.Context, client string, c call) ([]roleRep, error) {
+	reps, err := list[roleRep](ctx, s, c)
+	if err != nil {
+		return nil, err
+	}
+	for i := range reps {
+		if reps[i].ID == "" || reps[i].Name == "" {
+			return nil, nameless(c.doing)
+		}
+		reps[i].client = client
+	}
+	return reps, nil
+}
+
+func (s *Source) components(ctx context.Context) ([]componentRep, error) {
+	c := call{
+		name: "components", doing: "reading the realm's federations", role: viewRealm, path: []string{"components"},
+		query: url.Values{"type": {"org.keycloak.storage.UserStorageProvider"}},
+	}
+	reps, err := list[componentRep](ctx, s, c)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range reps {
+		if r.ID == "" || r.Name == "" {
+			return nil, nameless(c.doing)
+		}
+	}
+	return reps, nil
+}

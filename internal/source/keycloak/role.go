@@ -1,0 +1,254 @@
+package keycloak
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/agnivade/levenshtein"
+
+	"groupsync/internal/fault"
+	"groupsync/internal/source"
+)
+
+// holding is who holds a role, and which role it turned out to be.
+type holding struct {
+	source.RoleHolders
+	role roleRep // the zero value where it was not found
+}
+
+// roleBook is every role of the realm that may be seen.
+type roleBook struct {
+	roles   []roleRep
+	clients map[string]string // client's own id -> clientId; nil where clients may not be seen
+}
+
+// name returns how the configuration calls the role.
+func (b roleBook) name(r roleRep) string {
+	if r.client == "" {
+		return r.Name
+	}
+	return b.clients[r.client] + "/" + r.Name
+}
+
+// find returns the realm role of that name, else the client role: a slash may
+// belong to either part of "client/role".
+func (b roleBook) find(name string) (roleRep, bool) {
+	for _, realm := range []bool{true, false} {
+		for _, r := range b.roles {
+			if (r.client == "") == realm && b.name(r) == name {
+				return r, true
+			}
+		}
+	}
+	return roleRep{}, false
+}
+
+// near returns up to five names that nearly match, the nearest first.
+func (b roleBook) near(name string) []string {
+	type miss struct {
+		name     string
+		distance int
+	}
+	var misses []miss
+	for _, r := range b.roles {
+		other := b.name(r)
+		d := levenshtein.ComputeDistance(strings.ToLower(name), strings.ToLower(other))
+		if d <= min(2, len(name)/3) {
+			misses = append(misses, miss{other, d})
+		}
+	}
+	slices.SortFunc(misses, func(a, b miss) int { return cmp.Or(a.distance-b.distance, strings.Compare(a.name, b.name)) })
+	var names []string
+	for _, m := range misses[:min(len(misses), 5)] {
+		names = append(names, m.name)
+	}
+	return names
+}
+
+// holders reads who holds the admin role: itself, a composite that contains it
+// at any depth, or a group with either; a group's descendants inherit it. The
+// groups' members are not read here.
+func (s *Source) holders(ctx context.Context, tok *token, catalog source.Catalog, name string) (holding, error) {
+	book, err := s.readRoles(ctx, tok, name)
+	if err != nil {
+		return holding{}, err
+	}
+	h := holding{RoleHolders: source.RoleHolders{Name: name}}
+	h.role, h.Found = book.find(name)
+	if !h.Found {
+		if book.clients == nil && strings.Contains(name, "/") {
+			return holding{}, fault.New(fault.Keycloak, fault.Forbidden, "reading the role %q: it is no realm role, and to see the clients' roles the service account of the client %q needs %s of %s", name, s.config.ClientID, viewClients, s.management())
+		}
+		h.Near = book.near(name)
+		return h, nil
+	}
+	containers, err := s.containers(ctx, book, h.role)
+	if err != nil {
+		return holding{}, err
+	}
+	return h, s.collect(ctx, book, containers, catalog, &h)
+}
+
+// readRoles reads every role; the clients' too where the token may see them.
+func (s *Source) readRoles(ctx context.Context, tok *token, name string) (roleBook, error) {
+	var book roleBook
+	var err error
+	if book.roles, err = s.roles(ctx, "", s.rolesCall("")); err != nil {
+		return book, err
+	}
+	if !tok.roles[viewClients] {
+		s.warned.Do(func() {
+			s.config.Log.WarnContext(ctx, "holders of the admin role through a client's composite role cannot be seen; give the service account view-clients", "role", name, "client_id", s.config.ClientID)
+		})
+		return book, nil
+	}
+	clients, err := list[clientRep](ctx, s, call{name: "clients", doing: "listing the clients", role: viewClients, path: []string{"clients"}})
+	if err != nil {
+		return book, err
+	}
+	book.clients = make(map[string]string, len(clients))
+	perClient := make([][]roleRep, len(clients))
+	work, ctx := s.errgroup(ctx)
+	for i, c := range clients {
+		if c.ID == "" || c.ClientID == "" {
+			return book, nameless("listing the clients")
+		}
+		book.clients[c.ID] = c.ClientID
+		work.Go(func() (err error) {
+			perClient[i], err = s.roles(ctx, c.ID, s.rolesCall(c.ID))
+			return err
+		})
+	}
+	if err := work.Wait(); err != nil {
+		return book, err
+	}
+	book.roles = append(book.roles, slices.Concat(perClient...)...)
+	return book, nil
+}
+
+func (s *Source) rolesCall(client string, more ...string) call {
+	c := call{name: "roles", doing: "listing the realm's roles", role: viewRealm, path: []string{"roles"}}
+	if client != "" {
+		c = call{name: "roles", doing: "listing the roles of the client " + client, role: viewClients, path: []string{"clients", client, "roles"}}
+	}
+	c.path = append(c.path, more...)
+	c.query = whole()
+	if len(more) == 0 {
+		c.query.Set("briefRepresentation", "false") // the brief form leaves composite out
+	}
+	return c
+}
+
+// containers returns the role and every role that contains it, to any depth.
+// Keycloak tells only what a composite contains, so all of them are asked.
+func (s *Source) containers(ctx context.Context, book roleBook, role roleRep) ([]roleRep, error) {
+	var mu sync.Mutex
+	holds := make(map[string][]roleRep) // by contained role's id
+	work, ctx := s.errgroup(ctx)
+	for _, composite := range book.roles {
+		if !composite.Composite {
+			continue
+		}
+		work.Go(func() error {
+			opens := viewRealm
+			if composite.client != "" {
+				opens = viewClients
+			}
+			parts, err := s.roles(ctx, "", call{name: "composites", doing: "reading what the role " + book.name(composite) + " contains", role: opens, path: []string{"roles-by-id", composite.ID, "composites"}})
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			for _, part := range parts {
+				holds[part.ID] = append(holds[part.ID], composite)
+			}
+			return nil
+		})
+	}
+	if err := work.Wait(); err != nil {
+		return nil, err
+	}
+	found, seen := []roleRep{role}, map[string]bool{role.ID: true}
+	for i := 0; i < len(found); i++ {
+		for _, r := range holds[found[i].ID] {
+			if !seen[r.ID] {
+				seen[r.ID] = true
+				found = append(found, r)
+			}
+		}
+	}
+	return found, nil
+}
+
+// collect reads the direct holders of each role, people and groups.
+func (s *Source) collect(ctx context.Context, book roleBook, roles []roleRep, catalog source.Catalog, h *holding) error {
+	users := make([][]source.User, len(roles))
+	groups := make([][]groupRep, len(roles))
+	work, ctx := s.errgroup(ctx)
+	for i, r := range roles {
+		work.Go(func() (err error) {
+			c := s.rolesCall(r.client, r.Name, "users")
+			c.name, c.doing = "role_users", "reading the holders of the role "+book.name(r)
+			users[i], err = s.users(ctx, c)
+			return err
+		})
+		work.Go(func() (err error) {
+			c := s.rolesCall(r.client, r.Name, "groups")
+			c.name, c.doing = "role_groups", "reading the groups with the role "+book.name(r)
+			groups[i], err = s.groups(ctx, c)
+			return err
+		})
+	}
+	if err := work.Wait(); err != nil {
+		return err
+	}
+	h.Direct = unique(slices.Concat(users...))
+	var ids []string
+	for _, g := range slices.Concat(groups...) {
+		if _, ok := catalog.Group(g.ID); !ok {
+			return fault.New(fault.Keycloak, fault.Incomplete, "reading the groups with the role %s: the group %q was not in the list of groups; run again", h.Name, g.Name)
+		}
+		ids = append(ids, g.ID)
+	}
+	h.Groups = catalog.WithDescendants(ids)
+	return nil
+}
+
+// unique keeps one reading of each account, sorted by id: somebody may hold
+// several of the roles. Where two differ, both are kept out of doubt's way by
+// counting as disabled, as the snapshot does.
+func unique(users []source.User) []source.User {
+	slices.SortStableFunc(users, func(a, b source.User) int { return strings.Compare(a.ID, b.ID) })
+	var kept []source.User
+	for _, u := range users {
+		if n := len(kept); n > 0 && kept[n-1].ID == u.ID {
+			kept[n-1].Enabled = kept[n-1].Enabled && u.Enabled
+			continue
+		}
+		kept = append(kept, u)
+	}
+	return kept
+}
+
+// holdsInEffect reads whether the person holds the role by whatever way.
+// found is false where the realm has no such account any more.
+func (s *Source) holdsInEffect(ctx context.Context, user string, role roleRep) (held, found bool, err error) {
+	path := []string{"users", user, "role-mappings", "realm", "composite"}
+	if role.client != "" {
+		path = []string{"users", user, "role-mappings", "clients", role.client, "composite"}
+	}
+	c := call{name: "effective_roles", doing: fmt.Sprintf("reading the roles that the user %s holds in effect", user), role: viewUsers, path: path}
+	roles, err := s.roles(ctx, role.client, c)
+	if isReason(err, fault.NotFound) {
+		return false, false, nil
+	}
+	if err != nil {
+		return false, false, err
+	}
+	return slices.ContainsFunc(roles, func(r roleRep) bool { return r.ID == role.ID }), true, nil
+}
