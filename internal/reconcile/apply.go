@@ -45,19 +45,18 @@ type writer struct {
 // and lets none be cut short by it.
 func (w *writer) apply(ctx context.Context, log *slog.Logger, c Cleared) applied {
 	r := &run{writer: w, log: log, limits: c.limits, applied: applied{outcomes: make(map[string]outcome)}}
-	for i, write := range c.writes {
-		if r.stopped == "" && ctx.Err() != nil {
-			r.stopped = fmt.Sprintf("the pass was abandoned before %d of %d groups were written", len(c.writes)-i, len(c.writes))
-			r.errors = append(r.errors, fmt.Errorf("%s: %w", r.stopped, context.Cause(ctx)))
-		}
+	for _, write := range c.writes {
 		switch {
 		case w.broken != "":
 			r.withhold(write, report.Canary, w.broken)
-		case r.stopped == "":
+		case !r.stopped && ctx.Err() == nil:
 			bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 			r.one(ctx, bounded, write)
 			cancel()
 		}
+	}
+	if left := len(c.writes) - len(r.outcomes); left > 0 && ctx.Err() != nil {
+		r.errors = append(r.errors, fmt.Errorf("the pass was abandoned before %d of %d groups were written: %w", left, len(c.writes), context.Cause(ctx)))
 	}
 	return r.applied
 }
@@ -68,7 +67,7 @@ type run struct {
 	*writer
 	log     *slog.Logger
 	limits  Limits
-	stopped string // why this run writes no more
+	stopped bool // this run writes no more
 }
 
 // one takes one group through read, compare, write and read-back. pass is
@@ -80,7 +79,11 @@ func (r *run) one(pass, ctx context.Context, w Write) {
 		return
 	}
 	w, sent, ok := r.again(w, before)
-	if !ok || pass.Err() != nil {
+	if pass.Err() != nil {
+		delete(r.outcomes, w.group.ID) // not reached, whatever the read showed
+		return
+	}
+	if !ok {
 		return
 	}
 	r.audit("membership change begins", w)
@@ -94,7 +97,7 @@ func (r *run) one(pass, ctx context.Context, w Write) {
 	}
 	after, err := r.read(ctx, w.group.ID)
 	if err != nil {
-		r.stopped = "the last write could not be read back"
+		r.stopped = true
 		r.fail(w, fmt.Errorf("reading the user group %q back after its write, which may or may not have been made: %w", w.group.Name, err))
 	} else {
 		r.settle(w, before, after, sent, writeErr)
@@ -221,8 +224,8 @@ func (r *run) canary(w Write, before, after map[string]target.Group, sent []stri
 	case lost > 0:
 		r.halt("the first write of this process, to %q, lost %d members that were to stay", w.group.Name, lost)
 	case !exact:
-		r.stopped = fmt.Sprintf("the first write of this process, to %q, was read back with other members than were sent; nothing more is written in this pass", w.group.Name)
-		r.trip(report.Canary, w.group.Name, r.stopped)
+		r.stopped = true
+		r.trip(report.Canary, w.group.Name, fmt.Sprintf("the first write of this process, to %q, was read back with other members than were sent; nothing more is written in this pass", w.group.Name))
 	default:
 		r.proved = true
 	}

@@ -129,6 +129,41 @@ func TestApply(t *testing.T) {
 			result: report.Drift,
 		},
 		{
+			name:  "a later write that clears its group's description stops all writing",
+			world: "both a\n/x: a\n/y: a\n/z: a\nx =\ny =\nz =",
+			change: func(w *world) {
+				w.onWrite = func(g target.Group, _ []string) (bool, error) {
+					if g.Name == "y" {
+						w.targets[1].Description = ""
+					}
+					return true, nil
+				}
+			},
+			writes: []string{"x: a", "y: a"},
+			want:   []string{"+a@x applied", "+a@y applied", "+a@z withheld by canary"},
+			trip:   `canary z: the write of "y" changed more than its members; nothing more is written until`,
+			err:    `the write of "y" changed its name or description, or the group is gone after it; look at the group in ClearML`,
+			result: report.Guarded,
+		},
+		{
+			name:  "a later write that loses more people than may leave freely stops all writing",
+			world: "both a b c d e\n/x: a\n/y: a b c d e\n/z: a b c d e\nx =\ny = b c d e\nz =",
+			change: func(w *world) {
+				w.onWrite = func(g target.Group, _ []string) (bool, error) {
+					if g.Name == "y" {
+						w.setMembers(g.ID, []string{"a"})
+						return false, nil
+					}
+					return true, nil
+				}
+			},
+			writes: []string{"x: a"},
+			want:   []string{"+a@x applied", "+a@y applied", "+a@z withheld by canary", "+b@z withheld by canary", "+c@z withheld by canary", "+d@z withheld by canary", "+e@z withheld by canary"},
+			trip:   `canary z: the write of "y" lost 4 members that were to stay; nothing more is written until`,
+			err:    `ClearML accepted the write of "y", but by the read-back 0 changes were not made and 4 members are missing that were to stay; look at the group in ClearML`,
+			result: report.Guarded,
+		},
+		{
 			name:  "a write whose outcome is unknown counts when the read-back shows it",
 			world: "both a\n/x: a\nx =",
 			change: func(w *world) {
@@ -217,6 +252,19 @@ func TestShutdownStopsBetweenTwoWrites(t *testing.T) {
 	}
 	if rep.ExitCode() != 2 {
 		t.Errorf("exit code: got %d, want 2", rep.ExitCode())
+	}
+}
+
+// TestALostPassDoesNotWriteWhatItHasJustRead: leadership may be lost between
+// the read and the write.
+func TestALostPassDoesNotWriteWhatItHasJustRead(t *testing.T) {
+	w := newWorld(t, "both a\n/x: a\nx =")
+	ctx, cancel := context.WithCancel(context.Background())
+	w.beforeGroups = func(int) { cancel() }
+	r, _ := w.reconciler(t, wide, nil)
+	rep := r.Pass(ctx, Request{Apply: true})
+	if d := cmp.Diff([]string{"+a@x planned"}, lines(rep)); d != "" || len(w.writes) > 0 {
+		t.Errorf("writes %q; -want +got\n%s", w.writes, d)
 	}
 }
 

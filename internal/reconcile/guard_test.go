@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"groupsync/internal/match"
+	"groupsync/internal/memory"
 	"groupsync/internal/report"
 	"groupsync/internal/source"
 )
@@ -384,5 +385,28 @@ func TestDigestCoversTheRemovalsOnly(t *testing.T) {
 	}
 	if none := digest("both ann\n/team: ann\nteam ="); none != "" {
 		t.Errorf("a plan without removals has the digest %q", none)
+	}
+}
+
+func TestTheDigestOfAnotherPlanLiftsNothing(t *testing.T) {
+	w := newWorld(t, "both ann bob cid\n/team: ann\nteam = bob cid")
+	rl := rules(t, nil)
+	src, tgt, pairing := snapshots(t, w, rl)
+	plan := MakePlan(src, tgt, pairing, match.Who(src, tgt, rl), rl)
+	c, err := w.Confirm(context.Background(), src, plan.Claims(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	limits := wide
+	limits.MaxRemovals = 1
+	cleared := func(approve string) int {
+		return Judge(plan, src, tgt, c, limits, memory.Memory{}, time.Now(), approve).Cleared.removals()
+	}
+	digest := Judge(plan, src, tgt, c, limits, memory.Memory{}, time.Now(), "").Digest
+	if n := cleared("0123456789abcdef"); n != 0 {
+		t.Errorf("another digest cleared %d removals", n)
+	}
+	if n := cleared(digest); n != 2 {
+		t.Errorf("the plan's digest cleared %d removals, want 2", n)
 	}
 }
