@@ -39,7 +39,7 @@ func (s *Source) probe(ctx context.Context, federations []source.Federation) []s
 // probeOne returns why the federation is not up, or nothing.
 func (s *Source) probeOne(ctx context.Context, f source.Federation) string {
 	if !f.Enabled {
-		return "it is switched off in Keycloak"
+		return "it is switched off in Keycloak, or was deleted since the read"
 	}
 	limit := min(s.config.Timeout, probeTimeout)
 	ctx, cancel := context.WithTimeout(ctx, limit)
