@@ -1,0 +1,154 @@
+package clearml
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"groupsync/internal/fault"
+)
+
+// answer is what came back. Nothing in it counts without the envelope.
+type answer struct {
+	code       int // the HTTP status; 0: no answer
+	retryAfter bool
+	location   string
+	kind       string // media type
+	body       []byte
+
+	enveloped bool
+	subcode   int
+	text      string
+	data      json.RawMessage
+}
+
+// parse recognizes the envelope: an object, and nothing after it, whose meta
+// holds a result_code equal to the HTTP status. Whatever else meta holds is
+// not looked at, since its versions are strings, numbers or null.
+func parse(resp *http.Response, body []byte) answer {
+	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	a := answer{code: resp.StatusCode, kind: kind, body: body,
+		location: resp.Header.Get("Location"), retryAfter: resp.Header.Get("Retry-After") != ""}
+	var e struct {
+		Meta struct {
+			Code    *int   `json:"result_code"`
+			Subcode int    `json:"result_subcode"`
+			Text    string `json:"result_msg"`
+		} `json:"meta"`
+		Data json.RawMessage `json:"data"`
+	}
+	if json.Unmarshal(body, &e) != nil || e.Meta.Code == nil || *e.Meta.Code != a.code {
+		return a
+	}
+	data := bytes.TrimSpace(e.Data)
+	a.enveloped = a.code != http.StatusOK || len(data) > 0 && data[0] == '{'
+	a.subcode, a.text, a.data = e.Meta.Subcode, e.Meta.Text, e.Data
+	return a
+}
+
+// judge returns nil for a good answer, else what it means and what to do.
+func (c *Client) judge(call string, a answer) error {
+	switch {
+	case a.code >= 300 && a.code < 400:
+		return redirected(call, a)
+	case !a.enveloped:
+		return c.foreign(call, a)
+	case a.code == http.StatusOK:
+		return nil
+	}
+	text := c.redact(piece([]byte(a.text)))
+	switch a.code {
+	case http.StatusUnauthorized:
+		return unauthorized(call, a, text)
+	case http.StatusForbidden:
+		return failf(fault.Forbidden, call, "the role of these credentials may not (403/%d, %s): give groupsync the access key of a ClearML administrator", a.subcode, text)
+	case http.StatusNotFound:
+		return noCall(call)
+	case http.StatusTooManyRequests:
+		return failf(fault.Server, call, "too many requests, also after waiting (429/%d, %s): run passes less often", a.subcode, text)
+	}
+	if a.code >= 500 {
+		advice := "look at the log of the API server"
+		if a.subcode == 1 {
+			advice = "its database is away; " + advice
+		}
+		return failf(fault.Server, call, "the server failed (%d/%d, %s): %s", a.code, a.subcode, text, advice)
+	}
+	return failf(fault.Rejected, call, "the request was refused (%d/%d, %s): look at the log of the API server", a.code, a.subcode, text)
+}
+
+func unauthorized(call string, a answer, text string) error {
+	switch a.subcode {
+	case 20:
+		return failf(fault.Auth, call, "the server saw no credentials (401/20, %s): a proxy takes the Authorization header away; check clearml.url", text)
+	case 22:
+		return failf(fault.Auth, call, "wrong credentials (401/22, %s): check clearml.access_key and clearml.secret_key", text)
+	case 30:
+		return failf(fault.Auth, call, "a new token is refused too (401/30, %s): check the clocks of the API servers and that they share one secret", text)
+	}
+	return failf(fault.Auth, call, "the credentials are refused (401/%d, %s): check clearml.access_key and clearml.secret_key", a.subcode, text)
+}
+
+func noCall(call string) error {
+	if strings.HasPrefix(call, "permissions.") {
+		return fault.New(fault.ClearML, fault.NotFound, "ClearML has no call %s: user groups are part of ClearML Enterprise, and this server is without them; check clearml.url, and the server's licence and version", call)
+	}
+	return fault.New(fault.ClearML, fault.NotFound, "ClearML has no call %s: check clearml.url, and the server's version", call)
+}
+
+func redirected(call string, a answer) error {
+	if a.location == "" {
+		return failf(fault.NotFound, call, "the call has been withdrawn (%d without a Location): this version of ClearML is not one that groupsync knows", a.code)
+	}
+	host := "another path"
+	if u, err := url.Parse(a.location); err == nil && u.Host != "" {
+		host = u.Host
+	}
+	return failf(fault.Shape, call, "redirected (%d) to %s; redirects are not followed, since they drop the request: set clearml.url to the API server's own address", a.code, host)
+}
+
+// foreign words an answer without the envelope: it is not ClearML's.
+func (c *Client) foreign(call string, a answer) error {
+	shown := cmp.Or(a.kind, "no content type")
+	// What looks like the answer to a login may hold a token that nobody knows yet.
+	if call != loginCall || a.kind == "text/html" || a.kind == "text/plain" {
+		shown += ", " + c.redact(piece(a.body))
+	}
+	fail := func(reason fault.Reason, advice string) error {
+		return failf(reason, call, "%d without ClearML's envelope (%s): %s", a.code, shown, advice)
+	}
+	switch a.code {
+	case http.StatusNotFound:
+		return fail(fault.Server, "the API server is away behind its web server, or clearml.url lacks /api")
+	case http.StatusUnauthorized, http.StatusProxyAuthRequired:
+		return fail(fault.Auth, "something before the API server asks for credentials; set clearml.url to the API server's own address")
+	case http.StatusForbidden:
+		return fail(fault.Forbidden, "something before the API server refuses; set clearml.url to the API server's own address")
+	case http.StatusTooManyRequests:
+		return fail(fault.Server, "too many requests, also after waiting; run passes less often")
+	case http.StatusUnsupportedMediaType:
+		return fail(fault.Rejected, "a proxy has encoded the request's body; set clearml.url to the API server's own address")
+	}
+	if a.code >= 500 {
+		return fail(fault.Server, "the API server is away or failing; try later, and look at the log of the proxy before it")
+	}
+	return fail(fault.Shape, "something else answers there; set clearml.url to https://api.<domain>, or https://<web host>/api")
+}
+
+// piece returns the beginning of a text on one line.
+func piece(text []byte) string {
+	const most = 160
+	cutOff := len(text) > most
+	line := strings.Join(strings.Fields(strings.ToValidUTF8(string(text[:min(len(text), most)]), "")), " ")
+	switch {
+	case line == "":
+		return "empty"
+	case cutOff:
+		return line + "…"
+	}
+	return line
+}

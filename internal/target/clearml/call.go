@@ -1,0 +1,242 @@
+package clearml
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"syscall"
+
+	"github.com/hashicorp/go-retryablehttp"
+
+	"groupsync/internal/fault"
+	"groupsync/internal/target"
+	"groupsync/internal/transport"
+)
+
+// maxBody bounds an answer; a list of a million users stays below it.
+const maxBody = 1 << 30
+
+// request is one call to make. A write is repeated only where it surely did
+// not reach the server.
+type request struct {
+	call  string
+	body  any
+	auth  string // the Authorization header; empty: none
+	write bool
+}
+
+type writeKey struct{}
+
+// call makes a call with the token and decodes its data into out. A call is
+// probed before it is used first, and a token that is refused is renewed once.
+func (c *Client) call(ctx context.Context, r request, out any) error {
+	if err := c.probe(ctx, r.call); err != nil {
+		return err
+	}
+	t, err := c.current(ctx)
+	if err != nil {
+		return err
+	}
+	r.auth = "Bearer " + t.text
+	a, err := c.send(ctx, r)
+	if refusedToken(a) {
+		if t, err = c.renew(ctx, t); err != nil {
+			return err
+		}
+		r.auth = "Bearer " + t.text
+		a, err = c.send(ctx, r)
+	}
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(a.data, out); err != nil {
+		err = failf(fault.Shape, r.call, "the answer's data is of another shape than documented: %w; is this a ClearML version that groupsync knows?", err)
+		if r.write {
+			err = &target.UncertainError{Err: err}
+		}
+		return err
+	}
+	return nil
+}
+
+// refusedToken reports whether the answer says so by the envelope.
+func refusedToken(a answer) bool {
+	return a.enveloped && a.code == 401 && slices.Contains([]int{20, 22, 30}, a.subcode)
+}
+
+// probe asks, without credentials and so without any effect, whether the call
+// exists (the order of checks in reference/clearml-api.md). What was found to
+// exist is remembered.
+func (c *Client) probe(ctx context.Context, call string) error {
+	c.mu.Lock()
+	known := c.probed[call]
+	c.mu.Unlock()
+	if known {
+		return nil
+	}
+	a, err := c.send(ctx, request{call: call, body: struct{}{}})
+	switch {
+	case a.enveloped && a.code == 401 && a.subcode == 20:
+		c.mu.Lock()
+		c.probed[call] = true
+		c.mu.Unlock()
+		return nil
+	case err == nil:
+		return failf(fault.Shape, call, "answered 200 without credentials, so something before the API server adds some: nothing is done through it; check clearml.url")
+	}
+	return err
+}
+
+// send makes one request, with its repetitions. It returns the answer also
+// where that is an error; a write of which nobody can tell whether it was
+// carried out is a *target.UncertainError.
+func (c *Client) send(ctx context.Context, r request) (answer, error) {
+	body, err := json.Marshal(r.body)
+	if err != nil {
+		return answer{}, failf(fault.Rejected, r.call, "encoding the request: %w", err)
+	}
+	ctx = context.WithValue(transport.WithCall(ctx, r.call), writeKey{}, r.write)
+	req, err := retryablehttp.NewRequestWithContext(ctx, http.MethodPost, c.base+"/"+r.call, body)
+	if err != nil {
+		return answer{}, failf(fault.Connection, r.call, "clearml.url makes no request: %w", err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if r.auth != "" {
+		req.Header.Set("Authorization", r.auth)
+	}
+	if pass := target.Pass(ctx); pass != "" {
+		req.Header.Set("X-Clearml-Trx", pass)
+	}
+	resp, err := c.http.Do(req)
+	a := answer{}
+	if resp != nil {
+		defer resp.Body.Close()
+	}
+	if err != nil {
+		err = c.unreached(r.call, err)
+	} else if w := wholeBody(resp); w.broke != nil {
+		err = failf(fault.OfNetwork(w.broke), r.call, "the answer broke off after %d bytes: %w; nothing of it counts", len(w.body), bare(w.broke))
+	} else {
+		a = parse(resp, w.body)
+		err = c.judge(r.call, a)
+	}
+	if err != nil && r.write && !certain(a, err) {
+		err = &target.UncertainError{Err: err}
+	}
+	return a, err
+}
+
+// certain reports whether a failed write was surely not carried out: no
+// connection was made, or the server (or a proxy that is busy) refused it.
+func certain(a answer, err error) bool {
+	switch {
+	case a.code == 0:
+		return undialled(err)
+	case a.code >= 300 && a.code < 400, a.code == http.StatusTooManyRequests, a.code == http.StatusUnsupportedMediaType:
+		return true
+	case a.code == http.StatusServiceUnavailable && a.retryAfter:
+		return true
+	}
+	return a.enveloped && a.code >= 400 && a.code < 500
+}
+
+func undialled(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
+}
+
+// unreached words the error of a request that got no answer.
+func (c *Client) unreached(call string, err error) error {
+	reason := fault.OfNetwork(err)
+	err = bare(err)
+	if errors.Is(err, context.Canceled) {
+		return failf(reason, call, "abandoned before an answer came: %w", err)
+	}
+	if reason == fault.Timeout {
+		return failf(reason, call, "no answer from %s within %s: %w; check that the API server is well, and clearml.timeout", c.base, c.timeout, err)
+	}
+	return failf(reason, call, "no connection to %s: %w; check clearml.url, clearml.ca_file and that the API server is up", c.base, err)
+}
+
+// bare takes off net/http's own wording, which repeats the URL.
+func bare(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
+}
+
+// whole is an answer's body, read to its end inside the attempt, so that one
+// that breaks off can be repeated.
+type whole struct {
+	io.Reader
+	body  []byte
+	broke error
+}
+
+func (w *whole) Close() error { return nil }
+
+// wholeBody reads the body, unless that was done.
+func wholeBody(resp *http.Response) *whole {
+	if w, read := resp.Body.(*whole); read {
+		return w
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	resp.Body.Close()
+	if err == nil && len(body) > maxBody {
+		err = fmt.Errorf("it is longer than %d bytes", maxBody)
+	}
+	w := &whole{bytes.NewReader(body), body, err}
+	resp.Body = w
+	return w
+}
+
+// retry says what may be repeated: reads on whatever may pass, writes only
+// where they surely did not reach the server.
+func retry(ctx context.Context, resp *http.Response, err error) bool {
+	write, _ := ctx.Value(writeKey{}).(bool)
+	if err != nil {
+		if write {
+			return errors.Is(err, syscall.ECONNREFUSED)
+		}
+		return broken(err)
+	}
+	w := wholeBody(resp)
+	switch resp.StatusCode {
+	case http.StatusTooManyRequests:
+		return true
+	case http.StatusServiceUnavailable:
+		return !write || resp.Header.Get("Retry-After") != ""
+	}
+	if write {
+		return false
+	}
+	if w.broke != nil {
+		return broken(w.broke)
+	}
+	switch resp.StatusCode {
+	case http.StatusBadGateway, http.StatusGatewayTimeout, 509:
+		return true
+	case http.StatusNotFound:
+		return !parse(resp, w.body).enveloped // the web server, while the API server is away
+	case http.StatusInternalServerError:
+		a := parse(resp, w.body)
+		return a.enveloped && a.subcode == 1 // the database is away
+	}
+	return false
+}
+
+// broken reports a connection that was refused or broke. A time-out is none:
+// the attempt's own is longer than the server's longest silence.
+func broken(err error) bool {
+	return slices.ContainsFunc([]error{syscall.ECONNREFUSED, syscall.ECONNRESET, io.EOF, io.ErrUnexpectedEOF},
+		func(e error) bool { return errors.Is(err, e) })
+}

@@ -1,0 +1,109 @@
+// Package clearml reads the users and user groups of a ClearML Enterprise
+// server, whole or not at all, and replaces the members of one group. It knows
+// nothing of plans: whether a write may be made is decided elsewhere.
+package clearml
+
+import (
+	"cmp"
+	"encoding/base64"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-retryablehttp"
+
+	"groupsync/internal/fault"
+	"groupsync/internal/transport"
+)
+
+// Config says where the server is and who we are there.
+type Config struct {
+	URL                  string // of the API: https://api.<domain>, or https://<web host>/api
+	AccessKey, SecretKey string // an administrator's
+	CAFile               string
+	InsecureSkipVerify   bool
+	// Timeout bounds one attempt; 0: 40 s. The server is silent for 30 s before
+	// it says that its database is away, so less never hears it.
+	Timeout   time.Duration
+	RetryWait time.Duration           // first pause between attempts, the longest is 60 times it; 0: 500 ms
+	Observe   func(transport.Attempt) // told of every request; may be nil
+	Log       *slog.Logger            // may be nil
+}
+
+// Client is a client of one server. It may be used by several goroutines.
+type Client struct {
+	base    string // without a trailing slash
+	access  string
+	secret  string
+	timeout time.Duration
+	http    *retryablehttp.Client
+	log     *slog.Logger
+
+	mu       sync.Mutex
+	token    token
+	probed   map[string]bool // calls that are known to exist
+	warnedOf string          // what was warned of already
+}
+
+// New returns a client for the configuration, or an error that names the key
+// of the configuration which is wrong. It sends nothing.
+func New(c Config) (*Client, error) {
+	base, err := parseURL(c.URL)
+	if err != nil {
+		return nil, err
+	}
+	if c.AccessKey == "" || c.SecretKey == "" {
+		return nil, fault.New(fault.ClearML, fault.Auth, "no credentials: set clearml.access_key (or access_key_file) and clearml.secret_key (or secret_key_file) to those of a ClearML administrator")
+	}
+	cl := &Client{
+		base: base, access: c.AccessKey, secret: c.SecretKey, log: c.Log, probed: make(map[string]bool),
+		timeout: cmp.Or(c.Timeout, 40*time.Second),
+	}
+	if cl.log == nil {
+		cl.log = slog.New(slog.DiscardHandler)
+	}
+	wait := cmp.Or(c.RetryWait, 500*time.Millisecond)
+	cl.http, err = transport.New(transport.Options{
+		CAFile: c.CAFile, InsecureSkipVerify: c.InsecureSkipVerify, Timeout: cl.timeout,
+		Connections: 0, // the server closes each one
+		RetryMax:    4, WaitMin: wait, WaitMax: 60 * wait,
+		Retry: retry, Observe: c.Observe, Log: c.Log,
+	})
+	if err != nil {
+		return nil, fault.New(fault.ClearML, fault.Connection, "clearml.ca_file: %w", err)
+	}
+	return cl, nil
+}
+
+func parseURL(text string) (string, error) {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+		return "", fault.New(fault.ClearML, fault.Connection, "clearml.url is not the URL of a server: write it with scheme and host, for example https://api.clearml.example.com")
+	case u.User != nil:
+		return "", fault.New(fault.ClearML, fault.Auth, "clearml.url holds credentials: move them to clearml.access_key and clearml.secret_key")
+	case u.RawQuery != "" || u.Fragment != "":
+		return "", fault.New(fault.ClearML, fault.Connection, "clearml.url has a query or a fragment: end it with the host or its path, for example https://clearml.example.com/api")
+	}
+	return strings.TrimRight(u.String(), "/"), nil
+}
+
+// redact takes our secrets out of a text that the other side sent.
+func (c *Client) redact(text string) string {
+	const hidden = "[hidden]"
+	pairs := []string{base64.StdEncoding.EncodeToString([]byte(c.access + ":" + c.secret)), hidden, c.secret, hidden}
+	c.mu.Lock()
+	if t := c.token.text; t != "" {
+		pairs = append(pairs, t, hidden)
+	}
+	c.mu.Unlock()
+	return strings.NewReplacer(pairs...).Replace(text)
+}
+
+// failf returns an error of one call.
+func failf(reason fault.Reason, call, format string, args ...any) error {
+	return fault.New(fault.ClearML, reason, "ClearML %s: %w", call, fmt.Errorf(format, args...))
+}

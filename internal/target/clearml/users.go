@@ -1,0 +1,204 @@
+package clearml
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+
+	"groupsync/internal/fault"
+	"groupsync/internal/target"
+)
+
+// pageSize is the server's silent cap (reference/clearml-api.md).
+const pageSize = 500
+
+// maxReadings is how often the user list is read for two readings to agree.
+const maxReadings = 4
+
+// userRecord is a user as users.get_all shows it to an administrator.
+type userRecord struct {
+	ID         string          `json:"id"`
+	Name       string          `json:"name"`
+	GivenName  string          `json:"given_name"`
+	FamilyName string          `json:"family_name"`
+	Email      string          `json:"email"`
+	Role       string          `json:"role"`
+	Providers  json.RawMessage `json:"providers"`
+	SecGroups  []string        `json:"sec_groups"`
+}
+
+// users returns every user: the list in two readings that agreed, and the
+// service accounts, which may or may not be in it.
+func (c *Client) users(ctx context.Context) ([]target.User, error) {
+	records, err := c.agreed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	users, err := decodeUsers(records)
+	if err != nil {
+		return nil, err
+	}
+	service, err := c.serviceUsers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	place := make(map[string]int, len(users))
+	for i, u := range users {
+		place[u.ID] = i
+	}
+	for _, s := range service {
+		if i, listed := place[s.ID]; listed {
+			users[i].ServiceAccount = true
+			continue
+		}
+		users = append(users, target.User{ID: s.ID, Name: s.Name, Role: s.Role, ServiceAccount: true})
+	}
+	return users, nil
+}
+
+// agreed reads the list until two readings in a row have the same people: one
+// deletion between two pages hides a living user, and nothing shows it.
+func (c *Client) agreed(ctx context.Context) ([]userRecord, error) {
+	var last []string
+	for range maxReadings {
+		records, whole, err := c.reading(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if !whole {
+			last = nil
+			continue
+		}
+		ids := make([]string, len(records))
+		for i, u := range records {
+			ids[i] = u.ID
+		}
+		slices.Sort(ids)
+		if last != nil && slices.Equal(ids, last) {
+			return records, nil
+		}
+		last = ids
+	}
+	return nil, failf(fault.Incomplete, "users.get_all", "%d readings of the user list, and no two in a row agree: users are being added or deleted; run again", maxReadings)
+}
+
+// reading reads the list once, to an empty page. whole is false where somebody
+// was met twice, so that somebody else may be missing.
+func (c *Client) reading(ctx context.Context) (records []userRecord, whole bool, err error) {
+	seen := make(map[string]bool)
+	for page := 0; ; page++ {
+		var data struct {
+			Users *[]userRecord `json:"users"`
+		}
+		err := c.call(ctx, request{call: "users.get_all", body: map[string]any{
+			"page": page, "page_size": pageSize, "order_by": []string{"id"},
+			"include_auth": true, "include_providers_info": true,
+		}}, &data)
+		switch {
+		case err != nil:
+			return nil, false, err
+		case data.Users == nil:
+			return nil, false, failf(fault.Shape, "users.get_all", "the answer has no users, not even an empty list: this version of ClearML is not one that groupsync knows")
+		case len(*data.Users) == 0:
+			return records, true, nil
+		}
+		for _, u := range *data.Users {
+			if u.ID == "" {
+				return nil, false, failf(fault.Shape, "users.get_all", "a user without an id: this version of ClearML is not one that groupsync knows")
+			}
+			if seen[u.ID] {
+				return nil, false, nil
+			}
+			seen[u.ID] = true
+		}
+		records = append(records, *data.Users...)
+	}
+}
+
+// decodeUsers turns records into users. Unset fields are absent, so a user
+// without providers has none where others have some; where nobody has any, the
+// server does not tell.
+func decodeUsers(records []userRecord) ([]target.User, error) {
+	told := slices.ContainsFunc(records, func(u userRecord) bool { return set(u.Providers) })
+	users := make([]target.User, len(records))
+	for i, r := range records {
+		u := target.User{
+			ID: r.ID, Name: r.Name, GivenName: r.GivenName, FamilyName: r.FamilyName,
+			Email: r.Email, Role: r.Role, Groups: r.SecGroups,
+		}
+		if told {
+			u.Providers = make(map[string][]string)
+		}
+		if set(r.Providers) {
+			var providers map[string]any
+			if err := json.Unmarshal(r.Providers, &providers); err != nil {
+				return nil, failf(fault.Shape, "users.get_all", "the providers of the user %s are no object: this version of ClearML is not one that groupsync knows", r.ID)
+			}
+			for name, v := range providers {
+				kept := flatten(v, []string{})
+				slices.Sort(kept)
+				u.Providers[name] = kept
+			}
+		}
+		users[i] = u
+	}
+	return users, nil
+}
+
+// flatten appends every string in a JSON value, however deep.
+func flatten(v any, to []string) []string {
+	switch v := v.(type) {
+	case string:
+		to = append(to, v)
+	case []any:
+		for _, x := range v {
+			to = flatten(x, to)
+		}
+	case map[string]any:
+		for _, x := range v {
+			to = flatten(x, to)
+		}
+	}
+	return to
+}
+
+func set(v json.RawMessage) bool { return len(v) > 0 && !bytes.Equal(v, []byte("null")) }
+
+// serviceUsers returns the service accounts; none, with one warning, where the
+// server has no such call.
+func (c *Client) serviceUsers(ctx context.Context) ([]userRecord, error) {
+	const call = "users.get_service_users"
+	var data struct {
+		Users *[]userRecord `json:"users"`
+	}
+	err := c.call(ctx, request{call: call, body: struct{}{}}, &data)
+	var f *fault.Error
+	switch {
+	case errors.As(err, &f) && f.Reason == fault.NotFound:
+		c.warnOnce(ctx, "this ClearML does not list its service accounts: protect them by users.protect", "call", call)
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case data.Users == nil:
+		return nil, failf(fault.Shape, call, "the answer has no users, not even an empty list: this version of ClearML is not one that groupsync knows")
+	}
+	for _, u := range *data.Users {
+		if strings.TrimSpace(u.ID) == "" {
+			return nil, failf(fault.Shape, call, "a user without an id: this version of ClearML is not one that groupsync knows")
+		}
+	}
+	return *data.Users, nil
+}
+
+func (c *Client) warnOnce(ctx context.Context, message string, args ...any) {
+	c.mu.Lock()
+	already := c.warnedOf == message
+	c.warnedOf = message
+	c.mu.Unlock()
+	if !already {
+		c.log.WarnContext(ctx, message, args...)
+	}
+}

@@ -1,0 +1,285 @@
+package clearmltest
+
+import (
+	"bytes"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// Request is one request that the server got, as Requests tells them.
+type Request struct {
+	Call   string // for example "users.get_all"; the path where it is no call
+	Probe  bool   // came without credentials
+	Trx    string // X-Clearml-Trx
+	Header http.Header
+	Body   []byte
+}
+
+// Fault is one way to fail. It strikes requests to Call (empty: any call),
+// with credentials or, where Probe is set, without: the Nth such request after
+// Inject, or every one where Nth is 0. The request is carried out first only
+// where the field says so.
+type Fault struct {
+	Call  string
+	Nth   int
+	Probe bool
+
+	Delay    time.Duration // before all else
+	Hang     bool          // never answers
+	Reset    bool          // resets the connection, nothing carried out
+	Lose     bool          // carries the request out, then resets the connection
+	LoseSlow bool          // carries the request out, then never answers
+	Truncate int           // carries it out and breaks the answer off after so many bytes
+
+	Code, Subcode int    // answers with the envelope and this error
+	Text          string // its result_msg
+	Status        int    // answers without the envelope
+	ContentType   string // of Body; default text/html
+	Body          string
+	Header        map[string]string // also with Code
+	Data          string            // answers 200 with the envelope and this as data
+}
+
+// Writes says how add_or_update_user_group misbehaves.
+type Writes struct {
+	Ignore           bool   // answers 200 and does nothing
+	Merge            bool   // adds the users to those that are there
+	ClearDescription bool   // empties the description
+	DropUser         string // leaves this user out
+	CreateOther      bool   // makes another group besides
+	RenameOther      string // renames this group (by name) besides
+	OtherID          bool   // answers with another id
+}
+
+type planned struct {
+	Fault
+	seen  int
+	spent bool
+}
+
+type hook struct {
+	call string
+	run  func(n int)
+}
+
+type faults struct {
+	planned       []*planned
+	before, after []hook
+	requests      []Request
+	counts        map[string]int
+	writes        Writes
+	truncate      int                 // 0: no member list is cut
+	stale         map[string][]string // sec_groups by user, where they are stale
+}
+
+// Inject adds a fault. Where several strike one request, the first injected
+// does.
+func (s *Server) Inject(f Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults.planned = append(s.faults.planned, &planned{Fault: f})
+}
+
+// Heal takes all faults back, misbehaving writes and false views included.
+// Hooks and counts stay.
+func (s *Server) Heal() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults.planned, s.faults.writes, s.faults.truncate, s.faults.stale = nil, Writes{}, 0, nil
+}
+
+// Before runs f before each request with credentials to a call is carried out,
+// and tells it how many there have been. f may change the server's state.
+func (s *Server) Before(call string, f func(n int)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults.before = append(s.faults.before, hook{call, f})
+}
+
+// After runs f after each request to a call was carried out, before its answer
+// is sent.
+func (s *Server) After(call string, f func(n int)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults.after = append(s.faults.after, hook{call, f})
+}
+
+// MisbehaveWrites makes the writes of groups do other than they are asked.
+func (s *Server) MisbehaveWrites(w Writes) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults.writes = w
+}
+
+// TruncateMembers cuts each member list of get_user_groups after n.
+func (s *Server) TruncateMembers(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults.truncate = n
+}
+
+// FreezeSecGroups makes the users' own view (sec_groups) stay as it is now,
+// whatever becomes of the groups.
+func (s *Server) FreezeSecGroups() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults.stale = s.secGroups()
+}
+
+// ExpireTokens makes every token issued so far one that the server refuses
+// with 401/30.
+func (s *Server) ExpireTokens() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.tokens)
+}
+
+// Count returns how many requests with credentials a call got.
+func (s *Server) Count(call string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.faults.counts[call]
+}
+
+// Requests returns every request so far, probes included, in order.
+func (s *Server) Requests() []Request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]Request{}, s.faults.requests...)
+}
+
+// Calls returns the names of the calls that came with credentials, in order.
+func (s *Server) Calls() []string {
+	var names []string
+	for _, r := range s.Requests() {
+		if !r.Probe {
+			names = append(names, r.Call)
+		}
+	}
+	return names
+}
+
+// Forget forgets the requests so far and starts the counts anew.
+func (s *Server) Forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults.requests, s.faults.counts = nil, nil
+}
+
+// record counts a request and returns its number and the fault that strikes it.
+func (s *Server) record(r Request) (n int, f *Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults.requests = append(s.faults.requests, r)
+	if !r.Probe {
+		if s.faults.counts == nil {
+			s.faults.counts = make(map[string]int)
+		}
+		s.faults.counts[r.Call]++
+		n = s.faults.counts[r.Call]
+	}
+	for _, p := range s.faults.planned {
+		if p.spent || p.Probe != r.Probe || p.Call != "" && p.Call != r.Call {
+			continue
+		}
+		p.seen++
+		if p.Nth != 0 && p.Nth != p.seen {
+			continue
+		}
+		p.spent = p.Nth != 0
+		if f == nil {
+			f = &p.Fault
+		}
+	}
+	return n, f
+}
+
+func (s *Server) runHooks(after bool, call string, n int) {
+	s.mu.Lock()
+	hooks := s.faults.before
+	if after {
+		hooks = s.faults.after
+	}
+	s.mu.Unlock()
+	for _, h := range hooks {
+		if h.call == call {
+			h.run(n)
+		}
+	}
+}
+
+// strike does what the fault says in place of an answer; false where the
+// request is to be answered as usual. carry carries the request out.
+func (f *Fault) strike(s *Server, w http.ResponseWriter, r *http.Request, call string, carry func() answer) bool {
+	s.wait(r, f.Delay)
+	switch {
+	case f.Hang:
+		s.wait(r, -1)
+	case f.Reset:
+		reset(w)
+	case f.Lose:
+		carry()
+		reset(w)
+	case f.LoseSlow:
+		carry()
+		s.wait(r, -1)
+	case f.Truncate > 0:
+		body := carry().encode(call)
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		w.Write(body[:min(f.Truncate, len(body)-1)])
+	case f.Code != 0:
+		f.headers(w)
+		failed(f.Code, f.Subcode, "%s", f.Text).send(w, r, call)
+	case f.Data != "":
+		f.headers(w)
+		answer{code: 200, raw: f.Data}.send(w, r, call)
+	case f.Status != 0:
+		w.Header().Set("Content-Type", "text/html")
+		if f.ContentType != "" {
+			w.Header().Set("Content-Type", f.ContentType)
+		}
+		f.headers(w)
+		w.WriteHeader(f.Status)
+		bytes.NewBufferString(f.Body).WriteTo(w)
+	default:
+		return false
+	}
+	return true
+}
+
+func (f *Fault) headers(w http.ResponseWriter) {
+	for k, v := range f.Header {
+		w.Header().Set(k, v)
+	}
+}
+
+// wait waits for d (for ever where it is negative), at most until the client
+// or the server goes away.
+func (s *Server) wait(r *http.Request, d time.Duration) {
+	if d == 0 {
+		return
+	}
+	var timer <-chan time.Time
+	if d > 0 {
+		timer = time.After(d)
+	}
+	select {
+	case <-timer:
+	case <-r.Context().Done():
+	case <-s.done:
+	}
+}
+
+func reset(w http.ResponseWriter) {
+	conn, _, err := w.(http.Hijacker).Hijack()
+	if err != nil {
+		return
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		tcp.SetLinger(0)
+	}
+	conn.Close()
+}

@@ -1,0 +1,268 @@
+// Package clearmltest stands in for a ClearML Enterprise server, for tests and
+// for the demo: a server on the loopback with the contract of
+// reference/clearml-api.md, oddities included. state.go holds what the server
+// knows, contract.go how it answers, faults.go how a test makes it fail.
+package clearmltest
+
+import (
+	"cmp"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// The ids of the built-in groups, as one of the sources has them.
+const (
+	UsersID       = "30795571-a470-4717-a80d-e8705fc776bf"
+	AdminsID      = "c14a3cc6-1144-4896-8ea6-fb186ee19896"
+	QueueAdminsID = "30795571a4704717a80de8705897ytuyg"
+)
+
+// Self is the id of the account that the default credentials belong to.
+const Self = "groupsync"
+
+// Options say which server is stood in for. The zero value is an Enterprise
+// server at the root of its host, with service accounts apart from the users.
+type Options struct {
+	AccessKey, SecretKey string        // of Self; default "access", "secret"
+	Role                 string        // of Self; default "admin"
+	Base                 string        // path prefix, "/api" behind the web server; empty: none
+	Open                 bool          // the open server: no group calls, no auth fields
+	NoServiceUsers       bool          // without users.get_service_users
+	ServiceUsersListed   bool          // users.get_all shows service accounts too
+	NoProviders          bool          // the auth fields lack providers
+	TokenLife            time.Duration // what a token gets whatever was asked; 0: as asked
+}
+
+// User is an account. Empty fields are absent from the answers.
+type User struct {
+	ID, Name, GivenName, FamilyName, Email, Role string
+
+	Providers map[string]any // by sign-in provider, what it told
+	Service   bool
+}
+
+// Group is a user group.
+type Group struct {
+	ID, Name, Description string
+	System, Assignable    bool
+	Members               []string // user ids, in the order they were written
+}
+
+// credential is an access key's secret and its owner.
+type credential struct{ secret, user string }
+
+// Server is a running stand-in. Its methods may be called at any time, also
+// from hooks.
+type Server struct {
+	URL string // with Options.Base, without a trailing slash
+
+	options Options
+	http    *http.Server
+	done    chan struct{} // closed by Close: what hangs lets go
+	stop    sync.Once
+	key     []byte // signs tokens
+
+	mu          sync.Mutex
+	users       map[string]User
+	order       []string // user ids as they were added
+	groups      map[string]Group
+	groupOrder  []string
+	credentials map[string]credential
+	tokens      map[string]bool
+	faults      faults
+}
+
+// Start starts a stand-in on a free loopback port; the caller closes it.
+func Start(o Options) (*Server, error) {
+	o.AccessKey, o.SecretKey = cmp.Or(o.AccessKey, "access"), cmp.Or(o.SecretKey, "secret")
+	o.Role = cmp.Or(o.Role, "admin")
+	s := &Server{
+		options: o, done: make(chan struct{}), key: make([]byte, 32),
+		users: make(map[string]User), groups: make(map[string]Group),
+		credentials: make(map[string]credential), tokens: make(map[string]bool),
+	}
+	rand.Read(s.key) // never fails
+	s.AddGroup(Group{ID: UsersID, Name: "Users", System: true})
+	s.AddGroup(Group{ID: AdminsID, Name: "Admins", System: true, Assignable: true})
+	s.AddGroup(Group{ID: QueueAdminsID, Name: "Queue admins", System: true, Assignable: true})
+	s.AddUser(User{ID: Self, Name: "groupsync", Role: o.Role, Service: true})
+	s.SetCredentials(o.AccessKey, o.SecretKey, Self)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("starting the ClearML stand-in: %w", err)
+	}
+	s.URL = "http://" + listener.Addr().String() + o.Base
+	s.http = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}
+	go s.http.Serve(listener)
+	return s, nil
+}
+
+// TB is what New needs of a *testing.T; named here so that the demo does not
+// link the testing package.
+type TB interface {
+	Helper()
+	Fatal(args ...any)
+	Cleanup(func())
+}
+
+// New starts a stand-in that is closed when the test ends.
+func New(tb TB, o Options) *Server {
+	tb.Helper()
+	s, err := Start(o)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(s.Close)
+	return s
+}
+
+// Close stops the server and lets go of what hangs. It may be called twice.
+func (s *Server) Close() {
+	s.stop.Do(func() {
+		close(s.done)
+		s.http.Close()
+	})
+}
+
+// SetCredentials makes an access key and secret that belong to a user.
+func (s *Server) SetCredentials(access, secret, user string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.credentials[access] = credential{secret, user}
+}
+
+// AddUser adds a user, or replaces the one with that id. The role defaults to
+// "user".
+func (s *Server) AddUser(u User) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u.Role = cmp.Or(u.Role, "user")
+	if _, known := s.users[u.ID]; !known {
+		s.order = append(s.order, u.ID)
+	}
+	s.users[u.ID] = u
+}
+
+// RemoveUser removes a user and all their memberships.
+func (s *Server) RemoveUser(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.users, id)
+	s.order = slices.DeleteFunc(s.order, func(x string) bool { return x == id })
+	for gid, g := range s.groups {
+		g.Members = slices.DeleteFunc(slices.Clone(g.Members), func(x string) bool { return x == id })
+		s.groups[gid] = g
+	}
+}
+
+// AddTeam adds an ordinary group, assignable and not built in, and returns its
+// id, which is made of the name.
+func (s *Server) AddTeam(name string, members ...string) string {
+	g := Group{ID: "cm-" + name, Name: name, Assignable: true, Members: members}
+	s.AddGroup(g)
+	return g.ID
+}
+
+// AddGroup adds a group just as it is given, or replaces the one with that id.
+func (s *Server) AddGroup(g Group) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.putGroup(g)
+}
+
+func (s *Server) putGroup(g Group) {
+	if _, known := s.groups[g.ID]; !known {
+		s.groupOrder = append(s.groupOrder, g.ID)
+	}
+	g.Members = slices.Clone(g.Members)
+	s.groups[g.ID] = g
+}
+
+// RemoveGroup removes the group with that id.
+func (s *Server) RemoveGroup(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.groups, id)
+	s.groupOrder = slices.DeleteFunc(s.groupOrder, func(x string) bool { return x == id })
+}
+
+// SetMembers replaces the members of the group with that name, as a login sync
+// or a person does. It panics where there is no such group.
+func (s *Server) SetMembers(name string, members ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g, ok := s.named(name)
+	if !ok {
+		panic("clearmltest: no group named " + name)
+	}
+	g.Members = slices.Clone(members)
+	s.groups[g.ID] = g
+}
+
+// Members returns the ids of the members of the group with that name, sorted;
+// nil where there is no such group.
+func (s *Server) Members(name string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g, ok := s.named(name)
+	if !ok {
+		return nil
+	}
+	members := append([]string{}, s.members(g)...)
+	slices.Sort(members)
+	return members
+}
+
+// Groups returns every group, sorted by name and then id, its members sorted.
+func (s *Server) Groups() []Group {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []Group
+	for _, g := range s.groups {
+		g.Members = append([]string{}, s.members(g)...)
+		slices.Sort(g.Members)
+		all = append(all, g)
+	}
+	slices.SortFunc(all, func(a, b Group) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.ID, b.ID))
+	})
+	return all
+}
+
+// Users returns every user, service accounts included, sorted by id.
+func (s *Server) Users() []User {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.SortedFunc(maps.Values(s.users), func(a, b User) int { return strings.Compare(a.ID, b.ID) })
+}
+
+func (s *Server) named(name string) (Group, bool) {
+	for _, id := range s.groupOrder {
+		if s.groups[id].Name == name {
+			return s.groups[id], true
+		}
+	}
+	return Group{}, false
+}
+
+// members returns who is in a group: everybody is in the built-in Users.
+func (s *Server) members(g Group) []string {
+	if g.ID == UsersID {
+		return s.order
+	}
+	return g.Members
+}
+
+func randomID() string {
+	b := make([]byte, 16)
+	rand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}
