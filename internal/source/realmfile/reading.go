@@ -1,0 +1,138 @@
+package realmfile
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"groupsync/internal/source"
+)
+
+// reading is one look at a realm, by id.
+type reading struct {
+	groups      []source.Group
+	accounts    []account                // in the file's order
+	members     map[string][]source.User // by group id, every group of the realm
+	federations []source.Federation
+	roles       roles
+	groupRoles  map[string][]role // by group id: held by the group itself
+}
+
+// account is a user with what they belong to.
+type account struct {
+	source.User
+	service bool // a client's own account, which no list of users has
+	groups  []string
+	roles   []role
+}
+
+// look reads the realm, or says what in it cannot be true of a whole export.
+func look(realm *Realm) (*reading, error) {
+	if len(realm.Users) == 0 {
+		return nil, errors.New("it holds no users; export them into the same file (kc.sh export --file … --users same_file)")
+	}
+	// Their memberships stand there without their names.
+	if n := len(realm.FederatedUsers); n > 0 {
+		return nil, fmt.Errorf("it holds %d federatedUsers, people of a federation that imports nobody; an export does not tell who they are, so read the live server", n)
+	}
+	r := &reading{members: make(map[string][]source.User), groupRoles: make(map[string][]role)}
+	r.roles = newRoles(realm.Roles)
+	byPath := make(map[string][]string)
+	if err := r.addGroups(realm.Groups, "", "", byPath); err != nil {
+		return nil, err
+	}
+	for _, c := range realm.Components[federationType] {
+		if c.Name == "" {
+			return nil, errors.New("a user-storage component has no name; export the realm again")
+		}
+		r.federations = append(r.federations, source.Federation{
+			ID: idOr(c.ID, "component", c.Name), Name: c.Name, Enabled: !slices.Equal(c.Config["enabled"], []string{"false"}),
+		})
+	}
+	return r, r.addUsers(realm.Users, byPath)
+}
+
+func (r *reading) addGroups(groups []Group, parent, above string, byPath map[string][]string) error {
+	for _, g := range groups {
+		if g.Name == "" {
+			return fmt.Errorf("a group below %q has no name; export the realm again", above+"/")
+		}
+		path := above + "/" + g.Name
+		// The parent's id in it keeps "/a/b" the group and "/a/b" the child apart.
+		id := idOr(g.ID, "group", parent+path)
+		if _, twice := r.members[id]; twice {
+			return fmt.Errorf("the group %s is there twice (id %s); export the realm again", path, id)
+		}
+		r.members[id] = []source.User{}
+		r.groups = append(r.groups, source.Group{ID: id, Name: g.Name, Parent: parent})
+		r.groupRoles[id] = r.roles.take(g.RealmRoles, g.ClientRoles)
+		byPath[path] = append(byPath[path], id)
+		if err := r.addGroups(g.SubGroups, id, path, byPath); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *reading) addUsers(users []User, byPath map[string][]string) error {
+	ids, names := make(map[string]string, len(users)), make(map[string]bool, len(users))
+	for i, u := range users {
+		if u.Username == "" {
+			return fmt.Errorf("user number %d has no username; export the realm again", i+1)
+		}
+		// Keycloak keeps both in lower case, whatever is imported.
+		name, email := strings.ToLower(u.Username), strings.ToLower(u.Email)
+		a := account{
+			User: source.User{
+				ID: idOr(u.ID, "user", name), Username: name, Email: email, FirstName: u.FirstName, LastName: u.LastName,
+				Enabled: u.Enabled, Federation: u.FederationLink,
+			},
+			service: u.ServiceAccount != "",
+			roles:   r.roles.take(u.RealmRoles, u.ClientRoles),
+		}
+		if names[name] {
+			return fmt.Errorf("two users have the username %q; export the realm again", name)
+		}
+		if other, twice := ids[a.ID]; twice {
+			return fmt.Errorf("the users %q and %q have one id, %s; export the realm again", other, name, a.ID)
+		}
+		names[name], ids[a.ID] = true, name
+		if err := r.join(&a, u.Groups, byPath); err != nil {
+			return err
+		}
+		r.accounts = append(r.accounts, a)
+	}
+	return nil
+}
+
+// join makes the account a direct member of the groups with those paths.
+func (r *reading) join(a *account, paths []string, byPath map[string][]string) error {
+	for _, path := range paths {
+		found := byPath["/"+strings.TrimPrefix(path, "/")]
+		switch len(found) {
+		case 0:
+			return fmt.Errorf("the user %q is in the group %s, which the realm does not have; export the realm again", a.Username, path)
+		case 1:
+		default:
+			return fmt.Errorf("the user %q is in the group %s, and %d groups have that path; rename one of them (a slash in a name looks like a parent)", a.Username, path, len(found))
+		}
+		if slices.Contains(a.groups, found[0]) {
+			continue // Keycloak joins once, however often it is told to
+		}
+		a.groups = append(a.groups, found[0])
+		r.members[found[0]] = append(r.members[found[0]], a.User)
+	}
+	return nil
+}
+
+// idOr returns the id, or for an entry without one (a realm written by hand)
+// an id that stays the same as long as its path or name does.
+func idOr(id, kind, name string) string {
+	if id != "" {
+		return id
+	}
+	sum := sha256.Sum256([]byte(kind + "\x00" + name))
+	return fmt.Sprintf("%x-%x-%x-%x-%x", sum[:4], sum[4:6], sum[6:8], sum[8:10], sum[10:16])
+}

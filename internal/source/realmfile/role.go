@@ -1,0 +1,167 @@
+package realmfile
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/agnivade/levenshtein"
+
+	"groupsync/internal/source"
+)
+
+// role names a role; client is empty for one of the realm.
+type role struct{ client, name string }
+
+func (r role) String() string {
+	if r.client == "" {
+		return r.name
+	}
+	return r.client + "/" + r.name
+}
+
+// roles are the roles of the realm, each with those that it contains.
+type roles map[role][]role
+
+// newRoles reads the export's roles.
+func newRoles(all Roles) roles {
+	rs := make(roles)
+	add := func(client string, defined []Role) {
+		for _, r := range defined {
+			rs[role{client, r.Name}] = rs.take(r.Composites.Realm, r.Composites.Client)
+		}
+	}
+	add("", all.Realm)
+	for client, defined := range all.Client {
+		add(client, defined)
+	}
+	return rs
+}
+
+// take returns the named roles, sorted. A role that is only mentioned exists:
+// Keycloak has some of its own and makes the others at import.
+func (rs roles) take(realm []string, byClient map[string][]string) []role {
+	var named []role
+	for _, name := range realm {
+		named = append(named, role{"", name})
+	}
+	for client, names := range byClient {
+		for _, name := range names {
+			named = append(named, role{client, name})
+		}
+	}
+	slices.SortFunc(named, role.compare)
+	for _, r := range named {
+		if _, ok := rs[r]; !ok {
+			rs[r] = nil
+		}
+	}
+	return named
+}
+
+func (r role) compare(other role) int {
+	return cmp.Or(strings.Compare(r.client, other.client), strings.Compare(r.name, other.name))
+}
+
+// find returns the realm role of that name, else the client role: a slash may
+// belong to either part of "client/role".
+func (rs roles) find(name string) (role, bool) {
+	if r := (role{"", name}); rs.has(r) {
+		return r, true
+	}
+	for i := range len(name) {
+		if name[i] != '/' {
+			continue
+		}
+		if r := (role{name[:i], name[i+1:]}); r.client != "" && rs.has(r) {
+			return r, true
+		}
+	}
+	return role{}, false
+}
+
+func (rs roles) has(r role) bool { _, ok := rs[r]; return ok }
+
+// near returns up to five names that nearly match, the nearest first.
+func (rs roles) near(name string) []string {
+	distance := make(map[string]int)
+	for r := range rs {
+		other := r.String()
+		if d := levenshtein.ComputeDistance(strings.ToLower(name), strings.ToLower(other)); d <= min(2, len(name)/3) {
+			distance[other] = d
+		}
+	}
+	names := slices.SortedFunc(maps.Keys(distance), func(a, b string) int {
+		return cmp.Or(distance[a]-distance[b], strings.Compare(a, b))
+	})
+	return names[:min(len(names), 5)]
+}
+
+// containers returns the role and all that contain it, to any depth.
+func (rs roles) containers(r role) map[role]bool {
+	in := map[role]bool{r: true}
+	for grown := true; grown; {
+		grown = false
+		for outer, parts := range rs {
+			if !in[outer] && slices.ContainsFunc(parts, func(part role) bool { return in[part] }) {
+				in[outer], grown = true, true
+			}
+		}
+	}
+	return in
+}
+
+// holders returns who holds the role of that name, as the server would list
+// them: a composite's holders are direct ones, and a group's descendants
+// inherit.
+func (r *reading) holders(name string, catalog source.Catalog) *source.RoleHolders {
+	found, ok := r.roles.find(name)
+	if !ok {
+		return &source.RoleHolders{Name: name, Near: r.roles.near(name)}
+	}
+	h := &source.RoleHolders{Name: name, Found: true}
+	giving := r.roles.containers(found)
+	gives := func(held role) bool { return giving[held] }
+	for _, a := range r.accounts {
+		if slices.ContainsFunc(a.roles, gives) {
+			h.Direct = append(h.Direct, a.User)
+		}
+	}
+	var groups []string
+	for id, held := range r.groupRoles {
+		if slices.ContainsFunc(held, gives) {
+			groups = append(groups, id)
+		}
+	}
+	h.Groups = catalog.WithDescendants(groups)
+	return h
+}
+
+// effective reports whether the account holds the role by whatever way. It goes
+// from the person up, where holders goes from the role down.
+func (r *reading) effective(a account, name string, catalog source.Catalog) bool {
+	want, ok := r.roles.find(name)
+	if !ok {
+		return false
+	}
+	held := slices.Clone(a.roles)
+	for _, id := range a.groups {
+		for g, ok := catalog.Group(id); ok; g, ok = catalog.Group(g.Parent) {
+			held = append(held, r.groupRoles[g.ID]...)
+		}
+	}
+	seen := make(map[role]bool)
+	for len(held) > 0 {
+		at := held[0]
+		held = held[1:]
+		if at == want {
+			return true
+		}
+		if !seen[at] {
+			seen[at] = true
+			held = append(held, r.roles[at]...)
+		}
+	}
+	return false
+}
