@@ -160,7 +160,8 @@ func (c *Client) unreached(call string, err error) error {
 		return failf(reason, call, "abandoned before an answer came: %w", err)
 	}
 	if reason == fault.Timeout {
-		return failf(reason, call, "no answer from %s within %s: %w; check that the API server is well, and clearml.timeout", c.base, c.timeout, err)
+		// net/http words a time-out in several ways.
+		return failf(reason, call, "no answer from %s in time (an attempt may take %s): %w; check that the API server is well, and clearml.timeout", c.base, c.timeout, context.DeadlineExceeded)
 	}
 	return failf(reason, call, "no connection to %s: %w; check clearml.url, clearml.ca_file and that the API server is up", c.base, err)
 }
