@@ -186,7 +186,18 @@ func (r *Realm) Leave(tb testing.TB, username, group string) {
 // SetEnabled switches the account on or off.
 func (r *Realm) SetEnabled(tb testing.TB, username string, enabled bool) {
 	tb.Helper()
-	r.Do(tb, http.MethodPut, "/users/"+r.UserID(tb, username), map[string]any{"enabled": enabled}, nil)
+	r.EditUser(tb, username, func(user map[string]any) { user["enabled"] = enabled })
+}
+
+// EditUser reads the account's representation, edits it and writes it back: what
+// a PUT leaves out, Keycloak may take for erased.
+func (r *Realm) EditUser(tb testing.TB, username string, edit func(user map[string]any)) {
+	tb.Helper()
+	path := "/users/" + r.UserID(tb, username)
+	var user map[string]any
+	r.Do(tb, http.MethodGet, path, nil, &user)
+	edit(user)
+	r.Do(tb, http.MethodPut, path, user, nil)
 }
 
 // DeleteUser deletes the account.

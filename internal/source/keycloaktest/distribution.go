@@ -23,8 +23,8 @@ const artifact = "org.keycloak:keycloak-quarkus-dist:" + Version + ":zip"
 //	data/  a database with the master realm and its administrator: copied for each server
 //
 // It is made once a machine, under a lock, and appears by a rename, so that
-// test binaries may run side by side and one that is killed leaves nothing half
-// made.
+// test binaries may run side by side and one that is killed leaves nothing that
+// another would take for whole.
 func prepared(prefix string) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -47,6 +47,16 @@ func prepared(prefix string) (string, error) {
 	defer unlock()
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
+	}
+	// Whoever left one was killed: only the lock's holder makes them.
+	left, err := filepath.Glob(filepath.Join(cache, "new-*"))
+	if err != nil {
+		return "", err
+	}
+	for _, dir := range left {
+		if err := os.RemoveAll(dir); err != nil {
+			return "", fmt.Errorf("removing a half made Keycloak: %w", err)
+		}
 	}
 	work, err := os.MkdirTemp(cache, "new-")
 	if err != nil {

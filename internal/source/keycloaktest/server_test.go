@@ -73,6 +73,8 @@ func TestARealmIsWhatItsSpecSays(t *testing.T) {
 	r.Leave(t, "ann", "/eng")
 	r.Join(t, "ann", "/sales")
 	r.SetEnabled(t, "bob", true)
+	r.EditUser(t, "ann", func(user object) { user["email"] = "ann@example.org" })
+	equal(t, "people with the new email", usernames(get[[]account](t, r, "/users?exact=true&email=ann@example.org")), []string{"ann"})
 	r.DeleteGroup(t, "/eng/ops/night")
 	equal(t, "members of /eng after the changes",
 		get[[]account](t, r, "/groups/"+r.GroupID(t, "/eng")+"/members"), []account{{ID: eng[1].ID, Username: "bob", Enabled: true}})

@@ -1,0 +1,36 @@
+package keycloaktest
+
+import "fmt"
+
+// The measure of the big realm.
+const (
+	BigUsers       = 10_000
+	BigGroups      = 1_000
+	BigNested      = 330 // groups that are in one of BigParents
+	BigParents     = 66
+	BigMemberships = 50_000
+)
+
+// BigSpec returns the realm that benchmarks pull: each of BigUsers people is in
+// five groups, each of BigGroups groups has fifty direct members, and each of
+// BigParents top-level groups has five children. It is always the same. NewRealm
+// makes it in about twenty seconds.
+func BigSpec() Spec {
+	groups := make([]string, BigGroups)
+	for i := range groups {
+		groups[i] = fmt.Sprintf("/group-%03d", i)
+		if i < BigNested {
+			groups[i] = fmt.Sprintf("/group-%03d/nested-%03d", BigNested+i%BigParents, i)
+		}
+	}
+	const each = BigMemberships / BigUsers
+	users := make([]User, BigUsers)
+	for i := range users {
+		name := fmt.Sprintf("user-%05d", i)
+		users[i] = User{Username: name, Email: name + "@example.com", FirstName: "User", LastName: fmt.Sprintf("No. %d", i)}
+		for k := range each {
+			users[i].Groups = append(users[i].Groups, groups[(i+k*199)%BigGroups])
+		}
+	}
+	return Spec{Groups: groups, Users: users}
+}
