@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -235,13 +236,5 @@ func piece(resp *resty.Response) string {
 
 func isReason(err error, reasons ...fault.Reason) bool {
 	f := fault.Of(err)
-	if f == nil {
-		return false
-	}
-	for _, r := range reasons {
-		if f.Reason == r {
-			return true
-		}
-	}
-	return false
+	return f != nil && slices.Contains(reasons, f.Reason)
 }

@@ -1,8 +1,10 @@
 package keycloak
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -308,6 +310,61 @@ func TestEachReadOfTheSecondLookStandsBetweenProbes(t *testing.T) {
 				wantEvidence(t, got, 0, source.NotMember, true)
 			}
 		})
+	}
+}
+
+func TestARightThatIsTakenAwayDuringTheLookEndsIt(t *testing.T) {
+	f, s := newFake(t, nil)
+	snap := mustRead(t, s, "")
+	f.answers["/users"] = func(w http.ResponseWriter, r *http.Request) {
+		f.mu.Lock()
+		f.roles = []string{viewRealm, "query-users"} // with these, Keycloak answers 200 and nobody
+		f.mu.Unlock()
+		answer("[]")(w, r)
+	}
+	_, err := s.Confirm(t.Context(), snap, []source.Claim{{Why: source.Gone, Email: "ann@example.com"}}, nil)
+	wantError(t, err, fault.Forbidden, "the access token lacks view-users of realm-management")
+}
+
+func TestALookThatIsCalledOffIsAnErrorAndNoVerdict(t *testing.T) {
+	f, s := newFake(t, nil)
+	f.answers["/components"] = answer(ldapComponent)
+	f.answers["probe"] = probeUp
+	snap := mustRead(t, s, "")
+	for _, at := range []string{"probe", "/groups/g2/members"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		good := f.answers[at]
+		f.answers[at] = func(w http.ResponseWriter, r *http.Request) {
+			cancel()
+			<-r.Context().Done()
+		}
+		c, err := s.Confirm(ctx, snap, []source.Claim{{Why: source.NotMember, User: source.User{ID: "u1"}, Groups: []string{"g2"}}}, nil)
+		wantError(t, err, fault.Connection, "given up: context canceled")
+		if len(c.Verdicts) > 0 || !errors.Is(err, context.Canceled) {
+			t.Errorf("called off at %s: verdicts %v, error %v; want none, and one that is context.Canceled", at, c.Verdicts, err)
+		}
+		f.answers[at] = good
+	}
+}
+
+func TestASecretIsReadAgainBeforeEveryToken(t *testing.T) {
+	secrets := []string{"first", "second"}
+	var asked int
+	f, s := newFake(t, func(c *Config) {
+		c.ClientSecret = func() (string, error) {
+			asked++
+			if asked > len(secrets) {
+				return "", errors.New("open client_secret: no such file or directory")
+			}
+			return secrets[asked-1], nil
+		}
+	})
+	mustRead(t, s, "")
+	mustRead(t, s, "")
+	_, err := s.Read(t.Context(), pickAll(""))
+	wantError(t, err, fault.Auth, "reading the client secret: open client_secret: no such file or directory; check keycloak.client_secret_file")
+	if f.tokens != 2 {
+		t.Errorf("%d tokens, want 2", f.tokens)
 	}
 }
 

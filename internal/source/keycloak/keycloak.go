@@ -35,7 +35,7 @@ type Config struct {
 
 	CAFile             string        // PEM file of further authorities
 	InsecureSkipVerify bool          // accept any certificate
-	Timeout            time.Duration // of one request, body included; 0 means 30s
+	Timeout            time.Duration // of one request, body included; 0 means 60s: a cold list of all users takes long
 	Concurrency        int           // requests at a time; 0 means 8
 
 	Observe func(transport.Attempt) // told of every attempt; may be nil
@@ -66,7 +66,7 @@ func New(c Config) (*Source, error) {
 	case c.ClientSecret == nil:
 		return nil, errors.New("keycloak.client_secret is not set; set it, or keycloak.client_secret_file")
 	}
-	c.Timeout = cmp.Or(c.Timeout, 30*time.Second)
+	c.Timeout = cmp.Or(c.Timeout, 60*time.Second)
 	c.Concurrency = cmp.Or(c.Concurrency, 8)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
