@@ -33,7 +33,8 @@ func (s *Source) Confirm(ctx context.Context, snap *source.Snapshot, claims []so
 	if err := l.take(ctx, claims, federations); err != nil {
 		return source.Confirmation{}, err
 	}
-	// A right that was taken away meanwhile hides people without an error.
+	// A right that was taken away meanwhile hides people without an error. A look
+	// that was called off, whose probes say nothing, ends here too.
 	if _, err := s.fresh(ctx); err != nil {
 		return source.Confirmation{}, err
 	}
@@ -81,7 +82,7 @@ type read func(context.Context) error
 func (l *look) take(ctx context.Context, claims []source.Claim, federations []source.Federation) error {
 	if len(federations) > 0 {
 		if l.second.Probes = l.s.probe(ctx, federations); !allUp(l.second.Probes) {
-			return l.cut(ctx)
+			return nil
 		}
 	}
 	if err := l.ask(ctx, l.first(claims), federations); err != nil || !allUp(l.second.Probes) {
@@ -102,27 +103,17 @@ func (l *look) ask(ctx context.Context, reads []read, federations []source.Feder
 	}
 	for _, r := range reads {
 		err := r(ctx)
-		if err != nil && (!mayBeAway(err) || ctx.Err() != nil) {
+		if err != nil && !mayBeAway(err) {
 			return err
 		}
-		l.second.Probes = merge(l.second.Probes, l.s.probe(ctx, federations))
-		if !allUp(l.second.Probes) {
-			return l.cut(ctx)
+		if l.second.Probes = l.s.probe(ctx, federations); !allUp(l.second.Probes) {
+			return nil // they deny every claim, so nothing more is asked
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// cut is the error of a look whose probes failed because its own time was up.
-func (l *look) cut(ctx context.Context) error {
-	if ctx.Err() == nil {
-		return nil
-	}
-	cause := context.Cause(ctx)
-	return fault.New(fault.Keycloak, fault.OfNetwork(cause), "confirming the removals: given up: %w", cause)
 }
 
 // first are the questions that the claims name, each once.

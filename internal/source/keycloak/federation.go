@@ -55,7 +55,7 @@ func (s *Source) probeOne(ctx context.Context, f source.Federation) string {
 	var own struct {
 		Error string `json:"error"`
 	}
-	if resp.StatusCode() == http.StatusNotFound && isJSON(resp) && json.Unmarshal(resp.Body(), &own) == nil && own.Error != "" {
+	if resp.StatusCode() == http.StatusNotFound && json.Unmarshal(resp.Body(), &own) == nil && own.Error != "" {
 		return ""
 	}
 	return fmt.Sprintf("a lookup through it answered %d in place of 404", resp.StatusCode())
@@ -91,17 +91,6 @@ func (s *Source) blame(ctx context.Context, err error, federations []source.Fede
 	}
 	away := &awayError{err: err, probes: s.probe(ctx, federations)}
 	return fault.New(fault.Keycloak, fault.Of(err).Reason, "%w", away)
-}
-
-// merge keeps one probe a federation: up only where both are.
-func merge(before, after []source.Probe) []source.Probe {
-	merged := slices.Clone(before)
-	for i := range merged {
-		if merged[i].Up {
-			merged[i] = after[i]
-		}
-	}
-	return merged
 }
 
 func allUp(probes []source.Probe) bool {
