@@ -70,3 +70,6 @@ func OfNetwork(err error) Reason {
 	}
 	return Connection
 }
+
+// Reasons lists every reason, for metrics that start at zero.
+var Reasons = []Reason{Auth, Forbidden, NotFound, Timeout, Connection, Server, Shape, Incomplete, Rejected}

@@ -1,0 +1,160 @@
+// Package metrics holds every metric of groupsync. What a pass found is served
+// from the last report by a collector, so that no gauge outlives what it says;
+// what adds up over the process's life are counters and histograms.
+package metrics
+
+import (
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"groupsync/internal/fault"
+	"groupsync/internal/report"
+	"groupsync/internal/transport"
+)
+
+// Metrics are the metrics of one sync, in a registry of their own.
+type Metrics struct {
+	registry *prometheus.Registry
+
+	duration        *prometheus.HistogramVec
+	passes          *prometheus.CounterVec
+	skipped         *prometheus.CounterVec
+	changes         *prometheus.CounterVec
+	trips           *prometheus.CounterVec
+	errors          *prometheus.CounterVec
+	requests        *prometheus.CounterVec
+	requestDuration *prometheus.HistogramVec
+
+	mu       sync.Mutex
+	planned  *report.Report // the last one that came to a plan
+	last     *report.Report // the last one
+	success  time.Time
+	nextPass time.Time
+}
+
+// Options say what the constant metrics tell.
+type Options struct {
+	Sync              string
+	Version, Revision string
+	Insecure          map[fault.System]bool // sides whose certificate is not verified
+}
+
+// New returns the metrics of a sync before its first pass. Counters whose
+// labels are known start at zero, so that their first increase shows.
+func New(o Options) *Metrics {
+	m := &Metrics{
+		registry:        prometheus.NewRegistry(),
+		duration:        passDuration.histogram(prometheus.ExponentialBuckets(0.1, 2, 13)),
+		passes:          passesTotal.counter(),
+		skipped:         passesSkipped.counter(),
+		changes:         changesTotal.counter(),
+		trips:           guardTrips.counter(),
+		errors:          errorsTotal.counter(),
+		requests:        requestsTotal.counter(),
+		requestDuration: requestDuration.histogram(prometheus.DefBuckets),
+	}
+	constant := &constants{o}
+	wrapped := prometheus.WrapRegistererWith(prometheus.Labels{"sync": o.Sync}, m.registry)
+	wrapped.MustRegister(m.duration, m.passes, m.skipped, m.changes, m.trips, m.errors, m.requests, m.requestDuration, (*state)(m), constant)
+	m.start()
+	return m
+}
+
+func (m *Metrics) start() {
+	m.duration.WithLabelValues()
+	m.skipped.WithLabelValues()
+	for _, r := range report.Results {
+		m.passes.WithLabelValues(string(r))
+	}
+	for _, g := range report.Guards {
+		m.trips.WithLabelValues(string(g))
+	}
+	for _, action := range actions {
+		for _, result := range []report.Outcome{report.Done, report.Failed} {
+			m.changes.WithLabelValues(action, string(result))
+		}
+	}
+	for _, system := range systems {
+		for _, reason := range fault.Reasons {
+			m.errors.WithLabelValues(string(system), string(reason))
+		}
+	}
+}
+
+var (
+	actions = []string{"add", "remove"}
+	systems = []fault.System{fault.Keycloak, fault.ClearML}
+)
+
+// Handler serves the metrics.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
+}
+
+// Gatherer returns the registry, for tests and the demo.
+func (m *Metrics) Gatherer() prometheus.Gatherer { return m.registry }
+
+// Observe returns the observer of one side's requests.
+func (m *Metrics) Observe(system fault.System) func(transport.Attempt) {
+	return func(a transport.Attempt) {
+		code := "none" // no answer came
+		if a.Code != 0 {
+			code = strconv.Itoa(a.Code)
+		}
+		m.requests.WithLabelValues(string(system), code).Inc()
+		m.requestDuration.WithLabelValues(string(system), a.Call).Observe(a.Took.Seconds())
+	}
+}
+
+// Record takes in the report of a pass that has ended. A pass that came to no
+// plan leaves what the last one found in place.
+func (m *Metrics) Record(r report.Report) {
+	m.duration.WithLabelValues().Observe(r.Duration)
+	m.passes.WithLabelValues(string(r.Result)).Inc()
+	for _, t := range r.Guards {
+		m.trips.WithLabelValues(string(t.Guard)).Inc()
+	}
+	for _, e := range r.Errors {
+		m.errors.WithLabelValues(e.System, e.Reason).Inc()
+	}
+	for _, g := range r.Groups {
+		m.count("add", g.Add)
+		m.count("remove", g.Remove)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.last = &r
+	if r.Result != report.Error {
+		m.planned = &r
+	}
+	if r.Complete() {
+		m.success = ended(r)
+	}
+}
+
+func (m *Metrics) count(action string, changes []report.Change) {
+	for _, c := range changes {
+		if c.Outcome == report.Done || c.Outcome == report.Failed {
+			m.changes.WithLabelValues(action, string(c.Outcome)).Inc()
+		}
+	}
+}
+
+func ended(r report.Report) time.Time {
+	return r.Started.Add(time.Duration(r.Duration * float64(time.Second)))
+}
+
+// NextPass says when the next pass is due.
+func (m *Metrics) NextPass(at time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.nextPass = at
+}
+
+// Skipped counts a tick that found a pass still running.
+func (m *Metrics) Skipped() { m.skipped.WithLabelValues().Inc() }

@@ -1,0 +1,194 @@
+package metrics
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	"github.com/prometheus/common/expfmt"
+
+	"groupsync/internal/fault"
+	"groupsync/internal/report"
+	"groupsync/internal/transport"
+)
+
+var update = flag.Bool("update", false, "write docs/metrics.md")
+
+const docs = "../../docs/metrics.md"
+
+var at = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+
+// full is a report in which every metric has something to say.
+func full() report.Report {
+	return report.Report{
+		Result: report.Guarded, Started: at, Duration: 2,
+		Groups: []report.Group{
+			{Name: "team", Add: []report.Change{{Outcome: report.Done}, {Outcome: report.Planned}}, Remove: []report.Change{{Outcome: report.Withheld, Guard: report.Removals}, {Outcome: report.Failed}}, Withheld: []report.Guard{report.Removals}},
+			{Name: "quiet"},
+		},
+		Skipped:       []report.Skip{{Name: "x", Why: "no_target"}, {Name: "y", Why: "a remark"}},
+		Guards:        []report.Trip{{Guard: report.Removals}},
+		Errors:        []report.Failure{{System: "clearml", Reason: "rejected"}},
+		Applied:       report.Tally{Added: 1, Failed: 1},
+		Users:         map[string]int{"matched": 5, "pending": 1},
+		Probes:        []report.Probe{{Federation: "corp", Up: false}},
+		PendingOldest: time.Minute,
+	}
+}
+
+func recorded(reports ...report.Report) *Metrics {
+	m := New(Options{Sync: "default", Version: "1.2.3", Revision: "abc", Insecure: map[fault.System]bool{fault.ClearML: true}})
+	for _, r := range reports {
+		m.Record(r)
+	}
+	return m
+}
+
+func text(t *testing.T, m *Metrics) string {
+	t.Helper()
+	families, err := m.Gatherer().Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	for _, f := range families {
+		if _, err := expfmt.MetricFamilyToText(&b, f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b.String()
+}
+
+func has(t *testing.T, text string, want ...string) {
+	t.Helper()
+	lines := strings.Split(text, "\n")
+	for _, w := range want {
+		if !slices.Contains(lines, w) {
+			t.Errorf("no line %s", w)
+		}
+	}
+}
+
+func TestAReportInNumbers(t *testing.T) {
+	m := recorded(full())
+	m.Observe(fault.Keycloak)(transport.Attempt{Call: "members", Code: 200, Took: time.Millisecond})
+	m.Observe(fault.ClearML)(transport.Attempt{Call: "users.get_all", Took: time.Millisecond})
+	m.NextPass(at.Add(time.Hour))
+	m.Skipped()
+	has(t, text(t, m),
+		`groupsync_passes_total{result="guarded",sync="default"} 1`,
+		`groupsync_passes_total{result="error",sync="default"} 0`,
+		`groupsync_passes_skipped_total{sync="default"} 1`,
+		`groupsync_pass_duration_seconds_sum{sync="default"} 2`,
+		`groupsync_last_pass_timestamp_seconds{sync="default"} 1.795521602e+09`,
+		`groupsync_next_pass_timestamp_seconds{sync="default"} 1.7955252e+09`,
+		`groupsync_drift_memberships{action="add",sync="default"} 1`,
+		`groupsync_drift_memberships{action="remove",sync="default"} 2`,
+		`groupsync_group_drift_memberships{action="add",group="team",sync="default"} 1`,
+		`groupsync_group_drift_memberships{action="remove",group="team",sync="default"} 2`,
+		`groupsync_groups{state="in_sync",sync="default"} 1`,
+		`groupsync_groups{state="withheld",sync="default"} 1`,
+		`groupsync_groups{state="no_target",sync="default"} 1`,
+		`groupsync_groups{state="drift",sync="default"} 0`,
+		`groupsync_users{state="matched",sync="default"} 5`,
+		`groupsync_users{state="local",sync="default"} 0`,
+		`groupsync_pending_oldest_seconds{sync="default"} 60`,
+		`groupsync_changes_total{action="add",result="applied",sync="default"} 1`,
+		`groupsync_changes_total{action="remove",result="failed",sync="default"} 1`,
+		`groupsync_changes_total{action="remove",result="applied",sync="default"} 0`,
+		`groupsync_guard_active{guard="removals",sync="default"} 1`,
+		`groupsync_guard_active{guard="grace",sync="default"} 0`,
+		`groupsync_guard_trips_total{guard="removals",sync="default"} 1`,
+		`groupsync_federation_up{federation="corp",sync="default"} 0`,
+		`groupsync_errors_total{reason="rejected",sync="default",system="clearml"} 1`,
+		`groupsync_errors_total{reason="timeout",sync="default",system="keycloak"} 0`,
+		`groupsync_requests_total{code="200",sync="default",system="keycloak"} 1`,
+		`groupsync_requests_total{code="none",sync="default",system="clearml"} 1`,
+		`groupsync_request_duration_seconds_count{call="members",sync="default",system="keycloak"} 1`,
+		`groupsync_tls_insecure{sync="default",system="clearml"} 1`,
+		`groupsync_tls_insecure{sync="default",system="keycloak"} 0`,
+	)
+	if got := text(t, m); strings.Contains(got, "groupsync_last_success") || strings.Contains(got, "a remark") {
+		t.Errorf("a pass with a failed write counts as a success, or a remark as a state:\n%s", got)
+	}
+}
+
+func TestAPassWithoutAPlanLeavesWhatTheLastOneFound(t *testing.T) {
+	good := full()
+	good.Errors, good.Applied = nil, report.Tally{}
+	bad := report.Report{Result: report.Error, Started: at.Add(time.Hour), Errors: []report.Failure{{System: "keycloak", Reason: "timeout"}}}
+	has(t, text(t, recorded(good, bad)),
+		`groupsync_drift_memberships{action="remove",sync="default"} 2`,
+		`groupsync_last_success_timestamp_seconds{sync="default"} 1.795521602e+09`,
+		`groupsync_last_pass_timestamp_seconds{sync="default"} 1.7955252e+09`,
+		`groupsync_errors_total{reason="timeout",sync="default",system="keycloak"} 1`,
+	)
+	if got := text(t, recorded(good, bad)); strings.Contains(got, "groupsync_federation_up") {
+		t.Error("a federation that the last pass did not probe is still shown")
+	}
+}
+
+func TestBeforeTheFirstPassThereIsNoState(t *testing.T) {
+	if got := text(t, recorded()); strings.Contains(got, "groupsync_drift_memberships") || strings.Contains(got, "groupsync_last_pass") {
+		t.Errorf("state is shown before the first pass:\n%s", got)
+	}
+}
+
+func TestEveryMetricOfTheCatalogueIsThereAndNoOther(t *testing.T) {
+	good := full()
+	good.Errors, good.Applied = nil, report.Tally{}
+	m := recorded(full(), good)
+	m.Observe(fault.Keycloak)(transport.Attempt{})
+	m.NextPass(at)
+	families, err := m.Gatherer().Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, f := range families {
+		got[f.GetName()] = strings.ToLower(f.GetType().String())
+	}
+	want := map[string]string{}
+	for _, m := range catalogue {
+		want[m.name] = m.kind
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("-catalogue +registry\n%s", d)
+	}
+}
+
+func TestLint(t *testing.T) {
+	m := recorded(full())
+	m.Observe(fault.Keycloak)(transport.Attempt{})
+	var problems []promlint.Problem
+	problems, err := testutil.GatherAndLint(m.Gatherer())
+	if err != nil || len(problems) > 0 {
+		t.Errorf("%v %v", problems, err)
+	}
+}
+
+func TestDocsAreTrue(t *testing.T) {
+	var want bytes.Buffer
+	if err := WriteDocs(&want); err != nil {
+		t.Fatal(err)
+	}
+	if *update {
+		if err := os.WriteFile(docs, want.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(docs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want.String(), string(got)); d != "" {
+		t.Errorf("docs/metrics.md is not what the catalogue says; run go test ./internal/metrics -update\n%s", d)
+	}
+}

@@ -1,0 +1,95 @@
+package metrics
+
+import (
+	"runtime"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"groupsync/internal/report"
+)
+
+// state serves what the last reports found.
+type state Metrics
+
+// Describe implements prometheus.Collector.
+func (s *state) Describe(ch chan<- *prometheus.Desc) {
+	for _, m := range []*metric{lastPass, lastSuccess, nextPass, drift, groupDrift, groups, users, pendingOldest, guardActive, federationUp} {
+		ch <- m.desc()
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (s *state) Collect(ch chan<- prometheus.Metric) {
+	s.mu.Lock()
+	planned, last, success, next := s.planned, s.last, s.success, s.nextPass
+	s.mu.Unlock()
+	if !next.IsZero() {
+		ch <- nextPass.gauge(float64(next.UnixNano()) / 1e9)
+	}
+	if !success.IsZero() {
+		ch <- lastSuccess.gauge(float64(success.UnixNano()) / 1e9)
+	}
+	if last != nil {
+		ch <- lastPass.gauge(float64(ended(*last).UnixNano()) / 1e9)
+		for _, p := range last.Probes {
+			ch <- federationUp.gauge(number(p.Up), p.Federation)
+		}
+	}
+	if planned != nil {
+		collect(ch, *planned)
+	}
+}
+
+func collect(ch chan<- prometheus.Metric, r report.Report) {
+	add, remove := r.Drift()
+	ch <- drift.gauge(float64(add), "add")
+	ch <- drift.gauge(float64(remove), "remove")
+	for _, g := range r.Groups {
+		add, remove := g.Drift()
+		if add > 0 {
+			ch <- groupDrift.gauge(float64(add), g.Name, "add")
+		}
+		if remove > 0 {
+			ch <- groupDrift.gauge(float64(remove), g.Name, "remove")
+		}
+	}
+	states := r.GroupStates()
+	for _, s := range append([]string{"in_sync", "drift", "withheld"}, report.SkipStates...) {
+		ch <- groups.gauge(float64(states[s]), s)
+	}
+	for _, s := range report.UserStates {
+		ch <- users.gauge(float64(r.Users[s]), s)
+	}
+	ch <- pendingOldest.gauge(r.PendingOldest.Seconds())
+	active := make(map[report.Guard]bool)
+	for _, t := range r.Guards {
+		active[t.Guard] = true
+	}
+	for _, g := range report.Guards {
+		ch <- guardActive.gauge(number(active[g]), string(g))
+	}
+}
+
+func number(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
+}
+
+// constants serves what does not change in the life of the process.
+type constants struct{ Options }
+
+// Describe implements prometheus.Collector.
+func (c *constants) Describe(ch chan<- *prometheus.Desc) {
+	ch <- tlsInsecure.desc()
+	ch <- buildInfo.desc()
+}
+
+// Collect implements prometheus.Collector.
+func (c *constants) Collect(ch chan<- prometheus.Metric) {
+	for _, s := range systems {
+		ch <- tlsInsecure.gauge(number(c.Insecure[s]), string(s))
+	}
+	ch <- buildInfo.gauge(1, c.Version, c.Revision, runtime.Version())
+}
