@@ -1,115 +1,111 @@
-// Package daemon says when a pass runs: at start, then on a schedule, never two
-// at a time, and no longer once the process is asked to stop.
+// Package daemon says when a pass runs: at once, then on a schedule, never two
+// at a time, until it is told to stop.
 package daemon
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/robfig/cron/v3"
 )
 
-// Options say what runs, and when.
+// Options are what Run needs. Schedule and Pass are required. Next and Skipped
+// are called from goroutines of their own, also while Pass runs.
 type Options struct {
-	Schedule        cron.Schedule
-	Jitter          time.Duration         // scheduled passes start up to so much later; the first never does
-	ShutdownTimeout time.Duration         // how long a running pass may take to end
-	Pass            func(context.Context) // one pass; it must heed its context
-	Next            func(time.Time)       // told when the next pass is due; may be nil
-	Skipped         func()                // told of each tick that found a pass still running; may be nil
-	Log             *slog.Logger
+	Schedule        cron.Schedule         // in UTC
+	Jitter          time.Duration         // a scheduled pass starts up to so much later; the first never
+	ShutdownTimeout time.Duration         // how long a running pass is awaited in the end
+	Pass            func(context.Context) // its context ends with Run's
+	Next            func(time.Time)       // told of each next scheduled pass, jitter left out; may be nil
+	Skipped         func()                // told of each pass that was due while one ran; may be nil
+	Log             *slog.Logger          // nil: nothing is logged
 }
 
-// ErrAbandoned is returned by Run where the last pass did not end in time.
-var ErrAbandoned = errors.New("the running pass did not end in time and was abandoned")
-
-// Run runs until ctx is done: no pass begins any more, the running one's
-// context is cancelled, and it is awaited for ShutdownTimeout. It returns nil,
-// or an error that wraps ErrAbandoned.
+// Run makes passes until ctx ends, then waits for the one that is running. It
+// returns nil, or an error where that pass had to be abandoned. A pass that
+// panics is logged, and the schedule goes on.
 func Run(ctx context.Context, o Options) error {
-	logger := cronLog{o.Log, o.Skipped}
-	// SkipIfStillRunning must be outside Recover: otherwise a panic keeps its
-	// token and every later tick is skipped (reference/libraries.md).
-	chain := cron.NewChain(cron.SkipIfStillRunning(logger), cron.Recover(logger))
-	// One job serves the start and every tick, so that they skip each other.
-	first := true
-	job := chain.Then(cron.FuncJob(func() {
-		delay := time.Duration(0)
-		if !first && o.Jitter > 0 {
-			delay = rand.N(o.Jitter)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	log := logger{ctx: ctx, log: o.Log, skipped: o.Skipped}
+	// In this order: with Recover outside, a panic would keep the token of
+	// SkipIfStillRunning, and every later pass would be skipped.
+	job := cron.NewChain(cron.SkipIfStillRunning(log), cron.Recover(log)).Then(pass(ctx, o))
+	next := func() {
+		if o.Next != nil {
+			o.Next(o.Schedule.Next(time.Now().UTC()))
 		}
-		first = false
-		o.announce()
-		if sleep(ctx, delay) {
-			o.Pass(ctx)
-		}
-	}))
-	c := cron.New(cron.WithLocation(time.UTC), cron.WithLogger(logger))
-	c.Schedule(o.Schedule, job)
-	started := make(chan struct{})
-	go func() {
-		defer close(started)
-		job.Run()
-	}()
+	}
+	c := cron.New(cron.WithLocation(time.UTC), cron.WithLogger(log))
+	c.Schedule(o.Schedule, cron.FuncJob(func() { next(); job.Run() }))
+
+	next()
+	var first sync.WaitGroup
+	first.Go(job.Run)
 	c.Start()
 	<-ctx.Done()
-	return await(c.Stop(), started, o.ShutdownTimeout)
+
+	stopped := c.Stop()
+	finished := make(chan struct{})
+	go func() {
+		<-stopped.Done()
+		first.Wait()
+		close(finished)
+	}()
+	patience := time.NewTimer(o.ShutdownTimeout)
+	defer patience.Stop()
+	select {
+	case <-finished:
+		return nil
+	case <-patience.C:
+		return fmt.Errorf("the running pass did not end within shutdown_timeout (%s) and was abandoned: look at its last log lines, the next pass starts from a fresh reading", o.ShutdownTimeout)
+	}
 }
 
-// await waits for the passes that were begun at a tick or at start.
-func await(ticked context.Context, started <-chan struct{}, limit time.Duration) error {
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
-	for _, done := range []<-chan struct{}{ticked.Done(), started} {
-		select {
-		case <-done:
-		case <-timer.C:
-			return fmt.Errorf("after shutdown_timeout of %s: %w", limit, ErrAbandoned)
+// pass returns the job: every one but the first waits out its jitter, and none
+// starts once ctx has ended.
+func pass(ctx context.Context, o Options) cron.FuncJob {
+	var later atomic.Bool
+	return func() {
+		if later.Swap(true) && o.Jitter > 0 {
+			wait := time.NewTimer(rand.N(o.Jitter))
+			defer wait.Stop()
+			select {
+			case <-wait.C:
+			case <-ctx.Done():
+			}
+		}
+		if ctx.Err() == nil {
+			o.Pass(ctx)
 		}
 	}
-	return nil
 }
 
-func (o Options) announce() {
-	if o.Next != nil {
-		o.Next(o.Schedule.Next(time.Now().UTC()))
-	}
-}
-
-// sleep reports whether the whole time passed.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return ctx.Err() == nil
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// cronLog passes cron's words on: skips as warnings, since cron logs them at
-// info, and panics as errors.
-type cronLog struct {
+// logger is cron's logger over slog. Cron reports a skipped job as an Info
+// that says "skip", and nowhere else.
+type logger struct {
+	ctx     context.Context
 	log     *slog.Logger
 	skipped func()
 }
 
-func (l cronLog) Info(msg string, args ...any) {
+func (l logger) Info(msg string, keysAndValues ...any) {
 	if msg != "skip" {
-		l.log.Debug("cron: "+msg, args...)
+		l.log.DebugContext(l.ctx, "schedule: "+msg, keysAndValues...)
 		return
 	}
-	l.log.Warn("a pass was skipped, since the one before it is still running")
+	l.log.WarnContext(l.ctx, "a pass was due while one was running and is skipped: make schedule longer if this repeats")
 	if l.skipped != nil {
 		l.skipped()
 	}
 }
 
-func (l cronLog) Error(err error, msg string, args ...any) {
-	l.log.Error("a pass panicked", append([]any{"error", err, "what", msg}, args...)...)
+func (l logger) Error(err error, msg string, keysAndValues ...any) {
+	l.log.ErrorContext(l.ctx, "schedule: "+msg, append([]any{"error", err}, keysAndValues...)...)
 }

@@ -3,8 +3,8 @@ package daemon
 import (
 	"bytes"
 	"context"
-	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,7 +13,21 @@ import (
 	"time"
 
 	"github.com/robfig/cron/v3"
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// run runs the daemon in a bubble of its own time for so long.
+func run(t *testing.T, o Options, last time.Duration) (err error) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), last)
+		defer cancel()
+		err = Run(ctx, o)
+	})
+	return err
+}
 
 func every(t *testing.T, spec string) cron.Schedule {
 	t.Helper()
@@ -24,148 +38,154 @@ func every(t *testing.T, spec string) cron.Schedule {
 	return s
 }
 
-// buffer is written by passes that the daemon has abandoned, too.
-type buffer struct {
-	mu sync.Mutex
-	bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.Buffer.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.Buffer.String()
-}
-
-// run runs the daemon in a bubble whose clock moves by itself, and ends it
-// after a time.
-func run(t *testing.T, o Options, after time.Duration) (log string, err error) {
-	t.Helper()
-	var b buffer
-	o.Log = slog.New(slog.NewTextHandler(&b, nil))
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error)
-	go func() { done <- Run(ctx, o) }()
-	time.Sleep(after)
-	cancel()
-	err = <-done
-	return b.String(), err
-}
-
-func TestAPassAtStartAndThenOnSchedule(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		start := time.Now()
-		var at []time.Duration
-		var next []time.Duration
-		_, err := run(t, Options{
-			Schedule: every(t, "@every 15m"), ShutdownTimeout: time.Second,
-			Pass: func(context.Context) { at = append(at, time.Since(start)) },
-			Next: func(n time.Time) { next = append(next, n.Sub(start)) },
-		}, 31*time.Minute)
-		if err != nil || len(at) != 3 || at[0] != 0 || at[1] != 15*time.Minute || at[2] != 30*time.Minute {
-			t.Errorf("passes at %v, %v", at, err)
-		}
-		if len(next) != 3 || next[0] != 15*time.Minute || next[2] != 45*time.Minute {
-			t.Errorf("announced %v", next)
-		}
-	})
+func TestPassesRunAtOnceAndThenOnTheSchedule(t *testing.T) {
+	var mu sync.Mutex
+	var at, next []string
+	err := run(t, Options{
+		Schedule: every(t, "*/15 * * * *"), ShutdownTimeout: time.Second,
+		Pass: func(context.Context) { at = append(at, time.Now().UTC().Format("15:04:05")) },
+		Next: func(n time.Time) {
+			mu.Lock()
+			defer mu.Unlock()
+			next = append(next, n.Format("15:04:05 MST"))
+		},
+	}, 31*time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A bubble begins at midnight UTC.
+	if want := []string{"00:00:00", "00:15:00", "00:30:00"}; !slices.Equal(at, want) {
+		t.Errorf("passes at %v, want %v", at, want)
+	}
+	if want := []string{"00:15:00 UTC", "00:30:00 UTC", "00:45:00 UTC"}; !slices.Equal(next, want) {
+		t.Errorf("next passes %v, want %v", next, want)
+	}
 }
 
 func TestJitterDelaysEveryPassButTheFirst(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		start := time.Now()
-		var at []time.Duration
-		run(t, Options{Schedule: every(t, "@every 1h"), Jitter: 10 * time.Minute, ShutdownTimeout: time.Second,
-			Pass: func(context.Context) { at = append(at, time.Since(start)) }}, 100*time.Hour)
-		late := 0
-		for i, d := range at[1:] {
-			if by := d - time.Duration(i+1)*time.Hour; by < 0 || by >= 10*time.Minute {
-				t.Errorf("pass %d is late by %s", i+1, by)
-			} else if by > 0 {
-				late++
+	var late []time.Duration
+	if err := run(t, Options{
+		Schedule: every(t, "@hourly"), Jitter: 10 * time.Minute, ShutdownTimeout: time.Second,
+		Pass: func(context.Context) { late = append(late, time.Since(time.Now().Truncate(time.Hour))) },
+	}, 20*time.Hour+30*time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if len(late) != 21 || late[0] != 0 {
+		t.Fatalf("%d passes, the first %s late; want 21, the first at once", len(late), late[0])
+	}
+	if low, high := slices.Min(late[1:]), slices.Max(late[1:]); low == high || high >= 10*time.Minute {
+		t.Errorf("the later passes are between %s and %s late, want them spread below 10m", low, high)
+	}
+}
+
+func TestAPassThatIsDueWhileOneRunsIsSkippedAndCounted(t *testing.T) {
+	var log bytes.Buffer
+	running, passes := 0, 0
+	var skipped atomic.Int32
+	if err := run(t, Options{
+		Schedule: every(t, "@every 10m"), ShutdownTimeout: time.Minute,
+		Pass: func(ctx context.Context) {
+			passes++
+			if running++; running > 1 {
+				t.Error("two passes at a time")
 			}
-		}
-		if at[0] != 0 || late == 0 {
-			t.Errorf("the first pass was at %s, %d of %d others were late", at[0], late, len(at)-1)
-		}
-	})
+			defer func() { running-- }()
+			select {
+			case <-time.After(25 * time.Minute):
+			case <-ctx.Done():
+			}
+		},
+		Skipped: func() { skipped.Add(1) },
+		Log:     slog.New(slog.NewTextHandler(&log, nil)),
+	}, 59*time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	// Passes from 0, 30; skipped at 10, 20, 40, 50.
+	if n := skipped.Load(); passes != 2 || n != 4 {
+		t.Errorf("%d passes, %d skipped; want 2 and 4", passes, n)
+	}
+	if n := strings.Count(log.String(), `level=WARN msg="a pass was due while one was running and is skipped: make schedule longer if this repeats"`); n != 4 {
+		t.Errorf("%d warnings, want 4\n%s", n, &log)
+	}
 }
 
-func TestNeverTwoAtATime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var running, most, passes, skipped atomic.Int32
-		log, err := run(t, Options{
-			Schedule: every(t, "@every 1m"), ShutdownTimeout: time.Second, Skipped: func() { skipped.Add(1) },
-			Pass: func(context.Context) {
-				most.Store(max(most.Load(), running.Add(1)))
-				passes.Add(1)
-				time.Sleep(150 * time.Second) // over two ticks
-				running.Add(-1)
-			},
-		}, 6*time.Minute+10*time.Second)
-		if err == nil || most.Load() != 1 || passes.Load() != 3 || skipped.Load() != 4 {
-			t.Errorf("%d at a time, %d passes, %d skipped, %v", most.Load(), passes.Load(), skipped.Load(), err)
-		}
-		if want := "a pass was skipped, since the one before it is still running"; !strings.Contains(log, want) {
-			t.Errorf("the log lacks %q:\n%s", want, log)
-		}
-		time.Sleep(time.Hour) // lets the abandoned pass end
-	})
-}
-
-func TestAPanicEndsOnePassOnly(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		passes := 0
-		log, err := run(t, Options{Schedule: every(t, "@every 1m"), ShutdownTimeout: time.Second,
-			Pass: func(context.Context) {
-				if passes++; passes < 3 {
-					panic("boom")
-				}
-			}}, 3*time.Minute+time.Second)
-		if passes != 4 || err != nil || !strings.Contains(log, "a pass panicked") || !strings.Contains(log, "boom") {
-			t.Errorf("%d passes, %v\n%s", passes, err, log)
-		}
-	})
+func TestTheScheduleGoesOnAfterAPanic(t *testing.T) {
+	var log bytes.Buffer
+	passes := 0
+	if err := run(t, Options{
+		Schedule: every(t, "@every 10m"), ShutdownTimeout: time.Minute,
+		Pass: func(context.Context) {
+			if passes++; passes == 1 {
+				panic("a bug")
+			}
+		},
+		Log: slog.New(slog.NewTextHandler(&log, nil)),
+	}, 35*time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if passes != 4 {
+		t.Errorf("%d passes, want 4", passes)
+	}
+	if !strings.Contains(log.String(), `level=ERROR msg="schedule: panic" error="a bug"`) {
+		t.Errorf("the panic is not in the log\n%s", &log)
+	}
 }
 
 func TestShutdown(t *testing.T) {
+	const patience = 20 * time.Second
 	for _, tt := range []struct {
 		name string
-		pass func(context.Context)
-		want error
+		ends time.Duration // how long the pass goes on after its context ended
+		took time.Duration
+		want string
 	}{
-		{"a pass that heeds its context is awaited", func(ctx context.Context) { <-ctx.Done(); time.Sleep(5 * time.Second) }, nil},
-		{"a pass that does not end in time is abandoned", func(context.Context) { time.Sleep(time.Hour) }, ErrAbandoned},
+		{"a pass that ends in time is awaited", 19 * time.Second, 19 * time.Second, ""},
+		{"a pass that does not is abandoned, and the error says so", time.Hour, patience,
+			"the running pass did not end within shutdown_timeout (20s) and was abandoned: look at its last log lines, the next pass starts from a fresh reading"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
+				var passes atomic.Int32
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
 				start := time.Now()
-				_, err := run(t, Options{Schedule: every(t, "@every 15m"), ShutdownTimeout: 20 * time.Second, Pass: tt.pass}, time.Minute)
-				if !errors.Is(err, tt.want) || tt.want == nil && err != nil {
-					t.Errorf("got %v, want %v", err, tt.want)
+				err := Run(ctx, Options{
+					Schedule: every(t, "@every 30s"), ShutdownTimeout: patience,
+					Pass: func(ctx context.Context) { passes.Add(1); <-ctx.Done(); time.Sleep(tt.ends) },
+				})
+				if got := errorText(err); got != tt.want {
+					t.Errorf("got %q\nwant %q", got, tt.want)
 				}
-				if took := time.Since(start) - time.Minute; took > 20*time.Second {
-					t.Errorf("it took %s", took)
+				if took := time.Since(start) - time.Minute; took != tt.took {
+					t.Errorf("it took %s to stop, want %s", took, tt.took)
 				}
 				time.Sleep(2 * time.Hour)
+				if n := passes.Load(); n != 1 {
+					t.Errorf("%d passes, want 1: none starts after the end", n)
+				}
 			})
 		})
 	}
 }
 
-func TestNoPassBeginsAfterTheEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+func TestNoPassStartsFromItsJitterAfterTheEnd(t *testing.T) {
+	for range 20 { // the jitter is random; were the end ignored, most rounds would show it
 		passes := 0
-		run(t, Options{Schedule: every(t, "@every 1m"), Jitter: 30 * time.Second, ShutdownTimeout: time.Second, Pass: func(context.Context) { passes++ }}, time.Minute+time.Nanosecond)
-		before := passes
-		time.Sleep(time.Hour)
-		if passes != before {
-			t.Errorf("%d passes began after the end", passes-before)
+		if err := run(t, Options{
+			Schedule: every(t, "@every 1m"), Jitter: time.Hour, ShutdownTimeout: time.Second,
+			Pass: func(context.Context) { passes++ },
+		}, time.Minute+time.Second); err != nil {
+			t.Fatal(err)
 		}
-	})
+		if passes > 2 {
+			t.Fatalf("%d passes", passes)
+		}
+	}
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }

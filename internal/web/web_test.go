@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -10,44 +11,100 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestServes(t *testing.T) {
-	defer goleak.VerifyNone(t)
-	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "a_metric 1\n") })
-	s, err := Listen("127.0.0.1:0", metrics)
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// serve starts a server and returns its base URL and a function that ends it.
+func serve(t *testing.T, metrics http.HandlerFunc) (string, func() error) {
+	t.Helper()
+	s, err := Listen("127.0.0.1:0", metrics, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx) }()
+	return "http://" + s.Addr(), func() error { cancel(); return <-done }
+}
+
+func TestRoutes(t *testing.T) {
+	base, stop := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "figures") })
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	for _, tt := range []struct {
-		method, path string
-		code         int
-		body         string
+		name, method, path string
+		code               int
+		body               string
 	}{
-		{"GET", "/healthz", 200, "ok\n"},
-		{"GET", "/readyz", 200, "ok\n"},
-		{"GET", "/metrics", 200, "a_metric 1\n"},
-		{"GET", "/", 404, "404 page not found\n"},
-		{"POST", "/-/sync", 404, "404 page not found\n"},
-		{"POST", "/healthz", 405, "Method Not Allowed\n"},
+		{"metrics are the handler's", "GET", "/metrics", 200, "figures"},
+		{"a living process is healthy", "GET", "/healthz", 200, "ok\n"},
+		{"a process that listens is ready", "GET", "/readyz", 200, "ok\n"},
+		{"there is no page yet", "GET", "/", 404, "404 page not found\n"},
+		{"there is no lifecycle yet", "POST", "/-/reload", 404, "404 page not found\n"},
+		{"health is not written to", "POST", "/healthz", 405, "Method Not Allowed\n"},
 	} {
-		req, err := http.NewRequest(tt.method, "http://"+s.Addr()+tt.path, nil)
+		t.Run(tt.name, func(t *testing.T) {
+			req, err := http.NewRequestWithContext(t.Context(), tt.method, base+tt.path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := client.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			body, err := io.ReadAll(resp.Body)
+			if err != nil || resp.StatusCode != tt.code || string(body) != tt.body {
+				t.Errorf("got %d %q %v, want %d %q", resp.StatusCode, body, err, tt.code, tt.body)
+			}
+		})
+	}
+	if err := stop(); err != nil {
+		t.Errorf("stopping: %v", err)
+	}
+	if _, err := client.Get(base + "/healthz"); err == nil {
+		t.Error("it still answers after the end")
+	}
+}
+
+func TestAnAnswerUnderWayIsFinished(t *testing.T) {
+	asked, release := make(chan struct{}), make(chan struct{})
+	base, stop := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		close(asked)
+		<-release
+		_, _ = io.WriteString(w, "late")
+	})
+	got := make(chan string, 1)
+	go func() {
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		resp, err := client.Get(base + "/metrics")
 		if err != nil {
-			t.Fatal(err)
+			got <- err.Error()
+			return
 		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
+		defer resp.Body.Close()
 		body, _ := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if resp.StatusCode != tt.code || string(body) != tt.body {
-			t.Errorf("%s %s: got %d %q, want %d %q", tt.method, tt.path, resp.StatusCode, body, tt.code, tt.body)
-		}
+		got <- string(body)
+	}()
+	<-asked
+	stopped := make(chan error, 1)
+	go func() { stopped <- stop() }()
+	close(release)
+	if text := <-got; text != "late" {
+		t.Errorf("got %q, want the whole answer", text)
 	}
-	if _, err := Listen(s.Addr(), metrics); err == nil || !strings.HasPrefix(err.Error(), "listening on web.listen "+s.Addr()+": ") {
-		t.Errorf("a taken port: got %v", err)
-	}
-	http.DefaultClient.CloseIdleConnections()
-	if err := s.Shutdown(context.Background()); err != nil {
+	if err := <-stopped; err != nil {
 		t.Error(err)
+	}
+}
+
+func TestATakenPortIsAnErrorAtStart(t *testing.T) {
+	base, stop := serve(t, http.NotFound)
+	defer func() { _ = stop() }()
+	addr := strings.TrimPrefix(base, "http://")
+	_, err := Listen(addr, http.NotFoundHandler(), quiet)
+	want := "listening for HTTP: listen tcp " + addr + ": bind: address already in use: free the port or set web.listen to another address"
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v\nwant %s", err, want)
 	}
 }
