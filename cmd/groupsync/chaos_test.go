@@ -1,0 +1,178 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"groupsync/internal/source/keycloaktest"
+	"groupsync/internal/target/clearmltest"
+)
+
+// chaos is a realm and a ClearML that differ in a known way.
+type chaos struct {
+	server  *keycloaktest.Server
+	realm   *keycloaktest.Realm
+	clearml *clearmltest.Server
+	front   *trap // before ClearML
+	proxy   *trap // before Keycloak
+	config  string
+}
+
+const teams = 6
+
+// newChaos makes six teams. By Keycloak each has ann; in ClearML each has cid,
+// who is in no team any more, and of the later three also dan, who is disabled;
+// ann is yet to be added to the first three.
+func newChaos(t *testing.T, server *keycloaktest.Server) *chaos {
+	t.Helper()
+	spec := keycloaktest.Spec{}
+	member := func(name string, disabled bool, groups ...string) {
+		spec.Users = append(spec.Users, keycloaktest.User{Username: name, Email: name + "@example.com", Disabled: disabled, Groups: groups})
+	}
+	for i := range teams {
+		spec.Groups = append(spec.Groups, fmt.Sprintf("/team%d", i))
+	}
+	member("ann", false, spec.Groups...)
+	member("bob", false, spec.Groups...)
+	member("cid", false)
+	member("dan", true, spec.Groups...)
+	c := &chaos{server: server, realm: server.NewRealm(t, spec), clearml: clearmltest.New(t, clearmltest.Options{})}
+	for _, n := range []string{"ann", "bob", "cid", "dan"} {
+		person(c.clearml, n, c.realm.UserID(t, n))
+	}
+	for i := range teams {
+		c.clearml.AddTeam(fmt.Sprintf("team%d", i), c.before(i)...)
+	}
+	c.restore(t)
+	return c
+}
+
+// restore puts fresh fronts before both sides, with nothing in their way.
+func (c *chaos) restore(t *testing.T) {
+	t.Helper()
+	c.front, c.proxy = front(t, c.clearml), front(t, toServer(t, c.server.URL))
+	c.config = configure(t, c.proxy.URL, c.realm.Name, c.front.URL, "guards: {max_removal_ratio: 0}")
+}
+
+func (c *chaos) before(team int) []string {
+	if team < teams/2 {
+		return []string{"cm-bob", "cm-cid"}
+	}
+	return []string{"cm-ann", "cm-bob", "cm-cid", "cm-dan"}
+}
+
+var after = []string{"cm-ann", "cm-bob"}
+
+// check holds every team against what it was and what it is to become: only
+// cid and dan may have left it, only ann may have joined. It returns how many
+// teams are as they are to become.
+func (c *chaos) check(t *testing.T) (done int) {
+	t.Helper()
+	for i := range teams {
+		got := c.clearml.Members(fmt.Sprintf("team%d", i))
+		slices.Sort(got)
+		switch {
+		case slices.Equal(got, after):
+			done++
+		case !slices.Equal(got, c.before(i)):
+			t.Errorf("team%d has %v: neither what it had, %v, nor what Keycloak says, %v", i, got, c.before(i), after)
+		}
+	}
+	return done
+}
+
+// TestKills kills Keycloak, ClearML or groupsync itself at three moments of a
+// pass. Whatever was done by then, no membership is gone that the complete
+// snapshot would not have ended; and the next pass with everything back
+// finishes the work.
+func TestKills(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs a real Keycloak")
+	}
+	server := keycloaktest.Start(t, keycloaktest.Options{})
+	moments := []struct {
+		name   string
+		arm    func(c *chaos, kill func())
+		reach  func(done int) bool // how many teams may be done by then
+		expect string              // in the error of a groupsync that lives on, of Keycloak and of ClearML killed
+	}{
+		{
+			name:  "while members are read",
+			arm:   func(c *chaos, kill func()) { c.proxy.on(nth(members, 3, kill)) },
+			reach: func(done int) bool { return done == 0 },
+		},
+		{
+			name:  "while the removals are confirmed",
+			arm:   func(c *chaos, kill func()) { c.proxy.on(nth(members, teams+3, kill)) },
+			reach: func(done int) bool { return done == 0 },
+		},
+		{
+			name: "between two writes",
+			arm: func(c *chaos, kill func()) {
+				var once sync.Once
+				c.clearml.After("permissions.add_or_update_user_group", func(int) { once.Do(func() { go kill() }) })
+			},
+			reach: func(done int) bool { return done >= 1 },
+		},
+	}
+	for _, victim := range []string{"keycloak", "clearml", "groupsync"} {
+		for _, m := range moments {
+			t.Run(victim+" is killed "+m.name, func(t *testing.T) {
+				c := newChaos(t, server)
+				cmd := command(t.Context(), "--once", "--apply", "-o", "json", "--config", c.config)
+				killed := make(chan struct{})
+				m.arm(c, func() {
+					defer close(killed)
+					switch victim {
+					case "keycloak":
+						server.Kill(t)
+					case "clearml":
+						c.front.kill()
+					case "groupsync":
+						kill(t, cmd)
+					}
+				})
+				o := finish(t, cmd)
+				<-killed
+				if victim == "keycloak" {
+					server.Restart(t)
+				}
+				done := c.check(t)
+				if !m.reach(done) && !(victim == "keycloak" && done == teams) {
+					t.Errorf("%d of %d teams are done", done, teams)
+				}
+				if done < teams && victim != "groupsync" && o.code == 0 {
+					t.Errorf("exit code 0 with %d of %d teams done\n%s", done, teams, o.stdout)
+				}
+				c.restore(t)
+				if o := groupsync(t, "--once", "--apply", "-o", "json", "--config", c.config); o.code != 0 || c.check(t) != teams {
+					t.Errorf("the next pass: exit %d\n%s\n%s", o.code, o.stdout, o.stderr)
+				}
+			})
+		}
+	}
+}
+
+func members(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/members") }
+
+// nth runs f at the nth request of a kind.
+func nth(is func(*http.Request) bool, n int32, f func()) func(*http.Request) {
+	var seen atomic.Int32
+	return func(r *http.Request) {
+		if is(r) && seen.Add(1) == n {
+			f()
+		}
+	}
+}
+
+func kill(t *testing.T, cmd *exec.Cmd) {
+	if err := cmd.Process.Kill(); err != nil {
+		t.Errorf("killing groupsync: %v", err)
+	}
+}

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"groupsync/internal/report"
+	"groupsync/internal/source/keycloaktest"
+	"groupsync/internal/target/clearmltest"
+)
+
+// TestMain lets the test binary be groupsync itself, so that tests can kill it.
+func TestMain(m *testing.M) {
+	if os.Getenv("BE_GROUPSYNC") != "" {
+		main()
+		return
+	}
+	os.Exit(keycloaktest.Main(m))
+}
+
+// command returns groupsync as a process of its own.
+func command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, os.Args[0], args...)
+	cmd.Env = append(os.Environ(), "BE_GROUPSYNC=1")
+	return cmd
+}
+
+// outcome is what one run of the command gave.
+type outcome struct {
+	code           int
+	stdout, stderr string
+}
+
+// groupsync runs the command to its end.
+func groupsync(t *testing.T, args ...string) outcome {
+	t.Helper()
+	return finish(t, command(t.Context(), args...))
+}
+
+func finish(t *testing.T, cmd *exec.Cmd) outcome {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return outcome{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+}
+
+// report decodes the JSON of a pass.
+func (o outcome) report(t *testing.T) report.Report {
+	t.Helper()
+	var r report.Report
+	if err := json.Unmarshal([]byte(o.stdout), &r); err != nil {
+		t.Fatalf("stdout is not one report: %v\n%s\n%s", err, o.stdout, o.stderr)
+	}
+	return r
+}
+
+// trap is a server in front of another one that tells a hook of each request
+// before it is passed on, and can be killed with whatever it answers just then.
+type trap struct {
+	*httptest.Server
+	mu   sync.Mutex
+	hook func(r *http.Request)
+}
+
+// front puts a trap in front of a handler.
+func front(t *testing.T, next http.Handler) *trap {
+	t.Helper()
+	p := &trap{}
+	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p.mu.Lock()
+		hook := p.hook
+		p.mu.Unlock()
+		if hook != nil {
+			hook(r)
+		}
+		next.ServeHTTP(w, r)
+	}))
+	t.Cleanup(p.kill)
+	return p
+}
+
+func (p *trap) on(hook func(*http.Request)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hook = hook
+}
+
+// kill closes the listener and breaks every connection.
+func (p *trap) kill() {
+	p.Listener.Close()
+	p.CloseClientConnections()
+}
+
+// toServer passes requests on to a real server under the name that the client used.
+func toServer(t *testing.T, address string) http.Handler {
+	t.Helper()
+	to, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to); r.Out.Host = r.In.Host },
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			panic(http.ErrAbortHandler) // the client sees what the proxy saw: a broken connection
+		},
+	}
+}
+
+// configure writes a configuration and returns its path. Lines are added to
+// the sections that are there anyway.
+func configure(t *testing.T, keycloak, realm, clearml string, more string) string {
+	t.Helper()
+	dir := t.TempDir()
+	text := fmt.Sprintf(`schedule: "@every 1h"
+state_dir: %s
+keycloak: {url: %q, realm: %q, client_id: groupsync, client_secret: %q, timeout: 15s}
+clearml: {url: %q, access_key: access, secret_key: secret, timeout: 15s}
+web: {listen: "127.0.0.1:0"}
+%s
+`, filepath.Join(dir, "state"), keycloak, realm, keycloaktest.Secret, clearml, more)
+	path := filepath.Join(dir, "config.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// person adds a ClearML user who signed in through Keycloak as this account.
+func person(s *clearmltest.Server, name, keycloakID string) {
+	s.AddUser(clearmltest.User{ID: "cm-" + name, Name: name, Email: name + "@example.com", Role: "user",
+		Providers: map[string]any{"keycloak": map[string]any{"sub": keycloakID}}})
+}
+
+func mustContain(t *testing.T, what, text, want string) {
+	t.Helper()
+	if !strings.Contains(text, want) {
+		t.Errorf("%s lacks\n  %s\ngot\n  %s", what, want, text)
+	}
+}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"groupsync/internal/config"
+)
+
+// version is set when a release is built; build tells it otherwise.
+var version = ""
+
+// flags are those of the root command that are not keys of the configuration.
+type flags struct {
+	config  string
+	once    bool
+	apply   bool
+	approve string
+	output  string
+}
+
+func newRoot(p program) *cobra.Command {
+	var f flags
+	root := &cobra.Command{
+		Use:   "groupsync",
+		Short: "Keep ClearML Enterprise user groups equal to Keycloak group membership",
+		Long: `groupsync keeps ClearML Enterprise user groups equal to Keycloak group membership.
+
+Without --once it runs the schedule, and writes only with mode: apply. With
+--once it makes one pass, prints what it found, and writes only with --apply.`,
+		Args:          cobra.NoArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := f.check(); err != nil {
+			return err
+		}
+		c, err := config.Load(config.Options{File: f.config, Env: p.env, Flags: cmd.Flags()})
+		if err != nil {
+			return err
+		}
+		log := newLog(p, c.Log)
+		if f.once {
+			return runOnce(cmd.Context(), p, c, f, log)
+		}
+		return runDaemon(cmd.Context(), c, log)
+	}
+	own := root.Flags()
+	own.StringVarP(&f.config, "config", "c", "", "the configuration file (YAML)")
+	own.BoolVar(&f.once, "once", false, "make one pass, print it and end")
+	own.BoolVar(&f.apply, "apply", false, "with --once: write, whatever the mode")
+	own.StringVar(&f.approve, "approve", "", "with --once --apply: lift the limits for exactly the removals that this digest names")
+	own.StringVarP(&f.output, "output", "o", "text", "with --once: text or json")
+	config.AddFlags(own)
+	root.AddCommand(newDemo(p), newVersion(p))
+	root.CompletionOptions.DisableDefaultCmd = true
+	return root
+}
+
+// check refuses flags that do not go together.
+func (f flags) check() error {
+	switch {
+	case f.apply && !f.once:
+		return errors.New("--apply goes with --once; the daemon writes where the configuration says mode: apply")
+	case f.approve != "" && !f.apply:
+		return errors.New("--approve goes with --once --apply: it lifts the limits for what that pass writes")
+	case f.output != "text" && f.output != "json":
+		return fmt.Errorf("-o %s is not a format: write -o text or -o json", f.output)
+	}
+	return nil
+}
+
+// newLog logs to stderr, so that stdout is the report's alone.
+func newLog(p program, c config.Log) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.Level)) // the configuration has checked it
+	options := &slog.HandlerOptions{Level: level}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(p.stderr, options))
+	}
+	return slog.New(slog.NewTextHandler(p.stderr, options))
+}
+
+func newVersion(p program) *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			v, revision := build()
+			_, err := fmt.Fprintf(p.stdout, "groupsync %s (%s)\n", v, revision)
+			return err
+		},
+	}
+}
+
+// build returns the version and the revision that was built.
+func build() (v, revision string) {
+	v, revision = version, "unknown"
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return v, revision
+	}
+	if v == "" {
+		v = info.Main.Version
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			revision = s.Value
+		}
+	}
+	return v, revision
+}

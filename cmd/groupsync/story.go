@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"groupsync/examples/realm"
+	"groupsync/internal/config"
+	"groupsync/internal/reconcile"
+	"groupsync/internal/report"
+	"groupsync/internal/source/realmfile"
+	"groupsync/internal/target/clearml"
+	"groupsync/internal/target/clearmltest"
+	"groupsync/internal/transport"
+)
+
+// story is what the demo plays: the example realm, a ClearML stand-in whose
+// people have accounts and the groups that their last login left them, and a
+// reconciler between the two, with the guards at their defaults.
+type story struct {
+	keycloak   *realmfile.Source
+	clearml    *clearmltest.Server
+	reconciler *reconcile.Reconciler
+	record     func(report.Report)
+	out        io.Writer
+}
+
+// chapter is one thing that happens in Keycloak, and the pass after it.
+type chapter struct {
+	title   string
+	happens func(*realmfile.Realm)
+	approve bool // with the digest of the chapter before
+}
+
+var chapters = []chapter{
+	{title: "ClearML is as everybody's last login left it: nothing to do."},
+	{
+		title:   "A joiner: leslie is put into /data-science/vision, and need not log in again.",
+		happens: func(r *realmfile.Realm) { join(r, "leslie", "/data-science/vision") },
+	},
+	{
+		title: "A mover: ken leaves /platform for /data-science/nlp.",
+		happens: func(r *realmfile.Realm) {
+			leave(r, "ken", "/platform")
+			join(r, "ken", "/data-science/nlp")
+		},
+	},
+	{
+		title:   "A leaver: dennis's account is disabled. He never logs in again, so no login takes his group away.",
+		happens: func(r *realmfile.Realm) { user(r, "dennis").Enabled = false },
+	},
+	{
+		title: "Somebody is deleted: john.",
+		happens: func(r *realmfile.Realm) {
+			r.Users = slices.DeleteFunc(r.Users, func(u realmfile.User) bool { return u.Username == "john" })
+		},
+	},
+	{
+		title:   "An admin is demoted: barbara leaves /clearml-admins.",
+		happens: func(r *realmfile.Realm) { leave(r, "barbara", "/clearml-admins") },
+	},
+	{
+		title: "A mass removal: /data-science and everything below it is emptied, by mistake or not. The guard stops it.",
+		happens: func(r *realmfile.Realm) {
+			for i := range r.Users {
+				r.Users[i].Groups = slices.DeleteFunc(r.Users[i].Groups, func(g string) bool { return strings.HasPrefix(g, "/data-science") })
+			}
+		},
+	},
+	{title: "It was meant: a person approves exactly those removals by their digest.", approve: true},
+}
+
+// newStory starts the stand-in, which the caller closes.
+func newStory(out io.Writer, log *slog.Logger, observe func(transport.Attempt), record func(report.Report)) (*story, error) {
+	var export realmfile.Realm
+	if err := json.Unmarshal(realm.Export, &export); err != nil {
+		return nil, fmt.Errorf("reading the example realm: %w", err)
+	}
+	server, err := clearmltest.Start(clearmltest.Options{})
+	if err != nil {
+		return nil, err
+	}
+	populate(server, &export)
+	target, err := clearml.New(clearml.Config{URL: server.URL, AccessKey: "access", SecretKey: "secret", Observe: observe, Log: log})
+	if err != nil {
+		server.Close()
+		return nil, err
+	}
+	c := config.Default()
+	c.Admins.Groups = []string{"clearml-admins"}
+	role := "clearml-admin"
+	c.Admins.Role = &role
+	rules, err := rulesOf(c)
+	if err != nil {
+		server.Close()
+		return nil, err
+	}
+	keycloak := realmfile.New(&export)
+	return &story{
+		keycloak: keycloak, clearml: server, out: out, record: record,
+		reconciler: reconcile.New(keycloak, target, reconcile.Options{Name: "demo", Rules: rules, Limits: limitsOf(c), Log: log}),
+	}, nil
+}
+
+// populate gives everybody of the realm an account, and every group but two a
+// user group with the members that the per-login sync would have given it.
+func populate(s *clearmltest.Server, r *realmfile.Realm) {
+	members := map[string][]string{"data-science": nil, "nlp": nil, "vision": nil, "platform": nil}
+	admins := []string{clearmltest.Self}
+	for _, u := range r.Users {
+		if u.ServiceAccount != "" || u.Username == "karen" { // karen has never logged in
+			continue
+		}
+		id := "cm-" + u.Username
+		s.AddUser(clearmltest.User{ID: id, Name: u.FirstName + " " + u.LastName, Email: u.Email, Role: "user",
+			Providers: map[string]any{"keycloak": map[string]any{"sub": u.ID}}})
+		for _, path := range u.Groups {
+			leaf := path[strings.LastIndexByte(path, '/')+1:]
+			if _, there := members[leaf]; there && u.Enabled {
+				members[leaf] = append(members[leaf], id)
+			}
+		}
+		if slices.Contains(u.Groups, "/clearml-admins") || slices.Contains(u.RealmRoles, "platform-lead") {
+			admins = append(admins, id)
+		}
+	}
+	s.AddUser(clearmltest.User{ID: "cm-local", Name: "Local Admin", Email: "local@example.com", Role: "admin", Providers: map[string]any{}})
+	for _, name := range []string{"data-science", "nlp", "vision", "platform", "guests"} {
+		s.AddTeam(name, members[name]...)
+	}
+	s.SetMembers("Admins", append(admins, "cm-local")...)
+}
+
+func user(r *realmfile.Realm, name string) *realmfile.User {
+	i := slices.IndexFunc(r.Users, func(u realmfile.User) bool { return u.Username == name })
+	return &r.Users[i]
+}
+
+func join(r *realmfile.Realm, name, group string) {
+	u := user(r, name)
+	u.Groups = append(u.Groups, group)
+}
+
+func leave(r *realmfile.Realm, name, group string) {
+	u := user(r, name)
+	u.Groups = slices.DeleteFunc(slices.Clone(u.Groups), func(g string) bool { return g == group })
+}
+
+// play tells the story pass by pass.
+func (s *story) play(ctx context.Context) error {
+	digest := ""
+	for i, c := range chapters {
+		fmt.Fprintf(s.out, "\n%d. %s\n\n", i+1, c.title)
+		if c.happens != nil {
+			s.keycloak.Edit(c.happens)
+		}
+		req := reconcile.Request{Apply: true}
+		if c.approve {
+			req.Approve = digest
+			fmt.Fprintf(s.out, "$ groupsync --once --apply --approve %s\n", digest)
+		}
+		rep := s.reconciler.Pass(ctx, req)
+		s.record(rep)
+		if i > 0 {
+			rep.Skipped = nil // as in the first chapter
+		}
+		if err := report.Text(s.out, rep); err != nil {
+			return err
+		}
+		if rep.Result == report.Error {
+			return fmt.Errorf("the demo's pass %d failed: %s", i+1, rep.Errors[0].Text)
+		}
+		digest = rep.Digest
+	}
+	return nil
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"log/slog"
+
+	"groupsync/internal/config"
+	"groupsync/internal/fault"
+	"groupsync/internal/match"
+	"groupsync/internal/memory"
+	"groupsync/internal/metrics"
+	"groupsync/internal/reconcile"
+	"groupsync/internal/source/keycloak"
+	"groupsync/internal/target/clearml"
+)
+
+// rulesOf returns the rules of matching that the configuration states.
+func rulesOf(c config.Config) (match.Rules, error) {
+	o := match.Options{
+		FullPath: c.Groups.FullPath, Include: c.Groups.Include, Exclude: c.Groups.Exclude, Mapping: c.Groups.Mapping,
+		AdminGroups: c.Admins.Groups, Protect: c.Users.Protect, Provider: c.ClearML.Provider, KeepGone: c.Users.Gone == "keep",
+	}
+	if c.Admins.Role != nil {
+		o.AdminRole = *c.Admins.Role
+	}
+	return match.Compile(o)
+}
+
+// limitsOf returns the limits of the guards that the configuration states.
+func limitsOf(c config.Config) reconcile.Limits {
+	g := c.Guards
+	return reconcile.Limits{
+		MaxRemovals: g.MaxRemovals, Window: g.Window, MaxRatio: g.MaxRemovalRatio, FreeRemovals: g.FreeRemovals,
+		MaxGone: g.MaxGone, Grace: g.FederationGrace, Floor: c.Admins.Floor, Stop: g.OnTrip == "stop",
+	}
+}
+
+// newMetrics returns the metrics of a sync before its first pass.
+func newMetrics(c config.Config) *metrics.Metrics {
+	v, revision := build()
+	return metrics.New(metrics.Options{
+		Sync: c.Name, Version: v, Revision: revision,
+		Insecure: map[fault.System]bool{fault.Keycloak: c.Keycloak.InsecureSkipVerify, fault.ClearML: c.ClearML.InsecureSkipVerify},
+	})
+}
+
+// newReconciler connects the two real sides. once says that the process makes
+// one pass only.
+func newReconciler(c config.Config, m *metrics.Metrics, log *slog.Logger, once bool) (*reconcile.Reconciler, error) {
+	rules, err := rulesOf(c)
+	if err != nil {
+		return nil, err
+	}
+	source, err := keycloak.New(keycloak.Config{
+		URL: c.Keycloak.URL, Realm: c.Keycloak.Realm, ClientID: c.Keycloak.ClientID, ClientSecret: c.Keycloak.Secret().Read,
+		CAFile: c.Keycloak.CAFile, InsecureSkipVerify: c.Keycloak.InsecureSkipVerify,
+		Timeout: c.Keycloak.Timeout, Concurrency: c.Keycloak.Concurrency, Observe: m.Observe(fault.Keycloak), Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	target, err := newTarget(c, m, log)
+	if err != nil {
+		return nil, err
+	}
+	o := reconcile.Options{Name: c.Name, Rules: rules, Limits: limitsOf(c), Log: log}
+	o.Limits.Forgets = once && c.StateDir == ""
+	if c.StateDir != "" {
+		if o.Memory, err = memory.Load(c.StateDir); err != nil {
+			return nil, err
+		}
+		o.Save = func(m memory.Memory) error { return memory.Save(c.StateDir, m) }
+	}
+	return reconcile.New(source, target, o), nil
+}
+
+func newTarget(c config.Config, m *metrics.Metrics, log *slog.Logger) (*clearml.Client, error) {
+	access, err := c.ClearML.Access().Read()
+	if err != nil {
+		return nil, err
+	}
+	secret, err := c.ClearML.Secret().Read()
+	if err != nil {
+		return nil, err
+	}
+	return clearml.New(clearml.Config{
+		URL: c.ClearML.URL, AccessKey: access, SecretKey: secret, CAFile: c.ClearML.CAFile,
+		InsecureSkipVerify: c.ClearML.InsecureSkipVerify, Timeout: c.ClearML.Timeout, Observe: m.Observe(fault.ClearML), Log: log,
+	})
+}
