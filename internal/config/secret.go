@@ -1,0 +1,89 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+)
+
+const mask = "[masked]"
+
+// Masked is text that never prints: every way of formatting, encoding or
+// logging it gives "[masked]". Only a Secret reads it.
+type Masked string
+
+// String returns "[masked]".
+func (Masked) String() string { return mask }
+
+// Format writes "[masked]", whatever the verb.
+func (Masked) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(mask)) }
+
+// MarshalText returns "[masked]"; JSON, YAML and slog ask it.
+func (Masked) MarshalText() ([]byte, error) { return []byte(mask), nil }
+
+// Secret is a secret that is written down or kept in a file. It never prints.
+type Secret struct {
+	key   string // of the configuration, for errors
+	value Masked
+	file  string
+}
+
+// Secret returns the client's secret.
+func (k Keycloak) Secret() Secret {
+	return Secret{"keycloak.client_secret", k.ClientSecret, k.ClientSecretFile}
+}
+
+// Access returns the access key.
+func (c ClearML) Access() Secret {
+	return Secret{"clearml.access_key", c.AccessKey, c.AccessKeyFile}
+}
+
+// Secret returns the secret key.
+func (c ClearML) Secret() Secret {
+	return Secret{"clearml.secret_key", c.SecretKey, c.SecretKeyFile}
+}
+
+// String returns "[masked]".
+func (Secret) String() string { return mask }
+
+// Format writes "[masked]", whatever the verb.
+func (Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(mask)) }
+
+// MarshalText returns "[masked]".
+func (Secret) MarshalText() ([]byte, error) { return []byte(mask), nil }
+
+// Read returns the secret as it is now: a file is read each time, so that it
+// may rotate, and loses the line ends after its last character. An error names
+// the key and the file, and no part of the secret.
+func (s Secret) Read() (string, error) {
+	if s.file == "" {
+		return string(s.value), nil
+	}
+	data, err := os.ReadFile(s.file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", fmt.Errorf("%s_file: there is no file %s: put the secret there, or correct the path", s.key, s.file)
+	case errors.Is(err, fs.ErrPermission):
+		return "", fmt.Errorf("%s_file: %s may not be read: let the user that groupsync runs as read it", s.key, s.file)
+	case err != nil:
+		return "", fmt.Errorf("%s_file: %w: correct the path", s.key, err)
+	}
+	text := strings.TrimRight(string(data), "\r\n")
+	if strings.TrimSpace(text) == "" {
+		return "", fmt.Errorf("%s_file: %s is empty: write the secret into it", s.key, s.file)
+	}
+	return text, nil
+}
+
+// named returns an error unless the secret is written down in exactly one way.
+func (s Secret) named() error {
+	switch {
+	case s.value == "" && s.file == "":
+		return fmt.Errorf("%s: is missing: set %s_file, or %s", s.key, s.key, s.key)
+	case s.value != "" && s.file != "":
+		return fmt.Errorf("%s: is set, and %s_file too: keep one of them", s.key, s.key)
+	}
+	return nil
+}

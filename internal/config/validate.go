@@ -1,0 +1,262 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gobwas/glob"
+	"github.com/robfig/cron/v3"
+)
+
+// Validate returns everything that makes no sense in the configuration, joined,
+// a sentence each, in the order of the keys; nil if there is nothing. It is
+// pure: no file is read, and now is all that it knows of the time.
+func (c Config) Validate(now time.Time) error {
+	return errors.Join(
+		filled("name", c.Name),
+		oneOf("mode", c.Mode, Observe, Apply),
+		validSchedule(c.Schedule, now),
+		notNegative("jitter", c.Jitter),
+		notNegative("shutdown_timeout", c.ShutdownTimeout),
+		oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error"),
+		oneOf("log.format", c.Log.Format, "text", "json"),
+		c.Keycloak.validate(),
+		c.ClearML.validate(),
+		c.Groups.validate(),
+		c.Admins.validate(),
+		c.Users.validate(),
+		c.Guards.validate(),
+		c.Lease.validate(),
+		c.Web.validate(),
+	)
+}
+
+func (c Config) secrets() []Secret {
+	return []Secret{c.Keycloak.Secret(), c.ClearML.Access(), c.ClearML.Secret()}
+}
+
+// Cron returns the schedule, which is in UTC. It must have been validated.
+func (c Config) Cron() cron.Schedule {
+	s, err := cron.ParseStandard(c.Schedule)
+	if err != nil {
+		panic("config: Cron of a configuration that was not validated: " + err.Error())
+	}
+	return s
+}
+
+func validSchedule(spec string, now time.Time) error {
+	if strings.Contains(spec, "TZ=") {
+		return fmt.Errorf("schedule: %q names a time zone: schedules are in UTC, where no hour is missing or doubled", spec)
+	}
+	// robfig/cron turns anything below a second, negatives too, into a second.
+	if every, is := strings.CutPrefix(spec, "@every "); is {
+		if d, err := time.ParseDuration(every); err == nil && d < time.Second {
+			return fmt.Errorf("schedule: %q is less than a second: write a longer one, @every 15m for example", spec)
+		}
+	}
+	s, err := cron.ParseStandard(spec)
+	if err != nil {
+		return fmt.Errorf("schedule: %q is no schedule (%w): write @every 15m, @hourly, or five cron fields", spec, err)
+	}
+	if s.Next(now.UTC()).IsZero() {
+		return fmt.Errorf("schedule: %q never comes true: write a date that exists", spec)
+	}
+	return nil
+}
+
+func (k Keycloak) validate() error {
+	var later error
+	if k.ClearMLClientID != Default().Keycloak.ClearMLClientID {
+		later = errors.New("keycloak.clearml_client_id: the command that reads ClearML's client is not built yet: leave it at clearml")
+	}
+	return errors.Join(
+		validURL("keycloak.url", k.URL, "https://auth.example.com"),
+		filled("keycloak.realm", k.Realm),
+		filled("keycloak.client_id", k.ClientID),
+		k.Secret().named(),
+		positive("keycloak.timeout", k.Timeout),
+		atLeast("keycloak.concurrency", k.Concurrency, 1),
+		later,
+	)
+}
+
+func (c ClearML) validate() error {
+	return errors.Join(
+		validURL("clearml.url", c.URL, "https://api.clearml.example.com"),
+		c.Access().named(),
+		c.Secret().named(),
+		positive("clearml.timeout", c.Timeout),
+		filled("clearml.provider", c.Provider),
+	)
+}
+
+// builtins are ClearML's own groups, which no login and no sync may feed
+// (reference/clearml-api.md).
+var builtins = []string{"Users", "Admins", "Queue admins"}
+
+func (g Groups) validate() error {
+	errs := []error{
+		filled("groups.claim", g.Claim),
+		validGlobs("groups.include", g.Include),
+		validGlobs("groups.exclude", g.Exclude),
+	}
+	for _, from := range slices.Sorted(maps.Keys(g.Mapping)) {
+		to := g.Mapping[from]
+		if from == "" || len(to) == 0 || slices.Contains(to, "") {
+			errs = append(errs, fmt.Errorf("groups.mapping: %q names no ClearML group: name one, or put the group into groups.exclude", from))
+		}
+		for _, name := range to {
+			if slices.Contains(builtins, name) {
+				errs = append(errs, fmt.Errorf("groups.mapping: %q feeds %q, which is built into ClearML and not ours to write: map it to a group of your own, or name administrators in admins.groups", from, name))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (a Admins) validate() error {
+	errs := []error{noneEmpty("admins.groups", a.Groups)}
+	if len(a.Groups) > 0 && a.Role == nil {
+		errs = append(errs, errors.New(`admins.role: must be written down when admins.groups is set: ClearML's login sync honours a role claim by default, and one sync would demote whom the other promotes: write the role, or "" for none`))
+	}
+	switch a.Via {
+	case "role", "both":
+		errs = append(errs, fmt.Errorf("admins.via: %q is not built yet: write group", a.Via))
+	default:
+		errs = append(errs, oneOf("admins.via", a.Via, "group"))
+	}
+	return errors.Join(append(errs, atLeast("admins.floor", a.Floor, 0))...)
+}
+
+func (u Users) validate() error {
+	return errors.Join(
+		oneOf("users.gone", u.Gone, "remove", "keep"),
+		validGlobs("users.protect", u.Protect),
+	)
+}
+
+func (g Guards) validate() error {
+	var ratio error
+	if !(g.MaxRemovalRatio >= 0 && g.MaxRemovalRatio <= 1) { // so, NaN is refused too
+		ratio = fmt.Errorf("guards.max_removal_ratio: %v is no ratio: write a number from 0 (no limit) to 1", g.MaxRemovalRatio)
+	}
+	return errors.Join(
+		atLeast("guards.max_removals", g.MaxRemovals, 0),
+		notNegative("guards.window", g.Window),
+		ratio,
+		atLeast("guards.free_removals", g.FreeRemovals, 0),
+		atLeast("guards.max_gone", g.MaxGone, 0),
+		notNegative("guards.federation_grace", g.FederationGrace),
+		oneOf("guards.on_trip", g.OnTrip, "additions_only", "stop"),
+	)
+}
+
+func (l Lease) validate() error {
+	switch {
+	case l.Name != "":
+		return errors.New("lease.name: leader election is not built yet: run one replica and leave lease.name empty")
+	case l.Namespace != "":
+		return errors.New("lease.namespace: leader election is not built yet: run one replica and leave lease.namespace empty")
+	}
+	return nil
+}
+
+func (w Web) validate() error {
+	var errs []error
+	if _, port, err := net.SplitHostPort(w.Listen); err != nil || port == "" {
+		errs = append(errs, fmt.Errorf("web.listen: %q is no address: write host:port, 127.0.0.1:8080 or :8080 for example", w.Listen))
+	}
+	if w.ConfigFile != "" {
+		errs = append(errs, errors.New("web.config_file: TLS and authentication are not built yet: leave it empty and keep web.listen on a network of its own"))
+	}
+	if w.PublicStatus {
+		errs = append(errs, errors.New("web.public_status: the status page is not built yet: leave it false"))
+	}
+	if w.EnableLifecycle {
+		errs = append(errs, errors.New("web.enable_lifecycle: POST /-/sync, /-/reload and /-/approve are not built yet: leave it false"))
+	}
+	return errors.Join(errs...)
+}
+
+// validURL quotes the URL only where it surely holds no credentials.
+func validURL(key, text, example string) error {
+	if text == "" {
+		return fmt.Errorf("%s: is missing: write %s", key, example)
+	}
+	if strings.Contains(text, "@") {
+		return fmt.Errorf("%s: holds an @, as credentials in a URL do: remove them, they have keys of their own", key)
+	}
+	if !strings.Contains(text, "://") {
+		return fmt.Errorf("%s: %q has no scheme: write https://%s", key, text, text)
+	}
+	u, err := url.Parse(text)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: %q is no URL: write %s", key, text, example)
+	case u.Scheme != "http" && u.Scheme != "https":
+		return fmt.Errorf("%s: %q has the scheme %s: write http or https", key, text, u.Scheme)
+	case u.Hostname() == "":
+		return fmt.Errorf("%s: %q has no host: write %s", key, text, example)
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return fmt.Errorf("%s: has a query or a fragment: end it with the path", key)
+	}
+	return nil
+}
+
+func validGlobs(key string, globs []string) error {
+	errs := []error{noneEmpty(key, globs)}
+	for _, g := range globs {
+		if _, err := glob.Compile(g); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %q is no glob (%w): correct it, or escape the character with \\", key, g, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func noneEmpty(key string, texts []string) error {
+	if slices.Contains(texts, "") {
+		return fmt.Errorf("%s: has an empty entry: remove it", key)
+	}
+	return nil
+}
+
+func filled(key, text string) error {
+	if strings.TrimSpace(text) == "" {
+		return fmt.Errorf("%s: is missing: set it", key)
+	}
+	return nil
+}
+
+func oneOf(key, text string, allowed ...string) error {
+	if !slices.Contains(allowed, text) {
+		return fmt.Errorf("%s: %q is unknown: write %s", key, text, strings.Join(allowed, " or "))
+	}
+	return nil
+}
+
+func notNegative(key string, d time.Duration) error {
+	if d < 0 {
+		return fmt.Errorf("%s: %s is negative: write 0s or more", key, d)
+	}
+	return nil
+}
+
+func positive(key string, d time.Duration) error {
+	if d <= 0 {
+		return fmt.Errorf("%s: %s is no time at all: write more than 0s", key, d)
+	}
+	return nil
+}
+
+func atLeast(key string, n, least int) error {
+	if n < least {
+		return fmt.Errorf("%s: %d is too little: write %d or more", key, n, least)
+	}
+	return nil
+}

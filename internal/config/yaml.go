@@ -1,0 +1,95 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// document is one YAML file being decoded; it gathers everything wrong with it.
+type document struct {
+	name string // of the file, without its directory
+	into layer
+	errs []error
+}
+
+// decodeYAML returns what a file says. Its error joins a sentence for each key
+// that is unknown, there twice or mistyped, with file and line.
+func decodeYAML(path string, data []byte) (layer, error) {
+	d := &document{name: filepath.Base(path), into: layer{}}
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	var doc yaml.Node
+	switch err := dec.Decode(&doc); {
+	case errors.Is(err, io.EOF):
+		return d.into, nil // nothing is configured
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w: correct the YAML there", d.name, err)
+	}
+	var next yaml.Node
+	switch err := dec.Decode(&next); {
+	case errors.Is(err, io.EOF):
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w: correct the YAML there", d.name, err)
+	default:
+		d.wrong(&next, errTwoDocuments)
+	}
+	d.section("", doc.Content[0])
+	return d.into, errors.Join(d.errs...)
+}
+
+func (d *document) wrong(n *yaml.Node, err error) {
+	d.errs = append(d.errs, fmt.Errorf("%s:%d: %w", d.name, n.Line, err))
+}
+
+// section decodes the keys below a path, "" for the top.
+func (d *document) section(path string, n *yaml.Node) {
+	n = resolve(n)
+	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" {
+		return // a section whose keys are all commented out
+	}
+	if n.Kind != yaml.MappingNode {
+		d.wrong(n, fmt.Errorf("%s: expected keys below it, got %s", orTop(path), kindOf(n)))
+		return
+	}
+	known := below(path)
+	seen := make(map[string]int)
+	for i := 0; i < len(n.Content); i += 2 {
+		at, value := n.Content[i], n.Content[i+1]
+		name := at.Value
+		if first, twice := seen[name]; twice {
+			d.wrong(at, fmt.Errorf("%s is there twice, first in line %d: keep one of them", path+name, first))
+			continue
+		}
+		seen[name] = at.Line
+		if _, ok := known[name]; !ok || at.Kind != yaml.ScalarNode {
+			d.wrong(at, fmt.Errorf("unknown key %q%s", path+name, suggest(name, known)))
+			continue
+		}
+		d.value(path+name, value)
+	}
+}
+
+func (d *document) value(name string, n *yaml.Node) {
+	k, leaf := keys[name]
+	if !leaf {
+		d.section(name+".", n)
+		return
+	}
+	v, err := k.decode(n)
+	if err != nil {
+		d.wrong(n, fmt.Errorf("%s: %w", name, err))
+		return
+	}
+	d.into[name] = v
+}
+
+func orTop(path string) string {
+	if path == "" {
+		return "the file"
+	}
+	return path[:len(path)-1]
+}
