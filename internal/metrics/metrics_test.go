@@ -141,6 +141,15 @@ func TestBeforeTheFirstPassThereIsNoState(t *testing.T) {
 	}
 }
 
+func TestTwoFederationsOfOneNameAreOneSeries(t *testing.T) {
+	r := full()
+	r.Probes = []report.Probe{{Federation: "corp", Up: false}, {Federation: "corp", Up: true}, {Federation: "other", Up: true}, {Federation: "other", Up: true}}
+	has(t, text(t, recorded(r)),
+		`groupsync_federation_up{federation="corp",sync="default"} 0`,
+		`groupsync_federation_up{federation="other",sync="default"} 1`,
+	)
+}
+
 func TestEveryMetricOfTheCatalogueIsThereAndNoOther(t *testing.T) {
 	good := full()
 	good.Errors, good.Applied = nil, report.Tally{}

@@ -31,8 +31,8 @@ func (s *state) Collect(ch chan<- prometheus.Metric) {
 	}
 	if last != nil {
 		ch <- lastPass.gauge(float64(ended(*last).UnixNano()) / 1e9)
-		for _, p := range last.Probes {
-			ch <- federationUp.gauge(number(p.Up), p.Federation)
+		for name, up := range federations(last.Probes) {
+			ch <- federationUp.gauge(number(up), name)
 		}
 	}
 	if planned != nil {
@@ -68,6 +68,17 @@ func collect(ch chan<- prometheus.Metric, r report.Report) {
 	for _, g := range report.Guards {
 		ch <- guardActive.gauge(number(active[g]), string(g))
 	}
+}
+
+// federations returns by name whether each is up. A realm may have two of one
+// name, and a series that is there twice fails the whole scrape: both must be up.
+func federations(probes []report.Probe) map[string]bool {
+	ups := make(map[string]bool, len(probes))
+	for _, p := range probes {
+		up, seen := ups[p.Federation]
+		ups[p.Federation] = p.Up && (up || !seen)
+	}
+	return ups
 }
 
 func number(yes bool) float64 {
