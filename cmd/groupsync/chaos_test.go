@@ -97,10 +97,9 @@ func TestKills(t *testing.T) {
 	}
 	server := keycloaktest.Start(t, keycloaktest.Options{})
 	moments := []struct {
-		name   string
-		arm    func(c *chaos, kill func())
-		reach  func(done int) bool // how many teams may be done by then
-		expect string              // in the error of a groupsync that lives on, of Keycloak and of ClearML killed
+		name  string
+		arm   func(c *chaos, kill func())
+		reach func(done int) bool // how many teams may be done by then
 	}{
 		{
 			name:  "while members are read",
@@ -126,8 +125,9 @@ func TestKills(t *testing.T) {
 			t.Run(victim+" is killed "+m.name, func(t *testing.T) {
 				c := newChaos(t, server)
 				cmd := command(t.Context(), "--once", "--apply", "-o", "json", "--config", c.config)
-				killed := make(chan struct{})
+				started, killed := make(chan struct{}), make(chan struct{})
 				m.arm(c, func() {
+					<-started
 					defer close(killed)
 					switch victim {
 					case "keycloak":
@@ -138,7 +138,9 @@ func TestKills(t *testing.T) {
 						kill(t, cmd)
 					}
 				})
-				o := finish(t, cmd)
+				wait := start(t, cmd)
+				close(started)
+				o := wait()
 				<-killed
 				if victim == "keycloak" {
 					server.Restart(t)

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 
-	"github.com/robfig/cron/v3"
 	"golang.org/x/sync/errgroup"
 
 	"groupsync/internal/config"
@@ -21,10 +19,6 @@ func runDaemon(ctx context.Context, c config.Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	schedule, err := cron.ParseStandard(c.Schedule)
-	if err != nil {
-		return fmt.Errorf("schedule: %w", err)
-	}
 	server, err := web.Listen(c.Web.Listen, m.Handler(), log)
 	if err != nil {
 		return err
@@ -36,7 +30,7 @@ func runDaemon(ctx context.Context, c config.Config, log *slog.Logger) error {
 	group.Go(func() error { return server.Serve(ctx) })
 	group.Go(func() error {
 		return daemon.Run(ctx, daemon.Options{
-			Schedule: schedule, Jitter: c.Jitter, ShutdownTimeout: c.ShutdownTimeout,
+			Schedule: c.Cron(), Jitter: c.Jitter, ShutdownTimeout: c.ShutdownTimeout,
 			Pass: func(ctx context.Context) {
 				m.Record(r.Pass(ctx, reconcile.Request{Apply: c.Mode == config.Apply}))
 			},

@@ -56,7 +56,7 @@ func New(o Options) *Metrics {
 		trips:           guardTrips.counter(),
 		errors:          errorsTotal.counter(),
 		requests:        requestsTotal.counter(),
-		requestDuration: requestDuration.histogram(prometheus.DefBuckets),
+		requestDuration: requestDuration.histogram(prometheus.ExponentialBuckets(0.005, 2, 14)), // to 41 s: ClearML can be silent for 30 s
 	}
 	constant := &constants{o}
 	wrapped := prometheus.WrapRegistererWith(prometheus.Labels{"sync": o.Sync}, m.registry)

@@ -179,9 +179,10 @@ func (r *run) settle(w Write, before, after map[string]target.Group, sent []stri
 		o.remove[x.user.ID] = judge(!members[x.user.ID])
 	}
 	r.outcomes[w.group.ID] = o
-	if writeErr != nil && maps.Equal(was, members) {
+	undone := writeErr != nil && maps.Equal(was, members)
+	if undone {
+		failed = 0
 		r.errors = append(r.errors, fmt.Errorf("writing the user group %q: %w", w.group.Name, writeErr))
-		return
 	}
 	lost := 0
 	for _, id := range sent {
@@ -194,7 +195,7 @@ func (r *run) settle(w Write, before, after map[string]target.Group, sent []stri
 	}
 	r.harm(w, got, lost)
 	if !r.proved {
-		r.canary(w, before, after, sent, lost)
+		r.canary(w, before, after, sent, lost, undone)
 	}
 }
 
@@ -214,8 +215,9 @@ func (r *run) harm(w Write, got target.Group, lost int) {
 // was sent, and everywhere else the set of groups, their names and
 // descriptions as before. Members elsewhere may have moved. Where only the
 // members differ, which a login may have caused, the run ends and the next
-// one's first write is the canary; any other difference ends all writing.
-func (r *run) canary(w Write, before, after map[string]target.Group, sent []string, lost int) {
+// one's first write is the canary; any other difference ends all writing. A
+// write that was surely not made (undone) proves nothing, but may have harmed.
+func (r *run) canary(w Write, before, after map[string]target.Group, sent []string, lost int, undone bool) {
 	changed := changedElsewhere(before, after)
 	exact := slices.Equal(slices.Sorted(slices.Values(after[w.group.ID].MemberIDs())), sent)
 	switch {
@@ -223,6 +225,7 @@ func (r *run) canary(w Write, before, after map[string]target.Group, sent []stri
 		r.halt("the first write of this process, to %q, did more than was sent: %s", w.group.Name, changed)
 	case lost > 0:
 		r.halt("the first write of this process, to %q, lost %d members that were to stay", w.group.Name, lost)
+	case undone:
 	case !exact:
 		r.stopped = true
 		r.trip(report.Canary, w.group.Name, fmt.Sprintf("the first write of this process, to %q, was read back with other members than were sent; nothing more is written in this pass", w.group.Name))

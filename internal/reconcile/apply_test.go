@@ -188,6 +188,20 @@ func TestApply(t *testing.T) {
 			result: report.Drift,
 		},
 		{
+			name:  "the canary: a write of unknown outcome that created another group stops all writing",
+			world: "both a\n/x: a\n/y: a\nx =\ny =",
+			change: func(w *world) {
+				w.onWrite = func(target.Group, []string) (bool, error) {
+					w.setTarget("brand-new", nil)
+					return false, &target.UncertainError{Err: errors.New("the answer names another group")}
+				}
+			},
+			want:   []string{"+a@x failed", "+a@y withheld by canary"},
+			trip:   `canary x: the first write of this process, to "x", did more than was sent: there were 2 user groups before it and 3 after; nothing more`,
+			err:    `writing the user group "x": it is not known whether the write was carried out: the answer names another group`,
+			result: report.Guarded,
+		},
+		{
 			name:  "a refused write fails and the next group goes on",
 			world: "both a\n/x: a\n/y: a\nx =\ny =",
 			change: func(w *world) {

@@ -112,6 +112,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			a.version = nil
 			return a
 		}
+		if probe {
+			return s.answer(call, r, body)
+		}
 		s.runHooks(false, call, n)
 		a := s.answer(call, r, body)
 		s.runHooks(true, call, n)
