@@ -17,43 +17,15 @@ import (
 	"groupsync/internal/source/keycloaktest"
 )
 
-// The size of the realm: a third of the groups nested, five memberships
-// a person.
-const (
-	bigUsers   = 10_000
-	bigTop     = 670
-	bigNested  = 330
-	bigParents = 66
-	bigEach    = 5
-)
-
-var bigRealm = struct {
+var bigRealm struct {
 	once  sync.Once
 	realm *keycloaktest.Realm
-}{}
+}
 
+// big is one realm of keycloaktest.BigSpec for all benchmarks.
 func big(b *testing.B) *keycloaktest.Realm {
 	b.Helper()
-	bigRealm.once.Do(func() {
-		var spec keycloaktest.Spec
-		for i := range bigTop {
-			spec.Groups = append(spec.Groups, fmt.Sprintf("/group-%03d", i))
-		}
-		for i := range bigNested {
-			spec.Groups = append(spec.Groups, fmt.Sprintf("/group-%03d/nested-%03d", i%bigParents, i))
-		}
-		for i := range bigUsers {
-			u := keycloaktest.User{
-				Username: fmt.Sprintf("user-%05d", i), Email: fmt.Sprintf("user-%05d@example.com", i),
-				FirstName: "First", LastName: fmt.Sprintf("Last %05d", i),
-			}
-			for j := range bigEach {
-				u.Groups = append(u.Groups, spec.Groups[(i*7+j*211)%len(spec.Groups)])
-			}
-			spec.Users = append(spec.Users, u)
-		}
-		bigRealm.realm = keycloaktest.Shared(b).NewRealm(b, spec)
-	})
+	bigRealm.once.Do(func() { bigRealm.realm = keycloaktest.Shared(b).NewRealm(b, keycloaktest.BigSpec()) })
 	return bigRealm.realm
 }
 
@@ -83,7 +55,7 @@ func puller(b *testing.B, r *keycloaktest.Realm, delay time.Duration) (pull func
 			b.Fatal(err)
 		}
 		groups, users, memberships := snap.Counts()
-		if groups != bigTop+bigNested || users != bigUsers || memberships != bigUsers*bigEach {
+		if groups != keycloaktest.BigGroups || users != keycloaktest.BigUsers || memberships != keycloaktest.BigMemberships {
 			b.Fatalf("read %d groups, %d users, %d memberships", groups, users, memberships)
 		}
 		return snap
@@ -215,7 +187,7 @@ func BenchmarkPullAgainstBareClient(b *testing.B) {
 			b.ReportMetric(float64(len(f.urls)+1), "bare-requests")
 			b.ReportMetric(float64(a.Milliseconds()), "read-ms")
 			b.ReportMetric(float64(c.Milliseconds()), "bare-ms")
-			if limit := bigTop + bigNested + bigParents + 5; seen.total() > limit {
+			if limit := keycloaktest.BigGroups + keycloaktest.BigParents + 5; seen.total() > limit {
 				b.Errorf("%d requests, want at most %d", seen.total(), limit)
 			}
 		})

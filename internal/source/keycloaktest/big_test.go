@@ -1,7 +1,6 @@
 package keycloaktest
 
 import (
-	"net/http"
 	"strings"
 	"testing"
 )
@@ -44,12 +43,4 @@ func TestTheBigSpecHasItsMeasure(t *testing.T) {
 	equal(t, "users, groups, nested, parents, memberships",
 		[]int{len(spec.Users), len(groups), nested, len(parents), memberships},
 		[]int{BigUsers, BigGroups, BigNested, BigParents, BigMemberships})
-}
-
-func TestTheServerTakesTheBigSpec(t *testing.T) {
-	r := Shared(t).NewRealm(t, BigSpec())
-	equal(t, "groups", get[object](t, r, "/groups/count"), object{"count": BigGroups})
-	equal(t, "users", get[int](t, r, "/users/count"), BigUsers)
-	status, _ := r.Get(t, "/groups/"+r.GroupID(t, "/group-330/nested-000")+"/members")
-	equal(t, "status of a nested group's members", status, http.StatusOK)
 }
