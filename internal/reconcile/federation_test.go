@@ -1,0 +1,581 @@
+package reconcile_test
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"groupsync/internal/match"
+	"groupsync/internal/reconcile"
+	"groupsync/internal/report"
+	"groupsync/internal/source"
+	"groupsync/internal/source/keycloak"
+	"groupsync/internal/source/keycloaktest"
+	"groupsync/internal/target/clearml"
+	"groupsync/internal/target/clearmltest"
+)
+
+func TestMain(m *testing.M) { os.Exit(keycloaktest.Main(m)) }
+
+// staff are the people of LDAP, all in its one group; the first two are in the
+// local group /club too.
+var staff = []string{"feda", "fedb", "fedc", "fedd", "fede", "fedf"}
+
+const grace = time.Hour
+
+// site is the whole product between real parts: a realm with LDAP behind it,
+// with the LDAP group /staff of six (and lola, who is local) and the local group
+// /club of two of them, lola and luke; and a stand-in for ClearML which a first
+// pass has filled.
+type site struct {
+	ldap    *keycloaktest.LDAP
+	realm   *keycloaktest.Realm
+	fed     *keycloaktest.Federation
+	clearml *clearmltest.Server
+	rec     *reconcile.Reconciler
+	now     time.Time
+	between func() // called between the reading and the second look; may be nil
+}
+
+// newSite makes the site. ClearML's teams hold enough people whom Keycloak
+// never knew that no limit on a share of a group stands in for the guards that
+// are tested.
+func newSite(t *testing.T, o keycloaktest.FederationOptions) *site {
+	t.Helper()
+	s := &site{now: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}
+	s.ldap = keycloaktest.StartLDAP(t, staff, map[string][]string{"staff": staff})
+	s.realm = keycloaktest.Shared(t).NewRealm(t, keycloaktest.Spec{Users: []keycloaktest.User{
+		{Username: "lola", Email: "lola@example.org"},
+		{Username: "luke", Email: "luke@example.org"},
+	}})
+	s.fed = s.realm.Federate(t, s.ldap, o)
+	s.realm.Do(t, http.MethodPost, "/groups", map[string]string{"name": "club"}, nil)
+	s.realm.Join(t, "lola", "/club")
+	s.realm.Join(t, "luke", "/club")
+	s.realm.Join(t, "lola", "/staff")
+	filled := want{result: report.Applied, added: 9, members: unimported}
+	if !o.NoImport {
+		s.realm.Join(t, "feda", "/club")
+		s.realm.Join(t, "fedb", "/club")
+		filled.added, filled.members = 11, whole
+	}
+	s.clearml = clearmltest.New(t, clearmltest.Options{})
+	for _, name := range append([]string{"lola", "luke"}, staff...) {
+		s.clearml.AddUser(clearmltest.User{ID: name, Name: name, Email: name + "@example.org",
+			Providers: map[string]any{"keycloak": map[string]any{"id": s.realm.UserID(t, name)}}})
+	}
+	var bystanders []string
+	for i := range 40 {
+		id := fmt.Sprintf("bystander-%02d", i)
+		bystanders = append(bystanders, id)
+		s.clearml.AddUser(clearmltest.User{ID: id, Name: id})
+	}
+	s.clearml.AddTeam("staff", bystanders...)
+	s.clearml.AddTeam("club", bystanders...)
+	s.rec = s.reconciler(t, 0)
+	s.pass(t, "the first pass", filled)
+	return s
+}
+
+// reconciler returns one without memory whose requests to Keycloak time out so.
+func (s *site) reconciler(t *testing.T, timeout time.Duration) *reconcile.Reconciler {
+	t.Helper()
+	src, err := keycloak.New(keycloak.Config{URL: s.realm.Server.URL, Realm: s.realm.Name, ClientID: s.realm.ClientID, Timeout: timeout,
+		ClientSecret: func() (string, error) { return s.realm.Secret, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := clearml.New(clearml.Config{URL: s.clearml.URL, AccessKey: "access", SecretKey: "secret"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, err := match.Compile(match.Options{Include: []string{"*"}, Provider: "keycloak"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The defaults, but for max_gone: it must not stand in for the fall.
+	limits := reconcile.Limits{MaxRemovals: 50, Window: 24 * time.Hour, MaxRatio: 0.25, FreeRemovals: 3, Grace: grace, Floor: 1}
+	return reconcile.New(interrupted{src, s}, dir, reconcile.Options{Name: "test", Rules: rules, Limits: limits,
+		Now: func() time.Time { return s.now }, Log: slog.New(slog.DiscardHandler)})
+}
+
+// interrupted is the source with the site's hook in the middle.
+type interrupted struct {
+	*keycloak.Source
+	site *site
+}
+
+func (i interrupted) Confirm(ctx context.Context, snap *source.Snapshot, claims []source.Claim, known []source.Federation) (source.Confirmation, error) {
+	if hook := i.site.between; hook != nil {
+		i.site.between = nil
+		hook()
+	}
+	return i.Source.Confirm(ctx, snap, claims, known)
+}
+
+// Who is in ClearML's teams, bystanders left out, when all is well: nobody whom
+// Keycloak does not import can be in a local group.
+const (
+	whole      = "club: feda fedb lola luke\nstaff: feda fedb fedc fedd fede fedf lola"
+	unimported = "club: lola luke\nstaff: feda fedb fedc fedd fede fedf lola"
+)
+
+// want is what a pass must come to. What is left empty must be empty.
+type want struct {
+	result   report.Result
+	removals string   // a line for each team, reason, outcome and guard, as removals writes them
+	timing   bool     // the reasons depend on which of Keycloak's answers came first
+	probes   string   // "ldap up", "ldap away"; empty where none was needed
+	trips    []string // patterns of fits, of "guard team: detail"
+	errors   []string // patterns of fits
+	added    int
+	members  string // of ClearML afterwards
+	approve  string // digest that the pass is given
+}
+
+// pass makes a pass that may write, holds it to w and returns its report.
+func (s *site) pass(t *testing.T, when string, w want) report.Report {
+	t.Helper()
+	r := s.rec.Pass(t.Context(), reconcile.Request{Apply: true, Approve: w.approve})
+	got := want{result: r.Result, removals: removals(r, w.timing), timing: w.timing, probes: probes(r), added: r.Applied.Added, members: s.members(), approve: w.approve}
+	for i, trip := range r.Guards {
+		got.trips = append(got.trips, fits(strings.TrimSpace(string(trip.Guard)+" "+trip.Group)+": "+trip.Detail, w.trips, i))
+		if trip.Override != "" && trip.Override != "--approve "+cmp.Or(r.Digest, "DIGEST") {
+			t.Errorf("%s: the guard %s names the override %q, the digest is %q", when, trip.Guard, trip.Override, r.Digest)
+		}
+	}
+	for i, e := range r.Errors {
+		got.errors = append(got.errors, fits(e.Text, w.errors, i))
+	}
+	if diff := gocmp.Diff(w, got, gocmp.AllowUnexported(want{})); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", when, diff)
+	}
+	return r
+}
+
+// fits returns the pattern at that place where the text fits it, else the text.
+// A pattern is the beginning of a text, with "…" for what may stand in between.
+func fits(text string, patterns []string, place int) string {
+	if place >= len(patterns) {
+		return text
+	}
+	rest := text
+	for i, piece := range strings.Split(patterns[place], "…") {
+		at := strings.Index(rest, piece)
+		if at < 0 || i == 0 && at > 0 {
+			return text
+		}
+		rest = rest[at+len(piece):]
+	}
+	return patterns[place]
+}
+
+// removals writes "team: reason of people, outcome by guard" for all who have
+// these in common, sorted; where timing decides on the reason, without it.
+func removals(r report.Report, timing bool) string {
+	people := make(map[string][]string)
+	for _, g := range r.Groups {
+		for _, c := range g.Remove {
+			became := string(c.Outcome)
+			if c.Guard != "" {
+				became += " by " + string(c.Guard)
+			}
+			key := g.Name + ": " + c.Why + " of %s, " + became
+			if timing {
+				key = g.Name + ": %s, " + became
+			}
+			people[key] = append(people[key], c.ID)
+		}
+	}
+	var lines []string
+	for _, key := range slices.Sorted(maps.Keys(people)) {
+		lines = append(lines, fmt.Sprintf(key, strings.Join(people[key], " ")))
+	}
+	return strings.Join(lines, "\n")
+}
+
+func probes(r report.Report) string {
+	var all []string
+	for _, p := range r.Probes {
+		all = append(all, p.Federation+map[bool]string{true: " up", false: " away"}[p.Up])
+	}
+	return strings.Join(all, ", ")
+}
+
+func (s *site) members() string {
+	var lines []string
+	for _, team := range []string{"club", "staff"} {
+		people := slices.DeleteFunc(s.clearml.Members(team), func(id string) bool { return strings.HasPrefix(id, "bystander-") })
+		lines = append(lines, team+": "+strings.Join(people, " "))
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (s *site) clearCaches(t *testing.T) {
+	t.Helper()
+	s.realm.Do(t, http.MethodPost, "/clear-user-cache", nil, nil)
+}
+
+// The ways in which LDAP is not there, and what each begins and ends with.
+var troubles = []struct {
+	name       string
+	begin, end func(*keycloaktest.LDAP, testing.TB)
+	timeout    time.Duration // of Keycloak's calls
+}{
+	{"LDAP refuses connections", (*keycloaktest.LDAP).Stop, (*keycloaktest.LDAP).Start, 0},
+	{"LDAP hangs", (*keycloaktest.LDAP).Pause, (*keycloaktest.LDAP).Resume, 500 * time.Millisecond},
+	{"LDAP refuses the password", answering(keycloaktest.Answers{WrongBind: true}), answering(keycloaktest.Answers{}), 0},
+}
+
+func answering(a keycloaktest.Answers) func(*keycloaktest.LDAP, testing.TB) {
+	return func(l *keycloaktest.LDAP, tb testing.TB) { tb.Helper(); l.Answer(tb, a) }
+}
+
+// What a plan wants while LDAP is away: an account that only the user list shows
+// is enabled there as long as it is cached.
+const (
+	allDisabled = "club: disabled of feda fedb, withheld by federation\n" +
+		"staff: disabled of feda fedb fedc fedd fede fedf, withheld by federation"
+	halfCached = "club: disabled of feda fedb, withheld by federation\n" +
+		"staff: disabled of feda fedb, withheld by federation\n" +
+		"staff: not_member of fedc fedd fede fedf, withheld by federation"
+	allMissing = "staff: gone of feda fedb fedc fedd fede fedf, withheld by federation"
+)
+
+const probeFails = `federation: the federation "ldap" is not up (a lookup through it answered 500 in place of 404): `
+
+// The first table of reference/keycloak-traps.md: 200 everywhere, with people
+// missing, or there and disabled.
+func TestNobodyIsRemovedWhileAFederationIsAway(t *testing.T) {
+	modes := []struct {
+		name       string
+		options    keycloaktest.FederationOptions
+		warm, cold string // removals, by the state of the caches
+		healthy    string // members
+	}{
+		{"mapper READ_ONLY", keycloaktest.FederationOptions{Mode: keycloaktest.ReadOnly}, halfCached, allDisabled, whole},
+		{"mapper IMPORT", keycloaktest.FederationOptions{Mode: keycloaktest.Import}, allDisabled, allDisabled, whole},
+		{"no import", keycloaktest.FederationOptions{NoImport: true}, allMissing, allMissing, unimported},
+	}
+	for _, m := range modes {
+		for _, trouble := range troubles {
+			t.Run(trouble.name+", "+m.name, func(t *testing.T) {
+				m.options.Timeout = trouble.timeout
+				s := newSite(t, m.options)
+				trouble.begin(s.ldap, t)
+				away := want{result: report.Guarded, removals: m.warm, probes: "ldap away", members: m.healthy,
+					trips: []string{probeFails + "all …removals are withheld; see that its server answers Keycloak, or that the component is switched on"}}
+				s.pass(t, "away, warm caches", away)
+				s.clearCaches(t)
+				s.now = s.now.Add(2 * grace)
+				away.removals = m.cold
+				s.pass(t, "away for longer than the grace, cold caches", away)
+				trouble.end(s.ldap, t)
+				s.pass(t, "back", want{result: report.InSync, members: m.healthy})
+			})
+		}
+	}
+}
+
+// What no probe sees: LDAP answers, but less than it has.
+func TestNobodyIsRemovedWhereLDAPAnswersTooLittle(t *testing.T) {
+	const (
+		clubFell  = "fall club: since the last accepted pass its federated members fell from 2 to none: 2 removals are withheld; if that is meant, approve them"
+		staffFell = "fall staff: since the last accepted pass its federated members fell from 6 to none: 6 removals are withheld; if that is meant, approve them"
+	)
+	for _, row := range []struct {
+		name    string
+		options keycloaktest.FederationOptions
+		answers keycloaktest.Answers
+		first   string   // removals of the first pass of it; empty: timing decides on the reasons
+		later   string   // of a pass after the grace
+		trips   []string // of both
+		lost    bool     // the accounts: they come back under new ids and lack the local group
+	}{
+		{
+			name:    "people unreadable: Keycloak itself deletes them",
+			answers: keycloaktest.Answers{NoUsers: true},
+			later:   "club: gone of feda fedb, withheld by fall\nstaff: gone of feda fedb fedc fedd fede fedf, withheld by fall",
+			trips:   []string{clubFell, staffFell}, lost: true,
+		},
+		{
+			name:    "people unreadable, mapper IMPORT: Keycloak itself deletes them",
+			options: keycloaktest.FederationOptions{Mode: keycloaktest.Import},
+			answers: keycloaktest.Answers{NoUsers: true},
+			later:   "club: gone of feda fedb, withheld by fall\nstaff: gone of feda fedb fedc fedd fede fedf, withheld by fall",
+			trips:   []string{clubFell, staffFell}, lost: true,
+		},
+		{
+			name:    "people unreadable: Keycloak, told to keep them, calls them disabled",
+			options: keycloaktest.FederationOptions{KeepInvalid: true},
+			answers: keycloaktest.Answers{NoUsers: true},
+			first:   "club: disabled of feda fedb, withheld by fall\nstaff: disabled of feda fedb, withheld by fall\nstaff: not_member of fedc fedd fede fedf, withheld by fall",
+			later:   "club: disabled of feda fedb, withheld by fall\nstaff: disabled of feda fedb fedc fedd fede fedf, withheld by fall",
+			trips:   []string{clubFell, staffFell},
+		},
+		{
+			name:    "groups unreadable",
+			answers: keycloaktest.Answers{NoGroups: true},
+			first:   "staff: not_member of feda fedb fedc fedd fede fedf, withheld by fall",
+			later:   "staff: not_member of feda fedb fedc fedd fede fedf, withheld by fall",
+			trips:   []string{staffFell},
+		},
+		{
+			name:    "two entries a search at most",
+			answers: keycloaktest.Answers{SizeLimit: 2},
+			first:   "staff: not_member of fedc fedd fede fedf, withheld by fall",
+			later:   "staff: not_member of fedc fedd fede fedf, withheld by fall",
+			trips: []string{"fall staff: since the last accepted pass it lost 4 of 6 federated members (limits: guards.free_removals 3, guards.max_removal_ratio 0.25): " +
+				"4 removals are withheld; if that is meant, approve them"},
+		},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s := newSite(t, row.options)
+			s.ldap.Answer(t, row.answers)
+			little := want{result: report.Guarded, probes: "ldap up", members: whole, removals: row.later, trips: row.trips}
+			first := little
+			first.removals = row.first
+			if row.first == "" {
+				first.timing, first.removals = true, strings.ReplaceAll(row.later, "gone of ", "")
+			}
+			first.trips = append(slices.Clip(row.trips), "grace: ")
+			s.pass(t, "the first pass of it", first)
+			s.now = s.now.Add(2 * grace)
+			s.clearCaches(t)
+			s.pass(t, "a pass after the grace", little)
+
+			s.ldap.Answer(t, keycloaktest.Answers{})
+			back := want{result: report.InSync, members: whole}
+			if row.lost {
+				// This pass itself has Keycloak import them again, while it reads.
+				if r := s.rec.Pass(t.Context(), reconcile.Request{Apply: true}); s.members() != whole || len(r.Errors) > 0 {
+					t.Errorf("coming back: the members are\n%s\nwith the errors %v", s.members(), r.Errors)
+				}
+				back = want{result: report.Guarded, probes: "ldap up", removals: "club: not_member of feda fedb, withheld by fall", trips: []string{clubFell}, members: whole}
+			}
+			s.now = s.now.Add(2 * grace)
+			s.pass(t, "back", back)
+		})
+	}
+}
+
+func TestMapperIMPORTDoesNotSeeWhatLDAPHoldsBack(t *testing.T) {
+	s := newSite(t, keycloaktest.FederationOptions{Mode: keycloaktest.Import})
+	for _, answers := range []keycloaktest.Answers{{NoGroups: true}, {SizeLimit: 2}} {
+		s.ldap.Answer(t, answers)
+		s.clearCaches(t)
+		s.pass(t, fmt.Sprintf("%+v", answers), want{result: report.InSync, members: whole})
+	}
+}
+
+// A sync that drops the groups which LDAP does not show drops local ones too.
+func TestGroupsThatASyncDropsAndBringsBack(t *testing.T) {
+	s := newSite(t, keycloaktest.FederationOptions{DropGroups: true})
+	old := s.realm.GroupID(t, "/staff")
+	s.ldap.Answer(t, keycloaktest.Answers{NoGroups: true})
+	s.fed.Sync(t)
+	s.pass(t, "dropped", want{result: report.Error, members: whole, errors: []string{"reading Keycloak: the realm has no groups: nothing is synchronized from an empty realm; check keycloak.realm"}})
+	s.ldap.Answer(t, keycloaktest.Answers{})
+	s.fed.Sync(t)
+	s.now = s.now.Add(2 * grace)
+	s.pass(t, "back under a new id, without lola, who is local", want{result: report.Guarded, probes: "ldap up", members: whole,
+		removals: "staff: not_member of lola, withheld by fall",
+		trips:    []string{"fall staff: since the last accepted pass the Keycloak group /staff (id " + old + ") is gone or has a new id: 1 removals are withheld; if that is meant, approve them"}})
+}
+
+func TestASmallCutIsOverBeforeTheGraceEnds(t *testing.T) {
+	s := newSite(t, keycloaktest.FederationOptions{})
+	waiting := want{result: report.Drift, probes: "ldap up", members: whole, removals: "staff: not_member of fede fedf, withheld by grace",
+		trips: []string{"grace: 2 removals rest on a federation and wait until every pass has wanted them for 1h0m0s; the last of them in 1h0m0s"}}
+	s.ldap.Answer(t, keycloaktest.Answers{SizeLimit: 4})
+	s.pass(t, "cut to four", waiting)
+	s.now = s.now.Add(grace / 2)
+	s.ldap.Answer(t, keycloaktest.Answers{})
+	s.pass(t, "whole again", want{result: report.InSync, members: whole})
+	s.now = s.now.Add(grace)
+	s.ldap.Answer(t, keycloaktest.Answers{SizeLimit: 4})
+	s.pass(t, "cut once more: the wait begins anew", waiting)
+}
+
+func TestAFederationThatIsSwitchedOff(t *testing.T) {
+	for _, mode := range []keycloaktest.Mode{keycloaktest.ReadOnly, keycloaktest.Import} {
+		t.Run("mapper "+string(mode), func(t *testing.T) {
+			s := newSite(t, keycloaktest.FederationOptions{Mode: mode})
+			s.fed.SetEnabled(t, false)
+			off := want{result: report.Guarded, probes: "ldap away", members: whole, removals: allDisabled,
+				trips: []string{`federation: the federation "ldap" is not up (it is switched off in Keycloak, or was deleted since the read): all 8 removals are withheld`}}
+			s.pass(t, "switched off", off)
+			s.now = s.now.Add(2 * grace)
+			s.pass(t, "switched off for longer than the grace", off)
+			s.fed.SetEnabled(t, true)
+			s.pass(t, "switched on again", want{result: report.InSync, members: whole})
+		})
+	}
+}
+
+func TestAFederationThatIsDeletedTakesItsPeopleAlongOnlyWhenApproved(t *testing.T) {
+	s := newSite(t, keycloaktest.FederationOptions{})
+	s.fed.Delete(t)
+	gone := `: since the last accepted pass the federation "ldap" (id ` + s.fed.ID + ") is gone or has a new id: "
+	deleted := want{result: report.Guarded, probes: "ldap up", members: whole,
+		removals: "club: gone of feda fedb, withheld by fall\nstaff: gone of feda fedb fedc fedd fede fedf, withheld by fall",
+		trips:    []string{"fall club" + gone + "2 removals are withheld; if that is meant, approve them", "fall staff" + gone + "6 removals are withheld; if that is meant, approve them"}}
+	first := deleted
+	first.trips = append(slices.Clip(deleted.trips), "grace: 8 removals rest on a federation")
+	s.pass(t, "deleted", first)
+	s.now = s.now.Add(2 * grace)
+	digest := s.pass(t, "deleted for longer than the grace", deleted).Digest
+	left := "club: lola luke\nstaff: lola"
+	s.pass(t, "approved", want{result: report.Applied, probes: "ldap up", members: left, approve: digest,
+		removals: "club: gone of feda fedb, applied\nstaff: gone of feda fedb fedc fedd fede fedf, applied"})
+	s.pass(t, "the pass after", want{result: report.InSync, members: left})
+}
+
+// Probes around the whole pass would not see these.
+func TestAFederationThatIsAwayForAPartOfThePass(t *testing.T) {
+	for _, row := range []struct {
+		name    string
+		before  func(*testing.T, *site)
+		between func(*testing.T, *site)
+		want    want
+	}{
+		{
+			name:    "away during the read, back for the second look",
+			before:  func(t *testing.T, s *site) { s.ldap.Stop(t) },
+			between: func(t *testing.T, s *site) { s.ldap.Start(t) },
+			want: want{probes: "ldap up", removals: strings.ReplaceAll(halfCached, "by federation", "by confirm"), trips: []string{
+				"confirm club: the second look does not bear out 2 of 2 removals (for feda: the second look finds their account enabled)",
+				"confirm staff: the second look does not bear out 6 of 6 removals (for feda: the second look finds their account enabled)"}},
+		},
+		{
+			name:    "there for the read, away in the second look",
+			before:  func(t *testing.T, s *site) { s.ldap.Leave(t, "fedf", "staff"); s.realm.Leave(t, "luke", "/club") },
+			between: func(t *testing.T, s *site) { s.ldap.Stop(t) },
+			want:    want{probes: "ldap away", removals: "club: not_member of luke, withheld by federation\nstaff: not_member of fedf, withheld by federation", trips: []string{probeFails + `all 2 removals are withheld`}},
+		},
+		{
+			name:    "deleted between the read and the second look",
+			before:  func(t *testing.T, s *site) { s.realm.Leave(t, "luke", "/club") },
+			between: func(t *testing.T, s *site) { s.fed.Delete(t) },
+			want:    want{probes: "ldap away", removals: "club: not_member of luke, withheld by federation", trips: []string{`federation: the federation "ldap" is not up (it is switched off in Keycloak, or was deleted since the read): all 1 removals are withheld`}},
+		},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s := newSite(t, keycloaktest.FederationOptions{})
+			row.before(t, s)
+			s.between = func() { row.between(t, s) }
+			row.want.result, row.want.members = report.Guarded, whole
+			s.pass(t, "the pass", row.want)
+		})
+	}
+}
+
+func TestAReadThatAFederationHangsIsAnErrorThatNamesIt(t *testing.T) {
+	s := newSite(t, keycloaktest.FederationOptions{Timeout: time.Minute})
+	s.rec = s.reconciler(t, 2*time.Second)
+	s.ldap.Pause(t)
+	const away = "the federation ldap is not up (Keycloak had no answer from it within 2s): look after it first"
+	s.pass(t, "hanging", want{result: report.Error, probes: "ldap away", members: whole,
+		errors: []string{"reading Keycloak: …: no whole answer from …" + away}})
+	s.ldap.Resume(t)
+	s.realm.Leave(t, "luke", "/club")
+	s.between = func() { s.ldap.Pause(t) }
+	s.pass(t, "hanging in the second look", want{result: report.Guarded, probes: "ldap away", members: whole,
+		removals: "club: not_member of luke, withheld by federation",
+		trips:    []string{`federation: the federation "ldap" is not up (Keycloak had no answer from it within 2s): all 1 removals are withheld`}})
+	s.ldap.Resume(t)
+}
+
+func TestWhatIsTrueIsRemoved(t *testing.T) {
+	without := func(gone ...string) string {
+		var lines []string
+		for line := range strings.Lines(whole) {
+			for _, g := range gone {
+				team, name, _ := strings.Cut(g, " ")
+				if strings.HasPrefix(line, team) {
+					line = strings.Replace(line, " "+name, "", 1)
+				}
+			}
+			lines = append(lines, line)
+		}
+		return strings.Join(lines, "")
+	}
+	wait := func(left string) []string {
+		return []string{"grace: 1 removals rest on a federation and wait until every pass has wanted them for 1h0m0s; the last of them in " + left}
+	}
+	type step struct {
+		name  string
+		after time.Duration
+		do    func(*testing.T, *site)
+		want  want
+	}
+	for _, row := range []struct {
+		name  string
+		steps []step
+	}{
+		{"a person who leaves an LDAP group waits for the grace and is then removed", []step{
+			{"the first pass", 0, func(t *testing.T, s *site) { s.ldap.Leave(t, "fedf", "staff") },
+				want{result: report.Drift, probes: "ldap up", removals: "staff: not_member of fedf, withheld by grace", trips: wait("1h0m0s"), members: whole}},
+			{"a minute before the end", 59 * time.Minute, nil,
+				want{result: report.Drift, probes: "ldap up", removals: "staff: not_member of fedf, withheld by grace", trips: wait("1m0s"), members: whole}},
+			{"at the end", time.Minute, nil,
+				want{result: report.Applied, probes: "ldap up", removals: "staff: not_member of fedf, applied", members: without("staff fedf")}},
+		}},
+		{"an outage begins the grace anew", []step{
+			{"the first pass", 0, func(t *testing.T, s *site) { s.ldap.Leave(t, "fedf", "staff") },
+				want{result: report.Drift, probes: "ldap up", removals: "staff: not_member of fedf, withheld by grace", trips: wait("1h0m0s"), members: whole}},
+			{"in the outage", 30 * time.Minute, func(t *testing.T, s *site) { s.ldap.Stop(t) },
+				want{result: report.Guarded, probes: "ldap away", removals: halfCached, trips: []string{probeFails + "all 8"}, members: whole}},
+			{"back, more than the grace after the first pass", 31 * time.Minute, func(t *testing.T, s *site) { s.ldap.Start(t) },
+				want{result: report.Drift, probes: "ldap up", removals: "staff: not_member of fedf, withheld by grace", trips: wait("1h0m0s"), members: whole}},
+			{"the grace after that", grace, nil,
+				want{result: report.Applied, probes: "ldap up", removals: "staff: not_member of fedf, applied", members: without("staff fedf")}},
+		}},
+		{"a person deleted in LDAP waits for the grace and is then removed", []step{
+			{"the first pass", 0, func(t *testing.T, s *site) { s.ldap.DeleteUser(t, "fedf") },
+				want{result: report.Drift, probes: "ldap up", removals: "staff: not_member of fedf, withheld by grace", trips: wait("1h0m0s"), members: whole}},
+			{"after the grace", grace, func(t *testing.T, s *site) { s.clearCaches(t) },
+				want{result: report.Applied, probes: "ldap up", removals: "staff: gone of fedf, applied", members: without("staff fedf")}},
+		}},
+		{"a federated person disabled in Keycloak's own database is removed at once", []step{
+			{"the first pass", 0, func(t *testing.T, s *site) { s.realm.SetEnabled(t, "fedb", false) },
+				want{result: report.Applied, probes: "ldap up", removals: "club: disabled of fedb, applied\nstaff: disabled of fedb, applied", members: without("club fedb", "staff fedb")}},
+		}},
+		{"a local person who leaves a local group is removed at once", []step{
+			{"the first pass", 0, func(t *testing.T, s *site) { s.realm.Leave(t, "luke", "/club") },
+				want{result: report.Applied, probes: "ldap up", removals: "club: not_member of luke, applied", members: without("club luke")}},
+		}},
+		{"a local person who joins while LDAP is down is added", []step{
+			{"down", 0, func(t *testing.T, s *site) { s.ldap.Stop(t); s.realm.Join(t, "luke", "/staff") },
+				want{result: report.Guarded, probes: "ldap away", removals: halfCached, trips: []string{probeFails + "all 8"}, added: 1, members: whole + " luke"}},
+		}},
+		{"a local person who leaves while LDAP is down stays until it is back", []step{
+			{"down", 0, func(t *testing.T, s *site) { s.ldap.Stop(t); s.realm.Leave(t, "luke", "/club") },
+				want{result: report.Guarded, probes: "ldap away", removals: strings.Replace(halfCached, "\n", "\nclub: not_member of luke, withheld by federation\n", 1),
+					trips: []string{probeFails + "all 9"}, members: whole}},
+			{"back", time.Minute, func(t *testing.T, s *site) { s.ldap.Start(t) },
+				want{result: report.Applied, probes: "ldap up", removals: "club: not_member of luke, applied", members: without("club luke")}},
+		}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s := newSite(t, keycloaktest.FederationOptions{})
+			for _, step := range row.steps {
+				s.now = s.now.Add(step.after)
+				if step.do != nil {
+					step.do(t, s)
+				}
+				s.pass(t, step.name, step.want)
+			}
+		})
+	}
+}
