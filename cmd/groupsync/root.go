@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"groupsync/internal/config"
 )
@@ -32,10 +34,11 @@ func newRoot(p program) *cobra.Command {
 
 Without --once it runs the schedule, and writes only with mode: apply. With
 --once it makes one pass, prints what it found, and writes only with --apply.`,
-		Args:          cobra.NoArgs,
+		Args:          hinted(cobra.NoArgs),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return hint(err) })
 	root.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := f.check(); err != nil {
 			return err
@@ -51,12 +54,14 @@ Without --once it runs the schedule, and writes only with mode: apply. With
 		return runDaemon(cmd.Context(), c, log)
 	}
 	own := root.Flags()
+	own.SortFlags = false // in the order in which they are explained
 	own.StringVarP(&f.config, "config", "c", "", "the configuration file (YAML)")
 	own.BoolVar(&f.once, "once", false, "make one pass, print it and end")
 	own.BoolVar(&f.apply, "apply", false, "with --once: write, whatever the mode")
 	own.StringVar(&f.approve, "approve", "", "with --once --apply: lift the limits for exactly the removals that this digest names")
 	own.StringVarP(&f.output, "output", "o", "text", "with --once: text or json")
 	config.AddFlags(own)
+	root.Long += keysHelp(own)
 	root.AddCommand(newDemo(p), newVersion(p))
 	root.CompletionOptions.DisableDefaultCmd = true
 	return root
@@ -71,8 +76,52 @@ func (f flags) check() error {
 		return errors.New("--approve goes with --once --apply: it lifts the limits for what that pass writes")
 	case f.output != "text" && f.output != "json":
 		return fmt.Errorf("-o %s is not a format: write -o text or -o json", f.output)
+	case f.output != "text" && !f.once:
+		return errors.New("-o goes with --once: the daemon prints no report; its log is JSON with log.format: json")
 	}
 	return nil
+}
+
+// hint ends cobra's own errors in what to do.
+func hint(err error) error { return fmt.Errorf("%w: groupsync --help lists them", err) }
+
+func hinted(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return hint(err)
+		}
+		return nil
+	}
+}
+
+// keysHelp lists the flags that are keys of the configuration, a section a
+// line: as flags of their own they would bury the others.
+func keysHelp(flags *pflag.FlagSet) string {
+	var b strings.Builder
+	b.WriteString(`
+
+Every key of the configuration can be given as a flag (--keycloak.url) or in the
+environment (GROUPSYNC_KEYCLOAK_URL); the keys of secrets not as flags. A flag
+wins over the environment, which wins over the file. The flags of keys are:
+`)
+	last := "none yet"
+	flags.VisitAll(func(f *pflag.Flag) {
+		section, key, below := strings.Cut(f.Name, ".")
+		switch {
+		case !f.Hidden:
+			return
+		case !below:
+			section, key = "", f.Name
+		default:
+			section += "."
+		}
+		if section != last {
+			fmt.Fprintf(&b, "\n  %-12s", "--"+section)
+			last = section
+		}
+		b.WriteString(" " + key)
+	})
+	return b.String()
 }
 
 // newLog logs to stderr, so that stdout is the report's alone.

@@ -133,7 +133,8 @@ func envName(key string) string {
 }
 
 // AddFlags adds a flag for each key to the set, --keycloak.url for keycloak.url,
-// except for secrets: other users of a machine can read a command line.
+// except for secrets: other users of a machine can read a command line. The
+// flags are hidden, being as many as there are keys.
 func AddFlags(flags *pflag.FlagSet) {
 	for _, name := range keyNames {
 		k := keys[name]
@@ -141,6 +142,7 @@ func AddFlags(flags *pflag.FlagSet) {
 			continue
 		}
 		flags.String(name, "", "the key "+name)
+		flags.Lookup(name).Hidden = true
 		if k.typ.Kind() == reflect.Bool {
 			flags.Lookup(name).NoOptDefVal = "true"
 		}
