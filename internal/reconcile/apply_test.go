@@ -304,8 +304,8 @@ func TestABrokenServerIsWrittenOnceOnly(t *testing.T) {
 // TestAnUnreadableSideWritesNothing: an error of either side ends the pass.
 func TestAnUnreadableSideWritesNothing(t *testing.T) {
 	for name, fail := range map[string]func(*world){
-		"reading ClearML: boom":  func(w *world) { w.readCM = errors.New("boom") },
-		"reading Keycloak: boom": func(w *world) { w.readKC = errors.New("boom") },
+		"reading the one side: boom":   func(w *world) { w.readCM = errors.New("reading the one side: boom") },
+		"reading the other side: boom": func(w *world) { w.readKC = errors.New("reading the other side: boom") },
 	} {
 		w := newWorld(t, "both ann bob\n/team: ann\nteam = bob")
 		fail(w)

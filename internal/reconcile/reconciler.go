@@ -94,11 +94,11 @@ func (r *Reconciler) Pass(ctx context.Context, req Request) report.Report {
 func (r *Reconciler) run(ctx context.Context, p *pass) error {
 	tgt, err := r.target.Read(ctx)
 	if err != nil {
-		return fmt.Errorf("reading ClearML: %w", err)
+		return err // it says itself what was being read
 	}
 	pairing, src, err := r.readSource(ctx, tgt)
 	if err != nil {
-		return fmt.Errorf("reading Keycloak: %w", err)
+		return err
 	}
 	people := match.Who(src, tgt, r.Rules)
 	plan := MakePlan(src, tgt, pairing, people, r.Rules)

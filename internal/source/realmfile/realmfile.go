@@ -190,7 +190,7 @@ func (r *reading) answer(second *source.Second, claims []source.Claim, catalog s
 		for _, id := range groups {
 			members, ok := r.members[id]
 			if !ok {
-				return fault.New(fault.Keycloak, fault.Incomplete, "confirming the removals: the group %s vanished from the realm between two looks; run again", id)
+				return fault.New(fault.Keycloak, fault.Incomplete, "the group %s vanished from the realm between two looks; run again", id)
 			}
 			second.Members[id] = members
 		}

@@ -206,5 +206,5 @@ func TestAGroupThatVanishesBetweenTheLooksIsAnError(t *testing.T) {
 	b := snap.Catalog().Groups()[1]
 	s.Edit(func(r *realmfile.Realm) { r.Groups = r.Groups[:1] })
 	_, err = s.Confirm(t.Context(), snap, []source.Claim{{Why: source.NotMember, User: snap.Users()[0], Groups: []string{b.ID}}}, nil)
-	refused(t, err, fault.Incomplete, "confirming the removals: the group "+b.ID+" vanished from the realm between two looks; run again")
+	refused(t, err, fault.Incomplete, "the group "+b.ID+" vanished from the realm between two looks; run again")
 }
