@@ -1,0 +1,611 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"groupsync/internal/report"
+	"groupsync/internal/source/keycloaktest"
+	"groupsync/internal/target/clearmltest"
+)
+
+// The parts of a configuration that loads, for rows that spoil one of them.
+const (
+	goodKeycloak = `keycloak: {url: "https://auth.example.com", realm: clearml, client_secret: s}` + "\n"
+	goodClearML  = `clearml: {url: "https://api.clearml.example.com", access_key: a, secret_key: k}` + "\n"
+	good         = goodKeycloak + goodClearML // two lines
+)
+
+// inProcess runs the program inside the test, with no environment but env.
+func inProcess(t *testing.T, env []string, args ...string) outcome {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	code := run(t.Context(), args, env, &stdout, &stderr)
+	return outcome{code, stdout.String(), stderr.String()}
+}
+
+// TestRefusedBeforeAnyRequest holds what is said of a configuration or a command
+// line that cannot work: exactly these sentences, exit code 1, and nothing else.
+func TestRefusedBeforeAnyRequest(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		config string // empty: none is named
+		args   []string
+		env    []string
+		want   string // all of stderr
+	}{
+		{
+			name:   "an unknown key is named with its line and the nearest known one",
+			config: good + "shedule: '@hourly'\n",
+			want:   `groupsync: config.yaml:3: unknown key "shedule"; did you mean "schedule"?`,
+		},
+		{
+			name:   "so is an unknown key of a section",
+			config: good + "guards:\n  max_removals: 5\n  max_removal_ration: 0.5\n",
+			want:   `groupsync: config.yaml:5: unknown key "guards.max_removal_ration"; did you mean "max_removal_ratio"?`,
+		},
+		{
+			name:   "a key that stands in the wrong place is told its own",
+			config: good + "realm: clearml\n",
+			want:   `groupsync: config.yaml:3: unknown key "realm"; did you mean "keycloak.realm"?`,
+		},
+		{
+			name:   "a mistyped value is told what belongs there",
+			config: good + "guards: {max_removals: many}\njitter: 30\nadmins: {role: }\n",
+			want: `groupsync: config.yaml:3: guards.max_removals: expected a whole number, got text
+config.yaml:4: jitter: expected a duration such as 30s, 15m or 1h, got a number
+config.yaml:5: admins.role: expected text, got nothing: write "" for an empty one`,
+		},
+		{
+			name: "an unknown variable of the environment is named like a key",
+			env:  []string{"GROUPSYNC_KEYCLOAK_URI=https://auth.example.com"},
+			want: `groupsync: GROUPSYNC_KEYCLOAK_URI: unknown variable; did you mean "GROUPSYNC_KEYCLOAK_URL"?`,
+		},
+		{
+			name: "a configuration that is not there",
+			args: []string{"--config", "/nowhere/config.yaml"},
+			want: `groupsync: reading the configuration: open /nowhere/config.yaml: no such file or directory: name an existing file with --config`,
+		},
+		{
+			name: "no configuration at all",
+			want: `groupsync: keycloak.url: is missing: write https://auth.example.com
+keycloak.realm: is missing: set it
+keycloak.client_secret: is missing: set keycloak.client_secret_file, or keycloak.client_secret
+clearml.url: is missing: write https://api.clearml.example.com
+clearml.access_key: is missing: set clearml.access_key_file, or clearml.access_key
+clearml.secret_key: is missing: set clearml.secret_key_file, or clearml.secret_key`,
+		},
+		{
+			name: "secret files that are not there",
+			config: `keycloak: {url: "https://auth.example.com", realm: clearml, client_secret_file: /nowhere/client}
+clearml: {url: "https://api.clearml.example.com", access_key_file: /nowhere/access, secret_key_file: /nowhere/secret}
+`,
+			want: `groupsync: keycloak.client_secret_file: there is no file /nowhere/client: put the secret there, or correct the path
+clearml.access_key_file: there is no file /nowhere/access: put the secret there, or correct the path
+clearml.secret_key_file: there is no file /nowhere/secret: put the secret there, or correct the path`,
+		},
+		{
+			name: "URLs without a scheme",
+			config: `keycloak: {url: auth.example.com/auth, realm: clearml, client_secret: s}
+clearml: {url: api.clearml.example.com, access_key: a, secret_key: k}
+`,
+			want: `groupsync: keycloak.url: "auth.example.com/auth" has no scheme: write https://auth.example.com/auth
+clearml.url: "api.clearml.example.com" has no scheme: write https://api.clearml.example.com`,
+		},
+		{
+			name:   "a schedule that never comes true",
+			config: good + "schedule: 0 0 31 2 *\n",
+			want:   `groupsync: schedule: "0 0 31 2 *" never comes true: write a date that exists`,
+		},
+		{
+			name:   "admin groups without a word about the admin role",
+			config: good + "admins: {groups: [clearml-admins]}\n",
+			want:   `groupsync: admins.role: must be written down when admins.groups is set: ClearML's login sync honours a role claim by default, and one sync would demote whom the other promotes: write the role, or "" for none`,
+		},
+		{
+			name:   "a mapping to a group that is built into ClearML",
+			config: good + "groups: {mapping: {staff: Users, ops: [ops, Admins]}}\n",
+			want: `groupsync: groups.mapping: "ops" feeds "Admins", which is built into ClearML and not ours to write: map it to a group of your own, or name administrators in admins.groups
+groups.mapping: "staff" feeds "Users", which is built into ClearML and not ours to write: map it to a group of your own, or name administrators in admins.groups`,
+		},
+		{
+			name:   "keys of what is not built yet",
+			config: good + "admins: {via: role}\nlease: {name: groupsync}\nweb: {config_file: web.yaml, public_status: true, enable_lifecycle: true}\n",
+			want: `groupsync: admins.via: "role" is not built yet: write group
+lease.name: leader election is not built yet: run one replica and leave lease.name empty
+web.config_file: TLS and authentication are not built yet: leave it empty and keep web.listen on a network of its own
+web.public_status: the status page is not built yet: leave it false
+web.enable_lifecycle: POST /-/sync, /-/reload and /-/approve are not built yet: leave it false`,
+		},
+		{
+			name:   "--apply without --once",
+			config: good,
+			args:   []string{"--apply"},
+			want:   `groupsync: --apply goes with --once; the daemon writes where the configuration says mode: apply`,
+		},
+		{
+			name:   "--approve without --apply",
+			config: good,
+			args:   []string{"--once", "--approve", "7d0cf8ae4c2f5b91"},
+			want:   `groupsync: --approve goes with --once --apply: it lifts the limits for what that pass writes`,
+		},
+		{
+			name:   "an output format that there is not",
+			config: good,
+			args:   []string{"--once", "-o", "xml"},
+			want:   `groupsync: -o xml is not a format: write -o text or -o json`,
+		},
+		{
+			name:   "an output format of the daemon, which prints no report",
+			config: good,
+			args:   []string{"-o", "json"},
+			want:   `groupsync: -o goes with --once: the daemon prints no report; its log is JSON with log.format: json`,
+		},
+		{
+			name: "a flag that there is not",
+			args: []string{"--onze"},
+			want: `groupsync: unknown flag: --onze: groupsync --help lists them`,
+		},
+		{
+			name: "a command that there is not",
+			args: []string{"chekc"},
+			want: `groupsync: unknown command "chekc" for "groupsync": groupsync --help lists them`,
+		},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			if row.config != "" {
+				row.args = append(row.args, "--config", write(t, "config.yaml", row.config))
+			}
+			got := inProcess(t, row.env, row.args...)
+			if diff := cmp.Diff(outcome{code: 1, stderr: row.want + "\n"}, got, cmp.AllowUnexported(outcome{})); diff != "" {
+				t.Errorf("-want +got\n%s", diff)
+			}
+		})
+	}
+}
+
+// write writes a file of that name into a directory of its own.
+func write(t *testing.T, name, text string) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestCorruptMemory holds that guards which cannot remember do not begin.
+func TestCorruptMemory(t *testing.T) {
+	for name, row := range map[string]struct{ content, want string }{
+		"a memory that breaks off": {
+			`{"version":1,"fed`,
+			"groupsync: the guards' memory FILE is corrupt (unexpected end of JSON input): restore it, or remove it to start without memory\n",
+		},
+		"a memory of another version": {
+			`{"version":7}`,
+			"groupsync: the guards' memory FILE has version 7, this groupsync reads version 1: remove it to start without memory\n",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := write(t, "memory.json", row.content)
+			config := write(t, "config.yaml", good+"state_dir: "+filepath.Dir(file)+"\n")
+			for _, args := range [][]string{{"--once", "--apply"}, {}} {
+				got := inProcess(t, nil, append(args, "--config", config)...)
+				if want := strings.ReplaceAll(row.want, "FILE", file); got.code != 1 || got.stderr != want || got.stdout != "" {
+					t.Errorf("%v: exit %d\n%s%swant\n%s", args, got.code, got.stdout, got.stderr, want)
+				}
+			}
+		})
+	}
+}
+
+func TestPortTaken(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	got := inProcess(t, nil, "--config", write(t, "config.yaml", good), "--web.listen", taken.Addr().String())
+	want := fmt.Sprintf("groupsync: listening for HTTP: listen tcp %s: bind: address already in use: free the port or set web.listen to another address\n", taken.Addr())
+	if got.code != 1 || got.stderr != want || got.stdout != "" {
+		t.Errorf("exit %d\n%s%swant\n%s", got.code, got.stdout, got.stderr, want)
+	}
+}
+
+// place is a realm and a ClearML between which one addition and one removal
+// are due: ann is yet to join the team, cid has left it.
+type place struct {
+	realm   *keycloaktest.Realm
+	clearml *clearmltest.Server
+	url     string // of ClearML
+}
+
+func newPlace(t *testing.T, edit func(*keycloaktest.Spec), o clearmltest.Options) *place {
+	t.Helper()
+	spec := keycloaktest.Spec{
+		Groups: []string{"/team", "/admins"},
+		Users: []keycloaktest.User{
+			{Username: "ann", Email: "ann@example.com", Groups: []string{"/team"}},
+			{Username: "bob", Email: "bob@example.com", Groups: []string{"/team"}},
+			{Username: "cid", Email: "cid@example.com"},
+		},
+	}
+	if edit != nil {
+		edit(&spec)
+	}
+	p := &place{realm: keycloaktest.Shared(t).NewRealm(t, spec), clearml: clearmltest.New(t, o)}
+	p.url = p.clearml.URL
+	for _, u := range spec.Users {
+		person(p.clearml, u.Username, p.realm.UserID(t, u.Username))
+	}
+	p.clearml.AddTeam("team", "cm-bob", "cm-cid")
+	p.clearml.SetMembers("Admins", clearmltest.Self, "cm-bob")
+	return p
+}
+
+// apply makes the pass that would write everything.
+func (p *place) apply(t *testing.T, more string, env []string, args ...string) outcome {
+	t.Helper()
+	more += "\nguards: {max_removal_ratio: 0, federation_grace: 0s}"
+	config := configure(t, p.realm.Server.URL, p.realm.Name, p.url, more)
+	return inProcess(t, env, append(args, "--once", "--apply", "-o", "json", "--config", config)...)
+}
+
+// untouched holds that no write was so much as tried.
+func (p *place) untouched(t *testing.T, before []clearmltest.Group) {
+	t.Helper()
+	if n := p.clearml.Count("permissions.add_or_update_user_group"); n != 0 {
+		t.Errorf("%d writes were sent", n)
+	}
+	if diff := cmp.Diff(before, p.clearml.Groups()); diff != "" {
+		t.Errorf("ClearML's groups changed\n%s", diff)
+	}
+}
+
+// TestRefusedPass holds what is said where a side cannot be read whole: one
+// error, this very one, exit code 1, and nothing written of what is due.
+func TestRefusedPass(t *testing.T) {
+	keycloaktest.Shared(t)
+	for _, row := range []struct {
+		name    string
+		realm   func(*keycloaktest.Spec)
+		clearml clearmltest.Options
+		arrange func(*testing.T, *place)
+		config  string
+		env     []string
+		args    []string
+		want    report.Failure // KEYCLOAK, CLEARML and REALM stand for what they are
+	}{
+		{
+			name: "Keycloak refuses the secret",
+			env:  []string{"GROUPSYNC_KEYCLOAK_CLIENT_SECRET=wrong"},
+			want: report.Failure{System: "keycloak", Reason: "auth",
+				Text: `signing in to Keycloak: the realm "REALM" refuses the client "groupsync" (401 unauthorized_client: Invalid client or Invalid client credentials); check keycloak.client_id and the client secret, and that the client has service accounts enabled`},
+		},
+		{
+			name: "Keycloak does not know the client",
+			args: []string{"--keycloak.client_id", "groupsink"},
+			want: report.Failure{System: "keycloak", Reason: "auth",
+				Text: `signing in to Keycloak: the realm "REALM" refuses the client "groupsink" (401 invalid_client: Invalid client or Invalid client credentials); check keycloak.client_id and the client secret, and that the client has service accounts enabled`},
+		},
+		{
+			name: "the realm does not exist",
+			args: []string{"--keycloak.realm", "nowhere"},
+			want: report.Failure{System: "keycloak", Reason: "not_found",
+				Text: `signing in to Keycloak: there is no realm "nowhere" at KEYCLOAK (404); check keycloak.realm, and the path prefix in keycloak.url`},
+		},
+		{
+			name: "nothing listens where Keycloak should",
+			args: []string{"--keycloak.url", "http://127.0.0.1:1"},
+			want: report.Failure{System: "keycloak", Reason: "connection",
+				Text: `signing in to Keycloak: no connection to http://127.0.0.1:1: dial tcp 127.0.0.1:1: connect: connection refused; check keycloak.url, and keycloak.ca_file for a certificate`},
+		},
+		{
+			name:  "the service account has query-groups only",
+			realm: func(s *keycloaktest.Spec) { s.ServiceRoles = []string{"query-groups"} },
+			want: report.Failure{System: "keycloak", Reason: "forbidden",
+				Text: `signing in to Keycloak: the access token lacks view-users and view-realm of realm-management, and with less Keycloak hides people without an error; give them to the service account of the client "groupsync"`},
+		},
+		{
+			name:  "the service account has view-users only",
+			realm: func(s *keycloaktest.Spec) { s.ServiceRoles = []string{"view-users"} },
+			want: report.Failure{System: "keycloak", Reason: "forbidden",
+				Text: `signing in to Keycloak: the access token lacks view-realm of realm-management, and with less Keycloak hides people without an error; give them to the service account of the client "groupsync"`},
+		},
+		{
+			name:  "the access token is a lightweight one",
+			realm: func(s *keycloaktest.Spec) { s.Lightweight = true },
+			want: report.Failure{System: "keycloak", Reason: "forbidden",
+				Text: `signing in to Keycloak: the access token carries no client roles; give the service account of the client "groupsync" the roles view-users and view-realm of realm-management, and, where it has them, switch off "Use lightweight access token" and keep the client scope "roles"`},
+		},
+		{
+			name:   "a client's admin role, which the service account may not see",
+			realm:  func(s *keycloaktest.Spec) { s.Roles = []string{"grafana/admin"} },
+			config: "admins: {role: grafana/admin}",
+			want: report.Failure{System: "keycloak", Reason: "forbidden",
+				Text: `reading the role "grafana/admin": it is no realm role, and to see the clients' roles the service account of the client "groupsync" needs view-clients of realm-management`},
+		},
+		{
+			name: "the realm has no groups",
+			realm: func(s *keycloaktest.Spec) {
+				s.Groups = nil
+				for i := range s.Users {
+					s.Users[i].Groups = nil
+				}
+			},
+			want: report.Failure{System: "keycloak", Reason: "incomplete",
+				Text: `the realm has no groups: nothing is synchronized from an empty realm; check keycloak.realm`},
+		},
+		{
+			name:    "the realm has no users",
+			realm:   func(s *keycloaktest.Spec) { s.Users = nil },
+			arrange: func(_ *testing.T, p *place) { people(p.clearml, "ann", "bob", "cid") },
+			want: report.Failure{System: "keycloak", Reason: "incomplete",
+				Text: `the realm has no users: nothing is synchronized from an empty realm; check keycloak.realm`},
+		},
+		{
+			name: "ClearML does not know the access key",
+			env:  []string{"GROUPSYNC_CLEARML_ACCESS_KEY=wrong"},
+			want: report.Failure{System: "clearml", Reason: "auth",
+				Text: `ClearML auth.login: wrong credentials (401/22, Unauthorized (invalid credentials) (failed to locate provided credentials)): check clearml.access_key and clearml.secret_key`},
+		},
+		{
+			name: "ClearML refuses the secret key",
+			env:  []string{"GROUPSYNC_CLEARML_SECRET_KEY=wrong"},
+			want: report.Failure{System: "clearml", Reason: "auth",
+				Text: `ClearML auth.login: wrong credentials (401/22, Unauthorized (invalid credentials) (failed to locate provided credentials)): check clearml.access_key and clearml.secret_key`},
+		},
+		{
+			name:    "the credentials are not an administrator's",
+			clearml: clearmltest.Options{Role: "user"},
+			want: report.Failure{System: "clearml", Reason: "forbidden",
+				Text: `ClearML auth.login: these credentials belong to "groupsync", whose role is "user": user groups need the access key of a ClearML administrator`},
+		},
+		{
+			name:    "this ClearML has no user groups",
+			clearml: clearmltest.Options{Open: true},
+			want: report.Failure{System: "clearml", Reason: "not_found",
+				Text: `ClearML has no call permissions.get_user_groups: user groups are part of ClearML Enterprise, and this server is without them; check clearml.url, and the server's licence and version`},
+		},
+		{
+			name:    "clearml.url lacks /api, and the web server answers 405",
+			clearml: clearmltest.Options{Base: "/api"},
+			arrange: func(_ *testing.T, p *place) { p.url = strings.TrimSuffix(p.url, "/api") },
+			want: report.Failure{System: "clearml", Reason: "shape",
+				Text: `ClearML permissions.get_user_groups: 405 without ClearML's envelope (text/html, <!doctype html><html><head><title>ClearML</title></head></html>): something else answers there; set clearml.url to https://api.<domain>, or https://<web host>/api`},
+		},
+		{
+			name:    "clearml.url lacks /api, and the web server answers 200",
+			arrange: func(t *testing.T, p *place) { p.url = front(t, http.HandlerFunc(aPage)).URL },
+			want: report.Failure{System: "clearml", Reason: "shape",
+				Text: `ClearML permissions.get_user_groups: 200 without ClearML's envelope (text/html, <title>ClearML</title>): something else answers there; set clearml.url to https://api.<domain>, or https://<web host>/api`},
+		},
+		{
+			name: "a mapping to a group that this ClearML calls built in",
+			arrange: func(_ *testing.T, p *place) {
+				p.clearml.AddGroup(clearmltest.Group{ID: "b1", Name: "Auditors", System: true, Assignable: true})
+			},
+			config: "groups: {mapping: {team: Auditors}}",
+			want: report.Failure{System: "groupsync", Reason: "config",
+				Text: `groups.mapping: "team" is mapped to ClearML's built-in group "Auditors", which is never written: map it to a group of your own`},
+		},
+		{
+			name: "nobody in ClearML has an email",
+			arrange: func(t *testing.T, p *place) {
+				for _, u := range p.clearml.Users() {
+					u.Email = ""
+					p.clearml.AddUser(u)
+				}
+			},
+			want: report.Failure{System: "clearml", Reason: "shape",
+				Text: `ClearML tells no user's email, so nobody can be matched: the credentials are not an admin's, or this server has no auth fields`},
+		},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			p := newPlace(t, row.realm, row.clearml)
+			if row.arrange != nil {
+				row.arrange(t, p)
+			}
+			before := p.clearml.Groups()
+			got := p.apply(t, row.config, row.env, row.args...)
+			r := got.report(t)
+			row.want.Text = strings.NewReplacer("KEYCLOAK", p.realm.Server.URL, "CLEARML", p.url, "REALM", p.realm.Name).Replace(row.want.Text)
+			if diff := cmp.Diff([]report.Failure{row.want}, r.Errors); diff != "" {
+				t.Errorf("the errors: -want +got\n%s", diff)
+			}
+			if got.code != 1 || r.Result != report.Error {
+				t.Errorf("exit code %d, result %s; want 1, error", got.code, r.Result)
+			}
+			p.untouched(t, before)
+		})
+	}
+}
+
+func aPage(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/html")
+	io.WriteString(w, "<title>ClearML</title>")
+}
+
+// people adds ClearML users whom no realm of these tests has.
+func people(s *clearmltest.Server, names ...string) {
+	for _, n := range names {
+		person(s, n, "00000000-0000-0000-0000-0000000000"+n[:2])
+	}
+}
+
+// TestCountedFindings holds what a pass finds wrong and goes on with: every
+// finding by its label, the exit code, and that nobody was touched over it.
+func TestCountedFindings(t *testing.T) {
+	keycloaktest.Shared(t)
+	for _, row := range []struct {
+		name    string
+		realm   func(*keycloaktest.Spec)
+		arrange func(*testing.T, *place)
+		config  string
+		code    int
+		want    []string // the findings, and no others
+	}{
+		{
+			name:   "an admin group that is not there",
+			config: `admins: {groups: [adminz], role: ""}`,
+			code:   2,
+			want: []string{
+				`guard missing_source of Admins: the Keycloak group "adminz", named in admins.groups, does not exist: the user group is frozen; create it or correct the configuration; did you mean "admins"?`,
+			},
+		},
+		{
+			name:   "an admin role that is not there",
+			realm:  func(s *keycloaktest.Spec) { s.Roles = []string{"platform-lead"} },
+			config: `admins: {role: platform-leed}`,
+			code:   2,
+			want: []string{
+				`guard missing_source of Admins: the Keycloak role "platform-leed", named in admins.role, does not exist: the user group is frozen; create it or correct the configuration; did you mean "platform-lead"?`,
+				`keycloak admins: no_target`,
+			},
+		},
+		{
+			name:    "a mapping from a group that is not there freezes what it feeds",
+			arrange: func(_ *testing.T, p *place) { p.clearml.SetMembers("team", "cm-cid") },
+			config:  `groups: {mapping: {teem: team}}`,
+			code:    2,
+			want: []string{
+				`guard missing_source of team: the Keycloak group "teem", named in groups.mapping, does not exist: the user group is frozen; create it or correct the configuration; did you mean "team"?`,
+				`keycloak admins: no_target`,
+			},
+		},
+		{
+			name:    "a mapping to a group that ClearML lacks",
+			arrange: func(_ *testing.T, p *place) { p.clearml.SetMembers("team", "cm-cid") },
+			config:  `groups: {mapping: {team: squad}}`,
+			code:    0,
+			want:    []string{`clearml team: no_source`, `keycloak admins: no_target`, `keycloak team → squad: no_target`},
+		},
+		{
+			name: "a Keycloak member without an email waits for the first login",
+			realm: func(s *keycloaktest.Spec) {
+				s.Users = append(s.Users, keycloaktest.User{Username: "dan", Groups: []string{"/team"}})
+			},
+			arrange: func(_ *testing.T, p *place) { p.clearml.RemoveUser("cm-dan") },
+			code:    0,
+			want:    []string{`keycloak admins: no_target`, `keycloak person dan: pending`, `team: dan <> is pending`},
+		},
+		{
+			name: "a ClearML member without an email keeps the membership",
+			arrange: func(_ *testing.T, p *place) {
+				p.clearml.AddUser(clearmltest.User{ID: "cm-eve", Name: "eve",
+					Providers: map[string]any{"keycloak": map[string]any{"sub": "00000000-0000-0000-0000-0000000000ee"}}})
+				p.clearml.SetMembers("team", "cm-ann", "cm-bob", "cm-eve")
+			},
+			code: 0,
+			want: []string{`clearml person eve: unknown`, `keycloak admins: no_target`, `team: eve stays: unknown`},
+		},
+		{
+			name: "two Keycloak accounts with one email leave the membership as it is",
+			arrange: func(t *testing.T, p *place) {
+				p.realm.Do(t, http.MethodPut, "", map[string]any{"realm": p.realm.Name, "loginWithEmailAllowed": false, "duplicateEmailsAllowed": true}, nil)
+				p.realm.EditUser(t, "ann", func(u map[string]any) { u["email"] = "cid@example.com" })
+				p.clearml.AddUser(clearmltest.User{ID: "cm-cid", Name: "cid", Email: "CID@example.com", Providers: map[string]any{}})
+				p.clearml.RemoveUser("cm-ann")
+				p.clearml.SetMembers("team", "cm-bob", "cm-cid")
+			},
+			code: 0,
+			want: []string{
+				`clearml person cid: ambiguous`, `keycloak admins: no_target`, `keycloak person ann: ambiguous`,
+				`keycloak person cid: ambiguous`, `team: cid stays: ambiguous`,
+			},
+		},
+		{
+			name: "two ClearML users with one email leave the membership as it is",
+			arrange: func(_ *testing.T, p *place) {
+				p.clearml.AddUser(clearmltest.User{ID: "cm-cid", Name: "cid", Email: "cid@example.com", Providers: map[string]any{}})
+				p.clearml.AddUser(clearmltest.User{ID: "cm-cid2", Name: "cid the second", Email: "Cid@example.com", Providers: map[string]any{}})
+				p.clearml.SetMembers("team", "cm-ann", "cm-bob", "cm-cid")
+			},
+			code: 0,
+			want: []string{
+				`clearml person cid the second: ambiguous`, `clearml person cid: ambiguous`, `keycloak admins: no_target`,
+				`keycloak person cid: ambiguous`, `team: cid stays: ambiguous`,
+			},
+		},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			p := newPlace(t, row.realm, clearmltest.Options{})
+			p.clearml.SetMembers("team", "cm-ann", "cm-bob")
+			if row.arrange != nil {
+				row.arrange(t, p)
+			}
+			before := p.clearml.Groups()
+			got := p.apply(t, row.config, nil)
+			if diff := cmp.Diff(row.want, findings(got.report(t))); diff != "" {
+				t.Errorf("the findings: -want +got\n%s", diff)
+			}
+			if got.code != row.code {
+				t.Errorf("exit code %d, want %d\n%s", got.code, row.code, got.stderr)
+			}
+			p.untouched(t, before)
+		})
+	}
+}
+
+// findings returns what a report says beside what is plainly in order, sorted:
+// ClearML's own groups and groupsync itself are left out.
+func findings(r report.Report) []string {
+	found := []string{}
+	add := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
+	for _, e := range r.Errors {
+		add("error %s %s: %s", e.System, e.Reason, e.Text)
+	}
+	for _, g := range r.Guards {
+		add("guard %s of %s: %s", g.Guard, g.Group, g.Detail)
+	}
+	for _, s := range r.Skipped {
+		if s.Why != "builtin" {
+			add("%s %s: %s", s.Side, s.Name, s.Why)
+		}
+	}
+	for _, p := range r.People {
+		if p.ID != clearmltest.Self {
+			add("%s person %s: %s", p.Side, p.Name, p.State)
+		}
+	}
+	for _, g := range r.Groups {
+		for _, k := range g.Kept {
+			add("%s: %s stays: %s", g.Name, k.Name, k.Why)
+		}
+		for _, p := range g.Pending {
+			add("%s: %s <%s> is pending", g.Name, p.Username, p.Email)
+		}
+		for _, c := range append(slices.Clone(g.Add), g.Remove...) {
+			add("%s: %s %s %s", g.Name, c.Name, c.Why, c.Outcome)
+		}
+	}
+	slices.Sort(found)
+	return found
+}
+
+// TestNoSecretIsSaid holds every row above to the first rule of errors: what is
+// secret does not show, whatever goes wrong.
+func TestNoSecretIsSaid(t *testing.T) {
+	got := inProcess(t, nil, "--once", "-o", "json", "--log.level", "debug", "--config", write(t, "config.yaml",
+		`keycloak: {url: "http://127.0.0.1:1", realm: clearml, client_secret: opensesame1}
+clearml: {url: "http://127.0.0.1:1", access_key: opensesame2, secret_key: opensesame3, timeout: 1s}
+`))
+	var whole map[string]any
+	if err := json.Unmarshal([]byte(got.stdout), &whole); err != nil {
+		t.Error(err)
+	}
+	if got.code != 1 || strings.Contains(got.stdout+got.stderr, "opensesame") {
+		t.Errorf("exit %d\n%s\n%s", got.code, got.stdout, got.stderr)
+	}
+}
