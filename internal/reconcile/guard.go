@@ -228,7 +228,7 @@ func (j *judge) missingSource() {
 		for _, m := range g.Missing {
 			near := ""
 			if len(m.Near) > 0 {
-				near = fmt.Sprintf("; did you mean %q?", m.Near)
+				near = fmt.Sprintf(`; did you mean "%s"?`, strings.Join(m.Near, `" or "`))
 			}
 			j.trip(report.MissingSource, j.name(i), "", "the Keycloak %s %q, named in %s, does not exist: the user group is frozen; create it or correct the configuration%s", m.Kind, m.Name, m.Key, near)
 		}

@@ -107,7 +107,7 @@ func TestGuards(t *testing.T) {
 			options: admins,
 			limits:  wide,
 			want:    []string{"+ann@team applied"},
-			trip:    `missing_source Admins: the Keycloak group "ops", named in admins.groups, does not exist: the user group is frozen; create it or correct the configuration; did you mean ["Ops"]?`,
+			trip:    `missing_source Admins: the Keycloak group "ops", named in admins.groups, does not exist: the user group is frozen; create it or correct the configuration; did you mean "Ops"?`,
 			result:  report.Guarded,
 		},
 		{
@@ -116,7 +116,7 @@ func TestGuards(t *testing.T) {
 			options: func(o *match.Options) { o.AdminRole = "clearml-admins" },
 			limits:  wide,
 			want:    []string{},
-			trip:    `missing_source Admins: the Keycloak role "clearml-admins", named in admins.role, does not exist: the user group is frozen; create it or correct the configuration; did you mean ["clearml-admin"]?`,
+			trip:    `missing_source Admins: the Keycloak role "clearml-admins", named in admins.role, does not exist: the user group is frozen; create it or correct the configuration; did you mean "clearml-admin"?`,
 			result:  report.Guarded,
 		},
 		{
