@@ -234,7 +234,7 @@ type place struct {
 func newPlace(t *testing.T, edit func(*keycloaktest.Spec), o clearmltest.Options) *place {
 	t.Helper()
 	spec := keycloaktest.Spec{
-		Groups: []string{"/team", "/admins"},
+		Groups: []string{"/team", "/leads"},
 		Users: []keycloaktest.User{
 			{Username: "ann", Email: "ann@example.com", Groups: []string{"/team"}},
 			{Username: "bob", Email: "bob@example.com", Groups: []string{"/team"}},
@@ -458,10 +458,11 @@ func TestCountedFindings(t *testing.T) {
 	}{
 		{
 			name:   "an admin group that is not there",
-			config: `admins: {groups: [adminz], role: ""}`,
+			config: `admins: {groups: [laeds], role: ""}`,
 			code:   2,
 			want: []string{
-				`guard missing_source of Admins: the Keycloak group "adminz", named in admins.groups, does not exist: the user group is frozen; create it or correct the configuration; did you mean "admins"?`,
+				`guard missing_source of Admins: the Keycloak group "laeds", named in admins.groups, does not exist: the user group is frozen; create it or correct the configuration; did you mean "leads"?`,
+				`keycloak leads: no_target`,
 			},
 		},
 		{
@@ -471,7 +472,7 @@ func TestCountedFindings(t *testing.T) {
 			code:   2,
 			want: []string{
 				`guard missing_source of Admins: the Keycloak role "platform-leed", named in admins.role, does not exist: the user group is frozen; create it or correct the configuration; did you mean "platform-lead"?`,
-				`keycloak admins: no_target`,
+				`keycloak leads: no_target`,
 			},
 		},
 		{
@@ -481,7 +482,7 @@ func TestCountedFindings(t *testing.T) {
 			code:    2,
 			want: []string{
 				`guard missing_source of team: the Keycloak group "teem", named in groups.mapping, does not exist: the user group is frozen; create it or correct the configuration; did you mean "team"?`,
-				`keycloak admins: no_target`,
+				`keycloak leads: no_target`,
 			},
 		},
 		{
@@ -489,7 +490,7 @@ func TestCountedFindings(t *testing.T) {
 			arrange: func(_ *testing.T, p *place) { p.clearml.SetMembers("team", "cm-cid") },
 			config:  `groups: {mapping: {team: squad}}`,
 			code:    0,
-			want:    []string{`clearml team: no_source`, `keycloak admins: no_target`, `keycloak team → squad: no_target`},
+			want:    []string{`clearml team: no_source`, `keycloak leads: no_target`, `keycloak team → squad: no_target`},
 		},
 		{
 			name: "a Keycloak member without an email waits for the first login",
@@ -498,7 +499,7 @@ func TestCountedFindings(t *testing.T) {
 			},
 			arrange: func(_ *testing.T, p *place) { p.clearml.RemoveUser("cm-dan") },
 			code:    0,
-			want:    []string{`keycloak admins: no_target`, `keycloak person dan: pending`, `team: dan <> is pending`},
+			want:    []string{`keycloak leads: no_target`, `keycloak person dan: pending`, `team: dan <> is pending`},
 		},
 		{
 			name: "a ClearML member without an email keeps the membership",
@@ -508,7 +509,7 @@ func TestCountedFindings(t *testing.T) {
 				p.clearml.SetMembers("team", "cm-ann", "cm-bob", "cm-eve")
 			},
 			code: 0,
-			want: []string{`clearml person eve: unknown`, `keycloak admins: no_target`, `team: eve stays: unknown`},
+			want: []string{`clearml person eve: unknown`, `keycloak leads: no_target`, `team: eve stays: unknown`},
 		},
 		{
 			name: "two Keycloak accounts with one email leave the membership as it is",
@@ -521,7 +522,7 @@ func TestCountedFindings(t *testing.T) {
 			},
 			code: 0,
 			want: []string{
-				`clearml person cid: ambiguous`, `keycloak admins: no_target`, `keycloak person ann: ambiguous`,
+				`clearml person cid: ambiguous`, `keycloak leads: no_target`, `keycloak person ann: ambiguous`,
 				`keycloak person cid: ambiguous`, `team: cid stays: ambiguous`,
 			},
 		},
@@ -534,7 +535,7 @@ func TestCountedFindings(t *testing.T) {
 			},
 			code: 0,
 			want: []string{
-				`clearml person cid the second: ambiguous`, `clearml person cid: ambiguous`, `keycloak admins: no_target`,
+				`clearml person cid the second: ambiguous`, `clearml person cid: ambiguous`, `keycloak leads: no_target`,
 				`keycloak person cid: ambiguous`, `team: cid stays: ambiguous`,
 			},
 		},
@@ -594,8 +595,8 @@ func findings(r report.Report) []string {
 	return found
 }
 
-// TestNoSecretIsSaid holds every row above to the first rule of errors: what is
-// secret does not show, whatever goes wrong.
+// TestNoSecretIsSaid holds a pass that fails, and its log at level debug, to the
+// first rule of errors: what is secret does not show.
 func TestNoSecretIsSaid(t *testing.T) {
 	got := inProcess(t, nil, "--once", "-o", "json", "--log.level", "debug", "--config", write(t, "config.yaml",
 		`keycloak: {url: "http://127.0.0.1:1", realm: clearml, client_secret: opensesame1}

@@ -1,0 +1,267 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/rogpeppe/go-internal/txtar"
+
+	"groupsync/internal/config"
+	"groupsync/internal/source/keycloaktest"
+	"groupsync/internal/target/clearmltest"
+)
+
+var update = flag.Bool("update", false, "write the outputs in testdata, and README.md's, anew")
+
+const readme = "../../README.md"
+
+// TestTranscripts runs the scripts of testdata. Beside testscript's own
+// commands they have:
+//
+//	groupsync ARGS   runs the program; of a report's JSON the pass, its start and its length become …
+//	code N           holds the exit code of the last groupsync
+//	members G U…     holds the members of a user group of the script's own ClearML
+//
+// config.yaml is README's example; the environment says where the two sides
+// really are.
+func TestTranscripts(t *testing.T) {
+	env := map[string]string{}
+	if !testing.Short() {
+		realm := readmeRealm(t)
+		env["GROUPSYNC_KEYCLOAK_URL"], env["GROUPSYNC_KEYCLOAK_REALM"] = realm.Server.URL, realm.Name
+	}
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata", UpdateScripts: *update,
+		Setup: func(e *testscript.Env) error {
+			c, err := readmeClearML()
+			if err != nil {
+				return err
+			}
+			e.Defer(c.Close)
+			e.Values["clearml"] = c
+			for name, value := range env {
+				e.Setenv(name, value)
+			}
+			e.Setenv("GROUPSYNC_CLEARML_URL", c.URL)
+			for key, secret := range map[string]string{"KEYCLOAK_CLIENT_SECRET": keycloaktest.Secret, "CLEARML_ACCESS_KEY": "access", "CLEARML_SECRET_KEY": "secret"} {
+				file := filepath.Join(e.WorkDir, key)
+				e.Setenv("GROUPSYNC_"+key+"_FILE", file)
+				if err := os.WriteFile(file, []byte(secret+"\n"), 0o600); err != nil {
+					return err
+				}
+			}
+			return os.WriteFile(filepath.Join(e.WorkDir, "config.yaml"), []byte(exampleYAML()), 0o600)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"groupsync": runScripted, "code": holdCode, "members": holdMembers,
+		},
+	})
+}
+
+// varying are the values of a report that differ from run to run.
+var varying = regexp.MustCompile(`("(?:pass|started|duration_seconds)": )[^,]*`)
+
+func runScripted(ts *testscript.TestScript, _ bool, args []string) {
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Dir, cmd.Stderr = ts.MkAbs("."), ts.Stderr()
+	cmd.Env = []string{"BE_GROUPSYNC=1"}
+	for _, e := range keyVariables() {
+		if v := ts.Getenv(e); v != "" {
+			cmd.Env = append(cmd.Env, e+"="+v)
+		}
+	}
+	stdout, err := cmd.Output()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		ts.Fatalf("%v", err)
+	}
+	_, err = ts.Stdout().Write(varying.ReplaceAll(stdout, []byte(`$1…`)))
+	ts.Check(err)
+	ts.Setenv("CODE", strconv.Itoa(cmd.ProcessState.ExitCode()))
+}
+
+func keyVariables() []string {
+	return []string{
+		"GROUPSYNC_KEYCLOAK_URL", "GROUPSYNC_KEYCLOAK_REALM", "GROUPSYNC_KEYCLOAK_CLIENT_SECRET_FILE", "GROUPSYNC_CLEARML_URL",
+		"GROUPSYNC_CLEARML_ACCESS_KEY_FILE", "GROUPSYNC_CLEARML_SECRET_KEY_FILE", "GROUPSYNC_GUARDS_MAX_REMOVAL_RATIO",
+	}
+}
+
+func holdCode(ts *testscript.TestScript, _ bool, args []string) {
+	if want := strings.Join(args, " "); ts.Getenv("CODE") != want {
+		ts.Fatalf("exit code %s, want %s", ts.Getenv("CODE"), want)
+	}
+}
+
+func holdMembers(ts *testscript.TestScript, _ bool, args []string) {
+	want := slices.Clone(args[1:])
+	for i := range want {
+		want[i] = "cm-" + want[i]
+	}
+	if got := ts.Value("clearml").(*clearmltest.Server).Members(args[0]); !slices.Equal(got, want) {
+		ts.Fatalf("the members of %s are %v, want %v", args[0], got, want)
+	}
+}
+
+// readmeRealm and readmeClearML are what README's example shows: Ann has joined
+// the ML team, Bob has left it, and Eve is yet to log in to ClearML.
+func readmeRealm(t *testing.T) *keycloaktest.Realm {
+	user := func(name, last string, groups ...string) keycloaktest.User {
+		return keycloaktest.User{Username: name, Email: name + "@example.com", FirstName: name, LastName: last, Groups: groups}
+	}
+	return keycloaktest.Shared(t).NewRealm(t, keycloaktest.Spec{
+		Groups: []string{"/research/ml-team", "/platform", "/finance"},
+		Users: []keycloaktest.User{
+			user("ann", "Lee", "/research/ml-team"), user("bob", "Roe", "/platform"), user("cyn", "Dow", "/research/ml-team"),
+			user("dee", "Fox", "/research/ml-team", "/finance"), user("eve", "Gray", "/platform"),
+		},
+	})
+}
+
+func readmeClearML() (*clearmltest.Server, error) {
+	s, err := clearmltest.Start(clearmltest.Options{})
+	if err != nil {
+		return nil, err
+	}
+	for id, name := range map[string]string{"ann": "Ann Lee", "bob": "Bob Roe", "cyn": "Cyn Dow", "dee": "Dee Fox"} {
+		s.AddUser(clearmltest.User{ID: "cm-" + id, Name: name, Email: id + "@example.com", Providers: map[string]any{"keycloak": map[string]any{"email": id + "@example.com"}}})
+	}
+	s.AddUser(clearmltest.User{ID: "cm-zoe", Name: "Zoe (local)", Email: "zoe@example.com"})
+	s.AddTeam("ml-team", "cm-bob", "cm-cyn", "cm-dee")
+	s.AddTeam("platform", "cm-bob", "cm-zoe")
+	s.AddTeam("guests", "cm-ann")
+	return s, nil
+}
+
+func readmeText() string {
+	text, err := os.ReadFile(readme)
+	if err != nil {
+		panic(err) // the tests run beside their sources
+	}
+	return string(text)
+}
+
+// exampleYAML returns README's example of a configuration.
+func exampleYAML() string {
+	_, block, _ := strings.Cut(readmeText(), "\n```yaml\n")
+	block, _, _ = strings.Cut(block, "\n```\n")
+	return block + "\n"
+}
+
+// section returns an output in a script of testdata.
+func section(t *testing.T, script, name string) string {
+	t.Helper()
+	archive, err := txtar.ParseFile(filepath.Join("testdata", script))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range archive.Files {
+		if f.Name == name {
+			return string(f.Data)
+		}
+	}
+	t.Fatalf("%s has no part %s", script, name)
+	return ""
+}
+
+// TestReadmeShowsTheDryRun holds README's example to be the very output of
+// TestTranscripts.
+func TestReadmeShowsTheDryRun(t *testing.T) {
+	want := section(t, "dry-run.txt", "report")
+	const before, after = "--once --config config.yaml\n\n```\n", "```\n"
+	head, rest, found := strings.Cut(readmeText(), before)
+	got, tail, closed := strings.Cut(rest, after)
+	switch {
+	case !found || !closed:
+		t.Fatal("README.md shows no dry run")
+	case got == want:
+	case *update:
+		if err := os.WriteFile(readme, []byte(head+before+want+after+tail), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	default:
+		t.Errorf("README.md shows\n%swhere testdata/dry-run.txt has\n%srun go test ./cmd/groupsync -update twice", got, want)
+	}
+}
+
+// TestReadmeCommandsAreRun holds every command that README shows to stand in a
+// transcript, digest and all.
+func TestReadmeCommandsAreRun(t *testing.T) {
+	scripts, err := filepath.Glob("testdata/*.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, s := range scripts {
+		text, err := os.ReadFile(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, strings.Split(string(text), "\n")...)
+	}
+	shown := regexp.MustCompile(`(?m)^    (groupsync .*)$`).FindAllStringSubmatch(readmeText(), -1)
+	if len(shown) < 3 {
+		t.Errorf("README.md shows %d commands", len(shown))
+	}
+	for _, m := range shown {
+		if !slices.Contains(lines, m[1]) {
+			t.Errorf("no script of testdata runs what README.md shows: %s", m[1])
+		}
+	}
+}
+
+// TestReadmeConfigurationLoads holds README's example of a configuration to be
+// a whole one but for the secret files.
+func TestReadmeConfigurationLoads(t *testing.T) {
+	dir := t.TempDir()
+	text := strings.ReplaceAll(exampleYAML(), "/etc/groupsync/", dir+"/")
+	for _, f := range []string{"keycloak/client_secret", "clearml/access_key", "clearml/secret_key"} {
+		path := filepath.Join(dir, f)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte("secret\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := config.Load(config.Options{File: write(t, "config.yaml", text)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Keycloak.Realm != "clearml" || c.Mode != config.Observe {
+		t.Errorf("realm %q, mode %q", c.Keycloak.Realm, c.Mode)
+	}
+}
+
+// TestLinksLead holds every relative link of the documentation to a file.
+func TestLinksLead(t *testing.T) {
+	pages, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	link, found := regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`), 0
+	for _, page := range append(pages, readme) {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
+			found++
+			if _, err := os.Stat(filepath.Join(filepath.Dir(page), m[1])); err != nil {
+				t.Errorf("%s links to %s, which is not there", page, m[1])
+			}
+		}
+	}
+	if found < 5 {
+		t.Errorf("%d links were found", found)
+	}
+}
