@@ -1,0 +1,279 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"groupsync/internal/source/keycloaktest"
+	"groupsync/internal/target/clearmltest"
+)
+
+const writeGroup = "permissions.add_or_update_user_group"
+
+// service is a daemon that runs as a process, with its log.
+type service struct {
+	cmd   *exec.Cmd
+	lines chan string
+	log   strings.Builder  // everything that was read of lines
+	seen  []map[string]any // the same, where a line is JSON
+}
+
+// serve starts the daemon with a log in JSON at level debug, and with
+// credentials of ClearML that are known when they are seen.
+func serve(t *testing.T, config string, args ...string) *service {
+	t.Helper()
+	cmd := command(t.Context(), append(args, "--config", config, "--log.format", "json", "--log.level", "debug")...)
+	cmd.Env = append(cmd.Env, "GROUPSYNC_CLEARML_ACCESS_KEY=opensesame-access", "GROUPSYNC_CLEARML_SECRET_KEY=opensesame-secret")
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	s := &service{cmd: cmd, lines: make(chan string, 1000)}
+	go func() {
+		defer close(s.lines)
+		for in := bufio.NewScanner(stderr); in.Scan(); {
+			s.lines <- in.Text()
+		}
+	}()
+	return s
+}
+
+// next reads a line of the log; false at its end.
+func (s *service) next(t *testing.T) (map[string]any, bool) {
+	t.Helper()
+	select {
+	case line, more := <-s.lines:
+		if !more {
+			return nil, false
+		}
+		s.log.WriteString(line + "\n")
+		var entry map[string]any
+		if json.Unmarshal([]byte(line), &entry) == nil {
+			s.seen = append(s.seen, entry)
+		}
+		return entry, true
+	case <-time.After(30 * time.Second):
+		t.Fatalf("the daemon has not logged anything for 30 s\n%s", s.log.String())
+		return nil, false
+	}
+}
+
+// until reads the log up to the entry with that message.
+func (s *service) until(t *testing.T, message string) map[string]any {
+	t.Helper()
+	for {
+		entry, more := s.next(t)
+		if !more {
+			t.Fatalf("the daemon ended without logging %q\n%s", message, s.log.String())
+		}
+		if entry["msg"] == message {
+			return entry
+		}
+	}
+}
+
+// terminate sends SIGTERM, reads the log to its end, and returns the exit code.
+func (s *service) terminate(t *testing.T) int {
+	t.Helper()
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for more := true; more; {
+		_, more = s.next(t)
+	}
+	_ = s.cmd.Wait() // the code tells
+	return s.cmd.ProcessState.ExitCode()
+}
+
+// with returns the entries with that message.
+func (s *service) with(message string) (found []map[string]any) {
+	for _, e := range s.seen {
+		if e["msg"] == message {
+			found = append(found, e)
+		}
+	}
+	return found
+}
+
+func newServicePlace(t *testing.T) *place {
+	return newPlace(t, nil, clearmltest.Options{AccessKey: "opensesame-access", SecretKey: "opensesame-secret"})
+}
+
+// configured writes the place's configuration with that mode.
+func (p *place) configured(t *testing.T, url, mode string) string {
+	return configure(t, p.realm.Server.URL, p.realm.Name, url, "mode: "+mode+"\nguards: {max_removal_ratio: 0}")
+}
+
+func fetch(t *testing.T, address string) (int, string) {
+	t.Helper()
+	resp, err := http.Get("http://" + address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
+// TestDaemonObserves: the daemon makes its first pass at once, writes nothing
+// in mode observe, and tells of the drift.
+func TestDaemonObserves(t *testing.T) {
+	p := newServicePlace(t)
+	before := p.clearml.Groups()
+	s := serve(t, p.configured(t, p.url, "observe"))
+	address := s.until(t, "groupsync starts")["listen"].(string)
+	ended := s.until(t, "pass ended")
+	for path, want := range map[string]string{"/healthz": "ok\n", "/readyz": "ok\n"} {
+		if code, body := fetch(t, address+path); code != 200 || body != want {
+			t.Errorf("%s: %d %q", path, code, body)
+		}
+	}
+	_, metrics := fetch(t, address+"/metrics")
+	for _, want := range []string{
+		`groupsync_drift_memberships{action="add",sync="default"} 1`,
+		`groupsync_drift_memberships{action="remove",sync="default"} 1`,
+		`groupsync_passes_total{result="drift",sync="default"} 1`,
+		`groupsync_changes_total{action="remove",result="applied",sync="default"} 0`,
+	} {
+		mustContain(t, "/metrics", metrics, "\n"+want+"\n")
+	}
+	if code := s.terminate(t); code != 0 {
+		t.Errorf("SIGTERM: exit code %d\n%s", code, s.log.String())
+	}
+	p.untouched(t, before)
+	if n := len(s.with("pass ended")); n != 1 || ended["result"] != "drift" || ended["mode"] != "observe" {
+		t.Errorf("%d summary lines, the first: %v", n, ended)
+	}
+}
+
+// TestDaemonApplies: in mode apply it writes, with an audit line before and
+// after each change and one summary, and never shows a secret.
+func TestDaemonApplies(t *testing.T) {
+	p := newServicePlace(t)
+	p.clearml.Inject(clearmltest.Fault{Call: "users.get_all", Nth: 1, Status: 502, Body: "<html>away</html>"}) // logged as it is repeated
+	s := serve(t, p.configured(t, p.url, "apply"))
+	address := s.until(t, "groupsync starts")["listen"].(string)
+	ended := s.until(t, "pass ended")
+	_, metrics := fetch(t, address+"/metrics")
+	if code := s.terminate(t); code != 0 {
+		t.Errorf("SIGTERM: exit code %d", code)
+	}
+	if diff := cmp.Diff([]string{"cm-ann", "cm-bob"}, p.clearml.Members("team")); diff != "" {
+		t.Errorf("the team: -want +got\n%s", diff)
+	}
+	line := func(message, action, user, why, evidence, outcome string) string {
+		return fmt.Sprint([]any{message, ended["pass"], "default", action, "team", "cm-team", "cm-" + user, user, user + "@example.com", why, evidence, outcome})
+	}
+	const begins, ends, evidence = "membership change begins", "membership change ended", "read twice: in none of 1 source group(s)"
+	want := []string{
+		line(begins, "add", "ann", "member of /team", "", ""),
+		line(begins, "remove", "cid", "not_member", evidence, ""),
+		line(ends, "add", "ann", "member of /team", "", "applied"),
+		line(ends, "remove", "cid", "not_member", evidence, "applied"),
+	}
+	var got []string
+	for _, e := range s.seen {
+		if e["audit"] == true {
+			got = append(got, fmt.Sprint([]any{e["msg"], e["pass"], e["sync"], e["action"], e["group"], e["group_id"], e["user_id"], e["user"], e["email"], e["why"], e["evidence"], e["outcome"]}))
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the audit lines: -want +got\n%s", diff)
+	}
+	if n := len(s.with("pass ended")); n != 1 || ended["result"] != "applied" || ended["added"] != 1.0 || ended["removed"] != 1.0 {
+		t.Errorf("%d summary lines, the first: %v", n, ended)
+	}
+	if len(s.with("request attempt failed")) != 1 {
+		t.Errorf("the log at level debug lacks the attempt that failed\n%s", s.log.String())
+	}
+	for _, secret := range []string{"opensesame", keycloaktest.Secret, "eyJ"} { // as every JWT begins
+		if strings.Contains(s.log.String()+metrics, secret) {
+			t.Errorf("the log or the metrics hold %q\n%s", secret, s.log.String())
+		}
+	}
+	promtool(t, metrics)
+}
+
+// promtool holds the metrics against promtool's rules.
+func promtool(t *testing.T, metrics string) {
+	t.Helper()
+	binary := os.Getenv("PROMTOOL")
+	if binary == "" {
+		t.Fatal("PROMTOOL names no promtool: run make test, which builds it, or set it to the path of one")
+	}
+	cmd := exec.CommandContext(t.Context(), binary, "check", "metrics")
+	cmd.Stdin = strings.NewReader(metrics)
+	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("promtool check metrics: %v\n%s", err, out)
+	}
+}
+
+// TestDaemonEndsDuringAPass: SIGTERM gives a pass up between two writes, waits
+// for the write in hand, and abandons one that does not end in time.
+func TestDaemonEndsDuringAPass(t *testing.T) {
+	const abandoned = "groupsync: the running pass did not end within shutdown_timeout (1s) and was abandoned: look at its last log lines, the next pass starts from a fresh reading\n"
+	untouched, written := []string{"cm-bob", "cm-cid"}, []string{"cm-ann", "cm-bob"}
+	for _, row := range []struct {
+		name    string
+		fault   clearmltest.Fault
+		timeout string
+		code    int
+		last    string // the log's last line, where it is not the daemon's farewell
+		team    []string
+	}{
+		{"a read that hangs is given up", clearmltest.Fault{Call: "users.get_all", Hang: true}, "20s", 0, "", untouched},
+		{"a write in hand is finished", clearmltest.Fault{Call: writeGroup, Delay: time.Second}, "20s", 0, "", written},
+		{"a write that hangs is abandoned", clearmltest.Fault{Call: writeGroup, Hang: true}, "1s", 1, abandoned, untouched},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			p := newServicePlace(t)
+			p.clearml.Inject(row.fault)
+			reached := make(chan struct{}, 100)
+			trap := front(t, p.clearml)
+			trap.on(func(r *http.Request) {
+				if strings.HasSuffix(r.URL.Path, row.fault.Call) && r.Header.Get("Authorization") != "" {
+					reached <- struct{}{}
+				}
+			})
+			s := serve(t, p.configured(t, trap.URL, "apply"), "--shutdown_timeout", row.timeout)
+			select {
+			case <-reached:
+			case <-time.After(30 * time.Second):
+				t.Fatalf("the pass never came to %s", row.fault.Call)
+			}
+			asked := time.Now()
+			if code := s.terminate(t); code != row.code {
+				t.Errorf("exit code %d, want %d\n%s", code, row.code, s.log.String())
+			}
+			if took := time.Since(asked); took > 15*time.Second {
+				t.Errorf("it took %s", took)
+			}
+			if row.last != "" && !strings.HasSuffix(s.log.String(), "\n"+row.last) {
+				t.Errorf("the log does not end in\n%sbut\n%s", row.last, s.log.String())
+			}
+			if row.last == "" && len(s.with("groupsync ends")) != 1 {
+				t.Errorf("no farewell in the log\n%s", s.log.String())
+			}
+			if diff := cmp.Diff(row.team, p.clearml.Members("team")); diff != "" {
+				t.Errorf("the team: -want +got\n%s", diff)
+			}
+		})
+	}
+}
