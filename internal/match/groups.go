@@ -103,10 +103,9 @@ func (f Feed) SourceIDs() []string {
 	return ids
 }
 
-// Missing is a Keycloak group or role that the configuration names and the
-// realm has not.
+// Missing is something that the configuration needs and that does not exist.
 type Missing struct {
-	Kind string   // "group" or "role"
+	Kind string   // "group" or "role"; "user group" for one that ClearML lacks
 	Name string   // as configured
 	Key  string   // the configuration key that names it
 	Near []string // names that nearly match
@@ -136,8 +135,9 @@ const (
 // Pairing says which Keycloak groups feed which user groups. The administrators
 // come last in Feeds, the others sorted by name; Skips are sorted too.
 type Pairing struct {
-	Feeds []Feed
-	Skips []Skip
+	Feeds   []Feed
+	Skips   []Skip
+	Missing []Missing // what is missing and feeds nothing that there is, sorted by key and name
 }
 
 // Selection returns what of the realm the feeds need to be read: the members
@@ -185,6 +185,7 @@ type pairer struct {
 	byName map[string][]target.Group
 	feeds  map[string]*Feed // by user group id
 	skips  map[Skip]bool
+	lost   []Missing // what is missing and feeds nothing
 }
 
 func (p *pairer) skip(name, side, why string) { p.skips[Skip{name, side, why}] = true }
@@ -193,7 +194,7 @@ func (p *pairer) skip(name, side, why string) { p.skips[Skip{name, side, why}] =
 // or by mapping.
 func (p *pairer) mirrored() error {
 	folded := make(map[string]string, len(p.byName))
-	for name := range p.byName {
+	for _, name := range slices.Sorted(maps.Keys(p.byName)) {
 		folded[fold(name)] = name
 	}
 	names := slices.Collect(maps.Keys(p.claims))
@@ -225,6 +226,9 @@ func (p *pairer) mirrored() error {
 				p.skip(claim, InKeycloak, fmt.Sprintf("near miss: ClearML has %q", near))
 			}
 		}
+		if !fed && len(p.claims[claim]) == 0 {
+			p.lost = append(p.lost, p.missing(claim, "groups.mapping"))
+		}
 		if fed && len(p.claims[claim]) > 1 {
 			p.skip(claim, InKeycloak, "collision: one claim name of "+paths(p.claims[claim])+", their members are united")
 		}
@@ -236,18 +240,18 @@ func (p *pairer) mirrored() error {
 func (p *pairer) feed(claim, name string, mapped bool) (*Feed, error) {
 	groups := p.byName[name]
 	switch {
+	case target.Builtin(name), slices.ContainsFunc(groups, func(g target.Group) bool { return g.System }):
+		if mapped {
+			return nil, &BuiltinError{Claim: claim, Group: name}
+		}
+		p.skip(claim, InKeycloak, Builtin)
+		return nil, nil
 	case len(groups) == 0:
 		if mapped {
 			p.skip(claim+" → "+name, InKeycloak, NoTarget)
 		} else if !slices.Contains(p.rules.AdminGroups, claim) {
 			p.skip(claim, InKeycloak, NoTarget)
 		}
-		return nil, nil
-	case slices.ContainsFunc(groups, func(g target.Group) bool { return g.System }):
-		if mapped {
-			return nil, &BuiltinError{Claim: claim, Group: name}
-		}
-		p.skip(claim, InKeycloak, Builtin)
 		return nil, nil
 	case len(groups) > 1:
 		p.skip(name, InClearML, Duplicate)
@@ -284,26 +288,28 @@ func (p *pairer) admins() {
 	if len(p.rules.AdminGroups) == 0 && p.rules.AdminRole == "" {
 		return
 	}
-	groups := p.byName[target.Admins]
-	switch {
-	case len(groups) == 0 || len(groups) == 1 && !groups[0].System:
-		p.skip(target.Admins, InClearML, "administrators are configured, but ClearML shows no built-in group of this name")
-		return
-	case len(groups) > 1:
-		p.skip(target.Admins, InClearML, Duplicate)
-		return
-	case !groups[0].Assignable:
-		p.skip(target.Admins, InClearML, NotAssignable)
-		return
-	}
-	f := p.feedOf(groups[0])
-	f.Admins, f.Role = true, p.rules.AdminRole
+	var missing []Missing
+	var sources []source.Group
 	for _, claim := range p.rules.AdminGroups {
 		if len(p.claims[claim]) == 0 {
-			f.Missing = append(f.Missing, p.missing(claim, "admins.groups"))
+			missing = append(missing, p.missing(claim, "admins.groups"))
 		}
-		f.Sources = append(f.Sources, p.claims[claim]...)
+		sources = append(sources, p.claims[claim]...)
 	}
+	groups := p.byName[target.Admins]
+	switch {
+	case len(groups) > 1:
+		p.skip(target.Admins, InClearML, Duplicate)
+	case len(groups) == 1 && groups[0].System && !groups[0].Assignable:
+		p.skip(target.Admins, InClearML, NotAssignable)
+	case len(groups) == 1 && groups[0].System:
+		f := p.feedOf(groups[0])
+		f.Admins, f.Role, f.Missing = true, p.rules.AdminRole, missing
+		f.Sources = append(f.Sources, sources...)
+		return
+	}
+	p.lost = append(p.lost, missing...)
+	p.lost = append(p.lost, Missing{Kind: "user group", Name: target.Admins, Key: "admins"})
 }
 
 // unfed skips the user groups that nothing feeds.
@@ -311,7 +317,7 @@ func (p *pairer) unfed(groups []target.Group) {
 	for _, g := range groups {
 		switch {
 		case p.feeds[g.ID] != nil, p.skips[Skip{g.Name, InClearML, Duplicate}], p.skips[Skip{g.Name, InClearML, NotAssignable}]:
-		case g.System:
+		case g.System, target.Builtin(g.Name):
 			p.skip(g.Name, InClearML, Builtin)
 		default:
 			p.skip(g.Name, InClearML, NoSource)
@@ -320,7 +326,7 @@ func (p *pairer) unfed(groups []target.Group) {
 }
 
 func (p *pairer) result() Pairing {
-	out := Pairing{Feeds: make([]Feed, 0, len(p.feeds)), Skips: slices.Collect(maps.Keys(p.skips))}
+	out := Pairing{Feeds: make([]Feed, 0, len(p.feeds)), Skips: slices.Collect(maps.Keys(p.skips)), Missing: p.lost}
 	for _, f := range p.feeds {
 		slices.SortFunc(f.Sources, func(a, b source.Group) int {
 			return cmp.Or(strings.Compare(a.Path, b.Path), strings.Compare(a.ID, b.ID))
@@ -340,6 +346,9 @@ func (p *pairer) result() Pairing {
 		return cmp.Or(strings.Compare(a.Side, b.Side), strings.Compare(a.Why, b.Why), strings.Compare(a.Name, b.Name))
 	})
 	out.Skips = slices.Compact(out.Skips)
+	slices.SortFunc(out.Missing, func(a, b Missing) int {
+		return cmp.Or(strings.Compare(a.Key, b.Key), strings.Compare(a.Name, b.Name))
+	})
 	return out
 }
 

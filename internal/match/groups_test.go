@@ -132,7 +132,7 @@ func TestGroups(t *testing.T) {
 		{
 			name:  "an Admins group that people made is no built-in one",
 			paths: []string{"/ops"}, groups: []string{"Admins"}, options: Options{AdminGroups: []string{"ops"}},
-			skips: []string{"clearml Admins: administrators are configured, but ClearML shows no built-in group of this name", "clearml Admins: no_source"},
+			skips: []string{"clearml Admins: builtin"},
 		},
 	}
 	for _, tt := range tests {

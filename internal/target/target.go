@@ -17,10 +17,18 @@ import (
 // differs between sources (reference/clearml-api.md).
 const Admins = "Admins"
 
+// Builtin reports whether a name is that of a built-in group. Those are never
+// written, whatever the server says of them, but for Admins where it is
+// configured: the reference's sentence about `system` is ambiguous.
+func Builtin(name string) bool {
+	return name == Admins || name == "Users" || name == "Queue admins"
+}
+
 // Identity is who groupsync is, by its token.
 type Identity struct {
-	User, UserName, Role, Company, CompanyName string
-	ServerVersion, APIVersion                  string
+	User string // the id
+	Name string
+	Role string
 }
 
 // User is an account of the directory.
@@ -41,6 +49,7 @@ type Member struct{ ID, Name, Email string }
 // Group is a user group.
 type Group struct {
 	ID, Name, Description string
+	Undescribed           bool // the server shows no description, not even an empty one
 	System                bool // built in
 	Assignable            bool // users can be assigned and removed
 	Members               []Member

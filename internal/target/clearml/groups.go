@@ -18,7 +18,7 @@ const (
 type groupRecord struct {
 	ID          string         `json:"id"`
 	Name        string         `json:"name"`
-	Description string         `json:"description"`
+	Description *string        `json:"description"`
 	System      *bool          `json:"system"`
 	Assignable  *bool          `json:"assignable"`
 	Users       []memberRecord `json:"users"` // nil: absent or null
@@ -155,7 +155,10 @@ func (c *Client) memberless(ctx context.Context, records []groupRecord) error {
 }
 
 func (r groupRecord) group() (target.Group, error) {
-	g := target.Group{ID: r.ID, Name: r.Name, Description: r.Description, Assignable: true, Members: make([]target.Member, len(r.Users))}
+	g := target.Group{ID: r.ID, Name: r.Name, Undescribed: r.Description == nil, Members: make([]target.Member, len(r.Users))}
+	if r.Description != nil {
+		g.Description = *r.Description
+	}
 	if r.System != nil {
 		g.System = *r.System
 	}
@@ -173,7 +176,7 @@ func (r groupRecord) group() (target.Group, error) {
 
 // SetMembers replaces the members of a group that was just read by exactly
 // these users; none is a legitimate number. Name and description go along as
-// they were read (an absent description reads as empty, and is sent so). Never
+// they were read; a description that is not shown is not sent. Never
 // written: a group without an id, since that would create one, and built-in or
 // unassignable ones but Admins. An error for which target.Uncertain holds
 // leaves open whether it was done; so does a 200 that names another group.
@@ -181,7 +184,7 @@ func (c *Client) SetMembers(ctx context.Context, g target.Group, users []string)
 	switch {
 	case g.ID == "" || g.Name == "":
 		return failf(fault.Rejected, writeCall, "a group without an id or a name is not written, since that would create one")
-	case !g.Assignable || g.System && g.Name != target.Admins:
+	case !g.Assignable, g.Name != target.Admins && (g.System || target.Builtin(g.Name)):
 		return failf(fault.Rejected, writeCall, "the group %q is built in or not assignable, and never written", g.Name)
 	case slices.Contains(users, ""):
 		return failf(fault.Rejected, writeCall, "an empty user id is not written into the group %q", g.Name)
@@ -189,9 +192,11 @@ func (c *Client) SetMembers(ctx context.Context, g target.Group, users []string)
 	var data struct {
 		ID string `json:"id"`
 	}
-	err := c.call(ctx, request{call: writeCall, write: true, body: map[string]any{
-		"id": g.ID, "name": g.Name, "description": g.Description, "users": append([]string{}, users...),
-	}}, &data)
+	body := map[string]any{"id": g.ID, "name": g.Name, "users": append([]string{}, users...)}
+	if !g.Undescribed {
+		body["description"] = g.Description
+	}
+	err := c.call(ctx, request{call: writeCall, write: true, body: body}, &data)
 	if err != nil {
 		return err
 	}

@@ -225,7 +225,7 @@ func TestGroupsByIDAreHeldAgainstTheQuestion(t *testing.T) {
 	s.SetMembers("team")
 	s.Inject(clearmltest.Fault{Call: groupsCall, Nth: 1, Data: `{"groups": [{"id": "cm-team", "name": "team"}]}`})
 	groups, err := c.Groups(t.Context(), "cm-team")
-	if want := []target.Group{{ID: "cm-team", Name: "team", Assignable: true, Members: []target.Member{}}}; err != nil || cmp.Diff(want, groups) != "" {
+	if want := []target.Group{{ID: "cm-team", Name: "team", Undescribed: true, Members: []target.Member{}}}; err != nil || cmp.Diff(want, groups) != "" {
 		t.Errorf("an empty group whose list is absent: got %v, %v", groups, err)
 	}
 }

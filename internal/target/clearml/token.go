@@ -80,7 +80,7 @@ func (c *Client) login(ctx context.Context) (token, error) {
 		return token{}, err
 	}
 	if role := t.identity.Role; !slices.Contains([]string{"admin", "superuser", "system", "root"}, role) {
-		return token{}, failf(fault.Forbidden, loginCall, "these credentials belong to %q, whose role is %q: user groups need the access key of a ClearML administrator", t.identity.UserName, role)
+		return token{}, failf(fault.Forbidden, loginCall, "these credentials belong to %q, whose role is %q: user groups need the access key of a ClearML administrator", t.identity.Name, role)
 	}
 	return t, nil
 }
@@ -91,14 +91,10 @@ func parseToken(text string, asked time.Time) (token, error) {
 	var c struct {
 		jwt.RegisteredClaims
 		Identity struct {
-			User        string `json:"user"`
-			UserName    string `json:"user_name"`
-			Role        string `json:"role"`
-			Company     string `json:"company"`
-			CompanyName string `json:"company_name"`
+			User string `json:"user"`
+			Name string `json:"user_name"`
+			Role string `json:"role"`
 		} `json:"identity"`
-		ServerVersion string `json:"server_version"`
-		APIVersion    string `json:"api_version"`
 	}
 	if _, _, err := jwt.NewParser().ParseUnverified(text, &c); err != nil || c.Identity.User == "" || strings.TrimSpace(text) != text {
 		return token{}, failf(fault.Shape, loginCall, "the token does not say who we are (no JWT with an identity): this version of ClearML is not one that groupsync knows")
@@ -112,10 +108,6 @@ func parseToken(text string, asked time.Time) (token, error) {
 	}
 	return token{
 		text: text, renewAt: asked.Add(life - min(life/5, 5*time.Minute)),
-		identity: target.Identity{
-			User: c.Identity.User, UserName: c.Identity.UserName, Role: c.Identity.Role,
-			Company: c.Identity.Company, CompanyName: c.Identity.CompanyName,
-			ServerVersion: c.ServerVersion, APIVersion: c.APIVersion,
-		},
+		identity: target.Identity(c.Identity),
 	}, nil
 }

@@ -121,9 +121,9 @@ func (c *Client) reading(ctx context.Context) (records []userRecord, whole bool,
 // decodeUsers turns records into users. Unset fields are absent, so a user
 // without providers has none where others have some; where nobody has any, the
 // server does not tell.
-func decodeUsers(records []userRecord) ([]target.User, error) {
+func decodeUsers(records []userRecord) (users []target.User, err error) {
 	told := slices.ContainsFunc(records, func(u userRecord) bool { return set(u.Providers) })
-	users := make([]target.User, len(records))
+	users = make([]target.User, len(records))
 	for i, r := range records {
 		u := target.User{
 			ID: r.ID, Name: r.Name, GivenName: r.GivenName, FamilyName: r.FamilyName,
@@ -133,19 +133,30 @@ func decodeUsers(records []userRecord) ([]target.User, error) {
 			u.Providers = make(map[string][]string)
 		}
 		if set(r.Providers) {
-			var providers map[string]any
-			if err := json.Unmarshal(r.Providers, &providers); err != nil {
-				return nil, failf(fault.Shape, "users.get_all", "the providers of the user %s are no object: this version of ClearML is not one that groupsync knows", r.ID)
-			}
-			for name, v := range providers {
-				kept := flatten(v, []string{})
-				slices.Sort(kept)
-				u.Providers[name] = kept
+			if u.Providers, err = providersOf(r); err != nil {
+				return nil, err
 			}
 		}
 		users[i] = u
 	}
 	return users, nil
+}
+
+// providersOf returns what the server keeps of each sign-in provider. An empty
+// list is what some encoders make of an empty object.
+func providersOf(r userRecord) (map[string][]string, error) {
+	var providers map[string]any
+	var none []struct{}
+	if err := json.Unmarshal(r.Providers, &providers); err != nil && (json.Unmarshal(r.Providers, &none) != nil || len(none) > 0) {
+		return nil, failf(fault.Shape, "users.get_all", "the providers of the user %s are no object: this version of ClearML is not one that groupsync knows", r.ID)
+	}
+	all := make(map[string][]string, len(providers))
+	for name, v := range providers {
+		kept := flatten(v, []string{})
+		slices.Sort(kept)
+		all[name] = kept
+	}
+	return all, nil
 }
 
 // flatten appends every string in a JSON value, however deep.
