@@ -65,10 +65,10 @@ func newReconciler(c config.Config, m *metrics.Metrics, log *slog.Logger, once b
 	o := reconcile.Options{Name: c.Name, Rules: rules, Limits: limitsOf(c), Log: log}
 	o.Limits.Forgets = once && c.StateDir == ""
 	if c.StateDir != "" {
-		if o.Memory, err = memory.Load(c.StateDir); err != nil {
-			return nil, err
+		if _, err := memory.Load(c.StateDir); err != nil {
+			return nil, err // each pass loads it, but what is wrong from the start is said at the start
 		}
-		o.Save = func(m memory.Memory) error { return memory.Save(c.StateDir, m) }
+		o.Store = memory.Dir(c.StateDir)
 	}
 	return reconcile.New(source, target, o), nil
 }

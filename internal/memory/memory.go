@@ -30,11 +30,28 @@ type Removed struct {
 
 // Memory is what the guards remember. The zero Memory remembers nothing.
 type Memory struct {
-	Federations map[string]string    `json:"federations"` // name by id of every federation ever seen
+	Federations map[string]string    `json:"federations"` // name by id of every federation seen whose loss is not accepted everywhere
 	Groups      map[string]Accepted  `json:"groups"`      // by id of the ClearML user group
 	Wanted      map[string]time.Time `json:"wanted"`      // by Key: since when every pass has wanted the removal
 	Removed     []Removed            `json:"removed"`     // oldest first
 	Pending     map[string]time.Time `json:"pending"`     // by Keycloak user id: when first seen without a ClearML account
+	Planned     time.Time            `json:"planned"`     // the last pass that came to a plan
+	Failed      bool                 `json:"failed"`      // a pass since then ended in an error
+}
+
+// Resumed returns the memory as a pass at that time takes it up: the time in
+// which passes failed neither counts for what is wanted nor starts it anew. A
+// time without any pass counts: nobody looked, and nobody saw otherwise.
+func (m Memory) Resumed(now time.Time) Memory {
+	if !m.Failed {
+		return m
+	}
+	next := m.Clone()
+	for key, since := range next.Wanted {
+		next.Wanted[key] = since.Add(now.Sub(m.Planned))
+	}
+	next.Planned, next.Failed = now, false
+	return next
 }
 
 // Key names one removal in Wanted.
@@ -49,6 +66,8 @@ func (m Memory) Clone() Memory {
 		Wanted:      cloneMap(m.Wanted),
 		Removed:     slices.Clone(m.Removed),
 		Pending:     cloneMap(m.Pending),
+		Planned:     m.Planned,
+		Failed:      m.Failed,
 	}
 }
 

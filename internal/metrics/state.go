@@ -63,7 +63,13 @@ func collect(ch chan<- prometheus.Metric, r report.Report) {
 	ch <- pendingOldest.gauge(r.PendingOldest.Seconds())
 	active := make(map[report.Guard]bool)
 	for _, t := range r.Guards {
-		active[t.Guard] = true
+		// A group that changed under a pass and was planned again withholds nothing.
+		active[t.Guard] = active[t.Guard] || t.Guard != report.Concurrent
+	}
+	for _, g := range r.Groups {
+		for _, guard := range g.Withheld {
+			active[guard] = true
+		}
 	}
 	for _, g := range report.Guards {
 		ch <- guardActive.gauge(number(active[g]), string(g))

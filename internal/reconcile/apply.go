@@ -37,6 +37,7 @@ type applied struct {
 type writer struct {
 	dir    Directory
 	proved bool   // the canary did exactly what was sent
+	lost   int    // members that were to stay and were missing after a write
 	broken string // why this process writes no more; empty: all is well
 }
 
@@ -45,10 +46,13 @@ type writer struct {
 // and lets none be cut short by it.
 func (w *writer) apply(ctx context.Context, log *slog.Logger, c Cleared) applied {
 	r := &run{writer: w, log: log, limits: c.limits, applied: applied{outcomes: make(map[string]outcome)}}
+	if w.broken != "" {
+		r.trip(report.Canary, "", w.broken)
+	}
 	for _, write := range c.writes {
 		switch {
 		case w.broken != "":
-			r.withhold(write, report.Canary, w.broken)
+			r.mark(write, report.Withheld, report.Canary)
 		case !r.stopped && ctx.Err() == nil:
 			bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 			r.one(ctx, bounded, write)
@@ -78,7 +82,7 @@ func (r *run) one(pass, ctx context.Context, w Write) {
 		r.fail(w, fmt.Errorf("reading the user group %q before its write: %w", w.group.Name, err))
 		return
 	}
-	w, sent, ok := r.again(w, before)
+	w, sent, ok := r.again(ctx, w, before)
 	if pass.Err() != nil {
 		delete(r.outcomes, w.group.ID) // not reached, whatever the read showed
 		return
@@ -123,10 +127,11 @@ func (r *run) read(ctx context.Context, id string) (map[string]target.Group, err
 }
 
 // again plans the group anew on what was just read: the same people join and
-// leave, as far as they are still to. Somebody first seen in this read is
-// never removed. It returns the members to send, or false where nothing is to
-// be written.
-func (r *run) again(w Write, before map[string]target.Group) (Write, []string, bool) {
+// leave, as far as they are still to. Somebody first seen in this read is never
+// removed, and a member who is missing from it must be missing from a second
+// one too: what is sent replaces the whole list. It returns the members to
+// send, or false where nothing is to be written.
+func (r *run) again(ctx context.Context, w Write, before map[string]target.Group) (Write, []string, bool) {
 	now, there := before[w.group.ID]
 	switch {
 	case !there:
@@ -136,19 +141,17 @@ func (r *run) again(w Write, before map[string]target.Group) (Write, []string, b
 		r.withhold(w, report.Concurrent, "the group was renamed or changed in kind while the pass ran: the next pass pairs it anew")
 		return w, nil, false
 	}
-	planned, present := idSet(w.group.MemberIDs()), idSet(now.MemberIDs())
-	changed := !maps.Equal(planned, present)
-	r.mark(w, "", "") // what is struck below was done by somebody else
-	w.add = slices.DeleteFunc(slices.Clone(w.add), func(x Addition) bool { return present[x.User.ID] })
-	w.remove = slices.DeleteFunc(slices.Clone(w.remove), func(x Removal) bool { return !present[x.user.ID] })
-	if changed {
-		detail := "its members changed while the pass ran: planned again on what was read just before the write"
-		if n := len(w.remove); n > r.limits.FreeRemovals && exceeds(n, len(present), r.limits.MaxRatio) && !w.approved {
-			r.withhold(Write{group: w.group, remove: w.remove}, report.Concurrent, fmt.Sprintf("%s, and %d removals of %d members are now more than guards.max_removal_ratio %g", detail, n, len(present), r.limits.MaxRatio))
-			w.remove = nil
-		} else {
-			r.trip(report.Concurrent, w.group.Name, detail)
+	present := idSet(now.MemberIDs())
+	if !maps.Equal(idSet(w.group.MemberIDs()), present) {
+		if why := r.vanished(ctx, w, present); why != "" {
+			r.withhold(w, report.Concurrent, why)
+			return w, nil, false
 		}
+		w = r.shrink(w, present)
+	}
+	if n := w.remaining(present); len(w.remove) > 0 && w.admins && n < r.limits.Floor {
+		r.withhold(Write{group: w.group, remove: w.remove}, report.Admins, fmt.Sprintf("just before the write %d administrators would remain, admins.floor is %d: the removals of administrators are withheld", n, r.limits.Floor))
+		w.remove = nil
 	}
 	for _, x := range w.add {
 		present[x.User.ID] = true
@@ -158,6 +161,61 @@ func (r *run) again(w Write, before map[string]target.Group) (Write, []string, b
 	}
 	w.group = now
 	return w, slices.Sorted(maps.Keys(present)), len(w.add)+len(w.remove) > 0
+}
+
+// vanished says why a read that lacks members whom the plan has cannot be
+// believed: another read shows other members, or too many are missing.
+func (r *run) vanished(ctx context.Context, w Write, present map[string]bool) string {
+	leaving := make(map[string]bool, len(w.remove))
+	for _, x := range w.remove {
+		leaving[x.user.ID] = true
+	}
+	members, missing := w.group.MemberIDs(), 0
+	for _, id := range members {
+		if !present[id] && !leaving[id] {
+			missing++
+		}
+	}
+	if missing == 0 {
+		return ""
+	}
+	groups, err := r.dir.Groups(ctx)
+	i := slices.IndexFunc(groups, func(g target.Group) bool { return g.ID == w.group.ID })
+	switch {
+	case err != nil || i < 0 || !maps.Equal(idSet(groups[i].MemberIDs()), present):
+		return fmt.Sprintf("just before the write %d of its %d members were missing, and a second read does not say the same: the group is not written", missing, len(members))
+	case missing > r.limits.FreeRemovals && exceeds(missing, len(members), r.limits.MaxRatio):
+		return fmt.Sprintf("just before the write %d of its %d members were missing, more than guards.max_removal_ratio %g: the group is not written, look at it in ClearML", missing, len(members), r.limits.MaxRatio)
+	}
+	return ""
+}
+
+// shrink strikes what somebody else has done since the plan, and withholds the
+// removals where they have become too large a share.
+func (r *run) shrink(w Write, present map[string]bool) Write {
+	r.mark(w, "", "") // what is struck below was done by somebody else
+	w.add = slices.DeleteFunc(slices.Clone(w.add), func(x Addition) bool { return present[x.User.ID] })
+	w.remove = slices.DeleteFunc(slices.Clone(w.remove), func(x Removal) bool { return !present[x.user.ID] })
+	const detail = "its members changed while the pass ran: planned again on what was read just before the write"
+	n := len(w.remove)
+	if n <= r.limits.FreeRemovals || !exceeds(n, len(present), r.limits.MaxRatio) || w.approved {
+		r.trip(report.Concurrent, w.group.Name, detail)
+		return w
+	}
+	r.withhold(Write{group: w.group, remove: w.remove}, report.Concurrent, fmt.Sprintf("%s, and %d removals of %d members are now more than guards.max_removal_ratio %g", detail, n, len(present), r.limits.MaxRatio))
+	w.remove = nil
+	return w
+}
+
+// remaining counts the administrators of whom the floor is counted that are
+// still there and do not leave.
+func (w Write) remaining(present map[string]bool) (n int) {
+	for _, id := range w.floor {
+		if present[id] {
+			n++
+		}
+	}
+	return n
 }
 
 // settle compares what was sent with what was read back.
@@ -180,34 +238,50 @@ func (r *run) settle(w Write, before, after map[string]target.Group, sent []stri
 	}
 	r.outcomes[w.group.ID] = o
 	undone := writeErr != nil && maps.Equal(was, members)
-	if undone {
-		failed = 0
-		r.errors = append(r.errors, fmt.Errorf("writing the user group %q: %w", w.group.Name, writeErr))
-	}
 	lost := 0
 	for _, id := range sent {
 		if was[id] && !members[id] {
 			lost++
 		}
 	}
-	if failed > 0 || lost > 0 {
+	switch {
+	case undone:
+		// The request may still be under way: nothing more goes to this server.
+		r.stopped = true
+		r.errors = append(r.errors, fmt.Errorf("writing the user group %q: %w", w.group.Name, writeErr))
+	case failed > 0 || lost > 0:
 		r.errors = append(r.errors, rejected("ClearML accepted the write of %q, but by the read-back %d changes were not made and %d members are missing that were to stay", w.group.Name, failed, lost))
+	case writeErr != nil && odd(writeErr):
+		// The members are right, but the answer told of something else.
+		r.stopped = true
+		r.errors = append(r.errors, fmt.Errorf("writing the user group %q: %w", w.group.Name, writeErr))
 	}
 	r.harm(w, got, lost)
 	if !r.proved {
-		r.canary(w, before, after, sent, lost, undone)
+		r.canary(w, before, after, sent, undone)
 	}
 }
 
-// harm stops all writing where a write did what it must never do.
+// odd reports an answer that the server does not give to a write in order.
+func odd(err error) bool {
+	f := fault.Of(err)
+	return f != nil && (f.Reason == fault.Rejected || f.Reason == fault.Shape)
+}
+
+// harm stops writing where a write did what it must never do: for this run
+// where members are missing that were to stay, since a login may have moved
+// them between write and read-back; for good where it cannot have been that.
 func (r *run) harm(w Write, got target.Group, lost int) {
-	switch {
-	case got.ID != w.group.ID || got.Name != w.group.Name || got.Description != w.group.Description:
+	if got.ID != w.group.ID || got.Name != w.group.Name || got.Description != w.group.Description {
 		r.errors = append(r.errors, rejected("the write of %q changed its name or description, or the group is gone after it", w.group.Name))
-		r.halt("the write of %q changed more than its members", w.group.Name)
-	case lost > r.limits.FreeRemovals:
-		// A few may have been moved by a login between write and read-back.
-		r.halt("the write of %q lost %d members that were to stay", w.group.Name, lost)
+		r.halt(w, "the write of %q changed more than its members", w.group.Name)
+	}
+	r.lost += lost
+	if lost > 0 {
+		r.stopped = true
+	}
+	if lost > 0 && r.lost > r.limits.FreeRemovals {
+		r.halt(w, "the writes of this process, the last one of %q, lost %d members that were to stay", w.group.Name, r.lost)
 	}
 }
 
@@ -217,23 +291,18 @@ func (r *run) harm(w Write, got target.Group, lost int) {
 // members differ, which a login may have caused, the run ends and the next
 // one's first write is the canary; any other difference ends all writing. A
 // write that was surely not made (undone) proves nothing, but may have harmed.
-func (r *run) canary(w Write, before, after map[string]target.Group, sent []string, lost int, undone bool) {
+func (r *run) canary(w Write, before, after map[string]target.Group, sent []string, undone bool) {
 	changed := changedElsewhere(before, after)
 	exact := slices.Equal(slices.Sorted(slices.Values(after[w.group.ID].MemberIDs())), sent)
 	switch {
 	case changed != "":
-		r.halt("the first write of this process, to %q, did more than was sent: %s", w.group.Name, changed)
-	case lost > 0:
-		r.halt("the first write of this process, to %q, lost %d members that were to stay", w.group.Name, lost)
+		r.halt(w, "the first write of this process, to %q, did more than was sent: %s", w.group.Name, changed)
 	case undone:
 	case !exact:
 		r.stopped = true
 		r.trip(report.Canary, w.group.Name, fmt.Sprintf("the first write of this process, to %q, was read back with other members than were sent; nothing more is written in this pass", w.group.Name))
 	default:
 		r.proved = true
-	}
-	if r.broken != "" {
-		r.trip(report.Canary, w.group.Name, r.broken)
 	}
 }
 
@@ -256,9 +325,10 @@ func rejected(format string, args ...any) error {
 }
 
 // halt ends all writing for the life of the process.
-func (r *run) halt(format string, args ...any) {
+func (r *run) halt(w Write, format string, args ...any) {
 	if r.broken == "" {
 		r.broken = fmt.Sprintf(format, args...) + "; nothing more is written until a person has looked at ClearML and restarted groupsync"
+		r.trip(report.Canary, w.group.Name, r.broken)
 	}
 }
 

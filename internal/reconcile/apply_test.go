@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"groupsync/internal/fault"
+	"groupsync/internal/match"
 	"groupsync/internal/report"
 	"groupsync/internal/target"
 )
@@ -55,6 +57,51 @@ func TestApply(t *testing.T) {
 			want:   []string{},
 			trip:   "concurrent team: its members changed while the pass ran",
 			result: report.InSync,
+		},
+		{
+			name:  "a short read just before the write is held against a second one, and nothing is written",
+			world: "both a b c d e n\n/team: a b c d e n\nteam = a b c d e\nother =",
+			change: func(w *world) {
+				w.beforeGroups = func(call int) {
+					w.setMembers("cm-team", map[bool][]string{true: {"a"}, false: {"a", "b", "c", "d", "e"}}[call == 1])
+				}
+			},
+			want:   []string{"+n@team withheld by concurrent"},
+			trip:   "concurrent team: just before the write 4 of its 5 members were missing, and a second read does not say the same: the group is not written",
+			result: report.Guarded,
+		},
+		{
+			name:  "a group that really lost too many people meanwhile is not written either",
+			world: "both a b c d e n\n/team: a b c d e n\nteam = a b c d e",
+			change: func(w *world) {
+				w.limits.MaxRatio = 0.25
+				w.beforeGroups = func(int) { w.setMembers("cm-team", []string{"a"}) }
+			},
+			want:   []string{"+n@team withheld by concurrent"},
+			trip:   "concurrent team: just before the write 4 of its 5 members were missing, more than guards.max_removal_ratio 0.25: the group is not written, look at it in ClearML",
+			result: report.Guarded,
+		},
+		{
+			name:  "one member whom somebody else took out meanwhile is no obstacle",
+			world: "both a b n\n/team: a b n\nteam = a b",
+			change: func(w *world) {
+				w.beforeGroups = func(int) { w.setMembers("cm-team", []string{"a"}); w.beforeGroups = nil }
+			},
+			writes: []string{"team: a n"},
+			want:   []string{"+n@team applied"},
+			trip:   "concurrent team: its members changed while the pass ran: planned again on what was read just before the write",
+			result: report.Applied,
+		},
+		{
+			name:  "the administrators' floor is held again just before the write",
+			world: "both a b\n/ops: b\nAdmins! = a b",
+			change: func(w *world) {
+				w.limits.Floor, w.admins = 1, []string{"ops"}
+				w.beforeGroups = func(int) { w.setMembers("cm-Admins", []string{"a"}); w.beforeGroups = nil }
+			},
+			want:   []string{"-a@Admins withheld not_member by admins"},
+			trip:   "concurrent Admins: its members changed while the pass ran: planned again on what was read just before the write\nadmins Admins: just before the write 0 administrators would remain, admins.floor is 1: the removals of administrators are withheld",
+			result: report.Guarded,
 		},
 		{
 			name:  "a group that is gone is not written, since a write would create it",
@@ -141,7 +188,7 @@ func TestApply(t *testing.T) {
 			},
 			writes: []string{"x: a", "y: a"},
 			want:   []string{"+a@x applied", "+a@y applied", "+a@z withheld by canary"},
-			trip:   `canary z: the write of "y" changed more than its members; nothing more is written until`,
+			trip:   `canary y: the write of "y" changed more than its members; nothing more is written until`,
 			err:    `the write of "y" changed its name or description, or the group is gone after it; look at the group in ClearML`,
 			result: report.Guarded,
 		},
@@ -159,9 +206,43 @@ func TestApply(t *testing.T) {
 			},
 			writes: []string{"x: a"},
 			want:   []string{"+a@x applied", "+a@y applied", "+a@z withheld by canary", "+b@z withheld by canary", "+c@z withheld by canary", "+d@z withheld by canary", "+e@z withheld by canary"},
-			trip:   `canary z: the write of "y" lost 4 members that were to stay; nothing more is written until`,
+			trip:   `canary y: the writes of this process, the last one of "y", lost 4 members that were to stay; nothing more is written until`,
 			err:    `ClearML accepted the write of "y", but by the read-back 0 changes were not made and 4 members are missing that were to stay; look at the group in ClearML`,
 			result: report.Guarded,
+		},
+		{
+			name:  "one member lost in a write ends the pass, and is no success",
+			world: "both a b\n/x: a\n/y: a\n/z: a\nx =\ny = b\nz =\nclearml loc local",
+			change: func(w *world) {
+				w.setTarget("y", []string{"b", "loc"})
+				w.onWrite = func(g target.Group, _ []string) (bool, error) {
+					if g.Name == "y" {
+						w.setMembers(g.ID, []string{"a"})
+						return false, nil
+					}
+					return true, nil
+				}
+			},
+			writes: []string{"x: a", "z: a"},
+			want:   []string{"+a@x applied", "+a@y applied", "-b@y applied not_member", "=loc@y local", "+a@z applied"},
+			err:    `ClearML accepted the write of "y", but by the read-back 0 changes were not made and 1 members are missing that were to stay; look at the group in ClearML`,
+			result: report.Drift,
+		},
+		{
+			name:  "an answer that names another group is told, though the members are right, and ends the pass",
+			world: "both a\n/x: a\n/y: a\n/z: a\nx =\ny =\nz =",
+			change: func(w *world) {
+				w.onWrite = func(g target.Group, _ []string) (bool, error) {
+					if g.Name == "y" {
+						return true, &target.UncertainError{Err: fault.New(fault.ClearML, fault.Rejected, "the answer names another group")}
+					}
+					return true, nil
+				}
+			},
+			writes: []string{"x: a", "y: a"},
+			want:   []string{"+a@x applied", "+a@y applied", "+a@z planned"},
+			err:    `writing the user group "y": it is not known whether the write was carried out: the answer names another group`,
+			result: report.Drift,
 		},
 		{
 			name:  "a write whose outcome is unknown counts when the read-back shows it",
@@ -176,14 +257,14 @@ func TestApply(t *testing.T) {
 			result: report.Applied,
 		},
 		{
-			name:  "a write whose outcome is unknown fails when the read-back does not show it",
-			world: "both a\n/x: a\nx =",
+			name:  "a write whose outcome is unknown fails when the read-back does not show it, and ends the pass",
+			world: "both a\n/x: a\n/y: a\nx =\ny =",
 			change: func(w *world) {
 				w.onWrite = func(target.Group, []string) (bool, error) {
 					return false, &target.UncertainError{Err: errors.New("connection reset")}
 				}
 			},
-			want:   []string{"+a@x failed"},
+			want:   []string{"+a@x failed", "+a@y planned"},
 			err:    `writing the user group "x": it is not known whether the write was carried out: connection reset`,
 			result: report.Drift,
 		},
@@ -224,7 +305,7 @@ func TestApply(t *testing.T) {
 			if tt.change != nil {
 				tt.change(w)
 			}
-			r, _ := w.reconciler(t, wide, nil)
+			r, _ := w.reconciler(t, w.limits, func(o *match.Options) { o.AdminGroups = w.admins })
 			rep := r.Pass(context.Background(), Request{Apply: true})
 			if d := cmp.Diff(tt.writes, w.writes); d != "" {
 				t.Errorf("writes: -want +got\n%s", d)

@@ -40,6 +40,7 @@ type Removal struct {
 type Write struct {
 	group    target.Group // as it was planned on
 	admins   bool
+	floor    []string // administrators of whom the floor is counted
 	add      []Addition
 	remove   []Removal
 	approved bool // by its digest: no limit counts
@@ -226,13 +227,23 @@ func (j *judge) name(group int) string { return j.plan.Groups[group].Feed.Group.
 func (j *judge) missingSource() {
 	for i, g := range j.plan.Groups {
 		for _, m := range g.Missing {
-			near := ""
-			if len(m.Near) > 0 {
-				near = fmt.Sprintf(`; did you mean "%s"?`, strings.Join(m.Near, `" or "`))
-			}
-			j.trip(report.MissingSource, j.name(i), "", "the Keycloak %s %q, named in %s, does not exist: the user group is frozen; create it or correct the configuration%s", m.Kind, m.Name, m.Key, near)
+			j.trip(report.MissingSource, j.name(i), "", "the Keycloak %s %q, named in %s, does not exist: the user group is frozen; create it or correct the configuration%s", m.Kind, m.Name, m.Key, near(m))
 		}
 	}
+	for _, m := range j.plan.Missing {
+		if m.Kind == "user group" {
+			j.trip(report.MissingSource, "", "", "ClearML shows no built-in, assignable user group %q once, though %s names administrators: they are not synchronized; look at the groups in ClearML", m.Name, m.Key)
+		} else {
+			j.trip(report.MissingSource, "", "", "the Keycloak %s %q, named in %s, does not exist: nothing can come of it; create it or correct the configuration%s", m.Kind, m.Name, m.Key, near(m))
+		}
+	}
+}
+
+func near(m match.Missing) string {
+	if len(m.Near) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(`; did you mean "%s"?`, strings.Join(m.Near, `" or "`))
 }
 
 // views: a write replaces the whole list, so both views of it must agree.
@@ -251,11 +262,11 @@ func (j *judge) views() {
 // admins: some administrators must remain who can still sign in.
 func (j *judge) admins() {
 	for i, g := range j.plan.Groups {
-		if !g.Feed.Admins || len(g.Remove) == 0 || len(g.Admins) >= j.limits.Floor {
+		if !g.Feed.Admins || len(g.Remove) == 0 || len(g.Floor) >= j.limits.Floor {
 			continue
 		}
 		j.withhold(i, report.Admins, nil)
-		j.trip(report.Admins, j.name(i), "", "%d administrators would remain, admins.floor is %d: the removals of administrators are withheld; make somebody an administrator in Keycloak first", len(g.Admins), j.limits.Floor)
+		j.trip(report.Admins, j.name(i), "", "%d administrators would remain, admins.floor is %d: the removals of administrators are withheld; whoever is only now added counts from the next pass on; make somebody an administrator in Keycloak first", len(g.Floor), j.limits.Floor)
 	}
 }
 
@@ -348,28 +359,38 @@ func (j *judge) gone() {
 // grace: what rests on a federation waits until every pass has wanted it long
 // enough.
 func (j *judge) grace() {
-	waiting, longest := 0, time.Duration(0)
+	waiting, fresh, last := 0, false, time.Time{}
 	for i, g := range j.Groups {
 		waits := func(r int) bool {
-			if !g.Evidence[r].Waits() {
+			if !g.Evidence[r].Waits() || j.limits.Grace == 0 {
 				return false
 			}
 			since, known := j.mem.Wanted[memory.Key(g.Plan.Feed.Group.ID, g.Plan.Remove[r].User.ID)]
 			if !known {
-				since = j.now
+				fresh = true
+				return true
 			}
-			left := j.limits.Grace - j.now.Sub(since)
-			longest = max(longest, left)
-			return left > 0
+			due := since.Add(j.limits.Grace)
+			if !j.now.Before(due) {
+				return false
+			}
+			if due.After(last) {
+				last = due
+			}
+			return true
 		}
 		waiting += j.withhold(i, report.Grace, waits)
 	}
 	if waiting == 0 {
 		return
 	}
-	advice := fmt.Sprintf("the last of them in %s", longest.Round(time.Second))
-	if j.limits.Forgets {
+	// The text holds no time that differs between two looks at one state.
+	advice := "the first pass after that removes them"
+	switch {
+	case j.limits.Forgets:
 		advice = "a single pass cannot wait: set state_dir so that passes remember, or guards.federation_grace: 0s"
+	case !fresh:
+		advice = "the last of them is due at " + last.UTC().Format(time.RFC3339)
 	}
 	j.trip(report.Grace, "", j.approval(), "%d removals rest on a federation and wait until every pass has wanted them for %s; %s", waiting, j.limits.Grace, advice)
 }
@@ -394,7 +415,7 @@ func (j *judge) stop() {
 func (j *judge) clear() {
 	j.Cleared.limits = j.limits
 	for _, g := range j.Groups {
-		w := Write{group: g.Plan.Feed.Group, admins: g.Plan.Feed.Admins, approved: j.lifted}
+		w := Write{group: g.Plan.Feed.Group, admins: g.Plan.Feed.Admins, floor: g.Plan.Floor, approved: j.lifted}
 		if g.AddGuard == "" {
 			w.add = g.Plan.Add
 		}
@@ -435,98 +456,4 @@ func (w Write) rank() int {
 	default:
 		return 2
 	}
-}
-
-// Remember returns the memory after a pass whose plan was judged so. written
-// counts the removals that were written. Pure: neither argument changes.
-func Remember(mem memory.Memory, j Judged, src *source.Snapshot, away bool, now time.Time, window time.Duration, written int) memory.Memory {
-	next := mem.Clone()
-	for _, f := range src.Federations() {
-		next.Federations[f.ID] = f.Name
-	}
-	next.Wanted = j.wantedSince(mem, away, now)
-	for _, g := range j.Groups {
-		if !away && len(g.withheld()) == 0 {
-			next.Groups[g.Plan.Feed.Group.ID] = accept(g.Plan, src)
-		}
-	}
-	forget(next, src)
-	if written > 0 && !j.lifted {
-		next.Removed = append(next.Removed, memory.Removed{At: now, Count: written})
-	}
-	next.Removed = slices.DeleteFunc(next.Removed, func(r memory.Removed) bool { return r.At.Before(now.Add(-window)) })
-	next.Pending = make(map[string]time.Time, len(j.pending))
-	for _, u := range j.pending {
-		next.Pending[u.ID] = now
-		if since, known := mem.Pending[u.ID]; known {
-			next.Pending[u.ID] = since
-		}
-	}
-	return next
-}
-
-// forget drops the federations that the realm has no more and that no group's
-// last accepted pass still had: only then was their loss accepted everywhere.
-func forget(next memory.Memory, src *source.Snapshot) {
-	needed := make(map[string]bool)
-	for _, f := range src.Federations() {
-		needed[f.ID] = true
-	}
-	for _, g := range next.Groups {
-		for _, id := range g.Federations {
-			needed[id] = true
-		}
-	}
-	maps.DeleteFunc(next.Federations, func(id, _ string) bool { return !needed[id] })
-}
-
-// wantedSince keeps the clock of what is still wanted; a probe that was not up
-// resets every clock.
-func (j Judged) wantedSince(mem memory.Memory, away bool, now time.Time) map[string]time.Time {
-	wanted := make(map[string]time.Time)
-	if away {
-		return wanted
-	}
-	for _, g := range j.Groups {
-		for i, c := range g.Plan.Remove {
-			if !g.Evidence[i].Valid() {
-				continue
-			}
-			key := memory.Key(g.Plan.Feed.Group.ID, c.User.ID)
-			wanted[key] = now
-			if since, known := mem.Wanted[key]; known {
-				wanted[key] = since
-			}
-		}
-	}
-	return wanted
-}
-
-func accept(g GroupPlan, src *source.Snapshot) memory.Accepted {
-	a := memory.Accepted{Sources: make(map[string]string, len(g.Feed.Sources)), Federated: g.Federated}
-	for _, s := range g.Feed.Sources {
-		a.Sources[s.ID] = s.Path
-	}
-	for _, f := range src.Federations() {
-		a.Federations = append(a.Federations, f.ID)
-	}
-	return a
-}
-
-// pendingOldest returns how long the longest waiting of them has been pending.
-func pendingOldest(mem memory.Memory, now time.Time) time.Duration {
-	var oldest time.Duration
-	for _, since := range mem.Pending {
-		oldest = max(oldest, now.Sub(since))
-	}
-	return oldest
-}
-
-// stateCounts returns the census with the names that the report uses.
-func stateCounts(users map[match.State]int) map[string]int {
-	counts := make(map[string]int, len(report.UserStates))
-	for _, s := range report.UserStates {
-		counts[s] = users[match.State(s)]
-	}
-	return counts
 }

@@ -171,7 +171,7 @@ func TestLawInputsAreUnchanged(t *testing.T) {
 		c, _ := w.Confirm(context.Background(), src, plan.Claims(), nil)
 		planned := fmt.Sprintf("%v", plan)
 		j := Judge(plan, src, tgt, c, wide, mem, time.Now(), "")
-		Remember(mem, j, src, false, time.Now(), time.Hour, 3)
+		lesson{judged: j, src: src, tgt: tgt, now: time.Now(), window: time.Hour}.remember(mem, 3)
 		if d := cmp.Diff(before, print()); d != "" {
 			rt.Fatal(d)
 		}
@@ -383,6 +383,7 @@ func naive(w *world) []string {
 func TestPureImports(t *testing.T) {
 	pure := map[string][]string{
 		"plan.go":               {"slices", "strings", "groupsync/internal/match", "groupsync/internal/source", "groupsync/internal/target"},
+		"remember.go":           {"maps", "slices", "time", "groupsync/internal/match", "groupsync/internal/memory", "groupsync/internal/report", "groupsync/internal/source", "groupsync/internal/target"},
 		"guard.go":              {"crypto/sha256", "encoding/hex", "fmt", "maps", "slices", "strings", "time", "groupsync/internal/match", "groupsync/internal/memory", "groupsync/internal/report", "groupsync/internal/source", "groupsync/internal/target"},
 		"../match/groups.go":    {"cmp", "fmt", "maps", "slices", "strings", "github.com/agnivade/levenshtein", "github.com/gobwas/glob", "groupsync/internal/source", "groupsync/internal/target"},
 		"../match/people.go":    {"regexp", "slices", "strings", "groupsync/internal/source", "groupsync/internal/target"},

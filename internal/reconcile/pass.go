@@ -189,9 +189,9 @@ func (p *pass) result() report.Result {
 	switch {
 	case !p.planned:
 		return report.Error
-	case withheld || slices.ContainsFunc(r.Guards, func(t report.Trip) bool { return t.Guard == report.Canary }):
+	case withheld || slices.ContainsFunc(r.Guards, func(t report.Trip) bool { return t.Guard == report.Canary || t.Guard == report.MissingSource }):
 		return report.Guarded
-	case add+remove > 0:
+	case add+remove > 0 || len(r.Errors) > 0:
 		return report.Drift
 	case r.Applied.Added+r.Applied.Removed > 0:
 		return report.Applied

@@ -36,15 +36,16 @@ type GroupPlan struct {
 	Pending   []source.User   // members by Keycloak without a ClearML account, sorted by id
 	Keep      []Keeper        // sorted by member id
 	Federated []string        // ids of the enabled federated members by Keycloak, sorted
-	Admins    []target.User   // the people who would be administrators after Add and Remove; only of the administrators' group
+	Floor     []string        // ids of the administrators of whom the floor is counted: present, and not to leave; only of their own group
 	Missing   []match.Missing // configured sources that do not exist: the group is frozen, and nothing else is set
 }
 
 // Plan is what would have to change for the two sides to agree, before anything
 // is confirmed or guarded. It is a value: equal snapshots give equal plans.
 type Plan struct {
-	Groups  []GroupPlan // in the order of the pairing's feeds
-	Managed int         // memberships in ClearML that the plan answers for
+	Groups  []GroupPlan     // in the order of the pairing's feeds
+	Missing []match.Missing // what the configuration names and nothing feeds from
+	Managed int             // memberships in ClearML that the plan answers for
 	Users   map[match.State]int
 	Pending []source.User // everybody pending anywhere, sorted by id
 }
@@ -58,7 +59,7 @@ func MakePlan(src *source.Snapshot, tgt *target.Snapshot, pairing match.Pairing,
 		member: make([]int32, len(src.Users())), pending: make([]bool, len(src.Users())),
 		unresolved: make(map[string]bool),
 	}
-	plan := Plan{Groups: make([]GroupPlan, len(pairing.Feeds))}
+	plan := Plan{Groups: make([]GroupPlan, len(pairing.Feeds)), Missing: pairing.Missing}
 	for i, f := range pairing.Feeds {
 		p.turn++
 		plan.Groups[i] = p.group(f)
@@ -103,7 +104,7 @@ func (p *planner) group(f match.Feed) GroupPlan {
 	}
 	slices.SortFunc(g.Add, func(a, b Addition) int { return strings.Compare(a.User.ID, b.User.ID) })
 	if f.Admins {
-		g.Admins = p.admins(g)
+		g.Floor = p.floor(g)
 	}
 	return g
 }
@@ -197,36 +198,30 @@ func (p *planner) claim(f match.Feed, user int) (source.Claim, bool) {
 	}
 }
 
-// admins returns the people of whom the floor is counted: who would be an
-// administrator after the plan and can still sign in. Nobody's account counts
-// that is groupsync's own, a service account's, disabled, gone or unknown.
-func (p *planner) admins(g GroupPlan) []target.User {
+// floor returns the ids of the administrators of whom the floor is counted:
+// members who stay and can still sign in. Nobody counts who is groupsync itself,
+// a service account, disabled, gone or unknown, nor who is only to be added:
+// until that is done and read back, nobody may rely on it.
+func (p *planner) floor(g GroupPlan) []string {
 	leaves := make(map[string]bool, len(g.Remove))
 	for _, c := range g.Remove {
 		leaves[c.User.ID] = true
 	}
-	var remain []target.User
-	count := func(id string) {
-		u, known := p.tgt.UserIndex(id)
-		if !known || leaves[id] {
-			return
+	var remain []string
+	for _, m := range g.Feed.Group.Members {
+		u, known := p.tgt.UserIndex(m.ID)
+		if !known || leaves[m.ID] {
+			continue
 		}
 		switch p.people.State(u) {
 		case match.Self, match.ServiceAccount, match.GoneNow, match.GoneKept:
-			return
+			continue
 		}
 		if i, ok := p.people.Source(u); ok && !p.src.Users()[i].Enabled {
-			return
+			continue
 		}
-		remain = append(remain, p.tgt.Users()[u])
+		remain = append(remain, m.ID)
 	}
-	for _, m := range g.Feed.Group.Members {
-		count(m.ID)
-	}
-	for _, a := range g.Add {
-		count(a.User.ID)
-	}
-	slices.SortFunc(remain, func(a, b target.User) int { return strings.Compare(a.ID, b.ID) })
 	return remain
 }
 

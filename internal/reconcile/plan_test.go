@@ -154,6 +154,11 @@ func TestPlan(t *testing.T) {
 			want:  []string{},
 		},
 		{
+			name:  "nor are groups of the built-in ones' names, whatever ClearML says of them",
+			world: "both ann bob\n/Users: ann\n/Admins: ann\n/idle: ann\nUsers = bob\nAdmins = bob\nidle = ann",
+			want:  []string{},
+		},
+		{
 			name:    "admin groups and holders of the role become administrators, nobody else stays one",
 			world:   "both ann bob cid dan\n/ops: ann\n/sec:\n/sec/leads: cid\nrole boss: bob /sec\nAdmins! = dan",
 			options: func(o *match.Options) { o.AdminGroups, o.AdminRole = []string{"ops"}, "boss" },

@@ -42,14 +42,21 @@ type Directory interface {
 	SetMembers(ctx context.Context, group target.Group, members []string) error
 }
 
+// Store keeps the guards' memory from one pass to the next.
+type Store interface {
+	Load() (memory.Memory, error)
+	Save(memory.Memory) error
+	// Lock keeps other processes' passes out until release is called.
+	Lock() (release func(), err error)
+}
+
 // Options are what a Reconciler needs beside the two sides.
 type Options struct {
 	Name   string // the sync's name
 	Rules  match.Rules
 	Limits Limits
-	Memory memory.Memory             // of earlier passes
-	Save   func(memory.Memory) error // keeps the memory; nil: it lives in the process only
-	Now    func() time.Time          // nil: time.Now
+	Store  Store            // keeps what the guards remember; nil: for the life of the process
+	Now    func() time.Time // nil: time.Now
 	Log    *slog.Logger
 }
 
@@ -67,6 +74,9 @@ func New(src Source, tgt Directory, o Options) *Reconciler {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Store == nil {
+		o.Store = new(memory.Process)
+	}
 	return &Reconciler{Options: o, source: src, target: tgt, writer: &writer{dir: tgt}}
 }
 
@@ -82,16 +92,43 @@ type Request struct {
 func (r *Reconciler) Pass(ctx context.Context, req Request) report.Report {
 	p := r.begin(req)
 	ctx = target.WithPass(ctx, p.report.Pass)
-	if err := r.run(ctx, p); err != nil {
+	if err := r.remembering(p, func(mem memory.Memory) error { return r.run(ctx, p, mem) }); err != nil {
 		p.fail(err)
 	}
 	return r.end(p)
 }
 
+// remembering runs a pass on what the guards remember, and keeps other
+// processes' passes out meanwhile. That a pass failed is remembered too. A dry
+// run only looks.
+func (r *Reconciler) remembering(p *pass, run func(memory.Memory) error) error {
+	if !p.request.DryRun {
+		release, err := r.Store.Lock()
+		if err != nil {
+			return err
+		}
+		defer release()
+	}
+	mem, err := r.Store.Load()
+	if err != nil {
+		return err
+	}
+	err = run(mem.Resumed(r.Now()))
+	if err == nil || p.request.DryRun {
+		return err
+	}
+	mem, loadErr := r.Store.Load() // the pass may have saved before it failed
+	if loadErr != nil {
+		return errors.Join(err, loadErr)
+	}
+	mem.Failed = true
+	return errors.Join(err, r.Store.Save(mem))
+}
+
 // run is the path of the data. ClearML is read before Keycloak's members, so
 // that somebody whom a login places meanwhile shows as an addition already
 // done, never as a stranger to remove.
-func (r *Reconciler) run(ctx context.Context, p *pass) error {
+func (r *Reconciler) run(ctx context.Context, p *pass, mem memory.Memory) error {
 	tgt, err := r.target.Read(ctx)
 	if err != nil {
 		return err // it says itself what was being read
@@ -102,32 +139,29 @@ func (r *Reconciler) run(ctx context.Context, p *pass) error {
 	}
 	people := match.Who(src, tgt, r.Rules)
 	plan := MakePlan(src, tgt, pairing, people, r.Rules)
-	confirmation, err := r.confirm(ctx, src, plan)
+	confirmation, err := r.confirm(ctx, src, plan, mem)
 	if err != nil {
 		return fmt.Errorf("confirming the removals: %w", err)
 	}
 	now := r.Now()
-	judged := Judge(plan, src, tgt, confirmation, r.Limits, r.Memory, now, p.request.Approve)
+	judged := Judge(plan, src, tgt, confirmation, r.Limits, mem, now, p.request.Approve)
 	p.found(src, tgt, pairing, people, plan, confirmation, judged)
 	if a := p.request.Approve; a != "" && a != judged.Digest {
 		return fmt.Errorf("the plan has changed: --approve names the removals %s, the plan's are %q; nothing was written, look at the plan again", a, judged.Digest)
 	}
-	remember := func(written int) memory.Memory {
-		return Remember(r.Memory, judged, src, len(confirmation.Away()) > 0, now, r.Limits.Window, written)
-	}
+	l := lesson{judged: judged, src: src, tgt: tgt, away: len(confirmation.Away()) > 0, now: now, window: r.Limits.Window}
+	p.report.PendingOldest = pendingOldest(l.remember(mem, 0), now)
+	written := 0
 	if p.request.Apply {
 		// Saved first, so that a crash in the middle cannot start the window anew.
-		if err := r.keep(p, remember(judged.Cleared.removals())); err != nil {
+		if err := r.keep(p, l.remember(mem, judged.Cleared.removals())); err != nil {
 			return err
 		}
 		done := r.writer.apply(ctx, p.log, judged.Cleared)
 		p.applied(done)
-		r.Memory = remember(done.removed)
-	} else {
-		r.Memory = remember(0)
+		written = done.removed
 	}
-	p.report.PendingOldest = pendingOldest(r.Memory, now)
-	return r.keep(p, r.Memory)
+	return r.keep(p, l.remember(mem, written))
 }
 
 // readSource reads the realm for the groups that ClearML has.
@@ -143,23 +177,23 @@ func (r *Reconciler) readSource(ctx context.Context, tgt *target.Snapshot) (matc
 
 // confirm has every removal that the plan wants looked at a second time; where
 // it wants none, nothing is asked.
-func (r *Reconciler) confirm(ctx context.Context, src *source.Snapshot, plan Plan) (source.Confirmation, error) {
+func (r *Reconciler) confirm(ctx context.Context, src *source.Snapshot, plan Plan, mem memory.Memory) (source.Confirmation, error) {
 	claims := plan.Claims()
 	if len(claims) == 0 {
 		return source.Confirmation{}, nil
 	}
 	var remembered []source.Federation
-	for _, id := range slices.Sorted(maps.Keys(r.Memory.Federations)) {
-		remembered = append(remembered, source.Federation{ID: id, Name: r.Memory.Federations[id], Enabled: true})
+	for _, id := range slices.Sorted(maps.Keys(mem.Federations)) {
+		remembered = append(remembered, source.Federation{ID: id, Name: mem.Federations[id], Enabled: true})
 	}
 	return r.source.Confirm(ctx, src, claims, remembered)
 }
 
 func (r *Reconciler) keep(p *pass, m memory.Memory) error {
-	if r.Save == nil || p.request.DryRun {
+	if p.request.DryRun {
 		return nil
 	}
-	return r.Save(m)
+	return r.Store.Save(m)
 }
 
 func (r *Reconciler) begin(req Request) *pass {
@@ -193,7 +227,7 @@ func (r *Reconciler) end(p *pass) report.Report {
 		level = slog.LevelError
 	}
 	for _, t := range rep.Guards {
-		p.log.Warn("guard withholds", "guard", string(t.Guard), "group", t.Group, "detail", t.Detail, "override", t.Override)
+		p.log.Warn("guard tripped", "guard", string(t.Guard), "group", t.Group, "detail", t.Detail, "override", t.Override)
 	}
 	add, remove := rep.Drift()
 	errorTexts := make([]string, len(rep.Errors))

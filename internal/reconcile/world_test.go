@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"groupsync/internal/match"
-	"groupsync/internal/memory"
 	"groupsync/internal/report"
 	"groupsync/internal/source"
 	"groupsync/internal/target"
@@ -51,11 +50,14 @@ type world struct {
 	beforeGroups func(call int)
 	onWrite      func(g target.Group, members []string) (write bool, err error)
 	groupCalls   int
+
+	limits Limits   // wide, unless a test narrows them
+	admins []string // admins.groups, where a test sets them here
 }
 
 func newWorld(tb testing.TB, text string) *world {
 	tb.Helper()
-	w := &world{users: map[string]source.User{}, groups: map[string][]string{}, ids: map[string]string{}, accounts: map[string]target.User{}, self: "groupsync"}
+	w := &world{users: map[string]source.User{}, groups: map[string][]string{}, ids: map[string]string{}, accounts: map[string]target.User{}, self: "groupsync", limits: wide}
 	w.accounts["groupsync"] = target.User{ID: "groupsync", Name: "groupsync", Providers: map[string][]string{}}
 	w.users["kc-idle"] = account("idle")
 	w.groups["/idle"] = nil
@@ -357,7 +359,7 @@ func (c *clock) now() time.Time { return c.Time }
 func (w *world) reconciler(tb testing.TB, limits Limits, options func(*match.Options)) (*Reconciler, *clock) {
 	tb.Helper()
 	c := &clock{time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}
-	return New(w, directory{w}, Options{Name: "test", Rules: rules(tb, options), Limits: limits, Memory: memory.Memory{}, Now: c.now, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}), c
+	return New(w, directory{w}, Options{Name: "test", Rules: rules(tb, options), Limits: limits, Now: c.now, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}), c
 }
 
 // digest of a report's lines in one string, for comparison: "+ann@team planned".

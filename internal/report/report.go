@@ -233,7 +233,7 @@ func (r Report) ExitCode() int {
 		return 1
 	}
 	add, remove := r.Drift()
-	if add+remove > 0 || r.Applied.Failed > 0 || r.Result == Guarded {
+	if add+remove > 0 || len(r.Errors) > 0 || r.Result == Guarded {
 		return 2
 	}
 	return 0

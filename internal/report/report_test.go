@@ -119,7 +119,8 @@ func TestExitCode(t *testing.T) {
 		{"pending people are no drift", Report{Result: InSync, Groups: []Group{{Pending: []Pending{{}}}}}, 0},
 		{"a dry run with drift", Report{Result: Drift, Groups: change(Planned)}, 2},
 		{"something withheld", Report{Result: Guarded, Groups: change(Withheld)}, 2},
-		{"a write that failed", Report{Result: Drift, Groups: change(Failed), Applied: Tally{Failed: 1}}, 2},
+		{"a write that failed", Report{Result: Drift, Groups: change(Failed)}, 2},
+		{"a write that did other than it should", Report{Result: Drift, Groups: change(Done), Errors: []Failure{{}}}, 2},
 		{"a missing source without drift", Report{Result: Guarded}, 2},
 		{"an error", Report{Result: Error}, 1},
 	} {
