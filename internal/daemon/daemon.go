@@ -18,7 +18,7 @@ import (
 // are called from goroutines of their own, also while Pass runs.
 type Options struct {
 	Schedule        cron.Schedule         // in UTC
-	Jitter          time.Duration         // a scheduled pass starts up to so much later; the first never
+	Jitter          time.Duration         // a scheduled pass starts up to so much later, at most half the pause to the next; the first never
 	ShutdownTimeout time.Duration         // how long a running pass is awaited in the end
 	Pass            func(context.Context) // its context ends with Run's
 	Next            func(time.Time)       // told of each next scheduled pass, jitter left out; may be nil
@@ -73,8 +73,10 @@ func Run(ctx context.Context, o Options) error {
 func pass(ctx context.Context, o Options) cron.FuncJob {
 	var later atomic.Bool
 	return func() {
-		if later.Swap(true) && o.Jitter > 0 {
-			wait := time.NewTimer(rand.N(o.Jitter))
+		// A jitter beyond half the pause would make passes skip each other.
+		now := time.Now().UTC()
+		if most := min(o.Jitter, o.Schedule.Next(now).Sub(now)/2); later.Swap(true) && most > 0 {
+			wait := time.NewTimer(rand.N(most))
 			defer wait.Stop()
 			select {
 			case <-wait.C:

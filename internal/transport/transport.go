@@ -8,9 +8,11 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"time"
 
@@ -82,7 +84,7 @@ func New(o Options) (*retryablehttp.Client, error) {
 		}
 		again := o.Retry != nil && o.Retry(ctx, resp, err)
 		if o.Log != nil && (again || err != nil) {
-			o.Log.DebugContext(ctx, "request attempt failed", "call", Call(ctx), "code", code(resp), "error", err, "retry", again)
+			o.Log.DebugContext(ctx, "request attempt failed", "call", Call(ctx), "code", code(resp), "error", bare(err), "retry", again)
 		}
 		return again, nil
 	}
@@ -90,6 +92,15 @@ func New(o Options) (*retryablehttp.Client, error) {
 		return resp, err // the caller reads status and body, and closes it
 	}
 	return c, nil
+}
+
+// bare takes off net/http's wording, which repeats the URL with its query.
+func bare(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
 }
 
 func baseTransport(o Options) (*http.Transport, error) {

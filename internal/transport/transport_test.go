@@ -5,6 +5,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -114,6 +115,19 @@ func TestACancelledContextEndsTheAttempts(t *testing.T) {
 	c := client(t, Options{RetryMax: 5, Retry: func(context.Context, *http.Response, error) bool { cancel(stop); return true }})
 	if _, _, err := get(t, c, ctx, srv.URL); !errors.Is(err, stop) && !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v, want %v", err, stop)
+	}
+}
+
+func TestTheDebugLineHoldsNoQuery(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+	defer srv.Close()
+	var log strings.Builder
+	c := client(t, Options{Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	if _, _, err := get(t, c, context.Background(), srv.URL+"/users?email=ann@example.com"); err == nil {
+		t.Fatal("no error")
+	}
+	if got := log.String(); !strings.Contains(got, "request attempt failed") || strings.Contains(got, "ann@") {
+		t.Errorf("the log: %s", got)
 	}
 }
 

@@ -207,8 +207,12 @@ func location(resp *resty.Response) string {
 // a proxy's page for an empty list (reference/libraries.md).
 func decode(doing string, resp *resty.Response, into any) error {
 	if !isJSON(resp) {
+		seen := piece(resp)
+		if kind := resp.Header().Get("Content-Type"); doing == signingIn && !strings.HasPrefix(kind, "text/") {
+			seen = "(not shown: it may hold a token)"
+		}
 		return fault.New(fault.Keycloak, fault.Shape, "%s: answered %d with content type %q in place of JSON: %s; check what stands between groupsync and Keycloak",
-			doing, resp.StatusCode(), resp.Header().Get("Content-Type"), piece(resp))
+			doing, resp.StatusCode(), resp.Header().Get("Content-Type"), seen)
 	}
 	if err := json.Unmarshal(resp.Body(), into); err != nil {
 		return fault.New(fault.Keycloak, fault.Shape, "%s: the answer of %d bytes is not whole JSON of the documented form: %w; look into Keycloak's log and run again", doing, len(resp.Body()), err)

@@ -110,7 +110,7 @@ func download() (string, error) {
 	}
 	home, err := os.UserHomeDir()
 	if err != nil {
-		return "", fmt.Errorf("Maven's local repository is not found: %w; set HOME", err)
+		return "", fmt.Errorf("looking for the local repository of Maven: %w; set HOME", err)
 	}
 	zip := filepath.Join(home, ".m2", "repository", "org", "keycloak", "keycloak-quarkus-dist", Version,
 		"keycloak-quarkus-dist-"+Version+".zip")
@@ -121,7 +121,7 @@ func download() (string, error) {
 		return "", err
 	}
 	if _, err := os.Stat(zip); err != nil {
-		return "", fmt.Errorf("Maven fetched %s, but not to where it is expected: %w", artifact, err)
+		return "", fmt.Errorf("fetching %s: it is not where Maven puts it: %w", artifact, err)
 	}
 	return zip, nil
 }
