@@ -38,7 +38,7 @@ func runDaemon(ctx context.Context, c config.Config, log *slog.Logger) error {
 		})
 	})
 	err = group.Wait()
-	log.Info("groupsync ends", "error", err)
+	log.Info("groupsync ends")
 	return err
 }
 

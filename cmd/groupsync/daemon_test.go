@@ -181,7 +181,7 @@ func TestDaemonApplies(t *testing.T) {
 	line := func(message, action, user, why, evidence, outcome string) string {
 		return fmt.Sprint([]any{message, ended["pass"], "default", action, "team", "cm-team", "cm-" + user, user, user + "@example.com", why, evidence, outcome})
 	}
-	const begins, ends, evidence = "membership change begins", "membership change ended", "read twice: in none of 1 source group(s)"
+	const begins, ends, evidence = "membership change begins", "membership change ended", "read twice: not in the one Keycloak group"
 	want := []string{
 		line(begins, "add", "ann", "member of /team", "", ""),
 		line(begins, "remove", "cid", "not_member", evidence, ""),

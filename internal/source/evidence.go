@@ -184,9 +184,17 @@ func weighNotMember(c Claim, members map[string]map[string]bool, s Second, holde
 			return doubt("they hold the role %s in effect", c.Role)
 		}
 	}
-	text := fmt.Sprintf("read twice: in none of %d source group(s)", len(c.Groups))
-	if c.Role != "" {
-		text += " and without the role " + c.Role
+	var text string
+	switch n := len(c.Groups); {
+	case n == 0:
+		text = "read twice: without the role " + c.Role
+	case n == 1:
+		text = "read twice: not in the one Keycloak group"
+	default:
+		text = fmt.Sprintf("read twice: in none of %d Keycloak groups", n)
+	}
+	if len(c.Groups) > 0 && c.Role != "" {
+		text += ", and without the role " + c.Role
 	}
 	return Verdict{Evidence: Evidence{why: NotMember, text: text, waits: c.User.Federation != ""}}
 }

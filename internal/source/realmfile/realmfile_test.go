@@ -143,8 +143,8 @@ func TestConfirmIsASecondLook(t *testing.T) {
 	}{
 		{"still a member", 0, source.NotMember, func(*realmfile.Realm) {}, nil,
 			"the second read of the members of the Keycloak group %s has them", false},
-		{"a member no more", 0, source.NotMember, leave(0), nil, "read twice: in none of 1 source group(s)", false},
-		{"a federated member no more", 2, source.NotMember, leave(2), nil, "read twice: in none of 1 source group(s)", true},
+		{"a member no more", 0, source.NotMember, leave(0), nil, "read twice: not in the one Keycloak group", false},
+		{"a federated member no more", 2, source.NotMember, leave(2), nil, "read twice: not in the one Keycloak group", true},
 		{"enabled", 0, source.Disabled, func(*realmfile.Realm) {}, nil, "the second look finds their account enabled", false},
 		{"disabled", 0, source.Disabled, func(r *realmfile.Realm) { r.Users[0].Enabled = false }, nil,
 			"read twice: the account is disabled", false},
@@ -164,7 +164,7 @@ func TestConfirmIsASecondLook(t *testing.T) {
 			r.Components = nil
 		}, nil, "the federation ldap is not up: it vanished from the realm between two looks", false},
 		{"a federation that is only remembered", 0, source.NotMember, leave(0),
-			[]source.Federation{{ID: "2", Name: "old"}}, "read twice: in none of 1 source group(s)", false},
+			[]source.Federation{{ID: "2", Name: "old"}}, "read twice: not in the one Keycloak group", false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := realmfile.New(small())
