@@ -94,15 +94,6 @@ type Feed struct {
 	Missing []Missing      // configured sources that do not exist: the group is frozen
 }
 
-// SourceIDs returns the ids of the sources in their order.
-func (f Feed) SourceIDs() []string {
-	ids := make([]string, len(f.Sources))
-	for i, g := range f.Sources {
-		ids[i] = g.ID
-	}
-	return ids
-}
-
 // Missing is something that the configuration needs and that does not exist.
 type Missing struct {
 	Kind string   // "group" or "role"; "user group" for one that ClearML lacks
@@ -145,7 +136,9 @@ type Pairing struct {
 func (p Pairing) Selection() source.Selection {
 	var sel source.Selection
 	for _, f := range p.Feeds {
-		sel.Groups = append(sel.Groups, f.SourceIDs()...)
+		for _, g := range f.Sources {
+			sel.Groups = append(sel.Groups, g.ID)
+		}
 		sel.Role = cmp.Or(sel.Role, f.Role)
 	}
 	slices.Sort(sel.Groups)

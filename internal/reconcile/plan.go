@@ -189,7 +189,7 @@ func (p *planner) claim(f match.Feed, user int) (source.Claim, bool) {
 		if !account.Enabled {
 			return source.Claim{Why: source.Disabled, User: account}, true
 		}
-		return source.Claim{Why: source.NotMember, User: account, Groups: f.SourceIDs(), Role: f.Role}, true
+		return source.Claim{Why: source.NotMember, User: account, Groups: f.Sources, Role: f.Role}, true
 	case match.GoneNow:
 		u := p.tgt.Users()[user]
 		return source.Claim{Why: source.Gone, Email: u.Email, IDs: p.rules.KeptIDs(u)}, true

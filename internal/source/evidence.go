@@ -23,7 +23,7 @@ type Claim struct {
 	User   User     // not_member, disabled: the account
 	Email  string   // gone: the email by which the other side knows the person
 	IDs    []string // gone: ids that the other side keeps of the person
-	Groups []string // not_member: ids of every Keycloak group that feeds the user group
+	Groups []Group  // not_member: every Keycloak group that feeds the user group
 	Role   string   // not_member: the admin role, where that feeds it too
 }
 
@@ -156,12 +156,12 @@ func (s Second) roleHolders() map[string]bool {
 
 func weighNotMember(c Claim, members map[string]map[string]bool, s Second, holders map[string]bool) Verdict {
 	for _, g := range c.Groups {
-		set, read := members[g]
+		set, read := members[g.ID]
 		if !read {
-			return doubt("the members of the Keycloak group %s were not read a second time", g)
+			return doubt("the members of the Keycloak group %s were not read a second time", g.Path)
 		}
 		if set[c.User.ID] {
-			return doubt("the second read of the members of the Keycloak group %s has them", g)
+			return doubt("the second read of the members of the Keycloak group %s has them", g.Path)
 		}
 	}
 	if c.Role != "" {

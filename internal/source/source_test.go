@@ -115,13 +115,13 @@ func TestWeigh(t *testing.T) {
 		waits     bool
 		doubt     string
 	}{
-		{name: "not_member: in none of the sources, read twice", claim: Claim{Why: NotMember, User: u, Groups: []string{"1"}},
+		{name: "not_member: in none of the sources, read twice", claim: Claim{Why: NotMember, User: u, Groups: []Group{{ID: "1", Path: "/a"}}},
 			second: Second{Members: map[string][]User{"1": {}}}, evidence: "read twice: not in the one Keycloak group"},
-		{name: "not_member: a source that was not read again denies", claim: Claim{Why: NotMember, User: u, Groups: []string{"1", "2"}},
-			second: Second{Members: map[string][]User{"1": {}}}, doubt: "the members of the Keycloak group 2 were not read a second time"},
-		{name: "not_member: the second read has them", claim: Claim{Why: NotMember, User: u, Groups: []string{"1"}},
-			second: Second{Members: map[string][]User{"1": {u}}}, doubt: "the second read of the members of the Keycloak group 1 has them"},
-		{name: "not_member: a federated person waits", claim: Claim{Why: NotMember, User: ldap, Groups: []string{"1"}},
+		{name: "not_member: a source that was not read again denies", claim: Claim{Why: NotMember, User: u, Groups: []Group{{ID: "1", Path: "/a"}, {ID: "2", Path: "/b"}}},
+			second: Second{Members: map[string][]User{"1": {}}}, doubt: "the members of the Keycloak group /b were not read a second time"},
+		{name: "not_member: the second read has them", claim: Claim{Why: NotMember, User: u, Groups: []Group{{ID: "1", Path: "/a"}}},
+			second: Second{Members: map[string][]User{"1": {u}}}, doubt: "the second read of the members of the Keycloak group /a has them"},
+		{name: "not_member: a federated person waits", claim: Claim{Why: NotMember, User: ldap, Groups: []Group{{ID: "1", Path: "/a"}}},
 			second: Second{Members: map[string][]User{"1": {}}, Probes: up}, evidence: "read twice: not in the one Keycloak group", waits: true},
 		{name: "not_member: still holds the role directly", claim: Claim{Why: NotMember, User: u, Role: "boss"},
 			second: Second{Role: role(u)}, doubt: "the second read of the holders of the role boss has them"},
@@ -158,7 +158,7 @@ func TestWeigh(t *testing.T) {
 		{name: "gone: the kept id was not looked up", claim: Claim{Why: Gone, Email: "a@x", IDs: []string{"u"}},
 			second: Second{Emails: map[string][]User{"a@x": {}}}, doubt: "the account id that is kept of them was not looked up"},
 		{name: "gone: no email", claim: Claim{Why: Gone}, doubt: "without an email nothing tells whether the person is gone"},
-		{name: "a probe that is not up denies whatever was read", claim: Claim{Why: NotMember, User: u, Groups: []string{"1"}},
+		{name: "a probe that is not up denies whatever was read", claim: Claim{Why: NotMember, User: u, Groups: []Group{{ID: "1", Path: "/a"}}},
 			second: Second{Members: map[string][]User{"1": {}}, Probes: []Probe{{Federation: Federation{ID: "f", Name: "corp"}, Detail: "status 500"}}}, doubt: "the federation corp is not up: status 500"},
 		{name: "no reason is no evidence", doubt: `no such reason: ""`},
 	}

@@ -129,7 +129,8 @@ func (l *look) first(claims []source.Claim) []read {
 	for _, c := range claims {
 		switch c.Why {
 		case source.NotMember:
-			for _, id := range c.Groups {
+			for _, g := range c.Groups {
+				id := g.ID
 				add("members "+id, func(ctx context.Context) error { return l.members.read(ctx, l.s, l.catalog, id) })
 			}
 			if c.Role != "" {

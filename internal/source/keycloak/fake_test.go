@@ -256,7 +256,7 @@ func probeUp(w http.ResponseWriter, r *http.Request) {
 
 func TestEachReadOfTheSecondLookStandsBetweenProbes(t *testing.T) {
 	ann := source.User{ID: "u1", Username: "ann", Enabled: true, Federation: "c1"}
-	claims := []source.Claim{{Why: source.NotMember, User: ann, Groups: []string{"g2", "g3"}}}
+	claims := []source.Claim{{Why: source.NotMember, User: ann, Groups: []source.Group{{ID: "g2", Path: "/g2"}, {ID: "g3", Path: "/g3"}}}}
 	down := status(500, "application/json", `{"error":"unknown_error"}`)
 	rows := []struct {
 		name   string
@@ -338,7 +338,7 @@ func TestALookThatIsCalledOffIsAnErrorAndNoVerdict(t *testing.T) {
 			cancel()
 			<-r.Context().Done()
 		}
-		c, err := s.Confirm(ctx, snap, []source.Claim{{Why: source.NotMember, User: source.User{ID: "u1"}, Groups: []string{"g2"}}}, nil)
+		c, err := s.Confirm(ctx, snap, []source.Claim{{Why: source.NotMember, User: source.User{ID: "u1"}, Groups: []source.Group{{ID: "g2", Path: "/g2"}}}}, nil)
 		wantError(t, err, fault.Connection, "given up: context canceled")
 		if len(c.Verdicts) > 0 || !errors.Is(err, context.Canceled) {
 			t.Errorf("called off at %s: verdicts %v, error %v; want none, and one that is context.Canceled", at, c.Verdicts, err)

@@ -50,7 +50,7 @@ func (f *federated) claims(t *testing.T, snap *source.Snapshot) []source.Claim {
 	for _, name := range staff {
 		u := userOf(t, snap, name)
 		claims = append(claims,
-			source.Claim{Why: source.NotMember, User: u, Groups: []string{f.realm.GroupID(t, "/staff")}},
+			source.Claim{Why: source.NotMember, User: u, Groups: groupsOf(f.realm.GroupID(t, "/staff"))},
 			source.Claim{Why: source.Disabled, User: u},
 			source.Claim{Why: source.Gone, Email: u.Email, IDs: []string{u.ID}},
 		)
@@ -171,10 +171,10 @@ func TestEvidenceAgainstFederatedPeopleThatIsTrue(t *testing.T) {
 	snap := mustRead(t, f.source, "")
 	f.seen.calls = nil
 	got := mustConfirm(t, f.source, snap,
-		source.Claim{Why: source.NotMember, User: userOf(t, snap, "fedd"), Groups: []string{staffID, club}},
+		source.Claim{Why: source.NotMember, User: userOf(t, snap, "fedd"), Groups: groupsOf(staffID, club)},
 		source.Claim{Why: source.Disabled, User: userOf(t, snap, "fedb")},
 		source.Claim{Why: source.Gone, Email: "gone@example.org"},
-		source.Claim{Why: source.NotMember, User: userOf(t, snap, "local"), Groups: []string{staffID}},
+		source.Claim{Why: source.NotMember, User: userOf(t, snap, "local"), Groups: groupsOf(staffID)},
 	)
 	wantEvidence(t, got, 0, source.NotMember, true)
 	wantEvidence(t, got, 1, source.Disabled, false)

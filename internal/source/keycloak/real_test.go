@@ -353,14 +353,14 @@ func TestConfirmInARealmWithoutFederations(t *testing.T) {
 	user := func(name string) source.User { return userOf(t, snap, name) }
 	seen.calls = nil
 	got := mustConfirm(t, s, snap,
-		source.Claim{Why: source.NotMember, User: user("left"), Groups: []string{eng, ops}},
-		source.Claim{Why: source.NotMember, User: user("stays"), Groups: []string{eng}},
+		source.Claim{Why: source.NotMember, User: user("left"), Groups: groupsOf(eng, ops)},
+		source.Claim{Why: source.NotMember, User: user("stays"), Groups: groupsOf(eng)},
 		source.Claim{Why: source.Disabled, User: user("off")},
 		source.Claim{Why: source.Disabled, User: user("stays")},
 		source.Claim{Why: source.Gone, Email: "No.Body@example.com", IDs: []string{"11111111-2222-3333-4444-555555555555"}},
 		source.Claim{Why: source.Gone, Email: "STAYS@example.com"},
 		source.Claim{Why: source.Gone, Email: "other@example.com", IDs: []string{user("stays").ID}},
-		source.Claim{Why: source.NotMember, User: user("left"), Groups: []string{eng}, Role: "boss"},
+		source.Claim{Why: source.NotMember, User: user("left"), Groups: groupsOf(eng), Role: "boss"},
 		source.Claim{Why: source.NotMember, User: user("admin"), Role: "boss"},
 		source.Claim{Why: source.Gone, Email: "odd@example.com", IDs: []string{"count"}},
 		source.Claim{Why: source.Gone, Email: "odd@example.com", IDs: []string{"f:x:somebody"}},
@@ -380,7 +380,7 @@ func TestConfirmInARealmWithoutFederations(t *testing.T) {
 		t.Errorf("requests are %v; want 2 members, no probe, 2 tokens", seen.calls)
 	}
 	t.Run("a federation of earlier passes that the realm has no more answers its probe", func(t *testing.T) {
-		c, err := s.Confirm(t.Context(), snap, []source.Claim{{Why: source.NotMember, User: user("left"), Groups: []string{eng}}}, []source.Federation{{ID: "lost", Name: "ldap"}})
+		c, err := s.Confirm(t.Context(), snap, []source.Claim{{Why: source.NotMember, User: user("left"), Groups: groupsOf(eng)}}, []source.Federation{{ID: "lost", Name: "ldap"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -440,4 +440,13 @@ func TestKeycloakUnderAPathPrefix(t *testing.T) {
 		})
 		wantError(t, err, fault.Connection, "given up: context canceled")
 	})
+}
+
+// groupsOf names groups by their ids alone.
+func groupsOf(ids ...string) []source.Group {
+	groups := make([]source.Group, len(ids))
+	for i, id := range ids {
+		groups[i] = source.Group{ID: id, Path: id}
+	}
+	return groups
 }

@@ -179,7 +179,10 @@ func (r *reading) answer(second *source.Second, claims []source.Claim, catalog s
 		second.Accounts[id] = source.Account{Found: found, User: a.User}
 	}
 	for _, c := range claims {
-		groups := slices.Clone(c.Groups)
+		groups := make([]string, len(c.Groups))
+		for i, g := range c.Groups {
+			groups[i] = g.ID
+		}
 		if c.Role != "" {
 			second.Role = r.holders(c.Role, catalog)
 			groups = append(groups, second.Role.Groups...)

@@ -166,7 +166,7 @@ func verdicts(t *testing.T, r reader, snap *source.Snapshot, role string) []stri
 	}
 	for _, u := range snap.Users() {
 		for _, g := range snap.Catalog().Groups() {
-			ask(u, source.Claim{Why: source.NotMember, User: u, Groups: []string{g.ID}})
+			ask(u, source.Claim{Why: source.NotMember, User: u, Groups: []source.Group{g}})
 		}
 		if snap.Role() != nil && snap.Role().Found {
 			ask(u, source.Claim{Why: source.NotMember, User: u, Role: role})

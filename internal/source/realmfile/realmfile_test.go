@@ -176,7 +176,7 @@ func TestConfirmIsASecondLook(t *testing.T) {
 			username := small().Users[row.who].Username
 			i := slices.IndexFunc(snap.Users(), func(u source.User) bool { return u.Username == username })
 			user := snap.Users()[i]
-			claim := source.Claim{Why: row.why, User: user, Groups: []string{group.ID}}
+			claim := source.Claim{Why: row.why, User: user, Groups: []source.Group{group}}
 			if row.why == source.Gone {
 				claim = source.Claim{Why: row.why, Email: user.Email, IDs: []string{user.ID}}
 			}
@@ -205,6 +205,6 @@ func TestAGroupThatVanishesBetweenTheLooksIsAnError(t *testing.T) {
 	}
 	b := snap.Catalog().Groups()[1]
 	s.Edit(func(r *realmfile.Realm) { r.Groups = r.Groups[:1] })
-	_, err = s.Confirm(t.Context(), snap, []source.Claim{{Why: source.NotMember, User: snap.Users()[0], Groups: []string{b.ID}}}, nil)
+	_, err = s.Confirm(t.Context(), snap, []source.Claim{{Why: source.NotMember, User: snap.Users()[0], Groups: []source.Group{b}}}, nil)
 	refused(t, err, fault.Incomplete, "the group "+b.ID+" vanished from the realm between two looks; run again")
 }
