@@ -71,7 +71,11 @@ func Trace(o Options) (Traced, error) {
 	if err != nil {
 		return Traced{}, err
 	}
-	t.Remarks = facts.Remarks
+	for _, r := range facts.Remarks {
+		if _, settled := told[r.Key]; !settled {
+			t.Remarks = append(t.Remarks, r.Text)
+		}
+	}
 	if err := errors.Join(t.Config.Validate(time.Now()), contradictions(facts, told)); err != nil {
 		return t, err
 	}

@@ -48,8 +48,12 @@ type Facts struct {
 	// GroupsOff names the variable that switches ClearML's own sync of groups
 	// off; empty: none does.
 	GroupsOff string
-	Remarks   []string // sentences on what is not understood or left open
+	Remarks   []Remark // on what is not understood or left open, in the order found
 }
+
+// Remark is a sentence on what ClearML's variables leave open. Where Key is not
+// empty, a value for that key settles it.
+type Remark struct{ Key, Text string }
 
 // Value is the value of one key of groupsync's configuration, and the variable
 // that gives it.
@@ -74,13 +78,15 @@ func Read(path string, env []string) (Facts, error) {
 		return Facts{}, err
 	}
 	var f Facts
-	vars, err := f.sort(append(found, inFile...))
+	found = append(found, inFile...)
+	vars, err := f.sort(found)
 	err = errors.Join(err, f.realm(vars), f.client(vars), f.groups(vars), f.role(vars))
 	if err != nil {
 		return Facts{}, err
 	}
-	if _, told := vars[adminRole]; len(found)+len(inFile) > 0 && !told {
-		f.remark("%s does not say which role makes an administrator, so ClearML may honour a role claim of its own default, which groupsync does not guess: set the variable, or write admins.role as ClearML behaves", prefix+adminRole)
+	open := !slices.ContainsFunc(found, func(v variable) bool { return v.short() == adminRole })
+	if open && len(found) > 0 {
+		f.remark("admins.role", "%s is not set, so ClearML honours a role claim of its own default, which groupsync does not guess: set it, or write admins.role", prefix+adminRole)
 	}
 	return f, nil
 }
@@ -90,8 +96,8 @@ func relevant(name string) bool {
 	return strings.HasPrefix(name, prefix) && strings.Contains(strings.ToLower(name), "__keycloak__")
 }
 
-func (f *Facts) remark(format string, args ...any) {
-	f.Remarks = append(f.Remarks, fmt.Sprintf(format, args...))
+func (f *Facts) remark(key, format string, args ...any) {
+	f.Remarks = append(f.Remarks, Remark{key, fmt.Sprintf(format, args...)})
 }
 
 // sort returns the variables whose values are looked at, by their name without
@@ -100,15 +106,15 @@ func (f *Facts) sort(found []variable) (map[string]variable, error) {
 	vars := make(map[string]variable)
 	var errs []error
 	for _, v := range found {
-		name := strings.ToLower(strings.TrimPrefix(v.name, prefix))
+		name := v.short()
 		used, known := names[name]
 		before, twice := vars[name]
 		switch {
 		case !known:
-			f.remark("%s is not understood: correct the name if it is mistyped", v)
+			f.remark("", "%s is not understood: correct the name if it is mistyped", v)
 		case !used:
 		case v.elsewhere:
-			f.remark("%s gets its value from elsewhere, so nothing is derived from it: write what it is into groupsync's own configuration", v)
+			f.remark("", "%s gets its value from elsewhere, so nothing is derived from it: write what it is into groupsync's own configuration", v)
 		case twice && before.value != v.value:
 			errs = append(errs, fmt.Errorf("%s has another value than %s: keep one of them", v, before))
 		case !twice:
@@ -196,7 +202,7 @@ func (f *Facts) groups(vars map[string]variable) error {
 		}
 		for _, name := range []string{groupsClaim, groupsAdmins} {
 			if v, told := vars[name]; told {
-				f.remark("%s means nothing to ClearML unless %s is true, so nothing is derived from it", v, prefix+groupsEnabled)
+				f.remark("", "%s means nothing to ClearML unless %s is true, so nothing is derived from it", v, prefix+groupsEnabled)
 			}
 		}
 		return nil
@@ -228,7 +234,7 @@ func (f *Facts) role(vars map[string]variable) error {
 		return fmt.Errorf("%s: %w", v, err)
 	}
 	if client, role, is := strings.Cut(text, "/"); is {
-		f.remark("%s is %q, which admins.role would read as the role %s of the client %s, so nothing is derived from it: write admins.role", v, text, role, client)
+		f.remark("admins.role", "%s is %q, which admins.role would read as the role %s of the client %s, so nothing is derived from it: write admins.role", v, text, role, client)
 		return nil
 	}
 	f.add("admins.role", &text, v)

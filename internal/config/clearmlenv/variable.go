@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -16,7 +17,18 @@ type variable struct {
 }
 
 // String names the variable and where it was found, never its value.
-func (v variable) String() string { return fmt.Sprintf("%s (%s)", v.name, v.origin) }
+func (v variable) String() string {
+	name := v.name
+	if strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' }) {
+		name = strconv.Quote(name)
+	}
+	return fmt.Sprintf("%s (%s)", name, v.origin)
+}
+
+// short returns the name without its prefix, as ClearML compares it.
+func (v variable) short() string {
+	return strings.ToLower(strings.TrimPrefix(v.name, prefix))
+}
 
 // text returns the value as ClearML reads text, and the variable for errors:
 // without quotes or comment, null as nothing.
