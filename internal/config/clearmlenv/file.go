@@ -1,10 +1,10 @@
 package clearmlenv
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -52,7 +52,11 @@ func (f *file) parse(text string) error {
 	var doc yaml.Node
 	if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
 		// yaml's own words may quote what stands there.
-		return fmt.Errorf("%s: is neither an env file nor YAML%s: %s", f.name, atLine.FindString(err.Error()), kinds)
+		at := ""
+		if line := atLine.FindString(err.Error()); line != "" {
+			at = " (" + line + ")"
+		}
+		return fmt.Errorf("%s: is neither an env file nor YAML%s: %s", f.name, at, kinds)
 	}
 	if len(doc.Content) > 0 {
 		root := doc.Content[0]
@@ -70,7 +74,7 @@ const kinds = "give --clearml-env an env file (NAME=value lines), a docker-compo
 
 var (
 	assignment = regexp.MustCompile(`^(?:export\s+)?([A-Za-z_]\w*)=(.*)$`)
-	atLine     = regexp.MustCompile(` line \d+`)
+	atLine     = regexp.MustCompile(`line \d+`)
 	// What a shell or docker compose, and what Helm or Kubernetes, replace.
 	shellReference = regexp.MustCompile(`\$[A-Za-z_{]`)
 	helmReference  = regexp.MustCompile(`\{\{|\$\(`)
@@ -172,7 +176,8 @@ func (f *file) compose(n *yaml.Node) error {
 	if n.Kind != yaml.MappingNode || n.Decode(&m) != nil {
 		return fmt.Errorf("%s:%d: services.apiserver.environment is neither a list nor a mapping with each name once: write \"- NAME=value\" or \"NAME: value\" lines", f.name, n.Line)
 	}
-	for name, v := range m {
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		v := m[name]
 		value := resolve(&v)
 		if value.Kind != yaml.ScalarNode {
 			f.notText(value.Line, name)
@@ -180,8 +185,6 @@ func (f *file) compose(n *yaml.Node) error {
 		}
 		f.composed(value.Line, name, value.Value, value.ShortTag() != "!!null")
 	}
-	slices.SortFunc(f.vars, func(a, b variable) int { return cmp.Compare(a.name, b.name) })
-	slices.SortFunc(f.errs, func(a, b error) int { return cmp.Compare(a.Error(), b.Error()) })
 	return nil
 }
 
