@@ -18,7 +18,7 @@ var version = ""
 
 // flags are those of the root command that are not keys of the configuration.
 type flags struct {
-	config  string
+	sources
 	once    bool
 	apply   bool
 	approve string
@@ -43,11 +43,15 @@ Without --once it runs the schedule, and writes only with mode: apply. With
 		if err := f.check(); err != nil {
 			return err
 		}
-		c, err := config.Load(config.Options{File: f.config, Env: p.env, Flags: cmd.Flags()})
+		t, err := config.Trace(f.options(p, cmd.Flags()))
 		if err != nil {
 			return err
 		}
+		c := t.Config
 		log := newLog(p, c.Log)
+		for _, remark := range t.Remarks {
+			log.Warn("ClearML's own variables: " + remark)
+		}
 		if f.once {
 			return runOnce(cmd.Context(), p, c, f, log)
 		}
@@ -55,14 +59,13 @@ Without --once it runs the schedule, and writes only with mode: apply. With
 	}
 	own := root.Flags()
 	own.SortFlags = false // in the order in which they are explained
-	own.StringVarP(&f.config, "config", "c", "", "the configuration file (YAML)")
+	f.add(own)
 	own.BoolVar(&f.once, "once", false, "make one pass, print it and end")
 	own.BoolVar(&f.apply, "apply", false, "with --once: write, whatever the mode")
 	own.StringVar(&f.approve, "approve", "", "with --once --apply: lift the limits for exactly the removals that this digest names")
 	own.StringVarP(&f.output, "output", "o", "text", "with --once: text or json")
-	config.AddFlags(own)
 	root.Long += keysHelp(own)
-	root.AddCommand(newDemo(p), newVersion(p))
+	root.AddCommand(newConfig(p), newDemo(p), newVersion(p))
 	root.CompletionOptions.DisableDefaultCmd = true
 	return root
 }

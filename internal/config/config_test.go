@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -185,6 +184,7 @@ func TestWhatIsRefusedByValue(t *testing.T) {
 		{"no time to answer", `clearml: {timeout: 0s}`, `clearml.timeout: 0s is no time at all: write more than 0s`},
 		{"no request at a time", `keycloak: {concurrency: 0}`, `keycloak.concurrency: 0 is too little: write 1 or more`},
 		{"a glob that is none", `groups: {include: ["{a"]}`, "groups.include: \"{a\" is no glob (" + globError(t, "{a") + "): correct it, or escape the character with \\"},
+		{"no client of ClearML", `keycloak: {clearml_client_id: ""}`, `keycloak.clearml_client_id: is missing: set it`},
 		{"an empty glob", `users: {protect: [""]}`, `users.protect: has an empty entry: remove it`},
 		{"a mapping to a built-in", `groups: {mapping: {a: [b, Queue admins]}}`, `groups.mapping: "a" feeds "Queue admins", which is built into ClearML and not ours to write: map it to a group of your own, or name administrators in admins.groups`},
 		{"a mapping to no group", `groups: {mapping: {a: []}}`, `groups.mapping: "a" names no ClearML group: name one, or put the group into groups.exclude`},
@@ -205,7 +205,6 @@ func TestWhatIsRefusedByValue(t *testing.T) {
 		{"the lifecycle calls", `web: {enable_lifecycle: true}`, `web.enable_lifecycle: POST /-/sync, /-/reload and /-/approve are not built yet: leave it false`},
 		{"admins by role", `admins: {via: role}`, `admins.via: "role" is not built yet: write group`},
 		{"admins by both", `admins: {via: both}`, `admins.via: "both" is not built yet: write group`},
-		{"the client that only a later command reads", `keycloak: {clearml_client_id: web}`, `keycloak.clearml_client_id: the command that reads ClearML's client is not built yet: leave it at clearml`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			// The row's section is laid over what is needed, as a variable would be.
@@ -224,14 +223,15 @@ func laidOver(t *testing.T, line string) Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := merge(Options{File: write(t, needed)})
+	below, err := decodeYAML("config.yaml", []byte(needed))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, v := range over {
-		reflect.ValueOf(&c).Elem().FieldByIndex(keys[name].index).Set(reflect.ValueOf(v))
+	c, err := merge(defaults(), below, over)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return c
+	return c.Config
 }
 
 func globError(t *testing.T, pattern string) string {
@@ -367,10 +367,11 @@ func TestExample(t *testing.T) {
 			t.Errorf("%s is missing", name)
 		}
 	}
-	got, err := merge(Options{File: path})
+	traced, err := merge(defaults(), said)
 	if err != nil {
 		t.Fatal(err)
 	}
+	got := traced.Config
 	if err := got.Validate(time.Now()); err != nil {
 		t.Errorf("the example is not valid:\n%v", err)
 	}

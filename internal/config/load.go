@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"reflect"
 	"regexp"
@@ -14,74 +15,127 @@ import (
 	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
+
+	"groupsync/internal/config/clearmlenv"
 )
 
 // Options say where a configuration comes from. A later source wins over an
-// earlier one, key by key: defaults, File, Env, Flags.
+// earlier one, key by key: defaults, what ClearML's own variables in ClearMLEnv
+// and Env make the default, File, Env, Flags.
 type Options struct {
-	File  string         // YAML; empty: none
-	Env   []string       // NAME=value, as os.Environ gives it
-	Flags *pflag.FlagSet // flags made by AddFlags that were set; nil: none
+	File       string         // YAML; empty: none
+	ClearMLEnv string         // a file that sets ClearML's own variables; empty: none
+	Env        []string       // NAME=value, as os.Environ gives it
+	Flags      *pflag.FlagSet // flags made by AddFlags that were set; nil: none
 }
 
 // prefix begins the name of every environment variable that is a key:
 // keycloak.url is GROUPSYNC_KEYCLOAK_URL.
 const prefix = "GROUPSYNC_"
 
+// Setting is the value of one key, and which source it comes from.
+type Setting struct {
+	Key    string
+	Value  any // of the key's type in Config; a nil *string is not written down
+	Origin string
+}
+
+// Traced is a configuration that knows where its values come from.
+type Traced struct {
+	Config   Config
+	Settings []Setting // each key, in the order of Config; a URL that may hold credentials is Masked
+	Remarks  []string  // sentences on what ClearML's own variables leave open
+}
+
 // Load returns the configuration, valid and with secrets that can be read now.
 // Its error joins everything that is wrong, a line each, in the order of the
 // sources and, below one, of its text; no line holds a secret.
 func Load(o Options) (Config, error) {
-	c, err := merge(o)
+	t, err := Trace(o)
 	if err != nil {
 		return Config{}, err
 	}
-	if err := c.Validate(time.Now()); err != nil {
-		return Config{}, err
+	return t.Config, nil
+}
+
+// Trace is Load for those who ask where values come from. With an error about
+// what the sources say together, it returns the outcome all the same, to be
+// looked at and not to be used; with one about a source, no Settings.
+func Trace(o Options) (Traced, error) {
+	facts, factsErr := clearmlenv.Read(o.ClearMLEnv, o.Env)
+	told, err := readTold(o)
+	if err := errors.Join(factsErr, err); err != nil {
+		return Traced{}, err
+	}
+	t, err := merge(defaults(), derived(facts), told)
+	if err != nil {
+		return Traced{}, err
+	}
+	for _, r := range facts.Remarks {
+		if _, settled := told[r.Key]; !settled {
+			t.Remarks = append(t.Remarks, r.Text)
+		}
+	}
+	if err := errors.Join(t.Config.Validate(time.Now()), contradictions(facts, told)); err != nil {
+		return t, err
 	}
 	var errs []error
-	for _, s := range c.secrets() {
+	for _, s := range t.Config.secrets() {
 		_, err := s.Read()
 		errs = append(errs, err)
 	}
-	if err := errors.Join(errs...); err != nil {
-		return Config{}, err
-	}
-	return c, nil
+	return t, errors.Join(errs...)
 }
 
-// layer is what one source says: values by key, each of its key's type.
-type layer map[string]any
+// setting is a value of its key's type, and its source.
+type setting struct {
+	value  any
+	origin string
+}
 
-// merge lays the sources over one another. Whether the outcome makes sense is
-// not its business.
-func merge(o Options) (Config, error) {
+// layer is what one source says, by key.
+type layer map[string]setting
+
+// readTold returns what groupsync itself is told.
+func readTold(o Options) (layer, error) {
 	file, fileErr := readFile(o.File)
 	env, envErr := readEnv(o.Env)
 	flags, flagErr := readFlags(o.Flags)
-	if err := errors.Join(fileErr, envErr, flagErr); err != nil {
-		return Config{}, err
+	told := layer{}
+	for _, l := range []layer{file, env, flags} {
+		maps.Copy(told, l)
+	}
+	return told, errors.Join(fileErr, envErr, flagErr)
+}
+
+// merge lays the sources over one another. Whether the outcome makes sense is
+// not its business.
+func merge(layers ...layer) (Traced, error) {
+	all, values := layer{}, make(map[string]any)
+	for _, l := range layers {
+		maps.Copy(all, l)
+	}
+	var t Traced
+	for _, name := range keyNames {
+		s := all[name]
+		values[name] = s.value
+		t.Settings = append(t.Settings, Setting{name, printable(name, s.value), s.origin})
 	}
 	k := koanf.New(".")
-	for _, l := range []layer{defaults(), file, env, flags} {
-		if err := k.Load(confmap.Provider(l, "."), nil); err != nil {
-			return Config{}, fmt.Errorf("merging the configuration: %w", err)
-		}
+	if err := k.Load(confmap.Provider(values, "."), nil); err != nil {
+		return Traced{}, fmt.Errorf("merging the configuration: %w", err)
 	}
-	var c Config
-	if err := k.UnmarshalWithConf("", &c, koanf.UnmarshalConf{Tag: "koanf"}); err != nil {
-		return Config{}, fmt.Errorf("merging the configuration: %w", err)
+	if err := k.UnmarshalWithConf("", &t.Config, koanf.UnmarshalConf{Tag: "koanf"}); err != nil {
+		return Traced{}, fmt.Errorf("merging the configuration: %w", err)
 	}
-	return c, nil
+	return t, nil
 }
 
 func defaults() layer {
 	l := layer{}
 	value := reflect.ValueOf(Default())
 	for name, k := range keys {
-		if v := value.FieldByIndex(k.index); v.Kind() != reflect.Pointer || !v.IsNil() {
-			l[name] = v.Interface()
-		}
+		l[name] = setting{value.FieldByIndex(k.index).Interface(), "default"}
 	}
 	return l
 }
@@ -123,7 +177,7 @@ func readEnv(env []string) (layer, error) {
 			errs = append(errs, fmt.Errorf("%s: %w", name, err))
 			continue
 		}
-		l[key] = v
+		l[key] = setting{v, "environment " + name}
 	}
 	return l, errors.Join(errs...)
 }
@@ -166,7 +220,7 @@ func readFlags(flags *pflag.FlagSet) (layer, error) {
 			errs = append(errs, fmt.Errorf("--%s: %w", f.Name, err))
 			return
 		}
-		l[f.Name] = v
+		l[f.Name] = setting{v, "flag --" + f.Name}
 	})
 	return l, errors.Join(errs...)
 }

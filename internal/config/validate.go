@@ -71,10 +71,6 @@ func validSchedule(spec string, now time.Time) error {
 }
 
 func (k Keycloak) validate() error {
-	var later error
-	if k.ClearMLClientID != Default().Keycloak.ClearMLClientID {
-		later = errors.New("keycloak.clearml_client_id: the command that reads ClearML's client is not built yet: leave it at clearml")
-	}
 	return errors.Join(
 		validURL("keycloak.url", k.URL, "https://auth.example.com"),
 		filled("keycloak.realm", k.Realm),
@@ -82,7 +78,7 @@ func (k Keycloak) validate() error {
 		k.Secret().named(),
 		positive("keycloak.timeout", k.Timeout),
 		atLeast("keycloak.concurrency", k.Concurrency, 1),
-		later,
+		filled("keycloak.clearml_client_id", k.ClearMLClientID),
 	)
 }
 

@@ -84,7 +84,7 @@ func (d *document) value(name string, n *yaml.Node) {
 		d.wrong(n, fmt.Errorf("%s: %w", name, err))
 		return
 	}
-	d.into[name] = v
+	d.into[name] = setting{v, fmt.Sprintf("%s:%d", d.name, n.Line)}
 }
 
 func orTop(path string) string {

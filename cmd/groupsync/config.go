@@ -1,0 +1,114 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"go.yaml.in/yaml/v3"
+
+	"groupsync/internal/config"
+)
+
+// sources are the flags that say where the configuration comes from; the rest
+// of it are the flags of its keys.
+type sources struct {
+	config, clearmlEnv string
+}
+
+func (s *sources) add(flags *pflag.FlagSet) {
+	flags.StringVarP(&s.config, "config", "c", "", "the configuration file (YAML)")
+	flags.StringVar(&s.clearmlEnv, "clearml-env", "", "a file that sets ClearML's own CLEARML__…keycloak__… variables: an env file, a docker-compose override or Helm values")
+	config.AddFlags(flags)
+}
+
+func (s *sources) options(p program, flags *pflag.FlagSet) config.Options {
+	return config.Options{File: s.config, ClearMLEnv: s.clearmlEnv, Env: p.env, Flags: flags}
+}
+
+func newConfig(p program) *cobra.Command {
+	var s sources
+	cmd := &cobra.Command{
+		Use:   "config",
+		Short: "Print the effective configuration, each value with its origin",
+		Long: `config prints the effective configuration as YAML. A comment names the origin of
+each value: default, file and line, environment, flag, or ClearML's own variable.
+Secrets are masked. Where the configuration is not valid it is printed too, and
+the exit code is 1.`,
+		Args: cobra.NoArgs,
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		t, err := config.Trace(s.options(p, cmd.Flags()))
+		if len(t.Settings) == 0 {
+			return err
+		}
+		if err := printConfig(p.stdout, t); err != nil {
+			return fmt.Errorf("printing the configuration: %w", err)
+		}
+		return err
+	}
+	s.add(cmd.Flags())
+	return cmd
+}
+
+// printConfig writes the configuration as YAML that can be loaded again, but
+// for masked secrets.
+func printConfig(w io.Writer, t config.Traced) error {
+	for _, remark := range t.Remarks {
+		if _, err := fmt.Fprintf(w, "# %s\n", remark); err != nil {
+			return err
+		}
+	}
+	root := &yaml.Node{Kind: yaml.MappingNode}
+	sections := make(map[string]*yaml.Node)
+	for _, s := range t.Settings {
+		into, name := root, s.Key
+		if section, key, is := strings.Cut(s.Key, "."); is {
+			name = key
+			if into = sections[section]; into == nil {
+				into = &yaml.Node{Kind: yaml.MappingNode}
+				sections[section] = into
+				root.Content = append(root.Content, keyNode(section), into)
+			}
+		}
+		value, err := valueNode(s)
+		if err != nil {
+			return err
+		}
+		into.Content = append(into.Content, keyNode(name), value)
+	}
+	e := yaml.NewEncoder(w)
+	e.SetIndent(2)
+	if err := e.Encode(root); err != nil {
+		return err
+	}
+	return e.Close()
+}
+
+// valueNode is a value on one line, with its origin as a comment.
+func valueNode(s config.Setting) (*yaml.Node, error) {
+	value, origin := s.Value, s.Origin
+	switch v := value.(type) {
+	case config.Masked:
+		if v == "" { // nothing to mask
+			value = ""
+		}
+	case *string:
+		if v == nil {
+			origin += ", not written down"
+		}
+	}
+	n := new(yaml.Node)
+	if err := n.Encode(value); err != nil {
+		return nil, fmt.Errorf("%s: %w", s.Key, err)
+	}
+	if n.Kind != yaml.ScalarNode {
+		n.Style = yaml.FlowStyle
+	}
+	n.LineComment = "# " + origin
+	return n, nil
+}
+
+func keyNode(s string) *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Value: s} }

@@ -1,0 +1,321 @@
+package clearmlenv
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// long writes out a name that the tests shorten: KC and SECURE are what precedes
+// the last parts.
+func long(text string) string {
+	return strings.NewReplacer("KC_", prefix+service, "SECURE_", prefix+secure).Replace(text)
+}
+
+// read reads a file of this text and these variables, all shortened.
+func read(t *testing.T, text string, env ...string) (Facts, error) {
+	t.Helper()
+	path := ""
+	if text != "" {
+		path = filepath.Join(t.TempDir(), "clearml.env")
+		if err := os.WriteFile(path, []byte(long(text)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range env {
+		env[i] = long(env[i])
+	}
+	return Read(path, env)
+}
+
+// says writes facts as lines, for comparison.
+func says(f Facts) []string {
+	var lines []string
+	short := strings.NewReplacer(prefix+service, "KC_", prefix+secure, "SECURE_")
+	for _, v := range f.Values {
+		value := v.Value
+		if p, is := value.(*string); is {
+			value = *p
+		}
+		lines = append(lines, fmt.Sprintf("%s = %q from %s", v.Key, value, short.Replace(v.From)))
+	}
+	if f.GroupsOff != "" {
+		lines = append(lines, "off: "+short.Replace(f.GroupsOff))
+	}
+	for _, r := range f.Remarks {
+		lines = append(lines, fmt.Sprintf("remark%s: %s", r.Key, short.Replace(r.Text)))
+	}
+	return lines
+}
+
+// settled keeps the remark on a missing role out of a row.
+const settled = "KC_admin_role="
+
+func TestWhatIsDerived(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		env  []string
+		want []string
+	}{
+		{"nothing where nothing is about Keycloak", []string{"CLEARML__secure__http__session_secret=hidden", "CLEARML_HOST=x", "PATH=/bin", "GROUPSYNC_KEYCLOAK_URL=x"}, nil},
+		{"everything that the set-up page names", []string{
+			"KC_base_url=https://auth.example.com/realms/clearml",
+			"KC_authorize_url=https://auth.example.com/realms/clearml/protocol/openid-connect/auth",
+			"KC_access_token_url=https://auth.example.com/realms/clearml/protocol/openid-connect/token",
+			"SECURE_client_id=web", "SECURE_client_secret=hidden", "SECURE_default_company=d1bd92a3",
+			"KC_groups__enabled=true", "KC_groups__claim=groups", "KC_claims__name=preferred_username", `KC_groups__admins=["boss", "/b c"]`,
+			"KC_groups__prohibit_user_signup_if_not_in_group=true", "KC_admin_role=admin", "KC_idp_logout=true", "KC_get_info_from_access_token=false",
+		}, []string{
+			`keycloak.url = "https://auth.example.com" from KC_base_url (environment)`,
+			`keycloak.realm = "clearml" from KC_base_url (environment)`,
+			`keycloak.clearml_client_id = "web" from SECURE_client_id (environment)`,
+			`groups.claim = "groups" from KC_groups__claim (environment)`,
+			`admins.groups = ["boss" "/b c"] from KC_groups__admins (environment)`,
+			`admins.role = "admin" from KC_admin_role (environment)`,
+		}},
+		{"the realm of an endpoint, below a path prefix", []string{"KC_authorize_url=https://auth.example.com:8443/x/auth/realms/my%20realm/protocol/openid-connect/auth", settled}, []string{
+			`keycloak.url = "https://auth.example.com:8443/x/auth" from KC_authorize_url (environment)`,
+			`keycloak.realm = "my realm" from KC_authorize_url (environment)`,
+			`admins.role = "" from KC_admin_role (environment)`,
+		}},
+		{"URLs that differ in spelling agree", []string{"KC_base_url=https://AUTH.example.com:443/auth/", "KC_access_token_url=https://auth.example.com/auth/realms/r/protocol/openid-connect/token", settled}, []string{
+			`keycloak.url = "https://auth.example.com/auth" from KC_base_url (environment)`,
+			`keycloak.realm = "r" from KC_access_token_url (environment)`,
+			`admins.role = "" from KC_admin_role (environment)`,
+		}},
+		{"a base URL may end in a slash, or in the protocol", []string{"KC_base_url=http://auth.example.com:80/realms/r/protocol/openid-connect", settled}, []string{
+			`keycloak.url = "http://auth.example.com" from KC_base_url (environment)`,
+			`keycloak.realm = "r" from KC_base_url (environment)`,
+			`admins.role = "" from KC_admin_role (environment)`,
+		}},
+		{"names after the prefix in any case, values as HOCON has them", []string{"CLEARML__SERVICES__login__sso__OAUTH_client__keycloak__admin_role= \"a # b\" ", "SECURE_client_id=web # ours", "KC_base_url=null"}, []string{
+			`keycloak.clearml_client_id = "web" from SECURE_client_id (environment)`,
+			`admins.role = "a # b" from CLEARML__SERVICES__login__sso__OAUTH_client__keycloak__admin_role (environment)`,
+		}},
+		{"no administrators where the list is empty", []string{"KC_groups__enabled=True", "KC_groups__admins=[]", settled}, []string{
+			`admins.groups = [] from KC_groups__admins (environment)`,
+			`admins.role = "" from KC_admin_role (environment)`,
+		}},
+		{"nothing of the role where it is not set", []string{"KC_idp_logout=true"}, []string{
+			`remarkadmins.role: KC_admin_role is not set, so ClearML honours a role claim of its own default, which groupsync does not guess: set it, or write admins.role`,
+		}},
+		{"nothing of a role that would read as a client's", []string{"KC_admin_role=a/b"}, []string{
+			`remarkadmins.role: KC_admin_role (environment) is "a/b", which admins.role would read as the role b of the client a, so nothing is derived from it: write admins.role`,
+		}},
+		{"nothing of groups that are switched off", []string{"KC_groups__enabled=false", `KC_groups__admins=["boss"]`, settled}, []string{
+			`admins.role = "" from KC_admin_role (environment)`,
+			`off: KC_groups__enabled (environment)`,
+			`remark: KC_groups__admins (environment) means nothing to ClearML unless KC_groups__enabled is true, so nothing is derived from it`,
+		}},
+		{"nothing of groups that are not switched on", []string{"KC_groups__claim=teams", settled}, []string{
+			`admins.role = "" from KC_admin_role (environment)`,
+			`remark: KC_groups__claim (environment) means nothing to ClearML unless KC_groups__enabled is true, so nothing is derived from it`,
+		}},
+		{"unknown names are said, and their values are not", []string{"KC_group__admins=hidden", "SECURE_base_url=hidden", "CLEARML__services__login__sso__keycloak__x=hidden", settled}, []string{
+			`admins.role = "" from KC_admin_role (environment)`,
+			`remark: SECURE_base_url (environment) is not understood: correct the name if it is mistyped`,
+			`remark: CLEARML__services__login__sso__keycloak__x (environment) is not understood: correct the name if it is mistyped`,
+			`remark: KC_group__admins (environment) is not understood: correct the name if it is mistyped`,
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f, err := read(t, "", tt.env...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(tt.want, says(f)); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+// TestFiles: the same variables in each kind of file.
+func TestFiles(t *testing.T) {
+	role := func(value string, line int) []string {
+		return []string{fmt.Sprintf("admins.role = %q from KC_admin_role (clearml.env:%d)", value, line)}
+	}
+	elsewhere := func(line int) []string {
+		return []string{fmt.Sprintf("remark: KC_admin_role (clearml.env:%d) gets its value from elsewhere, so nothing is derived from it: write what it is into groupsync's own configuration", line)}
+	}
+	for _, tt := range []struct {
+		name, file string
+		want       []string
+	}{
+		{"an env file", "# ours\n\nPATH=/bin\nKC_admin_role=boss # the one\n", role("boss", 4)},
+		{"an env file that exports", "export KC_admin_role=boss\r\n", role("boss", 1)},
+		{"an env file in single quotes", "KC_admin_role='\"a $b # c\"' # d\n", role("a $b # c", 1)},
+		{"an env file in double quotes", `KC_groups__enabled="true"` + "\n" + `KC_groups__admins="[\"boss\"]"` + "\n" + settled, []string{
+			`admins.groups = ["boss"] from KC_groups__admins (clearml.env:2)`, `admins.role = "" from KC_admin_role (clearml.env:3)`,
+		}},
+		{"an env file with a reference", "A=1\nKC_admin_role=${ROLE}\n", elsewhere(2)},
+		{"compose with a list", "services:\n  web: {image: x}\n  apiserver:\n    environment:\n      - KC_admin_role=boss\n      - A=$B\n", role("boss", 5)},
+		{"compose with a mapping", "services:\n  apiserver:\n    environment:\n      A: 1\n      KC_admin_role: boss\n", role("boss", 5)},
+		{"compose with an empty value", "services: {apiserver: {environment: {KC_admin_role: \"\"}}}\n", role("", 1)},
+		{"compose with a merged mapping", "x-sso: &sso\n  KC_admin_role: boss\nservices:\n  apiserver:\n    environment:\n      <<: *sso\n      A: b\n", role("boss", 2)},
+		{"compose with an aliased mapping", "x-sso: &sso\n  KC_admin_role: boss\nservices: {apiserver: {environment: *sso}}\n", role("boss", 2)},
+		{"compose with an escaped dollar", "services: {apiserver: {environment: [KC_admin_role=a$$b]}}\n", role("a$b", 1)},
+		{"compose with a reference", "services: {apiserver: {environment: [\"KC_admin_role=${ROLE:-x}\"]}}\n", elsewhere(1)},
+		{"compose that takes a value from the shell, in a list", "services: {apiserver: {environment: [KC_admin_role]}}\n", elsewhere(1)},
+		{"compose that takes a value from the shell, in a mapping", "services: {apiserver: {environment: {KC_admin_role: }}}\n", elsewhere(1)},
+		{"Helm values", "clearml: {}\napiserver:\n  extraEnvs:\n    - name: A\n      value: 1\n    - name: KC_admin_role\n      value: \"boss\"\n", role("boss", 7)},
+		{"Helm values with an empty value", "apiserver: {extraEnvs: [{name: KC_admin_role, value: \"\"}]}\n", role("", 1)},
+		{"Helm values without a value", "apiserver: {extraEnvs: [{name: KC_admin_role}]}\n", role("", 1)},
+		{"Helm values with a reference to a Secret", "apiserver:\n  extraEnvs:\n  - name: KC_admin_role\n    valueFrom: {secretKeyRef: {name: a, key: b}}\n", elsewhere(3)},
+		{"Helm values with a reference to a variable", "apiserver: {extraEnvs: [{name: KC_admin_role, value: $(ROLE)}]}\n", elsewhere(1)},
+		{"Helm values with a list as text", "apiserver:\n  extraEnvs:\n  - {name: KC_groups__enabled, value: \"true\"}\n  - name: KC_groups__admins\n    value: \"[\\\"boss\\\"]\"\n  - {name: KC_admin_role, value: x}\n", []string{
+			`admins.groups = ["boss"] from KC_groups__admins (clearml.env:5)`, `admins.role = "x" from KC_admin_role (clearml.env:6)`,
+		}},
+		{"a name with a space is another name", "services: {apiserver: {environment: [\"KC_admin_role =boss\", KC_admin_role=]}}\n", []string{
+			`admins.role = "" from KC_admin_role (clearml.env:1)`,
+			`remark: "KC_admin_role " (clearml.env:1) is not understood: correct the name if it is mistyped`,
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f, err := read(t, tt.file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(tt.want, says(f)); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+func TestWhatIsRefused(t *testing.T) {
+	const kinds = "give --clearml-env an env file (NAME=value lines), a docker-compose override (services.apiserver.environment) or Helm values (apiserver.extraEnvs)"
+	for _, tt := range []struct {
+		name, file string
+		env        []string
+		want       string
+	}{
+		{"a file of nothing", "# none\n", nil, "clearml.env: is no file that sets ClearML's variables: " + kinds},
+		{"a file of something else", "keycloak: {url: x}\n", nil, "clearml.env: is no file that sets ClearML's variables: " + kinds},
+		{"a file of prose", "ClearML is set up elsewhere.\n", nil, "clearml.env: is no file that sets ClearML's variables: " + kinds},
+		{"what is no YAML", "a: b\n\tc: d\n", nil, "clearml.env: is neither an env file nor YAML (line 2): " + kinds},
+		{"what is no YAML is not quoted", "a: *hidden\n", nil, "clearml.env: is neither an env file nor YAML: " + kinds},
+		{"an env file with a line that is none", "A=b\nKC_admin_role: hidden\n", nil, "clearml.env:2: is no NAME=value: correct it, or begin it with #"},
+		{"an env file with an open quote", "SECURE_client_secret='hidden\nA=\"hidden\" x\n", nil,
+			"clearml.env:1: SECURE_client_secret begins with a quote and does not end with one: correct the quotes\nclearml.env:2: A begins with a quote and does not end with one: correct the quotes"},
+		{"compose without the API server", "services: {web: {}}\n", nil, "clearml.env: has services, but no services.apiserver.environment: " + kinds},
+		{"compose whose lines lack their dash", "services:\n  apiserver:\n    environment:\n      KC_admin_role=a\n      KC_idp_logout=b\n", nil,
+			`clearml.env:4: services.apiserver.environment is neither a list nor a mapping with each name once: write "- NAME=value" or "NAME: value" lines`},
+		{"compose with a name twice", "services:\n  apiserver:\n    environment: {A: hidden, A: hidden}\n", nil,
+			`clearml.env:3: services.apiserver.environment is neither a list nor a mapping with each name once: write "- NAME=value" or "NAME: value" lines`},
+		{"compose with a list in the list", "services: {apiserver: {environment: [[a]]}}\n", nil, "clearml.env:1: expected NAME=value in services.apiserver.environment: correct it"},
+		{"compose with a list for a text", "services: {apiserver: {environment: {KC_groups__admins: [boss], A: [b]}}}\n", nil, "clearml.env:1: KC_groups__admins: expected text: put it in quotes"},
+		{"Helm values without the list", "apiserver: {replicas: 1}\n", nil, "clearml.env: has apiserver, but no list apiserver.extraEnvs: " + kinds},
+		{"Helm values with a mapping", "apiserver: {extraEnvs: {A: b}}\n", nil, "clearml.env: has apiserver, but no list apiserver.extraEnvs: " + kinds},
+		{"Helm values without a name", "apiserver:\n  extraEnvs:\n    - value: hidden\n", nil, "clearml.env:3: expected name and value in apiserver.extraEnvs: correct it"},
+		{"Helm values with a list for a text", "apiserver:\n  extraEnvs:\n    - name: KC_groups__admins\n      value: [boss]\n", nil, "clearml.env:4: KC_groups__admins: expected text: put it in quotes"},
+
+		{"two values in a file", "KC_admin_role=a\nKC_admin_role=b\n", nil, "KC_admin_role (clearml.env:2) has another value than KC_admin_role (clearml.env:1): keep one of them"},
+		{"two values, one in the environment", "KC_admin_role=a\n", []string{"KC_admin_role=b"}, "KC_admin_role (clearml.env:1) has another value than KC_admin_role (environment): keep one of them"},
+		{"two realms", "", []string{"KC_base_url=https://a.example.com/realms/a", "KC_access_token_url=https://a.example.com/realms/b/protocol/openid-connect/token"},
+			`KC_access_token_url (environment) says "b" for keycloak.realm, but KC_base_url (environment) says "a": correct one of them, a sign-in has one realm`},
+		{"two servers", "", []string{"KC_authorize_url=https://a.example.com/realms/a", "KC_access_token_url=http://a.example.com/realms/a"},
+			`KC_access_token_url (environment) says "http://a.example.com" for keycloak.url, but KC_authorize_url (environment) says "https://a.example.com": correct one of them, a sign-in has one realm`},
+		{"an endpoint without a realm", "", []string{"KC_access_token_url=https://a.example.com/token"},
+			`KC_access_token_url (environment): "https://a.example.com/token" has no /realms/NAME: write the endpoint of the realm, https://auth.example.com/realms/NAME/protocol/openid-connect/… for example`},
+		{"a URL of another page", "", []string{"KC_base_url=https://a.example.com/realms/a/account"},
+			`KC_base_url (environment): "https://a.example.com/realms/a/account" goes on after the realm with what is not /protocol/openid-connect: write https://auth.example.com/realms/NAME for example`},
+		{"a URL whose realm is empty", "", []string{"KC_base_url=https://a.example.com/realms//protocol/openid-connect/"},
+			`KC_base_url (environment): "https://a.example.com/realms//protocol/openid-connect/" names no realm: write https://auth.example.com/realms/NAME for example`},
+		{"a placeholder", "", []string{"KC_base_url=<base url>"}, `KC_base_url (environment): "<base url>" is no URL: write https://auth.example.com/realms/NAME for example`},
+		{"a URL with credentials is not quoted", "", []string{"KC_base_url=https://me:hidden@a.example.com/realms/a"}, `KC_base_url (environment): holds an @, as credentials in a URL do: remove them`},
+		{"an open quote", "", []string{`SECURE_client_id="web`}, `SECURE_client_id (environment): begins with a quote and does not end with one: correct the quotes`},
+		{"administrators that are no list", "", []string{"KC_groups__enabled=true", "KC_groups__admins=boss"},
+			`KC_groups__admins (environment): "boss" is no list: write it as JSON, ["clearml-admins"] for example, or [] for none`},
+		{"administrators that are a list of another kind", "", []string{"KC_groups__enabled=true", "KC_groups__admins=[boss]"},
+			`KC_groups__admins (environment): "[boss]" is no list: write it as JSON, ["clearml-admins"] for example, or [] for none`},
+		{"groups neither on nor off", "", []string{"KC_groups__enabled=maybe"}, `KC_groups__enabled (environment): "maybe" is neither true nor false: write one of them`},
+		{"all at once", "", []string{"KC_groups__enabled=maybe", "KC_base_url=x", "KC_admin_role=\"x"},
+			`KC_base_url (environment): "x" is no URL: write https://auth.example.com/realms/NAME for example
+KC_groups__enabled (environment): "maybe" is neither true nor false: write one of them
+KC_admin_role (environment): begins with a quote and does not end with one: correct the quotes`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f, err := read(t, tt.file, tt.env...)
+			if err == nil {
+				t.Fatalf("no error, but %q", says(f))
+			}
+			if d := cmp.Diff(long(tt.want), err.Error()); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+func TestAMissingFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "none")
+	_, err := Read(path, nil)
+	want := "reading ClearML's variables: open " + path + ": no such file or directory: name an existing file with --clearml-env"
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v\nwant %s", err, want)
+	}
+}
+
+func TestAgrees(t *testing.T) {
+	text := func(s string) *string { return &s }
+	for _, tt := range []struct {
+		name string
+		mine Value
+		told any
+		want bool
+	}{
+		{"one URL in two spellings", Value{Key: "keycloak.url", Value: "https://a.example.com/auth"}, "https://A.example.com:443/auth/", true},
+		{"two URLs", Value{Key: "keycloak.url", Value: "https://a.example.com/auth"}, "https://a.example.com", false},
+		{"a realm in another case", Value{Key: "keycloak.realm", Value: "a"}, "A", false},
+		{"the same groups in another order", Value{Key: "admins.groups", Value: []string{"a", "b"}}, []string{"b", "a", "b"}, true},
+		{"fewer groups", Value{Key: "admins.groups", Value: []string{"a", "b"}}, []string{"a"}, false},
+		{"the same role", Value{Key: "admins.role", Value: text("a")}, text("a"), true},
+		{"the role of some client", Value{Key: "admins.role", Value: text("a")}, text("web/a"), true},
+		{"a role that ends alike", Value{Key: "admins.role", Value: text("a")}, text("ba"), false},
+		{"no role and some role", Value{Key: "admins.role", Value: text("")}, text("web/"), false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := tt.mine.Agrees(tt.told); got != tt.want {
+				t.Errorf("got %t, want %t", got, tt.want)
+			}
+		})
+	}
+}
+
+// TestThePage: each file on the page about these variables says the same, and
+// the page names every variable.
+func TestThePage(t *testing.T) {
+	data, err := os.ReadFile("../../../docs/clearml-variables.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := strings.Split(string(data), "```\n")
+	if len(parts) != 7 {
+		t.Fatalf("%d examples, want 3", len(parts)/2)
+	}
+	for i := 1; i < len(parts); i += 2 {
+		f, err := read(t, parts[i])
+		if err != nil {
+			t.Errorf("%v\n%s", err, parts[i])
+		}
+		var got []string
+		for _, line := range says(f) {
+			what, _, _ := strings.Cut(line, " from ")
+			got = append(got, what)
+		}
+		want := []string{`keycloak.url = "https://auth.example.com"`, `keycloak.realm = "clearml"`, `admins.groups = ["clearml-admins"]`, `admins.role = ""`}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("%s\n%s", d, parts[i])
+		}
+	}
+	for name := range names {
+		short := "`" + strings.NewReplacer(service, "services…", secure, "secure…").Replace(name) + "`"
+		if !strings.Contains(string(data), short) {
+			t.Errorf("the page lacks %s", short)
+		}
+	}
+}

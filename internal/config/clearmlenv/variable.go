@@ -1,0 +1,89 @@
+package clearmlenv
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// variable is one variable as it was found.
+type variable struct {
+	name, value string
+	origin      string // "environment", or file and line
+	elsewhere   bool   // the value is a reference that something else resolves
+}
+
+// String names the variable and where it was found, never its value.
+func (v variable) String() string {
+	name := v.name
+	if strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' }) {
+		name = strconv.Quote(name)
+	}
+	return fmt.Sprintf("%s (%s)", name, v.origin)
+}
+
+// short returns the name without its prefix, as ClearML compares it.
+func (v variable) short() string {
+	return strings.ToLower(strings.TrimPrefix(v.name, prefix))
+}
+
+// text returns the value as ClearML reads text, and the variable for errors:
+// without quotes or comment, null as nothing.
+func (v variable) text() (string, variable, error) {
+	text := strings.TrimSpace(v.value)
+	if strings.HasPrefix(text, `"`) {
+		var inner string
+		if err := json.Unmarshal([]byte(text), &inner); err != nil {
+			return "", v, errors.New("begins with a quote and does not end with one: correct the quotes")
+		}
+		return inner, v, nil
+	}
+	text, _, _ = strings.Cut(text, "#")
+	text = strings.TrimSpace(text)
+	if text == "null" {
+		text = ""
+	}
+	return text, v, nil
+}
+
+const exampleURL = "https://auth.example.com/realms/NAME"
+
+// splitURL returns Keycloak's own URL and the realm out of any URL of a realm;
+// the realm is empty where the URL ends before it. A URL that may hold
+// credentials is not quoted.
+func splitURL(text string) (root, realm string, err error) {
+	text, _, _ = strings.Cut(text, "?")
+	if strings.Contains(text, "@") {
+		return "", "", errors.New("holds an @, as credentials in a URL do: remove them")
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+		return "", "", fmt.Errorf("%q is no URL: write %s for example", text, exampleURL)
+	}
+	path, rest, _ := strings.Cut(u.EscapedPath()+"/", "/realms/")
+	root = u.Scheme + "://" + host(u) + strings.TrimRight(path, "/")
+	if rest == "" {
+		return root, "", nil
+	}
+	name, tail, _ := strings.Cut(rest, "/")
+	if tail != "" && !strings.HasPrefix(tail, "protocol/openid-connect/") {
+		return "", "", fmt.Errorf("%q goes on after the realm with what is not /protocol/openid-connect: write %s for example", text, exampleURL)
+	}
+	realm, err = url.PathUnescape(name)
+	if err != nil || realm == "" {
+		return "", "", fmt.Errorf("%q names no realm: write %s for example", text, exampleURL)
+	}
+	return root, realm, nil
+}
+
+// host returns the host in lower case, without the port that the scheme implies.
+func host(u *url.URL) string {
+	h := strings.ToLower(u.Host)
+	if port := map[string]string{"http": ":80", "https": ":443"}[u.Scheme]; strings.HasSuffix(h, port) {
+		return strings.TrimSuffix(h, port)
+	}
+	return h
+}

@@ -1,0 +1,200 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
+)
+
+// long writes out a name of ClearML's that the tests shorten.
+func long(text string) string {
+	return strings.NewReplacer(
+		"KC_", "CLEARML__services__login__sso__oauth_client__keycloak__",
+		"SECURE_", "CLEARML__secure__login__sso__oauth_client__keycloak__",
+	).Replace(text)
+}
+
+// clearmlEnv is what ClearML's own documentation has one set.
+const clearmlEnv = `SECURE_client_id=web
+SECURE_client_secret=hidden
+KC_base_url=https://auth.example.com/auth/realms/clearml
+KC_groups__enabled=true
+KC_groups__claim=teams
+KC_groups__admins=["boss"]
+KC_admin_role=admin
+`
+
+// theirs writes clearml.env and returns its path.
+func theirs(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "clearml.env")
+	if err := os.WriteFile(path, []byte(long(text)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// own is the least that must be told beside ClearML's variables.
+const own = `
+keycloak: {client_secret: one}
+clearml: {url: https://api.example.com, access_key: two, secret_key: three}
+`
+
+func TestClearMLsVariablesAreDefaults(t *testing.T) {
+	role := "admin"
+	want := Default()
+	want.Keycloak.URL, want.Keycloak.Realm, want.Keycloak.ClientSecret, want.Keycloak.ClearMLClientID = "https://auth.example.com/auth", "clearml", "one", "web"
+	want.ClearML.URL, want.ClearML.AccessKey, want.ClearML.SecretKey = "https://api.example.com", "two", "three"
+	want.Groups.Claim, want.Admins.Groups, want.Admins.Role = "teams", []string{"boss"}, &role
+	for _, tt := range []struct {
+		name string
+		o    Options
+	}{
+		{"from a file", Options{ClearMLEnv: theirs(t, clearmlEnv)}},
+		{"from the environment", Options{Env: strings.Split(strings.TrimSpace(long(clearmlEnv)), "\n")}},
+		{"from both, where they say the same", Options{ClearMLEnv: theirs(t, clearmlEnv), Env: []string{long("KC_admin_role=admin")}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.o.File = write(t, own)
+			got, err := Load(tt.o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(want, got); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+func TestWhatContradictsClearML(t *testing.T) {
+	const fight = `: make them equal, or the two syncs would fight`
+	for _, tt := range []struct{ name, yaml, want string }{
+		{"the same in other words", "keycloak: {url: https://AUTH.example.com/auth/, realm: clearml, clearml_client_id: web}\ngroups: {claim: teams}\nadmins: {groups: [boss], role: web/admin}\n", ""},
+		{"another URL", "keycloak: {url: https://auth.example.com}\n", `keycloak.url: "https://auth.example.com" (config.yaml:4) contradicts "https://auth.example.com/auth" of ClearML's KC_base_url (clearml.env:3)` + fight},
+		{"another realm", "keycloak: {realm: other}\n", `keycloak.realm: "other" (config.yaml:4) contradicts "clearml" of ClearML's KC_base_url (clearml.env:3)` + fight},
+		{"another client", "keycloak: {clearml_client_id: clearml}\n", `keycloak.clearml_client_id: "clearml" (config.yaml:4) contradicts "web" of ClearML's SECURE_client_id (clearml.env:1)` + fight},
+		{"another claim", "groups: {claim: groups}\n", `groups.claim: "groups" (config.yaml:4) contradicts "teams" of ClearML's KC_groups__claim (clearml.env:5)` + fight},
+		{"other administrators", "admins: {groups: [chief, <b>]}\n", `admins.groups: ["chief","<b>"] (config.yaml:4) contradicts ["boss"] of ClearML's KC_groups__admins (clearml.env:6)` + fight},
+		{"no administrators", "admins: {groups: []}\n", `admins.groups: [] (config.yaml:4) contradicts ["boss"] of ClearML's KC_groups__admins (clearml.env:6)` + fight},
+		{"another role", "admins: {role: owner}\n", `admins.role: "owner" (config.yaml:4) contradicts "admin" of ClearML's KC_admin_role (clearml.env:7)` + fight},
+		{"no role", "admins: {role: \"\"}\n", `admins.role: "" (config.yaml:4) contradicts "admin" of ClearML's KC_admin_role (clearml.env:7)` + fight},
+		{"everything at once, the URL with credentials unquoted", "admins: {role: owner}\nkeycloak: {realm: other, url: \"https://me:hidden@auth.example.com\"}\n",
+			`keycloak.url: holds an @, as credentials in a URL do: remove them, they have keys of their own
+keycloak.url: "[masked]" (config.yaml:5) contradicts "https://auth.example.com/auth" of ClearML's KC_base_url (clearml.env:3)` + fight + `
+keycloak.realm: "other" (config.yaml:5) contradicts "clearml" of ClearML's KC_base_url (clearml.env:3)` + fight + `
+admins.role: "owner" (config.yaml:4) contradicts "admin" of ClearML's KC_admin_role (clearml.env:7)` + fight},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			text := "clearml: {url: https://api.example.com, access_key: two, secret_key: three}\n\n\n" + tt.yaml
+			_, err := Load(Options{File: write(t, text), ClearMLEnv: theirs(t, clearmlEnv), Env: []string{"GROUPSYNC_KEYCLOAK_CLIENT_SECRET=one"}})
+			if d := cmp.Diff(long(tt.want), errorText(err)); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+func TestContradictionsNameEveryKindOfSource(t *testing.T) {
+	flags := pflag.NewFlagSet("groupsync", pflag.ContinueOnError)
+	AddFlags(flags)
+	if err := flags.Parse([]string{"--admins.role=owner"}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Load(Options{File: write(t, own), Flags: flags, Env: append(strings.Split(strings.TrimSpace(long(clearmlEnv)), "\n"), "GROUPSYNC_KEYCLOAK_REALM=other")})
+	want := long(`keycloak.realm: "other" (environment GROUPSYNC_KEYCLOAK_REALM) contradicts "clearml" of ClearML's KC_base_url (environment): make them equal, or the two syncs would fight
+admins.role: "owner" (flag --admins.role) contradicts "admin" of ClearML's KC_admin_role (environment): make them equal, or the two syncs would fight`)
+	if d := cmp.Diff(want, errorText(err)); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestGroupsThatClearMLDoesNotSync(t *testing.T) {
+	base := "KC_base_url=https://auth.example.com/realms/clearml\nKC_admin_role=\nKC_groups__enabled=false\n"
+	for _, tt := range []struct{ name, yaml, want string }{
+		{"nothing said of groups", "", ""},
+		{"groups of its own, said once", "admins: {groups: [boss]}\ngroups: {exclude: [a], include: [b]}\n",
+			`groups.include: ["b"] (config.yaml:6) is about groups, but KC_groups__enabled (clearml.env:3) is false: set that to true, or leave ClearML's variables out`},
+		{"administrators by group", "admins: {groups: [boss]}\n",
+			`admins.groups: ["boss"] (config.yaml:5) is about groups, but KC_groups__enabled (clearml.env:3) is false: set that to true, or leave ClearML's variables out`},
+		{"administrators by role alone", "admins: {floor: 2}\n", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := Load(Options{File: write(t, own+"\n"+tt.yaml), ClearMLEnv: theirs(t, base)})
+			if d := cmp.Diff(long(tt.want), errorText(err)); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+// TestARoleLeftOpen: admins.groups may come from ClearML; the role that it does
+// not name must then be written down.
+func TestARoleLeftOpen(t *testing.T) {
+	env := theirs(t, strings.ReplaceAll(clearmlEnv, "KC_admin_role=admin\n", "KC_nonsense=hidden\n"))
+	_, err := Load(Options{File: write(t, own), ClearMLEnv: env})
+	want := `admins.role: must be written down when admins.groups is set: ClearML's login sync honours a role claim by default, and one sync would demote whom the other promotes: write the role, or "" for none`
+	if d := cmp.Diff(want, errorText(err)); d != "" {
+		t.Error(d)
+	}
+	for _, tt := range []struct {
+		name, yaml string
+		want       []string
+	}{
+		{"left open", own, []string{
+			"KC_nonsense (clearml.env:7) is not understood: correct the name if it is mistyped",
+			"KC_admin_role is not set, so ClearML honours a role claim of its own default, which groupsync does not guess: set it, or write admins.role",
+		}},
+		{"settled", own + "admins: {role: \"\"}\n", []string{"KC_nonsense (clearml.env:7) is not understood: correct the name if it is mistyped"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			traced, _ := Trace(Options{File: write(t, tt.yaml), ClearMLEnv: env})
+			if d := cmp.Diff(long(strings.Join(tt.want, "\n")), strings.Join(traced.Remarks, "\n")); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+func TestSettingsNameTheirOrigin(t *testing.T) {
+	flags := pflag.NewFlagSet("groupsync", pflag.ContinueOnError)
+	AddFlags(flags)
+	if err := flags.Parse([]string{"--guards.window=2h"}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Trace(Options{File: write(t, own+"mode: apply\njitter: 1s\n"), ClearMLEnv: theirs(t, clearmlEnv), Env: []string{"GROUPSYNC_JITTER=2s"}, Flags: flags})
+	if err != nil {
+		t.Fatal(err)
+	}
+	origins, order := make(map[string]string), []string{}
+	for _, s := range got.Settings {
+		origins[s.Key], order = s.Origin, append(order, s.Key)
+	}
+	if d := cmp.Diff(keyNames, order); d != "" {
+		t.Errorf("not every key in the order of Config:\n%s", d)
+	}
+	for key, want := range map[string]string{
+		"name": "default", "mode": "config.yaml:4", "jitter": "environment GROUPSYNC_JITTER", "guards.window": "flag --guards.window",
+		"clearml.secret_key": "config.yaml:3", "keycloak.realm": long("ClearML's KC_base_url (clearml.env:3)"), "admins.role": long("ClearML's KC_admin_role (clearml.env:7)"),
+	} {
+		if origins[key] != want {
+			t.Errorf("%s comes from %q, want %q", key, origins[key], want)
+		}
+	}
+}
+
+func TestABadFileOfClearMLIsSaidWithTheRest(t *testing.T) {
+	traced, err := Trace(Options{File: write(t, "nane: a\n"), ClearMLEnv: theirs(t, "a: b\n")})
+	want := `clearml.env: is no file that sets ClearML's variables: give --clearml-env an env file (NAME=value lines), a docker-compose override (services.apiserver.environment) or Helm values (apiserver.extraEnvs)
+config.yaml:1: unknown key "nane"; did you mean "name"?`
+	if d := cmp.Diff(want, errorText(err)); d != "" {
+		t.Error(d)
+	}
+	if traced.Settings != nil {
+		t.Errorf("there are settings of a source that cannot be read: %v", traced.Settings)
+	}
+}
