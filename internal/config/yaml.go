@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -27,18 +28,27 @@ func decodeYAML(path string, data []byte) (layer, error) {
 	case errors.Is(err, io.EOF):
 		return d.into, nil // nothing is configured
 	case err != nil:
-		return nil, fmt.Errorf("%s: %w: correct the YAML there", d.name, err)
+		return nil, d.malformed(err)
 	}
 	var next yaml.Node
 	switch err := dec.Decode(&next); {
 	case errors.Is(err, io.EOF):
 	case err != nil:
-		return nil, fmt.Errorf("%s: %w: correct the YAML there", d.name, err)
+		return nil, d.malformed(err)
 	default:
 		d.wrong(&next, errTwoDocuments)
 	}
 	d.section("", doc.Content[0])
 	return d.into, errors.Join(d.errs...)
+}
+
+// malformed words the library's error, which quotes the name of an alias: a
+// secret that begins with * and stands without quotes.
+func (d *document) malformed(err error) error {
+	if strings.Contains(err.Error(), "unknown anchor") {
+		return fmt.Errorf("%s: a value begins with * and names no anchor of the file: put it in quotes", d.name)
+	}
+	return fmt.Errorf("%s: %w: correct the YAML there", d.name, err)
 }
 
 func (d *document) wrong(n *yaml.Node, err error) {

@@ -427,7 +427,7 @@ func TestAFederationThatIsDeletedTakesItsPeopleAlongOnlyWhenApproved(t *testing.
 	s := newSite(t, keycloaktest.FederationOptions{})
 	s.fed.Delete(t)
 	gone := `: since the last accepted pass the federation "ldap" (id ` + s.fed.ID + ") is gone or has a new id: "
-	deleted := want{result: report.Guarded, probes: "ldap up", members: whole,
+	deleted := want{result: report.Guarded, members: whole,
 		removals: "club: gone of feda fedb, withheld by fall\nstaff: gone of feda fedb fedc fedd fede fedf, withheld by fall",
 		trips:    []string{"fall club" + gone + "2 removals are withheld; if that is meant, approve them", "fall staff" + gone + "6 removals are withheld; if that is meant, approve them"}}
 	first := deleted
@@ -436,7 +436,7 @@ func TestAFederationThatIsDeletedTakesItsPeopleAlongOnlyWhenApproved(t *testing.
 	s.now = s.now.Add(2 * grace)
 	digest := s.pass(t, "deleted for longer than the grace", deleted).Digest
 	left := "club: lola luke\nstaff: lola"
-	s.pass(t, "approved", want{result: report.Applied, probes: "ldap up", members: left, approve: digest,
+	s.pass(t, "approved", want{result: report.Applied, members: left, approve: digest,
 		removals: "club: gone of feda fedb, applied\nstaff: gone of feda fedb fedc fedd fede fedf, applied"})
 	s.pass(t, "the pass after", want{result: report.InSync, members: left})
 }

@@ -55,7 +55,10 @@ func (p *pass) found(src *source.Snapshot, tgt *target.Snapshot, pairing match.P
 	r.Digest = judged.Digest
 	r.Users = stateCounts(plan.Users)
 	r.Guards = append(r.Guards, judged.Trips...)
-	p.probes(c.Probes)
+	p.probes(slices.DeleteFunc(slices.Clone(c.Probes), func(x source.Probe) bool {
+		// One that the realm has no more answers 404 like one that is up.
+		return x.Up && !slices.ContainsFunc(src.Federations(), func(f source.Federation) bool { return f.ID == x.Federation.ID })
+	}))
 	for _, s := range pairing.Skips {
 		r.Skipped = append(r.Skipped, report.Skip(s))
 	}
