@@ -212,7 +212,7 @@ func TestApply(t *testing.T) {
 		},
 		{
 			name:  "one member lost in a write ends the pass, and is no success",
-			world: "both a b\n/x: a\n/y: a\n/z: a\nx =\ny = b\nz =\nclearml loc local",
+			world: "both a b c\n/x: a\n/y: a\n/z: a\nx =\ny = b\nz = a c\nclearml loc local",
 			change: func(w *world) {
 				w.setTarget("y", []string{"b", "loc"})
 				w.onWrite = func(g target.Group, _ []string) (bool, error) {
@@ -223,8 +223,8 @@ func TestApply(t *testing.T) {
 					return true, nil
 				}
 			},
-			writes: []string{"x: a", "z: a"},
-			want:   []string{"+a@x applied", "+a@y applied", "-b@y applied not_member", "=loc@y local", "+a@z applied"},
+			writes: []string{"x: a"},
+			want:   []string{"+a@x applied", "+a@y applied", "-b@y applied not_member", "=loc@y local", "-c@z planned not_member"},
 			err:    `ClearML accepted the write of "y", but by the read-back 0 changes were not made and 1 members are missing that were to stay; look at the group in ClearML`,
 			result: report.Drift,
 		},
