@@ -37,7 +37,7 @@ type applied struct {
 type writer struct {
 	dir    Directory
 	proved bool   // the canary did exactly what was sent
-	lost   int    // members that were to stay and were missing after a write
+	lost   int    // members that were to stay and were missing after writes, since the last pass that wrote without a loss
 	broken string // why this process writes no more; empty: all is well
 }
 
@@ -49,6 +49,7 @@ func (w *writer) apply(ctx context.Context, log *slog.Logger, c Cleared) applied
 	if w.broken != "" {
 		r.trip(report.Canary, "", w.broken)
 	}
+	lostBefore := w.lost
 	for _, write := range c.writes {
 		switch {
 		case w.broken != "":
@@ -61,6 +62,9 @@ func (w *writer) apply(ctx context.Context, log *slog.Logger, c Cleared) applied
 	}
 	if left := len(c.writes) - len(r.outcomes); left > 0 && ctx.Err() != nil {
 		r.errors = append(r.errors, fmt.Errorf("the pass was abandoned before %d of %d groups were written: %w", left, len(c.writes), context.Cause(ctx)))
+	}
+	if len(r.outcomes) > 0 && w.lost == lostBefore {
+		w.lost = 0 // what logins moved long ago does not add up
 	}
 	return r.applied
 }
@@ -281,7 +285,7 @@ func (r *run) harm(w Write, got target.Group, lost int) {
 		r.stopped = true
 	}
 	if lost > 0 && r.lost > r.limits.FreeRemovals {
-		r.halt(w, "the writes of this process, the last one of %q, lost %d members that were to stay", w.group.Name, r.lost)
+		r.halt(w, "the last writes of this process, up to that of %q, lost %d members that were to stay", w.group.Name, r.lost)
 	}
 }
 

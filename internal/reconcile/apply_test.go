@@ -206,7 +206,7 @@ func TestApply(t *testing.T) {
 			},
 			writes: []string{"x: a"},
 			want:   []string{"+a@x applied", "+a@y applied", "+a@z withheld by canary", "+b@z withheld by canary", "+c@z withheld by canary", "+d@z withheld by canary", "+e@z withheld by canary"},
-			trip:   `canary y: the writes of this process, the last one of "y", lost 4 members that were to stay; nothing more is written until`,
+			trip:   `canary y: the last writes of this process, up to that of "y", lost 4 members that were to stay; nothing more is written until`,
 			err:    `ClearML accepted the write of "y", but by the read-back 0 changes were not made and 4 members are missing that were to stay; look at the group in ClearML`,
 			result: report.Guarded,
 		},
@@ -379,6 +379,35 @@ func TestABrokenServerIsWrittenOnceOnly(t *testing.T) {
 	}
 	if d := cmp.Diff([]string{"+a@y withheld by canary", "-b@y withheld not_member by canary"}, lines(rep)); d != "" {
 		t.Errorf("-want +got\n%s", d)
+	}
+}
+
+// TestLossesOfLongAgoDoNotAddUp: a daemon that runs for months meets a login
+// between write and read-back now and then.
+func TestLossesOfLongAgoDoNotAddUp(t *testing.T) {
+	w := newWorld(t, "both a\nclearml loc local\n/x: a\nx = loc")
+	r, _ := w.reconciler(t, wide, nil)
+	lose := false
+	w.onWrite = func(g target.Group, _ []string) (bool, error) {
+		if lose {
+			w.setMembers(g.ID, []string{"a"})
+		}
+		return !lose, nil
+	}
+	for i := range 10 {
+		w.setTarget("x", []string{"loc"})
+		lose = i%2 == 1
+		if rep := r.Pass(context.Background(), Request{Apply: true}); len(rep.Guards) > 0 || (len(rep.Errors) > 0) != lose {
+			t.Fatalf("pass %d: %v %v", i+1, rep.Guards, rep.Errors)
+		}
+	}
+	lose = true
+	for range 5 {
+		w.setTarget("x", []string{"loc"})
+		r.Pass(context.Background(), Request{Apply: true})
+	}
+	if r.writer.broken == "" {
+		t.Error("a loss in every pass does not stop the writing")
 	}
 }
 
