@@ -36,21 +36,21 @@ type Memory struct {
 	Removed     []Removed            `json:"removed"`     // oldest first
 	Pending     map[string]time.Time `json:"pending"`     // by Keycloak user id: when first seen without a ClearML account
 	Planned     time.Time            `json:"planned"`     // the last pass that came to a plan
-	Failed      bool                 `json:"failed"`      // a pass since then ended in an error
+	FailedAt    time.Time            `json:"failed_at"`   // the first pass since then that ended in an error; zero: none
 }
 
 // Resumed returns the memory as a pass at that time takes it up: the time in
 // which passes failed neither counts for what is wanted nor starts it anew. A
 // time without any pass counts: nobody looked, and nobody saw otherwise.
 func (m Memory) Resumed(now time.Time) Memory {
-	if !m.Failed {
+	if m.FailedAt.IsZero() {
 		return m
 	}
 	next := m.Clone()
 	for key, since := range next.Wanted {
-		next.Wanted[key] = since.Add(now.Sub(m.Planned))
+		next.Wanted[key] = since.Add(now.Sub(m.FailedAt))
 	}
-	next.Planned, next.Failed = now, false
+	next.Planned, next.FailedAt = now, time.Time{}
 	return next
 }
 
@@ -67,7 +67,7 @@ func (m Memory) Clone() Memory {
 		Removed:     slices.Clone(m.Removed),
 		Pending:     cloneMap(m.Pending),
 		Planned:     m.Planned,
-		Failed:      m.Failed,
+		FailedAt:    m.FailedAt,
 	}
 }
 

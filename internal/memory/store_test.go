@@ -31,9 +31,9 @@ func TestTheTimeOfFailedPassesDoesNotCount(t *testing.T) {
 	if d := cmp.Diff(m, m.Resumed(at.Add(time.Hour))); d != "" {
 		t.Errorf("no pass failed, and the memory differs\n%s", d)
 	}
-	m.Failed = true
+	m.FailedAt = at.Add(20 * time.Minute)
 	got := m.Resumed(at.Add(time.Hour))
-	if want := at.Add(50 * time.Minute); !got.Wanted["g/u"].Equal(want) || got.Failed || !m.Wanted["g/u"].Equal(at) {
-		t.Errorf("wanted since %s, want %s: ten minutes before now, as ten minutes after the start", got.Wanted["g/u"], want)
+	if want := at.Add(40 * time.Minute); !got.Wanted["g/u"].Equal(want) || !got.FailedAt.IsZero() || !m.Wanted["g/u"].Equal(at) {
+		t.Errorf("wanted since %s, want %s: twenty minutes before now, as when the first pass failed", got.Wanted["g/u"], want)
 	}
 }

@@ -69,6 +69,7 @@ type JudgedGroup struct {
 	Plan     GroupPlan
 	AddGuard report.Guard      // withholds every addition; empty: none is withheld
 	Evidence []source.Evidence // by Plan.Remove; invalid where the second look denied it
+	Fallen   string            // how it fell since its last accepted pass, removals or not; empty: it did not
 	Guards   []report.Guard    // by Plan.Remove; empty: cleared
 }
 
@@ -150,6 +151,9 @@ func (j *judge) prepare() {
 			if v.Evidence.Valid() {
 				triples = append(triples, g.Feed.Group.ID+"\x00"+g.Remove[i].User.ID+"\x00remove\n")
 			}
+		}
+		if accepted, known := j.mem.Groups[g.Feed.Group.ID]; known && len(g.Missing) == 0 {
+			jg.Fallen = j.fallen(g, accepted)
 		}
 		j.wanted += n
 		j.verdicts = append(j.verdicts, verdicts)
@@ -273,11 +277,7 @@ func (j *judge) admins() {
 // fall: what no probe sees shows against the last accepted pass.
 func (j *judge) fall() {
 	for i, g := range j.plan.Groups {
-		accepted, known := j.mem.Groups[g.Feed.Group.ID]
-		if !known || len(g.Remove) == 0 {
-			continue
-		}
-		if why := j.fallen(g, accepted); why != "" {
+		if why := j.Groups[i].Fallen; why != "" && len(g.Remove) > 0 {
 			n := j.withhold(i, report.Fall, nil)
 			j.trip(report.Fall, j.name(i), j.approval(), "since the last accepted pass %s: %d removals are withheld; if that is meant, approve them", why, n)
 		}

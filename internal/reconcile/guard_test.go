@@ -297,9 +297,9 @@ func TestGuardsRemember(t *testing.T) {
 			world: "federation corp\n" + ten + "ldap a b\n/team: a c d e f\nteam = a b c d e f",
 			steps: []step{
 				{want: []string{"-b@team withheld not_member by grace"}},
-				{do: func(w *world, c *clock) { later(2*time.Hour)(w, c); w.readKC = context.DeadlineExceeded }, want: []string{}},
-				{do: func(w *world, _ *clock) { w.readKC = nil }, want: []string{"-b@team withheld not_member by grace"}},
-				{do: later(59 * time.Minute), want: []string{"-b@team withheld not_member by grace"}},
+				{do: func(w *world, c *clock) { later(time.Minute)(w, c); w.readKC = context.DeadlineExceeded }, want: []string{}},
+				{do: func(w *world, c *clock) { later(2*time.Hour)(w, c); w.readKC = nil }, want: []string{"-b@team withheld not_member by grace"}},
+				{do: later(58 * time.Minute), want: []string{"-b@team withheld not_member by grace"}},
 				{do: later(time.Minute), want: []string{"-b@team applied not_member"}},
 			},
 		},
@@ -312,6 +312,31 @@ func TestGuardsRemember(t *testing.T) {
 				{do: later(48 * time.Hour), want: []string{"-a@team withheld not_member by fall"}},
 				{approve: true, want: []string{"-a@team applied not_member"}},
 				{want: []string{}},
+			},
+		},
+		{
+			name:  "the fall: it is remembered through passes that want no removal",
+			world: "federation corp\n" + ten + "ldap a\n/team: a b c d e f\nteam = b c d e f",
+			steps: []step{
+				{want: []string{"+a@team applied"}},
+				{do: func(w *world, c *clock) {
+					group("/team", "b", "c", "d", "e", "f")(w, c)
+					w.setTarget("team", []string{"b", "c", "d", "e", "f"})
+				}, want: []string{}},
+				{do: func(w *world, _ *clock) { w.setTarget("team", []string{"a", "b", "c", "d", "e", "f"}) }, want: []string{"-a@team withheld not_member by fall"}},
+			},
+		},
+		{
+			name:  "the fall: a list of ClearML's groups that lacks one takes no memory",
+			world: "federation corp\n" + ten + "ldap a\n/team: a b c d e f\n/other:\nother =\nteam = a b c d e f",
+			steps: []step{
+				{want: []string{}},
+				{do: func(w *world, _ *clock) { w.targets = w.targets[:1] }, want: []string{}},
+				{do: func(w *world, c *clock) {
+					w.setTarget("team", []string{"a", "b", "c", "d", "e", "f"})
+					group("/team", "b", "c", "d", "e", "f")(w, c)
+				},
+					want: []string{"-a@team withheld not_member by fall"}},
 			},
 		},
 		{

@@ -121,7 +121,9 @@ func (r *Reconciler) remembering(p *pass, run func(memory.Memory) error) error {
 	if loadErr != nil {
 		return errors.Join(err, loadErr)
 	}
-	mem.Failed = true
+	if mem.FailedAt.IsZero() {
+		mem.FailedAt = r.Now()
+	}
 	return errors.Join(err, r.Store.Save(mem))
 }
 

@@ -27,13 +27,15 @@ type lesson struct {
 func (l lesson) remember(mem memory.Memory, written int) memory.Memory {
 	j, src, now := l.judged, l.src, l.now
 	next := mem.Clone()
-	next.Planned, next.Failed = now, false
+	next.Planned, next.FailedAt = now, time.Time{}
 	for _, f := range src.Federations() {
 		next.Federations[f.ID] = f.Name
 	}
 	next.Wanted = j.wantedSince(mem, l.away, now)
 	for _, g := range j.Groups {
-		if !l.away && len(g.withheld()) == 0 {
+		// No probe is made where no removal is wanted, so a fall is not accepted
+		// in silence: it takes an approval, or the people being back.
+		if !l.away && len(g.withheld()) == 0 && (g.Fallen == "" || j.lifted) {
 			next.Groups[g.Plan.Feed.Group.ID] = accept(g.Plan, src)
 		}
 	}
@@ -52,21 +54,17 @@ func (l lesson) remember(mem memory.Memory, written int) memory.Memory {
 	return next
 }
 
-// forget drops the groups that ClearML has no more, and the federations that the
-// realm has no more and that no group's last accepted pass still had: only then
-// was their loss accepted everywhere.
+// forget drops the federations that the realm has no more and that no user
+// group's last accepted pass still had: only then was their loss accepted
+// everywhere. A group that ClearML does not list keeps its entry, since one
+// short list must not take the guard's memory, but needs no federation.
 func (l lesson) forget(next memory.Memory) {
-	there := make(map[string]bool)
-	for _, g := range l.tgt.Groups() {
-		there[g.ID] = true
-	}
-	maps.DeleteFunc(next.Groups, func(id string, _ memory.Accepted) bool { return !there[id] })
 	needed := make(map[string]bool)
 	for _, f := range l.src.Federations() {
 		needed[f.ID] = true
 	}
-	for _, g := range next.Groups {
-		for _, id := range g.Federations {
+	for _, g := range l.tgt.Groups() {
+		for _, id := range next.Groups[g.ID].Federations {
 			needed[id] = true
 		}
 	}
