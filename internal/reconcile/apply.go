@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -36,9 +37,10 @@ type applied struct {
 // its first write is the canary, and a write that did harm stops all later ones.
 type writer struct {
 	dir    Directory
-	proved bool   // the canary did exactly what was sent
-	lost   int    // members that were to stay and were missing after writes, since the last pass that wrote without a loss
-	broken string // why this process writes no more; empty: all is well
+	proved bool            // the canary did exactly what was sent
+	lost   int             // members that were to stay and were missing after writes, since the last pass that wrote without a loss
+	broken string          // why this process writes no more; empty: all is well
+	late   map[string]bool // by user group id: ended a run, so that it comes after the others in the next
 }
 
 // apply writes what was cleared, in order, one group at a time: it reads the
@@ -50,7 +52,7 @@ func (w *writer) apply(ctx context.Context, log *slog.Logger, c Cleared) applied
 		r.trip(report.Canary, "", w.broken)
 	}
 	lostBefore := w.lost
-	for _, write := range c.writes {
+	for _, write := range w.inOrder(c.writes) {
 		switch {
 		case w.broken != "":
 			r.mark(write, report.Withheld, report.Canary)
@@ -58,6 +60,7 @@ func (w *writer) apply(ctx context.Context, log *slog.Logger, c Cleared) applied
 			bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 			r.one(ctx, bounded, write)
 			cancel()
+			w.late[write.group.ID] = r.stopped
 		}
 	}
 	if left := len(c.writes) - len(r.outcomes); left > 0 && ctx.Err() != nil {
@@ -67,6 +70,28 @@ func (w *writer) apply(ctx context.Context, log *slog.Logger, c Cleared) applied
 		w.lost = 0 // what logins moved long ago does not add up
 	}
 	return r.applied
+}
+
+// inOrder puts the groups that ended an earlier run after the others, so that
+// one that cannot be written does not keep the rest waiting for ever.
+// Administrators stay last.
+func (w *writer) inOrder(writes []Write) []Write {
+	if w.late == nil {
+		w.late = make(map[string]bool)
+	}
+	rank := func(x Write) int {
+		switch {
+		case x.admins:
+			return 2
+		case w.late[x.group.ID]:
+			return 1
+		default:
+			return 0
+		}
+	}
+	ordered := slices.Clone(writes)
+	slices.SortStableFunc(ordered, func(a, b Write) int { return rank(a) - rank(b) })
+	return ordered
 }
 
 // run is one run of apply.
@@ -348,7 +373,7 @@ func (r *run) outcome(group string) outcome {
 // mark gives every change of a write one outcome.
 func (r *run) mark(w Write, result report.Outcome, guard report.Guard) {
 	o := r.outcome(w.group.ID)
-	o.guard = guard
+	o.guard = cmp.Or(guard, o.guard)
 	for _, x := range w.add {
 		o.add[x.User.ID] = result
 	}

@@ -382,6 +382,24 @@ func TestABrokenServerIsWrittenOnceOnly(t *testing.T) {
 	}
 }
 
+// TestAGroupThatCannotBeWrittenDoesNotStarveTheOthers: it ends its run, and
+// comes last in the next.
+func TestAGroupThatCannotBeWrittenDoesNotStarveTheOthers(t *testing.T) {
+	w := newWorld(t, "both a\n/x: a\n/y: a\n/z: a\nx =\ny =\nz =")
+	w.onWrite = func(g target.Group, _ []string) (bool, error) {
+		if g.Name == "x" {
+			return false, &target.UncertainError{Err: errors.New("504")}
+		}
+		return true, nil
+	}
+	r, _ := w.reconciler(t, wide, nil)
+	r.Pass(context.Background(), Request{Apply: true})
+	rep := r.Pass(context.Background(), Request{Apply: true})
+	if d := cmp.Diff([]string{"+a@x failed", "+a@y applied", "+a@z applied"}, lines(rep)); d != "" {
+		t.Errorf("-want +got\n%s", d)
+	}
+}
+
 // TestLossesOfLongAgoDoNotAddUp: a daemon that runs for months meets a login
 // between write and read-back now and then.
 func TestLossesOfLongAgoDoNotAddUp(t *testing.T) {
