@@ -1,14 +1,11 @@
 package keycloak
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
-
-	"github.com/agnivade/levenshtein"
 
 	"groupsync/internal/fault"
 	"groupsync/internal/source"
@@ -47,26 +44,13 @@ func (b roleBook) find(name string) (roleRep, bool) {
 	return roleRep{}, false
 }
 
-// near returns up to five names that nearly match, the nearest first.
+// near returns the names that nearly match.
 func (b roleBook) near(name string) []string {
-	type miss struct {
-		name     string
-		distance int
+	names := make([]string, len(b.roles))
+	for i, r := range b.roles {
+		names[i] = b.name(r)
 	}
-	var misses []miss
-	for _, r := range b.roles {
-		other := b.name(r)
-		d := levenshtein.ComputeDistance(strings.ToLower(name), strings.ToLower(other))
-		if d <= min(2, len(name)/3) {
-			misses = append(misses, miss{other, d})
-		}
-	}
-	slices.SortFunc(misses, func(a, b miss) int { return cmp.Or(a.distance-b.distance, strings.Compare(a.name, b.name)) })
-	var names []string
-	for _, m := range misses[:min(len(misses), 5)] {
-		names = append(names, m.name)
-	}
-	return names
+	return source.NearRoles(name, names)
 }
 
 // holders reads who holds the admin role: itself, a composite that contains it

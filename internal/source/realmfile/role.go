@@ -2,11 +2,8 @@ package realmfile
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"strings"
-
-	"github.com/agnivade/levenshtein"
 
 	"groupsync/internal/source"
 )
@@ -83,19 +80,13 @@ func (rs roles) find(name string) (role, bool) {
 
 func (rs roles) has(r role) bool { _, ok := rs[r]; return ok }
 
-// near returns up to five names that nearly match, the nearest first.
+// near returns the names that nearly match.
 func (rs roles) near(name string) []string {
-	distance := make(map[string]int)
+	var names []string
 	for r := range rs {
-		other := r.String()
-		if d := levenshtein.ComputeDistance(strings.ToLower(name), strings.ToLower(other)); d <= min(2, len(name)/3) {
-			distance[other] = d
-		}
+		names = append(names, r.String())
 	}
-	names := slices.SortedFunc(maps.Keys(distance), func(a, b string) int {
-		return cmp.Or(distance[a]-distance[b], strings.Compare(a, b))
-	})
-	return names[:min(len(names), 5)]
+	return source.NearRoles(name, names)
 }
 
 // containers returns the role and all that contain it, to any depth.
