@@ -27,7 +27,7 @@ type outcome struct {
 
 // applied is what a run of apply did.
 type applied struct {
-	outcomes map[string]outcome // by user group id
+	outcomes map[string]*outcome // by user group id
 	trips    []report.Trip
 	errors   []error
 	removed  int // removals that were written, or may have been
@@ -47,7 +47,7 @@ type writer struct {
 // group, writes it whole, and reads it back. It looks at ctx before each write
 // and lets none be cut short by it.
 func (w *writer) apply(ctx context.Context, log *slog.Logger, c Cleared) applied {
-	r := &run{writer: w, log: log, limits: c.limits, applied: applied{outcomes: make(map[string]outcome)}}
+	r := &run{writer: w, log: log, limits: c.limits, applied: applied{outcomes: make(map[string]*outcome)}}
 	if w.broken != "" {
 		r.trip(report.Canary, "", w.broken)
 	}
@@ -76,9 +76,6 @@ func (w *writer) apply(ctx context.Context, log *slog.Logger, c Cleared) applied
 // one that cannot be written does not keep the rest waiting for ever.
 // Administrators stay last.
 func (w *writer) inOrder(writes []Write) []Write {
-	if w.late == nil {
-		w.late = make(map[string]bool)
-	}
 	rank := func(x Write) int {
 		switch {
 		case x.admins:
@@ -265,7 +262,6 @@ func (r *run) settle(w Write, before, after map[string]target.Group, sent []stri
 	for _, x := range w.remove {
 		o.remove[x.user.ID] = judge(!members[x.user.ID])
 	}
-	r.outcomes[w.group.ID] = o
 	undone := writeErr != nil && maps.Equal(was, members)
 	lost := 0
 	for _, id := range sent {
@@ -361,10 +357,11 @@ func (r *run) halt(w Write, format string, args ...any) {
 	}
 }
 
-func (r *run) outcome(group string) outcome {
+// outcome returns what is known of a group's write, which is nothing at first.
+func (r *run) outcome(group string) *outcome {
 	o, known := r.outcomes[group]
 	if !known {
-		o = outcome{add: make(map[string]report.Outcome), remove: make(map[string]report.Outcome)}
+		o = &outcome{add: make(map[string]report.Outcome), remove: make(map[string]report.Outcome)}
 		r.outcomes[group] = o
 	}
 	return o
@@ -380,7 +377,6 @@ func (r *run) mark(w Write, result report.Outcome, guard report.Guard) {
 	for _, x := range w.remove {
 		o.remove[x.user.ID] = result
 	}
-	r.outcomes[w.group.ID] = o
 }
 
 func (r *run) fail(w Write, err error) {

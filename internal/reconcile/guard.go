@@ -324,9 +324,6 @@ func (j *judge) removals() {
 			j.trip(report.Removals, j.name(i), j.approval(), "%d of its %d members would be removed (%.0f %%), guards.max_removal_ratio is %g and guards.free_removals %d: the group's removals are withheld; if that is meant, approve them", n, members, percent(n, members), j.limits.MaxRatio, j.limits.FreeRemovals)
 		}
 	}
-	if j.wanted == 0 {
-		return
-	}
 	recent := j.mem.RemovedSince(j.now.Add(-j.limits.Window))
 	if limit := j.limits.MaxRemovals; limit > 0 && j.wanted+recent > limit {
 		j.withholdAll(report.Removals)

@@ -98,6 +98,16 @@ func snapshots(tb testing.TB, w *world, r match.Rules) (*source.Snapshot, *targe
 	return src, tgt, pairing
 }
 
+// checkWorlds holds a law against every drawn world that can be read at all.
+func checkWorlds(t *testing.T, law func(*rapid.T, *world)) {
+	t.Helper()
+	rapid.Check(t, func(rt *rapid.T) {
+		if w := drawWorld(rt, t); viable(w) {
+			law(rt, w)
+		}
+	})
+}
+
 func viable(w *world) bool {
 	for _, u := range w.accounts {
 		if u.Email != "" {
@@ -108,11 +118,7 @@ func viable(w *world) bool {
 }
 
 func TestLawPlanOfAnAppliedPlanIsEmpty(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		w := drawWorld(rt, t)
-		if !viable(w) {
-			return
-		}
+	checkWorlds(t, func(rt *rapid.T, w *world) {
 		r, _ := w.reconciler(t, wide, adminsAndProtected)
 		first := r.Pass(context.Background(), Request{Apply: true})
 		second := r.Pass(context.Background(), Request{Apply: true})
@@ -123,11 +129,7 @@ func TestLawPlanOfAnAppliedPlanIsEmpty(t *testing.T) {
 }
 
 func TestLawShuffledInputGivesTheSameBytes(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		w := drawWorld(rt, t)
-		if !viable(w) {
-			return
-		}
+	checkWorlds(t, func(rt *rapid.T, w *world) {
 		render := func() string {
 			r, _ := w.reconciler(t, wide, adminsAndProtected)
 			rep := r.Pass(context.Background(), Request{})
@@ -155,11 +157,7 @@ func TestLawShuffledInputGivesTheSameBytes(t *testing.T) {
 }
 
 func TestLawInputsAreUnchanged(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		w := drawWorld(rt, t)
-		if !viable(w) {
-			return
-		}
+	checkWorlds(t, func(rt *rapid.T, w *world) {
 		rl := rules(t, adminsAndProtected)
 		src, tgt, pairing := snapshots(t, w, rl)
 		mem := memory.Memory{Wanted: map[string]time.Time{"cm-team/a": {}}}
@@ -182,11 +180,7 @@ func TestLawInputsAreUnchanged(t *testing.T) {
 }
 
 func TestLawNobodyWithoutEvidenceIsRemoved(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		w := drawWorld(rt, t)
-		if !viable(w) {
-			return
-		}
+	checkWorlds(t, func(rt *rapid.T, w *world) {
 		before := map[string]string{}
 		for _, g := range w.targets {
 			before[g.Name] = w.members(g.Name)
@@ -211,11 +205,7 @@ func TestLawNobodyWithoutEvidenceIsRemoved(t *testing.T) {
 }
 
 func TestLawGuardsOnlyEverShrink(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		w := drawWorld(rt, t)
-		if !viable(w) {
-			return
-		}
+	checkWorlds(t, func(rt *rapid.T, w *world) {
 		rl := rules(t, adminsAndProtected)
 		src, tgt, pairing := snapshots(t, w, rl)
 		plan := MakePlan(src, tgt, pairing, match.Who(src, tgt, rl), rl)
@@ -280,11 +270,7 @@ func TestLawEqualClaimNamesAreAUnion(t *testing.T) {
 // TestLawEqualsTheNaiveReference compares the planner with a quadratic one that
 // is written straight from the semantics.
 func TestLawEqualsTheNaiveReference(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		w := drawWorld(rt, t)
-		if !viable(w) {
-			return
-		}
+	checkWorlds(t, func(rt *rapid.T, w *world) {
 		r, _ := w.reconciler(t, wide, nil)
 		var got []string
 		for _, l := range lines(r.Pass(context.Background(), Request{})) {

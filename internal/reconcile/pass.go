@@ -18,7 +18,6 @@ type pass struct {
 	request Request
 	log     *slog.Logger
 	report  report.Report
-	judged  Judged
 	planned bool // the plan was made; false: the pass ended before
 }
 
@@ -48,7 +47,7 @@ func (p *pass) probes(probes []source.Probe) {
 
 // found puts what was read, planned and judged into the report.
 func (p *pass) found(src *source.Snapshot, tgt *target.Snapshot, pairing match.Pairing, people match.People, plan Plan, c source.Confirmation, judged Judged) {
-	p.judged, p.planned = judged, true
+	p.planned = true
 	r := &p.report
 	r.Source.Groups, r.Source.Users, r.Source.Memberships = src.Counts()
 	r.Target.Groups, r.Target.Users, r.Target.Memberships = tgt.Counts()

@@ -77,7 +77,7 @@ func New(src Source, tgt Directory, o Options) *Reconciler {
 	if o.Store == nil {
 		o.Store = new(memory.Process)
 	}
-	return &Reconciler{Options: o, source: src, target: tgt, writer: &writer{dir: tgt}}
+	return &Reconciler{Options: o, source: src, target: tgt, writer: &writer{dir: tgt, late: make(map[string]bool)}}
 }
 
 // Request says what a pass may do.
@@ -152,7 +152,6 @@ func (r *Reconciler) run(ctx context.Context, p *pass, mem memory.Memory) error 
 		return fmt.Errorf("the plan has changed: --approve names the removals %s, the plan's are %q; nothing was written, look at the plan again", a, judged.Digest)
 	}
 	l := lesson{judged: judged, src: src, tgt: tgt, away: len(confirmation.Away()) > 0, now: now, window: r.Limits.Window}
-	p.report.PendingOldest = pendingOldest(l.remember(mem, 0), now)
 	written := 0
 	if p.request.Apply {
 		// Saved first, so that a crash in the middle cannot start the window anew.
@@ -163,7 +162,9 @@ func (r *Reconciler) run(ctx context.Context, p *pass, mem memory.Memory) error 
 		p.applied(done)
 		written = done.removed
 	}
-	return r.keep(p, l.remember(mem, written))
+	next := l.remember(mem, written)
+	p.report.PendingOldest = pendingOldest(next, now)
+	return r.keep(p, next)
 }
 
 // readSource reads the realm for the groups that ClearML has.
