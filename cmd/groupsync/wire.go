@@ -37,10 +37,15 @@ func limitsOf(c config.Config) reconcile.Limits {
 // newMetrics returns the metrics of a sync before its first pass.
 func newMetrics(c config.Config) *metrics.Metrics {
 	v, revision := build()
-	return metrics.New(metrics.Options{
-		Sync: c.Name, Version: v, Revision: revision,
+	return metrics.New(metrics.Options{Sync: c.Name, Version: v, Revision: revision}, settingsOf(c))
+}
+
+// settingsOf returns what the metrics tell of the configuration.
+func settingsOf(c config.Config) metrics.Settings {
+	return metrics.Settings{
+		Apply:    c.Mode == config.Apply,
 		Insecure: map[fault.System]bool{fault.Keycloak: c.Keycloak.InsecureSkipVerify, fault.ClearML: c.ClearML.InsecureSkipVerify},
-	})
+	}
 }
 
 // newReconciler connects the two real sides. once says that the process makes
