@@ -86,7 +86,7 @@ func newStory(out io.Writer, log *slog.Logger, observe func(transport.Attempt), 
 		return nil, err
 	}
 	populate(server, &export)
-	target, err := clearml.New(clearml.Config{URL: server.URL, AccessKey: "access", SecretKey: "secret", Observe: observe, Log: log})
+	target, err := clearml.New(clearml.Config{URL: server.URL, Keys: func() (clearml.Keys, error) { return clearml.Keys{Access: "access", Secret: "secret"}, nil }, Observe: observe, Log: log})
 	if err != nil {
 		server.Close()
 		return nil, err

@@ -79,16 +79,19 @@ func newReconciler(c config.Config, m *metrics.Metrics, log *slog.Logger, once b
 }
 
 func newTarget(c config.Config, m *metrics.Metrics, log *slog.Logger) (*clearml.Client, error) {
-	access, err := c.ClearML.Access().Read()
-	if err != nil {
-		return nil, err
-	}
-	secret, err := c.ClearML.Secret().Read()
-	if err != nil {
-		return nil, err
-	}
 	return clearml.New(clearml.Config{
-		URL: c.ClearML.URL, AccessKey: access, SecretKey: secret, CAFile: c.ClearML.CAFile,
+		URL: c.ClearML.URL, Keys: keysOf(c.ClearML), CAFile: c.ClearML.CAFile,
 		InsecureSkipVerify: c.ClearML.InsecureSkipVerify, Timeout: c.ClearML.Timeout, Observe: m.Observe(fault.ClearML), Log: log,
 	})
+}
+
+func keysOf(c config.ClearML) func() (clearml.Keys, error) {
+	return func() (clearml.Keys, error) {
+		access, err := c.Access().Read()
+		if err != nil {
+			return clearml.Keys{}, err
+		}
+		secret, err := c.Secret().Read()
+		return clearml.Keys{Access: access, Secret: secret}, err
+	}
 }
