@@ -1,6 +1,6 @@
 # The one test command. It brings what it needs: Go modules, Keycloak from its
-# Maven distribution, slapd from Debian, and the developer tools of tools/,
-# built once into the cache.
+# Maven distribution, slapd and etcd from Debian, and the developer tools of
+# tools/, built once into the cache.
 CACHE := $(HOME)/.cache/groupsync
 BIN := $(CACHE)/bin
 GO := go
@@ -9,6 +9,7 @@ export CGO_ENABLED := 1
 # The tests run these; they are built from tools/.
 export PROMTOOL := $(BIN)/promtool
 export HELM := $(BIN)/helm
+export KUBE_APISERVER := $(BIN)/kube-apiserver
 
 .PHONY: test tools short bench
 
@@ -27,10 +28,13 @@ bench:
 	$(GO) test -run '^$$' -bench Plan -benchmem ./internal/reconcile
 	$(GO) test -run '^$$' -bench Pull -benchtime 1x -timeout 20m ./internal/source/keycloak
 
-tools: $(BIN)/staticcheck $(BIN)/promtool $(BIN)/helm
+tools: $(BIN)/staticcheck $(BIN)/promtool $(BIN)/helm $(BIN)/kube-apiserver
 
 $(BIN)/staticcheck $(BIN)/promtool: tools/go.mod tools/go.sum
 	cd tools && $(GO) build -o $(BIN)/ tool && touch $(BIN)/staticcheck $(BIN)/promtool
 
 $(BIN)/helm: tools/helm/go.mod tools/helm/go.sum
 	cd tools/helm && $(GO) build -o $(BIN)/ tool && touch $(BIN)/helm
+
+$(BIN)/kube-apiserver: tools/kube/go.mod tools/kube/go.sum
+	cd tools/kube && $(GO) build -o $(BIN)/ tool && touch $(BIN)/kube-apiserver
