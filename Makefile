@@ -9,6 +9,8 @@ export CGO_ENABLED := 1
 # The tests run these; they are built from tools/.
 export PROMTOOL := $(BIN)/promtool
 export HELM := $(BIN)/helm
+export KUBECONFORM := $(BIN)/kubeconform
+export KUBESCHEMAS := $(CACHE)/kubeconform
 
 .PHONY: test tools short bench
 
@@ -27,10 +29,17 @@ bench:
 	$(GO) test -run '^$$' -bench Plan -benchmem ./internal/reconcile
 	$(GO) test -run '^$$' -bench Pull -benchtime 1x -timeout 20m ./internal/source/keycloak
 
-tools: $(BIN)/staticcheck $(BIN)/promtool $(BIN)/helm
+tools: $(BIN)/staticcheck $(BIN)/promtool $(BIN)/helm $(BIN)/kubeconform $(KUBESCHEMAS)/made
 
 $(BIN)/staticcheck $(BIN)/promtool: tools/go.mod tools/go.sum
 	cd tools && $(GO) build -o $(BIN)/ tool && touch $(BIN)/staticcheck $(BIN)/promtool
 
 $(BIN)/helm: tools/helm/go.mod tools/helm/go.sum
 	cd tools/helm && $(GO) build -o $(BIN)/ tool && touch $(BIN)/helm
+
+$(BIN)/kubeconform: tools/kubeconform/go.mod tools/kubeconform/go.sum
+	cd tools/kubeconform && $(GO) build -o $(BIN)/ tool && touch $(BIN)/kubeconform
+
+# kubeconform's schemas, made from Go modules: it would download them.
+$(KUBESCHEMAS)/made: tools/kubeconform/go.mod tools/kubeconform/schemas/main.go
+	cd tools/kubeconform && $(GO) vet ./... && $(GO) run ./schemas $(KUBESCHEMAS) && touch $(KUBESCHEMAS)/made
