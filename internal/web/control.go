@@ -18,8 +18,8 @@ type Control interface {
 	// Sync makes a pass now and returns its report; with a digest, one that
 	// lifts the limits for exactly the removals that the digest names.
 	Sync(ctx context.Context, approve string) (report.Report, error)
-	// Reload loads the configuration anew.
-	Reload(ctx context.Context) error
+	// Reload loads the configuration anew, and puts it in force if it is good.
+	Reload() error
 }
 
 // Refusal is an error with the HTTP status that says what kind it is.
@@ -44,8 +44,8 @@ func control(mux *http.ServeMux, c Control) {
 			answer(w, text, err)
 		})))
 	}
-	post("/-/reload", func(ctx context.Context, _ *http.Request) (string, error) {
-		return "the configuration was reloaded\n", c.Reload(ctx)
+	post("/-/reload", func(context.Context, *http.Request) (string, error) {
+		return "the configuration was reloaded\n", c.Reload()
 	})
 	post("/-/sync", func(ctx context.Context, _ *http.Request) (string, error) {
 		r, err := c.Sync(ctx, "")

@@ -41,7 +41,7 @@ func (a *asked) Sync(_ context.Context, approve string) (report.Report, error) {
 	return a.report, a.err
 }
 
-func (a *asked) Reload(context.Context) error {
+func (a *asked) Reload() error {
 	a.log = append(a.log, "reload")
 	return a.err
 }
