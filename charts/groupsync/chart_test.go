@@ -1,7 +1,9 @@
 package groupsync_test
 
 import (
+	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
@@ -130,6 +132,41 @@ func TestTheChartPassesLint(t *testing.T) {
 		if out, complaint, err := helm(t, command...); err != nil {
 			t.Errorf("%s: %v\n%s%s", args, err, out, complaint)
 		}
+	}
+}
+
+// TestThePackage holds what is installed and no tests.
+func TestThePackage(t *testing.T) {
+	dir := t.TempDir()
+	if _, complaint, err := helm(t, "package", ".", "--destination", dir); err != nil {
+		t.Fatalf("%v\n%s", err, complaint)
+	}
+	packed, err := os.Open(filepath.Join(dir, "groupsync-0.1.0.tgz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer packed.Close()
+	z, err := gzip.NewReader(packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for r := tar.NewReader(z); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name := strings.TrimPrefix(h.Name, "groupsync/"); !strings.HasPrefix(name, "templates/") {
+			got = append(got, name)
+		}
+	}
+	slices.Sort(got)
+	want := []string{".helmignore", "Chart.yaml", "README.md", "files/dashboard.json", "files/rules.yaml", "values.schema.json", "values.yaml"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

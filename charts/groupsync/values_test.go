@@ -230,7 +230,7 @@ func TestTheReadmesTable(t *testing.T) {
 		if inFreeSection(root, v.path) {
 			continue
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", v.path, written(t, root, v), strings.ReplaceAll(v.description, "|", `\|`))
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", v.path, asShown(t, root, v), strings.ReplaceAll(v.description, "|", `\|`))
 	}
 	if !table.Match(readme) {
 		t.Fatalf("%s has no place for the values", readmeFile)
@@ -247,9 +247,9 @@ func TestTheReadmesTable(t *testing.T) {
 	}
 }
 
-// written returns a default as the README shows it: nothing for a section,
+// asShown returns a default as the README shows it: nothing for a section,
 // whose values follow.
-func written(t *testing.T, root object, v value) string {
+func asShown(t *testing.T, root object, v value) string {
 	t.Helper()
 	if p := part(root, v.path); v.node.Kind == yaml.MappingNode && v.node.Style&yaml.FlowStyle == 0 && p["additionalProperties"] == false {
 		return ""
