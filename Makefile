@@ -1,6 +1,6 @@
 # The one test command. It brings what it needs: Go modules, Keycloak from its
-# Maven distribution, slapd from Debian, and the developer tools of tools/,
-# built once into the cache.
+# Maven distribution, slapd and etcd from Debian, and the developer tools of
+# tools/, built once into the cache.
 CACHE := $(HOME)/.cache/groupsync
 BIN := $(CACHE)/bin
 GO := go
@@ -9,6 +9,7 @@ export CGO_ENABLED := 1
 # The tests run these; they are built from tools/.
 export PROMTOOL := $(BIN)/promtool
 export HELM := $(BIN)/helm
+export KUBE_APISERVER := $(BIN)/kube-apiserver
 export KUBECONFORM := $(BIN)/kubeconform
 export KUBESCHEMAS := $(CACHE)/kubeconform
 
@@ -29,13 +30,16 @@ bench:
 	$(GO) test -run '^$$' -bench Plan -benchmem ./internal/reconcile
 	$(GO) test -run '^$$' -bench Pull -benchtime 1x -timeout 20m ./internal/source/keycloak
 
-tools: $(BIN)/staticcheck $(BIN)/promtool $(BIN)/helm $(BIN)/kubeconform $(KUBESCHEMAS)/made
+tools: $(BIN)/staticcheck $(BIN)/promtool $(BIN)/helm $(BIN)/kube-apiserver $(BIN)/kubeconform $(KUBESCHEMAS)/made
 
 $(BIN)/staticcheck $(BIN)/promtool: tools/go.mod tools/go.sum
 	cd tools && $(GO) build -o $(BIN)/ tool && touch $(BIN)/staticcheck $(BIN)/promtool
 
 $(BIN)/helm: tools/helm/go.mod tools/helm/go.sum
 	cd tools/helm && $(GO) build -o $(BIN)/ tool && touch $(BIN)/helm
+
+$(BIN)/kube-apiserver: tools/kube/go.mod tools/kube/go.sum
+	cd tools/kube && $(GO) build -o $(BIN)/ tool && touch $(BIN)/kube-apiserver
 
 $(BIN)/kubeconform: tools/kubeconform/go.mod tools/kubeconform/go.sum
 	cd tools/kubeconform && $(GO) build -o $(BIN)/ tool && touch $(BIN)/kubeconform

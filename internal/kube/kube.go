@@ -107,8 +107,9 @@ func (l *Lease) quiet(ctx context.Context) context.Context {
 // said by us, once.
 type lowered struct{ slog.Handler }
 
-func (h lowered) Enabled(ctx context.Context, _ slog.Level) bool {
-	return h.Handler.Enabled(ctx, slog.LevelDebug)
+// Enabled leaves out what client-go says each time it looks.
+func (h lowered) Enabled(ctx context.Context, level slog.Level) bool {
+	return level > slog.LevelDebug && h.Handler.Enabled(ctx, slog.LevelDebug)
 }
 
 func (h lowered) Handle(ctx context.Context, r slog.Record) error {
