@@ -10,6 +10,8 @@ export CGO_ENABLED := 1
 export PROMTOOL := $(BIN)/promtool
 export HELM := $(BIN)/helm
 export KUBE_APISERVER := $(BIN)/kube-apiserver
+export KUBECONFORM := $(BIN)/kubeconform
+export KUBESCHEMAS := $(CACHE)/kubeconform
 
 .PHONY: test tools short bench
 
@@ -28,7 +30,7 @@ bench:
 	$(GO) test -run '^$$' -bench Plan -benchmem ./internal/reconcile
 	$(GO) test -run '^$$' -bench Pull -benchtime 1x -timeout 20m ./internal/source/keycloak
 
-tools: $(BIN)/staticcheck $(BIN)/promtool $(BIN)/helm $(BIN)/kube-apiserver
+tools: $(BIN)/staticcheck $(BIN)/promtool $(BIN)/helm $(BIN)/kube-apiserver $(BIN)/kubeconform $(KUBESCHEMAS)/made
 
 $(BIN)/staticcheck $(BIN)/promtool: tools/go.mod tools/go.sum
 	cd tools && $(GO) build -o $(BIN)/ tool && touch $(BIN)/staticcheck $(BIN)/promtool
@@ -40,3 +42,10 @@ $(BIN)/helm: tools/helm/go.mod tools/helm/go.sum
 $(BIN)/kube-apiserver: tools/kube/go.mod tools/kube/go.sum
 	cd tools/kube && v=$$($(GO) list -m -f '{{.Version}}' k8s.io/kubernetes) && \
 		$(GO) build -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$$v" -o $(BIN)/ tool && touch $(BIN)/kube-apiserver
+
+$(BIN)/kubeconform: tools/kubeconform/go.mod tools/kubeconform/go.sum
+	cd tools/kubeconform && $(GO) build -o $(BIN)/ tool && touch $(BIN)/kubeconform
+
+# kubeconform's schemas, made from Go modules: it would download them.
+$(KUBESCHEMAS)/made: tools/kubeconform/go.mod tools/kubeconform/schemas/main.go
+	cd tools/kubeconform && $(GO) vet ./... && $(GO) run ./schemas $(KUBESCHEMAS) && touch $(KUBESCHEMAS)/made
