@@ -2,7 +2,7 @@
 wrong, and ends it in what to do. All are said at once. */ -}}
 {{- define "groupsync.refuse" -}}
 {{- $lines := list }}
-{{- range list "config" "schedule" "secret" "replicas" "files" "monitoring" }}
+{{- range list "config" "schedule" "secret" "extra" "replicas" "files" "monitoring" }}
 {{- $lines = concat $lines (include (printf "groupsync.refuse.%s" .) $ | splitList "\n") }}
 {{- end }}
 {{- with compact $lines }}
@@ -77,7 +77,7 @@ finds out itself. */ -}}
 {{- if contains "TZ=" $schedule }}
 config.schedule: {{ $schedule | quote }} names a time zone: schedules are in UTC, so write it without one
 {{- else if regexMatch $every $schedule }}
-{{- if not (regexMatch "([1-9][0-9]*|[1-9][0-9]*\\.[0-9]*|[0-9]*\\.[0-9]*[1-9][0-9]*)[mh]|[1-9][0-9]*(\\.[0-9]*)?s" (regexReplaceAll "[0-9.]+(ns|us|µs|ms)" $schedule "")) }}
+{{- if not (or (regexMatch "[1-9][0-9.]*[mh]([0-9.]|$)" $schedule) (regexMatch "[^0-9.]0*[1-9][0-9]*(\\.[0-9]*)?s|[^0-9.]0*[1-9][0-9]{3,}(\\.[0-9]*)?ms" $schedule)) }}
 config.schedule: {{ $schedule | quote }} is less than a second: write a longer one, @every 15m for example
 {{- end }}
 {{- else if not (or (regexMatch $descriptor $schedule) (regexMatch $five $schedule)) }}
@@ -110,6 +110,26 @@ existingSecret: is missing: name a Secret with the keys {{ $values.secretKeys.cl
 clearmlEnv.env: {{ $name }} would be readable in the Deployment: leave it out, groupsync has a client of its own
 {{- else if not (hasPrefix "CLEARML__" $name) }}
 clearmlEnv.env: {{ $name }} is no variable of ClearML's, which begin with CLEARML__: put it into extraEnv
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* Variables and flags win over the file, and so over what the chart knows. */ -}}
+{{- define "groupsync.refuse.extra" -}}
+{{- $places := dict "mode" "config.mode" "lease.name" "leaderElection.enabled" "lease.namespace" "leaderElection.enabled" "state_dir" "state.enabled" "web.listen" "service.port" "web.config_file" "webConfig" }}
+{{- range $key, $place := $places }}
+{{- if include "groupsync.fromEnv" (dict "root" $ "key" $key) }}
+extraEnv: GROUPSYNC_{{ $key | replace "." "_" | upper }} would win over what the chart sets: take it out, and set {{ $place }}
+{{- end }}
+{{- range $.Values.extraArgs }}
+{{- if eq (first (splitList "=" .)) (printf "--%s" $key) }}
+extraArgs: --{{ $key }} would win over what the chart sets: take it out, and set {{ $place }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- range .Values.extraArgs }}
+{{- if has (first (splitList "=" .)) (list "--once" "--apply" "--approve" "--drift-ok") }}
+extraArgs: {{ . }} makes a single pass, and the Deployment would make it again and again: take it out, and run it as a Job
 {{- end }}
 {{- end }}
 {{- end }}
