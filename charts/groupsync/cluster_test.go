@@ -24,9 +24,6 @@ func TestMain(m *testing.M) { os.Exit(kubetest.Main(m)) }
 // restricted is a namespace's label for the strictest Pod Security Standard.
 var restricted = map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}
 
-// least is what an installation must say.
-const least = "testdata/shapes/observe.yaml"
-
 // TestTheControlOfPodSecurity: the same pods are refused where they may gain
 // privileges, so that their acceptance means something.
 func TestTheControlOfPodSecurity(t *testing.T) {
@@ -139,10 +136,10 @@ func TestBadValuesInstallNothing(t *testing.T) {
 		says string
 	}{
 		{"no values at all", nil, "config.keycloak.url: is missing: write https://auth.example.com, with Keycloak's path prefix if there is one"},
-		{"no Secret", []string{"-f", least, "--set", "existingSecret="}, "existingSecret"},
-		{"a key that the configuration does not have", []string{"-f", least, "--set", "config.keyclok.url=x"}, "keyclok"},
+		{"no Secret", []string{"-f", least, "--set", "existingSecret="}, "existingSecret: is missing: name a Secret with the keys client_secret, access_key and secret_key, or set secret.create with the three values"},
+		{"a key that the configuration does not have", []string{"-f", least, "--set", "config.keyclok.url=x"}, "- at '/config': additional properties 'keyclok' not allowed"},
 		{"two replicas without a Lease", []string{"-f", least, "--set", "replicas=2,leaderElection.enabled=false"}, "replicas: 2 processes would write at the same time: set leaderElection.enabled, or replicas to 1"},
-		{"a schedule that is none", []string{"-f", least, "--set", "config.schedule=often"}, "config.schedule"},
+		{"a schedule that is none", []string{"-f", least, "--set", "config.schedule=often"}, `config.schedule: "often" is no schedule: write @every 15m, @hourly, or five cron fields`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			out, err := r.try(t, append([]string{"install", "groupsync", "."}, tt.args...)...)
@@ -165,11 +162,7 @@ func TestBadValuesInstallNothing(t *testing.T) {
 func TestEveryShapeIsKeptAsAsked(t *testing.T) {
 	c := kubetest.Shared(t)
 	monitoring(t, c)
-	shapes, err := filepath.Glob("testdata/shapes/*.yaml")
-	if err != nil || len(shapes) == 0 {
-		t.Fatal("no shapes", err)
-	}
-	for _, shape := range shapes {
+	for _, shape := range shapes(t) {
 		t.Run(filepath.Base(shape), func(t *testing.T) {
 			r := newRelease(t, c)
 			r.helm(t, "install", "groupsync", ".", "-f", shape)
@@ -216,10 +209,7 @@ func TestMonitoringNeedsTheOperator(t *testing.T) {
 // monitoring installs the Prometheus operator's CRDs.
 func monitoring(t *testing.T, c *kubetest.Cluster) {
 	t.Helper()
-	dir := os.Getenv("KUBESCHEMAS")
-	if dir == "" {
-		t.Fatal("KUBESCHEMAS names no directory with the operator's CRDs: run make test, which makes it")
-	}
+	dir := program(t, "KUBESCHEMAS")
 	for _, plural := range []string{"podmonitors", "prometheusrules", "servicemonitors"} {
 		crd, err := os.ReadFile(filepath.Join(dir, "monitoring", plural+".yaml"))
 		if err != nil {
