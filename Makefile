@@ -38,8 +38,10 @@ $(BIN)/staticcheck $(BIN)/promtool: tools/go.mod tools/go.sum
 $(BIN)/helm: tools/helm/go.mod tools/helm/go.sum
 	cd tools/helm && $(GO) build -o $(BIN)/ tool && touch $(BIN)/helm
 
+# Helm asks the server for its version, which only the linker sets.
 $(BIN)/kube-apiserver: tools/kube/go.mod tools/kube/go.sum
-	cd tools/kube && $(GO) build -o $(BIN)/ tool && touch $(BIN)/kube-apiserver
+	cd tools/kube && v=$$($(GO) list -m -f '{{.Version}}' k8s.io/kubernetes) && \
+		$(GO) build -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$$v" -o $(BIN)/ tool && touch $(BIN)/kube-apiserver
 
 $(BIN)/kubeconform: tools/kubeconform/go.mod tools/kubeconform/go.sum
 	cd tools/kubeconform && $(GO) build -o $(BIN)/ tool && touch $(BIN)/kubeconform

@@ -31,6 +31,7 @@ func program(t *testing.T, variable string) string {
 	if testing.Short() {
 		t.Skip("needs tools that make test builds")
 	}
+	readChart(t)
 	path := os.Getenv(variable)
 	if path == "" {
 		t.Fatalf("%s names no tool: run make test, or make tools and set it to what is in ~/.cache/groupsync", variable)

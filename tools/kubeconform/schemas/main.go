@@ -6,7 +6,7 @@
 // is refused. Descriptions are left out.
 //
 // The layout is KUBERNETES_VERSION/KIND-GROUP-VERSION.json, and monitoring/ for
-// the CRDs.
+// the CRDs, which are kept there too, as PLURAL.yaml, for a real API server.
 package main
 
 import (
@@ -225,6 +225,9 @@ func writeOperator(dir string) error {
 			if err := save(dir, crd.Spec.Group, v.Name, crd.Spec.Names.Kind, strict(v.Schema.OpenAPIV3Schema, nil)); err != nil {
 				return err
 			}
+		}
+		if err := os.WriteFile(filepath.Join(dir, plural+".yaml"), data, 0o644); err != nil {
+			return err
 		}
 	}
 	return nil
