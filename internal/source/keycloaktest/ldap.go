@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"groupsync/internal/debian"
 )
 
 // The tree of every LDAP server that is started, its owner, and the account
@@ -53,7 +55,7 @@ type Answers struct {
 func StartLDAP(tb testing.TB, people []string, groups map[string][]string) *LDAP {
 	tb.Helper()
 	skipShort(tb)
-	must(tb, installLDAP())
+	must(tb, debian.Install([]string{"slapd", "ldapmodify"}, "slapd", "ldap-utils"))
 	port, err := freePort()
 	must(tb, err)
 	l := &LDAP{URL: "ldap://127.0.0.1:" + strconv.Itoa(port), dir: tb.TempDir(), port: port}
@@ -73,48 +75,6 @@ func StartLDAP(tb testing.TB, people []string, groups map[string][]string) *LDAP
 	}
 	return l
 }
-
-// installLDAP makes sure of the programs, under the lock that the cached
-// Keycloak has too. The package's own service is kept from starting.
-func installLDAP() error {
-	have := func() bool {
-		_, missing := exec.LookPath("slapd")
-		_, client := exec.LookPath("ldapmodify")
-		return missing == nil && client == nil
-	}
-	if have() {
-		return nil
-	}
-	unlock, err := lock(filepath.Join(os.TempDir(), "keycloaktest-slapd.lock"))
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	if have() {
-		return nil
-	}
-	const advice = "the real LDAP server needs slapd and ldapmodify, which are not on the PATH: install them (Debian: apt-get install slapd ldap-utils, with /usr/sbin on the PATH), or run go test -short"
-	if _, err := exec.LookPath("apt-get"); err != nil || os.Geteuid() != 0 {
-		return errors.New(advice)
-	}
-	if err := run("sh", "-c", installScript); err != nil {
-		return fmt.Errorf("%s: %w", advice, err)
-	}
-	return nil
-}
-
-// A policy-rc.d that exits 101 denies services their start; one that is there
-// already, as in containers, is the machine's own and stays.
-const installScript = `set -e
-export DEBIAN_FRONTEND=noninteractive
-p=/usr/sbin/policy-rc.d
-if ! test -e $p; then
-	printf '#!/bin/sh\nexit 101\n' >$p
-	chmod +x $p
-	trap "rm -f $p" EXIT
-fi
-apt-get update -qq
-apt-get install -y -qq slapd ldap-utils`
 
 const ldapTree = `dn: ` + ldapSuffix + `
 objectClass: dcObject
