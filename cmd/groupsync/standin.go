@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"groupsync/examples/realm"
 	"groupsync/internal/source/realmfile"
@@ -34,6 +35,14 @@ func serveStandIn(ctx context.Context, p program, address string) error {
 	}
 	defer server.Close()
 	fmt.Fprintf(p.stdout, "The ClearML stand-in: %s (Ctrl-C ends)\n", server.URL)
-	<-ctx.Done()
-	return nil
+	forget := time.NewTicker(time.Minute) // it keeps every request, for tests
+	defer forget.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-forget.C:
+			server.Forget()
+		}
+	}
 }
