@@ -1,6 +1,6 @@
 # The one test command. It brings what it needs: Go modules, Keycloak from its
-# Maven distribution, slapd from Debian, and the developer tools of tools/,
-# built once into the cache.
+# Maven distribution, slapd and etcd from Debian, and the developer tools of
+# tools/, built once into the cache.
 CACHE := $(HOME)/.cache/groupsync
 BIN := $(CACHE)/bin
 GO := go
@@ -9,11 +9,19 @@ export CGO_ENABLED := 1
 # The tests run these; they are built from tools/.
 export PROMTOOL := $(BIN)/promtool
 export HELM := $(BIN)/helm
+export KUBE_APISERVER := $(BIN)/kube-apiserver
+export KUBECONFORM := $(BIN)/kubeconform
+export KUBESCHEMAS := $(CACHE)/kubeconform
+export COMPOSE_SPEC := $(BIN)/compose-spec
+export GORELEASER := $(BIN)/goreleaser
+export ACTIONLINT := $(BIN)/actionlint
 
-.PHONY: test tools short bench
+.PHONY: test tools short bench image release
+
+DIRS := charts cmd docs examples internal tools
 
 test: tools
-	@echo "gofmt" && test -z "$$(gofmt -l charts cmd examples internal tools)" || { gofmt -l charts cmd examples internal tools; exit 1; }
+	@echo "gofmt" && test -z "$$(gofmt -l $(DIRS))" || { gofmt -l $(DIRS); exit 1; }
 	$(GO) vet ./...
 	$(BIN)/staticcheck ./...
 	$(GO) test -race -timeout 25m ./...
@@ -27,10 +35,42 @@ bench:
 	$(GO) test -run '^$$' -bench Plan -benchmem ./internal/reconcile
 	$(GO) test -run '^$$' -bench Pull -benchtime 1x -timeout 20m ./internal/source/keycloak
 
-tools: $(BIN)/staticcheck $(BIN)/promtool $(BIN)/helm
+# The image, by docker with buildx; docs/image.md has other builders. The time
+# in it is the commit's, so that it is the same image whenever it is built.
+IMAGE := groupsync:dev
+SOURCE :=
+BUILDX := --load
+image:
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) docker buildx build \
+		--build-arg VERSION=$$(git describe --tags --always --dirty) --build-arg REVISION=$$(git rev-parse HEAD) \
+		--build-arg SOURCE=$(SOURCE) -t $(IMAGE) $(BUILDX) .
+
+# What .goreleaser.yaml says, of the tag that is checked out.
+release: $(BIN)/goreleaser $(BIN)/helm
+	PATH=$(BIN):$$PATH $(GORELEASER) release --clean
+
+tools: $(BIN)/staticcheck $(BIN)/promtool $(BIN)/helm $(BIN)/kube-apiserver $(BIN)/kubeconform $(KUBESCHEMAS)/made $(BIN)/compose-spec $(BIN)/goreleaser
 
 $(BIN)/staticcheck $(BIN)/promtool: tools/go.mod tools/go.sum
 	cd tools && $(GO) build -o $(BIN)/ tool && touch $(BIN)/staticcheck $(BIN)/promtool
 
 $(BIN)/helm: tools/helm/go.mod tools/helm/go.sum
 	cd tools/helm && $(GO) build -o $(BIN)/ tool && touch $(BIN)/helm
+
+# Helm asks the server for its version, which only the linker sets.
+$(BIN)/kube-apiserver: tools/kube/go.mod tools/kube/go.sum
+	cd tools/kube && v=$$($(GO) list -m -f '{{.Version}}' k8s.io/kubernetes) && \
+		$(GO) build -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$$v" -o $(BIN)/ tool && touch $(BIN)/kube-apiserver
+
+$(BIN)/kubeconform: tools/kubeconform/go.mod tools/kubeconform/go.sum
+	cd tools/kubeconform && $(GO) build -o $(BIN)/ tool && touch $(BIN)/kubeconform
+
+# kubeconform's schemas, made from Go modules: it would download them.
+$(KUBESCHEMAS)/made: tools/kubeconform/go.mod tools/kubeconform/schemas/main.go
+	cd tools/kubeconform && $(GO) vet ./... && $(GO) run ./schemas $(KUBESCHEMAS) && touch $(KUBESCHEMAS)/made
+
+$(BIN)/compose-spec: tools/compose/go.mod tools/compose/go.sum
+	cd tools/compose && $(GO) build -o $@ github.com/compose-spec/compose-go/v2/cmd && touch $@
+
+$(BIN)/goreleaser $(BIN)/actionlint: tools/release/go.mod tools/release/go.sum
+	cd tools/release && $(GO) build -o $(BIN)/ tool && touch $(BIN)/goreleaser $(BIN)/actionlint

@@ -123,10 +123,23 @@ groups.mapping: "staff" feeds "Users", which is built into ClearML and not ours 
 			name:   "keys of what is not built yet",
 			config: good + "admins: {via: role}\nlease: {name: groupsync}\nweb: {config_file: web.yaml, public_status: true, enable_lifecycle: true}\n",
 			want: `groupsync: admins.via: "role" is not built yet: write group
-lease.name: leader election is not built yet: run one replica and leave lease.name empty
-web.config_file: TLS and authentication are not built yet: leave it empty and keep web.listen on a network of its own
-web.public_status: the status page is not built yet: leave it false
-web.enable_lifecycle: POST /-/sync, /-/reload and /-/approve are not built yet: leave it false`,
+web.public_status: the status page is not built yet: leave it false`,
+		},
+		{
+			name:   "a web configuration that is not there",
+			config: good + "web: {config_file: /nowhere/web.yaml}\n",
+			want:   `groupsync: web.config_file: /nowhere/web.yaml: open /nowhere/web.yaml: no such file or directory: see exporter-toolkit's documentation of the web configuration`,
+		},
+		{
+			name:   "a Lease and a directory for one memory",
+			config: good + "state_dir: /var/lib/groupsync\nlease: {name: groupsync}\n",
+			want:   `groupsync: state_dir: goes without lease.name: with a Lease, what the guards remember is in a ConfigMap beside it, where every replica finds it: leave state_dir empty`,
+		},
+		{
+			name:   "--drift-ok without --once",
+			config: good,
+			args:   []string{"--drift-ok"},
+			want:   `groupsync: --drift-ok goes with --once: the daemon has no exit code for drift`,
 		},
 		{
 			name:   "--apply without --once",

@@ -18,13 +18,20 @@ import (
 
 func newDemo(p program) *cobra.Command {
 	var exit bool
+	var serve string
 	demo := &cobra.Command{
 		Use:   "demo",
 		Short: "Play a small story on an example realm and a ClearML stand-in, inside the process",
 		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return runDemo(cmd.Context(), p, exit) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if serve != "" {
+				return serveStandIn(cmd.Context(), p, serve)
+			}
+			return runDemo(cmd.Context(), p, exit)
+		},
 	}
 	demo.Flags().BoolVar(&exit, "exit", false, "end by itself, without serving the metrics")
+	demo.Flags().StringVar(&serve, "serve", "", "play nothing: serve the ClearML stand-in on this address, with /api before its calls")
 	return demo
 }
 
@@ -48,7 +55,7 @@ func runDemo(ctx context.Context, p program, exit bool) error {
 	if exit {
 		return nil
 	}
-	server, err := web.Listen("127.0.0.1:0", m.Handler(), slog.New(slog.DiscardHandler))
+	server, err := web.Listen(web.Options{Address: "127.0.0.1:0", Metrics: m.Handler(), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -179,6 +180,7 @@ func TestWhatIsRefusedByValue(t *testing.T) {
 		{"a URL with a port and no scheme", `clearml: {url: "api.example.com:8008"}`, `clearml.url: "api.example.com:8008" has no scheme: write https://api.example.com:8008`},
 		{"a URL of another scheme", `clearml: {url: "ftp://api.example.com"}`, `clearml.url: "ftp://api.example.com" has the scheme ftp: write http or https`},
 		{"a URL without a host", `clearml: {url: "https:///api"}`, `clearml.url: "https:///api" has no host: write https://api.clearml.example.com`},
+		{"a URL of a realm", `keycloak: {url: "https://auth.example.com/auth/realms/clearml"}`, `keycloak.url: "https://auth.example.com/auth/realms/clearml" goes on to a realm: end it before /realms/, and write the realm into keycloak.realm`},
 		{"a URL with credentials is not quoted", `keycloak: {url: "https://me:hidden@auth.example.com"}`, `keycloak.url: holds an @, as credentials in a URL do: remove them, they have keys of their own`},
 		{"a URL with a query is not quoted", `keycloak: {url: "https://auth.example.com?key=hidden"}`, `keycloak.url: has a query or a fragment: end it with the path`},
 		{"no time to answer", `clearml: {timeout: 0s}`, `clearml.timeout: 0s is no time at all: write more than 0s`},
@@ -198,11 +200,11 @@ func TestWhatIsRefusedByValue(t *testing.T) {
 		{"an unknown trip", `guards: {on_trip: go}`, `guards.on_trip: "go" is unknown: write additions_only or stop`},
 		{"an address without a port", `web: {listen: localhost}`, `web.listen: "localhost" is no address: write host:port, 127.0.0.1:8080 or :8080 for example`},
 
-		{"leader election", `lease: {name: a}`, `lease.name: leader election is not built yet: run one replica and leave lease.name empty`},
-		{"the namespace of the lease", `lease: {namespace: a}`, `lease.namespace: leader election is not built yet: run one replica and leave lease.namespace empty`},
-		{"TLS for the web", `web: {config_file: a}`, `web.config_file: TLS and authentication are not built yet: leave it empty and keep web.listen on a network of its own`},
+		{"a Lease", `lease: {name: groupsync, namespace: clearml}`, ``},
+		{"the namespace of no Lease", `lease: {namespace: a}`, `lease.namespace: is set without lease.name: set lease.name too, or neither for a single replica`},
+		{"a name that no Lease can have", `lease: {name: Group_Sync}`, `lease.name: "Group_Sync" is no name of a Kubernetes object: write lower-case letters, digits and dashes, 202 at most`},
+		{"a Lease and a directory", "state_dir: a\nlease: {name: a}", `state_dir: goes without lease.name: with a Lease, what the guards remember is in a ConfigMap beside it, where every replica finds it: leave state_dir empty`},
 		{"the status page", `web: {public_status: true}`, `web.public_status: the status page is not built yet: leave it false`},
-		{"the lifecycle calls", `web: {enable_lifecycle: true}`, `web.enable_lifecycle: POST /-/sync, /-/reload and /-/approve are not built yet: leave it false`},
 		{"admins by role", `admins: {via: role}`, `admins.via: "role" is not built yet: write group`},
 		{"admins by both", `admins: {via: both}`, `admins.via: "both" is not built yet: write group`},
 	} {
@@ -413,5 +415,21 @@ func TestCron(t *testing.T) {
 	at := time.Date(2026, 3, 29, 0, 0, 0, 0, time.UTC)
 	if got, want := c.Cron().Next(at), time.Date(2026, 3, 29, 3, 30, 0, 0, time.UTC); !got.Equal(want) {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestWhatARunningProcessCannotTakeOverIsNamed(t *testing.T) {
+	before := laidOver(t, "mode: observe")
+	for line, want := range map[string][]string{
+		"mode: apply":                           nil,
+		"schedule: '@hourly'":                   nil,
+		"guards: {max_removals: 1}":             nil,
+		"name: other":                           {"name"},
+		"web: {enable_lifecycle: true}":         {"web"},
+		"log: {level: debug}\nlease: {name: a}": {"log", "lease"},
+	} {
+		if got := before.Unchangeable(laidOver(t, line)); !slices.Equal(got, want) {
+			t.Errorf("%s: got %v, want %v", line, got, want)
+		}
 	}
 }
