@@ -8,6 +8,7 @@ export GOFLAGS := -mod=readonly
 export CGO_ENABLED := 1
 # The tests run these; they are built from tools/.
 export PROMTOOL := $(BIN)/promtool
+export PROMETHEUS := $(BIN)/prometheus
 export HELM := $(BIN)/helm
 export KUBE_APISERVER := $(BIN)/kube-apiserver
 export KUBECONFORM := $(BIN)/kubeconform
@@ -49,10 +50,10 @@ image:
 release: $(BIN)/goreleaser $(BIN)/helm
 	PATH=$(BIN):$$PATH $(GORELEASER) release --clean
 
-tools: $(BIN)/staticcheck $(BIN)/promtool $(BIN)/helm $(BIN)/kube-apiserver $(BIN)/kubeconform $(KUBESCHEMAS)/made $(BIN)/compose-spec $(BIN)/goreleaser
+tools: $(BIN)/staticcheck $(BIN)/promtool $(BIN)/prometheus $(BIN)/helm $(BIN)/kube-apiserver $(BIN)/kubeconform $(KUBESCHEMAS)/made $(BIN)/compose-spec $(BIN)/goreleaser
 
-$(BIN)/staticcheck $(BIN)/promtool: tools/go.mod tools/go.sum
-	cd tools && $(GO) build -o $(BIN)/ tool && touch $(BIN)/staticcheck $(BIN)/promtool
+$(BIN)/staticcheck $(BIN)/promtool $(BIN)/prometheus: tools/go.mod tools/go.sum
+	cd tools && $(GO) build -o $(BIN)/ tool && touch $(BIN)/staticcheck $(BIN)/promtool $(BIN)/prometheus
 
 $(BIN)/helm: tools/helm/go.mod tools/helm/go.sum
 	cd tools/helm && $(GO) build -o $(BIN)/ tool && touch $(BIN)/helm
