@@ -37,7 +37,8 @@ type row struct {
 
 // dashboard is what files/dashboard.json shows, in groups of one question
 // each. Every query keeps to the chosen syncs, and gives one line whatever the
-// number of replicas.
+// number of replicas; those of the last row that are about the replicas show
+// each.
 var dashboard = []row{
 	{"Does it follow?", 4, []panel{
 		{title: "Since the last success", kind: "stat", unit: "s", about: "Both sides read whole and no write failed. Three schedules are GroupsyncStale.",
@@ -48,6 +49,8 @@ var dashboard = []row{
 			queries: []query{{`sum by (sync) (max by (sync, action) (groupsync_drift_memberships{sync=~"$sync"}))`, "{{sync}}"}}},
 		{title: "Guards that withhold", kind: "stat", unit: "none", red: 1, about: "Without grace, which waits by design.",
 			queries: []query{{`sum by (sync) (max by (sync, guard) (groupsync_guard_active{sync=~"$sync", guard!="grace"}))`, "{{sync}}"}}},
+		{title: "Leaders", kind: "stat", unit: "none", red: 2, about: "Processes that make passes. 1 is right; 0 is GroupsyncNoLeader, 2 are GroupsyncTwoLeaders.",
+			queries: []query{{`sum by (sync) (groupsync_leader{sync=~"$sync"})`, "{{sync}}"}}},
 		{title: "Unverified certificates", kind: "stat", unit: "none", red: 1, about: "Sides with insecure_skip_verify.",
 			queries: []query{{`sum by (sync) (max by (sync, system) (groupsync_tls_insecure{sync=~"$sync"}))`, "{{sync}}"}}},
 	}},
@@ -64,6 +67,8 @@ var dashboard = []row{
 			queries: []query{{`max by (sync, action) (groupsync_drift_memberships{sync=~"$sync"})`, "{{sync}} {{action}}"}}},
 		{title: "Ten groups that differ most", kind: "timeseries", unit: "none",
 			queries: []query{{`topk(10, max by (sync, group, action) (groupsync_group_drift_memberships{sync=~"$sync"}))`, "{{sync}} {{group}} {{action}}"}}},
+		{title: "Undone by somebody else in an hour", kind: "timeseries", unit: "none", about: "Changes that were made, undone, and wanted again: the per-login sync, or a person, thinks otherwise.",
+			queries: []query{{`sum by (sync, action) (increase(groupsync_reverted_changes_total{sync=~"$sync"}[1h]))`, "{{sync}} {{action}}"}}},
 		{title: "Changes written in an hour", kind: "timeseries", unit: "none",
 			queries: []query{{`sum by (sync, action, result) (increase(groupsync_changes_total{sync=~"$sync"}[1h]))`, "{{sync}} {{action}} {{result}}"}}},
 	}},
@@ -91,7 +96,13 @@ var dashboard = []row{
 		{title: "Until the answer, 95 % by call", kind: "timeseries", unit: "s",
 			queries: []query{{`histogram_quantile(0.95, sum by (sync, system, call, le) (increase(groupsync_request_duration_seconds_bucket{sync=~"$sync"}[1h])))`, "{{sync}} {{system}} {{call}}"}}},
 	}},
-	{"What runs", 5, []panel{
+	{"What runs", 7, []panel{
+		{title: "Who leads", kind: "state-timeline", unit: "none", about: "1 on the process that makes the passes, 0 on its standbys.",
+			queries: []query{{`max by (sync, instance) (groupsync_leader{sync=~"$sync"})`, "{{sync}} {{instance}}"}}},
+		{title: "Schedules that write", kind: "state-timeline", unit: "none", about: "1 with mode: apply, 0 with mode: observe; the leader's.",
+			queries: []query{{`max by (sync) (groupsync_apply_enabled{sync=~"$sync"} and groupsync_leader{sync=~"$sync"} == 1)`, "{{sync}}"}}},
+		{title: "Configuration in force", kind: "state-timeline", unit: "none", about: "1 where it is the one that was loaded last, 0 where that was refused.",
+			queries: []query{{`min by (sync, instance) (groupsync_config_last_reload_successful{sync=~"$sync"})`, "{{sync}} {{instance}}"}}},
 		{title: "Versions", kind: "table", unit: "none",
 			queries: []query{{`count by (sync, version, revision, goversion) (groupsync_build_info{sync=~"$sync"})`, ""}}},
 	}},

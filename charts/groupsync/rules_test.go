@@ -354,7 +354,7 @@ func values() map[string][]string {
 }
 
 // place are labels that Prometheus, not groupsync, puts on every series.
-var place = []string{"cluster", "namespace", "job"}
+var place = []string{"cluster", "namespace", "job", "instance"}
 
 func TestEveryQueryAsksForWhatThereIs(t *testing.T) {
 	known, closed := catalogue(t), values()
