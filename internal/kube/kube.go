@@ -45,12 +45,13 @@ type Lease struct {
 	client          kubernetes.Interface
 	log             *slog.Logger
 
+	term    int             // the Lease's transitions when this process took it; of the campaign's goroutine
+	tripped map[string]bool // guards that the last pass tripped; of the goroutine that makes passes
+
 	mu      sync.Mutex
 	renewed time.Time // when the renewal was sent that succeeded last; zero: not held
-	term    int       // the Lease's transitions when this process took it
 	passed  bool      // another process held the Lease since
 	holder  string    // who holds it, as seen last
-	tripped map[string]bool
 }
 
 // timeout bounds one request, so that an API server that swallows requests does
@@ -107,8 +108,9 @@ func (l *Lease) quiet(ctx context.Context) context.Context {
 // said by us, once.
 type lowered struct{ slog.Handler }
 
-func (h lowered) Enabled(ctx context.Context, _ slog.Level) bool {
-	return h.Handler.Enabled(ctx, slog.LevelDebug)
+// Enabled leaves out what client-go says each time it looks.
+func (h lowered) Enabled(ctx context.Context, level slog.Level) bool {
+	return level > slog.LevelDebug && h.Handler.Enabled(ctx, slog.LevelDebug)
 }
 
 func (h lowered) Handle(ctx context.Context, r slog.Record) error {

@@ -300,32 +300,62 @@ func TestTheAPIServerGoesAway(t *testing.T) {
 }
 
 // TestATermThatAnotherBrokeIsNotResumed: what a paused process believes when it
-// wakes up. The Lease is free by then, and still its old term is over.
+// wakes up. Whether the other one still has the Lease by then or gave it up, the
+// old term is over, and its end takes nothing from the other.
 func TestATermThatAnotherBrokeIsNotResumed(t *testing.T) {
-	p := newPlace(t, kubetest.Shared(t))
-	l, other := p.open(t, Options{}), p.open(t, Options{})
-	err := l.Take(t.Context(), func(ctx context.Context) error {
-		// As if this process had slept: its Lease is given away behind its back.
-		var lease map[string]any
-		path := "/apis/coordination.k8s.io/v1/namespaces/" + p.namespace + "/leases/groupsync"
-		p.cluster.Get(t, path, &lease)
-		lease["spec"].(map[string]any)["holderIdentity"] = ""
-		p.cluster.Do(t, "PUT", path, lease, nil)
-		if err := other.Take(context.WithoutCancel(ctx), func(context.Context) error { return nil }); err != nil {
-			t.Error(err)
-		}
-		select {
-		case <-ctx.Done():
-			if err := l.Held(); err == nil || !strings.Contains(err.Error(), "another process held the Lease") {
-				t.Errorf("its Lease: %v", err)
+	for _, tt := range []struct {
+		name  string
+		stays bool // the other holds it on
+	}{{"the Lease is free again", false}, {"the Lease is another's", true}} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := newPlace(t, kubetest.Shared(t))
+			l, other := p.open(t, Options{}), p.open(t, Options{})
+			path := "/apis/coordination.k8s.io/v1/namespaces/" + p.namespace + "/leases/groupsync"
+			var lease map[string]any
+			holder := func() any {
+				p.cluster.Get(t, path, &lease)
+				return lease["spec"].(map[string]any)["holderIdentity"]
 			}
-		case <-time.After(leaseDuration + retryPeriod):
-			t.Error("the term goes on")
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
+			ctx, stop := context.WithCancel(t.Context())
+			led, ran := make(chan struct{}), make(chan error, 1)
+			err := l.Take(t.Context(), func(mine context.Context) error {
+				// As if this process had slept: its Lease is given away behind its back.
+				holder()
+				lease["spec"].(map[string]any)["holderIdentity"] = ""
+				p.cluster.Do(t, "PUT", path, lease, nil)
+				go func() {
+					ran <- other.Run(ctx, func(ctx context.Context) error { close(led); <-ctx.Done(); return nil })
+				}()
+				<-led
+				if !tt.stays {
+					stop()
+					if err := <-ran; err != nil {
+						t.Error(err)
+					}
+				}
+				select {
+				case <-mine.Done():
+					if l.Held() == nil {
+						t.Error("it takes the Lease for its own")
+					}
+				case <-time.After(leaseDuration + retryPeriod):
+					t.Error("the term goes on")
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := holder(); tt.stays && (got != other.Identity() || other.Held() != nil) {
+				t.Errorf("the Lease is %v's, want the other's; %v", got, other.Held())
+			}
+			stop()
+			if tt.stays {
+				if err := <-ran; err != nil {
+					t.Error(err)
+				}
+			}
+		})
 	}
 }
 

@@ -68,7 +68,7 @@ func (l *Lease) campaign(ctx context.Context, others func(resourcelock.LeaderEle
 	electing, stop := context.WithCancel(l.quiet(context.WithoutCancel(ctx)))
 	defer stop()
 	won, over := make(chan struct{}), make(chan struct{})
-	k := &lock{lease: l, others: others, Interface: &resourcelock.LeaseLock{
+	k := &lock{lease: l, others: others, end: stop, Interface: &resourcelock.LeaseLock{
 		LeaseMeta: meta.ObjectMeta{Namespace: l.namespace, Name: l.name}, Client: l.client.CoordinationV1(),
 		LockConfig: resourcelock.ResourceLockConfig{Identity: l.identity},
 	}}
@@ -192,16 +192,35 @@ type lock struct {
 	resourcelock.Interface
 	lease  *Lease
 	others func(resourcelock.LeaderElectionRecord)
-	failed bool // the last request got an error
+	end    func() // ends the campaign
+	failed bool   // the last request got an error
 }
 
 func (k *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
 	record, raw, err := k.Interface.Get(ctx)
 	k.trouble(err)
-	if err == nil && record.HolderIdentity != "" && record.HolderIdentity != k.lease.identity {
+	if err != nil || record.HolderIdentity == k.lease.identity {
+		return record, raw, err
+	}
+	k.broken(true)
+	if record.HolderIdentity != "" {
 		k.others(*record)
 	}
-	return record, raw, err
+	return record, raw, nil
+}
+
+// broken is told whether the Lease shows another term. If this process has one,
+// that is over, and so is the campaign: it is never resumed, since what this
+// process knew when it began may be long untrue.
+func (k *lock) broken(another bool) bool {
+	l := k.lease
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.renewed.IsZero() && another {
+		l.passed = true
+		k.end()
+	}
+	return l.passed
 }
 
 func (k *lock) Create(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
@@ -212,19 +231,15 @@ func (k *lock) Update(ctx context.Context, record resourcelock.LeaderElectionRec
 	return k.write(ctx, record, k.Interface.Update)
 }
 
-// write takes or renews the Lease, and renews no more often than retryPeriod. A
-// term that another process's term has broken is never resumed: what this
-// process knew when it began may be long untrue.
+// write takes or renews the Lease, and renews no more often than retryPeriod.
 func (k *lock) write(ctx context.Context, record resourcelock.LeaderElectionRecord, send func(context.Context, resourcelock.LeaderElectionRecord) error) error {
 	l, asked := k.lease, time.Now()
-	l.mu.Lock()
-	holds := !l.renewed.IsZero()
-	l.passed = l.passed || holds && record.LeaderTransitions != l.term
-	passed, fresh := l.passed, holds && since(l.renewed) < retryPeriod
-	l.mu.Unlock()
-	if passed {
-		return fmt.Errorf("another process held the Lease %s meanwhile", l)
+	if k.broken(record.LeaderTransitions != l.term) {
+		return l.Held()
 	}
+	l.mu.Lock()
+	fresh := !l.renewed.IsZero() && since(l.renewed) < retryPeriod
+	l.mu.Unlock()
 	if fresh {
 		return nil
 	}
@@ -232,8 +247,9 @@ func (k *lock) write(ctx context.Context, record resourcelock.LeaderElectionReco
 	k.trouble(err)
 	if err == nil {
 		l.mu.Lock()
-		l.renewed, l.term = asked, record.LeaderTransitions
+		l.renewed = asked
 		l.mu.Unlock()
+		l.term = record.LeaderTransitions
 	}
 	return err
 }

@@ -38,13 +38,6 @@ from the Secret. */ -}}
 {{- if .Values.state.enabled }}
 {{- $_ := set $c "state_dir" "/var/lib/groupsync" }}
 {{- end }}
-{{- /* Helm keeps numbers as floats: a million would be written 1e+06. */}}
-{{- range list (list "keycloak" "concurrency") (list "admins" "floor") (list "guards" "max_removals") (list "guards" "free_removals") (list "guards" "max_gone") }}
-{{- $section := get $c (first .) | default dict }}
-{{- if hasKey $section (last .) }}
-{{- $_ := set $section (last .) (int64 (get $section (last .))) }}
-{{- end }}
-{{- end }}
 {{- toYaml $c }}
 {{- end }}
 
