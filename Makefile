@@ -12,11 +12,16 @@ export HELM := $(BIN)/helm
 export KUBE_APISERVER := $(BIN)/kube-apiserver
 export KUBECONFORM := $(BIN)/kubeconform
 export KUBESCHEMAS := $(CACHE)/kubeconform
+export COMPOSE_SPEC := $(BIN)/compose-spec
+export GORELEASER := $(BIN)/goreleaser
+export ACTIONLINT := $(BIN)/actionlint
 
-.PHONY: test tools short bench
+.PHONY: test tools short bench image release
+
+DIRS := charts cmd docs examples internal tools
 
 test: tools
-	@echo "gofmt" && test -z "$$(gofmt -l charts cmd examples internal tools)" || { gofmt -l charts cmd examples internal tools; exit 1; }
+	@echo "gofmt" && test -z "$$(gofmt -l $(DIRS))" || { gofmt -l $(DIRS); exit 1; }
 	$(GO) vet ./...
 	$(BIN)/staticcheck ./...
 	$(GO) test -race -timeout 25m ./...
@@ -30,7 +35,21 @@ bench:
 	$(GO) test -run '^$$' -bench Plan -benchmem ./internal/reconcile
 	$(GO) test -run '^$$' -bench Pull -benchtime 1x -timeout 20m ./internal/source/keycloak
 
-tools: $(BIN)/staticcheck $(BIN)/promtool $(BIN)/helm $(BIN)/kube-apiserver $(BIN)/kubeconform $(KUBESCHEMAS)/made
+# The image, by docker with buildx; docs/image.md has other builders. The time
+# in it is the commit's, so that it is the same image whenever it is built.
+IMAGE := groupsync:dev
+SOURCE :=
+BUILDX := --load
+image:
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) docker buildx build \
+		--build-arg VERSION=$$(git describe --tags --always --dirty) --build-arg REVISION=$$(git rev-parse HEAD) \
+		--build-arg SOURCE=$(SOURCE) -t $(IMAGE) $(BUILDX) .
+
+# What .goreleaser.yaml says, of the tag that is checked out.
+release: $(BIN)/goreleaser $(BIN)/helm
+	PATH=$(BIN):$$PATH $(GORELEASER) release --clean
+
+tools: $(BIN)/staticcheck $(BIN)/promtool $(BIN)/helm $(BIN)/kube-apiserver $(BIN)/kubeconform $(KUBESCHEMAS)/made $(BIN)/compose-spec $(BIN)/goreleaser
 
 $(BIN)/staticcheck $(BIN)/promtool: tools/go.mod tools/go.sum
 	cd tools && $(GO) build -o $(BIN)/ tool && touch $(BIN)/staticcheck $(BIN)/promtool
@@ -49,3 +68,9 @@ $(BIN)/kubeconform: tools/kubeconform/go.mod tools/kubeconform/go.sum
 # kubeconform's schemas, made from Go modules: it would download them.
 $(KUBESCHEMAS)/made: tools/kubeconform/go.mod tools/kubeconform/schemas/main.go
 	cd tools/kubeconform && $(GO) vet ./... && $(GO) run ./schemas $(KUBESCHEMAS) && touch $(KUBESCHEMAS)/made
+
+$(BIN)/compose-spec: tools/compose/go.mod tools/compose/go.sum
+	cd tools/compose && $(GO) build -o $@ github.com/compose-spec/compose-go/v2/cmd && touch $@
+
+$(BIN)/goreleaser $(BIN)/actionlint: tools/release/go.mod tools/release/go.sum
+	cd tools/release && $(GO) build -o $(BIN)/ tool && touch $(BIN)/goreleaser $(BIN)/actionlint

@@ -486,6 +486,7 @@ func TestReload(t *testing.T) {
 		{"by checksum, any change", "reload=checksum", "reload=checksum,config.schedule=@hourly", true},
 		{"by watching, none that is taken over", "reload=watch", "reload=watch,config.schedule=@hourly,config.mode=apply", false},
 		{"by watching, what needs a restart", "reload=watch", "reload=watch,config.log.level=debug", true},
+		{"by watching, how long a pass is awaited", "reload=watch", "reload=watch,config.shutdown_timeout=25s", true},
 		{"by watching, the volume", "reload=watch,leaderElection.enabled=false", "reload=watch,leaderElection.enabled=false,state.enabled=true", true},
 	} {
 		if got := checksum(tt.before) != checksum(tt.after); got != tt.replaced {

@@ -14,6 +14,8 @@ import (
 	"groupsync/internal/source/keycloaktest"
 )
 
+const chart = "../../charts/groupsync"
+
 // container is what a pod of the chart says of how groupsync runs in it.
 type container struct {
 	Args []string
@@ -65,7 +67,7 @@ config:
 	if err := os.WriteFile(values, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	i.kubernetes.MustHelm(t, "install", "groupsync", "../../charts/groupsync", "-f", values)
+	i.kubernetes.MustHelm(t, "install", "groupsync", chart, "-f", values)
 	return i
 }
 
@@ -164,43 +166,74 @@ func (i installed) enter(t *testing.T, name string, p pod) *candidate {
 	return c
 }
 
-// TestAnInstalledRelease: what helm test runs ends well and writes nothing; and
-// two replicas, run as the chart says with what it has made and allowed, share
-// the work by its Lease.
-func TestAnInstalledRelease(t *testing.T) {
+// TestAsTheChartInstallsIt: two replicas, run as the chart says with what it has
+// made and allowed: one leads and does the work, the other stands by, and an
+// upgrade takes nothing of what they keep.
+func TestAsTheChartInstallsIt(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	i := install(t, kubetest.Shared(t))
-	replica, test := i.pods(t)
-	env, args := i.prepare(t, "test", test)
-	cmd := command(t.Context(), args...)
-	cmd.Env = append(cmd.Env, env...)
-	o := finish(t, cmd)
-	if o.code != 0 || i.check(t) != 0 {
-		t.Errorf("helm test: exit code %d, %d teams are done\n%s%s", o.code, i.check(t), o.stdout, o.stderr)
-	}
-	mustContain(t, "helm test", o.stdout, "9 to remove")
-
 	i.awaitRole(t)
+	replica, _ := i.pods(t)
 	first := i.enter(t, "replica-0", replica)
 	leader := first.leads(t)
-	if ended := first.until(t, "pass ended"); ended["result"] != "applied" || i.check(t) != teams {
-		t.Errorf("the first pass: %v", ended)
-	}
 	second := i.enter(t, "replica-1", replica)
 	second.until(t, "this process stands by")
 	second.standsBy(t, "")
+	if ended := first.until(t, "pass ended"); ended["result"] != "applied" || i.check(t) != teams {
+		t.Errorf("the first pass: %v", ended)
+	}
+	if holder := i.holder(t); holder != leader {
+		t.Errorf("the Lease is held by %q, want %q", holder, leader)
+	}
+
+	i.kubernetes.MustHelm(t, "upgrade", "groupsync", chart, "--reuse-values", "--set", "config.mode=observe")
+	replica, _ = i.pods(t)
+	first.mustEnd(t) // as the Deployment would, one after the other
+	second.leads(t)
+	if ended := second.until(t, "pass ended"); ended["mode"] != "apply" || ended["result"] != "in_sync" {
+		t.Errorf("the second: %v", ended)
+	}
+	second.mustEnd(t)
+	third := i.enter(t, "replica-2", replica)
+	third.leads(t)
+	if ended := third.until(t, "pass ended"); ended["mode"] != "observe" || ended["result"] != "in_sync" {
+		t.Errorf("after the upgrade: %v", ended)
+	}
+	if n := i.remembered(t).RemovedSince(time.Now().Add(-time.Hour)); n != 9 {
+		t.Errorf("%d removals are remembered after the upgrade, want 9", n)
+	}
+	third.mustEnd(t)
+}
+
+// mustEnd ends the process in good order.
+func (c *candidate) mustEnd(t *testing.T) {
+	t.Helper()
+	if code := c.terminate(t); code != 0 {
+		t.Errorf("exit code %d\n%s", code, c.log.String())
+	}
+}
+
+// holder returns who holds the release's Lease.
+func (i installed) holder(t *testing.T) string {
+	t.Helper()
 	var lease struct {
 		Spec struct{ HolderIdentity string }
 	}
 	i.kubernetes.Get(t, "/apis/coordination.k8s.io/v1/namespaces/"+i.namespace+"/leases/groupsync", &lease)
-	if lease.Spec.HolderIdentity != leader {
-		t.Errorf("the Lease is held by %q, want %q", lease.Spec.HolderIdentity, leader)
+	return lease.Spec.HolderIdentity
+}
+
+// TestWhatHelmTestRuns ends well with drift, and writes nothing.
+func TestWhatHelmTestRuns(t *testing.T) {
+	i := install(t, kubetest.Shared(t))
+	_, test := i.pods(t)
+	env, args := i.prepare(t, "test", test)
+	cmd := command(t.Context(), args...)
+	cmd.Env = append(cmd.Env, env...)
+	if o := finish(t, cmd); o.code != 0 || !strings.Contains(o.stdout, "drift left: 3 to add, 9 to remove") {
+		t.Errorf("exit code %d\n%s%s", o.code, o.stdout, o.stderr)
 	}
-	if n := i.remembered(t).RemovedSince(time.Now().Add(-time.Hour)); n != 9 {
-		t.Errorf("%d removals are remembered, want 9", n)
-	}
-	for _, c := range []*candidate{first, second} {
-		if code := c.terminate(t); code != 0 {
-			t.Errorf("exit code %d\n%s", code, c.log.String())
-		}
+	if done := i.check(t); done != 0 {
+		t.Errorf("%d of %d teams are done, though the release applies", done, teams)
 	}
 }

@@ -18,13 +18,20 @@ import (
 
 func newDemo(p program) *cobra.Command {
 	var exit bool
+	var serve string
 	demo := &cobra.Command{
 		Use:   "demo",
 		Short: "Play a small story on an example realm and a ClearML stand-in, inside the process",
 		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return runDemo(cmd.Context(), p, exit) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if serve != "" {
+				return serveStandIn(cmd.Context(), p, serve)
+			}
+			return runDemo(cmd.Context(), p, exit)
+		},
 	}
 	demo.Flags().BoolVar(&exit, "exit", false, "end by itself, without serving the metrics")
+	demo.Flags().StringVar(&serve, "serve", "", "play nothing: serve the ClearML stand-in on this address, with /api before its calls")
 	return demo
 }
 

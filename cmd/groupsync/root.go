@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,8 +14,9 @@ import (
 	"groupsync/internal/config"
 )
 
-// version is set when a release is built; build tells it otherwise.
-var version = ""
+// version and revision are set when an image or a release is built; build tells
+// them otherwise.
+var version, revision = "", ""
 
 // flags are those of the root command that are not keys of the configuration.
 type flags struct {
@@ -68,7 +70,7 @@ Without --once it runs the schedule, and writes only with mode: apply. With
 	own.BoolVar(&f.driftOK, "drift-ok", false, "with --once: exit 0, not 2, where drift is left")
 	own.StringVarP(&f.output, "output", "o", "text", "with --once: text or json")
 	root.Long += keysHelp(own)
-	root.AddCommand(newConfig(p), newDemo(p), newVersion(p))
+	root.AddCommand(newConfig(p), newDemo(p), newHealth(), newVersion(p))
 	root.CompletionOptions.DisableDefaultCmd = true
 	return root
 }
@@ -155,19 +157,19 @@ func newVersion(p program) *cobra.Command {
 }
 
 // build returns the version and the revision that was built.
-func build() (v, revision string) {
-	v, revision = version, "unknown"
+func build() (v, rev string) {
+	v, rev = version, cmp.Or(revision, "unknown")
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return v, revision
+		return v, rev
 	}
 	if v == "" {
 		v = info.Main.Version
 	}
 	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			revision = s.Value
+		if s.Key == "vcs.revision" && revision == "" {
+			rev = s.Value
 		}
 	}
-	return v, revision
+	return v, rev
 }

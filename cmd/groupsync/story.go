@@ -2,14 +2,12 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"slices"
 	"strings"
 
-	"groupsync/examples/realm"
 	"groupsync/internal/config"
 	"groupsync/internal/reconcile"
 	"groupsync/internal/report"
@@ -78,14 +76,10 @@ var chapters = []chapter{
 // newStory starts the stand-in, which the caller closes.
 func newStory(out io.Writer, log *slog.Logger, observe func(transport.Attempt), record func(report.Report)) (*story, error) {
 	var export realmfile.Realm
-	if err := json.Unmarshal(realm.Export, &export); err != nil {
-		return nil, fmt.Errorf("reading the example realm: %w", err)
-	}
-	server, err := clearmltest.Start(clearmltest.Options{})
+	server, err := standIn(&export, clearmltest.Options{})
 	if err != nil {
 		return nil, err
 	}
-	populate(server, &export)
 	target, err := clearml.New(clearml.Config{URL: server.URL, Keys: func() (clearml.Keys, error) { return clearml.Keys{Access: "access", Secret: "secret"}, nil }, Observe: observe, Log: log})
 	if err != nil {
 		server.Close()

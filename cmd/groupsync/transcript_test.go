@@ -251,7 +251,7 @@ func TestLinksLead(t *testing.T) {
 		t.Fatal(err)
 	}
 	link, found := regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`), 0
-	for _, page := range append(pages, readme) {
+	for _, page := range append(pages, readme, "../../examples/compose/README.md") {
 		text, err := os.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)

@@ -43,7 +43,7 @@ from the Secret. */ -}}
 
 {{- /* What of the configuration a running process does not take over. */ -}}
 {{- define "groupsync.restartConfig" -}}
-{{- pick (include "groupsync.config" . | fromYaml) "name" "state_dir" "lease" "web" "log" | toYaml }}
+{{- pick (include "groupsync.config" . | fromYaml) "name" "shutdown_timeout" "state_dir" "lease" "web" "log" | toYaml }}
 {{- end }}
 
 {{- /* The port of a URL. */ -}}

@@ -1,4 +1,4 @@
-{{- /* Names leave room for -dashboard behind them. */ -}}
+{{- /* Names leave room for -dashboard behind them, and are fit for a Service. */ -}}
 {{- define "groupsync.name" -}}
 {{ default .Chart.Name .Values.nameOverride | trunc 53 | trimSuffix "-" }}
 {{- end }}
@@ -8,9 +8,9 @@
 {{- if .Values.fullnameOverride -}}
 {{ .Values.fullnameOverride | trunc 53 | trimSuffix "-" }}
 {{- else if contains $name .Release.Name -}}
-{{ .Release.Name | trunc 53 | trimSuffix "-" }}
+{{ .Release.Name | replace "." "-" | trunc 53 | trimSuffix "-" }}
 {{- else -}}
-{{ printf "%s-%s" .Release.Name $name | trunc 53 | trimSuffix "-" }}
+{{ printf "%s-%s" .Release.Name $name | replace "." "-" | trunc 53 | trimSuffix "-" }}
 {{- end }}
 {{- end }}
 

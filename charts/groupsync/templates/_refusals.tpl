@@ -31,6 +31,9 @@ wrong, and ends it in what to do. All are said at once. */ -}}
 {{- if not (or $keycloak.url $derived (include "groupsync.fromEnv" (dict "root" . "key" "keycloak.url"))) }}
 config.keycloak.url: is missing: write https://auth.example.com, with Keycloak's path prefix if there is one
 {{- end }}
+{{- if contains "/realms/" ($keycloak.url | default "") }}
+config.keycloak.url: goes on to a realm: end it before /realms/, and write the realm into config.keycloak.realm
+{{- end }}
 {{- if not (or $keycloak.realm $derived (include "groupsync.fromEnv" (dict "root" . "key" "keycloak.realm"))) }}
 config.keycloak.realm: is missing: write the realm that ClearML signs its users in from
 {{- end }}
@@ -52,8 +55,9 @@ config.web.listen: is set by the chart, where the Service and the probes look: l
 {{- if $web.config_file }}
 config.web.config_file: is set by the chart: leave it out, and set webConfig.config or webConfig.existingSecret
 {{- end }}
-{{- if and $web.enable_lifecycle (not (include "groupsync.hasWebConfig" .)) }}
-config.web.enable_lifecycle: lets anybody who reaches the port make passes and approve removals: set webConfig with basic_auth_users or client certificates too
+{{- $webConfig := .Values.webConfig }}
+{{- if and $web.enable_lifecycle (not (or $webConfig.existingSecret $webConfig.config.basic_auth_users (dig "tls_server_config" "client_auth_type" "" $webConfig.config))) }}
+config.web.enable_lifecycle: lets anybody who reaches the port make passes and approve removals: set webConfig too, with basic_auth_users or client certificates
 {{- end }}
 {{- if and (include "groupsync.hasCABundle" .) (or $keycloak.ca_file $clearml.ca_file) }}
 config.keycloak.ca_file, config.clearml.ca_file: are set by the chart where there is a caBundle: keep one of the two
@@ -141,6 +145,14 @@ replicas: {{ $replicas }} processes would write at the same time: set leaderElec
 {{- end }}
 {{- if and .Values.state.enabled .Values.leaderElection.enabled }}
 state.enabled: goes without leader election only, which keeps the memory in a ConfigMap that every replica can reach: switch leaderElection.enabled off, or state.enabled
+{{- end }}
+{{- $grace := int .Values.terminationGracePeriodSeconds }}
+{{- $timeout := .Values.config.shutdown_timeout | default "20s" | toString }}
+{{- $seconds := 0 }}
+{{- if regexMatch "^[0-9]+s$" $timeout }}{{ $seconds = trimSuffix "s" $timeout | int }}{{ end }}
+{{- if regexMatch "^[0-9]+m$" $timeout }}{{ $seconds = trimSuffix "m" $timeout | int | mul 60 | int }}{{ end }}
+{{- if ge $seconds $grace }}
+terminationGracePeriodSeconds: the pod is killed after {{ $grace }} s, while it may await a running pass for {{ $timeout }}: make it more than config.shutdown_timeout
 {{- end }}
 {{- with .Values.podDisruptionBudget }}
 {{- if and .enabled (regexMatch "^[0-9]+$" (toString .minAvailable)) (ge (int .minAvailable) $replicas) }}

@@ -68,12 +68,12 @@ func (s *Server) NewRealm(tb testing.TB, spec Spec) *Realm {
 
 // ImportRealm imports a realm export as it is, and makes the client groupsync
 // in it with view-users and view-realm where the export has no client of that
-// name. The realm is deleted when the test ends.
+// name. The client keeps the secret that the export gives it. The realm is deleted when the test ends.
 func (s *Server) ImportRealm(tb testing.TB, export []byte) *Realm {
 	tb.Helper()
 	var head struct {
 		Realm   string
-		Clients []struct{ ClientID string }
+		Clients []struct{ ClientID, Secret string }
 	}
 	must(tb, json.Unmarshal(export, &head))
 	s.admin.Do(tb, http.MethodPost, "", export, nil)
@@ -84,10 +84,15 @@ func (s *Server) ImportRealm(tb testing.TB, export []byte) *Realm {
 	})
 	r := &Realm{Server: s, Name: head.Realm, ClientID: ClientID, Secret: Secret}
 	for _, c := range head.Clients {
-		if c.ClientID == ClientID {
+		switch {
+		case c.ClientID != ClientID:
+			continue
+		case c.Secret != "":
+			r.Secret = c.Secret
+		default:
 			r.setSecret(tb)
-			return r
 		}
+		return r
 	}
 	r.Do(tb, http.MethodPost, "/clients", serviceClient(false), nil)
 	r.GrantClient(tb, "view-users", "view-realm")

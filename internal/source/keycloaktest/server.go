@@ -190,6 +190,9 @@ func (s *Server) command() []string {
 	)
 }
 
+// Program returns the path of a program of the distribution, such as kcadm.sh.
+func (s *Server) Program(name string) string { return filepath.Join(s.home, "bin", name) }
+
 // Stop ends the server in good order; Restart brings it back.
 func (s *Server) Stop(tb testing.TB) { tb.Helper(); must(tb, s.shutdown()) }
 

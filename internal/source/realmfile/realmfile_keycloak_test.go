@@ -122,7 +122,7 @@ func TestAFileAndTheServerGiveTheSameSnapshot(t *testing.T) {
 			realm := keycloaktest.Shared(t).ImportRealm(t, []byte(row.export))
 			realm.GrantClient(t, "view-clients")
 			live, err := keycloak.New(keycloak.Config{URL: realm.Server.URL, Realm: realm.Name, ClientID: realm.ClientID,
-				ClientSecret: func() (string, error) { return keycloaktest.Secret, nil }})
+				ClientSecret: func() (string, error) { return realm.Secret, nil }})
 			if err != nil {
 				t.Fatal(err)
 			}

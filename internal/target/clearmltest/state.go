@@ -33,6 +33,7 @@ const Self = "groupsync"
 type Options struct {
 	AccessKey, SecretKey string        // of Self; default "access", "secret"
 	Role                 string        // of Self; default "admin"
+	Listen               string        // address; empty: a free loopback port
 	Base                 string        // path prefix, "/api" behind the web server; empty: none
 	Open                 bool          // the open server: no group calls, no auth fields
 	NoServiceUsers       bool          // without users.get_service_users
@@ -80,7 +81,7 @@ type Server struct {
 	faults      faults
 }
 
-// Start starts a stand-in on a free loopback port; the caller closes it.
+// Start starts a stand-in; the caller closes it.
 func Start(o Options) (*Server, error) {
 	o.AccessKey, o.SecretKey = cmp.Or(o.AccessKey, "access"), cmp.Or(o.SecretKey, "secret")
 	o.Role = cmp.Or(o.Role, "admin")
@@ -95,7 +96,7 @@ func Start(o Options) (*Server, error) {
 	s.AddGroup(Group{ID: QueueAdminsID, Name: "Queue admins", System: true, Assignable: true})
 	s.AddUser(User{ID: Self, Name: "groupsync", Role: o.Role, Service: true})
 	s.SetCredentials(o.AccessKey, o.SecretKey, Self)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", cmp.Or(o.Listen, "127.0.0.1:0"))
 	if err != nil {
 		return nil, fmt.Errorf("starting the ClearML stand-in: %w", err)
 	}

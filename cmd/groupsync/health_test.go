@@ -1,0 +1,54 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+func TestHealth(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/healthz" {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	defer server.Close()
+	const said = "groupsync: asking for the health: "
+	for _, row := range []struct {
+		name string
+		args []string
+		code int
+		want string // all of stderr, SERVER standing for the server
+	}{
+		{name: "a server that is well", args: []string{"SERVER/healthz"}},
+		{
+			name: "a server that is not", args: []string{"SERVER/readyz"}, code: 1,
+			want: said + "SERVER/readyz answers 503 Service Unavailable: see the log of groupsync\n",
+		},
+		{
+			name: "no server", args: []string{"http://127.0.0.1:1/healthz"}, code: 1,
+			want: said + `Get "http://127.0.0.1:1/healthz": dial tcp 127.0.0.1:1: connect: connection refused: see that groupsync runs, and web.listen` + "\n",
+		},
+		{
+			name: "no address", args: []string{"127.0.0.1:8080"}, code: 1,
+			want: said + `parse "127.0.0.1:8080": first path segment in URL cannot contain colon: write http://127.0.0.1:8080/healthz` + "\n",
+		},
+		{
+			name: "no argument", code: 1,
+			want: "groupsync: accepts 1 arg(s), received 0: groupsync --help lists them\n",
+		},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			args := []string{"health"}
+			for _, a := range row.args {
+				args = append(args, strings.ReplaceAll(a, "SERVER", server.URL))
+			}
+			got := inProcess(t, nil, args...)
+			want := strings.ReplaceAll(row.want, "SERVER", server.URL)
+			if got.code != row.code || got.stderr != want || got.stdout != "" {
+				t.Errorf("exit %d\n%s%swant %d\n%s", got.code, got.stdout, got.stderr, row.code, want)
+			}
+		})
+	}
+}

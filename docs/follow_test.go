@@ -1,0 +1,222 @@
+package docs
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// script runs a block of sh as it stands, but for where Keycloak is.
+func (r *reader) script(t *testing.T, i int) {
+	t.Helper()
+	cmd := exec.Command("bash", "-e", "-u", "-c", r.here(r.scripts[i]))
+	cmd.Dir = r.dir
+	cmd.Env = append(os.Environ(), "HOME="+r.dir, "KC_CLI_PASSWORD=admin",
+		"PATH="+filepath.Dir(r.realm.Server.Program("kcadm.sh"))+string(os.PathListSeparator)+os.Getenv("PATH"))
+	output(t, cmd)
+}
+
+// here puts this machine's addresses and directories in the place of the page's.
+func (r *reader) here(text string) string {
+	return strings.NewReplacer(
+		"https://auth.example.com", r.realm.Server.URL,
+		"http://apiserver:8008", r.clearml, "https://api.clearml.example.com", r.clearml,
+		"/run/secrets", filepath.Join(r.dir, "secrets"), "/etc/groupsync/secret", filepath.Join(r.dir, "secrets"),
+		"/etc/groupsync/config/config.yaml", filepath.Join(r.dir, "mounted", "config.yaml"),
+		"/etc/groupsync/clearml/override.yaml", filepath.Join(r.dir, "mounted", "override.yaml"),
+		"/var/lib/groupsync", filepath.Join(r.dir, "state"),
+	).Replace(text)
+}
+
+// mount writes files of the page to where the container would see them.
+func (r *reader) mount(t *testing.T, name, text string) {
+	t.Helper()
+	write(t, filepath.Join(r.dir, "mounted", name), r.here(text))
+}
+
+// begin starts a ClearML that nobody has synced yet, as the first is when the
+// page's one half begins and the second when the other does.
+func (r *reader) begin(t *testing.T) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	l.Close()
+	cmd := exec.Command(r.program, "demo", "--serve", address)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(cmd.Process.Signal(syscall.SIGTERM), cmd.Wait()); err != nil {
+			t.Error(err)
+		}
+	})
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		err := exec.Command(r.program, "health", "http://"+address+"/").Run()
+		if err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+	r.clearml = "http://" + address + "/api"
+	if err := os.RemoveAll(filepath.Join(r.dir, "state")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(r.dir, "state"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// kinds are the commands that the page may show, by what they begin with.
+var kinds = []struct {
+	prefix string
+	follow func(r *reader, t *testing.T, rest string)
+}{
+	{"docker compose run --rm groupsync ", (*reader).inside},
+	{"kubectl --namespace clearml exec deploy/groupsync -- /groupsync ", (*reader).inside},
+	{"groupsync config ", (*reader).compare},
+	{"kubectl --namespace clearml create secret generic groupsync ", (*reader).secret},
+	{"helm upgrade --install groupsync charts/groupsync --namespace clearml ", (*reader).release},
+	{"helm upgrade groupsync charts/groupsync --namespace clearml ", (*reader).release},
+	// What only docker and the cluster can do.
+	{"docker compose up --detach groupsync", nil},
+	{"docker compose restart groupsync", nil},
+	{"docker compose rm --stop --force groupsync", nil},
+	{"helm uninstall groupsync --namespace clearml", nil},
+	{"kubectl --namespace clearml delete secret groupsync", nil},
+}
+
+func (r *reader) command(t *testing.T, line string) {
+	t.Helper()
+	for _, k := range kinds {
+		rest, is := strings.CutPrefix(line, k.prefix)
+		switch {
+		case is && k.follow != nil:
+			k.follow(r, t, rest)
+			return
+		case is && rest == "":
+			return
+		}
+	}
+	t.Errorf("no test runs what install.md shows: %s", line)
+}
+
+// inside runs groupsync as the container would. A dry run finds drift, and an
+// apply leaves none.
+func (r *reader) inside(t *testing.T, args string) {
+	t.Helper()
+	code, want := 0, ""
+	switch {
+	case strings.HasPrefix(args, "config "):
+		want = "realm: clearml # ClearML's CLEARML__services__login__sso__oauth_client__keycloak__base_url"
+	case strings.Contains(args, "--apply"):
+		want = "drift left: 0 to add, 0 to remove"
+	default:
+		code, want = 2, "- Ken Thompson <ken@example.com>  planned"
+	}
+	r.run(t, args, code, want)
+}
+
+// run runs groupsync with the page's arguments.
+func (r *reader) run(t *testing.T, args string, code int, want string) {
+	t.Helper()
+	cmd := exec.Command(r.program, strings.Fields(r.here(args))...)
+	cmd.Dir = r.dir
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	if got := cmd.ProcessState.ExitCode(); got != code || !bytes.Contains(out, []byte(want)) {
+		t.Errorf("groupsync %s: exit %d, want %d and %q in\n%s", args, got, code, want, out)
+	}
+}
+
+// compare holds the two charts' values against each other, and sees that what
+// differs is found.
+func (r *reader) compare(t *testing.T, args string) {
+	t.Helper()
+	var values struct{ Config yaml.Node }
+	if err := yaml.Unmarshal([]byte(r.files["groupsync-values.yaml"]), &values); err != nil {
+		t.Fatal(err)
+	}
+	config, err := yaml.Marshal(&values.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(r.dir, "groupsync.yaml"), string(config))
+	write(t, filepath.Join(r.dir, "clearml-values.yaml"), r.files["clearml-values.yaml"])
+	r.run(t, "config "+args, 0, "groups: [clearml-admins] # groupsync.yaml:")
+	write(t, filepath.Join(r.dir, "groupsync.yaml"), strings.Replace(string(config), "realm: clearml", "realm: other", 1))
+	r.run(t, "config "+args, 1, "keycloak.realm")
+}
+
+// secret holds the Secret to the keys that the chart mounts.
+func (r *reader) secret(t *testing.T, args string) {
+	t.Helper()
+	var keys []string
+	for _, m := range regexp.MustCompile(`--from-file=(\S+)`).FindAllStringSubmatch(args, -1) {
+		if _, err := os.Stat(filepath.Join(r.dir, m[1])); err != nil {
+			t.Error(err)
+		}
+		keys = append(keys, filepath.Base(m[1]))
+	}
+	if want := []string{"client_secret", "access_key", "secret_key"}; !slices.Equal(keys, want) {
+		t.Errorf("the Secret has the keys %v, want %v", keys, want)
+	}
+	r.begin(t) // the page's second half
+}
+
+// release renders what helm would install and mounts its configuration.
+func (r *reader) release(t *testing.T, args string) {
+	t.Helper()
+	write(t, filepath.Join(r.dir, "groupsync-values.yaml"), r.files["groupsync-values.yaml"])
+	chart, err := filepath.Abs("../charts/groupsync")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(tool(t, "HELM"), append([]string{"template", "groupsync", chart}, strings.Fields(args)...)...)
+	cmd.Dir = r.dir
+	rendered := output(t, cmd)
+	if !strings.Contains(rendered, "registry.example.com/groupsync:") || !strings.Contains(rendered, "secretName: groupsync") {
+		t.Errorf("the image or the Secret is not the page's:\n%s", rendered)
+	}
+	config := configOf(t, rendered)
+	r.mount(t, "config.yaml", config)
+	if want := "mode: " + map[bool]string{true: "apply", false: "observe"}[strings.Contains(args, "mode=apply")]; !strings.Contains(config, want) {
+		t.Errorf("helm %s does not give %s:\n%s", args, want, config)
+	}
+}
+
+// configOf returns the configuration in the rendered ConfigMap.
+func configOf(t *testing.T, rendered string) string {
+	t.Helper()
+	d := yaml.NewDecoder(strings.NewReader(rendered))
+	for {
+		var o struct{ Data map[string]string }
+		if err := d.Decode(&o); errors.Is(err, io.EOF) {
+			t.Fatalf("no ConfigMap has a config.yaml:\n%s", rendered)
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if o.Data["config.yaml"] != "" {
+			return o.Data["config.yaml"]
+		}
+	}
+}

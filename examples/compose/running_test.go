@@ -1,0 +1,156 @@
+package compose
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"groupsync/internal/source/keycloaktest"
+)
+
+// TestItRuns runs the example's containers as processes, all but Prometheus and
+// Grafana: the stand-in with the command of its service, Keycloak with the realm
+// that is mounted into it, and groupsync with its configuration and the commands
+// that README.md shows, in README's order.
+func TestItRuns(t *testing.T) {
+	p := load(t)
+	program := filepath.Join(t.TempDir(), "groupsync")
+	output(t, exec.Command("go", "build", "-o", program, "../../cmd/groupsync"))
+
+	standIn := freeAddress(t)
+	serve(t, program, relocate(p.Services["clearml"].Command, ":8008", standIn))
+	check := relocate(p.Services["clearml"].HealthCheck.Test[1:], "127.0.0.1:8008", standIn)
+	eventually(t, func() error { return run(exec.Command(program, check[1:]...)) })
+
+	export := read(t, p.outside(t, "keycloak", "/opt/keycloak/data/import/clearml-realm.json"))
+	realm := keycloaktest.Shared(t).ImportRealm(t, []byte(export))
+
+	path := p.configuration(t)
+	groupsync := func(args string) (string, int) {
+		cmd := exec.Command(program, strings.Fields(strings.ReplaceAll(args, "/etc/groupsync/config/config.yaml", path))...)
+		cmd.Env = append(os.Environ(), "GROUPSYNC_KEYCLOAK_URL="+realm.Server.URL, "GROUPSYNC_CLEARML_URL=http://"+standIn+"/api")
+		out, err := cmd.CombinedOutput()
+		var exit *exec.ExitError
+		if err != nil && !errors.As(err, &exit) {
+			t.Fatal(err)
+		}
+		return string(out), cmd.ProcessState.ExitCode()
+	}
+	shown := regexp.MustCompile(`(?m)^    docker compose exec groupsync /groupsync (.*)$`).FindAllStringSubmatch(read(t, "README.md"), -1)
+	if len(shown) != 2 {
+		t.Fatalf("README.md shows %q, the test knows two", shown)
+	}
+	look, apply := shown[0][1], shown[1][1]
+	for _, step := range []struct {
+		name, args string
+		before     func()
+		code       int
+		want       string
+	}{
+		{name: "there is nothing to do", args: look, code: 0, want: "drift left: 0 to add, 0 to remove; pending: 1"},
+		{
+			name: "ken is taken out of platform", args: look, code: 2, want: "- Ken Thompson <ken@example.com>  planned (not_member",
+			before: func() { realm.Leave(t, "ken", "/platform") },
+		},
+		{name: "it is applied", args: apply, code: 0, want: "applied (apply): 0 added, 1 removed, 0 failed; drift left: 0 to add, 0 to remove"},
+		{name: "and stays applied", args: look, code: 0, want: "drift left: 0 to add, 0 to remove"},
+	} {
+		if step.before != nil {
+			step.before()
+		}
+		if out, code := groupsync(step.args); code != step.code || !strings.Contains(out, step.want) {
+			t.Errorf("%s: exit %d, want %d and %q in\n%s", step.name, code, step.code, step.want, out)
+		}
+	}
+}
+
+// TestKeycloaksHealthCheck: what bash reads out of the answer is the status.
+func TestKeycloaksHealthCheck(t *testing.T) {
+	check := load(t).Services["keycloak"].HealthCheck.Test
+	for _, row := range []struct {
+		name    string
+		status  int
+		healthy bool
+	}{
+		{"Keycloak is ready", http.StatusOK, true},
+		{"Keycloak starts", http.StatusServiceUnavailable, false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path != "/health/ready" {
+					t.Errorf("it asks for %s", r.URL.Path)
+				}
+				w.WriteHeader(row.status)
+			}))
+			defer server.Close()
+			_, port, _ := net.SplitHostPort(server.Listener.Addr().String())
+			args := relocate(check[1:], "/9000", "/"+port)
+			if err := run(exec.Command(args[0], args[1:]...)); (err == nil) != row.healthy {
+				t.Errorf("the check ends with %v", err)
+			}
+		})
+	}
+}
+
+// relocate returns the arguments with one address in place of another.
+func relocate(args []string, from, to string) (moved []string) {
+	for _, a := range args {
+		moved = append(moved, strings.Replace(a, from, to, 1))
+	}
+	return moved
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// serve runs the program until the test ends, and holds it to end well.
+func serve(t *testing.T, program string, args []string) {
+	t.Helper()
+	cmd := exec.Command(program, args...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(cmd.Process.Signal(syscall.SIGTERM), cmd.Wait()); err != nil {
+			t.Errorf("%v: %v\n%s", args, err, out.String())
+		}
+	})
+}
+
+func run(cmd *exec.Cmd) error {
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%v: %w\n%s", cmd.Args, err, out)
+	}
+	return nil
+}
+
+func eventually(t *testing.T, f func() error) {
+	t.Helper()
+	var err error
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if err = f(); err == nil {
+			return
+		}
+	}
+	t.Fatal(err)
+}

@@ -1,0 +1,118 @@
+package release
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// goreleaserConfig is what the tests look at of .goreleaser.yaml.
+type goreleaserConfig struct {
+	Builds []struct {
+		Main         string
+		Env          []string
+		Flags        []string
+		Ldflags      []string
+		Goos, Goarch []string
+	}
+	Archives []struct {
+		Files []struct{ Src string }
+	}
+}
+
+func goreleaser(t *testing.T) (c goreleaserConfig) {
+	t.Helper()
+	if err := yaml.Unmarshal([]byte(read(t, ".goreleaser.yaml")), &c); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// tool returns a program that the Makefile has built, by its variable.
+func tool(t *testing.T, variable string) string {
+	t.Helper()
+	if testing.Short() {
+		t.Skipf("runs %s", variable)
+	}
+	path := os.Getenv(variable)
+	if path == "" {
+		t.Fatalf("%s names no program: run make test, which builds it", variable)
+	}
+	return path
+}
+
+// TestGoReleaser lets GoReleaser itself check its configuration and build the
+// program for this machine, in a checkout that has a remote, as a forge's has.
+func TestGoReleaser(t *testing.T) {
+	program, helm := tool(t, "GORELEASER"), tool(t, "HELM")
+	dir := checkout(t)
+	write(t, filepath.Join(dir, ".goreleaser.yaml"), read(t, ".goreleaser.yaml"))
+	if err := os.CopyFS(filepath.Join(dir, "charts"), os.DirFS(filepath.Join(root, "charts"))); err != nil {
+		t.Fatal(err)
+	}
+	command(t, dir, "git", "init", "-q")
+	command(t, dir, "git", "remote", "add", "origin", "https://github.com/example/groupsync.git")
+	command(t, dir, "git", "add", "-A")
+	command(t, dir, "git", "-c", "user.name=test", "-c", "user.email=test@example.com", "commit", "-q", "-m", "all")
+	bin := filepath.Join(t.TempDir(), "bin")
+	place(t, helm, filepath.Join(bin, "helm"))
+	run := func(args ...string) {
+		cmd := exec.Command(program, args...)
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("goreleaser %v: %v\n%s", args, err, out)
+		}
+	}
+	run("check")
+	run("build", "--snapshot", "--single-target")
+
+	built, err := filepath.Glob(filepath.Join(dir, "dist", "groupsync_"+runtime.GOOS+"_"+runtime.GOARCH+"*", "groupsync"))
+	if err != nil || len(built) != 1 {
+		t.Fatalf("it has built %v: %v", built, err)
+	}
+	commit := strings.TrimSpace(command(t, dir, "git", "rev-parse", "HEAD"))
+	if got, want := command(t, dir, built[0], "version"), "groupsync v0.0.1-snapshot ("+commit+")\n"; got != want {
+		t.Errorf("version prints %q, want %q", got, want)
+	}
+	if charts, err := filepath.Glob(filepath.Join(dir, "build", "chart", "groupsync-0.0.1-snapshot.tgz")); err != nil || len(charts) != 1 {
+		t.Errorf("it has packed the charts %v: %v", charts, err)
+	}
+}
+
+// TestEveryPlatformIsReleased holds what the README's reader may expect, and
+// the archives to name files that are there.
+func TestEveryPlatformIsReleased(t *testing.T) {
+	c := goreleaser(t)
+	if b := c.Builds[0]; !slices.Equal(b.Goos, []string{"linux", "darwin"}) || !slices.Equal(b.Goarch, []string{"amd64", "arm64"}) {
+		t.Errorf("released for %v on %v", b.Goos, b.Goarch)
+	}
+	for _, f := range c.Archives[0].Files {
+		if found, err := filepath.Glob(filepath.Join(root, f.Src)); err != nil || len(found) == 0 {
+			t.Errorf("the archives hold %s, which is not there: %v", f.Src, err)
+		}
+	}
+}
+
+// TestTheDockerfileBuildsWithTheSameFlags is what a reader can see of
+// TestImage's comparison of the two binaries.
+func TestTheDockerfileBuildsWithTheSameFlags(t *testing.T) {
+	b := goreleaser(t).Builds[0]
+	flags := strings.NewReplacer("v{{ .Version }}", "$VERSION", "{{ .FullCommit }}", "$REVISION").Replace(b.Ldflags[0])
+	want := "go build " + strings.Join(b.Flags, " ") + ` -ldflags "` + flags + `" -o /out/groupsync ` + b.Main
+	text := regexp.MustCompile(`\\\n\s*`).ReplaceAllString(read(t, "Dockerfile"), "")
+	if !strings.Contains(text, want) {
+		t.Errorf("the Dockerfile does not say\n%s", want)
+	}
+	for _, e := range b.Env {
+		if !strings.Contains(text, e) {
+			t.Errorf("the Dockerfile does not set %s", e)
+		}
+	}
+}

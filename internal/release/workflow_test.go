@@ -1,0 +1,137 @@
+package release
+
+import (
+	goversion "go/version"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// workflow is what the tests look at of a workflow.
+type workflow struct {
+	Permissions map[string]string
+	Jobs        map[string]struct {
+		Uses      string
+		Container struct{ Image string }
+		Steps     []struct {
+			Uses, Run string
+			With      map[string]string
+		}
+	}
+}
+
+func workflows(t *testing.T) map[string]workflow {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(root, ".github", "workflows", "*.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := make(map[string]workflow)
+	for _, f := range files {
+		var w workflow
+		name := filepath.Base(f)
+		if err := yaml.Unmarshal([]byte(read(t, filepath.Join(".github", "workflows", name))), &w); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		all[name] = w
+	}
+	return all
+}
+
+// TestTheWorkflowsLint has actionlint read every workflow, the expressions and
+// the types of the inputs included.
+func TestTheWorkflowsLint(t *testing.T) {
+	program := tool(t, "ACTIONLINT")
+	// Without shellcheck, which not every machine has.
+	cmd := exec.Command(program, "-shellcheck=", "-no-color", ".github/workflows/ci.yaml", ".github/workflows/release.yaml")
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestTheWorkflowsTestAndRelease: a change runs the one test command, and a
+// release waits for it.
+func TestTheWorkflowsTestAndRelease(t *testing.T) {
+	all := workflows(t)
+	if got := runs(all["ci.yaml"], "test"); !slices.Contains(got, "make test") {
+		t.Errorf("ci.yaml runs %q, and not make test", got)
+	}
+	release := all["release.yaml"].Jobs
+	if release["test"].Uses != "./.github/workflows/ci.yaml" {
+		t.Errorf("release.yaml tests with %q", release["test"].Uses)
+	}
+	got := strings.Join(runs(all["release.yaml"], "release"), "\n")
+	for _, want := range []string{"make release", "make image IMAGE=", "--platform linux/amd64,linux/arm64"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("release.yaml does not run %s:\n%s", want, got)
+		}
+	}
+	for name, w := range all {
+		if len(w.Permissions) != 1 || w.Permissions["contents"] != "read" {
+			t.Errorf("%s may do %v where a job does not say", name, w.Permissions)
+		}
+	}
+}
+
+func runs(w workflow, job string) (lines []string) {
+	for _, s := range w.Jobs[job].Steps {
+		if s.Run != "" {
+			lines = append(lines, s.Run)
+		}
+	}
+	return lines
+}
+
+// TestTheWorkflowsPinActions: a tag of somebody else's can be moved, a commit
+// cannot.
+func TestTheWorkflowsPinActions(t *testing.T) {
+	pinned := regexp.MustCompile(`^[\w./-]+@[0-9a-f]{40}$`)
+	for name, w := range workflows(t) {
+		for _, job := range w.Jobs {
+			for _, s := range job.Steps {
+				if s.Uses != "" && !pinned.MatchString(s.Uses) {
+					t.Errorf("%s uses %s, which is not pinned to a commit", name, s.Uses)
+				}
+			}
+		}
+	}
+}
+
+// TestOneGo: what is tested, what is released and what is in the image is built
+// by one Go, which every module accepts.
+func TestOneGo(t *testing.T) {
+	base := bases(t)
+	if len(base) != 1 {
+		t.Fatalf("the Dockerfile is built on %v", base)
+	}
+	all := workflows(t)
+	if got := all["ci.yaml"].Jobs["test"].Container.Image; got != base[0] {
+		t.Errorf("ci.yaml tests in %s, the Dockerfile builds in %s", got, base[0])
+	}
+	version := regexp.MustCompile(`golang:([\d.]+)-`).FindStringSubmatch(base[0])[1]
+	for _, s := range all["release.yaml"].Jobs["release"].Steps {
+		if got, is := s.With["go-version"]; is && got != version {
+			t.Errorf("release.yaml builds with Go %s, the Dockerfile with %s", got, version)
+		}
+	}
+	modules, err := filepath.Glob(filepath.Join(root, "tools", "*", "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range append(modules, filepath.Join(root, "tools", "go.mod"), filepath.Join(root, "go.mod")) {
+		text, err := os.ReadFile(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if wants := regexp.MustCompile(`(?m)^go ([\d.]+)$`).FindSubmatch(text); goversion.Compare("go"+string(wants[1]), "go"+version) > 0 {
+			t.Errorf("%s wants Go %s, the Dockerfile builds with %s", m, wants[1], version)
+		}
+	}
+}
