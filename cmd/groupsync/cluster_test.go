@@ -18,9 +18,8 @@ const chart = "../../charts/groupsync"
 
 // container is what a pod of the chart says of how groupsync runs in it.
 type container struct {
-	Args []string
-	Env  []struct{ Name, Value string }
-
+	Args         []string
+	Env          []struct{ Name, Value string }
 	VolumeMounts []struct{ Name, MountPath string }
 }
 
