@@ -1,6 +1,6 @@
 # The one test command. It brings what it needs: Go modules, Keycloak from its
-# Maven distribution, slapd from Debian, and the developer tools of tools/,
-# built once into the cache.
+# Maven distribution, slapd and etcd from Debian, and the developer tools of
+# tools/, built once into the cache.
 CACHE := $(HOME)/.cache/groupsync
 BIN := $(CACHE)/bin
 GO := go
@@ -9,6 +9,7 @@ export CGO_ENABLED := 1
 # The tests run these; they are built from tools/.
 export PROMTOOL := $(BIN)/promtool
 export HELM := $(BIN)/helm
+export KUBE_APISERVER := $(BIN)/kube-apiserver
 export COMPOSE_SPEC := $(BIN)/compose-spec
 export GORELEASER := $(BIN)/goreleaser
 export ACTIONLINT := $(BIN)/actionlint
@@ -46,13 +47,16 @@ image:
 release: $(BIN)/goreleaser $(BIN)/helm
 	PATH=$(BIN):$$PATH $(GORELEASER) release --clean
 
-tools: $(BIN)/staticcheck $(BIN)/promtool $(BIN)/helm $(BIN)/compose-spec $(BIN)/goreleaser
+tools: $(BIN)/staticcheck $(BIN)/promtool $(BIN)/helm $(BIN)/kube-apiserver $(BIN)/compose-spec $(BIN)/goreleaser
 
 $(BIN)/staticcheck $(BIN)/promtool: tools/go.mod tools/go.sum
 	cd tools && $(GO) build -o $(BIN)/ tool && touch $(BIN)/staticcheck $(BIN)/promtool
 
 $(BIN)/helm: tools/helm/go.mod tools/helm/go.sum
 	cd tools/helm && $(GO) build -o $(BIN)/ tool && touch $(BIN)/helm
+
+$(BIN)/kube-apiserver: tools/kube/go.mod tools/kube/go.sum
+	cd tools/kube && $(GO) build -o $(BIN)/ tool && touch $(BIN)/kube-apiserver
 
 $(BIN)/compose-spec: tools/compose/go.mod tools/compose/go.sum
 	cd tools/compose && $(GO) build -o $@ github.com/compose-spec/compose-go/v2/cmd && touch $@

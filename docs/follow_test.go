@@ -3,19 +3,20 @@ package docs
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"groupsync/internal/processtest"
 )
 
 // script runs a block of sh as it stands, but for where Keycloak is.
@@ -50,29 +51,23 @@ func (r *reader) mount(t *testing.T, name, text string) {
 // page's one half begins and the second when the other does.
 func (r *reader) begin(t *testing.T) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := processtest.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := l.Addr().String()
-	l.Close()
-	cmd := exec.Command(r.program, "demo", "--serve", address)
-	if err := cmd.Start(); err != nil {
+	address := fmt.Sprintf("127.0.0.1:%d", port)
+	server, err := processtest.Start(filepath.Join(t.TempDir(), "log"), nil, r.program, "demo", "--serve", address)
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := errors.Join(cmd.Process.Signal(syscall.SIGTERM), cmd.Wait()); err != nil {
+		if err := server.End(10 * time.Second); err != nil {
 			t.Error(err)
 		}
 	})
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		err := exec.Command(r.program, "health", "http://"+address+"/").Run()
-		if err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
+	healthy := func() bool { return exec.Command(r.program, "health", "http://"+address+"/").Run() == nil }
+	if err := server.Await(20*time.Second, healthy); err != nil {
+		t.Fatal(err)
 	}
 	r.clearml = "http://" + address + "/api"
 	if err := os.RemoveAll(filepath.Join(r.dir, "state")); err != nil {

@@ -123,10 +123,7 @@ groups.mapping: "staff" feeds "Users", which is built into ClearML and not ours 
 			name:   "keys of what is not built yet",
 			config: good + "admins: {via: role}\nlease: {name: groupsync}\nweb: {config_file: web.yaml, public_status: true, enable_lifecycle: true}\n",
 			want: `groupsync: admins.via: "role" is not built yet: write group
-lease.name: leader election is not built yet: run one replica and leave lease.name empty
-web.config_file: TLS and authentication are not built yet: leave it empty and keep web.listen on a network of its own
-web.public_status: the status page is not built yet: leave it false
-web.enable_lifecycle: POST /-/sync, /-/reload and /-/approve are not built yet: leave it false`,
+web.public_status: the status page is not built yet: leave it false`,
 		},
 		{
 			name:   "--apply without --once",

@@ -33,8 +33,14 @@ type service struct {
 // credentials of ClearML that are known when they are seen.
 func serve(t *testing.T, config string, args ...string) *service {
 	t.Helper()
+	return serveIn(t, []string{"GROUPSYNC_CLEARML_ACCESS_KEY=opensesame-access", "GROUPSYNC_CLEARML_SECRET_KEY=opensesame-secret"}, config, args...)
+}
+
+// serveIn starts the daemon with further variables.
+func serveIn(t *testing.T, env []string, config string, args ...string) *service {
+	t.Helper()
 	cmd := command(t.Context(), append(args, "--config", config, "--log.format", "json", "--log.level", "debug")...)
-	cmd.Env = append(cmd.Env, "GROUPSYNC_CLEARML_ACCESS_KEY=opensesame-access", "GROUPSYNC_CLEARML_SECRET_KEY=opensesame-secret")
+	cmd.Env = append(cmd.Env, env...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

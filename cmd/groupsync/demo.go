@@ -55,7 +55,7 @@ func runDemo(ctx context.Context, p program, exit bool) error {
 	if exit {
 		return nil
 	}
-	server, err := web.Listen("127.0.0.1:0", m.Handler(), slog.New(slog.DiscardHandler))
+	server, err := web.Listen(web.Options{Address: "127.0.0.1:0", Metrics: m.Handler(), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}

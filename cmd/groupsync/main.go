@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 )
 
@@ -47,4 +48,14 @@ func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 type program struct {
 	env            []string
 	stdout, stderr io.Writer
+}
+
+// lookup returns the value of a variable; empty where it is not set.
+func (p program) lookup(name string) string {
+	for _, entry := range p.env {
+		if key, value, _ := strings.Cut(entry, "="); key == name {
+			return value
+		}
+	}
+	return ""
 }

@@ -17,6 +17,7 @@ import (
 	"sync"
 	"testing"
 
+	"groupsync/internal/kube/kubetest"
 	"groupsync/internal/report"
 	"groupsync/internal/source/keycloaktest"
 	"groupsync/internal/target/clearmltest"
@@ -28,8 +29,13 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	os.Exit(keycloaktest.Main(m))
+	os.Exit(kubetest.Main(runner(func() int { return keycloaktest.Main(m) })))
 }
+
+// runner lets one Main run another.
+type runner func() int
+
+func (r runner) Run() int { return r() }
 
 // command returns groupsync as a process of its own.
 func command(ctx context.Context, args ...string) *exec.Cmd {

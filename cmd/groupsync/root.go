@@ -24,6 +24,7 @@ type flags struct {
 	once    bool
 	apply   bool
 	approve string
+	driftOK bool
 	output  string
 }
 
@@ -45,7 +46,8 @@ Without --once it runs the schedule, and writes only with mode: apply. With
 		if err := f.check(); err != nil {
 			return err
 		}
-		t, err := config.Trace(f.options(p, cmd.Flags()))
+		from := f.options(p, cmd.Flags())
+		t, err := config.Trace(from)
 		if err != nil {
 			return err
 		}
@@ -57,7 +59,7 @@ Without --once it runs the schedule, and writes only with mode: apply. With
 		if f.once {
 			return runOnce(cmd.Context(), p, c, f, log)
 		}
-		return runDaemon(cmd.Context(), c, log)
+		return runDaemon(cmd.Context(), p, c, from, log)
 	}
 	own := root.Flags()
 	own.SortFlags = false // in the order in which they are explained
@@ -65,6 +67,7 @@ Without --once it runs the schedule, and writes only with mode: apply. With
 	own.BoolVar(&f.once, "once", false, "make one pass, print it and end")
 	own.BoolVar(&f.apply, "apply", false, "with --once: write, whatever the mode")
 	own.StringVar(&f.approve, "approve", "", "with --once --apply: lift the limits for exactly the removals that this digest names")
+	own.BoolVar(&f.driftOK, "drift-ok", false, "with --once: exit 0, not 2, where drift is left")
 	own.StringVarP(&f.output, "output", "o", "text", "with --once: text or json")
 	root.Long += keysHelp(own)
 	root.AddCommand(newConfig(p), newDemo(p), newHealth(), newVersion(p))
@@ -79,6 +82,8 @@ func (f flags) check() error {
 		return errors.New("--apply goes with --once; the daemon writes where the configuration says mode: apply")
 	case f.approve != "" && !f.apply:
 		return errors.New("--approve goes with --once --apply: it lifts the limits for what that pass writes")
+	case f.driftOK && !f.once:
+		return errors.New("--drift-ok goes with --once: the daemon has no exit code for drift")
 	case f.output != "text" && f.output != "json":
 		return fmt.Errorf("-o %s is not a format: write -o text or -o json", f.output)
 	case f.output != "text" && !f.once:

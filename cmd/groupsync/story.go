@@ -80,7 +80,7 @@ func newStory(out io.Writer, log *slog.Logger, observe func(transport.Attempt), 
 	if err != nil {
 		return nil, err
 	}
-	target, err := clearml.New(clearml.Config{URL: server.URL, AccessKey: "access", SecretKey: "secret", Observe: observe, Log: log})
+	target, err := clearml.New(clearml.Config{URL: server.URL, Keys: func() (clearml.Keys, error) { return clearml.Keys{Access: "access", Secret: "secret"}, nil }, Observe: observe, Log: log})
 	if err != nil {
 		server.Close()
 		return nil, err

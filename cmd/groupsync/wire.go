@@ -5,6 +5,7 @@ import (
 
 	"groupsync/internal/config"
 	"groupsync/internal/fault"
+	"groupsync/internal/kube"
 	"groupsync/internal/match"
 	"groupsync/internal/memory"
 	"groupsync/internal/metrics"
@@ -37,18 +38,30 @@ func limitsOf(c config.Config) reconcile.Limits {
 // newMetrics returns the metrics of a sync before its first pass.
 func newMetrics(c config.Config) *metrics.Metrics {
 	v, revision := build()
-	return metrics.New(metrics.Options{
-		Sync: c.Name, Version: v, Revision: revision,
-		Insecure: map[fault.System]bool{fault.Keycloak: c.Keycloak.InsecureSkipVerify, fault.ClearML: c.ClearML.InsecureSkipVerify},
-	})
+	return metrics.New(metrics.Options{Sync: c.Name, Version: v, Revision: revision}, settingsOf(c))
 }
 
-// newReconciler connects the two real sides. once says that the process makes
-// one pass only.
-func newReconciler(c config.Config, m *metrics.Metrics, log *slog.Logger, once bool) (*reconcile.Reconciler, error) {
+// settingsOf returns what the metrics tell of the configuration.
+func settingsOf(c config.Config) metrics.Settings {
+	return metrics.Settings{
+		Apply:    c.Mode == config.Apply,
+		Insecure: map[fault.System]bool{fault.Keycloak: c.Keycloak.InsecureSkipVerify, fault.ClearML: c.ClearML.InsecureSkipVerify},
+	}
+}
+
+// sides is what a pass is made of: the two real sides and the rules between them.
+type sides struct {
+	source  reconcile.Source
+	target  reconcile.Directory
+	options reconcile.Options
+}
+
+// connect connects the two sides as the configuration says. What the guards
+// remember is kept in store; nil: for the life of the process.
+func connect(c config.Config, m *metrics.Metrics, store reconcile.Store, log *slog.Logger) (sides, error) {
 	rules, err := rulesOf(c)
 	if err != nil {
-		return nil, err
+		return sides{}, err
 	}
 	source, err := keycloak.New(keycloak.Config{
 		URL: c.Keycloak.URL, Realm: c.Keycloak.Realm, ClientID: c.Keycloak.ClientID, ClientSecret: c.Keycloak.Secret().Read,
@@ -56,34 +69,57 @@ func newReconciler(c config.Config, m *metrics.Metrics, log *slog.Logger, once b
 		Timeout: c.Keycloak.Timeout, Concurrency: c.Keycloak.Concurrency, Observe: m.Observe(fault.Keycloak), Log: log,
 	})
 	if err != nil {
-		return nil, err
+		return sides{}, err
 	}
 	target, err := newTarget(c, m, log)
 	if err != nil {
-		return nil, err
+		return sides{}, err
 	}
-	o := reconcile.Options{Name: c.Name, Rules: rules, Limits: limitsOf(c), Log: log}
-	o.Limits.Forgets = once && c.StateDir == ""
-	if c.StateDir != "" {
-		if _, err := memory.Load(c.StateDir); err != nil {
-			return nil, err // each pass loads it, but what is wrong from the start is said at the start
-		}
-		o.Store = memory.Dir(c.StateDir)
+	return sides{source, target, reconcile.Options{Name: c.Name, Rules: rules, Limits: limitsOf(c), Store: store, Log: log}}, nil
+}
+
+// openStore returns where what the guards remember outlives a restart: beside
+// the Lease, in state_dir, or nil for nowhere. What is wrong with it from the
+// start is said at the start.
+func openStore(c config.Config, lease *kube.Lease) (reconcile.Store, error) {
+	var store reconcile.Store
+	switch {
+	case lease != nil:
+		store = lease.Memory()
+	case c.StateDir != "":
+		store = memory.Dir(c.StateDir)
+	default:
+		return nil, nil
 	}
-	return reconcile.New(source, target, o), nil
+	_, err := store.Load()
+	return store, err
+}
+
+// openLease returns the Lease that the configuration names, or nil.
+func openLease(c config.Config, p program, log *slog.Logger) (*kube.Lease, error) {
+	if c.Lease.Name == "" {
+		return nil, nil
+	}
+	return kube.Open(kube.Options{
+		Name: c.Lease.Name, Namespace: c.Lease.Namespace, Log: log,
+		Pod: kube.Pod{Name: p.lookup("POD_NAME"), UID: p.lookup("POD_UID")},
+	})
 }
 
 func newTarget(c config.Config, m *metrics.Metrics, log *slog.Logger) (*clearml.Client, error) {
-	access, err := c.ClearML.Access().Read()
-	if err != nil {
-		return nil, err
-	}
-	secret, err := c.ClearML.Secret().Read()
-	if err != nil {
-		return nil, err
-	}
 	return clearml.New(clearml.Config{
-		URL: c.ClearML.URL, AccessKey: access, SecretKey: secret, CAFile: c.ClearML.CAFile,
+		URL: c.ClearML.URL, Keys: keysOf(c.ClearML), CAFile: c.ClearML.CAFile,
 		InsecureSkipVerify: c.ClearML.InsecureSkipVerify, Timeout: c.ClearML.Timeout, Observe: m.Observe(fault.ClearML), Log: log,
 	})
+}
+
+func keysOf(c config.ClearML) func() (clearml.Keys, error) {
+	return func() (clearml.Keys, error) {
+		access, err := c.Access().Read()
+		if err != nil {
+			return clearml.Keys{}, err
+		}
+		secret, err := c.Secret().Read()
+		return clearml.Keys{Access: access, Secret: secret}, err
+	}
 }

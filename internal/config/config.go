@@ -3,7 +3,11 @@
 // refuses. docs and config.example.yaml name the keys as the tags here do.
 package config
 
-import "time"
+import (
+	"reflect"
+	"slices"
+	"time"
+)
 
 // Config is everything that can be configured. It is obtained from Load or
 // Default; the zero value is not valid.
@@ -138,4 +142,21 @@ func Default() Config {
 		},
 		Web: Web{Listen: "127.0.0.1:8080"},
 	}
+}
+
+// fixed are the keys that a process takes once, when it starts.
+var fixed = []string{"name", "shutdown_timeout", "state_dir", "log", "lease", "web"}
+
+// Unchangeable returns those of the keys, or of the sections, in which the next
+// configuration differs and which a running process cannot take over.
+func (c Config) Unchangeable(next Config) []string {
+	var differ []string
+	a, b := reflect.ValueOf(c), reflect.ValueOf(next)
+	for i := range a.NumField() {
+		key := a.Type().Field(i).Tag.Get("koanf")
+		if slices.Contains(fixed, key) && !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
+			differ = append(differ, key)
+		}
+	}
+	return differ
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -198,11 +199,11 @@ func TestWhatIsRefusedByValue(t *testing.T) {
 		{"an unknown trip", `guards: {on_trip: go}`, `guards.on_trip: "go" is unknown: write additions_only or stop`},
 		{"an address without a port", `web: {listen: localhost}`, `web.listen: "localhost" is no address: write host:port, 127.0.0.1:8080 or :8080 for example`},
 
-		{"leader election", `lease: {name: a}`, `lease.name: leader election is not built yet: run one replica and leave lease.name empty`},
-		{"the namespace of the lease", `lease: {namespace: a}`, `lease.namespace: leader election is not built yet: run one replica and leave lease.namespace empty`},
-		{"TLS for the web", `web: {config_file: a}`, `web.config_file: TLS and authentication are not built yet: leave it empty and keep web.listen on a network of its own`},
+		{"a Lease", `lease: {name: groupsync, namespace: clearml}`, ``},
+		{"the namespace of no Lease", `lease: {namespace: a}`, `lease.namespace: is set without lease.name: set lease.name too, or neither for a single replica`},
+		{"a name that no Lease can have", `lease: {name: Group_Sync}`, `lease.name: "Group_Sync" is no name of a Kubernetes object: write lower-case letters, digits and dashes, 202 at most`},
+		{"a Lease and a directory", "state_dir: a\nlease: {name: a}", `state_dir: goes without lease.name: with a Lease, what the guards remember is in a ConfigMap beside it, where every replica finds it: leave state_dir empty`},
 		{"the status page", `web: {public_status: true}`, `web.public_status: the status page is not built yet: leave it false`},
-		{"the lifecycle calls", `web: {enable_lifecycle: true}`, `web.enable_lifecycle: POST /-/sync, /-/reload and /-/approve are not built yet: leave it false`},
 		{"admins by role", `admins: {via: role}`, `admins.via: "role" is not built yet: write group`},
 		{"admins by both", `admins: {via: both}`, `admins.via: "both" is not built yet: write group`},
 	} {
@@ -413,5 +414,21 @@ func TestCron(t *testing.T) {
 	at := time.Date(2026, 3, 29, 0, 0, 0, 0, time.UTC)
 	if got, want := c.Cron().Next(at), time.Date(2026, 3, 29, 3, 30, 0, 0, time.UTC); !got.Equal(want) {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestWhatARunningProcessCannotTakeOverIsNamed(t *testing.T) {
+	before := laidOver(t, "mode: observe")
+	for line, want := range map[string][]string{
+		"mode: apply":                           nil,
+		"schedule: '@hourly'":                   nil,
+		"guards: {max_removals: 1}":             nil,
+		"name: other":                           {"name"},
+		"web: {enable_lifecycle: true}":         {"web"},
+		"log: {level: debug}\nlease: {name: a}": {"log", "lease"},
+	} {
+		if got := before.Unchangeable(laidOver(t, line)); !slices.Equal(got, want) {
+			t.Errorf("%s: got %v, want %v", line, got, want)
+		}
 	}
 }

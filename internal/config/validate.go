@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -32,7 +33,7 @@ func (c Config) Validate(now time.Time) error {
 		c.Admins.validate(),
 		c.Users.validate(),
 		c.Guards.validate(),
-		c.Lease.validate(),
+		c.Lease.validate(c.StateDir),
 		c.Web.validate(),
 	)
 }
@@ -153,12 +154,20 @@ func (g Guards) validate() error {
 	)
 }
 
-func (l Lease) validate() error {
+// objectName is what Kubernetes takes for the name of a Lease; room is left for
+// the name of the ConfigMap beside it.
+var objectName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,200}[a-z0-9])?$`)
+
+func (l Lease) validate(stateDir string) error {
 	switch {
-	case l.Name != "":
-		return errors.New("lease.name: leader election is not built yet: run one replica and leave lease.name empty")
-	case l.Namespace != "":
-		return errors.New("lease.namespace: leader election is not built yet: run one replica and leave lease.namespace empty")
+	case l.Name == "" && l.Namespace == "":
+		return nil
+	case l.Name == "":
+		return errors.New("lease.namespace: is set without lease.name: set lease.name too, or neither for a single replica")
+	case !objectName.MatchString(l.Name):
+		return fmt.Errorf("lease.name: %q is no name of a Kubernetes object: write lower-case letters, digits and dashes, 202 at most", l.Name)
+	case stateDir != "":
+		return errors.New("state_dir: goes without lease.name: with a Lease, what the guards remember is in a ConfigMap beside it, where every replica finds it: leave state_dir empty")
 	}
 	return nil
 }
@@ -168,14 +177,8 @@ func (w Web) validate() error {
 	if _, port, err := net.SplitHostPort(w.Listen); err != nil || port == "" {
 		errs = append(errs, fmt.Errorf("web.listen: %q is no address: write host:port, 127.0.0.1:8080 or :8080 for example", w.Listen))
 	}
-	if w.ConfigFile != "" {
-		errs = append(errs, errors.New("web.config_file: TLS and authentication are not built yet: leave it empty and keep web.listen on a network of its own"))
-	}
 	if w.PublicStatus {
 		errs = append(errs, errors.New("web.public_status: the status page is not built yet: leave it false"))
-	}
-	if w.EnableLifecycle {
-		errs = append(errs, errors.New("web.enable_lifecycle: POST /-/sync, /-/reload and /-/approve are not built yet: leave it false"))
 	}
 	return errors.Join(errs...)
 }

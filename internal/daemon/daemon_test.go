@@ -3,6 +3,7 @@ package daemon
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -12,19 +13,28 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/robfig/cron/v3"
 	"go.uber.org/goleak"
+
+	"groupsync/internal/reconcile"
+	"groupsync/internal/report"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// making is a pass that does this and finds nothing.
+func making(pass func(context.Context)) func(context.Context, reconcile.Request) report.Report {
+	return func(ctx context.Context, _ reconcile.Request) report.Report { pass(ctx); return report.Report{} }
+}
+
 // run runs the daemon in a bubble of its own time for so long.
-func run(t *testing.T, o Options, last time.Duration) (err error) {
+func run(t *testing.T, j Job, o Options, last time.Duration) (err error) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), last)
 		defer cancel()
-		err = Run(ctx, o)
+		err = New(j, o).Run(ctx)
 	})
 	return err
 }
@@ -41,9 +51,11 @@ func every(t *testing.T, spec string) cron.Schedule {
 func TestPassesRunAtOnceAndThenOnTheSchedule(t *testing.T) {
 	var mu sync.Mutex
 	var at, next []string
-	err := run(t, Options{
-		Schedule: every(t, "*/15 * * * *"), ShutdownTimeout: time.Second,
-		Pass: func(context.Context) { at = append(at, time.Now().UTC().Format("15:04:05")) },
+	err := run(t, Job{
+		Schedule: every(t, "*/15 * * * *"),
+		Pass:     making(func(context.Context) { at = append(at, time.Now().UTC().Format("15:04:05")) }),
+	}, Options{
+		ShutdownTimeout: time.Second,
 		Next: func(n time.Time) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -64,10 +76,10 @@ func TestPassesRunAtOnceAndThenOnTheSchedule(t *testing.T) {
 
 func TestJitterDelaysEveryPassButTheFirst(t *testing.T) {
 	var late []time.Duration
-	if err := run(t, Options{
-		Schedule: every(t, "@hourly"), Jitter: 10 * time.Minute, ShutdownTimeout: time.Second,
-		Pass: func(context.Context) { late = append(late, time.Since(time.Now().Truncate(time.Hour))) },
-	}, 20*time.Hour+30*time.Minute); err != nil {
+	if err := run(t, Job{
+		Schedule: every(t, "@hourly"), Jitter: 10 * time.Minute,
+		Pass: making(func(context.Context) { late = append(late, time.Since(time.Now().Truncate(time.Hour))) }),
+	}, Options{ShutdownTimeout: time.Second}, 20*time.Hour+30*time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	if len(late) != 21 || late[0] != 0 {
@@ -82,9 +94,9 @@ func TestAPassThatIsDueWhileOneRunsIsSkippedAndCounted(t *testing.T) {
 	var log bytes.Buffer
 	running, passes := 0, 0
 	var skipped atomic.Int32
-	if err := run(t, Options{
-		Schedule: every(t, "@every 10m"), ShutdownTimeout: time.Minute,
-		Pass: func(ctx context.Context) {
+	if err := run(t, Job{
+		Schedule: every(t, "@every 10m"),
+		Pass: making(func(ctx context.Context) {
 			passes++
 			if running++; running > 1 {
 				t.Error("two passes at a time")
@@ -94,9 +106,11 @@ func TestAPassThatIsDueWhileOneRunsIsSkippedAndCounted(t *testing.T) {
 			case <-time.After(25 * time.Minute):
 			case <-ctx.Done():
 			}
-		},
-		Skipped: func() { skipped.Add(1) },
-		Log:     slog.New(slog.NewTextHandler(&log, nil)),
+		}),
+	}, Options{
+		ShutdownTimeout: time.Minute,
+		Skipped:         func() { skipped.Add(1) },
+		Log:             slog.New(slog.NewTextHandler(&log, nil)),
 	}, 59*time.Minute); err != nil {
 		t.Fatal(err)
 	}
@@ -112,15 +126,14 @@ func TestAPassThatIsDueWhileOneRunsIsSkippedAndCounted(t *testing.T) {
 func TestTheScheduleGoesOnAfterAPanic(t *testing.T) {
 	var log bytes.Buffer
 	passes := 0
-	if err := run(t, Options{
-		Schedule: every(t, "@every 10m"), ShutdownTimeout: time.Minute,
-		Pass: func(context.Context) {
+	if err := run(t, Job{
+		Schedule: every(t, "@every 10m"),
+		Pass: making(func(context.Context) {
 			if passes++; passes == 1 {
 				panic("a bug")
 			}
-		},
-		Log: slog.New(slog.NewTextHandler(&log, nil)),
-	}, 35*time.Minute); err != nil {
+		}),
+	}, Options{ShutdownTimeout: time.Minute, Log: slog.New(slog.NewTextHandler(&log, nil))}, 35*time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	if passes != 4 {
@@ -149,10 +162,10 @@ func TestShutdown(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
 				start := time.Now()
-				err := Run(ctx, Options{
-					Schedule: every(t, "@every 30s"), ShutdownTimeout: patience,
-					Pass: func(ctx context.Context) { passes.Add(1); <-ctx.Done(); time.Sleep(tt.ends) },
-				})
+				err := New(Job{
+					Schedule: every(t, "@every 30s"),
+					Pass:     making(func(ctx context.Context) { passes.Add(1); <-ctx.Done(); time.Sleep(tt.ends) }),
+				}, Options{ShutdownTimeout: patience}).Run(ctx)
 				if got := errorText(err); got != tt.want {
 					t.Errorf("got %q\nwant %q", got, tt.want)
 				}
@@ -171,16 +184,132 @@ func TestShutdown(t *testing.T) {
 func TestNoPassStartsFromItsJitterAfterTheEnd(t *testing.T) {
 	for range 20 { // the jitter is random; were the end ignored, most rounds would show it
 		passes := 0
-		if err := run(t, Options{
-			Schedule: every(t, "@every 1m"), Jitter: time.Hour, ShutdownTimeout: time.Second,
-			Pass: func(context.Context) { passes++ },
-		}, time.Minute+time.Second); err != nil {
+		if err := run(t, Job{
+			Schedule: every(t, "@every 1m"), Jitter: time.Hour,
+			Pass: making(func(context.Context) { passes++ }),
+		}, Options{ShutdownTimeout: time.Second}, time.Minute+time.Second); err != nil {
 			t.Fatal(err)
 		}
 		if passes > 2 {
 			t.Fatalf("%d passes", passes)
 		}
 	}
+}
+
+// journal is a job whose passes take a minute and write down when they began
+// and what they were asked.
+func journal(t *testing.T, spec string, apply bool, lines *[]string) Job {
+	return Job{Schedule: every(t, spec), Apply: apply, Pass: func(_ context.Context, r reconcile.Request) report.Report {
+		line := time.Now().UTC().Format("15:04")
+		if r.Apply {
+			line += " apply"
+		}
+		if r.Approve != "" {
+			line += " " + r.Approve
+		}
+		*lines = append(*lines, line)
+		time.Sleep(time.Minute)
+		return report.Report{Pass: line}
+	}}
+}
+
+// TestAPassThatIsAskedFor: it comes after the one that runs, keeps the schedule
+// as it is, and its report is returned.
+func TestAPassThatIsAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var lines []string
+		d := New(journal(t, "@every 10m", true, &lines), Options{ShutdownTimeout: time.Hour})
+		if _, err := d.Sync(t.Context(), ""); !errors.Is(err, ErrStandby) {
+			t.Errorf("before the daemon runs: %v", err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- d.Run(ctx) }()
+		time.Sleep(30 * time.Second)
+		r, err := d.Sync(t.Context(), "d1ge57")
+		if err != nil || r.Pass != "00:01 apply d1ge57" {
+			t.Errorf("%q, %v", r.Pass, err)
+		}
+		time.Sleep(time.Hour - 2*time.Minute + time.Second)
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if _, err := d.Sync(t.Context(), ""); !errors.Is(err, ErrStandby) {
+			t.Errorf("after the daemon has ended: %v", err)
+		}
+		want := []string{"00:00 apply", "00:01 apply d1ge57", "00:10 apply", "00:20 apply", "00:30 apply", "00:40 apply", "00:50 apply", "01:00 apply"}
+		if diff := cmp.Diff(want, lines); diff != "" {
+			t.Errorf("-want +got\n%s", diff)
+		}
+	})
+}
+
+func TestNothingIsApprovedInObserve(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var lines []string
+		d := New(journal(t, "@hourly", false, &lines), Options{ShutdownTimeout: time.Hour})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- d.Run(ctx) }()
+		synctest.Wait()
+		if _, err := d.Sync(t.Context(), "d1ge57"); !errors.Is(err, ErrObserves) {
+			t.Errorf("got %v", err)
+		}
+		cancel()
+		if err := <-ended; err != nil || len(lines) != 1 {
+			t.Errorf("passes %q, %v", lines, err)
+		}
+	})
+}
+
+// TestAnotherJob: it waits for the running pass, begins with a pass of its own,
+// and then keeps its own schedule; one that cannot be made changes nothing.
+func TestAnotherJob(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var lines []string
+		d := New(journal(t, "@every 10m", false, &lines), Options{ShutdownTimeout: time.Hour})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- d.Run(ctx) }()
+		time.Sleep(15 * time.Minute)
+		bad := errors.New("no")
+		if err := d.Replace(t.Context(), func() (Job, error) { return Job{}, bad }); !errors.Is(err, bad) {
+			t.Errorf("got %v", err)
+		}
+		time.Sleep(5*time.Minute + 30*time.Second) // in the pass of 00:20
+		if err := d.Replace(t.Context(), func() (Job, error) { return journal(t, "@every 30m", true, &lines), nil }); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Hour + time.Second)
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if diff := cmp.Diff([]string{"00:00", "00:10", "00:20", "00:21 apply", "00:51 apply", "01:21 apply"}, lines); diff != "" {
+			t.Errorf("-want +got\n%s", diff)
+		}
+	})
+}
+
+// TestASecondTerm: a daemon that lost the leadership runs again when it has it
+// again, with a pass at once.
+func TestASecondTerm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var lines []string
+		d := New(journal(t, "@hourly", true, &lines), Options{ShutdownTimeout: time.Hour})
+		for range 2 {
+			ctx, cancel := context.WithTimeout(t.Context(), 29*time.Minute)
+			if err := d.Run(ctx); err != nil {
+				t.Error(err)
+			}
+			cancel()
+			time.Sleep(time.Hour)
+		}
+		if diff := cmp.Diff([]string{"00:00 apply", "01:29 apply"}, lines); diff != "" {
+			t.Errorf("-want +got\n%s", diff)
+		}
+	})
 }
 
 func errorText(err error) string {

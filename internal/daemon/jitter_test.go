@@ -18,7 +18,8 @@ func TestAJitterBeyondThePauseSkipsNoPass(t *testing.T) {
 		passes, skipped := 0, 0
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour-time.Second)
 		defer cancel()
-		err = Run(ctx, Options{Schedule: schedule, Jitter: time.Hour, ShutdownTimeout: time.Second, Pass: func(context.Context) { passes++ }, Skipped: func() { skipped++ }})
+		err = New(Job{Schedule: schedule, Jitter: time.Hour, Pass: making(func(context.Context) { passes++ })},
+			Options{ShutdownTimeout: time.Second, Skipped: func() { skipped++ }}).Run(ctx)
 		if err != nil || passes < 59 || skipped > 0 {
 			t.Errorf("%d passes, %d skipped, %v; want one a minute", passes, skipped, err)
 		}

@@ -27,6 +27,7 @@ type Metrics struct {
 	changes         *prometheus.CounterVec
 	trips           *prometheus.CounterVec
 	errors          *prometheus.CounterVec
+	reverted        *prometheus.CounterVec
 	requests        *prometheus.CounterVec
 	requestDuration *prometheus.HistogramVec
 
@@ -35,19 +36,29 @@ type Metrics struct {
 	last     *report.Report // the last one
 	success  time.Time
 	nextPass time.Time
+	standby  bool
+	settings Settings
+	reloadOK bool
 }
 
-// Options say what the constant metrics tell.
+// Options say what the metrics of one process have in common.
 type Options struct {
 	Sync              string
 	Version, Revision string
-	Insecure          map[fault.System]bool // sides whose certificate is not verified
+}
+
+// Settings are what the metrics tell of the configuration in force.
+type Settings struct {
+	Apply    bool                  // scheduled passes write
+	Insecure map[fault.System]bool // sides whose certificate is not verified
 }
 
 // New returns the metrics of a sync before its first pass. Counters whose
 // labels are known start at zero, so that their first increase shows.
-func New(o Options) *Metrics {
+func New(o Options, s Settings) *Metrics {
 	m := &Metrics{
+		settings:        s,
+		reloadOK:        true,
 		registry:        prometheus.NewRegistry(),
 		duration:        passDuration.histogram(prometheus.ExponentialBuckets(0.1, 2, 13)),
 		passes:          passesTotal.counter(),
@@ -55,12 +66,12 @@ func New(o Options) *Metrics {
 		changes:         changesTotal.counter(),
 		trips:           guardTrips.counter(),
 		errors:          errorsTotal.counter(),
+		reverted:        reverted.counter(),
 		requests:        requestsTotal.counter(),
 		requestDuration: requestDuration.histogram(prometheus.ExponentialBuckets(0.005, 2, 14)), // to 41 s: ClearML can be silent for 30 s
 	}
-	constant := &constants{o}
 	wrapped := prometheus.WrapRegistererWith(prometheus.Labels{"sync": o.Sync}, m.registry)
-	wrapped.MustRegister(m.duration, m.passes, m.skipped, m.changes, m.trips, m.errors, m.requests, m.requestDuration, (*state)(m), constant)
+	wrapped.MustRegister(m.duration, m.passes, m.skipped, m.changes, m.trips, m.errors, m.reverted, m.requests, m.requestDuration, (*state)(m), &build{o})
 	m.start()
 	return m
 }
@@ -75,6 +86,7 @@ func (m *Metrics) start() {
 		m.trips.WithLabelValues(string(g))
 	}
 	for _, action := range actions {
+		m.reverted.WithLabelValues(action)
 		for _, result := range []report.Outcome{report.Done, report.Failed} {
 			m.changes.WithLabelValues(action, string(result))
 		}
@@ -112,7 +124,8 @@ func (m *Metrics) Observe(system fault.System) func(transport.Attempt) {
 }
 
 // Record takes in the report of a pass that has ended. A pass that came to no
-// plan leaves what the last one found in place.
+// plan leaves what the last one found in place; one that ends after the
+// leadership was lost only counts.
 func (m *Metrics) Record(r report.Report) {
 	m.duration.WithLabelValues().Observe(r.Duration)
 	m.passes.WithLabelValues(string(r.Result)).Inc()
@@ -126,8 +139,14 @@ func (m *Metrics) Record(r report.Report) {
 		m.count("add", g.Add)
 		m.count("remove", g.Remove)
 	}
+	for action, n := range r.Reverted {
+		m.reverted.WithLabelValues(action).Add(float64(n))
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.standby {
+		return
+	}
 	m.last = &r
 	if r.Result != report.Error {
 		m.planned = &r
@@ -153,7 +172,33 @@ func ended(r report.Report) time.Time {
 func (m *Metrics) NextPass(at time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.nextPass = at
+	if !m.standby {
+		m.nextPass = at
+	}
+}
+
+// Lead says whether this process makes the passes from now on. One that does
+// not forgets what it found: the leader tells what is so now.
+func (m *Metrics) Lead(leads bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.standby = !leads
+	m.planned, m.last, m.success, m.nextPass = nil, nil, time.Time{}, time.Time{}
+}
+
+// Configure tells what is in force after a configuration was loaded.
+func (m *Metrics) Configure(s Settings) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.settings, m.reloadOK = s, true
+}
+
+// Refused tells that a configuration was refused, so that the one before it
+// stays in force.
+func (m *Metrics) Refused() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.reloadOK = false
 }
 
 // Skipped counts a tick that found a pass still running.

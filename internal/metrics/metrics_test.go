@@ -40,11 +40,12 @@ func full() report.Report {
 		Users:         map[string]int{"matched": 5, "pending": 1},
 		Probes:        []report.Probe{{Federation: "corp", Up: false}},
 		PendingOldest: time.Minute,
+		Reverted:      map[string]int{"add": 2},
 	}
 }
 
 func recorded(reports ...report.Report) *Metrics {
-	m := New(Options{Sync: "default", Version: "1.2.3", Revision: "abc", Insecure: map[fault.System]bool{fault.ClearML: true}})
+	m := New(Options{Sync: "default", Version: "1.2.3", Revision: "abc"}, Settings{Insecure: map[fault.System]bool{fault.ClearML: true}})
 	for _, r := range reports {
 		m.Record(r)
 	}
@@ -112,6 +113,11 @@ func TestAReportInNumbers(t *testing.T) {
 		`groupsync_requests_total{code="200",sync="default",system="keycloak"} 1`,
 		`groupsync_requests_total{code="none",sync="default",system="clearml"} 1`,
 		`groupsync_request_duration_seconds_count{call="members",sync="default",system="keycloak"} 1`,
+		`groupsync_reverted_changes_total{action="add",sync="default"} 2`,
+		`groupsync_reverted_changes_total{action="remove",sync="default"} 0`,
+		`groupsync_leader{sync="default"} 1`,
+		`groupsync_apply_enabled{sync="default"} 0`,
+		`groupsync_config_last_reload_successful{sync="default"} 1`,
 		`groupsync_tls_insecure{sync="default",system="clearml"} 1`,
 		`groupsync_tls_insecure{sync="default",system="keycloak"} 0`,
 	)
@@ -139,6 +145,43 @@ func TestBeforeTheFirstPassThereIsNoState(t *testing.T) {
 	if got := text(t, recorded()); strings.Contains(got, "groupsync_drift_memberships") || strings.Contains(got, "groupsync_last_pass") {
 		t.Errorf("state is shown before the first pass:\n%s", got)
 	}
+}
+
+// TestAStandbyTellsNothingOfPasses: not when the leadership is lost, not of the
+// pass that ends after that, and nothing of the time before when it comes back.
+func TestAStandbyTellsNothingOfPasses(t *testing.T) {
+	m := recorded(full())
+	m.NextPass(at)
+	m.Lead(false)
+	m.Record(full())
+	m.NextPass(at)
+	got := text(t, m)
+	has(t, got, `groupsync_leader{sync="default"} 0`, `groupsync_passes_total{result="guarded",sync="default"} 2`)
+	for _, name := range []string{"drift_memberships", "group_drift_memberships", "groups", "users", "guard_active", "pending_oldest_seconds", "federation_up", "last_pass_timestamp_seconds", "last_success_timestamp_seconds", "next_pass_timestamp_seconds"} {
+		if strings.Contains(got, "\ngroupsync_"+name+"{") {
+			t.Errorf("a standby exports groupsync_%s", name)
+		}
+	}
+	m.Lead(true)
+	if got := text(t, m); strings.Contains(got, "groupsync_drift_memberships") {
+		t.Error("a new leader tells what it found long ago")
+	}
+	m.Record(full())
+	has(t, text(t, m), `groupsync_leader{sync="default"} 1`, `groupsync_drift_memberships{action="add",sync="default"} 1`)
+}
+
+func TestWhatIsInForceChangesWithTheConfiguration(t *testing.T) {
+	m := recorded()
+	m.Configure(Settings{Apply: true, Insecure: map[fault.System]bool{fault.Keycloak: true}})
+	m.Refused()
+	has(t, text(t, m),
+		`groupsync_apply_enabled{sync="default"} 1`,
+		`groupsync_tls_insecure{sync="default",system="keycloak"} 1`,
+		`groupsync_tls_insecure{sync="default",system="clearml"} 0`,
+		`groupsync_config_last_reload_successful{sync="default"} 0`,
+	)
+	m.Configure(Settings{})
+	has(t, text(t, m), `groupsync_apply_enabled{sync="default"} 0`, `groupsync_config_last_reload_successful{sync="default"} 1`)
 }
 
 func TestTwoFederationsOfOneNameAreOneSeries(t *testing.T) {

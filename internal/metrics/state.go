@@ -8,12 +8,12 @@ import (
 	"groupsync/internal/report"
 )
 
-// state serves what the last reports found.
+// state serves what the last reports found, and what is in force.
 type state Metrics
 
 // Describe implements prometheus.Collector.
 func (s *state) Describe(ch chan<- *prometheus.Desc) {
-	for _, m := range []*metric{lastPass, lastSuccess, nextPass, drift, groupDrift, groups, users, pendingOldest, guardActive, federationUp} {
+	for _, m := range []*metric{lastPass, lastSuccess, nextPass, drift, groupDrift, groups, users, pendingOldest, guardActive, federationUp, leader, applyEnabled, reloadOK, tlsInsecure} {
 		ch <- m.desc()
 	}
 }
@@ -22,7 +22,14 @@ func (s *state) Describe(ch chan<- *prometheus.Desc) {
 func (s *state) Collect(ch chan<- prometheus.Metric) {
 	s.mu.Lock()
 	planned, last, success, next := s.planned, s.last, s.success, s.nextPass
+	standby, settings, loaded := s.standby, s.settings, s.reloadOK
 	s.mu.Unlock()
+	ch <- leader.gauge(number(!standby))
+	ch <- applyEnabled.gauge(number(settings.Apply))
+	ch <- reloadOK.gauge(number(loaded))
+	for _, system := range systems {
+		ch <- tlsInsecure.gauge(number(settings.Insecure[system]), string(system))
+	}
 	if !next.IsZero() {
 		ch <- nextPass.gauge(float64(next.UnixNano()) / 1e9)
 	}
@@ -94,19 +101,13 @@ func number(yes bool) float64 {
 	return 0
 }
 
-// constants serves what does not change in the life of the process.
-type constants struct{ Options }
+// build serves what was built.
+type build struct{ Options }
 
 // Describe implements prometheus.Collector.
-func (c *constants) Describe(ch chan<- *prometheus.Desc) {
-	ch <- tlsInsecure.desc()
-	ch <- buildInfo.desc()
-}
+func (b *build) Describe(ch chan<- *prometheus.Desc) { ch <- buildInfo.desc() }
 
 // Collect implements prometheus.Collector.
-func (c *constants) Collect(ch chan<- prometheus.Metric) {
-	for _, s := range systems {
-		ch <- tlsInsecure.gauge(number(c.Insecure[s]), string(s))
-	}
-	ch <- buildInfo.gauge(1, c.Version, c.Revision, runtime.Version())
+func (b *build) Collect(ch chan<- prometheus.Metric) {
+	ch <- buildInfo.gauge(1, b.Version, b.Revision, runtime.Version())
 }

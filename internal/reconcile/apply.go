@@ -3,6 +3,7 @@ package reconcile
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -44,8 +45,8 @@ type writer struct {
 }
 
 // apply writes what was cleared, in order, one group at a time: it reads the
-// group, writes it whole, and reads it back. It looks at ctx before each write
-// and lets none be cut short by it.
+// group, writes it whole, and reads it back. It looks before each write whether
+// the pass still may write (target.Lead), and lets none be cut short.
 func (w *writer) apply(ctx context.Context, log *slog.Logger, c Cleared) applied {
 	r := &run{writer: w, log: log, limits: c.limits, applied: applied{outcomes: make(map[string]*outcome)}}
 	if w.broken != "" {
@@ -56,15 +57,15 @@ func (w *writer) apply(ctx context.Context, log *slog.Logger, c Cleared) applied
 		switch {
 		case w.broken != "":
 			r.mark(write, report.Withheld, report.Canary)
-		case !r.stopped && ctx.Err() == nil:
+		case !r.stopped && target.Lead(ctx) == nil:
 			bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 			r.one(ctx, bounded, write)
 			cancel()
 			w.late[write.group.ID] = r.stopped
 		}
 	}
-	if left := len(c.writes) - len(r.outcomes); left > 0 && ctx.Err() != nil {
-		r.errors = append(r.errors, fmt.Errorf("the pass was abandoned before %d of %d groups were written: %w", left, len(c.writes), context.Cause(ctx)))
+	if left, err := len(c.writes)-len(r.outcomes), target.Lead(ctx); left > 0 && err != nil {
+		r.errors = append(r.errors, fmt.Errorf("the pass was abandoned before %d of %d groups were written: %w", left, len(c.writes), err))
 	}
 	if len(r.outcomes) > 0 && w.lost == lostBefore {
 		w.lost = 0 // what logins moved long ago does not add up
@@ -109,7 +110,7 @@ func (r *run) one(pass, ctx context.Context, w Write) {
 		return
 	}
 	w, sent, ok := r.again(ctx, w, before)
-	if pass.Err() != nil {
+	if target.Lead(pass) != nil {
 		delete(r.outcomes, w.group.ID) // not reached, whatever the read showed
 		return
 	}
@@ -121,8 +122,13 @@ func (r *run) one(pass, ctx context.Context, w Write) {
 	writeErr := r.dir.SetMembers(ctx, before[w.group.ID], sent)
 	if writeErr != nil && !target.Uncertain(writeErr) {
 		r.removed -= len(w.remove)
-		r.fail(w, fmt.Errorf("writing the user group %q: %w", w.group.Name, writeErr))
+		if !errors.Is(writeErr, target.ErrNotLeading) {
+			r.fail(w, fmt.Errorf("writing the user group %q: %w", w.group.Name, writeErr))
+		}
 		r.audit("membership change ended", w)
+		if errors.Is(writeErr, target.ErrNotLeading) {
+			delete(r.outcomes, w.group.ID) // kept back at the last moment: not reached
+		}
 		return
 	}
 	after, err := r.read(ctx, w.group.ID)

@@ -363,6 +363,97 @@ func TestALostPassDoesNotWriteWhatItHasJustRead(t *testing.T) {
 	}
 }
 
+// TestALostLeadershipEndsTheWriting: whether it is seen before a group, or only
+// by the client that is about to send; nothing counts as failed then.
+func TestALostLeadershipEndsTheWriting(t *testing.T) {
+	lost := errors.New("the Lease was not renewed for 11s")
+	for _, tt := range []struct {
+		name string
+		at   int // the question, counted from 1, from which on the answer is that it is lost
+		want []string
+		err  string
+	}{
+		{"before the first group", 1, []string{"+a@x planned", "+a@y planned"}, "the pass was abandoned before 2 of 2 groups were written: the leadership is lost: the Lease was not renewed for 11s"},
+		{"between the read and the write", 2, []string{"+a@x planned", "+a@y planned"}, "the pass was abandoned before 2 of 2 groups were written: the leadership is lost: the Lease was not renewed for 11s"},
+		{"as the client is about to send", 3, []string{"+a@x planned", "+a@y planned"}, "the pass was abandoned before 2 of 2 groups were written: the leadership is lost: the Lease was not renewed for 11s"},
+		{"after the first group", 4, []string{"+a@x applied", "+a@y planned"}, "the pass was abandoned before 1 of 2 groups were written: the leadership is lost: the Lease was not renewed for 11s"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, "both a\n/x: a\n/y: a\nx =\ny =")
+			asked := 0
+			ctx := target.WithLead(context.Background(), func() error {
+				if asked++; asked >= tt.at {
+					return lost
+				}
+				return nil
+			})
+			w.onWrite = func(target.Group, []string) (bool, error) { // as the client does
+				err := target.Lead(ctx)
+				return err == nil, err
+			}
+			r, _ := w.reconciler(t, wide, nil)
+			rep := r.Pass(ctx, Request{Apply: true})
+			if d := cmp.Diff(tt.want, lines(rep)); d != "" {
+				t.Errorf("-want +got\n%s", d)
+			}
+			if len(rep.Errors) != 1 || rep.Errors[0].Text != tt.err || rep.Applied.Failed != 0 {
+				t.Errorf("%d failed, errors: got %v, want %q", rep.Applied.Failed, rep.Errors, tt.err)
+			}
+		})
+	}
+}
+
+// TestAChangeSomebodyElseUndidIsCounted: once, and only where the plan wants
+// that very change again.
+func TestAChangeSomebodyElseUndidIsCounted(t *testing.T) {
+	w := newWorld(t, "both a b\n/team: a\nteam = b")
+	r, _ := w.reconciler(t, wide, nil)
+	pass := func(req Request) map[string]int { return r.Pass(context.Background(), req).Reverted }
+	for i, step := range []struct {
+		name   string
+		change string
+		req    Request
+		want   map[string]int
+	}{
+		{"nothing was ours yet", "", Request{Apply: true}, map[string]int{}},
+		{"all is as it was written", "", Request{Apply: true}, map[string]int{}},
+		{"a dry run counts nothing", "team = b", Request{DryRun: true}, nil},
+		{"both changes were undone", "team = b", Request{}, map[string]int{"add": 1, "remove": 1}},
+		{"each counts once", "", Request{Apply: true}, map[string]int{}},
+		{"Keycloak took a out, and so did somebody in ClearML", "/team: b\nteam = b", Request{Apply: true}, map[string]int{}},
+		{"that Keycloak wants a again is nobody's undoing", "/team: a b", Request{Apply: true}, map[string]int{}},
+		{"now it is", "team = b", Request{Apply: true}, map[string]int{"add": 1}},
+	} {
+		w.add(t, step.change)
+		if d := cmp.Diff(step.want, pass(step.req)); d != "" {
+			t.Errorf("step %d, %s: -want +got\n%s", i, step.name, d)
+		}
+	}
+}
+
+// TestAChangeOfConfigurationForgetsNoHarm: a Reconciler that succeeds another
+// writes no more where that one may not, and remembers what its guards do.
+func TestAChangeOfConfigurationForgetsNoHarm(t *testing.T) {
+	w := newWorld(t, "both a b\n/x: a\n/y: a\nx =\ny = b")
+	w.onWrite = func(g target.Group, _ []string) (bool, error) {
+		w.setTarget("new", nil) // harm: a group appears
+		return true, nil
+	}
+	r, _ := w.reconciler(t, wide, nil)
+	r.Pass(context.Background(), Request{Apply: true})
+	wrote := len(w.writes)
+	next := r.Succeed(w, directory{w}, r.Options)
+	rep := next.Pass(context.Background(), Request{Apply: true})
+	if len(w.writes) != wrote || !slices.ContainsFunc(rep.Guards, func(x report.Trip) bool { return x.Guard == report.Canary }) {
+		t.Errorf("writes before %d and after %d, guards %v", wrote, len(w.writes), rep.Guards)
+	}
+	o := r.Options
+	o.Store = nil
+	if next := r.Succeed(w, directory{w}, o); next.Store != r.Store {
+		t.Error("what the guards remember was left behind")
+	}
+}
+
 // TestABrokenServerIsWrittenOnceOnly: after a canary that did harm, no later
 // pass of the process writes.
 func TestABrokenServerIsWrittenOnceOnly(t *testing.T) {

@@ -95,7 +95,7 @@ func (s *site) reconciler(t *testing.T, timeout time.Duration) *reconcile.Reconc
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := clearml.New(clearml.Config{URL: s.clearml.URL, AccessKey: "access", SecretKey: "secret"})
+	dir, err := clearml.New(clearml.Config{URL: s.clearml.URL, Keys: func() (clearml.Keys, error) { return clearml.Keys{Access: "access", Secret: "secret"}, nil }})
 	if err != nil {
 		t.Fatal(err)
 	}

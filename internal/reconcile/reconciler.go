@@ -67,6 +67,7 @@ type Reconciler struct {
 	source Source
 	target Directory
 	writer *writer
+	ledger ledger
 }
 
 // New returns a Reconciler of the two sides.
@@ -77,7 +78,21 @@ func New(src Source, tgt Directory, o Options) *Reconciler {
 	if o.Store == nil {
 		o.Store = new(memory.Process)
 	}
-	return &Reconciler{Options: o, source: src, target: tgt, writer: &writer{dir: tgt, late: make(map[string]bool)}}
+	return &Reconciler{Options: o, source: src, target: tgt, writer: &writer{dir: tgt, late: make(map[string]bool)}, ledger: make(ledger)}
+}
+
+// Succeed returns the Reconciler that follows after a change of configuration.
+// It keeps what such a change must not undo: what the guards remember, where o
+// names no Store, and that writing was stopped for good. Its first write is a
+// canary again. No pass may run meanwhile, and r makes none any more.
+func (r *Reconciler) Succeed(src Source, tgt Directory, o Options) *Reconciler {
+	if o.Store == nil {
+		o.Store = r.Store
+	}
+	next := New(src, tgt, o)
+	next.ledger = r.ledger
+	next.writer.broken, next.writer.lost, next.writer.late = r.writer.broken, r.writer.lost, r.writer.late
+	return next
 }
 
 // Request says what a pass may do.
@@ -141,6 +156,9 @@ func (r *Reconciler) run(ctx context.Context, p *pass, mem memory.Memory) error 
 	}
 	people := match.Who(src, tgt, r.Rules)
 	plan := MakePlan(src, tgt, pairing, people, r.Rules)
+	if !p.request.DryRun {
+		p.report.Reverted = r.ledger.reverted(plan)
+	}
 	confirmation, err := r.confirm(ctx, src, plan, mem)
 	if err != nil {
 		return fmt.Errorf("confirming the removals: %w", err)
@@ -149,7 +167,7 @@ func (r *Reconciler) run(ctx context.Context, p *pass, mem memory.Memory) error 
 	judged := Judge(plan, src, tgt, confirmation, r.Limits, mem, now, p.request.Approve)
 	p.found(src, tgt, pairing, people, plan, confirmation, judged)
 	if a := p.request.Approve; a != "" && a != judged.Digest {
-		return fmt.Errorf("the plan has changed: --approve names the removals %s, the plan's are %q; nothing was written, look at the plan again", a, judged.Digest)
+		return fmt.Errorf("the plan has changed: the approval names the removals %s, the plan's are %q; nothing was written, look at the plan again", a, judged.Digest)
 	}
 	l := lesson{judged: judged, src: src, tgt: tgt, away: len(confirmation.Away()) > 0, now: now, window: r.Limits.Window}
 	written := 0
@@ -160,6 +178,7 @@ func (r *Reconciler) run(ctx context.Context, p *pass, mem memory.Memory) error 
 		}
 		done := r.writer.apply(ctx, p.log, judged.Cleared)
 		p.applied(done)
+		r.ledger.enter(p.report)
 		written = done.removed
 	}
 	next := l.remember(mem, written)

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"groupsync/internal/debian"
+	"groupsync/internal/processtest"
 )
 
 const root = "../.."
@@ -34,7 +34,7 @@ func newBuilder(t *testing.T) *builder {
 	if testing.Short() {
 		t.Skip("builds an image")
 	}
-	if err := debian.Install([]string{"buildah", "podman", "runc"}, "buildah", "podman", "runc"); err != nil {
+	if err := processtest.Install("building an image", []string{"buildah", "podman", "runc"}, "buildah", "podman", "runc"); err != nil {
 		t.Fatal(err)
 	}
 	cache, err := os.UserCacheDir()

@@ -197,6 +197,7 @@ type Report struct {
 	Users         map[string]int `json:"-"` // number of people by state
 	Probes        []Probe        `json:"-"` // of this pass; empty where none was needed
 	PendingOldest time.Duration  `json:"-"` // age of the oldest pending person
+	Reverted      map[string]int `json:"-"` // by action: our last changes that somebody else undid
 }
 
 // Drift returns how many additions and removals are left after the pass.

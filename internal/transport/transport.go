@@ -56,6 +56,23 @@ func Call(ctx context.Context) string {
 	return "other"
 }
 
+type gateKey struct{}
+
+// GateError is the error of an attempt that a gate kept back: nothing was sent.
+type GateError struct{ Err error }
+
+func (e *GateError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the gate's own error.
+func (e *GateError) Unwrap() error { return e.Err }
+
+// WithGate returns a context whose requests are sent only while the gate
+// returns nil: it is asked before each attempt, repetitions included, and what
+// it returns becomes the attempt's *GateError.
+func WithGate(ctx context.Context, gate func() error) context.Context {
+	return context.WithValue(ctx, gateKey{}, gate)
+}
+
 // New returns a client for the options. After the last attempt its Do returns
 // the last answer as it came (status, headers and body), or the last error; an
 // answer of any status is never turned into an error. It returns an error
@@ -126,13 +143,22 @@ func baseTransport(o Options) (*http.Transport, error) {
 	return t, nil
 }
 
-// observed tells the observer of each attempt below the retries.
+// observed asks the gate before each attempt and tells the observer of it,
+// below the retries.
 type observed struct {
 	next    http.RoundTripper
 	observe func(Attempt)
 }
 
 func (o observed) RoundTrip(req *http.Request) (*http.Response, error) {
+	if gate, is := req.Context().Value(gateKey{}).(func() error); is {
+		if err := gate(); err != nil {
+			if req.Body != nil {
+				_ = req.Body.Close() // as a RoundTripper must
+			}
+			return nil, &GateError{err}
+		}
+	}
 	start := time.Now()
 	resp, err := o.next.RoundTrip(req)
 	if o.observe != nil {

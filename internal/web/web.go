@@ -1,5 +1,6 @@
-// Package web serves what machines ask of the daemon: metrics and health. It
-// shows no person's name, so it needs no authentication.
+// Package web serves what machines ask of the daemon: metrics, health and,
+// where that is switched on, requests to do something now. It shows no person's
+// name. TLS and authentication are exporter-toolkit's.
 package web
 
 import (
@@ -10,38 +11,63 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"regexp"
 	"time"
+
+	toolkit "github.com/prometheus/exporter-toolkit/web"
 )
 
 // Server is an HTTP server that listens.
 type Server struct {
 	listener net.Listener
+	config   string
+	log      *slog.Logger
 	http     http.Server
 }
 
-// Listen binds the address, so that a port that is taken is an error at start.
-// Serve answers with the handler of the metrics at /metrics and with 200 at
-// /healthz and /readyz: a process that answers is alive, and it listens only
-// once its configuration is loaded. Everything else is 404.
-func Listen(address string, metrics http.Handler, log *slog.Logger) (*Server, error) {
-	l, err := net.Listen("tcp", address)
+// Options say what is served, and where.
+type Options struct {
+	Address    string
+	ConfigFile string       // exporter-toolkit's, for TLS and authentication of every path; empty: neither
+	Metrics    http.Handler // served at /metrics
+	Control    Control      // asked by POST /-/sync, /-/approve and /-/reload; nil: these are not served
+	Log        *slog.Logger
+}
+
+// Listen binds the address, so that a port that is taken, and a ConfigFile that
+// makes no sense, are errors at start. Serve answers 200 at /healthz and
+// /readyz: a process that answers is alive, and it listens only once its
+// configuration is loaded. Everything else is 404.
+func Listen(o Options) (*Server, error) {
+	if err := toolkit.Validate(o.ConfigFile); err != nil {
+		return nil, fmt.Errorf("web.config_file: %s: %s: see exporter-toolkit's documentation of the web configuration", o.ConfigFile, unquoted(err))
+	}
+	l, err := net.Listen("tcp", o.Address)
 	if err != nil {
 		return nil, fmt.Errorf("listening for HTTP: %w: free the port or set web.listen to another address", err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", metrics)
+	mux.Handle("GET /metrics", o.Metrics)
 	mux.HandleFunc("GET /healthz", ok)
 	mux.HandleFunc("GET /readyz", ok)
-	return &Server{listener: l, http: http.Server{
+	if o.Control != nil {
+		control(mux, o.Control)
+	}
+	return &Server{listener: l, config: o.ConfigFile, log: o.Log, http: http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 	}}, nil
 }
+
+// quoted is what YAML's errors quote of a value, which may be a password's hash.
+var quoted = regexp.MustCompile("`[^`]*`")
+
+func unquoted(err error) string { return quoted.ReplaceAllString(err.Error(), "a value") }
 
 func ok(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -56,7 +82,13 @@ func (s *Server) Addr() string { return s.listener.Addr().String() }
 // it. It may be called once.
 func (s *Server) Serve(ctx context.Context) error {
 	failed := make(chan error, 1)
-	go func() { failed <- s.http.Serve(s.listener) }()
+	log := s.log
+	if s.config == "" {
+		log = slog.New(slog.DiscardHandler) // it would only say that there is no TLS
+	}
+	go func() {
+		failed <- toolkit.Serve(s.listener, &s.http, &toolkit.FlagConfig{WebConfigFile: &s.config}, log)
+	}()
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serving HTTP: %w", err)

@@ -18,7 +18,16 @@ var quiet = slog.New(slog.DiscardHandler)
 // serve starts a server and returns its base URL and a function that ends it.
 func serve(t *testing.T, metrics http.HandlerFunc) (string, func() error) {
 	t.Helper()
-	s, err := Listen("127.0.0.1:0", metrics, quiet)
+	return start(t, Options{Metrics: metrics})
+}
+
+func start(t *testing.T, o Options) (string, func() error) {
+	t.Helper()
+	o.Address, o.Log = "127.0.0.1:0", quiet
+	if o.Metrics == nil {
+		o.Metrics = http.NotFoundHandler()
+	}
+	s, err := Listen(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +49,7 @@ func TestRoutes(t *testing.T) {
 		{"a living process is healthy", "GET", "/healthz", 200, "ok\n"},
 		{"a process that listens is ready", "GET", "/readyz", 200, "ok\n"},
 		{"there is no page yet", "GET", "/", 404, "404 page not found\n"},
-		{"there is no lifecycle yet", "POST", "/-/reload", 404, "404 page not found\n"},
+		{"nothing is to be done unless it is switched on", "POST", "/-/reload", 404, "404 page not found\n"},
 		{"health is not written to", "POST", "/healthz", 405, "Method Not Allowed\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -102,7 +111,7 @@ func TestATakenPortIsAnErrorAtStart(t *testing.T) {
 	base, stop := serve(t, http.NotFound)
 	defer func() { _ = stop() }()
 	addr := strings.TrimPrefix(base, "http://")
-	_, err := Listen(addr, http.NotFoundHandler(), quiet)
+	_, err := Listen(Options{Address: addr, Metrics: http.NotFoundHandler(), Log: quiet})
 	want := "listening for HTTP: listen tcp " + addr + ": bind: address already in use: free the port or set web.listen to another address"
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v\nwant %s", err, want)

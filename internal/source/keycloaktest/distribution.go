@@ -8,7 +8,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
+
+	"groupsync/internal/processtest"
 )
 
 // Version is the release of Keycloak that is started.
@@ -40,7 +41,7 @@ func prepared(prefix string) (string, error) {
 	}
 	dir := filepath.Join(cache, name)
 
-	unlock, err := lock(filepath.Join(cache, "lock"))
+	unlock, err := processtest.Lock(filepath.Join(cache, "lock"))
 	if err != nil {
 		return "", err
 	}
@@ -131,17 +132,4 @@ func run(program string, args ...string) error {
 		return fmt.Errorf("%s %s: %w\n%s", filepath.Base(program), strings.Join(args, " "), err, out)
 	}
 	return nil
-}
-
-// lock takes the file's exclusive lock, waiting for it, and returns its release.
-func lock(path string) (func(), error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("the lock of the cached Keycloak: %w", err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("the lock of the cached Keycloak: %w", err)
-	}
-	return func() { f.Close() }, nil
 }

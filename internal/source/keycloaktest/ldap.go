@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"groupsync/internal/debian"
+	"groupsync/internal/processtest"
 )
 
 // The tree of every LDAP server that is started, its owner, and the account
@@ -37,7 +37,7 @@ type LDAP struct {
 	dir  string
 	port int
 	lies Answers
-	proc *process
+	proc *processtest.Process
 }
 
 // Answers are ways in which an LDAP server answers Keycloak less than it has.
@@ -55,14 +55,14 @@ type Answers struct {
 func StartLDAP(tb testing.TB, people []string, groups map[string][]string) *LDAP {
 	tb.Helper()
 	skipShort(tb)
-	must(tb, debian.Install([]string{"slapd", "ldapmodify"}, "slapd", "ldap-utils"))
-	port, err := freePort()
+	must(tb, processtest.Install("the real LDAP server", []string{"slapd", "ldapmodify"}, "slapd", "ldap-utils"))
+	port, err := processtest.FreePort()
 	must(tb, err)
 	l := &LDAP{URL: "ldap://127.0.0.1:" + strconv.Itoa(port), dir: tb.TempDir(), port: port}
 	must(tb, os.Mkdir(filepath.Join(l.dir, "db"), 0o700))
 	l.Start(tb)
 	tb.Cleanup(func() {
-		if err := l.proc.kill(); err != nil {
+		if err := l.proc.Kill(); err != nil {
 			tb.Errorf("stopping slapd: %v", err)
 		}
 	})
@@ -134,9 +134,9 @@ func (l *LDAP) Start(tb testing.TB) {
 	conf := filepath.Join(l.dir, "slapd.conf")
 	must(tb, os.WriteFile(conf, []byte(l.config()), 0o600))
 	var err error
-	l.proc, err = spawn(filepath.Join(l.dir, "slapd.log"), nil, "slapd", "-d", "0", "-h", l.URL+"/", "-f", conf)
+	l.proc, err = processtest.Start(filepath.Join(l.dir, "slapd.log"), nil, "slapd", "-d", "0", "-h", l.URL+"/", "-f", conf)
 	must(tb, err)
-	err = l.proc.await(20*time.Second, func() bool {
+	err = l.proc.Await(20*time.Second, func() bool {
 		conn, err := net.DialTimeout("tcp", strings.TrimPrefix(l.URL, "ldap://"), time.Second)
 		if err != nil {
 			return false
@@ -145,18 +145,18 @@ func (l *LDAP) Start(tb testing.TB) {
 		return true
 	})
 	if err != nil {
-		tb.Fatalf("starting slapd: %v", errors.Join(err, l.proc.kill()))
+		tb.Fatalf("starting slapd: %v", errors.Join(err, l.proc.Kill()))
 	}
 }
 
 // Stop ends the server: connections are refused until Start.
-func (l *LDAP) Stop(tb testing.TB) { tb.Helper(); must(tb, l.proc.end(10*time.Second)) }
+func (l *LDAP) Stop(tb testing.TB) { tb.Helper(); must(tb, l.proc.End(10*time.Second)) }
 
 // Pause makes the server hang: connections are accepted, nothing is answered.
-func (l *LDAP) Pause(tb testing.TB) { tb.Helper(); must(tb, l.proc.signal(syscall.SIGSTOP)) }
+func (l *LDAP) Pause(tb testing.TB) { tb.Helper(); must(tb, l.proc.Signal(syscall.SIGSTOP)) }
 
 // Resume lets a paused server go on.
-func (l *LDAP) Resume(tb testing.TB) { tb.Helper(); must(tb, l.proc.signal(syscall.SIGCONT)) }
+func (l *LDAP) Resume(tb testing.TB) { tb.Helper(); must(tb, l.proc.Signal(syscall.SIGCONT)) }
 
 // Answer restarts the server so that it answers so from now on.
 func (l *LDAP) Answer(tb testing.TB, a Answers) {

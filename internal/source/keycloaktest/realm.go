@@ -78,7 +78,7 @@ func (s *Server) ImportRealm(tb testing.TB, export []byte) *Realm {
 	must(tb, json.Unmarshal(export, &head))
 	s.admin.Do(tb, http.MethodPost, "", export, nil)
 	tb.Cleanup(func() {
-		if !s.proc.ended() {
+		if !s.proc.Ended() {
 			s.admin.Do(tb, http.MethodDelete, "/"+head.Realm, nil, nil)
 		}
 	})

@@ -11,7 +11,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -21,6 +20,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"groupsync/internal/processtest"
 )
 
 // The bootstrap administrator's name and password, of servers that live for
@@ -42,7 +43,7 @@ type Server struct {
 	home       string // Keycloak's home directory: shared but for the data
 	prefix     string
 	port, mgmt int
-	proc       *process
+	proc       *processtest.Process
 	admin      *Admin
 }
 
@@ -134,11 +135,11 @@ func launch(dist, home, prefix string) (*Server, error) {
 			return nil, err
 		}
 	}
-	port, err := freePort()
+	port, err := processtest.FreePort()
 	if err != nil {
 		return nil, err
 	}
-	mgmt, err := freePort()
+	mgmt, err := processtest.FreePort()
 	if err != nil {
 		return nil, err
 	}
@@ -153,15 +154,15 @@ func launch(dist, home, prefix string) (*Server, error) {
 // run starts the process and waits until it is ready.
 func (s *Server) run() error {
 	var err error
-	s.proc, err = spawn(filepath.Join(s.home, "server.log"), []string{
+	s.proc, err = processtest.Start(filepath.Join(s.home, "server.log"), []string{
 		"KC_BOOTSTRAP_ADMIN_USERNAME=" + adminName, "KC_BOOTSTRAP_ADMIN_PASSWORD=" + adminPassword,
 	}, "java", s.command()...)
 	if err != nil {
 		return fmt.Errorf("java: %w", err)
 	}
 	health := fmt.Sprintf("http://127.0.0.1:%d%s/health/ready", s.mgmt, s.prefix)
-	if err := s.proc.await(3*time.Minute, func() bool { return answers(health) }); err != nil {
-		return errors.Join(err, s.proc.kill())
+	if err := s.proc.Await(3*time.Minute, func() bool { return answers(health) }); err != nil {
+		return errors.Join(err, s.proc.Kill())
 	}
 	return nil
 }
@@ -196,13 +197,13 @@ func (s *Server) Program(name string) string { return filepath.Join(s.home, "bin
 func (s *Server) Stop(tb testing.TB) { tb.Helper(); must(tb, s.shutdown()) }
 
 // Kill ends the server at once, in the middle of whatever it answers.
-func (s *Server) Kill(tb testing.TB) { tb.Helper(); must(tb, s.proc.kill()) }
+func (s *Server) Kill(tb testing.TB) { tb.Helper(); must(tb, s.proc.Kill()) }
 
 // Pause makes the server hang: connections are accepted, nothing is answered.
-func (s *Server) Pause(tb testing.TB) { tb.Helper(); must(tb, s.proc.signal(syscall.SIGSTOP)) }
+func (s *Server) Pause(tb testing.TB) { tb.Helper(); must(tb, s.proc.Signal(syscall.SIGSTOP)) }
 
 // Resume lets a paused server go on.
-func (s *Server) Resume(tb testing.TB) { tb.Helper(); must(tb, s.proc.signal(syscall.SIGCONT)) }
+func (s *Server) Resume(tb testing.TB) { tb.Helper(); must(tb, s.proc.Signal(syscall.SIGCONT)) }
 
 // Restart starts the server again, ending it first where it runs, with the same
 // URL and data.
@@ -212,26 +213,16 @@ func (s *Server) Restart(tb testing.TB) {
 	must(tb, s.run())
 }
 
-func (s *Server) shutdown() error { return s.proc.end(30 * time.Second) }
+func (s *Server) shutdown() error { return s.proc.End(30 * time.Second) }
 
 // close ends the server and removes its data.
-func (s *Server) close() error { return errors.Join(s.proc.kill(), os.RemoveAll(s.home)) }
+func (s *Server) close() error { return errors.Join(s.proc.Kill(), os.RemoveAll(s.home)) }
 
 func must(tb testing.TB, err error) {
 	tb.Helper()
 	if err != nil {
 		tb.Fatal(err)
 	}
-}
-
-// freePort returns a loopback port that nothing listens on.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 // answers reports whether a GET is answered with 200 within a second.

@@ -103,6 +103,9 @@ func (c *Client) send(ctx context.Context, r request) (answer, error) {
 		return answer{}, failf(fault.Rejected, r.call, "encoding the request: %w", err)
 	}
 	ctx = context.WithValue(transport.WithCall(ctx, r.call), writeKey{}, r.write)
+	if r.write {
+		ctx = transport.WithGate(ctx, func() error { return target.Lead(ctx) })
+	}
 	req, err := retryablehttp.NewRequestWithContext(ctx, http.MethodPost, c.base+"/"+r.call, body)
 	if err != nil {
 		return answer{}, failf(fault.Connection, r.call, "clearml.url makes no request: %w", err)
@@ -133,10 +136,14 @@ func (c *Client) send(ctx context.Context, r request) (answer, error) {
 	return a, err
 }
 
-// certain reports whether a failed write was surely not carried out: no
-// connection was made, or the server (or a proxy that is busy) refused it.
+// certain reports whether a failed write was surely not carried out: it was
+// kept back, no connection was made, or the server (or a proxy that is busy)
+// refused it.
 func certain(a answer, err error) bool {
+	var gate *transport.GateError
 	switch {
+	case errors.As(err, &gate):
+		return true
 	case a.code == 0:
 		return undialled(err)
 	case a.code >= 300 && a.code < 400, a.code == http.StatusTooManyRequests, a.code == http.StatusUnsupportedMediaType:
@@ -154,6 +161,10 @@ func undialled(err error) bool {
 
 // unreached words the error of a request that got no answer.
 func (c *Client) unreached(call string, err error) error {
+	var gate *transport.GateError
+	if errors.As(err, &gate) {
+		return gate // it is not this server's doing
+	}
 	reason := fault.OfNetwork(err)
 	err = bare(err)
 	if errors.Is(err, context.Canceled) {

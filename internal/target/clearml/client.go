@@ -21,10 +21,10 @@ import (
 
 // Config says where the server is and who we are there.
 type Config struct {
-	URL                  string // of the API: https://api.<domain>, or https://<web host>/api
-	AccessKey, SecretKey string // an administrator's
-	CAFile               string
-	InsecureSkipVerify   bool
+	URL                string               // of the API: https://api.<domain>, or https://<web host>/api
+	Keys               func() (Keys, error) // read for every login, so that they may rotate
+	CAFile             string
+	InsecureSkipVerify bool
 	// Timeout bounds one attempt; 0: 40 s. The server is silent for 30 s before
 	// it says that its database is away, so less never hears it.
 	Timeout   time.Duration
@@ -33,16 +33,19 @@ type Config struct {
 	Log       *slog.Logger            // may be nil
 }
 
+// Keys are the credentials of a ClearML administrator.
+type Keys struct{ Access, Secret string }
+
 // Client is a client of one server. It may be used by several goroutines.
 type Client struct {
 	base    string // without a trailing slash
-	access  string
-	secret  string
+	keys    func() (Keys, error)
 	timeout time.Duration
 	http    *retryablehttp.Client
 	log     *slog.Logger
 
 	mu       sync.Mutex
+	used     Keys // the last ones that were read
 	token    token
 	probed   map[string]bool // calls that are known to exist
 	warnedOf string          // what was warned of already
@@ -55,11 +58,11 @@ func New(c Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.AccessKey == "" || c.SecretKey == "" {
+	if c.Keys == nil {
 		return nil, fault.New(fault.ClearML, fault.Auth, "no credentials: set clearml.access_key (or access_key_file) and clearml.secret_key (or secret_key_file) to those of a ClearML administrator")
 	}
 	cl := &Client{
-		base: base, access: c.AccessKey, secret: c.SecretKey, log: c.Log, probed: make(map[string]bool),
+		base: base, keys: c.Keys, log: c.Log, probed: make(map[string]bool),
 		timeout: cmp.Or(c.Timeout, 40*time.Second),
 	}
 	if cl.log == nil {
@@ -94,13 +97,22 @@ func parseURL(text string) (string, error) {
 // redact takes our secrets out of a text that the other side sent.
 func (c *Client) redact(text string) string {
 	const hidden = "[hidden]"
-	pairs := []string{base64.StdEncoding.EncodeToString([]byte(c.access + ":" + c.secret)), hidden, c.secret, hidden}
 	c.mu.Lock()
-	if t := c.token.text; t != "" {
+	keys, t := c.used, c.token.text
+	c.mu.Unlock()
+	var pairs []string
+	if keys.Secret != "" {
+		pairs = append(pairs, keys.basic(), hidden, keys.Secret, hidden)
+	}
+	if t != "" {
 		pairs = append(pairs, t, hidden)
 	}
-	c.mu.Unlock()
 	return strings.NewReplacer(pairs...).Replace(text)
+}
+
+// basic is the keys as the Basic scheme sends them.
+func (k Keys) basic() string {
+	return base64.StdEncoding.EncodeToString([]byte(k.Access + ":" + k.Secret))
 }
 
 // failf returns an error of one call.

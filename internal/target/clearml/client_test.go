@@ -2,6 +2,7 @@ package clearml
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -35,7 +36,11 @@ func setup(t *testing.T, o clearmltest.Options) (*clearmltest.Server, *Client) {
 
 func client(t *testing.T, url string) *Client {
 	t.Helper()
-	return configured(t, Config{URL: url, AccessKey: "access", SecretKey: "secret", Timeout: 5 * time.Second, RetryWait: time.Millisecond})
+	return configured(t, Config{URL: url, Keys: keys("access", "secret"), Timeout: 5 * time.Second, RetryWait: time.Millisecond})
+}
+
+func keys(access, secret string) func() (Keys, error) {
+	return func() (Keys, error) { return Keys{access, secret}, nil }
 }
 
 func configured(t *testing.T, c Config) *Client {
@@ -84,8 +89,8 @@ func TestNewRefusesABadConfiguration(t *testing.T) {
 		{"another scheme", Config{URL: "ftp://x"}, "clearml.url is not the URL of a server: write it with scheme and host, for example https://api.clearml.example.com", fault.Connection},
 		{"credentials in the URL", Config{URL: "https://u:s3cr3t@x"}, "clearml.url holds credentials: move them to clearml.access_key and clearml.secret_key", fault.Auth},
 		{"a query", Config{URL: "https://x?y"}, "clearml.url has a query or a fragment: end it with the host or its path, for example https://clearml.example.com/api", fault.Connection},
-		{"no secret", Config{URL: "https://x", AccessKey: "access"}, "no credentials: set clearml.access_key (or access_key_file) and clearml.secret_key (or secret_key_file) to those of a ClearML administrator", fault.Auth},
-		{"a CA file without certificates", Config{URL: "https://x", AccessKey: "a", SecretKey: "s", CAFile: empty}, "clearml.ca_file: the CA file " + empty + " holds no PEM certificate", fault.Connection},
+		{"no secret", Config{URL: "https://x"}, "no credentials: set clearml.access_key (or access_key_file) and clearml.secret_key (or secret_key_file) to those of a ClearML administrator", fault.Auth},
+		{"a CA file without certificates", Config{URL: "https://x", Keys: keys("a", "s"), CAFile: empty}, "clearml.ca_file: the CA file " + empty + " holds no PEM certificate", fault.Connection},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -217,12 +222,82 @@ func TestReadSaysWhatWentWrong(t *testing.T) {
 
 func TestWrongCredentialsAreNeverShown(t *testing.T) {
 	s := clearmltest.New(t, clearmltest.Options{})
-	c := configured(t, Config{URL: s.URL, AccessKey: "access", SecretKey: "s3cr3t"})
+	c := configured(t, Config{URL: s.URL, Keys: keys("access", "s3cr3t")})
 	_, err := c.Read(t.Context())
 	refused(t, c, err, "ClearML auth.login: wrong credentials (401/22, Unauthorized (invalid credentials) (failed to locate provided credentials)): check clearml.access_key and clearml.secret_key", fault.Auth)
 	s.Inject(clearmltest.Fault{Call: loginCall, Status: 500, Body: "Basic YWNjZXNzOnMzY3IzdA== means s3cr3t"})
 	_, err = c.Read(t.Context())
 	refused(t, c, err, "ClearML auth.login: 500 without ClearML's envelope (text/html, Basic [hidden] means [hidden]): the API server is away or failing; try later, and look at the log of the proxy before it", fault.Server)
+}
+
+// TestKeysMayRotate: those that are refused with the token are read again.
+func TestKeysMayRotate(t *testing.T) {
+	s, _ := setup(t, clearmltest.Options{AccessKey: "access", SecretKey: "new"})
+	current, reads := Keys{"access", "old-s3cr3t"}, 0
+	c := configured(t, Config{URL: s.URL, RetryWait: time.Millisecond, Keys: func() (Keys, error) { reads++; return current, nil }})
+	if _, err := c.Read(t.Context()); fault.Of(err) == nil || fault.Of(err).Reason != fault.Auth {
+		t.Fatalf("with the old secret: %v", err)
+	}
+	current.Secret = "new"
+	if _, err := c.Read(t.Context()); err != nil {
+		t.Errorf("after the rotation: %v", err)
+	}
+	if _, err := c.Read(t.Context()); err != nil || reads != 2 {
+		t.Errorf("read %d times, want once for each login: %v", reads, err)
+	}
+}
+
+func TestKeysThatCannotBeReadAreAnError(t *testing.T) {
+	s, _ := setup(t, clearmltest.Options{})
+	c := configured(t, Config{URL: s.URL, Keys: func() (Keys, error) { return Keys{}, errors.New("there is no file x: put the secret there") }})
+	_, err := c.Read(t.Context())
+	refused(t, c, err, "ClearML auth.login: reading the credentials: there is no file x: put the secret there", fault.Auth)
+}
+
+// TestAWriteIsSentOnlyWhileThePassLeads: not even repeated after the leadership
+// was lost, where it was refused and may be; and it surely was not made.
+func TestAWriteIsSentOnlyWhileThePassLeads(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		fault  clearmltest.Fault
+		at     int // the question from which on the answer is that it is lost
+		writes int
+	}{
+		{"before it is sent at all", clearmltest.Fault{}, 1, 0},
+		{"between two attempts", clearmltest.Fault{Call: writeCall, Status: 429}, 2, 1},
+		{"after the token was refused", clearmltest.Fault{Call: writeCall, Nth: 1, Code: 401, Subcode: 30}, 2, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, c := setup(t, clearmltest.Options{})
+			groups, err := c.Groups(t.Context(), "cm-team")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tt.fault.Call != "" {
+				s.Inject(tt.fault)
+			}
+			asked := 0
+			ctx := target.WithLead(t.Context(), func() error {
+				if asked++; asked >= tt.at {
+					return errors.New("somebody else holds the Lease")
+				}
+				return nil
+			})
+			err = c.SetMembers(ctx, groups[0], []string{"b"})
+			if !errors.Is(err, target.ErrNotLeading) || target.Uncertain(err) {
+				t.Errorf("got %v, want that the leadership is lost, for certain", err)
+			}
+			writes := 0
+			for _, r := range s.Requests() {
+				if r.Call == writeCall && !r.Probe {
+					writes++
+				}
+			}
+			if writes != tt.writes || !slices.Equal(s.Members("team"), []string{"a"}) {
+				t.Errorf("%d writes were sent, want %d; the members are %v", writes, tt.writes, s.Members("team"))
+			}
+		})
+	}
 }
 
 func TestABaseURLWithoutItsPrefix(t *testing.T) {
@@ -258,7 +333,7 @@ func TestAnUnknownAuthority(t *testing.T) {
 
 func TestSilence(t *testing.T) {
 	s, _ := setup(t, clearmltest.Options{})
-	c := configured(t, Config{URL: s.URL, AccessKey: "access", SecretKey: "secret", Timeout: 100 * time.Millisecond})
+	c := configured(t, Config{URL: s.URL, Keys: keys("access", "secret"), Timeout: 100 * time.Millisecond})
 	s.Inject(clearmltest.Fault{Call: "users.get_all", Hang: true})
 	_, err := c.Read(t.Context())
 	refused(t, c, err, "ClearML users.get_all: no answer from http://HOST in time (an attempt may take 100ms): context deadline exceeded; check that the API server is well, and clearml.timeout", fault.Timeout)
@@ -316,7 +391,7 @@ func TestReadsAreRepeatedOnWhatMayPass(t *testing.T) {
 func TestRequestsAreAsTheServerWantsThem(t *testing.T) {
 	s, _ := setup(t, clearmltest.Options{})
 	var attempts []transport.Attempt
-	c := configured(t, Config{URL: s.URL, AccessKey: "access", SecretKey: "secret", Observe: func(a transport.Attempt) { attempts = append(attempts, a) }})
+	c := configured(t, Config{URL: s.URL, Keys: keys("access", "secret"), Observe: func(a transport.Attempt) { attempts = append(attempts, a) }})
 	ctx := target.WithPass(t.Context(), "pass-7")
 	for range 2 {
 		if _, err := c.Read(ctx); err != nil {

@@ -84,7 +84,7 @@ func TestProvidersThatAreNoObject(t *testing.T) {
 func TestAServerWithoutServiceAccountsIsWarnedOfOnce(t *testing.T) {
 	s, _ := setup(t, clearmltest.Options{NoServiceUsers: true})
 	var log bytes.Buffer
-	c := configured(t, Config{URL: s.URL, AccessKey: "access", SecretKey: "secret", Log: slog.New(slog.NewTextHandler(&log, nil))})
+	c := configured(t, Config{URL: s.URL, Keys: keys("access", "secret"), Log: slog.New(slog.NewTextHandler(&log, nil))})
 	for range 2 {
 		if _, err := c.Read(t.Context()); err != nil {
 			t.Fatal(err)
@@ -319,7 +319,7 @@ func TestWhatIsKnownOfAFailedWrite(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s, _ := setup(t, clearmltest.Options{})
-			c := configured(t, Config{URL: s.URL, AccessKey: "access", SecretKey: "secret", Timeout: 200 * time.Millisecond, RetryWait: time.Millisecond})
+			c := configured(t, Config{URL: s.URL, Keys: keys("access", "secret"), Timeout: 200 * time.Millisecond, RetryWait: time.Millisecond})
 			g := team(t, c)
 			tt.fault.Call = writeCall
 			s.Inject(tt.fault)

@@ -2,7 +2,6 @@ package clearml
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -59,11 +58,18 @@ func (c *Client) renew(ctx context.Context, old token) (token, error) {
 }
 
 func (c *Client) login(ctx context.Context) (token, error) {
+	keys, err := c.keys()
+	if err != nil {
+		return token{}, failf(fault.Auth, loginCall, "reading the credentials: %w", err)
+	}
+	c.mu.Lock()
+	c.used = keys
+	c.mu.Unlock()
 	asked := time.Now()
 	a, err := c.send(ctx, request{
 		call: loginCall,
 		body: map[string]int{"expiration_sec": int(tokenLife.Seconds())},
-		auth: "Basic " + base64.StdEncoding.EncodeToString([]byte(c.access+":"+c.secret)),
+		auth: "Basic " + keys.basic(),
 	})
 	if err != nil {
 		return token{}, err

@@ -1,9 +1,12 @@
-package keycloaktest
+// Package processtest runs the real servers of the tests as processes that end
+// with the test binary, however that ends.
+package processtest
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"runtime"
@@ -11,16 +14,17 @@ import (
 	"time"
 )
 
-// process is a program that was started in a process group of its own. It
+// Process is a program that was started in a process group of its own. It
 // does not outlive the test binary.
-type process struct {
+type Process struct {
 	pid  int
 	log  string        // file of its output
 	done chan struct{} // closed when it has ended
 }
 
-// spawn starts the program with its output going to the file log.
-func spawn(log string, env []string, program string, args ...string) (*process, error) {
+// Start starts the program with its output going to the end of the file log
+// and env added to the environment.
+func Start(log string, env []string, program string, args ...string) (*Process, error) {
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return nil, err
@@ -29,7 +33,7 @@ func spawn(log string, env []string, program string, args ...string) (*process, 
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.Env = append(os.Environ(), env...)
 	cmd.SysProcAttr = ownGroup()
-	p := &process{log: log, done: make(chan struct{})}
+	p := &Process{log: log, done: make(chan struct{})}
 	started := make(chan error)
 	go func() {
 		// The kernel ends the program when the thread that started it ends:
@@ -51,9 +55,9 @@ func spawn(log string, env []string, program string, args ...string) (*process, 
 	return p, nil
 }
 
-// signal sends the signal to the process group; an ended one gets none.
-func (p *process) signal(s syscall.Signal) error {
-	if p.ended() {
+// Signal sends the signal to the process group; an ended one gets none.
+func (p *Process) Signal(s syscall.Signal) error {
+	if p.Ended() {
 		return nil
 	}
 	if err := syscall.Kill(-p.pid, s); err != nil && !errors.Is(err, syscall.ESRCH) {
@@ -62,7 +66,8 @@ func (p *process) signal(s syscall.Signal) error {
 	return nil
 }
 
-func (p *process) ended() bool {
+// Ended reports whether the process has ended.
+func (p *Process) Ended() bool {
 	select {
 	case <-p.done:
 		return true
@@ -71,36 +76,36 @@ func (p *process) ended() bool {
 	}
 }
 
-// end asks the process to end (a paused one too) and kills it if it has not
+// End asks the process to end (a paused one too) and kills it if it has not
 // within the time.
-func (p *process) end(within time.Duration) error {
-	if err := errors.Join(p.signal(syscall.SIGTERM), p.signal(syscall.SIGCONT)); err != nil {
+func (p *Process) End(within time.Duration) error {
+	if err := errors.Join(p.Signal(syscall.SIGTERM), p.Signal(syscall.SIGCONT)); err != nil {
 		return err
 	}
 	select {
 	case <-p.done:
 		return nil
 	case <-time.After(within):
-		return p.kill()
+		return p.Kill()
 	}
 }
 
-// kill ends the process at once.
-func (p *process) kill() error {
-	if err := p.signal(syscall.SIGKILL); err != nil {
+// Kill ends the process at once.
+func (p *Process) Kill() error {
+	if err := p.Signal(syscall.SIGKILL); err != nil {
 		return err
 	}
 	<-p.done
 	return nil
 }
 
-// await calls ready until it is true, and fails with the end of the process's
+// Await calls ready until it is true, and fails with the end of the process's
 // output when the process ends or the time is up.
-func (p *process) await(within time.Duration, ready func() bool) error {
+func (p *Process) Await(within time.Duration, ready func() bool) error {
 	deadline := time.Now().Add(within)
 	for !ready() {
 		switch {
-		case p.ended():
+		case p.Ended():
 			return fmt.Errorf("it ended before it was ready:\n%s", p.tail())
 		case time.Now().After(deadline):
 			return fmt.Errorf("it was not ready within %v:\n%s", within, p.tail())
@@ -110,7 +115,17 @@ func (p *process) await(within time.Duration, ready func() bool) error {
 	return nil
 }
 
-func (p *process) tail() []byte {
+// FreePort returns a loopback port that nothing listens on.
+func FreePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+func (p *Process) tail() []byte {
 	out, err := os.ReadFile(p.log)
 	if err != nil {
 		return []byte(err.Error())

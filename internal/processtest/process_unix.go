@@ -1,6 +1,6 @@
 //go:build unix && !linux
 
-package keycloaktest
+package processtest
 
 import "syscall"
 

@@ -1,4 +1,4 @@
-package keycloaktest
+package processtest
 
 import "syscall"
 

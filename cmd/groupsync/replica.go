@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+
+	"groupsync/internal/config"
+	"groupsync/internal/daemon"
+	"groupsync/internal/kube"
+	"groupsync/internal/metrics"
+	"groupsync/internal/reconcile"
+	"groupsync/internal/report"
+	"groupsync/internal/web"
+)
+
+// replica is the daemon with what outlives a reload.
+type replica struct {
+	options config.Options // where the configuration comes from
+	log     *slog.Logger
+	metrics *metrics.Metrics
+	lease   *kube.Lease // nil: this is the only replica
+	store   reconcile.Store
+	daemon  *daemon.Daemon
+	stopped context.Context // ends with the process
+
+	mu         sync.Mutex // held while a configuration is loaded
+	config     config.Config
+	reconciler *reconcile.Reconciler
+}
+
+// newReplica connects everything, and finds out what would keep it from working
+// for ever. It makes no pass.
+func newReplica(ctx context.Context, p program, c config.Config, o config.Options, log *slog.Logger) (*replica, error) {
+	lease, err := openLease(c, p, log)
+	if err != nil {
+		return nil, err
+	}
+	if lease != nil {
+		if err := lease.Check(ctx); err != nil {
+			return nil, err
+		}
+	}
+	store, err := openStore(c, lease)
+	if err != nil {
+		return nil, err
+	}
+	s := &replica{options: o, log: log, metrics: newMetrics(c), lease: lease, store: store, stopped: ctx, config: c}
+	connected, err := connect(c, s.metrics, store, log)
+	if err != nil {
+		return nil, err
+	}
+	s.reconciler = reconcile.New(connected.source, connected.target, connected.options)
+	s.daemon = daemon.New(s.job(), daemon.Options{ShutdownTimeout: c.ShutdownTimeout, Next: s.metrics.NextPass, Skipped: s.metrics.Skipped, Log: log})
+	return s, nil
+}
+
+// job is what the daemon runs by the configuration in force.
+func (s *replica) job() daemon.Job {
+	r := s.reconciler
+	return daemon.Job{
+		Schedule: s.config.Cron(), Jitter: s.config.Jitter, Apply: s.config.Mode == config.Apply,
+		Pass: func(ctx context.Context, req reconcile.Request) report.Report {
+			rep := r.Pass(ctx, req)
+			s.metrics.Record(rep)
+			if s.lease != nil {
+				s.lease.Tripped(ctx, rep.Guards)
+			}
+			return rep
+		},
+	}
+}
+
+// Reload puts the configuration as it is now in force, after the pass that is
+// running; a bad one changes nothing. Its error has been logged.
+func (s *replica) Reload() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.daemon.Replace(s.stopped, func() (daemon.Job, error) {
+		c, err := config.Load(s.options)
+		if err != nil {
+			return daemon.Job{}, err
+		}
+		if keys := s.config.Unchangeable(c); len(keys) > 0 {
+			return daemon.Job{}, fmt.Errorf("%s changed, which a running process cannot take over: restart groupsync", strings.Join(keys, ", "))
+		}
+		next, err := connect(c, s.metrics, s.store, s.log)
+		if err != nil {
+			return daemon.Job{}, err
+		}
+		s.reconciler = s.reconciler.Succeed(next.source, next.target, next.options)
+		s.config = c
+		s.metrics.Configure(settingsOf(c))
+		return s.job(), nil
+	})
+	if err != nil {
+		s.metrics.Refused()
+		s.log.Error("the configuration was refused: the one before it stays in force", "error", err)
+		return err
+	}
+	s.log.Info("the configuration was reloaded", "mode", s.config.Mode, "writes", s.config.Mode == config.Apply, "schedule", s.config.Schedule)
+	warn(s.config, s.log)
+	return nil
+}
+
+// Sync makes a pass now. A standby's refusal names the leader.
+func (s *replica) Sync(ctx context.Context, approve string) (report.Report, error) {
+	rep, err := s.daemon.Sync(ctx, approve)
+	switch {
+	case errors.Is(err, daemon.ErrStandby) && s.lease != nil && s.lease.Holder() != "":
+		err = &web.Refusal{Status: http.StatusServiceUnavailable, Err: fmt.Errorf("%w: %s", err, s.lease.Holder())}
+	case errors.Is(err, daemon.ErrStandby):
+		err = &web.Refusal{Status: http.StatusServiceUnavailable, Err: err}
+	case errors.Is(err, daemon.ErrObserves):
+		err = &web.Refusal{Status: http.StatusConflict, Err: err}
+	}
+	return rep, err
+}
+
+// webOptions say what is served.
+func (s *replica) webOptions(c config.Config) web.Options {
+	o := web.Options{Address: c.Web.Listen, ConfigFile: c.Web.ConfigFile, Metrics: s.metrics.Handler(), Log: s.log}
+	if c.Web.EnableLifecycle {
+		o.Control = s
+	}
+	return o
+}

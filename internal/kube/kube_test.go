@@ -1,0 +1,470 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"groupsync/internal/kube/kubetest"
+	"groupsync/internal/memory"
+	"groupsync/internal/report"
+)
+
+func TestMain(m *testing.M) { os.Exit(kubetest.Main(m)) }
+
+// role is what the chart's Role allows, and the empty objects that it makes.
+const role = `
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: groupsync, namespace: NS}
+rules:
+- {apiGroups: [coordination.k8s.io], resources: [leases], resourceNames: [groupsync], verbs: [get, update]}
+- {apiGroups: [""], resources: [configmaps], resourceNames: [groupsync-memory], verbs: [get, update]}
+- {apiGroups: [""], resources: [events], verbs: [create]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: groupsync, namespace: NS}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: groupsync}
+subjects: [{kind: ServiceAccount, name: groupsync, namespace: NS}]
+`
+
+const objects = `
+apiVersion: coordination.k8s.io/v1
+kind: Lease
+metadata: {name: groupsync, namespace: NS}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: groupsync-memory, namespace: NS}
+`
+
+// place is a namespace in which groupsync may do what the chart allows.
+type place struct {
+	cluster    *kubetest.Cluster
+	namespace  string
+	kubeconfig string // of the ServiceAccount
+}
+
+func newPlace(t *testing.T, c *kubetest.Cluster) place {
+	t.Helper()
+	p := place{cluster: c, namespace: c.Namespace(t, nil)}
+	p.kubeconfig = c.ServiceAccount(t, p.namespace, "groupsync")
+	c.Apply(t, p.named(role))
+	c.Apply(t, p.named(objects))
+	l := p.open(t, Options{})
+	for deadline := time.Now().Add(30 * time.Second); l.Check(t.Context()) != nil; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the Role does not hold: %v", l.Check(t.Context()))
+		}
+	}
+	return p
+}
+
+func (p place) named(manifest string) string { return strings.ReplaceAll(manifest, "NS", p.namespace) }
+
+func (p place) open(t *testing.T, o Options) *Lease {
+	t.Helper()
+	t.Setenv("KUBECONFIG", p.kubeconfig)
+	if o.Name == "" {
+		o.Name = "groupsync"
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	l, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func TestWhatIsNotAllowedOrNotThereIsSaid(t *testing.T) {
+	c := kubetest.Shared(t)
+	p := newPlace(t, c)
+	admin, bare := c.Kubeconfig(t), c.ServiceAccount(t, p.namespace, "nobody")
+	for _, tt := range []struct {
+		name       string
+		kubeconfig string
+		options    Options
+		want       []string
+	}{
+		{"what the chart allows is enough", p.kubeconfig, Options{}, nil},
+		{"where both may be made, they are made", admin, Options{Name: "new", Namespace: p.namespace}, nil},
+		{"no permission on the Lease", bare, Options{}, []string{"the Lease NS/groupsync may not be used: ", `"system:serviceaccount:NS:nobody" cannot get resource "leases"`, ": give the service account get and update on it, as the chart's Role does, or correct lease.name and lease.namespace"}},
+		{"another Lease than the Role's", p.kubeconfig, Options{Name: "other"}, []string{"the Lease NS/other may not be used: "}},
+		{"no such namespace", admin, Options{Namespace: "nowhere"}, []string{"the Lease nowhere/groupsync: there is no namespace nowhere: create it, or correct lease.namespace"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			q := p
+			q.kubeconfig = tt.kubeconfig
+			err := q.open(t, tt.options).Check(t.Context())
+			if (err == nil) != (tt.want == nil) {
+				t.Fatalf("got %v, want %q", err, tt.want)
+			}
+			for _, want := range tt.want {
+				if want = p.named(want); !strings.Contains(err.Error(), want) {
+					t.Errorf("got  %v\nwant %s", err, want)
+				}
+			}
+		})
+	}
+	t.Run("no API at all", func(t *testing.T) {
+		t.Setenv("KUBECONFIG", t.TempDir()+"/none")
+		t.Setenv("KUBERNETES_SERVICE_HOST", "")
+		_, err := Open(Options{Name: "groupsync"})
+		const want = "run in a pod with a service account token, set KUBECONFIG, or leave lease.name empty and run one replica"
+		if err == nil || !strings.HasPrefix(err.Error(), "lease.name: finding the Kubernetes API: ") || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	})
+}
+
+// terms writes down who leads when, and refuses two at a time.
+type terms struct {
+	mu      sync.Mutex
+	leading string
+	log     []string
+	changed chan struct{}
+}
+
+// lead leads as name until ctx or the test ends it.
+func (x *terms) lead(t *testing.T, name string, l *Lease, end <-chan error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		x.mu.Lock()
+		if x.leading != "" {
+			t.Errorf("%s leads while %s does", name, x.leading)
+		}
+		if err := l.Held(); err != nil {
+			t.Errorf("%s leads, and %v", name, err)
+		}
+		x.leading = name
+		x.log = append(x.log, name)
+		x.mu.Unlock()
+		x.changed <- struct{}{}
+		var err error
+		select {
+		case err = <-end:
+		case <-ctx.Done():
+		}
+		x.mu.Lock()
+		x.leading = ""
+		x.mu.Unlock()
+		return err
+	}
+}
+
+func wait(t *testing.T, what string, c <-chan struct{}, most time.Duration) time.Duration {
+	t.Helper()
+	start := time.Now()
+	select {
+	case <-c:
+		return time.Since(start)
+	case <-time.After(most):
+		t.Fatalf("%s: not within %s", what, most)
+		return 0
+	}
+}
+
+// TestTheLeadershipGoesFromOneToTheOther: at once where it is given up, and
+// where the leader dies within the lease duration and the retry period.
+func TestTheLeadershipGoesFromOneToTheOther(t *testing.T) {
+	p := newPlace(t, kubetest.Shared(t))
+	x := &terms{changed: make(chan struct{}, 10)}
+	a, b := p.open(t, Options{}), p.open(t, Options{})
+	endA, endB := make(chan error), make(chan error)
+	ctxA, stopA := context.WithCancel(t.Context())
+	ctxB, stopB := context.WithCancel(t.Context())
+	ranA, ranB := make(chan error, 1), make(chan error, 1)
+	go func() { ranA <- a.Run(ctxA, x.lead(t, "a", a, endA)) }()
+	wait(t, "the first leader", x.changed, 5*time.Second)
+	go func() { ranB <- b.Run(ctxB, x.lead(t, "b", b, endB)) }()
+	for deadline := time.Now().Add(5 * time.Second); b.Holder() != a.Identity(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the standby takes %q for the leader, not %q", b.Holder(), a.Identity())
+		}
+	}
+	if b.Held() == nil {
+		t.Error("the standby holds the Lease")
+	}
+	stopA()
+	wait(t, "the leadership was given up", x.changed, retryPeriod)
+	if err := <-ranA; err != nil {
+		t.Error(err)
+	}
+	c := p.open(t, Options{})
+	ranC := make(chan error, 1)
+	ctxC, stopC := context.WithCancel(t.Context())
+	go func() { ranC <- c.Run(ctxC, x.lead(t, "c", c, make(chan error))) }()
+	time.Sleep(2 * look) // until it has seen b
+	died := errors.New("did not end in order")
+	endB <- died
+	took := wait(t, "the leader died", x.changed, leaseDuration+retryPeriod)
+	if took < renewDeadline {
+		t.Errorf("the Lease was taken %s after its holder was last heard of", took)
+	}
+	if err := <-ranB; !errors.Is(err, died) {
+		t.Errorf("b ended with %v", err)
+	}
+	t.Logf("taken over %s after the end of a leader that gave nothing up", took)
+	stopB()
+	stopC()
+	if err := <-ranC; err != nil {
+		t.Error(err)
+	}
+	if got := strings.Join(x.log, " "); got != "a b c" {
+		t.Errorf("leaders: %s", got)
+	}
+}
+
+// TestTake: one task takes the Lease and gives it up; where somebody has it, it
+// says who, and does nothing.
+func TestTake(t *testing.T) {
+	p := newPlace(t, kubetest.Shared(t))
+	holder, other := p.open(t, Options{}), p.open(t, Options{})
+	err := holder.Take(t.Context(), func(ctx context.Context) error {
+		if err := holder.Held(); err != nil {
+			t.Error(err)
+		}
+		start := time.Now()
+		err := other.Take(ctx, func(context.Context) error { t.Error("two have it"); return nil })
+		if want := "the Lease " + p.namespace + "/groupsync is held by " + holder.Identity() + ", so nothing was done: "; err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+		if took := time.Since(start); took > 2*retryPeriod+time.Second {
+			t.Errorf("it took %s to say so", took)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	did := false
+	if err := other.Take(t.Context(), func(context.Context) error { did = true; return nil }); err != nil || !did {
+		t.Errorf("after it was given up: done %t, %v", did, err)
+	}
+	if took := time.Since(start); took > retryPeriod {
+		t.Errorf("it was not given up: taking it took %s", took)
+	}
+	failed := errors.New("the task failed")
+	if err := other.Take(t.Context(), func(context.Context) error { return failed }); !errors.Is(err, failed) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestTheAPIServerGoesAway: the leadership ends before anybody else could have
+// it, and begins again by itself.
+func TestTheAPIServerGoesAway(t *testing.T) {
+	cluster := kubetest.Start(t)
+	p := newPlace(t, cluster)
+	l := p.open(t, Options{})
+	led, lost := make(chan struct{}, 2), make(chan error, 2)
+	ctx, stop := context.WithCancel(t.Context())
+	ran := make(chan error, 1)
+	go func() {
+		ran <- l.Run(ctx, func(ctx context.Context) error {
+			led <- struct{}{}
+			<-ctx.Done()
+			lost <- context.Cause(ctx)
+			return nil
+		})
+	}()
+	wait(t, "the leadership", led, 5*time.Second)
+	cluster.StopAPI(t)
+	away := time.Now()
+	for l.Held() == nil {
+		time.Sleep(20 * time.Millisecond)
+	}
+	if took := time.Since(away); took > renewDeadline {
+		t.Errorf("it took the Lease for its own %s after the API server had gone", took)
+	}
+	err := <-lost
+	if took := time.Since(away); took > leaseDuration {
+		t.Errorf("the pass went on for %s after the API server had gone", took)
+	}
+	if want := "the leadership is lost: the Lease " + p.namespace + "/groupsync has not been renewed for 1"; err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	cluster.StartAPI(t)
+	wait(t, "the leadership again", led, leaseDuration+retryPeriod+5*time.Second)
+	stop()
+	if err := <-ran; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestATermThatAnotherBrokeIsNotResumed: what a paused process believes when it
+// wakes up. Whether the other one still has the Lease by then or gave it up, the
+// old term is over, and its end takes nothing from the other.
+func TestATermThatAnotherBrokeIsNotResumed(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		stays bool // the other holds it on
+	}{{"the Lease is free again", false}, {"the Lease is another's", true}} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := newPlace(t, kubetest.Shared(t))
+			l, other := p.open(t, Options{}), p.open(t, Options{})
+			path := "/apis/coordination.k8s.io/v1/namespaces/" + p.namespace + "/leases/groupsync"
+			var lease map[string]any
+			holder := func() any {
+				p.cluster.Get(t, path, &lease)
+				return lease["spec"].(map[string]any)["holderIdentity"]
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			led, ran := make(chan struct{}), make(chan error, 1)
+			err := l.Take(t.Context(), func(mine context.Context) error {
+				// As if this process had slept: its Lease is given away behind its back.
+				holder()
+				lease["spec"].(map[string]any)["holderIdentity"] = ""
+				p.cluster.Do(t, "PUT", path, lease, nil)
+				go func() {
+					ran <- other.Run(ctx, func(ctx context.Context) error { close(led); <-ctx.Done(); return nil })
+				}()
+				<-led
+				if !tt.stays {
+					stop()
+					if err := <-ran; err != nil {
+						t.Error(err)
+					}
+				}
+				select {
+				case <-mine.Done():
+					if l.Held() == nil {
+						t.Error("it takes the Lease for its own")
+					}
+				case <-time.After(leaseDuration + retryPeriod):
+					t.Error("the term goes on")
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := holder(); tt.stays && (got != other.Identity() || other.Held() != nil) {
+				t.Errorf("the Lease is %v's, want the other's; %v", got, other.Held())
+			}
+			stop()
+			if tt.stays {
+				if err := <-ran; err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
+// TestMemoryFollowsTheLeadership: a new leader finds what the one before it
+// saved, and one that is none any more saves nothing.
+func TestMemoryFollowsTheLeadership(t *testing.T) {
+	p := newPlace(t, kubetest.Shared(t))
+	a, b := p.open(t, Options{}), p.open(t, Options{})
+	ma, mb := a.Memory(), b.Memory()
+	removed := func(n int) memory.Memory {
+		return memory.Memory{Removed: []memory.Removed{{At: time.Unix(1, 0).UTC(), Count: n}}}
+	}
+	load := func(m *Memory, want int) {
+		t.Helper()
+		got, err := m.Load()
+		if err != nil || got.RemovedSince(time.Time{}) != want {
+			t.Errorf("loaded %+v, %v; want %d removals", got, err, want)
+		}
+	}
+	refused := func(err error, want string) {
+		t.Helper()
+		if want = p.named(want); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	load(ma, 0)
+	refused(ma.Save(removed(1)), "saving the guards' memory: this process does not hold the Lease NS/groupsync")
+	if _, err := ma.Lock(); err == nil {
+		t.Error("a standby may lock it")
+	}
+	take := func(l *Lease, do func()) {
+		t.Helper()
+		if err := l.Take(t.Context(), func(context.Context) error { do(); return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := "/api/v1/namespaces/" + p.namespace + "/configmaps/groupsync-memory"
+	take(a, func() {
+		load(ma, 0)
+		for n := range 2 {
+			if err := ma.Save(removed(n + 1)); err != nil {
+				t.Error(err)
+			}
+		}
+		var m map[string]any
+		p.cluster.Get(t, path, &m)
+		m["metadata"].(map[string]any)["labels"] = map[string]any{"helm.sh/chart": "new"}
+		p.cluster.Do(t, "PUT", path, m, nil)
+		if err := ma.Save(removed(3)); err != nil {
+			t.Errorf("after somebody else changed its labels: %v", err)
+		}
+	})
+	take(b, func() {
+		load(mb, 3)
+		if err := mb.Save(removed(4)); err != nil {
+			t.Error(err)
+		}
+	})
+	take(a, func() {
+		refused(ma.Save(removed(0)), "another process has written the ConfigMap NS/groupsync-memory since this pass read it")
+		load(ma, 4)
+		big := memory.Memory{Pending: map[string]time.Time{}}
+		for range 60_000 {
+			big.Pending[identity()] = time.Now()
+		}
+		refused(ma.Save(big), "the ConfigMap NS/groupsync-memory holds 1048576: narrow groups.include, or run one replica without a Lease, on state_dir")
+		load(ma, 4)
+		var m map[string]any
+		p.cluster.Get(t, path, &m)
+		m["binaryData"] = map[string]any{memoryKey: "b29wcw=="}
+		p.cluster.Do(t, "PUT", path, m, nil)
+		_, err := ma.Load()
+		refused(err, "the ConfigMap NS/groupsync-memory: the guards' memory is corrupt (unexpected EOF): empty it to start without memory")
+	})
+}
+
+// TestATrippedGuardMakesOneEvent: however many passes it stays.
+func TestATrippedGuardMakesOneEvent(t *testing.T) {
+	p := newPlace(t, kubetest.Shared(t))
+	l := p.open(t, Options{Pod: Pod{Name: "groupsync-0", UID: "0123"}})
+	removals := report.Trip{Guard: report.Removals, Detail: "60 are wanted"}
+	for _, pass := range [][]report.Trip{
+		{removals, {Guard: report.Grace, Detail: "waits"}, {Guard: report.Concurrent, Group: "team"}},
+		{removals, {Guard: report.Fall, Group: "team", Detail: strings.Repeat("é", 1000)}, {Guard: report.Fall, Group: "other"}},
+		{},
+		{removals},
+	} {
+		l.Tripped(t.Context(), pass)
+	}
+	var list struct {
+		Items []struct {
+			Type, Reason, Message string
+			InvolvedObject        struct{ Kind, Name, UID string }
+		}
+	}
+	p.cluster.Get(t, "/api/v1/namespaces/"+p.namespace+"/events", &list)
+	counts := map[string]int{}
+	for _, e := range list.Items {
+		if e.Type != "Warning" || e.Reason != "GuardTripped" || e.InvolvedObject.Kind != "Pod" || e.InvolvedObject.Name != "groupsync-0" || e.InvolvedObject.UID != "0123" {
+			t.Errorf("event %+v", e)
+		}
+		counts[strings.SplitN(e.Message, "é", 2)[0]]++
+	}
+	if len(list.Items) != 3 || counts["the guard removals: 60 are wanted"] != 2 || counts[`the guard fall, of the group "team": `] != 1 {
+		t.Errorf("events: %v", counts)
+	}
+	p.open(t, Options{}).Tripped(t.Context(), []report.Trip{removals}) // no pod, no event
+	p.cluster.Get(t, "/api/v1/namespaces/"+p.namespace+"/events", &list)
+	if len(list.Items) != 3 {
+		t.Errorf("%d events", len(list.Items))
+	}
+}

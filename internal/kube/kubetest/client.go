@@ -1,0 +1,230 @@
+package kubetest
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Client makes requests as one user.
+type Client struct {
+	cluster          *Cluster
+	token, namespace string
+}
+
+// object is JSON to be.
+type object map[string]any
+
+// Namespace makes a namespace with those labels and returns its name.
+func (c *Cluster) Namespace(tb testing.TB, labels map[string]string) string {
+	tb.Helper()
+	name := "test-" + strings.ToLower(rand.Text()[:10])
+	c.Do(tb, http.MethodPost, "/api/v1/namespaces", object{"metadata": object{"name": name, "labels": labels}}, nil)
+	return name
+}
+
+// As returns the client of that ServiceAccount, with a token of the API server's
+// own; the account is made where it is missing.
+func (c *Cluster) As(tb testing.TB, namespace, account string) *Client {
+	tb.Helper()
+	path := "/api/v1/namespaces/" + namespace + "/serviceaccounts"
+	if status, answer := c.Try(tb, http.MethodPost, path, object{"metadata": object{"name": account}}); status != http.StatusCreated && status != http.StatusConflict {
+		tb.Fatalf("making the ServiceAccount %s: %d %s", account, status, answer)
+	}
+	var request struct{ Status struct{ Token string } }
+	c.Do(tb, http.MethodPost, path+"/"+account+"/token", object{"spec": object{"expirationSeconds": 3600}}, &request)
+	return &Client{cluster: c, token: request.Status.Token, namespace: namespace}
+}
+
+// ServiceAccount returns the path of a kubeconfig of that ServiceAccount, which
+// is made where it is missing, in its namespace.
+func (c *Cluster) ServiceAccount(tb testing.TB, namespace, account string) string {
+	tb.Helper()
+	return c.As(tb, namespace, account).Kubeconfig(tb)
+}
+
+// Kubeconfig returns the path of a kubeconfig of this user, which is there until
+// the test ends.
+func (c *Client) Kubeconfig(tb testing.TB) string {
+	tb.Helper()
+	context := object{"cluster": "test", "user": "test"}
+	if c.namespace != "" {
+		context["namespace"] = c.namespace
+	}
+	text, err := json.Marshal(object{ // as which YAML may be written
+		"apiVersion": "v1", "kind": "Config", "current-context": "test",
+		"clusters": []object{{"name": "test", "cluster": object{
+			"server": c.cluster.URL, "certificate-authority": c.cluster.file("certs/apiserver.crt"),
+		}}},
+		"users":    []object{{"name": "test", "user": object{"token": c.token}}},
+		"contexts": []object{{"name": "test", "context": context}},
+	})
+	must(tb, err)
+	path := filepath.Join(tb.TempDir(), "kubeconfig")
+	must(tb, os.WriteFile(path, text, 0o600))
+	return path
+}
+
+// Do sends the request, where path is as in "/api/v1/namespaces". A body that is
+// not nil is sent as JSON; the answer is decoded into out where that is not nil.
+// It fails the test on any status other than 2xx.
+func (c *Client) Do(tb testing.TB, method, path string, body, out any) {
+	tb.Helper()
+	status, answer := c.Try(tb, method, path, body)
+	if status/100 != 2 {
+		tb.Fatalf("%s %s: %d %s", method, path, status, answer)
+	}
+	if out != nil {
+		if err := json.Unmarshal(answer, out); err != nil {
+			tb.Fatalf("%s %s: %v", method, path, err)
+		}
+	}
+}
+
+// Try is Do for requests that may be refused: it returns the status and the
+// body, and fails the test only where no answer comes.
+func (c *Client) Try(tb testing.TB, method, path string, body any) (status int, answer []byte) {
+	tb.Helper()
+	var content []byte
+	var kind string
+	if body != nil {
+		var err error
+		content, err = json.Marshal(body)
+		must(tb, err)
+		kind = "application/json"
+	}
+	status, answer, err := c.answer(method, path, kind, content)
+	must(tb, err)
+	return status, answer
+}
+
+// Get reads the object at path into out, and reports whether there is one.
+func (c *Client) Get(tb testing.TB, path string, out any) bool {
+	tb.Helper()
+	status, answer := c.Try(tb, http.MethodGet, path, nil)
+	switch status {
+	case http.StatusNotFound:
+		return false
+	case http.StatusOK:
+		must(tb, json.Unmarshal(answer, out))
+		return true
+	}
+	tb.Fatalf("GET %s: %d %s", path, status, answer)
+	return false
+}
+
+// Apply applies the documents of the manifest as kubectl apply --server-side
+// does. An object without a namespace goes into "default".
+func (c *Client) Apply(tb testing.TB, manifest string) {
+	tb.Helper()
+	c.each(tb, manifest, func(path string, body []byte) (int, []byte, error) {
+		return c.answer(http.MethodPatch, path+"?force=true&fieldManager=kubetest", "application/apply-patch+yaml", body)
+	})
+}
+
+// Delete deletes the objects of the manifest.
+func (c *Client) Delete(tb testing.TB, manifest string) {
+	tb.Helper()
+	c.each(tb, manifest, func(path string, _ []byte) (int, []byte, error) {
+		return c.answer(http.MethodDelete, path, "", nil)
+	})
+}
+
+// each does the request for the path and the JSON of each document.
+func (c *Client) each(tb testing.TB, manifest string, request func(path string, body []byte) (int, []byte, error)) {
+	tb.Helper()
+	for d := yaml.NewDecoder(strings.NewReader(manifest)); ; {
+		var o map[string]any
+		switch err := d.Decode(&o); {
+		case errors.Is(err, io.EOF):
+			return
+		case err != nil:
+			tb.Fatalf("the manifest: %v\n%s", err, manifest)
+		case o == nil:
+			continue
+		}
+		body, err := json.Marshal(o)
+		must(tb, err)
+		path, err := c.path(body)
+		must(tb, err)
+		status, answer, err := request(path, body)
+		must(tb, err)
+		if status/100 != 2 {
+			tb.Fatalf("%s: %d %s", path, status, answer)
+		}
+	}
+}
+
+// path returns where the API has the object: the server itself tells how the
+// resource of a kind is called.
+func (c *Client) path(body []byte) (string, error) {
+	var o struct {
+		APIVersion, Kind string
+		Metadata         struct{ Name, Namespace string }
+	}
+	if err := json.Unmarshal(body, &o); err != nil {
+		return "", err
+	}
+	root := "/apis/" + o.APIVersion
+	if !strings.Contains(o.APIVersion, "/") {
+		root = "/api/" + o.APIVersion
+	}
+	_, answer, err := c.answer(http.MethodGet, root, "", nil)
+	if err != nil {
+		return "", err
+	}
+	var list struct {
+		Resources []struct {
+			Name, Kind string
+			Namespaced bool
+		}
+	}
+	if err := json.Unmarshal(answer, &list); err != nil {
+		return "", fmt.Errorf("what %s has: %w", root, err)
+	}
+	for _, r := range list.Resources {
+		switch {
+		case r.Kind != o.Kind || strings.Contains(r.Name, "/"):
+		case !r.Namespaced:
+			return root + "/" + r.Name + "/" + o.Metadata.Name, nil
+		case o.Metadata.Namespace == "":
+			return root + "/namespaces/default/" + r.Name + "/" + o.Metadata.Name, nil
+		default:
+			return root + "/namespaces/" + o.Metadata.Namespace + "/" + r.Name + "/" + o.Metadata.Name, nil
+		}
+	}
+	return "", fmt.Errorf("%s has no kind %s", root, o.Kind)
+}
+
+// answer sends the request and reads the answer.
+func (c *Client) answer(method, path, contentType string, body []byte) (int, []byte, error) {
+	resp, err := c.send(method, path, contentType, body)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, answer, err
+}
+
+func (c *Client) send(method, path, contentType string, body []byte) (*http.Response, error) {
+	req, err := http.NewRequest(method, c.cluster.URL+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+c.token)
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
+	}
+	return c.cluster.http.Do(req)
+}

@@ -1,0 +1,250 @@
+// Package kubetest starts the real Kubernetes API server for tests, on a real
+// etcd; it is to them what httptest is to handlers.
+//
+// There is no controller, scheduler or kubelet: objects are kept, validated,
+// admitted and authorised (RBAC, Pod Security) as in any cluster, and nothing
+// runs. The API server is the one that KUBE_APISERVER names (the Makefile
+// builds it from tools/kube), etcd is Debian's. A test that uses it is skipped
+// under go test -short, and fails where one is missing, saying what to do.
+// Everything listens on 127.0.0.1 only and ends with the test binary.
+package kubetest
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"groupsync/internal/processtest"
+)
+
+// Cluster is a running API server with an etcd of its own. Its methods that
+// make requests make them as the administrator.
+type Cluster struct {
+	*Client
+	URL string // https://127.0.0.1:port
+
+	dir       string
+	etcd, api *processtest.Process
+	etcdURL   string
+	port      int
+	http      *http.Client
+}
+
+// Start starts a cluster for the test, which ends with the test. It takes about
+// four seconds.
+func Start(tb testing.TB) *Cluster {
+	tb.Helper()
+	skipShort(tb)
+	c, err := start()
+	if err != nil {
+		tb.Fatalf("starting Kubernetes: %v", err)
+	}
+	tb.Cleanup(func() {
+		if err := c.close(); err != nil {
+			tb.Errorf("stopping Kubernetes: %v", err)
+		}
+	})
+	return c
+}
+
+var shared struct {
+	sync.Once
+	cluster *Cluster
+	err     error
+}
+
+// Shared returns the one cluster of the test binary, started by the first test
+// that asks for it. Its TestMain must call Main. A test that stops the API
+// server uses Start.
+func Shared(tb testing.TB) *Cluster {
+	tb.Helper()
+	skipShort(tb)
+	shared.Do(func() { shared.cluster, shared.err = start() })
+	if shared.err != nil {
+		tb.Fatalf("starting Kubernetes: %v", shared.err)
+	}
+	return shared.cluster
+}
+
+// Main runs the tests, stops what Shared started, and returns the exit code:
+//
+//	func TestMain(m *testing.M) { os.Exit(kubetest.Main(m)) }
+func Main(m interface{ Run() int }) int {
+	code := m.Run()
+	if shared.cluster == nil {
+		return code
+	}
+	if err := shared.cluster.close(); err != nil {
+		fmt.Fprintln(os.Stderr, "stopping Kubernetes:", err)
+		return max(code, 1)
+	}
+	return code
+}
+
+func skipShort(tb testing.TB) {
+	tb.Helper()
+	if testing.Short() {
+		tb.Skip("needs a real Kubernetes API server")
+	}
+}
+
+func start() (*Cluster, error) {
+	if os.Getenv("KUBE_APISERVER") == "" {
+		return nil, errors.New("KUBE_APISERVER names no API server: run make test, which builds one")
+	}
+	if err := processtest.Install("the real Kubernetes API server", []string{"etcd"}, "etcd-server"); err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "kubetest-")
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{dir: dir}
+	if err := c.launch(); err != nil {
+		return nil, errors.Join(err, c.close())
+	}
+	return c, nil
+}
+
+// launch starts both servers on free ports and makes the administrator.
+func (c *Cluster) launch() error {
+	var err error
+	if c.port, err = processtest.FreePort(); err != nil {
+		return err
+	}
+	c.URL = "https://127.0.0.1:" + strconv.Itoa(c.port)
+	c.Client = &Client{cluster: c, token: rand.Text()}
+	if err := c.runEtcd(); err != nil {
+		return fmt.Errorf("etcd: %w", err)
+	}
+	if err := writeKey(c.file("accounts.key")); err != nil {
+		return err
+	}
+	user := c.token + `,admin,admin,"system:masters"` + "\n"
+	if err := os.WriteFile(c.file("tokens.csv"), []byte(user), 0o600); err != nil {
+		return err
+	}
+	return c.runAPI()
+}
+
+func (c *Cluster) file(name string) string { return filepath.Join(c.dir, name) }
+
+func (c *Cluster) runEtcd() error {
+	port, err := processtest.FreePort()
+	if err != nil {
+		return err
+	}
+	peer, err := processtest.FreePort()
+	if err != nil {
+		return err
+	}
+	c.etcdURL = "http://127.0.0.1:" + strconv.Itoa(port)
+	peerURL := "http://127.0.0.1:" + strconv.Itoa(peer)
+	c.etcd, err = processtest.Start(c.file("etcd.log"), nil, "etcd", "--name=test", "--data-dir="+c.file("etcd"),
+		"--listen-client-urls="+c.etcdURL, "--advertise-client-urls="+c.etcdURL,
+		"--listen-peer-urls="+peerURL, "--initial-advertise-peer-urls="+peerURL, "--initial-cluster=test="+peerURL)
+	if err != nil {
+		return err
+	}
+	client := &http.Client{Timeout: time.Second}
+	return c.etcd.Await(30*time.Second, func() bool { return ok(client.Get(c.etcdURL + "/health")) })
+}
+
+// runAPI starts the API server and waits until it is ready.
+func (c *Cluster) runAPI() error {
+	var err error
+	c.api, err = processtest.Start(c.file("apiserver.log"), nil, os.Getenv("KUBE_APISERVER"),
+		"--etcd-servers="+c.etcdURL, "--endpoint-reconciler-type=none",
+		"--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--secure-port="+strconv.Itoa(c.port),
+		"--cert-dir="+c.file("certs"), "--service-cluster-ip-range=10.0.0.0/24",
+		"--authorization-mode=RBAC", "--token-auth-file="+c.file("tokens.csv"),
+		"--service-account-issuer=https://kubernetes.default.svc",
+		"--service-account-key-file="+c.file("accounts.key"), "--service-account-signing-key-file="+c.file("accounts.key"),
+		// No controller makes the accounts that pods would be given.
+		"--disable-admission-plugins=ServiceAccount",
+	)
+	if err != nil {
+		return fmt.Errorf("the API server: %w; run make tools, which builds it", err)
+	}
+	if err := c.api.Await(2*time.Minute, c.ready); err != nil {
+		return fmt.Errorf("the API server: %w", err)
+	}
+	return nil
+}
+
+// ready reports whether the API server serves all that it will. Its
+// certificate, which it makes itself, is there a little after its start.
+func (c *Cluster) ready() bool {
+	if c.http == nil {
+		cert, err := os.ReadFile(c.file("certs/apiserver.crt"))
+		roots := x509.NewCertPool()
+		if err != nil || !roots.AppendCertsFromPEM(cert) {
+			return false
+		}
+		c.http = &http.Client{
+			Timeout:   10 * time.Second,
+			Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}},
+		}
+	}
+	return ok(c.send(http.MethodGet, "/readyz", "", nil))
+}
+
+func ok(resp *http.Response, err error) bool {
+	if err != nil {
+		return false
+	}
+	resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}
+
+// StopAPI kills the API server: connections are refused until StartAPI.
+func (c *Cluster) StopAPI(tb testing.TB) { tb.Helper(); must(tb, c.api.Kill()) }
+
+// StartAPI starts the API server again, with the same URL, accounts and data.
+func (c *Cluster) StartAPI(tb testing.TB) { tb.Helper(); must(tb, c.runAPI()) }
+
+// close ends both servers and removes their data.
+func (c *Cluster) close() error {
+	var errs []error
+	for _, p := range []*processtest.Process{c.api, c.etcd} {
+		if p != nil {
+			errs = append(errs, p.Kill())
+		}
+	}
+	if c.http != nil {
+		c.http.CloseIdleConnections()
+	}
+	return errors.Join(append(errs, os.RemoveAll(c.dir))...)
+}
+
+// writeKey makes the key that tokens of ServiceAccounts are signed with.
+func writeKey(path string) error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	der, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}), 0o600)
+}
+
+func must(tb testing.TB, err error) {
+	tb.Helper()
+	if err != nil {
+		tb.Fatal(err)
+	}
+}

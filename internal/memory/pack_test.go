@@ -1,0 +1,96 @@
+package memory
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
+)
+
+func TestWhatIsPackedIsUnpacked(t *testing.T) {
+	id := rapid.StringMatching("[a-d]{1,2}")
+	moment := rapid.Custom(func(t *rapid.T) time.Time { return time.Unix(rapid.Int64Range(0, 1e9).Draw(t, "s"), 0).UTC() })
+	rapid.Check(t, func(t *rapid.T) {
+		m := Memory{
+			Federations: rapid.MapOf(id, id).Draw(t, "federations"),
+			Groups: rapid.MapOf(id, rapid.Custom(func(t *rapid.T) Accepted {
+				return Accepted{Sources: rapid.MapOf(id, id).Draw(t, "sources"), Federated: rapid.SliceOf(id).Draw(t, "federated"), Federations: rapid.SliceOf(id).Draw(t, "f")}
+			})).Draw(t, "groups"),
+			Wanted:  rapid.MapOf(id, moment).Draw(t, "wanted"),
+			Removed: rapid.SliceOf(rapid.Custom(func(t *rapid.T) Removed { return Removed{moment.Draw(t, "at"), rapid.Int().Draw(t, "n")} })).Draw(t, "removed"),
+			Pending: rapid.MapOf(id, moment).Draw(t, "pending"),
+			Planned: moment.Draw(t, "planned"), FailedAt: moment.Draw(t, "failed"),
+		}
+		before := m.Clone()
+		data, err := Pack(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, _ := Pack(m)
+		got, err := Unpack(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(m, got, cmpopts.EquateEmpty()); d != "" {
+			t.Errorf("-packed +unpacked\n%s", d)
+		}
+		if string(again) != string(data) || cmp.Diff(before, m, cmpopts.EquateEmpty()) != "" {
+			t.Error("two runs give two outcomes, or the memory was changed")
+		}
+	})
+}
+
+func TestNoMemoryIsUnpackedFromWhatIsNone(t *testing.T) {
+	whole, err := Pack(Memory{Groups: map[string]Accepted{"g": {Federated: []string{"u"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, row := range map[string]struct {
+		data []byte
+		want string
+	}{
+		"no bytes":           {nil, "the guards' memory is corrupt (EOF)"},
+		"some text":          {[]byte("memory and more"), "the guards' memory is corrupt (gzip: invalid header)"},
+		"half of one":        {whole[:len(whole)/2], "the guards' memory is corrupt (unexpected EOF)"},
+		"without its end":    {whole[:len(whole)-4], "the guards' memory is corrupt (unexpected EOF)"},
+		"a changed checksum": {append(append([]byte{}, whole[:len(whole)-8]...), make([]byte, 8)...), "the guards' memory is corrupt (gzip: invalid checksum)"},
+	} {
+		if _, err := Unpack(row.data); err == nil || err.Error() != row.want {
+			t.Errorf("%s: got %v, want %s", name, err, row.want)
+		}
+	}
+}
+
+// TestALargeRealmFits: 10,000 federated people with 50,000 memberships are well
+// below what a ConfigMap holds.
+func TestALargeRealmFits(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	people := make([]string, 10_000)
+	for i := range people {
+		people[i] = fmt.Sprintf("%08x-%04x-4%03x-%04x-%012x", r.Uint32(), r.Uint32()&0xffff, r.Uint32()&0xfff, r.Uint32()&0xffff, r.Uint64()&0xffffffffffff)
+	}
+	m := Memory{Groups: map[string]Accepted{}}
+	for g := range 1000 {
+		a := Accepted{}
+		for range 50 {
+			a.Federated = append(a.Federated, people[r.IntN(len(people))])
+		}
+		m.Groups[fmt.Sprintf("%032x", g)] = a
+	}
+	data, err := Pack(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d bytes", len(data))
+	if len(data) > 512<<10 {
+		t.Errorf("%d bytes: a ConfigMap holds 1 MiB, and half of it is to spare", len(data))
+	}
+	if strings.Contains(string(data), people[0]) {
+		t.Error("it is not packed")
+	}
+}

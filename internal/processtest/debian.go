@@ -1,0 +1,72 @@
+package processtest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// Install makes sure that the programs are on the PATH. It installs the Debian
+// packages where one is missing and the test runs as root on Debian, and fails
+// otherwise with what to do; what names whoever needs the programs.
+func Install(what string, programs []string, packages ...string) error {
+	have := func() bool {
+		for _, p := range programs {
+			if _, err := exec.LookPath(p); err != nil {
+				return false
+			}
+		}
+		return true
+	}
+	if have() {
+		return nil
+	}
+	// apt-get does not wait for another of its kind.
+	unlock, err := Lock(filepath.Join(os.TempDir(), "groupsync-apt.lock"))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if have() {
+		return nil
+	}
+	all := strings.Join(packages, " ")
+	advice := fmt.Errorf("%s needs %s on the PATH: install them (Debian: apt-get install %s, with /usr/sbin on the PATH), or run go test -short",
+		what, strings.Join(programs, " and "), all)
+	if _, err := exec.LookPath("apt-get"); err != nil || os.Geteuid() != 0 {
+		return advice
+	}
+	if out, err := exec.Command("sh", "-c", installScript+all).CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: apt-get: %w\n%s", advice, err, out)
+	}
+	return nil
+}
+
+// A policy-rc.d that exits 101 denies the packages' own services their start;
+// one that is there already, as in containers, is the machine's own and stays.
+const installScript = `set -e
+export DEBIAN_FRONTEND=noninteractive
+p=/usr/sbin/policy-rc.d
+if ! test -e $p; then
+	printf '#!/bin/sh\nexit 101\n' >$p
+	chmod +x $p
+	trap "rm -f $p" EXIT
+fi
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends `
+
+// Lock takes the file's exclusive lock, waiting for it, and returns its release.
+func Lock(path string) (func(), error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("the lock %s: %w", path, err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("the lock %s: %w", path, err)
+	}
+	return func() { f.Close() }, nil
+}

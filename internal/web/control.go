@@ -1,0 +1,105 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"groupsync/internal/report"
+)
+
+// Control is what POST /-/… asks of the process. An error that is a *Refusal
+// says with which code it is answered; any other is answered with 500.
+type Control interface {
+	// Sync makes a pass now and returns its report; with a digest, one that
+	// lifts the limits for exactly the removals that the digest names.
+	Sync(ctx context.Context, approve string) (report.Report, error)
+	// Reload loads the configuration anew, and puts it in force if it is good.
+	Reload() error
+}
+
+// Refusal is an error with the HTTP status that says what kind it is.
+type Refusal struct {
+	Status int
+	Err    error
+}
+
+func (r *Refusal) Error() string { return r.Err.Error() }
+
+// Unwrap returns the reason.
+func (r *Refusal) Unwrap() error { return r.Err }
+
+// control routes the requests that make the process do something. A browser
+// that a foreign page sends is turned away: it would bring no credentials of
+// its own, but those that it keeps for this server.
+func control(mux *http.ServeMux, c Control) {
+	post := func(path string, do func(ctx context.Context, r *http.Request) (string, error)) {
+		mux.Handle("POST "+path, http.NewCrossOriginProtection().Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			patient(w)
+			text, err := do(r.Context(), r)
+			answer(w, text, err)
+		})))
+	}
+	post("/-/reload", func(context.Context, *http.Request) (string, error) {
+		return "the configuration was reloaded\n", c.Reload()
+	})
+	post("/-/sync", func(ctx context.Context, _ *http.Request) (string, error) {
+		r, err := c.Sync(ctx, "")
+		return summary(r), err
+	})
+	post("/-/approve", func(ctx context.Context, r *http.Request) (string, error) {
+		digest := r.URL.Query().Get("digest")
+		if digest == "" {
+			return "", &Refusal{http.StatusBadRequest, errors.New("name the removals: POST /-/approve?digest=…, with the digest that the summary line of the pass has")}
+		}
+		rep, err := c.Sync(ctx, digest)
+		if err == nil && rep.Digest != digest {
+			err = &Refusal{http.StatusConflict, errors.New(strings.TrimRight(summary(rep), "\n"))}
+		}
+		return summary(rep), err
+	})
+}
+
+// patient lets an answer take as long as a pass does. Without it the time-outs
+// of ordinary requests would cut it off.
+func patient(w http.ResponseWriter) {
+	c := http.NewResponseController(w)
+	_ = c.SetReadDeadline(time.Time{}) // at worst the ordinary time-outs hold
+	_ = c.SetWriteDeadline(time.Time{})
+}
+
+func answer(w http.ResponseWriter, text string, err error) {
+	code := http.StatusOK
+	if err != nil {
+		text, code = err.Error()+"\n", http.StatusInternalServerError
+		var refusal *Refusal
+		if errors.As(err, &refusal) {
+			code = refusal.Status
+		}
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(code)
+	_, _ = io.WriteString(w, text)
+}
+
+// summary tells a pass in a few lines, without the name of any person.
+func summary(r report.Report) string {
+	var b strings.Builder
+	add, remove := r.Drift()
+	fmt.Fprintf(&b, "pass %s: %s; %d added, %d removed, %d failed; left to add %d, to remove %d", r.Pass, r.Result, r.Applied.Added, r.Applied.Removed, r.Applied.Failed, add, remove)
+	if r.Digest != "" {
+		fmt.Fprintf(&b, "; digest %s", r.Digest)
+	}
+	b.WriteByte('\n')
+	for _, t := range r.Guards {
+		fmt.Fprintf(&b, "guard %s: %s\n", t.Guard, t.Detail)
+	}
+	for _, e := range r.Errors {
+		fmt.Fprintf(&b, "error: %s\n", e.Text)
+	}
+	return b.String()
+}

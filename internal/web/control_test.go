@@ -1,0 +1,224 @@
+package web
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"groupsync/internal/report"
+)
+
+// asked is a Control that answers as it is told to and notes what it was asked.
+type asked struct {
+	report  report.Report
+	err     error
+	log     []string
+	waiting chan struct{} // Sync waits for it; nil: it does not
+}
+
+func (a *asked) Sync(_ context.Context, approve string) (report.Report, error) {
+	if a.waiting != nil {
+		<-a.waiting
+	}
+	a.log = append(a.log, "sync "+approve)
+	return a.report, a.err
+}
+
+func (a *asked) Reload() error {
+	a.log = append(a.log, "reload")
+	return a.err
+}
+
+func TestControl(t *testing.T) {
+	applied := report.Report{Pass: "p1", Result: report.Applied, Digest: "d1", Applied: report.Tally{Added: 1, Removed: 2}}
+	guarded := report.Report{Pass: "p2", Result: report.Guarded, Digest: "d2", Guards: []report.Trip{{Guard: report.Removals, Detail: "60 are wanted"}},
+		Groups: []report.Group{{Remove: []report.Change{{Name: "ann", Outcome: report.Withheld, Guard: report.Removals}}}}}
+	changed := report.Report{Pass: "p3", Result: report.Error, Digest: "d3", Errors: []report.Failure{{Text: "the plan has changed"}}}
+	for _, tt := range []struct {
+		name   string
+		asked  asked
+		method string
+		path   string
+		header string // Sec-Fetch-Site
+		code   int
+		body   string
+		log    string
+	}{
+		{"a pass", asked{report: applied}, "POST", "/-/sync", "", 200, "pass p1: applied; 1 added, 2 removed, 0 failed; left to add 0, to remove 0; digest d1\n", "sync "},
+		{"a pass that a guard stops is a pass", asked{report: guarded}, "POST", "/-/sync", "", 200, "pass p2: guarded; 0 added, 0 removed, 0 failed; left to add 0, to remove 1; digest d2\nguard removals: 60 are wanted\n", "sync "},
+		{"a standby says who leads", asked{err: &Refusal{503, errors.New("x leads")}}, "POST", "/-/sync", "", 503, "x leads\n", "sync "},
+		{"an approved pass", asked{report: applied}, "POST", "/-/approve?digest=d1", "", 200, "pass p1: applied; 1 added, 2 removed, 0 failed; left to add 0, to remove 0; digest d1\n", "sync d1"},
+		{"a plan that has changed", asked{report: changed}, "POST", "/-/approve?digest=d1", "", 409, "pass p3: error; 0 added, 0 removed, 0 failed; left to add 0, to remove 0; digest d3\nerror: the plan has changed\n", "sync d1"},
+		{"an approval of nothing", asked{}, "POST", "/-/approve", "", 400, "name the removals: POST /-/approve?digest=…, with the digest that the summary line of the pass has\n", ""},
+		{"a reload", asked{}, "POST", "/-/reload", "", 200, "the configuration was reloaded\n", "reload"},
+		{"a reload of a bad file", asked{err: errors.New("mode: \"on\" is unknown")}, "POST", "/-/reload", "", 500, "mode: \"on\" is unknown\n", "reload"},
+		{"nothing is done on GET", asked{}, "GET", "/-/sync", "", 405, "Method Not Allowed\n", ""},
+		{"nothing is done for a foreign page in a browser", asked{}, "POST", "/-/sync", "cross-site", 403, "cross-origin request detected from Sec-Fetch-Site header\n", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			base, stop := start(t, Options{Control: &tt.asked})
+			req, err := http.NewRequestWithContext(t.Context(), tt.method, base+tt.path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tt.header != "" {
+				req.Header.Set("Sec-Fetch-Site", tt.header)
+			}
+			code, body := do(t, &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, req)
+			if code != tt.code || body != tt.body {
+				t.Errorf("got %d %q\nwant %d %q", code, body, tt.code, tt.body)
+			}
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+			if got := strings.Join(tt.asked.log, ","); got != tt.log {
+				t.Errorf("it was asked %q, want %q", got, tt.log)
+			}
+		})
+	}
+}
+
+func do(t *testing.T, c *http.Client, req *http.Request) (int, string) {
+	t.Helper()
+	resp, err := c.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
+// TestAnAnswerTakesAsLongAsAPass: the time-outs of ordinary requests, here made
+// short, do not cut it off.
+func TestAnAnswerTakesAsLongAsAPass(t *testing.T) {
+	c := &asked{report: report.Report{Pass: "late"}, waiting: make(chan struct{})}
+	s, err := Listen(Options{Address: "127.0.0.1:0", Metrics: http.NotFoundHandler(), Control: c, Log: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.http.ReadTimeout, s.http.WriteTimeout = 50*time.Millisecond, 50*time.Millisecond
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error)
+	go func() { served <- s.Serve(ctx) }()
+	time.AfterFunc(300*time.Millisecond, func() { close(c.waiting) })
+	req, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+s.Addr()+"/-/sync", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, body := do(t, &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, req)
+	if code != 200 || !strings.HasPrefix(body, "pass late: ") {
+		t.Errorf("got %d %q", code, body)
+	}
+	cancel()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestTLSAndAuthentication: with a web configuration every path wants both.
+func TestTLSAndAuthentication(t *testing.T) {
+	dir := t.TempDir()
+	pool := certificate(t, dir)
+	hash, err := bcrypt.GenerateFromPassword([]byte("opensesame"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := webConfig(t, dir, fmt.Sprintf("tls_server_config: {cert_file: cert.pem, key_file: key.pem}\nbasic_auth_users: {prometheus: %q}\n", hash))
+	base, stop := start(t, Options{ConfigFile: file})
+	base = strings.Replace(base, "http:", "https:", 1)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: pool}}}
+	for _, tt := range []struct {
+		password string
+		code     int
+	}{{"", 401}, {"wrong", 401}, {"opensesame", 200}} {
+		req, err := http.NewRequestWithContext(t.Context(), "GET", base+"/healthz", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tt.password != "" {
+			req.SetBasicAuth("prometheus", tt.password)
+		}
+		if code, _ := do(t, client, req); code != tt.code {
+			t.Errorf("with the password %q: %d, want %d", tt.password, code, tt.code)
+		}
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// certificate writes cert.pem and key.pem for loopback, and returns who signed.
+func certificate(t *testing.T, dir string) *x509.CertPool {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	write(t, filepath.Join(dir, "cert.pem"), string(cert))
+	write(t, filepath.Join(dir, "key.pem"), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})))
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(cert)
+	return pool
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func webConfig(t *testing.T, dir, text string) string {
+	t.Helper()
+	path := filepath.Join(dir, "web.yaml")
+	write(t, path, text)
+	return path
+}
+
+func TestABadWebConfigurationIsAnErrorAtStart(t *testing.T) {
+	for _, tt := range []struct{ name, text, want string }{
+		{"an unknown key", "tls: {}\n", "field tls not found in type web.Config"},
+		{"a password that is not hashed", "basic_auth_users: {a: opensesame}\n", "crypto/bcrypt: hashedSecret too short to be a bcrypted password"},
+		{"a hash in the wrong place is not shown", "basic_auth_users: $2y$10$opensesame\n", "cannot unmarshal !!str a value into map"},
+		{"a certificate that is not there", "tls_server_config: {cert_file: no.pem, key_file: no.pem}\n", "no.pem: no such file or directory"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			file := webConfig(t, t.TempDir(), tt.text)
+			_, err := Listen(Options{Address: "127.0.0.1:0", ConfigFile: file, Metrics: http.NotFoundHandler(), Log: quiet})
+			if err == nil || !strings.HasPrefix(err.Error(), "web.config_file: "+file+": ") || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "opensesame") {
+				t.Errorf("got %v\nwant %s", err, tt.want)
+			}
+		})
+	}
+}
