@@ -10,6 +10,8 @@ export CGO_ENABLED := 1
 export PROMTOOL := $(BIN)/promtool
 export HELM := $(BIN)/helm
 export KUBE_APISERVER := $(BIN)/kube-apiserver
+export KUBECONFORM := $(BIN)/kubeconform
+export KUBESCHEMAS := $(CACHE)/kubeconform
 export COMPOSE_SPEC := $(BIN)/compose-spec
 export GORELEASER := $(BIN)/goreleaser
 export ACTIONLINT := $(BIN)/actionlint
@@ -47,7 +49,7 @@ image:
 release: $(BIN)/goreleaser $(BIN)/helm
 	PATH=$(BIN):$$PATH $(GORELEASER) release --clean
 
-tools: $(BIN)/staticcheck $(BIN)/promtool $(BIN)/helm $(BIN)/kube-apiserver $(BIN)/compose-spec $(BIN)/goreleaser
+tools: $(BIN)/staticcheck $(BIN)/promtool $(BIN)/helm $(BIN)/kube-apiserver $(BIN)/kubeconform $(KUBESCHEMAS)/made $(BIN)/compose-spec $(BIN)/goreleaser
 
 $(BIN)/staticcheck $(BIN)/promtool: tools/go.mod tools/go.sum
 	cd tools && $(GO) build -o $(BIN)/ tool && touch $(BIN)/staticcheck $(BIN)/promtool
@@ -55,8 +57,17 @@ $(BIN)/staticcheck $(BIN)/promtool: tools/go.mod tools/go.sum
 $(BIN)/helm: tools/helm/go.mod tools/helm/go.sum
 	cd tools/helm && $(GO) build -o $(BIN)/ tool && touch $(BIN)/helm
 
+# Helm asks the server for its version, which only the linker sets.
 $(BIN)/kube-apiserver: tools/kube/go.mod tools/kube/go.sum
-	cd tools/kube && $(GO) build -o $(BIN)/ tool && touch $(BIN)/kube-apiserver
+	cd tools/kube && v=$$($(GO) list -m -f '{{.Version}}' k8s.io/kubernetes) && \
+		$(GO) build -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$$v" -o $(BIN)/ tool && touch $(BIN)/kube-apiserver
+
+$(BIN)/kubeconform: tools/kubeconform/go.mod tools/kubeconform/go.sum
+	cd tools/kubeconform && $(GO) build -o $(BIN)/ tool && touch $(BIN)/kubeconform
+
+# kubeconform's schemas, made from Go modules: it would download them.
+$(KUBESCHEMAS)/made: tools/kubeconform/go.mod tools/kubeconform/schemas/main.go
+	cd tools/kubeconform && $(GO) vet ./... && $(GO) run ./schemas $(KUBESCHEMAS) && touch $(KUBESCHEMAS)/made
 
 $(BIN)/compose-spec: tools/compose/go.mod tools/compose/go.sum
 	cd tools/compose && $(GO) build -o $@ github.com/compose-spec/compose-go/v2/cmd && touch $@

@@ -126,6 +126,22 @@ groups.mapping: "staff" feeds "Users", which is built into ClearML and not ours 
 web.public_status: the status page is not built yet: leave it false`,
 		},
 		{
+			name:   "a web configuration that is not there",
+			config: good + "web: {config_file: /nowhere/web.yaml}\n",
+			want:   `groupsync: web.config_file: /nowhere/web.yaml: open /nowhere/web.yaml: no such file or directory: see exporter-toolkit's documentation of the web configuration`,
+		},
+		{
+			name:   "a Lease and a directory for one memory",
+			config: good + "state_dir: /var/lib/groupsync\nlease: {name: groupsync}\n",
+			want:   `groupsync: state_dir: goes without lease.name: with a Lease, what the guards remember is in a ConfigMap beside it, where every replica finds it: leave state_dir empty`,
+		},
+		{
+			name:   "--drift-ok without --once",
+			config: good,
+			args:   []string{"--drift-ok"},
+			want:   `groupsync: --drift-ok goes with --once: the daemon has no exit code for drift`,
+		},
+		{
 			name:   "--apply without --once",
 			config: good,
 			args:   []string{"--apply"},

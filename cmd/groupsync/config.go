@@ -63,6 +63,7 @@ func printConfig(w io.Writer, t config.Traced) error {
 	}
 	root := &yaml.Node{Kind: yaml.MappingNode}
 	sections := make(map[string]*yaml.Node)
+	unwritten := "" // of the key before, as a comment on the next one
 	for _, s := range t.Settings {
 		into, name := root, s.Key
 		if section, key, is := strings.Cut(s.Key, "."); is {
@@ -73,11 +74,17 @@ func printConfig(w io.Writer, t config.Traced) error {
 				root.Content = append(root.Content, keyNode(section), into)
 			}
 		}
+		if text, is := s.Value.(*string); is && text == nil {
+			unwritten = "# " + name + " is not written down"
+			continue
+		}
 		value, err := valueNode(s)
 		if err != nil {
 			return err
 		}
-		into.Content = append(into.Content, keyNode(name), value)
+		key := keyNode(name)
+		key.HeadComment, unwritten = unwritten, ""
+		into.Content = append(into.Content, key, value)
 	}
 	e := yaml.NewEncoder(w)
 	e.SetIndent(2)
@@ -89,16 +96,9 @@ func printConfig(w io.Writer, t config.Traced) error {
 
 // valueNode is a value on one line, with its origin as a comment.
 func valueNode(s config.Setting) (*yaml.Node, error) {
-	value, origin := s.Value, s.Origin
-	switch v := value.(type) {
-	case config.Masked:
-		if v == "" { // nothing to mask
-			value = ""
-		}
-	case *string:
-		if v == nil {
-			origin += ", not written down"
-		}
+	value := s.Value
+	if value == config.Masked("") { // nothing to mask
+		value = ""
 	}
 	n := new(yaml.Node)
 	if err := n.Encode(value); err != nil {
@@ -107,7 +107,7 @@ func valueNode(s config.Setting) (*yaml.Node, error) {
 	if n.Kind != yaml.ScalarNode {
 		n.Style = yaml.FlowStyle
 	}
-	n.LineComment = "# " + origin
+	n.LineComment = "# " + s.Origin
 	return n, nil
 }
 

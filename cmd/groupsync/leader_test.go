@@ -17,7 +17,7 @@ import (
 	"groupsync/internal/target/clearmltest"
 )
 
-// Of the Lease, as docs/leader.md promises.
+// Of the Lease, as docs/running.md promises.
 const (
 	leaseDuration = 15 * time.Second
 	renewDeadline = 10 * time.Second

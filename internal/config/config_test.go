@@ -180,6 +180,7 @@ func TestWhatIsRefusedByValue(t *testing.T) {
 		{"a URL with a port and no scheme", `clearml: {url: "api.example.com:8008"}`, `clearml.url: "api.example.com:8008" has no scheme: write https://api.example.com:8008`},
 		{"a URL of another scheme", `clearml: {url: "ftp://api.example.com"}`, `clearml.url: "ftp://api.example.com" has the scheme ftp: write http or https`},
 		{"a URL without a host", `clearml: {url: "https:///api"}`, `clearml.url: "https:///api" has no host: write https://api.clearml.example.com`},
+		{"a URL of a realm", `keycloak: {url: "https://auth.example.com/auth/realms/clearml"}`, `keycloak.url: "https://auth.example.com/auth/realms/clearml" goes on to a realm: end it before /realms/, and write the realm into keycloak.realm`},
 		{"a URL with credentials is not quoted", `keycloak: {url: "https://me:hidden@auth.example.com"}`, `keycloak.url: holds an @, as credentials in a URL do: remove them, they have keys of their own`},
 		{"a URL with a query is not quoted", `keycloak: {url: "https://auth.example.com?key=hidden"}`, `keycloak.url: has a query or a fragment: end it with the path`},
 		{"no time to answer", `clearml: {timeout: 0s}`, `clearml.timeout: 0s is no time at all: write more than 0s`},

@@ -72,8 +72,12 @@ func validSchedule(spec string, now time.Time) error {
 }
 
 func (k Keycloak) validate() error {
+	bad := validURL("keycloak.url", k.URL, "https://auth.example.com")
+	if bad == nil && strings.Contains(k.URL+"/", "/realms/") {
+		bad = fmt.Errorf("keycloak.url: %q goes on to a realm: end it before /realms/, and write the realm into keycloak.realm", k.URL)
+	}
 	return errors.Join(
-		validURL("keycloak.url", k.URL, "https://auth.example.com"),
+		bad,
 		filled("keycloak.realm", k.Realm),
 		filled("keycloak.client_id", k.ClientID),
 		k.Secret().named(),

@@ -56,7 +56,7 @@ if ! test -e $p; then
 	trap "rm -f $p" EXIT
 fi
 apt-get update -qq
-apt-get install -y -qq --no-install-recommends `
+apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 `
 
 // Lock takes the file's exclusive lock, waiting for it, and returns its release.
 func Lock(path string) (func(), error) {

@@ -418,7 +418,7 @@ func TestApproveOfAnotherPlanWritesNothing(t *testing.T) {
 	if len(w.writes) > 0 {
 		t.Fatalf("wrote %q", w.writes)
 	}
-	want := `the plan has changed: --approve names the removals 0123456789abcdef, the plan's are "` + rep.Digest + `"; nothing was written, look at the plan again`
+	want := `the plan has changed: the approval names the removals 0123456789abcdef, the plan's are "` + rep.Digest + `"; nothing was written, look at the plan again`
 	if len(rep.Errors) != 1 || rep.Errors[0].Text != want || rep.ExitCode() != 1 {
 		t.Fatalf("got %v (exit %d)\nwant %q (exit 1)", rep.Errors, rep.ExitCode(), want)
 	}

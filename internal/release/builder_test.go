@@ -34,7 +34,7 @@ func newBuilder(t *testing.T) *builder {
 	if testing.Short() {
 		t.Skip("builds an image")
 	}
-	if err := processtest.Install("building an image", []string{"buildah", "podman", "runc"}, "buildah", "podman", "runc"); err != nil {
+	if err := processtest.Install("the real builder of images", []string{"buildah", "podman", "runc"}, "buildah", "podman", "runc"); err != nil {
 		t.Fatal(err)
 	}
 	cache, err := os.UserCacheDir()

@@ -1,10 +1,17 @@
-{{- define "groupsync.selector" -}}
-app.kubernetes.io/name: groupsync
+{{- define "groupsync.instance" -}}
+app.kubernetes.io/name: {{ include "groupsync.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
+
+{{- /* The pods that run the schedule, and not the one of helm test. */ -}}
+{{- define "groupsync.selector" -}}
+{{ include "groupsync.instance" . }}
+app.kubernetes.io/component: daemon
+{{- end }}
+
 {{- define "groupsync.labels" -}}
-{{ include "groupsync.selector" . }}
+{{ include "groupsync.instance" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}

@@ -2,6 +2,7 @@ package kubetest
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -123,25 +124,41 @@ func (c *Client) Get(tb testing.TB, path string, out any) bool {
 	return false
 }
 
+// In returns this client with that namespace for objects that name none.
+func (c *Client) In(namespace string) *Client {
+	in := *c
+	in.namespace = namespace
+	return &in
+}
+
 // Apply applies the documents of the manifest as kubectl apply --server-side
-// does. An object without a namespace goes into "default".
+// does.
 func (c *Client) Apply(tb testing.TB, manifest string) {
 	tb.Helper()
-	c.each(tb, manifest, func(path string, body []byte) (int, []byte, error) {
-		return c.answer(http.MethodPatch, path+"?force=true&fieldManager=kubetest", "application/apply-patch+yaml", body)
+	c.Each(tb, manifest, func(path string, o map[string]any) {
+		tb.Helper()
+		body, err := json.Marshal(o)
+		must(tb, err)
+		status, answer, err := c.answer(http.MethodPatch, path+"?force=true&fieldManager=kubetest", "application/apply-patch+yaml", body)
+		must(tb, err)
+		if status/100 != 2 {
+			tb.Fatalf("applying %s: %d %s", path, status, answer)
+		}
 	})
 }
 
 // Delete deletes the objects of the manifest.
 func (c *Client) Delete(tb testing.TB, manifest string) {
 	tb.Helper()
-	c.each(tb, manifest, func(path string, _ []byte) (int, []byte, error) {
-		return c.answer(http.MethodDelete, path, "", nil)
+	c.Each(tb, manifest, func(path string, _ map[string]any) {
+		tb.Helper()
+		c.Do(tb, http.MethodDelete, path, nil, nil)
 	})
 }
 
-// each does the request for the path and the JSON of each document.
-func (c *Client) each(tb testing.TB, manifest string, request func(path string, body []byte) (int, []byte, error)) {
+// Each calls do with each object of the manifest and where the API has it. The
+// namespace of an object that names none is the client's, or "default".
+func (c *Client) Each(tb testing.TB, manifest string, do func(path string, o map[string]any)) {
 	tb.Helper()
 	for d := yaml.NewDecoder(strings.NewReader(manifest)); ; {
 		var o map[string]any
@@ -153,31 +170,23 @@ func (c *Client) each(tb testing.TB, manifest string, request func(path string, 
 		case o == nil:
 			continue
 		}
-		body, err := json.Marshal(o)
+		path, err := c.path(o)
 		must(tb, err)
-		path, err := c.path(body)
-		must(tb, err)
-		status, answer, err := request(path, body)
-		must(tb, err)
-		if status/100 != 2 {
-			tb.Fatalf("%s: %d %s", path, status, answer)
-		}
+		do(path, o)
 	}
 }
 
 // path returns where the API has the object: the server itself tells how the
 // resource of a kind is called.
-func (c *Client) path(body []byte) (string, error) {
-	var o struct {
-		APIVersion, Kind string
-		Metadata         struct{ Name, Namespace string }
-	}
-	if err := json.Unmarshal(body, &o); err != nil {
-		return "", err
-	}
-	root := "/apis/" + o.APIVersion
-	if !strings.Contains(o.APIVersion, "/") {
-		root = "/api/" + o.APIVersion
+func (c *Client) path(o map[string]any) (string, error) {
+	version, _ := o["apiVersion"].(string)
+	kind, _ := o["kind"].(string)
+	metadata, _ := o["metadata"].(map[string]any)
+	name, _ := metadata["name"].(string)
+	namespace, _ := metadata["namespace"].(string)
+	root := "/apis/" + version
+	if !strings.Contains(version, "/") {
+		root = "/api/" + version
 	}
 	_, answer, err := c.answer(http.MethodGet, root, "", nil)
 	if err != nil {
@@ -194,16 +203,14 @@ func (c *Client) path(body []byte) (string, error) {
 	}
 	for _, r := range list.Resources {
 		switch {
-		case r.Kind != o.Kind || strings.Contains(r.Name, "/"):
+		case r.Kind != kind || strings.Contains(r.Name, "/"):
 		case !r.Namespaced:
-			return root + "/" + r.Name + "/" + o.Metadata.Name, nil
-		case o.Metadata.Namespace == "":
-			return root + "/namespaces/default/" + r.Name + "/" + o.Metadata.Name, nil
+			return root + "/" + r.Name + "/" + name, nil
 		default:
-			return root + "/namespaces/" + o.Metadata.Namespace + "/" + r.Name + "/" + o.Metadata.Name, nil
+			return root + "/namespaces/" + cmp.Or(namespace, c.namespace, "default") + "/" + r.Name + "/" + name, nil
 		}
 	}
-	return "", fmt.Errorf("%s has no kind %s", root, o.Kind)
+	return "", fmt.Errorf("%s has no kind %s", root, kind)
 }
 
 // answer sends the request and reads the answer.

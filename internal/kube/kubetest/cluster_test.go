@@ -18,26 +18,26 @@ func TestAServiceAccountMayDoWhatItsRoleSays(t *testing.T) {
 	ns := c.Namespace(t, nil)
 	account := c.As(t, ns, "daemon")
 	path := leases + ns + "/leases/one"
-	c.Apply(t, "{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: one, namespace: "+ns+"}}")
+	c.In(ns).Apply(t, "{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: one}}")
 
 	status, answer := account.Try(t, http.MethodGet, path, nil)
 	if want := `cannot get resource`; status != http.StatusForbidden || !strings.Contains(string(answer), want) {
 		t.Fatalf("without a Role: %d %s, want 403 and %q", status, answer, want)
 	}
-	role := strings.ReplaceAll(`
+	const role = `
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
-metadata: {name: daemon, namespace: NS}
+metadata: {name: daemon}
 rules:
 - {apiGroups: [coordination.k8s.io], resources: [leases], resourceNames: [one], verbs: [get]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
-metadata: {name: daemon, namespace: NS}
+metadata: {name: daemon}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: daemon}
-subjects: [{kind: ServiceAccount, name: daemon, namespace: NS}]
-`, "NS", ns)
-	c.Apply(t, role)
+subjects: [{kind: ServiceAccount, name: daemon}]
+`
+	c.In(ns).Apply(t, role)
 	eventually(t, "the Role to hold", func() bool {
 		status, _ := account.Try(t, http.MethodGet, path, nil)
 		return status == http.StatusOK
@@ -45,7 +45,7 @@ subjects: [{kind: ServiceAccount, name: daemon, namespace: NS}]
 	if status, _ := account.Try(t, http.MethodDelete, path, nil); status != http.StatusForbidden {
 		t.Errorf("a DELETE that the Role does not name: %d, want 403", status)
 	}
-	c.Delete(t, role)
+	c.In(ns).Delete(t, role)
 	eventually(t, "the Role to be gone", func() bool {
 		status, _ := account.Try(t, http.MethodGet, path, nil)
 		return status == http.StatusForbidden

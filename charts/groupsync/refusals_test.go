@@ -1,0 +1,186 @@
+package groupsync_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"groupsync/internal/config"
+)
+
+// TestWhatIsRefused: what an operator gets wrong first is said before anything
+// is installed, in a sentence that ends in what to do, or with the place of the
+// value. Each case is the least with more values.
+func TestWhatIsRefused(t *testing.T) {
+	for _, tt := range []struct{ name, values, want string }{
+		{"no Secret", `existingSecret: ""`,
+			`existingSecret: is missing: name a Secret with the keys client_secret, access_key and secret_key, or set secret.create with the three values`},
+		{"a Secret of its own without a value", `{existingSecret: "", secret: {create: true, clientSecret: a, accessKey: b}}`,
+			`secret.secretKey: is missing: set it, or name a Secret that holds it with existingSecret`},
+		{"two Secrets", `secret: {create: true, clientSecret: a, accessKey: b, secretKey: c}`,
+			`existingSecret: names a Secret, and secret.create makes another: keep one of the two`},
+		{"a secret in the configuration", `config: {keycloak: {client_secret: hunter2}}`,
+			`config.keycloak.client_secret: would be readable in the ConfigMap: take it out, and put it into the Secret (existingSecret, or secret.create with secret.clientSecret)`},
+		{"a key in the configuration", `config: {clearml: {secret_key: hunter2}}`,
+			`config.clearml.secret_key: would be readable in the ConfigMap: take it out, and put it into the Secret (existingSecret, or secret.create with secret.secretKey)`},
+		{"a secret in a variable", `extraEnv: [{name: GROUPSYNC_CLEARML_ACCESS_KEY, value: x}]`,
+			`extraEnv: GROUPSYNC_CLEARML_ACCESS_KEY is a second place for what the Secret holds: take it out, and name the Secret with existingSecret`},
+		{"ClearML's secret in a variable", `clearmlEnv: {env: {CLEARML__secure__login__sso__oauth_client__keycloak__client_secret: x}}`,
+			`clearmlEnv.env: CLEARML__secure__login__sso__oauth_client__keycloak__client_secret would be readable in the Deployment: leave it out, groupsync has a client of its own`},
+		{"another variable among ClearML's", `clearmlEnv: {env: {HTTPS_PROXY: x}}`,
+			`clearmlEnv.env: HTTPS_PROXY is no variable of ClearML's, which begin with CLEARML__: put it into extraEnv`},
+
+		{"no URL of Keycloak", `config: {keycloak: null}`,
+			`config.keycloak.url: is missing: write https://auth.example.com, with Keycloak's path prefix if there is one`},
+		{"no realm", `config: {keycloak: null}`,
+			`config.keycloak.realm: is missing: write the realm that ClearML signs its users in from`},
+		{"no URL of ClearML", `config: {clearml: null}`,
+			`config.clearml.url: is missing: write https://api.clearml.example.com`},
+		{"a URL of a realm", `config: {keycloak: {url: "https://auth.example.com/realms/clearml"}}`,
+			`config.keycloak.url: goes on to a realm: end it before /realms/, and write the realm into config.keycloak.realm`},
+		{"a URL without a scheme", `config: {keycloak: {url: auth.example.com}}`,
+			`- at '/config/keycloak/url': 'auth.example.com' does not match pattern '^https?://[^/?#@:][^/?#@]*(/[^?#@]*)?$'`},
+		{"administrators without a role", `config: {admins: {groups: [clearml-admins]}}`,
+			`config.admins.role: must be written down when admins.groups is set, or one sync would demote whom the other promotes: write the role, or "" for none`},
+		{"an unknown key", `config: {shedule: "@hourly"}`,
+			`- at '/config': additional properties 'shedule' not allowed`},
+		{"an unknown key in a section", `config: {guards: {max_removal: 5}}`,
+			`- at '/config/guards': additional properties 'max_removal' not allowed`},
+		{"an unknown mode", `config: {mode: write}`,
+			`- at '/config/mode': value must be one of 'observe', 'apply'`},
+		{"a duration without a unit", `config: {jitter: "30"}`,
+			`- at '/config/jitter': '30' does not match pattern '^(0|([0-9]+(\\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$'`},
+		{"a limit below nothing", `config: {guards: {max_gone: -1}}`,
+			`- at '/config/guards/max_gone': minimum: got -1, want 0`},
+		{"an invalid schedule", `config: {schedule: every 15m}`,
+			`config.schedule: "every 15m" is no schedule: write @every 15m, @hourly, or five cron fields`},
+		{"a schedule in a time zone", `config: {schedule: "CRON_TZ=Europe/Paris 0 6 * * *"}`,
+			`config.schedule: "CRON_TZ=Europe/Paris 0 6 * * *" names a time zone: schedules are in UTC, so write it without one`},
+		{"a schedule without rest", `config: {schedule: "@every 100ms"}`,
+			`config.schedule: "@every 100ms" is less than a second: write a longer one, @every 15m for example`},
+
+		{"a Lease in the configuration", `config: {lease: {name: mine}}`,
+			`config.lease: is set by the chart: leave it out, and switch leaderElection.enabled`},
+		{"a directory in the configuration", `config: {state_dir: /data}`,
+			`config.state_dir: is set by the chart: leave it out, and switch state.enabled`},
+		{"an address in the configuration", `config: {web: {listen: "127.0.0.1:8080"}}`,
+			`config.web.listen: is set by the chart, where the Service and the probes look: leave it out, and set service.port`},
+		{"a web configuration in the configuration", `config: {web: {config_file: /web.yaml}}`,
+			`config.web.config_file: is set by the chart: leave it out, and set webConfig.config or webConfig.existingSecret`},
+		{"control for everybody", `config: {web: {enable_lifecycle: true}}`,
+			`config.web.enable_lifecycle: lets anybody who reaches the port make passes and approve removals: set webConfig too, with basic_auth_users or client certificates`},
+		{"encrypted control for everybody", `{config: {web: {enable_lifecycle: true}}, webConfig: {config: {tls_server_config: {cert_file: a}}}}`,
+			`config.web.enable_lifecycle: lets anybody who reaches the port make passes and approve removals: set webConfig too, with basic_auth_users or client certificates`},
+		{"two places for authorities", `{caBundle: {configMap: ca}, config: {clearml: {ca_file: /ca.crt}}}`,
+			`config.keycloak.ca_file, config.clearml.ca_file: are set by the chart where there is a caBundle: keep one of the two`},
+		{"the mode in a variable", `extraEnv: [{name: GROUPSYNC_MODE, value: apply}]`,
+			`extraEnv: GROUPSYNC_MODE would win over what the chart sets: take it out, and set config.mode`},
+		{"the address in an argument", `extraArgs: ["--web.listen=:9090"]`,
+			`extraArgs: --web.listen would win over what the chart sets: take it out, and set service.port`},
+		{"a single pass in a Deployment", `extraArgs: [--once]`,
+			`extraArgs: --once makes a single pass, and the Deployment would make it again and again: take it out, and run it as a Job`},
+
+		{"replicas without leader election", `{replicas: 2, leaderElection: {enabled: false}}`,
+			`replicas: 2 processes would write at the same time: set leaderElection.enabled, or replicas to 1`},
+		{"a volume with leader election", `state: {enabled: true}`,
+			`state.enabled: goes without leader election only, which keeps the memory in a ConfigMap that every replica can reach: switch leaderElection.enabled off, or state.enabled`},
+		{"a budget that lets no node be drained", `podDisruptionBudget: {enabled: true, minAvailable: 1}`,
+			`podDisruptionBudget.minAvailable: 1 of 1 replicas lets no node be drained: make it less, or set maxUnavailable alone`},
+		{"a pod that is killed while it writes", `config: {shutdown_timeout: 1m}`,
+			`terminationGracePeriodSeconds: the pod is killed after 30 s, while it may await a running pass for 1m: make it more than config.shutdown_timeout`},
+		{"replicas that are no number", `replicas: two`,
+			`- at '/replicas': got string, want integer`},
+
+		{"two bundles of authorities", `caBundle: {configMap: a, secret: b}`,
+			`caBundle: names a ConfigMap and a Secret: keep one of the two`},
+		{"two places for ClearML's variables", `clearmlEnv: {configMap: a, env: {CLEARML__a: b}}`,
+			`clearmlEnv: has more than one of configMap, secret and env: keep one`},
+		{"two web configurations", `webConfig: {existingSecret: a, config: {basic_auth_users: {ops: x}}}`,
+			`webConfig: has a config, and names a Secret with another: keep one of the two`},
+		{"a certificate that nothing uses", `webConfig: {tlsSecret: a}`,
+			`webConfig.tlsSecret: is used by no configuration: set webConfig.config.tls_server_config with cert_file /etc/groupsync/tls/tls.crt and key_file /etc/groupsync/tls/tls.key`},
+		{"two monitors", `{serviceMonitor: {enabled: true}, podMonitor: {enabled: true}}`,
+			`podMonitor.enabled: together with serviceMonitor.enabled every series would be scraped twice: keep one of the two`},
+		{"a monitor that does not speak TLS", `{serviceMonitor: {enabled: true}, webConfig: {config: {tls_server_config: {cert_file: a}}}}`,
+			`serviceMonitor.scheme: is http, and webConfig has TLS: write https, and serviceMonitor.tlsConfig for the certificate`},
+		{"a policy that knows no port", `{networkPolicy: {enabled: true}, config: {keycloak: null}, clearmlEnv: {configMap: a}}`,
+			`networkPolicy.keycloak.ports: is missing, and config.keycloak.url tells no port: set one of the two`},
+
+		{"an unknown value", `replica: 2`,
+			`- at '': additional properties 'replica' not allowed`},
+		{"an unknown value in a section", `serviceMonitor: {enable: true}`,
+			`- at '/serviceMonitor': additional properties 'enable' not allowed`},
+		{"a default that is deleted", `service: {port: null}`,
+			`- at '/service': missing property 'port'`},
+		{"an image policy that there is not", `image: {pullPolicy: Sometimes}`,
+			`- at '/image/pullPolicy': value must be one of 'Always', 'IfNotPresent', 'Never'`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if complaint := refusal(t, tt.values); !slices.Contains(lines(complaint), tt.want) {
+				t.Errorf("got  %s\nwant %s", complaint, tt.want)
+			}
+		})
+	}
+}
+
+// refusal returns what helm says of the least with more values; empty: it
+// renders them.
+func refusal(t *testing.T, values string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "values.yaml")
+	if err := os.WriteFile(file, []byte(values), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, complaint, err := helm(t, "template", "release", ".", "-f", least, "-f", file)
+	if err == nil {
+		return ""
+	}
+	return complaint
+}
+
+func lines(text string) []string {
+	all := strings.Split(text, "\n")
+	for i, line := range all {
+		all[i] = strings.TrimSpace(line)
+	}
+	return all
+}
+
+// TestAllIsSaidAtOnce, so that nobody has to try five times; and no secret is
+// repeated.
+func TestAllIsSaidAtOnce(t *testing.T) {
+	complaint := refusal(t, `{replicas: 3, leaderElection: {enabled: false}, config: {schedule: soon, keycloak: {client_secret: hunter2}}, existingSecret: ""}`)
+	var keys []string
+	for _, line := range lines(complaint) {
+		if key, _, is := strings.Cut(line, ": "); is && key != "Error" {
+			keys = append(keys, key)
+		}
+	}
+	want := []string{"config.schedule", "config.keycloak.client_secret", "existingSecret", "replicas"}
+	if !slices.Equal(keys, want) || strings.Contains(complaint, "hunter2") {
+		t.Errorf("got %q, want %q:\n%s", keys, want, complaint)
+	}
+}
+
+// TestTheChartAndTheDaemonAgreeOnSchedules, but for those that never come true,
+// which only the daemon can tell.
+func TestTheChartAndTheDaemonAgreeOnSchedules(t *testing.T) {
+	program(t, "HELM")
+	for _, schedule := range []string{
+		"@every 15m", "@every 1h30m", "@every 1.5h", "@every 0.5m", "@every 90s", "@every 1s", "@every 999ms", "@every 0s", "@every 0m", "@every 1m0.5s", "@every 1500ms", "@every", "@every 15", "@every -5m",
+		"@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually", "@Hourly", "@reboot", "@secondly",
+		"* * * * *", "*/5 * * * *", "0 6-20/2 * * MON-FRI", "0,30 * * * *", "5/15 * * * *", "0 0 1 JAN ?", "0 0 * * sun,sat", "  0 6 * * *",
+		"60 * * * *", "* 24 * * *", "* * 0 * *", "* * 32 * *", "* * * 13 *", "* * * * 7", "* * * * mo", "*/0 * * * *", "* * * *", "* * * * * *", "x", "every 15m", "15m", "TZ=UTC * * * * *",
+	} {
+		c := config.Default()
+		c.Schedule = schedule
+		daemon := strings.Contains(c.Validate(time.Now()).Error(), "schedule: ")
+		chart := strings.Contains(refusal(t, "config: {schedule: '"+schedule+"'}"), "config.schedule: ")
+		if chart != daemon {
+			t.Errorf("%q is refused by the chart: %t, by the daemon: %t", schedule, chart, daemon)
+		}
+	}
+}

@@ -1,0 +1,279 @@
+package groupsync_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"groupsync/internal/kube"
+	"groupsync/internal/kube/kubetest"
+)
+
+// release is a Helm release named "groupsync", in a namespace of its own.
+type release struct {
+	*kubetest.Client // the administrator, in that namespace
+	namespace        string
+	env              []string
+}
+
+func newRelease(t *testing.T, c *kubetest.Cluster) release {
+	t.Helper()
+	ns := c.Namespace(t, restricted)
+	client := c.In(ns)
+	dir := t.TempDir()
+	return release{client, ns, append(os.Environ(), "KUBECONFIG="+client.Kubeconfig(t),
+		"HELM_CACHE_HOME="+dir, "HELM_CONFIG_HOME="+dir, "HELM_DATA_HOME="+dir)}
+}
+
+// try runs Helm against the API server and returns all that it prints.
+func (r release) try(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	cmd := exec.Command(program(t, "HELM"), args...)
+	cmd.Env = r.env
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+func (r release) helm(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := r.try(t, args...)
+	if err != nil {
+		t.Fatalf("helm %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return out
+}
+
+// mustHave fails the test unless the API server keeps every field of what the
+// release's manifest asks for. It returns the kinds and names that are there.
+func (r release) mustHave(t *testing.T) []string {
+	t.Helper()
+	var names []string
+	r.Each(t, r.helm(t, "get", "manifest", "groupsync"), func(path string, asked object) {
+		t.Helper()
+		var kept object
+		if !r.Get(t, path, &kept) {
+			t.Errorf("%s: is not there", path)
+			return
+		}
+		// The one field that is written and never read.
+		if text, is := asked["stringData"]; is && len(text.(object)) != len(kept["data"].(object)) {
+			t.Errorf("%s: of the keys %v are kept %v", path, text, kept["data"])
+		}
+		delete(asked, "stringData")
+		for _, d := range lost("", plain(t, asked), kept) {
+			t.Errorf("%s: %s", path, d)
+		}
+		names = append(names, fmt.Sprint(kept["kind"], " ", asked["metadata"].(object)["name"]))
+	})
+	slices.Sort(names)
+	return names
+}
+
+// plain returns the object with the types that decoded JSON has.
+func plain(t *testing.T, o any) (out any) {
+	t.Helper()
+	text, err := json.Marshal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &out); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// lost lists what was asked for and is not kept. That more is kept, defaults for
+// example, is no loss, and neither is an empty value that goes.
+func lost(path string, asked, kept any) (all []string) {
+	switch asked := asked.(type) {
+	case object:
+		have, _ := kept.(object)
+		for _, key := range slices.Sorted(maps.Keys(asked)) {
+			all = append(all, lost(path+"."+key, asked[key], have[key])...)
+		}
+		return all
+	case []any:
+		have, _ := kept.([]any)
+		if len(have) != len(asked) {
+			return []string{fmt.Sprintf("%s: asked %v, kept %v", path, asked, kept)}
+		}
+		for i := range asked {
+			all = append(all, lost(fmt.Sprintf("%s[%d]", path, i), asked[i], have[i])...)
+		}
+		return all
+	case nil:
+		return nil
+	case string:
+		if asked == "" && kept == nil {
+			return nil
+		}
+	}
+	if asked != kept {
+		return []string{fmt.Sprintf("%s: asked %v, kept %v", path, asked, kept)}
+	}
+	return nil
+}
+
+// pods returns the pods that the release would have run: the Deployment's and
+// that of helm test.
+func (r release) pods(t *testing.T) map[string]object {
+	t.Helper()
+	pods := make(map[string]object)
+	r.Each(t, r.helm(t, "get", "manifest", "groupsync")+"\n---\n"+r.helm(t, "get", "hooks", "groupsync"), func(_ string, o object) {
+		switch o["kind"] {
+		case "Deployment":
+			pod := o["spec"].(object)["template"].(object)
+			pod["metadata"].(object)["name"] = "replica"
+			pods["the Deployment's"] = pod
+		case "Pod":
+			pods["that of helm test"] = o
+		}
+	})
+	return pods
+}
+
+// post sends the pod to the API server, where Pod Security judges it; it is not
+// kept.
+func (r release) post(t *testing.T, pod object) (status int, answer string) {
+	t.Helper()
+	status, body := r.Try(t, http.MethodPost, "/api/v1/namespaces/"+r.namespace+"/pods?dryRun=All&fieldValidation=Strict", pod)
+	return status, string(body)
+}
+
+func (r release) mustAdmitPods(t *testing.T, want int) {
+	t.Helper()
+	pods := r.pods(t)
+	if len(pods) != want {
+		t.Errorf("the release has %d pods, want %d", len(pods), want)
+	}
+	for name, pod := range pods {
+		if status, answer := r.post(t, pod); status != http.StatusCreated {
+			t.Errorf("the pod, %s, in a restricted namespace: %d %s", name, status, answer)
+		}
+	}
+}
+
+// running returns the configured mode and how many replicas are asked for.
+func (r release) running(t *testing.T) (mode string, replicas float64) {
+	t.Helper()
+	var config struct{ Data map[string]string }
+	var deployment struct{ Spec struct{ Replicas float64 } }
+	r.Get(t, "/api/v1/namespaces/"+r.namespace+"/configmaps/groupsync", &config)
+	r.Get(t, "/apis/apps/v1/namespaces/"+r.namespace+"/deployments/groupsync", &deployment)
+	for line := range strings.Lines(config.Data["config.yaml"]) {
+		if key, value, _ := strings.Cut(strings.TrimSpace(line), ": "); key == "mode" {
+			mode = value
+		}
+	}
+	return mode, deployment.Spec.Replicas
+}
+
+// collections are where the chart's objects are, by kind.
+var collections = map[string]string{
+	"ConfigMap": "/api/v1/configmaps", "Pod": "/api/v1/pods", "PersistentVolumeClaim": "/api/v1/persistentvolumeclaims",
+	"Secret": "/api/v1/secrets", "Service": "/api/v1/services", "ServiceAccount": "/api/v1/serviceaccounts",
+	"Deployment": "/apis/apps/v1/deployments", "Lease": "/apis/coordination.k8s.io/v1/leases",
+	"NetworkPolicy": "/apis/networking.k8s.io/v1/networkpolicies", "PodDisruptionBudget": "/apis/policy/v1/poddisruptionbudgets",
+	"Role": "/apis/rbac.authorization.k8s.io/v1/roles", "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/rolebindings",
+}
+
+// all lists kind and name of what the namespace has of the chart's kinds, by the
+// query.
+func (r release) all(t *testing.T, query string) []string {
+	t.Helper()
+	var names []string
+	for kind, path := range collections {
+		at := strings.LastIndexByte(path, '/')
+		var list struct {
+			Items []struct{ Metadata struct{ Name string } }
+		}
+		r.Do(t, http.MethodGet, path[:at]+"/namespaces/"+r.namespace+path[at:]+query, nil, &list)
+		for _, o := range list.Items {
+			names = append(names, kind+" "+o.Metadata.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// labelled lists what is labelled as the release's.
+func (r release) labelled(t *testing.T) []string {
+	t.Helper()
+	return r.all(t, "?labelSelector=app.kubernetes.io/instance=groupsync")
+}
+
+// mustBeEmpty fails the test when anything is left in the namespace, be it what
+// Helm keeps of a release.
+func (r release) mustBeEmpty(t *testing.T) {
+	t.Helper()
+	if left := r.all(t, ""); len(left) > 0 {
+		t.Errorf("left in the namespace: %v", left)
+	}
+}
+
+// written is what groupsync keeps in the cluster.
+type written struct {
+	holder      string
+	transitions int
+	memory      string
+}
+
+func (r release) written(t *testing.T) written {
+	t.Helper()
+	var lease struct {
+		Spec struct {
+			HolderIdentity   string
+			LeaseTransitions int
+		}
+	}
+	var memory struct{ BinaryData map[string]string }
+	r.Get(t, "/apis/coordination.k8s.io/v1/namespaces/"+r.namespace+"/leases/groupsync", &lease)
+	r.Get(t, "/api/v1/namespaces/"+r.namespace+"/configmaps/groupsync-memory", &memory)
+	return written{lease.Spec.HolderIdentity, lease.Spec.LeaseTransitions, fmt.Sprint(memory.BinaryData)}
+}
+
+// open returns the release's Lease as a pod of it has it: with the token of the
+// chart's ServiceAccount and no more than its Role. The Role holds from a moment
+// after it was made on.
+func (r release) open(t *testing.T, c *kubetest.Cluster) *kube.Lease {
+	t.Helper()
+	t.Setenv("KUBECONFIG", c.ServiceAccount(t, r.namespace, "groupsync"))
+	lease, err := kube.Open(kube.Options{Name: "groupsync", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		err := lease.Check(t.Context())
+		if err == nil {
+			return lease
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+}
+
+// readChart reads every file of the chart: what only a tool reads would not keep
+// go test from repeating an old result.
+func readChart(t *testing.T) {
+	t.Helper()
+	read := func(path string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() {
+			_, err = os.ReadFile(path)
+		}
+		return err
+	}
+	if err := filepath.WalkDir(".", read); err != nil {
+		t.Fatal(err)
+	}
+}

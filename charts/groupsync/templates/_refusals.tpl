@@ -1,0 +1,202 @@
+{{- /* What the schema cannot say: each part prints a line for each thing that is
+wrong, and ends it in what to do. All are said at once. */ -}}
+{{- define "groupsync.refuse" -}}
+{{- $lines := list }}
+{{- range list "config" "schedule" "secret" "extra" "replicas" "files" "monitoring" }}
+{{- $lines = concat $lines (include (printf "groupsync.refuse.%s" .) $ | splitList "\n") }}
+{{- end }}
+{{- with compact $lines }}
+{{- fail (printf "\n%s" (join "\n" .)) }}
+{{- end }}
+{{- end }}
+
+{{- /* Whether a key of the configuration comes from a variable: from extraEnv. */ -}}
+{{- define "groupsync.fromEnv" -}}
+{{- $name := printf "GROUPSYNC_%s" (.key | replace "." "_" | upper) }}
+{{- range .root.Values.extraEnv }}{{ if eq .name $name }}yes{{ end }}{{ end }}
+{{- end }}
+
+{{- define "groupsync.hasClearMLEnv" -}}
+{{- with .Values.clearmlEnv }}{{ if or .configMap .secret .env }}yes{{ end }}{{ end }}
+{{- end }}
+
+{{- define "groupsync.refuse.config" -}}
+{{- $c := .Values.config }}
+{{- $keycloak := $c.keycloak | default dict }}
+{{- $clearml := $c.clearml | default dict }}
+{{- $web := $c.web | default dict }}
+{{- $lease := $c.lease | default dict }}
+{{- $admins := $c.admins | default dict }}
+{{- $derived := include "groupsync.hasClearMLEnv" . }}
+{{- if not (or $keycloak.url $derived (include "groupsync.fromEnv" (dict "root" . "key" "keycloak.url"))) }}
+config.keycloak.url: is missing: write https://auth.example.com, with Keycloak's path prefix if there is one
+{{- end }}
+{{- if contains "/realms/" ($keycloak.url | default "") }}
+config.keycloak.url: goes on to a realm: end it before /realms/, and write the realm into config.keycloak.realm
+{{- end }}
+{{- if not (or $keycloak.realm $derived (include "groupsync.fromEnv" (dict "root" . "key" "keycloak.realm"))) }}
+config.keycloak.realm: is missing: write the realm that ClearML signs its users in from
+{{- end }}
+{{- if not (or $clearml.url (include "groupsync.fromEnv" (dict "root" . "key" "clearml.url"))) }}
+config.clearml.url: is missing: write https://api.clearml.example.com
+{{- end }}
+{{- if and $admins.groups (not (hasKey $admins "role")) (not $derived) (not (include "groupsync.fromEnv" (dict "root" . "key" "admins.role"))) }}
+config.admins.role: must be written down when admins.groups is set, or one sync would demote whom the other promotes: write the role, or "" for none
+{{- end }}
+{{- if or $lease.name $lease.namespace }}
+config.lease: is set by the chart: leave it out, and switch leaderElection.enabled
+{{- end }}
+{{- if $c.state_dir }}
+config.state_dir: is set by the chart: leave it out, and switch state.enabled
+{{- end }}
+{{- if hasKey $web "listen" }}
+config.web.listen: is set by the chart, where the Service and the probes look: leave it out, and set service.port
+{{- end }}
+{{- if $web.config_file }}
+config.web.config_file: is set by the chart: leave it out, and set webConfig.config or webConfig.existingSecret
+{{- end }}
+{{- $webConfig := .Values.webConfig }}
+{{- if and $web.enable_lifecycle (not (or $webConfig.existingSecret $webConfig.config.basic_auth_users (dig "tls_server_config" "client_auth_type" "" $webConfig.config))) }}
+config.web.enable_lifecycle: lets anybody who reaches the port make passes and approve removals: set webConfig too, with basic_auth_users or client certificates
+{{- end }}
+{{- if and (include "groupsync.hasCABundle" .) (or $keycloak.ca_file $clearml.ca_file) }}
+config.keycloak.ca_file, config.clearml.ca_file: are set by the chart where there is a caBundle: keep one of the two
+{{- end }}
+{{- end }}
+
+{{- /* The schedule, as robfig/cron reads it; that it comes true at all, groupsync
+finds out itself. */ -}}
+{{- define "groupsync.refuse.schedule" -}}
+{{- $schedule := .Values.config.schedule | default "@hourly" }}
+{{- $steps := "(/0*[1-9][0-9]*)?" }}
+{{- $fields := list }}
+{{- range list "[0-5]?[0-9]" "([01]?[0-9]|2[0-3])" "(0?[1-9]|[12][0-9]|3[01])" "(0?[1-9]|1[0-2]|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)" "(0?[0-6]|sun|mon|tue|wed|thu|fri|sat)" }}
+{{- $one := printf "([*?]|%s(-%s)?)%s" . . $steps }}
+{{- $fields = append $fields (printf "%s(,%s)*" $one $one) }}
+{{- end }}
+{{- $five := printf "^(?i)\\s*%s\\s*$" (join "\\s+" $fields) }}
+{{- $descriptor := "^@(yearly|annually|monthly|weekly|daily|midnight|hourly)$" }}
+{{- $unit := "([0-9]+(\\.[0-9]*)?|\\.[0-9]+)(ns|us|µs|ms|s|m|h)" }}
+{{- $every := printf "^@every (%s)+$" $unit }}
+{{- if contains "TZ=" $schedule }}
+config.schedule: {{ $schedule | quote }} names a time zone: schedules are in UTC, so write it without one
+{{- else if regexMatch $every $schedule }}
+{{- if not (or (regexMatch "[1-9][0-9.]*[mh]([0-9.]|$)" $schedule) (regexMatch "[^0-9.]0*[1-9][0-9]*(\\.[0-9]*)?s|[^0-9.]0*[1-9][0-9]{3,}(\\.[0-9]*)?ms" $schedule)) }}
+config.schedule: {{ $schedule | quote }} is less than a second: write a longer one, @every 15m for example
+{{- end }}
+{{- else if not (or (regexMatch $descriptor $schedule) (regexMatch $five $schedule)) }}
+config.schedule: {{ $schedule | quote }} is no schedule: write @every 15m, @hourly, or five cron fields
+{{- end }}
+{{- end }}
+
+{{- define "groupsync.refuse.secret" -}}
+{{- $values := .Values }}
+{{- $keys := dict "keycloak.client_secret" "clientSecret" "clearml.access_key" "accessKey" "clearml.secret_key" "secretKey" }}
+{{- range $key, $value := $keys }}
+{{- $section := get $values.config (first (splitList "." $key)) | default dict }}
+{{- if get $section (last (splitList "." $key)) }}
+config.{{ $key }}: would be readable in the ConfigMap: take it out, and put it into the Secret (existingSecret, or secret.create with secret.{{ $value }})
+{{- end }}
+{{- if include "groupsync.fromEnv" (dict "root" $ "key" $key) }}
+extraEnv: GROUPSYNC_{{ $key | replace "." "_" | upper }} is a second place for what the Secret holds: take it out, and name the Secret with existingSecret
+{{- end }}
+{{- if and $values.secret.create (not (get $values.secret $value)) }}
+secret.{{ $value }}: is missing: set it, or name a Secret that holds it with existingSecret
+{{- end }}
+{{- end }}
+{{- if and $values.existingSecret $values.secret.create }}
+existingSecret: names a Secret, and secret.create makes another: keep one of the two
+{{- else if and (include "groupsync.needsSecret" .) (not $values.existingSecret) (not $values.secret.create) }}
+existingSecret: is missing: name a Secret with the keys {{ $values.secretKeys.clientSecret }}, {{ $values.secretKeys.accessKey }} and {{ $values.secretKeys.secretKey }}, or set secret.create with the three values
+{{- end }}
+{{- range $name, $_ := $values.clearmlEnv.env }}
+{{- if hasSuffix "client_secret" (lower $name) }}
+clearmlEnv.env: {{ $name }} would be readable in the Deployment: leave it out, groupsync has a client of its own
+{{- else if not (hasPrefix "CLEARML__" $name) }}
+clearmlEnv.env: {{ $name }} is no variable of ClearML's, which begin with CLEARML__: put it into extraEnv
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* Variables and flags win over the file, and so over what the chart knows. */ -}}
+{{- define "groupsync.refuse.extra" -}}
+{{- $places := dict "mode" "config.mode" "lease.name" "leaderElection.enabled" "lease.namespace" "leaderElection.enabled" "state_dir" "state.enabled" "web.listen" "service.port" "web.config_file" "webConfig" }}
+{{- range $key, $place := $places }}
+{{- if include "groupsync.fromEnv" (dict "root" $ "key" $key) }}
+extraEnv: GROUPSYNC_{{ $key | replace "." "_" | upper }} would win over what the chart sets: take it out, and set {{ $place }}
+{{- end }}
+{{- range $.Values.extraArgs }}
+{{- if eq (first (splitList "=" .)) (printf "--%s" $key) }}
+extraArgs: --{{ $key }} would win over what the chart sets: take it out, and set {{ $place }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- range .Values.extraArgs }}
+{{- if has (first (splitList "=" .)) (list "--once" "--apply" "--approve" "--drift-ok") }}
+extraArgs: {{ . }} makes a single pass, and the Deployment would make it again and again: take it out, and run it as a Job
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "groupsync.refuse.replicas" -}}
+{{- $replicas := int .Values.replicas }}
+{{- if and (gt $replicas 1) (not .Values.leaderElection.enabled) }}
+replicas: {{ $replicas }} processes would write at the same time: set leaderElection.enabled, or replicas to 1
+{{- end }}
+{{- if and .Values.state.enabled .Values.leaderElection.enabled }}
+state.enabled: goes without leader election only, which keeps the memory in a ConfigMap that every replica can reach: switch leaderElection.enabled off, or state.enabled
+{{- end }}
+{{- $grace := int .Values.terminationGracePeriodSeconds }}
+{{- $timeout := .Values.config.shutdown_timeout | default "20s" | toString }}
+{{- $seconds := 0 }}
+{{- if regexMatch "^[0-9]+s$" $timeout }}{{ $seconds = trimSuffix "s" $timeout | int }}{{ end }}
+{{- if regexMatch "^[0-9]+m$" $timeout }}{{ $seconds = trimSuffix "m" $timeout | int | mul 60 | int }}{{ end }}
+{{- if ge $seconds $grace }}
+terminationGracePeriodSeconds: the pod is killed after {{ $grace }} s, while it may await a running pass for {{ $timeout }}: make it more than config.shutdown_timeout
+{{- end }}
+{{- with .Values.podDisruptionBudget }}
+{{- if and .enabled (regexMatch "^[0-9]+$" (toString .minAvailable)) (ge (int .minAvailable) $replicas) }}
+podDisruptionBudget.minAvailable: {{ .minAvailable }} of {{ $replicas }} replicas lets no node be drained: make it less, or set maxUnavailable alone
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "groupsync.refuse.files" -}}
+{{- with .Values.caBundle }}
+{{- if and .configMap .secret }}
+caBundle: names a ConfigMap and a Secret: keep one of the two
+{{- end }}
+{{- end }}
+{{- with .Values.clearmlEnv }}
+{{- if gt (len (compact (list .configMap .secret .env))) 1 }}
+clearmlEnv: has more than one of configMap, secret and env: keep one
+{{- end }}
+{{- end }}
+{{- with .Values.webConfig }}
+{{- if and .config .existingSecret }}
+webConfig: has a config, and names a Secret with another: keep one of the two
+{{- end }}
+{{- if and .tlsSecret (not .config) (not .existingSecret) }}
+webConfig.tlsSecret: is used by no configuration: set webConfig.config.tls_server_config with cert_file /etc/groupsync/tls/tls.crt and key_file /etc/groupsync/tls/tls.key
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "groupsync.refuse.monitoring" -}}
+{{- if and .Values.serviceMonitor.enabled .Values.podMonitor.enabled }}
+podMonitor.enabled: together with serviceMonitor.enabled every series would be scraped twice: keep one of the two
+{{- end }}
+{{- range list "serviceMonitor" "podMonitor" }}
+{{- $monitor := get $.Values . }}
+{{- if and $monitor.enabled $.Values.webConfig.config.tls_server_config (ne $monitor.scheme "https") }}
+{{ . }}.scheme: is {{ $monitor.scheme }}, and webConfig has TLS: write https, and {{ . }}.tlsConfig for the certificate
+{{- end }}
+{{- end }}
+{{- if .Values.networkPolicy.enabled }}
+{{- range $side, $section := dict "keycloak" .Values.config.keycloak "clearml" .Values.config.clearml }}
+{{- if not (or (get ($section | default dict) "url") (get $.Values.networkPolicy $side).ports) }}
+networkPolicy.{{ $side }}.ports: is missing, and config.{{ $side }}.url tells no port: set one of the two
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,266 @@
+package groupsync_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
+
+	"groupsync/internal/config"
+)
+
+const (
+	schemaFile = "values.schema.json"
+	readmeFile = "README.md"
+)
+
+// value is one of values.yaml: where it stands, what it is there, and the
+// comment at it.
+type value struct {
+	path        string
+	node        *yaml.Node
+	description string
+}
+
+// described returns the values of a document in its order, sections before what
+// is in them. A section that is written in one line is a value.
+func described(t *testing.T, file string) []value {
+	t.Helper()
+	var doc yaml.Node
+	readYAML(t, file, &doc)
+	var all []value
+	var below func(path string, n *yaml.Node)
+	below = func(path string, n *yaml.Node) {
+		for i := 0; i < len(n.Content); i += 2 {
+			key, v := n.Content[i], n.Content[i+1]
+			all = append(all, value{path + key.Value, v, comment(key.LineComment, v.LineComment, key.HeadComment)})
+			if v.Kind == yaml.MappingNode && v.Style&yaml.FlowStyle == 0 {
+				below(path+key.Value+".", v)
+			}
+		}
+	}
+	below("", doc.Content[0])
+	return all
+}
+
+// comment returns the first of the texts that is one, without its marks. A text
+// at a key may begin with one about the whole file, in a paragraph of its own.
+func comment(texts ...string) string {
+	for _, text := range texts {
+		if text == "" {
+			continue
+		}
+		paragraphs := strings.Split(text, "\n\n")
+		var words []string
+		for line := range strings.Lines(paragraphs[len(paragraphs)-1]) {
+			words = append(words, strings.TrimSpace(strings.TrimLeft(line, "# ")))
+		}
+		return strings.Join(words, " ")
+	}
+	return ""
+}
+
+// part returns the schema of a value, and nil where a section above it is free.
+func part(root object, path string) object {
+	for _, name := range strings.Split(path, ".") {
+		properties, _ := root["properties"].(object)
+		if root, _ = properties[name].(object); root == nil {
+			return nil
+		}
+	}
+	return root
+}
+
+// finished returns the schema with what others know: the configuration's from
+// its Go type, descriptions from the comments, and that no default is deleted
+// with a null.
+func finished(t *testing.T, data []byte) []byte {
+	t.Helper()
+	var root object
+	if err := json.Unmarshal(data, &root); err != nil {
+		t.Fatal(err)
+	}
+	root["properties"].(object)["config"] = throughJSON(t, config.Schema())
+	for _, v := range described(t, "values.yaml") {
+		if p := part(root, v.path); p != nil && v.description != "" {
+			p["description"] = v.description
+		}
+	}
+	for _, v := range described(t, "../../config.example.yaml") {
+		if p := part(root, "config."+v.path); p != nil && v.description != "" {
+			p["description"] = v.description
+		}
+	}
+	require(root)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(root); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// throughJSON makes of a value what JSON would.
+func throughJSON(t *testing.T, v any) (out object) {
+	t.Helper()
+	data, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(data, &out); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// require makes every value required that has a default, in all sections but
+// the configuration, which has its own.
+func require(section object) {
+	properties, _ := section["properties"].(object)
+	var names []string
+	for name, p := range properties {
+		if name != "global" {
+			names = append(names, name)
+		}
+		if p := p.(object); name != "config" && p["additionalProperties"] == false {
+			require(p)
+		}
+	}
+	slices.Sort(names)
+	section["required"] = names
+}
+
+// TestTheSchemaOfTheValues is what the configuration's Go type and the comments
+// say.
+func TestTheSchemaOfTheValues(t *testing.T) {
+	data, err := os.ReadFile(schemaFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := finished(t, data)
+	if *update {
+		if err := os.WriteFile(schemaFile, want, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		data = want
+	}
+	if d := cmp.Diff(string(want), string(data)); d != "" {
+		t.Errorf("%s is not what the sources say; run go test ./charts/groupsync -update\n%s", schemaFile, d)
+	}
+}
+
+// TestTheSchemaHasTheValues: each default has a place in it and a word about
+// what it is, and it knows none that has no default.
+func TestTheSchemaHasTheValues(t *testing.T) {
+	var root object
+	readYAML(t, schemaFile, &root) // JSON is YAML
+	known := leaves("", root)
+	for _, v := range described(t, "values.yaml") {
+		if part(root, v.path) == nil && !inFreeSection(root, v.path) {
+			t.Errorf("%s has a default and is not in %s", v.path, schemaFile)
+		}
+		if v.description == "" && !inFreeSection(root, v.path) {
+			t.Errorf("%s has no comment in values.yaml", v.path)
+		}
+		for name := range known {
+			if name == v.path || strings.HasPrefix(name, v.path+".") && v.node.Style&yaml.FlowStyle != 0 {
+				delete(known, name)
+			}
+		}
+	}
+	for name := range known {
+		t.Errorf("%s is in %s and has no default in values.yaml", name, schemaFile)
+	}
+}
+
+// leaves returns the values of a schema that are no sections, but for those of
+// the configuration and of Helm.
+func leaves(path string, section object) map[string]bool {
+	all := make(map[string]bool)
+	for name, p := range section["properties"].(object) {
+		switch p := p.(object); {
+		case path == "" && (name == "config" || name == "global"):
+		case p["properties"] != nil && p["additionalProperties"] == false:
+			maps.Copy(all, leaves(path+name+".", p))
+		default:
+			all[path+name] = true
+		}
+	}
+	return all
+}
+
+// inFreeSection says whether a value is part of what Kubernetes defines.
+func inFreeSection(root object, path string) bool {
+	for section := path; ; {
+		cut := strings.LastIndex(section, ".")
+		if cut < 0 {
+			return false
+		}
+		section = section[:cut]
+		if p := part(root, section); p != nil && p["additionalProperties"] != false {
+			return true
+		}
+	}
+}
+
+// table is where the README holds the values.
+var table = regexp.MustCompile(`(?s)(<!-- values: .*? -->\n).*?(<!-- end -->)`)
+
+// TestTheReadmesTable has every value with its default.
+func TestTheReadmesTable(t *testing.T) {
+	readme, err := os.ReadFile(readmeFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var root object
+	readYAML(t, schemaFile, &root)
+	var b strings.Builder
+	b.WriteString("\n| value | default | what it is |\n|---|---|---|\n")
+	for _, v := range described(t, "values.yaml") {
+		if inFreeSection(root, v.path) {
+			continue
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", v.path, asShown(t, root, v), strings.ReplaceAll(v.description, "|", `\|`))
+	}
+	if !table.Match(readme) {
+		t.Fatalf("%s has no place for the values", readmeFile)
+	}
+	want := table.ReplaceAllString(string(readme), "${1}"+strings.ReplaceAll(b.String(), "$", "$$")+"\n${2}")
+	if *update {
+		if err := os.WriteFile(readmeFile, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		readme = []byte(want)
+	}
+	if d := cmp.Diff(want, string(readme)); d != "" {
+		t.Errorf("the values in %s are not those of values.yaml; run go test ./charts/groupsync -update\n%s", readmeFile, d)
+	}
+}
+
+// asShown returns a default as the README shows it: nothing for a section,
+// whose values follow.
+func asShown(t *testing.T, root object, v value) string {
+	t.Helper()
+	if p := part(root, v.path); v.node.Kind == yaml.MappingNode && v.node.Style&yaml.FlowStyle == 0 && p["additionalProperties"] == false {
+		return ""
+	}
+	var plain any
+	if err := v.node.Decode(&plain); err != nil {
+		t.Fatal(err)
+	}
+	data, err := json.Marshal(plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "`" + string(data) + "`"
+}

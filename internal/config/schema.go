@@ -1,0 +1,142 @@
+package config
+
+import (
+	"maps"
+	"reflect"
+	"strings"
+	"time"
+)
+
+// Schema returns the configuration as a JSON Schema (draft-07): every key of
+// Config and no other, with its type, its default and what a value of it alone
+// must look like. It asks for no key, since each can come from the environment
+// or a flag. What takes more than a pattern is left to Load: the grammar of
+// schedules and globs, ClearML's built-in groups, and keys that depend on one
+// another. The schema is a new value that the caller may change.
+func Schema() map[string]any {
+	return section("", reflect.TypeFor[Config](), reflect.ValueOf(Default()))
+}
+
+// section is the schema of the keys below a path. Load takes a section whose
+// keys are all commented out, so the schema does.
+func section(path string, t reflect.Type, defaults reflect.Value) map[string]any {
+	properties := make(map[string]any)
+	for i := range t.NumField() {
+		f, name := t.Field(i), t.Field(i).Tag.Get("koanf")
+		if f.Type.Kind() == reflect.Struct {
+			properties[name] = section(path+name+".", f.Type, defaults.Field(i))
+			continue
+		}
+		s := leaf(path+name, f.Type)
+		if v, is := written(defaults.Field(i)); is {
+			s["default"] = v
+		}
+		properties[name] = s
+	}
+	return map[string]any{"type": []any{"object", "null"}, "properties": properties, "additionalProperties": false}
+}
+
+// leaf is the schema of one key: what its type allows, and of that what
+// Validate does.
+func leaf(name string, t reflect.Type) map[string]any {
+	s := make(map[string]any)
+	switch t {
+	case reflect.TypeFor[time.Duration]():
+		if constraints[name] == nil {
+			maps.Copy(s, durations)
+		}
+	case reflect.TypeFor[[]string]():
+		maps.Copy(s, map[string]any{"type": "array", "items": map[string]any{"type": "string", "minLength": 1}})
+	case reflect.TypeFor[Mapping]():
+		maps.Copy(s, mappings)
+	case reflect.TypeFor[Masked]():
+		maps.Copy(s, map[string]any{"type": "string", "writeOnly": true})
+	default:
+		s["type"] = map[reflect.Kind]string{
+			reflect.Bool: "boolean", reflect.Int: "integer", reflect.Float64: "number",
+			reflect.String: "string", reflect.Pointer: "string",
+		}[t.Kind()]
+	}
+	maps.Copy(s, constraints[name])
+	return s
+}
+
+const (
+	unit = `(ns|us|µs|ms|s|m|h)`
+	some = `([0-9]+(\.[0-9]+)?` + unit + `)*`
+)
+
+var (
+	// durations are Go's; nothing at all needs neither unit nor quotes.
+	durations = map[string]any{
+		"type": []any{"string", "integer"}, "pattern": `^(0|([0-9]+(\.[0-9]+)?` + unit + `)+)$`, "minimum": 0, "maximum": 0,
+	}
+	// longer has a digit that is not 0 in it, so it is no number.
+	longer = map[string]any{
+		"type": "string", "pattern": `^` + some + `([0-9]*[1-9][0-9]*(\.[0-9]+)?|[0-9]+\.[0-9]*[1-9][0-9]*)` + unit + some + `$`,
+	}
+	// mappings name one group, or a list of them.
+	mappings = map[string]any{
+		"type": "object", "propertyNames": map[string]any{"minLength": 1},
+		"additionalProperties": map[string]any{
+			"type": []any{"string", "array"}, "minLength": 1, "minItems": 1, "items": map[string]any{"type": "string", "minLength": 1},
+		},
+	}
+	filledIn = map[string]any{"pattern": `\S`}
+	urls     = map[string]any{"pattern": `^https?://[^/?#@:][^/?#@]*(/[^?#@]*)?$`}
+)
+
+// constraints is what Validate refuses of a single key, by its dotted name. The
+// tests hold the two together.
+var constraints = map[string]map[string]any{
+	"name":                       filledIn,
+	"mode":                       choice(Observe, Apply),
+	"log.level":                  choice("debug", "info", "warn", "error"),
+	"log.format":                 choice("text", "json"),
+	"keycloak.url":               urls,
+	"keycloak.realm":             filledIn,
+	"keycloak.client_id":         filledIn,
+	"keycloak.timeout":           longer,
+	"keycloak.concurrency":       {"minimum": 1},
+	"keycloak.clearml_client_id": filledIn,
+	"clearml.url":                urls,
+	"clearml.timeout":            longer,
+	"clearml.provider":           filledIn,
+	"groups.claim":               filledIn,
+	"admins.via":                 choice("group"),
+	"admins.floor":               {"minimum": 0},
+	"users.gone":                 choice("remove", "keep"),
+	"guards.max_removals":        {"minimum": 0},
+	"guards.max_removal_ratio":   {"minimum": 0, "maximum": 1},
+	"guards.free_removals":       {"minimum": 0},
+	"guards.max_gone":            {"minimum": 0},
+	"guards.on_trip":             choice("additions_only", "stop"),
+	"lease.name":                 {"pattern": `^([a-z0-9]([-a-z0-9.]{0,200}[a-z0-9])?)?$`},
+	"web.listen":                 {"pattern": `^([^:\[\]]*|\[[^\[\]]*\]):[^:\[\]]+$`},
+}
+
+func choice(allowed ...any) map[string]any { return map[string]any{"enum": allowed} }
+
+// written returns a default as it would stand in the file, and false where
+// there is nothing to write: it must be told, or is empty anyway.
+func written(v reflect.Value) (any, bool) {
+	if v.IsZero() && v.Kind() != reflect.Bool {
+		return nil, false
+	}
+	if d, is := v.Interface().(time.Duration); is {
+		return short(d), true
+	}
+	return v.Interface(), true
+}
+
+// short is the duration without the zeros that String ends in: 1h, not 1h0m0s.
+func short(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
