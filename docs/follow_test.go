@@ -3,19 +3,20 @@ package docs
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"groupsync/internal/processtest"
 )
 
 // script runs a block of sh as it stands, but for where Keycloak is.
@@ -36,6 +37,7 @@ func (r *reader) here(text string) string {
 		"/run/secrets", filepath.Join(r.dir, "secrets"), "/etc/groupsync/secret", filepath.Join(r.dir, "secrets"),
 		"/etc/groupsync/config/config.yaml", filepath.Join(r.dir, "mounted", "config.yaml"),
 		"/etc/groupsync/clearml/override.yaml", filepath.Join(r.dir, "mounted", "override.yaml"),
+		"/etc/groupsync/clearml-env/clearml.env", filepath.Join(r.dir, "mounted", "clearml.env"),
 		"/var/lib/groupsync", filepath.Join(r.dir, "state"),
 	).Replace(text)
 }
@@ -50,29 +52,23 @@ func (r *reader) mount(t *testing.T, name, text string) {
 // page's one half begins and the second when the other does.
 func (r *reader) begin(t *testing.T) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := processtest.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := l.Addr().String()
-	l.Close()
-	cmd := exec.Command(r.program, "demo", "--serve", address)
-	if err := cmd.Start(); err != nil {
+	address := fmt.Sprintf("127.0.0.1:%d", port)
+	server, err := processtest.Start(filepath.Join(t.TempDir(), "log"), nil, r.program, "demo", "--serve", address)
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := errors.Join(cmd.Process.Signal(syscall.SIGTERM), cmd.Wait()); err != nil {
+		if err := server.End(10 * time.Second); err != nil {
 			t.Error(err)
 		}
 	})
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		err := exec.Command(r.program, "health", "http://"+address+"/").Run()
-		if err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
+	healthy := func() bool { return exec.Command(r.program, "health", "http://"+address+"/").Run() == nil }
+	if err := server.Await(20*time.Second, healthy); err != nil {
+		t.Fatal(err)
 	}
 	r.clearml = "http://" + address + "/api"
 	if err := os.RemoveAll(filepath.Join(r.dir, "state")); err != nil {
@@ -90,8 +86,8 @@ var kinds = []struct {
 }{
 	{"docker compose run --rm groupsync ", (*reader).inside},
 	{"kubectl --namespace clearml exec deploy/groupsync -- /groupsync ", (*reader).inside},
-	{"groupsync config ", (*reader).compare},
 	{"kubectl --namespace clearml create secret generic groupsync ", (*reader).secret},
+	{"kubectl --namespace clearml create secret generic clearml-variables ", (*reader).variables},
 	{"helm upgrade --install groupsync charts/groupsync --namespace clearml ", (*reader).release},
 	{"helm upgrade groupsync charts/groupsync --namespace clearml ", (*reader).release},
 	// What only docker and the cluster can do.
@@ -99,7 +95,8 @@ var kinds = []struct {
 	{"docker compose restart groupsync", nil},
 	{"docker compose rm --stop --force groupsync", nil},
 	{"helm uninstall groupsync --namespace clearml", nil},
-	{"kubectl --namespace clearml delete secret groupsync", nil},
+	{"kubectl --namespace clearml delete secret groupsync clearml-variables", nil},
+	{"helm test groupsync --namespace clearml --logs", nil},
 }
 
 func (r *reader) command(t *testing.T, line string) {
@@ -125,6 +122,8 @@ func (r *reader) inside(t *testing.T, args string) {
 	switch {
 	case strings.HasPrefix(args, "config "):
 		want = "realm: clearml # ClearML's CLEARML__services__login__sso__oauth_client__keycloak__base_url"
+	case strings.Contains(args, "--approve"):
+		code, want = 1, "the plan has changed: the approval names the removals a7576ab8daf0ed35" // which are README's
 	case strings.Contains(args, "--apply"):
 		want = "drift left: 0 to add, 0 to remove"
 	default:
@@ -148,25 +147,6 @@ func (r *reader) run(t *testing.T, args string, code int, want string) {
 	}
 }
 
-// compare holds the two charts' values against each other, and sees that what
-// differs is found.
-func (r *reader) compare(t *testing.T, args string) {
-	t.Helper()
-	var values struct{ Config yaml.Node }
-	if err := yaml.Unmarshal([]byte(r.files["groupsync-values.yaml"]), &values); err != nil {
-		t.Fatal(err)
-	}
-	config, err := yaml.Marshal(&values.Config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, filepath.Join(r.dir, "groupsync.yaml"), string(config))
-	write(t, filepath.Join(r.dir, "clearml-values.yaml"), r.files["clearml-values.yaml"])
-	r.run(t, "config "+args, 0, "groups: [clearml-admins] # groupsync.yaml:")
-	write(t, filepath.Join(r.dir, "groupsync.yaml"), strings.Replace(string(config), "realm: clearml", "realm: other", 1))
-	r.run(t, "config "+args, 1, "keycloak.realm")
-}
-
 // secret holds the Secret to the keys that the chart mounts.
 func (r *reader) secret(t *testing.T, args string) {
 	t.Helper()
@@ -183,7 +163,18 @@ func (r *reader) secret(t *testing.T, args string) {
 	r.begin(t) // the page's second half
 }
 
-// release renders what helm would install and mounts its configuration.
+// variables mounts the file of the second Secret, under the key that the chart
+// looks for.
+func (r *reader) variables(t *testing.T, args string) {
+	t.Helper()
+	if want := "--from-file=clearml.env=clearml-values.yaml"; args != want {
+		t.Errorf("the Secret is made with %s, want %s", args, want)
+	}
+	r.mount(t, "clearml.env", r.files["clearml-values.yaml"])
+}
+
+// release renders what helm would install and mounts its configuration. Where
+// the values let it write, groupsync is run as the daemon would.
 func (r *reader) release(t *testing.T, args string) {
 	t.Helper()
 	write(t, filepath.Join(r.dir, "groupsync-values.yaml"), r.files["groupsync-values.yaml"])
@@ -194,18 +185,35 @@ func (r *reader) release(t *testing.T, args string) {
 	cmd := exec.Command(tool(t, "HELM"), append([]string{"template", "groupsync", chart}, strings.Fields(args)...)...)
 	cmd.Dir = r.dir
 	rendered := output(t, cmd)
-	if !strings.Contains(rendered, "registry.example.com/groupsync:") || !strings.Contains(rendered, "secretName: groupsync") {
-		t.Errorf("the image or the Secret is not the page's:\n%s", rendered)
+	const file = "/etc/groupsync/clearml-env/clearml.env"
+	for _, want := range []string{
+		"image: registry.example.com/groupsync:", "secretName: groupsync", "secretName: clearml-variables",
+		"--config=/etc/groupsync/config/config.yaml", "--clearml-env=" + file, "helm.sh/hook: test",
+	} {
+		if !strings.Contains(rendered, want) {
+			t.Errorf("what helm %s renders has no %s", args, want)
+		}
 	}
-	config := configOf(t, rendered)
-	r.mount(t, "config.yaml", config)
-	if want := "mode: " + map[bool]string{true: "apply", false: "observe"}[strings.Contains(args, "mode=apply")]; !strings.Contains(config, want) {
-		t.Errorf("helm %s does not give %s:\n%s", args, want, config)
+	c := configOf(t, rendered)
+	delete(c, "lease") // there is no API server
+	c["state_dir"] = "/var/lib/groupsync"
+	text, err := yaml.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.mount(t, "config.yaml", string(text))
+	want := "observe"
+	if strings.Contains(args, "config.mode=apply") {
+		want = "apply"
+		r.inside(t, "--once --apply --config /etc/groupsync/config/config.yaml --clearml-env "+file)
+	}
+	if c["mode"] != want {
+		t.Errorf("helm %s gives mode %v, want %s", args, c["mode"], want)
 	}
 }
 
 // configOf returns the configuration in the rendered ConfigMap.
-func configOf(t *testing.T, rendered string) string {
+func configOf(t *testing.T, rendered string) (config map[string]any) {
 	t.Helper()
 	d := yaml.NewDecoder(strings.NewReader(rendered))
 	for {
@@ -215,8 +223,12 @@ func configOf(t *testing.T, rendered string) string {
 		} else if err != nil {
 			t.Fatal(err)
 		}
-		if o.Data["config.yaml"] != "" {
-			return o.Data["config.yaml"]
+		if o.Data["config.yaml"] == "" {
+			continue
 		}
+		if err := yaml.Unmarshal([]byte(o.Data["config.yaml"]), &config); err != nil {
+			t.Fatal(err)
+		}
+		return config
 	}
 }

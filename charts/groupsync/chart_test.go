@@ -20,6 +20,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"groupsync/internal/config"
+	"groupsync/internal/processtest"
 )
 
 // least holds what every installation must say; the tests add to it.
@@ -31,7 +32,7 @@ func program(t *testing.T, variable string) string {
 	if testing.Short() {
 		t.Skip("needs tools that make test builds")
 	}
-	readChart(t)
+	processtest.Inputs(t, ".")
 	path := os.Getenv(variable)
 	if path == "" {
 		t.Fatalf("%s names no tool: run make test, or make tools and set it to what is in ~/.cache/groupsync", variable)

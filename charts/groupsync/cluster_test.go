@@ -28,7 +28,7 @@ var restricted = map[string]string{"pod-security.kubernetes.io/enforce": "restri
 // privileges, so that their acceptance means something.
 func TestTheControlOfPodSecurity(t *testing.T) {
 	r := newRelease(t, kubetest.Shared(t))
-	r.helm(t, "install", "groupsync", ".", "-f", least)
+	r.MustHelm(t, "install", "groupsync", ".", "-f", least)
 	r.mustAdmitPods(t, 2)
 	for name, pod := range r.pods(t) {
 		container := pod["spec"].(object)["containers"].([]any)[0].(object)
@@ -63,7 +63,7 @@ func TestTheLifeOfARelease(t *testing.T) {
 		{"a rollback is as the installation was", []string{"rollback", "groupsync", "1"}, "observe", 1, first},
 	} {
 		t.Run(step.name, func(t *testing.T) {
-			r.helm(t, step.helm...)
+			r.MustHelm(t, step.helm...)
 			if d := cmp.Diff(step.objects, r.mustHave(t)); d != "" {
 				t.Errorf("the objects: -want +got\n%s", d)
 			}
@@ -77,7 +77,7 @@ func TestTheLifeOfARelease(t *testing.T) {
 			r.mustAdmitPods(t, 2)
 		})
 	}
-	r.helm(t, "uninstall", "groupsync")
+	r.MustHelm(t, "uninstall", "groupsync")
 	r.mustBeEmpty(t)
 }
 
@@ -86,7 +86,7 @@ func TestTheLifeOfARelease(t *testing.T) {
 func TestWhatGroupsyncWroteOutlivesHelm(t *testing.T) {
 	c := kubetest.Shared(t)
 	r := newRelease(t, c)
-	r.helm(t, "install", "groupsync", ".", "-f", least)
+	r.MustHelm(t, "install", "groupsync", ".", "-f", least)
 	lease := r.open(t, c)
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	kept := memory.Memory{Wanted: map[string]time.Time{memory.Key("group", "ann"): at}}
@@ -99,12 +99,12 @@ func TestWhatGroupsyncWroteOutlivesHelm(t *testing.T) {
 			return err
 		}
 		before := r.written(t)
-		r.helm(t, "upgrade", "groupsync", ".", "-f", least, "--set", "replicas=2,config.mode=apply")
+		r.MustHelm(t, "upgrade", "groupsync", ".", "-f", least, "--set", "replicas=2,config.mode=apply")
 		after := r.written(t)
 		if after.holder == "" || after != before {
 			t.Errorf("an upgrade: before %+v, after %+v", before, after)
 		}
-		r.helm(t, "rollback", "groupsync", "1")
+		r.MustHelm(t, "rollback", "groupsync", "1")
 		if after := r.written(t); after != before {
 			t.Errorf("a rollback: before %+v, after %+v", before, after)
 		}
@@ -142,7 +142,7 @@ func TestBadValuesInstallNothing(t *testing.T) {
 		{"a schedule that is none", []string{"-f", least, "--set", "config.schedule=often"}, `config.schedule: "often" is no schedule: write @every 15m, @hourly, or five cron fields`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			out, err := r.try(t, append([]string{"install", "groupsync", "."}, tt.args...)...)
+			out, err := r.Helm(t, append([]string{"install", "groupsync", "."}, tt.args...)...)
 			if err == nil || !strings.Contains(out, tt.says) {
 				t.Errorf("helm install: %v\n%s\nwant %s", err, out, tt.says)
 			}
@@ -150,7 +150,7 @@ func TestBadValuesInstallNothing(t *testing.T) {
 		})
 	}
 	// The control: with values that are right the same release is installed.
-	r.helm(t, "install", "groupsync", ".", "-f", least)
+	r.MustHelm(t, "install", "groupsync", ".", "-f", least)
 	if len(r.mustHave(t)) == 0 {
 		t.Error("nothing is installed")
 	}
@@ -165,7 +165,7 @@ func TestEveryShapeIsKeptAsAsked(t *testing.T) {
 	for _, shape := range shapes(t) {
 		t.Run(filepath.Base(shape), func(t *testing.T) {
 			r := newRelease(t, c)
-			r.helm(t, "install", "groupsync", ".", "-f", shape)
+			r.MustHelm(t, "install", "groupsync", ".", "-f", shape)
 			if len(r.mustHave(t)) == 0 {
 				t.Error("nothing is installed")
 			}
@@ -174,7 +174,7 @@ func TestEveryShapeIsKeptAsAsked(t *testing.T) {
 					t.Errorf("the pod, %s, in a restricted namespace: %d %s", name, status, answer)
 				}
 			}
-			r.helm(t, "uninstall", "groupsync")
+			r.MustHelm(t, "uninstall", "groupsync")
 		})
 	}
 }
@@ -186,7 +186,7 @@ func TestMonitoringNeedsTheOperator(t *testing.T) {
 	r := newRelease(t, c)
 	args := []string{"install", "groupsync", ".", "-f", least, "--set", "prometheusRule.enabled=true,prometheusRule.runbookBase=https://docs.example.com", "--set"}
 	service, pod := append(slices.Clone(args), "serviceMonitor.enabled=true"), append(slices.Clone(args), "podMonitor.enabled=true")
-	out, err := r.try(t, service...)
+	out, err := r.Helm(t, service...)
 	for _, want := range []string{`no matches for kind "ServiceMonitor" in version "monitoring.coreos.com/v1"`, "ensure CRDs are installed first"} {
 		if err == nil || !strings.Contains(out, want) {
 			t.Errorf("without CRDs: %v\n%s\nwant %s", err, out, want)
@@ -196,7 +196,7 @@ func TestMonitoringNeedsTheOperator(t *testing.T) {
 	monitoring(t, c)
 	for monitor, args := range map[string][]string{"ServiceMonitor groupsync": service, "PodMonitor groupsync": pod} {
 		r := newRelease(t, c)
-		r.helm(t, args...)
+		r.MustHelm(t, args...)
 		got := r.mustHave(t)
 		for _, want := range []string{monitor, "PrometheusRule groupsync"} {
 			if !slices.Contains(got, want) {

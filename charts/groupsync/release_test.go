@@ -3,13 +3,9 @@ package groupsync_test
 import (
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"maps"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -23,34 +19,12 @@ import (
 type release struct {
 	*kubetest.Client // the administrator, in that namespace
 	namespace        string
-	env              []string
 }
 
 func newRelease(t *testing.T, c *kubetest.Cluster) release {
 	t.Helper()
 	ns := c.Namespace(t, restricted)
-	client := c.In(ns)
-	dir := t.TempDir()
-	return release{client, ns, append(os.Environ(), "KUBECONFIG="+client.Kubeconfig(t),
-		"HELM_CACHE_HOME="+dir, "HELM_CONFIG_HOME="+dir, "HELM_DATA_HOME="+dir)}
-}
-
-// try runs Helm against the API server and returns all that it prints.
-func (r release) try(t *testing.T, args ...string) (string, error) {
-	t.Helper()
-	cmd := exec.Command(program(t, "HELM"), args...)
-	cmd.Env = r.env
-	out, err := cmd.CombinedOutput()
-	return string(out), err
-}
-
-func (r release) helm(t *testing.T, args ...string) string {
-	t.Helper()
-	out, err := r.try(t, args...)
-	if err != nil {
-		t.Fatalf("helm %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return out
+	return release{c.In(ns), ns}
 }
 
 // mustHave fails the test unless the API server keeps every field of what the
@@ -58,7 +32,7 @@ func (r release) helm(t *testing.T, args ...string) string {
 func (r release) mustHave(t *testing.T) []string {
 	t.Helper()
 	var names []string
-	r.Each(t, r.helm(t, "get", "manifest", "groupsync"), func(path string, asked object) {
+	r.Each(t, r.MustHelm(t, "get", "manifest", "groupsync"), func(path string, asked object) {
 		t.Helper()
 		var kept object
 		if !r.Get(t, path, &kept) {
@@ -129,7 +103,7 @@ func lost(path string, asked, kept any) (all []string) {
 func (r release) pods(t *testing.T) map[string]object {
 	t.Helper()
 	pods := make(map[string]object)
-	r.Each(t, r.helm(t, "get", "manifest", "groupsync")+"\n---\n"+r.helm(t, "get", "hooks", "groupsync"), func(_ string, o object) {
+	r.Each(t, r.MustHelm(t, "get", "manifest", "groupsync")+"\n---\n"+r.MustHelm(t, "get", "hooks", "groupsync"), func(_ string, o object) {
 		switch o["kind"] {
 		case "Deployment":
 			pod := o["spec"].(object)["template"].(object)
@@ -260,20 +234,5 @@ func (r release) open(t *testing.T, c *kubetest.Cluster) *kube.Lease {
 		if time.Now().After(deadline) {
 			t.Fatal(err)
 		}
-	}
-}
-
-// readChart reads every file of the chart: what only a tool reads would not keep
-// go test from repeating an old result.
-func readChart(t *testing.T) {
-	t.Helper()
-	read := func(path string, e fs.DirEntry, err error) error {
-		if err == nil && !e.IsDir() {
-			_, err = os.ReadFile(path)
-		}
-		return err
-	}
-	if err := filepath.WalkDir(".", read); err != nil {
-		t.Fatal(err)
 	}
 }

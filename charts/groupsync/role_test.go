@@ -23,7 +23,7 @@ const (
 func TestTheRoleAllowsThatAndNothingElse(t *testing.T) {
 	c := kubetest.Shared(t)
 	r := newRelease(t, c)
-	r.helm(t, "install", "groupsync", ".", "-f", least)
+	r.MustHelm(t, "install", "groupsync", ".", "-f", least)
 	r.open(t, c)
 	r.Apply(t, "{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: other}}\n---\n{apiVersion: v1, kind: Secret, metadata: {name: other}}")
 	account := c.As(t, r.namespace, "groupsync")
@@ -74,7 +74,7 @@ func TestTheRoleAllowsThatAndNothingElse(t *testing.T) {
 func TestTheRulesAreThoseOfTheRole(t *testing.T) {
 	c := kubetest.Shared(t)
 	r := newRelease(t, c)
-	r.helm(t, "install", "groupsync", ".", "-f", least)
+	r.MustHelm(t, "install", "groupsync", ".", "-f", least)
 	r.open(t, c)
 	account, nobody := c.As(t, r.namespace, "groupsync"), c.As(t, r.namespace, "nobody")
 	theirs := allowed(t, nobody, r.namespace)

@@ -1,9 +1,10 @@
 package main
 
 import (
-	"net/http"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,101 +14,225 @@ import (
 	"groupsync/internal/source/keycloaktest"
 )
 
-// TestAsTheChartInstallsIt: Helm installs the chart on a real API server, with
-// two replicas that apply. There is no kubelet, so two processes run in their
-// place: with the configuration that the ConfigMap then holds and a token of the
-// chart's ServiceAccount. One leads and does the work, the other stands by, and
-// an upgrade takes nothing of what they keep.
+const chart = "../../charts/groupsync"
+
+// container is what a pod of the chart says of how groupsync runs in it.
+type container struct {
+	Args         []string
+	Env          []struct{ Name, Value string }
+	VolumeMounts []struct{ Name, MountPath string }
+}
+
+// pod is a pod of the chart with its one container.
+type pod struct {
+	Spec struct {
+		ServiceAccountName string
+		Containers         []container
+		Volumes            []struct {
+			Name      string
+			ConfigMap struct{ Name string }
+			Secret    struct {
+				SecretName string
+				Items      []struct{ Key, Path string }
+			}
+		}
+	}
+}
+
+// installed is a release of the chart on the real API server, by the name of
+// groupsync. No kubelet runs its pods: the tests run them as processes.
+type installed struct {
+	*election
+	kubernetes *kubetest.Client // the administrator, in the namespace
+}
+
+// install installs the chart for a realm and a ClearML that differ.
+func install(t *testing.T, cluster *kubetest.Cluster) installed {
+	t.Helper()
+	e := &election{chaos: newChaos(t, keycloaktest.Shared(t)), cluster: cluster}
+	e.namespace = cluster.Namespace(t, map[string]string{"pod-security.kubernetes.io/enforce": "restricted"})
+	i := installed{election: e, kubernetes: cluster.In(e.namespace)}
+	values := filepath.Join(t.TempDir(), "values.yaml")
+	text := fmt.Sprintf(`
+replicas: 2
+secret: {create: true, clientSecret: %q, accessKey: access, secretKey: secret}
+config:
+  mode: apply
+  schedule: "@every 1h"
+  guards: {max_removal_ratio: 0}
+  keycloak: {url: %q, realm: %q}
+  clearml: {url: %q}
+`, keycloaktest.Secret, e.server.URL, e.realm.Name, e.clearml.URL)
+	if err := os.WriteFile(values, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	i.kubernetes.MustHelm(t, "install", "groupsync", chart, "-f", values)
+	return i
+}
+
+// pods returns the release's pods: the Deployment's and that of helm test.
+func (i installed) pods(t *testing.T) (replica, test pod) {
+	t.Helper()
+	manifest := i.kubernetes.MustHelm(t, "get", "manifest", "groupsync") + "\n---\n" + i.kubernetes.MustHelm(t, "get", "hooks", "groupsync")
+	i.kubernetes.Each(t, manifest, func(path string, o map[string]any) {
+		text, err := json.Marshal(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var deployment struct{ Spec struct{ Template pod } }
+		switch o["kind"] {
+		case "Deployment":
+			i.kubernetes.Get(t, path, &deployment)
+			replica = deployment.Spec.Template
+		case "Pod":
+			if err := json.Unmarshal(text, &test); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	return replica, test
+}
+
+// prepare returns the variables and arguments with which the kubelet would run the
+// pod's container, with its files and its ServiceAccount's token. What differs is
+// where the files are, and the port.
+func (i installed) prepare(t *testing.T, name string, p pod) (env, args []string) {
+	t.Helper()
+	root := t.TempDir()
+	here := strings.NewReplacer("/etc/groupsync", root)
+	c := p.Spec.Containers[0]
+	for _, m := range c.VolumeMounts {
+		i.mount(t, p, m.Name, here.Replace(m.MountPath), here)
+	}
+	for _, arg := range c.Args {
+		args = append(args, here.Replace(arg))
+	}
+	env = []string{"KUBECONFIG=" + i.cluster.ServiceAccount(t, i.namespace, p.Spec.ServiceAccountName), "GROUPSYNC_WEB_LISTEN=127.0.0.1:0"}
+	for _, e := range c.Env {
+		switch e.Name {
+		case "POD_NAME", "POD_UID": // of the downward API
+			e.Value = name
+		}
+		env = append(env, e.Name+"="+e.Value)
+	}
+	return env, args
+}
+
+// mount writes the files of the volume into the directory.
+func (i installed) mount(t *testing.T, p pod, volume, dir string, here *strings.Replacer) {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	files := make(map[string]string)
+	var o struct{ Data map[string]string }
+	for _, v := range p.Spec.Volumes {
+		switch {
+		case v.Name != volume:
+		case v.ConfigMap.Name != "":
+			i.kubernetes.Get(t, "/api/v1/namespaces/"+i.namespace+"/configmaps/"+v.ConfigMap.Name, &o)
+			for key, text := range o.Data {
+				files[key] = here.Replace(text)
+			}
+		default:
+			i.kubernetes.Get(t, "/api/v1/namespaces/"+i.namespace+"/secrets/"+v.Secret.SecretName, &o)
+			for _, item := range v.Secret.Items {
+				text, err := base64.StdEncoding.DecodeString(o.Data[item.Key])
+				if err != nil {
+					t.Fatal(err)
+				}
+				files[item.Path] = string(text)
+			}
+		}
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// enter starts a replica.
+func (i installed) enter(t *testing.T, name string, p pod) *candidate {
+	t.Helper()
+	env, args := i.prepare(t, name, p)
+	config, is := strings.CutPrefix(args[0], "--config=")
+	if !is {
+		t.Fatalf("the first argument is %s, want --config", args[0])
+	}
+	c := &candidate{service: serveIn(t, env, config, args[1:]...)}
+	c.address, _ = c.until(t, "groupsync starts")["listen"].(string)
+	return c
+}
+
+// TestAsTheChartInstallsIt: two replicas, run as the chart says with what it has
+// made and allowed: one leads and does the work, the other stands by, and an
+// upgrade takes nothing of what they keep.
 func TestAsTheChartInstallsIt(t *testing.T) {
 	t.Parallel() // most of it is waiting
-	cluster := kubetest.Shared(t)
-	c := newChaos(t, keycloaktest.Shared(t))
-	namespace := cluster.Namespace(t, map[string]string{"pod-security.kubernetes.io/enforce": "restricted"})
-	admin := cluster.Kubeconfig(t)
-	helm := func(args ...string) {
-		t.Helper()
-		program := os.Getenv("HELM")
-		if program == "" {
-			t.Fatal("HELM names no helm client: run make test, which builds one")
-		}
-		args = append(args, "groupsync", "../../charts/groupsync", "--kubeconfig", admin, "--namespace", namespace,
-			"--set", "replicas=2,existingSecret=groupsync,config.guards.max_removal_ratio=0",
-			"--set", "config.keycloak.url="+c.server.URL+",config.keycloak.realm="+c.realm.Name+",config.clearml.url="+c.clearml.URL)
-		cmd := exec.CommandContext(t.Context(), program, args...)
-		cmd.Env = append(os.Environ(), "HELM_CACHE_HOME="+t.TempDir(), "HELM_CONFIG_HOME="+t.TempDir(), "HELM_DATA_HOME="+t.TempDir())
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("helm %s: %v\n%s", args[0], err, out)
-		}
-	}
-	secrets := t.TempDir()
-	for name, text := range map[string]string{"client_secret": keycloaktest.Secret, "access_key": "access", "secret_key": "secret"} {
-		if err := os.WriteFile(filepath.Join(secrets, name), []byte(text+"\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	// mounted is the configuration as a pod would have it.
-	mounted := func() string {
-		t.Helper()
-		var object struct{ Data map[string]string }
-		if !cluster.Get(t, "/api/v1/namespaces/"+namespace+"/configmaps/groupsync", &object) {
-			t.Fatal("there is no ConfigMap groupsync")
-		}
-		text := strings.ReplaceAll(object.Data["config.yaml"], "/etc/groupsync/secret", secrets)
-		text = strings.ReplaceAll(text, "listen: :8080", "listen: 127.0.0.1:0")
-		path := filepath.Join(t.TempDir(), "config.yaml")
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	var account string
-	run := func() *candidate {
-		c := &candidate{service: serveIn(t, []string{"KUBECONFIG=" + account, "POD_NAME=groupsync"}, mounted())}
-		c.address, _ = c.until(t, "groupsync starts")["listen"].(string)
-		return c
-	}
-
-	helm("install", "--set", "config.mode=apply")
-	account = cluster.ServiceAccount(t, namespace, "groupsync")
-	as := cluster.As(t, namespace, "groupsync")
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		if status, _ := as.Try(t, http.MethodGet, "/apis/coordination.k8s.io/v1/namespaces/"+namespace+"/leases/groupsync", nil); status == http.StatusOK {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the chart's Role does not hold")
-		}
-	}
-	first := run()
+	i := install(t, kubetest.Shared(t))
+	i.awaitRole(t)
+	replica, _ := i.pods(t)
+	first := i.enter(t, "replica-0", replica)
 	leader := first.leads(t)
-	second := run()
+	second := i.enter(t, "replica-1", replica)
 	second.until(t, "this process stands by")
 	second.standsBy(t, "")
-	if ended := first.until(t, "pass ended"); ended["result"] != "applied" || c.check(t) != teams {
-		t.Errorf("the leader, %s: %v", leader, ended)
+	if ended := first.until(t, "pass ended"); ended["result"] != "applied" || i.check(t) != teams {
+		t.Errorf("the first pass: %v", ended)
+	}
+	if holder := i.holder(t); holder != leader {
+		t.Errorf("the Lease is held by %q, want %q", holder, leader)
 	}
 
-	helm("upgrade", "--set", "config.mode=observe")
-	if code := first.terminate(t); code != 0 { // as the Deployment would, one after the other
-		t.Errorf("exit code %d\n%s", code, first.log.String())
-	}
+	i.kubernetes.MustHelm(t, "upgrade", "groupsync", chart, "--reuse-values", "--set", "config.mode=observe")
+	replica, _ = i.pods(t)
+	first.mustEnd(t) // as the Deployment would, one after the other
 	second.leads(t)
-	if ended := second.until(t, "pass ended"); ended["result"] != "in_sync" {
+	if ended := second.until(t, "pass ended"); ended["mode"] != "apply" || ended["result"] != "in_sync" {
 		t.Errorf("the second: %v", ended)
 	}
-	if code := second.terminate(t); code != 0 {
-		t.Errorf("exit code %d\n%s", code, second.log.String())
-	}
-	third := run()
+	second.mustEnd(t)
+	third := i.enter(t, "replica-2", replica)
 	third.leads(t)
 	if ended := third.until(t, "pass ended"); ended["mode"] != "observe" || ended["result"] != "in_sync" {
 		t.Errorf("after the upgrade: %v", ended)
 	}
-	e := election{cluster: cluster, namespace: namespace}
-	if n := e.remembered(t).RemovedSince(time.Now().Add(-time.Hour)); n != 9 {
+	if n := i.remembered(t).RemovedSince(time.Now().Add(-time.Hour)); n != 9 {
 		t.Errorf("%d removals are remembered after the upgrade, want 9", n)
 	}
-	if code := third.terminate(t); code != 0 {
-		t.Errorf("exit code %d\n%s", code, third.log.String())
+	third.mustEnd(t)
+}
+
+// mustEnd ends the process in good order.
+func (c *candidate) mustEnd(t *testing.T) {
+	t.Helper()
+	if code := c.terminate(t); code != 0 {
+		t.Errorf("exit code %d\n%s", code, c.log.String())
+	}
+}
+
+// holder returns who holds the release's Lease.
+func (i installed) holder(t *testing.T) string {
+	t.Helper()
+	var lease struct {
+		Spec struct{ HolderIdentity string }
+	}
+	i.kubernetes.Get(t, "/apis/coordination.k8s.io/v1/namespaces/"+i.namespace+"/leases/groupsync", &lease)
+	return lease.Spec.HolderIdentity
+}
+
+// TestWhatHelmTestRuns ends well with drift, and writes nothing.
+func TestWhatHelmTestRuns(t *testing.T) {
+	i := install(t, kubetest.Shared(t))
+	_, test := i.pods(t)
+	env, args := i.prepare(t, "test", test)
+	cmd := command(t.Context(), args...)
+	cmd.Env = append(cmd.Env, env...)
+	if o := finish(t, cmd); o.code != 0 || !strings.Contains(o.stdout, "drift left: 3 to add, 9 to remove") {
+		t.Errorf("exit code %d\n%s%s", o.code, o.stdout, o.stderr)
+	}
+	if done := i.check(t); done != 0 {
+		t.Errorf("%d of %d teams are done, though the release applies", done, teams)
 	}
 }

@@ -63,10 +63,17 @@ func newElection(t *testing.T, cluster *kubetest.Cluster) *election {
 	e := &election{chaos: newChaos(t, keycloaktest.Shared(t)), cluster: cluster, namespace: cluster.Namespace(t, nil)}
 	e.account = cluster.ServiceAccount(t, e.namespace, "groupsync")
 	cluster.Apply(t, strings.ReplaceAll(leaseObjects, "NS", e.namespace))
-	as := cluster.As(t, e.namespace, "groupsync")
+	e.awaitRole(t)
+	return e
+}
+
+// awaitRole waits until the API server has heard of the Role.
+func (e *election) awaitRole(t *testing.T) {
+	t.Helper()
+	as := e.cluster.As(t, e.namespace, "groupsync")
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		if status, _ := as.Try(t, http.MethodGet, "/api/v1/namespaces/"+e.namespace+"/configmaps/groupsync-memory", nil); status == http.StatusOK {
-			return e
+			return
 		}
 		if time.Now().After(deadline) {
 			t.Fatal("the Role does not hold")

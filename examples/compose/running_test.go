@@ -1,7 +1,6 @@
 package compose
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -12,10 +11,10 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
+	"groupsync/internal/processtest"
 	"groupsync/internal/source/keycloaktest"
 )
 
@@ -28,10 +27,13 @@ func TestItRuns(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "groupsync")
 	output(t, exec.Command("go", "build", "-o", program, "../../cmd/groupsync"))
 
-	standIn := freeAddress(t)
-	serve(t, program, relocate(p.Services["clearml"].Command, ":8008", standIn))
-	check := relocate(p.Services["clearml"].HealthCheck.Test[1:], "127.0.0.1:8008", standIn)
-	eventually(t, func() error { return run(exec.Command(program, check[1:]...)) })
+	port, err := processtest.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	standIn, clearml := fmt.Sprintf("127.0.0.1:%d", port), p.Services["clearml"]
+	check := relocate(clearml.HealthCheck.Test, "127.0.0.1:8008", standIn)
+	serve(t, program, relocate(clearml.Command, ":8008", standIn), check[2:])
 
 	export := read(t, p.outside(t, "keycloak", "/opt/keycloak/data/import/clearml-realm.json"))
 	realm := keycloaktest.Shared(t).ImportRealm(t, []byte(export))
@@ -111,30 +113,22 @@ func relocate(args []string, from, to string) (moved []string) {
 	return moved
 }
 
-func freeAddress(t *testing.T) string {
+// serve runs the program until the test ends, and waits until its health check
+// is content.
+func serve(t *testing.T, program string, args, check []string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	p, err := processtest.Start(filepath.Join(t.TempDir(), "log"), nil, program, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-// serve runs the program until the test ends, and holds it to end well.
-func serve(t *testing.T, program string, args []string) {
-	t.Helper()
-	cmd := exec.Command(program, args...)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(func() {
-		if err := errors.Join(cmd.Process.Signal(syscall.SIGTERM), cmd.Wait()); err != nil {
-			t.Errorf("%v: %v\n%s", args, err, out.String())
+		if err := p.End(10 * time.Second); err != nil {
+			t.Error(err)
 		}
 	})
+	if err := p.Await(20*time.Second, func() bool { return run(exec.Command(program, check...)) == nil }); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func run(cmd *exec.Cmd) error {
@@ -142,15 +136,4 @@ func run(cmd *exec.Cmd) error {
 		return fmt.Errorf("%v: %w\n%s", cmd.Args, err, out)
 	}
 	return nil
-}
-
-func eventually(t *testing.T, f func() error) {
-	t.Helper()
-	var err error
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-		if err = f(); err == nil {
-			return
-		}
-	}
-	t.Fatal(err)
 }

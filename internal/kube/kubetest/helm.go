@@ -1,0 +1,42 @@
+package kubetest
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"groupsync/internal/processtest"
+)
+
+// Helm runs the client that HELM names (the Makefile builds it from tools/helm) as
+// this user and in its namespace, and returns all that it prints. The error is
+// that of its exit code; the test fails where it cannot be run.
+func (c *Client) Helm(tb testing.TB, args ...string) (string, error) {
+	tb.Helper()
+	program := os.Getenv("HELM")
+	if program == "" {
+		tb.Fatal("HELM names no helm client: run make test, which builds one")
+	}
+	for _, arg := range args {
+		if _, err := os.Stat(filepath.Join(arg, "Chart.yaml")); err == nil {
+			processtest.Inputs(tb, arg)
+		}
+	}
+	own := tb.TempDir()
+	cmd := exec.Command(program, args...)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.Kubeconfig(tb),
+		"HELM_CACHE_HOME="+own, "HELM_CONFIG_HOME="+own, "HELM_DATA_HOME="+own)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// MustHelm is Helm for what must succeed.
+func (c *Client) MustHelm(tb testing.TB, args ...string) string {
+	tb.Helper()
+	out, err := c.Helm(tb, args...)
+	if err != nil {
+		tb.Fatalf("helm %q: %v\n%s", args, err, out)
+	}
+	return out
+}

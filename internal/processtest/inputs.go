@@ -1,0 +1,23 @@
+package processtest
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// Inputs reads every file below the directory: go test does not know of what only
+// another program reads, and would repeat a result from before it was changed.
+func Inputs(tb testing.TB, dir string) {
+	tb.Helper()
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err == nil && e.Type().IsRegular() {
+			_, err = os.ReadFile(path)
+		}
+		return err
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
