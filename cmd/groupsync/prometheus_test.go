@@ -1,0 +1,460 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
+
+	"groupsync/internal/processtest"
+	"groupsync/internal/source/keycloaktest"
+	"groupsync/internal/target/clearmltest"
+)
+
+const rulesFile = "../../charts/groupsync/files/rules.yaml"
+
+// hastened is how many times faster than real the shipped rules run here, since
+// no test can wait for hours: ten minutes are a second.
+const hastened = 600
+
+// trial is a sync of its own in which one thing goes wrong.
+type trial struct {
+	name    string
+	realm   *keycloaktest.Realm
+	clearml *clearmltest.Server
+	config  string
+
+	fault, undo func()
+	alerts      []string // those that the fault fires, and no other may
+}
+
+// staff are the people of each trial; all are in its one team, on both sides.
+var staff = []string{"ann", "bob", "cid", "dan", "eve", "fay", "gus", "hal"}
+
+func newTrial(t *testing.T, server *keycloaktest.Server, name string, alerts ...string) *trial {
+	t.Helper()
+	spec := keycloaktest.Spec{Groups: []string{"/team"}}
+	for _, n := range staff {
+		spec.Users = append(spec.Users, keycloaktest.User{Username: n, Email: n + "@example.com", Groups: spec.Groups})
+	}
+	// With a short life of its tokens a changed secret shows soon.
+	tr := &trial{name: name, alerts: alerts, realm: server.NewRealm(t, spec), clearml: clearmltest.New(t, clearmltest.Options{TokenLife: 4 * time.Second})}
+	var ids []string
+	for _, n := range staff {
+		person(tr.clearml, n, tr.realm.UserID(t, n))
+		ids = append(ids, "cm-"+n)
+	}
+	tr.clearml.AddTeam("team", ids...)
+	tr.config = configure(t, server.URL, tr.realm.Name, tr.clearml.URL, "name: "+name+"\nmode: apply\njitter: 0s")
+	return tr
+}
+
+// serve starts the trial's daemon and returns it with its address. Its schedule
+// is half an hour in the hastened time. The log is read to its end; passed, where
+// it is given, is called after each pass.
+func (tr *trial) serve(t *testing.T, passed func(), args ...string) (*service, string) {
+	t.Helper()
+	s := serveIn(t, nil, tr.config, append(args, "--schedule", "@every 3s")...)
+	address := s.until(t, "groupsync starts")["listen"].(string)
+	read := make(chan struct{})
+	var log bytes.Buffer
+	go func() {
+		defer close(read)
+		for line := range s.lines {
+			fmt.Fprintln(&log, line)
+			if passed != nil && strings.Contains(line, `"msg":"pass ended"`) {
+				passed()
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		_ = s.cmd.Process.Kill() // it may have ended
+		<-read
+		_ = s.cmd.Wait()
+		if t.Failed() {
+			t.Logf("the last of %s:\n%s", tr.name, log.Bytes()[max(0, log.Len()-3000):])
+		}
+	})
+	return s, address
+}
+
+// TestAlertsInPrometheus: a real Prometheus scrapes real daemons while a thing
+// goes wrong in each. The alerts that this is to fire do, as its API tells, they
+// are resolved when it is put right, and no other alert fires at any time. The
+// rules are the shipped ones, hastened; a second Prometheus has them as they are.
+func TestAlertsInPrometheus(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs a real Keycloak and Prometheus, and a minute")
+	}
+	shipped := readRules(t)
+	trials, targets := trialsOf(t)
+	hasty, plain := startPrometheus(t, hasten(t, shipped), targets), startPrometheus(t, shipped, targets)
+	for _, p := range []*scraper{hasty, plain} {
+		p.await(t, "the recorded series of every sync", func() bool {
+			return p.count(t, "sync:groupsync_schedule_seconds:max1d") == len(trials) && p.count(t, "sync:groupsync_last_success_timestamp_seconds:max7d") == len(trials)
+		})
+		p.await(t, "every rule to be evaluated", func() bool { return p.healthy(t, shipped) })
+	}
+	if fired := hasty.fired(t); len(fired) > 0 {
+		t.Fatalf("before anything went wrong there fired %v", fired)
+	}
+
+	var want []string
+	for _, tr := range trials {
+		tr.fault()
+		want = append(want, tr.all()...)
+	}
+	wrong := slices.Clone(trials)
+	hasty.await(t, "every alert", func() bool {
+		firing := hasty.firing(t)
+		wrong = slices.DeleteFunc(wrong, func(tr *trial) bool {
+			for _, a := range tr.all() {
+				if !slices.Contains(firing, a) {
+					return false
+				}
+			}
+			tr.undo()
+			return true
+		})
+		return len(wrong) == 0
+	})
+	hasty.await(t, "every alert to be resolved", func() bool { return len(hasty.firing(t)) == 0 })
+
+	slices.Sort(want)
+	if d := cmp.Diff(want, hasty.fired(t)); d != "" {
+		t.Errorf("what has fired: -want +got\n%s", d)
+	}
+	if fired := plain.fired(t); len(fired) > 0 {
+		t.Errorf("with the rules as they are %v fired within minutes", fired)
+	}
+}
+
+// all returns the trial's alerts, with its name.
+func (tr *trial) all() (named []string) {
+	for _, a := range tr.alerts {
+		named = append(named, tr.name+" "+a)
+	}
+	return named
+}
+
+// trialsOf starts a daemon for each trial, and returns them with the file of
+// what Prometheus is to scrape.
+func trialsOf(t *testing.T) (trials []*trial, targets string) {
+	t.Helper()
+	own, shared := keycloaktest.Start(t, keycloaktest.Options{}), keycloaktest.Shared(t)
+	outage := newTrial(t, own, "outage", "GroupsyncFailing", "GroupsyncStale", "GroupsyncErrors")
+	outage.fault = func() { own.Kill(t) }
+	outage.undo = func() { own.Restart(t) }
+
+	secret := newTrial(t, shared, "secret", "GroupsyncFailing", "GroupsyncStale", "GroupsyncErrors")
+	secret.fault = func() { secret.clearml.SetCredentials("access", "another", clearmltest.Self) }
+	secret.undo = func() { secret.clearml.SetCredentials("access", "secret", clearmltest.Self) }
+
+	// With two thirds of the team gone the guard trips, even where a pass sees some leave before the others.
+	removals := newTrial(t, shared, "removals", "GroupsyncRemovalsWithheld", "GroupsyncGuardStuck", "GroupsyncDriftPersists")
+	rewrite(t, removals.config, "mode: apply", "mode: apply\nguards: {free_removals: 0}")
+	each := func(change func(tb testing.TB, username, group string)) func() {
+		return func() {
+			for _, n := range staff[:5] {
+				change(t, n, "/team")
+			}
+		}
+	}
+	removals.fault, removals.undo = each(removals.realm.Leave), each(removals.realm.Join)
+
+	reload := newTrial(t, shared, "reload", "GroupsyncReloadFailed")
+	reload.fault = func() { rewrite(t, reload.config, "mode: apply", "mode: on") }
+	reload.undo = func() { rewrite(t, reload.config, "mode: on", "mode: apply") }
+
+	reverted := newTrial(t, shared, "reverted", "GroupsyncReverted")
+	var undoes atomic.Bool
+	undone := func() {
+		if undoes.Load() {
+			reverted.clearml.SetMembers("team", reverted.clearml.Members("team")[1:]...)
+		}
+	}
+	reverted.fault, reverted.undo = func() { undoes.Store(true) }, func() { undoes.Store(false) }
+
+	leaders := newTrial(t, shared, "leaders", "GroupsyncTwoLeaders")
+	trials = []*trial{secret, removals, reload, reverted, leaders, outage}
+	var addresses []string
+	for _, tr := range trials {
+		_, address := tr.serve(t, map[*trial]func(){reverted: undone}[tr])
+		addresses = append(addresses, address)
+	}
+	targets = filepath.Join(t.TempDir(), "targets.json")
+	writeTargets(t, targets, addresses)
+	var second *service
+	leaders.fault = func() {
+		var address string
+		second, address = leaders.serve(t, nil, "--state_dir", t.TempDir())
+		writeTargets(t, targets, append(addresses, address))
+	}
+	leaders.undo = func() {
+		if err := second.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return trials, targets
+}
+
+// writeTargets writes what Prometheus is to scrape. It looks at the file, so
+// there is never half of one.
+func writeTargets(t *testing.T, file string, addresses []string) {
+	t.Helper()
+	data, err := json.Marshal([]map[string]any{{"targets": addresses}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file+".new", data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(file+".new", file); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// scraper is a running Prometheus.
+type scraper struct{ url string }
+
+// startPrometheus starts the Prometheus that the Makefile has built, with the
+// text of a rule file, and stops it with the test.
+func startPrometheus(t *testing.T, rules, targets string) *scraper {
+	t.Helper()
+	program := os.Getenv("PROMETHEUS")
+	if program == "" {
+		t.Fatal("PROMETHEUS names no Prometheus: run make test, which builds it, or make tools and PROMETHEUS=~/.cache/groupsync/bin/prometheus")
+	}
+	dir := t.TempDir()
+	config := fmt.Sprintf(`global: {scrape_interval: 500ms, scrape_timeout: 500ms, evaluation_interval: 250ms}
+rule_files: [rules.yaml]
+scrape_configs: [{job_name: groupsync, file_sd_configs: [{files: [%q]}]}]
+`, targets)
+	for name, text := range map[string]string{"rules.yaml": rules, "prometheus.yaml": config} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	port, err := processtest.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := "127.0.0.1:" + strconv.Itoa(port)
+	proc, err := processtest.Start(filepath.Join(dir, "log"), nil, program,
+		"--config.file="+filepath.Join(dir, "prometheus.yaml"), "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := proc.End(10 * time.Second); err != nil {
+			t.Errorf("stopping Prometheus: %v", err)
+		}
+	})
+	p := &scraper{"http://" + address}
+	if err := proc.Await(time.Minute, func() bool {
+		resp, err := http.Get(p.url + "/-/ready")
+		if err != nil {
+			return false
+		}
+		resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	}); err != nil {
+		t.Fatalf("starting Prometheus: %v", err)
+	}
+	return p
+}
+
+// await asks again and again until it is done.
+func (p *scraper) await(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	began := time.Now()
+	for !done() {
+		if time.Since(began) > time.Minute {
+			t.Fatalf("after a minute Prometheus has not seen %s; now fire %v, fired have %v", what, p.firing(t), p.fired(t))
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Logf("%s: %s", what, time.Since(began).Round(100*time.Millisecond))
+}
+
+// get asks Prometheus's API, and decodes its data.
+func (p *scraper) get(t *testing.T, path string, into any) {
+	t.Helper()
+	resp, err := http.Get(p.url + "/api/v1/" + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	answer := struct {
+		Status, Error string
+		Data          any
+	}{Data: into}
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || answer.Status != "success" {
+		t.Fatalf("Prometheus, %s: %d %s %v", path, resp.StatusCode, answer.Error, err)
+	}
+}
+
+// firing returns the alerts that fire now, each with its sync before it.
+func (p *scraper) firing(t *testing.T) (found []string) {
+	t.Helper()
+	var data struct {
+		Alerts []struct {
+			Labels map[string]string
+			State  string
+		}
+	}
+	p.get(t, "alerts", &data)
+	for _, a := range data.Alerts {
+		if a.State == "firing" {
+			found = append(found, a.Labels["sync"]+" "+a.Labels["alertname"])
+		}
+	}
+	return found
+}
+
+// fired returns the alerts that have fired since the start, in order.
+func (p *scraper) fired(t *testing.T) (found []string) {
+	t.Helper()
+	for _, labels := range p.query(t, `group by (sync, alertname) (count_over_time(ALERTS{alertstate="firing"}[1h]))`) {
+		found = append(found, labels["sync"]+" "+labels["alertname"])
+	}
+	slices.Sort(found)
+	return found
+}
+
+// count returns how many series the query gives.
+func (p *scraper) count(t *testing.T, query string) int {
+	t.Helper()
+	return len(p.query(t, query))
+}
+
+// query returns the labels of the series that a query gives.
+func (p *scraper) query(t *testing.T, query string) (found []map[string]string) {
+	t.Helper()
+	var data struct {
+		Result []struct{ Metric map[string]string }
+	}
+	p.get(t, "query?query="+url.QueryEscape(query), &data)
+	for _, r := range data.Result {
+		found = append(found, r.Metric)
+	}
+	return found
+}
+
+// healthy reports whether Prometheus has evaluated every rule of the file, and
+// fails where it could not.
+func (p *scraper) healthy(t *testing.T, shipped string) bool {
+	t.Helper()
+	var data struct {
+		Groups []struct {
+			Rules []struct{ Name, Health, LastError string }
+		}
+	}
+	p.get(t, "rules", &data)
+	ok := 0
+	for _, g := range data.Groups {
+		for _, r := range g.Rules {
+			switch r.Health {
+			case "ok":
+				ok++
+			case "err":
+				t.Fatalf("the rule %s: %s", r.Name, r.LastError)
+			}
+		}
+	}
+	return ok == len(regexp.MustCompile(`(?m)^ +- (alert|record): `).FindAllString(shipped, -1))
+}
+
+func readRules(t *testing.T) string {
+	t.Helper()
+	data, err := os.ReadFile(rulesFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// period is a duration in the rules: a window, the step of one, a wait, or one
+// of the constants in seconds.
+var period = regexp.MustCompile(`(\[|:|for: )(\d+[smhd])\b|\b(300|86400)\b`)
+
+// hasten returns the rules with every period divided.
+func hasten(t *testing.T, rules string) string {
+	t.Helper()
+	return period.ReplaceAllStringFunc(rules, func(s string) string {
+		m := period.FindStringSubmatch(s)
+		if m[3] == "" {
+			return m[1] + strconv.FormatInt(inMilliseconds(t, m[2])/hastened, 10) + "ms"
+		}
+		seconds, err := strconv.ParseFloat(m[3], 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strconv.FormatFloat(seconds/hastened, 'f', -1, 64)
+	})
+}
+
+func inMilliseconds(t *testing.T, duration string) int64 {
+	t.Helper()
+	n, err := strconv.ParseInt(duration[:len(duration)-1], 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n * map[byte]int64{'s': 1000, 'm': 60_000, 'h': 3_600_000, 'd': 86_400_000}[duration[len(duration)-1]]
+}
+
+// What Prometheus is tested with is what is shipped: but for the periods the
+// hastened file is the same, no period is left as it was, and the other numbers
+// of the expressions are shares and counts.
+func TestTheHastenedRulesDifferInPeriodsOnly(t *testing.T) {
+	shipped := readRules(t)
+	hasty := hasten(t, shipped)
+	shrunk := regexp.MustCompile(`(\[|:|for: )(\d+ms)\b|\b(0\.5|144)\b`)
+	if d := cmp.Diff(period.ReplaceAllString(shipped, "$1…"), shrunk.ReplaceAllString(hasty, "$1…")); d != "" {
+		t.Errorf("-shipped +hastened\n%s", d)
+	}
+	for _, row := range []struct{ name, rule, want string }{
+		{"a window", "increase(x[6h])", "increase(x[36000ms])"},
+		{"a window with a step", "(x - time())[1d:1m]", "(x - time())[144000ms:100ms]"},
+		{"a wait", "for: 10m # longer than 5m", "for: 1000ms # longer than 5m"},
+		{"a constant in seconds", "clamp_min(x, 300) > 30 * 86400", "clamp_min(x, 0.5) > 30 * 144"},
+		{"a share, and the name of a recording", "x:y:max1d > 1.5 * 3", "x:y:max1d > 1.5 * 3"},
+	} {
+		if got := hasten(t, row.rule); got != row.want {
+			t.Errorf("%s: %s, want %s", row.name, got, row.want)
+		}
+	}
+	var file struct {
+		Groups []struct {
+			Rules []struct{ Alert, Record, Expr, For string }
+		}
+	}
+	if err := yaml.Unmarshal([]byte(hasty), &file); err != nil {
+		t.Fatal(err)
+	}
+	number := regexp.MustCompile(`(?:^|[ (])(\d[\d.]*)`)
+	for _, r := range file.Groups[0].Rules {
+		if r.For != "" && !strings.HasSuffix(r.For, "ms") {
+			t.Errorf("%s waits for %s", r.Alert, r.For)
+		}
+		for _, m := range number.FindAllStringSubmatch(r.Expr, -1) {
+			if !slices.Contains([]string{"0", "0.2", "0.5", "1", "1.5", "10", "144", "2.5", "3", "30"}, m[1]) {
+				t.Errorf("%s%s: is %s a time in seconds? Then hasten it, else name it here", r.Alert, r.Record, m[1])
+			}
+		}
+	}
+}
