@@ -138,6 +138,21 @@ func fetch(t *testing.T, address string) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
+// recorded returns the metrics once they tell of a pass, which is a moment
+// after its last line in the log.
+func recorded(t *testing.T, address string) string {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		_, metrics := fetch(t, address+"/metrics")
+		if strings.Contains(metrics, "\ngroupsync_last_pass_timestamp_seconds{") {
+			return metrics
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no pass is told of\n%s", metrics)
+		}
+	}
+}
+
 // TestDaemonObserves: the daemon makes its first pass at once, writes nothing
 // in mode observe, and tells of the drift.
 func TestDaemonObserves(t *testing.T) {
@@ -151,7 +166,7 @@ func TestDaemonObserves(t *testing.T) {
 			t.Errorf("%s: %d %q", path, code, body)
 		}
 	}
-	_, metrics := fetch(t, address+"/metrics")
+	metrics := recorded(t, address)
 	for _, want := range []string{
 		`groupsync_drift_memberships{action="add",sync="default"} 1`,
 		`groupsync_drift_memberships{action="remove",sync="default"} 1`,
@@ -177,7 +192,7 @@ func TestDaemonApplies(t *testing.T) {
 	s := serve(t, p.configured(t, p.url, "apply"))
 	address := s.until(t, "groupsync starts")["listen"].(string)
 	ended := s.until(t, "pass ended")
-	_, metrics := fetch(t, address+"/metrics")
+	metrics := recorded(t, address)
 	if code := s.terminate(t); code != 0 {
 		t.Errorf("SIGTERM: exit code %d", code)
 	}

@@ -136,7 +136,12 @@ func TestAlertsInPrometheus(t *testing.T) {
 	hasty.await(t, "every alert to be resolved", func() bool { return len(hasty.firing(t)) == 0 })
 
 	slices.Sort(want)
-	if d := cmp.Diff(want, hasty.fired(t)); d != "" {
+	// A machine that is busy for nine seconds makes a daemon stale in truth: half
+	// an hour is three of them here.
+	fired := slices.DeleteFunc(hasty.fired(t), func(a string) bool {
+		return strings.HasSuffix(a, " GroupsyncStale") && !slices.Contains(want, a)
+	})
+	if d := cmp.Diff(want, fired); d != "" {
 		t.Errorf("what has fired: -want +got\n%s", d)
 	}
 	evaluated(plain) // its steps of a minute have come by now
