@@ -33,6 +33,7 @@ func runDaemon(ctx context.Context, p program, c config.Config, o config.Options
 	log.Info("groupsync starts", "version", v, "sync", c.Name, "mode", c.Mode, "writes", c.Mode == config.Apply, "schedule", c.Schedule, "lease", c.Lease.Name, "listen", server.Addr())
 	warn(c, log)
 	group, ctx := errgroup.WithContext(ctx)
+	s.stopped = ctx // a reload that waits must not outlast a daemon that failed
 	group.Go(func() error { return server.Serve(ctx) })
 	group.Go(func() error { return s.run(ctx) })
 	group.Go(func() error { s.follow(ctx, hangups); return nil })
@@ -48,8 +49,11 @@ func (s *replica) run(ctx context.Context) error {
 	}
 	s.metrics.Lead(false)
 	return s.lease.Run(ctx, func(ctx context.Context) error {
+		s.newTerm()
 		s.metrics.Lead(true)
 		defer s.metrics.Lead(false)
+		// At once, and not only when the pass that is running has ended.
+		defer context.AfterFunc(ctx, func() { s.metrics.Lead(false) })()
 		return s.daemon.Run(target.WithLead(ctx, s.lease.Held))
 	})
 }

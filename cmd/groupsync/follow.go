@@ -12,14 +12,22 @@ import (
 // a volume and network file systems without notification included.
 const lookEvery = 2 * time.Second
 
+// tryAgain is after how many looks a configuration that was refused is loaded
+// anew, though none of its files changed.
+const tryAgain = 10
+
 // follow reloads the configuration on a hangup, and whenever one of its files
 // has changed and then stayed the same for a look, until ctx ends. Secrets are
-// not among the files: they are read anew whenever they are used.
+// not among the files: they are read anew whenever they are used. What changed
+// while the process started is found at once.
 func (s *replica) follow(ctx context.Context, hangups <-chan os.Signal) {
 	ticks := time.NewTicker(lookEvery)
 	defer ticks.Stop()
 	loaded := fingerprint(s.files())
-	last := loaded
+	if s.stale() {
+		_ = s.Reload() // it has said what was wrong
+	}
+	last, looks := loaded, 0
 	for {
 		select {
 		case <-ctx.Done():
@@ -29,12 +37,16 @@ func (s *replica) follow(ctx context.Context, hangups <-chan os.Signal) {
 		case <-ticks.C:
 			before := last
 			last = fingerprint(s.files())
-			if last == loaded || last != before {
+			looks++
+			changed := last != loaded && last == before
+			if changed {
+				s.log.Info("a file of the configuration changed: it is loaded anew")
+			}
+			if !changed && (looks < tryAgain || !s.refused()) {
 				continue
 			}
-			s.log.Info("a file of the configuration changed: it is loaded anew")
 		}
-		last = fingerprint(s.files())
+		last, looks = fingerprint(s.files()), 0
 		loaded = last
 		_ = s.Reload() // it has said what was wrong
 	}

@@ -184,6 +184,31 @@ web: {listen: "127.0.0.1:0", enable_lifecycle: true}
 	}
 }
 
+// TestASecretThatComesLate: a configuration that names a file which is not there
+// yet is refused, once, and in force when the file has come.
+func TestASecretThatComesLate(t *testing.T) {
+	p := newServicePlace(t)
+	config := p.configured(t, p.url, "observe")
+	s := serve(t, config)
+	s.until(t, "pass ended")
+	late := filepath.Join(t.TempDir(), "client_secret")
+	rewrite(t, config, fmt.Sprintf("client_secret: %q", keycloaktest.Secret), fmt.Sprintf("client_secret_file: %q", late))
+	refusal := s.until(t, "the configuration was refused: the one before it stays in force")
+	if want := "keycloak.client_secret_file: there is no file " + late; !strings.HasPrefix(fmt.Sprint(refusal["error"]), want) {
+		t.Errorf("refused for %v, want %s", refusal["error"], want)
+	}
+	if err := os.WriteFile(late, []byte(keycloaktest.Secret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.until(t, "the configuration was reloaded")
+	if ended := s.until(t, "pass ended"); ended["result"] != "drift" {
+		t.Errorf("after the reload: %v", ended)
+	}
+	if code := s.terminate(t); code != 0 {
+		t.Errorf("exit code %d\n%s", code, s.log.String())
+	}
+}
+
 // TestApproval: what a guard withholds is applied when a person approves
 // exactly that, and not when they approve something else.
 func TestApproval(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"strings"
 	"sync"
 
@@ -31,6 +32,7 @@ type replica struct {
 	mu         sync.Mutex // held while a configuration is loaded
 	config     config.Config
 	reconciler *reconcile.Reconciler
+	refusal    string // of the last configuration; empty: it is in force
 }
 
 // newReplica connects everything, and finds out what would keep it from working
@@ -97,14 +99,46 @@ func (s *replica) Reload() error {
 		s.metrics.Configure(settingsOf(c))
 		return s.job(), nil
 	})
+	if err != nil && s.stopped.Err() != nil {
+		return err // the process ends, and nothing was refused
+	}
 	if err != nil {
+		level := slog.LevelError
+		if err.Error() == s.refusal { // it has been said
+			level = slog.LevelDebug
+		}
+		s.refusal = err.Error()
 		s.metrics.Refused()
-		s.log.Error("the configuration was refused: the one before it stays in force", "error", err)
+		s.log.Log(s.stopped, level, "the configuration was refused: the one before it stays in force", "error", err)
 		return err
 	}
+	s.refusal = ""
 	s.log.Info("the configuration was reloaded", "mode", s.config.Mode, "writes", s.config.Mode == config.Apply, "schedule", s.config.Schedule)
 	warn(s.config, s.log)
 	return nil
+}
+
+// newTerm makes a leadership begin with nothing to hold against others.
+func (s *replica) newTerm() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reconciler.NewTerm()
+}
+
+// stale reports that the configuration in force is not what its sources say now.
+func (s *replica) stale() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, err := config.Load(s.options)
+	return err != nil || !reflect.DeepEqual(c, s.config)
+}
+
+// refused reports that the last configuration was refused. It may be good by
+// now: a Secret can come later than the ConfigMap that names its file.
+func (s *replica) refused() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refusal != ""
 }
 
 // Sync makes a pass now. A standby's refusal names the leader.

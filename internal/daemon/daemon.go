@@ -176,7 +176,7 @@ var (
 // not end in order. The pass itself ends with the term, not with ctx.
 func (d *Daemon) Sync(ctx context.Context, approve string) (report.Report, error) {
 	d.mu.Lock()
-	t, apply := d.term, d.job.Apply
+	t := d.term
 	if t != nil {
 		t.jobs.Add(1)
 	}
@@ -185,13 +185,16 @@ func (d *Daemon) Sync(ctx context.Context, approve string) (report.Report, error
 		return report.Report{}, ErrStandby
 	}
 	defer t.jobs.Done()
-	if approve != "" && !apply {
-		return report.Report{}, ErrObserves
-	}
 	if err := d.passing.Acquire(ctx, 1); err != nil {
 		return report.Report{}, fmt.Errorf("waiting for the running pass: %w", err)
 	}
 	defer d.passing.Release(1)
+	d.mu.Lock()
+	apply := d.job.Apply // that of now: the job may have been replaced meanwhile
+	d.mu.Unlock()
+	if approve != "" && !apply {
+		return report.Report{}, ErrObserves
+	}
 	r, made := d.pass(t, approve)
 	switch {
 	case !made && t.ctx.Err() != nil:

@@ -37,6 +37,9 @@ func (l *Lease) Tripped(ctx context.Context, trips []report.Trip) {
 	if l.pod.Name == "" {
 		return
 	}
+	// One budget for all: a loser must not be held up by an API that is away.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	defer cancel()
 	for _, guard := range order {
 		if err := l.event(ctx, texts[guard]); err != nil {
 			l.log.Warn("no Kubernetes Event was made of a tripped guard", "guard", guard, "error", err)
@@ -56,8 +59,6 @@ func message(t report.Trip) string {
 }
 
 func (l *Lease) event(ctx context.Context, text string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
-	defer cancel()
 	now := meta.NewTime(time.Now())
 	_, err := l.client.CoreV1().Events(l.podNamespace).Create(ctx, &core.Event{
 		ObjectMeta:     meta.ObjectMeta{GenerateName: l.pod.Name + ".", Namespace: l.podNamespace},

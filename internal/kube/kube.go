@@ -181,6 +181,8 @@ func unlessConflict(err error) error {
 func (l *Lease) explain(kind, name string, err error) error {
 	var status apierrors.APIStatus
 	switch {
+	case apierrors.IsForbidden(err) && strings.Contains(err.Error(), "cannot create"):
+		return fmt.Errorf("the %s %s/%s does not exist, and may not be made: %w: make it, empty, as the chart does, or correct lease.name and lease.namespace", kind, l.namespace, name, err)
 	case apierrors.IsForbidden(err):
 		return fmt.Errorf("the %s %s/%s may not be used: %w: give the service account get and update on it, as the chart's Role does, or correct lease.name and lease.namespace", kind, l.namespace, name, err)
 	case apierrors.IsUnauthorized(err):

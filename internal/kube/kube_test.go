@@ -359,6 +359,53 @@ func TestATermThatAnotherBrokeIsNotResumed(t *testing.T) {
 	}
 }
 
+// TestAnEmptiedLeaseIsNotTakenUnderItsHolder: a standby that has seen who held it
+// waits until the holder must have noticed. Deleted, it is the same.
+func TestAnEmptiedLeaseIsNotTakenUnderItsHolder(t *testing.T) {
+	p := newPlace(t, kubetest.Shared(t))
+	a, b := p.open(t, Options{}), p.open(t, Options{})
+	ctx, stop := context.WithCancel(t.Context())
+	led, ran := make(chan string, 10), make(chan error, 2)
+	run := func(name string, l *Lease) {
+		ran <- l.Run(ctx, func(ctx context.Context) error { led <- name; <-ctx.Done(); return nil })
+	}
+	go run("a", a)
+	if first := <-led; first != "a" {
+		t.Fatal(first)
+	}
+	go run("b", b)
+	for deadline := time.Now().Add(5 * time.Second); b.Holder() != a.Identity(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the standby has not seen the leader")
+		}
+	}
+	path := "/apis/coordination.k8s.io/v1/namespaces/" + p.namespace + "/leases/groupsync"
+	for range 3 {
+		var lease map[string]any
+		p.cluster.Get(t, path, &lease)
+		lease["spec"] = map[string]any{}
+		if status, _ := p.cluster.Try(t, "PUT", path, lease); status == 200 {
+			break // else it was renewed meanwhile
+		}
+	}
+	for end := time.Now().Add(retryPeriod + 2*time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if a.Held() == nil && b.Held() == nil {
+			t.Fatal("both hold it")
+		}
+	}
+	select {
+	case <-led:
+	case <-time.After(leaseDuration + 2*retryPeriod):
+		t.Error("nobody leads any more")
+	}
+	stop()
+	for range 2 {
+		if err := <-ran; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestMemoryFollowsTheLeadership: a new leader finds what the one before it
 // saved, and one that is none any more saves nothing.
 func TestMemoryFollowsTheLeadership(t *testing.T) {
@@ -429,6 +476,10 @@ func TestMemoryFollowsTheLeadership(t *testing.T) {
 		p.cluster.Do(t, "PUT", path, m, nil)
 		_, err := ma.Load()
 		refused(err, "the ConfigMap NS/groupsync-memory: the guards' memory is corrupt (unexpected EOF): empty it to start without memory")
+		p.cluster.Do(t, "DELETE", path, nil, nil)
+		_, err = ma.Load()
+		refused(err, "reading the guards' memory: the ConfigMap NS/groupsync-memory was deleted, and what the guards remembered with it: the next pass starts without memory")
+		load(ma, 0)
 	})
 }
 

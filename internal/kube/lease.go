@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
@@ -21,6 +22,9 @@ const (
 	// to JitterFactor. A standby needs two looks, one to see the last renewal
 	// and one to find it too old: 2 x 2.2 x look is less than retryPeriod.
 	look = 400 * time.Millisecond
+	// released is the duration, in seconds, of a Lease that was given up in order;
+	// client-go writes the same.
+	released = 1
 )
 
 // Run campaigns for the Lease until ctx ends. While this process holds it, lead
@@ -42,6 +46,10 @@ func (l *Lease) Run(ctx context.Context, lead func(context.Context) error) error
 func (l *Lease) Take(ctx context.Context, lead func(context.Context) error) error {
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
+	patience := time.AfterFunc(2*leaseDuration+retryPeriod, func() {
+		giveUp(fmt.Errorf("the Lease %s could not be had for %s, so nothing was done: look at it with kubectl, and at the API server", l, 2*leaseDuration+retryPeriod))
+	})
+	defer patience.Stop()
 	var first *resourcelock.LeaderElectionRecord
 	others := func(r resourcelock.LeaderElectionRecord) {
 		switch {
@@ -54,6 +62,7 @@ func (l *Lease) Take(ctx context.Context, lead func(context.Context) error) erro
 	led := false
 	err := l.campaign(ctx, others, func(ctx context.Context) error {
 		led = true
+		patience.Stop()
 		return lead(ctx)
 	})
 	if err == nil && !led {
@@ -167,6 +176,9 @@ func (l *Lease) release(k *lock) {
 	l.mu.Lock()
 	held := !l.renewed.IsZero()
 	l.renewed, l.passed = time.Time{}, false
+	if l.holder == l.identity {
+		l.holder = ""
+	}
 	l.mu.Unlock()
 	if !held {
 		return
@@ -178,7 +190,7 @@ func (l *Lease) release(k *lock) {
 		return
 	}
 	if err == nil {
-		record.HolderIdentity, record.LeaseDurationSeconds, record.RenewTime = "", 1, meta.Now()
+		record.HolderIdentity, record.LeaseDurationSeconds, record.RenewTime = "", released, meta.Now()
 		err = k.Interface.Update(ctx, *record)
 	}
 	if err != nil {
@@ -192,21 +204,27 @@ type lock struct {
 	resourcelock.Interface
 	lease  *Lease
 	others func(resourcelock.LeaderElectionRecord)
-	end    func() // ends the campaign
-	failed bool   // the last request got an error
+	end    func()    // ends the campaign
+	heldAt time.Time // when another process was seen to hold it last
+	failed bool      // the last request got an error
 }
 
 func (k *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
 	record, raw, err := k.Interface.Get(ctx)
 	k.trouble(err)
-	if err != nil || record.HolderIdentity == k.lease.identity {
+	gone := apierrors.IsNotFound(err)
+	if err != nil && !gone || err == nil && record.HolderIdentity == k.lease.identity {
 		return record, raw, err
 	}
 	k.broken(true)
-	if record.HolderIdentity != "" {
+	switch {
+	case !gone && record.HolderIdentity != "":
+		k.heldAt = time.Now()
 		k.others(*record)
+	case (gone || record.LeaseDurationSeconds != released) && !k.heldAt.IsZero() && since(k.heldAt) < leaseDuration:
+		return nil, nil, fmt.Errorf("the Lease %s was emptied or deleted under its holder, who learns of it only when it looks: it is taken in %s", k.lease, leaseDuration-since(k.heldAt))
 	}
-	return record, raw, nil
+	return record, raw, err
 }
 
 // broken is told whether the Lease shows another term. If this process has one,

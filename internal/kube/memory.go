@@ -54,8 +54,10 @@ func (m *Memory) read(ctx context.Context) error {
 	l := m.lease
 	seen, err := l.client.CoreV1().ConfigMaps(l.namespace).Get(ctx, l.memoryName(), meta.GetOptions{})
 	switch {
-	case apierrors.IsNotFound(err):
+	case apierrors.IsNotFound(err) && m.seen != nil:
 		m.seen = nil
+		return fmt.Errorf("the ConfigMap %s/%s was deleted, and what the guards remembered with it: the next pass starts without memory", l.namespace, l.memoryName())
+	case apierrors.IsNotFound(err):
 	case err != nil:
 		return l.explain("ConfigMap", l.memoryName(), err)
 	default:

@@ -95,6 +95,10 @@ func (r *Reconciler) Succeed(src Source, tgt Directory, o Options) *Reconciler {
 	return next
 }
 
+// NewTerm forgets which changes were ours: since the last term another process
+// may have made its own. No pass may run meanwhile.
+func (r *Reconciler) NewTerm() { clear(r.ledger) }
+
 // Request says what a pass may do.
 type Request struct {
 	Apply   bool   // write what the guards clear

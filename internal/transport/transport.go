@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -67,8 +68,9 @@ func (e *GateError) Error() string { return e.Err.Error() }
 func (e *GateError) Unwrap() error { return e.Err }
 
 // WithGate returns a context whose requests are sent only while the gate
-// returns nil: it is asked before each attempt, repetitions included, and what
-// it returns becomes the attempt's *GateError.
+// returns nil: it is asked before each attempt, repetitions included, and again
+// when a connection is there and the body is about to go, since dialling takes
+// its time. What it returns becomes the attempt's *GateError.
 func WithGate(ctx context.Context, gate func() error) context.Context {
 	return context.WithValue(ctx, gateKey{}, gate)
 }
@@ -158,6 +160,10 @@ func (o observed) RoundTrip(req *http.Request) (*http.Response, error) {
 			}
 			return nil, &GateError{err}
 		}
+		if req.Body != nil {
+			req = req.WithContext(req.Context()) // a copy, whose body may be changed
+			req.Body, req.GetBody = &gated{ReadCloser: req.Body, gate: gate}, nil
+		}
 	}
 	start := time.Now()
 	resp, err := o.next.RoundTrip(req)
@@ -165,6 +171,24 @@ func (o observed) RoundTrip(req *http.Request) (*http.Response, error) {
 		o.observe(Attempt{Call: Call(req.Context()), Code: code(resp), Took: time.Since(start)})
 	}
 	return resp, err
+}
+
+// gated is a body that asks the gate before its first byte. Without its body the
+// server has no whole request.
+type gated struct {
+	io.ReadCloser
+	gate func() error
+	open bool
+}
+
+func (g *gated) Read(p []byte) (int, error) {
+	if !g.open {
+		if err := g.gate(); err != nil {
+			return 0, &GateError{err}
+		}
+		g.open = true
+	}
+	return g.ReadCloser.Read(p)
 }
 
 func code(resp *http.Response) int {

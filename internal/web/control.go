@@ -33,23 +33,32 @@ func (r *Refusal) Error() string { return r.Err.Error() }
 // Unwrap returns the reason.
 func (r *Refusal) Unwrap() error { return r.Err }
 
-// control routes the requests that make the process do something. A browser
-// that a foreign page sends is turned away: it would bring no credentials of
-// its own, but those that it keeps for this server.
+// control routes the requests that make the process do something. Whatever a
+// page in a browser sends is turned away, also one that claims this server's own
+// name (DNS rebinding): there is no page of ours that would.
 func control(mux *http.ServeMux, c Control) {
 	post := func(path string, do func(ctx context.Context, r *http.Request) (string, error)) {
-		mux.Handle("POST "+path, http.NewCrossOriginProtection().Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
+			if site := r.Header.Get("Sec-Fetch-Site"); r.Header.Get("Origin") != "" || site != "" && site != "none" {
+				answer(w, "", &Refusal{http.StatusForbidden, errors.New("this is not for pages in a browser: use curl")})
+				return
+			}
+			// Within the time of ordinary requests: a body that never comes holds nothing up.
+			if _, err := io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, 64<<10)); err != nil {
+				answer(w, "", &Refusal{http.StatusBadRequest, fmt.Errorf("reading the body, of which nothing is wanted: %w", err)})
+				return
+			}
 			patient(w)
 			text, err := do(r.Context(), r)
 			answer(w, text, err)
-		})))
+		})
 	}
 	post("/-/reload", func(context.Context, *http.Request) (string, error) {
 		return "the configuration was reloaded\n", c.Reload()
 	})
 	post("/-/sync", func(ctx context.Context, _ *http.Request) (string, error) {
 		r, err := c.Sync(ctx, "")
-		return summary(r), err
+		return summary(r), failed(r, err)
 	})
 	post("/-/approve", func(ctx context.Context, r *http.Request) (string, error) {
 		digest := r.URL.Query().Get("digest")
@@ -57,11 +66,19 @@ func control(mux *http.ServeMux, c Control) {
 			return "", &Refusal{http.StatusBadRequest, errors.New("name the removals: POST /-/approve?digest=…, with the digest that the summary line of the pass has")}
 		}
 		rep, err := c.Sync(ctx, digest)
-		if err == nil && rep.Digest != digest {
+		if err == nil && rep.Digest != "" && rep.Digest != digest {
 			err = &Refusal{http.StatusConflict, errors.New(strings.TrimRight(summary(rep), "\n"))}
 		}
-		return summary(rep), err
+		return summary(rep), failed(rep, err)
 	})
+}
+
+// failed is the error of a pass that came to no plan, where err is none.
+func failed(r report.Report, err error) error {
+	if err == nil && r.Result == report.Error {
+		return &Refusal{http.StatusBadGateway, errors.New(strings.TrimRight(summary(r), "\n"))}
+	}
+	return err
 }
 
 // patient lets an answer take as long as a pass does. Without it the time-outs

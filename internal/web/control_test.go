@@ -70,7 +70,9 @@ func TestControl(t *testing.T) {
 		{"a reload", asked{}, "POST", "/-/reload", "", 200, "the configuration was reloaded\n", "reload"},
 		{"a reload of a bad file", asked{err: errors.New("mode: \"on\" is unknown")}, "POST", "/-/reload", "", 500, "mode: \"on\" is unknown\n", "reload"},
 		{"nothing is done on GET", asked{}, "GET", "/-/sync", "", 405, "Method Not Allowed\n", ""},
-		{"nothing is done for a foreign page in a browser", asked{}, "POST", "/-/sync", "cross-site", 403, "cross-origin request detected from Sec-Fetch-Site header\n", ""},
+		{"nothing is done for a foreign page in a browser", asked{}, "POST", "/-/sync", "cross-site", 403, "this is not for pages in a browser: use curl\n", ""},
+		{"nor for one that claims this server's name", asked{}, "POST", "/-/approve?digest=d1", "same-origin", 403, "this is not for pages in a browser: use curl\n", ""},
+		{"a pass that came to no plan", asked{report: report.Report{Pass: "p4", Result: report.Error, Errors: []report.Failure{{Text: "Keycloak is away"}}}}, "POST", "/-/approve?digest=d1", "", 502, "pass p4: error; 0 added, 0 removed, 0 failed; left to add 0, to remove 0\nerror: Keycloak is away\n", "sync d1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			base, stop := start(t, Options{Control: &tt.asked})
@@ -129,6 +131,35 @@ func TestAnAnswerTakesAsLongAsAPass(t *testing.T) {
 	code, body := do(t, &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, req)
 	if code != 200 || !strings.HasPrefix(body, "pass late: ") {
 		t.Errorf("got %d %q", code, body)
+	}
+	cancel()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestABodyThatNeverComesHoldsNothingUp: neither the caller beyond the ordinary
+// time-out, nor the end of the process.
+func TestABodyThatNeverComesHoldsNothingUp(t *testing.T) {
+	s, err := Listen(Options{Address: "127.0.0.1:0", Metrics: http.NotFoundHandler(), Control: &asked{}, Log: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.http.ReadTimeout = 200 * time.Millisecond
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error)
+	go func() { served <- s.Serve(ctx) }()
+	conn, err := net.Dial("tcp", s.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
+	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	answer := make([]byte, 100)
+	n, err := conn.Read(answer)
+	if err != nil || !strings.HasPrefix(string(answer[:n]), "HTTP/1.1 400 ") {
+		t.Errorf("got %q, %v", answer[:n], err)
 	}
 	cancel()
 	if err := <-served; err != nil {

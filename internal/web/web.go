@@ -100,6 +100,10 @@ func (s *Server) Serve(ctx context.Context) error {
 	if err != nil {
 		_ = s.http.Close() // cut off what did not finish
 	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		s.log.Warn("HTTP requests that were under way are cut off")
+		err = nil
+	}
 	if served := <-failed; !errors.Is(served, http.ErrServerClosed) {
 		err = errors.Join(err, served)
 	}

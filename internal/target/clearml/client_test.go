@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -260,12 +261,12 @@ func TestAWriteIsSentOnlyWhileThePassLeads(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		fault  clearmltest.Fault
-		at     int // the question from which on the answer is that it is lost
+		at     int // the question, two an attempt, from which on the answer is that it is lost
 		writes int
 	}{
 		{"before it is sent at all", clearmltest.Fault{}, 1, 0},
-		{"between two attempts", clearmltest.Fault{Call: writeCall, Status: 429}, 2, 1},
-		{"after the token was refused", clearmltest.Fault{Call: writeCall, Nth: 1, Code: 401, Subcode: 30}, 2, 1},
+		{"between two attempts", clearmltest.Fault{Call: writeCall, Status: 429}, 3, 1},
+		{"after the token was refused", clearmltest.Fault{Call: writeCall, Nth: 1, Code: 401, Subcode: 30}, 3, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s, c := setup(t, clearmltest.Options{})
@@ -297,6 +298,45 @@ func TestAWriteIsSentOnlyWhileThePassLeads(t *testing.T) {
 				t.Errorf("%d writes were sent, want %d; the members are %v", writes, tt.writes, s.Members("team"))
 			}
 		})
+	}
+}
+
+// TestAWriteThatDialsForLongIsKeptBack: the leadership may be lost between the
+// first question and the connection.
+func TestAWriteThatDialsForLongIsKeptBack(t *testing.T) {
+	s, _ := setup(t, clearmltest.Options{})
+	var lost, dialling atomic.Bool
+	front := httptest.NewUnstartedServer(s)
+	front.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew && dialling.Load() {
+			lost.Store(true) // the connection is there, the request is not
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+	front.Start()
+	t.Cleanup(front.Close)
+	c := client(t, front.URL)
+	groups, err := c.Groups(t.Context(), "cm-team")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.probe(t.Context(), writeCall); err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	ctx := target.WithLead(t.Context(), func() error {
+		if asked++; asked > 1 {
+			return errors.New("somebody else holds the Lease")
+		}
+		return nil
+	})
+	dialling.Store(true)
+	err = c.SetMembers(ctx, groups[0], []string{"b"})
+	if !errors.Is(err, target.ErrNotLeading) || target.Uncertain(err) || !lost.Load() {
+		t.Errorf("got %v, want that the leadership is lost, for certain", err)
+	}
+	if !slices.Equal(s.Members("team"), []string{"a"}) {
+		t.Errorf("the members are %v", s.Members("team"))
 	}
 }
 
