@@ -26,7 +26,7 @@ func (r *reader) script(t *testing.T, i int) {
 	cmd.Dir = r.dir
 	cmd.Env = append(os.Environ(), "HOME="+r.dir, "KC_CLI_PASSWORD=admin",
 		"PATH="+filepath.Dir(r.realm.Server.Program("kcadm.sh"))+string(os.PathListSeparator)+os.Getenv("PATH"))
-	output(t, cmd)
+	processtest.Output(t, cmd)
 }
 
 // here puts this machine's addresses and directories in the place of the page's.
@@ -182,9 +182,9 @@ func (r *reader) release(t *testing.T, args string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(tool(t, "HELM"), append([]string{"template", "groupsync", chart}, strings.Fields(args)...)...)
+	cmd := exec.Command(processtest.Tool(t, "HELM"), append([]string{"template", "groupsync", chart}, strings.Fields(args)...)...)
 	cmd.Dir = r.dir
-	rendered := output(t, cmd)
+	rendered := processtest.Output(t, cmd)
 	const file = "/etc/groupsync/clearml-env/clearml.env"
 	for _, want := range []string{
 		"image: registry.example.com/groupsync:", "secretName: groupsync", "secretName: clearml-variables",

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"groupsync/internal/config/clearmlenv"
+	"groupsync/internal/processtest"
 	"groupsync/internal/source/keycloaktest"
 )
 
@@ -90,23 +91,10 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-// tool returns a program that the Makefile has built, by its variable.
-func tool(t *testing.T, variable string) string {
-	t.Helper()
-	if testing.Short() {
-		t.Skipf("runs %s", variable)
-	}
-	path := os.Getenv(variable)
-	if path == "" {
-		t.Fatalf("%s names no program: run make test, which builds it", variable)
-	}
-	return path
-}
-
 // TestTheOverrideIsOne merges the override into a file with what it presumes of
 // ClearML's own: compose must find every network, secret and volume.
 func TestTheOverrideIsOne(t *testing.T) {
-	program, dir := tool(t, "COMPOSE_SPEC"), t.TempDir()
+	program, dir := processtest.Tool(t, "COMPOSE_SPEC"), t.TempDir()
 	write(t, filepath.Join(dir, "docker-compose.yaml"), "services: {apiserver: {image: clearml, networks: [backend]}}\nnetworks: {backend: {}}\n")
 	write(t, filepath.Join(dir, "docker-compose.override.yaml"), install(t).files["docker-compose.override.yaml"])
 	cmd := exec.Command(program, "-format", "json", "docker-compose.yaml", "docker-compose.override.yaml")
@@ -119,7 +107,7 @@ func TestTheOverrideIsOne(t *testing.T) {
 			Secrets     []struct{ Target string }
 		}
 	}
-	if err := json.Unmarshal([]byte(output(t, cmd)), &merged); err != nil {
+	if err := json.Unmarshal([]byte(processtest.Output(t, cmd)), &merged); err != nil {
 		t.Fatal(err)
 	}
 	groupsync := merged.Services["groupsync"]
@@ -144,18 +132,6 @@ func TestTheOverrideIsOne(t *testing.T) {
 	}
 }
 
-// output runs the command and returns its stdout.
-func output(t *testing.T, cmd *exec.Cmd) string {
-	t.Helper()
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%v: %v\n%s%s", cmd.Args, err, out, stderr.String())
-	}
-	return string(out)
-}
-
 // reader is somebody who does what the page says, on a real Keycloak and a
 // ClearML stand-in: docker, kubectl and the cluster are left out, and groupsync
 // is run with the arguments that they would hand it.
@@ -170,9 +146,9 @@ type reader struct {
 // TestFollowed follows the page from the first line to the last, and holds
 // every command in it to be one that the test knows.
 func TestFollowed(t *testing.T) {
-	tool(t, "HELM")
+	processtest.Tool(t, "HELM")
 	r := reader{page: install(t), dir: t.TempDir(), program: filepath.Join(t.TempDir(), "groupsync")}
-	output(t, exec.Command("go", "build", "-o", r.program, "../cmd/groupsync"))
+	processtest.Output(t, exec.Command("go", "build", "-o", r.program, "../cmd/groupsync"))
 	r.realm = keycloaktest.Shared(t).ImportRealm(t, []byte(read(t, "../examples/realm/clearml-realm.json")))
 	r.realm.Do(t, "DELETE", "/clients/"+r.clients(t)[0], nil, nil) // the page begins without it
 	r.begin(t)

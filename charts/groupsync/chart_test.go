@@ -26,17 +26,11 @@ import (
 // least holds what every installation must say; the tests add to it.
 const least = "testdata/shapes/observe.yaml"
 
-// program returns the path of a tool that the Makefile builds.
+// program returns the path of a tool that reads the chart.
 func program(t *testing.T, variable string) string {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("needs tools that make test builds")
-	}
+	path := processtest.Tool(t, variable)
 	processtest.Inputs(t, ".")
-	path := os.Getenv(variable)
-	if path == "" {
-		t.Fatalf("%s names no tool: run make test, or make tools and set it to what is in ~/.cache/groupsync", variable)
-	}
 	return path
 }
 

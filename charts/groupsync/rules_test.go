@@ -74,14 +74,7 @@ func rules(t *testing.T) (all, alerts []rule) {
 // promtool runs the pinned promtool of tools/ and returns what it prints.
 func promtool(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("needs promtool, and half a minute")
-	}
-	path := os.Getenv("PROMTOOL")
-	if path == "" {
-		t.Fatal("PROMTOOL does not name promtool: run make test, or make tools and PROMTOOL=~/.cache/groupsync/bin/promtool")
-	}
-	out, err := exec.Command(path, args...).CombinedOutput()
+	out, err := exec.Command(program(t, "PROMTOOL"), args...).CombinedOutput()
 	return string(out), err
 }
 

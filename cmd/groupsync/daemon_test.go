@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"groupsync/internal/processtest"
 	"groupsync/internal/source/keycloaktest"
 	"groupsync/internal/target/clearmltest"
 )
@@ -235,11 +235,7 @@ func TestDaemonApplies(t *testing.T) {
 // promtool holds the metrics against promtool's rules.
 func promtool(t *testing.T, metrics string) {
 	t.Helper()
-	binary := os.Getenv("PROMTOOL")
-	if binary == "" {
-		t.Fatal("PROMTOOL names no promtool: run make test, which builds it, or set it to the path of one")
-	}
-	cmd := exec.CommandContext(t.Context(), binary, "check", "metrics")
+	cmd := exec.CommandContext(t.Context(), processtest.Tool(t, "PROMTOOL"), "check", "metrics")
 	cmd.Stdin = strings.NewReader(metrics)
 	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("promtool check metrics: %v\n%s", err, out)

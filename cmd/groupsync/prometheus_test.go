@@ -242,10 +242,7 @@ type scraper struct{ url string }
 // text of a rule file, and stops it with the test.
 func startPrometheus(t *testing.T, rules, targets string) *scraper {
 	t.Helper()
-	program := os.Getenv("PROMETHEUS")
-	if program == "" {
-		t.Fatal("PROMETHEUS names no Prometheus: run make test, which builds it, or make tools and PROMETHEUS=~/.cache/groupsync/bin/prometheus")
-	}
+	program := processtest.Tool(t, "PROMETHEUS")
 	dir := t.TempDir()
 	config := fmt.Sprintf(`global: {scrape_interval: 500ms, scrape_timeout: 500ms, evaluation_interval: 250ms}
 rule_files: [rules.yaml]

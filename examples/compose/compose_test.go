@@ -16,6 +16,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"groupsync/internal/config"
+	"groupsync/internal/processtest"
 	"groupsync/internal/source/keycloaktest"
 )
 
@@ -51,40 +52,15 @@ type service struct {
 	DependsOn   map[string]struct{ Condition string } `json:"depends_on"`
 }
 
-// tool returns a program that the Makefile has built, by its variable.
-func tool(t *testing.T, variable string) string {
-	t.Helper()
-	if testing.Short() {
-		t.Skipf("runs %s", variable)
-	}
-	path := os.Getenv(variable)
-	if path == "" {
-		t.Fatalf("%s names no program: run make test, which builds it", variable)
-	}
-	return path
-}
-
 // load returns the project, read and checked by compose-go, which is what
 // docker compose config loads it with.
 func load(t *testing.T) (p project) {
 	t.Helper()
-	out := output(t, exec.Command(tool(t, "COMPOSE_SPEC"), "-format", "json", "docker-compose.yaml"))
+	out := processtest.Output(t, exec.Command(processtest.Tool(t, "COMPOSE_SPEC"), "-format", "json", "docker-compose.yaml"))
 	if err := json.Unmarshal([]byte(out), &p); err != nil {
 		t.Fatal(err)
 	}
 	return p
-}
-
-// output runs the command and returns its stdout.
-func output(t *testing.T, cmd *exec.Cmd) string {
-	t.Helper()
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%v: %v\n%s%s", cmd.Args, err, out, stderr.String())
-	}
-	return string(out)
 }
 
 // TestDockerComposeAgrees asks the client itself, where it has the plugin.
@@ -92,7 +68,7 @@ func TestDockerComposeAgrees(t *testing.T) {
 	if exec.Command("docker", "compose", "version").Run() != nil {
 		t.Skip("this machine's docker has no compose; compose-go, which it is made of, is asked by the other tests")
 	}
-	output(t, exec.Command("docker", "compose", "config", "--quiet"))
+	processtest.Output(t, exec.Command("docker", "compose", "config", "--quiet"))
 }
 
 func TestServices(t *testing.T) {
@@ -248,11 +224,11 @@ func (p project) leads(t *testing.T, address string) {
 
 // TestPrometheusConfiguration has promtool check it together with the rules.
 func TestPrometheusConfiguration(t *testing.T) {
-	p, promtool := load(t), tool(t, "PROMTOOL")
+	p, promtool := load(t), processtest.Tool(t, "PROMTOOL")
 	text := read(t, p.outside(t, "prometheus", "/etc/prometheus/prometheus.yml"))
 	const rules = "/etc/prometheus/rules/groupsync.yaml"
 	text = strings.Replace(text, rules, p.outside(t, "prometheus", rules), 1)
-	out := output(t, exec.Command(promtool, "check", "config", write(t, "prometheus.yaml", text)))
+	out := processtest.Output(t, exec.Command(promtool, "check", "config", write(t, "prometheus.yaml", text)))
 	if !strings.Contains(out, "rules found") {
 		t.Errorf("promtool finds no rules:\n%s", out)
 	}

@@ -25,7 +25,7 @@ import (
 func TestItRuns(t *testing.T) {
 	p := load(t)
 	program := filepath.Join(t.TempDir(), "groupsync")
-	output(t, exec.Command("go", "build", "-o", program, "../../cmd/groupsync"))
+	processtest.Output(t, exec.Command("go", "build", "-o", program, "../../cmd/groupsync"))
 
 	port, err := processtest.FreePort()
 	if err != nil {

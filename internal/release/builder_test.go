@@ -5,7 +5,6 @@ package release
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -180,13 +179,8 @@ func (b *builder) mount(t *testing.T, image string) string {
 func command(t *testing.T, dir, program string, args ...string) string {
 	t.Helper()
 	cmd := exec.Command(program, args...)
-	var stderr bytes.Buffer
-	cmd.Dir, cmd.Stderr = dir, &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatal(fmt.Errorf("%v: %w\n%s%s", cmd.Args, err, out, stderr.String()))
-	}
-	return string(out)
+	cmd.Dir = dir
+	return processtest.Output(t, cmd)
 }
 
 // place copies a file with its mode to where it may not have a directory yet.

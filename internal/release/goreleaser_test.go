@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"groupsync/internal/processtest"
 )
 
 // goreleaserConfig is what the tests look at of .goreleaser.yaml.
@@ -35,23 +37,10 @@ func goreleaser(t *testing.T) (c goreleaserConfig) {
 	return c
 }
 
-// tool returns a program that the Makefile has built, by its variable.
-func tool(t *testing.T, variable string) string {
-	t.Helper()
-	if testing.Short() {
-		t.Skipf("runs %s", variable)
-	}
-	path := os.Getenv(variable)
-	if path == "" {
-		t.Fatalf("%s names no program: run make test, which builds it", variable)
-	}
-	return path
-}
-
 // TestGoReleaser lets GoReleaser itself check its configuration and build the
 // program for this machine, in a checkout that has a remote, as a forge's has.
 func TestGoReleaser(t *testing.T) {
-	program, helm := tool(t, "GORELEASER"), tool(t, "HELM")
+	program, helm := processtest.Tool(t, "GORELEASER"), processtest.Tool(t, "HELM")
 	dir := checkout(t)
 	write(t, filepath.Join(dir, ".goreleaser.yaml"), read(t, ".goreleaser.yaml"))
 	if err := os.CopyFS(filepath.Join(dir, "charts"), os.DirFS(filepath.Join(root, "charts"))); err != nil {

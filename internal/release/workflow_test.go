@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"groupsync/internal/processtest"
 )
 
 // workflow is what the tests look at of a workflow.
@@ -47,7 +49,7 @@ func workflows(t *testing.T) map[string]workflow {
 // TestTheWorkflowsLint has actionlint read every workflow, the expressions and
 // the types of the inputs included.
 func TestTheWorkflowsLint(t *testing.T) {
-	program := tool(t, "ACTIONLINT")
+	program := processtest.Tool(t, "ACTIONLINT")
 	// Without shellcheck, which not every machine has.
 	cmd := exec.Command(program, "-shellcheck=", "-no-color", ".github/workflows/ci.yaml", ".github/workflows/release.yaml")
 	cmd.Dir = root

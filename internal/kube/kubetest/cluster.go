@@ -22,7 +22,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"sync"
 	"testing"
 	"time"
 
@@ -59,11 +58,7 @@ func Start(tb testing.TB) *Cluster {
 	return c
 }
 
-var shared struct {
-	sync.Once
-	cluster *Cluster
-	err     error
-}
+var shared = processtest.Shared[*Cluster]{Name: "Kubernetes", Start: start, Stop: (*Cluster).close}
 
 // Shared returns the one cluster of the test binary, started by the first test
 // that asks for it. Its TestMain must call Main. A test that stops the API
@@ -71,27 +66,13 @@ var shared struct {
 func Shared(tb testing.TB) *Cluster {
 	tb.Helper()
 	skipShort(tb)
-	shared.Do(func() { shared.cluster, shared.err = start() })
-	if shared.err != nil {
-		tb.Fatalf("starting Kubernetes: %v", shared.err)
-	}
-	return shared.cluster
+	return shared.Get(tb)
 }
 
 // Main runs the tests, stops what Shared started, and returns the exit code:
 //
 //	func TestMain(m *testing.M) { os.Exit(kubetest.Main(m)) }
-func Main(m interface{ Run() int }) int {
-	code := m.Run()
-	if shared.cluster == nil {
-		return code
-	}
-	if err := shared.cluster.close(); err != nil {
-		fmt.Fprintln(os.Stderr, "stopping Kubernetes:", err)
-		return max(code, 1)
-	}
-	return code
-}
+func Main(m interface{ Run() int }) int { return shared.Main(m) }
 
 func skipShort(tb testing.TB) {
 	tb.Helper()

@@ -14,10 +14,7 @@ import (
 // that of its exit code; the test fails where it cannot be run.
 func (c *Client) Helm(tb testing.TB, args ...string) (string, error) {
 	tb.Helper()
-	program := os.Getenv("HELM")
-	if program == "" {
-		tb.Fatal("HELM names no helm client: run make test, which builds one")
-	}
+	program := processtest.Tool(tb, "HELM")
 	for _, arg := range args {
 		if _, err := os.Stat(filepath.Join(arg, "Chart.yaml")); err == nil {
 			processtest.Inputs(tb, arg)

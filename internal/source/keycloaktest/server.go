@@ -16,7 +16,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -64,11 +63,9 @@ func Start(tb testing.TB, o Options) *Server {
 	return s
 }
 
-var shared = struct {
-	sync.Once
-	server *Server
-	err    error
-}{}
+var shared = processtest.Shared[*Server]{
+	Name: "Keycloak " + Version, Start: func() (*Server, error) { return start(Options{}) }, Stop: (*Server).close,
+}
 
 // Shared returns the one server of the test binary, started by the first test
 // that asks for it. Its TestMain must call Main. A test that stops or pauses
@@ -76,27 +73,13 @@ var shared = struct {
 func Shared(tb testing.TB) *Server {
 	tb.Helper()
 	skipShort(tb)
-	shared.Do(func() { shared.server, shared.err = start(Options{}) })
-	if shared.err != nil {
-		tb.Fatalf("starting Keycloak %s: %v", Version, shared.err)
-	}
-	return shared.server
+	return shared.Get(tb)
 }
 
 // Main runs the tests, stops what Shared started, and returns the exit code:
 //
 //	func TestMain(m *testing.M) { os.Exit(keycloaktest.Main(m)) }
-func Main(m *testing.M) int {
-	code := m.Run()
-	if shared.server == nil {
-		return code
-	}
-	if err := shared.server.close(); err != nil {
-		fmt.Fprintln(os.Stderr, "stopping Keycloak:", err)
-		return max(code, 1)
-	}
-	return code
-}
+func Main(m interface{ Run() int }) int { return shared.Main(m) }
 
 func skipShort(tb testing.TB) {
 	tb.Helper()

@@ -1,0 +1,36 @@
+package processtest
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"testing"
+)
+
+// Tool returns the path of a program that the Makefile builds from tools/, by the
+// variable that it exports. The test is skipped under go test -short, and fails
+// where the variable names none.
+func Tool(tb testing.TB, variable string) string {
+	tb.Helper()
+	if testing.Short() {
+		tb.Skipf("runs %s", variable)
+	}
+	path := os.Getenv(variable)
+	if path == "" {
+		tb.Fatalf("%s names no program: run make test, or make tools and set it to what is in ~/.cache/groupsync/bin", variable)
+	}
+	return path
+}
+
+// Output runs the command and returns its stdout. The test fails, with all that
+// was printed, where the command does.
+func Output(tb testing.TB, cmd *exec.Cmd) string {
+	tb.Helper()
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		tb.Fatalf("%v: %v\n%s%s", cmd.Args, err, out, stderr.String())
+	}
+	return string(out)
+}
