@@ -171,7 +171,7 @@ func (i installed) enter(t *testing.T, name string, p pod) *candidate {
 func TestAsTheChartInstallsIt(t *testing.T) {
 	t.Parallel() // most of it is waiting
 	i := install(t, kubetest.Shared(t))
-	i.awaitRole(t)
+	i.cluster.AwaitRole(t, i.namespace)
 	replica, _ := i.pods(t)
 	first := i.enter(t, "replica-0", replica)
 	leader := first.leads(t)

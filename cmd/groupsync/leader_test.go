@@ -34,51 +34,11 @@ type election struct {
 	account   string // path of the ServiceAccount's kubeconfig
 }
 
-const leaseObjects = `
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: groupsync, namespace: NS}
-rules:
-- {apiGroups: [coordination.k8s.io], resources: [leases], resourceNames: [groupsync], verbs: [get, update]}
-- {apiGroups: [""], resources: [configmaps], resourceNames: [groupsync-memory], verbs: [get, update]}
-- {apiGroups: [""], resources: [events], verbs: [create]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: groupsync, namespace: NS}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: groupsync}
-subjects: [{kind: ServiceAccount, name: groupsync, namespace: NS}]
----
-apiVersion: coordination.k8s.io/v1
-kind: Lease
-metadata: {name: groupsync, namespace: NS}
----
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: groupsync-memory, namespace: NS}
-`
-
 func newElection(t *testing.T, cluster *kubetest.Cluster) *election {
 	t.Helper()
-	e := &election{chaos: newChaos(t, keycloaktest.Shared(t)), cluster: cluster, namespace: cluster.Namespace(t, nil)}
-	e.account = cluster.ServiceAccount(t, e.namespace, "groupsync")
-	cluster.Apply(t, strings.ReplaceAll(leaseObjects, "NS", e.namespace))
-	e.awaitRole(t)
+	e := &election{chaos: newChaos(t, keycloaktest.Shared(t)), cluster: cluster}
+	e.namespace, e.account = cluster.Groupsync(t)
 	return e
-}
-
-// awaitRole waits until the API server has heard of the Role.
-func (e *election) awaitRole(t *testing.T) {
-	t.Helper()
-	as := e.cluster.As(t, e.namespace, "groupsync")
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		if status, _ := as.Try(t, http.MethodGet, "/api/v1/namespaces/"+e.namespace+"/configmaps/groupsync-memory", nil); status == http.StatusOK {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the Role does not hold")
-		}
-	}
 }
 
 // candidate is one of the processes, with a way to ClearML of its own.

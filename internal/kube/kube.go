@@ -93,9 +93,6 @@ func identity() string {
 	return host + "_" + string(uuid.NewUUID())
 }
 
-// Identity returns the name under which this process holds the Lease.
-func (l *Lease) Identity() string { return l.identity }
-
 // String returns namespace and name.
 func (l *Lease) String() string { return l.namespace + "/" + l.name }
 
@@ -128,44 +125,37 @@ func (h lowered) WithGroup(name string) slog.Handler { return lowered{h.Handler.
 // ConfigMap can be read and written. Where one does not exist it is made, empty.
 // An error says what is not allowed or not there, and what to do.
 func (l *Lease) Check(ctx context.Context) error {
-	if err := l.checkLease(ctx); err != nil {
+	lease := &coordination.Lease{ObjectMeta: meta.ObjectMeta{Name: l.name}}
+	if err := check(ctx, l.client.CoordinationV1().Leases(l.namespace), l.name, lease); err != nil {
 		return l.explain("Lease", l.name, err)
 	}
-	if err := l.checkMemory(ctx); err != nil {
+	memory := &core.ConfigMap{ObjectMeta: meta.ObjectMeta{Name: l.memoryName()}}
+	if err := check(ctx, l.client.CoreV1().ConfigMaps(l.namespace), l.memoryName(), memory); err != nil {
 		return l.explain("ConfigMap", l.memoryName(), err)
 	}
 	return nil
 }
 
-func (l *Lease) checkLease(ctx context.Context) error {
-	leases := l.client.CoordinationV1().Leases(l.namespace)
-	lease, err := leases.Get(ctx, l.name, meta.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		_, err = leases.Create(ctx, &coordination.Lease{ObjectMeta: meta.ObjectMeta{Name: l.name}}, meta.CreateOptions{})
-		if err == nil || apierrors.IsAlreadyExists(err) {
-			lease, err = leases.Get(ctx, l.name, meta.GetOptions{})
-		}
-	}
-	if err != nil {
-		return err
-	}
-	_, err = leases.Update(ctx, lease, meta.UpdateOptions{DryRun: []string{meta.DryRunAll}})
-	return unlessConflict(err)
+// objects are those of one kind in a namespace, as client-go's clients have them.
+type objects[T any] interface {
+	Get(context.Context, string, meta.GetOptions) (*T, error)
+	Create(context.Context, *T, meta.CreateOptions) (*T, error)
+	Update(context.Context, *T, meta.UpdateOptions) (*T, error)
 }
 
-func (l *Lease) checkMemory(ctx context.Context) error {
-	maps := l.client.CoreV1().ConfigMaps(l.namespace)
-	m, err := maps.Get(ctx, l.memoryName(), meta.GetOptions{})
+// check reads the object, makes it where it is not there, and tries to write it.
+func check[T any](ctx context.Context, all objects[T], name string, empty *T) error {
+	o, err := all.Get(ctx, name, meta.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		_, err = maps.Create(ctx, &core.ConfigMap{ObjectMeta: meta.ObjectMeta{Name: l.memoryName()}}, meta.CreateOptions{})
+		_, err = all.Create(ctx, empty, meta.CreateOptions{})
 		if err == nil || apierrors.IsAlreadyExists(err) {
-			m, err = maps.Get(ctx, l.memoryName(), meta.GetOptions{})
+			o, err = all.Get(ctx, name, meta.GetOptions{})
 		}
 	}
 	if err != nil {
 		return err
 	}
-	_, err = maps.Update(ctx, m, meta.UpdateOptions{DryRun: []string{meta.DryRunAll}})
+	_, err = all.Update(ctx, o, meta.UpdateOptions{DryRun: []string{meta.DryRunAll}})
 	return unlessConflict(err)
 }
 

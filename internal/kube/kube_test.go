@@ -17,33 +17,6 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(kubetest.Main(m)) }
 
-// role is what the chart's Role allows, and the empty objects that it makes.
-const role = `
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: groupsync, namespace: NS}
-rules:
-- {apiGroups: [coordination.k8s.io], resources: [leases], resourceNames: [groupsync], verbs: [get, update]}
-- {apiGroups: [""], resources: [configmaps], resourceNames: [groupsync-memory], verbs: [get, update]}
-- {apiGroups: [""], resources: [events], verbs: [create]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: groupsync, namespace: NS}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: groupsync}
-subjects: [{kind: ServiceAccount, name: groupsync, namespace: NS}]
-`
-
-const objects = `
-apiVersion: coordination.k8s.io/v1
-kind: Lease
-metadata: {name: groupsync, namespace: NS}
----
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: groupsync-memory, namespace: NS}
-`
-
 // place is a namespace in which groupsync may do what the chart allows.
 type place struct {
 	cluster    *kubetest.Cluster
@@ -53,16 +26,8 @@ type place struct {
 
 func newPlace(t *testing.T, c *kubetest.Cluster) place {
 	t.Helper()
-	p := place{cluster: c, namespace: c.Namespace(t, nil)}
-	p.kubeconfig = c.ServiceAccount(t, p.namespace, "groupsync")
-	c.Apply(t, p.named(role))
-	c.Apply(t, p.named(objects))
-	l := p.open(t, Options{})
-	for deadline := time.Now().Add(30 * time.Second); l.Check(t.Context()) != nil; time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("the Role does not hold: %v", l.Check(t.Context()))
-		}
-	}
+	p := place{cluster: c}
+	p.namespace, p.kubeconfig = c.Groupsync(t)
 	return p
 }
 
@@ -184,9 +149,9 @@ func TestTheLeadershipGoesFromOneToTheOther(t *testing.T) {
 	go func() { ranA <- a.Run(ctxA, x.lead(t, "a", a, endA)) }()
 	wait(t, "the first leader", x.changed, 5*time.Second)
 	go func() { ranB <- b.Run(ctxB, x.lead(t, "b", b, endB)) }()
-	for deadline := time.Now().Add(5 * time.Second); b.Holder() != a.Identity(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Second); b.Holder() != a.identity; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("the standby takes %q for the leader, not %q", b.Holder(), a.Identity())
+			t.Fatalf("the standby takes %q for the leader, not %q", b.Holder(), a.identity)
 		}
 	}
 	if b.Held() == nil {
@@ -233,7 +198,7 @@ func TestTake(t *testing.T) {
 		}
 		start := time.Now()
 		err := other.Take(ctx, func(context.Context) error { t.Error("two have it"); return nil })
-		if want := "the Lease " + p.namespace + "/groupsync is held by " + holder.Identity() + ", so nothing was done: "; err == nil || !strings.HasPrefix(err.Error(), want) {
+		if want := "the Lease " + p.namespace + "/groupsync is held by " + holder.identity + ", so nothing was done: "; err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 		if took := time.Since(start); took > 2*retryPeriod+time.Second {
@@ -346,7 +311,7 @@ func TestATermThatAnotherBrokeIsNotResumed(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := holder(); tt.stays && (got != other.Identity() || other.Held() != nil) {
+			if got := holder(); tt.stays && (got != other.identity || other.Held() != nil) {
 				t.Errorf("the Lease is %v's, want the other's; %v", got, other.Held())
 			}
 			stop()
@@ -374,7 +339,7 @@ func TestAnEmptiedLeaseIsNotTakenUnderItsHolder(t *testing.T) {
 		t.Fatal(first)
 	}
 	go run("b", b)
-	for deadline := time.Now().Add(5 * time.Second); b.Holder() != a.Identity(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Second); b.Holder() != a.identity; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the standby has not seen the leader")
 		}

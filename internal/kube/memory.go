@@ -91,7 +91,7 @@ func (m *Memory) Save(mem memory.Memory) error {
 	}
 	err = m.write(ctx, data)
 	if apierrors.IsConflict(err) { // whoever changed its labels did no harm
-		was := bytes.Clone(m.data())
+		was := m.data() // of the object that read replaces
 		if err = m.read(ctx); err == nil && bytes.Equal(was, m.data()) {
 			err = m.write(ctx, data)
 		} else if err == nil {

@@ -1,0 +1,61 @@
+package kubetest
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// installed is what the chart makes for the leadership of a release named
+// groupsync; the chart's own tests hold its Role to these rules.
+const installed = `
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: groupsync, namespace: NS}
+rules:
+- {apiGroups: [coordination.k8s.io], resources: [leases], resourceNames: [groupsync], verbs: [get, update]}
+- {apiGroups: [""], resources: [configmaps], resourceNames: [groupsync-memory], verbs: [get, update]}
+- {apiGroups: [""], resources: [events], verbs: [create]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: groupsync, namespace: NS}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: groupsync}
+subjects: [{kind: ServiceAccount, name: groupsync, namespace: NS}]
+---
+apiVersion: coordination.k8s.io/v1
+kind: Lease
+metadata: {name: groupsync, namespace: NS}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: groupsync-memory, namespace: NS}
+`
+
+// Groupsync makes a namespace in which the ServiceAccount groupsync may do what
+// the chart allows it, with the empty Lease and memory that the chart makes. It
+// returns the namespace and the path of the account's kubeconfig.
+func (c *Cluster) Groupsync(tb testing.TB) (namespace, kubeconfig string) {
+	tb.Helper()
+	namespace = c.Namespace(tb, nil)
+	kubeconfig = c.ServiceAccount(tb, namespace, "groupsync")
+	c.Apply(tb, strings.ReplaceAll(installed, "NS", namespace))
+	c.AwaitRole(tb, namespace)
+	return namespace, kubeconfig
+}
+
+// AwaitRole waits until the API server has heard of the Role of the account
+// groupsync.
+func (c *Cluster) AwaitRole(tb testing.TB, namespace string) {
+	tb.Helper()
+	as := c.As(tb, namespace, "groupsync")
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		if status, _ := as.Try(tb, http.MethodGet, "/api/v1/namespaces/"+namespace+"/configmaps/groupsync-memory", nil); status == http.StatusOK {
+			return
+		}
+		if time.Now().After(deadline) {
+			tb.Fatal("the Role does not hold")
+		}
+	}
+}
