@@ -126,7 +126,17 @@ func (p *place) configured(t *testing.T, url, mode string) string {
 
 func fetch(t *testing.T, address string) (int, string) {
 	t.Helper()
-	resp, err := http.Get("http://" + address)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answered(t, req)
+}
+
+// answered sends the request and returns the status and the body of its answer.
+func answered(t *testing.T, req *http.Request) (int, string) {
+	t.Helper()
+	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}

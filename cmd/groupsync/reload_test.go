@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -19,16 +18,11 @@ import (
 // post asks the daemon for something and returns the answer.
 func post(t *testing.T, url string) (int, string) {
 	t.Helper()
-	resp, err := http.Post("http://"+url, "", nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, string(body)
+	return answered(t, req)
 }
 
 // rewrite changes the configuration in place.

@@ -145,9 +145,10 @@ func (s *replica) refused() bool {
 func (s *replica) Sync(ctx context.Context, approve string) (report.Report, error) {
 	rep, err := s.daemon.Sync(ctx, approve)
 	switch {
-	case errors.Is(err, daemon.ErrStandby) && s.lease != nil && s.lease.Holder() != "":
-		err = &web.Refusal{Status: http.StatusServiceUnavailable, Err: fmt.Errorf("%w: %s", err, s.lease.Holder())}
 	case errors.Is(err, daemon.ErrStandby):
+		if s.lease != nil && s.lease.Holder() != "" {
+			err = fmt.Errorf("%w: %s", err, s.lease.Holder())
+		}
 		err = &web.Refusal{Status: http.StatusServiceUnavailable, Err: err}
 	case errors.Is(err, daemon.ErrObserves):
 		err = &web.Refusal{Status: http.StatusConflict, Err: err}

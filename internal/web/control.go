@@ -54,11 +54,11 @@ func control(mux *http.ServeMux, c Control) {
 		})
 	}
 	post("/-/reload", func(context.Context, *http.Request) (string, error) {
-		return "the configuration was reloaded\n", c.Reload()
+		return "the configuration was reloaded", c.Reload()
 	})
 	post("/-/sync", func(ctx context.Context, _ *http.Request) (string, error) {
 		r, err := c.Sync(ctx, "")
-		return summary(r), failed(r, err)
+		return told(r, "", err)
 	})
 	post("/-/approve", func(ctx context.Context, r *http.Request) (string, error) {
 		digest := r.URL.Query().Get("digest")
@@ -66,19 +66,23 @@ func control(mux *http.ServeMux, c Control) {
 			return "", &Refusal{http.StatusBadRequest, errors.New("name the removals: POST /-/approve?digest=…, with the digest that the summary line of the pass has")}
 		}
 		rep, err := c.Sync(ctx, digest)
-		if err == nil && rep.Digest != "" && rep.Digest != digest {
-			err = &Refusal{http.StatusConflict, errors.New(strings.TrimRight(summary(rep), "\n"))}
-		}
-		return summary(rep), failed(rep, err)
+		return told(rep, digest, err)
 	})
 }
 
-// failed is the error of a pass that came to no plan, where err is none.
-func failed(r report.Report, err error) error {
-	if err == nil && r.Result == report.Error {
-		return &Refusal{http.StatusBadGateway, errors.New(strings.TrimRight(summary(r), "\n"))}
+// told is what is answered of a pass that was to approve a digest, or none: its
+// summary, with a status of its own where the plan is another or there is none.
+func told(r report.Report, approve string, err error) (string, error) {
+	text := summary(r)
+	switch {
+	case err != nil:
+		return "", err
+	case approve != "" && r.Digest != "" && r.Digest != approve:
+		return "", &Refusal{http.StatusConflict, errors.New(text)}
+	case r.Result == report.Error:
+		return "", &Refusal{http.StatusBadGateway, errors.New(text)}
 	}
-	return err
+	return text, nil
 }
 
 // patient lets an answer take as long as a pass does. Without it the time-outs
@@ -92,7 +96,7 @@ func patient(w http.ResponseWriter) {
 func answer(w http.ResponseWriter, text string, err error) {
 	code := http.StatusOK
 	if err != nil {
-		text, code = err.Error()+"\n", http.StatusInternalServerError
+		text, code = err.Error(), http.StatusInternalServerError
 		var refusal *Refusal
 		if errors.As(err, &refusal) {
 			code = refusal.Status
@@ -100,7 +104,7 @@ func answer(w http.ResponseWriter, text string, err error) {
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(code)
-	_, _ = io.WriteString(w, text)
+	_, _ = io.WriteString(w, text+"\n")
 }
 
 // summary tells a pass in a few lines, without the name of any person.
@@ -111,12 +115,11 @@ func summary(r report.Report) string {
 	if r.Digest != "" {
 		fmt.Fprintf(&b, "; digest %s", r.Digest)
 	}
-	b.WriteByte('\n')
 	for _, t := range r.Guards {
-		fmt.Fprintf(&b, "guard %s: %s\n", t.Guard, t.Detail)
+		fmt.Fprintf(&b, "\nguard %s: %s", t.Guard, t.Detail)
 	}
 	for _, e := range r.Errors {
-		fmt.Fprintf(&b, "error: %s\n", e.Text)
+		fmt.Fprintf(&b, "\nerror: %s", e.Text)
 	}
 	return b.String()
 }
