@@ -10,7 +10,6 @@ import (
 	"maps"
 	"os"
 	"os/exec"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,7 +18,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
 
-	"groupsync/internal/config"
 	"groupsync/internal/processtest"
 )
 
@@ -289,97 +287,6 @@ func TestTheSwitches(t *testing.T) {
 	}
 }
 
-// TestTheConfigurationLoads: what the chart writes is a configuration, it only
-// watches unless the values say otherwise, and every file that it or the
-// arguments name is mounted.
-func TestTheConfigurationLoads(t *testing.T) {
-	for _, shape := range shapes(t) {
-		t.Run(strings.TrimSuffix(filepath.Base(shape), ".yaml"), func(t *testing.T) {
-			all := manifests(t, rendered(t, "-f", shape))
-			files := mounted(t, all["Deployment"])
-			root := t.TempDir()
-			elsewhere := strings.NewReplacer(" /etc/groupsync/", " "+root+"/etc/groupsync/", " /vault/", " "+root+"/vault/")
-			for _, file := range files {
-				content := "x\n"
-				switch path.Base(file) {
-				case "config.yaml":
-					content = elsewhere.Replace(all["ConfigMap"].Data["config.yaml"])
-				case "clearml.env":
-					content = "CLEARML__services__login__sso__oauth_client__keycloak__base_url=https://auth.example.com/realms/clearml\n"
-				}
-				if err := os.MkdirAll(filepath.Join(root, filepath.Dir(file)), 0o755); err != nil {
-					t.Fatal(err)
-				}
-				if err := os.WriteFile(filepath.Join(root, file), []byte(content), 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
-			options := config.Options{}
-			for _, arg := range at(t, all["Deployment"].Spec, "template", "spec", "containers", 0, "args").([]any) {
-				if file, is := strings.CutPrefix(arg.(string), "--config="); is {
-					options.File = filepath.Join(root, file)
-				}
-				if file, is := strings.CutPrefix(arg.(string), "--clearml-env="); is {
-					options.ClearMLEnv = filepath.Join(root, file)
-				}
-			}
-			c, err := config.Load(options)
-			if err != nil {
-				t.Fatalf("%v\n%s", err, all["ConfigMap"].Data["config.yaml"])
-			}
-			want := config.Observe
-			if strings.Contains(shape, "apply") {
-				want = config.Apply
-			}
-			if c.Mode != want || c.Web.Listen != ":8080" {
-				t.Errorf("mode %s on %s, want %s on :8080", c.Mode, c.Web.Listen, want)
-			}
-			for _, file := range []string{c.Keycloak.CAFile, c.ClearML.CAFile, c.Web.ConfigFile} {
-				if file != "" && !slices.Contains(files, strings.TrimPrefix(file, root)) {
-					t.Errorf("%s is not mounted; there are %q", file, files)
-				}
-			}
-		})
-	}
-}
-
-// mounted returns the files that the volumes bring into the container.
-func mounted(t *testing.T, m manifest) (files []string) {
-	t.Helper()
-	pod := at(t, m.Spec, "template", "spec")
-	at := func(v any, keys ...any) any { return at(t, v, keys...) }
-	dirs := make(map[string]string)
-	for _, v := range at(pod, "containers", 0, "volumeMounts").([]any) {
-		dirs[at(v, "name").(string)] = at(v, "mountPath").(string)
-	}
-	for _, v := range at(pod, "volumes").([]any) {
-		name := at(v, "name").(string)
-		dir, is := dirs[name]
-		if !is {
-			t.Errorf("the volume %s is not mounted", name)
-		}
-		delete(dirs, name)
-		switch name {
-		case "config":
-			files = append(files, dir+"/config.yaml")
-		case "vault": // the operator's own
-			files = append(files, dir+"/client_secret", dir+"/access_key", dir+"/secret_key")
-		}
-		for _, source := range []string{"configMap", "secret"} {
-			if s, is := at(v, source).(object); is {
-				items, _ := s["items"].([]any)
-				for _, item := range items {
-					files = append(files, dir+"/"+at(item, "path").(string))
-				}
-			}
-		}
-	}
-	for name := range dirs {
-		t.Errorf("%s is mounted, and there is no such volume", name)
-	}
-	return files
-}
-
 // TestOneReplicaCanWrite: with leader election the rights are for one Lease and
 // one ConfigMap, which are there; without, there is no token, and the old pod
 // ends before the new one begins.
@@ -465,39 +372,6 @@ func TestTheServiceFindsTheDaemonOnly(t *testing.T) {
 	args := at(t, all["Pod test"].Spec, "containers", 0, "args").([]any)
 	if !slices.Equal(args, []any{"--config=/etc/groupsync/config/config.yaml", "--once", "--drift-ok"}) {
 		t.Errorf("helm test runs %q", args)
-	}
-}
-
-// TestReload: which changes of the configuration replace the pods.
-func TestReload(t *testing.T) {
-	checksum := func(set string) any {
-		return at(t, manifests(t, rendered(t, "--set", set))["Deployment"].Spec, "template", "metadata", "annotations", "checksum/config")
-	}
-	for _, tt := range []struct {
-		name, before, after string
-		replaced            bool
-	}{
-		{"by checksum, any change", "reload=checksum", "reload=checksum,config.schedule=@hourly", true},
-		{"by watching, none that is taken over", "reload=watch", "reload=watch,config.schedule=@hourly,config.mode=apply", false},
-		{"by watching, what needs a restart", "reload=watch", "reload=watch,config.log.level=debug", true},
-		{"by watching, how long a pass is awaited", "reload=watch", "reload=watch,config.shutdown_timeout=25s", true},
-		{"by watching, the volume", "reload=watch,leaderElection.enabled=false", "reload=watch,leaderElection.enabled=false,state.enabled=true", true},
-	} {
-		if got := checksum(tt.before) != checksum(tt.after); got != tt.replaced {
-			t.Errorf("%s: the pods are replaced: %t", tt.name, got)
-		}
-	}
-}
-
-// TestTheConfigurationIsTheValues: numbers stay numbers, and empty sections are
-// none.
-func TestTheConfigurationIsTheValues(t *testing.T) {
-	text := rendered(t, "--set-json", `config.guards={"max_removals":1000000,"max_removal_ratio":0.25,"federation_grace":0}`, "--set", "config.log=null")
-	got := manifests(t, text)["ConfigMap"].Data["config.yaml"]
-	for _, want := range []string{"  max_removals: 1000000\n", "  max_removal_ratio: 0.25\n", "  federation_grace: 0\n"} {
-		if !strings.Contains(got, want) {
-			t.Errorf("%q is not there:\n%s", want, got)
-		}
 	}
 }
 
