@@ -67,7 +67,10 @@ func Unpack(data []byte) (Memory, error) {
 		return Memory{}, fmt.Errorf("the guards' memory has version %d, this groupsync reads version %d", p.Version, version)
 	}
 	for id, members := range p.Members {
-		g := p.Memory.Groups[id]
+		g, there := p.Memory.Groups[id]
+		if !there {
+			return Memory{}, fmt.Errorf("%w (no group %s)", errCorrupt, id)
+		}
 		for _, i := range members {
 			if i < 0 || i >= len(p.People) {
 				return Memory{}, fmt.Errorf("%w (no person %d)", errCorrupt, i)

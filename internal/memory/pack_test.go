@@ -1,6 +1,8 @@
 package memory
 
 import (
+	"bytes"
+	"compress/gzip"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -50,6 +52,17 @@ func TestNoMemoryIsUnpackedFromWhatIsNone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	inside := func(text string) []byte {
+		var b bytes.Buffer
+		z := gzip.NewWriter(&b)
+		if _, err := z.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		if err := z.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return b.Bytes()
+	}
 	for name, row := range map[string]struct {
 		data []byte
 		want string
@@ -59,6 +72,11 @@ func TestNoMemoryIsUnpackedFromWhatIsNone(t *testing.T) {
 		"half of one":        {whole[:len(whole)/2], "the guards' memory is corrupt (unexpected EOF)"},
 		"without its end":    {whole[:len(whole)-4], "the guards' memory is corrupt (unexpected EOF)"},
 		"a changed checksum": {append(append([]byte{}, whole[:len(whole)-8]...), make([]byte, 8)...), "the guards' memory is corrupt (gzip: invalid checksum)"},
+		"no JSON":            {inside("memory"), "the guards' memory is corrupt (invalid character 'm' looking for beginning of value)"},
+		"another version":    {inside(`{"version":99}`), fmt.Sprintf("the guards' memory has version 99, this groupsync reads version %d", version)},
+		"an unknown group":   {inside(fmt.Sprintf(`{"version":%d,"people":["u"],"members":{"g":[0]}}`, version)), "the guards' memory is corrupt (no group g)"},
+		"a place too far":    {inside(fmt.Sprintf(`{"version":%d,"people":["u"],"members":{"g":[0,1]},"memory":{"groups":{"g":{}}}}`, version)), "the guards' memory is corrupt (no person 1)"},
+		"a place before all": {inside(fmt.Sprintf(`{"version":%d,"people":["u"],"members":{"g":[-1]},"memory":{"groups":{"g":{}}}}`, version)), "the guards' memory is corrupt (no person -1)"},
 	} {
 		if _, err := Unpack(row.data); err == nil || err.Error() != row.want {
 			t.Errorf("%s: got %v, want %s", name, err, row.want)

@@ -423,8 +423,13 @@ func TestAChangeSomebodyElseUndidIsCounted(t *testing.T) {
 		{"Keycloak took a out, and so did somebody in ClearML", "/team: b\nteam = b", Request{Apply: true}, map[string]int{}},
 		{"that Keycloak wants a again is nobody's undoing", "/team: a b", Request{Apply: true}, map[string]int{}},
 		{"now it is", "team = b", Request{Apply: true}, map[string]int{"add": 1}},
+		{"what was written before a change of configuration is ours too", "reload\nteam = b", Request{Apply: true}, map[string]int{"add": 1}},
 	} {
-		w.add(t, step.change)
+		change, reload := strings.CutPrefix(step.change, "reload\n")
+		if reload {
+			r = r.Succeed(w, directory{w}, r.Options)
+		}
+		w.add(t, change)
 		if d := cmp.Diff(step.want, pass(step.req)); d != "" {
 			t.Errorf("step %d, %s: -want +got\n%s", i, step.name, d)
 		}
@@ -485,7 +490,8 @@ func TestAGroupThatCannotBeWrittenDoesNotStarveTheOthers(t *testing.T) {
 	}
 	r, _ := w.reconciler(t, wide, nil)
 	r.Pass(context.Background(), Request{Apply: true})
-	rep := r.Pass(context.Background(), Request{Apply: true})
+	next := r.Succeed(w, directory{w}, r.Options) // nor does a change of configuration forget it
+	rep := next.Pass(context.Background(), Request{Apply: true})
 	if d := cmp.Diff([]string{"+a@x failed", "+a@y applied", "+a@z applied"}, lines(rep)); d != "" {
 		t.Errorf("-want +got\n%s", d)
 	}
@@ -514,6 +520,7 @@ func TestLossesOfLongAgoDoNotAddUp(t *testing.T) {
 	for range 5 {
 		w.setTarget("x", []string{"loc"})
 		r.Pass(context.Background(), Request{Apply: true})
+		r = r.Succeed(w, directory{w}, r.Options) // a change of configuration forgets none
 	}
 	if r.writer.broken == "" {
 		t.Error("a loss in every pass does not stop the writing")
