@@ -51,6 +51,7 @@ func TestTheLifeOfARelease(t *testing.T) {
 	}
 	second := append([]string{"ConfigMap groupsync-dashboard", "NetworkPolicy groupsync", "PodDisruptionBudget groupsync"}, first...)
 	slices.Sort(second)
+	third := []string{"ConfigMap groupsync", "Deployment groupsync", "PersistentVolumeClaim groupsync", "Service groupsync", "ServiceAccount groupsync"}
 	for _, step := range []struct {
 		name     string
 		helm     []string
@@ -61,6 +62,8 @@ func TestTheLifeOfARelease(t *testing.T) {
 		{"an installation observes", []string{"install", "groupsync", ".", "-f", least}, "observe", 1, first},
 		{"an upgrade to two replicas that apply, and all that is optional", append([]string{"upgrade", "groupsync", "."}, more...), "apply", 2, second},
 		{"a rollback is as the installation was", []string{"rollback", "groupsync", "1"}, "observe", 1, first},
+		{"an upgrade from the Lease to a volume", []string{"upgrade", "groupsync", ".", "-f", least, "--set", "leaderElection.enabled=false,state.enabled=true"}, "observe", 1, third},
+		{"and back", []string{"upgrade", "groupsync", ".", "-f", least}, "observe", 1, first},
 	} {
 		t.Run(step.name, func(t *testing.T) {
 			r.MustHelm(t, step.helm...)

@@ -162,18 +162,26 @@ var collections = map[string]string{
 }
 
 // all lists kind and name of what the namespace has of the chart's kinds, by the
-// query.
+// query. What is deleted and has a finalizer counts as gone: the volume claims'
+// is taken off by a controller that is not here.
 func (r release) all(t *testing.T, query string) []string {
 	t.Helper()
 	var names []string
 	for kind, path := range collections {
 		at := strings.LastIndexByte(path, '/')
 		var list struct {
-			Items []struct{ Metadata struct{ Name string } }
+			Items []struct {
+				Metadata struct {
+					Name              string
+					DeletionTimestamp *time.Time
+				}
+			}
 		}
 		r.Do(t, http.MethodGet, path[:at]+"/namespaces/"+r.namespace+path[at:]+query, nil, &list)
 		for _, o := range list.Items {
-			names = append(names, kind+" "+o.Metadata.Name)
+			if o.Metadata.DeletionTimestamp == nil {
+				names = append(names, kind+" "+o.Metadata.Name)
+			}
 		}
 	}
 	slices.Sort(names)
