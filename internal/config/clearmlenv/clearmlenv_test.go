@@ -87,7 +87,12 @@ func TestWhatIsDerived(t *testing.T) {
 			`keycloak.realm = "r" from KC_access_token_url (environment)`,
 			`admins.role = "" from KC_admin_role (environment)`,
 		}},
-		{"a base URL may end in a slash, or in the protocol", []string{"KC_base_url=http://auth.example.com:80/realms/r/protocol/openid-connect", settled}, []string{
+		{"a base URL may end in a slash", []string{"KC_base_url=https://auth.example.com/realms/r/", "KC_access_token_url=https://auth.example.com/realms/r/protocol/openid-connect/token/", settled}, []string{
+			`keycloak.url = "https://auth.example.com" from KC_base_url (environment)`,
+			`keycloak.realm = "r" from KC_base_url (environment)`,
+			`admins.role = "" from KC_admin_role (environment)`,
+		}},
+		{"a base URL may end in the protocol", []string{"KC_base_url=http://auth.example.com:80/realms/r/protocol/openid-connect", settled}, []string{
 			`keycloak.url = "http://auth.example.com" from KC_base_url (environment)`,
 			`keycloak.realm = "r" from KC_base_url (environment)`,
 			`admins.role = "" from KC_admin_role (environment)`,

@@ -63,7 +63,7 @@ func splitURL(text string) (root, realm string, err error) {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
 		return "", "", fmt.Errorf("%q is no URL: write %s for example", text, exampleURL)
 	}
-	path, rest, _ := strings.Cut(u.EscapedPath()+"/", "/realms/")
+	path, rest, _ := strings.Cut(strings.TrimRight(u.EscapedPath(), "/")+"/", "/realms/")
 	root = u.Scheme + "://" + host(u) + strings.TrimRight(path, "/")
 	if rest == "" {
 		return root, "", nil
