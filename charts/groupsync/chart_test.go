@@ -268,6 +268,7 @@ func TestTheSwitches(t *testing.T) {
 		{"disruption budget", "podDisruptionBudget.enabled=true", append(slices.Clone(always), "PodDisruptionBudget")},
 		{"web configuration", "webConfig.config.basic_auth_users.ops=x", append(slices.Clone(always), "Secret web")},
 		{"no leader election", "leaderElection.enabled=false", alone},
+		{"a Lease that groupsync makes", "leaderElection.create=false", slices.DeleteFunc(slices.Clone(always), func(s string) bool { return s == "Lease" || s == "ConfigMap memory" })},
 		{"a volume", "leaderElection.enabled=false,state.enabled=true", append(slices.Clone(alone), "PersistentVolumeClaim")},
 		{"a volume that is there", "leaderElection.enabled=false,state.enabled=true,state.existingClaim=mine", alone},
 		{"no test", "leaderElection.enabled=false,test.enabled=false", []string{"ConfigMap", "Deployment", "Service", "ServiceAccount"}},
@@ -372,6 +373,26 @@ func TestTheServiceFindsTheDaemonOnly(t *testing.T) {
 	args := at(t, all["Pod test"].Spec, "containers", 0, "args").([]any)
 	if !slices.Equal(args, []any{"--config=/etc/groupsync/config/config.yaml", "--once", "--drift-ok"}) {
 		t.Errorf("helm test runs %q", args)
+	}
+}
+
+// TestTheOperatorsLabelsAndAnnotationsAreAdded, and take nothing from what finds
+// the pods or makes them new.
+func TestTheOperatorsLabelsAndAnnotationsAreAdded(t *testing.T) {
+	all := manifests(t, rendered(t, "--set-json", `podLabels={"team":"ml","app.kubernetes.io/name":"other","app.kubernetes.io/component":"other"}`,
+		"--set-json", `podAnnotations={"team":"ml","checksum/config":"0","helm.sh/hook":"other"}`))
+	pod := at(t, all["Deployment"].Spec, "template", "metadata").(object)
+	labels, annotations, test := pod["labels"].(object), pod["annotations"].(object), all["Pod test"].Metadata
+	for name, want := range at(t, all["Deployment"].Spec, "selector", "matchLabels").(object) {
+		if labels[name] != want {
+			t.Errorf("the label %s of the daemon's pods: got %v, want %v", name, labels[name], want)
+		}
+	}
+	if labels["team"] != "ml" || test.Labels["team"] != "ml" || test.Labels["app.kubernetes.io/component"] != "test" {
+		t.Errorf("the daemon's pods have %v, the test's %v", labels, test.Labels)
+	}
+	if annotations["team"] != "ml" || len(annotations["checksum/config"].(string)) < 64 || test.Annotations["team"] != "ml" || test.Annotations["helm.sh/hook"] != "test" {
+		t.Errorf("the daemon's pods have %v, the test's %v", annotations, test.Annotations)
 	}
 }
 

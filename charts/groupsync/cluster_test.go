@@ -130,6 +130,43 @@ func TestWhatGroupsyncWroteOutlivesHelm(t *testing.T) {
 	}
 }
 
+// TestGroupsyncMakesWhatTheChartLeavesOut: where the chart may not make the Lease,
+// groupsync may and does, and can do no more than make it.
+func TestGroupsyncMakesWhatTheChartLeavesOut(t *testing.T) {
+	c := kubetest.Shared(t)
+	r := newRelease(t, c)
+	r.MustHelm(t, "install", "groupsync", ".", "-f", least, "--set", "leaderElection.create=false")
+	r.mustHave(t)
+	lease := r.open(t, c)
+	if err := lease.Take(t.Context(), func(context.Context) error {
+		store := lease.Memory()
+		if _, err := store.Load(); err != nil {
+			return err
+		}
+		return store.Save(memory.Memory{})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	made := r.all(t, "")
+	for _, want := range []string{"Lease groupsync", "ConfigMap groupsync-memory"} {
+		if !slices.Contains(made, want) {
+			t.Errorf("%s is not there: %v", want, made)
+		}
+	}
+	nobody := allowed(t, c.As(t, r.namespace, "nobody"), r.namespace)
+	may := slices.DeleteFunc(allowed(t, c.As(t, r.namespace, "groupsync"), r.namespace), func(rule string) bool { return slices.Contains(nobody, rule) })
+	want := []string{
+		"[create] [] [configmaps] []",
+		"[create] [] [events] []",
+		"[create] [coordination.k8s.io] [leases] []",
+		"[get update] [] [configmaps] [groupsync-memory]",
+		"[get update] [coordination.k8s.io] [leases] [groupsync]",
+	}
+	if d := cmp.Diff(want, may); d != "" {
+		t.Errorf("what it may do: -want +got\n%s", d)
+	}
+}
+
 // TestBadValuesInstallNothing: what is refused is refused whole.
 func TestBadValuesInstallNothing(t *testing.T) {
 	r := newRelease(t, kubetest.Shared(t))

@@ -112,6 +112,7 @@ var constraints = map[string]map[string]any{
 	"guards.max_gone":            {"minimum": 0},
 	"guards.on_trip":             choice("additions_only", "stop"),
 	"lease.name":                 {"pattern": `^([a-z0-9]([-a-z0-9.]{0,200}[a-z0-9])?)?$`},
+	"web.public_status":          choice(false),
 	"web.listen":                 {"pattern": `^([^:\[\]]*|\[[^\[\]]*\]):[^:\[\]]+$`},
 }
 

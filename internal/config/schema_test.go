@@ -141,7 +141,7 @@ var leftToLoad = []string{
 	"schedule", "state_dir",
 	"keycloak.client_secret", "keycloak.client_secret_file",
 	"clearml.access_key", "clearml.access_key_file", "clearml.secret_key", "clearml.secret_key_file",
-	"lease.namespace", "web.public_status",
+	"lease.namespace",
 }
 
 // probes are what is written into every key in turn.

@@ -9,6 +9,14 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: daemon
 {{- end }}
 
+{{- /* The labels of a component's pods: those that a selector names win over the
+operator's own. */ -}}
+{{- define "groupsync.podLabels" -}}
+{{- $root := first . }}
+{{- $own := merge (dict "app.kubernetes.io/component" (last .)) (include "groupsync.labels" $root | fromYaml) }}
+{{- merge $own $root.Values.podLabels | toYaml }}
+{{- end }}
+
 {{- define "groupsync.labels" -}}
 {{ include "groupsync.instance" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}

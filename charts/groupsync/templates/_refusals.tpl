@@ -56,8 +56,8 @@ config.web.listen: is set by the chart, where the Service and the probes look: l
 config.web.config_file: is set by the chart: leave it out, and set webConfig.config or webConfig.existingSecret
 {{- end }}
 {{- $webConfig := .Values.webConfig }}
-{{- if and $web.enable_lifecycle (not (or $webConfig.existingSecret $webConfig.config.basic_auth_users (dig "tls_server_config" "client_auth_type" "" $webConfig.config))) }}
-config.web.enable_lifecycle: lets anybody who reaches the port make passes and approve removals: set webConfig too, with basic_auth_users or client certificates
+{{- if and $web.enable_lifecycle (not (or $webConfig.existingSecret $webConfig.config.basic_auth_users (eq "RequireAndVerifyClientCert" (dig "tls_server_config" "client_auth_type" "" $webConfig.config)))) }}
+config.web.enable_lifecycle: lets anybody who reaches the port make passes and approve removals: set webConfig too, with basic_auth_users, or with the client_auth_type RequireAndVerifyClientCert
 {{- end }}
 {{- if and (include "groupsync.hasCABundle" .) (or $keycloak.ca_file $clearml.ca_file) }}
 config.keycloak.ca_file, config.clearml.ca_file: are set by the chart where there is a caBundle: keep one of the two
@@ -67,7 +67,7 @@ config.keycloak.ca_file, config.clearml.ca_file: are set by the chart where ther
 {{- /* The schedule, as robfig/cron reads it; that it comes true at all, groupsync
 finds out itself. */ -}}
 {{- define "groupsync.refuse.schedule" -}}
-{{- $schedule := .Values.config.schedule | default "@hourly" }}
+{{- $schedule := hasKey .Values.config "schedule" | ternary .Values.config.schedule "@hourly" }}
 {{- $steps := "(/0*[1-9][0-9]*)?" }}
 {{- $fields := list }}
 {{- range list "[0-5]?[0-9]" "([01]?[0-9]|2[0-3])" "(0?[1-9]|[12][0-9]|3[01])" "(0?[1-9]|1[0-2]|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)" "(0?[0-6]|sun|mon|tue|wed|thu|fri|sat)" }}
@@ -147,16 +147,22 @@ replicas: {{ $replicas }} processes would write at the same time: set leaderElec
 state.enabled: goes without leader election only, which keeps the memory in a ConfigMap that every replica can reach: switch leaderElection.enabled off, or state.enabled
 {{- end }}
 {{- $grace := int .Values.terminationGracePeriodSeconds }}
-{{- $timeout := .Values.config.shutdown_timeout | default "20s" | toString }}
-{{- $seconds := 0 }}
-{{- if regexMatch "^[0-9]+s$" $timeout }}{{ $seconds = trimSuffix "s" $timeout | int }}{{ end }}
-{{- if regexMatch "^[0-9]+m$" $timeout }}{{ $seconds = trimSuffix "m" $timeout | int | mul 60 | int }}{{ end }}
-{{- if ge $seconds $grace }}
+{{- $timeout := hasKey .Values.config "shutdown_timeout" | ternary .Values.config.shutdown_timeout "20s" | toString }}
+{{- $seconds := 0.0 }}
+{{- range regexFindAll "[0-9.]+(ns|us|µs|ms|s|m|h)" $timeout -1 }}
+{{- $unit := regexFind "[^0-9.]+$" . }}
+{{- $seconds = addf $seconds (mulf (trimSuffix $unit . | float64) (get (dict "h" 3600.0 "m" 60.0 "s" 1.0 "ms" 0.001) $unit | default 0.0)) }}
+{{- end }}
+{{- if ge $seconds (float64 $grace) }}
 terminationGracePeriodSeconds: the pod is killed after {{ $grace }} s, while it may await a running pass for {{ $timeout }}: make it more than config.shutdown_timeout
 {{- end }}
 {{- with .Values.podDisruptionBudget }}
-{{- if and .enabled (regexMatch "^[0-9]+$" (toString .minAvailable)) (ge (int .minAvailable) $replicas) }}
-podDisruptionBudget.minAvailable: {{ .minAvailable }} of {{ $replicas }} replicas lets no node be drained: make it less, or set maxUnavailable alone
+{{- $least := toString .minAvailable }}
+{{- if and .enabled (or (eq $least "100%") (and (regexMatch "^[0-9]+$" $least) (ge (int $least) $replicas))) }}
+podDisruptionBudget.minAvailable: {{ $least }} of {{ $replicas }} replicas lets no node be drained: make it less, or set maxUnavailable alone
+{{- end }}
+{{- if and .enabled (not $least) (regexMatch "^0+%?$" (toString .maxUnavailable)) }}
+podDisruptionBudget.maxUnavailable: {{ .maxUnavailable }} lets no node be drained: make it 1
 {{- end }}
 {{- end }}
 {{- end }}
@@ -190,6 +196,9 @@ podMonitor.enabled: together with serviceMonitor.enabled every series would be s
 {{- $monitor := get $.Values . }}
 {{- if and $monitor.enabled $.Values.webConfig.config.tls_server_config (ne $monitor.scheme "https") }}
 {{ . }}.scheme: is {{ $monitor.scheme }}, and webConfig has TLS: write https, and {{ . }}.tlsConfig for the certificate
+{{- end }}
+{{- if and $monitor.enabled $.Values.webConfig.config.basic_auth_users (not $monitor.basicAuth) }}
+{{ . }}.basicAuth: is missing, and webConfig asks everybody for a password, Prometheus too: name the Secret keys of a user that basic_auth_users has
 {{- end }}
 {{- end }}
 {{- if .Values.networkPolicy.enabled }}
