@@ -442,6 +442,30 @@ func TestTheRulesAreTheFile(t *testing.T) {
 	}
 }
 
+// TestTheRulesAsTheOperatorWantsThem: an alert that waits longer, one of another
+// severity, and one that is left out; the others are as they were.
+func TestTheRulesAsTheOperatorWantsThem(t *testing.T) {
+	var want object
+	readYAML(t, rulesFile, &want)
+	group := want["groups"].([]any)[0].(object)
+	group["rules"] = slices.DeleteFunc(group["rules"].([]any), func(r any) bool {
+		switch r := r.(object); r["alert"] {
+		case "GroupsyncAdminDrift":
+			r["for"] = "4h"
+		case "GroupsyncStale":
+			r["labels"].(object)["severity"] = "page"
+		case "GroupsyncPendingOld":
+			return true
+		}
+		return false
+	})
+	got := manifests(t, rendered(t, "--set", "prometheusRule.enabled=true", "--set-json",
+		`prometheusRule.alerts={"GroupsyncAdminDrift":{"for":"4h"},"GroupsyncStale":{"severity":"page","enabled":true},"GroupsyncPendingOld":{"enabled":false}}`))["PrometheusRule"].Spec
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("-want +got\n%s", d)
+	}
+}
+
 // TestTheDashboardIsTheFile, byte for byte.
 func TestTheDashboardIsTheFile(t *testing.T) {
 	want, err := os.ReadFile(dashboardFile)

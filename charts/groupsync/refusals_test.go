@@ -120,6 +120,8 @@ func TestWhatIsRefused(t *testing.T) {
 			`serviceMonitor.scheme: is http, and webConfig has TLS: write https, and serviceMonitor.tlsConfig for the certificate`},
 		{"a monitor that has no password", `{podMonitor: {enabled: true}, webConfig: {config: {basic_auth_users: {ops: x}}}}`,
 			`podMonitor.basicAuth: is missing, and webConfig asks everybody for a password, Prometheus too: name the Secret keys of a user that basic_auth_users has`},
+		{"an alert that there is not", `prometheusRule: {alerts: {GroupsyncStall: {enabled: false}}}`,
+			`prometheusRule.alerts: GroupsyncStall is no alert: files/rules.yaml has their names`},
 		{"a policy that knows no port", `{networkPolicy: {enabled: true}, config: {keycloak: null}, clearmlEnv: {configMap: a}}`,
 			`networkPolicy.keycloak.ports: is missing, and config.keycloak.url tells no port: set one of the two`},
 

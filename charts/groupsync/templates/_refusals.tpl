@@ -201,6 +201,11 @@ podMonitor.enabled: together with serviceMonitor.enabled every series would be s
 {{ . }}.basicAuth: is missing, and webConfig asks everybody for a password, Prometheus too: name the Secret keys of a user that basic_auth_users has
 {{- end }}
 {{- end }}
+{{- range $name, $_ := .Values.prometheusRule.alerts }}
+{{- if not (contains (printf "alert: %s\n" $name) ($.Files.Get "files/rules.yaml")) }}
+prometheusRule.alerts: {{ $name }} is no alert: files/rules.yaml has their names
+{{- end }}
+{{- end }}
 {{- if .Values.networkPolicy.enabled }}
 {{- range $side, $section := dict "keycloak" .Values.config.keycloak "clearml" .Values.config.clearml }}
 {{- if not (or (get ($section | default dict) "url") (get $.Values.networkPolicy $side).ports) }}
