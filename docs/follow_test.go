@@ -89,13 +89,15 @@ var kinds = []struct {
 	{"kubectl --namespace clearml create secret generic groupsync ", (*reader).secret},
 	{"kubectl --namespace clearml create secret generic clearml-variables ", (*reader).variables},
 	{"helm upgrade --install groupsync charts/groupsync --namespace clearml ", (*reader).release},
-	{"helm upgrade groupsync charts/groupsync --namespace clearml ", (*reader).release},
+	{"helm upgrade groupsync charts/groupsync --namespace clearml ", (*reader).upgrade},
 	// What only docker and the cluster can do.
 	{"docker compose up --detach groupsync", nil},
 	{"docker compose restart groupsync", nil},
 	{"docker compose rm --stop --force groupsync", nil},
 	{"helm uninstall groupsync --namespace clearml", nil},
+	{"kubectl --namespace clearml delete secret clearml-variables", nil},
 	{"kubectl --namespace clearml delete secret groupsync clearml-variables", nil},
+	{"kubectl --namespace clearml delete pod groupsync-test", nil},
 	{"helm test groupsync --namespace clearml --logs", nil},
 }
 
@@ -187,7 +189,7 @@ func (r *reader) release(t *testing.T, args string) {
 	rendered := processtest.Output(t, cmd)
 	const file = "/etc/groupsync/clearml-env/clearml.env"
 	for _, want := range []string{
-		"image: registry.example.com/groupsync:", "secretName: groupsync", "secretName: clearml-variables",
+		"image: registry.example.com/groupsync:", `secretName: "groupsync"`, `secretName: "clearml-variables"`,
 		"--config=/etc/groupsync/config/config.yaml", "--clearml-env=" + file, "helm.sh/hook: test",
 	} {
 		if !strings.Contains(rendered, want) {
@@ -202,14 +204,24 @@ func (r *reader) release(t *testing.T, args string) {
 		t.Fatal(err)
 	}
 	r.mount(t, "config.yaml", string(text))
-	want := "observe"
-	if strings.Contains(args, "config.mode=apply") {
-		want = "apply"
+	mode := "mode: " + fmt.Sprint(c["mode"])
+	if !strings.Contains(r.files["groupsync-values.yaml"], mode) {
+		t.Errorf("helm %s gives %s, which the values do not have", args, mode)
+	}
+	if mode == "mode: apply" {
 		r.inside(t, "--once --apply --config /etc/groupsync/config/config.yaml --clearml-env "+file)
 	}
-	if c["mode"] != want {
-		t.Errorf("helm %s gives mode %v, want %s", args, c["mode"], want)
+}
+
+// upgrade is the release once the reader has written mode: apply into the values.
+func (r *reader) upgrade(t *testing.T, args string) {
+	t.Helper()
+	const name = "groupsync-values.yaml"
+	before := r.files[name]
+	if r.files[name] = strings.Replace(before, "mode: observe", "mode: apply", 1); r.files[name] == before {
+		t.Errorf("%s does not observe at first", name)
 	}
+	r.release(t, args)
 }
 
 // configOf returns the configuration in the rendered ConfigMap.

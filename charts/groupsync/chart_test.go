@@ -272,7 +272,7 @@ func TestTheSwitches(t *testing.T) {
 		{"a volume", "leaderElection.enabled=false,state.enabled=true", append(slices.Clone(alone), "PersistentVolumeClaim")},
 		{"a volume that is there", "leaderElection.enabled=false,state.enabled=true,state.existingClaim=mine", alone},
 		{"no test", "leaderElection.enabled=false,test.enabled=false", []string{"ConfigMap", "Deployment", "Service", "ServiceAccount"}},
-		{"an account that is there", "leaderElection.enabled=false,serviceAccount.create=false", []string{"ConfigMap", "Deployment", "Pod test", "Service"}},
+		{"an account that is there", "leaderElection.enabled=false,serviceAccount.create=false,serviceAccount.name=", []string{"ConfigMap", "Deployment", "Pod test", "Service"}},
 		{"rights that are given elsewhere", "rbac.create=false", slices.DeleteFunc(slices.Clone(always), func(s string) bool { return strings.HasPrefix(s, "Role") })},
 	} {
 		got := manifests(t, rendered(t, "--set", tt.set))
@@ -405,6 +405,7 @@ func TestThePolicysPorts(t *testing.T) {
 		{"of the schemes", "config.keycloak.url=http://auth.example.com/auth", []any{53, 53, 80, 443, 443, 6443}},
 		{"of the URLs", "config.keycloak.url=https://auth.example.com:8443,config.clearml.url=http://[fd00::1]:8008", []any{53, 53, 8443, 8008, 443, 6443}},
 		{"of the values", "networkPolicy.keycloak.ports={8080,8443},networkPolicy.clearml.ports={8008}", []any{53, 53, 8080, 8443, 8008, 443, 6443}},
+		{"of a DNS elsewhere", "networkPolicy.dns.ports={5353}", []any{5353, 5353, 443, 443, 443, 6443}},
 		{"no API server without leader election", "leaderElection.enabled=false", []any{53, 53, 443, 443}},
 	} {
 		policy := manifests(t, rendered(t, "--set", "networkPolicy.enabled=true", "--set", tt.set))["NetworkPolicy"]
@@ -499,7 +500,7 @@ func TestTheNotes(t *testing.T) {
 		name, set string
 		want, not []string
 	}{
-		{"watching", "", []string{"release-groupsync OBSERVES: it reads", "writes\nnothing until config.mode is apply", "logs deployment/release-groupsync", "helm test release -n clearml --logs", "--reuse-values --set config.mode=apply", "Nothing scrapes its metrics"}, []string{"APPLIES", "replicas", "outlive"}},
+		{"watching", "", []string{"release-groupsync OBSERVES: it reads", "writes\nnothing until config.mode is apply", "logs deployment/release-groupsync", "helm test release -n clearml --logs", "helm upgrade release CHART -n clearml -f VALUES", "Nothing scrapes its metrics"}, []string{"APPLIES", "replicas", "outlive"}},
 		{"writing", "config.mode=apply,replicas=2,podMonitor.enabled=true", []string{"release-groupsync APPLIES: on schedule it mirrors", "One of the 2 replicas", "get lease release-groupsync"}, []string{"OBSERVES", "helm upgrade", "Nothing scrapes"}},
 		{"without a memory", "leaderElection.enabled=false", []string{"does not outlive a restart"}, nil},
 		{"without the test", "test.enabled=false", []string{"what it would do:"}, []string{"helm test"}},

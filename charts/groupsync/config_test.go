@@ -119,6 +119,8 @@ func TestReload(t *testing.T) {
 	}{
 		{"by checksum, any change", "reload=checksum", "reload=checksum,config.schedule=@hourly", true},
 		{"by watching, several that are taken over", "reload=watch", "reload=watch,config.schedule=@hourly,config.mode=apply", false},
+		{"by watching, TLS, which is taken up at the start", "reload=watch,webConfig.config.basic_auth_users.ops=x", "reload=watch,webConfig.config.basic_auth_users.ops=x,webConfig.config.tls_server_config.cert_file=a", true},
+		{"by watching, a password, which is read again", "reload=watch,webConfig.config.basic_auth_users.ops=x", "reload=watch,webConfig.config.basic_auth_users.ops=y", false},
 		{"by watching, the volume", "reload=watch,leaderElection.enabled=false", "reload=watch,leaderElection.enabled=false,state.enabled=true", true},
 	} {
 		if got := checksum(t, manifests(t, rendered(t, "--set", tt.before))) != checksum(t, manifests(t, rendered(t, "--set", tt.after))); got != tt.replaced {
@@ -130,7 +132,8 @@ func TestReload(t *testing.T) {
 // checksum returns what replaces the pods where it changes.
 func checksum(t *testing.T, all map[string]manifest) any {
 	t.Helper()
-	return at(t, all["Deployment"].Spec, "template", "metadata", "annotations", "checksum/config")
+	annotations := at(t, all["Deployment"].Spec, "template", "metadata", "annotations").(object)
+	return [2]any{annotations["checksum/config"], annotations["checksum/web"]}
 }
 
 // TestWhatIsWatchedIsTakenOver: with reload=watch a change replaces the pods

@@ -59,6 +59,8 @@ func TestWhatIsRefused(t *testing.T) {
 			`- at '/config/guards/max_gone': minimum: got -1, want 0`},
 		{"an invalid schedule", `config: {schedule: every 15m}`,
 			`config.schedule: "every 15m" is no schedule: write @every 15m, @hourly, or five cron fields`},
+		{"a range that ends before it begins", `config: {schedule: "0 22-6 * * *"}`,
+			`config.schedule: "0 22-6 * * *" has a range that ends before it begins, 22-6: turn it round, or write two with a comma`},
 		{"a schedule in a time zone", `config: {schedule: "CRON_TZ=Europe/Paris 0 6 * * *"}`,
 			`config.schedule: "CRON_TZ=Europe/Paris 0 6 * * *" names a time zone: schedules are in UTC, so write it without one`},
 		{"a schedule without rest", `config: {schedule: "@every 100ms"}`,
@@ -84,9 +86,25 @@ func TestWhatIsRefused(t *testing.T) {
 			`extraEnv: GROUPSYNC_MODE would win over what the chart sets: take it out, and set config.mode`},
 		{"the address in an argument", `extraArgs: ["--web.listen=:9090"]`,
 			`extraArgs: --web.listen would win over what the chart sets: take it out, and set service.port`},
+		{"control in a variable", `extraEnv: [{name: GROUPSYNC_WEB_ENABLE_LIFECYCLE, value: "true"}]`,
+			`extraEnv: GROUPSYNC_WEB_ENABLE_LIFECYCLE would win over what the chart sets: take it out, and set config.web.enable_lifecycle`},
+		{"control in an argument", `extraArgs: [--web.enable_lifecycle]`,
+			`extraArgs: --web.enable_lifecycle would win over what the chart sets: take it out, and set config.web.enable_lifecycle`},
+		{"another configuration in an argument", `extraArgs: [--config=/x.yaml]`,
+			`extraArgs: --config=/x.yaml would win over what the chart mounts: take it out, and set config or clearmlEnv`},
+		{"ClearML's secret in a variable of its own", `extraEnv: [{name: CLEARML__secure__login__sso__oauth_client__keycloak__client_secret, value: x}]`,
+			`extraEnv: CLEARML__secure__login__sso__oauth_client__keycloak__client_secret would be readable in the Deployment: leave it out, groupsync has a client of its own`},
+		{"a volume by a name of the chart's", `extraVolumes: [{name: tls, emptyDir: {}}]`,
+			`extraVolumes: tls is the name of a volume of the chart's: give it another, in extraVolumeMounts too`},
 		{"a single pass in a Deployment", `extraArgs: [--once]`,
 			`extraArgs: --once makes a single pass, and the Deployment would make it again and again: take it out, and run it as a Job`},
 
+		{"everybody's account", `serviceAccount: {create: false}`,
+			`serviceAccount.name: is missing, and every pod of the namespace that names no account could write the Lease and what the guards remember: name an account, or set serviceAccount.create`},
+		{"a probe of another kind", `livenessProbe: {exec: {command: [x]}}`,
+			`- at '/livenessProbe': additional properties 'exec' not allowed`},
+		{"a web configuration that is misspelt", `webConfig: {config: {basic_auth_usres: {ops: x}}}`,
+			`- at '/webConfig/config': additional properties 'basic_auth_usres' not allowed`},
 		{"replicas without leader election", `{replicas: 2, leaderElection: {enabled: false}}`,
 			`replicas: 2 processes would write at the same time: set leaderElection.enabled, or replicas to 1`},
 		{"a volume with leader election", `state: {enabled: true}`,
@@ -122,6 +140,8 @@ func TestWhatIsRefused(t *testing.T) {
 			`podMonitor.basicAuth: is missing, and webConfig asks everybody for a password, Prometheus too: name the Secret keys of a user that basic_auth_users has`},
 		{"an alert that there is not", `prometheusRule: {alerts: {GroupsyncStall: {enabled: false}}}`,
 			`prometheusRule.alerts: GroupsyncStall is no alert: files/rules.yaml has their names`},
+		{"a policy for the port of another URL", `{networkPolicy: {enabled: true}, extraEnv: [{name: GROUPSYNC_KEYCLOAK_URL, value: "http://keycloak:8080"}]}`,
+			`networkPolicy.keycloak.ports: is missing, and config.keycloak.url tells no port: set one of the two`},
 		{"a policy that knows no port", `{networkPolicy: {enabled: true}, config: {keycloak: null}, clearmlEnv: {configMap: a}}`,
 			`networkPolicy.keycloak.ports: is missing, and config.keycloak.url tells no port: set one of the two`},
 
@@ -165,6 +185,18 @@ func lines(text string) []string {
 	return all
 }
 
+// TestAReleaseWhoseNameIsNoServices: Helm takes the name, the API server would not.
+func TestAReleaseWhoseNameIsNoServices(t *testing.T) {
+	_, complaint, err := helm(t, "template", "2sync", ".", "-f", least)
+	want := "fullnameOverride: 2sync-groupsync is no name for a Service: write one that begins with a letter and has letters, digits and dashes only"
+	if err == nil || !slices.Contains(lines(complaint), want) {
+		t.Errorf("got  %v %s\nwant %s", err, complaint, want)
+	}
+	if _, complaint, err := helm(t, "template", "2sync", ".", "-f", least, "--set", "fullnameOverride=sync2"); err != nil {
+		t.Errorf("with a name of its own: %v\n%s", err, complaint)
+	}
+}
+
 // TestAllIsSaidAtOnce, so that nobody has to try five times; and no secret is
 // repeated.
 func TestAllIsSaidAtOnce(t *testing.T) {
@@ -189,7 +221,7 @@ func TestTheChartAndTheDaemonAgreeOnSchedules(t *testing.T) {
 		"", " ", "@every 15m", "@every 1h30m", "@every 1.5h", "@every 0.5m", "@every 90s", "@every 1s", "@every 999ms", "@every 0s", "@every 0m", "@every 1m0.5s", "@every 1500ms", "@every", "@every 15", "@every -5m",
 		"@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually", "@Hourly", "@reboot", "@secondly",
 		"* * * * *", "*/5 * * * *", "0 6-20/2 * * MON-FRI", "0,30 * * * *", "5/15 * * * *", "0 0 1 JAN ?", "0 0 * * sun,sat", "  0 6 * * *",
-		"60 * * * *", "* 24 * * *", "* * 0 * *", "* * 32 * *", "* * * 13 *", "* * * * 7", "* * * * mo", "*/0 * * * *", "* * * *", "* * * * * *", "x", "every 15m", "15m", "TZ=UTC * * * * *",
+		"60 * * * *", "* 24 * * *", "* * 0 * *", "* * 32 * *", "* * * 13 *", "* * * * 7", "* * * * mo", "0 22-6 * * *", "30-10 * * * *", "0 0 * * fri-mon", "0 0 * nov-feb *", "0 0 * * mon-5", "9-10,20-12 * * * *", "10-10 * * * *", "*/0 * * * *", "* * * *", "* * * * * *", "x", "every 15m", "15m", "TZ=UTC * * * * *",
 	} {
 		c := config.Default()
 		c.Schedule = schedule

@@ -99,7 +99,7 @@ func finished(t *testing.T, data []byte) []byte {
 			p["description"] = v.description
 		}
 	}
-	require(root)
+	require(root, "", emptyDefaults(t))
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
@@ -123,21 +123,51 @@ func throughJSON(t *testing.T, v any) (out object) {
 	return out
 }
 
-// require makes every value required that has a default, in all sections but
-// the configuration, which has its own.
-func require(section object) {
+// emptyDefaults are the lists and mappings of values.yaml with nothing in them.
+// A null, as a key with nothing behind it is, says the same.
+func emptyDefaults(t *testing.T) map[string]bool {
+	t.Helper()
+	all := make(map[string]bool)
+	for _, v := range described(t, "values.yaml") {
+		if v.node.Kind != yaml.ScalarNode && len(v.node.Content) == 0 {
+			all[v.path] = true
+		}
+	}
+	return all
+}
+
+// require makes every value required that has a default which is not empty, in
+// all sections but the configuration, which has its own.
+func require(section object, path string, empty map[string]bool) {
 	properties, _ := section["properties"].(object)
 	var names []string
 	for name, p := range properties {
-		if name != "global" {
+		if path+name != "global" && !empty[path+name] {
 			names = append(names, name)
 		}
-		if p := p.(object); name != "config" && p["additionalProperties"] == false {
-			require(p)
+		if p := p.(object); path+name != "config" && !empty[path+name] && p["additionalProperties"] == false {
+			require(p, path+name+".", empty)
 		}
 	}
 	slices.Sort(names)
 	section["required"] = names
+}
+
+// TestAnEmptyValueMayBeNull: each renders as if it were not there, and all of
+// them together.
+func TestAnEmptyValueMayBeNull(t *testing.T) {
+	everything := []string{"--set", "dashboard.enabled=true,networkPolicy.enabled=true,serviceMonitor.enabled=true,prometheusRule.enabled=true,podDisruptionBudget.enabled=true"}
+	want, together := rendered(t, everything...), everything
+	for _, name := range slices.Sorted(maps.Keys(emptyDefaults(t))) {
+		null := []string{"--set", name + "=null"}
+		together = append(together, null...)
+		if d := cmp.Diff(want, rendered(t, append(null, everything...)...)); d != "" {
+			t.Errorf("%s: null is something: -want +got\n%s", name, d)
+		}
+	}
+	if d := cmp.Diff(want, rendered(t, together...)); d != "" {
+		t.Errorf("all at once: -want +got\n%s", d)
+	}
 }
 
 // TestTheSchemaOfTheValues is what the configuration's Go type and the comments

@@ -242,7 +242,7 @@ func TestPrometheusConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	if job := c.ScrapeConfigs[0]; job.JobName != "groupsync" {
-		t.Errorf("the job is %q, and the alerts count on groupsync", job.JobName)
+		t.Errorf("the job is %q, and docs/runbook.md looks for groupsync", job.JobName)
 	}
 	p.leads(t, "http://"+c.ScrapeConfigs[0].StaticConfigs[0].Targets[0])
 }

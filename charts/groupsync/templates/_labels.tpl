@@ -9,12 +9,16 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: daemon
 {{- end }}
 
-{{- /* The labels of a component's pods: those that a selector names win over the
-operator's own. */ -}}
+{{- /* The labels with the operator's own, of which none takes the place of one that
+something is found by. */ -}}
+{{- define "groupsync.labelsAnd" -}}
+{{- merge (include "groupsync.labels" (first .) | fromYaml) (last . | default dict) | toYaml }}
+{{- end }}
+
+{{- /* The labels of a component's pods. */ -}}
 {{- define "groupsync.podLabels" -}}
 {{- $root := first . }}
-{{- $own := merge (dict "app.kubernetes.io/component" (last .)) (include "groupsync.labels" $root | fromYaml) }}
-{{- merge $own $root.Values.podLabels | toYaml }}
+{{- merge (dict "app.kubernetes.io/component" (last .)) (include "groupsync.labelsAnd" (list $root $root.Values.podLabels) | fromYaml) | toYaml }}
 {{- end }}
 
 {{- define "groupsync.labels" -}}

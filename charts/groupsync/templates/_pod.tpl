@@ -1,6 +1,6 @@
 {{- /* What the pods of the Deployment and of helm test have in common. */ -}}
 {{- define "groupsync.pod" -}}
-serviceAccountName: {{ include "groupsync.serviceAccountName" . }}
+serviceAccountName: {{ include "groupsync.serviceAccountName" . | quote }}
 # only the Lease, its memory and Events need it
 automountServiceAccountToken: {{ .Values.leaderElection.enabled }}
 # variables of Services would look like keys of the configuration
@@ -9,7 +9,7 @@ enableServiceLinks: false
 imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .Values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 securityContext: {{- toYaml .Values.podSecurityContext | nindent 2 }}
 {{- with .Values.nodeSelector }}
@@ -80,13 +80,13 @@ volumeMounts:
 - name: {{ .name }}
   {{- if .from.configMap }}
   configMap:
-    name: {{ .from.configMap }}
-    items: [{key: {{ .from.key }}, path: {{ .path }}}]
+    name: {{ .from.configMap | quote }}
+    items: [{key: {{ .from.key | quote }}, path: {{ .path }}}]
   {{- else }}
   secret:
-    secretName: {{ .from.secret }}
+    secretName: {{ .from.secret | quote }}
     defaultMode: 0440
-    items: [{key: {{ .from.key }}, path: {{ .path }}}]
+    items: [{key: {{ .from.key | quote }}, path: {{ .path }}}]
   {{- end }}
 {{- end }}
 
@@ -97,12 +97,12 @@ volumeMounts:
 {{- if include "groupsync.needsSecret" . }}
 - name: secret
   secret:
-    secretName: {{ include "groupsync.secretName" . }}
+    secretName: {{ include "groupsync.secretName" . | quote }}
     defaultMode: 0440
     items:
-      - {key: {{ .Values.secretKeys.clientSecret }}, path: client_secret}
-      - {key: {{ .Values.secretKeys.accessKey }}, path: access_key}
-      - {key: {{ .Values.secretKeys.secretKey }}, path: secret_key}
+      - {key: {{ .Values.secretKeys.clientSecret | quote }}, path: client_secret}
+      - {key: {{ .Values.secretKeys.accessKey | quote }}, path: access_key}
+      - {key: {{ .Values.secretKeys.secretKey | quote }}, path: secret_key}
 {{- end }}
 {{- if include "groupsync.hasCABundle" . }}
 {{ include "groupsync.file" (dict "name" "ca" "from" .Values.caBundle "path" "ca.crt") }}
@@ -116,7 +116,7 @@ volumeMounts:
 {{- end }}
 {{- with .Values.webConfig.tlsSecret }}
 - name: tls
-  secret: {secretName: {{ . }}, defaultMode: 0440}
+  secret: {secretName: {{ . | quote }}, defaultMode: 0440}
 {{- end }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}

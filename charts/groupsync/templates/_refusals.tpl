@@ -55,8 +55,8 @@ config.web.listen: is set by the chart, where the Service and the probes look: l
 {{- if $web.config_file }}
 config.web.config_file: is set by the chart: leave it out, and set webConfig.config or webConfig.existingSecret
 {{- end }}
-{{- $webConfig := .Values.webConfig }}
-{{- if and $web.enable_lifecycle (not (or $webConfig.existingSecret $webConfig.config.basic_auth_users (eq "RequireAndVerifyClientCert" (dig "tls_server_config" "client_auth_type" "" $webConfig.config)))) }}
+{{- $asks := .Values.webConfig.config | default dict }}
+{{- if and $web.enable_lifecycle (not (or .Values.webConfig.existingSecret $asks.basic_auth_users (eq "RequireAndVerifyClientCert" (dig "tls_server_config" "client_auth_type" "" $asks)))) }}
 config.web.enable_lifecycle: lets anybody who reaches the port make passes and approve removals: set webConfig too, with basic_auth_users, or with the client_auth_type RequireAndVerifyClientCert
 {{- end }}
 {{- if and (include "groupsync.hasCABundle" .) (or $keycloak.ca_file $clearml.ca_file) }}
@@ -86,6 +86,15 @@ config.schedule: {{ $schedule | quote }} is less than a second: write a longer o
 {{- end }}
 {{- else if not (or (regexMatch $descriptor $schedule) (regexMatch $five $schedule)) }}
 config.schedule: {{ $schedule | quote }} is no schedule: write @every 15m, @hourly, or five cron fields
+{{- else }}
+{{- $order := dict "jan" 1 "feb" 2 "mar" 3 "apr" 4 "may" 5 "jun" 6 "jul" 7 "aug" 8 "sep" 9 "oct" 10 "nov" 11 "dec" 12 "sun" 0 "mon" 1 "tue" 2 "wed" 3 "thu" 4 "fri" 5 "sat" 6 }}
+{{- range regexFindAll "[0-9a-z]+-[0-9a-z]+" (lower $schedule) -1 }}
+{{- $ends := list }}
+{{- range splitList "-" . }}{{ $ends = append $ends (hasKey $order . | ternary (get $order .) (atoi .)) }}{{ end }}
+{{- if gt (first $ends | int) (last $ends | int) }}
+config.schedule: {{ $schedule | quote }} has a range that ends before it begins, {{ . }}: turn it round, or write two with a comma
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end }}
 
@@ -120,7 +129,7 @@ clearmlEnv.env: {{ $name }} is no variable of ClearML's, which begin with CLEARM
 
 {{- /* Variables and flags win over the file, and so over what the chart knows. */ -}}
 {{- define "groupsync.refuse.extra" -}}
-{{- $places := dict "mode" "config.mode" "lease.name" "leaderElection.enabled" "lease.namespace" "leaderElection.enabled" "state_dir" "state.enabled" "web.listen" "service.port" "web.config_file" "webConfig" }}
+{{- $places := dict "mode" "config.mode" "lease.name" "leaderElection.enabled" "lease.namespace" "leaderElection.enabled" "state_dir" "state.enabled" "web.listen" "service.port" "web.config_file" "webConfig" "web.enable_lifecycle" "config.web.enable_lifecycle" }}
 {{- range $key, $place := $places }}
 {{- if include "groupsync.fromEnv" (dict "root" $ "key" $key) }}
 extraEnv: GROUPSYNC_{{ $key | replace "." "_" | upper }} would win over what the chart sets: take it out, and set {{ $place }}
@@ -131,7 +140,20 @@ extraArgs: --{{ $key }} would win over what the chart sets: take it out, and set
 {{- end }}
 {{- end }}
 {{- end }}
+{{- range .Values.extraEnv }}
+{{- if and (hasPrefix "CLEARML__" .name) (hasSuffix "client_secret" (lower .name)) }}
+extraEnv: {{ .name }} would be readable in the Deployment: leave it out, groupsync has a client of its own
+{{- end }}
+{{- end }}
+{{- range .Values.extraVolumes }}
+{{- if has .name (list "config" "secret" "ca" "clearml-env" "web" "tls" "state") }}
+extraVolumes: {{ .name }} is the name of a volume of the chart's: give it another, in extraVolumeMounts too
+{{- end }}
+{{- end }}
 {{- range .Values.extraArgs }}
+{{- if has (first (splitList "=" .)) (list "--config" "--clearml-env") }}
+extraArgs: {{ . }} would win over what the chart mounts: take it out, and set config or clearmlEnv
+{{- end }}
 {{- if has (first (splitList "=" .)) (list "--once" "--apply" "--approve" "--drift-ok") }}
 extraArgs: {{ . }} makes a single pass, and the Deployment would make it again and again: take it out, and run it as a Job
 {{- end }}
@@ -139,6 +161,12 @@ extraArgs: {{ . }} makes a single pass, and the Deployment would make it again a
 {{- end }}
 
 {{- define "groupsync.refuse.replicas" -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" (include "groupsync.fullname" .)) }}
+fullnameOverride: {{ include "groupsync.fullname" . }} is no name for a Service: write one that begins with a letter and has letters, digits and dashes only
+{{- end }}
+{{- if and .Values.leaderElection.enabled .Values.rbac.create (eq (include "groupsync.serviceAccountName" .) "default") }}
+serviceAccount.name: is missing, and every pod of the namespace that names no account could write the Lease and what the guards remember: name an account, or set serviceAccount.create
+{{- end }}
 {{- $replicas := int .Values.replicas }}
 {{- if and (gt $replicas 1) (not .Values.leaderElection.enabled) }}
 replicas: {{ $replicas }} processes would write at the same time: set leaderElection.enabled, or replicas to 1
@@ -192,12 +220,13 @@ webConfig.tlsSecret: is used by no configuration: set webConfig.config.tls_serve
 {{- if and .Values.serviceMonitor.enabled .Values.podMonitor.enabled }}
 podMonitor.enabled: together with serviceMonitor.enabled every series would be scraped twice: keep one of the two
 {{- end }}
+{{- $asks := .Values.webConfig.config | default dict }}
 {{- range list "serviceMonitor" "podMonitor" }}
 {{- $monitor := get $.Values . }}
-{{- if and $monitor.enabled $.Values.webConfig.config.tls_server_config (ne $monitor.scheme "https") }}
+{{- if and $monitor.enabled $asks.tls_server_config (ne $monitor.scheme "https") }}
 {{ . }}.scheme: is {{ $monitor.scheme }}, and webConfig has TLS: write https, and {{ . }}.tlsConfig for the certificate
 {{- end }}
-{{- if and $monitor.enabled $.Values.webConfig.config.basic_auth_users (not $monitor.basicAuth) }}
+{{- if and $monitor.enabled $asks.basic_auth_users (not $monitor.basicAuth) }}
 {{ . }}.basicAuth: is missing, and webConfig asks everybody for a password, Prometheus too: name the Secret keys of a user that basic_auth_users has
 {{- end }}
 {{- end }}
@@ -208,7 +237,8 @@ prometheusRule.alerts: {{ $name }} is no alert: files/rules.yaml has their names
 {{- end }}
 {{- if .Values.networkPolicy.enabled }}
 {{- range $side, $section := dict "keycloak" .Values.config.keycloak "clearml" .Values.config.clearml }}
-{{- if not (or (get ($section | default dict) "url") (get $.Values.networkPolicy $side).ports) }}
+{{- $elsewhere := include "groupsync.fromEnv" (dict "root" $ "key" (printf "%s.url" $side)) }}
+{{- if not (or (and (get ($section | default dict) "url") (not $elsewhere)) (get $.Values.networkPolicy $side).ports) }}
 networkPolicy.{{ $side }}.ports: is missing, and config.{{ $side }}.url tells no port: set one of the two
 {{- end }}
 {{- end }}
