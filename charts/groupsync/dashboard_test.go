@@ -6,12 +6,14 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
 )
 
 var update = flag.Bool("update", false, "write files/dashboard.json")
@@ -304,6 +306,81 @@ func merged(expr string) (found []string) {
 	return found
 }
 
+// Prometheus itself counts what each query gives of releases that have all but
+// one label in common, and of one whose Prometheus adds no namespace.
+func TestTheDashboardShowsEachReleaseOnce(t *testing.T) {
+	type series struct {
+		Series string `yaml:"series"`
+		Values string `yaml:"values"`
+	}
+	type sample struct {
+		Labels string `yaml:"labels"`
+		Value  int    `yaml:"value"`
+	}
+	type evaluation struct {
+		Expr    string   `yaml:"expr"`
+		Time    string   `yaml:"eval_time"`
+		Samples []sample `yaml:"exp_samples"`
+	}
+	var input []series
+	closed := values()
+	for name, labels := range catalogue(t) {
+		own, suffixes, rise := "", []string{""}, "1+0x60"
+		if strings.HasSuffix(name, "_total") {
+			rise = "0+1x60"
+		}
+		for _, l := range labels {
+			value := "some"
+			switch {
+			case l == "le":
+				value, suffixes, rise = "+Inf", []string{"_bucket", "_sum", "_count"}, "0+1x60"
+			case l == "sync":
+				value = "default"
+			case len(closed[l]) > 0:
+				value = closed[l][0]
+			}
+			own += fmt.Sprintf("%s=%q, ", l, value)
+		}
+		for _, release := range []string{
+			`namespace="a", job="groupsync"`,
+			`namespace="b", job="groupsync"`,
+			`namespace="a", job="another"`,
+			`namespace="a", job="groupsync", cluster="other"`,
+			`job="groupsync"`,
+		} {
+			for _, suffix := range suffixes {
+				input = append(input, series{name + suffix + "{" + own + release + "}", rise})
+			}
+		}
+	}
+	var evaluations []evaluation
+	all := allValues(t)
+	for _, choice := range []struct {
+		namespace, job, sync string
+		want                 int
+	}{
+		{all["namespace"], all["job"], all["sync"], 5},
+		{"a", all["job"], all["sync"], 3},
+		{"(a|b)", "groupsync", "default", 3},
+	} {
+		fill := strings.NewReplacer("$namespace", choice.namespace, "$job", choice.job, "$sync", choice.sync, "$__rate_interval", "5m")
+		for _, q := range shownQueries(t) {
+			evaluations = append(evaluations, evaluation{"count(" + fill.Replace(q.expr) + ")", "1h", []sample{{"{}", choice.want}}})
+		}
+	}
+	data, err := yaml.Marshal(map[string]any{"tests": []any{map[string]any{"interval": "1m", "input_series": input, "promql_expr_test": evaluations}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "releases_test.yaml")
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := promtool(t, "test", "rules", file); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 // shownQuery is a query of the file and where it stands.
 type shownQuery struct{ where, expr, legend string }
 
@@ -325,6 +402,22 @@ func shownQueries(t *testing.T) []shownQuery {
 	}
 	if len(found) == 0 {
 		t.Fatal("the dashboard has no query")
+	}
+	return found
+}
+
+// allValues returns what the file's variables are where All is chosen.
+func allValues(t *testing.T) map[string]string {
+	t.Helper()
+	var d struct {
+		Templating struct {
+			List []struct{ Name, AllValue string }
+		}
+	}
+	readDashboard(t, &d)
+	found := map[string]string{}
+	for _, v := range d.Templating.List {
+		found[v.Name] = v.AllValue
 	}
 	return found
 }
