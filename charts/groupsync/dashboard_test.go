@@ -6,10 +6,14 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
 )
 
 var update = flag.Bool("update", false, "write files/dashboard.json")
@@ -38,7 +42,7 @@ type row struct {
 // dashboard is what files/dashboard.json shows, in groups of one question
 // each. Every query keeps to the chosen syncs, and gives one line whatever the
 // number of replicas; those of the last row that are about the replicas show
-// each.
+// each. Here a sync is named by its label alone: inPlace adds the rest.
 var dashboard = []row{
 	{"Does it follow?", 4, []panel{
 		{title: "Since the last success", kind: "stat", unit: "s", about: "Both sides read whole and no write failed. Three schedules are GroupsyncStale.",
@@ -108,6 +112,22 @@ var dashboard = []row{
 	}},
 }
 
+// inPlace keeps syncs of one name apart, as those of two Helm releases are
+// unless somebody renames them: by the labels that the rules keep too.
+var inPlace = strings.NewReplacer(
+	"by (sync", "by (cluster, namespace, job, sync",
+	`sync=~"$sync"`, `namespace=~"$namespace", job=~"$job", sync=~"$sync"`,
+)
+
+// inPlace for legends. What is not there Grafana leaves empty, so the labels
+// that may be missing are last.
+func legend(short string) string {
+	if short == "" {
+		return ""
+	}
+	return short + ", {{job}} {{namespace}} {{cluster}}"
+}
+
 type object = map[string]any
 
 var datasource = object{"type": "prometheus", "uid": "${datasource}"}
@@ -115,7 +135,7 @@ var datasource = object{"type": "prometheus", "uid": "${datasource}"}
 func (p panel) json(id, x, y, w, h int) object {
 	targets := []object{}
 	for i, q := range p.queries {
-		t := object{"refId": string(rune('A' + i)), "datasource": datasource, "editorMode": "code", "expr": q.expr, "legendFormat": q.legend}
+		t := object{"refId": string(rune('A' + i)), "datasource": datasource, "editorMode": "code", "expr": inPlace.Replace(q.expr), "legendFormat": legend(q.legend)}
 		if p.kind == "stat" || p.kind == "table" {
 			t["instant"] = true
 		}
@@ -132,6 +152,16 @@ func (p panel) json(id, x, y, w, h int) object {
 		"id": id, "type": p.kind, "title": p.title, "description": p.about, "datasource": datasource,
 		"gridPos": object{"x": x, "y": y, "w": w, "h": h}, "targets": targets,
 		"fieldConfig": object{"defaults": object{"unit": p.unit, "thresholds": object{"mode": "absolute", "steps": steps}}, "overrides": []object{}},
+	}
+}
+
+// variable is a choice of any number of a label's values. All matches series
+// without the label too, which a list of the values there are would not; where
+// the label is nowhere there is only All.
+func variable(name, title, query string) object {
+	return object{
+		"name": name, "label": title, "type": "query", "datasource": datasource, "query": query, "refresh": 2, "sort": 1,
+		"multi": true, "includeAll": true, "allValue": ".*", "current": object{"text": "All", "value": "$__all"},
 	}
 }
 
@@ -157,8 +187,9 @@ func render(rows []row) ([]byte, error) {
 		"editable": true, "refresh": "1m", "timezone": "browser", "time": object{"from": "now-24h", "to": "now"},
 		"templating": object{"list": []object{
 			{"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus"},
-			{"name": "sync", "label": "Sync", "type": "query", "datasource": datasource, "query": "label_values(groupsync_build_info, sync)",
-				"refresh": 2, "sort": 1, "multi": true, "includeAll": true, "current": object{"text": "All", "value": "$__all"}},
+			variable("namespace", "Namespace", `label_values(groupsync_build_info, namespace)`),
+			variable("job", "Job", `label_values(groupsync_build_info{namespace=~"$namespace"}, job)`),
+			variable("sync", "Sync", `label_values(groupsync_build_info{namespace=~"$namespace", job=~"$job"}, sync)`),
 		}},
 		"panels": panels,
 	})
@@ -184,20 +215,11 @@ func TestTheDashboardIsWhatTheCodeSays(t *testing.T) {
 	}
 }
 
-func TestTheDashboardShowsEveryMetricOfTheChosenSyncs(t *testing.T) {
+func TestTheDashboardShowsEveryMetric(t *testing.T) {
 	shown := make(map[string]bool)
 	for _, x := range dashboardExprs(t) {
 		for _, u := range uses(x.expr) {
 			shown[u.metric] = true
-		}
-	}
-	for _, r := range dashboard {
-		for _, p := range r.panels {
-			for _, q := range p.queries {
-				if strings.Count(q.expr, `sync=~"$sync"`) != len(uses(q.expr)) {
-					t.Errorf("panel %q does not keep to the chosen syncs: %s", p.title, q.expr)
-				}
-			}
 		}
 	}
 	for name := range catalogue(t) {
@@ -207,31 +229,221 @@ func TestTheDashboardShowsEveryMetricOfTheChosenSyncs(t *testing.T) {
 	}
 }
 
-// dashboardExprs returns the queries of the file, not of the code, with
-// Grafana's variables as it would fill them in.
-func dashboardExprs(t *testing.T) []expression {
+// Two Helm releases have syncs of one name.
+func TestEveryQueryOfTheDashboardKeepsReleasesApart(t *testing.T) {
+	for _, q := range shownQueries(t) {
+		for _, problem := range merged(q.expr) {
+			t.Errorf("%s: %s: %s", q.where, problem, q.expr)
+		}
+		for _, l := range syncLabels {
+			if q.legend != "" && !strings.Contains(q.legend, "{{"+l+"}}") { // a table has none, and a column a label
+				t.Errorf("%s: its legend %q does not say the %s", q.where, q.legend, l)
+			}
+		}
+	}
+}
+
+func TestAQueryThatMergesReleasesIsSeen(t *testing.T) {
+	const chosen = `{namespace=~"$namespace", job=~"$job", sync=~"$sync"}`
+	for _, row := range []struct {
+		name, expr string
+		want       []string
+	}{
+		{"one that does not", `sum by (cluster, namespace, job, sync) (groupsync_leader` + chosen + `)`, nil},
+		{"a selector by nothing", `groupsync_leader`, []string{"groupsync_leader is not kept to $namespace", "groupsync_leader is not kept to $job", "groupsync_leader is not kept to $sync"}},
+		{"a selector of all namespaces", `groupsync_leader{job=~"$job", sync=~"$sync"}`, []string{"groupsync_leader is not kept to $namespace"}},
+		{"a choice of several taken as one", `groupsync_leader{namespace=~"$namespace", job="$job", sync=~"$sync"}`, []string{"groupsync_leader is not kept to $job"}},
+		{"the second of two selectors", `groupsync_leader` + chosen + ` and groupsync_apply_enabled{namespace=~"$namespace", job=~"$job"}`, []string{"groupsync_apply_enabled is not kept to $sync"}},
+		{"a grouping by the sync alone", `max by (sync) (groupsync_leader` + chosen + `)`, []string{"by (sync) does not name cluster", "by (sync) does not name namespace", "by (sync) does not name job"}},
+		{"the outer of two groupings", `sum by (cluster, job, sync) (max by (cluster, namespace, job, sync) (groupsync_leader` + chosen + `))`, []string{"by (cluster, job, sync) does not name namespace"}},
+		{"no grouping", `max(groupsync_leader` + chosen + `)`, []string{"max( groups by nothing"}},
+		{"a grouping without", `sum without (instance, job) (groupsync_leader` + chosen + `)`, []string{"without (instance, job) drops job"}},
+		{"sides matched by the sync alone", `groupsync_leader` + chosen + ` * on (cluster, job, sync) groupsync_leader` + chosen, []string{"on (cluster, job, sync) does not name namespace"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			if d := cmp.Diff(row.want, merged(row.expr)); d != "" {
+				t.Errorf("%s\n%s", row.expr, d)
+			}
+		})
+	}
+}
+
+// syncLabels tell one sync from all others, as in the rules.
+var syncLabels = []string{"cluster", "namespace", "job", "sync"}
+
+// ungrouped is an aggregation over everything; topk is none, it keeps every label.
+var ungrouped = regexp.MustCompile(`\b(sum|min|max|avg|group|count|count_values|quantile|stddev|stdvar)\s*\(`)
+
+// merged returns what lets a query show syncs that were not chosen, or several
+// as one.
+func merged(expr string) (found []string) {
+	say := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
+	for _, u := range uses(expr) {
+		for _, l := range []string{"namespace", "job", "sync"} {
+			if !slices.ContainsFunc(u.matchers, func(m []string) bool { return m[1] == l && m[2] == "=~" && m[3] == "$"+l }) {
+				say("%s is not kept to $%s", u.metric, l)
+			}
+		}
+	}
+	for _, m := range ungrouped.FindAllString(expr, -1) {
+		say("%s groups by nothing", m)
+	}
+	for _, g := range grouping.FindAllStringSubmatch(expr, -1) {
+		for _, l := range syncLabels {
+			named := slices.Contains(word.FindAllString(g[2], -1), l)
+			switch g[1] {
+			case "by", "on":
+				if !named {
+					say("%s does not name %s", g[0], l)
+				}
+			case "without", "ignoring":
+				if named {
+					say("%s drops %s", g[0], l)
+				}
+			}
+		}
+	}
+	return found
+}
+
+// Prometheus itself counts what each query gives of releases that have all but
+// one label in common, and of one whose Prometheus adds no namespace.
+func TestTheDashboardShowsEachReleaseOnce(t *testing.T) {
+	type series struct {
+		Series string `yaml:"series"`
+		Values string `yaml:"values"`
+	}
+	type sample struct {
+		Labels string `yaml:"labels"`
+		Value  int    `yaml:"value"`
+	}
+	type evaluation struct {
+		Expr    string   `yaml:"expr"`
+		Time    string   `yaml:"eval_time"`
+		Samples []sample `yaml:"exp_samples"`
+	}
+	var input []series
+	closed := values()
+	for name, labels := range catalogue(t) {
+		own, suffixes, rise := "", []string{""}, "1+0x60"
+		if strings.HasSuffix(name, "_total") {
+			rise = "0+1x60"
+		}
+		for _, l := range labels {
+			value := "some"
+			switch {
+			case l == "le":
+				value, suffixes, rise = "+Inf", []string{"_bucket", "_sum", "_count"}, "0+1x60"
+			case l == "sync":
+				value = "default"
+			case len(closed[l]) > 0:
+				value = closed[l][0]
+			}
+			own += fmt.Sprintf("%s=%q, ", l, value)
+		}
+		for _, release := range []string{
+			`namespace="a", job="groupsync"`,
+			`namespace="b", job="groupsync"`,
+			`namespace="a", job="another"`,
+			`namespace="a", job="groupsync", cluster="other"`,
+			`job="groupsync"`,
+		} {
+			for _, suffix := range suffixes {
+				input = append(input, series{name + suffix + "{" + own + release + "}", rise})
+			}
+		}
+	}
+	var evaluations []evaluation
+	all := allValues(t)
+	for _, choice := range []struct {
+		namespace, job, sync string
+		want                 int
+	}{
+		{all["namespace"], all["job"], all["sync"], 5},
+		{"a", all["job"], all["sync"], 3},
+		{"(a|b)", "groupsync", "default", 3},
+	} {
+		fill := strings.NewReplacer("$namespace", choice.namespace, "$job", choice.job, "$sync", choice.sync, "$__rate_interval", "5m")
+		for _, q := range shownQueries(t) {
+			evaluations = append(evaluations, evaluation{"count(" + fill.Replace(q.expr) + ")", "1h", []sample{{"{}", choice.want}}})
+		}
+	}
+	data, err := yaml.Marshal(map[string]any{"tests": []any{map[string]any{"interval": "1m", "input_series": input, "promql_expr_test": evaluations}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "releases_test.yaml")
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := promtool(t, "test", "rules", file); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// shownQuery is a query of the file and where it stands.
+type shownQuery struct{ where, expr, legend string }
+
+// shownQueries returns the queries of the file, not of the code.
+func shownQueries(t *testing.T) []shownQuery {
+	t.Helper()
+	var d struct {
+		Panels []struct {
+			Title   string
+			Targets []struct{ Expr, LegendFormat string }
+		}
+	}
+	readDashboard(t, &d)
+	var found []shownQuery
+	for _, p := range d.Panels {
+		for i, target := range p.Targets {
+			found = append(found, shownQuery{fmt.Sprintf("panel %q, query %d", p.Title, i+1), target.Expr, target.LegendFormat})
+		}
+	}
+	if len(found) == 0 {
+		t.Fatal("the dashboard has no query")
+	}
+	return found
+}
+
+// allValues returns what the file's variables are where All is chosen.
+func allValues(t *testing.T) map[string]string {
+	t.Helper()
+	var d struct {
+		Templating struct {
+			List []struct{ Name, AllValue string }
+		}
+	}
+	readDashboard(t, &d)
+	found := map[string]string{}
+	for _, v := range d.Templating.List {
+		found[v.Name] = v.AllValue
+	}
+	return found
+}
+
+func readDashboard(t *testing.T, into any) {
 	t.Helper()
 	data, err := os.ReadFile(dashboardFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var d struct {
-		Panels []struct {
-			Title   string
-			Targets []struct{ Expr string }
-		}
-	}
-	if err := json.Unmarshal(data, &d); err != nil {
+	if err := json.Unmarshal(data, into); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// everyPlace leaves out what All matches everything with; left are the labels
+// of groupsync's own, of which the catalogue knows.
+var everyPlace = strings.NewReplacer(`namespace=~"$namespace", `, "", `job=~"$job", `, "")
+
+// dashboardExprs returns the queries with Grafana's variables as it would fill
+// them in.
+func dashboardExprs(t *testing.T) []expression {
+	t.Helper()
 	var found []expression
-	for _, p := range d.Panels {
-		for i, target := range p.Targets {
-			found = append(found, expression{fmt.Sprintf("panel %q, query %d", p.Title, i+1), filled.Replace(target.Expr)})
-		}
-	}
-	if len(found) == 0 {
-		t.Fatal("the dashboard has no query")
+	for _, q := range shownQueries(t) {
+		found = append(found, expression{q.where, filled.Replace(everyPlace.Replace(q.expr))})
 	}
 	return found
 }
