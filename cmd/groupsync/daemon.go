@@ -66,7 +66,4 @@ func warn(c config.Config, log *slog.Logger) {
 	if c.ClearML.InsecureSkipVerify {
 		log.Warn("clearml.insecure_skip_verify is set: whoever stands in between can read the credentials")
 	}
-	if c.Web.EnableLifecycle && c.Web.ConfigFile == "" {
-		log.Warn("web.enable_lifecycle is set without web.config_file: whoever reaches web.listen can have passes made and removals approved", "listen", c.Web.Listen)
-	}
 }

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -196,6 +197,41 @@ func TestTLSAndAuthentication(t *testing.T) {
 	}
 	if err := stop(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestControlForEverybodyIsWarnedOf: a web configuration alone keeps nobody out.
+func TestControlForEverybodyIsWarnedOf(t *testing.T) {
+	dir := t.TempDir()
+	certificate(t, dir)
+	const clients = "tls_server_config: {cert_file: cert.pem, key_file: key.pem, client_ca_file: cert.pem, client_auth_type: %s}\n"
+	for _, tt := range []struct {
+		name, text string
+		control    Control
+		warned     bool
+	}{
+		{"nothing to be done", "", nil, false},
+		{"no web configuration", "", &asked{}, true},
+		{"TLS alone", "tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n", &asked{}, true},
+		{"a certificate if there is one", fmt.Sprintf(clients, "VerifyClientCertIfGiven"), &asked{}, true},
+		{"a certificate that is verified", fmt.Sprintf(clients, "RequireAndVerifyClientCert"), &asked{}, false},
+		{"a password", "basic_auth_users: {a: $2a$04$abcdefghijklmnopqrstuuNvQ9Ul1wn2cbNmBvIvJ3a5yq6Vd5cXG}\n", &asked{}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var log strings.Builder
+			o := Options{Address: "127.0.0.1:0", Metrics: http.NotFoundHandler(), Control: tt.control, Log: slog.New(slog.NewTextHandler(&log, nil))}
+			if tt.text != "" {
+				o.ConfigFile = webConfig(t, dir, tt.text)
+			}
+			s, err := Listen(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.listener.Close()
+			if warned := strings.Contains(log.String(), "whoever reaches web.listen can"); warned != tt.warned {
+				t.Errorf("warned: %t\n%s", warned, log.String())
+			}
+		})
 	}
 }
 

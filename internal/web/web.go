@@ -11,10 +11,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"regexp"
 	"time"
 
 	toolkit "github.com/prometheus/exporter-toolkit/web"
+	"go.yaml.in/yaml/v3"
 )
 
 // Server is an HTTP server that listens.
@@ -47,6 +49,9 @@ func Listen(o Options) (*Server, error) {
 		return nil, fmt.Errorf("listening for HTTP: %w: free the port or set web.listen to another address", err)
 	}
 	mux := http.NewServeMux()
+	if o.Control != nil && !keepsOut(o.ConfigFile) {
+		o.Log.Warn("web.enable_lifecycle is set, and web.config_file asks for neither a password nor a certificate that is verified: whoever reaches web.listen can have passes made and removals approved", "listen", o.Address)
+	}
 	mux.Handle("GET /metrics", o.Metrics)
 	mux.HandleFunc("GET /healthz", ok)
 	mux.HandleFunc("GET /readyz", ok)
@@ -62,6 +67,23 @@ func Listen(o Options) (*Server, error) {
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 	}}, nil
+}
+
+// keepsOut reports whether a valid web configuration keeps out whoever cannot say
+// who they are. Of exporter-toolkit's ways to ask for a client certificate, one
+// does: the others take any, or none.
+func keepsOut(file string) bool {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return false
+	}
+	var c struct {
+		Users map[string]string `yaml:"basic_auth_users"`
+		TLS   struct {
+			ClientAuth string `yaml:"client_auth_type"`
+		} `yaml:"tls_server_config"`
+	}
+	return yaml.Unmarshal(data, &c) == nil && (len(c.Users) > 0 || c.TLS.ClientAuth == "RequireAndVerifyClientCert")
 }
 
 // quoted is what YAML's errors quote of a value, which may be a password's hash.
