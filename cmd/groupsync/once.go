@@ -44,14 +44,11 @@ func runOnce(ctx context.Context, p program, c config.Config, f flags, log *slog
 	if err := render(p.stdout, rep); err != nil {
 		return fmt.Errorf("printing the report: %w", err)
 	}
-	if code := rep.ExitCode(); code != 0 && (code != drifted || !f.driftOK) {
+	if code := rep.ExitCode(); code != 0 && !(f.driftOK && rep.OnlyDrift()) {
 		return exitCode(code)
 	}
 	return nil
 }
-
-// drifted is the exit code of a pass that leaves drift.
-const drifted = 2
 
 // leading makes a pass that writes while the Lease is held, where there is one;
 // a dry run needs none.

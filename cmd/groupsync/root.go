@@ -67,7 +67,7 @@ Without --once it runs the schedule, and writes only with mode: apply. With
 	own.BoolVar(&f.once, "once", false, "make one pass, print it and end")
 	own.BoolVar(&f.apply, "apply", false, "with --once: write, whatever the mode")
 	own.StringVar(&f.approve, "approve", "", "with --once --apply: lift the limits for exactly the removals that this digest names")
-	own.BoolVar(&f.driftOK, "drift-ok", false, "with --once: exit 0, not 2, where drift is left")
+	own.BoolVar(&f.driftOK, "drift-ok", false, "with --once: exit 0, not 2, where nothing but drift is left")
 	own.StringVarP(&f.output, "output", "o", "text", "with --once: text or json")
 	root.Long += keysHelp(own)
 	root.AddCommand(newConfig(p), newDemo(p), newHealth(), newVersion(p))

@@ -239,3 +239,12 @@ func (r Report) ExitCode() int {
 	}
 	return 0
 }
+
+// OnlyDrift reports that the pass read all that it was to read: what it leaves
+// is drift, or waits for somebody to want it. A failed write, a side that cannot
+// be relied on and a source that is not there are more than that.
+func (r Report) OnlyDrift() bool {
+	return r.Result != Error && len(r.Errors) == 0 && !slices.ContainsFunc(r.Guards, func(t Trip) bool {
+		return t.Guard == Federation || t.Guard == Views || t.Guard == MissingSource
+	})
+}

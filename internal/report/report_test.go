@@ -113,19 +113,25 @@ func TestExitCode(t *testing.T) {
 		name   string
 		report Report
 		want   int
+		only   bool // drift
 	}{
-		{"in sync", Report{Result: InSync}, 0},
-		{"everything applied", Report{Result: Applied, Groups: change(Done)}, 0},
-		{"pending people are no drift", Report{Result: InSync, Groups: []Group{{Pending: []Pending{{}}}}}, 0},
-		{"a dry run with drift", Report{Result: Drift, Groups: change(Planned)}, 2},
-		{"something withheld", Report{Result: Guarded, Groups: change(Withheld)}, 2},
-		{"a write that failed", Report{Result: Drift, Groups: change(Failed)}, 2},
-		{"a write that did other than it should", Report{Result: Drift, Groups: change(Done), Errors: []Failure{{}}}, 2},
-		{"a missing source without drift", Report{Result: Guarded}, 2},
-		{"an error", Report{Result: Error}, 1},
+		{"in sync", Report{Result: InSync}, 0, true},
+		{"everything applied", Report{Result: Applied, Groups: change(Done)}, 0, true},
+		{"pending people are no drift", Report{Result: InSync, Groups: []Group{{Pending: []Pending{{}}}}}, 0, true},
+		{"a dry run with drift", Report{Result: Drift, Groups: change(Planned)}, 2, true},
+		{"something withheld", Report{Result: Guarded, Groups: change(Withheld), Guards: []Trip{{Guard: Removals}, {Guard: Grace}}}, 2, true},
+		{"something withheld because a federation is away", Report{Result: Guarded, Groups: change(Withheld), Guards: []Trip{{Guard: Grace}, {Guard: Federation}}}, 2, false},
+		{"a group that ClearML shows differently", Report{Result: Guarded, Guards: []Trip{{Guard: Views}}}, 2, false},
+		{"a write that failed", Report{Result: Drift, Groups: change(Failed), Errors: []Failure{{}}}, 2, false},
+		{"a write that did other than it should", Report{Result: Drift, Groups: change(Done), Errors: []Failure{{}}}, 2, false},
+		{"a missing source without drift", Report{Result: Guarded, Guards: []Trip{{Guard: MissingSource}}}, 2, false},
+		{"an error", Report{Result: Error}, 1, false},
 	} {
 		if got := tt.report.ExitCode(); got != tt.want {
 			t.Errorf("%s: got %d, want %d", tt.name, got, tt.want)
+		}
+		if got := tt.report.OnlyDrift(); got != tt.only {
+			t.Errorf("%s: only drift: got %t, want %t", tt.name, got, tt.only)
 		}
 	}
 }
