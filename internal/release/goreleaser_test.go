@@ -54,7 +54,7 @@ func TestGoReleaser(t *testing.T) {
 	place(t, helm, filepath.Join(bin, "helm"))
 	run := func(args ...string) {
 		cmd := exec.Command(program, args...)
-		cmd.Dir, cmd.Env = dir, append(os.Environ(), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "IMAGE_REPOSITORY=registry.example.com/us/groupsync", "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("goreleaser %v: %v\n%s", args, err, out)
 		}
@@ -70,8 +70,10 @@ func TestGoReleaser(t *testing.T) {
 	if got, want := command(t, dir, built[0], "version"), "groupsync v0.0.1-snapshot ("+commit+")\n"; got != want {
 		t.Errorf("version prints %q, want %q", got, want)
 	}
-	if charts, err := filepath.Glob(filepath.Join(dir, "build", "chart", "groupsync-0.0.1-snapshot.tgz")); err != nil || len(charts) != 1 {
-		t.Errorf("it has packed the charts %v: %v", charts, err)
+	chart := filepath.Join("build", "chart", "groupsync-0.0.1-snapshot.tgz")
+	rendered := command(t, dir, helm, "template", "release", chart, "-f", filepath.Join("charts", "groupsync", "testdata", "shapes", "observe.yaml"))
+	if want := "image: registry.example.com/us/groupsync:0.0.1-snapshot\n"; !strings.Contains(rendered, want) {
+		t.Errorf("the packed chart has no %s\n%s", want, rendered)
 	}
 }
 

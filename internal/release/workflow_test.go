@@ -75,6 +75,9 @@ func TestTheWorkflowsTestAndRelease(t *testing.T) {
 			t.Errorf("release.yaml does not run %s:\n%s", want, got)
 		}
 	}
+	if strings.Index(got, "make image") > strings.Index(got, "make release") {
+		t.Errorf("release.yaml releases what has no image yet:\n%s", got)
+	}
 	for name, w := range all {
 		if len(w.Permissions) != 1 || w.Permissions["contents"] != "read" {
 			t.Errorf("%s may do %v where a job does not say", name, w.Permissions)
