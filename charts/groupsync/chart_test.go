@@ -226,6 +226,20 @@ func TestTheManifestsAreWhatKubernetesTakes(t *testing.T) {
 	}
 }
 
+// TestNamesThatLookLikeNumbers stay names.
+func TestNamesThatLookLikeNumbers(t *testing.T) {
+	names := "existingSecret=123,secretKeys.clientSecret=1,secretKeys.accessKey=true,secretKeys.secretKey=null,priorityClassName=7," +
+		"serviceAccount.name=1e3,clearmlEnv.secret=0,clearmlEnv.key=on,caBundle.configMap=077,caBundle.key=y,webConfig.existingSecret=8,webConfig.key=9,webConfig.tlsSecret=10,image.tag=1.0"
+	for _, how := range []string{"replicas=2", "leaderElection.enabled=false,state.enabled=true"} {
+		text := rendered(t, "--set", how, "--set-string", names+",state.existingClaim=77")
+		for _, version := range kubernetes {
+			if out, err := kubeconform(t, version, text); err != nil {
+				t.Errorf("%s, %s: %v\n%s", how, version, err, out)
+			}
+		}
+	}
+}
+
 // TestKubeconformSeesWhatIsWrong: the schemas are strict.
 func TestKubeconformSeesWhatIsWrong(t *testing.T) {
 	text := rendered(t, "-f", "testdata/shapes/apply.yaml")
