@@ -149,11 +149,7 @@ func TestTheLeadershipGoesFromOneToTheOther(t *testing.T) {
 	go func() { ranA <- a.Run(ctxA, x.lead(t, "a", a, endA)) }()
 	wait(t, "the first leader", x.changed, 5*time.Second)
 	go func() { ranB <- b.Run(ctxB, x.lead(t, "b", b, endB)) }()
-	for deadline := time.Now().Add(5 * time.Second); b.Holder() != a.identity; time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("the standby takes %q for the leader, not %q", b.Holder(), a.identity)
-		}
-	}
+	awaitHolder(t, b, a.identity)
 	if b.Held() == nil {
 		t.Error("the standby holds the Lease")
 	}
@@ -326,50 +322,97 @@ func TestATermThatAnotherBrokeIsNotResumed(t *testing.T) {
 	}
 }
 
-// TestAnEmptiedLeaseIsNotTakenUnderItsHolder: a standby that has seen who held it
-// waits until the holder must have noticed. Deleted, it is the same.
+// TestAnEmptiedLeaseIsNotTakenUnderItsHolder: neither a standby that has seen who
+// held it nor a process that has just come takes it before the holder must have
+// noticed. Deleted, it is the same.
 func TestAnEmptiedLeaseIsNotTakenUnderItsHolder(t *testing.T) {
-	p := newPlace(t, kubetest.Shared(t))
-	a, b := p.open(t, Options{}), p.open(t, Options{})
-	ctx, stop := context.WithCancel(t.Context())
-	led, ran := make(chan string, 10), make(chan error, 2)
-	run := func(name string, l *Lease) {
-		ran <- l.Run(ctx, func(ctx context.Context) error { led <- name; <-ctx.Done(); return nil })
+	for name, seen := range map[string]bool{"a standby": true, "a newcomer": false} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlace(t, kubetest.Shared(t))
+			a, b := p.open(t, Options{}), p.open(t, Options{})
+			ctx, stop := context.WithCancel(t.Context())
+			led, ran := make(chan string, 10), make(chan error, 2)
+			run := func(name string, l *Lease) {
+				ran <- l.Run(ctx, func(ctx context.Context) error { led <- name; <-ctx.Done(); return nil })
+			}
+			go run("a", a)
+			if first := <-led; first != "a" {
+				t.Fatal(first)
+			}
+			if seen {
+				go run("b", b)
+				awaitHolder(t, b, a.identity)
+			}
+			p.empty(t)
+			if !seen {
+				go run("b", b)
+			}
+			for end := time.Now().Add(retryPeriod + 2*time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+				if a.Held() == nil && b.Held() == nil {
+					t.Fatal("both hold it")
+				}
+			}
+			select {
+			case <-led:
+			case <-time.After(leaseDuration + 2*retryPeriod):
+				t.Error("nobody leads any more")
+			}
+			stop()
+			for range 2 {
+				if err := <-ran; err != nil {
+					t.Error(err)
+				}
+			}
+		})
 	}
-	go run("a", a)
-	if first := <-led; first != "a" {
-		t.Fatal(first)
-	}
-	go run("b", b)
-	for deadline := time.Now().Add(5 * time.Second); b.Holder() != a.identity; time.Sleep(20 * time.Millisecond) {
+}
+
+// awaitHolder waits until the standby takes that one for the leader.
+func awaitHolder(t *testing.T, standby *Lease, holder string) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); standby.Holder() != holder; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("the standby has not seen the leader")
+			t.Fatalf("the standby takes %q for the leader, not %q", standby.Holder(), holder)
 		}
 	}
+}
+
+// empty empties the Lease, as somebody does by hand or helm upgrade --force.
+func (p place) empty(t *testing.T) {
+	t.Helper()
 	path := "/apis/coordination.k8s.io/v1/namespaces/" + p.namespace + "/leases/groupsync"
-	for range 3 {
+	for range 10 {
 		var lease map[string]any
 		p.cluster.Get(t, path, &lease)
 		lease["spec"] = map[string]any{}
 		if status, _ := p.cluster.Try(t, "PUT", path, lease); status == 200 {
-			break // else it was renewed meanwhile
+			return // else it was renewed meanwhile
 		}
 	}
-	for end := time.Now().Add(retryPeriod + 2*time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		if a.Held() == nil && b.Held() == nil {
-			t.Fatal("both hold it")
-		}
+	t.Fatal("the Lease cannot be emptied")
+}
+
+// TestWhoLosesTheLeaseAgainHasDoneSomething: a task that led is not told that
+// nothing was done when the one that it took over from holds the Lease again.
+func TestWhoLosesTheLeaseAgainHasDoneSomething(t *testing.T) {
+	p := newPlace(t, kubetest.Shared(t))
+	path := "/apis/coordination.k8s.io/v1/namespaces/" + p.namespace + "/leases/groupsync"
+	var lease map[string]any
+	hold := func() {
+		p.cluster.Get(t, path, &lease)
+		now := time.Now().UTC().Format("2006-01-02T15:04:05.000000Z")
+		lease["spec"] = map[string]any{"holderIdentity": "x", "leaseDurationSeconds": 2, "acquireTime": now, "renewTime": now}
+		p.cluster.Do(t, "PUT", path, lease, nil)
 	}
-	select {
-	case <-led:
-	case <-time.After(leaseDuration + 2*retryPeriod):
-		t.Error("nobody leads any more")
-	}
-	stop()
-	for range 2 {
-		if err := <-ran; err != nil {
-			t.Error(err)
-		}
+	hold() // and dies
+	l := p.open(t, Options{})
+	err := l.Take(t.Context(), func(ctx context.Context) error {
+		hold()
+		<-ctx.Done()
+		return context.Cause(ctx)
+	})
+	if want := "the leadership is lost: another process held the Lease " + p.namespace + "/groupsync meanwhile"; err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }
 
@@ -437,11 +480,15 @@ func TestMemoryFollowsTheLeadership(t *testing.T) {
 		}
 		refused(ma.Save(big), "the ConfigMap NS/groupsync-memory holds 1048576: narrow groups.include, or run one replica without a Lease, on state_dir")
 		load(ma, 4)
+		p.cluster.Do(t, "PUT", path, map[string]any{"metadata": map[string]any{"name": "groupsync-memory"}}, nil)
+		_, err := ma.Load()
+		refused(err, "reading the guards' memory: the ConfigMap NS/groupsync-memory was emptied, and what the guards remembered with it: the next pass starts without memory")
+		load(ma, 0)
 		var m map[string]any
 		p.cluster.Get(t, path, &m)
 		m["binaryData"] = map[string]any{memoryKey: "b29wcw=="}
 		p.cluster.Do(t, "PUT", path, m, nil)
-		_, err := ma.Load()
+		_, err = ma.Load()
 		refused(err, "the ConfigMap NS/groupsync-memory: the guards' memory is corrupt (unexpected EOF): empty it to start without memory")
 		p.cluster.Do(t, "DELETE", path, nil, nil)
 		_, err = ma.Load()

@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -50,22 +51,23 @@ func (l *Lease) Take(ctx context.Context, lead func(context.Context) error) erro
 		giveUp(fmt.Errorf("the Lease %s could not be had for %s, so nothing was done: look at it with kubectl, and at the API server", l, 2*leaseDuration+retryPeriod))
 	})
 	defer patience.Stop()
+	var led atomic.Bool
 	var first *resourcelock.LeaderElectionRecord
 	others := func(r resourcelock.LeaderElectionRecord) {
 		switch {
+		case led.Load(): // then something was done
 		case first == nil || first.HolderIdentity != r.HolderIdentity:
 			first = &r
 		case !first.RenewTime.Equal(&r.RenewTime):
 			giveUp(fmt.Errorf("the Lease %s is held by %s, so nothing was done: have that process do it (POST /-/sync, /-/approve), or stop it first", l, r.HolderIdentity))
 		}
 	}
-	led := false
 	err := l.campaign(ctx, others, func(ctx context.Context) error {
-		led = true
+		led.Store(true)
 		patience.Stop()
 		return lead(ctx)
 	})
-	if err == nil && !led {
+	if err == nil && !led.Load() {
 		return context.Cause(ctx)
 	}
 	return err
@@ -206,6 +208,7 @@ type lock struct {
 	others func(resourcelock.LeaderElectionRecord)
 	end    func()    // ends the campaign
 	heldAt time.Time // when another process was seen to hold it last
+	bareAt time.Time // since when it is seen with no holder, and not given up
 	failed bool      // the last request got an error
 }
 
@@ -219,12 +222,29 @@ func (k *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []b
 	k.broken(true)
 	switch {
 	case !gone && record.HolderIdentity != "":
-		k.heldAt = time.Now()
+		k.heldAt, k.bareAt = time.Now(), time.Time{}
 		k.others(*record)
-	case (gone || record.LeaseDurationSeconds != released) && !k.heldAt.IsZero() && since(k.heldAt) < leaseDuration:
-		return nil, nil, fmt.Errorf("the Lease %s was emptied or deleted under its holder, who learns of it only when it looks: it is taken in %s", k.lease, leaseDuration-since(k.heldAt))
+	case !gone && record.LeaseDurationSeconds == released:
+		k.bareAt = time.Time{}
+	default:
+		if left := k.bare(); left > 0 {
+			return nil, nil, fmt.Errorf("the Lease %s has no holder and was not given up: it is taken in %s, should somebody hold it who has not looked yet", k.lease, left)
+		}
 	}
 	return record, raw, err
+}
+
+// bare returns how long a Lease without a holder is still left alone that nobody
+// gave up. It is new, or it was emptied or deleted under a holder, who learns of
+// it only when it looks, and who takes the Lease for its own until renewDeadline.
+func (k *lock) bare() time.Duration {
+	if k.bareAt.IsZero() {
+		k.bareAt = time.Now()
+	}
+	if !k.heldAt.IsZero() {
+		return leaseDuration - since(k.heldAt)
+	}
+	return renewDeadline - since(k.bareAt)
 }
 
 // broken is told whether the Lease shows another term. If this process has one,

@@ -51,17 +51,20 @@ func (m *Memory) Load() (memory.Memory, error) {
 }
 
 func (m *Memory) read(ctx context.Context) error {
-	l := m.lease
+	l, had := m.lease, len(m.data()) > 0
 	seen, err := l.client.CoreV1().ConfigMaps(l.namespace).Get(ctx, l.memoryName(), meta.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err) && m.seen != nil:
 		m.seen = nil
 		return fmt.Errorf("the ConfigMap %s/%s was deleted, and what the guards remembered with it: the next pass starts without memory", l.namespace, l.memoryName())
 	case apierrors.IsNotFound(err):
+		return nil
 	case err != nil:
 		return l.explain("ConfigMap", l.memoryName(), err)
-	default:
-		m.seen = seen
+	}
+	m.seen = seen
+	if had && len(m.data()) == 0 {
+		return fmt.Errorf("the ConfigMap %s/%s was emptied, and what the guards remembered with it: the next pass starts without memory", l.namespace, l.memoryName())
 	}
 	return nil
 }

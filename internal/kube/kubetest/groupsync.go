@@ -27,6 +27,7 @@ subjects: [{kind: ServiceAccount, name: groupsync, namespace: NS}]
 apiVersion: coordination.k8s.io/v1
 kind: Lease
 metadata: {name: groupsync, namespace: NS}
+spec: {holderIdentity: "", leaseDurationSeconds: 1}
 ---
 apiVersion: v1
 kind: ConfigMap
@@ -34,7 +35,8 @@ metadata: {name: groupsync-memory, namespace: NS}
 `
 
 // Groupsync makes a namespace in which the ServiceAccount groupsync may do what
-// the chart allows it, with the empty Lease and memory that the chart makes. It
+// the chart allows it, with the Lease and the memory that the chart makes; the
+// Lease as if somebody had given it up, since a new one is left alone at first. It
 // returns the namespace and the path of the account's kubeconfig.
 func (c *Cluster) Groupsync(tb testing.TB) (namespace, kubeconfig string) {
 	tb.Helper()
