@@ -238,6 +238,15 @@ func TestNamesThatLookLikeNumbers(t *testing.T) {
 			}
 		}
 	}
+	for _, name := range []string{"on", "123"} {
+		text, complaint, err := helm(t, "template", name, ".", "-f", least, "--set", "fullnameOverride=sync")
+		if err != nil {
+			t.Fatalf("%v\n%s", err, complaint)
+		}
+		if out, err := kubeconform(t, kubernetes[0], text); err != nil {
+			t.Errorf("a release called %s: %v\n%s", name, err, out)
+		}
+	}
 }
 
 // TestKubeconformSeesWhatIsWrong: the schemas are strict.
@@ -247,7 +256,7 @@ func TestKubeconformSeesWhatIsWrong(t *testing.T) {
 		{"an unknown field of a pod", "enableServiceLinks: false", "enableServiceLink: false", "at '/spec/template/spec': additional properties 'enableServiceLink' not allowed"},
 		{"a number for a text", "  type: ClusterIP", "  type: 1", "at '/spec/type': got number, want string"},
 		{"a kind that there is not", "kind: Deployment", "kind: Deploymint", "could not find schema for Deploymint"},
-		{"an unknown field of the operator's", "selector:\n    matchLabels:\n      app.kubernetes.io/name: groupsync\n      app.kubernetes.io/instance: release\n  endpoints", "selectors: {}\n  endpoints", "at '/spec': missing property 'selector'"},
+		{"an unknown field of the operator's", "selector:\n    matchLabels:\n      app.kubernetes.io/name: \"groupsync\"\n      app.kubernetes.io/instance: \"release\"\n  endpoints", "selectors: {}\n  endpoints", "at '/spec': missing property 'selector'"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			broken := strings.ReplaceAll(text, tt.old, tt.new)

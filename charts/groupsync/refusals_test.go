@@ -94,13 +94,13 @@ func TestWhatIsRefused(t *testing.T) {
 			`extraArgs: --config=/x.yaml would win over what the chart mounts: take it out, and set config or clearmlEnv`},
 		{"ClearML's secret in a variable of its own", `extraEnv: [{name: CLEARML__secure__login__sso__oauth_client__keycloak__client_secret, value: x}]`,
 			`extraEnv: CLEARML__secure__login__sso__oauth_client__keycloak__client_secret would be readable in the Deployment: leave it out, groupsync has a client of its own`},
-		{"a volume by a name of the chart's", `extraVolumes: [{name: tls, emptyDir: {}}]`,
-			`extraVolumes: tls is the name of a volume of the chart's: give it another, in extraVolumeMounts too`},
+		{"a volume by a name of the chart's", `extraVolumes: [{name: config, emptyDir: {}}]`,
+			`extraVolumes: config is the name of another volume: give it one of its own, in extraVolumeMounts too`},
 		{"a single pass in a Deployment", `extraArgs: [--once]`,
 			`extraArgs: --once makes a single pass, and the Deployment would make it again and again: take it out, and run it as a Job`},
 
 		{"everybody's account", `serviceAccount: {create: false}`,
-			`serviceAccount.name: is missing, and every pod of the namespace that names no account could write the Lease and what the guards remember: name an account, or set serviceAccount.create`},
+			`serviceAccount.name: default is the account of every pod of the namespace that names none, and they could write the Lease and what the guards remember: name another, or set serviceAccount.create`},
 		{"a probe of another kind", `livenessProbe: {exec: {command: [x]}}`,
 			`- at '/livenessProbe': additional properties 'exec' not allowed`},
 		{"a web configuration that is misspelt", `webConfig: {config: {basic_auth_usres: {ops: x}}}`,
@@ -114,7 +114,11 @@ func TestWhatIsRefused(t *testing.T) {
 		{"a budget in percent that lets no node be drained", `{replicas: 2, podDisruptionBudget: {enabled: true, minAvailable: 100%}}`,
 			`podDisruptionBudget.minAvailable: 100% of 2 replicas lets no node be drained: make it less, or set maxUnavailable alone`},
 		{"a budget of nothing", `{replicas: 2, podDisruptionBudget: {enabled: true, maxUnavailable: 0}}`,
-			`podDisruptionBudget.maxUnavailable: 0 lets no node be drained: make it 1`},
+			`podDisruptionBudget.maxUnavailable: "0" lets no node be drained: make it 1`},
+		{"a budget that says nothing", `{replicas: 2, podDisruptionBudget: {enabled: true, maxUnavailable: ""}}`,
+			`podDisruptionBudget.maxUnavailable: "" lets no node be drained: make it 1`},
+		{"a budget in percent that is rounded up", `{replicas: 2, podDisruptionBudget: {enabled: true, minAvailable: 60%}}`,
+			`podDisruptionBudget.minAvailable: 60% of 2 replicas lets no node be drained: make it less, or set maxUnavailable alone`},
 		{"a pod that is killed while it writes in two units", `{terminationGracePeriodSeconds: 90, config: {shutdown_timeout: 1m30s}}`,
 			`terminationGracePeriodSeconds: the pod is killed after 90 s, while it may await a running pass for 1m30s: make it more than config.shutdown_timeout`},
 		{"a pod that is killed while it writes in parts of a minute", `config: {shutdown_timeout: 0.75m}`,
@@ -183,6 +187,27 @@ func lines(text string) []string {
 		all[i] = strings.TrimSpace(line)
 	}
 	return all
+}
+
+// TestWhatIsNotRefused: next to what is.
+func TestWhatIsNotRefused(t *testing.T) {
+	for name, values := range map[string]string{
+		"nothing that runs, and a budget":                `{replicas: 0, podDisruptionBudget: {enabled: true, minAvailable: 1}}`,
+		"a budget of one of two":                         `{replicas: 2, podDisruptionBudget: {enabled: true, minAvailable: 50%}}`,
+		"a budget of minAvailable alone":                 `{replicas: 2, podDisruptionBudget: {enabled: true, minAvailable: 1, maxUnavailable: ""}}`,
+		"ClearML's secret, from a Secret":                `extraEnv: [{name: CLEARML__secure__login__sso__oauth_client__keycloak__client_secret, valueFrom: {secretKeyRef: {name: a, key: b}}}]`,
+		"a volume by a name that the chart does not use": `{extraVolumes: [{name: tls, emptyDir: {}}, {name: web, emptyDir: {}}]}`,
+		"an account of the operator's":                   `serviceAccount: {create: false, name: mine}`,
+		"the default account without rights":             `{leaderElection: {enabled: false}, serviceAccount: {create: false}}`,
+		"control behind a Secret's web configuration":    `{config: {web: {enable_lifecycle: true}}, webConfig: {existingSecret: a}}`,
+		"ranges in a schedule":                           `config: {schedule: "10-20/5,40-50 6-20 1-31 jan-mar mon-fri"}`,
+		"every timing of a probe":                        `livenessProbe: {initialDelaySeconds: 0, periodSeconds: 1, timeoutSeconds: 1, failureThreshold: 1, successThreshold: 1, terminationGracePeriodSeconds: 9}`,
+		"all that the web configuration knows":           `webConfig: {config: {tls_server_config: {}, http_server_config: {}, rate_limit: {}, basic_auth_users: {a: b}}}`,
+	} {
+		if complaint := refusal(t, values); complaint != "" {
+			t.Errorf("%s: %s", name, complaint)
+		}
+	}
 }
 
 // TestAReleaseWhoseNameIsNoServices: Helm takes the name, the API server would not.

@@ -240,11 +240,15 @@ func (r Report) ExitCode() int {
 	return 0
 }
 
-// OnlyDrift reports that the pass read all that it was to read: what it leaves
-// is drift, or waits for somebody to want it. A failed write, a side that cannot
-// be relied on and a source that is not there are more than that.
+// withholdDrift are the guards that judge drift itself: how much of it there is,
+// for how long it has been there, and whether it still is. The others find that
+// something is wrong with one of the sides, or with the configuration.
+var withholdDrift = []Guard{Confirm, Admins, Fall, Removals, GoneLimit, Grace, Concurrent}
+
+// OnlyDrift reports that nothing is wrong but drift: no write failed, and no
+// guard tripped but those that judge drift itself.
 func (r Report) OnlyDrift() bool {
 	return r.Result != Error && len(r.Errors) == 0 && !slices.ContainsFunc(r.Guards, func(t Trip) bool {
-		return t.Guard == Federation || t.Guard == Views || t.Guard == MissingSource
+		return !slices.Contains(withholdDrift, t.Guard)
 	})
 }

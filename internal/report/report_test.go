@@ -121,6 +121,7 @@ func TestExitCode(t *testing.T) {
 		{"a dry run with drift", Report{Result: Drift, Groups: change(Planned)}, 2, true},
 		{"something withheld", Report{Result: Guarded, Groups: change(Withheld), Guards: []Trip{{Guard: Removals}, {Guard: Grace}}}, 2, true},
 		{"something withheld because a federation is away", Report{Result: Guarded, Groups: change(Withheld), Guards: []Trip{{Guard: Grace}, {Guard: Federation}}}, 2, false},
+		{"a write that did more than was sent", Report{Result: Guarded, Groups: change(Done), Guards: []Trip{{Guard: Canary}}}, 2, false},
 		{"a group that ClearML shows differently", Report{Result: Guarded, Guards: []Trip{{Guard: Views}}}, 2, false},
 		{"a write that failed", Report{Result: Drift, Groups: change(Failed), Errors: []Failure{{}}}, 2, false},
 		{"a write that did other than it should", Report{Result: Drift, Groups: change(Done), Errors: []Failure{{}}}, 2, false},

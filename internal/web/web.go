@@ -49,13 +49,11 @@ func Listen(o Options) (*Server, error) {
 		return nil, fmt.Errorf("listening for HTTP: %w: free the port or set web.listen to another address", err)
 	}
 	mux := http.NewServeMux()
-	if o.Control != nil && !keepsOut(o.ConfigFile) {
-		o.Log.Warn("web.enable_lifecycle is set, and web.config_file asks for neither a password nor a certificate that is verified: whoever reaches web.listen can have passes made and removals approved", "listen", o.Address)
-	}
 	mux.Handle("GET /metrics", o.Metrics)
 	mux.HandleFunc("GET /healthz", ok)
 	mux.HandleFunc("GET /readyz", ok)
 	if o.Control != nil {
+		warn(o, l.Addr())
 		control(mux, o.Control)
 	}
 	return &Server{listener: l, config: o.ConfigFile, log: o.Log, http: http.Server{
@@ -67,6 +65,14 @@ func Listen(o Options) (*Server, error) {
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 	}}, nil
+}
+
+// warn says where whoever reaches the address could use the control.
+func warn(o Options, at net.Addr) {
+	if tcp, is := at.(*net.TCPAddr); is && tcp.IP.IsLoopback() || keepsOut(o.ConfigFile) {
+		return
+	}
+	o.Log.Warn("web.enable_lifecycle is set, and web.config_file asks for neither a password nor a certificate that is verified: whoever reaches web.listen can have passes made and removals approved", "listen", at.String())
 }
 
 // keepsOut reports whether a valid web configuration keeps out whoever cannot say

@@ -1,6 +1,6 @@
 {{- define "groupsync.instance" -}}
-app.kubernetes.io/name: {{ include "groupsync.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "groupsync.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- /* The pods that run the schedule, and not the one of helm test. */ -}}

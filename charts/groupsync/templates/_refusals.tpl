@@ -2,7 +2,7 @@
 wrong, and ends it in what to do. All are said at once. */ -}}
 {{- define "groupsync.refuse" -}}
 {{- $lines := list }}
-{{- range list "config" "schedule" "secret" "extra" "replicas" "files" "monitoring" }}
+{{- range list "config" "schedule" "secret" "extra" "names" "replicas" "files" "monitoring" }}
 {{- $lines = concat $lines (include (printf "groupsync.refuse.%s" .) $ | splitList "\n") }}
 {{- end }}
 {{- with compact $lines }}
@@ -141,14 +141,16 @@ extraArgs: --{{ $key }} would win over what the chart sets: take it out, and set
 {{- end }}
 {{- end }}
 {{- range .Values.extraEnv }}
-{{- if and (hasPrefix "CLEARML__" .name) (hasSuffix "client_secret" (lower .name)) }}
+{{- if and (hasPrefix "CLEARML__" .name) (hasSuffix "client_secret" (lower .name)) (hasKey . "value") }}
 extraEnv: {{ .name }} would be readable in the Deployment: leave it out, groupsync has a client of its own
 {{- end }}
 {{- end }}
-{{- range .Values.extraVolumes }}
-{{- if has .name (list "config" "secret" "ca" "clearml-env" "web" "tls" "state") }}
-extraVolumes: {{ .name }} is the name of a volume of the chart's: give it another, in extraVolumeMounts too
+{{- $volumes := .Values.state.enabled | ternary (list "state") list }}
+{{- range include "groupsync.volumes" . | fromYamlArray }}
+{{- if has .name $volumes }}
+extraVolumes: {{ .name }} is the name of another volume: give it one of its own, in extraVolumeMounts too
 {{- end }}
+{{- $volumes = append $volumes .name }}
 {{- end }}
 {{- range .Values.extraArgs }}
 {{- if has (first (splitList "=" .)) (list "--config" "--clearml-env") }}
@@ -160,13 +162,16 @@ extraArgs: {{ . }} makes a single pass, and the Deployment would make it again a
 {{- end }}
 {{- end }}
 
-{{- define "groupsync.refuse.replicas" -}}
+{{- define "groupsync.refuse.names" -}}
 {{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" (include "groupsync.fullname" .)) }}
 fullnameOverride: {{ include "groupsync.fullname" . }} is no name for a Service: write one that begins with a letter and has letters, digits and dashes only
 {{- end }}
 {{- if and .Values.leaderElection.enabled .Values.rbac.create (eq (include "groupsync.serviceAccountName" .) "default") }}
-serviceAccount.name: is missing, and every pod of the namespace that names no account could write the Lease and what the guards remember: name an account, or set serviceAccount.create
+serviceAccount.name: default is the account of every pod of the namespace that names none, and they could write the Lease and what the guards remember: name another, or set serviceAccount.create
 {{- end }}
+{{- end }}
+
+{{- define "groupsync.refuse.replicas" -}}
 {{- $replicas := int .Values.replicas }}
 {{- if and (gt $replicas 1) (not .Values.leaderElection.enabled) }}
 replicas: {{ $replicas }} processes would write at the same time: set leaderElection.enabled, or replicas to 1
@@ -186,11 +191,13 @@ terminationGracePeriodSeconds: the pod is killed after {{ $grace }} s, while it 
 {{- end }}
 {{- with .Values.podDisruptionBudget }}
 {{- $least := toString .minAvailable }}
-{{- if and .enabled (or (eq $least "100%") (and (regexMatch "^[0-9]+$" $least) (ge (int $least) $replicas))) }}
+{{- $pods := int $least }}
+{{- if hasSuffix "%" $least }}{{ $pods = mulf (trimSuffix "%" $least | float64) 0.01 $replicas | ceil | int }}{{ end }}
+{{- if and .enabled (gt $replicas 0) (ge $pods $replicas) }}
 podDisruptionBudget.minAvailable: {{ $least }} of {{ $replicas }} replicas lets no node be drained: make it less, or set maxUnavailable alone
 {{- end }}
-{{- if and .enabled (not $least) (regexMatch "^0+%?$" (toString .maxUnavailable)) }}
-podDisruptionBudget.maxUnavailable: {{ .maxUnavailable }} lets no node be drained: make it 1
+{{- if and .enabled (not $least) (regexMatch "^(0+%?)?$" (toString .maxUnavailable)) }}
+podDisruptionBudget.maxUnavailable: {{ .maxUnavailable | quote }} lets no node be drained: make it 1
 {{- end }}
 {{- end }}
 {{- end }}
