@@ -62,7 +62,8 @@ func (p People) Ambiguous(sourceUser int) bool { return p.ambiguous[sourceUser] 
 
 // Who matches the people of both sides: by the Keycloak id that ClearML keeps
 // of the sign-in provider, else by email, case ignored. It is one to one: a
-// conflict leaves all involved ambiguous. Names identify nobody, since any
+// conflict leaves all involved ambiguous, and so does an id that is one
+// account's while the email is another's. Names identify nobody, since any
 // ClearML user may rename any other (reference/clearml-api.md).
 func Who(src *source.Snapshot, tgt *target.Snapshot, r Rules) People {
 	users, accounts := tgt.Users(), src.Users()
@@ -109,10 +110,7 @@ func (m *matcher) link() {
 		if u.ServiceAccount {
 			continue
 		}
-		candidates := m.byID(u)
-		if len(candidates) == 0 && u.Email != "" {
-			candidates = byEmail[strings.ToLower(u.Email)]
-		}
+		candidates := agreed(m.byID(u), byEmail[strings.ToLower(u.Email)])
 		switch len(candidates) {
 		case 0:
 		case 1:
@@ -124,6 +122,16 @@ func (m *matcher) link() {
 			}
 		}
 	}
+}
+
+// agreed returns the accounts that a user may be: those that both the ids and
+// the email name; where there are none, all that either names.
+func agreed(ids, emails []int32) []int32 {
+	both := slices.DeleteFunc(slices.Clone(ids), func(i int32) bool { return !slices.Contains(emails, i) })
+	if len(both) > 0 {
+		return both
+	}
+	return append(slices.Clone(ids), emails...)
 }
 
 // byID returns the accounts whose ids ClearML keeps of the sign-in provider.

@@ -289,12 +289,15 @@ func TestLawEqualsTheNaiveReference(t *testing.T) {
 
 // naive is the plan by the letter of the semantics, one question at a time.
 func naive(w *world) []string {
+	byID := func(a target.User, k source.User) bool { return slices.Contains(a.Providers["keycloak"], k.ID) }
+	byEmail := func(a target.User, k source.User) bool { return a.Email != "" && strings.EqualFold(a.Email, k.Email) }
 	same := func(a target.User, k source.User) bool {
-		ids := slices.DeleteFunc(slices.Clone(a.Providers["keycloak"]), func(id string) bool { _, ok := w.users[id]; return !ok })
-		if len(ids) > 0 {
-			return slices.Contains(ids, k.ID)
+		for _, x := range w.users { // whom the id and the email name is the one, or one of those
+			if byID(a, x) && byEmail(a, x) {
+				return byID(a, k) && byEmail(a, k)
+			}
 		}
-		return a.Email != "" && strings.EqualFold(a.Email, k.Email)
+		return byID(a, k) || byEmail(a, k)
 	}
 	who := func(a target.User) (k source.User, n int, ambiguous bool) {
 		for _, x := range w.users {

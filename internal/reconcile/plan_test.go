@@ -100,6 +100,16 @@ func TestPlan(t *testing.T) {
 			want:  []string{"+ann@team planned"},
 		},
 		{
+			name:  "an id that is one account's while the email is another's leaves all three as they are",
+			world: "both bob\nkeycloak boss\nkeycloak ann\nclearml ann id=kc-boss\n/admins-like: boss\n/team: bob ann\nadmins-like = bob ann\nteam = bob",
+			want:  []string{"-bob@admins-like planned not_member", "=ann@admins-like ambiguous"},
+		},
+		{
+			name:  "of several ids the one whose account has the email decides",
+			world: "both bob\nclearml ann id=kc-ann,kc-bob\nkeycloak ann\n/team: bob\nteam = bob ann",
+			want:  []string{"-ann@team planned not_member"},
+		},
+		{
 			name:  "an id that the realm has no more counts as none, the email decides",
 			world: "keycloak ann\nclearml ann id=kc-old\n/team: ann\nteam =",
 			want:  []string{"+ann@team planned"},

@@ -160,7 +160,7 @@ func clearmlUser(words []string) target.User {
 		case "name":
 			u.Name = strings.ReplaceAll(value, "_", " ")
 		case "id":
-			u.Providers["keycloak"] = []string{value}
+			u.Providers["keycloak"] = strings.Split(value, ",")
 		}
 	}
 	return u

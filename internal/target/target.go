@@ -35,8 +35,9 @@ type Identity struct {
 type User struct {
 	ID, Name, GivenName, FamilyName, Email, Role string
 
-	// Providers holds, for each sign-in provider that the user has used, every
-	// string that the server keeps of it. Nil: the server tells no providers.
+	// Providers holds, for each sign-in provider that the user has used, what of
+	// the strings that the server keeps may be the user's id there, sorted. Nil:
+	// the server tells no providers.
 	Providers map[string][]string
 	// Groups are the ids of the user groups by the users' view (sec_groups).
 	Groups         []string

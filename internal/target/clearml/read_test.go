@@ -72,6 +72,29 @@ func TestWhereNobodyHasProvidersTheyAreUnknown(t *testing.T) {
 	}
 }
 
+// TestWhoseIdIsKept: an id counts where the server keeps ids, not where a person
+// can write one, and the subject outranks all else.
+func TestWhoseIdIsKept(t *testing.T) {
+	for _, tt := range []struct {
+		name, kept string
+		want       []string
+	}{
+		{"the subject alone, where there is one", `{"info": {"sub": "mine", "manager": "another's"}, "id": "1"}`, []string{"mine"}},
+		{"every string, where there is none", `{"info": {"uid": "mine", "groups": ["a", "b"]}}`, []string{"a", "b", "mine"}},
+		{"no claim of a profile", `{"given_name": "another's", "info": {"family_name": "x", "nickname": "x", "preferred_username": "x", "email": "x", "address": {"locality": "x"}, "uid": "mine"}}`, []string{"mine"}},
+		{"the time of the last update", `"2026-01-01T00:00:00Z"`, []string{"2026-01-01T00:00:00Z"}},
+		{"nothing", `{}`, []string{}},
+	} {
+		users, err := decodeUsers([]userRecord{{ID: "a", Providers: json.RawMessage(`{"keycloak": ` + tt.kept + `}`)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(tt.want, users[0].Providers["keycloak"]); d != "" {
+			t.Errorf("%s: -want +got\n%s", tt.name, d)
+		}
+	}
+}
+
 func TestProvidersThatAreNoObject(t *testing.T) {
 	_, err := decodeUsers([]userRecord{{ID: "a", Providers: json.RawMessage(`["keycloak"]`)}})
 	refused(t, nil, err, "ClearML users.get_all: the providers of the user a are no object: this version of ClearML is not one that groupsync knows", fault.Shape)

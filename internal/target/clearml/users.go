@@ -142,8 +142,10 @@ func decodeUsers(records []userRecord) (users []target.User, err error) {
 	return users, nil
 }
 
-// providersOf returns what the server keeps of each sign-in provider. An empty
-// list is what some encoders make of an empty object.
+// providersOf returns what the server keeps of each sign-in provider that may be
+// the user's id there: which fields it has is unknown (reference/clearml-api.md),
+// so the subject where there is one, else every string that is not the person's
+// own to set. An empty list is what some encoders make of an empty object.
 func providersOf(r userRecord) (map[string][]string, error) {
 	var providers map[string]any
 	var none []struct{}
@@ -152,28 +154,50 @@ func providersOf(r userRecord) (map[string][]string, error) {
 	}
 	all := make(map[string][]string, len(providers))
 	for name, v := range providers {
-		kept := flatten(v, []string{})
-		slices.Sort(kept)
-		all[name] = kept
+		ids := texts(v, func(key string) bool { return key == "sub" })
+		if len(ids) == 0 {
+			ids = texts(v, func(string) bool { return true })
+		}
+		slices.Sort(ids)
+		all[name] = ids
 	}
 	return all, nil
 }
 
-// flatten appends every string in a JSON value, however deep.
-func flatten(v any, to []string) []string {
-	switch v := v.(type) {
-	case string:
-		to = append(to, v)
-	case []any:
-		for _, x := range v {
-			to = flatten(x, to)
-		}
-	case map[string]any:
-		for _, x := range v {
-			to = flatten(x, to)
+// profile are OpenID Connect's standard claims about a person, but for the
+// subject (OpenID Connect Core 1.0, section 5.1). People set most of them
+// themselves, so an id that stands there is no evidence of who they are.
+var profile = map[string]bool{
+	"name": true, "given_name": true, "family_name": true, "middle_name": true, "nickname": true, "preferred_username": true,
+	"profile": true, "picture": true, "website": true, "email": true, "gender": true, "birthdate": true, "zoneinfo": true,
+	"locale": true, "phone_number": true, "address": true,
+}
+
+// texts returns the strings in a JSON value, however deep, whose nearest key is
+// wanted, and which stand below no claim of a profile. What has no key has "".
+func texts(v any, wanted func(key string) bool) []string {
+	found := []string{}
+	var look func(key string, v any)
+	look = func(key string, v any) {
+		switch v := v.(type) {
+		case string:
+			if wanted(key) {
+				found = append(found, v)
+			}
+		case []any:
+			for _, x := range v {
+				look(key, x)
+			}
+		case map[string]any:
+			for k, x := range v {
+				if !profile[k] {
+					look(k, x)
+				}
+			}
 		}
 	}
-	return to
+	look("", v)
+	return found
 }
 
 func set(v json.RawMessage) bool { return len(v) > 0 && !bytes.Equal(v, []byte("null")) }
