@@ -102,7 +102,8 @@ type Missing struct {
 	Near []string // names that nearly match
 }
 
-// Skip is a group of either side that is left alone, or a remark about one.
+// Skip is a group of either side that is left alone, or a remark about one or
+// about a person.
 type Skip struct {
 	Name, Side, Why string
 }
@@ -335,14 +336,16 @@ func (p *pairer) result() Pairing {
 	slices.SortFunc(out.Feeds, func(a, b Feed) int {
 		return cmp.Or(boolCompare(a.Admins, b.Admins), strings.Compare(a.Group.Name, b.Group.Name), strings.Compare(a.Group.ID, b.Group.ID))
 	})
-	slices.SortFunc(out.Skips, func(a, b Skip) int {
-		return cmp.Or(strings.Compare(a.Side, b.Side), strings.Compare(a.Why, b.Why), strings.Compare(a.Name, b.Name))
-	})
+	slices.SortFunc(out.Skips, compareSkips)
 	out.Skips = slices.Compact(out.Skips)
 	slices.SortFunc(out.Missing, func(a, b Missing) int {
 		return cmp.Or(strings.Compare(a.Key, b.Key), strings.Compare(a.Name, b.Name))
 	})
 	return out
+}
+
+func compareSkips(a, b Skip) int {
+	return cmp.Or(strings.Compare(a.Side, b.Side), strings.Compare(a.Why, b.Why), strings.Compare(a.Name, b.Name))
 }
 
 func boolCompare(a, b bool) int {

@@ -375,6 +375,7 @@ func TestPureImports(t *testing.T) {
 		"remember.go":           {"maps", "slices", "time", "groupsync/internal/match", "groupsync/internal/memory", "groupsync/internal/report", "groupsync/internal/source", "groupsync/internal/target"},
 		"guard.go":              {"crypto/sha256", "encoding/hex", "fmt", "maps", "slices", "strings", "time", "groupsync/internal/match", "groupsync/internal/memory", "groupsync/internal/report", "groupsync/internal/source", "groupsync/internal/target"},
 		"../match/groups.go":    {"cmp", "fmt", "maps", "slices", "strings", "github.com/agnivade/levenshtein", "github.com/gobwas/glob", "groupsync/internal/source", "groupsync/internal/target"},
+		"../match/remarks.go":   {"cmp", "maps", "slices", "strings", "groupsync/internal/target"},
 		"../match/people.go":    {"regexp", "slices", "strings", "groupsync/internal/source", "groupsync/internal/target"},
 		"../source/source.go":   {"cmp", "fmt", "maps", "slices", "strings", "groupsync/internal/fault"},
 		"../target/target.go":   {"fmt", "slices", "strings", "groupsync/internal/fault"},

@@ -2,11 +2,13 @@ package reconcile
 
 import (
 	"context"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"groupsync/internal/match"
+	"groupsync/internal/report"
 )
 
 func TestPlan(t *testing.T) {
@@ -193,6 +195,37 @@ func TestPlan(t *testing.T) {
 			}
 			if len(w.writes) > 0 {
 				t.Errorf("an observing pass wrote %q", w.writes)
+			}
+		})
+	}
+}
+
+// TestRemarks: what is odd and stops nothing is in the report.
+func TestRemarks(t *testing.T) {
+	admins := func(o *match.Options) { o.AdminGroups = []string{"ops"} }
+	for _, tt := range []struct {
+		name    string
+		world   string
+		options func(*match.Options)
+		want    []report.Skip
+	}{
+		{"a provider that nobody came by, where there are others", "keycloak ann\nclearml ann other\nclearml bob local\n/team: ann\nteam = ann",
+			func(o *match.Options) { o.Provider = "Keycloak-prod" },
+			[]report.Skip{{Name: "Keycloak-prod", Side: "clearml", Why: "clearml.provider, by which nobody has signed in, but by google, keycloak"}}},
+		{"no provider at all", "clearml ann local\n/team:\nteam = ann", nil, []report.Skip{}},
+		{"administrators by one of two signs", "keycloak ann\nclearml ann role=user\nclearml bob role=admin\nclearml cid role=admin\nclearml dan\nclearml bot role=admin service\n/ops: ann\nAdmins! = ann cid dan", admins,
+			[]report.Skip{
+				{Name: "bob@example.com", Side: "clearml", Why: "has the role admin and is not in Admins"},
+				{Name: "ann@example.com", Side: "clearml", Why: "is in Admins and has the role user"},
+			}},
+		{"administrators that are not ours", "clearml ann role=admin\n/team:\nteam =\nAdmins! =", nil, []report.Skip{{Name: "Admins", Side: "clearml", Why: "builtin"}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, tt.world)
+			r, _ := w.reconciler(t, wide, tt.options)
+			got := slices.DeleteFunc(r.Pass(context.Background(), Request{}).Skipped, func(s report.Skip) bool { return s.Side == match.InKeycloak })
+			if d := cmp.Diff(tt.want, got); d != "" {
+				t.Errorf("-want +got\n%s", d)
 			}
 		})
 	}

@@ -158,6 +158,7 @@ func (r *Reconciler) run(ctx context.Context, p *pass, mem memory.Memory) error 
 	if err != nil {
 		return err
 	}
+	pairing.Skips = match.Remarks(tgt, pairing, r.Rules)
 	people := match.Who(src, tgt, r.Rules)
 	plan := MakePlan(src, tgt, pairing, people, r.Rules)
 	if !p.request.DryRun {

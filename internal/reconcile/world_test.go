@@ -21,7 +21,7 @@ import (
 //
 //	both ann bob                 people with an account on either side and one email
 //	keycloak dan [flags]         only there; flags: disabled, ldap, email=X, name=X
-//	clearml eve [flags]          only there; flags: local, other, untold, service, email=X, name=X, id=X
+//	clearml eve [flags]          only there; flags: local, other, untold, service, email=X, name=X, id=X, role=X
 //	disable ann, ldap ann        changes the Keycloak account
 //	/team: ann dan               a Keycloak group with its direct members
 //	team = ann eve               a ClearML user group with its members
@@ -159,6 +159,8 @@ func clearmlUser(words []string) target.User {
 			u.Email = value
 		case "name":
 			u.Name = strings.ReplaceAll(value, "_", " ")
+		case "role":
+			u.Role = value
 		case "id":
 			u.Providers["keycloak"] = strings.Split(value, ",")
 		}

@@ -125,7 +125,8 @@ func (g Group) State() string {
 	}
 }
 
-// Skip is a group of either side that is left alone, or a remark about one.
+// Skip is a group of either side that is left alone, or a remark about one or
+// about a person.
 type Skip struct {
 	Name string `json:"name"`
 	Side string `json:"side"` // keycloak or clearml

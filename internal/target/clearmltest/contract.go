@@ -402,7 +402,7 @@ func (s *Server) userRecord(u User, auth, info bool, groups []string) map[string
 		return r
 	}
 	set("email", u.Email)
-	set("role", u.Role)
+	set("role", s.roleOf(u))
 	if len(groups) > 0 {
 		r["sec_groups"] = groups
 	}
@@ -417,6 +417,15 @@ func (s *Server) userRecord(u User, auth, info bool, groups []string) map[string
 		r["providers"] = providers
 	}
 	return r
+}
+
+// roleOf is what a user's role is shown as. Whether Admins and the role admin
+// imply each other is unknown; here the group gives the role.
+func (s *Server) roleOf(u User) string {
+	if !s.options.RolesApart && slices.Contains(s.groups[AdminsID].Members, u.ID) {
+		return "admin"
+	}
+	return u.Role
 }
 
 // secGroups is the users' own view of the groups: ids of groups by user.

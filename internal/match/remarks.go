@@ -1,0 +1,60 @@
+package match
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+
+	"groupsync/internal/target"
+)
+
+// Remarks returns the pairing's skips and, sorted with them, what is odd about
+// ClearML's people and stops nothing: a sign-in provider that nobody came by, so
+// that no leaver is recognised, and administrators who are so by their role or
+// by the built-in group only.
+func Remarks(tgt *target.Snapshot, p Pairing, r Rules) []Skip {
+	all := slices.Concat(p.Skips, strangers(tgt, r), administrators(tgt, p))
+	slices.SortFunc(all, compareSkips)
+	return all
+}
+
+// strangers remarks on clearml.provider where ClearML knows other providers, and
+// nobody who came by this one.
+func strangers(tgt *target.Snapshot, r Rules) []Skip {
+	others := make(map[string]bool)
+	for _, u := range tgt.Users() {
+		for name := range u.Providers {
+			others[name] = true
+		}
+	}
+	if len(others) == 0 || others[r.Provider] {
+		return nil
+	}
+	return []Skip{{r.Provider, InClearML, "clearml.provider, by which nobody has signed in, but by " + strings.Join(slices.Sorted(maps.Keys(others)), ", ")}}
+}
+
+// administrators remarks on each whose role and membership of the built-in group
+// disagree, where the group is managed. Whether the one implies the other is
+// unknown (reference/clearml-api.md), so who lost the group may have the role.
+func administrators(tgt *target.Snapshot, p Pairing) (remarks []Skip) {
+	i := slices.IndexFunc(p.Feeds, func(f Feed) bool { return f.Admins })
+	if i < 0 {
+		return nil
+	}
+	member := make(map[string]bool)
+	for _, m := range p.Feeds[i].Group.Members {
+		member[m.ID] = true
+	}
+	for _, u := range tgt.Users() {
+		name := cmp.Or(u.Email, u.ID)
+		switch {
+		case u.ServiceAccount || u.Role == "":
+		case u.Role == "admin" && !member[u.ID]:
+			remarks = append(remarks, Skip{name, InClearML, "has the role admin and is not in Admins"})
+		case u.Role != "admin" && member[u.ID]:
+			remarks = append(remarks, Skip{name, InClearML, "is in Admins and has the role " + u.Role})
+		}
+	}
+	return remarks
+}
