@@ -314,7 +314,7 @@ func (p *pairer) unfed(groups []target.Group) {
 		case g.System, target.Builtin(g.Name):
 			p.skip(g.Name, InClearML, Builtin)
 		default:
-			p.skip(g.Name, InClearML, NoSource)
+			p.skip(cmp.Or(g.Name, g.ID), InClearML, NoSource)
 		}
 	}
 }

@@ -104,6 +104,12 @@ func TestGroups(t *testing.T) {
 			skips: []string{"clearml team: duplicate"},
 		},
 		{
+			name:  "a user group without a name is nobody's namesake",
+			paths: []string{"/team"}, groups: []string{"team", "", ""},
+			feeds: []string{"team <- /team"},
+			skips: []string{"clearml 1: no_source", "clearml 2: no_source"},
+		},
+		{
 			name:  "built-in and unassignable user groups are left alone",
 			paths: []string{"/Users", "/locked", "/Queue admins"}, groups: []string{"Users!", "locked?", "Queue admins!"},
 			skips: []string{"clearml Queue admins: builtin", "clearml Users: builtin", "clearml locked: not_assignable", "keycloak Queue admins: builtin", "keycloak Users: builtin"},

@@ -279,7 +279,7 @@ func (r *run) settle(w Write, before, after map[string]target.Group, sent []stri
 	case undone:
 		// The request may still be under way: nothing more goes to this server.
 		r.stopped = true
-		r.errors = append(r.errors, fmt.Errorf("writing the user group %q: %w", w.group.Name, writeErr))
+		r.errors = append(r.errors, fmt.Errorf("writing the user group %q: %w; by the read-back the group is as before, and nothing more is written in this pass", w.group.Name, writeErr))
 	case failed > 0 || lost > 0:
 		r.errors = append(r.errors, rejected("ClearML accepted the write of %q, but by the read-back %d changes were not made and %d members are missing that were to stay", w.group.Name, failed, lost))
 	case writeErr != nil && odd(writeErr):

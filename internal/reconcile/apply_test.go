@@ -265,7 +265,7 @@ func TestApply(t *testing.T) {
 				}
 			},
 			want:   []string{"+a@x failed", "+a@y planned"},
-			err:    `writing the user group "x": it is not known whether the write was carried out: connection reset`,
+			err:    `writing the user group "x": it is not known whether the write was carried out: connection reset; by the read-back the group is as before, and nothing more is written in this pass`,
 			result: report.Drift,
 		},
 		{
@@ -279,7 +279,7 @@ func TestApply(t *testing.T) {
 			},
 			want:   []string{"+a@x failed", "+a@y withheld by canary"},
 			trip:   `canary x: the first write of this process, to "x", did more than was sent: there were 2 user groups before it and 3 after; nothing more`,
-			err:    `writing the user group "x": it is not known whether the write was carried out: the answer names another group`,
+			err:    `writing the user group "x": it is not known whether the write was carried out: the answer names another group; by the read-back the group is as before, and nothing more is written in this pass`,
 			result: report.Guarded,
 		},
 		{

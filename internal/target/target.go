@@ -178,6 +178,9 @@ func views(s *Snapshot) map[string]string {
 		}
 		if onlyUsers := byUsers[g.ID] - both; onlyGroup+onlyUsers > 0 {
 			disagree[g.ID] = fmt.Sprintf("%d only in the group's list, %d only in the users' own, %d in both", onlyGroup, onlyUsers, both)
+			if len(byUsers) == 0 {
+				disagree[g.ID] = "no user is shown with any group at all (sec_groups)"
+			}
 		}
 	}
 	return disagree

@@ -44,7 +44,8 @@ func TestViewsAreHeldAgainstEachOther(t *testing.T) {
 	}{
 		{"both views agree", Group{Members: []Member{{ID: "u"}}}, users("g"), ""},
 		{"a cut member list", Group{}, users("g"), "0 only in the group's list, 1 only in the users' own, 0 in both"},
-		{"a stale list of the user's own", Group{Members: []Member{{ID: "u"}}}, users(), "1 only in the group's list, 0 only in the users' own, 0 in both"},
+		{"a stale list of the user's own", Group{Members: []Member{{ID: "u"}}}, users("h"), "1 only in the group's list, 0 only in the users' own, 0 in both"},
+		{"a server that shows nobody's groups", Group{Members: []Member{{ID: "u"}}}, users(), "no user is shown with any group at all (sec_groups)"},
 		{"a member whom the user list lacks is no disagreement", Group{Members: []Member{{ID: "u"}, {ID: "ghost"}}}, users("g"), ""},
 		{"a service account without auth fields is no disagreement", Group{Members: []Member{{ID: "u"}, {ID: "bot"}}}, users("g"), ""},
 		{"built-in groups are not compared", Group{Name: "Users", System: true}, users("g"), ""},

@@ -101,8 +101,8 @@ func (c *Client) groups(ctx context.Context, ids []string) ([]groupRecord, error
 	seen := make(map[string]bool, len(*data.Groups))
 	for _, g := range *data.Groups {
 		switch {
-		case g.ID == "" || g.Name == "":
-			return nil, failf(fault.Shape, groupsCall, "a group without an id or a name (id %q, name %q): this version of ClearML is not one that groupsync knows", g.ID, g.Name)
+		case g.ID == "": // the name is optional where groups are made, so one may have none
+			return nil, failf(fault.Shape, groupsCall, "a group without an id (name %q): this version of ClearML is not one that groupsync knows", g.Name)
 		case seen[g.ID]:
 			return nil, failf(fault.Incomplete, groupsCall, "the group %q is listed twice, so another may be missing; run again", g.Name)
 		case len(ids) > 0 && !slices.Contains(ids, g.ID):
