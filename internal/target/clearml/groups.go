@@ -200,7 +200,7 @@ func (c *Client) SetMembers(ctx context.Context, g target.Group, users []string)
 	if err != nil {
 		return err
 	}
-	if data.ID != g.ID {
+	if data.ID != "" && data.ID != g.ID { // where it names none, the read-back tells
 		return &target.UncertainError{Err: failf(fault.Rejected, writeCall, "the answer to the write of %q (%s) names the group %q: look in ClearML for a group that was created or changed beside it", g.Name, g.ID, data.ID)}
 	}
 	return nil

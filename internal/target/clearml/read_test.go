@@ -361,6 +361,17 @@ func TestWhatIsKnownOfAFailedWrite(t *testing.T) {
 	}
 }
 
+// TestAWriteWhoseAnswerNamesNoGroup is for the read-back to judge.
+func TestAWriteWhoseAnswerNamesNoGroup(t *testing.T) {
+	for _, data := range []string{`{}`, `{"updated": 1}`, `{"group": {"id": "cm-team"}}`} {
+		s, c := setup(t, clearmltest.Options{})
+		s.Inject(clearmltest.Fault{Call: writeCall, Data: data})
+		if err := c.SetMembers(t.Context(), team(t, c), []string{"a", "b"}); err != nil {
+			t.Errorf("%s: %v", data, err)
+		}
+	}
+}
+
 func TestAWriteThatWasLostIsNotRepeated(t *testing.T) {
 	for _, f := range []clearmltest.Fault{{Reset: true}, {Lose: true}} {
 		s, c := setup(t, clearmltest.Options{})
