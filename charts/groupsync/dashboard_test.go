@@ -309,10 +309,6 @@ func merged(expr string) (found []string) {
 // Prometheus itself counts what each query gives of releases that have all but
 // one label in common, and of one whose Prometheus adds no namespace.
 func TestTheDashboardShowsEachReleaseOnce(t *testing.T) {
-	type series struct {
-		Series string `yaml:"series"`
-		Values string `yaml:"values"`
-	}
 	type sample struct {
 		Labels string `yaml:"labels"`
 		Value  int    `yaml:"value"`
@@ -322,7 +318,43 @@ func TestTheDashboardShowsEachReleaseOnce(t *testing.T) {
 		Time    string   `yaml:"eval_time"`
 		Samples []sample `yaml:"exp_samples"`
 	}
-	var input []series
+	var evaluations []evaluation
+	all := allValues(t)
+	for _, choice := range []struct {
+		namespace, job, sync string
+		want                 int
+	}{
+		{all["namespace"], all["job"], all["sync"], 5},
+		{"a", all["job"], all["sync"], 3},
+		{"(a|b)", "groupsync", "default", 3},
+	} {
+		fill := strings.NewReplacer("$namespace", choice.namespace, "$job", choice.job, "$sync", choice.sync, "$__rate_interval", "5m")
+		for _, q := range shownQueries(t) {
+			evaluations = append(evaluations, evaluation{"count(" + fill.Replace(q.expr) + ")", "1h", []sample{{"{}", choice.want}}})
+		}
+	}
+	data, err := yaml.Marshal(map[string]any{"tests": []any{map[string]any{"interval": "1m", "input_series": ofReleases(t), "promql_expr_test": evaluations}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "releases_test.yaml")
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := promtool(t, "test", "rules", file); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// series is a metric's in promtool's notation.
+type series struct {
+	Series string `yaml:"series"`
+	Values string `yaml:"values"`
+}
+
+// ofReleases returns every metric of five releases whose syncs have one name.
+func ofReleases(t *testing.T) (input []series) {
+	t.Helper()
 	closed := values()
 	for name, labels := range catalogue(t) {
 		own, suffixes, rise := "", []string{""}, "1+0x60"
@@ -353,32 +385,7 @@ func TestTheDashboardShowsEachReleaseOnce(t *testing.T) {
 			}
 		}
 	}
-	var evaluations []evaluation
-	all := allValues(t)
-	for _, choice := range []struct {
-		namespace, job, sync string
-		want                 int
-	}{
-		{all["namespace"], all["job"], all["sync"], 5},
-		{"a", all["job"], all["sync"], 3},
-		{"(a|b)", "groupsync", "default", 3},
-	} {
-		fill := strings.NewReplacer("$namespace", choice.namespace, "$job", choice.job, "$sync", choice.sync, "$__rate_interval", "5m")
-		for _, q := range shownQueries(t) {
-			evaluations = append(evaluations, evaluation{"count(" + fill.Replace(q.expr) + ")", "1h", []sample{{"{}", choice.want}}})
-		}
-	}
-	data, err := yaml.Marshal(map[string]any{"tests": []any{map[string]any{"interval": "1m", "input_series": input, "promql_expr_test": evaluations}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "releases_test.yaml")
-	if err := os.WriteFile(file, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := promtool(t, "test", "rules", file); err != nil {
-		t.Errorf("%v\n%s", err, out)
-	}
+	return input
 }
 
 // shownQuery is a query of the file and where it stands.

@@ -77,19 +77,25 @@ func TestTheRulesAreThoseOfTheRole(t *testing.T) {
 	r.MustHelm(t, "install", "groupsync", ".", "-f", least)
 	r.open(t, c)
 	account, nobody := c.As(t, r.namespace, "groupsync"), c.As(t, r.namespace, "nobody")
-	theirs := allowed(t, nobody, r.namespace)
-	ours := slices.DeleteFunc(allowed(t, account, r.namespace), func(rule string) bool { return slices.Contains(theirs, rule) })
 	want := []string{
 		"[create] [] [events] []",
 		"[get update] [] [configmaps] [groupsync-memory]",
 		"[get update] [coordination.k8s.io] [leases] [groupsync]",
 	}
-	if d := cmp.Diff(want, ours); d != "" {
+	if d := cmp.Diff(want, r.given(t, c)); d != "" {
 		t.Errorf("in its namespace: -want +got\n%s", d)
 	}
 	if d := cmp.Diff(allowed(t, nobody, "default"), allowed(t, account, "default")); d != "" {
 		t.Errorf("elsewhere: -nobody +account\n%s", d)
 	}
+}
+
+// given returns what the chart's account may do in the release's namespace that
+// an account with no Role may not.
+func (r release) given(t *testing.T, c *kubetest.Cluster) []string {
+	t.Helper()
+	anybody := allowed(t, c.As(t, r.namespace, "nobody"), r.namespace)
+	return slices.DeleteFunc(allowed(t, c.As(t, r.namespace, "groupsync"), r.namespace), func(rule string) bool { return slices.Contains(anybody, rule) })
 }
 
 // allowed returns the rules by which the client may do something in the

@@ -131,7 +131,7 @@ func agreed(ids, emails []int32) []int32 {
 	if len(both) > 0 {
 		return both
 	}
-	return append(slices.Clone(ids), emails...)
+	return slices.Concat(ids, emails)
 }
 
 // byID returns the accounts whose ids ClearML keeps of the sign-in provider.
