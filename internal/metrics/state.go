@@ -67,7 +67,7 @@ func collect(ch chan<- prometheus.Metric, r report.Report) {
 	for _, s := range report.UserStates {
 		ch <- users.gauge(float64(r.Users[s]), s)
 	}
-	ch <- pendingOldest.gauge(r.PendingOldest.Seconds())
+	ch <- pendingOldest.gauge(r.PendingOldest)
 	active := make(map[report.Guard]bool)
 	for _, t := range r.Guards {
 		// A group that changed under a pass and was planned again withholds nothing.

@@ -187,7 +187,7 @@ func (r *Reconciler) run(ctx context.Context, p *pass, mem memory.Memory) error 
 		written = done.removed
 	}
 	next := l.remember(mem, written)
-	p.report.PendingOldest = pendingOldest(next, now)
+	p.report.PendingOldest = pendingOldest(next, now).Seconds()
 	return r.keep(p, next)
 }
 

@@ -34,27 +34,6 @@ const (
 	Withheld Outcome = "withheld" // then Guard says by which
 )
 
-// Guard names a guard: the label of the metrics and of withheld changes.
-type Guard string
-
-// The guards, in the order in which the first that withholds a change is named.
-const (
-	Federation    Guard = "federation"     // a federation does not answer
-	Confirm       Guard = "confirm"        // the second look disagrees
-	MissingSource Guard = "missing_source" // a configured group or role does not exist
-	Views         Guard = "views"          // ClearML's two views of a group disagree
-	Admins        Guard = "admins"         // too few administrators would remain
-	Fall          Guard = "fall"           // a group lost its federated members since the last accepted pass
-	Removals      Guard = "removals"       // too many removals
-	GoneLimit     Guard = "gone"           // too many people gone at once
-	Grace         Guard = "grace"          // waits until later passes want it too
-	Concurrent    Guard = "concurrent"     // the group changed between plan and write
-	Canary        Guard = "canary"         // the first write did not do exactly what was sent
-)
-
-// Guards lists every guard, for metrics that start at zero.
-var Guards = []Guard{Federation, Confirm, MissingSource, Views, Admins, Fall, Removals, GoneLimit, Grace, Concurrent, Canary}
-
 // Counts is the size of one side as it was read, disabled people included.
 type Counts struct {
 	Groups      int `json:"groups"`
@@ -68,9 +47,11 @@ type Change struct {
 	Name     string  `json:"name"`
 	Email    string  `json:"email"`
 	Why      string  `json:"why"`
-	Evidence string  `json:"evidence,omitempty"` // removals: what the second look found
+	Match    string  `json:"match"`              // how the person was matched: id or email
+	Evidence string  `json:"evidence,omitempty"` // what the person's own side said
+	Doubt    string  `json:"doubt,omitempty"`    // why there is no evidence
 	Outcome  Outcome `json:"outcome"`
-	Guard    Guard   `json:"guard,omitempty"` // where Outcome is withheld
+	Guard    Guard   `json:"guard,omitempty"` // the guard that withholds the change; empty unless Outcome is withheld
 }
 
 // Pending is a member by Keycloak who has no ClearML account yet.
@@ -96,6 +77,14 @@ type Group struct {
 	Pending  []Pending `json:"pending"`
 	Kept     []Kept    `json:"kept"`
 	Withheld []Guard   `json:"withheld"` // the guards that withheld something of this group
+	OwnView  OwnView   `json:"own_view"`
+}
+
+// OwnView counts the people of one group for whom Keycloak's member list and the
+// person's own side disagree. The own side is right, so this is no drift.
+type OwnView struct {
+	Hides int `json:"hides"` // members whom the list does not show
+	Shows int `json:"shows"` // people in the list whose token does not hold the group
 }
 
 // Drift returns how many additions and removals are left after the pass.
@@ -146,7 +135,7 @@ type Person struct {
 }
 
 // UserStates are the states that a person can be in.
-var UserStates = []string{"matched", "pending", "local", "other_provider", "unknown", "service_account", "protected", "unresolved", "ambiguous", "renamed", "gone", "gone_kept", "self"}
+var UserStates = []string{"matched", "pending", "local", "other_provider", "unknown", "service_account", "protected", "unresolved", "ambiguous", "rekeyed", "renamed", "gone", "gone_kept", "self"}
 
 // Trip is a guard that withheld something.
 type Trip struct {
@@ -172,8 +161,19 @@ type Failure struct {
 
 // Probe is what a federation answered in this pass.
 type Probe struct {
-	Federation string
-	Up         bool
+	Federation string `json:"federation"`
+	Up         bool   `json:"up"`
+}
+
+// Approval is what became of a person's approval of withheld changes.
+type Approval struct {
+	Digest  string    `json:"digest"`
+	By      string    `json:"by"` // the authenticated name, or the operating system's user
+	At      time.Time `json:"at"`
+	Granted bool      `json:"granted"` // false: the digest is not that of this pass's plan, and nothing was lifted
+	Lifted  []Guard   `json:"lifted"`  // the guards that were lifted, in the order of the table
+	Changes int       `json:"changes"` // how many changes the digest covers
+	Detail  string    `json:"detail"`  // what was lifted, or why nothing was
 }
 
 // Report is what one pass found and did. Every list is sorted and none is nil.
@@ -191,14 +191,14 @@ type Report struct {
 	Skipped  []Skip    `json:"skipped"`
 	People   []Person  `json:"people"`
 	Guards   []Trip    `json:"guards"`
+	Approval *Approval `json:"approval"` // null: the pass was given no approval
 	Applied  Tally     `json:"applied"`
 	Errors   []Failure `json:"errors"`
 
-	// For the metrics alone.
-	Users         map[string]int `json:"-"` // number of people by state
-	Probes        []Probe        `json:"-"` // of this pass; empty where none was needed
-	PendingOldest time.Duration  `json:"-"` // age of the oldest pending person
-	Reverted      map[string]int `json:"-"` // by action: our last changes that somebody else undid
+	Users         map[string]int `json:"users"`                  // number of people by state
+	Probes        []Probe        `json:"federations"`            // the federations that this pass probed
+	PendingOldest float64        `json:"pending_oldest_seconds"` // how long the longest waiting person has been pending
+	Reverted      map[string]int `json:"reverted"`               // by action: changes of groupsync that somebody else undid
 }
 
 // Drift returns how many additions and removals are left after the pass.
@@ -224,12 +224,15 @@ func (r Report) GroupStates() map[string]int {
 	return states
 }
 
-// Complete reports whether both sides were read whole and no write failed: what
-// counts as a success.
-func (r Report) Complete() bool { return len(r.Errors) == 0 && r.Applied.Failed == 0 }
+// Complete reports whether the pass was a success: both sides were read whole, no
+// write failed, and no write did more than was sent.
+func (r Report) Complete() bool {
+	return len(r.Errors) == 0 && r.Applied.Failed == 0 && !r.tripped(func(g Rule) bool { return g.Broken })
+}
 
-// ExitCode returns the exit code of a single pass: 1 for an error, 2 where
-// drift is left or a configured source is missing, else 0.
+// ExitCode returns the exit code of a single pass: 1 for an error; 2 when drift is
+// left, when a guard that is no matter of drift tripped, or when an administrator
+// stays because groupsync cannot tell who that person is; else 0.
 func (r Report) ExitCode() int {
 	if r.Result == Error {
 		return 1
@@ -241,15 +244,12 @@ func (r Report) ExitCode() int {
 	return 0
 }
 
-// withholdDrift are the guards that judge drift itself: how much of it there is,
-// for how long it has been there, and whether it still is. The others find that
-// something is wrong with one of the sides, or with the configuration.
-var withholdDrift = []Guard{Confirm, Admins, Fall, Removals, GoneLimit, Grace, Concurrent}
-
-// OnlyDrift reports that nothing is wrong but drift: no write failed, and no
-// guard tripped but those that judge drift itself.
+// OnlyDrift reports that nothing is wrong but drift: no write failed, and every
+// guard that tripped judges drift itself.
 func (r Report) OnlyDrift() bool {
-	return r.Result != Error && len(r.Errors) == 0 && !slices.ContainsFunc(r.Guards, func(t Trip) bool {
-		return !slices.Contains(withholdDrift, t.Guard)
-	})
+	return r.Result != Error && len(r.Errors) == 0 && !r.tripped(func(g Rule) bool { return !g.Drift })
+}
+
+func (r Report) tripped(is func(Rule) bool) bool {
+	return slices.ContainsFunc(r.Guards, func(t Trip) bool { return is(t.Guard.Rule()) })
 }

@@ -1,0 +1,79 @@
+package report
+
+import "slices"
+
+// Guard names a guard: the label of the metrics and of withheld changes.
+type Guard string
+
+// The guards. Rules describes each.
+const (
+	Federation    Guard = "federation"
+	Confirm       Guard = "confirm"
+	MissingSource Guard = "missing_source"
+	Collision     Guard = "collision"
+	Views         Guard = "views"
+	Ambiguity     Guard = "ambiguous"
+	Admins        Guard = "admins"
+	Scope         Guard = "scope"
+	Fall          Guard = "fall"
+	Removals      Guard = "removals"
+	GoneLimit     Guard = "gone"
+	Grants        Guard = "grants"
+	Grace         Guard = "grace"
+	Age           Guard = "age"
+	Concurrent    Guard = "concurrent"
+	Canary        Guard = "canary"
+)
+
+// Rule is one row of the table of guards. Exit codes, counters, on_trip, the flag
+// --drift-ok, Kubernetes Events and the documentation derive from the row.
+type Rule struct {
+	Guard     Guard
+	Withholds string // what the guard withholds, for the documentation
+	Liftable  bool   // an approval lifts the guard
+	Drift     bool   // the guard judges drift itself; false: something is wrong with a side or with the configuration
+	Waits     bool   // the guard only waits: no trip for on_trip, no result "guarded"
+	Event     bool   // a trip makes a Kubernetes Event
+	Informs   bool   // a trip can say that nothing is withheld any more, so the gauge counts only withheld changes
+	Broken    bool   // a trip means that the pass was no success
+}
+
+// Rules is the table of guards, in the order in which the first guard that
+// withholds a change is named.
+var Rules = []Rule{
+	{Guard: Federation, Withholds: "changes of the people of a federation (LDAP) that does not answer behind Keycloak's 200", Event: true},
+	{Guard: Confirm, Withholds: "a change that the person's own side does not bear out", Drift: true, Event: true},
+	{Guard: MissingSource, Withholds: "every change of a user group that a missing or unreadable group or role feeds", Event: true},
+	{Guard: Collision, Withholds: "new administrators by a group name that several Keycloak groups bear", Event: true},
+	{Guard: Views, Withholds: "every change of a user group that ClearML shows differently from its two sides", Event: true},
+	{Guard: Ambiguity, Withholds: "nothing; it reports an administrator who stays because several accounts could be this person", Drift: true, Event: true},
+	{Guard: Admins, Withholds: "removals that would leave fewer than `admins.floor` administrators", Drift: true, Event: true},
+	{Guard: Scope, Withholds: "removals that only a changed configuration wants", Liftable: true, Drift: true, Event: true},
+	{Guard: Fall, Withholds: "removals of a group whose federated members, id or federation fell away since the last accepted pass", Liftable: true, Drift: true, Event: true},
+	{Guard: Removals, Withholds: "removals beyond `max_removals` in a pass or `window`, or beyond `max_removal_ratio` of a group or of all", Liftable: true, Drift: true, Event: true},
+	{Guard: GoneLimit, Withholds: "all removals, while more than `max_gone` people are gone at once", Liftable: true, Drift: true, Event: true},
+	{Guard: Grants, Withholds: "all new administrators beyond `max_admin_grants`, or all additions beyond `max_additions`, in a pass or `window`", Liftable: true, Drift: true, Event: true},
+	{Guard: Grace, Withholds: "a removal that rests on a federation or on an email alone, until every pass has wanted it long enough", Liftable: true, Drift: true, Waits: true},
+	{Guard: Age, Withholds: "what is not written within `max_age` of the reading", Drift: true, Event: true},
+	{Guard: Concurrent, Withholds: "what a change between plan and write made doubtful", Drift: true, Informs: true},
+	{Guard: Canary, Withholds: "everything after a first write that did not do exactly what was sent", Event: true, Broken: true},
+}
+
+// Guards lists the names of the guards in the order of the table, for metrics that
+// start at zero.
+var Guards = func() []Guard {
+	names := make([]Guard, len(Rules))
+	for i, r := range Rules {
+		names[i] = r.Guard
+	}
+	return names
+}()
+
+// Rule returns the guard's row of the table; the zero Rule for an unknown name.
+func (g Guard) Rule() Rule {
+	i := slices.IndexFunc(Rules, func(r Rule) bool { return r.Guard == g })
+	if i < 0 {
+		return Rule{Guard: g}
+	}
+	return Rules[i]
+}
