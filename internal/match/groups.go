@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/agnivade/levenshtein"
 	"github.com/gobwas/glob"
 
 	"groupsync/internal/source"
@@ -21,9 +20,10 @@ import (
 // Options are the configured rules, as they are written down.
 type Options struct {
 	FullPath         bool                // claim names are full paths
+	CaseInsensitive  bool                // names compare without case
 	Include, Exclude []string            // globs over claim names; * crosses /
 	Mapping          map[string][]string // claim name to user group names, in place of the identity
-	AdminGroups      []string            // claim names of groups whose members are administrators
+	AdminGroups      []string            // claim names, or paths that begin with a slash, of groups whose members are administrators
 	AdminRole        string              // role whose holders are administrators; empty: none
 	Protect          []string            // globs over emails and ids
 	Provider         string              // ClearML's name of the sign-in provider
@@ -44,8 +44,8 @@ func Compile(o Options) (Rules, error) {
 		globs []string
 		into  *[]*glob.Pattern
 	}{
-		{"groups.include", o.Include, &r.include},
-		{"groups.exclude", o.Exclude, &r.exclude},
+		{"groups.include", r.keys(o.Include), &r.include},
+		{"groups.exclude", r.keys(o.Exclude), &r.exclude},
 		{"users.protect", lower(o.Protect), &r.protect},
 	} {
 		for _, pattern := range part.globs {
@@ -73,11 +73,28 @@ func anyMatch(globs []*glob.Pattern, s string) bool {
 
 // Included reports whether a claim name is to be mirrored.
 func (r Rules) Included(claim string) bool {
-	return anyMatch(r.include, claim) && !anyMatch(r.exclude, claim)
+	return anyMatch(r.include, r.key(claim)) && !anyMatch(r.exclude, r.key(claim))
+}
+
+// key returns a name in the form in which names compare.
+func (r Rules) key(name string) string {
+	if r.CaseInsensitive {
+		return strings.ToLower(name)
+	}
+	return name
+}
+
+func (r Rules) keys(names []string) []string {
+	keys := make([]string, len(names))
+	for i, n := range names {
+		keys[i] = r.key(n)
+	}
+	return keys
 }
 
 // Claim returns the name of a group in the token's claim: its leaf name, or
-// its full path with the leading slash.
+// Keycloak's own path with the leading slash: names may hold a slash, and an option
+// of the server escapes it there.
 func (r Rules) Claim(g source.Group) string {
 	if r.FullPath {
 		return g.Path
@@ -87,11 +104,27 @@ func (r Rules) Claim(g source.Group) string {
 
 // Feed is one user group and everything that feeds it.
 type Feed struct {
-	Group   target.Group
-	Sources []source.Group // sorted by path, then id
-	Role    string         // the admin role, where it feeds the group too
-	Admins  bool           // the built-in group of administrators
-	Missing []Missing      // configured sources that do not exist: the group is frozen
+	Group      target.Group
+	Sources    []source.Group // sorted by path, then id
+	Role       string         // the admin role, if it feeds the group too
+	Admins     bool           // the built-in group of administrators
+	Missing    []Missing      // configured sources that do not exist: the group is frozen
+	Collisions []Collision    // names of admins.groups that several Keycloak groups bear, sorted
+}
+
+// Collision is a name of admins.groups that several Keycloak groups bear. Nobody
+// becomes an administrator by it, since whoever may create a group anywhere could
+// then make administrators; nobody ceases to be one either.
+type Collision struct {
+	Name   string         // as configured
+	Groups []source.Group // sorted by path, then id
+}
+
+// Colliding reports whether a source feeds the group only by names that collide.
+func (f Feed) Colliding(group string) bool {
+	return slices.ContainsFunc(f.Collisions, func(c Collision) bool {
+		return slices.ContainsFunc(c.Groups, func(g source.Group) bool { return g.ID == group })
+	})
 }
 
 // Missing is something that the configuration needs and that does not exist.
@@ -132,18 +165,24 @@ type Pairing struct {
 	Missing []Missing // what is missing and feeds nothing that there is, sorted by key and name
 }
 
-// Selection returns what of the realm the feeds need to be read: the members
-// of every source, once each, sorted by id, and the admin role.
-func (p Pairing) Selection() source.Selection {
+// Selection returns what of the realm the feeds of all pairings need to be read: the
+// members of every source and the admin roles, once each, sorted.
+func Selection(pairings ...Pairing) source.Selection {
 	var sel source.Selection
-	for _, f := range p.Feeds {
-		for _, g := range f.Sources {
-			sel.Groups = append(sel.Groups, g.ID)
+	for _, p := range pairings {
+		for _, f := range p.Feeds {
+			for _, g := range f.Sources {
+				sel.Groups = append(sel.Groups, g.ID)
+			}
+			if f.Role != "" {
+				sel.Roles = append(sel.Roles, f.Role)
+			}
 		}
-		sel.Role = cmp.Or(sel.Role, f.Role)
 	}
 	slices.Sort(sel.Groups)
 	sel.Groups = slices.Compact(sel.Groups)
+	slices.Sort(sel.Roles)
+	sel.Roles = slices.Compact(sel.Roles)
 	return sel
 }
 
@@ -157,13 +196,21 @@ func (e *BuiltinError) Error() string {
 // Groups pairs the groups of both sides under the rules. The only error is a
 // *BuiltinError.
 func Groups(c source.Catalog, groups []target.Group, r Rules) (Pairing, error) {
-	p := &pairer{rules: r, claims: make(map[string][]source.Group), byName: make(map[string][]target.Group), feeds: make(map[string]*Feed), skips: make(map[Skip]bool)}
+	p := &pairer{
+		rules: r, catalog: c, claims: make(map[string][]source.Group), names: make(map[string]string), mapping: make(map[string][]string),
+		byName: make(map[string][]target.Group), feeds: make(map[string]*Feed), skips: make(map[Skip]bool),
+	}
 	for _, g := range c.Groups() {
 		claim := r.Claim(g)
-		p.claims[claim] = append(p.claims[claim], g)
+		p.claims[r.key(claim)] = append(p.claims[r.key(claim)], g)
+		p.name(claim)
+	}
+	for _, claim := range slices.Sorted(maps.Keys(r.Mapping)) {
+		p.mapping[r.key(claim)] = append(p.mapping[r.key(claim)], r.Mapping[claim]...)
+		p.name(claim)
 	}
 	for _, g := range groups {
-		p.byName[g.Name] = append(p.byName[g.Name], g)
+		p.byName[r.key(g.Name)] = append(p.byName[r.key(g.Name)], g)
 	}
 	if err := p.mirrored(); err != nil {
 		return Pairing{}, err
@@ -173,13 +220,24 @@ func Groups(c source.Catalog, groups []target.Group, r Rules) (Pairing, error) {
 	return p.result(), nil
 }
 
+// pairer holds names by the form in which they compare.
 type pairer struct {
-	rules  Rules
-	claims map[string][]source.Group // by claim name, each sorted by path and id
-	byName map[string][]target.Group
-	feeds  map[string]*Feed // by user group id
-	skips  map[Skip]bool
-	lost   []Missing // what is missing and feeds nothing
+	rules   Rules
+	catalog source.Catalog
+	claims  map[string][]source.Group // each sorted by path and id
+	names   map[string]string         // of a claim as it is shown
+	mapping map[string][]string
+	byName  map[string][]target.Group
+	feeds   map[string]*Feed // by user group id
+	skips   map[Skip]bool
+	lost    []Missing // what is missing and feeds nothing
+}
+
+// name keeps the first spelling of a claim name, to be shown.
+func (p *pairer) name(claim string) {
+	if _, known := p.names[p.rules.key(claim)]; !known {
+		p.names[p.rules.key(claim)] = claim
+	}
 }
 
 func (p *pairer) skip(name, side, why string) { p.skips[Skip{name, side, why}] = true }
@@ -188,22 +246,17 @@ func (p *pairer) skip(name, side, why string) { p.skips[Skip{name, side, why}] =
 // or by mapping.
 func (p *pairer) mirrored() error {
 	folded := make(map[string]string, len(p.byName))
-	for _, name := range slices.Sorted(maps.Keys(p.byName)) {
-		folded[fold(name)] = name
+	for _, key := range slices.Sorted(maps.Keys(p.byName)) {
+		name := p.byName[key][0].Name
+		folded[source.Fold(name)] = name
 	}
-	names := slices.Collect(maps.Keys(p.claims))
-	for claim := range p.rules.Mapping {
-		if p.claims[claim] == nil {
-			names = append(names, claim)
-		}
-	}
-	slices.Sort(names)
-	for _, claim := range names {
-		targets, mapped := p.rules.Mapping[claim]
+	for _, key := range slices.Sorted(maps.Keys(p.names)) {
+		claim := p.names[key]
 		if !p.rules.Included(claim) {
 			p.skip(claim, InKeycloak, Excluded)
 			continue
 		}
+		targets, mapped := p.mapping[key]
 		if !mapped {
 			targets = []string{claim}
 		}
@@ -216,15 +269,15 @@ func (p *pairer) mirrored() error {
 			if f != nil {
 				p.connect(f, claim)
 				fed = true
-			} else if near := folded[fold(name)]; near != "" && near != name {
+			} else if near := folded[source.Fold(name)]; near != "" && p.rules.key(near) != p.rules.key(name) {
 				p.skip(claim, InKeycloak, fmt.Sprintf("near miss: ClearML has %q", near))
 			}
 		}
-		if !fed && len(p.claims[claim]) == 0 {
+		if !fed && len(p.claims[key]) == 0 {
 			p.lost = append(p.lost, p.missing(claim, "groups.mapping"))
 		}
-		if fed && len(p.claims[claim]) > 1 {
-			p.skip(claim, InKeycloak, "collision: one claim name of "+paths(p.claims[claim])+", their members are united")
+		if fed && len(p.claims[key]) > 1 {
+			p.skip(claim, InKeycloak, "collision: one claim name of "+paths(p.claims[key])+", their members are united")
 		}
 	}
 	return nil
@@ -232,9 +285,9 @@ func (p *pairer) mirrored() error {
 
 // feed returns the user group that a claim name feeds, or nil with a Skip.
 func (p *pairer) feed(claim, name string, mapped bool) (*Feed, error) {
-	groups := p.byName[name]
+	groups := p.byName[p.rules.key(name)]
 	switch {
-	case target.Builtin(name), slices.ContainsFunc(groups, func(g target.Group) bool { return g.System }):
+	case p.builtin(name), slices.ContainsFunc(groups, func(g target.Group) bool { return g.System }):
 		if mapped {
 			return nil, &BuiltinError{Claim: claim, Group: name}
 		}
@@ -243,18 +296,25 @@ func (p *pairer) feed(claim, name string, mapped bool) (*Feed, error) {
 	case len(groups) == 0:
 		if mapped {
 			p.skip(claim+" → "+name, InKeycloak, NoTarget)
-		} else if !slices.Contains(p.rules.AdminGroups, claim) {
+		} else if !slices.Contains(p.rules.keys(p.rules.AdminGroups), p.rules.key(claim)) {
 			p.skip(claim, InKeycloak, NoTarget)
 		}
 		return nil, nil
 	case len(groups) > 1:
-		p.skip(name, InClearML, Duplicate)
+		for _, g := range groups {
+			p.skip(g.Name, InClearML, Duplicate)
+		}
 		return nil, nil
 	case !groups[0].Assignable:
-		p.skip(name, InClearML, NotAssignable)
+		p.skip(groups[0].Name, InClearML, NotAssignable)
 		return nil, nil
 	}
 	return p.feedOf(groups[0]), nil
+}
+
+// builtin reports whether a name is that of a built-in group, as names compare.
+func (p *pairer) builtin(name string) bool {
+	return target.Builtin(name) || slices.ContainsFunc(target.BuiltinNames, func(b string) bool { return p.rules.key(b) == p.rules.key(name) })
 }
 
 func (p *pairer) feedOf(g target.Group) *Feed {
@@ -265,7 +325,7 @@ func (p *pairer) feedOf(g target.Group) *Feed {
 }
 
 func (p *pairer) connect(f *Feed, claim string) {
-	sources := p.claims[claim]
+	sources := p.claims[p.rules.key(claim)]
 	if len(sources) == 0 {
 		f.Missing = append(f.Missing, p.missing(claim, "groups.mapping"))
 		return
@@ -274,7 +334,12 @@ func (p *pairer) connect(f *Feed, claim string) {
 }
 
 func (p *pairer) missing(claim, key string) Missing {
-	return Missing{Kind: "group", Name: claim, Key: key, Near: Near(claim, slices.Sorted(maps.Keys(p.claims)))}
+	names := make([]string, 0, len(p.claims))
+	for k := range p.claims {
+		names = append(names, p.names[k])
+	}
+	slices.Sort(names)
+	return Missing{Kind: "group", Name: claim, Key: key, Near: source.Near(claim, names)}
 }
 
 // admins makes the feed of the built-in group of administrators.
@@ -284,13 +349,25 @@ func (p *pairer) admins() {
 	}
 	var missing []Missing
 	var sources []source.Group
-	for _, claim := range p.rules.AdminGroups {
-		if len(p.claims[claim]) == 0 {
-			missing = append(missing, p.missing(claim, "admins.groups"))
+	var collisions []Collision
+	alone := make(map[string]bool) // ids of groups that a name or a path of their own makes sources
+	for _, name := range p.rules.AdminGroups {
+		named := p.adminGroups(name)
+		switch len(named) {
+		case 0:
+			missing = append(missing, p.missing(name, "admins.groups"))
+		case 1:
+			alone[named[0].ID] = true
+		default:
+			collisions = append(collisions, Collision{Name: name, Groups: named})
 		}
-		sources = append(sources, p.claims[claim]...)
+		sources = append(sources, named...)
 	}
-	groups := p.byName[target.Admins]
+	for i := range collisions {
+		collisions[i].Groups = slices.DeleteFunc(slices.Clone(collisions[i].Groups), func(g source.Group) bool { return alone[g.ID] })
+	}
+	collisions = slices.DeleteFunc(collisions, func(c Collision) bool { return len(c.Groups) == 0 })
+	groups := p.byName[p.rules.key(target.Admins)]
 	switch {
 	case len(groups) > 1:
 		p.skip(target.Admins, InClearML, Duplicate)
@@ -298,7 +375,7 @@ func (p *pairer) admins() {
 		p.skip(target.Admins, InClearML, NotAssignable)
 	case len(groups) == 1 && groups[0].System:
 		f := p.feedOf(groups[0])
-		f.Admins, f.Role, f.Missing = true, p.rules.AdminRole, missing
+		f.Admins, f.Role, f.Missing, f.Collisions = true, p.rules.AdminRole, missing, collisions
 		f.Sources = append(f.Sources, sources...)
 		return
 	}
@@ -306,12 +383,27 @@ func (p *pairer) admins() {
 	p.lost = append(p.lost, Missing{Kind: "user group", Name: target.Admins, Key: "admins"})
 }
 
+// adminGroups returns the groups that an entry of admins.groups names: by path, or by
+// claim name.
+func (p *pairer) adminGroups(name string) []source.Group {
+	if !strings.HasPrefix(name, "/") {
+		return p.claims[p.rules.key(name)]
+	}
+	var named []source.Group
+	for _, g := range p.catalog.Groups() {
+		if p.rules.key(g.Path) == p.rules.key(name) {
+			named = append(named, g)
+		}
+	}
+	return named
+}
+
 // unfed skips the user groups that nothing feeds.
 func (p *pairer) unfed(groups []target.Group) {
 	for _, g := range groups {
 		switch {
 		case p.feeds[g.ID] != nil, p.skips[Skip{g.Name, InClearML, Duplicate}], p.skips[Skip{g.Name, InClearML, NotAssignable}]:
-		case g.System, target.Builtin(g.Name):
+		case g.System, p.builtin(g.Name):
 			p.skip(g.Name, InClearML, Builtin)
 		default:
 			p.skip(cmp.Or(g.Name, g.ID), InClearML, NoSource)
@@ -365,27 +457,4 @@ func paths(groups []source.Group) string {
 		names[i] = g.Path
 	}
 	return strings.Join(names, ", ")
-}
-
-// fold is for near misses only: names compare byte for byte.
-func fold(s string) string {
-	return strings.NewReplacer(" ", "", "-", "", "_", "").Replace(strings.ToLower(s))
-}
-
-// Near returns up to three of the names that nearly match one: the same but
-// for case, blanks, dashes and the path before it, or at most two letters off.
-func Near(name string, names []string) []string {
-	const most = 3
-	leaf := fold(name[strings.LastIndex(name, "/")+1:])
-	var near []string
-	for _, n := range names {
-		other := fold(n[strings.LastIndex(n, "/")+1:])
-		if n == name || other != leaf && (len(leaf) < 4 || levenshtein.ComputeDistance(leaf, other) > 2) {
-			continue
-		}
-		if near = append(near, n); len(near) == most {
-			break
-		}
-	}
-	return near
 }

@@ -13,191 +13,148 @@ import (
 // label `state` of groupsync_users.
 type State string
 
-// The states of a ClearML user. All but Matched and GoneNow are reasons why a
-// person keeps every membership.
+// The states of a ClearML user. All but Matched, Rekeyed, Ambiguous and GoneNow are
+// reasons why a person keeps every membership.
 const (
-	Matched        State = "matched"         // is one Keycloak user
+	Matched        State = "matched"         // is surely one Keycloak account
 	GoneNow        State = "gone"            // only ever signed in through Keycloak, which has them no more
+	Rekeyed        State = "rekeyed"         // the kept id is gone, and another account has the email
+	Ambiguous      State = "ambiguous"       // several accounts could be this person, or several users one account
 	Local          State = "local"           // has no sign-in provider
-	OtherProvider  State = "other_provider"  // signed in by another provider too
+	OtherProvider  State = "other_provider"  // signs in by another provider
 	Unknown        State = "unknown"         // nothing tells whether Keycloak ever knew them
 	ServiceAccount State = "service_account" // not a person
 	Protected      State = "protected"       // by users.protect
 	Unresolved     State = "unresolved"      // a member id that the user list lacks
-	Ambiguous      State = "ambiguous"       // several accounts could be this person
 	Renamed        State = "renamed"         // probably a changed email
 	GoneKept       State = "gone_kept"       // gone, and users.gone is keep
 	Self           State = "self"            // groupsync itself
 	Pending        State = "pending"         // a Keycloak member without a ClearML account
+	NotAsked       State = ""                // not met in the realm, and not looked up
 )
+
+// Person is what is known of one ClearML user.
+type Person struct {
+	State State
+
+	// Accounts are the places, in the snapshot's users, of every account that could
+	// be the person, sorted.
+	Accounts []int
+	Sure     bool          // Accounts is one account, and nobody else could be it: a grant may be made
+	GoneBy   source.GoneBy // the realm has a kept id, or the email, no more
+	Match    string        // how the person was matched: "id" or "email"; empty: not at all
+
+	// Ask is what the realm must be asked before anything is taken from the person.
+	// Its Key is empty if everything is known.
+	Ask source.Person
+
+	// Settle reports that Ask must be answered before an account of the person can be
+	// granted anything, whoever it turns out to be.
+	Settle bool
+}
+
+// People says who is who.
+type People struct {
+	persons   []Person // by target user
+	owner     []int    // by source user: the target user who surely is the account, or none
+	claimants [][]int  // by source user: the target users who could be the account, sorted
+}
 
 const none = -1
 
-// People says who is who. The slices are parallel to the users of the
-// snapshots from which it was made.
-type People struct {
-	toSource  []int32 // by target user: the source user, or none
-	toTarget  []int32 // by source user: the target user, or none
-	states    []State // by target user
-	ambiguous []bool  // by source user
+// Person returns what is known of the target user at that place.
+func (p People) Person(targetUser int) Person { return p.persons[targetUser] }
+
+// Owner returns the place of the target user who surely is that source user.
+func (p People) Owner(sourceUser int) (int, bool) {
+	i := p.owner[sourceUser]
+	return i, i != none
 }
 
-// State returns the state of the target user at that place.
-func (p People) State(targetUser int) State { return p.states[targetUser] }
+// Claimed reports whether some target user could be that source user.
+func (p People) Claimed(sourceUser int) bool { return len(p.claimants[sourceUser]) > 0 }
 
-// Source returns the place of the source user who is that target user.
-func (p People) Source(targetUser int) (int, bool) {
-	i := p.toSource[targetUser]
-	return int(i), i != none
-}
+// Claimants returns the places of the target users who could be that source user,
+// sorted.
+func (p People) Claimants(sourceUser int) []int { return p.claimants[sourceUser] }
 
-// Target returns the place of the target user who is that source user.
-func (p People) Target(sourceUser int) (int, bool) {
-	i := p.toTarget[sourceUser]
-	return int(i), i != none
-}
-
-// Ambiguous reports whether that source user is involved in a conflict.
-func (p People) Ambiguous(sourceUser int) bool { return p.ambiguous[sourceUser] }
-
-// Who matches the people of both sides: by the Keycloak id that ClearML keeps
-// of the sign-in provider, else by email, case ignored. It is one to one: a
-// conflict leaves all involved ambiguous, and so does an id that is one
-// account's while the email is another's. Names identify nobody, since any
-// ClearML user may rename any other (reference/clearml-api.md).
+// Who finds, for every ClearML user, the accounts that could be the person: by the
+// Keycloak id that ClearML keeps of the sign-in provider, else by email. An id beats
+// an email. An account that several users claim belongs to the one who claims it by
+// id; claimed twice by equal strength, it makes all of them ambiguous. Names identify
+// nobody, since any ClearML user may rename any other (reference/clearml-api.md).
 func Who(src *source.Snapshot, tgt *target.Snapshot, r Rules) People {
-	users, accounts := tgt.Users(), src.Users()
-	m := &matcher{
-		src: src, tgt: tgt, rules: r,
-		People: People{
-			toSource: filled(len(users)), toTarget: filled(len(accounts)),
-			states: make([]State, len(users)), ambiguous: make([]bool, len(accounts)),
-		},
-		conflict: make([]bool, len(users)),
+	m := &matcher{src: src, tgt: tgt, rules: r, byEmail: make(map[string][]int)}
+	m.persons = make([]Person, len(tgt.Users()))
+	m.owner = make([]int, len(src.Users()))
+	m.claimants = make([][]int, len(src.Users()))
+	for i := range m.owner {
+		m.owner[i] = none
 	}
-	m.link()
-	m.unlinkConflicts()
-	m.judge()
+	for i, a := range src.Users() {
+		if a.Email != "" && !a.ServiceAccount {
+			email := source.FoldEmail(a.Email)
+			m.byEmail[email] = append(m.byEmail[email], i)
+		}
+	}
+	for _, u := range tgt.Users() {
+		m.told = m.told || u.Providers != nil
+	}
+	for i, u := range tgt.Users() {
+		m.persons[i] = m.person(u)
+	}
+	m.settleClaims()
 	return m.People
 }
 
 type matcher struct {
 	People
-	src      *source.Snapshot
-	tgt      *target.Snapshot
-	rules    Rules
-	conflict []bool // by target user
+	src     *source.Snapshot
+	tgt     *target.Snapshot
+	rules   Rules
+	byEmail map[string][]int // enabled and disabled accounts, by folded email
+	told    bool             // the server tells some user's sign-in provider
 }
 
-func filled(n int) []int32 {
-	s := make([]int32, n)
-	for i := range s {
-		s[i] = none
+// person finds one user's accounts, before other users' claims are looked at.
+func (m *matcher) person(u target.User) Person {
+	switch {
+	case u.ServiceAccount:
+		return Person{State: ServiceAccount}
+	case !m.signedIn(u) && m.self(u):
+		return Person{State: Self}
+	case !m.signedIn(u) && m.protected(u, nil):
+		return Person{State: Protected}
+	case !m.signedIn(u) && len(u.Providers) == 0:
+		return Person{State: Local}
+	case !m.signedIn(u):
+		return Person{State: OtherProvider}
 	}
-	return s
+	p := m.accounts(u)
+	switch {
+	case m.self(u):
+		p.State, p.Ask = Self, source.Person{}
+	case m.protected(u, p.Accounts):
+		p.State, p.Ask = Protected, source.Person{}
+	}
+	return p
 }
 
-// link finds each target user's candidates; more than one is a conflict.
-func (m *matcher) link() {
-	byEmail := make(map[string][]int32, len(m.src.Users()))
-	for i, a := range m.src.Users() {
-		if a.Email != "" && !a.ServiceAccount {
-			email := strings.ToLower(a.Email)
-			byEmail[email] = append(byEmail[email], int32(i))
-		}
-	}
-	for i, u := range m.tgt.Users() {
-		if u.ServiceAccount {
-			continue
-		}
-		candidates := agreed(m.byID(u), byEmail[strings.ToLower(u.Email)])
-		switch len(candidates) {
-		case 0:
-		case 1:
-			m.toSource[i] = candidates[0]
-		default:
-			m.conflict[i] = true
-			for _, c := range candidates {
-				m.ambiguous[c] = true
-			}
-		}
-	}
+// signedIn reports whether Keycloak may know the user: they have signed in by
+// clearml.provider, or the server tells nobody's provider.
+func (m *matcher) signedIn(u target.User) bool {
+	_, ours := u.Providers[m.rules.Provider]
+	return ours || !m.told
 }
 
-// agreed returns the accounts that a user may be: those that both the ids and
-// the email name; where there are none, all that either names.
-func agreed(ids, emails []int32) []int32 {
-	both := slices.DeleteFunc(slices.Clone(ids), func(i int32) bool { return !slices.Contains(emails, i) })
-	if len(both) > 0 {
-		return both
-	}
-	return slices.Concat(ids, emails)
-}
+func (m *matcher) self(u target.User) bool { return u.ID == m.tgt.Identity().User }
 
-// byID returns the accounts whose ids ClearML keeps of the sign-in provider.
-// An id that the realm has no longer counts as none.
-func (m *matcher) byID(u target.User) []int32 {
-	var found []int32
-	for _, value := range u.Providers[m.rules.Provider] {
-		if i, ok := m.src.UserIndex(value); ok && !slices.Contains(found, int32(i)) {
-			found = append(found, int32(i))
-		}
-	}
-	return found
-}
-
-// unlinkConflicts leaves one to one links only.
-func (m *matcher) unlinkConflicts() {
-	claimed := make([]bool, len(m.toTarget))
-	for _, a := range m.toSource {
-		if a == none {
-			continue
-		}
-		m.ambiguous[a] = m.ambiguous[a] || claimed[a]
-		claimed[a] = true
-	}
-	for i, a := range m.toSource {
-		switch {
-		case a == none:
-		case m.ambiguous[a]:
-			m.conflict[i], m.toSource[i] = true, none
-		default:
-			m.toTarget[a] = int32(i)
-		}
-	}
-}
-
-func (m *matcher) judge() {
-	told := false // whether the server tells any sign-in provider
-	for _, u := range m.tgt.Users() {
-		told = told || u.Providers != nil
-	}
-	waiting := m.waitingNames()
-	self := m.tgt.Identity().User
-	for i, u := range m.tgt.Users() {
-		switch {
-		case u.ServiceAccount:
-			m.states[i] = ServiceAccount
-		case u.ID == self:
-			m.states[i] = Self
-		case m.protected(i, u):
-			m.states[i] = Protected
-		case m.conflict[i]:
-			m.states[i] = Ambiguous
-		case m.toSource[i] != none:
-			m.states[i] = Matched
-		default:
-			m.states[i] = m.absent(u, told, waiting)
-		}
-	}
-}
-
-func (m *matcher) protected(i int, u target.User) bool {
+func (m *matcher) protected(u target.User, accounts []int) bool {
 	if len(m.rules.protect) == 0 {
 		return false
 	}
 	names := []string{u.ID, u.Email}
-	if a := m.toSource[i]; a != none {
+	for _, a := range accounts {
 		names = append(names, m.src.Users()[a].ID, m.src.Users()[a].Email)
 	}
 	return slices.ContainsFunc(names, func(n string) bool {
@@ -205,61 +162,150 @@ func (m *matcher) protected(i int, u target.User) bool {
 	})
 }
 
-// absent judges a user whom Keycloak does not have.
-func (m *matcher) absent(u target.User, told bool, waiting map[string]bool) State {
-	_, ours := u.Providers[m.rules.Provider]
-	switch {
-	case !told:
-		return Unknown
-	case len(u.Providers) == 0:
-		return Local
-	case !ours || len(u.Providers) > 1:
-		return OtherProvider
-	case u.Email == "":
-		return Unknown // without an email nobody can be looked up, and an old id proves nothing
-	case slices.ContainsFunc(targetNames(u), func(n string) bool { return waiting[n] }):
-		return Renamed
-	case m.rules.KeepGone:
-		return GoneKept
-	default:
-		return GoneNow
+// accounts finds the accounts of somebody who may have signed in through Keycloak.
+func (m *matcher) accounts(u target.User) Person {
+	kept := m.rules.KeptIDs(u)
+	if byID := m.known(kept); len(byID) > 0 {
+		p := Person{Accounts: byID, Match: "id", Sure: len(byID) == 1, State: Matched}
+		if !p.Sure {
+			p.State = Ambiguous
+		}
+		return p
 	}
+	var byEmail []int
+	if u.Email != "" {
+		byEmail = m.byEmail[source.FoldEmail(u.Email)]
+	}
+	found, asked := m.src.Found(u.ID)
+	whole := asked && found.Doubt == ""
+	p := Person{Accounts: byEmail, Match: "email"}
+	if !whole {
+		p.Ask = source.Person{Key: u.ID, IDs: kept, Email: u.Email}
+	}
+	if len(byEmail) == 0 {
+		p.Match = ""
+		return m.absent(p, u, kept, whole)
+	}
+	switch {
+	case len(kept) > 0 && whole:
+		p.State, p.GoneBy = Rekeyed, source.ByID
+	case len(kept) > 0: // the id may be somebody who is in no group that was read
+		p.State, p.Settle = Ambiguous, true
+	case len(byEmail) > 1:
+		p.State = Ambiguous
+	case whole || !m.src.Catalog().DuplicateEmails():
+		p.State, p.Sure = Matched, true
+		p.Ask = source.Person{}
+	default: // another account may have the email
+		p.State, p.Settle = Matched, true
+	}
+	return p
 }
 
-// waitingNames are the names of all accounts that are no ClearML user. A gone
-// user who bears one of them has probably changed the email.
-func (m *matcher) waitingNames() map[string]bool {
-	names := make(map[string]bool)
-	for i, a := range m.src.Users() {
-		if m.toTarget[i] != none || a.ServiceAccount {
-			continue
+// known returns the places of those ids that are accounts of the snapshot, sorted.
+func (m *matcher) known(ids []string) []int {
+	var found []int
+	for _, id := range ids {
+		if i, ok := m.src.UserIndex(id); ok && !slices.Contains(found, i) {
+			found = append(found, i)
 		}
-		for _, n := range []string{a.Username, a.FirstName + " " + a.LastName} {
-			if n = normal(n); n != "" {
-				names[n] = true
+	}
+	slices.Sort(found)
+	return found
+}
+
+// absent judges a user who has no account among those that were met.
+func (m *matcher) absent(p Person, u target.User, kept []string, whole bool) Person {
+	_, ours := u.Providers[m.rules.Provider]
+	switch {
+	case !whole:
+		p.State = NotAsked
+	case !m.told || !ours:
+		p.State = Unknown
+	case len(u.Providers) > 1:
+		p.State = OtherProvider // the other provider may still let the person in
+	case u.Email == "":
+		p.State = Unknown // without an email nobody can be looked up, and an id that is gone proves nothing
+	case m.rules.KeepGone:
+		p.State = GoneKept
+	default:
+		p.State, p.GoneBy = GoneNow, source.ByEmail
+		if len(kept) > 0 {
+			p.GoneBy = source.ByID
+		}
+	}
+	return p
+}
+
+// settleClaims looks at who else claims each account.
+func (m *matcher) settleClaims() {
+	type claims struct{ byID, byEmail []int }
+	all := make([]claims, len(m.owner))
+	for i, p := range m.persons {
+		for _, a := range p.Accounts {
+			m.claimants[a] = append(m.claimants[a], i)
+			if p.Match == "id" {
+				all[a].byID = append(all[a].byID, i)
+			} else {
+				all[a].byEmail = append(all[a].byEmail, i)
 			}
 		}
 	}
-	return names
+	for _, c := range all {
+		contested := c.byEmail // an owner by id leaves nothing to those who claim by email
+		if len(c.byID) > 1 {
+			contested = slices.Concat(c.byID, c.byEmail)
+		} else if len(c.byID) == 0 && len(c.byEmail) < 2 {
+			contested = nil
+		}
+		for _, i := range contested {
+			p := &m.persons[i]
+			// Somebody whose kept id was not looked up may turn out to be another
+			// account, and then claims nothing here.
+			p.Settle = p.Settle || p.Ask.Key != "" && len(p.Ask.IDs) > 0
+			p.Sure = false
+			if p.State == Matched {
+				p.State = Ambiguous
+			}
+		}
+	}
+	for i, p := range m.persons {
+		if p.Sure {
+			m.owner[p.Accounts[0]] = i
+		}
+	}
 }
 
-func targetNames(u target.User) []string {
-	return slices.DeleteFunc([]string{normal(u.Name), normal(u.GivenName + " " + u.FamilyName)},
-		func(n string) bool { return n == "" })
-}
+// keptID is the form of an account id: one of the database, or one of a federation
+// that does not import. timestamp is the form of what ClearML keeps when it keeps
+// only the time of a sign-in.
+var (
+	keptID    = regexp.MustCompile(`^(f:[^:]+:.+|[0-9A-Za-z][0-9A-Za-z_-]*)$`)
+	timestamp = regexp.MustCompile(`^(\d{4}-\d{2}-\d{2}.*|[0-9.]+)$`)
+)
 
-func normal(name string) string { return strings.ToLower(strings.Join(strings.Fields(name), " ")) }
-
-var keycloakID = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
-
-// KeptIDs returns those values that ClearML keeps of the sign-in provider and
-// that have the form of a Keycloak id.
+// KeptIDs returns those values that ClearML keeps of the sign-in provider and that
+// can be an id of Keycloak: no times and no numbers, which ClearML keeps of a sign-in
+// too.
 func (r Rules) KeptIDs(u target.User) []string {
 	var ids []string
 	for _, v := range u.Providers[r.Provider] {
-		if keycloakID.MatchString(v) {
+		if keptID.MatchString(v) && !timestamp.MatchString(v) {
 			ids = append(ids, v)
 		}
 	}
 	return ids
 }
+
+// Names returns the names by which a person without a kept id may be known to
+// Keycloak under another email: folded, none empty.
+func Names(u target.User) []string {
+	return slices.DeleteFunc([]string{normal(u.Name), normal(u.GivenName + " " + u.FamilyName)}, func(n string) bool { return n == "" })
+}
+
+// Bears reports whether an account bears one of the names.
+func Bears(a source.User, names []string) bool {
+	return slices.Contains(names, normal(a.Username)) || slices.Contains(names, normal(a.FirstName+" "+a.LastName))
+}
+
+func normal(name string) string { return strings.ToLower(strings.Join(strings.Fields(name), " ")) }

@@ -22,26 +22,36 @@ type Accepted struct {
 	Federations []string          `json:"federations"` // ids of the realm's federations then, sorted
 }
 
-// Removed counts removals that were written at one time and not approved.
-type Removed struct {
-	At    time.Time `json:"at"`
-	Count int       `json:"count"`
+// Intent is one change that was about to be written. It is remembered before the
+// write is sent. The next reading of ClearML tells whether the change was made.
+type Intent struct {
+	At      time.Time `json:"at"`
+	Group   string    `json:"group,omitempty"` // of ClearML
+	User    string    `json:"user,omitempty"`
+	Settled bool      `json:"settled,omitempty"` // a later reading showed that the change was made
+
+	// Count is how many changes the entry stands for, in a memory that a version
+	// wrote which kept no groups and users. 0 means 1.
+	Count int `json:"count,omitempty"`
 }
 
 // Memory is what the guards remember. The zero Memory remembers nothing.
 type Memory struct {
 	Federations map[string]string    `json:"federations"` // name by id of every federation seen whose loss is not accepted everywhere
+	Answered    map[string]bool      `json:"answered"`    // by id: federations that have answered a probe
 	Groups      map[string]Accepted  `json:"groups"`      // by id of the ClearML user group
 	Wanted      map[string]time.Time `json:"wanted"`      // by Key: since when every pass has wanted the removal
-	Removed     []Removed            `json:"removed"`     // oldest first
+	Removed     []Intent             `json:"removed"`     // removals that no approval covered, oldest first
+	Granted     []Intent             `json:"granted"`     // new administrators that no approval covered, oldest first
+	Added       []Intent             `json:"added"`       // additions that no approval covered, oldest first; only if max_additions is set
 	Pending     map[string]time.Time `json:"pending"`     // by Keycloak user id: when first seen without a ClearML account
-	Planned     time.Time            `json:"planned"`     // the last pass that came to a plan
-	FailedAt    time.Time            `json:"failed_at"`   // the first pass since then that ended in an error; zero: none
+	Rules       string               `json:"rules"`       // the rules of matching of the last accepted pass; empty: none was accepted yet
+	FailedAt    time.Time            `json:"failed_at"`   // the first pass since the last plan that ended in an error; zero: none
 }
 
-// Resumed returns the memory as a pass at that time takes it up: the time in
-// which passes failed neither counts for what is wanted nor starts it anew. A
-// time without any pass counts: nobody looked, and nobody saw otherwise.
+// Resumed adjusts the clocks of Wanted for failed passes. The time between the first
+// failed pass and now does not count toward a grace, and does not reset it. Time in
+// which no pass ran (the process was down) does count.
 func (m Memory) Resumed(now time.Time) Memory {
 	if m.FailedAt.IsZero() {
 		return m
@@ -50,7 +60,30 @@ func (m Memory) Resumed(now time.Time) Memory {
 	for key, since := range next.Wanted {
 		next.Wanted[key] = since.Add(now.Sub(m.FailedAt))
 	}
-	next.Planned, next.FailedAt = now, time.Time{}
+	next.FailedAt = time.Time{}
+	return next
+}
+
+// Settled compares the intents with a reading of ClearML, made after them. A removal
+// whose person the reading still shows as a member was not made, and is forgotten; an
+// addition whose person the reading does not show was not made either. member reports
+// what the reading shows; known is false for a group that the reading lacks, and then
+// the intent stays as it is.
+func (m Memory) Settled(member func(group, user string) (is, known bool)) Memory {
+	next := m.Clone()
+	settle := func(intents []Intent, made bool) []Intent {
+		return slices.DeleteFunc(intents, func(i Intent) bool {
+			is, known := member(i.Group, i.User)
+			return i.Group != "" && !i.Settled && known && is != made
+		})
+	}
+	next.Removed, next.Granted, next.Added = settle(next.Removed, false), settle(next.Granted, true), settle(next.Added, true)
+	for _, list := range [][]Intent{next.Removed, next.Granted, next.Added} {
+		for i := range list {
+			_, known := member(list[i].Group, list[i].User)
+			list[i].Settled = list[i].Settled || known
+		}
+	}
 	return next
 }
 
@@ -60,15 +93,10 @@ func Key(group, user string) string { return group + "/" + user }
 // Clone returns a copy that shares nothing which a caller may change; its maps
 // are never nil.
 func (m Memory) Clone() Memory {
-	return Memory{
-		Federations: cloneMap(m.Federations),
-		Groups:      cloneMap(m.Groups),
-		Wanted:      cloneMap(m.Wanted),
-		Removed:     slices.Clone(m.Removed),
-		Pending:     cloneMap(m.Pending),
-		Planned:     m.Planned,
-		FailedAt:    m.FailedAt,
-	}
+	m.Federations, m.Answered, m.Groups = cloneMap(m.Federations), cloneMap(m.Answered), cloneMap(m.Groups)
+	m.Wanted, m.Pending = cloneMap(m.Wanted), cloneMap(m.Pending)
+	m.Removed, m.Granted, m.Added = slices.Clone(m.Removed), slices.Clone(m.Granted), slices.Clone(m.Added)
+	return m
 }
 
 func cloneMap[V any](m map[string]V) map[string]V {
@@ -78,11 +106,11 @@ func cloneMap[V any](m map[string]V) map[string]V {
 	return maps.Clone(m)
 }
 
-// RemovedSince returns how many removals were written at or after a time.
-func (m Memory) RemovedSince(t time.Time) (n int) {
-	for _, r := range m.Removed {
-		if !r.At.Before(t) {
-			n += r.Count
+// Since returns how many changes the intents at or after a time stand for.
+func Since(intents []Intent, t time.Time) (n int) {
+	for _, i := range intents {
+		if !i.At.Before(t) {
+			n += max(i.Count, 1)
 		}
 	}
 	return n

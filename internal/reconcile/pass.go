@@ -3,11 +3,14 @@ package reconcile
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
 
+	"groupsync/internal/guard"
 	"groupsync/internal/match"
+	"groupsync/internal/plan"
 	"groupsync/internal/report"
 	"groupsync/internal/source"
 	"groupsync/internal/target"
@@ -46,32 +49,63 @@ func (p *pass) probes(probes []source.Probe) {
 }
 
 // found puts what was read, planned and judged into the report.
-func (p *pass) found(src *source.Snapshot, tgt *target.Snapshot, pairing match.Pairing, people match.People, plan Plan, c source.Confirmation, judged Judged) {
+func (p *pass) found(in guard.Input, pairing match.Pairing, people match.People, judged guard.Judged) {
 	p.planned = true
 	r := &p.report
-	r.Source.Groups, r.Source.Users, r.Source.Memberships = src.Counts()
-	r.Target.Groups, r.Target.Users, r.Target.Memberships = tgt.Counts()
+	r.Source.Groups, r.Source.Users, r.Source.Memberships = in.Source.Counts()
+	r.Target.Groups, r.Target.Users, r.Target.Memberships = in.Target.Counts()
 	r.Digest = judged.Digest
-	r.Users = stateCounts(plan.Users)
+	r.Users = stateCounts(judged.Plan.Users)
 	r.Guards = append(r.Guards, judged.Trips...)
-	p.probes(slices.DeleteFunc(slices.Clone(c.Probes), func(x source.Probe) bool {
-		// One that the realm has no more answers 404 like one that is up.
-		return x.Up && !slices.ContainsFunc(src.Federations(), func(f source.Federation) bool { return f.ID == x.Federation.ID })
+	r.Approval = p.approval(judged, in)
+	p.probes(slices.DeleteFunc(slices.Clone(in.Probes), func(x source.Probe) bool {
+		// A federation that the realm no longer has answers 404 like one that is up.
+		_, there := in.Source.Catalog().Federation(x.Federation.ID)
+		return x.Up && !there
 	}))
 	for _, s := range pairing.Skips {
 		r.Skipped = append(r.Skipped, report.Skip(s))
 	}
-	for _, g := range judged.Groups {
+	for _, g := range judged.Plan.Groups {
 		r.Groups = append(r.Groups, groupReport(g))
 	}
-	r.People = personsOf(src, tgt, people, plan)
+	r.People = personsOf(in.Source, in.Target, people, judged.Plan)
 }
 
-func groupReport(g JudgedGroup) report.Group {
-	f := g.Plan.Feed
+// approval says what became of the approval that the pass was given.
+func (p *pass) approval(judged guard.Judged, in guard.Input) *report.Approval {
+	if p.request.Approval.Digest == "" {
+		return nil
+	}
+	a := &report.Approval{
+		Digest: p.request.Approval.Digest, By: p.request.Approval.By, At: in.Now.UTC(), Granted: judged.Granted,
+		Lifted: append([]report.Guard{}, judged.Lifted...),
+	}
+	switch {
+	case judged.Digest == "":
+		a.Detail = "there is nothing to approve: this pass wants no removal and no new administrator; nothing was lifted"
+	case !judged.Granted:
+		a.Detail = fmt.Sprintf("the plan has changed: the approval names the changes %s, those of this pass are %s; nothing was lifted; look at the plan again", a.Digest, judged.Digest)
+	case len(a.Lifted) == 0:
+		a.Changes = judged.Changes
+		a.Detail = fmt.Sprintf("no guard withheld any of the %d changes, so nothing had to be lifted", a.Changes)
+	default:
+		a.Changes = judged.Changes
+		names := make([]string, len(a.Lifted))
+		for i, g := range a.Lifted {
+			names[i] = string(g)
+		}
+		a.Detail = fmt.Sprintf("the guards %s were lifted for %d changes", strings.Join(names, ", "), a.Changes)
+	}
+	return a
+}
+
+func groupReport(g plan.Group) report.Group {
+	f := g.Feed
 	out := report.Group{
-		Name: f.Group.Name, ID: f.Group.ID, From: []string{}, Add: []report.Change{}, Remove: []report.Change{},
-		Pending: []report.Pending{}, Kept: []report.Kept{}, Withheld: []report.Guard{},
+		Name: f.Group.Name, ID: f.Group.ID, From: []string{}, Add: changes(g.Add), Remove: changes(g.Remove),
+		Pending: []report.Pending{}, Kept: []report.Kept{}, Withheld: append([]report.Guard{}, guard.Withheld(g)...),
+		OwnView: report.OwnView{Hides: len(g.Own.Hidden), Shows: len(g.Own.Shown), Stale: g.Own.Stale},
 	}
 	for _, s := range f.Sources {
 		out.From = append(out.From, s.Path)
@@ -79,52 +113,63 @@ func groupReport(g JudgedGroup) report.Group {
 	if f.Role != "" {
 		out.From = append(out.From, "role "+f.Role)
 	}
-	for _, a := range g.Plan.Add {
-		out.Add = append(out.Add, change(a.User, a.Why, g.AddGuard))
-	}
-	for i, x := range g.Plan.Remove {
-		c := change(x.User, string(x.Claim.Why), g.Guards[i])
-		c.Evidence = g.Evidence[i].String()
-		out.Remove = append(out.Remove, c)
-	}
-	for _, u := range g.Plan.Pending {
+	for _, u := range g.Pending {
 		out.Pending = append(out.Pending, report.Pending{Username: u.Username, Email: u.Email})
 	}
-	for _, k := range g.Plan.Keep {
+	for _, k := range g.Keep {
 		out.Kept = append(out.Kept, report.Kept{ID: k.Member.ID, Name: k.Member.Name, Why: string(k.Why)})
 	}
-	out.Withheld = append(out.Withheld, g.withheld()...)
 	return out
 }
 
-func change(u target.User, why string, guard report.Guard) report.Change {
-	c := report.Change{ID: u.ID, Name: u.Name, Email: u.Email, Why: why, Outcome: report.Planned, Guard: guard}
-	if guard != "" {
-		c.Outcome = report.Withheld
+// changes returns the plan's changes as the report has them.
+func changes(planned []plan.Change) []report.Change {
+	list := []report.Change{}
+	for _, x := range planned {
+		c := report.Change{
+			ID: x.User.ID, Name: x.User.Name, Email: x.User.Email, Why: string(x.Why), Match: x.Match,
+			Evidence: x.Evidence.String(), Doubt: x.Doubt, Outcome: report.Planned, Guard: x.Guard,
+		}
+		if x.Grant() {
+			c.Why = "member of " + x.From
+		}
+		if x.Guard != "" {
+			c.Outcome = report.Withheld
+		}
+		list = append(list, c)
 	}
-	return c
+	return list
 }
 
-// personsOf lists everybody who is not plainly matched, by side and id.
-func personsOf(src *source.Snapshot, tgt *target.Snapshot, people match.People, plan Plan) []report.Person {
+// personsOf lists everybody who matters and is not plainly matched, by side and id.
+func personsOf(src *source.Snapshot, tgt *target.Snapshot, people match.People, judged plan.Plan) []report.Person {
 	list := []report.Person{}
-	for i, u := range tgt.Users() {
-		if s := people.State(i); s != match.Matched {
+	for _, u := range tgt.Users() {
+		if s, met := judged.People[u.ID]; met && s != match.Matched && s != match.NotAsked {
 			list = append(list, report.Person{ID: u.ID, Name: u.Name, Side: match.InClearML, State: string(s)})
 		}
 	}
 	for i, a := range src.Users() {
-		if people.Ambiguous(i) {
+		if _, sure := people.Owner(i); !sure && people.Claimed(i) {
 			list = append(list, report.Person{ID: a.ID, Name: a.Username, Side: match.InKeycloak, State: string(match.Ambiguous)})
 		}
 	}
-	for _, a := range plan.Pending {
+	for _, a := range judged.Pending {
 		list = append(list, report.Person{ID: a.ID, Name: a.Username, Side: match.InKeycloak, State: string(match.Pending)})
 	}
 	slices.SortFunc(list, func(a, b report.Person) int {
 		return cmp.Or(strings.Compare(a.Side, b.Side), strings.Compare(a.ID, b.ID))
 	})
 	return list
+}
+
+// stateCounts returns the census with the names that the report uses.
+func stateCounts(users map[match.State]int) map[string]int {
+	counts := make(map[string]int, len(report.UserStates))
+	for _, s := range report.UserStates {
+		counts[s] = users[match.State(s)]
+	}
+	return counts
 }
 
 // applied puts what was written into the report.
@@ -181,17 +226,19 @@ func count(changes []report.Change, o report.Outcome) (n int) {
 	return n
 }
 
-// result is the outcome of the pass in one word.
+// result is the outcome of the pass in one word. A guard that only waits does not make
+// a pass guarded, and neither does one that only says what was planned again.
 func (p *pass) result() report.Result {
 	r := p.report
 	add, remove := r.Drift()
 	withheld := slices.ContainsFunc(r.Groups, func(g report.Group) bool {
-		return slices.ContainsFunc(g.Withheld, func(x report.Guard) bool { return x != report.Grace })
+		return slices.ContainsFunc(g.Withheld, func(x report.Guard) bool { return !x.Rule().Waits })
 	})
+	tripped := slices.ContainsFunc(r.Guards, func(t report.Trip) bool { return !t.Guard.Rule().Waits && !t.Guard.Rule().Informs })
 	switch {
 	case !p.planned:
 		return report.Error
-	case withheld || slices.ContainsFunc(r.Guards, func(t report.Trip) bool { return t.Guard == report.Canary || t.Guard == report.MissingSource }):
+	case withheld || tripped:
 		return report.Guarded
 	case add+remove > 0 || len(r.Errors) > 0:
 		return report.Drift

@@ -1,6 +1,6 @@
-// Package reconcile makes one pass: it reads both sides, plans, has every
-// removal confirmed, holds the plan against the guards, and applies what they
-// return. plan.go and guard.go are pure; apply.go alone writes.
+// Package reconcile makes one pass: it reads both sides, plans, asks the person's own
+// side about every proposed change, holds the plan against the guards, and applies what
+// they return. apply.go alone writes.
 package reconcile
 
 import (
@@ -15,8 +15,10 @@ import (
 	"time"
 
 	"groupsync/internal/fault"
+	"groupsync/internal/guard"
 	"groupsync/internal/match"
 	"groupsync/internal/memory"
+	"groupsync/internal/plan"
 	"groupsync/internal/report"
 	"groupsync/internal/source"
 	"groupsync/internal/target"
@@ -24,22 +26,16 @@ import (
 
 // Source is the identity provider as a pass needs it.
 type Source interface {
-	// Read returns a complete snapshot of what pick selects, or an error.
-	Read(ctx context.Context, pick func(source.Catalog) source.Selection) (*source.Snapshot, error)
-	// Confirm answers the claims, in order, from a second and independent look
-	// between probes of every federation, those remembered included.
-	Confirm(ctx context.Context, snap *source.Snapshot, claims []source.Claim, remembered []source.Federation) (source.Confirmation, error)
-}
-
-// Directory is ClearML as a pass needs it.
-type Directory interface {
-	// Read returns a complete snapshot, or an error.
-	Read(ctx context.Context) (*target.Snapshot, error)
-	// Groups returns those of the groups that exist; all of them where no id is given.
-	Groups(ctx context.Context, ids ...string) ([]target.Group, error)
-	// SetMembers replaces the members of a group that was just read. An error
-	// for which target.Uncertain holds leaves open whether it was done.
-	SetMembers(ctx context.Context, group target.Group, members []string) error
+	// Catalog returns the complete list of groups, with the federations.
+	Catalog(ctx context.Context) (source.Catalog, error)
+	// Read returns a complete snapshot of the selection, or an error.
+	Read(ctx context.Context, catalog source.Catalog, selection source.Selection) (*source.Snapshot, error)
+	// LookUp returns the snapshot with what the realm says of those people. known are
+	// federations of earlier passes.
+	LookUp(ctx context.Context, snap *source.Snapshot, people []source.Person, known []source.Federation) (*source.Snapshot, error)
+	// Confirm answers the questions, in order, from a second and independent look at
+	// each person's own side.
+	Confirm(ctx context.Context, snap *source.Snapshot, questions []source.Question, known []source.Federation) (source.Confirmation, error)
 }
 
 // Store keeps the guards' memory from one pass to the next.
@@ -54,7 +50,7 @@ type Store interface {
 type Options struct {
 	Name   string // the sync's name
 	Rules  match.Rules
-	Limits Limits
+	Limits guard.Limits
 	Store  Store            // keeps what the guards remember; nil: for the life of the process
 	Now    func() time.Time // nil: time.Now
 	Log    *slog.Logger
@@ -82,7 +78,7 @@ func New(src Source, tgt Directory, o Options) *Reconciler {
 }
 
 // Succeed returns the Reconciler that follows after a change of configuration.
-// It keeps what such a change must not undo: what the guards remember, where o
+// It keeps what such a change must not undo: what the guards remember, if o
 // names no Store, and that writing was stopped for good. Its first write is a
 // canary again. No pass may run meanwhile, and r makes none any more.
 func (r *Reconciler) Succeed(src Source, tgt Directory, o Options) *Reconciler {
@@ -99,11 +95,18 @@ func (r *Reconciler) Succeed(src Source, tgt Directory, o Options) *Reconciler {
 // may have made its own. No pass may run meanwhile.
 func (r *Reconciler) NewTerm() { clear(r.ledger) }
 
+// Approval is a person's permission for the changes that a digest names.
+type Approval struct {
+	Digest string // empty: no approval
+	By     string // who approves
+}
+
 // Request says what a pass may do.
 type Request struct {
-	Apply   bool   // write what the guards clear
-	Approve string // digest of removals for which the limits are lifted; empty: none
-	DryRun  bool   // remember nothing of the pass
+	Apply    bool         // write what the guards clear
+	Approval Approval     // lifts the liftable guards for the changes that the digest names
+	Lead     func() error // asked before each write: why this process no longer leads; nil: it always leads
+	DryRun   bool         // remember nothing of the pass
 }
 
 // Pass makes one pass and returns what it found and did. Errors are in the
@@ -146,81 +149,122 @@ func (r *Reconciler) remembering(p *pass, run func(memory.Memory) error) error {
 	return errors.Join(err, r.Store.Save(mem))
 }
 
-// run is the path of the data. ClearML is read before Keycloak's members, so
-// that somebody whom a login places meanwhile shows as an addition already
-// done, never as a stranger to remove.
+// run is the path of the data. ClearML is read before Keycloak's members, so that
+// somebody whom a login places meanwhile shows as an addition already done, never as a
+// stranger to remove.
 func (r *Reconciler) run(ctx context.Context, p *pass, mem memory.Memory) error {
+	began := r.Now()
 	tgt, err := r.target.Read(ctx)
 	if err != nil {
-		return err // it says itself what was being read
+		return err // the error says what was being read
 	}
-	pairing, src, err := r.readSource(ctx, tgt)
+	mem = mem.Settled(tgt.Member)
+	catalog, err := r.source.Catalog(ctx)
 	if err != nil {
 		return err
 	}
-	pairing.Skips = match.Remarks(tgt, pairing, r.Rules)
-	people := match.Who(src, tgt, r.Rules)
-	plan := MakePlan(src, tgt, pairing, people, r.Rules)
-	if !p.request.DryRun {
-		p.report.Reverted = r.ledger.reverted(plan)
-	}
-	confirmation, err := r.confirm(ctx, src, plan, mem)
+	pairs, err := r.pair(catalog, tgt, mem)
 	if err != nil {
-		return fmt.Errorf("confirming the removals: %w", err)
+		return err
 	}
-	now := r.Now()
-	judged := Judge(plan, src, tgt, confirmation, r.Limits, mem, now, p.request.Approve)
-	p.found(src, tgt, pairing, people, plan, confirmation, judged)
-	if a := p.request.Approve; a != "" && a != judged.Digest {
-		return fmt.Errorf("the plan has changed: the approval names the removals %s, the plan's are %q; nothing was written, look at the plan again", a, judged.Digest)
+	src, err := r.source.Read(ctx, catalog, pairs.selection())
+	if err != nil {
+		return err
 	}
-	l := lesson{judged: judged, src: src, tgt: tgt, away: len(confirmation.Away()) > 0, now: now, window: r.Limits.Window}
-	written := 0
+	src, people, draft, err := r.plan(ctx, src, tgt, pairs.now, mem)
+	if err != nil {
+		return err
+	}
+	if !p.request.DryRun {
+		p.report.Reverted = r.ledger.reverted(draft)
+	}
+	confirmation, err := r.source.Confirm(ctx, src, draft.Questions(), known(mem))
+	if err != nil {
+		return fmt.Errorf("confirming the changes: %w", err)
+	}
+	weighed, err := draft.Weighed(confirmation)
+	if err != nil {
+		return err
+	}
+	in := guard.Input{
+		Source: src, Target: tgt, Probes: confirmation.Probes, Scoped: pairs.scoped(src, tgt, people, weighed),
+		Limits: r.Limits, Memory: mem, Now: r.Now(), Approve: p.request.Approval.Digest,
+	}
+	judged := guard.Judge(weighed, in)
+	pairs.now.Skips = match.Remarks(tgt, pairs.now, r.Rules)
+	p.found(in, pairs.now, people, judged)
 	if p.request.Apply {
-		// Saved first, so that a crash in the middle cannot start the window anew.
-		if err := r.keep(p, l.remember(mem, judged.Cleared.removals())); err != nil {
+		// Saved first, so that a crash in the middle does not start the window anew.
+		if err := r.keep(p, judged.Remember(in, r.Rules.Scope(), true)); err != nil {
 			return err
 		}
-		done := r.writer.apply(ctx, p.log, judged.Cleared)
-		p.applied(done)
+		p.applied(r.writer.apply(ctx, p.log, r.fence(ctx, p.request, began), judged.Cleared))
 		r.ledger.enter(p.report)
-		written = done.removed
+		return nil
 	}
-	next := l.remember(mem, written)
-	p.report.PendingOldest = pendingOldest(next, now).Seconds()
-	return r.keep(p, next)
+	return r.keep(p, judged.Remember(in, r.Rules.Scope(), false))
 }
 
-// readSource reads the realm for the groups that ClearML has.
-func (r *Reconciler) readSource(ctx context.Context, tgt *target.Snapshot) (match.Pairing, *source.Snapshot, error) {
-	var pairing match.Pairing
-	var pairErr error
-	src, err := r.source.Read(ctx, func(c source.Catalog) source.Selection {
-		pairing, pairErr = match.Groups(c, tgt.Groups(), r.Rules)
-		return pairing.Selection()
+// fence returns what must hold for a write to be sent: the pass goes on, this process
+// leads, and the plan is young enough.
+func (r *Reconciler) fence(ctx context.Context, req Request, began time.Time) target.Fence {
+	return target.NewFence(func() error {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if age := r.Now().Sub(began); r.Limits.MaxAge > 0 && age > r.Limits.MaxAge {
+			return fmt.Errorf("%w: its reads began %s ago, guards.max_age is %s", target.ErrTooOld, age.Round(time.Second), r.Limits.MaxAge)
+		}
+		if req.Lead == nil {
+			return nil
+		}
+		if err := req.Lead(); err != nil {
+			return fmt.Errorf("%w: %w", target.ErrNotLeading, err)
+		}
+		return nil
 	})
-	return pairing, src, errors.Join(pairErr, err)
 }
 
-// confirm has every removal that the plan wants looked at a second time; where
-// it wants none, nothing is asked.
-func (r *Reconciler) confirm(ctx context.Context, src *source.Snapshot, plan Plan, mem memory.Memory) (source.Confirmation, error) {
-	claims := plan.Claims()
-	if len(claims) == 0 {
-		return source.Confirmation{}, nil
+// plan plans on what was read, asks the realm for the people of whom that does not tell
+// enough, and plans again.
+func (r *Reconciler) plan(ctx context.Context, src *source.Snapshot, tgt *target.Snapshot, pairing match.Pairing, mem memory.Memory) (*source.Snapshot, match.People, plan.Plan, error) {
+	people := match.Who(src, tgt, r.Rules)
+	draft := plan.Make(src, tgt, pairing, people)
+	if len(draft.Asks) == 0 {
+		return src, people, draft, nil
 	}
-	var remembered []source.Federation
+	src, err := r.source.LookUp(ctx, src, draft.Asks, known(mem))
+	if err != nil {
+		return nil, people, draft, fmt.Errorf("looking people up: %w", err)
+	}
+	people = match.Who(src, tgt, r.Rules)
+	return src, people, plan.Make(src, tgt, pairing, people), nil
+}
+
+// known returns the federations of earlier passes, sorted by id.
+func known(mem memory.Memory) []source.Federation {
+	var federations []source.Federation
 	for _, id := range slices.Sorted(maps.Keys(mem.Federations)) {
-		remembered = append(remembered, source.Federation{ID: id, Name: mem.Federations[id], Enabled: true})
+		federations = append(federations, source.Federation{ID: id, Name: mem.Federations[id], Enabled: true, Answered: mem.Answered[id]})
 	}
-	return r.source.Confirm(ctx, src, claims, remembered)
+	return federations
 }
 
 func (r *Reconciler) keep(p *pass, m memory.Memory) error {
 	if p.request.DryRun {
 		return nil
 	}
+	p.report.PendingOldest = pendingOldest(m, r.Now()).Seconds()
 	return r.Store.Save(m)
+}
+
+// pendingOldest returns how long the longest waiting of them has been pending.
+func pendingOldest(mem memory.Memory, now time.Time) time.Duration {
+	var oldest time.Duration
+	for _, since := range mem.Pending {
+		oldest = max(oldest, now.Sub(since))
+	}
+	return oldest
 }
 
 func (r *Reconciler) begin(req Request) *pass {
@@ -233,7 +277,7 @@ func (r *Reconciler) begin(req Request) *pass {
 	return &pass{request: req, log: r.Log.With("sync", r.Name, "pass", id), report: report.Report{
 		Pass: id, Sync: r.Name, Mode: mode, Started: started,
 		Groups: []report.Group{}, Skipped: []report.Skip{}, People: []report.Person{},
-		Guards: []report.Trip{}, Errors: []report.Failure{},
+		Guards: []report.Trip{}, Errors: []report.Failure{}, Users: map[string]int{}, Probes: []report.Probe{}, Reverted: map[string]int{},
 	}}
 }
 
@@ -255,6 +299,9 @@ func (r *Reconciler) end(p *pass) report.Report {
 	}
 	for _, t := range rep.Guards {
 		p.log.Warn("guard tripped", "guard", string(t.Guard), "group", t.Group, "detail", t.Detail, "override", t.Override)
+	}
+	if a := rep.Approval; a != nil {
+		p.log.Warn("approval", "by", a.By, "digest", a.Digest, "granted", a.Granted, "lifted", a.Lifted, "changes", a.Changes, "detail", a.Detail)
 	}
 	add, remove := rep.Drift()
 	errorTexts := make([]string, len(rep.Errors))

@@ -34,6 +34,7 @@ type Rule struct {
 	Drift     bool   // the guard judges drift itself; false: something is wrong with a side or with the configuration
 	Waits     bool   // the guard only waits: no trip for on_trip, no result "guarded"
 	Event     bool   // a trip makes a Kubernetes Event
+	Reports   bool   // the guard withholds nothing, it only reports
 	Informs   bool   // a trip can say that nothing is withheld any more, so the gauge counts only withheld changes
 	Broken    bool   // a trip means that the pass was no success
 }
@@ -46,7 +47,7 @@ var Rules = []Rule{
 	{Guard: MissingSource, Withholds: "every change of a user group that a missing or unreadable group or role feeds", Event: true},
 	{Guard: Collision, Withholds: "new administrators by a group name that several Keycloak groups bear", Event: true},
 	{Guard: Views, Withholds: "every change of a user group that ClearML shows differently from its two sides", Event: true},
-	{Guard: Ambiguity, Withholds: "nothing; it reports an administrator who stays because several accounts could be this person", Drift: true, Event: true},
+	{Guard: Ambiguity, Withholds: "nothing; it reports an administrator who stays because several accounts could be this person", Reports: true, Drift: true, Event: true},
 	{Guard: Admins, Withholds: "removals that would leave fewer than `admins.floor` administrators", Drift: true, Event: true},
 	{Guard: Scope, Withholds: "removals that only a changed configuration wants", Liftable: true, Drift: true, Event: true},
 	{Guard: Fall, Withholds: "removals of a group whose federated members, id or federation fell away since the last accepted pass", Liftable: true, Drift: true, Event: true},

@@ -83,8 +83,9 @@ type Group struct {
 // OwnView counts the people of one group for whom Keycloak's member list and the
 // person's own side disagree. The own side is right, so this is no drift.
 type OwnView struct {
-	Hides int `json:"hides"` // members whom the list does not show
-	Shows int `json:"shows"` // people in the list whose token does not hold the group
+	Hides int  `json:"hides"` // members whom the list does not show
+	Shows int  `json:"shows"` // people in the list whose token does not hold the group
+	Stale bool `json:"stale"` // Keycloak's user cache was seen to be older than its database
 }
 
 // Drift returns how many additions and removals are left after the pass.

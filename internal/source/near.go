@@ -1,27 +1,32 @@
 package source
 
 import (
-	"cmp"
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/agnivade/levenshtein"
 )
 
-// NearRoles returns up to five of the role names that nearly match one, case
-// ignored, the nearest first and each once: what RoleHolders.Near holds.
-func NearRoles(name string, names []string) []string {
-	const most = 5
-	distance := make(map[string]int)
-	for _, other := range names {
-		d := levenshtein.ComputeDistance(strings.ToLower(name), strings.ToLower(other))
-		if d <= min(2, len(name)/3) {
-			distance[other] = d
+// Fold returns a name in the form in which near misses are found: lower case,
+// without blanks, dashes and underscores.
+func Fold(name string) string {
+	return strings.NewReplacer(" ", "", "-", "", "_", "").Replace(strings.ToLower(name))
+}
+
+// Near returns up to three of the names that nearly match one, in the order of
+// names: the same but for case, blanks, dashes and the path before the name, or at
+// most two letters off.
+func Near(name string, names []string) []string {
+	const most = 3
+	leaf := Fold(name[strings.LastIndex(name, "/")+1:])
+	var near []string
+	for _, n := range names {
+		other := Fold(n[strings.LastIndex(n, "/")+1:])
+		if n == name || other != leaf && (len(leaf) < 4 || levenshtein.ComputeDistance(leaf, other) > 2) {
+			continue
+		}
+		if near = append(near, n); len(near) == most {
+			break
 		}
 	}
-	near := slices.SortedFunc(maps.Keys(distance), func(a, b string) int {
-		return cmp.Or(distance[a]-distance[b], strings.Compare(a, b))
-	})
-	return near[:min(len(near), most)]
+	return near
 }

@@ -17,12 +17,13 @@ import (
 // differs between sources (reference/clearml-api.md).
 const Admins = "Admins"
 
+// BuiltinNames are the names of the built-in groups.
+var BuiltinNames = []string{Admins, "Users", "Queue admins"}
+
 // Builtin reports whether a name is that of a built-in group. Those are never
-// written, whatever the server says of them, but for Admins where it is
-// configured: the reference's sentence about `system` is ambiguous.
-func Builtin(name string) bool {
-	return name == Admins || name == "Users" || name == "Queue admins"
-}
+// written, whatever the server says of them, but for Admins if it is configured: the
+// reference's sentence about `system` is ambiguous.
+func Builtin(name string) bool { return slices.Contains(BuiltinNames, name) }
 
 // Identity is who groupsync is, by its token.
 type Identity struct {

@@ -2,23 +2,24 @@ package keycloak
 
 import (
 	"context"
-	"regexp"
-	"strings"
-	"sync"
+	"maps"
+	"net/url"
+	"slices"
 
 	"groupsync/internal/fault"
 	"groupsync/internal/source"
 )
 
-// Confirm takes the second look that the claims need and weighs it; the
-// verdicts come in the claims' order. known are federations of earlier passes:
-// they are probed together with those of the realm. With federations, each read
-// stands between two probes of all of them, and a read that fails because one
-// is away is no error: the probes deny every claim. Whatever else could not be
-// read is an error.
-func (s *Source) Confirm(ctx context.Context, snap *source.Snapshot, claims []source.Claim, known []source.Federation) (source.Confirmation, error) {
-	if len(claims) == 0 {
-		return source.Confirmation{}, nil
+// Confirm takes the second look that the questions need and weighs it. The answers
+// come in the questions' order. known are federations of earlier passes.
+//
+// What concerns local people is asked without probes. What rests on a federation is
+// asked in batches, each between two probes of the federations that it rests on. If
+// such a probe is not up, or a question about one person fails, only the people
+// concerned stay in doubt. Whatever else could not be read is an error.
+func (s *Source) Confirm(ctx context.Context, snap *source.Snapshot, questions []source.Question, known []source.Federation) (source.Confirmation, error) {
+	if len(questions) == 0 {
+		return source.Weigh(snap, nil, source.Second{}), nil
 	}
 	tok, err := s.fresh(ctx)
 	if err != nil {
@@ -28,239 +29,304 @@ func (s *Source) Confirm(ctx context.Context, snap *source.Snapshot, claims []so
 	if err != nil {
 		return source.Confirmation{}, err
 	}
-	federations := union(snap.Federations(), federationsOf(components), known)
-	l := newLook(s, tok, snap.Catalog(), components)
-	if err := l.take(ctx, claims, federations); err != nil {
+	c := &confirming{look: newLook(s, snap, components, known), tok: tok, snap: snap, questions: questions, roles: make(map[string]roleRep)}
+	c.second = source.Second{
+		Accounts: make(map[string]source.Account), DisabledDB: make(map[string]bool), Own: make(map[source.OwnKey]source.Own),
+		Effective: make(map[source.Held]bool), Failed: make(map[string]string), Roles: make(map[string]*source.RoleHolders),
+		Federated: len(c.federations) > 0,
+	}
+	if err := c.take(ctx); err != nil {
 		return source.Confirmation{}, err
 	}
-	// A right that was taken away meanwhile hides people without an error. A look
-	// that was called off, whose probes say nothing, ends here too.
+	// A right that was taken away meanwhile hides people without an error.
 	if _, err := s.fresh(ctx); err != nil {
 		return source.Confirmation{}, err
 	}
-	return source.Weigh(claims, l.second, len(federations) > 0), nil
+	c.second.Probes = c.probes()
+	return source.Weigh(snap, questions, c.second), nil
 }
 
-func federationsOf(components []componentRep) []source.Federation {
-	var federations []source.Federation
-	for _, c := range components {
-		federations = append(federations, c.federation())
-	}
-	return federations
+// confirming is a second look in the making. The lock of look guards the maps of
+// second.
+type confirming struct {
+	*look
+	tok       *token
+	snap      *source.Snapshot
+	questions []source.Question
+	roles     map[string]roleRep // by configured name
+	second    source.Second
 }
 
-// look is a second look in the making.
-type look struct {
-	s          *Source
-	tok        *token
-	catalog    source.Catalog
-	unimported map[string]bool // ids of federations that never import
-	members    memberReads
-	role       holding
-
-	mu     sync.Mutex // guards the maps of second
-	second source.Second
+// question is one read about one account. It returns a doubt about that account, or
+// an error of the whole look.
+type question struct {
+	account source.User
+	ask     func(context.Context) (doubt string, err error)
 }
 
-func newLook(s *Source, tok *token, catalog source.Catalog, components []componentRep) *look {
-	l := &look{s: s, tok: tok, catalog: catalog, unimported: make(map[string]bool), members: memberReads{byGroup: make(map[string][]source.User)}}
-	l.second = source.Second{
-		Members: l.members.byGroup, Accounts: make(map[string]source.Account), DisabledDB: make(map[string]bool),
-		Emails: make(map[string][]source.User), Effective: make(map[string]bool),
+func (c *confirming) take(ctx context.Context) error {
+	if err := c.readLists(ctx); err != nil {
+		return c.s.blame(ctx, err, c.federations)
 	}
-	for _, c := range components {
-		l.unimported[c.ID] = c.is("importEnabled", "false")
-	}
-	return l
-}
-
-// read is one question of the look.
-type read func(context.Context) error
-
-// take asks everything: first what the claims name, then what the answers lead
-// to (the members of groups that give the role).
-func (l *look) take(ctx context.Context, claims []source.Claim, federations []source.Federation) error {
-	if len(federations) > 0 {
-		if l.second.Probes = l.s.probe(ctx, federations); !allUp(l.second.Probes) {
-			return nil
-		}
-	}
-	if err := l.ask(ctx, l.first(claims), federations); err != nil || !allUp(l.second.Probes) {
+	if err := c.askAll(ctx, c.accounts()); err != nil {
 		return err
 	}
-	return l.ask(ctx, l.then(claims), federations)
+	return c.askAll(ctx, c.ties())
 }
 
-// ask answers the questions: several at a time in a realm without federations,
-// else one by one, each followed by the probes.
-func (l *look) ask(ctx context.Context, reads []read, federations []source.Federation) error {
-	if len(federations) == 0 {
-		work, ctx := l.s.errgroup(ctx)
-		for _, r := range reads {
-			work.Go(func() error { return r(ctx) })
+// readLists reads the members of every source and the holders of every role again,
+// and whom the database lists as disabled.
+func (c *confirming) readLists(ctx context.Context) error {
+	var groups []string
+	disabled := false
+	names := make(map[string]bool)
+	for _, q := range c.questions {
+		enabled := slices.ContainsFunc(q.Accounts, func(u source.User) bool { return u.Enabled })
+		disabled = disabled || slices.ContainsFunc(q.Accounts, func(u source.User) bool { return !u.Enabled })
+		if !enabled {
+			continue
 		}
-		return work.Wait()
+		for _, g := range q.Sources {
+			groups = append(groups, g.ID)
+		}
+		if q.Role != "" {
+			names[q.Role] = true
+		}
 	}
-	for _, r := range reads {
-		err := r(ctx)
-		if err != nil && !mayBeAway(err) {
-			return err
-		}
-		if l.second.Probes = l.s.probe(ctx, federations); !allUp(l.second.Probes) {
-			return nil // they deny every claim, so nothing more is asked
-		}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		h, err := c.s.holders(ctx, c.tok, c.catalog, name)
 		if err != nil {
 			return err
 		}
+		c.second.Roles[name], c.roles[name] = &h.RoleHolders, h.role
+		groups = append(groups, h.Groups...)
+	}
+	members, err := c.s.membersOf(ctx, c.catalog, groups)
+	if err != nil {
+		return err
+	}
+	c.second.Members = members.byGroup
+	if !disabled {
+		return nil
+	}
+	query := whole()
+	query.Set("enabled", "false")
+	users, err := c.s.users(ctx, call{name: "users_disabled", doing: "listing the accounts that the database calls disabled", role: viewUsers, path: []string{"users"}, query: query})
+	for _, u := range users {
+		c.second.DisabledDB[u.ID] = true
+	}
+	return err
+}
+
+// accounts returns the questions about single accounts, each once.
+func (c *confirming) accounts() []question {
+	var list []question
+	once := make(map[any]bool)
+	add := func(key any, u source.User, ask func(context.Context) (string, error)) {
+		if !once[key] {
+			once[key] = true
+			list = append(list, question{u, ask})
+		}
+	}
+	for _, q := range c.questions {
+		for _, u := range q.Accounts {
+			if !u.Enabled {
+				add(u.ID, u, func(ctx context.Context) (string, error) { return c.readAccount(ctx, u.ID) })
+				continue
+			}
+			if u.Federation != "" {
+				for _, g := range q.Sources {
+					key := source.OwnKey{Account: u.ID, Name: g.Name}
+					add(key, u, func(ctx context.Context) (string, error) { return c.count(ctx, key) })
+				}
+			}
+			if role, found := c.roles[q.Role]; found && q.Role != "" {
+				key := source.Held{Account: u.ID, Role: q.Role}
+				add(key, u, func(ctx context.Context) (string, error) { return c.effective(ctx, key, role) })
+			}
+		}
+	}
+	return list
+}
+
+// ties returns the questions for cached lists, where a count decides nothing.
+func (c *confirming) ties() []question {
+	var list []question
+	once := make(map[source.OwnKey]bool)
+	for _, q := range c.questions {
+		for _, u := range q.Accounts {
+			for _, g := range q.Sources {
+				key := source.OwnKey{Account: u.ID, Name: g.Name}
+				o, read := c.second.Own[key]
+				sources := q.Sources
+				if q.Grant {
+					sources = []source.Group{g}
+				}
+				if once[key] || !read || !c.catalog.Tied(o, g.Name, sources) {
+					continue
+				}
+				once[key] = true
+				list = append(list, question{u, func(ctx context.Context) (string, error) { return c.cached(ctx, key) }})
+			}
+		}
+	}
+	return list
+}
+
+// askAll asks what concerns local accounts at once, and the rest in batches between
+// probes.
+func (c *confirming) askAll(ctx context.Context, questions []question) error {
+	local, federated := []question{}, []question{}
+	for _, q := range questions {
+		if q.account.Federation == "" {
+			local = append(local, q)
+		} else {
+			federated = append(federated, q)
+		}
+	}
+	if err := c.ask(ctx, local); err != nil {
+		return err
+	}
+	c.probeAll(ctx, c.unprobed(federated))
+	for len(federated) > 0 {
+		federated = slices.DeleteFunc(federated, func(q question) bool { return !c.speaks(q.account.Federation) })
+		part := federated[:min(batch, len(federated))]
+		if err := c.ask(ctx, part); err != nil {
+			return err
+		}
+		if len(part) > 0 {
+			c.probeAll(ctx, c.federationsOf(part))
+		}
+		federated = federated[len(part):]
 	}
 	return nil
 }
 
-// first are the questions that the claims name, each once.
-func (l *look) first(claims []source.Claim) []read {
-	var reads []read
-	once := make(map[string]bool)
-	add := func(key string, r read) {
-		if !once[key] {
-			once[key] = true
-			reads = append(reads, r)
-		}
-	}
-	for _, c := range claims {
-		switch c.Why {
-		case source.NotMember:
-			for _, g := range c.Groups {
-				id := g.ID
-				add("members "+id, func(ctx context.Context) error { return l.members.read(ctx, l.s, l.catalog, id) })
+// ask asks several questions at a time.
+func (c *confirming) ask(ctx context.Context, questions []question) error {
+	work, inner := c.s.errgroup(ctx)
+	for _, q := range questions {
+		work.Go(func() error {
+			doubt := c.slow()
+			var err error
+			if doubt == "" {
+				doubt, err = q.ask(inner)
 			}
-			if c.Role != "" {
-				add("role", func(ctx context.Context) error { return l.readRole(ctx, c.Role) })
-			}
-		case source.Disabled:
-			add("account "+c.User.ID, func(ctx context.Context) error { return l.readAccount(ctx, c.User.ID) })
-			if c.User.Federation != "" {
-				add("disabled", l.readDisabled)
-			}
-		case source.Gone:
-			if email := strings.ToLower(c.Email); email != "" {
-				add("email "+email, func(ctx context.Context) error { return l.readEmail(ctx, email) })
-			}
-			for _, id := range c.IDs {
-				add("account "+id, func(ctx context.Context) error { return l.readAccount(ctx, id) })
-			}
-		}
-	}
-	return reads
-}
-
-// then are the questions that the holders of the role raise.
-func (l *look) then(claims []source.Claim) []read {
-	if !l.role.Found {
-		return nil
-	}
-	var reads []read
-	for _, id := range l.role.Groups {
-		if _, done := l.members.byGroup[id]; !done {
-			reads = append(reads, func(ctx context.Context) error { return l.members.read(ctx, l.s, l.catalog, id) })
-		}
-	}
-	asked := make(map[string]bool)
-	for _, c := range claims {
-		id := c.User.ID
-		if c.Why != source.NotMember || c.Role == "" || asked[id] || !l.mayLookUp(id) {
-			continue
-		}
-		asked[id] = true
-		reads = append(reads, func(ctx context.Context) error {
-			held, found, err := l.s.holdsInEffect(ctx, id, l.role.role)
-			if err == nil && found {
-				l.mu.Lock()
-				defer l.mu.Unlock()
-				l.second.Effective[id] = held
+			if doubt != "" {
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				c.second.Failed[q.account.ID] = doubt
 			}
 			return err
 		})
 	}
-	return reads
+	return work.Wait()
 }
 
-func (l *look) readRole(ctx context.Context, name string) error {
-	h, err := l.s.holders(ctx, l.tok, l.catalog, name)
-	if err != nil {
-		return err
-	}
-	l.role, l.second.Role = h, &h.RoleHolders
-	return nil
+// speaks reports whether the last probe lets the federation's people be asked about.
+func (c *confirming) speaks(id string) bool {
+	p, probed := c.answered[id]
+	return probed && (p.Up || p.Trusted)
 }
 
-// plainID is what may stand in an address in an account's place; ids are what
-// the other side keeps, so anything may be among them.
-var plainID = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z_-]*$`)
-
-// mayLookUp tells whether a GET of users/{id} is a mere lookup. An id
-// "f:{federation}:{name}" imports that person, and enables them again where an
-// admin had disabled them, unless the federation imports nobody
-// (reference/keycloak-traps.md). An account that is not looked up leaves its
-// claim denied.
-func (l *look) mayLookUp(id string) bool {
-	if federation, _, ok := strings.Cut(strings.TrimPrefix(id, "f:"), ":"); ok && strings.HasPrefix(id, "f:") {
-		return l.unimported[federation]
+// federationsOf returns the federations that the questions rest on, sorted by id. A
+// federation that the realm no longer has counts as switched off.
+func (c *confirming) federationsOf(questions []question) []source.Federation {
+	var needed []source.Federation
+	for _, q := range questions {
+		id := q.account.Federation
+		if slices.ContainsFunc(needed, func(f source.Federation) bool { return f.ID == id }) {
+			continue
+		}
+		i := slices.IndexFunc(c.federations, func(f source.Federation) bool { return f.ID == id })
+		if i < 0 {
+			c.federations = append(c.federations, source.Federation{ID: id, Name: id})
+			i = len(c.federations) - 1
+		}
+		needed = append(needed, c.federations[i])
 	}
-	return plainID.MatchString(id) && id != "count" && id != "profile"
+	return needed
 }
 
-func (l *look) readAccount(ctx context.Context, id string) error {
-	if !l.mayLookUp(id) {
-		return nil
+func (c *confirming) unprobed(questions []question) []source.Federation {
+	return slices.DeleteFunc(c.federationsOf(questions), func(f source.Federation) bool { _, known := c.answered[f.ID]; return known })
+}
+
+func (c *confirming) readAccount(ctx context.Context, id string) (string, error) {
+	account, doubt, err := c.account(ctx, id)
+	if doubt != "" || err != nil {
+		return doubt, err
 	}
-	c := call{name: "user", doing: "looking up the user " + id, role: viewUsers, path: []string{"users", id}}
-	var rep userRep
-	err := l.s.get(ctx, c, &rep)
-	account := source.Account{Found: true}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.second.Accounts[id] = account
+	return "", nil
+}
+
+// count asks how many groups of the account contain the name. The answer goes past
+// Keycloak's user cache (reference/keycloak-own-view.md).
+func (c *confirming) count(ctx context.Context, key source.OwnKey) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.limit())
+	defer cancel()
+	var counted struct {
+		Count *int `json:"count"`
+	}
+	what := call{name: "own_count", doing: "counting the groups of an account", role: viewUsers, path: []string{"users", key.Account, "groups", "count"}, query: url.Values{"search": {key.Name}}}
+	err := c.s.get(ctx, what, &counted)
 	switch {
 	case isReason(err, fault.NotFound):
-		account.Found = false
+		return "Keycloak no longer finds the account", nil
 	case err != nil:
-		return err
-	case rep.ID != id:
-		return nameless(c.doing)
-	default:
-		if account.User, err = rep.user(c.doing); err != nil {
-			return err
-		}
+		return c.doubtful(ctx, err)
+	case counted.Count == nil:
+		return "", fault.New(fault.Keycloak, fault.Shape, "%s: the answer holds no count; check what stands between groupsync and Keycloak", what.doing)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.second.Accounts[id] = account
-	return nil
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	o := c.second.Own[key]
+	o.Count = *counted.Count
+	c.second.Own[key] = o
+	return "", nil
 }
 
-// readDisabled asks the database, which a federation cannot speak for.
-func (l *look) readDisabled(ctx context.Context) error {
-	query := whole()
-	query.Set("enabled", "false")
-	users, err := l.s.users(ctx, call{name: "users_disabled", doing: "listing the disabled users", role: viewUsers, path: []string{"users"}, query: query})
-	if err != nil {
-		return err
+// cached reads the groups of the account as the user cache has them. It fills the
+// cache, so it is asked only to break a tie.
+func (c *confirming) cached(ctx context.Context, key source.OwnKey) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.limit())
+	defer cancel()
+	groups, err := c.s.groups(ctx, call{name: "own_groups", doing: "reading the groups of an account", role: viewUsers, path: []string{"users", key.Account, "groups"}, query: whole()})
+	switch {
+	case isReason(err, fault.NotFound):
+		return "Keycloak no longer finds the account", nil
+	case err != nil:
+		return c.doubtful(ctx, err)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, u := range users {
-		l.second.DisabledDB[u.ID] = true
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	o := c.second.Own[key]
+	o.Asked, o.Cached = true, make([]string, len(groups))
+	for i, g := range groups {
+		o.Cached[i] = g.ID
 	}
-	return nil
+	c.second.Own[key] = o
+	return "", nil
 }
 
-func (l *look) readEmail(ctx context.Context, email string) error {
-	query := whole()
-	query.Set("email", email)
-	query.Set("exact", "true")
-	users, err := l.s.users(ctx, call{name: "users_email", doing: "looking up an email", role: viewUsers, path: []string{"users"}, query: query})
-	if err != nil {
-		return err
+func (c *confirming) effective(ctx context.Context, key source.Held, role roleRep) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.limit())
+	defer cancel()
+	if !c.mayLookUp(key.Account) {
+		return "the roles of the account cannot be read without importing the person", nil
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.second.Emails[email] = users
-	return nil
+	held, found, err := c.s.holdsInEffect(ctx, key.Account, role)
+	switch {
+	case err != nil:
+		return c.doubtful(ctx, err)
+	case !found:
+		return "Keycloak no longer finds the account", nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.second.Effective[key] = held
+	return "", nil
 }

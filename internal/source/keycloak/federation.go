@@ -6,8 +6,10 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	mathrand "math/rand/v2"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -16,49 +18,68 @@ import (
 	"groupsync/internal/source"
 )
 
-// probeTimeout bounds a probe: a federation that hangs may never answer.
+// probeTimeout limits a probe and a look-up of one person: a federation that hangs
+// may never answer.
 const probeTimeout = 10 * time.Second
 
 // probe asks every federation for a name that nobody can have, all at once, and
-// returns the answers in the federations' order. Only Keycloak's own 404 says
-// that a federation answered; a real name would import that person, so none is
-// ever asked for (reference/keycloak-traps.md).
+// returns the answers in the federations' order. Only Keycloak's own 404 says that a
+// federation answered. A real name would import that person, so none is ever asked
+// for (reference/keycloak-traps.md).
 func (s *Source) probe(ctx context.Context, federations []source.Federation) []source.Probe {
 	probes := make([]source.Probe, len(federations))
 	var wait sync.WaitGroup
 	for i, f := range federations {
 		wait.Go(func() {
-			probes[i] = source.Probe{Federation: f, Detail: s.probeOne(ctx, f)}
-			probes[i].Up = probes[i].Detail == ""
+			detail := s.probeOne(ctx, f)
+			f.Answered = f.Answered || detail == ""
+			if detail != "" && f.Enabled && !f.Answered {
+				detail += "; it has never answered a probe"
+			}
+			probes[i] = source.Probe{Federation: f, Detail: detail, Up: detail == "", Trusted: slices.Contains(s.config.Trusted, f.Name)}
 		})
 	}
 	wait.Wait()
 	return probes
 }
 
-// probeOne returns why the federation is not up, or nothing.
+// probeOne returns why the federation is not up, or nothing. A provider that parses
+// the ids of its people may fail on a name for ever, so a number is tried too: 404
+// to either is an answer.
 func (s *Source) probeOne(ctx context.Context, f source.Federation) string {
 	if !f.Enabled {
 		return "it is switched off in Keycloak, or was deleted since the read"
 	}
+	detail, failed := s.probeFor(ctx, f, "groupsync-probe-"+rand.Text())
+	if failed {
+		if second, _ := s.probeFor(ctx, f, strconv.FormatUint(mathrand.Uint64N(9e8)+1e9, 10)); second == "" {
+			return ""
+		}
+	}
+	return detail
+}
+
+// probeFor looks up one name through the federation. It returns why that says not
+// that the federation is up, and whether Keycloak failed on the name.
+func (s *Source) probeFor(ctx context.Context, f source.Federation, name string) (detail string, failed bool) {
 	limit := min(s.config.Timeout, probeTimeout)
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	c := call{name: "probe", doing: "probing the federation " + f.Name, role: viewUsers, path: []string{"users", "f:" + f.ID + ":groupsync-probe-" + rand.Text()}}
+	c := call{name: "probe", doing: "probing the federation " + f.Name, role: viewUsers, path: []string{"users", "f:" + f.ID + ":" + name}}
 	resp, err := s.send(ctx, c)
 	switch {
 	case isReason(err, fault.Timeout):
-		return fmt.Sprintf("Keycloak had no answer from it within %s", limit)
+		return fmt.Sprintf("Keycloak had no answer from it within %s", limit), false
 	case err != nil:
-		return err.Error()
+		return err.Error(), false
 	}
 	var own struct {
 		Error string `json:"error"`
 	}
 	if resp.StatusCode() == http.StatusNotFound && json.Unmarshal(resp.Body(), &own) == nil && own.Error != "" {
-		return ""
+		return "", false
 	}
-	return fmt.Sprintf("a lookup through it answered %d in place of 404", resp.StatusCode())
+	return fmt.Sprintf("a lookup through it answered %d in place of 404", resp.StatusCode()), resp.StatusCode() == http.StatusInternalServerError
 }
 
 // awayError is a failed read, explained by what the federations answer.
@@ -93,16 +114,15 @@ func (s *Source) blame(ctx context.Context, err error, federations []source.Fede
 	return fault.New(fault.Keycloak, fault.Of(err).Reason, "%w", away)
 }
 
-func allUp(probes []source.Probe) bool {
-	return !slices.ContainsFunc(probes, func(p source.Probe) bool { return !p.Up })
-}
-
-// union is every federation that the look must probe, sorted by id. One that
-// the reading had and the realm now lacks counts as switched off; one that is
-// only remembered is probed, and its absence is judged elsewhere.
+// union returns every federation that a look-up must take into account, sorted by
+// id: those of the reading, those of now, and those known from earlier passes. One
+// that the reading had and the realm now lacks counts as switched off. One that is
+// only known from earlier passes is probed; the guard fall judges its absence.
 func union(read, now, known []source.Federation) []source.Federation {
 	byID := make(map[string]source.Federation)
+	answered := make(map[string]bool)
 	for _, f := range known {
+		answered[f.ID] = f.Answered
 		f.Enabled = true
 		byID[f.ID] = f
 	}
@@ -116,6 +136,7 @@ func union(read, now, known []source.Federation) []source.Federation {
 	all := make([]source.Federation, 0, len(byID))
 	for _, f := range byID {
 		f.Name = cmp.Or(f.Name, f.ID)
+		f.Answered = answered[f.ID]
 		all = append(all, f)
 	}
 	slices.SortFunc(all, func(a, b source.Federation) int { return strings.Compare(a.ID, b.ID) })

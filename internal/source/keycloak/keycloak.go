@@ -35,8 +35,9 @@ type Config struct {
 
 	CAFile             string        // PEM file of further authorities
 	InsecureSkipVerify bool          // accept any certificate
-	Timeout            time.Duration // of one request, body included; 0 means 60s: a cold list of all users takes long
+	Timeout            time.Duration // of one request, body included; 0 means 60s
 	Concurrency        int           // requests at a time; 0 means 8
+	Trusted            []string      // names of federations whose silence means nothing
 
 	Observe func(transport.Attempt) // told of every attempt; may be nil
 	Log     *slog.Logger            // may be nil

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -12,62 +14,74 @@ import (
 	"groupsync/internal/source"
 )
 
-// Read reads the realm: every group at every depth, counted; then what pick
-// chooses of it, every user, and the federations. It returns a whole snapshot
-// or an error. Where an answer failed because a federation is away, the error
-// says so, and has a method Probes that returns what each federation answered.
-func (s *Source) Read(ctx context.Context, pick func(source.Catalog) source.Selection) (*source.Snapshot, error) {
-	tok, err := s.fresh(ctx)
-	if err != nil {
-		return nil, err
+// Catalog reads what a pass needs before it knows which groups matter: every group
+// at every depth, counted, the federations, and whether emails may repeat.
+func (s *Source) Catalog(ctx context.Context) (source.Catalog, error) {
+	if _, err := s.fresh(ctx); err != nil {
+		return source.Catalog{}, err
 	}
-	catalog, components, err := s.catalog(ctx)
-	if err != nil {
-		return nil, err
-	}
-	parts := source.Parts{Catalog: catalog, Selection: pick(catalog)}
-	for _, c := range components {
-		parts.Federations = append(parts.Federations, c.federation())
-	}
-	if err := s.fill(ctx, tok, &parts); err != nil {
-		return nil, s.blame(ctx, err, parts.Federations)
-	}
-	snap, err := source.NewSnapshot(parts)
-	if err != nil {
-		return nil, err
-	}
-	return snap, nil
-}
-
-// catalog reads the list of groups and, beside it, the federations. The count
-// comes last, so that a group made or deleted on the way is noticed.
-func (s *Source) catalog(ctx context.Context) (source.Catalog, []componentRep, error) {
-	var groups []source.Group
-	var components []componentRep
+	var parts source.CatalogParts
 	work, inner := s.errgroup(ctx)
-	work.Go(func() (err error) {
-		components, err = s.components(inner)
+	work.Go(func() error {
+		components, err := s.components(inner)
+		for _, c := range components {
+			parts.Federations = append(parts.Federations, c.federation())
+		}
 		return err
 	})
 	work.Go(func() (err error) {
-		groups, err = s.tree(inner)
+		parts.DuplicateEmails, err = s.duplicateEmails(inner)
+		return err
+	})
+	work.Go(func() (err error) {
+		parts.Groups, err = s.tree(inner)
 		return err
 	})
 	if err := work.Wait(); err != nil {
-		return source.Catalog{}, nil, err
+		return source.Catalog{}, err
 	}
+	// The count comes last, so that a group made or deleted during the read shows.
 	var counted struct {
 		Count *int `json:"count"`
 	}
 	c := call{name: "groups_count", doing: "counting the groups", role: viewUsers, path: []string{"groups", "count"}}
 	if err := s.get(ctx, c, &counted); err != nil {
-		return source.Catalog{}, nil, err
+		return source.Catalog{}, err
 	}
 	if counted.Count == nil {
-		return source.Catalog{}, nil, fault.New(fault.Keycloak, fault.Shape, "%s: the answer holds no count; check what stands between groupsync and Keycloak", c.doing)
+		return source.Catalog{}, fault.New(fault.Keycloak, fault.Shape, "%s: the answer holds no count; check what stands between groupsync and Keycloak", c.doing)
 	}
-	catalog, err := source.NewCatalog(groups, *counted.Count)
-	return catalog, components, err
+	parts.Counted = *counted.Count
+	return source.NewCatalog(parts)
+}
+
+// duplicateEmails reads the realm's setting. A realm that does not tell counts as
+// one where emails may repeat.
+func (s *Source) duplicateEmails(ctx context.Context) (bool, error) {
+	var realm struct {
+		Allowed *bool `json:"duplicateEmailsAllowed"`
+	}
+	c := call{name: "realm", doing: "reading the realm's settings", role: viewRealm}
+	if err := s.get(ctx, c, &realm); err != nil {
+		return false, err
+	}
+	return realm.Allowed == nil || *realm.Allowed, nil
+}
+
+// Read reads what the selection names: the members of groups and the holders of
+// roles, never the realm's users. It returns a whole snapshot or an error. If an
+// answer failed because a federation is away, the error says so, and has a method
+// Probes that returns what each federation answered.
+func (s *Source) Read(ctx context.Context, catalog source.Catalog, selection source.Selection) (*source.Snapshot, error) {
+	tok, err := s.token(ctx)
+	if err != nil {
+		return nil, err
+	}
+	parts := source.Parts{Catalog: catalog, Selection: selection}
+	if err := s.fill(ctx, tok, &parts); err != nil {
+		return nil, s.blame(ctx, err, catalog.Federations())
+	}
+	return source.NewSnapshot(parts)
 }
 
 // errgroup returns a group that keeps to the configured number of requests.
@@ -87,7 +101,7 @@ func (s *Source) tree(ctx context.Context) ([]source.Group, error) {
 	var parents []groupRep
 	take := func(parent string, reps []groupRep) {
 		for _, g := range reps {
-			found = append(found, source.Group{ID: g.ID, Name: g.Name, Parent: parent})
+			found = append(found, source.Group{ID: g.ID, Name: g.Name, Path: g.Path, Parent: parent})
 			if g.SubGroupCount > 0 {
 				parents = append(parents, g)
 			}
@@ -133,38 +147,44 @@ func vanished(doing string) error {
 	return fault.New(fault.Keycloak, fault.Incomplete, "%s: the group vanished during the read (404); run again", doing)
 }
 
-// fill reads what the selection asks for, the longest request first.
+// fill reads what the selection asks for.
 func (s *Source) fill(ctx context.Context, tok *token, p *source.Parts) error {
 	wanted := slices.Clone(p.Selection.Groups)
-	if p.Selection.Role != "" {
-		found, err := s.holders(ctx, tok, p.Catalog, p.Selection.Role)
+	p.Roles = make(map[string]*source.RoleHolders, len(p.Selection.Roles))
+	for _, name := range p.Selection.Roles {
+		found, err := s.holders(ctx, tok, p.Catalog, name)
 		if err != nil {
 			return err
 		}
-		p.Role = &found.RoleHolders
-		wanted = append(wanted, p.Role.Groups...)
+		p.Roles[name] = &found.RoleHolders
+		wanted = append(wanted, found.Groups...)
 	}
-	work, ctx := s.errgroup(ctx)
-	work.Go(func() (err error) {
-		p.Users, err = s.users(ctx, call{name: "users", doing: "listing the users", role: viewUsers, path: []string{"users"}, query: whole()})
-		return err
-	})
-	slices.Sort(wanted)
-	members := memberReads{byGroup: make(map[string][]source.User, len(wanted))}
-	for _, id := range slices.Compact(wanted) {
-		work.Go(func() error { return members.read(ctx, s, p.Catalog, id) })
-	}
-	if err := work.Wait(); err != nil {
+	members, err := s.membersOf(ctx, p.Catalog, wanted)
+	if err != nil {
 		return err
 	}
-	p.Members = members.byGroup
+	p.Members, p.Unreadable = members.byGroup, members.unreadable
 	return nil
 }
 
 // memberReads collects the members of groups, one whole read each.
 type memberReads struct {
-	mu      sync.Mutex
-	byGroup map[string][]source.User
+	mu         sync.Mutex
+	byGroup    map[string][]source.User
+	unreadable map[string]string
+}
+
+// membersOf reads the members of the groups, each group once.
+func (s *Source) membersOf(ctx context.Context, catalog source.Catalog, groups []string) (*memberReads, error) {
+	groups = slices.Clone(groups)
+	slices.Sort(groups)
+	groups = slices.Compact(groups)
+	m := &memberReads{byGroup: make(map[string][]source.User, len(groups)), unreadable: make(map[string]string)}
+	work, inner := s.errgroup(ctx)
+	for _, id := range groups {
+		work.Go(func() error { return m.read(inner, s, catalog, id) })
+	}
+	return m, work.Wait()
 }
 
 func (m *memberReads) read(ctx context.Context, s *Source, catalog source.Catalog, id string) error {
@@ -175,14 +195,44 @@ func (m *memberReads) read(ctx context.Context, s *Source, catalog source.Catalo
 	}
 	c := call{name: "members", doing: "reading the members of the group " + name, role: viewUsers, path: []string{"groups", id, "members"}, query: whole()}
 	users, err := s.users(ctx, c)
-	if isReason(err, fault.NotFound) {
+	switch {
+	case isReason(err, fault.NotFound):
 		return vanished(c.doing)
+	case isReason(err, fault.Rejected):
+		// Older releases answer 400 where two LDAP groups of one name are one group
+		// of Keycloak (reference/keycloak-own-view.md).
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.unreadable[id] = err.Error()
+		return nil
+	case err != nil:
+		return err
 	}
-	if err != nil {
+	if err := s.markServiceAccounts(ctx, users); err != nil {
 		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.byGroup[id] = users
+	return nil
+}
+
+// markServiceAccounts marks the service accounts among the users. Nothing in a list
+// tells them apart but the beginning of the username, which a person may have too;
+// a search leaves them out (reference/keycloak-api.md).
+func (s *Source) markServiceAccounts(ctx context.Context, users []source.User) error {
+	for i := range users {
+		u := &users[i]
+		if u.Federation != "" || !strings.HasPrefix(u.Username, "service-account-") {
+			continue
+		}
+		query := whole()
+		query.Set("search", strconv.Quote(u.Username))
+		found, err := s.users(ctx, call{name: "users_search", doing: "looking whether an account is a service account", role: viewUsers, path: []string{"users"}, query: query})
+		if err != nil {
+			return err
+		}
+		u.ServiceAccount = !slices.ContainsFunc(found, func(other source.User) bool { return other.ID == u.ID })
+	}
 	return nil
 }

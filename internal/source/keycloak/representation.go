@@ -15,6 +15,7 @@ import (
 type groupRep struct {
 	ID            string `json:"id"`
 	Name          string `json:"name"`
+	Path          string `json:"path"`
 	SubGroupCount int    `json:"subGroupCount"`
 }
 
@@ -43,9 +44,10 @@ type clientRep struct {
 }
 
 type componentRep struct {
-	ID     string              `json:"id"`
-	Name   string              `json:"name"`
-	Config map[string][]string `json:"config"`
+	ID         string              `json:"id"`
+	Name       string              `json:"name"`
+	ProviderID string              `json:"providerId"`
+	Config     map[string][]string `json:"config"`
 }
 
 func (c componentRep) is(key, value string) bool {
@@ -53,8 +55,15 @@ func (c componentRep) is(key, value string) bool {
 	return len(v) > 0 && v[0] == value
 }
 
+// federation returns the component as the snapshot knows it. LDAP and Kerberos
+// import unless they are told not to; a provider of another kind imports nobody
+// unless it says so.
 func (c componentRep) federation() source.Federation {
-	return source.Federation{ID: c.ID, Name: c.Name, Enabled: !c.is("enabled", "false")}
+	imports := c.is("importEnabled", "true")
+	if c.ProviderID == "ldap" || c.ProviderID == "kerberos" {
+		imports = !c.is("importEnabled", "false")
+	}
+	return source.Federation{ID: c.ID, Name: c.Name, Enabled: !c.is("enabled", "false"), Imports: imports}
 }
 
 // nameless is what an error object at the end of a list looks like

@@ -26,19 +26,19 @@ type roleBook struct {
 // name returns how the configuration calls the role.
 func (b roleBook) name(r roleRep) string {
 	if r.client == "" {
-		return r.Name
+		return source.RealmRoleName(r.Name)
 	}
 	return b.clients[r.client] + "/" + r.Name
 }
 
-// find returns the realm role of that name, else the client role: a slash may
-// belong to either part of "client/role".
+// find returns the role that the configuration names: "a/b" is the role b of the
+// client a, whatever realm role may bear that name; "realm:a/b" is that realm role.
+// A slash may belong to either part of "client/role".
 func (b roleBook) find(name string) (roleRep, bool) {
-	for _, realm := range []bool{true, false} {
-		for _, r := range b.roles {
-			if (r.client == "") == realm && b.name(r) == name {
-				return r, true
-			}
+	ofRealm, named := source.RealmRole(name)
+	for _, r := range b.roles {
+		if (r.client == "") == ofRealm && (ofRealm && r.Name == named || !ofRealm && b.name(r) == named) {
+			return r, true
 		}
 	}
 	return roleRep{}, false
@@ -50,7 +50,8 @@ func (b roleBook) near(name string) []string {
 	for i, r := range b.roles {
 		names[i] = b.name(r)
 	}
-	return source.NearRoles(name, names)
+	slices.Sort(names)
+	return source.Near(name, names)
 }
 
 // holders reads who holds the admin role: itself, a composite that contains it
@@ -64,7 +65,7 @@ func (s *Source) holders(ctx context.Context, tok *token, catalog source.Catalog
 	h := holding{RoleHolders: source.RoleHolders{Name: name}}
 	h.role, h.Found = book.find(name)
 	if !h.Found {
-		if book.clients == nil && strings.Contains(name, "/") {
+		if ofRealm, _ := source.RealmRole(name); book.clients == nil && !ofRealm {
 			return holding{}, fault.New(fault.Keycloak, fault.Forbidden, "reading the role %q: it is no realm role, and to see the clients' roles the service account of the client %q needs %s of %s", name, s.config.ClientID, viewClients, s.management())
 		}
 		h.Near = book.near(name)

@@ -18,12 +18,12 @@ type reading struct {
 	federations []source.Federation
 	roles       roles
 	groupRoles  map[string][]role // by group id: held by the group itself
+	duplicates  bool              // emails may repeat
 }
 
 // account is a user with what they belong to.
 type account struct {
 	source.User
-	service bool // a client's own account, which no list of users has
 	groups  []string
 	roles   []role
 }
@@ -37,7 +37,7 @@ func look(realm *Realm) (*reading, error) {
 	if n := len(realm.FederatedUsers); n > 0 {
 		return nil, fmt.Errorf("it holds %d federatedUsers, people of a federation that imports nobody; an export does not tell who they are, so read the live server", n)
 	}
-	r := &reading{members: make(map[string][]source.User), groupRoles: make(map[string][]role)}
+	r := &reading{duplicates: realm.DuplicateEmails, members: make(map[string][]source.User), groupRoles: make(map[string][]role)}
 	r.roles = newRoles(realm.Roles)
 	byPath := make(map[string][]string)
 	if err := r.addGroups(realm.Groups, "", "", byPath); err != nil {
@@ -49,6 +49,7 @@ func look(realm *Realm) (*reading, error) {
 		}
 		r.federations = append(r.federations, source.Federation{
 			ID: idOr(c.ID, "component", c.Name), Name: c.Name, Enabled: !slices.Equal(c.Config["enabled"], []string{"false"}),
+			Imports: !slices.Equal(c.Config["importEnabled"], []string{"false"}),
 		})
 	}
 	return r, r.addUsers(realm.Users, byPath)
@@ -66,7 +67,7 @@ func (r *reading) addGroups(groups []Group, parent, above string, byPath map[str
 			return fmt.Errorf("the group %s is there twice (id %s); export the realm again", path, id)
 		}
 		r.members[id] = []source.User{}
-		r.groups = append(r.groups, source.Group{ID: id, Name: g.Name, Parent: parent})
+		r.groups = append(r.groups, source.Group{ID: id, Name: g.Name, Path: g.Path, Parent: parent})
 		r.groupRoles[id] = r.roles.take(g.RealmRoles, g.ClientRoles)
 		byPath[path] = append(byPath[path], id)
 		if err := r.addGroups(g.SubGroups, id, path, byPath); err != nil {
@@ -87,10 +88,9 @@ func (r *reading) addUsers(users []User, byPath map[string][]string) error {
 		a := account{
 			User: source.User{
 				ID: idOr(u.ID, "user", name), Username: name, Email: email, FirstName: u.FirstName, LastName: u.LastName,
-				Enabled: u.Enabled, Federation: u.FederationLink,
+				Enabled: u.Enabled, Federation: u.FederationLink, ServiceAccount: u.ServiceAccount != "",
 			},
-			service: u.ServiceAccount != "",
-			roles:   r.roles.take(u.RealmRoles, u.ClientRoles),
+			roles: r.roles.take(u.RealmRoles, u.ClientRoles),
 		}
 		if names[name] {
 			return fmt.Errorf("two users have the username %q; export the realm again", name)

@@ -15,18 +15,20 @@ const federationType = "org.keycloak.storage.UserStorageProvider"
 // Realm is a realm export, as Keycloak writes it, as far as a snapshot needs
 // it; whatever else an export holds is ignored.
 type Realm struct {
-	Name           string                 `json:"realm"`
-	Groups         []Group                `json:"groups"`
-	Users          []User                 `json:"users"`
-	FederatedUsers []json.RawMessage      `json:"federatedUsers,omitempty"` // must be empty: see check
-	Roles          Roles                  `json:"roles"`
-	Components     map[string][]Component `json:"components,omitempty"`
+	Name            string                 `json:"realm"`
+	DuplicateEmails bool                   `json:"duplicateEmailsAllowed,omitempty"`
+	Groups          []Group                `json:"groups"`
+	Users           []User                 `json:"users"`
+	FederatedUsers  []json.RawMessage      `json:"federatedUsers,omitempty"` // must be empty: see check
+	Roles           Roles                  `json:"roles"`
+	Components      map[string][]Component `json:"components,omitempty"`
 }
 
 // Group is a group with those below it.
 type Group struct {
 	ID          string              `json:"id,omitempty"`
 	Name        string              `json:"name"`
+	Path        string              `json:"path,omitempty"` // Keycloak's own; empty: built from the names
 	RealmRoles  []string            `json:"realmRoles,omitempty"`
 	ClientRoles map[string][]string `json:"clientRoles,omitempty"`
 	SubGroups   []Group             `json:"subGroups,omitempty"`

@@ -107,29 +107,31 @@ func (s *Source) look(ctx context.Context) (*reading, error) {
 	return r, nil
 }
 
-// Read reads the realm and returns a whole snapshot of what pick chooses, or an
-// error.
-func (s *Source) Read(ctx context.Context, pick func(source.Catalog) source.Selection) (*source.Snapshot, error) {
+// Catalog returns the realm's groups and federations.
+func (s *Source) Catalog(ctx context.Context) (source.Catalog, error) {
+	r, err := s.look(ctx)
+	if err != nil {
+		return source.Catalog{}, err
+	}
+	return r.catalog()
+}
+
+func (r *reading) catalog() (source.Catalog, error) {
+	return source.NewCatalog(source.CatalogParts{Groups: r.groups, Counted: len(r.groups), Federations: r.federations, DuplicateEmails: r.duplicates})
+}
+
+// Read reads the realm and returns a whole snapshot of the selection, or an error. A
+// group that vanished since the catalog was read is an error.
+func (s *Source) Read(ctx context.Context, catalog source.Catalog, selection source.Selection) (*source.Snapshot, error) {
 	r, err := s.look(ctx)
 	if err != nil {
 		return nil, err
 	}
-	catalog, err := source.NewCatalog(r.groups, len(r.groups))
-	if err != nil {
-		return nil, err
-	}
-	parts := source.Parts{
-		Catalog: catalog, Selection: pick(catalog), Federations: r.federations, Members: make(map[string][]source.User),
-	}
-	for _, a := range r.accounts {
-		if !a.service {
-			parts.Users = append(parts.Users, a.User)
-		}
-	}
-	wanted := slices.Clone(parts.Selection.Groups)
-	if parts.Selection.Role != "" {
-		parts.Role = r.holders(parts.Selection.Role, catalog)
-		wanted = append(wanted, parts.Role.Groups...)
+	parts := source.Parts{Catalog: catalog, Selection: selection, Members: make(map[string][]source.User), Roles: make(map[string]*source.RoleHolders)}
+	wanted := slices.Clone(selection.Groups)
+	for _, name := range selection.Roles {
+		parts.Roles[name] = r.holders(name, catalog)
+		wanted = append(wanted, parts.Roles[name].Groups...)
 	}
 	for _, id := range wanted {
 		if members, ok := r.members[id]; ok {
@@ -139,56 +141,88 @@ func (s *Source) Read(ctx context.Context, pick func(source.Catalog) source.Sele
 	return source.NewSnapshot(parts)
 }
 
-// Confirm reads the realm a second time and weighs the claims by that; the
-// verdicts come in the claims' order. known are federations of earlier passes. One
-// that is switched off, or that vanished between the looks, is not up; one that
-// is only remembered is up, and its absence is judged elsewhere, as with the
-// server.
-func (s *Source) Confirm(ctx context.Context, snap *source.Snapshot, claims []source.Claim, known []source.Federation) (source.Confirmation, error) {
-	if len(claims) == 0 {
-		return source.Confirmation{}, nil
+// LookUp asks the realm for people, by the kept ids first and then by the email. known
+// are federations of earlier passes.
+func (s *Source) LookUp(ctx context.Context, snap *source.Snapshot, people []source.Person, known []source.Federation) (*source.Snapshot, error) {
+	if len(people) == 0 {
+		return snap, nil
+	}
+	r, err := s.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	byID := make(map[string]source.User)
+	byEmail := make(map[string][]source.User)
+	for _, a := range r.accounts {
+		byID[a.ID] = a.User
+		if !a.ServiceAccount {
+			byEmail[a.Email] = append(byEmail[a.Email], a.User)
+		}
+	}
+	l := source.LookUps{Probes: r.probes(snap.Catalog().Federations(), known)}
+	for _, p := range people {
+		f := source.Found{Person: p}
+		for _, id := range p.IDs {
+			if u, found := byID[id]; found {
+				f.ByID = true
+				f.Accounts = append(f.Accounts, u)
+			}
+		}
+		if !f.ByID && p.Email != "" {
+			f.Accounts = byEmail[strings.ToLower(p.Email)]
+		}
+		if whole := f.ByID || len(f.Accounts) > 0 && !snap.Catalog().DuplicateEmails(); !whole {
+			if probe, blocks := source.Blocks(p, l.Probes); blocks {
+				f.Away, f.Doubt = probe.Federation.ID, "the federation "+probe.Federation.Name+" is not up, and may have the person: "+probe.Detail
+			}
+		}
+		l.Found = append(l.Found, f)
+	}
+	return snap.With(l)
+}
+
+// Confirm reads the realm a second time and weighs the questions by that; the answers
+// come in the questions' order. known are federations of earlier passes. A federation
+// that is switched off, or that vanished between the looks, is not up. One that is only
+// remembered is up, and the guard fall judges its absence, as with the server.
+func (s *Source) Confirm(ctx context.Context, snap *source.Snapshot, questions []source.Question, known []source.Federation) (source.Confirmation, error) {
+	if len(questions) == 0 {
+		return source.Weigh(snap, nil, source.Second{}), nil
 	}
 	r, err := s.look(ctx)
 	if err != nil {
 		return source.Confirmation{}, err
 	}
-	catalog, err := source.NewCatalog(r.groups, len(r.groups))
+	catalog, err := r.catalog()
 	if err != nil {
 		return source.Confirmation{}, err
 	}
-	second := source.Second{Members: make(map[string][]source.User), Probes: r.probes(snap.Federations(), known)}
-	if err := r.answer(&second, claims, catalog); err != nil {
+	second := source.Second{
+		Probes: r.probes(snap.Catalog().Federations(), known), Members: make(map[string][]source.User), Roles: make(map[string]*source.RoleHolders),
+		Accounts: make(map[string]source.Account), DisabledDB: make(map[string]bool), Own: make(map[source.OwnKey]source.Own), Effective: make(map[source.Held]bool),
+	}
+	second.Federated = len(second.Probes) > 0
+	if err := r.answer(&second, questions, catalog); err != nil {
 		return source.Confirmation{}, err
 	}
-	return source.Weigh(claims, second, len(second.Probes) > 0), nil
+	return source.Weigh(snap, questions, second), nil
 }
 
-// answer fills the second look with what the claims ask of it.
-func (r *reading) answer(second *source.Second, claims []source.Claim, catalog source.Catalog) error {
-	byID, byEmail := make(map[string]account), make(map[string][]source.User)
-	second.DisabledDB = make(map[string]bool)
+// answer fills the second look with what the questions ask of it.
+func (r *reading) answer(second *source.Second, questions []source.Question, catalog source.Catalog) error {
+	byID := make(map[string]account)
 	for _, a := range r.accounts {
 		byID[a.ID] = a
-		byEmail[a.Email] = append(byEmail[a.Email], a.User)
 		second.DisabledDB[a.ID] = !a.Enabled
 	}
-	second.Accounts, second.Emails = make(map[string]source.Account), make(map[string][]source.User)
-	second.Effective = make(map[string]bool)
-	find := func(id string) {
-		a, found := byID[id]
-		second.Accounts[id] = source.Account{Found: found, User: a.User}
-	}
-	for _, c := range claims {
-		groups := make([]string, len(c.Groups))
-		for i, g := range c.Groups {
+	for _, q := range questions {
+		groups := make([]string, len(q.Sources))
+		for i, g := range q.Sources {
 			groups[i] = g.ID
 		}
-		if c.Role != "" {
-			second.Role = r.holders(c.Role, catalog)
-			groups = append(groups, second.Role.Groups...)
-			if a, found := byID[c.User.ID]; found {
-				second.Effective[a.ID] = r.effective(a, c.Role, catalog)
-			}
+		if q.Role != "" {
+			second.Roles[q.Role] = r.holders(q.Role, catalog)
+			groups = append(groups, second.Roles[q.Role].Groups...)
 		}
 		for _, id := range groups {
 			members, ok := r.members[id]
@@ -197,17 +231,30 @@ func (r *reading) answer(second *source.Second, claims []source.Claim, catalog s
 			}
 			second.Members[id] = members
 		}
-		if c.User.ID != "" {
-			find(c.User.ID)
-		}
-		for _, id := range c.IDs {
-			find(id)
-		}
-		if email := strings.ToLower(c.Email); email != "" {
-			second.Emails[email] = byEmail[email]
+		for _, u := range q.Accounts {
+			a, found := byID[u.ID]
+			second.Accounts[u.ID] = source.Account{Found: found, User: a.User}
+			if q.Role != "" && found {
+				second.Effective[source.Held{Account: u.ID, Role: q.Role}] = r.effective(a, q.Role, catalog)
+			}
+			for _, g := range q.Sources {
+				second.Own[source.OwnKey{Account: u.ID, Name: g.Name}] = own(a, g.Name, catalog)
+			}
 		}
 	}
 	return nil
+}
+
+// own returns the account's own side for a name. An export holds one truth, so the
+// count and the list of groups agree.
+func own(a account, name string, catalog source.Catalog) source.Own {
+	o := source.Own{Asked: true, Cached: a.groups}
+	for _, id := range catalog.Containing(name) {
+		if slices.Contains(a.groups, id) {
+			o.Count++
+		}
+	}
+	return o
 }
 
 // probes answers for every federation that the realm has, or had.
@@ -222,6 +269,7 @@ func (r *reading) probes(read, known []source.Federation) []source.Probe {
 			asked[f.ID] = true
 			f.Name = cmp.Or(f.Name, f.ID)
 			why := detail(f)
+			f.Answered = true
 			probes = append(probes, source.Probe{Federation: f, Up: why == "", Detail: why})
 		}
 	}
@@ -231,7 +279,11 @@ func (r *reading) probes(read, known []source.Federation) []source.Probe {
 		}
 		return "it is switched off in Keycloak"
 	})
-	answer(read, func(source.Federation) string { return "it vanished from the realm between two looks" })
+	gone := slices.Clone(read)
+	for i := range gone {
+		gone[i].Enabled = false
+	}
+	answer(gone, func(source.Federation) string { return "it vanished from the realm between two looks" })
 	answer(known, func(source.Federation) string { return "" })
 	return probes
 }

@@ -13,7 +13,7 @@ type role struct{ client, name string }
 
 func (r role) String() string {
 	if r.client == "" {
-		return r.name
+		return source.RealmRoleName(r.name)
 	}
 	return r.client + "/" + r.name
 }
@@ -61,17 +61,19 @@ func (r role) compare(other role) int {
 	return cmp.Or(strings.Compare(r.client, other.client), strings.Compare(r.name, other.name))
 }
 
-// find returns the realm role of that name, else the client role: a slash may
+// find returns the role that the configuration names (source.RealmRole). A slash may
 // belong to either part of "client/role".
 func (rs roles) find(name string) (role, bool) {
-	if r := (role{"", name}); rs.has(r) {
-		return r, true
+	ofRealm, named := source.RealmRole(name)
+	if ofRealm {
+		r := role{"", named}
+		return r, rs.has(r)
 	}
-	for i := range len(name) {
-		if name[i] != '/' {
+	for i := range len(named) {
+		if named[i] != '/' {
 			continue
 		}
-		if r := (role{name[:i], name[i+1:]}); r.client != "" && rs.has(r) {
+		if r := (role{named[:i], named[i+1:]}); r.client != "" && rs.has(r) {
 			return r, true
 		}
 	}
@@ -86,7 +88,8 @@ func (rs roles) near(name string) []string {
 	for r := range rs {
 		names = append(names, r.String())
 	}
-	return source.NearRoles(name, names)
+	slices.Sort(names)
+	return source.Near(name, names)
 }
 
 // containers returns the role and all that contain it, to any depth.

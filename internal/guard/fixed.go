@@ -1,0 +1,143 @@
+package guard
+
+import (
+	"fmt"
+	"strings"
+
+	"groupsync/internal/match"
+	"groupsync/internal/plan"
+	"groupsync/internal/report"
+	"groupsync/internal/source"
+)
+
+// federation: while a federation is not up, nothing is decided about its people.
+func (j *judge) federation() {
+	for _, p := range j.in.Probes {
+		n := withhold(j.changes(), report.Federation, func(c *plan.Change) bool {
+			return c.Denial == source.Away && c.Federation == p.Federation.ID
+		})
+		if n == 0 {
+			continue
+		}
+		advice := "check that its server answers Keycloak"
+		if !p.Federation.Enabled {
+			advice = "switch it on again, or delete it in Keycloak if its people are to go"
+		}
+		j.trip(report.Federation, "", "the federation %q is not up (%s): %d changes that rest on it are withheld, and its people keep what they have; %s; if its silence means nothing, name it in keycloak.trusted_federations", p.Federation.Name, p.Detail, n, advice)
+	}
+	// What rests on a federation that no probe of the list is about.
+	rest := withhold(j.changes(), report.Federation, func(c *plan.Change) bool { return c.Denial == source.Away && c.Guard == "" })
+	if rest > 0 {
+		j.trip(report.Federation, "", "%d changes rest on a federation that could not be probed and are withheld; the next pass probes it again", rest)
+	}
+}
+
+// confirm: what the person's own side does not bear out is withheld.
+func (j *judge) confirm() {
+	for i := range j.Plan.Groups {
+		g := &j.Plan.Groups[i]
+		changes := changesOf(g)
+		why := ""
+		n := withhold(changes, report.Confirm, func(c *plan.Change) bool {
+			unborne := c.Denial == source.Unclear || c.Denial == source.Borne && !c.Evidence.Valid()
+			if unborne && why == "" {
+				why = c.Doubt
+			}
+			return unborne
+		})
+		if n == 0 {
+			continue
+		}
+		if why == "" {
+			why = "no second look was had"
+		}
+		j.trip(report.Confirm, g.Feed.Group.Name, "the second look does not bear out %d of %d changes (the first: %s): they are withheld, and the next pass looks again", n, len(changes), why)
+	}
+}
+
+// missingSource: what a missing group or role feeds, or one that cannot be read, is
+// frozen by the plan.
+func (j *judge) missingSource() {
+	for _, g := range j.Plan.Groups {
+		for _, m := range g.Missing {
+			j.trip(report.MissingSource, g.Feed.Group.Name, "the Keycloak %s %q, named in %s, does not exist: the user group is frozen; create it or correct the configuration%s", m.Kind, m.Name, m.Key, near(m))
+		}
+		if g.Unreadable != "" {
+			j.trip(report.MissingSource, g.Feed.Group.Name, "Keycloak cannot list the members of a group that feeds this user group, which is frozen (%s); two LDAP groups of one name under the mapper's base are a known cause: rename one, or exclude the group", g.Unreadable)
+		}
+	}
+	for _, m := range j.Plan.Missing {
+		if m.Kind == "user group" {
+			j.trip(report.MissingSource, "", "ClearML returned no assignable built-in user group %q. Administrators were not synchronized. Check the group in ClearML, or remove admins.groups and admins.role", m.Name)
+		} else {
+			j.trip(report.MissingSource, "", "the Keycloak %s %q, named in %s, does not exist: nothing is synchronized from it; create it or correct the configuration%s", m.Kind, m.Name, m.Key, near(m))
+		}
+	}
+}
+
+func near(m match.Missing) string {
+	if len(m.Near) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(`; did you mean "%s"?`, strings.Join(m.Near, `" or "`))
+}
+
+// collision: a name of admins.groups that several groups bear makes nobody an
+// administrator.
+func (j *judge) collision() {
+	for i := range j.Plan.Groups {
+		g := &j.Plan.Groups[i]
+		if len(g.Feed.Collisions) == 0 {
+			continue
+		}
+		n := withhold(changesOf(g), report.Collision, func(c *plan.Change) bool { return isAddition(c) && c.Collides })
+		for _, c := range g.Feed.Collisions {
+			paths := make([]string, len(c.Groups))
+			for k, s := range c.Groups {
+				paths[k] = fmt.Sprintf("%q", s.Path)
+			}
+			j.trip(report.Collision, g.Feed.Group.Name, "several Keycloak groups bear the name %q of admins.groups (%s): nobody becomes an administrator by that name, and %d new administrators are withheld; write the path of the one that is meant into admins.groups", c.Name, strings.Join(paths, ", "), n)
+		}
+	}
+}
+
+// views: a write replaces the whole list, so both views of it must agree.
+func (j *judge) views() {
+	for i := range j.Plan.Groups {
+		g := &j.Plan.Groups[i]
+		differ := j.in.Target.Disagreement(g.Feed.Group.ID)
+		if differ == "" || len(g.Add)+len(g.Remove) == 0 {
+			continue
+		}
+		withhold(changesOf(g), report.Views, func(*plan.Change) bool { return true })
+		j.trip(report.Views, g.Feed.Group.Name, "ClearML's two views of this group disagree after a second read (%s): it is not written; look at the group in ClearML", differ)
+	}
+}
+
+// ambiguity reports administrators who stay because groupsync cannot tell which
+// account they are. It withholds nothing: the plan proposes nothing for them.
+func (j *judge) ambiguity() {
+	for _, g := range j.Plan.Groups {
+		n := 0
+		for _, k := range g.Keep {
+			if g.Feed.Admins && (k.Why == match.Ambiguous || k.Why == match.Rekeyed) {
+				n++
+			}
+		}
+		if n > 0 {
+			j.trip(report.Ambiguity, g.Feed.Group.Name, "%d administrators stay although groupsync cannot tell which Keycloak account they are: one of several that could be is still an administrator; the list of people in the report names them; correct the email or the sign-in in ClearML, or remove the administrator there", n)
+		}
+	}
+}
+
+// floor: some administrators must remain who can still sign in.
+func (j *judge) floor() {
+	for i := range j.Plan.Groups {
+		g := &j.Plan.Groups[i]
+		if !g.Feed.Admins || len(g.Remove) == 0 || len(g.Floor) >= j.in.Limits.Floor {
+			continue
+		}
+		withhold(changesOf(g), report.Admins, isRemoval)
+		j.trip(report.Admins, g.Feed.Group.Name, "%d administrators would remain, admins.floor is %d: the removals of administrators are withheld; an administrator who is only now added counts from the next pass on; make somebody an administrator in Keycloak first", len(g.Floor), j.in.Limits.Floor)
+	}
+}

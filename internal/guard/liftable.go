@@ -1,0 +1,186 @@
+package guard
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"groupsync/internal/memory"
+	"groupsync/internal/plan"
+	"groupsync/internal/report"
+	"groupsync/internal/source"
+)
+
+// scope: a removal that only a changed configuration wants waits for a person.
+func (j *judge) scope() {
+	for i := range j.Plan.Groups {
+		g := &j.Plan.Groups[i]
+		n := withhold(changesOf(g), report.Scope, func(c *plan.Change) bool { return isRemoval(c) && j.in.Scoped[c.Key()] })
+		if n > 0 {
+			j.trip(report.Scope, g.Feed.Group.Name, "%d removals are wanted only because groups or admins were configured differently in the last accepted pass: they are withheld; if the change of the configuration is meant, approve them", n)
+		}
+	}
+}
+
+// fall: what no probe sees shows against the last accepted pass.
+func (j *judge) fall() {
+	for i := range j.Plan.Groups {
+		g := &j.Plan.Groups[i]
+		if j.fallen[i] == "" {
+			continue
+		}
+		if n := withhold(changesOf(g), report.Fall, provedRemoval); n > 0 {
+			j.trip(report.Fall, g.Feed.Group.Name, "since the last accepted pass %s: %d removals are withheld; if that is meant, approve them", j.fallen[i], n)
+		}
+	}
+}
+
+// fell says how a group fell since its last accepted pass.
+func (j *judge) fell(g plan.Group) string {
+	accepted, known := j.in.Memory.Groups[g.Feed.Group.ID]
+	if !known || g.Frozen() {
+		return ""
+	}
+	for _, id := range slices.Sorted(maps.Keys(accepted.Sources)) {
+		if _, there := j.in.Source.Catalog().Group(id); !there {
+			return fmt.Sprintf("the Keycloak group %s (id %s) is gone or has a new id", accepted.Sources[id], id)
+		}
+	}
+	for _, id := range accepted.Federations {
+		if _, there := j.in.Source.Catalog().Federation(id); !there {
+			return fmt.Sprintf("the federation %q (id %s) is gone or has a new id", j.in.Memory.Federations[id], id)
+		}
+	}
+	before, lost := len(accepted.Federated), 0
+	for _, id := range accepted.Federated {
+		if _, still := slices.BinarySearch(g.Federated, id); !still {
+			lost++
+		}
+	}
+	limits := j.in.Limits
+	switch {
+	case before > 0 && len(g.Federated) == 0:
+		return fmt.Sprintf("its federated members fell from %d to none", before)
+	case lost > limits.FreeRemovals && exceeds(lost, before, limits.MaxRatio):
+		return fmt.Sprintf("it lost %d of %d federated members (limits: guards.free_removals %d, guards.max_removal_ratio %g)", lost, before, limits.FreeRemovals, limits.MaxRatio)
+	}
+	return ""
+}
+
+// removals: too many in the pass, in the window, of a group or of everything.
+func (j *judge) removals() {
+	limits := j.in.Limits
+	for i := range j.Plan.Groups {
+		g := &j.Plan.Groups[i]
+		n, members := count(changesOf(g), provedRemoval), len(g.Feed.Group.Members)
+		if n > limits.FreeRemovals && exceeds(n, members, limits.MaxRatio) {
+			withhold(changesOf(g), report.Removals, provedRemoval)
+			j.trip(report.Removals, g.Feed.Group.Name, "%d of its %d members would be removed (%.0f %%), guards.max_removal_ratio is %g and guards.free_removals %d: the group's removals are withheld; if that is meant, approve them", n, members, percent(n, members), limits.MaxRatio, limits.FreeRemovals)
+		}
+	}
+	wanted, recent := j.count(plan.Remove), memory.Since(j.in.Memory.Removed, j.since())
+	if exceedsLimit(wanted, recent, limits.MaxRemovals) {
+		withhold(j.changes(), report.Removals, isRemoval)
+		j.trip(report.Removals, "", "%d removals are wanted and %d were made within %s, guards.max_removals is %d: all removals are withheld; if they are meant, approve them", wanted, recent, limits.Window, limits.MaxRemovals)
+	}
+	if wanted > limits.FreeRemovals && exceeds(wanted, j.Plan.Managed, limits.MaxRatio) {
+		withhold(j.changes(), report.Removals, isRemoval)
+		j.trip(report.Removals, "", "%d of all %d managed memberships would be removed (%.0f %%), guards.max_removal_ratio is %g and guards.free_removals %d: all removals are withheld; if they are meant, approve them", wanted, j.Plan.Managed, percent(wanted, j.Plan.Managed), limits.MaxRatio, limits.FreeRemovals)
+	}
+}
+
+func count(changes []*plan.Change, is func(*plan.Change) bool) (n int) {
+	for _, c := range changes {
+		if is(c) {
+			n++
+		}
+	}
+	return n
+}
+
+// gone: many people gone at once are more likely a realm that lost them.
+func (j *judge) gone() {
+	people := make(map[string]bool)
+	for _, c := range j.changes() {
+		if provedRemoval(c) && c.GoneBy != source.NotGone {
+			people[c.User.ID] = true
+		}
+	}
+	if limit := j.in.Limits.MaxGone; limit > 0 && len(people) > limit {
+		withhold(j.changes(), report.GoneLimit, isRemoval)
+		j.trip(report.GoneLimit, "", "%d people are gone from Keycloak at once, guards.max_gone is %d: all removals are withheld; if they were deleted on purpose, approve them", len(people), limit)
+	}
+}
+
+// grants: many new administrators at once are more likely a mistake, or an attack. All
+// of them are withheld, not only those beyond the limit: nobody could say which of
+// them are right.
+func (j *judge) grants() {
+	limits := j.in.Limits
+	newAdmin := func(c *plan.Change) bool { return isAddition(c) && j.admins(c) && c.Evidence.Valid() && !c.Collides }
+	wanted, recent := count(j.changes(), newAdmin), memory.Since(j.in.Memory.Granted, j.since())
+	if exceedsLimit(wanted, recent, limits.MaxAdminGrants) {
+		withhold(j.changes(), report.Grants, newAdmin)
+		j.trip(report.Grants, "", "%d new administrators are wanted and %d were made within %s, guards.max_admin_grants is %d: all new administrators are withheld; if they are meant, approve them", wanted, recent, limits.Window, limits.MaxAdminGrants)
+	}
+	wanted, recent = j.count(plan.Add), memory.Since(j.in.Memory.Added, j.since())
+	if exceedsLimit(wanted, recent, limits.MaxAdditions) {
+		withhold(j.changes(), report.Grants, isAddition)
+		j.trip(report.Grants, "", "%d additions are wanted and %d were made within %s, guards.max_additions is %d: all additions are withheld; if they are meant, approve them", wanted, recent, limits.Window, limits.MaxAdditions)
+	}
+}
+
+// grace: a removal that rests on a federation, or on an email alone, waits until every
+// pass has wanted it long enough.
+func (j *judge) grace() {
+	j.waiting(false, "on a federation", "guards.federation_grace")
+	j.waiting(true, "on an email alone, since ClearML keeps no account id of the person,", "guards.gone_grace")
+}
+
+// graceOf returns how long a removal must have been wanted.
+func (l Limits) graceOf(e source.Evidence) time.Duration {
+	var grace time.Duration
+	if e.Waits() {
+		grace = l.Grace
+	}
+	if e.ByEmail() {
+		grace = max(grace, l.GoneGrace)
+	}
+	return grace
+}
+
+func (j *judge) waiting(byEmail bool, rests, key string) {
+	limits := j.in.Limits
+	fresh, last, longest := false, time.Time{}, time.Duration(0)
+	n := withhold(j.changes(), report.Grace, func(c *plan.Change) bool {
+		grace := limits.graceOf(c.Evidence)
+		if !provedRemoval(c) || c.Evidence.ByEmail() != byEmail || grace == 0 {
+			return false
+		}
+		since, known := j.in.Memory.Wanted[memory.Key(c.Group, c.User.ID)]
+		due := since.Add(grace)
+		switch {
+		case !known:
+			fresh = true
+		case !j.in.Now.Before(due):
+			return false
+		case due.After(last):
+			last = due
+		}
+		longest = max(longest, grace)
+		return true
+	})
+	if n == 0 {
+		return
+	}
+	// The text holds no time that differs between two looks at one state.
+	advice := "the first pass after that removes them"
+	switch {
+	case limits.Forgets:
+		advice = "a single pass cannot wait: set state_dir so that passes remember, or " + key + ": 0s"
+	case !fresh:
+		advice = "the last of them is due at " + last.UTC().Format(time.RFC3339)
+	}
+	j.trip(report.Grace, "", "%d removals rest %s and wait until every pass has wanted them for %s; %s", n, rests, longest, advice)
+}

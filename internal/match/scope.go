@@ -1,0 +1,50 @@
+package match
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+)
+
+// scope is the part of the rules that decides which Keycloak groups and roles feed
+// which user groups. The guard scope remembers it; it holds no secret.
+type scope struct {
+	FullPath        bool                `json:"full_path"`
+	CaseInsensitive bool                `json:"case_insensitive"`
+	Include         []string            `json:"include"`
+	Exclude         []string            `json:"exclude"`
+	Mapping         map[string][]string `json:"mapping"`
+	AdminGroups     []string            `json:"admin_groups"`
+	AdminRole       string              `json:"admin_role"`
+}
+
+// Scope returns the part of the rules that decides what feeds what, as text. Equal
+// rules give equal texts, whatever the order of their lists.
+func (r Rules) Scope() string {
+	sorted := func(list []string) []string {
+		s := slices.Compact(slices.Sorted(slices.Values(list)))
+		return append([]string{}, s...)
+	}
+	mapping := make(map[string][]string, len(r.Mapping))
+	for claim, groups := range r.Mapping {
+		mapping[claim] = sorted(groups)
+	}
+	text, err := json.Marshal(scope{r.FullPath, r.CaseInsensitive, sorted(r.Include), sorted(r.Exclude), mapping, sorted(r.AdminGroups), r.AdminRole})
+	if err != nil {
+		panic(err) // texts and booleans always encode
+	}
+	return string(text)
+}
+
+// WithScope returns the rules with another scope, which Scope returned earlier. What
+// else the rules say (whom to protect, the provider) stays.
+func (r Rules) WithScope(text string) (Rules, error) {
+	var s scope
+	if err := json.Unmarshal([]byte(text), &s); err != nil {
+		return Rules{}, fmt.Errorf("the rules that the memory keeps of the last accepted pass cannot be read: %w", err)
+	}
+	o := r.Options
+	o.FullPath, o.CaseInsensitive, o.Include, o.Exclude = s.FullPath, s.CaseInsensitive, s.Include, s.Exclude
+	o.Mapping, o.AdminGroups, o.AdminRole = s.Mapping, s.AdminGroups, s.AdminRole
+	return Compile(o)
+}

@@ -1,0 +1,288 @@
+package plan
+
+import (
+	"slices"
+	"strings"
+
+	"groupsync/internal/match"
+	"groupsync/internal/source"
+	"groupsync/internal/target"
+)
+
+// Make computes the plan. It is linear in the memberships of both sides.
+func Make(src *source.Snapshot, tgt *target.Snapshot, pairing match.Pairing, people match.People) Plan {
+	p := &planner{
+		src: src, tgt: tgt, people: people,
+		have: make([]int32, len(tgt.Users())), in: make([]int32, len(src.Users())),
+		pending: make([]bool, len(src.Users())), states: make(map[string]match.State), barred: make(map[string]bool), asks: make(map[string]source.Person),
+	}
+	plan := Plan{Groups: make([]Group, len(pairing.Feeds)), Missing: pairing.Missing}
+	for i, f := range pairing.Feeds {
+		p.turn++
+		plan.Groups[i] = p.group(f)
+		if !plan.Groups[i].Frozen() {
+			plan.Managed += len(f.Group.Members)
+		}
+	}
+	p.census(&plan)
+	return plan
+}
+
+// planner marks people with the turn in which they were met, so that no group needs a
+// set of its own.
+type planner struct {
+	src    *source.Snapshot
+	tgt    *target.Snapshot
+	people match.People
+
+	turn    int32
+	have    []int32 // by target user: a member of the group
+	in      []int32 // by source user: listed by a source, and enabled
+	pending []bool  // by source user, over all groups
+	states  map[string]match.State
+	barred  map[string]bool
+	asks    map[string]source.Person
+}
+
+func (p *planner) group(f match.Feed) Group {
+	g := Group{Feed: f, Missing: slices.Clone(f.Missing)}
+	if f.Role != "" {
+		if role := p.src.Role(f.Role); !role.Found {
+			g.Missing = append(g.Missing, match.Missing{Kind: "role", Name: f.Role, Key: "admins.role", Near: role.Near})
+		}
+	}
+	g.Unreadable = p.unreadable(f)
+	if g.Frozen() {
+		return g
+	}
+	listed := p.listed(f)
+	p.sortOut(&g, listed)
+	p.members(&g)
+	for _, l := range listed {
+		p.addition(&g, l)
+	}
+	slices.SortFunc(g.Add, compareChanges)
+	slices.SortFunc(g.Pending, func(a, b source.User) int { return strings.Compare(a.ID, b.ID) })
+	slices.Sort(g.Federated)
+	g.Federated = slices.Compact(g.Federated)
+	return g
+}
+
+// unreadable returns why the members of a source cannot be listed.
+func (p *planner) unreadable(f match.Feed) string {
+	ids := make([]string, 0, len(f.Sources))
+	for _, s := range f.Sources {
+		ids = append(ids, s.ID)
+	}
+	if f.Role != "" {
+		if role := p.src.Role(f.Role); role != nil {
+			ids = append(ids, role.Groups...)
+		}
+	}
+	for _, id := range ids {
+		if why := p.src.Unreadable(id); why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+// listing is an enabled account that a source lists, with every source that does.
+type listing struct {
+	account  int
+	sources  []source.Group
+	byRole   bool
+	collides bool // only names that collide list the account
+}
+
+// listed marks and returns the enabled accounts that the sources list, in the order
+// in which the sources name them first. Disabled accounts and service accounts are
+// listed by nothing.
+func (p *planner) listed(f match.Feed) []listing {
+	var all []listing
+	place := make(map[int]int)
+	list := func(id string) *listing {
+		i, _ := p.src.UserIndex(id)
+		a := &p.src.Users()[i]
+		if a.ServiceAccount || !a.Enabled {
+			return nil
+		}
+		if p.in[i] != p.turn {
+			p.in[i] = p.turn
+			place[i] = len(all)
+			all = append(all, listing{account: i, collides: true})
+		}
+		return &all[place[i]]
+	}
+	for _, s := range f.Sources {
+		ids, _ := p.src.Members(s.ID)
+		for _, id := range ids {
+			if l := list(id); l != nil {
+				l.sources = append(l.sources, s)
+				l.collides = l.collides && f.Colliding(s.ID)
+			}
+		}
+	}
+	if f.Role != "" {
+		for _, id := range p.src.HoldersOfRole(f.Role) {
+			if l := list(id); l != nil {
+				l.byRole, l.collides = true, false
+			}
+		}
+	}
+	return all
+}
+
+// sortOut collects the pending among those listed, and the federated people that
+// ClearML knows.
+func (p *planner) sortOut(g *Group, listed []listing) {
+	for _, l := range listed {
+		a := p.src.Users()[l.account]
+		switch {
+		case !p.people.Claimed(l.account):
+			p.pending[l.account] = true
+			g.Pending = append(g.Pending, a)
+		case a.Federation != "":
+			g.Federated = append(g.Federated, a.ID)
+		}
+	}
+}
+
+// members goes through the user group's members, marks them, and proposes to remove
+// those of whom no account is listed.
+func (p *planner) members(g *Group) {
+	f := g.Feed
+	for _, m := range f.Group.Members {
+		u, known := p.tgt.UserIndex(m.ID)
+		if !known {
+			p.states[m.ID] = match.Unresolved
+			g.Keep = append(g.Keep, Keeper{m, match.Unresolved})
+			continue
+		}
+		p.have[u] = p.turn
+		person := p.people.Person(u)
+		p.remember(u, person)
+		listed := slices.ContainsFunc(person.Accounts, func(a int) bool { return p.in[a] == p.turn })
+		doubtful := !person.Sure && (person.State == match.Ambiguous || person.State == match.Rekeyed)
+		if doubtful && person.Ask.Key != "" {
+			p.asks[person.Ask.Key] = person.Ask
+		}
+		switch {
+		case listed && doubtful:
+			g.Keep = append(g.Keep, Keeper{m, person.State})
+		case listed:
+		default:
+			p.removal(g, m, u, person)
+		}
+	}
+}
+
+// removal proposes to remove a member, or keeps the member with the reason.
+func (p *planner) removal(g *Group, m target.Member, u int, person match.Person) {
+	keep := func(why match.State) { g.Keep = append(g.Keep, Keeper{m, why}) }
+	switch person.State {
+	case match.Matched, match.Ambiguous, match.Rekeyed, match.GoneNow, match.NotAsked:
+	default:
+		keep(person.State)
+		return
+	}
+	user := p.tgt.Users()[u]
+	if person.State == match.GoneNow && person.GoneBy == source.ByEmail && p.renamed(g.Pending, user) {
+		keep(match.Renamed)
+		p.states[m.ID] = match.Renamed
+		return
+	}
+	c := Change{
+		Group: g.Feed.Group.ID, User: user, Action: Remove, Match: person.Match, Why: source.Gone, GoneBy: person.GoneBy,
+		Sources: g.Feed.Sources, ByRole: g.Feed.Role != "",
+	}
+	if person.Ask.Key != "" {
+		p.asks[person.Ask.Key] = person.Ask
+		c.GoneBy = source.ByEmail // until the person was looked up, nothing speaks for a removal
+	}
+	for _, a := range person.Accounts {
+		account := p.src.Users()[a]
+		c.Accounts = append(c.Accounts, account)
+		if account.Enabled {
+			c.Why = source.NotMember
+		} else if c.Why == source.Gone {
+			c.Why = source.Disabled
+		}
+	}
+	g.Remove = append(g.Remove, c)
+}
+
+// renamed reports whether an enabled, pending member of the group's own sources bears
+// the name of somebody whose email is gone: probably the same person under a new
+// email.
+func (p *planner) renamed(pending []source.User, u target.User) bool {
+	names := match.Names(u)
+	return slices.ContainsFunc(pending, func(a source.User) bool { return match.Bears(a, names) })
+}
+
+// addition proposes to add the one user who surely is a listed account.
+func (p *planner) addition(g *Group, l listing) {
+	u, sure := p.people.Owner(l.account)
+	if !sure {
+		p.settle(l.account)
+		return
+	}
+	person := p.people.Person(u)
+	p.remember(u, person)
+	if p.have[u] == p.turn {
+		return
+	}
+	from := "role " + g.Feed.Role
+	if len(l.sources) > 0 {
+		from = l.sources[0].Path
+	}
+	g.Add = append(g.Add, Change{
+		Group: g.Feed.Group.ID, User: p.tgt.Users()[u], Action: Add, Why: source.Member, From: from, Match: person.Match,
+		Accounts: []source.User{p.src.Users()[l.account]}, Sources: l.sources, ByRole: l.byRole, Collides: l.collides,
+	})
+}
+
+// settle asks for the users who could be a listed account, if the answer can make one
+// of them surely the account.
+func (p *planner) settle(account int) {
+	if !p.people.Claimed(account) {
+		return
+	}
+	for _, u := range p.people.Claimants(account) {
+		person := p.people.Person(u)
+		p.remember(u, person)
+		if person.Settle && person.Ask.Key != "" {
+			p.asks[person.Ask.Key] = person.Ask
+		}
+	}
+}
+
+// remember keeps the state of somebody who matters to the pass.
+func (p *planner) remember(u int, person match.Person) {
+	id := p.tgt.Users()[u].ID
+	if _, known := p.states[id]; known {
+		return
+	}
+	p.states[id] = person.State
+	if len(person.Accounts) > 0 && !slices.ContainsFunc(person.Accounts, func(a int) bool { return p.src.Users()[a].Enabled }) {
+		p.barred[id] = true
+	}
+}
+
+// census counts the people who matter, by state.
+func (p *planner) census(plan *Plan) {
+	plan.People, plan.Barred, plan.Users = p.states, p.barred, make(map[match.State]int)
+	for _, state := range p.states {
+		plan.Users[state]++
+	}
+	for i, waits := range p.pending {
+		if waits {
+			plan.Pending = append(plan.Pending, p.src.Users()[i])
+		}
+	}
+	plan.Users[match.Pending] = len(plan.Pending)
+	for _, ask := range p.asks {
+		plan.Asks = append(plan.Asks, ask)
+	}
+	slices.SortFunc(plan.Asks, func(a, b source.Person) int { return strings.Compare(a.Key, b.Key) })
+}

@@ -1,0 +1,191 @@
+// Package plan computes what would have to change for the two sides to agree. A plan
+// only proposes, by the member lists; the person's own side decides (source.Weigh).
+// The package is pure: it reads no clock, does no I/O and logs nothing.
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"groupsync/internal/match"
+	"groupsync/internal/report"
+	"groupsync/internal/source"
+	"groupsync/internal/target"
+)
+
+// Action is the direction of a change. The zero value is invalid.
+type Action string
+
+// The actions there are.
+const (
+	Add    Action = "add"
+	Remove Action = "remove"
+)
+
+// Change is one membership that the plan proposes to add or to remove. The record is
+// passed on by value: the second look adds Evidence, or the Denial with its Doubt; the
+// guards add Guard; apply adds Outcome.
+type Change struct {
+	Group  string // id of the user group
+	User   target.User
+	Action Action
+	Why    source.Why
+	From   string // additions: the first source that lists the person
+	Match  string // how the person was matched: "id" or "email"
+
+	Accounts []source.User // of an addition the one account, of a removal every account that could be the person
+	GoneBy   source.GoneBy
+	Sources  []source.Group // an addition's sources that list the account; all of the group's for a removal
+	ByRole   bool           // the admin role is among what lists the account (addition) or must lack it (removal)
+	Collides bool           // additions: only names of admins.groups that collide list the person
+
+	Evidence   source.Evidence
+	Denial     source.Denial
+	Doubt      string
+	Federation string // id of the federation that is not up, if that is the doubt
+
+	Guard   report.Guard
+	Outcome report.Outcome
+}
+
+// Key names the change in digests and in the guards' memory.
+func (c Change) Key() string { return c.Group + "\x00" + c.User.ID + "\x00" + string(c.Action) }
+
+// Grant reports whether the change is an addition.
+func (c Change) Grant() bool { return c.Action == Add }
+
+// Keeper is a member who is in none of the sources, or not surely in one, and stays.
+type Keeper struct {
+	Member target.Member
+	Why    match.State
+}
+
+// Group is what one user group lacks and has too much.
+type Group struct {
+	Feed      match.Feed
+	Add       []Change        // sorted by user id
+	Remove    []Change        // sorted by user id
+	Pending   []source.User   // members by Keycloak without a ClearML account, sorted by id
+	Keep      []Keeper        // sorted by member id
+	Federated []string        // ids of the federated accounts of ClearML users that Keycloak has in the group, sorted
+	Floor     []string        // ids of the administrators that count toward admins.floor; only of their own group
+	Missing   []match.Missing // configured sources that do not exist: the group is frozen, and nothing else is set
+
+	// Unreadable says why Keycloak cannot list the members of a source: the group is
+	// frozen. Empty: every source was read.
+	Unreadable string
+	Own        OwnView // where the list and the person's own side disagree
+}
+
+// OwnView lists the people for whom the member list and the own side disagree.
+type OwnView struct {
+	Hidden []Change // removals that the list proposed: the own side holds the group
+	Shown  []Change // additions that the list proposed: the own side lacks the group
+	Stale  bool     // Keycloak's user cache was seen to be old
+}
+
+// Frozen reports whether nothing of the group can be planned.
+func (g Group) Frozen() bool { return len(g.Missing) > 0 || g.Unreadable != "" }
+
+// Plan is what would have to change. It is a value: equal snapshots give equal plans.
+type Plan struct {
+	Groups  []Group         // in the order of the pairing's feeds
+	Missing []match.Missing // what the configuration names and nothing feeds from
+	Managed int             // memberships in ClearML that the plan answers for
+	Users   map[match.State]int
+	People  map[string]match.State // by id of the ClearML user: the state of everybody who matters
+	Barred  map[string]bool        // by id of the ClearML user: every account that could be the person is disabled
+	Pending []source.User          // everybody pending anywhere, sorted by id
+	Asks    []source.Person        // whom the realm must be asked for first, sorted by key
+}
+
+// Questions returns what the second look must answer, group by group, additions
+// first.
+func (p Plan) Questions() []source.Question {
+	var questions []source.Question
+	for _, g := range p.Groups {
+		for _, c := range slices.Concat(g.Add, g.Remove) {
+			q := source.Question{Group: c.Group, User: c.User.ID, Grant: c.Grant(), Accounts: c.Accounts, GoneBy: c.GoneBy, Sources: c.Sources}
+			if c.ByRole {
+				q.Role = g.Feed.Role
+			}
+			questions = append(questions, q)
+		}
+	}
+	return questions
+}
+
+// Weighed returns the plan with what the second look said of each change. A change
+// that the own side contradicts leaves the plan for the group's OwnView: that is no
+// drift. An answer that is not for the change it answers is an error.
+func (p Plan) Weighed(c source.Confirmation) (Plan, error) {
+	p.Groups = slices.Clone(p.Groups)
+	rest := c.Answers
+	for i := range p.Groups {
+		g := &p.Groups[i]
+		for _, changes := range []*[]Change{&g.Add, &g.Remove} {
+			var kept []Change
+			for _, change := range *changes {
+				if len(rest) == 0 {
+					return Plan{}, fmt.Errorf("the second look answers fewer questions than were asked (%d)", len(c.Answers))
+				}
+				a := rest[0]
+				rest = rest[1:]
+				if a.Evidence.Valid() && !a.Evidence.For(change.Group, change.User.ID, change.Grant()) {
+					return Plan{}, fmt.Errorf("the second look answers for another change than the one asked about, in the user group with the id %s", change.Group)
+				}
+				change.Evidence, change.Denial, change.Doubt, change.Federation = a.Evidence, a.Denial, a.Doubt, a.Federation
+				if a.Evidence.Valid() {
+					change.Why = a.Evidence.Why()
+				}
+				g.Own.Stale = g.Own.Stale || a.Stale
+				switch a.Denial {
+				case source.OwnHas:
+					g.Own.Hidden = append(g.Own.Hidden, change)
+				case source.OwnLacks:
+					g.Own.Shown = append(g.Own.Shown, change)
+				default:
+					kept = append(kept, change)
+				}
+			}
+			*changes = kept
+		}
+		for _, hidden := range g.Own.Hidden {
+			for _, u := range hidden.Accounts {
+				if u.Federation != "" {
+					g.Federated = append(g.Federated, u.ID)
+				}
+			}
+		}
+		slices.Sort(g.Federated)
+		g.Federated = slices.Compact(g.Federated)
+		if g.Feed.Admins {
+			g.Floor = g.floor(p.People, p.Barred)
+		}
+	}
+	return p, nil
+}
+
+// floor returns the members that count toward admins.floor: those whom the plan does
+// not remove and who can still sign in. Not counted are groupsync's own account,
+// service accounts, people who are disabled, gone or unknown to ClearML, and people
+// whom the plan is about to add.
+func (g Group) floor(people map[string]match.State, barred map[string]bool) []string {
+	leaves := make(map[string]bool, len(g.Remove))
+	for _, c := range g.Remove {
+		leaves[c.User.ID] = true
+	}
+	var remain []string
+	for _, m := range g.Feed.Group.Members {
+		switch state, known := people[m.ID]; {
+		case !known, leaves[m.ID], barred[m.ID]:
+		case state == match.Self, state == match.ServiceAccount, state == match.GoneNow, state == match.GoneKept:
+		default:
+			remain = append(remain, m.ID)
+		}
+	}
+	return remain
+}
+
+func compareChanges(a, b Change) int { return strings.Compare(a.User.ID, b.User.ID) }

@@ -1,0 +1,64 @@
+package reconcile
+
+import (
+	"groupsync/internal/match"
+	"groupsync/internal/memory"
+	"groupsync/internal/plan"
+	"groupsync/internal/source"
+	"groupsync/internal/target"
+)
+
+// pairs are the groups of both sides, paired under the rules of now and, if those
+// differ, under the rules of the last accepted pass.
+type pairs struct {
+	now    match.Pairing
+	before *match.Pairing // nil: the rules are those of the last accepted pass, or none was accepted yet
+	none   bool           // the rules of before pair nothing any more: every removal is new
+}
+
+// pair pairs the groups. The guard scope needs the pairing of the rules before.
+func (r *Reconciler) pair(catalog source.Catalog, tgt *target.Snapshot, mem memory.Memory) (pairs, error) {
+	now, err := match.Groups(catalog, tgt.Groups(), r.Rules)
+	if err != nil || mem.Rules == "" || mem.Rules == r.Rules.Scope() {
+		return pairs{now: now}, err
+	}
+	rules, err := r.Rules.WithScope(mem.Rules)
+	if err != nil {
+		return pairs{}, err
+	}
+	before, err := match.Groups(catalog, tgt.Groups(), rules)
+	if err != nil { // a group of that pairing is built in by now
+		return pairs{now: now, none: true}, nil
+	}
+	return pairs{now: now, before: &before}, nil
+}
+
+// selection returns what both pairings need of the realm.
+func (p pairs) selection() source.Selection {
+	if p.before == nil {
+		return match.Selection(p.now)
+	}
+	return match.Selection(p.now, *p.before)
+}
+
+// scoped returns the removals of the plan that the rules before would not propose.
+func (p pairs) scoped(src *source.Snapshot, tgt *target.Snapshot, people match.People, now plan.Plan) map[string]bool {
+	if p.before == nil && !p.none {
+		return nil
+	}
+	scoped := make(map[string]bool)
+	for _, g := range now.Groups {
+		for _, c := range g.Remove {
+			scoped[c.Key()] = true
+		}
+	}
+	if p.before == nil {
+		return scoped
+	}
+	for _, g := range plan.Make(src, tgt, *p.before, people).Groups {
+		for _, c := range g.Remove {
+			delete(scoped, c.Key())
+		}
+	}
+	return scoped
+}

@@ -1,0 +1,196 @@
+package source
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"groupsync/internal/fault"
+)
+
+// Group is one group of the realm, at whatever depth. Groups are told apart by id,
+// since names may hold a slash.
+type Group struct {
+	ID     string
+	Name   string // the leaf name
+	Path   string // Keycloak's own path, with the leading slash
+	Parent string // the parent's id; empty at the top
+}
+
+// Federation is a user-storage component of the realm (LDAP, for example).
+type Federation struct {
+	ID, Name string
+	Enabled  bool
+	Imports  bool // accounts of the federation are rows of Keycloak's database
+	Answered bool // the federation has answered a probe in this pass or an earlier one
+}
+
+// CatalogParts are what a reader has read before it knows what a pass needs.
+type CatalogParts struct {
+	Groups          []Group // in any order; a Path that is empty is built from the names
+	Counted         int     // what the realm itself says the number of groups is
+	Federations     []Federation
+	DuplicateEmails bool // the realm's setting duplicateEmailsAllowed
+}
+
+// Catalog is the complete, counted list of a realm's groups, with its federations.
+// The zero Catalog is empty.
+type Catalog struct {
+	groups      []Group // sorted by path, then id
+	byID        map[string]int
+	federations []Federation // sorted by id
+	duplicates  bool
+}
+
+// NewCatalog returns the catalog of the parts. A list of groups that does not add
+// up to the count, a repeated id, a parent that is not in the list, and an empty
+// list are errors of reason incomplete: Keycloak answers 200 with a shorter list
+// to a reader who may see less (reference/keycloak-api.md).
+func NewCatalog(p CatalogParts) (Catalog, error) {
+	if len(p.Groups) != p.Counted {
+		return Catalog{}, fault.New(fault.Keycloak, fault.Incomplete,
+			"Keycloak listed %d groups but counts %d: the list is not complete; check that the client's service account holds view-users, and run again if groups were being changed", len(p.Groups), p.Counted)
+	}
+	if len(p.Groups) == 0 {
+		return Catalog{}, fault.New(fault.Keycloak, fault.Incomplete,
+			"the realm has no groups: nothing is synchronized from an empty realm; check keycloak.realm")
+	}
+	c := Catalog{groups: slices.Clone(p.Groups), byID: make(map[string]int, len(p.Groups)), federations: slices.Clone(p.Federations), duplicates: p.DuplicateEmails}
+	for i, g := range c.groups {
+		if _, twice := c.byID[g.ID]; twice || g.ID == "" {
+			return Catalog{}, fault.New(fault.Keycloak, fault.Incomplete,
+				"Keycloak listed the group %q (id %q) twice, so another may be missing; run again", g.Name, g.ID)
+		}
+		c.byID[g.ID] = i
+	}
+	for i, g := range c.groups {
+		path, err := c.pathByNames(i)
+		if err != nil {
+			return Catalog{}, err
+		}
+		c.groups[i].Path = cmp.Or(g.Path, path)
+	}
+	slices.SortFunc(c.groups, func(a, b Group) int {
+		return cmp.Or(strings.Compare(a.Path, b.Path), strings.Compare(a.ID, b.ID))
+	})
+	for i, g := range c.groups {
+		c.byID[g.ID] = i
+	}
+	slices.SortFunc(c.federations, func(a, b Federation) int { return strings.Compare(a.ID, b.ID) })
+	return c, nil
+}
+
+// pathByNames builds a path from names and parents, and finds broken parents.
+func (c Catalog) pathByNames(i int) (string, error) {
+	var path string
+	for depth := 0; ; depth++ {
+		g := c.groups[i]
+		path = "/" + g.Name + path
+		if g.Parent == "" {
+			return path, nil
+		}
+		next, ok := c.byID[g.Parent]
+		if !ok || depth > len(c.groups) {
+			return "", fault.New(fault.Keycloak, fault.Incomplete,
+				"the group %q has a parent that Keycloak did not list; run again", g.Name)
+		}
+		i = next
+	}
+}
+
+// Groups returns every group, sorted by path and then id. The caller must not
+// change it.
+func (c Catalog) Groups() []Group { return c.groups }
+
+// Group returns the group with that id.
+func (c Catalog) Group(id string) (Group, bool) {
+	i, ok := c.byID[id]
+	if !ok {
+		return Group{}, false
+	}
+	return c.groups[i], true
+}
+
+// Federations returns the user-storage components of the realm, sorted by id. The
+// caller must not change it.
+func (c Catalog) Federations() []Federation { return c.federations }
+
+// Federation returns the federation with that id.
+func (c Catalog) Federation(id string) (Federation, bool) {
+	for _, f := range c.federations {
+		if f.ID == id {
+			return f, true
+		}
+	}
+	return Federation{}, false
+}
+
+// DuplicateEmails reports whether two accounts of the realm may share an email: by
+// the realm's setting, or because a federation keeps its people out of the
+// database, where no rule of the realm reaches them.
+func (c Catalog) DuplicateEmails() bool {
+	return c.duplicates || slices.ContainsFunc(c.federations, func(f Federation) bool { return !f.Imports })
+}
+
+// Containing returns the ids of the groups that `groups/count?search=NAME` may
+// count: those whose leaf name contains the name, case ignored, where `_` and `%`
+// of the name stand for any character and any text, as in SQL's LIKE
+// (reference/keycloak-own-view.md).
+func (c Catalog) Containing(name string) []string {
+	var ids []string
+	for _, g := range c.groups {
+		if like(strings.ToLower(g.Name), strings.ToLower(name)) || strings.EqualFold(g.Name, name) {
+			ids = append(ids, g.ID)
+		}
+	}
+	return ids
+}
+
+// like reports whether the text contains the pattern.
+func like(text, pattern string) bool {
+	if !strings.ContainsAny(pattern, `_%`) {
+		return strings.Contains(text, pattern)
+	}
+	// The classic two-pointer match of "%" + pattern + "%".
+	t, p := []rune(text), append(append([]rune{'%'}, []rune(pattern)...), '%')
+	at, star, mark := 0, -1, 0
+	j := 0
+	for at < len(t) {
+		switch {
+		case j < len(p) && p[j] == '%':
+			star, mark = j, at
+			j++
+		case j < len(p) && (p[j] == '_' || p[j] == t[at]):
+			at++
+			j++
+		case star >= 0:
+			mark++
+			at, j = mark, star+1
+		default:
+			return false
+		}
+	}
+	for j < len(p) && p[j] == '%' {
+		j++
+	}
+	return j == len(p)
+}
+
+// WithDescendants returns the ids and those of all groups below them, sorted
+// by path: the groups whose members inherit a role that the given ones hold.
+func (c Catalog) WithDescendants(ids []string) []string {
+	in := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		in[id] = true
+	}
+	var all []string
+	for _, g := range c.groups {
+		for at, ok := g, true; ok; at, ok = c.Group(at.Parent) {
+			if in[at.ID] {
+				all = append(all, g.ID)
+				break
+			}
+		}
+	}
+	return all
+}

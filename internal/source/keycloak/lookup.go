@@ -1,0 +1,278 @@
+package keycloak
+
+import (
+	"context"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"groupsync/internal/fault"
+	"groupsync/internal/source"
+)
+
+// batch is how many reads stand between two probes. A smaller one notices sooner
+// that a federation flaps, a larger one costs fewer probes.
+const batch = 64
+
+// LookUp asks the realm for people, by the kept ids first and then by the exact
+// email, and returns a snapshot that knows what was found. known are federations of
+// earlier passes. Nobody is looked up by an empty email.
+//
+// An empty answer counts only between probes of every federation that may have the
+// person (source.Blocks). The first look-up that is slow ends the others: whoever was
+// not asked stays in doubt.
+func (s *Source) LookUp(ctx context.Context, snap *source.Snapshot, people []source.Person, known []source.Federation) (*source.Snapshot, error) {
+	if len(people) == 0 {
+		return snap, nil
+	}
+	components, err := s.components(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l := &lookUp{look: newLook(s, snap, components, known), people: people, found: make([]source.Found, len(people))}
+	for i, p := range people {
+		l.found[i] = source.Found{Person: p}
+	}
+	if err := l.byID(ctx); err != nil {
+		return nil, err
+	}
+	if err := l.byEmail(ctx); err != nil {
+		return nil, err
+	}
+	return snap.With(source.LookUps{Found: l.found, Probes: l.probes()})
+}
+
+// lookUp is a look-up of people in the making. Each index of found is written by one
+// goroutine at a time.
+type lookUp struct {
+	*look
+	people []source.Person
+	found  []source.Found
+}
+
+// byID asks for the kept ids. What is found needs no probe: the account says itself
+// whether it is of a federation.
+func (l *lookUp) byID(ctx context.Context) error {
+	work, inner := l.s.errgroup(ctx)
+	for i, p := range l.people {
+		if len(p.IDs) == 0 {
+			continue
+		}
+		work.Go(func() error {
+			f := &l.found[i]
+			for _, id := range p.IDs {
+				account, doubt, err := l.account(inner, id)
+				switch {
+				case err != nil:
+					return err
+				case doubt != "":
+					f.Doubt = doubt
+				case account.Found:
+					f.ByID = true
+					f.Accounts = append(f.Accounts, account.User)
+				}
+			}
+			return nil
+		})
+	}
+	return work.Wait()
+}
+
+// byEmail asks for the emails of those whom no kept id has found, in batches that
+// stand between probes of every federation.
+func (l *lookUp) byEmail(ctx context.Context) error {
+	var left []int
+	inDoubt := false
+	for i, f := range l.found {
+		switch {
+		case f.Doubt != "":
+			inDoubt = true
+		case !f.ByID:
+			left = append(left, i)
+		}
+	}
+	if len(left) > 0 || inDoubt {
+		l.probeAll(ctx, l.federations)
+	}
+	for part := range slices.Chunk(left, batch) {
+		work, inner := l.s.errgroup(ctx)
+		for _, i := range part {
+			work.Go(func() error { return l.email(inner, &l.found[i]) })
+		}
+		if err := work.Wait(); err != nil {
+			return err
+		}
+		l.probeAll(ctx, l.federations)
+	}
+	for i := range l.found {
+		l.judge(&l.found[i])
+	}
+	return nil
+}
+
+func (l *lookUp) email(ctx context.Context, f *source.Found) error {
+	if f.Person.Email == "" {
+		return nil
+	}
+	if why := l.slow(); why != "" {
+		f.Doubt = why
+		return nil
+	}
+	users, doubt, err := l.withEmail(ctx, f.Person.Email, "2")
+	if err == nil && doubt == "" && len(users) >= 2 { // every account counts, and there may be more
+		users, doubt, err = l.withEmail(ctx, f.Person.Email, all)
+	}
+	f.Accounts, f.Doubt = users, doubt
+	return err
+}
+
+// withEmail returns the accounts with exactly that email, service accounts left out.
+func (l *lookUp) withEmail(ctx context.Context, email, most string) (users []source.User, doubt string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, l.limit())
+	defer cancel()
+	query := url.Values{"email": {email}, "exact": {"true"}, "max": {most}, "briefRepresentation": {"true"}}
+	users, err = l.s.users(ctx, call{name: "users_email", doing: "looking up a person by email", role: viewUsers, path: []string{"users"}, query: query})
+	if err == nil {
+		err = l.s.markServiceAccounts(ctx, users)
+	}
+	if err != nil {
+		doubt, err = l.doubtful(ctx, err)
+		return nil, doubt, err
+	}
+	return slices.DeleteFunc(users, func(u source.User) bool {
+		return u.ServiceAccount || source.FoldEmail(u.Email) != source.FoldEmail(email)
+	}), "", nil
+}
+
+// judge puts a person in doubt whom a federation that is not up may have.
+func (l *lookUp) judge(f *source.Found) {
+	if f.ByID && f.Doubt == "" || len(f.Accounts) > 0 && f.Doubt == "" && !l.catalog.DuplicateEmails() {
+		return
+	}
+	if p, blocks := source.Blocks(f.Person, l.probes()); blocks {
+		f.Away = p.Federation.ID
+		f.Doubt = "the federation " + p.Federation.Name + " is not up, and may have the person: " + p.Detail
+	}
+}
+
+// look is what a look-up and a second look have in common: the federations with what
+// they answered, and whether Keycloak was slow.
+type look struct {
+	s           *Source
+	catalog     source.Catalog
+	federations []source.Federation
+
+	mu       sync.Mutex
+	answered map[string]source.Probe // by federation id
+	hangs    string                  // why nothing more is asked; empty: nothing was slow
+}
+
+func newLook(s *Source, snap *source.Snapshot, components []componentRep, known []source.Federation) *look {
+	var now []source.Federation
+	for _, c := range components {
+		now = append(now, c.federation())
+	}
+	l := &look{s: s, catalog: snap.Catalog(), federations: union(snap.Catalog().Federations(), now, known), answered: make(map[string]source.Probe)}
+	for i, f := range l.federations {
+		l.federations[i].Answered = f.Answered || slices.ContainsFunc(snap.Probes(), func(p source.Probe) bool { return p.Federation.ID == f.ID && p.Up })
+	}
+	return l
+}
+
+// probeAll probes the federations. One that was not up once stays so for this look.
+func (l *look) probeAll(ctx context.Context, federations []source.Federation) {
+	asked := slices.DeleteFunc(slices.Clone(federations), func(f source.Federation) bool {
+		p, known := l.answered[f.ID]
+		return known && !p.Up
+	})
+	for _, p := range l.s.probe(ctx, asked) {
+		l.answered[p.Federation.ID] = p
+	}
+}
+
+// probes returns what the federations answered so far, sorted by id.
+func (l *look) probes() []source.Probe {
+	var probes []source.Probe
+	for _, f := range l.federations {
+		if p, known := l.answered[f.ID]; known {
+			probes = append(probes, p)
+		}
+	}
+	return probes
+}
+
+// limit is how long one person's question may take.
+func (l *look) limit() time.Duration { return min(l.s.config.Timeout, probeTimeout) }
+
+// slow returns why nothing more is asked; empty: nothing was slow.
+func (l *look) slow() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.hangs
+}
+
+// doubtful turns a failure that a federation may be the cause of into a doubt about
+// the one person. Every other failure stays an error.
+func (l *look) doubtful(ctx context.Context, err error) (string, error) {
+	if !mayBeAway(err) || context.Cause(ctx) == context.Canceled {
+		return "", err
+	}
+	if isReason(err, fault.Timeout) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.hangs = "Keycloak was slow to look up a person, so nobody else was looked up in this pass"
+		return "Keycloak had no answer for the person in time", nil
+	}
+	return err.Error(), nil
+}
+
+// plainID is what may stand in an address in an account's place. The ids are what
+// the other side keeps, so anything may be among them.
+var plainID = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z_-]*$`)
+
+// mayLookUp tells whether a GET of users/{id} is a mere look-up. An id
+// "f:{federation}:{name}" imports that person, and enables them again if an
+// administrator had disabled them, unless the federation imports nobody
+// (reference/keycloak-traps.md).
+func (l *look) mayLookUp(id string) bool {
+	if federation, _, ok := strings.Cut(strings.TrimPrefix(id, "f:"), ":"); ok && strings.HasPrefix(id, "f:") {
+		f, known := l.catalog.Federation(federation)
+		return known && !f.Imports
+	}
+	return plainID.MatchString(id) && id != "count" && id != "profile"
+}
+
+// account reads one account by its id. An id that may not be asked for is the id of
+// no account: accounts of a federation that imports have ids of the database.
+func (l *look) account(ctx context.Context, id string) (source.Account, string, error) {
+	if !l.mayLookUp(id) {
+		return source.Account{}, "", nil
+	}
+	if why := l.slow(); why != "" {
+		return source.Account{}, why, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.limit())
+	defer cancel()
+	c := call{name: "user", doing: "looking up an account by its id", role: viewUsers, path: []string{"users", id}}
+	var rep userRep
+	err := l.s.get(ctx, c, &rep)
+	switch {
+	case isReason(err, fault.NotFound):
+		return source.Account{}, "", nil
+	case err != nil:
+		doubt, err := l.doubtful(ctx, err)
+		return source.Account{}, doubt, err
+	case rep.ID != id:
+		return source.Account{}, "", nameless(c.doing)
+	}
+	user, err := rep.user(c.doing)
+	if err != nil {
+		return source.Account{}, "", err
+	}
+	users := []source.User{user}
+	err = l.s.markServiceAccounts(ctx, users)
+	return source.Account{Found: true, User: users[0]}, "", err
+}
