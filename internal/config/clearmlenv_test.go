@@ -26,6 +26,7 @@ KC_groups__enabled=true
 KC_groups__claim=teams
 KC_groups__admins=["boss"]
 KC_admin_role=admin
+KC_groups__case_sensitive=false
 `
 
 // theirs writes clearml.env and returns its path.
@@ -47,9 +48,9 @@ clearml: {url: https://api.example.com, access_key: two, secret_key: three}
 func TestClearMLsVariablesAreDefaults(t *testing.T) {
 	role := "admin"
 	want := Default()
-	want.Keycloak.URL, want.Keycloak.Realm, want.Keycloak.ClientSecret, want.Keycloak.ClearMLClientID = "https://auth.example.com/auth", "clearml", "one", "web"
+	want.Keycloak.URL, want.Keycloak.Realm, want.Keycloak.ClientSecret = "https://auth.example.com/auth", "clearml", "one"
 	want.ClearML.URL, want.ClearML.AccessKey, want.ClearML.SecretKey = "https://api.example.com", "two", "three"
-	want.Groups.Claim, want.Admins.Groups, want.Admins.Role = "teams", []string{"boss"}, &role
+	want.Groups.Claim, want.Groups.CaseSensitive, want.Admins.Groups, want.Admins.Role = "teams", false, []string{"boss"}, &role
 	for _, tt := range []struct {
 		name string
 		o    Options
@@ -74,11 +75,11 @@ func TestClearMLsVariablesAreDefaults(t *testing.T) {
 func TestWhatContradictsClearML(t *testing.T) {
 	const fight = `: make them equal, or the two syncs would fight`
 	for _, tt := range []struct{ name, yaml, want string }{
-		{"the same in other words", "keycloak: {url: https://AUTH.example.com/auth/, realm: clearml, clearml_client_id: web}\ngroups: {claim: teams}\nadmins: {groups: [boss], role: web/admin}\n", ""},
+		{"the same in other words", "keycloak: {url: https://AUTH.example.com/auth/, realm: clearml}\ngroups: {claim: teams, case_sensitive: false}\nadmins: {groups: [/teams/boss], role: web/admin}\n", ""},
 		{"another URL", "keycloak: {url: https://auth.example.com}\n", `keycloak.url: "https://auth.example.com" (config.yaml:4) contradicts "https://auth.example.com/auth" of ClearML's KC_base_url (clearml.env:3)` + fight},
 		{"another realm", "keycloak: {realm: other}\n", `keycloak.realm: "other" (config.yaml:4) contradicts "clearml" of ClearML's KC_base_url (clearml.env:3)` + fight},
-		{"another client", "keycloak: {clearml_client_id: clearml}\n", `keycloak.clearml_client_id: "clearml" (config.yaml:4) contradicts "web" of ClearML's SECURE_client_id (clearml.env:1)` + fight},
 		{"another claim", "groups: {claim: groups}\n", `groups.claim: "groups" (config.yaml:4) contradicts "teams" of ClearML's KC_groups__claim (clearml.env:5)` + fight},
+		{"names in another way", "groups: {case_sensitive: true}\n", `groups.case_sensitive: true (config.yaml:4) contradicts false of ClearML's KC_groups__case_sensitive (clearml.env:8)` + fight},
 		{"other administrators", "admins: {groups: [chief, <b>]}\n", `admins.groups: ["chief","<b>"] (config.yaml:4) contradicts ["boss"] of ClearML's KC_groups__admins (clearml.env:6)` + fight},
 		{"no administrators", "admins: {groups: []}\n", `admins.groups: [] (config.yaml:4) contradicts ["boss"] of ClearML's KC_groups__admins (clearml.env:6)` + fight},
 		{"another role", "admins: {role: owner}\n", `admins.role: "owner" (config.yaml:4) contradicts "admin" of ClearML's KC_admin_role (clearml.env:7)` + fight},

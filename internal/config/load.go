@@ -160,11 +160,19 @@ func readEnv(env []string) (layer, error) {
 	for name := range keys {
 		byName[envName(name)] = name
 	}
+	old := make(map[string]string, len(retired))
+	for name := range retired {
+		old[envName(name)] = name
+	}
 	l := layer{}
 	var errs []error
 	for _, entry := range slices.Sorted(slices.Values(env)) {
 		name, text, _ := strings.Cut(entry, "=")
 		if !strings.HasPrefix(name, prefix) || serviceLink.MatchString("_"+strings.TrimPrefix(name, prefix)) {
+			continue
+		}
+		if err := refuseRetired(old[name], name); err != nil {
+			errs = append(errs, err)
 			continue
 		}
 		key, known := byName[name]
@@ -186,25 +194,31 @@ func envName(key string) string {
 	return prefix + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
 }
 
-// AddFlags adds a flag for each key to the set, --keycloak.url for keycloak.url,
-// except for secrets: other users of a machine can read a command line. The
-// flags are hidden, being as many as there are keys.
+// AddFlags adds a hidden flag for each key to the set: --keycloak.url for
+// keycloak.url. Secrets have no flag, because other users of the machine can read
+// a command line.
 func AddFlags(flags *pflag.FlagSet) {
 	for _, name := range keyNames {
-		k := keys[name]
-		if k.typ == reflect.TypeFor[Masked]() {
-			continue
+		if k := keys[name]; k.typ != reflect.TypeFor[Masked]() {
+			addFlag(flags, name, k.typ)
 		}
-		flags.String(name, "", "the key "+name)
-		flags.Lookup(name).Hidden = true
-		if k.typ.Kind() == reflect.Bool {
-			flags.Lookup(name).NoOptDefVal = "true"
-		}
+	}
+	// A retired key keeps its flag, so that readFlags can say what to do.
+	for _, name := range slices.Sorted(maps.Keys(retired)) {
+		addFlag(flags, name, retired[name].typ)
 	}
 }
 
-// readFlags takes the flags that are named as a key is; what else a command
-// has is not of the configuration.
+func addFlag(flags *pflag.FlagSet, name string, typ reflect.Type) {
+	flags.String(name, "", "the key "+name)
+	flags.Lookup(name).Hidden = true
+	if typ.Kind() == reflect.Bool {
+		flags.Lookup(name).NoOptDefVal = "true"
+	}
+}
+
+// readFlags reads the flags that are named like a key. Other flags of a command
+// do not belong to the configuration.
 func readFlags(flags *pflag.FlagSet) (layer, error) {
 	if flags == nil {
 		return nil, nil
@@ -212,7 +226,11 @@ func readFlags(flags *pflag.FlagSet) (layer, error) {
 	l := layer{}
 	var errs []error
 	flags.Visit(func(f *pflag.Flag) {
-		if _, known := keys[f.Name]; !known {
+		if err := refuseRetired(f.Name, "--"+f.Name); err != nil {
+			errs = append(errs, err)
+			return
+		}
+		if !IsKey(f.Name) {
 			return
 		}
 		v, err := parse(f.Name, f.Value.String())

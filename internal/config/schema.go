@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// Schema returns the configuration as a JSON Schema (draft-07): every key of
-// Config and no other, with its type, its default and what a value of it alone
-// must look like. It asks for no key, since each can come from the environment
-// or a flag. What takes more than a pattern is left to Load: the grammar of
-// schedules and globs, ClearML's built-in groups, and keys that depend on one
-// another. The schema is a new value that the caller may change.
+// Schema returns the configuration as a JSON Schema (draft-07). It has every key of
+// Config and no other, with its type, its default and the values that are allowed.
+// It requires no key, because each can come from the environment or a flag. It
+// leaves to Load what no pattern can hold: the grammar of schedules, globs and
+// admins.role, the least guards.max_age, ClearML's built-in groups, and keys that
+// depend on one another. The schema is a new value that the caller may change.
 func Schema() map[string]any {
 	return section("", reflect.TypeFor[Config](), reflect.ValueOf(Default()))
 }
@@ -89,31 +89,31 @@ var (
 // constraints is what Validate refuses of a single key, by its dotted name. The
 // tests hold the two together.
 var constraints = map[string]map[string]any{
-	"name":                       filledIn,
-	"mode":                       choice(Observe, Apply),
-	"log.level":                  choice("debug", "info", "warn", "error"),
-	"log.format":                 choice("text", "json"),
-	"keycloak.url":               urls,
-	"keycloak.realm":             filledIn,
-	"keycloak.client_id":         filledIn,
-	"keycloak.timeout":           longer,
-	"keycloak.concurrency":       {"minimum": 1},
-	"keycloak.clearml_client_id": filledIn,
-	"clearml.url":                urls,
-	"clearml.timeout":            longer,
-	"clearml.provider":           filledIn,
-	"groups.claim":               filledIn,
-	"admins.via":                 choice("group"),
-	"admins.floor":               {"minimum": 0},
-	"users.gone":                 choice("remove", "keep"),
-	"guards.max_removals":        {"minimum": 0},
-	"guards.max_removal_ratio":   {"minimum": 0, "maximum": 1},
-	"guards.free_removals":       {"minimum": 0},
-	"guards.max_gone":            {"minimum": 0},
-	"guards.on_trip":             choice("additions_only", "stop"),
-	"lease.name":                 {"pattern": `^([a-z0-9]([-a-z0-9.]{0,200}[a-z0-9])?)?$`},
-	"web.public_status":          choice(false),
-	"web.listen":                 {"pattern": `^([^:\[\]]*|\[[^\[\]]*\]):[^:\[\]]+$`},
+	"name":                     filledIn,
+	"mode":                     choice(Observe, Apply),
+	"log.level":                choice("debug", "info", "warn", "error"),
+	"log.format":               choice("text", "json"),
+	"keycloak.url":             urls,
+	"keycloak.realm":           filledIn,
+	"keycloak.client_id":       filledIn,
+	"keycloak.timeout":         longer,
+	"keycloak.concurrency":     {"minimum": 1},
+	"clearml.url":              urls,
+	"clearml.timeout":          longer,
+	"clearml.provider":         filledIn,
+	"groups.claim":             filledIn,
+	"admins.groups":            {"items": map[string]any{"type": "string", "minLength": 1, "pattern": `^([^/]|/[\s\S])`}},
+	"admins.floor":             {"minimum": 0},
+	"users.gone":               choice("remove", "keep"),
+	"guards.max_removals":      {"minimum": 0},
+	"guards.max_removal_ratio": {"minimum": 0, "maximum": 1},
+	"guards.free_removals":     {"minimum": 0},
+	"guards.max_gone":          {"minimum": 0},
+	"guards.max_admin_grants":  {"minimum": 0},
+	"guards.max_additions":     {"minimum": 0},
+	"guards.on_trip":           choice("additions_only", "stop"),
+	"lease.name":               {"pattern": `^([a-z0-9]([-a-z0-9.]{0,200}[a-z0-9])?)?$`},
+	"web.listen":               {"pattern": `^([^:\[\]]*|\[[^\[\]]*\]):[^:\[\]]+$`},
 }
 
 func choice(allowed ...any) map[string]any { return map[string]any{"enum": allowed} }

@@ -75,6 +75,10 @@ func (d *document) section(path string, n *yaml.Node) {
 			continue
 		}
 		seen[name] = at.Line
+		if err := refuseRetired(path+name, path+name); err != nil {
+			d.wrong(at, err)
+			continue
+		}
 		if _, ok := known[name]; !ok || at.Kind != yaml.ScalarNode {
 			d.wrong(at, fmt.Errorf("unknown key %q%s", path+name, suggest(name, known)))
 			continue

@@ -27,7 +27,30 @@ func (v variable) String() string {
 
 // short returns the name without its prefix, as ClearML compares it.
 func (v variable) short() string {
-	return strings.ToLower(strings.TrimPrefix(v.name, prefix))
+	return strings.ToLower(strings.TrimPrefix(strings.TrimPrefix(v.name, prefix), klique))
+}
+
+// known reports whether groupsync understands the variable.
+func (v variable) known() bool {
+	_, is := names[v.short()]
+	return is
+}
+
+// boolean returns the value, and false for told if there is none.
+func (v variable) boolean() (value, told bool, err error) {
+	text, v, err := v.text()
+	if err != nil {
+		return false, false, fmt.Errorf("%s: %w", v, err)
+	}
+	switch strings.ToLower(text) {
+	case "true":
+		return true, true, nil
+	case "false":
+		return false, true, nil
+	case "":
+		return false, false, nil
+	}
+	return false, false, fmt.Errorf("%s: %q is neither true nor false: write one of them", v, text)
 }
 
 // text returns the value as ClearML reads text, and the variable for errors:
