@@ -100,6 +100,27 @@ admins.role: "owner" (config.yaml:4) contradicts "admin" of ClearML's KC_admin_r
 	}
 }
 
+// TestAdministratorsByPath: ClearML's variable names groups as the login's claim does.
+func TestAdministratorsByPath(t *testing.T) {
+	const paths, leaf = `["/x/boss", "/chief"]`, `["boss"]`
+	for _, tt := range []struct{ name, admins, yaml, want string }{
+		{"paths, with full paths", paths, "groups: {full_path: true}\n", ""},
+		{"paths, without", paths, "", `admins.groups: "/x/boss" of ClearML's KC_groups__admins (clearml.env:3) is a path, but groups.full_path is false and a login would never find it: set groups.full_path if the group mapper gives full paths, else write the group's name into the variable
+admins.groups: "/chief" of ClearML's KC_groups__admins (clearml.env:3) is a path, but groups.full_path is false and a login would never find it: set groups.full_path if the group mapper gives full paths, else write the group's name into the variable`},
+		{"a path to the leaf name", leaf, "admins: {groups: [/x/boss]}\n", ""},
+		{"a path to the leaf name, with full paths", leaf, "groups: {full_path: true}\nadmins: {groups: [/x/boss]}\n",
+			`admins.groups: ["/x/boss"] (config.yaml:6) contradicts ["boss"] of ClearML's KC_groups__admins (clearml.env:3): make them equal, or the two syncs would fight`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			env := "KC_base_url=https://auth.example.com/realms/clearml\nKC_groups__enabled=true\nKC_groups__admins=" + tt.admins + "\nKC_admin_role=\n"
+			_, err := Load(Options{File: write(t, own+"\n"+tt.yaml), ClearMLEnv: theirs(t, env)})
+			if d := cmp.Diff(long(tt.want), errorText(err)); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
 func TestContradictionsNameEveryKindOfSource(t *testing.T) {
 	flags := pflag.NewFlagSet("groupsync", pflag.ContinueOnError)
 	AddFlags(flags)

@@ -76,7 +76,7 @@ func Trace(o Options) (Traced, error) {
 			t.Remarks = append(t.Remarks, r.Text)
 		}
 	}
-	if err := errors.Join(t.Config.Validate(time.Now()), contradictions(facts, told)); err != nil {
+	if err := errors.Join(t.Config.Validate(time.Now()), contradictions(facts, told, t.Config.Groups.FullPath)); err != nil {
 		return t, err
 	}
 	var errs []error

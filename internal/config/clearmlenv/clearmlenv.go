@@ -272,14 +272,14 @@ func (f *Facts) role(vars map[string]variable) error {
 }
 
 // Agrees reports whether a value that groupsync was told for the key means the
-// same as ClearML's.
-func (v Value) Agrees(told any) bool {
+// same as ClearML's. fullPath says that the login's claim holds whole paths.
+func (v Value) Agrees(told any, fullPath bool) bool {
 	switch mine := v.Value.(type) {
 	case bool:
 		return told == mine
 	case []string:
 		theirs, is := told.([]string)
-		return is && sameGroups(mine, theirs)
+		return is && sameGroups(mine, theirs, fullPath)
 	case *string:
 		theirs, is := told.(*string)
 		return is && (*theirs == *mine || sameRole(strings.TrimPrefix(*mine, RealmRole), *theirs))
@@ -295,12 +295,12 @@ func (v Value) Agrees(told any) bool {
 	return false
 }
 
-// sameGroups reports whether two lists name the same groups, in any order. A path
-// of ours (it begins with a slash) agrees with the last part of it, because the
-// variable names a group as the login's claim does.
-func sameGroups(mine, theirs []string) bool {
+// sameGroups reports whether two lists name the same groups, in any order. The
+// variable names a group as the login's claim does. If the claim holds leaf names, a
+// path in groupsync's list agrees with the leaf name at its end.
+func sameGroups(mine, theirs []string, fullPath bool) bool {
 	same := func(mine, theirs string) bool {
-		return theirs == mine || strings.HasPrefix(theirs, "/") && strings.HasSuffix(theirs, "/"+mine)
+		return theirs == mine || !fullPath && strings.HasPrefix(theirs, "/") && strings.HasSuffix(theirs, "/"+mine)
 	}
 	for _, m := range mine {
 		if !slices.ContainsFunc(theirs, func(t string) bool { return same(m, t) }) {
@@ -315,8 +315,8 @@ func sameGroups(mine, theirs []string) bool {
 	return true
 }
 
-// sameRole reports whether an admins.role of ours is the role that the token's
-// claim shows by this name: realm:NAME, or client/NAME, of which the claim does not
+// sameRole reports whether groupsync's admins.role is the role that the token's claim
+// shows by this name. That is realm:NAME, or client/NAME, because the claim does not
 // show the client.
 func sameRole(name, theirs string) bool {
 	if whole, is := strings.CutPrefix(theirs, RealmRole); is {

@@ -323,10 +323,26 @@ func TestAgrees(t *testing.T) {
 		{"no role and some role", Value{Key: "admins.role", Value: text("")}, text("web/"), false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := tt.mine.Agrees(tt.told); got != tt.want {
+			if got := tt.mine.Agrees(tt.told, false); got != tt.want {
 				t.Errorf("got %t, want %t", got, tt.want)
 			}
 		})
+	}
+}
+
+// TestAgreesWithFullPath: a claim of whole paths never holds a leaf name.
+func TestAgreesWithFullPath(t *testing.T) {
+	for _, tt := range []struct {
+		mine, told []string
+		want       bool
+	}{
+		{[]string{"/x/a"}, []string{"/x/a"}, true},
+		{[]string{"a"}, []string{"/x/a"}, false},
+		{[]string{"a"}, []string{"a"}, true},
+	} {
+		if got := (Value{Key: "admins.groups", Value: tt.mine}).Agrees(tt.told, true); got != tt.want {
+			t.Errorf("%q and %q agree: got %t, want %t", tt.mine, tt.told, got, tt.want)
+		}
 	}
 }
 
