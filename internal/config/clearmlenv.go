@@ -31,7 +31,7 @@ func contradictions(facts clearmlenv.Facts, told layer, fullPath bool) error {
 		}
 		if off != "" && (strings.HasPrefix(name, "groups.") || name == "admins.groups") {
 			errs = append(errs, fmt.Errorf("%s: %s (%s) is about groups, but %s is false: set that to true, or leave ClearML's variables out", name, quote(name, s.value), s.origin, off))
-			off = "" // said once
+			off = "" // one error is enough
 		}
 		for _, v := range facts.Values {
 			if v.Key == name && !v.Agrees(s.value, fullPath) {
@@ -58,7 +58,7 @@ func pathsWithoutFullPath(facts clearmlenv.Facts, fullPath bool) error {
 	return errors.Join(errs...)
 }
 
-// quote writes a value for an error.
+// quote formats a value for an error.
 func quote(name string, value any) string {
 	var text strings.Builder
 	e := json.NewEncoder(&text)
@@ -67,7 +67,7 @@ func quote(name string, value any) string {
 	return strings.TrimSpace(text.String())
 }
 
-// printable masks a URL that may hold credentials, too.
+// printable masks a URL that may hold credentials.
 func printable(name string, value any) any {
 	if text, is := value.(string); is && strings.HasSuffix(name, ".url") && strings.ContainsAny(text, "@?#") {
 		return Masked(text)

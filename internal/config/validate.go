@@ -44,7 +44,7 @@ func (c Config) secrets() []Secret {
 	return []Secret{c.Keycloak.Secret(), c.ClearML.Access(), c.ClearML.Secret()}
 }
 
-// Cron returns the schedule, which is in UTC. It must have been validated.
+// Cron returns the schedule, in UTC. The configuration must be valid.
 func (c Config) Cron() cron.Schedule {
 	s, err := cron.ParseStandard(c.Schedule)
 	if err != nil {
@@ -57,7 +57,7 @@ func validSchedule(spec string, now time.Time) error {
 	if strings.Contains(spec, "TZ=") {
 		return fmt.Errorf("schedule: %q names a time zone: schedules are in UTC, where no hour is missing or doubled", spec)
 	}
-	// robfig/cron turns anything below a second, negatives too, into a second.
+	// robfig/cron turns less than a second, and a negative duration, into a second.
 	if every, is := strings.CutPrefix(spec, "@every "); is {
 		if d, err := time.ParseDuration(every); err == nil && d < time.Second {
 			return fmt.Errorf("schedule: %q is less than a second: write a longer one, @every 15m for example", spec)
@@ -166,7 +166,7 @@ func (u Users) validate() error {
 
 func (g Guards) validate() error {
 	var ratio error
-	if !(g.MaxRemovalRatio >= 0 && g.MaxRemovalRatio <= 1) { // so, NaN is refused too
+	if !(g.MaxRemovalRatio >= 0 && g.MaxRemovalRatio <= 1) { // written so that NaN is refused too
 		ratio = fmt.Errorf("guards.max_removal_ratio: %v is no ratio: write a number from 0 (no limit) to 1", g.MaxRemovalRatio)
 	}
 	return errors.Join(
@@ -200,8 +200,8 @@ func validAge(d time.Duration) error {
 	return nil
 }
 
-// objectName is what Kubernetes takes for the name of a Lease; room is left for
-// the name of the ConfigMap beside it.
+// objectName matches a name that Kubernetes accepts for a Lease. It leaves room for
+// the longer name of the ConfigMap beside it.
 var objectName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,200}[a-z0-9])?$`)
 
 func (l Lease) validate(stateDir string) error {
@@ -225,7 +225,7 @@ func (w Web) validate() error {
 	return nil
 }
 
-// validURL quotes the URL only where it surely holds no credentials.
+// validURL quotes the URL only if it surely holds no credentials.
 func validURL(key, text, example string) error {
 	if text == "" {
 		return fmt.Errorf("%s: is missing: write %s", key, example)

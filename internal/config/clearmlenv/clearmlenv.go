@@ -147,7 +147,7 @@ func (f *Facts) sort(found []variable) (map[string]variable, error) {
 	return vars, errors.Join(errs...)
 }
 
-// agree adds a value, unless another variable gives another one.
+// agree adds a value. It returns an error if another variable gives another value.
 func (f *Facts) agree(key, text string, v variable) error {
 	for _, other := range f.Values {
 		switch {
@@ -177,7 +177,7 @@ func (f *Facts) realm(vars map[string]variable) error {
 		if err == nil {
 			root, realm, err = splitURL(text)
 		}
-		// The base URL is the start of an endpoint, and may be a short one.
+		// The base URL is the start of an endpoint, and may end before the realm.
 		if err == nil && realm == "" && name != baseURL {
 			err = fmt.Errorf("%q has no /realms/NAME: write the endpoint of the realm, %s/protocol/openid-connect/… for example", text, exampleURL)
 		}
@@ -193,7 +193,7 @@ func (f *Facts) realm(vars map[string]variable) error {
 	return errors.Join(errs...)
 }
 
-// plain adds a text that is not empty.
+// plain adds a text, unless it is empty.
 func (f *Facts) plain(key string, v variable) error {
 	text, v, err := v.text()
 	if err != nil {

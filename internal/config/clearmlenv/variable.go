@@ -9,14 +9,14 @@ import (
 	"strings"
 )
 
-// variable is one variable as it was found.
+// variable is one variable of a source.
 type variable struct {
 	name, value string
 	origin      string // "environment", or file and line
 	elsewhere   bool   // the value is a reference that something else resolves
 }
 
-// String names the variable and where it was found, never its value.
+// String returns the name of the variable and its source, never its value.
 func (v variable) String() string {
 	name := v.name
 	if strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' }) {
@@ -53,8 +53,8 @@ func (v variable) boolean() (value, told bool, err error) {
 	return false, false, fmt.Errorf("%s: %q is neither true nor false: write one of them", v, text)
 }
 
-// text returns the value as ClearML reads text, and the variable for errors:
-// without quotes or comment, null as nothing.
+// text returns the value as ClearML reads a text: without quotes and comment, and
+// empty for null. It returns the variable too, for errors.
 func (v variable) text() (string, variable, error) {
 	text := strings.TrimSpace(v.value)
 	if strings.HasPrefix(text, `"`) {
@@ -74,9 +74,9 @@ func (v variable) text() (string, variable, error) {
 
 const exampleURL = "https://auth.example.com/realms/NAME"
 
-// splitURL returns Keycloak's own URL and the realm out of any URL of a realm;
-// the realm is empty where the URL ends before it. A URL that may hold
-// credentials is not quoted.
+// splitURL splits a URL of a realm into Keycloak's own URL and the realm. The realm
+// is empty if the URL ends before it. The error does not quote a URL that may hold
+// credentials.
 func splitURL(text string) (root, realm string, err error) {
 	text, _, _ = strings.Cut(text, "?")
 	if strings.Contains(text, "@") {
@@ -102,7 +102,7 @@ func splitURL(text string) (root, realm string, err error) {
 	return root, realm, nil
 }
 
-// host returns the host in lower case, without the port that the scheme implies.
+// host returns the host in lower case, without the default port of the scheme.
 func host(u *url.URL) string {
 	h := strings.ToLower(u.Host)
 	if port := map[string]string{"http": ":80", "https": ":443"}[u.Scheme]; strings.HasSuffix(h, port) {
