@@ -31,7 +31,9 @@ func TestWhatIsRefused(t *testing.T) {
 		{"ClearML's secret in a variable", `clearmlEnv: {env: {CLEARML__secure__login__sso__oauth_client__keycloak__client_secret: x}}`,
 			`clearmlEnv.env: CLEARML__secure__login__sso__oauth_client__keycloak__client_secret would be readable in the Deployment: leave it out, groupsync has a client of its own`},
 		{"another variable among ClearML's", `clearmlEnv: {env: {HTTPS_PROXY: x}}`,
-			`clearmlEnv.env: HTTPS_PROXY is no variable of ClearML's, which begin with CLEARML__: put it into extraEnv`},
+			`clearmlEnv.env: HTTPS_PROXY is no variable of ClearML's, which begin with CLEARML__ or KLIQUE__: put it into extraEnv`},
+		{"ClearML's secret in a variable of the other prefix", `clearmlEnv: {env: {KLIQUE__secure__login__sso__oauth_client__keycloak__client_secret: x}}`,
+			`clearmlEnv.env: KLIQUE__secure__login__sso__oauth_client__keycloak__client_secret would be readable in the Deployment: leave it out, groupsync has a client of its own`},
 
 		{"no URL of Keycloak", `config: {keycloak: null}`,
 			`config.keycloak.url: is missing: write https://auth.example.com, with Keycloak's path prefix if there is one`},
@@ -49,8 +51,22 @@ func TestWhatIsRefused(t *testing.T) {
 			`- at '/config': additional properties 'shedule' not allowed`},
 		{"an unknown key in a section", `config: {guards: {max_removal: 5}}`,
 			`- at '/config/guards': additional properties 'max_removal' not allowed`},
-		{"a status page", `config: {web: {public_status: true}}`,
-			`- at '/config/web/public_status': value must be false`},
+		{"a status page", `config: {web: {public_status: false}}`,
+			`- at '/config/web': additional properties 'public_status' not allowed`},
+		{"administrators in another way", `config: {admins: {via: group}}`,
+			`- at '/config/admins': additional properties 'via' not allowed`},
+		{"ClearML's own client", `config: {keycloak: {clearml_client_id: clearml}}`,
+			`- at '/config/keycloak': additional properties 'clearml_client_id' not allowed`},
+		{"an admin group without a name", `config: {admins: {groups: [/], role: ""}}`,
+			`- at '/config/admins/groups/0': '/' does not match pattern '^([^/]|/[\\s\\S])'`},
+		{"a realm role without a name", `config: {admins: {role: "realm:"}}`,
+			`config.admins.role: "realm:" names no role: write the realm role's name behind realm:, or "" for none`},
+		{"no role of a client", `config: {admins: {role: clearml/}}`,
+			`config.admins.role: "clearml/" is no client/role: write both, clearml/admin for example, or realm: and the name of a realm role`},
+		{"a plan too old before it is made", `config: {guards: {max_age: 59s}}`,
+			`config.guards.max_age: 59s is too short, because reading alone may take a minute and nothing would be written: write 1m or more, or 0s for no limit`},
+		{"a negative limit", `config: {guards: {max_admin_grants: -1}}`,
+			`- at '/config/guards/max_admin_grants': minimum: got -1, want 0`},
 		{"an unknown mode", `config: {mode: write}`,
 			`- at '/config/mode': value must be one of 'observe', 'apply'`},
 		{"a duration without a unit", `config: {jitter: "30"}`,
@@ -200,6 +216,11 @@ func TestWhatIsNotRefused(t *testing.T) {
 		"an account of the operator's":                   `serviceAccount: {create: false, name: mine}`,
 		"the default account without rights":             `{leaderElection: {enabled: false}, serviceAccount: {create: false}}`,
 		"control behind a Secret's web configuration":    `{config: {web: {enable_lifecycle: true}}, webConfig: {existingSecret: a}}`,
+		"the new keys":                                   `config: {groups: {case_sensitive: false}, keycloak: {trusted_federations: [ldap]}, admins: {groups: [/teams/admins], role: "realm:a/b"}, guards: {max_admin_grants: 0, max_additions: 9, gone_grace: 1h, max_age: 1m30s}}`,
+		"limits of time that are off":                    `config: {guards: {gone_grace: 0, max_age: 0}}`,
+		"a limit of age in words of an hour":             `config: {guards: {max_age: 0.5h}}`,
+		"a client's role":                                `config: {admins: {role: clearml/admin}}`,
+		"ClearML's variables by the other prefix":        `clearmlEnv: {env: {KLIQUE__services__login__sso__oauth_client__keycloak__admin_role: ""}}`,
 		"ranges in a schedule":                           `config: {schedule: "10-20/5,40-50 6-20 1-31 jan-mar mon-fri"}`,
 		"every timing of a probe":                        `livenessProbe: {initialDelaySeconds: 0, periodSeconds: 1, timeoutSeconds: 1, failureThreshold: 1, successThreshold: 1, terminationGracePeriodSeconds: 9}`,
 		"all that the web configuration knows":           `webConfig: {config: {tls_server_config: {}, http_server_config: {}, rate_limit: {}, basic_auth_users: {a: b}}}`,
@@ -255,5 +276,31 @@ func TestTheChartAndTheDaemonAgreeOnSchedules(t *testing.T) {
 		if chart != daemon {
 			t.Errorf("%q is refused by the chart: %t, by the daemon: %t", schedule, chart, daemon)
 		}
+	}
+}
+
+// TestTheChartAndTheDaemonAgreeOnAgesAndRoles, which no pattern of the schema holds.
+func TestTheChartAndTheDaemonAgreeOnAgesAndRoles(t *testing.T) {
+	program(t, "HELM")
+	agree := func(key, section, text string, err error) {
+		daemon := err != nil && strings.Contains(err.Error(), key+": ")
+		chart := strings.Contains(refusal(t, "config: {"+section+": '"+text+"'}}"), key+": ")
+		if chart != daemon {
+			t.Errorf("%s: %q is refused by the chart: %t, by the daemon: %t", key, text, chart, daemon)
+		}
+	}
+	for _, text := range []string{"0s", "1ns", "1us", "999ms", "1s", "59.9s", "0.99m", "0h0m59s", "60s", "60000ms", "1m", "0.5h", "1h30m"} {
+		c := config.Default()
+		age, err := time.ParseDuration(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Guards.MaxAge = age
+		agree("guards.max_age", "guards: {max_age", text, c.Validate(time.Now()))
+	}
+	for _, text := range []string{"", "admin", "realm:", "realm: ", "realm:a", "realm:/", "realm:a/b", "realm", "/", "/a", "a/", "a/b", "a/b/", "a//b"} {
+		c := config.Default()
+		c.Admins.Role = &text
+		agree("admins.role", "admins: {role", text, c.Validate(time.Now()))
 	}
 }

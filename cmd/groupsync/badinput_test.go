@@ -116,14 +116,14 @@ clearml.url: "api.clearml.example.com" has no scheme: write https://api.clearml.
 		{
 			name:   "a mapping to a group that is built into ClearML",
 			config: good + "groups: {mapping: {staff: Users, ops: [ops, Admins]}}\n",
-			want: `groupsync: groups.mapping: "ops" feeds "Admins", which is built into ClearML and not ours to write: map it to a group of your own, or name administrators in admins.groups
-groups.mapping: "staff" feeds "Users", which is built into ClearML and not ours to write: map it to a group of your own, or name administrators in admins.groups`,
+			want: `groupsync: groups.mapping: "ops" feeds "Admins", which is built into ClearML, and groupsync does not write it: map it to a group of your own, or name administrators in admins.groups
+groups.mapping: "staff" feeds "Users", which is built into ClearML, and groupsync does not write it: map it to a group of your own, or name administrators in admins.groups`,
 		},
 		{
-			name:   "keys of what is not built yet",
+			name:   "keys that have no effect",
 			config: good + "admins: {via: role}\nlease: {name: groupsync}\nweb: {config_file: web.yaml, public_status: true, enable_lifecycle: true}\n",
-			want: `groupsync: admins.via: "role" is not built yet: write group
-web.public_status: the status page is not built yet: leave it false`,
+			want: `groupsync: config.yaml:3: admins.via: is no longer accepted, because it has no effect (groupsync makes administrators only through ClearML's group Admins): remove it
+config.yaml:5: web.public_status: is no longer accepted, because it has no effect (groupsync has no status page yet): remove it`,
 		},
 		{
 			name:   "a web configuration that is not there",

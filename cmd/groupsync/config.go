@@ -12,8 +12,8 @@ import (
 	"groupsync/internal/config"
 )
 
-// sources are the flags that say where the configuration comes from; the rest
-// of it are the flags of its keys.
+// sources holds the flags that name the files of the configuration. The keys of
+// the configuration have flags of their own.
 type sources struct {
 	config, clearmlEnv string
 }
@@ -35,8 +35,8 @@ func newConfig(p program) *cobra.Command {
 		Short: "Print the effective configuration, each value with its origin",
 		Long: `config prints the effective configuration as YAML. A comment names the origin of
 each value: default, file and line, environment, flag, or ClearML's own variable.
-Secrets are masked. Where the configuration is not valid it is printed too, and
-the exit code is 1.`,
+Secrets are masked. If the configuration is not valid, config prints it all the
+same, and the exit code is 1.`,
 		Args: cobra.NoArgs,
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -53,8 +53,8 @@ the exit code is 1.`,
 	return cmd
 }
 
-// printConfig writes the configuration as YAML that can be loaded again, but
-// for masked secrets.
+// printConfig writes the configuration as YAML. Load can read it again, except for
+// the masked secrets.
 func printConfig(w io.Writer, t config.Traced) error {
 	for _, remark := range t.Remarks {
 		if _, err := fmt.Fprintf(w, "# %s\n", remark); err != nil {
@@ -63,7 +63,7 @@ func printConfig(w io.Writer, t config.Traced) error {
 	}
 	root := &yaml.Node{Kind: yaml.MappingNode}
 	sections := make(map[string]*yaml.Node)
-	unwritten := "" // of the key before, as a comment on the next one
+	unwritten := "" // says that the key before is not set; a comment on the next key
 	for _, s := range t.Settings {
 		into, name := root, s.Key
 		if section, key, is := strings.Cut(s.Key, "."); is {

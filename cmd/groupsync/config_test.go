@@ -73,7 +73,7 @@ keycloak:
   insecure_skip_verify: false # default
   timeout: 1m0s # default
   concurrency: 8 # default
-  clearml_client_id: web # ClearML's ` + secure + `client_id (override.yaml:8)
+  trusted_federations: [] # default
 clearml:
   url: https://api.example.com # config.yaml:1
   access_key: '[masked]' # environment GROUPSYNC_CLEARML_ACCESS_KEY
@@ -87,13 +87,13 @@ clearml:
 groups:
   claim: groups # default
   full_path: false # default
+  case_sensitive: true # default
   include: ['*'] # default
   exclude: [] # default
   mapping: {a.b: [c]} # config.yaml:4
 admins:
   groups: [boss] # ClearML's ` + services + `groups__admins (override.yaml:6)
   role: "" # ClearML's ` + services + `admin_role (override.yaml:7)
-  via: group # default
   floor: 1 # default
 users:
   gone: remove # default
@@ -104,7 +104,11 @@ guards:
   max_removal_ratio: 0.25 # default
   free_removals: 3 # default
   max_gone: 5 # default
+  max_admin_grants: 3 # default
+  max_additions: 0 # default
   federation_grace: 1h0m0s # default
+  gone_grace: 24h0m0s # default
+  max_age: 10m0s # default
   on_trip: additions_only # default
 lease:
   name: "" # default
@@ -112,7 +116,6 @@ lease:
 web:
   listen: 127.0.0.1:8080 # default
   config_file: "" # default
-  public_status: false # default
   enable_lifecycle: false # default
 `
 	if d := cmp.Diff(outcome{0, want, ""}, got, cmp.AllowUnexported(outcome{})); d != "" {
@@ -154,6 +157,10 @@ func TestConfigOfWhatIsNotValid(t *testing.T) {
 		stderr string
 	}{
 		{"a source that cannot be read prints nothing", "nane: x\n", nil, nil, "groupsync: config.yaml:1: unknown key \"nane\"; did you mean \"name\"?\n"},
+		{"a key that has no effect", "admins: {via: group}\nweb: {public_status: true}\n", []string{"GROUPSYNC_KEYCLOAK_CLEARML_CLIENT_ID=x"}, nil,
+			"groupsync: config.yaml:1: admins.via: is no longer accepted, because it has no effect (groupsync makes administrators only through ClearML's group Admins): remove it\n" +
+				"config.yaml:2: web.public_status: is no longer accepted, because it has no effect (groupsync has no status page yet): remove it\n" +
+				"GROUPSYNC_KEYCLOAK_CLEARML_CLIENT_ID: is no longer accepted, because it has no effect (groupsync reads nothing of ClearML's own client): remove it\n"},
 		{"what is not valid is printed, and said", "keycloak: {url: \"https://me:hidden@auth.example.com\", realm: r, client_secret: x}\nclearml: {url: https://api.example.com, access_key: x, secret_key: x}\n", nil,
 			[]string{"  url: '[masked]' # config.yaml:1", "  # role is not written down"},
 			"groupsync: keycloak.url: holds an @, as credentials in a URL do: remove them, they have keys of their own\n"},

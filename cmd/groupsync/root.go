@@ -118,7 +118,7 @@ wins over the environment, which wins over the file. The flags of keys are:
 	flags.VisitAll(func(f *pflag.Flag) {
 		section, key, below := strings.Cut(f.Name, ".")
 		switch {
-		case !f.Hidden:
+		case !config.IsKey(f.Name):
 			return
 		case !below:
 			section, key = "", f.Name

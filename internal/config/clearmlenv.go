@@ -9,7 +9,7 @@ import (
 	"groupsync/internal/config/clearmlenv"
 )
 
-// derived returns the defaults that ClearML's own variables give.
+// derived returns the defaults from ClearML's own variables.
 func derived(facts clearmlenv.Facts) layer {
 	l := layer{}
 	for _, v := range facts.Values {
@@ -18,10 +18,11 @@ func derived(facts clearmlenv.Facts) layer {
 	return l
 }
 
-// contradictions returns an error for each thing that groupsync is told itself
-// and that ClearML's own variables gainsay, in the order of the keys.
-func contradictions(facts clearmlenv.Facts, told layer) error {
-	var errs []error
+// contradictions returns an error for each key that groupsync's own sources set to
+// another value than ClearML's own variables, in the order of the keys. fullPath is
+// groups.full_path, from whatever source.
+func contradictions(facts clearmlenv.Facts, told layer, fullPath bool) error {
+	errs := []error{pathsWithoutFullPath(facts, fullPath)}
 	off := facts.GroupsOff
 	for _, name := range keyNames {
 		s, is := told[name]
@@ -30,10 +31,10 @@ func contradictions(facts clearmlenv.Facts, told layer) error {
 		}
 		if off != "" && (strings.HasPrefix(name, "groups.") || name == "admins.groups") {
 			errs = append(errs, fmt.Errorf("%s: %s (%s) is about groups, but %s is false: set that to true, or leave ClearML's variables out", name, quote(name, s.value), s.origin, off))
-			off = "" // said once
+			off = "" // one error is enough
 		}
 		for _, v := range facts.Values {
-			if v.Key == name && !v.Agrees(s.value) {
+			if v.Key == name && !v.Agrees(s.value, fullPath) {
 				errs = append(errs, fmt.Errorf("%s: %s (%s) contradicts %s of ClearML's %s: make them equal, or the two syncs would fight", name, quote(name, s.value), s.origin, quote(name, v.Value), v.From))
 			}
 		}
@@ -41,7 +42,23 @@ func contradictions(facts clearmlenv.Facts, told layer) error {
 	return errors.Join(errs...)
 }
 
-// quote writes a value for an error.
+// pathsWithoutFullPath returns an error if ClearML's administrators are paths, but
+// the login's claim holds leaf names. The login then makes none of them an
+// administrator, and groupsync, which reads a path as one group, would.
+func pathsWithoutFullPath(facts clearmlenv.Facts, fullPath bool) error {
+	var errs []error
+	for _, v := range facts.Values {
+		groups, _ := v.Value.([]string)
+		for _, name := range groups {
+			if !fullPath && strings.HasPrefix(name, "/") {
+				errs = append(errs, fmt.Errorf("admins.groups: %q of ClearML's %s is a path, but groups.full_path is false and a login would never find it: set groups.full_path if the group mapper gives full paths, else write the group's name into the variable", name, v.From))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// quote formats a value for an error.
 func quote(name string, value any) string {
 	var text strings.Builder
 	e := json.NewEncoder(&text)
@@ -50,7 +67,7 @@ func quote(name string, value any) string {
 	return strings.TrimSpace(text.String())
 }
 
-// printable masks a URL that may hold credentials, too.
+// printable masks a URL that may hold credentials.
 func printable(name string, value any) any {
 	if text, is := value.(string); is && strings.HasSuffix(name, ".url") && strings.ContainsAny(text, "@?#") {
 		return Masked(text)

@@ -26,6 +26,7 @@ KC_groups__enabled=true
 KC_groups__claim=teams
 KC_groups__admins=["boss"]
 KC_admin_role=admin
+KC_groups__case_sensitive=false
 `
 
 // theirs writes clearml.env and returns its path.
@@ -47,9 +48,9 @@ clearml: {url: https://api.example.com, access_key: two, secret_key: three}
 func TestClearMLsVariablesAreDefaults(t *testing.T) {
 	role := "admin"
 	want := Default()
-	want.Keycloak.URL, want.Keycloak.Realm, want.Keycloak.ClientSecret, want.Keycloak.ClearMLClientID = "https://auth.example.com/auth", "clearml", "one", "web"
+	want.Keycloak.URL, want.Keycloak.Realm, want.Keycloak.ClientSecret = "https://auth.example.com/auth", "clearml", "one"
 	want.ClearML.URL, want.ClearML.AccessKey, want.ClearML.SecretKey = "https://api.example.com", "two", "three"
-	want.Groups.Claim, want.Admins.Groups, want.Admins.Role = "teams", []string{"boss"}, &role
+	want.Groups.Claim, want.Groups.CaseSensitive, want.Admins.Groups, want.Admins.Role = "teams", false, []string{"boss"}, &role
 	for _, tt := range []struct {
 		name string
 		o    Options
@@ -74,11 +75,11 @@ func TestClearMLsVariablesAreDefaults(t *testing.T) {
 func TestWhatContradictsClearML(t *testing.T) {
 	const fight = `: make them equal, or the two syncs would fight`
 	for _, tt := range []struct{ name, yaml, want string }{
-		{"the same in other words", "keycloak: {url: https://AUTH.example.com/auth/, realm: clearml, clearml_client_id: web}\ngroups: {claim: teams}\nadmins: {groups: [boss], role: web/admin}\n", ""},
+		{"the same in other words", "keycloak: {url: https://AUTH.example.com/auth/, realm: clearml}\ngroups: {claim: teams, case_sensitive: false}\nadmins: {groups: [/teams/boss], role: web/admin}\n", ""},
 		{"another URL", "keycloak: {url: https://auth.example.com}\n", `keycloak.url: "https://auth.example.com" (config.yaml:4) contradicts "https://auth.example.com/auth" of ClearML's KC_base_url (clearml.env:3)` + fight},
 		{"another realm", "keycloak: {realm: other}\n", `keycloak.realm: "other" (config.yaml:4) contradicts "clearml" of ClearML's KC_base_url (clearml.env:3)` + fight},
-		{"another client", "keycloak: {clearml_client_id: clearml}\n", `keycloak.clearml_client_id: "clearml" (config.yaml:4) contradicts "web" of ClearML's SECURE_client_id (clearml.env:1)` + fight},
 		{"another claim", "groups: {claim: groups}\n", `groups.claim: "groups" (config.yaml:4) contradicts "teams" of ClearML's KC_groups__claim (clearml.env:5)` + fight},
+		{"names in another way", "groups: {case_sensitive: true}\n", `groups.case_sensitive: true (config.yaml:4) contradicts false of ClearML's KC_groups__case_sensitive (clearml.env:8)` + fight},
 		{"other administrators", "admins: {groups: [chief, <b>]}\n", `admins.groups: ["chief","<b>"] (config.yaml:4) contradicts ["boss"] of ClearML's KC_groups__admins (clearml.env:6)` + fight},
 		{"no administrators", "admins: {groups: []}\n", `admins.groups: [] (config.yaml:4) contradicts ["boss"] of ClearML's KC_groups__admins (clearml.env:6)` + fight},
 		{"another role", "admins: {role: owner}\n", `admins.role: "owner" (config.yaml:4) contradicts "admin" of ClearML's KC_admin_role (clearml.env:7)` + fight},
@@ -92,6 +93,27 @@ admins.role: "owner" (config.yaml:4) contradicts "admin" of ClearML's KC_admin_r
 		t.Run(tt.name, func(t *testing.T) {
 			text := "clearml: {url: https://api.example.com, access_key: two, secret_key: three}\n\n\n" + tt.yaml
 			_, err := Load(Options{File: write(t, text), ClearMLEnv: theirs(t, clearmlEnv), Env: []string{"GROUPSYNC_KEYCLOAK_CLIENT_SECRET=one"}})
+			if d := cmp.Diff(long(tt.want), errorText(err)); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+// TestAdministratorsByPath: ClearML's variable names groups as the login's claim does.
+func TestAdministratorsByPath(t *testing.T) {
+	const paths, leaf = `["/x/boss", "/chief"]`, `["boss"]`
+	for _, tt := range []struct{ name, admins, yaml, want string }{
+		{"paths, with full paths", paths, "groups: {full_path: true}\n", ""},
+		{"paths, without", paths, "", `admins.groups: "/x/boss" of ClearML's KC_groups__admins (clearml.env:3) is a path, but groups.full_path is false and a login would never find it: set groups.full_path if the group mapper gives full paths, else write the group's name into the variable
+admins.groups: "/chief" of ClearML's KC_groups__admins (clearml.env:3) is a path, but groups.full_path is false and a login would never find it: set groups.full_path if the group mapper gives full paths, else write the group's name into the variable`},
+		{"a path to the leaf name", leaf, "admins: {groups: [/x/boss]}\n", ""},
+		{"a path to the leaf name, with full paths", leaf, "groups: {full_path: true}\nadmins: {groups: [/x/boss]}\n",
+			`admins.groups: ["/x/boss"] (config.yaml:6) contradicts ["boss"] of ClearML's KC_groups__admins (clearml.env:3): make them equal, or the two syncs would fight`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			env := "KC_base_url=https://auth.example.com/realms/clearml\nKC_groups__enabled=true\nKC_groups__admins=" + tt.admins + "\nKC_admin_role=\n"
+			_, err := Load(Options{File: write(t, own+"\n"+tt.yaml), ClearMLEnv: theirs(t, env)})
 			if d := cmp.Diff(long(tt.want), errorText(err)); d != "" {
 				t.Error(d)
 			}

@@ -1,6 +1,7 @@
-// Package config is what groupsync can be told, as one value: its defaults,
-// how it is loaded from a file, the environment and flags, and what each part
-// refuses. docs and config.example.yaml name the keys as the tags here do.
+// Package config holds the configuration of groupsync as one value. It knows the
+// defaults, loads a file, the environment and flags, and validates the result.
+// The tags of Config are the names of the keys everywhere: in the file, in
+// variables, flags, the schema and the documentation.
 package config
 
 import (
@@ -9,8 +10,8 @@ import (
 	"time"
 )
 
-// Config is everything that can be configured. It is obtained from Load or
-// Default; the zero value is not valid.
+// Config is the whole configuration. Load and Default return one; the zero value
+// is not valid.
 type Config struct {
 	Name            string        `koanf:"name"`
 	Mode            string        `koanf:"mode"`
@@ -52,7 +53,9 @@ type Keycloak struct {
 	InsecureSkipVerify bool          `koanf:"insecure_skip_verify"`
 	Timeout            time.Duration `koanf:"timeout"`
 	Concurrency        int           `koanf:"concurrency"`
-	ClearMLClientID    string        `koanf:"clearml_client_id"`
+	// TrustedFederations names user federations whose silence means nothing:
+	// their people are not held up by it, and only the grace protects them.
+	TrustedFederations []string `koanf:"trusted_federations"`
 }
 
 // ClearML says how ClearML is read and written.
@@ -68,41 +71,45 @@ type ClearML struct {
 	Provider           string        `koanf:"provider"`
 }
 
-// Mapping is claim names, each with the names of the user groups it feeds.
+// Mapping holds, for each claim name, the names of the user groups that it feeds.
 type Mapping map[string][]string
 
 // Groups says which groups are kept equal.
 type Groups struct {
-	Claim    string   `koanf:"claim"`
-	FullPath bool     `koanf:"full_path"`
-	Include  []string `koanf:"include"`
-	Exclude  []string `koanf:"exclude"`
-	Mapping  Mapping  `koanf:"mapping"`
+	Claim         string   `koanf:"claim"`
+	FullPath      bool     `koanf:"full_path"`
+	CaseSensitive bool     `koanf:"case_sensitive"` // false: names that differ only by case are one name
+	Include       []string `koanf:"include"`
+	Exclude       []string `koanf:"exclude"`
+	Mapping       Mapping  `koanf:"mapping"`
 }
 
 // Admins says who becomes an administrator.
 type Admins struct {
-	Groups []string `koanf:"groups"`
-	Role   *string  `koanf:"role"` // nil: not written down
-	Via    string   `koanf:"via"`
+	Groups []string `koanf:"groups"` // claim names, or paths that begin with /
+	Role   *string  `koanf:"role"`   // NAME, client/NAME or realm:NAME; empty: none; nil: not set
 	Floor  int      `koanf:"floor"`
 }
 
-// Users says who is spared.
+// Users says who never loses a membership.
 type Users struct {
 	Gone    string   `koanf:"gone"` // remove or keep
 	Protect []string `koanf:"protect"`
 }
 
-// Guards are the limits; 0 turns one off.
+// Guards holds the limits. 0 turns a limit off.
 type Guards struct {
 	MaxRemovals     int           `koanf:"max_removals"`
 	Window          time.Duration `koanf:"window"`
 	MaxRemovalRatio float64       `koanf:"max_removal_ratio"`
 	FreeRemovals    int           `koanf:"free_removals"`
 	MaxGone         int           `koanf:"max_gone"`
+	MaxAdminGrants  int           `koanf:"max_admin_grants"` // new administrators in a pass, and within Window
+	MaxAdditions    int           `koanf:"max_additions"`    // additions in a pass, and within Window
 	FederationGrace time.Duration `koanf:"federation_grace"`
-	OnTrip          string        `koanf:"on_trip"` // additions_only or stop
+	GoneGrace       time.Duration `koanf:"gone_grace"` // how long a person known only by email must be gone
+	MaxAge          time.Duration `koanf:"max_age"`    // of a plan, from the start of its reads; after it, no write
+	OnTrip          string        `koanf:"on_trip"`    // additions_only or stop
 }
 
 // Lease names the Kubernetes Lease of the replicas.
@@ -115,12 +122,11 @@ type Lease struct {
 type Web struct {
 	Listen          string `koanf:"listen"`
 	ConfigFile      string `koanf:"config_file"`
-	PublicStatus    bool   `koanf:"public_status"`
 	EnableLifecycle bool   `koanf:"enable_lifecycle"`
 }
 
-// Default returns the defaults. What must be told (URLs, realm, secrets) is
-// empty, and admins.role is not written down.
+// Default returns the defaults. The required keys (URLs, realm, secrets) are
+// empty, and admins.role is not set.
 func Default() Config {
 	return Config{
 		Name:            "default",
@@ -129,26 +135,27 @@ func Default() Config {
 		Jitter:          30 * time.Second,
 		ShutdownTimeout: 20 * time.Second,
 		Log:             Log{Level: "info", Format: "text"},
-		Keycloak:        Keycloak{ClientID: "groupsync", Timeout: time.Minute, Concurrency: 8, ClearMLClientID: "clearml"},
-		// The API is silent for 30 s before it says that its database is away
-		// (reference/clearml-api.md), so less would never hear it.
+		Keycloak:        Keycloak{ClientID: "groupsync", Timeout: time.Minute, Concurrency: 8, TrustedFederations: []string{}},
+		// ClearML's API answers only after 30 s when its database is away
+		// (reference/clearml-api.md). A shorter timeout would hide that error.
 		ClearML: ClearML{Timeout: 40 * time.Second, Provider: "keycloak"},
-		Groups:  Groups{Claim: "groups", Include: []string{"*"}, Exclude: []string{}, Mapping: Mapping{}},
-		Admins:  Admins{Groups: []string{}, Via: "group", Floor: 1},
+		Groups:  Groups{Claim: "groups", CaseSensitive: true, Include: []string{"*"}, Exclude: []string{}, Mapping: Mapping{}},
+		Admins:  Admins{Groups: []string{}, Floor: 1},
 		Users:   Users{Gone: "remove", Protect: []string{}},
 		Guards: Guards{
 			MaxRemovals: 50, Window: 24 * time.Hour, MaxRemovalRatio: 0.25, FreeRemovals: 3, MaxGone: 5,
-			FederationGrace: time.Hour, OnTrip: "additions_only",
+			MaxAdminGrants: 3, FederationGrace: time.Hour, GoneGrace: 24 * time.Hour, MaxAge: 10 * time.Minute,
+			OnTrip: "additions_only",
 		},
 		Web: Web{Listen: "127.0.0.1:8080"},
 	}
 }
 
-// fixed are the keys that a process takes once, when it starts.
+// fixed holds the keys, or sections, that a process reads only when it starts.
 var fixed = []string{"name", "shutdown_timeout", "state_dir", "log", "lease", "web"}
 
-// Unchangeable returns those of the keys, or of the sections, in which the next
-// configuration differs and which a running process cannot take over.
+// Unchangeable returns the keys, or sections, that differ in the next
+// configuration and that a running process cannot take over.
 func (c Config) Unchangeable(next Config) []string {
 	var differ []string
 	a, b := reflect.ValueOf(c), reflect.ValueOf(next)

@@ -53,16 +53,18 @@ keycloak:
   realm: "123"
   client_secret: one
   concurrency: 2
+  trusted_federations: [old ldap]
 clearml: {url: https://api.example.com, access_key: two, secret_key: three, insecure_skip_verify: true}
 groups:
   full_path: true
+  case_sensitive: false
   include: ["/a/**", b]
   mapping:
     plain: one
     /with.a.dot/and slash: [two, "three"]
 admins: {groups: [boss], role: "", floor: 0}
 users: # all commented out
-guards: {max_removal_ratio: 1, window: 0s}
+guards: {max_removal_ratio: 1, window: 0s, max_admin_grants: 1, max_additions: 100, gone_grace: 2h, max_age: 90s}
 `)})
 	if err != nil {
 		t.Fatal(err)
@@ -77,6 +79,8 @@ guards: {max_removal_ratio: 1, window: 0s}
 	want.Groups.Mapping = Mapping{"plain": {"one"}, "/with.a.dot/and slash": {"two", "three"}}
 	want.Admins.Groups, want.Admins.Role, want.Admins.Floor = []string{"boss"}, &role, 0
 	want.Guards.MaxRemovalRatio, want.Guards.Window = 1, 0
+	want.Guards.MaxAdminGrants, want.Guards.MaxAdditions, want.Guards.GoneGrace, want.Guards.MaxAge = 1, 100, 2*time.Hour, 90*time.Second
+	want.Keycloak.TrustedFederations, want.Groups.CaseSensitive = []string{"old ldap"}, false
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
@@ -86,7 +90,7 @@ func TestALaterSourceWins(t *testing.T) {
 	flags := pflag.NewFlagSet("groupsync", pflag.ContinueOnError)
 	flags.Bool("once", false, "not of the configuration")
 	AddFlags(flags)
-	if err := flags.Parse([]string{"--once", "--name=by-flag", "--keycloak.insecure_skip_verify", "--groups.exclude=[x, y]", "--guards.window=2h"}); err != nil {
+	if err := flags.Parse([]string{"--once", "--name=by-flag", "--keycloak.insecure_skip_verify", "--groups.exclude=[x, y]", "--guards.window=2h", "--guards.max_age=5m", "--keycloak.trusted_federations=[ldap]"}); err != nil {
 		t.Fatal(err)
 	}
 	got, err := Load(Options{
@@ -94,7 +98,7 @@ func TestALaterSourceWins(t *testing.T) {
 		Flags: flags,
 		Env: []string{
 			"GROUPSYNC_NAME=by-env", "GROUPSYNC_JITTER=2s", "GROUPSYNC_KEYCLOAK_CLIENT_SECRET=with = and: [odd] ones",
-			`GROUPSYNC_GROUPS_MAPPING={"c.d": [e]}`, "GROUPSYNC_ADMINS_ROLE=", "GROUPSYNC_GUARDS_MAX_GONE=7", "GROUPSYNC_GUARDS_WINDOW=1h",
+			`GROUPSYNC_GROUPS_MAPPING={"c.d": [e]}`, "GROUPSYNC_ADMINS_ROLE=", "GROUPSYNC_GUARDS_MAX_GONE=7", "GROUPSYNC_GUARDS_WINDOW=1h", "GROUPSYNC_GROUPS_CASE_SENSITIVE=false", "GROUPSYNC_GUARDS_MAX_ADMIN_GRANTS=0", "GROUPSYNC_GUARDS_GONE_GRACE=0s",
 			"GROUPSYNCX=1", "PATH=/bin",
 			// Kubernetes sets these for a Service named groupsync, or groupsync-metrics.
 			"GROUPSYNC_SERVICE_HOST=10.0.0.1", "GROUPSYNC_SERVICE_PORT_HTTP=80", "GROUPSYNC_PORT=tcp://10.0.0.1:80", "GROUPSYNC_PORT_80_TCP_ADDR=10.0.0.1",
@@ -111,6 +115,8 @@ func TestALaterSourceWins(t *testing.T) {
 	want.ClearML.URL, want.ClearML.AccessKey, want.ClearML.SecretKey = "https://api.example.com", "two", "three"
 	want.Groups.Include, want.Groups.Exclude, want.Groups.Mapping = []string{"f"}, []string{"x", "y"}, Mapping{"c.d": {"e"}}
 	want.Admins.Role, want.Guards.MaxGone, want.Guards.Window = &role, 7, 2*time.Hour
+	want.Groups.CaseSensitive, want.Keycloak.TrustedFederations = false, []string{"ldap"}
+	want.Guards.MaxAdminGrants, want.Guards.GoneGrace, want.Guards.MaxAge = 0, 0, 5*time.Minute
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
@@ -152,6 +158,9 @@ func TestWhatIsRefusedByLine(t *testing.T) {
 		{"a file that is a list", "- name: a\n", `config.yaml:1: the file: expected keys below it, got a list`},
 		{"a second document", "name: a\n---\nname: b\n", `config.yaml:2: a second YAML document begins: keep one, groupsync reads no other`},
 		{"what is no YAML", "name: a\n\tmode: b\n", `config.yaml: yaml: line 2: found a tab character that violates indentation: correct the YAML there`},
+		{"a key that had no effect", "admins: {via: group}\n", `config.yaml:1: admins.via: is no longer accepted, because it has no effect (groupsync makes administrators only through ClearML's group Admins): remove it`},
+		{"another", "keycloak:\n  clearml_client_id: clearml\n", `config.yaml:2: keycloak.clearml_client_id: is no longer accepted, because it has no effect (groupsync reads nothing of ClearML's own client): remove it`},
+		{"a third", "web:\n  public_status: false\n", `config.yaml:2: web.public_status: is no longer accepted, because it has no effect (groupsync has no status page yet): remove it`},
 		{"everything at once", "nane: a\njitter: x\nmod: b\n",
 			`config.yaml:1: unknown key "nane"; did you mean "name"?
 config.yaml:2: jitter: expected a duration such as 30s, 15m or 1h, got text
@@ -186,17 +195,36 @@ func TestWhatIsRefusedByValue(t *testing.T) {
 		{"no time to answer", `clearml: {timeout: 0s}`, `clearml.timeout: 0s is no time at all: write more than 0s`},
 		{"no request at a time", `keycloak: {concurrency: 0}`, `keycloak.concurrency: 0 is too little: write 1 or more`},
 		{"a glob that is none", `groups: {include: ["{a"]}`, "groups.include: \"{a\" is no glob (" + globError(t, "{a") + "): correct it, or escape the character with \\"},
-		{"no client of ClearML", `keycloak: {clearml_client_id: ""}`, `keycloak.clearml_client_id: is missing: set it`},
+		{"a federation without a name", `keycloak: {trusted_federations: [ldap, ""]}`, `keycloak.trusted_federations: has an empty entry: remove it`},
 		{"an empty glob", `users: {protect: [""]}`, `users.protect: has an empty entry: remove it`},
-		{"a mapping to a built-in", `groups: {mapping: {a: [b, Queue admins]}}`, `groups.mapping: "a" feeds "Queue admins", which is built into ClearML and not ours to write: map it to a group of your own, or name administrators in admins.groups`},
+		{"a mapping to a built-in", `groups: {mapping: {a: [b, Queue admins]}}`, `groups.mapping: "a" feeds "Queue admins", which is built into ClearML, and groupsync does not write it: map it to a group of your own, or name administrators in admins.groups`},
+		{"a mapping to what is built in but for case", `groups: {mapping: {a: admins}}`, ``},
+		{"a mapping to what is built in, without case", `groups: {case_sensitive: false, mapping: {a: admins}}`, `groups.mapping: "a" feeds "admins", which is built into ClearML, and groupsync does not write it: map it to a group of your own, or name administrators in admins.groups`},
+		{"names that differ by case", `groups: {mapping: {ML: a, ml: b}}`, ``},
+		{"names that differ by case, without case", `groups: {case_sensitive: false, mapping: {ML: a, ml: b}}`, `groups.mapping: "ML" and "ml" differ only by case, and groups.case_sensitive is false, so they are one name: keep one of them`},
 		{"a mapping to no group", `groups: {mapping: {a: []}}`, `groups.mapping: "a" names no ClearML group: name one, or put the group into groups.exclude`},
 		{"admin groups without a role written down", `admins: {groups: [a]}`, `admins.role: must be written down when admins.groups is set: ClearML's login sync honours a role claim by default, and one sync would demote whom the other promotes: write the role, or "" for none`},
-		{"an unknown way to be an admin", `admins: {via: magic}`, `admins.via: "magic" is unknown: write group`},
+		{"an admin group by its path", `admins: {groups: [/teams/admins, leaf], role: ""}`, ``},
+		{"an admin group by its path, with full paths", "groups: {full_path: true}\nadmins: {groups: [/teams/admins], role: \"\"}", ``},
+		{"an admin group without a name", `admins: {groups: [a, "/"], role: ""}`, `admins.groups: "/" names no group: write the path of one, /teams/clearml-admins for example`},
+		{"an empty admin group", `admins: {groups: [""], role: ""}`, `admins.groups: has an empty entry: remove it`},
+		{"a client's role", `admins: {role: clearml/admin}`, ``},
+		{"a realm role with a slash", `admins: {role: "realm:a/b"}`, ``},
+		{"a realm role without a name", `admins: {role: "realm: "}`, `admins.role: "realm: " names no role: write the realm role's name behind realm:, or "" for none`},
+		{"a role of no client", `admins: {role: /admin}`, `admins.role: "/admin" is no client/role: write both, clearml/admin for example, or realm: and the name of a realm role`},
+		{"no role of a client", `admins: {role: clearml/}`, `admins.role: "clearml/" is no client/role: write both, clearml/admin for example, or realm: and the name of a realm role`},
 		{"a negative floor", `admins: {floor: -1}`, `admins.floor: -1 is too little: write 0 or more`},
 		{"what to do with people who are gone", `users: {gone: delete}`, `users.gone: "delete" is unknown: write remove or keep`},
 		{"a ratio above one", `guards: {max_removal_ratio: 25}`, `guards.max_removal_ratio: 25 is no ratio: write a number from 0 (no limit) to 1`},
 		{"a ratio that is no number", `guards: {max_removal_ratio: .nan}`, `guards.max_removal_ratio: NaN is no ratio: write a number from 0 (no limit) to 1`},
 		{"a negative limit", `guards: {max_removals: -1}`, `guards.max_removals: -1 is too little: write 0 or more`},
+		{"a negative limit of administrators", `guards: {max_admin_grants: -1}`, `guards.max_admin_grants: -1 is too little: write 0 or more`},
+		{"a negative limit of additions", `guards: {max_additions: -1}`, `guards.max_additions: -1 is too little: write 0 or more`},
+		{"a negative grace", `guards: {gone_grace: -1h}`, `guards.gone_grace: -1h0m0s is negative: write 0s or more`},
+		{"a negative age", `guards: {max_age: -1m}`, `guards.max_age: -1m0s is negative: write 1m or more, or 0s for no limit`},
+		{"an age that no pass keeps", `guards: {max_age: 59s}`, `guards.max_age: 59s is too short, because reading alone may take a minute and nothing would be written: write 1m or more, or 0s for no limit`},
+		{"the least age", `guards: {max_age: 1m}`, ``},
+		{"every new limit off", `guards: {max_admin_grants: 0, max_additions: 0, gone_grace: 0s, max_age: 0s}`, ``},
 		{"an unknown trip", `guards: {on_trip: go}`, `guards.on_trip: "go" is unknown: write additions_only or stop`},
 		{"an address without a port", `web: {listen: localhost}`, `web.listen: "localhost" is no address: write host:port, 127.0.0.1:8080 or :8080 for example`},
 
@@ -204,9 +232,6 @@ func TestWhatIsRefusedByValue(t *testing.T) {
 		{"the namespace of no Lease", `lease: {namespace: a}`, `lease.namespace: is set without lease.name: set lease.name too, or neither for a single replica`},
 		{"a name that no Lease can have", `lease: {name: Group_Sync}`, `lease.name: "Group_Sync" is no name of a Kubernetes object: write lower-case letters, digits and dashes, 202 at most`},
 		{"a Lease and a directory", "state_dir: a\nlease: {name: a}", `state_dir: goes without lease.name: with a Lease, what the guards remember is in a ConfigMap beside it, where every replica finds it: leave state_dir empty`},
-		{"the status page", `web: {public_status: true}`, `web.public_status: the status page is not built yet: leave it false`},
-		{"admins by role", `admins: {via: role}`, `admins.via: "role" is not built yet: write group`},
-		{"admins by both", `admins: {via: both}`, `admins.via: "both" is not built yet: write group`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			// The row's section is laid over what is needed, as a variable would be.
@@ -263,15 +288,18 @@ clearml.secret_key: is missing: set clearml.secret_key_file, or clearml.secret_k
 func TestWhatIsRefusedOfVariablesAndFlags(t *testing.T) {
 	flags := pflag.NewFlagSet("groupsync", pflag.ContinueOnError)
 	AddFlags(flags)
-	if err := flags.Parse([]string{"--guards.max_gone=many"}); err != nil {
+	if err := flags.Parse([]string{"--guards.max_gone=many", "--web.public_status", "--admins.via", "group"}); err != nil {
 		t.Fatal(err)
 	}
-	_, err := Load(Options{Flags: flags, Env: []string{"GROUPSYNC_SHEDULE=x", "GROUPSYNC_JITTER=", "GROUPSYNC_GROUPS_INCLUDE=a,b", "GROUPSYNC_TURBO_ENCABULATOR=hidden"}})
+	_, err := Load(Options{Flags: flags, Env: []string{"GROUPSYNC_SHEDULE=x", "GROUPSYNC_JITTER=", "GROUPSYNC_GROUPS_INCLUDE=a,b", "GROUPSYNC_TURBO_ENCABULATOR=hidden", "GROUPSYNC_KEYCLOAK_CLEARML_CLIENT_ID=hidden"}})
 	want := `GROUPSYNC_GROUPS_INCLUDE: expected a list of texts such as ["a", "b"], got text
 GROUPSYNC_JITTER: expected a duration such as 30s, 15m or 1h, got text
+GROUPSYNC_KEYCLOAK_CLEARML_CLIENT_ID: is no longer accepted, because it has no effect (groupsync reads nothing of ClearML's own client): remove it
 GROUPSYNC_SHEDULE: unknown variable; did you mean "GROUPSYNC_SCHEDULE"?
 GROUPSYNC_TURBO_ENCABULATOR: unknown variable: see config.example.yaml for the keys
---guards.max_gone: expected a whole number, got text`
+--admins.via: is no longer accepted, because it has no effect (groupsync makes administrators only through ClearML's group Admins): remove it
+--guards.max_gone: expected a whole number, got text
+--web.public_status: is no longer accepted, because it has no effect (groupsync has no status page yet): remove it`
 	if d := cmp.Diff(want, errorText(err)); d != "" {
 		t.Error(d)
 	}

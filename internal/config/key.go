@@ -20,12 +20,38 @@ type key struct {
 	typ   reflect.Type
 }
 
-// keys are all known keys by their dotted name, keyNames their names in the
-// order of Config. Both are made once from Config's tags and never change.
+// keys holds all known keys by their dotted name. keyNames holds the names in the
+// order of Config. Both are made once, from the tags of Config.
 var (
 	keys     = make(map[string]key)
 	keyNames = collect("", reflect.TypeFor[Config](), nil)
 )
+
+// retired holds the keys that earlier versions accepted and that had no effect.
+var retired = map[string]struct {
+	why string
+	typ reflect.Type // of the value, for the flag
+}{
+	"keycloak.clearml_client_id": {"groupsync reads nothing of ClearML's own client", reflect.TypeFor[string]()},
+	"admins.via":                 {"groupsync makes administrators only through ClearML's group Admins", reflect.TypeFor[string]()},
+	"web.public_status":          {"groupsync has no status page yet", reflect.TypeFor[bool]()},
+}
+
+// refuseRetired returns an error if the key is a retired one. The label names it
+// in the way of its source.
+func refuseRetired(name, label string) error {
+	key, is := retired[name]
+	if !is {
+		return nil
+	}
+	return fmt.Errorf("%s: is no longer accepted, because it has no effect (%s): remove it", label, key.why)
+}
+
+// IsKey reports whether the name is a key of the configuration.
+func IsKey(name string) bool {
+	_, is := keys[name]
+	return is
+}
 
 func collect(path string, t reflect.Type, index []int) (names []string) {
 	for i := range t.NumField() {
@@ -41,8 +67,8 @@ func collect(path string, t reflect.Type, index []int) (names []string) {
 	return names
 }
 
-// below returns the names that may stand below a section ("" for the top):
-// keys and sections, without their path.
+// below returns the keys and sections that a section may contain, without their
+// path. The section "" is the top of the file.
 func below(section string) map[string]string {
 	names := make(map[string]string)
 	for _, name := range keyNames {
@@ -54,12 +80,13 @@ func below(section string) map[string]string {
 	return names
 }
 
-// literal says that the key's value in a variable or a flag is the text itself.
+// literal reports whether a variable or a flag of the key is taken as plain text,
+// not as YAML.
 func (k key) literal() bool {
 	return k.typ.Kind() == reflect.String || k.typ.Kind() == reflect.Pointer || k.typ == reflect.TypeFor[time.Duration]()
 }
 
-// expected says in words what a value of the key looks like.
+// expected describes a value of the key.
 func (k key) expected() string {
 	switch k.typ {
 	case reflect.TypeFor[time.Duration]():
@@ -81,8 +108,8 @@ func (k key) expected() string {
 	}
 }
 
-// decode returns the node as a value of the key's type, or an error that says
-// what is expected and never quotes a value.
+// decode returns the node as a value of the key's type. Its error says what is
+// expected, and never quotes the value.
 func (k key) decode(n *yaml.Node) (any, error) {
 	n = resolve(n)
 	switch k.typ {
@@ -135,7 +162,7 @@ func (k key) texts(n *yaml.Node) ([]string, error) {
 	return list, nil
 }
 
-// mapping decodes names, each with one text or a list of texts.
+// mapping decodes a mapping of names to one text or a list of texts.
 func (k key) mapping(n *yaml.Node) (Mapping, error) {
 	if n.Kind != yaml.MappingNode {
 		return nil, k.mistyped(n)
@@ -170,7 +197,7 @@ func resolve(n *yaml.Node) *yaml.Node {
 	return n
 }
 
-// kindOf names in words what a node is.
+// kindOf describes the kind of a node.
 func kindOf(n *yaml.Node) string {
 	switch n.Kind {
 	case yaml.SequenceNode:
@@ -183,8 +210,8 @@ func kindOf(n *yaml.Node) string {
 	}[n.ShortTag()], "something else")
 }
 
-// suggest returns what to write in place of an unknown name: the nearest of
-// those known, or all of them where none is near.
+// suggest returns the advice for an unknown name: the nearest known name, or all
+// known names if none is near.
 func suggest(name string, known map[string]string) string {
 	names := slices.Sorted(maps.Keys(known))
 	best, distance := "", max(2, len(name)/4)+1
@@ -196,7 +223,7 @@ func suggest(name string, known map[string]string) string {
 	if best != "" {
 		return fmt.Sprintf("; did you mean %q?", best)
 	}
-	// Nothing near: it may belong to another section.
+	// No name is near. The name may belong to another section.
 	for _, full := range keyNames {
 		if strings.HasSuffix(full, "."+name) {
 			return fmt.Sprintf("; did you mean %q?", full)
@@ -208,5 +235,5 @@ func suggest(name string, known map[string]string) string {
 	return ": known here are " + strings.Join(names, ", ")
 }
 
-// errTwoDocuments is about a file that holds more than one document.
+// errTwoDocuments says that a file holds more than one YAML document.
 var errTwoDocuments = errors.New("a second YAML document begins: keep one, groupsync reads no other")

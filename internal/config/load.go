@@ -19,9 +19,9 @@ import (
 	"groupsync/internal/config/clearmlenv"
 )
 
-// Options say where a configuration comes from. A later source wins over an
-// earlier one, key by key: defaults, what ClearML's own variables in ClearMLEnv
-// and Env make the default, File, Env, Flags.
+// Options names the sources of a configuration. For each key, a later source wins
+// over an earlier one. The order is: defaults, ClearML's own variables (in ClearMLEnv
+// and Env), File, Env, Flags.
 type Options struct {
 	File       string         // YAML; empty: none
 	ClearMLEnv string         // a file that sets ClearML's own variables; empty: none
@@ -29,27 +29,27 @@ type Options struct {
 	Flags      *pflag.FlagSet // flags made by AddFlags that were set; nil: none
 }
 
-// prefix begins the name of every environment variable that is a key:
+// prefix begins the name of every variable that sets a key. The variable of
 // keycloak.url is GROUPSYNC_KEYCLOAK_URL.
 const prefix = "GROUPSYNC_"
 
-// Setting is the value of one key, and which source it comes from.
+// Setting is the value of one key, and its source.
 type Setting struct {
 	Key    string
-	Value  any // of the key's type in Config; a nil *string is not written down
+	Value  any // of the key's type in Config; nil for a *string that is not set
 	Origin string
 }
 
-// Traced is a configuration that knows where its values come from.
+// Traced is a configuration with the source of each value.
 type Traced struct {
 	Config   Config
 	Settings []Setting // each key, in the order of Config; a URL that may hold credentials is Masked
-	Remarks  []string  // sentences on what ClearML's own variables leave open
+	Remarks  []string  // sentences about ClearML's own variables from which nothing is derived
 }
 
-// Load returns the configuration, valid and with secrets that can be read now.
-// Its error joins everything that is wrong, a line each, in the order of the
-// sources and, below one, of its text; no line holds a secret.
+// Load returns a valid configuration whose secrets can be read now. Its error joins
+// all faults, a line each, in the order of the sources and, within a source, in the
+// order of its text. No line holds a secret.
 func Load(o Options) (Config, error) {
 	t, err := Trace(o)
 	if err != nil {
@@ -58,9 +58,9 @@ func Load(o Options) (Config, error) {
 	return t.Config, nil
 }
 
-// Trace is Load for those who ask where values come from. With an error about
-// what the sources say together, it returns the outcome all the same, to be
-// looked at and not to be used; with one about a source, no Settings.
+// Trace is Load with the source of each value. If a source cannot be read, it
+// returns an error and no Settings. If the sources can be read, but the result is
+// not valid, it returns an error and the result, which is only for printing.
 func Trace(o Options) (Traced, error) {
 	facts, factsErr := clearmlenv.Read(o.ClearMLEnv, o.Env)
 	told, err := readTold(o)
@@ -76,7 +76,7 @@ func Trace(o Options) (Traced, error) {
 			t.Remarks = append(t.Remarks, r.Text)
 		}
 	}
-	if err := errors.Join(t.Config.Validate(time.Now()), contradictions(facts, told)); err != nil {
+	if err := errors.Join(t.Config.Validate(time.Now()), contradictions(facts, told, t.Config.Groups.FullPath)); err != nil {
 		return t, err
 	}
 	var errs []error
@@ -93,10 +93,10 @@ type setting struct {
 	origin string
 }
 
-// layer is what one source says, by key.
+// layer holds the settings of one source, by key.
 type layer map[string]setting
 
-// readTold returns what groupsync itself is told.
+// readTold returns the settings from groupsync's own sources.
 func readTold(o Options) (layer, error) {
 	file, fileErr := readFile(o.File)
 	env, envErr := readEnv(o.Env)
@@ -108,8 +108,7 @@ func readTold(o Options) (layer, error) {
 	return told, errors.Join(fileErr, envErr, flagErr)
 }
 
-// merge lays the sources over one another. Whether the outcome makes sense is
-// not its business.
+// merge lays the layers over one another. It does not validate the result.
 func merge(layers ...layer) (Traced, error) {
 	all, values := layer{}, make(map[string]any)
 	for _, l := range layers {
@@ -151,8 +150,8 @@ func readFile(path string) (layer, error) {
 	return decodeYAML(path, data)
 }
 
-// serviceLink matches what Kubernetes sets in every pod for a Service whose
-// name begins with groupsync. No key looks like it.
+// serviceLink matches the variables that Kubernetes sets in every pod for a Service
+// whose name begins with groupsync. No key looks like one.
 var serviceLink = regexp.MustCompile(`_SERVICE_(HOST|PORT)$|_SERVICE_PORT_\w+$|_PORT$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$`)
 
 func readEnv(env []string) (layer, error) {
@@ -160,11 +159,19 @@ func readEnv(env []string) (layer, error) {
 	for name := range keys {
 		byName[envName(name)] = name
 	}
+	old := make(map[string]string, len(retired))
+	for name := range retired {
+		old[envName(name)] = name
+	}
 	l := layer{}
 	var errs []error
 	for _, entry := range slices.Sorted(slices.Values(env)) {
 		name, text, _ := strings.Cut(entry, "=")
 		if !strings.HasPrefix(name, prefix) || serviceLink.MatchString("_"+strings.TrimPrefix(name, prefix)) {
+			continue
+		}
+		if err := refuseRetired(old[name], name); err != nil {
+			errs = append(errs, err)
 			continue
 		}
 		key, known := byName[name]
@@ -186,25 +193,31 @@ func envName(key string) string {
 	return prefix + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
 }
 
-// AddFlags adds a flag for each key to the set, --keycloak.url for keycloak.url,
-// except for secrets: other users of a machine can read a command line. The
-// flags are hidden, being as many as there are keys.
+// AddFlags adds a hidden flag for each key to the set: --keycloak.url for
+// keycloak.url. Secrets have no flag, because other users of the machine can read
+// a command line.
 func AddFlags(flags *pflag.FlagSet) {
 	for _, name := range keyNames {
-		k := keys[name]
-		if k.typ == reflect.TypeFor[Masked]() {
-			continue
+		if k := keys[name]; k.typ != reflect.TypeFor[Masked]() {
+			addFlag(flags, name, k.typ)
 		}
-		flags.String(name, "", "the key "+name)
-		flags.Lookup(name).Hidden = true
-		if k.typ.Kind() == reflect.Bool {
-			flags.Lookup(name).NoOptDefVal = "true"
-		}
+	}
+	// A retired key keeps its flag, so that readFlags can say what to do.
+	for _, name := range slices.Sorted(maps.Keys(retired)) {
+		addFlag(flags, name, retired[name].typ)
 	}
 }
 
-// readFlags takes the flags that are named as a key is; what else a command
-// has is not of the configuration.
+func addFlag(flags *pflag.FlagSet, name string, typ reflect.Type) {
+	flags.String(name, "", "the key "+name)
+	flags.Lookup(name).Hidden = true
+	if typ.Kind() == reflect.Bool {
+		flags.Lookup(name).NoOptDefVal = "true"
+	}
+}
+
+// readFlags reads the flags that are named like a key. Other flags of a command
+// do not belong to the configuration.
 func readFlags(flags *pflag.FlagSet) (layer, error) {
 	if flags == nil {
 		return nil, nil
@@ -212,7 +225,11 @@ func readFlags(flags *pflag.FlagSet) (layer, error) {
 	l := layer{}
 	var errs []error
 	flags.Visit(func(f *pflag.Flag) {
-		if _, known := keys[f.Name]; !known {
+		if err := refuseRetired(f.Name, "--"+f.Name); err != nil {
+			errs = append(errs, err)
+			return
+		}
+		if !IsKey(f.Name) {
 			return
 		}
 		v, err := parse(f.Name, f.Value.String())
@@ -225,8 +242,8 @@ func readFlags(flags *pflag.FlagSet) (layer, error) {
 	return l, errors.Join(errs...)
 }
 
-// parse reads the text of a variable or a flag: text as it is, anything else
-// as YAML would.
+// parse decodes the text of a variable or a flag. The value of a literal key is the
+// text itself; other values are YAML.
 func parse(name, text string) (any, error) {
 	k := keys[name]
 	node := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: text}

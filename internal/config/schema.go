@@ -7,18 +7,18 @@ import (
 	"time"
 )
 
-// Schema returns the configuration as a JSON Schema (draft-07): every key of
-// Config and no other, with its type, its default and what a value of it alone
-// must look like. It asks for no key, since each can come from the environment
-// or a flag. What takes more than a pattern is left to Load: the grammar of
-// schedules and globs, ClearML's built-in groups, and keys that depend on one
-// another. The schema is a new value that the caller may change.
+// Schema returns the configuration as a JSON Schema (draft-07). It has every key of
+// Config and no other, with its type, its default and the values that are allowed.
+// It requires no key, because each can come from the environment or a flag. It
+// leaves to Load what no pattern can hold: the grammar of schedules, globs and
+// admins.role, the least guards.max_age, ClearML's built-in groups, and keys that
+// depend on one another. The schema is a new value that the caller may change.
 func Schema() map[string]any {
 	return section("", reflect.TypeFor[Config](), reflect.ValueOf(Default()))
 }
 
-// section is the schema of the keys below a path. Load takes a section whose
-// keys are all commented out, so the schema does.
+// section returns the schema of the keys below a path. It allows null, because Load
+// accepts a section whose keys are all commented out.
 func section(path string, t reflect.Type, defaults reflect.Value) map[string]any {
 	properties := make(map[string]any)
 	for i := range t.NumField() {
@@ -36,8 +36,8 @@ func section(path string, t reflect.Type, defaults reflect.Value) map[string]any
 	return map[string]any{"type": []any{"object", "null"}, "properties": properties, "additionalProperties": false}
 }
 
-// leaf is the schema of one key: what its type allows, and of that what
-// Validate does.
+// leaf returns the schema of one key: its type, and the constraints that Validate
+// puts on it.
 func leaf(name string, t reflect.Type) map[string]any {
 	s := make(map[string]any)
 	switch t {
@@ -67,15 +67,15 @@ const (
 )
 
 var (
-	// durations are Go's; nothing at all needs neither unit nor quotes.
+	// durations matches the durations of Go. 0 needs no unit and no quotes.
 	durations = map[string]any{
 		"type": []any{"string", "integer"}, "pattern": `^(0|([0-9]+(\.[0-9]+)?` + unit + `)+)$`, "minimum": 0, "maximum": 0,
 	}
-	// longer has a digit that is not 0 in it, so it is no number.
+	// longer matches a duration of more than nothing: one digit is not 0.
 	longer = map[string]any{
 		"type": "string", "pattern": `^` + some + `([0-9]*[1-9][0-9]*(\.[0-9]+)?|[0-9]+\.[0-9]*[1-9][0-9]*)` + unit + some + `$`,
 	}
-	// mappings name one group, or a list of them.
+	// mappings matches names with one group, or a list of groups.
 	mappings = map[string]any{
 		"type": "object", "propertyNames": map[string]any{"minLength": 1},
 		"additionalProperties": map[string]any{
@@ -86,40 +86,40 @@ var (
 	urls     = map[string]any{"pattern": `^https?://[^/?#@:][^/?#@]*(/[^?#@]*)?$`}
 )
 
-// constraints is what Validate refuses of a single key, by its dotted name. The
-// tests hold the two together.
+// constraints holds what Validate demands of a single key, by its dotted name. A test
+// compares it with Validate.
 var constraints = map[string]map[string]any{
-	"name":                       filledIn,
-	"mode":                       choice(Observe, Apply),
-	"log.level":                  choice("debug", "info", "warn", "error"),
-	"log.format":                 choice("text", "json"),
-	"keycloak.url":               urls,
-	"keycloak.realm":             filledIn,
-	"keycloak.client_id":         filledIn,
-	"keycloak.timeout":           longer,
-	"keycloak.concurrency":       {"minimum": 1},
-	"keycloak.clearml_client_id": filledIn,
-	"clearml.url":                urls,
-	"clearml.timeout":            longer,
-	"clearml.provider":           filledIn,
-	"groups.claim":               filledIn,
-	"admins.via":                 choice("group"),
-	"admins.floor":               {"minimum": 0},
-	"users.gone":                 choice("remove", "keep"),
-	"guards.max_removals":        {"minimum": 0},
-	"guards.max_removal_ratio":   {"minimum": 0, "maximum": 1},
-	"guards.free_removals":       {"minimum": 0},
-	"guards.max_gone":            {"minimum": 0},
-	"guards.on_trip":             choice("additions_only", "stop"),
-	"lease.name":                 {"pattern": `^([a-z0-9]([-a-z0-9.]{0,200}[a-z0-9])?)?$`},
-	"web.public_status":          choice(false),
-	"web.listen":                 {"pattern": `^([^:\[\]]*|\[[^\[\]]*\]):[^:\[\]]+$`},
+	"name":                     filledIn,
+	"mode":                     choice(Observe, Apply),
+	"log.level":                choice("debug", "info", "warn", "error"),
+	"log.format":               choice("text", "json"),
+	"keycloak.url":             urls,
+	"keycloak.realm":           filledIn,
+	"keycloak.client_id":       filledIn,
+	"keycloak.timeout":         longer,
+	"keycloak.concurrency":     {"minimum": 1},
+	"clearml.url":              urls,
+	"clearml.timeout":          longer,
+	"clearml.provider":         filledIn,
+	"groups.claim":             filledIn,
+	"admins.groups":            {"items": map[string]any{"type": "string", "minLength": 1, "pattern": `^([^/]|/[\s\S])`}},
+	"admins.floor":             {"minimum": 0},
+	"users.gone":               choice("remove", "keep"),
+	"guards.max_removals":      {"minimum": 0},
+	"guards.max_removal_ratio": {"minimum": 0, "maximum": 1},
+	"guards.free_removals":     {"minimum": 0},
+	"guards.max_gone":          {"minimum": 0},
+	"guards.max_admin_grants":  {"minimum": 0},
+	"guards.max_additions":     {"minimum": 0},
+	"guards.on_trip":           choice("additions_only", "stop"),
+	"lease.name":               {"pattern": `^([a-z0-9]([-a-z0-9.]{0,200}[a-z0-9])?)?$`},
+	"web.listen":               {"pattern": `^([^:\[\]]*|\[[^\[\]]*\]):[^:\[\]]+$`},
 }
 
 func choice(allowed ...any) map[string]any { return map[string]any{"enum": allowed} }
 
-// written returns a default as it would stand in the file, and false where
-// there is nothing to write: it must be told, or is empty anyway.
+// written returns a default as the file would have it. It returns false if there is
+// nothing to write, because the key is required or its default is empty.
 func written(v reflect.Value) (any, bool) {
 	if v.IsZero() && v.Kind() != reflect.Bool {
 		return nil, false
@@ -130,7 +130,7 @@ func written(v reflect.Value) (any, bool) {
 	return v.Interface(), true
 }
 
-// short is the duration without the zeros that String ends in: 1h, not 1h0m0s.
+// short formats the duration without trailing zeros: 1h, not 1h0m0s.
 func short(d time.Duration) string {
 	text := d.String()
 	if strings.HasSuffix(text, "m0s") {

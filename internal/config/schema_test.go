@@ -142,6 +142,7 @@ var leftToLoad = []string{
 	"keycloak.client_secret", "keycloak.client_secret_file",
 	"clearml.access_key", "clearml.access_key_file", "clearml.secret_key", "clearml.secret_key_file",
 	"lease.namespace",
+	"admins.role", "guards.max_age",
 }
 
 // probes are what is written into every key in turn.
@@ -152,6 +153,7 @@ var probes = []any{
 	[]any{}, []any{"a"}, []any{""}, []any{1}, map[string]any{}, map[string]any{"a": "b"}, map[string]any{"a": []any{"b", "c"}},
 	map[string]any{"a": []any{}}, map[string]any{"a": []any{""}}, map[string]any{"a": ""}, map[string]any{"a": 1}, map[string]any{"": "b"},
 	"observe", "apply", "debug", "info", "warn", "error", "text", "json", "group", "role", "remove", "keep", "additions_only", "stop",
+	"realm:", "realm:a/b", "a/", "/b", []any{"/"}, []any{"/a"}, []any{"a", "//"}, "59s", "60s", "10m",
 	":8080", "127.0.0.1:http", "[::1]:80", "::1:80", "localhost:",
 }
 
@@ -195,6 +197,10 @@ func TestBadDocuments(t *testing.T) {
 			`at '/jitter': maximum: got 30, want 0`, `jitter: expected a duration such as 30s, 15m or 1h, got a number`},
 		{"a text for a switch", with(complete(), "groups.full_path", "yes"),
 			`at '/groups/full_path': got string, want boolean`, `groups.full_path: expected true or false, got text`},
+		{"a key that had no effect", with(complete(), "admins.via", "group"),
+			`at '/admins': additional properties 'via' not allowed`, `admins.via: is no longer accepted, because it has no effect`},
+		{"a negative limit", with(complete(), "guards.max_admin_grants", -1),
+			`at '/guards/max_admin_grants': minimum: got -1, want 0`, `guards.max_admin_grants: -1 is too little: write 0 or more`},
 		{"a name for a list", with(complete(), "admins.groups", "clearml-admins"),
 			`at '/admins/groups': got string, want array`, `admins.groups: expected a list of texts such as ["a", "b"], got text`},
 	} {

@@ -10,8 +10,8 @@ import (
 
 const mask = "[masked]"
 
-// Masked is text that never prints: every way of formatting, encoding or
-// logging it gives "[masked]". Only a Secret reads it.
+// Masked is a text that never prints: formatting, encoding and logging give
+// "[masked]". Only a Secret reads it.
 type Masked string
 
 // String returns "[masked]".
@@ -23,7 +23,7 @@ func (Masked) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(mask)) }
 // MarshalText returns "[masked]"; JSON, YAML and slog ask it.
 func (Masked) MarshalText() ([]byte, error) { return []byte(mask), nil }
 
-// Secret is a secret that is written down or kept in a file. It never prints.
+// Secret is a secret in the configuration or in a file. It never prints.
 type Secret struct {
 	key   string // of the configuration, for errors
 	value Masked
@@ -54,9 +54,9 @@ func (Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(mask)) }
 // MarshalText returns "[masked]".
 func (Secret) MarshalText() ([]byte, error) { return []byte(mask), nil }
 
-// Read returns the secret as it is now: a file is read each time, so that it
-// may rotate, and loses the line ends after its last character. An error names
-// the key and the file, and no part of the secret.
+// Read returns the current secret. It reads a file each time, so that the secret may
+// rotate, and cuts the line ends off. An error names the key and the file, and no
+// part of the secret.
 func (s Secret) Read() (string, error) {
 	if s.file == "" {
 		return string(s.value), nil
@@ -77,7 +77,7 @@ func (s Secret) Read() (string, error) {
 	return text, nil
 }
 
-// named returns an error unless the secret is written down in exactly one way.
+// named returns an error unless exactly one of the two keys of the secret is set.
 func (s Secret) named() error {
 	switch {
 	case s.value == "" && s.file == "":

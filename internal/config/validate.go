@@ -13,11 +13,13 @@ import (
 
 	"github.com/gobwas/glob"
 	"github.com/robfig/cron/v3"
+
+	"groupsync/internal/config/clearmlenv"
 )
 
-// Validate returns everything that makes no sense in the configuration, joined,
-// a sentence each, in the order of the keys; nil if there is nothing. It is
-// pure: no file is read, and now is all that it knows of the time.
+// Validate returns one error that joins a sentence for each wrong value, in the
+// order of the keys. It returns nil if every value is right. It is pure: it reads
+// no file, and takes the time from now.
 func (c Config) Validate(now time.Time) error {
 	return errors.Join(
 		filled("name", c.Name),
@@ -42,7 +44,7 @@ func (c Config) secrets() []Secret {
 	return []Secret{c.Keycloak.Secret(), c.ClearML.Access(), c.ClearML.Secret()}
 }
 
-// Cron returns the schedule, which is in UTC. It must have been validated.
+// Cron returns the schedule, in UTC. The configuration must be valid.
 func (c Config) Cron() cron.Schedule {
 	s, err := cron.ParseStandard(c.Schedule)
 	if err != nil {
@@ -55,7 +57,7 @@ func validSchedule(spec string, now time.Time) error {
 	if strings.Contains(spec, "TZ=") {
 		return fmt.Errorf("schedule: %q names a time zone: schedules are in UTC, where no hour is missing or doubled", spec)
 	}
-	// robfig/cron turns anything below a second, negatives too, into a second.
+	// robfig/cron turns less than a second, and a negative duration, into a second.
 	if every, is := strings.CutPrefix(spec, "@every "); is {
 		if d, err := time.ParseDuration(every); err == nil && d < time.Second {
 			return fmt.Errorf("schedule: %q is less than a second: write a longer one, @every 15m for example", spec)
@@ -83,7 +85,7 @@ func (k Keycloak) validate() error {
 		k.Secret().named(),
 		positive("keycloak.timeout", k.Timeout),
 		atLeast("keycloak.concurrency", k.Concurrency, 1),
-		filled("keycloak.clearml_client_id", k.ClearMLClientID),
+		noneEmpty("keycloak.trusted_federations", k.TrustedFederations),
 	)
 }
 
@@ -97,24 +99,32 @@ func (c ClearML) validate() error {
 	)
 }
 
-// builtins are ClearML's own groups, which no login and no sync may feed
+// builtins are ClearML's own groups. No login and no sync writes them
 // (reference/clearml-api.md).
 var builtins = []string{"Users", "Admins", "Queue admins"}
 
 func (g Groups) validate() error {
+	same := func(a, b string) bool { return a == b }
+	if !g.CaseSensitive {
+		same = strings.EqualFold
+	}
 	errs := []error{
 		filled("groups.claim", g.Claim),
 		validGlobs("groups.include", g.Include),
 		validGlobs("groups.exclude", g.Exclude),
 	}
-	for _, from := range slices.Sorted(maps.Keys(g.Mapping)) {
+	names := slices.Sorted(maps.Keys(g.Mapping))
+	for i, from := range names {
 		to := g.Mapping[from]
 		if from == "" || len(to) == 0 || slices.Contains(to, "") {
 			errs = append(errs, fmt.Errorf("groups.mapping: %q names no ClearML group: name one, or put the group into groups.exclude", from))
 		}
+		if twin := slices.IndexFunc(names[:i], func(name string) bool { return same(name, from) }); twin >= 0 {
+			errs = append(errs, fmt.Errorf("groups.mapping: %q and %q differ only by case, and groups.case_sensitive is false, so they are one name: keep one of them", names[twin], from))
+		}
 		for _, name := range to {
-			if slices.Contains(builtins, name) {
-				errs = append(errs, fmt.Errorf("groups.mapping: %q feeds %q, which is built into ClearML and not ours to write: map it to a group of your own, or name administrators in admins.groups", from, name))
+			if slices.ContainsFunc(builtins, func(builtin string) bool { return same(builtin, name) }) {
+				errs = append(errs, fmt.Errorf("groups.mapping: %q feeds %q, which is built into ClearML, and groupsync does not write it: map it to a group of your own, or name administrators in admins.groups", from, name))
 			}
 		}
 	}
@@ -122,17 +132,29 @@ func (g Groups) validate() error {
 }
 
 func (a Admins) validate() error {
-	errs := []error{noneEmpty("admins.groups", a.Groups)}
+	var nameless, missing error
+	if slices.Contains(a.Groups, "/") {
+		nameless = errors.New(`admins.groups: "/" names no group: write the path of one, /teams/clearml-admins for example`)
+	}
 	if len(a.Groups) > 0 && a.Role == nil {
-		errs = append(errs, errors.New(`admins.role: must be written down when admins.groups is set: ClearML's login sync honours a role claim by default, and one sync would demote whom the other promotes: write the role, or "" for none`))
+		missing = errors.New(`admins.role: must be written down when admins.groups is set: ClearML's login sync honours a role claim by default, and one sync would demote whom the other promotes: write the role, or "" for none`)
 	}
-	switch a.Via {
-	case "role", "both":
-		errs = append(errs, fmt.Errorf("admins.via: %q is not built yet: write group", a.Via))
-	default:
-		errs = append(errs, oneOf("admins.via", a.Via, "group"))
+	return errors.Join(noneEmpty("admins.groups", a.Groups), nameless, missing, a.validRole(), atLeast("admins.floor", a.Floor, 0))
+}
+
+func (a Admins) validRole() error {
+	if a.Role == nil {
+		return nil
 	}
-	return errors.Join(append(errs, atLeast("admins.floor", a.Floor, 0))...)
+	role := *a.Role
+	name, inRealm := strings.CutPrefix(role, clearmlenv.RealmRole)
+	switch {
+	case inRealm && strings.TrimSpace(name) == "":
+		return fmt.Errorf(`admins.role: %q names no role: write the realm role's name behind realm:, or "" for none`, role)
+	case !inRealm && (strings.HasPrefix(role, "/") || strings.Index(role, "/") == len(role)-1 && role != ""):
+		return fmt.Errorf("admins.role: %q is no client/role: write both, clearml/admin for example, or realm: and the name of a realm role", role)
+	}
+	return nil
 }
 
 func (u Users) validate() error {
@@ -144,7 +166,7 @@ func (u Users) validate() error {
 
 func (g Guards) validate() error {
 	var ratio error
-	if !(g.MaxRemovalRatio >= 0 && g.MaxRemovalRatio <= 1) { // so, NaN is refused too
+	if !(g.MaxRemovalRatio >= 0 && g.MaxRemovalRatio <= 1) { // written so that NaN is refused too
 		ratio = fmt.Errorf("guards.max_removal_ratio: %v is no ratio: write a number from 0 (no limit) to 1", g.MaxRemovalRatio)
 	}
 	return errors.Join(
@@ -153,13 +175,33 @@ func (g Guards) validate() error {
 		ratio,
 		atLeast("guards.free_removals", g.FreeRemovals, 0),
 		atLeast("guards.max_gone", g.MaxGone, 0),
+		atLeast("guards.max_admin_grants", g.MaxAdminGrants, 0),
+		atLeast("guards.max_additions", g.MaxAdditions, 0),
 		notNegative("guards.federation_grace", g.FederationGrace),
+		notNegative("guards.gone_grace", g.GoneGrace),
+		validAge(g.MaxAge),
 		oneOf("guards.on_trip", g.OnTrip, "additions_only", "stop"),
 	)
 }
 
-// objectName is what Kubernetes takes for the name of a Lease; room is left for
-// the name of the ConfigMap beside it.
+// leastAge is the shortest limit of a plan's age. A pass reads both sides and asks
+// again about each change, and one slow request alone may take keycloak.timeout
+// (1m by default). A shorter limit would end such a pass before its first write,
+// every time.
+const leastAge = time.Minute
+
+func validAge(d time.Duration) error {
+	switch {
+	case d < 0:
+		return fmt.Errorf("guards.max_age: %s is negative: write 1m or more, or 0s for no limit", d)
+	case d != 0 && d < leastAge:
+		return fmt.Errorf("guards.max_age: %s is too short, because reading alone may take a minute and nothing would be written: write 1m or more, or 0s for no limit", d)
+	}
+	return nil
+}
+
+// objectName matches a name that Kubernetes accepts for a Lease. It leaves room for
+// the longer name of the ConfigMap beside it.
 var objectName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,200}[a-z0-9])?$`)
 
 func (l Lease) validate(stateDir string) error {
@@ -177,17 +219,13 @@ func (l Lease) validate(stateDir string) error {
 }
 
 func (w Web) validate() error {
-	var errs []error
 	if _, port, err := net.SplitHostPort(w.Listen); err != nil || port == "" {
-		errs = append(errs, fmt.Errorf("web.listen: %q is no address: write host:port, 127.0.0.1:8080 or :8080 for example", w.Listen))
+		return fmt.Errorf("web.listen: %q is no address: write host:port, 127.0.0.1:8080 or :8080 for example", w.Listen)
 	}
-	if w.PublicStatus {
-		errs = append(errs, errors.New("web.public_status: the status page is not built yet: leave it false"))
-	}
-	return errors.Join(errs...)
+	return nil
 }
 
-// validURL quotes the URL only where it surely holds no credentials.
+// validURL quotes the URL only if it surely holds no credentials.
 func validURL(key, text, example string) error {
 	if text == "" {
 		return fmt.Errorf("%s: is missing: write %s", key, example)

@@ -11,22 +11,22 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// document is one YAML file being decoded; it gathers everything wrong with it.
+// document is a YAML file that is being decoded, with the errors so far.
 type document struct {
 	name string // of the file, without its directory
 	into layer
 	errs []error
 }
 
-// decodeYAML returns what a file says. Its error joins a sentence for each key
-// that is unknown, there twice or mistyped, with file and line.
+// decodeYAML returns the settings of a file. Its error joins a sentence for each key
+// that is unknown, retired, repeated or of the wrong type, with file and line.
 func decodeYAML(path string, data []byte) (layer, error) {
 	d := &document{name: filepath.Base(path), into: layer{}}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	var doc yaml.Node
 	switch err := dec.Decode(&doc); {
 	case errors.Is(err, io.EOF):
-		return d.into, nil // nothing is configured
+		return d.into, nil // an empty file
 	case err != nil:
 		return nil, d.malformed(err)
 	}
@@ -42,8 +42,8 @@ func decodeYAML(path string, data []byte) (layer, error) {
 	return d.into, errors.Join(d.errs...)
 }
 
-// malformed words the library's error, which quotes the name of an alias: a
-// secret that begins with * and stands without quotes.
+// malformed words the library's error anew. The library quotes the name of an
+// unknown alias, which may be a secret that begins with * and is not in quotes.
 func (d *document) malformed(err error) error {
 	if strings.Contains(err.Error(), "unknown anchor") {
 		return fmt.Errorf("%s: a value begins with * and names no anchor of the file: put it in quotes", d.name)
@@ -55,7 +55,7 @@ func (d *document) wrong(n *yaml.Node, err error) {
 	d.errs = append(d.errs, fmt.Errorf("%s:%d: %w", d.name, n.Line, err))
 }
 
-// section decodes the keys below a path, "" for the top.
+// section decodes the keys below a path. The path of the top is "".
 func (d *document) section(path string, n *yaml.Node) {
 	n = resolve(n)
 	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" {
@@ -75,6 +75,10 @@ func (d *document) section(path string, n *yaml.Node) {
 			continue
 		}
 		seen[name] = at.Line
+		if err := refuseRetired(path+name, path+name); err != nil {
+			d.wrong(at, err)
+			continue
+		}
 		if _, ok := known[name]; !ok || at.Kind != yaml.ScalarNode {
 			d.wrong(at, fmt.Errorf("unknown key %q%s", path+name, suggest(name, known)))
 			continue

@@ -1,5 +1,5 @@
-{{- /* Which of the three secrets config names files of its own for: the rest come
-from the Secret. */ -}}
+{{- /* Whether a secret comes from the Secret: config does not name a file for all
+three. */ -}}
 {{- define "groupsync.needsSecret" -}}
 {{- $keycloak := .Values.config.keycloak | default dict }}
 {{- $clearml := .Values.config.clearml | default dict }}
@@ -14,7 +14,7 @@ from the Secret. */ -}}
 {{- if or .Values.caBundle.configMap .Values.caBundle.secret }}yes{{ end }}
 {{- end }}
 
-{{- /* The configuration: the values', and what the chart knows better. */ -}}
+{{- /* The configuration: the values, and the keys that the chart sets. */ -}}
 {{- define "groupsync.config" -}}
 {{- $c := deepCopy .Values.config }}
 {{- $keycloak := $c.keycloak | default dict }}
@@ -41,9 +41,19 @@ from the Secret. */ -}}
 {{- toYaml $c }}
 {{- end }}
 
-{{- /* What of the configuration a running process does not take over. */ -}}
+{{- /* The part of the configuration that a running process does not take over. */ -}}
 {{- define "groupsync.restartConfig" -}}
 {{- pick (include "groupsync.config" . | fromYaml) "name" "shutdown_timeout" "state_dir" "lease" "web" "log" | toYaml }}
+{{- end }}
+
+{{- /* The seconds of a duration, such as 1m30s. */ -}}
+{{- define "groupsync.seconds" -}}
+{{- $seconds := 0.0 }}
+{{- range regexFindAll "[0-9.]+(ns|us|µs|ms|s|m|h)" . -1 }}
+{{- $unit := regexFind "[^0-9.]+$" . }}
+{{- $seconds = addf $seconds (mulf (trimSuffix $unit . | float64) (get (dict "h" 3600.0 "m" 60.0 "s" 1.0 "ms" 1e-3 "us" 1e-6 "µs" 1e-6 "ns" 1e-9) $unit)) }}
+{{- end }}
+{{- $seconds }}
 {{- end }}
 
 {{- /* The port of a URL. */ -}}

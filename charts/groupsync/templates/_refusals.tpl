@@ -1,5 +1,5 @@
-{{- /* What the schema cannot say: each part prints a line for each thing that is
-wrong, and ends it in what to do. All are said at once. */ -}}
+{{- /* What the schema cannot express. Each part prints a line for each wrong value,
+and the line ends in what to do. One error has all lines. */ -}}
 {{- define "groupsync.refuse" -}}
 {{- $lines := list }}
 {{- range list "config" "schedule" "secret" "extra" "names" "replicas" "files" "monitoring" }}
@@ -42,6 +42,19 @@ config.clearml.url: is missing: write https://api.clearml.example.com
 {{- end }}
 {{- if and $admins.groups (not (hasKey $admins "role")) (not $derived) (not (include "groupsync.fromEnv" (dict "root" . "key" "admins.role"))) }}
 config.admins.role: must be written down when admins.groups is set, or one sync would demote whom the other promotes: write the role, or "" for none
+{{- end }}
+{{- with $admins.role }}
+{{- if regexMatch "^realm:\\s*$" . }}
+config.admins.role: {{ . | quote }} names no role: write the realm role's name behind realm:, or "" for none
+{{- else if and (not (hasPrefix "realm:" .)) (regexMatch "^(/.*|[^/]*/)$" .) }}
+config.admins.role: {{ . | quote }} is no client/role: write both, clearml/admin for example, or realm: and the name of a realm role
+{{- end }}
+{{- end }}
+{{- with ($c.guards | default dict).max_age | default 0 | toString }}
+{{- $seconds := include "groupsync.seconds" . | float64 }}
+{{- if and (gt $seconds 0.0) (lt $seconds 60.0) }}
+config.guards.max_age: {{ . }} is too short, because reading alone may take a minute and nothing would be written: write 1m or more, or 0s for no limit
+{{- end }}
 {{- end }}
 {{- if or $lease.name $lease.namespace }}
 config.lease: is set by the chart: leave it out, and switch leaderElection.enabled
@@ -121,8 +134,8 @@ existingSecret: is missing: name a Secret with the keys {{ $values.secretKeys.cl
 {{- range $name, $_ := $values.clearmlEnv.env }}
 {{- if hasSuffix "client_secret" (lower $name) }}
 clearmlEnv.env: {{ $name }} would be readable in the Deployment: leave it out, groupsync has a client of its own
-{{- else if not (hasPrefix "CLEARML__" $name) }}
-clearmlEnv.env: {{ $name }} is no variable of ClearML's, which begin with CLEARML__: put it into extraEnv
+{{- else if not (or (hasPrefix "CLEARML__" $name) (hasPrefix "KLIQUE__" $name)) }}
+clearmlEnv.env: {{ $name }} is no variable of ClearML's, which begin with CLEARML__ or KLIQUE__: put it into extraEnv
 {{- end }}
 {{- end }}
 {{- end }}
@@ -141,7 +154,7 @@ extraArgs: --{{ $key }} would win over what the chart sets: take it out, and set
 {{- end }}
 {{- end }}
 {{- range .Values.extraEnv }}
-{{- if and (hasPrefix "CLEARML__" .name) (hasSuffix "client_secret" (lower .name)) (hasKey . "value") }}
+{{- if and (or (hasPrefix "CLEARML__" .name) (hasPrefix "KLIQUE__" .name)) (hasSuffix "client_secret" (lower .name)) (hasKey . "value") }}
 extraEnv: {{ .name }} would be readable in the Deployment: leave it out, groupsync has a client of its own
 {{- end }}
 {{- end }}
@@ -181,11 +194,7 @@ state.enabled: goes without leader election only, which keeps the memory in a Co
 {{- end }}
 {{- $grace := int .Values.terminationGracePeriodSeconds }}
 {{- $timeout := hasKey .Values.config "shutdown_timeout" | ternary .Values.config.shutdown_timeout "20s" | toString }}
-{{- $seconds := 0.0 }}
-{{- range regexFindAll "[0-9.]+(ns|us|µs|ms|s|m|h)" $timeout -1 }}
-{{- $unit := regexFind "[^0-9.]+$" . }}
-{{- $seconds = addf $seconds (mulf (trimSuffix $unit . | float64) (get (dict "h" 3600.0 "m" 60.0 "s" 1.0 "ms" 0.001) $unit | default 0.0)) }}
-{{- end }}
+{{- $seconds := include "groupsync.seconds" $timeout | float64 }}
 {{- if ge $seconds (float64 $grace) }}
 terminationGracePeriodSeconds: the pod is killed after {{ $grace }} s, while it may await a running pass for {{ $timeout }}: make it more than config.shutdown_timeout
 {{- end }}

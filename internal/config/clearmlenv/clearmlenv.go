@@ -1,39 +1,43 @@
-// Package clearmlenv understands the variables by which ClearML is told of its
-// sign-in through Keycloak (reference/clearml-keycloak-idp.md), from the
-// environment or from the file that sets them for ClearML. No secret of
-// ClearML is kept, and no error quotes one.
+// Package clearmlenv reads the variables that configure ClearML's sign-in through
+// Keycloak (reference/clearml-keycloak-idp.md), from the environment and from the
+// file that sets them for ClearML. It keeps no secret of ClearML, and no error
+// quotes one.
 package clearmlenv
 
 import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 )
 
-// ClearML splits a name at __, ignores its case after CLEARML__, and reads the
-// value as HOCON (confirmed in the open server's configuration loader).
+// ClearML splits a name at __, ignores its case after the prefix, and reads the
+// value as HOCON (confirmed in the open server's configuration loader). The same
+// server is documented under the name Klique too, with the prefix KLIQUE__.
 const (
 	prefix  = "CLEARML__"
+	klique  = "KLIQUE__"
 	service = "services__login__sso__oauth_client__keycloak__"
 	secure  = "secure__login__sso__oauth_client__keycloak__"
 
 	baseURL        = service + "base_url"
 	authorizeURL   = service + "authorize_url"
 	accessTokenURL = service + "access_token_url"
-	clientID       = secure + "client_id"
 	groupsEnabled  = service + "groups__enabled"
 	groupsClaim    = service + "groups__claim"
 	groupsAdmins   = service + "groups__admins"
+	groupsCase     = service + "groups__case_sensitive"
 	adminRole      = service + "admin_role"
 )
 
-// names are the variables that are known, each with whether its value is looked
-// at. The value of any other is dropped where it is read.
+// names holds the known variables, each with whether its value matters to
+// groupsync. All other values are dropped as soon as they are read.
 var names = map[string]bool{
-	baseURL: true, authorizeURL: true, accessTokenURL: true, clientID: true,
-	groupsEnabled: true, groupsClaim: true, groupsAdmins: true, adminRole: true,
+	baseURL: true, authorizeURL: true, accessTokenURL: true,
+	groupsEnabled: true, groupsClaim: true, groupsAdmins: true, groupsCase: true, adminRole: true,
+	secure + "client_id":                                     false,
 	secure + "client_secret":                                 false,
 	secure + "default_company":                               false,
 	service + "claims__name":                                 false,
@@ -42,30 +46,32 @@ var names = map[string]bool{
 	service + "get_info_from_access_token":                   false,
 }
 
-// Facts is what ClearML's own variables say to groupsync.
+// Facts is what ClearML's own variables tell groupsync.
 type Facts struct {
 	Values []Value // one a key, in the order of the variables above
 	// GroupsOff names the variable that switches ClearML's own sync of groups
-	// off; empty: none does.
+	// off. It is empty if no variable does.
 	GroupsOff string
-	Remarks   []Remark // on what is not understood or left open, in the order found
+	Remarks   []Remark // on variables that give nothing, in the order found
 }
 
-// Remark is a sentence on what ClearML's variables leave open. Where Key is not
-// empty, a value for that key settles it.
+// Remark is a sentence about a variable from which groupsync derives nothing. If
+// Key is not empty, a value for that key settles the remark.
 type Remark struct{ Key, Text string }
 
 // Value is the value of one key of groupsync's configuration, and the variable
 // that gives it.
 type Value struct {
 	Key   string
-	Value any // string, []string or *string, as the key's field is
+	Value any // string, bool, []string or *string, as the key's field is
 	From  string
 }
 
-// Read returns what the environment (NAME=value, as os.Environ gives it) and the
-// file say together; an empty path is no file. Its error joins a sentence for
-// each variable that cannot be read, or that contradicts another one.
+// Read returns the facts from the environment (NAME=value, as os.Environ gives
+// it) and the file together. An empty path means no file. Its error joins a
+// sentence for each variable that cannot be read, that contradicts another one, or
+// that is unknown and could change groups or administrators; and one for a file
+// that sets no known variable.
 func Read(path string, env []string) (Facts, error) {
 	var found []variable
 	for _, entry := range slices.Sorted(slices.Values(env)) {
@@ -80,7 +86,11 @@ func Read(path string, env []string) (Facts, error) {
 	var f Facts
 	found = append(found, inFile...)
 	vars, err := f.sort(found)
-	err = errors.Join(err, f.realm(vars), f.client(vars), f.groups(vars), f.role(vars))
+	err = errors.Join(err, f.realm(vars), f.groups(vars), f.role(vars))
+	if path != "" && !slices.ContainsFunc(inFile, variable.known) {
+		err = errors.Join(err, fmt.Errorf("%s: sets no variable that groupsync knows of ClearML's sign-in through Keycloak (%s…, %s… and the same with %s): name the file that sets them with --clearml-env, or leave the flag out",
+			filepath.Base(path), prefix+service, prefix+secure, klique))
+	}
 	if err != nil {
 		return Facts{}, err
 	}
@@ -91,17 +101,28 @@ func Read(path string, env []string) (Facts, error) {
 	return f, nil
 }
 
-// relevant says whether a name is about the sign-in through Keycloak, known or not.
+// family is in the name of every variable of the sign-in through Keycloak.
+const family = "__keycloak__"
+
+// relevant reports whether a name belongs to the sign-in through Keycloak, known or
+// not.
 func relevant(name string) bool {
-	return strings.HasPrefix(name, prefix) && strings.Contains(strings.ToLower(name), "__keycloak__")
+	return (strings.HasPrefix(name, prefix) || strings.HasPrefix(name, klique)) && strings.Contains(strings.ToLower(name), family)
+}
+
+// decides reports whether a variable could change who gets which group, or who
+// becomes an administrator, if ClearML knows it.
+func decides(short string) bool {
+	_, rest, _ := strings.Cut("__"+short, family)
+	return strings.HasPrefix(rest, "groups") || strings.HasPrefix(rest, "admin_role")
 }
 
 func (f *Facts) remark(key, format string, args ...any) {
 	f.Remarks = append(f.Remarks, Remark{key, fmt.Sprintf(format, args...)})
 }
 
-// sort returns the variables whose values are looked at, by their name without
-// the prefix.
+// sort returns the variables whose values matter, by their name without the
+// prefix.
 func (f *Facts) sort(found []variable) (map[string]variable, error) {
 	vars := make(map[string]variable)
 	var errs []error
@@ -110,6 +131,8 @@ func (f *Facts) sort(found []variable) (map[string]variable, error) {
 		used, known := names[name]
 		before, twice := vars[name]
 		switch {
+		case !known && decides(name):
+			errs = append(errs, fmt.Errorf("%s is not understood, and to agree with ClearML's login groupsync would have to know how it changes groups or administrators: correct the name if it is mistyped; else set the same in groupsync's own configuration, and leave the variable out of what groupsync reads", v))
 		case !known:
 			f.remark("", "%s is not understood: correct the name if it is mistyped", v)
 		case !used:
@@ -124,7 +147,7 @@ func (f *Facts) sort(found []variable) (map[string]variable, error) {
 	return vars, errors.Join(errs...)
 }
 
-// agree adds a value, unless another variable gives another one.
+// agree adds a value. It returns an error if another variable gives another value.
 func (f *Facts) agree(key, text string, v variable) error {
 	for _, other := range f.Values {
 		switch {
@@ -154,7 +177,7 @@ func (f *Facts) realm(vars map[string]variable) error {
 		if err == nil {
 			root, realm, err = splitURL(text)
 		}
-		// The base URL is the start of an endpoint, and may be a short one.
+		// The base URL is the start of an endpoint, and may end before the realm.
 		if err == nil && realm == "" && name != baseURL {
 			err = fmt.Errorf("%q has no /realms/NAME: write the endpoint of the realm, %s/protocol/openid-connect/… for example", text, exampleURL)
 		}
@@ -170,11 +193,7 @@ func (f *Facts) realm(vars map[string]variable) error {
 	return errors.Join(errs...)
 }
 
-func (f *Facts) client(vars map[string]variable) error {
-	return f.plain("keycloak.clearml_client_id", vars[clientID])
-}
-
-// plain adds a text that is not empty.
+// plain adds a text, unless it is empty.
 func (f *Facts) plain(key string, v variable) error {
 	text, v, err := v.text()
 	if err != nil {
@@ -186,28 +205,33 @@ func (f *Facts) plain(key string, v variable) error {
 	return nil
 }
 
-// groups derives from the login's sync of groups only where it is on: what an
-// idle one would do says nothing.
+// groups derives values only if the login's sync of groups is on: the variables of
+// a sync that is off tell nothing about it.
 func (f *Facts) groups(vars map[string]variable) error {
-	text, v, err := vars[groupsEnabled].text()
-	switch strings.ToLower(text) {
-	case "true":
-		return errors.Join(f.plain("groups.claim", vars[groupsClaim]), f.admins(vars))
-	case "false":
-		f.GroupsOff = v.String()
-		fallthrough
-	case "":
-		if err != nil {
-			return fmt.Errorf("%s: %w", v, err)
-		}
-		for _, name := range []string{groupsClaim, groupsAdmins} {
-			if v, told := vars[name]; told {
-				f.remark("", "%s means nothing to ClearML unless %s is true, so nothing is derived from it", v, prefix+groupsEnabled)
-			}
-		}
-		return nil
+	enabled, told, err := vars[groupsEnabled].boolean()
+	if err != nil {
+		return err
 	}
-	return fmt.Errorf("%s: %q is neither true nor false: write one of them", v, text)
+	if enabled {
+		return errors.Join(f.plain("groups.claim", vars[groupsClaim]), f.caseSensitive(vars[groupsCase]), f.admins(vars))
+	}
+	if told {
+		f.GroupsOff = vars[groupsEnabled].String()
+	}
+	for _, name := range []string{groupsClaim, groupsCase, groupsAdmins} {
+		if v, told := vars[name]; told {
+			f.remark("", "%s means nothing to ClearML unless %s is true, so nothing is derived from it", v, prefix+groupsEnabled)
+		}
+	}
+	return nil
+}
+
+func (f *Facts) caseSensitive(v variable) error {
+	sensitive, told, err := v.boolean()
+	if told {
+		f.add("groups.case_sensitive", sensitive, v)
+	}
+	return err
 }
 
 func (f *Facts) admins(vars map[string]variable) error {
@@ -215,7 +239,7 @@ func (f *Facts) admins(vars map[string]variable) error {
 	if !told {
 		return nil
 	}
-	// HOCON has laxer lists, but all of JSON's mean the same there.
+	// HOCON has laxer lists, but every JSON list means the same in HOCON.
 	var list []string
 	if err := json.Unmarshal([]byte(v.value), &list); err != nil || list == nil {
 		return fmt.Errorf(`%s: %q is no list: write it as JSON, ["clearml-admins"] for example, or [] for none`, v, v.value)
@@ -224,6 +248,13 @@ func (f *Facts) admins(vars map[string]variable) error {
 	return nil
 }
 
+// RealmRole begins an admins.role that names a realm role. The rest is the name
+// whole, slashes included; without it, a slash ends the name of a client.
+const RealmRole = "realm:"
+
+// role derives admins.role. ClearML compares the variable with the plain role names
+// of the token's claim, so a slash in it is part of the name; admins.role would read
+// what precedes it as a client.
 func (f *Facts) role(vars map[string]variable) error {
 	v, told := vars[adminRole]
 	if !told {
@@ -233,24 +264,25 @@ func (f *Facts) role(vars map[string]variable) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", v, err)
 	}
-	if client, role, is := strings.Cut(text, "/"); is {
-		f.remark("admins.role", "%s is %q, which admins.role would read as the role %s of the client %s, so nothing is derived from it: write admins.role", v, text, role, client)
-		return nil
+	if strings.Contains(text, "/") || strings.HasPrefix(text, RealmRole) {
+		text = RealmRole + text
 	}
 	f.add("admins.role", &text, v)
 	return nil
 }
 
-// Agrees says whether a value that groupsync was told for the key means the same.
-func (v Value) Agrees(told any) bool {
+// Agrees reports whether a value that groupsync was told for the key means the
+// same as ClearML's. fullPath says that the login's claim holds whole paths.
+func (v Value) Agrees(told any, fullPath bool) bool {
 	switch mine := v.Value.(type) {
+	case bool:
+		return told == mine
 	case []string:
 		theirs, is := told.([]string)
-		return is && slices.Equal(set(mine), set(theirs))
+		return is && sameGroups(mine, theirs, fullPath)
 	case *string:
-		// ClearML sees a client's role without its client.
 		theirs, is := told.(*string)
-		return is && (*theirs == *mine || *mine != "" && strings.HasSuffix(*theirs, "/"+*mine))
+		return is && (*theirs == *mine || sameRole(strings.TrimPrefix(*mine, RealmRole), *theirs))
 	case string:
 		text, is := told.(string)
 		if is && v.Key == "keycloak.url" {
@@ -263,6 +295,32 @@ func (v Value) Agrees(told any) bool {
 	return false
 }
 
-func set(list []string) []string {
-	return slices.Compact(slices.Sorted(slices.Values(list)))
+// sameGroups reports whether two lists name the same groups, in any order. The
+// variable names a group as the login's claim does. If the claim holds leaf names, a
+// path in groupsync's list agrees with the leaf name at its end.
+func sameGroups(mine, theirs []string, fullPath bool) bool {
+	same := func(mine, theirs string) bool {
+		return theirs == mine || !fullPath && strings.HasPrefix(theirs, "/") && strings.HasSuffix(theirs, "/"+mine)
+	}
+	for _, m := range mine {
+		if !slices.ContainsFunc(theirs, func(t string) bool { return same(m, t) }) {
+			return false
+		}
+	}
+	for _, t := range theirs {
+		if !slices.ContainsFunc(mine, func(m string) bool { return same(m, t) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// sameRole reports whether groupsync's admins.role is the role that the token's claim
+// shows by this name. That is realm:NAME, or client/NAME, because the claim does not
+// show the client.
+func sameRole(name, theirs string) bool {
+	if whole, is := strings.CutPrefix(theirs, RealmRole); is {
+		return whole == name
+	}
+	return name != "" && strings.HasSuffix(theirs, "/"+name)
 }

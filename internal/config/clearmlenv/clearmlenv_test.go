@@ -10,10 +10,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// long writes out a name that the tests shorten: KC and SECURE are what precedes
-// the last parts.
+// long writes out the names that the tests shorten.
 func long(text string) string {
-	return strings.NewReplacer("KC_", prefix+service, "SECURE_", prefix+secure).Replace(text)
+	return strings.NewReplacer("KC_", prefix+service, "SECURE_", prefix+secure, "KQ_", klique+service).Replace(text)
 }
 
 // read reads a file of this text and these variables, all shortened.
@@ -35,13 +34,16 @@ func read(t *testing.T, text string, env ...string) (Facts, error) {
 // says writes facts as lines, for comparison.
 func says(f Facts) []string {
 	var lines []string
-	short := strings.NewReplacer(prefix+service, "KC_", prefix+secure, "SECURE_")
+	short := strings.NewReplacer(prefix+service, "KC_", prefix+secure, "SECURE_", klique+service, "KQ_")
 	for _, v := range f.Values {
-		value := v.Value
-		if p, is := value.(*string); is {
-			value = *p
+		text := fmt.Sprintf("%q", v.Value)
+		switch value := v.Value.(type) {
+		case *string:
+			text = fmt.Sprintf("%q", *value)
+		case bool:
+			text = fmt.Sprint(value)
 		}
-		lines = append(lines, fmt.Sprintf("%s = %q from %s", v.Key, value, short.Replace(v.From)))
+		lines = append(lines, fmt.Sprintf("%s = %s from %s", v.Key, text, short.Replace(v.From)))
 	}
 	if f.GroupsOff != "" {
 		lines = append(lines, "off: "+short.Replace(f.GroupsOff))
@@ -68,12 +70,12 @@ func TestWhatIsDerived(t *testing.T) {
 			"KC_access_token_url=https://auth.example.com/realms/clearml/protocol/openid-connect/token",
 			"SECURE_client_id=web", "SECURE_client_secret=hidden", "SECURE_default_company=d1bd92a3",
 			"KC_groups__enabled=true", "KC_groups__claim=groups", "KC_claims__name=preferred_username", `KC_groups__admins=["boss", "/b c"]`,
-			"KC_groups__prohibit_user_signup_if_not_in_group=true", "KC_admin_role=admin", "KC_idp_logout=true", "KC_get_info_from_access_token=false",
+			"KC_groups__case_sensitive=false", "KC_groups__prohibit_user_signup_if_not_in_group=true", "KC_admin_role=admin", "KC_idp_logout=true", "KC_get_info_from_access_token=false",
 		}, []string{
 			`keycloak.url = "https://auth.example.com" from KC_base_url (environment)`,
 			`keycloak.realm = "clearml" from KC_base_url (environment)`,
-			`keycloak.clearml_client_id = "web" from SECURE_client_id (environment)`,
 			`groups.claim = "groups" from KC_groups__claim (environment)`,
+			`groups.case_sensitive = false from KC_groups__case_sensitive (environment)`,
 			`admins.groups = ["boss" "/b c"] from KC_groups__admins (environment)`,
 			`admins.role = "admin" from KC_admin_role (environment)`,
 		}},
@@ -97,8 +99,7 @@ func TestWhatIsDerived(t *testing.T) {
 			`keycloak.realm = "r" from KC_base_url (environment)`,
 			`admins.role = "" from KC_admin_role (environment)`,
 		}},
-		{"names after the prefix in any case, values as HOCON has them", []string{"CLEARML__SERVICES__login__sso__OAUTH_client__keycloak__admin_role= \"a # b\" ", "SECURE_client_id=web # ours", "KC_base_url=null"}, []string{
-			`keycloak.clearml_client_id = "web" from SECURE_client_id (environment)`,
+		{"names after the prefix in any case, values as HOCON has them", []string{"CLEARML__SERVICES__login__sso__OAUTH_client__keycloak__admin_role= \"a # b\" ", "SECURE_client_id=\"not looked at", "KC_base_url=null"}, []string{
 			`admins.role = "a # b" from CLEARML__SERVICES__login__sso__OAUTH_client__keycloak__admin_role (environment)`,
 		}},
 		{"no administrators where the list is empty", []string{"KC_groups__enabled=True", "KC_groups__admins=[]", settled}, []string{
@@ -108,17 +109,25 @@ func TestWhatIsDerived(t *testing.T) {
 		{"nothing of the role where it is not set", []string{"KC_idp_logout=true"}, []string{
 			`remarkadmins.role: KC_admin_role is not set, so ClearML honours a role claim of its own default, which groupsync does not guess: set it, or write admins.role`,
 		}},
-		{"nothing of a role that would read as a client's", []string{"KC_admin_role=a/b"}, []string{
-			`remarkadmins.role: KC_admin_role (environment) is "a/b", which admins.role would read as the role b of the client a, so nothing is derived from it: write admins.role`,
+		{"a realm role, if admins.role would read the name as a client's", []string{"KC_admin_role=a/b"}, []string{
+			`admins.role = "realm:a/b" from KC_admin_role (environment)`,
+		}},
+		{"a realm role, if the name begins as one", []string{"KC_admin_role=realm:a"}, []string{
+			`admins.role = "realm:realm:a" from KC_admin_role (environment)`,
+		}},
+		{"the same of the other prefix", []string{"KQ_groups__enabled=true", "KQ_groups__case_sensitive=True", "KQ_admin_role=admin", "KC_admin_role=admin"}, []string{
+			`groups.case_sensitive = true from KQ_groups__case_sensitive (environment)`,
+			`admins.role = "admin" from KC_admin_role (environment)`,
 		}},
 		{"nothing of groups that are switched off", []string{"KC_groups__enabled=false", `KC_groups__admins=["boss"]`, settled}, []string{
 			`admins.role = "" from KC_admin_role (environment)`,
 			`off: KC_groups__enabled (environment)`,
 			`remark: KC_groups__admins (environment) means nothing to ClearML unless KC_groups__enabled is true, so nothing is derived from it`,
 		}},
-		{"nothing of groups that are not switched on", []string{"KC_groups__claim=teams", settled}, []string{
+		{"nothing of groups that are not switched on", []string{"KC_groups__claim=teams", "KC_groups__case_sensitive=false", settled}, []string{
 			`admins.role = "" from KC_admin_role (environment)`,
 			`remark: KC_groups__claim (environment) means nothing to ClearML unless KC_groups__enabled is true, so nothing is derived from it`,
+			`remark: KC_groups__case_sensitive (environment) means nothing to ClearML unless KC_groups__enabled is true, so nothing is derived from it`,
 		}},
 		{"unknown names are said, and their values are not", []string{"KC_group__admins=hidden", "SECURE_base_url=hidden", "CLEARML__services__login__sso__keycloak__x=hidden", settled}, []string{
 			`admins.role = "" from KC_admin_role (environment)`,
@@ -175,9 +184,13 @@ func TestFiles(t *testing.T) {
 		{"Helm values with a list as text", "apiserver:\n  extraEnvs:\n  - {name: KC_groups__enabled, value: \"true\"}\n  - name: KC_groups__admins\n    value: \"[\\\"boss\\\"]\"\n  - {name: KC_admin_role, value: x}\n", []string{
 			`admins.groups = ["boss"] from KC_groups__admins (clearml.env:5)`, `admins.role = "x" from KC_admin_role (clearml.env:6)`,
 		}},
-		{"a name with a space is another name", "services: {apiserver: {environment: [\"KC_admin_role =boss\", KC_admin_role=]}}\n", []string{
+		{"a name with a space is another name", "services: {apiserver: {environment: [\"KC_idp_logout =true\", KC_admin_role=]}}\n", []string{
 			`admins.role = "" from KC_admin_role (clearml.env:1)`,
-			`remark: "KC_admin_role " (clearml.env:1) is not understood: correct the name if it is mistyped`,
+			`remark: "KC_idp_logout " (clearml.env:1) is not understood: correct the name if it is mistyped`,
+		}},
+		{"the other prefix", "KQ_admin_role=boss\n", []string{`admins.role = "boss" from KQ_admin_role (clearml.env:1)`}},
+		{"a variable that does not matter is recognized", "KC_idp_logout=true\n", []string{
+			`remarkadmins.role: KC_admin_role is not set, so ClearML honours a role claim of its own default, which groupsync does not guess: set it, or write admins.role`,
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -193,6 +206,8 @@ func TestFiles(t *testing.T) {
 }
 
 func TestWhatIsRefused(t *testing.T) {
+	const unknown = " is not understood, and to agree with ClearML's login groupsync would have to know how it changes groups or administrators: correct the name if it is mistyped; else set the same in groupsync's own configuration, and leave the variable out of what groupsync reads"
+	const nothingKnown = "clearml.env: sets no variable that groupsync knows of ClearML's sign-in through Keycloak (KC_…, SECURE_… and the same with KLIQUE__): name the file that sets them with --clearml-env, or leave the flag out"
 	const kinds = "give --clearml-env an env file (NAME=value lines), a docker-compose override (services.apiserver.environment) or Helm values (apiserver.extraEnvs)"
 	for _, tt := range []struct {
 		name, file string
@@ -221,6 +236,15 @@ func TestWhatIsRefused(t *testing.T) {
 
 		{"two values in a file", "KC_admin_role=a\nKC_admin_role=b\n", nil, "KC_admin_role (clearml.env:2) has another value than KC_admin_role (clearml.env:1): keep one of them"},
 		{"two values, one in the environment", "KC_admin_role=a\n", []string{"KC_admin_role=b"}, "KC_admin_role (clearml.env:1) has another value than KC_admin_role (environment): keep one of them"},
+		{"two values of one variable under the two prefixes", "", []string{"KC_groups__enabled=true", "KQ_groups__enabled=false"}, "KQ_groups__enabled (environment) has another value than KC_groups__enabled (environment): keep one of them"},
+		{"a variable of groups that is not understood", "KC_admin_role=\nKC_groups__mapping=hidden\n", nil, "KC_groups__mapping (clearml.env:2)" + unknown},
+		{"groups in one variable", "", []string{"KC_groups={enabled: true}"}, "KC_groups (environment)" + unknown},
+		{"a variable of the admin role that is not understood", "", []string{"KQ_admin_roles=hidden", "SECURE_admin_role=hidden"},
+			"SECURE_admin_role (environment)" + unknown + "\nKQ_admin_roles (environment)" + unknown},
+		{"a variable of groups in another section", "", []string{"CLEARML__services__login__sso__keycloak__groups__admins=hidden"}, "CLEARML__services__login__sso__keycloak__groups__admins (environment)" + unknown},
+		{"a file of other variables", "PATH=/bin\nCLEARML__secure__http__session_secret=hidden\n", nil, nothingKnown},
+		{"a file of variables that are not understood", "KC_group__admins=hidden\n", []string{"KC_admin_role="}, nothingKnown},
+		{"case-sensitive or not", "", []string{"KC_groups__enabled=true", "KC_groups__case_sensitive=0"}, `KC_groups__case_sensitive (environment): "0" is neither true nor false: write one of them`},
 		{"two realms", "", []string{"KC_base_url=https://a.example.com/realms/a", "KC_access_token_url=https://a.example.com/realms/b/protocol/openid-connect/token"},
 			`KC_access_token_url (environment) says "b" for keycloak.realm, but KC_base_url (environment) says "a": correct one of them, a sign-in has one realm`},
 		{"two servers", "", []string{"KC_authorize_url=https://a.example.com/realms/a", "KC_access_token_url=http://a.example.com/realms/a"},
@@ -233,7 +257,7 @@ func TestWhatIsRefused(t *testing.T) {
 			`KC_base_url (environment): "https://a.example.com/realms//protocol/openid-connect/" names no realm: write https://auth.example.com/realms/NAME for example`},
 		{"a placeholder", "", []string{"KC_base_url=<base url>"}, `KC_base_url (environment): "<base url>" is no URL: write https://auth.example.com/realms/NAME for example`},
 		{"a URL with credentials is not quoted", "", []string{"KC_base_url=https://me:hidden@a.example.com/realms/a"}, `KC_base_url (environment): holds an @, as credentials in a URL do: remove them`},
-		{"an open quote", "", []string{`SECURE_client_id="web`}, `SECURE_client_id (environment): begins with a quote and does not end with one: correct the quotes`},
+		{"an open quote", "", []string{`KC_admin_role="web`}, `KC_admin_role (environment): begins with a quote and does not end with one: correct the quotes`},
 		{"administrators that are no list", "", []string{"KC_groups__enabled=true", "KC_groups__admins=boss"},
 			`KC_groups__admins (environment): "boss" is no list: write it as JSON, ["clearml-admins"] for example, or [] for none`},
 		{"administrators that are a list of another kind", "", []string{"KC_groups__enabled=true", "KC_groups__admins=[boss]"},
@@ -281,13 +305,44 @@ func TestAgrees(t *testing.T) {
 		{"the same role", Value{Key: "admins.role", Value: text("a")}, text("a"), true},
 		{"the role of some client", Value{Key: "admins.role", Value: text("a")}, text("web/a"), true},
 		{"a role that ends alike", Value{Key: "admins.role", Value: text("a")}, text("ba"), false},
+		{"the realm role of that name", Value{Key: "admins.role", Value: text("a")}, text("realm:a"), true},
+		{"another realm role", Value{Key: "admins.role", Value: text("a")}, text("realm:b/a"), false},
+		{"the realm role with a slash", Value{Key: "admins.role", Value: text("realm:a/b")}, text("realm:a/b"), true},
+		{"the client's role that looks like it", Value{Key: "admins.role", Value: text("realm:a/b")}, text("a/b"), false},
+		{"a client's role with a slash", Value{Key: "admins.role", Value: text("realm:a/b")}, text("web/a/b"), true},
+		{"a realm role whose name begins as one", Value{Key: "admins.role", Value: text("realm:realm:a")}, text("realm:a"), false},
+		{"a path to each group", Value{Key: "admins.groups", Value: []string{"a", "b"}}, []string{"/x/a", "/b"}, true},
+		{"two paths to one group's name", Value{Key: "admins.groups", Value: []string{"a"}}, []string{"/x/a", "/y/a"}, true},
+		{"a path to another group", Value{Key: "admins.groups", Value: []string{"a"}}, []string{"/a/x"}, false},
+		{"a path that only ends alike", Value{Key: "admins.groups", Value: []string{"a"}}, []string{"/ba"}, false},
+		{"a path where ClearML has paths", Value{Key: "admins.groups", Value: []string{"/x/a"}}, []string{"/x/a"}, true},
+		{"another path", Value{Key: "admins.groups", Value: []string{"/x/a"}}, []string{"/a"}, false},
+		{"a path that goes on further up", Value{Key: "admins.groups", Value: []string{"/x/a"}}, []string{"/y/x/a"}, false},
+		{"case-sensitive, both", Value{Key: "groups.case_sensitive", Value: true}, true, true},
+		{"case-sensitive, one", Value{Key: "groups.case_sensitive", Value: false}, true, false},
 		{"no role and some role", Value{Key: "admins.role", Value: text("")}, text("web/"), false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := tt.mine.Agrees(tt.told); got != tt.want {
+			if got := tt.mine.Agrees(tt.told, false); got != tt.want {
 				t.Errorf("got %t, want %t", got, tt.want)
 			}
 		})
+	}
+}
+
+// TestAgreesWithFullPath: a claim of whole paths never holds a leaf name.
+func TestAgreesWithFullPath(t *testing.T) {
+	for _, tt := range []struct {
+		mine, told []string
+		want       bool
+	}{
+		{[]string{"/x/a"}, []string{"/x/a"}, true},
+		{[]string{"a"}, []string{"/x/a"}, false},
+		{[]string{"a"}, []string{"a"}, true},
+	} {
+		if got := (Value{Key: "admins.groups", Value: tt.mine}).Agrees(tt.told, true); got != tt.want {
+			t.Errorf("%q and %q agree: got %t, want %t", tt.mine, tt.told, got, tt.want)
+		}
 	}
 }
 

@@ -14,15 +14,15 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// file is a file that sets ClearML's variables, being read.
+// file is a file of ClearML's variables that is being read.
 type file struct {
 	name string // without its directory
 	vars []variable
 	errs []error
 }
 
-// readFile returns the relevant variables that a file sets, in its order.
-// Which kind of file it is, its content tells.
+// readFile returns the relevant variables that a file sets, in the order of the file.
+// It recognizes the kind of the file by the content.
 func readFile(path string) ([]variable, error) {
 	if path == "" {
 		return nil, nil
@@ -51,7 +51,7 @@ func (f *file) parse(text string) error {
 	}
 	var doc yaml.Node
 	if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
-		// yaml's own words may quote what stands there.
+		// The library's error may quote the text, so only its line is kept.
 		at := ""
 		if line := atLine.FindString(err.Error()); line != "" {
 			at = " (" + line + ")"
@@ -75,12 +75,13 @@ const kinds = "give --clearml-env an env file (NAME=value lines), a docker-compo
 var (
 	assignment = regexp.MustCompile(`^(?:export\s+)?([A-Za-z_]\w*)=(.*)$`)
 	atLine     = regexp.MustCompile(`line \d+`)
-	// What a shell or docker compose, and what Helm or Kubernetes, replace.
+	// References that a shell or docker compose resolves, and that Helm or
+	// Kubernetes resolves.
 	shellReference = regexp.MustCompile(`\$[A-Za-z_{]`)
 	helmReference  = regexp.MustCompile(`\{\{|\$\(`)
 )
 
-// below returns what stands under a name in a mapping; nil: nothing does.
+// below returns the value of a name in a mapping, or nil if there is none.
 func below(n *yaml.Node, name string) *yaml.Node {
 	var m map[string]yaml.Node // follows aliases and merges
 	if n == nil || n.Decode(&m) != nil {
@@ -109,8 +110,8 @@ func (f *file) found(line int, name, value string, elsewhere bool) {
 	}
 }
 
-// env reads lines of NAME=value, with quotes and comments as docker compose
-// takes them.
+// env reads lines of NAME=value. Quotes and comments mean the same as in docker
+// compose.
 func (f *file) env(text string) {
 	number := 0
 	for line := range strings.Lines(text) {
@@ -149,13 +150,13 @@ func (f *file) env(text string) {
 	}
 }
 
-// nothing says that what follows a value is at most a comment.
+// nothing reports whether the rest of a line is empty or a comment.
 func nothing(rest string) bool {
 	rest = strings.TrimSpace(rest)
 	return rest == "" || rest[0] == '#'
 }
 
-// compose reads the environment of a service, a mapping or a list.
+// compose reads the environment of a service, which is a mapping or a list.
 func (f *file) compose(n *yaml.Node) error {
 	switch {
 	case n == nil:
@@ -188,8 +189,8 @@ func (f *file) compose(n *yaml.Node) error {
 	return nil
 }
 
-// composed adds a variable as docker compose would; one that is not told a
-// value takes it from the shell.
+// composed adds a variable as docker compose would. A variable without a value takes
+// it from the shell.
 func (f *file) composed(line int, name, value string, told bool) {
 	elsewhere := !told || shellReference.MatchString(strings.ReplaceAll(value, "$$", ""))
 	f.found(line, name, strings.ReplaceAll(value, "$$", "$"), elsewhere)
@@ -201,7 +202,7 @@ func (f *file) notText(line int, name string) {
 	}
 }
 
-// helm reads a list of a container's variables.
+// helm reads the list of a container's variables.
 func (f *file) helm(n *yaml.Node) error {
 	if n == nil || n.Kind != yaml.SequenceNode {
 		return fmt.Errorf("%s: has apiserver, but no list apiserver.extraEnvs: %s", f.name, kinds)

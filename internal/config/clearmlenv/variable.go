@@ -9,14 +9,14 @@ import (
 	"strings"
 )
 
-// variable is one variable as it was found.
+// variable is one variable of a source.
 type variable struct {
 	name, value string
 	origin      string // "environment", or file and line
 	elsewhere   bool   // the value is a reference that something else resolves
 }
 
-// String names the variable and where it was found, never its value.
+// String returns the name of the variable and its source, never its value.
 func (v variable) String() string {
 	name := v.name
 	if strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' }) {
@@ -27,11 +27,34 @@ func (v variable) String() string {
 
 // short returns the name without its prefix, as ClearML compares it.
 func (v variable) short() string {
-	return strings.ToLower(strings.TrimPrefix(v.name, prefix))
+	return strings.ToLower(strings.TrimPrefix(strings.TrimPrefix(v.name, prefix), klique))
 }
 
-// text returns the value as ClearML reads text, and the variable for errors:
-// without quotes or comment, null as nothing.
+// known reports whether groupsync understands the variable.
+func (v variable) known() bool {
+	_, is := names[v.short()]
+	return is
+}
+
+// boolean returns the value, and false for told if there is none.
+func (v variable) boolean() (value, told bool, err error) {
+	text, v, err := v.text()
+	if err != nil {
+		return false, false, fmt.Errorf("%s: %w", v, err)
+	}
+	switch strings.ToLower(text) {
+	case "true":
+		return true, true, nil
+	case "false":
+		return false, true, nil
+	case "":
+		return false, false, nil
+	}
+	return false, false, fmt.Errorf("%s: %q is neither true nor false: write one of them", v, text)
+}
+
+// text returns the value as ClearML reads a text: without quotes and comment, and
+// empty for null. It returns the variable too, for errors.
 func (v variable) text() (string, variable, error) {
 	text := strings.TrimSpace(v.value)
 	if strings.HasPrefix(text, `"`) {
@@ -51,9 +74,9 @@ func (v variable) text() (string, variable, error) {
 
 const exampleURL = "https://auth.example.com/realms/NAME"
 
-// splitURL returns Keycloak's own URL and the realm out of any URL of a realm;
-// the realm is empty where the URL ends before it. A URL that may hold
-// credentials is not quoted.
+// splitURL splits a URL of a realm into Keycloak's own URL and the realm. The realm
+// is empty if the URL ends before it. The error does not quote a URL that may hold
+// credentials.
 func splitURL(text string) (root, realm string, err error) {
 	text, _, _ = strings.Cut(text, "?")
 	if strings.Contains(text, "@") {
@@ -79,7 +102,7 @@ func splitURL(text string) (root, realm string, err error) {
 	return root, realm, nil
 }
 
-// host returns the host in lower case, without the port that the scheme implies.
+// host returns the host in lower case, without the default port of the scheme.
 func host(u *url.URL) string {
 	h := strings.ToLower(u.Host)
 	if port := map[string]string{"http": ":80", "https": ":443"}[u.Scheme]; strings.HasSuffix(h, port) {
