@@ -194,6 +194,33 @@ func TestADisagreementIsReadASecondTime(t *testing.T) {
 	}
 }
 
+// TestAServerThatLeavesBuiltInGroupsOutIsReadOnce: the users' own view says
+// nothing of the built-in groups, so Admins is judged by its own list.
+func TestAServerThatLeavesBuiltInGroupsOutIsReadOnce(t *testing.T) {
+	s, c := setup(t, clearmltest.Options{NoBuiltinSecGroups: true})
+	s.SetMembers("Admins", "a")
+	snap, err := c.Read(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !snap.OneView() || snap.Disagreements() != 0 {
+		t.Errorf("one view %v, %d disagreements, want true and none", snap.OneView(), snap.Disagreements())
+	}
+	if groups, users := s.Count(groupsCall), s.Count("users.get_all"); groups != 1 || users != 4 {
+		t.Errorf("%d readings of the groups and %d of the users, want 1 and 4: everything is read once", groups, users)
+	}
+	s.TruncateMembers(1)
+	s.SetMembers("team", "a", "b") // an ordinary group is judged by both views all the same
+	if snap, err = c.Read(t.Context()); err != nil || snap.Disagreement("cm-team") == "" || snap.Disagreement(clearmltest.AdminsID) != "" {
+		t.Errorf("a cut list: %v, disagreements of the team %q and of Admins %q", err, snap.Disagreement("cm-team"), snap.Disagreement(clearmltest.AdminsID))
+	}
+	both, c := setup(t, clearmltest.Options{})
+	both.SetMembers("Admins", "a")
+	if snap, err := c.Read(t.Context()); err != nil || snap.OneView() {
+		t.Errorf("a server that shows both views: %v, one view %v", err, snap.OneView())
+	}
+}
+
 func TestACutMemberListIsADisagreement(t *testing.T) {
 	s, c := setup(t, clearmltest.Options{})
 	s.SetMembers("team", "a", "b")
