@@ -31,14 +31,14 @@ func TestReadReturnsBothViewsWhole(t *testing.T) {
 		t.Run(fmt.Sprintf("service accounts among the users: %v", listed), func(t *testing.T) {
 			s, c := setup(t, clearmltest.Options{ServiceUsersListed: listed})
 			s.AddUser(clearmltest.User{ID: "c", GivenName: "Cy", FamilyName: "X", Email: "c@x", Providers: map[string]any{
-				"keycloak": map[string]any{"id": "1", "claims": []any{"2", map[string]any{"deep": "3"}, 4.0}}, "google": "then",
+				"keycloak": map[string]any{"id": "1", "manager": map[string]any{"id": "2"}, "claims": []any{"3"}}, "google": "then",
 			}})
 			snap, err := c.Read(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
 			want := target.User{ID: "c", GivenName: "Cy", FamilyName: "X", Email: "c@x", Role: "user",
-				Providers: map[string][]string{"keycloak": {"1", "2", "3"}, "google": {"then"}}, Groups: []string{clearmltest.UsersID}}
+				Providers: map[string][]string{"keycloak": {"1"}, "google": {"then"}}, Groups: []string{clearmltest.UsersID}}
 			if diff := cmp.Diff(want, user(t, snap, "c")); diff != "" {
 				t.Errorf("user (-want +got):\n%s", diff)
 			}
@@ -72,26 +72,49 @@ func TestWhereNobodyHasProvidersTheyAreUnknown(t *testing.T) {
 	}
 }
 
-// TestWhoseIdIsKept: an id counts where the server keeps ids, not where a person
-// can write one, and the subject outranks all else.
+// TestWhoseIdIsKept: an id counts only directly under a key that holds ids, and
+// the subject outranks the other keys.
 func TestWhoseIdIsKept(t *testing.T) {
 	for _, tt := range []struct {
-		name, kept string
+		name, told string
 		want       []string
 	}{
-		{"the subject alone, where there is one", `{"info": {"sub": "mine", "manager": "another's"}, "id": "1"}`, []string{"mine"}},
-		{"every string, where there is none", `{"info": {"uid": "mine", "groups": ["a", "b"]}}`, []string{"a", "b", "mine"}},
-		{"no claim of a profile", `{"given_name": "another's", "info": {"family_name": "x", "nickname": "x", "preferred_username": "x", "email": "x", "address": {"locality": "x"}, "uid": "mine"}}`, []string{"mine"}},
-		{"the time of the last update", `"2026-01-01T00:00:00Z"`, []string{"2026-01-01T00:00:00Z"}},
+		{"the subject", `{"sub": "mine"}`, []string{"mine"}},
+		{"an id", `{"id": "mine"}`, []string{"mine"}},
+		{"a user id", `{"user_id": "mine"}`, []string{"mine"}},
+		{"an external id", `{"external_id": "mine"}`, []string{"mine"}},
+		{"several of them, sorted, each once", `{"user_id": "b", "id": "a", "external_id": "a"}`, []string{"a", "b"}},
+		{"any case of letters", `{"Sub": "mine", "ID": "another's"}`, []string{"mine"}},
+		{"any case, of each key", `{"USER_ID": "b", "Id": "a", "External_Id": "c"}`, []string{"a", "b", "c"}},
+		{"the subject alone, where there is one", `{"sub": "mine", "id": "1", "user_id": "another's", "external_id": "another's"}`, []string{"mine"}},
+		{"a subject that is empty is none", `{"sub": "", "id": "mine"}`, []string{"mine"}},
+		{"a bare string", `"mine"`, []string{"mine"}},
+		{"the time of the last sign-in", `"2026-01-01T00:00:00Z"`, []string{"2026-01-01T00:00:00Z"}},
+
+		{"somebody else's id in a claim of the realm's own", `{"manager": "another's", "sub": "mine"}`, []string{"mine"}},
+		{"such a claim alone", `{"manager": "another's"}`, []string{}},
+		{"an id below such a claim", `{"manager": {"id": "another's", "sub": "another's"}}`, []string{}},
+		{"an id below anything", `{"info": {"sub": "mine"}, "claims": [{"id": "mine"}]}`, []string{}},
+		{"a key that only ends so", `{"manager_id": "another's", "employee_external_id": "another's", "uid": "x"}`, []string{}},
+		{"a key whose letters only look alike", `{"\u017fub": "another's", "\u0130d": "another's", "\u0131d": "another's"}`, []string{}},
+		{"claims of a profile", `{"name": "x", "nickname": "x", "preferred_username": "x", "email": "x", "phone_number": "x"}`, []string{}},
+		{"a list of ids is no id", `{"sub": ["another's"], "id": ["another's"]}`, []string{}},
+		{"a number is no id", `{"id": 7, "user_id": true}`, []string{}},
+		{"a list of strings", `["another's"]`, []string{}},
+		{"an empty string", `""`, []string{}},
 		{"nothing", `{}`, []string{}},
+		{"null", `null`, []string{}},
 	} {
-		users, err := decodeUsers([]userRecord{{ID: "a", Providers: json.RawMessage(`{"keycloak": ` + tt.kept + `}`)}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if d := cmp.Diff(tt.want, users[0].Providers["keycloak"]); d != "" {
-			t.Errorf("%s: -want +got\n%s", tt.name, d)
-		}
+		t.Run(tt.name, func(t *testing.T) {
+			users, err := decodeUsers([]userRecord{{ID: "a", Providers: json.RawMessage(`{"keycloak": ` + tt.told + `}`)}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, used := users[0].Providers["keycloak"]
+			if d := cmp.Diff(tt.want, got); d != "" || !used {
+				t.Errorf("has used the provider: %v; -want +got\n%s", used, d)
+			}
+		})
 	}
 }
 
