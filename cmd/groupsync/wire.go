@@ -5,6 +5,7 @@ import (
 
 	"groupsync/internal/config"
 	"groupsync/internal/fault"
+	"groupsync/internal/guard"
 	"groupsync/internal/kube"
 	"groupsync/internal/match"
 	"groupsync/internal/memory"
@@ -17,7 +18,7 @@ import (
 // rulesOf returns the rules of matching that the configuration states.
 func rulesOf(c config.Config) (match.Rules, error) {
 	o := match.Options{
-		FullPath: c.Groups.FullPath, Include: c.Groups.Include, Exclude: c.Groups.Exclude, Mapping: c.Groups.Mapping,
+		FullPath: c.Groups.FullPath, CaseInsensitive: !c.Groups.CaseSensitive, Include: c.Groups.Include, Exclude: c.Groups.Exclude, Mapping: c.Groups.Mapping,
 		AdminGroups: c.Admins.Groups, Protect: c.Users.Protect, Provider: c.ClearML.Provider, KeepGone: c.Users.Gone == "keep",
 	}
 	if c.Admins.Role != nil {
@@ -27,11 +28,12 @@ func rulesOf(c config.Config) (match.Rules, error) {
 }
 
 // limitsOf returns the limits of the guards that the configuration states.
-func limitsOf(c config.Config) reconcile.Limits {
+func limitsOf(c config.Config) guard.Limits {
 	g := c.Guards
-	return reconcile.Limits{
-		MaxRemovals: g.MaxRemovals, Window: g.Window, MaxRatio: g.MaxRemovalRatio, FreeRemovals: g.FreeRemovals,
-		MaxGone: g.MaxGone, Grace: g.FederationGrace, Floor: c.Admins.Floor, Stop: g.OnTrip == "stop",
+	return guard.Limits{
+		MaxRemovals: g.MaxRemovals, MaxAdminGrants: g.MaxAdminGrants, MaxAdditions: g.MaxAdditions, Window: g.Window,
+		MaxRatio: g.MaxRemovalRatio, FreeRemovals: g.FreeRemovals, MaxGone: g.MaxGone,
+		Grace: g.FederationGrace, GoneGrace: g.GoneGrace, MaxAge: g.MaxAge, Floor: c.Admins.Floor, Stop: g.OnTrip == "stop",
 	}
 }
 
@@ -66,16 +68,16 @@ func connect(c config.Config, m *metrics.Metrics, store reconcile.Store, log *sl
 	source, err := keycloak.New(keycloak.Config{
 		URL: c.Keycloak.URL, Realm: c.Keycloak.Realm, ClientID: c.Keycloak.ClientID, ClientSecret: c.Keycloak.Secret().Read,
 		CAFile: c.Keycloak.CAFile, InsecureSkipVerify: c.Keycloak.InsecureSkipVerify,
-		Timeout: c.Keycloak.Timeout, Concurrency: c.Keycloak.Concurrency, Observe: m.Observe(fault.Keycloak), Log: log,
+		Timeout: c.Keycloak.Timeout, Concurrency: c.Keycloak.Concurrency, Trusted: c.Keycloak.TrustedFederations, Observe: m.Observe(fault.Keycloak), Log: log,
 	})
 	if err != nil {
 		return sides{}, err
 	}
-	target, err := newTarget(c, m, log)
+	directory, err := newTarget(c, m, log)
 	if err != nil {
 		return sides{}, err
 	}
-	return sides{source, target, reconcile.Options{Name: c.Name, Rules: rules, Limits: limitsOf(c), Store: store, Log: log}}, nil
+	return sides{source, directory, reconcile.Options{Name: c.Name, Rules: rules, Limits: limitsOf(c), Store: store, Log: log}}, nil
 }
 
 // openStore returns where what the guards remember outlives a restart: beside

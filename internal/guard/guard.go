@@ -218,8 +218,8 @@ func exceedsLimit(wanted, recent, limit int) bool {
 	return limit > 0 && wanted > 0 && wanted+recent > limit
 }
 
-// exceeds reports whether n is more than that share of all; a ratio of 0 is off.
-func exceeds(n, all int, ratio float64) bool {
+// Exceeds reports whether n is more than that share of all; a ratio of 0 is off.
+func Exceeds(n, all int, ratio float64) bool {
 	return ratio > 0 && float64(n) > ratio*float64(all)
 }
 

@@ -62,7 +62,7 @@ func (j *judge) fell(g plan.Group) string {
 	switch {
 	case before > 0 && len(g.Federated) == 0:
 		return fmt.Sprintf("its federated members fell from %d to none", before)
-	case lost > limits.FreeRemovals && exceeds(lost, before, limits.MaxRatio):
+	case lost > limits.FreeRemovals && Exceeds(lost, before, limits.MaxRatio):
 		return fmt.Sprintf("it lost %d of %d federated members (limits: guards.free_removals %d, guards.max_removal_ratio %g)", lost, before, limits.FreeRemovals, limits.MaxRatio)
 	}
 	return ""
@@ -74,7 +74,7 @@ func (j *judge) removals() {
 	for i := range j.Plan.Groups {
 		g := &j.Plan.Groups[i]
 		n, members := count(changesOf(g), provedRemoval), len(g.Feed.Group.Members)
-		if n > limits.FreeRemovals && exceeds(n, members, limits.MaxRatio) {
+		if n > limits.FreeRemovals && Exceeds(n, members, limits.MaxRatio) {
 			withhold(changesOf(g), report.Removals, provedRemoval)
 			j.trip(report.Removals, g.Feed.Group.Name, "%d of its %d members would be removed (%.0f %%), guards.max_removal_ratio is %g and guards.free_removals %d: the group's removals are withheld; if that is meant, approve them", n, members, percent(n, members), limits.MaxRatio, limits.FreeRemovals)
 		}
@@ -84,7 +84,7 @@ func (j *judge) removals() {
 		withhold(j.changes(), report.Removals, isRemoval)
 		j.trip(report.Removals, "", "%d removals are wanted and %d were made within %s, guards.max_removals is %d: all removals are withheld; if they are meant, approve them", wanted, recent, limits.Window, limits.MaxRemovals)
 	}
-	if wanted > limits.FreeRemovals && exceeds(wanted, j.Plan.Managed, limits.MaxRatio) {
+	if wanted > limits.FreeRemovals && Exceeds(wanted, j.Plan.Managed, limits.MaxRatio) {
 		withhold(j.changes(), report.Removals, isRemoval)
 		j.trip(report.Removals, "", "%d of all %d managed memberships would be removed (%.0f %%), guards.max_removal_ratio is %g and guards.free_removals %d: all removals are withheld; if they are meant, approve them", wanted, j.Plan.Managed, percent(wanted, j.Plan.Managed), limits.MaxRatio, limits.FreeRemovals)
 	}

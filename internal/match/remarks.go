@@ -14,7 +14,7 @@ import (
 // that no leaver is recognised, and administrators who are so by their role or
 // by the built-in group only.
 func Remarks(tgt *target.Snapshot, p Pairing, r Rules) []Skip {
-	all := slices.Concat(p.Skips, strangers(tgt, r), administrators(tgt, p))
+	all := slices.Concat(p.Skips, strangers(tgt, r), administrators(tgt, p), oneView(tgt))
 	slices.SortFunc(all, compareSkips)
 	return all
 }
@@ -32,6 +32,15 @@ func strangers(tgt *target.Snapshot, r Rules) []Skip {
 		return nil
 	}
 	return []Skip{{r.Provider, InClearML, "clearml.provider, by which nobody has signed in, but by " + strings.Join(slices.Sorted(maps.Keys(others)), ", ")}}
+}
+
+// oneView remarks on a server that shows the members of built-in groups only from the
+// group's side.
+func oneView(tgt *target.Snapshot) []Skip {
+	if !tgt.OneView() {
+		return nil
+	}
+	return []Skip{{target.Admins, InClearML, "ClearML shows built-in groups in no user's own list: the group's own list is judged alone"}}
 }
 
 // administrators remarks on each whose role and membership of the built-in group

@@ -1,6 +1,9 @@
 package reconcile
 
-import "groupsync/internal/report"
+import (
+	"groupsync/internal/plan"
+	"groupsync/internal/report"
+)
 
 // ledger is the last change that this process made to each membership, by user
 // group id and user id. An entry stands as long as ClearML shows what was
@@ -16,7 +19,7 @@ const (
 // reverted returns by action how many of the changes somebody else has undone:
 // the plan wants them again. What is no longer as it was written is struck, so
 // that each counts once.
-func (l ledger) reverted(p Plan) map[string]int {
+func (l ledger) reverted(p plan.Plan) map[string]int {
 	undone := map[string]int{}
 	planned := make(map[string]bool, len(p.Groups))
 	for _, g := range p.Groups {

@@ -38,6 +38,20 @@ type Source interface {
 	Confirm(ctx context.Context, snap *source.Snapshot, questions []source.Question, known []source.Federation) (source.Confirmation, error)
 }
 
+// Directory is ClearML as a pass needs it.
+type Directory interface {
+	// Read returns a complete snapshot, or an error.
+	Read(ctx context.Context) (*target.Snapshot, error)
+	// Groups returns every user group.
+	Groups(ctx context.Context) ([]target.Group, error)
+	// Group returns one user group, read for a write; false: it is gone.
+	Group(ctx context.Context, id string) (target.Group, bool, error)
+	// SetMembers replaces the members of a group that Group has just returned. It
+	// sends at most one request, and only while the fence allows it. Its errors
+	// are those of clearml.Client.SetMembers.
+	SetMembers(ctx context.Context, fence target.Fence, group target.Group, members []string) error
+}
+
 // Store keeps the guards' memory from one pass to the next.
 type Store interface {
 	Load() (memory.Memory, error)
@@ -105,7 +119,7 @@ type Approval struct {
 type Request struct {
 	Apply    bool         // write what the guards clear
 	Approval Approval     // lifts the liftable guards for the changes that the digest names
-	Lead     func() error // asked before each write: why this process no longer leads; nil: it always leads
+	Lead     func() error // asked before each write: why this process no longer leads; nil: nothing is written
 	DryRun   bool         // remember nothing of the pass
 }
 
@@ -198,31 +212,17 @@ func (r *Reconciler) run(ctx context.Context, p *pass, mem memory.Memory) error 
 		if err := r.keep(p, judged.Remember(in, r.Rules.Scope(), true)); err != nil {
 			return err
 		}
-		p.applied(r.writer.apply(ctx, p.log, r.fence(ctx, p.request, began), judged.Cleared))
+		p.applied(r.writer.apply(ctx, p.log, r.fence(p.request, began), judged.Cleared))
 		r.ledger.enter(p.report)
 		return nil
 	}
 	return r.keep(p, judged.Remember(in, r.Rules.Scope(), false))
 }
 
-// fence returns what must hold for a write to be sent: the pass goes on, this process
-// leads, and the plan is young enough.
-func (r *Reconciler) fence(ctx context.Context, req Request, began time.Time) target.Fence {
-	return target.NewFence(func() error {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if age := r.Now().Sub(began); r.Limits.MaxAge > 0 && age > r.Limits.MaxAge {
-			return fmt.Errorf("%w: its reads began %s ago, guards.max_age is %s", target.ErrTooOld, age.Round(time.Second), r.Limits.MaxAge)
-		}
-		if req.Lead == nil {
-			return nil
-		}
-		if err := req.Lead(); err != nil {
-			return fmt.Errorf("%w: %w", target.ErrNotLeading, err)
-		}
-		return nil
-	})
+// fence returns what must hold for a write to be sent: this process leads, and the plan
+// is young enough.
+func (r *Reconciler) fence(req Request, began time.Time) target.Fence {
+	return target.Leading(req.Lead).And(target.NotOlder(began, r.Limits.MaxAge, r.Now))
 }
 
 // plan plans on what was read, asks the realm for the people of whom that does not tell

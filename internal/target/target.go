@@ -36,9 +36,9 @@ type Identity struct {
 type User struct {
 	ID, Name, GivenName, FamilyName, Email, Role string
 
-	// Providers holds, for each sign-in provider that the user has used, what of
-	// the strings that the server keeps may be the user's id there, sorted. Nil:
-	// the server tells no providers.
+	// Providers holds, for each sign-in provider that the user has used, what may
+	// be the user's id there, sorted; often there is none. Nil: the server tells
+	// no providers of anybody.
 	Providers map[string][]string
 	// Groups are the ids of the user groups by the users' view (sec_groups).
 	Groups         []string
@@ -80,6 +80,7 @@ type Snapshot struct {
 	users    []User  // sorted by id
 	byID     map[string]int
 	disagree map[string]string
+	oneView  bool
 }
 
 // NewSnapshot holds the parts against each other and returns the snapshot, or
@@ -108,7 +109,7 @@ func NewSnapshot(p Parts) (*Snapshot, error) {
 	if err := s.sortGroups(); err != nil {
 		return nil, err
 	}
-	s.disagree = views(s)
+	s.disagree, s.oneView = views(s)
 	return s, nil
 }
 
@@ -144,47 +145,74 @@ func SortMembers(members []Member) ([]Member, error) {
 	return sorted, nil
 }
 
-// views holds the two views of each group against each other, on the ids that
-// both can know: a member whom the user list lacks is no disagreement.
-func views(s *Snapshot) map[string]string {
-	byUsers := make(map[string]int, len(s.groups)) // how many users claim the group
-	claims := make(map[string]map[string]bool, len(s.groups))
+// claims are the users' own view of the groups: user ids by group id.
+type claims map[string]map[string]bool
+
+func (s *Snapshot) claims() claims {
+	c := make(claims, len(s.groups))
 	for _, u := range s.users {
 		for _, g := range u.Groups {
-			if claims[g] == nil {
-				claims[g] = make(map[string]bool)
+			if c[g] == nil {
+				c[g] = make(map[string]bool)
 			}
-			if !claims[g][u.ID] {
-				claims[g][u.ID] = true
-				byUsers[g]++
-			}
+			c[g][u.ID] = true
 		}
 	}
-	disagree := make(map[string]string)
+	return c
+}
+
+// bothKnow reports whether a member of a group is somebody whom both views
+// can know: in the user list, and not a service account, which is listed
+// without its groups.
+func (s *Snapshot) bothKnow(member string) bool {
+	i, known := s.byID[member]
+	return known && !s.users[i].ServiceAccount
+}
+
+// oneViewOf reports whether the server leaves built-in groups out of the users'
+// own view: no user claims a built-in group, although one has members.
+func (s *Snapshot) oneViewOf(c claims) bool {
+	members := false
 	for _, g := range s.groups {
-		if g.System && g.Name != Admins {
-			continue // never written, and not every server shows it in both views
+		if !g.System {
+			continue
+		}
+		if len(c[g.ID]) > 0 {
+			return false
+		}
+		members = members || slices.ContainsFunc(g.Members, func(m Member) bool { return s.bothKnow(m.ID) })
+	}
+	return members
+}
+
+// views holds the two views of each group against each other, on the ids that
+// both can know: a member whom the user list lacks is no disagreement. Of the
+// built-in groups only Admins is compared, and not if there is one view of it.
+func views(s *Snapshot) (disagree map[string]string, oneView bool) {
+	c := s.claims()
+	oneView = s.oneViewOf(c)
+	disagree = make(map[string]string)
+	for _, g := range s.groups {
+		if g.System && (g.Name != Admins || oneView) {
+			continue
 		}
 		both, onlyGroup := 0, 0
 		for _, m := range g.Members {
-			i, known := s.byID[m.ID]
 			switch {
-			case !known, s.users[i].ServiceAccount && !claims[g.ID][m.ID]:
-				// not in the user list, or there without its auth fields
-			case claims[g.ID][m.ID]:
+			case c[g.ID][m.ID]:
 				both++
-			default:
+			case s.bothKnow(m.ID):
 				onlyGroup++
 			}
 		}
-		if onlyUsers := byUsers[g.ID] - both; onlyGroup+onlyUsers > 0 {
+		if onlyUsers := len(c[g.ID]) - both; onlyGroup+onlyUsers > 0 {
 			disagree[g.ID] = fmt.Sprintf("%d only in the group's list, %d only in the users' own, %d in both", onlyGroup, onlyUsers, both)
-			if len(byUsers) == 0 {
+			if len(c) == 0 {
 				disagree[g.ID] = "no user is shown with any group at all (sec_groups)"
 			}
 		}
 	}
-	return disagree
+	return disagree, oneView
 }
 
 // Identity returns who groupsync is.
@@ -203,8 +231,26 @@ func (s *Snapshot) UserIndex(id string) (int, bool) {
 	return i, ok
 }
 
+// Member reports whether the user group has that member; known is false if the
+// directory has no such group.
+func (s *Snapshot) Member(group, user string) (is, known bool) {
+	for _, g := range s.groups {
+		if g.ID == group {
+			return slices.ContainsFunc(g.Members, func(m Member) bool { return m.ID == user }), true
+		}
+	}
+	return false, false
+}
+
 // Disagreement says how the two views of a group differ; empty where they agree.
 func (s *Snapshot) Disagreement(group string) string { return s.disagree[group] }
+
+// OneView reports whether the server shows the members of built-in groups only
+// in the group's own list: built-in groups have members, and no user's own list
+// of groups (sec_groups) holds a built-in group. The Admins group is then
+// written by that one view, so a member list that the server cut short would
+// not be noticed. A report should say so.
+func (s *Snapshot) OneView() bool { return s.oneView }
 
 // Disagreements returns how many groups look different from the two sides.
 func (s *Snapshot) Disagreements() int { return len(s.disagree) }

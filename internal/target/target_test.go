@@ -64,3 +64,58 @@ func TestViewsAreHeldAgainstEachOther(t *testing.T) {
 		})
 	}
 }
+
+// TestAServerThatLeavesBuiltInGroupsOutOfTheUsersView: the Admins group is then
+// judged by its own list, and ordinary groups are judged as ever.
+func TestAServerThatLeavesBuiltInGroupsOutOfTheUsersView(t *testing.T) {
+	admins := func(members ...string) Group { return built("adm", Admins, members...) }
+	everybody := built("all", "Users", "u", "v", "bot", "ghost")
+	team := func(members ...string) Group { return group("g", "team", members...) }
+	const absent = "no user is shown with any group at all (sec_groups)"
+	tests := []struct {
+		name         string
+		groups       []Group
+		claims       []string // of the user u
+		oneView      bool
+		admins, team string
+	}{
+		{"both views show both kinds", []Group{admins("u"), everybody, team("u")}, []string{"adm", "all", "g"}, false, "", ""},
+		{"built-in groups are left out", []Group{admins("u", "v"), everybody, team("u")}, []string{"g"}, true, "", ""},
+		{"built-in groups are left out, and the team's list is cut", []Group{admins("u"), everybody, team()}, []string{"g"}, true, "", "0 only in the group's list, 1 only in the users' own, 0 in both"},
+		{"built-in groups are left out, and no team has members", []Group{admins("u"), everybody, team()}, nil, true, "", ""},
+		{"all groups are left out: ordinary ones disagree", []Group{admins("u"), everybody, team("u")}, nil, true, "", absent},
+		{"one claim of any built-in group: there are two views, and Admins disagrees", []Group{admins("u"), everybody, team("u")}, []string{"all", "g"}, false, "1 only in the group's list, 0 only in the users' own, 0 in both", ""},
+		{"Admins claimed by its only member", []Group{admins("u"), team("u")}, []string{"adm", "g"}, false, "", ""},
+		{"Admins claimed, its list cut", []Group{admins(), everybody, team("u")}, []string{"adm", "g"}, false, "0 only in the group's list, 1 only in the users' own, 0 in both", ""},
+		{"built-in groups without members say nothing", []Group{admins(), team("u")}, []string{"g"}, false, "", ""},
+		{"nor with service accounts and strangers alone", []Group{admins("bot", "ghost"), team("u")}, []string{"g"}, false, "", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s, err := NewSnapshot(Parts{Groups: tt.groups, Users: []User{{ID: "u", Email: "u@x", Groups: tt.claims}, {ID: "v"}, {ID: "bot", ServiceAccount: true}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.OneView() != tt.oneView {
+				t.Errorf("one view: %v, want %v", s.OneView(), tt.oneView)
+			}
+			if a, g := s.Disagreement("adm"), s.Disagreement("g"); a != tt.admins || g != tt.team {
+				t.Errorf("disagreements of Admins and team: %q and %q, want %q and %q", a, g, tt.admins, tt.team)
+			}
+		})
+	}
+}
+
+func group(id, name string, members ...string) Group {
+	g := Group{ID: id, Name: name}
+	for _, m := range members {
+		g.Members = append(g.Members, Member{ID: m})
+	}
+	return g
+}
+
+func built(id, name string, members ...string) Group {
+	g := group(id, name, members...)
+	g.System = true
+	return g
+}

@@ -24,8 +24,8 @@ type reading struct {
 // account is a user with what they belong to.
 type account struct {
 	source.User
-	groups  []string
-	roles   []role
+	groups []string
+	roles  []role
 }
 
 // look reads the realm, or says what in it cannot be true of a whole export.

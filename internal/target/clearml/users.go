@@ -93,7 +93,7 @@ func (c *Client) reading(ctx context.Context) (records []userRecord, whole bool,
 		var data struct {
 			Users *[]userRecord `json:"users"`
 		}
-		err := c.call(ctx, request{call: "users.get_all", body: map[string]any{
+		err := c.read(ctx, request{call: "users.get_all", body: map[string]any{
 			"page": page, "page_size": pageSize, "order_by": []string{"id"},
 			"include_auth": true, "include_providers_info": true,
 		}}, &data)
@@ -142,10 +142,9 @@ func decodeUsers(records []userRecord) (users []target.User, err error) {
 	return users, nil
 }
 
-// providersOf returns what the server keeps of each sign-in provider that may be
-// the user's id there: which fields it has is unknown (reference/clearml-api.md),
-// so the subject where there is one, else every string that is not the person's
-// own to set. An empty list is what some encoders make of an empty object.
+// providersOf returns, for each sign-in provider of a user, what may be the
+// user's id there (kept). A user may have a provider and no id of it. The server
+// may send an empty list in place of an empty object.
 func providersOf(r userRecord) (map[string][]string, error) {
 	var providers map[string]any
 	var none []struct{}
@@ -153,51 +152,56 @@ func providersOf(r userRecord) (map[string][]string, error) {
 		return nil, failf(fault.Shape, "users.get_all", "the providers of the user %s are no object: this version of ClearML is not one that groupsync knows", r.ID)
 	}
 	all := make(map[string][]string, len(providers))
-	for name, v := range providers {
-		ids := texts(v, func(key string) bool { return key == "sub" })
-		if len(ids) == 0 {
-			ids = texts(v, func(string) bool { return true })
-		}
-		slices.Sort(ids)
-		all[name] = ids
+	for name, told := range providers {
+		all[name] = kept(told)
 	}
 	return all, nil
 }
 
-// profile are OpenID Connect's standard claims about a person, but for the
-// subject (OpenID Connect Core 1.0, section 5.1). People set most of them
-// themselves, so an id that stands there is no evidence of who they are.
-var profile = map[string]bool{
-	"name": true, "given_name": true, "family_name": true, "middle_name": true, "nickname": true, "preferred_username": true,
-	"profile": true, "picture": true, "website": true, "email": true, "gender": true, "birthdate": true, "zoneinfo": true,
-	"locale": true, "phone_number": true, "address": true,
-}
+// idKeys are the keys under which a provider's own id of a user may stand.
+var idKeys = []string{"sub", "id", "user_id", "external_id"}
 
-// texts returns the strings in a JSON value, however deep, whose nearest key is
-// wanted, and which stand below no claim of a profile. What has no key has "".
-func texts(v any, wanted func(key string) bool) []string {
-	found := []string{}
-	var look func(key string, v any)
-	look = func(key string, v any) {
-		switch v := v.(type) {
-		case string:
-			if wanted(key) {
-				found = append(found, v)
-			}
-		case []any:
-			for _, x := range v {
-				look(key, x)
-			}
-		case map[string]any:
-			for k, x := range v {
-				if !profile[k] {
-					look(k, x)
+// kept returns what may be the user's id in the value that the server keeps of
+// one provider, sorted. A string is an id (or the time of the last sign-in,
+// which is nobody's id). In an object only the strings directly under idKeys
+// count, in any case of letters; if there is a subject (sub), only the subject
+// counts, because a realm can fill the other claims from what people may edit.
+//
+// Nested objects are not searched. By the documentation the object is what the
+// provider told, so its keys are the claims themselves, and an id below another
+// claim (manager, for example) is somebody else's.
+func kept(told any) []string {
+	ids := []string{}
+	switch told := told.(type) {
+	case string:
+		if told != "" {
+			ids = append(ids, told)
+		}
+	case map[string]any:
+		for _, want := range idKeys {
+			for key, v := range told {
+				if id, is := v.(string); is && id != "" && asciiFold(key) == want {
+					ids = append(ids, id)
 				}
+			}
+			if want == "sub" && len(ids) > 0 {
+				break
 			}
 		}
 	}
-	look("", v)
-	return found
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// asciiFold returns a text with the letters A to Z in lower case. Letters of
+// other alphabets that look alike stay different.
+func asciiFold(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, s)
 }
 
 func set(v json.RawMessage) bool { return len(v) > 0 && !bytes.Equal(v, []byte("null")) }
@@ -209,7 +213,7 @@ func (c *Client) serviceUsers(ctx context.Context) ([]userRecord, error) {
 	var data struct {
 		Users *[]userRecord `json:"users"`
 	}
-	err := c.call(ctx, request{call: call, body: struct{}{}}, &data)
+	err := c.read(ctx, request{call: call, body: struct{}{}}, &data)
 	var f *fault.Error
 	switch {
 	case errors.As(err, &f) && f.Reason == fault.NotFound:

@@ -435,6 +435,9 @@ func (s *Server) secGroups() map[string][]string {
 	}
 	view := make(map[string][]string, len(s.users))
 	for _, id := range s.groupOrder {
+		if s.options.NoBuiltinSecGroups && s.groups[id].System {
+			continue
+		}
 		for _, u := range s.members(s.groups[id]) {
 			view[u] = append(view[u], id)
 		}

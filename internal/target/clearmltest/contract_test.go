@@ -330,6 +330,63 @@ func TestUserGroups(t *testing.T) {
 	}
 }
 
+// TestARefusedWriteChangesNothing: credentials, role and body are checked before
+// anything is carried out, and a refused write creates no group.
+func TestARefusedWriteChangesNothing(t *testing.T) {
+	s := New(t, Options{})
+	s.AddUser(User{ID: "a"})
+	s.AddUser(User{ID: "b"})
+	s.SetCredentials("plain", "secret", "a")
+	s.AddGroup(Group{ID: "g", Name: "team", Description: "ours", Assignable: true, Members: []string{"a"}})
+	expired, plain := bearer(t, s, "access", "secret"), bearer(t, s, "plain", "secret")
+	s.ExpireTokens()
+	admin := bearer(t, s, "access", "secret")
+	const write = `{"id": "g", "name": "renamed", "description": "", "users": ["b"]}`
+	rows := []struct {
+		name, auth, body string
+		headers          []string
+		want             string
+	}{
+		{"a token that expired or was revoked", expired, write, nil, "401/30"},
+		{"a token of another scheme", "bearer" + admin[6:], write, nil, "401/10"},
+		{"no credentials", "", write, nil, "401/20"},
+		{"no credentials and an unknown id", "", `{"id": "new", "users": ["b"]}`, nil, "401/20"},
+		{"an encoded body", admin, write, []string{"Content-Encoding", "identity"}, "415"},
+		{"malformed JSON", admin, write[1:], nil, "400/0"},
+		{"a body that is no object", admin, "[" + write + "]", nil, "500/0"},
+		{"a description that is no text", admin, `{"id": "g", "description": 1, "users": ["b"]}`, nil, "400/12"},
+		{"one unknown user among the known", admin, `{"id": "new", "name": "new", "users": ["b", "ghost"]}`, nil, "400/10"},
+	}
+	before := s.Groups()
+	for _, row := range rows {
+		if r := post(t, s, "/permissions.add_or_update_user_group", row.auth, row.body, row.headers...); r.said() != row.want {
+			t.Errorf("%s: got %s, want %s", row.name, r.said(), row.want)
+		}
+		if got, want := fmt.Sprint(s.Groups()), fmt.Sprint(before); got != want {
+			t.Errorf("%s changed the groups:\ngot  %s\nwant %s", row.name, got, want)
+		}
+	}
+	if r := post(t, s, "/permissions.add_or_update_user_group", plain, write); r.said() != "401/30" {
+		t.Errorf("a plain user's expired token: %s", r.said())
+	}
+	if r := post(t, s, "/permissions.add_or_update_user_group", bearer(t, s, "plain", "secret"), write); r.said() != "403/20" || fmt.Sprint(s.Groups()) != fmt.Sprint(before) {
+		t.Errorf("a plain user: %s, the groups are %v", r.said(), s.Groups())
+	}
+}
+
+func TestSecGroupsMayLeaveBuiltInGroupsOut(t *testing.T) {
+	for leftOut, want := range map[bool]string{false: `["` + UsersID + `","` + AdminsID + `","cm-team"]`, true: `["cm-team"]`} {
+		s := New(t, Options{NoBuiltinSecGroups: leftOut})
+		s.AddUser(User{ID: "a"})
+		s.AddTeam("team", "a")
+		s.SetMembers("Admins", "a")
+		r := post(t, s, "/users.get_all", bearer(t, s, "access", "secret"), `{"id": ["a"], "include_auth": true, "only_fields": ["sec_groups"]}`)
+		if got := r.body[strings.Index(r.body, `"sec_groups":`)+len(`"sec_groups":`):]; !strings.HasPrefix(got, want) {
+			t.Errorf("left out %v: got %s, want %s", leftOut, got, want)
+		}
+	}
+}
+
 func TestAnswersComeCompressedWhenAsked(t *testing.T) {
 	s := New(t, Options{})
 	r := post(t, s, "/debug.ping", "", "{}", "Accept-Encoding", "gzip") // set by hand, so not undone

@@ -26,12 +26,13 @@ type Fault struct {
 	Nth   int
 	Probe bool
 
-	Delay    time.Duration // before all else
-	Hang     bool          // never answers
-	Reset    bool          // resets the connection, nothing carried out
-	Lose     bool          // carries the request out, then resets the connection
-	LoseSlow bool          // carries the request out, then never answers
-	Truncate int           // carries it out and breaks the answer off after so many bytes
+	Meanwhile func()        // runs first, and may change the server's state
+	Delay     time.Duration // before all else
+	Hang      bool          // never answers
+	Reset     bool          // resets the connection, nothing carried out
+	Lose      bool          // carries the request out, then resets the connection
+	LoseSlow  bool          // carries the request out, then never answers
+	Truncate  int           // carries it out and breaks the answer off after so many bytes
 
 	Code, Subcode int    // answers with the envelope and this error
 	Text          string // its result_msg
@@ -213,6 +214,9 @@ func (s *Server) runHooks(after bool, call string, n int) {
 // strike does what the fault says in place of an answer; false where the
 // request is to be answered as usual. carry carries the request out.
 func (f *Fault) strike(s *Server, w http.ResponseWriter, r *http.Request, call string, carry func() answer) bool {
+	if f.Meanwhile != nil {
+		f.Meanwhile()
+	}
 	s.wait(r, f.Delay)
 	switch {
 	case f.Hang:

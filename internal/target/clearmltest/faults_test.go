@@ -83,6 +83,20 @@ func TestFaultsOfTheConnection(t *testing.T) {
 	}
 }
 
+// TestAFaultMayChangeTheStateFirst: what an administrator or a login does while
+// a client waits.
+func TestAFaultMayChangeTheStateFirst(t *testing.T) {
+	s := New(t, Options{})
+	s.AddUser(User{ID: "a"})
+	s.AddTeam("team")
+	admin := bearer(t, s, "access", "secret")
+	s.Inject(Fault{Call: "permissions.add_or_update_user_group", Nth: 1, Status: 429, Meanwhile: func() { s.SetMembers("team", "a") }})
+	r := post(t, s, "/permissions.add_or_update_user_group", admin, `{"id": "cm-team", "name": "team", "users": []}`)
+	if m := s.Members("team"); r.said() != "429" || !slices.Equal(m, []string{"a"}) {
+		t.Errorf("answered %s, the members are %v", r.said(), m)
+	}
+}
+
 func TestHooksRunBeforeAndAfter(t *testing.T) {
 	s := New(t, Options{})
 	s.AddUser(User{ID: "a"})

@@ -39,6 +39,7 @@ type Options struct {
 	NoServiceUsers       bool          // without users.get_service_users
 	ServiceUsersListed   bool          // users.get_all shows service accounts too
 	NoProviders          bool          // the auth fields lack providers
+	NoBuiltinSecGroups   bool          // sec_groups leaves the built-in groups out
 	RolesApart           bool          // to be in Admins gives nobody the role admin
 	TokenLife            time.Duration // what a token gets whatever was asked; 0: as asked
 }
