@@ -165,10 +165,16 @@ func (m *matcher) protected(u target.User, accounts []int) bool {
 // accounts finds the accounts of somebody who may have signed in through Keycloak.
 func (m *matcher) accounts(u target.User) Person {
 	kept := m.rules.KeptIDs(u)
+	found, asked := m.src.Found(u.ID)
+	whole := asked && found.Doubt == ""
 	if byID := m.known(kept); len(byID) > 0 {
 		p := Person{Accounts: byID, Match: "id", Sure: len(byID) == 1, State: Matched}
-		if !p.Sure {
+		switch {
+		case len(byID) > 1:
 			p.State = Ambiguous
+		case len(kept) > 1 && !whole: // another kept id may be an account too
+			p.Sure, p.Settle = false, true
+			p.Ask = source.Person{Key: u.ID, IDs: kept, Email: u.Email}
 		}
 		return p
 	}
@@ -176,8 +182,6 @@ func (m *matcher) accounts(u target.User) Person {
 	if u.Email != "" {
 		byEmail = m.byEmail[source.FoldEmail(u.Email)]
 	}
-	found, asked := m.src.Found(u.ID)
-	whole := asked && found.Doubt == ""
 	p := Person{Accounts: byEmail, Match: "email"}
 	if !whole {
 		p.Ask = source.Person{Key: u.ID, IDs: kept, Email: u.Email}

@@ -46,7 +46,6 @@ type applied struct {
 	outcomes map[string]*outcome // by user group id
 	trips    []report.Trip
 	errors   []error
-	removed  int // removals that were written, or may have been
 }
 
 // writer applies cleared plans. It is kept for the life of the process, since
@@ -79,7 +78,11 @@ type run struct {
 // The end of ctx, or a fence that refuses, stops the run between two writes; a
 // write that was sent is always read back.
 func (w *writer) apply(ctx context.Context, log *slog.Logger, fence target.Fence, c guard.Cleared) applied {
-	r := &run{writer: w, ctx: ctx, log: log, limits: c.Limits(), applied: applied{outcomes: make(map[string]*outcome)}}
+	return w.write(ctx, log, fence, c.Writes(), c.Limits())
+}
+
+func (w *writer) write(ctx context.Context, log *slog.Logger, fence target.Fence, writes []guard.Write, limits guard.Limits) applied {
+	r := &run{writer: w, ctx: ctx, log: log, limits: limits, applied: applied{outcomes: make(map[string]*outcome)}}
 	r.fence = target.NewFence(func() error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -90,7 +93,7 @@ func (w *writer) apply(ctx context.Context, log *slog.Logger, fence target.Fence
 		r.trip(report.Canary, "", w.broken)
 	}
 	lostBefore := w.lost
-	for _, write := range w.inOrder(c.Writes()) {
+	for _, write := range w.inOrder(writes) {
 		switch {
 		case w.broken != "":
 			r.mark(write, report.Withheld, report.Canary)
@@ -100,7 +103,7 @@ func (w *writer) apply(ctx context.Context, log *slog.Logger, fence target.Fence
 			r.one(write)
 		}
 	}
-	r.left(c.Writes())
+	r.left(writes)
 	if r.wrote > 0 && w.lost == lostBefore {
 		w.lost = 0 // what logins moved long ago does not add up
 	}
@@ -204,10 +207,8 @@ func (r *run) one(w guard.Write) {
 		r.fail(j.now, fmt.Errorf("writing the user group %q: %w", w.Group.Name, err))
 	case made != nil && made.unread != nil:
 		r.stopped = true
-		r.removed += len(j.now.Remove)
 		r.fail(j.now, fmt.Errorf("reading the user group %q back after its write, which may or may not have been made: %w", w.Group.Name, made.unread))
 	case made != nil:
-		r.removed += len(j.now.Remove)
 		r.settle(j.now, *made)
 	}
 	j.ended()

@@ -15,13 +15,13 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 
+	"groupsync/internal/guard"
 	"groupsync/internal/match"
 	"groupsync/internal/reconcile"
 	"groupsync/internal/report"
 	"groupsync/internal/source"
 	"groupsync/internal/source/keycloak"
 	"groupsync/internal/source/keycloaktest"
-	"groupsync/internal/target"
 	"groupsync/internal/target/clearml"
 	"groupsync/internal/target/clearmltest"
 )
@@ -105,8 +105,8 @@ func (s *site) reconciler(t *testing.T, timeout time.Duration) *reconcile.Reconc
 		t.Fatal(err)
 	}
 	// The defaults, but for max_gone: it must not stand in for the fall.
-	limits := reconcile.Limits{MaxRemovals: 50, Window: 24 * time.Hour, MaxRatio: 0.25, FreeRemovals: 3, Grace: grace, Floor: 1}
-	return reconcile.New(interrupted{src, s}, dir, reconcile.Options{Name: "test", Rules: rules, Limits: limits, Fence: target.NewFence(func() error { return nil }),
+	limits := guard.Limits{MaxRemovals: 50, Window: 24 * time.Hour, MaxRatio: 0.25, FreeRemovals: 3, Grace: grace, Floor: 1}
+	return reconcile.New(interrupted{src, s}, dir, reconcile.Options{Name: "test", Rules: rules, Limits: limits,
 		Now: func() time.Time { return s.now }, Log: slog.New(slog.DiscardHandler)})
 }
 
@@ -116,12 +116,12 @@ type interrupted struct {
 	site *site
 }
 
-func (i interrupted) Confirm(ctx context.Context, snap *source.Snapshot, claims []source.Claim, known []source.Federation) (source.Confirmation, error) {
+func (i interrupted) Confirm(ctx context.Context, snap *source.Snapshot, questions []source.Question, known []source.Federation) (source.Confirmation, error) {
 	if hook := i.site.between; hook != nil {
 		i.site.between = nil
 		hook()
 	}
-	return i.Source.Confirm(ctx, snap, claims, known)
+	return i.Source.Confirm(ctx, snap, questions, known)
 }
 
 // Who is in ClearML's teams, bystanders left out, when all is well: nobody whom
@@ -147,7 +147,7 @@ type want struct {
 // pass makes a pass that may write, holds it to w and returns its report.
 func (s *site) pass(t *testing.T, when string, w want) report.Report {
 	t.Helper()
-	r := s.rec.Pass(t.Context(), reconcile.Request{Apply: true, Approve: w.approve})
+	r := s.rec.Pass(t.Context(), reconcile.Request{Lead: func() error { return nil }, Apply: true, Approval: reconcile.Approval{Digest: w.approve}})
 	got := want{result: r.Result, removals: removals(r, w.timing), timing: w.timing, probes: probes(r), added: r.Applied.Added, members: s.members(), approve: w.approve}
 	for i, trip := range r.Guards {
 		got.trips = append(got.trips, fits(strings.TrimSpace(string(trip.Guard)+" "+trip.Group)+": "+trip.Detail, w.trips, i))
@@ -359,7 +359,7 @@ func TestNobodyIsRemovedWhereLDAPAnswersTooLittle(t *testing.T) {
 			back := want{result: report.InSync, members: whole}
 			if row.lost {
 				// This pass itself has Keycloak import them again, while it reads.
-				if r := s.rec.Pass(t.Context(), reconcile.Request{Apply: true}); s.members() != whole || len(r.Errors) > 0 {
+				if r := s.rec.Pass(t.Context(), reconcile.Request{Lead: func() error { return nil }, Apply: true}); s.members() != whole || len(r.Errors) > 0 {
 					t.Errorf("coming back: the members are\n%s\nwith the errors %v", s.members(), r.Errors)
 				}
 				back = want{result: report.Guarded, probes: "ldap up", removals: "club: not_member of feda fedb, withheld by fall", trips: []string{clubFell}, members: whole}

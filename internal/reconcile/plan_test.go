@@ -87,13 +87,13 @@ func TestPlan(t *testing.T) {
 			want:    []string{"=bob@team protected"},
 		},
 		{
-			name:  "two ClearML users of one email are ambiguous and stay",
-			world: "both ann\nkeycloak bob\nclearml b1 email=bob@example.com\nclearml b2 email=BOB@example.com\n/team: ann bob\n/other:\nteam = ann b1\nother = b2",
-			want:  []string{"=b2@other ambiguous", "=b1@team ambiguous"},
+			name:  "two ClearML users of one email: nothing is granted, and they stay where the account is in",
+			world: "both ann\nkeycloak bob\nclearml b1 email=bob@example.com\nclearml b2 email=BOB@example.com\n/team: ann bob\n/other: ann bob\n/gone: ann\nteam = ann b1\nother = ann\ngone = ann b2",
+			want:  []string{"-b2@gone planned not_member", "=b1@team ambiguous"},
 		},
 		{
 			name:  "two Keycloak users of one email are ambiguous and get nothing",
-			world: "both ann\nkeycloak b1 email=b@example.com\nkeycloak b2 email=b@example.com\nclearml b email=b@example.com\n/team: ann b1\nteam = ann",
+			world: "duplicates\nboth ann\nkeycloak b1 email=b@example.com\nkeycloak b2 email=b@example.com\nclearml b email=b@example.com\n/team: ann b1\nteam = ann",
 			want:  []string{},
 		},
 		{
@@ -102,19 +102,19 @@ func TestPlan(t *testing.T) {
 			want:  []string{"+ann@team planned"},
 		},
 		{
-			name:  "an id that is one account's while the email is another's leaves all three as they are",
-			world: "both bob\nkeycloak boss\nkeycloak ann\nclearml ann id=kc-boss\n/admins-like: boss\n/team: bob ann\nadmins-like = bob ann\nteam = bob",
-			want:  []string{"-bob@admins-like planned not_member", "=ann@admins-like ambiguous"},
+			name:  "an id that is one account's while the email is another's: the id decides",
+			world: "both bob\nkeycloak boss\nkeycloak ann\nclearml ann id=kc-boss\n/lead: boss\n/team: bob ann\nlead = bob ann\nteam = bob",
+			want:  []string{"-bob@lead planned not_member", "?ann@team"},
 		},
 		{
-			name:  "of several ids the one whose account has the email decides",
-			world: "both bob\nclearml ann id=kc-ann,kc-bob\nkeycloak ann\n/team: bob\nteam = bob ann",
-			want:  []string{"-ann@team planned not_member"},
+			name:  "several kept ids are several accounts: one of them in keeps the person, all of them out do not",
+			world: "both bob\nclearml ann id=kc-ann,kc-eve\nkeycloak ann\nkeycloak eve\n/team: bob eve\n/other: bob\nteam = bob ann\nother = bob ann",
+			want:  []string{"-ann@other planned not_member", "=ann@team ambiguous"},
 		},
 		{
-			name:  "an id that the realm has no more counts as none, the email decides",
+			name:  "an id that the realm has no more, and an account of that email: nothing is granted",
 			world: "keycloak ann\nclearml ann id=kc-old\n/team: ann\nteam =",
-			want:  []string{"+ann@team planned"},
+			want:  []string{},
 		},
 		{
 			name:  "a gone user who shares a pending account's name has changed the email",

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"groupsync/internal/guard"
 	"groupsync/internal/match"
 	"groupsync/internal/report"
 	"groupsync/internal/source"
@@ -21,13 +22,16 @@ import (
 //
 //	both ann bob                 people with an account on either side and one email
 //	keycloak dan [flags]         only there; flags: disabled, ldap, email=X, name=X
-//	clearml eve [flags]          only there; flags: local, other, untold, service, email=X, name=X, id=X, role=X
+//	clearml eve [flags]          only there; flags: local, other, google, untold, service, email=X, name=X, id=X, role=X
 //	disable ann, ldap ann        changes the Keycloak account
 //	/team: ann dan               a Keycloak group with its direct members
 //	team = ann eve               a ClearML user group with its members
 //	Admins! = ann                a built-in one; "team? = …" one that is not assignable
 //	role admin: ann /team        holders of the admin role, people and groups
 //	federation corp              a user-storage component; ldap accounts belong to the first
+//	hides /team: ann             the list of the group lacks ann, her own side holds the group
+//	shows /team: ann             the list of the group has ann, her own side lacks the group
+//	duplicates                   the realm lets two accounts share an email
 type world struct {
 	users       map[string]source.User
 	groups      map[string][]string // by path
@@ -36,28 +40,33 @@ type world struct {
 	holders     []string
 	holderPaths []string
 	federations []source.Federation
+	hides       map[string][]string // by path: names whose own side alone has the group
+	shows       map[string][]string // by path: names whom only the list has
+	duplicates  bool
 
 	accounts map[string]target.User
 	targets  []target.Group
 	self     string
 
-	away   map[string]string    // probe detail by federation id
-	second func(*source.Second) // changes what the second look finds
-	readKC error
-	readCM error
-	writes []string // what was written, "group: members"
+	away     map[string]string    // probe detail by federation id
+	trusted  []string             // names of trusted federations
+	lookedUp []string             // keys of the people who were looked up
+	second   func(*source.Second) // changes what the second look finds
+	readKC   error
+	readCM   error
+	writes   []string // what was written, "group: members"
 	// hooks around the calls of the directory
 	beforeGroups func(call int)
 	onWrite      func(g target.Group, members []string) (write bool, err error)
 	groupCalls   int
 
-	limits Limits   // wide, unless a test narrows them
-	admins []string // admins.groups, where a test sets them here
+	limits guard.Limits // wide, unless a test narrows them
+	admins []string     // admins.groups, where a test sets them here
 }
 
 func newWorld(tb testing.TB, text string) *world {
 	tb.Helper()
-	w := &world{users: map[string]source.User{}, groups: map[string][]string{}, ids: map[string]string{}, accounts: map[string]target.User{}, self: "groupsync", limits: wide}
+	w := &world{users: map[string]source.User{}, groups: map[string][]string{}, ids: map[string]string{}, hides: map[string][]string{}, shows: map[string][]string{}, accounts: map[string]target.User{}, self: "groupsync", limits: wide}
 	w.accounts["groupsync"] = target.User{ID: "groupsync", Name: "groupsync", Providers: map[string][]string{}}
 	w.users["kc-idle"] = account("idle")
 	w.groups["/idle"] = nil
@@ -105,8 +114,14 @@ func (w *world) line(words []string) bool {
 		}
 	case first == "federation":
 		for _, n := range rest {
-			w.federations = append(w.federations, source.Federation{ID: "fed-" + n, Name: n, Enabled: true})
+			w.federations = append(w.federations, source.Federation{ID: "fed-" + n, Name: n, Enabled: true, Imports: true})
 		}
+	case first == "duplicates":
+		w.duplicates = true
+	case first == "hides":
+		w.hides[strings.TrimSuffix(rest[0], ":")] = rest[1:]
+	case first == "shows":
+		w.shows[strings.TrimSuffix(rest[0], ":")] = rest[1:]
 	case first == "role":
 		w.role = strings.TrimSuffix(rest[0], ":")
 		for _, n := range rest[1:] {
@@ -151,6 +166,8 @@ func clearmlUser(words []string) target.User {
 			u.Providers = map[string][]string{}
 		case "other":
 			u.Providers["google"] = nil
+		case "google":
+			u.Providers = map[string][]string{"google": nil}
 		case "untold":
 			u.Providers = nil
 		case "service":
@@ -184,7 +201,7 @@ func (w *world) catalog() (source.Catalog, error) {
 		cut := strings.LastIndex(path, "/")
 		groups = append(groups, source.Group{ID: w.groupID(path), Name: path[cut+1:], Parent: w.groupID(path[:cut])})
 	}
-	return source.NewCatalog(groups, len(groups))
+	return source.NewCatalog(source.CatalogParts{Groups: groups, Counted: len(groups), Federations: w.federations, DuplicateEmails: w.duplicates})
 }
 
 func (w *world) groupID(path string) string {
@@ -194,19 +211,35 @@ func (w *world) groupID(path string) string {
 	return path
 }
 
+// membersOf returns the list of the group's members.
 func (w *world) membersOf(path string) []source.User {
 	users := []source.User{}
 	for _, n := range w.groups[path] {
-		users = append(users, w.users["kc-"+n])
+		if !slices.Contains(w.hides[path], n) {
+			users = append(users, w.users["kc-"+n])
+		}
+	}
+	for _, n := range w.shows[path] {
+		if !slices.Contains(w.groups[path], n) {
+			users = append(users, w.users["kc-"+n])
+		}
 	}
 	return users
 }
 
-func (w *world) roleHolders(name string, c source.Catalog) *source.RoleHolders {
-	if name == "" {
-		return nil
+// ownGroups returns the ids of the groups that the account's own side holds.
+func (w *world) ownGroups(name string) []string {
+	var ids []string
+	for path, names := range w.groups {
+		if (slices.Contains(names, name) || slices.Contains(w.hides[path], name)) && !slices.Contains(w.shows[path], name) {
+			ids = append(ids, w.groupID(path))
+		}
 	}
-	h := &source.RoleHolders{Name: name, Found: name == w.role, Near: match.Near(name, []string{w.role})}
+	return ids
+}
+
+func (w *world) roleHolders(name string, c source.Catalog) *source.RoleHolders {
+	h := &source.RoleHolders{Name: name, Found: name == w.role, Near: source.Near(name, []string{w.role})}
 	if !h.Found {
 		return h
 	}
@@ -217,20 +250,20 @@ func (w *world) roleHolders(name string, c source.Catalog) *source.RoleHolders {
 	return h
 }
 
-// Read and Confirm make world a Source.
-func (w *world) Read(_ context.Context, pick func(source.Catalog) source.Selection) (*source.Snapshot, error) {
+// Catalog, Read, LookUp and Confirm make world a Source.
+func (w *world) Catalog(context.Context) (source.Catalog, error) {
 	if w.readKC != nil {
-		return nil, w.readKC
+		return source.Catalog{}, w.readKC
 	}
-	c, err := w.catalog()
-	if err != nil {
-		return nil, err
-	}
-	p := source.Parts{Catalog: c, Selection: pick(c), Users: slices.Collect(maps.Values(w.users)), Members: map[string][]source.User{}, Federations: w.federations}
-	p.Role = w.roleHolders(p.Selection.Role, c)
-	ids := slices.Clone(p.Selection.Groups)
-	if p.Role != nil {
-		ids = append(ids, p.Role.Groups...)
+	return w.catalog()
+}
+
+func (w *world) Read(_ context.Context, c source.Catalog, sel source.Selection) (*source.Snapshot, error) {
+	p := source.Parts{Catalog: c, Selection: sel, Members: map[string][]source.User{}, Roles: map[string]*source.RoleHolders{}}
+	ids := slices.Clone(sel.Groups)
+	for _, name := range sel.Roles {
+		p.Roles[name] = w.roleHolders(name, c)
+		ids = append(ids, p.Roles[name].Groups...)
 	}
 	for path := range w.groups {
 		if slices.Contains(ids, w.groupID(path)) {
@@ -240,32 +273,90 @@ func (w *world) Read(_ context.Context, pick func(source.Catalog) source.Selecti
 	return source.NewSnapshot(p)
 }
 
-func (w *world) Confirm(_ context.Context, snap *source.Snapshot, claims []source.Claim, known []source.Federation) (source.Confirmation, error) {
-	s := source.Second{Members: map[string][]source.User{}, Accounts: map[string]source.Account{}, DisabledDB: map[string]bool{}, Emails: map[string][]source.User{}, Effective: map[string]bool{}}
-	if r := snap.Role(); r != nil {
-		s.Role = w.roleHolders(r.Name, snap.Catalog())
+func (w *world) probes(known []source.Federation) []source.Probe {
+	var probes []source.Probe
+	for _, f := range w.federations {
+		f.Answered = w.away[f.ID] == "" || slices.ContainsFunc(known, func(k source.Federation) bool { return k.ID == f.ID && k.Answered })
+		probes = append(probes, source.Probe{Federation: f, Up: w.away[f.ID] == "", Detail: w.away[f.ID], Trusted: slices.Contains(w.trusted, f.Name)})
 	}
+	return probes
+}
+
+func (w *world) LookUp(_ context.Context, snap *source.Snapshot, people []source.Person, known []source.Federation) (*source.Snapshot, error) {
+	l := source.LookUps{Probes: w.probes(known)}
+	for _, p := range people {
+		w.lookedUp = append(w.lookedUp, p.Key)
+		f := source.Found{Person: p}
+		for _, id := range p.IDs {
+			if u, found := w.users[id]; found {
+				f.ByID, f.Accounts = true, append(f.Accounts, u)
+			}
+		}
+		for _, id := range slices.Sorted(maps.Keys(w.users)) {
+			if u := w.users[id]; !f.ByID && p.Email != "" && source.FoldEmail(u.Email) == source.FoldEmail(p.Email) {
+				f.Accounts = append(f.Accounts, u)
+			}
+		}
+		if whole := f.ByID || len(f.Accounts) > 0 && !w.duplicates; !whole {
+			if probe, blocks := source.Blocks(p, l.Probes); blocks {
+				f.Away, f.Doubt = probe.Federation.ID, "the federation "+probe.Federation.Name+" is not up"
+			}
+		}
+		l.Found = append(l.Found, f)
+	}
+	return snap.With(l)
+}
+
+func (w *world) Confirm(_ context.Context, snap *source.Snapshot, questions []source.Question, known []source.Federation) (source.Confirmation, error) {
+	s := source.Second{
+		Members: map[string][]source.User{}, Roles: map[string]*source.RoleHolders{}, Accounts: map[string]source.Account{}, DisabledDB: map[string]bool{},
+		Own: map[source.OwnKey]source.Own{}, Effective: map[source.Held]bool{}, Failed: map[string]string{}, Federated: len(w.federations)+len(known) > 0,
+	}
+	if len(questions) == 0 {
+		return source.Weigh(snap, nil, s), nil
+	}
+	s.Probes = w.probes(known)
 	for path := range w.groups {
 		s.Members[w.groupID(path)] = w.membersOf(path)
 	}
-	for _, c := range claims {
-		s.Effective[c.User.ID] = false
-		u, found := w.users[c.User.ID]
-		s.Accounts[c.User.ID] = source.Account{Found: found, User: u}
-		s.Emails[strings.ToLower(c.Email)] = nil
-		for _, u := range w.users {
-			if strings.EqualFold(u.Email, c.Email) {
-				s.Emails[strings.ToLower(c.Email)] = append(s.Emails[strings.ToLower(c.Email)], u)
+	for _, q := range questions {
+		if q.Role != "" {
+			s.Roles[q.Role] = w.roleHolders(q.Role, snap.Catalog())
+		}
+		for _, a := range q.Accounts {
+			u, found := w.users[a.ID]
+			s.Accounts[a.ID] = source.Account{Found: found, User: u}
+			if !u.Enabled && u.Federation == "" {
+				s.DisabledDB[a.ID] = true
+			}
+			name := strings.TrimPrefix(a.ID, "kc-")
+			if q.Role != "" {
+				s.Effective[source.Held{Account: a.ID, Role: q.Role}] = w.holdsRole(name)
+			}
+			for _, g := range q.Sources {
+				own := source.Own{Asked: true, Cached: w.ownGroups(name)}
+				for _, id := range snap.Catalog().Containing(g.Name) {
+					if slices.Contains(own.Cached, id) {
+						own.Count++
+					}
+				}
+				s.Own[source.OwnKey{Account: a.ID, Name: g.Name}] = own
 			}
 		}
-	}
-	for _, f := range w.federations {
-		s.Probes = append(s.Probes, source.Probe{Federation: f, Up: w.away[f.ID] == "", Detail: w.away[f.ID]})
 	}
 	if w.second != nil {
 		w.second(&s)
 	}
-	return source.Weigh(claims, s, len(w.federations)+len(known) > 0), nil
+	return source.Weigh(snap, questions, s), nil
+}
+
+// holdsRole reports whether the account holds the role in effect.
+func (w *world) holdsRole(name string) bool {
+	own := w.ownGroups(name)
+	return slices.Contains(w.holders, name) || slices.ContainsFunc(slices.Collect(maps.Keys(w.groups)), func(path string) bool {
+		gives := slices.ContainsFunc(w.holderPaths, func(p string) bool { return path == p || strings.HasPrefix(path, p+"/") })
+		return gives && slices.Contains(own, w.groupID(path))
+	})
 }
 
 // directory makes world a Directory.
@@ -344,7 +435,7 @@ func (w *world) members(name string) string {
 }
 
 // wide are limits that no small world runs into.
-var wide = Limits{MaxRemovals: 1000, Window: 24 * time.Hour, MaxRatio: 0, FreeRemovals: 3, MaxGone: 100, Floor: 0}
+var wide = guard.Limits{MaxRemovals: 1000, Window: 24 * time.Hour, MaxRatio: 0, FreeRemovals: 3, MaxGone: 100, Floor: 0}
 
 func rules(tb testing.TB, change func(*match.Options)) match.Rules {
 	tb.Helper()
@@ -364,10 +455,10 @@ type clock struct{ time.Time }
 
 func (c *clock) now() time.Time { return c.Time }
 
-func (w *world) reconciler(tb testing.TB, limits Limits, options func(*match.Options)) (*Reconciler, *clock) {
+func (w *world) reconciler(tb testing.TB, limits guard.Limits, options func(*match.Options)) (*Reconciler, *clock) {
 	tb.Helper()
 	c := &clock{time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}
-	return New(w, directory{w}, Options{Name: "test", Rules: rules(tb, options), Limits: limits, Fence: target.NewFence(func() error { return nil }), Now: c.now, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}), c
+	return New(w, directory{w}, Options{Name: "test", Rules: rules(tb, options), Limits: limits, Now: c.now, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}), c
 }
 
 // digest of a report's lines in one string, for comparison: "+ann@team planned".
@@ -389,6 +480,9 @@ func lines(r report.Report) []string {
 	}
 	return out
 }
+
+// leads is the Lead of a process that makes the passes.
+func leads() error { return nil }
 
 func line(sign string, g report.Group, c report.Change) string {
 	s := fmt.Sprintf("%s%s@%s %s", sign, c.ID, g.Name, c.Outcome)
