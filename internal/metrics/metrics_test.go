@@ -39,7 +39,7 @@ func full() report.Report {
 		Applied:       report.Tally{Added: 1, Failed: 1},
 		Users:         map[string]int{"matched": 5, "pending": 1},
 		Probes:        []report.Probe{{Federation: "corp", Up: false}},
-		PendingOldest: time.Minute,
+		PendingOldest: time.Minute.Seconds(),
 		Reverted:      map[string]int{"add": 2},
 	}
 }
