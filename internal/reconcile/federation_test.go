@@ -146,7 +146,7 @@ type want struct {
 // pass makes a pass that may write, holds it to w and returns its report.
 func (s *site) pass(t *testing.T, when string, w want) report.Report {
 	t.Helper()
-	r := s.rec.Pass(t.Context(), reconcile.Request{Apply: true, Approve: w.approve})
+	r := s.rec.Pass(t.Context(), reconcile.Request{Apply: true, Approval: reconcile.Approval{Digest: w.approve}})
 	got := want{result: r.Result, removals: removals(r, w.timing), timing: w.timing, probes: probes(r), added: r.Applied.Added, members: s.members(), approve: w.approve}
 	for i, trip := range r.Guards {
 		got.trips = append(got.trips, fits(strings.TrimSpace(string(trip.Guard)+" "+trip.Group)+": "+trip.Detail, w.trips, i))

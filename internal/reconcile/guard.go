@@ -56,12 +56,13 @@ type Cleared struct {
 
 // Judged is a plan with each change's guard, and what is cleared of it.
 type Judged struct {
-	Groups  []JudgedGroup // in the plan's order
-	Trips   []report.Trip
-	Digest  string // of every removal that has evidence, withheld ones included; empty where there is none
-	Cleared Cleared
-	lifted  bool          // the digest was approved
-	pending []source.User // the plan's
+	Groups    []JudgedGroup // in the plan's order
+	Trips     []report.Trip
+	Digest    string // of every removal that has evidence, withheld ones included; empty where there is none
+	Cleared   Cleared
+	lifted    bool           // the digest was approved
+	wouldTrip []report.Guard // the guards that the approval lifted
+	pending   []source.User  // the plan's
 }
 
 // JudgedGroup is one group's changes with the guard that withholds each.
@@ -111,6 +112,14 @@ func Judge(plan Plan, src *source.Snapshot, tgt *target.Snapshot, confirmation s
 	j.missingSource()
 	j.views()
 	j.admins()
+	if j.lifted {
+		trial := Judge(plan, src, tgt, confirmation, limits, mem, now, "")
+		for _, g := range report.Guards {
+			if g.Rule().Liftable && slices.ContainsFunc(trial.Trips, func(t report.Trip) bool { return t.Guard == g }) {
+				j.wouldTrip = append(j.wouldTrip, g)
+			}
+		}
+	}
 	if !j.lifted && j.Digest != "" { // without evidence all is withheld by now, and no approval would help
 		j.fall()
 		j.removals()

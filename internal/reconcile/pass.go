@@ -3,9 +3,11 @@ package reconcile
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
 
 	"groupsync/internal/match"
 	"groupsync/internal/report"
@@ -65,6 +67,28 @@ func (p *pass) found(src *source.Snapshot, tgt *target.Snapshot, pairing match.P
 		r.Groups = append(r.Groups, groupReport(g))
 	}
 	r.People = personsOf(src, tgt, people, plan)
+}
+
+// approved says what became of the approval that the pass was given.
+func (p *pass) approved(judged Judged, now time.Time) {
+	a := p.request.Approval
+	if a.Digest == "" {
+		return
+	}
+	said := &report.Approval{Digest: a.Digest, By: a.By, At: now.UTC(), Granted: judged.lifted, Lifted: []report.Guard{}}
+	p.report.Approval = said
+	switch {
+	case judged.lifted:
+		said.Lifted = judged.wouldTrip
+		for _, g := range judged.Groups {
+			said.Changes += len(g.Plan.Remove)
+		}
+		said.Detail = fmt.Sprintf("the limits were lifted for %d changes", said.Changes)
+	case judged.Digest == "":
+		said.Detail = "there is nothing to approve: this plan has no change that an approval lifts"
+	default:
+		said.Detail = fmt.Sprintf("the plan has changed: its digest is %s, so nothing was lifted; look at the plan again", judged.Digest)
+	}
 }
 
 func groupReport(g JudgedGroup) report.Group {

@@ -101,9 +101,16 @@ func (r *Reconciler) NewTerm() { clear(r.ledger) }
 
 // Request says what a pass may do.
 type Request struct {
-	Apply   bool   // write what the guards clear
-	Approve string // digest of removals for which the limits are lifted; empty: none
-	DryRun  bool   // remember nothing of the pass
+	Apply    bool         // write what the guards clear
+	Approval Approval     // lifts the limits for the changes that it names
+	Lead     func() error // asked right before each write; nil error: this process still leads
+	DryRun   bool         // remember nothing of the pass
+}
+
+// Approval is what a person approves. The zero Approval approves nothing.
+type Approval struct {
+	Digest string // of the withheld changes
+	By     string // the person's authenticated name
 }
 
 // Pass makes one pass and returns what it found and did. Errors are in the
@@ -111,6 +118,9 @@ type Request struct {
 func (r *Reconciler) Pass(ctx context.Context, req Request) report.Report {
 	p := r.begin(req)
 	ctx = target.WithPass(ctx, p.report.Pass)
+	if req.Lead != nil {
+		ctx = target.WithLead(ctx, req.Lead)
+	}
 	if err := r.remembering(p, func(mem memory.Memory) error { return r.run(ctx, p, mem) }); err != nil {
 		p.fail(err)
 	}
@@ -169,11 +179,9 @@ func (r *Reconciler) run(ctx context.Context, p *pass, mem memory.Memory) error 
 		return fmt.Errorf("confirming the removals: %w", err)
 	}
 	now := r.Now()
-	judged := Judge(plan, src, tgt, confirmation, r.Limits, mem, now, p.request.Approve)
+	judged := Judge(plan, src, tgt, confirmation, r.Limits, mem, now, p.request.Approval.Digest)
 	p.found(src, tgt, pairing, people, plan, confirmation, judged)
-	if a := p.request.Approve; a != "" && a != judged.Digest {
-		return fmt.Errorf("the plan has changed: the approval names the removals %s, the plan's are %q; nothing was written, look at the plan again", a, judged.Digest)
-	}
+	p.approved(judged, now)
 	l := lesson{judged: judged, src: src, tgt: tgt, away: len(confirmation.Away()) > 0, now: now, window: r.Limits.Window}
 	written := 0
 	if p.request.Apply {
