@@ -151,7 +151,7 @@ config.yaml:5: web.public_status: is no longer accepted, because it has no effec
 			name:   "--approve without --apply",
 			config: good,
 			args:   []string{"--once", "--approve", "7d0cf8ae4c2f5b91"},
-			want:   `groupsync: --approve goes with --once --apply: it lifts the limits for what that pass writes`,
+			want:   `groupsync: --approve goes with --once --apply: it lifts guards for what that pass writes`,
 		},
 		{
 			name:   "an output format that there is not",

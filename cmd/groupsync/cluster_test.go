@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"groupsync/internal/kube/kubetest"
+	"groupsync/internal/memory"
 	"groupsync/internal/source/keycloaktest"
 )
 
@@ -198,7 +199,7 @@ func TestAsTheChartInstallsIt(t *testing.T) {
 	if ended := third.until(t, "pass ended"); ended["mode"] != "observe" || ended["result"] != "in_sync" {
 		t.Errorf("after the upgrade: %v", ended)
 	}
-	if n := i.remembered(t).RemovedSince(time.Now().Add(-time.Hour)); n != 9 {
+	if n := memory.Since(i.remembered(t).Removed, time.Now().Add(-time.Hour)); n != 9 {
 		t.Errorf("%d removals are remembered after the upgrade, want 9", n)
 	}
 	third.mustEnd(t)

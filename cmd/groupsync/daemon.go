@@ -10,13 +10,12 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"groupsync/internal/config"
-	"groupsync/internal/target"
 	"groupsync/internal/web"
 )
 
-// runDaemon serves the metrics and runs the schedule until ctx is done; where
-// there is a Lease, while it is held. A reload takes the configuration from
-// where the first one came from.
+// runDaemon serves the metrics and runs the schedule until ctx is done. If there is
+// a Lease, the schedule runs only while this process holds it. A reload reads the
+// configuration from the same place as the start.
 func runDaemon(ctx context.Context, p program, c config.Config, o config.Options, log *slog.Logger) error {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
@@ -34,15 +33,20 @@ func runDaemon(ctx context.Context, p program, c config.Config, o config.Options
 	warn(c, log)
 	group, ctx := errgroup.WithContext(ctx)
 	s.stopped = ctx // a reload that waits must not outlast a daemon that failed
-	group.Go(func() error { return server.Serve(ctx) })
-	group.Go(func() error { return s.run(ctx) })
-	group.Go(func() error { s.follow(ctx, hangups); return nil })
+	for _, work := range []func() error{
+		func() error { return server.Serve(ctx) },
+		func() error { return s.run(ctx) },
+		func() error { s.follow(ctx, hangups); return nil },
+	} {
+		group.Go(func() error { return recovered(work) })
+	}
 	err = group.Wait()
 	log.Info("groupsync ends")
 	return err
 }
 
-// run makes passes until ctx ends, where there is a Lease while it is held.
+// run makes passes until ctx ends. If there is a Lease, it makes them only while
+// this process holds it.
 func (s *replica) run(ctx context.Context) error {
 	if s.lease == nil {
 		return s.daemon.Run(ctx)
@@ -52,13 +56,13 @@ func (s *replica) run(ctx context.Context) error {
 		s.newTerm()
 		s.metrics.Lead(true)
 		defer s.metrics.Lead(false)
-		// At once, and not only when the pass that is running has ended.
+		// The metrics must say it at once, not only after the running pass.
 		defer context.AfterFunc(ctx, func() { s.metrics.Lead(false) })()
-		return s.daemon.Run(target.WithLead(ctx, s.lease.Held))
+		return s.daemon.Run(ctx)
 	})
 }
 
-// warn says what is allowed and better not done.
+// warn logs what the configuration allows although it is unsafe.
 func warn(c config.Config, log *slog.Logger) {
 	if c.Keycloak.InsecureSkipVerify {
 		log.Warn("keycloak.insecure_skip_verify is set: whoever stands in between can make removals look right")

@@ -195,7 +195,7 @@ func TestALeaderIsKilled(t *testing.T) {
 	if done := e.check(t); done != teams {
 		t.Errorf("%d of %d teams are done", done, teams)
 	}
-	if n := e.remembered(t).RemovedSince(time.Now().Add(-time.Hour)); n < 9 {
+	if n := memory.Since(e.remembered(t).Removed, time.Now().Add(-time.Hour)); n < 9 {
 		t.Errorf("%d removals are remembered, want all 9 or more", n)
 	}
 }

@@ -8,25 +8,22 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
+
+	"groupsync/internal/report"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
-	stop()
-	os.Exit(code)
+	asProcess(func(ctx context.Context) int { return run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr) })
 }
 
-// run is the program: arguments in, exit code out.
+// run is the program: arguments in, exit code out. A panic is an error.
 func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int {
 	root := newRoot(program{env: env, stdout: stdout, stderr: stderr})
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	err := recovered(func() error { return root.ExecuteContext(ctx) })
 	var exit exitCode
 	switch {
 	case err == nil:
@@ -34,12 +31,12 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	case errors.As(err, &exit):
 		return int(exit)
 	}
-	fmt.Fprintf(stderr, "groupsync: %v\n", err)
+	fmt.Fprintf(stderr, "groupsync: %s\n", report.EscapeLines(err.Error()))
 	return 1
 }
 
-// exitCode ends the program with a code of its own; what there is to say has
-// been said.
+// exitCode ends the program with this code. Everything that a person should know
+// was printed before.
 type exitCode int
 
 func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
@@ -50,7 +47,7 @@ type program struct {
 	stdout, stderr io.Writer
 }
 
-// lookup returns the value of a variable; empty where it is not set.
+// lookup returns the value of a variable; empty if it is not set.
 func (p program) lookup(name string) string {
 	for _, entry := range p.env {
 		if key, value, _ := strings.Cut(entry, "="); key == name {

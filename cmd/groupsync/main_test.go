@@ -23,11 +23,15 @@ import (
 	"groupsync/internal/target/clearmltest"
 )
 
-// TestMain lets the test binary be groupsync itself, so that tests can kill it.
+// TestMain lets the test binary be groupsync itself, or a program with a fault, so
+// that tests can kill it.
 func TestMain(m *testing.M) {
-	if os.Getenv("BE_GROUPSYNC") != "" {
+	switch what := os.Getenv("BE_GROUPSYNC"); what {
+	case "":
+	case "1":
 		main()
-		return
+	default:
+		asProcess(faulty[what])
 	}
 	os.Exit(kubetest.Main(runner(func() int { return keycloaktest.Main(m) })))
 }

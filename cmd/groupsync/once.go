@@ -7,13 +7,13 @@ import (
 
 	"groupsync/internal/config"
 	"groupsync/internal/kube"
+	"groupsync/internal/memory"
 	"groupsync/internal/reconcile"
 	"groupsync/internal/report"
-	"groupsync/internal/target"
 )
 
-// runOnce makes one pass and prints it. Its exit code is the report's, or 0 for
-// the 2 of drift where that is said to be fine.
+// runOnce makes one pass and prints its report. The exit code is the report's. With
+// --drift-ok it is 0 instead of 2 if nothing is wrong but drift.
 func runOnce(ctx context.Context, p program, c config.Config, f flags, log *slog.Logger) error {
 	lease, err := openLease(c, p, log)
 	if err != nil {
@@ -27,11 +27,16 @@ func runOnce(ctx context.Context, p program, c config.Config, f flags, log *slog
 	if err != nil {
 		return err
 	}
-	s.options.Limits.Forgets = store == nil
+	_, s.options.Limits.Forgets = store.(*memory.Process)
 	r := reconcile.New(s.source, s.target, s.options)
+	req := reconcile.Request{Apply: f.apply, Lead: leadOf(lease), DryRun: !f.apply}
+	if f.approve != "" {
+		req.Approval = reconcile.Approval{Digest: f.approve, By: osUser()}
+	}
 	var rep report.Report
 	pass := func(ctx context.Context) error {
-		rep = r.Pass(ctx, reconcile.Request{Apply: f.apply, Approve: f.approve, DryRun: !f.apply})
+		rep = r.Pass(ctx, req)
+		tellApproval(ctx, log, lease, rep)
 		return nil
 	}
 	if err := leading(ctx, lease, f.apply, pass); err != nil {
@@ -50,8 +55,8 @@ func runOnce(ctx context.Context, p program, c config.Config, f flags, log *slog
 	return nil
 }
 
-// leading makes a pass that writes while the Lease is held, where there is one;
-// a dry run needs none.
+// leading makes a pass. If there is a Lease and the pass writes, it takes the Lease
+// first. A dry run needs no Lease.
 func leading(ctx context.Context, lease *kube.Lease, writes bool, pass func(context.Context) error) error {
 	if lease == nil || !writes {
 		return pass(ctx)
@@ -59,5 +64,5 @@ func leading(ctx context.Context, lease *kube.Lease, writes bool, pass func(cont
 	if err := lease.Check(ctx); err != nil {
 		return err
 	}
-	return lease.Take(ctx, func(ctx context.Context) error { return pass(target.WithLead(ctx, lease.Held)) })
+	return lease.Take(ctx, pass)
 }

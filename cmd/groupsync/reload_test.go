@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -219,16 +220,33 @@ func TestApproval(t *testing.T) {
 	}
 	members("cm-ann", "cm-bob", "cm-cid")
 	code, body := post(t, address+"/-/approve?digest=0123456789abcdef")
-	if code != 409 || !strings.Contains(body, "error: the plan has changed: the approval names the removals 0123456789abcdef, the plan's are \""+digest+"\"; nothing was written, look at the plan again\n") {
+	if code != 409 || !strings.HasPrefix(body, "approval of 0123456789abcdef by anonymous via HTTP at ") || !strings.Contains(body, ": refused: ") || strings.Contains(body, "\nerror: ") {
 		t.Errorf("an approval of something else: %d %q", code, body)
 	}
 	members("cm-ann", "cm-bob", "cm-cid")
 	code, body = post(t, address+"/-/approve?digest="+digest)
-	if code != 200 || !strings.Contains(body, ": applied; 0 added, 1 removed, 0 failed; left to add 0, to remove 0; digest "+digest+"\n") {
+	if code != 200 || !strings.Contains(body, ": granted: lifted removals for 1 change\n") || !strings.Contains(body, ": applied; 0 added, 1 removed, 0 failed; left to add 0, to remove 0; digest "+digest+"\n") {
 		t.Errorf("an approval of exactly that: %d %q", code, body)
 	}
 	members("cm-ann", "cm-bob")
+	if code, body = post(t, address+"/-/approve?digest="+digest); code != 409 || !strings.Contains(body, ": refused: ") {
+		t.Errorf("an approval of it again: %d %q", code, body)
+	}
+	_, metrics := fetch(t, address+"/metrics")
+	mustContain(t, "/metrics", metrics, `groupsync_approvals_total{result="granted",sync="default"} 1`)
+	mustContain(t, "/metrics", metrics, `groupsync_approvals_total{result="refused",sync="default"} 2`)
+	if regexp.MustCompile(`(?m)^groupsync_errors_total.* [1-9]`).MatchString(metrics) || strings.Contains(metrics, "anonymous") {
+		t.Errorf("an approval is counted as an error, or names somebody\n%s", metrics)
+	}
 	if code := s.terminate(t); code != 0 {
 		t.Errorf("exit code %d\n%s", code, s.log.String())
+	}
+	var said []string
+	for _, e := range append(s.with("changes were approved"), s.with("an approval was refused: nothing was lifted")...) {
+		said = append(said, fmt.Sprint(e["digest"], " ", e["by"], " ", e["lifted"], " ", e["changes"]))
+	}
+	want := []string{digest + " anonymous via HTTP removals 1", "0123456789abcdef anonymous via HTTP <nil> <nil>", digest + " anonymous via HTTP <nil> <nil>"}
+	if diff := cmp.Diff(want, said); diff != "" {
+		t.Errorf("the log's lines of approvals: -want +got\n%s", diff)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"groupsync/internal/config"
 	"groupsync/internal/daemon"
 	"groupsync/internal/kube"
+	"groupsync/internal/memory"
 	"groupsync/internal/metrics"
 	"groupsync/internal/reconcile"
 	"groupsync/internal/report"
@@ -67,8 +68,10 @@ func (s *replica) job() daemon.Job {
 	return daemon.Job{
 		Schedule: s.config.Cron(), Jitter: s.config.Jitter, Apply: s.config.Mode == config.Apply,
 		Pass: func(ctx context.Context, req reconcile.Request) report.Report {
+			req.Lead = leadOf(s.lease)
 			rep := r.Pass(ctx, req)
 			s.metrics.Record(rep)
+			tellApproval(ctx, s.log, s.lease, rep)
 			if s.lease != nil {
 				s.lease.Tripped(ctx, rep.Guards)
 			}
@@ -96,6 +99,9 @@ func (s *replica) Reload() error {
 		}
 		s.reconciler = s.reconciler.Succeed(next.source, next.target, next.options)
 		s.config = c
+		if p, is := s.store.(*memory.Process); is {
+			p.Move(c.ClearML.URL)
+		}
 		s.metrics.Configure(settingsOf(c))
 		return s.job(), nil
 	})
@@ -141,9 +147,20 @@ func (s *replica) refused() bool {
 	return s.refusal != ""
 }
 
-// Sync makes a pass now. A standby's refusal names the leader.
-func (s *replica) Sync(ctx context.Context, approve string) (report.Report, error) {
-	rep, err := s.daemon.Sync(ctx, approve)
+// Sync makes a pass now. If this process stands by, the error names the leader.
+func (s *replica) Sync(ctx context.Context) (report.Report, error) {
+	return s.sync(ctx, reconcile.Approval{})
+}
+
+// Approve is Sync for a pass that is given an approval. The log has it before the
+// pass, too, in case the process does not live until the pass has ended.
+func (s *replica) Approve(ctx context.Context, digest, by string) (report.Report, error) {
+	s.log.Info("a pass with an approval was asked for", "digest", digest, "by", by)
+	return s.sync(ctx, reconcile.Approval{Digest: digest, By: by})
+}
+
+func (s *replica) sync(ctx context.Context, a reconcile.Approval) (report.Report, error) {
+	rep, err := s.daemon.Sync(ctx, a)
 	switch {
 	case errors.Is(err, daemon.ErrStandby):
 		if s.lease != nil && s.lease.Holder() != "" {

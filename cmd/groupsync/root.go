@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"log/slog"
 	"runtime/debug"
 	"strings"
 
@@ -14,8 +13,8 @@ import (
 	"groupsync/internal/config"
 )
 
-// version and revision are set when an image or a release is built; build tells
-// them otherwise.
+// version and revision are set when an image or a release is built. If they are
+// empty, build takes them from the binary's build information.
 var version, revision = "", ""
 
 // flags are those of the root command that are not keys of the configuration.
@@ -66,7 +65,7 @@ Without --once it runs the schedule, and writes only with mode: apply. With
 	f.add(own)
 	own.BoolVar(&f.once, "once", false, "make one pass, print it and end")
 	own.BoolVar(&f.apply, "apply", false, "with --once: write, whatever the mode")
-	own.StringVar(&f.approve, "approve", "", "with --once --apply: lift the limits for exactly the removals that this digest names")
+	own.StringVar(&f.approve, "approve", "", "with --once --apply: lift the guards that a person may lift, for exactly the changes that this digest names")
 	own.BoolVar(&f.driftOK, "drift-ok", false, "with --once: exit 0, not 2, where nothing but drift is left")
 	own.StringVarP(&f.output, "output", "o", "text", "with --once: text or json")
 	root.Long += keysHelp(own)
@@ -81,7 +80,7 @@ func (f flags) check() error {
 	case f.apply && !f.once:
 		return errors.New("--apply goes with --once; the daemon writes where the configuration says mode: apply")
 	case f.approve != "" && !f.apply:
-		return errors.New("--approve goes with --once --apply: it lifts the limits for what that pass writes")
+		return errors.New("--approve goes with --once --apply: it lifts guards for what that pass writes")
 	case f.driftOK && !f.once:
 		return errors.New("--drift-ok goes with --once: the daemon has no exit code for drift")
 	case f.output != "text" && f.output != "json":
@@ -132,17 +131,6 @@ wins over the environment, which wins over the file. The flags of keys are:
 		b.WriteString(" " + key)
 	})
 	return b.String()
-}
-
-// newLog logs to stderr, so that stdout is the report's alone.
-func newLog(p program, c config.Log) *slog.Logger {
-	var level slog.Level
-	_ = level.UnmarshalText([]byte(c.Level)) // the configuration has checked it
-	options := &slog.HandlerOptions{Level: level}
-	if c.Format == "json" {
-		return slog.New(slog.NewJSONHandler(p.stderr, options))
-	}
-	return slog.New(slog.NewTextHandler(p.stderr, options))
 }
 
 func newVersion(p program) *cobra.Command {

@@ -153,9 +153,9 @@ func (s *story) play(ctx context.Context) error {
 		if c.happens != nil {
 			s.keycloak.Edit(c.happens)
 		}
-		req := reconcile.Request{Apply: true}
+		req := reconcile.Request{Apply: true, Lead: leadOf(nil)}
 		if c.approve {
-			req.Approve = digest
+			req.Approval = reconcile.Approval{Digest: digest, By: osUser()}
 			fmt.Fprintf(s.out, "$ groupsync --once --apply --approve %s\n", digest)
 		}
 		rep := s.reconciler.Pass(ctx, req)

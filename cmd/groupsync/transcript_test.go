@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,10 +13,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"groupsync/internal/config"
+	"groupsync/internal/report"
 	"groupsync/internal/source/keycloaktest"
 	"groupsync/internal/target/clearmltest"
 )
@@ -67,10 +70,10 @@ func TestTranscripts(t *testing.T) {
 	})
 }
 
-// varying is what differs from run to run (of a report's JSON the values of the
-// pass, and the ids that Keycloak gives), and what is no transcript's business:
-// how many requests a story took.
-var varying = regexp.MustCompile(`("(?:pass|started|duration_seconds)": )[^,]*|("id": )"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"|(?m)^(groupsync_requests_total\{.*\} )\d+$`)
+// varying is what differs from run to run: of a report's JSON the values of the
+// pass and the ids that Keycloak gives, and who approved when. It is also what a
+// transcript need not hold: how many requests a story took.
+var varying = regexp.MustCompile(`("(?:pass|started|duration_seconds)": )[^,]*|("id": )"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"|(?m)^(groupsync_requests_total\{.*\} )\d+$|^(approval of \S+ by ).+ at \d{4}-\S+Z`)
 
 func runScripted(ts *testscript.TestScript, _ bool, args []string) {
 	cmd := exec.Command(os.Args[0], args...)
@@ -86,7 +89,7 @@ func runScripted(ts *testscript.TestScript, _ bool, args []string) {
 	if err != nil && !errors.As(err, &exit) {
 		ts.Fatalf("%v", err)
 	}
-	_, err = ts.Stdout().Write(varying.ReplaceAll(stdout, []byte(`$1$2$3…`)))
+	_, err = ts.Stdout().Write(varying.ReplaceAll(stdout, []byte(`$1$2$3$4…`)))
 	ts.Check(err)
 	ts.Setenv("CODE", strconv.Itoa(cmd.ProcessState.ExitCode()))
 }
@@ -192,6 +195,33 @@ func TestReadmeShowsTheDryRun(t *testing.T) {
 		}
 	default:
 		t.Errorf("README.md shows\n%swhere testdata/dry-run.txt has\n%srun go test ./cmd/groupsync -update twice", got, want)
+	}
+}
+
+// TestReadmeShowsTheTableOfGuards holds README's table of guards to be the rows of
+// report.Rules, in their order.
+func TestReadmeShowsTheTableOfGuards(t *testing.T) {
+	var want strings.Builder
+	for _, r := range report.Rules {
+		lifted := "no"
+		if r.Liftable {
+			lifted = "yes"
+		}
+		fmt.Fprintf(&want, "| `%s` | %s | %s |\n", r.Guard, r.Withholds, lifted)
+	}
+	const before, after = "| guard | withholds | lifted by `--approve` |\n|---|---|---|\n", "\n"
+	head, rest, found := strings.Cut(readmeText(), before)
+	end := strings.Index(rest, "\n"+after)
+	switch {
+	case !found || end < 0:
+		t.Fatal("README.md shows no table of guards")
+	case rest[:end+1] == want.String():
+	case *update:
+		if err := os.WriteFile(readme, []byte(head+before+want.String()+rest[end+1:]), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	default:
+		t.Errorf("README.md's table of guards is not report.Rules; run go test ./cmd/groupsync -update\n%s", cmp.Diff(want.String(), rest[:end+1]))
 	}
 }
 

@@ -58,8 +58,8 @@ type sides struct {
 	options reconcile.Options
 }
 
-// connect connects the two sides as the configuration says. What the guards
-// remember is kept in store; nil: for the life of the process.
+// connect connects the two sides as the configuration says. The store keeps the
+// guards' memory.
 func connect(c config.Config, m *metrics.Metrics, store reconcile.Store, log *slog.Logger) (sides, error) {
 	rules, err := rulesOf(c)
 	if err != nil {
@@ -80,9 +80,8 @@ func connect(c config.Config, m *metrics.Metrics, store reconcile.Store, log *sl
 	return sides{source, directory, reconcile.Options{Name: c.Name, Rules: rules, Limits: limitsOf(c), Store: store, Log: log}}, nil
 }
 
-// openStore returns where what the guards remember outlives a restart: beside
-// the Lease, in state_dir, or nil for nowhere. What is wrong with it from the
-// start is said at the start.
+// openStore returns where the guards' memory is kept: beside the Lease, in
+// state_dir, or in this process. A store that cannot be read is an error at start.
 func openStore(c config.Config, lease *kube.Lease) (reconcile.Store, error) {
 	var store reconcile.Store
 	switch {
@@ -91,7 +90,7 @@ func openStore(c config.Config, lease *kube.Lease) (reconcile.Store, error) {
 	case c.StateDir != "":
 		store = memory.Dir(c.StateDir)
 	default:
-		return nil, nil
+		store = memory.NewProcess(c.ClearML.URL)
 	}
 	_, err := store.Load()
 	return store, err

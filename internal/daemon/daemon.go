@@ -115,7 +115,7 @@ func (d *Daemon) begin(t *term) {
 	t.jobs.Go(func() {
 		if d.passing.Acquire(t.ctx, 1) == nil {
 			defer d.passing.Release(1)
-			d.pass(t, "")
+			d.pass(t, reconcile.Approval{})
 		}
 	})
 }
@@ -144,12 +144,12 @@ func (d *Daemon) scheduled(t *term) {
 		return
 	}
 	defer d.passing.Release(1)
-	d.pass(t, "")
+	d.pass(t, reconcile.Approval{})
 }
 
-// pass makes a pass of the job as it is now; passing is held. It returns false
-// where the term has ended, or the pass panicked.
-func (d *Daemon) pass(t *term, approve string) (r report.Report, made bool) {
+// pass makes a pass of the current job. The caller holds passing. pass returns
+// false if the term has ended or if the pass panicked.
+func (d *Daemon) pass(t *term, a reconcile.Approval) (r report.Report, made bool) {
 	d.mu.Lock()
 	j := d.job
 	d.mu.Unlock()
@@ -158,23 +158,23 @@ func (d *Daemon) pass(t *term, approve string) (r report.Report, made bool) {
 	}
 	log := logger{ctx: t.ctx, log: d.options.Log}
 	cron.Recover(log)(cron.FuncJob(func() {
-		r = j.Pass(t.ctx, reconcile.Request{Apply: j.Apply, Approve: approve})
+		r = j.Pass(t.ctx, reconcile.Request{Apply: j.Apply, Approval: a})
 		made = true
 	})).Run()
 	return r, made
 }
 
-// Why Sync makes no pass.
+// Errors of Sync, which then makes no pass.
 var (
 	ErrStandby  = errors.New("this process stands by and makes no passes: ask the one that leads")
 	ErrObserves = errors.New("mode is observe, so a pass writes nothing and there is nothing to approve: set mode: apply first")
 )
 
-// Sync makes a pass now, after the one that is running, and returns its report.
-// With a digest, that pass lifts the limits for exactly the removals that it
-// names. The error is ErrStandby, ErrObserves, ctx's, or says that the pass did
-// not end in order. The pass itself ends with the term, not with ctx.
-func (d *Daemon) Sync(ctx context.Context, approve string) (report.Report, error) {
+// Sync makes a pass as soon as the running pass has ended, and returns its
+// report. The pass is given the approval; the zero Approval approves nothing.
+// Sync returns ErrStandby, ErrObserves, the error of ctx, or an error that says
+// that the pass panicked. The pass ends with the term, not with ctx.
+func (d *Daemon) Sync(ctx context.Context, a reconcile.Approval) (report.Report, error) {
 	d.mu.Lock()
 	t := d.term
 	if t != nil {
@@ -190,12 +190,12 @@ func (d *Daemon) Sync(ctx context.Context, approve string) (report.Report, error
 	}
 	defer d.passing.Release(1)
 	d.mu.Lock()
-	apply := d.job.Apply // that of now: the job may have been replaced meanwhile
+	apply := d.job.Apply // read only now: the job may have been replaced while Sync waited
 	d.mu.Unlock()
-	if approve != "" && !apply {
+	if a.Digest != "" && !apply {
 		return report.Report{}, ErrObserves
 	}
-	r, made := d.pass(t, approve)
+	r, made := d.pass(t, a)
 	switch {
 	case !made && t.ctx.Err() != nil:
 		return r, ErrStandby

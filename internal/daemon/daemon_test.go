@@ -204,8 +204,8 @@ func journal(t *testing.T, spec string, apply bool, lines *[]string) Job {
 		if r.Apply {
 			line += " apply"
 		}
-		if r.Approve != "" {
-			line += " " + r.Approve
+		if a := r.Approval; a.Digest != "" {
+			line += " " + a.Digest + " by " + a.By
 		}
 		*lines = append(*lines, line)
 		time.Sleep(time.Minute)
@@ -219,15 +219,15 @@ func TestAPassThatIsAskedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var lines []string
 		d := New(journal(t, "@every 10m", true, &lines), Options{ShutdownTimeout: time.Hour})
-		if _, err := d.Sync(t.Context(), ""); !errors.Is(err, ErrStandby) {
+		if _, err := d.Sync(t.Context(), reconcile.Approval{}); !errors.Is(err, ErrStandby) {
 			t.Errorf("before the daemon runs: %v", err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- d.Run(ctx) }()
 		time.Sleep(30 * time.Second)
-		r, err := d.Sync(t.Context(), "d1ge57")
-		if err != nil || r.Pass != "00:01 apply d1ge57" {
+		r, err := d.Sync(t.Context(), reconcile.Approval{Digest: "d1ge57", By: "op"})
+		if err != nil || r.Pass != "00:01 apply d1ge57 by op" {
 			t.Errorf("%q, %v", r.Pass, err)
 		}
 		time.Sleep(time.Hour - 2*time.Minute + time.Second)
@@ -235,10 +235,10 @@ func TestAPassThatIsAskedFor(t *testing.T) {
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-		if _, err := d.Sync(t.Context(), ""); !errors.Is(err, ErrStandby) {
+		if _, err := d.Sync(t.Context(), reconcile.Approval{}); !errors.Is(err, ErrStandby) {
 			t.Errorf("after the daemon has ended: %v", err)
 		}
-		want := []string{"00:00 apply", "00:01 apply d1ge57", "00:10 apply", "00:20 apply", "00:30 apply", "00:40 apply", "00:50 apply", "01:00 apply"}
+		want := []string{"00:00 apply", "00:01 apply d1ge57 by op", "00:10 apply", "00:20 apply", "00:30 apply", "00:40 apply", "00:50 apply", "01:00 apply"}
 		if diff := cmp.Diff(want, lines); diff != "" {
 			t.Errorf("-want +got\n%s", diff)
 		}
@@ -253,7 +253,7 @@ func TestNothingIsApprovedInObserve(t *testing.T) {
 		ended := make(chan error)
 		go func() { ended <- d.Run(ctx) }()
 		synctest.Wait()
-		if _, err := d.Sync(t.Context(), "d1ge57"); !errors.Is(err, ErrObserves) {
+		if _, err := d.Sync(t.Context(), reconcile.Approval{Digest: "d1ge57", By: "op"}); !errors.Is(err, ErrObserves) {
 			t.Errorf("got %v", err)
 		}
 		cancel()

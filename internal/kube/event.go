@@ -13,58 +13,76 @@ import (
 	"groupsync/internal/report"
 )
 
-// maxMessage is the longest text of an Event that the API server takes.
+// maxMessage is the longest text of an Event that the API server accepts.
 const maxMessage = 1024
 
-// Tripped makes one Event on the pod for each guard that tripped in a pass and
-// had not in the pass before. The ordinary wait of grace, and a group that
-// changed while a pass ran, make none. What could not be made is logged and not
-// tried again: the log and the metrics tell of guards too.
+// Tripped makes one Event of type Warning on the pod for each guard that tripped
+// in this pass and did not trip in the pass before. The table of guards says
+// which guards make Events. If the API server does not take an Event, Tripped logs
+// a warning and does not try again: the log and the metrics report guards, too.
 func (l *Lease) Tripped(ctx context.Context, trips []report.Trip) {
-	now, texts := make(map[string]bool), make(map[string]string)
-	var order []string
+	now, texts := make(map[report.Guard]bool), make(map[report.Guard]string)
+	var order []report.Guard
 	for _, t := range trips {
-		if t.Guard == report.Grace || t.Guard == report.Concurrent {
+		if !t.Guard.Rule().Event {
 			continue
 		}
-		guard := string(t.Guard)
-		if !now[guard] && !l.tripped[guard] {
-			order, texts[guard] = append(order, guard), message(t)
+		if !now[t.Guard] && !l.tripped[t.Guard] {
+			order, texts[t.Guard] = append(order, t.Guard), message(t)
 		}
-		now[guard] = true
+		now[t.Guard] = true
 	}
 	l.tripped = now
-	if l.pod.Name == "" {
-		return
-	}
-	// One budget for all: a loser must not be held up by an API that is away.
+	// One timeout for all Events: a process that loses the leadership must not wait
+	// long for an API server that does not answer.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
 	for _, guard := range order {
-		if err := l.event(ctx, texts[guard]); err != nil {
-			l.log.Warn("no Kubernetes Event was made of a tripped guard", "guard", guard, "error", err)
+		if err := l.event(ctx, core.EventTypeWarning, "GuardTripped", texts[guard]); err != nil {
+			l.log.Warn("no Kubernetes Event was made of a tripped guard", "guard", string(guard), "error", err)
 		}
+	}
+}
+
+// Approved makes one Event of type Normal on the pod if the pass was given an
+// approval and granted it. It says who approved, when, and what was lifted.
+func (l *Lease) Approved(ctx context.Context, a *report.Approval) {
+	if a == nil || !a.Granted {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	defer cancel()
+	if err := l.event(ctx, core.EventTypeNormal, "ChangesApproved", a.String()); err != nil {
+		l.log.Warn("no Kubernetes Event was made of an approval", "digest", a.Digest, "error", err)
 	}
 }
 
 func message(t report.Trip) string {
-	text := fmt.Sprintf("the guard %s: %s", t.Guard, t.Detail)
 	if t.Group != "" {
-		text = fmt.Sprintf("the guard %s, of the group %q: %s", t.Guard, t.Group, t.Detail)
+		return fmt.Sprintf("the guard %s, of the group %q: %s", t.Guard, t.Group, t.Detail)
 	}
-	if len(text) > maxMessage {
-		text = strings.ToValidUTF8(text[:maxMessage-len("…")], "") + "…"
-	}
-	return text
+	return fmt.Sprintf("the guard %s: %s", t.Guard, t.Detail)
 }
 
-func (l *Lease) event(ctx context.Context, text string) error {
+// event makes an Event on the pod. If the pod's name is not known, it makes none.
+func (l *Lease) event(ctx context.Context, kind, reason, text string) error {
+	if l.pod.Name == "" {
+		return nil
+	}
 	now := meta.NewTime(time.Now())
 	_, err := l.client.CoreV1().Events(l.podNamespace).Create(ctx, &core.Event{
 		ObjectMeta:     meta.ObjectMeta{GenerateName: l.pod.Name + ".", Namespace: l.podNamespace},
 		InvolvedObject: core.ObjectReference{Kind: "Pod", APIVersion: "v1", Namespace: l.podNamespace, Name: l.pod.Name, UID: types.UID(l.pod.UID)},
-		Type:           core.EventTypeWarning, Reason: "GuardTripped", Message: text,
+		Type:           kind, Reason: reason, Message: shortened(report.Escape(text)),
 		Source: core.EventSource{Component: "groupsync"}, FirstTimestamp: now, LastTimestamp: now, Count: 1,
 	}, meta.CreateOptions{})
 	return err
+}
+
+// shortened cuts a text that is longer than an Event may be.
+func shortened(text string) string {
+	if len(text) <= maxMessage {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxMessage-len("…")], "") + "…"
 }

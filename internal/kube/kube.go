@@ -1,6 +1,7 @@
 // Package kube is what groupsync asks of Kubernetes: one Lease by which
 // replicas agree who makes the passes, one ConfigMap beside it in which the
-// guards' memory follows the leadership, and an Event where a guard trips.
+// guards' memory follows the leadership, and Events when a guard trips or a person
+// approves.
 package kube
 
 import (
@@ -24,6 +25,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
+
+	"groupsync/internal/report"
 )
 
 // Options say which Lease, and who asks for it.
@@ -45,8 +48,8 @@ type Lease struct {
 	client          kubernetes.Interface
 	log             *slog.Logger
 
-	term    int             // the Lease's transitions when this process took it; of the campaign's goroutine
-	tripped map[string]bool // guards that the last pass tripped; of the goroutine that makes passes
+	term    int                   // the Lease's transitions when this process took it; of the campaign's goroutine
+	tripped map[report.Guard]bool // guards that the last pass tripped; of the goroutine that makes passes
 
 	mu      sync.Mutex
 	renewed time.Time // when the renewal was sent that succeeded last; zero: not held
@@ -79,7 +82,7 @@ func Open(o Options) (*Lease, error) {
 	}
 	return &Lease{
 		name: o.Name, namespace: cmp.Or(o.Namespace, own), identity: identity(), client: client,
-		pod: o.Pod, podNamespace: own, log: o.Log, tripped: make(map[string]bool),
+		pod: o.Pod, podNamespace: own, log: o.Log, tripped: make(map[report.Guard]bool),
 	}, nil
 }
 

@@ -5,10 +5,14 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"sort"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"groupsync/internal/kube/kubetest"
 	"groupsync/internal/memory"
@@ -423,12 +427,12 @@ func TestMemoryFollowsTheLeadership(t *testing.T) {
 	a, b := p.open(t, Options{}), p.open(t, Options{})
 	ma, mb := a.Memory(), b.Memory()
 	removed := func(n int) memory.Memory {
-		return memory.Memory{Removed: []memory.Removed{{At: time.Unix(1, 0).UTC(), Count: n}}}
+		return memory.Memory{Removed: []memory.Intent{{At: time.Unix(1, 0).UTC(), Count: n}}}
 	}
 	load := func(m *Memory, want int) {
 		t.Helper()
 		got, err := m.Load()
-		if err != nil || got.RemovedSince(time.Time{}) != want {
+		if err != nil || memory.Since(got.Removed, time.Time{}) != want {
 			t.Errorf("loaded %+v, %v; want %d removals", got, err, want)
 		}
 	}
@@ -497,7 +501,29 @@ func TestMemoryFollowsTheLeadership(t *testing.T) {
 	})
 }
 
-// TestATrippedGuardMakesOneEvent: however many passes it stays.
+// events returns the Events of the place as TYPE REASON MESSAGE, oldest first.
+func (p place) events(t *testing.T) (found []string) {
+	t.Helper()
+	var list struct {
+		Items []struct {
+			Metadata              struct{ ResourceVersion string }
+			Type, Reason, Message string
+			InvolvedObject        struct{ Kind, Name, UID string }
+		}
+	}
+	p.cluster.Get(t, "/api/v1/namespaces/"+p.namespace+"/events", &list)
+	version := func(i int) int { n, _ := strconv.Atoi(list.Items[i].Metadata.ResourceVersion); return n }
+	sort.Slice(list.Items, func(i, j int) bool { return version(i) < version(j) })
+	for _, e := range list.Items {
+		if e.InvolvedObject.Kind != "Pod" || e.InvolvedObject.Name != "groupsync-0" || e.InvolvedObject.UID != "0123" {
+			t.Errorf("event %+v", e)
+		}
+		found = append(found, e.Type+" "+e.Reason+" "+e.Message)
+	}
+	return found
+}
+
+// TestATrippedGuardMakesOneEvent: one, in however many passes it trips.
 func TestATrippedGuardMakesOneEvent(t *testing.T) {
 	p := newPlace(t, kubetest.Shared(t))
 	l := p.open(t, Options{Pod: Pod{Name: "groupsync-0", UID: "0123"}})
@@ -506,30 +532,54 @@ func TestATrippedGuardMakesOneEvent(t *testing.T) {
 		{removals, {Guard: report.Grace, Detail: "waits"}, {Guard: report.Concurrent, Group: "team"}},
 		{removals, {Guard: report.Fall, Group: "team", Detail: strings.Repeat("é", 1000)}, {Guard: report.Fall, Group: "other"}},
 		{},
-		{removals},
+		{removals, {Guard: report.Views, Group: "a\u202e", Detail: "b\nc"}},
 	} {
 		l.Tripped(t.Context(), pass)
 	}
-	var list struct {
-		Items []struct {
-			Type, Reason, Message string
-			InvolvedObject        struct{ Kind, Name, UID string }
+	fall := `the guard fall, of the group "team": `
+	want := []string{
+		"Warning GuardTripped the guard removals: 60 are wanted",
+		"Warning GuardTripped " + fall + strings.Repeat("é", (maxMessage-len(fall)-len("…"))/2) + "…",
+		"Warning GuardTripped the guard removals: 60 are wanted",
+		`Warning GuardTripped the guard views, of the group "a\u202e": b\nc`,
+	}
+	if d := cmp.Diff(want, p.events(t)); d != "" {
+		t.Errorf("-want +got\n%s", d)
+	}
+	p.open(t, Options{}).Tripped(t.Context(), []report.Trip{removals}) // no pod, no Event
+	if n := len(p.events(t)); n != len(want) {
+		t.Errorf("%d Events", n)
+	}
+}
+
+func TestTheTableSaysWhichGuardsMakeEvents(t *testing.T) {
+	p := newPlace(t, kubetest.Shared(t))
+	var trips []report.Trip
+	var want []string
+	for _, r := range report.Rules {
+		trips = append(trips, report.Trip{Guard: r.Guard, Detail: "tripped"})
+		if r.Event {
+			want = append(want, "Warning GuardTripped the guard "+string(r.Guard)+": tripped")
 		}
 	}
-	p.cluster.Get(t, "/api/v1/namespaces/"+p.namespace+"/events", &list)
-	counts := map[string]int{}
-	for _, e := range list.Items {
-		if e.Type != "Warning" || e.Reason != "GuardTripped" || e.InvolvedObject.Kind != "Pod" || e.InvolvedObject.Name != "groupsync-0" || e.InvolvedObject.UID != "0123" {
-			t.Errorf("event %+v", e)
-		}
-		counts[strings.SplitN(e.Message, "é", 2)[0]]++
+	p.open(t, Options{Pod: Pod{Name: "groupsync-0", UID: "0123"}}).Tripped(t.Context(), trips)
+	if d := cmp.Diff(want, p.events(t)); d != "" {
+		t.Errorf("-want +got\n%s", d)
 	}
-	if len(list.Items) != 3 || counts["the guard removals: 60 are wanted"] != 2 || counts[`the guard fall, of the group "team": `] != 1 {
-		t.Errorf("events: %v", counts)
+}
+
+// TestAnApprovalMakesAnEvent: one that was granted.
+func TestAnApprovalMakesAnEvent(t *testing.T) {
+	p := newPlace(t, kubetest.Shared(t))
+	l := p.open(t, Options{Pod: Pod{Name: "groupsync-0", UID: "0123"}})
+	a := report.Approval{Digest: "d1", By: "operator", At: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC), Granted: true, Lifted: []report.Guard{report.Removals, report.Grace}, Changes: 8}
+	refused := a
+	refused.Granted = false
+	for _, x := range []*report.Approval{nil, &refused, &a} {
+		l.Approved(t.Context(), x)
 	}
-	p.open(t, Options{}).Tripped(t.Context(), []report.Trip{removals}) // no pod, no event
-	p.cluster.Get(t, "/api/v1/namespaces/"+p.namespace+"/events", &list)
-	if len(list.Items) != 3 {
-		t.Errorf("%d events", len(list.Items))
+	want := []string{"Normal ChangesApproved approval of d1 by operator at 2026-11-24T12:00:00Z: granted: lifted removals, grace for 8 changes"}
+	if d := cmp.Diff(want, p.events(t)); d != "" {
+		t.Errorf("-want +got\n%s", d)
 	}
 }

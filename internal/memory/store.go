@@ -1,15 +1,21 @@
 package memory
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"syscall"
 )
 
-// Dir keeps the memory in a directory, state_dir, which several processes may
-// share: a daemon and a person who approves a plan.
+// Dir keeps the memory in a directory, state_dir. Several processes may share it,
+// such as a daemon and the `--once --apply` of a person.
 type Dir string
 
 // Load is Load of the directory.
@@ -19,7 +25,7 @@ func (d Dir) Load() (Memory, error) { return Load(string(d)) }
 func (d Dir) Save(m Memory) error { return Save(string(d), m) }
 
 // Lock keeps other processes' passes out until release is called. It does not
-// wait: while another pass runs, it returns an error that says so.
+// wait: if another pass is running, it returns an error that says so.
 func (d Dir) Lock() (release func(), err error) {
 	if err := os.MkdirAll(string(d), 0o700); err != nil {
 		return nil, fmt.Errorf("locking state_dir: %w", err)
@@ -30,13 +36,25 @@ func (d Dir) Lock() (release func(), err error) {
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		err = errors.Join(err, f.Close())
-		return nil, fmt.Errorf("another pass is running with the state_dir %s: try again when it has ended (%w)", d, err)
+		return nil, fmt.Errorf("another pass is running with the state_dir %s, so this pass was not made: try again when the other pass has ended (%w)", d, err)
 	}
 	return func() { _ = f.Close() }, nil // closing gives the lock up
 }
 
-// Process keeps the memory for the life of the process only.
-type Process struct{ memory Memory }
+// Process keeps the memory for the life of the process only. The zero Process
+// takes no lock.
+type Process struct {
+	memory  Memory
+	clearml string // the URL for which Lock keeps other processes out; empty: none
+}
+
+// NewProcess returns a Process whose Lock keeps out the passes of all processes on
+// this machine for the same ClearML.
+func NewProcess(clearmlURL string) *Process { return &Process{clearml: clearmlURL} }
+
+// Move makes Lock work for another ClearML, after the configuration changed. No
+// pass may run meanwhile.
+func (p *Process) Move(clearmlURL string) { p.clearml = clearmlURL }
 
 // Load returns what was saved last.
 func (p *Process) Load() (Memory, error) { return p.memory, nil }
@@ -47,5 +65,33 @@ func (p *Process) Save(m Memory) error {
 	return nil
 }
 
-// Lock does nothing: nobody else has the memory.
-func (p *Process) Lock() (release func(), err error) { return func() {}, nil }
+// Lock keeps other processes' passes out until release is called. It binds an
+// abstract Unix socket whose name holds a hash of ClearML's URL. Such a socket
+// needs no file system, and the kernel frees it when the process ends. Lock does
+// not wait: if another pass is running, it returns an error that says so. Only
+// Linux has abstract sockets; on other systems Lock does nothing.
+func (p *Process) Lock() (release func(), err error) {
+	if p.clearml == "" || runtime.GOOS != "linux" {
+		return func() {}, nil
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket(p.clearml), Net: "unix"})
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, errors.New("another groupsync on this machine is making a pass for the same clearml.url, so this pass was not made: try again when the other pass has ended, or set state_dir or lease.name for both")
+	case err != nil:
+		return nil, fmt.Errorf("locking out other passes on this machine: %w: set state_dir or lease.name, which lock in another way", err)
+	}
+	return func() { _ = l.Close() }, nil
+}
+
+// socket returns the name of the abstract socket for one ClearML. Spellings of the
+// URL that name the same server give the same socket.
+func socket(clearmlURL string) string {
+	key := strings.TrimRight(clearmlURL, "/")
+	if u, err := url.Parse(key); err == nil {
+		u.Scheme, u.Host = strings.ToLower(u.Scheme), strings.ToLower(u.Host)
+		key = u.String()
+	}
+	sum := sha256.Sum256([]byte(key))
+	return "@groupsync-" + hex.EncodeToString(sum[:16])
+}

@@ -28,6 +28,7 @@ type Metrics struct {
 	trips           *prometheus.CounterVec
 	errors          *prometheus.CounterVec
 	reverted        *prometheus.CounterVec
+	approvals       *prometheus.CounterVec
 	requests        *prometheus.CounterVec
 	requestDuration *prometheus.HistogramVec
 
@@ -53,8 +54,8 @@ type Settings struct {
 	Insecure map[fault.System]bool // sides whose certificate is not verified
 }
 
-// New returns the metrics of a sync before its first pass. Counters whose
-// labels are known start at zero, so that their first increase shows.
+// New returns the metrics of a sync before its first pass. A counter whose label
+// values are known starts at zero, so that Prometheus sees its first increase.
 func New(o Options, s Settings) *Metrics {
 	m := &Metrics{
 		settings:        s,
@@ -67,11 +68,12 @@ func New(o Options, s Settings) *Metrics {
 		trips:           guardTrips.counter(),
 		errors:          errorsTotal.counter(),
 		reverted:        reverted.counter(),
+		approvals:       approvals.counter(),
 		requests:        requestsTotal.counter(),
 		requestDuration: requestDuration.histogram(prometheus.ExponentialBuckets(0.005, 2, 14)), // to 41 s: ClearML can be silent for 30 s
 	}
 	wrapped := prometheus.WrapRegistererWith(prometheus.Labels{"sync": o.Sync}, m.registry)
-	wrapped.MustRegister(m.duration, m.passes, m.skipped, m.changes, m.trips, m.errors, m.reverted, m.requests, m.requestDuration, (*state)(m), &build{o})
+	wrapped.MustRegister(m.duration, m.passes, m.skipped, m.changes, m.trips, m.errors, m.reverted, m.approvals, m.requests, m.requestDuration, (*state)(m), &build{o})
 	m.start()
 	return m
 }
@@ -84,6 +86,9 @@ func (m *Metrics) start() {
 	}
 	for _, g := range report.Guards {
 		m.trips.WithLabelValues(string(g))
+	}
+	for _, result := range []string{granted, refused} {
+		m.approvals.WithLabelValues(result)
 	}
 	for _, action := range actions {
 		m.reverted.WithLabelValues(action)
@@ -123,9 +128,9 @@ func (m *Metrics) Observe(system fault.System) func(transport.Attempt) {
 	}
 }
 
-// Record takes in the report of a pass that has ended. A pass that came to no
-// plan leaves what the last one found in place; one that ends after the
-// leadership was lost only counts.
+// Record adds the report of a pass that has ended. If the pass came to no plan,
+// the gauges keep what the pass before found. If the process no longer leads,
+// only the counters change.
 func (m *Metrics) Record(r report.Report) {
 	m.duration.WithLabelValues().Observe(r.Duration)
 	m.passes.WithLabelValues(string(r.Result)).Inc()
@@ -141,6 +146,9 @@ func (m *Metrics) Record(r report.Report) {
 	}
 	for action, n := range r.Reverted {
 		m.reverted.WithLabelValues(action).Add(float64(n))
+	}
+	if a := r.Approval; a != nil {
+		m.approvals.WithLabelValues(resultOf(*a)).Inc()
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -162,6 +170,19 @@ func (m *Metrics) count(action string, changes []report.Change) {
 			m.changes.WithLabelValues(action, string(c.Outcome)).Inc()
 		}
 	}
+}
+
+// The values of the label result of groupsync_approvals_total.
+const (
+	granted = "granted"
+	refused = "refused"
+)
+
+func resultOf(a report.Approval) string {
+	if a.Granted {
+		return granted
+	}
+	return refused
 }
 
 func ended(r report.Report) time.Time {

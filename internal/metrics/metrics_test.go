@@ -31,7 +31,8 @@ func full() report.Report {
 		Result: report.Guarded, Started: at, Duration: 2,
 		Groups: []report.Group{
 			{Name: "team", Add: []report.Change{{Outcome: report.Done}, {Outcome: report.Planned}}, Remove: []report.Change{{Outcome: report.Withheld, Guard: report.Removals}, {Outcome: report.Failed}}, Withheld: []report.Guard{report.Removals}},
-			{Name: "quiet"},
+			{Name: "quiet", OwnView: report.OwnView{Hides: 2, Shows: 1}},
+			{Name: "ldap", OwnView: report.OwnView{Hides: 3}},
 		},
 		Skipped:       []report.Skip{{Name: "x", Why: "no_target"}, {Name: "y", Why: "a remark"}},
 		Guards:        []report.Trip{{Guard: report.Removals}},
@@ -39,8 +40,9 @@ func full() report.Report {
 		Applied:       report.Tally{Added: 1, Failed: 1},
 		Users:         map[string]int{"matched": 5, "pending": 1},
 		Probes:        []report.Probe{{Federation: "corp", Up: false}},
-		PendingOldest: time.Minute,
+		PendingOldest: time.Minute.Seconds(),
 		Reverted:      map[string]int{"add": 2},
+		Approval:      &report.Approval{By: "operator", Granted: true},
 	}
 }
 
@@ -94,7 +96,7 @@ func TestAReportInNumbers(t *testing.T) {
 		`groupsync_drift_memberships{action="remove",sync="default"} 2`,
 		`groupsync_group_drift_memberships{action="add",group="team",sync="default"} 1`,
 		`groupsync_group_drift_memberships{action="remove",group="team",sync="default"} 2`,
-		`groupsync_groups{state="in_sync",sync="default"} 1`,
+		`groupsync_groups{state="in_sync",sync="default"} 2`,
 		`groupsync_groups{state="withheld",sync="default"} 1`,
 		`groupsync_groups{state="no_target",sync="default"} 1`,
 		`groupsync_groups{state="drift",sync="default"} 0`,
@@ -115,6 +117,10 @@ func TestAReportInNumbers(t *testing.T) {
 		`groupsync_request_duration_seconds_count{call="members",sync="default",system="keycloak"} 1`,
 		`groupsync_reverted_changes_total{action="add",sync="default"} 2`,
 		`groupsync_reverted_changes_total{action="remove",sync="default"} 0`,
+		`groupsync_own_view_memberships{list="hides",sync="default"} 5`,
+		`groupsync_own_view_memberships{list="shows",sync="default"} 1`,
+		`groupsync_approvals_total{result="granted",sync="default"} 1`,
+		`groupsync_approvals_total{result="refused",sync="default"} 0`,
 		`groupsync_leader{sync="default"} 1`,
 		`groupsync_apply_enabled{sync="default"} 0`,
 		`groupsync_config_last_reload_successful{sync="default"} 1`,
@@ -123,6 +129,9 @@ func TestAReportInNumbers(t *testing.T) {
 	)
 	if got := text(t, m); strings.Contains(got, "groupsync_last_success") || strings.Contains(got, "a remark") {
 		t.Errorf("a pass with a failed write counts as a success, or a remark as a state:\n%s", got)
+	}
+	if strings.Contains(text(t, m), "operator") {
+		t.Error("the metrics hold the name of the person who approved")
 	}
 }
 
@@ -157,7 +166,7 @@ func TestAStandbyTellsNothingOfPasses(t *testing.T) {
 	m.NextPass(at)
 	got := text(t, m)
 	has(t, got, `groupsync_leader{sync="default"} 0`, `groupsync_passes_total{result="guarded",sync="default"} 2`)
-	for _, name := range []string{"drift_memberships", "group_drift_memberships", "groups", "users", "guard_active", "pending_oldest_seconds", "federation_up", "last_pass_timestamp_seconds", "last_success_timestamp_seconds", "next_pass_timestamp_seconds"} {
+	for _, name := range []string{"drift_memberships", "group_drift_memberships", "groups", "users", "guard_active", "own_view_memberships", "pending_oldest_seconds", "federation_up", "last_pass_timestamp_seconds", "last_success_timestamp_seconds", "next_pass_timestamp_seconds"} {
 		if strings.Contains(got, "\ngroupsync_"+name+"{") {
 			t.Errorf("a standby exports groupsync_%s", name)
 		}
@@ -168,6 +177,38 @@ func TestAStandbyTellsNothingOfPasses(t *testing.T) {
 	}
 	m.Record(full())
 	has(t, text(t, m), `groupsync_leader{sync="default"} 1`, `groupsync_drift_memberships{action="add",sync="default"} 1`)
+}
+
+func TestAGuardIsActiveAsItsRowSays(t *testing.T) {
+	active := func(trip report.Guard, withheld ...report.Guard) string {
+		r := report.Report{Guards: []report.Trip{{Guard: trip}}, Groups: []report.Group{{Withheld: withheld}}}
+		var names []string
+		for _, g := range report.Guards {
+			if activeGuards(r)[g] {
+				names = append(names, string(g))
+			}
+		}
+		return strings.Join(names, " ")
+	}
+	for _, tt := range []struct{ name, got, want string }{
+		{"a limit that tripped", active(report.Removals, report.Removals), "removals"},
+		{"a guard that withholds nothing of a group but needs a person", active(report.Ambiguity), "ambiguous"},
+		{"a group that changed and was planned again", active(report.Concurrent), ""},
+		{"a group that changed and is withheld", active(report.Concurrent, report.Concurrent), "concurrent"},
+	} {
+		if tt.got != tt.want {
+			t.Errorf("%s: active %q, want %q", tt.name, tt.got, tt.want)
+		}
+	}
+}
+
+func TestApprovalsAreCountedByResult(t *testing.T) {
+	refused := report.Report{Approval: &report.Approval{Detail: "the plan has changed"}}
+	got := text(t, recorded(report.Report{}, refused, full(), refused))
+	has(t, got, `groupsync_approvals_total{result="granted",sync="default"} 1`, `groupsync_approvals_total{result="refused",sync="default"} 2`)
+	if strings.Contains(got, `system="groupsync"`) {
+		t.Error("a refused approval is counted as an error")
+	}
 }
 
 func TestWhatIsInForceChangesWithTheConfiguration(t *testing.T) {

@@ -13,7 +13,7 @@ type state Metrics
 
 // Describe implements prometheus.Collector.
 func (s *state) Describe(ch chan<- *prometheus.Desc) {
-	for _, m := range []*metric{lastPass, lastSuccess, nextPass, drift, groupDrift, groups, users, pendingOldest, guardActive, federationUp, leader, applyEnabled, reloadOK, tlsInsecure} {
+	for _, m := range []*metric{lastPass, lastSuccess, nextPass, drift, groupDrift, groups, users, pendingOldest, ownView, guardActive, federationUp, leader, applyEnabled, reloadOK, tlsInsecure} {
 		ch <- m.desc()
 	}
 }
@@ -68,19 +68,32 @@ func collect(ch chan<- prometheus.Metric, r report.Report) {
 		ch <- users.gauge(float64(r.Users[s]), s)
 	}
 	ch <- pendingOldest.gauge(r.PendingOldest)
+	var differ report.OwnView
+	for _, g := range r.Groups {
+		differ.Hides += g.OwnView.Hides
+		differ.Shows += g.OwnView.Shows
+	}
+	ch <- ownView.gauge(float64(differ.Hides), "hides")
+	ch <- ownView.gauge(float64(differ.Shows), "shows")
+	active := activeGuards(r)
+	for _, g := range report.Guards {
+		ch <- guardActive.gauge(number(active[g]), string(g))
+	}
+}
+
+// activeGuards returns the guards that withhold something. A guard that tripped
+// is one of them, unless its trip can say that nothing is withheld any more.
+func activeGuards(r report.Report) map[report.Guard]bool {
 	active := make(map[report.Guard]bool)
 	for _, t := range r.Guards {
-		// A group that changed under a pass and was planned again withholds nothing.
-		active[t.Guard] = active[t.Guard] || t.Guard != report.Concurrent
+		active[t.Guard] = active[t.Guard] || !t.Guard.Rule().Informs
 	}
 	for _, g := range r.Groups {
 		for _, guard := range g.Withheld {
 			active[guard] = true
 		}
 	}
-	for _, g := range report.Guards {
-		ch <- guardActive.gauge(number(active[g]), string(g))
-	}
+	return active
 }
 
 // federations returns by name whether each is up. A realm may have two of one

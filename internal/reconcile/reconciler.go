@@ -300,9 +300,6 @@ func (r *Reconciler) end(p *pass) report.Report {
 	for _, t := range rep.Guards {
 		p.log.Warn("guard tripped", "guard", string(t.Guard), "group", t.Group, "detail", t.Detail, "override", t.Override)
 	}
-	if a := rep.Approval; a != nil {
-		p.log.Warn("approval", "by", a.By, "digest", a.Digest, "granted", a.Granted, "lifted", a.Lifted, "changes", a.Changes, "detail", a.Detail)
-	}
 	add, remove := rep.Drift()
 	errorTexts := make([]string, len(rep.Errors))
 	for i, e := range rep.Errors {

@@ -1,6 +1,6 @@
-// Package report is what one pass found and did, as a value. The renderers
-// text and json, the metrics and the exit code all derive from it; docs/json.md
-// describes its JSON form, which is kept stable.
+// Package report is what one pass found and did, as a value. The renderers Text
+// and JSON, the metrics and the exit code derive from it. docs/json.md describes
+// the JSON, which stays stable; every renderer works from the JSON alone.
 package report
 
 import (
@@ -183,7 +183,7 @@ type Report struct {
 	Sync     string    `json:"sync"`
 	Mode     string    `json:"mode"` // observe or apply
 	Result   Result    `json:"result"`
-	Digest   string    `json:"digest"` // of the removals; empty where there are none
+	Digest   string    `json:"digest"` // names the changes that an approval can clear; empty if there are none
 	Started  time.Time `json:"started"`
 	Duration float64   `json:"duration_seconds"`
 	Source   Counts    `json:"source"`

@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,43 +17,115 @@ func sample() Report {
 		Source: Counts{3, 4, 5}, Target: Counts{6, 7, 8},
 		Groups: []Group{
 			{Name: "quiet", ID: "q", From: []string{"/quiet"}},
+			{Name: "ldap", ID: "l", From: []string{"/ldap"}, OwnView: OwnView{Hides: 2}},
+			{Name: "both", ID: "b", From: []string{"/both"}, OwnView: OwnView{Hides: 1, Shows: 3}},
 			{Name: "team", ID: "t", From: []string{"/a/team", "/b/team"},
-				Add:      []Change{{ID: "1", Name: "Ann", Email: "ann@x", Why: "member of /a/team", Outcome: Done}},
-				Remove:   []Change{{ID: "2", Name: "Bob", Why: "disabled", Evidence: "read twice: the account is disabled", Outcome: Withheld, Guard: Removals}},
+				Add: []Change{{ID: "1", Name: "Ann", Email: "ann@x", Why: "member of /a/team", Match: "id", Evidence: "read twice: in the group", Outcome: Done}},
+				Remove: []Change{
+					{ID: "2", Name: "Bob", Why: "disabled", Match: "email", Evidence: "read twice: the account is disabled", Outcome: Withheld, Guard: Removals},
+					{ID: "4", Name: "Cid", Why: "not_member", Match: "id", Doubt: "the account's own groups hold /a/team", Outcome: Withheld, Guard: Confirm}},
 				Pending:  []Pending{{Username: "dan"}},
 				Kept:     []Kept{{ID: "3", Name: "Eve", Why: "local"}},
-				Withheld: []Guard{Removals}},
+				Withheld: []Guard{Confirm, Removals}},
 		},
 		Skipped: []Skip{{"a", "keycloak", "no_target"}, {"b", "keycloak", "no_target"}, {"Users", "clearml", "builtin"}, {"a", "keycloak", "near miss"}},
 		People:  []Person{{"3", "Eve", "clearml", "local"}},
-		Guards:  []Trip{{Guard: Removals, Group: "team", Detail: "too many", Override: "--approve 0123456789abcdef"}},
-		Applied: Tally{Added: 1},
-		Errors:  []Failure{{"clearml", "rejected", "something was refused"}},
-		Users:   map[string]int{"pending": 1},
+		Guards: []Trip{
+			{Guard: Confirm, Group: "team", Detail: "1 of 2 removals is not borne out"},
+			{Guard: Removals, Group: "team", Detail: "too many", Override: "--approve 0123456789abcdef"},
+			{Guard: Removals, Group: "team", Detail: "too many", Override: "--approve 0123456789abcdef"},
+		},
+		Approval: &Approval{Digest: "fedcba9876543210", By: "operator", At: time.Date(2026, 11, 24, 11, 59, 0, 0, time.UTC), Detail: "the plan has changed"},
+		Applied:  Tally{Added: 1},
+		Errors:   []Failure{{"clearml", "rejected", "something was refused"}},
+		Users:    map[string]int{"pending": 1},
+		Probes:   []Probe{{"corp", true}},
+		Reverted: map[string]int{"add": 1},
 	}
+}
+
+func text(t *testing.T, r Report) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := Text(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// throughJSON returns the report as whoever reads its JSON has it.
+func throughJSON(t *testing.T, r Report) (read Report) {
+	t.Helper()
+	var b bytes.Buffer
+	if err := JSON(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(b.Bytes(), &read); err != nil {
+		t.Fatalf("%v\n%s", err, &b)
+	}
+	return read
 }
 
 func TestText(t *testing.T) {
 	want := `team  (from /a/team, /b/team)
-  + Ann <ann@x>  applied (member of /a/team)
-  - Bob  withheld by removals (disabled, read twice: the account is disabled)
+  + Ann <ann@x>  applied (member of /a/team, matched by id, read twice: in the group)
+  - Bob  withheld by removals (disabled, matched by email, read twice: the account is disabled)
+  - Cid  withheld by confirm (not_member, matched by id, but the account's own groups hold /a/team)
   = Eve  stays: local
   ? dan  waits for the first login
+own view of ldap: Keycloak's member list hides 2 of its members. The person's own side is right, because a login reads that side. Nothing is changed for it.
+own view of both: Keycloak's member list hides 1 of its members and shows 3 people who are not members. The person's own side is right, because a login reads that side. Nothing is changed for it.
 left alone, keycloak: no_target: a, b
 left alone, clearml: builtin: Users
 left alone, keycloak: near miss: a
+guard confirm: team: 1 of 2 removals is not borne out
 guard removals: team: too many
+approval of fedcba9876543210 by operator at 2026-11-24T11:59:00Z: refused: the plan has changed
 error: something was refused
 keycloak 3 groups, 4 users, 5 memberships; clearml 6 groups, 7 users, 8 memberships
-guarded (apply): 1 added, 0 removed, 0 failed; drift left: 0 to add, 1 to remove; pending: 1
-digest of the removals: 0123456789abcdef
+guarded (apply): 1 added, 0 removed, 0 failed; drift left: 0 to add, 2 to remove; pending: 1
+digest for --approve: 0123456789abcdef
 `
-	var b bytes.Buffer
-	if err := Text(&b, sample()); err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(want, b.String()); d != "" {
+	if d := cmp.Diff(want, text(t, sample())); d != "" {
 		t.Error(d)
+	}
+}
+
+func TestTextNeedsNothingButTheJSON(t *testing.T) {
+	for name, r := range map[string]Report{"a full report": sample(), "hostile names": hostile(), "nothing": {}} {
+		if d := cmp.Diff(text(t, r), text(t, throughJSON(t, r))); d != "" {
+			t.Errorf("%s: the text differs after the JSON\n%s", name, d)
+		}
+	}
+}
+
+func TestNothingInTheJSONIsNull(t *testing.T) {
+	for name, r := range map[string]Report{
+		"an empty report":      {Approval: &Approval{}},
+		"a report with groups": {Approval: &Approval{}, Groups: []Group{{}}},
+	} {
+		var b bytes.Buffer
+		if err := JSON(&b, r); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(b.String(), "null") {
+			t.Errorf("%s:\n%s", name, &b)
+		}
+	}
+}
+
+func TestAGrantedApprovalInOneSentence(t *testing.T) {
+	at := time.Date(2026, 11, 24, 12, 59, 0, 0, time.FixedZone("CET", 3600))
+	for _, tt := range []struct {
+		approval Approval
+		want     string
+	}{
+		{Approval{Digest: "d1", By: "operator", At: at, Granted: true, Lifted: []Guard{Removals, Grants}, Changes: 8}, "approval of d1 by operator at 2026-11-24T11:59:00Z: granted: lifted removals, grants for 8 changes"},
+		{Approval{Digest: "d1", By: "op\nguard", At: at, Granted: true, Changes: 1}, `approval of d1 by "op\nguard" at 2026-11-24T11:59:00Z: granted: lifted no guard for 1 change`},
+	} {
+		if got := tt.approval.String(); got != tt.want {
+			t.Errorf("got  %s\nwant %s", got, tt.want)
+		}
 	}
 }
 
@@ -66,17 +139,21 @@ func TestJSONKeys(t *testing.T) {
 	if err := json.Unmarshal(b.Bytes(), &got); err != nil {
 		t.Fatal(err)
 	}
-	group := got["groups"].([]any)[1].(map[string]any)
+	group := got["groups"].([]any)[3].(map[string]any)
 	for _, tt := range []struct {
 		what string
 		of   any
 		want []string
 	}{
-		{"the pass", got, []string{"applied", "digest", "duration_seconds", "errors", "groups", "guards", "mode", "pass", "people", "result", "skipped", "source", "started", "sync", "target"}},
+		{"the pass", got, []string{"applied", "approval", "digest", "duration_seconds", "errors", "federations", "groups", "guards", "mode", "pass", "pending_oldest_seconds", "people", "result", "reverted", "skipped", "source", "started", "sync", "target", "users"}},
+		{"an approval", got["approval"], []string{"at", "by", "changes", "detail", "digest", "granted", "lifted"}},
+		{"a federation", got["federations"].([]any)[0], []string{"federation", "up"}},
 		{"source", got["source"], []string{"groups", "memberships", "users"}},
-		{"a group", group, []string{"add", "from", "id", "kept", "name", "pending", "remove", "withheld"}},
-		{"an addition", group["add"].([]any)[0], []string{"email", "id", "name", "outcome", "why"}},
-		{"a removal", group["remove"].([]any)[0], []string{"email", "evidence", "guard", "id", "name", "outcome", "why"}},
+		{"a group", group, []string{"add", "from", "id", "kept", "name", "own_view", "pending", "remove", "withheld"}},
+		{"an own view", group["own_view"], []string{"hides", "shows", "stale"}},
+		{"an addition", group["add"].([]any)[0], []string{"email", "evidence", "id", "match", "name", "outcome", "why"}},
+		{"a removal", group["remove"].([]any)[0], []string{"email", "evidence", "guard", "id", "match", "name", "outcome", "why"}},
+		{"a removal in doubt", group["remove"].([]any)[1], []string{"doubt", "email", "guard", "id", "match", "name", "outcome", "why"}},
 		{"somebody pending", group["pending"].([]any)[0], []string{"email", "username"}},
 		{"somebody kept", group["kept"].([]any)[0], []string{"id", "name", "why"}},
 		{"a skip", got["skipped"].([]any)[0], []string{"name", "side", "why"}},
@@ -139,11 +216,11 @@ func TestExitCode(t *testing.T) {
 
 func TestGroupStates(t *testing.T) {
 	r := sample()
-	want := map[string]int{"in_sync": 1, "withheld": 1, "no_target": 2, "builtin": 1}
+	want := map[string]int{"in_sync": 3, "withheld": 1, "no_target": 2, "builtin": 1}
 	if d := cmp.Diff(want, r.GroupStates()); d != "" {
 		t.Error(d)
 	}
-	if add, remove := r.Drift(); add != 0 || remove != 1 {
-		t.Errorf("drift: %d to add, %d to remove; want 0 and 1", add, remove)
+	if add, remove := r.Drift(); add != 0 || remove != 2 {
+		t.Errorf("drift: %d to add, %d to remove; want 0 and 2", add, remove)
 	}
 }

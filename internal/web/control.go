@@ -12,13 +12,16 @@ import (
 	"groupsync/internal/report"
 )
 
-// Control is what POST /-/… asks of the process. An error that is a *Refusal
-// says with which code it is answered; any other is answered with 500.
+// Control does what POST /-/… asks for. If an error is a *Refusal, the Refusal
+// holds the status of the answer. The answer to any other error is 500.
 type Control interface {
-	// Sync makes a pass now and returns its report; with a digest, one that
-	// lifts the limits for exactly the removals that the digest names.
-	Sync(ctx context.Context, approve string) (report.Report, error)
-	// Reload loads the configuration anew, and puts it in force if it is good.
+	// Sync makes a pass now and returns its report.
+	Sync(ctx context.Context) (report.Report, error)
+	// Approve is Sync with an approval: for exactly the changes that the digest
+	// names, the pass lifts the guards that a person may lift. by is the name of
+	// the person, for the log and the report.
+	Approve(ctx context.Context, digest, by string) (report.Report, error)
+	// Reload loads the configuration again. A valid configuration takes effect.
 	Reload() error
 }
 
@@ -33,19 +36,21 @@ func (r *Refusal) Error() string { return r.Err.Error() }
 // Unwrap returns the reason.
 func (r *Refusal) Unwrap() error { return r.Err }
 
-// control routes the requests that make the process do something. Whatever a
-// page in a browser sends is turned away, also one that claims this server's own
-// name (DNS rebinding): there is no page of ours that would.
-func control(mux *http.ServeMux, c Control) {
+// control routes the requests that make the process do something. It refuses
+// every request that a page in a browser sends, because groupsync serves no page
+// that would send one. A page that uses this server's own name (DNS rebinding) is
+// refused too. The file is exporter-toolkit's web configuration, or empty.
+func control(mux *http.ServeMux, c Control, file string) {
 	post := func(path string, do func(ctx context.Context, r *http.Request) (string, error)) {
 		mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
 			if site := r.Header.Get("Sec-Fetch-Site"); r.Header.Get("Origin") != "" || site != "" && site != "none" {
 				answer(w, "", &Refusal{http.StatusForbidden, errors.New("this is not for pages in a browser: use curl")})
 				return
 			}
-			// Within the time of ordinary requests: a body that never comes holds nothing up.
+			// The timeout of ordinary requests still applies here, so a body that never
+			// arrives does not hold up the shutdown.
 			if _, err := io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, 64<<10)); err != nil {
-				answer(w, "", &Refusal{http.StatusBadRequest, fmt.Errorf("reading the body, of which nothing is wanted: %w", err)})
+				answer(w, "", &Refusal{http.StatusBadRequest, fmt.Errorf("the body of the request did not arrive: %w: send an empty body", err)})
 				return
 			}
 			patient(w)
@@ -57,39 +62,60 @@ func control(mux *http.ServeMux, c Control) {
 		return "the configuration was reloaded", c.Reload()
 	})
 	post("/-/sync", func(ctx context.Context, _ *http.Request) (string, error) {
-		r, err := c.Sync(ctx, "")
-		return told(r, "", err)
+		r, err := c.Sync(ctx)
+		return told(r, err)
 	})
 	post("/-/approve", func(ctx context.Context, r *http.Request) (string, error) {
 		digest := r.URL.Query().Get("digest")
 		if digest == "" {
-			return "", &Refusal{http.StatusBadRequest, errors.New("name the removals: POST /-/approve?digest=…, with the digest that the summary line of the pass has")}
+			return "", &Refusal{http.StatusBadRequest, errors.New("no digest was given, so nothing was approved: POST /-/approve?digest=…, with the digest in the summary line of the pass")}
 		}
-		rep, err := c.Sync(ctx, digest)
-		return told(rep, digest, err)
+		rep, err := c.Approve(ctx, digest, approver(r, file))
+		return told(rep, err)
 	})
 }
 
-// told is what is answered of a pass that was to approve a digest, or none: its
-// summary, with a status of its own where the plan is another or there is none.
-func told(r report.Report, approve string, err error) (string, error) {
+// anonymous is the approver if nobody was authenticated.
+const anonymous = "anonymous via HTTP"
+
+// approver returns the name that exporter-toolkit authenticated: the user of basic
+// auth, else the common name of the verified client certificate. A user name
+// counts only if the web configuration knows it: without users in that file
+// nobody checks the password.
+func approver(r *http.Request, file string) string {
+	if user, _, ok := r.BasicAuth(); ok && user != "" {
+		if _, known := access(file).Users[user]; known {
+			return user
+		}
+	}
+	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
+		if name := r.TLS.VerifiedChains[0][0].Subject.CommonName; name != "" {
+			return name
+		}
+	}
+	return anonymous
+}
+
+// told returns the answer for a pass, which is its summary. It is a Refusal if
+// the pass came to no plan (502) or if its approval was not granted (409).
+func told(r report.Report, err error) (string, error) {
 	text := summary(r)
 	switch {
 	case err != nil:
 		return "", err
-	case approve != "" && r.Digest != "" && r.Digest != approve:
-		return "", &Refusal{http.StatusConflict, errors.New(text)}
 	case r.Result == report.Error:
 		return "", &Refusal{http.StatusBadGateway, errors.New(text)}
+	case r.Approval != nil && !r.Approval.Granted:
+		return "", &Refusal{http.StatusConflict, errors.New(text)}
 	}
 	return text, nil
 }
 
-// patient lets an answer take as long as a pass does. Without it the time-outs
-// of ordinary requests would cut it off.
+// patient removes the timeouts of ordinary requests, because an answer takes as
+// long as a pass.
 func patient(w http.ResponseWriter) {
 	c := http.NewResponseController(w)
-	_ = c.SetReadDeadline(time.Time{}) // at worst the ordinary time-outs hold
+	_ = c.SetReadDeadline(time.Time{}) // if this fails, the ordinary timeouts stay
 	_ = c.SetWriteDeadline(time.Time{})
 }
 
@@ -107,19 +133,23 @@ func answer(w http.ResponseWriter, text string, err error) {
 	_, _ = io.WriteString(w, text+"\n")
 }
 
-// summary tells a pass in a few lines, without the name of any person.
+// summary describes a pass in a few lines. It names no managed person, but it
+// names the person who approved.
 func summary(r report.Report) string {
 	var b strings.Builder
+	if a := r.Approval; a != nil {
+		b.WriteString(report.Escape(a.String()) + "\n")
+	}
 	add, remove := r.Drift()
 	fmt.Fprintf(&b, "pass %s: %s; %d added, %d removed, %d failed; left to add %d, to remove %d", r.Pass, r.Result, r.Applied.Added, r.Applied.Removed, r.Applied.Failed, add, remove)
 	if r.Digest != "" {
 		fmt.Fprintf(&b, "; digest %s", r.Digest)
 	}
 	for _, t := range r.Guards {
-		fmt.Fprintf(&b, "\nguard %s: %s", t.Guard, t.Detail)
+		fmt.Fprintf(&b, "\nguard %s: %s", t.Guard, report.Escape(t.Detail))
 	}
 	for _, e := range r.Errors {
-		fmt.Fprintf(&b, "\nerror: %s", e.Text)
+		fmt.Fprintf(&b, "\nerror: %s", report.Escape(e.Text))
 	}
 	return b.String()
 }

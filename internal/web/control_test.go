@@ -34,11 +34,16 @@ type asked struct {
 	waiting chan struct{} // Sync waits for it; nil: it does not
 }
 
-func (a *asked) Sync(_ context.Context, approve string) (report.Report, error) {
+func (a *asked) Sync(context.Context) (report.Report, error) {
 	if a.waiting != nil {
 		<-a.waiting
 	}
-	a.log = append(a.log, "sync "+approve)
+	a.log = append(a.log, "sync")
+	return a.report, a.err
+}
+
+func (a *asked) Approve(_ context.Context, digest, by string) (report.Report, error) {
+	a.log = append(a.log, "approve "+digest+" by "+by)
 	return a.report, a.err
 }
 
@@ -51,7 +56,13 @@ func TestControl(t *testing.T) {
 	applied := report.Report{Pass: "p1", Result: report.Applied, Digest: "d1", Applied: report.Tally{Added: 1, Removed: 2}}
 	guarded := report.Report{Pass: "p2", Result: report.Guarded, Digest: "d2", Guards: []report.Trip{{Guard: report.Removals, Detail: "60 are wanted"}},
 		Groups: []report.Group{{Remove: []report.Change{{Name: "ann", Outcome: report.Withheld, Guard: report.Removals}}}}}
-	changed := report.Report{Pass: "p3", Result: report.Error, Digest: "d3", Errors: []report.Failure{{Text: "the plan has changed"}}}
+	at := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	granted := applied
+	granted.Approval = &report.Approval{Digest: "d1", By: "op", At: at, Granted: true, Lifted: []report.Guard{report.Removals}, Changes: 2}
+	changed := guarded
+	changed.Approval = &report.Approval{Digest: "d1", By: "op", At: at, Detail: "the plan has changed: its digest is d2"}
+	twice := report.Report{Pass: "p3", Result: report.InSync, Approval: &report.Approval{Digest: "d1", By: "op", At: at, Detail: "there is nothing to approve"}}
+	hostile := report.Report{Pass: "p5", Result: report.Guarded, Guards: []report.Trip{{Guard: report.Views, Detail: "team\nerror: forged"}}, Errors: []report.Failure{{Text: "\x1b[2J"}}}
 	for _, tt := range []struct {
 		name   string
 		asked  asked
@@ -62,18 +73,20 @@ func TestControl(t *testing.T) {
 		body   string
 		log    string
 	}{
-		{"a pass", asked{report: applied}, "POST", "/-/sync", "", 200, "pass p1: applied; 1 added, 2 removed, 0 failed; left to add 0, to remove 0; digest d1\n", "sync "},
-		{"a pass that a guard stops is a pass", asked{report: guarded}, "POST", "/-/sync", "", 200, "pass p2: guarded; 0 added, 0 removed, 0 failed; left to add 0, to remove 1; digest d2\nguard removals: 60 are wanted\n", "sync "},
-		{"a standby says who leads", asked{err: &Refusal{503, errors.New("x leads")}}, "POST", "/-/sync", "", 503, "x leads\n", "sync "},
-		{"an approved pass", asked{report: applied}, "POST", "/-/approve?digest=d1", "", 200, "pass p1: applied; 1 added, 2 removed, 0 failed; left to add 0, to remove 0; digest d1\n", "sync d1"},
-		{"a plan that has changed", asked{report: changed}, "POST", "/-/approve?digest=d1", "", 409, "pass p3: error; 0 added, 0 removed, 0 failed; left to add 0, to remove 0; digest d3\nerror: the plan has changed\n", "sync d1"},
-		{"an approval of nothing", asked{}, "POST", "/-/approve", "", 400, "name the removals: POST /-/approve?digest=…, with the digest that the summary line of the pass has\n", ""},
+		{"a pass", asked{report: applied}, "POST", "/-/sync", "", 200, "pass p1: applied; 1 added, 2 removed, 0 failed; left to add 0, to remove 0; digest d1\n", "sync"},
+		{"a pass that a guard stops is a pass", asked{report: guarded}, "POST", "/-/sync", "", 200, "pass p2: guarded; 0 added, 0 removed, 0 failed; left to add 0, to remove 1; digest d2\nguard removals: 60 are wanted\n", "sync"},
+		{"a standby says who leads", asked{err: &Refusal{503, errors.New("x leads")}}, "POST", "/-/sync", "", 503, "x leads\n", "sync"},
+		{"an approved pass", asked{report: granted}, "POST", "/-/approve?digest=d1", "", 200, "approval of d1 by op at 2026-11-24T12:00:00Z: granted: lifted removals for 2 changes\npass p1: applied; 1 added, 2 removed, 0 failed; left to add 0, to remove 0; digest d1\n", "approve d1 by anonymous via HTTP"},
+		{"a plan that has changed", asked{report: changed}, "POST", "/-/approve?digest=d1", "", 409, "approval of d1 by op at 2026-11-24T12:00:00Z: refused: the plan has changed: its digest is d2\npass p2: guarded; 0 added, 0 removed, 0 failed; left to add 0, to remove 1; digest d2\nguard removals: 60 are wanted\n", "approve d1 by anonymous via HTTP"},
+		{"an approval that was given before", asked{report: twice}, "POST", "/-/approve?digest=d1", "", 409, "approval of d1 by op at 2026-11-24T12:00:00Z: refused: there is nothing to approve\npass p3: in_sync; 0 added, 0 removed, 0 failed; left to add 0, to remove 0\n", "approve d1 by anonymous via HTTP"},
+		{"names forge no line of an answer", asked{report: hostile}, "POST", "/-/sync", "", 200, "pass p5: guarded; 0 added, 0 removed, 0 failed; left to add 0, to remove 0\nguard views: team\\nerror: forged\nerror: \\x1b[2J\n", "sync"},
+		{"an approval of nothing", asked{}, "POST", "/-/approve", "", 400, "no digest was given, so nothing was approved: POST /-/approve?digest=…, with the digest in the summary line of the pass\n", ""},
 		{"a reload", asked{}, "POST", "/-/reload", "", 200, "the configuration was reloaded\n", "reload"},
 		{"a reload of a bad file", asked{err: errors.New("mode: \"on\" is unknown")}, "POST", "/-/reload", "", 500, "mode: \"on\" is unknown\n", "reload"},
 		{"nothing is done on GET", asked{}, "GET", "/-/sync", "", 405, "Method Not Allowed\n", ""},
 		{"nothing is done for a foreign page in a browser", asked{}, "POST", "/-/sync", "cross-site", 403, "this is not for pages in a browser: use curl\n", ""},
 		{"nor for one that claims this server's name", asked{}, "POST", "/-/approve?digest=d1", "same-origin", 403, "this is not for pages in a browser: use curl\n", ""},
-		{"a pass that came to no plan", asked{report: report.Report{Pass: "p4", Result: report.Error, Errors: []report.Failure{{Text: "Keycloak is away"}}}}, "POST", "/-/approve?digest=d1", "", 502, "pass p4: error; 0 added, 0 removed, 0 failed; left to add 0, to remove 0\nerror: Keycloak is away\n", "sync d1"},
+		{"a pass that came to no plan", asked{report: report.Report{Pass: "p4", Result: report.Error, Errors: []report.Failure{{Text: "Keycloak is away"}}}}, "POST", "/-/approve?digest=d1", "", 502, "pass p4: error; 0 added, 0 removed, 0 failed; left to add 0, to remove 0\nerror: Keycloak is away\n", "approve d1 by anonymous via HTTP"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			base, stop := start(t, Options{Control: &tt.asked})

@@ -1,6 +1,6 @@
-// Package web serves what machines ask of the daemon: metrics, health and,
-// where that is switched on, requests to do something now. It shows no person's
-// name. TLS and authentication are exporter-toolkit's.
+// Package web serves the daemon's metrics and health and, if the configuration
+// enables it, requests to make a pass, to approve changes and to reload. It shows
+// no managed person's name. exporter-toolkit does TLS and authentication.
 package web
 
 import (
@@ -54,7 +54,7 @@ func Listen(o Options) (*Server, error) {
 	mux.HandleFunc("GET /readyz", ok)
 	if o.Control != nil {
 		warn(o, l.Addr())
-		control(mux, o.Control)
+		control(mux, o.Control, o.ConfigFile)
 	}
 	return &Server{listener: l, config: o.ConfigFile, log: o.Log, http: http.Server{
 		Handler:           mux,
@@ -67,29 +67,40 @@ func Listen(o Options) (*Server, error) {
 	}}, nil
 }
 
-// warn says where whoever reaches the address could use the control.
+// warn logs a warning if everybody who reaches the address can use the control.
 func warn(o Options, at net.Addr) {
 	if tcp, is := at.(*net.TCPAddr); is && tcp.IP.IsLoopback() || keepsOut(o.ConfigFile) {
 		return
 	}
-	o.Log.Warn("web.enable_lifecycle is set, and web.config_file asks for neither a password nor a certificate that is verified: whoever reaches web.listen can have passes made and removals approved", "listen", at.String())
+	o.Log.Warn("web.enable_lifecycle is set, and web.config_file asks for neither a password nor a certificate that is verified: whoever reaches web.listen can make passes and approve changes", "listen", at.String())
 }
 
-// keepsOut reports whether a valid web configuration keeps out whoever cannot say
-// who they are. Of exporter-toolkit's ways to ask for a client certificate, one
-// does: the others take any, or none.
+// keepsOut reports whether a valid web configuration authenticates everybody. Of
+// the values of client_auth_type only RequireAndVerifyClientCert does: the others
+// accept any certificate, or none.
 func keepsOut(file string) bool {
+	c := access(file)
+	return len(c.Users) > 0 || c.TLS.ClientAuth == "RequireAndVerifyClientCert"
+}
+
+// accessConfig is the part of exporter-toolkit's web configuration that says who
+// has access.
+type accessConfig struct {
+	Users map[string]string `yaml:"basic_auth_users"`
+	TLS   struct {
+		ClientAuth string `yaml:"client_auth_type"`
+	} `yaml:"tls_server_config"`
+}
+
+// access reads the web configuration, which exporter-toolkit reads again for
+// every request, too. It is empty if the file cannot be read.
+func access(file string) accessConfig {
+	var c accessConfig
 	data, err := os.ReadFile(file)
-	if err != nil {
-		return false
+	if err != nil || yaml.Unmarshal(data, &c) != nil {
+		return accessConfig{}
 	}
-	var c struct {
-		Users map[string]string `yaml:"basic_auth_users"`
-		TLS   struct {
-			ClientAuth string `yaml:"client_auth_type"`
-		} `yaml:"tls_server_config"`
-	}
-	return yaml.Unmarshal(data, &c) == nil && (len(c.Users) > 0 || c.TLS.ClientAuth == "RequireAndVerifyClientCert")
+	return c
 }
 
 // quoted is what YAML's errors quote of a value, which may be a password's hash.

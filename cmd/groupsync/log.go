@@ -1,0 +1,35 @@
+package main
+
+import (
+	"io"
+	"log/slog"
+
+	"groupsync/internal/config"
+	"groupsync/internal/report"
+)
+
+// newLog logs to stderr, so that stdout holds nothing but the report.
+func newLog(p program, c config.Log) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.Level)) // the configuration has checked it
+	options := &slog.HandlerOptions{Level: level}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(escaped{p.stderr, report.EscapeJSON}, options))
+	}
+	text := func(line []byte) []byte { return []byte(report.EscapeLines(string(line))) }
+	return slog.New(slog.NewTextHandler(escaped{p.stderr, text}, options))
+}
+
+// escaped writes each record of the log without the characters that could reach a
+// terminal. slog itself lets some of them pass, and in JSON most.
+type escaped struct {
+	io.Writer
+	escape func([]byte) []byte
+}
+
+func (w escaped) Write(record []byte) (int, error) {
+	if _, err := w.Writer.Write(w.escape(record)); err != nil {
+		return 0, err
+	}
+	return len(record), nil
+}
