@@ -619,12 +619,12 @@ func (r *run) note(guard report.Guard, group, detail string) {
 func (r *run) audit(message string, w guard.Write) {
 	o := r.outcome(w.Group.ID)
 	for _, x := range slices.Concat(w.Add, w.Remove) {
-		outcomes := o.add
+		outcomes, why := o.add, "member of "+x.From
 		if x.Action == plan.Remove {
-			outcomes = o.remove
+			outcomes, why = o.remove, string(x.Why)
 		}
 		r.log.Info(message, "audit", true, "action", string(x.Action), "group", w.Group.Name, "group_id", w.Group.ID,
-			"user", x.User.Name, "user_id", x.User.ID, "email", x.User.Email, "match", x.Match, "why", string(x.Why),
+			"user", x.User.Name, "user_id", x.User.ID, "email", x.User.Email, "match", x.Match, "why", why,
 			"evidence", x.Evidence.String(), "outcome", string(outcomes[x.User.ID]))
 	}
 }

@@ -493,7 +493,7 @@ func (w *weigher) inGroup(q Question, u User, g Group) Answer {
 	if again, met := w.member(g.ID, u.ID); met && !again.Enabled {
 		return doubt(Unclear, "the second read finds the account disabled")
 	}
-	e := Evidence{why: Member, text: "read twice: member of " + g.Path}
+	e := Evidence{why: Member, text: "read twice"}
 	if u.Federation == "" {
 		return Answer{Evidence: e}
 	}
@@ -532,7 +532,7 @@ func (w *weigher) holdsRole(q Question, u User) Answer {
 	case !held:
 		return doubt(Unclear, "the account does not hold the role %s in effect; if the role was given just now, Keycloak's user cache is old", q.Role)
 	}
-	return Answer{Evidence: Evidence{why: Member, text: "read twice: holds the role " + q.Role + ", in effect too"}}
+	return Answer{Evidence: Evidence{why: Member, text: "read twice, and the account holds the role in effect"}}
 }
 
 // side is what an account's own side says of a user group.
