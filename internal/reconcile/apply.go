@@ -74,9 +74,9 @@ type run struct {
 }
 
 // apply writes what was cleared, in order, one group at a time, and returns
-// what became of it. Every group is written in the one way that replace is.
-// The end of ctx, or a fence that refuses, stops the run between two writes; a
-// write that was sent is always read back.
+// what became of it. job.replace makes each write. The end of ctx, or a fence
+// that refuses, stops the run between two writes. A write that was sent is
+// always read back.
 func (w *writer) apply(ctx context.Context, log *slog.Logger, fence target.Fence, c guard.Cleared) applied {
 	return w.write(ctx, log, fence, c.Writes(), c.Limits())
 }
@@ -155,7 +155,7 @@ func (w *writer) inOrder(writes []guard.Write) []guard.Write {
 	return ordered
 }
 
-// job is the write of one group under way.
+// job is the write of one group, from the first read to the read-back.
 type job struct {
 	*run
 	planned guard.Write // as it was cleared
@@ -198,7 +198,6 @@ func (r *run) one(w guard.Write) {
 		j.restart() // the group counts as not reached, whatever the reading showed
 		return
 	case errors.As(err, &unread):
-		j.restart()
 		r.fail(w, fmt.Errorf("reading the user group %q before its write: %w", w.Group.Name, unread.error))
 	case errors.As(err, &busy):
 		r.stopped = true

@@ -1102,6 +1102,10 @@ func TestLossesAddUp(t *testing.T) {
 	lose("x: a b c d e +n")
 	lose("x: b c d e n +o")
 	s.apply(cleared(wide, "nowhere: a +n")) // withheld: the group is gone
+	s.onWrite = func(int, target.Group, []string) (bool, error) {
+		return false, &target.UncertainError{Err: errors.New("504")}
+	}
+	s.apply(cleared(wide, "x: c d e n o +p")) // not carried out
 	if s.writer.lost != 2 {
 		t.Errorf("lost %d, want 2", s.writer.lost)
 	}
@@ -1230,6 +1234,34 @@ func TestTheFloorJustBeforeTheWrite(t *testing.T) {
 		same(t, fmt.Sprintf("floor %d", floor), want, said(done))
 		if wrote := s.counts["write"] == 1; wrote != removed {
 			t.Errorf("floor %d: written %v", floor, wrote)
+		}
+	}
+}
+
+// TestTheCanaryIsComparedWithTheLastReading: what somebody else does between the
+// list of all groups and the reading of the group is not the write's doing.
+func TestTheCanaryIsComparedWithTheLastReading(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		list func(*shelf) // before the list is read, in place of what the last reading shows
+	}{
+		{"another description", func(s *shelf) { s.groups[0].Description = "old words" }},
+		{"not there yet", func(s *shelf) { s.groups = s.groups[1:] }},
+	} {
+		s := newShelf("x: a", "y: a")
+		s.writer.proved = false
+		groups := slices.Clone(s.groups)
+		s.onCall = func(call string, n int) {
+			if s.groups = slices.Clone(groups); call == "groups" && n == 1 {
+				tt.list(s)
+			}
+			if call == "write" {
+				s.onCall = nil
+			}
+		}
+		same(t, tt.name, []string{"+n@x applied"}, said(s.apply(cleared(wide, "x: a +n"))))
+		if !s.writer.proved || s.writer.broken != "" {
+			t.Errorf("%s: proved %v, broken %q", tt.name, s.writer.proved, s.writer.broken)
 		}
 	}
 }
