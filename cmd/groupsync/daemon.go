@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"groupsync/internal/config"
-	"groupsync/internal/target"
 	"groupsync/internal/web"
 )
 
@@ -54,7 +53,7 @@ func (s *replica) run(ctx context.Context) error {
 		defer s.metrics.Lead(false)
 		// At once, and not only when the pass that is running has ended.
 		defer context.AfterFunc(ctx, func() { s.metrics.Lead(false) })()
-		return s.daemon.Run(target.WithLead(ctx, s.lease.Held))
+		return s.daemon.Run(ctx)
 	})
 }
 

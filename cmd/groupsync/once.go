@@ -9,7 +9,6 @@ import (
 	"groupsync/internal/kube"
 	"groupsync/internal/reconcile"
 	"groupsync/internal/report"
-	"groupsync/internal/target"
 )
 
 // runOnce makes one pass and prints it. Its exit code is the report's, or 0 for
@@ -23,7 +22,7 @@ func runOnce(ctx context.Context, p program, c config.Config, f flags, log *slog
 	if err != nil {
 		return err
 	}
-	s, err := connect(c, newMetrics(c), store, log)
+	s, err := connect(c, newMetrics(c), lease, store, log)
 	if err != nil {
 		return err
 	}
@@ -59,5 +58,5 @@ func leading(ctx context.Context, lease *kube.Lease, writes bool, pass func(cont
 	if err := lease.Check(ctx); err != nil {
 		return err
 	}
-	return lease.Take(ctx, func(ctx context.Context) error { return pass(target.WithLead(ctx, lease.Held)) })
+	return lease.Take(ctx, pass)
 }

@@ -52,7 +52,7 @@ func newReplica(ctx context.Context, p program, c config.Config, o config.Option
 		return nil, err
 	}
 	s := &replica{options: o, log: log, metrics: newMetrics(c), lease: lease, store: store, stopped: ctx, config: c}
-	connected, err := connect(c, s.metrics, store, log)
+	connected, err := connect(c, s.metrics, lease, store, log)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func (s *replica) Reload() error {
 		if keys := s.config.Unchangeable(c); len(keys) > 0 {
 			return daemon.Job{}, fmt.Errorf("%s changed, which a running process cannot take over: restart groupsync", strings.Join(keys, ", "))
 		}
-		next, err := connect(c, s.metrics, s.store, s.log)
+		next, err := connect(c, s.metrics, s.lease, s.store, s.log)
 		if err != nil {
 			return daemon.Job{}, err
 		}

@@ -97,7 +97,7 @@ func newStory(out io.Writer, log *slog.Logger, observe func(transport.Attempt), 
 	keycloak := realmfile.New(&export)
 	return &story{
 		keycloak: keycloak, clearml: server, out: out, record: record,
-		reconciler: reconcile.New(keycloak, target, reconcile.Options{Name: "demo", Rules: rules, Limits: limitsOf(c), Log: log}),
+		reconciler: reconcile.New(keycloak, target, reconcile.Options{Name: "demo", Rules: rules, Limits: limitsOf(c), Fence: fenceOf(nil), Log: log}),
 	}, nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"groupsync/internal/metrics"
 	"groupsync/internal/reconcile"
 	"groupsync/internal/source/keycloak"
+	"groupsync/internal/target"
 	"groupsync/internal/target/clearml"
 )
 
@@ -58,7 +59,7 @@ type sides struct {
 
 // connect connects the two sides as the configuration says. What the guards
 // remember is kept in store; nil: for the life of the process.
-func connect(c config.Config, m *metrics.Metrics, store reconcile.Store, log *slog.Logger) (sides, error) {
+func connect(c config.Config, m *metrics.Metrics, lease *kube.Lease, store reconcile.Store, log *slog.Logger) (sides, error) {
 	rules, err := rulesOf(c)
 	if err != nil {
 		return sides{}, err
@@ -71,11 +72,11 @@ func connect(c config.Config, m *metrics.Metrics, store reconcile.Store, log *sl
 	if err != nil {
 		return sides{}, err
 	}
-	target, err := newTarget(c, m, log)
+	directory, err := newTarget(c, m, log)
 	if err != nil {
 		return sides{}, err
 	}
-	return sides{source, target, reconcile.Options{Name: c.Name, Rules: rules, Limits: limitsOf(c), Store: store, Log: log}}, nil
+	return sides{source, directory, reconcile.Options{Name: c.Name, Rules: rules, Limits: limitsOf(c), Fence: fenceOf(lease), Store: store, Log: log}}, nil
 }
 
 // openStore returns where what the guards remember outlives a restart: beside
@@ -93,6 +94,14 @@ func openStore(c config.Config, lease *kube.Lease) (reconcile.Store, error) {
 	}
 	_, err := store.Load()
 	return store, err
+}
+
+// fenceOf returns the fence of writes: the Lease, if there is one.
+func fenceOf(lease *kube.Lease) target.Fence {
+	if lease == nil {
+		return target.NewFence(func() error { return nil })
+	}
+	return target.Leading(lease.Held)
 }
 
 // openLease returns the Lease that the configuration names, or nil.

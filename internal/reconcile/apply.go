@@ -15,9 +15,22 @@ import (
 	"groupsync/internal/target"
 )
 
-// writeTimeout bounds one write with the reads around it. A shutdown does not
-// cut it short: a write is finished or not begun.
-const writeTimeout = 2 * time.Minute
+// The limits of writing that are not configured.
+const (
+	// callTimeout limits each step of a write by itself: the read before it, the
+	// write, and the read-back. A slow write leaves the read-back its full time.
+	callTimeout = 2 * time.Minute
+	// maxRounds is how often a group is read and sent until the server takes it.
+	maxRounds = 3
+	// minPause and maxPause limit the pause between two rounds. Within them the
+	// server's Retry-After decides.
+	minPause, maxPause = time.Second, 30 * time.Second
+	// lostFreely is how many members that were to stay may be missing after
+	// writes before writing stops for good. A login between a write and its
+	// read-back moves one or two people. It does not follow
+	// guards.free_removals: at 0, one such login would stop all writing.
+	lostFreely = 3
+)
 
 // outcome is what became of one cleared write. A change that is in none of the
 // maps was not reached; one whose value is empty was made by somebody else.
@@ -38,17 +51,39 @@ type applied struct {
 // its first write is the canary, and a write that did harm stops all later ones.
 type writer struct {
 	dir    Directory
-	proved bool            // the canary did exactly what was sent
-	lost   int             // members that were to stay and were missing after writes, since the last pass that wrote without a loss
-	broken string          // why this process writes no more; empty: all is well
-	late   map[string]bool // by user group id: ended a run, so that it comes after the others in the next
+	proved bool                                 // the canary did exactly what was sent
+	lost   int                                  // members that were to stay and were missing after writes, since the last pass that wrote without a loss
+	broken string                               // why this process writes no more; empty: all is well
+	late   map[string]bool                      // by user group id: ended a run, so that it comes after the others in the next
+	pause  func(context.Context, time.Duration) // waits between two rounds; nil: by the clock
 }
 
-// apply writes what was cleared, in order, one group at a time: it reads the
-// group, writes it whole, and reads it back. It looks before each write whether
-// the pass still may write (target.Lead), and lets none be cut short.
-func (w *writer) apply(ctx context.Context, log *slog.Logger, c Cleared) applied {
-	r := &run{writer: w, log: log, limits: c.limits, applied: applied{outcomes: make(map[string]*outcome)}}
+// run is one run of apply.
+type run struct {
+	applied
+	*writer
+	ctx     context.Context // of the pass; its end stops the run between two writes
+	fence   target.Fence    // the pass's fence, and the end of ctx
+	log     *slog.Logger
+	limits  Limits
+	wrote   int          // writes that the read-back shows
+	stopped bool         // nothing more is sent in this run, and what is left stays planned
+	held    report.Guard // with on_trip: stop, the guard whose trip withholds everything that is left
+	fenced  error        // why the fence ended the run
+}
+
+// apply writes what was cleared, in order, one group at a time, and returns
+// what became of it. job.replace makes each write. The end of ctx, or a fence
+// that refuses, stops the run between two writes. A write that was sent is
+// always read back.
+func (w *writer) apply(ctx context.Context, log *slog.Logger, fence target.Fence, c Cleared) applied {
+	r := &run{writer: w, ctx: ctx, log: log, limits: c.limits, applied: applied{outcomes: make(map[string]*outcome)}}
+	r.fence = target.NewFence(func() error {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return fence.Check()
+	})
 	if w.broken != "" {
 		r.trip(report.Canary, "", w.broken)
 	}
@@ -57,20 +92,43 @@ func (w *writer) apply(ctx context.Context, log *slog.Logger, c Cleared) applied
 		switch {
 		case w.broken != "":
 			r.mark(write, report.Withheld, report.Canary)
-		case !r.stopped && target.Lead(ctx) == nil:
-			bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
-			r.one(ctx, bounded, write)
-			cancel()
-			w.late[write.group.ID] = r.stopped
+		case r.held != "":
+			r.mark(write, report.Withheld, r.held)
+		case !r.stopped && r.fenced == nil:
+			r.one(write)
 		}
 	}
-	if left, err := len(c.writes)-len(r.outcomes), target.Lead(ctx); left > 0 && err != nil {
-		r.errors = append(r.errors, fmt.Errorf("the pass was abandoned before %d of %d groups were written: %w", left, len(c.writes), err))
-	}
-	if len(r.outcomes) > 0 && w.lost == lostBefore {
+	r.left(c.writes)
+	if r.wrote > 0 && w.lost == lostBefore {
 		w.lost = 0 // what logins moved long ago does not add up
 	}
 	return r.applied
+}
+
+// left reports the groups that the fence kept from being written. A plan that
+// is too old is withheld by the guard age; anything else is an error.
+func (r *run) left(writes []Write) {
+	if r.fenced == nil {
+		return
+	}
+	groups, changes := 0, 0
+	for _, w := range writes {
+		if _, reached := r.outcomes[w.group.ID]; reached {
+			continue
+		}
+		groups++
+		changes += len(w.add) + len(w.remove)
+		if errors.Is(r.fenced, target.ErrTooOld) {
+			r.mark(w, report.Withheld, report.Age)
+		}
+	}
+	switch {
+	case groups == 0:
+	case errors.Is(r.fenced, target.ErrTooOld):
+		r.trip(report.Age, "", fmt.Sprintf("%v: %d changes in %d of %d groups were not written and are left for the next pass; if that happens again, see why ClearML answers slowly, or raise guards.max_age", r.fenced, changes, groups, len(writes)))
+	default:
+		r.errors = append(r.errors, fmt.Errorf("the pass was abandoned before %d of %d groups were written: %w", groups, len(writes), r.fenced))
+	}
 }
 
 // inOrder puts the groups that ended an earlier run after the others, so that
@@ -92,62 +150,207 @@ func (w *writer) inOrder(writes []Write) []Write {
 	return ordered
 }
 
-// run is one run of apply.
-type run struct {
-	applied
-	*writer
-	log     *slog.Logger
-	limits  Limits
-	stopped bool // this run writes no more
+// job is the write of one group, from the first read to the read-back.
+type job struct {
+	*run
+	planned Write // as it was cleared
+	now     Write // planned again on the last reading
+	trips0  int   // how many trips the run had before this group
+	begun   bool  // the audit log says that its changes begin
 }
 
-// one takes one group through read, compare, write and read-back. pass is
-// looked at just before the write, ctx bounds the calls.
-func (r *run) one(pass, ctx context.Context, w Write) {
-	before, err := r.read(ctx, w.group.ID)
-	if err != nil {
-		r.fail(w, fmt.Errorf("reading the user group %q before its write: %w", w.group.Name, err))
+// reading is a group as it was read for a write.
+type reading struct {
+	group target.Group
+	found bool
+	doubt string // why the reading is not believed; empty: it is
+	// all is every group, by id. It is read just before the group itself while
+	// the canary is not proved, and is nil later.
+	all map[string]target.Group
+}
+
+// replaced is a write that was sent.
+type replaced struct {
+	before, after reading
+	sent          []string // the members, sorted
+	err           error    // nil, or an error for which target.Uncertain holds
+	unread        error    // why it could not be read back
+}
+
+// unreadError is a failed read before a write.
+type unreadError struct{ error }
+
+// one takes one group through replace and enters what became of it.
+func (r *run) one(w Write) {
+	j := &job{run: r, planned: w, now: w, trips0: len(r.trips)}
+	made, err := j.replace()
+	var unread unreadError
+	var busy *target.NotTakenError
+	switch {
+	case target.Fenced(err):
+		r.fenced = err
+		j.ended()
+		j.restart() // the group counts as not reached, whatever the reading showed
 		return
-	}
-	w, sent, ok := r.again(ctx, w, before)
-	if target.Lead(pass) != nil {
-		delete(r.outcomes, w.group.ID) // not reached, whatever the read showed
-		return
-	}
-	if !ok {
-		return
-	}
-	r.audit("membership change begins", w)
-	r.removed += len(w.remove)
-	writeErr := r.dir.SetMembers(ctx, before[w.group.ID], sent)
-	if writeErr != nil && !target.Uncertain(writeErr) {
-		r.removed -= len(w.remove)
-		if !errors.Is(writeErr, target.ErrNotLeading) {
-			r.fail(w, fmt.Errorf("writing the user group %q: %w", w.group.Name, writeErr))
-		}
-		r.audit("membership change ended", w)
-		if errors.Is(writeErr, target.ErrNotLeading) {
-			delete(r.outcomes, w.group.ID) // kept back at the last moment: not reached
-		}
-		return
-	}
-	after, err := r.read(ctx, w.group.ID)
-	if err != nil {
+	case errors.As(err, &unread):
+		r.fail(w, fmt.Errorf("reading the user group %q before its write: %w", w.group.Name, unread.error))
+	case errors.As(err, &busy):
 		r.stopped = true
-		r.fail(w, fmt.Errorf("reading the user group %q back after its write, which may or may not have been made: %w", w.group.Name, err))
-	} else {
-		r.settle(w, before, after, sent, writeErr)
+		r.fail(j.now, fmt.Errorf("writing the user group %q: the server did not take it in %d rounds, each begun again from the read: %w; nothing more is written in this pass", w.group.Name, maxRounds, busy.Err))
+	case err != nil:
+		r.fail(j.now, fmt.Errorf("writing the user group %q: %w", w.group.Name, err))
+	case made != nil && made.unread != nil:
+		r.stopped = true
+		r.removed += len(j.now.remove)
+		r.fail(j.now, fmt.Errorf("reading the user group %q back after its write, which may or may not have been made: %w", w.group.Name, made.unread))
+	case made != nil:
+		r.removed += len(j.now.remove)
+		r.settle(j.now, *made)
 	}
-	r.audit("membership change ended", w)
+	j.ended()
+	r.late[w.group.ID] = r.stopped
 }
 
-// read returns the group, by id; while the canary is not proved, all groups.
-func (r *run) read(ctx context.Context, id string) (map[string]target.Group, error) {
-	ids := []string{id}
-	if !r.proved {
-		ids = nil
+// replace is the only way in which groupsync writes a user group: it reads the
+// group, computes the members from that reading, asks the fence, sends them
+// once, and reads the group back. Nothing is called between the reading and the
+// write. If the server did not take the write, replace waits and begins again
+// from the read, because the group may have changed in the meantime.
+//
+// It returns nil if there is nothing to write. An error means that nothing was
+// written: it is an unreadError, the fence's, a *target.NotTakenError after the
+// last round, or the server's refusal.
+func (j *job) replace() (*replaced, error) {
+	for round := 1; ; round++ {
+		j.restart()
+		if err := j.fence.Check(); err != nil {
+			return nil, err
+		}
+		now, err := j.read()
+		if err != nil {
+			return nil, cmp.Or(j.fence.Check(), error(unreadError{err})) // a shutdown cuts the read short
+		}
+		members, write := j.again(now)
+		if err := j.fence.Check(); err != nil {
+			return nil, err
+		}
+		if !write {
+			return nil, nil
+		}
+		j.begun = true
+		j.audit("membership change begins", j.now)
+		err = j.send(now.group, members)
+		if err == nil || target.Uncertain(err) {
+			after, unread := j.readBack()
+			return &replaced{before: now, after: after, sent: members, err: err, unread: unread}, nil
+		}
+		var busy *target.NotTakenError
+		if !errors.As(err, &busy) || round == maxRounds {
+			return nil, err
+		}
+		wait := min(max(busy.After, minPause), maxPause)
+		j.log.Warn("the server did not take a write; it is begun again from the read", "group", j.planned.group.Name, "group_id", j.planned.group.ID, "round", round, "wait", wait, "error", busy.Err)
+		j.wait(wait)
 	}
-	groups, err := r.dir.Groups(ctx, ids...)
+}
+
+// restart forgets what an earlier round found of the group.
+func (j *job) restart() {
+	j.now, j.trips, j.held = j.planned, j.trips[:j.trips0], ""
+	delete(j.outcomes, j.planned.group.ID)
+}
+
+// ended enters into the audit log what became of the changes that were begun.
+func (j *job) ended() {
+	if j.begun {
+		j.audit("membership change ended", j.now)
+	}
+}
+
+// wait waits, or until the pass ends.
+func (j *job) wait(d time.Duration) {
+	if j.pause != nil {
+		j.pause(j.ctx, d)
+		return
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-j.ctx.Done():
+	}
+}
+
+// send sends the write. The end of the pass does not cut it short.
+func (j *job) send(g target.Group, members []string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(j.ctx), callTimeout)
+	defer cancel()
+	return j.dir.SetMembers(ctx, j.fence, g, members)
+}
+
+// read reads the group. What it returns last is what is written from. While the
+// canary is not proved, all groups are read before it. If members are missing
+// whom the plan has and does not remove, the list of all groups and the group
+// itself are read again, and all readings must agree: what is sent replaces the
+// whole list, so a short reading would remove people.
+func (j *job) read() (reading, error) {
+	ctx, cancel := context.WithTimeout(j.ctx, callTimeout)
+	defer cancel()
+	id, first := j.planned.group.ID, target.Group{}
+	if j.proved {
+		g, found, err := j.dir.Group(ctx, id)
+		if err != nil || !found || j.missing(g) == 0 {
+			return reading{group: g, found: found}, err
+		}
+		first = g
+	}
+	all, err := j.all(ctx)
+	if err != nil {
+		return reading{}, err
+	}
+	listed := all[id]
+	g, found, err := j.dir.Group(ctx, id)
+	if err != nil || !found {
+		return reading{}, err
+	}
+	now, n := reading{group: g, found: true}, j.missing(g)
+	agrees := sameMembers(listed, g)
+	if j.proved {
+		n = max(n, j.missing(first))
+		agrees = agrees && sameMembers(first, g)
+	}
+	if n > 0 && !agrees {
+		now.doubt = fmt.Sprintf("just before the write %d of its %d members were missing, and a second read does not say the same: the group is not written", n, len(j.planned.group.Members))
+	}
+	if !j.proved {
+		all[id] = g
+		now.all = all
+	}
+	return now, nil
+}
+
+func sameMembers(a, b target.Group) bool {
+	return maps.Equal(idSet(a.MemberIDs()), idSet(b.MemberIDs()))
+}
+
+// readBack reads the group after its write; while the canary is not proved, all
+// groups.
+func (j *job) readBack() (after reading, err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(j.ctx), callTimeout)
+	defer cancel()
+	id := j.planned.group.ID
+	if j.proved {
+		after.group, after.found, err = j.dir.Group(ctx, id)
+		return after, err
+	}
+	after.all, err = j.all(ctx)
+	after.group, after.found = after.all[id]
+	return after, err
+}
+
+// all reads all groups.
+func (j *job) all(ctx context.Context) (map[string]target.Group, error) {
+	groups, err := j.dir.Groups(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -158,32 +361,53 @@ func (r *run) read(ctx context.Context, id string) (map[string]target.Group, err
 	return byID, nil
 }
 
-// again plans the group anew on what was just read: the same people join and
-// leave, as far as they are still to. Somebody first seen in this read is never
-// removed, and a member who is missing from it must be missing from a second
-// one too: what is sent replaces the whole list. It returns the members to
-// send, or false where nothing is to be written.
-func (r *run) again(ctx context.Context, w Write, before map[string]target.Group) (Write, []string, bool) {
-	now, there := before[w.group.ID]
-	switch {
-	case !there:
-		r.withhold(w, report.Concurrent, "the group is gone from ClearML: nothing is written, since a write would create it anew")
-		return w, nil, false
-	case now.Name != w.group.Name || now.System != w.group.System || now.Assignable != w.group.Assignable:
-		r.withhold(w, report.Concurrent, "the group was renamed or changed in kind while the pass ran: the next pass pairs it anew")
-		return w, nil, false
-	}
+// missing counts the members whom the plan has and does not remove, and whom a
+// reading of the group does not show.
+func (j *job) missing(now target.Group) (n int) {
 	present := idSet(now.MemberIDs())
-	if !maps.Equal(idSet(w.group.MemberIDs()), present) {
-		if why := r.vanished(ctx, w, present); why != "" {
-			r.withhold(w, report.Concurrent, why)
-			return w, nil, false
-		}
-		w = r.shrink(w, present)
+	for _, x := range j.planned.remove {
+		present[x.user.ID] = true
 	}
-	if n := w.remaining(present); len(w.remove) > 0 && w.admins && n < r.limits.Floor {
-		r.withhold(Write{group: w.group, remove: w.remove}, report.Admins, fmt.Sprintf("just before the write %d administrators would remain, admins.floor is %d: the removals of administrators are withheld", n, r.limits.Floor))
+	for _, m := range j.planned.group.Members {
+		if !present[m.ID] {
+			n++
+		}
+	}
+	return n
+}
+
+// again plans the group again on what was just read: the same people join and
+// leave, as far as they are still to. Somebody first seen in this reading is
+// never removed. It returns the members to send, or false if nothing is to be
+// written.
+func (j *job) again(now reading) ([]string, bool) {
+	w := j.planned
+	switch {
+	case !now.found:
+		j.withhold(w, report.Concurrent, "the group is gone from ClearML: nothing is written, since a write would create it anew")
+		return nil, false
+	case now.group.Name != w.group.Name || now.group.System != w.group.System || now.group.Assignable != w.group.Assignable:
+		j.withhold(w, report.Concurrent, "the group was renamed or changed in kind while the pass ran: the next pass pairs it anew")
+		return nil, false
+	case now.doubt != "":
+		j.withhold(w, report.Concurrent, now.doubt)
+		return nil, false
+	}
+	if n, all := j.missing(now.group), len(w.group.Members); n > j.limits.FreeRemovals && exceeds(n, all, j.limits.MaxRatio) {
+		j.withhold(w, report.Concurrent, fmt.Sprintf("just before the write %d of its %d members were missing, more than guards.max_removal_ratio %g: the group is not written, look at it in ClearML", n, all, j.limits.MaxRatio))
+		return nil, false
+	}
+	present := idSet(now.group.MemberIDs())
+	if !maps.Equal(idSet(w.group.MemberIDs()), present) {
+		w = j.shrink(w, present)
+	}
+	if n := w.remaining(present); len(w.remove) > 0 && w.admins && n < j.limits.Floor {
+		j.withhold(Write{group: w.group, remove: w.remove}, report.Admins, fmt.Sprintf("just before the write %d administrators would remain, admins.floor is %d: the removals of administrators are withheld", n, j.limits.Floor))
 		w.remove = nil
+	}
+	if j.held != "" {
+		j.mark(w, report.Withheld, j.held) // with on_trip: stop, additions too
+		return nil, false
 	}
 	for _, x := range w.add {
 		present[x.User.ID] = true
@@ -191,50 +415,24 @@ func (r *run) again(ctx context.Context, w Write, before map[string]target.Group
 	for _, x := range w.remove {
 		delete(present, x.user.ID)
 	}
-	w.group = now
-	return w, slices.Sorted(maps.Keys(present)), len(w.add)+len(w.remove) > 0
-}
-
-// vanished says why a read that lacks members whom the plan has cannot be
-// believed: another read shows other members, or too many are missing.
-func (r *run) vanished(ctx context.Context, w Write, present map[string]bool) string {
-	leaving := make(map[string]bool, len(w.remove))
-	for _, x := range w.remove {
-		leaving[x.user.ID] = true
-	}
-	members, missing := w.group.MemberIDs(), 0
-	for _, id := range members {
-		if !present[id] && !leaving[id] {
-			missing++
-		}
-	}
-	if missing == 0 {
-		return ""
-	}
-	groups, err := r.dir.Groups(ctx)
-	i := slices.IndexFunc(groups, func(g target.Group) bool { return g.ID == w.group.ID })
-	switch {
-	case err != nil || i < 0 || !maps.Equal(idSet(groups[i].MemberIDs()), present):
-		return fmt.Sprintf("just before the write %d of its %d members were missing, and a second read does not say the same: the group is not written", missing, len(members))
-	case missing > r.limits.FreeRemovals && exceeds(missing, len(members), r.limits.MaxRatio):
-		return fmt.Sprintf("just before the write %d of its %d members were missing, more than guards.max_removal_ratio %g: the group is not written, look at it in ClearML", missing, len(members), r.limits.MaxRatio)
-	}
-	return ""
+	w.group = now.group
+	j.now = w
+	return slices.Sorted(maps.Keys(present)), len(w.add)+len(w.remove) > 0
 }
 
 // shrink strikes what somebody else has done since the plan, and withholds the
-// removals where they have become too large a share.
-func (r *run) shrink(w Write, present map[string]bool) Write {
-	r.mark(w, "", "") // what is struck below was done by somebody else
+// removals if they have become too large a share.
+func (j *job) shrink(w Write, present map[string]bool) Write {
+	j.mark(w, "", "") // what is struck below was done by somebody else
 	w.add = slices.DeleteFunc(slices.Clone(w.add), func(x Addition) bool { return present[x.User.ID] })
 	w.remove = slices.DeleteFunc(slices.Clone(w.remove), func(x Removal) bool { return !present[x.user.ID] })
 	const detail = "its members changed while the pass ran: planned again on what was read just before the write"
 	n := len(w.remove)
-	if n <= r.limits.FreeRemovals || !exceeds(n, len(present), r.limits.MaxRatio) || w.approved {
-		r.trip(report.Concurrent, w.group.Name, detail)
+	if n <= j.limits.FreeRemovals || !exceeds(n, len(present), j.limits.MaxRatio) || w.approved {
+		j.note(report.Concurrent, w.group.Name, detail)
 		return w
 	}
-	r.withhold(Write{group: w.group, remove: w.remove}, report.Concurrent, fmt.Sprintf("%s, and %d removals of %d members are now more than guards.max_removal_ratio %g", detail, n, len(present), r.limits.MaxRatio))
+	j.withhold(Write{group: w.group, remove: w.remove}, report.Concurrent, fmt.Sprintf("%s, and %d removals of %d members are now more than guards.max_removal_ratio %g", detail, n, len(present), j.limits.MaxRatio))
 	w.remove = nil
 	return w
 }
@@ -251,9 +449,8 @@ func (w Write) remaining(present map[string]bool) (n int) {
 }
 
 // settle compares what was sent with what was read back.
-func (r *run) settle(w Write, before, after map[string]target.Group, sent []string, writeErr error) {
-	got := after[w.group.ID]
-	was, members := idSet(before[w.group.ID].MemberIDs()), idSet(got.MemberIDs())
+func (r *run) settle(w Write, made replaced) {
+	was, members := idSet(made.before.group.MemberIDs()), idSet(made.after.group.MemberIDs())
 	o, failed := r.outcome(w.group.ID), 0
 	judge := func(took bool) report.Outcome {
 		if took {
@@ -268,9 +465,12 @@ func (r *run) settle(w Write, before, after map[string]target.Group, sent []stri
 	for _, x := range w.remove {
 		o.remove[x.user.ID] = judge(!members[x.user.ID])
 	}
-	undone := writeErr != nil && maps.Equal(was, members)
+	undone := made.err != nil && maps.Equal(was, members)
+	if !undone {
+		r.wrote++
+	}
 	lost := 0
-	for _, id := range sent {
+	for _, id := range made.sent {
 		if was[id] && !members[id] {
 			lost++
 		}
@@ -279,17 +479,17 @@ func (r *run) settle(w Write, before, after map[string]target.Group, sent []stri
 	case undone:
 		// The request may still be under way: nothing more goes to this server.
 		r.stopped = true
-		r.errors = append(r.errors, fmt.Errorf("writing the user group %q: %w; by the read-back the group is as before, and nothing more is written in this pass", w.group.Name, writeErr))
+		r.errors = append(r.errors, fmt.Errorf("writing the user group %q: %w; by the read-back the group is as before, and nothing more is written in this pass", w.group.Name, made.err))
 	case failed > 0 || lost > 0:
 		r.errors = append(r.errors, rejected("ClearML accepted the write of %q, but by the read-back %d changes were not made and %d members are missing that were to stay", w.group.Name, failed, lost))
-	case writeErr != nil && odd(writeErr):
+	case made.err != nil && odd(made.err):
 		// The members are right, but the answer told of something else.
 		r.stopped = true
-		r.errors = append(r.errors, fmt.Errorf("writing the user group %q: %w", w.group.Name, writeErr))
+		r.errors = append(r.errors, fmt.Errorf("writing the user group %q: %w", w.group.Name, made.err))
 	}
-	r.harm(w, got, lost)
+	r.harm(w, made.after.group, lost)
 	if !r.proved {
-		r.canary(w, before, after, sent, undone)
+		r.canary(w, made, undone)
 	}
 }
 
@@ -299,9 +499,10 @@ func odd(err error) bool {
 	return f != nil && (f.Reason == fault.Rejected || f.Reason == fault.Shape)
 }
 
-// harm stops writing where a write did what it must never do: for this run
-// where members are missing that were to stay, since a login may have moved
-// them between write and read-back; for good where it cannot have been that.
+// harm stops writing if a write did what it must never do. If members are
+// missing that were to stay, harm ends this run, because a login may have moved
+// them between the write and the read-back. If more than lostFreely are missing
+// over several writes, or anything else changed, harm stops writing for good.
 func (r *run) harm(w Write, got target.Group, lost int) {
 	if got.ID != w.group.ID || got.Name != w.group.Name || got.Description != w.group.Description {
 		r.errors = append(r.errors, rejected("the write of %q changed its name or description, or the group is gone after it", w.group.Name))
@@ -311,7 +512,7 @@ func (r *run) harm(w Write, got target.Group, lost int) {
 	if lost > 0 {
 		r.stopped = true
 	}
-	if lost > 0 && r.lost > r.limits.FreeRemovals {
+	if lost > 0 && r.lost > lostFreely {
 		r.halt(w, "the last writes of this process, up to that of %q, lost %d members that were to stay", w.group.Name, r.lost)
 	}
 }
@@ -322,9 +523,9 @@ func (r *run) harm(w Write, got target.Group, lost int) {
 // members differ, which a login may have caused, the run ends and the next
 // one's first write is the canary; any other difference ends all writing. A
 // write that was surely not made (undone) proves nothing, but may have harmed.
-func (r *run) canary(w Write, before, after map[string]target.Group, sent []string, undone bool) {
-	changed := changedElsewhere(before, after)
-	exact := slices.Equal(slices.Sorted(slices.Values(after[w.group.ID].MemberIDs())), sent)
+func (r *run) canary(w Write, made replaced, undone bool) {
+	changed := changedElsewhere(made.before.all, made.after.all)
+	exact := slices.Equal(slices.Sorted(slices.Values(made.after.group.MemberIDs())), made.sent)
 	switch {
 	case changed != "":
 		r.halt(w, "the first write of this process, to %q, did more than was sent: %s", w.group.Name, changed)
@@ -395,7 +596,17 @@ func (r *run) withhold(w Write, guard report.Guard, detail string) {
 	r.trip(guard, w.group.Name, detail)
 }
 
+// trip enters a guard's trip. With on_trip: stop nothing more is written after it.
 func (r *run) trip(guard report.Guard, group, detail string) {
+	r.note(guard, group, detail)
+	if r.limits.Stop && r.held == "" {
+		r.held = guard
+	}
+}
+
+// note enters a trip that withholds nothing, so that on_trip: stop does not
+// stop at it.
+func (r *run) note(guard report.Guard, group, detail string) {
 	r.trips = append(r.trips, report.Trip{Guard: guard, Group: group, Detail: detail})
 }
 

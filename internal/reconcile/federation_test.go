@@ -21,6 +21,7 @@ import (
 	"groupsync/internal/source"
 	"groupsync/internal/source/keycloak"
 	"groupsync/internal/source/keycloaktest"
+	"groupsync/internal/target"
 	"groupsync/internal/target/clearml"
 	"groupsync/internal/target/clearmltest"
 )
@@ -105,7 +106,7 @@ func (s *site) reconciler(t *testing.T, timeout time.Duration) *reconcile.Reconc
 	}
 	// The defaults, but for max_gone: it must not stand in for the fall.
 	limits := reconcile.Limits{MaxRemovals: 50, Window: 24 * time.Hour, MaxRatio: 0.25, FreeRemovals: 3, Grace: grace, Floor: 1}
-	return reconcile.New(interrupted{src, s}, dir, reconcile.Options{Name: "test", Rules: rules, Limits: limits,
+	return reconcile.New(interrupted{src, s}, dir, reconcile.Options{Name: "test", Rules: rules, Limits: limits, Fence: target.NewFence(func() error { return nil }),
 		Now: func() time.Time { return s.now }, Log: slog.New(slog.DiscardHandler)})
 }
 

@@ -35,11 +35,14 @@ type Source interface {
 type Directory interface {
 	// Read returns a complete snapshot, or an error.
 	Read(ctx context.Context) (*target.Snapshot, error)
-	// Groups returns those of the groups that exist; all of them where no id is given.
-	Groups(ctx context.Context, ids ...string) ([]target.Group, error)
-	// SetMembers replaces the members of a group that was just read. An error
-	// for which target.Uncertain holds leaves open whether it was done.
-	SetMembers(ctx context.Context, group target.Group, members []string) error
+	// Groups returns every user group.
+	Groups(ctx context.Context) ([]target.Group, error)
+	// Group returns one user group, read for a write; false: it is gone.
+	Group(ctx context.Context, id string) (target.Group, bool, error)
+	// SetMembers replaces the members of a group that Group has just returned. It
+	// sends at most one request, and only while the fence allows it. Its errors
+	// are those of clearml.Client.SetMembers.
+	SetMembers(ctx context.Context, fence target.Fence, group target.Group, members []string) error
 }
 
 // Store keeps the guards' memory from one pass to the next.
@@ -55,6 +58,7 @@ type Options struct {
 	Name   string // the sync's name
 	Rules  match.Rules
 	Limits Limits
+	Fence  target.Fence     // asked before each write; the zero Fence refuses all
 	Store  Store            // keeps what the guards remember; nil: for the life of the process
 	Now    func() time.Time // nil: time.Now
 	Log    *slog.Logger
@@ -181,7 +185,7 @@ func (r *Reconciler) run(ctx context.Context, p *pass, mem memory.Memory) error 
 		if err := r.keep(p, l.remember(mem, judged.Cleared.removals())); err != nil {
 			return err
 		}
-		done := r.writer.apply(ctx, p.log, judged.Cleared)
+		done := r.writer.apply(ctx, p.log, r.Fence, judged.Cleared)
 		p.applied(done)
 		r.ledger.enter(p.report)
 		written = done.removed

@@ -291,21 +291,27 @@ func (d directory) Read(context.Context) (*target.Snapshot, error) {
 	return target.NewSnapshot(target.Parts{Identity: target.Identity{User: d.self}, Groups: d.targets, Users: slices.Collect(maps.Values(users))})
 }
 
-func (d directory) Groups(_ context.Context, ids ...string) ([]target.Group, error) {
+func (d directory) Groups(context.Context) ([]target.Group, error) {
 	d.groupCalls++
 	if d.beforeGroups != nil {
 		d.beforeGroups(d.groupCalls)
 	}
-	var found []target.Group
-	for _, g := range d.targets {
-		if len(ids) == 0 || slices.Contains(ids, g.ID) {
-			found = append(found, g)
-		}
-	}
-	return found, nil
+	return slices.Clone(d.targets), nil
 }
 
-func (d directory) SetMembers(_ context.Context, g target.Group, members []string) error {
+func (d directory) Group(ctx context.Context, id string) (target.Group, bool, error) {
+	all, err := d.Groups(ctx)
+	i := slices.IndexFunc(all, func(g target.Group) bool { return g.ID == id })
+	if err != nil || i < 0 {
+		return target.Group{}, false, err
+	}
+	return all[i], true, nil
+}
+
+func (d directory) SetMembers(_ context.Context, fence target.Fence, g target.Group, members []string) error {
+	if err := fence.Check(); err != nil {
+		return err
+	}
 	write, err := true, error(nil)
 	if d.onWrite != nil {
 		write, err = d.onWrite(g, members)
@@ -361,7 +367,7 @@ func (c *clock) now() time.Time { return c.Time }
 func (w *world) reconciler(tb testing.TB, limits Limits, options func(*match.Options)) (*Reconciler, *clock) {
 	tb.Helper()
 	c := &clock{time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}
-	return New(w, directory{w}, Options{Name: "test", Rules: rules(tb, options), Limits: limits, Now: c.now, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}), c
+	return New(w, directory{w}, Options{Name: "test", Rules: rules(tb, options), Limits: limits, Fence: target.NewFence(func() error { return nil }), Now: c.now, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}), c
 }
 
 // digest of a report's lines in one string, for comparison: "+ann@team planned".

@@ -49,11 +49,12 @@ const (
 	GoneLimit     Guard = "gone"           // too many people gone at once
 	Grace         Guard = "grace"          // waits until later passes want it too
 	Concurrent    Guard = "concurrent"     // the group changed between plan and write
+	Age           Guard = "age"            // the plan became too old before it was written
 	Canary        Guard = "canary"         // the first write did not do exactly what was sent
 )
 
 // Guards lists every guard, for metrics that start at zero.
-var Guards = []Guard{Federation, Confirm, MissingSource, Views, Admins, Fall, Removals, GoneLimit, Grace, Concurrent, Canary}
+var Guards = []Guard{Federation, Confirm, MissingSource, Views, Admins, Fall, Removals, GoneLimit, Grace, Concurrent, Age, Canary}
 
 // Counts is the size of one side as it was read, disabled people included.
 type Counts struct {

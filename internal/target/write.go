@@ -1,15 +1,19 @@
 package target
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
-// UncertainError is a write of which nobody can tell whether it was carried
-// out: the request may have reached the server. Only reading back tells.
+// UncertainError is the error of a write that the server may have carried out
+// or not. Only a read of the group tells.
 type UncertainError struct{ Err error }
 
 func (e *UncertainError) Error() string {
 	return "it is not known whether the write was carried out: " + e.Err.Error()
 }
 
+// Unwrap returns the error of the request.
 func (e *UncertainError) Unwrap() error { return e.Err }
 
 // Uncertain reports whether an error leaves open whether the write was done.
@@ -17,3 +21,17 @@ func Uncertain(err error) bool {
 	var u *UncertainError
 	return errors.As(err, &u)
 }
+
+// NotTakenError is the error of a write that the server certainly did not carry
+// out, for a reason that may pass: no connection, a refused token, or a busy
+// server. The caller may try again, but must begin with a new read of the
+// group, because the group may have changed in the meantime.
+type NotTakenError struct {
+	Err   error
+	After time.Duration // what the server asks to wait (Retry-After), limited by the client; 0: it does not say
+}
+
+func (e *NotTakenError) Error() string { return "the write was not carried out: " + e.Err.Error() }
+
+// Unwrap returns the error of the request.
+func (e *NotTakenError) Unwrap() error { return e.Err }

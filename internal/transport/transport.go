@@ -35,8 +35,8 @@ type Options struct {
 	Connections        int           // idle connections kept; 0: none is kept, for servers that close each
 	RetryMax           int           // attempts beyond the first
 	WaitMin, WaitMax   time.Duration // bounds of the pause between attempts, Retry-After included
-	// Retry says whether an attempt's outcome is worth another one. It must
-	// return false for a request that may not be repeated; ctx is the request's.
+	// Retry says whether an attempt's outcome is worth another one; ctx is the
+	// request's. It is not asked about a request with a gate (WithGate).
 	Retry   func(ctx context.Context, resp *http.Response, err error) bool
 	Observe func(Attempt) // may be nil
 	Log     *slog.Logger  // debug lines of attempts that failed; may be nil
@@ -59,7 +59,13 @@ func Call(ctx context.Context) string {
 
 type gateKey struct{}
 
-// GateError is the error of an attempt that a gate kept back: nothing was sent.
+func gateOf(ctx context.Context) func() error {
+	gate, _ := ctx.Value(gateKey{}).(func() error)
+	return gate
+}
+
+// GateError is the error of a request that a gate kept back. No whole request
+// was sent.
 type GateError struct{ Err error }
 
 func (e *GateError) Error() string { return e.Err.Error() }
@@ -67,10 +73,12 @@ func (e *GateError) Error() string { return e.Err.Error() }
 // Unwrap returns the gate's own error.
 func (e *GateError) Unwrap() error { return e.Err }
 
-// WithGate returns a context whose requests are sent only while the gate
-// returns nil: it is asked before each attempt, repetitions included, and again
-// when a connection is there and the body is about to go, since dialling takes
-// its time. What it returns becomes the attempt's *GateError.
+// WithGate returns a context for a request that must be sent at most once, and
+// only while the gate returns nil. The transport asks the gate twice: before it
+// dials, and again when the connection is there and the body is about to go,
+// because dialling takes time. An error of the gate is returned as *GateError.
+// Nothing in this package, and nothing in net/http, repeats such a request,
+// whatever its outcome is.
 func WithGate(ctx context.Context, gate func() error) context.Context {
 	return context.WithValue(ctx, gateKey{}, gate)
 }
@@ -101,7 +109,7 @@ func New(o Options) (*retryablehttp.Client, error) {
 		if ctx.Err() != nil {
 			return false, context.Cause(ctx)
 		}
-		again := o.Retry != nil && o.Retry(ctx, resp, err)
+		again := gateOf(ctx) == nil && o.Retry != nil && o.Retry(ctx, resp, err)
 		if o.Log != nil && (again || err != nil) {
 			o.Log.DebugContext(ctx, "request attempt failed", "call", Call(ctx), "code", code(resp), "error", bare(err), "retry", again)
 		}
@@ -153,7 +161,7 @@ type observed struct {
 }
 
 func (o observed) RoundTrip(req *http.Request) (*http.Response, error) {
-	if gate, is := req.Context().Value(gateKey{}).(func() error); is {
+	if gate := gateOf(req.Context()); gate != nil {
 		if err := gate(); err != nil {
 			if req.Body != nil {
 				_ = req.Body.Close() // as a RoundTripper must
@@ -162,6 +170,7 @@ func (o observed) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		if req.Body != nil {
 			req = req.WithContext(req.Context()) // a copy, whose body may be changed
+			// Without GetBody net/http has no second body to send, so it repeats nothing.
 			req.Body, req.GetBody = &gated{ReadCloser: req.Body, gate: gate}, nil
 		}
 	}

@@ -94,6 +94,88 @@ func TestARedirectIsTheAnswer(t *testing.T) {
 	}
 }
 
+// TestARequestWithAGateIsSentAtMostOnce: whatever the client's own policy says.
+func TestARequestWithAGateIsSentAtMostOnce(t *testing.T) {
+	answers := map[string]http.HandlerFunc{
+		"503 with Retry-After": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "0")
+			w.WriteHeader(http.StatusServiceUnavailable)
+		},
+		"429":                 func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTooManyRequests) },
+		"a broken connection": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+	}
+	always := func(context.Context, *http.Response, error) bool { return true }
+	for name, answer := range answers {
+		var calls, asked atomic.Int32
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			calls.Add(1)
+			_, _ = io.Copy(io.Discard, r.Body)
+			answer(w, r)
+		}))
+		for _, gated := range []bool{true, false} {
+			calls.Store(0)
+			asked.Store(0)
+			ctx := context.Background()
+			if gated {
+				ctx = WithGate(ctx, func() error { asked.Add(1); return nil })
+			}
+			req, err := retryablehttp.NewRequestWithContext(ctx, http.MethodPost, srv.URL, []byte("{}"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := client(t, Options{RetryMax: 3, Retry: always, Connections: 2}).Do(req)
+			if err == nil {
+				_ = resp.Body.Close()
+			}
+			want, questions := int32(4), int32(0)
+			if gated {
+				want, questions = 1, 2
+			}
+			if calls.Load() != want || asked.Load() != questions {
+				t.Errorf("%s, with a gate %v: sent %d times and asked %d times, want %d and %d", name, gated, calls.Load(), asked.Load(), want, questions)
+			}
+		}
+		srv.Close()
+	}
+	// A refused connection is repeated as little.
+	var attempts atomic.Int32
+	srv := httptest.NewServer(http.NotFoundHandler())
+	srv.Close()
+	c := client(t, Options{RetryMax: 3, Retry: always, Observe: func(Attempt) { attempts.Add(1) }})
+	if _, _, err := get(t, c, WithGate(context.Background(), func() error { return nil }), srv.URL); err == nil || attempts.Load() != 1 {
+		t.Errorf("a refused connection: %v after %d attempts, want an error after one", err, attempts.Load())
+	}
+}
+
+// TestAGateKeepsTheRequestBack: before it dials, and when the connection is there.
+func TestAGateKeepsTheRequestBack(t *testing.T) {
+	var whole atomic.Int32
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if body, err := io.ReadAll(r.Body); err == nil && string(body) == "{}" {
+			whole.Add(1)
+		}
+	}))
+	defer srv.Close()
+	for at := range 2 {
+		lost, asked := errors.New("lost"), 0
+		ctx := WithGate(context.Background(), func() error {
+			if asked++; asked > at {
+				return lost
+			}
+			return nil
+		})
+		req, err := retryablehttp.NewRequestWithContext(ctx, http.MethodPost, srv.URL, []byte("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = client(t, Options{RetryMax: 3, Retry: func(context.Context, *http.Response, error) bool { return true }}).Do(req)
+		var gate *GateError
+		if !errors.As(err, &gate) || !errors.Is(err, lost) || asked != at+1 || whole.Load() != 0 {
+			t.Errorf("refused at question %d: %v after %d questions, %d whole requests", at+1, err, asked, whole.Load())
+		}
+	}
+}
+
 func TestWhatMayNotBeRepeatedIsSentOnce(t *testing.T) {
 	var calls atomic.Int32
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -14,8 +14,8 @@ import (
 
 // answer is what came back. Nothing in it counts without the envelope.
 type answer struct {
-	code       int // the HTTP status; 0: no answer
-	retryAfter bool
+	code       int    // the HTTP status; 0: no answer
+	retryAfter string // the header; empty: there is none
 	location   string
 	kind       string // media type
 	body       []byte
@@ -32,7 +32,7 @@ type answer struct {
 func parse(resp *http.Response, body []byte) answer {
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	a := answer{code: resp.StatusCode, kind: kind, body: body,
-		location: resp.Header.Get("Location"), retryAfter: resp.Header.Get("Retry-After") != ""}
+		location: resp.Header.Get("Location"), retryAfter: resp.Header.Get("Retry-After")}
 	var e struct {
 		Meta struct {
 			Code    *int   `json:"result_code"`

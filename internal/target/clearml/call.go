@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -23,24 +22,21 @@ import (
 // maxBody bounds an answer; a list of a million users stays below it.
 const maxBody = 1 << 30
 
-// request is one call to make. A write is repeated only where it surely did
-// not reach the server.
+// request is one call to make.
 type request struct {
-	call  string
-	body  any
-	auth  string // the Authorization header; empty: none
-	write bool
+	call string
+	body any
+	auth string // the Authorization header; empty: none
 }
 
-type writeKey struct{}
-
-// call makes a call with the token and decodes its data into out. A call is
-// probed before it is used first, and a token that is refused is renewed once.
-func (c *Client) call(ctx context.Context, r request, out any) error {
+// read makes a call that changes nothing, with the token, and decodes its data
+// into out. The call is probed before its first use. If the server refuses the
+// token, read logs in again and repeats the call once. Writes are in write.go.
+func (c *Client) read(ctx context.Context, r request, out any) error {
 	if err := c.probe(ctx, r.call); err != nil {
 		return err
 	}
-	t, err := c.current(ctx)
+	t, err := c.current(ctx, 0)
 	if err != nil {
 		return err
 	}
@@ -56,12 +52,13 @@ func (c *Client) call(ctx context.Context, r request, out any) error {
 	if err != nil {
 		return err
 	}
+	return a.decode(r.call, out)
+}
+
+// decode decodes the data of a good answer.
+func (a answer) decode(call string, out any) error {
 	if err := json.Unmarshal(a.data, out); err != nil {
-		err = failf(fault.Shape, r.call, "the answer's data is of another shape than documented: %w; is this a ClearML version that groupsync knows?", err)
-		if r.write {
-			err = &target.UncertainError{Err: err}
-		}
-		return err
+		return failf(fault.Shape, call, "the answer's data is of another shape than documented: %w; is this a ClearML version that groupsync knows?", err)
 	}
 	return nil
 }
@@ -75,10 +72,7 @@ func refusedToken(a answer) bool {
 // exists (the order of checks in reference/clearml-api.md). What was found to
 // exist is remembered.
 func (c *Client) probe(ctx context.Context, call string) error {
-	c.mu.Lock()
-	known := c.probed[call]
-	c.mu.Unlock()
-	if known {
+	if c.exists(call) {
 		return nil
 	}
 	a, err := c.send(ctx, request{call: call, body: struct{}{}})
@@ -94,18 +88,21 @@ func (c *Client) probe(ctx context.Context, call string) error {
 	return err
 }
 
-// send makes one request, with its repetitions. It returns the answer also
-// where that is an error; a write of which nobody can tell whether it was
-// carried out is a *target.UncertainError.
+// exists reports whether a probe has found the call.
+func (c *Client) exists(call string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.probed[call]
+}
+
+// send makes one request, with the repetitions that retry allows. It returns
+// the answer also if that is an error.
 func (c *Client) send(ctx context.Context, r request) (answer, error) {
 	body, err := json.Marshal(r.body)
 	if err != nil {
 		return answer{}, failf(fault.Rejected, r.call, "encoding the request: %w", err)
 	}
-	ctx = context.WithValue(transport.WithCall(ctx, r.call), writeKey{}, r.write)
-	if r.write {
-		ctx = transport.WithGate(ctx, func() error { return target.Lead(ctx) })
-	}
+	ctx = transport.WithCall(ctx, r.call)
 	req, err := retryablehttp.NewRequestWithContext(ctx, http.MethodPost, c.base+"/"+r.call, body)
 	if err != nil {
 		return answer{}, failf(fault.Connection, r.call, "clearml.url makes no request: %w", err)
@@ -130,33 +127,7 @@ func (c *Client) send(ctx context.Context, r request) (answer, error) {
 		a = parse(resp, w.body)
 		err = c.judge(r.call, a)
 	}
-	if err != nil && r.write && !certain(a, err) {
-		err = &target.UncertainError{Err: err}
-	}
 	return a, err
-}
-
-// certain reports whether a failed write was surely not carried out: it was
-// kept back, no connection was made, or the server (or a proxy that is busy)
-// refused it.
-func certain(a answer, err error) bool {
-	var gate *transport.GateError
-	switch {
-	case errors.As(err, &gate):
-		return true
-	case a.code == 0:
-		return undialled(err)
-	case a.code >= 300 && a.code < 400, a.code == http.StatusTooManyRequests, a.code == http.StatusUnsupportedMediaType:
-		return true
-	case a.code == http.StatusServiceUnavailable && a.retryAfter:
-		return true
-	}
-	return a.enveloped && a.code >= 400 && a.code < 500
-}
-
-func undialled(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "dial"
 }
 
 // unreached words the error of a request that got no answer.
@@ -211,25 +182,16 @@ func wholeBody(resp *http.Response) *whole {
 	return w
 }
 
-// retry says what may be repeated: reads on whatever may pass, writes only
-// where they surely did not reach the server.
-func retry(ctx context.Context, resp *http.Response, err error) bool {
-	write, _ := ctx.Value(writeKey{}).(bool)
+// retry says which reads are repeated: those whose failure may pass. The
+// transport never repeats a write, because it has a gate.
+func retry(_ context.Context, resp *http.Response, err error) bool {
 	if err != nil {
-		if write {
-			return errors.Is(err, syscall.ECONNREFUSED)
-		}
 		return broken(err)
 	}
 	w := wholeBody(resp)
 	switch resp.StatusCode {
-	case http.StatusTooManyRequests:
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		return true
-	case http.StatusServiceUnavailable:
-		return !write || resp.Header.Get("Retry-After") != ""
-	}
-	if write {
-		return false
 	}
 	if w.broke != nil {
 		return broken(w.broke)

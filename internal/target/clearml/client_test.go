@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -253,97 +252,6 @@ func TestKeysThatCannotBeReadAreAnError(t *testing.T) {
 	c := configured(t, Config{URL: s.URL, Keys: func() (Keys, error) { return Keys{}, errors.New("there is no file x: put the secret there") }})
 	_, err := c.Read(t.Context())
 	refused(t, c, err, "ClearML auth.login: reading the credentials: there is no file x: put the secret there", fault.Auth)
-}
-
-// TestAWriteIsSentOnlyWhileThePassLeads: not even repeated after the leadership
-// was lost, where it was refused and may be; and it surely was not made.
-func TestAWriteIsSentOnlyWhileThePassLeads(t *testing.T) {
-	for _, tt := range []struct {
-		name   string
-		fault  clearmltest.Fault
-		at     int // the question, two an attempt, from which on the answer is that it is lost
-		writes int
-	}{
-		{"before it is sent at all", clearmltest.Fault{}, 1, 0},
-		{"between two attempts", clearmltest.Fault{Call: writeCall, Status: 429}, 3, 1},
-		{"after the token was refused", clearmltest.Fault{Call: writeCall, Nth: 1, Code: 401, Subcode: 30}, 3, 1},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			s, c := setup(t, clearmltest.Options{})
-			groups, err := c.Groups(t.Context(), "cm-team")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if tt.fault.Call != "" {
-				s.Inject(tt.fault)
-			}
-			asked := 0
-			ctx := target.WithLead(t.Context(), func() error {
-				if asked++; asked >= tt.at {
-					return errors.New("somebody else holds the Lease")
-				}
-				return nil
-			})
-			err = c.SetMembers(ctx, groups[0], []string{"b"})
-			if !errors.Is(err, target.ErrNotLeading) || target.Uncertain(err) {
-				t.Errorf("got %v, want that the leadership is lost, for certain", err)
-			}
-			writes := 0
-			for _, r := range s.Requests() {
-				if r.Call == writeCall && !r.Probe {
-					writes++
-				}
-			}
-			if writes != tt.writes || !slices.Equal(s.Members("team"), []string{"a"}) {
-				t.Errorf("%d writes were sent, want %d; the members are %v", writes, tt.writes, s.Members("team"))
-			}
-		})
-	}
-}
-
-// TestAWriteThatDialsForLongIsKeptBack: the leadership may be lost between the
-// first question and the connection.
-func TestAWriteThatDialsForLongIsKeptBack(t *testing.T) {
-	s, _ := setup(t, clearmltest.Options{})
-	var dialling atomic.Bool
-	dialled := make(chan struct{}, 1)
-	front := httptest.NewUnstartedServer(s)
-	front.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		if state == http.StateNew && dialling.Load() {
-			dialled <- struct{}{} // the connection is there, the request is not
-			time.Sleep(50 * time.Millisecond)
-		}
-	}
-	front.Start()
-	t.Cleanup(front.Close)
-	c := client(t, front.URL)
-	groups, err := c.Groups(t.Context(), "cm-team")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.probe(t.Context(), writeCall); err != nil {
-		t.Fatal(err)
-	}
-	asked := 0
-	ctx := target.WithLead(t.Context(), func() error {
-		if asked++; asked > 1 {
-			return errors.New("somebody else holds the Lease")
-		}
-		return nil
-	})
-	dialling.Store(true)
-	err = c.SetMembers(ctx, groups[0], []string{"b"})
-	if !errors.Is(err, target.ErrNotLeading) || target.Uncertain(err) {
-		t.Errorf("got %v, want that the leadership is lost, for certain", err)
-	}
-	select { // the server may learn of the connection after the client
-	case <-dialled:
-	case <-time.After(10 * time.Second):
-		t.Error("there was no connection")
-	}
-	if !slices.Equal(s.Members("team"), []string{"a"}) {
-		t.Errorf("the members are %v", s.Members("team"))
-	}
 }
 
 func TestABaseURLWithoutItsPrefix(t *testing.T) {

@@ -8,10 +8,7 @@ import (
 	"groupsync/internal/target"
 )
 
-const (
-	groupsCall = "permissions.get_user_groups"
-	writeCall  = "permissions.add_or_update_user_group"
-)
+const groupsCall = "permissions.get_user_groups"
 
 // groupRecord is a group as permissions.get_user_groups shows it. Pointers
 // tell what is absent.
@@ -35,14 +32,14 @@ type memberRecord struct {
 // reads brings about too, both are read once more and the second reading is
 // returned; its Disagreements then stand.
 func (c *Client) Read(ctx context.Context) (*target.Snapshot, error) {
-	snap, err := c.read(ctx)
+	snap, err := c.snapshot(ctx)
 	if err != nil || snap.Disagreements() == 0 {
 		return snap, err
 	}
-	return c.read(ctx)
+	return c.snapshot(ctx)
 }
 
-func (c *Client) read(ctx context.Context) (*target.Snapshot, error) {
+func (c *Client) snapshot(ctx context.Context) (*target.Snapshot, error) {
 	groups, err := c.Groups(ctx)
 	if err != nil {
 		return nil, err
@@ -51,28 +48,19 @@ func (c *Client) read(ctx context.Context) (*target.Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := c.current(ctx)
+	t, err := c.current(ctx, 0)
 	if err != nil {
 		return nil, err
 	}
 	return target.NewSnapshot(target.Parts{Identity: t.identity, Groups: groups, Users: users})
 }
 
-// Groups returns those of the groups that exist, in the server's order; all of
-// them where no id is given. An answer with a group that was not asked for, or
-// with one twice, is an error.
-func (c *Client) Groups(ctx context.Context, ids ...string) ([]target.Group, error) {
-	if slices.Contains(ids, "") {
-		return nil, failf(fault.Rejected, groupsCall, "an empty group id is not asked for")
-	}
-	records, err := c.groups(ctx, ids)
+// Groups returns every user group, in the server's order. An answer that lists
+// a group twice is an error.
+func (c *Client) Groups(ctx context.Context) ([]target.Group, error) {
+	records, err := c.groups(ctx, "")
 	if err != nil {
 		return nil, err
-	}
-	if len(ids) > 0 && slices.ContainsFunc(records, func(g groupRecord) bool { return g.Users == nil }) {
-		if err := c.memberless(ctx, records); err != nil {
-			return nil, err
-		}
 	}
 	groups := make([]target.Group, len(records))
 	for i, r := range records {
@@ -83,16 +71,73 @@ func (c *Client) Groups(ctx context.Context, ids ...string) ([]target.Group, err
 	return groups, nil
 }
 
-// groups reads records and refuses what is not of the documented shape.
-func (c *Client) groups(ctx context.Context, ids []string) ([]groupRecord, error) {
+// maxPrepared is how often Group reads a group until the token lasts for a
+// write after the read.
+const maxPrepared = 3
+
+// Group returns one user group, read for a write: after it, SetMembers needs
+// no other call. Therefore Group also probes the write's call and renews the
+// token if it would have to be renewed within the time of one attempt. The
+// second result is false if there is no such group. An empty id is an error,
+// because the server answers it with all groups.
+func (c *Client) Group(ctx context.Context, id string) (g target.Group, found bool, err error) {
+	if id == "" {
+		return g, false, failf(fault.Rejected, groupsCall, "an empty group id is not asked for")
+	}
+	if err := c.probe(ctx, writeCall); err != nil {
+		return g, false, err
+	}
+	for range maxPrepared {
+		if _, err := c.current(ctx, c.timeout); err != nil {
+			return g, false, err
+		}
+		if g, found, err = c.one(ctx, id); err != nil || !found || c.held().lasts(c.timeout) {
+			break
+		}
+	}
+	return g, found, err
+}
+
+// one reads a group by its id. A group that comes without a list of members is
+// read from the list of all groups instead, and only if that list shows no
+// members either: a write that replaces the members of a group half read would
+// throw people out.
+func (c *Client) one(ctx context.Context, id string) (target.Group, bool, error) {
+	r, found, err := c.record(ctx, id, id)
+	if err == nil && found && r.Users == nil {
+		if r, found, err = c.record(ctx, "", id); err == nil && len(r.Users) > 0 {
+			err = failf(fault.Shape, groupsCall, "the group %q comes without its members when it is asked for by its id: nothing is written from such an answer; this version of ClearML is not one that groupsync knows", r.Name)
+		}
+	}
+	if err != nil || !found {
+		return target.Group{}, false, err
+	}
+	g, err := r.group()
+	return g, err == nil, err
+}
+
+// record asks for a group, or for all groups if asked is empty, and returns the
+// record with that id.
+func (c *Client) record(ctx context.Context, asked, id string) (groupRecord, bool, error) {
+	records, err := c.groups(ctx, asked)
+	i := slices.IndexFunc(records, func(g groupRecord) bool { return g.ID == id })
+	if err != nil || i < 0 {
+		return groupRecord{}, false, err
+	}
+	return records[i], true, nil
+}
+
+// groups reads the records of all groups, or of the one with that id, and
+// refuses what is not of the documented shape.
+func (c *Client) groups(ctx context.Context, id string) ([]groupRecord, error) {
 	body := map[string]any{"include_permissions": false}
-	if len(ids) > 0 {
-		body["groups"] = ids
+	if id != "" {
+		body["groups"] = []string{id}
 	}
 	var data struct {
 		Groups *[]groupRecord `json:"groups"`
 	}
-	if err := c.call(ctx, request{call: groupsCall, body: body}, &data); err != nil {
+	if err := c.read(ctx, request{call: groupsCall, body: body}, &data); err != nil {
 		return nil, err
 	}
 	if data.Groups == nil {
@@ -105,12 +150,12 @@ func (c *Client) groups(ctx context.Context, ids []string) ([]groupRecord, error
 			return nil, failf(fault.Shape, groupsCall, "a group without an id (name %q): this version of ClearML is not one that groupsync knows", g.Name)
 		case seen[g.ID]:
 			return nil, failf(fault.Incomplete, groupsCall, "the group %q is listed twice, so another may be missing; run again", g.Name)
-		case len(ids) > 0 && !slices.Contains(ids, g.ID):
+		case id != "" && g.ID != id:
 			return nil, failf(fault.Shape, groupsCall, "the group %q was not asked for: the server ignores the list of ids, so nothing is read from the answer", g.Name)
 		}
 		seen[g.ID] = true
 	}
-	if len(ids) == 0 {
+	if id == "" {
 		return *data.Groups, everyField(*data.Groups)
 	}
 	return *data.Groups, nil
@@ -137,23 +182,6 @@ func everyField(groups []groupRecord) error {
 	return nil
 }
 
-// memberless holds groups that came without a list of members against the list
-// of all groups: absent means empty only where it does so there too. A write
-// that replaces the members of a group half read would throw people out.
-func (c *Client) memberless(ctx context.Context, records []groupRecord) error {
-	all, err := c.groups(ctx, nil)
-	if err != nil {
-		return err
-	}
-	for _, r := range records {
-		i := slices.IndexFunc(all, func(g groupRecord) bool { return g.ID == r.ID })
-		if r.Users == nil && i >= 0 && len(all[i].Users) > 0 {
-			return failf(fault.Shape, groupsCall, "the group %q comes without its members when it is asked for by its id: nothing is written from such an answer; this version of ClearML is not one that groupsync knows", r.Name)
-		}
-	}
-	return nil
-}
-
 func (r groupRecord) group() (target.Group, error) {
 	g := target.Group{ID: r.ID, Name: r.Name, Undescribed: r.Description == nil, Members: make([]target.Member, len(r.Users))}
 	if r.Description != nil {
@@ -172,36 +200,4 @@ func (r groupRecord) group() (target.Group, error) {
 		g.Members[i] = target.Member(m)
 	}
 	return g, nil
-}
-
-// SetMembers replaces the members of a group that was just read by exactly
-// these users; none is a legitimate number. Name and description go along as
-// they were read; a description that is not shown is not sent. Never
-// written: a group without an id, since that would create one, and built-in or
-// unassignable ones but Admins. An error for which target.Uncertain holds
-// leaves open whether it was done; so does a 200 that names another group.
-func (c *Client) SetMembers(ctx context.Context, g target.Group, users []string) error {
-	switch {
-	case g.ID == "" || g.Name == "":
-		return failf(fault.Rejected, writeCall, "a group without an id or a name is not written, since that would create one")
-	case !g.Assignable, g.Name != target.Admins && (g.System || target.Builtin(g.Name)):
-		return failf(fault.Rejected, writeCall, "the group %q is built in or not assignable, and never written", g.Name)
-	case slices.Contains(users, ""):
-		return failf(fault.Rejected, writeCall, "an empty user id is not written into the group %q", g.Name)
-	}
-	var data struct {
-		ID string `json:"id"`
-	}
-	body := map[string]any{"id": g.ID, "name": g.Name, "users": append([]string{}, users...)}
-	if !g.Undescribed {
-		body["description"] = g.Description
-	}
-	err := c.call(ctx, request{call: writeCall, write: true, body: body}, &data)
-	if err != nil {
-		return err
-	}
-	if data.ID != "" && data.ID != g.ID { // where it names none, the read-back tells
-		return &target.UncertainError{Err: failf(fault.Rejected, writeCall, "the answer to the write of %q (%s) names the group %q: look in ClearML for a group that was created or changed beside it", g.Name, g.ID, data.ID)}
-	}
-	return nil
 }

@@ -22,29 +22,48 @@ const tokenLife = time.Hour
 // token is a login: what to send, until when, and as whom.
 type token struct {
 	text     string
-	renewAt  time.Time // by our own clock
+	renewAt  time.Time     // by our own clock; zero: the server refused the token
+	life     time.Duration // from its issue to its end
 	identity target.Identity
 }
 
-// current returns a token that is not about to end, logging in where there is
-// none.
-func (c *Client) current(ctx context.Context) (token, error) {
-	c.mu.Lock()
-	t := c.token
-	c.mu.Unlock()
-	if t.text != "" && time.Now().Before(t.renewAt) {
+// lasts reports whether the token need not be renewed within d. A token whose
+// life is short cannot last long: for it, a fifth of its life is enough.
+func (t token) lasts(d time.Duration) bool {
+	return t.text != "" && time.Now().Add(min(d, t.life/5)).Before(t.renewAt)
+}
+
+// current returns a token that need not be renewed within d. It logs in if
+// there is none.
+func (c *Client) current(ctx context.Context, d time.Duration) (token, error) {
+	t := c.held()
+	if t.lasts(d) {
 		return t, nil
 	}
 	return c.renew(ctx, t)
 }
 
+// held returns the last token, which may be over, or the zero token.
+func (c *Client) held() token {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.token
+}
+
+// forget makes the next call log in, unless the token was replaced meanwhile.
+// The text of the token is kept, so that it is still redacted.
+func (c *Client) forget(t token) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.token.text == t.text {
+		c.token.renewAt = time.Time{}
+	}
+}
+
 // renew replaces a token by a new one, unless that was done meanwhile. Two at
 // once both log in, which harms nobody.
 func (c *Client) renew(ctx context.Context, old token) (token, error) {
-	c.mu.Lock()
-	t := c.token
-	c.mu.Unlock()
-	if t.text != old.text {
+	if t := c.held(); t.text != old.text {
 		return t, nil
 	}
 	t, err := c.login(ctx)
@@ -113,7 +132,7 @@ func parseToken(text string, asked time.Time) (token, error) {
 		return token{}, failf(fault.Shape, loginCall, "the token ends before it begins (%s of life): check the clock of the API server", life)
 	}
 	return token{
-		text: text, renewAt: asked.Add(life - min(life/5, 5*time.Minute)),
+		text: text, renewAt: asked.Add(life - min(life/5, 5*time.Minute)), life: life,
 		identity: target.Identity(c.Identity),
 	}, nil
 }

@@ -93,7 +93,7 @@ func (c *Client) reading(ctx context.Context) (records []userRecord, whole bool,
 		var data struct {
 			Users *[]userRecord `json:"users"`
 		}
-		err := c.call(ctx, request{call: "users.get_all", body: map[string]any{
+		err := c.read(ctx, request{call: "users.get_all", body: map[string]any{
 			"page": page, "page_size": pageSize, "order_by": []string{"id"},
 			"include_auth": true, "include_providers_info": true,
 		}}, &data)
@@ -213,7 +213,7 @@ func (c *Client) serviceUsers(ctx context.Context) ([]userRecord, error) {
 	var data struct {
 		Users *[]userRecord `json:"users"`
 	}
-	err := c.call(ctx, request{call: call, body: struct{}{}}, &data)
+	err := c.read(ctx, request{call: call, body: struct{}{}}, &data)
 	var f *fault.Error
 	switch {
 	case errors.As(err, &f) && f.Reason == fault.NotFound:

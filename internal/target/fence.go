@@ -1,0 +1,103 @@
+package target
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Fence decides whether a write may still be sent. A write takes it as an
+// argument, so no caller can forget it. The client asks the fence immediately
+// before the request goes onto the connection: a process that was paused, or a
+// connection that took long, may have lost the right to write in between.
+//
+// The zero Fence refuses every write.
+type Fence struct {
+	checks []func() error
+}
+
+// NewFence returns a fence that allows writes while check returns nil. A nil
+// check gives the zero Fence.
+func NewFence(check func() error) Fence { return Fence{}.with(check) }
+
+// Leading returns a fence that allows writes while held returns nil. Another
+// result is reported as ErrNotLeading.
+func Leading(held func() error) Fence {
+	if held == nil {
+		return Fence{}
+	}
+	return NewFence(func() error {
+		if err := held(); err != nil {
+			return fmt.Errorf("%w: %w", ErrNotLeading, err)
+		}
+		return nil
+	})
+}
+
+// And returns a fence that allows writes while f allows them and check returns
+// nil. f is asked first. If f is the zero Fence or check is nil, the result
+// refuses every write.
+func (f Fence) And(check func() error) Fence {
+	if len(f.checks) == 0 {
+		return f
+	}
+	return f.with(check)
+}
+
+func (f Fence) with(check func() error) Fence {
+	if check == nil {
+		return Fence{}
+	}
+	return Fence{checks: append(f.checks[:len(f.checks):len(f.checks)], check)}
+}
+
+// Check returns nil if a write may be sent now, else a *FenceError.
+func (f Fence) Check() error {
+	if len(f.checks) == 0 {
+		return &FenceError{errNoFence}
+	}
+	for _, check := range f.checks {
+		if err := check(); err != nil {
+			return &FenceError{err}
+		}
+	}
+	return nil
+}
+
+// FenceError is the error of a write that a fence refused. The write was not
+// sent. It wraps ErrNotLeading or ErrTooOld, or the error of another check.
+type FenceError struct{ Err error }
+
+func (e *FenceError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the error of the check.
+func (e *FenceError) Unwrap() error { return e.Err }
+
+// Fenced reports whether a fence refused the write that returned err.
+func Fenced(err error) bool {
+	var f *FenceError
+	return errors.As(err, &f)
+}
+
+// The reasons for which a fence refuses a write.
+var (
+	ErrNotLeading = errors.New("the leadership is lost")
+	ErrTooOld     = errors.New("the plan is too old")
+
+	errNoFence = errors.New("no write fence was given, so nothing is written: this is a fault in groupsync, report it")
+)
+
+// NotOlder returns a check for a fence. It returns ErrTooOld once more than
+// limit has passed since a time; a limit of 0 is off. The check counts by both
+// clocks and takes the larger result: the monotonic clock stands still while a
+// machine is suspended, and the wall clock can be set back.
+func NotOlder(since time.Time, limit time.Duration, now func() time.Time) func() error {
+	return func() error {
+		t := now()
+		age := max(t.Sub(since), t.Round(0).Sub(since.Round(0)))
+		if limit > 0 && age > limit {
+			return fmt.Errorf("%w: its reads began %s ago, guards.max_age is %s", ErrTooOld, age.Round(time.Second), limit)
+		}
+		return nil
+	}
+}
