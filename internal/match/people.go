@@ -222,6 +222,8 @@ func (m *matcher) known(ids []string) []int {
 func (m *matcher) absent(p Person, u target.User, kept []string, whole bool) Person {
 	_, ours := u.Providers[m.rules.Provider]
 	switch {
+	case len(kept) == 0 && u.Email == "":
+		p.State, p.Ask = Unknown, source.Person{} // there is nothing to ask by
 	case !whole:
 		p.State = NotAsked
 	case !m.told || !ours:

@@ -13,7 +13,7 @@ import (
 func Make(src *source.Snapshot, tgt *target.Snapshot, pairing match.Pairing, people match.People) Plan {
 	p := &planner{
 		src: src, tgt: tgt, people: people,
-		have: make([]int32, len(tgt.Users())), in: make([]int32, len(src.Users())),
+		have: make([]int32, len(tgt.Users())), in: make([]int32, len(src.Users())), place: make([]int32, len(src.Users())),
 		pending: make([]bool, len(src.Users())), states: make(map[string]match.State), barred: make(map[string]bool), asks: make(map[string]source.Person),
 	}
 	plan := Plan{Groups: make([]Group, len(pairing.Feeds)), Missing: pairing.Missing}
@@ -38,6 +38,7 @@ type planner struct {
 	turn    int32
 	have    []int32 // by target user: a member of the group
 	in      []int32 // by source user: listed by a source, and enabled
+	place   []int32 // by source user: where listed has them, in that turn
 	pending []bool  // by source user, over all groups
 	states  map[string]match.State
 	barred  map[string]bool
@@ -87,12 +88,12 @@ func (p *planner) unreadable(f match.Feed) string {
 	return ""
 }
 
-// listing is an enabled account that a source lists, with every source that does.
+// listing is an enabled account that a source lists.
 type listing struct {
-	account  int
-	sources  []source.Group
-	byRole   bool
-	collides bool // only names that collide list the account
+	account int
+	byRole  bool
+	member  bool // of a source
+	clear   bool // a source lists the account by more than a name that collides
 }
 
 // listed marks and returns the enabled accounts that the sources list, in the order
@@ -100,7 +101,6 @@ type listing struct {
 // listed by nothing.
 func (p *planner) listed(f match.Feed) []listing {
 	var all []listing
-	place := make(map[int]int)
 	list := func(id string) *listing {
 		i, _ := p.src.UserIndex(id)
 		a := &p.src.Users()[i]
@@ -108,40 +108,52 @@ func (p *planner) listed(f match.Feed) []listing {
 			return nil
 		}
 		if p.in[i] != p.turn {
-			p.in[i] = p.turn
-			place[i] = len(all)
-			all = append(all, listing{account: i, collides: true})
+			p.in[i], p.place[i] = p.turn, int32(len(all))
+			all = append(all, listing{account: i})
 		}
-		return &all[place[i]]
+		return &all[p.place[i]]
 	}
 	for _, s := range f.Sources {
 		ids, _ := p.src.Members(s.ID)
+		collides := f.Colliding(s.ID)
+		all = slices.Grow(all, len(ids))
 		for _, id := range ids {
 			if l := list(id); l != nil {
-				l.sources = append(l.sources, s)
-				l.collides = l.collides && f.Colliding(s.ID)
+				l.member, l.clear = true, l.clear || !collides
 			}
 		}
 	}
 	if f.Role != "" {
 		for _, id := range p.src.HoldersOfRole(f.Role) {
 			if l := list(id); l != nil {
-				l.byRole, l.collides = true, false
+				l.byRole, l.clear = true, true
 			}
 		}
 	}
 	return all
 }
 
+// sourcesOf returns the sources that list an account.
+func (p *planner) sourcesOf(f match.Feed, account string) []source.Group {
+	var sources []source.Group
+	for _, s := range f.Sources {
+		ids, _ := p.src.Members(s.ID)
+		if _, in := slices.BinarySearch(ids, account); in {
+			sources = append(sources, s)
+		}
+	}
+	return sources
+}
+
 // sortOut collects the pending among those listed, and the federated people that
 // ClearML knows.
 func (p *planner) sortOut(g *Group, listed []listing) {
 	for _, l := range listed {
-		a := p.src.Users()[l.account]
+		a := &p.src.Users()[l.account]
 		switch {
 		case !p.people.Claimed(l.account):
 			p.pending[l.account] = true
-			g.Pending = append(g.Pending, a)
+			g.Pending = append(g.Pending, *a)
 		case a.Federation != "":
 			g.Federated = append(g.Federated, a.ID)
 		}
@@ -232,13 +244,15 @@ func (p *planner) addition(g *Group, l listing) {
 	if p.have[u] == p.turn {
 		return
 	}
-	from := "role " + g.Feed.Role
-	if len(l.sources) > 0 {
-		from = l.sources[0].Path
+	account := p.src.Users()[l.account]
+	from, sources := "role "+g.Feed.Role, []source.Group(nil)
+	if l.member {
+		sources = p.sourcesOf(g.Feed, account.ID)
+		from = sources[0].Path
 	}
 	g.Add = append(g.Add, Change{
 		Group: g.Feed.Group.ID, User: p.tgt.Users()[u], Action: Add, Why: source.Member, From: from, Match: person.Match,
-		Accounts: []source.User{p.src.Users()[l.account]}, Sources: l.sources, ByRole: l.byRole, Collides: l.collides,
+		Accounts: []source.User{account}, Sources: sources, ByRole: l.byRole, Collides: !l.clear,
 	})
 }
 

@@ -21,10 +21,6 @@ type Found struct {
 	ByID     bool   // Accounts were found by a kept id, and the email was not asked for
 	Doubt    string // why the look-up is not whole; empty: it is
 	Away     string // name of the federation that Doubt is about; empty: none
-
-	// Silent are the federations that were not up and that cannot have had the
-	// person: they are switched off, or have never answered a probe.
-	Silent []string
 }
 
 // LookUps is what a reader found when it asked for people.
