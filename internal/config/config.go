@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"slices"
 	"time"
+
+	"groupsync/internal/transport"
 )
 
 // Config is the whole configuration. Load and Default return one; the zero value
@@ -135,10 +137,10 @@ func Default() Config {
 		Jitter:          30 * time.Second,
 		ShutdownTimeout: 20 * time.Second,
 		Log:             Log{Level: "info", Format: "text"},
-		Keycloak:        Keycloak{ClientID: "groupsync", Timeout: time.Minute, Concurrency: 8, TrustedFederations: []string{}},
+		Keycloak:        Keycloak{ClientID: "groupsync", Timeout: transport.KeycloakTimeout, Concurrency: 8, TrustedFederations: []string{}},
 		// ClearML's API answers only after 30 s when its database is away
 		// (reference/clearml-api.md). A shorter timeout would hide that error.
-		ClearML: ClearML{Timeout: 40 * time.Second, Provider: "keycloak"},
+		ClearML: ClearML{Timeout: transport.ClearMLTimeout, Provider: "keycloak"},
 		Groups:  Groups{Claim: "groups", CaseSensitive: true, Include: []string{"*"}, Exclude: []string{}, Mapping: Mapping{}},
 		Admins:  Admins{Groups: []string{}, Floor: 1},
 		Users:   Users{Gone: "remove", Protect: []string{}},

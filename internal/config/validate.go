@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -15,6 +14,8 @@ import (
 	"github.com/robfig/cron/v3"
 
 	"groupsync/internal/config/clearmlenv"
+	"groupsync/internal/target"
+	"groupsync/internal/transport"
 )
 
 // Validate returns one error that joins a sentence for each wrong value, in the
@@ -74,12 +75,8 @@ func validSchedule(spec string, now time.Time) error {
 }
 
 func (k Keycloak) validate() error {
-	bad := validURL("keycloak.url", k.URL, "https://auth.example.com")
-	if bad == nil && strings.Contains(k.URL+"/", "/realms/") {
-		bad = fmt.Errorf("keycloak.url: %q goes on to a realm: end it before /realms/, and write the realm into keycloak.realm", k.URL)
-	}
 	return errors.Join(
-		bad,
+		validURL("keycloak.url", k.URL, "https://auth.example.com"),
 		filled("keycloak.realm", k.Realm),
 		filled("keycloak.client_id", k.ClientID),
 		k.Secret().named(),
@@ -98,10 +95,6 @@ func (c ClearML) validate() error {
 		filled("clearml.provider", c.Provider),
 	)
 }
-
-// builtins are ClearML's own groups. No login and no sync writes them
-// (reference/clearml-api.md).
-var builtins = []string{"Users", "Admins", "Queue admins"}
 
 func (g Groups) validate() error {
 	same := func(a, b string) bool { return a == b }
@@ -123,7 +116,7 @@ func (g Groups) validate() error {
 			errs = append(errs, fmt.Errorf("groups.mapping: %q and %q differ only by case, and groups.case_sensitive is false, so they are one name: keep one of them", names[twin], from))
 		}
 		for _, name := range to {
-			if slices.ContainsFunc(builtins, func(builtin string) bool { return same(builtin, name) }) {
+			if slices.ContainsFunc(target.BuiltinNames, func(builtin string) bool { return same(builtin, name) }) {
 				errs = append(errs, fmt.Errorf("groups.mapping: %q feeds %q, which is built into ClearML, and groupsync does not write it: map it to a group of your own, or name administrators in admins.groups", from, name))
 			}
 		}
@@ -225,27 +218,9 @@ func (w Web) validate() error {
 	return nil
 }
 
-// validURL quotes the URL only if it surely holds no credentials.
 func validURL(key, text, example string) error {
-	if text == "" {
-		return fmt.Errorf("%s: is missing: write %s", key, example)
-	}
-	if strings.Contains(text, "@") {
-		return fmt.Errorf("%s: holds an @, as credentials in a URL do: remove them, they have keys of their own", key)
-	}
-	if !strings.Contains(text, "://") {
-		return fmt.Errorf("%s: %q has no scheme: write https://%s", key, text, text)
-	}
-	u, err := url.Parse(text)
-	switch {
-	case err != nil:
-		return fmt.Errorf("%s: %q is no URL: write %s", key, text, example)
-	case u.Scheme != "http" && u.Scheme != "https":
-		return fmt.Errorf("%s: %q has the scheme %s: write http or https", key, text, u.Scheme)
-	case u.Hostname() == "":
-		return fmt.Errorf("%s: %q has no host: write %s", key, text, example)
-	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		return fmt.Errorf("%s: has a query or a fragment: end it with the path", key)
+	if _, err := transport.ServerURL(text, example); err != nil {
+		return fmt.Errorf("%s: %w", key, err)
 	}
 	return nil
 }

@@ -20,6 +20,14 @@ import (
 	"github.com/hashicorp/go-retryablehttp"
 )
 
+// How long one request may take, body included, if the configuration does not say.
+// ClearML is silent for 30 s before it says that its database is away, so a shorter
+// time never hears it (reference/clearml-api.md).
+const (
+	KeycloakTimeout = time.Minute
+	ClearMLTimeout  = 40 * time.Second
+)
+
 // Attempt is one request that was sent, as the metrics count it.
 type Attempt struct {
 	Call string        // the name given to WithCall, for example "members"

@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
-	"strings"
 	"sync"
 	"time"
 
@@ -35,7 +34,7 @@ type Config struct {
 
 	CAFile             string        // PEM file of further authorities
 	InsecureSkipVerify bool          // accept any certificate
-	Timeout            time.Duration // of one request, body included; 0 means 60s
+	Timeout            time.Duration // of one request, body included; 0 means transport.KeycloakTimeout
 	Concurrency        int           // requests at a time; 0 means 8
 	Trusted            []string      // names of federations whose silence means nothing
 
@@ -55,9 +54,9 @@ type Source struct {
 // New returns a Source for the configuration, or an error that says which key
 // is wrong; it sends no request.
 func New(c Config) (*Source, error) {
-	base, err := parseURL(c.URL)
+	base, err := transport.ServerURL(c.URL, "https://auth.example.com")
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("keycloak.url: %w", err)
 	}
 	switch {
 	case c.Realm == "":
@@ -67,7 +66,7 @@ func New(c Config) (*Source, error) {
 	case c.ClientSecret == nil:
 		return nil, errors.New("keycloak.client_secret is not set; set it, or keycloak.client_secret_file")
 	}
-	c.Timeout = cmp.Or(c.Timeout, 60*time.Second)
+	c.Timeout = cmp.Or(c.Timeout, transport.KeycloakTimeout)
 	c.Concurrency = cmp.Or(c.Concurrency, 8)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -77,26 +76,4 @@ func New(c Config) (*Source, error) {
 		return nil, fmt.Errorf("keycloak: %w", err)
 	}
 	return s, nil
-}
-
-func parseURL(raw string) (*url.URL, error) {
-	u, err := url.Parse(raw)
-	switch {
-	case raw == "":
-		return nil, errors.New("keycloak.url is empty; write it as https://auth.example.com")
-	case err != nil: // its text would repeat the URL, credentials included
-		return nil, errors.New("keycloak.url is not a URL; write it as https://auth.example.com")
-	case u.User != nil:
-		return nil, errors.New("keycloak.url holds credentials; put them into keycloak.client_id and keycloak.client_secret")
-	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, fmt.Errorf("keycloak.url %q does not begin with http:// or https://; write it as https://auth.example.com", raw)
-	case u.Host == "":
-		return nil, fmt.Errorf("keycloak.url %q names no host; write it as https://auth.example.com", raw)
-	case u.RawQuery != "" || u.Fragment != "":
-		return nil, fmt.Errorf("keycloak.url %q has a query or a fragment; leave them out", raw)
-	case strings.Contains(u.Path, "/realms/"):
-		return nil, fmt.Errorf("keycloak.url %q goes into a realm; end it before /realms, and name the realm in keycloak.realm", raw)
-	}
-	u.Path = strings.TrimRight(u.Path, "/")
-	return u, nil
 }

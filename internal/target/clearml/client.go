@@ -8,7 +8,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -25,12 +24,10 @@ type Config struct {
 	Keys               func() (Keys, error) // read for every login, so that they may rotate
 	CAFile             string
 	InsecureSkipVerify bool
-	// Timeout bounds one attempt; 0: 40 s. The server is silent for 30 s before
-	// it says that its database is away, so less never hears it.
-	Timeout   time.Duration
-	RetryWait time.Duration           // first pause between attempts, the longest is 60 times it; 0: 500 ms
-	Observe   func(transport.Attempt) // told of every request; may be nil
-	Log       *slog.Logger            // may be nil
+	Timeout            time.Duration           // of one attempt; 0: transport.ClearMLTimeout
+	RetryWait          time.Duration           // first pause between attempts, the longest is 60 times it; 0: 500 ms
+	Observe            func(transport.Attempt) // told of every request; may be nil
+	Log                *slog.Logger            // may be nil
 }
 
 // Keys are the credentials of a ClearML administrator.
@@ -54,16 +51,16 @@ type Client struct {
 // New returns a client for the configuration, or an error that names the key
 // of the configuration which is wrong. It sends nothing.
 func New(c Config) (*Client, error) {
-	base, err := parseURL(c.URL)
+	base, err := transport.ServerURL(c.URL, "https://api.clearml.example.com")
 	if err != nil {
-		return nil, err
+		return nil, fault.New(fault.ClearML, fault.Connection, "clearml.url: %w", err)
 	}
 	if c.Keys == nil {
 		return nil, fault.New(fault.ClearML, fault.Auth, "no credentials: set clearml.access_key (or access_key_file) and clearml.secret_key (or secret_key_file) to those of a ClearML administrator")
 	}
 	cl := &Client{
-		base: base, keys: c.Keys, log: c.Log, probed: make(map[string]bool),
-		timeout: cmp.Or(c.Timeout, 40*time.Second),
+		base: base.String(), keys: c.Keys, log: c.Log, probed: make(map[string]bool),
+		timeout: cmp.Or(c.Timeout, transport.ClearMLTimeout),
 	}
 	if cl.log == nil {
 		cl.log = slog.New(slog.DiscardHandler)
@@ -79,19 +76,6 @@ func New(c Config) (*Client, error) {
 		return nil, fault.New(fault.ClearML, fault.Connection, "clearml.ca_file: %w", err)
 	}
 	return cl, nil
-}
-
-func parseURL(text string) (string, error) {
-	u, err := url.Parse(text)
-	switch {
-	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-		return "", fault.New(fault.ClearML, fault.Connection, "clearml.url is not the URL of a server: write it with scheme and host, for example https://api.clearml.example.com")
-	case u.User != nil:
-		return "", fault.New(fault.ClearML, fault.Auth, "clearml.url holds credentials: move them to clearml.access_key and clearml.secret_key")
-	case u.RawQuery != "" || u.Fragment != "":
-		return "", fault.New(fault.ClearML, fault.Connection, "clearml.url has a query or a fragment: end it with the host or its path, for example https://clearml.example.com/api")
-	}
-	return strings.TrimRight(u.String(), "/"), nil
 }
 
 // redact takes our secrets out of a text that the other side sent.

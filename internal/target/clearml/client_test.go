@@ -85,10 +85,10 @@ func TestNewRefusesABadConfiguration(t *testing.T) {
 		want   string
 		reason fault.Reason
 	}{
-		{"a URL without scheme", Config{URL: "api.clearml.example.com"}, "clearml.url is not the URL of a server: write it with scheme and host, for example https://api.clearml.example.com", fault.Connection},
-		{"another scheme", Config{URL: "ftp://x"}, "clearml.url is not the URL of a server: write it with scheme and host, for example https://api.clearml.example.com", fault.Connection},
-		{"credentials in the URL", Config{URL: "https://u:s3cr3t@x"}, "clearml.url holds credentials: move them to clearml.access_key and clearml.secret_key", fault.Auth},
-		{"a query", Config{URL: "https://x?y"}, "clearml.url has a query or a fragment: end it with the host or its path, for example https://clearml.example.com/api", fault.Connection},
+		{"a URL without scheme", Config{URL: "api.clearml.example.com"}, `clearml.url: "api.clearml.example.com" has no scheme: write https://api.clearml.example.com`, fault.Connection},
+		{"another scheme", Config{URL: "ftp://x"}, `clearml.url: "ftp://x" has the scheme ftp: write http or https`, fault.Connection},
+		{"credentials in the URL", Config{URL: "https://u:s3cr3t@x"}, "clearml.url: holds an @, as credentials in a URL do: remove them, they have keys of their own", fault.Connection},
+		{"a query", Config{URL: "https://x?y"}, "clearml.url: has a query or a fragment: end it with the path", fault.Connection},
 		{"no secret", Config{URL: "https://x"}, "no credentials: set clearml.access_key (or access_key_file) and clearml.secret_key (or secret_key_file) to those of a ClearML administrator", fault.Auth},
 		{"a CA file without certificates", Config{URL: "https://x", Keys: keys("a", "s"), CAFile: empty}, "clearml.ca_file: the CA file " + empty + " holds no PEM certificate", fault.Connection},
 	}

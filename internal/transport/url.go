@@ -1,0 +1,37 @@
+package transport
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+)
+
+// ServerURL returns the base URL of a server as a configuration writes it, without a
+// slash at the end. The error says what is wrong and what to write; it does not name
+// the key. It quotes the text only if that surely holds no credentials.
+func ServerURL(text, example string) (*url.URL, error) {
+	switch {
+	case text == "":
+		return nil, fmt.Errorf("is missing: write %s", example)
+	case strings.Contains(text, "@"):
+		return nil, errors.New("holds an @, as credentials in a URL do: remove them, they have keys of their own")
+	case !strings.Contains(text, "://"):
+		return nil, fmt.Errorf("%q has no scheme: write https://%s", text, text)
+	}
+	u, err := url.Parse(text)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%q is no URL: write %s", text, example)
+	case u.Scheme != "http" && u.Scheme != "https":
+		return nil, fmt.Errorf("%q has the scheme %s: write http or https", text, u.Scheme)
+	case u.Hostname() == "":
+		return nil, fmt.Errorf("%q has no host: write %s", text, example)
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return nil, errors.New("has a query or a fragment: end it with the path")
+	case strings.Contains(text+"/", "/realms/"):
+		return nil, fmt.Errorf("%q goes on to a realm: end it before /realms/, and write the realm into keycloak.realm", text)
+	}
+	u.Path = strings.TrimRight(u.Path, "/")
+	return u, nil
+}
