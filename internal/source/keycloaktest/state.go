@@ -2,6 +2,7 @@ package keycloaktest
 
 import (
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -54,6 +55,10 @@ func (r *Realm) State(tb testing.TB) State {
 	tables := r.Server.query(tb, dir, r.Name, stateQueries)
 	return newState(tables)
 }
+
+// databaseLogins are the name and password of the database's owner: of Keycloak
+// 26.7, and of older releases.
+var databaseLogins = [][2]string{{"", ""}, {"sa", "password"}}
 
 func (s *Server) copyDatabase(to string) (err error) {
 	if err := s.proc.Signal(syscall.SIGSTOP); err != nil {
@@ -115,11 +120,19 @@ func (s *Server) query(tb testing.TB, dir, realm string, queries map[string]stri
 	}
 	file := filepath.Join(dir, "script.sql")
 	must(tb, os.WriteFile(file, []byte(script.String()), 0o600))
-	cmd := exec.Command("java", "-cp", jars[0], "org.h2.tools.RunScript",
-		"-url", "jdbc:h2:file:"+filepath.Join(dir, "copy")+";NON_KEYWORDS=VALUE;IFEXISTS=TRUE",
-		"-user", "sa", "-password", "password", "-script", file)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		tb.Fatalf("reading the database: %v\n%s", err, out)
+	var problems []error
+	for _, login := range databaseLogins {
+		out, err := exec.Command("java", "-cp", jars[0], "org.h2.tools.RunScript",
+			"-url", "jdbc:h2:file:"+filepath.Join(dir, "copy")+";NON_KEYWORDS=VALUE;IFEXISTS=TRUE",
+			"-user", login[0], "-password", login[1], "-script", file).CombinedOutput()
+		if err == nil {
+			problems = nil
+			break
+		}
+		problems = append(problems, fmt.Errorf("%w\n%s", err, out))
+	}
+	if len(problems) > 0 {
+		tb.Fatalf("reading the database: %v", errors.Join(problems...))
 	}
 	tables := map[string][][]string{}
 	for name := range queries {
