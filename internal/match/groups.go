@@ -199,6 +199,7 @@ func Groups(c source.Catalog, groups []target.Group, r Rules) (Pairing, error) {
 	p := &pairer{
 		rules: r, catalog: c, claims: make(map[string][]source.Group), names: make(map[string]string), mapping: make(map[string][]string),
 		byName: make(map[string][]target.Group), feeds: make(map[string]*Feed), skips: make(map[Skip]bool),
+		makesAdmins: make(map[string]bool),
 	}
 	for _, g := range c.Groups() {
 		claim := r.Claim(g)
@@ -211,6 +212,11 @@ func Groups(c source.Catalog, groups []target.Group, r Rules) (Pairing, error) {
 	}
 	for _, g := range groups {
 		p.byName[r.key(g.Name)] = append(p.byName[r.key(g.Name)], g)
+	}
+	for _, name := range r.AdminGroups {
+		for _, g := range p.adminGroups(name) {
+			p.makesAdmins[g.ID] = true
+		}
 	}
 	if err := p.mirrored(); err != nil {
 		return Pairing{}, err
@@ -231,6 +237,8 @@ type pairer struct {
 	feeds   map[string]*Feed // by user group id
 	skips   map[Skip]bool
 	lost    []Missing // what is missing and feeds nothing
+
+	makesAdmins map[string]bool // ids of the groups that admins.groups names, which need no namesake
 }
 
 // name keeps the first spelling of a claim name, to be shown.
@@ -296,7 +304,7 @@ func (p *pairer) feed(claim, name string, mapped bool) (*Feed, error) {
 	case len(groups) == 0:
 		if mapped {
 			p.skip(claim+" → "+name, InKeycloak, NoTarget)
-		} else if !slices.Contains(p.rules.keys(p.rules.AdminGroups), p.rules.key(claim)) {
+		} else if slices.ContainsFunc(p.claims[p.rules.key(claim)], func(g source.Group) bool { return !p.makesAdmins[g.ID] }) {
 			p.skip(claim, InKeycloak, NoTarget)
 		}
 		return nil, nil

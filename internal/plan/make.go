@@ -257,15 +257,15 @@ func (p *planner) addition(g *Group, l listing) {
 }
 
 // settle asks for the users who could be a listed account, if the answer can make one
-// of them surely the account.
+// of them surely the account, and if one of them lacks the group. So a pass in sync
+// asks for nobody.
 func (p *planner) settle(account int) {
-	if !p.people.Claimed(account) {
-		return
-	}
-	for _, u := range p.people.Claimants(account) {
+	claimants := p.people.Claimants(account)
+	lacks := slices.ContainsFunc(claimants, func(u int) bool { return p.have[u] != p.turn })
+	for _, u := range claimants {
 		person := p.people.Person(u)
 		p.remember(u, person)
-		if person.Settle && person.Ask.Key != "" {
+		if lacks && person.Settle && person.Ask.Key != "" {
 			p.asks[person.Ask.Key] = person.Ask
 		}
 	}

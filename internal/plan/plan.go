@@ -151,6 +151,7 @@ func (p Plan) Weighed(c source.Confirmation) (Plan, error) {
 			}
 			*changes = kept
 		}
+		g.Federated = slices.Clone(g.Federated)
 		for _, hidden := range g.Own.Hidden {
 			for _, u := range hidden.Accounts {
 				if u.Federation != "" {
@@ -163,6 +164,9 @@ func (p Plan) Weighed(c source.Confirmation) (Plan, error) {
 		if g.Feed.Admins {
 			g.Floor = g.floor(p.People, p.Barred)
 		}
+	}
+	if len(rest) > 0 {
+		return Plan{}, fmt.Errorf("the second look answers more questions than were asked (%d)", len(c.Answers))
 	}
 	return p, nil
 }
@@ -180,7 +184,7 @@ func (g Group) floor(people map[string]match.State, barred map[string]bool) []st
 	for _, m := range g.Feed.Group.Members {
 		switch state, known := people[m.ID]; {
 		case !known, leaves[m.ID], barred[m.ID]:
-		case state == match.Self, state == match.ServiceAccount, state == match.GoneNow, state == match.GoneKept:
+		case state == match.Self, state == match.ServiceAccount, state == match.GoneNow, state == match.GoneKept, state == match.Unresolved:
 		default:
 			remain = append(remain, m.ID)
 		}

@@ -341,6 +341,9 @@ func (w *weigher) disabled(u User) Answer {
 }
 
 func (w *weigher) notMember(q Question, u User) Answer {
+	if len(q.Sources) == 0 && q.Role == "" {
+		return doubt(Unclear, "nothing was named that feeds the user group")
+	}
 	for _, g := range q.Sources {
 		set, read := w.members[g.ID]
 		if !read {
@@ -442,6 +445,8 @@ func (w *weigher) gone(q Question) Answer {
 		return doubt(Unclear, "without an email nothing tells whether the person is gone")
 	case f.ByID:
 		return doubt(Unclear, "the look-up finds the account whose id ClearML keeps")
+	case slices.ContainsFunc(f.Accounts, func(u User) bool { return !isAccount(q.Accounts, u.ID) }):
+		return doubt(Unclear, "the look-up finds an account with the email, which was not asked about")
 	}
 	e := Evidence{why: Gone, text: "looked up: Keycloak has neither the id that ClearML keeps nor the email", waits: w.second.Federated}
 	if len(f.Accounts) > 0 { // rekeyed: those accounts are asked for themselves
@@ -454,7 +459,13 @@ func (w *weigher) gone(q Question) Answer {
 	return Answer{Evidence: e}
 }
 
-// grant asks whether the one account is in.
+func isAccount(accounts []User, id string) bool {
+	return slices.ContainsFunc(accounts, func(u User) bool { return u.ID == id })
+}
+
+// grant asks whether the one account is in. If nothing bears the grant out, an answer
+// that is unclear comes before one that the own side gives: only where every source
+// and the role are known is the account surely out.
 func (w *weigher) grant(q Question) Answer {
 	if len(q.Accounts) != 1 {
 		return doubt(Unclear, "a grant needs exactly one account, there are %d", len(q.Accounts))
@@ -465,24 +476,28 @@ func (w *weigher) grant(q Question) Answer {
 			return a
 		}
 	}
+	if len(q.Sources) == 0 && q.Role == "" {
+		return doubt(Unclear, "nothing was named that feeds the user group")
+	}
 	var last Answer
 	for _, g := range q.Sources {
-		if a := w.inGroup(q, u, g); a.Evidence.Valid() {
+		a := w.inGroup(u, g)
+		if a.Evidence.Valid() {
 			return a
-		} else if last.Denial == Borne || last.Denial == OwnLacks {
+		}
+		if last.Denial != Unclear {
 			last = a
 		}
 	}
 	if q.Role != "" {
-		a := w.holdsRole(q, u)
-		if a.Evidence.Valid() || len(q.Sources) == 0 {
+		if a := w.holdsRole(q, u); a.Evidence.Valid() || last.Denial != Unclear {
 			return a
 		}
 	}
 	return last
 }
 
-func (w *weigher) inGroup(q Question, u User, g Group) Answer {
+func (w *weigher) inGroup(u User, g Group) Answer {
 	set, read := w.members[g.ID]
 	switch {
 	case !read:
@@ -490,7 +505,7 @@ func (w *weigher) inGroup(q Question, u User, g Group) Answer {
 	case !set[u.ID]:
 		return doubt(Unclear, "the second read of the Keycloak group %s does not list the account", g.Path)
 	}
-	if again, met := w.member(g.ID, u.ID); met && !again.Enabled {
+	if disabled(w.second.Members[g.ID], u.ID) {
 		return doubt(Unclear, "the second read finds the account disabled")
 	}
 	e := Evidence{why: Member, text: "read twice"}
@@ -509,13 +524,16 @@ func (w *weigher) inGroup(q Question, u User, g Group) Answer {
 	return a
 }
 
-func (w *weigher) member(group, id string) (User, bool) {
-	for _, u := range w.second.Members[group] {
-		if u.ID == id {
-			return u, true
-		}
-	}
-	return User{}, false
+// disabled reports whether a reading of the account among the users says so.
+func disabled(users []User, id string) bool {
+	return slices.ContainsFunc(users, func(u User) bool { return u.ID == id && !u.Enabled })
+}
+
+// disabledHolder reports whether a second reading of the role's holders says that the
+// account is disabled.
+func (w *weigher) disabledHolder(role, id string) bool {
+	holders := w.second.Roles[role]
+	return disabled(holders.Direct, id) || slices.ContainsFunc(holders.Groups, func(g string) bool { return disabled(w.second.Members[g], id) })
 }
 
 func (w *weigher) holdsRole(q Question, u User) Answer {
@@ -523,6 +541,8 @@ func (w *weigher) holdsRole(q Question, u User) Answer {
 	switch {
 	case !w.holders[q.Role][u.ID]:
 		return doubt(Unclear, "the second read of the holders of the role %s does not list the account", q.Role)
+	case w.disabledHolder(q.Role, u.ID):
+		return doubt(Unclear, "the second read finds the account disabled")
 	case !read:
 		return doubt(Unclear, "the roles that the account holds in effect were not read%s", w.because(u))
 	case !held && u.Federation != "":
@@ -587,13 +607,13 @@ func (w *weigher) own(u User, name string, sources []Group) (s side, old bool, a
 
 // Tied reports whether an account's count for a name decides nothing about the
 // sources, so that the account's cached list must be asked for: the count is not 0
-// and other groups' names contain the name, or the name holds a backslash, which a
-// database may take for an escape.
+// and other groups' names contain the name, or the name holds a backslash. A database
+// may take the backslash for an escape, and then counts other names than this one.
 func (c Catalog) Tied(o Own, name string, sources []Group) bool {
-	if o.Count == 0 {
-		return strings.Contains(name, `\`)
+	if strings.Contains(name, `\`) {
+		return true
 	}
-	return slices.ContainsFunc(c.Containing(name), func(id string) bool {
+	return o.Count > 0 && slices.ContainsFunc(c.Containing(name), func(id string) bool {
 		return !slices.ContainsFunc(sources, func(g Group) bool { return g.ID == id })
 	})
 }

@@ -95,6 +95,9 @@ func NewSnapshot(p Parts) (*Snapshot, error) {
 		}
 		wanted = append(wanted, role.Groups...)
 		for _, u := range role.Direct {
+			if u.ID == "" {
+				return nil, fault.New(fault.Keycloak, fault.Incomplete, "the holders of the role %q: an account without an id; run again", name)
+			}
 			s.add(u)
 		}
 	}

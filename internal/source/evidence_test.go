@@ -1,0 +1,459 @@
+package source
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var (
+	corp = Federation{ID: "f", Name: "corp", Enabled: true, Imports: true, Answered: true}
+	hq   = Federation{ID: "h", Name: "hq", Enabled: true, Imports: true, Answered: true}
+)
+
+func TestMergeProbes(t *testing.T) {
+	up := func(f Federation) Probe { return Probe{Federation: f, Up: true} }
+	down := func(f Federation, why string) Probe { return Probe{Federation: f, Detail: why} }
+	for _, tt := range []struct {
+		name       string
+		a, b, want []Probe
+	}{
+		{"up in both is up", []Probe{up(corp)}, []Probe{up(corp)}, []Probe{up(corp)}},
+		{"not up in the first is not up", []Probe{down(corp, "status 500")}, []Probe{up(corp)}, []Probe{down(corp, "status 500")}},
+		{"not up in the second is not up", []Probe{up(corp)}, []Probe{down(corp, "status 500")}, []Probe{down(corp, "status 500")}},
+		{"of two reasons the first is kept", []Probe{down(corp, "one")}, []Probe{down(corp, "two")}, []Probe{down(corp, "one")}},
+		{"each federation once, sorted by id", []Probe{up(hq)}, []Probe{up(corp)}, []Probe{up(corp), up(hq)}},
+		{"nothing was probed", nil, nil, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a, b := slices.Clone(tt.a), slices.Clone(tt.b)
+			if d := cmp.Diff(tt.want, MergeProbes(tt.a, tt.b)); d != "" {
+				t.Errorf("-want +got\n%s", d)
+			}
+			if cmp.Diff(a, tt.a)+cmp.Diff(b, tt.b) != "" {
+				t.Error("MergeProbes changed its input")
+			}
+		})
+	}
+}
+
+func TestBlocks(t *testing.T) {
+	off, never := corp, corp
+	off.Enabled, never.Answered = false, false
+	plain, own, foreign := []string{"1111-22"}, []string{"f:f:ann"}, []string{"f:h:ann"}
+	for _, tt := range []struct {
+		name   string
+		ids    []string
+		probes []Probe
+		want   string // the blocking federation
+	}{
+		{"a federation that is up blocks nobody", nil, []Probe{{Federation: corp, Up: true}}, ""},
+		{"a federation that is away blocks people without a kept id", nil, []Probe{{Federation: corp}}, "corp"},
+		{"a federation that is away blocks people with a plain id too", plain, []Probe{{Federation: corp}}, "corp"},
+		{"a federation that is away blocks people with another federation's id", foreign, []Probe{{Federation: corp}}, "corp"},
+		{"a federation that is switched off blocks people without a kept id", nil, []Probe{{Federation: off}}, "corp"},
+		{"a federation that is switched off does not block a plain id", plain, []Probe{{Federation: off}}, ""},
+		{"a federation that is switched off blocks an id of its own form", own, []Probe{{Federation: off}}, "corp"},
+		{"a federation that is switched off does not block another one's id", foreign, []Probe{{Federation: off}}, ""},
+		{"one id of its own form among several blocks", []string{"1111-22", "f:f:ann"}, []Probe{{Federation: off}}, "corp"},
+		{"a federation that never answered blocks people without a kept id", nil, []Probe{{Federation: never}}, "corp"},
+		{"a federation that never answered does not block a plain id", plain, []Probe{{Federation: never}}, ""},
+		{"a trusted federation blocks nobody", nil, []Probe{{Federation: corp, Trusted: true}}, ""},
+		{"the first that blocks is named", nil, []Probe{{Federation: corp, Up: true}, {Federation: hq}, {Federation: never}}, "hq"},
+		{"without federations nothing blocks", nil, nil, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p, blocks := Blocks(Person{IDs: tt.ids}, tt.probes)
+			if p.Federation.Name != tt.want || blocks != (tt.want != "") {
+				t.Errorf("got %q, %v; want %q", p.Federation.Name, blocks, tt.want)
+			}
+		})
+	}
+}
+
+func TestAwayNamesTheFederationsWhoseSilenceCounts(t *testing.T) {
+	probes := []Probe{{Federation: corp, Up: true}, {Federation: hq}, {Federation: Federation{ID: "x", Name: "old"}, Trusted: true}}
+	c := Confirmation{Probes: probes}
+	if got := c.Away(); len(got) != 1 || got[0].Federation.Name != "hq" {
+		t.Errorf("got %v", got)
+	}
+	if c.Probes[0].Federation.Name != "corp" || len(c.Probes) != 3 {
+		t.Errorf("Away changed the probes: %v", c.Probes)
+	}
+}
+
+// weighing is a realm with a few groups, and what the rows of TestWeigh share.
+//
+//	dev, devops, ops, a\b       groups at the top; the name "devops" contains "dev" and "ops"
+//	ann                         a local account
+//	lea                         an account of the federation corp
+func weighing(t *testing.T) (catalog Catalog, group func(names ...string) []Group) {
+	var groups []Group
+	for _, n := range []string{"dev", "devops", "qa", "team", `a\b`} {
+		groups = append(groups, Group{ID: n, Name: n})
+	}
+	catalog = mustCatalog(t, groups...)
+	return catalog, func(names ...string) (found []Group) {
+		for _, n := range names {
+			g, ok := catalog.Group(n)
+			if !ok {
+				t.Fatalf("no group %s", n)
+			}
+			found = append(found, g)
+		}
+		return found
+	}
+}
+
+func TestWeigh(t *testing.T) {
+	catalog, group := weighing(t)
+	ann, lea := User{ID: "ann", Enabled: true}, User{ID: "lea", Enabled: true, Federation: "f"}
+	bob := User{ID: "bob", Enabled: true}
+	off := func(u User) User { u.Enabled = false; return u }
+	read := func(u User) map[string]Account { return map[string]Account{u.ID: {Found: true, User: u}} }
+	lists := func(group string, users ...User) map[string][]User { return map[string][]User{group: users} }
+	own := func(name string, o Own) map[OwnKey]Own { return map[OwnKey]Own{{"lea", name}: o} }
+	holders := func(users ...User) map[string]*RoleHolders {
+		return map[string]*RoleHolders{"boss": {Found: true, Direct: users}}
+	}
+	held := func(user string, is bool) map[Held]bool { return map[Held]bool{{user, "boss"}: is} }
+	up := []Probe{{Federation: corp, Up: true}}
+	down := []Probe{{Federation: corp, Detail: "status 500"}}
+
+	remove := func(u ...User) Question { return Question{Accounts: u, Sources: group("team")} }
+	grant := func(u ...User) Question { return Question{Grant: true, Accounts: u, Sources: group("team")} }
+	with := func(q Question, change func(*Question)) Question { change(&q); return q }
+	by := func(g GoneBy) func(*Question) { return func(q *Question) { q.GoneBy = g } }
+	from := func(names ...string) func(*Question) { return func(q *Question) { q.Sources = group(names...) } }
+	role := func(q *Question) { q.Role = "boss" }
+	onlyRole := func(q *Question) { q.Role, q.Sources = "boss", nil }
+
+	for _, tt := range []struct {
+		name   string
+		ask    Question
+		found  *Found // of the look-up; nil: the person was not looked up
+		probed []Probe
+		second Second
+
+		why      Why
+		evidence string
+		waits    bool
+		byEmail  bool
+
+		denial     Denial
+		doubt      string
+		federation string
+		stale      bool
+	}{
+		// A removal of a local person: not_member.
+		{name: "a local leaver is in none of the sources at the second read", ask: remove(ann), second: Second{Members: lists("team", bob)},
+			why: NotMember, evidence: "read twice: not in the one Keycloak group"},
+		{name: "a local leaver of several sources", ask: with(remove(ann), from("team", "qa")), second: Second{Members: map[string][]User{"team": nil, "qa": {bob}}},
+			why: NotMember, evidence: "read twice: in none of 2 Keycloak groups"},
+		{name: "one of the sources was not read again", ask: with(remove(ann), from("team", "qa")), second: Second{Members: lists("team")},
+			denial: Unclear, doubt: "the members of the Keycloak group /qa were not read a second time"},
+		{name: "the second read lists a local person", ask: remove(ann), second: Second{Members: lists("team", bob, ann)},
+			denial: Unclear, doubt: "the second read of the Keycloak group /team lists the account"},
+		{name: "no federation has a say about local people", ask: remove(ann), second: Second{Members: lists("team"), Probes: down},
+			why: NotMember, evidence: "read twice: not in the one Keycloak group"},
+
+		// A removal of a person of a federation: not_member.
+		{name: "a federated leaver whose count is 0 is out, and waits", ask: remove(lea), second: Second{Members: lists("team"), Probes: up, Own: own("team", Own{})},
+			why: NotMember, evidence: "read twice: not in the one Keycloak group, on the account's own side too", waits: true},
+		{name: "the list hides a federated member whom the own side has", ask: remove(lea), second: Second{Members: lists("team"), Probes: up, Own: own("team", Own{Count: 1})},
+			denial: OwnHas, doubt: `Keycloak's list of the group does not show the account, the account's own side holds the group "team"`},
+		{name: "the own side of a federated person was not read", ask: remove(lea), second: Second{Members: lists("team"), Probes: up},
+			denial: Unclear, doubt: `the account's own side was not read for the group "team"`},
+		{name: "the reader says why it could not read the own side", ask: remove(lea), second: Second{Members: lists("team"), Probes: up, Failed: map[string]string{"lea": "status 500", "bob": "status 403"}},
+			denial: Unclear, doubt: `the account's own side was not read for the group "team": status 500`},
+		{name: "the federation is not up", ask: remove(lea), second: Second{Members: lists("team"), Probes: down, Own: own("team", Own{})},
+			denial: Away, doubt: "the federation corp is not up: status 500", federation: "f"},
+		{name: "a federation without a name is named by its id", ask: remove(lea), second: Second{Members: lists("team"), Probes: []Probe{{Federation: Federation{ID: "f"}, Detail: "status 500"}}, Own: own("team", Own{})},
+			denial: Away, doubt: "the federation f is not up: status 500", federation: "f"},
+		{name: "the federation was not probed", ask: remove(lea), second: Second{Members: lists("team"), Probes: []Probe{{Federation: hq, Up: true}}, Own: own("team", Own{})},
+			denial: Away, doubt: "the federation with the id f was not probed", federation: "f"},
+		{name: "the silence of a trusted federation means nothing", ask: remove(lea), second: Second{Members: lists("team"), Probes: []Probe{{Federation: corp, Trusted: true}}, Own: own("team", Own{})},
+			why: NotMember, evidence: "read twice: not in the one Keycloak group, on the account's own side too", waits: true},
+		{name: "another federation that is away has no say", ask: remove(lea), probed: []Probe{{Federation: hq}}, second: Second{Members: lists("team"), Probes: up, Own: own("team", Own{})},
+			why: NotMember, evidence: "read twice: not in the one Keycloak group, on the account's own side too", waits: true},
+		{name: "every name of the sources is asked for on the own side", ask: with(remove(lea), from("team", "qa")), second: Second{Members: map[string][]User{"team": nil, "qa": nil}, Probes: up, Own: own("qa", Own{})},
+			denial: Unclear, doubt: `the account's own side was not read for the group "team"`},
+
+		// Ties: the names of other groups contain the name.
+		{name: "a count of 0 is exact where names overlap", ask: with(remove(lea), from("dev")), second: Second{Members: lists("dev"), Probes: up, Own: own("dev", Own{})},
+			why: NotMember, evidence: "read twice: not in the one Keycloak group, on the account's own side too", waits: true},
+		{name: "a tie: the own list holds the group", ask: with(remove(lea), from("dev")), second: Second{Members: lists("dev"), Probes: up, Own: own("dev", Own{Count: 1, Asked: true, Cached: []string{"dev", "qa"}})},
+			denial: OwnHas, doubt: `Keycloak's list of the group does not show the account, the account's own side holds the group "dev"`},
+		{name: "a tie: the own list lacks the group, and its other groups make up the count", ask: with(remove(lea), from("dev")), second: Second{Members: lists("dev"), Probes: up, Own: own("dev", Own{Count: 1, Asked: true, Cached: []string{"devops", "qa"}})},
+			why: NotMember, evidence: "read twice: not in the one Keycloak group, on the account's own side too", waits: true},
+		{name: "a tie: the own list lacks the group, and the count is higher: the cache is too old", ask: with(remove(lea), from("dev")), second: Second{Members: lists("dev"), Probes: up, Own: own("dev", Own{Count: 2, Asked: true, Cached: []string{"devops"}})},
+			denial: Unclear, doubt: `the names of other groups contain "dev", and Keycloak's user cache is too old to tell which of them the account has; a periodic sync of changed users or clearing the user cache refreshes it`, stale: true},
+		{name: "a tie: the own list lacks the group, and the count is lower: the cache is too old", ask: with(remove(lea), from("dev")), second: Second{Members: lists("dev"), Probes: up, Own: own("dev", Own{Count: 1, Asked: true, Cached: nil})},
+			denial: Unclear, doubt: `the names of other groups contain "dev", and Keycloak's user cache is too old to tell which of them the account has; a periodic sync of changed users or clearing the user cache refreshes it`, stale: true},
+		{name: "a tie: the own list was not asked for", ask: with(remove(lea), from("dev")), second: Second{Members: lists("dev"), Probes: up, Own: own("dev", Own{Count: 1}), Failed: map[string]string{"lea": "status 500"}},
+			denial: Unclear, doubt: `the names of other groups contain "dev", and the account's own list was not read: status 500`},
+		{name: "a tie: the own list holds the group, and the cache is seen to be old", ask: with(remove(lea), from("dev")), second: Second{Members: lists("dev"), Probes: up, Own: own("dev", Own{Count: 1, Asked: true, Cached: []string{"dev", "devops"}})},
+			denial: OwnHas, doubt: `Keycloak's list of the group does not show the account, the account's own side holds the group "dev"`, stale: true},
+		{name: "no tie where every group of such a name is a source", ask: with(remove(lea), from("dev", "devops")), second: Second{Members: map[string][]User{"dev": nil, "devops": nil}, Probes: up, Own: own("dev", Own{Count: 1})},
+			denial: OwnHas, doubt: `Keycloak's list of the group does not show the account, the account's own side holds the group "dev"`},
+		{name: "a name with a backslash: 0 decides nothing without the own list", ask: with(remove(lea), from(`a\b`)), second: Second{Members: lists(`a\b`), Probes: up, Own: own(`a\b`, Own{})},
+			denial: Unclear, doubt: `the names of other groups contain "a\\b", and the account's own list was not read`},
+		{name: "a name with a backslash: the own list lacks the group", ask: with(remove(lea), from(`a\b`)), second: Second{Members: lists(`a\b`), Probes: up, Own: own(`a\b`, Own{Asked: true, Cached: []string{"qa"}})},
+			why: NotMember, evidence: "read twice: not in the one Keycloak group, on the account's own side too", waits: true},
+		{name: "a name with a backslash: the own list holds the group", ask: with(remove(lea), from(`a\b`)), second: Second{Members: lists(`a\b`), Probes: up, Own: own(`a\b`, Own{Asked: true, Cached: []string{`a\b`}})},
+			denial: OwnHas, doubt: `Keycloak's list of the group does not show the account, the account's own side holds the group "a\\b"`, stale: true},
+		{name: "the cache is seen to be old, and the count decides", ask: remove(lea), second: Second{Members: lists("team"), Probes: up, Own: own("team", Own{Asked: true, Cached: []string{"team"}})},
+			why: NotMember, evidence: "read twice: not in the one Keycloak group, on the account's own side too", waits: true, stale: true},
+
+		// A removal: disabled.
+		{name: "the database itself has a local account disabled", ask: remove(off(ann)), second: Second{Accounts: read(off(ann)), DisabledDB: map[string]bool{"ann": true}},
+			why: Disabled, evidence: "read twice: the account is disabled, in Keycloak's own database too"},
+		{name: "a local account is disabled by something else, and waits", ask: remove(off(ann)), second: Second{Accounts: read(off(ann)), DisabledDB: map[string]bool{"bob": true}},
+			why: Disabled, evidence: "read twice: the account is disabled, but not in Keycloak's database (an organization may be switched off)", waits: true},
+		{name: "the database itself has a federated account disabled", ask: remove(off(lea)), second: Second{Accounts: read(off(lea)), DisabledDB: map[string]bool{"lea": true}, Probes: up},
+			why: Disabled, evidence: "read twice: the account is disabled, in Keycloak's own database too"},
+		{name: "the federation disables the account, and the removal waits", ask: remove(off(lea)), second: Second{Accounts: read(off(lea)), Probes: up},
+			why: Disabled, evidence: "read twice: the federation disables the account, Keycloak's database does not", waits: true},
+		{name: "the account came to a federation between the reads", ask: remove(off(ann)), second: Second{Accounts: map[string]Account{"ann": {Found: true, User: User{ID: "ann", Federation: "f"}}}},
+			why: Disabled, evidence: "read twice: the federation disables the account, Keycloak's database does not", waits: true},
+		{name: "the federation of a disabled account is not up", ask: remove(off(lea)), second: Second{Accounts: read(off(lea)), DisabledDB: map[string]bool{"lea": true}, Probes: down},
+			denial: Away, doubt: "the federation corp is not up: status 500", federation: "f"},
+		{name: "a disabled account is enabled again", ask: remove(off(ann)), second: Second{Accounts: read(ann)},
+			denial: Unclear, doubt: "the second look finds the account enabled"},
+		{name: "a disabled account is gone meanwhile", ask: remove(off(ann)), second: Second{Accounts: map[string]Account{"ann": {}}},
+			denial: Unclear, doubt: "the second look finds no such account"},
+		{name: "a disabled account was not read again", ask: remove(off(ann)), second: Second{Accounts: read(bob)},
+			denial: Unclear, doubt: "the account was not read a second time"},
+
+		// A removal: gone.
+		{name: "neither the kept id nor the email is in the realm", ask: with(remove(), by(ByID)), found: &Found{Person: Person{Email: "a@x"}},
+			why: Gone, evidence: "looked up: Keycloak has neither the id that ClearML keeps nor the email"},
+		{name: "in a realm with federations that waits", ask: with(remove(), by(ByID)), found: &Found{Person: Person{Email: "a@x"}}, second: Second{Federated: true},
+			why: Gone, evidence: "looked up: Keycloak has neither the id that ClearML keeps nor the email", waits: true},
+		{name: "somebody known by the email only", ask: with(remove(), by(ByEmail)), found: &Found{Person: Person{Email: "a@x"}},
+			why: Gone, evidence: "looked up: no account has the email; ClearML keeps no account id, so the person is judged by the email only", byEmail: true},
+		{name: "the person was not looked up", ask: with(remove(), by(ByEmail)), denial: Unclear, doubt: "the person was not looked up in Keycloak"},
+		{name: "the look-up is in doubt", ask: with(remove(), by(ByID)), found: &Found{Person: Person{Email: "a@x"}, Doubt: "Keycloak had no answer for the person in time"},
+			denial: Unclear, doubt: "Keycloak had no answer for the person in time"},
+		{name: "a federation that may have the person is away", ask: with(remove(), by(ByID)), found: &Found{Person: Person{Email: "a@x"}, Doubt: "the federation corp is not up", Away: "f"},
+			denial: Away, doubt: "the federation corp is not up", federation: "f"},
+		{name: "a person without an email", ask: with(remove(), by(ByID)), found: &Found{},
+			denial: Unclear, doubt: "without an email nothing tells whether the person is gone"},
+		{name: "the kept id is an account's after all", ask: with(remove(), by(ByID)), found: &Found{Person: Person{Email: "a@x"}, ByID: true},
+			denial: Unclear, doubt: "the look-up finds the account whose id ClearML keeps"},
+		{name: "the email is an account's that nobody asked about", ask: with(remove(), by(ByEmail)), found: &Found{Person: Person{Email: "a@x"}, Accounts: []User{ann}},
+			denial: Unclear, doubt: "the look-up finds an account with the email, which was not asked about"},
+
+		// Several accounts, and rekeyed people.
+		{name: "each of two accounts is out", ask: remove(ann, off(bob)), second: Second{Members: lists("team"), Accounts: read(off(bob)), DisabledDB: map[string]bool{"bob": true}},
+			why: NotMember, evidence: "each of 2 accounts that could be this person is out: read twice: not in the one Keycloak group; read twice: the account is disabled, in Keycloak's own database too"},
+		{name: "one of two accounts is in", ask: remove(ann, bob), second: Second{Members: lists("team", bob)},
+			denial: Unclear, doubt: "the second read of the Keycloak group /team lists the account"},
+		{name: "one of two accounts waits, so the removal waits", ask: remove(ann, lea), second: Second{Members: lists("team"), Probes: up, Own: own("team", Own{})},
+			why: NotMember, evidence: "each of 2 accounts that could be this person is out: read twice: not in the one Keycloak group; read twice: not in the one Keycloak group, on the account's own side too", waits: true},
+		{name: "the other of two accounts waits, so the removal waits", ask: remove(lea, ann), second: Second{Members: lists("team"), Probes: up, Own: own("team", Own{})},
+			why: NotMember, evidence: "each of 2 accounts that could be this person is out: read twice: not in the one Keycloak group, on the account's own side too; read twice: not in the one Keycloak group", waits: true},
+		{name: "the cache of one of two accounts is old", ask: remove(lea, ann), second: Second{Members: lists("team"), Probes: up, Own: own("team", Own{Asked: true, Cached: []string{"team"}})},
+			why: NotMember, evidence: "each of 2 accounts that could be this person is out: read twice: not in the one Keycloak group, on the account's own side too; read twice: not in the one Keycloak group", waits: true, stale: true},
+		{name: "rekeyed: the kept id is gone, and the account with the email is out", ask: with(remove(ann), by(ByID)), found: &Found{Person: Person{Email: "a@x"}, Accounts: []User{ann}}, second: Second{Members: lists("team")},
+			why: NotMember, evidence: "each of 2 accounts that could be this person is out: read twice: not in the one Keycloak group; looked up: Keycloak has the id that ClearML keeps no more"},
+		{name: "rekeyed: in a realm with federations that waits", ask: with(remove(ann), by(ByID)), found: &Found{Person: Person{Email: "a@x"}, Accounts: []User{ann}}, second: Second{Members: lists("team"), Federated: true},
+			why: NotMember, evidence: "each of 2 accounts that could be this person is out: read twice: not in the one Keycloak group; looked up: Keycloak has the id that ClearML keeps no more", waits: true},
+		{name: "rekeyed: the account with the email is in", ask: with(remove(ann), by(ByID)), found: &Found{Person: Person{Email: "a@x"}, Accounts: []User{ann}}, second: Second{Members: lists("team", ann)},
+			denial: Unclear, doubt: "the second read of the Keycloak group /team lists the account"},
+		{name: "rekeyed: the look-up is in doubt", ask: with(remove(ann), by(ByID)), found: &Found{Person: Person{Email: "a@x"}, Doubt: "status 500"}, second: Second{Members: lists("team")},
+			denial: Unclear, doubt: "status 500"},
+		{name: "a removal judged by an email waits for that, whatever else bears it out", ask: with(remove(ann), by(ByEmail)), found: &Found{Person: Person{Email: "a@x"}, Accounts: []User{ann}}, second: Second{Members: lists("team")},
+			why: NotMember, evidence: "each of 2 accounts that could be this person is out: read twice: not in the one Keycloak group; looked up: no account has the email; ClearML keeps no account id, so the person is judged by the email only", byEmail: true},
+		{name: "no account at all is no evidence", ask: remove(), denial: Unclear, doubt: "no account was named that could be this person"},
+		{name: "a question without a source is no evidence", ask: Question{Accounts: []User{ann}}, denial: Unclear, doubt: "nothing was named that feeds the user group"},
+
+		// A removal: roles.
+		{name: "without the role, and in no group", ask: with(remove(ann), role), second: Second{Members: lists("team"), Roles: holders(bob), Effective: held("ann", false)},
+			why: NotMember, evidence: "read twice: not in the one Keycloak group, and without the role boss"},
+		{name: "without the role, and in none of several groups", ask: with(with(remove(ann), role), from("team", "qa")), second: Second{Members: map[string][]User{"team": nil, "qa": nil}, Roles: holders(), Effective: held("ann", false)},
+			why: NotMember, evidence: "read twice: in none of 2 Keycloak groups, and without the role boss"},
+		{name: "only the role feeds the group", ask: with(remove(ann), onlyRole), second: Second{Roles: holders(), Effective: held("ann", false)},
+			why: NotMember, evidence: "read twice: without the role boss"},
+		{name: "a federated person without the role waits", ask: with(remove(lea), onlyRole), second: Second{Probes: up, Roles: holders(), Effective: held("lea", false)},
+			why: NotMember, evidence: "read twice: without the role boss, on the account's own side too", waits: true},
+		{name: "the holders were not read again", ask: with(remove(ann), onlyRole), second: Second{Effective: held("ann", false)},
+			denial: Unclear, doubt: "the holders of the role boss were not read a second time"},
+		{name: "the role is gone at the second look", ask: with(remove(ann), onlyRole), second: Second{Roles: map[string]*RoleHolders{"boss": {}}, Effective: held("ann", false)},
+			denial: Unclear, doubt: "the holders of the role boss were not read a second time"},
+		{name: "a group that gives the role was not read again", ask: with(remove(ann), onlyRole), second: Second{Roles: map[string]*RoleHolders{"boss": {Found: true, Groups: []string{"qa"}}}, Effective: held("ann", false)},
+			denial: Unclear, doubt: "the members of a group that gives the role boss were not read a second time"},
+		{name: "the second read lists a direct holder", ask: with(remove(ann), onlyRole), second: Second{Roles: holders(ann), Effective: held("ann", false)},
+			denial: Unclear, doubt: "the second read of the holders of the role boss lists the account"},
+		{name: "the second read lists a holder by group", ask: with(remove(ann), onlyRole), second: Second{Roles: map[string]*RoleHolders{"boss": {Found: true, Groups: []string{"qa"}}}, Members: lists("qa", ann), Effective: held("ann", false)},
+			denial: Unclear, doubt: "the second read of the holders of the role boss lists the account"},
+		{name: "the effective roles were not read", ask: with(remove(ann), onlyRole), second: Second{Roles: holders(), Failed: map[string]string{"ann": "status 403"}},
+			denial: Unclear, doubt: "the roles that the account holds in effect were not read: status 403"},
+		{name: "a local account holds the role in effect", ask: with(remove(ann), onlyRole), second: Second{Roles: holders(), Effective: held("ann", true)},
+			denial: Unclear, doubt: "the account holds the role boss in effect; if that is no longer so, Keycloak's user cache is old: clearing the user cache refreshes it"},
+		{name: "a federated account holds the role in effect", ask: with(remove(lea), onlyRole), second: Second{Probes: up, Roles: holders(), Effective: held("lea", true)},
+			denial: OwnHas, doubt: "Keycloak's list of holders does not show the account, the account holds the role boss in effect; if that is no longer so, Keycloak's user cache is old: a periodic sync of changed users or clearing the user cache refreshes it", stale: true},
+
+		// A grant by group.
+		{name: "both reads list a local joiner", ask: grant(ann), second: Second{Members: lists("team", bob, ann)},
+			why: Member, evidence: "read twice: member of /team"},
+		{name: "an account listed twice in one answer is a member", ask: grant(ann), second: Second{Members: lists("team", ann, ann)},
+			why: Member, evidence: "read twice: member of /team"},
+		{name: "no federation has a say about a local joiner", ask: grant(ann), second: Second{Members: lists("team", ann), Probes: down},
+			why: Member, evidence: "read twice: member of /team"},
+		{name: "the second read does not list the joiner", ask: grant(ann), second: Second{Members: lists("team", bob)},
+			denial: Unclear, doubt: "the second read of the Keycloak group /team does not list the account"},
+		{name: "the group of a joiner was not read again", ask: grant(ann), second: Second{Members: lists("qa", ann)},
+			denial: Unclear, doubt: "the members of the Keycloak group /team were not read a second time"},
+		{name: "the joiner was disabled meanwhile", ask: grant(ann), second: Second{Members: lists("team", off(ann))},
+			denial: Unclear, doubt: "the second read finds the account disabled"},
+		{name: "the own side of a federated joiner has the group", ask: grant(lea), second: Second{Members: lists("team", lea), Probes: up, Own: own("team", Own{Count: 1})},
+			why: Member, evidence: "read twice: member of /team, on the account's own side too"},
+		{name: "only the list shows a federated joiner", ask: grant(lea), second: Second{Members: lists("team", lea), Probes: up, Own: own("team", Own{})},
+			denial: OwnLacks, doubt: "Keycloak's list of the group /team shows the account, the account's own side does not hold the group"},
+		{name: "the own side of a federated joiner was not read", ask: grant(lea), second: Second{Members: lists("team", lea), Probes: up},
+			denial: Unclear, doubt: `the account's own side was not read for the group "team"`},
+		{name: "the federation of a joiner is not up", ask: grant(lea), second: Second{Members: lists("team", lea), Probes: down, Own: own("team", Own{Count: 1})},
+			denial: Away, doubt: "the federation corp is not up: status 500", federation: "f"},
+		{name: "the federation of a joiner was not probed", ask: grant(lea), second: Second{Members: lists("team", lea), Own: own("team", Own{Count: 1})},
+			denial: Away, doubt: "the federation with the id f was not probed", federation: "f"},
+		{name: "a tie: a joiner's own list has another group of such a name only", ask: with(grant(lea), from("dev")), second: Second{Members: lists("dev", lea), Probes: up, Own: own("dev", Own{Count: 1, Asked: true, Cached: []string{"devops"}})},
+			denial: OwnLacks, doubt: "Keycloak's list of the group /dev shows the account, the account's own side does not hold the group"},
+		{name: "a tie: a joiner's own list has the group", ask: with(grant(lea), from("dev")), second: Second{Members: lists("dev", lea), Probes: up, Own: own("dev", Own{Count: 2, Asked: true, Cached: []string{"dev", "devops"}})},
+			why: Member, evidence: "read twice: member of /dev, on the account's own side too"},
+		{name: "a tie: a joiner's own list was not asked for", ask: with(grant(lea), from("dev")), second: Second{Members: lists("dev", lea), Probes: up, Own: own("dev", Own{Count: 1})},
+			denial: Unclear, doubt: `the names of other groups contain "dev", and the account's own list was not read`},
+		{name: "a tie: the cache is too old to tell", ask: with(grant(lea), from("dev")), second: Second{Members: lists("dev", lea), Probes: up, Own: own("dev", Own{Count: 2, Asked: true, Cached: []string{"devops"}})},
+			denial: Unclear, doubt: `the names of other groups contain "dev", and Keycloak's user cache is too old to tell which of them the account has; a periodic sync of changed users or clearing the user cache refreshes it`, stale: true},
+		{name: "a name with a backslash: a count may be of a name without it", ask: with(grant(lea), from(`a\b`)), second: Second{Members: lists(`a\b`, lea), Probes: up, Own: own(`a\b`, Own{Count: 1})},
+			denial: Unclear, doubt: `the names of other groups contain "a\\b", and the account's own list was not read`},
+		{name: "the second of two sources bears the grant out", ask: with(grant(lea), from("qa", "team")), second: Second{Members: map[string][]User{"qa": {lea}, "team": {lea}}, Probes: up, Own: map[OwnKey]Own{{"lea", "qa"}: {}, {"lea", "team"}: {Count: 1}}},
+			why: Member, evidence: "read twice: member of /team, on the account's own side too"},
+		{name: "where one source is unclear and the other lacks the account, the grant is unclear", ask: with(grant(lea), from("qa", "team")), second: Second{Members: map[string][]User{"qa": {lea}, "team": {lea}}, Probes: up, Own: own("team", Own{})},
+			denial: Unclear, doubt: `the account's own side was not read for the group "qa"`},
+		{name: "where the first source lacks the account and the other is unclear, the grant is unclear", ask: with(grant(lea), from("qa", "team")), second: Second{Members: map[string][]User{"qa": {lea}, "team": {lea}}, Probes: up, Own: own("qa", Own{})},
+			denial: Unclear, doubt: `the account's own side was not read for the group "team"`},
+		{name: "a grant needs one account, not none", ask: grant(), denial: Unclear, doubt: "a grant needs exactly one account, there are 0"},
+		{name: "a grant needs one account, not two", ask: grant(ann, bob), second: Second{Members: lists("team", ann, bob)}, denial: Unclear, doubt: "a grant needs exactly one account, there are 2"},
+		{name: "a grant without a source is no evidence", ask: Question{Grant: true, Accounts: []User{ann}}, denial: Unclear, doubt: "nothing was named that feeds the user group"},
+
+		// A grant by role.
+		{name: "a holder of the role, in effect too", ask: with(grant(ann), onlyRole), second: Second{Roles: holders(ann), Effective: held("ann", true)},
+			why: Member, evidence: "read twice: holds the role boss, in effect too"},
+		{name: "a holder by group, in effect too", ask: with(grant(ann), onlyRole), second: Second{Roles: map[string]*RoleHolders{"boss": {Found: true, Groups: []string{"qa"}}}, Members: lists("qa", ann), Effective: held("ann", true)},
+			why: Member, evidence: "read twice: holds the role boss, in effect too"},
+		{name: "the second read does not list the holder", ask: with(grant(ann), onlyRole), second: Second{Roles: holders(bob), Effective: held("ann", true)},
+			denial: Unclear, doubt: "the second read of the holders of the role boss does not list the account"},
+		{name: "the role is gone meanwhile", ask: with(grant(ann), onlyRole), second: Second{Roles: map[string]*RoleHolders{"boss": {Direct: []User{ann}}}, Effective: held("ann", true)},
+			denial: Unclear, doubt: "the second read of the holders of the role boss does not list the account"},
+		{name: "the holder was disabled meanwhile", ask: with(grant(ann), onlyRole), second: Second{Roles: holders(off(ann)), Effective: held("ann", true)},
+			denial: Unclear, doubt: "the second read finds the account disabled"},
+		{name: "the holder by group was disabled meanwhile", ask: with(grant(ann), onlyRole), second: Second{Roles: map[string]*RoleHolders{"boss": {Found: true, Groups: []string{"qa"}}}, Members: lists("qa", off(ann)), Effective: held("ann", true)},
+			denial: Unclear, doubt: "the second read finds the account disabled"},
+		{name: "a local holder does not hold the role in effect", ask: with(grant(ann), onlyRole), second: Second{Roles: holders(ann), Effective: held("ann", false)},
+			denial: Unclear, doubt: "the account does not hold the role boss in effect; if the role was given just now, Keycloak's user cache is old"},
+		{name: "a federated holder does not hold the role in effect", ask: with(grant(lea), onlyRole), second: Second{Probes: up, Roles: holders(lea), Effective: held("lea", false)},
+			denial: OwnLacks, doubt: "Keycloak's list of holders shows the account, the account does not hold the role boss in effect", stale: true},
+		{name: "the effective roles of a holder were not read", ask: with(grant(ann), onlyRole), second: Second{Roles: holders(ann), Failed: map[string]string{"ann": "status 500"}},
+			denial: Unclear, doubt: "the roles that the account holds in effect were not read: status 500"},
+		{name: "the role bears out what the group does not", ask: with(grant(lea), role), second: Second{Members: lists("team", lea), Probes: up, Own: own("team", Own{}), Roles: holders(lea), Effective: held("lea", true)},
+			why: Member, evidence: "read twice: holds the role boss, in effect too"},
+		{name: "group and role both show the account, and the own side has neither", ask: with(grant(lea), role), second: Second{Members: lists("team", lea), Probes: up, Own: own("team", Own{}), Roles: holders(lea), Effective: held("lea", false)},
+			denial: OwnLacks, doubt: "Keycloak's list of holders shows the account, the account does not hold the role boss in effect", stale: true},
+		{name: "the own side lacks the group, and the roles were not read: unclear", ask: with(grant(lea), role), second: Second{Members: lists("team", lea), Probes: up, Own: own("team", Own{}), Roles: holders(lea)},
+			denial: Unclear, doubt: "the roles that the account holds in effect were not read"},
+		{name: "the group is unclear, and the own side lacks the role: unclear", ask: with(grant(lea), role), second: Second{Members: lists("team", lea), Probes: up, Roles: holders(lea), Effective: held("lea", false)},
+			denial: Unclear, doubt: `the account's own side was not read for the group "team"`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			snap, err := NewSnapshot(Parts{Catalog: catalog})
+			if err != nil {
+				t.Fatal(err)
+			}
+			look := LookUps{Probes: tt.probed}
+			if tt.found != nil {
+				tt.found.Person.Key = "user"
+				look.Found = []Found{*tt.found, {Person: Person{Key: "idle"}, Accounts: []User{{ID: "idle"}}}}
+			}
+			if snap, err = snap.With(look); err != nil {
+				t.Fatal(err)
+			}
+			tt.ask.Group, tt.ask.User = "group", "user"
+			c := Weigh(snap, []Question{tt.ask}, tt.second)
+			want := Answer{Denial: tt.denial, Doubt: tt.doubt, Federation: tt.federation, Stale: tt.stale}
+			if tt.evidence != "" {
+				want.Evidence = Evidence{group: "group", user: "user", grant: tt.ask.Grant, why: tt.why, text: tt.evidence, waits: tt.waits, byEmail: tt.byEmail}
+			}
+			if d := cmp.Diff(want, c.Answers[0], cmp.AllowUnexported(Evidence{})); d != "" {
+				t.Errorf("question %+v\nsecond look %+v\n-want +got\n%s", tt.ask, tt.second, d)
+			}
+			if a := c.Answers[0]; (a.Doubt == "") != a.Evidence.Valid() {
+				t.Errorf("a doubt %q and evidence %q in one answer", a.Doubt, a.Evidence)
+			}
+		})
+	}
+}
+
+// TestAFailureOfOneAccountIsOfThatAccountOnly: what could not be read of one account
+// denies nothing of another.
+func TestAFailureOfOneAccountIsOfThatAccountOnly(t *testing.T) {
+	catalog, group := weighing(t)
+	snap, err := NewSnapshot(Parts{Catalog: catalog})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lea, max := User{ID: "lea", Enabled: true, Federation: "f"}, User{ID: "max", Enabled: true, Federation: "f"}
+	c := Weigh(snap, []Question{
+		{Group: "g", User: "1", Accounts: []User{lea}, Sources: group("team")},
+		{Group: "g", User: "2", Accounts: []User{max}, Sources: group("team")},
+	}, Second{Members: map[string][]User{"team": nil}, Probes: []Probe{{Federation: corp, Up: true}}, Own: map[OwnKey]Own{{"max", "team"}: {}}, Failed: map[string]string{"lea": "status 500"}})
+	if got, want := c.Answers[0].Doubt, `the account's own side was not read for the group "team": status 500`; got != want {
+		t.Errorf("the first: got %q, want %q", got, want)
+	}
+	if !c.Answers[1].Evidence.For("g", "2", false) {
+		t.Errorf("the second: %+v", c.Answers[1])
+	}
+}
+
+func TestWeighMergesTheProbesOfTheLookUps(t *testing.T) {
+	catalog, _ := weighing(t)
+	snap, err := NewSnapshot(Parts{Catalog: catalog})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if snap, err = snap.With(LookUps{Probes: []Probe{{Federation: hq, Detail: "status 500"}}}); err != nil {
+		t.Fatal(err)
+	}
+	c := Weigh(snap, nil, Second{Probes: []Probe{{Federation: hq, Up: true}, {Federation: corp, Up: true}}})
+	want := []Probe{{Federation: corp, Up: true}, {Federation: hq, Detail: "status 500"}}
+	if d := cmp.Diff(want, c.Probes); d != "" || len(c.Answers) != 0 {
+		t.Errorf("-want +got\n%s", d)
+	}
+}
+
+func TestEvidenceNamesItsChange(t *testing.T) {
+	e := Evidence{group: "g", user: "u", why: NotMember}
+	for _, tt := range []struct {
+		name        string
+		evidence    Evidence
+		group, user string
+		grant       bool
+		want        bool
+	}{
+		{"the very change", e, "g", "u", false, true},
+		{"another group", e, "h", "u", false, false},
+		{"another user", e, "g", "v", false, false},
+		{"the other direction", e, "g", "u", true, false},
+		{"no evidence is for nothing", Evidence{}, "", "", false, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := tt.evidence.For(tt.group, tt.user, tt.grant); got != tt.want {
+				t.Errorf("got %v, want %v", got, tt.want)
+			}
+		})
+	}
+	if e.Why() != NotMember || !e.Valid() {
+		t.Errorf("why %q, valid %v", e.Why(), e.Valid())
+	}
+}
