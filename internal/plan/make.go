@@ -236,7 +236,7 @@ func (p *planner) renamed(pending []source.User, u target.User) bool {
 func (p *planner) addition(g *Group, l listing) {
 	u, sure := p.people.Owner(l.account)
 	if !sure {
-		p.settle(l.account)
+		p.settle(g, l.account)
 		return
 	}
 	person := p.people.Person(u)
@@ -257,11 +257,12 @@ func (p *planner) addition(g *Group, l listing) {
 }
 
 // settle asks for the users who could be a listed account, if the answer can make one
-// of them surely the account, and if one of them lacks the group. So a pass in sync
-// asks for nobody.
-func (p *planner) settle(account int) {
+// of them surely the account. A group in sync asks for nobody, since there is nothing
+// to grant. Administrators are asked for all the same: nobody may stay one unnoticed
+// because a second account bears the email.
+func (p *planner) settle(g *Group, account int) {
 	claimants := p.people.Claimants(account)
-	lacks := slices.ContainsFunc(claimants, func(u int) bool { return p.have[u] != p.turn })
+	lacks := g.Feed.Admins || slices.ContainsFunc(claimants, func(u int) bool { return p.have[u] != p.turn })
 	for _, u := range claimants {
 		person := p.people.Person(u)
 		p.remember(u, person)

@@ -321,14 +321,12 @@ func TestConfigurationThatIsRefused(t *testing.T) {
 		change func(*Config)
 		want   string
 	}{
-		{"no URL", func(c *Config) { c.URL = "" }, "keycloak.url is empty; write it as https://auth.example.com"},
-		{"a URL without a scheme", func(c *Config) { c.URL = "auth.example.com" }, `keycloak.url "auth.example.com" does not begin with http:// or https://; write it as https://auth.example.com`},
-		{"a URL with a host and port but no scheme", func(c *Config) { c.URL = "auth.example.com:8443" }, `keycloak.url "auth.example.com:8443" does not begin with http:// or https://; write it as https://auth.example.com`},
-		{"a URL that does not parse", func(c *Config) { c.URL = "https://user:pw@[::1" }, "keycloak.url is not a URL; write it as https://auth.example.com"},
-		{"a URL with credentials", func(c *Config) { c.URL = "https://user:pw@auth.example.com" }, "keycloak.url holds credentials; put them into keycloak.client_id and keycloak.client_secret"},
-		{"a URL without a host", func(c *Config) { c.URL = "https:///auth" }, `keycloak.url "https:///auth" names no host; write it as https://auth.example.com`},
-		{"a URL with a query", func(c *Config) { c.URL = "https://a.example.com?x=1" }, `keycloak.url "https://a.example.com?x=1" has a query or a fragment; leave them out`},
-		{"a URL into a realm", func(c *Config) { c.URL = "https://a.example.com/realms/demo" }, `keycloak.url "https://a.example.com/realms/demo" goes into a realm; end it before /realms, and name the realm in keycloak.realm`},
+		{"no URL", func(c *Config) { c.URL = "" }, "keycloak.url: is missing: write https://auth.example.com"},
+		{"a URL without a scheme", func(c *Config) { c.URL = "auth.example.com:8443" }, `keycloak.url: "auth.example.com:8443" has no scheme: write https://auth.example.com:8443`},
+		{"a URL with credentials", func(c *Config) { c.URL = "https://user:pw@auth.example.com" }, "keycloak.url: holds an @, as credentials in a URL do: remove them, they have keys of their own"},
+		{"a URL without a host", func(c *Config) { c.URL = "https:///auth" }, `keycloak.url: "https:///auth" has no host: write https://auth.example.com`},
+		{"a URL with a query", func(c *Config) { c.URL = "https://a.example.com?x=1" }, "keycloak.url: has a query or a fragment: end it with the path"},
+		{"a URL into a realm", func(c *Config) { c.URL = "https://a.example.com/realms/demo" }, `keycloak.url: "https://a.example.com/realms/demo" goes on to a realm: end it before /realms/, and write the realm into keycloak.realm`},
 		{"no realm", func(c *Config) { c.Realm = "" }, "keycloak.realm is empty; name the realm whose groups are read"},
 		{"no client", func(c *Config) { c.ClientID = "" }, "keycloak.client_id is empty; name the client whose service account reads the realm"},
 		{"no secret", func(c *Config) { c.ClientSecret = nil }, "keycloak.client_secret is not set; set it, or keycloak.client_secret_file"},
