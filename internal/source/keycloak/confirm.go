@@ -266,8 +266,7 @@ func (c *confirming) readAccount(ctx context.Context, id string) (string, error)
 // count asks how many groups of the account contain the name. The answer goes past
 // Keycloak's user cache (reference/keycloak-own-view.md).
 func (c *confirming) count(ctx context.Context, key source.OwnKey) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.limit())
-	defer cancel()
+	ctx = withLimit(ctx, c.limit())
 	var counted struct {
 		Count *int `json:"count"`
 	}
@@ -292,8 +291,7 @@ func (c *confirming) count(ctx context.Context, key source.OwnKey) (string, erro
 // cached reads the groups of the account as the user cache has them. It fills the
 // cache, so it is asked only to break a tie.
 func (c *confirming) cached(ctx context.Context, key source.OwnKey) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.limit())
-	defer cancel()
+	ctx = withLimit(ctx, c.limit())
 	groups, err := c.s.groups(ctx, call{name: "own_groups", doing: "reading the groups of an account", role: viewUsers, path: []string{"users", key.Account, "groups"}, query: whole()})
 	switch {
 	case isReason(err, fault.NotFound):
@@ -313,8 +311,7 @@ func (c *confirming) cached(ctx context.Context, key source.OwnKey) (string, err
 }
 
 func (c *confirming) effective(ctx context.Context, key source.Held, role roleRep) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.limit())
-	defer cancel()
+	ctx = withLimit(ctx, c.limit())
 	if !c.mayLookUp(key.Account) {
 		return "the roles of the account cannot be read without importing the person", nil
 	}

@@ -60,8 +60,7 @@ func (s *Source) probeOne(ctx context.Context, f source.Federation) string {
 // that the federation is up, and whether Keycloak failed on the name.
 func (s *Source) probeFor(ctx context.Context, f source.Federation, name string) (detail string, failed bool) {
 	limit := min(s.config.Timeout, probeTimeout)
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
+	ctx = withLimit(ctx, limit)
 	c := call{name: "probe", doing: "probing the federation " + f.Name, role: viewUsers, path: []string{"users", "f:" + f.ID + ":" + name}}
 	resp, err := s.send(ctx, c)
 	switch {

@@ -131,8 +131,7 @@ func (l *lookUp) email(ctx context.Context, f *source.Found) error {
 
 // withEmail returns the accounts with exactly that email, service accounts left out.
 func (l *lookUp) withEmail(ctx context.Context, email, most string) (users []source.User, doubt string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, l.limit())
-	defer cancel()
+	ctx = withLimit(ctx, l.limit())
 	query := url.Values{"email": {email}, "exact": {"true"}, "max": {most}, "briefRepresentation": {"true"}}
 	users, err = l.s.users(ctx, call{name: "users_email", doing: "looking up a person by email", role: viewUsers, path: []string{"users"}, query: query})
 	if err == nil {
@@ -259,8 +258,7 @@ func (l *look) account(ctx context.Context, id string) (source.Account, string, 
 	if why := l.slow(); why != "" {
 		return source.Account{}, why, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, l.limit())
-	defer cancel()
+	ctx = withLimit(ctx, l.limit())
 	c := call{name: "user", doing: "looking up an account by its id", role: viewUsers, path: []string{"users", id}}
 	var rep userRep
 	err := l.s.get(ctx, c, &rep)
