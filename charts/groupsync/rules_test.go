@@ -145,6 +145,53 @@ func shown(t *testing.T) (fires, silent map[string]bool) {
 	return fires, silent
 }
 
+// guardsOf returns the guards that a rule names after this operator.
+func guardsOf(r rule, operator string) (named []string) {
+	for _, u := range uses(r.Expr) {
+		for _, m := range u.matchers {
+			if u.metric == "groupsync_guard_active" && m[1] == "guard" && m[2] == operator {
+				named = append(named, strings.Split(m[3], "|")...)
+			}
+		}
+	}
+	return named
+}
+
+// TestTheAlertsKnowEveryGuard: the table of guards says which guards a person
+// must settle, and an alert on them does not wait for hours.
+func TestTheAlertsKnowEveryGuard(t *testing.T) {
+	_, alerts := rules(t)
+	byName := make(map[string]rule)
+	for _, a := range alerts {
+		byName[a.Alert] = a
+	}
+	soon := slices.Concat(guardsOf(byName["GroupsyncRemovalsWithheld"], "=~"), guardsOf(byName["GroupsyncGrantsWithheld"], "=~"))
+	silent := guardsOf(byName["GroupsyncGuardStuck"], "!~")
+	if len(soon) == 0 || len(silent) == 0 {
+		t.Fatal("the alerts name no guard")
+	}
+	own := []report.Guard{report.Federation, report.Canary} // each has an alert of its own
+	for _, r := range report.Rules {
+		name := string(r.Guard)
+		if r.Liftable && !r.Waits && !slices.Contains(soon, name) {
+			t.Errorf("a person can lift %s, and neither GroupsyncRemovalsWithheld nor GroupsyncGrantsWithheld names it", name)
+		}
+		if want := r.Waits || slices.Contains(own, r.Guard); slices.Contains(silent, name) != want {
+			t.Errorf("GroupsyncGuardStuck leaves %s out: %t, want %t", name, !want, want)
+		}
+	}
+}
+
+// TestAnOwnViewThatDiffersPagesNobody: it is in sync.
+func TestAnOwnViewThatDiffersPagesNobody(t *testing.T) {
+	_, alerts := rules(t)
+	for _, a := range alerts {
+		if strings.Contains(a.Expr, "groupsync_own_view_memberships") {
+			t.Errorf("%s asks for groupsync_own_view_memberships", a.Alert)
+		}
+	}
+}
+
 // Two syncs must stay apart, and a restart or another replica must not begin
 // a wait anew.
 func TestEveryRuleKeepsTheSyncAndDropsTheInstance(t *testing.T) {
@@ -332,7 +379,8 @@ func values() map[string][]string {
 		"action": {"add", "remove"},
 		"system": {string(fault.Keycloak), string(fault.ClearML)},
 		"state":  append(append([]string{"in_sync", "drift", "withheld"}, report.SkipStates...), report.UserStates...),
-		"result": {string(report.Done), string(report.Failed)},
+		"result": {string(report.Done), string(report.Failed), "granted", "refused"},
+		"list":   {"hides", "shows"},
 	}
 	for _, g := range report.Guards {
 		v["guard"] = append(v["guard"], string(g))

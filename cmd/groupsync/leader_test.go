@@ -187,7 +187,7 @@ func TestALeaderIsKilled(t *testing.T) {
 			c.standsBy(t, "")
 		}
 	}
-	e.oneEvent(t, second)
+	e.oneEvent(t)
 	digest, _ := ended["digest"].(string)
 	if code, body := post(t, second.address+"/-/approve?digest="+digest); code != http.StatusOK || !strings.Contains(body, ": applied; ") {
 		t.Errorf("the approval: %d %s", code, body)
@@ -197,6 +197,10 @@ func TestALeaderIsKilled(t *testing.T) {
 	}
 	if n := memory.Since(e.remembered(t).Removed, time.Now().Add(-time.Hour)); n < 9 {
 		t.Errorf("%d removals are remembered, want all 9 or more", n)
+	}
+	approved := e.events(t, "ChangesApproved")
+	if want := "approval of " + digest + " by anonymous via HTTP at "; len(approved) != 1 || !strings.HasPrefix(approved[0], want) || !strings.Contains(approved[0], ": granted: lifted removals for ") {
+		t.Errorf("Events of the approval: %q", approved)
 	}
 }
 
@@ -213,7 +217,15 @@ func (e *election) remembered(t *testing.T) memory.Memory {
 }
 
 // oneEvent holds that the guard that tripped made one Event on the pod.
-func (e *election) oneEvent(t *testing.T, c *candidate) {
+func (e *election) oneEvent(t *testing.T) {
+	t.Helper()
+	if tripped := e.events(t, "GuardTripped"); len(tripped) != 1 || !strings.HasPrefix(tripped[0], "the guard removals: ") {
+		t.Errorf("Events of guards: %q", tripped)
+	}
+}
+
+// events returns the messages of the pod's Events with that reason.
+func (e *election) events(t *testing.T, reason string) (messages []string) {
 	t.Helper()
 	var list struct {
 		Items []struct {
@@ -222,9 +234,12 @@ func (e *election) oneEvent(t *testing.T, c *candidate) {
 		}
 	}
 	e.cluster.Get(t, "/api/v1/namespaces/"+e.namespace+"/events", &list)
-	if len(list.Items) != 1 || list.Items[0].Reason != "GuardTripped" || list.Items[0].InvolvedObject.Kind != "Pod" || !strings.HasPrefix(list.Items[0].Message, "the guard removals: ") {
-		t.Errorf("events: %+v", list.Items)
+	for _, x := range list.Items {
+		if x.Reason == reason && x.InvolvedObject.Kind == "Pod" {
+			messages = append(messages, x.Message)
+		}
 	}
+	return messages
 }
 
 // TestTheAPIServerIsAway: the leader abandons its pass before anybody else

@@ -42,7 +42,7 @@ var (
 	changesTotal    = define("changes_total", "counter", "Membership changes that were written, by result: applied or failed.", "action", "result")
 	guardActive     = define("guard_active", "gauge", "1 while a guard withholds something, or reports something that only a person can settle.", "guard")
 	guardTrips      = define("guard_trips_total", "counter", "How often a guard tripped: each group it withholds something of counts once a pass, and so does a group that changed while a pass ran.", "guard")
-	federationUp    = define("federation_up", "gauge", "1 where a federation answered every probe of the last pass, 0 where not; only federations that it probed, which takes a removal to confirm.", "federation")
+	federationUp    = define("federation_up", "gauge", "1 if a federation answered every probe of the last pass, else 0. A pass probes a federation only if it confirms a change of that federation's people.", "federation")
 	errorsTotal     = define("errors_total", "counter", "Errors of passes by side and reason: auth, forbidden, not_found, timeout, connection, server, shape, incomplete or rejected; of groupsync itself: config or internal.", "system", "reason")
 	requestsTotal   = define("requests_total", "counter", "Requests sent, retries included, by status code; none where no answer came.", "system", "code")
 	requestDuration = define("request_duration_seconds", "histogram", "How long requests took until the answer's header, by call.", "system", "call")
