@@ -50,7 +50,7 @@ func puller(b *testing.B, r *keycloaktest.Realm, delay time.Duration) (pull func
 	client := s.cloak.RestyClient().GetClient()
 	client.Transport = delayed{client.Transport, delay}
 	return func() *source.Snapshot {
-		snap, err := s.Read(b.Context(), pickAll(""))
+		snap, err := read(b.Context(), s)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -81,7 +81,7 @@ func newBare(r *keycloaktest.Realm, snap *source.Snapshot, delay time.Duration) 
 		form:   url.Values{"grant_type": {"client_credentials"}, "client_id": {r.ClientID}, "client_secret": {r.Secret}},
 	}
 	query := "?" + whole().Encode()
-	f.urls = []string{base + "/users" + query, base + "/groups" + query, base + "/groups/count", base + "/components?type=org.keycloak.storage.UserStorageProvider"}
+	f.urls = []string{base, base + "/groups" + query, base + "/groups/count", base + "/components?type=org.keycloak.storage.UserStorageProvider"}
 	parents := make(map[string]bool)
 	for _, g := range snap.Catalog().Groups() {
 		f.urls = append(f.urls, base+"/groups/"+g.ID+"/members"+query)

@@ -1,13 +1,13 @@
 package keycloak
 
 import (
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"groupsync/internal/fault"
-	"groupsync/internal/source"
 )
 
 // fake is a Keycloak that answers what a test puts into it, by what follows the
@@ -23,7 +22,8 @@ import (
 type fake struct {
 	mu       sync.Mutex
 	answers  map[string]http.HandlerFunc
-	requests []string
+	requests []string     // method and path below the realm
+	queries  []url.Values // of each request
 	roles    []string
 	life     int // seconds of a token; 0: 300
 	tokens   int
@@ -36,8 +36,9 @@ func newFake(t *testing.T, change func(*Config)) (*fake, *Source) {
 		"/groups":             answer(`[{"id":"g1","name":"eng","subGroupCount":1},{"id":"g2","name":"ops","subGroupCount":0}]`),
 		"/groups/g1/children": answer(`[{"id":"g3","name":"night","subGroupCount":0}]`),
 		"/groups/count":       answer(`{"count":3}`),
+		"":                    answer(`{"realm":"demo","duplicateEmailsAllowed":false}`),
 		"/components":         answer(`[]`),
-		"/users":              answer(`[{"id":"u1","username":"ann","email":"ann@example.com","enabled":true}]`),
+		"/users":              answer(`[]`),
 		"/groups/g1/members":  answer(`[{"id":"u1","username":"ann","enabled":true}]`),
 		"/groups/g2/members":  answer(`[]`),
 		"/groups/g3/members":  answer(`[]`),
@@ -65,6 +66,7 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	path := strings.TrimPrefix(r.URL.Path, "/admin/realms/demo")
 	f.requests = append(f.requests, r.Method+" "+path)
+	f.queries = append(f.queries, r.URL.Query())
 	h, ok := f.answers[path]
 	if strings.HasPrefix(path, "/users/f:") {
 		h, ok = f.answers["probe"]
@@ -101,6 +103,25 @@ func jwt(id string, roles []string) string {
 	return "e30." + base64.RawURLEncoding.EncodeToString(payload) + ".c2ln"
 }
 
+// forget drops the requests of before.
+func (f *fake) forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.requests, f.queries = nil, nil
+}
+
+// asked counts the requests whose path begins so.
+func (f *fake) asked(prefix string) (n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, r := range f.requests {
+		if strings.HasPrefix(r, "GET "+prefix) {
+			n++
+		}
+	}
+	return n
+}
+
 func (f *fake) count(request string) (n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -123,7 +144,8 @@ func TestAHalfReadIsAnErrorAndNeverAShortResult(t *testing.T) {
 	}{
 		{"a proxy's page with 200", members, status(200, "text/html", "<html>Sign in</html>"), fault.Shape,
 			[]string{"reading the members of the group /eng: answered 200 with content type \"text/html\" in place of JSON: \"<html>Sign in</html>\""}},
-		{"a proxy's page in place of the users", "/users", status(200, "text/html; charset=utf-8", "<html>"), fault.Shape, []string{"listing the users: answered 200 with content type"}},
+		{"a proxy's page in place of the realm's settings", "", status(200, "text/html; charset=utf-8", "<html>"), fault.Shape, []string{"reading the realm's settings: answered 200 with content type"}},
+		{"a proxy's page in place of the federations", "/components", status(200, "text/html; charset=utf-8", "<html>"), fault.Shape, []string{"reading the realm's federations: answered 200 with content type"}},
 		{"204 without a body", members, status(204, "application/json", ""), fault.Shape, []string{"answered 204 with content type \"application/json\" in place of JSON: (no body)"}},
 		{"an empty 200", members, answer(""), fault.Shape, []string{"the answer of 0 bytes is not whole JSON of the documented form: unexpected end of JSON input"}},
 		{"null", members, answer("null"), fault.Shape, []string{"Keycloak answered null where a list belongs"}},
@@ -143,7 +165,6 @@ func TestAHalfReadIsAnErrorAndNeverAShortResult(t *testing.T) {
 			w.(http.Flusher).Flush()
 			<-r.Context().Done()
 		}, fault.Timeout, []string{"no whole answer from http://127.0.0.1:", "within 2s"}},
-		{"a member listed twice", members, answer(`[{"id":"u1","username":"ann","enabled":true},{"id":"u1","username":"ann","enabled":true}]`), fault.Incomplete, []string{"somebody is listed twice"}},
 		{"a redirect", members, func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "https://login.example.com/?state=hidden", http.StatusFound)
 		}, fault.Shape, []string{`a redirect (302) to "https://login.example.com/"; put the address that answers by itself into keycloak.url`}},
@@ -168,7 +189,7 @@ func TestAHalfReadIsAnErrorAndNeverAShortResult(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			f, s := newFake(t, nil)
 			f.answers[row.path] = row.answer
-			snap, err := s.Read(t.Context(), pickAll(""))
+			snap, err := read(t.Context(), s)
 			if snap != nil {
 				t.Errorf("a snapshot came of it: %v", membersOf(snap))
 			}
@@ -180,7 +201,7 @@ func TestAHalfReadIsAnErrorAndNeverAShortResult(t *testing.T) {
 	}
 	t.Run("without any of these it is a snapshot", func(t *testing.T) {
 		_, s := newFake(t, nil)
-		if groups, users, memberships := mustRead(t, s, "").Counts(); groups != 3 || users != 1 || memberships != 1 {
+		if groups, users, memberships := mustRead(t, s).Counts(); groups != 3 || users != 1 || memberships != 1 {
 			t.Errorf("counts are %d, %d, %d; want 3, 1, 1", groups, users, memberships)
 		}
 	})
@@ -200,13 +221,13 @@ func TestARefusedTokenIsRenewedOnceForAll(t *testing.T) {
 			}
 		}
 	}
-	mustRead(t, s, "")
+	mustRead(t, s)
 	if f.tokens != 2 {
 		t.Errorf("%d tokens were fetched, want 2", f.tokens)
 	}
-	f.answers["/users"] = status(401, "application/json", `{}`)
-	_, err := s.Read(t.Context(), pickAll(""))
-	wantError(t, err, fault.Auth, "listing the users: Keycloak refuses its own new token (401)")
+	f.answers["/components"] = status(401, "application/json", `{}`)
+	_, err := read(t.Context(), s)
+	wantError(t, err, fault.Auth, "reading the realm's federations: Keycloak refuses its own new token (401)")
 }
 
 func TestWhatIsRetried(t *testing.T) {
@@ -231,7 +252,7 @@ func TestWhatIsRetried(t *testing.T) {
 				}
 				good(w, r)
 			}
-			_, err := s.Read(t.Context(), pickAll(""))
+			_, err := read(t.Context(), s)
 			if got := int(asked.Load()); got != row.tries || (err == nil) != (row.tries == 2) {
 				t.Errorf("%d tries and the error %v; want %d tries", got, err, row.tries)
 			}
@@ -240,7 +261,7 @@ func TestWhatIsRetried(t *testing.T) {
 	t.Run("a time-out is not", func(t *testing.T) {
 		f, s := newFake(t, func(c *Config) { c.Timeout = 100 * time.Millisecond })
 		f.answers["/groups/g1/members"] = func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
-		_, err := s.Read(t.Context(), pickAll(""))
+		_, err := read(t.Context(), s)
 		wantError(t, err, fault.Timeout, "reading the members of the group /eng: no whole answer from", "within 100ms")
 		if n := f.count("GET /groups/g1/members"); n != 1 {
 			t.Errorf("%d tries, want 1", n)
@@ -248,103 +269,14 @@ func TestWhatIsRetried(t *testing.T) {
 	})
 }
 
-const ldapComponent = `[{"id":"c1","name":"ldap","config":{"enabled":["true"]}}]`
+const ldapComponent = `[{"id":"c1","name":"ldap","providerId":"ldap","config":{"enabled":["true"]}}]`
 
 func probeUp(w http.ResponseWriter, r *http.Request) {
 	status(404, "application/json", `{"error":"User not found"}`)(w, r)
 }
 
-func TestEachReadOfTheSecondLookStandsBetweenProbes(t *testing.T) {
-	ann := source.User{ID: "u1", Username: "ann", Enabled: true, Federation: "c1"}
-	claims := []source.Claim{{Why: source.NotMember, User: ann, Groups: []source.Group{{ID: "g2", Path: "/g2"}, {ID: "g3", Path: "/g3"}}}}
-	down := status(500, "application/json", `{"error":"unknown_error"}`)
-	rows := []struct {
-		name   string
-		probes []http.HandlerFunc // in order; the last one again and again
-		g2, g3 http.HandlerFunc   // the members, read again; nil: none
-		doubt  string             // empty: evidence, or err
-		err    string
-		reads  int // members calls
-	}{
-		{"all up", []http.HandlerFunc{probeUp}, nil, nil, "", "", 2},
-		{"the first is down, so nothing is read", []http.HandlerFunc{down}, nil, nil, "the federation ldap is not up: a lookup through it answered 500 in place of 404", "", 0},
-		{"the second is down, so the first read is not believed", []http.HandlerFunc{probeUp, down, probeUp}, nil, nil, "the federation ldap is not up", "", 1},
-		{"the last is down", []http.HandlerFunc{probeUp, probeUp, down}, nil, nil, "the federation ldap is not up", "", 2},
-		{"a 404 of somebody else's is not an answer of the federation", []http.HandlerFunc{status(404, "text/html", "<html>not here</html>")}, nil, nil, "a lookup through it answered 404 in place of 404", "", 0},
-		{"a 200 is not an answer either", []http.HandlerFunc{answer(`{"id":"f:c1:x","username":"x","enabled":true}`)}, nil, nil, "answered 200 in place of 404", "", 0},
-		{"a 403 is not", []http.HandlerFunc{status(403, "application/json", `{"error":"HTTP 403 Forbidden"}`)}, nil, nil, "answered 403 in place of 404", "", 0},
-		{"a read that fails while a probe is down denies", []http.HandlerFunc{probeUp, down}, down, nil, "the federation ldap is not up", "", 1},
-		{"a read that fails while all probes are up is an error", []http.HandlerFunc{probeUp}, nil, down, "", "reading the members of the group /eng/night: Keycloak answered 500", 2},
-		{"a refusal is an error whatever the probes say", []http.HandlerFunc{probeUp, down}, status(403, "application/json", `{}`), nil, "", "the role view-users of realm-management", 1},
-		{"a page in place of the members is an error", []http.HandlerFunc{probeUp}, status(200, "text/html", "<html>"), nil, "", "content type \"text/html\"", 1},
-	}
-	for _, row := range rows {
-		t.Run(row.name, func(t *testing.T) {
-			f, s := newFake(t, nil)
-			f.answers["/components"] = answer(ldapComponent)
-			snap := mustRead(t, s, "")
-			f.requests = nil
-			var n atomic.Int32
-			f.answers["probe"] = func(w http.ResponseWriter, r *http.Request) {
-				row.probes[min(int(n.Add(1)), len(row.probes))-1](w, r)
-			}
-			for path, h := range map[string]http.HandlerFunc{"/groups/g2/members": row.g2, "/groups/g3/members": row.g3} {
-				if h != nil {
-					f.answers[path] = h
-				}
-			}
-			got, err := s.Confirm(t.Context(), snap, claims, nil)
-			if reads := f.count("GET /groups/g2/members") + f.count("GET /groups/g3/members"); reads != row.reads {
-				t.Errorf("%d members calls, want %d: %q", reads, row.reads, f.requests)
-			}
-			switch {
-			case row.err != "":
-				if err == nil || !strings.Contains(err.Error(), row.err) {
-					t.Errorf("the error is %v, want %q", err, row.err)
-				}
-			case err != nil:
-				t.Errorf("Confirm: %v", err)
-			case row.doubt != "":
-				wantDoubt(t, got, 0, row.doubt)
-			default:
-				wantEvidence(t, got, 0, source.NotMember, true)
-			}
-		})
-	}
-}
-
-func TestARightThatIsTakenAwayDuringTheLookEndsIt(t *testing.T) {
-	f, s := newFake(t, nil)
-	snap := mustRead(t, s, "")
-	f.answers["/users"] = func(w http.ResponseWriter, r *http.Request) {
-		f.mu.Lock()
-		f.roles = []string{viewRealm, "query-users"} // with these, Keycloak answers 200 and nobody
-		f.mu.Unlock()
-		answer("[]")(w, r)
-	}
-	_, err := s.Confirm(t.Context(), snap, []source.Claim{{Why: source.Gone, Email: "ann@example.com"}}, nil)
-	wantError(t, err, fault.Forbidden, "the access token lacks view-users of realm-management")
-}
-
-func TestALookThatIsCalledOffIsAnErrorAndNoVerdict(t *testing.T) {
-	f, s := newFake(t, nil)
-	f.answers["/components"] = answer(ldapComponent)
-	f.answers["probe"] = probeUp
-	snap := mustRead(t, s, "")
-	for _, at := range []string{"probe", "/groups/g2/members"} {
-		ctx, cancel := context.WithCancel(t.Context())
-		good := f.answers[at]
-		f.answers[at] = func(w http.ResponseWriter, r *http.Request) {
-			cancel()
-			<-r.Context().Done()
-		}
-		c, err := s.Confirm(ctx, snap, []source.Claim{{Why: source.NotMember, User: source.User{ID: "u1"}, Groups: []source.Group{{ID: "g2", Path: "/g2"}}}}, nil)
-		wantError(t, err, fault.Connection, "given up: context canceled")
-		if len(c.Verdicts) > 0 || !errors.Is(err, context.Canceled) {
-			t.Errorf("called off at %s: verdicts %v, error %v; want none, and one that is context.Canceled", at, c.Verdicts, err)
-		}
-		f.answers[at] = good
-	}
+func probeDown(w http.ResponseWriter, r *http.Request) {
+	status(500, "application/json", `{"error":"unknown_error"}`)(w, r)
 }
 
 func TestASecretIsReadAgainBeforeEveryToken(t *testing.T) {
@@ -359,31 +291,12 @@ func TestASecretIsReadAgainBeforeEveryToken(t *testing.T) {
 			return secrets[asked-1], nil
 		}
 	})
-	mustRead(t, s, "")
-	mustRead(t, s, "")
-	_, err := s.Read(t.Context(), pickAll(""))
+	mustRead(t, s)
+	mustRead(t, s)
+	_, err := read(t.Context(), s)
 	wantError(t, err, fault.Auth, "reading the client secret: open client_secret: no such file or directory; check keycloak.client_secret_file")
 	if f.tokens != 2 {
 		t.Errorf("%d tokens, want 2", f.tokens)
-	}
-}
-
-func TestARealNameIsNeverAskedForThroughAFederation(t *testing.T) {
-	f, s := newFake(t, nil)
-	f.answers["/components"] = answer(ldapComponent)
-	f.answers["probe"] = probeUp
-	snap := mustRead(t, s, "")
-	claims := []source.Claim{
-		{Why: source.Disabled, User: source.User{ID: "f:c1:ann", Username: "ann", Federation: "c1"}},
-		{Why: source.Gone, Email: "ann@example.com", IDs: []string{"f:c1:ann", "", "..", "count", "profile", "a/b", "u9"}},
-	}
-	got := mustConfirm(t, s, snap, claims...)
-	wantDoubt(t, got, 0, "their account was not read a second time")
-	wantDoubt(t, got, 1, "the second look finds an account with their email") // the fake lists ann whatever is asked
-	for _, r := range f.requests {
-		if strings.HasPrefix(r, "GET /users/") && !strings.HasPrefix(r, "GET /users/f:c1:groupsync-probe-") && r != "GET /users/u9" {
-			t.Errorf("asked for %s", r)
-		}
 	}
 }
 
@@ -392,13 +305,13 @@ func TestAFailedReadNamesTheFederationThatIsAway(t *testing.T) {
 	f.answers["/components"] = answer(ldapComponent)
 	f.answers["/groups/g1/members"] = status(500, "application/json", `{"error":"unknown_error"}`)
 	f.answers["probe"] = status(500, "application/json", `{"error":"unknown_error"}`)
-	_, err := s.Read(t.Context(), pickAll(""))
+	_, err := read(t.Context(), s)
 	wantError(t, err, fault.Server, "reading the members of the group /eng: Keycloak answered 500", "the federation ldap is not up (a lookup through it answered 500 in place of 404): look after it first")
 	if p := probesOf(err); len(p) != 1 || p[0].Up {
 		t.Errorf("the error's probes are %+v, want ldap, not up", p)
 	}
 	f.answers["probe"] = probeUp
-	_, err = s.Read(t.Context(), pickAll(""))
+	_, err = read(t.Context(), s)
 	wantError(t, err, fault.Server, "every federation is up")
 }
 

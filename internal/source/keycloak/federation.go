@@ -33,9 +33,6 @@ func (s *Source) probe(ctx context.Context, federations []source.Federation) []s
 		wait.Go(func() {
 			detail := s.probeOne(ctx, f)
 			f.Answered = f.Answered || detail == ""
-			if detail != "" && f.Enabled && !f.Answered {
-				detail += "; it has never answered a probe"
-			}
 			probes[i] = source.Probe{Federation: f, Detail: detail, Up: detail == "", Trusted: slices.Contains(s.config.Trusted, f.Name)}
 		})
 	}

@@ -1,7 +1,7 @@
 package keycloak
 
 import (
-	"net/http"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -43,37 +43,61 @@ func newFederated(t *testing.T, o keycloaktest.FederationOptions, change func(*C
 	return f
 }
 
-// claims are every removal that a plan could want of the federated people.
-func (f *federated) claims(t *testing.T, snap *source.Snapshot) []source.Claim {
+// removals are every removal that a plan could want of the federated people: out of
+// the group, disabled, gone by id and gone by email. The snapshot that is returned
+// has been asked for the people.
+func (f *federated) removals(t *testing.T, snap, healthy *source.Snapshot) (*source.Snapshot, []source.Question) {
 	t.Helper()
-	var claims []source.Claim
+	group := groupsOf(t, snap.Catalog(), "/staff")
+	var questions []source.Question
+	var people []source.Person
 	for _, name := range staff {
-		u := userOf(t, snap, name)
-		claims = append(claims,
-			source.Claim{Why: source.NotMember, User: u, Groups: groupsOf(f.realm.GroupID(t, "/staff"))},
-			source.Claim{Why: source.Disabled, User: u},
-			source.Claim{Why: source.Gone, Email: u.Email, IDs: []string{u.ID}},
-		)
+		u := userOf(t, healthy, name)
+		if i, met := snap.UserIndex(u.ID); met {
+			u = snap.Users()[i]
+		}
+		off := u
+		off.Enabled = false
+		people = append(people, source.Person{Key: name, IDs: []string{u.ID}, Email: u.Email}, source.Person{Key: name + " by email", Email: u.Email})
+		questions = append(questions, removal(group, u), removal(group, off), gone(source.ByID, name), gone(source.ByEmail, name+" by email"))
 	}
-	return claims
+	next, err := f.source.LookUp(t.Context(), snap, people, f.known())
+	if err != nil {
+		t.Fatalf("LookUp: %v", err)
+	}
+	return next, questions
 }
 
-// wantNone holds every claim to be denied.
-func wantNone(t *testing.T, when string, c source.Confirmation, claims []source.Claim) {
+// known is what an earlier pass remembers: the federation has answered a probe.
+func (f *federated) known() []source.Federation {
+	return []source.Federation{{ID: f.fed.ID, Name: f.fed.Name, Answered: true}}
+}
+
+func (f *federated) confirm(t *testing.T, snap *source.Snapshot, questions []source.Question) source.Confirmation {
 	t.Helper()
-	if len(c.Verdicts) != len(claims) {
-		t.Fatalf("%s: %d verdicts for %d claims", when, len(c.Verdicts), len(claims))
+	c, err := f.source.Confirm(t.Context(), snap, questions, f.known())
+	if err != nil {
+		t.Fatalf("Confirm: %v", err)
 	}
-	for i, v := range c.Verdicts {
-		if v.Evidence.Valid() || v.Doubt == "" {
-			t.Errorf("%s: evidence against %s (%s): %s", when, claims[i].User.Username+claims[i].Email, claims[i].Why, v.Evidence)
+	return c
+}
+
+// wantNone holds every removal to be denied.
+func wantNone(t *testing.T, when string, c source.Confirmation, questions []source.Question) {
+	t.Helper()
+	if len(c.Answers) != len(questions) {
+		t.Fatalf("%s: %d answers to %d questions", when, len(c.Answers), len(questions))
+	}
+	for i, a := range c.Answers {
+		if a.Evidence.Valid() || a.Doubt == "" {
+			t.Errorf("%s: evidence for the removal %+v: %s", when, questions[i], a.Evidence)
 		}
 	}
 }
 
 func (f *federated) clearCaches(t *testing.T) {
 	t.Helper()
-	f.realm.Do(t, http.MethodPost, "/clear-user-cache", nil, nil)
+	f.realm.ClearUserCache(t)
 }
 
 func TestNoEvidenceFollowsFromAFederationThatIsAway(t *testing.T) {
@@ -88,15 +112,15 @@ func TestNoEvidenceFollowsFromAFederationThatIsAway(t *testing.T) {
 	for _, o := range options {
 		t.Run(o.name, func(t *testing.T) {
 			f := newFederated(t, o.o, nil)
-			healthy := mustRead(t, f.source, "")
+			healthy := mustRead(t, f.source)
 			if got := membersOf(healthy)["/staff"]; !slices.Equal(got, staff) {
 				t.Fatalf("/staff is %q, want %q", got, staff)
 			}
 			if u := userOf(t, healthy, "fedc"); u.Federation != f.fed.ID || !u.Enabled {
 				t.Fatalf("fedc reads as %+v, want an enabled account of the federation %s", u, f.fed.ID)
 			}
-			claims := f.claims(t, healthy)
-			wantNone(t, "up", mustConfirm(t, f.source, healthy, claims...), claims)
+			asked, questions := f.removals(t, healthy, healthy)
+			wantNone(t, "up", f.confirm(t, asked, questions), questions)
 			for _, away := range []struct {
 				name       string
 				make, undo func(testing.TB)
@@ -111,22 +135,29 @@ func TestNoEvidenceFollowsFromAFederationThatIsAway(t *testing.T) {
 						when = away.name + ", cold cache"
 						f.clearCaches(t)
 					}
-					got := mustConfirm(t, f.source, healthy, claims...)
-					wantNone(t, when, got, claims)
-					wantDoubt(t, got, 0, "the federation ldap is not up: a lookup through it answered 500 in place of 404")
-					if len(got.Away()) != 1 {
-						t.Errorf("%s: %d federations are away, want 1", when, len(got.Away()))
+					asked, questions := f.removals(t, healthy, healthy)
+					got := f.confirm(t, asked, questions)
+					wantNone(t, when, got, questions)
+					wantDoubt(t, got, 0, source.Away, "the federation ldap is not up: a lookup through it answered 500 in place of 404")
+					if len(got.Away()) != 1 || got.Answers[0].Federation != f.fed.ID {
+						t.Errorf("%s: %d federations are away, and the answer names %q; want 1, %s", when, len(got.Away()), got.Answers[0].Federation, f.fed.ID)
 					}
-					wrong, err := f.source.Read(t.Context(), pickAll(""))
+					wrong, err := read(t.Context(), f.source)
+					if err == nil {
+						asked, questions = f.removals(t, wrong, healthy)
+						wantNone(t, "read and asked while "+when, f.confirm(t, asked, questions), questions)
+					}
 					away.undo(t)
 					if err != nil {
 						wantError(t, err, fault.Server, "the federation ldap is not up")
 						continue
 					}
-					wantNone(t, "back after "+when, mustConfirm(t, f.source, wrong, claims...), claims)
+					wantNone(t, "asked while "+when+", confirmed afterwards", f.confirm(t, asked, questions), questions)
+					asked, questions = f.removals(t, wrong, healthy)
+					wantNone(t, "read while "+when+", asked afterwards", f.confirm(t, asked, questions), questions)
 				}
 			}
-			if got := membersOf(mustRead(t, f.source, ""))["/staff"]; !slices.Equal(got, staff) {
+			if got := membersOf(mustRead(t, f.source))["/staff"]; !slices.Equal(got, staff) {
 				t.Errorf("/staff is %q at the end, want %q", got, staff)
 			}
 		})
@@ -135,11 +166,10 @@ func TestNoEvidenceFollowsFromAFederationThatIsAway(t *testing.T) {
 
 func TestAFederationThatHangsIsNamedInTheError(t *testing.T) {
 	f := newFederated(t, keycloaktest.FederationOptions{Timeout: time.Minute}, func(c *Config) { c.Timeout = 2 * time.Second })
-	_, err := f.source.Read(t.Context(), func(c source.Catalog) source.Selection {
-		f.clearCaches(t)
-		f.ldap.Pause(t)
-		return pickAll("")(c)
-	})
+	catalog := mustCatalog(t, f.source)
+	f.clearCaches(t)
+	f.ldap.Pause(t)
+	_, err := f.source.Read(t.Context(), catalog, everything(catalog))
 	f.ldap.Resume(t)
 	wantError(t, err, fault.Timeout, "within 2s", "the federation ldap is not up (Keycloak had no answer from it within 2s): look after it first")
 	probes := probesOf(err)
@@ -165,42 +195,100 @@ func probesOf(err error) []source.Probe {
 
 func TestEvidenceAgainstFederatedPeopleThatIsTrue(t *testing.T) {
 	f := newFederated(t, keycloaktest.FederationOptions{}, nil)
-	club, staffID := f.realm.GroupID(t, "/club"), f.realm.GroupID(t, "/staff")
 	f.ldap.Leave(t, "fedd", "staff")
 	f.realm.SetEnabled(t, "fedb", false)
-	snap := mustRead(t, f.source, "")
+	snap := mustRead(t, f.source)
 	f.seen.calls = nil
-	got := mustConfirm(t, f.source, snap,
-		source.Claim{Why: source.NotMember, User: userOf(t, snap, "fedd"), Groups: groupsOf(staffID, club)},
-		source.Claim{Why: source.Disabled, User: userOf(t, snap, "fedb")},
-		source.Claim{Why: source.Gone, Email: "gone@example.org"},
-		source.Claim{Why: source.NotMember, User: userOf(t, snap, "local"), Groups: groupsOf(staffID)},
-	)
-	wantEvidence(t, got, 0, source.NotMember, true)
-	wantEvidence(t, got, 1, source.Disabled, false)
-	wantEvidence(t, got, 2, source.Gone, true)
-	wantEvidence(t, got, 3, source.NotMember, false)
-	// Two members, an account, the database's list, an email: five reads, six probes.
-	if f.seen.calls["probe"] != 6 || f.seen.calls["members"] != 2 {
-		t.Errorf("requests are %v; want 6 probes around 5 reads", f.seen.calls)
+	snap = mustLookUp(t, f.source, snap,
+		source.Person{Key: "fedd", IDs: []string{f.realm.UserID(t, "fedd")}, Email: "fedd@example.org"},
+		source.Person{Key: "gone", Email: "gone@example.org"})
+	if f.seen.calls["probe"] != 2 || f.seen.calls["users_email"] != 1 || f.seen.calls["user"] != 1 {
+		t.Errorf("requests of the look-up are %v; want an id, an email between 2 probes", f.seen.calls)
 	}
-	if u := userOf(t, mustRead(t, f.source, ""), "fedb"); u.Enabled {
+	f.seen.calls = nil
+	all, staffOnly := groupsOf(t, snap.Catalog(), "/staff", "/club"), groupsOf(t, snap.Catalog(), "/staff")
+	got := mustConfirm(t, f.source, snap,
+		removal(all, userOf(t, snap, "fedd")),
+		removal(all, userOf(t, snap, "fedb")),
+		gone(source.ByEmail, "gone"),
+		removal(staffOnly, userOf(t, snap, "local")),
+		grant(staffOnly, userOf(t, snap, "feda")),
+	)
+	wantEvidence(t, got, 0, source.NotMember, true, "read twice: in none of 2 Keycloak groups, on the account's own side too")
+	wantEvidence(t, got, 1, source.Disabled, false, "read twice: the account is disabled, in Keycloak's own database too")
+	wantEvidence(t, got, 2, source.Gone, true, "looked up: no account has the email; ClearML keeps no account id, so the person is judged by the email only")
+	wantEvidence(t, got, 3, source.NotMember, false, "read twice: not in the one Keycloak group")
+	wantEvidence(t, got, 4, source.Member, false, "read twice: member of /staff, on the account's own side too")
+	// Two lists of members and the database's list; one batch between two probes: two
+	// counts for fedd, one for feda, and the account of fedb.
+	if want := map[string]int{"token": 2, "components": 1, "members": 2, "users_disabled": 1, "probe": 2, "own_count": 3, "user": 1}; !maps.Equal(f.seen.calls, want) {
+		t.Errorf("requests are %v; want %v", f.seen.calls, want)
+	}
+	if u := userOf(t, mustRead(t, f.source), "fedb"); u.Enabled {
 		t.Error("the second look has enabled fedb again")
 	}
 }
 
-func TestAFederationThatIsSwitchedOffOrDeletedCountsAsAway(t *testing.T) {
+// A federation that is switched off, or deleted, holds up its own people and nobody
+// else (design 10).
+func TestAFederationThatIsSwitchedOffHoldsUpItsOwnPeopleOnly(t *testing.T) {
 	f := newFederated(t, keycloaktest.FederationOptions{}, nil)
-	snap := mustRead(t, f.source, "")
-	claims := f.claims(t, snap)
+	f.realm.Leave(t, "local", "/club")
+	f.realm.Join(t, "local", "/staff")
+	snap := mustRead(t, f.source)
+	f.realm.Leave(t, "local", "/staff")
+	local := removal(groupsOf(t, snap.Catalog(), "/staff", "/club"), userOf(t, snap, "local"))
+	gonePeople := []source.Person{
+		{Key: "deleted, id kept", IDs: []string{"11111111-2222-3333-4444-555555555555"}, Email: "deleted@example.org"},
+		{Key: "of the federation's own form", IDs: []string{"f:" + f.fed.ID + ":deleted"}, Email: "deleted@example.org"},
+		{Key: "by email", Email: "deleted@example.org"},
+	}
+	check := func(when, detail string) {
+		t.Helper()
+		asked, questions := f.removals(t, snap, snap)
+		got := f.confirm(t, asked, questions)
+		wantNone(t, when, got, questions)
+		wantDoubt(t, got, 0, source.Away, "the federation ldap is not up: "+detail)
+		asked, err := f.source.LookUp(t.Context(), asked, gonePeople, f.known())
+		if err != nil {
+			t.Fatalf("LookUp: %v", err)
+		}
+		got = f.confirm(t, asked, []source.Question{local, gone(source.ByID, gonePeople[0].Key), gone(source.ByID, gonePeople[1].Key), gone(source.ByEmail, gonePeople[2].Key)})
+		wantEvidence(t, got, 0, source.NotMember, false, "read twice: in none of 2 Keycloak groups")
+		wantEvidence(t, got, 1, source.Gone, true, "looked up: Keycloak has neither the id that ClearML keeps nor the email")
+		wantDoubt(t, got, 2, source.Away, "the federation ldap is not up, and may have the person: "+detail)
+		wantDoubt(t, got, 3, source.Away, "the federation ldap is not up, and may have the person: "+detail)
+	}
+	off := "it is switched off in Keycloak, or was deleted since the read"
 	f.fed.SetEnabled(t, false)
-	got := mustConfirm(t, f.source, snap, claims...)
-	wantNone(t, "switched off", got, claims)
-	wantDoubt(t, got, 0, "the federation ldap is not up: it is switched off in Keycloak")
+	check("switched off", off)
 	f.fed.SetEnabled(t, true)
-	wantNone(t, "switched on again", mustConfirm(t, f.source, snap, claims...), claims)
+	asked, questions := f.removals(t, snap, snap)
+	wantNone(t, "switched on again", f.confirm(t, asked, questions), questions)
 	f.fed.Delete(t)
-	got = mustConfirm(t, f.source, snap, claims...)
-	wantNone(t, "deleted since the read", got, claims)
-	wantDoubt(t, got, 0, "the federation ldap is not up: it is switched off in Keycloak")
+	check("deleted since the read", off)
+}
+
+// A server that is gone for good answers every probe with 500. It has answered
+// before, so whoever is not found may be there; local leavers go out.
+func TestALocalLeaverGoesOutWhileTheLDAPServerIsGone(t *testing.T) {
+	f := newFederated(t, keycloaktest.FederationOptions{}, nil)
+	f.ldap.Stop(t)
+	defer f.ldap.Start(t)
+	f.realm.Join(t, "local", "/staff")
+	snap := mustRead(t, f.source)
+	f.realm.Leave(t, "local", "/staff")
+	f.realm.Leave(t, "local", "/club")
+	snap, err := f.source.LookUp(t.Context(), snap, []source.Person{{Key: "deleted", IDs: []string{"11111111-2222-3333-4444-555555555555"}, Email: "deleted@example.org"}}, f.known())
+	if err != nil {
+		t.Fatalf("LookUp: %v", err)
+	}
+	got := f.confirm(t, snap, []source.Question{
+		removal(groupsOf(t, snap.Catalog(), "/staff", "/club"), userOf(t, snap, "local")),
+		removal(groupsOf(t, snap.Catalog(), "/staff"), userOf(t, snap, "feda")),
+		gone(source.ByID, "deleted"),
+	})
+	wantEvidence(t, got, 0, source.NotMember, false, "read twice: in none of 2 Keycloak groups")
+	wantDoubt(t, got, 1, source.Away, "the federation ldap is not up: a lookup through it answered 500 in place of 404")
+	wantDoubt(t, got, 2, source.Away, "the federation ldap is not up, and may have the person: a lookup through it answered 500 in place of 404")
 }

@@ -189,6 +189,9 @@ func (l *look) probeAll(ctx context.Context, federations []source.Federation) {
 		return known && !p.Up
 	})
 	for _, p := range l.s.probe(ctx, asked) {
+		if !p.Up && p.Federation.Enabled && !p.Federation.Answered {
+			p.Detail += "; it has never answered a probe"
+		}
 		l.answered[p.Federation.ID] = p
 	}
 }

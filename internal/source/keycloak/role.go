@@ -174,18 +174,18 @@ func (s *Source) containers(ctx context.Context, book roleBook, role roleRep) ([
 func (s *Source) collect(ctx context.Context, book roleBook, roles []roleRep, catalog source.Catalog, h *holding) error {
 	users := make([][]source.User, len(roles))
 	groups := make([][]groupRep, len(roles))
-	work, ctx := s.errgroup(ctx)
+	work, inner := s.errgroup(ctx)
 	for i, r := range roles {
 		work.Go(func() (err error) {
 			c := s.rolesCall(r.client, r.Name, "users")
 			c.name, c.doing = "role_users", "reading the holders of the role "+book.name(r)
-			users[i], err = s.users(ctx, c)
+			users[i], err = s.users(inner, c)
 			return err
 		})
 		work.Go(func() (err error) {
 			c := s.rolesCall(r.client, r.Name, "groups")
 			c.name, c.doing = "role_groups", "reading the groups with the role "+book.name(r)
-			groups[i], err = s.groups(ctx, c)
+			groups[i], err = s.groups(inner, c)
 			return err
 		})
 	}
@@ -193,6 +193,9 @@ func (s *Source) collect(ctx context.Context, book roleBook, roles []roleRep, ca
 		return err
 	}
 	h.Direct = unique(slices.Concat(users...))
+	if err := s.markServiceAccounts(ctx, h.Direct); err != nil {
+		return err
+	}
 	var ids []string
 	for _, g := range slices.Concat(groups...) {
 		if _, ok := catalog.Group(g.ID); !ok {

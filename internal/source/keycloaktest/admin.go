@@ -160,7 +160,8 @@ func (r *Realm) GroupID(tb testing.TB, path string) string {
 }
 
 // UserID returns the id of the account with that username, service accounts
-// included.
+// included. If a person of that name is in LDAP only, the look-up imports them.
+// It does not use the user cache.
 func (r *Realm) UserID(tb testing.TB, username string) string {
 	tb.Helper()
 	var users []struct{ ID string }
@@ -210,4 +211,26 @@ func (r *Realm) DeleteUser(tb testing.TB, username string) {
 func (r *Realm) DeleteGroup(tb testing.TB, path string) {
 	tb.Helper()
 	r.Do(tb, http.MethodDelete, "/groups/"+r.GroupID(tb, path), nil, nil)
+}
+
+// AddDefaultGroup makes whoever is new in the realm a member of the group.
+func (r *Realm) AddDefaultGroup(tb testing.TB, path string) {
+	tb.Helper()
+	r.Do(tb, http.MethodPut, "/default-groups/"+r.GroupID(tb, path), nil, nil)
+}
+
+// AddDefaultRole adds the realm role to the realm's default roles, the composite
+// role of whoever is new in the realm. The people of a Spec hold that composite
+// only if Spec.DefaultRoles says so.
+func (r *Realm) AddDefaultRole(tb testing.TB, role string) {
+	tb.Helper()
+	var representation json.RawMessage
+	r.Do(tb, http.MethodGet, "/roles/"+url.PathEscape(role), nil, &representation)
+	r.Do(tb, http.MethodPost, "/roles/"+defaultRoles(r.Name)+"/composites", []json.RawMessage{representation}, nil)
+}
+
+// ClearUserCache empties the realm's user cache.
+func (r *Realm) ClearUserCache(tb testing.TB) {
+	tb.Helper()
+	r.Do(tb, http.MethodPost, "/clear-user-cache", nil, nil)
 }

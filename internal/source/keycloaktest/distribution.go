@@ -12,13 +12,18 @@ import (
 	"groupsync/internal/processtest"
 )
 
-// Version is the release of Keycloak that is started.
+// Version is the release of Keycloak that is started if Options name no other.
 const Version = "26.7.3"
 
-const artifact = "org.keycloak:keycloak-quarkus-dist:" + Version + ":zip"
+// Older releases that the tests know to start. Each is fetched and built at its
+// first use on a machine, which takes a minute.
+const (
+	Version260 = "26.0.8"
+	Version24  = "24.0.5"
+)
 
-// prepared returns the directory of a distribution that is built for the path
-// prefix, and beside it the data of a server that has been started once:
+// prepared returns the directory of a distribution of o.Version that is built for
+// o, and beside it the data of a server that has been started once:
 //
 //	dist/  bin, conf, lib, providers, themes: shared by all servers, never written again
 //	data/  a database with the master realm and its administrator: copied for each server
@@ -26,7 +31,7 @@ const artifact = "org.keycloak:keycloak-quarkus-dist:" + Version + ":zip"
 // It is made once a machine, under a lock, and appears by a rename, so that
 // test binaries may run side by side and one that is killed leaves nothing that
 // another would take for whole.
-func prepared(prefix string) (string, error) {
+func prepared(o Options) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return "", fmt.Errorf("no place to keep Keycloak: %w; set HOME or XDG_CACHE_HOME", err)
@@ -35,9 +40,9 @@ func prepared(prefix string) (string, error) {
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return "", fmt.Errorf("no place to keep Keycloak: %w", err)
 	}
-	name := "keycloak-" + Version
-	if prefix != "" {
-		name += strings.ReplaceAll(prefix, "/", "-")
+	name := "keycloak-" + o.Version + strings.ReplaceAll(o.Path, "/", "-")
+	if o.Storage {
+		name += "+" + storageVersion()
 	}
 	dir := filepath.Join(cache, name)
 
@@ -64,15 +69,15 @@ func prepared(prefix string) (string, error) {
 		return "", fmt.Errorf("no place to unpack Keycloak: %w", err)
 	}
 	defer os.RemoveAll(work)
-	if err := prepare(work, prefix); err != nil {
+	if err := prepare(work, o); err != nil {
 		return "", err
 	}
 	return dir, os.Rename(work, dir)
 }
 
 // prepare fills work with dist and data.
-func prepare(work, prefix string) error {
-	zip, err := download()
+func prepare(work string, o Options) error {
+	zip, err := download(o.Version)
 	if err != nil {
 		return err
 	}
@@ -80,18 +85,26 @@ func prepare(work, prefix string) error {
 		return err
 	}
 	dist := filepath.Join(work, "dist")
-	if err := os.Rename(filepath.Join(work, "keycloak-"+Version), dist); err != nil {
+	if err := os.Rename(filepath.Join(work, "keycloak-"+o.Version), dist); err != nil {
 		return err
 	}
 	build := []string{"build", "--db=dev-file", "--health-enabled=true"}
-	if prefix != "" {
-		build = append(build, "--http-relative-path="+prefix)
+	if o.Path != "" {
+		build = append(build, "--http-relative-path="+o.Path)
+	}
+	if !o.modern() {
+		build = append(build, localCache)
+	}
+	if o.Storage {
+		if err := buildStorage(dist); err != nil {
+			return err
+		}
 	}
 	if err := run(filepath.Join(dist, "bin", "kc.sh"), build...); err != nil {
 		return err
 	}
 	// The first start makes the database, which takes longer than all the rest.
-	first, err := launch(dist, filepath.Join(work, "first"), prefix)
+	first, err := launch(dist, filepath.Join(work, "first"), Options{Path: o.Path, Version: o.Version})
 	if err != nil {
 		return err
 	}
@@ -103,7 +116,7 @@ func prepare(work, prefix string) error {
 
 // download returns the path of the distribution in Maven's local repository,
 // fetching it where it is not there yet.
-func download() (string, error) {
+func download(version string) (string, error) {
 	for program, pkg := range map[string]string{"java": "openjdk-17-jre-headless", "mvn": "maven", "unzip": "unzip"} {
 		if _, err := exec.LookPath(program); err != nil {
 			return "", fmt.Errorf("the real Keycloak needs %s, which is not on the PATH: install it (Debian: apt-get install %s), or run go test -short", program, pkg)
@@ -113,11 +126,12 @@ func download() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("looking for the local repository of Maven: %w; set HOME", err)
 	}
-	zip := filepath.Join(home, ".m2", "repository", "org", "keycloak", "keycloak-quarkus-dist", Version,
-		"keycloak-quarkus-dist-"+Version+".zip")
+	zip := filepath.Join(home, ".m2", "repository", "org", "keycloak", "keycloak-quarkus-dist", version,
+		"keycloak-quarkus-dist-"+version+".zip")
 	if _, err := os.Stat(zip); !errors.Is(err, fs.ErrNotExist) {
 		return zip, err
 	}
+	artifact := "org.keycloak:keycloak-quarkus-dist:" + version + ":zip"
 	if err := run("mvn", "-q", "dependency:get", "-Dartifact="+artifact, "-Dtransitive=false"); err != nil {
 		return "", err
 	}

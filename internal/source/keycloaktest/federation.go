@@ -1,6 +1,7 @@
 package keycloaktest
 
 import (
+	"cmp"
 	"net/http"
 	"strconv"
 	"testing"
@@ -18,6 +19,16 @@ const (
 	Import   Mode = "IMPORT"
 )
 
+// CachePolicy says how long Keycloak's user cache keeps the people of a
+// federation.
+type CachePolicy string
+
+// The policies that need no further setting.
+const (
+	CacheDefault CachePolicy = "DEFAULT"
+	NoCache      CachePolicy = "NO_CACHE"
+)
+
 // FederationOptions say how a realm uses an LDAP server.
 type FederationOptions struct {
 	Mode        Mode          // empty: ReadOnly
@@ -25,49 +36,128 @@ type FederationOptions struct {
 	KeepInvalid bool          // removeInvalidUsersEnabled=false
 	DropGroups  bool          // a sync deletes groups that LDAP does not have
 	Timeout     time.Duration // to connect and to read; 0: two seconds
+
+	Name       string     // empty: "ldap"
+	Through    *LDAPProxy // Keycloak reaches the LDAP server by this proxy; nil: directly
+	Subtree    bool       // searchScope 2: people and groups are looked for at every depth, so also in units
+	Mappers    []GroupMapper
+	NoMapper   bool        // there is no first group mapper, named "groups"
+	NoSync     bool        // nothing is taken over yet
+	Cache      CachePolicy // empty: CacheDefault
+	Pooling    bool        // connections to LDAP are kept and used again
+	Pagination bool        // searches ask for pages of 1,000 entries
+
+	UsernameAttribute string // usernameLDAPAttribute; empty: uid
+	RDNAttribute      string // rdnLDAPAttribute; empty: uid
+	UUIDAttribute     string // uuidLDAPAttribute; empty: entryUUID
+	UserFilter        string // customUserSearchFilter, for example "(mail=*)"
+}
+
+// GroupMapper is a group-ldap-mapper of a federation.
+type GroupMapper struct {
+	Name       string
+	Mode       Mode   // empty: ReadOnly
+	Unit       string // the groups of this unit of the LDAP server; empty: those of the base
+	Path       string // Keycloak group below which the groups are kept, which must exist; empty: "/"
+	DropGroups bool   // a sync deletes groups that LDAP does not have
 }
 
 // Federation is a user-storage component of a realm.
 type Federation struct {
 	ID, Name string
 
-	realm  *Realm
-	mapper string
+	realm   *Realm
+	mappers []mapper // that have groups to take over, oldest first
 }
 
+type mapper struct{ id, name string }
+
 // Federate adds the LDAP server to the realm as a user-storage component of
-// edit mode READ_ONLY named "ldap", with a group mapper, and takes over its
-// groups (at the top level) and people.
+// edit mode READ_ONLY, with a group mapper named "groups" of the base of the
+// groups and with o.Mappers, and takes over its groups (at the top level) and
+// people.
 func (r *Realm) Federate(tb testing.TB, l *LDAP, o FederationOptions) *Federation {
 	tb.Helper()
-	if o.Mode == "" {
-		o.Mode = ReadOnly
-	}
 	if o.Timeout == 0 {
 		o.Timeout = 2 * time.Second
 	}
-	var realm struct{ ID string }
-	r.Do(tb, http.MethodGet, "", nil, &realm)
+	address, scope := l.URL, "1"
+	if o.Through != nil {
+		address = o.Through.URL
+	}
+	if o.Subtree {
+		scope = "2"
+	}
 	timeout := strconv.FormatInt(o.Timeout.Milliseconds(), 10)
-	f := &Federation{Name: "ldap", realm: r}
-	f.ID = r.Do(tb, http.MethodPost, "/components", component("ldap", "ldap", "org.keycloak.storage.UserStorageProvider", realm.ID, map[string]string{
+	config := map[string]string{
 		"enabled": "true", "priority": "0", "editMode": "READ_ONLY", "vendor": "other",
 		"importEnabled": strconv.FormatBool(!o.NoImport), "removeInvalidUsersEnabled": strconv.FormatBool(!o.KeepInvalid),
-		"connectionUrl": l.URL, "authType": "simple", "bindDn": ldapReader, "bindCredential": ldapPassword,
-		"usersDn": ldapPeople, "searchScope": "1", "userObjectClasses": "inetOrgPerson",
-		"usernameLDAPAttribute": "uid", "rdnLDAPAttribute": "uid", "uuidLDAPAttribute": "entryUUID",
-		"connectionTimeout": timeout, "readTimeout": timeout, "connectionPooling": "false", "pagination": "false",
-		"cachePolicy": "DEFAULT",
-	}), nil)
-	f.mapper = r.Do(tb, http.MethodPost, "/components", component("groups", "group-ldap-mapper", "org.keycloak.storage.ldap.mappers.LDAPStorageMapper", f.ID, map[string]string{
-		"mode": string(o.Mode), "groups.dn": ldapGroups, "groups.path": "/", "group.name.ldap.attribute": "cn",
-		"group.object.classes": "groupOfNames", "preserve.group.inheritance": "false",
+		"connectionUrl": address, "authType": "simple", "bindDn": ldapReader, "bindCredential": ldapPassword,
+		"usersDn": ldapPeople, "searchScope": scope, "userObjectClasses": "inetOrgPerson",
+		"usernameLDAPAttribute": cmp.Or(o.UsernameAttribute, "uid"), "rdnLDAPAttribute": cmp.Or(o.RDNAttribute, "uid"),
+		"uuidLDAPAttribute": cmp.Or(o.UUIDAttribute, "entryUUID"),
+		"connectionTimeout": timeout, "readTimeout": timeout,
+		"connectionPooling": strconv.FormatBool(o.Pooling), "pagination": strconv.FormatBool(o.Pagination),
+		"cachePolicy": string(cmp.Or(o.Cache, CacheDefault)),
+	}
+	if o.UserFilter != "" {
+		config["customUserSearchFilter"] = o.UserFilter
+	}
+	f := r.addStorage(tb, cmp.Or(o.Name, "ldap"), "ldap", config)
+	if !o.NoMapper {
+		f.AddGroupMapper(tb, GroupMapper{Name: "groups", Mode: o.Mode, DropGroups: o.DropGroups})
+	}
+	for _, m := range o.Mappers {
+		f.AddGroupMapper(tb, m)
+	}
+	if !o.NoSync {
+		f.Sync(tb)
+	}
+	return f
+}
+
+// addStorage adds a user-storage component of the provider.
+func (r *Realm) addStorage(tb testing.TB, name, provider string, config map[string]string) *Federation {
+	tb.Helper()
+	var realm struct{ ID string }
+	r.Do(tb, http.MethodGet, "", nil, &realm)
+	id := r.Do(tb, http.MethodPost, "/components",
+		component(name, provider, "org.keycloak.storage.UserStorageProvider", realm.ID, config), nil)
+	return &Federation{ID: id, Name: name, realm: r}
+}
+
+// AddGroupMapper adds a group-ldap-mapper. Its groups are taken over by the next
+// Sync or SyncGroups.
+func (f *Federation) AddGroupMapper(tb testing.TB, m GroupMapper) {
+	tb.Helper()
+	id := f.addMapper(tb, m.Name, "group-ldap-mapper", map[string]string{
+		"mode": string(cmp.Or(m.Mode, ReadOnly)), "groups.dn": unitDN(m.Unit), "groups.path": cmp.Or(m.Path, "/"),
+		"group.name.ldap.attribute": "cn", "group.object.classes": "groupOfNames", "preserve.group.inheritance": "false",
 		"membership.ldap.attribute": "member", "membership.attribute.type": "DN", "membership.user.ldap.attribute": "uid",
 		"user.roles.retrieve.strategy":         "LOAD_GROUPS_BY_MEMBER_ATTRIBUTE",
-		"drop.non.existing.groups.during.sync": strconv.FormatBool(o.DropGroups),
-	}), nil)
-	f.Sync(tb)
-	return f
+		"drop.non.existing.groups.during.sync": strconv.FormatBool(m.DropGroups),
+	})
+	f.mappers = append(f.mappers, mapper{id, m.Name})
+}
+
+// AddHardcodedGroup adds a hardcoded-ldap-group-mapper: everybody of the
+// federation is in the Keycloak group with that path.
+func (f *Federation) AddHardcodedGroup(tb testing.TB, path string) {
+	tb.Helper()
+	f.addMapper(tb, "hardcoded group "+last(path), "hardcoded-ldap-group-mapper", map[string]string{"group": path})
+}
+
+// AddHardcodedRole adds a hardcoded-ldap-role-mapper: everybody of the federation
+// holds the realm role.
+func (f *Federation) AddHardcodedRole(tb testing.TB, role string) {
+	tb.Helper()
+	f.addMapper(tb, "hardcoded role "+role, "hardcoded-ldap-role-mapper", map[string]string{"role": role})
+}
+
+func (f *Federation) addMapper(tb testing.TB, name, provider string, config map[string]string) (id string) {
+	tb.Helper()
+	return f.realm.Do(tb, http.MethodPost, "/components",
+		component(name, provider, "org.keycloak.storage.ldap.mappers.LDAPStorageMapper", f.ID, config), nil)
 }
 
 func component(name, provider, kind, parent string, config map[string]string) object {
@@ -78,20 +168,78 @@ func component(name, provider, kind, parent string, config map[string]string) ob
 	return object{"name": name, "providerId": provider, "providerType": kind, "parentId": parent, "config": lists}
 }
 
+// Taken is what a sync of people reports.
+type Taken struct {
+	Added, Updated, Removed, Failed int
+	Ignored                         bool // another sync ran at the time
+}
+
 // Sync takes over groups and then people from LDAP.
 func (f *Federation) Sync(tb testing.TB) {
 	tb.Helper()
-	f.realm.Do(tb, http.MethodPost, "/user-storage/"+f.ID+"/mappers/"+f.mapper+"/sync?direction=fedToKeycloak", nil, nil)
-	f.realm.Do(tb, http.MethodPost, "/user-storage/"+f.ID+"/sync?action=triggerFullSync", nil, nil)
+	f.SyncGroups(tb)
+	f.SyncUsers(tb)
+}
+
+// SyncGroups takes over groups from LDAP by every group mapper. It takes over
+// nobody, and leaves the user cache as it is.
+func (f *Federation) SyncGroups(tb testing.TB) {
+	tb.Helper()
+	for _, m := range f.mappers {
+		f.realm.Do(tb, http.MethodPost, "/user-storage/"+f.ID+"/mappers/"+m.id+"/sync?direction=fedToKeycloak", nil, nil)
+	}
+}
+
+// SyncUsers takes over all people from LDAP.
+func (f *Federation) SyncUsers(tb testing.TB) Taken {
+	tb.Helper()
+	return f.sync(tb, "triggerFullSync")
+}
+
+// SyncChangedUsers takes over the people whose entry was changed since the last
+// sync, and clears the user cache of the federation.
+func (f *Federation) SyncChangedUsers(tb testing.TB) Taken {
+	tb.Helper()
+	return f.sync(tb, "triggerChangedUsersSync")
+}
+
+func (f *Federation) sync(tb testing.TB, action string) (t Taken) {
+	tb.Helper()
+	f.realm.Do(tb, http.MethodPost, "/user-storage/"+f.ID+"/sync?action="+action, nil, &t)
+	return t
+}
+
+// SetMode changes the mode of a group mapper: "groups" is the first one's name.
+func (f *Federation) SetMode(tb testing.TB, mapperName string, mode Mode) {
+	tb.Helper()
+	for _, m := range f.mappers {
+		if m.name == mapperName {
+			f.realm.configure(tb, m.id, "mode", string(mode))
+			return
+		}
+	}
+	tb.Fatalf("the federation %s has no group mapper %q", f.Name, mapperName)
 }
 
 // SetEnabled switches the component on or off.
 func (f *Federation) SetEnabled(tb testing.TB, enabled bool) {
 	tb.Helper()
+	f.realm.configure(tb, f.ID, "enabled", strconv.FormatBool(enabled))
+}
+
+// SetCache changes the component's cache policy.
+func (f *Federation) SetCache(tb testing.TB, policy CachePolicy) {
+	tb.Helper()
+	f.realm.configure(tb, f.ID, "cachePolicy", string(policy))
+}
+
+// configure changes one setting of a component.
+func (r *Realm) configure(tb testing.TB, id, key, value string) {
+	tb.Helper()
 	var whole map[string]any
-	f.realm.Do(tb, http.MethodGet, "/components/"+f.ID, nil, &whole)
-	whole["config"].(map[string]any)["enabled"] = []string{strconv.FormatBool(enabled)}
-	f.realm.Do(tb, http.MethodPut, "/components/"+f.ID, whole, nil)
+	r.Do(tb, http.MethodGet, "/components/"+id, nil, &whole)
+	whole["config"].(map[string]any)[key] = []string{value}
+	r.Do(tb, http.MethodPut, "/components/"+id, whole, nil)
 }
 
 // Delete deletes the component, and with it its imported people.

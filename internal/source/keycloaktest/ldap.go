@@ -31,13 +31,19 @@ const (
 
 // LDAP is a running slapd: people as inetOrgPerson with the email
 // uid@example.org, groups as groupOfNames.
+//
+// A person is named by the uid, or by the cn if the entry has no uid. A group is
+// named by its cn, or by "unit/cn" if it is in an organizational unit below the
+// base of the groups, for example "eu/dev". A unit is added with its first group.
 type LDAP struct {
 	URL string // ldap://127.0.0.1:port
 
-	dir  string
-	port int
-	lies Answers
-	proc *processtest.Process
+	dir   string
+	port  int
+	lies  Answers
+	proc  *processtest.Process
+	units map[string]bool // units that were added
+	noUID map[string]bool // people that were added without a uid
 }
 
 // Answers are ways in which an LDAP server answers Keycloak less than it has.
@@ -55,25 +61,52 @@ type Answers struct {
 func StartLDAP(tb testing.TB, people []string, groups map[string][]string) *LDAP {
 	tb.Helper()
 	skipShort(tb)
-	must(tb, processtest.Install("the real LDAP server", []string{"slapd", "ldapmodify"}, "slapd", "ldap-utils"))
+	must(tb, processtest.Install("the real LDAP server", []string{"slapd", "slapadd", "ldapmodify"}, "slapd", "ldap-utils"))
 	port, err := processtest.FreePort()
 	must(tb, err)
-	l := &LDAP{URL: "ldap://127.0.0.1:" + strconv.Itoa(port), dir: tb.TempDir(), port: port}
+	l := &LDAP{
+		URL: "ldap://127.0.0.1:" + strconv.Itoa(port), dir: tb.TempDir(), port: port,
+		units: map[string]bool{}, noUID: map[string]bool{},
+	}
 	must(tb, os.Mkdir(filepath.Join(l.dir, "db"), 0o700))
+	l.load(tb, ldapTree+l.entries(people, groups))
 	l.Start(tb)
 	tb.Cleanup(func() {
 		if err := l.proc.Kill(); err != nil {
 			tb.Errorf("stopping slapd: %v", err)
 		}
 	})
-	l.modify(tb, "ldapadd", ldapTree)
+	return l
+}
+
+// Load adds those people and those groups, by name, of some of them. The server
+// is stopped meanwhile. It takes seconds for 10,000 people.
+func (l *LDAP) Load(tb testing.TB, people []string, groups map[string][]string) {
+	tb.Helper()
+	l.Stop(tb)
+	l.load(tb, l.entries(people, groups))
+	l.Start(tb)
+}
+
+// load writes the entries straight into the database of the stopped server.
+func (l *LDAP) load(tb testing.TB, ldif string) {
+	tb.Helper()
+	cmd := exec.Command("slapadd", "-q", "-f", l.writeConfig(tb))
+	cmd.Stdin = strings.NewReader(ldif)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		tb.Fatalf("slapadd: %v\n%s", err, out)
+	}
+}
+
+func (l *LDAP) entries(people []string, groups map[string][]string) string {
+	var all []string
 	for _, uid := range people {
-		l.AddUser(tb, uid)
+		all = append(all, personEntry(uid))
 	}
 	for _, name := range slices.Sorted(maps.Keys(groups)) {
-		l.AddGroup(tb, name, groups[name]...)
+		all = append(all, l.unitEntry(name)+l.groupEntry(name, groups[name]))
 	}
-	return l
+	return strings.Join(all, "\n")
 }
 
 const ldapTree = `dn: ` + ldapSuffix + `
@@ -91,6 +124,7 @@ dn: ` + ldapReader + `
 objectClass: organizationalRole
 objectClass: simpleSecurityObject
 userPassword: ` + ldapPassword + `
+
 `
 
 // config is the server's slapd.conf. The owner is the root of the database,
@@ -119,7 +153,10 @@ modulepath /usr/lib/ldap
 moduleload back_mdb
 pidfile %[1]s/slapd.pid
 sizelimit %[2]s
+sortvals member
 database mdb
+maxsize 1073741824
+dbnosync
 suffix "%[3]s"
 rootdn "%[4]s"
 rootpw %[5]s
@@ -128,13 +165,18 @@ index objectClass,uid,cn,mail,member,entryUUID eq
 %[6]s`, l.dir, limit, ldapSuffix, ldapOwner, ldapPassword, rules.String())
 }
 
+func (l *LDAP) writeConfig(tb testing.TB) (path string) {
+	tb.Helper()
+	path = filepath.Join(l.dir, "slapd.conf")
+	must(tb, os.WriteFile(path, []byte(l.config()), 0o600))
+	return path
+}
+
 // Start starts the server again on the same address with the same entries.
 func (l *LDAP) Start(tb testing.TB) {
 	tb.Helper()
-	conf := filepath.Join(l.dir, "slapd.conf")
-	must(tb, os.WriteFile(conf, []byte(l.config()), 0o600))
 	var err error
-	l.proc, err = processtest.Start(filepath.Join(l.dir, "slapd.log"), nil, "slapd", "-d", "0", "-h", l.URL+"/", "-f", conf)
+	l.proc, err = processtest.Start(filepath.Join(l.dir, "slapd.log"), nil, "slapd", "-d", "0", "-h", l.URL+"/", "-f", l.writeConfig(tb))
 	must(tb, err)
 	err = l.proc.Await(20*time.Second, func() bool {
 		conn, err := net.DialTimeout("tcp", strings.TrimPrefix(l.URL, "ldap://"), time.Second)
@@ -170,25 +212,50 @@ func (l *LDAP) Answer(tb testing.TB, a Answers) {
 // surname Example.
 func (l *LDAP) AddUser(tb testing.TB, uid string) {
 	tb.Helper()
-	l.modify(tb, "ldapadd", fmt.Sprintf("dn: %s\nobjectClass: inetOrgPerson\nuid: %s\ncn: %s\ngivenName: %s\nsn: Example\nmail: %s@example.org\n",
-		userDN(uid), uid, uid, uid, uid))
+	l.modify(tb, "ldapadd", personEntry(uid))
+}
+
+// AddUserWithoutUID adds a person whose entry has no uid: the attribute that
+// Keycloak takes the username from. The entry is named by its cn, and its email
+// is cn@example.org.
+func (l *LDAP) AddUserWithoutUID(tb testing.TB, cn string) {
+	tb.Helper()
+	l.noUID[cn] = true
+	l.modify(tb, "ldapadd", fmt.Sprintf("dn: %s\nobjectClass: inetOrgPerson\ncn: %s\nsn: Example\nmail: %s@example.org\n",
+		l.personDN(cn), cn, cn))
+}
+
+// SetMail replaces the email of the person.
+func (l *LDAP) SetMail(tb testing.TB, uid, mail string) {
+	tb.Helper()
+	l.modify(tb, "ldapmodify", fmt.Sprintf("dn: %s\nchangetype: modify\nreplace: mail\nmail: %s\n", l.personDN(uid), mail))
 }
 
 // DeleteUser deletes a person, who stays a member of their groups in LDAP.
 func (l *LDAP) DeleteUser(tb testing.TB, uid string) {
 	tb.Helper()
-	l.modify(tb, "ldapmodify", "dn: "+userDN(uid)+"\nchangetype: delete\n")
+	l.modify(tb, "ldapmodify", "dn: "+l.personDN(uid)+"\nchangetype: delete\n")
+}
+
+// RecreateUser deletes the person and adds them again under the same name: the
+// entry gets a new entryUUID, which is another person to Keycloak. Memberships
+// in LDAP stay, since they are by name.
+func (l *LDAP) RecreateUser(tb testing.TB, uid string) {
+	tb.Helper()
+	l.DeleteUser(tb, uid)
+	l.AddUser(tb, uid)
 }
 
 // AddGroup adds a group of those people.
 func (l *LDAP) AddGroup(tb testing.TB, name string, people ...string) {
 	tb.Helper()
-	// A groupOfNames has one member at least; the owner is no person.
-	entry := "dn: " + groupDN(name) + "\nobjectClass: groupOfNames\ncn: " + name + "\nmember: " + ldapOwner + "\n"
-	for _, uid := range people {
-		entry += "member: " + userDN(uid) + "\n"
-	}
-	l.modify(tb, "ldapadd", entry)
+	l.modify(tb, "ldapadd", l.unitEntry(name)+l.groupEntry(name, people))
+}
+
+// DeleteGroup deletes a group.
+func (l *LDAP) DeleteGroup(tb testing.TB, name string) {
+	tb.Helper()
+	l.modify(tb, "ldapmodify", "dn: "+groupDN(name)+"\nchangetype: delete\n")
 }
 
 // Join makes the person a member of the group.
@@ -202,7 +269,7 @@ func (l *LDAP) Leave(tb testing.TB, uid, group string) {
 
 func (l *LDAP) member(tb testing.TB, verb, uid, group string) {
 	tb.Helper()
-	l.modify(tb, "ldapmodify", fmt.Sprintf("dn: %s\nchangetype: modify\n%s: member\nmember: %s\n", groupDN(group), verb, userDN(uid)))
+	l.modify(tb, "ldapmodify", fmt.Sprintf("dn: %s\nchangetype: modify\n%s: member\nmember: %s\n", groupDN(group), verb, l.personDN(uid)))
 }
 
 func (l *LDAP) modify(tb testing.TB, program, ldif string) {
@@ -214,5 +281,50 @@ func (l *LDAP) modify(tb testing.TB, program, ldif string) {
 	}
 }
 
-func userDN(uid string) string   { return "uid=" + uid + "," + ldapPeople }
-func groupDN(name string) string { return "cn=" + name + "," + ldapGroups }
+func personEntry(uid string) string {
+	return fmt.Sprintf("dn: uid=%[1]s,%[2]s\nobjectClass: inetOrgPerson\nuid: %[1]s\ncn: %[1]s\ngivenName: %[1]s\nsn: Example\nmail: %[1]s@example.org\n",
+		uid, ldapPeople)
+}
+
+func (l *LDAP) groupEntry(name string, people []string) string {
+	var entry strings.Builder
+	// A groupOfNames has one member at least; the owner is no person.
+	fmt.Fprintf(&entry, "dn: %s\nobjectClass: groupOfNames\ncn: %s\nmember: %s\n", groupDN(name), last(name), ldapOwner)
+	for _, uid := range people {
+		fmt.Fprintf(&entry, "member: %s\n", l.personDN(uid))
+	}
+	return entry.String()
+}
+
+// unitEntry returns the entry of the group's unit if that is to be added first,
+// otherwise "".
+func (l *LDAP) unitEntry(group string) string {
+	unit, _, in := strings.Cut(group, "/")
+	if !in || l.units[unit] {
+		return ""
+	}
+	l.units[unit] = true
+	return "dn: " + unitDN(unit) + "\nobjectClass: organizationalUnit\n\n"
+}
+
+func (l *LDAP) personDN(name string) string {
+	if l.noUID[name] {
+		return "cn=" + name + "," + ldapPeople
+	}
+	return "uid=" + name + "," + ldapPeople
+}
+
+// unitDN returns the base of the groups in the unit; "" is that of all groups.
+func unitDN(unit string) string {
+	if unit == "" {
+		return ldapGroups
+	}
+	return "ou=" + unit + "," + ldapGroups
+}
+
+func groupDN(name string) string {
+	if unit, cn, in := strings.Cut(name, "/"); in {
+		return "cn=" + cn + "," + unitDN(unit)
+	}
+	return "cn=" + name + "," + ldapGroups
+}

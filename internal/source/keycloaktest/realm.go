@@ -37,6 +37,11 @@ type Spec struct {
 	TokenSeconds  int      // lifespan of an access token; 0: Keycloak's 300
 	Lightweight   bool     // the client's access tokens carry no roles
 	Permissions   bool     // fine-grained permissions v2 are switched on
+
+	DefaultGroups   []string // paths of groups of Groups: whoever is new in the realm joins them
+	DuplicateEmails bool     // several accounts may have one email
+	DefaultRoles    bool     // everybody of Users holds the realm's default roles, like people who register
+	Organizations   bool     // organizations are switched on
 }
 
 // User is an account of a Spec.
@@ -139,6 +144,9 @@ func (spec Spec) representation() object {
 			"enabled": !u.Disabled, "groups": u.Groups,
 		}
 		grant(user, u.Roles)
+		if spec.DefaultRoles {
+			user["realmRoles"] = append(user["realmRoles"].([]string), defaultRoles(spec.Name))
+		}
 		users = append(users, user)
 	}
 	serviceRoles := spec.ServiceRoles
@@ -151,13 +159,30 @@ func (spec Spec) representation() object {
 	})
 	realm := object{
 		"realm": spec.Name, "enabled": true, "groups": spec.groups(), "users": users,
-		"clients": spec.clients(), "roles": spec.roles(), "adminPermissionsEnabled": spec.Permissions,
+		"clients": spec.clients(), "roles": spec.roles(),
+	}
+	if len(spec.DefaultGroups) > 0 {
+		realm["defaultGroups"] = spec.DefaultGroups
+	}
+	if spec.DuplicateEmails { // Keycloak then allows no sign-in by email
+		realm["duplicateEmailsAllowed"], realm["loginWithEmailAllowed"] = true, false
+	}
+	// Older releases refuse settings that they do not know.
+	if spec.Permissions {
+		realm["adminPermissionsEnabled"] = true
+	}
+	if spec.Organizations {
+		realm["organizationsEnabled"] = true
 	}
 	if spec.TokenSeconds > 0 {
 		realm["accessTokenLifespan"] = spec.TokenSeconds
 	}
 	return realm
 }
+
+// defaultRoles returns the name of the composite role of the realm's default
+// roles.
+func defaultRoles(realm string) string { return "default-roles-" + strings.ToLower(realm) }
 
 // grant puts roles into a representation of a user or a group.
 func grant(to object, roles []string) {

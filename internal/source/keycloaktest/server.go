@@ -8,6 +8,7 @@
 package keycloaktest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,7 +33,15 @@ const (
 
 // Options say how a server is started.
 type Options struct {
-	Path string // prefix of all paths, for example "/auth"; empty: none
+	Path    string // prefix of all paths, for example "/auth"; empty: none
+	Version string // release of Keycloak; empty: Version
+
+	// EscapeSlashes has the server write a slash in the name of a group as ~/ in
+	// its path.
+	EscapeSlashes bool
+
+	// Storage builds the server with the user storage that Realm.AddStorage uses.
+	Storage bool
 }
 
 // Server is a running Keycloak with a database of its own.
@@ -40,20 +49,21 @@ type Server struct {
 	URL string // with the path prefix, without a trailing slash
 
 	home       string // Keycloak's home directory: shared but for the data
-	prefix     string
+	options    Options
 	port, mgmt int
 	proc       *processtest.Process
 	admin      *Admin
 }
 
 // Start starts a server for the test, which is stopped when the test ends. It
-// takes about five seconds, and half a minute more once a machine.
+// takes about five seconds, and half a minute more once a machine for every
+// Path, Version and Storage.
 func Start(tb testing.TB, o Options) *Server {
 	tb.Helper()
 	skipShort(tb)
 	s, err := start(o)
 	if err != nil {
-		tb.Fatalf("starting Keycloak %s: %v", Version, err)
+		tb.Fatalf("starting Keycloak %s: %v", cmp.Or(o.Version, Version), err)
 	}
 	tb.Cleanup(func() {
 		if err := s.close(); err != nil {
@@ -89,7 +99,8 @@ func skipShort(tb testing.TB) {
 }
 
 func start(o Options) (*Server, error) {
-	from, err := prepared(o.Path)
+	o.Version = cmp.Or(o.Version, Version)
+	from, err := prepared(o)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +111,7 @@ func start(o Options) (*Server, error) {
 	if err := os.CopyFS(filepath.Join(home, "data"), os.DirFS(filepath.Join(from, "data"))); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(home))
 	}
-	s, err := launch(filepath.Join(from, "dist"), home, o.Path)
+	s, err := launch(filepath.Join(from, "dist"), home, o)
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(home))
 	}
@@ -109,7 +120,7 @@ func start(o Options) (*Server, error) {
 
 // launch starts a server of the distribution on free ports, with home for its
 // home directory, and waits until it is ready.
-func launch(dist, home, prefix string) (*Server, error) {
+func launch(dist, home string, o Options) (*Server, error) {
 	if err := os.MkdirAll(filepath.Join(home, "data"), 0o755); err != nil {
 		return nil, err
 	}
@@ -127,8 +138,8 @@ func launch(dist, home, prefix string) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		URL:  "http://127.0.0.1:" + strconv.Itoa(port) + prefix,
-		home: home, prefix: prefix, port: port, mgmt: mgmt,
+		URL:  "http://127.0.0.1:" + strconv.Itoa(port) + o.Path,
+		home: home, options: o, port: port, mgmt: mgmt,
 	}
 	s.admin = &Admin{server: s}
 	return s, s.run()
@@ -137,13 +148,17 @@ func launch(dist, home, prefix string) (*Server, error) {
 // run starts the process and waits until it is ready.
 func (s *Server) run() error {
 	var err error
-	s.proc, err = processtest.Start(filepath.Join(s.home, "server.log"), []string{
-		"KC_BOOTSTRAP_ADMIN_USERNAME=" + adminName, "KC_BOOTSTRAP_ADMIN_PASSWORD=" + adminPassword,
-	}, "java", s.command()...)
+	admin := "KC_BOOTSTRAP_ADMIN_USERNAME=" + adminName
+	password := "KC_BOOTSTRAP_ADMIN_PASSWORD=" + adminPassword
+	port := s.mgmt
+	if s.before(25) { // it has no management port
+		admin, password, port = "KEYCLOAK_ADMIN="+adminName, "KEYCLOAK_ADMIN_PASSWORD="+adminPassword, s.port
+	}
+	s.proc, err = processtest.Start(filepath.Join(s.home, "server.log"), []string{admin, password}, "java", s.command()...)
 	if err != nil {
 		return fmt.Errorf("java: %w", err)
 	}
-	health := fmt.Sprintf("http://127.0.0.1:%d%s/health/ready", s.mgmt, s.prefix)
+	health := fmt.Sprintf("http://127.0.0.1:%d%s/health/ready", port, s.options.Path)
 	if err := s.proc.Await(3*time.Minute, func() bool { return answers(health) }); err != nil {
 		return errors.Join(err, s.proc.Kill())
 	}
@@ -160,17 +175,51 @@ func (s *Server) command() []string {
 	for _, pkg := range []string{"util", "util.concurrent", "security", "lang"} {
 		args = append(args, "--add-opens=java.base/java."+pkg+"=ALL-UNNAMED")
 	}
-	return append(args,
+	args = append(args,
 		"-Djava.util.concurrent.ForkJoinPool.common.threadFactory=io.quarkus.bootstrap.forkjoin.QuarkusForkJoinWorkerThreadFactory",
 		"-Djava.util.logging.manager=org.jboss.logmanager.LogManager",
 		"-Dkc.home.dir="+s.home, "-Djboss.server.config.dir="+filepath.Join(s.home, "conf"),
 		"-cp", filepath.Join(s.home, "lib", "quarkus-run.jar"), "io.quarkus.bootstrap.runner.QuarkusEntryPoint",
 		"start", "--optimized", "--http-enabled=true", "--hostname-strict=false",
 		"--db-url-properties=;WRITE_DELAY=0", // a killed server keeps what it has answered
-		"--cache=local",                      // the default opens the ports of a cluster on all interfaces
 		"--http-host=127.0.0.1", "--http-port="+strconv.Itoa(s.port),
-		"--http-management-host=127.0.0.1", "--http-management-port="+strconv.Itoa(s.mgmt),
 	)
+	if !s.before(25) {
+		args = append(args, "--http-management-host=127.0.0.1", "--http-management-port="+strconv.Itoa(s.mgmt))
+	}
+	if s.modern() {
+		args = append(args, localCache)
+	}
+	switch {
+	case !s.options.EscapeSlashes:
+	case s.modern():
+		args = append(args, "--spi-group--jpa--escape-slashes-in-group-path=true")
+	default:
+		args = append(args, "--spi-group-jpa-escape-slashes-in-group-path=true")
+	}
+	return args
+}
+
+// localCache is an option of the start in modern releases, and of the build in
+// others. The default cache opens the ports of a cluster on all interfaces.
+const localCache = "--cache=local"
+
+// before reports whether the release is older than that major one.
+func (s *Server) before(major int) bool { return s.options.release() < major*100 }
+
+// modern reports whether the release has the options of Version.
+func (s *Server) modern() bool { return s.options.modern() }
+
+// modern reports whether the release is 26.3 or newer.
+func (o Options) modern() bool { return o.release() >= 2603 }
+
+// release returns the release as a number: 2607 for 26.7.3.
+func (o Options) release() int {
+	var major, minor int
+	if _, err := fmt.Sscanf(o.Version, "%d.%d", &major, &minor); err != nil {
+		panic(fmt.Sprintf("Keycloak %q is no release: %v", o.Version, err))
+	}
+	return major*100 + minor
 }
 
 // Program returns the path of a program of the distribution, such as kcadm.sh.

@@ -1,0 +1,354 @@
+package keycloak
+
+import (
+	"slices"
+	"testing"
+
+	"groupsync/internal/source"
+	"groupsync/internal/source/keycloaktest"
+)
+
+// ownSide is a realm whose lists of members and whose people disagree, with people
+// of a real LDAP server in it and the client that ClearML signs people in by.
+type ownSide struct {
+	ldap   *keycloaktest.LDAP
+	realm  *keycloaktest.Realm
+	fed    *keycloaktest.Federation
+	source *Source
+	seen   counted
+	paths  bool // the claim holds paths, not names
+}
+
+func newOwnSide(t *testing.T, groups map[string][]string, spec keycloaktest.Spec, build func(*keycloaktest.Realm, *keycloaktest.LDAP) *keycloaktest.Federation) *ownSide {
+	t.Helper()
+	return newOwnSideOf(t, false, groups, spec, build)
+}
+
+// newOwnSideOf is newOwnSide with a claim of paths, or of names.
+func newOwnSideOf(t *testing.T, paths bool, groups map[string][]string, spec keycloaktest.Spec, build func(*keycloaktest.Realm, *keycloaktest.LDAP) *keycloaktest.Federation) *ownSide {
+	t.Helper()
+	o := &ownSide{ldap: keycloaktest.StartLDAP(t, staff, groups), paths: paths}
+	o.realm = keycloaktest.Shared(t).NewRealm(t, spec)
+	o.realm.AddClearML(t, paths)
+	o.fed = build(o.realm, o.ldap)
+	o.realm.ClearUserCache(t)
+	c := configOf(o.realm)
+	c.Observe = o.seen.observe
+	o.source = newSource(t, c)
+	return o
+}
+
+// read reads the realm and looks the people up by their account ids, as if ClearML
+// kept these.
+func (o *ownSide) read(t *testing.T, people ...string) *source.Snapshot {
+	t.Helper()
+	snap := mustRead(t, o.source)
+	var ask []source.Person
+	for _, name := range people {
+		ask = append(ask, source.Person{Key: name, IDs: []string{o.realm.UserID(t, name)}, Email: name + "@example.org"})
+	}
+	snap = mustLookUp(t, o.source, snap, ask...)
+	for _, p := range ask {
+		if f, _ := snap.Found(p.Key); !f.ByID || f.Doubt != "" {
+			t.Fatalf("%s was not found by id: %+v", p.Key, f)
+		}
+	}
+	return snap
+}
+
+// said is what the second look said of one person and one group.
+type said struct {
+	listed, claimed bool
+	grant, removal  source.Answer
+}
+
+// agree asks for a grant and a removal of each person in the groups with that path,
+// which are one user group of ClearML, and holds the answers against the token that
+// a sign-in gives. A grant must have evidence exactly if the list and the token both
+// have the group, a removal exactly if neither has it.
+func (o *ownSide) agree(t *testing.T, snap *source.Snapshot, paths []string, people ...string) map[string]said {
+	t.Helper()
+	groups := groupsOf(t, snap.Catalog(), paths...)
+	var questions []source.Question
+	for _, name := range people {
+		u := userOf(t, snap, name)
+		questions = append(questions, grant(groups, u), removal(groups, u))
+	}
+	got := mustConfirm(t, o.source, snap, questions...)
+	all := make(map[string]said)
+	for i, name := range people {
+		u := userOf(t, snap, name)
+		s := said{grant: got.Answers[2*i], removal: got.Answers[2*i+1]}
+		claim := o.realm.ClaimOf(t, u.ID)
+		for _, g := range groups {
+			claimName := g.Name
+			if o.paths {
+				claimName = g.Path
+			}
+			members, _ := snap.Members(g.ID)
+			s.listed = s.listed || slices.Contains(members, u.ID)
+			s.claimed = s.claimed || slices.Contains(claim, claimName)
+		}
+		if valid := s.grant.Evidence.Valid(); valid != (s.listed && s.claimed) {
+			t.Errorf("%s in %q: listed %v, in the token %v, evidence for a grant %v: %s%s", name, paths, s.listed, s.claimed, valid, s.grant.Evidence, s.grant.Doubt)
+		}
+		if valid := s.removal.Evidence.Valid(); valid != (!s.listed && !s.claimed) {
+			t.Errorf("%s in %q: listed %v, in the token %v, evidence for a removal %v: %s%s", name, paths, s.listed, s.claimed, valid, s.removal.Evidence, s.removal.Doubt)
+		}
+		all[name] = s
+	}
+	return all
+}
+
+// wantAnswer holds one answer to its whole text, evidence or doubt.
+func wantAnswer(t *testing.T, what string, a source.Answer, denial source.Denial, stale bool, text string) {
+	t.Helper()
+	if got := a.Evidence.String() + a.Doubt; got != text || a.Denial != denial || a.Stale != stale {
+		t.Errorf("%s: denial %q, stale %v, %q\nwant denial %q, stale %v, %q", what, a.Denial, a.Stale, got, denial, stale, text)
+	}
+}
+
+// The sentences of the second look about /staff.
+const (
+	hidden      = `Keycloak's list of the group does not show the account, the account's own side holds the group "staff"`
+	onlyListed  = "Keycloak's list of the group /staff shows the account, the account's own side does not hold the group"
+	isIn        = "read twice: member of /staff, on the account's own side too"
+	isOut       = "read twice: not in the one Keycloak group, on the account's own side too"
+	stillListed = "the second read of the Keycloak group /staff lists the account"
+	notListed   = "the second read of the Keycloak group /staff does not list the account"
+)
+
+func (s said) wantHidden(t *testing.T, who string) {
+	t.Helper()
+	if s.listed || !s.claimed {
+		t.Errorf("%s: listed %v, in the token %v; want a member whom the list hides", who, s.listed, s.claimed)
+	}
+	wantAnswer(t, "removal of "+who, s.removal, source.OwnHas, false, hidden)
+	wantAnswer(t, "grant to "+who, s.grant, source.Unclear, false, notListed)
+}
+
+func (s said) wantOnlyListed(t *testing.T, who string) {
+	t.Helper()
+	if !s.listed || s.claimed {
+		t.Errorf("%s: listed %v, in the token %v; want somebody whom only the list shows", who, s.listed, s.claimed)
+	}
+	wantAnswer(t, "grant to "+who, s.grant, source.OwnLacks, false, onlyListed)
+	wantAnswer(t, "removal of "+who, s.removal, source.Unclear, false, stillListed)
+}
+
+func (s said) wantMember(t *testing.T, who string) {
+	t.Helper()
+	wantAnswer(t, "grant to "+who, s.grant, source.Borne, false, isIn)
+	wantAnswer(t, "removal of "+who, s.removal, source.Unclear, false, stillListed)
+}
+
+func (s said) wantOut(t *testing.T, who string) {
+	t.Helper()
+	wantAnswer(t, "removal of "+who, s.removal, source.Borne, false, isOut)
+	wantAnswer(t, "grant to "+who, s.grant, source.Unclear, false, notListed)
+	if s.removal.Evidence.Valid() && !s.removal.Evidence.Waits() {
+		t.Errorf("the removal of %s does not wait the grace of a federation", who)
+	}
+}
+
+func TestTwoLDAPGroupsOfOneNameHideTheirMembers(t *testing.T) {
+	o := newOwnSide(t, map[string][]string{"eu/staff": {"feda", "fedc"}, "us/staff": {"fedb"}}, keycloaktest.Spec{},
+		func(r *keycloaktest.Realm, l *keycloaktest.LDAP) *keycloaktest.Federation {
+			return r.Federate(t, l, keycloaktest.FederationOptions{Subtree: true})
+		})
+	snap := o.read(t, staff...)
+	got := o.agree(t, snap, []string{"/staff"}, staff...)
+	for _, name := range []string{"feda", "fedb", "fedc"} {
+		got[name].wantHidden(t, name)
+	}
+	got["fedd"].wantOut(t, "fedd")
+
+	t.Run("a real leaver of such a group goes out", func(t *testing.T) {
+		o.ldap.Leave(t, "fedc", "eu/staff")
+		o.realm.ClearUserCache(t)
+		got := o.agree(t, o.read(t, staff...), []string{"/staff"}, staff...)
+		got["feda"].wantHidden(t, "feda")
+		got["fedc"].wantOut(t, "fedc")
+	})
+	t.Run("a real leaver goes out while the cache is old, though the token follows the cache", func(t *testing.T) {
+		o.ldap.Leave(t, "fedb", "us/staff")
+		snap := o.read(t, staff...)
+		c := mustConfirm(t, o.source, snap, removal(groupsOf(t, snap.Catalog(), "/staff"), userOf(t, snap, "fedb")))
+		wantAnswer(t, "removal of fedb", c.Answers[0], source.Borne, false, isOut)
+	})
+}
+
+func TestAHardcodedGroupHidesEverybody(t *testing.T) {
+	o := newOwnSide(t, nil, keycloaktest.Spec{Groups: []string{"/staff"}, Roles: []string{"boss"}},
+		func(r *keycloaktest.Realm, l *keycloaktest.LDAP) *keycloaktest.Federation {
+			f := r.Federate(t, l, keycloaktest.FederationOptions{})
+			f.AddHardcodedGroup(t, "/staff")
+			f.AddHardcodedRole(t, "boss")
+			return f
+		})
+	got := o.agree(t, o.read(t, staff...), []string{"/staff"}, staff...)
+	for _, name := range staff {
+		got[name].wantHidden(t, name)
+	}
+	t.Run("a hardcoded role hides every holder", func(t *testing.T) {
+		snap := mustRead(t, o.source, "boss")
+		snap = mustLookUp(t, o.source, snap, source.Person{Key: "feda", IDs: []string{o.realm.UserID(t, "feda")}})
+		c := mustConfirm(t, o.source, snap, withRole(removal(nil, userOf(t, snap, "feda")), "boss"))
+		wantDoubt(t, c, 0, source.OwnHas, "Keycloak's list of holders does not show the account, the account holds the role boss in effect; if that is no longer so, Keycloak's user cache is old: a periodic sync of changed users or clearing the user cache refreshes it")
+	})
+}
+
+func TestADefaultGroupOfARealmWithLDAP(t *testing.T) {
+	spec := keycloaktest.Spec{Groups: []string{"/staff"}, DefaultGroups: []string{"/staff"}}
+	t.Run("without import the list hides everybody", func(t *testing.T) {
+		o := newOwnSide(t, nil, spec, func(r *keycloaktest.Realm, l *keycloaktest.LDAP) *keycloaktest.Federation {
+			return r.Federate(t, l, keycloaktest.FederationOptions{NoImport: true})
+		})
+		got := o.agree(t, o.read(t, staff...), []string{"/staff"}, staff...)
+		for _, name := range staff {
+			got[name].wantHidden(t, name)
+		}
+	})
+	t.Run("with LDAP_ONLY only the list shows everybody", func(t *testing.T) {
+		o := newOwnSide(t, nil, spec, func(r *keycloaktest.Realm, l *keycloaktest.LDAP) *keycloaktest.Federation {
+			return r.Federate(t, l, keycloaktest.FederationOptions{Mode: keycloaktest.LDAPOnly})
+		})
+		got := o.agree(t, o.read(t, staff...), []string{"/staff"}, staff...)
+		for _, name := range staff {
+			got[name].wantOnlyListed(t, name)
+		}
+	})
+	t.Run("with LDAP_ONLY only the list shows who joined before", func(t *testing.T) {
+		o := newOwnSide(t, nil, keycloaktest.Spec{Groups: []string{"/staff"}}, func(r *keycloaktest.Realm, l *keycloaktest.LDAP) *keycloaktest.Federation {
+			f := r.Federate(t, l, keycloaktest.FederationOptions{})
+			r.Join(t, "feda", "/staff")
+			f.SetMode(t, "groups", keycloaktest.LDAPOnly)
+			return f
+		})
+		got := o.agree(t, o.read(t, staff...), []string{"/staff"}, staff...)
+		got["feda"].wantOnlyListed(t, "feda")
+		got["fedb"].wantOut(t, "fedb")
+	})
+}
+
+func TestAMemberListedTwiceIsOneMember(t *testing.T) {
+	check := func(t *testing.T, o *ownSide) {
+		snap := o.read(t, staff...)
+		c := o.source
+		catalog := snap.Catalog()
+		whole := call{name: "members", doing: "reading the members", role: viewUsers, path: []string{"groups", groupsOf(t, catalog, "/staff")[0].ID, "members"}, query: whole()}
+		listed, err := c.users(t.Context(), whole)
+		if err != nil || len(listed) != 4 {
+			t.Fatalf("Keycloak lists %d members (%v), want feda and fedb twice each", len(listed), err)
+		}
+		if got := membersOf(snap)["/staff"]; !slices.Equal(got, []string{"feda", "fedb"}) {
+			t.Errorf("/staff is %q, want feda and fedb once each", got)
+		}
+		got := o.agree(t, snap, []string{"/staff"}, staff...)
+		got["feda"].wantMember(t, "feda")
+		got["fedb"].wantMember(t, "fedb")
+		got["fedc"].wantOut(t, "fedc")
+	}
+	groups := map[string][]string{"staff": {"feda", "fedb"}}
+	t.Run("a row in the database and a membership in LDAP", func(t *testing.T) {
+		check(t, newOwnSide(t, groups, keycloaktest.Spec{Groups: []string{"/staff"}}, func(r *keycloaktest.Realm, l *keycloaktest.LDAP) *keycloaktest.Federation {
+			f := r.Federate(t, l, keycloaktest.FederationOptions{NoMapper: true})
+			r.Join(t, "feda", "/staff")
+			r.Join(t, "fedb", "/staff")
+			f.AddGroupMapper(t, keycloaktest.GroupMapper{Name: "groups"})
+			f.Sync(t)
+			return f
+		}))
+	})
+	t.Run("a mapper that was switched from IMPORT to READ_ONLY", func(t *testing.T) {
+		check(t, newOwnSide(t, groups, keycloaktest.Spec{}, func(r *keycloaktest.Realm, l *keycloaktest.LDAP) *keycloaktest.Federation {
+			f := r.Federate(t, l, keycloaktest.FederationOptions{Mode: keycloaktest.Import})
+			f.SetMode(t, "groups", keycloaktest.ReadOnly)
+			return f
+		}))
+	})
+}
+
+// The token of a warm cache is old, so the answers are held against the token of
+// after the cache was cleared.
+func TestAnOldUserCacheHoldsUpNobody(t *testing.T) {
+	o := newOwnSide(t, map[string][]string{"staff": {"feda", "fedc"}, "staff-eu": {"feda"}}, keycloaktest.Spec{},
+		func(r *keycloaktest.Realm, l *keycloaktest.LDAP) *keycloaktest.Federation {
+			return r.Federate(t, l, keycloaktest.FederationOptions{})
+		})
+	for _, name := range staff {
+		o.realm.Claim(t, name) // fills the cache
+	}
+	o.ldap.Leave(t, "feda", "staff")
+	o.ldap.Leave(t, "feda", "staff-eu")
+	o.ldap.Join(t, "fedb", "staff-eu")
+	snap := o.read(t, staff...)
+	if claim := o.realm.Claim(t, "feda"); !slices.Contains(claim, "staff") {
+		t.Fatalf("the claim of feda is %q: the cache is not old", claim)
+	}
+	eu := groupsOf(t, snap.Catalog(), "/staff-eu")
+	staffGroup := groupsOf(t, snap.Catalog(), "/staff")
+	o.seen.calls = nil
+	c := mustConfirm(t, o.source, snap,
+		removal(eu, userOf(t, snap, "feda")), grant(eu, userOf(t, snap, "fedb")),
+		removal(staffGroup, userOf(t, snap, "feda")), removal(staffGroup, userOf(t, snap, "fedb")),
+	)
+	wantEvidence(t, c, 0, source.NotMember, true, isOut)
+	wantEvidence(t, c, 1, source.Member, false, "read twice: member of /staff-eu, on the account's own side too")
+	wantEvidence(t, c, 2, source.NotMember, true, isOut)
+	// fedb is in staff-eu, whose name contains staff, so the count is 1 and the cached
+	// list decides. It is old: it has neither.
+	wantAnswer(t, "removal of fedb from /staff", c.Answers[3], source.Unclear, true,
+		`the names of other groups contain "staff", and Keycloak's user cache is too old to tell which of them the account has; a periodic sync of changed users or clearing the user cache refreshes it`)
+	if o.seen.calls["own_groups"] != 1 {
+		t.Errorf("%d cached lists were asked for, want the one of the tie: %v", o.seen.calls["own_groups"], o.seen.calls)
+	}
+	o.realm.ClearUserCache(t)
+	o.agree(t, o.read(t, staff...), []string{"/staff"}, staff...)
+	o.agree(t, o.read(t, staff...), []string{"/staff-eu"}, staff...)
+}
+
+// Each row of the claim is a name of a group, so the claim tells groups apart only by
+// their names: the groups here have one name each.
+func TestNamesThatContainOneAnother(t *testing.T) {
+	local := []string{`/a\b`, "/Ärzte", `/"dev"`, "/it's", "/100%", "/dev ops"}
+	for _, mode := range []keycloaktest.Mode{keycloaktest.ReadOnly, keycloaktest.Import, keycloaktest.LDAPOnly} {
+		t.Run(string(mode), func(t *testing.T) {
+			o := newOwnSide(t, map[string][]string{
+				"dev": {"feda", "fedb"}, "devops": {"fedb", "fedc"}, "d_v": {"feda"}, "d%v": {"fedb"},
+			}, keycloaktest.Spec{Groups: local}, func(r *keycloaktest.Realm, l *keycloaktest.LDAP) *keycloaktest.Federation {
+				f := r.Federate(t, l, keycloaktest.FederationOptions{Mode: mode})
+				if mode != keycloaktest.LDAPOnly {
+					for i, path := range local {
+						r.Join(t, staff[i%3], path)
+					}
+				}
+				return f
+			})
+			snap := o.read(t, staff...)
+			for _, g := range snap.Catalog().Groups() {
+				o.agree(t, snap, []string{g.Path}, staff...)
+			}
+		})
+	}
+}
+
+// A mapper lists the members of the LDAP group dev for every Keycloak group of that
+// name, so the list of /projects/dev shows the people of /dev.
+func TestALocalSubgroupBesideAnLDAPGroupOfItsName(t *testing.T) {
+	people := append(slices.Clone(staff), "local")
+	o := newOwnSideOf(t, true, map[string][]string{"dev": {"feda", "fedb"}},
+		keycloaktest.Spec{Groups: []string{"/projects/dev", "/DEV"}, Users: []keycloaktest.User{{Username: "local", Email: "local@example.org", Groups: []string{"/projects/dev"}}}},
+		func(r *keycloaktest.Realm, l *keycloaktest.LDAP) *keycloaktest.Federation {
+			f := r.Federate(t, l, keycloaktest.FederationOptions{})
+			r.Join(t, "fedc", "/projects/dev")
+			return f
+		})
+	snap := o.read(t, people...)
+	t.Logf("the lists: %q", membersOf(snap))
+	for _, path := range []string{"/dev", "/projects/dev", "/DEV"} {
+		for name, s := range o.agree(t, snap, []string{path}, people...) {
+			t.Logf("%s of %s: listed %v, in the token %v, grant: %s%s", name, path, s.listed, s.claimed, s.grant.Evidence, s.grant.Doubt)
+		}
+	}
+}

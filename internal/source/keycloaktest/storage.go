@@ -1,0 +1,93 @@
+package keycloaktest
+
+import (
+	"archive/zip"
+	"crypto/sha256"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+//go:embed storage/UserStorage.java
+var storageSource []byte
+
+// StoragePeople are the usernames of the people of a custom user storage. Their
+// emails are those at example.org, and their ids are f:, the component's id, a
+// colon, and 1 or 2.
+var StoragePeople = []string{"stored-ann", "stored-bob"}
+
+// ForeignID says what a custom user storage does with an id that it does not
+// know.
+type ForeignID string
+
+const (
+	// ForeignParsed: it parses the id as a number. A number that nobody has is
+	// not found (404); anything else fails (500).
+	ForeignParsed ForeignID = "parse"
+	// ForeignThrown: every id that nobody has fails (500).
+	ForeignThrown ForeignID = "throw"
+)
+
+// AddStorage adds a custom user storage to the realm, whose StoragePeople are
+// members of the group with that path. The server must have been started with
+// Options.Storage.
+func (r *Realm) AddStorage(tb testing.TB, name, group string, foreign ForeignID) *Federation {
+	tb.Helper()
+	if !r.Server.options.Storage {
+		tb.Fatal("AddStorage needs a server with Options.Storage")
+	}
+	return r.addStorage(tb, name, "groupsync-test-storage", map[string]string{
+		"enabled": "true", "priority": "0", "cachePolicy": "DEFAULT", "group": group, "foreign": string(foreign),
+	})
+}
+
+// storageVersion tells one text of the storage from another, so that a build with
+// an older one is not taken for the new one.
+func storageVersion() string { return fmt.Sprintf("storage-%.4x", sha256.Sum256(storageSource)) }
+
+// buildStorage compiles the storage against the distribution and puts it among the
+// distribution's providers.
+func buildStorage(dist string) error {
+	if _, err := exec.LookPath("javac"); err != nil {
+		return errors.New("the custom user storage needs javac, which is not on the PATH: install it (Debian: apt-get install openjdk-17-jdk-headless), or run go test -short")
+	}
+	work, err := os.MkdirTemp("", "keycloaktest-storage-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	source, classes := filepath.Join(work, "UserStorage.java"), filepath.Join(work, "classes")
+	if err := os.WriteFile(source, storageSource, 0o644); err != nil {
+		return err
+	}
+	if err := run("javac", "-nowarn", "--release", "17", "-cp", filepath.Join(dist, "lib", "lib", "main")+"/*", "-d", classes, source); err != nil {
+		return err
+	}
+	services := filepath.Join(classes, "META-INF", "services")
+	if err := os.MkdirAll(services, 0o755); err != nil {
+		return err
+	}
+	err = os.WriteFile(filepath.Join(services, "org.keycloak.storage.UserStorageProviderFactory"), []byte("groupsync.UserStorage$Factory\n"), 0o644)
+	if err != nil {
+		return err
+	}
+	return writeJar(filepath.Join(dist, "providers", "groupsync-test-storage.jar"), os.DirFS(classes))
+}
+
+func writeJar(path string, from fs.FS) error {
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	jar := zip.NewWriter(file)
+	if err := errors.Join(jar.AddFS(from), jar.Close()); err != nil {
+		file.Close()
+		return err
+	}
+	return file.Close()
+}
