@@ -217,10 +217,12 @@ func (l *look) slow() string {
 	return l.hangs
 }
 
-// doubtful turns a failure that a federation may be the cause of into a doubt about
-// the one person. Every other failure stays an error.
+// doubtful turns a failure that a federation, or the one person's entry in it, may be
+// the cause of into a doubt about the person. Keycloak answers 400 for an LDAP entry
+// without the username attribute (reference/keycloak-api.md). Every other failure stays
+// an error.
 func (l *look) doubtful(ctx context.Context, err error) (string, error) {
-	if !mayBeAway(err) || context.Cause(ctx) == context.Canceled {
+	if !mayBeAway(err) && !isReason(err, fault.Rejected) || context.Cause(ctx) == context.Canceled {
 		return "", err
 	}
 	if isReason(err, fault.Timeout) {
