@@ -74,15 +74,12 @@ func (c *confirming) take(ctx context.Context) error {
 	return c.askAll(ctx, c.ties())
 }
 
-// readLists reads the members of every source and the holders of every role again,
-// and whom the database lists as disabled.
+// readLists reads the members of every source and the holders of every role again.
 func (c *confirming) readLists(ctx context.Context) error {
 	var groups []string
-	disabled := false
 	names := make(map[string]bool)
 	for _, q := range c.questions {
 		enabled := slices.ContainsFunc(q.Accounts, func(u source.User) bool { return u.Enabled })
-		disabled = disabled || slices.ContainsFunc(q.Accounts, func(u source.User) bool { return !u.Enabled })
 		if !enabled {
 			continue
 		}
@@ -106,16 +103,7 @@ func (c *confirming) readLists(ctx context.Context) error {
 		return err
 	}
 	c.second.Members = members.byGroup
-	if !disabled {
-		return nil
-	}
-	query := whole()
-	query.Set("enabled", "false")
-	users, err := c.s.users(ctx, call{name: "users_disabled", doing: "listing the accounts that the database calls disabled", role: viewUsers, path: []string{"users"}, query: query})
-	for _, u := range users {
-		c.second.DisabledDB[u.ID] = true
-	}
-	return err
+	return nil
 }
 
 // accounts returns the questions about single accounts, each once.
@@ -132,6 +120,7 @@ func (c *confirming) accounts() []question {
 		for _, u := range q.Accounts {
 			if !u.Enabled {
 				add(u.ID, u, func(ctx context.Context) (string, error) { return c.readAccount(ctx, u.ID) })
+				add(databaseKey{u.ID}, u, func(ctx context.Context) (string, error) { return c.disabledInDatabase(ctx, u) })
 				continue
 			}
 			if u.Federation != "" {
@@ -260,6 +249,30 @@ func (c *confirming) readAccount(ctx context.Context, id string) (string, error)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.second.Accounts[id] = account
+	return "", nil
+}
+
+type databaseKey struct{ id string }
+
+// disabledInDatabase asks whether Keycloak's own database calls the account disabled.
+// The filter by enabled goes to the database alone, and no federation answers it. The
+// one account is asked for: for the list of everybody who is disabled, Keycloak asks
+// LDAP once a person, and deletes whom LDAP has no longer.
+func (c *confirming) disabledInDatabase(ctx context.Context, u source.User) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.limit())
+	defer cancel()
+	query := url.Values{"username": {u.Username}, "exact": {"true"}, "enabled": {"false"}, "briefRepresentation": {"true"}}
+	users, err := c.s.users(ctx, call{name: "users_disabled", doing: "asking whether the database calls an account disabled", role: viewUsers, path: []string{"users"}, query: query})
+	if err != nil {
+		return c.doubtful(ctx, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, found := range users {
+		if found.ID == u.ID && !found.Enabled {
+			c.second.DisabledDB[u.ID] = true
+		}
+	}
 	return "", nil
 }
 
