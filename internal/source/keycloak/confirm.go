@@ -119,8 +119,7 @@ func (c *confirming) accounts() []question {
 	for _, q := range c.questions {
 		for _, u := range q.Accounts {
 			if !u.Enabled {
-				add(u.ID, u, func(ctx context.Context) (string, error) { return c.readAccount(ctx, u.ID) })
-				add(databaseKey{u.ID}, u, func(ctx context.Context) (string, error) { return c.disabledInDatabase(ctx, u) })
+				add(u.ID, u, func(ctx context.Context) (string, error) { return c.disabled(ctx, u) })
 				continue
 			}
 			if u.Federation != "" {
@@ -241,38 +240,28 @@ func (c *confirming) unprobed(questions []question) []source.Federation {
 	return slices.DeleteFunc(c.federationsOf(questions), func(f source.Federation) bool { _, known := c.answered[f.ID]; return known })
 }
 
-func (c *confirming) readAccount(ctx context.Context, id string) (string, error) {
-	account, doubt, err := c.account(ctx, id)
-	if doubt != "" || err != nil {
+// disabled reads a disabled account again. Keycloak's database is asked first, by the
+// filter enabled=false, which no federation answers. If the database does not name the
+// account, the account itself is read. The one account is asked for: for the list of
+// everybody who is disabled, Keycloak asks LDAP once a person, and deletes people whom
+// LDAP no longer has.
+func (c *confirming) disabled(ctx context.Context, u source.User) (string, error) {
+	limited := withLimit(ctx, c.limit())
+	query := url.Values{"username": {u.Username}, "exact": {"true"}, "enabled": {"false"}, "first": {"0"}, "max": {"1"}, "briefRepresentation": {"true"}}
+	users, err := c.s.users(limited, call{name: "users_disabled", doing: "asking whether the database calls an account disabled", role: viewUsers, path: []string{"users"}, query: query})
+	if err != nil {
+		return c.doubtful(limited, err)
+	}
+	i := slices.IndexFunc(users, func(found source.User) bool { return found.ID == u.ID && !found.Enabled })
+	account, doubt := source.Account{Found: true}, ""
+	if i >= 0 {
+		account.User = users[i]
+	} else if account, doubt, err = c.account(ctx, u.ID); doubt != "" || err != nil {
 		return doubt, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.second.Accounts[id] = account
-	return "", nil
-}
-
-type databaseKey struct{ id string }
-
-// disabledInDatabase asks whether Keycloak's own database calls the account disabled.
-// The filter by enabled goes to the database alone, and no federation answers it. The
-// one account is asked for: for the list of everybody who is disabled, Keycloak asks
-// LDAP once a person, and deletes whom LDAP has no longer.
-func (c *confirming) disabledInDatabase(ctx context.Context, u source.User) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.limit())
-	defer cancel()
-	query := url.Values{"username": {u.Username}, "exact": {"true"}, "enabled": {"false"}, "briefRepresentation": {"true"}}
-	users, err := c.s.users(ctx, call{name: "users_disabled", doing: "asking whether the database calls an account disabled", role: viewUsers, path: []string{"users"}, query: query})
-	if err != nil {
-		return c.doubtful(ctx, err)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, found := range users {
-		if found.ID == u.ID && !found.Enabled {
-			c.second.DisabledDB[u.ID] = true
-		}
-	}
+	c.second.Accounts[u.ID], c.second.DisabledDB[u.ID] = account, i >= 0
 	return "", nil
 }
 
