@@ -6,16 +6,20 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"mime"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/Nerzal/gocloak/v13"
 	"github.com/go-resty/resty/v2"
 	"github.com/hashicorp/go-retryablehttp"
+	"golang.org/x/sync/semaphore"
 
 	"groupsync/internal/fault"
 	"groupsync/internal/transport"
@@ -49,6 +53,10 @@ func newClient(c Config, base *url.URL) (*gocloak.GoCloak, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The slots take over the limit of one attempt: the time that an attempt
+	// waits for its slot must not count as time that Keycloak took.
+	client.HTTPClient.Timeout = 0
+	client.HTTPClient.Transport = &slots{next: client.HTTPClient.Transport, free: semaphore.NewWeighted(int64(c.Concurrency)), limit: c.Timeout}
 	rest := resty.NewWithClient(&http.Client{
 		Transport:     roundTripper{&retryablehttp.RoundTripper{Client: client}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -57,6 +65,68 @@ func newClient(c Config, base *url.URL) (*gocloak.GoCloak, error) {
 	cloak := gocloak.NewClient(base.String())
 	cloak.SetRestyClient(rest)
 	return cloak, nil
+}
+
+// slots bounds the requests that are under way at once, whoever sends them: nested
+// groups of goroutines, probes and token requests share one semaphore.
+//
+// A slot belongs to one attempt on the wire, from before it is sent until its
+// body is closed. It is not held during the pause before a repetition: a server
+// that answers 503 would otherwise also stop the requests that it could answer.
+// A goroutine that holds a slot waits only for the network, never for another
+// slot or for the token's lock. Therefore nested requests cannot deadlock.
+type slots struct {
+	next  http.RoundTripper
+	free  *semaphore.Weighted
+	limit time.Duration // of one attempt, body included, where withLimit sets none
+}
+
+// RoundTrip waits for a slot, then sends the request with its time limit.
+func (s *slots) RoundTrip(req *http.Request) (*http.Response, error) {
+	outer := req.Context()
+	if err := s.free.Acquire(outer, 1); err != nil {
+		if req.Body != nil {
+			_ = req.Body.Close() // as a RoundTripper must
+		}
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(outer, limitOf(outer, s.limit))
+	release := sync.OnceFunc(func() { cancel(); s.free.Release(1) })
+	resp, err := s.next.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		release()
+		return nil, err
+	}
+	resp.Body = slotBody{resp.Body, release}
+	return resp, nil
+}
+
+// slotBody releases the slot when the body is closed.
+type slotBody struct {
+	io.ReadCloser
+	release func()
+}
+
+func (b slotBody) Close() error {
+	defer b.release()
+	return b.ReadCloser.Close()
+}
+
+type limitKey struct{}
+
+// withLimit returns a context whose requests have that time limit for one
+// attempt, in place of keycloak.timeout. Unlike context.WithTimeout, it does not
+// count the time that a request waits for its slot or for a token.
+func withLimit(ctx context.Context, limit time.Duration) context.Context {
+	return context.WithValue(ctx, limitKey{}, limit)
+}
+
+// limitOf returns the limit that withLimit set, or the given one.
+func limitOf(ctx context.Context, otherwise time.Duration) time.Duration {
+	if limit, ok := ctx.Value(limitKey{}).(time.Duration); ok {
+		return limit
+	}
+	return otherwise
 }
 
 // worthRetrying holds for GETs and for the token's POST, and there are no other
@@ -144,6 +214,12 @@ func (s *Source) sendAs(ctx context.Context, c call, tok *token) (*resty.Respons
 	return resp, nil
 }
 
+// brokeOff tells an error of the network from one about an answer's content.
+func brokeOff(err error) bool {
+	var n net.Error
+	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &n)
+}
+
 func (s *Source) address(segments ...string) string {
 	var b strings.Builder
 	b.WriteString(s.base.String())
@@ -155,12 +231,15 @@ func (s *Source) address(segments ...string) string {
 
 // broken turns what the transport says in place of a whole answer into an error.
 func (s *Source) broken(ctx context.Context, doing string, resp *resty.Response, err error) error {
-	if err == nil || resp != nil && resp.StatusCode() > 299 {
+	if err == nil {
+		return nil
+	}
+	if resp != nil && resp.StatusCode() > 299 && ctx.Err() == nil && !brokeOff(err) {
 		return nil // an error's body that does not parse is still that error
 	}
 	if ctx.Err() != nil { // resty hides the context's error from errors.Is
-		cause := context.Cause(ctx)
-		return fault.New(fault.Keycloak, fault.OfNetwork(cause), "%s: given up: %w", doing, cause)
+		cause, reason := context.Cause(ctx), fault.OfNetwork(ctx.Err())
+		return fault.New(fault.Keycloak, reason, "%s: given up: %w", doing, cause)
 	}
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
@@ -168,7 +247,7 @@ func (s *Source) broken(ctx context.Context, doing string, resp *resty.Response,
 	}
 	switch {
 	case fault.OfNetwork(err) == fault.Timeout:
-		return fault.New(fault.Keycloak, fault.Timeout, "%s: no whole answer from %s within %s; check Keycloak's health, or raise keycloak.timeout", doing, s.base, s.config.Timeout)
+		return fault.New(fault.Keycloak, fault.Timeout, "%s: no whole answer from %s within %s; check Keycloak's health, or raise keycloak.timeout", doing, s.base, limitOf(ctx, s.config.Timeout))
 	case resp != nil && resp.StatusCode() != 0:
 		return fault.New(fault.Keycloak, fault.Incomplete, "%s: the answer broke off: %w; run again", doing, err)
 	}
