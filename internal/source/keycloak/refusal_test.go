@@ -71,7 +71,8 @@ func attribute(name, value string) map[string]any {
 }
 
 const (
-	lightweight = "client.use.lightweight.access.token.enabled"
+	allowedMethod = "client.secret.authentication.allowed.method"
+	lightweight   = "client.use.lightweight.access.token.enabled"
 )
 
 // TestARefusedSignInNamesItsCause makes each mistake in a real Keycloak.
@@ -91,6 +92,9 @@ func TestARefusedSignInNamesItsCause(t *testing.T) {
 		want   string
 	}{
 		{"wrong-secret", nil, nil, "wrong", fault.Auth,
+			refuses + "(401 unauthorized_client: Invalid client or Invalid client credentials). The client exists, but Keycloak does not accept the secret" + unread +
+				"check keycloak.client_id and the client secret, which Keycloak shows in Clients > CLIENT > Credentials"},
+		{"wrong-secret-basic-only", attribute(allowedMethod, "client_secret_basic"), nil, "wrong", fault.Auth,
 			refuses + "(401 unauthorized_client: Invalid client or Invalid client credentials). The client exists, but Keycloak does not accept the secret" + unread +
 				"check keycloak.client_id and the client secret, which Keycloak shows in Clients > CLIENT > Credentials"},
 		{"disabled", map[string]any{"enabled": false}, nil, "", fault.Auth,

@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -29,6 +31,7 @@ type token struct {
 type tokens struct {
 	mu      sync.Mutex
 	current *token
+	method  method // that worked last; empty: none did yet
 }
 
 // token returns the current token, renewed where it is close to its end.
@@ -67,13 +70,9 @@ func (s *Source) fetchToken(ctx context.Context) (*token, error) {
 	if err != nil {
 		return nil, fault.New(fault.Keycloak, fault.Auth, "%s: reading the client secret: %w; check keycloak.client_secret_file", signingIn, err)
 	}
-	ctx = transport.WithCall(ctx, "token")
 	asked := time.Now()
-	// As form values: Keycloak's releases differ in how they decode Basic.
-	resp, err := s.cloak.GetRequest(ctx).SetFormData(map[string]string{
-		"grant_type": "client_credentials", "client_id": s.config.ClientID, "client_secret": secret,
-	}).Post(s.address("realms", s.config.Realm, "protocol", "openid-connect", "token"))
-	if err = s.broken(ctx, signingIn, resp, err); err != nil {
+	resp, err := s.signIn(ctx, secret)
+	if err != nil {
 		return nil, err
 	}
 	if err := s.tokenRefusal(resp); err != nil {
@@ -95,8 +94,73 @@ func (s *Source) fetchToken(ctx context.Context) (*token, error) {
 	return t, nil
 }
 
+// method is a way to show the client secret, by its name in the discovery
+// document (RFC 6749, section 2.3.1).
+type method string
+
+const (
+	post  method = "client_secret_post"  // as form values: releases of Keycloak differ in how they decode Basic
+	basic method = "client_secret_basic" // in the header; a client may be set to accept this one only
+)
+
+// signIn asks for a token with the method that worked last. If Keycloak refuses
+// the client and offers the other method, that one is tried once.
+func (s *Source) signIn(ctx context.Context, secret string) (*resty.Response, error) {
+	first, other := post, basic
+	if s.tokens.method == basic {
+		first, other = basic, post
+	}
+	refusal, err := s.signInBy(ctx, first, secret)
+	if err != nil || !isClientRefused(refusal) || !s.offers(ctx, other) {
+		return refusal, err
+	}
+	second, err := s.signInBy(ctx, other, secret)
+	if err != nil {
+		return nil, err
+	}
+	if code := second.StatusCode(); code >= 200 && code <= 299 {
+		s.tokens.method = other
+		return second, nil
+	}
+	// If the first method alone was wrong, the second refusal is about the secret.
+	if why, _ := saidIn(refusal); isMethodRefused(why) {
+		return second, nil
+	}
+	return refusal, nil
+}
+
+func (s *Source) signInBy(ctx context.Context, m method, secret string) (*resty.Response, error) {
+	ctx = transport.WithCall(ctx, "token")
+	req, form := s.cloak.GetRequest(ctx), map[string]string{"grant_type": "client_credentials"}
+	if m == basic {
+		req.SetBasicAuth(url.QueryEscape(s.config.ClientID), url.QueryEscape(secret))
+	} else {
+		form["client_id"], form["client_secret"] = s.config.ClientID, secret
+	}
+	resp, err := req.SetFormData(form).Post(s.address("realms", s.config.Realm, "protocol", "openid-connect", "token"))
+	return resp, s.broken(ctx, signingIn, resp, err)
+}
+
+// isClientRefused tells whether the refusal may be about the method.
+func isClientRefused(resp *resty.Response) bool {
+	why, own := saidIn(resp)
+	code := resp.StatusCode()
+	return own && (code == http.StatusUnauthorized || code == http.StatusBadRequest) &&
+		(why.Code == "invalid_client" || why.Code == "unauthorized_client")
+}
+
 // isMethodRefused tells whether Keycloak says that the client is set to another method.
 func isMethodRefused(why said) bool { return strings.HasPrefix(why.Text, "Invalid method used") }
+
+// offers tells whether the realm's discovery document lists the method. Without
+// a document it does not, and the first refusal stands.
+func (s *Source) offers(ctx context.Context, m method) bool {
+	resp, err := s.cloak.GetRequest(transport.WithCall(ctx, "discovery")).Get(s.address("realms", s.config.Realm, ".well-known", "openid-configuration"))
+	var document struct {
+		Methods []method `json:"token_endpoint_auth_methods_supported"`
+	}
+	return err == nil && resp.IsSuccess() && json.Unmarshal(resp.Body(), &document) == nil && slices.Contains(document.Methods, m)
+}
 
 func (s *Source) tokenRefusal(resp *resty.Response) error {
 	code := resp.StatusCode()
@@ -122,7 +186,7 @@ func (s *Source) clientRefusal(why said, cause string) error {
 		what = "The client is set to sign in by a signed JWT, and groupsync has only a client secret"
 		todo = `set "Client Authenticator" to "Client Id and Secret" in ` + credentials
 	case isMethodRefused(why):
-		what = "The client must show its secret in another way"
+		what = "The client must show its secret in another way, and Keycloak's discovery document does not offer that way"
 		todo = `allow client_secret_post or client_secret_basic under "Allowed authentication method" in ` + credentials
 	case strings.Contains(why.Text, "authentication method not allowed"):
 		what = "A client policy of the realm does not allow the way in which the client is set to sign in"
