@@ -281,7 +281,7 @@ func (r *reading) probes(read, known []source.Federation) []source.Probe {
 	})
 	gone := slices.Clone(read)
 	for i := range gone {
-		gone[i].Enabled = false
+		gone[i].Enabled, gone[i].Vanished = false, true
 	}
 	answer(gone, func(source.Federation) string { return "it vanished from the realm between two looks" })
 	answer(known, func(source.Federation) string { return "" })
