@@ -219,8 +219,8 @@ func TestEvidenceAgainstFederatedPeopleThatIsTrue(t *testing.T) {
 	wantEvidence(t, got, 2, source.Gone, true, "looked up: no account has the email; ClearML keeps no account id, so the person is judged by the email only")
 	wantEvidence(t, got, 3, source.NotMember, false, "read twice: not in the one Keycloak group")
 	wantEvidence(t, got, 4, source.Member, false, "read twice: member of /staff, on the account's own side too")
-	// Two lists of members and the database's list; one batch between two probes: two
-	// counts for fedd, one for feda, and the account of fedb.
+	// Two lists of members; one batch between two probes: two
+	// counts for fedd, one for feda, the account of fedb and the database's word about it.
 	if want := map[string]int{"token": 2, "components": 1, "members": 2, "users_disabled": 1, "probe": 2, "own_count": 3, "user": 1}; !maps.Equal(f.seen.calls, want) {
 		t.Errorf("requests are %v; want %v", f.seen.calls, want)
 	}
