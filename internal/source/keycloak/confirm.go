@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"strings"
 
 	"groupsync/internal/fault"
 	"groupsync/internal/source"
@@ -246,23 +247,37 @@ func (c *confirming) unprobed(questions []question) []source.Federation {
 // everybody who is disabled, Keycloak asks LDAP once a person, and deletes people whom
 // LDAP no longer has.
 func (c *confirming) disabled(ctx context.Context, u source.User) (string, error) {
-	limited := withLimit(ctx, c.limit())
-	query := url.Values{"username": {u.Username}, "exact": {"true"}, "enabled": {"false"}, "first": {"0"}, "max": {"1"}, "briefRepresentation": {"true"}}
-	users, err := c.s.users(limited, call{name: "users_disabled", doing: "asking whether the database calls an account disabled", role: viewUsers, path: []string{"users"}, query: query})
-	if err != nil {
-		return c.doubtful(limited, err)
-	}
-	i := slices.IndexFunc(users, func(found source.User) bool { return found.ID == u.ID && !found.Enabled })
-	account, doubt := source.Account{Found: true}, ""
-	if i >= 0 {
-		account.User = users[i]
-	} else if account, doubt, err = c.account(ctx, u.ID); doubt != "" || err != nil {
+	named, doubt, err := c.namedDisabled(ctx, u)
+	if doubt != "" || err != nil {
 		return doubt, err
+	}
+	account := source.Account{Found: true, User: u}
+	if !named {
+		if account, doubt, err = c.account(ctx, u.ID); doubt != "" || err != nil {
+			return doubt, err
+		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.second.Accounts[u.ID], c.second.DisabledDB[u.ID] = account, i >= 0
+	c.second.Accounts[u.ID], c.second.DisabledDB[u.ID] = account, named
 	return "", nil
+}
+
+// namedDisabled reports whether Keycloak's database calls the account disabled. The
+// database has no account of a federation that does not import, and a storage that
+// knows no filters would answer for one.
+func (c *confirming) namedDisabled(ctx context.Context, u source.User) (bool, string, error) {
+	if strings.HasPrefix(u.ID, "f:") {
+		return false, "", nil
+	}
+	ctx = withLimit(ctx, c.limit())
+	query := url.Values{"username": {u.Username}, "exact": {"true"}, "enabled": {"false"}, "first": {"0"}, "max": {"1"}, "briefRepresentation": {"true"}}
+	users, err := c.s.users(ctx, call{name: "users_disabled", doing: "asking whether the database calls an account disabled", role: viewUsers, path: []string{"users"}, query: query})
+	if err != nil {
+		doubt, err := c.doubtful(ctx, err)
+		return false, doubt, err
+	}
+	return slices.ContainsFunc(users, func(found source.User) bool { return found.ID == u.ID && !found.Enabled }), "", nil
 }
 
 // count asks how many groups of the account contain the name. The answer goes past

@@ -352,3 +352,48 @@ func TestALocalSubgroupBesideAnLDAPGroupOfItsName(t *testing.T) {
 		}
 	}
 }
+
+// Keycloak cannot read an LDAP entry without the attribute of the username. Whether
+// the list of the entry's groups is then empty depends on the attribute that entries
+// are named by.
+func TestAnEntryWithoutAUsernameStopsNothing(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		o      keycloaktest.FederationOptions
+		listed []string
+	}{
+		{"entries named by uid", keycloaktest.FederationOptions{}, []string{"feda", "fedb"}},
+		{"entries named by cn: the list is empty", keycloaktest.FederationOptions{RDNAttribute: "cn"}, nil},
+		{"no import", keycloaktest.FederationOptions{NoImport: true}, []string{"feda", "fedb"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			o := newOwnSide(t, map[string][]string{"staff": {"feda", "fedb"}}, keycloaktest.Spec{}, func(r *keycloaktest.Realm, l *keycloaktest.LDAP) *keycloaktest.Federation {
+				f := r.Federate(t, l, row.o)
+				l.AddUserWithoutUID(t, "nameless")
+				l.Join(t, "nameless", "staff")
+				return f
+			})
+			snap := o.read(t, staff...)
+			if got := membersOf(snap)["/staff"]; !slices.Equal(got, row.listed) {
+				t.Errorf("/staff is %q, want %q", got, row.listed)
+			}
+			snap = mustLookUp(t, o.source, snap, source.Person{Key: "nameless", Email: "nameless@example.org"}, source.Person{Key: "feda by email", Email: "feda@example.org"})
+			const doubt = `looking up a person by email: Keycloak answered 400: "{\"error\":\"unknown_error\",\"error_description\":\"Cannot parse the JSON\"}"; look into Keycloak's log`
+			if f, _ := snap.Found("nameless"); f.Doubt != doubt || len(f.Accounts) > 0 {
+				t.Errorf("the person without a username is %+v, want the doubt %q", f, doubt)
+			}
+			if f, _ := snap.Found("feda by email"); f.Doubt != "" || len(f.Accounts) != 1 {
+				t.Errorf("feda is %+v, want one account", f)
+			}
+			got := o.agree(t, snap, []string{"/staff"}, staff...)
+			if row.listed == nil {
+				got["feda"].wantHidden(t, "feda")
+			} else {
+				got["feda"].wantMember(t, "feda")
+			}
+			got["fedc"].wantOut(t, "fedc")
+			c := mustConfirm(t, o.source, snap, gone(source.ByEmail, "nameless"))
+			wantDoubt(t, c, 0, source.Unclear, doubt)
+		})
+	}
+}

@@ -74,7 +74,7 @@ func TestAPassLeavesKeycloakAsItWas(t *testing.T) {
 // deletes the row of somebody whom LDAP has no longer, with the local memberships.
 // Each row says what one call does to one person. A sign-in does the same.
 func TestWhichCallsMakeKeycloakWrite(t *testing.T) {
-	names := []string{"id-of-deleted", "id-of-recreated", "count-of-deleted", "email-of-deleted", "email-of-recreated", "email-of-newcomer", "email-of-fine", "member-new", "member-fine", "local-deleted", "local-fine", "disabled-deleted", "probe"}
+	names := []string{"id-of-deleted", "id-of-recreated", "count-of-deleted", "email-of-deleted", "email-of-recreated", "email-of-newcomer", "email-of-fine", "member-new", "member-fine", "local-deleted", "local-fine", "disabled-deleted", "disabled-fine"}
 	l := keycloaktest.StartLDAP(t, names, map[string][]string{"staff": {"member-new", "member-fine"}})
 	r := keycloaktest.Shared(t).NewRealm(t, keycloaktest.Spec{Groups: []string{"/club", "/other"}})
 	f := r.Federate(t, l, keycloaktest.FederationOptions{NoSync: true})
@@ -91,6 +91,7 @@ func TestWhichCallsMakeKeycloakWrite(t *testing.T) {
 		}
 	}
 	r.SetEnabled(t, "disabled-deleted", false)
+	r.SetEnabled(t, "disabled-fine", false)
 	for _, name := range names {
 		if strings.HasSuffix(name, "-deleted") {
 			l.DeleteUser(t, name)
@@ -113,14 +114,17 @@ func TestWhichCallsMakeKeycloakWrite(t *testing.T) {
 	}
 	search := get("users", id("count-of-deleted"), "groups", "count")
 	search.query = map[string][]string{"search": {"staff"}}
-	disabled := call{name: "t", doing: "t", path: []string{"users"}, query: map[string][]string{"enabled": {"false"}, "max": {all}}}
+	disabled := func(name string) call {
+		return call{name: "t", doing: "t", path: []string{"users"}, query: map[string][]string{"enabled": {"false"}, "exact": {"true"}, "username": {name}}}
+	}
 	for _, row := range []struct {
 		name string
 		call call
 		want []string
 	}{
 		{"a probe", get("users", "f:"+f.ID+":groupsync-probe-x"), nil},
-		{"the database's list of disabled accounts", disabled, nil},
+		{"whether the database calls an account disabled", disabled("disabled-fine"), nil},
+		{"the same of somebody deleted in LDAP", disabled("disabled-deleted"), []string{"- disabled-deleted in /other"}},
 		{"the email of somebody imported", email("email-of-fine"), nil},
 		{"the email of somebody deleted in LDAP", email("email-of-deleted"), []string{"- email-of-deleted in /other"}},
 		{"the email of somebody in LDAP only", email("email-of-newcomer"), []string{"+ email-of-newcomer"}},
