@@ -321,6 +321,12 @@ func (w *World) Owns(path, name string) bool {
 	return slices.Contains(w.groups[path], name) || slices.Contains(w.hidden[path], name)
 }
 
+// Holds reports whether the account holds the role in effect.
+func (w *World) Holds(role, name string) bool {
+	h, there := w.roles[role]
+	return there && w.holds(name, h)
+}
+
 func (w *World) roleHolders(name string, c source.Catalog) *source.RoleHolders {
 	h, found := w.roles[name]
 	out := &source.RoleHolders{Name: name, Found: found, Near: source.Near(name, slices.Sorted(maps.Keys(w.roles)))}
@@ -351,6 +357,7 @@ func (w *World) Target(tb TB) *target.Snapshot {
 		for _, m := range g.Members {
 			if u, there := users[m.ID]; there && !slices.Contains(w.views[g.ID], m.ID) {
 				u.Groups = append(slices.Clone(u.Groups), g.ID)
+				slices.Sort(u.Groups)
 				users[m.ID] = u
 			}
 		}
