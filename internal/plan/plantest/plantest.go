@@ -421,13 +421,14 @@ func (w *World) probes() (probes []source.Probe) {
 	return probes
 }
 
-// LookUp returns the snapshot with what the realm answers for the people.
+// LookUp returns the snapshot with what the realm answers for the people. It meets the
+// account of somebody whom nobody knows too, so no world is an emptied realm.
 func (w *World) LookUp(tb TB, snap *source.Snapshot, people []source.Person) *source.Snapshot {
 	tb.Helper()
 	if len(people) == 0 {
 		return snap
 	}
-	var found []source.Found
+	found := []source.Found{{Person: source.Person{Key: "idle"}, Accounts: []source.User{account("idle")}}}
 	for _, p := range people {
 		found = append(found, w.find(p))
 	}
