@@ -13,6 +13,9 @@ import (
 // federation: while a federation is not up, nothing is decided about its people.
 func (j *judge) federation() {
 	for _, p := range j.in.Probes {
+		if p.Up {
+			continue
+		}
 		n := withhold(j.changes(), report.Federation, func(c *plan.Change) bool {
 			return c.Denial == source.Away && c.Federation == p.Federation.ID
 		})

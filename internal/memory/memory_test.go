@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 func TestSavedMemoryIsLoaded(t *testing.T) {
@@ -17,8 +18,13 @@ func TestSavedMemoryIsLoaded(t *testing.T) {
 		Federations: map[string]string{"f": "corp"},
 		Groups:      map[string]Accepted{"g": {Sources: map[string]string{"1": "/a"}, Federated: []string{"u"}, Federations: []string{"f"}}},
 		Wanted:      map[string]time.Time{Key("g", "u"): at},
-		Removed:     []Removed{{at, 3}},
+		Answered:    map[string]bool{"f": true},
+		Removed:     []Intent{{At: at, Group: "g", User: "u", Settled: true}, {At: at, Count: 3}},
+		Granted:     []Intent{{At: at, Group: "a", User: "v"}},
+		Added:       []Intent{{At: at, Group: "g", User: "w"}},
 		Pending:     map[string]time.Time{"p": at},
+		Rules:       `{"include":["*"]}`,
+		FailedAt:    at,
 	}
 	if err := Save(dir, want); err != nil {
 		t.Fatal(err)
@@ -58,10 +64,108 @@ func TestACorruptFileIsAnErrorAndNotForgotten(t *testing.T) {
 	}
 }
 
-func TestOnlyRemovalsOfTheWindowCount(t *testing.T) {
+func TestOnlyIntentsOfTheWindowCount(t *testing.T) {
 	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
-	m := Memory{Removed: []Removed{{now.Add(-25 * time.Hour), 7}, {now.Add(-24 * time.Hour), 2}, {now, 1}}}
-	if got := m.RemovedSince(now.Add(-24 * time.Hour)); got != 3 {
-		t.Errorf("got %d, want 3", got)
+	day := now.Add(-24 * time.Hour)
+	for _, tt := range []struct {
+		name    string
+		intents []Intent
+		want    int
+	}{
+		{"nothing is remembered", nil, 0},
+		{"at the beginning of the window", []Intent{{At: day}}, 1},
+		{"a moment before the window", []Intent{{At: day.Add(-1)}}, 0},
+		{"each is one", []Intent{{At: now}, {At: now, Settled: true}}, 2},
+		{"an entry of the version before counts as many as it stands for", []Intent{{At: day.Add(-1), Count: 7}, {At: day, Count: 2}, {At: now}}, 3},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := Since(tt.intents, day); got != tt.want {
+				t.Errorf("%v: got %d, want %d", tt.intents, got, tt.want)
+			}
+		})
+	}
+}
+
+// TestSettled is D2: the next reading of ClearML tells whether a change was made.
+func TestSettled(t *testing.T) {
+	// The reading: ann is a member of the group g, bob is not, and h is not listed.
+	member := func(group, user string) (is, known bool) { return user == "ann", group == "g" }
+	of := func(group, user string) Intent { return Intent{Group: group, User: user} }
+	settled := func(group, user string) Intent { return Intent{Group: group, User: user, Settled: true} }
+	for _, tt := range []struct {
+		name   string
+		intent Intent
+		remove []Intent // what becomes of it as a removal
+		add    []Intent // and as an addition
+	}{
+		{"the person is a member", of("g", "ann"), nil, []Intent{settled("g", "ann")}},
+		{"the person is no member", of("g", "bob"), []Intent{settled("g", "bob")}, nil},
+		{"the group is not listed", of("h", "ann"), []Intent{of("h", "ann")}, []Intent{of("h", "ann")}},
+		{"the change was seen as made, and the person is a member", settled("g", "ann"), []Intent{settled("g", "ann")}, []Intent{settled("g", "ann")}},
+		{"the change was seen as made, and the person is no member", settled("g", "bob"), []Intent{settled("g", "bob")}, []Intent{settled("g", "bob")}},
+		{"an entry of the version before names nobody", Intent{Count: 3}, []Intent{{Count: 3}}, []Intent{{Count: 3}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := Memory{Removed: []Intent{tt.intent, of("h", "x")}, Granted: []Intent{tt.intent}, Added: []Intent{tt.intent}}
+			before := m.Clone()
+			got := m.Settled(member)
+			want := Memory{Removed: append(append([]Intent{}, tt.remove...), of("h", "x")), Granted: tt.add, Added: tt.add}
+			if d := cmp.Diff(want, got, cmpopts.EquateEmpty()); d != "" {
+				t.Errorf("-want +got\n%s", d)
+			}
+			if d := cmp.Diff(before, m, cmpopts.EquateEmpty()); d != "" {
+				t.Errorf("Settled changed the memory that it was given\n%s", d)
+			}
+		})
+	}
+}
+
+// TestAnEntryWithoutAGroupIsOfTheVersionBefore: whatever a reading says of a group
+// without an id, the entry stays.
+func TestAnEntryWithoutAGroupIsOfTheVersionBefore(t *testing.T) {
+	m := Memory{Removed: []Intent{{Count: 3}}}.Settled(func(string, string) (bool, bool) { return true, true })
+	if len(m.Removed) != 1 || m.Removed[0].Count != 3 {
+		t.Errorf("got %v", m.Removed)
+	}
+}
+
+func TestAFileOfTheVersionBeforeIsLoaded(t *testing.T) {
+	dir := t.TempDir()
+	const text = `{"version":1,"federations":{"f":"corp"},"groups":{"g":{"sources":{"1":"/a"},"federated":["u"],"federations":["f"]}},
+		"wanted":{"g/u":"2026-11-24T00:00:00Z"},"removed":[{"at":"2026-11-24T00:00:00Z","count":3}],"pending":null,"planned":"2026-11-24T00:00:00Z","failed_at":"0001-01-01T00:00:00Z"}`
+	if err := os.WriteFile(filepath.Join(dir, fileName), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC)
+	want := Memory{
+		Federations: map[string]string{"f": "corp"}, Groups: map[string]Accepted{"g": {Sources: map[string]string{"1": "/a"}, Federated: []string{"u"}, Federations: []string{"f"}}},
+		Wanted: map[string]time.Time{"g/u": at}, Removed: []Intent{{At: at, Count: 3}},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("-want +got\n%s", d)
+	}
+}
+
+func TestACloneSharesNothing(t *testing.T) {
+	m := Memory{
+		Federations: map[string]string{"f": "corp"}, Answered: map[string]bool{"f": true}, Groups: map[string]Accepted{"g": {}}, Wanted: map[string]time.Time{"w": {}},
+		Pending: map[string]time.Time{"p": {}}, Removed: []Intent{{User: "u"}}, Granted: []Intent{{User: "u"}}, Added: []Intent{{User: "u"}},
+	}
+	c := m.Clone()
+	delete(c.Federations, "f")
+	delete(c.Answered, "f")
+	delete(c.Groups, "g")
+	delete(c.Wanted, "w")
+	delete(c.Pending, "p")
+	c.Removed[0].User, c.Granted[0].User, c.Added[0].User = "", "", ""
+	if len(m.Federations)+len(m.Answered)+len(m.Groups)+len(m.Wanted)+len(m.Pending) != 5 || m.Removed[0].User+m.Granted[0].User+m.Added[0].User != "uuu" {
+		t.Errorf("the memory changed with its clone: %+v", m)
+	}
+	if c := (Memory{}).Clone(); c.Federations == nil || c.Answered == nil || c.Groups == nil || c.Wanted == nil || c.Pending == nil {
+		t.Errorf("a clone has maps that are nil: %+v", c)
 	}
 }

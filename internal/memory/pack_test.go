@@ -17,16 +17,19 @@ import (
 func TestWhatIsPackedIsUnpacked(t *testing.T) {
 	id := rapid.StringMatching("[a-d]{1,2}")
 	moment := rapid.Custom(func(t *rapid.T) time.Time { return time.Unix(rapid.Int64Range(0, 1e9).Draw(t, "s"), 0).UTC() })
+	intents := rapid.SliceOf(rapid.Custom(func(t *rapid.T) Intent {
+		return Intent{At: moment.Draw(t, "at"), Group: id.Draw(t, "group"), User: id.Draw(t, "user"), Settled: rapid.Bool().Draw(t, "settled"), Count: rapid.Int().Draw(t, "n")}
+	}))
 	rapid.Check(t, func(t *rapid.T) {
 		m := Memory{
 			Federations: rapid.MapOf(id, id).Draw(t, "federations"),
 			Groups: rapid.MapOf(id, rapid.Custom(func(t *rapid.T) Accepted {
 				return Accepted{Sources: rapid.MapOf(id, id).Draw(t, "sources"), Federated: rapid.SliceOf(id).Draw(t, "federated"), Federations: rapid.SliceOf(id).Draw(t, "f")}
 			})).Draw(t, "groups"),
-			Wanted:  rapid.MapOf(id, moment).Draw(t, "wanted"),
-			Removed: rapid.SliceOf(rapid.Custom(func(t *rapid.T) Removed { return Removed{moment.Draw(t, "at"), rapid.Int().Draw(t, "n")} })).Draw(t, "removed"),
-			Pending: rapid.MapOf(id, moment).Draw(t, "pending"),
-			Planned: moment.Draw(t, "planned"), FailedAt: moment.Draw(t, "failed"),
+			Wanted:   rapid.MapOf(id, moment).Draw(t, "wanted"),
+			Answered: rapid.MapOf(id, rapid.Bool()).Draw(t, "answered"), Rules: id.Draw(t, "rules"),
+			Removed: intents.Draw(t, "removed"), Granted: intents.Draw(t, "granted"), Added: intents.Draw(t, "added"),
+			Pending: rapid.MapOf(id, moment).Draw(t, "pending"), FailedAt: moment.Draw(t, "failed"),
 		}
 		before := m.Clone()
 		data, err := Pack(m)
@@ -81,6 +84,29 @@ func TestNoMemoryIsUnpackedFromWhatIsNone(t *testing.T) {
 		if _, err := Unpack(row.data); err == nil || err.Error() != row.want {
 			t.Errorf("%s: got %v, want %s", name, err, row.want)
 		}
+	}
+}
+
+// TestAPackedMemoryOfTheVersionBeforeIsUnpacked: it has no rules, and its removals are
+// numbers.
+func TestAPackedMemoryOfTheVersionBeforeIsUnpacked(t *testing.T) {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	text := fmt.Sprintf(`{"version":%d,"people":["u"],"members":{"g":[0]},"memory":{"groups":{"g":{"sources":{"1":"/a"},"federated":null,"federations":null}},
+		"removed":[{"at":"2026-11-24T00:00:00Z","count":3}],"planned":"2026-11-24T00:00:00Z"}}`, version)
+	if _, err := z.Write([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Unpack(b.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Memory{Groups: map[string]Accepted{"g": {Sources: map[string]string{"1": "/a"}, Federated: []string{"u"}}}, Removed: []Intent{{At: time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC), Count: 3}}}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("-want +got\n%s", d)
 	}
 }
 

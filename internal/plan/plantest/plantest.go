@@ -274,6 +274,16 @@ func (w *World) Delete(name string) {
 	w.federations = slices.DeleteFunc(w.federations, func(f source.Federation) bool { return f.Name == name })
 }
 
+// SetMembers replaces the members of a ClearML group.
+func (w *World) SetMembers(id string, members []string) {
+	g := *w.targets[id]
+	g.Members = nil
+	for _, m := range members {
+		g.Members = append(g.Members, target.Member{ID: m, Name: m})
+	}
+	w.targets[id] = &g
+}
+
 func (w *World) groupID(path string) string {
 	if id := w.ids[path]; id != "" {
 		return id
