@@ -80,7 +80,7 @@ type Judged struct {
 	Cleared Cleared
 	Lifted  []report.Guard // the guards that the approval lifted, in the order of the table
 	Granted bool           // the approval is for this plan
-	fallen  []string       // by group: how it fell since its last accepted pass; empty: it did not
+	fallen  []fall         // by group
 	scoped  bool           // a removal is wanted by the changed configuration only
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"groupsync/internal/memory"
@@ -23,33 +24,67 @@ func (j *judge) scope() {
 	}
 }
 
+// fall is how a group fell since its last accepted pass. The zero value: it did not.
+type fall struct {
+	how   string
+	local bool // removals of local people are in doubt too: the group itself is gone
+}
+
 // fall: what no probe sees shows against the last accepted pass.
 func (j *judge) fall() {
 	for i := range j.Plan.Groups {
-		g := &j.Plan.Groups[i]
-		if j.fallen[i] == "" {
+		g, fallen := &j.Plan.Groups[i], j.fallen[i]
+		if fallen.how == "" {
 			continue
 		}
-		if n := withhold(changesOf(g), report.Fall, provedRemoval); n > 0 {
-			j.trip(report.Fall, g.Feed.Group.Name, "since the last accepted pass %s: %d removals are withheld; if that is meant, approve them", j.fallen[i], n)
+		n := withhold(changesOf(g), report.Fall, func(c *plan.Change) bool { return provedRemoval(c) && (fallen.local || !j.local(c)) })
+		if n > 0 {
+			j.trip(report.Fall, g.Feed.Group.Name, "since the last accepted pass %s: %d removals are withheld; if that is meant, approve them", fallen.how, n)
 		}
 	}
 }
 
+// local reports whether no federation has a say in the removal: every account that
+// could be the person is local, and an account that is gone was of no federation in
+// any accepted pass.
+func (j *judge) local(c *plan.Change) bool {
+	if slices.ContainsFunc(c.Accounts, func(u source.User) bool { return u.Federation != "" }) {
+		return false
+	}
+	if c.GoneBy == source.NotGone {
+		return true
+	}
+	found, _ := j.in.Source.Found(c.User.ID)
+	return len(found.Person.IDs) > 0 && !slices.ContainsFunc(found.Person.IDs, func(id string) bool {
+		return strings.HasPrefix(id, "f:") || j.wasFederated(id)
+	})
+}
+
+// wasFederated reports whether the account was a federation's in the last accepted
+// pass of some group.
+func (j *judge) wasFederated(account string) bool {
+	for _, accepted := range j.in.Memory.Groups {
+		if slices.Contains(accepted.Federated, account) {
+			return true
+		}
+	}
+	return false
+}
+
 // fell says how a group fell since its last accepted pass.
-func (j *judge) fell(g plan.Group) string {
+func (j *judge) fell(g plan.Group) fall {
 	accepted, known := j.in.Memory.Groups[g.Feed.Group.ID]
 	if !known || g.Frozen() {
-		return ""
+		return fall{}
 	}
 	for _, id := range slices.Sorted(maps.Keys(accepted.Sources)) {
 		if _, there := j.in.Source.Catalog().Group(id); !there {
-			return fmt.Sprintf("the Keycloak group %s (id %s) is gone or has a new id", accepted.Sources[id], id)
+			return fall{how: fmt.Sprintf("the Keycloak group %s (id %s) is gone or has a new id", accepted.Sources[id], id), local: true}
 		}
 	}
 	for _, id := range accepted.Federations {
 		if _, there := j.in.Source.Catalog().Federation(id); !there {
-			return fmt.Sprintf("the federation %q (id %s) is gone or has a new id", j.in.Memory.Federations[id], id)
+			return fall{how: fmt.Sprintf("the federation %q (id %s) is gone or has a new id", j.in.Memory.Federations[id], id)}
 		}
 	}
 	before, lost := len(accepted.Federated), 0
@@ -61,11 +96,11 @@ func (j *judge) fell(g plan.Group) string {
 	limits := j.in.Limits
 	switch {
 	case before > 0 && len(g.Federated) == 0:
-		return fmt.Sprintf("its federated members fell from %d to none", before)
+		return fall{how: fmt.Sprintf("its federated members fell from %d to none", before)}
 	case lost > limits.FreeRemovals && Exceeds(lost, before, limits.MaxRatio):
-		return fmt.Sprintf("it lost %d of %d federated members (limits: guards.free_removals %d, guards.max_removal_ratio %g)", lost, before, limits.FreeRemovals, limits.MaxRatio)
+		return fall{how: fmt.Sprintf("it lost %d of %d federated members (limits: guards.free_removals %d, guards.max_removal_ratio %g)", lost, before, limits.FreeRemovals, limits.MaxRatio)}
 	}
-	return ""
+	return fall{}
 }
 
 // removals: too many in the pass, in the window, of a group or of everything.

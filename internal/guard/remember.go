@@ -28,7 +28,7 @@ func (j Judged) Remember(in Input, scope string, intended bool) memory.Memory {
 	for i, g := range j.Plan.Groups {
 		// A fall is not accepted in silence: an approval accepts it, or the people
 		// are back.
-		if len(Withheld(g)) == 0 && (j.fallen[i] == "" || j.Granted) {
+		if len(Withheld(g)) == 0 && (j.fallen[i].how == "" || j.Granted) {
 			next.Groups[g.Feed.Group.ID] = accept(g, in)
 		}
 	}

@@ -118,7 +118,7 @@ func TestGuardsRemember(t *testing.T) {
 				{do: "/team: b c d e", want: []string{"-f@team not_member by id"}},
 			}},
 		{name: "the fall: a federation that is gone",
-			world: "federation corp\nfederation hq\n" + ten + "/team: a b c d e f\nteam = a b c d e f",
+			world: "federation corp\nfederation hq\n" + ten + "ldap a\n/team: a b c d e f\nteam = a b c d e f",
 			steps: []step{
 				{want: []string{}},
 				{do: "delete hq\n/team: b c d e f", want: []string{"-a@team not_member by id [fall]"}},

@@ -365,15 +365,15 @@ func TestGuardsRemember(t *testing.T) {
 			},
 		},
 		{
-			name:  "the fall: a federation that is gone",
-			world: "federation corp hq\n" + ten + "/team: a b c d e f\nteam = a b c d e f",
+			name:  "the fall: a federation that is gone holds up no local person",
+			world: "federation corp hq\n" + ten + "ldap b\n/team: a b c d e f\nteam = a b c d e f",
 			steps: []step{
 				{want: []string{}},
 				{do: func(w *world, c *clock) {
 					w.federations = w.federations[:1]
-					group("/team", "b", "c", "d", "e", "f")(w, c)
+					group("/team", "c", "d", "e", "f")(w, c)
 				},
-					want: []string{"-a@team withheld not_member by fall"}},
+					want: []string{"-a@team applied not_member", "-b@team withheld not_member by fall"}},
 			},
 		},
 		{

@@ -280,6 +280,10 @@ func (c *confirming) namedDisabled(ctx context.Context, u source.User) (bool, st
 	return slices.ContainsFunc(users, func(found source.User) bool { return found.ID == u.ID && !found.Enabled }), "", nil
 }
 
+// uncounted is the doubt about an account that Keycloak cannot count the groups of. It
+// answers 500 for somebody who was deleted in LDAP and whom its user cache still has.
+const uncounted = "Keycloak fails to count the groups of the account; if the person was deleted or hidden in LDAP, Keycloak's user cache is old; a periodic sync of changed users or clearing the user cache refreshes it"
+
 // count asks how many groups of the account contain the name. The answer goes past
 // Keycloak's user cache (reference/keycloak-own-view.md).
 func (c *confirming) count(ctx context.Context, key source.OwnKey) (string, error) {
@@ -292,6 +296,8 @@ func (c *confirming) count(ctx context.Context, key source.OwnKey) (string, erro
 	switch {
 	case isReason(err, fault.NotFound):
 		return "Keycloak no longer finds the account", nil
+	case isReason(err, fault.Server):
+		return uncounted, nil
 	case err != nil:
 		return c.doubtful(ctx, err)
 	case counted.Count == nil:
