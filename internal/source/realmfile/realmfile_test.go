@@ -66,7 +66,7 @@ func TestARealmWithoutGroupsIsIncomplete(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = s.Read(t.Context(), everything(""))
+	_, err = s.Catalog(t.Context())
 	refused(t, err, fault.Incomplete, "the realm has no groups: nothing is synchronized from an empty realm; check keycloak.realm")
 }
 
@@ -74,7 +74,7 @@ func TestALookThatIsGivenUpIsAnError(t *testing.T) {
 	s := realmfile.New(small())
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("shutting down"))
-	_, err := s.Read(ctx, everything(""))
+	_, err := s.Catalog(ctx)
 	refused(t, err, fault.Connection, "reading the realm in memory: given up: shutting down")
 }
 
@@ -107,11 +107,7 @@ func TestAFileIsReadAtEveryLook(t *testing.T) {
 		t.Fatal(err)
 	}
 	members := func() []string {
-		snap, err := s.Read(t.Context(), everything(""))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return tell(snap).Members["/a"]
+		return tell(read(t, s, ""), "").Members["/a"]
 	}
 	if got := members(); !slices.Equal(got, []string{"bob"}) {
 		t.Errorf("members at first: %v, want bob", got)
@@ -121,76 +117,126 @@ func TestAFileIsReadAtEveryLook(t *testing.T) {
 		t.Errorf("members after the edit: %v, want ann", got)
 	}
 	write(`{"realm": "r", "groups"`)
-	_, err = s.Read(t.Context(), everything(""))
+	_, err = s.Catalog(t.Context())
 	refused(t, err, fault.Shape, "reading the realm file "+path+": it breaks off in the middle; export the realm again")
 }
 
-// Each row edits the realm between the two looks; every verdict is of the
-// second one alone.
+const storage = "org.keycloak.storage.UserStorageProvider"
+
+// Each row edits the realm between the two looks. Every answer is of the second look
+// alone.
 func TestConfirmIsASecondLook(t *testing.T) {
 	leave := func(i int) func(*realmfile.Realm) {
 		return func(r *realmfile.Realm) { r.Users[i].Groups = nil }
 	}
+	disable := func(i int) func(*realmfile.Realm) {
+		return func(r *realmfile.Realm) { r.Users[i].Enabled = false }
+	}
+	both := func(edits ...func(*realmfile.Realm)) func(*realmfile.Realm) {
+		return func(r *realmfile.Realm) {
+			for _, edit := range edits {
+				edit(r)
+			}
+		}
+	}
+	off := func(r *realmfile.Realm) { r.Components[storage][0].Config["enabled"] = []string{"false"} }
+	vanish := func(r *realmfile.Realm) { r.Components = nil }
+	nothing := func(*realmfile.Realm) {}
 	for _, row := range []struct {
-		name  string
-		who   int // place in small's users
-		why   source.Why
-		edit  func(*realmfile.Realm)
-		known []source.Federation
-		want  string // evidence or doubt; %s is the id of /a
-		waits bool
+		name   string
+		who    int // place in small's users
+		grant  bool
+		before func(*realmfile.Realm)
+		edit   func(*realmfile.Realm)
+		want   string // evidence or doubt
+		waits  bool
 	}{
-		{"still a member", 0, source.NotMember, func(*realmfile.Realm) {}, nil,
-			"the second read of the members of the Keycloak group /a has them", false},
-		{"a member no more", 0, source.NotMember, leave(0), nil, "read twice: not in the one Keycloak group", false},
-		{"a federated member no more", 2, source.NotMember, leave(2), nil, "read twice: not in the one Keycloak group", true},
-		{"enabled", 0, source.Disabled, func(*realmfile.Realm) {}, nil, "the second look finds their account enabled", false},
-		{"disabled", 0, source.Disabled, func(r *realmfile.Realm) { r.Users[0].Enabled = false }, nil,
-			"read twice: the account is disabled", false},
-		{"federated and disabled", 2, source.Disabled, func(r *realmfile.Realm) { r.Users[2].Enabled = false }, nil,
-			"read twice: the account is disabled, in Keycloak's own database too", false},
-		{"not gone", 0, source.Gone, func(*realmfile.Realm) {}, nil, "the second look finds an account with their email", false},
-		{"gone by the email, not by the id", 0, source.Gone, func(r *realmfile.Realm) { r.Users[0].Email = "else@example.com" }, nil,
-			"the second look finds the account whose id is kept of them", false},
-		{"gone, in a realm with a federation", 0, source.Gone, func(r *realmfile.Realm) { r.Users = r.Users[1:] }, nil,
-			"looked up: no account has the email", true},
-		{"the federation is switched off", 0, source.NotMember, func(r *realmfile.Realm) {
-			leave(0)(r)
-			r.Components["org.keycloak.storage.UserStorageProvider"][0].Config["enabled"] = []string{"false"}
-		}, nil, "the federation ldap is not up: it is switched off in Keycloak", false},
-		{"the federation vanished between the looks", 0, source.NotMember, func(r *realmfile.Realm) {
-			leave(0)(r)
-			r.Components = nil
-		}, nil, "the federation ldap is not up: it vanished from the realm between two looks", false},
-		{"a federation that is only remembered", 0, source.NotMember, leave(0),
-			[]source.Federation{{ID: "2", Name: "old"}}, "read twice: not in the one Keycloak group", false},
+		{"still a member", 0, false, nothing, nothing, "the second read of the Keycloak group /a lists the account", false},
+		{"a member no more", 0, false, nothing, leave(0), "read twice: not in the one Keycloak group", false},
+		{"a federated member no more", 2, false, nothing, leave(2), "read twice: not in the one Keycloak group, on the account's own side too", true},
+		{"a member for a grant", 0, true, nothing, nothing, "read twice", false},
+		{"a federated member for a grant", 2, true, nothing, nothing, "read twice, on the account's own side too", false},
+		{"no member for a grant", 0, true, nothing, leave(0), "the second read of the Keycloak group /a does not list the account", false},
+		{"enabled again", 0, false, disable(0), func(r *realmfile.Realm) { r.Users[0].Enabled = true }, "the second look finds the account enabled", false},
+		{"disabled", 0, false, disable(0), nothing, "read twice: the account is disabled, in Keycloak's own database too", false},
+		{"federated and disabled", 2, false, disable(2), nothing, "read twice: the account is disabled, in Keycloak's own database too", false},
+		{"the federation is switched off: a local person goes", 0, false, nothing, both(leave(0), off), "read twice: not in the one Keycloak group", false},
+		{"the federation is switched off: its person stays", 2, false, nothing, both(leave(2), off), "the federation ldap is not up: it is switched off in Keycloak", false},
+		{"the federation vanished between the looks: its person stays", 2, false, nothing, both(leave(2), vanish), "the federation ldap is not up: it vanished from the realm between two looks", false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := realmfile.New(small())
-			snap, err := s.Read(t.Context(), everything(""))
-			if err != nil {
-				t.Fatal(err)
-			}
-			group := snap.Catalog().Groups()[0]
+			s.Edit(row.before)
+			snap := read(t, s, "")
 			username := small().Users[row.who].Username
 			i := slices.IndexFunc(snap.Users(), func(u source.User) bool { return u.Username == username })
-			user := snap.Users()[i]
-			claim := source.Claim{Why: row.why, User: user, Groups: []source.Group{group}}
-			if row.why == source.Gone {
-				claim = source.Claim{Why: row.why, Email: user.Email, IDs: []string{user.ID}}
-			}
+			q := source.Question{Group: "g", User: "u", Grant: row.grant, Accounts: []source.User{snap.Users()[i]}, Sources: snap.Catalog().Groups()[:1]}
 			s.Edit(row.edit)
-			c, err := s.Confirm(t.Context(), snap, []source.Claim{claim}, row.known)
+			c, err := s.Confirm(t.Context(), snap, []source.Question{q}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			v := c.Verdicts[0]
-			want := row.want
-			if got := v.Evidence.String() + v.Doubt; got != want || v.Evidence.Waits() != row.waits {
-				t.Errorf("got  %s, waits %v\nwant %s, waits %v", got, v.Evidence.Waits(), want, row.waits)
+			a := c.Answers[0]
+			if got := a.Evidence.String() + a.Doubt; got != row.want || a.Evidence.Waits() != row.waits {
+				t.Errorf("got  %s, waits %v\nwant %s, waits %v", got, a.Evidence.Waits(), row.want, row.waits)
 			}
-			if want := 1 + len(row.known); len(c.Probes) != want {
-				t.Errorf("%d probes, want %d", len(c.Probes), want)
+		})
+	}
+}
+
+// Each row looks somebody up, and asks whether the person is gone.
+func TestLookUp(t *testing.T) {
+	id := func(username string) string {
+		s := realmfile.New(small())
+		snap := read(t, s, "")
+		i := slices.IndexFunc(snap.Users(), func(u source.User) bool { return u.Username == username })
+		return snap.Users()[i].ID
+	}
+	const lost = "11111111-2222-3333-4444-555555555555"
+	for _, row := range []struct {
+		name   string
+		person source.Person
+		edit   func(*realmfile.Realm)
+		known  []source.Federation
+		found  []string // usernames
+		want   string   // evidence or doubt of being gone
+	}{
+		{"by the id", source.Person{IDs: []string{id("ann")}, Email: "other@example.com"}, nil, nil, []string{"ann"}, "the look-up finds the account whose id ClearML keeps"},
+		{"by the email, case ignored", source.Person{Email: "ANN@Example.com"}, nil, nil, []string{"ann"}, "the look-up finds an account with the email, which was not asked about"},
+		{"an empty email finds nobody", source.Person{}, nil, nil, nil, "without an email nothing tells whether the person is gone"},
+		{"gone by the id", source.Person{IDs: []string{lost}, Email: "eve@example.com"}, nil, nil, nil, "looked up: Keycloak has neither the id that ClearML keeps nor the email"},
+		{"gone by the id while the federation is switched off", source.Person{IDs: []string{lost}, Email: "eve@example.com"},
+			func(r *realmfile.Realm) { r.Components[storage][0].Config["enabled"] = []string{"false"} }, nil, nil, "looked up: Keycloak has neither the id that ClearML keeps nor the email"},
+		{"an id of the federation that is switched off", source.Person{IDs: []string{"f:1:eve"}, Email: "eve@example.com"},
+			func(r *realmfile.Realm) { r.Components[storage][0].Config["enabled"] = []string{"false"} }, nil, nil,
+			"the federation ldap is not up, and may have the person: it is switched off in Keycloak"},
+		{"gone, and a federation vanished since the catalog was read", source.Person{IDs: []string{lost}, Email: "eve@example.com"},
+			func(r *realmfile.Realm) { r.Components = nil }, nil, nil, "the federation ldap is not up, and may have the person: it vanished from the realm between two looks"},
+		{"a federation that is only remembered is up", source.Person{IDs: []string{lost}, Email: "eve@example.com"}, nil,
+			[]source.Federation{{ID: "2", Name: "old"}}, nil, "looked up: Keycloak has neither the id that ClearML keeps nor the email"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s := realmfile.New(small())
+			snap := read(t, s, "")
+			if row.edit != nil {
+				s.Edit(row.edit)
+			}
+			row.person.Key = "u"
+			snap, err := s.LookUp(t.Context(), snap, []source.Person{row.person}, row.known)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var found []string
+			f, _ := snap.Found("u")
+			for _, u := range f.Accounts {
+				found = append(found, u.Username)
+			}
+			c, err := s.Confirm(t.Context(), snap, []source.Question{{Group: "g", User: "u", GoneBy: source.ByID}}, row.known)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := c.Answers[0].Evidence.String() + c.Answers[0].Doubt; got != row.want || !slices.Equal(found, row.found) {
+				t.Errorf("got  %v, %s\nwant %v, %s", found, got, row.found, row.want)
 			}
 		})
 	}
@@ -198,12 +244,9 @@ func TestConfirmIsASecondLook(t *testing.T) {
 
 func TestAGroupThatVanishesBetweenTheLooksIsAnError(t *testing.T) {
 	s := realmfile.New(small())
-	snap, err := s.Read(t.Context(), everything(""))
-	if err != nil {
-		t.Fatal(err)
-	}
+	snap := read(t, s, "")
 	b := snap.Catalog().Groups()[1]
 	s.Edit(func(r *realmfile.Realm) { r.Groups = r.Groups[:1] })
-	_, err = s.Confirm(t.Context(), snap, []source.Claim{{Why: source.NotMember, User: snap.Users()[0], Groups: []source.Group{b}}}, nil)
+	_, err := s.Confirm(t.Context(), snap, []source.Question{{Group: "g", User: "u", Accounts: snap.Users()[:1], Sources: []source.Group{b}}}, nil)
 	refused(t, err, fault.Incomplete, "the group "+b.ID+" vanished from the realm between two looks; run again")
 }
