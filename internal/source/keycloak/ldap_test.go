@@ -124,6 +124,7 @@ func TestNoEvidenceFollowsFromAFederationThatIsAway(t *testing.T) {
 	}
 	for _, o := range options {
 		t.Run(o.name, func(t *testing.T) {
+			o.o.Timeout = time.Second
 			f := newFederated(t, o.o, nil)
 			healthy := mustRead(t, f.source)
 			if got := membersOf(healthy)["/staff"]; !slices.Equal(got, staff) {
