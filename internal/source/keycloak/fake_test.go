@@ -183,7 +183,7 @@ func TestAHalfReadIsAnErrorAndNeverAShortResult(t *testing.T) {
 		{"a token without roles", kc, answer(`{"access_token":"` + jwt("1", nil) + `","expires_in":60}`), fault.Forbidden, []string{"the access token carries no client roles"}},
 		{"a token with view-users only", kc, answer(`{"access_token":"` + jwt("1", []string{viewUsers}) + `","expires_in":60}`), fault.Forbidden, []string{"the access token lacks view-realm of realm-management"}},
 		{"a secret that is refused", kc, status(401, "application/json", `{"error":"unauthorized_client","error_description":"Invalid client or Invalid client credentials"}`), fault.Auth,
-			[]string{`the realm "demo" refuses the client "groupsync" (401 unauthorized_client: Invalid client or Invalid client credentials); check keycloak.client_id and the client secret`}},
+			[]string{`the realm "demo" refuses the client "groupsync" (401 unauthorized_client: Invalid client or Invalid client credentials). The client exists, but Keycloak does not accept the secret.`}},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {

@@ -182,7 +182,7 @@ func TestWhatAFailedLookUpMeans(t *testing.T) {
 		{"an id that is answered with a page is an error", "/users/1-1", status(200, "text/html", "<html>"), "", `looking up an account by its id: answered 200 with content type "text/html" in place of JSON: "<html>"; check what stands between groupsync and Keycloak`},
 		{"an email that is answered 500 is in doubt", "/users", probeDown, `looking up a person by email: Keycloak answered 500: "{\"error\":\"unknown_error\"}"; look into Keycloak's log`, ""},
 		{"an email that hangs is in doubt", "/users", hang, slow, ""},
-		{"an email that is answered 404 is an error: the call is not there", "/users", status(404, "application/json", `{}`), "", `looking up a person by email: Keycloak does not find it (404): "{}"; check keycloak.realm and keycloak.url`},
+		{"an email that is answered 404 is an error: the call is not there", "/users", status(404, "application/json", `{}`), "", "looking up a person by email: Keycloak does not find it (404). groupsync did not complete this read. To fix it, run again. If that does not help, check keycloak.realm and keycloak.url"},
 		{"an email that is answered null is an error", "/users", answer("null"), "", "looking up a person by email: Keycloak answered null where a list belongs; check what stands between groupsync and Keycloak"},
 	}
 	for _, row := range rows {

@@ -56,8 +56,8 @@ func (o *ownSide) read(t *testing.T, people ...string) *source.Snapshot {
 	return snap
 }
 
-// said is what the second look said of one person and one group.
-type said struct {
+// verdict is what the second look said of one person and one group.
+type verdict struct {
 	listed, claimed bool
 	grant, removal  source.Answer
 }
@@ -66,7 +66,7 @@ type said struct {
 // which are one user group of ClearML, and holds the answers against the token that
 // a sign-in gives. A grant must have evidence exactly if the list and the token both
 // have the group, a removal exactly if neither has it.
-func (o *ownSide) agree(t *testing.T, snap *source.Snapshot, paths []string, people ...string) map[string]said {
+func (o *ownSide) agree(t *testing.T, snap *source.Snapshot, paths []string, people ...string) map[string]verdict {
 	t.Helper()
 	groups := groupsOf(t, snap.Catalog(), paths...)
 	var questions []source.Question
@@ -75,10 +75,10 @@ func (o *ownSide) agree(t *testing.T, snap *source.Snapshot, paths []string, peo
 		questions = append(questions, grant(groups, u), removal(groups, u))
 	}
 	got := mustConfirm(t, o.source, snap, questions...)
-	all := make(map[string]said)
+	all := make(map[string]verdict)
 	for i, name := range people {
 		u := userOf(t, snap, name)
-		s := said{grant: got.Answers[2*i], removal: got.Answers[2*i+1]}
+		s := verdict{grant: got.Answers[2*i], removal: got.Answers[2*i+1]}
 		claim := o.realm.ClaimOf(t, u.ID)
 		for _, g := range groups {
 			claimName := g.Name
@@ -118,7 +118,7 @@ const (
 	notListed   = "the second read of the Keycloak group /staff does not list the account"
 )
 
-func (s said) wantHidden(t *testing.T, who string) {
+func (s verdict) wantHidden(t *testing.T, who string) {
 	t.Helper()
 	if s.listed || !s.claimed {
 		t.Errorf("%s: listed %v, in the token %v; want a member whom the list hides", who, s.listed, s.claimed)
@@ -127,7 +127,7 @@ func (s said) wantHidden(t *testing.T, who string) {
 	wantAnswer(t, "grant to "+who, s.grant, source.Unclear, false, notListed)
 }
 
-func (s said) wantOnlyListed(t *testing.T, who string) {
+func (s verdict) wantOnlyListed(t *testing.T, who string) {
 	t.Helper()
 	if !s.listed || s.claimed {
 		t.Errorf("%s: listed %v, in the token %v; want somebody whom only the list shows", who, s.listed, s.claimed)
@@ -136,13 +136,13 @@ func (s said) wantOnlyListed(t *testing.T, who string) {
 	wantAnswer(t, "removal of "+who, s.removal, source.Unclear, false, stillListed)
 }
 
-func (s said) wantMember(t *testing.T, who string) {
+func (s verdict) wantMember(t *testing.T, who string) {
 	t.Helper()
 	wantAnswer(t, "grant to "+who, s.grant, source.Borne, false, isIn)
 	wantAnswer(t, "removal of "+who, s.removal, source.Unclear, false, stillListed)
 }
 
-func (s said) wantOut(t *testing.T, who string) {
+func (s verdict) wantOut(t *testing.T, who string) {
 	t.Helper()
 	wantAnswer(t, "removal of "+who, s.removal, source.Borne, false, isOut)
 	wantAnswer(t, "grant to "+who, s.grant, source.Unclear, false, notListed)
