@@ -84,7 +84,7 @@ func (r *reading) addUsers(users []User, byPath map[string][]string) error {
 			return fmt.Errorf("user number %d has no username; export the realm again", i+1)
 		}
 		// Keycloak keeps both in lower case, whatever is imported.
-		name, email := strings.ToLower(u.Username), strings.ToLower(u.Email)
+		name, email := lower(u.Username), lower(u.Email)
 		a := account{
 			User: source.User{
 				ID: idOr(u.ID, "user", name), Username: name, Email: email, FirstName: u.FirstName, LastName: u.LastName,
@@ -135,4 +135,10 @@ func idOr(id, kind, name string) string {
 	}
 	sum := sha256.Sum256([]byte(kind + "\x00" + name))
 	return fmt.Sprintf("%x-%x-%x-%x-%x", sum[:4], sum[4:6], sum[6:8], sum[8:10], sum[10:16])
+}
+
+// lower returns the text in lower case, as Java does: Go makes a plain i of an I with
+// a dot, which would be another person's address.
+func lower(text string) string {
+	return strings.ToLower(strings.ReplaceAll(text, "\u0130", "i\u0307"))
 }
