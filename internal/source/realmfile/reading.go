@@ -48,8 +48,7 @@ func look(realm *Realm) (*reading, error) {
 			return nil, errors.New("a user-storage component has no name; export the realm again")
 		}
 		r.federations = append(r.federations, source.Federation{
-			ID: idOr(c.ID, "component", c.Name), Name: c.Name, Enabled: !slices.Equal(c.Config["enabled"], []string{"false"}),
-			Imports: !slices.Equal(c.Config["importEnabled"], []string{"false"}),
+			ID: idOr(c.ID, "component", c.Name), Name: c.Name, Enabled: !slices.Equal(c.Config["enabled"], []string{"false"}), Imports: c.imports(),
 		})
 	}
 	return r, r.addUsers(realm.Users, byPath)
