@@ -59,7 +59,7 @@ func TestACustomStorageThatFailsOnForeignIDs(t *testing.T) {
 				t.Errorf("the probe is %+v, want up: %v", got.Probes, row.up)
 			}
 			if row.evidence {
-				wantEvidence(t, got, 2, source.Member, false, "read twice: member of /staff, on the account's own side too")
+				wantEvidence(t, got, 2, source.Member, false, "read twice, on the account's own side too")
 				wantEvidence(t, got, 3, source.NotMember, true, out)
 				wantEvidence(t, got, 4, source.Gone, true, "looked up: no account has the email; ClearML keeps no account id, so the person is judged by the email only")
 			} else {
@@ -98,11 +98,11 @@ func TestAMemberOfAnOrganizationThatIsSwitchedOffWaits(t *testing.T) {
 	wantEvidence(t, got, 0, source.Disabled, true, "read twice: the account is disabled, but not in Keycloak's database (an organization may be switched off)")
 	wantEvidence(t, got, 1, source.Disabled, false, "read twice: the account is disabled, in Keycloak's own database too")
 	wantEvidence(t, got, 2, source.Disabled, false, "read twice: the account is disabled, in Keycloak's own database too")
-	wantEvidence(t, got, 3, source.Member, false, "read twice: member of /staff")
+	wantEvidence(t, got, 3, source.Member, false, "read twice")
 	o.SetEnabled(t, true)
 	got = mustConfirm(t, s, snap, removal(groups, olga), grant(groups, userOf(t, mustRead(t, s), "olga")))
 	wantDoubt(t, got, 0, source.Unclear, "the second look finds the account enabled")
-	wantEvidence(t, got, 1, source.Member, false, "read twice: member of /staff")
+	wantEvidence(t, got, 1, source.Member, false, "read twice")
 }
 
 func TestPathsAreKeycloaksOwn(t *testing.T) {

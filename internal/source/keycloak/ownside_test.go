@@ -56,8 +56,8 @@ func (o *ownSide) read(t *testing.T, people ...string) *source.Snapshot {
 	return snap
 }
 
-// verdicts are what the second look verdicts of one person and one group.
-type verdicts struct {
+// verdict is what the second look said of one person and one group.
+type verdict struct {
 	listed, claimed bool
 	grant, removal  source.Answer
 }
@@ -66,7 +66,7 @@ type verdicts struct {
 // which are one user group of ClearML, and holds the answers against the token that
 // a sign-in gives. A grant must have evidence exactly if the list and the token both
 // have the group, a removal exactly if neither has it.
-func (o *ownSide) agree(t *testing.T, snap *source.Snapshot, paths []string, people ...string) map[string]verdicts {
+func (o *ownSide) agree(t *testing.T, snap *source.Snapshot, paths []string, people ...string) map[string]verdict {
 	t.Helper()
 	groups := groupsOf(t, snap.Catalog(), paths...)
 	var questions []source.Question
@@ -75,10 +75,10 @@ func (o *ownSide) agree(t *testing.T, snap *source.Snapshot, paths []string, peo
 		questions = append(questions, grant(groups, u), removal(groups, u))
 	}
 	got := mustConfirm(t, o.source, snap, questions...)
-	all := make(map[string]verdicts)
+	all := make(map[string]verdict)
 	for i, name := range people {
 		u := userOf(t, snap, name)
-		s := verdicts{grant: got.Answers[2*i], removal: got.Answers[2*i+1]}
+		s := verdict{grant: got.Answers[2*i], removal: got.Answers[2*i+1]}
 		claim := o.realm.ClaimOf(t, u.ID)
 		for _, g := range groups {
 			claimName := g.Name
@@ -112,13 +112,13 @@ func wantAnswer(t *testing.T, what string, a source.Answer, denial source.Denial
 const (
 	hidden      = `Keycloak's list of the group does not show the account, the account's own side holds the group "staff"`
 	onlyListed  = "Keycloak's list of the group /staff shows the account, the account's own side does not hold the group"
-	isIn        = "read twice: member of /staff, on the account's own side too"
+	isIn        = "read twice, on the account's own side too"
 	isOut       = "read twice: not in the one Keycloak group, on the account's own side too"
 	stillListed = "the second read of the Keycloak group /staff lists the account"
 	notListed   = "the second read of the Keycloak group /staff does not list the account"
 )
 
-func (s verdicts) wantHidden(t *testing.T, who string) {
+func (s verdict) wantHidden(t *testing.T, who string) {
 	t.Helper()
 	if s.listed || !s.claimed {
 		t.Errorf("%s: listed %v, in the token %v; want a member whom the list hides", who, s.listed, s.claimed)
@@ -127,7 +127,7 @@ func (s verdicts) wantHidden(t *testing.T, who string) {
 	wantAnswer(t, "grant to "+who, s.grant, source.Unclear, false, notListed)
 }
 
-func (s verdicts) wantOnlyListed(t *testing.T, who string) {
+func (s verdict) wantOnlyListed(t *testing.T, who string) {
 	t.Helper()
 	if !s.listed || s.claimed {
 		t.Errorf("%s: listed %v, in the token %v; want somebody whom only the list shows", who, s.listed, s.claimed)
@@ -136,13 +136,13 @@ func (s verdicts) wantOnlyListed(t *testing.T, who string) {
 	wantAnswer(t, "removal of "+who, s.removal, source.Unclear, false, stillListed)
 }
 
-func (s verdicts) wantMember(t *testing.T, who string) {
+func (s verdict) wantMember(t *testing.T, who string) {
 	t.Helper()
 	wantAnswer(t, "grant to "+who, s.grant, source.Borne, false, isIn)
 	wantAnswer(t, "removal of "+who, s.removal, source.Unclear, false, stillListed)
 }
 
-func (s verdicts) wantOut(t *testing.T, who string) {
+func (s verdict) wantOut(t *testing.T, who string) {
 	t.Helper()
 	wantAnswer(t, "removal of "+who, s.removal, source.Borne, false, isOut)
 	wantAnswer(t, "grant to "+who, s.grant, source.Unclear, false, notListed)
