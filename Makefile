@@ -34,7 +34,7 @@ short:
 
 bench:
 	$(GO) test -run '^$$' -bench Plan -benchmem ./internal/reconcile
-	$(GO) test -run '^$$' -bench Pull -benchtime 1x -timeout 20m ./internal/source/keycloak
+	$(GO) test -run '^$$' -bench 'Pull|Crowd' -benchtime 1x -timeout 30m ./internal/source/keycloak
 
 # The image, by docker with buildx; docs/image.md has other builders. The time
 # in it is the commit's, so that it is the same image whenever it is built.
