@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 	"groupsync/internal/source/keycloaktest"
 	"groupsync/internal/target/clearml"
 	"groupsync/internal/target/clearmltest"
+	"groupsync/internal/transport"
 )
 
 func TestMain(m *testing.M) { os.Exit(keycloaktest.Main(m)) }
@@ -33,6 +35,8 @@ func TestMain(m *testing.M) { os.Exit(keycloaktest.Main(m)) }
 var staff = []string{"feda", "fedb", "fedc", "fedd", "fede", "fedf"}
 
 const grace = time.Hour
+
+var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 
 // site is the whole product between real parts: a realm with LDAP behind it,
 // with the LDAP group /staff of six (and lola, who is local) and the local group
@@ -45,7 +49,37 @@ type site struct {
 	clearml *clearmltest.Server
 	rec     *reconcile.Reconciler
 	now     time.Time
-	between func() // called between the reading and the second look; may be nil
+	teams   []string // that members tells of, sorted
+	seen    calls    // of the last reconciler that was made
+	between func()   // called between the reading and the second look; may be nil
+}
+
+// setup is what a test configures beside the defaults.
+type setup struct {
+	config func(*keycloak.Config)
+	rules  func(*match.Options)
+	limits func(*guard.Limits)
+}
+
+// calls counts the requests to Keycloak by their name.
+type calls struct {
+	mu sync.Mutex
+	by map[string]int
+}
+
+func (c *calls) observe(a transport.Attempt) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.by[a.Call]++
+}
+
+// take returns the counts and sets them to 0.
+func (c *calls) take() map[string]int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	by := c.by
+	c.by = map[string]int{}
+	return by
 }
 
 // newSite makes the site. ClearML's teams hold enough people whom Keycloak
@@ -53,7 +87,7 @@ type site struct {
 // are tested.
 func newSite(t *testing.T, o keycloaktest.FederationOptions) *site {
 	t.Helper()
-	s := &site{now: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}
+	s := &site{now: noon, teams: []string{"club", "staff"}}
 	s.ldap = keycloaktest.StartLDAP(t, staff, map[string][]string{"staff": staff})
 	s.realm = keycloaktest.Shared(t).NewRealm(t, keycloaktest.Spec{Users: []keycloaktest.User{
 		{Username: "lola", Email: "lola@example.org"},
@@ -83,16 +117,21 @@ func newSite(t *testing.T, o keycloaktest.FederationOptions) *site {
 	}
 	s.clearml.AddTeam("staff", bystanders...)
 	s.clearml.AddTeam("club", bystanders...)
-	s.rec = s.reconciler(t, 0)
+	s.rec = s.reconciler(t, setup{})
 	s.pass(t, "the first pass", filled)
 	return s
 }
 
-// reconciler returns one without memory whose requests to Keycloak time out so.
-func (s *site) reconciler(t *testing.T, timeout time.Duration) *reconcile.Reconciler {
+// reconciler returns one without memory.
+func (s *site) reconciler(t testing.TB, o setup) *reconcile.Reconciler {
 	t.Helper()
-	src, err := keycloak.New(keycloak.Config{URL: s.realm.Server.URL, Realm: s.realm.Name, ClientID: s.realm.ClientID, Timeout: timeout,
-		ClientSecret: func() (string, error) { return s.realm.Secret, nil }})
+	s.seen.take()
+	c := keycloak.Config{URL: s.realm.Server.URL, Realm: s.realm.Name, ClientID: s.realm.ClientID, Observe: s.seen.observe,
+		ClientSecret: func() (string, error) { return s.realm.Secret, nil }}
+	if o.config != nil {
+		o.config(&c)
+	}
+	src, err := keycloak.New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,12 +139,19 @@ func (s *site) reconciler(t *testing.T, timeout time.Duration) *reconcile.Reconc
 	if err != nil {
 		t.Fatal(err)
 	}
-	rules, err := match.Compile(match.Options{Include: []string{"*"}, Provider: "keycloak"})
+	options := match.Options{Include: []string{"*"}, Provider: "keycloak"}
+	if o.rules != nil {
+		o.rules(&options)
+	}
+	rules, err := match.Compile(options)
 	if err != nil {
 		t.Fatal(err)
 	}
 	// The defaults, but for max_gone: it must not stand in for the fall.
-	limits := guard.Limits{MaxRemovals: 50, Window: 24 * time.Hour, MaxRatio: 0.25, FreeRemovals: 3, Grace: grace, Floor: 1}
+	limits := guard.Limits{MaxRemovals: 50, MaxAdminGrants: 3, Window: 24 * time.Hour, MaxRatio: 0.25, FreeRemovals: 3, Grace: grace, Floor: 1}
+	if o.limits != nil {
+		o.limits(&limits)
+	}
 	return reconcile.New(interrupted{src, s}, dir, reconcile.Options{Name: "test", Rules: rules, Limits: limits,
 		Now: func() time.Time { return s.now }, Log: slog.New(slog.DiscardHandler)})
 }
@@ -258,7 +304,7 @@ func ownView(r report.Report) string {
 
 func (s *site) members() string {
 	var lines []string
-	for _, team := range []string{"club", "staff"} {
+	for _, team := range s.teams {
 		people := slices.DeleteFunc(s.clearml.Members(team), func(id string) bool { return strings.HasPrefix(id, "bystander-") })
 		lines = append(lines, team+": "+strings.Join(people, " "))
 	}
@@ -611,7 +657,7 @@ func TestAFederationThatIsAwayForAPartOfThePass(t *testing.T) {
 
 func TestAReadThatAFederationHangsIsAnErrorThatNamesIt(t *testing.T) {
 	s := newSite(t, keycloaktest.FederationOptions{Timeout: time.Minute})
-	s.rec = s.reconciler(t, 2*time.Second)
+	s.rec = s.reconciler(t, setup{config: func(c *keycloak.Config) { c.Timeout = 2 * time.Second }})
 	s.ldap.Pause(t)
 	const away = "the federation ldap is not up (Keycloak had no answer from it within 2s): look after it first"
 	s.pass(t, "hanging", want{result: report.Error, probes: "ldap away", members: whole,

@@ -142,7 +142,7 @@ func (p *printer) ownView(g Group) {
 			name(g.Name), strings.Join(differs, " and "))
 	}
 	if g.OwnView.Stale {
-		p.linef("own view of %s: Keycloak's user cache is older than its database. A periodic sync of changed users, or clearing the user cache, refreshes the cache; until then a login follows the old entry.", name(g.Name))
+		p.linef("own view of %s: Keycloak's user cache may be older than its database. If it is, a periodic sync of changed users, or clearing the user cache, refreshes the cache; until then a login follows the old entry.", name(g.Name))
 	}
 }
 

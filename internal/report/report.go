@@ -85,7 +85,9 @@ type Group struct {
 type OwnView struct {
 	Hides int  `json:"hides"` // members whom the list does not show
 	Shows int  `json:"shows"` // people in the list whose token does not hold the group
-	Stale bool `json:"stale"` // Keycloak's user cache was seen to be older than its database
+	// Stale says that Keycloak's user cache may be older than its database: it was seen
+	// to differ from a fresh reading, or it alone tells who holds a role.
+	Stale bool `json:"stale"`
 }
 
 // Drift returns how many additions and removals are left after the pass.
