@@ -28,11 +28,11 @@ func TestMergeProbes(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			a, b := slices.Clone(tt.a), slices.Clone(tt.b)
-			if d := cmp.Diff(tt.want, MergeProbes(tt.a, tt.b)); d != "" {
+			if d := cmp.Diff(tt.want, mergeProbes(tt.a, tt.b)); d != "" {
 				t.Errorf("-want +got\n%s", d)
 			}
 			if cmp.Diff(a, tt.a)+cmp.Diff(b, tt.b) != "" {
-				t.Error("MergeProbes changed its input")
+				t.Error("mergeProbes changed its input")
 			}
 		})
 	}
