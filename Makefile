@@ -17,7 +17,7 @@ export COMPOSE_SPEC := $(BIN)/compose-spec
 export GORELEASER := $(BIN)/goreleaser
 export ACTIONLINT := $(BIN)/actionlint
 
-.PHONY: test tools short bench image release
+.PHONY: test tools short bench mutation image release
 
 DIRS := charts cmd docs examples internal tools
 
@@ -34,7 +34,21 @@ short:
 
 bench:
 	$(GO) test -run '^$$' -bench Plan -benchmem ./internal/reconcile
-	$(GO) test -run '^$$' -bench Pull -benchtime 1x -timeout 20m ./internal/source/keycloak
+	$(GO) test -run '^$$' -bench 'Pull|Crowd' -benchtime 1x -timeout 30m ./internal/source/keycloak
+
+# Mutation tests of the decision. docs/mutation.md says how to read the result. They
+# take about an hour on two cores, so they are no part of test. For another package, or
+# for some files of one: make mutation MUTATED=./internal/memory. MUTATION_EXCLUDE is
+# an expression over the names of files that gremlins leaves alone.
+MUTATED := ./internal/match ./internal/plan ./internal/guard
+MUTATION_EXCLUDE := plantest/
+mutation: export GOFLAGS := -mod=readonly -buildvcs=false
+mutation: $(BIN)/gremlins $(BIN)/mutate-cases
+	-nice $(BIN)/mutate-cases $(MUTATED)
+	for package in $(MUTATED); do \
+		nice $(BIN)/gremlins unleash $$package --timeout-coefficient 40 --invert-logical \
+			--exclude-files '$(MUTATION_EXCLUDE)' --output-statuses lt || exit 1; \
+	done
 
 # The image, by docker with buildx; docs/image.md has other builders. The time
 # in it is the commit's, so that it is the same image whenever it is built.
@@ -75,3 +89,9 @@ $(BIN)/compose-spec: tools/compose/go.mod tools/compose/go.sum
 
 $(BIN)/goreleaser $(BIN)/actionlint: tools/release/go.mod tools/release/go.sum
 	cd tools/release && $(GO) build -o $(BIN)/ tool && touch $(BIN)/goreleaser $(BIN)/actionlint
+
+$(BIN)/gremlins: tools/mutation/go.mod tools/mutation/go.sum
+	cd tools/mutation && $(GO) build -o $(BIN)/ tool && touch $(BIN)/gremlins
+
+$(BIN)/mutate-cases: tools/mutation/go.mod tools/mutation/cases/main.go
+	cd tools/mutation && $(GO) vet ./... && $(GO) build -o $@ ./cases && touch $@

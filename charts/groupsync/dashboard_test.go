@@ -89,7 +89,7 @@ var dashboard = []row{
 	{"Groups and people", 8, []panel{
 		{title: "Groups by state", kind: "timeseries", unit: "none",
 			queries: []query{{`max by (sync, state) (groupsync_groups{sync=~"$sync"})`, "{{sync}} {{state}}"}}},
-		{title: "People by state", kind: "timeseries", unit: "none", about: "ClearML's users and the members of Keycloak groups that feed something, not the whole realm.",
+		{title: "People by state", kind: "timeseries", unit: "none", about: "The people who matter to the pass: members of user groups that something feeds, and Keycloak members of what feeds them. Not the whole realm.",
 			queries: []query{{`max by (sync, state) (groupsync_users{sync=~"$sync"}) > 0`, "{{sync}} {{state}}"}}},
 		{title: "Longest without a ClearML account", kind: "timeseries", unit: "s",
 			queries: []query{{`max by (sync) (groupsync_pending_oldest_seconds{sync=~"$sync"})`, "{{sync}}"}}},

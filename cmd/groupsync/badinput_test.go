@@ -383,7 +383,7 @@ func TestRefusedPass(t *testing.T) {
 			name:    "the credentials are not an administrator's",
 			clearml: clearmltest.Options{Role: "user"},
 			want: report.Failure{System: "clearml", Reason: "forbidden",
-				Text: `ClearML auth.login: these credentials belong to "groupsync", whose role is "user": user groups need the access key of a ClearML administrator`},
+				Text: `ClearML auth.login: the role of these credentials is "user": user groups need the access key of a ClearML administrator`},
 		},
 		{
 			name:    "this ClearML has no user groups",

@@ -10,7 +10,7 @@ import (
 	"groupsync/internal/config"
 )
 
-var logTime = regexp.MustCompile(`time=\S+|"time":"[^"]*"`)
+var logTime = regexp.MustCompile(`time=\d\S+|"time":"[^"]*"`)
 
 // TestNamesForgeNoLineOfTheLog: and reach no terminal, in either format.
 func TestNamesForgeNoLineOfTheLog(t *testing.T) {

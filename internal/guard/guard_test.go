@@ -313,6 +313,9 @@ func TestGuards(t *testing.T) {
 			world: "both ann bob cid\n/team: ann\nteam = bob cid", change: func(b *bench) { b.limits.MaxRemovals = 1 },
 			want:  []string{"+ann@team from /team by id", "-bob@team not_member by id [removals]", "-cid@team not_member by id [removals]"},
 			trips: []string{"removals: 2 removals are wanted and 0 were made within 24h0m0s, guards.max_removals is 1: all removals are withheld; if they are meant, approve them"}},
+		{name: "a full window trips nothing where nothing is wanted",
+			world: "both ann bob\n/team: ann\nteam =", change: func(b *bench) { b.limits.MaxRemovals, b.memory.Removed = 1, intents(5, now) },
+			want: []string{"+ann@team from /team by id"}},
 		{name: "a group that loses too large a share keeps its people, other groups go on",
 			world: "both a b c d e f g\n/big: a g\n/small: a\nbig = a b c d e f\nsmall = a b", change: func(b *bench) { b.limits.MaxRatio = 0.8 },
 			want: []string{"+g@big from /big by id", "-b@big not_member by id [removals]", "-c@big not_member by id [removals]", "-d@big not_member by id [removals]",
@@ -714,8 +717,10 @@ func TestOnTripStop(t *testing.T) {
 // TestWritesAreOrdered: groups that only gain, mixed ones, groups that only lose,
 // administrators last; the smallest first within each.
 func TestWritesAreOrdered(t *testing.T) {
-	b := newBench(t, "both a b c\n/ops: a\n/gain2: a b\n/gain1: a\n/mixed3: a b\n/mixed2: a\n/lose2:\n/lose1:\nAdmins! =\ngain2 =\ngain1 =\nmixed3 = c\nmixed2 = c\nlose2 = a b\nlose1 = a", admins)
-	want := []string{"gain1 +a", "gain2 +a +b", "mixed2 +a -c", "mixed3 +a +b -c", "lose1 -a", "lose2 -a -b", "Admins +a"}
+	// In the order of their names the groups would be written the other way round.
+	b := newBench(t, "both a b c d\n/ops: a\n/z-gain1: a\n/y-gain2: a b\n/x-gain3: a b c\n/w-mixed2: a\n/v-mixed3: a b\n/u-mixed4: a\n/t-lose1:\n/s-lose2:\n/r-lose3:\nAdmins! =\n"+
+		"z-gain1 =\ny-gain2 =\nx-gain3 =\nw-mixed2 = d\nv-mixed3 = d\nu-mixed4 = b c d\nt-lose1 = a\ns-lose2 = a b\nr-lose3 = a b c", admins)
+	want := []string{"z-gain1 +a", "y-gain2 +a +b", "x-gain3 +a +b +c", "w-mixed2 +a -d", "v-mixed3 +a +b -d", "u-mixed4 +a -b -c -d", "t-lose1 -a", "s-lose2 -a -b", "r-lose3 -a -b -c", "Admins +a"}
 	j := b.judge(t)
 	if d := cmp.Diff(want, cleared(j)); d != "" {
 		t.Errorf("-want +got\n%s", d)

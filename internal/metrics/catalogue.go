@@ -35,7 +35,7 @@ var (
 	drift           = define("drift_memberships", "gauge", "Memberships that were to be added or removed and still are after the last pass that came to a plan, also where nothing may be written.", "action")
 	groupDrift      = define("group_drift_memberships", "gauge", "The same by user group; only groups with drift.", "group", "action")
 	groups          = define("groups", "gauge", "Groups by state: in_sync, drift, withheld (fed user groups); no_target, builtin, excluded (Keycloak's); no_source, builtin, not_assignable, duplicate (ClearML's).", "state")
-	users           = define("users", "gauge", "People by state: matched, pending, and the reasons why somebody keeps every membership. It counts ClearML's users and the Keycloak members of groups that feed a ClearML group, not every account of the realm.", "state")
+	users           = define("users", "gauge", "People by state: matched, pending, and the reasons why somebody keeps every membership. It counts the people who matter to the pass (members of user groups that something feeds, and Keycloak members of what feeds them), not every account of the realm.", "state")
 	pendingOldest   = define("pending_oldest_seconds", "gauge", "How long the longest waiting Keycloak member has been without a ClearML account.")
 	ownView         = define("own_view_memberships", "gauge", "Memberships in which a Keycloak group's member list and the person's own groups disagree: the list hides a member, or shows somebody whose token lacks the group. The person's own groups count, so this is no drift.", "list")
 	approvals       = define("approvals_total", "counter", "Approvals that passes were given, by result: granted, or refused because the digest was not that of the plan.", "result")

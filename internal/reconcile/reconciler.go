@@ -207,16 +207,16 @@ func (r *Reconciler) run(ctx context.Context, p *pass, mem memory.Memory) error 
 	judged := guard.Judge(weighed, in)
 	pairs.now.Skips = match.Remarks(tgt, pairs.now, r.Rules)
 	p.found(in, pairs.now, people, judged)
-	if p.request.Apply {
-		// Saved first, so that a crash in the middle does not start the window anew.
-		if err := r.keep(p, judged.Remember(in, r.Rules.Scope(), true)); err != nil {
-			return err
-		}
-		p.applied(r.writer.apply(ctx, p.log, r.fence(p.request, began), judged.Cleared))
-		r.ledger.enter(p.report)
-		return nil
+	next := judged.Remember(in, r.Rules.Scope(), p.request.Apply)
+	p.report.PendingOldest = pendingOldest(next, in.Now).Seconds()
+	// Saved before the first write, so that a crash in the middle does not start the
+	// window anew.
+	if err := r.keep(p, next); err != nil || !p.request.Apply {
+		return err
 	}
-	return r.keep(p, judged.Remember(in, r.Rules.Scope(), false))
+	p.applied(r.writer.apply(ctx, p.log, r.fence(p.request, began), judged.Cleared))
+	r.ledger.enter(p.report)
+	return nil
 }
 
 // fence returns what must hold for a write to be sent: this process leads, and the plan
@@ -254,7 +254,6 @@ func (r *Reconciler) keep(p *pass, m memory.Memory) error {
 	if p.request.DryRun {
 		return nil
 	}
-	p.report.PendingOldest = pendingOldest(m, r.Now()).Seconds()
 	return r.Store.Save(m)
 }
 

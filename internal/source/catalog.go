@@ -23,6 +23,7 @@ type Federation struct {
 	Enabled  bool
 	Imports  bool // accounts of the federation are rows of Keycloak's database
 	Answered bool // the federation has answered a probe in this pass or an earlier one
+	Vanished bool // the reading had the federation, and the realm lacks it now
 }
 
 // CatalogParts are what a reader has read before it knows what a pass needs.

@@ -49,9 +49,10 @@ type Probe struct {
 }
 
 // Silent reports that the federation is not up and has no say about people who are
-// not surely its own: it is switched off, or has never answered a probe.
+// not surely its own: it is switched off, or has never answered a probe. A federation
+// that vanished during the pass has taken its people along, so it has a say.
 func (p Probe) Silent() bool {
-	return !p.Up && (!p.Federation.Enabled || !p.Federation.Answered)
+	return !p.Up && !p.Federation.Vanished && (!p.Federation.Enabled || !p.Federation.Answered)
 }
 
 // speaks reports whether what Keycloak says of the federation's people counts.

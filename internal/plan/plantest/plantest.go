@@ -321,6 +321,12 @@ func (w *World) Owns(path, name string) bool {
 	return slices.Contains(w.groups[path], name) || slices.Contains(w.hidden[path], name)
 }
 
+// Holds reports whether the account holds the role in effect.
+func (w *World) Holds(role, name string) bool {
+	h, there := w.roles[role]
+	return there && w.holds(name, h)
+}
+
 func (w *World) roleHolders(name string, c source.Catalog) *source.RoleHolders {
 	h, found := w.roles[name]
 	out := &source.RoleHolders{Name: name, Found: found, Near: source.Near(name, slices.Sorted(maps.Keys(w.roles)))}
@@ -351,6 +357,7 @@ func (w *World) Target(tb TB) *target.Snapshot {
 		for _, m := range g.Members {
 			if u, there := users[m.ID]; there && !slices.Contains(w.views[g.ID], m.ID) {
 				u.Groups = append(slices.Clone(u.Groups), g.ID)
+				slices.Sort(u.Groups)
 				users[m.ID] = u
 			}
 		}
@@ -414,13 +421,14 @@ func (w *World) probes() (probes []source.Probe) {
 	return probes
 }
 
-// LookUp returns the snapshot with what the realm answers for the people.
+// LookUp returns the snapshot with what the realm answers for the people. It meets the
+// account of somebody whom nobody knows too, so no world is an emptied realm.
 func (w *World) LookUp(tb TB, snap *source.Snapshot, people []source.Person) *source.Snapshot {
 	tb.Helper()
 	if len(people) == 0 {
 		return snap
 	}
-	var found []source.Found
+	found := []source.Found{{Person: source.Person{Key: "idle"}, Accounts: []source.User{account("idle")}}}
 	for _, p := range people {
 		found = append(found, w.find(p))
 	}

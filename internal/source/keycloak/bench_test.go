@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -197,4 +198,223 @@ func BenchmarkPullAgainstBareClient(b *testing.B) {
 func median(of []time.Duration) time.Duration {
 	sorted := slices.Sorted(slices.Values(of))
 	return sorted[len(sorted)/2]
+}
+
+// crowdPass reads the groups of a crowd and takes the second look of the questions
+// that are asked for, from an empty user cache.
+type crowdPass struct {
+	crowd *keycloaktest.Crowd
+	seen  counted
+	s     *Source
+}
+
+func newCrowdPass(b *testing.B, crowd *keycloaktest.Crowd) *crowdPass {
+	p := &crowdPass{crowd: crowd}
+	c := configOf(crowd.Realm)
+	c.Observe = p.seen.observe
+	p.s = newSource(b, c)
+	return p
+}
+
+func (p *crowdPass) read(b *testing.B, paths ...string) *source.Snapshot {
+	b.Helper()
+	catalog := mustCatalog(b, p.s)
+	var selection source.Selection
+	for _, g := range groupsOf(b, catalog, paths...) {
+		selection.Groups = append(selection.Groups, g.ID)
+	}
+	snap, err := p.s.Read(b.Context(), catalog, selection)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return snap
+}
+
+// byID are people whose account ids ClearML keeps.
+func (p *crowdPass) byID(names []string) []source.Person {
+	var people []source.Person
+	for _, name := range names {
+		people = append(people, source.Person{Key: name, IDs: []string{p.crowd.IDs[name]}, Email: name + "@example.org"})
+	}
+	return people
+}
+
+// removals asks for the removal of each person from the group with that path.
+func removals(b *testing.B, snap *source.Snapshot, names []string, path string) []source.Question {
+	b.Helper()
+	groups := groupsOf(b, snap.Catalog(), path)
+	var questions []source.Question
+	for _, name := range names {
+		found, _ := snap.Found(name)
+		if len(found.Accounts) != 1 || found.Doubt != "" {
+			b.Fatalf("%s was found as %+v", name, found)
+		}
+		q := removal(groups, found.Accounts...)
+		q.User = name
+		questions = append(questions, q)
+	}
+	return questions
+}
+
+// timeCold times the pass from an empty user cache, and reports requests and LDAP
+// searches. The pass returns how many members it read and how many people it looked
+// up.
+func (p *crowdPass) timeCold(b *testing.B, pass func() (members, asked int)) {
+	for b.Loop() {
+		b.StopTimer()
+		p.crowd.Realm.ClearUserCache(b)
+		p.crowd.Proxy.Reset()
+		p.seen.calls = nil
+		b.StartTimer()
+		members, asked := pass()
+		b.StopTimer()
+		searches, limit := p.crowd.Proxy.Searches(), 3*members+2*asked
+		b.ReportMetric(float64(searches), "searches")
+		b.ReportMetric(float64(limit), "most-searches")
+		b.ReportMetric(float64(p.seen.total()), "requests")
+		b.Logf("%d members read, %d people looked up, %d searches of at most %d, requests %v", members, asked, searches, limit, p.seen.calls)
+		if searches > limit {
+			b.Errorf("%d LDAP searches, want at most %d", searches, limit)
+		}
+		b.StartTimer()
+	}
+}
+
+// BenchmarkCrowdLDAP is what a dry run asks of a realm with 10,000 people of LDAP, 5 ms
+// away, with an empty user cache. A warm pass is given for comparison.
+func BenchmarkCrowdLDAP(b *testing.B) {
+	crowd := keycloaktest.NewCrowd(b, keycloaktest.Shared(b), 5*time.Millisecond)
+	p := newCrowdPass(b, crowd)
+	memberships := func(b *testing.B, snap *source.Snapshot) int {
+		_, _, n := snap.Counts()
+		if n != keycloaktest.CrowdGroups*50 {
+			b.Fatalf("%d memberships were read, want %d", n, keycloaktest.CrowdGroups*50)
+		}
+		return n
+	}
+	typical := func(b *testing.B) (int, int) {
+		snap := p.read(b, crowd.Groups...)
+		members := memberships(b, snap)
+		people := p.byID(crowd.Leavers[:20])
+		for i := range 10 {
+			people = append(people,
+				source.Person{Key: fmt.Sprint("gone ", i), IDs: []string{fmt.Sprintf("11111111-2222-3333-4444-%012d", i)}, Email: fmt.Sprintf("gone-%d@example.org", i)},
+				source.Person{Key: fmt.Sprint("by email ", i), Email: fmt.Sprintf("never-%d@example.org", i)})
+		}
+		snap = mustLookUp(b, p.s, snap, people...)
+		questions := removals(b, snap, crowd.Leavers[:20], crowd.Groups[0])
+		for i := range 10 {
+			questions = append(questions, gone(source.ByID, fmt.Sprint("gone ", i)), gone(source.ByEmail, fmt.Sprint("by email ", i)))
+		}
+		joiners := crowd.ClearML[:20]
+		for _, name := range joiners {
+			questions = append(questions, grant(groupsOf(b, snap.Catalog(), crowd.Groups[0]), userOf(b, snap, name)))
+		}
+		got := mustConfirm(b, p.s, snap, questions...)
+		for i, a := range got.Answers {
+			if !a.Evidence.Valid() {
+				b.Fatalf("answer %d of %d: %s", i, len(got.Answers), a.Doubt)
+			}
+		}
+		return members, len(people) + len(joiners)
+	}
+	b.Run("read", func(b *testing.B) {
+		p.timeCold(b, func() (int, int) { return memberships(b, p.read(b, crowd.Groups...)), 0 })
+	})
+	b.Run("dry run", func(b *testing.B) {
+		p.timeCold(b, func() (int, int) { return typical(b) })
+	})
+	b.Run("dry run, warm", func(b *testing.B) {
+		for b.Loop() {
+			typical(b)
+		}
+	})
+	b.Run("200 leavers", func(b *testing.B) {
+		p.timeCold(b, func() (int, int) {
+			snap := p.read(b, crowd.Groups...)
+			members := memberships(b, snap)
+			snap = mustLookUp(b, p.s, snap, p.byID(crowd.Leavers)...)
+			got := mustConfirm(b, p.s, snap, removals(b, snap, crowd.Leavers, crowd.Groups[0])...)
+			for _, a := range got.Answers {
+				if a.Evidence.Why() != source.NotMember {
+					b.Fatalf("a leaver stays: %s", a.Doubt)
+				}
+			}
+			return members, len(crowd.Leavers)
+		})
+	})
+	b.Run("500 hidden members", func(b *testing.B) {
+		p.timeCold(b, func() (int, int) {
+			snap := mustLookUp(b, p.s, p.read(b, crowd.Hidden), p.byID(crowd.Unseen)...)
+			got := mustConfirm(b, p.s, snap, removals(b, snap, crowd.Unseen, crowd.Hidden)...)
+			for _, a := range got.Answers {
+				if a.Denial != source.OwnHas {
+					b.Fatalf("a member whom the list hides: %s%s", a.Evidence, a.Doubt)
+				}
+			}
+			return 0, len(crowd.Unseen)
+		})
+	})
+}
+
+// BenchmarkCrowdLocal is what a dry run asks of a realm with 100,000 local people: 20
+// leavers, 20 who are gone, 20 joiners. B/op is all that was allocated, peak-MB the most
+// that was in use.
+func BenchmarkCrowdLocal(b *testing.B) {
+	r := keycloaktest.NewLocalCrowd(b, keycloaktest.Shared(b), 100_000)
+	var seen counted
+	c := configOf(r)
+	c.Observe = seen.observe
+	s := newSource(b, c)
+	var leavers []source.Person
+	for i := range 20 {
+		name := fmt.Sprintf("user-%06d", 50_000+i)
+		leavers = append(leavers, source.Person{Key: name, IDs: []string{r.UserID(b, name)}},
+			source.Person{Key: fmt.Sprint("gone ", i), IDs: []string{fmt.Sprintf("11111111-2222-3333-4444-%012d", i)}, Email: fmt.Sprintf("gone-%d@example.org", i)})
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		seen.calls = nil
+		peak := watchHeap()
+		snap := mustRead(b, s)
+		snap = mustLookUp(b, s, snap, leavers...)
+		groups := groupsOf(b, snap.Catalog(), "/group-00")
+		var questions []source.Question
+		for i := range 20 {
+			questions = append(questions, removal(groups, userOf(b, snap, fmt.Sprintf("user-%06d", 50_000+i))), gone(source.ByID, fmt.Sprint("gone ", i)))
+		}
+		members, _ := snap.Members(groups[0].ID)
+		for _, id := range members[:20] {
+			i, _ := snap.UserIndex(id)
+			questions = append(questions, grant(groups, snap.Users()[i]))
+		}
+		for _, a := range mustConfirm(b, s, snap, questions...).Answers {
+			if !a.Evidence.Valid() {
+				b.Fatal(a.Doubt)
+			}
+		}
+		b.ReportMetric(peak(), "peak-MB")
+		b.ReportMetric(float64(seen.total()), "requests")
+	}
+}
+
+// watchHeap looks at the heap until the function that it returns is called, and that
+// returns the most that was in use, in MB.
+func watchHeap() func() float64 {
+	done, most := make(chan struct{}), make(chan uint64)
+	go func() {
+		var peak uint64
+		for {
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			peak = max(peak, m.HeapInuse)
+			select {
+			case <-done:
+				most <- peak
+				return
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+	}()
+	return func() float64 { close(done); return float64(<-most) / 1e6 }
 }

@@ -13,7 +13,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/Nerzal/gocloak/v13"
@@ -65,68 +64,6 @@ func newClient(c Config, base *url.URL) (*gocloak.GoCloak, error) {
 	cloak := gocloak.NewClient(base.String())
 	cloak.SetRestyClient(rest)
 	return cloak, nil
-}
-
-// slots bounds the requests that are under way at once, whoever sends them: nested
-// groups of goroutines, probes and token requests share one semaphore.
-//
-// A slot belongs to one attempt on the wire, from before it is sent until its
-// body is closed. It is not held during the pause before a repetition: a server
-// that answers 503 would otherwise also stop the requests that it could answer.
-// A goroutine that holds a slot waits only for the network, never for another
-// slot or for the token's lock. Therefore nested requests cannot deadlock.
-type slots struct {
-	next  http.RoundTripper
-	free  *semaphore.Weighted
-	limit time.Duration // of one attempt, body included, where withLimit sets none
-}
-
-// RoundTrip waits for a slot, then sends the request with its time limit.
-func (s *slots) RoundTrip(req *http.Request) (*http.Response, error) {
-	outer := req.Context()
-	if err := s.free.Acquire(outer, 1); err != nil {
-		if req.Body != nil {
-			_ = req.Body.Close() // as a RoundTripper must
-		}
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(outer, limitOf(outer, s.limit))
-	release := sync.OnceFunc(func() { cancel(); s.free.Release(1) })
-	resp, err := s.next.RoundTrip(req.WithContext(ctx))
-	if err != nil {
-		release()
-		return nil, err
-	}
-	resp.Body = slotBody{resp.Body, release}
-	return resp, nil
-}
-
-// slotBody releases the slot when the body is closed.
-type slotBody struct {
-	io.ReadCloser
-	release func()
-}
-
-func (b slotBody) Close() error {
-	defer b.release()
-	return b.ReadCloser.Close()
-}
-
-type limitKey struct{}
-
-// withLimit returns a context whose requests have that time limit for one
-// attempt, in place of keycloak.timeout. Unlike context.WithTimeout, it does not
-// count the time that a request waits for its slot or for a token.
-func withLimit(ctx context.Context, limit time.Duration) context.Context {
-	return context.WithValue(ctx, limitKey{}, limit)
-}
-
-// limitOf returns the limit that withLimit set, or the given one.
-func limitOf(ctx context.Context, otherwise time.Duration) time.Duration {
-	if limit, ok := ctx.Value(limitKey{}).(time.Duration); ok {
-		return limit
-	}
-	return otherwise
 }
 
 // worthRetrying holds for GETs and for the token's POST, and there are no other
@@ -191,16 +128,25 @@ func (s *Source) get(ctx context.Context, c call, into any) error {
 func (s *Source) send(ctx context.Context, c call) (*resty.Response, error) {
 	tok, err := s.token(ctx)
 	if err != nil {
-		return nil, err
+		return nil, aboutRealm(err)
 	}
 	resp, err := s.sendAs(ctx, c, tok)
 	if err != nil || resp.StatusCode() != http.StatusUnauthorized {
 		return resp, err
 	}
 	if tok, err = s.renew(ctx, tok); err != nil {
-		return nil, err
+		return nil, aboutRealm(err)
 	}
 	return s.sendAs(ctx, c, tok)
+}
+
+// aboutRealm keeps a realm that is not found from being taken for the object of
+// the call: a removal may rest on a user who is not found.
+func aboutRealm(err error) error {
+	if isReason(err, fault.NotFound) {
+		return fault.New(fault.Keycloak, fault.Incomplete, "%w", err)
+	}
+	return err
 }
 
 func (s *Source) sendAs(ctx context.Context, c call, tok *token) (*resty.Response, error) {
@@ -252,24 +198,6 @@ func (s *Source) broken(ctx context.Context, doing string, resp *resty.Response,
 		return fault.New(fault.Keycloak, fault.Incomplete, "%s: the answer broke off: %w; run again", doing, err)
 	}
 	return fault.New(fault.Keycloak, fault.Connection, "%s: no connection to %s: %w; check keycloak.url, and keycloak.ca_file for a certificate", doing, s.base, err)
-}
-
-// refusal turns an answer that is no 2xx into an error.
-func (s *Source) refusal(c call, resp *resty.Response) error {
-	code := resp.StatusCode()
-	switch {
-	case code == http.StatusUnauthorized:
-		return fault.New(fault.Keycloak, fault.Auth, "%s: Keycloak refuses its own new token (401): %s; check that keycloak.url is the address which Keycloak knows itself by", c.doing, piece(resp))
-	case code == http.StatusForbidden:
-		return fault.New(fault.Keycloak, fault.Forbidden, "%s: Keycloak refuses it (403); give the service account of the client %q the role %s of %s", c.doing, s.config.ClientID, c.role, s.management())
-	case code == http.StatusNotFound:
-		return fault.New(fault.Keycloak, fault.NotFound, "%s: Keycloak does not find it (404): %s; check keycloak.realm and keycloak.url", c.doing, piece(resp))
-	case code >= 500 || code == http.StatusTooManyRequests:
-		return fault.New(fault.Keycloak, fault.Server, "%s: Keycloak answered %d: %s; look into Keycloak's log", c.doing, code, piece(resp))
-	case code < 400:
-		return fault.New(fault.Keycloak, fault.Shape, "%s: a redirect (%d) to %q; put the address that answers by itself into keycloak.url", c.doing, code, location(resp))
-	}
-	return fault.New(fault.Keycloak, fault.Rejected, "%s: Keycloak answered %d: %s; look into Keycloak's log", c.doing, code, piece(resp))
 }
 
 // location tells where a redirect leads, without a query that may hold secrets.

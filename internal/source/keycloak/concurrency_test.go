@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -41,7 +40,7 @@ func newCounter(t *testing.T, concurrency int, limit time.Duration, answers map[
 }
 
 func (k *counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	_, _ = io.Copy(io.Discard, r.Body) // else the server does not notice a client that gives up
+	_ = r.ParseForm() // reads the body: else the server does not notice a client that gives up
 	last := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
 	k.mu.Lock()
 	k.now++
@@ -62,6 +61,13 @@ func (k *counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h = slowly(`[]`)
 	}
 	h(w, r)
+}
+
+// requests returns the paths that were asked for so far.
+func (k *counter) requests() []string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Clone(k.asked)
 }
 
 // slowly sends the header at once and the body a little later: a request is
@@ -112,6 +118,8 @@ func TestConcurrencyBoundsNestedRequestsToo(t *testing.T) {
 			if err := outer.Wait(); err != nil {
 				t.Fatal(err)
 			}
+			k.mu.Lock()
+			defer k.mu.Unlock()
 			if k.most != concurrency {
 				t.Errorf("at most %d requests were under way at once, want exactly %d", k.most, concurrency)
 			}
@@ -146,8 +154,8 @@ func TestNoSlotIsHeldBetweenTwoAttempts(t *testing.T) {
 	if err := <-busy; err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"token", "busy", "other", "busy"}; !slices.Equal(k.asked, want) {
-		t.Errorf("requests are %q, want %q: the other one did not wait for the repetition", k.asked, want)
+	if want := []string{"token", "busy", "other", "busy"}; !slices.Equal(k.requests(), want) {
+		t.Errorf("requests are %q, want %q: the other one did not wait for the repetition", k.requests(), want)
 	}
 }
 
@@ -245,8 +253,8 @@ func TestATimeOutKeepsItsReason(t *testing.T) {
 		wantError(t, get(ctx, s, "y"), fault.Timeout, "reading y: given up: context deadline exceeded")
 		cancel()
 		wantError(t, <-held, fault.Connection, "reading x: given up: context canceled")
-		if slices.Contains(k.asked, "y") {
-			t.Errorf("the call that waited was sent: %q", k.asked)
+		if slices.Contains(k.requests(), "y") {
+			t.Errorf("the call that waited was sent: %q", k.requests())
 		}
 		if err := get(t.Context(), s, "z"); err != nil {
 			t.Errorf("the slot did not come back: %v", err)

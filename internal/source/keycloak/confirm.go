@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"strings"
 
 	"groupsync/internal/fault"
 	"groupsync/internal/source"
@@ -74,15 +75,12 @@ func (c *confirming) take(ctx context.Context) error {
 	return c.askAll(ctx, c.ties())
 }
 
-// readLists reads the members of every source and the holders of every role again,
-// and whom the database lists as disabled.
+// readLists reads the members of every source and the holders of every role again.
 func (c *confirming) readLists(ctx context.Context) error {
 	var groups []string
-	disabled := false
 	names := make(map[string]bool)
 	for _, q := range c.questions {
 		enabled := slices.ContainsFunc(q.Accounts, func(u source.User) bool { return u.Enabled })
-		disabled = disabled || slices.ContainsFunc(q.Accounts, func(u source.User) bool { return !u.Enabled })
 		if !enabled {
 			continue
 		}
@@ -106,16 +104,7 @@ func (c *confirming) readLists(ctx context.Context) error {
 		return err
 	}
 	c.second.Members = members.byGroup
-	if !disabled {
-		return nil
-	}
-	query := whole()
-	query.Set("enabled", "false")
-	users, err := c.s.users(ctx, call{name: "users_disabled", doing: "listing the accounts that the database calls disabled", role: viewUsers, path: []string{"users"}, query: query})
-	for _, u := range users {
-		c.second.DisabledDB[u.ID] = true
-	}
-	return err
+	return nil
 }
 
 // accounts returns the questions about single accounts, each once.
@@ -131,7 +120,7 @@ func (c *confirming) accounts() []question {
 	for _, q := range c.questions {
 		for _, u := range q.Accounts {
 			if !u.Enabled {
-				add(u.ID, u, func(ctx context.Context) (string, error) { return c.readAccount(ctx, u.ID) })
+				add(u.ID, u, func(ctx context.Context) (string, error) { return c.disabled(ctx, u) })
 				continue
 			}
 			if u.Federation != "" {
@@ -252,15 +241,43 @@ func (c *confirming) unprobed(questions []question) []source.Federation {
 	return slices.DeleteFunc(c.federationsOf(questions), func(f source.Federation) bool { _, known := c.answered[f.ID]; return known })
 }
 
-func (c *confirming) readAccount(ctx context.Context, id string) (string, error) {
-	account, doubt, err := c.account(ctx, id)
+// disabled reads a disabled account again. Keycloak's database is asked first, by the
+// filter enabled=false, which no federation answers. If the database does not name the
+// account, the account itself is read. The one account is asked for: for the list of
+// everybody who is disabled, Keycloak asks LDAP once a person, and deletes people whom
+// LDAP no longer has.
+func (c *confirming) disabled(ctx context.Context, u source.User) (string, error) {
+	named, doubt, err := c.namedDisabled(ctx, u)
 	if doubt != "" || err != nil {
 		return doubt, err
 	}
+	account := source.Account{Found: true, User: u}
+	if !named {
+		if account, doubt, err = c.account(ctx, u.ID); doubt != "" || err != nil {
+			return doubt, err
+		}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.second.Accounts[id] = account
+	c.second.Accounts[u.ID], c.second.DisabledDB[u.ID] = account, named
 	return "", nil
+}
+
+// namedDisabled reports whether Keycloak's database calls the account disabled. The
+// database has no account of a federation that does not import, and a storage that
+// knows no filters would answer for one.
+func (c *confirming) namedDisabled(ctx context.Context, u source.User) (bool, string, error) {
+	if strings.HasPrefix(u.ID, "f:") {
+		return false, "", nil
+	}
+	ctx = withLimit(ctx, c.limit())
+	query := url.Values{"username": {u.Username}, "exact": {"true"}, "enabled": {"false"}, "first": {"0"}, "max": {"1"}, "briefRepresentation": {"true"}}
+	users, err := c.s.users(ctx, call{name: "users_disabled", doing: "asking whether the database calls an account disabled", role: viewUsers, path: []string{"users"}, query: query})
+	if err != nil {
+		doubt, err := c.doubtful(ctx, err)
+		return false, doubt, err
+	}
+	return slices.ContainsFunc(users, func(found source.User) bool { return found.ID == u.ID && !found.Enabled }), "", nil
 }
 
 // uncounted is the doubt about an account that Keycloak cannot count the groups of. It

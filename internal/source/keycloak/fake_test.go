@@ -153,7 +153,7 @@ func TestAHalfReadIsAnErrorAndNeverAShortResult(t *testing.T) {
 		{"a list that ends early, its length announced so", members, answer(`[{"id":"u1","username":"ann","enabled":true},`), fault.Shape, []string{"not whole JSON of the documented form: unexpected end of JSON input"}},
 		{"a list that ends in an error object", members, answer(`[{"id":"u1","username":"ann","enabled":true},{"error":"unknown_error"}]`), fault.Shape, []string{"an entry lacks its id or its name"}},
 		{"an error object after the list", members, answer(`[{"id":"u1","username":"ann","enabled":true}]{"error":"unknown_error"}`), fault.Shape, []string{"invalid character '{' after top-level value"}},
-		{"an account that does not say whether it is enabled", members, answer(`[{"id":"u1","username":"ann"}]`), fault.Shape, []string{`the account "ann" does not say whether it is enabled`}},
+		{"an account that does not say whether it is enabled", members, answer(`[{"id":"u1","username":"ann"}]`), fault.Shape, []string{`the account with the id u1 does not say whether it is enabled`}},
 		{"a connection that breaks in the middle of the body", members, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
 			w.Header().Set("Content-Length", "1000")
@@ -183,7 +183,7 @@ func TestAHalfReadIsAnErrorAndNeverAShortResult(t *testing.T) {
 		{"a token without roles", kc, answer(`{"access_token":"` + jwt("1", nil) + `","expires_in":60}`), fault.Forbidden, []string{"the access token carries no client roles"}},
 		{"a token with view-users only", kc, answer(`{"access_token":"` + jwt("1", []string{viewUsers}) + `","expires_in":60}`), fault.Forbidden, []string{"the access token lacks view-realm of realm-management"}},
 		{"a secret that is refused", kc, status(401, "application/json", `{"error":"unauthorized_client","error_description":"Invalid client or Invalid client credentials"}`), fault.Auth,
-			[]string{`the realm "demo" refuses the client "groupsync" (401 unauthorized_client: Invalid client or Invalid client credentials); check keycloak.client_id and the client secret`}},
+			[]string{`the realm "demo" refuses the client "groupsync" (401 unauthorized_client: Invalid client or Invalid client credentials). The client exists, but Keycloak does not accept the secret.`}},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {

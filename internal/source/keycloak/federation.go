@@ -123,7 +123,7 @@ func union(read, now, known []source.Federation) []source.Federation {
 		byID[f.ID] = f
 	}
 	for _, f := range read {
-		f.Enabled = false
+		f.Enabled, f.Vanished = false, true
 		byID[f.ID] = f
 	}
 	for _, f := range now {

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -121,16 +122,18 @@ func (l *lookUp) email(ctx context.Context, f *source.Found) error {
 		f.Doubt = why
 		return nil
 	}
-	users, doubt, err := l.withEmail(ctx, f.Person.Email, "2")
-	if err == nil && doubt == "" && len(users) >= 2 { // every account counts, and there may be more
-		users, doubt, err = l.withEmail(ctx, f.Person.Email, all)
+	const most = 2
+	users, listed, doubt, err := l.withEmail(ctx, f.Person.Email, strconv.Itoa(most))
+	if listed >= most { // every account counts, and there may be more
+		users, _, doubt, err = l.withEmail(ctx, f.Person.Email, all)
 	}
 	f.Accounts, f.Doubt = users, doubt
 	return err
 }
 
-// withEmail returns the accounts with exactly that email, service accounts left out.
-func (l *lookUp) withEmail(ctx context.Context, email, most string) (users []source.User, doubt string, err error) {
+// withEmail returns the accounts with exactly that email, service accounts left out,
+// and how many accounts Keycloak listed, these included.
+func (l *lookUp) withEmail(ctx context.Context, email, most string) (users []source.User, listed int, doubt string, err error) {
 	ctx = withLimit(ctx, l.limit())
 	query := url.Values{"email": {email}, "exact": {"true"}, "max": {most}, "briefRepresentation": {"true"}}
 	users, err = l.s.users(ctx, call{name: "users_email", doing: "looking up a person by email", role: viewUsers, path: []string{"users"}, query: query})
@@ -139,11 +142,12 @@ func (l *lookUp) withEmail(ctx context.Context, email, most string) (users []sou
 	}
 	if err != nil {
 		doubt, err = l.doubtful(ctx, err)
-		return nil, doubt, err
+		return nil, 0, doubt, err
 	}
+	listed = len(users)
 	return slices.DeleteFunc(users, func(u source.User) bool {
 		return u.ServiceAccount || source.FoldEmail(u.Email) != source.FoldEmail(email)
-	}), "", nil
+	}), listed, "", nil
 }
 
 // judge puts a person in doubt whom a federation that is not up may have.

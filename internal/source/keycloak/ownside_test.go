@@ -56,8 +56,8 @@ func (o *ownSide) read(t *testing.T, people ...string) *source.Snapshot {
 	return snap
 }
 
-// said is what the second look said of one person and one group.
-type said struct {
+// verdict is what the second look said of one person and one group.
+type verdict struct {
 	listed, claimed bool
 	grant, removal  source.Answer
 }
@@ -66,7 +66,7 @@ type said struct {
 // which are one user group of ClearML, and holds the answers against the token that
 // a sign-in gives. A grant must have evidence exactly if the list and the token both
 // have the group, a removal exactly if neither has it.
-func (o *ownSide) agree(t *testing.T, snap *source.Snapshot, paths []string, people ...string) map[string]said {
+func (o *ownSide) agree(t *testing.T, snap *source.Snapshot, paths []string, people ...string) map[string]verdict {
 	t.Helper()
 	groups := groupsOf(t, snap.Catalog(), paths...)
 	var questions []source.Question
@@ -75,10 +75,10 @@ func (o *ownSide) agree(t *testing.T, snap *source.Snapshot, paths []string, peo
 		questions = append(questions, grant(groups, u), removal(groups, u))
 	}
 	got := mustConfirm(t, o.source, snap, questions...)
-	all := make(map[string]said)
+	all := make(map[string]verdict)
 	for i, name := range people {
 		u := userOf(t, snap, name)
-		s := said{grant: got.Answers[2*i], removal: got.Answers[2*i+1]}
+		s := verdict{grant: got.Answers[2*i], removal: got.Answers[2*i+1]}
 		claim := o.realm.ClaimOf(t, u.ID)
 		for _, g := range groups {
 			claimName := g.Name
@@ -112,13 +112,13 @@ func wantAnswer(t *testing.T, what string, a source.Answer, denial source.Denial
 const (
 	hidden      = `Keycloak's list of the group does not show the account, the account's own side holds the group "staff"`
 	onlyListed  = "Keycloak's list of the group /staff shows the account, the account's own side does not hold the group"
-	isIn        = "read twice: member of /staff, on the account's own side too"
+	isIn        = "read twice, on the account's own side too"
 	isOut       = "read twice: not in the one Keycloak group, on the account's own side too"
 	stillListed = "the second read of the Keycloak group /staff lists the account"
 	notListed   = "the second read of the Keycloak group /staff does not list the account"
 )
 
-func (s said) wantHidden(t *testing.T, who string) {
+func (s verdict) wantHidden(t *testing.T, who string) {
 	t.Helper()
 	if s.listed || !s.claimed {
 		t.Errorf("%s: listed %v, in the token %v; want a member whom the list hides", who, s.listed, s.claimed)
@@ -127,7 +127,7 @@ func (s said) wantHidden(t *testing.T, who string) {
 	wantAnswer(t, "grant to "+who, s.grant, source.Unclear, false, notListed)
 }
 
-func (s said) wantOnlyListed(t *testing.T, who string) {
+func (s verdict) wantOnlyListed(t *testing.T, who string) {
 	t.Helper()
 	if !s.listed || s.claimed {
 		t.Errorf("%s: listed %v, in the token %v; want somebody whom only the list shows", who, s.listed, s.claimed)
@@ -136,13 +136,13 @@ func (s said) wantOnlyListed(t *testing.T, who string) {
 	wantAnswer(t, "removal of "+who, s.removal, source.Unclear, false, stillListed)
 }
 
-func (s said) wantMember(t *testing.T, who string) {
+func (s verdict) wantMember(t *testing.T, who string) {
 	t.Helper()
 	wantAnswer(t, "grant to "+who, s.grant, source.Borne, false, isIn)
 	wantAnswer(t, "removal of "+who, s.removal, source.Unclear, false, stillListed)
 }
 
-func (s said) wantOut(t *testing.T, who string) {
+func (s verdict) wantOut(t *testing.T, who string) {
 	t.Helper()
 	wantAnswer(t, "removal of "+who, s.removal, source.Borne, false, isOut)
 	wantAnswer(t, "grant to "+who, s.grant, source.Unclear, false, notListed)
@@ -350,5 +350,50 @@ func TestALocalSubgroupBesideAnLDAPGroupOfItsName(t *testing.T) {
 		for name, s := range o.agree(t, snap, []string{path}, people...) {
 			t.Logf("%s of %s: listed %v, in the token %v, grant: %s%s", name, path, s.listed, s.claimed, s.grant.Evidence, s.grant.Doubt)
 		}
+	}
+}
+
+// Keycloak cannot read an LDAP entry without the attribute of the username. Whether
+// the list of the entry's groups is then empty depends on the attribute that entries
+// are named by.
+func TestAnEntryWithoutAUsernameStopsNothing(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		o      keycloaktest.FederationOptions
+		listed []string
+	}{
+		{"entries named by uid", keycloaktest.FederationOptions{}, []string{"feda", "fedb"}},
+		{"entries named by cn: the list is empty", keycloaktest.FederationOptions{RDNAttribute: "cn"}, nil},
+		{"no import", keycloaktest.FederationOptions{NoImport: true}, []string{"feda", "fedb"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			o := newOwnSide(t, map[string][]string{"staff": {"feda", "fedb"}}, keycloaktest.Spec{}, func(r *keycloaktest.Realm, l *keycloaktest.LDAP) *keycloaktest.Federation {
+				f := r.Federate(t, l, row.o)
+				l.AddUserWithoutUID(t, "nameless")
+				l.Join(t, "nameless", "staff")
+				return f
+			})
+			snap := o.read(t, staff...)
+			if got := membersOf(snap)["/staff"]; !slices.Equal(got, row.listed) {
+				t.Errorf("/staff is %q, want %q", got, row.listed)
+			}
+			snap = mustLookUp(t, o.source, snap, source.Person{Key: "nameless", Email: "nameless@example.org"}, source.Person{Key: "feda by email", Email: "feda@example.org"})
+			const doubt = `looking up a person by email: Keycloak answered 400: "{\"error\":\"unknown_error\",\"error_description\":\"Cannot parse the JSON\"}"; look into Keycloak's log`
+			if f, _ := snap.Found("nameless"); f.Doubt != doubt || len(f.Accounts) > 0 {
+				t.Errorf("the person without a username is %+v, want the doubt %q", f, doubt)
+			}
+			if f, _ := snap.Found("feda by email"); f.Doubt != "" || len(f.Accounts) != 1 {
+				t.Errorf("feda is %+v, want one account", f)
+			}
+			got := o.agree(t, snap, []string{"/staff"}, staff...)
+			if row.listed == nil {
+				got["feda"].wantHidden(t, "feda")
+			} else {
+				got["feda"].wantMember(t, "feda")
+			}
+			got["fedc"].wantOut(t, "fedc")
+			c := mustConfirm(t, o.source, snap, gone(source.ByEmail, "nameless"))
+			wantDoubt(t, c, 0, source.Unclear, doubt)
+		})
 	}
 }

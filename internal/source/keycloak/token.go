@@ -4,7 +4,11 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -27,6 +31,7 @@ type token struct {
 type tokens struct {
 	mu      sync.Mutex
 	current *token
+	method  method // that worked last; empty: none did yet
 }
 
 // token returns the current token, renewed where it is close to its end.
@@ -65,13 +70,9 @@ func (s *Source) fetchToken(ctx context.Context) (*token, error) {
 	if err != nil {
 		return nil, fault.New(fault.Keycloak, fault.Auth, "%s: reading the client secret: %w; check keycloak.client_secret_file", signingIn, err)
 	}
-	ctx = transport.WithCall(ctx, "token")
 	asked := time.Now()
-	// As form values: Keycloak's releases differ in how they decode Basic.
-	resp, err := s.cloak.GetRequest(ctx).SetFormData(map[string]string{
-		"grant_type": "client_credentials", "client_id": s.config.ClientID, "client_secret": secret,
-	}).Post(s.address("realms", s.config.Realm, "protocol", "openid-connect", "token"))
-	if err = s.broken(ctx, signingIn, resp, err); err != nil {
+	resp, err := s.signIn(ctx, secret)
+	if err != nil {
 		return nil, err
 	}
 	if err := s.tokenRefusal(resp); err != nil {
@@ -93,22 +94,120 @@ func (s *Source) fetchToken(ctx context.Context) (*token, error) {
 	return t, nil
 }
 
+// method is a way to show the client secret, by its name in the discovery
+// document (RFC 6749, section 2.3.1).
+type method string
+
+const (
+	post  method = "client_secret_post"  // as form values: releases of Keycloak differ in how they decode Basic
+	basic method = "client_secret_basic" // in the header; a client may be set to accept this one only
+)
+
+// signIn asks for a token with the method that worked last. If Keycloak refuses
+// the client and offers the other method, that one is tried once.
+func (s *Source) signIn(ctx context.Context, secret string) (*resty.Response, error) {
+	first, other := post, basic
+	if s.tokens.method == basic {
+		first, other = basic, post
+	}
+	refusal, err := s.signInBy(ctx, first, secret)
+	if err != nil || !isClientRefused(refusal) || !s.offers(ctx, other) {
+		return refusal, err
+	}
+	second, err := s.signInBy(ctx, other, secret)
+	if err != nil {
+		return nil, err
+	}
+	if code := second.StatusCode(); code >= 200 && code <= 299 {
+		s.tokens.method = other
+		return second, nil
+	}
+	// If the first method alone was wrong, the second refusal is about the secret.
+	if why, _ := saidIn(refusal); isMethodRefused(why) {
+		return second, nil
+	}
+	return refusal, nil
+}
+
+func (s *Source) signInBy(ctx context.Context, m method, secret string) (*resty.Response, error) {
+	ctx = transport.WithCall(ctx, "token")
+	req, form := s.cloak.GetRequest(ctx), map[string]string{"grant_type": "client_credentials"}
+	if m == basic {
+		req.SetBasicAuth(url.QueryEscape(s.config.ClientID), url.QueryEscape(secret))
+	} else {
+		form["client_id"], form["client_secret"] = s.config.ClientID, secret
+	}
+	resp, err := req.SetFormData(form).Post(s.address("realms", s.config.Realm, "protocol", "openid-connect", "token"))
+	return resp, s.broken(ctx, signingIn, resp, err)
+}
+
+// isClientRefused tells whether the refusal may be about the method.
+func isClientRefused(resp *resty.Response) bool {
+	why, own := saidIn(resp)
+	code := resp.StatusCode()
+	return own && (code == http.StatusUnauthorized || code == http.StatusBadRequest) &&
+		(why.Code == "invalid_client" || why.Code == "unauthorized_client")
+}
+
+// isMethodRefused tells whether Keycloak says that the client is set to another method.
+func isMethodRefused(why said) bool { return strings.HasPrefix(why.Text, "Invalid method used") }
+
+// offers tells whether the realm's discovery document lists the method. Without
+// a document it does not, and the first refusal stands.
+func (s *Source) offers(ctx context.Context, m method) bool {
+	resp, err := s.cloak.GetRequest(transport.WithCall(ctx, "discovery")).Get(s.address("realms", s.config.Realm, ".well-known", "openid-configuration"))
+	var document struct {
+		Methods []method `json:"token_endpoint_auth_methods_supported"`
+	}
+	return err == nil && resp.IsSuccess() && json.Unmarshal(resp.Body(), &document) == nil && slices.Contains(document.Methods, m)
+}
+
 func (s *Source) tokenRefusal(resp *resty.Response) error {
-	switch code := resp.StatusCode(); {
+	code := resp.StatusCode()
+	why, own := saidIn(resp)
+	switch {
 	case code >= 200 && code <= 299:
 		return nil
-	case code == http.StatusUnauthorized || code == http.StatusBadRequest:
-		var why struct {
-			Code string `json:"error"`
-			Text string `json:"error_description"`
-		}
-		_ = json.Unmarshal(resp.Body(), &why) // without a reason the sentence still stands
-		return fault.New(fault.Keycloak, fault.Auth, "%s: the realm %q refuses the client %q (%d %s: %s); check keycloak.client_id and the client secret, and that the client has service accounts enabled",
-			signingIn, s.config.Realm, s.config.ClientID, code, why.Code, why.Text)
-	case code == http.StatusNotFound:
-		return fault.New(fault.Keycloak, fault.NotFound, "%s: there is no realm %q at %s (404); check keycloak.realm, and the path prefix in keycloak.url", signingIn, s.config.Realm, s.base)
+	case own && code == http.StatusNotFound:
+		return refused(fault.NotFound, signingIn, fmt.Sprintf("there is no realm %q at %s (%s)", s.config.Realm, s.base, why.after(code)),
+			"check keycloak.realm, and the path prefix in keycloak.url")
+	case own && code < 500 && code >= 400 && code != http.StatusTooManyRequests && why.Text != httpsRequired && why.Text != realmOff:
+		return s.clientRefusal(why, why.after(code))
 	}
 	return s.refusal(call{doing: signingIn, role: viewUsers}, resp)
+}
+
+// clientRefusal tells why the client may not sign in, as far as Keycloak says it.
+func (s *Source) clientRefusal(why said, cause string) error {
+	credentials, capability := s.console("Credentials"), s.console("Settings > Capability config")
+	var what, todo string
+	switch {
+	case strings.Contains(why.Text, "client_assertion"):
+		what = "The client is set to sign in by a signed JWT, and groupsync has only a client secret"
+		todo = `set "Client Authenticator" to "Client Id and Secret" in ` + credentials
+	case isMethodRefused(why):
+		what = "The client must show its secret in another way, and Keycloak's discovery document does not offer that way"
+		todo = `allow client_secret_post or client_secret_basic under "Allowed authentication method" in ` + credentials
+	case strings.Contains(why.Text, "authentication method not allowed"):
+		what = "A client policy of the realm does not allow the way in which the client is set to sign in"
+		todo = "let the policy allow the authenticator client-secret for this client (Realm settings > Client policies, executor secure-client-authenticator)"
+	case strings.Contains(why.Text, "not enabled to retrieve service account"):
+		what = "The client has no service account"
+		todo = fmt.Sprintf(`switch on "Service account roles" in %s, and assign %s and %s of %s to the service account`, capability, viewUsers, viewRealm, s.management())
+	case strings.HasPrefix(why.Text, "Public client"):
+		what = "The client is public, so it has no secret and no service account"
+		todo = `switch on "Client authentication" and "Service account roles" in ` + capability
+	case why.Code == "invalid_client":
+		what = "There is no such client, or it is disabled, or it is set to sign in without a client secret"
+		todo = fmt.Sprintf(`check keycloak.client_id, and that the client is enabled with the "Client Authenticator" "Client Id and Secret" in %s`, credentials)
+	case why.Code == "unauthorized_client":
+		what = "The client exists, but Keycloak does not accept the secret"
+		todo = "check keycloak.client_id and the client secret, which Keycloak shows in " + credentials
+	default:
+		what = "groupsync does not know this reason"
+		todo = "check keycloak.client_id and the client secret, and look into Keycloak's log"
+	}
+	return refused(fault.Auth, signingIn, fmt.Sprintf("the realm %q refuses the client %q (%s). %s", s.config.Realm, s.config.ClientID, cause, what), todo)
 }
 
 // management is the client whose roles open the admin calls.
@@ -119,34 +218,48 @@ func (s *Source) management() string {
 	return "realm-management"
 }
 
+// claims are what an access token tells of its roles.
+type claims struct {
+	ID          string `json:"jti"`
+	RealmAccess struct {
+		Roles []string `json:"roles"`
+	} `json:"realm_access"`
+	ResourceAccess map[string]struct {
+		Roles []string `json:"roles"`
+	} `json:"resource_access"`
+}
+
+// kind is what Keycloak writes before a token's id since release 26.2: two
+// letters each for the session, the token (rt regular, lt lightweight) and the grant.
+var kind = regexp.MustCompile(`^[a-z]{2}(rt|lt)[a-z]{2}:`)
+
+// kind returns "rt" or "lt", or nothing if the token does not say it.
+func (c claims) kind() string {
+	if found := kind.FindStringSubmatch(c.ID); found != nil {
+		return found[1]
+	}
+	return ""
+}
+
 // rolesOf reads the roles that the token carries and refuses one that lacks
 // what every reading needs: with less, Keycloak hides people behind a 200
 // (reference/keycloak-traps.md). The signature is not looked at: the token came
 // from its issuer just now.
 func (s *Source) rolesOf(access string) (map[string]bool, error) {
-	var claims struct {
-		ResourceAccess map[string]struct {
-			Roles []string `json:"roles"`
-		} `json:"resource_access"`
-	}
+	var c claims
 	parts := strings.Split(access, ".")
 	if len(parts) != 3 {
 		return nil, fault.New(fault.Keycloak, fault.Shape, "%s: the access token is not a JWT, so its roles cannot be told; check the client %q", signingIn, s.config.ClientID)
 	}
 	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
 	if err == nil {
-		err = json.Unmarshal(payload, &claims)
+		err = json.Unmarshal(payload, &c)
 	}
 	if err != nil {
 		return nil, fault.New(fault.Keycloak, fault.Shape, "%s: the access token's claims cannot be read; check the client %q", signingIn, s.config.ClientID)
 	}
-	if len(claims.ResourceAccess) == 0 {
-		return nil, fault.New(fault.Keycloak, fault.Forbidden,
-			"%s: the access token carries no client roles; give the service account of the client %q the roles %s and %s of %s, and, where it has them, switch off \"Use lightweight access token\" and keep the client scope \"roles\"",
-			signingIn, s.config.ClientID, viewUsers, viewRealm, s.management())
-	}
 	roles := make(map[string]bool)
-	for _, r := range claims.ResourceAccess[s.management()].Roles {
+	for _, r := range c.ResourceAccess[s.management()].Roles {
 		roles[r] = true
 	}
 	var missing []string
@@ -156,9 +269,55 @@ func (s *Source) rolesOf(access string) (map[string]bool, error) {
 		}
 	}
 	if len(missing) > 0 {
-		return nil, fault.New(fault.Keycloak, fault.Forbidden,
-			"%s: the access token lacks %s of %s, and with less Keycloak hides people without an error; give them to the service account of the client %q",
-			signingIn, strings.Join(missing, " and "), s.management(), s.config.ClientID)
+		return nil, s.rolesMissing(c, strings.Join(missing, " and ")+" of "+s.management())
 	}
 	return roles, nil
+}
+
+// rolesMissing tells why the token lacks the roles, as far as the token shows it.
+//
+//   - A lightweight token names its kind, since release 26.2.
+//   - A service account holds default roles that nobody assigned. A token without
+//     any role therefore points at "Full scope allowed" or at the client scope.
+//   - A token with the roles of others shows that both are as they should be.
+func (s *Source) rolesMissing(c claims, missing string) error {
+	assigned := s.console("Service account roles")
+	if len(c.ResourceAccess) > 0 || len(c.RealmAccess.Roles) > 0 {
+		what := fmt.Sprintf("the access token lacks %s, and with less Keycloak hides people without an error", missing)
+		if s.hasOthers(c) {
+			what += ". It carries other roles, so these are probably not assigned"
+		}
+		return refused(fault.Forbidden, signingIn, what,
+			fmt.Sprintf("assign %s to the service account of the client %q in %s. If they are listed there, switch on %s", missing, s.config.ClientID, assigned, s.fullScope()))
+	}
+	lightweight := `"Always use lightweight access token" in ` + s.console("Advanced > Advanced settings")
+	if c.kind() == "lt" {
+		return refused(fault.Forbidden, signingIn,
+			fmt.Sprintf("the client %q gets lightweight access tokens: the access token carries no client roles, so groupsync cannot tell what it may read", s.config.ClientID),
+			fmt.Sprintf("switch off %s. If it is off, a client policy of the realm (executor use-lightweight-access-token) sets it", lightweight))
+	}
+	checks := []string{
+		fmt.Sprintf("Assign %s in %s", missing, assigned),
+		"Switch on " + s.fullScope(),
+		`Keep "roles" among the default scopes in ` + s.console("Client scopes"),
+	}
+	if c.kind() == "" {
+		checks = append(checks, "Switch off "+lightweight)
+	}
+	return refused(fault.Forbidden, signingIn, "the access token carries no client roles and no realm roles",
+		fmt.Sprintf("check %d settings, each of which can be the cause. %s", len(checks), strings.Join(checks, ". ")))
+}
+
+// hasOthers tells whether the token carries roles that only the full scope
+// brings: any but the client's own and those of the management client.
+func (s *Source) hasOthers(c claims) bool {
+	if len(c.RealmAccess.Roles) > 0 {
+		return true
+	}
+	for client := range c.ResourceAccess {
+		if client != s.config.ClientID && client != s.management() {
+			return true
+		}
+	}
+	return false
 }

@@ -92,7 +92,7 @@ func prepare(work string, o Options) error {
 	if o.Path != "" {
 		build = append(build, "--http-relative-path="+o.Path)
 	}
-	if !o.modern() {
+	if o.before(2600) {
 		build = append(build, localCache)
 	}
 	if o.Storage {

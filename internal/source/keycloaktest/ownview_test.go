@@ -1,7 +1,6 @@
 package keycloaktest
 
 import (
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
@@ -287,15 +286,4 @@ func TestTheSearchOfCountIsASubstring(t *testing.T) {
 		}
 		equal(t, "count of feda, fedb, local for "+row.search, got, []int{row.feda, row.fedb, row.local})
 	}
-}
-
-// raw is get without the demand for 200: what the call answered.
-func raw(tb testing.TB, r *Realm, path string) string {
-	tb.Helper()
-	status, body := r.Get(tb, path)
-	text, err := json.Marshal(json.RawMessage(body))
-	if err != nil {
-		text = body
-	}
-	return http.StatusText(status) + " " + string(text)
 }

@@ -151,7 +151,7 @@ func (s *Server) run() error {
 	admin := "KC_BOOTSTRAP_ADMIN_USERNAME=" + adminName
 	password := "KC_BOOTSTRAP_ADMIN_PASSWORD=" + adminPassword
 	port := s.mgmt
-	if s.before(25) { // it has no management port
+	if s.options.before(2500) { // it has no management port
 		admin, password, port = "KEYCLOAK_ADMIN="+adminName, "KEYCLOAK_ADMIN_PASSWORD="+adminPassword, s.port
 	}
 	s.proc, err = processtest.Start(filepath.Join(s.home, "server.log"), []string{admin, password}, "java", s.command()...)
@@ -184,42 +184,34 @@ func (s *Server) command() []string {
 		"--db-url-properties=;WRITE_DELAY=0", // a killed server keeps what it has answered
 		"--http-host=127.0.0.1", "--http-port="+strconv.Itoa(s.port),
 	)
-	if !s.before(25) {
+	if !s.options.before(2500) {
 		args = append(args, "--http-management-host=127.0.0.1", "--http-management-port="+strconv.Itoa(s.mgmt))
 	}
-	if s.modern() {
+	if !s.options.before(2600) {
 		args = append(args, localCache)
 	}
-	switch {
-	case !s.options.EscapeSlashes:
-	case s.modern():
-		args = append(args, "--spi-group--jpa--escape-slashes-in-group-path=true")
-	default:
-		args = append(args, "--spi-group-jpa-escape-slashes-in-group-path=true")
+	if s.options.EscapeSlashes {
+		option := "--spi-group--jpa--escape-slashes-in-group-path=true"
+		if s.options.before(2603) {
+			option = "--spi-group-jpa-escape-slashes-in-group-path=true"
+		}
+		args = append(args, option)
 	}
 	return args
 }
 
-// localCache is an option of the start in modern releases, and of the build in
-// others. The default cache opens the ports of a cluster on all interfaces.
+// localCache is an option of the start, and of the build before 26.0. The default
+// cache opens the ports of a cluster on all interfaces.
 const localCache = "--cache=local"
 
-// before reports whether the release is older than that major one.
-func (s *Server) before(major int) bool { return s.options.release() < major*100 }
-
-// modern reports whether the release has the options of Version.
-func (s *Server) modern() bool { return s.options.modern() }
-
-// modern reports whether the release is 26.3 or newer.
-func (o Options) modern() bool { return o.release() >= 2603 }
-
-// release returns the release as a number: 2607 for 26.7.3.
-func (o Options) release() int {
+// before reports whether the release is older than the given one, which is written
+// as one number: 2603 is 26.3.
+func (o Options) before(release int) bool {
 	var major, minor int
 	if _, err := fmt.Sscanf(o.Version, "%d.%d", &major, &minor); err != nil {
 		panic(fmt.Sprintf("Keycloak %q is no release: %v", o.Version, err))
 	}
-	return major*100 + minor
+	return major*100+minor < release
 }
 
 // Program returns the path of a program of the distribution, such as kcadm.sh.

@@ -48,8 +48,7 @@ func look(realm *Realm) (*reading, error) {
 			return nil, errors.New("a user-storage component has no name; export the realm again")
 		}
 		r.federations = append(r.federations, source.Federation{
-			ID: idOr(c.ID, "component", c.Name), Name: c.Name, Enabled: !slices.Equal(c.Config["enabled"], []string{"false"}),
-			Imports: !slices.Equal(c.Config["importEnabled"], []string{"false"}),
+			ID: idOr(c.ID, "component", c.Name), Name: c.Name, Enabled: !slices.Equal(c.Config["enabled"], []string{"false"}), Imports: c.imports(),
 		})
 	}
 	return r, r.addUsers(realm.Users, byPath)
@@ -84,7 +83,7 @@ func (r *reading) addUsers(users []User, byPath map[string][]string) error {
 			return fmt.Errorf("user number %d has no username; export the realm again", i+1)
 		}
 		// Keycloak keeps both in lower case, whatever is imported.
-		name, email := strings.ToLower(u.Username), strings.ToLower(u.Email)
+		name, email := lower(u.Username), lower(u.Email)
 		a := account{
 			User: source.User{
 				ID: idOr(u.ID, "user", name), Username: name, Email: email, FirstName: u.FirstName, LastName: u.LastName,
@@ -135,4 +134,10 @@ func idOr(id, kind, name string) string {
 	}
 	sum := sha256.Sum256([]byte(kind + "\x00" + name))
 	return fmt.Sprintf("%x-%x-%x-%x-%x", sum[:4], sum[4:6], sum[6:8], sum[8:10], sum[10:16])
+}
+
+// lower returns the text in lower case, as Java does: Go makes a plain i of an I with
+// a dot, which would be another person's address.
+func lower(text string) string {
+	return strings.ToLower(strings.ReplaceAll(text, "\u0130", "i\u0307"))
 }

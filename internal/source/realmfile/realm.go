@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // federationType is the key of user-storage components in an export
@@ -69,9 +70,21 @@ type Composites struct {
 
 // Component is a component of the realm, for example a federation.
 type Component struct {
-	ID     string              `json:"id,omitempty"`
-	Name   string              `json:"name"`
-	Config map[string][]string `json:"config,omitempty"`
+	ID         string              `json:"id,omitempty"`
+	Name       string              `json:"name"`
+	ProviderID string              `json:"providerId,omitempty"`
+	Config     map[string][]string `json:"config,omitempty"`
+}
+
+// imports reports whether the federation's people are rows of the database. LDAP and
+// Kerberos import unless they are told not to, another provider only if it says so. A
+// component without a provider, of a realm written by hand, is taken for LDAP.
+func (c Component) imports() bool {
+	switch c.ProviderID {
+	case "", "ldap", "kerberos":
+		return !slices.Equal(c.Config["importEnabled"], []string{"false"})
+	}
+	return slices.Equal(c.Config["importEnabled"], []string{"true"})
 }
 
 // decode reads one realm and nothing after it.

@@ -14,7 +14,6 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 
 	"groupsync/internal/fault"
@@ -156,7 +155,7 @@ func (s *Source) LookUp(ctx context.Context, snap *source.Snapshot, people []sou
 	for _, a := range r.accounts {
 		byID[a.ID] = a.User
 		if !a.ServiceAccount {
-			byEmail[a.Email] = append(byEmail[a.Email], a.User)
+			byEmail[source.FoldEmail(a.Email)] = append(byEmail[source.FoldEmail(a.Email)], a.User)
 		}
 	}
 	l := source.LookUps{Probes: r.probes(snap.Catalog().Federations(), known)}
@@ -169,7 +168,7 @@ func (s *Source) LookUp(ctx context.Context, snap *source.Snapshot, people []sou
 			}
 		}
 		if !f.ByID && p.Email != "" {
-			f.Accounts = byEmail[strings.ToLower(p.Email)]
+			f.Accounts = byEmail[source.FoldEmail(p.Email)]
 		}
 		if whole := f.ByID || len(f.Accounts) > 0 && !snap.Catalog().DuplicateEmails(); !whole {
 			if probe, blocks := source.Blocks(p, l.Probes); blocks {
@@ -281,7 +280,7 @@ func (r *reading) probes(read, known []source.Federation) []source.Probe {
 	})
 	gone := slices.Clone(read)
 	for i := range gone {
-		gone[i].Enabled = false
+		gone[i].Enabled, gone[i].Vanished = false, true
 	}
 	answer(gone, func(source.Federation) string { return "it vanished from the realm between two looks" })
 	answer(known, func(source.Federation) string { return "" })

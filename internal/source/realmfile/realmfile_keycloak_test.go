@@ -23,19 +23,23 @@ const example = "../../../examples/realm/clearml-realm.json"
 
 // reader is what both sources are.
 type reader interface {
-	Read(context.Context, func(source.Catalog) source.Selection) (*source.Snapshot, error)
-	Confirm(context.Context, *source.Snapshot, []source.Claim, []source.Federation) (source.Confirmation, error)
+	Catalog(context.Context) (source.Catalog, error)
+	Read(context.Context, source.Catalog, source.Selection) (*source.Snapshot, error)
+	LookUp(context.Context, *source.Snapshot, []source.Person, []source.Federation) (*source.Snapshot, error)
+	Confirm(context.Context, *source.Snapshot, []source.Question, []source.Federation) (source.Confirmation, error)
 }
 
-// everything selects all groups and the role.
-func everything(role string) func(source.Catalog) source.Selection {
-	return func(c source.Catalog) source.Selection {
-		s := source.Selection{Role: role}
-		for _, g := range c.Groups() {
-			s.Groups = append(s.Groups, g.ID)
-		}
-		return s
+// read reads all groups, and the roles.
+func read(ctx context.Context, r reader, roles ...string) (*source.Snapshot, error) {
+	catalog, err := r.Catalog(ctx)
+	if err != nil {
+		return nil, err
 	}
+	selection := source.Selection{Roles: roles}
+	for _, g := range catalog.Groups() {
+		selection.Groups = append(selection.Groups, g.ID)
+	}
+	return r.Read(ctx, catalog, selection)
 }
 
 // told is a snapshot in paths and usernames, which a realm keeps through an
@@ -44,13 +48,14 @@ type told struct {
 	Groups      []string
 	Users       []string
 	Members     map[string][]string
-	Role        *source.RoleHolders
-	Holders     []string
+	Roles       []source.RoleHolders
+	Holders     map[string][]string
 	Federations []source.Federation
+	Duplicates  bool
 	Counts      [3]int
 }
 
-func tell(s *source.Snapshot) told {
+func tell(s *source.Snapshot, roles ...string) told {
 	name := func(id string) string {
 		i, _ := s.UserIndex(id)
 		return s.Users()[i].Username
@@ -64,7 +69,7 @@ func tell(s *source.Snapshot) told {
 		return names
 	}
 	path := func(id string) string { g, _ := s.Catalog().Group(id); return g.Path }
-	t := told{Members: map[string][]string{}, Holders: names(s.HoldersOfRole()), Federations: s.Federations()}
+	t := told{Members: map[string][]string{}, Holders: map[string][]string{}, Federations: s.Catalog().Federations(), Duplicates: s.Catalog().DuplicateEmails()}
 	t.Counts[0], t.Counts[1], t.Counts[2] = s.Counts()
 	for _, g := range s.Catalog().Groups() {
 		t.Groups = append(t.Groups, g.Path+" below "+path(g.Parent))
@@ -76,17 +81,18 @@ func tell(s *source.Snapshot) told {
 		t.Users = append(t.Users, fmt.Sprintf("%+v", u))
 	}
 	slices.Sort(t.Users)
-	if h := s.Role(); h != nil {
-		role := *h
+	for _, name := range roles {
+		t.Holders[name] = names(s.HoldersOfRole(name))
+		role := *s.Role(name)
 		role.Direct, role.Groups = nil, nil
-		for _, u := range h.Direct {
-			role.Direct = append(role.Direct, source.User{Username: u.Username, Enabled: u.Enabled})
+		for _, u := range s.Role(name).Direct {
+			role.Direct = append(role.Direct, source.User{Username: u.Username, Enabled: u.Enabled, ServiceAccount: u.ServiceAccount})
 		}
 		slices.SortFunc(role.Direct, func(a, b source.User) int { return cmp.Compare(a.Username, b.Username) })
-		for _, id := range h.Groups {
+		for _, id := range s.Role(name).Groups {
 			role.Groups = append(role.Groups, path(id))
 		}
-		t.Role = &role
+		t.Roles = append(t.Roles, role)
 	}
 	return t
 }
@@ -115,7 +121,7 @@ func TestAFileAndTheServerGiveTheSameSnapshot(t *testing.T) {
 		name, export string
 		roles        []string
 	}{
-		{"the example realm", string(text), []string{"", "clearml-admin", "clearml/operator", "platform-lead", "clearml-admni", "clearml/Operator"}},
+		{"the example realm", string(text), []string{"clearml-admin", "clearml/operator", "platform-lead", "clearml-admni", "clearml/Operator"}},
 		{"a realm without ids", handmade, []string{"shop/seller", "boss", "chief"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -130,62 +136,85 @@ func TestAFileAndTheServerGiveTheSameSnapshot(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, role := range row.roles {
-				compare(t, role, live, file)
-			}
+			compare(t, live, file)
+			compare(t, live, file, row.roles...)
 		})
 	}
 }
 
-func compare(t *testing.T, role string, live, file reader) {
+func compare(t *testing.T, live, file reader, roles ...string) {
 	t.Helper()
-	want, err := live.Read(t.Context(), everything(role))
+	want, err := read(t.Context(), live, roles...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := file.Read(t.Context(), everything(role))
+	got, err := read(t.Context(), file, roles...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := gocmp.Diff(tell(want), tell(got)); diff != "" {
-		t.Errorf("with the role %q (- server, + file):\n%s", role, diff)
+	if diff := gocmp.Diff(tell(want, roles...), tell(got, roles...)); diff != "" {
+		t.Errorf("with the roles %q (- server, + file):\n%s", roles, diff)
 	}
-	if diff := gocmp.Diff(verdicts(t, live, want, role), verdicts(t, file, got, role)); diff != "" {
-		t.Errorf("verdicts with the role %q (- server, + file):\n%s", role, diff)
+	if diff := gocmp.Diff(answers(t, live, want, roles), answers(t, file, got, roles)); diff != "" {
+		t.Errorf("look-ups and answers with the roles %q (- server, + file):\n%s", roles, diff)
 	}
 }
 
-// verdicts asks both of every person whether they are in no group, disabled and
-// gone, and keeps what does not hold an id.
-func verdicts(t *testing.T, r reader, snap *source.Snapshot, role string) []string {
+// answers looks people up in both, and asks both whether every person is in each
+// group, out of it, without the role, holder of it, and gone. It keeps what holds no
+// id.
+func answers(t *testing.T, r reader, snap *source.Snapshot, roles []string) []string {
 	t.Helper()
-	var claims []source.Claim
-	var names []string
-	ask := func(u source.User, c source.Claim) {
-		claims, names = append(claims, c), append(names, u.Username+" "+string(c.Why))
+	var all []string
+	people := []source.Person{
+		{Key: "nobody", Email: "nobody@example.com", IDs: []string{"11111111-2222-3333-4444-555555555555"}},
+		{Key: "nobody by email", Email: "nobody@example.com"}, {Key: "no email"},
 	}
 	for _, u := range snap.Users() {
-		for _, g := range snap.Catalog().Groups() {
-			ask(u, source.Claim{Why: source.NotMember, User: u, Groups: []source.Group{g}})
-		}
-		if snap.Role() != nil && snap.Role().Found {
-			ask(u, source.Claim{Why: source.NotMember, User: u, Role: role})
-		}
-		ask(u, source.Claim{Why: source.Disabled, User: u})
-		ask(u, source.Claim{Why: source.Gone, Email: u.Email})
+		people = append(people,
+			source.Person{Key: u.Username + " by id", IDs: []string{u.ID}},
+			source.Person{Key: u.Username + " by email", Email: strings.ToUpper(u.Email)},
+			source.Person{Key: u.Username + " by an old id", IDs: []string{"11111111-2222-3333-4444-555555555555"}, Email: u.Email},
+			source.Person{Key: u.Username + " with another's email", IDs: []string{u.ID}, Email: snap.Users()[0].Email})
 	}
-	ask(source.User{Username: "nobody"}, source.Claim{Why: source.Gone, Email: "nobody@example.com", IDs: []string{"11111111-2222-3333-4444-555555555555"}})
-	c, err := r.Confirm(t.Context(), snap, claims, nil)
+	snap, err := r.LookUp(t.Context(), snap, people, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, v := range c.Verdicts {
-		doubt := v.Doubt
-		for _, g := range snap.Catalog().Groups() {
-			doubt = strings.ReplaceAll(doubt, g.ID, g.Path)
-		}
-		names[i] += ": " + v.Evidence.String() + doubt
+	var questions []source.Question
+	var names []string
+	ask := func(who, what string, q source.Question) {
+		questions, names = append(questions, q), append(names, who+" "+what)
 	}
-	slices.Sort(names)
-	return names
+	for _, p := range people {
+		found, _ := snap.Found(p.Key)
+		line := fmt.Sprintf("found %s: by id %v, %s", p.Key, found.ByID, found.Doubt)
+		for _, u := range found.Accounts {
+			line += " " + u.Username
+		}
+		all = append(all, line)
+		for _, by := range []source.GoneBy{source.ByID, source.ByEmail} {
+			ask(p.Key, "gone by "+string(by), source.Question{User: p.Key, GoneBy: by})
+		}
+	}
+	for _, u := range snap.Users() {
+		one := []source.User{u}
+		for _, g := range snap.Catalog().Groups() {
+			ask(u.Username, "out of "+g.Path, source.Question{Accounts: one, Sources: []source.Group{g}})
+			ask(u.Username, "in "+g.Path, source.Question{Accounts: one, Sources: []source.Group{g}, Grant: true})
+		}
+		for _, role := range roles {
+			ask(u.Username, "without "+role, source.Question{Accounts: one, Role: role})
+			ask(u.Username, "holds "+role, source.Question{Accounts: one, Role: role, Grant: true})
+		}
+	}
+	c, err := r.Confirm(t.Context(), snap, questions, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, a := range c.Answers {
+		all = append(all, fmt.Sprintf("%s: %s%s, waits %v", names[i], a.Evidence, a.Doubt, a.Evidence.Waits()))
+	}
+	slices.Sort(all)
+	return all
 }

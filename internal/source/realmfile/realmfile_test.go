@@ -66,7 +66,7 @@ func TestARealmWithoutGroupsIsIncomplete(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = s.Read(t.Context(), everything(""))
+	_, err = read(t.Context(), s)
 	refused(t, err, fault.Incomplete, "the realm has no groups: nothing is synchronized from an empty realm; check keycloak.realm")
 }
 
@@ -74,7 +74,7 @@ func TestALookThatIsGivenUpIsAnError(t *testing.T) {
 	s := realmfile.New(small())
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("shutting down"))
-	_, err := s.Read(ctx, everything(""))
+	_, err := read(ctx, s)
 	refused(t, err, fault.Connection, "reading the realm in memory: given up: shutting down")
 }
 
@@ -89,7 +89,7 @@ func small() *realmfile.Realm {
 			{Username: "fed", Email: "fed@example.com", Enabled: true, Groups: []string{"/a"}, FederationLink: "1"},
 		},
 		Components: map[string][]realmfile.Component{
-			"org.keycloak.storage.UserStorageProvider": {{ID: "1", Name: "ldap", Config: map[string][]string{"enabled": {"true"}}}},
+			federationType: {{ID: "1", Name: "ldap", ProviderID: "ldap", Config: map[string][]string{"enabled": {"true"}}}},
 		},
 	}
 }
@@ -107,7 +107,7 @@ func TestAFileIsReadAtEveryLook(t *testing.T) {
 		t.Fatal(err)
 	}
 	members := func() []string {
-		snap, err := s.Read(t.Context(), everything(""))
+		snap, err := read(t.Context(), s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -121,73 +121,98 @@ func TestAFileIsReadAtEveryLook(t *testing.T) {
 		t.Errorf("members after the edit: %v, want ann", got)
 	}
 	write(`{"realm": "r", "groups"`)
-	_, err = s.Read(t.Context(), everything(""))
+	_, err = read(t.Context(), s)
 	refused(t, err, fault.Shape, "reading the realm file "+path+": it breaks off in the middle; export the realm again")
 }
 
-// Each row edits the realm between the two looks; every verdict is of the
-// second one alone.
+// mustRead reads everything, and looks the people up.
+func mustRead(t *testing.T, s *realmfile.Source, people ...source.Person) *source.Snapshot {
+	t.Helper()
+	snap, err := read(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if snap, err = s.LookUp(t.Context(), snap, people, nil); err != nil {
+		t.Fatal(err)
+	}
+	return snap
+}
+
+func userOf(t *testing.T, snap *source.Snapshot, username string) source.User {
+	t.Helper()
+	for _, u := range snap.Users() {
+		if u.Username == username {
+			return u
+		}
+	}
+	t.Fatalf("the snapshot has no user %q", username)
+	return source.User{}
+}
+
+const federationType = "org.keycloak.storage.UserStorageProvider"
+
+func switchOff(r *realmfile.Realm) {
+	r.Components[federationType][0].Config["enabled"] = []string{"false"}
+}
+
+// Each row edits the realm between the two looks; every answer is of the second one
+// alone.
 func TestConfirmIsASecondLook(t *testing.T) {
 	leave := func(i int) func(*realmfile.Realm) {
 		return func(r *realmfile.Realm) { r.Users[i].Groups = nil }
 	}
+	disable := func(i int) func(*realmfile.Realm) {
+		return func(r *realmfile.Realm) { r.Users[i].Enabled = false }
+	}
+	both := func(edits ...func(*realmfile.Realm)) func(*realmfile.Realm) {
+		return func(r *realmfile.Realm) {
+			for _, edit := range edits {
+				edit(r)
+			}
+		}
+	}
+	nothing := func(*realmfile.Realm) {}
 	for _, row := range []struct {
-		name  string
-		who   int // place in small's users
-		why   source.Why
-		edit  func(*realmfile.Realm)
-		known []source.Federation
-		want  string // evidence or doubt; %s is the id of /a
-		waits bool
+		name   string
+		who    string
+		grant  bool
+		off    bool // the account is read as disabled
+		edit   func(*realmfile.Realm)
+		known  []source.Federation
+		want   string // evidence or doubt
+		denial source.Denial
+		waits  bool
 	}{
-		{"still a member", 0, source.NotMember, func(*realmfile.Realm) {}, nil,
-			"the second read of the members of the Keycloak group /a has them", false},
-		{"a member no more", 0, source.NotMember, leave(0), nil, "read twice: not in the one Keycloak group", false},
-		{"a federated member no more", 2, source.NotMember, leave(2), nil, "read twice: not in the one Keycloak group", true},
-		{"enabled", 0, source.Disabled, func(*realmfile.Realm) {}, nil, "the second look finds their account enabled", false},
-		{"disabled", 0, source.Disabled, func(r *realmfile.Realm) { r.Users[0].Enabled = false }, nil,
-			"read twice: the account is disabled", false},
-		{"federated and disabled", 2, source.Disabled, func(r *realmfile.Realm) { r.Users[2].Enabled = false }, nil,
-			"read twice: the account is disabled, in Keycloak's own database too", false},
-		{"not gone", 0, source.Gone, func(*realmfile.Realm) {}, nil, "the second look finds an account with their email", false},
-		{"gone by the email, not by the id", 0, source.Gone, func(r *realmfile.Realm) { r.Users[0].Email = "else@example.com" }, nil,
-			"the second look finds the account whose id is kept of them", false},
-		{"gone, in a realm with a federation", 0, source.Gone, func(r *realmfile.Realm) { r.Users = r.Users[1:] }, nil,
-			"looked up: no account has the email", true},
-		{"the federation is switched off", 0, source.NotMember, func(r *realmfile.Realm) {
-			leave(0)(r)
-			r.Components["org.keycloak.storage.UserStorageProvider"][0].Config["enabled"] = []string{"false"}
-		}, nil, "the federation ldap is not up: it is switched off in Keycloak", false},
-		{"the federation vanished between the looks", 0, source.NotMember, func(r *realmfile.Realm) {
-			leave(0)(r)
-			r.Components = nil
-		}, nil, "the federation ldap is not up: it vanished from the realm between two looks", false},
-		{"a federation that is only remembered", 0, source.NotMember, leave(0),
-			[]source.Federation{{ID: "2", Name: "old"}}, "read twice: not in the one Keycloak group", false},
+		{name: "still a member", who: "ann", edit: nothing, want: "the second read of the Keycloak group /a lists the account", denial: source.Unclear},
+		{name: "a member no more", who: "ann", edit: leave(0), want: "read twice: not in the one Keycloak group"},
+		{name: "a federated member no more", who: "fed", edit: leave(2), want: "read twice: not in the one Keycloak group, on the account's own side too", waits: true},
+		{name: "a grant to a member", who: "ann", grant: true, edit: nothing, want: "read twice"},
+		{name: "a grant to a federated member", who: "fed", grant: true, edit: nothing, want: "read twice, on the account's own side too"},
+		{name: "a grant to a member no more", who: "ann", grant: true, edit: leave(0), want: "the second read of the Keycloak group /a does not list the account", denial: source.Unclear},
+		{name: "a grant to somebody who is disabled since", who: "ann", grant: true, edit: disable(0), want: "the second read finds the account disabled", denial: source.Unclear},
+		{name: "enabled again", who: "ann", off: true, edit: nothing, want: "the second look finds the account enabled", denial: source.Unclear},
+		{name: "disabled", who: "ann", off: true, edit: disable(0), want: "read twice: the account is disabled, in Keycloak's own database too"},
+		{name: "federated and disabled", who: "fed", off: true, edit: disable(2), want: "read twice: the account is disabled, in Keycloak's own database too"},
+		{name: "disabled and deleted since", who: "ann", off: true, edit: func(r *realmfile.Realm) { r.Users = r.Users[1:] }, want: "the second look finds no such account", denial: source.Unclear},
+		{name: "a federation that is switched off says nothing of local people", who: "ann", edit: both(leave(0), switchOff), want: "read twice: not in the one Keycloak group"},
+		{name: "a federation that is switched off holds up its own people", who: "fed", edit: both(leave(2), switchOff), want: "the federation ldap is not up: it is switched off in Keycloak", denial: source.Away},
+		{name: "a federation that vanished holds up its own people", who: "fed", edit: both(leave(2), func(r *realmfile.Realm) { r.Components = nil }), want: "the federation ldap is not up: it vanished from the realm between two looks", denial: source.Away},
+		{name: "a federation that is only remembered is up", who: "ann", edit: leave(0), known: []source.Federation{{ID: "2", Name: "old"}}, want: "read twice: not in the one Keycloak group"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := realmfile.New(small())
-			snap, err := s.Read(t.Context(), everything(""))
-			if err != nil {
-				t.Fatal(err)
-			}
-			group := snap.Catalog().Groups()[0]
-			username := small().Users[row.who].Username
-			i := slices.IndexFunc(snap.Users(), func(u source.User) bool { return u.Username == username })
-			user := snap.Users()[i]
-			claim := source.Claim{Why: row.why, User: user, Groups: []source.Group{group}}
-			if row.why == source.Gone {
-				claim = source.Claim{Why: row.why, Email: user.Email, IDs: []string{user.ID}}
-			}
+			snap := mustRead(t, s)
+			user := userOf(t, snap, row.who)
+			user.Enabled = !row.off
+			q := source.Question{Group: "g", User: "p", Grant: row.grant, Accounts: []source.User{user}, Sources: snap.Catalog().Groups()[:1]}
 			s.Edit(row.edit)
-			c, err := s.Confirm(t.Context(), snap, []source.Claim{claim}, row.known)
+			c, err := s.Confirm(t.Context(), snap, []source.Question{q}, row.known)
 			if err != nil {
 				t.Fatal(err)
 			}
-			v := c.Verdicts[0]
-			want := row.want
-			if got := v.Evidence.String() + v.Doubt; got != want || v.Evidence.Waits() != row.waits {
-				t.Errorf("got  %s, waits %v\nwant %s, waits %v", got, v.Evidence.Waits(), want, row.waits)
+			a := c.Answers[0]
+			if got := a.Evidence.String() + a.Doubt; got != row.want || a.Evidence.Waits() != row.waits || a.Denial != row.denial {
+				t.Errorf("got  %s, denial %q, waits %v\nwant %s, denial %q, waits %v", got, a.Denial, a.Evidence.Waits(), row.want, row.denial, row.waits)
 			}
 			if want := 1 + len(row.known); len(c.Probes) != want {
 				t.Errorf("%d probes, want %d", len(c.Probes), want)
@@ -196,14 +221,122 @@ func TestConfirmIsASecondLook(t *testing.T) {
 	}
 }
 
+func TestWhoIsLookedUp(t *testing.T) {
+	kelvin := "\u212Aim@example.com"
+	realm := func() *realmfile.Realm {
+		r := small()
+		r.Users = append(r.Users,
+			realmfile.User{Username: "kim", Email: "Kim@Example.com", Enabled: true},
+			realmfile.User{Username: "k\u0130t", Email: "k\u0130t@example.com", Enabled: true},
+			realmfile.User{Username: "service-account-app", Email: "app@example.com", Enabled: true, ServiceAccount: "app"},
+			realmfile.User{Username: "two", Email: "two@example.com", Enabled: true}, realmfile.User{Username: "too", Email: "two@example.com", Enabled: true})
+		return r
+	}
+	ids := make(map[string]string)
+	s := realmfile.New(realm())
+	for _, u := range mustRead(t, s).Users() {
+		ids[u.Username] = u.ID
+	}
+	for _, row := range []struct {
+		name   string
+		person source.Person
+		edit   func(*realmfile.Realm)
+		want   []string // usernames
+		byID   bool
+		doubt  string
+	}{
+		{name: "by the kept id", person: source.Person{IDs: []string{ids["ann"]}, Email: "bob@example.com"}, want: []string{"ann"}, byID: true},
+		{name: "by the email where the id is gone", person: source.Person{IDs: []string{"gone"}, Email: "bob@example.com"}, want: []string{"bob"}},
+		{name: "letter case of ASCII is folded", person: source.Person{Email: "KIM@example.com"}, want: []string{"kim"}},
+		{name: "the Kelvin sign is no k", person: source.Person{Email: kelvin}},
+		{name: "an I with a dot is no i", person: source.Person{Email: "kit@example.com"}},
+		{name: "an I with a dot is not folded to i in a look-up", person: source.Person{Email: "ann@exampl\u0130.com"}},
+		{name: "nobody has an empty email", person: source.Person{}},
+		{name: "a service account is nobody", person: source.Person{Email: "app@example.com"}},
+		{name: "two accounts of one email", person: source.Person{Email: "two@example.com"}, want: []string{"too", "two"}},
+		{name: "nobody has the email", person: source.Person{Email: "nobody@example.com"}},
+		{name: "a federation that is switched off may have somebody without a kept id", person: source.Person{Email: "nobody@example.com"}, edit: switchOff,
+			doubt: "the federation ldap is not up, and may have the person: it is switched off in Keycloak"},
+		{name: "a federation that is switched off cannot have somebody with another kept id", person: source.Person{IDs: []string{"gone"}, Email: "nobody@example.com"}, edit: switchOff},
+		{name: "where emails may repeat, a federation that is switched off may have another account", person: source.Person{Email: "bob@example.com"},
+			edit: func(r *realmfile.Realm) { switchOff(r); r.DuplicateEmails = true }, want: []string{"bob"},
+			doubt: "the federation ldap is not up, and may have the person: it is switched off in Keycloak"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r := realm()
+			if row.edit != nil {
+				row.edit(r)
+			}
+			row.person.Key = "key"
+			found, asked := mustRead(t, realmfile.New(r), row.person).Found("key")
+			var names []string
+			for _, u := range found.Accounts {
+				names = append(names, u.Username)
+			}
+			slices.Sort(names)
+			if !asked || !slices.Equal(names, row.want) || found.ByID != row.byID || found.Doubt != row.doubt {
+				t.Errorf("found %q, by id %v, doubt %q\nwant %q, %v, %q", names, found.ByID, found.Doubt, row.want, row.byID, row.doubt)
+			}
+		})
+	}
+}
+
 func TestAGroupThatVanishesBetweenTheLooksIsAnError(t *testing.T) {
 	s := realmfile.New(small())
-	snap, err := s.Read(t.Context(), everything(""))
+	snap := mustRead(t, s)
+	b := snap.Catalog().Groups()[1]
+	catalog, selection := snap.Catalog(), source.Selection{Groups: []string{b.ID}}
+	s.Edit(func(r *realmfile.Realm) { r.Groups = r.Groups[:1] })
+	_, err := s.Confirm(t.Context(), snap, []source.Question{{Accounts: snap.Users()[:1], Sources: []source.Group{b}}}, nil)
+	refused(t, err, fault.Incomplete, "the group "+b.ID+" vanished from the realm between two looks; run again")
+	_, err = s.Read(t.Context(), catalog, selection)
+	refused(t, err, fault.Incomplete, "the members of the group /b were not read; run again")
+}
+
+// Paths of an export are Keycloak's own. A realm written by hand has none.
+func TestPathsAreKeycloaksOwn(t *testing.T) {
+	s := realmfile.New(&realmfile.Realm{Name: "r", Users: []realmfile.User{{Username: "ann"}}, Groups: []realmfile.Group{
+		{Name: "a/b", Path: "/a~/b"}, {Name: "a", Path: "/a", SubGroups: []realmfile.Group{{Name: "b", Path: "/a/b"}, {Name: "c"}}},
+	}})
+	catalog, err := s.Catalog(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := snap.Catalog().Groups()[1]
-	s.Edit(func(r *realmfile.Realm) { r.Groups = r.Groups[:1] })
-	_, err = s.Confirm(t.Context(), snap, []source.Claim{{Why: source.NotMember, User: snap.Users()[0], Groups: []source.Group{b}}}, nil)
-	refused(t, err, fault.Incomplete, "the group "+b.ID+" vanished from the realm between two looks; run again")
+	var paths []string
+	for _, g := range catalog.Groups() {
+		paths = append(paths, g.Path)
+	}
+	if want := []string{"/a", "/a/b", "/a/c", "/a~/b"}; !slices.Equal(paths, want) {
+		t.Errorf("paths are %q, want %q", paths, want)
+	}
+}
+
+// LDAP imports unless it is told not to, another provider only if it says so, as the
+// server is read too (internal/source/keycloak).
+func TestWhichFederationsImport(t *testing.T) {
+	for _, row := range []struct {
+		name      string
+		component realmfile.Component
+		imports   bool
+	}{
+		{"LDAP", realmfile.Component{ProviderID: "ldap"}, true},
+		{"LDAP that is told to", realmfile.Component{ProviderID: "ldap", Config: map[string][]string{"importEnabled": {"true"}}}, true},
+		{"LDAP that is told not to", realmfile.Component{ProviderID: "ldap", Config: map[string][]string{"importEnabled": {"false"}}}, false},
+		{"Kerberos", realmfile.Component{ProviderID: "kerberos"}, true},
+		{"a custom storage", realmfile.Component{ProviderID: "storage"}, false},
+		{"a custom storage that says so", realmfile.Component{ProviderID: "storage", Config: map[string][]string{"importEnabled": {"true"}}}, true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			row.component.ID, row.component.Name = "1", "people"
+			r := small()
+			r.Components = map[string][]realmfile.Component{federationType: {row.component}}
+			catalog, err := realmfile.New(r).Catalog(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f := catalog.Federations()[0]; f.Imports != row.imports || !f.Enabled || catalog.DuplicateEmails() == row.imports {
+				t.Errorf("the federation is %+v, emails may repeat %v; want imports %v", f, catalog.DuplicateEmails(), row.imports)
+			}
+		})
+	}
 }

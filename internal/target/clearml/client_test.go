@@ -161,7 +161,7 @@ func TestReadSaysWhatWentWrong(t *testing.T) {
 		{"a login answer of another shape is not shown", clearmltest.Options{}, clearmltest.Fault{Call: loginCall, Status: 200, ContentType: "application/json", Body: `{"token": "s3cr3t"}`},
 			"ClearML auth.login: 200 without ClearML's envelope (application/json): something else answers there; set clearml.url to https://api.<domain>, or https://<web host>/api", fault.Shape},
 		{"a role that is no administrator's", clearmltest.Options{Role: "user"}, clearmltest.Fault{},
-			`ClearML auth.login: these credentials belong to "groupsync", whose role is "user": user groups need the access key of a ClearML administrator`, fault.Forbidden},
+			`ClearML auth.login: the role of these credentials is "user": user groups need the access key of a ClearML administrator`, fault.Forbidden},
 		{"a token without life", clearmltest.Options{TokenLife: -time.Second}, clearmltest.Fault{},
 			"ClearML auth.login: the token ends before it begins (-1s of life): check the clock of the API server", fault.Shape},
 		{"the open server", clearmltest.Options{Open: true}, clearmltest.Fault{},

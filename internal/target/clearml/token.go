@@ -105,7 +105,7 @@ func (c *Client) login(ctx context.Context) (token, error) {
 		return token{}, err
 	}
 	if role := t.identity.Role; !slices.Contains([]string{"admin", "superuser", "system", "root"}, role) {
-		return token{}, failf(fault.Forbidden, loginCall, "these credentials belong to %q, whose role is %q: user groups need the access key of a ClearML administrator", t.identity.Name, role)
+		return token{}, failf(fault.Forbidden, loginCall, "the role of these credentials is %q: user groups need the access key of a ClearML administrator", role)
 	}
 	return t, nil
 }

@@ -1,0 +1,523 @@
+package keycloak
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"groupsync/internal/fault"
+	"groupsync/internal/source"
+)
+
+// directory answers look-ups by email and searches from the accounts that it has.
+type directory struct {
+	accounts []string // JSON of accounts
+	services []string // usernames that a search leaves out
+}
+
+func (d directory) handler(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	var found []string
+	for _, a := range d.accounts {
+		if name, quoted := strings.CutPrefix(q.Get("search"), `"`); quoted {
+			name = strings.TrimSuffix(name, `"`)
+			if strings.Contains(a, `"username":"`+name+`"`) && !slices.Contains(d.services, name) {
+				found = append(found, a)
+			}
+			continue
+		}
+		// Keycloak's comparison folds more than ASCII, and so does this one.
+		if email := between(a, `"email":"`, `"`); email != "" && strings.EqualFold(email, q.Get("email")) {
+			found = append(found, a)
+		}
+	}
+	if q.Has("email") && q.Get("max") == "2" && len(found) > 2 {
+		found = found[:2]
+	}
+	answer("["+strings.Join(found, ",")+"]")(w, r)
+}
+
+func between(text, from, to string) string {
+	_, rest, _ := strings.Cut(text, from)
+	inside, _, _ := strings.Cut(rest, to)
+	return inside
+}
+
+func accountOf(id, username, email string) string {
+	return fmt.Sprintf(`{"id":%q,"username":%q,"email":%q,"enabled":true}`, id, username, email)
+}
+
+// emails returns the emails that were asked for, each with its max.
+func (f *fake) emails() (asked []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, r := range f.requests {
+		if r == "GET /users" && f.queries[i].Has("email") {
+			if f.queries[i].Get("exact") != "true" {
+				asked = append(asked, "not exact!")
+			}
+			asked = append(asked, f.queries[i].Get("email")+" max "+f.queries[i].Get("max"))
+		}
+	}
+	slices.Sort(asked)
+	return asked
+}
+
+// ids returns the paths below /users/ that were asked for, but for probes.
+func (f *fake) ids() (asked []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, r := range f.requests {
+		if id, ok := strings.CutPrefix(r, "GET /users/"); ok && !strings.Contains(id, ":groupsync-probe-") {
+			asked = append(asked, id)
+		}
+	}
+	slices.Sort(asked)
+	return asked
+}
+
+func TestWhoIsLookedUpAndHow(t *testing.T) {
+	kelvin := "\u212Ait@example.com"
+	rows := []struct {
+		name     string
+		accounts []string // found by email
+		services []string
+		byID     map[string]string
+		person   source.Person
+		ids      []string // asked for
+		emails   []string // asked for
+		want     []string // ids of the accounts that were found
+		foundBy  bool     // by id
+	}{
+		{name: "a kept id that is found: the email is not asked for",
+			byID: map[string]string{"1-1": accountOf("1-1", "ann", "ann@example.com")}, accounts: []string{accountOf("2-2", "other", "ann@example.com")},
+			person: source.Person{IDs: []string{"1-1"}, Email: "ann@example.com"}, ids: []string{"1-1"}, want: []string{"1-1"}, foundBy: true},
+		{name: "a kept id that is gone: the email is asked for",
+			accounts: []string{accountOf("2-2", "ann", "ann@example.com")},
+			person:   source.Person{IDs: []string{"1-1"}, Email: "ann@example.com"}, ids: []string{"1-1"}, emails: []string{"ann@example.com max 2"}, want: []string{"2-2"}},
+		{name: "several kept ids: every one is asked for",
+			byID:   map[string]string{"1-1": accountOf("1-1", "ann", "ann@example.com")},
+			person: source.Person{IDs: []string{"9-9", "1-1"}, Email: "ann@example.com"}, ids: []string{"1-1", "9-9"}, want: []string{"1-1"}, foundBy: true},
+		{name: "no id: the email",
+			accounts: []string{accountOf("2-2", "ann", "ann@example.com")}, person: source.Person{Email: "ann@example.com"}, emails: []string{"ann@example.com max 2"}, want: []string{"2-2"}},
+		{name: "an empty email is never asked for, since Keycloak then lists everybody",
+			accounts: []string{accountOf("2-2", "ann", "")}, person: source.Person{IDs: []string{"1-1"}}, ids: []string{"1-1"}},
+		{name: "neither id nor email: nothing is asked", person: source.Person{}},
+		{name: "two accounts of one email: all are asked for",
+			accounts: []string{accountOf("1-1", "ann", "ann@example.com"), accountOf("2-2", "ann2", "ann@example.com"), accountOf("3-3", "ann3", "ann@example.com")},
+			person:   source.Person{Email: "ann@example.com"}, emails: []string{"ann@example.com max -1", "ann@example.com max 2"}, want: []string{"1-1", "2-2", "3-3"}},
+		{name: "letter case of ASCII is folded",
+			accounts: []string{accountOf("1-1", "kit", "kit@example.com")}, person: source.Person{Email: "KIT@Example.COM"}, emails: []string{"KIT@Example.COM max 2"}, want: []string{"1-1"}},
+		{name: "the Kelvin sign is no k: an account with it is somebody else",
+			accounts: []string{accountOf("1-1", "kit", kelvin)}, person: source.Person{Email: "kit@example.com"}, emails: []string{"kit@example.com max 2"}},
+		{name: "the Kelvin sign is no k: a person with it is somebody else",
+			accounts: []string{accountOf("1-1", "kit", "kit@example.com")}, person: source.Person{Email: kelvin}, emails: []string{kelvin + " max 2"}},
+		{name: "an account whose email only contains the address is somebody else",
+			accounts: []string{`{"id":"1-1","username":"x","email":"ann@example.com","enabled":true}`}, person: source.Person{Email: "nn@example.com"}, emails: []string{"nn@example.com max 2"}},
+		{name: "a service account is left out, a person with such a username is not",
+			accounts: []string{accountOf("1-1", "service-account-app", "app@example.com"), accountOf("2-2", "service-account-person", "app@example.com")}, services: []string{"service-account-app"},
+			person: source.Person{Email: "app@example.com"}, emails: []string{"app@example.com max -1", "app@example.com max 2"}, want: []string{"2-2"}},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			f, s := newFake(t, nil)
+			f.answers["/users"] = directory{row.accounts, row.services}.handler
+			for id, account := range row.byID {
+				f.answers["/users/"+id] = answer(account)
+			}
+			snap := mustRead(t, s)
+			f.forget()
+			row.person.Key = "key"
+			next := mustLookUp(t, s, snap, row.person)
+			found, asked := next.Found("key")
+			var ids []string
+			for _, u := range found.Accounts {
+				ids = append(ids, u.ID)
+				if _, known := next.UserIndex(u.ID); !known {
+					t.Errorf("the snapshot does not know the account %s", u.ID)
+				}
+			}
+			slices.Sort(ids)
+			if !asked || !slices.Equal(ids, row.want) || found.ByID != row.foundBy || found.Doubt != "" {
+				t.Errorf("found %q, by id %v, doubt %q; want %q, %v", ids, found.ByID, found.Doubt, row.want, row.foundBy)
+			}
+			if got := f.ids(); !slices.Equal(got, row.ids) {
+				t.Errorf("ids asked for: %q, want %q", got, row.ids)
+			}
+			if got := f.emails(); !slices.Equal(got, row.emails) {
+				t.Errorf("emails asked for: %q, want %q", got, row.emails)
+			}
+			if n := f.asked("/users/f:"); n != 0 {
+				t.Errorf("%d probes in a realm without federations", n)
+			}
+			if _, before := snap.Found("key"); before {
+				t.Error("the snapshot of before has changed")
+			}
+		})
+	}
+}
+
+func TestWhatAFailedLookUpMeans(t *testing.T) {
+	hang := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+	const slow = "Keycloak had no answer for the person in time"
+	rows := []struct {
+		name   string
+		path   string
+		answer http.HandlerFunc
+		doubt  string
+		err    string // an error of the whole look-up
+	}{
+		{"an id that is answered 404 is gone", "/users/1-1", status(404, "application/json", `{"error":"User not found"}`), "", ""},
+		{"an id that is answered 500 is in doubt", "/users/1-1", probeDown, `looking up an account by its id: Keycloak answered 500: "{\"error\":\"unknown_error\"}"; look into Keycloak's log`, ""},
+		{"an id that is answered 400 is in doubt", "/users/1-1", status(400, "application/json", `{"error":"unknown_error"}`), `looking up an account by its id: Keycloak answered 400: "{\"error\":\"unknown_error\"}"; look into Keycloak's log`, ""},
+		{"an id that hangs is in doubt", "/users/1-1", hang, slow, ""},
+		{"an id that is answered with another account is an error", "/users/1-1", answer(accountOf("2-2", "ann", "")), "", "looking up an account by its id: an entry lacks its id or its name, so the list may have broken off; look into Keycloak's log and run again"},
+		{"an id that is answered with a page is an error", "/users/1-1", status(200, "text/html", "<html>"), "", `looking up an account by its id: answered 200 with content type "text/html" in place of JSON: "<html>"; check what stands between groupsync and Keycloak`},
+		{"an email that is answered 500 is in doubt", "/users", probeDown, `looking up a person by email: Keycloak answered 500: "{\"error\":\"unknown_error\"}"; look into Keycloak's log`, ""},
+		{"an email that hangs is in doubt", "/users", hang, slow, ""},
+		{"an email that is answered 404 is an error: the call is not there", "/users", status(404, "application/json", `{}`), "", "looking up a person by email: Keycloak does not find it (404). groupsync did not complete this read. To fix it, run again. If that does not help, check keycloak.realm and keycloak.url"},
+		{"an email that is answered null is an error", "/users", answer("null"), "", "looking up a person by email: Keycloak answered null where a list belongs; check what stands between groupsync and Keycloak"},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			f, s := newFake(t, func(c *Config) { c.Timeout = 300 * time.Millisecond })
+			snap := mustRead(t, s)
+			f.answers[row.path] = row.answer
+			next, err := s.LookUp(t.Context(), snap, []source.Person{{Key: "key", IDs: []string{"1-1"}, Email: "ann@example.com"}}, nil)
+			if row.err != "" {
+				if err == nil || err.Error() != row.err {
+					t.Errorf("the error is %v, want %s", err, row.err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if found, _ := next.Found("key"); found.Doubt != row.doubt || len(found.Accounts) > 0 {
+				t.Errorf("found %+v, want the doubt %q", found, row.doubt)
+			}
+			c := mustConfirm(t, s, next, gone(source.ByID, "key"))
+			if got := c.Answers[0].Evidence.Valid(); got != (row.doubt == "") {
+				t.Errorf("evidence that the person is gone: %v, doubt %q", got, c.Answers[0].Doubt)
+			}
+		})
+	}
+	t.Run("403 is an error and never gone", func(t *testing.T) {
+		for _, path := range []string{"/users/1-1", "/users"} {
+			f, s := newFake(t, nil)
+			snap := mustRead(t, s)
+			f.answers[path] = status(403, "application/json", `{"error":"HTTP 403 Forbidden"}`)
+			_, err := s.LookUp(t.Context(), snap, []source.Person{{Key: "key", IDs: []string{"1-1"}, Email: "ann@example.com"}}, nil)
+			wantError(t, err, fault.Forbidden)
+		}
+	})
+}
+
+func TestTheFirstSlowLookUpEndsTheOthers(t *testing.T) {
+	const slow = "Keycloak was slow to look up a person, so nobody else was looked up in this pass"
+	for _, by := range []string{"id", "email"} {
+		t.Run("by "+by, func(t *testing.T) {
+			f, s := newFake(t, func(c *Config) { c.Timeout, c.Concurrency = 300*time.Millisecond, 1 })
+			snap := mustRead(t, s)
+			var asked atomic.Int32
+			one := func(w http.ResponseWriter, r *http.Request) {
+				if asked.Add(1) == 3 {
+					<-r.Context().Done()
+					return
+				}
+				answer(`[]`)(w, r)
+			}
+			f.answers["/users"] = one
+			var people []source.Person
+			for i := range 20 {
+				p := source.Person{Key: fmt.Sprint(i), Email: fmt.Sprintf("user-%d@example.com", i)}
+				if by == "id" {
+					p.IDs = []string{fmt.Sprintf("id-%d", i)}
+					f.answers["/users/id-"+fmt.Sprint(i)] = func(w http.ResponseWriter, r *http.Request) {
+						if asked.Add(1) == 3 {
+							<-r.Context().Done()
+							return
+						}
+						answer(accountOf(fmt.Sprintf("id-%d", i), "u", ""))(w, r)
+					}
+				}
+				people = append(people, p)
+			}
+			start := time.Now()
+			next := mustLookUp(t, s, snap, people...)
+			if took := time.Since(start); took > 3*time.Second {
+				t.Errorf("the look-up took %v, want one time-out", took)
+			}
+			if n := asked.Load(); n != 3 {
+				t.Errorf("%d people were asked for, want 3", n)
+			}
+			for i, p := range people {
+				want := slow
+				switch {
+				case i < 2:
+					want = ""
+				case i == 2:
+					want = "Keycloak had no answer for the person in time"
+				}
+				if f, _ := next.Found(p.Key); f.Doubt != want {
+					t.Errorf("person %d: doubt %q, want %q", i, f.Doubt, want)
+				}
+			}
+		})
+	}
+}
+
+// The ids are what ClearML keeps, so anything may be among them.
+func TestIDsThatNeverReachAnAddress(t *testing.T) {
+	f, s := newFake(t, nil)
+	f.answers["/components"] = answer(`[{"id":"c1","name":"ldap","providerId":"ldap","config":{}},
+		{"id":"c2","name":"no import","providerId":"ldap","config":{"importEnabled":["false"]}},
+		{"id":"c3","name":"custom","providerId":"storage","config":{}}]`)
+	f.answers["probe"] = probeUp
+	snap := mustRead(t, s)
+	f.forget()
+	odd := []string{"", ".", "..", "count", "profile", "a/b", "a?b", "a#b", "a%2fb", "a b", "ä", "-a", "_a", "*", `a\b`, "a;b", "a:b",
+		"f:c1:ann", "f:unknown:ann", "f:", "f::", "f:c1", "F:c2:ann"}
+	next := mustLookUp(t, s, snap,
+		source.Person{Key: "odd", IDs: odd, Email: "ann@example.com"},
+		source.Person{Key: "asked", IDs: []string{"11111111-2222-3333-4444-555555555555", "u9", "f:c2:ann", "f:c3:7"}, Email: "bob@example.com"})
+	if got, want := f.ids(), []string{"11111111-2222-3333-4444-555555555555", "f:c2:ann", "f:c3:7", "u9"}; !slices.Equal(without(got, "f:c1:", "f:c2:1", "f:c3:1"), want) {
+		t.Errorf("ids asked for: %q, want %q", got, want)
+	}
+	if found, _ := next.Found("odd"); found.ByID || found.Doubt != "" {
+		t.Errorf("the person with odd ids: %+v, want the email asked for", found)
+	}
+	if got := f.emails(); !slices.Equal(got, []string{"ann@example.com max 2", "bob@example.com max 2"}) {
+		t.Errorf("emails asked for: %q", got)
+	}
+}
+
+// without drops the values with one of the prefixes.
+func without(values []string, prefixes ...string) []string {
+	return slices.DeleteFunc(values, func(v string) bool {
+		return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(v, p) })
+	})
+}
+
+func TestAnEmptyLookUpCountsOnlyBetweenProbes(t *testing.T) {
+	const away = "the federation ldap is not up, and may have the person: a lookup through it answered 500 in place of 404"
+	up, down := []http.HandlerFunc{probeUp}, []http.HandlerFunc{probeDown}
+	ann := accountOf("2-2", "ann", "ann@example.com")
+	rows := []struct {
+		name       string
+		probes     []http.HandlerFunc // of a random name, in order; the last again and again
+		duplicates string             // the realm's setting as JSON
+		known      bool               // an earlier pass has seen an answer
+		person     source.Person
+		accounts   []string
+		doubt      string
+	}{
+		{"up before and after", up, "false", true, source.Person{IDs: []string{"1-1"}, Email: "ann@example.com"}, nil, ""},
+		{"down before", []http.HandlerFunc{probeDown, probeUp}, "false", true, source.Person{IDs: []string{"1-1"}, Email: "ann@example.com"}, nil, away},
+		{"down after", []http.HandlerFunc{probeUp, probeDown}, "false", true, source.Person{IDs: []string{"1-1"}, Email: "ann@example.com"}, nil, away},
+		{"found by email while it is down", down, "false", true, source.Person{Email: "ann@example.com"}, []string{ann}, ""},
+		{"found by email while it is down, and emails may repeat", down, "true", true, source.Person{Email: "ann@example.com"}, []string{ann}, away},
+		{"found by email while it is down, and the realm does not tell whether emails may repeat", down, "null", true, source.Person{Email: "ann@example.com"}, []string{ann}, away},
+		{"found by email while it is up, and emails may repeat", up, "true", true, source.Person{Email: "ann@example.com"}, []string{ann}, ""},
+		{"found by id while it is down, and emails may repeat", down, "true", true, source.Person{IDs: []string{"3-3"}}, nil, ""},
+		{"it never answered: a person with a kept id is not its own", down, "false", false, source.Person{IDs: []string{"1-1"}, Email: "ann@example.com"}, nil, ""},
+		{"it never answered: a person without a kept id may be its own", down, "false", false, source.Person{Email: "ann@example.com"}, nil, away + "; it has never answered a probe"},
+		{"it never answered: a kept id of its own form", down, "false", false, source.Person{IDs: []string{"f:c1:ann"}, Email: "ann@example.com"}, nil, away + "; it has never answered a probe"},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			f, s := newFake(t, nil)
+			f.answers["/components"] = answer(ldapComponent)
+			f.answers[""] = answer(`{"duplicateEmailsAllowed":` + row.duplicates + `}`)
+			f.answers["/users"] = directory{accounts: row.accounts}.handler
+			f.answers["/users/3-3"] = answer(accountOf("3-3", "cyd", ""))
+			var n atomic.Int32
+			f.answers["probe"] = func(w http.ResponseWriter, r *http.Request) {
+				if !strings.Contains(r.URL.Path, ":groupsync-probe-") {
+					probeDown(w, r) // the second try, by a number
+					return
+				}
+				row.probes[min(int(n.Add(1)), len(row.probes))-1](w, r)
+			}
+			snap := mustRead(t, s)
+			row.person.Key = "key"
+			next, err := s.LookUp(t.Context(), snap, []source.Person{row.person}, []source.Federation{{ID: "c1", Name: "ldap", Answered: row.known}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			found, _ := next.Found("key")
+			if found.Doubt != row.doubt || (row.doubt != "") != (found.Away == "c1") {
+				t.Errorf("doubt %q about %q\nwant %q", found.Doubt, found.Away, row.doubt)
+			}
+		})
+	}
+	t.Run("a realm whose settings lack duplicateEmailsAllowed counts as one that allows them", func(t *testing.T) {
+		for settings, want := range map[string]bool{`{}`: true, `{"duplicateEmailsAllowed":true}`: true, `{"duplicateEmailsAllowed":false}`: false} {
+			f, s := newFake(t, nil)
+			f.answers[""] = answer(settings)
+			if got := mustCatalog(t, s).DuplicateEmails(); got != want {
+				t.Errorf("with the settings %s: %v, want %v", settings, got, want)
+			}
+		}
+	})
+}
+
+func TestLookUpsStandInBatchesBetweenProbes(t *testing.T) {
+	f, s := newFake(t, nil)
+	f.answers["/components"] = answer(ldapComponent)
+	f.answers["probe"] = probeUp
+	snap := mustRead(t, s)
+	f.forget()
+	var people []source.Person
+	for i := range 2*batch + 1 {
+		people = append(people, source.Person{Key: fmt.Sprint(i), IDs: []string{fmt.Sprintf("id-%d", i)}, Email: fmt.Sprintf("user-%d@example.com", i)})
+	}
+	mustLookUp(t, s, snap, people...)
+	if ids, emails, probes := len(f.ids()), len(f.emails()), f.asked("/users/f:c1:"); ids != len(people) || emails != len(people) || probes != 4 {
+		t.Errorf("%d ids, %d emails, %d probes for %d people; want one each, and 4 probes around 3 batches", ids, emails, probes, len(people))
+	}
+	between := 0
+	for _, r := range f.requests {
+		if strings.Contains(r, ":groupsync-probe-") {
+			between = 0
+		} else if r == "GET /users" {
+			if between++; between > batch {
+				t.Fatalf("more than %d look-ups without a probe", batch)
+			}
+		}
+	}
+}
+
+func TestAnInSyncPassAsksForNobody(t *testing.T) {
+	f, s := newFake(t, nil)
+	f.answers["/components"] = answer(ldapComponent)
+	f.answers["probe"] = probeUp
+	snap := mustRead(t, s)
+	calls := make(map[string]int)
+	for _, r := range f.requests {
+		calls[r]++
+	}
+	want := map[string]int{
+		"POST /realms/demo/protocol/openid-connect/token": 1, "GET ": 1, "GET /components": 1, "GET /groups": 1, "GET /groups/count": 1, "GET /groups/g1/children": 1,
+		"GET /groups/g1/members": 1, "GET /groups/g2/members": 1, "GET /groups/g3/members": 1,
+	}
+	if !maps.Equal(calls, want) {
+		t.Errorf("the read asked %v\nwant %v", calls, want)
+	}
+	f.forget()
+	next, err := s.LookUp(t.Context(), snap, nil, nil)
+	if err != nil || next != snap {
+		t.Errorf("a look-up of nobody returns another snapshot (error %v)", err)
+	}
+	c, err := s.Confirm(t.Context(), snap, nil, []source.Federation{{ID: "c1", Name: "ldap"}})
+	if err != nil || len(c.Answers) > 0 || len(c.Probes) > 0 {
+		t.Errorf("a second look without questions: %+v, %v", c, err)
+	}
+	if len(f.requests) > 0 {
+		t.Errorf("requests: %q, want none", f.requests)
+	}
+}
+
+func TestProbes(t *testing.T) {
+	hang := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+	rows := []struct {
+		name         string
+		component    string
+		named        http.HandlerFunc // answer to the random name
+		numbered     http.HandlerFunc // answer to the random number; nil: it must not be asked for
+		trusted      []string
+		known        bool
+		up           bool
+		silent       bool
+		detail       string
+		want, speaks int
+	}{
+		{name: "404 to the name is up", named: probeUp, up: true},
+		{name: "500 to the name and 404 to the number is up", named: probeDown, numbered: probeUp, up: true},
+		{name: "500 to both is away", named: probeDown, numbered: probeDown, known: true, detail: "a lookup through it answered 500 in place of 404"},
+		{name: "500 to both and never an answer is silent", named: probeDown, numbered: probeDown, silent: true, detail: "a lookup through it answered 500 in place of 404; it has never answered a probe"},
+		{name: "500 to the name and a time-out to the number is away", named: probeDown, numbered: hang, known: true, detail: "a lookup through it answered 500 in place of 404"},
+		{name: "a time-out to the name is away, and the number is not tried", named: hang, known: true, detail: "Keycloak had no answer from it within 300ms"},
+		{name: "404 of somebody else's is no answer of the federation", named: status(404, "text/html", "<html>not here</html>"), known: true, detail: "a lookup through it answered 404 in place of 404"},
+		{name: "404 without a cause is no answer of Keycloak's", named: status(404, "application/json", `{}`), known: true, detail: "a lookup through it answered 404 in place of 404"},
+		{name: "200 is no answer", named: answer(`{"id":"f:c1:x","username":"x","enabled":true}`), known: true, detail: "a lookup through it answered 200 in place of 404"},
+		{name: "403 is no answer", named: status(403, "application/json", `{"error":"HTTP 403 Forbidden"}`), known: true, detail: "a lookup through it answered 403 in place of 404"},
+		{name: "one that is switched off is not asked, and is silent", component: `[{"id":"c1","name":"ldap","providerId":"ldap","config":{"enabled":["false"]}}]`, known: true, silent: true,
+			detail: "it is switched off in Keycloak, or was deleted since the read"},
+		{name: "one that is trusted and away is not up", named: probeDown, numbered: probeDown, trusted: []string{"other", "ldap"}, known: true, detail: "a lookup through it answered 500 in place of 404"},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			f, s := newFake(t, func(c *Config) { c.Timeout, c.Trusted = 300*time.Millisecond, row.trusted })
+			f.answers["/components"] = answer(ldapComponent)
+			if row.component != "" {
+				f.answers["/components"] = answer(row.component)
+			}
+			var mu sync.Mutex
+			var asked []string
+			f.answers["probe"] = func(w http.ResponseWriter, r *http.Request) {
+				id := strings.TrimPrefix(r.URL.Path, "/admin/realms/demo/users/f:c1:")
+				mu.Lock()
+				asked = append(asked, id)
+				mu.Unlock()
+				switch {
+				case strings.HasPrefix(id, "groupsync-probe-") && row.named != nil:
+					row.named(w, r)
+				case strings.Trim(id, "0123456789") == "" && len(id) == 10 && row.numbered != nil:
+					row.numbered(w, r)
+				default:
+					t.Errorf("asked for %q", id)
+				}
+			}
+			snap := mustRead(t, s)
+			next, err := s.LookUp(t.Context(), snap, []source.Person{{Key: "1", Email: "nobody@example.com"}}, []source.Federation{{ID: "c1", Name: "ldap", Answered: row.known}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			probes := next.Probes()
+			if len(probes) != 1 {
+				t.Fatalf("probes are %+v, want one", probes)
+			}
+			p := probes[0]
+			if p.Up != row.up || p.Detail != row.detail || p.Trusted != (row.trusted != nil) || p.Silent() != row.silent || p.Federation.Answered != (row.known || row.up) {
+				t.Errorf("the probe is %+v, silent %v\nwant up %v, silent %v, detail %q", p, p.Silent(), row.up, row.silent, row.detail)
+			}
+			if slices.Sort(asked); len(slices.Compact(asked)) != len(asked) {
+				t.Errorf("a name was asked for twice: %q", asked)
+			}
+			if away := len(source.Confirmation{Probes: probes}.Away()); (away == 1) != (!row.up && row.trusted == nil) {
+				t.Errorf("%d federations count as away", away)
+			}
+		})
+	}
+}
+
+func TestALookUpIsOneAddressSegment(t *testing.T) {
+	f, s := newFake(t, nil)
+	f.answers["/components"] = answer(`[{"id":"c2","name":"no import","providerId":"ldap","config":{"importEnabled":["false"]}}]`)
+	f.answers["probe"] = probeUp
+	snap := mustRead(t, s)
+	var raw []string
+	f.answers["probe"] = func(w http.ResponseWriter, r *http.Request) {
+		f.mu.Lock()
+		raw = append(raw, r.URL.EscapedPath())
+		f.mu.Unlock()
+		probeUp(w, r)
+	}
+	mustLookUp(t, s, snap, source.Person{Key: "1", IDs: []string{"f:c2:../../groups/g1?x=1#y", "f:c2:ann o'neil@example.com"}})
+	for _, path := range raw {
+		if strings.Count(path, "/") != strings.Count("/admin/realms/demo/users/x", "/") || strings.Contains(path, "?") {
+			t.Errorf("an id made the address %s", path)
+		}
+	}
+	if want := "/admin/realms/demo/users/" + url.PathEscape("f:c2:ann o'neil@example.com"); !slices.ContainsFunc(raw, func(p string) bool { return strings.EqualFold(p, want) }) {
+		t.Errorf("addresses are %q, want %s among them", raw, want)
+	}
+}

@@ -1,0 +1,156 @@
+package keycloak
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/go-resty/resty/v2"
+
+	"groupsync/internal/fault"
+)
+
+// refusal turns an answer that is no 2xx into an error that names the cause.
+func (s *Source) refusal(c call, resp *resty.Response) error {
+	code := resp.StatusCode()
+	why, own := saidIn(resp)
+	cause := why.after(code)
+	switch {
+	case code >= 500 || code == http.StatusTooManyRequests:
+		return fault.New(fault.Keycloak, fault.Server, "%s: Keycloak answered %d: %s; look into Keycloak's log", c.doing, code, piece(resp))
+	case code < 400:
+		return fault.New(fault.Keycloak, fault.Shape, "%s: a redirect (%d) to %q; put the address that answers by itself into keycloak.url", c.doing, code, location(resp))
+	case !own && refusesPath(code):
+		return s.refusedOnTheWay(c.doing, resp)
+	case why.Text == httpsRequired:
+		return s.refusedPlainHTTP(c.doing, cause)
+	case why.Text == realmOff:
+		return refused(fault.Rejected, c.doing, fmt.Sprintf("the realm %q is switched off (%s)", s.config.Realm, cause),
+			`switch on "Enabled" in the realm's Realm settings, or check keycloak.realm`)
+	case code == http.StatusUnauthorized:
+		return refused(fault.Auth, c.doing, fmt.Sprintf("Keycloak refuses its own new token (%s)", cause),
+			"set keycloak.url to the address that Keycloak knows itself by (its option hostname), and check that the client is still enabled")
+	case code == http.StatusForbidden:
+		role := fmt.Sprintf("the role %s of %s", c.role, s.management())
+		return refused(fault.Forbidden, c.doing, fmt.Sprintf("Keycloak refuses the call (%s). The call needs %s", cause, role),
+			fmt.Sprintf("give the service account of the client %q %s in %s. If it has the role, switch on %s",
+				s.config.ClientID, role, s.console("Service account roles"), s.fullScope()))
+	case code == http.StatusNotFound:
+		return s.notFound(c.doing, why, cause)
+	}
+	return fault.New(fault.Keycloak, fault.Rejected, "%s: Keycloak answered %d: %s; look into Keycloak's log", c.doing, code, piece(resp))
+}
+
+// What Keycloak says of a realm that takes no requests.
+const (
+	httpsRequired = "HTTPS required"
+	realmOff      = "Realm not enabled"
+)
+
+// refused makes the error of a refusal. Its text has four parts: what happened,
+// to what, what groupsync did not do, and what to do now.
+func refused(reason fault.Reason, doing, what, todo string) error {
+	undone := "groupsync did not complete this read"
+	if doing == signingIn {
+		undone = "groupsync did not read the realm"
+	}
+	return fault.New(fault.Keycloak, reason, "%s: %s. %s. To fix it, %s", doing, what, undone, todo)
+}
+
+// refusesPath tells the statuses of a proxy that does not let a path through.
+func refusesPath(code int) bool {
+	switch code {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusProxyAuthRequired:
+		return true
+	}
+	return false
+}
+
+// refusedOnTheWay is the error of a refusal that Keycloak did not write. The
+// page itself is not quoted: it may repeat the address with somebody's email.
+func (s *Source) refusedOnTheWay(doing string, resp *resty.Response) error {
+	seen := fmt.Sprintf("%d, content type %q", resp.StatusCode(), resp.Header().Get("Content-Type"))
+	if server := resp.Header().Get("Server"); server != "" {
+		seen += fmt.Sprintf(", server %q", server)
+	}
+	path := s.base.Path + "/admin"
+	if doing == signingIn {
+		path = s.base.Path + "/realms"
+	}
+	todo := fmt.Sprintf("let the proxy pass %s from groupsync to Keycloak, or set keycloak.url to an address behind the proxy", path)
+	if doing == signingIn && resp.StatusCode() == http.StatusNotFound { // Keycloak under another prefix answers with a page, too
+		return refused(fault.NotFound, doing, fmt.Sprintf("there is no Keycloak at %s (%s). The path prefix is wrong, or a proxy in front of Keycloak refuses the path %s", s.base, seen, path),
+			"check the path prefix in keycloak.url, for example /auth. If it is right, "+todo)
+	}
+	return refused(fault.Shape, doing, fmt.Sprintf("the answer (%s) does not come from Keycloak. A proxy or firewall in front of Keycloak refuses the path %s; this is not a missing role", seen, path), todo)
+}
+
+func (s *Source) refusedPlainHTTP(doing, cause string) error {
+	todo := `put the https:// address of Keycloak into keycloak.url. "Require SSL" in the realm's Realm settings says who may use plain HTTP`
+	if s.base.Scheme == "https" {
+		todo = "let the proxy that ends TLS in front of Keycloak send X-Forwarded-Proto: https, and start Keycloak with --proxy-headers=xforwarded"
+	}
+	return refused(fault.Rejected, doing, fmt.Sprintf("the realm %q requires HTTPS, and the request reached Keycloak as plain HTTP (%s)", s.config.Realm, cause), todo)
+}
+
+// notFound tells what Keycloak does not find. Only an object that is missing has
+// the reason NotFound, since a removal may rest on it.
+func (s *Source) notFound(doing string, why said, cause string) error {
+	switch why.Code {
+	case "Realm not found.":
+		return refused(fault.Incomplete, doing, fmt.Sprintf("the realm %q is no longer there (%s)", s.config.Realm, cause),
+			"check in Keycloak whether the realm was deleted or renamed, and check keycloak.realm")
+	case "HTTP 404 Not Found", "Unable to find matching target resource method":
+		return refused(fault.Shape, doing, fmt.Sprintf("this Keycloak does not have the call (%s)", cause),
+			"check that Keycloak's feature admin-api is enabled and that groupsync supports this version of Keycloak")
+	}
+	return refused(fault.NotFound, doing, fmt.Sprintf("Keycloak does not find it (%s)", cause), "run again. If that does not help, check keycloak.realm and keycloak.url")
+}
+
+// said is Keycloak's own error, as the body of a refusal holds it.
+type said struct {
+	Code    string `json:"error"`
+	Text    string `json:"error_description"`
+	Message string `json:"errorMessage"`
+}
+
+// saidIn returns Keycloak's own error. own is false if something else wrote the
+// answer: a page is not JSON, a gateway's JSON has other fields, and an answer of
+// Spring's has "path" besides "error". A bare {} counts as Keycloak's.
+func saidIn(resp *resty.Response) (why said, own bool) {
+	var fields map[string]json.RawMessage
+	if !isJSON(resp) || json.Unmarshal(resp.Body(), &fields) != nil || json.Unmarshal(resp.Body(), &why) != nil {
+		return said{}, false
+	}
+	_, foreign := fields["path"]
+	return why, !foreign && (why.Code != "" || why.Message != "" || len(fields) == 0)
+}
+
+// after returns the status and Keycloak's words, on one line and in bounds.
+func (w said) after(code int) string {
+	const most = 160
+	words := strings.Join(slices.DeleteFunc([]string{w.Code, w.Text, w.Message}, func(part string) bool { return part == "" }), ": ")
+	words = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, words)
+	if len(words) > most {
+		words = strings.ToValidUTF8(words[:most], "") + "…"
+	}
+	return strings.TrimSpace(fmt.Sprintf("%d %s", code, words))
+}
+
+// console returns where something of the client is found in the admin console.
+func (s *Source) console(place string) string {
+	return "Clients > " + s.config.ClientID + " > " + place
+}
+
+// fullScope names the switch that keeps assigned roles out of the token.
+func (s *Source) fullScope() string {
+	return `"Full scope allowed" in ` + s.console("Client scopes > "+s.config.ClientID+"-dedicated > Scope")
+}

@@ -1,0 +1,97 @@
+package keycloaktest
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+)
+
+// The measure of a Crowd.
+const (
+	CrowdPeople  = 10_000 // people of LDAP, all of them imported
+	CrowdClearML = 300    // of them with a ClearML account
+	CrowdGroups  = 20     // LDAP groups, each with thirty of those and twenty others
+	CrowdLeavers = 200    // people with a ClearML account who are in no group
+	CrowdHidden  = 500    // members of a group that LDAP has twice, so that no list shows them
+)
+
+// Crowd is a realm with a large LDAP directory behind it, for benchmarks. Everybody
+// is imported. It is always the same but for ids.
+type Crowd struct {
+	LDAP       *LDAP
+	Proxy      *LDAPProxy // between Keycloak and LDAP
+	Realm      *Realm
+	Federation *Federation
+
+	Groups  []string // paths of the CrowdGroups groups
+	Hidden  string   // path of the group whose members no list shows
+	ClearML []string // usernames of the members with a ClearML account
+	Leavers []string // usernames of those who are in no group
+	Unseen  []string // usernames of the members of Hidden
+
+	// IDs are the account ids by username, of everybody.
+	IDs map[string]string
+}
+
+// NewCrowd makes the realm on the server, in about a minute. From then on every
+// request to LDAP waits the latency, there and back together.
+func NewCrowd(tb testing.TB, s *Server, latency time.Duration) *Crowd {
+	tb.Helper()
+	names := make([]string, CrowdPeople)
+	for i := range names {
+		names[i] = fmt.Sprintf("user-%05d", i)
+	}
+	c := &Crowd{Hidden: "/hidden", ClearML: names[:CrowdClearML], Leavers: names[2000 : 2000+CrowdLeavers], Unseen: names[3000 : 3000+CrowdHidden]}
+	half := CrowdHidden / 2
+	groups := map[string][]string{"eu/hidden": c.Unseen[:half], "us/hidden": c.Unseen[half:]}
+	for g := range CrowdGroups {
+		name := fmt.Sprintf("group-%02d", g)
+		c.Groups = append(c.Groups, "/"+name)
+		for i := range 30 {
+			groups[name] = append(groups[name], c.ClearML[(g*15+i)%CrowdClearML])
+		}
+		groups[name] = append(groups[name], names[1000+g*20:1000+(g+1)*20]...)
+	}
+	c.LDAP = StartLDAP(tb, names, groups)
+	c.Proxy = c.LDAP.Proxy(tb)
+	c.Realm = s.NewRealm(tb, Spec{})
+	c.Federation = c.Realm.Federate(tb, c.LDAP, FederationOptions{Through: c.Proxy, Subtree: true, Pagination: true, Timeout: 30 * time.Second})
+	state := c.Realm.State(tb)
+	c.IDs = make(map[string]string, len(state.Users))
+	for _, u := range state.Users {
+		c.IDs[u.Username] = u.ID
+	}
+	for _, name := range names {
+		if c.IDs[name] == "" {
+			tb.Fatalf("%s was not imported", name)
+		}
+	}
+	c.Proxy.SetLatency(latency/2, latency-latency/2)
+	return c
+}
+
+// NewLocalCrowd makes a realm of that many local people, in about a minute for
+// 100,000. The first CrowdClearML of them are in the groups of a Crowd, and in no
+// LDAP. The others are in no group.
+func NewLocalCrowd(tb testing.TB, s *Server, people int) *Realm {
+	tb.Helper()
+	spec := Spec{}
+	for g := range CrowdGroups {
+		spec.Groups = append(spec.Groups, fmt.Sprintf("/group-%02d", g))
+	}
+	r := s.NewRealm(tb, spec)
+	users := make([]object, people)
+	for i := range users {
+		name := fmt.Sprintf("user-%06d", i)
+		users[i] = object{"username": name, "email": name + "@example.org", "firstName": "User", "lastName": fmt.Sprint(i), "enabled": true}
+		if i < CrowdClearML {
+			users[i]["groups"] = []string{spec.Groups[i/15%CrowdGroups], spec.Groups[(i/15+1)%CrowdGroups]}
+		}
+	}
+	for part := range slices.Chunk(users, 10_000) {
+		r.Do(tb, http.MethodPost, "/partialImport", object{"ifResourceExists": "FAIL", "users": part}, nil)
+	}
+	return r
+}
