@@ -113,8 +113,8 @@ func (s *Source) blame(ctx context.Context, err error, federations []source.Fede
 
 // union returns every federation that a look-up must take into account, sorted by
 // id: those of the reading, those of now, and those known from earlier passes. One
-// that the reading had and the realm now lacks counts as switched off. One that is
-// only known from earlier passes is probed; the guard fall judges its absence.
+// that the reading had and the realm now lacks is not enabled. One that is only known
+// from earlier passes is probed; the guard fall judges its absence.
 func union(read, now, known []source.Federation) []source.Federation {
 	byID := make(map[string]source.Federation)
 	answered := make(map[string]bool)
