@@ -102,8 +102,10 @@ func (e *awayError) Probes() []source.Probe { return e.probes }
 // mayBeAway tells the failures that a federation can be the cause of.
 func mayBeAway(err error) bool { return isReason(err, fault.Timeout, fault.Server) }
 
-// blame asks the federations after a failure that one of them may have caused.
+// blame asks the federations after a failure that one of them may have caused. One
+// that is switched off causes none.
 func (s *Source) blame(ctx context.Context, err error, federations []source.Federation) error {
+	federations = slices.DeleteFunc(slices.Clone(federations), func(f source.Federation) bool { return !f.Enabled })
 	if !mayBeAway(err) || len(federations) == 0 || ctx.Err() != nil {
 		return err
 	}
