@@ -71,10 +71,9 @@ func TestOlderReleasesHideTheSamePeople(t *testing.T) {
 			r.AddClearML(t, false)
 			f := r.Federate(t, l, FederationOptions{Subtree: true})
 			f.AddHardcodedGroup(t, "/everybody")
+			id := r.UserID(t, "feda")
 			r.ClearUserCache(t)
 			equal(t, "probe", probe(t, r, f), http.StatusNotFound)
-			state := r.State(t)
-			id := state.User(t, "feda").ID
 			status, _ := r.Get(t, "/groups/"+r.GroupID(t, "/staff")+"/members?max=-1")
 			equal(t, "members of the group that LDAP has twice", status, http.StatusBadRequest)
 			equal(t, "count", count(t, r, id, "staff"), 1)

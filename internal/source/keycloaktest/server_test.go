@@ -82,6 +82,32 @@ func TestARealmIsWhatItsSpecSays(t *testing.T) {
 	equal(t, "users at the end", usernames(get[[]account](t, r, "/users")), []string{"ann"})
 }
 
+// Members of a group carry no mark of a service account. The quoted search by
+// username or email leaves service accounts out, without regard to case.
+func TestServiceAccountsAreToldByTheQuotedSearch(t *testing.T) {
+	r := Shared(t).NewRealm(t, Spec{
+		Groups: []string{"/staff"}, ServiceGroups: []string{"/staff"},
+		Users: []User{{Username: "ann", Email: "ann@example.com", Groups: []string{"/staff"}}},
+	})
+	for _, brief := range []string{"true", "false"} {
+		keys := map[string]bool{}
+		for _, member := range get[[]object](t, r, "/groups/"+r.GroupID(t, "/staff")+"/members?briefRepresentation="+brief) {
+			if member["username"] == "service-account-groupsync" {
+				for key := range member {
+					keys[key] = true
+				}
+			}
+		}
+		equal(t, "a member of brief="+brief+" tells its client", keys["serviceAccountClientId"], false)
+		equal(t, "a member of brief="+brief+" is there", keys["id"], true)
+	}
+	for search, want := range map[string][]string{
+		"service-account-groupsync": {}, "ann": {"ann"}, "ANN": {"ann"}, "ann@example.com": {"ann"}, "an": {},
+	} {
+		equal(t, "users?search with quotes: "+search, usernames(get[[]account](t, r, "/users?search=%22"+search+"%22")), want)
+	}
+}
+
 func TestWithoutViewUsersTheListIsEmptyAndTheCountIsNot(t *testing.T) {
 	r := Shared(t).NewRealm(t, Spec{Groups: []string{"/a", "/b"}, ServiceRoles: []string{"query-groups"}})
 	equal(t, "groups", len(get[[]object](t, r, "/groups")), 0)
