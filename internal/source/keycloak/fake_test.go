@@ -313,6 +313,12 @@ func TestAFailedReadNamesTheFederationThatIsAway(t *testing.T) {
 	f.answers["probe"] = probeUp
 	_, err = read(t.Context(), s)
 	wantError(t, err, fault.Server, "every federation is up")
+	f.answers["/components"] = answer(`[{"id":"c1","name":"ldap","providerId":"ldap","config":{"enabled":["false"]}}]`)
+	_, err = read(t.Context(), s)
+	wantError(t, err, fault.Server, "reading the members of the group /eng: Keycloak answered 500")
+	if strings.Contains(err.Error(), "federation") || probesOf(err) != nil {
+		t.Errorf("a federation that is switched off is blamed: %v", err)
+	}
 }
 
 func TestConfigurationThatIsRefused(t *testing.T) {
