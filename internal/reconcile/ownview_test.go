@@ -27,6 +27,7 @@ type stage struct {
 type scene struct {
 	server *keycloaktest.Server // nil: the shared one
 	spec   keycloaktest.Spec
+	staff  []string            // people of LDAP; nil: staff
 	ldap   map[string][]string // groups of LDAP, by name, of the staff
 	build  func(*keycloaktest.Realm, *keycloaktest.LDAP) *keycloaktest.Federation
 	people []string // beside those of the spec; nil: the staff, if there is LDAP
@@ -49,11 +50,14 @@ func newStage(t *testing.T, sc scene) *stage {
 	s.realm.AddClearML(t, sc.paths)
 	if sc.build != nil {
 		if !sc.noLDAP {
-			s.ldap = keycloaktest.StartLDAP(t, staff, sc.ldap)
+			if sc.staff == nil {
+				sc.staff = staff
+			}
+			s.ldap = keycloaktest.StartLDAP(t, sc.staff, sc.ldap)
 		}
 		s.fed = sc.build(s.realm, s.ldap)
 		if sc.people == nil {
-			sc.people = staff
+			sc.people = sc.staff
 		}
 	}
 	s.realm.ClearUserCache(t)
