@@ -167,7 +167,6 @@ type look struct {
 	s           *Source
 	catalog     source.Catalog
 	federations []source.Federation
-	now         []source.Federation // those that the realm has now
 
 	mu       sync.Mutex
 	answered map[string]source.Probe // by federation id
@@ -179,16 +178,11 @@ func newLook(s *Source, snap *source.Snapshot, components []componentRep, known 
 	for _, c := range components {
 		now = append(now, c.federation())
 	}
-	l := &look{s: s, catalog: snap.Catalog(), now: now, federations: union(snap.Catalog().Federations(), now, known), answered: make(map[string]source.Probe)}
+	l := &look{s: s, catalog: snap.Catalog(), federations: union(snap.Catalog().Federations(), now, known), answered: make(map[string]source.Probe)}
 	for i, f := range l.federations {
 		l.federations[i].Answered = f.Answered || slices.ContainsFunc(snap.Probes(), func(p source.Probe) bool { return p.Federation.ID == f.ID && p.Up })
 	}
 	return l
-}
-
-// has reports whether the realm has the federation now.
-func (l *look) has(id string) bool {
-	return slices.ContainsFunc(l.now, func(f source.Federation) bool { return f.ID == id })
 }
 
 // probeAll probes the federations. One that was not up once stays so for this look.
@@ -198,11 +192,7 @@ func (l *look) probeAll(ctx context.Context, federations []source.Federation) {
 		return known && !p.Up
 	})
 	for _, p := range l.s.probe(ctx, asked) {
-		if !p.Federation.Enabled && !l.has(p.Federation.ID) {
-			// The imported people of a component that is deleted go with it, whatever
-			// their ids look like. So it may have had anybody, and is not silent.
-			p.Federation.Enabled, p.Federation.Answered = true, true
-		}
+		p.Federation.Answered = p.Federation.Answered || l.answered[p.Federation.ID].Up // it has just gone away
 		if !p.Up && p.Federation.Enabled && !p.Federation.Answered {
 			p.Detail += "; it has never answered a probe"
 		}

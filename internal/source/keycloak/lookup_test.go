@@ -513,3 +513,28 @@ func TestALookUpIsOneAddressSegment(t *testing.T) {
 		t.Errorf("addresses are %q, want %s among them", raw, want)
 	}
 }
+
+// A federation that answers the first probe and fails the second has answered: it may
+// have had whoever was not found in between.
+func TestAFederationThatGoesAwayDuringTheLookUpIsNotSilent(t *testing.T) {
+	f, s := newFake(t, nil)
+	f.answers["/components"] = answer(ldapComponent)
+	f.answers["/users"] = answer(`[]`)
+	probes := 0
+	f.answers["probe"] = func(w http.ResponseWriter, r *http.Request) {
+		f.mu.Lock()
+		probes++
+		first := probes == 1
+		f.mu.Unlock()
+		if first {
+			probeUp(w, r)
+		} else {
+			probeDown(w, r)
+		}
+	}
+	const id = "11111111-2222-3333-4444-555555555555"
+	snap := mustLookUp(t, s, mustRead(t, s), source.Person{Key: "1", IDs: []string{id}, Email: "nobody@example.com"})
+	if found, _ := snap.Found("1"); found.Away != "c1" {
+		t.Errorf("found %+v; want a doubt about the federation c1", found)
+	}
+}
