@@ -266,9 +266,6 @@ func (m *matcher) settleClaims() {
 		}
 		for _, i := range contested {
 			p := &m.persons[i]
-			// Somebody whose kept id was not looked up may turn out to be another
-			// account, and then claims nothing here.
-			p.Settle = p.Settle || p.Ask.Key != "" && len(p.Ask.IDs) > 0
 			p.Sure = false
 			if p.State == Matched {
 				p.State = Ambiguous
