@@ -303,6 +303,10 @@ func TestGuards(t *testing.T) {
 			trips: []string{
 				`federation: the federation "corp" is not up (status 500): 1 changes that rest on it are withheld, and its people keep what they have; check that its server answers Keycloak; if its silence means nothing, name it in keycloak.trusted_federations`,
 				"fall team: since the last accepted pass the Keycloak group /team (id 1) is gone or has a new id: 1 removals are withheld; if that is meant, approve them"}},
+		{name: "a group without federated members has not fallen",
+			world:  "federation corp\nboth ann bob\nldap bob\n/team: ann\nteam = ann bob",
+			change: accepted(memory.Accepted{Sources: map[string]string{"/team": "/team"}, Federations: []string{"fed-corp"}}),
+			want:   []string{"-bob@team not_member by id"}},
 		{name: "a group that was as it is trips nothing",
 			world:  "federation corp\nboth ann bob cid\nldap ann\n/team: ann bob\nteam = ann bob cid",
 			change: accepted(memory.Accepted{Sources: map[string]string{"/team": "/team"}, Federations: []string{"fed-corp"}, Federated: []string{"kc-ann"}}),
@@ -717,10 +721,10 @@ func TestOnTripStop(t *testing.T) {
 // TestWritesAreOrdered: groups that only gain, mixed ones, groups that only lose,
 // administrators last; the smallest first within each.
 func TestWritesAreOrdered(t *testing.T) {
-	// In the order of their names the groups would be written the other way round.
-	b := newBench(t, "both a b c d\n/ops: a\n/z-gain1: a\n/y-gain2: a b\n/x-gain3: a b c\n/w-mixed2: a\n/v-mixed3: a b\n/u-mixed4: a\n/t-lose1:\n/s-lose2:\n/r-lose3:\nAdmins! =\n"+
-		"z-gain1 =\ny-gain2 =\nx-gain3 =\nw-mixed2 = d\nv-mixed3 = d\nu-mixed4 = b c d\nt-lose1 = a\ns-lose2 = a b\nr-lose3 = a b c", admins)
-	want := []string{"z-gain1 +a", "y-gain2 +a +b", "x-gain3 +a +b +c", "w-mixed2 +a -d", "v-mixed3 +a +b -d", "u-mixed4 +a -b -c -d", "t-lose1 -a", "s-lose2 -a -b", "r-lose3 -a -b -c", "Admins +a"}
+	// The order of the names is neither that of the writes nor the reverse.
+	b := newBench(t, "both a b c d\n/ops: a\n/a-lose2:\n/b-lose1:\n/c-lose3:\n/d-mixed3: a b\n/e-mixed2: a\n/f-mixed4: a\n/g-gain2: a b\n/h-gain1: a\n/i-gain3: a b c\nAdmins! =\n"+
+		"a-lose2 = a b\nb-lose1 = a\nc-lose3 = a b c\nd-mixed3 = d\ne-mixed2 = d\nf-mixed4 = b c d\ng-gain2 =\nh-gain1 =\ni-gain3 =", admins)
+	want := []string{"h-gain1 +a", "g-gain2 +a +b", "i-gain3 +a +b +c", "e-mixed2 +a -d", "d-mixed3 +a +b -d", "f-mixed4 +a -b -c -d", "b-lose1 -a", "a-lose2 -a -b", "c-lose3 -a -b -c", "Admins +a"}
 	j := b.judge(t)
 	if d := cmp.Diff(want, cleared(j)); d != "" {
 		t.Errorf("-want +got\n%s", d)
