@@ -39,7 +39,7 @@ func drawWorld(t *rapid.T, tb testing.TB) *world {
 		}
 		if rapid.Bool().Draw(t, "in clearml "+n) {
 			flags := []string{n}
-			flags = append(flags, rapid.SampledFrom([][]string{nil, nil, {"id=kc-" + n}, {"id=kc-" + n}, {"local"}, {"other"}, {"google"}, {"service"}, {"untold"}, {"email=one@x"}, {"email=two@x"}, {"email="}, {"id=kc-a"}, {"id=kc-gone"}, {"name=b"}}).Draw(t, "kind")...)
+			flags = append(flags, rapid.SampledFrom([][]string{nil, nil, {"id=kc-" + n}, {"id=kc-" + n}, {"local"}, {"other"}, {"google"}, {"service"}, {"untold"}, {"email=one@x"}, {"email=two@x"}, {"email="}, {"id=kc-a"}, {"id=11111111-2222-3333-4444-555555555555"}, {"id=ann"}, {"name=b"}}).Draw(t, "kind")...)
 			u := clearmlUser(flags)
 			w.accounts[u.ID] = u
 		}
@@ -216,7 +216,7 @@ func (l login) candidates(u target.User) (names []string, lost bool) {
 		if _, there := l.w.users[id]; there {
 			names = append(names, strings.TrimPrefix(id, "kc-"))
 		}
-		lost = lost || strings.HasPrefix(id, "kc-")
+		lost = lost || strings.HasPrefix(id, "11111111-") // the form of Keycloak's ids
 	}
 	if len(names) > 0 {
 		return names, false
