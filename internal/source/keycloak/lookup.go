@@ -55,8 +55,10 @@ type lookUp struct {
 }
 
 // byID asks for the kept ids. What is found needs no probe: the account says itself
-// whether it is of a federation.
+// whether it is of a federation. The probe comes first all the same: if a federation
+// is away, every look-up may hang (see limit).
 func (l *lookUp) byID(ctx context.Context) error {
+	l.probeAll(ctx, l.federations)
 	work, inner := l.s.errgroup(ctx)
 	for i, p := range l.people {
 		if len(p.IDs) == 0 {
@@ -83,20 +85,13 @@ func (l *lookUp) byID(ctx context.Context) error {
 }
 
 // byEmail asks for the emails of those whom no kept id has found, in batches that
-// stand between probes of every federation.
+// stand between probes of every federation. The first probe was byID's.
 func (l *lookUp) byEmail(ctx context.Context) error {
 	var left []int
-	inDoubt := false
 	for i, f := range l.found {
-		switch {
-		case f.Doubt != "":
-			inDoubt = true
-		case !f.ByID:
+		if f.Doubt == "" && !f.ByID {
 			left = append(left, i)
 		}
-	}
-	if len(left) > 0 || inDoubt {
-		l.probeAll(ctx, l.federations)
 	}
 	for part := range slices.Chunk(left, batch) {
 		work, inner := l.s.errgroup(ctx)
@@ -222,8 +217,18 @@ func (l *look) probes() []source.Probe {
 	return probes
 }
 
-// limit is how long one person's question may take.
-func (l *look) limit() time.Duration { return min(l.s.config.Timeout, probeTimeout) }
+// limit is how long one person's question may take before nothing more is asked. While
+// a federation is away it is short: if LDAP hangs, Keycloak waits for it several times a
+// person, for local people too, and nothing that it then says of LDAP's people counts.
+func (l *look) limit() time.Duration {
+	limit := min(l.s.config.Timeout, probeTimeout)
+	for _, p := range l.answered {
+		if !p.Up && p.Federation.Enabled {
+			return min(limit, awayTimeout)
+		}
+	}
+	return limit
+}
 
 // slow returns why nothing more is asked; empty: nothing was slow.
 func (l *look) slow() string {

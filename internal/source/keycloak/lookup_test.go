@@ -274,6 +274,44 @@ func TestTheFirstSlowLookUpEndsTheOthers(t *testing.T) {
 	}
 }
 
+// If LDAP hangs, Keycloak waits for it at every look-up. With ids of 300 people, 8 at a
+// time, the pass would wait for minutes.
+func TestLookUpsEndSoonWhileAFederationIsAway(t *testing.T) {
+	f, s := newFake(t, func(c *Config) { c.Timeout = time.Minute })
+	f.answers["/components"] = answer(ldapComponent)
+	f.answers["probe"] = probeDown
+	f.answers["/users/local"] = answer(accountOf("local", "local", "local@example.com"))
+	snap := mustRead(t, s)
+	people := []source.Person{{Key: "local", IDs: []string{"local"}}}
+	for i := range 300 {
+		id := fmt.Sprintf("hangs-%d", i)
+		f.answers["/users/"+id] = func(w http.ResponseWriter, r *http.Request) {
+			select {
+			case <-r.Context().Done():
+			case <-time.After(5 * time.Second):
+				answer(accountOf(id, id, ""))(w, r)
+			}
+		}
+		people = append(people, source.Person{Key: id, IDs: []string{id}, Email: id + "@example.com"})
+	}
+	start := time.Now()
+	next := mustLookUp(t, s, snap, people...)
+	if took := time.Since(start); took > 2*awayTimeout {
+		t.Errorf("the look-up took %v, want about %v", took, awayTimeout)
+	}
+	if found, _ := next.Found("local"); !found.ByID || found.Doubt != "" {
+		t.Errorf("the local person who was asked for first: %+v, want found by id", found)
+	}
+	for _, p := range people[1:] {
+		if found, _ := next.Found(p.Key); found.Doubt != "the federation ldap is not up, and may have the person: a lookup through it answered 500 in place of 404; it has never answered a probe" && !strings.HasPrefix(found.Doubt, "Keycloak ") {
+			t.Fatalf("%s is not in doubt: %+v", p.Key, found)
+		}
+	}
+	if n := f.asked("/users/hangs-"); n > 2*8 {
+		t.Errorf("%d people were asked for, want those of the first time-out", n)
+	}
+}
+
 // The ids are what ClearML keeps, so anything may be among them.
 func TestIDsThatNeverReachAnAddress(t *testing.T) {
 	f, s := newFake(t, nil)
