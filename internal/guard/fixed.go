@@ -63,6 +63,10 @@ func (j *judge) confirm() {
 func (j *judge) missingSource() {
 	for _, g := range j.Plan.Groups {
 		for _, m := range g.Missing {
+			if m.Several {
+				j.trip(report.MissingSource, g.Feed.Group.Name, "the name %q of %s can be read as the roles of several clients: the user group is frozen; rename one of the clients or roles in Keycloak", m.Name, m.Key)
+				continue
+			}
 			j.trip(report.MissingSource, g.Feed.Group.Name, "the Keycloak %s %q, named in %s, does not exist: the user group is frozen; create it or correct the configuration%s", m.Kind, m.Name, m.Key, near(m))
 		}
 		if g.Unreadable != "" {

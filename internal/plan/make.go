@@ -49,7 +49,7 @@ func (p *planner) group(f match.Feed) Group {
 	g := Group{Feed: f, Missing: slices.Clone(f.Missing)}
 	if f.Role != "" {
 		if role := p.src.Role(f.Role); !role.Found {
-			g.Missing = append(g.Missing, match.Missing{Kind: "role", Name: f.Role, Key: "admins.role", Near: role.Near})
+			g.Missing = append(g.Missing, match.Missing{Kind: "role", Name: f.Role, Key: "admins.role", Near: role.Near, Several: role.Several})
 		}
 	}
 	g.Unreadable = p.unreadable(f)

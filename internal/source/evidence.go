@@ -427,6 +427,8 @@ func (w *weigher) withoutRole(q Question, u User) Answer {
 		a := doubt(OwnHas, "Keycloak's list of holders does not show the account, the account holds the role %s in effect; if that is no longer so, Keycloak's user cache is old: a periodic sync of changed users or clearing the user cache refreshes it", q.Role)
 		a.Stale = true
 		return a
+	case held && role.Partial:
+		return doubt(Unclear, "the account holds the role %s in effect, perhaps through a role of a client, which groupsync may not see: give the service account of keycloak.client_id the role view-clients", q.Role)
 	case held:
 		return doubt(Unclear, "the account holds the role %s in effect; if that is no longer so, Keycloak's user cache is old: clearing the user cache refreshes it", q.Role)
 	}

@@ -165,6 +165,7 @@ func (c *confirming) ties() []question {
 // askAll asks what concerns local accounts at once, and the rest in batches between
 // probes.
 func (c *confirming) askAll(ctx context.Context, questions []question) error {
+	slices.SortStableFunc(questions, func(a, b question) int { return c.s.late.compare(a.account.ID, b.account.ID) })
 	local, federated := []question{}, []question{}
 	for _, q := range questions {
 		if q.account.Federation == "" {
@@ -196,10 +197,11 @@ func (c *confirming) ask(ctx context.Context, questions []question) error {
 	work, inner := c.s.errgroup(ctx)
 	for _, q := range questions {
 		work.Go(func() error {
-			doubt := c.slow()
+			doubt := c.slow(q.account.Federation)
 			var err error
 			if doubt == "" {
 				doubt, err = q.ask(inner)
+				c.note(q.account.ID, q.account.Federation, doubt)
 			}
 			if doubt != "" {
 				c.mu.Lock()
@@ -214,7 +216,7 @@ func (c *confirming) ask(ctx context.Context, questions []question) error {
 
 // speaks reports whether the last probe lets the federation's people be asked about.
 func (c *confirming) speaks(id string) bool {
-	p, probed := c.answered[id]
+	p, probed := c.probeOf(id)
 	return probed && (p.Up || p.Trusted)
 }
 
@@ -238,7 +240,7 @@ func (c *confirming) federationsOf(questions []question) []source.Federation {
 }
 
 func (c *confirming) unprobed(questions []question) []source.Federation {
-	return slices.DeleteFunc(c.federationsOf(questions), func(f source.Federation) bool { _, known := c.answered[f.ID]; return known })
+	return slices.DeleteFunc(c.federationsOf(questions), func(f source.Federation) bool { _, known := c.probeOf(f.ID); return known })
 }
 
 // disabled reads a disabled account again. Keycloak's database is asked first, by the

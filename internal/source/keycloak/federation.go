@@ -22,6 +22,9 @@ import (
 // may never answer.
 const probeTimeout = 10 * time.Second
 
+// awayTimeout limits a look-up of one person while a federation is away.
+const awayTimeout = 2 * time.Second
+
 // probe asks every federation for a name that nobody can have, all at once, and
 // returns the answers in the federations' order. Only Keycloak's own 404 says that a
 // federation answered. A real name would import that person, so none is ever asked
