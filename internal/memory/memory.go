@@ -1,6 +1,5 @@
-// Package memory is what the guards must know from earlier passes. It is a
-// value: a pass is handed one and returns the next, and only Load and Save
-// touch a file.
+// Package memory is what the guards must know from earlier passes. It is a value: a
+// pass is handed one and returns the next. Only Dir touches a file.
 package memory
 
 import (
@@ -126,10 +125,10 @@ type file struct {
 	Memory
 }
 
-// Load returns what was saved in a directory, or the zero Memory where nothing
+// load returns what was saved in a directory, or the zero Memory where nothing
 // was yet. A file that cannot be read whole is an error: to forget silently
 // would lift the guards that rest on it.
-func Load(dir string) (Memory, error) {
+func load(dir string) (Memory, error) {
 	path := filepath.Join(dir, fileName)
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -148,9 +147,9 @@ func Load(dir string) (Memory, error) {
 	return f.Memory, nil
 }
 
-// Save writes the memory into a directory, which is made where it is missing.
+// save writes the memory into a directory, which is made where it is missing.
 // The file is replaced in one step, so a crash leaves the old one or the new.
-func Save(dir string, m Memory) error {
+func save(dir string, m Memory) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("saving the guards' memory: %w", err)
 	}

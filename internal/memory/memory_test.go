@@ -26,10 +26,10 @@ func TestSavedMemoryIsLoaded(t *testing.T) {
 		Rules:       `{"include":["*"]}`,
 		FailedAt:    at,
 	}
-	if err := Save(dir, want); err != nil {
+	if err := save(dir, want); err != nil {
 		t.Fatal(err)
 	}
-	got, err := Load(dir)
+	got, err := load(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func TestSavedMemoryIsLoaded(t *testing.T) {
 }
 
 func TestNothingSavedIsNoMemory(t *testing.T) {
-	got, err := Load(t.TempDir())
+	got, err := load(t.TempDir())
 	if d := cmp.Diff(Memory{}, got); d != "" || err != nil {
 		t.Error(d, err)
 	}
@@ -58,7 +58,7 @@ func TestACorruptFileIsAnErrorAndNotForgotten(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, fileName), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Load(dir); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := load(dir); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want %s", content, err, want)
 		}
 	}
@@ -136,7 +136,7 @@ func TestAFileOfTheVersionBeforeIsLoaded(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, fileName), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got, err := Load(dir)
+	got, err := load(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,11 +18,11 @@ import (
 // such as a daemon and the `--once --apply` of a person.
 type Dir string
 
-// Load is Load of the directory.
-func (d Dir) Load() (Memory, error) { return Load(string(d)) }
+// Load returns what was saved last, or the zero Memory.
+func (d Dir) Load() (Memory, error) { return load(string(d)) }
 
-// Save is Save into the directory.
-func (d Dir) Save(m Memory) error { return Save(string(d), m) }
+// Save replaces what was saved, in one step.
+func (d Dir) Save(m Memory) error { return save(string(d), m) }
 
 // Lock keeps other processes' passes out until release is called. It does not
 // wait: if another pass is running, it returns an error that says so.

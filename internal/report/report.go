@@ -83,8 +83,8 @@ type Group struct {
 // OwnView counts the people of one group for whom Keycloak's member list and the
 // person's own side disagree. The own side is right, so this is no drift.
 type OwnView struct {
-	Hides int  `json:"hides"` // members whom the list does not show
-	Shows int  `json:"shows"` // people in the list whose token does not hold the group
+	Hides int `json:"hides"` // members whom the list does not show
+	Shows int `json:"shows"` // people in the list whose token does not hold the group
 	// Stale says that Keycloak's user cache may be older than its database: it was seen
 	// to differ from a fresh reading, or it alone tells who holds a role.
 	Stale bool `json:"stale"`

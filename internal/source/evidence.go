@@ -58,9 +58,9 @@ func (p Probe) Silent() bool {
 // speaks reports whether what Keycloak says of the federation's people counts.
 func (p Probe) speaks() bool { return p.Up || p.Trusted }
 
-// MergeProbes returns one probe a federation, sorted by id. A federation is up only
+// mergeProbes returns one probe a federation, sorted by id. A federation is up only
 // if it was up in all of them.
-func MergeProbes(a, b []Probe) []Probe {
+func mergeProbes(a, b []Probe) []Probe {
 	all := slices.Concat(a, b)
 	slices.SortStableFunc(all, func(x, y Probe) int { return strings.Compare(x.Federation.ID, y.Federation.ID) })
 	var merged []Probe
@@ -206,7 +206,7 @@ func Weigh(snap *Snapshot, questions []Question, s Second) Confirmation {
 	for name := range s.Roles {
 		w.holders[name] = s.roleHolders(name)
 	}
-	c := Confirmation{Answers: make([]Answer, len(questions)), Probes: MergeProbes(snap.Probes(), s.Probes)}
+	c := Confirmation{Answers: make([]Answer, len(questions)), Probes: mergeProbes(snap.Probes(), s.Probes)}
 	for i, q := range questions {
 		if q.Grant {
 			c.Answers[i] = w.grant(q)

@@ -28,11 +28,11 @@ func TestMergeProbes(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			a, b := slices.Clone(tt.a), slices.Clone(tt.b)
-			if d := cmp.Diff(tt.want, MergeProbes(tt.a, tt.b)); d != "" {
+			if d := cmp.Diff(tt.want, mergeProbes(tt.a, tt.b)); d != "" {
 				t.Errorf("-want +got\n%s", d)
 			}
 			if cmp.Diff(a, tt.a)+cmp.Diff(b, tt.b) != "" {
-				t.Error("MergeProbes changed its input")
+				t.Error("mergeProbes changed its input")
 			}
 		})
 	}
@@ -41,6 +41,8 @@ func TestMergeProbes(t *testing.T) {
 func TestBlocks(t *testing.T) {
 	off, never := corp, corp
 	off.Enabled, never.Answered = false, false
+	vanished := off
+	vanished.Vanished = true
 	plain, own, foreign := []string{"1111-22"}, []string{"f:f:ann"}, []string{"f:h:ann"}
 	for _, tt := range []struct {
 		name   string
@@ -54,6 +56,7 @@ func TestBlocks(t *testing.T) {
 		{"a federation that is away blocks people with another federation's id", foreign, []Probe{{Federation: corp}}, "corp"},
 		{"a federation that is switched off blocks people without a kept id", nil, []Probe{{Federation: off}}, "corp"},
 		{"a federation that is switched off does not block a plain id", plain, []Probe{{Federation: off}}, ""},
+		{"a federation that vanished during the pass blocks a plain id too", plain, []Probe{{Federation: vanished}}, "corp"},
 		{"a federation that is switched off blocks an id of its own form", own, []Probe{{Federation: off}}, "corp"},
 		{"a federation that is switched off does not block another one's id", foreign, []Probe{{Federation: off}}, ""},
 		{"one id of its own form among several blocks", []string{"1111-22", "f:f:ann"}, []Probe{{Federation: off}}, "corp"},

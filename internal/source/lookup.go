@@ -50,7 +50,7 @@ func (s *Snapshot) With(l LookUps) (*Snapshot, error) {
 		}
 	}
 	next.sortUsers()
-	next.probes = MergeProbes(s.probes, l.Probes)
+	next.probes = mergeProbes(s.probes, l.Probes)
 	if whole > 0 && len(next.users) == 0 {
 		return nil, fault.New(fault.Keycloak, fault.Incomplete,
 			"the realm shows no account at all: not in the groups that were read, and not for %d people of ClearML who were looked up; nothing is synchronized from an empty realm; check keycloak.realm", whole)

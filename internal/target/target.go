@@ -124,7 +124,7 @@ func (s *Snapshot) sortGroups() error {
 			return fault.New(fault.ClearML, fault.Incomplete, "ClearML lists the user group %q twice, so another may be missing; run again", g.Name)
 		}
 		seen[g.ID] = true
-		members, err := SortMembers(g.Members)
+		members, err := sortMembers(g.Members)
 		if err != nil {
 			return fault.New(fault.ClearML, fault.Incomplete, "the members of the user group %q: %w", g.Name, err)
 		}
@@ -133,8 +133,8 @@ func (s *Snapshot) sortGroups() error {
 	return nil
 }
 
-// SortMembers returns a copy sorted by id, or an error where an id repeats.
-func SortMembers(members []Member) ([]Member, error) {
+// sortMembers returns a copy sorted by id, or an error where an id repeats.
+func sortMembers(members []Member) ([]Member, error) {
 	sorted := slices.Clone(members)
 	slices.SortFunc(sorted, func(a, b Member) int { return strings.Compare(a.ID, b.ID) })
 	for i := 1; i < len(sorted); i++ {

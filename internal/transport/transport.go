@@ -57,8 +57,8 @@ func WithCall(ctx context.Context, name string) context.Context {
 	return context.WithValue(ctx, callKey{}, name)
 }
 
-// Call returns the name given to WithCall, or "other".
-func Call(ctx context.Context) string {
+// callOf returns the name given to WithCall, or "other".
+func callOf(ctx context.Context) string {
 	if name, ok := ctx.Value(callKey{}).(string); ok {
 		return name
 	}
@@ -119,7 +119,7 @@ func New(o Options) (*retryablehttp.Client, error) {
 		}
 		again := gateOf(ctx) == nil && o.Retry != nil && o.Retry(ctx, resp, err)
 		if o.Log != nil && (again || err != nil) {
-			o.Log.DebugContext(ctx, "request attempt failed", "call", Call(ctx), "code", code(resp), "error", bare(err), "retry", again)
+			o.Log.DebugContext(ctx, "request attempt failed", "call", callOf(ctx), "code", code(resp), "error", bare(err), "retry", again)
 		}
 		return again, nil
 	}
@@ -185,7 +185,7 @@ func (o observed) RoundTrip(req *http.Request) (*http.Response, error) {
 	start := time.Now()
 	resp, err := o.next.RoundTrip(req)
 	if o.observe != nil {
-		o.observe(Attempt{Call: Call(req.Context()), Code: code(resp), Took: time.Since(start)})
+		o.observe(Attempt{Call: callOf(req.Context()), Code: code(resp), Took: time.Since(start)})
 	}
 	return resp, err
 }

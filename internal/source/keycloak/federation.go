@@ -101,8 +101,10 @@ func (e *awayError) Probes() []source.Probe { return e.probes }
 // mayBeAway tells the failures that a federation can be the cause of.
 func mayBeAway(err error) bool { return isReason(err, fault.Timeout, fault.Server) }
 
-// blame asks the federations after a failure that one of them may have caused.
+// blame asks the federations after a failure that one of them may have caused. One
+// that is switched off causes none.
 func (s *Source) blame(ctx context.Context, err error, federations []source.Federation) error {
+	federations = slices.DeleteFunc(slices.Clone(federations), func(f source.Federation) bool { return !f.Enabled })
 	if !mayBeAway(err) || len(federations) == 0 || ctx.Err() != nil {
 		return err
 	}
@@ -112,8 +114,8 @@ func (s *Source) blame(ctx context.Context, err error, federations []source.Fede
 
 // union returns every federation that a look-up must take into account, sorted by
 // id: those of the reading, those of now, and those known from earlier passes. One
-// that the reading had and the realm now lacks counts as switched off. One that is
-// only known from earlier passes is probed; the guard fall judges its absence.
+// that the reading had and the realm now lacks is not enabled. One that is only known
+// from earlier passes is probed; the guard fall judges its absence.
 func union(read, now, known []source.Federation) []source.Federation {
 	byID := make(map[string]source.Federation)
 	answered := make(map[string]bool)

@@ -192,6 +192,7 @@ func (l *look) probeAll(ctx context.Context, federations []source.Federation) {
 		return known && !p.Up
 	})
 	for _, p := range l.s.probe(ctx, asked) {
+		p.Federation.Answered = p.Federation.Answered || l.answered[p.Federation.ID].Up // it has just gone away
 		if !p.Up && p.Federation.Enabled && !p.Federation.Answered {
 			p.Detail += "; it has never answered a probe"
 		}

@@ -77,7 +77,7 @@ func (u userRep) user(doing string) (source.User, error) {
 		return source.User{}, nameless(doing)
 	}
 	if u.Enabled == nil {
-		return source.User{}, fault.New(fault.Keycloak, fault.Shape, "%s: the account with the id %s does not say whether it is enabled; groupsync does not know this Keycloak", doing, u.ID)
+		return source.User{}, fault.New(fault.Keycloak, fault.Shape, "%s: an account does not say whether it is enabled; groupsync does not know this Keycloak", doing)
 	}
 	return source.User{
 		ID: u.ID, Username: u.Username, Email: u.Email, FirstName: u.FirstName, LastName: u.LastName,

@@ -2,7 +2,6 @@ package keycloak
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -230,7 +229,7 @@ func (s *Source) holdsInEffect(ctx context.Context, user string, role roleRep) (
 	if role.client != "" {
 		path = []string{"users", user, "role-mappings", "clients", role.client, "composite"}
 	}
-	c := call{name: "effective_roles", doing: fmt.Sprintf("reading the roles that the user %s holds in effect", user), role: viewUsers, path: path}
+	c := call{name: "effective_roles", doing: "reading the roles that an account holds in effect", role: viewUsers, path: path}
 	roles, err := s.roles(ctx, role.client, c)
 	if isReason(err, fault.NotFound) {
 		return false, false, nil
