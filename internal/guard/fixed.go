@@ -35,7 +35,7 @@ func (j *judge) federation() {
 	}
 }
 
-// confirm: what the person's own side does not bear out is withheld.
+// confirm withholds changes that the second look did not confirm.
 func (j *judge) confirm() {
 	for i := range j.Plan.Groups {
 		g := &j.Plan.Groups[i]
@@ -54,7 +54,7 @@ func (j *judge) confirm() {
 		if why == "" {
 			why = "no second look was had"
 		}
-		j.trip(report.Confirm, g.Feed.Group.Name, "the second look does not bear out %d of %d changes (the first: %s): they are withheld, and the next pass looks again", n, len(changes), why)
+		j.trip(report.Confirm, g.Feed.Group.Name, "the second look did not confirm %d of %d changes (the first: %s): they were not made, and the next pass looks again", n, len(changes), why)
 	}
 }
 
@@ -99,7 +99,11 @@ func (j *judge) collision() {
 			for k, s := range c.Groups {
 				paths[k] = fmt.Sprintf("%q", s.Path)
 			}
-			j.trip(report.Collision, g.Feed.Group.Name, "several Keycloak groups bear the name %q of admins.groups (%s): nobody becomes an administrator by that name, and %d new administrators are withheld; write the path of the one that is meant into admins.groups", c.Name, strings.Join(paths, ", "), n)
+			withheld := ""
+			if n > 0 {
+				withheld = fmt.Sprintf(", and %d new administrators are withheld", n)
+			}
+			j.trip(report.Collision, g.Feed.Group.Name, "several Keycloak groups bear the name %q of admins.groups (%s): nobody becomes an administrator by that name%s; write the path of the one that is meant into admins.groups", c.Name, strings.Join(paths, ", "), withheld)
 		}
 	}
 }
@@ -128,7 +132,7 @@ func (j *judge) ambiguity() {
 			}
 		}
 		if n > 0 {
-			j.trip(report.Ambiguity, g.Feed.Group.Name, "%d administrators stay although groupsync cannot tell which Keycloak account they are: one of several that could be is still an administrator; the list of people in the report names them; correct the email or the sign-in in ClearML, or remove the administrator there", n)
+			j.trip(report.Ambiguity, g.Feed.Group.Name, "groupsync cannot tell which Keycloak account %d administrators have. At least one possible account of each is still an administrator in Keycloak, so nobody was removed. The report names them under kept; correct the email or the sign-in in ClearML, or remove the administrator there", n)
 		}
 	}
 }

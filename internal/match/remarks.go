@@ -22,11 +22,15 @@ func Remarks(tgt *target.Snapshot, p Pairing, r Rules) []Skip {
 // strangers remarks on clearml.provider where ClearML knows other providers, and
 // nobody who came by this one.
 func strangers(tgt *target.Snapshot, r Rules) []Skip {
-	others := make(map[string]bool)
+	others, told := make(map[string]bool), false
 	for _, u := range tgt.Users() {
+		told = told || u.Providers != nil
 		for name := range u.Providers {
 			others[name] = true
 		}
+	}
+	if told && len(others) == 0 {
+		return []Skip{{r.Provider, InClearML, "clearml.provider, by which nobody has signed in: ClearML tells no sign-in provider of anybody, so nobody is matched"}}
 	}
 	if len(others) == 0 || others[r.Provider] {
 		return nil

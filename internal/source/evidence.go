@@ -23,7 +23,7 @@ type GoneBy string
 
 // The ways there are.
 const (
-	NotGone GoneBy = ""      // no question of it
+	NotGone GoneBy = ""      // the person is not gone
 	ByID    GoneBy = "id"    // by the account's id, which the realm has no more
 	ByEmail GoneBy = "email" // by the email only
 )
@@ -50,7 +50,7 @@ type Probe struct {
 
 // Silent reports that the federation is not up and has no say about people who are
 // not surely its own: it is switched off, or has never answered a probe. A federation
-// that vanished during the pass has taken its people along, so it has a say.
+// that vanished during the pass may have had anybody: its people vanished with it.
 func (p Probe) Silent() bool {
 	return !p.Up && !p.Federation.Vanished && (!p.Federation.Enabled || !p.Federation.Answered)
 }
@@ -77,15 +77,16 @@ func mergeProbes(a, b []Probe) []Probe {
 }
 
 // Blocks returns the first federation that keeps an empty look-up from saying that
-// the person is gone: one that is away may have the person. A silent federation
-// blocks only those whom it may have had: people without a kept id, and people
-// whose kept id is of the federation's own form.
+// the person is gone: one that is away may have the person. A silent federation blocks
+// only people whom it may have had: those without a kept id of Keycloak's form, and
+// those whose kept id is of the federation's own form.
 func Blocks(p Person, probes []Probe) (Probe, bool) {
 	for _, probe := range probes {
 		if probe.speaks() {
 			continue
 		}
-		if !probe.Silent() || len(p.IDs) == 0 || slices.ContainsFunc(p.IDs, func(id string) bool { return strings.HasPrefix(id, "f:"+probe.Federation.ID+":") }) {
+		own := func(id string) bool { return strings.HasPrefix(id, "f:"+probe.Federation.ID+":") }
+		if !probe.Silent() || !slices.ContainsFunc(p.IDs, IsAccountID) || slices.ContainsFunc(p.IDs, own) {
 			return probe, true
 		}
 	}
@@ -179,11 +180,19 @@ const (
 
 // Answer is the answer to one question: Evidence, or the doubt that denies it.
 type Answer struct {
+	group, user string
+	grant       bool
+
 	Evidence   Evidence
 	Denial     Denial
 	Doubt      string // in words, naming no person; empty exactly if Evidence is valid
 	Federation string // id of the federation that is not up, for Away
 	Stale      bool   // the account's cached side was seen to differ from the fresh one
+}
+
+// For reports whether the answer is for that change.
+func (a Answer) For(group, user string, grant bool) bool {
+	return a.group == group && a.user == user && a.grant == grant
 }
 
 // Confirmation is the outcome of a second look.
@@ -213,7 +222,9 @@ func Weigh(snap *Snapshot, questions []Question, s Second) Confirmation {
 		} else {
 			c.Answers[i] = w.removal(q)
 		}
-		if e := &c.Answers[i].Evidence; e.Valid() {
+		a := &c.Answers[i]
+		a.group, a.user, a.grant = q.Group, q.User, q.Grant
+		if e := &a.Evidence; e.Valid() {
 			e.group, e.user, e.grant = q.Group, q.User, q.Grant
 		}
 	}

@@ -8,6 +8,7 @@ package source
 import (
 	"cmp"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -22,6 +23,12 @@ type User struct {
 	Federation     string // id of the user-storage component; empty for a local account
 	ServiceAccount bool
 }
+
+var accountID = regexp.MustCompile(`^(f:[^:]+:.+|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$`)
+
+// IsAccountID reports whether a text has the form of the ids that Keycloak gives to
+// accounts: a UUID, or "f:{federation}:{id}". A realm that was imported may have others.
+func IsAccountID(id string) bool { return accountID.MatchString(id) }
 
 // FoldEmail returns the email in the form in which two emails are compared: ASCII
 // letters in lower case, every other character as it is. Folding by Unicode's rules
