@@ -31,7 +31,7 @@ func (j *judge) federation() {
 	// What rests on a federation that no probe of the list is about.
 	rest := withhold(j.changes(), report.Federation, func(c *plan.Change) bool { return c.Denial == source.Away && c.Guard == "" })
 	if rest > 0 {
-		j.trip(report.Federation, "", "%d changes rest on a federation that could not be probed and are withheld; the next pass probes it again", rest)
+		j.trip(report.Federation, "", "%d changes rest on federations that this pass could not probe, and are withheld; if the next pass says the same, look into the log for the failed probes", rest)
 	}
 }
 

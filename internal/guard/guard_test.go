@@ -155,7 +155,7 @@ func TestGuards(t *testing.T) {
 			world:  "federation corp\nboth ann bob\nldap bob\n/team: ann\nteam = ann bob",
 			change: func(b *bench) { b.Second = func(s *source.Second) { s.Probes = nil } },
 			want:   []string{"-bob@team not_member by id (away) [federation]"},
-			trips:  []string{"federation: 1 changes rest on a federation that could not be probed and are withheld; the next pass probes it again"}},
+			trips:  []string{"federation: 1 changes rest on federations that this pass could not probe, and are withheld; if the next pass says the same, look into the log for the failed probes"}},
 
 		// confirm
 		{name: "a removal and an addition that the second look did not confirm",

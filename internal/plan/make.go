@@ -260,8 +260,8 @@ func (p *planner) addition(g *Group, l listing) {
 	})
 }
 
-// settle asks for the users who could be a listed account, if the answer can make one
-// of them surely the account. A group in sync asks for nobody, since there is nothing
+// settle asks for the users who could be a listed account, if a look-up can decide which
+// of them has the account. A group in sync asks for nobody, since there is nothing
 // to grant. Administrators are asked for all the same: nobody may stay one unnoticed
 // because a second account bears the email.
 func (p *planner) settle(g *Group, account int) {

@@ -14,10 +14,10 @@ import (
 // Confirm takes the second look that the questions need and weighs it. The answers
 // come in the questions' order. known are federations of earlier passes.
 //
-// What concerns local people is asked without probes. What rests on a federation is
-// asked in batches, each between two probes of the federations that it rests on. If
-// such a probe is not up, or a question about one person fails, only the people
-// concerned stay in doubt. Whatever else could not be read is an error.
+// Questions about local people need no probes. Questions about people of a federation
+// are asked in batches, each between two probes of that federation. If such a probe is
+// not up, or a question about one person fails, only the people concerned stay in doubt.
+// Every other failed read is an error.
 func (s *Source) Confirm(ctx context.Context, snap *source.Snapshot, questions []source.Question, known []source.Federation) (source.Confirmation, error) {
 	if len(questions) == 0 {
 		return source.Weigh(snap, nil, source.Second{}), nil

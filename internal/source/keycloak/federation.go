@@ -59,8 +59,9 @@ func (s *Source) probeOne(ctx context.Context, f source.Federation) string {
 	return detail
 }
 
-// probeFor looks up one name through the federation. It returns why that says not
-// that the federation is up, and whether Keycloak failed on the name.
+// probeFor looks up one name through the federation. It returns why the answer does not
+// show that the federation is up (empty: it does), and whether Keycloak failed on the
+// name.
 func (s *Source) probeFor(ctx context.Context, f source.Federation, name string) (detail string, failed bool) {
 	limit := min(s.config.Timeout, probeTimeout)
 	ctx = withLimit(ctx, limit)

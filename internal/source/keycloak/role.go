@@ -214,8 +214,8 @@ func (s *Source) collect(ctx context.Context, book roleBook, roles []roleRep, ca
 }
 
 // unique keeps one reading of each account, sorted by id: somebody may hold
-// several of the roles. Where two differ, both are kept out of doubt's way by
-// counting as disabled, as the snapshot does.
+// several of the roles. If two readings differ, the account counts as disabled, as in
+// the snapshot.
 func unique(users []source.User) []source.User {
 	slices.SortStableFunc(users, func(a, b source.User) int { return strings.Compare(a.ID, b.ID) })
 	var kept []source.User
