@@ -33,7 +33,8 @@ short:
 	$(GO) test -short -race ./...
 
 bench:
-	$(GO) test -run '^$$' -bench Plan -benchmem ./internal/reconcile
+	$(GO) test -run '^$$' -bench Plan -benchmem ./internal/plan
+	$(GO) test -run '^$$' -bench PassL -benchtime 1x -timeout 40m ./internal/reconcile
 	$(GO) test -run '^$$' -bench 'Pull|Crowd' -benchtime 1x -timeout 30m ./internal/source/keycloak
 
 # Mutation tests of the decision. docs/mutation.md says how to read the result. They

@@ -525,31 +525,31 @@ func TestCountedFindings(t *testing.T) {
 			want: []string{`clearml person eve: unknown`, `keycloak leads: no_target`, `team: eve stays: unknown`},
 		},
 		{
-			name: "two Keycloak accounts with one email leave the membership as it is",
+			name: "two Keycloak accounts with one email, one of them a member, give no membership",
 			arrange: func(t *testing.T, p *place) {
 				p.realm.Do(t, http.MethodPut, "", map[string]any{"realm": p.realm.Name, "loginWithEmailAllowed": false, "duplicateEmailsAllowed": true}, nil)
 				p.realm.EditUser(t, "ann", func(u map[string]any) { u["email"] = "cid@example.com" })
-				p.clearml.AddUser(clearmltest.User{ID: "cm-cid", Name: "cid", Email: "CID@example.com", Providers: map[string]any{}})
+				p.clearml.AddUser(clearmltest.User{ID: "cm-cid", Name: "cid", Email: "CID@example.com", Providers: map[string]any{"keycloak": map[string]any{"email": "cid@example.com"}}})
 				p.clearml.RemoveUser("cm-ann")
-				p.clearml.SetMembers("team", "cm-bob", "cm-cid")
+				p.clearml.SetMembers("team", "cm-bob")
 			},
 			code: 0,
 			want: []string{
 				`clearml person cid: ambiguous`, `keycloak leads: no_target`, `keycloak person ann: ambiguous`,
-				`keycloak person cid: ambiguous`, `team: cid stays: ambiguous`,
+				`keycloak person cid: ambiguous`,
 			},
 		},
 		{
-			name: "two ClearML users with one email leave the membership as it is",
+			name:  "two ClearML users with one email are given no membership of their one account",
+			realm: func(s *keycloaktest.Spec) { s.Users[2].Groups = []string{"/team"} },
 			arrange: func(_ *testing.T, p *place) {
-				p.clearml.AddUser(clearmltest.User{ID: "cm-cid", Name: "cid", Email: "cid@example.com", Providers: map[string]any{}})
-				p.clearml.AddUser(clearmltest.User{ID: "cm-cid2", Name: "cid the second", Email: "Cid@example.com", Providers: map[string]any{}})
-				p.clearml.SetMembers("team", "cm-ann", "cm-bob", "cm-cid")
+				p.clearml.AddUser(clearmltest.User{ID: "cm-cid", Name: "cid", Email: "cid@example.com", Providers: map[string]any{"keycloak": map[string]any{"email": "cid@example.com"}}})
+				p.clearml.AddUser(clearmltest.User{ID: "cm-cid2", Name: "cid the second", Email: "Cid@example.com", Providers: map[string]any{"keycloak": map[string]any{"email": "cid@example.com"}}})
 			},
 			code: 0,
 			want: []string{
 				`clearml person cid the second: ambiguous`, `clearml person cid: ambiguous`, `keycloak leads: no_target`,
-				`keycloak person cid: ambiguous`, `team: cid stays: ambiguous`,
+				`keycloak person cid: ambiguous`,
 			},
 		},
 	} {

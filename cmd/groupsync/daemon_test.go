@@ -214,9 +214,9 @@ func TestDaemonApplies(t *testing.T) {
 	}
 	const begins, ends, evidence = "membership change begins", "membership change ended", "read twice: not in the one Keycloak group"
 	want := []string{
-		line(begins, "add", "ann", "member of /team", "", ""),
+		line(begins, "add", "ann", "member of /team", "read twice", ""),
 		line(begins, "remove", "cid", "not_member", evidence, ""),
-		line(ends, "add", "ann", "member of /team", "", "applied"),
+		line(ends, "add", "ann", "member of /team", "read twice", "applied"),
 		line(ends, "remove", "cid", "not_member", evidence, "applied"),
 	}
 	var got []string

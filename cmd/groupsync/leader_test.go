@@ -157,6 +157,9 @@ func TestALeaderIsKilled(t *testing.T) {
 		c.standsBy(t, leader)
 	}
 	at := <-killed
+	// A tenth removal: dan is disabled. The window allows it only to a leader that
+	// forgot what the one before removed.
+	e.clearml.SetMembers("team0", append(e.clearml.Members("team0"), "cm-dan")...)
 	taken, won := make(chan *candidate, 2), make(chan string, 2)
 	for _, c := range others {
 		go func() {
@@ -195,8 +198,9 @@ func TestALeaderIsKilled(t *testing.T) {
 	if done := e.check(t); done != teams {
 		t.Errorf("%d of %d teams are done", done, teams)
 	}
-	if n := memory.Since(e.remembered(t).Removed, time.Now().Add(-time.Hour)); n < 9 {
-		t.Errorf("%d removals are remembered, want all 9 or more", n)
+	// Two or three were made before the leader was killed. Approved ones do not count.
+	if n := memory.Since(e.remembered(t).Removed, time.Now().Add(-time.Hour)); n != 2 && n != 3 {
+		t.Errorf("%d removals are remembered, want 2 or 3", n)
 	}
 	approved := e.events(t, "ChangesApproved")
 	if want := "approval of " + digest + " by anonymous via HTTP at "; len(approved) != 1 || !strings.HasPrefix(approved[0], want) || !strings.Contains(approved[0], ": granted: lifted removals for ") {
@@ -219,6 +223,10 @@ func (e *election) remembered(t *testing.T) memory.Memory {
 // oneEvent holds that the guard that tripped made one Event on the pod.
 func (e *election) oneEvent(t *testing.T) {
 	t.Helper()
+	deadline := time.Now().Add(10 * time.Second) // the Event comes after the last line of the pass
+	for len(e.events(t, "GuardTripped")) == 0 && time.Now().Before(deadline) {
+		time.Sleep(50 * time.Millisecond)
+	}
 	if tripped := e.events(t, "GuardTripped"); len(tripped) != 1 || !strings.HasPrefix(tripped[0], "the guard removals: ") {
 		t.Errorf("Events of guards: %q", tripped)
 	}

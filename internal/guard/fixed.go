@@ -31,11 +31,11 @@ func (j *judge) federation() {
 	// What rests on a federation that no probe of the list is about.
 	rest := withhold(j.changes(), report.Federation, func(c *plan.Change) bool { return c.Denial == source.Away && c.Guard == "" })
 	if rest > 0 {
-		j.trip(report.Federation, "", "%d changes rest on a federation that could not be probed and are withheld; the next pass probes it again", rest)
+		j.trip(report.Federation, "", "%d changes rest on federations that this pass could not probe, and are withheld; if the next pass says the same, look into the log for the failed probes", rest)
 	}
 }
 
-// confirm: what the person's own side does not bear out is withheld.
+// confirm withholds changes that the second look did not confirm.
 func (j *judge) confirm() {
 	for i := range j.Plan.Groups {
 		g := &j.Plan.Groups[i]
@@ -54,7 +54,7 @@ func (j *judge) confirm() {
 		if why == "" {
 			why = "no second look was had"
 		}
-		j.trip(report.Confirm, g.Feed.Group.Name, "the second look does not bear out %d of %d changes (the first: %s): they are withheld, and the next pass looks again", n, len(changes), why)
+		j.trip(report.Confirm, g.Feed.Group.Name, "the second look did not confirm %d of %d changes (the first: %s): they were not made, and the next pass looks again", n, len(changes), why)
 	}
 }
 
@@ -63,6 +63,10 @@ func (j *judge) confirm() {
 func (j *judge) missingSource() {
 	for _, g := range j.Plan.Groups {
 		for _, m := range g.Missing {
+			if m.Several {
+				j.trip(report.MissingSource, g.Feed.Group.Name, "the name %q of %s can be read as the roles of several clients: the user group is frozen; rename one of the clients or roles in Keycloak", m.Name, m.Key)
+				continue
+			}
 			j.trip(report.MissingSource, g.Feed.Group.Name, "the Keycloak %s %q, named in %s, does not exist: the user group is frozen; create it or correct the configuration%s", m.Kind, m.Name, m.Key, near(m))
 		}
 		if g.Unreadable != "" {
@@ -99,7 +103,11 @@ func (j *judge) collision() {
 			for k, s := range c.Groups {
 				paths[k] = fmt.Sprintf("%q", s.Path)
 			}
-			j.trip(report.Collision, g.Feed.Group.Name, "several Keycloak groups bear the name %q of admins.groups (%s): nobody becomes an administrator by that name, and %d new administrators are withheld; write the path of the one that is meant into admins.groups", c.Name, strings.Join(paths, ", "), n)
+			withheld := ""
+			if n > 0 {
+				withheld = fmt.Sprintf(", and %d new administrators are withheld", n)
+			}
+			j.trip(report.Collision, g.Feed.Group.Name, "several Keycloak groups bear the name %q of admins.groups (%s): nobody becomes an administrator by that name%s; write the path of the one that is meant into admins.groups", c.Name, strings.Join(paths, ", "), withheld)
 		}
 	}
 }
@@ -128,7 +136,7 @@ func (j *judge) ambiguity() {
 			}
 		}
 		if n > 0 {
-			j.trip(report.Ambiguity, g.Feed.Group.Name, "%d administrators stay although groupsync cannot tell which Keycloak account they are: one of several that could be is still an administrator; the list of people in the report names them; correct the email or the sign-in in ClearML, or remove the administrator there", n)
+			j.trip(report.Ambiguity, g.Feed.Group.Name, "groupsync cannot tell which Keycloak account %d administrators have. At least one possible account of each is still an administrator in Keycloak, so nobody was removed. The report names them under kept; correct the email or the sign-in in ClearML, or remove the administrator there", n)
 		}
 	}
 }

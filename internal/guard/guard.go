@@ -81,7 +81,7 @@ type Judged struct {
 	Lifted  []report.Guard // the guards that the approval lifted, in the order of the table
 	Granted bool           // the approval is for this plan
 	fallen  []fall         // by group
-	scoped  bool           // a removal is wanted by the changed configuration only
+	most    bool           // the additions exceed max_additions, so that an approval names them too
 }
 
 // Withheld returns the guards that withhold something of a group, in the order of the
@@ -139,13 +139,11 @@ func newJudge(p plan.Plan, in Input) *judge {
 		g.Add, g.Remove = slices.Clone(g.Add), slices.Clone(g.Remove)
 		j.fallen = append(j.fallen, j.fell(*g))
 	}
-	additions := exceedsLimit(j.count(plan.Add), memory.Since(in.Memory.Added, j.since()), in.Limits.MaxAdditions)
+	j.most = exceedsLimit(j.count(plan.Add), memory.Since(in.Memory.Added, j.since()), in.Limits.MaxAdditions)
 	for _, c := range j.changes() {
-		named := c.Action == plan.Remove || j.admins(c) && !c.Collides || additions
-		if named && c.Evidence.Valid() {
+		if j.names(*c) && c.Evidence.Valid() {
 			keys = append(keys, c.Key()+"\n")
 		}
-		j.scoped = j.scoped || in.Scoped[c.Key()]
 	}
 	if j.Changes = len(keys); len(keys) > 0 {
 		slices.Sort(keys)
@@ -196,8 +194,14 @@ func changesOf(g *plan.Group) []*plan.Change {
 	return all
 }
 
+// names reports whether the digest names a change of that kind: every removal, every new
+// administrator, and every addition if there are too many of them.
+func (j Judged) names(c plan.Change) bool {
+	return c.Action == plan.Remove || j.admins(&c) && !c.Collides || j.most
+}
+
 // admins reports whether the change is of the administrators.
-func (j *judge) admins(c *plan.Change) bool {
+func (j Judged) admins(c *plan.Change) bool {
 	return slices.ContainsFunc(j.Plan.Groups, func(g plan.Group) bool { return g.Feed.Admins && g.Feed.Group.ID == c.Group })
 }
 

@@ -26,11 +26,13 @@ func (j *judge) scope() {
 
 // fall is how a group fell since its last accepted pass. The zero value: it did not.
 type fall struct {
-	how   string
-	local bool // removals of local people are in doubt too: the group itself is gone
+	how      string
+	local    bool // removals of local people are in doubt too: the group itself is gone
+	complete bool // no federated member of the last accepted pass is missing
 }
 
-// fall: what no probe sees shows against the last accepted pass.
+// fall compares each group with its last accepted pass, because a probe cannot see that
+// people or groups are missing.
 func (j *judge) fall() {
 	for i := range j.Plan.Groups {
 		g, fallen := &j.Plan.Groups[i], j.fallen[i]
@@ -77,20 +79,20 @@ func (j *judge) fell(g plan.Group) fall {
 	if !known || g.Frozen() {
 		return fall{}
 	}
-	for _, id := range slices.Sorted(maps.Keys(accepted.Sources)) {
-		if _, there := j.in.Source.Catalog().Group(id); !there {
-			return fall{how: fmt.Sprintf("the Keycloak group %s (id %s) is gone or has a new id", accepted.Sources[id], id), local: true}
-		}
-	}
-	for _, id := range accepted.Federations {
-		if _, there := j.in.Source.Catalog().Federation(id); !there {
-			return fall{how: fmt.Sprintf("the federation %q (id %s) is gone or has a new id", j.in.Memory.Federations[id], id)}
-		}
-	}
 	before, lost := len(accepted.Federated), 0
 	for _, id := range accepted.Federated {
 		if _, still := slices.BinarySearch(g.Federated, id); !still {
 			lost++
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(accepted.Sources)) {
+		if _, there := j.in.Source.Catalog().Group(id); !there {
+			return fall{how: fmt.Sprintf("the Keycloak group %s (id %s) is gone or has a new id", accepted.Sources[id], id), local: true, complete: lost == 0}
+		}
+	}
+	for _, id := range accepted.Federations {
+		if _, there := j.in.Source.Catalog().Federation(id); !there {
+			return fall{how: fmt.Sprintf("the federation %q (id %s) is gone or has a new id", j.in.Memory.Federations[id], id), complete: lost == 0}
 		}
 	}
 	limits := j.in.Limits
@@ -149,8 +151,8 @@ func (j *judge) gone() {
 }
 
 // grants: many new administrators at once are more likely a mistake, or an attack. All
-// of them are withheld, not only those beyond the limit: nobody could say which of
-// them are right.
+// of them are withheld, not only those beyond the limit, because groupsync cannot tell
+// which of them are right.
 func (j *judge) grants() {
 	limits := j.in.Limits
 	newAdmin := func(c *plan.Change) bool { return isAddition(c) && j.admins(c) && c.Evidence.Valid() && !c.Collides }
@@ -193,7 +195,7 @@ func (j *judge) waiting(byEmail bool, rests, key string) {
 		if !provedRemoval(c) || c.Evidence.ByEmail() != byEmail || grace == 0 {
 			return false
 		}
-		since, known := j.in.Memory.Wanted[memory.Key(c.Group, c.User.ID)]
+		since, known := j.in.Memory.Wanted[clock(*c)]
 		due := since.Add(grace)
 		switch {
 		case !known:

@@ -26,17 +26,19 @@ func (j Judged) Remember(in Input, scope string, intended bool) memory.Memory {
 	}
 	next.Wanted = j.wantedSince(in)
 	for i, g := range j.Plan.Groups {
-		// A fall is not accepted in silence: an approval accepts it, or the people
-		// are back.
-		if len(Withheld(g)) == 0 && (j.fallen[i].how == "" || j.Granted) {
+		// A fall is not accepted in silence. An approval accepts it. So does a pass that
+		// removes nobody and finds all federated members, in a group with a new id for
+		// example.
+		fell := j.fallen[i]
+		if len(Withheld(g)) == 0 && (fell.how == "" || j.Granted || fell.complete && len(g.Remove) == 0) {
 			next.Groups[g.Feed.Group.ID] = accept(g, in)
 		}
 	}
 	j.forget(next, in)
-	if !j.scoped || j.Granted || next.Rules == "" {
+	if next.Rules == "" || j.acceptsRules(in) {
 		next.Rules = scope
 	}
-	if intended && !j.Granted {
+	if intended {
 		j.intend(&next, in)
 	}
 	old := func(i memory.Intent) bool { return i.At.Before(in.Now.Add(-in.Limits.Window)) }
@@ -51,15 +53,37 @@ func (j Judged) Remember(in Input, scope string, intended bool) memory.Memory {
 	return next
 }
 
-// intend remembers the cleared changes that a limit counts.
+// acceptsRules reports whether the rules of this pass become those of the last accepted
+// pass. They do not while a group is frozen or a source is missing: nobody knows yet what
+// the rules want there. Neither do they while a removal that only they want is not
+// cleared: the next pass must still tell it from the others.
+func (j Judged) acceptsRules(in Input) bool {
+	if len(j.Plan.Missing) > 0 || slices.ContainsFunc(j.Plan.Groups, plan.Group.Frozen) {
+		return false
+	}
+	for _, g := range j.Plan.Groups {
+		for _, c := range g.Remove {
+			if in.Scoped[c.Key()] && (c.Guard != "" || !c.Evidence.Valid()) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// intend remembers the cleared changes that a limit counts. A change that an approval
+// names counts against no limit.
 func (j Judged) intend(next *memory.Memory, in Input) {
 	for _, w := range j.Cleared.writes {
 		for _, c := range w.Remove {
-			if in.Limits.MaxRemovals > 0 {
+			if in.Limits.MaxRemovals > 0 && !j.Granted {
 				next.Removed = append(next.Removed, memory.Intent{At: in.Now, Group: c.Group, User: c.User.ID})
 			}
 		}
 		for _, c := range w.Add {
+			if j.Granted && j.names(c) {
+				continue
+			}
 			if w.Admins && in.Limits.MaxAdminGrants > 0 {
 				next.Granted = append(next.Granted, memory.Intent{At: in.Now, Group: c.Group, User: c.User.ID})
 			}
@@ -97,7 +121,7 @@ func (j Judged) wantedSince(in Input) map[string]time.Time {
 			if !c.Evidence.Valid() {
 				continue
 			}
-			key := memory.Key(c.Group, c.User.ID)
+			key := clock(c)
 			wanted[key] = in.Now
 			if since, known := in.Memory.Wanted[key]; known {
 				wanted[key] = since
@@ -105,6 +129,16 @@ func (j Judged) wantedSince(in Input) map[string]time.Time {
 		}
 	}
 	return wanted
+}
+
+// clock names the removal's entry in Memory.Wanted. A removal that comes to rest on an
+// email alone begins to wait anew.
+func clock(c plan.Change) string {
+	key := memory.Key(c.Group, c.User.ID)
+	if c.Evidence.ByEmail() {
+		key += "/email"
+	}
+	return key
 }
 
 func accept(g plan.Group, in Input) memory.Accepted {

@@ -317,7 +317,7 @@ func TestOnlyWhatALimitCountsIsIntended(t *testing.T) {
 		{"max_removals is off", func(l *guard.Limits) { l.MaxRemovals, l.MaxAdditions = 0, 1000 }, false, [3]int{0, 1, 2}},
 		{"max_admin_grants is off", func(l *guard.Limits) { l.MaxAdminGrants, l.MaxAdditions = 0, 1000 }, false, [3]int{1, 0, 2}},
 		{"max_additions is off", func(l *guard.Limits) {}, false, [3]int{1, 1, 0}},
-		{"the plan is approved", func(l *guard.Limits) { l.MaxAdditions = 1000 }, true, [3]int{}},
+		{"the plan is approved: what the approval does not name counts", func(l *guard.Limits) { l.MaxAdditions = 1000 }, true, [3]int{0, 0, 1}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := newBench(t, world, admins)

@@ -129,10 +129,11 @@ func (f Feed) Colliding(group string) bool {
 
 // Missing is something that the configuration needs and that does not exist.
 type Missing struct {
-	Kind string   // "group" or "role"; "user group" for one that ClearML lacks
-	Name string   // as configured
-	Key  string   // the configuration key that names it
-	Near []string // names that nearly match
+	Kind    string   // "group" or "role"; "user group" for one that ClearML lacks
+	Name    string   // as configured
+	Key     string   // the configuration key that names it
+	Near    []string // names that nearly match
+	Several bool     // the name can be read as several roles
 }
 
 // Skip is a group of either side that is left alone, or a remark about one or

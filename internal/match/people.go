@@ -99,6 +99,10 @@ func Who(src *source.Snapshot, tgt *target.Snapshot, r Rules) People {
 	}
 	for _, u := range tgt.Users() {
 		m.told = m.told || u.Providers != nil
+		for _, id := range r.KeptIDs(u) {
+			_, known := src.UserIndex(id)
+			m.otherIDs = m.otherIDs || known && !source.IsAccountID(id)
+		}
 	}
 	for i, u := range tgt.Users() {
 		m.persons[i] = m.person(u)
@@ -114,6 +118,8 @@ type matcher struct {
 	rules   Rules
 	byEmail map[string][]int // enabled and disabled accounts, by folded email
 	told    bool             // the server tells some user's sign-in provider
+
+	otherIDs bool // some kept value of another form than Keycloak's ids is the id of an account
 }
 
 // person finds one user's accounts, before other users' claims are looked at.
@@ -132,6 +138,8 @@ func (m *matcher) person(u target.User) Person {
 	}
 	p := m.accounts(u)
 	switch {
+	case slices.ContainsFunc(p.Accounts, func(a int) bool { return m.src.Users()[a].ServiceAccount }):
+		return Person{State: ServiceAccount}
 	case m.self(u):
 		p.State, p.Ask = Self, source.Person{}
 	case m.protected(u, p.Accounts):
@@ -191,9 +199,9 @@ func (m *matcher) accounts(u target.User) Person {
 		return m.absent(p, u, kept, whole)
 	}
 	switch {
-	case len(kept) > 0 && whole:
+	case m.wasAccount(kept) && whole:
 		p.State, p.GoneBy = Rekeyed, source.ByID
-	case len(kept) > 0: // the id may be somebody who is in no group that was read
+	case len(kept) > 0 && !whole: // the id may be somebody who is in no group that was read
 		p.State, p.Settle = Ambiguous, true
 	case len(byEmail) > 1:
 		p.State = Ambiguous
@@ -204,6 +212,13 @@ func (m *matcher) accounts(u target.User) Person {
 		p.State, p.Settle = Matched, true
 	}
 	return p
+}
+
+// wasAccount reports whether a kept value that names no account can have been the id of
+// one: it has the form of an id of Keycloak, or this ClearML keeps account ids of another
+// form for somebody. What else ClearML keeps may be a username, and proves nothing.
+func (m *matcher) wasAccount(kept []string) bool {
+	return slices.ContainsFunc(kept, func(id string) bool { return m.otherIDs || source.IsAccountID(id) })
 }
 
 // known returns the places of those ids that are accounts of the snapshot, sorted.
@@ -236,7 +251,7 @@ func (m *matcher) absent(p Person, u target.User, kept []string, whole bool) Per
 		p.State = GoneKept
 	default:
 		p.State, p.GoneBy = GoneNow, source.ByEmail
-		if len(kept) > 0 {
+		if m.wasAccount(kept) {
 			p.GoneBy = source.ByID
 		}
 	}
@@ -284,7 +299,7 @@ func (m *matcher) settleClaims() {
 // only the time of a sign-in.
 var (
 	keptID    = regexp.MustCompile(`^(f:[^:]+:.+|[0-9A-Za-z][0-9A-Za-z_-]*)$`)
-	timestamp = regexp.MustCompile(`^(\d{4}-\d{2}-\d{2}.*|[0-9.]+)$`)
+	timestamp = regexp.MustCompile(`^(\d{4}-\d{2}-\d{2}.*|\d{8}T\d{6}.*|[0-9.]+)$`)
 )
 
 // KeptIDs returns those values that ClearML keeps of the sign-in provider and that

@@ -9,10 +9,10 @@ import (
 	"groupsync/internal/target"
 )
 
-// Remarks returns the pairing's skips and, sorted with them, what is odd about
-// ClearML's people and stops nothing: a sign-in provider that nobody came by, so
-// that no leaver is recognised, and administrators who are so by their role or
-// by the built-in group only.
+// Remarks returns the pairing's skips and, sorted with them, warnings that do not stop the
+// pass: no ClearML user has signed in through clearml.provider, so nobody can be matched;
+// an administrator has only the role, or only the membership of the built-in group;
+// ClearML shows built-in groups from one side only.
 func Remarks(tgt *target.Snapshot, p Pairing, r Rules) []Skip {
 	all := slices.Concat(p.Skips, strangers(tgt, r), administrators(tgt, p), oneView(tgt))
 	slices.SortFunc(all, compareSkips)
@@ -22,11 +22,15 @@ func Remarks(tgt *target.Snapshot, p Pairing, r Rules) []Skip {
 // strangers remarks on clearml.provider where ClearML knows other providers, and
 // nobody who came by this one.
 func strangers(tgt *target.Snapshot, r Rules) []Skip {
-	others := make(map[string]bool)
+	others, told := make(map[string]bool), false
 	for _, u := range tgt.Users() {
+		told = told || u.Providers != nil
 		for name := range u.Providers {
 			others[name] = true
 		}
+	}
+	if told && len(others) == 0 {
+		return []Skip{{r.Provider, InClearML, "clearml.provider, by which nobody has signed in: ClearML tells no sign-in provider of anybody, so nobody is matched"}}
 	}
 	if len(others) == 0 || others[r.Provider] {
 		return nil

@@ -49,7 +49,7 @@ func (p *planner) group(f match.Feed) Group {
 	g := Group{Feed: f, Missing: slices.Clone(f.Missing)}
 	if f.Role != "" {
 		if role := p.src.Role(f.Role); !role.Found {
-			g.Missing = append(g.Missing, match.Missing{Kind: "role", Name: f.Role, Key: "admins.role", Near: role.Near})
+			g.Missing = append(g.Missing, match.Missing{Kind: "role", Name: f.Role, Key: "admins.role", Near: role.Near, Several: role.Several})
 		}
 	}
 	g.Unreadable = p.unreadable(f)
@@ -133,12 +133,14 @@ func (p *planner) listed(f match.Feed) []listing {
 	return all
 }
 
-// sourcesOf returns the sources that list an account.
-func (p *planner) sourcesOf(f match.Feed, account string) []source.Group {
+// sourcesOf returns the sources that list an account. Those that collide are left out
+// if clear says that another source, or the role, lists the account too: a group that
+// only shares the name of an admin group must bear out nobody's grant.
+func (p *planner) sourcesOf(f match.Feed, account string, clear bool) []source.Group {
 	var sources []source.Group
 	for _, s := range f.Sources {
 		ids, _ := p.src.Members(s.ID)
-		if _, in := slices.BinarySearch(ids, account); in {
+		if _, in := slices.BinarySearch(ids, account); in && !(clear && f.Colliding(s.ID)) {
 			sources = append(sources, s)
 		}
 	}
@@ -205,7 +207,7 @@ func (p *planner) removal(g *Group, m target.Member, u int, person match.Person)
 		return
 	}
 	c := Change{
-		Group: g.Feed.Group.ID, User: user, Action: Remove, Match: person.Match, Why: source.Gone, GoneBy: person.GoneBy,
+		Group: g.Feed.Group.ID, User: user, Action: Remove, Match: person.Match, State: person.State, Why: source.Gone, GoneBy: person.GoneBy,
 		Sources: g.Feed.Sources, ByRole: g.Feed.Role != "",
 	}
 	if person.Ask.Key != "" {
@@ -247,7 +249,9 @@ func (p *planner) addition(g *Group, l listing) {
 	account := p.src.Users()[l.account]
 	from, sources := "role "+g.Feed.Role, []source.Group(nil)
 	if l.member {
-		sources = p.sourcesOf(g.Feed, account.ID)
+		sources = p.sourcesOf(g.Feed, account.ID, l.clear)
+	}
+	if len(sources) > 0 {
 		from = sources[0].Path
 	}
 	g.Add = append(g.Add, Change{
@@ -256,8 +260,8 @@ func (p *planner) addition(g *Group, l listing) {
 	})
 }
 
-// settle asks for the users who could be a listed account, if the answer can make one
-// of them surely the account. A group in sync asks for nobody, since there is nothing
+// settle asks for the users who could be a listed account, if a look-up can decide which
+// of them has the account. A group in sync asks for nobody, since there is nothing
 // to grant. Administrators are asked for all the same: nobody may stay one unnoticed
 // because a second account bears the email.
 func (p *planner) settle(g *Group, account int) {

@@ -33,6 +33,7 @@ type Change struct {
 	Why    source.Why
 	From   string // additions: the first source that lists the person
 	Match  string // how the person was matched: "id" or "email"
+	State  match.State
 
 	Accounts []source.User // of an addition the one account, of a removal every account that could be the person
 	GoneBy   source.GoneBy
@@ -116,6 +117,17 @@ func (p Plan) Questions() []source.Question {
 	return questions
 }
 
+// Only returns the plan with the removals that keys names, and nothing else to do.
+func (p Plan) Only(keys map[string]bool) Plan {
+	p.Groups = slices.Clone(p.Groups)
+	for i := range p.Groups {
+		g := &p.Groups[i]
+		g.Add = nil
+		g.Remove = slices.DeleteFunc(slices.Clone(g.Remove), func(c Change) bool { return !keys[c.Key()] })
+	}
+	return p
+}
+
 // Weighed returns the plan with what the second look said of each change. A change
 // that the own side contradicts leaves the plan for the group's OwnView: that is no
 // drift. An answer that is not for the change it answers is an error.
@@ -132,7 +144,7 @@ func (p Plan) Weighed(c source.Confirmation) (Plan, error) {
 				}
 				a := rest[0]
 				rest = rest[1:]
-				if a.Evidence.Valid() && !a.Evidence.For(change.Group, change.User.ID, change.Grant()) {
+				if !a.For(change.Group, change.User.ID, change.Grant()) || a.Evidence.Valid() && !a.Evidence.For(change.Group, change.User.ID, change.Grant()) {
 					return Plan{}, fmt.Errorf("the second look answers for another change than the one asked about, in the user group with the id %s", change.Group)
 				}
 				change.Evidence, change.Denial, change.Doubt, change.Federation = a.Evidence, a.Denial, a.Doubt, a.Federation
@@ -143,6 +155,9 @@ func (p Plan) Weighed(c source.Confirmation) (Plan, error) {
 				switch a.Denial {
 				case source.OwnHas:
 					g.Own.Hidden = append(g.Own.Hidden, change)
+					if change.State == match.Ambiguous || change.State == match.Rekeyed {
+						g.Keep = append(slices.Clip(g.Keep), Keeper{target.Member{ID: change.User.ID, Name: change.User.Name, Email: change.User.Email}, change.State})
+					}
 				case source.OwnLacks:
 					g.Own.Shown = append(g.Own.Shown, change)
 				default:
@@ -151,6 +166,7 @@ func (p Plan) Weighed(c source.Confirmation) (Plan, error) {
 			}
 			*changes = kept
 		}
+		slices.SortFunc(g.Keep, func(a, b Keeper) int { return strings.Compare(a.Member.ID, b.Member.ID) })
 		g.Federated = slices.Clone(g.Federated)
 		for _, hidden := range g.Own.Hidden {
 			for _, u := range hidden.Accounts {

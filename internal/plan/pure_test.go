@@ -16,7 +16,7 @@ import (
 func TestPureImports(t *testing.T) {
 	const own = "groupsync/internal/"
 	pure := map[string][]string{
-		"source": {"cmp", "fmt", "maps", "slices", "strings", "github.com/agnivade/levenshtein", own + "fault"},
+		"source": {"cmp", "fmt", "maps", "regexp", "slices", "strings", "github.com/agnivade/levenshtein", own + "fault"},
 		"match":  {"cmp", "encoding/json", "fmt", "maps", "regexp", "slices", "strings", "github.com/gobwas/glob", own + "source", own + "target"},
 		"plan":   {"fmt", "slices", "strings", own + "match", own + "report", own + "source", own + "target"},
 		"guard": {"crypto/sha256", "encoding/hex", "fmt", "maps", "slices", "strings", "time",

@@ -440,8 +440,8 @@ func (j *job) shrink(w guard.Write, present map[string]bool) guard.Write {
 	return w
 }
 
-// remaining counts the administrators of whom the floor is counted that are
-// still there and do not leave.
+// remaining counts the administrators in the floor who are still members and do not
+// leave.
 func remaining(w guard.Write, present map[string]bool) (n int) {
 	for _, id := range w.Floor {
 		if present[id] {

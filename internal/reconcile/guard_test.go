@@ -106,7 +106,7 @@ func TestGuards(t *testing.T) {
 			},
 			limits: wide,
 			want:   []string{"-bob@team withheld not_member by confirm"},
-			trip:   "confirm team: the second look does not bear out 1 of 1 changes (the first: the second read of the Keycloak group /team lists the account): they are withheld, and the next pass looks again",
+			trip:   "confirm team: the second look did not confirm 1 of 1 changes (the first: the second read of the Keycloak group /team lists the account): they were not made, and the next pass looks again",
 			result: report.Guarded,
 		},
 		{
@@ -195,7 +195,7 @@ func TestGuards(t *testing.T) {
 		},
 		{
 			name:   "somebody whose id is gone in a realm with federations waits for the grace too",
-			world:  "federation corp\nboth ann\nclearml eve id=kc-eve\n/team: ann\nteam = ann eve",
+			world:  "federation corp\nboth ann\nclearml eve id=11111111-2222-3333-4444-555555555555\n/team: ann\nteam = ann eve",
 			limits: limit(func(l *guard.Limits) { l.Grace = time.Hour }),
 			want:   []string{"-eve@team withheld gone by grace"},
 			trip:   "grace: 1 removals rest on a federation and wait until every pass has wanted them for 1h0m0s; the first pass after that removes them",

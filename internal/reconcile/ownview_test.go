@@ -179,13 +179,19 @@ func TestTwoLDAPGroupsOfOneName(t *testing.T) {
 			return r.Federate(t, l, keycloaktest.FederationOptions{Subtree: true})
 		},
 	}
-	t.Run("the list is empty", func(t *testing.T) {
+	t.Run("the list becomes empty when LDAP gets the second group", func(t *testing.T) {
+		sc := sc
+		sc.ldap = map[string][]string{"eu/staff": {"feda", "fedc"}}
 		s := newStage(t, sc)
-		s.calm(t, "hidden", "staff hides 3")
+		s.calm(t, "one group", "")
+		s.ldap.AddGroup(t, "us/staff", "fedb")
+		s.calm(t, "hidden", "staff hides 2")
+		s.clearCaches(t)
+		s.login(t, "fedb")
+		s.calm(t, "hidden, one more has signed in", "staff hides 3")
 		s.law(t, "hidden")
 		s.ldap.Leave(t, "fedc", "eu/staff")
 		s.leaves(t, "fedc", "staff", "staff hides 2")
-		s.calm(t, "after the leaver", "staff hides 2")
 		s.law(t, "after the leaver")
 		s.login(t, s.people...)
 		s.calm(t, "after everybody signed in", "staff hides 2")

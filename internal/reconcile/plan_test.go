@@ -113,7 +113,7 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			name:  "an id that the realm has no more, and an account of that email: nothing is granted",
-			world: "keycloak ann\nclearml ann id=kc-old\n/team: ann\nteam =",
+			world: "keycloak ann\nclearml ann id=11111111-2222-3333-4444-555555555555\n/team: ann\nteam =",
 			want:  []string{},
 		},
 		{
@@ -212,7 +212,8 @@ func TestRemarks(t *testing.T) {
 		{"a provider that nobody came by, where there are others", "keycloak ann\nclearml ann other\nclearml bob local\n/team: ann\nteam = ann",
 			func(o *match.Options) { o.Provider = "Keycloak-prod" },
 			[]report.Skip{{Name: "Keycloak-prod", Side: "clearml", Why: "clearml.provider, by which nobody has signed in, but by google, keycloak"}}},
-		{"no provider at all", "clearml ann local\n/team:\nteam = ann", nil, []report.Skip{}},
+		{"no provider at all", "clearml ann local\n/team:\nteam = ann", nil,
+			[]report.Skip{{Name: "keycloak", Side: "clearml", Why: "clearml.provider, by which nobody has signed in: ClearML tells no sign-in provider of anybody, so nobody is matched"}}},
 		{"administrators by one of two signs", "keycloak ann\nclearml ann role=user\nclearml bob role=admin\nclearml cid role=admin\nclearml dan\nclearml bot role=admin service\n/ops: ann\nAdmins! = ann cid dan", admins,
 			[]report.Skip{
 				{Name: "bob@example.com", Side: "clearml", Why: "has the role admin and is not in Admins"},

@@ -200,8 +200,12 @@ func (r *Reconciler) run(ctx context.Context, p *pass, mem memory.Memory) error 
 	if err != nil {
 		return err
 	}
+	scoped, err := r.scoped(ctx, pairs, src, tgt, people, weighed, known(mem))
+	if err != nil {
+		return err
+	}
 	in := guard.Input{
-		Source: src, Target: tgt, Probes: confirmation.Probes, Scoped: pairs.scoped(src, tgt, people, weighed),
+		Source: src, Target: tgt, Probes: confirmation.Probes, Scoped: scoped,
 		Limits: r.Limits, Memory: mem, Now: r.Now(), Approve: p.request.Approval.Digest,
 	}
 	judged := guard.Judge(weighed, in)

@@ -1,6 +1,9 @@
 package reconcile
 
 import (
+	"context"
+	"fmt"
+
 	"groupsync/internal/match"
 	"groupsync/internal/memory"
 	"groupsync/internal/plan"
@@ -41,10 +44,12 @@ func (p pairs) selection() source.Selection {
 	return match.Selection(p.now, *p.before)
 }
 
-// scoped returns the removals of the plan that the rules before would not propose.
-func (p pairs) scoped(src *source.Snapshot, tgt *target.Snapshot, people match.People, now plan.Plan) map[string]bool {
+// scoped returns the removals of the plan that the rules before would not make. Where
+// those rules name other sources, the person's own side is asked about them too: a list
+// that hides somebody would make it look as if the rules before wanted the removal.
+func (r *Reconciler) scoped(ctx context.Context, p pairs, src *source.Snapshot, tgt *target.Snapshot, people match.People, now plan.Plan, known []source.Federation) (map[string]bool, error) {
 	if p.before == nil && !p.none {
-		return nil
+		return nil, nil
 	}
 	scoped := make(map[string]bool)
 	for _, g := range now.Groups {
@@ -52,13 +57,23 @@ func (p pairs) scoped(src *source.Snapshot, tgt *target.Snapshot, people match.P
 			scoped[c.Key()] = true
 		}
 	}
-	if p.before == nil {
-		return scoped
+	if p.before == nil || len(scoped) == 0 {
+		return scoped, nil
 	}
-	for _, g := range plan.Make(src, tgt, *p.before, people).Groups {
+	before := plan.Make(src, tgt, *p.before, people).Only(scoped)
+	confirmation, err := r.source.Confirm(ctx, src, before.Questions(), known)
+	if err != nil {
+		return nil, fmt.Errorf("confirming what the rules of the last accepted pass want: %w", err)
+	}
+	if before, err = before.Weighed(confirmation); err != nil {
+		return nil, err
+	}
+	for _, g := range before.Groups {
 		for _, c := range g.Remove {
-			delete(scoped, c.Key())
+			if c.Evidence.Valid() {
+				delete(scoped, c.Key())
+			}
 		}
 	}
-	return scoped
+	return scoped, nil
 }

@@ -41,17 +41,17 @@ func TestWhoIsWho(t *testing.T) {
 		},
 		{
 			name:  "an old account with a recycled address: no grant",
-			world: "both ann\nkeycloak new email=shared@example.com\nclearml old id=kc-left email=shared@example.com\n/team: ann new\nteam = ann",
+			world: "both ann\nkeycloak new email=shared@example.com\nclearml old id=11111111-2222-3333-4444-555555555555 email=shared@example.com\n/team: ann new\nteam = ann",
 			want:  []string{},
 		},
 		{
 			name:  "an old account with a recycled address stays while the new colleague is in",
-			world: "both ann\nkeycloak new email=shared@example.com\nclearml old id=kc-left email=shared@example.com\n/team: ann new\nteam = ann old",
+			world: "both ann\nkeycloak new email=shared@example.com\nclearml old id=11111111-2222-3333-4444-555555555555 email=shared@example.com\n/team: ann new\nteam = ann old",
 			want:  []string{"=old@team rekeyed"},
 		},
 		{
 			name:  "an old account with a recycled address is removed when the new colleague is out too",
-			world: "both ann\nkeycloak new email=shared@example.com\nclearml old id=kc-left email=shared@example.com\n/team: ann\nteam = ann old",
+			world: "both ann\nkeycloak new email=shared@example.com\nclearml old id=11111111-2222-3333-4444-555555555555 email=shared@example.com\n/team: ann\nteam = ann old",
 			want:  []string{"-old@team applied not_member"},
 		},
 		{
@@ -65,7 +65,7 @@ func TestWhoIsWho(t *testing.T) {
 			world:   "duplicates\nboth ann\nkeycloak boss disabled\nkeycloak twin email=boss@example.com\nclearml boss\n/ops: ann twin\n/team: ann\nteam = ann\nAdmins! = ann boss",
 			options: admins,
 			want:    []string{"=boss@Admins ambiguous"},
-			trips:   []string{"ambiguous Admins: 1 administrators stay although groupsync cannot tell which Keycloak account they are: one of several that could be is still an administrator; the list of people in the report names them; correct the email or the sign-in in ClearML, or remove the administrator there"},
+			trips:   []string{"ambiguous Admins: groupsync cannot tell which Keycloak account 1 administrators have. At least one possible account of each is still an administrator in Keycloak, so nobody was removed. The report names them under kept; correct the email or the sign-in in ClearML, or remove the administrator there"},
 			exit:    2,
 		},
 		{
@@ -130,7 +130,7 @@ func TestWhoIsWho(t *testing.T) {
 			world:   dot + "keycloak boss\nclearml b1 id=kc-boss\nclearml b2 id=kc-boss\n/ops: ann boss\nAdmins! = ann b1 b2",
 			options: admins,
 			want:    []string{"=b1@Admins ambiguous", "=b2@Admins ambiguous"},
-			trips:   []string{"ambiguous Admins: 2 administrators stay although groupsync cannot tell which Keycloak account they are: one of several that could be is still an administrator; the list of people in the report names them; correct the email or the sign-in in ClearML, or remove the administrator there"},
+			trips:   []string{"ambiguous Admins: groupsync cannot tell which Keycloak account 2 administrators have. At least one possible account of each is still an administrator in Keycloak, so nobody was removed. The report names them under kept; correct the email or the sign-in in ClearML, or remove the administrator there"},
 			exit:    2,
 		},
 		{
@@ -208,7 +208,7 @@ func TestTheOwnSideIsRight(t *testing.T) {
 // TestFederationsHoldUpTheirOwnPeopleOnly: a federation that is switched off, or never
 // answered, or is trusted, holds up nobody else.
 func TestFederationsHoldUpTheirOwnPeopleOnly(t *testing.T) {
-	const people = "federation corp\nboth ann loc fed\nldap fed\nclearml gone id=kc-gone\n/team: ann\nteam = ann loc fed gone"
+	const people = "federation corp\nboth ann loc fed\nldap fed\nclearml gone id=11111111-2222-3333-4444-555555555555\n/team: ann\nteam = ann loc fed gone"
 	away := map[string]string{"fed-corp": "status 500"}
 	for _, tt := range []struct {
 		name   string
@@ -312,7 +312,7 @@ func TestGrantsAreGuarded(t *testing.T) {
 				w.second = func(s *source.Second) { s.Effective[source.Held{Account: "kc-bob", Role: "boss"}] = false }
 			},
 			want:  []string{"+ann@Admins applied", "+bob@Admins withheld by confirm"},
-			trips: []string{"confirm Admins: the second look does not bear out 1 of 2 changes (the first: the account does not hold the role boss in effect; if the role was given just now, Keycloak's user cache is old): they are withheld, and the next pass looks again"},
+			trips: []string{"confirm Admins: the second look did not confirm 1 of 2 changes (the first: the account does not hold the role boss in effect; if the role was given just now, Keycloak's user cache is old): they were not made, and the next pass looks again"},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -43,7 +43,7 @@ func TestBlocks(t *testing.T) {
 	off.Enabled, never.Answered = false, false
 	vanished := off
 	vanished.Vanished = true
-	plain, own, foreign := []string{"1111-22"}, []string{"f:f:ann"}, []string{"f:h:ann"}
+	plain, own, foreign := []string{"11111111-2222-3333-4444-555555555555"}, []string{"f:f:ann"}, []string{"f:h:ann"}
 	for _, tt := range []struct {
 		name   string
 		ids    []string
@@ -59,7 +59,7 @@ func TestBlocks(t *testing.T) {
 		{"a federation that vanished during the pass blocks a plain id too", plain, []Probe{{Federation: vanished}}, "corp"},
 		{"a federation that is switched off blocks an id of its own form", own, []Probe{{Federation: off}}, "corp"},
 		{"a federation that is switched off does not block another one's id", foreign, []Probe{{Federation: off}}, ""},
-		{"one id of its own form among several blocks", []string{"1111-22", "f:f:ann"}, []Probe{{Federation: off}}, "corp"},
+		{"one id of its own form among several blocks", []string{"11111111-2222-3333-4444-555555555555", "f:f:ann"}, []Probe{{Federation: off}}, "corp"},
 		{"a federation that never answered blocks people without a kept id", nil, []Probe{{Federation: never}}, "corp"},
 		{"a federation that never answered does not block a plain id", plain, []Probe{{Federation: never}}, ""},
 		{"a trusted federation blocks nobody", nil, []Probe{{Federation: corp, Trusted: true}}, ""},
@@ -384,11 +384,11 @@ func TestWeigh(t *testing.T) {
 			}
 			tt.ask.Group, tt.ask.User = "group", "user"
 			c := Weigh(snap, []Question{tt.ask}, tt.second)
-			want := Answer{Denial: tt.denial, Doubt: tt.doubt, Federation: tt.federation, Stale: tt.stale}
+			want := Answer{group: "group", user: "user", grant: tt.ask.Grant, Denial: tt.denial, Doubt: tt.doubt, Federation: tt.federation, Stale: tt.stale}
 			if tt.evidence != "" {
 				want.Evidence = Evidence{group: "group", user: "user", grant: tt.ask.Grant, why: tt.why, text: tt.evidence, waits: tt.waits, byEmail: tt.byEmail}
 			}
-			if d := cmp.Diff(want, c.Answers[0], cmp.AllowUnexported(Evidence{})); d != "" {
+			if d := cmp.Diff(want, c.Answers[0], cmp.AllowUnexported(Answer{}, Evidence{})); d != "" {
 				t.Errorf("question %+v\nsecond look %+v\n-want +got\n%s", tt.ask, tt.second, d)
 			}
 			if a := c.Answers[0]; (a.Doubt == "") != a.Evidence.Valid() {

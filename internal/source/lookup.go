@@ -20,7 +20,7 @@ type Found struct {
 	Accounts []User // those with a kept id; if there is none, those with the email
 	ByID     bool   // Accounts were found by a kept id, and the email was not asked for
 	Doubt    string // why the look-up is not whole; empty: it is
-	Away     string // name of the federation that Doubt is about; empty: none
+	Away     string // id of the federation that Doubt is about; empty: none
 }
 
 // LookUps is what a reader found when it asked for people.

@@ -8,6 +8,7 @@ package source
 import (
 	"cmp"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -22,6 +23,12 @@ type User struct {
 	Federation     string // id of the user-storage component; empty for a local account
 	ServiceAccount bool
 }
+
+var accountID = regexp.MustCompile(`^(f:[^:]+:.+|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$`)
+
+// IsAccountID reports whether a text has the form of the ids that Keycloak gives to
+// accounts: a UUID, or "f:{federation}:{id}". A realm that was imported may have others.
+func IsAccountID(id string) bool { return accountID.MatchString(id) }
 
 // FoldEmail returns the email in the form in which two emails are compared: ASCII
 // letters in lower case, every other character as it is. Folding by Unicode's rules
@@ -43,11 +50,13 @@ type Selection struct {
 
 // RoleHolders are the accounts and groups that hold a role.
 type RoleHolders struct {
-	Name   string   // as configured
-	Found  bool     // false: the realm has no such role, and the rest is empty
-	Near   []string // names of roles that nearly match, where Found is false
-	Direct []User   // holders of the role itself or of a composite that contains it
-	Groups []string // ids of the groups whose members hold it, descendants included
+	Name    string   // as configured
+	Found   bool     // false: the realm has no such role, and the rest is empty
+	Several bool     // the name can be read as several roles, and Found is false: "a/b/c" is the role b/c of a and the role c of a/b
+	Partial bool     // holders through a client's composite role cannot be seen, since the reader may not see clients
+	Near    []string // names of roles that nearly match, if Found is false
+	Direct  []User   // holders of the role itself or of a composite that contains it
+	Groups  []string // ids of the groups whose members hold it, descendants included
 }
 
 // Parts are what a reader of a realm has read, all of it in one pass.

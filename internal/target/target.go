@@ -6,6 +6,7 @@ package target
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -84,7 +85,7 @@ type Snapshot struct {
 }
 
 // NewSnapshot holds the parts against each other and returns the snapshot, or
-// an error: no groups, no users, an id listed twice (incomplete), or not one
+// an error: no groups, no users, a user or a group listed twice (incomplete), or not one
 // user with an email (shape: without emails nobody could be matched).
 func NewSnapshot(p Parts) (*Snapshot, error) {
 	s := &Snapshot{identity: p.Identity, groups: slices.Clone(p.Groups), users: slices.Clone(p.Users), byID: make(map[string]int, len(p.Users))}
@@ -106,14 +107,19 @@ func NewSnapshot(p Parts) (*Snapshot, error) {
 	if !emails {
 		return nil, fault.New(fault.ClearML, fault.Shape, "ClearML tells no user's email, so nobody can be matched: the credentials are not an admin's, or this server has no auth fields")
 	}
-	if err := s.sortGroups(); err != nil {
+	repeated, err := s.sortGroups()
+	if err != nil {
 		return nil, err
 	}
 	s.disagree, s.oneView = views(s)
+	maps.Copy(s.disagree, repeated)
 	return s, nil
 }
 
-func (s *Snapshot) sortGroups() error {
+// sortGroups sorts the groups and their members. It returns, by group id, which list of
+// members repeats somebody: such a list may lack somebody else.
+func (s *Snapshot) sortGroups() (repeated map[string]string, err error) {
+	repeated = make(map[string]string)
 	slices.SortFunc(s.groups, func(a, b Group) int {
 		return strings.Compare(a.Name+"\x00"+a.ID, b.Name+"\x00"+b.ID)
 	})
@@ -121,28 +127,23 @@ func (s *Snapshot) sortGroups() error {
 	for i := range s.groups {
 		g := &s.groups[i]
 		if seen[g.ID] {
-			return fault.New(fault.ClearML, fault.Incomplete, "ClearML lists the user group %q twice, so another may be missing; run again", g.Name)
+			return nil, fault.New(fault.ClearML, fault.Incomplete, "ClearML lists the user group %q twice, so another may be missing; run again", g.Name)
 		}
 		seen[g.ID] = true
-		members, err := sortMembers(g.Members)
-		if err != nil {
-			return fault.New(fault.ClearML, fault.Incomplete, "the members of the user group %q: %w", g.Name, err)
+		listed := len(g.Members)
+		g.Members = sortMembers(g.Members)
+		if n := listed - len(g.Members); n > 0 {
+			repeated[g.ID] = fmt.Sprintf("%d members are listed twice, so others may be missing", n)
 		}
-		g.Members = members
 	}
-	return nil
+	return repeated, nil
 }
 
-// sortMembers returns a copy sorted by id, or an error where an id repeats.
-func sortMembers(members []Member) ([]Member, error) {
+// sortMembers returns a copy sorted by id, each member once.
+func sortMembers(members []Member) []Member {
 	sorted := slices.Clone(members)
 	slices.SortFunc(sorted, func(a, b Member) int { return strings.Compare(a.ID, b.ID) })
-	for i := 1; i < len(sorted); i++ {
-		if sorted[i].ID == sorted[i-1].ID {
-			return nil, fmt.Errorf("%s is listed twice, so somebody else may be missing", sorted[i].ID)
-		}
-	}
-	return sorted, nil
+	return slices.CompactFunc(sorted, func(a, b Member) bool { return a.ID == b.ID })
 }
 
 // claims are the users' own view of the groups: user ids by group id.

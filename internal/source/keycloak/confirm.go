@@ -14,10 +14,10 @@ import (
 // Confirm takes the second look that the questions need and weighs it. The answers
 // come in the questions' order. known are federations of earlier passes.
 //
-// What concerns local people is asked without probes. What rests on a federation is
-// asked in batches, each between two probes of the federations that it rests on. If
-// such a probe is not up, or a question about one person fails, only the people
-// concerned stay in doubt. Whatever else could not be read is an error.
+// Questions about local people need no probes. Questions about people of a federation
+// are asked in batches, each between two probes of that federation. If such a probe is
+// not up, or a question about one person fails, only the people concerned stay in doubt.
+// Every other failed read is an error.
 func (s *Source) Confirm(ctx context.Context, snap *source.Snapshot, questions []source.Question, known []source.Federation) (source.Confirmation, error) {
 	if len(questions) == 0 {
 		return source.Weigh(snap, nil, source.Second{}), nil
@@ -165,6 +165,7 @@ func (c *confirming) ties() []question {
 // askAll asks what concerns local accounts at once, and the rest in batches between
 // probes.
 func (c *confirming) askAll(ctx context.Context, questions []question) error {
+	slices.SortStableFunc(questions, func(a, b question) int { return c.s.late.compare(a.account.ID, b.account.ID) })
 	local, federated := []question{}, []question{}
 	for _, q := range questions {
 		if q.account.Federation == "" {
@@ -196,10 +197,11 @@ func (c *confirming) ask(ctx context.Context, questions []question) error {
 	work, inner := c.s.errgroup(ctx)
 	for _, q := range questions {
 		work.Go(func() error {
-			doubt := c.slow()
+			doubt := c.slow(q.account.Federation)
 			var err error
 			if doubt == "" {
 				doubt, err = q.ask(inner)
+				c.note(q.account.ID, q.account.Federation, doubt)
 			}
 			if doubt != "" {
 				c.mu.Lock()
@@ -214,7 +216,7 @@ func (c *confirming) ask(ctx context.Context, questions []question) error {
 
 // speaks reports whether the last probe lets the federation's people be asked about.
 func (c *confirming) speaks(id string) bool {
-	p, probed := c.answered[id]
+	p, probed := c.probeOf(id)
 	return probed && (p.Up || p.Trusted)
 }
 
@@ -238,7 +240,7 @@ func (c *confirming) federationsOf(questions []question) []source.Federation {
 }
 
 func (c *confirming) unprobed(questions []question) []source.Federation {
-	return slices.DeleteFunc(c.federationsOf(questions), func(f source.Federation) bool { _, known := c.answered[f.ID]; return known })
+	return slices.DeleteFunc(c.federationsOf(questions), func(f source.Federation) bool { _, known := c.probeOf(f.ID); return known })
 }
 
 // disabled reads a disabled account again. Keycloak's database is asked first, by the

@@ -22,6 +22,9 @@ import (
 // may never answer.
 const probeTimeout = 10 * time.Second
 
+// awayTimeout limits a look-up of one person while a federation is away.
+const awayTimeout = 2 * time.Second
+
 // probe asks every federation for a name that nobody can have, all at once, and
 // returns the answers in the federations' order. Only Keycloak's own 404 says that a
 // federation answered. A real name would import that person, so none is ever asked
@@ -56,8 +59,9 @@ func (s *Source) probeOne(ctx context.Context, f source.Federation) string {
 	return detail
 }
 
-// probeFor looks up one name through the federation. It returns why that says not
-// that the federation is up, and whether Keycloak failed on the name.
+// probeFor looks up one name through the federation. It returns why the answer does not
+// show that the federation is up (empty: it does), and whether Keycloak failed on the
+// name.
 func (s *Source) probeFor(ctx context.Context, f source.Federation, name string) (detail string, failed bool) {
 	limit := min(s.config.Timeout, probeTimeout)
 	ctx = withLimit(ctx, limit)

@@ -49,6 +49,7 @@ type Source struct {
 	base   *url.URL
 	tokens tokens
 	warned sync.Once // of composites that cannot be followed
+	late   late
 }
 
 // New returns a Source for the configuration, or an error that says which key

@@ -143,6 +143,9 @@ func TestNoEvidenceFollowsFromAFederationThatIsAway(t *testing.T) {
 				{"stopped", f.ldap.Stop, f.ldap.Start},
 				{"hanging", f.ldap.Pause, f.ldap.Resume},
 			} {
+				if away.name == "hanging" && o.o.Mode != keycloaktest.ReadOnly {
+					continue // it shows the same, a time-out a person later
+				}
 				for _, cold := range o.colds {
 					when := away.name + ", warm cache"
 					away.make(t)

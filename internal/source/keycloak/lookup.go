@@ -54,11 +54,24 @@ type lookUp struct {
 	found  []source.Found
 }
 
+// order returns the places of the people in the order in which they are asked for:
+// whoever was slow in an earlier pass comes last, so that one slow person does not keep
+// the others from being asked for in every pass.
+func (l *lookUp) order() []int {
+	order := make([]int, len(l.people))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return l.s.late.compare(l.people[a].Key, l.people[b].Key) })
+	return order
+}
+
 // byID asks for the kept ids. What is found needs no probe: the account says itself
 // whether it is of a federation.
 func (l *lookUp) byID(ctx context.Context) error {
 	work, inner := l.s.errgroup(ctx)
-	for i, p := range l.people {
+	for _, i := range l.order() {
+		p := l.people[i]
 		if len(p.IDs) == 0 {
 			continue
 		}
@@ -71,6 +84,7 @@ func (l *lookUp) byID(ctx context.Context) error {
 					return err
 				case doubt != "":
 					f.Doubt = doubt
+					l.note(p.Key, "", doubt)
 				case account.Found:
 					f.ByID = true
 					f.Accounts = append(f.Accounts, account.User)
@@ -87,8 +101,8 @@ func (l *lookUp) byID(ctx context.Context) error {
 func (l *lookUp) byEmail(ctx context.Context) error {
 	var left []int
 	inDoubt := false
-	for i, f := range l.found {
-		switch {
+	for _, i := range l.order() {
+		switch f := l.found[i]; {
 		case f.Doubt != "":
 			inDoubt = true
 		case !f.ByID:
@@ -97,6 +111,9 @@ func (l *lookUp) byEmail(ctx context.Context) error {
 	}
 	if len(left) > 0 || inDoubt {
 		l.probeAll(ctx, l.federations)
+	}
+	if !l.away() {
+		l.forgive()
 	}
 	for part := range slices.Chunk(left, batch) {
 		work, inner := l.s.errgroup(ctx)
@@ -118,7 +135,7 @@ func (l *lookUp) email(ctx context.Context, f *source.Found) error {
 	if f.Person.Email == "" {
 		return nil
 	}
-	if why := l.slow(); why != "" {
+	if why := l.slow(""); why != "" {
 		f.Doubt = why
 		return nil
 	}
@@ -128,6 +145,7 @@ func (l *lookUp) email(ctx context.Context, f *source.Found) error {
 		users, _, doubt, err = l.withEmail(ctx, f.Person.Email, all)
 	}
 	f.Accounts, f.Doubt = users, doubt
+	l.note(f.Person.Key, "", doubt)
 	return err
 }
 
@@ -168,9 +186,11 @@ type look struct {
 	catalog     source.Catalog
 	federations []source.Federation
 
+	suspect sync.Once // probes the federations after the first long answer
+
 	mu       sync.Mutex
 	answered map[string]source.Probe // by federation id
-	hangs    string                  // why nothing more is asked; empty: nothing was slow
+	hangs    map[string]bool         // by federation id, "" for people of none that is known: a question had no answer in time
 }
 
 func newLook(s *Source, snap *source.Snapshot, components []componentRep, known []source.Federation) *look {
@@ -178,7 +198,7 @@ func newLook(s *Source, snap *source.Snapshot, components []componentRep, known 
 	for _, c := range components {
 		now = append(now, c.federation())
 	}
-	l := &look{s: s, catalog: snap.Catalog(), federations: union(snap.Catalog().Federations(), now, known), answered: make(map[string]source.Probe)}
+	l := &look{s: s, catalog: snap.Catalog(), federations: union(snap.Catalog().Federations(), now, known), answered: make(map[string]source.Probe), hangs: make(map[string]bool)}
 	for i, f := range l.federations {
 		l.federations[i].Answered = f.Answered || slices.ContainsFunc(snap.Probes(), func(p source.Probe) bool { return p.Federation.ID == f.ID && p.Up })
 	}
@@ -188,37 +208,117 @@ func newLook(s *Source, snap *source.Snapshot, components []componentRep, known 
 // probeAll probes the federations. One that was not up once stays so for this look.
 func (l *look) probeAll(ctx context.Context, federations []source.Federation) {
 	asked := slices.DeleteFunc(slices.Clone(federations), func(f source.Federation) bool {
-		p, known := l.answered[f.ID]
+		p, known := l.probeOf(f.ID)
 		return known && !p.Up
 	})
 	for _, p := range l.s.probe(ctx, asked) {
-		p.Federation.Answered = p.Federation.Answered || l.answered[p.Federation.ID].Up // it has just gone away
+		last, _ := l.probeOf(p.Federation.ID)
+		p.Federation.Answered = p.Federation.Answered || last.Up // the federation has just gone away
 		if !p.Up && p.Federation.Enabled && !p.Federation.Answered {
 			p.Detail += "; it has never answered a probe"
 		}
+		l.mu.Lock()
 		l.answered[p.Federation.ID] = p
+		l.mu.Unlock()
 	}
+}
+
+// probeOf returns what the federation answered last in this look.
+func (l *look) probeOf(id string) (source.Probe, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p, known := l.answered[id]
+	return p, known
 }
 
 // probes returns what the federations answered so far, sorted by id.
 func (l *look) probes() []source.Probe {
 	var probes []source.Probe
 	for _, f := range l.federations {
-		if p, known := l.answered[f.ID]; known {
+		if p, known := l.probeOf(f.ID); known {
 			probes = append(probes, p)
 		}
 	}
 	return probes
 }
 
-// limit is how long one person's question may take.
-func (l *look) limit() time.Duration { return min(l.s.config.Timeout, probeTimeout) }
+// limit is how long one person's question may take before nothing more is asked. While
+// a federation is away it is short: if LDAP hangs, Keycloak waits for it several times a
+// person, for local people too, and nothing that it then says of LDAP's people counts.
+func (l *look) limit() time.Duration {
+	limit := min(l.s.config.Timeout, probeTimeout)
+	if l.away() {
+		return min(limit, awayTimeout)
+	}
+	return limit
+}
 
-// slow returns why nothing more is asked; empty: nothing was slow.
-func (l *look) slow() string {
+// away reports whether a federation was seen not to be up.
+func (l *look) away() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.hangs
+	for _, p := range l.answered {
+		if !p.Up && p.Federation.Enabled {
+			return true
+		}
+	}
+	return false
+}
+
+// The doubts about somebody whom Keycloak could not be asked about. They stand in trips
+// and Events, so they name nobody and repeat nothing of Keycloak's answer.
+const (
+	noAnswer = "Keycloak had no answer for the person in time"
+	notAsked = "Keycloak was slow, so the remaining people were not asked about in this pass"
+	failed   = "Keycloak answered with an error about the person; look into Keycloak's log"
+)
+
+// slow returns why nobody else of the federation is asked about; empty: nothing was slow.
+func (l *look) slow(federation string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.hangs[federation] {
+		return notAsked
+	}
+	return ""
+}
+
+// note takes in the doubt about one person: after one who had no answer in time, nobody
+// else of the federation is asked about, and that person comes last in the next pass.
+func (l *look) note(person, federation, doubt string) {
+	if doubt == notAsked {
+		return
+	}
+	l.s.late.set(person, doubt == noAnswer)
+	if doubt == noAnswer {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.hangs[federation] = true
+	}
+}
+
+// forgive lets people be asked about again after a question of another kind was slow.
+func (l *look) forgive() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	clear(l.hangs)
+}
+
+// took probes the federations once, after the first answer that took long: Keycloak
+// answers late, and not with an error, while LDAP hangs. If one is away, nobody else is
+// asked about.
+func (l *look) took(ctx context.Context, d time.Duration) {
+	if d < awayTimeout || len(l.federations) == 0 {
+		return
+	}
+	l.suspect.Do(func() {
+		l.probeAll(ctx, l.federations)
+		if l.away() {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.hangs[""] = true
+		}
+	})
 }
 
 // doubtful turns a failure that a federation, or the one person's entry in it, may be
@@ -230,12 +330,10 @@ func (l *look) doubtful(ctx context.Context, err error) (string, error) {
 		return "", err
 	}
 	if isReason(err, fault.Timeout) {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.hangs = "Keycloak was slow to look up a person, so nobody else was looked up in this pass"
-		return "Keycloak had no answer for the person in time", nil
+		return noAnswer, nil
 	}
-	return err.Error(), nil
+	l.s.config.Log.DebugContext(ctx, "a question about one person failed", "error", err)
+	return failed, nil
 }
 
 // plainID is what may stand in an address in an account's place. The ids are what
@@ -260,10 +358,12 @@ func (l *look) account(ctx context.Context, id string) (source.Account, string, 
 	if !l.mayLookUp(id) {
 		return source.Account{}, "", nil
 	}
-	if why := l.slow(); why != "" {
+	if why := l.slow(""); why != "" {
 		return source.Account{}, why, nil
 	}
 	ctx = withLimit(ctx, l.limit())
+	asked := time.Now()
+	defer func() { l.took(ctx, time.Since(asked)) }()
 	c := call{name: "user", doing: "looking up an account by its id", role: viewUsers, path: []string{"users", id}}
 	var rep userRep
 	err := l.s.get(ctx, c, &rep)
@@ -273,7 +373,7 @@ func (l *look) account(ctx context.Context, id string) (source.Account, string, 
 	case err != nil:
 		doubt, err := l.doubtful(ctx, err)
 		return source.Account{}, doubt, err
-	case rep.ID != id:
+	case !strings.EqualFold(rep.ID, id): // some databases ignore the case of an id
 		return source.Account{}, "", nameless(c.doing)
 	}
 	user, err := rep.user(c.doing)

@@ -201,9 +201,10 @@ func (m *memberReads) read(ctx context.Context, s *Source, catalog source.Catalo
 	case isReason(err, fault.Rejected):
 		// Older releases answer 400 where two LDAP groups of one name are one group
 		// of Keycloak (reference/keycloak-own-view.md).
+		s.config.Log.DebugContext(ctx, "the members of a group cannot be listed", "error", err)
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		m.unreadable[id] = err.Error()
+		m.unreadable[id] = withoutBody(err)
 		return nil
 	case err != nil:
 		return err
@@ -215,6 +216,14 @@ func (m *memberReads) read(ctx context.Context, s *Source, catalog source.Catalo
 	defer m.mu.Unlock()
 	m.byGroup[id] = users
 	return nil
+}
+
+// withoutBody returns the error's text up to the status that Keycloak answered: what
+// follows may name people, and stands in trips and Events otherwise.
+func withoutBody(err error) string {
+	const status = "Keycloak answered "
+	before, after, _ := strings.Cut(err.Error(), status)
+	return before + status + after[:min(len(after), len("400"))]
 }
 
 // markServiceAccounts marks the service accounts among the users. Nothing in a list

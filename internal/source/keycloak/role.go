@@ -30,17 +30,19 @@ func (b roleBook) name(r roleRep) string {
 	return b.clients[r.client] + "/" + r.Name
 }
 
-// find returns the role that the configuration names: "a/b" is the role b of the
-// client a, whatever realm role may bear that name; "realm:a/b" is that realm role.
-// A slash may belong to either part of "client/role".
-func (b roleBook) find(name string) (roleRep, bool) {
+// find returns the roles that the configuration can name, which is one unless clients
+// are called alike: "a/b" is the role b of the client a, whatever realm role may bear
+// that name; "realm:a/b" is that realm role. A slash may belong to either part of
+// "client/role".
+func (b roleBook) find(name string) []roleRep {
 	ofRealm, named := source.RealmRole(name)
+	var found []roleRep
 	for _, r := range b.roles {
 		if (r.client == "") == ofRealm && (ofRealm && r.Name == named || !ofRealm && b.name(r) == named) {
-			return r, true
+			found = append(found, r)
 		}
 	}
-	return roleRep{}, false
+	return found
 }
 
 // near returns the names that nearly match.
@@ -61,15 +63,20 @@ func (s *Source) holders(ctx context.Context, tok *token, catalog source.Catalog
 	if err != nil {
 		return holding{}, err
 	}
-	h := holding{RoleHolders: source.RoleHolders{Name: name}}
-	h.role, h.Found = book.find(name)
-	if !h.Found {
-		if ofRealm, _ := source.RealmRole(name); book.clients == nil && !ofRealm {
-			return holding{}, fault.New(fault.Keycloak, fault.Forbidden, "reading the role %q: it is no realm role, and to see the clients' roles the service account of the client %q needs %s of %s", name, s.config.ClientID, viewClients, s.management())
-		}
+	h := holding{RoleHolders: source.RoleHolders{Name: name, Partial: book.clients == nil}}
+	found := book.find(name)
+	ofRealm, _ := source.RealmRole(name)
+	switch {
+	case len(found) > 1:
+		h.Several = true
+		return h, nil
+	case len(found) == 0 && book.clients == nil && !ofRealm:
+		return holding{}, fault.New(fault.Keycloak, fault.Forbidden, "reading the role %q: it is no realm role, and to see the clients' roles the service account of the client %q needs %s of %s", name, s.config.ClientID, viewClients, s.management())
+	case len(found) == 0:
 		h.Near = book.near(name)
 		return h, nil
 	}
+	h.role, h.Found = found[0], true
 	containers, err := s.containers(ctx, book, h.role)
 	if err != nil {
 		return holding{}, err
@@ -207,8 +214,8 @@ func (s *Source) collect(ctx context.Context, book roleBook, roles []roleRep, ca
 }
 
 // unique keeps one reading of each account, sorted by id: somebody may hold
-// several of the roles. Where two differ, both are kept out of doubt's way by
-// counting as disabled, as the snapshot does.
+// several of the roles. If two readings differ, the account counts as disabled, as in
+// the snapshot.
 func unique(users []source.User) []source.User {
 	slices.SortStableFunc(users, func(a, b source.User) int { return strings.Compare(a.ID, b.ID) })
 	var kept []source.User

@@ -90,7 +90,7 @@ func NewLocalCrowd(tb testing.TB, s *Server, people int) *Realm {
 			users[i]["groups"] = []string{spec.Groups[i/15%CrowdGroups], spec.Groups[(i/15+1)%CrowdGroups]}
 		}
 	}
-	for part := range slices.Chunk(users, 10_000) {
+	for part := range slices.Chunk(users, 1_000) {
 		r.Do(tb, http.MethodPost, "/partialImport", object{"ifResourceExists": "FAIL", "users": part}, nil)
 	}
 	return r

@@ -257,7 +257,7 @@ func TestWhoIsLookedUp(t *testing.T) {
 		{name: "nobody has the email", person: source.Person{Email: "nobody@example.com"}},
 		{name: "a federation that is switched off may have somebody without a kept id", person: source.Person{Email: "nobody@example.com"}, edit: switchOff,
 			doubt: "the federation ldap is not up, and may have the person: it is switched off in Keycloak"},
-		{name: "a federation that is switched off cannot have somebody with another kept id", person: source.Person{IDs: []string{"gone"}, Email: "nobody@example.com"}, edit: switchOff},
+		{name: "a federation that is switched off cannot have somebody with another kept id", person: source.Person{IDs: []string{"11111111-2222-3333-4444-555555555555"}, Email: "nobody@example.com"}, edit: switchOff},
 		{name: "where emails may repeat, a federation that is switched off may have another account", person: source.Person{Email: "bob@example.com"},
 			edit: func(r *realmfile.Realm) { switchOff(r); r.DuplicateEmails = true }, want: []string{"bob"},
 			doubt: "the federation ldap is not up, and may have the person: it is switched off in Keycloak"},

@@ -61,23 +61,21 @@ func (r role) compare(other role) int {
 	return cmp.Or(strings.Compare(r.client, other.client), strings.Compare(r.name, other.name))
 }
 
-// find returns the role that the configuration names (source.RealmRole). A slash may
-// belong to either part of "client/role".
-func (rs roles) find(name string) (role, bool) {
+// find returns the roles that the configuration can name (source.RealmRole), which is
+// one unless clients are called alike. A slash may belong to either part of
+// "client/role".
+func (rs roles) find(name string) []role {
 	ofRealm, named := source.RealmRole(name)
-	if ofRealm {
-		r := role{"", named}
-		return r, rs.has(r)
+	var found []role
+	if r := (role{"", named}); ofRealm && rs.has(r) {
+		found = append(found, r)
 	}
 	for i := range len(named) {
-		if named[i] != '/' {
-			continue
-		}
-		if r := (role{named[:i], named[i+1:]}); r.client != "" && rs.has(r) {
-			return r, true
+		if r := (role{named[:i], named[min(i+1, len(named)):]}); !ofRealm && named[i] == '/' && r.client != "" && rs.has(r) {
+			found = append(found, r)
 		}
 	}
-	return role{}, false
+	return found
 }
 
 func (rs roles) has(r role) bool { _, ok := rs[r]; return ok }
@@ -110,12 +108,16 @@ func (rs roles) containers(r role) map[role]bool {
 // them: a composite's holders are direct ones, and a group's descendants
 // inherit.
 func (r *reading) holders(name string, catalog source.Catalog) *source.RoleHolders {
-	found, ok := r.roles.find(name)
-	if !ok {
+	found := r.roles.find(name)
+	switch len(found) {
+	case 0:
 		return &source.RoleHolders{Name: name, Near: r.roles.near(name)}
+	case 1:
+	default:
+		return &source.RoleHolders{Name: name, Several: true}
 	}
 	h := &source.RoleHolders{Name: name, Found: true}
-	giving := r.roles.containers(found)
+	giving := r.roles.containers(found[0])
 	gives := func(held role) bool { return giving[held] }
 	for _, a := range r.accounts {
 		if slices.ContainsFunc(a.roles, gives) {
@@ -135,10 +137,11 @@ func (r *reading) holders(name string, catalog source.Catalog) *source.RoleHolde
 // effective reports whether the account holds the role by whatever way. It goes
 // from the person up, where holders goes from the role down.
 func (r *reading) effective(a account, name string, catalog source.Catalog) bool {
-	want, ok := r.roles.find(name)
-	if !ok {
+	found := r.roles.find(name)
+	if len(found) != 1 {
 		return false
 	}
+	want := found[0]
 	held := slices.Clone(a.roles)
 	for _, id := range a.groups {
 		for g, ok := catalog.Group(id); ok; g, ok = catalog.Group(g.Parent) {

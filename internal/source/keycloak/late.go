@@ -1,0 +1,37 @@
+package keycloak
+
+import "sync"
+
+// late are the people about whom Keycloak had no answer in time when they were last
+// asked about. They live as long as the Source, over many passes.
+type late struct {
+	mu     sync.Mutex
+	people map[string]bool // by the key of a source.Person, or the id of an account
+}
+
+func (l *late) set(person string, slow bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case !slow:
+		delete(l.people, person)
+	case l.people == nil:
+		l.people = map[string]bool{person: true}
+	default:
+		l.people[person] = true
+	}
+}
+
+// compare orders people: whoever was slow comes last.
+func (l *late) compare(a, b string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.people[a] == l.people[b]:
+		return 0
+	case l.people[a]:
+		return 1
+	default:
+		return -1
+	}
+}

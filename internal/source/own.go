@@ -1,0 +1,79 @@
+package source
+
+import (
+	"slices"
+	"strings"
+)
+
+// side is what an account's own side says of a user group.
+type side int
+
+const (
+	unclear side = iota
+	in
+	out
+)
+
+// own reads the account's own side for one name of the sources: the fresh count, and
+// the cached list only as tie-break where the names of other groups contain this one
+// (reference/keycloak-own-view.md, "The rule that fits every row"). old reports that
+// the cached list was seen to differ from the count. If the side is unclear, a holds the
+// reason.
+func (w *weigher) own(u User, name string, sources []Group) (s side, old bool, a Answer) {
+	o, read := w.second.Own[OwnKey{u.ID, name}]
+	if !read {
+		return unclear, false, doubt(Unclear, "the account's own side was not read for the group %q%s", name, w.because(u))
+	}
+	counted := w.snap.Catalog().Containing(name)
+	isSource := func(id string) bool { return slices.ContainsFunc(sources, func(g Group) bool { return g.ID == id }) }
+	others, holds := 0, false
+	for _, id := range o.Cached {
+		switch {
+		case isSource(id) && slices.Contains(counted, id):
+			holds = true
+			others++
+		case slices.Contains(counted, id):
+			others++
+		}
+	}
+	old = o.Asked && others != o.Count
+	switch {
+	case !w.snap.Catalog().Tied(o, name, sources):
+		if o.Count == 0 {
+			return out, old, a
+		}
+		return in, old, a
+	case !o.Asked:
+		return unclear, false, doubt(Unclear, "the names of other groups contain %q, and the account's own list was not read%s", name, w.because(u))
+	case holds:
+		return in, old, a
+	case o.Count == others:
+		return out, old, a
+	}
+	a = doubt(Unclear, "the names of other groups contain %q, and Keycloak's user cache is too old to tell which of them the account has; a periodic sync of changed users or clearing the user cache refreshes it", name)
+	a.Stale = true
+	return unclear, true, a
+}
+
+// Tied reports whether an account's count for a name decides nothing about the
+// sources, so that the account's cached list must be asked for: the count is not 0
+// and other groups' names contain the name, or the name holds a backslash. A database
+// may take the backslash for an escape, and then counts other names than this one.
+func (c Catalog) Tied(o Own, name string, sources []Group) bool {
+	if strings.Contains(name, `\`) {
+		return true
+	}
+	return o.Count > 0 && slices.ContainsFunc(c.Containing(name), func(id string) bool {
+		return !slices.ContainsFunc(sources, func(g Group) bool { return g.ID == id })
+	})
+}
+
+// leafNames returns the sources' leaf names, sorted, each once.
+func leafNames(sources []Group) []string {
+	names := make([]string, len(sources))
+	for i, g := range sources {
+		names[i] = g.Name
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}

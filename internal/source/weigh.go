@@ -1,0 +1,370 @@
+package source
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+)
+
+// Weigh answers each question from the second look. A removal needs every account
+// that could be the person to be out; a grant needs the one account to be in. The
+// own side of a federation's people is right where the member list disagrees
+// (reference/keycloak-own-view.md).
+func Weigh(snap *Snapshot, questions []Question, s Second) Confirmation {
+	w := &weigher{snap: snap, second: s, members: s.memberSets(), holders: make(map[string]map[string]bool)}
+	for name := range s.Roles {
+		w.holders[name] = s.roleHolders(name)
+	}
+	c := Confirmation{Answers: make([]Answer, len(questions)), Probes: mergeProbes(snap.Probes(), s.Probes)}
+	for i, q := range questions {
+		if q.Grant {
+			c.Answers[i] = w.grant(q)
+		} else {
+			c.Answers[i] = w.removal(q)
+		}
+		a := &c.Answers[i]
+		a.group, a.user, a.grant = q.Group, q.User, q.Grant
+		if e := &a.Evidence; e.Valid() {
+			e.group, e.user, e.grant = q.Group, q.User, q.Grant
+		}
+	}
+	return c
+}
+
+type weigher struct {
+	snap    *Snapshot
+	second  Second
+	members map[string]map[string]bool // enabled and disabled members, by group id
+	holders map[string]map[string]bool // by role name
+}
+
+func (s Second) memberSets() map[string]map[string]bool {
+	sets := make(map[string]map[string]bool, len(s.Members))
+	for group, users := range s.Members {
+		set := make(map[string]bool, len(users))
+		for _, u := range users {
+			set[u.ID] = true
+		}
+		sets[group] = set
+	}
+	return sets
+}
+
+func (s Second) roleHolders(name string) map[string]bool {
+	role := s.Roles[name]
+	if role == nil || !role.Found {
+		return nil
+	}
+	held := make(map[string]bool)
+	for _, u := range role.Direct {
+		held[u.ID] = true
+	}
+	for _, g := range role.Groups {
+		for _, u := range s.Members[g] {
+			held[u.ID] = true
+		}
+	}
+	return held
+}
+
+func doubt(d Denial, format string, args ...any) Answer {
+	return Answer{Denial: d, Doubt: fmt.Sprintf(format, args...)}
+}
+
+// away denies what rests on a federation that is not up; false if it is up.
+func (w *weigher) away(federation string) (Answer, bool) {
+	i := slices.IndexFunc(w.second.Probes, func(p Probe) bool { return p.Federation.ID == federation })
+	if i < 0 {
+		a := doubt(Away, "the federation with the id %s was not probed", federation)
+		a.Federation = federation
+		return a, true
+	}
+	if p := w.second.Probes[i]; !p.speaks() {
+		a := doubt(Away, "the federation %s is not up: %s", cmp.Or(p.Federation.Name, p.Federation.ID), p.Detail)
+		a.Federation = federation
+		return a, true
+	}
+	return Answer{}, false
+}
+
+// removal asks every account that could be the person, and whether the person is
+// gone. The first that is not out denies the removal.
+func (w *weigher) removal(q Question) Answer {
+	var all []Evidence
+	stale := false
+	for _, u := range q.Accounts {
+		a := w.out(q, u)
+		if !a.Evidence.Valid() {
+			return a
+		}
+		stale = stale || a.Stale
+		all = append(all, a.Evidence)
+	}
+	if q.GoneBy != NotGone {
+		a := w.gone(q)
+		if !a.Evidence.Valid() {
+			return a
+		}
+		all = append(all, a.Evidence)
+	}
+	if len(all) == 0 {
+		return doubt(Unclear, "no account was named that could be this person")
+	}
+	a := Answer{Evidence: all[0], Stale: stale}
+	if len(all) > 1 {
+		a.Evidence.text = fmt.Sprintf("each of %d accounts that could be this person is out: %s", len(all), all[0].text)
+		for _, e := range all[1:] {
+			a.Evidence.text += "; " + e.text
+			a.Evidence.waits = a.Evidence.waits || e.waits
+			a.Evidence.byEmail = a.Evidence.byEmail || e.byEmail
+		}
+	}
+	return a
+}
+
+// out asks one account whether it is out of every source.
+func (w *weigher) out(q Question, u User) Answer {
+	if u.Federation != "" {
+		if a, is := w.away(u.Federation); is {
+			return a
+		}
+	}
+	if !u.Enabled {
+		return w.disabled(u)
+	}
+	return w.notMember(q, u)
+}
+
+func (w *weigher) disabled(u User) Answer {
+	account, read := w.second.Accounts[u.ID]
+	switch {
+	case !read:
+		return doubt(Unclear, "the account was not read a second time")
+	case !account.Found:
+		return doubt(Unclear, "the second look finds no such account")
+	case account.User.Enabled:
+		return doubt(Unclear, "the second look finds the account enabled")
+	case w.second.DisabledDB[u.ID]:
+		return Answer{Evidence: Evidence{why: Disabled, text: "read twice: the account is disabled, in Keycloak's own database too"}}
+	case u.Federation != "" || account.User.Federation != "":
+		return Answer{Evidence: Evidence{why: Disabled, text: "read twice: the federation disables the account, Keycloak's database does not", waits: true}}
+	}
+	return Answer{Evidence: Evidence{why: Disabled, text: "read twice: the account is disabled, but not in Keycloak's database (an organization may be switched off)", waits: true}}
+}
+
+func (w *weigher) notMember(q Question, u User) Answer {
+	if len(q.Sources) == 0 && q.Role == "" {
+		return doubt(Unclear, "nothing was named that feeds the user group")
+	}
+	for _, g := range q.Sources {
+		set, read := w.members[g.ID]
+		if !read {
+			return doubt(Unclear, "the members of the Keycloak group %s were not read a second time", g.Path)
+		}
+		if set[u.ID] {
+			return doubt(Unclear, "the second read of the Keycloak group %s lists the account", g.Path)
+		}
+	}
+	stale := false
+	if u.Federation != "" {
+		for _, name := range leafNames(q.Sources) {
+			side, old, a := w.own(u, name, q.Sources)
+			switch stale = stale || old; side {
+			case in:
+				a = doubt(OwnHas, "Keycloak's list of the group does not show the account, the account's own side holds the group %q", name)
+				a.Stale = old
+				return a
+			case unclear:
+				return a
+			}
+		}
+	}
+	if q.Role != "" {
+		if a := w.withoutRole(q, u); a.Denial != Borne {
+			return a
+		}
+	}
+	e := Evidence{why: NotMember, text: outText(len(q.Sources), q.Role), waits: u.Federation != ""}
+	if u.Federation != "" {
+		e.text += ", on the account's own side too"
+	}
+	return Answer{Evidence: e, Stale: stale}
+}
+
+func outText(sources int, role string) string {
+	switch {
+	case sources == 0:
+		return "read twice: without the role " + role
+	case sources == 1 && role == "":
+		return "read twice: not in the one Keycloak group"
+	case role == "":
+		return fmt.Sprintf("read twice: in none of %d Keycloak groups", sources)
+	case sources == 1:
+		return "read twice: not in the one Keycloak group, and without the role " + role
+	}
+	return fmt.Sprintf("read twice: in none of %d Keycloak groups, and without the role %s", sources, role)
+}
+
+// withoutRole denies the removal of a holder of the admin role.
+func (w *weigher) withoutRole(q Question, u User) Answer {
+	role := w.second.Roles[q.Role]
+	if role == nil || !role.Found {
+		return doubt(Unclear, "the holders of the role %s were not read a second time", q.Role)
+	}
+	for _, g := range role.Groups {
+		if _, read := w.members[g]; !read {
+			return doubt(Unclear, "the members of a group that gives the role %s were not read a second time", q.Role)
+		}
+	}
+	if w.holders[q.Role][u.ID] {
+		return doubt(Unclear, "the second read of the holders of the role %s lists the account", q.Role)
+	}
+	held, read := w.second.Effective[Held{u.ID, q.Role}]
+	switch {
+	case !read:
+		return doubt(Unclear, "the roles that the account holds in effect were not read%s", w.because(u))
+	case held && u.Federation != "":
+		a := doubt(OwnHas, "Keycloak's list of holders does not show the account, the account holds the role %s in effect; if that is no longer so, Keycloak's user cache is old: a periodic sync of changed users or clearing the user cache refreshes it", q.Role)
+		a.Stale = true
+		return a
+	case held && role.Partial:
+		return doubt(Unclear, "the account holds the role %s in effect, perhaps through a role of a client, which groupsync may not see: give the service account of keycloak.client_id the role view-clients", q.Role)
+	case held:
+		return doubt(Unclear, "the account holds the role %s in effect; if that is no longer so, Keycloak's user cache is old: clearing the user cache refreshes it", q.Role)
+	}
+	return Answer{}
+}
+
+func (w *weigher) because(u User) string {
+	if why := w.second.Failed[u.ID]; why != "" {
+		return ": " + why
+	}
+	return ""
+}
+
+// gone holds the look-up against the claim that the person is gone. The look-up
+// stood between probes of every federation.
+func (w *weigher) gone(q Question) Answer {
+	f, asked := w.snap.Found(q.User)
+	switch {
+	case !asked:
+		return doubt(Unclear, "the person was not looked up in Keycloak")
+	case f.Doubt != "":
+		a := doubt(Unclear, "%s", f.Doubt)
+		if f.Away != "" {
+			a.Denial, a.Federation = Away, f.Away
+		}
+		return a
+	case f.Person.Email == "":
+		return doubt(Unclear, "without an email nothing tells whether the person is gone")
+	case f.ByID:
+		return doubt(Unclear, "the look-up finds the account whose id ClearML keeps")
+	case slices.ContainsFunc(f.Accounts, func(u User) bool { return !isAccount(q.Accounts, u.ID) }):
+		return doubt(Unclear, "the look-up finds an account with the email, which was not asked about")
+	}
+	e := Evidence{why: Gone, text: "looked up: Keycloak has neither the id that ClearML keeps nor the email", waits: w.second.Federated}
+	if len(f.Accounts) > 0 { // rekeyed: those accounts are asked for themselves
+		e.text = "looked up: Keycloak has the id that ClearML keeps no more"
+	}
+	if q.GoneBy == ByEmail {
+		e.byEmail = true
+		e.text = "looked up: no account has the email; ClearML keeps no account id, so the person is judged by the email only"
+	}
+	return Answer{Evidence: e}
+}
+
+func isAccount(accounts []User, id string) bool {
+	return slices.ContainsFunc(accounts, func(u User) bool { return u.ID == id })
+}
+
+// grant asks whether the one account is in. If nothing bears the grant out, an answer
+// that is unclear comes before one that the own side gives: only where every source
+// and the role are known is the account surely out.
+func (w *weigher) grant(q Question) Answer {
+	if len(q.Accounts) != 1 {
+		return doubt(Unclear, "a grant needs exactly one account, there are %d", len(q.Accounts))
+	}
+	u := q.Accounts[0]
+	if u.Federation != "" {
+		if a, is := w.away(u.Federation); is {
+			return a
+		}
+	}
+	if len(q.Sources) == 0 && q.Role == "" {
+		return doubt(Unclear, "nothing was named that feeds the user group")
+	}
+	var last Answer
+	for _, g := range q.Sources {
+		a := w.inGroup(u, g)
+		if a.Evidence.Valid() {
+			return a
+		}
+		if last.Denial != Unclear {
+			last = a
+		}
+	}
+	if q.Role != "" {
+		if a := w.holdsRole(q, u); a.Evidence.Valid() || last.Denial != Unclear {
+			return a
+		}
+	}
+	return last
+}
+
+func (w *weigher) inGroup(u User, g Group) Answer {
+	set, read := w.members[g.ID]
+	switch {
+	case !read:
+		return doubt(Unclear, "the members of the Keycloak group %s were not read a second time", g.Path)
+	case !set[u.ID]:
+		return doubt(Unclear, "the second read of the Keycloak group %s does not list the account", g.Path)
+	}
+	if disabled(w.second.Members[g.ID], u.ID) {
+		return doubt(Unclear, "the second read finds the account disabled")
+	}
+	e := Evidence{why: Member, text: "read twice"}
+	if u.Federation == "" {
+		return Answer{Evidence: e}
+	}
+	side, old, a := w.own(u, g.Name, []Group{g})
+	switch side {
+	case in:
+		e.text += ", on the account's own side too"
+		return Answer{Evidence: e, Stale: old}
+	case out:
+		a = doubt(OwnLacks, "Keycloak's list of the group %s shows the account, the account's own side does not hold the group", g.Path)
+		a.Stale = old
+	}
+	return a
+}
+
+// disabled reports whether a reading of the account among the users says so.
+func disabled(users []User, id string) bool {
+	return slices.ContainsFunc(users, func(u User) bool { return u.ID == id && !u.Enabled })
+}
+
+// disabledHolder reports whether a second reading of the role's holders says that the
+// account is disabled.
+func (w *weigher) disabledHolder(role, id string) bool {
+	holders := w.second.Roles[role]
+	return disabled(holders.Direct, id) || slices.ContainsFunc(holders.Groups, func(g string) bool { return disabled(w.second.Members[g], id) })
+}
+
+func (w *weigher) holdsRole(q Question, u User) Answer {
+	held, read := w.second.Effective[Held{u.ID, q.Role}]
+	switch {
+	case !w.holders[q.Role][u.ID]:
+		return doubt(Unclear, "the second read of the holders of the role %s does not list the account", q.Role)
+	case w.disabledHolder(q.Role, u.ID):
+		return doubt(Unclear, "the second read finds the account disabled")
+	case !read:
+		return doubt(Unclear, "the roles that the account holds in effect were not read%s", w.because(u))
+	case !held && u.Federation != "":
+		a := doubt(OwnLacks, "Keycloak's list of holders shows the account, the account does not hold the role %s in effect", q.Role)
+		a.Stale = true
+		return a
+	case !held:
+		return doubt(Unclear, "the account does not hold the role %s in effect; if the role was given just now, Keycloak's user cache is old", q.Role)
+	}
+	return Answer{Evidence: Evidence{why: Member, text: "read twice, and the account holds the role in effect"}}
+}
