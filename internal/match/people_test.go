@@ -276,6 +276,11 @@ func TestWho(t *testing.T) {
 			before: map[string]string{"bot": "not_asked, ask [] bot@example.com"},
 		},
 		{
+			name:   "a kept id that is a service account's is no person's",
+			world:  "keycloak bot service\nclearml ann id=kc-bot",
+			before: map[string]string{"ann": "service_account"},
+		},
+		{
 			name:   "protected by the ClearML email, case ignored",
 			world:  "keycloak ann\nclearml ann email=Ann@Example.com",
 			rules:  func(o *match.Options) { o.Protect = []string{"ANN@*"} },

@@ -78,6 +78,7 @@ func TestPlan(t *testing.T) {
 		{name: "a user without an email stays as unknown",
 			world: "both ann\nclearml eve email= id=kc-old\n/team: ann\nteam = ann eve",
 			want:  []string{"=eve@team unknown"}},
+		{name: "a user whose kept id is a service account's stays", world: "both ann\nkeycloak bot service\nclearml bob id=kc-bot\n/team: ann\n/x: bot\nteam = ann bob\nx =", want: []string{"=bob@team service_account"}},
 		{name: "a service account stays", world: "both ann\nclearml bot service\n/team: ann\nteam = ann bot", want: []string{"=bot@team service_account"}},
 		{name: "a member id that the user list lacks stays as unresolved", world: "both ann\n/team: ann\nteam = ann ghost", want: []string{"=ghost@team unresolved"}},
 		{name: "groupsync itself never loses anything", world: "both ann\n/team: ann\nteam = ann groupsync", want: []string{"=groupsync@team self"}},
