@@ -299,7 +299,7 @@ func TestDaemonEndsDuringAPass(t *testing.T) {
 				t.Errorf("no farewell in the log\n%s", s.log.String())
 			}
 			if diff := cmp.Diff(row.team, p.clearml.Members("team")); diff != "" {
-				t.Errorf("the team: -want +got\n%s", diff)
+				t.Errorf("the team: -want +got\n%s\n%s", diff, s.log.String())
 			}
 		})
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -94,7 +95,7 @@ func (o outcome) report(t *testing.T) report.Report {
 	return r
 }
 
-// trap is a server in front of another one that tells a hook of each request
+// trap is a server in front of another one that tells a hook of each whole request
 // before it is passed on, and can be killed with whatever it answers just then.
 type trap struct {
 	*httptest.Server
@@ -107,6 +108,12 @@ func front(t *testing.T, next http.Handler) *trap {
 	t.Helper()
 	p := &trap{}
 	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// groupsync can still stop a write whose body has not been sent.
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
 		p.mu.Lock()
 		hook := p.hook
 		p.mu.Unlock()

@@ -297,7 +297,7 @@ func TestAnOldUserCacheHoldsUpNobody(t *testing.T) {
 		removal(staffGroup, userOf(t, snap, "feda")), removal(staffGroup, userOf(t, snap, "fedb")),
 	)
 	wantEvidence(t, c, 0, source.NotMember, true, isOut)
-	wantEvidence(t, c, 1, source.Member, false, "read twice: member of /staff-eu, on the account's own side too")
+	wantEvidence(t, c, 1, source.Member, false, "read twice, on the account's own side too")
 	wantEvidence(t, c, 2, source.NotMember, true, isOut)
 	// fedb is in staff-eu, whose name contains staff, so the count is 1 and the cached
 	// list decides. It is old: it has neither.
@@ -357,14 +357,14 @@ func TestALocalSubgroupBesideAnLDAPGroupOfItsName(t *testing.T) {
 		got := o.agree(t, snap, []string{path}, people...)
 		for _, name := range []string{"feda", "fedb"} {
 			if path == "/dev" {
-				wantAnswer(t, "grant of /dev to "+name, got[name].grant, source.Borne, false, "read twice: member of /dev, on the account's own side too")
+				wantAnswer(t, "grant of /dev to "+name, got[name].grant, source.Borne, false, "read twice, on the account's own side too")
 			} else {
 				wantAnswer(t, "grant of "+path+" to "+name, got[name].grant, source.OwnLacks, false, fmt.Sprintf(only, path))
 			}
 		}
 		if path == "/projects/dev" {
-			wantAnswer(t, "grant to fedc", got["fedc"].grant, source.Borne, false, "read twice: member of /projects/dev, on the account's own side too")
-			wantAnswer(t, "grant to local", got["local"].grant, source.Borne, false, "read twice: member of /projects/dev")
+			wantAnswer(t, "grant to fedc", got["fedc"].grant, source.Borne, false, "read twice, on the account's own side too")
+			wantAnswer(t, "grant to local", got["local"].grant, source.Borne, false, "read twice")
 		}
 	}
 }

@@ -72,9 +72,9 @@ func NewCrowd(tb testing.TB, s *Server, latency time.Duration) *Crowd {
 	return c
 }
 
-// NewLocalCrowd makes a realm of that many local people, in about a minute for
-// 100,000. The first CrowdClearML of them are in the groups of a Crowd, and in no
-// LDAP. The others are in no group.
+// NewLocalCrowd makes a realm of that many local people, in some minutes for 100,000.
+// The first CrowdClearML of them are in the groups of a Crowd, thirty in each. The
+// others are in no group.
 func NewLocalCrowd(tb testing.TB, s *Server, people int) *Realm {
 	tb.Helper()
 	spec := Spec{}
@@ -82,12 +82,18 @@ func NewLocalCrowd(tb testing.TB, s *Server, people int) *Realm {
 		spec.Groups = append(spec.Groups, fmt.Sprintf("/group-%02d", g))
 	}
 	r := s.NewRealm(tb, spec)
-	users := make([]object, people)
+	type account struct {
+		Username string   `json:"username"`
+		Email    string   `json:"email"`
+		Enabled  bool     `json:"enabled"`
+		Groups   []string `json:"groups,omitempty"`
+	}
+	users := make([]account, people)
 	for i := range users {
 		name := fmt.Sprintf("user-%06d", i)
-		users[i] = object{"username": name, "email": name + "@example.org", "firstName": "User", "lastName": fmt.Sprint(i), "enabled": true}
+		users[i] = account{Username: name, Email: name + "@example.org", Enabled: true}
 		if i < CrowdClearML {
-			users[i]["groups"] = []string{spec.Groups[i/15%CrowdGroups], spec.Groups[(i/15+1)%CrowdGroups]}
+			users[i].Groups = []string{spec.Groups[i/15], spec.Groups[(i/15+1)%CrowdGroups]}
 		}
 	}
 	for part := range slices.Chunk(users, 1_000) {
