@@ -125,6 +125,41 @@ func TestGuardsRemember(t *testing.T) {
 				{approve: true, want: []string{"-a@team not_member by id"}},
 				{do: "/team: b c d e", want: []string{"-f@team not_member by id"}},
 			}},
+		{name: "the fall: a group with a new id is accepted by a pass that removes nobody and misses nobody",
+			world: "federation corp\n" + ten + "ldap a\n/team: a b c d e f\nteam = a b c d e f",
+			steps: []step{
+				{want: []string{}},
+				{do: "id /team new-id", want: []string{}},
+				{do: "/team: a c d e f", want: []string{"-b@team not_member by id"}},
+			}},
+		{name: "the fall: a group with a new id is not accepted by a pass that misses a federated member",
+			world: "federation corp\n" + ten + "ldap a\n/team: a b c d e f\nteam = a b c d e f",
+			steps: []step{
+				{want: []string{}},
+				{do: "id /team new-id\n/team: b c d e f\nteam = b c d e f", want: []string{}},
+				{do: "team = a b c d e f", want: []string{"-a@team not_member by id [fall]"}},
+			}},
+		{name: "the fall: a group with a new id is not accepted by a pass that removes somebody",
+			world: "federation corp\n" + ten + "ldap a\n/team: a b c d e f\nteam = a b c d e f",
+			steps: []step{
+				{want: []string{}},
+				{do: "id /team new-id\n/team: a c d e f", want: []string{"-b@team not_member by id [fall]"}},
+				{want: []string{"-b@team not_member by id [fall]"}},
+			}},
+		{name: "the fall: a federation that is gone is accepted by a pass that removes nobody and misses nobody",
+			world: "federation corp\nfederation hq\n" + ten + "ldap a b\n/team: a b c d e f\nteam = a b c d e f",
+			steps: []step{
+				{want: []string{}},
+				{do: "delete hq", want: []string{}},
+				{do: "/team: a c d e f", want: []string{"-b@team not_member by id [grace]"}},
+			}},
+		{name: "the fall: a federation that is gone is not accepted by a pass that misses a federated member",
+			world: "federation corp\nfederation hq\n" + ten + "ldap a b\n/team: a b c d e f\nteam = a b c d e f",
+			steps: []step{
+				{want: []string{}},
+				{do: "delete hq\n/team: a c d e f\nteam = a c d e f", want: []string{}},
+				{do: "team = a b c d e f", want: []string{"-b@team not_member by id [fall]"}},
+			}},
 		{name: "the fall: a group that a guard withholds something of is not accepted",
 			world: "federation corp\n" + ten + "ldap a b\n/team: a b c d e f\nteam = a b c d e f g h i",
 			steps: []step{
@@ -401,21 +436,33 @@ func TestOnlyAFederationThatIsUpHasAnswered(t *testing.T) {
 
 // TestTheRulesAreAccepted: by an approval, or if the change of the rules removes nobody.
 func TestTheRulesAreAccepted(t *testing.T) {
+	mapped := func(claim, group string) func(*match.Options) {
+		return func(o *match.Options) { o.Mapping = map[string][]string{claim: {group}} }
+	}
 	for _, tt := range []struct {
 		name   string
 		before string // the scope in the memory
 		scoped bool   // a removal is wanted by the changed rules only
 		grant  bool
+		world  string // more of it
+		rules  func(*match.Options)
 		want   string
 	}{
-		{"the first pass ever", "", false, false, "new"},
-		{"the first pass after an upgrade, whatever is wanted", "", true, false, "new"},
-		{"a change that removes nobody", "old", false, false, "new"},
-		{"a change that removes somebody", "old", true, false, "old"},
-		{"a change that removes somebody and is approved", "old", true, true, "new"},
+		{name: "the first pass ever", want: "new"},
+		{name: "the first pass after an upgrade, whatever is wanted", scoped: true, want: "new"},
+		{name: "a change that removes nobody", before: "old", want: "new"},
+		{name: "a change that removes somebody", before: "old", scoped: true, want: "old"},
+		{name: "a change that removes somebody and is approved", before: "old", scoped: true, grant: true, want: "new"},
+		{name: "a change that removes somebody, approved while the views differ", before: "old", scoped: true, grant: true, world: "view team bob", want: "old"},
+		{name: "a group is frozen because Keycloak cannot list a source", before: "old", world: "/x: ann\nunreadable /x\nx = bob", want: "old"},
+		{name: "a group is frozen because a source is missing", before: "old", world: "x = bob", rules: mapped("taem", "x"), want: "old"},
+		{name: "a source is missing that feeds nothing", before: "old", rules: mapped("taem", "y"), want: "old"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			b := newBench(t, "both ann bob\n/team: ann\nteam = ann bob")
+			b := newBench(t, "both ann bob\n/team: ann\nteam = ann bob\n"+tt.world)
+			if tt.rules != nil {
+				b.Configure(t, tt.rules)
+			}
 			if tt.scoped {
 				b.before = rulesOf(func(o *match.Options) { o.Exclude = []string{"team"} })
 			}

@@ -1,6 +1,7 @@
 package plan_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -472,6 +473,11 @@ func TestWeighedRefusesAnswersOfOtherQuestions(t *testing.T) {
 				t.Errorf("got  %s\nwant %s", got, tt.want)
 			}
 		})
+	}
+	denied := plantest.New(t, "federation corp away\nboth ann bob\nldap ann bob\n/team:\nteam = ann bob").Pass(t)
+	slices.Reverse(denied.Confirmation.Answers)
+	if _, err := denied.Plan.Weighed(denied.Confirmation); err == nil || err.Error() != other {
+		t.Errorf("a doubt about another change: got %v", err)
 	}
 	p2 := plantest.New(t, "both ann cid\n/team: ann\nteam = cid").Pass(t)
 	if _, err := p2.Plan.Weighed(source.Confirmation{Answers: answers[:2]}); err == nil || err.Error() != other {
