@@ -236,6 +236,11 @@ func TestGroups(t *testing.T) {
 			feeds: []string{"zebra <- /zebra", "Admins <- /ops role:boss (administrators)"},
 		},
 		{
+			name:  "the administrators come last of many, whatever the names",
+			paths: []string{"/A", "/B", "/C", "/D", "/E", "/F", "/G", "/H"}, groups: []string{"H", "G", "F", "E", "Admins!", "D", "C", "B", "A"}, options: Options{AdminRole: "boss"},
+			feeds: []string{"A <- /A", "B <- /B", "C <- /C", "D <- /D", "E <- /E", "F <- /F", "G <- /G", "H <- /H", "Admins <- role:boss (administrators)"},
+		},
+		{
 			name:  "an admin group may have a namesake too",
 			paths: []string{"/ops"}, groups: []string{"Admins!", "ops"}, options: Options{AdminGroups: []string{"ops"}},
 			feeds: []string{"ops <- /ops", "Admins <- /ops (administrators)"},
@@ -438,5 +443,11 @@ func TestColliding(t *testing.T) {
 	f := Feed{Collisions: []Collision{{Name: "ops", Groups: []source.Group{{ID: "1"}, {ID: "2"}}}}}
 	if !f.Colliding("1") || !f.Colliding("2") || f.Colliding("3") || (Feed{}).Colliding("1") {
 		t.Error("Colliding is true exactly for the groups of a collision")
+	}
+}
+
+func TestBoolCompare(t *testing.T) {
+	if boolCompare(false, true) >= 0 || boolCompare(true, false) <= 0 || boolCompare(true, true) != 0 || boolCompare(false, false) != 0 {
+		t.Error("false comes before true")
 	}
 }

@@ -295,6 +295,10 @@ func TestWeigh(t *testing.T) {
 			denial: Unclear, doubt: "the roles that the account holds in effect were not read: status 403"},
 		{name: "a local account holds the role in effect", ask: with(remove(ann), onlyRole), second: Second{Roles: holders(), Effective: held("ann", true)},
 			denial: Unclear, doubt: "the account holds the role boss in effect; if that is no longer so, Keycloak's user cache is old: clearing the user cache refreshes it"},
+		{name: "a local account holds the role in effect, perhaps through a role that the reader may not see", ask: with(remove(ann), onlyRole), second: Second{Roles: map[string]*RoleHolders{"boss": {Found: true, Partial: true}}, Effective: held("ann", true)},
+			denial: Unclear, doubt: "the account holds the role boss in effect, perhaps through a role of a client, which groupsync may not see: give the service account of keycloak.client_id the role view-clients"},
+		{name: "a local account does not hold the role in effect, whatever the reader may see", ask: with(remove(ann), onlyRole), second: Second{Roles: map[string]*RoleHolders{"boss": {Found: true, Partial: true}}, Effective: held("ann", false)},
+			why: NotMember, evidence: "read twice: without the role boss"},
 		{name: "a federated account holds the role in effect", ask: with(remove(lea), onlyRole), second: Second{Probes: up, Roles: holders(), Effective: held("lea", true)},
 			denial: OwnHas, doubt: "Keycloak's list of holders does not show the account, the account holds the role boss in effect; if that is no longer so, Keycloak's user cache is old: a periodic sync of changed users or clearing the user cache refreshes it", stale: true},
 
