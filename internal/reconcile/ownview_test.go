@@ -201,7 +201,7 @@ func TestTwoLDAPGroupsOfOneName(t *testing.T) {
 		s := newStage(t, sc)
 		s.realm.Join(t, "luke", "/club")
 		frozen := want{result: report.Guarded, members: "club: luke\nstaff: feda fedb fedc", trips: []string{
-			"missing_source staff: Keycloak cannot list the members of a group that feeds this user group, which is frozen (reading the members of the group /staff: Keycloak answered 400: …); " +
+			"missing_source staff: Keycloak cannot list the members of a group that feeds this user group, which is frozen (reading the members of the group /staff: Keycloak answered 400); " +
 				"two LDAP groups of one name under the mapper's base are a known cause: rename one, or exclude the group"}}
 		first := frozen
 		first.added = 1
