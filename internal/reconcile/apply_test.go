@@ -373,6 +373,24 @@ func TestALostPassDoesNotWriteWhatItHasJustRead(t *testing.T) {
 	}
 }
 
+// TestAPassWhoseLeadershipIsLostWritesNothing: the pass asks for the leadership
+// before each write, and a pass that cannot ask does not write either.
+func TestAPassWhoseLeadershipIsLostWritesNothing(t *testing.T) {
+	for name, lead := range map[string]func() error{
+		"the Lease has another holder": func() error { return errors.New("another replica leads") },
+		"nobody can say who leads":     nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "both a\n/x: a\nx =")
+			r, _ := w.reconciler(t, wide, nil)
+			rep := r.Pass(context.Background(), Request{Lead: lead, Apply: true})
+			if len(w.writes) > 0 || len(rep.Errors) == 0 {
+				t.Errorf("writes %q, errors %v", w.writes, rep.Errors)
+			}
+		})
+	}
+}
+
 // TestAChangeSomebodyElseUndidIsCounted: once, and only where the plan wants
 // that very change again.
 func TestAChangeSomebodyElseUndidIsCounted(t *testing.T) {
