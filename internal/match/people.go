@@ -233,15 +233,15 @@ func (m *matcher) known(ids []string) []int {
 	return found
 }
 
-// absent judges a user who has no account among those that were met.
+// absent judges a user who has no account among those that were met. The user has
+// signed in by clearml.provider, or the server tells nobody's provider (signedIn).
 func (m *matcher) absent(p Person, u target.User, kept []string, whole bool) Person {
-	_, ours := u.Providers[m.rules.Provider]
 	switch {
 	case len(kept) == 0 && u.Email == "":
 		p.State, p.Ask = Unknown, source.Person{} // there is nothing to ask by
 	case !whole:
 		p.State = NotAsked
-	case !m.told || !ours:
+	case !m.told:
 		p.State = Unknown
 	case len(u.Providers) > 1:
 		p.State = OtherProvider // the other provider may still let the person in
