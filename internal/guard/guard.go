@@ -81,6 +81,7 @@ type Judged struct {
 	Lifted  []report.Guard // the guards that the approval lifted, in the order of the table
 	Granted bool           // the approval is for this plan
 	fallen  []fall         // by group
+	admin   string         // id of the built-in group of administrators; empty: the plan has none
 	most    bool           // the additions exceed max_additions, so that an approval names them too
 }
 
@@ -137,6 +138,9 @@ func newJudge(p plan.Plan, in Input) *judge {
 	for i := range j.Plan.Groups {
 		g := &j.Plan.Groups[i]
 		g.Add, g.Remove = slices.Clone(g.Add), slices.Clone(g.Remove)
+		if g.Feed.Admins {
+			j.admin = g.Feed.Group.ID
+		}
 		j.fallen = append(j.fallen, j.fell(*g))
 	}
 	j.most = exceedsLimit(j.count(plan.Add), memory.Since(in.Memory.Added, j.since()), in.Limits.MaxAdditions)
@@ -201,9 +205,7 @@ func (j Judged) names(c plan.Change) bool {
 }
 
 // admins reports whether the change is of the administrators.
-func (j Judged) admins(c *plan.Change) bool {
-	return slices.ContainsFunc(j.Plan.Groups, func(g plan.Group) bool { return g.Feed.Admins && g.Feed.Group.ID == c.Group })
-}
+func (j Judged) admins(c *plan.Change) bool { return j.admin != "" && c.Group == j.admin }
 
 // count returns how many changes of that direction have evidence.
 func (j *judge) count(a plan.Action) (n int) {
