@@ -28,12 +28,9 @@ func (w *weigher) own(u User, name string, sources []Group) (s side, old bool, a
 	isSource := func(id string) bool { return slices.ContainsFunc(sources, func(g Group) bool { return g.ID == id }) }
 	others, holds := 0, false
 	for _, id := range o.Cached {
-		switch {
-		case isSource(id) && slices.Contains(counted, id):
-			holds = true
+		if slices.Contains(counted, id) {
 			others++
-		case slices.Contains(counted, id):
-			others++
+			holds = holds || isSource(id)
 		}
 	}
 	old = o.Asked && others != o.Count

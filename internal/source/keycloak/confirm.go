@@ -282,6 +282,9 @@ func (c *confirming) namedDisabled(ctx context.Context, u source.User) (bool, st
 	return slices.ContainsFunc(users, func(found source.User) bool { return found.ID == u.ID && !found.Enabled }), "", nil
 }
 
+// noAccount is the doubt about an account that Keycloak answers 404 for.
+const noAccount = "Keycloak no longer finds the account"
+
 // uncounted is the doubt about an account that Keycloak cannot count the groups of. It
 // answers 500 for somebody who was deleted in LDAP and whom its user cache still has.
 const uncounted = "Keycloak fails to count the groups of the account; if the person was deleted or hidden in LDAP, Keycloak's user cache is old; a periodic sync of changed users or clearing the user cache refreshes it"
@@ -297,7 +300,7 @@ func (c *confirming) count(ctx context.Context, key source.OwnKey) (string, erro
 	err := c.s.get(ctx, what, &counted)
 	switch {
 	case isReason(err, fault.NotFound):
-		return "Keycloak no longer finds the account", nil
+		return noAccount, nil
 	case isReason(err, fault.Server):
 		return uncounted, nil
 	case err != nil:
@@ -320,7 +323,7 @@ func (c *confirming) cached(ctx context.Context, key source.OwnKey) (string, err
 	groups, err := c.s.groups(ctx, call{name: "own_groups", doing: "reading the groups of an account", role: viewUsers, path: []string{"users", key.Account, "groups"}, query: whole()})
 	switch {
 	case isReason(err, fault.NotFound):
-		return "Keycloak no longer finds the account", nil
+		return noAccount, nil
 	case err != nil:
 		return c.doubtful(ctx, err)
 	}
@@ -345,7 +348,7 @@ func (c *confirming) effective(ctx context.Context, key source.Held, role roleRe
 	case err != nil:
 		return c.doubtful(ctx, err)
 	case !found:
-		return "Keycloak no longer finds the account", nil
+		return noAccount, nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
