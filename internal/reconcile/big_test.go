@@ -3,7 +3,6 @@ package reconcile_test
 import (
 	"fmt"
 	"maps"
-	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -11,6 +10,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"groupsync/internal/guard"
+	"groupsync/internal/processtest"
 	"groupsync/internal/reconcile"
 	"groupsync/internal/report"
 	"groupsync/internal/source/keycloak"
@@ -126,7 +126,7 @@ func bigSite(b *testing.B, r *keycloaktest.Realm, ids map[string]string, teams m
 func (s *site) dryRun(b *testing.B) report.Report {
 	b.Helper()
 	s.seen.take()
-	peak := watchHeap()
+	peak := processtest.WatchHeap()
 	r := s.rec.Pass(b.Context(), reconcile.Request{DryRun: true})
 	b.ReportMetric(peak(), "heap-MB")
 	requests := 0
@@ -246,26 +246,4 @@ func BenchmarkPassLocalCrowd(b *testing.B) {
 			}
 		})
 	}
-}
-
-// watchHeap looks at the heap until the function that it returns is called, and that
-// returns the most that was in use, in MB.
-func watchHeap() func() float64 {
-	runtime.GC()
-	done, most := make(chan struct{}), make(chan uint64)
-	go func() {
-		var peak uint64
-		for {
-			var m runtime.MemStats
-			runtime.ReadMemStats(&m)
-			peak = max(peak, m.HeapInuse)
-			select {
-			case <-done:
-				most <- peak
-				return
-			case <-time.After(5 * time.Millisecond):
-			}
-		}
-	}()
-	return func() float64 { close(done); return float64(<-most) / 1e6 }
 }

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"groupsync/internal/processtest"
 	"groupsync/internal/source"
 	"groupsync/internal/source/keycloaktest"
 )
@@ -375,7 +375,7 @@ func BenchmarkCrowdLocal(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		seen.calls = nil
-		peak := watchHeap()
+		peak := processtest.WatchHeap()
 		snap := mustRead(b, s)
 		snap = mustLookUp(b, s, snap, leavers...)
 		groups := groupsOf(b, snap.Catalog(), "/group-00")
@@ -396,25 +396,4 @@ func BenchmarkCrowdLocal(b *testing.B) {
 		b.ReportMetric(peak(), "peak-MB")
 		b.ReportMetric(float64(seen.total()), "requests")
 	}
-}
-
-// watchHeap looks at the heap until the function that it returns is called, and that
-// returns the most that was in use, in MB.
-func watchHeap() func() float64 {
-	done, most := make(chan struct{}), make(chan uint64)
-	go func() {
-		var peak uint64
-		for {
-			var m runtime.MemStats
-			runtime.ReadMemStats(&m)
-			peak = max(peak, m.HeapInuse)
-			select {
-			case <-done:
-				most <- peak
-				return
-			case <-time.After(5 * time.Millisecond):
-			}
-		}
-	}()
-	return func() float64 { close(done); return float64(<-most) / 1e6 }
 }
