@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -91,7 +92,6 @@ func (p *planner) unreadable(f match.Feed) string {
 // listing is an enabled account that a source lists.
 type listing struct {
 	account int
-	byRole  bool
 	member  bool // of a source
 	clear   bool // a source lists the account by more than a name that collides
 }
@@ -126,25 +126,33 @@ func (p *planner) listed(f match.Feed) []listing {
 	if f.Role != "" {
 		for _, id := range p.src.HoldersOfRole(f.Role) {
 			if l := list(id); l != nil {
-				l.byRole, l.clear = true, true
+				l.clear = true
 			}
 		}
 	}
 	return all
 }
 
-// sourcesOf returns the sources that list an account. Those that collide are left out
-// if clear says that another source, or the role, lists the account too: a group that
-// only shares the name of an admin group must bear out nobody's grant.
-func (p *planner) sourcesOf(f match.Feed, account string, clear bool) []source.Group {
-	var sources []source.Group
-	for _, s := range f.Sources {
-		ids, _ := p.src.Members(s.ID)
-		if _, in := slices.BinarySearch(ids, account); in && !(clear && f.Colliding(s.ID)) {
-			sources = append(sources, s)
-		}
+// grantSources returns the sources that can bear out a grant: all of the group's, but
+// without those that collide if clear says that another source, or the role, lists the
+// account. A group that only shares the name of an admin group must bear out nobody's
+// grant. A source that does not list the account is among them, because its list can hide
+// the account.
+func grantSources(f match.Feed, clear bool) []source.Group {
+	return slices.DeleteFunc(slices.Clone(f.Sources), func(g source.Group) bool { return clear && f.Colliding(g.ID) })
+}
+
+// from returns the path of the first source that lists the account.
+func (p *planner) from(sources []source.Group, account string) string {
+	i := slices.IndexFunc(sources, func(g source.Group) bool {
+		ids, _ := p.src.Members(g.ID)
+		_, in := slices.BinarySearch(ids, account)
+		return in
+	})
+	if i < 0 {
+		return ""
 	}
-	return sources
+	return sources[i].Path
 }
 
 // sortOut collects the pending among those listed, and the federated people that
@@ -208,7 +216,7 @@ func (p *planner) removal(g *Group, m target.Member, u int, person match.Person)
 	}
 	c := Change{
 		Group: g.Feed.Group.ID, User: user, Action: Remove, Match: person.Match, State: person.State, Why: source.Gone, GoneBy: person.GoneBy,
-		Sources: g.Feed.Sources, ByRole: g.Feed.Role != "",
+		Sources: g.Feed.Sources,
 	}
 	if person.Ask.Key != "" {
 		p.asks[person.Ask.Key] = person.Ask
@@ -247,16 +255,14 @@ func (p *planner) addition(g *Group, l listing) {
 		return
 	}
 	account := p.src.Users()[l.account]
-	from, sources := "role "+g.Feed.Role, []source.Group(nil)
+	sources := grantSources(g.Feed, l.clear)
+	from := ""
 	if l.member {
-		sources = p.sourcesOf(g.Feed, account.ID, l.clear)
-	}
-	if len(sources) > 0 {
-		from = sources[0].Path
+		from = p.from(sources, account.ID)
 	}
 	g.Add = append(g.Add, Change{
-		Group: g.Feed.Group.ID, User: p.tgt.Users()[u], Action: Add, Why: source.Member, From: from, Match: person.Match,
-		Accounts: []source.User{account}, Sources: sources, ByRole: l.byRole, Collides: !l.clear,
+		Group: g.Feed.Group.ID, User: p.tgt.Users()[u], Action: Add, Why: source.Member, From: cmp.Or(from, "role "+g.Feed.Role), Match: person.Match,
+		Accounts: []source.User{account}, Sources: sources, Collides: !l.clear,
 	})
 }
 

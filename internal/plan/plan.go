@@ -37,8 +37,7 @@ type Change struct {
 
 	Accounts []source.User // of an addition the one account, of a removal every account that could be the person
 	GoneBy   source.GoneBy
-	Sources  []source.Group // an addition's sources that list the account; all of the group's for a removal
-	ByRole   bool           // the admin role is among what lists the account (addition) or must lack it (removal)
+	Sources  []source.Group // the sources that the own side is asked for: all of the group's, of an addition without those that collide
 	Collides bool           // additions: only names of admins.groups that collide list the person
 
 	Evidence   source.Evidence
@@ -107,11 +106,9 @@ func (p Plan) Questions() []source.Question {
 	var questions []source.Question
 	for _, g := range p.Groups {
 		for _, c := range slices.Concat(g.Add, g.Remove) {
-			q := source.Question{Group: c.Group, User: c.User.ID, Grant: c.Grant(), Accounts: c.Accounts, GoneBy: c.GoneBy, Sources: c.Sources}
-			if c.ByRole {
-				q.Role = g.Feed.Role
-			}
-			questions = append(questions, q)
+			questions = append(questions, source.Question{
+				Group: c.Group, User: c.User.ID, Grant: c.Grant(), Accounts: c.Accounts, GoneBy: c.GoneBy, Sources: c.Sources, Role: g.Feed.Role,
+			})
 		}
 	}
 	return questions
@@ -136,47 +133,14 @@ func (p Plan) Weighed(c source.Confirmation) (Plan, error) {
 	rest := c.Answers
 	for i := range p.Groups {
 		g := &p.Groups[i]
-		for _, changes := range []*[]Change{&g.Add, &g.Remove} {
-			var kept []Change
-			for _, change := range *changes {
-				if len(rest) == 0 {
-					return Plan{}, fmt.Errorf("the second look answers fewer questions than were asked (%d)", len(c.Answers))
-				}
-				a := rest[0]
-				rest = rest[1:]
-				if !a.For(change.Group, change.User.ID, change.Grant()) || a.Evidence.Valid() && !a.Evidence.For(change.Group, change.User.ID, change.Grant()) {
-					return Plan{}, fmt.Errorf("the second look answers for another change than the one asked about, in the user group with the id %s", change.Group)
-				}
-				change.Evidence, change.Denial, change.Doubt, change.Federation = a.Evidence, a.Denial, a.Doubt, a.Federation
-				if a.Evidence.Valid() {
-					change.Why = a.Evidence.Why()
-				}
-				g.Own.Stale = g.Own.Stale || a.Stale
-				switch a.Denial {
-				case source.OwnHas:
-					g.Own.Hidden = append(g.Own.Hidden, change)
-					if change.State == match.Ambiguous || change.State == match.Rekeyed {
-						g.Keep = append(slices.Clip(g.Keep), Keeper{target.Member{ID: change.User.ID, Name: change.User.Name, Email: change.User.Email}, change.State})
-					}
-				case source.OwnLacks:
-					g.Own.Shown = append(g.Own.Shown, change)
-				default:
-					kept = append(kept, change)
-				}
-			}
-			*changes = kept
+		asked := len(g.Add) + len(g.Remove)
+		if len(rest) < asked {
+			return Plan{}, fmt.Errorf("the second look answers fewer questions than were asked (%d)", len(c.Answers))
 		}
-		slices.SortFunc(g.Keep, func(a, b Keeper) int { return strings.Compare(a.Member.ID, b.Member.ID) })
-		g.Federated = slices.Clone(g.Federated)
-		for _, hidden := range g.Own.Hidden {
-			for _, u := range hidden.Accounts {
-				if u.Federation != "" {
-					g.Federated = append(g.Federated, u.ID)
-				}
-			}
+		if err := g.weigh(rest[:asked]); err != nil {
+			return Plan{}, err
 		}
-		slices.Sort(g.Federated)
-		g.Federated = slices.Compact(g.Federated)
+		rest = rest[asked:]
 		if g.Feed.Admins {
 			g.Floor = g.floor(p.People, p.Barred)
 		}
@@ -185,6 +149,64 @@ func (p Plan) Weighed(c source.Confirmation) (Plan, error) {
 		return Plan{}, fmt.Errorf("the second look answers more questions than were asked (%d)", len(c.Answers))
 	}
 	return p, nil
+}
+
+// weigh puts the answers into the group's changes, additions first. A change that the
+// own side contradicts moves to OwnView.
+func (g *Group) weigh(answers []source.Answer) error {
+	adds := answers[:len(g.Add)]
+	removes := answers[len(g.Add):]
+	g.Keep, g.Federated = slices.Clone(g.Keep), slices.Clone(g.Federated)
+	var err error
+	if g.Add, err = g.weighAll(g.Add, adds); err != nil {
+		return err
+	}
+	if g.Remove, err = g.weighAll(g.Remove, removes); err != nil {
+		return err
+	}
+	slices.SortFunc(g.Keep, func(a, b Keeper) int { return strings.Compare(a.Member.ID, b.Member.ID) })
+	slices.Sort(g.Federated)
+	g.Federated = slices.Compact(g.Federated)
+	return nil
+}
+
+// weighAll returns the changes that stay in the plan, each with its answer.
+func (g *Group) weighAll(changes []Change, answers []source.Answer) ([]Change, error) {
+	var kept []Change
+	for i, c := range changes {
+		a := answers[i]
+		if !a.For(c.Group, c.User.ID, c.Grant()) || a.Evidence.Valid() && !a.Evidence.For(c.Group, c.User.ID, c.Grant()) {
+			return nil, fmt.Errorf("the second look answers for another change than the one asked about, in the user group with the id %s", c.Group)
+		}
+		c.Evidence, c.Denial, c.Doubt, c.Federation = a.Evidence, a.Denial, a.Doubt, a.Federation
+		if a.Evidence.Valid() {
+			c.Why = a.Evidence.Why()
+		}
+		g.Own.Stale = g.Own.Stale || a.Stale
+		switch a.Denial {
+		case source.OwnHas:
+			g.hidden(c)
+		case source.OwnLacks:
+			g.Own.Shown = append(g.Own.Shown, c)
+		default:
+			kept = append(kept, c)
+		}
+	}
+	return kept, nil
+}
+
+// hidden moves a removal to OwnView. The member counts among the group's federated
+// people, and stays with a reason if nobody can say which account is the person's.
+func (g *Group) hidden(c Change) {
+	g.Own.Hidden = append(g.Own.Hidden, c)
+	if c.State == match.Ambiguous || c.State == match.Rekeyed {
+		g.Keep = append(g.Keep, Keeper{target.Member{ID: c.User.ID, Name: c.User.Name, Email: c.User.Email}, c.State})
+	}
+	for _, u := range c.Accounts {
+		if u.Federation != "" {
+			g.Federated = append(g.Federated, u.ID)
+		}
+	}
 }
 
 // floor returns the members that count toward admins.floor: those whom the plan does

@@ -76,6 +76,22 @@ func TestACollisionBearsOutNobody(t *testing.T) {
 	})
 }
 
+// TestOneListShowsAndAnotherHides: the next login asks the own side for every group, so a
+// grant does too, whichever list proposes the grant.
+func TestOneListShowsAndAnotherHides(t *testing.T) {
+	const realm = "both ann lea\nfederation corp\nldap lea\n/team: ann\nshows /team: lea\n/x:\n/x/team:\n"
+	t.Run("the own side has the group whose list hides the person", func(t *testing.T) {
+		s := tell(t, realm+"hides /x/team: lea\nteam = ann", wide, nil)
+		s.pass("the pass", "", "+lea@team applied")
+	})
+	t.Run("the own side has neither", func(t *testing.T) {
+		s := tell(t, realm+"team = ann", wide, nil)
+		if rep := s.pass("the pass", ""); rep.Groups[0].OwnView.Shows != 1 || rep.Result != report.InSync {
+			t.Errorf("the own view is %+v, the result %s", rep.Groups[0].OwnView, rep.Result)
+		}
+	})
+}
+
 // TestRulesAreAcceptedOnlyOnceTheyAreKnown: while a group is frozen, nobody knows what
 // the new rules want there.
 func TestRulesAreAcceptedOnlyOnceTheyAreKnown(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 
 	"groupsync/internal/match"
 	"groupsync/internal/report"
+	"groupsync/internal/source"
 	"groupsync/internal/target"
 )
 
@@ -238,13 +239,13 @@ func (l login) candidates(u target.User) (names []string, lost bool) {
 	return names, lost
 }
 
-// agreed reports whether the list of a Keycloak group that feeds g and the own side of
-// the account disagree: nothing proposes to look at such a membership.
-func (l login) contradicted(name string, g target.Group) bool {
+// listed reports whether the list of a Keycloak group that feeds g shows the account.
+// Where ClearML agrees with the lists, nothing proposes to look at a membership.
+func (l login) listed(name string, g target.Group) bool {
 	for path := range l.w.groups {
 		leaf := path[strings.LastIndex(path, "/")+1:]
-		feeds := l.same(leaf, g.Name) || g.Name == "Admins" && slices.ContainsFunc(l.admins, func(a string) bool { return l.same(a, leaf) })
-		if feeds && (slices.Contains(l.w.hides[path], name) || slices.Contains(l.w.shows[path], name)) {
+		feeds := !g.System && l.same(leaf, g.Name) || g.Name == "Admins" && slices.ContainsFunc(l.admins, func(a string) bool { return l.same(a, leaf) })
+		if feeds && slices.ContainsFunc(l.w.membersOf(path), func(u source.User) bool { return u.ID == "kc-"+name }) {
 			return true
 		}
 	}
@@ -267,8 +268,8 @@ func checkLogins(t *testing.T, law func(rt *rapid.T, l login, before map[string]
 }
 
 // TestLawALoginAfterACleanPassChangesNothing is the test of everything: after a pass in
-// which nothing tripped, a login of anybody whom the two sides agree about moves no
-// membership.
+// which nothing tripped, a login moves no membership. Left out are people whom several
+// accounts could be, and memberships in which ClearML agrees with the lists.
 func TestLawALoginAfterACleanPassChangesNothing(t *testing.T) {
 	checkLogins(t, func(rt *rapid.T, l login, _ map[string][]string, rep report.Report) {
 		if len(rep.Guards)+len(rep.Errors) > 0 {
@@ -288,7 +289,7 @@ func TestLawALoginAfterACleanPassChangesNothing(t *testing.T) {
 			}
 			for _, g := range l.w.targets {
 				is, gives := slices.Contains(strings.Fields(l.w.members(g.Name)), u.ID), l.gives(names[0], g)
-				if l.fed(g) && !(g.System && g.Name != "Admins") && is != gives && !l.contradicted(names[0], g) {
+				if l.fed(g) && !(g.System && g.Name != "Admins") && is != gives && is != l.listed(names[0], g) {
 					rt.Fatalf("%s is in %s: %v, a login makes it %v\n%q", u.ID, g.Name, is, gives, lines(rep))
 				}
 			}

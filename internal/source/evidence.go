@@ -34,7 +34,7 @@ type Question struct {
 	// could be the person.
 	Accounts []User
 	GoneBy   GoneBy  // removals: the person, or one of the accounts, is gone from the realm
-	Sources  []Group // every Keycloak group that feeds the user group
+	Sources  []Group // every Keycloak group that feeds the user group, for a grant without those whose name collides
 	Role     string  // the admin role, if that feeds the user group too
 }
 

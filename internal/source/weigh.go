@@ -277,9 +277,10 @@ func isAccount(accounts []User, id string) bool {
 	return slices.ContainsFunc(accounts, func(u User) bool { return u.ID == id })
 }
 
-// grant asks whether the one account is in. If nothing bears the grant out, an answer
-// that is unclear comes before one that the own side gives: only where every source
-// and the role are known is the account surely out.
+// grant asks whether the one account is in. The second read of a list must show the
+// account, like the first did. Then the account's own side decides, over every source and
+// the role: a list that shows the account wrongly can stand beside a list that hides it.
+// The account is surely out only where the own side is known for all of them.
 func (w *weigher) grant(q Question) Answer {
 	if len(q.Accounts) != 1 {
 		return doubt(Unclear, "a grant needs exactly one account, there are %d", len(q.Accounts))
@@ -290,52 +291,94 @@ func (w *weigher) grant(q Question) Answer {
 			return a
 		}
 	}
-	if len(q.Sources) == 0 && q.Role == "" {
-		return doubt(Unclear, "nothing was named that feeds the user group")
+	l, a := w.lists(q, u)
+	if a.Denial != Borne {
+		return a
 	}
-	var last Answer
-	for _, g := range q.Sources {
-		a := w.inGroup(u, g)
-		if a.Evidence.Valid() {
-			return a
-		}
-		if last.Denial != Unclear {
-			last = a
-		}
+	if u.Federation == "" && l.group != nil {
+		return Answer{Evidence: Evidence{why: Member, text: "read twice"}}
 	}
-	if q.Role != "" {
-		if a := w.holdsRole(q, u); a.Evidence.Valid() || last.Denial != Unclear {
-			return a
+	denied := shown(q, l)
+	for _, side := range []Answer{w.inGroups(q, u), w.inRole(q, u, l.role)} {
+		switch {
+		case side.Evidence.Valid():
+			return side
+		case side.Denial == Unclear && denied.Denial != Unclear:
+			denied = side
 		}
+		denied.Stale = denied.Stale || side.Stale
 	}
-	return last
+	return denied
 }
 
-func (w *weigher) inGroup(u User, g Group) Answer {
-	set, read := w.members[g.ID]
+// listing says which lists of the second read show an account.
+type listing struct {
+	group *Group // the first source that lists the account; nil: none
+	role  bool   // the list of the role's holders shows the account
+}
+
+// lists returns the listing of an enabled account. If no list shows the account, or one
+// says that the account is disabled, the answer denies the grant.
+func (w *weigher) lists(q Question, u User) (listing, Answer) {
+	var l listing
+	for _, g := range q.Sources {
+		set, read := w.members[g.ID]
+		switch {
+		case !read:
+			return l, doubt(Unclear, "the members of the Keycloak group %s were not read a second time", g.Path)
+		case disabled(w.second.Members[g.ID], u.ID):
+			return l, doubt(Unclear, "the second read finds the account disabled")
+		case set[u.ID] && l.group == nil:
+			l.group = &g
+		}
+	}
+	l.role = w.holders[q.Role][u.ID]
 	switch {
-	case !read:
-		return doubt(Unclear, "the members of the Keycloak group %s were not read a second time", g.Path)
-	case !set[u.ID]:
-		return doubt(Unclear, "the second read of the Keycloak group %s does not list the account", g.Path)
+	case l.role && w.disabledHolder(q.Role, u.ID):
+		return l, doubt(Unclear, "the second read finds the account disabled")
+	case l.role, l.group != nil:
+		return l, Answer{}
+	case len(q.Sources) == 0 && q.Role == "":
+		return l, doubt(Unclear, "nothing was named that feeds the user group")
+	case len(q.Sources) == 0:
+		return l, doubt(Unclear, "the second read of the holders of the role %s does not list the account", q.Role)
+	case len(q.Sources) == 1 && q.Role == "":
+		return l, doubt(Unclear, "the second read of the Keycloak group %s does not list the account", q.Sources[0].Path)
+	case q.Role == "":
+		return l, doubt(Unclear, "the second read of %d Keycloak groups lists the account in none of them", len(q.Sources))
 	}
-	if disabled(w.second.Members[g.ID], u.ID) {
-		return doubt(Unclear, "the second read finds the account disabled")
+	return l, doubt(Unclear, "the second read lists the account neither in a Keycloak group of administrators nor among the holders of the role %s", q.Role)
+}
+
+// shown is the answer for an account that a list shows and whose own side is out.
+func shown(q Question, l listing) Answer {
+	switch {
+	case l.group == nil:
+		return doubt(OwnLacks, "Keycloak's list of holders shows the account, the account does not hold the role %s in effect", q.Role)
+	case len(q.Sources) == 1:
+		return doubt(OwnLacks, "Keycloak's list of the group %s shows the account, the account's own side does not hold the group", l.group.Path)
 	}
-	e := Evidence{why: Member, text: "read twice"}
+	return doubt(OwnLacks, "Keycloak's list of the group %s shows the account, the account's own side holds none of the %d groups that feed the user group", l.group.Path, len(q.Sources))
+}
+
+// inGroups asks the account's own side for every source. The answer is empty if the
+// account is surely in none of them; a local account is in none that does not list it.
+func (w *weigher) inGroups(q Question, u User) Answer {
 	if u.Federation == "" {
-		return Answer{Evidence: e}
+		return Answer{}
 	}
-	side, old, a := w.own(u, g.Name, []Group{g})
-	switch side {
-	case in:
-		e.text += ", on the account's own side too"
-		return Answer{Evidence: e, Stale: old}
-	case out:
-		a = doubt(OwnLacks, "Keycloak's list of the group %s shows the account, the account's own side does not hold the group", g.Path)
-		a.Stale = old
+	var none Answer
+	for _, name := range leafNames(q.Sources) {
+		side, old, a := w.own(u, name, q.Sources)
+		switch {
+		case side == in:
+			return Answer{Evidence: Evidence{why: Member, text: "read twice, on the account's own side too"}, Stale: old}
+		case side == unclear && none.Denial == Borne:
+			none = a
+		}
+		none.Stale = none.Stale || old
 	}
-	return a
+	return none
 }
 
 // disabled reports whether a reading of the account among the users says so.
@@ -350,21 +393,25 @@ func (w *weigher) disabledHolder(role, id string) bool {
 	return disabled(holders.Direct, id) || slices.ContainsFunc(holders.Groups, func(g string) bool { return disabled(w.second.Members[g], id) })
 }
 
-func (w *weigher) holdsRole(q Question, u User) Answer {
+// inRole asks for the roles that the account holds in effect. They come from Keycloak's
+// user cache, so they bear out a grant only together with the list of holders. The answer
+// is empty if the account is surely without the role.
+func (w *weigher) inRole(q Question, u User, listed bool) Answer {
+	if q.Role == "" {
+		return Answer{}
+	}
 	held, read := w.second.Effective[Held{u.ID, q.Role}]
 	switch {
-	case !w.holders[q.Role][u.ID]:
-		return doubt(Unclear, "the second read of the holders of the role %s does not list the account", q.Role)
-	case w.disabledHolder(q.Role, u.ID):
-		return doubt(Unclear, "the second read finds the account disabled")
 	case !read:
 		return doubt(Unclear, "the roles that the account holds in effect were not read%s", w.because(u))
-	case !held && u.Federation != "":
-		a := doubt(OwnLacks, "Keycloak's list of holders shows the account, the account does not hold the role %s in effect", q.Role)
+	case held && listed:
+		return Answer{Evidence: Evidence{why: Member, text: "read twice, and the account holds the role in effect"}}
+	case held:
+		a := doubt(Unclear, "the account holds the role %s in effect, Keycloak's list of holders does not show the account; if the role was taken away, Keycloak's user cache is old: a periodic sync of changed users or clearing the user cache refreshes it", q.Role)
 		a.Stale = true
 		return a
-	case !held:
+	case listed && u.Federation == "":
 		return doubt(Unclear, "the account does not hold the role %s in effect; if the role was given just now, Keycloak's user cache is old", q.Role)
 	}
-	return Answer{Evidence: Evidence{why: Member, text: "read twice, and the account holds the role in effect"}}
+	return Answer{Stale: listed}
 }

@@ -147,11 +147,7 @@ func (c *confirming) ties() []question {
 			for _, g := range q.Sources {
 				key := source.OwnKey{Account: u.ID, Name: g.Name}
 				o, read := c.second.Own[key]
-				sources := q.Sources
-				if q.Grant {
-					sources = []source.Group{g}
-				}
-				if once[key] || !read || !c.catalog.Tied(o, g.Name, sources) {
+				if once[key] || !read || !c.catalog.Tied(o, g.Name, q.Sources) {
 					continue
 				}
 				once[key] = true

@@ -519,8 +519,12 @@ func TestProbes(t *testing.T) {
 			if p.Up != row.up || p.Detail != row.detail || p.Trusted != (row.trusted != nil) || p.Silent() != row.silent || p.Federation.Answered != (row.known || row.up) {
 				t.Errorf("the probe is %+v, silent %v\nwant up %v, silent %v, detail %q", p, p.Silent(), row.up, row.silent, row.detail)
 			}
-			if slices.Sort(asked); len(slices.Compact(asked)) != len(asked) {
-				t.Errorf("a name was asked for twice: %q", asked)
+			// A request that timed out may reach the server after the look-up's answer.
+			mu.Lock()
+			names := slices.Sorted(slices.Values(asked))
+			mu.Unlock()
+			if len(slices.Compact(slices.Clone(names))) != len(names) {
+				t.Errorf("a name was asked for twice: %q", names)
 			}
 			if away := len(source.Confirmation{Probes: probes}.Away()); (away == 1) != (!row.up && row.trusted == nil) {
 				t.Errorf("%d federations count as away", away)
