@@ -26,11 +26,11 @@ func (j Judged) Remember(in Input, scope string, intended bool) memory.Memory {
 	}
 	next.Wanted = j.wantedSince(in)
 	for i, g := range j.Plan.Groups {
-		// A fall is not accepted in silence. An approval accepts it. So does a pass that
-		// removes nobody and finds all federated members, in a group with a new id for
-		// example.
-		fell := j.fallen[i]
-		if len(Withheld(g)) == 0 && (fell.how == "" || j.Granted || fell.complete && len(g.Remove) == 0) {
+		// A fall is not accepted in silence. An approval that names removals of the group
+		// accepts the fall. So does a pass that removes nobody and finds all federated
+		// members, in a group with a new id for example.
+		fell, removes := j.fallen[i], len(g.Remove) > 0
+		if len(Withheld(g)) == 0 && (fell.how == "" || j.Granted && removes || fell.complete && !removes) {
 			next.Groups[g.Feed.Group.ID] = accept(g, in)
 		}
 	}

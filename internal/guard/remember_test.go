@@ -94,6 +94,14 @@ func TestGuardsRemember(t *testing.T) {
 				{do: "/team: b c d e f\nteam = b c d e f", want: []string{}},
 				{do: "team = a b c d e f", want: []string{"-a@team not_member by id [fall]"}},
 			}},
+		{name: "the fall: an approval of another group's removal does not accept it",
+			world: "federation corp\n" + ten + "ldap a g\n/team: a b c d e f\n/x: b c d e f g\nteam = a b c d e f\nx = b c d e f g",
+			steps: []step{
+				{want: []string{}},
+				{do: "/team: b c d e f\nteam = b c d e f\n/x: b c d e f", want: []string{"-g@x not_member by id [fall]"}},
+				{approve: true, want: []string{"-g@x not_member by id"}},
+				{do: "team = a b c d e f", want: []string{"-a@team not_member by id [fall]"}},
+			}},
 		{name: "the fall: people who are back end it",
 			world: "federation corp\n" + ten + "ldap a b\n/team: a b c d e f\nteam = a b c d e f",
 			steps: []step{

@@ -393,18 +393,25 @@ func (p *pairer) admins() {
 }
 
 // adminGroups returns the groups that an entry of admins.groups names: by path, or by
-// claim name.
+// claim name. A group whose path equals the entry letter by letter comes before groups
+// whose paths differ from the entry by case.
 func (p *pairer) adminGroups(name string) []source.Group {
 	if !strings.HasPrefix(name, "/") {
 		return p.claims[p.rules.key(name)]
 	}
-	var named []source.Group
+	var same, folded []source.Group
 	for _, g := range p.catalog.Groups() {
+		if g.Path == name {
+			same = append(same, g)
+		}
 		if p.rules.key(g.Path) == p.rules.key(name) {
-			named = append(named, g)
+			folded = append(folded, g)
 		}
 	}
-	return named
+	if len(same) > 0 {
+		return same
+	}
+	return folded
 }
 
 // unfed skips the user groups that nothing feeds.

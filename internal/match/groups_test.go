@@ -309,6 +309,17 @@ func TestGroups(t *testing.T) {
 			skips: []string{"keycloak x: no_target"},
 		},
 		{
+			name:  "without case a path that one group bears letter by letter names that group",
+			paths: []string{"/ops", "/Ops"}, groups: []string{"Admins!"}, options: nocase(Options{AdminGroups: []string{"/ops"}}),
+			feeds: []string{"Admins <- /ops (administrators)"},
+			skips: []string{"keycloak Ops: no_target"},
+		},
+		{
+			name:  "without case a path that differs from every group's by case can collide",
+			paths: []string{"/ops", "/Ops"}, groups: []string{"Admins!"}, options: nocase(Options{AdminGroups: []string{"/OPS"}}),
+			feeds: []string{"Admins <- /Ops /ops collision:/OPS of /Ops, /ops (administrators)"},
+		},
+		{
 			name:  "an Admins group that people made is not the built-in one",
 			paths: []string{"/ops"}, groups: []string{"Admins"}, options: Options{AdminGroups: []string{"ops", "opps"}},
 			feeds: []string{`missing user group Admins in admins, near []`, `missing group opps in admins.groups, near ["ops"]`},
