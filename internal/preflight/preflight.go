@@ -1,0 +1,105 @@
+// Package preflight looks at the live systems for what is set wrong, before a pass is
+// made. It only reads. Each file holds one family of checks.
+package preflight
+
+import (
+	"context"
+	"slices"
+)
+
+// Level says how bad a finding is.
+type Level string
+
+// The levels there are.
+const (
+	OK      Level = "ok"      // as it should be
+	Warning Level = "warning" // worth a look, or groupsync could not look
+	Error   Level = "error"   // a pass would fail, or would fight the per-login sync
+)
+
+// Finding is what one look found. A check can have several.
+type Finding struct {
+	Check  string `json:"check"`            // name of the check
+	Level  Level  `json:"level"`            //
+	Seen   string `json:"seen"`             // what was seen, a sentence
+	Advice string `json:"advice,omitempty"` // how to fix it, a sentence; empty for OK
+	Docs   string `json:"docs"`             // where the documentation describes the check
+}
+
+// Check is one thing to look at.
+type Check struct {
+	Name  string   // unique; the heading of docs/check.md that describes it
+	After []string // checks that must have no error: without them this one can see nothing
+	Look  func(context.Context) []Finding
+}
+
+// Fine returns the one finding of a check that found everything as it should be.
+func Fine(seen string) []Finding { return []Finding{{Level: OK, Seen: seen}} }
+
+// Warn returns a warning.
+func Warn(seen, advice string) Finding { return Finding{Level: Warning, Seen: seen, Advice: advice} }
+
+// Fail returns an error.
+func Fail(seen, advice string) Finding { return Finding{Level: Error, Seen: seen, Advice: advice} }
+
+// Blind returns the warning of a check that could not look. A check that could not look
+// must not pass in silence.
+func Blind(err error, advice string) Finding {
+	return Warn("groupsync could not look: "+err.Error(), advice)
+}
+
+// Run makes the checks in their order and hands each finding to tell as soon as it is
+// there. A check whose After has an error is not made, and a warning says so.
+func Run(ctx context.Context, checks []Check, tell func(Finding)) Report {
+	var r Report
+	failed := make(map[string]bool)
+	for _, c := range checks {
+		findings := c.look(ctx, failed)
+		for _, f := range findings {
+			f.Check, f.Docs = c.Name, "docs/check.md#"+c.Name
+			failed[c.Name] = failed[c.Name] || f.Level == Error
+			r.Findings = append(r.Findings, f)
+			tell(f)
+		}
+	}
+	return r
+}
+
+func (c Check) look(ctx context.Context, failed map[string]bool) []Finding {
+	for _, name := range c.After {
+		if failed[name] {
+			return []Finding{Warn("groupsync did not look, because the check "+name+" found an error", "fix that first and run the check again")}
+		}
+	}
+	return c.Look(ctx)
+}
+
+// Report is what all checks found, in the order of the checks.
+type Report struct {
+	Findings []Finding `json:"findings"`
+}
+
+// Count returns how many findings have the level.
+func (r Report) Count(l Level) (n int) {
+	for _, f := range r.Findings {
+		if f.Level == l {
+			n++
+		}
+	}
+	return n
+}
+
+// ExitCode returns 1 if a finding is an error, 2 if strict and a finding is a warning,
+// else 0.
+func (r Report) ExitCode(strict bool) int {
+	has := func(l Level) bool {
+		return slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Level == l })
+	}
+	switch {
+	case has(Error):
+		return 1
+	case strict && has(Warning):
+		return 2
+	}
+	return 0
+}

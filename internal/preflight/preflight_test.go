@@ -1,0 +1,88 @@
+package preflight_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"groupsync/internal/preflight"
+)
+
+func check(name string, findings []preflight.Finding, after ...string) preflight.Check {
+	return preflight.Check{Name: name, After: after, Look: func(context.Context) []preflight.Finding { return findings }}
+}
+
+func TestRun(t *testing.T) {
+	checks := []preflight.Check{
+		check("reach", preflight.Fine("it answers")),
+		check("roles", []preflight.Finding{preflight.Fail("the role is missing", "assign it"), preflight.Warn("one role too many", "take it away")}, "reach"),
+		check("groups", preflight.Fine("never looked at"), "roles"),
+		check("after a check that did not look", preflight.Fine("looked at"), "groups"),
+		check("names", []preflight.Finding{preflight.Blind(errors.New("403"), "give view-clients"), {Level: preflight.OK, Seen: "a\x1b[31m\nb"}}),
+	}
+	var told strings.Builder
+	r := preflight.Run(t.Context(), checks, func(f preflight.Finding) { told.WriteString(f.Line()) })
+	want := `✔ reach: it answers
+✘ roles: the role is missing
+    assign it
+    see docs/check.md#roles
+! roles: one role too many
+    take it away
+    see docs/check.md#roles
+! groups: groupsync did not look, because the check roles found an error
+    fix that first and run the check again
+    see docs/check.md#groups
+✔ after a check that did not look: looked at
+! names: groupsync could not look: 403
+    give view-clients
+    see docs/check.md#names
+✔ names: a\x1b[31m\nb
+3 ok, 3 warnings, 1 errors
+`
+	if d := cmp.Diff(want, told.String()+r.Summary()); d != "" {
+		t.Errorf("-want +got\n%s", d)
+	}
+}
+
+func TestExitCode(t *testing.T) {
+	for _, tt := range []struct {
+		name          string
+		findings      []preflight.Finding
+		plain, strict int
+	}{
+		{"nothing was looked at", nil, 0, 0},
+		{"everything is as it should be", preflight.Fine("good"), 0, 0},
+		{"a warning counts only if strict", []preflight.Finding{preflight.Warn("odd", "look")}, 0, 2},
+		{"an error counts always, and more than a warning", []preflight.Finding{preflight.Warn("odd", "look"), preflight.Fail("bad", "fix")}, 1, 1},
+	} {
+		r := preflight.Report{Findings: tt.findings}
+		if got := r.ExitCode(false); got != tt.plain {
+			t.Errorf("%s: exit code %d, want %d", tt.name, got, tt.plain)
+		}
+		if got := r.ExitCode(true); got != tt.strict {
+			t.Errorf("%s, strict: exit code %d, want %d", tt.name, got, tt.strict)
+		}
+	}
+}
+
+func TestJSON(t *testing.T) {
+	for _, tt := range []struct {
+		report preflight.Report
+		want   string
+	}{
+		{preflight.Report{}, "{\n  \"findings\": []\n}\n"},
+		{preflight.Report{Findings: []preflight.Finding{{Check: "a", Level: preflight.OK, Seen: "x\x1b", Docs: "d"}}},
+			"{\n  \"findings\": [\n    {\n      \"check\": \"a\",\n      \"level\": \"ok\",\n      \"seen\": \"x\\u001b\",\n      \"docs\": \"d\"\n    }\n  ]\n}\n"},
+	} {
+		var b strings.Builder
+		if err := tt.report.JSON(&b); err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(tt.want, b.String()); d != "" {
+			t.Errorf("-want +got\n%s", d)
+		}
+	}
+}
