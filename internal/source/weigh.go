@@ -368,16 +368,18 @@ func (w *weigher) inGroups(q Question, u User) Answer {
 		return Answer{}
 	}
 	var none Answer
+	stale := false
 	for _, name := range leafNames(q.Sources) {
 		side, old, a := w.own(u, name, q.Sources)
-		switch {
-		case side == in:
+		stale = stale || old
+		switch side {
+		case in:
 			return Answer{Evidence: Evidence{why: Member, text: "read twice, on the account's own side too"}, Stale: old}
-		case side == unclear && none.Denial == Borne:
+		case unclear:
 			none = a
 		}
-		none.Stale = none.Stale || old
 	}
+	none.Stale = stale
 	return none
 }
 

@@ -427,6 +427,32 @@ func TestAnAccountOfAnImportingFederationIsNotAskedForByName(t *testing.T) {
 	}
 }
 
+// Keycloak's database has no account of a federation that does not import. A storage that
+// ignores the filter enabled=false would answer for one, and that is not the database's
+// word.
+func TestTheDatabaseIsNotAskedForAnAccountThatItDoesNotHave(t *testing.T) {
+	c := newCrowd(t, "eng", nil)
+	c.answers["/components"] = answer(`[{"id":"c2","name":"no import","providerId":"ldap","config":{"importEnabled":["false"]}}]`)
+	c.snap = mustRead(t, c.s)
+	c.forget()
+	ann := source.User{ID: "f:c2:ann", Username: "ann", Federation: "c2"}
+	c.answers["/users"] = answer(`[{"id":"f:c2:ann","username":"ann","enabled":false}]`)
+	c.answers["probe"] = func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/f:c2:ann") {
+			answer(`{"id":"f:c2:ann","username":"ann","enabled":false}`)(w, r)
+			return
+		}
+		probeUp(w, r)
+	}
+	got := c.confirm(t, c.removals(t, []source.User{ann}))
+	if e := got.Answers[0].Evidence; !e.Valid() || !e.Waits() {
+		t.Errorf("the answer is %+v; want evidence that waits", got.Answers[0])
+	}
+	if n := c.count("GET /users"); n != 0 {
+		t.Errorf("the database was asked %d times", n)
+	}
+}
+
 func TestTheSecondLookKeepsToItsConcurrency(t *testing.T) {
 	const most = 3
 	c := newCrowd(t, "o", func(c *Config) { c.Concurrency = most })
