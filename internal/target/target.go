@@ -18,6 +18,15 @@ import (
 // differs between sources (reference/clearml-api.md).
 const Admins = "Admins"
 
+// AdminRoleID is the id of the group that stands for ClearML's role admin.
+const AdminRoleID = "role:admin"
+
+// The roles between which groupsync moves people. Every other role stays as it is.
+const (
+	RoleAdmin = "admin"
+	RoleUser  = "user"
+)
+
 // BuiltinNames are the names of the built-in groups.
 var BuiltinNames = []string{Admins, "Users", "Queue admins"}
 
@@ -56,6 +65,23 @@ type Group struct {
 	System                bool // built in
 	Assignable            bool // users can be assigned and removed
 	Members               []Member
+
+	// Role says that this is no user group of ClearML: its members are the users who
+	// have that role, and to add or to remove a member is to set the user's role.
+	// Plans, guards and writes treat a role like a user group. Only AdminRole makes
+	// one.
+	Role string
+}
+
+// AdminRole returns ClearML's role admin in the form of a user group.
+func AdminRole(users []User) Group {
+	g := Group{ID: AdminRoleID, Name: "role " + RoleAdmin, System: true, Assignable: true, Role: RoleAdmin}
+	for _, u := range users {
+		if u.Role == RoleAdmin {
+			g.Members = append(g.Members, Member{ID: u.ID, Name: u.Name, Email: u.Email})
+		}
+	}
+	return g
 }
 
 // MemberIDs returns the members' ids in the order of Members.
@@ -72,6 +98,9 @@ type Parts struct {
 	Identity Identity
 	Groups   []Group // every user group
 	Users    []User  // every user, in two readings that agreed, and the service accounts
+
+	// AdminRole asks for the role admin among the snapshot's groups.
+	AdminRole bool
 }
 
 // Snapshot is one complete reading of the directory. It is immutable.
@@ -106,6 +135,9 @@ func NewSnapshot(p Parts) (*Snapshot, error) {
 	}
 	if !emails {
 		return nil, fault.New(fault.ClearML, fault.Shape, "ClearML tells no user's email, so nobody can be matched: the credentials are not an admin's, or this server has no auth fields")
+	}
+	if p.AdminRole {
+		s.groups = append(s.groups, AdminRole(s.users))
 	}
 	repeated, err := s.sortGroups()
 	if err != nil {
@@ -175,7 +207,7 @@ func (s *Snapshot) bothKnow(member string) bool {
 func (s *Snapshot) oneViewOf(c claims) bool {
 	members := false
 	for _, g := range s.groups {
-		if !g.System {
+		if !g.System || g.Role != "" {
 			continue
 		}
 		if len(c[g.ID]) > 0 {
@@ -194,7 +226,7 @@ func views(s *Snapshot) (disagree map[string]string, oneView bool) {
 	oneView = s.oneViewOf(c)
 	disagree = make(map[string]string)
 	for _, g := range s.groups {
-		if g.System && (g.Name != Admins || oneView) {
+		if g.Role != "" || g.System && (g.Name != Admins || oneView) {
 			continue
 		}
 		both, onlyGroup := 0, 0
@@ -219,8 +251,8 @@ func views(s *Snapshot) (disagree map[string]string, oneView bool) {
 // Identity returns who groupsync is.
 func (s *Snapshot) Identity() Identity { return s.identity }
 
-// Groups returns every user group, sorted by name and then id, each one's
-// members by id. The caller must not change it.
+// Groups returns every user group, and the roles that stand as groups, sorted by name
+// and then id, each one's members by id. The caller must not change it.
 func (s *Snapshot) Groups() []Group { return s.groups }
 
 // Users returns every user, sorted by id. The caller must not change it.
@@ -259,7 +291,10 @@ func (s *Snapshot) Disagreements() int { return len(s.disagree) }
 // Counts returns the number of user groups, users and memberships.
 func (s *Snapshot) Counts() (groups, users, memberships int) {
 	for _, g := range s.groups {
-		memberships += len(g.Members)
+		if g.Role == "" {
+			groups++
+			memberships += len(g.Members)
+		}
 	}
-	return len(s.groups), len(s.users), memberships
+	return groups, len(s.users), memberships
 }

@@ -26,6 +26,7 @@ type Config struct {
 	InsecureSkipVerify bool
 	Timeout            time.Duration           // of one attempt; 0: transport.ClearMLTimeout
 	RetryWait          time.Duration           // first pause between attempts, the longest is 60 times it; 0: 500 ms
+	AdminRole          bool                    // the role admin stands among the user groups, and is written
 	Observe            func(transport.Attempt) // told of every request; may be nil
 	Log                *slog.Logger            // may be nil
 }
@@ -35,11 +36,12 @@ type Keys struct{ Access, Secret string }
 
 // Client is a client of one server. It may be used by several goroutines.
 type Client struct {
-	base    string // without a trailing slash
-	keys    func() (Keys, error)
-	timeout time.Duration
-	http    *retryablehttp.Client
-	log     *slog.Logger
+	base      string // without a trailing slash
+	keys      func() (Keys, error)
+	timeout   time.Duration
+	adminRole bool
+	http      *retryablehttp.Client
+	log       *slog.Logger
 
 	mu       sync.Mutex
 	used     Keys // the last ones that were read
@@ -59,7 +61,7 @@ func New(c Config) (*Client, error) {
 		return nil, fault.New(fault.ClearML, fault.Auth, "no credentials: set clearml.access_key (or access_key_file) and clearml.secret_key (or secret_key_file) to those of a ClearML administrator")
 	}
 	cl := &Client{
-		base: base.String(), keys: c.Keys, log: c.Log, probed: make(map[string]bool),
+		base: base.String(), keys: c.Keys, adminRole: c.AdminRole, log: c.Log, probed: make(map[string]bool),
 		timeout: cmp.Or(c.Timeout, transport.ClearMLTimeout),
 	}
 	if cl.log == nil {

@@ -40,7 +40,7 @@ func (c *Client) Read(ctx context.Context) (*target.Snapshot, error) {
 }
 
 func (c *Client) snapshot(ctx context.Context) (*target.Snapshot, error) {
-	groups, err := c.Groups(ctx)
+	groups, err := c.userGroups(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -52,12 +52,24 @@ func (c *Client) snapshot(ctx context.Context) (*target.Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	return target.NewSnapshot(target.Parts{Identity: t.identity, Groups: groups, Users: users})
+	return target.NewSnapshot(target.Parts{Identity: t.identity, Groups: groups, Users: users, AdminRole: c.adminRole})
 }
 
-// Groups returns every user group, in the server's order. An answer that lists
-// a group twice is an error.
+// Groups returns every user group, in the server's order, and the role admin if the
+// configuration has it among them. An answer that lists a group twice is an error.
 func (c *Client) Groups(ctx context.Context) ([]target.Group, error) {
+	groups, err := c.userGroups(ctx)
+	if err != nil || !c.adminRole {
+		return groups, err
+	}
+	users, err := c.users(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return append(groups, target.AdminRole(users)), nil
+}
+
+func (c *Client) userGroups(ctx context.Context) ([]target.Group, error) {
 	records, err := c.groups(ctx, "")
 	if err != nil {
 		return nil, err
@@ -81,21 +93,34 @@ const maxPrepared = 3
 // second result is false if there is no such group. An empty id is an error,
 // because the server answers it with all groups.
 func (c *Client) Group(ctx context.Context, id string) (g target.Group, found bool, err error) {
-	if id == "" {
+	call, read := writeCall, c.one
+	switch {
+	case id == "":
 		return g, false, failf(fault.Rejected, groupsCall, "an empty group id is not asked for")
+	case id == target.AdminRoleID:
+		call, read = roleCall, c.role
 	}
-	if err := c.probe(ctx, writeCall); err != nil {
+	if err := c.probe(ctx, call); err != nil {
 		return g, false, err
 	}
 	for range maxPrepared {
 		if _, err := c.current(ctx, c.timeout); err != nil {
 			return g, false, err
 		}
-		if g, found, err = c.one(ctx, id); err != nil || !found || c.held().lasts(c.timeout) {
+		if g, found, err = read(ctx, id); err != nil || !found || c.held().lasts(c.timeout) {
 			break
 		}
 	}
 	return g, found, err
+}
+
+// role reads who has the role admin.
+func (c *Client) role(ctx context.Context, _ string) (target.Group, bool, error) {
+	users, err := c.users(ctx)
+	if err != nil {
+		return target.Group{}, false, err
+	}
+	return target.AdminRole(users), true, nil
 }
 
 // one reads a group by its id. A group that comes without a list of members is

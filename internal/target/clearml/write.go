@@ -14,13 +14,19 @@ import (
 	"groupsync/internal/transport"
 )
 
-const writeCall = "permissions.add_or_update_user_group"
+// The calls that write: the first replaces the members of a user group, the second
+// sets the role of one user.
+const (
+	writeCall = "permissions.add_or_update_user_group"
+	roleCall  = "users.set_role"
+)
 
 // maxRetryAfter limits how long a server may ask a write to wait.
 const maxRetryAfter = 30 * time.Second
 
 // SetMembers replaces the members of a group by exactly these users; an empty
-// list is allowed. The group must be what Group returned last. Name and
+// list is allowed. For a role that stands as a group see setRoles; what follows is of
+// user groups. The group must be what Group returned last. Name and
 // description are sent as they were read; a description that the server does
 // not show is not sent.
 //
@@ -38,6 +44,9 @@ const maxRetryAfter = 30 * time.Second
 //   - *target.UncertainError: nobody can tell whether it was carried out;
 //   - any other error: the server refused the write for good.
 func (c *Client) SetMembers(ctx context.Context, fence target.Fence, g target.Group, users []string) error {
+	if g.Role != "" {
+		return c.setRoles(ctx, fence, g, users)
+	}
 	switch {
 	case g.ID == "" || g.Name == "":
 		return failf(fault.Rejected, writeCall, "a group without an id or a name is not written, since that would create one")
@@ -53,7 +62,7 @@ func (c *Client) SetMembers(ctx context.Context, fence target.Fence, g target.Gr
 	var data struct {
 		ID string `json:"id"`
 	}
-	if err := c.write(ctx, fence, body, &data); err != nil {
+	if err := c.write(ctx, fence, request{call: writeCall, body: body}, &data); err != nil {
 		return err
 	}
 	if data.ID != "" && data.ID != g.ID { // an answer that names no group is for the read-back to judge
@@ -62,21 +71,57 @@ func (c *Client) SetMembers(ctx context.Context, fence target.Fence, g target.Gr
 	return nil
 }
 
+// setRoles makes the users who are to have the role admin, and no others of the
+// group's members, administrators: one request for each user whose role changes. It asks
+// the fence before each request. After the first request that is not carried out it sends
+// no more; if others were carried out before, that is a *target.UncertainError, because
+// only a read tells what was done.
+func (c *Client) setRoles(ctx context.Context, fence target.Fence, g target.Group, users []string) error {
+	if slices.Contains(users, "") {
+		return failf(fault.Rejected, roleCall, "the role of a user without an id is not set")
+	}
+	type change struct{ User, Role string }
+	var changes []change
+	for _, u := range users {
+		if !slices.ContainsFunc(g.Members, func(m target.Member) bool { return m.ID == u }) {
+			changes = append(changes, change{u, target.RoleAdmin})
+		}
+	}
+	for _, m := range g.Members {
+		if !slices.Contains(users, m.ID) {
+			changes = append(changes, change{m.ID, target.RoleUser})
+		}
+	}
+	for i, x := range changes {
+		// The answer says `updated: 0` for a role that is set already and for one that may
+		// not be set, so the read-back judges (reference/clearml-api.md).
+		err := c.write(ctx, fence, request{call: roleCall, body: map[string]any{"user": x.User, "role": x.Role}}, new(map[string]any))
+		if err != nil && i > 0 {
+			return &target.UncertainError{Err: err}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // write sends one write with the token that the last read left.
-func (c *Client) write(ctx context.Context, fence target.Fence, body, out any) error {
+func (c *Client) write(ctx context.Context, fence target.Fence, r request, out any) error {
 	t := c.held()
-	if !c.exists(writeCall) || !t.lasts(0) {
-		return &target.NotTakenError{Err: failf(fault.Auth, writeCall, "there is no valid login any more, and a write does not log in: the group must be read again first")}
+	if !c.exists(r.call) || !t.lasts(0) {
+		return &target.NotTakenError{Err: failf(fault.Auth, r.call, "there is no valid login any more, and a write does not log in: the group must be read again first")}
 	}
 	ctx = transport.WithGate(ctx, fence.Check)
-	a, err := c.send(ctx, request{call: writeCall, body: body, auth: "Bearer " + t.text})
+	r.auth = "Bearer " + t.text
+	a, err := c.send(ctx, r)
 	if refusedToken(a) {
 		c.forget(t)
 	}
 	if err != nil {
 		return outcome(a, err)
 	}
-	if err := a.decode(writeCall, out); err != nil {
+	if err := a.decode(r.call, out); err != nil {
 		return &target.UncertainError{Err: err}
 	}
 	return nil

@@ -163,6 +163,8 @@ func (s *Server) endpoint(call string) (endpoint, bool) {
 		return endpoint{run: (*Server).currentUser}, true
 	case "users.get_service_users":
 		return endpoint{roles: admins, run: (*Server).serviceUsers}, groupCalls && !s.options.NoServiceUsers
+	case "users.set_role":
+		return endpoint{roles: admins, fields: map[string]string{"user": "string", "role": "string"}, run: (*Server).setRole}, groupCalls
 	case "permissions.get_user_groups":
 		return endpoint{roles: admins, fields: map[string]string{"groups": "list", "include_permissions": "boolean"}, run: (*Server).getUserGroups}, groupCalls
 	case "permissions.add_or_update_user_group":
@@ -426,6 +428,31 @@ func (s *Server) roleOf(u User) string {
 		return "admin"
 	}
 	return u.Role
+}
+
+// setRole sets the role of a user, like the reference says: only some roles can be set,
+// and never one's own.
+func (s *Server) setRole(who identity, fields map[string]any) answer {
+	id, _ := fields["user"].(string)
+	role, _ := fields["role"].(string)
+	u, known := s.users[id]
+	switch {
+	case id == "" || role == "":
+		return failed(400, 12, "Validation error (missing required field): user and role are required")
+	case !slices.Contains([]string{"admin", "user", "consumer"}, role):
+		return failed(400, 12, "Validation error: role %s is not one of admin, user, consumer", role)
+	case !known:
+		return failed(400, 10, "Invalid user id: id=%s", id)
+	case id == who.User:
+		return failed(400, 300, "Cannot change own role: id=%s", id)
+	case u.Role == role || slices.Contains([]string{"system", "root"}, u.Role):
+		return ok(map[string]any{"updated": 0})
+	}
+	if !s.faults.writes.Ignore {
+		u.Role = role
+		s.users[id] = u
+	}
+	return ok(map[string]any{"updated": 1})
 }
 
 // secGroups is the users' own view of the groups: ids of groups by user.
