@@ -81,7 +81,7 @@ type Judged struct {
 	Lifted  []report.Guard // the guards that the approval lifted, in the order of the table
 	Granted bool           // the approval is for this plan
 	fallen  []fall         // by group
-	admin   string         // id of the built-in group of administrators; empty: the plan has none
+	admin   []string       // ids of the groups of administrators: the built-in one, or the role
 	most    bool           // the additions exceed max_additions, so that an approval names them too
 }
 
@@ -139,7 +139,7 @@ func newJudge(p plan.Plan, in Input) *judge {
 		g := &j.Plan.Groups[i]
 		g.Add, g.Remove = slices.Clone(g.Add), slices.Clone(g.Remove)
 		if g.Feed.Admins {
-			j.admin = g.Feed.Group.ID
+			j.admin = append(j.admin, g.Feed.Group.ID)
 		}
 		j.fallen = append(j.fallen, j.fell(*g))
 	}
@@ -205,7 +205,7 @@ func (j Judged) names(c plan.Change) bool {
 }
 
 // admins reports whether the change is of the administrators.
-func (j Judged) admins(c *plan.Change) bool { return j.admin != "" && c.Group == j.admin }
+func (j Judged) admins(c *plan.Change) bool { return slices.Contains(j.admin, c.Group) }
 
 // count returns how many changes of that direction have evidence.
 func (j *judge) count(a plan.Action) (n int) {

@@ -95,6 +95,8 @@ func cleared(j guard.Judged) (lines []string) {
 }
 
 func admins(o *match.Options) { o.AdminGroups = []string{"ops"} }
+func byRole(o *match.Options) { o.AdminGroups, o.AdminVia = []string{"ops"}, match.ViaRole }
+func both(o *match.Options)   { o.AdminGroups, o.AdminVia = []string{"ops"}, match.ViaBoth }
 
 // names returns "p01 p02 …".
 func names(prefix string, n int) string {
@@ -359,6 +361,17 @@ func TestGuards(t *testing.T) {
 			world: "both ann bob cid\n/team: ann bob\nteam = cid", change: func(b *bench) { b.limits.MaxAdditions = 1 },
 			want:  []string{"+ann@team from /team by id [grants]", "+bob@team from /team by id [grants]", "-cid@team not_member by id"},
 			trips: []string{"grants: 2 additions are wanted and 0 were made within 24h0m0s, guards.max_additions is 1: all additions are withheld; if they are meant, approve them"}},
+		{name: "admins.via both: somebody who gains the group and the role is one new administrator",
+			world: "both ann bob\n/ops: ann bob\nAdmins! =", rules: both, change: func(b *bench) { b.limits.MaxAdminGrants = 2 },
+			want: []string{"+ann@Admins from /ops by id", "+bob@Admins from /ops by id", "+ann@role admin from /ops by id", "+bob@role admin from /ops by id"}},
+		{name: "admins.via both: one new administrator too many withholds the group and the role",
+			world: "both ann bob\n/ops: ann bob\nAdmins! =", rules: both, change: func(b *bench) { b.limits.MaxAdminGrants = 1 },
+			want:  []string{"+ann@Admins from /ops by id [grants]", "+bob@Admins from /ops by id [grants]", "+ann@role admin from /ops by id [grants]", "+bob@role admin from /ops by id [grants]"},
+			trips: []string{"grants: 2 new administrators are wanted and 0 were made within 24h0m0s, guards.max_admin_grants is 1: all new administrators are withheld; if they are meant, approve them"}},
+		{name: "admins.via role: the floor counts those who keep the role",
+			world: "both ann\nclearml bob role=admin id=kc-bob\nkeycloak bob\n/ops:\n/x: ann bob\nx = ann bob", rules: byRole, change: func(b *bench) { b.limits.Floor = 1 },
+			want:  []string{"-bob@role admin not_member by id [admins]"},
+			trips: []string{"admins role admin: 0 administrators would remain, admins.floor is 1: the removals of administrators are withheld; an administrator who is only now added counts from the next pass on; make somebody an administrator in Keycloak first"}},
 		{name: "new administrators by a name that collides do not count toward max_admin_grants",
 			world: "both a b c\n/ops: a\n/x/ops: b\n/sec: c\nAdmins! =", rules: func(o *match.Options) { o.AdminGroups = []string{"ops", "sec"} }, change: func(b *bench) { b.limits.MaxAdminGrants = 1 },
 			want:  []string{"+a@Admins from /ops by id [collision]", "+b@Admins from /x/ops by id [collision]", "+c@Admins from /sec by id"},

@@ -156,7 +156,13 @@ func (j *judge) gone() {
 func (j *judge) grants() {
 	limits := j.in.Limits
 	newAdmin := func(c *plan.Change) bool { return isAddition(c) && j.admins(c) && c.Evidence.Valid() && !c.Collides }
-	wanted, recent := count(j.changes(), newAdmin), memory.Since(j.in.Memory.Granted, j.since())
+	people := make(map[string]bool) // somebody who gains the group and the role is one new administrator
+	for _, c := range j.changes() {
+		if newAdmin(c) {
+			people[c.User.ID] = true
+		}
+	}
+	wanted, recent := len(people), memory.PeopleSince(j.in.Memory.Granted, j.since())
 	if exceedsLimit(wanted, recent, limits.MaxAdminGrants) {
 		withhold(j.changes(), report.Grants, newAdmin)
 		j.trip(report.Grants, "", "%d new administrators are wanted and %d were made within %s, guards.max_admin_grants is %d: all new administrators are withheld; if they are meant, approve them", wanted, recent, limits.Window, limits.MaxAdminGrants)

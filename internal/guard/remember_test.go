@@ -232,6 +232,23 @@ func TestGuardsRemember(t *testing.T) {
 				{approve: true, want: []string{"-b@team not_member by id", "-c@team not_member by id", "-d@team not_member by id", "-e@team not_member by id", "-f@team not_member by id"}},
 				{do: "/team: a b c d e", want: []string{"-f@x not_member by id"}},
 			}},
+		{name: "the scope: admins.via role takes no role from anybody before a person approves",
+			world: ten + "clearml x role=admin id=kc-x\nkeycloak x\n/ops: a\n/idle: x\nAdmins! = a", rules: admins,
+			steps: []step{
+				{want: []string{}},
+				{rules: byRole, want: []string{"+a@role admin from /ops by id", "-x@role admin not_member by id [scope]"}},
+				{want: []string{"-x@role admin not_member by id [scope]"}},
+				{approve: true, want: []string{"-x@role admin not_member by id"}},
+				{want: []string{}},
+			}},
+		{name: "the window of new administrators: with admins.via both a person counts once",
+			world: ten + "/ops: a\nAdmins! =", rules: both,
+			steps: []step{
+				{want: []string{"+a@Admins from /ops by id", "+a@role admin from /ops by id"}},
+				{do: "/ops: a b", want: []string{"+b@Admins from /ops by id", "+b@role admin from /ops by id"}},
+				{do: "/ops: a b c", want: []string{"+c@Admins from /ops by id [grants]", "+c@role admin from /ops by id [grants]"}},
+				{later: 24*time.Hour + 1, want: []string{"+c@Admins from /ops by id", "+c@role admin from /ops by id"}},
+			}},
 		{name: "C4: the scope: a changed configuration that removes nobody is accepted",
 			world: ten + "/team: a b\nteam = a b",
 			steps: []step{

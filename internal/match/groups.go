@@ -25,10 +25,25 @@ type Options struct {
 	Mapping          map[string][]string // claim name to user group names, in place of the identity
 	AdminGroups      []string            // claim names, or paths that begin with a slash, of groups whose members are administrators
 	AdminRole        string              // role whose holders are administrators; empty: none
+	AdminVia         Via                 // what makes an administrator in ClearML
 	Protect          []string            // globs over emails and ids
 	Provider         string              // ClearML's name of the sign-in provider
 	KeepGone         bool                // people whom Keycloak has no more keep what they have
 }
+
+// Via says what makes somebody an administrator in ClearML.
+type Via string
+
+// The ways there are. Whether the one implies the other is unknown
+// (reference/clearml-api.md).
+const (
+	ViaGroup Via = ""     // membership of the built-in group Admins
+	ViaRole  Via = "role" // the role admin
+	ViaBoth  Via = "both"
+)
+
+func (v Via) group() bool { return v != ViaRole }
+func (v Via) role() bool  { return v != ViaGroup }
 
 // Rules are compiled Options.
 type Rules struct {
@@ -107,7 +122,7 @@ type Feed struct {
 	Group      target.Group
 	Sources    []source.Group // sorted by path, then id
 	Role       string         // the admin role, if it feeds the group too
-	Admins     bool           // the built-in group of administrators
+	Admins     bool           // the built-in group of administrators, or the role admin
 	Missing    []Missing      // configured sources that do not exist: the group is frozen
 	Collisions []Collision    // names of admins.groups that several Keycloak groups bear, sorted
 }
@@ -212,7 +227,9 @@ func Groups(c source.Catalog, groups []target.Group, r Rules) (Pairing, error) {
 		p.name(claim)
 	}
 	for _, g := range groups {
-		p.byName[r.key(g.Name)] = append(p.byName[r.key(g.Name)], g)
+		if g.Role == "" {
+			p.byName[r.key(g.Name)] = append(p.byName[r.key(g.Name)], g)
+		}
 	}
 	for _, name := range r.AdminGroups {
 		for _, g := range p.adminGroups(name) {
@@ -222,7 +239,7 @@ func Groups(c source.Catalog, groups []target.Group, r Rules) (Pairing, error) {
 	if err := p.mirrored(); err != nil {
 		return Pairing{}, err
 	}
-	p.admins()
+	p.admins(groups)
 	p.unfed(groups)
 	return p.result(), nil
 }
@@ -351,8 +368,9 @@ func (p *pairer) missing(claim, key string) Missing {
 	return Missing{Kind: "group", Name: claim, Key: key, Near: source.Near(claim, names)}
 }
 
-// admins makes the feed of the built-in group of administrators.
-func (p *pairer) admins() {
+// admins makes the feeds of the administrators: of the built-in group, of the role admin
+// among the groups, or of both.
+func (p *pairer) admins(groups []target.Group) {
 	if len(p.rules.AdminGroups) == 0 && p.rules.AdminRole == "" {
 		return
 	}
@@ -376,6 +394,30 @@ func (p *pairer) admins() {
 		collisions[i].Groups = slices.DeleteFunc(slices.Clone(collisions[i].Groups), func(g source.Group) bool { return alone[g.ID] })
 	}
 	collisions = slices.DeleteFunc(collisions, func(c Collision) bool { return len(c.Groups) == 0 })
+	fed := false
+	feed := func(g target.Group) {
+		f := p.feedOf(g)
+		f.Admins, f.Role, f.Missing, f.Collisions = true, p.rules.AdminRole, missing, collisions
+		f.Sources = append(f.Sources, sources...)
+		fed = true
+	}
+	if p.rules.AdminVia.group() {
+		if g, there := p.adminsGroup(); there {
+			feed(g)
+		} else {
+			p.lost = append(p.lost, Missing{Kind: "user group", Name: target.Admins, Key: "admins"})
+		}
+	}
+	if i := slices.IndexFunc(groups, func(g target.Group) bool { return g.ID == target.AdminRoleID }); i >= 0 && p.rules.AdminVia.role() {
+		feed(groups[i])
+	}
+	if !fed {
+		p.lost = append(p.lost, missing...)
+	}
+}
+
+// adminsGroup returns the built-in group of administrators, if it may be written.
+func (p *pairer) adminsGroup() (g target.Group, there bool) {
 	groups := p.byName[p.rules.key(target.Admins)]
 	switch {
 	case len(groups) > 1:
@@ -383,13 +425,9 @@ func (p *pairer) admins() {
 	case len(groups) == 1 && groups[0].System && !groups[0].Assignable:
 		p.skip(target.Admins, InClearML, NotAssignable)
 	case len(groups) == 1 && groups[0].System:
-		f := p.feedOf(groups[0])
-		f.Admins, f.Role, f.Missing, f.Collisions = true, p.rules.AdminRole, missing, collisions
-		f.Sources = append(f.Sources, sources...)
-		return
+		return groups[0], true
 	}
-	p.lost = append(p.lost, missing...)
-	p.lost = append(p.lost, Missing{Kind: "user group", Name: target.Admins, Key: "admins"})
+	return target.Group{}, false
 }
 
 // adminGroups returns the groups that an entry of admins.groups names: by path, or by
@@ -418,7 +456,7 @@ func (p *pairer) adminGroups(name string) []source.Group {
 func (p *pairer) unfed(groups []target.Group) {
 	for _, g := range groups {
 		switch {
-		case p.feeds[g.ID] != nil, p.skips[Skip{g.Name, InClearML, Duplicate}], p.skips[Skip{g.Name, InClearML, NotAssignable}]:
+		case g.Role != "", p.feeds[g.ID] != nil, p.skips[Skip{g.Name, InClearML, Duplicate}], p.skips[Skip{g.Name, InClearML, NotAssignable}]:
 		case g.System, p.builtin(g.Name):
 			p.skip(g.Name, InClearML, Builtin)
 		default:

@@ -32,10 +32,15 @@ func counted(t *testing.T, groups ...source.Group) source.Catalog {
 	return c
 }
 
-// groups builds user groups from names: "x!" is built in, "x?" not assignable.
+// groups builds user groups from names: "x!" is built in, "x?" not assignable, "x*" the
+// role admin.
 func groups(names ...string) []target.Group {
 	var out []target.Group
 	for i, n := range names {
+		if strings.HasSuffix(n, "*") {
+			out = append(out, target.AdminRole(nil))
+			continue
+		}
 		out = append(out, target.Group{ID: fmt.Sprint(i), Name: strings.TrimRight(n, "!?"), System: strings.Contains(n, "!"), Assignable: !strings.Contains(n, "?")})
 	}
 	return out
@@ -318,6 +323,32 @@ func TestGroups(t *testing.T) {
 			name:  "without case a path that differs from every group's by case can collide",
 			paths: []string{"/ops", "/Ops"}, groups: []string{"Admins!"}, options: nocase(Options{AdminGroups: []string{"/OPS"}}),
 			feeds: []string{"Admins <- /Ops /ops collision:/OPS of /Ops, /ops (administrators)"},
+		},
+		{
+			name:  "via role: the role admin is fed, and Admins is left alone",
+			paths: []string{"/ops"}, groups: []string{"Admins!", "role admin*"}, options: Options{AdminGroups: []string{"ops"}, AdminRole: "boss", AdminVia: ViaRole},
+			feeds: []string{"role admin <- /ops role:boss (administrators)"},
+			skips: []string{"clearml Admins: builtin"},
+		},
+		{
+			name:  "via both: the role admin and Admins are fed alike",
+			paths: []string{"/ops"}, groups: []string{"Admins!", "role admin*"}, options: Options{AdminGroups: []string{"ops"}, AdminVia: ViaBoth},
+			feeds: []string{"Admins <- /ops (administrators)", "role admin <- /ops (administrators)"},
+		},
+		{
+			name:  "via role: a ClearML without the group Admins lacks nothing",
+			paths: []string{"/ops"}, groups: []string{"role admin*"}, options: Options{AdminGroups: []string{"ops"}, AdminVia: ViaRole},
+			feeds: []string{"role admin <- /ops (administrators)"},
+		},
+		{
+			name:  "via both: a ClearML without the group Admins lacks it, and the role is fed",
+			paths: []string{"/ops"}, groups: []string{"role admin*"}, options: Options{AdminGroups: []string{"ops", "opss"}, AdminVia: ViaBoth},
+			feeds: []string{`role admin <- /ops missing:opss in admins.groups, near ["ops"] (administrators)`, "missing user group Admins in admins, near []"},
+		},
+		{
+			name:  "a user group that bears the role's name is another one",
+			paths: []string{"/role admin"}, groups: []string{"role admin", "role admin*"},
+			feeds: []string{"role admin <- /role admin"},
 		},
 		{
 			name:  "an Admins group that people made is not the built-in one",

@@ -508,7 +508,7 @@ func TestRemarks(t *testing.T) {
 		{"administrators without an email are named by id", "clearml bob email= role=admin\nclearml ann\n/ops:\nAdmins! =", admins,
 			[]string{"clearml bob: has the role admin and is not in Admins", "keycloak idle: no_target"}},
 		{"administrators that groupsync does not manage", "clearml ann role=admin\n/team:\nteam =\nAdmins! =", nil, []string{"clearml Admins: builtin", "keycloak idle: no_target"}},
-		{"a server that shows built-in groups from one side", "both ann\n/ops: ann\nAdmins! = ann\nview Admins ann", admins,
+		{"a server that shows built-in groups from one side", "clearml ann id=kc-ann\nkeycloak ann\n/ops: ann\nAdmins! = ann\nview Admins ann", admins,
 			[]string{"clearml Admins: ClearML shows built-in groups in no user's own list: the group's own list is judged alone", "keycloak idle: no_target"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

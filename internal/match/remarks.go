@@ -14,7 +14,7 @@ import (
 // an administrator has only the role, or only the membership of the built-in group;
 // ClearML shows built-in groups from one side only.
 func Remarks(tgt *target.Snapshot, p Pairing, r Rules) []Skip {
-	all := slices.Concat(p.Skips, strangers(tgt, r), administrators(tgt, p), oneView(tgt))
+	all := slices.Concat(p.Skips, strangers(tgt, r), Mismatched(tgt, p), oneView(tgt))
 	slices.SortFunc(all, compareSkips)
 	return all
 }
@@ -47,25 +47,29 @@ func oneView(tgt *target.Snapshot) []Skip {
 	return []Skip{{target.Admins, InClearML, "ClearML shows built-in groups in no user's own list: the group's own list is judged alone"}}
 }
 
-// administrators remarks on each whose role and membership of the built-in group
-// disagree, where the group is managed. Whether the one implies the other is
-// unknown (reference/clearml-api.md), so who lost the group may have the role.
-func administrators(tgt *target.Snapshot, p Pairing) (remarks []Skip) {
-	i := slices.IndexFunc(p.Feeds, func(f Feed) bool { return f.Admins })
-	if i < 0 {
+// Mismatched remarks on each user whose role and membership of the built-in group of
+// administrators disagree, if administrators are managed. Whether the one implies the
+// other is unknown (reference/clearml-api.md), so somebody who lost the group may keep the
+// role, and the reverse.
+func Mismatched(tgt *target.Snapshot, p Pairing) (remarks []Skip) {
+	if !slices.ContainsFunc(p.Feeds, func(f Feed) bool { return f.Admins }) {
 		return nil
 	}
 	member := make(map[string]bool)
-	for _, m := range p.Feeds[i].Group.Members {
-		member[m.ID] = true
+	for _, g := range tgt.Groups() {
+		if g.System && g.Name == target.Admins {
+			for _, m := range g.Members {
+				member[m.ID] = true
+			}
+		}
 	}
 	for _, u := range tgt.Users() {
 		name := cmp.Or(u.Email, u.ID)
 		switch {
 		case u.ServiceAccount || u.Role == "":
-		case u.Role == "admin" && !member[u.ID]:
+		case u.Role == target.RoleAdmin && !member[u.ID]:
 			remarks = append(remarks, Skip{name, InClearML, "has the role admin and is not in Admins"})
-		case u.Role != "admin" && member[u.ID]:
+		case u.Role != target.RoleAdmin && member[u.ID]:
 			remarks = append(remarks, Skip{name, InClearML, "is in Admins and has the role " + u.Role})
 		}
 	}

@@ -16,6 +16,7 @@ type scope struct {
 	Mapping         map[string][]string `json:"mapping"`
 	AdminGroups     []string            `json:"admin_groups"`
 	AdminRole       string              `json:"admin_role"`
+	AdminVia        Via                 `json:"admin_via,omitempty"` // absent in a memory of the version before
 }
 
 // Scope returns the part of the rules that decides what feeds what, as text. Equal
@@ -29,7 +30,7 @@ func (r Rules) Scope() string {
 	for claim, groups := range r.Mapping {
 		mapping[claim] = sorted(groups)
 	}
-	text, err := json.Marshal(scope{r.FullPath, r.CaseInsensitive, sorted(r.Include), sorted(r.Exclude), mapping, sorted(r.AdminGroups), r.AdminRole})
+	text, err := json.Marshal(scope{r.FullPath, r.CaseInsensitive, sorted(r.Include), sorted(r.Exclude), mapping, sorted(r.AdminGroups), r.AdminRole, r.AdminVia})
 	if err != nil {
 		panic(err) // texts and booleans always encode
 	}
@@ -45,6 +46,6 @@ func (r Rules) WithScope(text string) (Rules, error) {
 	}
 	o := r.Options
 	o.FullPath, o.CaseInsensitive, o.Include, o.Exclude = s.FullPath, s.CaseInsensitive, s.Include, s.Exclude
-	o.Mapping, o.AdminGroups, o.AdminRole = s.Mapping, s.AdminGroups, s.AdminRole
+	o.Mapping, o.AdminGroups, o.AdminRole, o.AdminVia = s.Mapping, s.AdminGroups, s.AdminRole, s.AdminVia
 	return Compile(o)
 }

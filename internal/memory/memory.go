@@ -115,6 +115,22 @@ func Since(intents []Intent, t time.Time) (n int) {
 	return n
 }
 
+// PeopleSince returns how many people the intents at or after a time are about. An
+// intent of a version that kept no users counts as its number of changes.
+func PeopleSince(intents []Intent, t time.Time) (n int) {
+	people := make(map[string]bool)
+	for _, i := range intents {
+		switch {
+		case i.At.Before(t):
+		case i.User == "":
+			n += max(i.Count, 1)
+		default:
+			people[i.User] = true
+		}
+	}
+	return n + len(people)
+}
+
 const (
 	fileName = "memory.json"
 	version  = 1

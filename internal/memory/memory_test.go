@@ -86,6 +86,26 @@ func TestOnlyIntentsOfTheWindowCount(t *testing.T) {
 	}
 }
 
+func TestPeopleOfTheWindowCountOnce(t *testing.T) {
+	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	day := now.Add(-24 * time.Hour)
+	for _, tt := range []struct {
+		name    string
+		intents []Intent
+		want    int
+	}{
+		{"nothing is remembered", nil, 0},
+		{"two groups of one person", []Intent{{At: now, Group: "g", User: "ann"}, {At: day, Group: "h", User: "ann"}}, 1},
+		{"two people", []Intent{{At: now, User: "ann"}, {At: now, User: "bob"}}, 2},
+		{"a moment before the window", []Intent{{At: day.Add(-1), User: "ann"}}, 0},
+		{"entries of the version before count as many as they stand for", []Intent{{At: day, Count: 2}, {At: now}, {At: now, User: "ann"}}, 4},
+	} {
+		if got := PeopleSince(tt.intents, day); got != tt.want {
+			t.Errorf("%s: got %d, want %d", tt.name, got, tt.want)
+		}
+	}
+}
+
 // TestSettled is D2: the next reading of ClearML tells whether a change was made.
 func TestSettled(t *testing.T) {
 	// The reading: ann is a member of the group g, bob is not, and h is not listed.

@@ -64,6 +64,7 @@ func (p *planner) group(f match.Feed) Group {
 		p.addition(&g, l)
 	}
 	slices.SortFunc(g.Add, compareChanges)
+	slices.SortFunc(g.OtherRole, func(a, b target.User) int { return strings.Compare(a.ID, b.ID) })
 	slices.SortFunc(g.Pending, func(a, b source.User) int { return strings.Compare(a.ID, b.ID) })
 	slices.Sort(g.Federated)
 	g.Federated = slices.Compact(g.Federated)
@@ -254,14 +255,18 @@ func (p *planner) addition(g *Group, l listing) {
 	if p.have[u] == p.turn {
 		return
 	}
-	account := p.src.Users()[l.account]
+	account, user := p.src.Users()[l.account], p.tgt.Users()[u]
+	if g.Feed.Group.Role != "" && user.Role != target.RoleUser {
+		g.OtherRole = append(g.OtherRole, user)
+		return
+	}
 	sources := grantSources(g.Feed, l.clear)
 	from := ""
 	if l.member {
 		from = p.from(sources, account.ID)
 	}
 	g.Add = append(g.Add, Change{
-		Group: g.Feed.Group.ID, User: p.tgt.Users()[u], Action: Add, Why: source.Member, From: cmp.Or(from, "role "+g.Feed.Role), Match: person.Match,
+		Group: g.Feed.Group.ID, User: user, Action: Add, Why: source.Member, From: cmp.Or(from, "role "+g.Feed.Role), Match: person.Match,
 		Accounts: []source.User{account}, Sources: sources, Collides: !l.clear,
 	})
 }

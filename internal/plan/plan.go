@@ -70,6 +70,7 @@ type Group struct {
 	Keep      []Keeper        // sorted by member id
 	Federated []string        // ids of the federated accounts of ClearML users that Keycloak has in the group, sorted
 	Floor     []string        // ids of the administrators that count toward admins.floor; only of their own group
+	OtherRole []target.User   // of a role: administrators by Keycloak whose role in ClearML is another one, which stays; sorted by id
 	Missing   []match.Missing // configured sources that do not exist: the group is frozen, and nothing else is set
 
 	// Unreadable says why Keycloak cannot list the members of a source: the group is

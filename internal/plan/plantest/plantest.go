@@ -118,7 +118,7 @@ func (w *World) line(words []string) bool {
 	case first == "both":
 		for _, n := range rest {
 			w.users[n] = account(n)
-			w.accounts[n] = target.User{ID: n, Name: n, Email: n + "@example.com", Providers: map[string][]string{"keycloak": {"kc-" + n}}}
+			w.accounts[n] = target.User{ID: n, Name: n, Email: n + "@example.com", Role: target.RoleUser, Providers: map[string][]string{"keycloak": {"kc-" + n}}}
 		}
 	case first == "keycloak":
 		w.users[rest[0]] = w.flagged(account(rest[0]), rest[1:])
@@ -276,12 +276,29 @@ func (w *World) Delete(name string) {
 
 // SetMembers replaces the members of a ClearML group.
 func (w *World) SetMembers(id string, members []string) {
+	if id == target.AdminRoleID {
+		w.setRole(members)
+		return
+	}
 	g := *w.targets[id]
 	g.Members = nil
 	for _, m := range members {
 		g.Members = append(g.Members, target.Member{ID: m, Name: m})
 	}
 	w.targets[id] = &g
+}
+
+// setRole gives the role admin to those named, and takes it from everybody else.
+func (w *World) setRole(admins []string) {
+	for name, u := range w.accounts {
+		switch {
+		case slices.Contains(admins, name):
+			u.Role = target.RoleAdmin
+		case u.Role == target.RoleAdmin:
+			u.Role = target.RoleUser
+		}
+		w.accounts[name] = u
+	}
 }
 
 func (w *World) groupID(path string) string {
@@ -362,7 +379,7 @@ func (w *World) Target(tb TB) *target.Snapshot {
 			}
 		}
 	}
-	s, err := target.NewSnapshot(target.Parts{Identity: target.Identity{User: "groupsync"}, Groups: groups, Users: slices.Collect(maps.Values(users))})
+	s, err := target.NewSnapshot(target.Parts{Identity: target.Identity{User: "groupsync"}, Groups: groups, Users: slices.Collect(maps.Values(users)), AdminRole: w.Rules.AdminVia != match.ViaGroup})
 	if err != nil {
 		tb.Fatalf("ClearML's side: %v", err)
 	}
