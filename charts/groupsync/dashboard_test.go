@@ -95,6 +95,8 @@ var dashboard = []row{
 			queries: []query{{`max by (sync) (groupsync_pending_oldest_seconds{sync=~"$sync"})`, "{{sync}}"}}},
 		{title: "Where Keycloak's lists are wrong", kind: "timeseries", unit: "none", about: "Memberships that a group's member list hides or wrongly shows. The person's own groups count, so nothing is wrong in ClearML.",
 			queries: []query{{`max by (sync, list) (groupsync_own_view_memberships{sync=~"$sync"})`, "{{sync}} {{list}}"}}},
+		{title: "Administrators by one sign only", kind: "timeseries", unit: "none", about: "ClearML users whose role and membership of Admins disagree. The report names them.",
+			queries: []query{{`max by (sync) (groupsync_admin_mismatch{sync=~"$sync"})`, "{{sync}}"}}},
 	}},
 	{"The two sides", 8, []panel{
 		{title: "Errors in an hour", kind: "timeseries", unit: "none",

@@ -121,9 +121,8 @@ groups.mapping: "staff" feeds "Users", which is built into ClearML, and groupsyn
 		},
 		{
 			name:   "keys that have no effect",
-			config: good + "admins: {via: role}\nlease: {name: groupsync}\nweb: {config_file: web.yaml, public_status: true, enable_lifecycle: true}\n",
-			want: `groupsync: config.yaml:3: admins.via: is no longer accepted, because it has no effect (groupsync makes administrators only through ClearML's group Admins): remove it
-config.yaml:5: web.public_status: is no longer accepted, because it has no effect (groupsync has no status page yet): remove it`,
+			config: good + "lease: {name: groupsync}\nweb: {config_file: web.yaml, public_status: true, enable_lifecycle: true}\n",
+			want: `groupsync: config.yaml:4: web.public_status: is no longer accepted, because it has no effect (groupsync has no status page yet): remove it`,
 		},
 		{
 			name:   "a web configuration that is not there",

@@ -94,6 +94,7 @@ groups:
 admins:
   groups: [boss] # ClearML's ` + services + `groups__admins (override.yaml:6)
   role: "" # ClearML's ` + services + `admin_role (override.yaml:7)
+  via: group # default
   floor: 1 # default
 users:
   gone: remove # default
@@ -157,9 +158,8 @@ func TestConfigOfWhatIsNotValid(t *testing.T) {
 		stderr string
 	}{
 		{"a source that cannot be read prints nothing", "nane: x\n", nil, nil, "groupsync: config.yaml:1: unknown key \"nane\"; did you mean \"name\"?\n"},
-		{"a key that has no effect", "admins: {via: group}\nweb: {public_status: true}\n", []string{"GROUPSYNC_KEYCLOAK_CLEARML_CLIENT_ID=x"}, nil,
-			"groupsync: config.yaml:1: admins.via: is no longer accepted, because it has no effect (groupsync makes administrators only through ClearML's group Admins): remove it\n" +
-				"config.yaml:2: web.public_status: is no longer accepted, because it has no effect (groupsync has no status page yet): remove it\n" +
+		{"a key that has no effect", "web: {public_status: true}\n", []string{"GROUPSYNC_KEYCLOAK_CLEARML_CLIENT_ID=x"}, nil,
+			"groupsync: config.yaml:1: web.public_status: is no longer accepted, because it has no effect (groupsync has no status page yet): remove it\n" +
 				"GROUPSYNC_KEYCLOAK_CLEARML_CLIENT_ID: is no longer accepted, because it has no effect (groupsync reads nothing of ClearML's own client): remove it\n"},
 		{"what is not valid is printed, and said", "keycloak: {url: \"https://me:hidden@auth.example.com\", realm: r, client_secret: x}\nclearml: {url: https://api.example.com, access_key: x, secret_key: x}\n", nil,
 			[]string{"  url: '[masked]' # config.yaml:1", "  # role is not written down"},

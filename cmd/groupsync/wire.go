@@ -15,11 +15,13 @@ import (
 	"groupsync/internal/target/clearml"
 )
 
+var adminVia = map[string]match.Via{"group": match.ViaGroup, "role": match.ViaRole, "both": match.ViaBoth}
+
 // rulesOf returns the rules of matching that the configuration states.
 func rulesOf(c config.Config) (match.Rules, error) {
 	o := match.Options{
 		FullPath: c.Groups.FullPath, CaseInsensitive: !c.Groups.CaseSensitive, Include: c.Groups.Include, Exclude: c.Groups.Exclude, Mapping: c.Groups.Mapping,
-		AdminGroups: c.Admins.Groups, Protect: c.Users.Protect, Provider: c.ClearML.Provider, KeepGone: c.Users.Gone == "keep",
+		AdminGroups: c.Admins.Groups, AdminVia: adminVia[c.Admins.Via], Protect: c.Users.Protect, Provider: c.ClearML.Provider, KeepGone: c.Users.Gone == "keep",
 	}
 	if c.Admins.Role != nil {
 		o.AdminRole = *c.Admins.Role
@@ -110,7 +112,7 @@ func openLease(c config.Config, p program, log *slog.Logger) (*kube.Lease, error
 func newTarget(c config.Config, m *metrics.Metrics, log *slog.Logger) (*clearml.Client, error) {
 	return clearml.New(clearml.Config{
 		URL: c.ClearML.URL, Keys: keysOf(c.ClearML), CAFile: c.ClearML.CAFile,
-		InsecureSkipVerify: c.ClearML.InsecureSkipVerify, Timeout: c.ClearML.Timeout, Observe: m.Observe(fault.ClearML), Log: log,
+		InsecureSkipVerify: c.ClearML.InsecureSkipVerify, Timeout: c.ClearML.Timeout, AdminRole: c.Admins.Via != "group", Observe: m.Observe(fault.ClearML), Log: log,
 	})
 }
 

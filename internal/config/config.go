@@ -90,6 +90,7 @@ type Groups struct {
 type Admins struct {
 	Groups []string `koanf:"groups"` // claim names, or paths that begin with /
 	Role   *string  `koanf:"role"`   // NAME, client/NAME or realm:NAME; empty: none; nil: not set
+	Via    string   `koanf:"via"`    // what makes an administrator in ClearML: group, role or both
 	Floor  int      `koanf:"floor"`
 }
 
@@ -142,7 +143,7 @@ func Default() Config {
 		// (reference/clearml-api.md). A shorter timeout would hide that error.
 		ClearML: ClearML{Timeout: transport.ClearMLTimeout, Provider: "keycloak"},
 		Groups:  Groups{Claim: "groups", CaseSensitive: true, Include: []string{"*"}, Exclude: []string{}, Mapping: Mapping{}},
-		Admins:  Admins{Groups: []string{}, Floor: 1},
+		Admins:  Admins{Groups: []string{}, Via: "group", Floor: 1},
 		Users:   Users{Gone: "remove", Protect: []string{}},
 		Guards: Guards{
 			MaxRemovals: 50, Window: 24 * time.Hour, MaxRemovalRatio: 0.25, FreeRemovals: 3, MaxGone: 5,

@@ -158,7 +158,7 @@ func TestWhatIsRefusedByLine(t *testing.T) {
 		{"a file that is a list", "- name: a\n", `config.yaml:1: the file: expected keys below it, got a list`},
 		{"a second document", "name: a\n---\nname: b\n", `config.yaml:2: a second YAML document begins: keep one, groupsync reads no other`},
 		{"what is no YAML", "name: a\n\tmode: b\n", `config.yaml: yaml: line 2: found a tab character that violates indentation: correct the YAML there`},
-		{"a key that had no effect", "admins: {via: group}\n", `config.yaml:1: admins.via: is no longer accepted, because it has no effect (groupsync makes administrators only through ClearML's group Admins): remove it`},
+		{"a key that had no effect", "web: {public_status: true}\n", `config.yaml:1: web.public_status: is no longer accepted, because it has no effect (groupsync has no status page yet): remove it`},
 		{"another", "keycloak:\n  clearml_client_id: clearml\n", `config.yaml:2: keycloak.clearml_client_id: is no longer accepted, because it has no effect (groupsync reads nothing of ClearML's own client): remove it`},
 		{"a third", "web:\n  public_status: false\n", `config.yaml:2: web.public_status: is no longer accepted, because it has no effect (groupsync has no status page yet): remove it`},
 		{"everything at once", "nane: a\njitter: x\nmod: b\n",
@@ -288,7 +288,7 @@ clearml.secret_key: is missing: set clearml.secret_key_file, or clearml.secret_k
 func TestWhatIsRefusedOfVariablesAndFlags(t *testing.T) {
 	flags := pflag.NewFlagSet("groupsync", pflag.ContinueOnError)
 	AddFlags(flags)
-	if err := flags.Parse([]string{"--guards.max_gone=many", "--web.public_status", "--admins.via", "group"}); err != nil {
+	if err := flags.Parse([]string{"--guards.max_gone=many", "--web.public_status"}); err != nil {
 		t.Fatal(err)
 	}
 	_, err := Load(Options{Flags: flags, Env: []string{"GROUPSYNC_SHEDULE=x", "GROUPSYNC_JITTER=", "GROUPSYNC_GROUPS_INCLUDE=a,b", "GROUPSYNC_TURBO_ENCABULATOR=hidden", "GROUPSYNC_KEYCLOAK_CLEARML_CLIENT_ID=hidden"}})
@@ -297,7 +297,6 @@ GROUPSYNC_JITTER: expected a duration such as 30s, 15m or 1h, got text
 GROUPSYNC_KEYCLOAK_CLEARML_CLIENT_ID: is no longer accepted, because it has no effect (groupsync reads nothing of ClearML's own client): remove it
 GROUPSYNC_SHEDULE: unknown variable; did you mean "GROUPSYNC_SCHEDULE"?
 GROUPSYNC_TURBO_ENCABULATOR: unknown variable: see config.example.yaml for the keys
---admins.via: is no longer accepted, because it has no effect (groupsync makes administrators only through ClearML's group Admins): remove it
 --guards.max_gone: expected a whole number, got text
 --web.public_status: is no longer accepted, because it has no effect (groupsync has no status page yet): remove it`
 	if d := cmp.Diff(want, errorText(err)); d != "" {

@@ -33,7 +33,6 @@ var retired = map[string]struct {
 	typ reflect.Type // of the value, for the flag
 }{
 	"keycloak.clearml_client_id": {"groupsync reads nothing of ClearML's own client", reflect.TypeFor[string]()},
-	"admins.via":                 {"groupsync makes administrators only through ClearML's group Admins", reflect.TypeFor[string]()},
 	"web.public_status":          {"groupsync has no status page yet", reflect.TypeFor[bool]()},
 }
 

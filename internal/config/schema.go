@@ -103,6 +103,7 @@ var constraints = map[string]map[string]any{
 	"clearml.provider":         filledIn,
 	"groups.claim":             filledIn,
 	"admins.groups":            {"items": map[string]any{"type": "string", "minLength": 1, "pattern": `^([^/]|/[\s\S])`}},
+	"admins.via":               choice("group", "role", "both"),
 	"admins.floor":             {"minimum": 0},
 	"users.gone":               choice("remove", "keep"),
 	"guards.max_removals":      {"minimum": 0},

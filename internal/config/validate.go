@@ -132,7 +132,7 @@ func (a Admins) validate() error {
 	if len(a.Groups) > 0 && a.Role == nil {
 		missing = errors.New(`admins.role: must be written down when admins.groups is set: ClearML's login sync honours a role claim by default, and one sync would demote whom the other promotes: write the role, or "" for none`)
 	}
-	return errors.Join(noneEmpty("admins.groups", a.Groups), nameless, missing, a.validRole(), atLeast("admins.floor", a.Floor, 0))
+	return errors.Join(noneEmpty("admins.groups", a.Groups), nameless, missing, a.validRole(), oneOf("admins.via", a.Via, "group", "role", "both"), atLeast("admins.floor", a.Floor, 0))
 }
 
 func (a Admins) validRole() error {

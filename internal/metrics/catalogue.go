@@ -38,6 +38,7 @@ var (
 	users           = define("users", "gauge", "People by state: matched, pending, and the reasons why somebody keeps every membership. It counts the people who matter to the pass (members of user groups that something feeds, and Keycloak members of what feeds them), not every account of the realm.", "state")
 	pendingOldest   = define("pending_oldest_seconds", "gauge", "How long the longest waiting Keycloak member has been without a ClearML account.")
 	ownView         = define("own_view_memberships", "gauge", "Memberships in which a Keycloak group's member list and the person's own groups disagree: the list hides a member, or shows somebody whose token lacks the group. The person's own groups count, so this is no drift.", "list")
+	adminMismatch   = define("admin_mismatch", "gauge", "ClearML users whose role and membership of Admins disagree. 0 if administrators are not managed.")
 	approvals       = define("approvals_total", "counter", "Approvals that passes were given, by result: granted, or refused because the digest was not that of the plan.", "result")
 	changesTotal    = define("changes_total", "counter", "Membership changes that were written, by result: applied or failed.", "action", "result")
 	guardActive     = define("guard_active", "gauge", "1 while a guard withholds something, or reports something that only a person can settle.", "guard")

@@ -13,7 +13,7 @@ type state Metrics
 
 // Describe implements prometheus.Collector.
 func (s *state) Describe(ch chan<- *prometheus.Desc) {
-	for _, m := range []*metric{lastPass, lastSuccess, nextPass, drift, groupDrift, groups, users, pendingOldest, ownView, guardActive, federationUp, leader, applyEnabled, reloadOK, tlsInsecure} {
+	for _, m := range []*metric{lastPass, lastSuccess, nextPass, drift, groupDrift, groups, users, pendingOldest, ownView, adminMismatch, guardActive, federationUp, leader, applyEnabled, reloadOK, tlsInsecure} {
 		ch <- m.desc()
 	}
 }
@@ -75,6 +75,7 @@ func collect(ch chan<- prometheus.Metric, r report.Report) {
 	}
 	ch <- ownView.gauge(float64(differ.Hides), "hides")
 	ch <- ownView.gauge(float64(differ.Shows), "shows")
+	ch <- adminMismatch.gauge(float64(r.AdminMismatch))
 	active := activeGuards(r)
 	for _, g := range report.Guards {
 		ch <- guardActive.gauge(number(active[g]), string(g))

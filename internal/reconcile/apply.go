@@ -432,7 +432,9 @@ func (j *job) shrink(w guard.Write, present map[string]bool) guard.Write {
 	const detail = "its members changed while the pass ran: planned again on what was read just before the write"
 	n := len(w.Remove)
 	if n <= j.limits.FreeRemovals || !guard.Exceeds(n, len(present), j.limits.MaxRatio) || w.Approved {
-		j.note(report.Concurrent, w.Group.Name, detail)
+		if w.Group.Role == "" { // one person's role is no part of another's: nothing was planned again
+			j.note(report.Concurrent, w.Group.Name, detail)
+		}
 		return w
 	}
 	j.withhold(guard.Write{Group: w.Group, Remove: w.Remove}, report.Concurrent, fmt.Sprintf("%s, and %d removals of %d members are now more than guards.max_removal_ratio %g", detail, n, len(present), j.limits.MaxRatio))

@@ -66,6 +66,11 @@ func (p *pass) found(in guard.Input, pairing match.Pairing, people match.People,
 	for _, s := range pairing.Skips {
 		r.Skipped = append(r.Skipped, report.Skip(s))
 	}
+	r.Skipped = append(r.Skipped, otherRoles(judged.Plan)...)
+	slices.SortFunc(r.Skipped, func(a, b report.Skip) int {
+		return cmp.Or(strings.Compare(a.Side, b.Side), strings.Compare(a.Why, b.Why), strings.Compare(a.Name, b.Name))
+	})
+	r.AdminMismatch = len(match.Mismatched(in.Target, pairing))
 	for _, g := range judged.Plan.Groups {
 		r.Groups = append(r.Groups, groupReport(g))
 	}
@@ -98,6 +103,18 @@ func (p *pass) approval(judged guard.Judged, in guard.Input) *report.Approval {
 		a.Detail = fmt.Sprintf("the guards %s were lifted for %d changes", strings.Join(names, ", "), a.Changes)
 	}
 	return a
+}
+
+// otherRoles remarks on administrators by Keycloak whose role in ClearML is neither admin
+// nor user.
+func otherRoles(p plan.Plan) (remarks []report.Skip) {
+	for _, g := range p.Groups {
+		for _, u := range g.OtherRole {
+			why := "is an administrator by Keycloak, and groupsync does not change the role " + cmp.Or(u.Role, "that ClearML does not tell")
+			remarks = append(remarks, report.Skip{Name: cmp.Or(u.Email, u.ID), Side: match.InClearML, Why: why})
+		}
+	}
+	return remarks
 }
 
 func groupReport(g plan.Group) report.Group {

@@ -198,6 +198,7 @@ type Report struct {
 	Applied  Tally     `json:"applied"`
 	Errors   []Failure `json:"errors"`
 
+	AdminMismatch int            `json:"admin_mismatch"`         // users whose role and membership of Admins disagree; 0 if administrators are not managed
 	Users         map[string]int `json:"users"`                  // number of people by state
 	Probes        []Probe        `json:"federations"`            // the federations that this pass probed
 	PendingOldest float64        `json:"pending_oldest_seconds"` // how long the longest waiting person has been pending

@@ -145,7 +145,7 @@ func TestJSONKeys(t *testing.T) {
 		of   any
 		want []string
 	}{
-		{"the pass", got, []string{"applied", "approval", "digest", "duration_seconds", "errors", "federations", "groups", "guards", "mode", "pass", "pending_oldest_seconds", "people", "result", "reverted", "skipped", "source", "started", "sync", "target", "users"}},
+		{"the pass", got, []string{"admin_mismatch", "applied", "approval", "digest", "duration_seconds", "errors", "federations", "groups", "guards", "mode", "pass", "pending_oldest_seconds", "people", "result", "reverted", "skipped", "source", "started", "sync", "target", "users"}},
 		{"an approval", got["approval"], []string{"at", "by", "changes", "detail", "digest", "granted", "lifted"}},
 		{"a federation", got["federations"].([]any)[0], []string{"federation", "up"}},
 		{"source", got["source"], []string{"groups", "memberships", "users"}},
