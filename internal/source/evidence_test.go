@@ -345,6 +345,8 @@ func TestWeigh(t *testing.T) {
 			why: Member, evidence: "read twice, on the account's own side too"},
 		{name: "one list shows the account, and the own side has none of the groups", ask: with(grant(lea), from("qa", "team")), second: Second{Members: map[string][]User{"qa": {}, "team": {lea}}, Probes: up, Own: map[OwnKey]Own{{"lea", "qa"}: {}, {"lea", "team"}: {}}},
 			denial: OwnLacks, doubt: "Keycloak's list of the group /team shows the account, the account's own side holds none of the 2 groups that feed the user group"},
+		{name: "one list shows the account, and the cache is old for one of the two names", ask: with(grant(lea), from("dev", "team")), second: Second{Members: map[string][]User{"dev": {}, "team": {lea}}, Probes: up, Own: map[OwnKey]Own{{"lea", "dev"}: {Asked: true, Cached: []string{"dev"}}, {"lea", "team"}: {}}},
+			denial: OwnLacks, doubt: "Keycloak's list of the group /team shows the account, the account's own side holds none of the 2 groups that feed the user group", stale: true},
 		{name: "no list of the second read shows a joiner whose own side has the group", ask: with(grant(lea), from("qa", "team")), second: Second{Members: map[string][]User{"qa": {}, "team": {}}, Probes: up, Own: map[OwnKey]Own{{"lea", "qa"}: {Count: 1}, {"lea", "team"}: {}}},
 			denial: Unclear, doubt: "the second read of 2 Keycloak groups lists the account in none of them"},
 		{name: "a local joiner is in the second of two groups", ask: with(grant(ann), from("qa", "team")), second: Second{Members: map[string][]User{"qa": {bob}, "team": {ann}}},
