@@ -589,7 +589,12 @@ func (s *shelf) members(name string) string {
 	return strings.Join(s.groups[i].MemberIDs(), " ")
 }
 
-func (s *shelf) Read(context.Context) (*target.Snapshot, error) { panic("apply reads no snapshot") }
+func (s *shelf) UserGroups(context.Context) ([]target.Group, error) {
+	panic("apply reads no snapshot")
+}
+func (s *shelf) Complete(context.Context, []target.Group) (*target.Snapshot, error) {
+	panic("apply reads no snapshot")
+}
 
 func (s *shelf) Groups(ctx context.Context) ([]target.Group, error) {
 	err := s.call(ctx, "groups")

@@ -1,6 +1,11 @@
 package reconcile
 
 import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,6 +15,7 @@ import (
 	"groupsync/internal/match"
 	"groupsync/internal/report"
 	"groupsync/internal/source"
+	"groupsync/internal/target"
 )
 
 // story makes passes over a world, also by new processes with other rules.
@@ -74,6 +80,64 @@ func TestACollisionBearsOutNobody(t *testing.T) {
 		s.second = func(x *source.Second) { x.Members["/ops-admins"] = []source.User{s.users["kc-ann"]} }
 		s.pass("the pass", "", "+mal@Admins withheld by confirm")
 	})
+}
+
+// TestADisagreementIsReadASecondTime: a login between the readings of ClearML's groups and
+// users shows as two views of one group. Keycloak is read again, too, because ClearML's
+// groups must be the older reading.
+func TestADisagreementIsReadASecondTime(t *testing.T) {
+	w := newWorld(t, "both ann bob\n/team: ann bob\nteam = ann bob")
+	var order []string
+	at := func(what string) { order = append(order, what) }
+	d := &logging{directory: directory{w}, at: at, stale: 1}
+	rec := New(recording{w, at}, d, Options{Name: "test", Rules: rules(t, nil), Limits: wide, Log: slog.New(slog.DiscardHandler)})
+	if rep := rec.Pass(t.Context(), Request{}); rep.Result != report.InSync {
+		t.Errorf("after a login between the readings: %s, %q", rep.Result, trips(rep))
+	}
+	if want := []string{"groups", "members", "groups", "members"}; !slices.Equal(order, want) {
+		t.Errorf("the order is %q, want %q", order, want)
+	}
+	order, d.stale = nil, 2
+	w.add(t, "team = ann")
+	if rep := rec.Pass(t.Context(), Request{}); rep.Result != report.Guarded || !strings.HasPrefix(strings.Join(trips(rep), ""), "views team") {
+		t.Errorf("a disagreement that stays: %s, %q", rep.Result, trips(rep))
+	}
+	if len(order) != 4 {
+		t.Errorf("a disagreement that stays is read so: %q, want twice", order)
+	}
+}
+
+// logging tells when the groups are read. While stale is not 0, the users' own view lacks
+// everybody.
+type logging struct {
+	directory
+	at    func(string)
+	stale int
+}
+
+func (l *logging) UserGroups(ctx context.Context) ([]target.Group, error) {
+	l.at("groups")
+	return l.directory.UserGroups(ctx)
+}
+
+func (l *logging) Complete(ctx context.Context, groups []target.Group) (*target.Snapshot, error) {
+	if l.stale == 0 {
+		return l.directory.Complete(ctx, groups)
+	}
+	l.stale--
+	users := slices.Collect(maps.Values(l.accounts)) // without groups
+	return target.NewSnapshot(target.Parts{Identity: target.Identity{User: l.self}, Groups: groups, Users: users})
+}
+
+// recording tells when members are read.
+type recording struct {
+	*world
+	at func(string)
+}
+
+func (r recording) Read(ctx context.Context, c source.Catalog, sel source.Selection) (*source.Snapshot, error) {
+	r.at("members")
+	return r.world.Read(ctx, c, sel)
 }
 
 // TestOneListShowsAndAnotherHides: the next login asks the own side for every group, so a

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"groupsync/internal/fault"
 	"groupsync/internal/guard"
 	"groupsync/internal/match"
@@ -40,9 +42,12 @@ type Source interface {
 
 // Directory is ClearML as a pass needs it.
 type Directory interface {
-	// Read returns a complete snapshot, or an error.
-	Read(ctx context.Context) (*target.Snapshot, error)
-	// Groups returns every user group.
+	// UserGroups returns every user group, read for a snapshot.
+	UserGroups(ctx context.Context) ([]target.Group, error)
+	// Complete reads the users and returns the snapshot of the groups and the users. The
+	// groups are those that UserGroups returned last.
+	Complete(ctx context.Context, groups []target.Group) (*target.Snapshot, error)
+	// Groups returns every user group, read for a write.
 	Groups(ctx context.Context) ([]target.Group, error)
 	// Group returns one user group, read for a write; false: it is gone.
 	Group(ctx context.Context, id string) (target.Group, bool, error)
@@ -163,25 +168,15 @@ func (r *Reconciler) remembering(p *pass, run func(memory.Memory) error) error {
 	return errors.Join(err, r.Store.Save(mem))
 }
 
-// run is the path of the data. ClearML is read before Keycloak's members, so that
-// somebody whom a login places meanwhile shows as an addition already done, never as a
-// stranger to remove.
+// run is the path of the data.
 func (r *Reconciler) run(ctx context.Context, p *pass, mem memory.Memory) error {
 	began := r.Now()
-	tgt, err := r.target.Read(ctx)
+	tgt, src, err := r.read(ctx, mem)
 	if err != nil {
 		return err // the error says what was being read
 	}
 	mem = mem.Settled(tgt.Member)
-	catalog, err := r.source.Catalog(ctx)
-	if err != nil {
-		return err
-	}
-	pairs, err := r.pair(catalog, tgt, mem)
-	if err != nil {
-		return err
-	}
-	src, err := r.source.Read(ctx, catalog, pairs.selection())
+	pairs, err := r.pair(src.Catalog(), tgt.Groups(), mem)
 	if err != nil {
 		return err
 	}
@@ -221,6 +216,44 @@ func (r *Reconciler) run(ctx context.Context, p *pass, mem memory.Memory) error 
 	p.applied(r.writer.apply(ctx, p.log, r.fence(p.request, began), judged.Cleared))
 	r.ledger.enter(p.report)
 	return nil
+}
+
+// read reads both sides. ClearML's groups come before Keycloak's members, so that somebody
+// whom a login places meanwhile shows as an addition already done, never as a stranger to
+// remove. ClearML's users are read beside Keycloak. If the two views of a user group
+// disagree, which a login during the reading brings about, both sides are read once more.
+func (r *Reconciler) read(ctx context.Context, mem memory.Memory) (*target.Snapshot, *source.Snapshot, error) {
+	tgt, src, err := r.readOnce(ctx, mem)
+	if err != nil || tgt.Disagreements() == 0 {
+		return tgt, src, err
+	}
+	return r.readOnce(ctx, mem)
+}
+
+func (r *Reconciler) readOnce(ctx context.Context, mem memory.Memory) (tgt *target.Snapshot, src *source.Snapshot, err error) {
+	groups, err := r.target.UserGroups(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	work, ctx := errgroup.WithContext(ctx)
+	work.Go(func() (err error) {
+		tgt, err = r.target.Complete(ctx, groups)
+		return err
+	})
+	work.Go(func() error {
+		catalog, err := r.source.Catalog(ctx)
+		if err != nil {
+			return err
+		}
+		// Who has the role admin is not known yet, and does not matter for what is read.
+		pairs, err := r.pair(catalog, append(slices.Clone(groups), target.AdminRole(nil)), mem)
+		if err != nil {
+			return err
+		}
+		src, err = r.source.Read(ctx, catalog, pairs.selection())
+		return err
+	})
+	return tgt, src, work.Wait()
 }
 
 // fence returns what must hold for a write to be sent: this process leads, and the plan

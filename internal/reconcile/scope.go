@@ -20,8 +20,8 @@ type pairs struct {
 }
 
 // pair pairs the groups. The guard scope needs the pairing of the rules before.
-func (r *Reconciler) pair(catalog source.Catalog, tgt *target.Snapshot, mem memory.Memory) (pairs, error) {
-	now, err := match.Groups(catalog, tgt.Groups(), r.Rules)
+func (r *Reconciler) pair(catalog source.Catalog, groups []target.Group, mem memory.Memory) (pairs, error) {
+	now, err := match.Groups(catalog, groups, r.Rules)
 	if err != nil || mem.Rules == "" || mem.Rules == r.Rules.Scope() {
 		return pairs{now: now}, err
 	}
@@ -29,7 +29,7 @@ func (r *Reconciler) pair(catalog source.Catalog, tgt *target.Snapshot, mem memo
 	if err != nil {
 		return pairs{}, err
 	}
-	before, err := match.Groups(catalog, tgt.Groups(), rules)
+	before, err := match.Groups(catalog, groups, rules)
 	if err != nil { // a group of that pairing is built in by now
 		return pairs{now: now, none: true}, nil
 	}

@@ -362,16 +362,17 @@ func (w *world) holdsRole(name string) bool {
 // directory makes world a Directory.
 type directory struct{ *world }
 
-func (d directory) Read(context.Context) (*target.Snapshot, error) {
-	if d.readCM != nil {
-		return nil, d.readCM
-	}
+func (d directory) UserGroups(context.Context) ([]target.Group, error) {
+	return slices.Clone(d.targets), d.readCM
+}
+
+func (d directory) Complete(_ context.Context, groups []target.Group) (*target.Snapshot, error) {
 	users := make(map[string]target.User, len(d.accounts))
 	for id, u := range d.accounts {
 		u.Groups = slices.Clone(u.Groups)
 		users[id] = u
 	}
-	for _, g := range d.targets {
+	for _, g := range groups {
 		for _, m := range g.Members {
 			if u, ok := users[m.ID]; ok {
 				u.Groups = append(u.Groups, g.ID)
@@ -379,7 +380,7 @@ func (d directory) Read(context.Context) (*target.Snapshot, error) {
 			}
 		}
 	}
-	return target.NewSnapshot(target.Parts{Identity: target.Identity{User: d.self}, Groups: d.targets, Users: slices.Collect(maps.Values(users))})
+	return target.NewSnapshot(target.Parts{Identity: target.Identity{User: d.self}, Groups: groups, Users: slices.Collect(maps.Values(users))})
 }
 
 func (d directory) Groups(context.Context) ([]target.Group, error) {

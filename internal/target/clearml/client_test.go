@@ -34,6 +34,15 @@ func setup(t *testing.T, o clearmltest.Options) (*clearmltest.Server, *Client) {
 	return s, client(t, s.URL)
 }
 
+// Read reads the groups and then the users, as a pass does.
+func (c *Client) Read(ctx context.Context) (*target.Snapshot, error) {
+	groups, err := c.UserGroups(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return c.Complete(ctx, groups)
+}
+
 func client(t *testing.T, url string) *Client {
 	t.Helper()
 	return configured(t, Config{URL: url, Keys: keys("access", "secret"), Timeout: 5 * time.Second, RetryWait: time.Millisecond})

@@ -27,23 +27,10 @@ type memberRecord struct {
 	Email string `json:"email"`
 }
 
-// Read returns a complete snapshot: the groups' members first, then the users.
-// Where the two views of any group disagree, which a login between the two
-// reads brings about too, both are read once more and the second reading is
-// returned; its Disagreements then stand.
-func (c *Client) Read(ctx context.Context) (*target.Snapshot, error) {
-	snap, err := c.snapshot(ctx)
-	if err != nil || snap.Disagreements() == 0 {
-		return snap, err
-	}
-	return c.snapshot(ctx)
-}
-
-func (c *Client) snapshot(ctx context.Context) (*target.Snapshot, error) {
-	groups, err := c.userGroups(ctx)
-	if err != nil {
-		return nil, err
-	}
+// Complete reads the users and returns the snapshot of the groups, which UserGroups
+// returned before, and the users. A login between the two reads makes the two views of a
+// group disagree (Snapshot.Disagreements).
+func (c *Client) Complete(ctx context.Context, groups []target.Group) (*target.Snapshot, error) {
 	users, err := c.users(ctx)
 	if err != nil {
 		return nil, err
@@ -55,10 +42,10 @@ func (c *Client) snapshot(ctx context.Context) (*target.Snapshot, error) {
 	return target.NewSnapshot(target.Parts{Identity: t.identity, Groups: groups, Users: users, AdminRole: c.adminRole})
 }
 
-// Groups returns every user group, in the server's order, and the role admin if the
-// configuration has it among them. An answer that lists a group twice is an error.
+// Groups is UserGroups and, if the configuration has the role admin among them, that
+// role.
 func (c *Client) Groups(ctx context.Context) ([]target.Group, error) {
-	groups, err := c.userGroups(ctx)
+	groups, err := c.UserGroups(ctx)
 	if err != nil || !c.adminRole {
 		return groups, err
 	}
@@ -69,7 +56,9 @@ func (c *Client) Groups(ctx context.Context) ([]target.Group, error) {
 	return append(groups, target.AdminRole(users)), nil
 }
 
-func (c *Client) userGroups(ctx context.Context) ([]target.Group, error) {
+// UserGroups returns every user group, in the server's order. An answer that lists a
+// group twice is an error.
+func (c *Client) UserGroups(ctx context.Context) ([]target.Group, error) {
 	records, err := c.groups(ctx, "")
 	if err != nil {
 		return nil, err

@@ -8,12 +8,18 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"groupsync/internal/fault"
 	"groupsync/internal/target"
 )
 
 // pageSize is the server's silent cap (reference/clearml-api.md).
 const pageSize = 500
+
+// pagesAtOnce is how many pages of users are read at a time. The server closes every
+// connection after its answer, so each page costs a connection.
+const pagesAtOnce = 4
 
 // maxReadings is how often the user list is read for two readings to agree.
 const maxReadings = 4
@@ -85,37 +91,65 @@ func (c *Client) agreed(ctx context.Context) ([]userRecord, error) {
 	return nil, failf(fault.Incomplete, "users.get_all", "%d readings of the user list, and no two in a row agree: users are being added or deleted; run again", maxReadings)
 }
 
-// reading reads the list once, to an empty page. whole is false where somebody
-// was met twice, so that somebody else may be missing.
+// reading reads the list once, to an empty page. After a full page several pages are read
+// at a time. whole is false if somebody was met twice, so that somebody else may be
+// missing.
 func (c *Client) reading(ctx context.Context) (records []userRecord, whole bool, err error) {
 	seen := make(map[string]bool)
-	for page := 0; ; page++ {
-		var data struct {
-			Users *[]userRecord `json:"users"`
-		}
-		err := c.read(ctx, request{call: "users.get_all", body: map[string]any{
-			"page": page, "page_size": pageSize, "order_by": []string{"id"},
-			"include_auth": true, "include_providers_info": true,
-		}}, &data)
-		switch {
-		case err != nil:
+	for next, n := 0, 1; ; {
+		pages, err := c.pages(ctx, next, n)
+		if err != nil {
 			return nil, false, err
-		case data.Users == nil:
-			return nil, false, failf(fault.Shape, "users.get_all", "the answer has no users, not even an empty list: this version of ClearML is not one that groupsync knows")
-		case len(*data.Users) == 0:
-			return records, true, nil
 		}
-		for _, u := range *data.Users {
-			if u.ID == "" {
-				return nil, false, failf(fault.Shape, "users.get_all", "a user without an id: this version of ClearML is not one that groupsync knows")
+		next, n = next+n, 1 // a short page is likely the last one with users
+		for _, users := range pages {
+			if len(users) == 0 {
+				return records, true, nil
 			}
-			if seen[u.ID] {
-				return nil, false, nil
+			if len(users) == pageSize {
+				n = pagesAtOnce
 			}
-			seen[u.ID] = true
+			for _, u := range users {
+				if seen[u.ID] {
+					return nil, false, nil
+				}
+				seen[u.ID] = true
+			}
+			records = append(records, users...)
 		}
-		records = append(records, *data.Users...)
 	}
+}
+
+// pages reads n pages at once.
+func (c *Client) pages(ctx context.Context, first, n int) ([][]userRecord, error) {
+	pages := make([][]userRecord, n)
+	work, ctx := errgroup.WithContext(ctx)
+	for i := range pages {
+		work.Go(func() (err error) {
+			pages[i], err = c.page(ctx, first+i)
+			return err
+		})
+	}
+	return pages, work.Wait()
+}
+
+func (c *Client) page(ctx context.Context, page int) ([]userRecord, error) {
+	var data struct {
+		Users *[]userRecord `json:"users"`
+	}
+	err := c.read(ctx, request{call: "users.get_all", body: map[string]any{
+		"page": page, "page_size": pageSize, "order_by": []string{"id"},
+		"include_auth": true, "include_providers_info": true,
+	}}, &data)
+	switch {
+	case err != nil:
+		return nil, err
+	case data.Users == nil:
+		return nil, failf(fault.Shape, "users.get_all", "the answer has no users, not even an empty list: this version of ClearML is not one that groupsync knows")
+	case slices.ContainsFunc(*data.Users, func(u userRecord) bool { return u.ID == "" }):
+		return nil, failf(fault.Shape, "users.get_all", "a user without an id: this version of ClearML is not one that groupsync knows")
+	}
+	return *data.Users, nil
 }
 
 // decodeUsers turns records into users. Unset fields are absent, so a user
