@@ -332,7 +332,7 @@ func TestAnOldUserCache(t *testing.T) {
 		// The count is 1, and the cached list holds two groups that it may be.
 		r := s.pass(t, "the cache is old", want{result: report.InSync, probes: "ldap up", own: "staff hides 1, stale", members: "staff: feda fedb\nstaff-eu: feda fedb"})
 		var text strings.Builder
-		if err := report.Text(&text, r); err != nil || !strings.Contains(text.String(), staleCache) {
+		if err := report.Text(&text, r, report.Style{}); err != nil || !strings.Contains(text.String(), staleCache) {
 			t.Errorf("the report (%v) does not say %q:\n%s", err, staleCache, text.String())
 		}
 		s.clearCaches(t)

@@ -231,3 +231,26 @@ func TestRemarks(t *testing.T) {
 		})
 	}
 }
+
+// TestStepsOfAPass holds that whoever waits for a pass is told its steps, in order.
+func TestStepsOfAPass(t *testing.T) {
+	read := []string{"reading ClearML and Keycloak's groups", "reading the members of Keycloak's groups"}
+	for _, tt := range []struct {
+		name, world string
+		apply       bool
+		want        []string
+	}{
+		{"a dry run with a joiner, who needs no look-up", "both ann bob\n/team: ann bob\nteam = ann", false, append(slices.Clone(read), "taking the second look")},
+		{"a pass that looks somebody up and writes", "both ann\nclearml eve\n/team: ann\nteam = eve", true, append(slices.Clone(read), "looking people up", "taking the second look", "writing to ClearML")},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var steps []string
+			r, _ := newWorld(t, tt.world).reconciler(t, wide, nil)
+			r.Step = func(step string) { steps = append(steps, step) }
+			r.Pass(t.Context(), Request{Lead: leads, Apply: tt.apply, DryRun: !tt.apply})
+			if d := cmp.Diff(tt.want, steps); d != "" {
+				t.Errorf("-want +got\n%s", d)
+			}
+		})
+	}
+}

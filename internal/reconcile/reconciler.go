@@ -70,8 +70,9 @@ type Options struct {
 	Name   string // the sync's name
 	Rules  match.Rules
 	Limits guard.Limits
-	Store  Store            // keeps what the guards remember; nil: for the life of the process
-	Now    func() time.Time // nil: time.Now
+	Store  Store             // keeps what the guards remember; nil: for the life of the process
+	Now    func() time.Time  // nil: time.Now
+	Step   func(step string) // told what the pass does next, for a person who waits; may be nil
 	Log    *slog.Logger
 }
 
@@ -89,6 +90,9 @@ type Reconciler struct {
 func New(src Source, tgt Directory, o Options) *Reconciler {
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Step == nil {
+		o.Step = func(string) {}
 	}
 	if o.Store == nil {
 		o.Store = new(memory.Process)
@@ -187,6 +191,7 @@ func (r *Reconciler) run(ctx context.Context, p *pass, mem memory.Memory) error 
 	if !p.request.DryRun {
 		p.report.Reverted = r.ledger.reverted(draft)
 	}
+	r.Step("taking the second look")
 	confirmation, err := r.source.Confirm(ctx, src, draft.Questions(), known(mem))
 	if err != nil {
 		return fmt.Errorf("confirming the changes: %w", err)
@@ -213,6 +218,7 @@ func (r *Reconciler) run(ctx context.Context, p *pass, mem memory.Memory) error 
 	if err := r.keep(p, next); err != nil || !p.request.Apply {
 		return err
 	}
+	r.Step("writing to ClearML")
 	p.applied(r.writer.apply(ctx, p.log, r.fence(p.request, began), judged.Cleared))
 	r.ledger.enter(p.report)
 	return nil
@@ -231,6 +237,7 @@ func (r *Reconciler) read(ctx context.Context, mem memory.Memory) (*target.Snaps
 }
 
 func (r *Reconciler) readOnce(ctx context.Context, mem memory.Memory) (tgt *target.Snapshot, src *source.Snapshot, err error) {
+	r.Step("reading ClearML and Keycloak's groups")
 	groups, err := r.target.UserGroups(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -250,6 +257,7 @@ func (r *Reconciler) readOnce(ctx context.Context, mem memory.Memory) (tgt *targ
 		if err != nil {
 			return err
 		}
+		r.Step("reading the members of Keycloak's groups")
 		src, err = r.source.Read(ctx, catalog, pairs.selection())
 		return err
 	})
@@ -270,6 +278,7 @@ func (r *Reconciler) plan(ctx context.Context, src *source.Snapshot, tgt *target
 	if len(draft.Asks) == 0 {
 		return src, people, draft, nil
 	}
+	r.Step("looking people up")
 	src, err := r.source.LookUp(ctx, src, draft.Asks, known(mem))
 	if err != nil {
 		return nil, people, draft, fmt.Errorf("looking people up: %w", err)

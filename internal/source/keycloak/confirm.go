@@ -170,14 +170,15 @@ func (c *confirming) askAll(ctx context.Context, questions []question) error {
 			federated = append(federated, q)
 		}
 	}
-	if err := c.ask(ctx, local); err != nil {
+	counted := c.s.counter(len(questions))
+	if err := c.ask(ctx, local, counted); err != nil {
 		return err
 	}
 	c.probeAll(ctx, c.unprobed(federated))
 	for len(federated) > 0 {
 		federated = slices.DeleteFunc(federated, func(q question) bool { return !c.speaks(q.account.Federation) })
 		part := federated[:min(batch, len(federated))]
-		if err := c.ask(ctx, part); err != nil {
+		if err := c.ask(ctx, part, counted); err != nil {
 			return err
 		}
 		if len(part) > 0 {
@@ -188,11 +189,12 @@ func (c *confirming) askAll(ctx context.Context, questions []question) error {
 	return nil
 }
 
-// ask asks several questions at a time.
-func (c *confirming) ask(ctx context.Context, questions []question) error {
+// ask asks several questions at a time, and calls counted after each.
+func (c *confirming) ask(ctx context.Context, questions []question, counted func()) error {
 	work, inner := c.s.errgroup(ctx)
 	for _, q := range questions {
 		work.Go(func() error {
+			defer counted()
 			doubt := c.slow(q.account.Federation)
 			var err error
 			if doubt == "" {

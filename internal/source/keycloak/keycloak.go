@@ -39,7 +39,12 @@ type Config struct {
 	Trusted            []string      // names of federations whose silence means nothing
 
 	Observe func(transport.Attempt) // told of every attempt; may be nil
-	Log     *slog.Logger            // may be nil
+
+	// Progress is told how many reads of how many are done, each time that one of
+	// several equal reads is. It is called by one goroutine at a time. It may be nil.
+	Progress func(done, of int)
+
+	Log *slog.Logger // may be nil
 }
 
 // Source reads one realm. It is safe for concurrent use.
@@ -77,4 +82,19 @@ func New(c Config) (*Source, error) {
 		return nil, fmt.Errorf("keycloak: %w", err)
 	}
 	return s, nil
+}
+
+// counter returns a function that tells Progress of one more read of that many.
+func (s *Source) counter(of int) func() {
+	if s.config.Progress == nil {
+		return func() {}
+	}
+	var mu sync.Mutex
+	done := 0
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		done++
+		s.config.Progress(done, of)
+	}
 }

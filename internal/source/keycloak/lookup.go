@@ -70,12 +70,15 @@ func (l *lookUp) order() []int {
 // whether it is of a federation.
 func (l *lookUp) byID(ctx context.Context) error {
 	work, inner := l.s.errgroup(ctx)
+	counted := l.s.counter(len(l.people))
 	for _, i := range l.order() {
 		p := l.people[i]
 		if len(p.IDs) == 0 {
+			counted()
 			continue
 		}
 		work.Go(func() error {
+			defer counted()
 			f := &l.found[i]
 			for _, id := range p.IDs {
 				account, doubt, err := l.account(inner, id)
@@ -115,10 +118,14 @@ func (l *lookUp) byEmail(ctx context.Context) error {
 	if !l.away() {
 		l.forgive()
 	}
+	counted := l.s.counter(len(left))
 	for part := range slices.Chunk(left, batch) {
 		work, inner := l.s.errgroup(ctx)
 		for _, i := range part {
-			work.Go(func() error { return l.email(inner, &l.found[i]) })
+			work.Go(func() error {
+				defer counted()
+				return l.email(inner, &l.found[i])
+			})
 		}
 		if err := work.Wait(); err != nil {
 			return err

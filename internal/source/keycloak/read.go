@@ -181,8 +181,12 @@ func (s *Source) membersOf(ctx context.Context, catalog source.Catalog, groups [
 	groups = slices.Compact(groups)
 	m := &memberReads{byGroup: make(map[string][]source.User, len(groups)), unreadable: make(map[string]string)}
 	work, inner := s.errgroup(ctx)
+	counted := s.counter(len(groups))
 	for _, id := range groups {
-		work.Go(func() error { return m.read(inner, s, catalog, id) })
+		work.Go(func() error {
+			defer counted()
+			return m.read(inner, s, catalog, id)
+		})
 	}
 	return m, work.Wait()
 }
