@@ -122,7 +122,7 @@ groups.mapping: "staff" feeds "Users", which is built into ClearML, and groupsyn
 		{
 			name:   "keys that have no effect",
 			config: good + "lease: {name: groupsync}\nweb: {config_file: web.yaml, public_status: true, enable_lifecycle: true}\n",
-			want: `groupsync: config.yaml:4: web.public_status: is no longer accepted, because it has no effect (groupsync has no status page yet): remove it`,
+			want:   `groupsync: config.yaml:4: web.public_status: is no longer accepted, because it has no effect (groupsync has no status page yet): remove it`,
 		},
 		{
 			name:   "a web configuration that is not there",
@@ -156,13 +156,41 @@ groups.mapping: "staff" feeds "Users", which is built into ClearML, and groupsyn
 			name:   "an output format that there is not",
 			config: good,
 			args:   []string{"--once", "-o", "xml"},
-			want:   `groupsync: -o xml is not a format: write -o text or -o json`,
+			want:   `groupsync: -o xml is not a format: write -o text, json, diff or markdown`,
 		},
 		{
 			name:   "an output format of the daemon, which prints no report",
 			config: good,
 			args:   []string{"-o", "json"},
 			want:   `groupsync: -o goes with --once: the daemon prints no report; its log is JSON with log.format: json`,
+		},
+		{
+			name:   "--full of the daemon, which prints no report",
+			config: good,
+			args:   []string{"--full"},
+			want:   `groupsync: --full goes with --once: the daemon prints no report`,
+		},
+		{
+			name:   "--full with JSON, which is never cut",
+			config: good,
+			args:   []string{"--once", "--full", "-o", "json"},
+			want:   `groupsync: --full goes with -o text and -o markdown: -o json is never cut`,
+		},
+		{
+			name:   "--full with a diff, which is never cut",
+			config: good,
+			args:   []string{"--once", "--full", "-o", "diff"},
+			want:   `groupsync: --full goes with -o text and -o markdown: -o diff is never cut`,
+		},
+		{
+			name: "a shell that completion does not know",
+			args: []string{"completion", "tcsh"},
+			want: `groupsync: completion goes with a shell: write groupsync completion bash, zsh, fish or powershell`,
+		},
+		{
+			name: "completion without a shell",
+			args: []string{"completion"},
+			want: `groupsync: completion goes with a shell: write groupsync completion bash, zsh, fish or powershell`,
 		},
 		{
 			name: "a flag that there is not",

@@ -230,7 +230,7 @@ func TestWhatHelmTestRuns(t *testing.T) {
 	env, args := i.prepare(t, "test", test)
 	cmd := command(t.Context(), args...)
 	cmd.Env = append(cmd.Env, env...)
-	if o := finish(t, cmd); o.code != 0 || !strings.Contains(o.stdout, "drift left: 3 to add, 9 to remove") {
+	if o := finish(t, cmd); o.code != 0 || !strings.Contains(o.stdout, "(dry run): 3 to add, 9 to remove in ") {
 		t.Errorf("exit code %d\n%s%s", o.code, o.stdout, o.stderr)
 	}
 	if done := i.check(t); done != 0 {

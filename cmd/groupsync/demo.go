@@ -45,6 +45,7 @@ func runDemo(ctx context.Context, p program, exit bool) error {
 		return err
 	}
 	defer s.clearml.Close()
+	s.style.Color = p.colors()
 	if err := s.play(ctx); err != nil {
 		return err
 	}

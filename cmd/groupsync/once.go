@@ -14,7 +14,8 @@ import (
 
 // runOnce makes one pass and prints its report. The exit code is the report's. With
 // --drift-ok it is 0 instead of 2 if nothing is wrong but drift.
-func runOnce(ctx context.Context, p program, c config.Config, f flags, log *slog.Logger) error {
+func runOnce(ctx context.Context, p program, c config.Config, f flags, shown *progress, log *slog.Logger) error {
+	defer shown.end()
 	lease, err := openLease(c, p, log)
 	if err != nil {
 		return err
@@ -23,7 +24,7 @@ func runOnce(ctx context.Context, p program, c config.Config, f flags, log *slog
 	if err != nil {
 		return err
 	}
-	s, err := connect(c, newMetrics(c), store, log)
+	s, err := connect(c, newMetrics(c), store, shown, log)
 	if err != nil {
 		return err
 	}
@@ -42,11 +43,8 @@ func runOnce(ctx context.Context, p program, c config.Config, f flags, log *slog
 	if err := leading(ctx, lease, f.apply, pass); err != nil {
 		return err
 	}
-	render := report.Text
-	if f.output == "json" {
-		render = report.JSON
-	}
-	if err := render(p.stdout, rep); err != nil {
+	shown.end()
+	if err := f.format().render(p.stdout, rep, report.Style{Full: f.full, Color: p.colors()}); err != nil {
 		return fmt.Errorf("printing the report: %w", err)
 	}
 	if code := rep.ExitCode(); code != 0 && !(f.driftOK && rep.OnlyDrift()) {

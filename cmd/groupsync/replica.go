@@ -53,7 +53,7 @@ func newReplica(ctx context.Context, p program, c config.Config, o config.Option
 		return nil, err
 	}
 	s := &replica{options: o, log: log, metrics: newMetrics(c), lease: lease, store: store, stopped: ctx, config: c}
-	connected, err := connect(c, s.metrics, store, log)
+	connected, err := connect(c, s.metrics, store, nil, log)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +93,7 @@ func (s *replica) Reload() error {
 		if keys := s.config.Unchangeable(c); len(keys) > 0 {
 			return daemon.Job{}, fmt.Errorf("%s changed, which a running process cannot take over: restart groupsync", strings.Join(keys, ", "))
 		}
-		next, err := connect(c, s.metrics, s.store, s.log)
+		next, err := connect(c, s.metrics, s.store, nil, s.log)
 		if err != nil {
 			return daemon.Job{}, err
 		}

@@ -25,6 +25,7 @@ type flags struct {
 	approve string
 	driftOK bool
 	output  string
+	full    bool
 }
 
 func newRoot(p program) *cobra.Command {
@@ -36,10 +37,12 @@ func newRoot(p program) *cobra.Command {
 
 Without --once it runs the schedule, and writes only with mode: apply. With
 --once it makes one pass, prints what it found, and writes only with --apply.`,
+		Version:       versionLine(),
 		Args:          hinted(cobra.NoArgs),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return hint(err) })
 	root.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := f.check(); err != nil {
@@ -51,12 +54,16 @@ Without --once it runs the schedule, and writes only with mode: apply. With
 			return err
 		}
 		c := t.Config
+		var shown *progress // the daemon shows none
+		if f.once {
+			shown = showProgress(&p)
+		}
 		log := newLog(p, c.Log)
 		for _, remark := range t.Remarks {
 			log.Warn("ClearML's own variables: " + remark)
 		}
 		if f.once {
-			return runOnce(cmd.Context(), p, c, f, log)
+			return runOnce(cmd.Context(), p, c, f, shown, log)
 		}
 		return runDaemon(cmd.Context(), p, c, from, log)
 	}
@@ -67,10 +74,12 @@ Without --once it runs the schedule, and writes only with mode: apply. With
 	own.BoolVar(&f.apply, "apply", false, "with --once: write, whatever the mode")
 	own.StringVar(&f.approve, "approve", "", "with --once --apply: lift the guards that a person may lift, for exactly the changes that this digest names")
 	own.BoolVar(&f.driftOK, "drift-ok", false, "with --once: exit 0, not 2, where nothing but drift is left")
-	own.StringVarP(&f.output, "output", "o", "text", "with --once: text or json")
+	own.StringVarP(&f.output, "output", "o", "text", "with --once: "+formatNames())
+	own.BoolVar(&f.full, "full", false, "with --once: cut no list of the report")
+	own.Bool("version", false, "print the version and the commit") // cobra prints them
 	root.Long += keysHelp(own)
 	root.AddCommand(newCheck(p), newConfig(p), newDemo(p), newHealth(), newVersion(p))
-	root.CompletionOptions.DisableDefaultCmd = true
+	complete(root)
 	return root
 }
 
@@ -83,10 +92,14 @@ func (f flags) check() error {
 		return errors.New("--approve goes with --once --apply: it lifts guards for what that pass writes")
 	case f.driftOK && !f.once:
 		return errors.New("--drift-ok goes with --once: the daemon has no exit code for drift")
-	case f.output != "text" && f.output != "json":
-		return fmt.Errorf("-o %s is not a format: write -o text or -o json", f.output)
+	case !f.format().known():
+		return fmt.Errorf("-o %s is not a format: write -o %s", f.output, formatNames())
 	case f.output != "text" && !f.once:
 		return errors.New("-o goes with --once: the daemon prints no report; its log is JSON with log.format: json")
+	case f.full && !f.once:
+		return errors.New("--full goes with --once: the daemon prints no report")
+	case f.full && !f.format().cuts:
+		return fmt.Errorf("--full goes with -o text and -o markdown: -o %s is never cut", f.output)
 	}
 	return nil
 }
@@ -137,11 +150,16 @@ func newVersion(p program) *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			v, revision := build()
-			_, err := fmt.Fprintf(p.stdout, "groupsync %s (%s)\n", v, revision)
+			_, err := fmt.Fprintf(p.stdout, "groupsync %s\n", versionLine())
 			return err
 		},
 	}
+}
+
+// versionLine returns the version and, in parentheses, the commit.
+func versionLine() string {
+	v, revision := build()
+	return fmt.Sprintf("%s (%s)", v, revision)
 }
 
 // build returns the version and the revision that was built.

@@ -26,6 +26,7 @@ type story struct {
 	reconciler *reconcile.Reconciler
 	record     func(report.Report)
 	out        io.Writer
+	style      report.Style
 }
 
 // chapter is one thing that happens in Keycloak, and the pass after it.
@@ -145,6 +146,17 @@ func leave(r *realmfile.Realm, name, group string) {
 	u.Groups = slices.DeleteFunc(slices.Clone(u.Groups), func(g string) bool { return g == group })
 }
 
+// changesOf returns the report without what the first chapter has shown and what stays
+// the same: the groups that are left alone, who waits and who stays.
+func changesOf(r report.Report) report.Report {
+	r.Skipped = nil
+	r.Groups = slices.Clone(r.Groups)
+	for i := range r.Groups {
+		r.Groups[i].Pending, r.Groups[i].Kept = nil, nil
+	}
+	return r
+}
+
 // play tells the story pass by pass.
 func (s *story) play(ctx context.Context) error {
 	digest := ""
@@ -161,9 +173,9 @@ func (s *story) play(ctx context.Context) error {
 		rep := s.reconciler.Pass(ctx, req)
 		s.record(rep)
 		if i > 0 {
-			rep.Skipped = nil // as in the first chapter
+			rep = changesOf(rep)
 		}
-		if err := report.Text(s.out, rep); err != nil {
+		if err := report.Text(s.out, rep, s.style); err != nil {
 			return err
 		}
 		if rep.Result == report.Error {

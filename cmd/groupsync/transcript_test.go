@@ -23,7 +23,7 @@ import (
 	"groupsync/internal/target/clearmltest"
 )
 
-var update = flag.Bool("update", false, "write the outputs in testdata, and README.md's, anew")
+var update = flag.Bool("update", false, "write the outputs in testdata, and those that the documentation shows, anew")
 
 const readme = "../../README.md"
 
@@ -178,23 +178,32 @@ func section(t *testing.T, script, name string) string {
 	return ""
 }
 
-// TestReadmeShowsTheDryRun holds README's example to be the very output of
-// TestTranscripts.
-func TestReadmeShowsTheDryRun(t *testing.T) {
-	want := section(t, "dry-run.txt", "report")
-	const before, after = "--once --config config.yaml\n\n```\n", "```\n"
-	head, rest, found := strings.Cut(readmeText(), before)
-	got, tail, closed := strings.Cut(rest, after)
-	switch {
-	case !found || !closed:
-		t.Fatal("README.md shows no dry run")
-	case got == want:
-	case *update:
-		if err := os.WriteFile(readme, []byte(head+before+want+after+tail), 0o644); err != nil {
+// TestDocsShowTheDryRun holds the reports that the documentation shows to be the very
+// outputs of TestTranscripts.
+func TestDocsShowTheDryRun(t *testing.T) {
+	for _, row := range []struct{ page, section, before, after string }{
+		{readme, "report", "--once --config config.yaml\n\n```\n", "```\n"},
+		{"../../docs/report.md", "report.diff", "-o diff --config config.yaml\n\n```diff\n", "```\n"},
+		{"../../docs/report.md", "report.md", "-o markdown --config config.yaml\n\n~~~markdown\n", "~~~\n"},
+	} {
+		want := section(t, "dry-run.txt", row.section)
+		text, err := os.ReadFile(row.page)
+		if err != nil {
 			t.Fatal(err)
 		}
-	default:
-		t.Errorf("README.md shows\n%swhere testdata/dry-run.txt has\n%srun go test ./cmd/groupsync -update twice", got, want)
+		head, rest, found := strings.Cut(string(text), row.before)
+		got, tail, closed := strings.Cut(rest, row.after)
+		switch {
+		case !found || !closed:
+			t.Errorf("%s does not show the dry run's %s", row.page, row.section)
+		case got == want:
+		case *update:
+			if err := os.WriteFile(row.page, []byte(head+row.before+want+row.after+tail), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		default:
+			t.Errorf("%s shows\n%swhere testdata/dry-run.txt has\n%srun go test ./cmd/groupsync -update twice", row.page, got, want)
+		}
 	}
 }
 
@@ -225,9 +234,9 @@ func TestReadmeShowsTheTableOfGuards(t *testing.T) {
 	}
 }
 
-// TestReadmeCommandsAreRun holds every command that README shows to stand in a
-// transcript, digest and all.
-func TestReadmeCommandsAreRun(t *testing.T) {
+// TestDocsCommandsAreRun holds every command that README and docs/report.md show to
+// stand in a transcript, digest and all.
+func TestDocsCommandsAreRun(t *testing.T) {
 	scripts, err := filepath.Glob("testdata/*.txt")
 	if err != nil {
 		t.Fatal(err)
@@ -240,13 +249,19 @@ func TestReadmeCommandsAreRun(t *testing.T) {
 		}
 		lines = append(lines, strings.Split(string(text), "\n")...)
 	}
-	shown := regexp.MustCompile(`(?m)^    (groupsync .*)$`).FindAllStringSubmatch(readmeText(), -1)
-	if len(shown) < 3 {
-		t.Errorf("README.md shows %d commands", len(shown))
-	}
-	for _, m := range shown {
-		if !slices.Contains(lines, m[1]) {
-			t.Errorf("no script of testdata runs what README.md shows: %s", m[1])
+	for _, page := range []string{readme, "../../docs/report.md"} {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown := regexp.MustCompile(`(?m)^    (groupsync .*)$`).FindAllStringSubmatch(string(text), -1)
+		if len(shown) < 3 {
+			t.Errorf("%s shows %d commands", page, len(shown))
+		}
+		for _, m := range shown {
+			if !slices.Contains(lines, m[1]) {
+				t.Errorf("no script of testdata runs what %s shows: %s", page, m[1])
+			}
 		}
 	}
 }

@@ -61,8 +61,8 @@ type sides struct {
 }
 
 // connect connects the two sides as the configuration says. The store keeps the
-// guards' memory.
-func connect(c config.Config, m *metrics.Metrics, store reconcile.Store, log *slog.Logger) (sides, error) {
+// guards' memory. What a pass is at is told to shown, which may be nil.
+func connect(c config.Config, m *metrics.Metrics, store reconcile.Store, shown *progress, log *slog.Logger) (sides, error) {
 	rules, err := rulesOf(c)
 	if err != nil {
 		return sides{}, err
@@ -71,6 +71,7 @@ func connect(c config.Config, m *metrics.Metrics, store reconcile.Store, log *sl
 		URL: c.Keycloak.URL, Realm: c.Keycloak.Realm, ClientID: c.Keycloak.ClientID, ClientSecret: c.Keycloak.Secret().Read,
 		CAFile: c.Keycloak.CAFile, InsecureSkipVerify: c.Keycloak.InsecureSkipVerify,
 		Timeout: c.Keycloak.Timeout, Concurrency: c.Keycloak.Concurrency, Trusted: c.Keycloak.TrustedFederations, Observe: m.Observe(fault.Keycloak), Log: log,
+		Progress: shown.count,
 	})
 	if err != nil {
 		return sides{}, err
@@ -79,7 +80,7 @@ func connect(c config.Config, m *metrics.Metrics, store reconcile.Store, log *sl
 	if err != nil {
 		return sides{}, err
 	}
-	return sides{source, directory, reconcile.Options{Name: c.Name, Rules: rules, Limits: limitsOf(c), Store: store, Log: log}}, nil
+	return sides{source, directory, reconcile.Options{Name: c.Name, Rules: rules, Limits: limitsOf(c), Store: store, Step: shown.step, Log: log}}, nil
 }
 
 // openStore returns where the guards' memory is kept: beside the Lease, in

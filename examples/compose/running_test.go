@@ -60,13 +60,13 @@ func TestItRuns(t *testing.T) {
 		code       int
 		want       string
 	}{
-		{name: "there is nothing to do", args: look, code: 0, want: "drift left: 0 to add, 0 to remove; pending: 1"},
+		{name: "there is nothing to do", args: look, code: 0, want: "in_sync (dry run): 0 to add, 0 to remove; 1 person waits for the first login"},
 		{
-			name: "ken is taken out of platform", args: look, code: 2, want: "- Ken Thompson <ken@example.com>  planned (not_member",
+			name: "ken is taken out of platform", args: look, code: 2, want: "- Ken Thompson <ken@example.com>  planned  not_member",
 			before: func() { realm.Leave(t, "ken", "/platform") },
 		},
 		{name: "it is applied", args: apply, code: 0, want: "applied (apply): 0 added, 1 removed, 0 failed; drift left: 0 to add, 0 to remove"},
-		{name: "and stays applied", args: look, code: 0, want: "drift left: 0 to add, 0 to remove"},
+		{name: "and stays applied", args: look, code: 0, want: "in_sync (dry run): 0 to add, 0 to remove"},
 	} {
 		if step.before != nil {
 			step.before()

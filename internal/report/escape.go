@@ -62,19 +62,26 @@ func EscapeJSON(data []byte) []byte {
 
 // name returns a name as the text report shows it. A name that needs escapes, or
 // that could be mistaken for another part of its line, is quoted.
-func name(s string) string {
+func name(s string) string { return quotedWith(s, "") }
+
+// quotedWith is name for a place where more characters of ASCII need escapes.
+func quotedWith(s, special string) string {
 	confusing := s == "" || strings.HasPrefix(s, `"`) || strings.TrimSpace(s) != s ||
-		strings.Contains(s, "  ") || strings.ContainsAny(s, "<>")
+		strings.Contains(s, "  ") || strings.ContainsAny(s, "<>"+special)
 	if isPlain(s) && !confusing {
 		return s
 	}
 	var b strings.Builder
 	b.WriteByte('"')
 	for _, r := range s {
-		if r == '"' || r == '\\' {
-			b.WriteByte('\\')
+		switch {
+		case r == '"' || r == '\\':
+			b.WriteString(`\` + string(r))
+		case strings.ContainsRune(special, r):
+			fmt.Fprintf(&b, `\x%02x`, r)
+		default:
+			b.WriteString(escapeRune(r))
 		}
-		b.WriteString(escapeRune(r))
 	}
 	b.WriteByte('"')
 	return b.String()

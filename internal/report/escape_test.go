@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 // hostile is a report in which everything that somebody else can name tries to
@@ -26,26 +24,6 @@ func hostile() Report {
 		Guards:   []Trip{{Guard: Removals, Group: "t\n", Detail: "60 of \"x\n\""}},
 		Approval: &Approval{Digest: "d\x1b", By: "o\u202d", Detail: "no\u200d"},
 		Errors:   []Failure{{Text: "ClearML says:\nin_sync (apply)"}},
-	}
-}
-
-func TestNamesForgeNoLineAndReachNoTerminal(t *testing.T) {
-	want := `"team\nerror: forged"  (from "/a\u202e", "role r\x1b[2J")
-  + "Ann\n  - Bob  applied" <"a\r@x">  applied (member of /a\n, matched by id\n, \u2066e)
-  - "\u061cArabic" <"z\u200b@x">  withheld by g\n (gone, but \ufffd31m)
-  = "k\ufffd"  stays: local\u2028
-  ? "p\u200f"  waits for the first login
-own view of "own\u200e": Keycloak's member list hides 1 of its members. The person's own side is right, because a login reads that side. Nothing is changed for it.
-left alone, clearml: remark\tabout \u2069: "s\x00"
-guard removals: "t\n": 60 of "x\n"
-approval of d\x1b by "o\u202d" at 0001-01-01T00:00:00Z: refused: no\u200d
-error: ClearML says:\nin_sync (apply)
-keycloak 0 groups, 0 users, 0 memberships; clearml 0 groups, 0 users, 0 memberships
-guarded (apply): 0 added, 0 removed, 0 failed; drift left: 0 to add, 1 to remove; pending: 0
-digest for --approve: d1\nguard x
-`
-	if d := cmp.Diff(want, text(t, hostile())); d != "" {
-		t.Error(d)
 	}
 }
 

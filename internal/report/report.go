@@ -1,5 +1,5 @@
-// Package report is what one pass found and did, as a value. The renderers Text
-// and JSON, the metrics and the exit code derive from it. docs/json.md describes
+// Package report is what one pass found and did, as a value. The renderers (Text, JSON,
+// Diff, Markdown), the metrics and the exit code derive from it. docs/json.md describes
 // the JSON, which stays stable; every renderer works from the JSON alone.
 package report
 

@@ -44,15 +44,6 @@ func sample() Report {
 	}
 }
 
-func text(t *testing.T, r Report) string {
-	t.Helper()
-	var b bytes.Buffer
-	if err := Text(&b, r); err != nil {
-		t.Fatal(err)
-	}
-	return b.String()
-}
-
 // throughJSON returns the report as whoever reads its JSON has it.
 func throughJSON(t *testing.T, r Report) (read Report) {
 	t.Helper()
@@ -64,39 +55,6 @@ func throughJSON(t *testing.T, r Report) (read Report) {
 		t.Fatalf("%v\n%s", err, &b)
 	}
 	return read
-}
-
-func TestText(t *testing.T) {
-	want := `team  (from /a/team, /b/team)
-  + Ann <ann@x>  applied (member of /a/team, matched by id, read twice: in the group)
-  - Bob  withheld by removals (disabled, matched by email, read twice: the account is disabled)
-  - Cid  withheld by confirm (not_member, matched by id, but the account's own groups hold /a/team)
-  = Eve  stays: local
-  ? dan  waits for the first login
-own view of ldap: Keycloak's member list hides 2 of its members. The person's own side is right, because a login reads that side. Nothing is changed for it.
-own view of both: Keycloak's member list hides 1 of its members and shows 3 people who are not members. The person's own side is right, because a login reads that side. Nothing is changed for it.
-left alone, keycloak: no_target: a, b
-left alone, clearml: builtin: Users
-left alone, keycloak: near miss: a
-guard confirm: team: 1 of 2 removals is not borne out
-guard removals: team: too many
-approval of fedcba9876543210 by operator at 2026-11-24T11:59:00Z: refused: the plan has changed
-error: something was refused
-keycloak 3 groups, 4 users, 5 memberships; clearml 6 groups, 7 users, 8 memberships
-guarded (apply): 1 added, 0 removed, 0 failed; drift left: 0 to add, 2 to remove; pending: 1
-digest for --approve: 0123456789abcdef
-`
-	if d := cmp.Diff(want, text(t, sample())); d != "" {
-		t.Error(d)
-	}
-}
-
-func TestTextNeedsNothingButTheJSON(t *testing.T) {
-	for name, r := range map[string]Report{"a full report": sample(), "hostile names": hostile(), "nothing": {}} {
-		if d := cmp.Diff(text(t, r), text(t, throughJSON(t, r))); d != "" {
-			t.Errorf("%s: the text differs after the JSON\n%s", name, d)
-		}
-	}
 }
 
 func TestNothingInTheJSONIsNull(t *testing.T) {

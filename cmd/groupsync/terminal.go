@@ -1,0 +1,124 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+)
+
+// This file holds what a terminal is shown beside plain text. The rules are:
+//
+//   - Whatever is piped or redirected has no colour and no progress.
+//   - Colours are for stdout only. NO_COLOR switches them off (https://no-color.org:
+//     any value but an empty one), and so does TERM=dumb.
+//   - Progress is one line on stderr, and nothing of it is left at the end. TERM=dumb
+//     switches it off, because such a terminal cannot erase a line.
+
+// terminal returns the file descriptor of the terminal that w is.
+func (p program) terminal(w io.Writer) (fd int, is bool) {
+	f, is := w.(*os.File)
+	if !is || p.lookup("TERM") == "dumb" {
+		return 0, false
+	}
+	fd = int(f.Fd())
+	return fd, term.IsTerminal(fd)
+}
+
+// colors reports whether the report is shown in colour.
+func (p program) colors() bool {
+	_, is := p.terminal(p.stdout)
+	return is && p.lookup("NO_COLOR") == ""
+}
+
+// progress shows in one line what a pass is at. A nil progress shows nothing.
+type progress struct {
+	out   io.Writer
+	width int // of the terminal
+
+	mu    sync.Mutex
+	doing string
+	drawn bool      // the line is on the terminal
+	next  time.Time // no count is drawn before
+}
+
+// redraw is the least time between two counts that are drawn.
+const redraw = 100 * time.Millisecond
+
+// showProgress returns the progress for stderr and takes the place of stderr, so that a
+// line of the log does not run into the line of the progress. If stderr is no terminal,
+// it returns nil and changes nothing.
+func showProgress(p *program) *progress {
+	fd, is := p.terminal(p.stderr)
+	if !is {
+		return nil
+	}
+	width, _, err := term.GetSize(fd)
+	if err != nil || width < 2 {
+		width = 80
+	}
+	g := &progress{out: p.stderr, width: width}
+	p.stderr = g
+	return g
+}
+
+// step shows what the pass does next.
+func (g *progress) step(doing string) {
+	if g == nil {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.doing, g.next = doing, time.Time{}
+	g.draw(doing + " …")
+}
+
+// count shows how much of the step is done.
+func (g *progress) count(done, of int) {
+	if g == nil {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if now := time.Now(); done == of || !now.Before(g.next) {
+		g.next = now.Add(redraw)
+		g.draw(fmt.Sprintf("%s: %d of %d", g.doing, done, of))
+	}
+}
+
+// end erases the line.
+func (g *progress) end() {
+	if g == nil {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.erase()
+}
+
+// Write writes lines of the log in the place of the progress.
+func (g *progress) Write(lines []byte) (int, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.erase()
+	return g.out.Write(lines)
+}
+
+// draw writes the line over the last one. It is shorter than the terminal is wide: a
+// line that wraps cannot be erased.
+func (g *progress) draw(line string) {
+	g.erase()
+	runes := []rune("groupsync: " + line)
+	_, _ = io.WriteString(g.out, string(runes[:min(len(runes), g.width-1)])) // a terminal that is gone ends nothing
+	g.drawn = true
+}
+
+func (g *progress) erase() {
+	if g.drawn {
+		_, _ = io.WriteString(g.out, "\r\x1b[K")
+	}
+	g.drawn = false
+}

@@ -1,0 +1,182 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+)
+
+// What a report shows of long lists, unless it is shown in full. Administrators are always
+// shown in full.
+const (
+	listShown   = 5  // people of one sign in one group, names, remarks, own views, errors
+	rowsShown   = 30 // rows of people in all groups together
+	groupsShown = 10 // rows of the table of groups
+)
+
+// administrators reports whether the group is ClearML's built-in group of administrators,
+// or stands for the role admin. A group named Admins in a report is always the built-in
+// one.
+func (g Group) administrators() bool { return g.Name == "Admins" || g.ID == "role:admin" }
+
+// row is one person in one group.
+type row struct {
+	sign        string // + joins, - leaves, ? waits for the first login, = stays
+	name, email string
+	id          string // of the ClearML user; empty for somebody who waits
+	outcome     string
+	why         string
+	withheld    bool
+	more        int // not a person: so many more people of this sign are not shown
+}
+
+// person returns the name and, in angle brackets, the email. A name that holds angle
+// brackets is quoted, so the last pair of brackets is the email's.
+func (x row) person() string {
+	if x.email == "" {
+		return name(x.name)
+	}
+	return name(x.name) + " <" + name(x.email) + ">"
+}
+
+// section is one group with the rows that are shown of it.
+type section struct {
+	Group
+	rows []row
+}
+
+// sections returns the groups that have something to tell: Admins first, then those
+// with the most changes. Unless the report is shown in full, long lists are cut, and
+// rest is the number of groups whose people are not shown at all.
+func sections(r Report, full bool) (shown []section, rest int) {
+	groups := ordered(r.Groups)
+	used := 0
+	for i, g := range groups {
+		rows := g.rows()
+		if !full && !g.administrators() {
+			rows = cut(rows)
+			if used += len(rows); used > rowsShown {
+				return shown, len(groups) - i
+			}
+		}
+		shown = append(shown, section{g, rows})
+	}
+	return shown, 0
+}
+
+// ordered returns the groups that have something to tell, in the order in which they
+// are shown.
+func ordered(groups []Group) []Group {
+	groups = slices.DeleteFunc(slices.Clone(groups), func(g Group) bool {
+		return len(g.Add)+len(g.Remove)+len(g.Pending)+len(g.Kept)+len(g.Withheld) == 0
+	})
+	slices.SortStableFunc(groups, func(a, b Group) int {
+		return cmp.Or(b2i(b.administrators())-b2i(a.administrators()), len(b.Add)+len(b.Remove)-len(a.Add)-len(a.Remove))
+	})
+	return groups
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// rows returns everybody of the group: who joins, who leaves, who waits, who stays.
+func (g Group) rows() []row {
+	var rows []row
+	for _, c := range g.Add {
+		rows = append(rows, c.row("+"))
+	}
+	for _, c := range g.Remove {
+		rows = append(rows, c.row("-"))
+	}
+	for _, p := range g.Pending {
+		rows = append(rows, row{sign: "?", name: p.Username, email: p.Email, outcome: "waits", why: "for the first login"})
+	}
+	for _, k := range g.Kept {
+		rows = append(rows, row{sign: "=", name: k.Name, id: k.ID, outcome: "stays", why: k.Why})
+	}
+	return rows
+}
+
+func (c Change) row(sign string) row {
+	x := row{sign: sign, name: c.Name, email: c.Email, id: c.ID, outcome: string(c.Outcome), why: c.Why, withheld: c.Outcome == Withheld}
+	if c.Guard != "" {
+		x.outcome += " by " + string(c.Guard)
+	}
+	if c.Match != "" {
+		x.why += ", matched by " + c.Match
+	}
+	if c.Evidence != "" {
+		x.why += ", " + c.Evidence
+	}
+	if c.Doubt != "" {
+		x.why += ", but " + c.Doubt
+	}
+	return x
+}
+
+// cut leaves listShown rows of each sign, and after them one row that counts the
+// others. The rows of a sign stand together.
+func cut(rows []row) (left []row) {
+	for len(rows) > 0 {
+		n := slices.IndexFunc(rows, func(x row) bool { return x.sign != rows[0].sign })
+		if n < 0 {
+			n = len(rows)
+		}
+		same := rows[:n]
+		rows = rows[n:]
+		if n > listShown {
+			same = append(slices.Clone(same[:listShown]), row{sign: same[0].sign, more: n - listShown})
+		}
+		left = append(left, same...)
+	}
+	return left
+}
+
+// sums are the figures of one group, or of several.
+type sums struct{ add, remove, done, withheld, waits, stays int }
+
+func sumsOf(groups []Group) (s sums) {
+	for _, g := range groups {
+		s.add, s.remove = s.add+len(g.Add), s.remove+len(g.Remove)
+		for _, c := range slices.Concat(g.Add, g.Remove) {
+			s.done += b2i(c.Outcome == Done)
+			s.withheld += b2i(c.Outcome == Withheld)
+		}
+		s.waits, s.stays = s.waits+len(g.Pending), s.stays+len(g.Kept)
+	}
+	return s
+}
+
+// groupTable returns the figures of every group, a row each, the head first. A long
+// table is cut, with a row that counts the other groups. The last row adds up several
+// groups.
+func groupTable(r Report, full bool) [][]string {
+	groups := ordered(r.Groups)
+	table := [][]string{{"group", "add", "remove", "done", "withheld", "wait", "stay"}}
+	add := func(what string, of ...Group) {
+		s := sumsOf(of)
+		cells := []string{what}
+		for _, n := range []int{s.add, s.remove, s.done, s.withheld, s.waits, s.stays} {
+			cells = append(cells, fmt.Sprint(n))
+		}
+		table = append(table, cells)
+	}
+	shown := groups
+	if !full && len(groups) > groupsShown {
+		shown = groups[:groupsShown]
+	}
+	for _, g := range shown {
+		add(name(g.Name), g)
+	}
+	if more := groups[len(shown):]; len(more) > 0 {
+		add("… "+counted(len(more), "more group", "more groups"), more...)
+	}
+	if len(groups) > 1 {
+		add(fmt.Sprintf("all %d groups", len(groups)), groups...)
+	}
+	return table
+}

@@ -1,0 +1,285 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// headline says in one line how the pass stands: its result, what it would change or
+// did, what is withheld, and how many people wait.
+func (r Report) headline() string {
+	mode := r.Mode
+	if mode == "observe" {
+		mode = "dry run"
+	}
+	parts := []string{r.outlook()}
+	if s := sumsOf(r.Groups); s.withheld > 0 {
+		parts = append(parts, fmt.Sprintf("%d withheld", s.withheld))
+	}
+	if n := r.Users["pending"]; n > 0 {
+		parts = append(parts, counted(n, "person waits", "people wait")+" for the first login")
+	}
+	if n := len(r.Errors); n > 0 {
+		parts = append(parts, counted(n, "error", "errors"))
+	}
+	return fmt.Sprintf("%s (%s): %s", r.Result, mode, strings.Join(parts, "; "))
+}
+
+// outlook returns what a dry run would change, or what a pass changed and left.
+func (r Report) outlook() string {
+	add, remove := r.Drift()
+	left := fmt.Sprintf("%d to add, %d to remove", add, remove)
+	drifting := 0
+	for _, g := range r.Groups {
+		a, m := g.Drift()
+		drifting += b2i(a+m > 0)
+	}
+	if drifting > 0 {
+		left += fmt.Sprintf(" in %d of %s", drifting, counted(len(r.Groups), "group", "groups"))
+	}
+	switch {
+	case r.Result == Error && r.Applied == Tally{}:
+		return "the pass ended early, and nothing was written"
+	case r.Result == Error:
+		return fmt.Sprintf("the pass ended early, after %s", r.Applied)
+	case r.Mode == "observe":
+		return left
+	default:
+		return fmt.Sprintf("%s; drift left: %s", r.Applied, left)
+	}
+}
+
+func (t Tally) String() string {
+	return fmt.Sprintf("%d added, %d removed, %d failed", t.Added, t.Removed, t.Failed)
+}
+
+func (c Counts) String() string {
+	return fmt.Sprintf("%d groups, %d users, %d memberships", c.Groups, c.Users, c.Memberships)
+}
+
+// readings says how much was read of either side. It is empty if a side was not read
+// whole.
+func (r Report) readings() string {
+	if r.Result == Error {
+		return ""
+	}
+	return fmt.Sprintf("read: keycloak %s; clearml %s", r.Source, r.Target)
+}
+
+// hold is one guard of a pass with what it withholds.
+type hold struct {
+	guard   Guard
+	changes int // how many changes the guard withholds
+	groups  int // in how many user groups
+	trips   []Trip
+}
+
+// holds returns the guards that tripped or withheld something, in the order of the
+// table. Each trip is there once, also if two parts of a pass report the same. Trips
+// that are not about one group come first.
+func holds(r Report) []hold {
+	byGuard, order := make(map[Guard]*hold), slices.Clone(Guards)
+	of := func(g Guard) *hold {
+		if byGuard[g] == nil {
+			byGuard[g] = &hold{guard: g}
+		}
+		if !slices.Contains(order, g) { // a later version made the JSON
+			order = append(order, g)
+		}
+		return byGuard[g]
+	}
+	for _, g := range r.Groups {
+		here := make(map[Guard]bool)
+		for _, c := range slices.Concat(g.Add, g.Remove) {
+			if c.Guard == "" {
+				continue
+			}
+			of(c.Guard).changes++
+			if !here[c.Guard] {
+				of(c.Guard).groups++
+			}
+			here[c.Guard] = true
+		}
+	}
+	for _, t := range r.Guards {
+		h := of(t.Guard)
+		same := func(x Trip) bool { return x.Group == t.Group && x.Detail == t.Detail }
+		if !slices.ContainsFunc(h.trips, same) {
+			h.trips = append(h.trips, t)
+		}
+	}
+	var list []hold
+	for _, g := range order {
+		if h := byGuard[g]; h != nil {
+			slices.SortStableFunc(h.trips, func(a, b Trip) int { return b2i(a.Group != "") - b2i(b.Group != "") })
+			list = append(list, *h)
+		}
+	}
+	return list
+}
+
+// String says in one line what the guard withholds and whether an approval lifts it.
+func (h hold) String() string {
+	if h.changes == 0 {
+		return fmt.Sprintf("guard %s: no change withheld", h.guard)
+	}
+	lifted := "no approval lifts it"
+	if slices.ContainsFunc(h.trips, Trip.liftable) {
+		lifted = "an approval lifts it"
+	}
+	return fmt.Sprintf("guard %s: %s withheld in %s; %s", h.guard, counted(h.changes, "change", "changes"), counted(h.groups, "group", "groups"), lifted)
+}
+
+// String returns the sentence of the trip, after the name of the user group if it is
+// about one.
+func (t Trip) String() string {
+	if t.Group == "" {
+		return t.Detail
+	}
+	return name(t.Group) + ": " + t.Detail
+}
+
+func (t Trip) liftable() bool { return t.Override != "" }
+
+// What is shown of the sentences of one guard, unless the report is shown in full: all
+// of them, or if there are very many the first ones and the names of all other groups.
+const (
+	tripsShown = 20
+	tripsFirst = 3
+)
+
+// sentences returns the sentences of the guard. others are the user groups whose
+// sentence is not among them.
+func (h hold) sentences(full bool) (sentences, others []string) {
+	folded := !full && len(h.trips) > tripsShown
+	for i, t := range h.trips {
+		switch {
+		case !folded || i < tripsFirst || t.Group == "":
+			sentences = append(sentences, t.String())
+		case !slices.Contains(others, t.Group):
+			others = append(others, t.Group)
+		}
+	}
+	return sentences, others
+}
+
+// approving returns the command that approves what is withheld. It is empty if there
+// is nothing that an approval lifts.
+func (r Report) approving() string {
+	if r.Digest == "" || !slices.ContainsFunc(r.Guards, Trip.liftable) {
+		return ""
+	}
+	return "groupsync --once --apply --approve " + r.Digest
+}
+
+// String says in one sentence who approved what, when, and what came of it.
+func (a Approval) String() string {
+	head := fmt.Sprintf("approval of %s by %s at %s: ", a.Digest, name(a.By), a.At.UTC().Format(time.RFC3339))
+	if !a.Granted {
+		return head + "refused: " + a.Detail
+	}
+	return head + fmt.Sprintf("granted: lifted %s for %s", a.LiftedNames(), counted(a.Changes, "change", "changes"))
+}
+
+// LiftedNames returns the names of the guards that the approval lifted.
+func (a Approval) LiftedNames() string {
+	if len(a.Lifted) == 0 {
+		return "no guard"
+	}
+	guards := make([]string, len(a.Lifted))
+	for i, g := range a.Lifted {
+		guards[i] = string(g)
+	}
+	return strings.Join(guards, ", ")
+}
+
+func counted(n int, one, several string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, several)
+}
+
+// errorLines returns a line for each error of the pass.
+func errorLines(r Report) (lines []string) {
+	for _, f := range r.Errors {
+		lines = append(lines, "error: "+f.Text)
+	}
+	return lines
+}
+
+// cutLines returns the lines. Of more than listShown it returns the first ones and a
+// line that counts the others, unless the report is shown in full.
+func cutLines(lines []string, full bool, what string) []string {
+	if more := len(lines) - listShown; !full && more > 0 {
+		return append(slices.Clone(lines[:listShown]), fmt.Sprintf("… %d more %s", more, what))
+	}
+	return lines
+}
+
+// differences says of each group that Keycloak's member list is not what a login
+// reads.
+func differences(r Report) (lines []string) {
+	for _, g := range r.Groups {
+		var differs []string
+		if n := g.OwnView.Hides; n > 0 {
+			differs = append(differs, fmt.Sprintf("hides %d of its members", n))
+		}
+		if n := g.OwnView.Shows; n > 0 {
+			differs = append(differs, "shows "+counted(n, "person who is not a member", "people who are not members"))
+		}
+		if len(differs) > 0 {
+			lines = append(lines, fmt.Sprintf("own view of %s: Keycloak's member list %s. The person's own side is right, because a login reads that side. Nothing is changed for it.",
+				name(g.Name), strings.Join(differs, " and ")))
+		}
+		if g.OwnView.Stale {
+			lines = append(lines, fmt.Sprintf("own view of %s: Keycloak's user cache may be older than its database. If it is, a periodic sync of changed users, or clearing the user cache, refreshes the cache; until then a login follows the old entry.", name(g.Name)))
+		}
+	}
+	return lines
+}
+
+// notice is a reason why groups are left alone, or a remark, with the names.
+type notice struct {
+	remark    bool
+	side, why string
+	names     []string
+}
+
+// notices returns the skips by side and reason, the remarks last.
+func notices(skips []Skip) (list []notice) {
+	for _, s := range skips {
+		i := slices.IndexFunc(list, func(n notice) bool { return n.side == s.Side && n.why == s.Why })
+		if i < 0 {
+			i = len(list)
+			list = append(list, notice{remark: !slices.Contains(SkipStates, s.Why), side: s.Side, why: s.Why})
+		}
+		list[i].names = append(list[i].names, s.Name)
+	}
+	slices.SortStableFunc(list, func(a, b notice) int { return b2i(a.remark) - b2i(b.remark) })
+	return list
+}
+
+// kind returns what the notice is about.
+func (n notice) kind() string {
+	if n.remark {
+		return "remark"
+	}
+	return "left alone"
+}
+
+// shown returns the names, and says how many more there are if the list is cut: a
+// realm can have thousands of groups that ClearML lacks.
+func (n notice) shown(full bool, show func(string) string) string {
+	list, more := n.names, ""
+	if !full && len(list) > listShown {
+		list, more = list[:listShown], fmt.Sprintf(" and %d more", len(list)-listShown)
+	}
+	shown := make([]string, len(list))
+	for i, s := range list {
+		shown[i] = show(s)
+	}
+	return strings.Join(shown, ", ") + more
+}
