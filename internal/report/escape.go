@@ -107,6 +107,9 @@ func isPlain(s string) bool {
 // plain reports whether a character shows as itself: a letter, mark, number,
 // symbol or space that takes part in no control of lines, direction or terminals.
 func plain(r rune) bool {
+	if r < utf8.RuneSelf { // nearly all of a long report
+		return ' ' <= r && r <= '~'
+	}
 	return unicode.IsGraphic(r) && r != utf8.RuneError && !unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r)
 }
 

@@ -117,9 +117,12 @@ func (d *document) table(head []string, rows [][]string) {
 	d.block(strings.Join(lines, "\n"))
 }
 
+// unspanned replaces what could end a code span or a cell.
+var unspanned = strings.NewReplacer("`", `\x60`, "|", `\x7c`)
+
 // code returns a text as a code span of one line. It holds no backtick and no pipe.
 func code(text string) string {
-	text = strings.TrimSpace(strings.NewReplacer("`", `\x60`, "|", `\x7c`).Replace(Escape(text)))
+	text = strings.TrimSpace(unspanned.Replace(Escape(text)))
 	if text == "" {
 		return ""
 	}

@@ -222,6 +222,10 @@ func aligned(table [][]string) []string {
 // character of East Asian writing, none for a mark that stands on another character.
 func columns(s string) (n int) {
 	for _, r := range s {
+		if r < unicode.MaxASCII { // nearly all of a long report
+			n++
+			continue
+		}
 		switch kind := width.LookupRune(r).Kind(); {
 		case unicode.In(r, unicode.Mn, unicode.Me):
 		case kind == width.EastAsianWide, kind == width.EastAsianFullwidth:
