@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -76,5 +77,27 @@ func runCheck(ctx context.Context, w io.Writer, checks []preflight.Check, asJSON
 // checksOf returns the checks in the order in which they are made: what is needed to
 // see anything comes first.
 func checksOf(c config.Config, log *slog.Logger) ([]preflight.Check, error) {
-	return nil, nil
+	m := newMetrics(c)
+	keycloak, err := newSource(c, m, nil, log)
+	if err != nil {
+		return nil, err
+	}
+	clearml, err := newTarget(c, m, log)
+	if err != nil {
+		return nil, err
+	}
+	adminRole := ""
+	if c.Admins.Role != nil {
+		adminRole = *c.Admins.Role
+	}
+	return slices.Concat(
+		preflight.KeycloakReach(keycloak, preflight.KeycloakOptions{
+			Address: preflight.Address{Side: "keycloak", URL: c.Keycloak.URL, CAFile: c.Keycloak.CAFile, InsecureSkipVerify: c.Keycloak.InsecureSkipVerify},
+			Realm:   c.Keycloak.Realm, ClientID: c.Keycloak.ClientID, AdminRole: adminRole,
+		}),
+		preflight.ClearMLReach(clearml, keycloak, preflight.ClearMLOptions{
+			Address:  preflight.Address{Side: "clearml", URL: c.ClearML.URL, CAFile: c.ClearML.CAFile, InsecureSkipVerify: c.ClearML.InsecureSkipVerify},
+			Provider: c.ClearML.Provider, Admins: adminRole != "" || len(c.Admins.Groups) > 0,
+		}),
+	), nil
 }

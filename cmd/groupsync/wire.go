@@ -67,12 +67,7 @@ func connect(c config.Config, m *metrics.Metrics, store reconcile.Store, shown *
 	if err != nil {
 		return sides{}, err
 	}
-	source, err := keycloak.New(keycloak.Config{
-		URL: c.Keycloak.URL, Realm: c.Keycloak.Realm, ClientID: c.Keycloak.ClientID, ClientSecret: c.Keycloak.Secret().Read,
-		CAFile: c.Keycloak.CAFile, InsecureSkipVerify: c.Keycloak.InsecureSkipVerify,
-		Timeout: c.Keycloak.Timeout, Concurrency: c.Keycloak.Concurrency, Trusted: c.Keycloak.TrustedFederations, Observe: m.Observe(fault.Keycloak), Log: log,
-		Progress: shown.count,
-	})
+	source, err := newSource(c, m, shown, log)
 	if err != nil {
 		return sides{}, err
 	}
@@ -107,6 +102,15 @@ func openLease(c config.Config, p program, log *slog.Logger) (*kube.Lease, error
 	return kube.Open(kube.Options{
 		Name: c.Lease.Name, Namespace: c.Lease.Namespace, Log: log,
 		Pod: kube.Pod{Name: p.lookup("POD_NAME"), UID: p.lookup("POD_UID")},
+	})
+}
+
+func newSource(c config.Config, m *metrics.Metrics, shown *progress, log *slog.Logger) (*keycloak.Source, error) {
+	return keycloak.New(keycloak.Config{
+		URL: c.Keycloak.URL, Realm: c.Keycloak.Realm, ClientID: c.Keycloak.ClientID, ClientSecret: c.Keycloak.Secret().Read,
+		CAFile: c.Keycloak.CAFile, InsecureSkipVerify: c.Keycloak.InsecureSkipVerify,
+		Timeout: c.Keycloak.Timeout, Concurrency: c.Keycloak.Concurrency, Trusted: c.Keycloak.TrustedFederations, Observe: m.Observe(fault.Keycloak), Log: log,
+		Progress: shown.count,
 	})
 }
 

@@ -5,7 +5,12 @@ package preflight
 import (
 	"context"
 	"slices"
+	"time"
 )
+
+// limit is how long one check may take. A side that hangs then costs one limit, since
+// the checks that need its answer are not made.
+const limit = 20 * time.Second
 
 // Level says how bad a finding is.
 type Level string
@@ -71,6 +76,8 @@ func (c Check) look(ctx context.Context, failed map[string]bool) []Finding {
 			return []Finding{Warn("groupsync did not look, because the check "+name+" found an error", "fix that first and run the check again")}
 		}
 	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	return c.Look(ctx)
 }
 

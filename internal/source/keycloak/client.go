@@ -34,13 +34,15 @@ const (
 // all asks for everything in one answer: pages are not one consistent read.
 const all = "-1"
 
-// call is one GET below the realm's admin address.
+// call is one GET below the admin address of the realm, or of the server.
 type call struct {
 	name  string   // for the metrics
 	doing string   // for the errors: "reading the members of the group /a"
 	role  string   // of realm-management, that opens it
 	path  []string // segments, not yet escaped
 	query url.Values
+
+	ofServer bool // the path is below /admin, not below the realm
 }
 
 func newClient(c Config, base *url.URL) (*gocloak.GoCloak, error) {
@@ -151,7 +153,11 @@ func aboutRealm(err error) error {
 
 func (s *Source) sendAs(ctx context.Context, c call, tok *token) (*resty.Response, error) {
 	ctx = transport.WithCall(ctx, c.name)
-	address := s.address(append([]string{"admin", "realms", s.config.Realm}, c.path...)...)
+	path := []string{"admin"}
+	if !c.ofServer {
+		path = append(path, "realms", s.config.Realm)
+	}
+	address := s.address(append(path, c.path...)...)
 	req := s.cloak.GetRequestWithBearerAuth(ctx, tok.access).SetQueryParamsFromValues(c.query)
 	resp, err := req.Get(address)
 	if err = s.broken(ctx, c.doing, resp, err); err != nil {

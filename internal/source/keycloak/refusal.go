@@ -54,11 +54,15 @@ const (
 // to what, what groupsync did not do, and what to do now.
 func refused(reason fault.Reason, doing, what, todo string) error {
 	undone := "groupsync did not complete this read"
-	if doing == signingIn {
+	if beforeRead(doing) {
 		undone = "groupsync did not read the realm"
 	}
 	return fault.New(fault.Keycloak, reason, "%s: %s. %s. To fix it, %s", doing, what, undone, todo)
 }
+
+// beforeRead tells the requests that come before any read of the realm. They go to
+// the path /realms, all others to /admin.
+func beforeRead(doing string) bool { return doing == signingIn || doing == discovering }
 
 // refusesPath tells the statuses of a proxy that does not let a path through.
 func refusesPath(code int) bool {
@@ -77,11 +81,11 @@ func (s *Source) refusedOnTheWay(doing string, resp *resty.Response) error {
 		seen += fmt.Sprintf(", server %q", server)
 	}
 	path := s.base.Path + "/admin"
-	if doing == signingIn {
+	if beforeRead(doing) {
 		path = s.base.Path + "/realms"
 	}
 	todo := fmt.Sprintf("let the proxy pass %s from groupsync to Keycloak, or set keycloak.url to an address behind the proxy", path)
-	if doing == signingIn && resp.StatusCode() == http.StatusNotFound { // Keycloak under another prefix answers with a page, too
+	if beforeRead(doing) && resp.StatusCode() == http.StatusNotFound { // Keycloak under another prefix answers with a page, too
 		return refused(fault.NotFound, doing, fmt.Sprintf("there is no Keycloak at %s (%s). The path prefix is wrong, or a proxy in front of Keycloak refuses the path %s", s.base, seen, path),
 			"check the path prefix in keycloak.url, for example /auth. If it is right, "+todo)
 	}

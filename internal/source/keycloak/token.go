@@ -65,33 +65,51 @@ func (s *Source) fresh(ctx context.Context) (*token, error) {
 const signingIn = "signing in to Keycloak"
 
 func (s *Source) fetchToken(ctx context.Context) (*token, error) {
-	s.tokens.current = nil
-	secret, err := s.config.ClientSecret()
-	if err != nil {
-		return nil, fault.New(fault.Keycloak, fault.Auth, "%s: reading the client secret: %w; check keycloak.client_secret_file", signingIn, err)
-	}
-	asked := time.Now()
-	resp, err := s.signIn(ctx, secret)
+	g, err := s.fetchGrant(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.tokenRefusal(resp); err != nil {
-		return nil, err
-	}
-	var grant struct {
-		AccessToken string `json:"access_token"`
-		ExpiresIn   int    `json:"expires_in"`
-	}
-	if err := decode(signingIn, resp, &grant); err != nil {
-		return nil, err
-	}
-	life := time.Duration(grant.ExpiresIn) * time.Second
-	t := &token{access: grant.AccessToken, renew: asked.Add(life - min(life/4, 30*time.Second))}
-	if t.roles, err = s.rolesOf(grant.AccessToken); err != nil {
+	t := &token{access: g.access, renew: g.asked.Add(g.life - min(g.life/4, 30*time.Second))}
+	if t.roles, err = s.rolesOf(g.claims); err != nil {
 		return nil, err
 	}
 	s.tokens.current = t
 	return t, nil
+}
+
+// grant is an access token as Keycloak issued it, whatever roles it carries.
+type grant struct {
+	access string
+	asked  time.Time
+	life   time.Duration
+	claims claims
+}
+
+// fetchGrant signs in. The caller holds the lock of the tokens.
+func (s *Source) fetchGrant(ctx context.Context) (grant, error) {
+	s.tokens.current = nil
+	secret, err := s.config.ClientSecret()
+	if err != nil {
+		return grant{}, fault.New(fault.Keycloak, fault.Auth, "%s: reading the client secret: %w; check keycloak.client_secret_file", signingIn, err)
+	}
+	g := grant{asked: time.Now()}
+	resp, err := s.signIn(ctx, secret)
+	if err != nil {
+		return grant{}, err
+	}
+	if err := s.tokenRefusal(resp); err != nil {
+		return grant{}, err
+	}
+	var answer struct {
+		AccessToken string `json:"access_token"`
+		ExpiresIn   int    `json:"expires_in"`
+	}
+	if err := decode(signingIn, resp, &answer); err != nil {
+		return grant{}, err
+	}
+	g.access, g.life = answer.AccessToken, time.Duration(answer.ExpiresIn)*time.Second
+	g.claims, err = s.claimsOf(g.access)
+	return g, err
 }
 
 // method is a way to show the client secret, by its name in the discovery
@@ -155,11 +173,8 @@ func isMethodRefused(why said) bool { return strings.HasPrefix(why.Text, "Invali
 // offers tells whether the realm's discovery document lists the method. Without
 // a document it does not, and the first refusal stands.
 func (s *Source) offers(ctx context.Context, m method) bool {
-	resp, err := s.cloak.GetRequest(transport.WithCall(ctx, "discovery")).Get(s.address("realms", s.config.Realm, ".well-known", "openid-configuration"))
-	var document struct {
-		Methods []method `json:"token_endpoint_auth_methods_supported"`
-	}
-	return err == nil && resp.IsSuccess() && json.Unmarshal(resp.Body(), &document) == nil && slices.Contains(document.Methods, m)
+	d, err := s.Discover(ctx)
+	return err == nil && slices.Contains(d.Methods, string(m))
 }
 
 func (s *Source) tokenRefusal(resp *resty.Response) error {
@@ -169,12 +184,16 @@ func (s *Source) tokenRefusal(resp *resty.Response) error {
 	case code >= 200 && code <= 299:
 		return nil
 	case own && code == http.StatusNotFound:
-		return refused(fault.NotFound, signingIn, fmt.Sprintf("there is no realm %q at %s (%s)", s.config.Realm, s.base, why.after(code)),
-			"check keycloak.realm, and the path prefix in keycloak.url")
+		return s.noRealm(signingIn, why.after(code))
 	case own && code < 500 && code >= 400 && code != http.StatusTooManyRequests && why.Text != httpsRequired && why.Text != realmOff:
 		return s.clientRefusal(why, why.after(code))
 	}
 	return s.refusal(call{doing: signingIn, role: viewUsers}, resp)
+}
+
+func (s *Source) noRealm(doing, cause string) error {
+	return refused(fault.NotFound, doing, fmt.Sprintf("there is no realm %q at %s (%s)", s.config.Realm, s.base, cause),
+		"check keycloak.realm, and the path prefix in keycloak.url")
 }
 
 // clientRefusal tells why the client may not sign in, as far as Keycloak says it.
@@ -241,23 +260,28 @@ func (c claims) kind() string {
 	return ""
 }
 
-// rolesOf reads the roles that the token carries and refuses one that lacks
-// what every reading needs: with less, Keycloak hides people behind a 200
-// (reference/keycloak-traps.md). The signature is not looked at: the token came
-// from its issuer just now.
-func (s *Source) rolesOf(access string) (map[string]bool, error) {
+// claimsOf reads what the access token says. The signature is not looked at: the
+// token came from its issuer just now.
+func (s *Source) claimsOf(access string) (claims, error) {
 	var c claims
 	parts := strings.Split(access, ".")
 	if len(parts) != 3 {
-		return nil, fault.New(fault.Keycloak, fault.Shape, "%s: the access token is not a JWT, so its roles cannot be told; check the client %q", signingIn, s.config.ClientID)
+		return c, fault.New(fault.Keycloak, fault.Shape, "%s: the access token is not a JWT, so its roles cannot be told; check the client %q", signingIn, s.config.ClientID)
 	}
 	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
 	if err == nil {
 		err = json.Unmarshal(payload, &c)
 	}
 	if err != nil {
-		return nil, fault.New(fault.Keycloak, fault.Shape, "%s: the access token's claims cannot be read; check the client %q", signingIn, s.config.ClientID)
+		return c, fault.New(fault.Keycloak, fault.Shape, "%s: the access token's claims cannot be read; check the client %q", signingIn, s.config.ClientID)
 	}
+	return c, nil
+}
+
+// rolesOf returns the roles of the management client that the token carries. It
+// refuses a token that lacks what every reading needs: with less, Keycloak hides
+// people behind a 200 (reference/keycloak-traps.md).
+func (s *Source) rolesOf(c claims) (map[string]bool, error) {
 	roles := make(map[string]bool)
 	for _, r := range c.ResourceAccess[s.management()].Roles {
 		roles[r] = true

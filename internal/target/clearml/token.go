@@ -25,6 +25,15 @@ type token struct {
 	renewAt  time.Time     // by our own clock; zero: the server refused the token
 	life     time.Duration // from its issue to its end
 	identity target.Identity
+	server   ServerInfo
+}
+
+// ServerInfo is what a token tells of the server that issued it. A server may leave
+// each of them out.
+type ServerInfo struct {
+	Version    string // of the server, for example 3.30.0
+	APIVersion string
+	FeatureSet string
 }
 
 // lasts reports whether the token need not be renewed within d. A token whose
@@ -77,6 +86,23 @@ func (c *Client) renew(ctx context.Context, old token) (token, error) {
 }
 
 func (c *Client) login(ctx context.Context) (token, error) {
+	t, err := c.signIn(ctx)
+	if err != nil {
+		return token{}, err
+	}
+	return t, mayManage(t.identity)
+}
+
+// mayManage refuses a role that may not read and write user groups.
+func mayManage(who target.Identity) error {
+	if !slices.Contains([]string{"admin", "superuser", "system", "root"}, who.Role) {
+		return failf(fault.Forbidden, loginCall, "the role of these credentials is %q: user groups need the access key of a ClearML administrator", who.Role)
+	}
+	return nil
+}
+
+// signIn logs in, whatever the role of the credentials is.
+func (c *Client) signIn(ctx context.Context) (token, error) {
 	keys, err := c.keys()
 	if err != nil {
 		return token{}, failf(fault.Auth, loginCall, "reading the credentials: %w", err)
@@ -100,14 +126,7 @@ func (c *Client) login(ctx context.Context) (token, error) {
 	if json.Unmarshal(a.data, &data) != nil || data.Token == "" {
 		return token{}, failf(fault.Shape, loginCall, "the answer holds no token; is this a ClearML API server? Check clearml.url")
 	}
-	t, err := parseToken(data.Token, asked)
-	if err != nil {
-		return token{}, err
-	}
-	if role := t.identity.Role; !slices.Contains([]string{"admin", "superuser", "system", "root"}, role) {
-		return token{}, failf(fault.Forbidden, loginCall, "the role of these credentials is %q: user groups need the access key of a ClearML administrator", role)
-	}
-	return t, nil
+	return parseToken(data.Token, asked)
 }
 
 // parseToken reads who we are. The signature is the server's own business: it
@@ -120,6 +139,9 @@ func parseToken(text string, asked time.Time) (token, error) {
 			Name string `json:"user_name"`
 			Role string `json:"role"`
 		} `json:"identity"`
+		ServerVersion string `json:"server_version"`
+		APIVersion    string `json:"api_version"`
+		FeatureSet    string `json:"feature_set"`
 	}
 	if _, _, err := jwt.NewParser().ParseUnverified(text, &c); err != nil || c.Identity.User == "" || strings.TrimSpace(text) != text {
 		return token{}, failf(fault.Shape, loginCall, "the token does not say who we are (no JWT with an identity): this version of ClearML is not one that groupsync knows")
@@ -134,5 +156,6 @@ func parseToken(text string, asked time.Time) (token, error) {
 	return token{
 		text: text, renewAt: asked.Add(life - min(life/5, 5*time.Minute)), life: life,
 		identity: target.Identity(c.Identity),
+		server:   ServerInfo{Version: c.ServerVersion, APIVersion: c.APIVersion, FeatureSet: c.FeatureSet},
 	}, nil
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"slices"
 	"strings"
 
@@ -240,27 +239,34 @@ func asciiFold(s string) string {
 
 func set(v json.RawMessage) bool { return len(v) > 0 && !bytes.Equal(v, []byte("null")) }
 
+const serviceUsersCall = "users.get_service_users"
+
 // serviceUsers returns the service accounts; none, with one warning, where the
 // server has no such call.
 func (c *Client) serviceUsers(ctx context.Context) ([]userRecord, error) {
-	const call = "users.get_service_users"
+	records, err := c.listServiceUsers(ctx)
+	if f := fault.Of(err); f != nil && f.Reason == fault.NotFound {
+		c.warnOnce(ctx, "this ClearML does not list its service accounts: protect them by users.protect", "call", serviceUsersCall)
+		return nil, nil
+	}
+	return records, err
+}
+
+// listServiceUsers returns the service accounts, or an error of reason not_found if
+// the server has no such call.
+func (c *Client) listServiceUsers(ctx context.Context) ([]userRecord, error) {
 	var data struct {
 		Users *[]userRecord `json:"users"`
 	}
-	err := c.read(ctx, request{call: call, body: struct{}{}}, &data)
-	var f *fault.Error
-	switch {
-	case errors.As(err, &f) && f.Reason == fault.NotFound:
-		c.warnOnce(ctx, "this ClearML does not list its service accounts: protect them by users.protect", "call", call)
-		return nil, nil
-	case err != nil:
+	if err := c.read(ctx, request{call: serviceUsersCall, body: struct{}{}}, &data); err != nil {
 		return nil, err
-	case data.Users == nil:
-		return nil, failf(fault.Shape, call, "the answer has no users, not even an empty list: this version of ClearML is not one that groupsync knows")
+	}
+	if data.Users == nil {
+		return nil, failf(fault.Shape, serviceUsersCall, "the answer has no users, not even an empty list: this version of ClearML is not one that groupsync knows")
 	}
 	for _, u := range *data.Users {
 		if strings.TrimSpace(u.ID) == "" {
-			return nil, failf(fault.Shape, call, "a user without an id: this version of ClearML is not one that groupsync knows")
+			return nil, failf(fault.Shape, serviceUsersCall, "a user without an id: this version of ClearML is not one that groupsync knows")
 		}
 	}
 	return *data.Users, nil

@@ -1,0 +1,214 @@
+package preflight
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-retryablehttp"
+
+	"groupsync/internal/transport"
+)
+
+// Address says where a side is and how its certificate is judged.
+type Address struct {
+	Side               string // keycloak or clearml: begins the names of the checks and of the keys
+	URL                string
+	CAFile             string
+	InsecureSkipVerify bool
+}
+
+// stepLimit is how long the look at a name or at a certificate may take.
+const stepLimit = 5 * time.Second
+
+// soon is how long before its end a certificate is worth a warning.
+const soon = 14 * 24 * time.Hour
+
+// checks returns the checks of the name and of the certificate. The other checks of the
+// side see nothing if one of them has an error.
+func (a Address) checks() []Check {
+	return []Check{
+		{Name: a.Side + "-dns", Look: a.dns},
+		{Name: a.Side + "-tls", After: []string{a.Side + "-dns"}, Look: a.tls},
+	}
+}
+
+// proxy returns the proxy that requests go through, or nil.
+func (a Address) proxy() *url.URL {
+	req, err := http.NewRequest(http.MethodGet, a.URL, nil)
+	if err != nil {
+		return nil // the configuration has checked the URL
+	}
+	through, err := http.ProxyFromEnvironment(req)
+	if err != nil {
+		return nil
+	}
+	return through
+}
+
+func (a Address) host() string {
+	if u, err := url.Parse(a.URL); err == nil {
+		return u.Hostname()
+	}
+	return ""
+}
+
+func (a Address) dns(ctx context.Context) []Finding {
+	ctx, cancel := context.WithTimeout(ctx, stepLimit)
+	defer cancel()
+	host, through := a.host(), ""
+	if p := a.proxy(); p != nil {
+		host, through = p.Hostname(), " of the proxy that HTTP_PROXY or HTTPS_PROXY names"
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return Fine(fmt.Sprintf("the host%s is the address %s", through, host))
+	}
+	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		why := err.Error()
+		var d *net.DNSError
+		if errors.As(err, &d) {
+			why = d.Err
+		}
+		return []Finding{Fail(fmt.Sprintf("DNS has no address for the host %s%s (%s)", host, through, why),
+			fmt.Sprintf("check the host in %s.url, and the DNS settings of the machine or pod", a.Side))}
+	}
+	const most = 4
+	var addresses []string
+	for _, ip := range found[:min(len(found), most)] {
+		addresses = append(addresses, ip.Unmap().String())
+	}
+	slices.Sort(addresses)
+	return Fine(fmt.Sprintf("the host %s%s has the address %s", host, through, strings.Join(slices.Compact(addresses), ", ")))
+}
+
+func (a Address) tls(ctx context.Context) []Finding {
+	ctx, cancel := context.WithTimeout(ctx, stepLimit)
+	defer cancel()
+	if !strings.HasPrefix(a.URL, "https:") {
+		return a.plain()
+	}
+	state, err := a.handshake(ctx)
+	why, refused := a.refusedCertificate(err)
+	switch {
+	case a.InsecureSkipVerify && refused:
+		return []Finding{Warn(fmt.Sprintf("groupsync accepts any certificate (%s.insecure_skip_verify). Without that setting it would refuse this one: %s", a.Side, why.Seen), why.Advice+fmt.Sprintf("; then take %s.insecure_skip_verify out", a.Side))}
+	case refused:
+		return []Finding{why}
+	case err != nil:
+		return []Finding{Fail(fmt.Sprintf("no TLS connection to %s: %v", a.URL, err), fmt.Sprintf("check %s.url, its port, and the firewalls between groupsync and it", a.Side))}
+	case a.InsecureSkipVerify:
+		return []Finding{Warn(fmt.Sprintf("groupsync accepts any certificate (%s.insecure_skip_verify), though this one is valid", a.Side), fmt.Sprintf("take %s.insecure_skip_verify out", a.Side))}
+	}
+	return expiry(state, time.Now())
+}
+
+// plain judges an address without TLS. On the machine itself nobody can listen.
+func (a Address) plain() []Finding {
+	ip, err := netip.ParseAddr(a.host())
+	if a.host() == "localhost" || err == nil && ip.IsLoopback() {
+		return Fine("plain HTTP, which does not leave this machine")
+	}
+	return []Finding{Warn(fmt.Sprintf("groupsync sends its secret and its tokens over plain HTTP to %s: whoever is on the way can read them", a.host()),
+		fmt.Sprintf("put an https:// address into %s.url", a.Side))}
+}
+
+// handshake makes one request as the side's client does, but judges the certificate in
+// any case, and returns the state of its connection.
+func (a Address) handshake(ctx context.Context) (*tls.ConnectionState, error) {
+	client, err := transport.New(transport.Options{CAFile: a.CAFile, Timeout: stepLimit})
+	if err != nil {
+		return nil, err
+	}
+	req, err := retryablehttp.NewRequestWithContext(ctx, http.MethodGet, a.URL, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		var u *url.Error
+		if errors.As(err, &u) {
+			err = u.Err
+		}
+		return nil, err
+	}
+	resp.Body.Close()
+	return resp.TLS, nil
+}
+
+// refusedCertificate tells why the certificate was refused; false if it was not.
+func (a Address) refusedCertificate(err error) (Finding, bool) {
+	var failed *tls.CertificateVerificationError
+	if !errors.As(err, &failed) || len(failed.UnverifiedCertificates) == 0 {
+		return Finding{}, false
+	}
+	cert := failed.UnverifiedCertificates[0]
+	var (
+		name    x509.HostnameError
+		unknown x509.UnknownAuthorityError
+		invalid x509.CertificateInvalidError
+	)
+	switch {
+	case errors.As(err, &name):
+		return Fail(fmt.Sprintf("the certificate is for %s, and not for %s", namesOf(cert), a.host()),
+			fmt.Sprintf("put a host that the certificate names into %s.url, or give the server a certificate that names %s", a.Side, a.host())), true
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return Fail(outOfTime(invalid.Cert, time.Now()), "renew the certificate on the server, and check the clock of this machine"), true
+	case errors.As(err, &unknown):
+		what := fmt.Sprintf("no authority that groupsync trusts has issued the certificate; the issuer is %q", cert.Issuer)
+		if a.CAFile != "" {
+			what += fmt.Sprintf(", and %s.ca_file does not hold it", a.Side)
+		}
+		return Fail(what, fmt.Sprintf("put the PEM of that authority into %s.ca_file. If the authority is a public one, the server leaves out the certificate between: have it send the whole chain", a.Side)), true
+	}
+	return Fail(fmt.Sprintf("the certificate is not valid: %v", failed.Err), "give the server a valid certificate"), true
+}
+
+// outOfTime says that the certificate's time is over, or has not begun.
+func outOfTime(cert *x509.Certificate, now time.Time) string {
+	if now.Before(cert.NotBefore) {
+		return fmt.Sprintf("the certificate of %s is valid only from %s on", subject(cert), cert.NotBefore.UTC().Format(time.DateOnly))
+	}
+	return fmt.Sprintf("the certificate of %s expired on %s", subject(cert), cert.NotAfter.UTC().Format(time.DateOnly))
+}
+
+// namesOf returns the hosts that the certificate is for.
+func namesOf(cert *x509.Certificate) string {
+	const most = 5
+	names := slices.Clone(cert.DNSNames)
+	for _, ip := range cert.IPAddresses {
+		names = append(names, ip.String())
+	}
+	switch {
+	case len(names) == 0:
+		return "no host"
+	case len(names) > most:
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+	}
+	return strings.Join(names, ", ")
+}
+
+func subject(cert *x509.Certificate) string { return fmt.Sprintf("%q", cert.Subject) }
+
+// expiry judges when the first certificate of the chain ends.
+func expiry(state *tls.ConnectionState, now time.Time) []Finding {
+	if state == nil || len(state.VerifiedChains) == 0 {
+		return []Finding{Warn("groupsync could not look: the connection shows no chain of certificates", "look at what stands between groupsync and the server")}
+	}
+	chain := state.VerifiedChains[0]
+	first := slices.MinFunc(chain, func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) })
+	if left := first.NotAfter.Sub(now); left < soon {
+		return []Finding{Warn(fmt.Sprintf("the certificate of %s ends on %s, in %d days. After that groupsync makes no pass", subject(first), first.NotAfter.UTC().Format(time.DateOnly), int(left.Hours()/24)),
+			"renew the certificate, and check what should have renewed it")}
+	}
+	return Fine(fmt.Sprintf("%s, a certificate chain to %s that is valid until %s", tls.VersionName(state.Version), subject(chain[len(chain)-1]), first.NotAfter.UTC().Format(time.DateOnly)))
+}

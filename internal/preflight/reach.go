@@ -1,0 +1,212 @@
+package preflight
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"groupsync/internal/source"
+	"groupsync/internal/source/keycloak"
+)
+
+// Keycloak is what the checks of Reach ask of Keycloak.
+type Keycloak interface {
+	Discover(context.Context) (keycloak.Discovery, error)
+	SignIn(context.Context) (keycloak.Grant, error)
+	Settings(context.Context) (keycloak.Settings, error)
+	DefaultRoles(context.Context) ([]string, error)
+	Version(context.Context) (string, error)
+	Catalog(context.Context) (source.Catalog, error)
+}
+
+// KeycloakOptions say what of the configuration the checks of Keycloak must know.
+type KeycloakOptions struct {
+	Address   Address // its Side is keycloak
+	Realm     string
+	ClientID  string
+	AdminRole string // admins.role; empty: none
+}
+
+// KeycloakReach returns the checks that Keycloak can be reached, and that the client may
+// read what a pass reads, and no more.
+func KeycloakReach(k Keycloak, o KeycloakOptions) []Check {
+	r := &keycloakReach{Keycloak: k, KeycloakOptions: o}
+	checks := append(o.Address.checks(), []Check{
+		{Name: "keycloak-realm", Look: r.realm},
+		{Name: "keycloak-credentials", Look: r.credentials},
+		{Name: "keycloak-token", Look: r.token},
+		{Name: "keycloak-scope", Look: r.scope},
+		{Name: "keycloak-roles", Look: r.roles},
+		{Name: "keycloak-version", Look: r.version},
+		{Name: "keycloak-permissions", Look: r.permissions},
+		{Name: "keycloak-groups", Look: r.groups},
+	}...)
+	return chained(checks, 7)
+}
+
+// chained lets each of the first n checks need all before it, and the rest those n.
+func chained(checks []Check, n int) []Check {
+	var names []string
+	for i := range checks {
+		checks[i].After = slices.Clone(names)
+		if i < n {
+			names = append(names, checks[i].Name)
+		}
+	}
+	return checks
+}
+
+type keycloakReach struct {
+	Keycloak
+	KeycloakOptions
+	grant keycloak.Grant // what the last sign-in told
+}
+
+// refusal is the error as a finding. The text of a refusal holds the advice itself.
+func refusal(err error, advice string) []Finding {
+	if seen, todo, told := strings.Cut(err.Error(), " To fix it, "); told {
+		return []Finding{Fail(seen, todo)}
+	}
+	return []Finding{Fail(err.Error(), advice)}
+}
+
+func (r *keycloakReach) realm(ctx context.Context) []Finding {
+	d, err := r.Discover(ctx)
+	if err != nil {
+		return refusal(err, "check keycloak.url and keycloak.realm, and Keycloak's health")
+	}
+	return Fine(fmt.Sprintf("Keycloak has the realm %q, whose issuer is %s", r.Realm, d.Issuer))
+}
+
+func (r *keycloakReach) credentials(ctx context.Context) (findings []Finding) {
+	var err error
+	if r.grant, err = r.SignIn(ctx); err != nil {
+		return refusal(err, "check keycloak.client_id and the client secret, and look into Keycloak's log")
+	}
+	return Fine(fmt.Sprintf("Keycloak accepts the secret of the client %q, by the method %s", r.ClientID, r.grant.Method))
+}
+
+// The bounds of a token's life. groupsync renews a token when a quarter of its life is
+// left, at most 30 seconds before its end.
+const (
+	shortToken = time.Minute
+	longToken  = time.Hour
+)
+
+func (r *keycloakReach) token(context.Context) []Finding {
+	const where = `"Access Token Lifespan" in Realm settings > Tokens, or for the client in `
+	client := "Clients > " + r.ClientID + " > Advanced > Advanced settings"
+	switch life := r.grant.Life; {
+	case life < shortToken:
+		return []Finding{Warn(fmt.Sprintf("an access token lives %s. A pass renews it every few seconds, and Keycloak refuses a request that waits longer for its turn", life),
+			fmt.Sprintf("set %s%s, to one minute at least", where, client))}
+	case life > longToken:
+		return []Finding{Warn(fmt.Sprintf("an access token lives %s. Whoever gets hold of a token can read the realm for as long", life),
+			fmt.Sprintf("set %s%s, to five minutes, for example: groupsync renews it by itself", where, client))}
+	default:
+		return Fine(fmt.Sprintf("an access token lives %s", life))
+	}
+}
+
+// scope looks whether the token carries roles at all. A service account holds roles that
+// nobody assigned, so a token without any does not show what the account holds.
+func (r *keycloakReach) scope(context.Context) []Finding {
+	if r.grant.Refusal != nil && len(r.grant.RealmRoles) == 0 && len(r.grant.ClientRoles) == 0 {
+		return refusal(r.grant.Refusal, "")
+	}
+	if len(r.grant.RealmRoles) == 0 {
+		return Fine(`the token carries some of the account's roles: "Full scope allowed" seems to be off`)
+	}
+	return Fine(`the token carries the account's roles: "Full scope allowed" is on`)
+}
+
+// The roles of the management client that groupsync uses, and those that come with them.
+var usedRoles = []string{"view-users", "view-realm", "view-clients", "query-users", "query-groups", "query-clients", "query-realms"}
+
+func (r *keycloakReach) roles(ctx context.Context) []Finding {
+	assign := fmt.Sprintf("in Clients > %s > Service account roles", r.ClientID)
+	held := r.grant.ClientRoles[r.grant.Management]
+	if r.grant.Refusal != nil {
+		findings := refusal(r.grant.Refusal, "assign view-users and view-realm of "+r.grant.Management+" "+assign)
+		if slices.Contains(held, "query-groups") && !slices.Contains(held, "view-users") {
+			findings[0].Seen += " The role query-groups with fine-grained permissions does not take the place of view-users: Keycloak then leaves groups out of its own count, too."
+		}
+		return findings
+	}
+	findings := Fine("the token carries view-users and view-realm of " + r.grant.Management)
+	findings = append(findings, r.viewClients(held, assign)...)
+	return append(findings, r.excess(ctx, assign)...)
+}
+
+// viewClients judges the role view-clients, which only the admin role needs.
+func (r *keycloakReach) viewClients(held []string, assign string) []Finding {
+	ofRealm, _ := source.RealmRole(r.AdminRole)
+	todo := fmt.Sprintf("assign view-clients of %s %s", r.grant.Management, assign)
+	switch {
+	case r.AdminRole == "" || slices.Contains(held, "view-clients"):
+		return nil
+	case ofRealm:
+		return []Finding{Warn(fmt.Sprintf("the token lacks view-clients of %s: groupsync does not see who holds the admin role %q through a composite role of a client", r.grant.Management, r.AdminRole), todo)}
+	default:
+		return []Finding{Fail(fmt.Sprintf("the token lacks view-clients of %s, and admins.role is the client's role %q", r.grant.Management, r.AdminRole), todo)}
+	}
+}
+
+// excess names the roles beyond those that groupsync uses. The client account is left
+// out: its roles concern the account itself, and are default roles.
+func (r *keycloakReach) excess(ctx context.Context, assign string) (findings []Finding) {
+	warn := func(whose string, roles []string) {
+		if len(roles) > 0 {
+			findings = append(findings, Warn(fmt.Sprintf("the token carries roles %s that groupsync never uses: %s. Whoever gets hold of the client secret has them, too", whose, strings.Join(roles, ", ")),
+				"take them away "+assign+", or from the group that the service account has them by"))
+		}
+	}
+	beyond := func(roles, known []string) []string {
+		return slices.DeleteFunc(slices.Clone(roles), func(role string) bool { return slices.Contains(known, role) })
+	}
+	for _, client := range slices.Sorted(maps.Keys(r.grant.ClientRoles)) {
+		switch roles := r.grant.ClientRoles[client]; client {
+		case r.grant.Management:
+			warn("of the client "+client, beyond(roles, usedRoles))
+		case "account":
+		default:
+			warn("of the client "+client, roles)
+		}
+	}
+	defaults, err := r.DefaultRoles(ctx)
+	if err != nil {
+		return append(findings, Blind(err, "look "+assign+" for realm roles that nobody needs"))
+	}
+	warn("of the realm", beyond(r.grant.RealmRoles, defaults))
+	return findings
+}
+
+func (r *keycloakReach) permissions(ctx context.Context) []Finding {
+	set, err := r.Settings(ctx)
+	switch {
+	case err != nil:
+		return []Finding{Blind(err, "look at Realm settings > General > Admin permissions")}
+	case set.Permissions:
+		return Fine("fine-grained admin permissions are on. They hide nothing from groupsync, since the token carries view-users")
+	default:
+		return Fine("fine-grained admin permissions are off")
+	}
+}
+
+func (r *keycloakReach) groups(ctx context.Context) []Finding {
+	c, err := r.Catalog(ctx)
+	if err != nil {
+		return refusal(err, "fix what the sentence names: without the whole list of groups there is no pass")
+	}
+	return Fine(fmt.Sprintf("Keycloak lists %d groups, as many as it counts", len(c.Groups())))
+}
+
+// Oldest is the oldest release of Keycloak that groupsync is tested with.
+const Oldest = 24
+
+func (r *keycloakReach) version(ctx context.Context) []Finding {
+	return nil
+}

@@ -1,0 +1,173 @@
+package keycloak
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"groupsync/internal/fault"
+	"groupsync/internal/source"
+	"groupsync/internal/transport"
+)
+
+// What groupsync check looks at, beside what a pass reads.
+
+const discovering = "reading the realm's discovery document"
+
+// Discovery is what the realm tells without credentials.
+type Discovery struct {
+	Issuer  string   `json:"issuer"`                                // the address that the realm gives itself
+	Methods []string `json:"token_endpoint_auth_methods_supported"` // ways in which a client may show its secret
+}
+
+// Discover reads the realm's discovery document. An error of reason not_found says that
+// there is no such realm, or no Keycloak at the address.
+func (s *Source) Discover(ctx context.Context) (Discovery, error) {
+	resp, err := s.cloak.GetRequest(transport.WithCall(ctx, "discovery")).Get(s.address("realms", s.config.Realm, ".well-known", "openid-configuration"))
+	if err = s.broken(ctx, discovering, resp, err); err != nil {
+		return Discovery{}, err
+	}
+	if code := resp.StatusCode(); code < 200 || code > 299 {
+		if why, own := saidIn(resp); own && code == http.StatusNotFound {
+			return Discovery{}, s.noRealm(discovering, why.after(code))
+		}
+		return Discovery{}, s.refusal(call{doing: discovering, role: viewUsers}, resp)
+	}
+	var d Discovery
+	if err := decode(discovering, resp, &d); err != nil {
+		return Discovery{}, err
+	}
+	if d.Issuer == "" {
+		return Discovery{}, fault.New(fault.Keycloak, fault.Shape, "%s: the answer names no issuer, so it is not Keycloak's; check keycloak.url", discovering)
+	}
+	return d, nil
+}
+
+// Grant is what a new access token of the client's service account tells.
+type Grant struct {
+	Method      string              // how the client showed its secret, by its name in the discovery document
+	Life        time.Duration       // of the token
+	Lightweight bool                // the token says that it is a lightweight one, which carries no roles
+	RealmRoles  []string            // the realm roles that the token carries, sorted
+	ClientRoles map[string][]string // the clients' roles that it carries, by client id, sorted
+	Management  string              // the client whose roles open the admin API
+	Refusal     error               // why no pass can work with the token; nil if one can
+}
+
+// SignIn signs in anew and returns what the token tells. A token without the roles that
+// a pass needs is no error: Grant.Refusal says what it lacks.
+func (s *Source) SignIn(ctx context.Context) (Grant, error) {
+	s.tokens.mu.Lock()
+	defer s.tokens.mu.Unlock()
+	g, err := s.fetchGrant(ctx)
+	if err != nil {
+		return Grant{}, err
+	}
+	told := Grant{
+		Method: string(cmp.Or(s.tokens.method, post)), Life: g.life, Lightweight: g.claims.kind() == "lt",
+		RealmRoles: slices.Sorted(slices.Values(g.claims.RealmAccess.Roles)), ClientRoles: make(map[string][]string), Management: s.management(),
+	}
+	for client, access := range g.claims.ResourceAccess {
+		told.ClientRoles[client] = slices.Sorted(slices.Values(access.Roles))
+	}
+	_, told.Refusal = s.rolesOf(g.claims)
+	return told, nil
+}
+
+// Settings are what the realm's representation tells of the realm and of the release.
+type Settings struct {
+	Permissions bool     // fine-grained admin permissions (v2) are switched on
+	Fields      []string // the names of the representation's fields, sorted: releases add some
+
+	defaultRole roleRep
+}
+
+// Settings reads the realm's representation.
+func (s *Source) Settings(ctx context.Context) (Settings, error) {
+	c := call{name: "realm", doing: "reading the realm's settings", role: viewRealm}
+	var fields map[string]json.RawMessage
+	if err := s.get(ctx, c, &fields); err != nil {
+		return Settings{}, err
+	}
+	set := Settings{Fields: slices.Sorted(maps.Keys(fields))}
+	for name, into := range map[string]any{"adminPermissionsEnabled": &set.Permissions, "defaultRole": &set.defaultRole} {
+		if raw, told := fields[name]; told {
+			if err := json.Unmarshal(raw, into); err != nil {
+				return Settings{}, fault.New(fault.Keycloak, fault.Shape, "%s: %s is of another form than documented: %w; groupsync does not know this Keycloak", c.doing, name, err)
+			}
+		}
+	}
+	return set, nil
+}
+
+// DefaultRoles returns the names of the realm roles that everybody new in the realm
+// holds: the default role and the realm roles that it contains, to any depth, sorted.
+func (s *Source) DefaultRoles(ctx context.Context) ([]string, error) {
+	set, err := s.Settings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if set.defaultRole.ID == "" {
+		return nil, fault.New(fault.Keycloak, fault.Shape, "reading the realm's settings: the answer names no default role; groupsync does not know this Keycloak")
+	}
+	names := map[string]bool{set.defaultRole.Name: true}
+	open := []roleRep{set.defaultRole}
+	for len(open) > 0 {
+		role := open[0]
+		open = open[1:]
+		c := call{name: "composites", doing: "reading what the default role " + role.Name + " contains", role: viewRealm, path: []string{"roles-by-id", role.ID, "composites", "realm"}}
+		parts, err := s.roles(ctx, "", c)
+		if err != nil {
+			return nil, err
+		}
+		for _, part := range parts {
+			if !names[part.Name] {
+				names[part.Name] = true
+				open = append(open, part)
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(names)), nil
+}
+
+// Version returns the release that Keycloak says it is; empty if it does not tell the
+// client. Since 26.x it tells only administrators of the master realm
+// (reference/keycloak-api.md).
+func (s *Source) Version(ctx context.Context) (string, error) {
+	var info struct {
+		System struct {
+			Version string `json:"version"`
+		} `json:"systemInfo"`
+	}
+	err := s.get(ctx, call{name: "serverinfo", doing: "reading Keycloak's version", role: viewRealm, path: []string{"serverinfo"}, ofServer: true}, &info)
+	if isReason(err, fault.Forbidden) {
+		return "", nil
+	}
+	return info.System.Version, err
+}
+
+// Accounts looks one person up, as a pass does: by the kept ids, and if none names an
+// account, by the exact email. byID tells which it was. What Keycloak could not be asked
+// is an error.
+func (s *Source) Accounts(ctx context.Context, p source.Person) (accounts []source.User, byID bool, err error) {
+	catalog, err := s.Catalog(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	snap, err := s.Read(ctx, catalog, source.Selection{})
+	if err != nil {
+		return nil, false, err
+	}
+	if snap, err = s.LookUp(ctx, snap, []source.Person{p}, nil); err != nil {
+		return nil, false, err
+	}
+	found, _ := snap.Found(p.Key)
+	if found.Doubt != "" {
+		return nil, false, fault.New(fault.Keycloak, fault.Incomplete, "looking up a person: %s", found.Doubt)
+	}
+	return found.Accounts, found.ByID, nil
+}
