@@ -97,7 +97,7 @@ var kinds = []struct {
 	{"helm uninstall groupsync --namespace clearml", nil},
 	{"kubectl --namespace clearml delete secret clearml-variables", nil},
 	{"kubectl --namespace clearml delete secret groupsync clearml-variables", nil},
-	{"kubectl --namespace clearml delete pod groupsync-test", nil},
+	{"kubectl --namespace clearml delete pod groupsync-check groupsync-test", nil},
 	{"helm test groupsync --namespace clearml --logs", nil},
 }
 

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -81,7 +82,7 @@ func manifests(t *testing.T, text string) map[string]manifest {
 			t.Fatalf("%v\n%s", err, text)
 		}
 		key := m.Kind
-		for _, suffix := range []string{"memory", "dashboard", "web", "test"} {
+		for _, suffix := range []string{"memory", "dashboard", "web", "check", "test"} {
 			if strings.HasSuffix(m.Metadata.Name, "-"+suffix) {
 				key += " " + suffix
 			}
@@ -275,8 +276,8 @@ func TestKubeconformSeesWhatIsWrong(t *testing.T) {
 // TestTheSwitches: each part is there exactly where its switch says so, and
 // every object belongs to the release.
 func TestTheSwitches(t *testing.T) {
-	always := []string{"ConfigMap", "ConfigMap memory", "Deployment", "Lease", "Pod test", "Role", "RoleBinding", "Service", "ServiceAccount"}
-	alone := []string{"ConfigMap", "Deployment", "Pod test", "Service", "ServiceAccount"}
+	always := []string{"ConfigMap", "ConfigMap memory", "Deployment", "Lease", "Pod check", "Pod test", "Role", "RoleBinding", "Service", "ServiceAccount"}
+	alone := []string{"ConfigMap", "Deployment", "Pod check", "Pod test", "Service", "ServiceAccount"}
 	for _, tt := range []struct {
 		name, set string
 		want      []string
@@ -295,7 +296,7 @@ func TestTheSwitches(t *testing.T) {
 		{"a volume", "leaderElection.enabled=false,state.enabled=true", append(slices.Clone(alone), "PersistentVolumeClaim")},
 		{"a volume that is there", "leaderElection.enabled=false,state.enabled=true,state.existingClaim=mine", alone},
 		{"no test", "leaderElection.enabled=false,test.enabled=false", []string{"ConfigMap", "Deployment", "Service", "ServiceAccount"}},
-		{"an account that is there", "leaderElection.enabled=false,serviceAccount.create=false,serviceAccount.name=", []string{"ConfigMap", "Deployment", "Pod test", "Service"}},
+		{"an account that is there", "leaderElection.enabled=false,serviceAccount.create=false,serviceAccount.name=", []string{"ConfigMap", "Deployment", "Pod check", "Pod test", "Service"}},
 		{"rights that are given elsewhere", "rbac.create=false", slices.DeleteFunc(slices.Clone(always), func(s string) bool { return strings.HasPrefix(s, "Role") })},
 	} {
 		got := manifests(t, rendered(t, "--set", tt.set))
@@ -374,7 +375,7 @@ func TestThePodsAreRestricted(t *testing.T) {
 	}
 }
 
-// TestTheServiceFindsTheDaemonOnly: the pod of helm test serves nothing.
+// TestTheServiceFindsTheDaemonOnly: the pods of helm test serve nothing.
 func TestTheServiceFindsTheDaemonOnly(t *testing.T) {
 	all := manifests(t, rendered(t))
 	selector := at(t, all["Service"].Spec, "selector").(object)
@@ -390,12 +391,29 @@ func TestTheServiceFindsTheDaemonOnly(t *testing.T) {
 	for name, value := range at(t, all["Deployment"].Spec, "template", "metadata", "labels").(object) {
 		daemon[name] = value.(string)
 	}
-	if !matches(daemon) || matches(all["Pod test"].Metadata.Labels) {
-		t.Errorf("%v finds the daemon's pods: %t, the test's: %t", selector, matches(daemon), matches(all["Pod test"].Metadata.Labels))
+	if !matches(daemon) || matches(all["Pod check"].Metadata.Labels) || matches(all["Pod test"].Metadata.Labels) {
+		t.Errorf("%v finds the daemon's pods: %t, the check's: %t, the test's: %t", selector, matches(daemon), matches(all["Pod check"].Metadata.Labels), matches(all["Pod test"].Metadata.Labels))
 	}
-	args := at(t, all["Pod test"].Spec, "containers", 0, "args").([]any)
-	if !slices.Equal(args, []any{"--config=/etc/groupsync/config/config.yaml", "--once", "--drift-ok"}) {
-		t.Errorf("helm test runs %q", args)
+}
+
+// TestHelmTestChecksAndMakesAPass: first the check, then a pass without writes.
+func TestHelmTestChecksAndMakesAPass(t *testing.T) {
+	all := manifests(t, rendered(t, "--set", "extraArgs={--log.level=debug}"))
+	const config = "--config=/etc/groupsync/config/config.yaml"
+	for i, want := range []struct {
+		pod  string
+		args []any
+	}{
+		{"Pod check", []any{"check", config, "--log.level=debug"}},
+		{"Pod test", []any{config, "--log.level=debug", "--once", "--drift-ok"}},
+	} {
+		pod := all[want.pod]
+		if args := at(t, pod.Spec, "containers", 0, "args").([]any); !slices.Equal(args, want.args) {
+			t.Errorf("%s runs %q, want %q", want.pod, args, want.args)
+		}
+		if weight := pod.Metadata.Annotations["helm.sh/hook-weight"]; weight != strconv.Itoa(i) {
+			t.Errorf("%s has the weight %q, want %d", want.pod, weight, i)
+		}
 	}
 }
 

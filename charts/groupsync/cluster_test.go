@@ -29,7 +29,7 @@ var restricted = map[string]string{"pod-security.kubernetes.io/enforce": "restri
 func TestTheControlOfPodSecurity(t *testing.T) {
 	r := newRelease(t, kubetest.Shared(t))
 	r.MustHelm(t, "install", "groupsync", ".", "-f", least)
-	r.mustAdmitPods(t, 2)
+	r.mustAdmitPods(t, 3)
 	for name, pod := range r.pods(t) {
 		container := pod["spec"].(object)["containers"].([]any)[0].(object)
 		container["securityContext"].(object)["allowPrivilegeEscalation"] = true
@@ -77,7 +77,7 @@ func TestTheLifeOfARelease(t *testing.T) {
 			if mode != step.mode || replicas != step.replicas {
 				t.Errorf("%v replicas with mode %s, want %v with %s", replicas, mode, step.replicas, step.mode)
 			}
-			r.mustAdmitPods(t, 2)
+			r.mustAdmitPods(t, 3)
 		})
 	}
 	r.MustHelm(t, "uninstall", "groupsync")

@@ -99,7 +99,7 @@ func lost(path string, asked, kept any) (all []string) {
 }
 
 // pods returns the pods that the release would have run: the Deployment's and
-// that of helm test.
+// those of helm test, by name.
 func (r release) pods(t *testing.T) map[string]object {
 	t.Helper()
 	pods := make(map[string]object)
@@ -110,7 +110,7 @@ func (r release) pods(t *testing.T) map[string]object {
 			pod["metadata"].(object)["name"] = "replica"
 			pods["the Deployment's"] = pod
 		case "Pod":
-			pods["that of helm test"] = o
+			pods[o["metadata"].(object)["name"].(string)] = o
 		}
 	})
 	return pods

@@ -71,9 +71,10 @@ config:
 	return i
 }
 
-// pods returns the release's pods: the Deployment's and that of helm test.
-func (i installed) pods(t *testing.T) (replica, test pod) {
+// pods returns the release's pods: the Deployment's, and those of helm test by name.
+func (i installed) pods(t *testing.T) (replica pod, tests map[string]pod) {
 	t.Helper()
+	tests = make(map[string]pod)
 	manifest := i.kubernetes.MustHelm(t, "get", "manifest", "groupsync") + "\n---\n" + i.kubernetes.MustHelm(t, "get", "hooks", "groupsync")
 	i.kubernetes.Each(t, manifest, func(path string, o map[string]any) {
 		text, err := json.Marshal(o)
@@ -86,12 +87,14 @@ func (i installed) pods(t *testing.T) (replica, test pod) {
 			i.kubernetes.Get(t, path, &deployment)
 			replica = deployment.Spec.Template
 		case "Pod":
+			var test pod
 			if err := json.Unmarshal(text, &test); err != nil {
 				t.Fatal(err)
 			}
+			tests[o["metadata"].(map[string]any)["name"].(string)] = test
 		}
 	})
-	return replica, test
+	return replica, tests
 }
 
 // prepare returns the variables and arguments with which the kubelet would run the
@@ -226,14 +229,32 @@ func (i installed) holder(t *testing.T) string {
 // TestWhatHelmTestRuns ends well with drift, and writes nothing.
 func TestWhatHelmTestRuns(t *testing.T) {
 	i := install(t, kubetest.Shared(t))
-	_, test := i.pods(t)
-	env, args := i.prepare(t, "test", test)
-	cmd := command(t.Context(), args...)
-	cmd.Env = append(cmd.Env, env...)
-	if o := finish(t, cmd); o.code != 0 || !strings.Contains(o.stdout, "(dry run): 3 to add, 9 to remove in ") {
-		t.Errorf("exit code %d\n%s%s", o.code, o.stdout, o.stderr)
+	_, tests := i.pods(t)
+	for name, want := range map[string]string{
+		"groupsync-check": "✔ clearml-identity: ",
+		"groupsync-test":  "(dry run): 3 to add, 9 to remove in ",
+	} {
+		env, args := i.prepare(t, name, tests[name])
+		cmd := command(t.Context(), args...)
+		cmd.Env = append(cmd.Env, env...)
+		if o := finish(t, cmd); o.code != 0 || !strings.Contains(o.stdout, want) {
+			t.Errorf("%s: exit code %d\n%s%s", name, o.code, o.stdout, o.stderr)
+		}
 	}
 	if done := i.check(t); done != 0 {
 		t.Errorf("%d of %d teams are done, though the release applies", done, teams)
+	}
+}
+
+// TestHelmTestFailsWhereTheCheckDoes: the secret was changed in Keycloak.
+func TestHelmTestFailsWhereTheCheckDoes(t *testing.T) {
+	i := install(t, kubetest.Shared(t))
+	i.realm.EditClient(t, func(client map[string]any) { client["secret"] = "another" })
+	_, tests := i.pods(t)
+	env, args := i.prepare(t, "check", tests["groupsync-check"])
+	cmd := command(t.Context(), args...)
+	cmd.Env = append(cmd.Env, env...)
+	if o := finish(t, cmd); o.code != 1 || !strings.Contains(o.stdout, "✘ keycloak-credentials: ") {
+		t.Errorf("exit code %d\n%s%s", o.code, o.stdout, o.stderr)
 	}
 }

@@ -3,6 +3,8 @@ package preflight_test
 import (
 	"context"
 	"crypto/tls"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -16,8 +18,8 @@ import (
 	"groupsync/internal/preflight"
 )
 
-// look makes the check of that name and returns its findings as text.
-func look(t *testing.T, ctx context.Context, checks []preflight.Check, name string) string {
+// lookAt makes the check of that name and returns its findings as text.
+func lookAt(t *testing.T, ctx context.Context, checks []preflight.Check, name string) string {
 	t.Helper()
 	i := slices.IndexFunc(checks, func(c preflight.Check) bool { return c.Name == name })
 	if i < 0 {
@@ -35,7 +37,7 @@ func look(t *testing.T, ctx context.Context, checks []preflight.Check, name stri
 func serveTLS(t *testing.T, handler http.Handler, cert tls.Certificate) string {
 	t.Helper()
 	s := httptest.NewUnstartedServer(handler)
-	s.Config.ErrorLog = silent
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that fail on purpose
 	s.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
 	s.StartTLS()
 	t.Cleanup(s.Close)
@@ -80,7 +82,7 @@ func TestTLS(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			url := serveTLS(t, http.NotFoundHandler(), tt.cert)
-			if d := cmp.Diff(tt.want, look(t, t.Context(), reachOf(url, tt.ca, tt.insecure), "keycloak-tls")); d != "" {
+			if d := cmp.Diff(tt.want, lookAt(t, t.Context(), reachOf(url, tt.ca, tt.insecure), "keycloak-tls")); d != "" {
 				t.Errorf("-want +got\n%s", d)
 			}
 		})
@@ -99,7 +101,7 @@ func TestPlainHTTP(t *testing.T) {
 		"http://keycloak:8080": "! keycloak-tls: groupsync sends its secret and its tokens over plain HTTP to keycloak: whoever is on the way can read them\n" +
 			"    put an https:// address into keycloak.url\n",
 	} {
-		if got := look(t, t.Context(), reachOf(url, "", false), "keycloak-tls"); got != want {
+		if got := lookAt(t, t.Context(), reachOf(url, "", false), "keycloak-tls"); got != want {
 			t.Errorf("%s: %s", url, got)
 		}
 	}
@@ -124,7 +126,7 @@ func TestNoTLSConnection(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 			defer cancel()
 			want := "✘ keycloak-tls: no TLS connection to " + tt.url + ": " + tt.want + advice
-			if d := cmp.Diff(want, look(t, ctx, reachOf(tt.url, "", false), "keycloak-tls")); d != "" {
+			if d := cmp.Diff(want, lookAt(t, ctx, reachOf(tt.url, "", false), "keycloak-tls")); d != "" {
 				t.Errorf("-want +got\n%s", d)
 			}
 		})
@@ -138,7 +140,7 @@ func TestDNS(t *testing.T) {
 		{"a name that is in no DNS", "https://auth.invalid", "✘ keycloak-dns: DNS has no address for the host auth.invalid (no such host)\n    check the host in keycloak.url, and the DNS settings of the machine or pod\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := strings.Replace(look(t, t.Context(), reachOf(tt.url, "", false), "keycloak-dns"), "127.0.0.1, ::1", "127.0.0.1", 1)
+			got := strings.Replace(lookAt(t, t.Context(), reachOf(tt.url, "", false), "keycloak-dns"), "127.0.0.1, ::1", "127.0.0.1", 1)
 			if d := cmp.Diff(tt.want, got); d != "" {
 				t.Errorf("-want +got\n%s", d)
 			}

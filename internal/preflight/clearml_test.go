@@ -12,19 +12,19 @@ import (
 
 	"groupsync/internal/preflight"
 	"groupsync/internal/source"
-	"groupsync/internal/target/clearml"
+	enterprise "groupsync/internal/target/clearml"
 	"groupsync/internal/target/clearmltest"
 )
 
-// people answers for Keycloak.
-type people struct {
+// keycloakPeople answers for Keycloak.
+type keycloakPeople struct {
 	asked    source.Person
 	accounts []source.User
 	byID     bool
 	err      error
 }
 
-func (p *people) Accounts(_ context.Context, asked source.Person) ([]source.User, bool, error) {
+func (p *keycloakPeople) Accounts(_ context.Context, asked source.Person) ([]source.User, bool, error) {
 	p.asked = asked
 	return p.accounts, p.byID, p.err
 }
@@ -40,11 +40,11 @@ func newClearML(t *testing.T, o clearmltest.Options) *clearmltest.Server {
 }
 
 // clearmlChecks returns the checks of the stand-in, with those credentials.
-func clearmlChecks(t *testing.T, s *clearmltest.Server, p *people, access, secret string) []preflight.Check {
+func clearmlChecks(t *testing.T, s *clearmltest.Server, p *keycloakPeople, access, secret string) []preflight.Check {
 	t.Helper()
-	c, err := clearml.New(clearml.Config{
+	c, err := enterprise.New(enterprise.Config{
 		URL: s.URL, RetryWait: time.Millisecond, Timeout: 5 * time.Second,
-		Keys: func() (clearml.Keys, error) { return clearml.Keys{Access: access, Secret: secret}, nil },
+		Keys: func() (enterprise.Keys, error) { return enterprise.Keys{Access: access, Secret: secret}, nil },
 	})
 	must(t, err)
 	return preflight.ClearMLReach(c, p, preflight.ClearMLOptions{
@@ -52,9 +52,9 @@ func clearmlChecks(t *testing.T, s *clearmltest.Server, p *people, access, secre
 	})
 }
 
-// text makes all checks and returns the findings as text, of the named checks only if
+// printed makes all checks and returns the findings as text, of the named checks only if
 // there are names.
-func text(t *testing.T, checks []preflight.Check, names ...string) string {
+func printed(t *testing.T, checks []preflight.Check, names ...string) string {
 	t.Helper()
 	var b strings.Builder
 	preflight.Run(t.Context(), checks, func(f preflight.Finding) {
@@ -80,7 +80,7 @@ func TestAClearMLThatIsAsItShouldBe(t *testing.T) {
 ✔ clearml-views: ClearML shows the members of every user group alike from both sides
 ✔ clearml-identity: the user groupsync is a service account
 `
-	if d := cmp.Diff(want, text(t, clearmlChecks(t, s, &people{}, "access", "secret"))); d != "" {
+	if d := cmp.Diff(want, printed(t, clearmlChecks(t, s, &keycloakPeople{}, "access", "secret"))); d != "" {
 		t.Errorf("-want +got\n%s", d)
 	}
 	for _, call := range s.Calls() {
@@ -102,7 +102,7 @@ func TestWhatIsWrongInClearML(t *testing.T) {
 		name    string
 		options clearmltest.Options
 		mistake func(*clearmltest.Server)
-		people  people
+		people  keycloakPeople
 		secret  string // empty: the right one
 		check   string
 		want    string
@@ -206,17 +206,17 @@ func TestWhatIsWrongInClearML(t *testing.T) {
     look at the members of Admins after the first pass that changes them
 `},
 		{name: "the credentials are a person's own, by the kept id", check: "clearml-identity", mistake: ownKeys,
-			people: people{accounts: []source.User{{ID: "kc-boss"}}, byID: true},
+			people: keycloakPeople{accounts: []source.User{{ID: "kc-boss"}}, byID: true},
 			want: `! clearml-identity: the credentials are a person's own: the ClearML user boss is the Keycloak account kc-boss, by its id. When that person leaves, the credentials end, and groupsync stops
     ` + service},
 		{name: "the credentials are a person's own, by the email", check: "clearml-identity", mistake: ownKeys,
-			people: people{accounts: []source.User{{ID: "kc-other"}}},
+			people: keycloakPeople{accounts: []source.User{{ID: "kc-other"}}},
 			want: `! clearml-identity: the credentials are a person's own: the ClearML user boss is the Keycloak account kc-other, by its email. When that person leaves, the credentials end, and groupsync stops
     ` + service},
 		{name: "the credentials are a local account's", check: "clearml-identity", mistake: ownKeys,
 			want: "✔ clearml-identity: the user boss is no service account, and Keycloak has no account that could be it\n"},
 		{name: "Keycloak cannot be asked about the identity", check: "clearml-identity", mistake: ownKeys,
-			people: people{err: errors.New("the federation is not up")},
+			people: keycloakPeople{err: errors.New("the federation is not up")},
 			want: `! clearml-identity: groupsync could not look: the federation is not up
     look in ClearML whether the user boss is a person. If so, ` + service},
 		{name: "the service accounts may not be listed a second time", check: "clearml-identity",
@@ -236,7 +236,7 @@ func TestWhatIsWrongInClearML(t *testing.T) {
 			if tt.secret != "" {
 				secret = tt.secret
 			}
-			got := text(t, clearmlChecks(t, s, &tt.people, "access", secret), tt.check)
+			got := printed(t, clearmlChecks(t, s, &tt.people, "access", secret), tt.check)
 			if d := cmp.Diff(tt.want, got); d != "" {
 				t.Errorf("-want +got\n%s", d)
 			}
@@ -252,8 +252,8 @@ func TestWhoseCredentialsTheyAre(t *testing.T) {
 	s := newClearML(t, clearmltest.Options{})
 	s.AddUser(clearmltest.User{ID: "boss", Email: "boss@example.com", Role: "admin", Providers: map[string]any{"keycloak": map[string]any{"sub": "kc-boss"}, "other": map[string]any{"sub": "x"}}})
 	s.SetCredentials("access", "secret", "boss")
-	p := &people{}
-	text(t, clearmlChecks(t, s, p, "access", "secret"))
+	p := &keycloakPeople{}
+	printed(t, clearmlChecks(t, s, p, "access", "secret"))
 	if d := cmp.Diff(source.Person{Key: "boss", IDs: []string{"kc-boss"}, Email: "boss@example.com"}, p.asked); d != "" {
 		t.Errorf("-want +got\n%s", d)
 	}
@@ -265,7 +265,7 @@ func TestAClearMLThatHangs(t *testing.T) {
 	s.Inject(clearmltest.Fault{Probe: true, Hang: true})
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	r := preflight.Run(ctx, clearmlChecks(t, s, &people{}, "access", "secret"), func(preflight.Finding) {})
+	r := preflight.Run(ctx, clearmlChecks(t, s, &keycloakPeople{}, "access", "secret"), func(preflight.Finding) {})
 	if n := r.Count(preflight.Error); n != 1 || r.Count(preflight.Warning) != 8 {
 		t.Errorf("%d errors and %d warnings, want 1 and 8: %+v", n, r.Count(preflight.Warning), r.Findings)
 	}

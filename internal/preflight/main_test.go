@@ -1,8 +1,6 @@
 package preflight_test
 
 import (
-	"io"
-	"log"
 	"os"
 	"testing"
 
@@ -10,6 +8,3 @@ import (
 )
 
 func TestMain(m *testing.M) { os.Exit(keycloaktest.Main(m)) }
-
-// silent takes what net/http logs of handshakes that fail on purpose.
-var silent = log.New(io.Discard, "", 0)

@@ -78,6 +78,9 @@ func (r *keycloakReach) realm(ctx context.Context) []Finding {
 	if err != nil {
 		return refusal(err, "check keycloak.url and keycloak.realm, and Keycloak's health")
 	}
+	if d.Issuer == "" {
+		return []Finding{Fail("the realm's discovery document names no issuer, so the answer does not come from Keycloak", "check keycloak.url, and what stands between groupsync and Keycloak")}
+	}
 	return Fine(fmt.Sprintf("Keycloak has the realm %q, whose issuer is %s", r.Realm, d.Issuer))
 }
 

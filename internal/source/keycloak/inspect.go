@@ -20,7 +20,7 @@ const discovering = "reading the realm's discovery document"
 
 // Discovery is what the realm tells without credentials.
 type Discovery struct {
-	Issuer  string   `json:"issuer"`                                // the address that the realm gives itself
+	Issuer  string   `json:"issuer"`                                // the address that the realm gives itself; empty: the answer is not Keycloak's
 	Methods []string `json:"token_endpoint_auth_methods_supported"` // ways in which a client may show its secret
 }
 
@@ -38,13 +38,8 @@ func (s *Source) Discover(ctx context.Context) (Discovery, error) {
 		return Discovery{}, s.refusal(call{doing: discovering, role: viewUsers}, resp)
 	}
 	var d Discovery
-	if err := decode(discovering, resp, &d); err != nil {
-		return Discovery{}, err
-	}
-	if d.Issuer == "" {
-		return Discovery{}, fault.New(fault.Keycloak, fault.Shape, "%s: the answer names no issuer, so it is not Keycloak's; check keycloak.url", discovering)
-	}
-	return d, nil
+	err = decode(discovering, resp, &d)
+	return d, err
 }
 
 // Grant is what a new access token of the client's service account tells.

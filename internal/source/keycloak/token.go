@@ -77,8 +77,8 @@ func (s *Source) fetchToken(ctx context.Context) (*token, error) {
 	return t, nil
 }
 
-// grant is an access token as Keycloak issued it, whatever roles it carries.
-type grant struct {
+// issued is an access token as Keycloak issued it, whatever roles it carries.
+type issued struct {
 	access string
 	asked  time.Time
 	life   time.Duration
@@ -86,26 +86,26 @@ type grant struct {
 }
 
 // fetchGrant signs in. The caller holds the lock of the tokens.
-func (s *Source) fetchGrant(ctx context.Context) (grant, error) {
+func (s *Source) fetchGrant(ctx context.Context) (issued, error) {
 	s.tokens.current = nil
 	secret, err := s.config.ClientSecret()
 	if err != nil {
-		return grant{}, fault.New(fault.Keycloak, fault.Auth, "%s: reading the client secret: %w; check keycloak.client_secret_file", signingIn, err)
+		return issued{}, fault.New(fault.Keycloak, fault.Auth, "%s: reading the client secret: %w; check keycloak.client_secret_file", signingIn, err)
 	}
-	g := grant{asked: time.Now()}
+	g := issued{asked: time.Now()}
 	resp, err := s.signIn(ctx, secret)
 	if err != nil {
-		return grant{}, err
+		return issued{}, err
 	}
 	if err := s.tokenRefusal(resp); err != nil {
-		return grant{}, err
+		return issued{}, err
 	}
 	var answer struct {
 		AccessToken string `json:"access_token"`
 		ExpiresIn   int    `json:"expires_in"`
 	}
 	if err := decode(signingIn, resp, &answer); err != nil {
-		return grant{}, err
+		return issued{}, err
 	}
 	g.access, g.life = answer.AccessToken, time.Duration(answer.ExpiresIn)*time.Second
 	g.claims, err = s.claimsOf(g.access)

@@ -201,6 +201,17 @@ func (r *Realm) EditUser(tb testing.TB, username string, edit func(user map[stri
 	r.Do(tb, http.MethodPut, path, user, nil)
 }
 
+// EditClient reads the representation of the client that groupsync signs in as, edits
+// it and writes it back.
+func (r *Realm) EditClient(tb testing.TB, edit func(client map[string]any)) {
+	tb.Helper()
+	path := "/clients/" + r.clientUUID(tb, r.ClientID)
+	var client map[string]any
+	r.Do(tb, http.MethodGet, path, nil, &client)
+	edit(client)
+	r.Do(tb, http.MethodPut, path, client, nil)
+}
+
 // DeleteUser deletes the account.
 func (r *Realm) DeleteUser(tb testing.TB, username string) {
 	tb.Helper()
