@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -121,9 +122,9 @@ func (r *keycloakReach) scope(context.Context) []Finding {
 		return refusal(r.grant.Refusal, "")
 	}
 	if len(r.grant.RealmRoles) == 0 {
-		return Fine(`the token carries some of the account's roles: "Full scope allowed" seems to be off`)
+		return Fine(`the token carries roles of clients and none of the realm. "Full scope allowed" may be off, which is all right if the check keycloak-roles is ok`)
 	}
-	return Fine(`the token carries the account's roles: "Full scope allowed" is on`)
+	return Fine("the token carries roles of clients and of the realm")
 }
 
 // The roles of the management client that groupsync uses, and those that come with them.
@@ -192,7 +193,7 @@ func (r *keycloakReach) permissions(ctx context.Context) []Finding {
 	switch {
 	case err != nil:
 		return []Finding{Blind(err, "look at Realm settings > General > Admin permissions")}
-	case set.Permissions:
+	case set.Permissions != nil && *set.Permissions:
 		return Fine("fine-grained admin permissions are on. They hide nothing from groupsync, since the token carries view-users")
 	default:
 		return Fine("fine-grained admin permissions are off")
@@ -207,9 +208,37 @@ func (r *keycloakReach) groups(ctx context.Context) []Finding {
 	return Fine(fmt.Sprintf("Keycloak lists %d groups, as many as it counts", len(c.Groups())))
 }
 
-// Oldest is the oldest release of Keycloak that groupsync is tested with.
-const Oldest = 24
+// oldest is the oldest release of Keycloak that groupsync supports and is tested with.
+const oldest = 24
 
 func (r *keycloakReach) version(ctx context.Context) []Finding {
-	return nil
+	todo := fmt.Sprintf("make sure that Keycloak is %d or newer", oldest)
+	v, err := r.Version(ctx)
+	if err != nil {
+		return []Finding{Blind(err, todo)}
+	}
+	if v == "" {
+		return r.untold(ctx, todo)
+	}
+	major, err := strconv.Atoi(strings.SplitN(v, ".", 2)[0])
+	switch {
+	case err != nil:
+		return []Finding{Warn(fmt.Sprintf("groupsync could not look: Keycloak's version %q is no number", v), todo)}
+	case major < oldest:
+		return []Finding{Fail(fmt.Sprintf("Keycloak is %s, and groupsync supports %d and newer", v, oldest), "upgrade Keycloak")}
+	}
+	return Fine(fmt.Sprintf("Keycloak is %s; groupsync supports %d and newer", v, oldest))
+}
+
+// untold judges a Keycloak that does not tell its version to the client. A release that
+// groupsync does not support tells it.
+func (r *keycloakReach) untold(ctx context.Context, todo string) []Finding {
+	set, err := r.Settings(ctx)
+	switch {
+	case err != nil:
+		return []Finding{Blind(err, todo)}
+	case set.Permissions == nil:
+		return []Finding{Warn("groupsync could not look: Keycloak does not tell the client its version, and the settings of the realm do not show it", todo)}
+	}
+	return Fine("Keycloak does not tell the client its version. It is newer than 26.0 by the settings of the realm")
 }

@@ -31,7 +31,7 @@ func newCrowd(t *testing.T, group string, change func(*Config)) *crowd {
 	c := &crowd{fake: f, s: s, name: group}
 	f.answers["/components"] = answer(ldapComponent)
 	f.answers["probe"] = probeUp
-	f.answers["/groups"] = answer(fmt.Sprintf(`[{"id":"g1","name":%q},{"id":"g2","name":"ops"}]`, group))
+	f.answers["/groups"] = answer(fmt.Sprintf(`[{"id":"g1","name":%q,"subGroupCount":0},{"id":"g2","name":"ops","subGroupCount":0}]`, group))
 	f.answers["/groups/count"] = answer(`{"count":2}`)
 	f.answers["/groups/g1/members"] = answer(`[]`)
 	snap, err := read(t.Context(), s)

@@ -3,7 +3,6 @@ package keycloak
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"maps"
 	"net/http"
 	"slices"
@@ -73,30 +72,26 @@ func (s *Source) SignIn(ctx context.Context) (Grant, error) {
 	return told, nil
 }
 
-// Settings are what the realm's representation tells of the realm and of the release.
+// Settings are what groupsync check looks at in the realm's representation.
 type Settings struct {
-	Permissions bool     // fine-grained admin permissions (v2) are switched on
-	Fields      []string // the names of the representation's fields, sorted: releases add some
+	// Permissions says whether fine-grained admin permissions (v2) are switched on; nil:
+	// the release does not have them, as 26.0 and older ones.
+	Permissions *bool `json:"adminPermissionsEnabled"`
 
-	defaultRole roleRep
+	DefaultRole Role `json:"defaultRole"` // the composite role of whoever is new in the realm
+}
+
+// Role names a role of the realm.
+type Role struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
 }
 
 // Settings reads the realm's representation.
 func (s *Source) Settings(ctx context.Context) (Settings, error) {
-	c := call{name: "realm", doing: "reading the realm's settings", role: viewRealm}
-	var fields map[string]json.RawMessage
-	if err := s.get(ctx, c, &fields); err != nil {
-		return Settings{}, err
-	}
-	set := Settings{Fields: slices.Sorted(maps.Keys(fields))}
-	for name, into := range map[string]any{"adminPermissionsEnabled": &set.Permissions, "defaultRole": &set.defaultRole} {
-		if raw, told := fields[name]; told {
-			if err := json.Unmarshal(raw, into); err != nil {
-				return Settings{}, fault.New(fault.Keycloak, fault.Shape, "%s: %s is of another form than documented: %w; groupsync does not know this Keycloak", c.doing, name, err)
-			}
-		}
-	}
-	return set, nil
+	var set Settings
+	err := s.get(ctx, call{name: "realm", doing: "reading the realm's settings", role: viewRealm}, &set)
+	return set, err
 }
 
 // DefaultRoles returns the names of the realm roles that everybody new in the realm
@@ -106,15 +101,12 @@ func (s *Source) DefaultRoles(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if set.defaultRole.ID == "" {
+	if set.DefaultRole.ID == "" {
 		return nil, fault.New(fault.Keycloak, fault.Shape, "reading the realm's settings: the answer names no default role; groupsync does not know this Keycloak")
 	}
-	names := map[string]bool{set.defaultRole.Name: true}
-	open := []roleRep{set.defaultRole}
-	for len(open) > 0 {
-		role := open[0]
-		open = open[1:]
-		c := call{name: "composites", doing: "reading what the default role " + role.Name + " contains", role: viewRealm, path: []string{"roles-by-id", role.ID, "composites", "realm"}}
+	names := map[string]bool{set.DefaultRole.Name: true}
+	for open := []Role{set.DefaultRole}; len(open) > 0; open = open[1:] {
+		c := call{name: "composites", doing: "reading what the default role " + open[0].Name + " contains", role: viewRealm, path: []string{"roles-by-id", open[0].ID, "composites", "realm"}}
 		parts, err := s.roles(ctx, "", c)
 		if err != nil {
 			return nil, err
@@ -122,7 +114,7 @@ func (s *Source) DefaultRoles(ctx context.Context) ([]string, error) {
 		for _, part := range parts {
 			if !names[part.Name] {
 				names[part.Name] = true
-				open = append(open, part)
+				open = append(open, Role{part.ID, part.Name})
 			}
 		}
 	}
@@ -130,8 +122,8 @@ func (s *Source) DefaultRoles(ctx context.Context) ([]string, error) {
 }
 
 // Version returns the release that Keycloak says it is; empty if it does not tell the
-// client. Since 26.x it tells only administrators of the master realm
-// (reference/keycloak-api.md).
+// client. Keycloak 24.0 and 26.0 tell it to every account with a role of the management
+// client, 26.7 only to administrators (measured).
 func (s *Source) Version(ctx context.Context) (string, error) {
 	var info struct {
 		System struct {

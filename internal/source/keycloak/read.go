@@ -99,15 +99,21 @@ func (s *Source) tree(ctx context.Context) ([]source.Group, error) {
 	}
 	found := make([]source.Group, 0, len(top))
 	var parents []groupRep
-	take := func(parent string, reps []groupRep) {
+	take := func(parent string, reps []groupRep) error {
 		for _, g := range reps {
+			if g.SubGroupCount == nil {
+				return tooOld("listing the groups")
+			}
 			found = append(found, source.Group{ID: g.ID, Name: g.Name, Path: g.Path, Parent: parent})
-			if g.SubGroupCount > 0 {
+			if *g.SubGroupCount > 0 {
 				parents = append(parents, g)
 			}
 		}
+		return nil
 	}
-	take("", top)
+	if err := take("", top); err != nil {
+		return nil, err
+	}
 	for len(parents) > 0 {
 		level := parents
 		parents = nil
@@ -116,7 +122,9 @@ func (s *Source) tree(ctx context.Context) ([]source.Group, error) {
 			return nil, err
 		}
 		for i, g := range level {
-			take(g.ID, below[i])
+			if err := take(g.ID, below[i]); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return found, nil
@@ -133,8 +141,8 @@ func (s *Source) children(ctx context.Context, groups []groupRep) ([][]groupRep,
 			if isReason(err, fault.NotFound) {
 				return vanished(c.doing)
 			}
-			if err == nil && len(reps) != g.SubGroupCount {
-				return fault.New(fault.Keycloak, fault.Incomplete, "%s: %d were announced and %d listed; run again", c.doing, g.SubGroupCount, len(reps))
+			if err == nil && len(reps) != *g.SubGroupCount {
+				return fault.New(fault.Keycloak, fault.Incomplete, "%s: %d were announced and %d listed; run again", c.doing, *g.SubGroupCount, len(reps))
 			}
 			below[i] = reps
 			return err

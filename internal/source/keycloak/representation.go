@@ -16,7 +16,7 @@ type groupRep struct {
 	ID            string `json:"id"`
 	Name          string `json:"name"`
 	Path          string `json:"path"`
-	SubGroupCount int    `json:"subGroupCount"`
+	SubGroupCount *int   `json:"subGroupCount"` // nil: the release is older than those that groupsync knows
 }
 
 type userRep struct {
@@ -117,6 +117,12 @@ func (s *Source) groups(ctx context.Context, c call) ([]groupRep, error) {
 		}
 	}
 	return reps, nil
+}
+
+// tooOld is the error of a list of groups in the form of releases before 23, which do
+// not tell how many groups are below one.
+func tooOld(doing string) error {
+	return fault.New(fault.Keycloak, fault.Shape, "%s: the list does not tell how many groups are below each one, so this Keycloak is too old: groupsync supports Keycloak 24 and newer; upgrade Keycloak", doing)
 }
 
 // roles is one GET whose answer is a list of roles of the client, or of the

@@ -212,6 +212,33 @@ func (r *Realm) EditClient(tb testing.TB, edit func(client map[string]any)) {
 	r.Do(tb, http.MethodPut, path, client, nil)
 }
 
+// GrantClientRole gives the client's service account the role, written "role" for a
+// realm role and "client/role" for a client's.
+func (r *Realm) GrantClientRole(tb testing.TB, role string) {
+	tb.Helper()
+	client, name := splitRole(role)
+	from, to := "/roles/", "/users/"+r.UserID(tb, "service-account-"+r.ClientID)+"/role-mappings/realm"
+	if client != "" {
+		uuid := r.clientUUID(tb, client)
+		from, to = "/clients/"+uuid+"/roles/", strings.TrimSuffix(to, "realm")+"clients/"+uuid
+	}
+	var representation json.RawMessage
+	r.Do(tb, http.MethodGet, from+url.PathEscape(name), nil, &representation)
+	r.Do(tb, http.MethodPost, to, []json.RawMessage{representation}, nil)
+}
+
+// ScopeClient lets the client's tokens carry those roles of realm-management where
+// its full scope is not allowed.
+func (r *Realm) ScopeClient(tb testing.TB, roles ...string) {
+	tb.Helper()
+	management := r.clientUUID(tb, "realm-management")
+	scoped := make([]json.RawMessage, len(roles))
+	for i, role := range roles {
+		r.Do(tb, http.MethodGet, "/clients/"+management+"/roles/"+role, nil, &scoped[i])
+	}
+	r.Do(tb, http.MethodPost, "/clients/"+r.clientUUID(tb, r.ClientID)+"/scope-mappings/clients/"+management, scoped, nil)
+}
+
 // DeleteUser deletes the account.
 func (r *Realm) DeleteUser(tb testing.TB, username string) {
 	tb.Helper()
