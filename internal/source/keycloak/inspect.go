@@ -149,10 +149,12 @@ func (s *Source) Accounts(ctx context.Context, p source.Person) (accounts []sour
 	if err != nil {
 		return nil, false, err
 	}
-	if snap, err = s.LookUp(ctx, snap, []source.Person{p}, nil); err != nil {
+	// Not LookUp: a snapshot in which nobody is found is refused as one of an empty realm.
+	l, err := s.ask(ctx, snap, []source.Person{p}, nil)
+	if err != nil {
 		return nil, false, err
 	}
-	found, _ := snap.Found(p.Key)
+	found := l.found[0]
 	if found.Doubt != "" {
 		return nil, false, fault.New(fault.Keycloak, fault.Incomplete, "looking up a person: %s", found.Doubt)
 	}

@@ -29,6 +29,15 @@ func (s *Source) LookUp(ctx context.Context, snap *source.Snapshot, people []sou
 	if len(people) == 0 {
 		return snap, nil
 	}
+	l, err := s.ask(ctx, snap, people, known)
+	if err != nil {
+		return nil, err
+	}
+	return snap.With(source.LookUps{Found: l.found, Probes: l.probes()})
+}
+
+// ask makes the look-up of LookUp.
+func (s *Source) ask(ctx context.Context, snap *source.Snapshot, people []source.Person, known []source.Federation) (*lookUp, error) {
 	components, err := s.components(ctx)
 	if err != nil {
 		return nil, err
@@ -40,10 +49,7 @@ func (s *Source) LookUp(ctx context.Context, snap *source.Snapshot, people []sou
 	if err := l.byID(ctx); err != nil {
 		return nil, err
 	}
-	if err := l.byEmail(ctx); err != nil {
-		return nil, err
-	}
-	return snap.With(source.LookUps{Found: l.found, Probes: l.probes()})
+	return l, l.byEmail(ctx)
 }
 
 // lookUp is a look-up of people in the making. Each index of found is written by one
