@@ -1,14 +1,21 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"log/slog"
 	"os"
 	"regexp"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"groupsync/internal/config"
+	"groupsync/internal/preflight"
+	"groupsync/internal/source/keycloaktest"
+	"groupsync/internal/target/clearmltest"
 )
 
 // Every check has its section in docs/check.md, in the order of the checks, and there is
@@ -56,5 +63,64 @@ func TestChecksNeedOnlyEarlierOnes(t *testing.T) {
 			t.Errorf("there are two checks %s", check.Name)
 		}
 		made[check.Name] = true
+	}
+}
+
+// The command against a real Keycloak: a person's own credentials are told by the kept
+// id and by the email, names are harmless in both formats, and it all takes seconds.
+func TestCheckOfAPersonsOwnCredentials(t *testing.T) {
+	realm := readmeRealm(t)
+	ann := realm.UserID(t, "ann")
+	const hostile = "\u202e<script>\x1b[2J\n=cmd"
+	for _, tt := range []struct {
+		name string
+		user clearmltest.User
+		how  string
+	}{
+		{"by the kept id", clearmltest.User{ID: "boss", Name: hostile, Email: "other@example.com", Role: "admin", Providers: map[string]any{"keycloak": map[string]any{"sub": ann}}}, "id"},
+		{"by the email", clearmltest.User{ID: "boss", Name: hostile, Email: "Ann@example.com", Role: "admin"}, "email"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := clearmltest.New(t, clearmltest.Options{})
+			s.AddUser(tt.user)
+			s.AddUser(clearmltest.User{ID: "cyn", Email: "cyn@example.com"})
+			s.AddTeam(hostile, "boss", "cyn")
+			s.TruncateMembers(1)
+			s.SetCredentials("access", "secret", "boss")
+			env := []string{
+				"GROUPSYNC_KEYCLOAK_URL=" + realm.Server.URL, "GROUPSYNC_KEYCLOAK_REALM=" + realm.Name, "GROUPSYNC_KEYCLOAK_CLIENT_SECRET=" + keycloaktest.Secret,
+				"GROUPSYNC_CLEARML_URL=" + s.URL, "GROUPSYNC_CLEARML_ACCESS_KEY=access", "GROUPSYNC_CLEARML_SECRET_KEY=secret",
+			}
+			start := time.Now()
+			var text, asJSON, stderr bytes.Buffer
+			if code := run(t.Context(), []string{"check"}, env, &text, &stderr); code != 0 {
+				t.Errorf("exit code %d\n%s%s", code, text.String(), stderr.String())
+			}
+			if took := time.Since(start); took > 15*time.Second {
+				t.Errorf("the check took %s", took)
+			}
+			want := "! clearml-identity: the credentials are a person's own: the ClearML user boss is the Keycloak account " + ann + ", by its " + tt.how + ". "
+			if !strings.Contains(text.String(), want) {
+				t.Errorf("got\n%s\nwant a line that begins with\n%s", text.String(), want)
+			}
+			if code := run(t.Context(), []string{"check", "--strict", "-o", "json"}, env, &asJSON, &stderr); code != 2 {
+				t.Errorf("exit code %d with --strict, want 2", code)
+			}
+			var r preflight.Report
+			if err := json.Unmarshal(asJSON.Bytes(), &r); err != nil {
+				t.Fatal(err)
+			}
+			if lines := strings.Count(text.String(), "\n✔") + strings.Count(text.String(), "\n!") + 1; len(r.Findings) != lines {
+				t.Errorf("%d findings in JSON, %d in the text", len(r.Findings), lines)
+			}
+			for format, shown := range map[string]string{"text": text.String(), "JSON": asJSON.String(), "stderr": stderr.String()} {
+				if strings.ContainsAny(shown, "\u202e\x1b") || strings.Contains(shown, "Ann Lee") || strings.Contains(shown, keycloaktest.Secret) {
+					t.Errorf("%s is not harmless:\n%q", format, shown)
+				}
+			}
+			if !strings.Contains(text.String(), `\u202e<script>\x1b[2J\n=cmd`) {
+				t.Errorf("the hostile name of the group is not shown:\n%s", text.String())
+			}
+		})
 	}
 }
