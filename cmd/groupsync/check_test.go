@@ -124,3 +124,15 @@ func TestCheckOfAPersonsOwnCredentials(t *testing.T) {
 		})
 	}
 }
+
+// Behind a proxy the machine need not know Keycloak's name, only the proxy's.
+func TestCheckBehindAProxy(t *testing.T) {
+	cmd := command(t.Context(), "check", "--keycloak.url", "https://auth.example.com", "--keycloak.realm", "r", "--clearml.url", "http://127.0.0.1:1")
+	cmd.Env = append(cmd.Env, "HTTPS_PROXY=http://proxy.invalid:3128", "HTTP_PROXY=", "NO_PROXY=",
+		"GROUPSYNC_KEYCLOAK_CLIENT_SECRET=s", "GROUPSYNC_CLEARML_ACCESS_KEY=a", "GROUPSYNC_CLEARML_SECRET_KEY=b")
+	o := finish(t, cmd)
+	const want = "✘ keycloak-dns: DNS has no address for the host proxy.invalid of the proxy that HTTP_PROXY or HTTPS_PROXY names (no such host)\n"
+	if o.code != 1 || !strings.Contains(o.stdout, want) {
+		t.Errorf("exit code %d\n%s%s", o.code, o.stdout, o.stderr)
+	}
+}

@@ -12,8 +12,8 @@ import (
 	"groupsync/internal/target/clearml"
 )
 
-// ClearML is what the checks of Reach ask of ClearML.
-type ClearML interface {
+// clearmlSide is what the checks of Reach ask of ClearML.
+type clearmlSide interface {
 	Calls(context.Context) []clearml.Call
 	Login(context.Context) (clearml.Login, error)
 	Features(context.Context) ([]string, error)
@@ -22,8 +22,8 @@ type ClearML interface {
 	Complete(context.Context, []target.Group) (*target.Snapshot, error)
 }
 
-// Accounts looks a person up in Keycloak.
-type Accounts interface {
+// lookUp looks a person up in Keycloak.
+type lookUp interface {
 	Accounts(context.Context, source.Person) (accounts []source.User, byID bool, err error)
 }
 
@@ -36,8 +36,8 @@ type ClearMLOptions struct {
 
 // ClearMLReach returns the checks that ClearML can be reached, that the credentials may
 // read and write user groups, and that ClearML shows them without contradiction.
-func ClearMLReach(c ClearML, people Accounts, o ClearMLOptions) []Check {
-	r := &clearmlReach{ClearML: c, people: people, ClearMLOptions: o}
+func ClearMLReach(c clearmlSide, people lookUp, o ClearMLOptions) []Check {
+	r := &clearmlReach{clearmlSide: c, people: people, ClearMLOptions: o}
 	checks := append(o.Address.checks(), []Check{
 		{Name: "clearml-calls", Look: r.calls},
 		{Name: "clearml-credentials", Look: r.credentials},
@@ -53,9 +53,9 @@ func ClearMLReach(c ClearML, people Accounts, o ClearMLOptions) []Check {
 }
 
 type clearmlReach struct {
-	ClearML
+	clearmlSide
 	ClearMLOptions
-	people Accounts
+	people lookUp
 
 	login    clearml.Login
 	snapshot *target.Snapshot // what rights read

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -45,6 +47,24 @@ func TestRun(t *testing.T) {
 	if d := cmp.Diff(want, told.String()+r.Summary()); d != "" {
 		t.Errorf("-want +got\n%s", d)
 	}
+}
+
+// A check that hangs is ended after 20 seconds, and the next one is made.
+func TestACheckThatHangsIsEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		hangs := preflight.Check{Name: "hangs", Look: func(ctx context.Context) []preflight.Finding {
+			<-ctx.Done()
+			return []preflight.Finding{preflight.Blind(context.Cause(ctx), "look why")}
+		}}
+		r := preflight.Run(t.Context(), []preflight.Check{hangs, check("next", preflight.Fine("good"))}, func(preflight.Finding) {})
+		if took := time.Since(start); took != 20*time.Second {
+			t.Errorf("it took %s", took)
+		}
+		if r.Count(preflight.Warning) != 1 || r.Count(preflight.OK) != 1 {
+			t.Errorf("got %+v", r.Findings)
+		}
+	})
 }
 
 func TestExitCode(t *testing.T) {

@@ -13,8 +13,8 @@ import (
 	"groupsync/internal/source/keycloak"
 )
 
-// Keycloak is what the checks of Reach ask of Keycloak.
-type Keycloak interface {
+// keycloakSide is what the checks of Reach ask of Keycloak.
+type keycloakSide interface {
 	Discover(context.Context) (keycloak.Discovery, error)
 	SignIn(context.Context) (keycloak.Grant, error)
 	Settings(context.Context) (keycloak.Settings, error)
@@ -33,8 +33,8 @@ type KeycloakOptions struct {
 
 // KeycloakReach returns the checks that Keycloak can be reached, and that the client may
 // read what a pass reads, and no more.
-func KeycloakReach(k Keycloak, o KeycloakOptions) []Check {
-	r := &keycloakReach{Keycloak: k, KeycloakOptions: o}
+func KeycloakReach(k keycloakSide, o KeycloakOptions) []Check {
+	r := &keycloakReach{keycloakSide: k, KeycloakOptions: o}
 	checks := append(o.Address.checks(), []Check{
 		{Name: "keycloak-realm", Look: r.realm},
 		{Name: "keycloak-credentials", Look: r.credentials},
@@ -61,7 +61,7 @@ func chained(checks []Check, n int) []Check {
 }
 
 type keycloakReach struct {
-	Keycloak
+	keycloakSide
 	KeycloakOptions
 	grant keycloak.Grant // what the last sign-in told
 }

@@ -40,7 +40,8 @@ type Call struct {
 }
 
 // Calls asks without credentials, and so without any effect, whether the server has each
-// call that a pass makes, in the order in which a pass makes them.
+// call that a pass makes, in the order in which a pass makes them. The first answer that
+// is not clear ends the questions and is the last call returned.
 func (c *Client) Calls(ctx context.Context) []Call {
 	calls := []Call{
 		{Name: loginCall, Needed: true}, {Name: groupsCall, Needed: true}, {Name: "users.get_all", Needed: true},
@@ -50,9 +51,10 @@ func (c *Client) Calls(ctx context.Context) []Call {
 		err := c.probe(ctx, calls[i].Name)
 		if f := fault.Of(err); f != nil && f.Reason == fault.NotFound {
 			calls[i].Missing = true
-			continue
+		} else if err != nil {
+			calls[i].Err = err
+			return calls[:i+1]
 		}
-		calls[i].Err = err
 	}
 	return calls
 }
