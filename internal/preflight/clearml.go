@@ -128,14 +128,10 @@ func orNone(list []string) string {
 // rights reads all users and user groups, as a pass does. Writing needs the same roles
 // as reading (reference/clearml-api.md), and is not tried.
 func (r *clearmlReach) rights(ctx context.Context) []Finding {
-	const todo = "give groupsync the access key of a ClearML administrator"
-	if r.login.Refusal != nil {
-		return refusal(r.login.Refusal, todo)
-	}
 	var err error
 	if r.snapshot, err = r.read(ctx); err != nil {
 		if f := fault.Of(err); f != nil && f.Reason == fault.Forbidden {
-			return refusal(err, todo)
+			return refusal(err, "give groupsync the access key of a ClearML administrator")
 		}
 		return refusal(err, "fix what the sentence names: without all users and user groups there is no pass")
 	}

@@ -19,16 +19,15 @@ type Login struct {
 	Identity target.Identity
 	Server   ServerInfo
 	Life     time.Duration // of the token
-	Refusal  error         // why the role may not manage user groups; nil if it may
 }
 
-// Login logs in anew and returns what the token tells.
+// Login logs in anew and returns what the token tells, whatever the role is.
 func (c *Client) Login(ctx context.Context) (Login, error) {
 	t, err := c.signIn(ctx)
 	if err != nil {
 		return Login{}, err
 	}
-	return Login{Identity: t.identity, Server: t.server, Life: t.life, Refusal: mayManage(t.identity)}, nil
+	return Login{Identity: t.identity, Server: t.server, Life: t.life}, nil
 }
 
 // Call is a call of the API that groupsync makes.

@@ -85,20 +85,16 @@ func (c *Client) renew(ctx context.Context, old token) (token, error) {
 	return t, nil
 }
 
+// login logs in and refuses a role that may not read and write user groups.
 func (c *Client) login(ctx context.Context) (token, error) {
 	t, err := c.signIn(ctx)
 	if err != nil {
 		return token{}, err
 	}
-	return t, mayManage(t.identity)
-}
-
-// mayManage refuses a role that may not read and write user groups.
-func mayManage(who target.Identity) error {
-	if !slices.Contains([]string{"admin", "superuser", "system", "root"}, who.Role) {
-		return failf(fault.Forbidden, loginCall, "the role of these credentials is %q: user groups need the access key of a ClearML administrator", who.Role)
+	if role := t.identity.Role; !slices.Contains([]string{"admin", "superuser", "system", "root"}, role) {
+		return token{}, failf(fault.Forbidden, loginCall, "the role of these credentials is %q: user groups need the access key of a ClearML administrator", role)
 	}
-	return nil
+	return t, nil
 }
 
 // signIn logs in, whatever the role of the credentials is.
