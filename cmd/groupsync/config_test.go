@@ -66,6 +66,7 @@ log:
 keycloak:
   url: https://auth.example.com # ClearML's ` + services + `base_url (override.yaml:4)
   realm: clearml # ClearML's ` + services + `base_url (override.yaml:4)
+  clearml_client_id: web # ClearML's ` + secure + `client_id (override.yaml:8)
   client_id: groupsync # default
   client_secret: '[masked]' # config.yaml:3
   client_secret_file: "" # default
@@ -158,9 +159,9 @@ func TestConfigOfWhatIsNotValid(t *testing.T) {
 		stderr string
 	}{
 		{"a source that cannot be read prints nothing", "nane: x\n", nil, nil, "groupsync: config.yaml:1: unknown key \"nane\"; did you mean \"name\"?\n"},
-		{"a key that has no effect", "web: {public_status: true}\n", []string{"GROUPSYNC_KEYCLOAK_CLEARML_CLIENT_ID=x"}, nil,
+		{"a key that has no effect", "web: {public_status: true}\n", []string{"GROUPSYNC_WEB_PUBLIC_STATUS=x"}, nil,
 			"groupsync: config.yaml:1: web.public_status: is no longer accepted, because it has no effect (groupsync has no status page yet): remove it\n" +
-				"GROUPSYNC_KEYCLOAK_CLEARML_CLIENT_ID: is no longer accepted, because it has no effect (groupsync reads nothing of ClearML's own client): remove it\n"},
+				"GROUPSYNC_WEB_PUBLIC_STATUS: is no longer accepted, because it has no effect (groupsync has no status page yet): remove it\n"},
 		{"what is not valid is printed, and said", "keycloak: {url: \"https://me:hidden@auth.example.com\", realm: r, client_secret: x}\nclearml: {url: https://api.example.com, access_key: x, secret_key: x}\n", nil,
 			[]string{"  url: '[masked]' # config.yaml:1", "  # role is not written down"},
 			"groupsync: keycloak.url: holds an @, as credentials in a URL do: remove them, they have keys of their own\n"},

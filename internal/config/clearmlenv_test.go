@@ -49,6 +49,7 @@ func TestClearMLsVariablesAreDefaults(t *testing.T) {
 	role := "admin"
 	want := Default()
 	want.Keycloak.URL, want.Keycloak.Realm, want.Keycloak.ClientSecret = "https://auth.example.com/auth", "clearml", "one"
+	want.Keycloak.ClearMLClientID = "web"
 	want.ClearML.URL, want.ClearML.AccessKey, want.ClearML.SecretKey = "https://api.example.com", "two", "three"
 	want.Groups.Claim, want.Groups.CaseSensitive, want.Admins.Groups, want.Admins.Role = "teams", false, []string{"boss"}, &role
 	for _, tt := range []struct {

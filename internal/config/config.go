@@ -48,6 +48,7 @@ type Log struct {
 type Keycloak struct {
 	URL                string        `koanf:"url"`
 	Realm              string        `koanf:"realm"`
+	ClearMLClientID    string        `koanf:"clearml_client_id"` // ClearML's own client; empty: unknown; only check reads the client
 	ClientID           string        `koanf:"client_id"`
 	ClientSecret       Masked        `koanf:"client_secret"`
 	ClientSecretFile   string        `koanf:"client_secret_file"`

@@ -51,6 +51,7 @@ log: {level: debug, format: json}
 keycloak:
   url: http://auth.example.com:8080/auth
   realm: "123"
+  clearml_client_id: web
   client_secret: one
   concurrency: 2
   trusted_federations: [old ldap]
@@ -74,6 +75,7 @@ guards: {max_removal_ratio: 1, window: 0s, max_admin_grants: 1, max_additions: 1
 	want.Name, want.Mode, want.Schedule, want.Jitter = "prod", Apply, "0 3 * * *", 0
 	want.Log = Log{"debug", "json"}
 	want.Keycloak.URL, want.Keycloak.Realm, want.Keycloak.ClientSecret, want.Keycloak.Concurrency = "http://auth.example.com:8080/auth", "123", "one", 2
+	want.Keycloak.ClearMLClientID = "web"
 	want.ClearML.URL, want.ClearML.AccessKey, want.ClearML.SecretKey, want.ClearML.InsecureSkipVerify = "https://api.example.com", "two", "three", true
 	want.Groups.FullPath, want.Groups.Include = true, []string{"/a/**", "b"}
 	want.Groups.Mapping = Mapping{"plain": {"one"}, "/with.a.dot/and slash": {"two", "three"}}
@@ -159,8 +161,6 @@ func TestWhatIsRefusedByLine(t *testing.T) {
 		{"a second document", "name: a\n---\nname: b\n", `config.yaml:2: a second YAML document begins: keep one, groupsync reads no other`},
 		{"what is no YAML", "name: a\n\tmode: b\n", `config.yaml: yaml: line 2: found a tab character that violates indentation: correct the YAML there`},
 		{"a key that had no effect", "web: {public_status: true}\n", `config.yaml:1: web.public_status: is no longer accepted, because it has no effect (groupsync has no status page yet): remove it`},
-		{"another", "keycloak:\n  clearml_client_id: clearml\n", `config.yaml:2: keycloak.clearml_client_id: is no longer accepted, because it has no effect (groupsync reads nothing of ClearML's own client): remove it`},
-		{"a third", "web:\n  public_status: false\n", `config.yaml:2: web.public_status: is no longer accepted, because it has no effect (groupsync has no status page yet): remove it`},
 		{"everything at once", "nane: a\njitter: x\nmod: b\n",
 			`config.yaml:1: unknown key "nane"; did you mean "name"?
 config.yaml:2: jitter: expected a duration such as 30s, 15m or 1h, got text
@@ -291,12 +291,12 @@ func TestWhatIsRefusedOfVariablesAndFlags(t *testing.T) {
 	if err := flags.Parse([]string{"--guards.max_gone=many", "--web.public_status"}); err != nil {
 		t.Fatal(err)
 	}
-	_, err := Load(Options{Flags: flags, Env: []string{"GROUPSYNC_SHEDULE=x", "GROUPSYNC_JITTER=", "GROUPSYNC_GROUPS_INCLUDE=a,b", "GROUPSYNC_TURBO_ENCABULATOR=hidden", "GROUPSYNC_KEYCLOAK_CLEARML_CLIENT_ID=hidden"}})
+	_, err := Load(Options{Flags: flags, Env: []string{"GROUPSYNC_SHEDULE=x", "GROUPSYNC_JITTER=", "GROUPSYNC_GROUPS_INCLUDE=a,b", "GROUPSYNC_TURBO_ENCABULATOR=hidden", "GROUPSYNC_WEB_PUBLIC_STATUS=hidden"}})
 	want := `GROUPSYNC_GROUPS_INCLUDE: expected a list of texts such as ["a", "b"], got text
 GROUPSYNC_JITTER: expected a duration such as 30s, 15m or 1h, got text
-GROUPSYNC_KEYCLOAK_CLEARML_CLIENT_ID: is no longer accepted, because it has no effect (groupsync reads nothing of ClearML's own client): remove it
 GROUPSYNC_SHEDULE: unknown variable; did you mean "GROUPSYNC_SCHEDULE"?
 GROUPSYNC_TURBO_ENCABULATOR: unknown variable: see config.example.yaml for the keys
+GROUPSYNC_WEB_PUBLIC_STATUS: is no longer accepted, because it has no effect (groupsync has no status page yet): remove it
 --guards.max_gone: expected a whole number, got text
 --web.public_status: is no longer accepted, because it has no effect (groupsync has no status page yet): remove it`
 	if d := cmp.Diff(want, errorText(err)); d != "" {

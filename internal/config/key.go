@@ -32,8 +32,7 @@ var retired = map[string]struct {
 	why string
 	typ reflect.Type // of the value, for the flag
 }{
-	"keycloak.clearml_client_id": {"groupsync reads nothing of ClearML's own client", reflect.TypeFor[string]()},
-	"web.public_status":          {"groupsync has no status page yet", reflect.TypeFor[bool]()},
+	"web.public_status": {"groupsync has no status page yet", reflect.TypeFor[bool]()},
 }
 
 // refuseRetired returns an error if the key is a retired one. The label names it

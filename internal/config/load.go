@@ -43,8 +43,9 @@ type Setting struct {
 // Traced is a configuration with the source of each value.
 type Traced struct {
 	Config   Config
-	Settings []Setting // each key, in the order of Config; a URL that may hold credentials is Masked
-	Remarks  []string  // sentences about ClearML's own variables from which nothing is derived
+	Settings []Setting         // each key, in the order of Config; a URL that may hold credentials is Masked
+	SignIn   clearmlenv.SignIn // what ClearML's own variables say of the claims that it reads
+	Remarks  []string          // sentences about ClearML's own variables from which nothing is derived
 }
 
 // Load returns a valid configuration whose secrets can be read now. Its error joins
@@ -71,6 +72,7 @@ func Trace(o Options) (Traced, error) {
 	if err != nil {
 		return Traced{}, err
 	}
+	t.SignIn = facts.SignIn
 	for _, r := range facts.Remarks {
 		if _, settled := told[r.Key]; !settled {
 			t.Remarks = append(t.Remarks, r.Text)

@@ -30,20 +30,36 @@ const (
 	groupsAdmins   = service + "groups__admins"
 	groupsCase     = service + "groups__case_sensitive"
 	adminRole      = service + "admin_role"
+	clientID       = secure + "client_id"
+	nameClaim      = service + "claims__name"
+	fromToken      = service + "get_info_from_access_token"
 )
 
-// names holds the known variables, each with whether its value matters to
-// groupsync. All other values are dropped as soon as they are read.
-var names = map[string]bool{
-	baseURL: true, authorizeURL: true, accessTokenURL: true,
-	groupsEnabled: true, groupsClaim: true, groupsAdmins: true, groupsCase: true, adminRole: true,
-	secure + "client_id":                                     false,
-	secure + "client_secret":                                 false,
-	secure + "default_company":                               false,
-	service + "claims__name":                                 false,
-	service + "groups__prohibit_user_signup_if_not_in_group": false,
-	service + "idp_logout":                                   false,
-	service + "get_info_from_access_token":                   false,
+// use says what groupsync does with the value of a variable.
+type use int
+
+const (
+	dropped use = iota // as soon as it is read
+	derived            // it gives values of the configuration
+	checked            // only groupsync check reads it
+)
+
+// names holds the known variables. Values of all others are dropped as soon as they
+// are read.
+var names = map[string]use{
+	baseURL: derived, authorizeURL: derived, accessTokenURL: derived, clientID: derived,
+	groupsEnabled: derived, groupsClaim: derived, groupsAdmins: derived, groupsCase: derived, adminRole: derived,
+	nameClaim: checked, fromToken: checked,
+	secure + "client_secret":                                 dropped,
+	secure + "default_company":                               dropped,
+	service + "groups__prohibit_user_signup_if_not_in_group": dropped,
+	service + "idp_logout":                                   dropped,
+}
+
+// keyOf holds the keys of the variables that give one key each.
+var keyOf = map[string]string{
+	clientID: "keycloak.clearml_client_id", groupsClaim: "groups.claim", groupsCase: "groups.case_sensitive",
+	groupsAdmins: "admins.groups", adminRole: "admins.role",
 }
 
 // Facts is what ClearML's own variables tell groupsync.
@@ -52,7 +68,15 @@ type Facts struct {
 	// GroupsOff names the variable that switches ClearML's own sync of groups
 	// off. It is empty if no variable does.
 	GroupsOff string
+	SignIn    SignIn
 	Remarks   []Remark // on variables that give nothing, in the order found
+}
+
+// SignIn is what the variables say of the claims that ClearML reads at a sign-in. The
+// zero value is ClearML's default.
+type SignIn struct {
+	FromUserinfo bool   // ClearML asks the user-info endpoint and does not read the access token
+	NameClaim    string // the claim that holds a person's name; empty: the variables do not say
 }
 
 // Remark is a sentence about a variable from which groupsync derives nothing. If
@@ -86,7 +110,8 @@ func Read(path string, env []string) (Facts, error) {
 	var f Facts
 	found = append(found, inFile...)
 	vars, err := f.sort(found)
-	err = errors.Join(err, f.realm(vars), f.groups(vars), f.role(vars))
+	err = errors.Join(err, f.realm(vars), f.plain(vars, clientID), f.groups(vars), f.role(vars))
+	f.signIn(vars)
 	if path != "" && !slices.ContainsFunc(inFile, variable.known) {
 		err = errors.Join(err, fmt.Errorf("%s: sets no variable that groupsync knows of ClearML's sign-in through Keycloak (%s…, %s… and the same with %s): name the file that sets them with --clearml-env, or leave the flag out",
 			filepath.Base(path), prefix+service, prefix+secure, klique))
@@ -96,7 +121,7 @@ func Read(path string, env []string) (Facts, error) {
 	}
 	open := !slices.ContainsFunc(found, func(v variable) bool { return v.short() == adminRole })
 	if open && len(found) > 0 {
-		f.remark("admins.role", "%s is not set, so ClearML honours a role claim of its own default, which groupsync does not guess: set it, or write admins.role", prefix+adminRole)
+		f.remark(keyOf[adminRole], "%s is not set, so ClearML honours a role claim of its own default, which groupsync does not guess: set it, or write admins.role", prefix+adminRole)
 	}
 	return f, nil
 }
@@ -128,16 +153,16 @@ func (f *Facts) sort(found []variable) (map[string]variable, error) {
 	var errs []error
 	for _, v := range found {
 		name := v.short()
-		used, known := names[name]
+		use, known := names[name]
 		before, twice := vars[name]
 		switch {
 		case !known && decides(name):
 			errs = append(errs, fmt.Errorf("%s is not understood, and to agree with ClearML's login groupsync would have to know how it changes groups or administrators: correct the name if it is mistyped; else set the same in groupsync's own configuration, and leave the variable out of what groupsync reads", v))
 		case !known:
 			f.remark("", "%s is not understood: correct the name if it is mistyped", v)
-		case !used:
+		case use == dropped || use == checked && v.elsewhere:
 		case v.elsewhere:
-			f.remark("", "%s gets its value from elsewhere, so nothing is derived from it: write what it is into groupsync's own configuration", v)
+			f.remark(keyOf[name], "%s gets its value from elsewhere, so nothing is derived from it: write what it is into groupsync's own configuration", v)
 		case twice && before.value != v.value:
 			errs = append(errs, fmt.Errorf("%s has another value than %s: keep one of them", v, before))
 		case !twice:
@@ -193,16 +218,31 @@ func (f *Facts) realm(vars map[string]variable) error {
 	return errors.Join(errs...)
 }
 
-// plain adds a text, unless it is empty.
-func (f *Facts) plain(key string, v variable) error {
-	text, v, err := v.text()
+// plain adds the text of a variable that gives one key, unless the text is empty.
+func (f *Facts) plain(vars map[string]variable, name string) error {
+	text, v, err := vars[name].text()
 	if err != nil {
 		return fmt.Errorf("%s: %w", v, err)
 	}
 	if text != "" {
-		f.add(key, text, v)
+		f.add(keyOf[name], text, v)
 	}
 	return nil
+}
+
+// signIn reads what only groupsync check needs. A value that cannot be read is a
+// remark, because it must not stop a pass.
+func (f *Facts) signIn(vars map[string]variable) {
+	name, v, err := vars[nameClaim].text()
+	if err != nil {
+		f.remark("", "%s: %v; groupsync check does not know the claim", v, err)
+	}
+	f.SignIn.NameClaim = name
+	token, told, err := vars[fromToken].boolean()
+	if err != nil {
+		f.remark("", "%v; groupsync check takes it for true, which is ClearML's default", err)
+	}
+	f.SignIn.FromUserinfo = told && !token
 }
 
 // groups derives values only if the login's sync of groups is on: the variables of
@@ -213,7 +253,7 @@ func (f *Facts) groups(vars map[string]variable) error {
 		return err
 	}
 	if enabled {
-		return errors.Join(f.plain("groups.claim", vars[groupsClaim]), f.caseSensitive(vars[groupsCase]), f.admins(vars))
+		return errors.Join(f.plain(vars, groupsClaim), f.caseSensitive(vars[groupsCase]), f.admins(vars))
 	}
 	if told {
 		f.GroupsOff = vars[groupsEnabled].String()
@@ -229,7 +269,7 @@ func (f *Facts) groups(vars map[string]variable) error {
 func (f *Facts) caseSensitive(v variable) error {
 	sensitive, told, err := v.boolean()
 	if told {
-		f.add("groups.case_sensitive", sensitive, v)
+		f.add(keyOf[groupsCase], sensitive, v)
 	}
 	return err
 }
@@ -244,7 +284,7 @@ func (f *Facts) admins(vars map[string]variable) error {
 	if err := json.Unmarshal([]byte(v.value), &list); err != nil || list == nil {
 		return fmt.Errorf(`%s: %q is no list: write it as JSON, ["clearml-admins"] for example, or [] for none`, v, v.value)
 	}
-	f.add("admins.groups", list, v)
+	f.add(keyOf[groupsAdmins], list, v)
 	return nil
 }
 
@@ -267,7 +307,7 @@ func (f *Facts) role(vars map[string]variable) error {
 	if strings.Contains(text, "/") || strings.HasPrefix(text, RealmRole) {
 		text = RealmRole + text
 	}
-	f.add("admins.role", &text, v)
+	f.add(keyOf[adminRole], &text, v)
 	return nil
 }
 

@@ -74,6 +74,7 @@ func TestWhatIsDerived(t *testing.T) {
 		}, []string{
 			`keycloak.url = "https://auth.example.com" from KC_base_url (environment)`,
 			`keycloak.realm = "clearml" from KC_base_url (environment)`,
+			`keycloak.clearml_client_id = "web" from SECURE_client_id (environment)`,
 			`groups.claim = "groups" from KC_groups__claim (environment)`,
 			`groups.case_sensitive = false from KC_groups__case_sensitive (environment)`,
 			`admins.groups = ["boss" "/b c"] from KC_groups__admins (environment)`,
@@ -99,7 +100,7 @@ func TestWhatIsDerived(t *testing.T) {
 			`keycloak.realm = "r" from KC_base_url (environment)`,
 			`admins.role = "" from KC_admin_role (environment)`,
 		}},
-		{"names after the prefix in any case, values as HOCON has them", []string{"CLEARML__SERVICES__login__sso__OAUTH_client__keycloak__admin_role= \"a # b\" ", "SECURE_client_id=\"not looked at", "KC_base_url=null"}, []string{
+		{"names after the prefix in any case, values as HOCON has them", []string{"CLEARML__SERVICES__login__sso__OAUTH_client__keycloak__admin_role= \"a # b\" ", "SECURE_client_secret=\"not looked at", "KC_base_url=null"}, []string{
 			`admins.role = "a # b" from CLEARML__SERVICES__login__sso__OAUTH_client__keycloak__admin_role (environment)`,
 		}},
 		{"no administrators where the list is empty", []string{"KC_groups__enabled=True", "KC_groups__admins=[]", settled}, []string{
@@ -154,7 +155,7 @@ func TestFiles(t *testing.T) {
 		return []string{fmt.Sprintf("admins.role = %q from KC_admin_role (clearml.env:%d)", value, line)}
 	}
 	elsewhere := func(line int) []string {
-		return []string{fmt.Sprintf("remark: KC_admin_role (clearml.env:%d) gets its value from elsewhere, so nothing is derived from it: write what it is into groupsync's own configuration", line)}
+		return []string{fmt.Sprintf("remarkadmins.role: KC_admin_role (clearml.env:%d) gets its value from elsewhere, so nothing is derived from it: write what it is into groupsync's own configuration", line)}
 	}
 	for _, tt := range []struct {
 		name, file string
@@ -180,6 +181,10 @@ func TestFiles(t *testing.T) {
 		{"Helm values with an empty value", "apiserver: {extraEnvs: [{name: KC_admin_role, value: \"\"}]}\n", role("", 1)},
 		{"Helm values without a value", "apiserver: {extraEnvs: [{name: KC_admin_role}]}\n", role("", 1)},
 		{"Helm values with a reference to a Secret", "apiserver:\n  extraEnvs:\n  - name: KC_admin_role\n    valueFrom: {secretKeyRef: {name: a, key: b}}\n", elsewhere(3)},
+		{"Helm values with the client's id from a Secret", "apiserver:\n  extraEnvs:\n  - {name: KC_admin_role, value: \"\"}\n  - name: SECURE_client_id\n    valueFrom: {secretKeyRef: {name: a, key: b}}\n", []string{
+			`admins.role = "" from KC_admin_role (clearml.env:3)`,
+			"remarkkeycloak.clearml_client_id: SECURE_client_id (clearml.env:4) gets its value from elsewhere, so nothing is derived from it: write what it is into groupsync's own configuration",
+		}},
 		{"Helm values with a reference to a variable", "apiserver: {extraEnvs: [{name: KC_admin_role, value: $(ROLE)}]}\n", elsewhere(1)},
 		{"Helm values with a list as text", "apiserver:\n  extraEnvs:\n  - {name: KC_groups__enabled, value: \"true\"}\n  - name: KC_groups__admins\n    value: \"[\\\"boss\\\"]\"\n  - {name: KC_admin_role, value: x}\n", []string{
 			`admins.groups = ["boss"] from KC_groups__admins (clearml.env:5)`, `admins.role = "x" from KC_admin_role (clearml.env:6)`,
@@ -343,6 +348,43 @@ func TestAgreesWithFullPath(t *testing.T) {
 		if got := (Value{Key: "admins.groups", Value: tt.mine}).Agrees(tt.told, true); got != tt.want {
 			t.Errorf("%q and %q agree: got %t, want %t", tt.mine, tt.told, got, tt.want)
 		}
+	}
+}
+
+// TestSignIn: what only groupsync check reads never stops a pass.
+func TestSignIn(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		file   string
+		want   SignIn
+		remark string
+	}{
+		{"nothing is said", "", SignIn{}, ""},
+		{"the access token, as by default", "KC_get_info_from_access_token=true\n", SignIn{}, ""},
+		{"the user-info endpoint", "KC_get_info_from_access_token=False\n", SignIn{FromUserinfo: true}, ""},
+		{"the claim of the name", "KC_claims__name=\"preferred_username\" # as documented\n", SignIn{NameClaim: "preferred_username"}, ""},
+		{"a value from elsewhere", "KC_claims__name=${NAME}\nKC_get_info_from_access_token=${FROM}\n", SignIn{}, ""},
+		{"what is neither true nor false", "KC_get_info_from_access_token=off\n", SignIn{},
+			`KC_get_info_from_access_token (clearml.env:1): "off" is neither true nor false: write one of them; groupsync check takes it for true, which is ClearML's default`},
+		{"an open quote", "KC_claims__name='\"x'\n", SignIn{},
+			`KC_claims__name (clearml.env:1): begins with a quote and does not end with one: correct the quotes; groupsync check does not know the claim`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f, err := read(t, tt.file, settled)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f.SignIn != tt.want {
+				t.Errorf("got %+v, want %+v", f.SignIn, tt.want)
+			}
+			var got string
+			for _, r := range f.Remarks {
+				got += r.Text
+			}
+			if d := cmp.Diff(long(tt.remark), got); d != "" {
+				t.Error(d)
+			}
+		})
 	}
 }
 
