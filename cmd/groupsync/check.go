@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"groupsync/internal/config"
+	"groupsync/internal/config/clearmlenv"
 	"groupsync/internal/preflight"
 )
 
@@ -36,7 +37,7 @@ warning.`,
 		if err != nil {
 			return err
 		}
-		checks, err := checksOf(t.Config, newLog(p, t.Config.Log))
+		checks, err := checksOf(t.Config, t.SignIn, newLog(p, t.Config.Log))
 		if err != nil {
 			return err
 		}
@@ -76,7 +77,7 @@ func runCheck(ctx context.Context, w io.Writer, checks []preflight.Check, asJSON
 
 // checksOf returns the checks in the order in which they are made: what is needed to
 // see anything comes first.
-func checksOf(c config.Config, log *slog.Logger) ([]preflight.Check, error) {
+func checksOf(c config.Config, signIn clearmlenv.SignIn, log *slog.Logger) ([]preflight.Check, error) {
 	m := newMetrics(c)
 	keycloak, err := newSource(c, m, nil, log)
 	if err != nil {
@@ -99,5 +100,18 @@ func checksOf(c config.Config, log *slog.Logger) ([]preflight.Check, error) {
 			Address:  preflight.Address{Side: "clearml", URL: c.ClearML.URL, CAFile: c.ClearML.CAFile, InsecureSkipVerify: c.ClearML.InsecureSkipVerify},
 			Provider: c.ClearML.Provider, Admins: adminRole != "" || len(c.Admins.Groups) > 0,
 		}),
+		preflight.Mapper(signInOf(c, signIn), keycloak, "keycloak-credentials"),
 	), nil
+}
+
+// signInOf returns how people sign in to ClearML.
+func signInOf(c config.Config, theirs clearmlenv.SignIn) preflight.SignIn {
+	s := preflight.SignIn{
+		ClientID: c.Keycloak.ClearMLClientID, Own: c.Keycloak.ClientID, Claim: c.Groups.Claim, FullPath: c.Groups.FullPath,
+		Userinfo: theirs.FromUserinfo, NameClaim: theirs.NameClaim,
+	}
+	if c.Admins.Role != nil {
+		s.AdminRole = *c.Admins.Role
+	}
+	return s
 }

@@ -1,0 +1,252 @@
+package preflight
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"groupsync/internal/source/keycloak"
+)
+
+// clientReader reads a client of the realm; keycloak.Source does.
+type clientReader interface {
+	Client(ctx context.Context, clientID string) (*keycloak.Client, error)
+	Example(ctx context.Context, c *keycloak.Client, userinfo bool) (*keycloak.Example, error)
+	InScope(ctx context.Context, c *keycloak.Client, role string) (bool, error)
+}
+
+// SignIn is how people sign in to ClearML, as far as the configuration and ClearML's own
+// variables tell.
+type SignIn struct {
+	ClientID  string // keycloak.clearml_client_id
+	Own       string // keycloak.client_id
+	Claim     string // groups.claim
+	FullPath  bool   // groups.full_path
+	AdminRole string // admins.role; empty: none
+	Userinfo  bool   // ClearML asks the user-info endpoint and does not read the access token
+	NameClaim string // the claim that ClearML reads a person's name from; empty: not known
+}
+
+// Mapper returns the checks of ClearML's client in Keycloak: whether people can sign in
+// by it, and whether its mappers give ClearML what groupsync gives it
+// (reference/clearml-keycloak-idp.md). If the client is not known, one check says so.
+// after names the checks that must have no error.
+func Mapper(s SignIn, read clientReader, after ...string) []Check {
+	l := &mapperLint{SignIn: s, read: read}
+	checks := []Check{{Name: "sign-in-client", After: after, Look: l.lookAtClient}}
+	if s.ClientID == "" {
+		return checks
+	}
+	for _, c := range []Check{
+		{Name: "sign-in-redirect", Look: l.lookAtRedirects},
+		{Name: "sign-in-token", Look: l.lookAtExample},
+		{Name: "sign-in-groups", Look: l.lookAtGroupMapper},
+		{Name: "sign-in-other-mappers", Look: l.lookAtOtherWriters},
+		{Name: "sign-in-person", Look: l.lookAtPersonClaims},
+		{Name: "sign-in-roles", Look: l.lookAtRoleClaim},
+	} {
+		if c.Name == "sign-in-roles" && s.AdminRole == "" {
+			continue
+		}
+		checks = append(checks, Check{Name: c.Name, Look: l.withClient(c.Look)})
+	}
+	return checks
+}
+
+// mapperLint is what the checks of ClearML's client share. They are made one after
+// another.
+type mapperLint struct {
+	SignIn
+	read    clientReader
+	client  *keycloak.Client // nil: it could not be read
+	example *keycloak.Example
+}
+
+// withClient makes the check only if the client could be read.
+func (l *mapperLint) withClient(look func(context.Context) []Finding) func(context.Context) []Finding {
+	return func(ctx context.Context) []Finding {
+		if l.client == nil {
+			return []Finding{Warn("groupsync did not look, because it could not read ClearML's client", "see the check sign-in-client")}
+		}
+		return look(ctx)
+	}
+}
+
+func (l *mapperLint) lookAtClient(ctx context.Context) []Finding {
+	if l.ClientID == "" {
+		return []Finding{Warn("groupsync does not know ClearML's client in Keycloak, so it did not look at the client and its mappers",
+			"set keycloak.clearml_client_id to the client that ClearML signs people in by, or name the file of ClearML's variables with --clearml-env")}
+	}
+	client, err := l.read.Client(ctx, l.ClientID)
+	if err != nil {
+		return []Finding{Blind(err, "the client and its mappers need the role view-clients of realm-management, which no pass needs")}
+	}
+	if client == nil {
+		return []Finding{Fail(fmt.Sprintf("the realm has no client %q, so nobody can sign in to ClearML by it", l.ClientID),
+			"set keycloak.clearml_client_id to the client id that ClearML has, or register the client in Keycloak")}
+	}
+	l.client = client
+	var found []Finding
+	if !client.Enabled {
+		found = append(found, Fail(fmt.Sprintf("the client %q is disabled, so nobody can sign in to ClearML", l.ClientID), `switch on "Enabled" in `+l.console("")))
+	}
+	if !client.StandardFlow {
+		found = append(found, Fail(fmt.Sprintf("the standard flow of the client %q is off, so nobody can sign in to ClearML with a browser", l.ClientID),
+			`switch on "Standard flow" in `+l.console("Settings > Capability config")))
+	}
+	if l.Own == l.ClientID {
+		found = append(found, Warn(fmt.Sprintf("groupsync signs in by ClearML's own client %q, so whoever has the secret of ClearML's sign-in can read the whole realm", l.ClientID),
+			"make a client for groupsync alone, name it in keycloak.client_id, and take the service account away from ClearML's client"))
+	}
+	if found == nil {
+		return Fine(fmt.Sprintf("the client %q is enabled", l.ClientID))
+	}
+	return found
+}
+
+// callback is where ClearML's web application takes sign-ins from Keycloak.
+const callback = "/callback_keycloak"
+
+func (l *mapperLint) lookAtRedirects(context.Context) []Finding {
+	wanted := "the address of ClearML's web application with " + callback
+	place := `"Valid redirect URIs" in ` + l.console("Settings > Access settings")
+	exact := slices.DeleteFunc(slices.Clone(l.client.RedirectURIs), func(uri string) bool { return !isCallback(uri) })
+	var found []Finding
+	for _, uri := range l.client.RedirectURIs {
+		if !strings.Contains(uri, "*") {
+			continue
+		}
+		reach, advice := "any page below it", fmt.Sprintf("replace it by %s, in %s", wanted, place)
+		if uri == "*" {
+			reach = "any address"
+		}
+		if len(exact) > 0 {
+			advice = "remove it from " + place
+		}
+		found = append(found, Warn(fmt.Sprintf("the redirect URI %q of the client %q has a wildcard, so the code of a sign-in can be sent to %s", uri, l.ClientID, reach), advice))
+	}
+	switch {
+	case found != nil:
+		return found
+	case len(exact) > 0:
+		return Fine(fmt.Sprintf("the client %q has the redirect URI %s", l.ClientID, quoted(exact)))
+	}
+	return []Finding{Fail(fmt.Sprintf("no redirect URI of the client %q ends in %s, so Keycloak refuses every sign-in to ClearML", l.ClientID, callback),
+		fmt.Sprintf("add %s to %s", wanted, place))}
+}
+
+// isCallback reports whether a redirect URI is ClearML's own, for one address.
+func isCallback(uri string) bool {
+	u, err := url.Parse(uri)
+	return err == nil && u.IsAbs() && u.Host != "" && u.RawQuery == "" && u.Fragment == "" && strings.HasSuffix(u.Path, callback) && !strings.Contains(uri, "*")
+}
+
+// token names what ClearML reads.
+func (l *mapperLint) token() string {
+	if l.Userinfo {
+		return "the user-info answer"
+	}
+	return "the access token"
+}
+
+// addTo returns the key of a mapper's setting that adds its claim to what ClearML reads,
+// and the name of the setting in the admin console.
+func (l *mapperLint) addTo() (key, name string) {
+	switch {
+	case l.Userinfo:
+		return "userinfo.token.claim", "Add to userinfo"
+	case l.client.Lightweight:
+		return "lightweight.claim", "Add to lightweight access token"
+	}
+	return "access.token.claim", "Add to access token"
+}
+
+// reaches reports whether the mapper adds its claim to what ClearML reads.
+func (l *mapperLint) reaches(m keycloak.Mapper) bool {
+	key, _ := l.addTo()
+	value, told := m.Config[key]
+	if l.Userinfo && !told {
+		value = m.Config["id.token.claim"] // so does Keycloak, for mappers older than the setting
+	}
+	return value == "true" || m.Kind == keycloak.PairwiseSubject
+}
+
+// writes reports whether the mapper writes the claim, wherever to.
+func writes(m keycloak.Mapper, claim string) bool {
+	switch m.Kind {
+	case keycloak.Subject, keycloak.PairwiseSubject:
+		return claim == "sub"
+	case keycloak.FullName:
+		return claim == "name"
+	}
+	return claimOf(m) == claim
+}
+
+func claimOf(m keycloak.Mapper) string { return m.Config["claim.name"] }
+
+// writers returns the mappers that write the claim into what ClearML reads, in every
+// sign-in and only if ClearML asks for an optional scope.
+func (l *mapperLint) writers(claim string) (always, optional []keycloak.Mapper) {
+	for _, m := range l.client.Mappers {
+		switch {
+		case !writes(m, claim) || !l.reaches(m):
+		case m.Optional:
+			optional = append(optional, m)
+		default:
+			always = append(always, m)
+		}
+	}
+	return always, optional
+}
+
+// named names a mapper and where it is.
+func named(m keycloak.Mapper) string {
+	if m.Scope == "" {
+		return fmt.Sprintf("the mapper %q of the client", m.Name)
+	}
+	return fmt.Sprintf("the mapper %q of the client scope %q", m.Name, m.Scope)
+}
+
+// console returns where something of the client is found in the admin console.
+func (l *mapperLint) console(place string) string {
+	if place == "" {
+		return "Clients > " + l.ClientID
+	}
+	return "Clients > " + l.ClientID + " > " + place
+}
+
+// settings returns where the settings of the mapper are found in the admin console.
+func (l *mapperLint) settings(m keycloak.Mapper) string {
+	if m.Scope == "" {
+		return l.console("Client scopes > " + l.ClientID + "-dedicated > Mappers > " + m.Name)
+	}
+	return "Client scopes > " + m.Scope + " > Mappers > " + m.Name
+}
+
+// listed joins the parts of a sentence: a, b and c.
+func listed(parts []string) string {
+	if n := len(parts); n > 1 {
+		return strings.Join(parts[:n-1], ", ") + " and " + parts[n-1]
+	}
+	return strings.Join(parts, "")
+}
+
+// quoted lists names in quotes.
+func quoted(names []string) string {
+	list := make([]string, len(names))
+	for i, name := range names {
+		list[i] = fmt.Sprintf("%q", name)
+	}
+	return listed(list)
+}
+
+func scopesOf(mappers []keycloak.Mapper) string {
+	var names []string
+	for _, m := range mappers {
+		names = append(names, m.Scope)
+	}
+	slices.Sort(names)
+	return quoted(slices.Compact(names))
+}

@@ -1,0 +1,173 @@
+package preflight
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"groupsync/internal/source"
+	"groupsync/internal/source/keycloak"
+)
+
+// exampleOfPerson looks at the claims that say who signs in. It returns nil if they are
+// as they should be.
+func (l *mapperLint) exampleOfPerson() []Finding {
+	var found []Finding
+	say := func(what string) {
+		found = append(found, Fail(fmt.Sprintf("%s that Keycloak would give one person %s", l.token(), what), "look at what the check sign-in-person says"))
+	}
+	claims, person := l.example.Claims, l.example.Person
+	switch sub := claims["sub"]; {
+	case sub == nil:
+		say(`has no claim "sub"`)
+	case sub != person.ID:
+		say(`has a claim "sub" that is not the id of the account. ` + pairwise)
+	}
+	if person.Email != "" && claims["email"] == nil {
+		say(`has no claim "email", although the account has an email`)
+	}
+	if l.NameClaim != "" && claims[l.NameClaim] == nil {
+		say(fmt.Sprintf("has no claim %q, which ClearML reads the name from", l.NameClaim))
+	}
+	return found
+}
+
+// pairwise says what follows from ids of ClearML's that are not Keycloak's.
+const pairwise = "ClearML then keeps an id that the realm does not have, so groupsync takes the person for one who was deleted and made anew, and grants nothing"
+
+// lookAtPersonClaims looks at the mappers of the claims that say who signs in.
+func (l *mapperLint) lookAtPersonClaims(context.Context) []Finding {
+	found := l.subjectWriters()
+	claims := []string{"email"}
+	// The user-info answer holds the claim "sub" without a mapper. So does the access
+	// token in a realm that has no mapper of this kind, which came with Keycloak 25.
+	if !l.Userinfo && l.client.SubjectMapper {
+		claims = append(claims, "sub")
+	}
+	if l.NameClaim != "" && l.NameClaim != "email" && l.NameClaim != "sub" {
+		claims = append(claims, l.NameClaim)
+	}
+	for _, claim := range claims {
+		always, optional := l.writers(claim)
+		switch {
+		case len(always) > 0:
+		case len(optional) > 0:
+			found = append(found, Warn(fmt.Sprintf("the claim %q is in %s only if ClearML asks for the optional client scope %s", claim, l.token(), scopesOf(optional)),
+				fmt.Sprintf("make it a default scope in %s", l.console("Client scopes"))))
+		default:
+			found = append(found, Fail(fmt.Sprintf("no mapper adds the claim %q to %s. ClearML needs it to know %s", claim, l.tokenKind(), purpose(claim)), l.adviceFor(claim)))
+		}
+	}
+	if found == nil {
+		return Fine(fmt.Sprintf("mappers add %s to %s", quoted(claims), l.token()))
+	}
+	return found
+}
+
+// subjectWriters returns a finding for each mapper that writes another id than the
+// account's into the claim "sub".
+func (l *mapperLint) subjectWriters() (found []Finding) {
+	always, optional := l.writers("sub")
+	for _, m := range append(always, optional...) {
+		if m.Kind != keycloak.Subject {
+			found = append(found, Fail(fmt.Sprintf(`%s (%s) replaces the id of the account in the claim "sub". %s`, named(m), m.Kind, pairwise),
+				"remove the mapper in "+l.settings(m)))
+		}
+	}
+	return found
+}
+
+// purpose says what ClearML reads from the claim.
+func purpose(claim string) string {
+	switch claim {
+	case "sub":
+		return "the id of a person"
+	case "email":
+		return "the email of a person"
+	}
+	return "the name of a person"
+}
+
+// adviceFor returns how a claim gets into what ClearML reads. The scopes are those that
+// Keycloak gives every new client.
+func (l *mapperLint) adviceFor(claim string) string {
+	scope := map[string]string{"sub": "basic", "email": "email"}[claim]
+	if scope == "" {
+		scope = "profile"
+	}
+	_, setting := l.addTo()
+	advice := fmt.Sprintf("make the client scope %q a default scope in %s, and keep %q on in its mapper of the claim", scope, l.console("Client scopes"), setting)
+	if l.client.Lightweight && !l.Userinfo {
+		advice += `, or switch off "Always use lightweight access token" in ` + l.console("Advanced > Advanced settings")
+	}
+	return advice
+}
+
+// lookAtRoleClaim looks for the mapper that shows ClearML the role of its administrators.
+func (l *mapperLint) lookAtRoleClaim(ctx context.Context) []Finding {
+	ofRealm, _ := source.RealmRole(l.AdminRole)
+	kind, what := keycloak.ClientRoles, "client roles"
+	if ofRealm {
+		kind, what = keycloak.RealmRoles, "realm roles"
+	}
+	var found []Finding
+	var always, optional []keycloak.Mapper
+	for _, m := range l.client.Mappers {
+		switch {
+		case m.Kind != kind || !isRoleClaim(claimOf(m)) || !l.reaches(m) || !l.covers(m):
+		case m.Optional:
+			optional = append(optional, m)
+		default:
+			always = append(always, m)
+		}
+	}
+	switch {
+	case len(always) > 0:
+	case len(optional) > 0:
+		found = append(found, Warn(fmt.Sprintf("the %s are in %s only if ClearML asks for the optional client scope %s", what, l.token(), scopesOf(optional)),
+			"make it a default scope in "+l.console("Client scopes")))
+	default:
+		_, setting := l.addTo()
+		found = append(found, Fail(fmt.Sprintf("no mapper adds a claim \"roles\" with %s to %s, so no sign-in shows ClearML the role %q of its administrators", what, l.tokenKind(), l.AdminRole),
+			fmt.Sprintf("make the client scope \"roles\" a default scope in %s, and switch on %q in its mapper %q; or set admins.role and ClearML's variable admin_role to \"\"", l.console("Client scopes"), setting, what)))
+	}
+	for _, m := range always {
+		if prefix := m.Config["usermodel."+map[bool]string{true: "realm", false: "client"}[ofRealm]+"RoleMapping.rolePrefix"]; prefix != "" {
+			found = append(found, Fail(fmt.Sprintf("%s puts %q before the names of roles, so ClearML does not see the role %q by its name", named(m), prefix, l.AdminRole),
+				"remove the prefix in "+l.settings(m)+", or write ClearML's variable admin_role with the prefix"))
+		}
+	}
+	found = append(found, l.roleScope(ctx)...)
+	if found == nil {
+		return Fine(fmt.Sprintf("%s adds the claim %q with %s to %s", named(always[0]), claimOf(always[0]), what, l.token()))
+	}
+	return found
+}
+
+// isRoleClaim reports whether ClearML finds roles in the claim: the claim is named roles,
+// or roles is the last part of its name.
+func isRoleClaim(claim string) bool { return claim == "roles" || strings.HasSuffix(claim, ".roles") }
+
+// covers reports whether the mapper shows roles of the client that holds the admin role:
+// a mapper of client roles can be limited to one client.
+func (l *mapperLint) covers(m keycloak.Mapper) bool {
+	only := m.Config["usermodel.clientRoleMapping.clientId"]
+	return m.Kind != keycloak.ClientRoles || only == "" || strings.HasPrefix(l.AdminRole, only+"/")
+}
+
+// roleScope returns a finding if tokens of the client cannot hold the admin role.
+func (l *mapperLint) roleScope(ctx context.Context) []Finding {
+	if l.client.FullScope {
+		return nil
+	}
+	place := l.console("Client scopes > " + l.ClientID + "-dedicated > Scope")
+	granted, err := l.read.InScope(ctx, l.client, l.AdminRole)
+	switch {
+	case err != nil:
+		return []Finding{Blind(err, `look whether the role is listed in `+place+`, because "Full scope allowed" is off there`)}
+	case !granted:
+		return []Finding{Fail(fmt.Sprintf(`"Full scope allowed" of the client %q is off, and the role %q is not in its scope, so no token holds the role`, l.ClientID, l.AdminRole),
+			fmt.Sprintf(`switch on "Full scope allowed" in %s, or assign the role there`, place))}
+	}
+	return nil
+}

@@ -1,0 +1,267 @@
+package preflight
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"groupsync/internal/source/keycloak"
+)
+
+// lookAtExample compares what Keycloak would give one person at a sign-in with what it
+// says of that person elsewhere. It names no person, and quotes no claim, because a claim
+// can hold personal data.
+func (l *mapperLint) lookAtExample(ctx context.Context) []Finding {
+	e, err := l.read.Example(ctx, l.client, l.Userinfo)
+	if err != nil {
+		return []Finding{Blind(err, "the checks below judge the settings of the client alone")}
+	}
+	if e == nil {
+		return []Finding{Warn("groupsync found no local person in a group to try a sign-in for, so the checks below judge the settings of the client alone",
+			"put a local account of Keycloak into one of the groups, for example one made for tests")}
+	}
+	l.example = e
+	found := l.exampleOfPerson()
+	if f := l.exampleOfGroups(); f.Level != OK || found == nil {
+		found = append([]Finding{f}, found...)
+	}
+	return found
+}
+
+// claimed returns the entries of the example's group claim, sorted, each once. It returns
+// false if there is no such claim.
+func (l *mapperLint) claimed() ([]string, bool) {
+	var entries []string
+	switch value := l.example.Claims[l.Claim].(type) {
+	case nil:
+		return nil, false
+	case []any:
+		for _, v := range value {
+			entries = append(entries, fmt.Sprint(v))
+		}
+	default:
+		entries = append(entries, fmt.Sprint(value))
+	}
+	return sortedOnce(entries), true
+}
+
+// expected returns the entries that the group claim of the example should have.
+func (l *mapperLint) expected(fullPath bool) []string {
+	var names []string
+	for _, g := range l.example.Groups {
+		if fullPath {
+			names = append(names, g.Path)
+		} else {
+			names = append(names, g.Name)
+		}
+	}
+	return sortedOnce(names)
+}
+
+func sortedOnce(names []string) []string {
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// shown reports whether the example shows the group claim as groupsync expects it.
+func (l *mapperLint) shown() bool {
+	if l.example == nil || len(l.example.Groups) == 0 {
+		return false
+	}
+	got, _ := l.claimed()
+	return slices.Equal(got, l.expected(l.FullPath))
+}
+
+func (l *mapperLint) exampleOfGroups() Finding {
+	got, there := l.claimed()
+	want := l.expected(l.FullPath)
+	begin := fmt.Sprintf("%s that Keycloak would give one person in %s", l.token(), counted(len(want), "group"))
+	switch {
+	case l.shown():
+		return Fine(fmt.Sprintf("%s holds them in the claim %q, as groupsync names them", begin, l.Claim))[0]
+	case !there:
+		return Fail(fmt.Sprintf("%s has no claim %q", begin, l.Claim), "look at what the check sign-in-groups says")
+	case slices.Equal(got, l.expected(!l.FullPath)):
+		return Fail(fmt.Sprintf("%s holds them in the claim %q as %s, but groups.full_path is %t", begin, l.Claim, form(!l.FullPath), l.FullPath), "look at what the check sign-in-groups says")
+	}
+	others, missing := without(got, want), without(want, got)
+	return Fail(fmt.Sprintf("%s does not hold exactly these in the claim %q (missing: %d, others: %d)", begin, l.Claim, missing, others), "look at what the checks sign-in-groups and sign-in-other-mappers say")
+}
+
+// without returns how many of the names are not among the others.
+func without(names, others []string) (n int) {
+	for _, name := range names {
+		if !slices.Contains(others, name) {
+			n++
+		}
+	}
+	return n
+}
+
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// form names how the group claim names groups.
+func form(fullPath bool) string {
+	if fullPath {
+		return "whole paths"
+	}
+	return "names without their path"
+}
+
+// lookAtGroupMapper looks for exactly one mapper that puts a person's groups into what
+// ClearML reads, under the claim and in the form that groupsync expects.
+func (l *mapperLint) lookAtGroupMapper(context.Context) []Finding {
+	var mappers, claimed, always, optional []keycloak.Mapper
+	for _, m := range l.client.Mappers {
+		if m.Kind != keycloak.GroupMembership {
+			continue
+		}
+		mappers = append(mappers, m)
+		if claimOf(m) != l.Claim {
+			continue
+		}
+		claimed = append(claimed, m)
+		switch {
+		case !l.reaches(m):
+		case m.Optional:
+			optional = append(optional, m)
+		default:
+			always = append(always, m)
+		}
+	}
+	switch {
+	case len(always) > 1:
+		return l.severalGroupMappers(always)
+	case len(always) == 1:
+		return l.oneGroupMapper(always[0])
+	case len(optional) > 0:
+		return l.optionalGroupMappers(optional)
+	case len(claimed) > 0:
+		return l.groupMappersElsewhere(claimed)
+	case len(mappers) > 0:
+		return l.groupMappersOfOtherClaims(mappers)
+	}
+	return []Finding{l.weigh(fmt.Sprintf("the client %q has no group membership mapper, so no sign-in tells ClearML a group", l.ClientID),
+		fmt.Sprintf(`add a mapper "Group Membership" with the token claim name %s in %s`, l.Claim, l.console("Client scopes > "+l.ClientID+"-dedicated")))}
+}
+
+// weigh returns an error, or a warning if the example shows the group claim as it should
+// be all the same: what a token holds says more than what its settings suggest.
+func (l *mapperLint) weigh(seen, advice string) Finding {
+	if l.shown() {
+		return Warn(seen+". What Keycloak would give one person is right all the same", advice)
+	}
+	return Fail(seen, advice)
+}
+
+func (l *mapperLint) oneGroupMapper(m keycloak.Mapper) []Finding {
+	if fullPath(m) != l.FullPath {
+		return []Finding{l.wrongForm(m)}
+	}
+	return Fine(fmt.Sprintf("%s puts the groups into the claim %q of %s, as %s", named(m), l.Claim, l.token(), form(l.FullPath)))
+}
+
+func fullPath(m keycloak.Mapper) bool { return m.Config["full.path"] == "true" }
+
+func (l *mapperLint) wrongForm(m keycloak.Mapper) Finding {
+	turn := "off"
+	if l.FullPath {
+		turn = "on"
+	}
+	return l.weigh(fmt.Sprintf("%s writes groups as %s, but groups.full_path is %t, so the sign-in and groupsync name the groups differently", named(m), form(fullPath(m)), l.FullPath),
+		fmt.Sprintf(`switch "Full group path" %s in %s, or set groups.full_path to %t`, turn, l.settings(m), fullPath(m)))
+}
+
+// severalGroupMappers judges mappers that write the same claim. Keycloak does not say
+// which of them wins, so mappers that differ are an error unless the example is right.
+func (l *mapperLint) severalGroupMappers(mappers []keycloak.Mapper) []Finding {
+	var names []string
+	differ := false
+	for _, m := range mappers {
+		names = append(names, named(m))
+		differ = differ || fullPath(m) != fullPath(mappers[0])
+	}
+	seen := fmt.Sprintf("%s write the groups into the claim %q of %s", listed(names), l.Claim, l.token())
+	advice := fmt.Sprintf(`keep one of them, with "Full group path" %s`, map[bool]string{true: "on", false: "off"}[l.FullPath])
+	switch {
+	case differ:
+		return []Finding{l.weigh(seen+", some as whole paths and some as names, and Keycloak does not say which of them wins", advice)}
+	case fullPath(mappers[0]) != l.FullPath:
+		return []Finding{l.wrongForm(mappers[0]), Warn(seen, advice)}
+	case l.example != nil && !l.shown():
+		return []Finding{Fail(seen+", and what Keycloak would give one person is wrong", advice)}
+	}
+	return []Finding{Warn(seen, advice)}
+}
+
+func (l *mapperLint) optionalGroupMappers(mappers []keycloak.Mapper) []Finding {
+	var found []Finding
+	for _, m := range mappers {
+		found = append(found, Warn(fmt.Sprintf("%s works only if ClearML asks for that scope, because the scope is an optional one of the client %q", named(m), l.ClientID),
+			fmt.Sprintf("make %q a default scope in %s", m.Scope, l.console("Client scopes"))))
+		if fullPath(m) != l.FullPath {
+			found = append(found, l.wrongForm(m))
+		}
+	}
+	return found
+}
+
+// groupMappersElsewhere judges mappers of the right claim that do not write it into what
+// ClearML reads.
+func (l *mapperLint) groupMappersElsewhere(mappers []keycloak.Mapper) []Finding {
+	var found []Finding
+	_, setting := l.addTo()
+	for _, m := range mappers {
+		advice := fmt.Sprintf("switch on %q in %s", setting, l.settings(m))
+		if l.client.Lightweight && !l.Userinfo {
+			advice += `, or switch off "Always use lightweight access token" in ` + l.console("Advanced > Advanced settings")
+		}
+		found = append(found, l.weigh(fmt.Sprintf("%s does not add the claim %q to %s, which is what ClearML reads", named(m), l.Claim, l.tokenKind()), advice))
+	}
+	return found
+}
+
+// tokenKind is token, with the kind of access token that the client gets.
+func (l *mapperLint) tokenKind() string {
+	if l.client.Lightweight && !l.Userinfo {
+		return "the lightweight access token"
+	}
+	return l.token()
+}
+
+func (l *mapperLint) groupMappersOfOtherClaims(mappers []keycloak.Mapper) []Finding {
+	var found []Finding
+	for _, m := range mappers {
+		found = append(found, l.weigh(fmt.Sprintf("%s writes groups into the claim %q, but groups.claim is %q", named(m), claimOf(m), l.Claim),
+			fmt.Sprintf(`set "Token Claim Name" to %s in %s, or set groups.claim and ClearML's variable groups__claim to %s`, l.Claim, l.settings(m), claimOf(m))))
+	}
+	return found
+}
+
+// lookAtOtherWriters looks for mappers of another kind that write into the group claim:
+// what they write reaches ClearML as the name of a group.
+func (l *mapperLint) lookAtOtherWriters(context.Context) []Finding {
+	always, optional := l.writers(l.Claim)
+	isGroups := func(m keycloak.Mapper) bool { return m.Kind == keycloak.GroupMembership }
+	always, optional = slices.DeleteFunc(always, isGroups), slices.DeleteFunc(optional, isGroups)
+	var found []Finding
+	for _, m := range always {
+		advice := `give it another "Token Claim Name" in ` + l.settings(m)
+		if m.Scope != "" {
+			advice += fmt.Sprintf(", or remove the client scope %q in %s", m.Scope, l.console("Client scopes"))
+		}
+		found = append(found, Fail(fmt.Sprintf("%s (%s) writes into the claim %q of %s too, and ClearML takes what it writes for names of groups", named(m), m.Kind, l.Claim, l.token()), advice))
+	}
+	switch {
+	case found != nil:
+		return found
+	case optional != nil:
+		return Fine(fmt.Sprintf("no mapper of another kind writes into the claim %q of %s, unless ClearML asks for the optional client scope %s", l.Claim, l.token(), scopesOf(optional)))
+	}
+	return Fine(fmt.Sprintf("no mapper of another kind writes into the claim %q of %s", l.Claim, l.token()))
+}

@@ -1,0 +1,259 @@
+package keycloak
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"groupsync/internal/fault"
+	"groupsync/internal/source"
+)
+
+// Client is a client that people sign in by, as far as its settings decide who can sign
+// in and what the tokens hold.
+type Client struct {
+	ID            string // Keycloak's own
+	ClientID      string
+	Enabled       bool
+	StandardFlow  bool     // people can sign in with a browser
+	FullScope     bool     // tokens can hold every role of a person, not only those in the client's scope
+	Lightweight   bool     // access tokens hold only what mappers add to lightweight ones
+	RedirectURIs  []string // absolute, as far as Root is; sorted
+	Mappers       []Mapper // the client's own, then those of its default client scopes, then of the optional ones
+	SubjectMapper bool     // a client scope of the realm has a mapper of kind Subject; without it, tokens hold the claim "sub" (before Keycloak 25)
+}
+
+// Kinds of mappers, as Keycloak names the providers.
+const (
+	GroupMembership = "oidc-group-membership-mapper"
+	RealmRoles      = "oidc-usermodel-realm-role-mapper"
+	ClientRoles     = "oidc-usermodel-client-role-mapper"
+	Subject         = "oidc-sub-mapper"
+	PairwiseSubject = "oidc-sha256-pairwise-sub-mapper"
+	FullName        = "oidc-full-name-mapper"
+)
+
+// Mapper is a protocol mapper that writes into the tokens of a client.
+type Mapper struct {
+	Name     string
+	Kind     string // for example GroupMembership
+	Scope    string // name of the client scope that holds it; empty: the client itself (its dedicated scope)
+	Optional bool   // the scope is an optional one: the mapper works only if the sign-in asks for the scope
+	Config   map[string]string
+}
+
+// mapperRep and the others below are what Keycloak answers.
+type mapperRep struct {
+	Name     string            `json:"name"`
+	Kind     string            `json:"protocolMapper"`
+	Protocol string            `json:"protocol"`
+	Config   map[string]string `json:"config"`
+}
+
+type signInClientRep struct {
+	ID             string            `json:"id"`
+	ClientID       string            `json:"clientId"`
+	Enabled        bool              `json:"enabled"`
+	StandardFlow   bool              `json:"standardFlowEnabled"`
+	FullScope      bool              `json:"fullScopeAllowed"`
+	Root           string            `json:"rootUrl"`
+	RedirectURIs   []string          `json:"redirectUris"`
+	Attributes     map[string]string `json:"attributes"`
+	Mappers        []mapperRep       `json:"protocolMappers"`
+	DefaultScopes  []string          `json:"defaultClientScopes"`
+	OptionalScopes []string          `json:"optionalClientScopes"`
+}
+
+type clientScopeRep struct {
+	Name    string      `json:"name"`
+	Mappers []mapperRep `json:"protocolMappers"`
+}
+
+// lightweightTokens is the attribute of a client that gets lightweight access tokens.
+const lightweightTokens = "client.use.lightweight.access.token.enabled"
+
+// Client reads the client with that client id. It returns nil if the realm has no such
+// client. Without view-clients it returns an error of reason forbidden.
+func (s *Source) Client(ctx context.Context, clientID string) (*Client, error) {
+	tok, err := s.fresh(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := call{name: "client", doing: "reading the client " + clientID, role: viewClients, path: []string{"clients"}, query: url.Values{"clientId": {clientID}}}
+	// With query-clients alone Keycloak answers 200 and an empty list.
+	if !tok.roles[viewClients] {
+		return nil, refused(fault.Forbidden, c.doing, fmt.Sprintf("the service account of the client %q lacks %s of %s", s.config.ClientID, viewClients, s.management()),
+			fmt.Sprintf("assign %s in %s", viewClients, s.console("Service account roles")))
+	}
+	found, err := list[signInClientRep](ctx, s, c)
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(found, func(c signInClientRep) bool { return c.ClientID == clientID && c.ID != "" })
+	if i < 0 {
+		return nil, nil
+	}
+	scopes, err := list[clientScopeRep](ctx, s, call{name: "client_scopes", doing: "reading the client scopes", role: viewClients, path: []string{"client-scopes"}})
+	if err != nil {
+		return nil, err
+	}
+	return found[i].client(scopes)
+}
+
+func (c signInClientRep) client(scopes []clientScopeRep) (*Client, error) {
+	read := &Client{
+		ID: c.ID, ClientID: c.ClientID, Enabled: c.Enabled, StandardFlow: c.StandardFlow,
+		FullScope: c.FullScope, Lightweight: c.Attributes[lightweightTokens] == "true",
+	}
+	for _, uri := range c.RedirectURIs {
+		// Keycloak reads a URI without a scheme as relative to the root URL.
+		if strings.HasPrefix(uri, "/") {
+			uri = strings.TrimSuffix(c.Root, "/") + uri
+		}
+		read.RedirectURIs = append(read.RedirectURIs, uri)
+	}
+	slices.Sort(read.RedirectURIs)
+	read.add(Mapper{}, c.Mappers)
+	byName := make(map[string]clientScopeRep, len(scopes))
+	for _, scope := range scopes {
+		byName[scope.Name] = scope
+		read.SubjectMapper = read.SubjectMapper || slices.ContainsFunc(scope.Mappers, func(m mapperRep) bool { return m.Kind == Subject })
+	}
+	for i, name := range slices.Concat(c.DefaultScopes, c.OptionalScopes) {
+		scope, there := byName[name]
+		if !there {
+			return nil, fault.New(fault.Keycloak, fault.Incomplete, "reading the client scopes: the client %s has the scope %q, which is not in the realm's list; run again", c.ClientID, name)
+		}
+		read.add(Mapper{Scope: name, Optional: i >= len(c.DefaultScopes)}, scope.Mappers)
+	}
+	return read, nil
+}
+
+// add adds the mappers of one place, sorted by name.
+func (c *Client) add(place Mapper, mappers []mapperRep) {
+	slices.SortFunc(mappers, func(a, b mapperRep) int { return strings.Compare(a.Name, b.Name) })
+	for _, m := range mappers {
+		if m.Protocol == "openid-connect" {
+			c.Mappers = append(c.Mappers, Mapper{Name: m.Name, Kind: m.Kind, Scope: place.Scope, Optional: place.Optional, Config: m.Config})
+		}
+	}
+}
+
+// InScope reports whether tokens of the client can hold the role of admins.role. It
+// matters only for a client without Client.FullScope. A role that does not exist is in
+// no scope.
+func (s *Source) InScope(ctx context.Context, c *Client, role string) (bool, error) {
+	ofRealm, name := source.RealmRole(role)
+	if ofRealm {
+		return s.grants(ctx, c, s.config.Realm, name)
+	}
+	// A slash may belong to either part of client/role.
+	for i := range role {
+		if role[i] != '/' {
+			continue
+		}
+		holder, err := list[clientRep](ctx, s, call{
+			name: "clients", doing: "looking up the client " + role[:i], role: viewClients, path: []string{"clients"}, query: url.Values{"clientId": {role[:i]}},
+		})
+		if err != nil {
+			return false, err
+		}
+		for _, h := range holder {
+			if granted, err := s.grants(ctx, c, h.ID, role[i+1:]); granted || err != nil {
+				return granted, err
+			}
+		}
+	}
+	return false, nil
+}
+
+// grants reports whether the client's scope holds the role of a container, which is the
+// realm by its name or a client by its id.
+func (s *Source) grants(ctx context.Context, c *Client, container, name string) (bool, error) {
+	roles, err := s.roles(ctx, "", call{
+		name: "client_scope_roles", doing: "reading the roles in the scope of the client " + c.ClientID, role: viewClients,
+		path: []string{"clients", c.ID, "evaluate-scopes", "scope-mappings", container, "granted"},
+	})
+	return slices.ContainsFunc(roles, func(r roleRep) bool { return r.Name == name }), err
+}
+
+// Example is what a sign-in by a client would tell of one person, beside what Keycloak's
+// admin API tells of that person.
+type Example struct {
+	Claims map[string]any // of the access token, or of the user-info answer
+	Person source.User
+	Groups []source.Group // the person's own groups
+}
+
+const (
+	// exampleTimeout limits the search for a person, because a federation may be slow.
+	exampleTimeout = 10 * time.Second
+	// exampleGroups is how many groups are asked for a person.
+	exampleGroups = 50
+)
+
+// Example returns what Keycloak would give one person at a sign-in by the client, or nil
+// if it finds nobody fit for it. userinfo asks for the user-info answer in place of the
+// access token. The call needs view-clients and view-users. Keycloak issues no token for
+// it: the session that it makes ends with the answer.
+//
+// The person is local, enabled and a member of a group. People of a federation are left
+// out, because the call would fill Keycloak's user cache with their present groups, and a
+// later sign-in would read them from there (reference/keycloak-own-view.md).
+func (s *Source) Example(ctx context.Context, c *Client, userinfo bool) (*Example, error) {
+	person, err := s.somebody(ctx)
+	if person == nil || err != nil {
+		return nil, err
+	}
+	e := &Example{Person: *person}
+	what, doing := "generate-example-access-token", "making an example access token"
+	if userinfo {
+		what, doing = "generate-example-userinfo", "making an example user-info answer"
+	}
+	err = s.get(ctx, call{
+		name: "example", doing: doing + " of the client " + c.ClientID, role: viewClients,
+		path: []string{"clients", c.ID, "evaluate-scopes", what}, query: url.Values{"scope": {"openid"}, "userId": {person.ID}},
+	}, &e.Claims)
+	if err != nil {
+		return nil, err
+	}
+	groups, err := s.groups(ctx, call{name: "own_groups", doing: "reading the groups of an account", role: viewUsers, path: []string{"users", person.ID, "groups"}, query: whole()})
+	for _, g := range groups {
+		e.Groups = append(e.Groups, source.Group{ID: g.ID, Name: g.Name, Path: g.Path})
+	}
+	return e, err
+}
+
+// somebody returns a local, enabled person who is a member of a group, or nil.
+func (s *Source) somebody(ctx context.Context) (*source.User, error) {
+	groups, err := s.tree(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, exampleTimeout, fault.New(fault.Keycloak, fault.Timeout, "no local person was found within %s", exampleTimeout))
+	defer cancel()
+	for _, g := range groups[:min(len(groups), exampleGroups)] {
+		query := whole()
+		query.Set("max", "100")
+		members, err := s.users(ctx, call{name: "members", doing: "reading members of the group " + cmp.Or(g.Path, g.Name), role: viewUsers, path: []string{"groups", g.ID, "members"}, query: query})
+		if isReason(err, fault.NotFound, fault.Server, fault.Rejected) {
+			continue // the group was deleted just now, or its members cannot be listed
+		}
+		if err == nil {
+			err = s.markServiceAccounts(ctx, members)
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range members {
+			if m.Federation == "" && m.Enabled && !m.ServiceAccount {
+				return &m, nil
+			}
+		}
+	}
+	return nil, nil
+}
