@@ -96,9 +96,13 @@ func (l *mapperLint) lookAtClient(ctx context.Context) []Finding {
 		found = append(found, Fail(fmt.Sprintf("the standard flow of the client %q is off, so nobody can sign in to ClearML with a browser", l.ClientID),
 			`switch on "Standard flow" in `+l.console("Settings > Capability config")))
 	}
-	if l.Own == l.ClientID {
+	switch {
+	case l.Own == l.ClientID:
 		found = append(found, Warn(fmt.Sprintf("groupsync signs in by ClearML's own client %q, so whoever has the secret of ClearML's sign-in can read the whole realm", l.ClientID),
 			"make a client for groupsync alone, name it in keycloak.client_id, and take the service account away from ClearML's client"))
+	case len(client.ServiceRoles) > 0:
+		found = append(found, Warn(fmt.Sprintf("the service account of the client %q has %s of realm-management, so whoever has the secret of ClearML's sign-in has these rights", l.ClientID, listed(client.ServiceRoles)),
+			"ClearML's sign-in needs no service account: take the roles away in "+l.console("Service account roles")))
 	}
 	if found == nil {
 		return Fine(fmt.Sprintf("the client %q is enabled", l.ClientID))

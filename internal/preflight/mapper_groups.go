@@ -177,8 +177,9 @@ func (l *mapperLint) wrongForm(m keycloak.Mapper) Finding {
 		fmt.Sprintf(`switch "Full group path" %s in %s, or set groups.full_path to %t`, turn, l.settings(m), fullPath(m)))
 }
 
-// severalGroupMappers judges mappers that write the same claim. Keycloak does not say
-// which of them wins, so mappers that differ are an error unless the example is right.
+// severalGroupMappers judges mappers that write the same claim. The claim then holds what
+// all of them write, each entry once (seen on Keycloak 24.0, 26.0 and 26.7). So mappers of
+// one form do no harm, and mappers of two forms give each group two names.
 func (l *mapperLint) severalGroupMappers(mappers []keycloak.Mapper) []Finding {
 	var names []string
 	differ := false
@@ -190,7 +191,7 @@ func (l *mapperLint) severalGroupMappers(mappers []keycloak.Mapper) []Finding {
 	advice := fmt.Sprintf(`keep one of them, with "Full group path" %s`, map[bool]string{true: "on", false: "off"}[l.FullPath])
 	switch {
 	case differ:
-		return []Finding{l.weigh(seen+", some as whole paths and some as names, and Keycloak does not say which of them wins", advice)}
+		return []Finding{l.weigh(seen+", some as whole paths and some as names, so the claim holds two names of each group", advice)}
 	case fullPath(mappers[0]) != l.FullPath:
 		return []Finding{l.wrongForm(mappers[0]), Warn(seen, advice)}
 	case l.example != nil && !l.shown():

@@ -3,6 +3,7 @@ package preflight_test
 import (
 	"context"
 	"errors"
+	"os"
 	"strings"
 	"testing"
 
@@ -12,6 +13,13 @@ import (
 	"groupsync/internal/source"
 	"groupsync/internal/source/keycloak"
 )
+
+// clients reads clients, as the checks ask for it.
+type clients interface {
+	Client(context.Context, string) (*keycloak.Client, error)
+	Example(context.Context, *keycloak.Client, bool) (*keycloak.Example, error)
+	InScope(context.Context, *keycloak.Client, string) (bool, error)
+}
 
 // fakeClients is a realm with at most one client.
 type fakeClients struct {
@@ -96,7 +104,7 @@ func exampleOf(groups any) *keycloak.Example {
 var signIn = preflight.SignIn{ClientID: "web", Own: "groupsync", Claim: "groups", AdminRole: "boss", NameClaim: "preferred_username"}
 
 // textOf makes the checks and returns the findings that are not OK, or all of them.
-func textOf(t *testing.T, s preflight.SignIn, read *fakeClients, all bool) string {
+func textOf(t *testing.T, s preflight.SignIn, read clients, all bool) string {
 	t.Helper()
 	var text strings.Builder
 	preflight.Run(t.Context(), preflight.Mapper(s, read), func(f preflight.Finding) {
@@ -143,17 +151,12 @@ func TestMapper(t *testing.T) {
 		noExample = `! sign-in-token: groupsync found no local person in a group to try a sign-in for, so the checks below judge the settings of the client alone
     put a local account of Keycloak into one of the groups, for example one made for tests
 `
-		notRead = `groupsync did not look, because it could not read ClearML's client
-    see the check sign-in-client
-`
 		allTheSame = `. What Keycloak would give one person is right all the same
 `
 		lightweightOff = `, or switch off "Always use lightweight access token" in Clients > web > Advanced > Advanced settings
 `
 		pairwise = `ClearML then keeps an id that the realm does not have, so groupsync takes the person for one who was deleted and made anew, and grants nothing
 `
-		seeGroups, seePerson = "    look at what the check sign-in-groups says\n", "    look at what the check sign-in-person says\n"
-		seeBoth              = "    look at what the checks sign-in-groups and sign-in-other-mappers say\n"
 	)
 	for _, tt := range []struct {
 		name   string
@@ -167,11 +170,11 @@ func TestMapper(t *testing.T) {
 		{"a client that cannot be read is no client that is missing", func(_ *preflight.SignIn, f *fakeClients) { f.client, f.clientErr = nil, errors.New("403") },
 			`! sign-in-client: groupsync could not look: 403
     the client and its mappers need the role view-clients of realm-management, which no pass needs
-! sign-in-redirect: ` + notRead + `! sign-in-token: ` + notRead + `! sign-in-groups: ` + notRead + `! sign-in-other-mappers: ` + notRead + `! sign-in-person: ` + notRead + `! sign-in-roles: ` + notRead},
+` + notMade("redirect", "token", "groups", "other-mappers", "person", "roles")},
 		{"no such client", func(s *preflight.SignIn, f *fakeClients) { s.AdminRole, f.client = "", nil },
 			`✘ sign-in-client: the realm has no client "web", so nobody can sign in to ClearML by it
     set keycloak.clearml_client_id to the client id that ClearML has, or register the client in Keycloak
-! sign-in-redirect: ` + notRead + `! sign-in-token: ` + notRead + `! sign-in-groups: ` + notRead + `! sign-in-other-mappers: ` + notRead + `! sign-in-person: ` + notRead},
+` + notMade("redirect", "token", "groups", "other-mappers", "person")},
 
 		// Redirect URIs.
 		{"no redirect URI", func(_ *preflight.SignIn, f *fakeClients) { f.client.RedirectURIs = nil },
@@ -317,13 +320,13 @@ func TestMapper(t *testing.T) {
 			s.FullPath = true
 			f.replace("groups", "", groupMapper(), mapper("members", keycloak.GroupMembership, "teams", "groups", "full.path=true"))
 		}, noExample +
-			`✘ sign-in-groups: the mapper "groups" of the client and the mapper "members" of the client scope "teams" write the groups into the claim "groups" of the access token, some as whole paths and some as names, and Keycloak does not say which of them wins
+			`✘ sign-in-groups: the mapper "groups" of the client and the mapper "members" of the client scope "teams" write the groups into the claim "groups" of the access token, some as whole paths and some as names, so the claim holds two names of each group
     keep one of them, with "Full group path" on
 `},
 		{"two mappers of two forms, and a token that is right", func(_ *preflight.SignIn, f *fakeClients) {
 			f.replace("groups", "", groupMapper(), mapper("members", keycloak.GroupMembership, "teams", "groups", "full.path=true"))
 		},
-			`! sign-in-groups: the mapper "groups" of the client and the mapper "members" of the client scope "teams" write the groups into the claim "groups" of the access token, some as whole paths and some as names, and Keycloak does not say which of them wins` + allTheSame +
+			`! sign-in-groups: the mapper "groups" of the client and the mapper "members" of the client scope "teams" write the groups into the claim "groups" of the access token, some as whole paths and some as names, so the claim holds two names of each group` + allTheSame +
 				`    keep one of them, with "Full group path" off
 `},
 		{"two mappers, of which one writes elsewhere", func(_ *preflight.SignIn, f *fakeClients) {
@@ -349,6 +352,12 @@ func TestMapper(t *testing.T) {
     give it another "Token Claim Name" in Client scopes > microprofile-jwt > Mappers > groups, or remove the client scope "microprofile-jwt" in Clients > web > Client scopes
 ✘ sign-in-other-mappers: the mapper "extra" of the client (oidc-usermodel-attribute-mapper) writes into the claim "groups" of the access token too, and ClearML takes what it writes for names of groups
     give it another "Token Claim Name" in Clients > web > Client scopes > web-dedicated > Mappers > extra
+`},
+		{"a mapper and a scope with hostile names", func(_ *preflight.SignIn, f *fakeClients) {
+			f.client.Mappers = append(f.client.Mappers, mapper("a\x1b[31m\n✔ b", attribute, "\u202ec<script>", "groups"))
+		},
+			`✘ sign-in-other-mappers: the mapper "a\x1b[31m\n✔ b" of the client scope "\u202ec<script>" (oidc-usermodel-attribute-mapper) writes into the claim "groups" of the access token too, and ClearML takes what it writes for names of groups
+    give it another "Token Claim Name" in Client scopes > \u202ec<script> > Mappers > a\x1b[31m\n✔ b, or remove the client scope "\u202ec<script>" in Clients > web > Client scopes
 `},
 		{"another mapper that writes the claim elsewhere", func(_ *preflight.SignIn, f *fakeClients) {
 			f.replace("groups", "", groupMapper(), mapper("extra", attribute, "", "groups", "access.token.claim=false"))
@@ -467,7 +476,15 @@ func TestMapper(t *testing.T) {
 ✘ sign-in-client: the standard flow of the client "web" is off, so nobody can sign in to ClearML with a browser
     switch on "Standard flow" in Clients > web > Settings > Capability config
 `},
-		{"groupsync's own client is ClearML's", func(s *preflight.SignIn, _ *fakeClients) { s.Own = "web" },
+		{"a service account that can change people", func(_ *preflight.SignIn, f *fakeClients) {
+			f.client.ServiceRoles = []string{"manage-users", "view-realm"}
+		},
+			`! sign-in-client: the service account of the client "web" has manage-users and view-realm of realm-management, so whoever has the secret of ClearML's sign-in has these rights
+    ClearML's sign-in needs no service account: take the roles away in Clients > web > Service account roles
+`},
+		{"groupsync's own client is ClearML's", func(s *preflight.SignIn, f *fakeClients) {
+			s.Own, f.client.ServiceRoles = "web", []string{"view-users"}
+		},
 			`! sign-in-client: groupsync signs in by ClearML's own client "web", so whoever has the secret of ClearML's sign-in can read the whole realm
     make a client for groupsync alone, name it in keycloak.client_id, and take the service account away from ClearML's client
 `},
@@ -487,5 +504,18 @@ func TestMapper(t *testing.T) {
 				t.Errorf("a person is named:\n%s", got)
 			}
 		})
+	}
+}
+
+// TestMapperIsDocumented: each check has its heading.
+func TestMapperIsDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../docs/check.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range preflight.Mapper(signIn, sound()) {
+		if !strings.Contains(string(page), "\n### "+c.Name+"\n") {
+			t.Errorf("docs/check.md has no heading %q", c.Name)
+		}
 	}
 }

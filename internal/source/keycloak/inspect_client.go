@@ -22,8 +22,9 @@ type Client struct {
 	StandardFlow  bool     // people can sign in with a browser
 	FullScope     bool     // tokens can hold every role of a person, not only those in the client's scope
 	Lightweight   bool     // access tokens hold only what mappers add to lightweight ones
-	RedirectURIs  []string // absolute, as far as Root is; sorted
+	RedirectURIs  []string // a relative one is joined to the client's root URL; sorted
 	Mappers       []Mapper // the client's own, then those of its default client scopes, then of the optional ones
+	ServiceRoles  []string // the roles of realm-management that the client's own service account is assigned, sorted
 	SubjectMapper bool     // a client scope of the realm has a mapper of kind Subject; without it, tokens hold the claim "sub" (before Keycloak 25)
 }
 
@@ -60,6 +61,7 @@ type signInClientRep struct {
 	Enabled        bool              `json:"enabled"`
 	StandardFlow   bool              `json:"standardFlowEnabled"`
 	FullScope      bool              `json:"fullScopeAllowed"`
+	ServiceAccount bool              `json:"serviceAccountsEnabled"`
 	Root           string            `json:"rootUrl"`
 	RedirectURIs   []string          `json:"redirectUris"`
 	Attributes     map[string]string `json:"attributes"`
@@ -101,7 +103,39 @@ func (s *Source) Client(ctx context.Context, clientID string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return found[i].client(scopes)
+	client, err := found[i].client(scopes)
+	if err == nil && found[i].ServiceAccount {
+		client.ServiceRoles, err = s.serviceRoles(ctx, client)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return client, nil
+}
+
+// serviceRoles returns the roles of realm-management that the client's service account is
+// assigned, sorted.
+func (s *Source) serviceRoles(ctx context.Context, c *Client) ([]string, error) {
+	doing := "reading the service account of the client " + c.ClientID
+	var account userRep
+	if err := s.get(ctx, call{name: "service_account", doing: doing, role: viewClients, path: []string{"clients", c.ID, "service-account-user"}}, &account); err != nil {
+		return nil, err
+	}
+	if account.ID == "" {
+		return nil, nameless(doing)
+	}
+	var assigned struct {
+		Clients map[string]struct {
+			Mappings []roleRep `json:"mappings"`
+		} `json:"clientMappings"`
+	}
+	err := s.get(ctx, call{name: "role_mappings", doing: doing, role: viewUsers, path: []string{"users", account.ID, "role-mappings"}}, &assigned)
+	var names []string
+	for _, role := range assigned.Clients[s.management()].Mappings {
+		names = append(names, role.Name)
+	}
+	slices.Sort(names)
+	return names, err
 }
 
 func (c signInClientRep) client(scopes []clientScopeRep) (*Client, error) {
