@@ -122,9 +122,9 @@ func (l *mapperLint) lookAtRedirects(context.Context) []Finding {
 		if !strings.Contains(uri, "*") {
 			continue
 		}
-		reach, advice := "any page below it", fmt.Sprintf("replace it by %s, in %s", wanted, place)
+		reach, advice := "another page", fmt.Sprintf("replace it by %s, in %s", wanted, place)
 		if uri == "*" {
-			reach = "any address"
+			reach = "another server"
 		}
 		if len(exact) > 0 {
 			advice = "remove it from " + place
@@ -144,7 +144,7 @@ func (l *mapperLint) lookAtRedirects(context.Context) []Finding {
 // isCallback reports whether a redirect URI is ClearML's own, for one address.
 func isCallback(uri string) bool {
 	u, err := url.Parse(uri)
-	return err == nil && u.IsAbs() && u.Host != "" && u.RawQuery == "" && u.Fragment == "" && strings.HasSuffix(u.Path, callback) && !strings.Contains(uri, "*")
+	return err == nil && u.Host != "" && u.RawQuery == "" && strings.HasSuffix(u.Path, callback) && !strings.Contains(uri, "*")
 }
 
 // token names what ClearML reads.

@@ -9,8 +9,8 @@ import (
 	"groupsync/internal/source/keycloak"
 )
 
-// exampleOfPerson looks at the claims that say who signs in. It returns nil if they are
-// as they should be.
+// exampleOfPerson looks at the claims that say who signs in. It returns nothing if they
+// are as they should be.
 func (l *mapperLint) exampleOfPerson() []Finding {
 	var found []Finding
 	say := func(what string) {

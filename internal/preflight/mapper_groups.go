@@ -21,11 +21,7 @@ func (l *mapperLint) lookAtExample(ctx context.Context) []Finding {
 			"put a local account of Keycloak into one of the groups, for example one made for tests")}
 	}
 	l.example = e
-	found := l.exampleOfPerson()
-	if f := l.exampleOfGroups(); f.Level != OK || found == nil {
-		found = append([]Finding{f}, found...)
-	}
-	return found
+	return append([]Finding{l.exampleOfGroups()}, l.exampleOfPerson()...)
 }
 
 // claimed returns the entries of the example's group claim, sorted, each once. It returns
@@ -65,7 +61,7 @@ func sortedOnce(names []string) []string {
 
 // shown reports whether the example shows the group claim as groupsync expects it.
 func (l *mapperLint) shown() bool {
-	if l.example == nil || len(l.example.Groups) == 0 {
+	if l.example == nil {
 		return false
 	}
 	got, _ := l.claimed()

@@ -235,7 +235,7 @@ func TestMapperOnKeycloak(t *testing.T) {
 			c.edit(object{"rootUrl": "https://app.example.com", "redirectUris": []string{"/callback_keycloak"}})
 		}, ""},
 		{"a wildcard", func(c *clearmlClient) { c.edit(object{"redirectUris": []string{"https://app.example.com/*"}}) },
-			`! sign-in-redirect: the redirect URI "https://app.example.com/*" of the client "web" has a wildcard, so the code of a sign-in can be sent to any page below it
+			`! sign-in-redirect: the redirect URI "https://app.example.com/*" of the client "web" has a wildcard, so the code of a sign-in can be sent to another page
     replace it by the address of ClearML's web application with /callback_keycloak, in ` + urisAt},
 
 		{"no group mapper", func(c *clearmlClient) { c.removeMapper("groups") },

@@ -191,17 +191,19 @@ func TestMapper(t *testing.T) {
 			f.client.RedirectURIs = []string{"https://example.com/clearml/callback_keycloak", "https://other.example.com/"}
 		}, ""},
 		{"wildcards", func(_ *preflight.SignIn, f *fakeClients) {
-			f.client.RedirectURIs = []string{"*", "https://app.example.com/*"}
+			f.client.RedirectURIs = []string{"*", "https://*.example.com/callback_keycloak", "https://app.example.com/*"}
 		},
-			`! sign-in-redirect: the redirect URI "*" of the client "web" has a wildcard, so the code of a sign-in can be sent to any address
+			`! sign-in-redirect: the redirect URI "*" of the client "web" has a wildcard, so the code of a sign-in can be sent to another server
     replace it by the address of ClearML's web application with /callback_keycloak, in "Valid redirect URIs" in Clients > web > Settings > Access settings
-! sign-in-redirect: the redirect URI "https://app.example.com/*" of the client "web" has a wildcard, so the code of a sign-in can be sent to any page below it
+! sign-in-redirect: the redirect URI "https://*.example.com/callback_keycloak" of the client "web" has a wildcard, so the code of a sign-in can be sent to another page
+    replace it by the address of ClearML's web application with /callback_keycloak, in "Valid redirect URIs" in Clients > web > Settings > Access settings
+! sign-in-redirect: the redirect URI "https://app.example.com/*" of the client "web" has a wildcard, so the code of a sign-in can be sent to another page
     replace it by the address of ClearML's web application with /callback_keycloak, in "Valid redirect URIs" in Clients > web > Settings > Access settings
 `},
 		{"a wildcard beside the right one", func(_ *preflight.SignIn, f *fakeClients) {
 			f.client.RedirectURIs = append(f.client.RedirectURIs, "https://app.example.com/callback_keycloak*")
 		},
-			`! sign-in-redirect: the redirect URI "https://app.example.com/callback_keycloak*" of the client "web" has a wildcard, so the code of a sign-in can be sent to any page below it
+			`! sign-in-redirect: the redirect URI "https://app.example.com/callback_keycloak*" of the client "web" has a wildcard, so the code of a sign-in can be sent to another page
     remove it from "Valid redirect URIs" in Clients > web > Settings > Access settings
 `},
 
@@ -410,6 +412,13 @@ func TestMapper(t *testing.T) {
 		{"the name that ClearML's variable names is missing", func(_ *preflight.SignIn, f *fakeClients) { f.replace("username", "profile") },
 			`✘ sign-in-person: no mapper adds the claim "preferred_username" to the access token. ClearML needs it to know the name of a person
     make the client scope "profile" a default scope in Clients > web > Client scopes, and keep "Add to access token" on in its mapper of the claim
+`},
+		{"the email is the name, and is missing", func(s *preflight.SignIn, f *fakeClients) {
+			s.NameClaim = "email"
+			f.replace("email", "email")
+		},
+			`✘ sign-in-person: no mapper adds the claim "email" to the access token. ClearML needs it to know the email of a person
+    make the client scope "email" a default scope in Clients > web > Client scopes, and keep "Add to access token" on in its mapper of the claim
 `},
 		{"the name that no variable names may be missing", func(s *preflight.SignIn, f *fakeClients) {
 			s.NameClaim = ""

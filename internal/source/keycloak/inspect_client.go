@@ -220,7 +220,7 @@ func (s *Source) grants(ctx context.Context, c *Client, container, name string) 
 type Example struct {
 	Claims map[string]any // of the access token, or of the user-info answer
 	Person source.User
-	Groups []source.Group // the person's own groups
+	Groups []source.Group // the person's own groups, at least one
 }
 
 const (
@@ -256,10 +256,13 @@ func (s *Source) Example(ctx context.Context, c *Client, userinfo bool) (*Exampl
 		return nil, err
 	}
 	groups, err := s.groups(ctx, call{name: "own_groups", doing: "reading the groups of an account", role: viewUsers, path: []string{"users", person.ID, "groups"}, query: whole()})
+	if err != nil || len(groups) == 0 { // the person left the group just now
+		return nil, err
+	}
 	for _, g := range groups {
 		e.Groups = append(e.Groups, source.Group{ID: g.ID, Name: g.Name, Path: g.Path})
 	}
-	return e, err
+	return e, nil
 }
 
 // somebody returns a local, enabled person who is a member of a group, or nil.

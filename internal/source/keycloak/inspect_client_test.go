@@ -100,6 +100,10 @@ func TestExampleIsOfALocalPerson(t *testing.T) {
 			t.Errorf("user-info %t: -want +got\n%s", userinfo, d)
 		}
 	}
+	f.answers["/users/u4/groups"] = answer(`[]`)
+	if e, err := s.Example(t.Context(), &Client{ID: "c1"}, false); e != nil || err != nil {
+		t.Errorf("with a person who is in no group any more: got %+v, %v; want neither", e, err)
+	}
 	f.answers["/groups/g3/members"] = answer(`[]`)
 	if e, err := s.Example(t.Context(), &Client{ID: "c1"}, false); e != nil || err != nil {
 		t.Errorf("with nobody fit: got %+v, %v; want neither", e, err)
