@@ -16,8 +16,8 @@ import (
 
 type object = map[string]any
 
-// clearmlClient is ClearML's client in a real realm, for a test to make mistakes in.
-type clearmlClient struct {
+// signInClient is ClearML's client in a real realm, for a test to make mistakes in.
+type signInClient struct {
 	*keycloaktest.Realm
 	t      *testing.T
 	id     string // Keycloak's own
@@ -26,11 +26,11 @@ type clearmlClient struct {
 
 var clientsMade atomic.Int64
 
-// newClearML makes a client as ClearML's documentation has one make it. Every row of a
+// newSignInClient makes a client as ClearML's documentation has one make it. Every row of a
 // test makes one, under an id of its own.
-func newClearML(t *testing.T, r *keycloaktest.Realm) *clearmlClient {
+func newSignInClient(t *testing.T, r *keycloaktest.Realm) *signInClient {
 	t.Helper()
-	c := &clearmlClient{Realm: r, t: t, signIn: signIn}
+	c := &signInClient{Realm: r, t: t, signIn: signIn}
 	c.signIn.ClientID = fmt.Sprintf("web-%d", clientsMade.Add(1))
 	c.id = r.Do(t, http.MethodPost, "/clients", object{
 		"clientId": c.signIn.ClientID, "enabled": true, "publicClient": false, "secret": "clearml-test-secret", "standardFlowEnabled": true,
@@ -40,10 +40,10 @@ func newClearML(t *testing.T, r *keycloaktest.Realm) *clearmlClient {
 	return c
 }
 
-func (c *clearmlClient) path(rest string) string { return "/clients/" + c.id + rest }
+func (c *signInClient) path(rest string) string { return "/clients/" + c.id + rest }
 
 // edit changes the client's representation.
-func (c *clearmlClient) edit(change object) {
+func (c *signInClient) edit(change object) {
 	c.t.Helper()
 	var rep object
 	c.Do(c.t, http.MethodGet, c.path(""), nil, &rep)
@@ -62,13 +62,13 @@ func representation(name, kind, claim string, settings ...string) object {
 }
 
 // addMapper adds a mapper to the client.
-func (c *clearmlClient) addMapper(name, kind, claim string, settings ...string) {
+func (c *signInClient) addMapper(name, kind, claim string, settings ...string) {
 	c.t.Helper()
 	c.Do(c.t, http.MethodPost, c.path("/protocol-mappers/models"), representation(name, kind, claim, settings...), nil)
 }
 
 // editMapper changes settings of a mapper of the client; an empty value removes the setting.
-func (c *clearmlClient) editMapper(name string, settings ...string) {
+func (c *signInClient) editMapper(name string, settings ...string) {
 	c.t.Helper()
 	var all []object
 	c.Do(c.t, http.MethodGet, c.path("/protocol-mappers/models"), nil, &all)
@@ -89,7 +89,7 @@ func (c *clearmlClient) editMapper(name string, settings ...string) {
 	c.t.Fatalf("no mapper %q", name)
 }
 
-func (c *clearmlClient) removeMapper(name string) {
+func (c *signInClient) removeMapper(name string) {
 	c.t.Helper()
 	var all []struct{ ID, Name string }
 	c.Do(c.t, http.MethodGet, c.path("/protocol-mappers/models"), nil, &all)
@@ -101,7 +101,7 @@ func (c *clearmlClient) removeMapper(name string) {
 }
 
 // grantOwn assigns roles of realm-management to the client's own service account.
-func (c *clearmlClient) grantOwn(names ...string) {
+func (c *signInClient) grantOwn(names ...string) {
 	c.t.Helper()
 	var management []struct{ ID string }
 	c.Do(c.t, http.MethodGet, "/clients?clientId=realm-management", nil, &management)
@@ -117,7 +117,7 @@ func (c *clearmlClient) grantOwn(names ...string) {
 }
 
 // scopes returns the ids of the realm's client scopes by name.
-func (c *clearmlClient) scopes() map[string]string {
+func (c *signInClient) scopes() map[string]string {
 	c.t.Helper()
 	var all []struct{ ID, Name string }
 	c.Do(c.t, http.MethodGet, "/client-scopes", nil, &all)
@@ -130,7 +130,7 @@ func (c *clearmlClient) scopes() map[string]string {
 
 // scope makes a client scope with one mapper, and makes it one of the client: of the kind
 // "default" or "optional".
-func (c *clearmlClient) scope(kind, name string, mapper object) {
+func (c *signInClient) scope(kind, name string, mapper object) {
 	c.t.Helper()
 	id, there := c.scopes()[name]
 	if !there {
@@ -143,14 +143,14 @@ func (c *clearmlClient) scope(kind, name string, mapper object) {
 }
 
 // drop takes a default client scope away from the client.
-func (c *clearmlClient) drop(name string) {
+func (c *signInClient) drop(name string) {
 	c.t.Helper()
 	c.Do(c.t, http.MethodDelete, c.path("/default-client-scopes/"+c.scopes()[name]), nil, nil)
 }
 
 // check makes the checks as groupsync's client does, and returns the findings that are
 // not OK, or all of them. The client is called web in them.
-func (c *clearmlClient) check(all bool) string {
+func (c *signInClient) check(all bool) string {
 	c.t.Helper()
 	read, err := keycloak.New(keycloak.Config{
 		URL: c.Server.URL, Realm: c.Name, ClientID: c.ClientID, ClientSecret: func() (string, error) { return c.Secret, nil },
@@ -194,76 +194,76 @@ func TestMapperOnKeycloak(t *testing.T) {
 	r := signInRealm(t, checker)
 	for _, tt := range []struct {
 		name string
-		make func(*clearmlClient)
+		make func(*signInClient)
 		want string
 	}{
-		{"as documented", func(*clearmlClient) {}, ""},
-		{"as documented, with the user-info answer", func(c *clearmlClient) { c.signIn.Userinfo, c.signIn.AdminRole = true, "" }, ""},
-		{"as documented, with full paths", func(c *clearmlClient) {
+		{"as documented", func(*signInClient) {}, ""},
+		{"as documented, with the user-info answer", func(c *signInClient) { c.signIn.Userinfo, c.signIn.AdminRole = true, "" }, ""},
+		{"as documented, with full paths", func(c *signInClient) {
 			c.signIn.FullPath = true
 			c.editMapper("groups", "full.path=true")
 		}, ""},
-		{"no such client", func(c *clearmlClient) { c.Do(c.t, http.MethodDelete, c.path(""), nil, nil); c.signIn.AdminRole = "" },
+		{"no such client", func(c *signInClient) { c.Do(c.t, http.MethodDelete, c.path(""), nil, nil); c.signIn.AdminRole = "" },
 			`✘ sign-in-client: the realm has no client "web", so nobody can sign in to ClearML by it
     set keycloak.clearml_client_id to the client id that ClearML has, or register the client in Keycloak
 ` + notMade("redirect", "token", "groups", "other-mappers", "person")},
-		{"disabled", func(c *clearmlClient) { c.edit(object{"enabled": false}) },
+		{"disabled", func(c *signInClient) { c.edit(object{"enabled": false}) },
 			`✘ sign-in-client: the client "web" is disabled, so nobody can sign in to ClearML
     switch on "Enabled" in Clients > web
 `},
-		{"no standard flow", func(c *clearmlClient) { c.edit(object{"standardFlowEnabled": false}) },
+		{"no standard flow", func(c *signInClient) { c.edit(object{"standardFlowEnabled": false}) },
 			`✘ sign-in-client: the standard flow of the client "web" is off, so nobody can sign in to ClearML with a browser
     switch on "Standard flow" in Clients > web > Settings > Capability config
 `},
-		{"a service account without rights", func(c *clearmlClient) { c.edit(object{"serviceAccountsEnabled": true}) }, ""},
-		{"a service account that can change people", func(c *clearmlClient) {
+		{"a service account without rights", func(c *signInClient) { c.edit(object{"serviceAccountsEnabled": true}) }, ""},
+		{"a service account that can change people", func(c *signInClient) {
 			c.edit(object{"serviceAccountsEnabled": true})
 			c.grantOwn("manage-users", "view-realm")
 		},
 			`! sign-in-client: the service account of the client "web" has manage-users and view-realm of realm-management, so whoever has the secret of ClearML's sign-in has these rights
     ClearML's sign-in needs no service account: take the roles away in Clients > web > Service account roles
 `},
-		{"groupsync's own client", func(c *clearmlClient) { c.signIn.Own = c.signIn.ClientID },
+		{"groupsync's own client", func(c *signInClient) { c.signIn.Own = c.signIn.ClientID },
 			`! sign-in-client: groupsync signs in by ClearML's own client "web", so whoever has the secret of ClearML's sign-in can read the whole realm
     make a client for groupsync alone, name it in keycloak.client_id, and take the service account away from ClearML's client
 `},
 
-		{"no redirect URI", func(c *clearmlClient) { c.edit(object{"redirectUris": []string{}}) },
+		{"no redirect URI", func(c *signInClient) { c.edit(object{"redirectUris": []string{}}) },
 			`✘ sign-in-redirect: no redirect URI of the client "web" ends in /callback_keycloak, so Keycloak refuses every sign-in to ClearML
     add the address of ClearML's web application with /callback_keycloak to ` + urisAt},
-		{"a redirect URI below the root URL", func(c *clearmlClient) {
+		{"a redirect URI below the root URL", func(c *signInClient) {
 			c.edit(object{"rootUrl": "https://app.example.com", "redirectUris": []string{"/callback_keycloak"}})
 		}, ""},
-		{"a wildcard", func(c *clearmlClient) { c.edit(object{"redirectUris": []string{"https://app.example.com/*"}}) },
+		{"a wildcard", func(c *signInClient) { c.edit(object{"redirectUris": []string{"https://app.example.com/*"}}) },
 			`! sign-in-redirect: the redirect URI "https://app.example.com/*" of the client "web" has a wildcard, so the code of a sign-in can be sent to another page
     replace it by the address of ClearML's web application with /callback_keycloak, in ` + urisAt},
 
-		{"no group mapper", func(c *clearmlClient) { c.removeMapper("groups") },
+		{"no group mapper", func(c *signInClient) { c.removeMapper("groups") },
 			`✘ sign-in-token: ` + given + `has no claim "groups"
 ` + seeGroups + `✘ sign-in-groups: the client "web" has no group membership mapper, so no sign-in tells ClearML a group
     add a mapper "Group Membership" with the token claim name groups in Clients > web > Client scopes > web-dedicated
 `},
-		{"another claim", func(c *clearmlClient) { c.editMapper("groups", "claim.name=teams") },
+		{"another claim", func(c *signInClient) { c.editMapper("groups", "claim.name=teams") },
 			`✘ sign-in-token: ` + given + `has no claim "groups"
 ` + seeGroups + `✘ sign-in-groups: the mapper "groups" of the client writes groups into the claim "teams", but groups.claim is "groups"
     set "Token Claim Name" to groups in ` + groupsAt + `, or set groups.claim and ClearML's variable groups__claim to teams
 `},
-		{"full paths that nobody expects", func(c *clearmlClient) { c.editMapper("groups", "full.path=true") },
+		{"full paths that nobody expects", func(c *signInClient) { c.editMapper("groups", "full.path=true") },
 			`✘ sign-in-token: ` + given + `holds them in the claim "groups" as whole paths, but groups.full_path is false
 ` + seeGroups + `✘ sign-in-groups: the mapper "groups" of the client writes groups as whole paths, but groups.full_path is false, so the sign-in and groupsync name the groups differently
     switch "Full group path" off in ` + groupsAt + `, or set groups.full_path to true
 `},
-		{"names where paths are expected", func(c *clearmlClient) { c.signIn.FullPath = true },
+		{"names where paths are expected", func(c *signInClient) { c.signIn.FullPath = true },
 			`✘ sign-in-token: ` + given + `holds them in the claim "groups" as names without their path, but groups.full_path is true
 ` + seeGroups + `✘ sign-in-groups: the mapper "groups" of the client writes groups as names without their path, but groups.full_path is true, so the sign-in and groupsync name the groups differently
     switch "Full group path" on in ` + groupsAt + `, or set groups.full_path to false
 `},
-		{"not added to the access token", func(c *clearmlClient) { c.editMapper("groups", "access.token.claim=false") },
+		{"not added to the access token", func(c *signInClient) { c.editMapper("groups", "access.token.claim=false") },
 			`✘ sign-in-token: ` + given + `has no claim "groups"
 ` + seeGroups + `✘ sign-in-groups: the mapper "groups" of the client does not add the claim "groups" to the access token, which is what ClearML reads
     switch on "Add to access token" in ` + groupsAt + `
 `},
-		{"not added to the user-info answer", func(c *clearmlClient) {
+		{"not added to the user-info answer", func(c *signInClient) {
 			c.signIn.Userinfo, c.signIn.AdminRole = true, ""
 			c.editMapper("groups", "userinfo.token.claim=false")
 		},
@@ -271,11 +271,11 @@ func TestMapperOnKeycloak(t *testing.T) {
 ` + seeGroups + `✘ sign-in-groups: the mapper "groups" of the client does not add the claim "groups" to the user-info answer, which is what ClearML reads
     switch on "Add to userinfo" in ` + groupsAt + `
 `},
-		{"a mapper older than the setting for user-info", func(c *clearmlClient) {
+		{"a mapper older than the setting for user-info", func(c *signInClient) {
 			c.signIn.Userinfo, c.signIn.AdminRole = true, ""
 			c.editMapper("groups", "userinfo.token.claim=")
 		}, ""},
-		{"lightweight access tokens", func(c *clearmlClient) {
+		{"lightweight access tokens", func(c *signInClient) {
 			c.edit(object{"attributes": object{"client.use.lightweight.access.token.enabled": "true"}})
 		},
 			`✘ sign-in-token: ` + given + `has no claim "groups"
@@ -289,24 +289,24 @@ func TestMapperOnKeycloak(t *testing.T) {
     make the client scope "profile" a default scope in Clients > web > Client scopes, and keep "Add to lightweight access token" on in its mapper of the claim` + notLight + `✘ sign-in-roles: no mapper adds a claim "roles" with realm roles to the lightweight access token, so no sign-in shows ClearML the role "boss" of its administrators
     make the client scope "roles" a default scope in Clients > web > Client scopes, and switch on "Add to lightweight access token" in its mapper "realm roles"; or set admins.role and ClearML's variable admin_role to ""
 `},
-		{"lightweight access tokens, with the user-info answer", func(c *clearmlClient) {
+		{"lightweight access tokens, with the user-info answer", func(c *signInClient) {
 			c.signIn.Userinfo, c.signIn.AdminRole = true, ""
 			c.edit(object{"attributes": object{"client.use.lightweight.access.token.enabled": "true"}})
 		}, ""},
-		{"two mappers of one form", func(c *clearmlClient) { c.addMapper("members", keycloak.GroupMembership, "groups", "full.path=false") },
+		{"two mappers of one form", func(c *signInClient) { c.addMapper("members", keycloak.GroupMembership, "groups", "full.path=false") },
 			`! sign-in-groups: the mapper "groups" of the client and the mapper "members" of the client write the groups into the claim "groups" of the access token
     keep one of them, with "Full group path" off
 `},
-		{"two mappers of two forms", func(c *clearmlClient) { c.addMapper("members", keycloak.GroupMembership, "groups", "full.path=true") },
+		{"two mappers of two forms", func(c *signInClient) { c.addMapper("members", keycloak.GroupMembership, "groups", "full.path=true") },
 			`✘ sign-in-token: ` + given + `does not hold exactly these in the claim "groups" (missing: 0, others: 2)
 ` + seeBoth + `✘ sign-in-groups: the mapper "groups" of the client and the mapper "members" of the client write the groups into the claim "groups" of the access token, some as whole paths and some as names, so the claim holds two names of each group
     keep one of them, with "Full group path" off
 `},
-		{"a mapper in a shared scope", func(c *clearmlClient) {
+		{"a mapper in a shared scope", func(c *signInClient) {
 			c.removeMapper("groups")
 			c.scope("default", "teams", representation("members", keycloak.GroupMembership, "groups", "full.path=false"))
 		}, ""},
-		{"a mapper in an optional scope", func(c *clearmlClient) {
+		{"a mapper in an optional scope", func(c *signInClient) {
 			c.removeMapper("groups")
 			c.scope("optional", "teams-if-asked", representation("members", keycloak.GroupMembership, "groups", "full.path=false"))
 		},
@@ -315,26 +315,26 @@ func TestMapperOnKeycloak(t *testing.T) {
     make "teams-if-asked" a default scope in Clients > web > Client scopes
 `},
 
-		{"realm roles in the group claim", func(c *clearmlClient) { c.scope("default", "microprofile-jwt", nil) },
+		{"realm roles in the group claim", func(c *signInClient) { c.scope("default", "microprofile-jwt", nil) },
 			`✘ sign-in-token: ` + given + `does not hold exactly these in the claim "groups" (missing: 0, others: 3)
 ` + seeBoth + `✘ sign-in-other-mappers: the mapper "groups" of the client scope "microprofile-jwt" (oidc-usermodel-realm-role-mapper) writes into the claim "groups" of the access token too, and ClearML takes what it writes for names of groups
     give it another "Token Claim Name" in Client scopes > microprofile-jwt > Mappers > groups, or remove the client scope "microprofile-jwt" in Clients > web > Client scopes
 `},
-		{"a hardcoded claim", func(c *clearmlClient) {
+		{"a hardcoded claim", func(c *signInClient) {
 			c.addMapper("fixed", "oidc-hardcoded-claim-mapper", "groups", "claim.value=staff", "jsonType.label=String")
 		},
 			`✘ sign-in-token: ` + given + `does not hold exactly these in the claim "groups" (missing: 0, others: 1)
 ` + seeBoth + `✘ sign-in-other-mappers: the mapper "fixed" of the client (oidc-hardcoded-claim-mapper) writes into the claim "groups" of the access token too, and ClearML takes what it writes for names of groups
     give it another "Token Claim Name" in Clients > web > Client scopes > web-dedicated > Mappers > fixed
 `},
-		{"client roles", func(c *clearmlClient) {
+		{"client roles", func(c *signInClient) {
 			c.addMapper("roles", keycloak.ClientRoles, "groups", "multivalued=true", "usermodel.clientRoleMapping.clientId=account")
 		},
 			`✘ sign-in-token: ` + given + `does not hold exactly these in the claim "groups" (missing: 0, others: 3)
 ` + seeBoth + `✘ sign-in-other-mappers: the mapper "roles" of the client (oidc-usermodel-client-role-mapper) writes into the claim "groups" of the access token too, and ClearML takes what it writes for names of groups
     give it another "Token Claim Name" in Clients > web > Client scopes > web-dedicated > Mappers > roles
 `},
-		{"a user attribute", func(c *clearmlClient) {
+		{"a user attribute", func(c *signInClient) {
 			c.addMapper("attribute", attribute, "groups", "user.attribute=email", "jsonType.label=String")
 		},
 			`✘ sign-in-token: ` + given + `does not hold exactly these in the claim "groups" (missing: 0, others: 1)
@@ -342,63 +342,63 @@ func TestMapperOnKeycloak(t *testing.T) {
     give it another "Token Claim Name" in Clients > web > Client scopes > web-dedicated > Mappers > attribute
 `},
 
-		{"no scope basic", func(c *clearmlClient) { c.drop("basic") },
+		{"no scope basic", func(c *signInClient) { c.drop("basic") },
 			`✘ sign-in-token: ` + givenOne + `has no claim "sub"
 ` + seePerson + `✘ sign-in-person: no mapper adds the claim "sub" to the access token. ClearML needs it to know the id of a person
     make the client scope "basic" a default scope in Clients > web > Client scopes, and keep "Add to access token" on in its mapper of the claim
 `},
-		{"pairwise subjects", func(c *clearmlClient) {
+		{"pairwise subjects", func(c *signInClient) {
 			c.addMapper("pairwise", keycloak.PairwiseSubject, "", "sectorIdentifierUri=", "pairwiseSubAlgorithmSalt=x")
 		},
 			`✘ sign-in-token: ` + givenOne + `has a claim "sub" that is not the id of the account. ` + strangeID + seePerson +
 				`✘ sign-in-person: the mapper "pairwise" of the client (oidc-sha256-pairwise-sub-mapper) replaces the id of the account in the claim "sub". ` + strangeID +
 				`    remove the mapper in Clients > web > Client scopes > web-dedicated > Mappers > pairwise
 `},
-		{"an attribute in place of the id", func(c *clearmlClient) {
+		{"an attribute in place of the id", func(c *signInClient) {
 			c.addMapper("attribute", attribute, "sub", "user.attribute=username", "jsonType.label=String")
 		},
 			`✘ sign-in-token: ` + givenOne + `has a claim "sub" that is not the id of the account. ` + strangeID + seePerson +
 				`✘ sign-in-person: the mapper "attribute" of the client (oidc-usermodel-attribute-mapper) replaces the id of the account in the claim "sub". ` + strangeID +
 				`    remove the mapper in Clients > web > Client scopes > web-dedicated > Mappers > attribute
 `},
-		{"no scope email", func(c *clearmlClient) { c.drop("email") },
+		{"no scope email", func(c *signInClient) { c.drop("email") },
 			`✘ sign-in-token: ` + givenOne + `has no claim "email", although the account has an email
 ` + seePerson + `✘ sign-in-person: no mapper adds the claim "email" to the access token. ClearML needs it to know the email of a person
     make the client scope "email" a default scope in Clients > web > Client scopes, and keep "Add to access token" on in its mapper of the claim
 `},
-		{"no scope profile", func(c *clearmlClient) { c.drop("profile") },
+		{"no scope profile", func(c *signInClient) { c.drop("profile") },
 			`✘ sign-in-token: ` + givenOne + `has no claim "preferred_username", which ClearML reads the name from
 ` + seePerson + `✘ sign-in-person: no mapper adds the claim "preferred_username" to the access token. ClearML needs it to know the name of a person
     make the client scope "profile" a default scope in Clients > web > Client scopes, and keep "Add to access token" on in its mapper of the claim
 `},
 
-		{"no scope roles", func(c *clearmlClient) { c.drop("roles") },
+		{"no scope roles", func(c *signInClient) { c.drop("roles") },
 			`✘ sign-in-roles: no mapper adds a claim "roles" with realm roles to the access token, so no sign-in shows ClearML the role "boss" of its administrators
     make the client scope "roles" a default scope in Clients > web > Client scopes, and switch on "Add to access token" in its mapper "realm roles"; or set admins.role and ClearML's variable admin_role to ""
 `},
-		{"a client's role", func(c *clearmlClient) { c.signIn.AdminRole = "web/boss" }, ""},
-		{"roles in the user-info answer", func(c *clearmlClient) { c.signIn.Userinfo = true },
+		{"a client's role", func(c *signInClient) { c.signIn.AdminRole = "web/boss" }, ""},
+		{"roles in the user-info answer", func(c *signInClient) { c.signIn.Userinfo = true },
 			`✘ sign-in-roles: no mapper adds a claim "roles" with realm roles to the user-info answer, so no sign-in shows ClearML the role "boss" of its administrators
     make the client scope "roles" a default scope in Clients > web > Client scopes, and switch on "Add to userinfo" in its mapper "realm roles"; or set admins.role and ClearML's variable admin_role to ""
 `},
-		{"no full scope", func(c *clearmlClient) { c.edit(object{"fullScopeAllowed": false}) },
+		{"no full scope", func(c *signInClient) { c.edit(object{"fullScopeAllowed": false}) },
 			`✘ sign-in-roles: "Full scope allowed" of the client "web" is off, and the role "boss" is not in its scope, so no token holds the role
     switch on "Full scope allowed" in Clients > web > Client scopes > web-dedicated > Scope, or assign the role there
 `},
-		{"no full scope, for a client's role", func(c *clearmlClient) {
+		{"no full scope, for a client's role", func(c *signInClient) {
 			c.signIn.AdminRole = "web/boss"
 			c.edit(object{"fullScopeAllowed": false})
 		},
 			`✘ sign-in-roles: "Full scope allowed" of the client "web" is off, and the role "web/boss" is not in its scope, so no token holds the role
     switch on "Full scope allowed" in Clients > web > Client scopes > web-dedicated > Scope, or assign the role there
 `},
-		{"no full scope, but the role is in the scope", func(c *clearmlClient) {
+		{"no full scope, but the role is in the scope", func(c *signInClient) {
 			c.edit(object{"fullScopeAllowed": false})
 			var role object
 			c.Do(c.t, http.MethodGet, "/roles/boss", nil, &role)
 			c.Do(c.t, http.MethodPost, c.path("/scope-mappings/realm"), []object{role}, nil)
 		}, ""},
-		{"no full scope, but the client's role is in the scope", func(c *clearmlClient) {
+		{"no full scope, but the client's role is in the scope", func(c *signInClient) {
 			c.signIn.AdminRole = "web/boss"
 			c.edit(object{"fullScopeAllowed": false})
 			var holder []struct{ ID string }
@@ -409,7 +409,7 @@ func TestMapperOnKeycloak(t *testing.T) {
 		}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c := newClearML(t, r)
+			c := newSignInClient(t, r)
 			tt.make(c)
 			// Keycloak takes mappers of one priority in the order of their random ids. A
 			// mapper of one value replaces the groups if it comes last, and else adds to them.
@@ -437,7 +437,7 @@ func notMade(names ...string) (text string) {
 func TestMapperWithoutRights(t *testing.T) {
 	for _, roles := range [][]string{{"view-users", "view-realm"}, {"view-users", "view-realm", "query-clients"}} {
 		t.Run(strings.Join(roles, " "), func(t *testing.T) {
-			c := newClearML(t, signInRealm(t, roles))
+			c := newSignInClient(t, signInRealm(t, roles))
 			want := `! sign-in-client: groupsync could not look: reading the client web: the service account of the client "groupsync" lacks view-clients of realm-management. groupsync did not complete this read. To fix it, assign view-clients in Clients > groupsync > Service account roles
     the client and its mappers need the role view-clients of realm-management, which no pass needs
 ` + notMade("redirect", "token", "groups", "other-mappers", "person", "roles")
@@ -451,7 +451,7 @@ func TestMapperWithoutRights(t *testing.T) {
 // TestMapperWithoutAPerson: the settings alone are judged where nobody is fit for an
 // example.
 func TestMapperWithoutAPerson(t *testing.T) {
-	c := newClearML(t, signInRealm(t, checker, keycloaktest.User{Username: "hidden", Disabled: true, Groups: []string{"/eng"}}, keycloaktest.User{Username: "nowhere"}))
+	c := newSignInClient(t, signInRealm(t, checker, keycloaktest.User{Username: "hidden", Disabled: true, Groups: []string{"/eng"}}, keycloaktest.User{Username: "nowhere"}))
 	c.editMapper("groups", "full.path=true")
 	want := `! sign-in-token: groupsync found no local person in a group to try a sign-in for, so the checks below judge the settings of the client alone
     put a local account of Keycloak into one of the groups, for example one made for tests
