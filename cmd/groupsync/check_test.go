@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"groupsync/internal/config"
+	"groupsync/internal/config/clearmlenv"
 	"groupsync/internal/preflight"
 	"groupsync/internal/source/keycloaktest"
 	"groupsync/internal/target/clearmltest"
@@ -21,12 +22,7 @@ import (
 // Every check has its section in docs/check.md, in the order of the checks, and there is
 // no other section of that level.
 func TestEveryCheckIsDocumented(t *testing.T) {
-	c := config.Default()
-	c.Keycloak.URL, c.Keycloak.Realm, c.ClearML.URL = "https://auth.example.com", "clearml", "https://api.clearml.example.com"
-	checks, err := checksOf(c, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
+	checks := everyCheck(t)
 	var want []string
 	for _, check := range checks {
 		want = append(want, check.Name)
@@ -44,14 +40,22 @@ func TestEveryCheckIsDocumented(t *testing.T) {
 	}
 }
 
-// A check may only need checks that are made before it.
-func TestChecksNeedOnlyEarlierOnes(t *testing.T) {
-	c := config.Default()
+// everyCheck returns the checks of a configuration that leaves none out.
+func everyCheck(t *testing.T) []preflight.Check {
+	t.Helper()
+	c, role := config.Default(), "clearml-admin"
 	c.Keycloak.URL, c.Keycloak.Realm, c.ClearML.URL = "https://auth.example.com", "clearml", "https://api.clearml.example.com"
-	checks, err := checksOf(c, slog.New(slog.DiscardHandler))
+	c.Keycloak.ClearMLClientID, c.Admins.Role = "clearml", &role
+	checks, err := checksOf(c, clearmlenv.SignIn{}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return checks
+}
+
+// A check may only need checks that are made before it.
+func TestChecksNeedOnlyEarlierOnes(t *testing.T) {
+	checks := everyCheck(t)
 	made := make(map[string]bool)
 	for _, check := range checks {
 		for _, needed := range check.After {
