@@ -69,15 +69,21 @@ func TestAnUnreadableGroupIsRememberedWithItsReason(t *testing.T) {
 // database and LDAP both hold the membership.
 func TestAnAccountListedTwiceIsOneMember(t *testing.T) {
 	u, v := User{ID: "u", Enabled: true}, User{ID: "v", Enabled: true}
-	s, err := NewSnapshot(Parts{Catalog: mustCatalog(t, Group{ID: "1", Name: "a"}), Selection: Selection{Groups: []string{"1"}}, Members: map[string][]User{"1": {v, u, v}}})
+	s, err := NewSnapshot(Parts{
+		Catalog: mustCatalog(t, Group{ID: "1", Name: "a"}, Group{ID: "2", Name: "b"}), Selection: Selection{Groups: []string{"1"}},
+		Members: map[string][]User{"1": {v, u, v, v}, "2": {u}},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if ids, _ := s.Members("1"); !slices.Equal(ids, []string{"u", "v"}) {
 		t.Errorf("members %v", ids)
 	}
-	if groups, users, memberships := s.Counts(); groups != 1 || users != 2 || memberships != 2 {
+	if groups, users, memberships := s.Counts(); groups != 2 || users != 2 || memberships != 3 {
 		t.Errorf("counts %d, %d, %d", groups, users, memberships)
+	}
+	if got := s.Repeated("1"); !slices.Equal(got, []string{"v"}) || s.Repeated("2") != nil {
+		t.Errorf("listed twice: %v in one group, %v in the other", got, s.Repeated("2"))
 	}
 }
 

@@ -75,6 +75,7 @@ type Snapshot struct {
 	users       []User // sorted by id
 	byID        map[string]int
 	members     map[string][]string
+	repeated    map[string][]string // by group id: accounts that one answer listed twice
 	unreadable  map[string]string
 	roles       map[string]*RoleHolders
 	holders     map[string][]string
@@ -94,7 +95,7 @@ type Snapshot struct {
 func NewSnapshot(p Parts) (*Snapshot, error) {
 	s := &Snapshot{
 		catalog: p.Catalog, unreadable: maps.Clone(p.Unreadable), roles: maps.Clone(p.Roles),
-		byID: make(map[string]int), members: make(map[string][]string, len(p.Members)), holders: make(map[string][]string, len(p.Roles)),
+		byID: make(map[string]int), members: make(map[string][]string, len(p.Members)), repeated: make(map[string][]string), holders: make(map[string][]string, len(p.Roles)),
 	}
 	wanted := slices.Clone(p.Selection.Groups)
 	for _, name := range p.Selection.Roles {
@@ -128,6 +129,9 @@ func NewSnapshot(p Parts) (*Snapshot, error) {
 			ids = append(ids, u.ID)
 		}
 		slices.Sort(ids)
+		if twice := repeats(ids); len(twice) > 0 {
+			s.repeated[id] = twice
+		}
 		s.members[id] = slices.Compact(ids)
 		s.memberships += len(s.members[id])
 	}
@@ -136,6 +140,17 @@ func NewSnapshot(p Parts) (*Snapshot, error) {
 		s.holders[name] = s.holdersOf(role)
 	}
 	return s, nil
+}
+
+// repeats returns those of the sorted ids that stand there more than once, each once.
+func repeats(ids []string) []string {
+	var twice []string
+	for i := 1; i < len(ids); i++ {
+		if ids[i] == ids[i-1] {
+			twice = append(twice, ids[i])
+		}
+	}
+	return slices.Compact(twice)
 }
 
 // add merges one reading of an account into the snapshot.
@@ -190,6 +205,10 @@ func (s *Snapshot) Members(group string) ([]string, bool) {
 	ids, ok := s.members[group]
 	return ids, ok
 }
+
+// Repeated returns the ids of the accounts that Keycloak's one answer listed more than
+// once as members of a group, sorted. The database and LDAP both hold such a membership.
+func (s *Snapshot) Repeated(group string) []string { return s.repeated[group] }
 
 // Unreadable returns why Keycloak cannot list the members of a group; empty if it
 // can.

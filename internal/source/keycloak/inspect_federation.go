@@ -1,0 +1,163 @@
+package keycloak
+
+import (
+	"context"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"groupsync/internal/source"
+)
+
+// FederationSettings is what a realm says of its user federations.
+type FederationSettings struct {
+	Storages      []Storage      // sorted by name, then id
+	DefaultGroups []source.Group // that everybody new in the realm joins, sorted by path; without Parent
+}
+
+// Storage is the configuration of one user federation (a user-storage component). It
+// holds no credentials and no addresses.
+type Storage struct {
+	ID, Name string
+	Provider string // kind of the federation: "ldap", "kerberos", or another one
+	Enabled  bool
+	Imports  bool // accounts are rows of Keycloak's database, so memberships can be rows too
+
+	CachePolicy string        // how long the user cache keeps people; never empty
+	Sync        time.Duration // shortest period after which people are synchronized; 0: never
+
+	// The rest is about LDAP.
+	Subtree           bool   // searches go to every depth, not one level below the base
+	ConnectionTimeout bool   // a limit for connecting is set
+	ReadTimeout       bool   // a limit for an answer is set
+	UsernameAttribute string // of an entry
+	RDNAttribute      string // that names an entry
+	UUIDAttribute     string // that identifies an entry
+	UserFilter        string // further filter of the search for people; empty: none
+
+	Mappers []StorageMapper // sorted by name, then id
+}
+
+// StorageMapper is one mapper of an LDAP federation. Fields that its kind does not have
+// are empty.
+type StorageMapper struct {
+	ID, Name string
+	Kind     string // GroupMapper, HardcodedGroup, HardcodedRole, or another one
+
+	Mode          string // GroupMapper: READ_ONLY, LDAP_ONLY or IMPORT
+	Path          string // GroupMapper: the Keycloak group below which its groups are; "/" for the top level
+	NameAttribute string // GroupMapper: of an LDAP group
+	Group         string // HardcodedGroup: path of the group, with the leading slash
+	Role          string // HardcodedRole: "role", or "client.role"
+}
+
+// The kinds of mappers that decide about groups and roles.
+const (
+	GroupMapper    = "group-ldap-mapper"
+	HardcodedGroup = "hardcoded-ldap-group-mapper"
+	HardcodedRole  = "hardcoded-ldap-role-mapper"
+)
+
+// InspectFederations reads the configuration of the realm's federations, of their
+// mappers, and the realm's default groups. Its errors are *fault.Error, of reason
+// forbidden if the reader may not see them.
+func (s *Source) InspectFederations(ctx context.Context) (FederationSettings, error) {
+	components, err := s.components(ctx)
+	if err != nil {
+		return FederationSettings{}, err
+	}
+	mappers, err := list[storageMapperRep](ctx, s, call{
+		name: "components", doing: "reading the mappers of the realm's federations", role: viewRealm, path: []string{"components"},
+		query: url.Values{"type": {"org.keycloak.storage.ldap.mappers.LDAPStorageMapper"}},
+	})
+	if err != nil {
+		return FederationSettings{}, err
+	}
+	groups, err := s.groups(ctx, call{name: "default_groups", doing: "reading the realm's default groups", role: viewRealm, path: []string{"default-groups"}})
+	if err != nil {
+		return FederationSettings{}, err
+	}
+	var found FederationSettings
+	for _, c := range components {
+		storage := c.storage()
+		for _, m := range mappers {
+			if m.ParentID == c.ID {
+				storage.Mappers = append(storage.Mappers, m.mapper())
+			}
+		}
+		slices.SortFunc(storage.Mappers, func(a, b StorageMapper) int { return strings.Compare(a.Name+"\x00"+a.ID, b.Name+"\x00"+b.ID) })
+		found.Storages = append(found.Storages, storage)
+	}
+	slices.SortFunc(found.Storages, func(a, b Storage) int { return strings.Compare(a.Name+"\x00"+a.ID, b.Name+"\x00"+b.ID) })
+	for _, g := range groups {
+		found.DefaultGroups = append(found.DefaultGroups, source.Group{ID: g.ID, Name: g.Name, Path: g.Path})
+	}
+	slices.SortFunc(found.DefaultGroups, func(a, b source.Group) int { return strings.Compare(a.Path+"\x00"+a.ID, b.Path+"\x00"+b.ID) })
+	return found, nil
+}
+
+// ProbeFederations asks each federation for a name that nobody can have, and returns
+// the answers in the federations' order.
+func (s *Source) ProbeFederations(ctx context.Context, federations []source.Federation) []source.Probe {
+	return s.probe(ctx, federations)
+}
+
+// storageMapperRep is a component below a federation.
+type storageMapperRep struct {
+	componentRep
+	ParentID string `json:"parentId"`
+}
+
+// first returns the first value of a setting; empty if there is none.
+func (c componentRep) first(key string) string {
+	if v := c.Config[key]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+// storage returns the settings of a federation with Keycloak's defaults. Only the
+// settings that are named here leave the representation.
+func (c componentRep) storage() Storage {
+	f := c.federation()
+	positive := func(key string) bool { n, err := strconv.Atoi(c.first(key)); return err == nil && n > 0 }
+	s := Storage{
+		ID: c.ID, Name: c.Name, Provider: c.ProviderID, Enabled: f.Enabled, Imports: f.Imports, CachePolicy: "DEFAULT",
+		Subtree: c.is("searchScope", "2"), ConnectionTimeout: positive("connectionTimeout"), ReadTimeout: positive("readTimeout"),
+		UsernameAttribute: c.first("usernameLDAPAttribute"), RDNAttribute: c.first("rdnLDAPAttribute"),
+		UUIDAttribute: c.first("uuidLDAPAttribute"), UserFilter: c.first("customUserSearchFilter"),
+	}
+	if policy := c.first("cachePolicy"); policy != "" {
+		s.CachePolicy = policy
+	}
+	for _, key := range []string{"changedSyncPeriod", "fullSyncPeriod"} {
+		seconds, err := strconv.Atoi(c.first(key))
+		if period := time.Duration(seconds) * time.Second; err == nil && seconds > 0 && (s.Sync == 0 || period < s.Sync) {
+			s.Sync = period
+		}
+	}
+	return s
+}
+
+// mapper returns the settings of a mapper with Keycloak's defaults.
+func (m storageMapperRep) mapper() StorageMapper {
+	out := StorageMapper{ID: m.ID, Name: m.Name, Kind: m.ProviderID}
+	switch m.ProviderID {
+	case GroupMapper:
+		out.Mode, out.Path, out.NameAttribute = m.first("mode"), absolute(m.first("groups.path")), m.first("group.name.ldap.attribute")
+		if out.NameAttribute == "" {
+			out.NameAttribute = "cn"
+		}
+	case HardcodedGroup:
+		out.Group = absolute(m.first("group"))
+	case HardcodedRole:
+		out.Role = m.first("role")
+	}
+	return out
+}
+
+// absolute returns a path of a group as Keycloak's groups have it: Keycloak takes the
+// leading slash to be there, and one at the end not to be.
+func absolute(path string) string { return "/" + strings.Trim(path, "/") }
