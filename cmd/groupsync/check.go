@@ -87,20 +87,21 @@ func checksOf(c config.Config, signIn clearmlenv.SignIn, log *slog.Logger) ([]pr
 	if err != nil {
 		return nil, err
 	}
-	adminRole := ""
-	if c.Admins.Role != nil {
-		adminRole = *c.Admins.Role
+	rules, err := rulesOf(c)
+	if err != nil {
+		return nil, err
 	}
 	return slices.Concat(
 		preflight.KeycloakReach(keycloak, preflight.KeycloakOptions{
 			Address: preflight.Address{Side: "keycloak", URL: c.Keycloak.URL, CAFile: c.Keycloak.CAFile, InsecureSkipVerify: c.Keycloak.InsecureSkipVerify},
-			Realm:   c.Keycloak.Realm, ClientID: c.Keycloak.ClientID, AdminRole: adminRole,
+			Realm:   c.Keycloak.Realm, ClientID: c.Keycloak.ClientID, AdminRole: rules.AdminRole,
 		}),
 		preflight.ClearMLReach(clearml, keycloak, preflight.ClearMLOptions{
 			Address:  preflight.Address{Side: "clearml", URL: c.ClearML.URL, CAFile: c.ClearML.CAFile, InsecureSkipVerify: c.ClearML.InsecureSkipVerify},
-			Provider: c.ClearML.Provider, Admins: adminRole != "" || len(c.Admins.Groups) > 0,
+			Provider: c.ClearML.Provider, Admins: rules.AdminRole != "" || len(rules.AdminGroups) > 0,
 		}),
 		preflight.Mapper(signInOf(c, signIn), keycloak, "keycloak-credentials"),
+		preflight.Federation(keycloak, clearml, rules),
 	), nil
 }
 

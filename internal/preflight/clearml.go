@@ -129,7 +129,7 @@ func orNone(list []string) string {
 // as reading (reference/clearml-api.md), and is not tried.
 func (r *clearmlReach) rights(ctx context.Context) []Finding {
 	var err error
-	if r.snapshot, err = r.read(ctx); err != nil {
+	if r.snapshot, err = directory(ctx, r); err != nil {
 		if f := fault.Of(err); f != nil && f.Reason == fault.Forbidden {
 			return refusal(err, "give groupsync the access key of a ClearML administrator")
 		}
@@ -139,15 +139,15 @@ func (r *clearmlReach) rights(ctx context.Context) []Finding {
 	return Fine(fmt.Sprintf("the role %q may read user groups: ClearML shows %d groups, %d users and %d memberships", r.login.Identity.Role, groups, users, memberships))
 }
 
-// read reads both views of every group, and once more if they disagree: a login during the
-// reading brings that about.
-func (r *clearmlReach) read(ctx context.Context) (snapshot *target.Snapshot, err error) {
+// directory reads both views of every user group, and once more if they disagree: a login
+// during the reading brings that about.
+func directory(ctx context.Context, c federationTarget) (snapshot *target.Snapshot, err error) {
 	for range 2 {
-		groups, err := r.UserGroups(ctx)
+		groups, err := c.UserGroups(ctx)
 		if err != nil {
 			return nil, err
 		}
-		if snapshot, err = r.Complete(ctx, groups); err != nil || snapshot.Disagreements() == 0 {
+		if snapshot, err = c.Complete(ctx, groups); err != nil || snapshot.Disagreements() == 0 {
 			return snapshot, err
 		}
 	}

@@ -1,0 +1,501 @@
+package preflight
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"groupsync/internal/match"
+	"groupsync/internal/source"
+	"groupsync/internal/source/keycloak"
+)
+
+// The size of a sample. A question costs Keycloak about 10 ms and a search in LDAP.
+const (
+	mostPeople    = 50
+	mostQuestions = 200
+)
+
+// measure asks people of federations on their own side, and compares the answers with
+// Keycloak's lists. The rule is that of a pass: source.Weigh judges the answers.
+func (f *federations) measure(ctx context.Context) []Finding {
+	sides, err := f.pair(ctx)
+	if err != nil {
+		return []Finding{Blind(err, blindAdvice)}
+	}
+	lists := listsOf(sides.pairing)
+	all := sides.catalog.Federations()
+	switch {
+	case len(all) == 0:
+		return Fine("the realm has no user federation")
+	case len(lists) == 0:
+		return Fine("no Keycloak group feeds a ClearML group, so there is nothing to measure")
+	}
+	settings, err := f.source.InspectFederations(ctx)
+	if err != nil {
+		return []Finding{Blind(err, blindAdvice)}
+	}
+	findings, up := f.awake(ctx, all)
+	if len(up) == 0 {
+		return findings
+	}
+	m := &measuring{both: sides, settings: settings, federations: up, lists: lists, traits: traitsOf(settings, sides.catalog)}
+	if m.snap, err = f.source.Read(ctx, sides.catalog, match.Selection(sides.pairing)); err == nil {
+		err = f.meet(ctx, m)
+	}
+	if err != nil {
+		return append(findings, Blind(err, blindAdvice))
+	}
+	m.asked = m.sample()
+	confirmation, err := f.source.Confirm(ctx, m.snap, m.questions(), nil)
+	if err != nil {
+		return append(findings, Blind(err, blindAdvice))
+	}
+	return append(findings, m.findings(confirmation)...)
+}
+
+const blindAdvice = "look after the cause first, then run the check again"
+
+// awake probes the federations. It returns a warning for each that does not answer, and
+// the others by id.
+func (f *federations) awake(ctx context.Context, all []source.Federation) ([]Finding, map[string]string) {
+	var findings []Finding
+	up := make(map[string]string)
+	for _, p := range f.source.ProbeFederations(ctx, all) {
+		if p.Up || p.Trusted {
+			up[p.Federation.ID] = p.Federation.Name
+			continue
+		}
+		findings = append(findings, notMeasured(p.Federation.Name, p.Detail))
+	}
+	return findings, up
+}
+
+func notMeasured(federation, why string) Finding {
+	return Warn("the people of the federation "+federation+" were not measured, because the federation is not up: "+why,
+		"look after the federation in Keycloak and after its server first, then run the check again")
+}
+
+// meet looks up members of the fed user groups whom no list shows: a list that hides
+// people cannot name them.
+func (f *federations) meet(ctx context.Context, m *measuring) error {
+	m.people = match.Who(m.snap, m.target, f.rules)
+	members := make(map[string]bool)
+	for _, feed := range m.pairing.Feeds {
+		for _, member := range feed.Group.Members {
+			members[member.ID] = true
+		}
+	}
+	var ask []source.Person
+	for i, u := range m.target.Users() {
+		p := m.people.Person(i)
+		if members[u.ID] && p.Ask.Key != "" && len(p.Accounts) == 0 && len(ask) < mostPeople {
+			ask = append(ask, p.Ask)
+		}
+	}
+	snap, err := f.source.LookUp(ctx, m.snap, ask, nil)
+	if err != nil {
+		return fmt.Errorf("looking people up: %w", err)
+	}
+	m.snap, m.people = snap, match.Who(snap, m.target, f.rules)
+	for i, l := range m.lists {
+		if role := snap.Role(l.role); l.role != "" && role != nil {
+			for _, id := range role.Groups {
+				g, _ := m.catalog.Group(id)
+				m.lists[i].groups = append(m.lists[i].groups, g)
+			}
+		}
+	}
+	return nil
+}
+
+// measuring is a comparison in the making.
+type measuring struct {
+	*both
+	settings    keycloak.FederationSettings
+	federations map[string]string // that are up: names by id
+	lists       []list
+	traits      []trait
+	snap        *source.Snapshot
+	people      match.People
+	asked       []pair
+}
+
+// pair is one account that is asked about one list.
+type pair struct {
+	user  int // place in the snapshot's users
+	list  int
+	shown bool // the list shows the account
+}
+
+// readable reports whether Keycloak gave the list.
+func (m *measuring) readable(l list) bool {
+	if l.role != "" {
+		role := m.snap.Role(l.role)
+		return role != nil && role.Found
+	}
+	return m.snap.Unreadable(l.groups[0].ID) == ""
+}
+
+// shown returns the ids of the accounts that the list shows.
+func (m *measuring) shown(l list) []string {
+	if l.role != "" {
+		return m.snap.HoldersOfRole(l.role)
+	}
+	ids, _ := m.snap.Members(l.groups[0].ID)
+	return ids
+}
+
+// known returns whether each of the snapshot's users is an enabled account of a federation
+// that is up.
+func (m *measuring) known() []bool {
+	known := make([]bool, len(m.snap.Users()))
+	for i, u := range m.snap.Users() {
+		_, up := m.federations[u.Federation]
+		known[i] = up && u.Enabled
+	}
+	return known
+}
+
+// view is one list beside ClearML, as places of accounts in the snapshot's users.
+type view struct {
+	shown   map[int]bool // by the list
+	members map[int]bool // that could be members of the user groups that the list feeds
+}
+
+func (m *measuring) view(l list) view {
+	v := view{shown: make(map[int]bool), members: make(map[int]bool)}
+	for _, id := range m.shown(l) {
+		if u, met := m.snap.UserIndex(id); met {
+			v.shown[u] = true
+		}
+	}
+	for _, feed := range m.pairing.Feeds {
+		if !slices.Contains(l.feeds, feed.Group.ID) {
+			continue
+		}
+		for _, member := range feed.Group.Members {
+			if i, there := m.target.UserIndex(member.ID); there {
+				for _, account := range m.people.Person(i).Accounts {
+					v.members[account] = true
+				}
+			}
+		}
+	}
+	return v
+}
+
+// sorted returns the accounts in the order in which they are worth a question: those
+// first about whom the list and ClearML disagree.
+func (v view) sorted(accounts []int) []int {
+	rank := func(u int) int {
+		if v.shown[u] != v.members[u] {
+			return 0
+		}
+		return 1
+	}
+	slices.SortFunc(accounts, func(a, b int) int { return cmp.Or(rank(a)-rank(b), a-b) })
+	return accounts
+}
+
+// candidates returns the accounts of the list and of ClearML's members.
+func (v view) candidates() []int {
+	all := maps.Clone(v.shown)
+	maps.Copy(all, v.members)
+	return v.sorted(slices.Collect(maps.Keys(all)))
+}
+
+// pairs returns a pair for each of the people, in turn one whom the list shows and
+// another one.
+func (v view) pairs(list int, people []int) []pair {
+	var shown, others []pair
+	for _, u := range v.sorted(slices.Clone(people)) {
+		if v.shown[u] {
+			shown = append(shown, pair{u, list, true})
+		} else {
+			others = append(others, pair{u, list, false})
+		}
+	}
+	return inTurn([][]pair{shown, others})
+}
+
+// sample returns who is asked about which list: everybody about every list if they are
+// few. Otherwise the lists take turns.
+func (m *measuring) sample() []pair {
+	views := make(map[int]view)
+	var candidates [][]int
+	for i, l := range m.lists {
+		if m.readable(l) {
+			views[i] = m.view(l)
+			candidates = append(candidates, views[i].candidates())
+		}
+	}
+	people := m.choose(inTurn(candidates))
+	var pairs [][]pair
+	for _, i := range slices.Sorted(maps.Keys(views)) {
+		pairs = append(pairs, views[i].pairs(i, people))
+	}
+	sample := inTurn(pairs)
+	return sample[:min(len(sample), mostQuestions)]
+}
+
+// choose returns the first of the candidates who are known, each once.
+func (m *measuring) choose(candidates []int) []int {
+	known := m.known()
+	var chosen []int
+	for _, u := range candidates {
+		if known[u] && len(chosen) < mostPeople {
+			chosen = append(chosen, u)
+			known[u] = false
+		}
+	}
+	return chosen
+}
+
+// inTurn returns the first of each queue, then the second of each, and so on.
+func inTurn[T any](queues [][]T) []T {
+	var all []T
+	for i := 0; ; i++ {
+		before := len(all)
+		for _, q := range queues {
+			if i < len(q) {
+				all = append(all, q[i])
+			}
+		}
+		if len(all) == before {
+			return all
+		}
+	}
+}
+
+// questions puts the sample to the people's own side: a grant if the list shows the
+// account, a removal if not. Each question is about one list.
+func (m *measuring) questions() []source.Question {
+	questions := make([]source.Question, len(m.asked))
+	for i, p := range m.asked {
+		l, u := m.lists[p.list], m.snap.Users()[p.user]
+		q := source.Question{Group: l.feeds[0], User: u.ID, Grant: p.shown, Accounts: []source.User{u}, Role: l.role}
+		if l.role == "" {
+			q.Sources = l.groups
+		}
+		questions[i] = q
+	}
+	return questions
+}
+
+// tally counts the answers about the people of one federation in one list.
+type tally struct{ asked, hides, shows int }
+
+func (m *measuring) findings(c source.Confirmation) []Finding {
+	type key struct {
+		list       int
+		federation string
+	}
+	tallies := make(map[key]*tally)
+	doubts := make(map[string][]string) // by federation
+	away := make(map[string]string)
+	agree := 0
+	for i, a := range c.Answers {
+		p := m.asked[i]
+		k := key{p.list, m.snap.Users()[p.user].Federation}
+		if tallies[k] == nil {
+			tallies[k] = new(tally)
+		}
+		t := tallies[k]
+		switch a.Denial {
+		case source.Borne:
+			agree++
+		case source.OwnHas:
+			t.hides++
+		case source.OwnLacks:
+			t.shows++
+		case source.Away:
+			away[k.federation] = a.Doubt
+			continue
+		default:
+			doubts[k.federation] = append(doubts[k.federation], a.Doubt)
+			continue
+		}
+		t.asked++
+	}
+	findings := m.unreadable()
+	ids := m.ids()
+	for at, l := range m.lists {
+		for _, id := range ids {
+			findings = append(findings, m.twice(l, id)...)
+			if t := tallies[key{at, id}]; t != nil {
+				findings = append(findings, m.differ(l, id, *t)...)
+			}
+		}
+	}
+	for _, id := range ids {
+		findings = append(findings, m.unknown(id)...)
+		if away[id] != "" {
+			findings = append(findings, Warn("people of the federation "+m.federations[id]+" were not measured: "+away[id],
+				"look after the federation in Keycloak and after its server first, then run the check again"))
+		}
+		if len(doubts[id]) > 0 {
+			findings = append(findings, unclear(m.federations[id], doubts[id]))
+		}
+	}
+	if agree == len(m.asked) && agree > 0 {
+		findings = append(findings, Fine(m.agreement())...)
+	}
+	return findings
+}
+
+// ids returns the ids of the federations that are up, in the order of their names.
+func (m *measuring) ids() []string {
+	var ids []string
+	for id := range m.federations {
+		ids = append(ids, id)
+	}
+	slices.SortFunc(ids, func(a, b string) int {
+		return strings.Compare(m.federations[a]+"\x00"+a, m.federations[b]+"\x00"+b)
+	})
+	return ids
+}
+
+// agreement says what was asked when all answers agree.
+func (m *measuring) agreement() string {
+	asked, lists := make(map[int]bool), make(map[int]bool)
+	for _, p := range m.asked {
+		asked[p.user], lists[p.list] = true, true
+	}
+	who, known := "everybody of a federation who is known", 0
+	for _, is := range m.known() {
+		if is {
+			known++
+		}
+	}
+	if len(m.asked) < known*len(lists) {
+		who = fmt.Sprintf("a sample of the %d who are known", known)
+	}
+	return fmt.Sprintf("Keycloak's lists and the people's own side agree: %s about %s (%s) in %d of %d lists", count(len(m.asked), "answer", "answers"), people(len(asked)), who, len(lists), len(m.lists))
+}
+
+func people(n int) string { return count(n, "person", "people") }
+
+func count(n int, one, several string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, several)
+}
+
+// unreadable returns a finding for each group whose members Keycloak cannot list.
+func (m *measuring) unreadable() []Finding {
+	var findings []Finding
+	for _, l := range m.lists {
+		if l.role != "" || m.readable(l) {
+			continue
+		}
+		because, advice := explain(causesOf(m.traits, []list{l}, "", true))
+		findings = append(findings, Fail(m.snap.Unreadable(l.groups[0].ID)+". groupsync changes nothing in the ClearML groups that this group feeds. "+because, advice))
+	}
+	return findings
+}
+
+// differ returns what the list hides and what it shows wrongly.
+func (m *measuring) differ(l list, federation string, t tally) []Finding {
+	in, out := "are in the group", "are not in the group"
+	if l.role != "" {
+		in, out = "hold the role", "do not hold the role"
+	}
+	var findings []Finding
+	add := func(n int, hides bool, verb, state, undone string) {
+		if n == 0 {
+			return
+		}
+		because, advice := explain(causesOf(m.traits, []list{l}, federation, hides))
+		findings = append(findings, Warn(fmt.Sprintf("%s %s %s of the federation %s who %s by their own side (%d of the federation were asked about). %s %s",
+			l, verb, people(n), m.federations[federation], state, t.asked, undone, because), advice))
+	}
+	add(t.hides, true, "hides", in, "groupsync does not add them.")
+	add(t.shows, false, "shows", out, "groupsync grants them nothing for it.")
+	return findings
+}
+
+// explain returns the sentence that names the causes, and how to fix them.
+func explain(causes []trait) (because, advice string) {
+	if len(causes) == 0 {
+		return "No cause was found in the configuration of the federations",
+			"compare the group in LDAP with the list in Keycloak's admin console. groupsync follows the people's own side, as a login does"
+	}
+	word := "Possible cause"
+	if causes[0].sure {
+		word = "Cause"
+	}
+	if len(causes) > 1 {
+		word += "s"
+	}
+	var all, fixes []string
+	for _, c := range causes {
+		all = append(all, c.cause)
+		if !slices.Contains(fixes, c.advice) {
+			fixes = append(fixes, c.advice)
+		}
+	}
+	return word + ": " + strings.Join(all, "; or "), strings.Join(fixes, "; or ")
+}
+
+// twice returns a warning if the list shows people of the federation more than once.
+func (m *measuring) twice(l list, federation string) []Finding {
+	if l.role != "" {
+		return nil
+	}
+	n := 0
+	for _, id := range m.snap.Repeated(l.groups[0].ID) {
+		if i, met := m.snap.UserIndex(id); met && m.snap.Users()[i].Federation == federation {
+			n++
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	return []Finding{Warn(
+		fmt.Sprintf("%s shows %s of the federation %s twice: LDAP and Keycloak's database both hold the membership. If LDAP ends it, the row in the database keeps the person in the group, for a login too. A mapper that was switched from the mode IMPORT to READ_ONLY leaves such rows", l, people(n), m.federations[federation]),
+		"set the mode of "+m.mappers(l, federation)+" to IMPORT, take these people out of the group in Keycloak, and set the mode back")}
+}
+
+// mappers names the mappers that read the list from LDAP.
+func (m *measuring) mappers(l list, federation string) string {
+	var names []string
+	for _, s := range m.settings.Storages {
+		for _, x := range s.Mappers {
+			if s.ID == federation && x.Kind == keycloak.GroupMapper && x.Mode != importMode && below(x.Path)(l) {
+				names = append(names, x.Name)
+			}
+		}
+	}
+	if len(names) == 0 {
+		return "the federation's group mapper"
+	}
+	return these("mapper", names)
+}
+
+// unknown returns a finding if nobody of the federation could be asked about.
+func (m *measuring) unknown(federation string) []Finding {
+	for i, is := range m.known() {
+		if is && m.snap.Users()[i].Federation == federation {
+			return nil
+		}
+	}
+	seen := "groupsync knows nobody of the federation " + m.federations[federation] + ": no list that feeds something shows anybody, and no member of the fed ClearML groups is of it"
+	causes := causesOf(m.traits, m.lists, federation, true)
+	if len(causes) == 0 {
+		return Fine(seen)
+	}
+	because, advice := explain(causes)
+	return []Finding{Warn(seen+". "+because, advice)}
+}
+
+func unclear(federation string, doubts []string) Finding {
+	n := len(doubts)
+	slices.Sort(doubts)
+	return Warn(fmt.Sprintf("unclear: %s about people of the federation %s: %s", count(n, "answer", "answers"), federation, strings.Join(slices.Compact(doubts), "; ")),
+		"run the check again. If the answers stay unclear, look into Keycloak's log")
+}
