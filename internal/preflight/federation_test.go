@@ -200,10 +200,10 @@ func (r *realm) ownSide(username, name string) source.Own {
 	return o
 }
 
-// clearml is the other side of a realm.
-type clearml struct{ *realm }
+// beside is the other side of a realm.
+type beside struct{ *realm }
 
-func (c clearml) UserGroups(context.Context) ([]target.Group, error) {
+func (c beside) UserGroups(context.Context) ([]target.Group, error) {
 	if c.blind != nil {
 		return nil, c.blind
 	}
@@ -216,7 +216,7 @@ func (c clearml) UserGroups(context.Context) ([]target.Group, error) {
 	return groups, nil
 }
 
-func (c clearml) Complete(_ context.Context, groups []target.Group) (*target.Snapshot, error) {
+func (c beside) Complete(_ context.Context, groups []target.Group) (*target.Snapshot, error) {
 	p := target.Parts{Identity: target.Identity{User: "self"}, Users: []target.User{{ID: "self", Email: "self@example.org", ServiceAccount: true}}, Groups: groups}
 	known := make(map[string]bool)
 	for _, names := range c.teams {
@@ -392,7 +392,7 @@ func TestFederationLint(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			r := tt.realm
 			r.groups, r.unfed = []string{"/elsewhere", "/team"}, []string{"/elsewhere"}
-			wantLines(t, "federation", look(t, preflight.Federation(&r, clearml{&r}, rules(t, tt.role)), "federation"), tt.want)
+			wantLines(t, "federation", look(t, preflight.Federation(&r, beside{&r}, rules(t, tt.role)), "federation"), tt.want)
 		})
 	}
 }
@@ -422,45 +422,45 @@ func TestFederationLists(t *testing.T) {
 		{name: "the list hides people, without a cause", realm: realm{groups: two, storages: one, lists: map[string]string{"/ops": "ann bob cid"}, own: map[string]string{"/team": "ann bob"}},
 			want: hides("the list of the group /team", "2 people", "are in the group", "3", noCause) + "    " + adviceNoCause + "\n"},
 		{name: "a list that shows nobody hides a member of the ClearML group", realm: realm{groups: []string{"/team"}, storages: one, own: map[string]string{"/team": "ann"}, teams: map[string]string{"/team": "ann"}, settled: []string{"ann"}},
-			want: hides("the list of the group /team", "1 person", "are in the group", "1", noCause) + "    " + adviceNoCause + "\n"},
+			want: hides("the list of the group /team", "1 person", "is in the group", "1", noCause) + "    " + adviceNoCause + "\n"},
 		{name: "the sure cause goes before possible ones", realm: realm{groups: two, lists: map[string]string{"/ops": "ann"}, own: map[string]string{"/team": "ann"}, storages: with(func(s *keycloak.Storage) {
 			s.Subtree, s.Mappers = true, append(s.Mappers, hardcoded)
-		})}, want: hides("the list of the group /team", "1 person", "are in the group", "1", "Cause: the mapper all of the federation corp puts everybody into the group /team") + "    " + adviceHardcoded + "\n"},
+		})}, want: hides("the list of the group /team", "1 person", "is in the group", "1", "Cause: the mapper all of the federation corp puts everybody into the group /team") + "    " + adviceHardcoded + "\n"},
 		{name: "possible causes are all named", realm: realm{groups: two, lists: map[string]string{"/ops": "ann"}, own: map[string]string{"/team": "ann"}, storages: with(func(s *keycloak.Storage) {
 			s.Subtree, s.Mappers = true, append(s.Mappers, ldapMapper("more", "/", "READ_ONLY"))
-		})}, want: hides("the list of the group /team", "1 person", "are in the group", "1", "Possible causes: the group mappers groups (groups path /) and more (groups path /) of the federation corp overlap; "+
+		})}, want: hides("the list of the group /team", "1 person", "is in the group", "1", "Possible causes: the group mappers groups (groups path /) and more (groups path /) of the federation corp overlap; "+
 			"or the federation corp searches LDAP at every depth (search scope Subtree), and its mapper groups makes one Keycloak group of several LDAP groups of one name; "+
 			"or the federation corp searches LDAP at every depth (search scope Subtree), and its mapper more makes one Keycloak group of several LDAP groups of one name") +
 			"    " + adviceOverlap + "; or " + adviceSameNames + "\n"},
 		{name: "a cause of another group is no cause", realm: realm{groups: two, lists: map[string]string{"/team": "ann"}, own: map[string]string{"/ops": "ann"}, storages: with(func(s *keycloak.Storage) {
 			s.Mappers = append(s.Mappers, hardcoded)
-		})}, want: hides("the list of the group /ops", "1 person", "are in the group", "1", noCause) + "    " + adviceNoCause + "\n"},
+		})}, want: hides("the list of the group /ops", "1 person", "is in the group", "1", noCause) + "    " + adviceNoCause + "\n"},
 		{name: "a cause of another federation is no cause", realm: realm{groups: two, lists: map[string]string{"/ops": "ann"}, own: map[string]string{"/team": "ann"}, storages: []keycloak.Storage{ldap(nil), ldap(func(s *keycloak.Storage) {
 			s.ID, s.Name, s.Mappers = "other", "other", append(s.Mappers, hardcoded)
-		})}}, want: hides("the list of the group /team", "1 person", "are in the group", "1", noCause) + "    " + adviceNoCause + "\n" +
+		})}}, want: hides("the list of the group /team", "1 person", "is in the group", "1", noCause) + "    " + adviceNoCause + "\n" +
 			"warning: groupsync knows nobody of the federation other: no list that feeds something shows anybody, and no member of the fed ClearML groups is of it. Cause: the mapper all of the federation other puts everybody into the group /team\n    " + adviceHardcoded + "\n"},
 		{name: "the list shows people, without a cause", realm: realm{groups: two, storages: one, lists: map[string]string{"/team": "ann bob"}, own: map[string]string{"/team": "bob"}},
-			want: shows("the list of the group /team", "1 person", "are not in the group", "2", noCause) + "    " + adviceNoCause + "\n"},
+			want: shows("the list of the group /team", "1 person", "is not in the group", "2", noCause) + "    " + adviceNoCause + "\n"},
 		{name: "LDAP_ONLY, and rows that are left", realm: realm{groups: two, lists: map[string]string{"/team": "ann bob"}, own: map[string]string{"/team": "bob"}, storages: with(func(s *keycloak.Storage) { s.Mappers[0].Mode = "LDAP_ONLY" })},
-			want: shows("the list of the group /team", "1 person", "are not in the group", "2", "Possible cause: the mapper groups of the federation corp has the mode LDAP_ONLY, and Keycloak's database still holds memberships from another mode or from the admin console") + "    " + adviceRows + "\n"},
+			want: shows("the list of the group /team", "1 person", "is not in the group", "2", "Possible cause: the mapper groups of the federation corp has the mode LDAP_ONLY, and Keycloak's database still holds memberships from another mode or from the admin console") + "    " + adviceRows + "\n"},
 		{name: "LDAP_ONLY hides nobody", realm: realm{groups: two, lists: map[string]string{"/ops": "ann"}, own: map[string]string{"/team": "ann"}, storages: with(func(s *keycloak.Storage) { s.Mappers[0].Mode = "LDAP_ONLY" })},
-			want: hides("the list of the group /team", "1 person", "are in the group", "1", noCause) + "    " + adviceNoCause + "\n"},
+			want: hides("the list of the group /team", "1 person", "is in the group", "1", noCause) + "    " + adviceNoCause + "\n"},
 		{name: "Keycloak groups of one name", realm: realm{groups: []string{"/a/team", "/team"}, storages: one, lists: map[string]string{"/a/team": "ann", "/team": "ann"}, own: map[string]string{"/a/team": ""}},
-			want: shows("the list of the group /a/team", "1 person", "are not in the group", "1", "Possible cause: the mapper groups of the federation corp lists the members of an LDAP group for every Keycloak group of the same name below its groups path /") + "    " + adviceLeaf + "\n"},
+			want: shows("the list of the group /a/team", "1 person", "is not in the group", "1", "Possible cause: the mapper groups of the federation corp lists the members of an LDAP group for every Keycloak group of the same name below its groups path /") + "    " + adviceLeaf + "\n"},
 		{name: "a role that the list of holders hides", role: "boss", realm: realm{groups: two, roles: map[string]string{"boss": ""}, held: map[string]string{"boss": "ann"}, lists: map[string]string{"/team": "ann bob"}, storages: with(func(s *keycloak.Storage) {
 			s.Mappers = append(s.Mappers, keycloak.StorageMapper{Name: "all", Kind: keycloak.HardcodedRole, Role: "boss"})
-		})}, want: hides("the list of holders of the role boss", "1 person", "hold the role", "2", "Cause: the mapper all of the federation corp gives everybody the role boss") + "    " + adviceRole + "\n"},
+		})}, want: hides("the list of holders of the role boss", "1 person", "holds the role", "2", "Cause: the mapper all of the federation corp gives everybody the role boss") + "    " + adviceRole + "\n"},
 		{name: "a role by a composite, and a cache that may be old", role: "boss", realm: realm{groups: two, roles: map[string]string{"boss": ""}, held: map[string]string{"boss": "ann"}, lists: map[string]string{"/team": "ann"}, storages: with(func(s *keycloak.Storage) {
 			s.Sync, s.Mappers = 0, append(s.Mappers, keycloak.StorageMapper{Name: "all", Kind: keycloak.HardcodedRole, Role: "all"})
-		})}, want: hides("the list of holders of the role boss", "1 person", "hold the role", "1", "Possible causes: the mapper all of the federation corp gives everybody the role all; "+
+		})}, want: hides("the list of holders of the role boss", "1 person", "holds the role", "1", "Possible causes: the mapper all of the federation corp gives everybody the role all; "+
 			"or the federation corp has the cache policy DEFAULT and no periodic sync of its people, so Keycloak's user cache keeps old groups and roles without end") +
 			"    look whether the role all contains the role of administrators, and take that out of it; or " + adviceCache + "\n"},
 		{name: "a role by a hardcoded group", role: "boss", realm: realm{groups: two, gives: "/team", roles: map[string]string{"boss": ""}, held: map[string]string{"boss": "ann"}, own: map[string]string{"/team": "ann"}, lists: map[string]string{"/ops": "ann"}, storages: with(func(s *keycloak.Storage) {
 			s.Mappers = append(s.Mappers, hardcoded)
-		})}, want: hides("the list of the group /team", "1 person", "are in the group", "1", "Cause: the mapper all of the federation corp puts everybody into the group /team") + "    " + adviceHardcoded + "\n" +
-			hides("the list of holders of the role boss", "1 person", "hold the role", "1", "Cause: the mapper all of the federation corp puts everybody into the group /team") + "    " + adviceHardcoded + "\n"},
+		})}, want: hides("the list of the group /team", "1 person", "is in the group", "1", "Cause: the mapper all of the federation corp puts everybody into the group /team") + "    " + adviceHardcoded + "\n" +
+			hides("the list of holders of the role boss", "1 person", "holds the role", "1", "Cause: the mapper all of the federation corp puts everybody into the group /team") + "    " + adviceHardcoded + "\n"},
 		{name: "a role that only the list shows", role: "boss", realm: realm{groups: two, roles: map[string]string{"boss": "ann"}, storages: one},
-			want: shows("the list of holders of the role boss", "1 person", "do not hold the role", "1", noCause) + "    " + adviceNoCause + "\n"},
+			want: shows("the list of holders of the role boss", "1 person", "does not hold the role", "1", noCause) + "    " + adviceNoCause + "\n"},
 		{name: "a role that the realm lacks is no list", role: "boss", realm: realm{groups: two, storages: one, lists: map[string]string{"/team": "ann"}},
 			want: "ok: Keycloak's lists and the people's own side agree: 2 answers about 1 person (everybody of a federation who is known) in 2 of 3 lists\n"},
 		{name: "people who are listed twice", realm: realm{groups: two, storages: one, lists: map[string]string{"/team": "ann ann bob bob bob cid local local"}},
@@ -490,7 +490,7 @@ func TestFederationLists(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := tt.realm
-			got := look(t, preflight.Federation(&r, clearml{&r}, rules(t, tt.role)), "federation-lists")
+			got := look(t, preflight.Federation(&r, beside{&r}, rules(t, tt.role)), "federation-lists")
 			wantLines(t, "federation-lists", got, tt.want)
 			for _, name := range []string{"ann", "bob", "cid"} {
 				if strings.Contains(got, name) {
@@ -535,7 +535,7 @@ func TestTheSampleOfManyPeople(t *testing.T) {
 			for i := range tt.groups {
 				r.groups = append(r.groups, fmt.Sprintf("/g%02d", i))
 			}
-			wantLines(t, "federation-lists", look(t, preflight.Federation(r, clearml{r}, rules(t, "")), "federation-lists"), tt.want)
+			wantLines(t, "federation-lists", look(t, preflight.Federation(r, beside{r}, rules(t, "")), "federation-lists"), tt.want)
 			people, first := make(map[string]bool), make(map[string]string)
 			for _, q := range r.asked {
 				name := q.Accounts[0].Username

@@ -401,22 +401,32 @@ func (m *measuring) unreadable() []Finding {
 
 // differ returns what the list hides and what it shows wrongly.
 func (m *measuring) differ(l list, federation string, t tally) []Finding {
-	in, out := "are in the group", "are not in the group"
-	if l.role != "" {
-		in, out = "hold the role", "do not hold the role"
-	}
 	var findings []Finding
-	add := func(n int, hides bool, verb, state, undone string) {
+	add := func(n int, hides bool, verb string, is state, undone string) {
 		if n == 0 {
 			return
 		}
 		because, advice := explain(causesOf(m.traits, []list{l}, federation, hides))
 		findings = append(findings, Warn(fmt.Sprintf("%s %s %s of the federation %s who %s by their own side (%d of the federation were asked about). %s %s",
-			l, verb, people(n), m.federations[federation], state, t.asked, undone, because), advice))
+			l, verb, people(n), m.federations[federation], is.of(n), t.asked, undone, because), advice))
+	}
+	in, out := state{"is in the group", "are in the group"}, state{"is not in the group", "are not in the group"}
+	if l.role != "" {
+		in, out = state{"holds the role", "hold the role"}, state{"does not hold the role", "do not hold the role"}
 	}
 	add(t.hides, true, "hides", in, "groupsync does not add them.")
 	add(t.shows, false, "shows", out, "groupsync grants them nothing for it.")
 	return findings
+}
+
+// state is what one person does, and what several do.
+type state struct{ one, several string }
+
+func (s state) of(n int) string {
+	if n == 1 {
+		return s.one
+	}
+	return s.several
 }
 
 // explain returns the sentence that names the causes, and how to fix them.

@@ -68,13 +68,6 @@ func (s *Source) InspectFederations(ctx context.Context) (FederationSettings, er
 	if err != nil {
 		return FederationSettings{}, err
 	}
-	mappers, err := list[storageMapperRep](ctx, s, call{
-		name: "components", doing: "reading the mappers of the realm's federations", role: viewRealm, path: []string{"components"},
-		query: url.Values{"type": {"org.keycloak.storage.ldap.mappers.LDAPStorageMapper"}},
-	})
-	if err != nil {
-		return FederationSettings{}, err
-	}
 	groups, err := s.groups(ctx, call{name: "default_groups", doing: "reading the realm's default groups", role: viewRealm, path: []string{"default-groups"}})
 	if err != nil {
 		return FederationSettings{}, err
@@ -82,10 +75,16 @@ func (s *Source) InspectFederations(ctx context.Context) (FederationSettings, er
 	var found FederationSettings
 	for _, c := range components {
 		storage := c.storage()
+		mappers, err := list[storageMapperRep](ctx, s, call{
+			name: "components", doing: "reading the mappers of the federation " + c.Name, role: viewRealm, path: []string{"components"},
+			// Without a parent Keycloak looks for components of the realm itself only.
+			query: url.Values{"parent": {c.ID}, "type": {"org.keycloak.storage.ldap.mappers.LDAPStorageMapper"}},
+		})
+		if err != nil {
+			return FederationSettings{}, err
+		}
 		for _, m := range mappers {
-			if m.ParentID == c.ID {
-				storage.Mappers = append(storage.Mappers, m.mapper())
-			}
+			storage.Mappers = append(storage.Mappers, m.mapper())
 		}
 		slices.SortFunc(storage.Mappers, func(a, b StorageMapper) int { return strings.Compare(a.Name+"\x00"+a.ID, b.Name+"\x00"+b.ID) })
 		found.Storages = append(found.Storages, storage)
@@ -105,10 +104,7 @@ func (s *Source) ProbeFederations(ctx context.Context, federations []source.Fede
 }
 
 // storageMapperRep is a component below a federation.
-type storageMapperRep struct {
-	componentRep
-	ParentID string `json:"parentId"`
-}
+type storageMapperRep struct{ componentRep }
 
 // first returns the first value of a setting; empty if there is none.
 func (c componentRep) first(key string) string {

@@ -1,25 +1,28 @@
 package keycloak
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"groupsync/internal/fault"
 	"groupsync/internal/source"
 	"groupsync/internal/source/keycloaktest"
 )
 
-// components answers the call by the type that it asks for.
-func components(storages, mappers string) http.HandlerFunc {
+// components answers the call by its type and parent: with federations, or with the
+// mappers of one federation. A call for mappers without a parent finds none, as in a real
+// Keycloak.
+func components(storages string, mappers map[string]string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body := storages
 		if strings.HasSuffix(r.URL.Query().Get("type"), ".LDAPStorageMapper") {
-			body = mappers
+			body = cmp.Or(mappers[r.URL.Query().Get("parent")], `[]`)
 		}
 		answer(body)(w, r)
 	}
@@ -27,15 +30,17 @@ func components(storages, mappers string) http.HandlerFunc {
 
 func TestInspectFederations(t *testing.T) {
 	for _, tt := range []struct {
-		name                        string
-		storages, mappers, defaults string
-		want                        FederationSettings
+		name     string
+		storages string
+		mappers  map[string]string // by federation
+		defaults string
+		want     FederationSettings
 	}{
-		{"a realm without federations", `[]`, `[]`, `[]`, FederationSettings{}},
+		{"a realm without federations", `[]`, nil, `[]`, FederationSettings{}},
 		{
 			"Keycloak's defaults stand for settings that are not there",
 			`[{"id":"f1","name":"corp","providerId":"ldap","config":{"searchScope":["1"]}}]`,
-			`[{"id":"m1","name":"groups","providerId":"group-ldap-mapper","parentId":"f1","config":{"mode":["READ_ONLY"]}}]`, `[]`,
+			map[string]string{"f1": `[{"id":"m1","name":"groups","providerId":"group-ldap-mapper","config":{"mode":["READ_ONLY"]}}]`}, `[]`,
 			FederationSettings{Storages: []Storage{{
 				ID: "f1", Name: "corp", Provider: "ldap", Enabled: true, Imports: true, CachePolicy: "DEFAULT",
 				Mappers: []StorageMapper{{ID: "m1", Name: "groups", Kind: GroupMapper, Mode: "READ_ONLY", Path: "/", NameAttribute: "cn"}},
@@ -47,10 +52,10 @@ func TestInspectFederations(t *testing.T) {
 			  {"id":"f1","name":"a","providerId":"ldap","config":{"enabled":["false"],"importEnabled":["false"],"cachePolicy":["NO_CACHE"],
 			   "changedSyncPeriod":["60"],"fullSyncPeriod":["86400"],"searchScope":["2"],"connectionTimeout":["5000"],"readTimeout":["1"],
 			   "usernameLDAPAttribute":["uid"],"rdnLDAPAttribute":["cn"],"uuidLDAPAttribute":["entryUUID"],"customUserSearchFilter":["(mail=*)"]}}]`,
-			`[{"id":"m3","name":"z","providerId":"hardcoded-ldap-role-mapper","parentId":"f1","config":{"role":["app.boss"]}},
-			  {"id":"m2","name":"y","providerId":"hardcoded-ldap-group-mapper","parentId":"f1","config":{"group":["all/of us"]}},
-			  {"id":"m1","name":"x","providerId":"group-ldap-mapper","parentId":"f1","config":{"mode":["IMPORT"],"groups.path":["/teams/"],"group.name.ldap.attribute":["ou"]}},
-			  {"id":"m4","name":"email","providerId":"user-attribute-ldap-mapper","parentId":"f2","config":{}}]`,
+			map[string]string{"f1": `[{"id":"m3","name":"z","providerId":"hardcoded-ldap-role-mapper","config":{"role":["app.boss"]}},
+			  {"id":"m2","name":"y","providerId":"hardcoded-ldap-group-mapper","config":{"group":["all/of us"]}},
+			  {"id":"m1","name":"x","providerId":"group-ldap-mapper","config":{"mode":["IMPORT"],"groups.path":["/teams/"],"group.name.ldap.attribute":["ou"]}}]`,
+				"f2": `[{"id":"m4","name":"email","providerId":"user-attribute-ldap-mapper","config":{}}]`},
 			`[{"id":"g2","name":"new","path":"/new"},{"id":"g1","name":"a","path":"/all/a"}]`,
 			FederationSettings{
 				Storages: []Storage{
@@ -70,7 +75,7 @@ func TestInspectFederations(t *testing.T) {
 		},
 		{
 			"a period or a limit that is none is not set, and a full sync is a sync",
-			`[{"id":"f1","name":"a","providerId":"ldap","config":{"changedSyncPeriod":["-1"],"fullSyncPeriod":["3600"],"connectionTimeout":["0"],"readTimeout":["soon"]}}]`, `[]`, `[]`,
+			`[{"id":"f1","name":"a","providerId":"ldap","config":{"changedSyncPeriod":["-1"],"fullSyncPeriod":["3600"],"connectionTimeout":["0"],"readTimeout":["soon"]}}]`, nil, `[]`,
 			FederationSettings{Storages: []Storage{{ID: "f1", Name: "a", Provider: "ldap", Enabled: true, Imports: true, CachePolicy: "DEFAULT", Sync: time.Hour}}},
 		},
 	} {
@@ -81,7 +86,7 @@ func TestInspectFederations(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if d := cmp.Diff(tt.want, got); d != "" {
+			if d := gocmp.Diff(tt.want, got); d != "" {
 				t.Errorf("-want +got\n%s", d)
 			}
 		})
@@ -99,10 +104,10 @@ func TestInspectFederationsRefusesWhatIsNotWhole(t *testing.T) {
 	}{
 		{"the reader may not see components", forbidden, answer(`[]`), fault.Forbidden,
 			`reading the realm's federations: Keycloak refuses the call (403 HTTP 403 Forbidden). The call needs the role view-realm of realm-management`},
-		{"the reader may not see default groups", components(one, `[]`), forbidden, fault.Forbidden,
+		{"the reader may not see default groups", components(one, nil), forbidden, fault.Forbidden,
 			`reading the realm's default groups: Keycloak refuses the call (403 HTTP 403 Forbidden). The call needs the role view-realm of realm-management`},
-		{"the mappers are no list", components(one, `{}`), answer(`[]`), fault.Shape, `reading the mappers of the realm's federations: the answer of 2 bytes is not whole JSON of the documented form`},
-		{"a default group without a name", components(one, `[]`), answer(`[{"id":"g1"}]`), fault.Shape, `reading the realm's default groups: an entry lacks its id or its name`},
+		{"the mappers are no list", components(one, map[string]string{"f1": `{}`}), answer(`[]`), fault.Shape, `reading the mappers of the federation a: the answer of 2 bytes is not whole JSON of the documented form`},
+		{"a default group without a name", components(one, nil), answer(`[{"id":"g1"}]`), fault.Shape, `reading the realm's default groups: an entry lacks its id or its name`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			f, s := newFake(t, nil)
@@ -140,10 +145,10 @@ func TestInspectFederationsOfARealKeycloakTellsNoCredentials(t *testing.T) {
 		UsernameAttribute: "uid", RDNAttribute: "uid", UUIDAttribute: "entryUUID", UserFilter: "(mail=*)",
 		Mappers: []StorageMapper{{Name: "groups", Kind: GroupMapper, Mode: "READ_ONLY", Path: "/", NameAttribute: "cn"}, {Name: "hardcoded group new", Kind: HardcodedGroup, Group: "/new"}},
 	}
-	if d := cmp.Diff(want, s); d != "" {
+	if d := gocmp.Diff(want, s); d != "" {
 		t.Errorf("-want +got\n%s", d)
 	}
-	if d := cmp.Diff([]source.Group{{ID: r.GroupID(t, "/new"), Name: "new", Path: "/new"}}, got.DefaultGroups); d != "" {
+	if d := gocmp.Diff([]source.Group{{ID: r.GroupID(t, "/new"), Name: "new", Path: "/new"}}, got.DefaultGroups); d != "" {
 		t.Errorf("default groups: -want +got\n%s", d)
 	}
 	for _, secret := range []string{"reader", "password", "**", l.URL} {

@@ -233,6 +233,13 @@ func (f *Federation) SetCache(tb testing.TB, policy CachePolicy) {
 	f.realm.configure(tb, f.ID, "cachePolicy", string(policy))
 }
 
+// Configure changes one setting of the component, which is named as Keycloak's
+// representation has it. An empty value takes the setting away.
+func (f *Federation) Configure(tb testing.TB, key, value string) {
+	tb.Helper()
+	f.realm.configure(tb, f.ID, key, value)
+}
+
 // configure changes one setting of a component.
 func (r *Realm) configure(tb testing.TB, id, key, value string) {
 	tb.Helper()
