@@ -402,15 +402,14 @@ func defaultGroups(c configuration) []trait {
 // Directory gives every account a sAMAccountName.
 func usernameAttribute(c configuration) []trait {
 	username := c.UsernameAttribute
-	required := strings.Contains(strings.ToLower(c.UserFilter), "("+strings.ToLower(username)+"=")
-	if len(c.mappers) == 0 || username == "" || required || strings.EqualFold(username, c.RDNAttribute) || strings.EqualFold(username, "sAMAccountName") {
+	if len(c.mappers) == 0 || username == "" || strings.EqualFold(username, c.RDNAttribute) || strings.EqualFold(username, "sAMAccountName") {
 		return nil
 	}
 	return []trait{{
 		level:  Warning,
 		cause:  fmt.Sprintf("the federation %s names entries by %s and takes the username from %s, which an entry can lack", c.Name, c.RDNAttribute, username),
 		effect: "If one member of an LDAP group lacks it, Keycloak's list of the group is empty",
-		advice: fmt.Sprintf("let every person in LDAP have %s, or take the username from %s", username, c.RDNAttribute),
+		advice: fmt.Sprintf("let every member of an LDAP group have %s. A user filter that requires it does not help", username),
 		hides:  true, touches: func(l list) bool {
 			return slices.ContainsFunc(c.mappers, func(m keycloak.StorageMapper) bool { return below(m.Path)(l) })
 		},

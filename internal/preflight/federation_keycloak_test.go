@@ -1,6 +1,7 @@
 package preflight_test
 
 import (
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -21,7 +22,14 @@ type site struct {
 	realm *keycloaktest.Realm
 	ldap  *keycloaktest.LDAP
 	fed   *keycloaktest.Federation
+
+	source *keycloak.Source
+	target *clearml.Client
+	rules  match.Rules
 }
+
+// checks returns the checks, as a new run of groupsync makes them.
+func (s *site) checks() []preflight.Check { return preflight.Federation(s.source, s.target, s.rules) }
 
 // set says how a site is made, and what the checks find.
 type set struct {
@@ -36,6 +44,8 @@ type set struct {
 	changes func(*testing.T, *site)
 	lint    string
 	lists   string
+	fix     func(*testing.T, *site) // does what the advice says; nil: nothing is done
+	fixed   string                  // what federation-lists finds then
 }
 
 var people = []string{"feda", "fedb", "fedc"}
@@ -49,7 +59,7 @@ func calm(change func(*keycloaktest.FederationOptions)) keycloaktest.FederationO
 	return o
 }
 
-func (s set) make(t *testing.T) (*site, []preflight.Check) {
+func (s set) make(t *testing.T) *site {
 	t.Helper()
 	server := keycloaktest.Shared
 	if s.server != nil {
@@ -78,15 +88,16 @@ func (s set) make(t *testing.T) (*site, []preflight.Check) {
 	for _, team := range s.teams {
 		other.AddTeam(team, members[team]...)
 	}
-	src, err := keycloak.New(keycloak.Config{URL: x.realm.Server.URL, Realm: x.realm.Name, ClientID: x.realm.ClientID, ClientSecret: func() (string, error) { return x.realm.Secret, nil }})
+	var err error
+	x.source, err = keycloak.New(keycloak.Config{URL: x.realm.Server.URL, Realm: x.realm.Name, ClientID: x.realm.ClientID, ClientSecret: func() (string, error) { return x.realm.Secret, nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	tgt, err := clearml.New(clearml.Config{URL: other.URL, Keys: func() (clearml.Keys, error) { return clearml.Keys{Access: "access", Secret: "secret"}, nil }})
+	x.target, err = clearml.New(clearml.Config{URL: other.URL, Keys: func() (clearml.Keys, error) { return clearml.Keys{Access: "access", Secret: "secret"}, nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	rules, err := match.Compile(match.Options{Include: []string{"*"}, Provider: "keycloak", AdminRole: s.role})
+	x.rules, err = match.Compile(match.Options{Include: []string{"*"}, Provider: "keycloak", AdminRole: s.role})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +105,7 @@ func (s set) make(t *testing.T) (*site, []preflight.Check) {
 	if s.changes != nil {
 		s.changes(t, x)
 	}
-	return x, preflight.Federation(src, tgt, rules)
+	return x
 }
 
 const (
@@ -118,6 +129,18 @@ const (
 	listedTwice    = " of the federation ldap twice: LDAP and Keycloak's database both hold the membership. If LDAP ends it, the row in the database keeps the person in the group, for a login too. A mapper that was switched from the mode IMPORT to READ_ONLY leaves such rows\n    set the mode of the mapper groups to IMPORT, take these people out of the group in Keycloak, and set the mode back\n"
 )
 
+// leaveInImport takes people out of the group while the mapper's mode is IMPORT, in which
+// the database is all there is.
+func leaveInImport(names ...string) func(*testing.T, *site) {
+	return func(t *testing.T, s *site) {
+		s.fed.SetMode(t, "groups", keycloaktest.Import)
+		for _, name := range names {
+			s.realm.Leave(t, name, "/staff")
+		}
+		s.fed.SetMode(t, "groups", keycloaktest.ReadOnly)
+	}
+}
+
 func TestFederationOfARealKeycloak(t *testing.T) {
 	staff := map[string][]string{"staff": people}
 	local := keycloaktest.Spec{Groups: []string{"/staff"}}
@@ -131,6 +154,11 @@ func TestFederationOfARealKeycloak(t *testing.T) {
 			build: federate(func(o *keycloaktest.FederationOptions) { o.Subtree = true }), lint: calmLint,
 			// fedc is in no group, so no member of ClearML's group is fedc.
 			lists: strings.Replace(hides("the list of the group /staff hides 2 people", "are in the group", "Possible cause: "+causeSameNames, adviceSameNames), "3 of", "2 of", 1),
+			fix: func(t *testing.T, s *site) {
+				s.ldap.DeleteGroup(t, "us/staff")
+				s.ldap.AddGroup(t, "us/others", "fedb")
+			},
+			fixed: strings.Replace(agree, "3 answers about 3", "2 answers about 2", 1),
 		},
 		{
 			name: "two LDAP groups of one cn, and nobody is known", unknown: true, groups: map[string][]string{"eu/staff": {"feda"}, "us/staff": {"fedb"}},
@@ -160,18 +188,24 @@ func TestFederationOfARealKeycloak(t *testing.T) {
 			build: federate(func(o *keycloaktest.FederationOptions) { o.NoImport = true }),
 			lint:  "warning: the federation ldap does not import people, and /staff is a default group of the realm. The tokens of its people have the group, and Keycloak's list of the group does not show them, so groupsync adds none of them\n    " + adviceImport + "\n",
 			lists: hides("the list of the group /staff hides 3 people", "are in the group", "Cause: the federation ldap does not import people, and /staff is a default group of the realm", adviceImport),
+			fix: func(t *testing.T, s *site) {
+				s.realm.Do(t, http.MethodDelete, "/default-groups/"+s.realm.GroupID(t, "/staff"), nil, nil)
+			},
+			fixed: agree,
 		},
 		{
 			name: "a user filter that also hits the look-up of groups", groups: staff,
 			build: federate(func(o *keycloaktest.FederationOptions) { o.UUIDAttribute, o.UserFilter = "cn", "(mail=*)" }),
 			lint:  "error: the federation ldap has a user filter and identifies entries by cn, and its mapper groups finds groups by cn too, so the filter of people is applied to groups. Keycloak finds no group that the filter leaves out and lists nobody for it, so groupsync adds nobody by it\n    " + adviceFilter + "\n",
 			lists: hides("the list of the group /staff hides 3 people", "are in the group", "Cause: the federation ldap has a user filter and identifies entries by cn, and its mapper groups finds groups by cn too, so the filter of people is applied to groups", adviceFilter),
+			fix:   func(t *testing.T, s *site) { s.fed.Configure(t, "customUserSearchFilter", "") }, fixed: agree,
 		},
 		{
 			name: "LDAP_ONLY and a default group", spec: keycloaktest.Spec{Groups: []string{"/staff"}, DefaultGroups: []string{"/staff"}},
 			build: federate(func(o *keycloaktest.FederationOptions) { o.Mode = keycloaktest.LDAPOnly }),
 			lint:  "warning: the mapper groups of the federation ldap has the mode LDAP_ONLY, and /staff is a default group of the realm. Keycloak's list of the group shows everybody whom the federation imports, and their tokens lack the group, so groupsync adds none of them\n    " + adviceLDAPOnly + "\n",
 			lists: shows("the list of the group /staff shows 3 people", "are not in the group", "Cause: the mapper groups of the federation ldap has the mode LDAP_ONLY, and /staff is a default group of the realm", adviceLDAPOnly),
+			fix:   func(t *testing.T, s *site) { s.fed.SetMode(t, "groups", keycloaktest.ReadOnly) }, fixed: agree,
 		},
 		{
 			name: "LDAP_ONLY below a path, and a default group", spec: keycloaktest.Spec{Groups: []string{"/staff", "/ldap"}, DefaultGroups: []string{"/staff"}},
@@ -189,6 +223,12 @@ func TestFederationOfARealKeycloak(t *testing.T) {
 			},
 			lint:  calmLint,
 			lists: shows("the list of the group /staff shows 1 person", "is not in the group", "Possible cause: "+causeRows, adviceRows),
+			fix: func(t *testing.T, s *site) {
+				s.fed.SetMode(t, "groups", keycloaktest.ReadOnly)
+				s.realm.Leave(t, "feda", "/staff")
+				s.fed.SetMode(t, "groups", keycloaktest.LDAPOnly)
+			},
+			fixed: strings.Replace(agree, "3 answers about 3", "2 answers about 2", 1), // nothing names feda any more
 		},
 		{
 			name: "a row in the database and a membership in LDAP", spec: local, groups: staff,
@@ -199,6 +239,7 @@ func TestFederationOfARealKeycloak(t *testing.T) {
 				s.fed.Sync(t)
 			},
 			lint: calmLint, lists: "warning: the list of the group /staff shows 1 person" + listedTwice + agree,
+			fix: leaveInImport("feda"), fixed: agree,
 		},
 		{
 			name: "IMPORT switched to READ_ONLY", groups: staff,
@@ -207,6 +248,7 @@ func TestFederationOfARealKeycloak(t *testing.T) {
 				s.fed.SetMode(t, "groups", keycloaktest.ReadOnly)
 			},
 			lint: calmLint, lists: "warning: the list of the group /staff shows 3 people" + listedTwice + agree,
+			fix: leaveInImport(people...), fixed: agree,
 		},
 		{
 			name: "no periodic sync and a cache that nothing refreshes", groups: staff,
@@ -230,6 +272,8 @@ func TestFederationOfARealKeycloak(t *testing.T) {
 			},
 			lint:  lintCache,
 			lists: hides("the list of holders of the role boss hides 1 person", "holds the role", "Possible cause: "+causeCache, adviceCache),
+			fix:   func(t *testing.T, s *site) { s.fed.SetCache(t, keycloaktest.NoCache) },
+			fixed: strings.NewReplacer("3 answers", "6 answers", "1 of 1", "2 of 2").Replace(agree),
 		},
 		{
 			name: "a federation that is switched off", groups: staff, build: federate(nil),
@@ -262,21 +306,35 @@ func TestFederationOfARealKeycloak(t *testing.T) {
 				s.ldap.AddUserWithoutUID(t, "nameless")
 				s.ldap.Join(t, "nameless", "staff")
 			},
-			lint:  "warning: the federation ldap names entries by cn and takes the username from uid, which an entry can lack. If one member of an LDAP group lacks it, Keycloak's list of the group is empty\n    let every person in LDAP have uid, or take the username from cn\n",
-			lists: hides("the list of the group /staff hides 3 people", "are in the group", "Possible cause: the federation ldap names entries by cn and takes the username from uid, which an entry can lack", "let every person in LDAP have uid, or take the username from cn"),
+			lint:  "warning: the federation ldap names entries by cn and takes the username from uid, which an entry can lack. If one member of an LDAP group lacks it, Keycloak's list of the group is empty\n    " + adviceUsername + "\n",
+			lists: hides("the list of the group /staff hides 3 people", "are in the group", "Possible cause: the federation ldap names entries by cn and takes the username from uid, which an entry can lack", adviceUsername),
+			fix: func(t *testing.T, s *site) {
+				s.fed.Configure(t, "customUserSearchFilter", "(uid=*)")
+				s.realm.ClearUserCache(t)
+				if got := look(t, s.checks(), "federation-lists"); !strings.HasPrefix(got, "warning: the list of the group /staff hides 3 people") {
+					t.Errorf("a user filter that requires uid does help:\n%s", got)
+				}
+				s.ldap.Leave(t, "nameless", "staff")
+			},
+			fixed: agree,
 		},
 		{
 			name: "a local group with the name of an LDAP group", groups: map[string][]string{"dev": people}, spec: keycloaktest.Spec{Groups: []string{"/projects/dev"}}, teams: []string{"dev"},
 			build: federate(nil), lint: calmLint,
 			lists: shows("the list of the group /projects/dev shows 3 people", "are not in the group", "Possible cause: the mapper groups of the federation ldap lists the members of an LDAP group for every Keycloak group of the same name below its groups path /", adviceLeaf),
+			fix: func(t *testing.T, s *site) {
+				s.realm.Do(t, http.MethodPut, "/groups/"+s.realm.GroupID(t, "/projects/dev"), map[string]any{"name": "develop"}, nil)
+			},
+			fixed: agree,
 		},
 		{
 			name: "a reader that may not see components", groups: staff, spec: keycloaktest.Spec{ServiceRoles: []string{"view-users"}}, build: federate(nil),
-			lint: "warning: groupsync could not look: signing in to Keycloak: the access token lacks view-realm of realm-management, and with less Keycloak hides people without an error. It carries other roles, so these are probably not assigned. groupsync did not read the realm. To fix it, assign view-realm of realm-management to the service account of the client \"groupsync\" in Clients > groupsync > Service account roles. If they are listed there, switch on \"Full scope allowed\" in Clients > groupsync > Client scopes > groupsync-dedicated > Scope\n    " + adviceBlind + "\n",
+			lint: "warning: groupsync could not look: signing in to Keycloak: the access token lacks view-realm of realm-management, and with less Keycloak hides people without an error. groupsync did not read the realm. To fix it, assign view-realm of realm-management to the service account of the client \"groupsync\" in Clients > groupsync > Service account roles. If they are listed there, switch on \"Full scope allowed\" in Clients > groupsync > Client scopes > groupsync-dedicated > Scope\n    " + adviceBlind + "\n",
 		},
 	} {
 		t.Run(s.name, func(t *testing.T) {
-			x, checks := s.make(t)
+			x := s.make(t)
+			checks := x.checks()
 			before := x.realm.State(t)
 			wantLines(t, "federation", look(t, checks, "federation"), s.lint)
 			lists := look(t, checks, "federation-lists")
@@ -292,6 +350,11 @@ func TestFederationOfARealKeycloak(t *testing.T) {
 			if d := gocmp.Diff(before, x.realm.State(t)); d != "" {
 				t.Errorf("the checks changed Keycloak: -before +after\n%s", d)
 			}
+			if s.fix != nil {
+				s.fix(t, x)
+				x.realm.ClearUserCache(t)
+				wantLines(t, "federation-lists after the fix", look(t, x.checks(), "federation-lists"), s.fixed)
+			}
 		})
 	}
 }
@@ -306,7 +369,8 @@ func TestFederationWithOverlappingMappersOfARealKeycloak(t *testing.T) {
 			o.NoMapper, o.Mappers = true, []keycloaktest.GroupMapper{{Name: "eu", Unit: "eu"}, {Name: "us", Unit: "us"}}
 		}))
 	}}
-	x, checks := s.make(t)
+	x := s.make(t)
+	checks := x.checks()
 	before := x.realm.State(t)
 	wantLines(t, "federation", look(t, checks, "federation"), "warning: "+cause+". If both find an LDAP group of one name, Keycloak's list of the group shows the people of one mapper only\n    "+adviceOverlap+"\n")
 	got := look(t, checks, "federation-lists")
@@ -317,6 +381,36 @@ func TestFederationWithOverlappingMappersOfARealKeycloak(t *testing.T) {
 	}
 	if d := gocmp.Diff(before, x.realm.State(t)); d != "" {
 		t.Errorf("the checks changed Keycloak: -before +after\n%s", d)
+	}
+}
+
+// A mapper at the top level lists its own people for a group below another mapper's path.
+// With paths that are apart, both lists are right.
+func TestFederationWithNestedMappersOfARealKeycloak(t *testing.T) {
+	ldap := map[string][]string{"eu/staff": {"feda", "fedc"}, "us/staff": {"fedb"}}
+	const cause = "the group mappers eu (groups path /) and us (groups path /us) of the federation ldap overlap"
+	for _, row := range []struct {
+		name, path  string // of the mapper eu
+		lint, lists string
+	}{
+		{
+			"one path below the other", "/",
+			"warning: " + cause + ". If both find an LDAP group of one name, Keycloak's list of the group shows the people of one mapper only\n    " + adviceOverlap + "\n",
+			hides("the list of the group /us/staff hides 1 person", "is in the group", "Possible cause: "+cause, adviceOverlap) +
+				shows("the list of the group /us/staff shows 2 people", "are not in the group", "Possible causes: "+cause+"; or the mapper eu of the federation ldap lists the members of an LDAP group for every Keycloak group of the same name below its groups path /", adviceOverlap+"; or "+adviceLeaf),
+		},
+		{"paths that are apart", "/eu", calmLint, strings.NewReplacer("3 answers", "6 answers", "1 of 1", "2 of 2").Replace(agree)},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			x := set{groups: ldap, spec: keycloaktest.Spec{Groups: []string{"/eu", "/us"}}, build: func(t *testing.T, s *site) {
+				s.fed = s.realm.Federate(t, s.ldap, calm(func(o *keycloaktest.FederationOptions) {
+					o.NoMapper, o.Mappers = true, []keycloaktest.GroupMapper{{Name: "eu", Unit: "eu", Path: row.path}, {Name: "us", Unit: "us", Path: "/us"}}
+				}))
+			}}.make(t)
+			wantLines(t, "federation", look(t, x.checks(), "federation"), row.lint)
+			lists := look(t, x.checks(), "federation-lists")
+			wantLines(t, "federation-lists", lists, row.lists)
+		})
 	}
 }
 
@@ -331,7 +425,8 @@ func TestFederationOfAnOlderKeycloak(t *testing.T) {
 			s.fed = s.realm.Federate(t, s.ldap, calm(func(o *keycloaktest.FederationOptions) { o.Subtree = true }))
 		},
 	}
-	x, checks := s.make(t)
+	x := s.make(t)
+	checks := x.checks()
 	before := x.realm.State(t)
 	wantLines(t, "federation", look(t, checks, "federation"), calmLint)
 	wantLines(t, "federation-lists", look(t, checks, "federation-lists"),

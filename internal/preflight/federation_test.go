@@ -291,6 +291,7 @@ const (
 	adviceLeaf      = "rename the other Keycloak group, or give the mapper a groups path below which only LDAP groups are"
 	adviceNoCause   = "compare the group in LDAP with the list in Keycloak's admin console. groupsync follows the people's own side, as a login does"
 	adviceBlind     = "look after the cause first, then run the check again"
+	adviceUsername  = "let every member of an LDAP group have uid. A user filter that requires it does not help"
 	adviceOff       = "switch the federation on. If it is no longer needed, delete it: Keycloak then deletes the people that it imported"
 	adviceAway      = "look after the federation in Keycloak and after its server first, then run the check again"
 )
@@ -369,8 +370,9 @@ func TestFederationLint(t *testing.T) {
 			want: "warning: the federation corp does not import people, and /team is a default group of the realm. The tokens of its people have the group, and Keycloak's list of the group does not show them, so groupsync adds none of them\n    " + adviceImport + "\n"},
 		{name: "no import and a default group that feeds nothing", realm: realm{defaults: []string{"/elsewhere"}, storages: []keycloak.Storage{ldap(func(s *keycloak.Storage) { s.Imports = false })}}, want: nothing},
 		{name: "an entry can lack the username", realm: realm{storages: []keycloak.Storage{ldap(func(s *keycloak.Storage) { s.RDNAttribute = "cn" })}},
-			want: "warning: the federation corp names entries by cn and takes the username from uid, which an entry can lack. If one member of an LDAP group lacks it, Keycloak's list of the group is empty\n    let every person in LDAP have uid, or take the username from cn\n"},
-		{name: "a user filter requires the username", realm: realm{storages: []keycloak.Storage{ldap(func(s *keycloak.Storage) { s.RDNAttribute, s.UserFilter = "cn", "(&(mail=*)(UID=*))" })}}, want: nothing},
+			want: "warning: the federation corp names entries by cn and takes the username from uid, which an entry can lack. If one member of an LDAP group lacks it, Keycloak's list of the group is empty\n    " + adviceUsername + "\n"},
+		{name: "a user filter that requires the username does not help", realm: realm{storages: []keycloak.Storage{ldap(func(s *keycloak.Storage) { s.RDNAttribute, s.UserFilter = "cn", "(uid=*)" })}},
+			want: "warning: the federation corp names entries by cn and takes the username from uid, which an entry can lack. If one member of an LDAP group lacks it, Keycloak's list of the group is empty\n    " + adviceUsername + "\n"},
 		{name: "every entry of Active Directory has a sAMAccountName", realm: realm{storages: []keycloak.Storage{ldap(func(s *keycloak.Storage) { s.RDNAttribute, s.UsernameAttribute = "cn", "sAMAccountName" })}}, want: nothing},
 		{name: "no group mapper lists members", realm: realm{storages: []keycloak.Storage{ldap(func(s *keycloak.Storage) { s.RDNAttribute, s.Mappers = "cn", nil })}}, want: nothing},
 		{name: "no periodic sync and a cache that nothing refreshes", realm: realm{storages: []keycloak.Storage{ldap(func(s *keycloak.Storage) { s.Sync = 0 })}},
