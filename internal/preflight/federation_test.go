@@ -20,8 +20,9 @@ import (
 	"groupsync/internal/target"
 )
 
-// realm is a Keycloak in memory, and ClearML beside it. People are enabled accounts of
-// the federation corp; a group's id is its path.
+// realm is a Keycloak in memory, and ClearML beside it. People are accounts of the
+// federation corp, unless their name ends in another one's (x@other) or begins with
+// "local". A name that begins with "off" is a disabled account's. A group's id is its path.
 type realm struct {
 	storages []keycloak.Storage
 	defaults []string // paths
@@ -103,12 +104,13 @@ func (r *realm) Catalog(context.Context) (source.Catalog, error) {
 
 func person(name string) source.User {
 	u := source.User{ID: "id-" + name, Username: name, Email: name + "@example.org", Enabled: true, Federation: corp}
-	if at := strings.Index(name, "@"); at > 0 { // of another federation, or of none: "@"
+	if at := strings.Index(name, "@"); at > 0 {
 		u.Federation = name[at+1:]
 	}
 	if strings.HasPrefix(name, "local") {
 		u.Federation = ""
 	}
+	u.Enabled = !strings.HasPrefix(name, "off")
 	return u
 }
 
@@ -421,6 +423,8 @@ func TestFederationLists(t *testing.T) {
 		{name: "nothing is fed", realm: realm{groups: two, unfed: two, storages: one}, want: "ok: no Keycloak group feeds a ClearML group, so there is nothing to measure\n"},
 		{name: "both sides agree", realm: realm{groups: two, storages: one, lists: map[string]string{"/team": "ann bob local", "/ops": "bob cid"}},
 			want: "ok: Keycloak's lists and the people's own side agree: 6 answers about 3 people (everybody of a federation who is known) in 2 of 2 lists\n"},
+		{name: "disabled people are not asked about", realm: realm{groups: two, storages: one, lists: map[string]string{"/team": "ann offline"}, own: map[string]string{"/team": "ann", "/ops": "offline"}},
+			want: "ok: Keycloak's lists and the people's own side agree: 2 answers about 1 person (everybody of a federation who is known) in 2 of 2 lists\n"},
 		{name: "the list hides people, without a cause", realm: realm{groups: two, storages: one, lists: map[string]string{"/ops": "ann bob cid"}, own: map[string]string{"/team": "ann bob"}},
 			want: hides("the list of the group /team", "2 people", "are in the group", "3", noCause) + "    " + adviceNoCause + "\n"},
 		{name: "a list that shows nobody hides a member of the ClearML group", realm: realm{groups: []string{"/team"}, storages: one, own: map[string]string{"/team": "ann"}, teams: map[string]string{"/team": "ann"}, settled: []string{"ann"}},
