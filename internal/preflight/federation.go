@@ -409,7 +409,7 @@ func usernameAttribute(c configuration) []trait {
 		level:  Warning,
 		cause:  fmt.Sprintf("the federation %s names entries by %s and takes the username from %s, which an entry can lack", c.Name, c.RDNAttribute, username),
 		effect: "If one member of an LDAP group lacks it, Keycloak's list of the group is empty",
-		advice: fmt.Sprintf("let every member of an LDAP group have %s. A user filter that requires it does not help", username),
+		advice: fmt.Sprintf("let every member of an LDAP group have %s, and check that entries are named by %s", username, c.RDNAttribute),
 		hides:  true, touches: func(l list) bool {
 			return slices.ContainsFunc(c.mappers, func(m keycloak.StorageMapper) bool { return below(m.Path)(l) })
 		},

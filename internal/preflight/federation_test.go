@@ -293,7 +293,7 @@ const (
 	adviceLeaf      = "rename the other Keycloak group, or give the mapper a groups path below which only LDAP groups are"
 	adviceNoCause   = "compare the group in LDAP with the list in Keycloak's admin console. groupsync follows the people's own side, as a login does"
 	adviceBlind     = "look after the cause first, then run the check again"
-	adviceUsername  = "let every member of an LDAP group have uid. A user filter that requires it does not help"
+	adviceUsername  = "let every member of an LDAP group have uid, and check that entries are named by cn"
 	adviceOff       = "switch the federation on. If it is no longer needed, delete it: Keycloak then deletes the people that it imported"
 	adviceAway      = "look after the federation in Keycloak and after its server first, then run the check again"
 )
@@ -373,7 +373,7 @@ func TestFederationLint(t *testing.T) {
 		{name: "no import and a default group that feeds nothing", realm: realm{defaults: []string{"/elsewhere"}, storages: []keycloak.Storage{ldap(func(s *keycloak.Storage) { s.Imports = false })}}, want: nothing},
 		{name: "an entry can lack the username", realm: realm{storages: []keycloak.Storage{ldap(func(s *keycloak.Storage) { s.RDNAttribute = "cn" })}},
 			want: "warning: the federation corp names entries by cn and takes the username from uid, which an entry can lack. If one member of an LDAP group lacks it, Keycloak's list of the group is empty\n    " + adviceUsername + "\n"},
-		{name: "a user filter that requires the username does not help", realm: realm{storages: []keycloak.Storage{ldap(func(s *keycloak.Storage) { s.RDNAttribute, s.UserFilter = "cn", "(uid=*)" })}},
+		{name: "a user filter that requires the username changes nothing", realm: realm{storages: []keycloak.Storage{ldap(func(s *keycloak.Storage) { s.RDNAttribute, s.UserFilter = "cn", "(uid=*)" })}},
 			want: "warning: the federation corp names entries by cn and takes the username from uid, which an entry can lack. If one member of an LDAP group lacks it, Keycloak's list of the group is empty\n    " + adviceUsername + "\n"},
 		{name: "every entry of Active Directory has a sAMAccountName", realm: realm{storages: []keycloak.Storage{ldap(func(s *keycloak.Storage) { s.RDNAttribute, s.UsernameAttribute = "cn", "sAMAccountName" })}}, want: nothing},
 		{name: "no group mapper lists members", realm: realm{storages: []keycloak.Storage{ldap(func(s *keycloak.Storage) { s.RDNAttribute, s.Mappers = "cn", nil })}}, want: nothing},
