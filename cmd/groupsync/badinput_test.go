@@ -120,11 +120,6 @@ clearml.url: "api.clearml.example.com" has no scheme: write https://api.clearml.
 groups.mapping: "staff" feeds "Users", which is built into ClearML, and groupsync does not write it: map it to a group of your own, or name administrators in admins.groups`,
 		},
 		{
-			name:   "keys that have no effect",
-			config: good + "lease: {name: groupsync}\nweb: {config_file: web.yaml, public_status: true, enable_lifecycle: true}\n",
-			want:   `groupsync: config.yaml:4: web.public_status: is no longer accepted, because it has no effect (groupsync has no status page yet): remove it`,
-		},
-		{
 			name:   "a web configuration that is not there",
 			config: good + "web: {config_file: /nowhere/web.yaml}\n",
 			want:   `groupsync: web.config_file: /nowhere/web.yaml: open /nowhere/web.yaml: no such file or directory: see exporter-toolkit's documentation of the web configuration`,

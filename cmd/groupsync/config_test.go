@@ -119,6 +119,7 @@ web:
   listen: 127.0.0.1:8080 # default
   config_file: "" # default
   enable_lifecycle: false # default
+  public_status: false # default
 `
 	if d := cmp.Diff(outcome{0, want, ""}, got, cmp.AllowUnexported(outcome{})); d != "" {
 		t.Error(d)
@@ -159,9 +160,6 @@ func TestConfigOfWhatIsNotValid(t *testing.T) {
 		stderr string
 	}{
 		{"a source that cannot be read prints nothing", "nane: x\n", nil, nil, "groupsync: config.yaml:1: unknown key \"nane\"; did you mean \"name\"?\n"},
-		{"a key that has no effect", "web: {public_status: true}\n", []string{"GROUPSYNC_WEB_PUBLIC_STATUS=x"}, nil,
-			"groupsync: config.yaml:1: web.public_status: is no longer accepted, because it has no effect (groupsync has no status page yet): remove it\n" +
-				"GROUPSYNC_WEB_PUBLIC_STATUS: is no longer accepted, because it has no effect (groupsync has no status page yet): remove it\n"},
 		{"what is not valid is printed, and said", "keycloak: {url: \"https://me:hidden@auth.example.com\", realm: r, client_secret: x}\nclearml: {url: https://api.example.com, access_key: x, secret_key: x}\n", nil,
 			[]string{"  url: '[masked]' # config.yaml:1", "  # role is not written down"},
 			"groupsync: keycloak.url: holds an @, as credentials in a URL do: remove them, they have keys of their own\n"},

@@ -127,6 +127,7 @@ type Web struct {
 	Listen          string `koanf:"listen"`
 	ConfigFile      string `koanf:"config_file"`
 	EnableLifecycle bool   `koanf:"enable_lifecycle"`
+	PublicStatus    bool   `koanf:"public_status"` // whoever reaches Listen may see people's names
 }
 
 // Default returns the defaults. The required keys (URLs, realm, secrets) are

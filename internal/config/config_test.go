@@ -160,7 +160,6 @@ func TestWhatIsRefusedByLine(t *testing.T) {
 		{"a file that is a list", "- name: a\n", `config.yaml:1: the file: expected keys below it, got a list`},
 		{"a second document", "name: a\n---\nname: b\n", `config.yaml:2: a second YAML document begins: keep one, groupsync reads no other`},
 		{"what is no YAML", "name: a\n\tmode: b\n", `config.yaml: yaml: line 2: found a tab character that violates indentation: correct the YAML there`},
-		{"a key that had no effect", "web: {public_status: true}\n", `config.yaml:1: web.public_status: is no longer accepted, because it has no effect (groupsync has no status page yet): remove it`},
 		{"everything at once", "nane: a\njitter: x\nmod: b\n",
 			`config.yaml:1: unknown key "nane"; did you mean "name"?
 config.yaml:2: jitter: expected a duration such as 30s, 15m or 1h, got text
@@ -288,17 +287,15 @@ clearml.secret_key: is missing: set clearml.secret_key_file, or clearml.secret_k
 func TestWhatIsRefusedOfVariablesAndFlags(t *testing.T) {
 	flags := pflag.NewFlagSet("groupsync", pflag.ContinueOnError)
 	AddFlags(flags)
-	if err := flags.Parse([]string{"--guards.max_gone=many", "--web.public_status"}); err != nil {
+	if err := flags.Parse([]string{"--guards.max_gone=many"}); err != nil {
 		t.Fatal(err)
 	}
-	_, err := Load(Options{Flags: flags, Env: []string{"GROUPSYNC_SHEDULE=x", "GROUPSYNC_JITTER=", "GROUPSYNC_GROUPS_INCLUDE=a,b", "GROUPSYNC_TURBO_ENCABULATOR=hidden", "GROUPSYNC_WEB_PUBLIC_STATUS=hidden"}})
+	_, err := Load(Options{Flags: flags, Env: []string{"GROUPSYNC_SHEDULE=x", "GROUPSYNC_JITTER=", "GROUPSYNC_GROUPS_INCLUDE=a,b", "GROUPSYNC_TURBO_ENCABULATOR=hidden"}})
 	want := `GROUPSYNC_GROUPS_INCLUDE: expected a list of texts such as ["a", "b"], got text
 GROUPSYNC_JITTER: expected a duration such as 30s, 15m or 1h, got text
 GROUPSYNC_SHEDULE: unknown variable; did you mean "GROUPSYNC_SCHEDULE"?
 GROUPSYNC_TURBO_ENCABULATOR: unknown variable: see config.example.yaml for the keys
-GROUPSYNC_WEB_PUBLIC_STATUS: is no longer accepted, because it has no effect (groupsync has no status page yet): remove it
---guards.max_gone: expected a whole number, got text
---web.public_status: is no longer accepted, because it has no effect (groupsync has no status page yet): remove it`
+--guards.max_gone: expected a whole number, got text`
 	if d := cmp.Diff(want, errorText(err)); d != "" {
 		t.Error(d)
 	}
@@ -453,6 +450,7 @@ func TestWhatARunningProcessCannotTakeOverIsNamed(t *testing.T) {
 		"guards: {max_removals: 1}":             nil,
 		"name: other":                           {"name"},
 		"web: {enable_lifecycle: true}":         {"web"},
+		"web: {public_status: true}":            {"web"},
 		"log: {level: debug}\nlease: {name: a}": {"log", "lease"},
 	} {
 		if got := before.Unchangeable(laidOver(t, line)); !slices.Equal(got, want) {

@@ -27,24 +27,6 @@ var (
 	keyNames = collect("", reflect.TypeFor[Config](), nil)
 )
 
-// retired holds the keys that earlier versions accepted and that had no effect.
-var retired = map[string]struct {
-	why string
-	typ reflect.Type // of the value, for the flag
-}{
-	"web.public_status": {"groupsync has no status page yet", reflect.TypeFor[bool]()},
-}
-
-// refuseRetired returns an error if the key is a retired one. The label names it
-// in the way of its source.
-func refuseRetired(name, label string) error {
-	key, is := retired[name]
-	if !is {
-		return nil
-	}
-	return fmt.Errorf("%s: is no longer accepted, because it has no effect (%s): remove it", label, key.why)
-}
-
 // IsKey reports whether the name is a key of the configuration.
 func IsKey(name string) bool {
 	_, is := keys[name]

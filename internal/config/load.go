@@ -161,19 +161,11 @@ func readEnv(env []string) (layer, error) {
 	for name := range keys {
 		byName[envName(name)] = name
 	}
-	old := make(map[string]string, len(retired))
-	for name := range retired {
-		old[envName(name)] = name
-	}
 	l := layer{}
 	var errs []error
 	for _, entry := range slices.Sorted(slices.Values(env)) {
 		name, text, _ := strings.Cut(entry, "=")
 		if !strings.HasPrefix(name, prefix) || serviceLink.MatchString("_"+strings.TrimPrefix(name, prefix)) {
-			continue
-		}
-		if err := refuseRetired(old[name], name); err != nil {
-			errs = append(errs, err)
 			continue
 		}
 		key, known := byName[name]
@@ -204,10 +196,6 @@ func AddFlags(flags *pflag.FlagSet) {
 			addFlag(flags, name, k.typ)
 		}
 	}
-	// A retired key keeps its flag, so that readFlags can say what to do.
-	for _, name := range slices.Sorted(maps.Keys(retired)) {
-		addFlag(flags, name, retired[name].typ)
-	}
 }
 
 func addFlag(flags *pflag.FlagSet, name string, typ reflect.Type) {
@@ -227,10 +215,6 @@ func readFlags(flags *pflag.FlagSet) (layer, error) {
 	l := layer{}
 	var errs []error
 	flags.Visit(func(f *pflag.Flag) {
-		if err := refuseRetired(f.Name, "--"+f.Name); err != nil {
-			errs = append(errs, err)
-			return
-		}
 		if !IsKey(f.Name) {
 			return
 		}

@@ -197,8 +197,6 @@ func TestBadDocuments(t *testing.T) {
 			`at '/jitter': maximum: got 30, want 0`, `jitter: expected a duration such as 30s, 15m or 1h, got a number`},
 		{"a text for a switch", with(complete(), "groups.full_path", "yes"),
 			`at '/groups/full_path': got string, want boolean`, `groups.full_path: expected true or false, got text`},
-		{"a key that had no effect", with(complete(), "web.public_status", true),
-			`at '/web': additional properties 'public_status' not allowed`, `web.public_status: is no longer accepted, because it has no effect`},
 		{"a negative limit", with(complete(), "guards.max_admin_grants", -1),
 			`at '/guards/max_admin_grants': minimum: got -1, want 0`, `guards.max_admin_grants: -1 is too little: write 0 or more`},
 		{"a name for a list", with(complete(), "admins.groups", "clearml-admins"),

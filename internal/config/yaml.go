@@ -19,7 +19,7 @@ type document struct {
 }
 
 // decodeYAML returns the settings of a file. Its error joins a sentence for each key
-// that is unknown, retired, repeated or of the wrong type, with file and line.
+// that is unknown, repeated or of the wrong type, with file and line.
 func decodeYAML(path string, data []byte) (layer, error) {
 	d := &document{name: filepath.Base(path), into: layer{}}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
@@ -75,10 +75,6 @@ func (d *document) section(path string, n *yaml.Node) {
 			continue
 		}
 		seen[name] = at.Line
-		if err := refuseRetired(path+name, path+name); err != nil {
-			d.wrong(at, err)
-			continue
-		}
 		if _, ok := known[name]; !ok || at.Kind != yaml.ScalarNode {
 			d.wrong(at, fmt.Errorf("unknown key %q%s", path+name, suggest(name, known)))
 			continue
