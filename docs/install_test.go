@@ -1,4 +1,3 @@
-// Package docs holds the tests of the pages beside it that are not transcripts.
 package docs
 
 import (

@@ -51,13 +51,13 @@ func (s *replica) run(ctx context.Context) error {
 	if s.lease == nil {
 		return s.daemon.Run(ctx)
 	}
-	s.metrics.Lead(false)
+	s.lead(false)
 	return s.lease.Run(ctx, func(ctx context.Context) error {
 		s.newTerm()
-		s.metrics.Lead(true)
-		defer s.metrics.Lead(false)
-		// The metrics must say it at once, not only after the running pass.
-		defer context.AfterFunc(ctx, func() { s.metrics.Lead(false) })()
+		s.lead(true)
+		defer s.lead(false)
+		// Metrics and page must say it at once, not only after the running pass.
+		defer context.AfterFunc(ctx, func() { s.lead(false) })()
 		return s.daemon.Run(ctx)
 	})
 }

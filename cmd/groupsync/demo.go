@@ -13,6 +13,7 @@ import (
 
 	"groupsync/internal/config"
 	"groupsync/internal/fault"
+	"groupsync/internal/report"
 	"groupsync/internal/web"
 )
 
@@ -40,7 +41,8 @@ func runDemo(ctx context.Context, p program, exit bool) error {
 	c := config.Default()
 	c.Name = "demo"
 	m := newMetrics(c)
-	s, err := newStory(p.stdout, slog.New(slog.DiscardHandler), m.Observe(fault.ClearML), m.Record)
+	status := web.NewStatus(c.Name, nil)
+	s, err := newStory(p.stdout, slog.New(slog.DiscardHandler), m.Observe(fault.ClearML), func(r report.Report) { m.Record(r); status.Record(r) })
 	if err != nil {
 		return err
 	}
@@ -56,11 +58,11 @@ func runDemo(ctx context.Context, p program, exit bool) error {
 	if exit {
 		return nil
 	}
-	server, err := web.Listen(web.Options{Address: "127.0.0.1:0", Metrics: m.Handler(), Log: slog.New(slog.DiscardHandler)})
+	server, err := web.Listen(web.Options{Address: "127.0.0.1:0", Metrics: m.Handler(), Status: status, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(p.stdout, "\nAll metrics: http://%s/metrics (Ctrl-C ends)\n", server.Addr())
+	fmt.Fprintf(p.stdout, "\nThe status page: http://%[1]s/\nAll metrics: http://%[1]s/metrics (Ctrl-C ends)\n", server.Addr())
 	return server.Serve(ctx)
 }
 

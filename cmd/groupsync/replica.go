@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"time"
 
 	"groupsync/internal/config"
 	"groupsync/internal/daemon"
@@ -25,6 +26,7 @@ type replica struct {
 	options config.Options // where the configuration comes from
 	log     *slog.Logger
 	metrics *metrics.Metrics
+	status  *web.Status
 	lease   *kube.Lease // nil: this is the only replica
 	store   reconcile.Store
 	daemon  *daemon.Daemon
@@ -52,13 +54,13 @@ func newReplica(ctx context.Context, p program, c config.Config, o config.Option
 	if err != nil {
 		return nil, err
 	}
-	s := &replica{options: o, log: log, metrics: newMetrics(c), lease: lease, store: store, stopped: ctx, config: c}
+	s := &replica{options: o, log: log, metrics: newMetrics(c), status: newStatus(c, lease), lease: lease, store: store, stopped: ctx, config: c}
 	connected, err := connect(c, s.metrics, store, nil, log)
 	if err != nil {
 		return nil, err
 	}
 	s.reconciler = reconcile.New(connected.source, connected.target, connected.options)
-	s.daemon = daemon.New(s.job(), daemon.Options{ShutdownTimeout: c.ShutdownTimeout, Next: s.metrics.NextPass, Skipped: s.metrics.Skipped, Log: log})
+	s.daemon = daemon.New(s.job(), daemon.Options{ShutdownTimeout: c.ShutdownTimeout, Next: s.nextPass, Skipped: s.metrics.Skipped, Log: log})
 	return s, nil
 }
 
@@ -68,9 +70,11 @@ func (s *replica) job() daemon.Job {
 	return daemon.Job{
 		Schedule: s.config.Cron(), Jitter: s.config.Jitter, Apply: s.config.Mode == config.Apply,
 		Pass: func(ctx context.Context, req reconcile.Request) report.Report {
+			defer s.status.Begin()()
 			req.Lead = leadOf(s.lease)
 			rep := r.Pass(ctx, req)
 			s.metrics.Record(rep)
+			s.status.Record(rep)
 			tellApproval(ctx, s.log, s.lease, rep)
 			if s.lease != nil {
 				s.lease.Tripped(ctx, rep.Guards)
@@ -78,6 +82,26 @@ func (s *replica) job() daemon.Job {
 			return rep
 		},
 	}
+}
+
+// newStatus returns the status that the page shows.
+func newStatus(c config.Config, lease *kube.Lease) *web.Status {
+	if lease == nil {
+		return web.NewStatus(c.Name, nil)
+	}
+	return web.NewStatus(c.Name, lease.Holder)
+}
+
+// nextPass says when the next scheduled pass is due.
+func (s *replica) nextPass(at time.Time) {
+	s.metrics.NextPass(at)
+	s.status.NextPass(at)
+}
+
+// lead says whether this process makes the passes from now on.
+func (s *replica) lead(leads bool) {
+	s.metrics.Lead(leads)
+	s.status.Lead(leads)
 }
 
 // Reload puts the configuration as it is now in force, after the pass that is
@@ -175,7 +199,11 @@ func (s *replica) sync(ctx context.Context, a reconcile.Approval) (report.Report
 
 // webOptions say what is served.
 func (s *replica) webOptions(c config.Config) web.Options {
-	o := web.Options{Address: c.Web.Listen, ConfigFile: c.Web.ConfigFile, Metrics: s.metrics.Handler(), Log: s.log}
+	o := web.Options{
+		Address: c.Web.Listen, ConfigFile: c.Web.ConfigFile, Metrics: s.metrics.Handler(), Log: s.log,
+		Status: s.status, Public: c.Web.PublicStatus,
+		Explainer: nil, // groupsync explain, once it is there
+	}
 	if c.Web.EnableLifecycle {
 		o.Control = s
 	}

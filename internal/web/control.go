@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,8 +38,8 @@ func (r *Refusal) Error() string { return r.Err.Error() }
 func (r *Refusal) Unwrap() error { return r.Err }
 
 // control routes the requests that make the process do something. It refuses
-// every request that a page in a browser sends, because groupsync serves no page
-// that would send one. A page that uses this server's own name (DNS rebinding) is
+// every request that a page in a browser sends, because groupsync's own page sends
+// none. A page that uses this server's own name (DNS rebinding) is
 // refused too. The file is exporter-toolkit's web configuration, or empty.
 func control(mux *http.ServeMux, c Control, file string) {
 	post := func(path string, do func(ctx context.Context, r *http.Request) (string, error)) {
@@ -78,22 +79,26 @@ func control(mux *http.ServeMux, c Control, file string) {
 // anonymous is the approver if nobody was authenticated.
 const anonymous = "anonymous via HTTP"
 
-// approver returns the name that exporter-toolkit authenticated: the user of basic
-// auth, else the common name of the verified client certificate. A user name
-// counts only if the web configuration knows it: without users in that file
-// nobody checks the password.
+// approver returns the name that exporter-toolkit authenticated, or anonymous.
 func approver(r *http.Request, file string) string {
+	name, _ := signedIn(r, file)
+	return cmp.Or(name, anonymous)
+}
+
+// signedIn reports whether exporter-toolkit authenticated the request, and returns
+// the name: the user of basic auth, else the common name of the verified client
+// certificate, which may be empty. A user name counts only if the web configuration
+// knows it: without users in that file nobody checks the password.
+func signedIn(r *http.Request, file string) (name string, is bool) {
 	if user, _, ok := r.BasicAuth(); ok && user != "" {
-		if _, known := access(file).Users[user]; known {
-			return user
+		if _, known := readAuth(file).Users[user]; known {
+			return user, true
 		}
 	}
 	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
-		if name := r.TLS.VerifiedChains[0][0].Subject.CommonName; name != "" {
-			return name
-		}
+		return r.TLS.VerifiedChains[0][0].Subject.CommonName, true
 	}
-	return anonymous
+	return "", false
 }
 
 // told returns the answer for a pass, which is its summary. It is a Refusal if

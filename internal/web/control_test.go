@@ -213,9 +213,9 @@ func TestTLSAndAuthentication(t *testing.T) {
 	}
 }
 
-// TestControlForEverybodyIsWarnedOf: a web configuration alone keeps nobody out,
+// TestWhatIsOpenToEverybodyIsWarnedOf: a web configuration alone keeps nobody out,
 // and off loopback there is somebody.
-func TestControlForEverybodyIsWarnedOf(t *testing.T) {
+func TestWhatIsOpenToEverybodyIsWarnedOf(t *testing.T) {
 	anywhere, here := &net.TCPAddr{IP: net.IPv4zero, Port: 8080}, &net.TCPAddr{IP: net.IPv6loopback, Port: 8080}
 	for _, tt := range []struct {
 		name, config string
@@ -232,13 +232,20 @@ func TestControlForEverybodyIsWarnedOf(t *testing.T) {
 		{"nobody's password", "basic_auth_users: {}\n", anywhere, true},
 	} {
 		var log strings.Builder
-		o := Options{Log: slog.New(slog.NewTextHandler(&log, nil))}
+		o := Options{Log: slog.New(slog.NewTextHandler(&log, nil)), Control: &asked{}, Status: NewStatus("s", nil), Public: true}
 		if tt.config != "" {
 			o.ConfigFile = webConfig(t, t.TempDir(), tt.config)
 		}
 		warn(o, tt.at)
-		if warned := strings.Contains(log.String(), "whoever reaches web.listen can"); warned != tt.warned {
-			t.Errorf("%s: warned: %t\n%s", tt.name, warned, log.String())
+		for _, open := range []string{"whoever reaches web.listen can make passes", "whoever reaches web.listen can read people's names"} {
+			if warned := strings.Contains(log.String(), open); warned != tt.warned {
+				t.Errorf("%s: warned that %s: %t\n%s", tt.name, open, warned, log.String())
+			}
+		}
+		log.Reset()
+		o.Control, o.Public = nil, false
+		if warn(o, tt.at); log.Len() > 0 {
+			t.Errorf("%s: nothing is open, but\n%s", tt.name, log.String())
 		}
 	}
 }

@@ -1,6 +1,7 @@
-// Package web serves the daemon's metrics and health and, if the configuration
-// enables it, requests to make a pass, to approve changes and to reload. It shows
-// no managed person's name. exporter-toolkit does TLS and authentication.
+// Package web serves the daemon's metrics and health, the status page with its API
+// and, if the configuration enables it, requests to make a pass, to approve changes
+// and to reload. Only the page and /api/v1/ show people's names, and only to requests
+// that may see them. exporter-toolkit does TLS and authentication.
 package web
 
 import (
@@ -32,6 +33,9 @@ type Options struct {
 	Address    string
 	ConfigFile string       // exporter-toolkit's, for TLS and authentication of every path; empty: neither
 	Metrics    http.Handler // served at /metrics
+	Status     *Status      // shown by / and /api/v1/status; nil: neither is served, nor /api/v1/explain
+	Explainer  Explainer    // asked by / and /api/v1/explain; nil: nothing can be explained
+	Public     bool         // whoever reaches the address may see people's names
 	Control    Control      // asked by POST /-/sync, /-/approve and /-/reload; nil: these are not served
 	Log        *slog.Logger
 }
@@ -48,16 +52,9 @@ func Listen(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listening for HTTP: %w: free the port or set web.listen to another address", err)
 	}
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", o.Metrics)
-	mux.HandleFunc("GET /healthz", ok)
-	mux.HandleFunc("GET /readyz", ok)
-	if o.Control != nil {
-		warn(o, l.Addr())
-		control(mux, o.Control, o.ConfigFile)
-	}
+	warn(o, l.Addr())
 	return &Server{listener: l, config: o.ConfigFile, log: o.Log, http: http.Server{
-		Handler:           mux,
+		Handler:           routes(o, l.Addr()),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      30 * time.Second,
@@ -67,38 +64,75 @@ func Listen(o Options) (*Server, error) {
 	}}, nil
 }
 
-// warn logs a warning if everybody who reaches the address can use the control.
+// routes returns the handler of a server that listens on the address.
+func routes(o Options, at net.Addr) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", o.Metrics)
+	mux.HandleFunc("GET /healthz", ok)
+	mux.HandleFunc("GET /readyz", ok)
+	if o.Status != nil {
+		names(mux, o, at)
+	}
+	if o.Control != nil {
+		control(mux, o.Control, o.ConfigFile)
+	}
+	return mux
+}
+
+// warn logs a warning for each thing that everybody who reaches the address can do.
 func warn(o Options, at net.Addr) {
-	if tcp, is := at.(*net.TCPAddr); is && tcp.IP.IsLoopback() || keepsOut(o.ConfigFile) {
+	if isLoopback(at) || keepsOut(o.ConfigFile) {
 		return
 	}
-	o.Log.Warn("web.enable_lifecycle is set, and web.config_file asks for neither a password nor a certificate that is verified: whoever reaches web.listen can make passes and approve changes", "listen", at.String())
+	const open = ", and web.config_file asks for neither a password nor a certificate that is verified: whoever reaches web.listen can "
+	if o.Control != nil {
+		o.Log.Warn("web.enable_lifecycle is set"+open+"make passes and approve changes", "listen", at.String())
+	}
+	if o.Status != nil && o.Public {
+		o.Log.Warn("web.public_status is set"+open+"read people's names", "listen", at.String())
+	}
+}
+
+// names routes the paths that show people's names.
+func names(mux *http.ServeMux, o Options, at net.Addr) {
+	a := access{at: at, listen: o.Address, file: o.ConfigFile, public: o.Public}
+	e := newExplaining(o.Explainer, o.Log)
+	page := page{status: o.Status, explaining: e, approve: approveBy(o, at)}
+	api := api{status: o.Status, explaining: e}
+	for path, h := range map[string]http.HandlerFunc{
+		"/{$}":                 page.serve,
+		"/page.js":             serveScript,
+		"/api/v1/status":       api.serveStatus,
+		"/api/v1/explain":      api.serveExplain,
+		"/api/v1/openapi.yaml": serveOpenAPI,
+	} {
+		mux.HandleFunc("GET "+path, a.guarded(h))
+	}
 }
 
 // keepsOut reports whether a valid web configuration authenticates everybody. Of
 // the values of client_auth_type only RequireAndVerifyClientCert does: the others
 // accept any certificate, or none.
 func keepsOut(file string) bool {
-	c := access(file)
+	c := readAuth(file)
 	return len(c.Users) > 0 || c.TLS.ClientAuth == "RequireAndVerifyClientCert"
 }
 
-// accessConfig is the part of exporter-toolkit's web configuration that says who
-// has access.
-type accessConfig struct {
+// auth is the part of exporter-toolkit's web configuration that says who has access.
+type auth struct {
 	Users map[string]string `yaml:"basic_auth_users"`
 	TLS   struct {
 		ClientAuth string `yaml:"client_auth_type"`
 	} `yaml:"tls_server_config"`
 }
 
-// access reads the web configuration, which exporter-toolkit reads again for
-// every request, too. It is empty if the file cannot be read.
-func access(file string) accessConfig {
-	var c accessConfig
+// readAuth reads the web configuration, which exporter-toolkit reads again for every
+// request, too. It is empty if the file cannot be read.
+func readAuth(file string) auth {
+	var c auth
 	data, err := os.ReadFile(file)
 	if err != nil || yaml.Unmarshal(data, &c) != nil {
-		return accessConfig{}
+		return auth{}
 	}
 	return c
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -23,6 +24,13 @@ func serve(t *testing.T, metrics http.HandlerFunc) (string, func() error) {
 
 func start(t *testing.T, o Options) (string, func() error) {
 	t.Helper()
+	return startAs(t, nil, o)
+}
+
+// startAs starts a server that listens on loopback, and that takes itself to listen on
+// the address unless that is nil.
+func startAs(t *testing.T, at net.Addr, o Options) (string, func() error) {
+	t.Helper()
 	o.Address, o.Log = "127.0.0.1:0", quiet
 	if o.Metrics == nil {
 		o.Metrics = http.NotFoundHandler()
@@ -30,6 +38,9 @@ func start(t *testing.T, o Options) (string, func() error) {
 	s, err := Listen(o)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if at != nil {
+		s.http.Handler = routes(o, at)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -48,7 +59,7 @@ func TestRoutes(t *testing.T) {
 		{"metrics are the handler's", "GET", "/metrics", 200, "figures"},
 		{"a living process is healthy", "GET", "/healthz", 200, "ok\n"},
 		{"a process that listens is ready", "GET", "/readyz", 200, "ok\n"},
-		{"there is no page yet", "GET", "/", 404, "404 page not found\n"},
+		{"without a status there is no page", "GET", "/", 404, "404 page not found\n"},
 		{"nothing is to be done unless it is switched on", "POST", "/-/reload", 404, "404 page not found\n"},
 		{"health is not written to", "POST", "/healthz", 405, "Method Not Allowed\n"},
 	} {

@@ -1,0 +1,86 @@
+package web
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+// access decides who may see people's names.
+type access struct {
+	at     net.Addr // that is listened on
+	listen string   // web.listen, as it is configured
+	file   string   // exporter-toolkit's web configuration, or empty
+	public bool     // web.public_status
+}
+
+// The refusals of paths that show people's names.
+var (
+	errNames   = &Refusal{http.StatusForbidden, errors.New("this path shows people's names, so groupsync serves it only on loopback, to somebody who has signed in by web.config_file, or to everybody if web.public_status is true: set basic_auth_users in web.config_file, or set web.public_status")}
+	errHost    = &Refusal{http.StatusForbidden, errors.New("this path shows people's names, and the request names another host than this machine, as a page does that rebinds its name (DNS rebinding): open localhost or 127.0.0.1; if a proxy on this machine decides who may see names, set web.public_status")}
+	errForeign = &Refusal{http.StatusForbidden, errors.New("this path shows people's names, and a page of another site asked for it: open the path in a tab of its own, or use curl")}
+)
+
+// guarded returns the handler behind the rules for paths that show people's names.
+func (a access) guarded(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		// Nobody but this server's own page may show an answer, and nobody may keep one.
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("Cross-Origin-Resource-Policy", "same-origin")
+		w.Header().Set("Referrer-Policy", "no-referrer")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		if err := a.refuse(r); err != nil {
+			answer(w, "", err)
+			return
+		}
+		h(w, r)
+	}
+}
+
+// refuse returns why the request may not see people's names, or nil.
+func (a access) refuse(r *http.Request) error {
+	_, known := signedIn(r, a.file)
+	switch {
+	case foreign(r):
+		return errForeign
+	case a.public || known:
+		return nil
+	case !isLoopback(a.at):
+		return errNames
+	case !a.local(r.Host):
+		return errHost
+	}
+	return nil
+}
+
+// local reports whether the Host header names this machine, or is what web.listen
+// says. A page that rebinds its own name to this machine sends its own name. The
+// port does not matter, because a tunnel changes it.
+func (a access) local(host string) bool {
+	name, configured := hostname(host), hostname(a.listen)
+	ip, err := netip.ParseAddr(name)
+	return err == nil && ip.IsLoopback() || strings.EqualFold(name, "localhost") || name != "" && strings.EqualFold(name, configured)
+}
+
+// hostname returns the host without its port and without the brackets of IPv6.
+func hostname(host string) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		return name
+	}
+	return strings.Trim(host, "[]")
+}
+
+// foreign reports whether a browser says that a page of another site wants the
+// answer. A link to the page is no such request: the browser shows the page itself.
+func foreign(r *http.Request) bool {
+	site := r.Header.Get("Sec-Fetch-Site")
+	linked := r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
+	return (site == "cross-site" || site == "same-site") && !linked
+}
+
+func isLoopback(at net.Addr) bool {
+	tcp, is := at.(*net.TCPAddr)
+	return is && tcp.IP.IsLoopback()
+}

@@ -1,0 +1,88 @@
+package web
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"groupsync/docs"
+	"groupsync/internal/report"
+)
+
+// api serves /api/v1/. docs/openapi.yaml describes the answers.
+type api struct {
+	status     *Status
+	explaining *explaining
+}
+
+// statusAnswer is the JSON of /api/v1/status.
+type statusAnswer struct {
+	Sync    string          `json:"sync"`
+	Leads   bool            `json:"leads"`         // this process makes the passes
+	Leader  string          `json:"leader"`        // on a standby: who holds the Lease; empty: not known
+	Running *time.Time      `json:"running_since"` // null: no pass runs
+	Next    *time.Time      `json:"next_pass"`     // null: none is due
+	Passes  []Pass          `json:"passes"`        // the last passes of this process, newest first
+	Last    json.RawMessage `json:"last"`          // the last report; null: no pass has ended
+	Planned json.RawMessage `json:"planned"`       // if the last pass failed: the last report of a pass that came to a plan, or null
+}
+
+func (a api) serveStatus(w http.ResponseWriter, _ *http.Request) {
+	s := a.status.state()
+	body := statusAnswer{
+		Sync: s.sync, Leads: s.leads, Leader: s.leader, Running: moment(s.running), Next: moment(s.next),
+		Passes: append([]Pass{}, s.passes...),
+	}
+	var err error
+	if body.Last, err = journal(s.last); err == nil && s.planned != s.last {
+		body.Planned, err = journal(s.planned)
+	}
+	writeJSON(w, body, err)
+}
+
+func (a api) serveExplain(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	x, err := a.explaining.explain(r.Context(), q.Get("user"), q.Get("group"))
+	writeJSON(w, x.Value, err)
+}
+
+func serveOpenAPI(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/yaml")
+	_, _ = w.Write(docs.OpenAPI) // a client that went away is no error of ours
+}
+
+// moment returns nil for the zero time.
+func moment(at time.Time) *time.Time {
+	if at.IsZero() {
+		return nil
+	}
+	return &at
+}
+
+// journal returns the report as report.JSON writes it, or nil.
+func journal(r *report.Report) (json.RawMessage, error) {
+	if r == nil {
+		return nil, nil
+	}
+	var b bytes.Buffer
+	err := report.JSON(&b, *r)
+	return b.Bytes(), err
+}
+
+// writeJSON answers with the value, or with the error.
+func writeJSON(w http.ResponseWriter, v any, err error) {
+	var b bytes.Buffer
+	if err == nil {
+		enc := json.NewEncoder(&b)
+		enc.SetIndent("", "  ")
+		enc.SetEscapeHTML(false)
+		err = enc.Encode(v)
+	}
+	if err != nil {
+		answer(w, "", err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(report.EscapeJSON(b.Bytes())) // a client that went away is no error of ours
+}

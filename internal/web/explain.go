@@ -1,0 +1,74 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+)
+
+// Explainer says why somebody is, or is not, in a group. If an error is a *Refusal,
+// the Refusal holds the status of the answer: 404 for a person or a group that does
+// not exist, 409 for a text that names several people. The answer to any other error
+// is 502, because an Explainer asks Keycloak and ClearML.
+type Explainer interface {
+	// Explain explains a person, a person's membership of a group, or a group. One of
+	// the two may be empty. The user is an email, a username or an id of either side.
+	Explain(ctx context.Context, user, group string) (Explanation, error)
+}
+
+// Explanation is what an Explainer found.
+type Explanation struct {
+	Value any    // the same as encoding/json encodes it, an object
+	Text  string // the same in lines for a person
+}
+
+// explainTimeout limits one explanation. It is below the server's WriteTimeout, so
+// that the answer still says what happened.
+const explainTimeout = 20 * time.Second
+
+// explaining asks the Explainer, one request at a time, because each explanation
+// costs requests to Keycloak and ClearML. It keeps no answer.
+type explaining struct {
+	explainer Explainer
+	timeout   time.Duration
+	turn      *semaphore.Weighted
+	log       *slog.Logger
+}
+
+func newExplaining(e Explainer, log *slog.Logger) *explaining {
+	return &explaining{explainer: e, timeout: explainTimeout, turn: semaphore.NewWeighted(1), log: log}
+}
+
+// explain returns the explanation. Every error is a *Refusal.
+func (e *explaining) explain(ctx context.Context, user, group string) (Explanation, error) {
+	switch {
+	case e.explainer == nil:
+		return Explanation{}, &Refusal{http.StatusNotFound, errors.New("this process explains nothing: run groupsync explain")}
+	case user == "" && group == "":
+		return Explanation{}, &Refusal{http.StatusBadRequest, errors.New("neither a person nor a group was given: GET /api/v1/explain?user=…, ?group=…, or both")}
+	case !e.turn.TryAcquire(1):
+		return Explanation{}, &Refusal{http.StatusTooManyRequests, errors.New("another explanation is under way, and groupsync makes one at a time: try again in a few seconds")}
+	}
+	defer e.turn.Release(1)
+	ctx, cancel := context.WithTimeout(ctx, e.timeout)
+	defer cancel()
+	x, err := e.explainer.Explain(ctx, user, group)
+	var refusal *Refusal
+	switch {
+	case err == nil:
+		return x, nil
+	case errors.As(err, &refusal):
+		return Explanation{}, refusal
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		err = &Refusal{http.StatusGatewayTimeout, fmt.Errorf("nothing was explained, because Keycloak and ClearML did not answer within %s: try again, or run groupsync explain, which waits longer: %w", e.timeout, err)}
+	default:
+		err = &Refusal{http.StatusBadGateway, fmt.Errorf("nothing was explained: %w", err)}
+	}
+	e.log.Warn("an explanation failed", "error", err)
+	return Explanation{}, err
+}

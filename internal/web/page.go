@@ -1,0 +1,89 @@
+package web
+
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"errors"
+	"html/template"
+	"net/http"
+	"time"
+
+	"groupsync/internal/report"
+)
+
+var (
+	//go:embed page.html
+	pageHTML string
+	//go:embed page.css
+	pageCSS string
+	//go:embed page.js
+	pageJS []byte
+
+	pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
+		"css": func() template.CSS { return template.CSS(pageCSS) },
+	}).Parse(pageHTML))
+
+	// policy lets the page use its own style and its own script, and nothing else.
+	policy = "default-src 'none'; script-src 'self'; connect-src 'self'; img-src data:; style-src 'sha256-" + hash(pageCSS) +
+		"'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+func hash(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// page serves the status page.
+type page struct {
+	status     *Status
+	explaining *explaining
+	approve    approveWay
+}
+
+func (p page) serve(w http.ResponseWriter, r *http.Request) {
+	how := p.approve
+	how.https = r.TLS != nil
+	v := look(p.status.state(), time.Now(), how)
+	code := http.StatusOK
+	if p.explaining.explainer != nil {
+		v.Search, code = p.search(r)
+	}
+	var b bytes.Buffer
+	if err := pageTemplate.Execute(&b, v); err != nil {
+		answer(w, "", err)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", policy)
+	w.WriteHeader(code)
+	_, _ = w.Write(b.Bytes()) // a client that went away is no error of ours
+}
+
+// search explains what the form asks for, if anything.
+func (p page) search(r *http.Request) (*search, int) {
+	q := r.URL.Query()
+	user, group := q.Get("user"), q.Get("group")
+	s := &search{User: text(user), Group: text(group), Asked: user != "" || group != ""}
+	if !s.Asked {
+		return s, http.StatusOK
+	}
+	x, err := p.explaining.explain(r.Context(), user, group)
+	if err == nil {
+		s.Answer = report.EscapeLines(x.Text)
+		return s, http.StatusOK
+	}
+	s.Failed = report.EscapeLines(err.Error())
+	code := http.StatusInternalServerError
+	var refusal *Refusal
+	if errors.As(err, &refusal) {
+		code = refusal.Status
+	}
+	return s, code
+}
+
+func serveScript(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
+	_, _ = w.Write(pageJS) // a client that went away is no error of ours
+}

@@ -1,0 +1,529 @@
+package web
+
+import (
+	"cmp"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"groupsync/internal/report"
+)
+
+// The page shows at most so many of each list, so that it stays small. It says how
+// many there are, and the JSON has them all.
+const (
+	shownGroups  = 40
+	shownChanges = 10 // of one group
+	shownTrips   = 20
+	shownErrors  = 10
+	shownPeople  = 25 // of one state
+)
+
+// text is a text from outside: the template shows it without characters that could
+// change the direction of the text, hide something or begin a line.
+type text string
+
+func (t text) String() string { return report.Escape(string(t)) }
+
+// view is what the page shows. The template decides nothing but the layout.
+type view struct {
+	Sync     text
+	Now      instant
+	Tone     string // good, wait, bad or idle
+	Headline string
+	Detail   []text // sentences below the headline
+	Last     *pastPass
+	Success  *instant // the last success, if the last pass was none
+	Running  *instant
+	Next     *instant
+	Figures  []figure
+	Errors   cut[failure]
+	Trips    cut[trip]
+	Approve  *approval
+	Approved text // what became of the approval that the last pass was given
+	Groups   cut[group]
+	States   []count // groups by state
+	People   []people
+	Others   []count // people by the other states
+	Strip    []pastPass
+	Legend   []legend
+	Search   *search // nil: nothing can be explained
+}
+
+// Asked reports whether the page shows an answer instead of the status.
+func (v view) Asked() bool { return v.Search != nil && v.Search.Asked }
+
+// instant is a time, and how far from now it is.
+type instant struct {
+	At  time.Time
+	Ago string
+}
+
+func (i instant) ISO() string   { return i.At.UTC().Format(time.RFC3339) }
+func (i instant) Short() string { return i.At.UTC().Format("15:04 UTC") }
+func (i instant) Exact() string { return i.At.UTC().Format("15:04:05 UTC") }
+func (i instant) Clock() string { return i.At.UTC().Format("2006-01-02 15:04:05 UTC") }
+
+type pastPass struct {
+	Ended   instant
+	Result  string // one of report.Results, in words
+	Class   string
+	Took    string
+	Summary string
+}
+
+type figure struct {
+	Name, Label string
+	Value       int
+	Tone        string // of the value, if it is not 0
+}
+
+type failure struct {
+	System, Reason, Text text
+}
+
+type trip struct {
+	Guard  text
+	Group  text // empty: not about one group
+	Detail text
+	See    string // heading of the documentation
+}
+
+type approval struct {
+	Digest  text
+	Command text
+	Note    string
+}
+
+type group struct {
+	ID          text
+	Name        text
+	From        []text
+	Add, Remove int
+	State       string
+	Withheld    text
+	Changes     cut[change]
+}
+
+type change struct {
+	Action  string // add or remove
+	Who     text
+	Email   text
+	Outcome text
+	Why     text
+}
+
+type legend struct{ Class, Name string }
+
+type count struct {
+	Name string
+	N    int
+}
+
+// people are those of one state.
+type people struct {
+	State, Meaning, See string
+	List                cut[person]
+}
+
+type person struct{ Name, Side text }
+
+// cut is the beginning of a list.
+type cut[T any] struct {
+	All   int
+	Shown []T
+}
+
+// More returns how many are not shown.
+func (c cut[T]) More() int { return c.All - len(c.Shown) }
+
+func cutAt[T any](list []T, most int) cut[T] {
+	return cut[T]{All: len(list), Shown: list[:min(len(list), most)]}
+}
+
+// search is the form and, if something was asked, the answer.
+type search struct {
+	User, Group    text
+	Asked          bool
+	Answer, Failed string // lines, without characters that the template must not show
+}
+
+// runbook holds, for each guard, where the documentation says what to do.
+var runbook = map[report.Guard]string{
+	report.Federation:    "docs/runbook.md, GroupsyncFederationAway",
+	report.Confirm:       "docs/runbook.md, GroupsyncGuardStuck",
+	report.MissingSource: "docs/runbook.md, GroupsyncGuardStuck",
+	report.Collision:     "docs/runbook.md, GroupsyncGrantsWithheld",
+	report.Views:         "docs/runbook.md, GroupsyncGuardStuck",
+	report.Ambiguity:     "docs/runbook.md, GroupsyncGuardStuck",
+	report.Admins:        "docs/runbook.md, GroupsyncRemovalsWithheld",
+	report.Scope:         "docs/runbook.md, GroupsyncRemovalsWithheld",
+	report.Fall:          "docs/runbook.md, GroupsyncRemovalsWithheld",
+	report.Removals:      "docs/runbook.md, GroupsyncRemovalsWithheld",
+	report.GoneLimit:     "docs/runbook.md, GroupsyncRemovalsWithheld",
+	report.Grants:        "docs/runbook.md, GroupsyncGrantsWithheld",
+	report.Grace:         "docs/decisions.md, What a change needs",
+	report.Age:           "docs/runbook.md, GroupsyncGuardStuck",
+	report.Concurrent:    "docs/runbook.md, GroupsyncGuardStuck",
+	report.Canary:        "docs/runbook.md, GroupsyncCanary",
+}
+
+// waiting are the states of people that the page lists by name.
+var waiting = []people{
+	{State: "pending", Meaning: "in a Keycloak group that feeds ClearML, and without a ClearML account until the first login", See: "docs/runbook.md, GroupsyncPendingOld"},
+	{State: "ambiguous", Meaning: "several accounts could be this person, so nothing is granted, and removed only if all of them are out", See: "docs/decisions.md, Who is who"},
+	{State: "rekeyed", Meaning: "the Keycloak account that ClearML knows is gone, and another one has the email; the next login settles it", See: "docs/decisions.md, Who is who"},
+}
+
+// overdue is how late a pass may be before the page says so. The alert
+// GroupsyncNoTicks waits as long.
+const overdue = 5 * time.Minute
+
+// look returns what the page shows of the state at that time.
+func look(s state, now time.Time, how approveWay) view {
+	v := view{Sync: text(s.sync), Now: when(now, now), Running: maybe(s.running, now), Next: maybe(s.next, now)}
+	for _, r := range report.Results {
+		v.Legend = append(v.Legend, legend{class(r), words(r)})
+	}
+	v.headline(s, now)
+	if !s.leads || s.last == nil {
+		return v
+	}
+	for _, p := range slices.Backward(s.passes) {
+		v.Strip = append(v.Strip, past(p, now))
+	}
+	v.Last = &v.Strip[len(v.Strip)-1]
+	v.success(s.passes, now)
+	v.Errors = failures(s.last.Errors)
+	if s.last.Approval != nil {
+		v.Approved = text(s.last.Approval.String())
+	}
+	if s.planned == nil {
+		return v
+	}
+	if s.planned != s.last {
+		of := when(s.planned.Started, now)
+		v.Detail = append(v.Detail, text("What follows is of the pass of "+of.Clock()+", the last one that came to a plan."))
+	}
+	v.planned(*s.planned, how)
+	return v
+}
+
+// planned shows what the last pass that came to a plan found.
+func (v *view) planned(r report.Report, how approveWay) {
+	v.Figures = figures(r)
+	v.Trips = trips(r.Guards)
+	v.Approve = how.of(r)
+	v.Groups = differing(r.Groups)
+	states := r.GroupStates()
+	for _, name := range append([]string{"in_sync", "drift", "withheld"}, report.SkipStates...) {
+		if n := states[name]; n > 0 || name == "in_sync" {
+			v.States = append(v.States, count{spaced(name), n})
+		}
+	}
+	v.people(r)
+}
+
+// headline says in one sentence how the sync stands.
+func (v *view) headline(s state, now time.Time) {
+	switch {
+	case !s.leads:
+		v.Tone, v.Headline = "idle", "This process stands by and makes no passes."
+		who := "The leader is not known: look again in a few seconds."
+		if s.leader != "" {
+			who = s.leader + " leads: its page shows the passes."
+		}
+		v.Detail = append(v.Detail, text(who))
+		return
+	case s.last == nil && !s.running.IsZero():
+		v.Tone, v.Headline = "idle", "The first pass is running."
+	case s.last == nil:
+		v.Tone, v.Headline = "idle", "No pass has ended yet."
+	default:
+		v.result(*s.last)
+	}
+	if late := now.Sub(s.next); !s.next.IsZero() && late > overdue {
+		v.Tone = "bad"
+		v.Detail = append(v.Detail, text("The next pass is overdue by "+rough(late)+": docs/runbook.md, GroupsyncNoTicks."))
+	}
+}
+
+// result says what the last pass came to.
+func (v *view) result(r report.Report) {
+	add, remove := r.Drift()
+	drift, done, held := add+remove, r.Applied.Added+r.Applied.Removed, withheld(r)
+	made := ""
+	if done > 0 {
+		made = " The last pass made " + counted(done, "change", "changes") + "."
+	}
+	switch r.Result {
+	case report.InSync:
+		v.Tone, v.Headline = "good", "ClearML agrees with Keycloak."
+	case report.Applied:
+		v.Tone, v.Headline = "good", "ClearML agrees with Keycloak."+made
+	case report.Error:
+		v.Tone, v.Headline = "bad", "The last pass failed, and nothing was written."
+		if done+r.Applied.Failed > 0 {
+			v.Headline = "The last pass failed while it wrote."
+		}
+	case report.Guarded:
+		v.Tone, v.Headline = "bad", "A guard reports what only a person can settle."
+		if held > 0 {
+			v.Headline = "Guards withhold " + counted(held, "change", "changes") + "."
+		}
+	default:
+		v.Tone, v.Headline = "wait", counted(drift, "membership differs", "memberships differ")+" from Keycloak."
+	}
+	if done > 0 && r.Result != report.Applied {
+		v.Detail = append(v.Detail, text(strings.TrimSpace(made)))
+	}
+	if r.Applied.Failed > 0 {
+		v.Tone = "bad"
+		v.Detail = append(v.Detail, text(counted(r.Applied.Failed, "write", "writes")+" failed; the next pass tries again."))
+	}
+	if n := waits(r); n > 0 {
+		v.Detail = append(v.Detail, text(counted(n, "removal waits only for the grace", "removals wait only for the grace")+", until passes have agreed on it for long enough."))
+	}
+	if r.Mode == "observe" {
+		v.Detail = append(v.Detail, "The mode is observe, so groupsync writes nothing.")
+	}
+}
+
+// withheld counts the changes that guards withhold.
+func withheld(r report.Report) int {
+	return held(r, func(report.Rule) bool { return true })
+}
+
+// waits counts the changes that only wait until a guard's time has gone by.
+func waits(r report.Report) int {
+	return held(r, func(g report.Rule) bool { return g.Waits })
+}
+
+// held counts the changes that a guard of that kind withholds.
+func held(r report.Report, is func(report.Rule) bool) (n int) {
+	for _, g := range r.Groups {
+		for _, list := range [][]report.Change{g.Add, g.Remove} {
+			for _, c := range list {
+				if c.Outcome == report.Withheld && is(c.Guard.Rule()) {
+					n++
+				}
+			}
+		}
+	}
+	return n
+}
+
+// success shows the last success if the last pass was none.
+func (v *view) success(passes []Pass, now time.Time) {
+	if i := slices.IndexFunc(passes, func(p Pass) bool { return p.Success }); i > 0 {
+		v.Success = maybe(passes[i].ended(), now)
+	}
+}
+
+func figures(r report.Report) []figure {
+	add, remove := r.Drift()
+	return []figure{
+		{"add", "to add", add, "wait"},
+		{"remove", "to remove", remove, "wait"},
+		{"withheld", "withheld", withheld(r), "bad"},
+		{"pending", "pending", r.Users["pending"], ""},
+	}
+}
+
+func failures(errs []report.Failure) cut[failure] {
+	list := make([]failure, len(errs))
+	for i, e := range errs {
+		list[i] = failure{text(e.System), text(e.Reason), text(e.Text)}
+	}
+	return cutAt(list, shownErrors)
+}
+
+// trips shows each sentence once, also if two parts of a pass report the same.
+func trips(all []report.Trip) cut[trip] {
+	var list []trip
+	for _, t := range all {
+		x := trip{text(t.Guard), text(t.Group), text(t.Detail), runbook[t.Guard]}
+		if !slices.Contains(list, x) {
+			list = append(list, x)
+		}
+	}
+	return cutAt(list, shownTrips)
+}
+
+// differing shows the groups in which something differs or is withheld: first those
+// with the most changes, then by name.
+func differing(all []report.Group) cut[group] {
+	var list []report.Group
+	for _, g := range all {
+		if g.State() != "in_sync" {
+			list = append(list, g)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b report.Group) int {
+		return cmp.Or(cmp.Compare(size(b), size(a)), strings.Compare(a.Name, b.Name))
+	})
+	shown := cut[group]{All: len(list)}
+	for _, g := range list[:min(len(list), shownGroups)] {
+		add, remove := g.Drift()
+		x := group{ID: text(g.ID), Name: text(g.Name), Add: add, Remove: remove, State: spaced(g.State()), Changes: changes(g)}
+		for _, from := range g.From {
+			x.From = append(x.From, text(from))
+		}
+		guards := make([]string, len(g.Withheld))
+		for i, w := range g.Withheld {
+			guards[i] = string(w)
+		}
+		x.Withheld = text(strings.Join(guards, ", "))
+		shown.Shown = append(shown.Shown, x)
+	}
+	return shown
+}
+
+func size(g report.Group) int {
+	add, remove := g.Drift()
+	return add + remove
+}
+
+// changes shows what is left of one group, removals first.
+func changes(g report.Group) cut[change] {
+	var list []change
+	for _, part := range []struct {
+		action string
+		list   []report.Change
+	}{{"remove", g.Remove}, {"add", g.Add}} {
+		for _, c := range part.list {
+			if c.Outcome == report.Done {
+				continue
+			}
+			outcome := string(c.Outcome)
+			if c.Guard != "" {
+				outcome += " by " + string(c.Guard)
+			}
+			list = append(list, change{part.action, text(c.Name), text(c.Email), text(outcome), text(c.Why)})
+		}
+	}
+	return cutAt(list, shownChanges)
+}
+
+func (v *view) people(r report.Report) {
+	named := make(map[string]bool)
+	for _, p := range waiting {
+		named[p.State] = true
+		var list []person
+		for _, who := range r.People {
+			if who.State == p.State {
+				list = append(list, person{text(who.Name), text(who.Side)})
+			}
+		}
+		if len(list) > 0 {
+			p.List = cutAt(list, shownPeople)
+			v.People = append(v.People, p)
+		}
+	}
+	for _, state := range report.UserStates {
+		if n := r.Users[state]; n > 0 && !named[state] {
+			v.Others = append(v.Others, count{spaced(state), n})
+		}
+	}
+}
+
+// approveWay is how a person approves what guards withhold.
+type approveWay struct {
+	port  string // where POST /-/approve is served; empty: it is not
+	https bool
+	lease bool // only the leader writes
+}
+
+func approveBy(o Options, at net.Addr) approveWay {
+	how := approveWay{lease: o.Status.leader != nil}
+	if o.Control != nil {
+		_, how.port, _ = net.SplitHostPort(at.String())
+	}
+	return how
+}
+
+// of returns how to approve what the pass withheld, or nil if there is nothing that
+// an approval lifts. The command names localhost and not the request's Host, which
+// whoever sent the request chose.
+func (how approveWay) of(r report.Report) *approval {
+	lifted := slices.ContainsFunc(r.Guards, func(t report.Trip) bool { return t.Override != "" })
+	if r.Digest == "" || !lifted {
+		return nil
+	}
+	a := &approval{Digest: text(r.Digest)}
+	scheme := "http"
+	if how.https {
+		scheme = "https"
+	}
+	switch {
+	case how.port != "":
+		a.Command = text(fmt.Sprintf("curl -X POST '%s://localhost:%s/-/approve?digest=%s'", scheme, how.port, r.Digest))
+		if r.Mode == "observe" {
+			a.Note = "The mode is observe: set mode: apply first."
+		}
+	case how.lease:
+		a.Note = "Only the leader writes. Set web.enable_lifecycle, then ask the leader: docs/running.md, Approvals."
+	default:
+		a.Command = text("groupsync --once --apply --approve " + r.Digest + " --config config.yaml")
+	}
+	return a
+}
+
+func past(p Pass, now time.Time) pastPass {
+	took := time.Duration(p.Duration * float64(time.Second)).Round(time.Millisecond)
+	if took > time.Second {
+		took = took.Round(100 * time.Millisecond)
+	}
+	done := fmt.Sprintf("%d added, %d removed, %d failed; left %d to add, %d to remove", p.Applied.Added, p.Applied.Removed, p.Applied.Failed, p.Left.Add, p.Left.Remove)
+	return pastPass{Ended: when(p.ended(), now), Result: words(p.Result), Class: class(p.Result), Took: took.String(), Summary: done}
+}
+
+// class returns the result as the style sheet knows it.
+func class(r report.Result) string {
+	if slices.Contains(report.Results, r) {
+		return string(r)
+	}
+	return "unknown"
+}
+
+func words(r report.Result) string { return spaced(class(r)) }
+
+func spaced(name string) string { return strings.ReplaceAll(name, "_", " ") }
+
+func when(t, now time.Time) instant {
+	if d := t.Sub(now); d > 0 {
+		return instant{t, "in " + rough(d)}
+	}
+	return instant{t, rough(now.Sub(t)) + " ago"}
+}
+
+func maybe(t, now time.Time) *instant {
+	if t.IsZero() {
+		return nil
+	}
+	i := when(t, now)
+	return &i
+}
+
+// rough returns the duration in its largest unit.
+func rough(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return strconv.Itoa(int(d.Seconds())) + " s"
+	case d < 2*time.Hour:
+		return strconv.Itoa(int(d.Minutes())) + " min"
+	case d < 48*time.Hour:
+		return strconv.Itoa(int(d.Hours())) + " h"
+	}
+	return strconv.Itoa(int(d.Hours()/24)) + " d"
+}
+
+func counted(n int, one, several string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.Itoa(n) + " " + several
+}
