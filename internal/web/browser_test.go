@@ -2,18 +2,24 @@ package web
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/accessibility"
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	cdplog "github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/google/go-cmp/cmp"
 
 	"groupsync/internal/processtest"
 	"groupsync/internal/report"
@@ -111,6 +117,284 @@ func scheme(name string) chromedp.Action[chromedp.Void] {
 		})
 		return err
 	})
+}
+
+// TestThePageInABrowser: what the page shows, and that the browser complains of
+// nothing while it shows that.
+func TestThePageInABrowser(t *testing.T) {
+	b := newBrowser(t)
+	named := sample()
+	named.Groups[0].Name, named.Groups[1].Remove[0].Name = "<script>alert(1)</script>", "Eve\x1b[2J\u202e"
+	named.Guards[0].Group, named.People[0].Name = "<img src=x onerror=alert(1)>", "<b>eve</b>"
+	for _, page := range []struct {
+		name   string
+		status *Status
+	}{{"guarded", busy(sample())}, {"calm", busy(calm())}, {"hostile names", busy(named)}, {"a crowd", busy(crowd())}} {
+		t.Run(page.name, func(t *testing.T) {
+			base, stop := start(t, Options{Status: page.status, Explainer: knowing{}})
+			began := time.Now()
+			b.do(t, chromedp.EmulateViewport(1280, 900), chromedp.Navigate(base+"/"))
+			if took := time.Since(began); took > 5*time.Second {
+				t.Errorf("it took %s to open", took)
+			}
+			b.showsTheFigures(t, base)
+			b.named(t)
+			if n := eval[int](t, b, `document.querySelectorAll("script, img, main b b, iframe, object").length`); n != 1 {
+				t.Errorf("%d scripts and the like, want the page's own", n)
+			}
+			b.isQuiet(t)
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// showsTheFigures holds the page against /api/v1/status.
+func (b *browser) showsTheFigures(t *testing.T, base string) {
+	t.Helper()
+	_, body := described(t, base, "/api/v1/status")
+	var status decoded
+	if err := json.Unmarshal([]byte(body), &status); err != nil {
+		t.Fatal(err)
+	}
+	add, remove, withheld, drifting := 0, 0, 0, 0
+	for _, g := range status.Last.Groups {
+		for _, c := range g.Add {
+			add += one(c.Outcome != report.Done)
+			withheld += one(c.Outcome == report.Withheld)
+		}
+		for _, c := range g.Remove {
+			remove += one(c.Outcome != report.Done)
+			withheld += one(c.Outcome == report.Withheld)
+		}
+		drifting += one(len(g.Add)+len(g.Remove) > 0)
+	}
+	waiting := make(map[string]int)
+	for _, p := range status.Last.People {
+		waiting[p.State]++
+	}
+	want := map[string]string{
+		"#figure-add": fmt.Sprint(add), "#figure-remove": fmt.Sprint(remove), "#figure-withheld": fmt.Sprint(withheld),
+		"#figure-pending": fmt.Sprint(status.Last.Users["pending"]), ".sync": status.Sync, "#digest": status.Last.Digest,
+		"#groups .n": shownIf(drifting), "#errors .n": shownIf(len(status.Last.Errors)), "#guards .n": shownIf(len(status.Last.Guards)),
+		"[data-key=people-pending] .n": shownIf(waiting["pending"]), "[data-key=people-ambiguous] .n": shownIf(waiting["ambiguous"]), "[data-key=people-rekeyed] .n": shownIf(waiting["rekeyed"]),
+	}
+	got := eval[map[string]string](t, b, `Object.fromEntries([`+selectors(want)+`].map((s) => [s, document.querySelector(s)?.textContent ?? ""]))`)
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("the figures: -JSON +page\n%s", d)
+	}
+	var strip []string
+	for _, p := range slices.Backward(status.Passes) {
+		strip = append(strip, strings.ReplaceAll(string(p.Result), "_", " "))
+	}
+	bars := eval[[]string](t, b, `[...document.querySelectorAll(".strip li")].map((li) => li.textContent.match(/UTC: ([a-z ]+);/)[1])`)
+	if d := cmp.Diff(strip, bars); d != "" {
+		t.Errorf("the strip: -JSON +page\n%s", d)
+	}
+	if next := eval[string](t, b, `[...document.querySelectorAll(".times div")].find((d) => d.textContent.startsWith("Next pass")).querySelector("time").dateTime`); next != status.Next.Format(time.RFC3339) {
+		t.Errorf("the next pass: %s, want %s", next, status.Next)
+	}
+}
+
+func one(is bool) int {
+	if is {
+		return 1
+	}
+	return 0
+}
+
+// shownIf returns the number as the page shows it: nothing for 0.
+func shownIf(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprint(n)
+}
+
+func selectors(of map[string]string) string {
+	var quoted []string
+	for s := range of {
+		quoted = append(quoted, fmt.Sprintf("%q", s))
+	}
+	return strings.Join(quoted, ",")
+}
+
+// named fails the test if something that a person uses has no accessible name, or if
+// the headings leave out a level.
+func (b *browser) named(t *testing.T) {
+	t.Helper()
+	tree := ran(t, b, func(ctx context.Context, tab *chromedp.Target) (accessibility.GetFullAXTreeResult, error) {
+		return cdp.Call(ctx, tab, accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{})
+	})
+	seen := make(map[string]int)
+	for _, node := range tree.Nodes {
+		if node.Ignored || node.Role == nil {
+			continue
+		}
+		role, name := strings.Trim(string(node.Role.Value), `"`), ""
+		if node.Name != nil {
+			name = strings.TrimSpace(strings.Trim(string(node.Name.Value), `"`))
+		}
+		seen[role]++
+		if name == "" && slices.Contains([]string{"link", "button", "textbox", "heading", "region", "image", "RootWebArea", "DisclosureTriangle"}, role) {
+			t.Errorf("a %s has no name", role)
+		}
+	}
+	for role, least := range map[string]int{"main": 1, "banner": 1, "contentinfo": 1, "search": 1, "textbox": 2, "button": 1, "link": 5, "heading": 4, "region": 4} {
+		if seen[role] < least {
+			t.Errorf("%d of the role %s, want %d at least: %v", seen[role], role, least, seen)
+		}
+	}
+	levels := eval[string](t, b, `[...document.querySelectorAll("h1, h2, h3, h4")].map((h) => h.tagName[1]).join("")`)
+	if !regexp.MustCompile(`^1(2+3?)*$`).MatchString(levels) {
+		t.Errorf("the headings have the levels %s", levels)
+	}
+	if lang := eval[string](t, b, `document.documentElement.lang`); lang != "en" {
+		t.Errorf("the language is %q", lang)
+	}
+}
+
+// contrastScript returns each text whose contrast is below WCAG 2.2 AA: 4.5, or 3 where
+// it is large; and each bar of the strip, and each border of a control, below 3.
+const contrastScript = `(() => {
+  const parse = (c) => { const [r, g, b, a = 1] = c.match(/[\d.]+/g).map(Number); return { r, g, b, a }; };
+  const over = (f, b) => ({ r: f.r * f.a + b.r * (1 - f.a), g: f.g * f.a + b.g * (1 - f.a), b: f.b * f.a + b.b * (1 - f.a), a: 1 });
+  const behind = (e) => {
+    const layers = [];
+    for (; e; e = e.parentElement) layers.push(parse(getComputedStyle(e).backgroundColor));
+    return layers.reverse().reduce((below, layer) => over(layer, below), { r: 255, g: 255, b: 255, a: 1 });
+  };
+  const part = (v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+  const light = (c) => 0.2126 * part(c.r) + 0.7152 * part(c.g) + 0.0722 * part(c.b);
+  const contrast = (a, b) => { const [x, y] = [light(a), light(b)].sort((p, q) => q - p); return (x + 0.05) / (y + 0.05); };
+  const failures = new Set();
+  let texts = 0;
+  const test = (what, ratio, least) => { texts++; if (ratio < least) failures.add(what + ": " + ratio.toFixed(2) + ", want " + least); };
+  for (const d of document.querySelectorAll("details")) d.open = true;
+  for (const e of document.querySelectorAll("body *")) {
+    const style = getComputedStyle(e);
+    if (e.closest(".strip span") || !e.getClientRects().length) continue;
+    const text = [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
+    const size = parseFloat(style.fontSize);
+    const least = size >= 24 || size >= 18.66 && style.fontWeight >= 700 ? 3 : 4.5;
+    if (text || e.matches("input")) test(e.tagName + "." + e.className, contrast(over(parse(style.color), behind(e)), behind(e)), least);
+    if (e.matches("input")) test("placeholder", contrast(over(parse(getComputedStyle(e, "::placeholder").color), behind(e)), behind(e)), least);
+    if (e.matches("input, button")) test("border of " + e.tagName, contrast(parse(style.borderTopColor), behind(e.parentElement)), 3);
+    if (e.matches(".strip li, .legend i")) test("bar " + e.className + e.parentElement.className, contrast(parse(style.backgroundColor), behind(e.parentElement)), 3);
+  }
+  return { texts, failures: [...failures] };
+})()`
+
+// TestContrast: everything can be read by people who see little contrast, in both
+// schemes.
+func TestContrast(t *testing.T) {
+	b := newBrowser(t)
+	failed := busy(sample())
+	failed.Record(report.Report{Pass: "f", Mode: "apply", Result: report.Error, Started: began, Errors: sample().Errors})
+	standby := NewStatus("s", nil)
+	standby.Lead(false)
+	drifting := calm()
+	drifting.Result = report.Drift
+	for _, page := range []struct {
+		name, path string
+		status     *Status
+	}{
+		{"guarded", "/", busy(sample())}, {"calm", "/", busy(calm())}, {"failed", "/", failed}, {"standby", "/", standby}, {"drift", "/", busy(drifting)},
+		{"explained", "/?user=ada", busy(calm())}, {"not explained", "/?user=bob", busy(calm())},
+	} {
+		base, stop := start(t, Options{Status: page.status, Explainer: knowing{}})
+		for _, colours := range []string{"light", "dark"} {
+			b.do(t, scheme(colours), chromedp.Navigate(base+page.path))
+			got := eval[struct {
+				Texts    int
+				Failures []string
+			}](t, b, contrastScript)
+			if got.Texts < 10 {
+				t.Errorf("%s, %s: only %d texts were looked at", page.name, colours, got.Texts)
+			}
+			for _, f := range got.Failures {
+				t.Errorf("%s, %s: %s", page.name, colours, f)
+			}
+		}
+		if page.name == "not explained" {
+			b.complaints = nil // of the status 404, which is meant
+		}
+		b.isQuiet(t)
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestThePageRefreshesItself: it shows the next pass without losing what is open, typed
+// or focused, and says so when groupsync answers no more.
+func TestThePageRefreshesItself(t *testing.T) {
+	b := newBrowser(t)
+	status := busy(sample())
+	base, stop := start(t, Options{Status: status, Explainer: knowing{}})
+	// The script also refreshes when the page is looked at again, as it is made to
+	// believe here.
+	const lookAgain = `document.dispatchEvent(new Event("visibilitychange"))`
+	b.do(t, chromedp.Navigate(base+"/"),
+		chromedp.SetValue(`input[name=user]`, "ada"),
+		chromedp.Evaluate[chromedp.Void](`document.querySelector("[data-key=g-ds]").open = true; document.querySelector("[data-key=g-ds] summary").focus()`))
+	status.Record(func() report.Report {
+		r := sample()
+		r.Pass, r.Users["pending"] = "next", 4
+		return r
+	}())
+	b.do(t, chromedp.Evaluate[chromedp.Void](lookAgain))
+	b.await(t, "the next pass", `document.querySelector("#figure-pending").textContent === "4"`)
+	for what, is := range map[string]string{
+		"the group is still open":    `document.querySelector("[data-key=g-ds]").open && !document.querySelector("[data-key=g-vision]").open`,
+		"the focus is where it was":  `document.activeElement === document.querySelector("[data-key=g-ds] summary")`,
+		"what was typed is there":    `document.querySelector("input[name=user]").value === "ada"`,
+		"nothing is said to be old":  `document.querySelector("#unreachable").hidden`,
+		"there is one status, not 2": `document.querySelectorAll("#live").length === 1`,
+	} {
+		if !eval[bool](t, b, is) {
+			t.Errorf("it is not so that %s", what)
+		}
+	}
+	b.isQuiet(t)
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	b.do(t, chromedp.Evaluate[chromedp.Void](lookAgain))
+	b.await(t, "that groupsync does not answer", `!document.querySelector("#unreachable").hidden`)
+}
+
+// await waits until the script gives true.
+func (b *browser) await(t *testing.T, what, script string) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !eval[bool](t, b, script); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the page does not show %s", what)
+		}
+	}
+}
+
+// TestThePageWithoutJavaScript shows the same, reloads itself and answers searches.
+func TestThePageWithoutJavaScript(t *testing.T) {
+	b := newBrowser(t)
+	base, stop := start(t, Options{Status: busy(sample()), Explainer: knowing{}})
+	b.do(t, chromedp.Func(func(ctx context.Context, tab *chromedp.Target) error {
+		_, err := cdp.Call(ctx, tab, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
+		return err
+	}), chromedp.Navigate(base+"/"))
+	b.showsTheFigures(t, base)
+	if content := eval[string](t, b, `document.querySelector("meta[http-equiv=refresh]").content`); content != "60" {
+		t.Errorf("the page reloads itself after %q s", content)
+	}
+	b.do(t, chromedp.SendKeys(`input[name=user]`, "ada"), chromedp.SendKeys(`input[name=group]`, "data-science\r"), chromedp.WaitVisible(`#answer`))
+	if got := eval[string](t, b, `document.querySelector("#answer").textContent + "|" + document.querySelector(".answer pre").textContent.split("\n")[1] + "|" + location.search`); got != "ada in data-science|  matched by id: ClearML keeps sub 4711|?user=ada&group=data-science" {
+		t.Errorf("the answer: %s", got)
+	}
+	b.isQuiet(t)
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestScreenshots writes what the page looks like, for a person to look at. No page
