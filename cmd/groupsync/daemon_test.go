@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"groupsync/internal/processtest"
+	"groupsync/internal/report"
 	"groupsync/internal/source/keycloaktest"
 	"groupsync/internal/target/clearmltest"
 )
@@ -185,12 +186,33 @@ func TestDaemonObserves(t *testing.T) {
 	} {
 		mustContain(t, "/metrics", metrics, "\n"+want+"\n")
 	}
+	showsThePass(t, address, ended["pass"].(string))
 	if code := s.terminate(t); code != 0 {
 		t.Errorf("SIGTERM: exit code %d\n%s", code, s.log.String())
 	}
 	p.untouched(t, before)
 	if n := len(s.with("pass ended")); n != 1 || ended["result"] != "drift" || ended["mode"] != "observe" {
 		t.Errorf("%d summary lines, the first: %v", n, ended)
+	}
+}
+
+// showsThePass holds the status page and its JSON against the pass that observed.
+func showsThePass(t *testing.T, address, pass string) {
+	t.Helper()
+	_, page := fetch(t, address+"/")
+	mustContain(t, "the page", page, "2 memberships differ from Keycloak.")
+	mustContain(t, "the page", page, "The mode is observe, so groupsync writes nothing.")
+	_, body := fetch(t, address+"/api/v1/status")
+	var status struct {
+		Leads bool          `json:"leads"`
+		Next  time.Time     `json:"next_pass"`
+		Last  report.Report `json:"last"`
+	}
+	if err := json.Unmarshal([]byte(body), &status); err != nil {
+		t.Fatal(err)
+	}
+	if until := time.Until(status.Next); !status.Leads || status.Last.Pass != pass || status.Last.Mode != "observe" || until <= 0 || until > time.Hour {
+		t.Errorf("the next pass in %s, want the pass %s\n%s", until, pass, body)
 	}
 }
 

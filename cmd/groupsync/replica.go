@@ -73,8 +73,8 @@ func (s *replica) job() daemon.Job {
 			defer s.status.Begin()()
 			req.Lead = leadOf(s.lease)
 			rep := r.Pass(ctx, req)
-			s.metrics.Record(rep)
 			s.status.Record(rep)
+			s.metrics.Record(rep)
 			tellApproval(ctx, s.log, s.lease, rep)
 			if s.lease != nil {
 				s.lease.Tripped(ctx, rep.Guards)
