@@ -56,6 +56,7 @@ func TestHeadline(t *testing.T) {
 		{"a standby without a leader", state{}, "idle: This process stands by and makes no passes. The leader is not known: look again in a few seconds."},
 		{"nothing differs", of(report.Report{Result: report.InSync}), "good: ClearML agrees with Keycloak."},
 		{"everything was written", of(report.Report{Result: report.Applied, Applied: report.Tally{Added: 1}}), "good: ClearML agrees with Keycloak. The last pass made 1 change."},
+		{"a person approved", of(report.Report{Result: report.Applied, Approval: &report.Approval{Digest: "d", By: "op", At: now, Granted: true, Changes: 1}}), "good: ClearML agrees with Keycloak. The last pass was given an approval of d by op at 2026-11-27T12:00:00Z: granted: lifted no guard for 1 change."},
 		{"nothing may be written", of(report.Report{Result: report.Drift, Mode: "observe", Groups: change(report.Planned, "")}), "wait: 1 membership differs from Keycloak. The mode is observe, so groupsync writes nothing."},
 		{"a removal waits", of(report.Report{Result: report.Drift, Groups: change(report.Withheld, report.Grace)}), "wait: 1 membership differs from Keycloak. 1 removal waits only for the grace, until passes have agreed on it for long enough."},
 		{"a write failed", of(report.Report{Result: report.Drift, Groups: change(report.Failed, ""), Applied: report.Tally{Removed: 2, Failed: 1}}), "bad: 1 membership differs from Keycloak. The last pass made 2 changes. 1 write failed; the next pass tries again."},

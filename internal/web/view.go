@@ -43,7 +43,6 @@ type view struct {
 	Errors   cut[failure]
 	Trips    cut[trip]
 	Approve  *approval
-	Approved text // what became of the approval that the last pass was given
 	Groups   cut[group]
 	States   []count // groups by state
 	People   []people
@@ -199,7 +198,7 @@ func look(s state, now time.Time, how approveWay) view {
 	v.success(s.passes, now)
 	v.Errors = failures(s.last.Errors)
 	if s.last.Approval != nil {
-		v.Approved = text(s.last.Approval.String())
+		v.Detail = append(v.Detail, text("The last pass was given an "+s.last.Approval.String()+"."))
 	}
 	if s.planned == nil {
 		return v
