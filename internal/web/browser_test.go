@@ -27,7 +27,10 @@ import (
 
 // browser is a tab of a real Chromium without a window.
 type browser struct {
+	t   *testing.T // whose end ends the browser
 	tab context.Context
+
+	stops []func() error // of the servers
 
 	mu         sync.Mutex
 	complaints []string // what the console shows: errors, warnings, CSP violations, exceptions
@@ -46,11 +49,20 @@ func newBrowser(t *testing.T) *browser {
 	for _, flag := range []string{"disable-quic", "disable-background-networking", "disable-component-update", "disable-sync", "hide-scrollbars"} {
 		options = append(options, chromedp.Flag(flag, true))
 	}
+	b := &browser{t: t}
+	// Servers stop after the browser: a connection that it keeps open holds up a stop.
+	t.Cleanup(func() {
+		for _, stop := range b.stops {
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 	allocator, end := chromedp.NewExecAllocator(context.Background(), options...)
 	t.Cleanup(end)
 	tab, closeTab := chromedp.NewContext(allocator)
 	t.Cleanup(closeTab)
-	b := &browser{tab: tab}
+	b.tab = tab
 	if err := chromedp.Listen(tab, b.listen); err != nil {
 		t.Fatal(err)
 	}
@@ -72,6 +84,14 @@ func (b *browser) listen(event any) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.complaints = append(b.complaints, complaint)
+}
+
+// serve starts a server of the page and returns its base URL.
+func (b *browser) serve(o Options) string {
+	b.t.Helper()
+	base, stop := start(b.t, o)
+	b.stops = append(b.stops, stop)
+	return base
 }
 
 // do runs the actions.
@@ -131,7 +151,7 @@ func TestThePageInABrowser(t *testing.T) {
 		status *Status
 	}{{"guarded", busy(sample())}, {"calm", busy(calm())}, {"hostile names", busy(named)}, {"a crowd", busy(crowd())}} {
 		t.Run(page.name, func(t *testing.T) {
-			base, stop := start(t, Options{Status: page.status, Explainer: knowing{}})
+			base := b.serve(Options{Status: page.status, Explainer: knowing{}})
 			began := time.Now()
 			b.do(t, chromedp.EmulateViewport(1280, 900), chromedp.Navigate(base+"/"))
 			if took := time.Since(began); took > 5*time.Second {
@@ -143,9 +163,6 @@ func TestThePageInABrowser(t *testing.T) {
 				t.Errorf("%d scripts and the like, want the page's own", n)
 			}
 			b.isQuiet(t)
-			if err := stop(); err != nil {
-				t.Error(err)
-			}
 		})
 	}
 }
@@ -303,7 +320,7 @@ func TestContrast(t *testing.T) {
 		{"guarded", "/", busy(sample())}, {"calm", "/", busy(calm())}, {"failed", "/", failed}, {"standby", "/", standby}, {"drift", "/", busy(drifting)},
 		{"explained", "/?user=ada", busy(calm())}, {"not explained", "/?user=bob", busy(calm())},
 	} {
-		base, stop := start(t, Options{Status: page.status, Explainer: knowing{}})
+		base := b.serve(Options{Status: page.status, Explainer: knowing{}})
 		for _, colours := range []string{"light", "dark"} {
 			b.do(t, scheme(colours), chromedp.Navigate(base+page.path))
 			got := eval[struct {
@@ -321,9 +338,6 @@ func TestContrast(t *testing.T) {
 			b.complaints = nil // of the status 404, which is meant
 		}
 		b.isQuiet(t)
-		if err := stop(); err != nil {
-			t.Error(err)
-		}
 	}
 }
 
@@ -378,7 +392,7 @@ func (b *browser) await(t *testing.T, what, script string) {
 // TestThePageWithoutJavaScript shows the same, reloads itself and answers searches.
 func TestThePageWithoutJavaScript(t *testing.T) {
 	b := newBrowser(t)
-	base, stop := start(t, Options{Status: busy(sample()), Explainer: knowing{}})
+	base := b.serve(Options{Status: busy(sample()), Explainer: knowing{}})
 	b.do(t, chromedp.Func(func(ctx context.Context, tab *chromedp.Target) error {
 		_, err := cdp.Call(ctx, tab, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
 		return err
@@ -392,9 +406,6 @@ func TestThePageWithoutJavaScript(t *testing.T) {
 		t.Errorf("the answer: %s", got)
 	}
 	b.isQuiet(t)
-	if err := stop(); err != nil {
-		t.Error(err)
-	}
 }
 
 // TestScreenshots writes what the page looks like, for a person to look at. No page
@@ -421,7 +432,7 @@ func TestScreenshots(t *testing.T) {
 		{"explained", "/?user=ada&group=data-science", busy(calm())},
 		{"notexplained", "/?user=nobody", busy(calm())},
 	} {
-		base, stop := start(t, Options{Status: page.status, Explainer: knowing{}})
+		base := b.serve(Options{Status: page.status, Explainer: knowing{}})
 		for _, width := range []int64{390, 1280} {
 			for _, colours := range []string{"light", "dark"} {
 				b.do(t, chromedp.EmulateViewport(width, 900), scheme(colours), chromedp.Navigate(base+page.path),
@@ -434,9 +445,6 @@ func TestScreenshots(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-		}
-		if err := stop(); err != nil {
-			t.Error(err)
 		}
 	}
 }
