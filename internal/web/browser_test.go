@@ -437,10 +437,10 @@ func TestScreenshots(t *testing.T) {
 			for _, colours := range []string{"light", "dark"} {
 				b.do(t, chromedp.EmulateViewport(width, 900), scheme(colours), chromedp.Navigate(base+page.path),
 					chromedp.Evaluate[chromedp.Void](`for (const d of document.querySelectorAll("details")) { d.open = d.dataset.key === "g-ds" || d.dataset.key === "people-pending" }`))
-				picture := ran(t, b, chromedp.FullScreenshot(100))
 				if overflow := eval[int](t, b, `document.documentElement.scrollWidth - window.innerWidth`); overflow > 0 {
 					t.Errorf("%s is %d pixels wider than a window of %d", page.name, overflow, width)
 				}
+				picture := ran(t, b, chromedp.FullScreenshot(100))
 				if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s-%d-%s.png", page.name, width, colours)), picture, 0o644); err != nil {
 					t.Fatal(err)
 				}
