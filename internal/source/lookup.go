@@ -12,12 +12,17 @@ type Person struct {
 	Key   string   // the other side's own id of the person
 	IDs   []string // account ids that the other side keeps of the person
 	Email string   // empty: the person is not looked up by email
+
+	// Username is asked for beside the email. It is what a person typed: nothing that the
+	// other side keeps of a person is known to be a username. Empty: nobody is looked up
+	// by username.
+	Username string
 }
 
 // Found is what the realm answered for one person.
 type Found struct {
 	Person   Person
-	Accounts []User // those with a kept id; if there is none, those with the email
+	Accounts []User // those with a kept id; if there is none, those with the email or the username
 	ByID     bool   // Accounts were found by a kept id, and the email was not asked for
 	Doubt    string // why the look-up is not whole; empty: it is
 	Away     string // id of the federation that Doubt is about; empty: none
@@ -67,3 +72,11 @@ func (s *Snapshot) Found(key string) (Found, bool) {
 
 // Probes returns what the federations answered around the look-ups, sorted by id.
 func (s *Snapshot) Probes() []Probe { return s.probes }
+
+// OwnGroups are the groups of one account as the account's own side tells them. They
+// come through Keycloak's user cache, so they can be older than the database
+// (reference/keycloak-own-view.md). No change rests on them.
+type OwnGroups struct {
+	Groups []string // ids, sorted
+	Doubt  string   // why groups can be missing; empty: the list is whole
+}

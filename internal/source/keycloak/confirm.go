@@ -218,23 +218,13 @@ func (c *confirming) speaks(id string) bool {
 	return probed && (p.Up || p.Trusted)
 }
 
-// federationsOf returns the federations that the questions rest on, sorted by id. A
-// federation that the realm no longer has counts as switched off.
+// federationsOf returns the federations that the questions rest on, sorted by id.
 func (c *confirming) federationsOf(questions []question) []source.Federation {
-	var needed []source.Federation
-	for _, q := range questions {
-		id := q.account.Federation
-		if slices.ContainsFunc(needed, func(f source.Federation) bool { return f.ID == id }) {
-			continue
-		}
-		i := slices.IndexFunc(c.federations, func(f source.Federation) bool { return f.ID == id })
-		if i < 0 {
-			c.federations = append(c.federations, source.Federation{ID: id, Name: id})
-			i = len(c.federations) - 1
-		}
-		needed = append(needed, c.federations[i])
+	accounts := make([]source.User, len(questions))
+	for i, q := range questions {
+		accounts[i] = q.account
 	}
-	return needed
+	return c.look.federationsOf(accounts)
 }
 
 func (c *confirming) unprobed(questions []question) []source.Federation {

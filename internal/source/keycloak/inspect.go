@@ -145,16 +145,11 @@ func (s *Source) Accounts(ctx context.Context, p source.Person) (accounts []sour
 	if err != nil {
 		return nil, false, err
 	}
-	snap, err := s.Read(ctx, catalog, source.Selection{})
+	all, err := s.Find(ctx, catalog, []source.Person{p}, nil)
 	if err != nil {
 		return nil, false, err
 	}
-	// Not LookUp: a snapshot in which nobody is found is refused as one of an empty realm.
-	l, err := s.ask(ctx, snap, []source.Person{p}, nil)
-	if err != nil {
-		return nil, false, err
-	}
-	found := l.found[0]
+	found := all.Found[0]
 	if found.Doubt != "" {
 		return nil, false, fault.New(fault.Keycloak, fault.Incomplete, "looking up a person: %s", found.Doubt)
 	}

@@ -29,27 +29,30 @@ func (s *Source) LookUp(ctx context.Context, snap *source.Snapshot, people []sou
 	if len(people) == 0 {
 		return snap, nil
 	}
-	l, err := s.ask(ctx, snap, people, known)
-	if err != nil {
-		return nil, err
-	}
-	return snap.With(source.LookUps{Found: l.found, Probes: l.probes()})
-}
-
-// ask makes the look-up of LookUp.
-func (s *Source) ask(ctx context.Context, snap *source.Snapshot, people []source.Person, known []source.Federation) (*lookUp, error) {
 	components, err := s.components(ctx)
 	if err != nil {
 		return nil, err
 	}
-	l := &lookUp{look: newLook(s, snap, components, known), people: people, found: make([]source.Found, len(people))}
-	for i, p := range people {
-		l.found[i] = source.Found{Person: p}
-	}
-	if err := l.byID(ctx); err != nil {
+	found, err := newLook(s, snap, components, known).find(ctx, people)
+	if err != nil {
 		return nil, err
 	}
-	return l, l.byEmail(ctx)
+	return snap.With(found)
+}
+
+// find asks for the people, by id first.
+func (l *look) find(ctx context.Context, people []source.Person) (source.LookUps, error) {
+	asked := &lookUp{look: l, people: people, found: make([]source.Found, len(people))}
+	for i, p := range people {
+		asked.found[i] = source.Found{Person: p}
+	}
+	if err := asked.byID(ctx); err != nil {
+		return source.LookUps{}, err
+	}
+	if err := asked.byName(ctx); err != nil {
+		return source.LookUps{}, err
+	}
+	return source.LookUps{Found: asked.found, Probes: l.probes()}, nil
 }
 
 // lookUp is a look-up of people in the making. Each index of found is written by one
@@ -105,9 +108,9 @@ func (l *lookUp) byID(ctx context.Context) error {
 	return work.Wait()
 }
 
-// byEmail asks for the emails of those whom no kept id has found, in batches that
-// stand between probes of every federation.
-func (l *lookUp) byEmail(ctx context.Context) error {
+// byName asks for the emails and usernames of those whom no kept id has found, in
+// batches that stand between probes of every federation.
+func (l *lookUp) byName(ctx context.Context) error {
 	var left []int
 	inDoubt := false
 	for _, i := range l.order() {
@@ -130,7 +133,7 @@ func (l *lookUp) byEmail(ctx context.Context) error {
 		for _, i := range part {
 			work.Go(func() error {
 				defer counted()
-				return l.email(inner, &l.found[i])
+				return l.name(inner, &l.found[i])
 			})
 		}
 		if err := work.Wait(); err != nil {
@@ -142,6 +145,14 @@ func (l *lookUp) byEmail(ctx context.Context) error {
 		l.judge(&l.found[i])
 	}
 	return nil
+}
+
+// name asks for one person's email, and then for the username if there is one.
+func (l *lookUp) name(ctx context.Context, f *source.Found) error {
+	if err := l.email(ctx, f); err != nil || f.Person.Username == "" || f.Doubt != "" {
+		return err
+	}
+	return l.username(ctx, f)
 }
 
 func (l *lookUp) email(ctx context.Context, f *source.Found) error {
@@ -179,6 +190,33 @@ func (l *lookUp) withEmail(ctx context.Context, email, most string) (users []sou
 	return slices.DeleteFunc(users, func(u source.User) bool {
 		return u.ServiceAccount || source.FoldEmail(u.Email) != source.FoldEmail(email)
 	}), listed, "", nil
+}
+
+// username asks for the account with exactly that username; letter case of ASCII is
+// folded. Unlike an email, the username finds a service account too.
+func (l *lookUp) username(ctx context.Context, f *source.Found) error {
+	if why := l.slow(""); why != "" {
+		f.Doubt = why
+		return nil
+	}
+	ctx = withLimit(ctx, l.limit())
+	query := url.Values{"username": {f.Person.Username}, "exact": {"true"}, "max": {all}, "briefRepresentation": {"true"}}
+	users, err := l.s.users(ctx, call{name: "users_username", doing: "looking up a person by username", role: viewUsers, path: []string{"users"}, query: query})
+	if err == nil {
+		err = l.s.markServiceAccounts(ctx, users)
+	}
+	if err != nil {
+		f.Doubt, err = l.doubtful(ctx, err)
+		l.note(f.Person.Key, "", f.Doubt)
+		return err
+	}
+	for _, u := range users {
+		same := source.FoldEmail(u.Username) == source.FoldEmail(f.Person.Username)
+		if same && !slices.ContainsFunc(f.Accounts, func(known source.User) bool { return known.ID == u.ID }) {
+			f.Accounts = append(f.Accounts, u)
+		}
+	}
+	return nil
 }
 
 // judge puts a person in doubt whom a federation that is not up may have.

@@ -150,34 +150,75 @@ func (s *Source) LookUp(ctx context.Context, snap *source.Snapshot, people []sou
 	if err != nil {
 		return nil, err
 	}
-	byID := make(map[string]source.User)
-	byEmail := make(map[string][]source.User)
-	for _, a := range r.accounts {
-		byID[a.ID] = a.User
-		if !a.ServiceAccount {
-			byEmail[source.FoldEmail(a.Email)] = append(byEmail[source.FoldEmail(a.Email)], a.User)
-		}
+	return snap.With(r.find(snap.Catalog(), people, known))
+}
+
+// Find asks the realm for people as LookUp does, and by username, without a snapshot.
+func (s *Source) Find(ctx context.Context, catalog source.Catalog, people []source.Person, known []source.Federation) (source.LookUps, error) {
+	if len(people) == 0 {
+		return source.LookUps{}, nil
 	}
-	l := source.LookUps{Probes: r.probes(snap.Catalog().Federations(), known)}
+	r, err := s.look(ctx)
+	if err != nil {
+		return source.LookUps{}, err
+	}
+	return r.find(catalog, people, known), nil
+}
+
+func (r *reading) find(catalog source.Catalog, people []source.Person, known []source.Federation) source.LookUps {
+	l := source.LookUps{Probes: r.probes(catalog.Federations(), known)}
 	for _, p := range people {
 		f := source.Found{Person: p}
 		for _, id := range p.IDs {
-			if u, found := byID[id]; found {
-				f.ByID = true
-				f.Accounts = append(f.Accounts, u)
-			}
+			f.Accounts = append(f.Accounts, r.accountsWith(func(a account) bool { return a.ID == id })...)
 		}
-		if !f.ByID && p.Email != "" {
-			f.Accounts = byEmail[source.FoldEmail(p.Email)]
+		if f.ByID = len(f.Accounts) > 0; !f.ByID {
+			f.Accounts = r.accountsWith(func(a account) bool {
+				email := p.Email != "" && !a.ServiceAccount && source.FoldEmail(a.Email) == source.FoldEmail(p.Email)
+				return email || p.Username != "" && source.FoldEmail(a.Username) == source.FoldEmail(p.Username)
+			})
 		}
-		if whole := f.ByID || len(f.Accounts) > 0 && !snap.Catalog().DuplicateEmails(); !whole {
+		if whole := f.ByID || len(f.Accounts) > 0 && !catalog.DuplicateEmails(); !whole {
 			if probe, blocks := source.Blocks(p, l.Probes); blocks {
 				f.Away, f.Doubt = probe.Federation.ID, "the federation "+probe.Federation.Name+" is not up, and may have the person: "+probe.Detail
 			}
 		}
 		l.Found = append(l.Found, f)
 	}
-	return snap.With(l)
+	return l
+}
+
+func (r *reading) accountsWith(is func(account) bool) []source.User {
+	var users []source.User
+	for _, a := range r.accounts {
+		if is(a) {
+			users = append(users, a.User)
+		}
+	}
+	return users
+}
+
+// GroupsOf returns, by account id, the groups that each account is in.
+func (s *Source) GroupsOf(ctx context.Context, catalog source.Catalog, accounts []source.User, known []source.Federation) (map[string]source.OwnGroups, error) {
+	r, err := s.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	probes := r.probes(catalog.Federations(), known)
+	found := make(map[string]source.OwnGroups, len(accounts))
+	for _, u := range accounts {
+		own := source.OwnGroups{Doubt: "the realm no longer has the account"}
+		if i := slices.IndexFunc(r.accounts, func(a account) bool { return a.ID == u.ID }); i >= 0 {
+			own = source.OwnGroups{Groups: slices.Sorted(slices.Values(r.accounts[i].groups))}
+		}
+		for _, p := range probes {
+			if p.Federation.ID == u.Federation && !p.Up {
+				own.Doubt = "the federation " + p.Federation.Name + " is not up, so groups that come from it can be missing: " + p.Detail
+			}
+		}
+		found[u.ID] = own
+	}
+	return found, nil
 }
 
 // Confirm reads the realm a second time and weighs the questions by that; the answers

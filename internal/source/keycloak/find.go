@@ -1,0 +1,104 @@
+package keycloak
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+
+	"groupsync/internal/fault"
+	"groupsync/internal/source"
+)
+
+// Find asks the realm for people as LookUp does, and by username, without a snapshot. The
+// catalog's federations count as those of now: it was read just before.
+//
+// Like every look-up by email or username it can change the realm: Keycloak imports a
+// person whom it finds in a federation that imports and whom its database lacks
+// (reference/keycloak-api.md).
+func (s *Source) Find(ctx context.Context, catalog source.Catalog, people []source.Person, known []source.Federation) (source.LookUps, error) {
+	if len(people) == 0 {
+		return source.LookUps{}, nil
+	}
+	return s.lookNow(catalog, known).find(ctx, people)
+}
+
+// lookNow returns a look at a realm whose catalog has just been read.
+func (s *Source) lookNow(catalog source.Catalog, known []source.Federation) *look {
+	return &look{s: s, catalog: catalog, federations: union(nil, catalog.Federations(), known), answered: make(map[string]source.Probe), hangs: make(map[string]bool)}
+}
+
+// GroupsOf returns, by account id, the groups that each account's own side tells. The
+// answers for people of a federation stand between two probes of the federation: while
+// LDAP is away, Keycloak leaves LDAP's groups out with 200 (reference/keycloak-traps.md).
+//
+// Keycloak answers from its user cache, and the question fills that cache. A pass must
+// not ask it, because it would keep an old entry alive. It is for the rare question about
+// one person.
+func (s *Source) GroupsOf(ctx context.Context, catalog source.Catalog, accounts []source.User, known []source.Federation) (map[string]source.OwnGroups, error) {
+	l := s.lookNow(catalog, known)
+	federations := l.federationsOf(accounts)
+	l.probeAll(ctx, federations)
+	var mu sync.Mutex
+	found := make(map[string]source.OwnGroups, len(accounts))
+	work, inner := s.errgroup(ctx)
+	for _, u := range accounts {
+		work.Go(func() error {
+			own, err := l.ownGroups(inner, u)
+			mu.Lock()
+			defer mu.Unlock()
+			found[u.ID] = own
+			return err
+		})
+	}
+	if err := work.Wait(); err != nil {
+		return nil, err
+	}
+	l.probeAll(ctx, federations)
+	for _, u := range accounts {
+		if p, probed := l.probeOf(u.Federation); probed && !p.Up && !p.Trusted {
+			own := found[u.ID]
+			own.Doubt = "the federation " + p.Federation.Name + " is not up, so groups that come from it can be missing: " + p.Detail
+			found[u.ID] = own
+		}
+	}
+	return found, nil
+}
+
+func (l *look) ownGroups(ctx context.Context, u source.User) (source.OwnGroups, error) {
+	ctx = withLimit(ctx, l.limit())
+	groups, err := l.s.groups(ctx, call{name: "own_groups", doing: "reading the groups of an account", role: viewUsers, path: []string{"users", u.ID, "groups"}, query: whole()})
+	switch {
+	case isReason(err, fault.NotFound):
+		return source.OwnGroups{Doubt: noAccount}, nil
+	case err != nil:
+		doubt, err := l.doubtful(ctx, err)
+		return source.OwnGroups{Doubt: doubt}, err
+	}
+	var own source.OwnGroups
+	for _, g := range groups {
+		own.Groups = append(own.Groups, g.ID)
+	}
+	slices.Sort(own.Groups)
+	return own, nil
+}
+
+// federationsOf returns the federations of the accounts, sorted by id. A federation that
+// the realm no longer has counts as switched off.
+func (l *look) federationsOf(accounts []source.User) []source.Federation {
+	var needed []source.Federation
+	for _, u := range accounts {
+		id := u.Federation
+		if id == "" || slices.ContainsFunc(needed, func(f source.Federation) bool { return f.ID == id }) {
+			continue
+		}
+		i := slices.IndexFunc(l.federations, func(f source.Federation) bool { return f.ID == id })
+		if i < 0 {
+			l.federations = append(l.federations, source.Federation{ID: id, Name: id})
+			i = len(l.federations) - 1
+		}
+		needed = append(needed, l.federations[i])
+	}
+	slices.SortFunc(needed, func(a, b source.Federation) int { return strings.Compare(a.ID, b.ID) })
+	return needed
+}
