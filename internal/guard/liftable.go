@@ -193,25 +193,34 @@ func (l Limits) graceOf(e source.Evidence) time.Duration {
 	return grace
 }
 
+// Due reports whether a change waits for a grace at in.Now, and from when on a pass makes
+// it if every pass until then wants it. The time is zero if no pass has wanted it yet.
+func Due(c plan.Change, in Input) (due time.Time, waits bool) {
+	grace := in.Limits.graceOf(c.Evidence)
+	if !provedRemoval(&c) || grace == 0 {
+		return time.Time{}, false
+	}
+	since, known := in.Memory.Wanted[clock(c)]
+	if !known {
+		return time.Time{}, true
+	}
+	due = since.Add(grace)
+	return due, in.Now.Before(due)
+}
+
 func (j *judge) waiting(byEmail bool, rests, key string) {
 	limits := j.in.Limits
 	fresh, last, longest := false, time.Time{}, time.Duration(0)
 	n := withhold(j.changes(), report.Grace, func(c *plan.Change) bool {
-		grace := limits.graceOf(c.Evidence)
-		if !provedRemoval(c) || c.Evidence.ByEmail() != byEmail || grace == 0 {
+		due, waits := Due(*c, j.in)
+		if !waits || c.Evidence.ByEmail() != byEmail {
 			return false
 		}
-		since, known := j.in.Memory.Wanted[clock(*c)]
-		due := since.Add(grace)
-		switch {
-		case !known:
-			fresh = true
-		case !j.in.Now.Before(due):
-			return false
-		case due.After(last):
+		fresh = fresh || due.IsZero()
+		if due.After(last) {
 			last = due
 		}
-		longest = max(longest, grace)
+		longest = max(longest, limits.graceOf(c.Evidence))
 		return true
 	})
 	if n == 0 {

@@ -99,6 +99,9 @@ func (r Rules) key(name string) string {
 	return name
 }
 
+// Same reports whether two names of groups are one name under the rules.
+func (r Rules) Same(a, b string) bool { return r.key(a) == r.key(b) }
+
 func (r Rules) keys(names []string) []string {
 	keys := make([]string, len(names))
 	for i, n := range names {

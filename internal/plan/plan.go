@@ -117,13 +117,41 @@ func (p Plan) Questions() []source.Question {
 
 // Only returns the plan with the removals that keys names, and nothing else to do.
 func (p Plan) Only(keys map[string]bool) Plan {
+	return p.Cut(func(c Change) bool { return !c.Grant() && keys[c.Key()] })
+}
+
+// Cut returns the plan with the changes that keep names, and nothing else to do. Nobody
+// asks the own side about a removal that is left out, and the own side may hold the group.
+// So its federated accounts count as members, and the guard fall does not take them for
+// lost.
+func (p Plan) Cut(keep func(Change) bool) Plan {
+	drop := func(c Change) bool { return !keep(c) }
 	p.Groups = slices.Clone(p.Groups)
 	for i := range p.Groups {
 		g := &p.Groups[i]
-		g.Add = nil
-		g.Remove = slices.DeleteFunc(slices.Clone(g.Remove), func(c Change) bool { return !keys[c.Key()] })
+		g.Federated = slices.Clone(g.Federated)
+		for _, c := range g.Remove {
+			if drop(c) {
+				g.Federated = append(g.Federated, c.federated()...)
+			}
+		}
+		slices.Sort(g.Federated)
+		g.Federated = slices.Compact(g.Federated)
+		g.Add = slices.DeleteFunc(slices.Clone(g.Add), drop)
+		g.Remove = slices.DeleteFunc(slices.Clone(g.Remove), drop)
 	}
 	return p
+}
+
+// federated returns the ids of those accounts of the change that are of a federation.
+func (c Change) federated() []string {
+	var ids []string
+	for _, u := range c.Accounts {
+		if u.Federation != "" {
+			ids = append(ids, u.ID)
+		}
+	}
+	return ids
 }
 
 // Weighed returns the plan with what the second look said of each change. A change
@@ -203,11 +231,7 @@ func (g *Group) hidden(c Change) {
 	if c.State == match.Ambiguous || c.State == match.Rekeyed {
 		g.Keep = append(g.Keep, Keeper{target.Member{ID: c.User.ID, Name: c.User.Name, Email: c.User.Email}, c.State})
 	}
-	for _, u := range c.Accounts {
-		if u.Federation != "" {
-			g.Federated = append(g.Federated, u.ID)
-		}
-	}
+	g.Federated = append(g.Federated, c.federated()...)
 }
 
 // floor returns the members that count toward admins.floor: those whom the plan does
