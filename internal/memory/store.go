@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 )
 
@@ -42,8 +43,9 @@ func (d Dir) Lock() (release func(), err error) {
 }
 
 // Process keeps the memory for the life of the process only. The zero Process
-// takes no lock.
+// takes no lock. Load and Save are safe for concurrent use.
 type Process struct {
+	mu      sync.Mutex // of memory: a look at one person may load while a pass saves
 	memory  Memory
 	clearml string // the URL for which Lock keeps other processes out; empty: none
 }
@@ -57,10 +59,16 @@ func NewProcess(clearmlURL string) *Process { return &Process{clearml: clearmlUR
 func (p *Process) Move(clearmlURL string) { p.clearml = clearmlURL }
 
 // Load returns what was saved last.
-func (p *Process) Load() (Memory, error) { return p.memory, nil }
+func (p *Process) Load() (Memory, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.memory, nil
+}
 
 // Save keeps the memory.
 func (p *Process) Save(m Memory) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.memory = m
 	return nil
 }
