@@ -38,6 +38,12 @@ type Source interface {
 	// Confirm answers the questions, in order, from a second and independent look at
 	// each person's own side.
 	Confirm(ctx context.Context, snap *source.Snapshot, questions []source.Question, known []source.Federation) (source.Confirmation, error)
+	// Find returns what the realm says of those people, who may be named by username too.
+	// Only Look asks it.
+	Find(ctx context.Context, catalog source.Catalog, people []source.Person, known []source.Federation) (source.LookUps, error)
+	// GroupsOf returns, by account id, the groups that each account's own side tells.
+	// Only Look asks it, because the answer comes from Keycloak's user cache.
+	GroupsOf(ctx context.Context, catalog source.Catalog, accounts []source.User, known []source.Federation) (map[string]source.OwnGroups, error)
 }
 
 // Directory is ClearML as a pass needs it.
@@ -184,7 +190,7 @@ func (r *Reconciler) run(ctx context.Context, p *pass, mem memory.Memory) error 
 	if err != nil {
 		return err
 	}
-	src, people, draft, err := r.plan(ctx, src, tgt, pairs.now, mem)
+	src, people, draft, err := r.plan(ctx, src, tgt, pairs.now, mem, nil)
 	if err != nil {
 		return err
 	}
@@ -271,10 +277,13 @@ func (r *Reconciler) fence(req Request, began time.Time) target.Fence {
 }
 
 // plan plans on what was read, asks the realm for the people of whom that does not tell
-// enough, and plans again.
-func (r *Reconciler) plan(ctx context.Context, src *source.Snapshot, tgt *target.Snapshot, pairing match.Pairing, mem memory.Memory) (*source.Snapshot, match.People, plan.Plan, error) {
+// enough, and plans again. If asks is not nil, only people whom it reports are asked for.
+func (r *Reconciler) plan(ctx context.Context, src *source.Snapshot, tgt *target.Snapshot, pairing match.Pairing, mem memory.Memory, asks func(source.Person) bool) (*source.Snapshot, match.People, plan.Plan, error) {
 	people := match.Who(src, tgt, r.Rules)
 	draft := plan.Make(src, tgt, pairing, people)
+	if asks != nil {
+		draft.Asks = slices.DeleteFunc(draft.Asks, func(p source.Person) bool { return !asks(p) })
+	}
 	if len(draft.Asks) == 0 {
 		return src, people, draft, nil
 	}

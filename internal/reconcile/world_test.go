@@ -283,9 +283,19 @@ func (w *world) probes(known []source.Federation) []source.Probe {
 }
 
 func (w *world) LookUp(_ context.Context, snap *source.Snapshot, people []source.Person, known []source.Federation) (*source.Snapshot, error) {
-	l := source.LookUps{Probes: w.probes(known)}
 	for _, p := range people {
 		w.lookedUp = append(w.lookedUp, p.Key)
+	}
+	return snap.With(w.find(people, known))
+}
+
+func (w *world) Find(_ context.Context, _ source.Catalog, people []source.Person, known []source.Federation) (source.LookUps, error) {
+	return w.find(people, known), nil
+}
+
+func (w *world) find(people []source.Person, known []source.Federation) source.LookUps {
+	l := source.LookUps{Probes: w.probes(known)}
+	for _, p := range people {
 		f := source.Found{Person: p}
 		for _, id := range p.IDs {
 			if u, found := w.users[id]; found {
@@ -293,7 +303,9 @@ func (w *world) LookUp(_ context.Context, snap *source.Snapshot, people []source
 			}
 		}
 		for _, id := range slices.Sorted(maps.Keys(w.users)) {
-			if u := w.users[id]; !f.ByID && p.Email != "" && source.FoldEmail(u.Email) == source.FoldEmail(p.Email) {
+			u := w.users[id]
+			byEmail := p.Email != "" && source.FoldEmail(u.Email) == source.FoldEmail(p.Email) && !u.ServiceAccount
+			if !f.ByID && (byEmail || p.Username != "" && u.Username == p.Username) {
 				f.Accounts = append(f.Accounts, u)
 			}
 		}
@@ -304,7 +316,19 @@ func (w *world) LookUp(_ context.Context, snap *source.Snapshot, people []source
 		}
 		l.Found = append(l.Found, f)
 	}
-	return snap.With(l)
+	return l
+}
+
+func (w *world) GroupsOf(_ context.Context, _ source.Catalog, accounts []source.User, known []source.Federation) (map[string]source.OwnGroups, error) {
+	found := make(map[string]source.OwnGroups)
+	for _, u := range accounts {
+		own := source.OwnGroups{Groups: slices.Sorted(slices.Values(w.ownGroups(strings.TrimPrefix(u.ID, "kc-"))))}
+		if why := w.away[u.Federation]; why != "" {
+			own.Doubt = "the federation " + u.Federation + " is not up, so groups that come from it can be missing: " + why
+		}
+		found[u.ID] = own
+	}
+	return found, nil
 }
 
 func (w *world) Confirm(_ context.Context, snap *source.Snapshot, questions []source.Question, known []source.Federation) (source.Confirmation, error) {

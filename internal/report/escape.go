@@ -60,6 +60,10 @@ func EscapeJSON(data []byte) []byte {
 	return []byte(b.String())
 }
 
+// Name returns a name as the text report shows it: quoted if it needs escapes or could be
+// mistaken for another part of its line.
+func Name(s string) string { return name(s) }
+
 // name returns a name as the text report shows it. A name that needs escapes, or
 // that could be mistaken for another part of its line, is quoted.
 func name(s string) string { return quotedWith(s, "") }

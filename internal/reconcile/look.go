@@ -1,0 +1,557 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"groupsync/internal/guard"
+	"groupsync/internal/match"
+	"groupsync/internal/memory"
+	"groupsync/internal/plan"
+	"groupsync/internal/report"
+	"groupsync/internal/source"
+	"groupsync/internal/target"
+)
+
+// Subject is what a look is about: a person, a group, or a person in one group.
+type Subject struct {
+	User  string // an email, a username, or an id of either side; empty: everybody in Group
+	Group string // the name or id of a ClearML group, or the path or claim name of a Keycloak group; empty: every group that concerns User
+}
+
+// View is what a pass would find and decide about a subject if it were made now. A View
+// of a person holds decisions about that person only.
+type View struct {
+	Subject Subject
+	Rules   match.Rules
+	Input   guard.Input    // both sides as they were read, the memory, the limits and the time
+	Pairing match.Pairing  // of all groups of both sides
+	People  match.People   // by places in the snapshots of Input
+	Plan    plan.Plan      // of the feeds that concern the subject; each change names its guard
+	Trips   []report.Trip  // their numbers count the changes of Plan only, so no approval can name them
+	Targets []target.Group // the ClearML groups that Subject.Group names
+	Sources []source.Group // the Keycloak groups that Subject.Group names
+	Person  *Person        // nil: the subject is a group
+}
+
+// Person is the person of a View: a ClearML user with the accounts that could be this
+// user, or an account that no ClearML user could be.
+type Person struct {
+	User     *target.User                // nil: an account alone
+	State    match.State                 // of User
+	Accounts []source.User               // every account that could be the person, sorted by id; or the account alone
+	Own      map[string]source.OwnGroups // by account id
+	Doubt    string                      // why accounts can be missing; empty: there are no others
+}
+
+// Look reads what concerns one subject and decides as a pass does, by the same functions.
+// It writes nothing and remembers nothing, and it may run beside a pass.
+//
+// Look reads ClearML and the list of Keycloak's groups whole. Of the members it reads
+// only groups that concern the subject. So the limits that count a whole pass are judged
+// by the subject's changes and the memory alone: a guard that trips here trips in a pass
+// too, and a pass can trip further ones.
+//
+// Errors are those of a pass, *UnknownError and *SeveralError.
+func (r *Reconciler) Look(ctx context.Context, s Subject) (View, error) {
+	ctx = target.WithPass(ctx, passID(r.Now().UTC()))
+	mem, err := r.Store.Load()
+	if err != nil {
+		return View{}, err
+	}
+	l := &looking{Reconciler: r, view: View{Subject: s, Rules: r.Rules}, mem: mem.Resumed(r.Now()), accounts: make(map[string]source.User), users: make(map[string]bool)}
+	for _, step := range []func(context.Context) error{l.read, l.nameGroup, l.namePerson, l.decide} {
+		if err := step(ctx); err != nil {
+			return View{}, err
+		}
+	}
+	return l.view, nil
+}
+
+// looking is a look in the making. users and accounts are the people whose accounts and
+// claims decide who the subject is: the subject, everybody who could be an account of the
+// subject, everybody who could be an account of those, and so on.
+type looking struct {
+	*Reconciler
+	view    View
+	mem     memory.Memory
+	tgt     *target.Snapshot
+	catalog source.Catalog
+	pairs   pairs
+
+	links    links
+	users    map[string]bool        // by id
+	accounts map[string]source.User // by id
+	floor    bool                   // the administrators were added
+	found    source.LookUps
+	own      map[string]source.OwnGroups
+}
+
+// links finds the ClearML users who may be an account.
+type links struct {
+	byKept, byEmail map[string][]int // places in the snapshot's users, by kept id and by folded email
+}
+
+func newLinks(tgt *target.Snapshot, r match.Rules) links {
+	k := links{byKept: make(map[string][]int), byEmail: make(map[string][]int)}
+	for i, u := range tgt.Users() {
+		for _, id := range r.KeptIDs(u) {
+			k.byKept[id] = append(k.byKept[id], i)
+		}
+		if u.Email != "" {
+			k.byEmail[source.FoldEmail(u.Email)] = append(k.byEmail[source.FoldEmail(u.Email)], i)
+		}
+	}
+	return k
+}
+
+// of returns the places of the users who keep the account's id or have its email.
+func (k links) of(a source.User) []int {
+	return slices.Concat(k.byKept[a.ID], k.byEmail[source.FoldEmail(a.Email)])
+}
+
+// read reads ClearML first, as a pass does, and the lists of groups.
+func (l *looking) read(ctx context.Context) (err error) {
+	if l.tgt, err = l.target.Read(ctx); err != nil {
+		return err
+	}
+	l.mem = l.mem.Settled(l.tgt.Member)
+	if l.catalog, err = l.source.Catalog(ctx); err != nil {
+		return err
+	}
+	l.pairs, err = l.pair(l.catalog, l.tgt, l.mem)
+	l.view.Pairing = l.pairs.now
+	l.links = newLinks(l.tgt, l.Rules)
+	return err
+}
+
+// nameGroup finds the groups of either side that the subject names.
+func (l *looking) nameGroup(context.Context) error {
+	name := l.view.Subject.Group
+	if name == "" {
+		return nil
+	}
+	var names []string
+	for _, g := range l.tgt.Groups() {
+		names = append(names, g.Name)
+		if g.ID == name || l.Rules.Same(g.Name, name) {
+			l.view.Targets = append(l.view.Targets, g)
+		}
+	}
+	for _, g := range l.catalog.Groups() {
+		names = append(names, l.Rules.Claim(g))
+		if g.ID == name || g.Path == name || l.Rules.Same(l.Rules.Claim(g), name) {
+			l.view.Sources = append(l.view.Sources, g)
+		}
+	}
+	if len(l.view.Targets)+len(l.view.Sources) > 0 {
+		return nil
+	}
+	slices.Sort(names)
+	return &UnknownError{Group: name, Near: source.Near(name, slices.Compact(names))}
+}
+
+// namePerson finds the one person whom the subject names.
+func (l *looking) namePerson(ctx context.Context) error {
+	if l.view.Subject.User == "" {
+		return nil
+	}
+	direct, err := l.gather(ctx, l.view.Subject.User)
+	if err != nil {
+		return err
+	}
+	if l.view.Person, err = l.choose(direct); err != nil {
+		return err
+	}
+	if err := l.gatherWitnesses(ctx); err != nil {
+		return err
+	}
+	return l.readOwn(ctx)
+}
+
+// readOwn reads the groups of all accounts.
+//
+// A pass asks the groups of no account, since Keycloak answers from its user cache and
+// keeps the entry alive by that (reference/keycloak-own-view.md). A look is rare, and
+// nothing rests on the answer but which lists are read.
+func (l *looking) readOwn(ctx context.Context) (err error) {
+	var accounts []source.User
+	for _, u := range l.accounts {
+		accounts = append(accounts, u)
+	}
+	slices.SortFunc(accounts, func(a, b source.User) int { return strings.Compare(a.ID, b.ID) })
+	if l.own, err = l.source.GroupsOf(ctx, l.catalog, accounts, known(l.mem)); err != nil {
+		return fmt.Errorf("reading the groups of the person: %w", err)
+	}
+	return nil
+}
+
+// gather looks for the text on both sides, and for everybody linked to what was found. It
+// returns the places of the ClearML users whom the text names directly. An id names one
+// person, so nobody is looked for by a name that equals the id of a ClearML user.
+func (l *looking) gather(ctx context.Context, text string) (direct []int, err error) {
+	typed := source.Person{IDs: []string{text}}
+	if i, named := l.tgt.UserIndex(text); named {
+		direct = []int{i}
+	} else {
+		typed.Username = text
+		if strings.Contains(text, "@") {
+			typed.Email = text
+			direct = slices.Clone(l.links.byEmail[source.FoldEmail(text)])
+		}
+	}
+	return direct, l.findAll(ctx, append(l.join(direct), typed))
+}
+
+// findAll asks the realm for people, and for everybody linked to them.
+func (l *looking) findAll(ctx context.Context, people []source.Person) (err error) {
+	for len(people) > 0 {
+		if people, err = l.find(ctx, people); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// join adds users, and returns those who were not there yet as the realm is asked for
+// them.
+func (l *looking) join(users []int) []source.Person {
+	var people []source.Person
+	for _, i := range users {
+		if u := l.tgt.Users()[i]; !l.users[u.ID] {
+			l.users[u.ID] = true
+			people = append(people, source.Person{Key: u.ID, IDs: l.Rules.KeptIDs(u), Email: u.Email})
+		}
+	}
+	return people
+}
+
+// find asks the realm for people, adds their accounts, and returns the users who are
+// linked to these accounts and were not there yet.
+func (l *looking) find(ctx context.Context, people []source.Person) ([]source.Person, error) {
+	found, err := l.source.Find(ctx, l.catalog, people, known(l.mem))
+	if err != nil {
+		return nil, fmt.Errorf("looking the person up: %w", err)
+	}
+	l.found.Found = append(l.found.Found, found.Found...)
+	l.found.Probes = found.Probes
+	var more []source.Person
+	for _, f := range found.Found {
+		for _, u := range f.Accounts {
+			l.accounts[u.ID] = u
+			more = append(more, l.join(l.links.of(u))...)
+		}
+	}
+	return more, nil
+}
+
+// gatherWitnesses adds people who decide what a kept text proves that names no account and
+// has not the form of an account id: it was an id if ClearML keeps account ids of that
+// form for somebody else (match.Who). A few are asked for; if a realm has such ids, nearly
+// everybody has one.
+func (l *looking) gatherWitnesses(ctx context.Context) error {
+	const most = 20
+	odd := func(id string) bool { return !source.IsAccountID(id) }
+	undecided := slices.ContainsFunc(l.found.Found, func(f source.Found) bool {
+		return f.Person.Key != "" && !f.ByID && slices.ContainsFunc(f.Person.IDs, odd)
+	})
+	if !undecided {
+		return nil
+	}
+	var witnesses []source.Person
+	for _, u := range l.tgt.Users() {
+		if ids := l.Rules.KeptIDs(u); !l.users[u.ID] && slices.ContainsFunc(ids, odd) && len(witnesses) < most {
+			witnesses = append(witnesses, source.Person{Key: u.ID, IDs: ids})
+		}
+	}
+	found, err := l.source.Find(ctx, l.catalog, witnesses, known(l.mem))
+	if err != nil {
+		return fmt.Errorf("looking up people whose ids are of the same form: %w", err)
+	}
+	for _, f := range found.Found {
+		if f.ByID {
+			l.users[f.Person.Key] = true
+			for _, u := range f.Accounts {
+				l.accounts[u.ID] = u
+			}
+		}
+	}
+	return nil
+}
+
+// everybody returns a snapshot of the accounts that were found, and who is who by them.
+// ok is false if no account was found.
+func (l *looking) everybody() (src *source.Snapshot, people match.People, ok bool, err error) {
+	if len(l.accounts) == 0 {
+		return nil, people, false, nil
+	}
+	empty, err := source.NewSnapshot(source.Parts{Catalog: l.catalog})
+	if err != nil {
+		return nil, people, false, err
+	}
+	src, err = empty.With(l.found)
+	if err != nil {
+		return nil, people, false, err
+	}
+	return src, match.Who(src, l.tgt, l.Rules), true, nil
+}
+
+// choose returns the one person among those whom the text names. An account is the person
+// of the ClearML users who could be this account; if there is none, it stands for itself.
+func (l *looking) choose(direct []int) (*Person, error) {
+	users, alone := slices.Clone(direct), []source.User{}
+	src, people, any, err := l.everybody()
+	if err != nil {
+		return nil, err
+	}
+	typed := l.found.Found[slices.IndexFunc(l.found.Found, func(f source.Found) bool { return f.Person.Key == "" })]
+	for _, a := range typed.Accounts {
+		i, _ := src.UserIndex(a.ID)
+		claimants := people.Claimants(i)
+		if len(claimants) == 0 {
+			alone = append(alone, a)
+		}
+		users = append(users, claimants...)
+	}
+	slices.Sort(users)
+	users = slices.Compact(users)
+	switch {
+	case len(users)+len(alone) == 0:
+		return nil, &UnknownError{User: l.view.Subject.User, Doubt: typed.Doubt}
+	case len(users)+len(alone) > 1:
+		several := &SeveralError{User: l.view.Subject.User}
+		for _, i := range users {
+			m := Match{Side: match.InClearML, ID: l.tgt.Users()[i].ID, Name: l.tgt.Users()[i].Name, Email: l.tgt.Users()[i].Email}
+			if any {
+				m.State = people.Person(i).State
+			}
+			several.Matches = append(several.Matches, m)
+		}
+		for _, a := range alone {
+			several.Matches = append(several.Matches, Match{Side: match.InKeycloak, ID: a.ID, Name: a.Username, Email: a.Email})
+		}
+		return nil, several
+	case len(alone) == 1:
+		return &Person{Accounts: alone, Doubt: typed.Doubt}, nil
+	}
+	u := l.tgt.Users()[users[0]]
+	p := &Person{User: &u}
+	for _, f := range l.found.Found {
+		if f.Person.Key == u.ID {
+			p.Doubt, p.Accounts = f.Doubt, slices.Clone(f.Accounts)
+		}
+	}
+	if any {
+		p.State = people.Person(users[0]).State
+	}
+	return p, nil
+}
+
+// decide makes the pass, cut to the subject.
+func (l *looking) decide(ctx context.Context) error {
+	cut := l.pairs.cut(l.concerns)
+	src, err := l.source.Read(ctx, l.catalog, cut.selection())
+	if err != nil {
+		return err
+	}
+	asks := l.asks(src)
+	if l.meetsNobody(src, cut.now) {
+		cut, asks = l.pairs, nil
+		if src, err = l.source.Read(ctx, l.catalog, cut.selection()); err != nil {
+			return err
+		}
+	}
+	src, people, draft, err := l.plan(ctx, src, l.tgt, cut.now, l.mem, asks)
+	if err != nil {
+		return err
+	}
+	if l.losesAdmin(draft) && !l.floor {
+		l.floor = true
+		if err := l.gatherAdmins(ctx); err != nil {
+			return err
+		}
+		return l.decide(ctx)
+	}
+	draft = draft.Cut(l.decides(draft))
+	draft.Managed = l.pairs.managed()
+	confirmation, err := l.source.Confirm(ctx, src, draft.Questions(), known(l.mem))
+	if err != nil {
+		return fmt.Errorf("confirming the changes: %w", err)
+	}
+	weighed, err := draft.Weighed(confirmation)
+	if err != nil {
+		return err
+	}
+	scoped, err := l.scoped(ctx, cut, src, l.tgt, people, weighed, known(l.mem))
+	if err != nil {
+		return err
+	}
+	v := &l.view
+	v.Input = guard.Input{Source: src, Target: l.tgt, Probes: confirmation.Probes, Scoped: scoped, Limits: l.Limits, Memory: l.mem, Now: l.Now()}
+	judged := guard.Judge(weighed, v.Input)
+	v.People, v.Plan, v.Trips = people, judged.Plan, judged.Trips
+	for i := range v.Trips {
+		v.Trips[i].Override = "" // the digest is of this cut, not of a pass
+	}
+	return l.finish()
+}
+
+// meetsNobody reports whether people must be looked up for a part of the realm in which
+// not one account was met. A look-up that finds nobody proves something only if the realm
+// is not empty, and then only a whole reading can tell.
+func (l *looking) meetsNobody(src *source.Snapshot, pairing match.Pairing) bool {
+	if len(src.Users())+len(l.accounts) > 0 {
+		return false
+	}
+	return len(plan.Make(src, l.tgt, pairing, match.Who(src, l.tgt, l.Rules)).Asks) > 0
+}
+
+// concerns reports whether a feed concerns the subject: what the subject names, and for a
+// person the groups that the person has on either side, and the administrators.
+func (l *looking) concerns(f match.Feed) bool {
+	named := slices.ContainsFunc(l.view.Targets, func(g target.Group) bool { return g.ID == f.Group.ID })
+	named = named || slices.ContainsFunc(f.Sources, func(g source.Group) bool {
+		return slices.ContainsFunc(l.view.Sources, func(s source.Group) bool { return s.ID == g.ID })
+	})
+	if named || l.view.Person == nil {
+		return named
+	}
+	if f.Admins || slices.ContainsFunc(f.Group.Members, func(m target.Member) bool { return l.users[m.ID] }) {
+		return true
+	}
+	for _, own := range l.own {
+		if slices.ContainsFunc(f.Sources, func(g source.Group) bool { _, in := slices.BinarySearch(own.Groups, g.ID); return in }) {
+			return true
+		}
+	}
+	return false
+}
+
+// cut returns the pairs with the feeds that concern a subject.
+func (p pairs) cut(concerns func(match.Feed) bool) pairs {
+	only := func(all match.Pairing) match.Pairing {
+		all.Feeds = slices.DeleteFunc(slices.Clone(all.Feeds), func(f match.Feed) bool { return !concerns(f) })
+		return all
+	}
+	p.now = only(p.now)
+	if p.before != nil {
+		before := only(*p.before)
+		p.before = &before
+	}
+	return p
+}
+
+// managed returns how many memberships a pass answers for, those included whose sources
+// turn out to be unreadable.
+func (p pairs) managed() (n int) {
+	for _, f := range p.now.Feeds {
+		if len(f.Missing) == 0 {
+			n += len(f.Group.Members)
+		}
+	}
+	return n
+}
+
+// asks returns whom the realm must be asked for beside what the lists tell. Of everybody
+// else in the groups of a person nothing depends on the answer.
+func (l *looking) asks(src *source.Snapshot) func(source.Person) bool {
+	p := l.view.Person
+	if p == nil {
+		return nil
+	}
+	needed := make(map[string]bool)
+	if p.User != nil {
+		// Whoever bears the person's name may be the person under a new email, unless
+		// somebody else in ClearML is that account.
+		names := match.Names(*p.User)
+		for _, a := range src.Users() {
+			if match.Bears(a, names) {
+				for _, i := range l.links.of(a) {
+					needed[l.tgt.Users()[i].ID] = true
+				}
+			}
+		}
+	}
+	return func(ask source.Person) bool { return l.users[ask.Key] || needed[ask.Key] }
+}
+
+// ofPerson reports whether a change is the subject's own.
+func (l *looking) ofPerson(c plan.Change) bool {
+	p := l.view.Person
+	return p != nil && p.User != nil && c.User.ID == p.User.ID
+}
+
+// losesAdmin reports whether the person would be removed from the administrators. Then it
+// matters whether each of the others can still sign in, because enough must remain.
+func (l *looking) losesAdmin(draft plan.Plan) bool {
+	return slices.ContainsFunc(draft.Groups, func(g plan.Group) bool {
+		return g.Feed.Admins && slices.ContainsFunc(g.Remove, l.ofPerson)
+	})
+}
+
+// gatherAdmins adds every administrator, as if each were the subject.
+func (l *looking) gatherAdmins(ctx context.Context) error {
+	var admins []int
+	for _, f := range l.pairs.now.Feeds {
+		for _, m := range f.Group.Members {
+			if i, known := l.tgt.UserIndex(m.ID); known && f.Admins {
+				admins = append(admins, i)
+			}
+		}
+	}
+	if err := l.findAll(ctx, l.join(admins)); err != nil {
+		return err
+	}
+	return l.readOwn(ctx)
+}
+
+// decides returns which changes the answer rests on: those of the person, and all removals
+// of administrators if the person would be removed there.
+func (l *looking) decides(draft plan.Plan) func(plan.Change) bool {
+	if l.view.Person == nil {
+		return func(plan.Change) bool { return true }
+	}
+	admins := ""
+	for _, g := range draft.Groups {
+		if g.Feed.Admins && l.floor {
+			admins = g.Feed.Group.ID
+		}
+	}
+	return func(c plan.Change) bool { return l.ofPerson(c) || c.Group == admins && !c.Grant() }
+}
+
+// finish puts what a pass found of the person into the view.
+func (l *looking) finish() error {
+	v, p := &l.view, l.view.Person
+	if p == nil {
+		return nil
+	}
+	if p.User != nil {
+		l.settle(p)
+	}
+	slices.SortFunc(p.Accounts, func(a, b source.User) int { return strings.Compare(a.ID, b.ID) })
+	p.Accounts = slices.CompactFunc(p.Accounts, func(a, b source.User) bool { return a.ID == b.ID })
+	p.Own = make(map[string]source.OwnGroups)
+	for _, a := range p.Accounts {
+		p.Own[a.ID] = l.own[a.ID]
+	}
+	v.Trips = append([]report.Trip{}, v.Trips...)
+	return nil
+}
+
+// settle takes the person's state and accounts from what the pass knows. A person who is
+// in no group on either side does not matter to a pass, and keeps the state by the
+// look-up.
+func (l *looking) settle(p *Person) {
+	i, _ := l.tgt.UserIndex(p.User.ID)
+	if state, matters := l.view.Plan.People[p.User.ID]; matters && state != match.NotAsked {
+		p.State = state
+	} else if state := l.view.People.Person(i).State; p.State == match.NotAsked {
+		p.State = state
+	}
+	for _, a := range l.view.People.Person(i).Accounts {
+		p.Accounts = append(p.Accounts, l.view.Input.Source.Users()[a])
+	}
+}
