@@ -181,8 +181,9 @@ func (j *judge) grace() {
 	j.waiting(true, "on an email alone, since ClearML keeps no account id of the person,", "guards.gone_grace")
 }
 
-// graceOf returns how long a removal must have been wanted.
-func (l Limits) graceOf(e source.Evidence) time.Duration {
+// GraceOf returns how long every pass must have wanted a removal before it is made; 0: it
+// does not wait.
+func (l Limits) GraceOf(e source.Evidence) time.Duration {
 	var grace time.Duration
 	if e.Waits() {
 		grace = l.Grace
@@ -196,7 +197,7 @@ func (l Limits) graceOf(e source.Evidence) time.Duration {
 // Due reports whether a change waits for a grace at in.Now, and from when on a pass makes
 // it if every pass until then wants it. The time is zero if no pass has wanted it yet.
 func Due(c plan.Change, in Input) (due time.Time, waits bool) {
-	grace := in.Limits.graceOf(c.Evidence)
+	grace := in.Limits.GraceOf(c.Evidence)
 	if !provedRemoval(&c) || grace == 0 {
 		return time.Time{}, false
 	}
@@ -220,7 +221,7 @@ func (j *judge) waiting(byEmail bool, rests, key string) {
 		if due.After(last) {
 			last = due
 		}
-		longest = max(longest, limits.graceOf(c.Evidence))
+		longest = max(longest, limits.GraceOf(c.Evidence))
 		return true
 	})
 	if n == 0 {

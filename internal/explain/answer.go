@@ -1,0 +1,146 @@
+// Package explain says why somebody is or is not in a group, from what one look at both
+// sides decided. An Answer holds the whole answer: Text needs nothing beside it, and
+// docs/explain.md describes its JSON, which stays stable.
+package explain
+
+import "time"
+
+// Answer is why a person is or is not in ClearML groups, or what feeds a group and who is
+// in it. No list is nil.
+type Answer struct {
+	User    string    `json:"user"`    // as it was asked; empty: a group was asked for
+	Group   string    `json:"group"`   // as it was asked; empty: every group of the person
+	At      time.Time `json:"at"`      // when both sides had been read, in UTC
+	Person  *Person   `json:"person"`  // null: a group was asked for
+	Groups  []Group   `json:"groups"`  // of ClearML; the administrators last, before groups that nothing feeds
+	Sources []Source  `json:"sources"` // the Keycloak groups that Group names, sorted by path
+	Notes   []string  `json:"notes"`   // what this answer cannot know, in sentences
+}
+
+// Person is the person of an answer, with both sides.
+type Person struct {
+	State    string    `json:"state"` // as in groupsync_users; of an account that no ClearML user could be: pending, disabled, service_account or no_account
+	Means    string    `json:"means"` // the state in a sentence
+	ClearML  *User     `json:"clearml"`
+	Keycloak []Account `json:"keycloak"` // every account that could be the person, sorted by id
+	Doubt    string    `json:"doubt"`    // why accounts can be missing; empty: there are no others
+}
+
+// User is a ClearML user.
+type User struct {
+	ID        string   `json:"id"`
+	Name      string   `json:"name"`
+	Email     string   `json:"email"`
+	Role      string   `json:"role"`
+	Providers []string `json:"providers"` // by which the user has signed in, sorted
+	KeptIDs   []string `json:"kept_ids"`  // what ClearML keeps of clearml.provider and can be an account id
+}
+
+// Account is a Keycloak account that could be the person.
+type Account struct {
+	ID             string         `json:"id"`
+	Username       string         `json:"username"`
+	Email          string         `json:"email"`
+	Enabled        bool           `json:"enabled"`
+	ServiceAccount bool           `json:"service_account"`
+	Federation     string         `json:"federation"`    // its name; empty: a local account
+	Match          string         `json:"match"`         // why it could be the person: id or email; empty: it could not, or there is no ClearML user
+	Rivals         []string       `json:"rivals"`        // ids of other ClearML users who could be the account, sorted
+	SameEmail      []Namesake     `json:"same_email"`    // other ClearML users who have the email and could not be the account
+	PendingSince   *time.Time     `json:"pending_since"` // when a pass first saw the account wait for a ClearML user; null: it does not wait, or nobody remembers
+	Groups         []AccountGroup `json:"groups"`        // sorted by path
+	AdminRole      *AdminRole     `json:"admin_role"`    // null: admins.role is empty, or was not read
+	Doubt          string         `json:"doubt"`         // why groups can be missing; empty: none are
+}
+
+// Namesake is a ClearML user who has an account's email and is not that account.
+type Namesake struct {
+	ID    string `json:"id"`
+	State string `json:"state"` // empty: not known, since Keycloak was not asked
+}
+
+// AccountGroup is a Keycloak group of an account, by its own side or by the member list.
+type AccountGroup struct {
+	Source
+	Own  bool   `json:"own"`  // the account's own side has the group, through Keycloak's user cache
+	List string `json:"list"` // whether the member list shows the account: yes, no, or not_read for a group that feeds nothing
+}
+
+// AdminRole says whether an account holds admins.role, by Keycloak's lists of holders.
+type AdminRole struct {
+	Name    string   `json:"name"`
+	Held    bool     `json:"held"`
+	Through []string `json:"through"` // paths of groups that give the role, "direct" for the account itself or a composite role
+}
+
+// Source is a Keycloak group and what it feeds.
+type Source struct {
+	ID    string   `json:"id"`
+	Path  string   `json:"path"`
+	Claim string   `json:"claim"` // its name in the token's claim
+	Feeds []string `json:"feeds"` // names of ClearML groups, sorted
+	Unfed []string `json:"unfed"` // why it feeds none: no_target, excluded, builtin, not_assignable, duplicate, or a remark
+}
+
+// Group is a ClearML group with the people of the answer.
+type Group struct {
+	Name   string     `json:"name"`
+	ID     string     `json:"id"`
+	From   []Feeder   `json:"from"`   // the Keycloak groups that feed it, sorted by path
+	Role   string     `json:"role"`   // the admin role, if that feeds it too
+	Unfed  string     `json:"unfed"`  // why nothing feeds it: no_source, builtin, not_assignable or duplicate
+	Guards []Trip     `json:"guards"` // guards that concern the whole group
+	People []Standing `json:"people"` // of a person's answer the one; else members by id, then additions, then pending people
+}
+
+// Feeder is a Keycloak group that feeds a ClearML group.
+type Feeder struct {
+	ID    string `json:"id"`
+	Path  string `json:"path"`
+	Claim string `json:"claim"`
+	How   string `json:"how"` // name, groups.mapping or admins.groups
+}
+
+// Trip is a guard with its sentence. Its numbers count the changes of this answer.
+type Trip struct {
+	Guard  string `json:"guard"`
+	Detail string `json:"detail"`
+}
+
+// Status says in one word how a person stands to a ClearML group.
+type Status string
+
+// The statuses there are.
+const (
+	InSync     Status = "in_sync"     // has the group, and Keycloak wants it
+	Out        Status = "out"         // has not the group, and nothing wants it
+	Add        Status = "add"         // a pass adds the person, unless Guard withholds it
+	Remove     Status = "remove"      // a pass removes the person, unless Guard withholds it
+	Kept       Status = "kept"        // has the group, Keycloak does not want it, and the person stays
+	Pending    Status = "pending"     // Keycloak wants the group, and no ClearML user is this person yet
+	NotGranted Status = "not_granted" // Keycloak has an account in the group, and it is not surely this person's, or is disabled
+	Hidden     Status = "hidden"      // the person's own side has the group, and Keycloak's member list hides the person
+	Shown      Status = "shown"       // only Keycloak's member list has the person; the own side is right
+	Frozen     Status = "frozen"      // a source is missing or cannot be read, so nothing is decided
+	Unmanaged  Status = "unmanaged"   // nothing feeds the ClearML group, so it is left alone
+)
+
+var statuses = []Status{InSync, Out, Add, Remove, Kept, Pending, NotGranted, Hidden, Shown, Frozen, Unmanaged}
+
+// Standing is how one person stands to one ClearML group, and why.
+type Standing struct {
+	ID       string     `json:"id"` // of the ClearML user; of a pending person the account's
+	Name     string     `json:"name"`
+	Email    string     `json:"email"`
+	Has      bool       `json:"has"`      // ClearML has the person in the group
+	Wants    string     `json:"wants"`    // whether Keycloak wants it: in, out or unknown
+	Status   Status     `json:"status"`   //
+	By       []string   `json:"by"`       // the sources that show the person: paths, "role NAME"
+	Why      string     `json:"why"`      // in a sentence
+	Match    string     `json:"match"`    // of a change: how the person was matched, id or email
+	Evidence string     `json:"evidence"` // of a change: what the person's own side said
+	Doubt    string     `json:"doubt"`    // of a change: why there is no evidence
+	Guard    string     `json:"guard"`    // of a change: the guard that withholds it; empty: none does
+	Detail   string     `json:"detail"`   // the guard's sentence
+	Until    *time.Time `json:"until"`    // when the grace ends; null: it does not wait, or no pass has wanted the change yet
+}

@@ -1,0 +1,44 @@
+package explain
+
+import (
+	"groupsync/internal/match"
+)
+
+// States of an account that no ClearML user could be, beside match.Pending and
+// match.ServiceAccount.
+const (
+	disabled  = "disabled"
+	noAccount = "no_account"
+)
+
+// meanings are the states of a person in a sentence.
+var meanings = map[string]string{
+	string(match.Matched):        "exactly one Keycloak account is this person",
+	string(match.GoneNow):        "the person signed in through Keycloak, which has no account of the person any more",
+	string(match.Rekeyed):        "ClearML keeps an id that Keycloak no longer has, and another account has the email; nothing is granted, and the next login settles it",
+	string(match.Ambiguous):      "several accounts could be this person, or several ClearML users could be the account; nothing is granted, and a removal needs every account to be out",
+	string(match.Local):          "the person never signed in through a provider, so nothing is granted and nothing is removed",
+	string(match.OtherProvider):  "the person signs in by another provider than clearml.provider, so nothing is granted and nothing is removed",
+	string(match.Unknown):        "ClearML tells no sign-in provider, or neither email nor id, so nothing is granted and nothing is removed",
+	string(match.ServiceAccount): "this is a service account and no person, so nothing is granted and nothing is removed",
+	string(match.Protected):      "users.protect names the person, so nothing is removed",
+	string(match.Unresolved):     "ClearML's list of users lacks this member, so nothing is removed",
+	string(match.Renamed):        "Keycloak no longer has the email, and a pending member of the group has the same name; this is probably the same person with a new email, so nothing is removed",
+	string(match.GoneKept):       "Keycloak no longer has the person, and users.gone is keep, so nothing is removed",
+	string(match.Self):           "groupsync itself runs as this user, so nothing is removed",
+	string(match.Pending):        "the account is in a group that ClearML has, and no ClearML user is this person; it waits for the first login to ClearML",
+	string(match.NotAsked):       "no Keycloak account was found, and not everybody could be asked for",
+	disabled:                     "the account is disabled, and no ClearML user could be this person",
+	noAccount:                    "no ClearML user could be this person, and no group of ClearML waits for the account",
+}
+
+// unfed returns in a sentence why nothing feeds a ClearML group; empty for a word that is
+// no reason.
+func unfed(why string) string { return unfedReasons[why] }
+
+var unfedReasons = map[string]string{
+	match.NoSource:      "no Keycloak group feeds this ClearML group",
+	match.Builtin:       "ClearML has the group built in, and groupsync never writes it",
+	match.NotAssignable: "ClearML lets nobody be assigned to the group",
+	match.Duplicate:     "several ClearML groups have this name, so none of them is written",
+}
