@@ -4,23 +4,36 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"groupsync/internal/report"
 	"groupsync/internal/source/keycloaktest"
+	"groupsync/internal/target/clearml"
 	"groupsync/internal/target/clearmltest"
 )
 
-// TestOnceAtSize makes one dry run over 10,000 users, 1,000 groups and 50,000
-// memberships, all of which ClearML has but for one joiner and one leaver.
-func TestOnceAtSize(t *testing.T) {
+var bigRealm = struct {
+	sync.Mutex
+	realm *keycloaktest.Realm
+}{}
+
+// bigPlace returns the realm of keycloaktest.BigSpec, which the tests of this package
+// share, and a ClearML that has all of it but for one joiner and one leaver of the first
+// group.
+func bigPlace(t *testing.T) (keycloaktest.Spec, *keycloaktest.Realm, *clearmltest.Server) {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("needs a real Keycloak")
 	}
 	spec := keycloaktest.BigSpec()
-	realm := keycloaktest.Shared(t).NewRealm(t, spec)
+	bigRealm.Lock()
+	defer bigRealm.Unlock()
+	if bigRealm.realm == nil {
+		bigRealm.realm = keycloaktest.Shared(t).NewRealm(t, spec)
+	}
 	clearml := clearmltest.New(t, clearmltest.Options{})
 	members := make(map[string][]string)
 	for _, u := range spec.Users {
@@ -36,6 +49,13 @@ func TestOnceAtSize(t *testing.T) {
 		}
 		clearml.AddTeam(path[strings.LastIndexByte(path, '/')+1:], ids...)
 	}
+	return spec, bigRealm.realm, clearml
+}
+
+// TestOnceAtSize makes one dry run over 10,000 users, 1,000 groups and 50,000
+// memberships, all of which ClearML has but for one joiner and one leaver.
+func TestOnceAtSize(t *testing.T) {
+	_, realm, clearml := bigPlace(t)
 	var requests atomic.Int32
 	proxy := front(t, toServer(t, realm.Server.URL))
 	proxy.on(func(*http.Request) { requests.Add(1) })
@@ -59,6 +79,72 @@ func TestOnceAtSize(t *testing.T) {
 	if n := int(requests.Load()); n > pull+confirm {
 		t.Errorf("%d requests, want at most %d to pull and %d to confirm", n, pull, confirm)
 	}
+}
+
+// TestExplainAtSize explains people and a group there, each by the whole program. The best
+// of three answers takes less than two seconds, and its cost does not follow the members of the
+// realm: beside ClearML it reads the list of groups and what concerns the person.
+func TestExplainAtSize(t *testing.T) {
+	spec, realm, directory := bigPlace(t)
+	var requests atomic.Int32
+	proxy := front(t, toServer(t, realm.Server.URL))
+	proxy.on(func(*http.Request) { requests.Add(1) })
+	config := configure(t, proxy.URL, realm.Name, directory.URL, "")
+	first := spec.Groups[0]
+	leaver := outsider(spec, first)
+	// The token, the realm, the federations, the list of groups with a call for each
+	// parent, and the count.
+	const catalog = keycloaktest.BigParents + 5
+	for _, row := range []struct {
+		name string
+		args []string
+		most int // requests beside the catalog
+		want []string
+	}{
+		{"someone in sync, by username", []string{"user-05000"}, 4 + 5, []string{"state: matched", "matched by email", "  = in_sync  "}},
+		{"someone to be removed, by email", []string{leaver + "@example.com"}, 3 + 6 + 8, []string{"  - remove  the next pass that may write removes the person", "evidence: read twice: not in the one Keycloak group"}},
+		{"someone to be added, by the id in ClearML", []string{"cm-user-00000"}, 3 + 6 + 8, []string{"  + add  the next pass that may write adds the person: a member of " + first}},
+		{"a group", []string{"--group", first}, 8, []string{"in_sync: 49, add: 1, remove: 1"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			var o outcome
+			took, asked := time.Hour, 0
+			for range 3 { // the machine may be busy with other tests
+				requests.Store(0)
+				start := time.Now()
+				o = groupsync(t, append([]string{"explain", "--config", config}, row.args...)...)
+				took, asked = min(took, time.Since(start)), int(requests.Load())
+			}
+			bare := bareRead(t, directory.URL)
+			t.Logf("%s at best, %d requests to Keycloak; a bare read of ClearML took %s", took.Round(time.Millisecond), asked, bare.Round(time.Millisecond))
+			if o.code != 0 {
+				t.Fatalf("exit %d\n%s", o.code, o.stderr)
+			}
+			for _, want := range row.want {
+				mustContain(t, "the answer", o.stdout, want)
+			}
+			if asked > catalog+row.most {
+				t.Errorf("%d requests, want at most %d for the list of groups and %d beside", asked, catalog, row.most)
+			}
+			if took > max(2*time.Second, 3*bare) {
+				t.Errorf("it took %s, want at most 2s, or three times the bare read of ClearML (%s) on a busy machine", took, bare)
+			}
+		})
+	}
+}
+
+// bareRead returns how long ClearML's part of a reading takes by itself.
+func bareRead(t *testing.T, url string) time.Duration {
+	t.Helper()
+	client, err := clearml.New(clearml.Config{URL: url, Keys: func() (clearml.Keys, error) { return clearml.Keys{Access: "access", Secret: "secret"}, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	if _, err := client.Read(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return time.Since(start)
 }
 
 // outsider returns somebody who is not in that group.

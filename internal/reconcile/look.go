@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"groupsync/internal/guard"
 	"groupsync/internal/match"
 	"groupsync/internal/memory"
@@ -112,15 +114,24 @@ func (k links) of(a source.User) []int {
 	return slices.Concat(k.byKept[a.ID], k.byEmail[source.FoldEmail(a.Email)])
 }
 
-// read reads ClearML first, as a pass does, and the lists of groups.
-func (l *looking) read(ctx context.Context) (err error) {
-	if l.tgt, err = l.target.Read(ctx); err != nil {
+// read reads ClearML, and beside it the list of Keycloak's groups. A pass reads the two
+// one after the other. What must come later, here too, are the members: somebody whom a
+// login places meanwhile is no stranger to remove.
+func (l *looking) read(ctx context.Context) error {
+	work, inner := errgroup.WithContext(ctx)
+	work.Go(func() (err error) {
+		l.tgt, err = l.target.Read(inner)
+		return err
+	})
+	work.Go(func() (err error) {
+		l.catalog, err = l.source.Catalog(inner)
+		return err
+	})
+	err := work.Wait()
+	if err != nil {
 		return err
 	}
 	l.mem = l.mem.Settled(l.tgt.Member)
-	if l.catalog, err = l.source.Catalog(ctx); err != nil {
-		return err
-	}
 	l.pairs, err = l.pair(l.catalog, l.tgt, l.mem)
 	l.view.Pairing = l.pairs.now
 	l.links = newLinks(l.tgt, l.Rules)

@@ -341,27 +341,28 @@ func (s *Server) getAll(who identity, fields map[string]any) answer {
 	if auth {
 		groups = s.secGroups()
 	}
-	var records []map[string]any
+	var users []User
 	for _, id := range s.order {
 		u := s.users[id]
 		if u.Service && !s.options.ServiceUsersListed || len(ids) > 0 && !slices.Contains(ids, id) {
 			continue
 		}
-		records = append(records, s.userRecord(u, auth, info, groups[id]))
+		users = append(users, u)
 	}
 	for _, f := range slices.Backward(order) {
 		name, down := strings.CutPrefix(f, "-")
-		slices.SortStableFunc(records, func(a, b map[string]any) int {
-			x, _ := a[name].(string)
-			y, _ := b[name].(string)
-			c := strings.Compare(x, y)
+		slices.SortStableFunc(users, func(a, b User) int {
+			c := strings.Compare(s.userField(a, name, auth), s.userField(b, name, auth))
 			if down {
 				return -c
 			}
 			return c
 		})
 	}
-	page := cut(records, fields)
+	var page []map[string]any // only of the page: a list has many pages
+	for _, u := range cut(users, fields) {
+		page = append(page, s.userRecord(u, auth, info, groups[u.ID]))
+	}
 	if len(only) > 0 {
 		for i, r := range page {
 			kept := make(map[string]any)
@@ -377,7 +378,7 @@ func (s *Server) getAll(who identity, fields map[string]any) answer {
 }
 
 // cut returns the page asked for; the capped size sets the offset too.
-func cut(records []map[string]any, fields map[string]any) []map[string]any {
+func cut[T any](records []T, fields map[string]any) []T {
 	size, page := pageCap, 0
 	if n, given := fields["page_size"].(float64); given && n > 0 {
 		size = min(int(n), pageCap)
@@ -387,6 +388,15 @@ func cut(records []map[string]any, fields map[string]any) []map[string]any {
 	}
 	start := min(page*size, len(records))
 	return slices.Clone(records[start:min(start+size, len(records))])
+}
+
+// userField returns the text by which a list of users is ordered.
+func (s *Server) userField(u User, name string, auth bool) string {
+	if name == "id" {
+		return u.ID
+	}
+	text, _ := s.userRecord(u, auth, false, nil)[name].(string)
+	return text
 }
 
 // userRecord shows a user; unset fields are absent.
