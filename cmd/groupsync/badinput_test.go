@@ -188,6 +188,30 @@ groups.mapping: "staff" feeds "Users", which is built into ClearML, and groupsyn
 			want: `groupsync: completion goes with a shell: write groupsync completion bash, zsh, fish or powershell`,
 		},
 		{
+			name:   "explain without a person or a group",
+			config: good,
+			args:   []string{"explain"},
+			want:   `groupsync: explain needs somebody or a group: write groupsync explain USER, or groupsync explain --group GROUP`,
+		},
+		{
+			name:   "explain of an empty text",
+			config: good,
+			args:   []string{"explain", ""},
+			want:   `groupsync: explain needs somebody or a group: write groupsync explain USER, or groupsync explain --group GROUP`,
+		},
+		{
+			name:   "explain of two people",
+			config: good,
+			args:   []string{"explain", "ann", "bob"},
+			want:   `groupsync: accepts at most 1 arg(s), received 2: groupsync --help lists them`,
+		},
+		{
+			name:   "explain in another format",
+			config: good,
+			args:   []string{"explain", "ann", "-o", "xml"},
+			want:   `groupsync: -o xml is not a format: write -o text or -o json`,
+		},
+		{
 			name: "a flag that there is not",
 			args: []string{"--onze"},
 			want: `groupsync: unknown flag: --onze: groupsync --help lists them`,

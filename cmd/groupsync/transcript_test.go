@@ -71,9 +71,9 @@ func TestTranscripts(t *testing.T) {
 }
 
 // varying is what differs from run to run: of a report's JSON the values of the
-// pass and the ids that Keycloak gives, and who approved when. It is also what a
+// pass, of an answer's the time, the ids that Keycloak gives, and who approved when. It is also what a
 // transcript need not hold: how many requests a story took.
-var varying = regexp.MustCompile(`("(?:pass|started|duration_seconds)": )[^,]*|("id": )"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"|(?m)^(groupsync_requests_total\{.*\} )\d+$|^(approval of \S+ by ).+ at \d{4}-\S+Z`)
+var varying = regexp.MustCompile(`("(?:pass|started|duration_seconds)": )[^,]*|("id": )"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"|(\bid )[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|("at": )"[^"]*"|(?m)^(groupsync_requests_total\{.*\} )\d+$|^(approval of \S+ by ).+ at \d{4}-\S+Z`)
 
 func runScripted(ts *testscript.TestScript, _ bool, args []string) {
 	cmd := exec.Command(os.Args[0], args...)
@@ -89,7 +89,7 @@ func runScripted(ts *testscript.TestScript, _ bool, args []string) {
 	if err != nil && !errors.As(err, &exit) {
 		ts.Fatalf("%v", err)
 	}
-	_, err = ts.Stdout().Write(varying.ReplaceAll(stdout, []byte(`$1$2$3$4…`)))
+	_, err = ts.Stdout().Write(varying.ReplaceAll(stdout, []byte(`$1$2$3$4$5$6…`)))
 	ts.Check(err)
 	ts.Setenv("CODE", strconv.Itoa(cmd.ProcessState.ExitCode()))
 }
@@ -203,6 +203,39 @@ func TestDocsShowTheDryRun(t *testing.T) {
 			}
 		default:
 			t.Errorf("%s shows\n%swhere testdata/dry-run.txt has\n%srun go test ./cmd/groupsync -update twice", row.page, got, want)
+		}
+	}
+}
+
+// TestTheDocsShowTheAnswers holds each answer that docs/explain.md shows to be the very
+// output of TestTranscripts.
+func TestTheDocsShowTheAnswers(t *testing.T) {
+	const page = "../../docs/explain.md"
+	data, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(data)
+	for command, part := range map[string]string{
+		"    groupsync explain bob@example.com --config config.yaml\n":      "bob",
+		"    groupsync explain eve --group platform --config config.yaml\n": "eve",
+		"    groupsync explain --group ml-team --config config.yaml\n":      "ml-team",
+	} {
+		want := section(t, "explain.txt", part)
+		before, rest, found := strings.Cut(text, command+"\n```\n")
+		got, after, closed := strings.Cut(rest, "```\n")
+		switch {
+		case !found || !closed:
+			t.Errorf("%s does not show %s", page, command)
+		case got != want && *update:
+			text = before + command + "\n```\n" + want + "```\n" + after
+		case got != want:
+			t.Errorf("%s shows\n%swhere testdata/explain.txt has\n%srun go test ./cmd/groupsync -update twice", page, got, want)
+		}
+	}
+	if *update {
+		if err := os.WriteFile(page, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

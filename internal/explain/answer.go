@@ -113,7 +113,7 @@ type Status string
 // The statuses there are.
 const (
 	InSync     Status = "in_sync"     // has the group, and Keycloak wants it
-	Out        Status = "out"         // has not the group, and nothing wants it
+	Out        Status = "out"         // does not have the group, and nothing wants it
 	Add        Status = "add"         // a pass adds the person, unless Guard withholds it
 	Remove     Status = "remove"      // a pass removes the person, unless Guard withholds it
 	Kept       Status = "kept"        // has the group, Keycloak does not want it, and the person stays

@@ -98,7 +98,7 @@ func (x *explainer) joiner(g plan.Group, c plan.Change) Standing {
 	s := Standing{ID: c.User.ID, Name: c.User.Name, Email: c.User.Email, By: x.by(g, c.Accounts)}
 	if c.Denial == source.OwnLacks {
 		s.Status, s.Wants, s.Doubt = Shown, out, c.Doubt
-		s.Why = "only Keycloak's member list shows the person, and the person's own side, which is right, has not the group"
+		s.Why = "only Keycloak's member list shows the person, and the person's own side, which is right, does not have the group"
 		return s
 	}
 	x.change(&s, g, c)
@@ -175,7 +175,7 @@ func (x *explainer) pending(g plan.Group, u source.User) Standing {
 	return s
 }
 
-// absent returns why the person has not the group and no change is proposed; false: no
+// absent returns why the person does not have the group and no change is proposed; false: no
 // account of the person is in a group that feeds it.
 func (x *explainer) absent(g plan.Group) (Standing, bool) {
 	p := x.Person

@@ -165,7 +165,7 @@ func sides(g AccountGroup) string {
 	case g.Own && g.List == no:
 		return "  (Keycloak's member list does not show the account)"
 	case !g.Own:
-		return "  (only by Keycloak's member list: the account's own side has not the group)"
+		return "  (only by Keycloak's member list: the account's own side does not have the group)"
 	}
 	return ""
 }
