@@ -40,7 +40,7 @@ func drawWorld(t *rapid.T, tb testing.TB) *world {
 		}
 		if rapid.Bool().Draw(t, "in clearml "+n) {
 			flags := []string{n}
-			flags = append(flags, rapid.SampledFrom([][]string{nil, nil, {"id=kc-" + n}, {"id=kc-" + n}, {"local"}, {"other"}, {"google"}, {"service"}, {"untold"}, {"email=one@x"}, {"email=two@x"}, {"email="}, {"id=kc-a"}, {"id=11111111-2222-3333-4444-555555555555"}, {"id=ann"}, {"name=b"}}).Draw(t, "kind")...)
+			flags = append(flags, rapid.SampledFrom([][]string{nil, nil, {"id=kc-" + n}, {"id=kc-" + n}, {"local"}, {"other"}, {"google"}, {"service"}, {"untold"}, {"email=one@x"}, {"email=two@x"}, {"email="}, {"id=kc-a"}, {"email=one@x", "id=kc-b"}, {"id=11111111-2222-3333-4444-555555555555"}, {"id=ann"}, {"name=b"}}).Draw(t, "kind")...)
 			u := clearmlUser(flags)
 			w.accounts[u.ID] = u
 		}

@@ -64,7 +64,7 @@ func (r *Reconciler) Look(ctx context.Context, s Subject) (View, error) {
 		return View{}, err
 	}
 	l := &looking{Reconciler: r, view: View{Subject: s, Rules: r.Rules}, mem: mem.Resumed(r.Now()), accounts: make(map[string]source.User), users: make(map[string]bool)}
-	for _, step := range []func(context.Context) error{l.read, l.nameGroup, l.namePerson, l.decide} {
+	for _, step := range []func(context.Context) error{l.read, l.nameGroup, l.namePerson, l.witnessGroup, l.decide} {
 		if err := step(ctx); err != nil {
 			return View{}, err
 		}
@@ -176,10 +176,18 @@ func (l *looking) namePerson(ctx context.Context) error {
 	if l.view.Person, err = l.choose(direct); err != nil {
 		return err
 	}
-	if err := l.gatherWitnesses(ctx); err != nil {
-		return err
+	undecided := slices.ContainsFunc(l.found.Found, func(f source.Found) bool {
+		return f.Person.Key != "" && !f.ByID && slices.ContainsFunc(f.Person.IDs, oddID)
+	})
+	return l.gatherWitnesses(ctx, undecided)
+}
+
+// witnessGroup adds what decides who the people of a group are.
+func (l *looking) witnessGroup(ctx context.Context) error {
+	if l.view.Person != nil {
+		return nil
 	}
-	return l.readOwn(ctx)
+	return l.gatherWitnesses(ctx, true)
 }
 
 // readOwn reads the groups of all accounts.
@@ -191,6 +199,9 @@ func (l *looking) readOwn(ctx context.Context) (err error) {
 	var accounts []source.User
 	for _, u := range l.accounts {
 		accounts = append(accounts, u)
+	}
+	if len(accounts) == 0 {
+		return nil
 	}
 	slices.SortFunc(accounts, func(a, b source.User) int { return strings.Compare(a.ID, b.ID) })
 	if l.own, err = l.source.GroupsOf(ctx, l.catalog, accounts, known(l.mem)); err != nil {
@@ -258,22 +269,21 @@ func (l *looking) find(ctx context.Context, people []source.Person) ([]source.Pe
 	return more, nil
 }
 
+// oddID reports whether a kept text has not the form of an account id.
+func oddID(id string) bool { return !source.IsAccountID(id) }
+
 // gatherWitnesses adds people who decide what a kept text proves that names no account and
-// has not the form of an account id: it was an id if ClearML keeps account ids of that
-// form for somebody else (match.Who). A few are asked for; if a realm has such ids, nearly
-// everybody has one.
-func (l *looking) gatherWitnesses(ctx context.Context) error {
+// is odd: it was an id if ClearML keeps account ids of that form for somebody else
+// (match.Who). A few are asked for; if a realm has such ids, nearly everybody has one.
+// Then it reads the groups of all accounts.
+func (l *looking) gatherWitnesses(ctx context.Context, undecided bool) error {
 	const most = 20
-	odd := func(id string) bool { return !source.IsAccountID(id) }
-	undecided := slices.ContainsFunc(l.found.Found, func(f source.Found) bool {
-		return f.Person.Key != "" && !f.ByID && slices.ContainsFunc(f.Person.IDs, odd)
-	})
 	if !undecided {
-		return nil
+		return l.readOwn(ctx)
 	}
 	var witnesses []source.Person
 	for _, u := range l.tgt.Users() {
-		if ids := l.Rules.KeptIDs(u); !l.users[u.ID] && slices.ContainsFunc(ids, odd) && len(witnesses) < most {
+		if ids := l.Rules.KeptIDs(u); !l.users[u.ID] && slices.ContainsFunc(ids, oddID) && len(witnesses) < most {
 			witnesses = append(witnesses, source.Person{Key: u.ID, IDs: ids})
 		}
 	}
@@ -289,7 +299,7 @@ func (l *looking) gatherWitnesses(ctx context.Context) error {
 			}
 		}
 	}
-	return nil
+	return l.readOwn(ctx)
 }
 
 // everybody returns a snapshot of the accounts that were found, and who is who by them.
@@ -368,7 +378,7 @@ func (l *looking) decide(ctx context.Context) error {
 		return err
 	}
 	asks := l.asks(src)
-	if l.meetsNobody(src, cut.now) {
+	if l.meetsNobody(src, cut.now, asks) {
 		cut, asks = l.pairs, nil
 		if src, err = l.source.Read(ctx, l.catalog, cut.selection()); err != nil {
 			return err
@@ -412,11 +422,18 @@ func (l *looking) decide(ctx context.Context) error {
 // meetsNobody reports whether people must be looked up for a part of the realm in which
 // not one account was met. A look-up that finds nobody proves something only if the realm
 // is not empty, and then only a whole reading can tell.
-func (l *looking) meetsNobody(src *source.Snapshot, pairing match.Pairing) bool {
-	if len(src.Users())+len(l.accounts) > 0 {
+func (l *looking) meetsNobody(src *source.Snapshot, pairing match.Pairing, asks func(source.Person) bool) bool {
+	if len(src.Users()) > 0 {
 		return false
 	}
-	return len(plan.Make(src, l.tgt, pairing, match.Who(src, l.tgt, l.Rules)).Asks) > 0
+	asked := plan.Make(src, l.tgt, pairing, match.Who(src, l.tgt, l.Rules)).Asks
+	if asks != nil {
+		asked = slices.DeleteFunc(asked, func(p source.Person) bool { return !asks(p) })
+	}
+	found := func(p source.Person) bool {
+		return slices.ContainsFunc(l.found.Found, func(f source.Found) bool { return f.Person.Key == p.Key && len(f.Accounts) > 0 })
+	}
+	return len(asked) > 0 && !slices.ContainsFunc(asked, found)
 }
 
 // concerns reports whether a feed concerns the subject: what the subject names, and for a
@@ -426,10 +443,10 @@ func (l *looking) concerns(f match.Feed) bool {
 	named = named || slices.ContainsFunc(f.Sources, func(g source.Group) bool {
 		return slices.ContainsFunc(l.view.Sources, func(s source.Group) bool { return s.ID == g.ID })
 	})
-	if named || l.view.Person == nil {
-		return named
+	if named || f.Admins && l.view.Person != nil {
+		return true
 	}
-	if f.Admins || slices.ContainsFunc(f.Group.Members, func(m target.Member) bool { return l.users[m.ID] }) {
+	if slices.ContainsFunc(f.Group.Members, func(m target.Member) bool { return l.users[m.ID] }) {
 		return true
 	}
 	for _, own := range l.own {
