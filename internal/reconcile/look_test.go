@@ -22,7 +22,7 @@ func TestWhatALookReadsBesideThePerson(t *testing.T) {
 			"keycloak a email=one@x\nkeycloak b\nclearml u email=one@x\nclearml v email=one@x id=kc-b\n/team: a\n/y: b\nteam =\ny = v", "u", nil,
 			"+u@team planned"},
 		{"a kept text was an id, since ClearML keeps ids of that form for somebody of another group",
-			"keycloak b\nboth c\nclearml u id=old\nclearml v id=kc-b\n/team: c\n/y: b\nteam = c u\ny = v", "u", nil,
+			"keycloak b\nkeycloak c\nclearml c\nclearml u id=old\nclearml v id=kc-b\n/team: c\n/y: b\nteam = c u\ny = v", "u", func(l *guard.Limits) { l.GoneGrace = 1 },
 			"-u@team planned gone"},
 		{"a kept text is no id, since ClearML keeps none of that form: the email alone waits",
 			"keycloak b\nkeycloak c\nclearml c\nclearml u id=old\nclearml v\n/team: c\n/y: b\nteam = c u\ny = v", "u", func(l *guard.Limits) { l.GoneGrace = 1 },
