@@ -65,7 +65,7 @@ func runExplain(ctx context.Context, p program, c config.Config, subject reconci
 	if err != nil {
 		return err
 	}
-	s, err := connect(c, newMetrics(c), store, log)
+	s, err := connect(c, newMetrics(c), store, nil, log)
 	if err != nil {
 		return err
 	}

@@ -9,10 +9,12 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"groupsync/internal/config"
 	"groupsync/internal/daemon"
+	"groupsync/internal/explain"
 	"groupsync/internal/kube"
 	"groupsync/internal/memory"
 	"groupsync/internal/metrics"
@@ -31,6 +33,8 @@ type replica struct {
 	store   reconcile.Store
 	daemon  *daemon.Daemon
 	stopped context.Context // ends with the process
+
+	looking atomic.Pointer[reconcile.Reconciler] // of the configuration in force, for looks beside the passes
 
 	mu         sync.Mutex // held while a configuration is loaded
 	config     config.Config
@@ -60,6 +64,7 @@ func newReplica(ctx context.Context, p program, c config.Config, o config.Option
 		return nil, err
 	}
 	s.reconciler = reconcile.New(connected.source, connected.target, connected.options)
+	s.looking.Store(s.reconciler)
 	s.daemon = daemon.New(s.job(), daemon.Options{ShutdownTimeout: c.ShutdownTimeout, Next: s.nextPass, Skipped: s.metrics.Skipped, Log: log})
 	return s, nil
 }
@@ -122,6 +127,7 @@ func (s *replica) Reload() error {
 			return daemon.Job{}, err
 		}
 		s.reconciler = s.reconciler.Succeed(next.source, next.target, next.options)
+		s.looking.Store(s.reconciler)
 		s.config = c
 		if p, is := s.store.(*memory.Process); is {
 			p.Move(c.ClearML.URL)
@@ -197,12 +203,33 @@ func (s *replica) sync(ctx context.Context, a reconcile.Approval) (report.Report
 	return rep, err
 }
 
+// Explain is groupsync explain of the configuration in force. It makes web's Explainer.
+func (s *replica) Explain(ctx context.Context, user, group string) (web.Explanation, error) {
+	view, err := s.looking.Load().Look(ctx, reconcile.Subject{User: user, Group: group})
+	var unknown *reconcile.UnknownError
+	var several *reconcile.SeveralError
+	switch {
+	case errors.As(err, &unknown):
+		return web.Explanation{}, &web.Refusal{Status: http.StatusNotFound, Err: err}
+	case errors.As(err, &several):
+		return web.Explanation{}, &web.Refusal{Status: http.StatusConflict, Err: err}
+	case err != nil:
+		return web.Explanation{}, err
+	}
+	answer := explain.Of(view)
+	var text strings.Builder
+	if err := explain.Text(&text, answer); err != nil {
+		return web.Explanation{}, err
+	}
+	return web.Explanation{Value: answer, Text: text.String()}, nil
+}
+
 // webOptions say what is served.
 func (s *replica) webOptions(c config.Config) web.Options {
 	o := web.Options{
 		Address: c.Web.Listen, ConfigFile: c.Web.ConfigFile, Metrics: s.metrics.Handler(), Log: s.log,
 		Status: s.status, Public: c.Web.PublicStatus,
-		Explainer: nil, // groupsync explain, once it is there
+		Explainer: s,
 	}
 	if c.Web.EnableLifecycle {
 		o.Control = s

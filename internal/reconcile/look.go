@@ -120,7 +120,11 @@ func (k links) of(a source.User) []int {
 func (l *looking) read(ctx context.Context) error {
 	work, inner := errgroup.WithContext(ctx)
 	work.Go(func() (err error) {
-		l.tgt, err = l.target.Read(inner)
+		groups, err := l.target.UserGroups(inner)
+		if err != nil {
+			return err
+		}
+		l.tgt, err = l.target.Complete(inner, groups)
 		return err
 	})
 	work.Go(func() (err error) {
@@ -132,7 +136,7 @@ func (l *looking) read(ctx context.Context) error {
 		return err
 	}
 	l.mem = l.mem.Settled(l.tgt.Member)
-	l.pairs, err = l.pair(l.catalog, l.tgt, l.mem)
+	l.pairs, err = l.pair(l.catalog, l.tgt.Groups(), l.mem)
 	l.view.Pairing = l.pairs.now
 	l.links = newLinks(l.tgt, l.Rules)
 	return err
