@@ -1393,3 +1393,75 @@ func TestAWaitLosesNobody(t *testing.T) {
 		}
 	}
 }
+
+// TestAGroupOfAnotherKindIsNotWritten: each sign of another kind is enough by itself.
+func TestAGroupOfAnotherKindIsNotWritten(t *testing.T) {
+	for what, change := range map[string]func(*target.Group){
+		"its name":                   func(g *target.Group) { g.Name = "renamed" },
+		"that it is built in":        func(g *target.Group) { g.System = true },
+		"that nobody is assigned it": func(g *target.Group) { g.Assignable = false },
+	} {
+		s := newShelf("x: a")
+		change(&s.groups[0])
+		done := s.apply(cleared(wide, "x: a +n"))
+		same(t, what, []string{"+n@x withheld by concurrent", "trip concurrent x: the group was renamed or changed in kind while the pass ran: the next pass pairs it anew"}, said(done))
+		if s.counts["write"] > 0 {
+			t.Errorf("%s changed, and the group was written", what)
+		}
+	}
+}
+
+// TestAWriteThatChangesMoreThanMembersEndsAllWriting: of the written group, or while the
+// canary is not proved, of another one; each change is enough by itself.
+func TestAWriteThatChangesMoreThanMembersEndsAllWriting(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		proved bool
+		group  string
+		change func(*target.Group)
+		want   bool
+	}{
+		{"the name of the written group", true, "x", func(g *target.Group) { g.Name = "other" }, true},
+		{"the description of the written group", true, "x", func(g *target.Group) { g.Description = "other" }, true},
+		{"the id of the written group", true, "x", func(g *target.Group) { g.ID = "other" }, true},
+		{"nothing of the written group", true, "x", func(*target.Group) {}, false},
+		{"the name of another group, by the canary", false, "y", func(g *target.Group) { g.Name = "other" }, true},
+		{"the description of another group, by the canary", false, "y", func(g *target.Group) { g.Description = "other" }, true},
+		{"the id of another group, by the canary", false, "y", func(g *target.Group) { g.ID = "other" }, true},
+		{"nothing of another group, by the canary", false, "y", func(*target.Group) {}, false},
+	} {
+		s := newShelf("x: a", "y: a")
+		s.writer.proved = tt.proved
+		s.onWrite = func(_ int, _ target.Group, members []string) (bool, error) {
+			s.set("x", members...)
+			tt.change(&s.groups[slices.IndexFunc(s.groups, func(g target.Group) bool { return g.Name == tt.group })])
+			return false, nil
+		}
+		s.apply(cleared(wide, "x: a +n"))
+		if got := s.writer.broken != ""; got != tt.want {
+			t.Errorf("%s: writing has stopped for good: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestAnOddAnswerEndsThePass: the read-back shows the members that were sent, but the
+// answer told of something else, so nothing more goes to this server in the pass.
+func TestAnOddAnswerEndsThePass(t *testing.T) {
+	for _, tt := range []struct {
+		reason fault.Reason
+		want   []string
+	}{
+		{fault.Shape, []string{"+n@x applied", `error: writing the user group "x": it is not known whether the write was carried out: odd`}},
+		{fault.Rejected, []string{"+n@x applied", `error: writing the user group "x": it is not known whether the write was carried out: odd`}},
+		{fault.Timeout, []string{"+n@x applied", "+n@y applied"}},
+	} {
+		s := newShelf("x: a", "y: a")
+		s.onWrite = func(n int, _ target.Group, _ []string) (bool, error) {
+			if n > 1 {
+				return true, nil
+			}
+			return true, &target.UncertainError{Err: fault.New(fault.ClearML, tt.reason, "odd")}
+		}
+		same(t, string(tt.reason), tt.want, said(s.apply(cleared(wide, "x: a +n", "y: a +n"))))
+	}
+}
