@@ -11,7 +11,6 @@ RUN --mount=type=cache,target=/go/pkg/mod go mod download
 COPY cmd cmd
 COPY internal internal
 COPY examples/realm examples/realm
-COPY docs/openapi.go docs/openapi.yaml docs/
 # The version is an argument, and not taken from .git: the same arguments give
 # the same bytes, from a shallow clone, a tarball or a changed checkout alike.
 ARG TARGETOS

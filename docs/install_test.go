@@ -1,3 +1,4 @@
+// Package docs holds the tests of the pages beside it that are not transcripts.
 package docs
 
 import (

@@ -2,15 +2,20 @@ package web
 
 import (
 	"bytes"
+	_ "embed"
 	"encoding/json"
 	"net/http"
 	"time"
 
-	"groupsync/docs"
 	"groupsync/internal/report"
 )
 
-// api serves /api/v1/. docs/openapi.yaml describes the answers.
+// openAPI is the OpenAPI 3.1 description of /api/v1/, in YAML.
+//
+//go:embed openapi.yaml
+var openAPI []byte
+
+// api serves /api/v1/. openapi.yaml describes the answers.
 type api struct {
 	status     *Status
 	explaining *explaining
@@ -49,7 +54,7 @@ func (a api) serveExplain(w http.ResponseWriter, r *http.Request) {
 
 func serveOpenAPI(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/yaml")
-	_, _ = w.Write(docs.OpenAPI) // a client that went away is no error of ours
+	_, _ = w.Write(openAPI) // a client that went away is no error of ours
 }
 
 // moment returns nil for the zero time.

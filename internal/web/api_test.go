@@ -18,19 +18,18 @@ import (
 	"github.com/getkin/kin-openapi/routers/legacy"
 	"github.com/google/go-cmp/cmp"
 
-	"groupsync/docs"
 	"groupsync/internal/report"
 )
 
-// described asks the server and holds the answer against docs/openapi.yaml.
+// described asks the server and holds the answer against openapi.yaml.
 func described(t *testing.T, base, path string) (int, string) {
 	t.Helper()
-	doc, err := openapi3.NewLoader().LoadFromData(docs.OpenAPI)
+	doc, err := openapi3.NewLoader().LoadFromData(openAPI)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := doc.Validate(t.Context()); err != nil {
-		t.Fatalf("docs/openapi.yaml: %v", err)
+		t.Fatalf("openapi.yaml: %v", err)
 	}
 	doc.Servers = openapi3.Servers{{URL: base}}
 	router, err := legacy.NewRouter(doc)
@@ -52,7 +51,7 @@ func described(t *testing.T, base, path string) (int, string) {
 	}
 	route, params, err := router.FindRoute(&http.Request{Method: "GET", URL: req.URL, Header: http.Header{}})
 	if err != nil {
-		t.Fatalf("docs/openapi.yaml does not describe %s: %v", path, err)
+		t.Fatalf("openapi.yaml does not describe %s: %v", path, err)
 	}
 	in := &openapi3filter.RequestValidationInput{Request: req, PathParams: params, Route: route}
 	if err := openapi3filter.ValidateRequest(t.Context(), in); err != nil {
@@ -148,7 +147,7 @@ func jsonOf(t *testing.T, v any) string {
 // TestTheDescriptionHasEveryKey: of the report and of nothing else, so that a new key
 // of the report is described.
 func TestTheDescriptionHasEveryKey(t *testing.T) {
-	doc, err := openapi3.NewLoader().LoadFromData(docs.OpenAPI)
+	doc, err := openapi3.NewLoader().LoadFromData(openAPI)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,7 +285,7 @@ func TestAnExplanationHasItsTime(t *testing.T) {
 // TestTheDescriptionIsServed as it is in docs/.
 func TestTheDescriptionIsServed(t *testing.T) {
 	base, stop := start(t, Options{Status: busy(calm())})
-	if code, body := described(t, base, "/api/v1/openapi.yaml"); code != 200 || body != string(docs.OpenAPI) {
+	if code, body := described(t, base, "/api/v1/openapi.yaml"); code != 200 || body != string(openAPI) {
 		t.Errorf("%d %.100s", code, body)
 	}
 	if err := stop(); err != nil {
