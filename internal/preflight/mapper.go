@@ -81,7 +81,7 @@ func (l *mapperLint) lookAtClient(ctx context.Context) []Finding {
 	}
 	client, err := l.read.Client(ctx, l.ClientID)
 	if err != nil {
-		return []Finding{Blind(err, "the client and its mappers need the role view-clients of realm-management, which no pass needs")}
+		return []Finding{Blind(err, "assign the role view-clients of realm-management if it is missing; a pass needs the role only for admins.role")}
 	}
 	if client == nil {
 		return []Finding{Fail(fmt.Sprintf("the realm has no client %q, so nobody can sign in to ClearML by it", l.ClientID),

@@ -13,8 +13,9 @@ import (
 // are as they should be.
 func (l *mapperLint) exampleOfPerson() []Finding {
 	var found []Finding
+	begin := l.token() + " that Keycloak would give one person "
 	say := func(what string) {
-		found = append(found, Fail(fmt.Sprintf("%s that Keycloak would give one person %s", l.token(), what), "look at what the check sign-in-person says"))
+		found = append(found, Fail(begin+what, "look at what the check sign-in-person says"))
 	}
 	claims, person := l.example.Claims, l.example.Person
 	switch sub := claims["sub"]; {
@@ -26,8 +27,11 @@ func (l *mapperLint) exampleOfPerson() []Finding {
 	if person.Email != "" && claims["email"] == nil {
 		say(`has no claim "email", although the account has an email`)
 	}
+	// A warning only: an account may lack what the claim is made from, such as its first
+	// and last name. A mapper that is missing is an error of the check sign-in-person.
 	if l.NameClaim != "" && claims[l.NameClaim] == nil {
-		say(fmt.Sprintf("has no claim %q, which ClearML reads the name from", l.NameClaim))
+		found = append(found, Warn(fmt.Sprintf("%shas no claim %q, which ClearML reads the name from", begin, l.NameClaim),
+			"look at what the check sign-in-person says; if it found no error, that account lacks what the claim is made from"))
 	}
 	return found
 }

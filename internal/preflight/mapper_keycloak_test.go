@@ -185,6 +185,7 @@ const (
 	seeGroups = "    look at what the check sign-in-groups says\n"
 	seeBoth   = "    look at what the checks sign-in-groups and sign-in-other-mappers say\n"
 	seePerson = "    look at what the check sign-in-person says\n"
+	seeName   = "    look at what the check sign-in-person says; if it found no error, that account lacks what the claim is made from\n"
 	groupsAt  = "Clients > web > Client scopes > web-dedicated > Mappers > groups"
 	urisAt    = `"Valid redirect URIs" in Clients > web > Settings > Access settings` + "\n"
 )
@@ -281,8 +282,8 @@ func TestMapperOnKeycloak(t *testing.T) {
 			`✘ sign-in-token: ` + given + `has no claim "groups"
 ` + seeGroups + `✘ sign-in-token: ` + givenOne + `has no claim "sub"
 ` + seePerson + `✘ sign-in-token: ` + givenOne + `has no claim "email", although the account has an email
-` + seePerson + `✘ sign-in-token: ` + givenOne + `has no claim "preferred_username", which ClearML reads the name from
-` + seePerson + `✘ sign-in-groups: the mapper "groups" of the client does not add the claim "groups" to the lightweight access token, which is what ClearML reads
+` + seePerson + `! sign-in-token: ` + givenOne + `has no claim "preferred_username", which ClearML reads the name from
+` + seeName + `✘ sign-in-groups: the mapper "groups" of the client does not add the claim "groups" to the lightweight access token, which is what ClearML reads
     switch on "Add to lightweight access token" in ` + groupsAt + notLight + `✘ sign-in-person: no mapper adds the claim "email" to the lightweight access token. ClearML needs it to know the email of a person
     make the client scope "email" a default scope in Clients > web > Client scopes, and keep "Add to lightweight access token" on in its mapper of the claim` + notLight + `✘ sign-in-person: no mapper adds the claim "sub" to the lightweight access token. ClearML needs it to know the id of a person
     make the client scope "basic" a default scope in Clients > web > Client scopes, and keep "Add to lightweight access token" on in its mapper of the claim` + notLight + `✘ sign-in-person: no mapper adds the claim "preferred_username" to the lightweight access token. ClearML needs it to know the name of a person
@@ -367,8 +368,8 @@ func TestMapperOnKeycloak(t *testing.T) {
     make the client scope "email" a default scope in Clients > web > Client scopes, and keep "Add to access token" on in its mapper of the claim
 `},
 		{"no scope profile", func(c *signInClient) { c.drop("profile") },
-			`✘ sign-in-token: ` + givenOne + `has no claim "preferred_username", which ClearML reads the name from
-` + seePerson + `✘ sign-in-person: no mapper adds the claim "preferred_username" to the access token. ClearML needs it to know the name of a person
+			`! sign-in-token: ` + givenOne + `has no claim "preferred_username", which ClearML reads the name from
+` + seeName + `✘ sign-in-person: no mapper adds the claim "preferred_username" to the access token. ClearML needs it to know the name of a person
     make the client scope "profile" a default scope in Clients > web > Client scopes, and keep "Add to access token" on in its mapper of the claim
 `},
 
@@ -439,12 +440,23 @@ func TestMapperWithoutRights(t *testing.T) {
 		t.Run(strings.Join(roles, " "), func(t *testing.T) {
 			c := newSignInClient(t, signInRealm(t, roles))
 			want := `! sign-in-client: groupsync could not look: reading the client web: the service account of the client "groupsync" lacks view-clients of realm-management. groupsync did not complete this read. To fix it, assign view-clients in Clients > groupsync > Service account roles
-    the client and its mappers need the role view-clients of realm-management, which no pass needs
+    assign the role view-clients of realm-management if it is missing; a pass needs the role only for admins.role
 ` + notMade("redirect", "token", "groups", "other-mappers", "person", "roles")
 			if d := cmp.Diff(want, c.check(false)); d != "" {
 				t.Errorf("-want +got\n%s", d)
 			}
 		})
+	}
+}
+
+// TestMapperOfAPersonWithoutAName: an account that has no name is no error of the client.
+func TestMapperOfAPersonWithoutAName(t *testing.T) {
+	c := newSignInClient(t, signInRealm(t, checker, keycloaktest.User{Username: "hidden", Email: "hidden@example.com", Groups: []string{"/eng", "/x/ops"}}))
+	c.signIn.NameClaim = "name"
+	want := `! sign-in-token: ` + givenOne + `has no claim "name", which ClearML reads the name from
+` + seeName
+	if d := cmp.Diff(want, c.check(false)); d != "" {
+		t.Errorf("-want +got\n%s", d)
 	}
 }
 

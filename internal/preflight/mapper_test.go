@@ -169,7 +169,7 @@ func TestMapper(t *testing.T) {
 `},
 		{"a client that cannot be read is no client that is missing", func(_ *preflight.SignIn, f *fakeClients) { f.client, f.clientErr = nil, errors.New("403") },
 			`! sign-in-client: groupsync could not look: 403
-    the client and its mappers need the role view-clients of realm-management, which no pass needs
+    assign the role view-clients of realm-management if it is missing; a pass needs the role only for admins.role
 ` + notMade("redirect", "token", "groups", "other-mappers", "person", "roles")},
 		{"no such client", func(s *preflight.SignIn, f *fakeClients) { s.AdminRole, f.client = "", nil },
 			`✘ sign-in-client: the realm has no client "web", so nobody can sign in to ClearML by it
@@ -374,8 +374,8 @@ func TestMapper(t *testing.T) {
 		},
 			`✘ sign-in-token: the access token that Keycloak would give one person has no claim "sub"
 ` + seePerson + `✘ sign-in-token: the access token that Keycloak would give one person has no claim "email", although the account has an email
-` + seePerson + `✘ sign-in-token: the access token that Keycloak would give one person has no claim "preferred_username", which ClearML reads the name from
-` + seePerson},
+` + seePerson + `! sign-in-token: the access token that Keycloak would give one person has no claim "preferred_username", which ClearML reads the name from
+` + seeName},
 		{"an account without an email", func(_ *preflight.SignIn, f *fakeClients) {
 			f.example.Person.Email = ""
 			delete(f.example.Claims, "email")
@@ -423,6 +423,10 @@ func TestMapper(t *testing.T) {
 		{"the name that no variable names may be missing", func(s *preflight.SignIn, f *fakeClients) {
 			s.NameClaim = ""
 			f.replace("username", "profile")
+		}, ""},
+		{"the id is the name, and the user-info answer has it without a mapper", func(s *preflight.SignIn, f *fakeClients) {
+			s.NameClaim, s.Userinfo, s.AdminRole = "sub", true, ""
+			f.replace("sub", "basic")
 		}, ""},
 		{"the full name has a mapper without a claim name", func(s *preflight.SignIn, f *fakeClients) {
 			s.NameClaim, f.example.Claims["name"] = "name", "hidden"
