@@ -6,7 +6,7 @@ import (
 )
 
 // What groupsync check relies on when it asks for an example of a sign-in: the rights
-// that the call needs, and that nothing is left behind.
+// that the call needs, and that the call leaves no session and no event behind.
 func TestAnExampleOfASignIn(t *testing.T) {
 	const person = "ann"
 	for _, row := range []struct {
@@ -23,16 +23,29 @@ func TestAnExampleOfASignIn(t *testing.T) {
 			r := Shared(t).NewRealm(t, Spec{Groups: []string{"/eng"}, Users: []User{{Username: person, Groups: []string{"/eng"}}}, ServiceRoles: row.roles})
 			r.AddClearML(t, false)
 			user, client := r.UserID(t, person), r.clientUUID(t, ClearML)
+			r.Do(t, http.MethodPut, "/events/config", map[string]any{"eventsEnabled": true, "adminEventsEnabled": true}, nil)
+			listed := func(path string) (n int) {
+				var all []any
+				r.Do(t, http.MethodGet, path, nil, &all)
+				return len(all)
+			}
+			adminEvents := listed("/admin-events")
 			for _, what := range []string{"generate-example-access-token", "generate-example-userinfo"} {
 				if status, body := r.Get(t, "/clients/"+client+"/evaluate-scopes/"+what+"?scope=openid&userId="+user); status != row.status {
 					t.Errorf("%s: %d %s, want %d", what, status, body, row.status)
 				}
 			}
-			for _, sessions := range []string{"/users/" + user + "/sessions", "/clients/" + client + "/user-sessions"} {
-				var left []any
-				if r.Do(t, http.MethodGet, sessions, nil, &left); len(left) > 0 {
-					t.Errorf("%s: %v is left", sessions, left)
+			for _, left := range []string{"/users/" + user + "/sessions", "/clients/" + client + "/user-sessions", "/events?user=" + user, "/events?client=" + ClearML} {
+				if n := listed(left); n > 0 {
+					t.Errorf("%s: %d left", left, n)
 				}
+			}
+			if n := listed("/admin-events"); n != adminEvents {
+				t.Errorf("%d admin events, %d before", n, adminEvents)
+			}
+			// The lists above are able to show what is left.
+			if n := listed("/events?client=" + r.ClientID); n == 0 {
+				t.Error("the sign-in of the service account left no event")
 			}
 		})
 	}
