@@ -44,7 +44,7 @@ type Setting struct {
 type Traced struct {
 	Config   Config
 	Settings []Setting         // each key, in the order of Config; a URL that may hold credentials is Masked
-	SignIn   clearmlenv.SignIn // what ClearML's own variables say of the claims that it reads
+	SignIn   clearmlenv.SignIn // what ClearML's own variables say of the claims that ClearML reads
 	Remarks  []string          // sentences about ClearML's own variables from which nothing is derived
 }
 
