@@ -120,15 +120,9 @@ func otherRoles(p plan.Plan) (remarks []report.Skip) {
 func groupReport(g plan.Group) report.Group {
 	f := g.Feed
 	out := report.Group{
-		Name: f.Group.Name, ID: f.Group.ID, From: []string{}, Add: changes(g.Add), Remove: changes(g.Remove),
+		Name: f.Group.Name, ID: f.Group.ID, From: feeders(f), Add: changes(g.Add), Remove: changes(g.Remove),
 		Pending: []report.Pending{}, Kept: []report.Kept{}, Withheld: append([]report.Guard{}, guard.Withheld(g)...),
 		OwnView: report.OwnView{Hides: len(g.Own.Hidden), Shows: len(g.Own.Shown), Stale: g.Own.Stale},
-	}
-	for _, s := range f.Sources {
-		out.From = append(out.From, s.Path)
-	}
-	if f.Role != "" {
-		out.From = append(out.From, "role "+f.Role)
 	}
 	for _, u := range g.Pending {
 		out.Pending = append(out.Pending, report.Pending{Username: u.Username, Email: u.Email})
@@ -137,6 +131,18 @@ func groupReport(g plan.Group) report.Group {
 		out.Kept = append(out.Kept, report.Kept{ID: k.Member.ID, Name: k.Member.Name, Why: string(k.Why)})
 	}
 	return out
+}
+
+// feeders returns the paths of what feeds a user group, and the role.
+func feeders(f match.Feed) []string {
+	from := []string{}
+	for _, s := range f.Sources {
+		from = append(from, s.Path)
+	}
+	if f.Role != "" {
+		from = append(from, "role "+f.Role)
+	}
+	return from
 }
 
 // changes returns the plan's changes as the report has them.

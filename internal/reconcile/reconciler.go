@@ -181,12 +181,13 @@ func (r *Reconciler) remembering(p *pass, run func(memory.Memory) error) error {
 // run is the path of the data.
 func (r *Reconciler) run(ctx context.Context, p *pass, mem memory.Memory) error {
 	began := r.Now()
-	tgt, src, err := r.read(ctx, mem)
+	rules := r.remembered(mem)
+	tgt, src, err := r.read(ctx, rules)
 	if err != nil {
 		return err // the error says what was being read
 	}
 	mem = mem.Settled(tgt.Member)
-	pairs, err := r.pair(src.Catalog(), tgt.Groups(), mem)
+	pairs, err := rules(src.Catalog(), tgt.Groups())
 	if err != nil {
 		return err
 	}
@@ -234,15 +235,15 @@ func (r *Reconciler) run(ctx context.Context, p *pass, mem memory.Memory) error 
 // whom a login places meanwhile shows as an addition already done, never as a stranger to
 // remove. ClearML's users are read beside Keycloak. If the two views of a user group
 // disagree, which a login during the reading brings about, both sides are read once more.
-func (r *Reconciler) read(ctx context.Context, mem memory.Memory) (*target.Snapshot, *source.Snapshot, error) {
-	tgt, src, err := r.readOnce(ctx, mem)
+func (r *Reconciler) read(ctx context.Context, pair pairer) (*target.Snapshot, *source.Snapshot, error) {
+	tgt, src, err := r.readOnce(ctx, pair)
 	if err != nil || tgt.Disagreements() == 0 {
 		return tgt, src, err
 	}
-	return r.readOnce(ctx, mem)
+	return r.readOnce(ctx, pair)
 }
 
-func (r *Reconciler) readOnce(ctx context.Context, mem memory.Memory) (tgt *target.Snapshot, src *source.Snapshot, err error) {
+func (r *Reconciler) readOnce(ctx context.Context, pair pairer) (tgt *target.Snapshot, src *source.Snapshot, err error) {
 	r.Step("reading ClearML and Keycloak's groups")
 	groups, err := r.target.UserGroups(ctx)
 	if err != nil {
@@ -259,7 +260,7 @@ func (r *Reconciler) readOnce(ctx context.Context, mem memory.Memory) (tgt *targ
 			return err
 		}
 		// Who has the role admin is not known yet, and does not matter for what is read.
-		pairs, err := r.pair(catalog, append(slices.Clone(groups), target.AdminRole(nil)), mem)
+		pairs, err := pair(catalog, append(slices.Clone(groups), target.AdminRole(nil)))
 		if err != nil {
 			return err
 		}
@@ -287,13 +288,22 @@ func (r *Reconciler) plan(ctx context.Context, src *source.Snapshot, tgt *target
 	if len(draft.Asks) == 0 {
 		return src, people, draft, nil
 	}
-	r.Step("looking people up")
-	src, err := r.source.LookUp(ctx, src, draft.Asks, known(mem))
+	src, err := r.lookUp(ctx, src, draft.Asks, mem)
 	if err != nil {
-		return nil, people, draft, fmt.Errorf("looking people up: %w", err)
+		return nil, people, draft, err
 	}
 	people = match.Who(src, tgt, r.Rules)
 	return src, people, plan.Make(src, tgt, pairing, people), nil
+}
+
+// lookUp returns the snapshot with what the realm says of these people.
+func (r *Reconciler) lookUp(ctx context.Context, src *source.Snapshot, asks []source.Person, mem memory.Memory) (*source.Snapshot, error) {
+	r.Step("looking people up")
+	src, err := r.source.LookUp(ctx, src, asks, known(mem))
+	if err != nil {
+		return nil, fmt.Errorf("looking people up: %w", err)
+	}
+	return src, nil
 }
 
 // known returns the federations of earlier passes, sorted by id.

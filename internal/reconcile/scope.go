@@ -19,6 +19,17 @@ type pairs struct {
 	none   bool           // the rules of before pair nothing any more: every removal is new
 }
 
+// pairer pairs the groups of both sides under two sets of rules.
+type pairer func(catalog source.Catalog, groups []target.Group) (pairs, error)
+
+// remembered returns the pairer of a pass: the rules before are those of the last
+// accepted pass.
+func (r *Reconciler) remembered(mem memory.Memory) pairer {
+	return func(catalog source.Catalog, groups []target.Group) (pairs, error) {
+		return r.pair(catalog, groups, mem)
+	}
+}
+
 // pair pairs the groups. The guard scope needs the pairing of the rules before.
 func (r *Reconciler) pair(catalog source.Catalog, groups []target.Group, mem memory.Memory) (pairs, error) {
 	now, err := match.Groups(catalog, groups, r.Rules)

@@ -9,12 +9,14 @@ import (
 
 // JSON writes the report as one indented JSON object and a newline. No list and
 // no map of it is null.
-func JSON(w io.Writer, r Report) error {
+func JSON(w io.Writer, r Report) error { return writeJSON(w, r.filled()) }
+
+func writeJSON(w io.Writer, value any) error {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(r.filled()); err != nil {
+	if err := enc.Encode(value); err != nil {
 		return err
 	}
 	_, err := w.Write(EscapeJSON(b.Bytes()))

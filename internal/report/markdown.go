@@ -21,16 +21,9 @@ func Markdown(w io.Writer, r Report, full bool) error {
 		}
 		d.table(groups[0], groups[1:])
 	}
-	d.people(r)
+	d.people(sections(r, full))
 	d.bullets(cutLines(differences(r), full, "own views"))
-	var left [][]string
-	for _, n := range notices(r.Skipped) {
-		left = append(left, []string{n.kind(), code(n.side), code(n.why), n.shown(full, codeName)})
-	}
-	if !full && len(left) > listShown {
-		left = append(left[:listShown], []string{fmt.Sprintf("… %d more", len(left)-listShown), "", "", ""})
-	}
-	d.table([]string{"what", "side", "why", "names"}, left)
+	d.notices(r.Skipped)
 	_, err := io.WriteString(w, d.String())
 	return err
 }
@@ -57,6 +50,13 @@ func (d *document) summary(r Report) {
 	if r.Approval != nil {
 		d.block(code(r.Approval.String()))
 	}
+	d.holds(r)
+	if command := r.approving(); command != "" {
+		d.block("Approve every removal and new administrator of this plan: " + code(command))
+	}
+}
+
+func (d *document) holds(r Report) {
 	for _, h := range holds(r) {
 		d.block("**" + code(h.String()) + "**")
 		sentences, others := h.sentences(d.full)
@@ -65,9 +65,17 @@ func (d *document) summary(r Report) {
 		}
 		d.bullets(sentences)
 	}
-	if command := r.approving(); command != "" {
-		d.block("Approve every removal and new administrator of this plan: " + code(command))
+}
+
+func (d *document) notices(skips []Skip) {
+	var table [][]string
+	for _, n := range notices(skips) {
+		table = append(table, []string{n.kind(), code(n.side), code(n.why), n.shown(d.full, codeName)})
 	}
+	if !d.full && len(table) > listShown {
+		table = append(table[:listShown], []string{fmt.Sprintf("… %d more", len(table)-listShown), "", "", ""})
+	}
+	d.table([]string{"what", "side", "why", "names"}, table)
 }
 
 func (d *document) bullets(list []string) {
@@ -80,9 +88,9 @@ func (d *document) bullets(list []string) {
 	}
 }
 
-// people writes one table with everybody of the groups that are shown.
-func (d *document) people(r Report) {
-	shown, rest := sections(r, d.full)
+// people writes one table with everybody of the groups that are shown. rest is the
+// number of groups that are not.
+func (d *document) people(shown []section, rest int) {
 	var table [][]string
 	for _, s := range shown {
 		group := codeName(s.Name)

@@ -21,7 +21,7 @@ func (g Group) administrators() bool { return g.Name == "Admins" || g.ID == "rol
 
 // row is one person in one group.
 type row struct {
-	sign        string // + joins, - leaves, ? waits for the first login, = stays
+	sign        string // + joins, - leaves, ? waits for the first login, = stays, ~ no longer changes (Comparison)
 	name, email string
 	id          string // of the ClearML user; empty for somebody who waits
 	outcome     string
@@ -42,24 +42,41 @@ func (x row) person() string {
 // section is one group with the rows that are shown of it.
 type section struct {
 	Group
+	from string // what feeds the group
 	rows []row
+}
+
+// feeders says what feeds a group: paths of Keycloak groups, and the admin role.
+func feeders(from []string) string {
+	if len(from) == 0 {
+		return "from nothing"
+	}
+	return "from " + names(from)
 }
 
 // sections returns the groups that have something to tell: Admins first, then those
 // with the most changes. Unless the report is shown in full, long lists are cut, and
 // rest is the number of groups whose people are not shown at all.
 func sections(r Report, full bool) (shown []section, rest int) {
-	groups := ordered(r.Groups)
+	var all []section
+	for _, g := range ordered(r.Groups) {
+		all = append(all, section{g, feeders(g.From), g.rows()})
+	}
+	return fitting(all, full)
+}
+
+// fitting returns the sections that are shown, with their long lists cut, and the number
+// of those that are not shown. Administrators and a full report are not cut.
+func fitting(all []section, full bool) (shown []section, rest int) {
 	used := 0
-	for i, g := range groups {
-		rows := g.rows()
-		if !full && !g.administrators() {
-			rows = cut(rows)
-			if used += len(rows); used > rowsShown {
-				return shown, len(groups) - i
+	for i, s := range all {
+		if !full && !s.administrators() {
+			s.rows = cut(s.rows)
+			if used += len(s.rows); used > rowsShown {
+				return shown, len(all) - i
 			}
 		}
-		shown = append(shown, section{g, rows})
+		shown = append(shown, s)
 	}
 	return shown, 0
 }

@@ -159,17 +159,21 @@ func (p *printer) groups(r Report) {
 }
 
 func (p *printer) section(s section) {
-	p.linef(bold, "%s  (from %s)", name(s.Name), names(s.From))
-	table := make([][]string, len(s.rows))
-	for i, x := range s.rows {
+	p.linef(bold, "%s  (%s)", name(s.Name), s.from)
+	p.rows(s.rows)
+}
+
+func (p *printer) rows(rows []row) {
+	table := make([][]string, len(rows))
+	for i, x := range rows {
 		table[i] = []string{"  " + x.sign + " " + x.person(), x.outcome, x.why}
 		if x.more > 0 {
 			table[i] = []string{fmt.Sprintf("  %s … %d more", x.sign, x.more)}
 		}
 	}
 	for i, line := range aligned(table) {
-		color := signColors[s.rows[i].sign]
-		if s.rows[i].withheld {
+		color := signColors[rows[i].sign]
+		if rows[i].withheld {
 			color = yellow
 		}
 		p.linef(color, "%s", line)

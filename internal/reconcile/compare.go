@@ -1,0 +1,205 @@
+package reconcile
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"groupsync/internal/guard"
+	"groupsync/internal/match"
+	"groupsync/internal/memory"
+	"groupsync/internal/plan"
+	"groupsync/internal/report"
+	"groupsync/internal/source"
+	"groupsync/internal/target"
+)
+
+// Compare plans under the present rules and under changed rules, from one reading of both
+// sides, and returns where the two plans differ. Like a dry run, Compare writes nothing and
+// remembers nothing. The person's own side decides every change of both plans, because a
+// list that hides a person can make either plan propose what it would not make.
+//
+// The guards judge the changed plan as if the present rules were those of the last
+// accepted pass.
+func (r *Reconciler) Compare(ctx context.Context, changed match.Rules) (report.Comparison, error) {
+	ctx = target.WithPass(ctx, passID(r.Now().UTC()))
+	mem, err := r.Store.Load()
+	if err != nil {
+		return report.Comparison{}, err
+	}
+	mem = mem.Resumed(r.Now())
+	pair := r.beside(changed)
+	tgt, src, err := r.read(ctx, pair)
+	if err != nil {
+		return report.Comparison{}, err
+	}
+	mem = mem.Settled(tgt.Member)
+	both, err := pair(src.Catalog(), tgt.Groups())
+	if err != nil {
+		return report.Comparison{}, err
+	}
+	src, err = r.lookUpBoth(ctx, src, tgt, both, changed, mem)
+	if err != nil {
+		return report.Comparison{}, err
+	}
+	people := match.Who(src, tgt, changed)
+	before := plan.Make(src, tgt, *both.before, match.Who(src, tgt, r.Rules))
+	after := plan.Make(src, tgt, both.now, people)
+	before, after, probes, err := r.weighBoth(ctx, src, before, after, mem)
+	if err != nil {
+		return report.Comparison{}, err
+	}
+	in := guard.Input{Source: src, Target: tgt, Probes: probes, Limits: r.Limits, Memory: mem, Now: r.Now()}
+	old := guard.Judge(before, in)
+	if changed.Scope() != r.Rules.Scope() {
+		if in.Scoped, err = r.scoped(ctx, both, src, tgt, people, after, known(mem)); err != nil {
+			return report.Comparison{}, err
+		}
+	}
+	next := guard.Judge(after, in)
+	c := report.Comparison{
+		Groups:  compared(old.Plan, next.Plan),
+		Guards:  without(next.Trips, old.Trips),
+		Skipped: []report.Skip{},
+	}
+	c.Source.Groups, c.Source.Users, c.Source.Memberships = src.Counts()
+	c.Target.Groups, c.Target.Users, c.Target.Memberships = tgt.Counts()
+	for _, s := range without(match.Remarks(tgt, both.now, changed), match.Remarks(tgt, *both.before, r.Rules)) {
+		c.Skipped = append(c.Skipped, report.Skip(s))
+	}
+	return c, nil
+}
+
+// beside returns the pairer of a comparison: the rules before are the present ones.
+func (r *Reconciler) beside(changed match.Rules) pairer {
+	return func(catalog source.Catalog, groups []target.Group) (pairs, error) {
+		before, err := match.Groups(catalog, groups, r.Rules)
+		if err != nil {
+			return pairs{}, fmt.Errorf("the present configuration: %w", err)
+		}
+		now, err := match.Groups(catalog, groups, changed)
+		if err != nil {
+			return pairs{}, fmt.Errorf("the changed configuration: %w", err)
+		}
+		return pairs{now: now, before: &before}, nil
+	}
+}
+
+// lookUpBoth returns the snapshot with the people of whom either plan needs to know more.
+func (r *Reconciler) lookUpBoth(ctx context.Context, src *source.Snapshot, tgt *target.Snapshot, both pairs, changed match.Rules, mem memory.Memory) (*source.Snapshot, error) {
+	asks := slices.Concat(
+		plan.Make(src, tgt, *both.before, match.Who(src, tgt, r.Rules)).Asks,
+		plan.Make(src, tgt, both.now, match.Who(src, tgt, changed)).Asks,
+	)
+	slices.SortStableFunc(asks, func(a, b source.Person) int { return strings.Compare(a.Key, b.Key) })
+	asks = slices.CompactFunc(asks, func(a, b source.Person) bool { return a.Key == b.Key })
+	if len(asks) == 0 {
+		return src, nil
+	}
+	return r.lookUp(ctx, src, asks, mem)
+}
+
+// weighBoth returns both plans with what one second look said of their changes.
+func (r *Reconciler) weighBoth(ctx context.Context, src *source.Snapshot, before, after plan.Plan, mem memory.Memory) (_, _ plan.Plan, _ []source.Probe, err error) {
+	r.Step("taking the second look")
+	questions := before.Questions()
+	n := len(questions)
+	seen, err := r.source.Confirm(ctx, src, append(questions, after.Questions()...), known(mem))
+	if err != nil {
+		return plan.Plan{}, plan.Plan{}, nil, fmt.Errorf("confirming the changes: %w", err)
+	}
+	n = min(n, len(seen.Answers)) // Weighed finds the missing answers
+	if before, err = before.Weighed(source.Confirmation{Answers: seen.Answers[:n]}); err != nil {
+		return plan.Plan{}, plan.Plan{}, nil, err
+	}
+	after, err = after.Weighed(source.Confirmation{Answers: seen.Answers[n:]})
+	return before, after, seen.Probes, err
+}
+
+// compared returns the user groups in which the plans differ, sorted by name and id.
+func compared(before, after plan.Plan) []report.Difference {
+	old, next := byID(before), byID(after)
+	list := []report.Difference{}
+	for _, p := range []plan.Plan{before, after} {
+		for _, g := range p.Groups {
+			id := g.Feed.Group.ID
+			d := report.Difference{
+				Name: g.Feed.Group.Name, ID: id,
+				FromPresent: feeders(old[id].Feed), FromChanged: feeders(next[id].Feed),
+				Add: changes(only(old[id], next[id], additions)), Remove: changes(only(old[id], next[id], removals)),
+				NotAdded: dropped(old[id].Add, next[id].Add), NotRemoved: dropped(old[id].Remove, next[id].Remove),
+			}
+			if len(d.Add)+len(d.Remove)+len(d.NotAdded)+len(d.NotRemoved) > 0 {
+				list = append(list, d)
+			}
+		}
+	}
+	slices.SortFunc(list, func(a, b report.Difference) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.ID, b.ID))
+	})
+	return slices.CompactFunc(list, func(a, b report.Difference) bool { return a.ID == b.ID }) // fed under both rules
+}
+
+// byID returns the groups of the plan by the id of the user group.
+func byID(p plan.Plan) map[string]plan.Group {
+	groups := make(map[string]plan.Group, len(p.Groups))
+	for _, g := range p.Groups {
+		groups[g.Feed.Group.ID] = g
+	}
+	return groups
+}
+
+// only returns the changes of the group after that the group before does not surely make.
+// The plan before makes a change if it has evidence. Without evidence it makes the change
+// if it asked the same question, since then both plans wait for the same answer.
+func only(before, after plan.Group, changes func(plan.Group) []plan.Change) []plan.Change {
+	old := byKey(changes(before))
+	sameRole := before.Feed.Role == after.Feed.Role
+	return slices.DeleteFunc(slices.Clone(changes(after)), func(c plan.Change) bool {
+		o, there := old[c.Key()]
+		return there && (o.Evidence.Valid() || sameRole && sameQuestion(o, c))
+	})
+}
+
+func additions(g plan.Group) []plan.Change { return g.Add }
+func removals(g plan.Group) []plan.Change  { return g.Remove }
+
+func byKey(changes []plan.Change) map[string]plan.Change {
+	m := make(map[string]plan.Change, len(changes))
+	for _, c := range changes {
+		m[c.Key()] = c
+	}
+	return m
+}
+
+// sameQuestion reports whether the person's own side is asked the same about both changes.
+func sameQuestion(a, b plan.Change) bool {
+	return a.GoneBy == b.GoneBy &&
+		slices.EqualFunc(a.Sources, b.Sources, func(x, y source.Group) bool { return x.ID == y.ID }) &&
+		slices.EqualFunc(a.Accounts, b.Accounts, func(x, y source.User) bool { return x.ID == y.ID })
+}
+
+// dropped returns the changes of the plan before that the plan after does not propose. No
+// guard is named: the changed configuration leaves nothing to withhold.
+func dropped(before, after []plan.Change) []report.Change {
+	next := byKey(after)
+	left := slices.DeleteFunc(slices.Clone(before), func(c plan.Change) bool {
+		_, there := next[c.Key()]
+		return there
+	})
+	for i := range left {
+		left[i].Guard = ""
+	}
+	return changes(left)
+}
+
+// without returns what is in the list and not in the other one.
+func without[T comparable](list, other []T) []T {
+	there := make(map[T]bool, len(other))
+	for _, x := range other {
+		there[x] = true
+	}
+	return append([]T{}, slices.DeleteFunc(slices.Clone(list), func(x T) bool { return there[x] })...)
+}

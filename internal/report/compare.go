@@ -1,0 +1,176 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+)
+
+// Comparison is what a changed configuration would do beside what the present one does,
+// from one reading of both sides. Every list is sorted and none is nil.
+type Comparison struct {
+	Source  Counts       `json:"source"`
+	Target  Counts       `json:"target"`
+	Groups  []Difference `json:"groups"`  // the user groups in which the plans differ
+	Guards  []Trip       `json:"guards"`  // what the guards say of the changed plan and not of the present one
+	Skipped []Skip       `json:"skipped"` // what only the changed configuration leaves alone or remarks on
+}
+
+// Difference is one user group in which the plans of the two configurations differ.
+type Difference struct {
+	Name        string   `json:"name"`
+	ID          string   `json:"id"`
+	FromPresent []string `json:"from_present"` // paths of Keycloak groups, "role NAME" for the admin role
+	FromChanged []string `json:"from_changed"`
+	Add         []Change `json:"add"`         // only the changed configuration adds them
+	Remove      []Change `json:"remove"`      // only the changed configuration removes them
+	NotAdded    []Change `json:"not_added"`   // only the present configuration adds them
+	NotRemoved  []Change `json:"not_removed"` // only the present configuration removes them
+}
+
+// ExitCode returns 2 if the plans differ, or if a guard has something to say of the changed
+// plan only; else 0.
+func (c Comparison) ExitCode() int {
+	if len(c.Groups) > 0 || len(c.Guards) > 0 {
+		return 2
+	}
+	return 0
+}
+
+// JSON writes the comparison as one indented JSON object and a newline.
+func (c Comparison) JSON(w io.Writer) error { return writeJSON(w, c) }
+
+// Text writes the comparison for a person. Long lists are cut unless the style says
+// otherwise; guards and administrators are never cut. Names are safe as in the report of a
+// pass.
+func (c Comparison) Text(w io.Writer, s Style) error {
+	p := &printer{Style: s}
+	color := green
+	if c.ExitCode() != 0 {
+		color = yellow
+	}
+	p.linef(color, "%s", c.headline())
+	p.linef("", "%s", c.readings())
+	for _, h := range holds(c.report()) {
+		p.linef(yellow, "%s", h)
+		p.reasons(h)
+	}
+	shown, rest := fitting(c.sections(), s.Full)
+	if len(shown) > 0 {
+		p.linef("", "")
+	}
+	for _, x := range shown {
+		p.section(x)
+	}
+	if rest > 0 {
+		p.linef("", "")
+		p.linef("", "… the people of %s: --full shows them", counted(rest, "more group", "more groups"))
+	}
+	p.notices(c.Skipped)
+	_, err := io.WriteString(w, p.String())
+	return err
+}
+
+// Markdown writes the comparison as Markdown with tables, for a pull request. Long lists
+// are cut as in Text, unless full is set. Names stand in code spans, as in the report of a
+// pass.
+func (c Comparison) Markdown(w io.Writer, full bool) error {
+	d := &document{full: full}
+	d.block("**" + code(c.headline()) + "**")
+	d.block(code(c.readings()))
+	d.holds(c.report())
+	var groups [][]string
+	for _, g := range c.Groups {
+		row := []string{codeName(g.Name), code(names(g.FromPresent)), code(names(g.FromChanged))}
+		for _, l := range [][]Change{g.Add, g.Remove, g.NotAdded, g.NotRemoved} {
+			row = append(row, fmt.Sprint(len(l)))
+		}
+		groups = append(groups, row)
+	}
+	if more := len(groups) - groupsShown; !full && more > 0 {
+		groups = append(groups[:groupsShown], []string{"… " + counted(more, "more group", "more groups"), "", "", "", "", "", ""})
+	}
+	d.table([]string{"group", "present sources", "changed sources", "add", "remove", "no longer add", "no longer remove"}, groups)
+	d.people(fitting(c.sections(), full))
+	d.notices(c.Skipped)
+	_, err := io.WriteString(w, d.String())
+	return err
+}
+
+// headline says in one line how many memberships only one of the configurations changes.
+func (c Comparison) headline() string {
+	var add, remove, notAdded, notRemoved int
+	for _, g := range c.Groups {
+		add, remove = add+len(g.Add), remove+len(g.Remove)
+		notAdded, notRemoved = notAdded+len(g.NotAdded), notRemoved+len(g.NotRemoved)
+	}
+	if add+remove+notAdded+notRemoved == 0 {
+		return "same: both configurations change the same memberships"
+	}
+	line := fmt.Sprintf("differs: the changed configuration alone adds %d and removes %d", add, remove)
+	if notAdded+notRemoved > 0 {
+		line += fmt.Sprintf(", no longer adds %d and no longer removes %d", notAdded, notRemoved)
+	}
+	return line + fmt.Sprintf(", in %s", counted(len(c.Groups), "group", "groups"))
+}
+
+func (c Comparison) readings() string {
+	return fmt.Sprintf("read once: keycloak %s; clearml %s", c.Source, c.Target)
+}
+
+// report returns what the guards withhold of the changed plan as a report of a pass has it.
+func (c Comparison) report() Report {
+	r := Report{Guards: c.Guards}
+	for _, g := range c.Groups {
+		r.Groups = append(r.Groups, Group{Name: g.Name, ID: g.ID, Add: g.Add, Remove: g.Remove})
+	}
+	return r
+}
+
+// sections returns the groups with their people: Admins first, then those with the most
+// differences.
+func (c Comparison) sections() []section {
+	var all []section
+	for _, g := range c.Groups {
+		all = append(all, section{Group{Name: g.Name, ID: g.ID}, g.from(), g.rows()})
+	}
+	slices.SortStableFunc(all, func(a, b section) int {
+		return cmp.Or(b2i(b.administrators())-b2i(a.administrators()), len(b.rows)-len(a.rows))
+	})
+	return all
+}
+
+// from says what feeds the group, under both configurations if they differ.
+func (d Difference) from() string {
+	present, changed := feeders(d.FromPresent), feeders(d.FromChanged)
+	if present == changed {
+		return present
+	}
+	return present + "; changed: " + changed
+}
+
+// rows returns everybody of the group whom only one of the configurations changes. The
+// sign ~ marks a change that only the present one makes.
+func (d Difference) rows() []row {
+	var rows []row
+	for _, c := range d.Add {
+		rows = append(rows, c.row("+"))
+	}
+	for _, c := range d.Remove {
+		rows = append(rows, c.row("-"))
+	}
+	for _, c := range d.NotAdded {
+		rows = append(rows, c.dropped("no longer added"))
+	}
+	for _, c := range d.NotRemoved {
+		rows = append(rows, c.dropped("no longer removed"))
+	}
+	return rows
+}
+
+func (c Change) dropped(outcome string) row {
+	x := c.row("~")
+	x.outcome = outcome
+	return x
+}
