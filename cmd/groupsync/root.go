@@ -78,7 +78,7 @@ Without --once it runs the schedule, and writes only with mode: apply. With
 	own.BoolVar(&f.full, "full", false, "with --once: cut no list of the report")
 	own.Bool("version", false, "print the version and the commit") // cobra prints them
 	root.Long += keysHelp(own)
-	root.AddCommand(newCheck(p), newConfig(p), newDemo(p), newExplain(p), newHealth(), newVersion(p))
+	root.AddCommand(newCheck(p), newConfig(p), newDemo(p), newExplain(p), newHealth(), newPlan(p), newVersion(p))
 	complete(root)
 	return root
 }

@@ -178,15 +178,17 @@ func section(t *testing.T, script, name string) string {
 	return ""
 }
 
-// TestDocsShowTheDryRun holds the reports that the documentation shows to be the very
+// TestDocsShowTheDryRun holds the reports and comparisons that the documentation shows to be the very
 // outputs of TestTranscripts.
 func TestDocsShowTheDryRun(t *testing.T) {
-	for _, row := range []struct{ page, section, before, after string }{
-		{readme, "report", "--once --config config.yaml\n\n```\n", "```\n"},
-		{"../../docs/report.md", "report.diff", "-o diff --config config.yaml\n\n```diff\n", "```\n"},
-		{"../../docs/report.md", "report.md", "-o markdown --config config.yaml\n\n~~~markdown\n", "~~~\n"},
+	for _, row := range []struct{ page, script, section, before, after string }{
+		{readme, "dry-run.txt", "report", "--once --config config.yaml\n\n```\n", "```\n"},
+		{"../../docs/report.md", "dry-run.txt", "report.diff", "-o diff --config config.yaml\n\n```diff\n", "```\n"},
+		{"../../docs/report.md", "dry-run.txt", "report.md", "-o markdown --config config.yaml\n\n~~~markdown\n", "~~~\n"},
+		{"../../docs/plan.md", "plan.txt", "comparison", "--against changed.yaml --config config.yaml\n\n```\n", "```\n"},
+		{"../../docs/plan.md", "plan.txt", "comparison.md", "-o markdown --config config.yaml\n\n~~~markdown\n", "~~~\n"},
 	} {
-		want := section(t, "dry-run.txt", row.section)
+		want := section(t, row.script, row.section)
 		text, err := os.ReadFile(row.page)
 		if err != nil {
 			t.Fatal(err)
@@ -195,14 +197,14 @@ func TestDocsShowTheDryRun(t *testing.T) {
 		got, tail, closed := strings.Cut(rest, row.after)
 		switch {
 		case !found || !closed:
-			t.Errorf("%s does not show the dry run's %s", row.page, row.section)
+			t.Errorf("%s does not show the part %s of testdata/%s", row.page, row.section, row.script)
 		case got == want:
 		case *update:
 			if err := os.WriteFile(row.page, []byte(head+row.before+want+row.after+tail), 0o644); err != nil {
 				t.Fatal(err)
 			}
 		default:
-			t.Errorf("%s shows\n%swhere testdata/dry-run.txt has\n%srun go test ./cmd/groupsync -update twice", row.page, got, want)
+			t.Errorf("%s shows\n%swhere testdata/%s has\n%srun go test ./cmd/groupsync -update twice", row.page, got, row.script, want)
 		}
 	}
 }
@@ -267,8 +269,8 @@ func TestReadmeShowsTheTableOfGuards(t *testing.T) {
 	}
 }
 
-// TestDocsCommandsAreRun holds every command that README and docs/report.md show to
-// stand in a transcript, digest and all.
+// TestDocsCommandsAreRun holds every command that README, docs/report.md and docs/plan.md
+// show to stand in a transcript, digest and all.
 func TestDocsCommandsAreRun(t *testing.T) {
 	scripts, err := filepath.Glob("testdata/*.txt")
 	if err != nil {
@@ -282,7 +284,7 @@ func TestDocsCommandsAreRun(t *testing.T) {
 		}
 		lines = append(lines, strings.Split(string(text), "\n")...)
 	}
-	for _, page := range []string{readme, "../../docs/report.md"} {
+	for _, page := range []string{readme, "../../docs/report.md", "../../docs/plan.md"} {
 		text, err := os.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)
