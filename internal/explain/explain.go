@@ -74,6 +74,8 @@ func (x *explainer) stateOf(a source.User) string {
 	switch {
 	case a.ServiceAccount:
 		return string(match.ServiceAccount)
+	case !a.Enabled && x.Person.Own[a.ID].Doubt != "":
+		return inDoubt // see maybeDisabled
 	case !a.Enabled:
 		return disabled
 	case slices.ContainsFunc(x.Plan.Pending, func(u source.User) bool { return u.ID == a.ID }):

@@ -155,6 +155,11 @@ func TestAnswers(t *testing.T) {
 		{"a disabled account", reconcile.Subject{User: "eve"}, nil},
 		{"a removal that waits for the grace", reconcile.Subject{User: "fay@example.com"}, nil},
 		{"a removal whose federation is switched off", reconcile.Subject{User: "fay@example.com"}, switchOff},
+		{"an account that looks disabled while its federation is off", reconcile.Subject{User: "nel"}, func(r *realmfile.Realm) {
+			switchOff(r)
+			nel := account(r, "nel")
+			nel.FederationLink, nel.Enabled, nel.Groups = "fed-1", false, []string{"/research/ml-team"}
+		}},
 		{"a local user of ClearML", reconcile.Subject{User: "cm-gus"}, nil},
 		{"an account whose email a local user has", reconcile.Subject{User: "gus"}, nil},
 		{"someone of another provider", reconcile.Subject{User: "hal@example.com"}, nil},

@@ -207,6 +207,9 @@ func (x *explainer) whyNot() string {
 	p := x.Person
 	switch {
 	case !slices.ContainsFunc(p.Accounts, func(a source.User) bool { return a.Enabled }):
+		if slices.ContainsFunc(p.Accounts, func(a source.User) bool { return p.Own[a.ID].Doubt != "" }) {
+			return maybeDisabled
+		}
 		return "the account is disabled"
 	case p.User == nil:
 		return meanings[x.stateOf(p.Accounts[0])]

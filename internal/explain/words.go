@@ -8,8 +8,13 @@ import (
 // match.ServiceAccount.
 const (
 	disabled  = "disabled"
+	inDoubt   = "in_doubt"
 	noAccount = "no_account"
 )
+
+// maybeDisabled says why nobody can tell whether an account is disabled: while LDAP is away,
+// Keycloak shows its people as disabled (reference/keycloak-traps.md).
+const maybeDisabled = "Keycloak shows the account as disabled while its federation is not up, which Keycloak does to enabled accounts too"
 
 // meanings are the states of a person in a sentence.
 var meanings = map[string]string{
@@ -29,6 +34,7 @@ var meanings = map[string]string{
 	string(match.Pending):        "the account is in a group that ClearML has, and no ClearML user is this person; it waits for the first login to ClearML",
 	string(match.NotAsked):       "no Keycloak account was found, and not everybody could be asked for",
 	disabled:                     "the account is disabled, and no ClearML user could be this person",
+	inDoubt:                      maybeDisabled + ", and no ClearML user could be this person",
 	noAccount:                    "no ClearML user could be this person, and no group of ClearML waits for the account",
 }
 
