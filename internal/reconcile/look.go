@@ -496,8 +496,14 @@ func (l *looking) asks(src *source.Snapshot) func(source.Person) bool {
 	needed := make(map[string]bool)
 	if p.User != nil {
 		// Whoever bears the person's name may be the person under a new email, unless
-		// somebody else in ClearML is that account.
-		names := match.Names(*p.User)
+		// somebody else in ClearML is that account. The same holds for the administrators
+		// of whom enough must remain.
+		var names []string
+		for _, u := range l.tgt.Users() {
+			if l.users[u.ID] {
+				names = append(names, match.Names(u)...)
+			}
+		}
 		for _, a := range src.Users() {
 			if match.Bears(a, names) {
 				for _, i := range l.links.of(a) {
