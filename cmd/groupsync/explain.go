@@ -57,19 +57,11 @@ person or the group. It remembers nothing.`,
 
 // runExplain looks at the subject and prints the answer.
 func runExplain(ctx context.Context, p program, c config.Config, subject reconcile.Subject, output string, log *slog.Logger) error {
-	lease, err := openLease(c, p, log)
+	s, _, err := openSides(c, p, nil, log)
 	if err != nil {
 		return err
 	}
-	store, err := openStore(c, lease)
-	if err != nil {
-		return err
-	}
-	s, err := connect(c, newMetrics(c), store, nil, log)
-	if err != nil {
-		return err
-	}
-	_, s.options.Limits.Forgets = store.(*memory.Process)
+	_, s.options.Limits.Forgets = s.options.Store.(*memory.Process)
 	view, err := reconcile.New(s.source, s.target, s.options).Look(ctx, subject)
 	if err != nil {
 		return err

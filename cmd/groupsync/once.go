@@ -16,19 +16,11 @@ import (
 // --drift-ok it is 0 instead of 2 if nothing is wrong but drift.
 func runOnce(ctx context.Context, p program, c config.Config, f flags, shown *progress, log *slog.Logger) error {
 	defer shown.end()
-	lease, err := openLease(c, p, log)
+	s, lease, err := openSides(c, p, shown, log)
 	if err != nil {
 		return err
 	}
-	store, err := openStore(c, lease)
-	if err != nil {
-		return err
-	}
-	s, err := connect(c, newMetrics(c), store, shown, log)
-	if err != nil {
-		return err
-	}
-	_, s.options.Limits.Forgets = store.(*memory.Process)
+	_, s.options.Limits.Forgets = s.options.Store.(*memory.Process)
 	r := reconcile.New(s.source, s.target, s.options)
 	req := reconcile.Request{Apply: f.apply, Lead: leadOf(lease), DryRun: !f.apply}
 	if f.approve != "" {

@@ -107,18 +107,10 @@ func runPlan(ctx context.Context, p program, present, changed config.Config, f p
 	if err != nil {
 		return fmt.Errorf("the changed configuration: %w", err)
 	}
-	lease, err := openLease(present, p, log)
-	if err != nil {
-		return err
-	}
-	store, err := openStore(present, lease)
-	if err != nil {
-		return err
-	}
 	if present.Admins.Via == "group" { // ClearML's role admin is read if either configuration needs it
 		present.Admins.Via = changed.Admins.Via
 	}
-	s, err := connect(present, newMetrics(present), store, shown, log)
+	s, _, err := openSides(present, p, shown, log)
 	if err != nil {
 		return err
 	}

@@ -34,12 +34,13 @@ type replica struct {
 	daemon  *daemon.Daemon
 	stopped context.Context // ends with the process
 
-	looking atomic.Pointer[reconcile.Reconciler] // of the configuration in force, for looks beside the passes
+	// reconciler is that of the configuration in force. Only whoever holds mu stores another
+	// one. A look loads it without waiting for a reload, which waits for the running pass.
+	reconciler atomic.Pointer[reconcile.Reconciler]
 
-	mu         sync.Mutex // held while a configuration is loaded
-	config     config.Config
-	reconciler *reconcile.Reconciler
-	refusal    string // of the last configuration; empty: it is in force
+	mu      sync.Mutex // held while a configuration is loaded
+	config  config.Config
+	refusal string // of the last configuration; empty: it is in force
 }
 
 // newReplica connects everything, and finds out what would keep it from working
@@ -63,15 +64,14 @@ func newReplica(ctx context.Context, p program, c config.Config, o config.Option
 	if err != nil {
 		return nil, err
 	}
-	s.reconciler = reconcile.New(connected.source, connected.target, connected.options)
-	s.looking.Store(s.reconciler)
+	s.reconciler.Store(reconcile.New(connected.source, connected.target, connected.options))
 	s.daemon = daemon.New(s.job(), daemon.Options{ShutdownTimeout: c.ShutdownTimeout, Next: s.nextPass, Skipped: s.metrics.Skipped, Log: log})
 	return s, nil
 }
 
 // job is what the daemon runs by the configuration in force.
 func (s *replica) job() daemon.Job {
-	r := s.reconciler
+	r := s.reconciler.Load()
 	return daemon.Job{
 		Schedule: s.config.Cron(), Jitter: s.config.Jitter, Apply: s.config.Mode == config.Apply,
 		Pass: func(ctx context.Context, req reconcile.Request) report.Report {
@@ -126,8 +126,7 @@ func (s *replica) Reload() error {
 		if err != nil {
 			return daemon.Job{}, err
 		}
-		s.reconciler = s.reconciler.Succeed(next.source, next.target, next.options)
-		s.looking.Store(s.reconciler)
+		s.reconciler.Store(s.reconciler.Load().Succeed(next.source, next.target, next.options))
 		s.config = c
 		if p, is := s.store.(*memory.Process); is {
 			p.Move(c.ClearML.URL)
@@ -158,7 +157,7 @@ func (s *replica) Reload() error {
 func (s *replica) newTerm() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.reconciler.NewTerm()
+	s.reconciler.Load().NewTerm()
 }
 
 // stale reports that the configuration in force is not what its sources say now.
@@ -205,7 +204,7 @@ func (s *replica) sync(ctx context.Context, a reconcile.Approval) (report.Report
 
 // Explain is groupsync explain of the configuration in force. It makes web's Explainer.
 func (s *replica) Explain(ctx context.Context, user, group string) (web.Explanation, error) {
-	view, err := s.looking.Load().Look(ctx, reconcile.Subject{User: user, Group: group})
+	view, err := s.reconciler.Load().Look(ctx, reconcile.Subject{User: user, Group: group})
 	var unknown *reconcile.UnknownError
 	var several *reconcile.SeveralError
 	switch {

@@ -78,6 +78,22 @@ func connect(c config.Config, m *metrics.Metrics, store reconcile.Store, shown *
 	return sides{source, directory, reconcile.Options{Name: c.Name, Rules: rules, Limits: limitsOf(c), Store: store, Step: shown.step, Log: log}}, nil
 }
 
+// openSides connects the two sides for a command that makes no more than one pass, with the
+// guards' memory where the configuration keeps it. The Lease is nil if the configuration
+// names none.
+func openSides(c config.Config, p program, shown *progress, log *slog.Logger) (sides, *kube.Lease, error) {
+	lease, err := openLease(c, p, log)
+	if err != nil {
+		return sides{}, nil, err
+	}
+	store, err := openStore(c, lease)
+	if err != nil {
+		return sides{}, nil, err
+	}
+	s, err := connect(c, newMetrics(c), store, shown, log)
+	return s, lease, err
+}
+
 // openStore returns where the guards' memory is kept: beside the Lease, in
 // state_dir, or in this process. A store that cannot be read is an error at start.
 func openStore(c config.Config, lease *kube.Lease) (reconcile.Store, error) {
