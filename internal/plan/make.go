@@ -93,7 +93,6 @@ func (p *planner) unreadable(f match.Feed) string {
 // listing is an enabled account that a source lists.
 type listing struct {
 	account int
-	member  bool // of a source
 	clear   bool // a source lists the account by more than a name that collides
 }
 
@@ -120,7 +119,7 @@ func (p *planner) listed(f match.Feed) []listing {
 		all = slices.Grow(all, len(ids))
 		for _, id := range ids {
 			if l := list(id); l != nil {
-				l.member, l.clear = true, l.clear || !collides
+				l.clear = l.clear || !collides
 			}
 		}
 	}
@@ -143,7 +142,8 @@ func grantSources(f match.Feed, clear bool) []source.Group {
 	return slices.DeleteFunc(slices.Clone(f.Sources), func(g source.Group) bool { return clear && f.Colliding(g.ID) })
 }
 
-// from returns the path of the first source that lists the account.
+// from returns the path of the first source that lists the account. It is empty if only
+// the admin role does.
 func (p *planner) from(sources []source.Group, account string) string {
 	i := slices.IndexFunc(sources, func(g source.Group) bool {
 		ids, _ := p.src.Members(g.ID)
@@ -261,12 +261,8 @@ func (p *planner) addition(g *Group, l listing) {
 		return
 	}
 	sources := grantSources(g.Feed, l.clear)
-	from := ""
-	if l.member {
-		from = p.from(sources, account.ID)
-	}
 	g.Add = append(g.Add, Change{
-		Group: g.Feed.Group.ID, User: user, Action: Add, Why: source.Member, From: cmp.Or(from, "role "+g.Feed.Role), Match: person.Match,
+		Group: g.Feed.Group.ID, User: user, Action: Add, Why: source.Member, From: cmp.Or(p.from(sources, account.ID), "role "+g.Feed.Role), Match: person.Match,
 		Accounts: []source.User{account}, Sources: sources, Collides: !l.clear,
 	})
 }
