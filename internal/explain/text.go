@@ -1,8 +1,6 @@
 package explain
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -13,17 +11,7 @@ import (
 
 // JSON writes the answer as one indented JSON object and a newline. Characters that a
 // terminal could take for its own are escaped.
-func JSON(w io.Writer, a Answer) error {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetIndent("", "  ")
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(a); err != nil {
-		return err
-	}
-	_, err := w.Write(report.EscapeJSON(b.Bytes()))
-	return err
-}
+func JSON(w io.Writer, a Answer) error { return report.WriteJSON(w, a) }
 
 // Text writes the answer for a person. Names are quoted if they hold characters that could
 // forge a line or reach the terminal.

@@ -17,7 +17,7 @@ func (r Rules) Unfed(p Pairing, g source.Group) []string {
 		return nil
 	}
 	claim := r.Claim(g)
-	targets := r.Targets(claim)
+	targets := r.targets(claim)
 	var why []string
 	for _, s := range p.Skips {
 		switch {
@@ -32,9 +32,9 @@ func (r Rules) Unfed(p Pairing, g source.Group) []string {
 	return slices.Compact(why)
 }
 
-// Targets returns the names of the user groups that a claim name is meant for: those of
+// targets returns the names of the user groups that a claim name is meant for: those of
 // the mapping, or the claim name itself.
-func (r Rules) Targets(claim string) []string {
+func (r Rules) targets(claim string) []string {
 	var targets []string
 	mapped := false
 	for name, groups := range r.Mapping {

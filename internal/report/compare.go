@@ -39,7 +39,7 @@ func (c Comparison) ExitCode() int {
 }
 
 // JSON writes the comparison as one indented JSON object and a newline.
-func (c Comparison) JSON(w io.Writer) error { return writeJSON(w, c) }
+func (c Comparison) JSON(w io.Writer) error { return WriteJSON(w, c) }
 
 // Text writes the comparison for a person. Long lists are cut unless the style says
 // otherwise; guards and administrators are never cut. Names are safe as in the report of a

@@ -9,9 +9,11 @@ import (
 
 // JSON writes the report as one indented JSON object and a newline. No list and
 // no map of it is null.
-func JSON(w io.Writer, r Report) error { return writeJSON(w, r.filled()) }
+func JSON(w io.Writer, r Report) error { return WriteJSON(w, r.filled()) }
 
-func writeJSON(w io.Writer, value any) error {
+// WriteJSON writes a value as indented JSON and a newline. Characters that a terminal could
+// take for its own are escaped.
+func WriteJSON(w io.Writer, value any) error {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetIndent("", "  ")
