@@ -21,6 +21,7 @@ type Config struct {
 	Jitter          time.Duration `koanf:"jitter"`
 	ShutdownTimeout time.Duration `koanf:"shutdown_timeout"`
 	StateDir        string        `koanf:"state_dir"`
+	State           State         `koanf:"state"`
 	Log             Log           `koanf:"log"`
 	Keycloak        Keycloak      `koanf:"keycloak"`
 	ClearML         ClearML       `koanf:"clearml"`
@@ -28,6 +29,7 @@ type Config struct {
 	Admins          Admins        `koanf:"admins"`
 	Users           Users         `koanf:"users"`
 	Guards          Guards        `koanf:"guards"`
+	Leavers         Leavers       `koanf:"leavers"`
 	Lease           Lease         `koanf:"lease"`
 	Web             Web           `koanf:"web"`
 }
@@ -37,6 +39,12 @@ const (
 	Observe = "observe"
 	Apply   = "apply"
 )
+
+// State says how much of the journal in state_dir is kept.
+type State struct {
+	Keep    int           `koanf:"keep"`     // reports; 0: there is no journal
+	KeepFor time.Duration `koanf:"keep_for"` // 0: a report may be of any age
+}
 
 // Log says what is logged, and how.
 type Log struct {
@@ -59,6 +67,9 @@ type Keycloak struct {
 	// TrustedFederations names user federations whose silence means nothing:
 	// their people are not held up by it, and only the grace protects them.
 	TrustedFederations []string `koanf:"trusted_federations"`
+
+	Events         string        `koanf:"events"`          // off or poll: whether admin events bring passes forward
+	EventsInterval time.Duration `koanf:"events_interval"` // between two readings of admin events
 }
 
 // ClearML says how ClearML is read and written.
@@ -97,8 +108,8 @@ type Admins struct {
 
 // Users says who never loses a membership.
 type Users struct {
-	Gone    string   `koanf:"gone"` // remove or keep
-	Protect []string `koanf:"protect"`
+	Gone    string       `koanf:"gone"` // remove or keep
+	Protect []Protection `koanf:"protect"`
 }
 
 // Guards holds the limits. 0 turns a limit off.
@@ -114,6 +125,11 @@ type Guards struct {
 	GoneGrace       time.Duration `koanf:"gone_grace"` // how long a person known only by email must be gone
 	MaxAge          time.Duration `koanf:"max_age"`    // of a plan, from the start of its reads; after it, no write
 	OnTrip          string        `koanf:"on_trip"`    // additions_only or stop
+}
+
+// Leavers says how often the daemon counts people who left and still hold something.
+type Leavers struct {
+	Interval time.Duration `koanf:"interval"` // 0: never
 }
 
 // Lease names the Kubernetes Lease of the replicas.
@@ -139,20 +155,22 @@ func Default() Config {
 		Schedule:        "@every 15m",
 		Jitter:          30 * time.Second,
 		ShutdownTimeout: 20 * time.Second,
+		State:           State{Keep: 1000, KeepFor: 90 * 24 * time.Hour},
 		Log:             Log{Level: "info", Format: "text"},
-		Keycloak:        Keycloak{ClientID: "groupsync", Timeout: transport.KeycloakTimeout, Concurrency: 8, TrustedFederations: []string{}},
+		Keycloak:        Keycloak{ClientID: "groupsync", Timeout: transport.KeycloakTimeout, Concurrency: 8, TrustedFederations: []string{}, Events: "off", EventsInterval: 5 * time.Second},
 		// ClearML's API answers only after 30 s when its database is away
 		// (reference/clearml-api.md). A shorter timeout would hide that error.
 		ClearML: ClearML{Timeout: transport.ClearMLTimeout, Provider: "keycloak"},
 		Groups:  Groups{Claim: "groups", CaseSensitive: true, Include: []string{"*"}, Exclude: []string{}, Mapping: Mapping{}},
 		Admins:  Admins{Groups: []string{}, Via: "group", Floor: 1},
-		Users:   Users{Gone: "remove", Protect: []string{}},
+		Users:   Users{Gone: "remove", Protect: []Protection{}},
 		Guards: Guards{
 			MaxRemovals: 50, Window: 24 * time.Hour, MaxRemovalRatio: 0.25, FreeRemovals: 3, MaxGone: 5,
 			MaxAdminGrants: 3, FederationGrace: time.Hour, GoneGrace: 24 * time.Hour, MaxAge: 10 * time.Minute,
 			OnTrip: "additions_only",
 		},
-		Web: Web{Listen: "127.0.0.1:8080"},
+		Leavers: Leavers{Interval: 24 * time.Hour},
+		Web:     Web{Listen: "127.0.0.1:8080"},
 	}
 }
 

@@ -73,6 +73,8 @@ func (k key) expected() string {
 		return `a duration such as 30s, 15m or 1h`
 	case reflect.TypeFor[[]string]():
 		return `a list of texts such as ["a", "b"]`
+	case reflect.TypeFor[[]Protection]():
+		return `a list of globs and exceptions such as ["a@*", {match: "b@*", until: 2026-12-31}]`
 	case reflect.TypeFor[Mapping]():
 		return `a mapping such as {"keycloak name": "clearml name"} or {"name": ["one", "two"]}`
 	}
@@ -101,6 +103,8 @@ func (k key) decode(n *yaml.Node) (any, error) {
 		return d, nil
 	case reflect.TypeFor[[]string]():
 		return k.texts(n)
+	case reflect.TypeFor[[]Protection]():
+		return k.protections(n)
 	case reflect.TypeFor[Mapping]():
 		return k.mapping(n)
 	}

@@ -11,7 +11,7 @@ import (
 // Config and no other, with its type, its default and the values that are allowed.
 // It requires no key, because each can come from the environment or a flag. It
 // leaves to Load what no pattern can hold: the grammar of schedules, globs and
-// admins.role, the least guards.max_age, ClearML's built-in groups, and keys that
+// admins.role, the days of a month, the least guards.max_age, ClearML's built-in groups, and keys that
 // depend on one another. The schema is a new value that the caller may change.
 func Schema() map[string]any {
 	return section("", reflect.TypeFor[Config](), reflect.ValueOf(Default()))
@@ -47,6 +47,8 @@ func leaf(name string, t reflect.Type) map[string]any {
 		}
 	case reflect.TypeFor[[]string]():
 		maps.Copy(s, map[string]any{"type": "array", "items": map[string]any{"type": "string", "minLength": 1}})
+	case reflect.TypeFor[[]Protection]():
+		maps.Copy(s, map[string]any{"type": "array", "items": protections})
 	case reflect.TypeFor[Mapping]():
 		maps.Copy(s, mappings)
 	case reflect.TypeFor[Masked]():
@@ -82,6 +84,16 @@ var (
 			"type": []any{"string", "array"}, "minLength": 1, "minItems": 1, "items": map[string]any{"type": "string", "minLength": 1},
 		},
 	}
+	// protections matches a glob, or an exception. It does not know how many days a month has.
+	protections = map[string]any{
+		"type": []any{"string", "object"}, "minLength": 1, "required": []any{"match"}, "additionalProperties": false,
+		"properties": map[string]any{
+			"match":  map[string]any{"type": "string", "minLength": 1},
+			"groups": map[string]any{"type": "array", "minItems": 1, "items": map[string]any{"type": "string", "minLength": 1}},
+			"until":  map[string]any{"type": "string", "pattern": `^([0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])(T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.,][0-9]+)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9]))?)?$`},
+			"reason": map[string]any{"type": "string"},
+		},
+	}
 	filledIn = map[string]any{"pattern": `\S`}
 	urls     = map[string]any{"pattern": `^https?://[^/?#@:][^/?#@]*(/[^?#@]*)?$`}
 )
@@ -98,6 +110,8 @@ var constraints = map[string]map[string]any{
 	"keycloak.client_id":       filledIn,
 	"keycloak.timeout":         longer,
 	"keycloak.concurrency":     {"minimum": 1},
+	"keycloak.events":          choice("off", "poll"),
+	"keycloak.events_interval": longer,
 	"clearml.url":              urls,
 	"clearml.timeout":          longer,
 	"clearml.provider":         filledIn,
@@ -106,6 +120,7 @@ var constraints = map[string]map[string]any{
 	"admins.via":               choice("group", "role", "both"),
 	"admins.floor":             {"minimum": 0},
 	"users.gone":               choice("remove", "keep"),
+	"state.keep":               {"minimum": 0},
 	"guards.max_removals":      {"minimum": 0},
 	"guards.max_removal_ratio": {"minimum": 0, "maximum": 1},
 	"guards.free_removals":     {"minimum": 0},

@@ -154,6 +154,11 @@ var probes = []any{
 	map[string]any{"a": []any{}}, map[string]any{"a": []any{""}}, map[string]any{"a": ""}, map[string]any{"a": 1}, map[string]any{"": "b"},
 	"observe", "apply", "debug", "info", "warn", "error", "text", "json", "group", "role", "remove", "keep", "additions_only", "stop",
 	"realm:", "realm:a/b", "a/", "/b", []any{"/"}, []any{"/a"}, []any{"a", "//"}, "59s", "60s", "10m",
+	[]any{map[string]any{"match": "a"}}, []any{"a", map[string]any{"match": "b", "groups": []any{"c"}, "until": "2026-12-31", "reason": "d"}}, []any{map[string]any{}},
+	[]any{map[string]any{"until": "2026-12-31"}}, []any{map[string]any{"match": ""}}, []any{map[string]any{"match": "a", "until": "31.12.2026"}}, []any{map[string]any{"match": "a", "until": "2026-13-01"}},
+	[]any{map[string]any{"match": "a", "until": "2026-12-31T18:00:00Z"}}, []any{map[string]any{"match": "a", "until": "2026-12-31T18:00:00.5+01:00"}}, []any{map[string]any{"match": "a", "until": "2026-12-31T24:00:00Z"}},
+	[]any{map[string]any{"match": "a", "until": "2026-12-31T18:00:00"}}, []any{map[string]any{"match": "a", "until": ""}}, []any{map[string]any{"match": "a", "until": 2026}}, []any{map[string]any{"match": "a", "unitl": "2026-12-31"}},
+	[]any{map[string]any{"match": "a", "groups": []any{}}}, []any{map[string]any{"match": "a", "groups": []any{""}}}, []any{map[string]any{"match": "a", "groups": "b"}}, []any{map[string]any{"match": "a", "reason": 1}},
 	":8080", "127.0.0.1:http", "[::1]:80", "::1:80", "localhost:",
 }
 
@@ -238,6 +243,7 @@ func TestGoodDocuments(t *testing.T) {
 		{"a section with nothing in it", with(complete(), "log", nil)},
 		{"limits that are off", with(with(complete(), "guards.federation_grace", 0), "guards.max_removals", 0)},
 		{"a mapping in both forms", with(complete(), "groups.mapping", map[string]any{"a": "b", "c": []any{"d", "e"}})},
+		{"exceptions", with(complete(), "users.protect", []any{"a@*", map[string]any{"match": "b@*", "until": "2026-12-31"}})},
 		{"administrators", with(with(complete(), "admins.groups", []any{"clearml-admins"}), "admins.role", "clearml/admin")},
 	} {
 		if err := schema.Validate(throughJSON(t, tt.doc)); err != nil {

@@ -28,6 +28,8 @@ func (c Config) Validate(now time.Time) error {
 		validSchedule(c.Schedule, now),
 		notNegative("jitter", c.Jitter),
 		notNegative("shutdown_timeout", c.ShutdownTimeout),
+		atLeast("state.keep", c.State.Keep, 0),
+		notNegative("state.keep_for", c.State.KeepFor),
 		oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error"),
 		oneOf("log.format", c.Log.Format, "text", "json"),
 		c.Keycloak.validate(),
@@ -36,6 +38,7 @@ func (c Config) Validate(now time.Time) error {
 		c.Admins.validate(),
 		c.Users.validate(),
 		c.Guards.validate(),
+		notNegative("leavers.interval", c.Leavers.Interval),
 		c.Lease.validate(c.StateDir),
 		c.Web.validate(),
 	)
@@ -83,6 +86,8 @@ func (k Keycloak) validate() error {
 		positive("keycloak.timeout", k.Timeout),
 		atLeast("keycloak.concurrency", k.Concurrency, 1),
 		noneEmpty("keycloak.trusted_federations", k.TrustedFederations),
+		oneOf("keycloak.events", k.Events, "off", "poll"),
+		positive("keycloak.events_interval", k.EventsInterval),
 	)
 }
 
@@ -153,7 +158,7 @@ func (a Admins) validRole() error {
 func (u Users) validate() error {
 	return errors.Join(
 		oneOf("users.gone", u.Gone, "remove", "keep"),
-		validGlobs("users.protect", u.Protect),
+		validProtections(u.Protect),
 	)
 }
 

@@ -28,6 +28,7 @@ const (
 	groupsEnabled  = service + "groups__enabled"
 	groupsClaim    = service + "groups__claim"
 	groupsAdmins   = service + "groups__admins"
+	needsGroup     = service + "groups__prohibit_user_signup_if_not_in_group"
 	groupsCase     = service + "groups__case_sensitive"
 	adminRole      = service + "admin_role"
 	clientID       = secure + "client_id"
@@ -49,11 +50,10 @@ const (
 var names = map[string]use{
 	baseURL: derived, authorizeURL: derived, accessTokenURL: derived, clientID: derived,
 	groupsEnabled: derived, groupsClaim: derived, groupsAdmins: derived, groupsCase: derived, adminRole: derived,
-	nameClaim: checked, fromToken: checked,
-	secure + "client_secret":                                 dropped,
-	secure + "default_company":                               dropped,
-	service + "groups__prohibit_user_signup_if_not_in_group": dropped,
-	service + "idp_logout":                                   dropped,
+	nameClaim: checked, fromToken: checked, needsGroup: checked,
+	secure + "client_secret":   dropped,
+	secure + "default_company": dropped,
+	service + "idp_logout":     dropped,
 }
 
 // keyOf holds the keys of the variables that give one key each.
@@ -72,12 +72,23 @@ type Facts struct {
 	Remarks   []Remark // on variables that give nothing, in the order found
 }
 
-// SignIn is what the variables say of the claims that ClearML reads at a sign-in. The
-// zero value is ClearML's default.
+// SignIn is what the variables say of how ClearML signs people in. The zero value is
+// ClearML's default.
 type SignIn struct {
 	FromUserinfo bool   // ClearML asks the user-info endpoint and does not read the access token
 	NameClaim    string // the claim that holds a person's name; empty: the variables do not say
+	NeedsGroup   Switch // whether ClearML refuses people who are in no group that it knows
 }
+
+// Switch is a setting that the variables can leave open.
+type Switch string
+
+// The values of a Switch. Open is the zero value.
+const (
+	Open Switch = ""
+	On   Switch = "on"
+	Off  Switch = "off"
+)
 
 // Remark is a sentence about a variable from which groupsync derives nothing. If
 // Key is not empty, a value for that key settles the remark.
@@ -160,7 +171,9 @@ func (f *Facts) sort(found []variable) (map[string]variable, error) {
 			errs = append(errs, fmt.Errorf("%s is not understood, and to agree with ClearML's login groupsync would have to know how it changes groups or administrators: correct the name if it is mistyped; else set the same in groupsync's own configuration, and leave the variable out of what groupsync reads", v))
 		case !known:
 			f.remark("", "%s is not understood: correct the name if it is mistyped", v)
-		case use == dropped || use == checked && v.elsewhere:
+		case use == dropped:
+		case use == checked && v.elsewhere:
+			vars[name] = v
 		case v.elsewhere:
 			f.remark(keyOf[name], "%s gets its value from elsewhere, so nothing is derived from it: write what it is into groupsync's own configuration", v)
 		case twice && before.value != v.value:
@@ -200,7 +213,7 @@ func (f *Facts) realm(vars map[string]variable) error {
 		}
 		var root, realm string
 		if err == nil {
-			root, realm, err = splitURL(text)
+			root, realm, err = SplitURL(text)
 		}
 		// The base URL is the start of an endpoint, and may end before the realm.
 		if err == nil && realm == "" && name != baseURL {
@@ -233,16 +246,46 @@ func (f *Facts) plain(vars map[string]variable, name string) error {
 // signIn reads what only groupsync check needs. A value that cannot be read is a
 // remark, because it must not stop a pass.
 func (f *Facts) signIn(vars map[string]variable) {
-	name, v, err := vars[nameClaim].text()
+	told := func(name string) variable {
+		if vars[name].elsewhere {
+			return variable{}
+		}
+		return vars[name]
+	}
+	name, v, err := told(nameClaim).text()
 	if err != nil {
 		f.remark("", "%s: %v; groupsync check does not know the claim", v, err)
 	}
 	f.SignIn.NameClaim = name
-	token, told, err := vars[fromToken].boolean()
+	token, said, err := told(fromToken).boolean()
 	if err != nil {
 		f.remark("", "%v; groupsync check takes it for true, which is ClearML's default", err)
 	}
-	f.SignIn.FromUserinfo = told && !token
+	f.SignIn.FromUserinfo = said && !token
+	if f.SignIn.NeedsGroup, err = needs(vars); err != nil {
+		f.remark("", "%v; groupsync check does not know whether ClearML refuses people without a group", err)
+	}
+}
+
+// needs returns whether ClearML refuses people who are in no group that it knows. That is
+// part of the sync of groups at login, so it is known only if the variables tell of that
+// sync.
+func needs(vars map[string]variable) (Switch, error) {
+	enabled, told, err := vars[groupsEnabled].boolean()
+	switch {
+	case err != nil || !told || vars[needsGroup].elsewhere:
+		return Open, nil // groups returns the error
+	case !enabled:
+		return Off, nil
+	}
+	on, _, err := vars[needsGroup].boolean()
+	switch {
+	case err != nil:
+		return Open, err
+	case on:
+		return On, nil
+	}
+	return Off, nil
 }
 
 // groups derives values only if the login's sync of groups is on: the variables of
@@ -258,7 +301,7 @@ func (f *Facts) groups(vars map[string]variable) error {
 	if told {
 		f.GroupsOff = vars[groupsEnabled].String()
 	}
-	for _, name := range []string{groupsClaim, groupsCase, groupsAdmins} {
+	for _, name := range []string{groupsClaim, groupsCase, groupsAdmins, needsGroup} {
 		if v, told := vars[name]; told {
 			f.remark("", "%s means nothing to ClearML unless %s is true, so nothing is derived from it", v, prefix+groupsEnabled)
 		}
@@ -326,7 +369,7 @@ func (v Value) Agrees(told any, fullPath bool) bool {
 	case string:
 		text, is := told.(string)
 		if is && v.Key == "keycloak.url" {
-			if root, realm, err := splitURL(text); err == nil && realm == "" {
+			if root, realm, err := SplitURL(text); err == nil && realm == "" {
 				text = root
 			}
 		}

@@ -74,10 +74,10 @@ func (v variable) text() (string, variable, error) {
 
 const exampleURL = "https://auth.example.com/realms/NAME"
 
-// splitURL splits a URL of a realm into Keycloak's own URL and the realm. The realm
+// SplitURL splits a URL of a realm into Keycloak's own URL and the realm. The realm
 // is empty if the URL ends before it. The error does not quote a URL that may hold
 // credentials.
-func splitURL(text string) (root, realm string, err error) {
+func SplitURL(text string) (root, realm string, err error) {
 	text, _, _ = strings.Cut(text, "?")
 	if strings.Contains(text, "@") {
 		return "", "", errors.New("holds an @, as credentials in a URL do: remove them")
