@@ -14,6 +14,7 @@ const (
 	Disabled  Why = "disabled"   // the account is disabled
 	Gone      Why = "gone"       // the realm has the account no more
 	Member    Why = "member"     // the account is in a source: the reason of a grant
+	Restored  Why = "restored"   // an operator takes back what an earlier pass did
 )
 
 // GoneBy says how the other side knows a person whom the realm has no more.
@@ -120,7 +121,7 @@ type Second struct {
 	Probes     []Probe                 // each federation that was probed, once; not up if any of its probes was not
 	Members    map[string][]User       // by group id: the direct members, read again
 	Roles      map[string]*RoleHolders // by name, read again
-	Accounts   map[string]Account      // by id, for accounts that are disabled
+	Accounts   map[string]Account      // by id, for accounts that are disabled, and local ones that are to be removed
 	DisabledDB map[string]bool         // ids that the database itself lists as disabled
 	Own        map[OwnKey]Own          // for accounts of federations
 	Effective  map[Held]bool           // whether the account holds the role in effect
@@ -128,8 +129,8 @@ type Second struct {
 	Federated  bool                    // the realm has, or had, federations
 }
 
-// Evidence is what bears out one change. Only Weigh makes it; the zero value is
-// none, and Valid tells. It names the change that it is for.
+// Evidence is what bears out one change. Only Weigh and Recorded make it; the zero value
+// is none, and Valid tells. It names the change that it is for.
 type Evidence struct {
 	group, user string
 	grant       bool
@@ -139,7 +140,22 @@ type Evidence struct {
 	byEmail     bool
 }
 
-// Valid reports whether the evidence was made by Weigh.
+// Recorded returns the evidence for taking back one change of an earlier pass: the report
+// of that pass has the change. grant is the direction of the change that takes it back.
+// failed says that the write of the earlier pass failed and may have been made all the same.
+// The evidence says nothing about Keycloak, so only a restore may rest on it.
+func Recorded(pass, group, user string, grant, failed bool) Evidence {
+	did := "added"
+	if grant {
+		did = "removed"
+	}
+	if failed {
+		did = "may have " + did
+	}
+	return Evidence{group: group, user: user, grant: grant, why: Restored, text: "the report of pass " + pass + " says that groupsync " + did + " the person"}
+}
+
+// Valid reports whether the evidence is any.
 func (e Evidence) Valid() bool { return e.why != "" }
 
 // For reports whether the evidence is for that change: the user group and the user
@@ -186,6 +202,7 @@ type Answer struct {
 	Doubt      string // in words, naming no person; empty exactly if Evidence is valid
 	Federation string // id of the federation that is not up, for Away
 	Stale      bool   // the account's cached side was seen to differ from the fresh one
+	Enabled    bool   // a question named an account as disabled, and the second look finds it enabled
 }
 
 // For reports whether the answer is for that change.

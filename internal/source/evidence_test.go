@@ -148,6 +148,7 @@ func TestWeigh(t *testing.T) {
 		doubt      string
 		federation string
 		stale      bool
+		enabled    bool
 	}{
 		// A removal of a local person: not_member.
 		{name: "a local leaver is in none of the sources at the second read", ask: remove(ann), second: Second{Members: lists("team", bob)},
@@ -158,6 +159,14 @@ func TestWeigh(t *testing.T) {
 			denial: Unclear, doubt: "the members of the Keycloak group /qa were not read a second time"},
 		{name: "the second read lists a local person", ask: remove(ann), second: Second{Members: lists("team", bob, ann)},
 			denial: Unclear, doubt: "the second read of the Keycloak group /team lists the account"},
+		{name: "a local account that was deleted meanwhile is in no list either", ask: remove(ann), second: Second{Members: lists("team"), Accounts: map[string]Account{"ann": {}}},
+			denial: Unclear, doubt: "the second look finds no such account"},
+		{name: "nobody asked whether a local account is still there", ask: remove(ann), second: Second{Members: lists("team"), Accounts: map[string]Account{}},
+			denial: Unclear, doubt: "the account was not read a second time"},
+		{name: "the reader says why it could not read a local account", ask: remove(ann), second: Second{Members: lists("team"), Accounts: map[string]Account{}, Failed: map[string]string{"ann": "status 500"}},
+			denial: Unclear, doubt: "the account was not read a second time: status 500"},
+		{name: "a local account came to a federation between the reads", ask: remove(ann), second: Second{Members: lists("team"), Accounts: map[string]Account{"ann": {Found: true, User: User{ID: "ann", Enabled: true, Federation: "f"}}}},
+			denial: Unclear, doubt: "the second look finds the account in a federation, whose side was not asked"},
 		{name: "no federation has a say about local people", ask: remove(ann), second: Second{Members: lists("team"), Probes: down},
 			why: NotMember, evidence: "read twice: not in the one Keycloak group"},
 
@@ -223,7 +232,7 @@ func TestWeigh(t *testing.T) {
 		{name: "the federation of a disabled account is not up", ask: remove(off(lea)), second: Second{Accounts: read(off(lea)), DisabledDB: map[string]bool{"lea": true}, Probes: down},
 			denial: Away, doubt: "the federation corp is not up: status 500", federation: "f"},
 		{name: "a disabled account is enabled again", ask: remove(off(ann)), second: Second{Accounts: read(ann)},
-			denial: Unclear, doubt: "the second look finds the account enabled"},
+			denial: Unclear, doubt: "the second look finds the account enabled", enabled: true},
 		{name: "a disabled account is gone meanwhile", ask: remove(off(ann)), second: Second{Accounts: map[string]Account{"ann": {}}},
 			denial: Unclear, doubt: "the second look finds no such account"},
 		{name: "a disabled account was not read again", ask: remove(off(ann)), second: Second{Accounts: read(bob)},
@@ -249,7 +258,7 @@ func TestWeigh(t *testing.T) {
 			denial: Unclear, doubt: "the look-up finds an account with the email, which was not asked about"},
 
 		// Several accounts, and rekeyed people.
-		{name: "each of two accounts is out", ask: remove(ann, off(bob)), second: Second{Members: lists("team"), Accounts: read(off(bob)), DisabledDB: map[string]bool{"bob": true}},
+		{name: "each of two accounts is out", ask: remove(ann, off(bob)), second: Second{Members: lists("team"), Accounts: map[string]Account{"ann": {Found: true, User: ann}, "bob": {Found: true, User: off(bob)}}, DisabledDB: map[string]bool{"bob": true}},
 			why: NotMember, evidence: "each of 2 accounts that could be this person is out: read twice: not in the one Keycloak group; read twice: the account is disabled, in Keycloak's own database too"},
 		{name: "one of two accounts is in", ask: remove(ann, bob), second: Second{Members: lists("team", bob)},
 			denial: Unclear, doubt: "the second read of the Keycloak group /team lists the account"},
@@ -404,9 +413,17 @@ func TestWeigh(t *testing.T) {
 			if snap, err = snap.With(look); err != nil {
 				t.Fatal(err)
 			}
+			if tt.second.Accounts == nil { // Keycloak still has the local accounts
+				tt.second.Accounts = make(map[string]Account)
+				for _, u := range tt.ask.Accounts {
+					if u.Enabled && u.Federation == "" {
+						tt.second.Accounts[u.ID] = Account{Found: true, User: u}
+					}
+				}
+			}
 			tt.ask.Group, tt.ask.User = "group", "user"
 			c := Weigh(snap, []Question{tt.ask}, tt.second)
-			want := Answer{group: "group", user: "user", grant: tt.ask.Grant, Denial: tt.denial, Doubt: tt.doubt, Federation: tt.federation, Stale: tt.stale}
+			want := Answer{group: "group", user: "user", grant: tt.ask.Grant, Denial: tt.denial, Doubt: tt.doubt, Federation: tt.federation, Stale: tt.stale, Enabled: tt.enabled}
 			if tt.evidence != "" {
 				want.Evidence = Evidence{group: "group", user: "user", grant: tt.ask.Grant, why: tt.why, text: tt.evidence, waits: tt.waits, byEmail: tt.byEmail}
 			}

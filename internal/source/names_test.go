@@ -74,6 +74,12 @@ func TestNear(t *testing.T) {
 		{"two letters off", "engineers", []string{"enginers", "engines", "engine"}, []string{"enginers", "engines"}},
 		{"a short name is near by its letters only", "dev", []string{"dex", "DEV"}, []string{"DEV"}},
 		{"a name of four letters is long enough", "devs", []string{"devz"}, []string{"devz"}},
+		{"singular and plural, of a short name too", "dev", []string{"devs", "Dev s"}, []string{"devs", "Dev s"}},
+		{"an irregular plural", "policies", []string{"policy"}, []string{"policy"}},
+		{"two letters that changed places", "team", []string{"taem"}, []string{"taem"}},
+		{"other digits make another name", "team-17", []string{"team-18", "Team 17"}, []string{"Team 17"}},
+		{"letters of several bytes count as one", "ärzte-nord", []string{"aerzte-nord", "arzte-nord"}, []string{"aerzte-nord", "arzte-nord"}},
+		{"an ending of two s is no plural", "oss", []string{"os"}, nil},
 		{"not more than three", "team", []string{"Team", "TEAM", "teams", "team-"}, []string{"Team", "TEAM", "teams"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -6,22 +6,23 @@ import (
 	"github.com/agnivade/levenshtein"
 )
 
+var separators = strings.NewReplacer(" ", "", "-", "", "_", "")
+
 // Fold returns a name in the form in which near misses are found: lower case,
 // without blanks, dashes and underscores.
-func Fold(name string) string {
-	return strings.NewReplacer(" ", "", "-", "", "_", "").Replace(strings.ToLower(name))
-}
+func Fold(name string) string { return separators.Replace(strings.ToLower(name)) }
 
 // Near returns up to three of the names that nearly match one, in the order of
-// names: the same but for case, blanks, dashes and the path before the name, or at
-// most two letters off.
+// names. The path before a name does not count. Names nearly match if they differ by
+// case, blanks, dashes and underscores, by singular and plural, or by at most two letters
+// of a name that has at least four. Names with other digits are other names: team-1 is no
+// near miss of team-2.
 func Near(name string, names []string) []string {
 	const most = 3
-	leaf := Fold(name[strings.LastIndex(name, "/")+1:])
+	folded := foldLeaf(name)
 	var near []string
 	for _, n := range names {
-		other := Fold(n[strings.LastIndex(n, "/")+1:])
-		if n == name || other != leaf && (len(leaf) < 4 || levenshtein.ComputeDistance(leaf, other) > 2) {
+		if n == name || !nearly(folded, foldLeaf(n)) {
 			continue
 		}
 		if near = append(near, n); len(near) == most {
@@ -29,4 +30,38 @@ func Near(name string, names []string) []string {
 		}
 	}
 	return near
+}
+
+func foldLeaf(name string) string { return Fold(name[strings.LastIndex(name, "/")+1:]) }
+
+// nearly reports whether two folded names nearly match.
+func nearly(a, b string) bool {
+	const off, letter = 2, 4 // letters, and bytes that one can have
+	switch {
+	case a == b || singular(a) == singular(b):
+		return true
+	case len(a) < 4 || len(a)-len(b) > off*letter || len(b)-len(a) > off*letter:
+		return false
+	}
+	return digits(a) == digits(b) && levenshtein.ComputeDistance(a, b) <= off
+}
+
+// singular returns a name without the ending of an English plural.
+func singular(name string) string {
+	switch {
+	case len(name) > 4 && strings.HasSuffix(name, "ies"):
+		return strings.TrimSuffix(name, "ies") + "y"
+	case len(name) > 2 && strings.HasSuffix(name, "s") && !strings.HasSuffix(name, "ss"):
+		return strings.TrimSuffix(name, "s")
+	}
+	return name
+}
+
+func digits(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r < '0' || r > '9' {
+			return -1
+		}
+		return r
+	}, name)
 }

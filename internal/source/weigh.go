@@ -143,7 +143,9 @@ func (w *weigher) disabled(u User) Answer {
 	case !account.Found:
 		return doubt(Unclear, "the second look finds no such account")
 	case account.User.Enabled:
-		return doubt(Unclear, "the second look finds the account enabled")
+		a := doubt(Unclear, "the second look finds the account enabled")
+		a.Enabled = true
+		return a
 	case w.second.DisabledDB[u.ID]:
 		return Answer{Evidence: Evidence{why: Disabled, text: "read twice: the account is disabled, in Keycloak's own database too"}}
 	case u.Federation != "" || account.User.Federation != "":
@@ -184,11 +186,33 @@ func (w *weigher) notMember(q Question, u User) Answer {
 			return a
 		}
 	}
+	if u.Federation == "" {
+		if a := w.exists(u); a.Denial != Borne {
+			return a
+		}
+	}
 	e := Evidence{why: NotMember, text: outText(len(q.Sources), q.Role), waits: u.Federation != ""}
 	if u.Federation != "" {
 		e.text += ", on the account's own side too"
 	}
 	return Answer{Evidence: e, Stale: stale}
+}
+
+// exists denies the removal of a local account that Keycloak no longer has. An account
+// that was deleted, and perhaps imported again under a new id, is in no list either. The
+// next pass looks such a person up. The groups of a federation's account are counted, and
+// that question fails by itself for an account that Keycloak no longer has.
+func (w *weigher) exists(u User) Answer {
+	account, read := w.second.Accounts[u.ID]
+	switch {
+	case !read:
+		return doubt(Unclear, "the account was not read a second time%s", w.because(u))
+	case !account.Found:
+		return doubt(Unclear, "the second look finds no such account")
+	case account.User.Federation != "":
+		return doubt(Unclear, "the second look finds the account in a federation, whose side was not asked")
+	}
+	return Answer{}
 }
 
 func outText(sources int, role string) string {

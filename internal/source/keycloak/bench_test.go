@@ -166,21 +166,9 @@ func BenchmarkPullAgainstBareClient(b *testing.B) {
 			f := newBare(r, pull(), delay) // warms both up
 			f.pull(b)
 			var ours, theirs []time.Duration
-			timed := func(into *[]time.Duration, do func()) {
-				start := time.Now()
-				do()
-				*into = append(*into, time.Since(start))
-			}
+			read := func() { seen.calls = nil; pull() }
 			for i := 0; b.Loop(); i++ {
-				read := func() { seen.calls = nil; timed(&ours, func() { pull() }) }
-				fetch := func() { timed(&theirs, func() { f.pull(b) }) }
-				if i%2 == 0 {
-					read()
-					fetch()
-				} else {
-					fetch()
-					read()
-				}
+				turns(i, timing{&ours, read}, timing{&theirs, func() { f.pull(b) }})
 			}
 			a, c := median(ours), median(theirs)
 			b.ReportMetric(a.Seconds()/c.Seconds(), "x-bare")
@@ -283,7 +271,7 @@ func (p *crowdPass) timeCold(b *testing.B, pass func() (members, asked int)) {
 // BenchmarkCrowdLDAP is what a dry run asks of a realm with 10,000 people of LDAP, 5 ms
 // away, with an empty user cache. A warm pass is given for comparison.
 func BenchmarkCrowdLDAP(b *testing.B) {
-	crowd := keycloaktest.NewCrowd(b, keycloaktest.Shared(b), 5*time.Millisecond)
+	crowd := keycloaktest.NewCrowd(b, keycloaktest.Shared(b), 10_000, 5*time.Millisecond)
 	p := newCrowdPass(b, crowd)
 	memberships := func(b *testing.B, snap *source.Snapshot) int {
 		_, _, n := snap.Counts()

@@ -45,11 +45,11 @@ type call struct {
 	ofServer bool // the path is below /admin, not below the realm
 }
 
-func newClient(c Config, base *url.URL) (*gocloak.GoCloak, error) {
+func newClient(c Config, base *url.URL, secrets *transport.Secrets) (*gocloak.GoCloak, error) {
 	client, err := transport.New(transport.Options{
 		CAFile: c.CAFile, InsecureSkipVerify: c.InsecureSkipVerify, Timeout: c.Timeout,
 		Connections: c.Concurrency, RetryMax: 3, WaitMin: 250 * time.Millisecond, WaitMax: 5 * time.Second,
-		Retry: worthRetrying, Observe: c.Observe, Log: c.Log,
+		Retry: worthRetrying, Observe: c.Observe, Log: c.Log, Secrets: secrets, Base: c.Transport,
 	})
 	if err != nil {
 		return nil, err
@@ -123,7 +123,7 @@ func (s *Source) get(ctx context.Context, c call, into any) error {
 	if code := resp.StatusCode(); code < 200 || code > 299 {
 		return s.refusal(c, resp)
 	}
-	return decode(c.doing, resp, into)
+	return s.decode(c.doing, resp, into)
 }
 
 // send returns the answer of any status; a token that is refused is renewed once.
@@ -197,7 +197,10 @@ func (s *Source) broken(ctx context.Context, doing string, resp *resty.Response,
 	if errors.As(err, &wrapped) {
 		err = wrapped.Err // its text would repeat the query, which may hold an email
 	}
+	var large *transport.TooLargeError
 	switch {
+	case errors.As(err, &large):
+		return fault.New(fault.Keycloak, fault.Shape, "%s: %w; check keycloak.url, and what stands between groupsync and Keycloak. If several groups have hundreds of thousands of members, lower keycloak.concurrency", doing, large)
 	case fault.OfNetwork(err) == fault.Timeout:
 		return fault.New(fault.Keycloak, fault.Timeout, "%s: no whole answer from %s within %s; check Keycloak's health, or raise keycloak.timeout", doing, s.base, limitOf(ctx, s.config.Timeout))
 	case resp != nil && resp.StatusCode() != 0:
@@ -207,27 +210,30 @@ func (s *Source) broken(ctx context.Context, doing string, resp *resty.Response,
 }
 
 // location tells where a redirect leads, without a query that may hold secrets.
-func location(resp *resty.Response) string {
+func (s *Source) location(resp *resty.Response) string {
 	u, err := url.Parse(resp.Header().Get("Location"))
 	if err != nil {
 		return ""
 	}
 	u.User, u.RawQuery, u.Fragment = nil, "", ""
-	return u.String()
+	return s.secrets.Mask(u.String())
 }
 
 // decode holds a 2xx to be JSON from its first byte to its last: gocloak takes
 // a proxy's page for an empty list (reference/libraries.md).
-func decode(doing string, resp *resty.Response, into any) error {
+func (s *Source) decode(doing string, resp *resty.Response, into any) error {
 	if !isJSON(resp) {
-		seen := piece(resp)
+		seen := s.piece(resp)
 		if kind := resp.Header().Get("Content-Type"); doing == signingIn && !strings.HasPrefix(kind, "text/") {
 			seen = "(not shown: it may hold a token)"
 		}
 		return fault.New(fault.Keycloak, fault.Shape, "%s: answered %d with content type %q in place of JSON: %s; check what stands between groupsync and Keycloak",
-			doing, resp.StatusCode(), resp.Header().Get("Content-Type"), seen)
+			doing, resp.StatusCode(), s.header(resp, "Content-Type"), seen)
 	}
-	if err := json.Unmarshal(resp.Body(), into); err != nil {
+	if err := transport.CheckJSON(resp.Body()); err != nil {
+		return fault.New(fault.Keycloak, fault.Shape, "%s: %w; check what stands between groupsync and Keycloak", doing, err)
+	}
+	if err := s.secrets.Error(json.Unmarshal(resp.Body(), into)); err != nil { // it may quote a number
 		return fault.New(fault.Keycloak, fault.Shape, "%s: the answer of %d bytes is not whole JSON of the documented form: %w; look into Keycloak's log and run again", doing, len(resp.Body()), err)
 	}
 	return nil
@@ -238,10 +244,16 @@ func isJSON(resp *resty.Response) bool {
 	return err == nil && kind == "application/json" && resp.StatusCode() != http.StatusNoContent
 }
 
+// header returns a header of the answer, for a person to read.
+func (s *Source) header(resp *resty.Response, name string) string {
+	return s.secrets.Mask(resp.Header().Get(name))
+}
+
 // piece is the beginning of a body, for a person to read.
-func piece(resp *resty.Response) string {
-	const most = 160
+func (s *Source) piece(resp *resty.Response) string {
+	const most, looked = 160, 64 << 10 // a mask makes a text shorter
 	body := bytes.TrimSpace(resp.Body())
+	body = []byte(s.secrets.Mask(string(body[:min(len(body), looked)])))
 	if len(body) == 0 {
 		return "(no body)"
 	}

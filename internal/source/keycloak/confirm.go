@@ -123,6 +123,9 @@ func (c *confirming) accounts() []question {
 				add(u.ID, u, func(ctx context.Context) (string, error) { return c.disabled(ctx, u) })
 				continue
 			}
+			if u.Federation == "" && !q.Grant {
+				add(u.ID, u, func(ctx context.Context) (string, error) { return c.exists(ctx, u) })
+			}
 			if u.Federation != "" {
 				for _, g := range q.Sources {
 					key := source.OwnKey{Account: u.ID, Name: g.Name}
@@ -250,6 +253,22 @@ func (c *confirming) disabled(ctx context.Context, u source.User) (string, error
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.second.Accounts[u.ID], c.second.DisabledDB[u.ID] = account, named
+	return "", nil
+}
+
+// exists reads a local account that is to be removed. The lists do not show an account
+// that was deleted between their readings either.
+func (c *confirming) exists(ctx context.Context, u source.User) (string, error) {
+	if !c.mayLookUp(u.ID) {
+		return "the id of the account is none that Keycloak can be asked for", nil
+	}
+	account, doubt, err := c.account(ctx, u.ID)
+	if doubt != "" || err != nil {
+		return doubt, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.second.Accounts[u.ID] = account
 	return "", nil
 }
 

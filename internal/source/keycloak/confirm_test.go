@@ -59,6 +59,17 @@ func (c *crowd) ask(users []source.User, below string, h http.HandlerFunc) {
 	}
 }
 
+// exist answers the account of every user.
+func (c *crowd) exist(users []source.User) {
+	for _, u := range users {
+		link := ""
+		if u.Federation != "" {
+			link = `,"federationLink":"` + u.Federation + `"`
+		}
+		c.answers["/users/"+u.ID] = answer(fmt.Sprintf(`{"id":%q,"username":%q,"enabled":%t%s}`, u.ID, u.Username, u.Enabled, link))
+	}
+}
+
 func (c *crowd) removals(t *testing.T, users []source.User) []source.Question {
 	t.Helper()
 	groups := groupsOf(t, c.snap.Catalog(), "/"+c.name)
@@ -138,7 +149,7 @@ func TestWhatTheSecondLookCosts(t *testing.T) {
 		{"150 people of a federation: one count each, between 4 probes", "eng", people(150, "c1"), false, `{"count":0}`, "", "150 count, 4 probe", 150, ""},
 		{"64 people are one batch", "eng", people(64, "c1"), false, `{"count":0}`, "", "64 count, 2 probe", 64, ""},
 		{"65 people are two batches", "eng", people(65, "c1"), false, `{"count":0}`, "", "65 count, 3 probe", 65, ""},
-		{"150 local people: nothing is asked of them, and no probe", "eng", people(150, ""), false, `{"count":0}`, "", "", 150, ""},
+		{"150 local people: whether each is still there, and no probe", "eng", people(150, ""), false, `{"count":0}`, "", "150 account", 150, ""},
 		{"a count that says in, and no other group's name contains this one: no cached list", "eng", people(3, "c1"), false, `{"count":1}`, "", "3 count, 2 probe", 0,
 			`Keycloak's list of the group does not show the account, the account's own side holds the group "eng"`},
 		{"a count of 0 is exact though another group's name contains this one", "o", people(3, "c1"), false, `{"count":0}`, "", "3 count, 2 probe", 3, ""},
@@ -155,14 +166,10 @@ func TestWhatTheSecondLookCosts(t *testing.T) {
 			c := newCrowd(t, row.group, nil)
 			c.ask(row.people, "/groups/count", answer(row.count))
 			c.ask(row.people, "/groups", answer(row.groups))
-			for i, u := range row.people {
+			for i := range row.people {
 				row.people[i].Enabled = !row.off
-				link := ""
-				if u.Federation != "" {
-					link = `,"federationLink":"` + u.Federation + `"`
-				}
-				c.answers["/users/"+u.ID] = answer(fmt.Sprintf(`{"id":%q,"username":%q,"enabled":false%s}`, u.ID, u.Username, link))
 			}
+			c.exist(row.people)
 			c.answers["/users"] = func(w http.ResponseWriter, r *http.Request) {
 				i := slices.IndexFunc(row.people, func(u source.User) bool { return u.Username == r.URL.Query().Get("username") })
 				if r.URL.Query().Get("exact") != "true" || i < 0 {
@@ -188,6 +195,25 @@ func TestWhatTheSecondLookCosts(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A local account that is deleted while a pass reads is in no list of the second look.
+// Perhaps the person is back under a new id, with the same groups.
+func TestALocalAccountThatIsDeletedMeanwhileIsNoLeaver(t *testing.T) {
+	c := newCrowd(t, "eng", nil)
+	users := people(5, "")
+	users[3].ID = "half/an address"
+	c.exist(users[:1])
+	c.answers["/users/"+users[1].ID] = status(404, "application/json", `{"error":"User not found"}`)
+	c.answers["/users/"+users[2].ID] = probeDown
+	c.answers["/users/"+users[4].ID] = answer(`{"id":"u-4","username":"user4","enabled":true,"federationLink":"c1"}`)
+	got := c.confirm(t, c.removals(t, users))
+	wantEvidence(t, got, 0, source.NotMember, false, "read twice: not in the one Keycloak group")
+	wantDoubt(t, got, 1, source.Unclear, "the second look finds no such account")
+	wantDoubt(t, got, 2, source.Unclear, "the account was not read a second time: Keycloak answered with an error about the person; look into Keycloak's log")
+	wantDoubt(t, got, 3, source.Unclear, "the account was not read a second time: the id of the account is none that Keycloak can be asked for")
+	wantDoubt(t, got, 4, source.Unclear, "the second look finds the account in a federation, whose side was not asked")
+	wantCounts(t, c.fake, "4 account")
 }
 
 func TestOnePersonInManyQuestionsIsAskedOnce(t *testing.T) {
@@ -233,6 +259,7 @@ func TestTheSecondLookOfAFederationStandsBetweenProbes(t *testing.T) {
 				row.probes[min(int(n.Add(1)), len(row.probes))-1](w, r)
 			}
 			local := source.Question{Group: "target", User: "local", Accounts: people(1, ""), Sources: groupsOf(t, c.snap.Catalog(), "/eng")}
+			c.exist(local.Accounts)
 			got := c.confirm(t, append(c.removals(t, users), local))
 			if asked := c.counts()["count"]; asked != row.counts {
 				t.Errorf("%d counts were asked for, want %d", asked, row.counts)
@@ -332,6 +359,7 @@ func TestWhatOneFailedQuestionMeans(t *testing.T) {
 		c.answers["/groups/g1/members"] = status(400, "application/json", `{"error":"unknown_error","error_description":"Cannot parse the JSON"}`)
 		users := append(people(1, "c1"), people(1, "")...)
 		c.ask(users, "/groups/count", answer(`{"count":0}`))
+		c.exist(users)
 		got := c.confirm(t, append(c.removals(t, users), removal(groupsOf(t, c.snap.Catalog(), "/ops"), users[1])))
 		wantDoubt(t, got, 0, source.Unclear, "the members of the Keycloak group /eng were not read a second time")
 		wantDoubt(t, got, 1, source.Unclear, "the members of the Keycloak group /eng were not read a second time")

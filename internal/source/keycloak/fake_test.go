@@ -177,6 +177,7 @@ func TestAHalfReadIsAnErrorAndNeverAShortResult(t *testing.T) {
 		{"a group more in the count", "/groups/count", answer(`{"count":4}`), fault.Incomplete, []string{"Keycloak listed 3 groups but counts 4"}},
 		{"a group fewer in the count", "/groups/count", answer(`{"count":2}`), fault.Incomplete, []string{"Keycloak listed 3 groups but counts 2"}},
 		{"a count without a number", "/groups/count", answer(`{}`), fault.Shape, []string{"counting the groups: the answer holds no count"}},
+		{"settings in the form of Keycloak 23", "", answer(`{"duplicateEmailsAllowed":false,"permanentLockout":false}`), fault.Shape, []string{"reading the realm's settings: the settings lack those that Keycloak 24 added, so this Keycloak is too old: groupsync supports Keycloak 24 and newer; upgrade Keycloak"}},
 		{"groups in the form of releases before 23", "/groups", answer(`[{"id":"g1","name":"eng","subGroups":[]}]`), fault.Shape, []string{"listing the groups: the list does not tell how many groups are below each one, so this Keycloak is too old: groupsync supports Keycloak 24 and newer; upgrade Keycloak"}},
 		{"a group without a name", "/groups", answer(`[{"id":"g1"}]`), fault.Shape, []string{"listing the groups: an entry lacks its id or its name"}},
 		{"a token that is a page", kc, status(200, "text/html", "<html>"), fault.Shape, []string{"signing in to Keycloak: answered 200 with content type \"text/html\""}},

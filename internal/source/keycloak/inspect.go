@@ -32,12 +32,12 @@ func (s *Source) Discover(ctx context.Context) (Discovery, error) {
 	}
 	if code := resp.StatusCode(); code < 200 || code > 299 {
 		if why, own := saidIn(resp); own && code == http.StatusNotFound {
-			return Discovery{}, s.noRealm(discovering, why.after(code))
+			return Discovery{}, s.noRealm(discovering, s.cause(why, code))
 		}
 		return Discovery{}, s.refusal(call{doing: discovering, role: viewUsers}, resp)
 	}
 	var d Discovery
-	err = decode(discovering, resp, &d)
+	err = s.decode(discovering, resp, &d)
 	return d, err
 }
 
@@ -55,8 +55,11 @@ type Grant struct {
 // SignIn signs in anew and returns what the token tells. A token without the roles that
 // a pass needs is no error: Grant.Refusal says what it lacks.
 func (s *Source) SignIn(ctx context.Context) (Grant, error) {
-	s.tokens.mu.Lock()
-	defer s.tokens.mu.Unlock()
+	release, err := s.takeTurn(ctx)
+	if err != nil {
+		return Grant{}, err
+	}
+	defer release()
 	g, err := s.fetchGrant(ctx)
 	if err != nil {
 		return Grant{}, err
@@ -77,6 +80,9 @@ type Settings struct {
 	// Permissions says whether fine-grained admin permissions (v2) are switched on; nil:
 	// the release does not have them, as 26.0 and older ones.
 	Permissions *bool `json:"adminPermissionsEnabled"`
+
+	// AdminEvents says whether the realm saves admin events; nil: the answer does not tell.
+	AdminEvents *bool `json:"adminEventsEnabled"`
 
 	DefaultRole Role `json:"defaultRole"` // the composite role of whoever is new in the realm
 }

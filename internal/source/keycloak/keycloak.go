@@ -13,11 +13,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"sync"
 	"time"
 
 	"github.com/Nerzal/gocloak/v13"
+	"golang.org/x/sync/semaphore"
 
 	"groupsync/internal/transport"
 )
@@ -40,6 +42,8 @@ type Config struct {
 
 	Observe func(transport.Attempt) // told of every attempt; may be nil
 
+	Transport http.RoundTripper // sends the requests in place of the network (transport.Options.Base); nil: the network
+
 	// Progress is told how many reads of how many are done, each time that one of
 	// several equal reads is. It is called by one goroutine at a time. It may be nil.
 	Progress func(done, of int)
@@ -49,12 +53,13 @@ type Config struct {
 
 // Source reads one realm. It is safe for concurrent use.
 type Source struct {
-	config Config
-	cloak  *gocloak.GoCloak
-	base   *url.URL
-	tokens tokens
-	warned sync.Once // of composites that cannot be followed
-	late   late
+	config  Config
+	cloak   *gocloak.GoCloak
+	base    *url.URL
+	tokens  tokens
+	secrets *transport.Secrets // the client secrets and tokens that were used: no message shows them
+	warned  sync.Once          // of composites that cannot be followed
+	late    late
 }
 
 // New returns a Source for the configuration, or an error that says which key
@@ -77,8 +82,8 @@ func New(c Config) (*Source, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Source{config: c, base: base}
-	if s.cloak, err = newClient(c, base); err != nil {
+	s := &Source{config: c, base: base, tokens: tokens{turn: semaphore.NewWeighted(1)}, secrets: new(transport.Secrets)}
+	if s.cloak, err = newClient(c, base, s.secrets); err != nil {
 		return nil, fmt.Errorf("keycloak: %w", err)
 	}
 	return s, nil

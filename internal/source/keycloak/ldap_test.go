@@ -237,9 +237,9 @@ func TestEvidenceAgainstFederatedPeopleThatIsTrue(t *testing.T) {
 	wantEvidence(t, got, 2, source.Gone, true, "looked up: no account has the email; ClearML keeps no account id, so the person is judged by the email only")
 	wantEvidence(t, got, 3, source.NotMember, false, "read twice: not in the one Keycloak group")
 	wantEvidence(t, got, 4, source.Member, false, "read twice, on the account's own side too")
-	// Two lists of members; one batch between two probes: two
+	// Two lists of members; the local account; one batch between two probes: two
 	// counts for fedd, one for feda, and what the database says of fedb.
-	if want := map[string]int{"token": 2, "components": 1, "members": 2, "users_disabled": 1, "probe": 2, "own_count": 3}; !maps.Equal(f.seen.calls, want) {
+	if want := map[string]int{"token": 2, "components": 1, "members": 2, "user": 1, "users_disabled": 1, "probe": 2, "own_count": 3}; !maps.Equal(f.seen.calls, want) {
 		t.Errorf("requests are %v; want %v", f.seen.calls, want)
 	}
 	if u := userOf(t, mustRead(t, f.source), "fedb"); u.Enabled {

@@ -165,8 +165,13 @@ func (l *lookUp) email(ctx context.Context, f *source.Found) error {
 	}
 	const most = 2
 	users, listed, doubt, err := l.withEmail(ctx, f.Person.Email, strconv.Itoa(most))
-	if listed >= most { // every account counts, and there may be more
-		users, _, doubt, err = l.withEmail(ctx, f.Person.Email, all)
+	// Every account counts, and there may be more. Where several accounts may have one
+	// email, a short answer would make an ambiguous person sure: the realm is asked twice,
+	// and every account of either answer counts.
+	if err == nil && doubt == "" && (listed >= most || l.catalog.DuplicateEmails()) {
+		var again []source.User
+		again, _, doubt, err = l.withEmail(ctx, f.Person.Email, all)
+		users = together(users, again)
 	}
 	f.Accounts, f.Doubt = users, doubt
 	l.note(f.Person.Key, "", doubt)
@@ -210,13 +215,20 @@ func (l *lookUp) username(ctx context.Context, f *source.Found) error {
 		l.note(f.Person.Key, "", f.Doubt)
 		return err
 	}
-	for _, u := range users {
-		same := source.FoldEmail(u.Username) == source.FoldEmail(f.Person.Username)
-		if same && !slices.ContainsFunc(f.Accounts, func(known source.User) bool { return known.ID == u.ID }) {
-			f.Accounts = append(f.Accounts, u)
+	f.Accounts = together(f.Accounts, slices.DeleteFunc(users, func(u source.User) bool {
+		return source.FoldEmail(u.Username) != source.FoldEmail(f.Person.Username)
+	}))
+	return nil
+}
+
+// together returns the accounts of both lists, each once.
+func together(a, b []source.User) []source.User {
+	for _, u := range b {
+		if !slices.ContainsFunc(a, func(known source.User) bool { return known.ID == u.ID }) {
+			a = append(a, u)
 		}
 	}
-	return nil
+	return a
 }
 
 // judge puts a person in doubt whom a federation that is not up may have.
@@ -237,9 +249,8 @@ type look struct {
 	catalog     source.Catalog
 	federations []source.Federation
 
-	suspect sync.Once // probes the federations after the first long answer
-
 	mu       sync.Mutex
+	suspect  chan struct{}           // closed when the federations were probed after the first long answer; nil: none was long
 	answered map[string]source.Probe // by federation id
 	hangs    map[string]bool         // by federation id, "" for people of none that is known: a question had no answer in time
 }
@@ -362,14 +373,27 @@ func (l *look) took(ctx context.Context, d time.Duration) {
 	if d < awayTimeout || len(l.federations) == 0 {
 		return
 	}
-	l.suspect.Do(func() {
-		l.probeAll(ctx, l.federations)
-		if l.away() {
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			l.hangs[""] = true
+	l.mu.Lock()
+	probed, first := l.suspect, l.suspect == nil
+	if first {
+		probed = make(chan struct{})
+		l.suspect = probed
+	}
+	l.mu.Unlock()
+	if !first {
+		select {
+		case <-probed:
+		case <-ctx.Done():
 		}
-	})
+		return
+	}
+	defer close(probed)
+	l.probeAll(ctx, l.federations)
+	if l.away() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.hangs[""] = true
+	}
 }
 
 // doubtful turns a failure that a federation, or the one person's entry in it, may be
@@ -396,7 +420,7 @@ var plainID = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z_-]*$`)
 // administrator had disabled them, unless the federation imports nobody
 // (reference/keycloak-traps.md).
 func (l *look) mayLookUp(id string) bool {
-	if federation, _, ok := strings.Cut(strings.TrimPrefix(id, "f:"), ":"); ok && strings.HasPrefix(id, "f:") {
+	if federation := storageOf(id); federation != "" {
 		f, known := l.catalog.Federation(federation)
 		return known && !f.Imports
 	}

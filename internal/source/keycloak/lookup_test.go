@@ -332,8 +332,44 @@ func TestIDsThatNeverReachAnAddress(t *testing.T) {
 	if found, _ := next.Found("odd"); found.ByID || found.Doubt != "" {
 		t.Errorf("the person with odd ids: %+v, want the email asked for", found)
 	}
-	if got := f.emails(); !slices.Equal(got, []string{"ann@example.com max 2", "bob@example.com max 2"}) {
+	// The federation without import may have a second account with the email.
+	if got := f.emails(); !slices.Equal(got, []string{"ann@example.com max -1", "ann@example.com max 2", "bob@example.com max -1", "bob@example.com max 2"}) {
 		t.Errorf("emails asked for: %q", got)
+	}
+}
+
+// A short answer would leave one account, which then surely is the person.
+func TestWhereEmailsMayRepeatBothAnswersCount(t *testing.T) {
+	ann, other := accountOf("1-1", "ann", "ann@example.com"), accountOf("2-2", "other", "ann@example.com")
+	for _, row := range []struct {
+		name       string
+		duplicates string
+		answers    []string // in order
+		want       []string // ids
+	}{
+		{"the first answer lacks an account", "true", []string{ann, ann + "," + other}, []string{"1-1", "2-2"}},
+		{"the second answer lacks an account", "true", []string{ann + "," + other, other}, []string{"1-1", "2-2"}},
+		{"both answers agree on one", "true", []string{ann, ann}, []string{"1-1"}},
+		{"the first answer is empty", "true", []string{"", ann}, []string{"1-1"}},
+		{"emails do not repeat: one answer", "false", []string{ann, "not asked"}, []string{"1-1"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			f, s := newFake(t, nil)
+			f.answers[""] = answer(`{"duplicateEmailsAllowed":` + row.duplicates + `}`)
+			var n atomic.Int32
+			f.answers["/users"] = func(w http.ResponseWriter, r *http.Request) {
+				answer("["+row.answers[int(n.Add(1))-1]+"]")(w, r)
+			}
+			next := mustLookUp(t, s, mustRead(t, s), source.Person{Key: "key", Email: "ann@example.com"})
+			found, _ := next.Found("key")
+			var ids []string
+			for _, u := range found.Accounts {
+				ids = append(ids, u.ID)
+			}
+			if !slices.Equal(ids, row.want) || found.Doubt != "" {
+				t.Errorf("accounts %q, doubt %q, want %q", ids, found.Doubt, row.want)
+			}
+		})
 	}
 }
 
@@ -390,7 +426,7 @@ func TestAnEmptyLookUpCountsOnlyBetweenProbes(t *testing.T) {
 		})
 	}
 	t.Run("a realm whose settings lack duplicateEmailsAllowed counts as one that allows them", func(t *testing.T) {
-		for settings, want := range map[string]bool{`{}`: true, `{"duplicateEmailsAllowed":true}`: true, `{"duplicateEmailsAllowed":false}`: false} {
+		for settings, want := range map[string]bool{`{}`: true, `{"duplicateEmailsAllowed":true}`: true, `{"duplicateEmailsAllowed":false,"permanentLockout":false,"firstBrokerLoginFlow":"first broker login"}`: false, `{"duplicateEmailsAllowed":false,"permanentLockout":false,"maxTemporaryLockouts":0}`: false} {
 			f, s := newFake(t, nil)
 			f.answers[""] = answer(settings)
 			if got := mustCatalog(t, s).DuplicateEmails(); got != want {

@@ -57,13 +57,23 @@ func (s *Source) Catalog(ctx context.Context) (source.Catalog, error) {
 
 // duplicateEmails reads the realm's setting. A realm that does not tell counts as
 // one where emails may repeat.
+//
+// The same answer shows a release before 24. Keycloak 24 added two settings, one of them
+// beside permanentLockout, which older releases tell too (24.0.5 and 26.7.3 have both
+// settings, 23.0.7 neither). An answer without permanentLockout tells nothing of the release.
 func (s *Source) duplicateEmails(ctx context.Context) (bool, error) {
 	var realm struct {
-		Allowed *bool `json:"duplicateEmailsAllowed"`
+		Allowed  *bool   `json:"duplicateEmailsAllowed"`
+		Lockout  *bool   `json:"permanentLockout"`
+		Lockouts *int    `json:"maxTemporaryLockouts"`
+		Broker   *string `json:"firstBrokerLoginFlow"`
 	}
 	c := call{name: "realm", doing: "reading the realm's settings", role: viewRealm}
 	if err := s.get(ctx, c, &realm); err != nil {
 		return false, err
+	}
+	if realm.Lockout != nil && realm.Lockouts == nil && realm.Broker == nil {
+		return false, tooOld(c.doing, "the settings lack those that Keycloak 24 added")
 	}
 	return realm.Allowed == nil || *realm.Allowed, nil
 }
@@ -102,7 +112,7 @@ func (s *Source) tree(ctx context.Context) ([]source.Group, error) {
 	take := func(parent string, reps []groupRep) error {
 		for _, g := range reps {
 			if g.SubGroupCount == nil {
-				return tooOld("listing the groups")
+				return tooOld("listing the groups", "the list does not tell how many groups are below each one")
 			}
 			found = append(found, source.Group{ID: g.ID, Name: g.Name, Path: g.Path, Parent: parent})
 			if *g.SubGroupCount > 0 {

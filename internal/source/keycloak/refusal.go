@@ -17,12 +17,12 @@ import (
 func (s *Source) refusal(c call, resp *resty.Response) error {
 	code := resp.StatusCode()
 	why, own := saidIn(resp)
-	cause := why.after(code)
+	cause := s.cause(why, code)
 	switch {
 	case code >= 500 || code == http.StatusTooManyRequests:
-		return fault.New(fault.Keycloak, fault.Server, "%s: Keycloak answered %d: %s; look into Keycloak's log", c.doing, code, piece(resp))
+		return fault.New(fault.Keycloak, fault.Server, "%s: Keycloak answered %d: %s; look into Keycloak's log", c.doing, code, s.piece(resp))
 	case code < 400:
-		return fault.New(fault.Keycloak, fault.Shape, "%s: a redirect (%d) to %q; put the address that answers by itself into keycloak.url", c.doing, code, location(resp))
+		return fault.New(fault.Keycloak, fault.Shape, "%s: a redirect (%d) to %q; put the address that answers by itself into keycloak.url", c.doing, code, s.location(resp))
 	case !own && refusesPath(code):
 		return s.refusedOnTheWay(c.doing, resp)
 	case why.Text == httpsRequired:
@@ -41,7 +41,7 @@ func (s *Source) refusal(c call, resp *resty.Response) error {
 	case code == http.StatusNotFound:
 		return s.notFound(c.doing, why, cause)
 	}
-	return fault.New(fault.Keycloak, fault.Rejected, "%s: Keycloak answered %d: %s; look into Keycloak's log", c.doing, code, piece(resp))
+	return fault.New(fault.Keycloak, fault.Rejected, "%s: Keycloak answered %d: %s; look into Keycloak's log", c.doing, code, s.piece(resp))
 }
 
 // What Keycloak says of a realm that takes no requests.
@@ -76,8 +76,8 @@ func refusesPath(code int) bool {
 // refusedOnTheWay is the error of a refusal that Keycloak did not write. The
 // page itself is not quoted: it may repeat the address with somebody's email.
 func (s *Source) refusedOnTheWay(doing string, resp *resty.Response) error {
-	seen := fmt.Sprintf("%d, content type %q", resp.StatusCode(), resp.Header().Get("Content-Type"))
-	if server := resp.Header().Get("Server"); server != "" {
+	seen := fmt.Sprintf("%d, content type %q", resp.StatusCode(), s.header(resp, "Content-Type"))
+	if server := s.header(resp, "Server"); server != "" {
 		seen += fmt.Sprintf(", server %q", server)
 	}
 	path := s.base.Path + "/admin"
@@ -133,10 +133,11 @@ func saidIn(resp *resty.Response) (why said, own bool) {
 	return why, !foreign && (why.Code != "" || why.Message != "" || len(fields) == 0)
 }
 
-// after returns the status and Keycloak's words, on one line and in bounds.
-func (w said) after(code int) string {
+// cause returns the status and Keycloak's words, on one line and in bounds.
+func (s *Source) cause(w said, code int) string {
 	const most = 160
 	words := strings.Join(slices.DeleteFunc([]string{w.Code, w.Text, w.Message}, func(part string) bool { return part == "" }), ": ")
+	words = s.secrets.Mask(words)
 	words = strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
 			return r

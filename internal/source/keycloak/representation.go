@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"net/url"
+	"strings"
 
 	"groupsync/internal/fault"
 	"groupsync/internal/source"
@@ -81,8 +82,21 @@ func (u userRep) user(doing string) (source.User, error) {
 	}
 	return source.User{
 		ID: u.ID, Username: u.Username, Email: u.Email, FirstName: u.FirstName, LastName: u.LastName,
-		Enabled: *u.Enabled, Federation: cmp.Or(u.FederationLink, u.Origin),
+		Enabled: *u.Enabled, Federation: cmp.Or(u.FederationLink, u.Origin, storageOf(u.ID)),
 	}, nil
+}
+
+// storageOf returns the federation that an account's id names; empty: none. An account
+// that is not imported has the id f:FEDERATION:NAME. Keycloak 24 tells its
+// federation by the id only. Without it the account would count as a local one, and its
+// absence from a list as evidence while LDAP is away.
+func storageOf(id string) string {
+	rest, is := strings.CutPrefix(id, "f:")
+	federation, _, named := strings.Cut(rest, ":")
+	if !is || !named {
+		return ""
+	}
+	return federation
 }
 
 // whole asks for everything, in brief form, in one answer.
@@ -119,10 +133,10 @@ func (s *Source) groups(ctx context.Context, c call) ([]groupRep, error) {
 	return reps, nil
 }
 
-// tooOld is the error of a list of groups in the form of releases before 23, which do
-// not tell how many groups are below one.
-func tooOld(doing string) error {
-	return fault.New(fault.Keycloak, fault.Shape, "%s: the list does not tell how many groups are below each one, so this Keycloak is too old: groupsync supports Keycloak 24 and newer; upgrade Keycloak", doing)
+// tooOld is the error of an answer in the form of a release before 24. seen says what
+// shows the release.
+func tooOld(doing, seen string) error {
+	return fault.New(fault.Keycloak, fault.Shape, "%s: %s, so this Keycloak is too old: groupsync supports Keycloak 24 and newer; upgrade Keycloak", doing, seen)
 }
 
 // roles is one GET whose answer is a list of roles of the client, or of the

@@ -10,10 +10,10 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/go-resty/resty/v2"
+	"golang.org/x/sync/semaphore"
 
 	"groupsync/internal/fault"
 	"groupsync/internal/transport"
@@ -26,18 +26,30 @@ type token struct {
 	roles  map[string]bool
 }
 
-// tokens hold the current one; the lock is held while a new one is fetched, so
-// that however many requests need one, one is asked for.
+// tokens hold the current one. The turn is held while a new one is fetched, so
+// that however many requests need one, one is asked for. It is no mutex, so that
+// whoever waits for it ends with its context.
 type tokens struct {
-	mu      sync.Mutex
+	turn    *semaphore.Weighted
 	current *token
 	method  method // that worked last; empty: none did yet
 }
 
+// takeTurn waits until nobody else uses the tokens.
+func (s *Source) takeTurn(ctx context.Context) (release func(), err error) {
+	if err := s.tokens.turn.Acquire(ctx, 1); err != nil {
+		return nil, fault.New(fault.Keycloak, fault.OfNetwork(err), "%s: given up: %w", signingIn, context.Cause(ctx))
+	}
+	return func() { s.tokens.turn.Release(1) }, nil
+}
+
 // token returns the current token, renewed where it is close to its end.
 func (s *Source) token(ctx context.Context) (*token, error) {
-	s.tokens.mu.Lock()
-	defer s.tokens.mu.Unlock()
+	release, err := s.takeTurn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	if t := s.tokens.current; t != nil && time.Now().Before(t.renew) {
 		return t, nil
 	}
@@ -46,8 +58,11 @@ func (s *Source) token(ctx context.Context) (*token, error) {
 
 // renew returns a token other than the one that was refused.
 func (s *Source) renew(ctx context.Context, refused *token) (*token, error) {
-	s.tokens.mu.Lock()
-	defer s.tokens.mu.Unlock()
+	release, err := s.takeTurn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	if t := s.tokens.current; t != nil && t != refused {
 		return t, nil
 	}
@@ -57,8 +72,11 @@ func (s *Source) renew(ctx context.Context, refused *token) (*token, error) {
 // fresh fetches a new token whatever the age of the current one: the roles are
 // those of now only in a token of now.
 func (s *Source) fresh(ctx context.Context) (*token, error) {
-	s.tokens.mu.Lock()
-	defer s.tokens.mu.Unlock()
+	release, err := s.takeTurn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	return s.fetchToken(ctx)
 }
 
@@ -92,6 +110,7 @@ func (s *Source) fetchGrant(ctx context.Context) (issued, error) {
 	if err != nil {
 		return issued{}, fault.New(fault.Keycloak, fault.Auth, "%s: reading the client secret: %w; check keycloak.client_secret_file", signingIn, err)
 	}
+	s.secrets.Add(secret)
 	g := issued{asked: time.Now()}
 	resp, err := s.signIn(ctx, secret)
 	if err != nil {
@@ -104,9 +123,10 @@ func (s *Source) fetchGrant(ctx context.Context) (issued, error) {
 		AccessToken string `json:"access_token"`
 		ExpiresIn   int    `json:"expires_in"`
 	}
-	if err := decode(signingIn, resp, &answer); err != nil {
+	if err := s.decode(signingIn, resp, &answer); err != nil {
 		return issued{}, err
 	}
+	s.secrets.Add(answer.AccessToken)
 	g.access, g.life = answer.AccessToken, time.Duration(answer.ExpiresIn)*time.Second
 	g.claims, err = s.claimsOf(g.access)
 	return g, err
@@ -184,9 +204,9 @@ func (s *Source) tokenRefusal(resp *resty.Response) error {
 	case code >= 200 && code <= 299:
 		return nil
 	case own && code == http.StatusNotFound:
-		return s.noRealm(signingIn, why.after(code))
+		return s.noRealm(signingIn, s.cause(why, code))
 	case own && code < 500 && code >= 400 && code != http.StatusTooManyRequests && why.Text != httpsRequired && why.Text != realmOff:
-		return s.clientRefusal(why, why.after(code))
+		return s.clientRefusal(why, s.cause(why, code))
 	}
 	return s.refusal(call{doing: signingIn, role: viewUsers}, resp)
 }

@@ -272,3 +272,9 @@ func (r *Realm) ClearUserCache(tb testing.TB) {
 	tb.Helper()
 	r.Do(tb, http.MethodPost, "/clear-user-cache", nil, nil)
 }
+
+// SaveAdminEvents makes the realm save its admin events.
+func (r *Realm) SaveAdminEvents(tb testing.TB) {
+	tb.Helper()
+	r.Do(tb, http.MethodPut, "", map[string]any{"adminEventsEnabled": true}, nil)
+}

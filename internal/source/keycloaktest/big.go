@@ -34,3 +34,21 @@ func BigSpec() Spec {
 	}
 	return Spec{Groups: groups, Users: users}
 }
+
+// FlatSpec returns a realm of so many top-level groups, each with fifty direct members.
+// There are ten people for each group, and each is in five groups. It is always the same.
+func FlatSpec(groups int) Spec {
+	spec := Spec{Users: make([]User, 10*groups)}
+	for i := range groups {
+		spec.Groups = append(spec.Groups, fmt.Sprintf("/group-%04d", i))
+	}
+	for i := range spec.Users {
+		u := &spec.Users[i]
+		u.Username = fmt.Sprintf("user-%05d", i)
+		u.Email = u.Username + "@example.com"
+		for k := range 5 {
+			u.Groups = append(u.Groups, spec.Groups[(i+k*19)%groups])
+		}
+	}
+	return spec
+}

@@ -10,11 +10,10 @@ import (
 
 // The measure of a Crowd.
 const (
-	CrowdPeople  = 10_000 // people of LDAP, all of them imported
-	CrowdClearML = 300    // of them with a ClearML account
-	CrowdGroups  = 20     // LDAP groups, each with thirty of those and twenty others
-	CrowdLeavers = 200    // people with a ClearML account who are in no group
-	CrowdHidden  = 500    // members of a group that LDAP has twice, so that no list shows them
+	CrowdClearML = 300 // people of LDAP with a ClearML account
+	CrowdGroups  = 20  // LDAP groups, each with thirty of those and twenty others
+	CrowdLeavers = 200 // people with a ClearML account who are in no group
+	CrowdHidden  = 500 // members of a group that LDAP has twice, so that no list shows them
 )
 
 // Crowd is a realm with a large LDAP directory behind it, for benchmarks. Everybody
@@ -35,15 +34,16 @@ type Crowd struct {
 	IDs map[string]string
 }
 
-// NewCrowd makes the realm on the server, in about a minute. From then on every
-// request to LDAP waits the latency, there and back together.
-func NewCrowd(tb testing.TB, s *Server, latency time.Duration) *Crowd {
+// NewCrowd makes a realm of that many people, at least 2,000, on the server. 10,000 people
+// take about a minute. From then on every request to LDAP waits the latency, there and back
+// together.
+func NewCrowd(tb testing.TB, s *Server, people int, latency time.Duration) *Crowd {
 	tb.Helper()
-	names := make([]string, CrowdPeople)
+	names := make([]string, people)
 	for i := range names {
 		names[i] = fmt.Sprintf("user-%05d", i)
 	}
-	c := &Crowd{Hidden: "/hidden", ClearML: names[:CrowdClearML], Leavers: names[2000 : 2000+CrowdLeavers], Unseen: names[3000 : 3000+CrowdHidden]}
+	c := &Crowd{Hidden: "/hidden", ClearML: names[:CrowdClearML], Leavers: names[800 : 800+CrowdLeavers], Unseen: names[1000 : 1000+CrowdHidden]}
 	half := CrowdHidden / 2
 	groups := map[string][]string{"eu/hidden": c.Unseen[:half], "us/hidden": c.Unseen[half:]}
 	for g := range CrowdGroups {
@@ -52,7 +52,7 @@ func NewCrowd(tb testing.TB, s *Server, latency time.Duration) *Crowd {
 		for i := range 30 {
 			groups[name] = append(groups[name], c.ClearML[(g*15+i)%CrowdClearML])
 		}
-		groups[name] = append(groups[name], names[1000+g*20:1000+(g+1)*20]...)
+		groups[name] = append(groups[name], names[400+g*20:400+(g+1)*20]...)
 	}
 	c.LDAP = StartLDAP(tb, names, groups)
 	c.Proxy = c.LDAP.Proxy(tb)

@@ -1,6 +1,7 @@
 package keycloaktest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,8 +13,15 @@ import (
 	"groupsync/internal/processtest"
 )
 
-// Version is the release of Keycloak that is started if Options name no other.
+// Version is the release of Keycloak that is started if neither Options nor
+// KEYCLOAK_VERSION name another.
 const Version = "26.7.3"
+
+// version returns the release that the server is of. KEYCLOAK_VERSION replaces the
+// default only: a test that names a release is about that release.
+func (o Options) version() string {
+	return cmp.Or(o.Version, os.Getenv("KEYCLOAK_VERSION"), Version)
+}
 
 // Older releases that the tests know to start. Each is fetched and built at its
 // first use on a machine, which takes a minute.
@@ -21,6 +29,19 @@ const (
 	Version260 = "26.0.8"
 	Version24  = "24.0.5"
 )
+
+// Older returns the older releases that a test is to start by itself: the one that
+// KEYCLOAK_VERSION names if it is older than Version, and nothing if that is Version.
+func Older() []string {
+	switch v := (Options{}).version(); {
+	case os.Getenv("KEYCLOAK_VERSION") == "":
+		return []string{Version260, Version24}
+	case v == Version:
+		return nil
+	default:
+		return []string{v}
+	}
+}
 
 // prepared returns the directory of a distribution of o.Version that is built for
 // o, and beside it the data of a server that has been started once:
@@ -42,10 +63,13 @@ func prepared(o Options) (string, error) {
 	}
 	name := "keycloak-" + o.Version + strings.ReplaceAll(o.Path, "/", "-")
 	if o.Storage {
-		name += "+" + storageVersion()
+		name += "-" + storageVersion() // Keycloak 24 reads a + in its own path as a space
 	}
 	dir := filepath.Join(cache, name)
-
+	// A release that is there need not wait for another one that is being made.
+	if _, err := os.Stat(dir); err == nil {
+		return dir, nil
+	}
 	unlock, err := processtest.Lock(filepath.Join(cache, "lock"))
 	if err != nil {
 		return "", err
@@ -92,7 +116,7 @@ func prepare(work string, o Options) error {
 	if o.Path != "" {
 		build = append(build, "--http-relative-path="+o.Path)
 	}
-	if o.before(2600) {
+	if o.before(2500) {
 		build = append(build, localCache)
 	}
 	if o.Storage {

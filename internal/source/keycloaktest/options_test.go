@@ -63,7 +63,7 @@ func TestACustomStorageFailsOnForeignIDs(t *testing.T) {
 
 // Older releases, with what differs: the list of a group that LDAP has twice.
 func TestOlderReleasesHideTheSamePeople(t *testing.T) {
-	for _, version := range []string{Version260, Version24} {
+	for _, version := range Older() {
 		t.Run(version, func(t *testing.T) {
 			s := Start(t, Options{Version: version})
 			l := StartLDAP(t, people(3), map[string][]string{"eu/staff": {"feda"}, "us/staff": {"fedb"}})

@@ -8,7 +8,6 @@
 package keycloaktest
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,7 +33,7 @@ const (
 // Options say how a server is started.
 type Options struct {
 	Path    string // prefix of all paths, for example "/auth"; empty: none
-	Version string // release of Keycloak; empty: Version
+	Version string // release of Keycloak; empty: KEYCLOAK_VERSION of the environment, or Version
 
 	// EscapeSlashes has the server write a slash in the name of a group as ~/ in
 	// its path.
@@ -42,6 +41,8 @@ type Options struct {
 
 	// Storage builds the server with the user storage that Realm.AddStorage uses.
 	Storage bool
+
+	node *node // nil: the server is alone
 }
 
 // Server is a running Keycloak with a database of its own.
@@ -63,7 +64,7 @@ func Start(tb testing.TB, o Options) *Server {
 	skipShort(tb)
 	s, err := start(o)
 	if err != nil {
-		tb.Fatalf("starting Keycloak %s: %v", cmp.Or(o.Version, Version), err)
+		tb.Fatalf("starting Keycloak %s: %v", o.version(), err)
 	}
 	tb.Cleanup(func() {
 		if err := s.close(); err != nil {
@@ -74,7 +75,7 @@ func Start(tb testing.TB, o Options) *Server {
 }
 
 var shared = processtest.Shared[*Server]{
-	Name: "Keycloak " + Version, Start: func() (*Server, error) { return start(Options{}) }, Stop: (*Server).close,
+	Name: "Keycloak " + Options{}.version(), Start: func() (*Server, error) { return start(Options{}) }, Stop: (*Server).close,
 }
 
 // Shared returns the one server of the test binary, started by the first test
@@ -99,7 +100,7 @@ func skipShort(tb testing.TB) {
 }
 
 func start(o Options) (*Server, error) {
-	o.Version = cmp.Or(o.Version, Version)
+	o.Version = o.version()
 	from, err := prepared(o)
 	if err != nil {
 		return nil, err
@@ -151,8 +152,11 @@ func (s *Server) run() error {
 	admin := "KC_BOOTSTRAP_ADMIN_USERNAME=" + adminName
 	password := "KC_BOOTSTRAP_ADMIN_PASSWORD=" + adminPassword
 	port := s.mgmt
+	if s.options.before(2600) {
+		admin, password = "KEYCLOAK_ADMIN="+adminName, "KEYCLOAK_ADMIN_PASSWORD="+adminPassword
+	}
 	if s.options.before(2500) { // it has no management port
-		admin, password, port = "KEYCLOAK_ADMIN="+adminName, "KEYCLOAK_ADMIN_PASSWORD="+adminPassword, s.port
+		port = s.port
 	}
 	s.proc, err = processtest.Start(filepath.Join(s.home, "server.log"), []string{admin, password}, "java", s.command()...)
 	if err != nil {
@@ -175,19 +179,25 @@ func (s *Server) command() []string {
 	for _, pkg := range []string{"util", "util.concurrent", "security", "lang"} {
 		args = append(args, "--add-opens=java.base/java."+pkg+"=ALL-UNNAMED")
 	}
+	if s.options.node != nil {
+		args = append(args, s.options.node.properties()...)
+	}
 	args = append(args,
 		"-Djava.util.concurrent.ForkJoinPool.common.threadFactory=io.quarkus.bootstrap.forkjoin.QuarkusForkJoinWorkerThreadFactory",
 		"-Djava.util.logging.manager=org.jboss.logmanager.LogManager",
 		"-Dkc.home.dir="+s.home, "-Djboss.server.config.dir="+filepath.Join(s.home, "conf"),
 		"-cp", filepath.Join(s.home, "lib", "quarkus-run.jar"), "io.quarkus.bootstrap.runner.QuarkusEntryPoint",
 		"start", "--optimized", "--http-enabled=true", "--hostname-strict=false",
-		"--db-url-properties=;WRITE_DELAY=0", // a killed server keeps what it has answered
 		"--http-host=127.0.0.1", "--http-port="+strconv.Itoa(s.port),
 	)
 	if !s.options.before(2500) {
 		args = append(args, "--http-management-host=127.0.0.1", "--http-management-port="+strconv.Itoa(s.mgmt))
 	}
-	if !s.options.before(2600) {
+	if s.options.node != nil {
+		return append(args, s.options.node.arguments()...)
+	}
+	args = append(args, "--db-url-properties=;WRITE_DELAY=0") // a killed server keeps what it has answered
+	if !s.options.before(2500) {
 		args = append(args, localCache)
 	}
 	if s.options.EscapeSlashes {
@@ -200,7 +210,7 @@ func (s *Server) command() []string {
 	return args
 }
 
-// localCache is an option of the start, and of the build before 26.0. The default
+// localCache is an option of the start, and of the build before 25.0. The default
 // cache opens the ports of a cluster on all interfaces.
 const localCache = "--cache=local"
 
@@ -213,6 +223,11 @@ func (o Options) before(release int) bool {
 	}
 	return major*100+minor < release
 }
+
+// Before reports whether the server is of an older release than the given one, which
+// is written as one number: 2603 is 26.3. Tests that KEYCLOAK_VERSION runs on several
+// releases say with it what differs.
+func (s *Server) Before(release int) bool { return s.options.before(release) }
 
 // Program returns the path of a program of the distribution, such as kcadm.sh.
 func (s *Server) Program(name string) string { return filepath.Join(s.home, "bin", name) }

@@ -49,12 +49,12 @@ type FederatedRow struct{ UserID, Group string }
 // server has answered. The database's own program then reads the copy, in about a
 // second. The server, its caches and its database stay as they are.
 //
-// The test fails on a release before 26.0, which writes to the file long after it
-// has answered.
+// The test is skipped on a release before 26.0, which writes to the file long after
+// it has answered.
 func (r *Realm) State(tb testing.TB) State {
 	tb.Helper()
 	if r.Server.options.before(2600) {
-		tb.Fatalf("Keycloak %s writes its database file too late for State", r.Server.options.Version)
+		tb.Skipf("Keycloak %s writes its database file too late for State", r.Server.options.Version)
 	}
 	dir := tb.TempDir()
 	must(tb, r.Server.copyDatabase(filepath.Join(dir, "copy.mv.db")))

@@ -65,7 +65,7 @@ func buildStorage(dist string) error {
 	if err := os.WriteFile(source, storageSource, 0o644); err != nil {
 		return err
 	}
-	if err := run("javac", "-nowarn", "--release", "17", "-cp", filepath.Join(dist, "lib", "lib", "main")+"/*", "-d", classes, source); err != nil {
+	if err := run("javac", "-proc:none", "-nowarn", "--release", "17", "-cp", filepath.Join(dist, "lib", "lib", "main")+"/*", "-d", classes, source); err != nil {
 		return err
 	}
 	services := filepath.Join(classes, "META-INF", "services")
