@@ -1,6 +1,6 @@
 // Package transport is the HTTP ground that both clients stand on: bounded
-// attempts, retries with a clamped Retry-After, no redirects, no cookies, and
-// an observer that is told of every attempt. What may be retried, and what an
+// attempts and bodies, retries with a clamped Retry-After, no redirects, no
+// cookies, no secret in an error's text, and an observer that is told of every attempt. What may be retried, and what an
 // answer means, is the business of the client.
 package transport
 
@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-retryablehttp"
@@ -48,6 +49,14 @@ type Options struct {
 	Retry   func(ctx context.Context, resp *http.Response, err error) bool
 	Observe func(Attempt) // may be nil
 	Log     *slog.Logger  // debug lines of attempts that failed; may be nil
+
+	// Base sends the requests in place of the network, for tests that keep both sides in
+	// memory. It must read a request's body, because a gate is asked then. nil: the network.
+	Base http.RoundTripper
+
+	// Secrets are masked in the errors. What a request bears in its header
+	// Authorization is added to them. nil: a set of its own.
+	Secrets *Secrets
 }
 
 type callKey struct{}
@@ -93,20 +102,30 @@ func WithGate(ctx context.Context, gate func() error) context.Context {
 
 // New returns a client for the options. After the last attempt its Do returns
 // the last answer as it came (status, headers and body), or the last error; an
-// answer of any status is never turned into an error. It returns an error
-// where the CA file cannot be read or holds no certificate.
+// answer of any status is never turned into an error. Reading a body ends in a
+// *TooLargeError where the body exceeds MaxBody. New returns an error where the CA
+// file cannot be read or holds no certificate.
 func New(o Options) (*retryablehttp.Client, error) {
-	base, err := baseTransport(o)
-	if err != nil {
-		return nil, err
+	base := o.Base
+	if base == nil {
+		network, err := baseTransport(o)
+		if err != nil {
+			return nil, err
+		}
+		base = network
 	}
+	if o.Secrets == nil {
+		o.Secrets = new(Secrets)
+	}
+	o.Secrets.addProxies()
+	bound := &Bound{secrets: o.Secrets}
 	c := retryablehttp.NewClient()
 	c.Logger = nil // its own logger prints URLs with their query
 	c.RetryMax = o.RetryMax
 	c.RetryWaitMin, c.RetryWaitMax = o.WaitMin, o.WaitMax
 	c.HTTPClient = &http.Client{
 		Timeout:   o.Timeout,
-		Transport: observed{next: base, observe: o.Observe},
+		Transport: observed{next: bound.RoundTripper(base), observe: o.Observe, secrets: o.Secrets},
 		// A redirect turns POST into GET and drops the body; the 3xx itself is the answer.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -142,6 +161,7 @@ func baseTransport(o Options) (*http.Transport, error) {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.MaxIdleConnsPerHost = o.Connections
 	t.DisableKeepAlives = o.Connections == 0
+	t.MaxResponseHeaderBytes = MaxHeader
 	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: o.InsecureSkipVerify}
 	if o.CAFile == "" {
 		return t, nil
@@ -166,6 +186,7 @@ func baseTransport(o Options) (*http.Transport, error) {
 type observed struct {
 	next    http.RoundTripper
 	observe func(Attempt)
+	secrets *Secrets
 }
 
 func (o observed) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -182,8 +203,12 @@ func (o observed) RoundTrip(req *http.Request) (*http.Response, error) {
 			req.Body, req.GetBody = &gated{ReadCloser: req.Body, gate: gate}, nil
 		}
 	}
+	if _, credentials, is := strings.Cut(req.Header.Get("Authorization"), " "); is {
+		o.secrets.Add(credentials)
+	}
 	start := time.Now()
 	resp, err := o.next.RoundTrip(req)
+	err = o.secrets.Error(err)
 	if o.observe != nil {
 		o.observe(Attempt{Call: callOf(req.Context()), Code: code(resp), Took: time.Since(start)})
 	}

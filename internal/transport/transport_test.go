@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -81,16 +82,39 @@ func TestTheLastAnswerComesAsItIs(t *testing.T) {
 }
 
 func TestARedirectIsTheAnswer(t *testing.T) {
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/" {
-			t.Errorf("the redirect was followed to %s", r.URL)
-		}
-		http.Redirect(w, r, "/elsewhere", http.StatusFound)
+	followed := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("the redirect was followed by %s, with the Authorization %q", r.Method, r.Header.Get("Authorization"))
 	}))
-	defer srv.Close()
-	resp, _, err := get(t, client(t, Options{Retry: retry503}), context.Background(), srv.URL)
-	if err != nil || resp.StatusCode != http.StatusFound {
-		t.Fatalf("got %v %v, want 302", resp, err)
+	defer followed.Close()
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		// 307 and 308 would send the body again, and with it the credentials.
+		for _, status := range []int{301, 302, 303, 307, 308} {
+			for where, location := range map[string]string{"to the same host": "/elsewhere", "to another host": followed.URL} {
+				t.Run(fmt.Sprintf("%s, %d %s", method, status, where), func(t *testing.T) {
+					srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						if r.URL.Path != "/" {
+							t.Errorf("the redirect was followed to %s", r.URL)
+						}
+						w.Header().Set("Location", location)
+						w.WriteHeader(status)
+					}))
+					defer srv.Close()
+					req, err := retryablehttp.NewRequestWithContext(t.Context(), method, srv.URL, []byte("client_secret=opensesame"))
+					if err != nil {
+						t.Fatal(err)
+					}
+					req.Header.Set("Authorization", "Bearer opensesame")
+					resp, err := client(t, Options{Retry: retry503}).Do(req)
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer resp.Body.Close()
+					if resp.StatusCode != status {
+						t.Errorf("got %d, want %d", resp.StatusCode, status)
+					}
+				})
+			}
+		}
 	}
 }
 
@@ -242,5 +266,17 @@ func TestCertificates(t *testing.T) {
 	}
 	if _, err := New(Options{CAFile: filepath.Join(dir, "none.pem")}); err == nil || !strings.HasPrefix(err.Error(), "reading the CA file: open ") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestInTheClear(t *testing.T) {
+	for address, want := range map[string]bool{
+		"https://auth.example.com": false, "http://auth.example.com": true, "http://10.0.0.7:8008": true,
+		"http://[2001:db8::1]": true, "http://localhost:8080/auth": false, "http://LOCALHOST": false, "http://127.3.2.1:8080": false,
+		"http://[::1]:8080": false, "http://localhost.example.com": true, "https://10.0.0.7": false, "": false,
+	} {
+		if got := InTheClear(address); got != want {
+			t.Errorf("InTheClear(%q) = %v", address, got)
+		}
 	}
 }
