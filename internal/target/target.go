@@ -18,6 +18,10 @@ import (
 // differs between sources (reference/clearml-api.md).
 const Admins = "Admins"
 
+// Everybody is the name of the built-in group of all users, service accounts included
+// (reference/clearml-api.md). It is recognised by this name together with System.
+const Everybody = "Users"
+
 // AdminRoleID is the id of the group that stands for ClearML's role admin.
 const AdminRoleID = "role:admin"
 
@@ -27,8 +31,14 @@ const (
 	RoleUser  = "user"
 )
 
+// Administrator reports whether a role may administer user groups: admin, root or system
+// (reference/clearml-api.md).
+func Administrator(role string) bool {
+	return slices.Contains([]string{RoleAdmin, "root", "system"}, role)
+}
+
 // BuiltinNames are the names of the built-in groups.
-var BuiltinNames = []string{Admins, "Users", "Queue admins"}
+var BuiltinNames = []string{Admins, Everybody, "Queue admins"}
 
 // Builtin reports whether a name is that of a built-in group. Those are never
 // written, whatever the server says of them, but for Admins if it is configured: the

@@ -5,6 +5,19 @@ import (
 	"time"
 )
 
+// Calls holds, by id of a user whom a write adds or removes, the directory's own id of
+// the call that did so. It is ClearML's meta.id, which is likely what ClearML's API audit
+// log calls call_id (reference/clearml-api.md). A user whose call was not answered is not
+// in it.
+type Calls map[string]string
+
+// Answered enters the call of one user; an empty id is none.
+func (c Calls) Answered(user, call string) {
+	if call != "" {
+		c[user] = call
+	}
+}
+
 // UncertainError is the error of a write that the server may have carried out
 // or not. Only a read of the group tells.
 type UncertainError struct{ Err error }

@@ -12,6 +12,10 @@ import (
 	"groupsync/internal/fault"
 )
 
+// maxID bounds the id of a call. ClearML's has 32 characters; a longer text is none, and
+// would only fill the log.
+const maxID = 128
+
 // answer is what came back. Nothing in it counts without the envelope.
 type answer struct {
 	code       int    // the HTTP status; 0: no answer
@@ -21,6 +25,7 @@ type answer struct {
 	body       []byte
 
 	enveloped bool
+	id        string // ClearML's own of the call (meta.id); empty: none of a form that can be one
 	subcode   int
 	text      string
 	data      json.RawMessage
@@ -35,6 +40,7 @@ func parse(resp *http.Response, body []byte) answer {
 		location: resp.Header.Get("Location"), retryAfter: resp.Header.Get("Retry-After")}
 	var e struct {
 		Meta struct {
+			ID      any    `json:"id"`
 			Code    *int   `json:"result_code"`
 			Subcode int    `json:"result_subcode"`
 			Text    string `json:"result_msg"`
@@ -46,6 +52,9 @@ func parse(resp *http.Response, body []byte) answer {
 	}
 	data := bytes.TrimSpace(e.Data)
 	a.enveloped = a.code != http.StatusOK || len(data) > 0 && data[0] == '{'
+	if id, is := e.Meta.ID.(string); is && len(id) <= maxID {
+		a.id = id
+	}
 	a.subcode, a.text, a.data = e.Meta.Subcode, e.Meta.Text, e.Data
 	return a
 }
@@ -54,13 +63,13 @@ func parse(resp *http.Response, body []byte) answer {
 func (c *Client) judge(call string, a answer) error {
 	switch {
 	case a.code >= 300 && a.code < 400:
-		return redirected(call, a)
+		return c.redirected(call, a)
 	case !a.enveloped:
 		return c.foreign(call, a)
 	case a.code == http.StatusOK:
 		return nil
 	}
-	text := c.redact(piece([]byte(a.text)))
+	text := piece(c.secrets.Mask(a.text))
 	switch a.code {
 	case http.StatusUnauthorized:
 		return unauthorized(call, a, text)
@@ -94,29 +103,29 @@ func unauthorized(call string, a answer, text string) error {
 }
 
 func noCall(call string) error {
-	if strings.HasPrefix(call, "permissions.") {
+	if call == groupsCall || call == writeCall {
 		return fault.New(fault.ClearML, fault.NotFound, "ClearML has no call %s: user groups are part of ClearML Enterprise, and this server is without them; check clearml.url, and the server's licence and version", call)
 	}
 	return fault.New(fault.ClearML, fault.NotFound, "ClearML has no call %s: check clearml.url, and the server's version", call)
 }
 
-func redirected(call string, a answer) error {
+func (c *Client) redirected(call string, a answer) error {
 	if a.location == "" {
 		return failf(fault.NotFound, call, "the call has been withdrawn (%d without a Location): this version of ClearML is not one that groupsync knows", a.code)
 	}
 	host := "another path"
 	if u, err := url.Parse(a.location); err == nil && u.Host != "" {
-		host = u.Host
+		host = c.secrets.Mask(u.Host)
 	}
 	return failf(fault.Shape, call, "redirected (%d) to %s; redirects are not followed, since they drop the request: set clearml.url to the API server's own address", a.code, host)
 }
 
 // foreign words an answer without the envelope: it is not ClearML's.
 func (c *Client) foreign(call string, a answer) error {
-	shown := cmp.Or(a.kind, "no content type")
+	shown := cmp.Or(c.secrets.Mask(a.kind), "no content type")
 	// What looks like the answer to a login may hold a token that nobody knows yet.
 	if call != loginCall || a.kind == "text/html" || a.kind == "text/plain" {
-		shown += ", " + c.redact(piece(a.body))
+		shown += ", " + piece(c.secrets.Mask(string(a.body[:min(len(a.body), mostMasked)])))
 	}
 	fail := func(reason fault.Reason, advice string) error {
 		return failf(reason, call, "%d without ClearML's envelope (%s): %s", a.code, shown, advice)
@@ -139,11 +148,15 @@ func (c *Client) foreign(call string, a answer) error {
 	return fail(fault.Shape, "something else answers there; set clearml.url to https://api.<domain>, or https://<web host>/api")
 }
 
+// mostMasked is how much of a body is looked through for secrets before the beginning is
+// shown: a mask makes a text shorter.
+const mostMasked = 64 << 10
+
 // piece returns the beginning of a text on one line.
-func piece(text []byte) string {
+func piece(text string) string {
 	const most = 160
 	cutOff := len(text) > most
-	line := strings.Join(strings.Fields(strings.ToValidUTF8(string(text[:min(len(text), most)]), "")), " ")
+	line := strings.Join(strings.Fields(strings.ToValidUTF8(text[:min(len(text), most)], "")), " ")
 	switch {
 	case line == "":
 		return "empty"

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -18,9 +17,6 @@ import (
 	"groupsync/internal/target"
 	"groupsync/internal/transport"
 )
-
-// maxBody bounds an answer; a list of a million users stays below it.
-const maxBody = 1 << 30
 
 // request is one call to make.
 type request struct {
@@ -52,12 +48,12 @@ func (c *Client) read(ctx context.Context, r request, out any) error {
 	if err != nil {
 		return err
 	}
-	return a.decode(r.call, out)
+	return c.decode(a, r.call, out)
 }
 
 // decode decodes the data of a good answer.
-func (a answer) decode(call string, out any) error {
-	if err := json.Unmarshal(a.data, out); err != nil {
+func (c *Client) decode(a answer, call string, out any) error {
+	if err := c.secrets.Error(json.Unmarshal(a.data, out)); err != nil { // it may quote a number
 		return failf(fault.Shape, call, "the answer's data is of another shape than documented: %w; is this a ClearML version that groupsync knows?", err)
 	}
 	return nil
@@ -121,10 +117,15 @@ func (c *Client) send(ctx context.Context, r request) (answer, error) {
 	}
 	if err != nil {
 		err = c.unreached(r.call, err)
-	} else if w := wholeBody(resp); w.broke != nil {
+	} else if w := wholeBody(resp); tooLarge(w.broke) {
+		err = failf(fault.Shape, r.call, "%w; nothing of it counts: check clearml.url, and what stands between groupsync and the API server", w.broke)
+	} else if w.broke != nil {
 		err = failf(fault.OfNetwork(w.broke), r.call, "the answer broke off after %d bytes: %w; nothing of it counts", len(w.body), bare(w.broke))
 	} else {
 		a = parse(resp, w.body)
+		if c.secrets.Mask(a.id) != a.id { // the report shows it
+			a.id = ""
+		}
 		err = c.judge(r.call, a)
 	}
 	return a, err
@@ -172,10 +173,10 @@ func wholeBody(resp *http.Response) *whole {
 	if w, read := resp.Body.(*whole); read {
 		return w
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	body, err := io.ReadAll(resp.Body) // the transport limits it
 	resp.Body.Close()
-	if err == nil && len(body) > maxBody {
-		err = fmt.Errorf("it is longer than %d bytes", maxBody)
+	if err == nil {
+		err = transport.CheckJSON(body)
 	}
 	w := &whole{bytes.NewReader(body), body, err}
 	resp.Body = w
@@ -206,6 +207,12 @@ func retry(_ context.Context, resp *http.Response, err error) bool {
 		return a.enveloped && a.subcode == 1 // the database is away
 	}
 	return false
+}
+
+// tooLarge reports an answer beyond the limits of the transport.
+func tooLarge(err error) bool {
+	var large *transport.TooLargeError
+	return errors.As(err, &large)
 }
 
 // broken reports a connection that was refused or broke. A time-out is none:

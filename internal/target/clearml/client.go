@@ -8,7 +8,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"log/slog"
-	"strings"
+	"net/http"
 	"sync"
 	"time"
 
@@ -28,6 +28,7 @@ type Config struct {
 	RetryWait          time.Duration           // first pause between attempts, the longest is 60 times it; 0: 500 ms
 	AdminRole          bool                    // the role admin stands among the user groups, and is written
 	Observe            func(transport.Attempt) // told of every request; may be nil
+	Transport          http.RoundTripper       // sends the requests in place of the network (transport.Options.Base); nil: the network
 	Log                *slog.Logger            // may be nil
 }
 
@@ -42,9 +43,9 @@ type Client struct {
 	adminRole bool
 	http      *retryablehttp.Client
 	log       *slog.Logger
+	secrets   *transport.Secrets // the keys and tokens that were used: no message shows them
 
 	mu       sync.Mutex
-	used     Keys // the last ones that were read
 	token    token
 	probed   map[string]bool // calls that are known to exist
 	warnedOf string          // what was warned of already
@@ -61,7 +62,7 @@ func New(c Config) (*Client, error) {
 		return nil, fault.New(fault.ClearML, fault.Auth, "no credentials: set clearml.access_key (or access_key_file) and clearml.secret_key (or secret_key_file) to those of a ClearML administrator")
 	}
 	cl := &Client{
-		base: base.String(), keys: c.Keys, adminRole: c.AdminRole, log: c.Log, probed: make(map[string]bool),
+		base: base.String(), keys: c.Keys, adminRole: c.AdminRole, log: c.Log, probed: make(map[string]bool), secrets: new(transport.Secrets),
 		timeout: cmp.Or(c.Timeout, transport.ClearMLTimeout),
 	}
 	if cl.log == nil {
@@ -72,28 +73,12 @@ func New(c Config) (*Client, error) {
 		CAFile: c.CAFile, InsecureSkipVerify: c.InsecureSkipVerify, Timeout: cl.timeout,
 		Connections: 0, // the server closes each one
 		RetryMax:    4, WaitMin: wait, WaitMax: 60 * wait,
-		Retry: retry, Observe: c.Observe, Log: c.Log,
+		Retry: retry, Observe: c.Observe, Log: c.Log, Secrets: cl.secrets, Base: c.Transport,
 	})
 	if err != nil {
 		return nil, fault.New(fault.ClearML, fault.Connection, "clearml.ca_file: %w", err)
 	}
 	return cl, nil
-}
-
-// redact takes our secrets out of a text that the other side sent.
-func (c *Client) redact(text string) string {
-	const hidden = "[hidden]"
-	c.mu.Lock()
-	keys, t := c.used, c.token.text
-	c.mu.Unlock()
-	var pairs []string
-	if keys.Secret != "" {
-		pairs = append(pairs, keys.basic(), hidden, keys.Secret, hidden)
-	}
-	if t != "" {
-		pairs = append(pairs, t, hidden)
-	}
-	return strings.NewReplacer(pairs...).Replace(text)
 }
 
 // basic is the keys as the Basic scheme sends them.

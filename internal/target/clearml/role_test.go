@@ -78,7 +78,7 @@ func TestSetMembersOfTheRole(t *testing.T) {
 		s, c := roles(t)
 		g := admin(t, c)
 		before := len(s.Requests())
-		if err := c.SetMembers(t.Context(), open, g, []string{"bob", clearmltest.Self}); err != nil {
+		if _, err := c.SetMembers(t.Context(), open, g, []string{"bob", clearmltest.Self}); err != nil {
 			t.Fatal(err)
 		}
 		var sent []string
@@ -139,7 +139,7 @@ func TestSetMembersOfTheRole(t *testing.T) {
 			if tt.fence != nil {
 				fence = tt.fence(&asked)
 			}
-			err := c.SetMembers(t.Context(), fence, admin(t, c), tt.members)
+			_, err := c.SetMembers(t.Context(), fence, admin(t, c), tt.members)
 			if err == nil || !tt.is(err) {
 				t.Errorf("the error is %v", err)
 			}

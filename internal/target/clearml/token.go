@@ -60,7 +60,6 @@ func (c *Client) held() token {
 }
 
 // forget makes the next call log in, unless the token was replaced meanwhile.
-// The text of the token is kept, so that it is still redacted.
 func (c *Client) forget(t token) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -103,9 +102,8 @@ func (c *Client) signIn(ctx context.Context) (token, error) {
 	if err != nil {
 		return token{}, failf(fault.Auth, loginCall, "reading the credentials: %w", err)
 	}
-	c.mu.Lock()
-	c.used = keys
-	c.mu.Unlock()
+	c.secrets.Add(keys.Access)
+	c.secrets.Add(keys.Secret)
 	asked := time.Now()
 	a, err := c.send(ctx, request{
 		call: loginCall,
@@ -122,6 +120,7 @@ func (c *Client) signIn(ctx context.Context) (token, error) {
 	if json.Unmarshal(a.data, &data) != nil || data.Token == "" {
 		return token{}, failf(fault.Shape, loginCall, "the answer holds no token; is this a ClearML API server? Check clearml.url")
 	}
+	c.secrets.Add(data.Token)
 	return parseToken(data.Token, asked)
 }
 

@@ -30,6 +30,9 @@ const maxRetryAfter = 30 * time.Second
 // description are sent as they were read; a description that the server does
 // not show is not sent.
 //
+// SetMembers returns target.Calls: the id of ClearML's answer for each user whom the
+// write adds or removes. An error comes with the calls that were answered.
+//
 // SetMembers sends one request, at most once. It does not log in, does not
 // probe, and nothing below it repeats the request. The fence is asked
 // immediately before the request goes onto the connection.
@@ -43,17 +46,17 @@ const maxRetryAfter = 30 * time.Second
 //     and the caller may begin again with Group;
 //   - *target.UncertainError: nobody can tell whether it was carried out;
 //   - any other error: the server refused the write for good.
-func (c *Client) SetMembers(ctx context.Context, fence target.Fence, g target.Group, users []string) error {
+func (c *Client) SetMembers(ctx context.Context, fence target.Fence, g target.Group, users []string) (target.Calls, error) {
 	if g.Role != "" {
 		return c.setRoles(ctx, fence, g, users)
 	}
 	switch {
 	case g.ID == "" || g.Name == "":
-		return failf(fault.Rejected, writeCall, "a group without an id or a name is not written, since that would create one")
+		return nil, failf(fault.Rejected, writeCall, "a group without an id or a name is not written, since that would create one")
 	case !g.Assignable, g.Name != target.Admins && (g.System || target.Builtin(g.Name)):
-		return failf(fault.Rejected, writeCall, "the group %q is built in or not assignable, and never written", g.Name)
+		return nil, failf(fault.Rejected, writeCall, "the group %q is built in or not assignable, and never written", g.Name)
 	case slices.Contains(users, ""):
-		return failf(fault.Rejected, writeCall, "an empty user id is not written into the group %q", g.Name)
+		return nil, failf(fault.Rejected, writeCall, "an empty user id is not written into the group %q", g.Name)
 	}
 	body := map[string]any{"id": g.ID, "name": g.Name, "users": append([]string{}, users...)}
 	if !g.Undescribed {
@@ -62,13 +65,46 @@ func (c *Client) SetMembers(ctx context.Context, fence target.Fence, g target.Gr
 	var data struct {
 		ID string `json:"id"`
 	}
-	if err := c.write(ctx, fence, request{call: writeCall, body: body}, &data); err != nil {
-		return err
+	id, err := c.write(ctx, fence, request{call: writeCall, body: body}, &data)
+	calls := make(target.Calls)
+	for _, x := range difference(g, users) {
+		calls.Answered(x.user, id)
+	}
+	if err != nil {
+		return calls, err
 	}
 	if data.ID != "" && data.ID != g.ID { // an answer that names no group is for the read-back to judge
-		return &target.UncertainError{Err: failf(fault.Rejected, writeCall, "the answer to the write of %q (%s) names the group %q: look in ClearML for a group that was created or changed beside it", g.Name, g.ID, data.ID)}
+		return calls, &target.UncertainError{Err: failf(fault.Rejected, writeCall, "the answer to the write of %q (%s) names the group %q: look in ClearML for a group that was created or changed beside it", g.Name, g.ID, data.ID)}
 	}
-	return nil
+	return calls, nil
+}
+
+// change is one user whom a write adds to a group or removes from it.
+type change struct {
+	user string // the id
+	adds bool
+}
+
+// difference returns what makes the group's members exactly these users: additions
+// first.
+func difference(g target.Group, users []string) []change {
+	var changes []change
+	before, after := make(map[string]bool, len(g.Members)), make(map[string]bool, len(users))
+	for _, m := range g.Members {
+		before[m.ID] = true
+	}
+	for _, u := range users {
+		after[u] = true
+		if !before[u] {
+			changes = append(changes, change{u, true})
+		}
+	}
+	for _, m := range g.Members {
+		if !after[m.ID] {
+			changes = append(changes, change{m.ID, false})
+		}
+	}
+	return changes
 }
 
 // setRoles makes the users who are to have the role admin, and no others of the
@@ -76,41 +112,36 @@ func (c *Client) SetMembers(ctx context.Context, fence target.Fence, g target.Gr
 // the fence before each request. After the first request that is not carried out it sends
 // no more; if others were carried out before, that is a *target.UncertainError, because
 // only a read tells what was done.
-func (c *Client) setRoles(ctx context.Context, fence target.Fence, g target.Group, users []string) error {
+func (c *Client) setRoles(ctx context.Context, fence target.Fence, g target.Group, users []string) (target.Calls, error) {
 	if slices.Contains(users, "") {
-		return failf(fault.Rejected, roleCall, "the role of a user without an id is not set")
+		return nil, failf(fault.Rejected, roleCall, "the role of a user without an id is not set")
 	}
-	type change struct{ User, Role string }
-	var changes []change
-	for _, u := range users {
-		if !slices.ContainsFunc(g.Members, func(m target.Member) bool { return m.ID == u }) {
-			changes = append(changes, change{u, target.RoleAdmin})
+	calls := make(target.Calls)
+	for i, x := range difference(g, users) {
+		role := target.RoleUser
+		if x.adds {
+			role = target.RoleAdmin
 		}
-	}
-	for _, m := range g.Members {
-		if !slices.Contains(users, m.ID) {
-			changes = append(changes, change{m.ID, target.RoleUser})
-		}
-	}
-	for i, x := range changes {
 		// The answer says `updated: 0` for a role that is set already and for one that may
 		// not be set, so the read-back judges (reference/clearml-api.md).
-		err := c.write(ctx, fence, request{call: roleCall, body: map[string]any{"user": x.User, "role": x.Role}}, new(map[string]any))
+		id, err := c.write(ctx, fence, request{call: roleCall, body: map[string]any{"user": x.user, "role": role}}, new(map[string]any))
+		calls.Answered(x.user, id)
 		if err != nil && i > 0 {
-			return &target.UncertainError{Err: err}
+			return calls, &target.UncertainError{Err: err}
 		}
 		if err != nil {
-			return err
+			return calls, err
 		}
 	}
-	return nil
+	return calls, nil
 }
 
-// write sends one write with the token that the last read left.
-func (c *Client) write(ctx context.Context, fence target.Fence, r request, out any) error {
+// write sends one write with the token that the last read left. It returns ClearML's id
+// of the call, also with an error; empty: no answer of ClearML came.
+func (c *Client) write(ctx context.Context, fence target.Fence, r request, out any) (string, error) {
 	t := c.held()
 	if !c.exists(r.call) || !t.lasts(0) {
-		return &target.NotTakenError{Err: failf(fault.Auth, r.call, "there is no valid login any more, and a write does not log in: the group must be read again first")}
+		return "", &target.NotTakenError{Err: failf(fault.Auth, r.call, "there is no valid login any more, and a write does not log in: the group must be read again first")}
 	}
 	ctx = transport.WithGate(ctx, fence.Check)
 	r.auth = "Bearer " + t.text
@@ -119,12 +150,12 @@ func (c *Client) write(ctx context.Context, fence target.Fence, r request, out a
 		c.forget(t)
 	}
 	if err != nil {
-		return outcome(a, err)
+		return a.id, outcome(a, err)
 	}
-	if err := a.decode(r.call, out); err != nil {
-		return &target.UncertainError{Err: err}
+	if err := c.decode(a, r.call, out); err != nil {
+		return a.id, &target.UncertainError{Err: err}
 	}
-	return nil
+	return a.id, nil
 }
 
 // outcome says what is known of a write that failed.

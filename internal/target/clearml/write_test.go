@@ -117,7 +117,7 @@ func TestAnEmptyGroupWithoutAList(t *testing.T) {
 func TestSetMembersSendsTheWholeGroup(t *testing.T) {
 	s, c := setup(t, clearmltest.Options{})
 	for _, members := range [][]string{{"a", "b"}, nil} {
-		if err := c.SetMembers(t.Context(), open, team(t, c), members); err != nil {
+		if _, err := c.SetMembers(t.Context(), open, team(t, c), members); err != nil {
 			t.Fatal(err)
 		}
 		if got := s.Members("team"); !slices.Equal(got, members) && len(got)+len(members) > 0 {
@@ -153,7 +153,7 @@ func TestBetweenReadAndWriteThereIsNoOtherCall(t *testing.T) {
 			before = append(before, name(r))
 		}
 		s.Forget()
-		if err := c.SetMembers(t.Context(), open, g, []string{"a", "b"}); err != nil {
+		if _, err := c.SetMembers(t.Context(), open, g, []string{"a", "b"}); err != nil {
 			t.Fatal(err)
 		}
 		for _, r := range s.Requests() {
@@ -226,7 +226,7 @@ func TestAWriteNeitherLogsInNorProbes(t *testing.T) {
 		s, c := setup(t, clearmltest.Options{})
 		arrange(t, c)
 		s.Forget()
-		err := c.SetMembers(t.Context(), open, g, []string{"b"})
+		_, err := c.SetMembers(t.Context(), open, g, []string{"b"})
 		refused(t, c, err, want, fault.Auth)
 		if notTakenAfter(err) != 0 || len(s.Requests()) != 0 || !slices.Equal(s.Members("team"), []string{"a"}) {
 			t.Errorf("%s: after %s, requests %v, members %v", name, notTakenAfter(err), s.Calls(), s.Members("team"))
@@ -253,7 +253,7 @@ func TestSetMembersNeverCreates(t *testing.T) {
 			s, c := setup(t, clearmltest.Options{})
 			team(t, c)
 			s.Forget()
-			err := c.SetMembers(t.Context(), open, tt.group, tt.users)
+			_, err := c.SetMembers(t.Context(), open, tt.group, tt.users)
 			refused(t, c, err, tt.want, fault.Rejected)
 			if target.Uncertain(err) || len(s.Requests()) != 0 {
 				t.Errorf("uncertain %v, %d requests", target.Uncertain(err), len(s.Requests()))
@@ -263,7 +263,7 @@ func TestSetMembersNeverCreates(t *testing.T) {
 	s, c := setup(t, clearmltest.Options{})
 	g, _, err := c.Group(t.Context(), clearmltest.AdminsID)
 	if err == nil {
-		err = c.SetMembers(t.Context(), open, g, []string{"a"})
+		_, err = c.SetMembers(t.Context(), open, g, []string{"a"})
 	}
 	if err != nil || !slices.Equal(s.Members("Admins"), []string{"a"}) {
 		t.Errorf("Admins: %v, %v", err, s.Members("Admins"))
@@ -343,7 +343,7 @@ func TestWhatIsKnownOfAFailedWrite(t *testing.T) {
 			tt.fault.Call = writeCall
 			s.Inject(tt.fault)
 			s.Forget()
-			err := c.SetMembers(t.Context(), open, g, []string{"a", "b"})
+			_, err := c.SetMembers(t.Context(), open, g, []string{"a", "b"})
 			refused(t, c, err, tt.want, tt.reason)
 			if got := said(err); got != tt.known {
 				t.Errorf("the write is %s, want %s", got, tt.known)
@@ -389,10 +389,10 @@ func TestARefusedTokenIsForgotten(t *testing.T) {
 	g := team(t, c)
 	s.ExpireTokens()
 	s.Forget()
-	if err := c.SetMembers(t.Context(), open, g, []string{"b"}); said(err) != notTakenYet || !slices.Equal(s.Members("team"), []string{"a"}) {
+	if _, err := c.SetMembers(t.Context(), open, g, []string{"b"}); said(err) != notTakenYet || !slices.Equal(s.Members("team"), []string{"a"}) {
 		t.Fatalf("got %v, the members are %v", err, s.Members("team"))
 	}
-	if err := c.SetMembers(t.Context(), open, team(t, c), []string{"b"}); err != nil || !slices.Equal(s.Members("team"), []string{"b"}) {
+	if _, err := c.SetMembers(t.Context(), open, team(t, c), []string{"b"}); err != nil || !slices.Equal(s.Members("team"), []string{"b"}) {
 		t.Errorf("after a new read: %v, the members are %v", err, s.Members("team"))
 	}
 	if diff := cmp.Diff([]string{writeCall, loginCall, groupsCall, writeCall}, s.Calls()); diff != "" {
@@ -406,7 +406,7 @@ func TestAWriteWhoseAnswerNamesNoGroup(t *testing.T) {
 		s, c := setup(t, clearmltest.Options{})
 		g := team(t, c)
 		s.Inject(clearmltest.Fault{Call: writeCall, Data: data})
-		if err := c.SetMembers(t.Context(), open, g, []string{"a", "b"}); err != nil {
+		if _, err := c.SetMembers(t.Context(), open, g, []string{"a", "b"}); err != nil {
 			t.Errorf("%s: %v", data, err)
 		}
 	}
@@ -418,7 +418,7 @@ func TestAWriteThatWasLostIsNotRepeated(t *testing.T) {
 		g := team(t, c)
 		f.Call = writeCall
 		s.Inject(f)
-		err := c.SetMembers(t.Context(), open, g, []string{"a", "b"})
+		_, err := c.SetMembers(t.Context(), open, g, []string{"a", "b"})
 		if !target.Uncertain(err) || fault.Of(err).Reason != fault.Connection || s.Count(writeCall) != 1 {
 			t.Errorf("%+v: %v, %d attempts", f, err, s.Count(writeCall))
 		}
@@ -437,7 +437,7 @@ func TestARefusedConnectionIsNotRepeated(t *testing.T) {
 	g := team(t, c)
 	s.Close()
 	attempts.Store(0)
-	err := c.SetMembers(t.Context(), open, g, []string{"b"})
+	_, err := c.SetMembers(t.Context(), open, g, []string{"b"})
 	if notTakenAfter(err) != 0 || fault.Of(err) == nil || fault.Of(err).Reason != fault.Connection || attempts.Load() != 1 {
 		t.Errorf("a server that is gone: %v after %d attempts", err, attempts.Load())
 	}
@@ -465,7 +465,7 @@ func TestAWriteIsSentOnlyWhileTheFenceAllowsIt(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s, c := setup(t, clearmltest.Options{})
 			g, asked := team(t, c), 0
-			err := c.SetMembers(t.Context(), tt.fence(&asked), g, []string{"b"})
+			_, err := c.SetMembers(t.Context(), tt.fence(&asked), g, []string{"b"})
 			got, members := "", []string{"b"}
 			if err != nil {
 				got = err.Error()
@@ -511,7 +511,7 @@ func TestAWriteThatDialsForLongIsKeptBack(t *testing.T) {
 	c := client(t, front.URL)
 	g, asked := team(t, c), 0
 	dialling.Store(true)
-	err := c.SetMembers(t.Context(), target.Leading(refuseFrom(2, &asked, errors.New("somebody else holds the Lease"))), g, []string{"b"})
+	_, err := c.SetMembers(t.Context(), target.Leading(refuseFrom(2, &asked, errors.New("somebody else holds the Lease"))), g, []string{"b"})
 	if !errors.Is(err, target.ErrNotLeading) || target.Uncertain(err) {
 		t.Errorf("got %v, want that the leadership is lost, for certain", err)
 	}
@@ -531,7 +531,7 @@ func TestAForgottenTokenIsStillRedacted(t *testing.T) {
 	team(t, c)
 	text := c.token.text
 	c.forget(c.token)
-	if got := c.redact("Bearer " + text); strings.Contains(got, text) {
+	if got := c.secrets.Mask("Bearer " + text); strings.Contains(got, text) {
 		t.Error("the token is shown")
 	}
 	c.forget(token{text: "an older one"})

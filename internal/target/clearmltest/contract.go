@@ -75,7 +75,7 @@ func (a answer) send(w http.ResponseWriter, r *http.Request, call string) {
 	}
 	w.Header().Set("Content-Encoding", "gzip")
 	w.WriteHeader(a.code)
-	z := gzip.NewWriter(w)
+	z, _ := gzip.NewWriterLevel(w, gzip.BestSpeed) // the level is a valid one
 	z.Write(body)
 	z.Close()
 }
@@ -159,6 +159,11 @@ func (s *Server) endpoint(call string) (endpoint, bool) {
 			"page": "integer", "page_size": "integer", "order_by": "list", "only_fields": "list", "id": "list",
 			"include_auth": "boolean", "include_providers_info": "boolean",
 		}, run: (*Server).getAll}, true
+	case "users.get_all_ex":
+		return endpoint{fields: map[string]string{
+			"page": "integer", "page_size": "integer", "order_by": "list", "only_fields": "list", "id": "list",
+			"include_auth": "boolean", "include_activity": "boolean",
+		}, run: (*Server).getAllEx}, true
 	case "users.get_current_user":
 		return endpoint{run: (*Server).currentUser}, true
 	case "users.get_service_users":
@@ -167,8 +172,12 @@ func (s *Server) endpoint(call string) (endpoint, bool) {
 		return endpoint{roles: admins, fields: map[string]string{"user": "string", "role": "string"}, run: (*Server).setRole}, groupCalls
 	case "permissions.get_user_groups":
 		return endpoint{roles: admins, fields: map[string]string{"groups": "list", "include_permissions": "boolean"}, run: (*Server).getUserGroups}, groupCalls
+	case "permissions.get_access_rules":
+		return endpoint{roles: admins, run: (*Server).getAccessRules}, groupCalls && !s.options.NoAccessRules
 	case "permissions.add_or_update_user_group":
 		return endpoint{roles: admins, fields: map[string]string{"id": "string", "name": "string", "description": "string", "users": "list"}, run: (*Server).writeGroup}, groupCalls
+	case "sso.get_provider_configurations":
+		return endpoint{roles: admins, run: (*Server).providerConfigurations}, groupCalls && !s.options.NoConnections
 	case "server.info":
 		return endpoint{run: (*Server).info}, true
 	case "debug.ping":
@@ -328,6 +337,17 @@ func (s *Server) userFields() []string {
 }
 
 func (s *Server) getAll(who identity, fields map[string]any) answer {
+	return s.list(who, fields, false)
+}
+
+// getAllEx is getAll with the company as an object. It tells no more of providers than
+// their names and times, since include_providers_info belongs to getAll.
+func (s *Server) getAllEx(who identity, fields map[string]any) answer {
+	delete(fields, "include_providers_info")
+	return s.list(who, fields, true)
+}
+
+func (s *Server) list(who identity, fields map[string]any, extended bool) answer {
 	ids, order, only := texts(fields["id"]), texts(fields["order_by"]), texts(fields["only_fields"])
 	for _, f := range append(slices.Clone(only), order...) {
 		if !slices.Contains(s.userFields(), strings.TrimPrefix(f, "-")) {
@@ -337,10 +357,6 @@ func (s *Server) getAll(who identity, fields map[string]any) answer {
 	info, _ := fields["include_providers_info"].(bool)
 	auth, _ := fields["include_auth"].(bool)
 	auth = auth && !s.options.Open && slices.Contains(admins, who.Role)
-	var groups map[string][]string
-	if auth {
-		groups = s.secGroups()
-	}
 	var users []User
 	for _, id := range s.order {
 		u := s.users[id]
@@ -359,9 +375,23 @@ func (s *Server) getAll(who identity, fields map[string]any) answer {
 			return c
 		})
 	}
-	var page []map[string]any // only of the page: a list has many pages
-	for _, u := range cut(users, fields) {
-		page = append(page, s.userRecord(u, auth, info, groups[u.ID]))
+	// Records and groups are made of one page only, because a list has many pages.
+	users = cut(users, fields)
+	var groups map[string][]string
+	if auth {
+		groups = s.secGroups(users)
+	}
+	var page []map[string]any
+	for _, u := range users {
+		r := s.userRecord(u, auth, info, groups[u.ID])
+		if extended {
+			r["company"] = map[string]any{"id": "company-1", "name": "clearml"}
+		}
+		// Whether include_activity works without include_auth is unknown: here it does not.
+		if activity, _ := fields["include_activity"].(bool); extended && auth && activity && u.Activity != nil && !s.options.NoActivity {
+			r["activity"] = u.Activity
+		}
+		page = append(page, r)
 	}
 	if len(only) > 0 {
 		for i, r := range page {
@@ -414,7 +444,9 @@ func (s *Server) userRecord(u User, auth, info bool, groups []string) map[string
 		return r
 	}
 	set("email", u.Email)
-	set("role", s.roleOf(u))
+	if !s.options.NoRoles {
+		set("role", s.roleOf(u))
+	}
 	if len(groups) > 0 {
 		r["sec_groups"] = groups
 	}
@@ -466,17 +498,22 @@ func (s *Server) setRole(who identity, fields map[string]any) answer {
 }
 
 // secGroups is the users' own view of the groups: ids of groups by user.
-func (s *Server) secGroups() map[string][]string {
+func (s *Server) secGroups(users []User) map[string][]string {
 	if s.faults.stale != nil {
 		return s.faults.stale
 	}
-	view := make(map[string][]string, len(s.users))
+	view := make(map[string][]string, len(users))
+	for _, u := range users {
+		view[u.ID] = nil
+	}
 	for _, id := range s.groupOrder {
 		if s.options.NoBuiltinSecGroups && s.groups[id].System {
 			continue
 		}
 		for _, u := range s.members(s.groups[id]) {
-			view[u] = append(view[u], id)
+			if list, asked := view[u]; asked {
+				view[u] = append(list, id)
+			}
 		}
 	}
 	return view
@@ -490,6 +527,29 @@ func (s *Server) serviceUsers(identity, map[string]any) answer {
 		}
 	}
 	return ok(map[string]any{"users": list})
+}
+
+// getAccessRules shows the access rules, like the reference says with the ids of users and
+// groups.
+func (s *Server) getAccessRules(identity, map[string]any) answer {
+	list := []map[string]any{}
+	for _, rule := range s.rules {
+		r := map[string]any{"id": rule.ID, "name": rule.Name}
+		if rule.Users != nil {
+			r["users"] = rule.Users
+		}
+		if rule.Groups != nil {
+			r["groups"] = rule.Groups
+		}
+		list = append(list, r)
+	}
+	return ok(map[string]any{"rules": list})
+}
+
+// providerConfigurations shows the connections made in the web application, secrets
+// included.
+func (s *Server) providerConfigurations(identity, map[string]any) answer {
+	return ok(map[string]any{"configurations": append([]map[string]any{}, s.connections...)})
 }
 
 func (s *Server) getUserGroups(_ identity, fields map[string]any) answer {

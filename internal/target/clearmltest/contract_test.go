@@ -260,6 +260,36 @@ func TestUsersGetAll(t *testing.T) {
 	}
 }
 
+// The connections made in the web application are for administrators, and are shown as
+// they are kept.
+func TestConnections(t *testing.T) {
+	const call = "/sso.get_provider_configurations"
+	s := New(t, Options{})
+	s.AddUser(User{ID: "u", Name: "plain"})
+	s.SetCredentials("plain", "secret", "u")
+	admin := bearer(t, s, "access", "secret")
+	if r := post(t, s, call, admin, "{}"); r.said() != "200/0" || fmt.Sprint(r.data) != "map[configurations:[]]" {
+		t.Errorf("none: %s", r.body)
+	}
+	s.SetConnections(map[string]any{"provider": "keycloak", "client_secret": "x"})
+	if r := post(t, s, call, admin, "{}"); fmt.Sprint(r.data) != "map[configurations:[map[client_secret:x provider:keycloak]]]" {
+		t.Errorf("one: %s", r.body)
+	}
+	for _, row := range []struct {
+		name, auth, want string
+		server           *Server
+	}{
+		{"without credentials", "", "401/20", s},
+		{"by a plain user", bearer(t, s, "plain", "secret"), "403/20", s},
+		{"a server without the call", "", "404/0", New(t, Options{NoConnections: true})},
+		{"the open server", "", "404/0", New(t, Options{Open: true})},
+	} {
+		if got := post(t, row.server, call, row.auth, "{}").said(); got != row.want {
+			t.Errorf("%s: %s, want %s", row.name, got, row.want)
+		}
+	}
+}
+
 func TestServiceUsersAndTheOpenServer(t *testing.T) {
 	s := New(t, Options{})
 	admin := bearer(t, s, "access", "secret")
@@ -392,5 +422,47 @@ func TestAnswersComeCompressedWhenAsked(t *testing.T) {
 	r := post(t, s, "/debug.ping", "", "{}", "Accept-Encoding", "gzip") // set by hand, so not undone
 	if !bytes.HasPrefix([]byte(r.body), []byte{0x1f, 0x8b}) {
 		t.Errorf("not compressed: %q", r.body)
+	}
+}
+
+// TestWhatPeopleHold: the calls behind groupsync leavers are an administrator's, and tell
+// what was not told only by leaving it out.
+func TestWhatPeopleHold(t *testing.T) {
+	s := New(t, Options{})
+	s.AddUser(User{ID: "a", Email: "a@x", Activity: map[string]any{"last_ui_access": "2026-11-20T10:00:00Z"}})
+	s.AddUser(User{ID: "plain"})
+	s.SetCredentials("plain", "secret", "plain")
+	s.AddRule(Rule{ID: "r", Users: []string{"a"}})
+	admin, plain := bearer(t, s, "access", "secret"), bearer(t, s, "plain", "secret")
+	lacks := New(t, Options{NoAccessRules: true, NoActivity: true})
+	lacks.AddUser(User{ID: "a", Activity: map[string]any{"last_ui_access": "2026-11-20T10:00:00Z"}})
+	const both = `{"include_auth": true, "include_activity": true, "order_by": ["id"]}`
+	for _, row := range []struct {
+		name, path, auth, body string
+		said                   string
+		has, lacks             string // in the body
+	}{
+		{"access rules", "/permissions.get_access_rules", admin, "{}", "200/0", `"users":["a"]`, `"groups"`},
+		{"access rules, asked by a plain user", "/permissions.get_access_rules", plain, "{}", "403/20", "", `"a"`},
+		{"activity", "/users.get_all_ex", admin, both, "200/0", `"activity":{"last_ui_access":"2026-11-20T10:00:00Z"}`, ""},
+		{"the company is an object", "/users.get_all_ex", admin, both, "200/0", `"company":{"id":"company-1","name":"clearml"}`, ""},
+		{"activity, asked by a plain user", "/users.get_all_ex", plain, both, "200/0", `"id":"a"`, "activity"},
+		{"activity of the call that has none", "/users.get_all", admin, both, "200/0", `"email":"a@x"`, "activity"},
+		{"activity of another type", "/users.get_all_ex", admin, `{"include_activity": "yes"}`, "400/12", "", ""},
+		{"an order by a field that there is not", "/users.get_all_ex", admin, `{"order_by": ["activity"]}`, "400/14", "", ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r := post(t, s, row.path, row.auth, row.body)
+			if r.said() != row.said || !strings.Contains(r.body, row.has) || row.lacks != "" && strings.Contains(r.body, row.lacks) {
+				t.Errorf("%s, want %s with %q and without %q\n%s", r.said(), row.said, row.has, row.lacks, r.body)
+			}
+		})
+	}
+	admin = bearer(t, lacks, "access", "secret")
+	if r := post(t, lacks, "/permissions.get_access_rules", "", "{}"); r.said() != "404/0" {
+		t.Errorf("a call that is not there: %s", r.said())
+	}
+	if r := post(t, lacks, "/users.get_all_ex", admin, both); strings.Contains(r.body, "activity") {
+		t.Errorf("activity is told: %s", r.body)
 	}
 }

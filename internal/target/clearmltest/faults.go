@@ -2,8 +2,10 @@ package clearmltest
 
 import (
 	"bytes"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -126,7 +128,7 @@ func (s *Server) TruncateMembers(n int) {
 func (s *Server) FreezeSecGroups() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.faults.stale = s.secGroups()
+	s.faults.stale = s.secGroups(slices.Collect(maps.Values(s.users)))
 }
 
 // ExpireTokens makes every token issued so far one that the server refuses

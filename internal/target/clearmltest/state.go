@@ -39,8 +39,12 @@ type Options struct {
 	NoServiceUsers       bool          // without users.get_service_users
 	ServiceUsersListed   bool          // users.get_all shows service accounts too
 	NoProviders          bool          // the auth fields lack providers
+	NoRoles              bool          // the auth fields lack the role
 	NoBuiltinSecGroups   bool          // sec_groups leaves the built-in groups out
+	NoConnections        bool          // without sso.get_provider_configurations
 	RolesApart           bool          // to be in Admins gives nobody the role admin
+	NoAccessRules        bool          // without permissions.get_access_rules
+	NoActivity           bool          // users.get_all_ex tells nobody's activity
 	TokenLife            time.Duration // what a token gets whatever was asked; 0: as asked
 }
 
@@ -49,7 +53,14 @@ type User struct {
 	ID, Name, GivenName, FamilyName, Email, Role string
 
 	Providers map[string]any // by sign-in provider, what it told
+	Activity  map[string]any // what users.get_all_ex tells, last_ui_access for example; nil: nothing
 	Service   bool
+}
+
+// Rule is an access rule. Nil lists are absent from the answer.
+type Rule struct {
+	ID, Name      string
+	Users, Groups []string
 }
 
 // Group is a user group.
@@ -78,8 +89,10 @@ type Server struct {
 	order       []string // user ids as they were added
 	groups      map[string]Group
 	groupOrder  []string
+	rules       []Rule
 	credentials map[string]credential
 	tokens      map[string]bool
+	connections []map[string]any
 	faults      faults
 }
 
@@ -142,6 +155,14 @@ func (s *Server) SetCredentials(access, secret, user string) {
 	s.credentials[access] = credential{secret, user}
 }
 
+// SetConnections replaces the connections to identity providers that somebody made in the
+// web application. Each is shown as it is given.
+func (s *Server) SetConnections(connections ...map[string]any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.connections = connections
+}
+
 // AddUser adds a user, or replaces the one with that id. The role defaults to
 // "user".
 func (s *Server) AddUser(u User) {
@@ -164,6 +185,13 @@ func (s *Server) RemoveUser(id string) {
 		g.Members = slices.DeleteFunc(slices.Clone(g.Members), func(x string) bool { return x == id })
 		s.groups[gid] = g
 	}
+}
+
+// AddRule adds an access rule.
+func (s *Server) AddRule(r Rule) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rules = append(s.rules, r)
 }
 
 // AddTeam adds an ordinary group, assignable and not built in, and returns its

@@ -1,0 +1,213 @@
+package clearml
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"groupsync/internal/fault"
+	"groupsync/internal/target"
+)
+
+// What groupsync leavers reads, beside what a pass reads. Both calls are documented for
+// ClearML Enterprise and were never run on it (reference/clearml-api.md), so a server that
+// lacks a call, refuses it or answers in another form is a doubt and no error.
+
+const (
+	rulesCall    = "permissions.get_access_rules"
+	activityCall = "users.get_all_ex"
+)
+
+// Holdings reads the access rules that name people and everybody's last activity. Errors
+// are those of a server that is away or that refuses the credentials.
+func (c *Client) Holdings(ctx context.Context) (h target.Holdings, err error) {
+	rules, err := c.accessRules(ctx)
+	if h.RulesDoubt, err = untold(err); err != nil {
+		return target.Holdings{}, err
+	}
+	h.Rules = rules
+	activity, err := c.activity(ctx)
+	if h.ActivityDoubt, err = untold(err); err != nil {
+		return target.Holdings{}, err
+	}
+	h.Activity = activity
+	return h, nil
+}
+
+// untold turns the error of a server that does not tell into a doubt. Every other error
+// stays one.
+func untold(err error) (doubt string, _ error) {
+	f := fault.Of(err)
+	switch {
+	case err == nil:
+		return "", nil
+	case f != nil && slices.Contains([]fault.Reason{fault.NotFound, fault.Forbidden, fault.Rejected, fault.Shape, fault.Incomplete}, f.Reason):
+		return err.Error(), nil
+	}
+	return "", err
+}
+
+// ruleRecord is an access rule. Only its users and groups are documented. Unset fields are
+// absent, so a rule without users names nobody.
+type ruleRecord struct {
+	ID     string          `json:"id"`
+	Name   string          `json:"name"`
+	Users  []idRecord      `json:"users"`
+	Groups json.RawMessage `json:"groups"`
+}
+
+// idRecord is the id of a user, bare or in an object. Which of the two a rule holds is
+// unknown.
+type idRecord string
+
+func (r *idRecord) UnmarshalJSON(data []byte) error {
+	var id string
+	if json.Unmarshal(data, &id) != nil {
+		var user struct {
+			ID string `json:"id"`
+		}
+		if err := json.Unmarshal(data, &user); err != nil {
+			return err
+		}
+		id = user.ID
+	}
+	if id == "" {
+		return errors.New("a user without an id")
+	}
+	*r = idRecord(id)
+	return nil
+}
+
+// accessRules returns the rules that name people. If the answer is exactly as long as the
+// server's cap of other lists, the rules come with an error of reason incomplete: whether
+// this call has the cap is unknown.
+func (c *Client) accessRules(ctx context.Context) ([]target.AccessRule, error) {
+	var data map[string]json.RawMessage
+	if err := c.read(ctx, request{call: rulesCall, body: struct{}{}}, &data); err != nil {
+		return nil, err
+	}
+	records, err := rulesIn(data)
+	if err != nil {
+		return nil, err
+	}
+	var rules []target.AccessRule
+	for _, r := range records {
+		if len(r.Users) == 0 {
+			continue
+		}
+		rule := target.AccessRule{ID: r.ID, Name: r.Name}
+		for _, id := range r.Users {
+			rule.Users = append(rule.Users, string(id))
+		}
+		slices.Sort(rule.Users)
+		rule.Users = slices.Compact(rule.Users)
+		rules = append(rules, rule)
+	}
+	slices.SortStableFunc(rules, func(a, b target.AccessRule) int {
+		return cmp.Or(strings.Compare(a.ID, b.ID), strings.Compare(a.Name, b.Name))
+	})
+	if len(records) > 0 && len(records)%pageSize == 0 {
+		return rules, failf(fault.Incomplete, rulesCall, "the answer has exactly %d rules, so the server may have cut it", len(records))
+	}
+	return rules, nil
+}
+
+// rulesIn returns the records of the one list of the answer whose key ends in "rules". The
+// key itself is not documented.
+func rulesIn(data map[string]json.RawMessage) ([]ruleRecord, error) {
+	unknown := func(what string) error {
+		return failf(fault.Shape, rulesCall, "%s: this version of ClearML is not one that groupsync knows", what)
+	}
+	var records []ruleRecord
+	lists := 0
+	for key, value := range data {
+		if !strings.HasSuffix(key, "rules") {
+			continue
+		}
+		if !bytes.HasPrefix(bytes.TrimSpace(value), []byte("[")) || json.Unmarshal(value, &records) != nil {
+			return nil, unknown("the rules are of another form than documented")
+		}
+		lists++
+	}
+	switch {
+	case lists != 1:
+		return nil, unknown("the answer has no list of rules, not even an empty one")
+	case slices.ContainsFunc(records, func(r ruleRecord) bool { return r.Users == nil && !set(r.Groups) }):
+		return nil, unknown("a rule names neither users nor groups")
+	}
+	return records, nil
+}
+
+// activityRecord is a user as users.get_all_ex shows it.
+type activityRecord struct {
+	ID       string `json:"id"`
+	Activity *struct {
+		UI   moment `json:"last_ui_access"`
+		Keys moment `json:"last_credentials_login"`
+	} `json:"activity"`
+}
+
+// moment is a point in time whose form is unknown: a text, with or without a zone, or a
+// number of seconds or milliseconds. A value of another form is not told.
+type moment struct{ time.Time }
+
+func (m *moment) UnmarshalJSON(data []byte) error {
+	var text string
+	var number float64
+	switch {
+	case json.Unmarshal(data, &text) == nil:
+		for _, form := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999"} {
+			if t, err := time.Parse(form, text); err == nil {
+				m.Time = t.UTC()
+				return nil
+			}
+		}
+	case json.Unmarshal(data, &number) == nil && number > 0 && number < 1e14:
+		if number > 1e11 { // the year 5138 in seconds, 1973 in milliseconds
+			number /= 1000
+		}
+		whole, part := math.Modf(number)
+		m.Time = time.Unix(int64(whole), int64(part*1e9)).UTC()
+	}
+	return nil
+}
+
+// activity returns the last activity by user id, of everybody whom the server tells. If it
+// tells of nobody, that is an error of reason shape.
+func (c *Client) activity(ctx context.Context) (map[string]target.Activity, error) {
+	told, met := make(map[string]target.Activity), make(map[string]bool)
+	for page := 0; ; page++ {
+		var data struct {
+			Users *[]activityRecord `json:"users"`
+		}
+		err := c.read(ctx, request{call: activityCall, body: map[string]any{
+			"page": page, "page_size": pageSize, "order_by": []string{"id"}, "include_auth": true, "include_activity": true,
+		}}, &data)
+		switch {
+		case err != nil:
+			return nil, err
+		case data.Users == nil:
+			return nil, failf(fault.Shape, activityCall, "the answer has no users, not even an empty list: this version of ClearML is not one that groupsync knows")
+		}
+		known := len(met)
+		for _, u := range *data.Users {
+			met[u.ID] = true
+			if u.ID != "" && u.Activity != nil {
+				told[u.ID] = target.Activity{UI: u.Activity.UI.Time, Keys: u.Activity.Keys.Time}
+			}
+		}
+		switch {
+		case len(met) > known: // there may be another page
+		case len(told) == 0:
+			return nil, failf(fault.Shape, activityCall, "the server tells nobody's activity")
+		default:
+			return told, nil
+		}
+	}
+}
