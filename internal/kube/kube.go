@@ -27,6 +27,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"groupsync/internal/report"
+	"groupsync/internal/transport"
 )
 
 // Options say which Lease, and who asks for it.
@@ -70,6 +71,7 @@ func Open(o Options) (*Lease, error) {
 		return nil, fmt.Errorf("lease.name: finding the Kubernetes API: %w: run in a pod with a service account token, set KUBECONFIG, or leave lease.name empty and run one replica", err)
 	}
 	config.Timeout = timeout
+	config.Wrap(new(transport.Bound).RoundTripper)
 	// The API's warnings, and client-go's own lines, are not for our log.
 	config.WarningHandler = rest.NoWarnings{}
 	own, _, err := loader.Namespace()

@@ -478,13 +478,27 @@ func TestMemoryFollowsTheLeadership(t *testing.T) {
 	take(a, func() {
 		refused(ma.Save(removed(0)), "another process has written the ConfigMap NS/groupsync-memory since this pass read it")
 		load(ma, 4)
-		big := memory.Memory{Pending: map[string]time.Time{}}
+		var big memory.Memory
 		for range 60_000 {
-			big.Pending[identity()] = time.Now()
+			big.Removed = append(big.Removed, memory.Intent{At: time.Now(), User: identity()})
 		}
-		refused(ma.Save(big), "the ConfigMap NS/groupsync-memory holds 1048576: narrow groups.include, or run one replica without a Lease, on state_dir")
+		refused(ma.Save(big), "more than 1040384: narrow groups.include, or run one replica without a Lease, on state_dir")
 		load(ma, 4)
+		large := memory.Memory{Removed: removed(4).Removed, Groups: map[string]memory.Accepted{"g": {}, "small": {Federated: []string{"u"}}}}
+		g := memory.Accepted{}
+		for range 100_000 {
+			g.Federated = append(g.Federated, identity())
+		}
+		large.Groups["g"] = g
+		if err := ma.Save(large); err != nil {
+			t.Errorf("a memory that is too large for a ConfigMap fails the pass: %v", err)
+		}
+		load(ma, 4)
+		if got, err := ma.Load(); err != nil || got.Forgotten() != (memory.Forgotten{Groups: 1, Memberships: 100_000}) || got.Groups["small"].Federated[0] != "u" {
+			t.Errorf("forgotten %+v, %v", got.Forgotten(), err)
+		}
 		p.cluster.Do(t, "PUT", path, map[string]any{"metadata": map[string]any{"name": "groupsync-memory"}}, nil)
+		load(ma.Peek(), 0) // a look takes the error from no pass
 		_, err := ma.Load()
 		refused(err, "reading the guards' memory: the ConfigMap NS/groupsync-memory was emptied, and what the guards remembered with it: the next pass starts without memory")
 		load(ma, 0)

@@ -2,12 +2,15 @@ package kube
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	core "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/retry"
 
 	"groupsync/internal/memory"
 )
@@ -16,20 +19,28 @@ import (
 const memoryKey = "memory.json.gz"
 
 // maxMemory is what a ConfigMap holds (core's MaxSecretSize, which counts for
-// both).
-const maxMemory = 1 << 20
+// both), less what the suspension takes at most.
+const maxMemory = 1<<20 - 8<<10
 
 func (l *Lease) memoryName() string { return l.name + "-memory" }
 
 // Memory is what the guards remember, in a ConfigMap beside the Lease: it
-// follows the leadership. It is for one goroutine at a time.
+// follows the leadership. It is for one goroutine at a time, but Suspension and
+// Suspend may be called beside it.
 type Memory struct {
-	lease *Lease
-	seen  *core.ConfigMap // as it was read or written last; nil: there is none
+	lease  *Lease
+	seen   *core.ConfigMap  // as it was read or written last; nil: there is none
+	said   memory.Forgotten // as it was logged last
+	stored atomic.Bool      // Suspension has found the ConfigMap
 }
 
 // Memory returns the guards' memory beside the Lease.
 func (l *Lease) Memory() *Memory { return &Memory{lease: l} }
+
+// Peek returns a Memory that shares nothing with m but the Lease, so that it may be used
+// beside m. What m has read before is unknown to it: it reports no ConfigMap as deleted or
+// emptied, and m still does.
+func (m *Memory) Peek() *Memory { return m.lease.Memory() }
 
 // Load returns what was saved last, by whoever led then; the zero Memory where
 // nothing was yet.
@@ -47,6 +58,7 @@ func (m *Memory) Load() (memory.Memory, error) {
 	if err != nil {
 		return memory.Memory{}, fmt.Errorf("the ConfigMap %s/%s: %w: empty it to start without memory", m.lease.namespace, m.lease.memoryName(), err)
 	}
+	m.say(mem.Forgotten())
 	return mem, nil
 }
 
@@ -69,6 +81,19 @@ func (m *Memory) read(ctx context.Context) error {
 	return nil
 }
 
+// say logs once what did not fit into the ConfigMap.
+func (m *Memory) say(f memory.Forgotten) {
+	if f == m.said {
+		return
+	}
+	if m.said = f; f == (memory.Forgotten{}) {
+		m.lease.log.Info("the guards' memory fits into the ConfigMap again", "configmap", m.lease.memoryName())
+		return
+	}
+	m.lease.log.Warn("the guards' memory is too large for the ConfigMap, so the guard fall withholds removals of federated people from the largest groups until they are approved: narrow groups.include, or run one replica without a Lease, on state_dir",
+		"configmap", m.lease.memoryName(), "groups", f.Groups, "memberships", f.Memberships)
+}
+
 func (m *Memory) data() []byte {
 	if m.seen == nil {
 		return nil
@@ -79,32 +104,45 @@ func (m *Memory) data() []byte {
 // Save keeps the memory, if this process leads and nobody else has written it
 // since it was read.
 func (m *Memory) Save(mem memory.Memory) error {
-	data, err := memory.Pack(mem)
-	if err != nil {
-		return err
-	}
 	l := m.lease
-	if len(data) > maxMemory {
-		return fmt.Errorf("saving the guards' memory: it takes %d bytes, the ConfigMap %s/%s holds %d: narrow groups.include, or run one replica without a Lease, on state_dir", len(data), l.namespace, l.memoryName(), maxMemory)
+	data, err := memory.PackWithin(mem, maxMemory)
+	if err != nil {
+		return fmt.Errorf("saving the guards' memory in the ConfigMap %s/%s: %w: narrow groups.include, or run one replica without a Lease, on state_dir", l.namespace, l.memoryName(), err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*timeout)
 	defer cancel()
 	if err := l.Held(); err != nil {
 		return fmt.Errorf("saving the guards' memory: %w", err)
 	}
-	err = m.write(ctx, data)
-	if apierrors.IsConflict(err) { // whoever changed its labels did no harm
-		was := m.data() // of the object that read replaces
-		if err = m.read(ctx); err == nil && bytes.Equal(was, m.data()) {
-			err = m.write(ctx, data)
-		} else if err == nil {
-			err = fmt.Errorf("another process has written the ConfigMap %s/%s since this pass read it", l.namespace, l.memoryName())
+	var lost error
+	err = retry.OnError(conflicts, changedMeanwhile, func() error {
+		err := m.write(ctx, data)
+		if changedMeanwhile(err) { // whoever changed its labels, or the suspension, did no harm
+			lost = m.again(ctx)
 		}
-	} else if err != nil {
+		if lost != nil {
+			return nil // there is nothing to repeat
+		}
+		return err
+	})
+	if err != nil {
 		err = l.explain("ConfigMap", l.memoryName(), err)
 	}
-	if err != nil {
+	if err = cmp.Or(lost, err); err != nil {
 		return fmt.Errorf("saving the guards' memory: %w", err)
+	}
+	return nil
+}
+
+// again reads the ConfigMap anew after a conflict. It returns an error if somebody else has
+// written the memory.
+func (m *Memory) again(ctx context.Context) error {
+	was := m.data() // of the object that read replaces
+	if err := m.read(ctx); err != nil {
+		return err
+	}
+	if !bytes.Equal(was, m.data()) {
+		return fmt.Errorf("another process has written the ConfigMap %s/%s since this pass read it", m.lease.namespace, m.lease.memoryName())
 	}
 	return nil
 }

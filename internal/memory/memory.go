@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"groupsync/internal/atomicfile"
 )
 
 // Accepted is what fed a user group when a pass was last accepted for it.
@@ -19,6 +21,10 @@ type Accepted struct {
 	Sources     map[string]string `json:"sources"`     // path by id of each Keycloak group
 	Federated   []string          `json:"federated"`   // ids of enabled federated members, sorted
 	Federations []string          `json:"federations"` // ids of the realm's federations then, sorted
+
+	// Forgotten is how many ids did not fit where the memory was kept (PackWithin). Each
+	// stands in Federated as a text that is no account's id.
+	Forgotten int `json:"forgotten,omitempty"`
 }
 
 // Intent is one change that was about to be written. It is remembered before the
@@ -166,29 +172,12 @@ func load(dir string) (Memory, error) {
 // save writes the memory into a directory, which is made where it is missing.
 // The file is replaced in one step, so a crash leaves the old one or the new.
 func save(dir string, m Memory) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("saving the guards' memory: %w", err)
-	}
 	data, err := json.Marshal(file{Version: version, Memory: m})
 	if err != nil {
 		return fmt.Errorf("saving the guards' memory: %w", err)
 	}
-	if err := replace(dir, data); err != nil {
+	if err := atomicfile.Write(dir, fileName, data, 0o600); err != nil {
 		return fmt.Errorf("saving the guards' memory: %w", err)
 	}
 	return nil
-}
-
-func replace(dir string, data []byte) error {
-	tmp, err := os.CreateTemp(dir, fileName+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name()) // fails after the rename, as it should
-	_, err = tmp.Write(data)
-	err = errors.Join(err, tmp.Sync(), tmp.Close())
-	if err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), filepath.Join(dir, fileName))
 }

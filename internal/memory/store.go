@@ -45,9 +45,10 @@ func (d Dir) Lock() (release func(), err error) {
 // Process keeps the memory for the life of the process only. The zero Process
 // takes no lock. Load and Save are safe for concurrent use.
 type Process struct {
-	mu      sync.Mutex // of memory: a look at one person may load while a pass saves
-	memory  Memory
-	clearml string // the URL for which Lock keeps other processes out; empty: none
+	mu         sync.Mutex // of memory and suspension: a look at one person may load while a pass saves
+	memory     Memory
+	suspension Suspension
+	clearml    string // the URL for which Lock keeps other processes out; empty: none
 }
 
 // NewProcess returns a Process whose Lock keeps out the passes of all processes on

@@ -1,0 +1,81 @@
+// Package events brings passes forward: it reads Keycloak's admin events between the
+// scheduled passes. An event about a person starts a pass of that person, and an event about
+// a group or a role starts a whole pass. An event that is missed, repeated or out of order
+// costs nothing but time, because the schedule finds every change too.
+package events
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"groupsync/internal/source"
+)
+
+// Event is one change that somebody made in Keycloak's admin console or by its admin
+// API, as the realm tells it. Changes by a login or by LDAP are no admin events
+// (reference/keycloak-api.md).
+type Event struct {
+	At        time.Time
+	Operation string // CREATE, UPDATE, DELETE or ACTION
+	Resource  string // the kind of what changed: GROUP_MEMBERSHIP, USER, GROUP and others
+	Path      string // of what changed: "users/ID/groups/ID" for example
+}
+
+// Work is what a list of events asks for.
+type Work struct {
+	// People are the accounts that the events are about, in the order in which the events
+	// name them first, with what witnesses each account's removal.
+	People []Person
+	Whole  bool // an event is about a group or a role, so that anybody can be concerned
+}
+
+// Person is one account that events are about.
+type Person struct {
+	Account   string
+	Witnesses []source.Witness
+}
+
+// Read returns what the events ask for. Events of other kinds, and those whose path has
+// another form than Keycloak's, ask for nothing.
+func Read(events []Event) (w Work) {
+	for _, e := range events {
+		parts := strings.Split(e.Path, "/")
+		switch {
+		case e.Resource == "GROUP", e.Resource == "REALM_ROLE", e.Resource == "CLIENT_ROLE":
+			w.Whole = true
+		case len(parts) < 2 || parts[1] == "":
+		case parts[0] == "users":
+			w.person(parts, e)
+		case parts[0] == "groups" && strings.HasSuffix(e.Resource, "_ROLE_MAPPING"):
+			w.Whole = true
+		}
+	}
+	return w
+}
+
+// person adds an event about one account.
+func (w *Work) person(parts []string, e Event) {
+	account := parts[1]
+	at := slices.IndexFunc(w.People, func(p Person) bool { return p.Account == account })
+	if at < 0 {
+		at = len(w.People)
+		w.People = append(w.People, Person{Account: account})
+	}
+	p := &w.People[at]
+	witness := source.Witness{Account: account}
+	switch {
+	case e.Resource == "GROUP_MEMBERSHIP" && len(parts) == 4 && parts[2] == "groups" && parts[3] != "":
+		witness.Group = parts[3]
+	case e.Resource == "USER" && len(parts) == 2 && (e.Operation == "UPDATE" || e.Operation == "DELETE"):
+		witness.Deleted = e.Operation == "DELETE"
+	default:
+		return
+	}
+	// A later event about the same thing takes the place of an earlier one: whoever was put
+	// into the group again was not removed from it.
+	p.Witnesses = slices.DeleteFunc(p.Witnesses, func(x source.Witness) bool { return x.Group == witness.Group })
+	if e.Resource == "USER" || e.Operation == "DELETE" {
+		p.Witnesses = append(p.Witnesses, witness)
+	}
+}

@@ -1,0 +1,217 @@
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"groupsync/internal/kube/kubetest"
+	"groupsync/internal/memory"
+)
+
+// stored is the memory's ConfigMap as it lies on the API server.
+type stored struct {
+	Metadata   map[string]any    `json:"metadata"`
+	Data       map[string]string `json:"data,omitempty"`
+	BinaryData map[string][]byte `json:"binaryData,omitempty"`
+}
+
+func (p place) path() string {
+	return "/api/v1/namespaces/" + p.namespace + "/configmaps/groupsync-memory"
+}
+
+func until(reason string) memory.Suspension {
+	at := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	return memory.Suspension{Until: at.Add(time.Hour), Reason: reason, By: "alice", At: at}
+}
+
+// TestASuspensionIsSeenByAllAndNeedsNoLease: with the rights that the chart gives. One
+// process leads and has read its memory, another one suspends, and both are kept.
+func TestASuspensionIsSeenByAllAndNeedsNoLease(t *testing.T) {
+	p := newPlace(t, kubetest.Shared(t))
+	leader, other := p.open(t, Options{}), p.open(t, Options{})
+	ml, mo := leader.Memory(), other.Memory()
+	sees := func(m *Memory, want memory.Suspension) {
+		t.Helper()
+		if got, err := m.Suspension(t.Context()); err != nil || got != want {
+			t.Errorf("got %v, %v; want %v", got, err, want)
+		}
+	}
+	sees(ml, memory.Suspension{})
+	if err := mo.Suspend(t.Context(), memory.Suspension{}); err != nil {
+		t.Errorf("ending what is not there: %v", err)
+	}
+	err := leader.Take(t.Context(), func(context.Context) error {
+		if _, err := ml.Load(); err != nil {
+			return err
+		}
+		for _, want := range []memory.Suspension{until("first"), until("second\n\u202e")} {
+			if err := mo.Suspend(t.Context(), want); err != nil {
+				return err
+			}
+			sees(ml, want)
+			if err := ml.Save(memory.Memory{Rules: want.Reason}); err != nil {
+				return err
+			}
+			sees(mo, want)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err := mo.Load(); err != nil || m.Rules != "second\n\u202e" {
+		t.Errorf("the memory beside the suspension: %+v, %v", m, err)
+	}
+	if err := mo.Suspend(t.Context(), memory.Suspension{}); err != nil {
+		t.Fatal(err)
+	}
+	sees(ml, memory.Suspension{})
+	var after stored
+	p.cluster.Get(t, p.path(), &after)
+	if len(after.Data) > 0 || len(after.BinaryData) != 1 {
+		t.Errorf("left after the end: %v and %d binary keys", after.Data, len(after.BinaryData))
+	}
+}
+
+// TestSuspendAndSaveAtTheSameTime: each conflict is repeated, and neither takes what the
+// other one wrote.
+func TestSuspendAndSaveAtTheSameTime(t *testing.T) {
+	p := newPlace(t, kubetest.Shared(t))
+	leader, other := p.open(t, Options{}), p.open(t, Options{})
+	ml, mo := leader.Memory(), other.Memory()
+	const times = 15
+	failed := make(chan error, 1)
+	err := leader.Take(t.Context(), func(context.Context) error {
+		if _, err := ml.Load(); err != nil {
+			return err
+		}
+		go func() {
+			var err error
+			for i := 0; i < times && err == nil; i++ {
+				err = mo.Suspend(t.Context(), until(strings.Repeat("x", i+1)))
+				time.Sleep(10 * time.Millisecond)
+			}
+			failed <- err
+		}()
+		for i := range times {
+			if err := ml.Save(memory.Memory{Rules: strings.Repeat("y", i+1)}); err != nil {
+				return err
+			}
+			time.Sleep(7 * time.Millisecond)
+		}
+		return <-failed
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := ml.Suspension(t.Context())
+	if err != nil || len(s.Reason) != times {
+		t.Errorf("the suspension: %v, %v", s, err)
+	}
+	if m, err := mo.Load(); err != nil || len(m.Rules) != times {
+		t.Errorf("the memory: %+v, %v", m, err)
+	}
+}
+
+// TestASuspensionThatCannotBeHad: cut, of a ConfigMap that was deleted, or without rights.
+func TestASuspensionThatCannotBeHad(t *testing.T) {
+	c := kubetest.Shared(t)
+	p := newPlace(t, c)
+	m := p.open(t, Options{}).Memory()
+	if err := m.Suspend(t.Context(), until("r")); err != nil {
+		t.Fatal(err)
+	}
+	refused := func(m *Memory, want string) {
+		t.Helper()
+		s, err := m.Suspension(t.Context())
+		if want = p.named(want); err == nil || !strings.Contains(err.Error(), want) || !s.IsZero() {
+			t.Errorf("got %v, %v\nwant %s", s, err, want)
+		}
+	}
+	var cut map[string]any
+	c.Get(t, p.path(), &cut)
+	cut["data"] = map[string]any{suspensionKey: `{"version":1,"until":"2026-`}
+	c.Do(t, http.MethodPut, p.path(), cut, nil)
+	refused(m, "the key suspension.json of the ConfigMap NS/groupsync-memory: the suspension is corrupt (unexpected end of JSON input), and nothing is written meanwhile: ")
+	if err := m.Suspend(t.Context(), until("new")); err != nil {
+		t.Errorf("replacing a corrupt one: %v", err)
+	}
+	if _, err := m.Suspension(t.Context()); err != nil {
+		t.Error(err)
+	}
+
+	nobody := p
+	nobody.kubeconfig = c.ServiceAccount(t, p.namespace, "nobody")
+	bare := nobody.open(t, Options{}).Memory()
+	refused(bare, "reading the suspension: the ConfigMap NS/groupsync-memory may not be used: ")
+	if err := bare.Suspend(t.Context(), until("r")); err == nil || !strings.Contains(err.Error(), p.named("saving the suspension: the ConfigMap NS/groupsync-memory may not be used: ")) {
+		t.Errorf("suspending without rights: %v", err)
+	}
+
+	c.Do(t, http.MethodDelete, p.path(), nil, nil)
+	refused(m, "reading the suspension: the ConfigMap NS/groupsync-memory was deleted, and with it a suspension, if there was one")
+	if s, err := m.Suspension(t.Context()); err != nil || !s.IsZero() {
+		t.Errorf("said once: %v, %v", s, err)
+	}
+	if err := m.Suspend(t.Context(), until("r")); err == nil || !strings.Contains(err.Error(), "does not exist, and may not be made: ") {
+		t.Errorf("suspending where the ConfigMap is gone: %v", err)
+	}
+	admin := p
+	admin.kubeconfig = c.Kubeconfig(t)
+	if err := admin.open(t, Options{Namespace: p.namespace}).Memory().Suspend(t.Context(), until("made")); err != nil {
+		t.Errorf("whoever may make it: %v", err)
+	}
+	if s, err := m.Suspension(t.Context()); err != nil || s.Reason != "made" {
+		t.Errorf("got %v, %v", s, err)
+	}
+}
+
+// TestTheLargestSuspensionFitsBesideTheMemory: Save leaves room for it.
+func TestTheLargestSuspensionFitsBesideTheMemory(t *testing.T) {
+	hostile := strings.Repeat("\x01", 500)
+	s, err := memory.NewSuspension(time.Now(), time.Hour, "r"+hostile[1:499]+"r", hostile, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := memory.PackSuspension(s)
+	if err != nil || !json.Valid(data) || len(data)+len(suspensionKey)+len(memoryKey)+maxMemory > 1<<20 {
+		t.Errorf("%d bytes and %d of the memory are more than a ConfigMap holds: %v", len(data), maxMemory, err)
+	}
+}
+
+// TestASuspensionOutlastsARestartOfTheAPIServer: a pass need not end for one.
+func TestASuspensionOutlastsARestartOfTheAPIServer(t *testing.T) {
+	c := kubetest.Start(t)
+	p := newPlace(t, c)
+	m := p.open(t, Options{}).Memory()
+	if err := m.Suspend(t.Context(), until("r")); err != nil {
+		t.Fatal(err)
+	}
+	c.StopAPI(t)
+	start := time.Now()
+	s, err := m.Suspension(t.Context())
+	if took := time.Since(start); err == nil || !s.IsZero() || !strings.Contains(err.Error(), "no answer from the Kubernetes API: ") || took < timeout-time.Second || took > timeout+time.Second {
+		t.Errorf("with the API server away: %v, %v after %s", s, err, took)
+	}
+	answered := make(chan error, 1)
+	go func() {
+		for { // StartAPI takes as long as it takes
+			s, err := m.Suspension(t.Context())
+			if err == nil && s.Reason != "r" {
+				t.Errorf("with the API server away, nothing is suspended: %v", s)
+			}
+			if err == nil || t.Context().Err() != nil {
+				answered <- err
+				return
+			}
+		}
+	}()
+	c.StartAPI(t)
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,173 @@
+package memory
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"groupsync/internal/atomicfile"
+)
+
+// The limits of a suspension.
+const (
+	// LongestSuspension is the longest time that one suspension may last. A person who
+	// needs longer suspends again, and so looks again.
+	LongestSuspension = 30 * 24 * time.Hour
+	// longestReason limits the bytes of a reason, and of a name, because a ConfigMap must
+	// hold the suspension beside the memory.
+	longestReason = 500
+)
+
+// Suspension says that a person stopped writing for a time. It is kept beside the memory
+// and not in it, so that a pass which saves its memory cannot overwrite it. The zero
+// Suspension suspends nothing.
+type Suspension struct {
+	Until        time.Time `json:"until"`         // it ends by itself
+	Reason       string    `json:"reason"`        // of the person
+	By           string    `json:"by"`            // the authenticated name, or the operating system's user
+	At           time.Time `json:"at"`            // when it was set
+	RemovalsOnly bool      `json:"removals_only"` // additions go on
+}
+
+// NewSuspension returns a suspension that begins now. An error says in one sentence why
+// there can be none like that.
+func NewSuspension(now time.Time, lasts time.Duration, reason, by string, removalsOnly bool) (Suspension, error) {
+	reason = strings.TrimSpace(reason)
+	switch {
+	case lasts <= 0:
+		return Suspension{}, fmt.Errorf("a suspension of %s would have ended before it began: give a time that is still to come, such as 2h", lasts)
+	case lasts > LongestSuspension:
+		return Suspension{}, fmt.Errorf("a suspension of %s is longer than %s: suspend for a shorter time, and again if that is not enough", lasts, LongestSuspension)
+	case reason == "":
+		return Suspension{}, errors.New("a suspension needs a reason: write one sentence for whoever finds that nothing is written")
+	case len(reason) > longestReason:
+		return Suspension{}, fmt.Errorf("the reason has %d bytes, the most is %d: shorten it", len(reason), longestReason)
+	case len(by) > longestReason:
+		return Suspension{}, fmt.Errorf("the name of whoever suspends has %d bytes, the most is %d", len(by), longestReason)
+	}
+	until := now.UTC().Add(lasts + time.Second - 1).Truncate(time.Second) // never shorter than asked for
+	return Suspension{Until: until, Reason: reason, By: by, At: now.UTC().Truncate(time.Second), RemovalsOnly: removalsOnly}, nil
+}
+
+// Current returns the suspension if it is in force at that time, else the zero Suspension.
+func (s Suspension) Current(now time.Time) Suspension {
+	if now.Before(s.Until) {
+		return s
+	}
+	return Suspension{}
+}
+
+// IsZero reports whether nothing is suspended.
+func (s Suspension) IsZero() bool { return s.Until.IsZero() }
+
+// Withholds reports whether the suspension withholds a removal, or an addition.
+func (s Suspension) Withholds(removal bool) bool {
+	return !s.IsZero() && (removal || !s.RemovalsOnly)
+}
+
+// What returns what is suspended.
+func (s Suspension) What() string {
+	if s.RemovalsOnly {
+		return "the removing of members"
+	}
+	return "all writing"
+}
+
+// String says in one line what is suspended, until when, by whom and why. The texts of
+// the person are quoted, because they may hold line breaks.
+func (s Suspension) String() string {
+	return fmt.Sprintf("%s is suspended until %s by %q: %q", s.What(), s.Until.UTC().Format(time.RFC3339), s.By, s.Reason)
+}
+
+const (
+	suspensionName    = "suspension.json"
+	suspensionVersion = 1
+)
+
+type suspensionFile struct {
+	Version int `json:"version"`
+	Suspension
+}
+
+// PackSuspension returns the suspension as it is stored.
+func PackSuspension(s Suspension) ([]byte, error) {
+	return json.Marshal(suspensionFile{Version: suspensionVersion, Suspension: s})
+}
+
+// UnpackSuspension returns what PackSuspension stored. What cannot be read whole is an
+// error: to take it for no suspension would begin to write again.
+func UnpackSuspension(data []byte) (Suspension, error) {
+	var f suspensionFile
+	const advice = "nothing is written meanwhile: groupsync resume removes it, and groupsync suspend replaces it"
+	if err := json.Unmarshal(data, &f); err != nil {
+		return Suspension{}, fmt.Errorf("the suspension is corrupt (%w), and %s", err, advice)
+	}
+	if f.Version != suspensionVersion || f.Until.IsZero() {
+		return Suspension{}, fmt.Errorf("the suspension has version %d or no end, this groupsync reads version %d, and %s", f.Version, suspensionVersion, advice)
+	}
+	return f.Suspension, nil
+}
+
+// Suspension returns the suspension that was set last, also if it has ended, or the zero
+// Suspension if none is set.
+func (d Dir) Suspension(context.Context) (Suspension, error) {
+	path := filepath.Join(string(d), suspensionName)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Suspension{}, nil
+	}
+	if err != nil {
+		return Suspension{}, fmt.Errorf("reading the suspension: %w", err)
+	}
+	s, err := UnpackSuspension(data)
+	if err != nil {
+		return Suspension{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return s, nil
+}
+
+// Suspend replaces the suspension, in one step that survives a crash. The zero Suspension
+// removes it. Suspend takes no lock, so it does not wait for a running pass.
+func (d Dir) Suspend(_ context.Context, s Suspension) error {
+	if s.IsZero() {
+		if err := atomicfile.Remove(string(d), suspensionName); err != nil {
+			return fmt.Errorf("removing the suspension: %w", err)
+		}
+		return nil
+	}
+	data, err := PackSuspension(s)
+	if err == nil {
+		err = os.MkdirAll(string(d), 0o700)
+	}
+	if err == nil {
+		// The directory keeps others out. The mode lets the daemon read what another user,
+		// such as root, has set.
+		err = atomicfile.Write(string(d), suspensionName, data, 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("saving the suspension: %w", err)
+	}
+	return nil
+}
+
+// Suspension returns the suspension that was set last, also if it has ended.
+func (p *Process) Suspension(context.Context) (Suspension, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.suspension, nil
+}
+
+// Suspend replaces the suspension, for the life of the process. The zero Suspension
+// removes it.
+func (p *Process) Suspend(_ context.Context, s Suspension) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.suspension = s
+	return nil
+}
