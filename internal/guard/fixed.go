@@ -3,12 +3,31 @@ package guard
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"groupsync/internal/match"
+	"groupsync/internal/memory"
 	"groupsync/internal/plan"
 	"groupsync/internal/report"
 	"groupsync/internal/source"
 )
+
+// suspended: while a person has suspended writing, nothing is written, or nobody is
+// removed. It trips even if nothing differs, so that every report tells of it.
+func (j *judge) suspended() {
+	s := j.in.Suspended
+	if s.IsZero() {
+		return
+	}
+	n := withhold(j.changes(), report.Suspended, func(c *plan.Change) bool { return s.Withholds(isRemoval(c)) })
+	j.trip(report.Suspended, "", "%s: %d changes are withheld; the suspension ends by itself, or by groupsync resume", SuspensionText(s), n)
+}
+
+// SuspensionText says in a sentence of a guard what is suspended, until when and why. It
+// leaves out who suspended, because guards name nobody.
+func SuspensionText(s memory.Suspension) string {
+	return fmt.Sprintf("%s is suspended until %s (%q)", s.What(), s.Until.UTC().Format(time.RFC3339), s.Reason)
+}
 
 // federation: while a federation is not up, nothing is decided about its people.
 func (j *judge) federation() {

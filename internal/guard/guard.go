@@ -45,6 +45,16 @@ type Input struct {
 	Memory  memory.Memory
 	Now     time.Time
 	Approve string // digest whose changes the liftable guards let pass; empty: none
+
+	// Witnesses end the grace of the removals that they explain.
+	Witnesses []source.Witness
+
+	// Early says that the pass does not come by the schedule. Passes that come one after the
+	// other would each stay below a share, so the removals of Window count as if this pass
+	// made them.
+	Early bool
+
+	Suspended memory.Suspension // in force at Now; zero: nothing is suspended
 }
 
 // Write is everything that the guards let through for one user group.
@@ -67,6 +77,19 @@ type Cleared struct {
 
 // Writes returns the writes in their order.
 func (c Cleared) Writes() []Write { return slices.Clone(c.writes) }
+
+// Of returns what was let through of one user's changes, in the same order.
+func (c Cleared) Of(user string) Cleared {
+	others := func(x plan.Change) bool { return x.User.ID != user }
+	own := Cleared{limits: c.limits}
+	for _, w := range c.writes {
+		w.Add, w.Remove = slices.DeleteFunc(slices.Clone(w.Add), others), slices.DeleteFunc(slices.Clone(w.Remove), others)
+		if len(w.Add)+len(w.Remove) > 0 {
+			own.writes = append(own.writes, w)
+		}
+	}
+	return own
+}
 
 // Limits returns the limits that the plan was judged by.
 func (c Cleared) Limits() Limits { return c.limits }
@@ -159,6 +182,7 @@ func newJudge(p plan.Plan, in Input) *judge {
 
 // fixed are the guards that no approval lifts.
 func (j *judge) fixed() {
+	j.suspended()
 	j.federation()
 	j.confirm()
 	j.missingSource()

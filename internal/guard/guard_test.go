@@ -31,7 +31,10 @@ type bench struct {
 	limits guard.Limits
 	memory memory.Memory
 	before *match.Rules // the rules of the last accepted pass, if they were others
+	seen   []source.Witness
 	at     time.Time
+
+	suspended memory.Suspension
 }
 
 func newBench(tb plantest.TB, world string, rules ...func(*match.Options)) *bench {
@@ -43,7 +46,7 @@ func newBench(tb plantest.TB, world string, rules ...func(*match.Options)) *benc
 func (b *bench) input(tb plantest.TB, approve string) (plan.Plan, guard.Input) {
 	tb.Helper()
 	p := b.Pass(tb)
-	in := guard.Input{Source: p.Source, Target: p.Target, Probes: p.Confirmation.Probes, Limits: b.limits, Memory: b.memory, Now: b.at, Approve: approve}
+	in := guard.Input{Source: p.Source, Target: p.Target, Probes: p.Confirmation.Probes, Limits: b.limits, Memory: b.memory, Now: b.at, Approve: approve, Witnesses: b.seen, Suspended: b.suspended.Current(b.at)}
 	if b.before != nil {
 		in.Scoped = b.World.Scoped(tb, *b.before, p)
 	}
@@ -132,6 +135,27 @@ func TestGuards(t *testing.T) {
 		want   []string // the plan, with each change's guard
 		trips  []string
 	}{
+		// suspended
+		{name: "a suspension withholds every change, of administrators too",
+			world: "both ann bob\n/team: ann\nteam = bob\n/ops: ann\nAdmins! =", rules: admins, change: suspend(false),
+			want:  []string{"+ann@team from /team by id [suspended]", "-bob@team not_member by id [suspended]", "+ann@Admins from /ops by id [suspended]"},
+			trips: []string{`suspended: all writing is suspended until 2026-11-24T13:00:00Z ("move\nof LDAP"): 3 changes are withheld; the suspension ends by itself, or by groupsync resume`}},
+		{name: "a suspension of removals lets additions through, with on_trip: stop too",
+			world: "both ann bob\n/team: ann\nteam = bob", change: func(b *bench) { suspend(true)(b); b.limits.Stop = true },
+			want:  []string{"+ann@team from /team by id", "-bob@team not_member by id [suspended]"},
+			trips: []string{`suspended: the removing of members is suspended until 2026-11-24T13:00:00Z ("move\nof LDAP"): 1 changes are withheld; the suspension ends by itself, or by groupsync resume`}},
+		{name: "a suspension trips where nothing differs, so that every report tells of it",
+			world: "both ann\n/team: ann\nteam = ann", change: suspend(false),
+			want:  []string{},
+			trips: []string{`suspended: all writing is suspended until 2026-11-24T13:00:00Z ("move\nof LDAP"): 0 changes are withheld; the suspension ends by itself, or by groupsync resume`}},
+		{name: "a suspension that has ended withholds nothing",
+			world: "both ann\n/team: ann\nteam =", change: func(b *bench) { suspend(false)(b); b.at = b.at.Add(time.Hour) },
+			want: []string{"+ann@team from /team by id"}},
+		{name: "beside a suspension other guards still trip, and a change names the suspension",
+			world: "federation corp away\nboth ann\nldap ann\n/team: ann\nteam =", change: suspend(false),
+			want: []string{"+ann@team from /team by id (away) [suspended]"},
+			trips: []string{`suspended: all writing is suspended until 2026-11-24T13:00:00Z ("move\nof LDAP"): 1 changes are withheld; the suspension ends by itself, or by groupsync resume`,
+				`federation: the federation "corp" is not up (status 500): 1 changes that rest on it are withheld, and its people keep what they have; check that its server answers Keycloak; if its silence means nothing, name it in keycloak.trusted_federations`}},
 		// federation
 		{name: "the people of a federation that is not up keep what they have, others go on",
 			world: "federation corp away\nboth ann bob cid\nldap ann bob\n/team: ann\nteam = bob cid",
@@ -414,6 +438,53 @@ func TestGuards(t *testing.T) {
 			world: "federation corp\nboth ann\nclearml eve\n/team: ann\nteam = ann eve", change: func(b *bench) { b.limits.Grace = time.Hour },
 			want:  []string{"-eve@team gone [grace]"},
 			trips: []string{"grace: 1 removals rest on an email alone, since ClearML keeps no account id of the person, and wait until every pass has wanted them for 1h0m0s; the first pass after that removes them"}},
+		{name: "an admin event that explains the removal ends its grace, and nobody else's",
+			world: "federation corp\nboth ann bob cid\nldap bob cid\n/team: ann\nteam = ann bob cid",
+			change: func(b *bench) {
+				b.limits.Grace = time.Hour
+				b.seen = []source.Witness{{Account: "kc-bob", Group: "/team"}}
+			},
+			want:  []string{"-bob@team not_member by id", "-cid@team not_member by id [grace]"},
+			trips: []string{"grace: 1 removals rest on a federation and wait until every pass has wanted them for 1h0m0s; the first pass after that removes them"}},
+		{name: "an admin event about another group explains nothing",
+			world: "federation corp\nboth ann bob\nldap bob\n/team: ann\n/x:\nx =\nteam = ann bob",
+			change: func(b *bench) {
+				b.limits.Grace = time.Hour
+				b.seen = []source.Witness{{Account: "kc-bob", Group: "/x"}, {Account: "kc-bob"}}
+			},
+			want:  []string{"-bob@team not_member by id [grace]"},
+			trips: []string{"grace: 1 removals rest on a federation and wait until every pass has wanted them for 1h0m0s; the first pass after that removes them"}},
+		{name: "an admin event about one of two groups that feed the user group explains nothing: the person may have been in the other",
+			world: "federation corp\nboth ann bob\nldap bob\n/team: ann\n/a/team: ann\nteam = ann bob",
+			change: func(b *bench) {
+				b.limits.Grace = time.Hour
+				b.seen = []source.Witness{{Account: "kc-bob", Group: "/team"}}
+			},
+			want:  []string{"-bob@team not_member by id [grace]"},
+			trips: []string{"grace: 1 removals rest on a federation and wait until every pass has wanted them for 1h0m0s; the first pass after that removes them"}},
+		{name: "an admin event about the account explains that the account is disabled",
+			world: "both ann bob\ndisable bob elsewhere\n/team: ann\nteam = ann bob\n/x: bob\nx =",
+			change: func(b *bench) {
+				b.limits.Grace = time.Hour
+				b.seen = []source.Witness{{Account: "kc-bob"}}
+			},
+			want: []string{"-bob@team disabled by id"}},
+		{name: "an admin event ends no grace of somebody who is known by the email only",
+			world: "federation corp\nboth ann\nclearml eve\n/team: ann\nteam = ann eve",
+			change: func(b *bench) {
+				b.limits.Grace, b.limits.GoneGrace = time.Hour, time.Hour
+				b.seen = []source.Witness{{Account: "kc-eve"}}
+			},
+			want:  []string{"-eve@team gone [grace]"},
+			trips: []string{"grace: 1 removals rest on an email alone, since ClearML keeps no account id of the person, and wait until every pass has wanted them for 1h0m0s; the first pass after that removes them"}},
+		{name: "an admin event that an account was deleted ends the grace of the person who had its id",
+			world: "federation corp\nboth ann\nclearml fay id=kc-fay\nclearml gus id=kc-gus\n/team: ann\nteam = ann fay gus",
+			change: func(b *bench) {
+				b.limits.Grace = time.Hour
+				b.seen = []source.Witness{{Account: "kc-fay", Deleted: true}, {Account: "kc-gus"}}
+			},
+			want:  []string{"-fay@team gone", "-gus@team gone [grace]"},
+			trips: []string{"grace: 1 removals rest on a federation and wait until every pass has wanted them for 1h0m0s; the first pass after that removes them"}},
 		{name: "a local person's removal waits for nothing",
 			world: "federation corp\nboth ann bob\nldap ann\n/team: ann\nteam = ann bob", change: func(b *bench) { b.limits.Grace, b.limits.GoneGrace = time.Hour, time.Hour },
 			want: []string{"-bob@team not_member by id"}},
@@ -453,6 +524,45 @@ func TestGuards(t *testing.T) {
 		if !tripped[r.Guard] && !slices.Contains(atWriting, r.Guard) {
 			t.Errorf("no row trips the guard %s", r.Guard)
 		}
+	}
+}
+
+// suspend suspends for an hour from now on. Its reason is hostile.
+func suspend(removalsOnly bool) func(*bench) {
+	return func(b *bench) {
+		b.suspended = memory.Suspension{Until: now.Add(time.Hour), Reason: "move\nof LDAP", By: "alice", At: now, RemovalsOnly: removalsOnly}
+	}
+}
+
+// TestAnApprovalLiftsNoSuspension: whoever wants the changes now resumes first.
+func TestAnApprovalLiftsNoSuspension(t *testing.T) {
+	b := newBench(t, "both ann bob\n/team: ann\nteam = bob")
+	b.suspended = memory.Suspension{Until: now.Add(time.Hour), Reason: "r", By: "alice", At: now}
+	j := b.judge(t)
+	ok := b.approve(t, j.Digest)
+	if !ok.Granted || len(cleared(ok)) > 0 || len(ok.Lifted) > 0 {
+		t.Errorf("granted %v, cleared %q, lifted %q", ok.Granted, cleared(ok), ok.Lifted)
+	}
+	for _, x := range ok.Trips {
+		if x.Override != "" {
+			t.Errorf("an approval is offered: %+v", x)
+		}
+	}
+}
+
+// TestASuspensionDoesNotStartTheGraceAnew: every pass still wants the removal.
+func TestASuspensionDoesNotStartTheGraceAnew(t *testing.T) {
+	b := newBench(t, "federation corp\nboth ann bob\nldap bob\n/team: ann\nteam = ann bob")
+	b.limits.Grace = 2 * time.Hour
+	b.pass(t, "")
+	b.at = now.Add(time.Hour)
+	b.suspended = memory.Suspension{Until: b.at.Add(time.Hour), Reason: "r", By: "alice", At: b.at}
+	if j := b.pass(t, ""); len(cleared(j)) > 0 {
+		t.Errorf("cleared under a suspension: %q", cleared(j))
+	}
+	b.at = now.Add(2 * time.Hour)
+	if d := cmp.Diff([]string{"team -bob"}, cleared(b.judge(t))); d != "" {
+		t.Errorf("after it has ended: -want +got\n%s", d)
 	}
 }
 

@@ -111,6 +111,9 @@ func (j *judge) removals() {
 	for i := range j.Plan.Groups {
 		g := &j.Plan.Groups[i]
 		n, members := count(changesOf(g), provedRemoval), len(g.Feed.Group.Members)
+		if recent := j.recent(*g); n > 0 {
+			n, members = n+recent, members+recent
+		}
 		if n > limits.FreeRemovals && Exceeds(n, members, limits.MaxRatio) {
 			withhold(changesOf(g), report.Removals, provedRemoval)
 			j.trip(report.Removals, g.Feed.Group.Name, "%d of its %d members would be removed (%.0f %%), guards.max_removal_ratio is %g and guards.free_removals %d: the group's removals are withheld; if that is meant, approve them", n, members, percent(n, members), limits.MaxRatio, limits.FreeRemovals)
@@ -125,6 +128,24 @@ func (j *judge) removals() {
 		withhold(j.changes(), report.Removals, isRemoval)
 		j.trip(report.Removals, "", "%d of all %d managed memberships would be removed (%.0f %%), guards.max_removal_ratio is %g and guards.free_removals %d: all removals are withheld; if they are meant, approve them", wanted, j.Plan.Managed, percent(wanted, j.Plan.Managed), limits.MaxRatio, limits.FreeRemovals)
 	}
+}
+
+// recent returns how many people earlier passes have removed from the group within the
+// window, if this pass is early. Whoever is a member again does not count.
+func (j *judge) recent(g plan.Group) int {
+	if !j.in.Early {
+		return 0
+	}
+	people := make(map[string]bool)
+	for _, i := range j.in.Memory.Removed {
+		if i.Group == g.Feed.Group.ID && !i.At.Before(j.since()) {
+			people[i.User] = true
+		}
+	}
+	for _, m := range g.Feed.Group.Members {
+		delete(people, m.ID)
+	}
+	return len(people)
 }
 
 func count(changes []*plan.Change, is func(*plan.Change) bool) (n int) {
@@ -144,9 +165,19 @@ func (j *judge) gone() {
 			people[c.User.ID] = true
 		}
 	}
-	if limit := j.in.Limits.MaxGone; limit > 0 && len(people) > limit {
+	limit := j.in.Limits.MaxGone
+	if limit == 0 || len(people) == 0 {
+		return
+	}
+	if len(people) > limit {
 		withhold(j.changes(), report.GoneLimit, isRemoval)
 		j.trip(report.GoneLimit, "", "%d people are gone from Keycloak at once, guards.max_gone is %d: all removals are withheld; if they were deleted on purpose, approve them", len(people), limit)
+		return
+	}
+	// The memory does not tell for which reason somebody was removed, so everybody counts.
+	if recent := memory.PeopleSince(j.in.Memory.Removed, j.since()); j.in.Early && len(people)+recent > limit {
+		withhold(j.changes(), report.GoneLimit, isRemoval)
+		j.trip(report.GoneLimit, "", "%d people are gone from Keycloak, and %d people were removed within %s, guards.max_gone is %d: this pass does not come by the schedule, so all its removals are left to the next one that does; if they were deleted on purpose, approve them", len(people), recent, j.in.Limits.Window, limit)
 	}
 }
 
@@ -198,7 +229,7 @@ func (l Limits) GraceOf(e source.Evidence) time.Duration {
 // it if every pass until then wants it. The time is zero if no pass has wanted it yet.
 func Due(c plan.Change, in Input) (due time.Time, waits bool) {
 	grace := in.Limits.GraceOf(c.Evidence)
-	if !provedRemoval(&c) || grace == 0 {
+	if !provedRemoval(&c) || grace == 0 || in.witnessed(c) {
 		return time.Time{}, false
 	}
 	since, known := in.Memory.Wanted[clock(c)]
@@ -207,6 +238,52 @@ func Due(c plan.Change, in Input) (due time.Time, waits bool) {
 	}
 	due = since.Add(grace)
 	return due, in.Now.Before(due)
+}
+
+// witnessed reports whether admin events explain a removal, so that no outage of a
+// federation can have caused it. Every account that could be the person needs a witness. An
+// event about a group explains only the removal from a user group which nothing else feeds.
+// What rests on an email alone has no witness: the event names an account, and ClearML does
+// not say that this account is the person's.
+func (in Input) witnessed(c plan.Change) bool {
+	if c.Evidence.ByEmail() {
+		return false
+	}
+	var accounts []string
+	for _, u := range c.Accounts {
+		accounts = append(accounts, u.ID)
+	}
+	if len(accounts) == 0 {
+		found, _ := in.Source.Found(c.User.ID)
+		accounts = found.Person.IDs
+	}
+	explains := func(w source.Witness) bool {
+		switch c.Why {
+		case source.NotMember:
+			return len(c.Sources) == 1 && c.Sources[0].ID == w.Group
+		case source.Disabled:
+			return w.Group == "" && !w.Deleted
+		case source.Gone:
+			return w.Deleted
+		}
+		return false
+	}
+	for _, id := range accounts {
+		if !slices.ContainsFunc(in.Witnesses, func(w source.Witness) bool { return w.Account == id && explains(w) }) {
+			return false
+		}
+	}
+	return len(accounts) > 0
+}
+
+// WantedSince returns since when every pass has wanted a removal; false: no pass is
+// remembered that did. Time in which passes failed does not count.
+func WantedSince(c plan.Change, in Input) (time.Time, bool) {
+	if c.Grant() || !c.Evidence.Valid() {
+		return time.Time{}, false
+	}
+	since, known := in.Memory.Wanted[clock(c)]
+	return since, known
 }
 
 func (j *judge) waiting(byEmail bool, rests, key string) {

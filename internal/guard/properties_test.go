@@ -90,6 +90,9 @@ func drawSituation(t *rapid.T, text string, _ func(*match.Options), p plantest.P
 			in.Scoped[c.Key()] = rapid.IntRange(0, 3).Draw(t, "scoped") == 0
 		}
 	}
+	if rapid.IntRange(0, 4).Draw(t, "suspended") == 0 {
+		in.Suspended = memory.Suspension{Until: now.Add(time.Hour), Reason: "r", RemovalsOnly: rapid.Bool().Draw(t, "removals_only")}
+	}
 	if rapid.IntRange(0, 3).Draw(t, "approve") == 0 {
 		in.Approve = guard.Judge(p.Weighed, in).Digest
 	}
@@ -236,7 +239,7 @@ func lower(limit *int) {
 // beyond that only removals and grants that the digest names and that no fixed guard
 // withholds. Another digest changes nothing.
 func TestLawAnApprovalLiftsOnlyWhatItNames(t *testing.T) {
-	fixed := []report.Guard{report.Federation, report.Confirm, report.MissingSource, report.Collision, report.Views, report.Admins}
+	fixed := []report.Guard{report.Suspended, report.Federation, report.Confirm, report.MissingSource, report.Collision, report.Views, report.Admins}
 	law(t, func(t *rapid.T, s situation) {
 		s.in.Approve, s.in.Limits.Stop = "", false
 		none := guard.Judge(s.plan, s.in)
@@ -266,6 +269,28 @@ func TestLawAnApprovalLiftsOnlyWhatItNames(t *testing.T) {
 			if trip.Guard.Rule().Liftable {
 				t.Fatalf("%s\n%s trips in spite of the approval", s, trip.Guard)
 			}
+		}
+	})
+}
+
+// TestLawASuspensionClearsOnlyWhatItSays: a suspension of everything clears nothing; a
+// suspension of removals clears the additions that are cleared without it, and no more.
+func TestLawASuspensionClearsOnlyWhatItSays(t *testing.T) {
+	law(t, func(t *rapid.T, s situation) {
+		s.in.Suspended = memory.Suspension{}
+		want := written(guard.Judge(s.plan, s.in))
+		for key, c := range want {
+			if c.Action == plan.Remove {
+				delete(want, key)
+			}
+		}
+		s.in.Suspended = memory.Suspension{Until: now.Add(time.Hour), Reason: "r", RemovalsOnly: true}
+		if d := cmp.Diff(want, written(guard.Judge(s.plan, s.in)), everything); d != "" {
+			t.Fatalf("%s\nremovals only: -want +cleared\n%s", s, d)
+		}
+		s.in.Suspended.RemovalsOnly = false
+		if may := written(guard.Judge(s.plan, s.in)); len(may) > 0 {
+			t.Fatalf("%s\ncleared although everything is suspended: %v", s, may)
 		}
 	})
 }

@@ -53,6 +53,21 @@ func (j Judged) Remember(in Input, scope string, intended bool) memory.Memory {
 	return next
 }
 
+// Of returns the judgement with what was let through of one user's changes only.
+func (j Judged) Of(user string) Judged {
+	j.Cleared = j.Cleared.Of(user)
+	return j
+}
+
+// Intended returns the memory with the cleared changes that a limit counts, and with
+// nothing else of the plan. It is for a pass of one person, whose plan tells of nobody
+// else: what the memory holds of groups, of waiting removals and of pending people stays.
+func (j Judged) Intended(mem memory.Memory, in Input) memory.Memory {
+	next := mem.Clone()
+	j.intend(&next, in)
+	return next
+}
+
 // acceptsRules reports whether the rules of this pass become those of the last accepted
 // pass. They do not while a group is frozen or a source is missing: nobody knows yet what
 // the rules want there. Neither do they while a removal that only they want is not
@@ -76,7 +91,7 @@ func (j Judged) acceptsRules(in Input) bool {
 func (j Judged) intend(next *memory.Memory, in Input) {
 	for _, w := range j.Cleared.writes {
 		for _, c := range w.Remove {
-			if in.Limits.MaxRemovals > 0 && !j.Granted {
+			if (in.Limits.MaxRemovals > 0 || in.Early) && !j.Granted {
 				next.Removed = append(next.Removed, memory.Intent{At: in.Now, Group: c.Group, User: c.User.ID})
 			}
 		}

@@ -27,6 +27,7 @@ type Options struct {
 	AdminRole        string              // role whose holders are administrators; empty: none
 	AdminVia         Via                 // what makes an administrator in ClearML
 	Protect          []string            // globs over emails and ids
+	Exceptions       []Exception         // keep memberships, usually until a given time
 	Provider         string              // ClearML's name of the sign-in provider
 	KeepGone         bool                // people whom Keycloak has no more keep what they have
 }
@@ -42,13 +43,17 @@ const (
 	ViaBoth  Via = "both"
 )
 
-func (v Via) group() bool { return v != ViaRole }
-func (v Via) role() bool  { return v != ViaGroup }
+// Group reports whether a pass writes the members of Admins.
+func (v Via) Group() bool { return v != ViaRole }
+
+// Role reports whether a pass sets the role admin.
+func (v Via) Role() bool { return v != ViaGroup }
 
 // Rules are compiled Options.
 type Rules struct {
 	Options
 	include, exclude, protect []*glob.Pattern
+	exceptions                []exception
 }
 
 // Compile returns the rules, or an error that quotes the glob that is none.
@@ -71,6 +76,13 @@ func Compile(o Options) (Rules, error) {
 			*part.into = append(*part.into, g)
 		}
 	}
+	for _, e := range o.Exceptions {
+		g, err := glob.Compile(strings.ToLower(e.Match))
+		if err != nil {
+			return Rules{}, fmt.Errorf("users.protect: %q is not a glob: %w", e.Match, err)
+		}
+		r.exceptions = append(r.exceptions, exception{e, g})
+	}
 	return r, nil
 }
 
@@ -88,11 +100,11 @@ func anyMatch(globs []*glob.Pattern, s string) bool {
 
 // Included reports whether a claim name is to be mirrored.
 func (r Rules) Included(claim string) bool {
-	return anyMatch(r.include, r.key(claim)) && !anyMatch(r.exclude, r.key(claim))
+	return anyMatch(r.include, r.Key(claim)) && !anyMatch(r.exclude, r.Key(claim))
 }
 
-// key returns a name in the form in which names compare.
-func (r Rules) key(name string) string {
+// Key returns a name in the form in which names of groups compare.
+func (r Rules) Key(name string) string {
 	if r.CaseInsensitive {
 		return strings.ToLower(name)
 	}
@@ -100,12 +112,12 @@ func (r Rules) key(name string) string {
 }
 
 // Same reports whether two names of groups are one name under the rules.
-func (r Rules) Same(a, b string) bool { return r.key(a) == r.key(b) }
+func (r Rules) Same(a, b string) bool { return r.Key(a) == r.Key(b) }
 
 func (r Rules) keys(names []string) []string {
 	keys := make([]string, len(names))
 	for i, n := range names {
-		keys[i] = r.key(n)
+		keys[i] = r.Key(n)
 	}
 	return keys
 }
@@ -222,16 +234,16 @@ func Groups(c source.Catalog, groups []target.Group, r Rules) (Pairing, error) {
 	}
 	for _, g := range c.Groups() {
 		claim := r.Claim(g)
-		p.claims[r.key(claim)] = append(p.claims[r.key(claim)], g)
+		p.claims[r.Key(claim)] = append(p.claims[r.Key(claim)], g)
 		p.name(claim)
 	}
 	for _, claim := range slices.Sorted(maps.Keys(r.Mapping)) {
-		p.mapping[r.key(claim)] = append(p.mapping[r.key(claim)], r.Mapping[claim]...)
+		p.mapping[r.Key(claim)] = append(p.mapping[r.Key(claim)], r.Mapping[claim]...)
 		p.name(claim)
 	}
 	for _, g := range groups {
 		if g.Role == "" {
-			p.byName[r.key(g.Name)] = append(p.byName[r.key(g.Name)], g)
+			p.byName[r.Key(g.Name)] = append(p.byName[r.Key(g.Name)], g)
 		}
 	}
 	for _, name := range r.AdminGroups {
@@ -264,8 +276,8 @@ type pairer struct {
 
 // name keeps the first spelling of a claim name, to be shown.
 func (p *pairer) name(claim string) {
-	if _, known := p.names[p.rules.key(claim)]; !known {
-		p.names[p.rules.key(claim)] = claim
+	if _, known := p.names[p.rules.Key(claim)]; !known {
+		p.names[p.rules.Key(claim)] = claim
 	}
 }
 
@@ -298,7 +310,7 @@ func (p *pairer) mirrored() error {
 			if f != nil {
 				p.connect(f, claim)
 				fed = true
-			} else if near := folded[source.Fold(name)]; near != "" && p.rules.key(near) != p.rules.key(name) {
+			} else if near := folded[source.Fold(name)]; near != "" && p.rules.Key(near) != p.rules.Key(name) {
 				p.skip(claim, InKeycloak, fmt.Sprintf("near miss: ClearML has %q", near))
 			}
 		}
@@ -314,7 +326,7 @@ func (p *pairer) mirrored() error {
 
 // feed returns the user group that a claim name feeds, or nil with a Skip.
 func (p *pairer) feed(claim, name string, mapped bool) (*Feed, error) {
-	groups := p.byName[p.rules.key(name)]
+	groups := p.byName[p.rules.Key(name)]
 	switch {
 	case p.builtin(name), slices.ContainsFunc(groups, func(g target.Group) bool { return g.System }):
 		if mapped {
@@ -325,7 +337,7 @@ func (p *pairer) feed(claim, name string, mapped bool) (*Feed, error) {
 	case len(groups) == 0:
 		if mapped {
 			p.skip(claim+" → "+name, InKeycloak, NoTarget)
-		} else if slices.ContainsFunc(p.claims[p.rules.key(claim)], func(g source.Group) bool { return !p.makesAdmins[g.ID] }) {
+		} else if slices.ContainsFunc(p.claims[p.rules.Key(claim)], func(g source.Group) bool { return !p.makesAdmins[g.ID] }) {
 			p.skip(claim, InKeycloak, NoTarget)
 		}
 		return nil, nil
@@ -343,7 +355,7 @@ func (p *pairer) feed(claim, name string, mapped bool) (*Feed, error) {
 
 // builtin reports whether a name is that of a built-in group, as names compare.
 func (p *pairer) builtin(name string) bool {
-	return target.Builtin(name) || slices.ContainsFunc(target.BuiltinNames, func(b string) bool { return p.rules.key(b) == p.rules.key(name) })
+	return target.Builtin(name) || slices.ContainsFunc(target.BuiltinNames, func(b string) bool { return p.rules.Key(b) == p.rules.Key(name) })
 }
 
 func (p *pairer) feedOf(g target.Group) *Feed {
@@ -354,7 +366,7 @@ func (p *pairer) feedOf(g target.Group) *Feed {
 }
 
 func (p *pairer) connect(f *Feed, claim string) {
-	sources := p.claims[p.rules.key(claim)]
+	sources := p.claims[p.rules.Key(claim)]
 	if len(sources) == 0 {
 		f.Missing = append(f.Missing, p.missing(claim, "groups.mapping"))
 		return
@@ -404,14 +416,14 @@ func (p *pairer) admins(groups []target.Group) {
 		f.Sources = append(f.Sources, sources...)
 		fed = true
 	}
-	if p.rules.AdminVia.group() {
+	if p.rules.AdminVia.Group() {
 		if g, there := p.adminsGroup(); there {
 			feed(g)
 		} else {
 			p.lost = append(p.lost, Missing{Kind: "user group", Name: target.Admins, Key: "admins"})
 		}
 	}
-	if i := slices.IndexFunc(groups, func(g target.Group) bool { return g.ID == target.AdminRoleID }); i >= 0 && p.rules.AdminVia.role() {
+	if i := slices.IndexFunc(groups, func(g target.Group) bool { return g.ID == target.AdminRoleID }); i >= 0 && p.rules.AdminVia.Role() {
 		feed(groups[i])
 	}
 	if !fed {
@@ -421,7 +433,7 @@ func (p *pairer) admins(groups []target.Group) {
 
 // adminsGroup returns the built-in group of administrators, if it may be written.
 func (p *pairer) adminsGroup() (g target.Group, there bool) {
-	groups := p.byName[p.rules.key(target.Admins)]
+	groups := p.byName[p.rules.Key(target.Admins)]
 	switch {
 	case len(groups) > 1:
 		p.skip(target.Admins, InClearML, Duplicate)
@@ -438,14 +450,14 @@ func (p *pairer) adminsGroup() (g target.Group, there bool) {
 // whose paths differ from the entry by case.
 func (p *pairer) adminGroups(name string) []source.Group {
 	if !strings.HasPrefix(name, "/") {
-		return p.claims[p.rules.key(name)]
+		return p.claims[p.rules.Key(name)]
 	}
 	var same, folded []source.Group
 	for _, g := range p.catalog.Groups() {
 		if g.Path == name {
 			same = append(same, g)
 		}
-		if p.rules.key(g.Path) == p.rules.key(name) {
+		if p.rules.Key(g.Path) == p.rules.Key(name) {
 			folded = append(folded, g)
 		}
 	}

@@ -460,6 +460,7 @@ func TestAGlobThatIsNoneIsQuoted(t *testing.T) {
 		{Options{Include: []string{"*", "[a"}}, `groups.include: "[a" is not a glob: `},
 		{Options{Exclude: []string{"[a"}}, `groups.exclude: "[a" is not a glob: `},
 		{Options{Protect: []string{"[a"}}, `users.protect: "[a" is not a glob: `},
+		{Options{Exceptions: []Exception{{Match: "[a"}}}, `users.protect: "[a" is not a glob: `},
 	} {
 		if _, err := Compile(tt.options); err == nil || !strings.HasPrefix(err.Error(), tt.want) {
 			t.Errorf("%+v: got %v, want %s…", tt.options, err, tt.want)

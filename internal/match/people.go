@@ -33,6 +33,16 @@ const (
 	NotAsked       State = ""                // not met in the realm, and not looked up
 )
 
+// Removable reports whether a pass may remove somebody of that state, given the evidence.
+// Everybody else stays, and the state is the reason.
+func (s State) Removable() bool {
+	switch s {
+	case Matched, Ambiguous, Rekeyed, GoneNow, NotAsked:
+		return true
+	}
+	return false
+}
+
 // Person is what is known of one ClearML user.
 type Person struct {
 	State State
@@ -58,6 +68,9 @@ type People struct {
 	persons   []Person // by target user
 	owner     []int    // by source user: the target user who surely is the account, or none
 	claimants [][]int  // by source user: the target users who could be the account, sorted
+
+	excepted [][]Exception // by target user: the exceptions that match the person; nil: there are none
+	rules    Rules
 }
 
 const none = -1
@@ -84,7 +97,7 @@ func (p People) Claimants(sourceUser int) []int { return p.claimants[sourceUser]
 // id; claimed twice by equal strength, it makes all of them ambiguous. Names identify
 // nobody, since any ClearML user may rename any other (reference/clearml-api.md).
 func Who(src *source.Snapshot, tgt *target.Snapshot, r Rules) People {
-	m := &matcher{src: src, tgt: tgt, rules: r, byEmail: make(map[string][]int)}
+	m := &matcher{People: People{rules: r}, src: src, tgt: tgt, byEmail: make(map[string][]int)}
 	m.persons = make([]Person, len(tgt.Users()))
 	m.owner = make([]int, len(src.Users()))
 	m.claimants = make([][]int, len(src.Users()))
@@ -107,6 +120,7 @@ func Who(src *source.Snapshot, tgt *target.Snapshot, r Rules) People {
 	for i, u := range tgt.Users() {
 		m.persons[i] = m.person(u)
 	}
+	m.except()
 	m.settleClaims()
 	return m.People
 }
@@ -115,7 +129,6 @@ type matcher struct {
 	People
 	src     *source.Snapshot
 	tgt     *target.Snapshot
-	rules   Rules
 	byEmail map[string][]int // enabled and disabled accounts, by folded email
 	told    bool             // the server tells some user's sign-in provider
 
@@ -161,13 +174,29 @@ func (m *matcher) protected(u target.User, accounts []int) bool {
 	if len(m.rules.protect) == 0 {
 		return false
 	}
+	return slices.ContainsFunc(m.names(u, accounts), func(n string) bool {
+		return n != "" && anyMatch(m.rules.protect, strings.ToLower(n))
+	})
+}
+
+// names returns what the globs of users.protect are held against.
+func (m *matcher) names(u target.User, accounts []int) []string {
 	names := []string{u.ID, u.Email}
 	for _, a := range accounts {
 		names = append(names, m.src.Users()[a].ID, m.src.Users()[a].Email)
 	}
-	return slices.ContainsFunc(names, func(n string) bool {
-		return n != "" && anyMatch(m.rules.protect, strings.ToLower(n))
-	})
+	return names
+}
+
+// except finds the exceptions that match each user.
+func (m *matcher) except() {
+	if len(m.rules.exceptions) == 0 {
+		return
+	}
+	m.excepted = make([][]Exception, len(m.persons))
+	for i, u := range m.tgt.Users() {
+		m.excepted[i] = m.rules.matching(m.names(u, m.persons[i].Accounts))
+	}
 }
 
 // accounts finds the accounts of somebody who may have signed in through Keycloak.

@@ -12,16 +12,17 @@ import (
 // Remarks returns the pairing's skips and, sorted with them, warnings that do not stop the
 // pass: no ClearML user has signed in through clearml.provider, so nobody can be matched;
 // an administrator has only the role, or only the membership of the built-in group;
-// ClearML shows built-in groups from one side only.
+// ClearML shows built-in groups from one side only; an exception names a group that
+// ClearML lacks.
 func Remarks(tgt *target.Snapshot, p Pairing, r Rules) []Skip {
-	all := slices.Concat(p.Skips, strangers(tgt, r), Mismatched(tgt, p), oneView(tgt))
+	all := slices.Concat(p.Skips, Strangers(tgt, r), Mismatched(tgt, p), oneView(tgt), astray(tgt, r))
 	slices.SortFunc(all, compareSkips)
-	return all
+	return slices.Compact(all)
 }
 
-// strangers remarks on clearml.provider where ClearML knows other providers, and
-// nobody who came by this one.
-func strangers(tgt *target.Snapshot, r Rules) []Skip {
+// Strangers remarks on clearml.provider if nobody has signed in by it, although ClearML
+// tells sign-in providers. Then nobody is matched.
+func Strangers(tgt *target.Snapshot, r Rules) []Skip {
 	others, told := make(map[string]bool), false
 	for _, u := range tgt.Users() {
 		told = told || u.Providers != nil
@@ -69,7 +70,7 @@ func Mismatched(tgt *target.Snapshot, p Pairing) (remarks []Skip) {
 		case u.ServiceAccount || u.Role == "":
 		case u.Role == target.RoleAdmin && !member[u.ID]:
 			remarks = append(remarks, Skip{name, InClearML, "has the role admin and is not in Admins"})
-		case u.Role != target.RoleAdmin && member[u.ID]:
+		case !target.Administrator(u.Role) && member[u.ID]:
 			remarks = append(remarks, Skip{name, InClearML, "is in Admins and has the role " + u.Role})
 		}
 	}

@@ -18,6 +18,7 @@ func TestScope(t *testing.T) {
 		{"the order of a mapping's groups", func(o *Options) { o.Mapping = map[string][]string{"x": {"z", "y"}} }, true},
 		{"an entry written twice", func(o *Options) { o.Include = []string{"*", "*"} }, true},
 		{"whom to protect", func(o *Options) { o.Protect = []string{"a"} }, true},
+		{"an exception", func(o *Options) { o.Exceptions = []Exception{{Match: "a"}} }, true},
 		{"the provider", func(o *Options) { o.Provider = "other" }, true},
 		{"users.gone", func(o *Options) { o.KeepGone = true }, true},
 		{"full_path", func(o *Options) { o.FullPath = true }, false},

@@ -21,7 +21,7 @@ func (r Rules) Unfed(p Pairing, g source.Group) []string {
 	var why []string
 	for _, s := range p.Skips {
 		switch {
-		case s.Side == InKeycloak && (r.Same(s.Name, claim) || strings.HasPrefix(r.key(s.Name), r.key(claim)+" → ")):
+		case s.Side == InKeycloak && (r.Same(s.Name, claim) || strings.HasPrefix(r.Key(s.Name), r.Key(claim)+" → ")):
 		case s.Side == InClearML && (s.Why == Duplicate || s.Why == NotAssignable) && slices.ContainsFunc(targets, func(t string) bool { return r.Same(t, s.Name) }):
 		default:
 			continue

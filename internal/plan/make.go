@@ -179,7 +179,7 @@ func (p *planner) members(g *Group) {
 		u, known := p.tgt.UserIndex(m.ID)
 		if !known {
 			p.states[m.ID] = match.Unresolved
-			g.Keep = append(g.Keep, Keeper{m, match.Unresolved})
+			g.Keep = append(g.Keep, Keeper{Member: m, Why: match.Unresolved})
 			continue
 		}
 		p.have[u] = p.turn
@@ -192,7 +192,7 @@ func (p *planner) members(g *Group) {
 		}
 		switch {
 		case listed && doubtful:
-			g.Keep = append(g.Keep, Keeper{m, person.State})
+			g.Keep = append(g.Keep, Keeper{Member: m, Why: person.State})
 		case listed:
 		default:
 			p.removal(g, m, u, person)
@@ -202,10 +202,8 @@ func (p *planner) members(g *Group) {
 
 // removal proposes to remove a member, or keeps the member with the reason.
 func (p *planner) removal(g *Group, m target.Member, u int, person match.Person) {
-	keep := func(why match.State) { g.Keep = append(g.Keep, Keeper{m, why}) }
-	switch person.State {
-	case match.Matched, match.Ambiguous, match.Rekeyed, match.GoneNow, match.NotAsked:
-	default:
+	keep := func(why match.State) { g.Keep = append(g.Keep, Keeper{Member: m, Why: why}) }
+	if !person.State.Removable() {
 		keep(person.State)
 		return
 	}
@@ -213,6 +211,11 @@ func (p *planner) removal(g *Group, m target.Member, u int, person match.Person)
 	if person.State == match.GoneNow && person.GoneBy == source.ByEmail && p.renamed(g.Pending, user) {
 		keep(match.Renamed)
 		p.states[m.ID] = match.Renamed
+		return
+	}
+	if e, excepted := p.people.Exception(u, g.Feed.Group); excepted {
+		g.Keep = append(g.Keep, Keeper{Member: m, Why: match.Protected, Exception: e})
+		p.except(m.ID, person)
 		return
 	}
 	c := Change{
@@ -233,6 +236,16 @@ func (p *planner) removal(g *Group, m target.Member, u int, person match.Person)
 		}
 	}
 	g.Remove = append(g.Remove, c)
+}
+
+// except keeps the state of somebody whom an exception keeps in a group. The realm is not
+// asked for the person, or every pass would ask until the exception ends. So nobody knows
+// whether somebody whose account was not met can still sign in, and the floor of the
+// administrators must not count on that.
+func (p *planner) except(id string, person match.Person) {
+	if person.State == match.NotAsked {
+		p.states[id], p.barred[id] = match.Protected, true
+	}
 }
 
 // renamed reports whether an enabled, pending member of the group's own sources bears

@@ -57,8 +57,9 @@ func (c Change) Grant() bool { return c.Action == Add }
 
 // Keeper is a member who is in none of the sources, or not surely in one, and stays.
 type Keeper struct {
-	Member target.Member
-	Why    match.State
+	Member    target.Member
+	Why       match.State
+	Exception match.Exception // that keeps the member; zero: none does
 }
 
 // Group is what one user group lacks and has too much.
@@ -96,7 +97,7 @@ type Plan struct {
 	Managed int             // memberships in ClearML that the plan answers for
 	Users   map[match.State]int
 	People  map[string]match.State // by id of the ClearML user: the state of everybody who matters
-	Barred  map[string]bool        // by id of the ClearML user: every account that could be the person is disabled
+	Barred  map[string]bool        // by id of the ClearML user: no account of the person is known that could still sign in
 	Pending []source.User          // everybody pending anywhere, sorted by id
 	Asks    []source.Person        // whom the realm must be asked for first, sorted by key
 }
@@ -229,7 +230,7 @@ func (g *Group) weighAll(changes []Change, answers []source.Answer) ([]Change, e
 func (g *Group) hidden(c Change) {
 	g.Own.Hidden = append(g.Own.Hidden, c)
 	if c.State == match.Ambiguous || c.State == match.Rekeyed {
-		g.Keep = append(g.Keep, Keeper{target.Member{ID: c.User.ID, Name: c.User.Name, Email: c.User.Email}, c.State})
+		g.Keep = append(g.Keep, Keeper{Member: target.Member{ID: c.User.ID, Name: c.User.Name, Email: c.User.Email}, Why: c.State})
 	}
 	g.Federated = append(g.Federated, c.federated()...)
 }

@@ -1,0 +1,52 @@
+package guard_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"groupsync/internal/memory"
+	"groupsync/internal/plan/plantest"
+)
+
+// TestAMemoryThatForgotMakesNoRemovalSooner: what the ConfigMap had no space for makes
+// removals of federated people wait for an approval. Local people are not held up.
+func TestAMemoryThatForgotMakesNoRemovalSooner(t *testing.T) {
+	b := newBench(t, "federation corp\nboth ann bob cid dan eve\nldap ann dan eve\nclearml was-ldap id=kc-was-ldap\n/team: bob dan eve\nteam = ann bob cid dan eve was-ldap")
+	b.limits.FreeRemovals, b.limits.MaxRatio, b.limits.Grace, b.limits.GoneGrace = 1, 0.9, time.Hour, time.Hour
+	whole := memory.Memory{Wanted: map[string]time.Time{}, Groups: map[string]memory.Accepted{}}
+	for _, g := range b.judge(t).Plan.Groups {
+		whole.Groups[g.Feed.Group.ID] = memory.Accepted{Federations: []string{"fed-corp"}, Federated: []string{"kc-ann", "kc-dan", "kc-eve", "kc-was-ldap"}}
+		for _, c := range g.Remove { // each has waited long enough
+			whole.Wanted[memory.Key(c.Group, c.User.ID)] = b.at.Add(-2 * time.Hour)
+		}
+	}
+	data, err := memory.Pack(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if data, err = memory.PackWithin(whole, len(data)-1); err != nil {
+		t.Fatal(err)
+	}
+	forgot, err := memory.Unpack(data)
+	if err != nil || forgot.Forgotten() != (memory.Forgotten{Groups: 1, Memberships: 4}) {
+		t.Fatalf("forgotten %+v, %v", forgot.Forgotten(), err)
+	}
+	for _, row := range []struct {
+		name   string
+		memory memory.Memory
+		want   []string
+	}{
+		{"all is remembered", whole, []string{"-ann@team not_member by id", "-cid@team not_member by id", "-was-ldap@team gone"}},
+		{"the members are forgotten", forgot, []string{"-ann@team not_member by id [fall]", "-cid@team not_member by id", "-was-ldap@team gone [grace]"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			b.memory = row.memory
+			if d := cmp.Diff(row.want, slices.Sorted(slices.Values(plantest.Lines(b.judge(t).Plan)))); d != "" {
+				t.Errorf("-want +got\n%s", d)
+			}
+		})
+	}
+}

@@ -1,0 +1,98 @@
+package match
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gobwas/glob"
+
+	"groupsync/internal/target"
+)
+
+// Exception keeps memberships of some people, usually until a given time. It never adds
+// anybody, and it takes no part in who is who: it only turns a removal into a kept
+// membership.
+type Exception struct {
+	Match  string    // glob over emails and ids
+	Groups []string  // names or ids of user groups; nil: every group
+	Until  time.Time // from then on the exception counts no more; zero: no end
+	Reason string    // shown wherever a membership is kept by the exception
+}
+
+// Notice is how long before its end an exception is announced.
+const Notice = 7 * 24 * time.Hour
+
+// Ended reports whether the exception counts no more at that time.
+func (e Exception) Ended(now time.Time) bool { return !e.Until.IsZero() && !now.Before(e.Until) }
+
+func (e Exception) expiring(now time.Time) bool {
+	return !e.Until.IsZero() && !e.Ended(now) && e.Until.Sub(now) <= Notice
+}
+
+// Expiring returns the exceptions that still count at that time and end within Notice.
+func Expiring(list []Exception, now time.Time) []Exception {
+	return slices.DeleteFunc(slices.Clone(list), func(e Exception) bool { return !e.expiring(now) })
+}
+
+// later reports whether the exception ends after the other one.
+func (e Exception) later(other Exception) bool {
+	return !other.Until.IsZero() && (e.Until.IsZero() || e.Until.After(other.Until))
+}
+
+// exception is a compiled Exception.
+type exception struct {
+	Exception
+	people *glob.Pattern
+}
+
+// At returns the rules without the exceptions that have ended at that time. Rules that
+// were not cut by At take every exception for one that counts.
+func (r Rules) At(now time.Time) Rules {
+	r.Exceptions = slices.DeleteFunc(slices.Clone(r.Exceptions), func(e Exception) bool { return e.Ended(now) })
+	r.exceptions = slices.DeleteFunc(slices.Clone(r.exceptions), func(e exception) bool { return e.Ended(now) })
+	return r
+}
+
+// Exception returns the exception that keeps the target user at that place in a user
+// group. Of several it is the one that ends last, and of these the one that is configured
+// first.
+func (p People) Exception(targetUser int, g target.Group) (best Exception, excepted bool) {
+	if p.excepted == nil {
+		return Exception{}, false
+	}
+	for _, e := range p.excepted[targetUser] {
+		if p.rules.covers(e, g) && (!excepted || e.later(best)) {
+			best, excepted = e, true
+		}
+	}
+	return best, excepted
+}
+
+// covers reports whether the exception is about the user group.
+func (r Rules) covers(e Exception, g target.Group) bool {
+	return e.Groups == nil || slices.ContainsFunc(e.Groups, func(name string) bool { return name == g.ID || r.Same(name, g.Name) })
+}
+
+// matching returns the exceptions whose glob matches one of the names.
+func (r Rules) matching(names []string) (list []Exception) {
+	for _, e := range r.exceptions {
+		if slices.ContainsFunc(names, func(n string) bool { return n != "" && e.people.Match(strings.ToLower(n)) }) {
+			list = append(list, e.Exception)
+		}
+	}
+	return list
+}
+
+// astray remarks on each group that an exception names and ClearML lacks.
+func astray(tgt *target.Snapshot, r Rules) (remarks []Skip) {
+	for _, e := range r.Exceptions {
+		for _, name := range e.Groups {
+			one := Exception{Groups: []string{name}}
+			if !slices.ContainsFunc(tgt.Groups(), func(g target.Group) bool { return r.covers(one, g) }) {
+				remarks = append(remarks, Skip{name, InClearML, "users.protect names this group in an exception, and ClearML has no such group"})
+			}
+		}
+	}
+	return remarks
+}
