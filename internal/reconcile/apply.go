@@ -12,6 +12,7 @@ import (
 
 	"groupsync/internal/fault"
 	"groupsync/internal/guard"
+	"groupsync/internal/memory"
 	"groupsync/internal/plan"
 	"groupsync/internal/report"
 	"groupsync/internal/target"
@@ -39,6 +40,7 @@ const (
 type outcome struct {
 	add, remove map[string]report.Outcome // by user id
 	guard       report.Guard              // withholds what is withheld
+	calls       target.Calls              // of the write, as far as ClearML answered
 }
 
 // applied is what a run of apply did.
@@ -46,13 +48,20 @@ type applied struct {
 	outcomes map[string]*outcome // by user group id
 	trips    []report.Trip
 	errors   []error
+
+	suspended memory.Suspension // that began during the run and withheld a write; zero: none
 }
 
 // writer applies cleared plans. It is kept for the life of the process, since
 // its first write is the canary, and a write that did harm stops all later ones.
 type writer struct {
-	dir    Directory
+	dir Directory
+	// suspension returns the suspension that is in force now. An error means that nobody
+	// can tell.
+	suspension func(context.Context) (memory.Suspension, error)
+
 	proved bool                                 // the canary did exactly what was sent
+	before map[string]target.Group              // all groups before the first write, if that write could not be read back; nil: it could
 	lost   int                                  // members that were to stay and were missing after writes, since the last pass that wrote without a loss
 	broken string                               // why this process writes no more; empty: all is well
 	late   map[string]bool                      // by user group id: ended a run, so that it comes after the others in the next
@@ -158,10 +167,11 @@ func (w *writer) inOrder(writes []guard.Write) []guard.Write {
 // job is the write of one group, from the first read to the read-back.
 type job struct {
 	*run
-	planned guard.Write // as it was cleared
-	now     guard.Write // planned again on the last reading
-	trips0  int         // how many trips the run had before this group
-	begun   bool        // a change of it stands in the audit log as begun
+	planned guard.Write  // as it was cleared
+	now     guard.Write  // planned again on the last reading
+	trips0  int          // how many trips the run had before this group
+	begun   bool         // a change of it stands in the audit log as begun
+	calls   target.Calls // of the last write that was sent
 }
 
 // reading is a group as it was read for a write.
@@ -191,7 +201,11 @@ func (r *run) one(w guard.Write) {
 	made, err := j.replace()
 	var unread unreadError
 	var busy *target.NotTakenError
+	var suspended *suspendedError
 	switch {
+	case errors.As(err, &suspended):
+		r.suspend(suspended.Suspension)
+		r.mark(w, report.Withheld, report.Suspended)
 	case target.Fenced(err):
 		r.fenced = err
 		j.ended()
@@ -206,6 +220,9 @@ func (r *run) one(w guard.Write) {
 		r.fail(j.now, fmt.Errorf("writing the user group %q: %w", w.Group.Name, err))
 	case made != nil && made.unread != nil:
 		r.stopped = true
+		if r.before == nil {
+			r.before = made.before.all
+		}
 		r.fail(j.now, fmt.Errorf("reading the user group %q back after its write, which may or may not have been made: %w", w.Group.Name, made.unread))
 	case made != nil:
 		r.settle(j.now, *made)
@@ -214,19 +231,50 @@ func (r *run) one(w guard.Write) {
 	r.late[w.Group.ID] = r.stopped
 }
 
-// replace is the only way in which groupsync writes a user group: it reads the
-// group, computes the members from that reading, asks the fence, sends them
-// once, and reads the group back. Nothing is called between the reading and the
+// suspendedError is the error of a write that a suspension withholds.
+type suspendedError struct{ memory.Suspension }
+
+func (e *suspendedError) Error() string { return guard.SuspensionText(e.Suspension) }
+
+// ask asks the store whether a person has suspended writing since the plan was made. It
+// returns a *suspendedError if the suspension withholds this write: a write that removes
+// somebody is withheld whole, and the next pass makes its additions. If the store cannot
+// tell, ask refuses the write like a fence.
+func (j *job) ask() error {
+	s, err := j.suspension(j.ctx)
+	switch {
+	case err != nil:
+		return cmp.Or(j.fence.Check(), error(&target.FenceError{Err: err})) // a shutdown cuts the reading short
+	case s.Withholds(len(j.planned.Remove) > 0):
+		return &suspendedError{s}
+	}
+	return nil
+}
+
+// suspend reports once in a run that a suspension began.
+func (r *run) suspend(s memory.Suspension) {
+	if r.suspended.IsZero() {
+		r.note(report.Suspended, "", "while the pass was writing, a person suspended it: "+guard.SuspensionText(s)+"; a write that had begun was finished, and what is left is withheld; the suspension ends by itself, or by groupsync resume")
+	}
+	r.suspended = s
+}
+
+// replace is the only way in which groupsync writes a user group: it asks whether writing
+// is suspended, reads the group, computes the members from that reading, asks the fence,
+// sends them once, and reads the group back. Nothing is called between the reading and the
 // write. If the server did not take the write, replace waits and begins again
 // from the read, because the group may have changed in the meantime.
 //
 // It returns nil if there is nothing to write. An error means that nothing was
-// written: it is an unreadError, the fence's, a *target.NotTakenError after the
-// last round, or the server's refusal.
+// written: it is a *suspendedError, an unreadError, the fence's, a
+// *target.NotTakenError after the last round, or the server's refusal.
 func (j *job) replace() (*replaced, error) {
 	for round := 1; ; round++ {
 		j.restart()
 		if err := j.fence.Check(); err != nil {
+			return nil, err
+		}
+		if err := j.ask(); err != nil {
 			return nil, err
 		}
 		now, err := j.read()
@@ -242,7 +290,7 @@ func (j *job) replace() (*replaced, error) {
 		}
 		j.begun = true
 		j.audit("membership change begins", j.now)
-		err = j.send(now.group, members)
+		j.calls, err = j.send(now.group, members)
 		if err == nil || target.Uncertain(err) {
 			after, unread := j.readBack()
 			return &replaced{before: now, after: after, sent: members, err: err, unread: unread}, nil
@@ -266,6 +314,7 @@ func (j *job) restart() {
 // ended enters into the audit log what became of the changes that were begun.
 func (j *job) ended() {
 	if j.begun {
+		j.outcome(j.planned.Group.ID).calls = j.calls
 		j.audit("membership change ended", j.now)
 	}
 }
@@ -285,51 +334,75 @@ func (j *job) wait(d time.Duration) {
 }
 
 // send sends the write. The end of the pass does not cut it short.
-func (j *job) send(g target.Group, members []string) error {
+func (j *job) send(g target.Group, members []string) (target.Calls, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(j.ctx), callTimeout)
 	defer cancel()
-	return j.dir.SetMembers(ctx, j.fence, g, members)
+	fence := j.fence
+	if g.Role != "" {
+		fence = fence.And(j.ask) // a role takes a request for each person: a suspension stops before the next one
+	}
+	return j.dir.SetMembers(ctx, fence, g, members)
 }
 
-// read reads the group. What it returns last is what is written from. While the
-// canary is not proved, all groups are read before it. If members are missing
-// whom the plan has and does not remove, the list of all groups and the group
-// itself are read again, and all readings must agree: what is sent replaces the
-// whole list, so a short reading would remove people.
+// read reads the group. The reading that read returns is the last one before the write. If
+// members are missing whom the plan has and does not remove, read takes both views of all
+// groups and reads the group once more, and every reading must show the same members. A
+// write replaces the whole list: a list that the server cut short would remove the people
+// whom that list leaves out. The users' own view does not follow such a list.
 func (j *job) read() (reading, error) {
-	ctx, cancel := context.WithTimeout(j.ctx, callTimeout)
-	defer cancel()
-	id, first := j.planned.Group.ID, target.Group{}
-	if j.proved {
-		g, found, err := j.dir.Group(ctx, id)
-		if err != nil || !found || j.missing(g) == 0 {
-			return reading{group: g, found: found}, err
-		}
-		first = g
+	first, err := j.once()
+	if err != nil || !first.found || j.missing(first.group) == 0 {
+		return first, err
 	}
-	all, err := j.all(ctx)
+	agree, err := j.viewsAgree(first.group)
 	if err != nil {
 		return reading{}, err
 	}
-	listed := all[id]
-	g, found, err := j.dir.Group(ctx, id)
-	if err != nil || !found {
-		return reading{}, err
+	now, err := j.once()
+	if err != nil || !now.found {
+		return now, err
 	}
-	now, n := reading{group: g, found: true}, j.missing(g)
-	agrees := sameMembers(listed, g)
-	if j.proved {
-		n = max(n, j.missing(first))
-		agrees = agrees && sameMembers(first, g)
-	}
-	if n > 0 && !agrees {
+	if !agree || !sameMembers(first.group, now.group) {
+		n := max(j.missing(first.group), j.missing(now.group))
 		now.doubt = fmt.Sprintf("just before the write %d of its %d members were missing, and a second read does not say the same: the group is not written", n, len(j.planned.Group.Members))
 	}
-	if !j.proved {
-		all[id] = g
-		now.all = all
-	}
 	return now, nil
+}
+
+// once reads the group and, while the canary is not proved, all groups before it.
+func (j *job) once() (now reading, err error) {
+	ctx, cancel := context.WithTimeout(j.ctx, callTimeout)
+	defer cancel()
+	id := j.planned.Group.ID
+	if !j.proved {
+		if now.all, err = j.all(ctx); err != nil {
+			return reading{}, err
+		}
+	}
+	now.group, now.found, err = j.dir.Group(ctx, id)
+	if now.found && now.all != nil {
+		now.all[id] = now.group
+	}
+	return now, err
+}
+
+// viewsAgree reads all groups and all users, and reports whether both views of the group
+// show the members of a reading. Of a built-in group that only its own list shows, there is
+// no second view, so viewsAgree reports false.
+func (j *job) viewsAgree(first target.Group) (bool, error) {
+	ctx, cancel := context.WithTimeout(j.ctx, callTimeout)
+	defer cancel()
+	groups, err := j.dir.UserGroups(ctx)
+	if err != nil {
+		return false, err
+	}
+	snap, err := j.dir.Complete(ctx, groups)
+	if err != nil {
+		return false, err
+	}
+	i := slices.IndexFunc(snap.Groups(), func(g target.Group) bool { return g.ID == first.ID })
+	oneView := snap.OneView() && first.System && first.Role == ""
+	return i >= 0 && !oneView && snap.Disagreement(first.ID) == "" && sameMembers(snap.Groups()[i], first), nil
 }
 
 func sameMembers(a, b target.Group) bool {
@@ -385,6 +458,11 @@ func (j *job) missing(now target.Group) (n int) {
 // written.
 func (j *job) again(now reading) ([]string, bool) {
 	w := j.planned
+	if changed := j.changedUnread(now.all); changed != "" {
+		j.halt(w, "the first write of this process could not be read back, and since then more has changed than was sent: %s", changed)
+		j.mark(w, report.Withheld, report.Canary)
+		return nil, false
+	}
 	switch {
 	case !now.found:
 		j.withhold(w, report.Concurrent, "the group is gone from ClearML: nothing is written, since a write would create it anew")
@@ -457,9 +535,18 @@ func remaining(w guard.Write, present map[string]bool) (n int) {
 func (r *run) settle(w guard.Write, made replaced) {
 	was, members := idSet(made.before.group.MemberIDs()), idSet(made.after.group.MemberIDs())
 	o, failed := r.outcome(w.Group.ID), 0
+	var suspended *suspendedError
+	cut := errors.As(made.err, &suspended) // between two people of a role
+	if cut {
+		r.suspend(suspended.Suspension)
+		o.guard = report.Suspended
+	}
 	judge := func(took bool) report.Outcome {
-		if took {
+		switch {
+		case took:
 			return report.Done
+		case cut:
+			return report.Withheld
 		}
 		failed++
 		return report.Failed
@@ -494,7 +581,7 @@ func (r *run) settle(w guard.Write, made replaced) {
 	}
 	r.harm(w, made.after.group, lost)
 	if !r.proved {
-		r.canary(w, made, undone)
+		r.canary(w, made, undone || cut)
 	}
 }
 
@@ -541,6 +628,16 @@ func (r *run) canary(w guard.Write, made replaced, undone bool) {
 	default:
 		r.proved = true
 	}
+}
+
+// changedUnread says how the groups differ from those before a first write that could not
+// be read back, judged as the canary judges. It returns "" if there was no such write. A
+// person may have made the difference: the process cannot tell, so a person must look.
+func (w *writer) changedUnread(now map[string]target.Group) string {
+	if w.proved || w.before == nil {
+		return ""
+	}
+	return changedElsewhere(w.before, now)
 }
 
 // changedElsewhere says how the set of groups, a name or a description differs.
@@ -615,18 +712,18 @@ func (r *run) note(guard report.Guard, group, detail string) {
 	r.trips = append(r.trips, report.Trip{Guard: guard, Group: group, Detail: detail})
 }
 
-// audit logs one line a change: who, group, why, evidence and, once it is
-// known, the outcome. The logger carries the pass.
+// audit logs one line a change: who, group, why, evidence and, once they are
+// known, the outcome and ClearML's id of the call. The logger carries the pass.
 func (r *run) audit(message string, w guard.Write) {
 	o := r.outcome(w.Group.ID)
 	for _, x := range slices.Concat(w.Add, w.Remove) {
-		outcomes, why := o.add, "member of "+x.From
+		outcomes := o.add
 		if x.Action == plan.Remove {
-			outcomes, why = o.remove, string(x.Why)
+			outcomes = o.remove
 		}
 		r.log.Info(message, "audit", true, "action", string(x.Action), "group", w.Group.Name, "group_id", w.Group.ID,
-			"user", x.User.Name, "user_id", x.User.ID, "email", x.User.Email, "match", x.Match, "why", why,
-			"evidence", x.Evidence.String(), "outcome", string(outcomes[x.User.ID]))
+			"user", x.User.Name, "user_id", x.User.ID, "email", x.User.Email, "match", x.Match, "why", whyOf(x),
+			"evidence", x.Evidence.String(), "outcome", string(outcomes[x.User.ID]), "call", o.calls[x.User.ID])
 	}
 }
 

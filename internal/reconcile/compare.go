@@ -22,8 +22,9 @@ import (
 // list that hides a person can make either plan propose what it would not make.
 //
 // The guards judge the changed plan as if the present rules were those of the last
-// accepted pass.
+// accepted pass, and as if nothing were suspended.
 func (r *Reconciler) Compare(ctx context.Context, changed match.Rules) (report.Comparison, error) {
+	r, changed = r.peeking(r.Now()), changed.At(r.Now())
 	ctx = target.WithPass(ctx, passID(r.Now().UTC()))
 	mem, err := r.Store.Load()
 	if err != nil {

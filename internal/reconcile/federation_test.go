@@ -56,9 +56,10 @@ type site struct {
 
 // setup is what a test configures beside the defaults.
 type setup struct {
-	config func(*keycloak.Config)
-	rules  func(*match.Options)
-	limits func(*guard.Limits)
+	config  func(*keycloak.Config)
+	clearml func(*clearml.Config)
+	rules   func(*match.Options)
+	limits  func(*guard.Limits)
 }
 
 // calls counts the requests to Keycloak by their name.
@@ -125,6 +126,13 @@ func newSite(t *testing.T, o keycloaktest.FederationOptions) *site {
 // reconciler returns one without memory.
 func (s *site) reconciler(t testing.TB, o setup) *reconcile.Reconciler {
 	t.Helper()
+	src, dir, options := s.parts(t, o)
+	return reconcile.New(interrupted{src, s}, dir, options)
+}
+
+// parts returns what a reconciler is made of.
+func (s *site) parts(t testing.TB, o setup) (*keycloak.Source, *clearml.Client, reconcile.Options) {
+	t.Helper()
 	s.seen.take()
 	c := keycloak.Config{URL: s.realm.Server.URL, Realm: s.realm.Name, ClientID: s.realm.ClientID, Observe: s.seen.observe,
 		ClientSecret: func() (string, error) { return s.realm.Secret, nil }}
@@ -135,7 +143,11 @@ func (s *site) reconciler(t testing.TB, o setup) *reconcile.Reconciler {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := clearml.New(clearml.Config{URL: s.clearml.URL, Keys: func() (clearml.Keys, error) { return clearml.Keys{Access: "access", Secret: "secret"}, nil }})
+	d := clearml.Config{URL: s.clearml.URL, Keys: func() (clearml.Keys, error) { return clearml.Keys{Access: "access", Secret: "secret"}, nil }}
+	if o.clearml != nil {
+		o.clearml(&d)
+	}
+	dir, err := clearml.New(d)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,8 +164,8 @@ func (s *site) reconciler(t testing.TB, o setup) *reconcile.Reconciler {
 	if o.limits != nil {
 		o.limits(&limits)
 	}
-	return reconcile.New(interrupted{src, s}, dir, reconcile.Options{Name: "test", Rules: rules, Limits: limits,
-		Now: func() time.Time { return s.now }, Log: slog.New(slog.DiscardHandler)})
+	return src, dir, reconcile.Options{Name: "test", Rules: rules, Limits: limits,
+		Now: func() time.Time { return s.now }, Log: slog.New(slog.DiscardHandler)}
 }
 
 // interrupted is the source with the site's hook in the middle.
@@ -750,4 +762,40 @@ func TestWhatIsTrueIsRemoved(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestARestoreAsksKeycloakAgain: the report of an earlier pass says that fedc, who is of
+// LDAP, was removed from club, and luke, who is local, from staff. While LDAP is up both come
+// back. If LDAP goes away after the reading, Keycloak still shows its copy of fedc, and only
+// luke comes back.
+func TestARestoreAsksKeycloakAgain(t *testing.T) {
+	s := newSite(t, keycloaktest.FederationOptions{})
+	past := s.rec.Pass(t.Context(), reconcile.Request{DryRun: true})
+	for i := range past.Groups {
+		g := &past.Groups[i]
+		name := map[string]string{"club": "fedc", "staff": "luke"}[g.Name]
+		g.Remove = []report.Change{{ID: name, Name: name, Email: name + "@example.org", Outcome: report.Done}}
+	}
+	restored := func(when, wantAdded, wantLeft string) {
+		t.Helper()
+		got, err := s.rec.Restore(t.Context(), past, reconcile.Request{DryRun: true})
+		if err != nil || len(got.Report.Errors) > 0 {
+			t.Fatal(when, err, got.Report.Errors)
+		}
+		var added, left []string
+		for _, g := range got.Report.Groups {
+			for _, c := range g.Add {
+				added = append(added, g.Name+" "+c.ID)
+			}
+		}
+		for _, x := range got.Report.Skipped {
+			left = append(left, x.Name+" "+x.Why)
+		}
+		if a, l := strings.Join(added, ", "), strings.Join(left, ", "); a != wantAdded || !strings.HasPrefix(l, wantLeft) || wantLeft == "" && l != "" {
+			t.Errorf("%s: added %q, left out %q", when, a, l)
+		}
+	}
+	restored("LDAP is up", "club fedc, staff luke", "")
+	s.between = func() { s.ldap.Stop(t) }
+	restored("LDAP goes away", "staff luke", `fedc@example.org was not restored in the group "club": the federation ldap is not up`)
 }

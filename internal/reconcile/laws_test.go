@@ -89,8 +89,24 @@ func drawWorld(t *rapid.T, tb testing.TB) *world {
 	return w
 }
 
+// drawVia draws what makes an administrator in ClearML, and who has the role admin.
+func (w *world) drawVia(t *rapid.T) match.Via {
+	via := rapid.SampledFrom([]match.Via{match.ViaGroup, match.ViaGroup, match.ViaRole, match.ViaBoth}).Draw(t, "admins via")
+	if via == match.ViaGroup {
+		return via
+	}
+	w.adminRole = true
+	for _, id := range slices.Sorted(maps.Keys(w.accounts)) {
+		u := w.accounts[id]
+		u.Role = rapid.SampledFrom([]string{target.RoleUser, target.RoleAdmin}).Draw(t, "role of "+id)
+		w.accounts[id] = u
+	}
+	return via
+}
+
 func adminsAndProtected(o *match.Options) {
 	o.AdminGroups, o.Protect = []string{"ops"}, []string{"h@*"}
+	o.Exceptions = []match.Exception{{Match: "g@*"}, {Match: "kc-[cd]", Groups: []string{"team", "Admins"}}}
 }
 
 // checkWorlds holds a law against every drawn world that can be read at all.

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"groupsync/internal/guard"
+	"groupsync/internal/journal"
 	"groupsync/internal/match"
 	"groupsync/internal/memory"
 	"groupsync/internal/plan"
@@ -36,6 +38,7 @@ type View struct {
 	Targets []target.Group // the ClearML groups that Subject.Group names
 	Sources []source.Group // the Keycloak groups that Subject.Group names
 	Person  *Person        // nil: the subject is a group
+	Past    journal.Past   // what the journal tells of the subject's memberships
 }
 
 // Person is the person of a View: a ClearML user with the accounts that could be this
@@ -58,18 +61,35 @@ type Person struct {
 //
 // Errors are those of a pass, *UnknownError and *SeveralError.
 func (r *Reconciler) Look(ctx context.Context, s Subject) (View, error) {
+	r = r.peeking(r.Now())
 	ctx = target.WithPass(ctx, passID(r.Now().UTC()))
 	mem, err := r.Store.Load()
 	if err != nil {
 		return View{}, err
 	}
-	l := &looking{Reconciler: r, view: View{Subject: s, Rules: r.Rules}, mem: mem.Resumed(r.Now()), accounts: make(map[string]source.User), users: make(map[string]bool)}
+	l, err := r.look(ctx, s, mem, Request{})
+	if err != nil {
+		return View{}, err
+	}
+	for i := range l.view.Trips {
+		l.view.Trips[i].Override = "" // the digest is of this cut, not of a pass
+	}
+	l.readJournal(ctx)
+	return l.view, nil
+}
+
+// look makes a look. Of the request only the approval and the witnesses count.
+func (r *Reconciler) look(ctx context.Context, s Subject, mem memory.Memory, req Request) (*looking, error) {
+	l := &looking{
+		Reconciler: r, view: View{Subject: s, Rules: r.Rules}, mem: mem.Resumed(r.Now()), request: req,
+		accounts: make(map[string]source.User), users: make(map[string]bool),
+	}
 	for _, step := range []func(context.Context) error{l.read, l.nameGroup, l.namePerson, l.witnessGroup, l.decide} {
 		if err := step(ctx); err != nil {
-			return View{}, err
+			return nil, err
 		}
 	}
-	return l.view, nil
+	return l, nil
 }
 
 // looking is a look in the making. users and accounts are the people whose accounts and
@@ -78,6 +98,8 @@ func (r *Reconciler) Look(ctx context.Context, s Subject) (View, error) {
 type looking struct {
 	*Reconciler
 	view    View
+	judged  guard.Judged
+	request Request
 	mem     memory.Memory
 	tgt     *target.Snapshot
 	catalog source.Catalog
@@ -114,10 +136,30 @@ func (k links) of(a source.User) []int {
 	return slices.Concat(k.byKept[a.ID], k.byEmail[source.FoldEmail(a.Email)])
 }
 
+// readJournal finds the last change of each membership of the subject.
+func (l *looking) readJournal(ctx context.Context) {
+	if l.Journal == nil {
+		return
+	}
+	const most = time.Second // an answer is to come within two
+	begun := time.Now()
+	l.view.Past = journal.PastOf(l.Journal, func(m journal.Membership) bool {
+		p := l.view.Person
+		return p == nil || p.User != nil && p.User.ID == m.User
+	}, func() bool { return time.Since(begun) < most && ctx.Err() == nil })
+}
+
 // read reads ClearML, and beside it the list of Keycloak's groups. A pass reads the two
 // one after the other. What must come later, here too, are the members: somebody whom a
 // login places meanwhile is no stranger to remove.
 func (l *looking) read(ctx context.Context) error {
+	if err := l.readOnce(ctx); err != nil || l.tgt.Disagreements() == 0 {
+		return err
+	}
+	return l.readOnce(ctx)
+}
+
+func (l *looking) readOnce(ctx context.Context) error {
 	work, inner := errgroup.WithContext(ctx)
 	work.Go(func() (err error) {
 		groups, err := l.target.UserGroups(inner)
@@ -222,10 +264,11 @@ func (l *looking) gather(ctx context.Context, text string) (direct []int, err er
 	if i, named := l.tgt.UserIndex(text); named {
 		direct = []int{i}
 	} else {
+		direct = slices.Clone(l.links.byKept[text])
 		typed.Username = text
 		if strings.Contains(text, "@") {
 			typed.Email = text
-			direct = slices.Clone(l.links.byEmail[source.FoldEmail(text)])
+			direct = append(direct, l.links.byEmail[source.FoldEmail(text)]...)
 		}
 	}
 	return direct, l.findAll(ctx, append(l.join(direct), typed))
@@ -279,7 +322,8 @@ func oddID(id string) bool { return !source.IsAccountID(id) }
 // gatherWitnesses adds people who decide what a kept text proves that names no account and
 // is odd: it was an id if ClearML keeps account ids of that form for somebody else
 // (match.Who). A few are asked for; if a realm has such ids, nearly everybody has one.
-// Then it reads the groups of all accounts.
+// Everybody linked to an account that was found is added too: a pass meets that account
+// through any of these users. Then gatherWitnesses reads the groups of all accounts.
 func (l *looking) gatherWitnesses(ctx context.Context, undecided bool) error {
 	const most = 20
 	if !undecided {
@@ -295,13 +339,18 @@ func (l *looking) gatherWitnesses(ctx context.Context, undecided bool) error {
 	if err != nil {
 		return fmt.Errorf("looking up people whose ids are of the same form: %w", err)
 	}
+	var claimants []source.Person
 	for _, f := range found.Found {
 		if f.ByID {
 			l.users[f.Person.Key] = true
 			for _, u := range f.Accounts {
 				l.accounts[u.ID] = u
+				claimants = append(claimants, l.join(l.links.of(u))...)
 			}
 		}
+	}
+	if err := l.findAll(ctx, claimants); err != nil {
+		return err
 	}
 	return l.readOwn(ctx)
 }
@@ -414,12 +463,16 @@ func (l *looking) decide(ctx context.Context) error {
 		return err
 	}
 	v := &l.view
-	v.Input = guard.Input{Source: src, Target: l.tgt, Probes: confirmation.Probes, Scoped: scoped, Limits: l.Limits, Memory: l.mem, Now: l.Now()}
-	judged := guard.Judge(weighed, v.Input)
-	v.People, v.Plan, v.Trips = people, judged.Plan, judged.Trips
-	for i := range v.Trips {
-		v.Trips[i].Override = "" // the digest is of this cut, not of a pass
+	suspended, err := l.suspension(ctx)
+	if err != nil {
+		return err
 	}
+	v.Input = guard.Input{
+		Source: src, Target: l.tgt, Probes: confirmation.Probes, Scoped: scoped, Limits: l.Limits, Memory: l.mem, Now: l.Now(),
+		Approve: l.request.Approval.Digest, Witnesses: l.request.Witnesses, Early: l.request.Early, Suspended: suspended,
+	}
+	l.judged = guard.Judge(weighed, v.Input)
+	v.People, v.Plan, v.Trips = people, l.judged.Plan, l.judged.Trips
 	return l.finish()
 }
 
@@ -551,13 +604,11 @@ func (l *looking) decides(draft plan.Plan) func(plan.Change) bool {
 	if l.view.Person == nil {
 		return func(plan.Change) bool { return true }
 	}
-	admins := ""
+	admins := make(map[string]bool) // the built-in group, the role, or both
 	for _, g := range draft.Groups {
-		if g.Feed.Admins && l.floor {
-			admins = g.Feed.Group.ID
-		}
+		admins[g.Feed.Group.ID] = g.Feed.Admins && l.floor
 	}
-	return func(c plan.Change) bool { return l.ofPerson(c) || c.Group == admins && !c.Grant() }
+	return func(c plan.Change) bool { return l.ofPerson(c) || admins[c.Group] && !c.Grant() }
 }
 
 // finish puts what a pass found of the person into the view.

@@ -93,6 +93,7 @@ func TestLawALookIsAPassCutToThePerson(t *testing.T) {
 		limits.Floor = rapid.IntRange(0, 3).Draw(rt, "floor")
 		o := Options{Name: "test", Limits: limits, Rules: rules(t, func(o *match.Options) {
 			adminsAndProtected(o)
+			o.AdminVia = w.drawVia(rt)
 			o.CaseInsensitive = rapid.Bool().Draw(rt, "case-insensitive")
 			o.FullPath = rapid.Bool().Draw(rt, "full paths before")
 		})}
@@ -142,6 +143,9 @@ func TestLawALookIsAPassCutToThePerson(t *testing.T) {
 			}
 		}
 		for _, id := range slices.Sorted(maps.Keys(w.users)) {
+			if len(w.shows) > 0 && strings.HasPrefix(w.users[id].Email, "h@") {
+				continue // a list that shows somebody wrongly can decide whether the protected user is this account
+			}
 			v, err := r.Look(context.Background(), Subject{User: id})
 			if err != nil || v.Person.User != nil {
 				continue // several people could be the account, or one is
@@ -167,7 +171,9 @@ func TestLawALookIsAPassCutToThePerson(t *testing.T) {
 // a look finds the changes and the pending people that a whole pass finds, and who stays
 // and why. Left out are members who are in sync and ambiguous all the same, because a
 // second account of theirs is in another group: a look at a group looks nobody up for whom
-// no change is proposed.
+// no change is proposed. Left out too is a pending account that has the email of a protected
+// user: if that user keeps the id of an account in another group, only a pass meets that
+// account, and nobody looks protected people up.
 func TestLawALookAtAGroupIsAPassCutToTheGroup(t *testing.T) {
 	checkWorlds(t, func(rt *rapid.T, w *world) {
 		limits := wide
@@ -190,6 +196,7 @@ func TestLawALookAtAGroupIsAPassCutToTheGroup(t *testing.T) {
 			got := groupReport(v.Plan.Groups[i])
 			for _, r := range []*report.Group{&g, &got} {
 				r.Kept = slices.DeleteFunc(r.Kept, func(k report.Kept) bool { return k.Why == "ambiguous" || k.Why == "rekeyed" })
+				r.Pending = slices.DeleteFunc(r.Pending, func(p report.Pending) bool { return strings.HasPrefix(p.Email, "h@") })
 			}
 			if d := cmp.Diff(g, got); d != "" {
 				rt.Fatalf("%s, -the pass +the look:\n%s\n%q", g.Name, d, lines(full))

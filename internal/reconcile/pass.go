@@ -10,6 +10,7 @@ import (
 
 	"groupsync/internal/guard"
 	"groupsync/internal/match"
+	"groupsync/internal/memory"
 	"groupsync/internal/plan"
 	"groupsync/internal/report"
 	"groupsync/internal/source"
@@ -21,7 +22,10 @@ type pass struct {
 	request Request
 	log     *slog.Logger
 	report  report.Report
-	planned bool // the plan was made; false: the pass ended before
+	planned bool   // the plan was made; false: the pass ended before
+	undone  undone // changes of groupsync that somebody else undid
+
+	suspended memory.Suspension // that the pass found last; zero: none
 }
 
 // prober is an error that knows what federations answered before it.
@@ -49,9 +53,10 @@ func (p *pass) probes(probes []source.Probe) {
 }
 
 // found puts what was read, planned and judged into the report.
-func (p *pass) found(in guard.Input, pairing match.Pairing, people match.People, judged guard.Judged) {
+func (p *pass) found(d decision) {
 	p.planned = true
-	r := &p.report
+	r, in, judged := &p.report, d.in, d.judged
+	p.suspended = in.Suspended
 	r.Source.Groups, r.Source.Users, r.Source.Memberships = in.Source.Counts()
 	r.Target.Groups, r.Target.Users, r.Target.Memberships = in.Target.Counts()
 	r.Digest = judged.Digest
@@ -63,18 +68,19 @@ func (p *pass) found(in guard.Input, pairing match.Pairing, people match.People,
 		_, there := in.Source.Catalog().Federation(x.Federation.ID)
 		return x.Up && !there
 	}))
-	for _, s := range pairing.Skips {
+	for _, s := range d.pairing.Skips {
 		r.Skipped = append(r.Skipped, report.Skip(s))
 	}
 	r.Skipped = append(r.Skipped, otherRoles(judged.Plan)...)
 	slices.SortFunc(r.Skipped, func(a, b report.Skip) int {
 		return cmp.Or(strings.Compare(a.Side, b.Side), strings.Compare(a.Why, b.Why), strings.Compare(a.Name, b.Name))
 	})
-	r.AdminMismatch = len(match.Mismatched(in.Target, pairing))
+	r.AdminMismatch = len(match.Mismatched(in.Target, d.pairing))
 	for _, g := range judged.Plan.Groups {
 		r.Groups = append(r.Groups, groupReport(g))
 	}
-	r.People = personsOf(in.Source, in.Target, people, judged.Plan)
+	p.undone.mark(r)
+	r.People = personsOf(in.Source, in.Target, d.people, judged.Plan)
 }
 
 // approval says what became of the approval that the pass was given.
@@ -128,7 +134,9 @@ func groupReport(g plan.Group) report.Group {
 		out.Pending = append(out.Pending, report.Pending{Username: u.Username, Email: u.Email})
 	}
 	for _, k := range g.Keep {
-		out.Kept = append(out.Kept, report.Kept{ID: k.Member.ID, Name: k.Member.Name, Why: string(k.Why)})
+		out.Kept = append(out.Kept, report.Kept{
+			ID: k.Member.ID, Name: k.Member.Name, Why: string(k.Why), Until: k.Exception.Until, Reason: k.Exception.Reason,
+		})
 	}
 	return out
 }
@@ -150,11 +158,8 @@ func changes(planned []plan.Change) []report.Change {
 	list := []report.Change{}
 	for _, x := range planned {
 		c := report.Change{
-			ID: x.User.ID, Name: x.User.Name, Email: x.User.Email, Why: string(x.Why), Match: x.Match,
+			ID: x.User.ID, Name: x.User.Name, Email: x.User.Email, Why: whyOf(x), Match: x.Match,
 			Evidence: x.Evidence.String(), Doubt: x.Doubt, Outcome: report.Planned, Guard: x.Guard,
-		}
-		if x.Grant() {
-			c.Why = "member of " + x.From
 		}
 		if x.Guard != "" {
 			c.Outcome = report.Withheld
@@ -162,6 +167,14 @@ func changes(planned []plan.Change) []report.Change {
 		list = append(list, c)
 	}
 	return list
+}
+
+// whyOf returns the reason of a change in words.
+func whyOf(c plan.Change) string {
+	if c.Why == source.Member {
+		return "member of " + c.From
+	}
+	return string(c.Why)
 }
 
 // personsOf lists everybody who matters and is not plainly matched, by side and id.
@@ -199,6 +212,9 @@ func stateCounts(users map[match.State]int) map[string]int {
 func (p *pass) applied(done applied) {
 	r := &p.report
 	r.Guards = append(r.Guards, done.trips...)
+	if !done.suspended.IsZero() {
+		p.suspended = done.suspended
+	}
 	for _, err := range done.errors {
 		p.failure(err)
 	}
@@ -208,8 +224,8 @@ func (p *pass) applied(done applied) {
 		if !reached {
 			continue
 		}
-		g.Add = settled(g.Add, o.add, o.guard)
-		g.Remove = settled(g.Remove, o.remove, o.guard)
+		g.Add = settled(g.Add, o.add, o)
+		g.Remove = settled(g.Remove, o.remove, o)
 		if o.guard != "" && !slices.Contains(g.Withheld, o.guard) {
 			g.Withheld = append(g.Withheld, o.guard)
 		}
@@ -221,7 +237,7 @@ func (p *pass) applied(done applied) {
 
 // settled gives planned changes their outcome and strikes those that somebody
 // else has made.
-func settled(changes []report.Change, outcomes map[string]report.Outcome, guard report.Guard) []report.Change {
+func settled(changes []report.Change, outcomes map[string]report.Outcome, of *outcome) []report.Change {
 	kept := []report.Change{}
 	for _, c := range changes {
 		o, reached := outcomes[c.ID]
@@ -231,8 +247,11 @@ func settled(changes []report.Change, outcomes map[string]report.Outcome, guard 
 			continue
 		default:
 			c.Outcome = o
-			if o == report.Withheld {
-				c.Guard = guard
+			switch o {
+			case report.Withheld:
+				c.Guard = of.guard
+			case report.Done, report.Failed:
+				c.Call = of.calls[c.ID]
 			}
 		}
 		kept = append(kept, c)
@@ -250,7 +269,8 @@ func count(changes []report.Change, o report.Outcome) (n int) {
 }
 
 // result is the outcome of the pass in one word. A guard that only waits does not make
-// a pass guarded, and neither does one that only says what was planned again.
+// a pass guarded: neither the grace nor a suspension, which a person wanted. A guard that
+// only says what was planned again does not make a pass guarded either.
 func (p *pass) result() report.Result {
 	r := p.report
 	add, remove := r.Drift()
@@ -270,4 +290,17 @@ func (p *pass) result() report.Result {
 	default:
 		return report.InSync
 	}
+}
+
+// accounts reports whether somebody may later want to know of the pass: it might write,
+// and it made, failed or withheld a change; or it found a change of groupsync undone.
+func (p *pass) accounts() bool {
+	for _, g := range p.report.Groups {
+		for _, c := range slices.Concat(g.Add, g.Remove) {
+			if c.Reverted || p.request.Apply && c.Outcome != report.Planned {
+				return true
+			}
+		}
+	}
+	return false
 }

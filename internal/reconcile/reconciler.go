@@ -18,6 +18,7 @@ import (
 
 	"groupsync/internal/fault"
 	"groupsync/internal/guard"
+	"groupsync/internal/journal"
 	"groupsync/internal/match"
 	"groupsync/internal/memory"
 	"groupsync/internal/plan"
@@ -58,9 +59,10 @@ type Directory interface {
 	// Group returns one user group, read for a write; false: it is gone.
 	Group(ctx context.Context, id string) (target.Group, bool, error)
 	// SetMembers replaces the members of a group that Group has just returned. It
-	// sends at most one request, and only while the fence allows it. Its errors
-	// are those of clearml.Client.SetMembers.
-	SetMembers(ctx context.Context, fence target.Fence, group target.Group, members []string) error
+	// sends at most one request, and only while the fence allows it. It returns the
+	// calls that were answered, also with an error. Its errors are those of
+	// clearml.Client.SetMembers.
+	SetMembers(ctx context.Context, fence target.Fence, group target.Group, members []string) (target.Calls, error)
 }
 
 // Store keeps the guards' memory from one pass to the next.
@@ -69,6 +71,18 @@ type Store interface {
 	Save(memory.Memory) error
 	// Lock keeps other processes' passes out until release is called.
 	Lock() (release func(), err error)
+	// Suspension returns the suspension that was set last, also by another process, and
+	// also if it has ended.
+	Suspension(ctx context.Context) (memory.Suspension, error)
+}
+
+// Journal keeps the reports of passes that made, failed or withheld a change.
+type Journal interface {
+	// Add stores the report of a pass.
+	Add(report.Report) error
+	// Reports returns the ids of the passes without reading a report, and each report by
+	// its id. The error of a report that is gone is journal.ErrNoReport.
+	journal.Reports
 }
 
 // Options are what a Reconciler needs beside the two sides.
@@ -76,10 +90,16 @@ type Options struct {
 	Name   string // the sync's name
 	Rules  match.Rules
 	Limits guard.Limits
-	Store  Store             // keeps what the guards remember; nil: for the life of the process
-	Now    func() time.Time  // nil: time.Now
-	Step   func(step string) // told what the pass does next, for a person who waits; may be nil
-	Log    *slog.Logger
+	Store  Store // keeps what the guards remember; nil: for the life of the process
+	// Peek returns the store that one Look, Survey or Compare reads. These may run beside a
+	// pass, and must not take an error from the Store that is meant for the pass. nil: Store.
+	Peek func() Store
+	// Journal keeps the reports and tells which changes other processes of groupsync made;
+	// nil: neither.
+	Journal Journal
+	Now     func() time.Time  // nil: time.Now
+	Step    func(step string) // told what the pass does next, for a person who waits; may be nil
+	Log     *slog.Logger
 }
 
 // Reconciler makes passes, one at a time. What its guards remember, and whether
@@ -90,6 +110,8 @@ type Reconciler struct {
 	target Directory
 	writer *writer
 	ledger ledger
+	// seen are the passes of the journal's reports that the ledger has.
+	seen map[string]bool
 }
 
 // New returns a Reconciler of the two sides.
@@ -103,7 +125,9 @@ func New(src Source, tgt Directory, o Options) *Reconciler {
 	if o.Store == nil {
 		o.Store = new(memory.Process)
 	}
-	return &Reconciler{Options: o, source: src, target: tgt, writer: &writer{dir: tgt, late: make(map[string]bool)}, ledger: make(ledger)}
+	r := &Reconciler{Options: o, source: src, target: tgt, ledger: make(ledger), seen: make(map[string]bool)}
+	r.writer = &writer{dir: tgt, suspension: r.suspension, late: make(map[string]bool)}
+	return r
 }
 
 // Succeed returns the Reconciler that follows after a change of configuration.
@@ -115,7 +139,7 @@ func (r *Reconciler) Succeed(src Source, tgt Directory, o Options) *Reconciler {
 		o.Store = r.Store
 	}
 	next := New(src, tgt, o)
-	next.ledger = r.ledger
+	next.ledger, next.seen = r.ledger, r.seen
 	next.writer.broken, next.writer.lost, next.writer.late = r.writer.broken, r.writer.lost, r.writer.late
 	return next
 }
@@ -136,12 +160,21 @@ type Request struct {
 	Approval Approval     // lifts the liftable guards for the changes that the digest names
 	Lead     func() error // asked before each write: why this process no longer leads; nil: nothing is written
 	DryRun   bool         // remember nothing of the pass
+
+	// Early says that the pass does not come by the schedule (guard.Input.Early). A PassOf is
+	// always early.
+	Early bool
+
+	// Witnesses are admin events about the person of a PassOf. They end the grace of the
+	// removals that they explain.
+	Witnesses []source.Witness
 }
 
 // Pass makes one pass and returns what it found and did. Errors are in the
 // report; nothing was written unless it says so.
 func (r *Reconciler) Pass(ctx context.Context, req Request) report.Report {
 	p := r.begin(req)
+	r = r.asOf(p.report.Started)
 	ctx = target.WithPass(ctx, p.report.Pass)
 	if err := r.remembering(p, func(mem memory.Memory) error { return r.run(ctx, p, mem) }); err != nil {
 		p.fail(err)
@@ -149,10 +182,42 @@ func (r *Reconciler) Pass(ctx context.Context, req Request) report.Report {
 	return r.end(p)
 }
 
-// remembering runs a pass on what the guards remember, and keeps other
-// processes' passes out meanwhile. That a pass failed is remembered too. A dry
-// run only looks.
-func (r *Reconciler) remembering(p *pass, run func(memory.Memory) error) error {
+// asOf returns the Reconciler under the exceptions that still count at that time, and
+// shares everything else with it. A pass judges them once, when it starts, so that one
+// that ends meanwhile does not make two halves of a pass disagree.
+func (r *Reconciler) asOf(now time.Time) *Reconciler {
+	c := *r
+	c.Rules = r.Rules.At(now)
+	return &c
+}
+
+// peeking returns the Reconciler for one look: asOf, on a store that the look shares with no
+// pass.
+func (r *Reconciler) peeking(now time.Time) *Reconciler {
+	r = r.asOf(now)
+	if r.Peek != nil {
+		r.Store = r.Peek()
+	}
+	return r
+}
+
+// record stores the report in the journal if the pass made, failed or withheld a change
+// while it might write, or if it found one of groupsync's changes undone. A dry run does
+// neither. If the report cannot be stored, it says so itself. What was written in ClearML
+// stays.
+func (r *Reconciler) record(p *pass) {
+	if r.Journal == nil || !p.accounts() {
+		return
+	}
+	r.seen[p.report.Pass] = true // the ledger has its changes
+	if err := r.Journal.Add(p.report); err != nil {
+		p.report.Errors = append(p.report.Errors, report.Failure{System: "groupsync", Reason: "journal", Text: fmt.Sprintf("storing the report of this pass in the journal: %v: make room in state_dir, or make it writable; the log has the changes of this pass", err)})
+	}
+}
+
+// locked runs a pass on what the store holds, and keeps other processes' passes out
+// meanwhile. A dry run only looks, and keeps nobody out.
+func (r *Reconciler) locked(p *pass, run func(memory.Memory) error) error {
 	if !p.request.DryRun {
 		release, err := r.Store.Lock()
 		if err != nil {
@@ -164,77 +229,122 @@ func (r *Reconciler) remembering(p *pass, run func(memory.Memory) error) error {
 	if err != nil {
 		return err
 	}
-	err = run(mem.Resumed(r.Now()))
-	if err == nil || p.request.DryRun {
-		return err
-	}
-	mem, loadErr := r.Store.Load() // the pass may have saved before it failed
-	if loadErr != nil {
-		return errors.Join(err, loadErr)
-	}
-	if mem.FailedAt.IsZero() {
-		mem.FailedAt = r.Now()
-	}
-	return errors.Join(err, r.Store.Save(mem))
+	return run(mem)
 }
 
-// run is the path of the data.
-func (r *Reconciler) run(ctx context.Context, p *pass, mem memory.Memory) error {
-	began := r.Now()
+// remembering runs a whole pass on what the guards remember. That a pass failed is
+// remembered too.
+func (r *Reconciler) remembering(p *pass, run func(memory.Memory) error) error {
+	return r.locked(p, func(mem memory.Memory) error {
+		err := run(mem.Resumed(r.Now()))
+		if err == nil || p.request.DryRun {
+			return err
+		}
+		mem, loadErr := r.Store.Load() // the pass may have saved before it failed
+		if loadErr != nil {
+			return errors.Join(err, loadErr)
+		}
+		if mem.FailedAt.IsZero() {
+			mem.FailedAt = r.Now()
+		}
+		return errors.Join(err, r.Store.Save(mem))
+	})
+}
+
+// decision is what a pass has read and decided before it writes.
+type decision struct {
+	in      guard.Input
+	pairing match.Pairing
+	people  match.People
+	judged  guard.Judged
+}
+
+// decide is the path of the data: it reads both sides, plans, asks each person's own side,
+// and holds the plan against the guards. drafted is told the plan before the second look.
+func (r *Reconciler) decide(ctx context.Context, mem memory.Memory, req Request) (d decision, err error) {
 	rules := r.remembered(mem)
 	tgt, src, err := r.read(ctx, rules)
 	if err != nil {
-		return err // the error says what was being read
+		return d, err // the error says what was being read
 	}
 	mem = mem.Settled(tgt.Member)
 	pairs, err := rules(src.Catalog(), tgt.Groups())
 	if err != nil {
-		return err
+		return d, err
 	}
 	src, people, draft, err := r.plan(ctx, src, tgt, pairs.now, mem, nil)
 	if err != nil {
-		return err
-	}
-	if !p.request.DryRun {
-		p.report.Reverted = r.ledger.reverted(draft)
+		return d, err
 	}
 	r.Step("taking the second look")
 	confirmation, err := r.source.Confirm(ctx, src, draft.Questions(), known(mem))
 	if err != nil {
-		return fmt.Errorf("confirming the changes: %w", err)
+		return d, fmt.Errorf("confirming the changes: %w", err)
 	}
 	weighed, err := draft.Weighed(confirmation)
 	if err != nil {
-		return err
+		return d, err
 	}
 	scoped, err := r.scoped(ctx, pairs, src, tgt, people, weighed, known(mem))
 	if err != nil {
+		return d, err
+	}
+	suspended, err := r.suspension(ctx)
+	if err != nil {
+		return d, err
+	}
+	d.in = guard.Input{
+		Source: src, Target: tgt, Probes: confirmation.Probes, Scoped: scoped,
+		Limits: r.Limits, Memory: mem, Now: r.Now(), Approve: req.Approval.Digest, Early: req.Early, Suspended: suspended,
+	}
+	d.judged = guard.Judge(weighed, d.in)
+	d.pairing, d.people = pairs.now, people
+	d.pairing.Skips = match.Remarks(tgt, d.pairing, r.Rules)
+	return d, nil
+}
+
+// suspension returns the suspension that is in force now, or the zero Suspension. An
+// error means that nobody can tell, so nothing may be written.
+func (r *Reconciler) suspension(ctx context.Context) (memory.Suspension, error) {
+	s, err := r.Store.Suspension(ctx)
+	if err != nil {
+		return memory.Suspension{}, fmt.Errorf("finding out whether writing is suspended: %w", err)
+	}
+	return s.Current(r.Now()), nil
+}
+
+// run decides, remembers, and writes what the guards cleared.
+func (r *Reconciler) run(ctx context.Context, p *pass, mem memory.Memory) error {
+	began := r.Now()
+	d, err := r.decide(ctx, mem, p.request)
+	if err != nil {
 		return err
 	}
-	in := guard.Input{
-		Source: src, Target: tgt, Probes: confirmation.Probes, Scoped: scoped,
-		Limits: r.Limits, Memory: mem, Now: r.Now(), Approve: p.request.Approval.Digest,
+	if !p.request.DryRun {
+		r.recall(p)
+		p.undone = r.ledger.reverted(d.judged.Plan)
 	}
-	judged := guard.Judge(weighed, in)
-	pairs.now.Skips = match.Remarks(tgt, pairs.now, r.Rules)
-	p.found(in, pairs.now, people, judged)
-	next := judged.Remember(in, r.Rules.Scope(), p.request.Apply)
-	p.report.PendingOldest = pendingOldest(next, in.Now).Seconds()
-	// Saved before the first write, so that a crash in the middle does not start the
-	// window anew.
+	p.found(d)
+	next := d.judged.Remember(d.in, r.Rules.Scope(), p.request.Apply)
+	p.report.PendingOldest = pendingOldest(next, d.in.Now).Seconds()
+	return r.write(ctx, p, began, next, d.judged.Cleared)
+}
+
+// write saves the memory and then, if the pass applies, writes what was cleared. began is
+// when the reads of the pass began. The memory is saved before the first write, so that a
+// crash in the middle does not start the window anew.
+func (r *Reconciler) write(ctx context.Context, p *pass, began time.Time, next memory.Memory, cleared guard.Cleared) error {
 	if err := r.keep(p, next); err != nil || !p.request.Apply {
 		return err
 	}
 	r.Step("writing to ClearML")
-	p.applied(r.writer.apply(ctx, p.log, r.fence(p.request, began), judged.Cleared))
+	p.applied(r.writer.apply(ctx, p.log, r.fence(p.request, began), cleared))
 	r.ledger.enter(p.report)
 	return nil
 }
 
-// read reads both sides. ClearML's groups come before Keycloak's members, so that somebody
-// whom a login places meanwhile shows as an addition already done, never as a stranger to
-// remove. ClearML's users are read beside Keycloak. If the two views of a user group
-// disagree, which a login during the reading brings about, both sides are read once more.
+// read reads both sides. If the two views of a user group disagree, which a login during
+// the reading brings about, both sides are read once more.
 func (r *Reconciler) read(ctx context.Context, pair pairer) (*target.Snapshot, *source.Snapshot, error) {
 	tgt, src, err := r.readOnce(ctx, pair)
 	if err != nil || tgt.Disagreements() == 0 {
@@ -243,14 +353,19 @@ func (r *Reconciler) read(ctx context.Context, pair pairer) (*target.Snapshot, *
 	return r.readOnce(ctx, pair)
 }
 
+// readOnce reads the two sides beside each other. Only the members of Keycloak's groups
+// wait for ClearML's groups: somebody whom a login places meanwhile then shows as an
+// addition already done, never as a stranger to remove.
 func (r *Reconciler) readOnce(ctx context.Context, pair pairer) (tgt *target.Snapshot, src *source.Snapshot, err error) {
 	r.Step("reading ClearML and Keycloak's groups")
-	groups, err := r.target.UserGroups(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
 	work, ctx := errgroup.WithContext(ctx)
-	work.Go(func() (err error) {
+	groupsRead := make(chan []target.Group, 1)
+	work.Go(func() error {
+		groups, err := r.target.UserGroups(ctx)
+		if err != nil {
+			return err
+		}
+		groupsRead <- groups
 		tgt, err = r.target.Complete(ctx, groups)
 		return err
 	})
@@ -258,6 +373,12 @@ func (r *Reconciler) readOnce(ctx context.Context, pair pairer) (tgt *target.Sna
 		catalog, err := r.source.Catalog(ctx)
 		if err != nil {
 			return err
+		}
+		var groups []target.Group
+		select {
+		case groups = <-groupsRead:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 		// Who has the role admin is not known yet, and does not matter for what is read.
 		pairs, err := pair(catalog, append(slices.Clone(groups), target.AdminRole(nil)))
@@ -357,6 +478,7 @@ func (r *Reconciler) end(p *pass) report.Report {
 	rep := &p.report
 	rep.Duration = r.Now().Sub(rep.Started).Seconds()
 	rep.Result = p.result()
+	r.record(p)
 	level := slog.LevelInfo
 	if rep.Result == report.Error || !rep.Complete() {
 		level = slog.LevelError
@@ -369,7 +491,11 @@ func (r *Reconciler) end(p *pass) report.Report {
 	for i, e := range rep.Errors {
 		errorTexts[i] = e.Text
 	}
-	p.log.Log(context.Background(), level, "pass ended", "mode", rep.Mode, "result", string(rep.Result), "duration", rep.Duration,
+	log := p.log
+	if !p.suspended.IsZero() {
+		log = log.With("suspended_until", p.suspended.Until, "suspended", p.suspended.What())
+	}
+	log.Log(context.Background(), level, "pass ended", "mode", rep.Mode, "result", string(rep.Result), "duration", rep.Duration,
 		"added", rep.Applied.Added, "removed", rep.Applied.Removed, "failed", rep.Applied.Failed,
 		"drift_add", add, "drift_remove", remove, "pending", rep.Users["pending"], "digest", rep.Digest, "errors", errorTexts)
 	return *rep

@@ -59,6 +59,9 @@ type world struct {
 	beforeGroups func(call int)
 	onWrite      func(g target.Group, members []string) (write bool, err error)
 	groupCalls   int
+	sent         int // calls of SetMembers; the nth has the id call-n
+
+	adminRole bool // ClearML's role admin stands among the groups, as for admins.via role and both
 
 	limits guard.Limits // wide, unless a test narrows them
 	admins []string     // admins.groups, where a test sets them here
@@ -404,7 +407,7 @@ func (d directory) Complete(_ context.Context, groups []target.Group) (*target.S
 			}
 		}
 	}
-	return target.NewSnapshot(target.Parts{Identity: target.Identity{User: d.self}, Groups: groups, Users: slices.Collect(maps.Values(users))})
+	return target.NewSnapshot(target.Parts{Identity: target.Identity{User: d.self}, Groups: groups, Users: slices.Collect(maps.Values(users)), AdminRole: d.adminRole})
 }
 
 func (d directory) Groups(context.Context) ([]target.Group, error) {
@@ -412,7 +415,11 @@ func (d directory) Groups(context.Context) ([]target.Group, error) {
 	if d.beforeGroups != nil {
 		d.beforeGroups(d.groupCalls)
 	}
-	return slices.Clone(d.targets), nil
+	groups := slices.Clone(d.targets)
+	if d.adminRole {
+		groups = append(groups, target.AdminRole(slices.Collect(maps.Values(d.accounts))))
+	}
+	return groups, nil
 }
 
 func (d directory) Group(ctx context.Context, id string) (target.Group, bool, error) {
@@ -424,11 +431,16 @@ func (d directory) Group(ctx context.Context, id string) (target.Group, bool, er
 	return all[i], true, nil
 }
 
-func (d directory) SetMembers(_ context.Context, fence target.Fence, g target.Group, members []string) error {
+func (d directory) SetMembers(_ context.Context, fence target.Fence, g target.Group, members []string) (target.Calls, error) {
 	if err := fence.Check(); err != nil {
-		return err
+		return nil, err
 	}
 	write, err := true, error(nil)
+	d.sent++
+	calls := make(target.Calls)
+	for _, u := range slices.Concat(g.MemberIDs(), members) {
+		calls.Answered(u, fmt.Sprintf("call-%d", d.sent))
+	}
 	if d.onWrite != nil {
 		write, err = d.onWrite(g, members)
 	}
@@ -436,10 +448,19 @@ func (d directory) SetMembers(_ context.Context, fence target.Fence, g target.Gr
 		d.writes = append(d.writes, g.Name+": "+strings.Join(members, " "))
 		d.setMembers(g.ID, members)
 	}
-	return err
+	return calls, err
 }
 
 func (w *world) setMembers(id string, members []string) {
+	if id == target.AdminRoleID {
+		for user, u := range w.accounts {
+			if is := slices.Contains(members, user); is != (u.Role == target.RoleAdmin) {
+				u.Role = map[bool]string{true: target.RoleAdmin, false: target.RoleUser}[is]
+				w.accounts[user] = u
+			}
+		}
+		return
+	}
 	for i := range w.targets {
 		if w.targets[i].ID == id {
 			w.targets[i].Members = nil

@@ -1,0 +1,36 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+
+	"groupsync/internal/match"
+	"groupsync/internal/source"
+)
+
+// Meet returns the view of a survey with what the realm says of more people, and with who
+// is who by all that is known then and by the view's Rules. The rest of the view stays.
+// Errors are those of a look-up.
+func (r *Reconciler) Meet(ctx context.Context, v View, people []source.Person) (View, error) {
+	if len(people) > 0 {
+		src, err := r.lookUp(ctx, v.Input.Source, people, v.Input.Memory)
+		if err != nil {
+			return View{}, err
+		}
+		v.Input.Source = src
+	}
+	v.People = match.Who(v.Input.Source, v.Input.Target, v.Rules)
+	return v, nil
+}
+
+// Confirm takes a second look at people of the view. The questions need no user group: one
+// that names no source asks whether the accounts are disabled or gone. The answers come in
+// the questions' order.
+func (r *Reconciler) Confirm(ctx context.Context, v View, questions []source.Question) ([]source.Answer, error) {
+	r.Step("taking the second look")
+	c, err := r.source.Confirm(ctx, v.Input.Source, questions, known(v.Input.Memory))
+	if err != nil {
+		return nil, fmt.Errorf("confirming who is disabled or gone: %w", err)
+	}
+	return c.Answers, nil
+}

@@ -1,0 +1,89 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"groupsync/internal/memory"
+	"groupsync/internal/report"
+	"groupsync/internal/target"
+)
+
+// PassOf makes the pass of one person. It reads and decides as Look does, and writes what
+// the guards clear of that person's changes, in the same way as a whole pass. user is as in
+// Subject. The report holds that person only. If its result is error, there is no View.
+//
+// PassOf counts its changes against the limits of later passes. It starts no grace and
+// accepts no rules, because it has not seen the other people.
+//
+// The error is *UnknownError or *SeveralError, and then there was no pass. All other errors
+// are in the report.
+func (r *Reconciler) PassOf(ctx context.Context, user string, req Request) (View, report.Report, error) {
+	req.Early = true
+	p := r.begin(req)
+	r = r.asOf(p.report.Started)
+	p.log = p.log.With("scope", "person")
+	p.report.Person = user // until it is known who that is
+	view, err := r.runOf(target.WithPass(ctx, p.report.Pass), p, user)
+	var unknown *UnknownError
+	var several *SeveralError
+	switch {
+	case errors.As(err, &unknown), errors.As(err, &several):
+		return View{}, report.Report{}, err
+	case err != nil:
+		p.fail(err)
+	}
+	return view, r.end(p), nil
+}
+
+// runOf is run for one person.
+func (r *Reconciler) runOf(ctx context.Context, p *pass, user string) (view View, err error) {
+	err = r.locked(p, func(mem memory.Memory) error {
+		began := r.Now()
+		l, err := r.look(ctx, Subject{User: user}, mem, p.request)
+		if err != nil {
+			return err
+		}
+		p.foundOf(l)
+		view = l.view
+		u := view.Person.User
+		if !p.request.Apply || u == nil {
+			return nil
+		}
+		judged := l.judged.Of(u.ID)
+		return r.write(ctx, p, began, judged.Intended(mem.Settled(l.tgt.Member), view.Input), judged.Cleared)
+	})
+	if err != nil {
+		return View{}, err
+	}
+	return view, nil
+}
+
+// foundOf puts what a look found of its person into the report.
+func (p *pass) foundOf(l *looking) {
+	v := l.view
+	judged := l.judged
+	judged.Plan = judged.Plan.Cut(l.ofPerson)
+	p.found(decision{in: v.Input, pairing: v.Pairing, people: v.People, judged: judged})
+	r := &p.report
+	ids, usernames := make(map[string]bool), make(map[string]bool)
+	if u := v.Person.User; u != nil {
+		r.Person, ids[u.ID] = u.ID, true
+	} else {
+		for _, a := range v.Person.Accounts {
+			r.Person, ids[a.ID], usernames[a.Username] = a.ID, true, true
+		}
+	}
+	for i := range r.Groups {
+		g := &r.Groups[i]
+		g.Kept = slices.DeleteFunc(g.Kept, func(k report.Kept) bool { return !ids[k.ID] })
+		g.Pending = slices.DeleteFunc(g.Pending, func(x report.Pending) bool { return !usernames[x.Username] })
+	}
+	r.Groups = slices.DeleteFunc(r.Groups, func(g report.Group) bool {
+		return len(g.Add)+len(g.Remove)+len(g.Kept)+len(g.Pending) == 0
+	})
+	r.People = slices.DeleteFunc(r.People, func(x report.Person) bool { return !ids[x.ID] })
+	// What counts the whole of both sides means nothing here.
+	r.Skipped, r.Users, r.AdminMismatch = []report.Skip{}, map[string]int{}, 0
+}

@@ -1,0 +1,30 @@
+package reconcile
+
+import (
+	"context"
+
+	"groupsync/internal/report"
+	"groupsync/internal/target"
+)
+
+// Survey makes the reading and the decisions of a pass, and returns all of it. It writes
+// nothing and remembers nothing. The View has no subject: its Plan has every feed, and its
+// Trips are those of the whole pass.
+//
+// Errors are those of a pass.
+func (r *Reconciler) Survey(ctx context.Context) (View, error) {
+	r = r.peeking(r.Now())
+	ctx = target.WithPass(ctx, passID(r.Now().UTC()))
+	mem, err := r.Store.Load()
+	if err != nil {
+		return View{}, err
+	}
+	d, err := r.decide(ctx, mem.Resumed(r.Now()), Request{})
+	if err != nil {
+		return View{}, err
+	}
+	return View{
+		Rules: r.Rules, Input: d.in, Pairing: d.pairing, People: d.people,
+		Plan: d.judged.Plan, Trips: append([]report.Trip{}, d.judged.Trips...),
+	}, nil
+}
