@@ -1,0 +1,314 @@
+package leavers
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"groupsync/internal/match"
+	"groupsync/internal/reconcile"
+	"groupsync/internal/source"
+	"groupsync/internal/target"
+)
+
+// Surveyor reads both sides and asks the realm, as a pass does.
+type Surveyor interface {
+	Survey(ctx context.Context) (reconcile.View, error)
+	Meet(ctx context.Context, v reconcile.View, people []source.Person) (reconcile.View, error)
+	Confirm(ctx context.Context, v reconcile.View, questions []source.Question) ([]source.Answer, error)
+}
+
+// Directory tells what ClearML's people hold beside user groups.
+type Directory interface {
+	Holdings(ctx context.Context) (target.Holdings, error)
+}
+
+// Recent is the default of the time within which a use counts as recent.
+const Recent = 30 * 24 * time.Hour
+
+// Find reads both sides and returns who left and still holds something. A pass meets only
+// people of managed groups, so Find looks up everybody else who signed in by
+// clearml.provider and holds something, or may hold something. Whoever seems to have left
+// is asked for a second time. Errors are those of a pass.
+func Find(ctx context.Context, s Surveyor, d Directory, recent time.Duration) (Report, error) {
+	v, err := s.Survey(ctx)
+	if err != nil {
+		return Report{}, err
+	}
+	v.Rules.KeepGone = false // users.gone decides who keeps memberships, not who is gone
+	told, err := d.Holdings(ctx)
+	if err != nil {
+		return Report{}, fmt.Errorf("reading what people hold in ClearML: %w", err)
+	}
+	people := holders(v, told, recent)
+	if v, err = s.Meet(ctx, v, asks(v, people)); err != nil {
+		return Report{}, err
+	}
+	left := make([]Person, 0, len(people))
+	var questions []source.Question
+	for _, p := range people {
+		j := judge(v, p.ID)
+		if j.stays {
+			continue
+		}
+		p.Match, p.Status, p.Why = j.match, Doubtful, j.doubt
+		left = append(left, p)
+		if j.doubt == "" {
+			questions = append(questions, source.Question{User: p.ID, Accounts: j.accounts, GoneBy: j.goneBy})
+		}
+	}
+	answers, err := s.Confirm(ctx, v, questions)
+	if err != nil {
+		return Report{}, err
+	}
+	r := Report{At: v.Input.Now.UTC(), Recent: recent.Seconds(), Leavers: []Person{}, InDoubt: []Person{}, Untold: untold(told)}
+	for _, p := range left {
+		if p.Why == "" {
+			if p, err = answered(p, answers[0]); err != nil {
+				return Report{}, err
+			}
+			answers = answers[1:]
+		}
+		if p.Status == Doubtful {
+			r.InDoubt = append(r.InDoubt, p)
+		} else {
+			r.Leavers = append(r.Leavers, p)
+		}
+	}
+	return r, nil
+}
+
+// untold returns what the server does not tell, in the order of Holdings.
+func untold(h target.Holdings) []Untold {
+	list := []Untold{}
+	if h.RulesDoubt != "" {
+		list = append(list, Untold{Rule, h.RulesDoubt})
+	}
+	if h.ActivityDoubt != "" {
+		list = append(list, Untold{RecentUse, h.ActivityDoubt})
+	}
+	return list
+}
+
+// holders returns every ClearML user whom Keycloak may know and who holds something, or may
+// hold something, sorted by id.
+func holders(v reconcile.View, told target.Holdings, recent time.Duration) []Person {
+	memberships := memberships(v)
+	rules := make(map[string][]Named)
+	for _, rule := range told.Rules {
+		for _, u := range rule.Users {
+			rules[u] = append(rules[u], Named{rule.ID, rule.Name})
+		}
+	}
+	var people []Person
+	for _, u := range v.Input.Target.Users() {
+		if !mayBeKnown(u, v.Rules) {
+			continue
+		}
+		p := Person{ID: u.ID, Name: u.Name, Email: u.Email, Role: u.Role, Groups: memberships[u.ID], Rules: rules[u.ID], Holds: []Holding{}, Unknown: []Holding{}}
+		if p.Groups == nil {
+			p.Groups = []Membership{}
+		}
+		if p.Rules == nil {
+			p.Rules = []Named{}
+		}
+		activity := told.Activity[u.ID]
+		p.UI, p.Keys = moment(activity.UI), moment(activity.Keys)
+		p.weigh(v.Input.Now.Add(-recent), told.RulesDoubt != "", administers(p, v.Input.Target))
+		if len(p.Holds)+len(p.Unknown) > 0 {
+			people = append(people, p)
+		}
+	}
+	return people
+}
+
+// mayBeKnown reports whether Keycloak may know the user: a person who has signed in by
+// clearml.provider, or whose providers ClearML does not tell.
+func mayBeKnown(u target.User, r match.Rules) bool {
+	_, ours := u.Providers[r.Provider]
+	return !u.ServiceAccount && (ours || u.Providers == nil)
+}
+
+// weigh sorts what was told of a person into what the person holds and what is unknown.
+func (p *Person) weigh(since time.Time, rulesUnknown, inAdmins bool) {
+	used := p.UI != nil && p.UI.After(since) || p.Keys != nil && p.Keys.After(since)
+	for _, x := range []struct {
+		holding        Holding
+		holds, unknown bool
+	}{
+		{Group, len(p.Groups) > 0, false},
+		{Admin, inAdmins || target.Administrator(p.Role), p.Role == ""},
+		{Rule, len(p.Rules) > 0, rulesUnknown},
+		{RecentUse, used, p.UI == nil || p.Keys == nil},
+	} {
+		switch {
+		case x.holds:
+			p.Holds = append(p.Holds, x.holding)
+		case x.unknown:
+			p.Unknown = append(p.Unknown, x.holding)
+		}
+	}
+}
+
+// administers reports whether a person is in the built-in group of administrators. Whether
+// membership gives the role is unknown, so membership counts too.
+func administers(p Person, tgt *target.Snapshot) bool {
+	for _, g := range tgt.Groups() {
+		if g.System && g.Name == target.Admins && g.Role == "" {
+			return slices.ContainsFunc(p.Groups, func(m Membership) bool { return m.ID == g.ID })
+		}
+	}
+	return false
+}
+
+// memberships returns everybody's groups by user id, sorted by name and id. A membership
+// counts if either the group or the user shows it. The group of all users is left out.
+func memberships(v reconcile.View) map[string][]Membership {
+	managed := make(map[string]bool)
+	for _, f := range v.Pairing.Feeds {
+		managed[f.Group.ID] = true
+	}
+	all := make(map[string][]Membership)
+	groups := make(map[string]Membership)
+	ofAll := make(map[string]bool) // ids of groups that say nothing about a person
+	for _, g := range v.Input.Target.Groups() {
+		ofAll[g.ID] = g.Role != "" || g.System && g.Name == everybody
+		groups[g.ID] = Membership{Named{g.ID, g.Name}, managed[g.ID]}
+		for _, u := range g.Members {
+			if !ofAll[g.ID] {
+				all[u.ID] = append(all[u.ID], groups[g.ID])
+			}
+		}
+	}
+	for _, u := range v.Input.Target.Users() {
+		for _, id := range u.Groups {
+			m := groups[id]
+			m.ID = id // a group that only the user shows has no name
+			if !ofAll[id] {
+				all[u.ID] = append(all[u.ID], m)
+			}
+		}
+		slices.SortFunc(all[u.ID], func(a, b Membership) int { return strings.Compare(a.Name+"\x00"+a.ID, b.Name+"\x00"+b.ID) })
+		all[u.ID] = slices.Compact(all[u.ID])
+	}
+	return all
+}
+
+// everybody is the name of the built-in group of all users.
+const everybody = "Users"
+
+func moment(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+// asks returns whom the realm must be asked for, sorted by id: everybody of whom the survey
+// does not tell enough.
+func asks(v reconcile.View, people []Person) []source.Person {
+	var list []source.Person
+	for _, p := range people {
+		i, _ := v.Input.Target.UserIndex(p.ID)
+		u, who := v.Input.Target.Users()[i], v.People.Person(i)
+		if _, asked := v.Input.Source.Found(p.ID); asked {
+			continue
+		}
+		// A pass asks for nobody who keeps every membership, so match asks for nothing here.
+		keeps := who.State == match.Protected || who.State == match.Self
+		ids := v.Rules.KeptIDs(u)
+		unmet := who.Match != "id" && (len(ids) > 0 || len(who.Accounts) == 0 && u.Email != "")
+		if who.Ask.Key != "" || keeps && unmet {
+			list = append(list, source.Person{Key: u.ID, IDs: ids, Email: u.Email})
+		}
+	}
+	return list
+}
+
+// judgement is what both sides say of one person before the second look.
+type judgement struct {
+	stays    bool   // an enabled account is the person, or the user is no person of Keycloak's
+	doubt    string // why groupsync cannot tell whether the person left; empty: the person seems to have left
+	match    string
+	accounts []source.User // every account that could be the person
+	goneBy   source.GoneBy
+}
+
+// judge says whether a person left. Everybody who could be the person must be disabled or
+// gone, as for a removal.
+func judge(v reconcile.View, id string) judgement {
+	i, _ := v.Input.Target.UserIndex(id)
+	u, who := v.Input.Target.Users()[i], v.People.Person(i)
+	j := judgement{match: who.Match, goneBy: who.GoneBy}
+	disabled, enabled, others := 0, 0, 0
+	for _, a := range who.Accounts {
+		account := v.Input.Source.Users()[a]
+		j.accounts = append(j.accounts, account)
+		owner, owned := v.People.Owner(a)
+		switch {
+		case !account.Enabled:
+			disabled++
+		case owned && owner != i:
+			enabled, others = enabled+1, others+1
+		default:
+			enabled++
+		}
+	}
+	found, asked := v.Input.Source.Found(id)
+	switch {
+	case who.State == match.ServiceAccount, who.State == match.Local:
+		j.stays = true
+	case who.State == match.Rekeyed && enabled > 0:
+		j.doubt = "the account whose id ClearML keeps is gone, and another, enabled account has the email; the next login to ClearML settles who that is"
+	case disabled > 0 && enabled > 0:
+		j.doubt = fmt.Sprintf("%d accounts could be the person, and %d of them are enabled", len(j.accounts), enabled)
+	case asked && found.Doubt != "":
+		j.doubt = found.Doubt
+	case enabled > 0 && others == enabled:
+		j.doubt = "an enabled account has the email, and another ClearML user is that account"
+	case enabled > 0:
+		j.stays = true
+	case disabled > 0, who.GoneBy == source.ByID:
+	case who.GoneBy == source.ByEmail:
+		j.doubt = renamed(v, u)
+	case who.State == match.OtherProvider:
+		j.doubt = "Keycloak has no such account, and the person signs in by another provider too"
+	case u.Email == "":
+		j.doubt = "ClearML knows no email of the person, so Keycloak cannot be asked"
+	case u.Providers == nil:
+		j.doubt = "Keycloak has no such account, and ClearML does not tell whether the person ever signed in through Keycloak"
+	default:
+		j.doubt = "Keycloak has no such account, and nothing proves that it ever had one"
+	}
+	return j
+}
+
+// renamed returns the doubt about somebody whose email alone is known, if an enabled
+// account that is nobody's in ClearML bears the name: the email may have changed.
+func renamed(v reconcile.View, u target.User) string {
+	names := match.Names(u)
+	for i, a := range v.Input.Source.Users() {
+		if a.Enabled && !v.People.Claimed(i) && match.Bears(a, names) {
+			return "no account has the email, and an enabled account without a ClearML user bears the name; the email may have changed"
+		}
+	}
+	return ""
+}
+
+// answered returns the person as the second look judges.
+func answered(p Person, a source.Answer) (Person, error) {
+	if !a.For("", p.ID, false) {
+		return p, fmt.Errorf("the second look answers for somebody else: report this as a fault in groupsync")
+	}
+	switch e := a.Evidence; {
+	case !e.Valid():
+		p.Why = a.Doubt
+	case e.Why() == source.Gone:
+		p.Status, p.Why = Gone, e.String()
+	default:
+		p.Status, p.Why = Disabled, e.String()
+	}
+	return p, nil
+}

@@ -1,0 +1,86 @@
+package review
+
+import (
+	"encoding/csv"
+	"io"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"groupsync/internal/report"
+)
+
+// columns are the columns of the CSV, in their order. Programs read them by name.
+var columns = []struct {
+	name string
+	of   func(Row) string
+}{
+	{"name", func(r Row) string { return r.Name }},
+	{"email", func(r Row) string { return r.Email }},
+	{"user_id", func(r Row) string { return r.UserID }},
+	{"username", func(r Row) string { return r.Username }},
+	{"account_id", func(r Row) string { return r.AccountID }},
+	{"group", func(r Row) string { return r.Group }},
+	{"group_id", func(r Row) string { return r.GroupID }},
+	{"status", func(r Row) string { return string(r.Status) }},
+	{"reason", func(r Row) string { return r.Reason }},
+	{"by", func(r Row) string { return strings.Join(r.By, "; ") }},
+	{"matched", func(r Row) string { return r.Matched }},
+	{"since", func(r Row) string { return clock(r.Since) }},
+	{"why", func(r Row) string { return r.Why }},
+	{"evidence", func(r Row) string { return r.Evidence }},
+	{"doubt", func(r Row) string { return r.Doubt }},
+	{"guard", func(r Row) string { return r.Guard }},
+	{"detail", func(r Row) string { return r.Detail }},
+}
+
+// CSV writes the rows as RFC 4180 has it, with a line of column names first and CR LF at
+// the end of each line. A spreadsheet runs no cell as a formula, and control and direction
+// characters are escaped.
+func CSV(w io.Writer, r Review) error {
+	out := csv.NewWriter(w)
+	out.UseCRLF = true
+	record := make([]string, len(columns))
+	for i, c := range columns {
+		record[i] = c.name
+	}
+	// A writer keeps its first error, which Error returns.
+	_ = out.Write(record)
+	for _, row := range r.Rows {
+		for i, c := range columns {
+			record[i] = cell(c.of(row))
+		}
+		_ = out.Write(record)
+	}
+	out.Flush()
+	return out.Error()
+}
+
+// formula are the characters with which spreadsheets begin a formula, and their full-width
+// forms, which some spreadsheets fold. A tab or a carriage return is not among them, because
+// report.Escape leaves none.
+const formula = "=+-@＝＋－＠"
+
+// cell returns a text that no spreadsheet takes for a formula. An apostrophe stands before
+// each character that begins one: at the beginning of the text, and after a semicolon,
+// because spreadsheets of many languages split lines there. Spaces and quotes before the
+// character do not matter, because some importers drop them.
+func cell(text string) string {
+	parts := strings.Split(report.Escape(text), ";")
+	for i, part := range parts {
+		begin := strings.TrimLeftFunc(part, func(r rune) bool { return r == '"' || unicode.IsSpace(r) })
+		if first, size := utf8.DecodeRuneInString(begin); size > 0 && strings.ContainsRune(formula, first) {
+			parts[i] = "'" + part
+		}
+	}
+	return strings.Join(parts, ";")
+}
+
+// clock returns a time in UTC to the second; empty: there is none.
+func clock(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}

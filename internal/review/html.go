@@ -1,0 +1,59 @@
+package review
+
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"html/template"
+	"io"
+
+	"groupsync/internal/report"
+)
+
+var (
+	//go:embed review.html
+	pageHTML string
+	//go:embed review.css
+	pageCSS string
+
+	page = template.Must(template.New("review").Funcs(template.FuncMap{
+		"css":      func() template.CSS { return template.CSS(pageCSS) },
+		"policy":   policy,
+		"show":     report.Escape,
+		"clock":    clock,
+		"statuses": func() []Status { return Statuses },
+		"means":    func(s Status) string { return meanings[s] },
+	}).Parse(pageHTML))
+)
+
+// meanings are the statuses in a sentence.
+var meanings = map[Status]string{
+	Granted:   "ClearML has the membership, and Keycloak gives it",
+	Kept:      "ClearML has the membership, Keycloak does not surely give it, and it stays",
+	Leaves:    "ClearML has the membership, and a removal is planned",
+	Frozen:    "ClearML has the membership, and a source of the group is missing or cannot be read",
+	Unmanaged: "ClearML has the membership, and no Keycloak group or role feeds the group",
+	Joins:     "ClearML does not have the membership, and an addition is planned",
+}
+
+// policy lets the page use its own style, and nothing else.
+func policy() string {
+	sum := sha256.Sum256([]byte(pageCSS))
+	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; form-action 'none'"
+}
+
+// HTML writes the review as one page that needs no other file, runs no script and can be
+// printed. Control and direction characters are escaped.
+func HTML(w io.Writer, r Review) error {
+	var b bytes.Buffer
+	if err := page.Execute(&b, r); err != nil {
+		return err
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// JSON writes the review as one indented JSON object and a newline. Characters that a
+// terminal could take for its own are escaped.
+func JSON(w io.Writer, r Review) error { return report.WriteJSON(w, r) }
