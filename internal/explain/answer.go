@@ -143,4 +143,17 @@ type Standing struct {
 	Guard    string     `json:"guard"`    // of a change: the guard that withholds it; empty: none does
 	Detail   string     `json:"detail"`   // the guard's sentence
 	Until    *time.Time `json:"until"`    // when the grace ends; null: it does not wait, or no pass has wanted the change yet
+	Last     *Change    `json:"last"`     // the last change of the membership that a pass made; null: the journal has none, or there is no journal
+}
+
+// Change is a change that an earlier pass made, by the journal.
+type Change struct {
+	Action     string    `json:"action"` // add or remove
+	Pass       string    `json:"pass"`
+	At         time.Time `json:"at"`          // start of the pass, in UTC
+	ApprovedBy string    `json:"approved_by"` // who approved withheld changes of that pass; empty: nobody
+	Why        string    `json:"why"`         // as in the report of that pass
+	Match      string    `json:"match"`
+	Evidence   string    `json:"evidence"`
+	Call       string    `json:"call"` // ClearML's id of the call (meta.id); empty: not known
 }

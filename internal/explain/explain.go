@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"groupsync/internal/journal"
 	"groupsync/internal/match"
 	"groupsync/internal/plan"
 	"groupsync/internal/reconcile"
@@ -13,7 +14,8 @@ import (
 	"groupsync/internal/target"
 )
 
-// Of returns the answer that a look gives.
+// Of returns the answer that a look gives. Of a survey, which has no subject, the answer
+// tells of every group.
 func Of(v reconcile.View) Answer {
 	x := &explainer{View: v, src: v.Input.Source, tgt: v.Input.Target, feeds: make(map[string]plan.Group, len(v.Plan.Groups))}
 	for _, g := range v.Plan.Groups {
@@ -34,6 +36,12 @@ func Of(v reconcile.View) Answer {
 	for _, g := range x.tgt.Groups() {
 		if group, told := x.unfed(g); told {
 			a.Groups = append(a.Groups, group)
+		}
+	}
+	a.Groups = append(a.Groups, x.lost(a.Groups)...)
+	for _, g := range a.Groups {
+		for i := range g.People {
+			g.People[i].Last = x.last(g.ID, g.People[i].ID)
 		}
 	}
 	a.Notes = x.notes(a)
@@ -209,11 +217,17 @@ func (x *explainer) fed(g plan.Group) (Group, bool) {
 	if !x.asked(f.Group.ID, f.Sources) {
 		return Group{}, false
 	}
-	out := Group{Name: f.Group.Name, ID: f.Group.ID, From: []Feeder{}, Role: f.Role, Guards: x.trips(g), People: x.standings(g)}
-	for _, s := range f.Sources {
-		out.From = append(out.From, Feeder{ID: s.ID, Path: s.Path, Claim: x.Rules.Claim(s), How: x.how(f, s)})
-	}
+	out := Group{Name: f.Group.Name, ID: f.Group.ID, From: x.from(f), Role: f.Role, Guards: x.trips(g), People: x.standings(g)}
 	return out, len(out.People) > 0 || x.Person == nil || x.Subject.Group != ""
+}
+
+// from returns the Keycloak groups that feed a ClearML group.
+func (x *explainer) from(f match.Feed) []Feeder {
+	from := []Feeder{}
+	for _, s := range f.Sources {
+		from = append(from, Feeder{ID: s.ID, Path: s.Path, Claim: x.Rules.Claim(s), How: x.how(f, s)})
+	}
+	return from
 }
 
 // how says by which part of the configuration a Keycloak group feeds a ClearML group.
@@ -266,6 +280,39 @@ func (x *explainer) whyUnfed(g target.Group) string {
 	return match.NoSource
 }
 
+// lost returns the ClearML groups that the journal links to the person, and nothing else
+// does any more. told are those that the answer tells of already.
+func (x *explainer) lost(told []Group) (lost []Group) {
+	if x.Person == nil || x.Person.User == nil {
+		return nil
+	}
+	u := x.Person.User
+	for _, g := range x.tgt.Groups() {
+		known := slices.ContainsFunc(told, func(t Group) bool { return t.ID == g.ID })
+		if known || !x.asked(g.ID, nil) || x.last(g.ID, u.ID) == nil {
+			continue
+		}
+		s := Standing{ID: u.ID, Name: u.Name, Email: u.Email, Wants: out, Status: Out, By: []string{}, Why: neither}
+		group := Group{Name: g.Name, ID: g.ID, From: []Feeder{}, Guards: []Trip{}, People: []Standing{s}}
+		if i := slices.IndexFunc(x.Pairing.Feeds, func(f match.Feed) bool { return f.Group.ID == g.ID }); i >= 0 {
+			group.From, group.Role = x.from(x.Pairing.Feeds[i]), x.Pairing.Feeds[i].Role
+		} else {
+			group.Unfed = x.whyUnfed(g)
+		}
+		lost = append(lost, group)
+	}
+	return lost
+}
+
+// last returns the last change of a membership that a pass made, by the journal.
+func (x *explainer) last(group, user string) *Change {
+	r, known := x.Past.Latest[journal.Membership{Group: group, User: user}]
+	if !known {
+		return nil
+	}
+	return &Change{Action: r.Action, Pass: r.Pass, At: r.At, ApprovedBy: r.ApprovedBy, Why: r.Why, Match: r.Match, Evidence: r.Evidence, Call: r.Call}
+}
+
 // notes says what the answer cannot know.
 func (x *explainer) notes(a Answer) []string {
 	notes := []string{}
@@ -282,6 +329,12 @@ func (x *explainer) notes(a Answer) []string {
 	}
 	if stale {
 		notes = append(notes, "Keycloak's user cache may be older than its database. If it is, a periodic sync of changed users, or clearing the user cache, refreshes the cache; until then a login follows the old entry.")
+	}
+	if !x.Past.From.IsZero() {
+		notes = append(notes, "The journal begins at "+stamp(x.Past.From)+". A membership without a pass was not changed by groupsync since then.")
+	}
+	for _, text := range x.Past.Skipped {
+		notes = append(notes, "The journal does not tell everything: "+text+".")
 	}
 	return notes
 }

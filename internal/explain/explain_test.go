@@ -211,6 +211,27 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// TestAnAnswerUnderASuspension: the answer names the guard, and says until when and why.
+func TestAnAnswerUnderASuspension(t *testing.T) {
+	r := look(t, nil)
+	set := memory.Suspension{Until: noon.Add(time.Hour), Reason: "LDAP\nmove", By: "alice", At: noon}
+	if err := r.Store.(*memory.Process).Suspend(t.Context(), set); err != nil {
+		t.Fatal(err)
+	}
+	v, err := r.Look(t.Context(), reconcile.Subject{User: "ann@example.com"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text bytes.Buffer
+	if err := explain.Text(&text, explain.Of(v)); err != nil {
+		t.Fatal(err)
+	}
+	want := `guard suspended: all writing is suspended until ` + set.Until.UTC().Format(time.RFC3339) + ` ("LDAP\nmove"): `
+	if !strings.Contains(text.String(), want) || strings.Contains(text.String(), "alice") {
+		t.Errorf("no %s, or a name, in\n%s", want, text.String())
+	}
+}
+
 func golden(t *testing.T, name, got string) {
 	t.Helper()
 	file := filepath.Join("testdata", strings.ReplaceAll(strings.ReplaceAll(name, ",", ""), " ", "-")+".txt")
@@ -229,7 +250,7 @@ func golden(t *testing.T, name, got string) {
 }
 
 // nullable are the keys whose value may be null.
-var nullable = regexp.MustCompile(`"(person|clearml|pending_since|admin_role|until)": null`)
+var nullable = regexp.MustCompile(`"(person|clearml|pending_since|admin_role|until|last)": null`)
 
 // noNull holds that no list is null.
 func noNull(t *testing.T, data []byte) {

@@ -83,7 +83,7 @@ func (x *explainer) member(g plan.Group, m target.Member) Standing {
 	case hidden >= 0:
 		s.Status, s.Why, s.Doubt = Hidden, "Keycloak's member list hides the person, the person's own side has the group, and the own side is right", g.Own.Hidden[hidden].Doubt
 	case keep >= 0:
-		s.Status, s.Wants, s.Why = Kept, unknown, "stays: "+meanings[string(g.Keep[keep].Why)]
+		s.Status, s.Wants, s.Why = Kept, unknown, "stays: "+stays(g.Keep[keep])
 		s.Match = x.people(m.ID).Match
 	default:
 		s.Why, s.Match = "ClearML has the group, and so has Keycloak, by "+strings.Join(shown(s.By), ", "), x.people(m.ID).Match
@@ -92,6 +92,22 @@ func (x *explainer) member(g plan.Group, m target.Member) Standing {
 }
 
 const frozen = "a source of the group is missing or cannot be read, so nothing is decided about it"
+
+// stays says why a member whom Keycloak does not want stays.
+func stays(k plan.Keeper) string {
+	e := k.Exception
+	if e.Match == "" {
+		return meanings[string(k.Why)]
+	}
+	why := "an exception of users.protect keeps the membership"
+	if !e.Until.IsZero() {
+		why += " until " + stamp(e.Until)
+	}
+	if e.Reason != "" {
+		why += ": " + e.Reason
+	}
+	return why
+}
 
 // joiner returns how somebody stands whom a list has in the group and ClearML has not.
 func (x *explainer) joiner(g plan.Group, c plan.Change) Standing {
@@ -179,7 +195,7 @@ func (x *explainer) pending(g plan.Group, u source.User) Standing {
 // account of the person is in a group that feeds it.
 func (x *explainer) absent(g plan.Group) (Standing, bool) {
 	p := x.Person
-	s := Standing{Status: Out, Wants: out, By: x.by(g, p.Accounts), Why: "neither ClearML nor Keycloak has the person in the group"}
+	s := Standing{Status: Out, Wants: out, By: x.by(g, p.Accounts), Why: neither}
 	if p.User != nil {
 		s.ID, s.Name, s.Email = p.User.ID, p.User.Name, p.User.Email
 	} else {
@@ -201,6 +217,8 @@ func (x *explainer) absent(g plan.Group) (Standing, bool) {
 	}
 	return s, true
 }
+
+const neither = "neither ClearML nor Keycloak has the person in the group"
 
 // whyNot says why an account in a source is granted nothing.
 func (x *explainer) whyNot() string {

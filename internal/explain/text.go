@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"groupsync/internal/journal"
 	"groupsync/internal/report"
 )
 
@@ -188,7 +189,7 @@ func origin(g Group) string {
 		parts = append(parts, "role "+report.Name(g.Role))
 	}
 	if len(parts) == 0 {
-		return "  from nothing that there is"
+		return "  from no existing Keycloak group"
 	}
 	return "  from " + strings.Join(parts, ", ")
 }
@@ -224,6 +225,26 @@ func (p *printer) standing(s Standing, ofPerson bool) {
 	if s.Until != nil {
 		p.linef("      the grace ends at %s", stamp(*s.Until))
 	}
+	if s.Last != nil {
+		p.last(s)
+	}
+}
+
+// last says since when and by which pass the person has the group, or has lost it.
+func (p *printer) last(s Standing) {
+	c, added := *s.Last, s.Last.Action == journal.Added
+	did, since := "removed", ""
+	if added {
+		did = "added"
+	}
+	if added != s.Has {
+		since = "; since then somebody else has undone that"
+	}
+	by := ""
+	if c.ApprovedBy != "" {
+		by = ", approved by " + report.Name(c.ApprovedBy)
+	}
+	p.linef("      %s by the pass %s at %s%s: %s%s", did, c.Pass, stamp(c.At), by, report.Change{Why: c.Why, Match: c.Match, Evidence: c.Evidence}.Because(), since)
 }
 
 // tally counts the people of a group by status.

@@ -32,10 +32,10 @@ var meanings = map[string]string{
 	string(match.GoneKept):       "Keycloak no longer has the person, and users.gone is keep, so nothing is removed",
 	string(match.Self):           "groupsync itself runs as this user, so nothing is removed",
 	string(match.Pending):        "the account is in a group that ClearML has, and no ClearML user is this person; it waits for the first login to ClearML",
-	string(match.NotAsked):       "no Keycloak account was found, and not everybody could be asked for",
+	string(match.NotAsked):       "no Keycloak account was found, and groupsync could not look up every possible account",
 	disabled:                     "the account is disabled, and no ClearML user could be this person",
 	inDoubt:                      maybeDisabled + ", and no ClearML user could be this person",
-	noAccount:                    "no ClearML user could be this person, and no group of ClearML waits for the account",
+	noAccount:                    "no ClearML user could be this person, and the account is in no Keycloak group that feeds a ClearML group",
 }
 
 // unfed returns in a sentence why nothing feeds a ClearML group; empty for a word that is

@@ -28,7 +28,7 @@ func define(name, kind, help string, labels ...string) *metric {
 var (
 	passDuration    = define("pass_duration_seconds", "histogram", "How long passes took.")
 	passesTotal     = define("passes_total", "counter", "Passes by result: in_sync, drift, applied, guarded or error.", "result")
-	passesSkipped   = define("passes_skipped_total", "counter", "Ticks of the schedule that found a pass still running.")
+	passesSkipped   = define("passes_skipped_total", "counter", "Ticks of the schedule that found a whole pass still running, or waiting to run.")
 	lastPass        = define("last_pass_timestamp_seconds", "gauge", "When the last pass ended.")
 	lastSuccess     = define("last_success_timestamp_seconds", "gauge", "When the last successful pass ended: both sides were read whole, no write failed, and no write did more than was sent.")
 	nextPass        = define("next_pass_timestamp_seconds", "gauge", "When the next pass is due, jitter aside.")
@@ -39,18 +39,22 @@ var (
 	pendingOldest   = define("pending_oldest_seconds", "gauge", "How long the longest waiting Keycloak member has been without a ClearML account.")
 	ownView         = define("own_view_memberships", "gauge", "Memberships in which a Keycloak group's member list and the person's own groups disagree: the list hides a member, or shows somebody whose token lacks the group. The person's own groups count, so this is no drift.", "list")
 	adminMismatch   = define("admin_mismatch", "gauge", "ClearML users whose role and membership of Admins disagree. 0 if administrators are not managed.")
+	leavers         = define("leavers", "gauge", "People who are disabled or gone in Keycloak, by what they still hold in ClearML: group (a user group), admin (the role or the group of administrators), rule (an access rule that names the person) or recent_use (the UI or API keys were used within 30 days). Counted every leavers.interval. A series is missing while nobody surely holds it and somebody may.", "holds")
+	leaversSuccess  = define("leavers_last_success_timestamp_seconds", "gauge", "When leavers were last counted. A count that fails leaves the count before it in place.")
 	approvals       = define("approvals_total", "counter", "Approvals that passes were given, by result: granted, or refused because the digest was not that of the plan.", "result")
 	changesTotal    = define("changes_total", "counter", "Membership changes that were written, by result: applied or failed.", "action", "result")
 	guardActive     = define("guard_active", "gauge", "1 while a guard withholds something, or reports something that only a person can settle.", "guard")
 	guardTrips      = define("guard_trips_total", "counter", "How often a guard tripped: each group it withholds something of counts once a pass, and so does a group that changed while a pass ran.", "guard")
 	federationUp    = define("federation_up", "gauge", "1 if a federation answered every probe of the last pass, else 0. A pass probes a federation only if it confirms a change of that federation's people.", "federation")
-	errorsTotal     = define("errors_total", "counter", "Errors of passes by side and reason: auth, forbidden, not_found, timeout, connection, server, shape, incomplete or rejected; of groupsync itself: config or internal.", "system", "reason")
+	errorsTotal     = define("errors_total", "counter", "Errors of passes by side and reason: auth, forbidden, not_found, timeout, connection, server, shape, incomplete or rejected; of groupsync itself: config, internal, or journal (a report that was not stored).", "system", "reason")
 	requestsTotal   = define("requests_total", "counter", "Requests sent, retries included, by status code; none where no answer came.", "system", "code")
 	requestDuration = define("request_duration_seconds", "histogram", "How long requests took until the answer's header, by call.", "system", "call")
-	reverted        = define("reverted_changes_total", "counter", "Changes that somebody else undid: the last change of that membership was ours, and the next pass wants it again.", "action")
+	reverted        = define("reverted_changes_total", "counter", "Changes that somebody else undid: the last change of that membership was ours, and the next pass wants it again. A process that starts knows the changes of earlier ones where state_dir keeps a journal.", "action")
 	leader          = define("leader", "gauge", "1 where this process makes the passes: it holds the Lease, or there is none. 0 on a standby, which exports nothing of passes, groups, users and guards.")
+	suspendedUntil  = define("suspended_until_timestamp_seconds", "gauge", "When the suspension of writing ends that a person has set; 0 if none is in force. One that is for removals only leaves the action add at 0. A standby exports it too.", "action")
 	applyEnabled    = define("apply_enabled", "gauge", "1 where scheduled passes write (mode: apply), 0 where they only watch (mode: observe).")
 	reloadOK        = define("config_last_reload_successful", "gauge", "1 where the configuration that was loaded last is in force, 0 where it was refused and the one before it stays.")
+	expiringSoon    = define("exceptions_expiring", "gauge", "Exceptions of users.protect that end within 7 days. They still keep memberships.")
 	tlsInsecure     = define("tls_insecure", "gauge", "1 where a side's certificate is not verified.", "system")
 	buildInfo       = define("build_info", "gauge", "1, with what was built.", "version", "revision", "goversion")
 )
@@ -59,7 +63,12 @@ func (m *metric) desc() *prometheus.Desc {
 	return prometheus.NewDesc(m.name, m.help, m.labels, nil)
 }
 
+// gauge replaces bytes of a name that are not UTF-8. The library panics on them, in a goroutine
+// of its own, and that would end the process.
 func (m *metric) gauge(v float64, labels ...string) prometheus.Metric {
+	for i, l := range labels {
+		labels[i] = strings.ToValidUTF8(l, "\ufffd")
+	}
 	return prometheus.MustNewConstMetric(m.desc(), prometheus.GaugeValue, v, labels...)
 }
 

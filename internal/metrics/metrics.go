@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"groupsync/internal/fault"
+	"groupsync/internal/memory"
 	"groupsync/internal/report"
 	"groupsync/internal/transport"
 )
@@ -40,6 +41,10 @@ type Metrics struct {
 	standby  bool
 	settings Settings
 	reloadOK bool
+	leavers  map[string]int // by what they hold
+	counted  time.Time      // when leavers was counted; zero: it was not
+
+	suspension memory.Suspension // that was set last; zero: none
 }
 
 // Options say what the metrics of one process have in common.
@@ -51,6 +56,8 @@ type Options struct {
 // Settings are what the metrics tell of the configuration in force.
 type Settings struct {
 	Apply    bool                  // scheduled passes write
+	Leavers  bool                  // leavers are counted
+	Expiring func(time.Time) int   // how many exceptions of users.protect end soon; nil: there are none
 	Insecure map[fault.System]bool // sides whose certificate is not verified
 }
 
@@ -132,8 +139,10 @@ func (m *Metrics) Observe(system fault.System) func(transport.Attempt) {
 // the gauges keep what the pass before found. If the process no longer leads,
 // only the counters change.
 func (m *Metrics) Record(r report.Report) {
-	m.duration.WithLabelValues().Observe(r.Duration)
-	m.passes.WithLabelValues(string(r.Result)).Inc()
+	if r.Whole() {
+		m.duration.WithLabelValues().Observe(r.Duration)
+		m.passes.WithLabelValues(string(r.Result)).Inc()
+	}
 	for _, t := range r.Guards {
 		m.trips.WithLabelValues(string(t.Guard)).Inc()
 	}
@@ -152,7 +161,7 @@ func (m *Metrics) Record(r report.Report) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.standby {
+	if m.standby || !r.Whole() { // the state of both sides is what a whole pass has seen
 		return
 	}
 	m.last = &r
@@ -205,6 +214,24 @@ func (m *Metrics) Lead(leads bool) {
 	defer m.mu.Unlock()
 	m.standby = !leads
 	m.planned, m.last, m.success, m.nextPass = nil, nil, time.Time{}, time.Time{}
+	m.leavers, m.counted = nil, time.Time{}
+}
+
+// Leavers tells how many leavers were counted, by what they hold. What is not in the map is
+// not known.
+func (m *Metrics) Leavers(counts map[string]int, at time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.standby {
+		m.leavers, m.counted = counts, at
+	}
+}
+
+// Suspend tells which suspension is in force. The zero Suspension says that none is.
+func (m *Metrics) Suspend(s memory.Suspension) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.suspension = s
 }
 
 // Configure tells what is in force after a configuration was loaded.
@@ -222,5 +249,5 @@ func (m *Metrics) Refused() {
 	m.reloadOK = false
 }
 
-// Skipped counts a tick that found a pass still running.
+// Skipped counts a tick that found a whole pass still running, or waiting to run.
 func (m *Metrics) Skipped() { m.skipped.WithLabelValues().Inc() }

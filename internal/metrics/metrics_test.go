@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -13,8 +14,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 
 	"groupsync/internal/fault"
+	"groupsync/internal/memory"
 	"groupsync/internal/report"
 	"groupsync/internal/transport"
 )
@@ -47,7 +50,7 @@ func full() report.Report {
 }
 
 func recorded(reports ...report.Report) *Metrics {
-	m := New(Options{Sync: "default", Version: "1.2.3", Revision: "abc"}, Settings{Insecure: map[fault.System]bool{fault.ClearML: true}})
+	m := New(Options{Sync: "default", Version: "1.2.3", Revision: "abc"}, Settings{Leavers: true, Expiring: func(time.Time) int { return 3 }, Insecure: map[fault.System]bool{fault.ClearML: true}})
 	for _, r := range reports {
 		m.Record(r)
 	}
@@ -124,6 +127,7 @@ func TestAReportInNumbers(t *testing.T) {
 		`groupsync_leader{sync="default"} 1`,
 		`groupsync_apply_enabled{sync="default"} 0`,
 		`groupsync_config_last_reload_successful{sync="default"} 1`,
+		`groupsync_exceptions_expiring{sync="default"} 3`,
 		`groupsync_tls_insecure{sync="default",system="clearml"} 1`,
 		`groupsync_tls_insecure{sync="default",system="keycloak"} 0`,
 	)
@@ -132,6 +136,51 @@ func TestAReportInNumbers(t *testing.T) {
 	}
 	if strings.Contains(text(t, m), "operator") {
 		t.Error("the metrics hold the name of the person who approved")
+	}
+}
+
+// TestANameForgesNoSample: Prometheus reads each hostile name back as the value of one label,
+// and no sample that a name tries to add.
+func TestANameForgesNoSample(t *testing.T) {
+	for _, tt := range []struct{ what, name, want string }{
+		{"a quote and a brace end no label", `a",action="remove"} 9`, `a",action="remove"} 9`},
+		{"a line break begins no sample", "a\ngroupsync_leader{sync=\"default\"} 9\n", "a\ngroupsync_leader{sync=\"default\"} 9\n"},
+		{"a backslash escapes nothing", `a\`, `a\`},
+		{"a backslash before an n is no line break", `a\nb`, `a\nb`},
+		{"a comment is none", "# HELP groupsync_leader x", "# HELP groupsync_leader x"},
+		{"an escape sequence is text", "\x1b[2J", "\x1b[2J"},
+		{"a direction mark is text", "\u202ea", "\u202ea"},
+		{"markup is text", "<script>alert(1)</script>", "<script>alert(1)</script>"},
+		{"a name is no formula's business", "=1+1", "=1+1"},
+		{"bytes that are not UTF-8 do not fail the page", "a\xff", "a\ufffd"},
+	} {
+		t.Run(tt.what, func(t *testing.T) {
+			r := full()
+			r.Groups[0].Name, r.Probes[0].Federation = tt.name, tt.name
+			parser := expfmt.NewTextParser(model.UTF8Validation)
+			families, err := parser.TextToMetricFamilies(strings.NewReader(text(t, recorded(r))))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for family, label := range map[string]string{"groupsync_group_drift_memberships": "group", "groupsync_federation_up": "federation"} {
+				var got []string
+				for _, sample := range families[family].GetMetric() {
+					for _, l := range sample.GetLabel() {
+						if l.GetName() == label && !slices.Contains(got, l.GetValue()) {
+							got = append(got, l.GetValue())
+						}
+					}
+				}
+				if !slices.Equal(got, []string{tt.want}) {
+					t.Errorf("%s has the values %q of %s, want %q", family, got, label, tt.want)
+				}
+			}
+			for _, sample := range families["groupsync_leader"].GetMetric() {
+				if sample.GetGauge().GetValue() == 9 || sample.GetUntyped().GetValue() == 9 {
+					t.Error("a name made a sample of groupsync_leader")
+				}
+			}
+		})
 	}
 }
 
@@ -161,12 +210,14 @@ func TestBeforeTheFirstPassThereIsNoState(t *testing.T) {
 func TestAStandbyTellsNothingOfPasses(t *testing.T) {
 	m := recorded(full())
 	m.NextPass(at)
+	m.Leavers(map[string]int{"admin": 1}, at)
 	m.Lead(false)
 	m.Record(full())
 	m.NextPass(at)
+	m.Leavers(map[string]int{"admin": 1}, at)
 	got := text(t, m)
 	has(t, got, `groupsync_leader{sync="default"} 0`, `groupsync_passes_total{result="guarded",sync="default"} 2`)
-	for _, name := range []string{"drift_memberships", "group_drift_memberships", "groups", "users", "guard_active", "own_view_memberships", "pending_oldest_seconds", "federation_up", "last_pass_timestamp_seconds", "last_success_timestamp_seconds", "next_pass_timestamp_seconds"} {
+	for _, name := range []string{"drift_memberships", "group_drift_memberships", "groups", "users", "guard_active", "own_view_memberships", "pending_oldest_seconds", "federation_up", "leavers", "leavers_last_success_timestamp_seconds", "last_pass_timestamp_seconds", "last_success_timestamp_seconds", "next_pass_timestamp_seconds"} {
 		if strings.Contains(got, "\ngroupsync_"+name+"{") {
 			t.Errorf("a standby exports groupsync_%s", name)
 		}
@@ -177,6 +228,26 @@ func TestAStandbyTellsNothingOfPasses(t *testing.T) {
 	}
 	m.Record(full())
 	has(t, text(t, m), `groupsync_leader{sync="default"} 1`, `groupsync_drift_memberships{action="add",sync="default"} 1`)
+}
+
+// TestLeavers: what is not known has no series, and a configuration that counts no leavers
+// tells of no old count.
+func TestLeavers(t *testing.T) {
+	m := recorded(full())
+	if got := text(t, m); strings.Contains(got, "groupsync_leavers") {
+		t.Error("leavers are told before they were counted")
+	}
+	m.Leavers(map[string]int{"group": 0, "admin": 2}, at)
+	m.Record(full())
+	got := text(t, m)
+	has(t, got, `groupsync_leavers{holds="admin",sync="default"} 2`, `groupsync_leavers{holds="group",sync="default"} 0`, `groupsync_leavers_last_success_timestamp_seconds{sync="default"} 1.7955216e+09`)
+	if strings.Contains(got, `holds="rule"`) {
+		t.Error("what is unknown has a series")
+	}
+	m.Configure(Settings{})
+	if got := text(t, m); strings.Contains(got, "groupsync_leavers") {
+		t.Error("an old count is told although leavers are not counted any more")
+	}
 }
 
 func TestAGuardIsActiveAsItsRowSays(t *testing.T) {
@@ -217,12 +288,36 @@ func TestWhatIsInForceChangesWithTheConfiguration(t *testing.T) {
 	m.Refused()
 	has(t, text(t, m),
 		`groupsync_apply_enabled{sync="default"} 1`,
+		`groupsync_exceptions_expiring{sync="default"} 0`,
 		`groupsync_tls_insecure{sync="default",system="keycloak"} 1`,
 		`groupsync_tls_insecure{sync="default",system="clearml"} 0`,
 		`groupsync_config_last_reload_successful{sync="default"} 0`,
 	)
 	m.Configure(Settings{})
 	has(t, text(t, m), `groupsync_apply_enabled{sync="default"} 0`, `groupsync_config_last_reload_successful{sync="default"} 1`)
+}
+
+func TestASuspensionInNumbers(t *testing.T) {
+	m := recorded()
+	none := []string{`groupsync_suspended_until_timestamp_seconds{action="add",sync="default"} 0`, `groupsync_suspended_until_timestamp_seconds{action="remove",sync="default"} 0`}
+	has(t, text(t, m), none...)
+	until := time.Unix(time.Now().Unix()+3600, 0)
+	set := memory.Suspension{Until: until, Reason: "a reason", By: "operator"}
+	number := strconv.FormatFloat(float64(until.Unix()), 'g', -1, 64)
+	m.Suspend(set)
+	m.Lead(false)
+	has(t, text(t, m), `groupsync_suspended_until_timestamp_seconds{action="add",sync="default"} `+number, `groupsync_suspended_until_timestamp_seconds{action="remove",sync="default"} `+number)
+	if got := text(t, m); strings.Contains(got, "operator") || strings.Contains(got, "a reason") {
+		t.Error("the metrics hold what the person wrote")
+	}
+	set.RemovalsOnly = true
+	m.Suspend(set)
+	has(t, text(t, m), `groupsync_suspended_until_timestamp_seconds{action="add",sync="default"} 0`, `groupsync_suspended_until_timestamp_seconds{action="remove",sync="default"} `+number)
+	set.Until = time.Now()
+	m.Suspend(set) // has ended
+	has(t, text(t, m), none...)
+	m.Suspend(memory.Suspension{})
+	has(t, text(t, m), none...)
 }
 
 func TestTwoFederationsOfOneNameAreOneSeries(t *testing.T) {
@@ -240,6 +335,7 @@ func TestEveryMetricOfTheCatalogueIsThereAndNoOther(t *testing.T) {
 	m := recorded(full(), good)
 	m.Observe(fault.Keycloak)(transport.Attempt{})
 	m.NextPass(at)
+	m.Leavers(map[string]int{"admin": 1}, at)
 	families, err := m.Gatherer().Gather()
 	if err != nil {
 		t.Fatal(err)

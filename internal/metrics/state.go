@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"runtime"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -13,7 +14,7 @@ type state Metrics
 
 // Describe implements prometheus.Collector.
 func (s *state) Describe(ch chan<- *prometheus.Desc) {
-	for _, m := range []*metric{lastPass, lastSuccess, nextPass, drift, groupDrift, groups, users, pendingOldest, ownView, adminMismatch, guardActive, federationUp, leader, applyEnabled, reloadOK, tlsInsecure} {
+	for _, m := range []*metric{lastPass, lastSuccess, nextPass, drift, groupDrift, groups, users, pendingOldest, ownView, adminMismatch, leavers, leaversSuccess, guardActive, federationUp, leader, suspendedUntil, applyEnabled, reloadOK, expiringSoon, tlsInsecure} {
 		ch <- m.desc()
 	}
 }
@@ -23,10 +24,24 @@ func (s *state) Collect(ch chan<- prometheus.Metric) {
 	s.mu.Lock()
 	planned, last, success, next := s.planned, s.last, s.success, s.nextPass
 	standby, settings, loaded := s.standby, s.settings, s.reloadOK
+	left, counted := s.leavers, s.counted
+	suspension := s.suspension.Current(time.Now())
 	s.mu.Unlock()
+	for _, action := range actions {
+		until := 0.0
+		if suspension.Withholds(action == "remove") {
+			until = float64(suspension.Until.UnixNano()) / 1e9
+		}
+		ch <- suspendedUntil.gauge(until, action)
+	}
 	ch <- leader.gauge(number(!standby))
 	ch <- applyEnabled.gauge(number(settings.Apply))
 	ch <- reloadOK.gauge(number(loaded))
+	expiring := 0
+	if settings.Expiring != nil {
+		expiring = settings.Expiring(time.Now())
+	}
+	ch <- expiringSoon.gauge(float64(expiring))
 	for _, system := range systems {
 		ch <- tlsInsecure.gauge(number(settings.Insecure[system]), string(system))
 	}
@@ -40,6 +55,12 @@ func (s *state) Collect(ch chan<- prometheus.Metric) {
 		ch <- lastPass.gauge(float64(ended(*last).UnixNano()) / 1e9)
 		for name, up := range federations(last.Probes) {
 			ch <- federationUp.gauge(number(up), name)
+		}
+	}
+	if settings.Leavers && !counted.IsZero() {
+		ch <- leaversSuccess.gauge(float64(counted.UnixNano()) / 1e9)
+		for holds, n := range left {
+			ch <- leavers.gauge(float64(n), holds)
 		}
 	}
 	if planned != nil {

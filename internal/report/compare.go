@@ -65,7 +65,7 @@ func (c Comparison) Text(w io.Writer, s Style) error {
 	}
 	if rest > 0 {
 		p.linef("", "")
-		p.linef("", "… the people of %s: --full shows them", counted(rest, "more group", "more groups"))
+		p.linef("", "… the people of %s: --full shows them", Counted(rest, "more group", "more groups"))
 	}
 	p.notices(c.Skipped)
 	_, err := io.WriteString(w, p.String())
@@ -89,7 +89,7 @@ func (c Comparison) Markdown(w io.Writer, full bool) error {
 		groups = append(groups, row)
 	}
 	if more := len(groups) - groupsShown; !full && more > 0 {
-		groups = append(groups[:groupsShown], []string{"… " + counted(more, "more group", "more groups"), "", "", "", "", "", ""})
+		groups = append(groups[:groupsShown], []string{"… " + Counted(more, "more group", "more groups"), "", "", "", "", "", ""})
 	}
 	d.table([]string{"group", "present sources", "changed sources", "add", "remove", "no longer add", "no longer remove"}, groups)
 	d.people(fitting(c.sections(), full))
@@ -112,7 +112,7 @@ func (c Comparison) headline() string {
 	if notAdded+notRemoved > 0 {
 		line += fmt.Sprintf(", no longer adds %d and no longer removes %d", notAdded, notRemoved)
 	}
-	return line + fmt.Sprintf(", in %s", counted(len(c.Groups), "group", "groups"))
+	return line + fmt.Sprintf(", in %s", Counted(len(c.Groups), "group", "groups"))
 }
 
 func (c Comparison) readings() string {

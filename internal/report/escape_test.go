@@ -17,7 +17,7 @@ func hostile() Report {
 				Add:     []Change{{Name: "Ann\n  - Bob  applied", Email: "a\r@x", Why: "member of /a\n", Match: "id\n", Evidence: "\u2066e", Outcome: Done}},
 				Remove:  []Change{{Name: "\u061cArabic", Email: "z\u200b@x", Why: "gone", Doubt: "\x9b31m", Outcome: Withheld, Guard: "g\n"}},
 				Pending: []Pending{{Username: "p\u200f"}},
-				Kept:    []Kept{{Name: "k\xff", Why: "local\u2028"}}},
+				Kept:    []Kept{{Name: "k\xff", Why: "local\u2028", Reason: "r\u2066\n  + Bob"}}},
 			{Name: "own\u200e", OwnView: OwnView{Hides: 1}},
 		},
 		Skipped:  []Skip{{Name: "s\x00", Side: "clearml", Why: "remark\tabout \u2069"}},

@@ -7,6 +7,7 @@ type Guard string
 
 // The guards. Rules describes each.
 const (
+	Suspended     Guard = "suspended"
 	Federation    Guard = "federation"
 	Confirm       Guard = "confirm"
 	MissingSource Guard = "missing_source"
@@ -32,7 +33,7 @@ type Rule struct {
 	Withholds string // what the guard withholds, for the documentation
 	Liftable  bool   // an approval lifts the guard
 	Drift     bool   // the guard judges drift itself; false: something is wrong with a side or with the configuration
-	Waits     bool   // the guard only waits: no trip for on_trip, no result "guarded"
+	Waits     bool   // the guard ends by itself at a known time: no trip for on_trip, no result "guarded"
 	Event     bool   // a trip makes a Kubernetes Event
 	Reports   bool   // the guard withholds nothing, it only reports
 	Informs   bool   // a trip can say that nothing is withheld any more, so the gauge counts only withheld changes
@@ -42,6 +43,7 @@ type Rule struct {
 // Rules is the table of guards, in the order in which the first guard that
 // withholds a change is named.
 var Rules = []Rule{
+	{Guard: Suspended, Withholds: "every change, or every removal, while a person has suspended writing (`groupsync suspend`)", Drift: true, Waits: true},
 	{Guard: Federation, Withholds: "changes of the people of a federation (LDAP) that does not answer behind Keycloak's 200", Event: true},
 	{Guard: Confirm, Withholds: "a change that the person's own side does not bear out", Drift: true, Event: true},
 	{Guard: MissingSource, Withholds: "every change of a user group that a missing or unreadable group or role feeds", Event: true},

@@ -61,7 +61,7 @@ func (d *document) holds(r Report) {
 		d.block("**" + code(h.String()) + "**")
 		sentences, others := h.sentences(d.full)
 		if len(others) > 0 {
-			sentences = append(sentences, fmt.Sprintf("and so for %s: %s", counted(len(others), "more group", "more groups"), names(others)))
+			sentences = append(sentences, fmt.Sprintf("and so for %s: %s", Counted(len(others), "more group", "more groups"), names(others)))
 		}
 		d.bullets(sentences)
 	}
@@ -108,7 +108,7 @@ func (d *document) people(shown []section, rest int) {
 	}
 	d.table([]string{"group", "change", "person", "email", "outcome", "why"}, table)
 	if rest > 0 {
-		d.block("… the people of " + counted(rest, "more group", "more groups"))
+		d.block("… the people of " + Counted(rest, "more group", "more groups"))
 	}
 }
 

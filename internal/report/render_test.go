@@ -130,7 +130,7 @@ func doubtful() Report {
 	r.Groups[0].Name = "a|b` <script>alert(1)</script>"
 	for _, bad := range markdownNames {
 		r.Groups[0].Add = append(r.Groups[0].Add, Change{Name: bad, Email: bad, Why: "member of " + bad, Outcome: Planned})
-		r.Groups[0].Kept = append(r.Groups[0].Kept, Kept{Name: bad, Why: bad})
+		r.Groups[0].Kept = append(r.Groups[0].Kept, Kept{Name: bad, Why: bad, Reason: bad})
 		r.Guards = append(r.Guards, Trip{Guard: Collision, Group: bad, Detail: bad})
 		r.Skipped = append(r.Skipped, Skip{bad, "clearml", bad})
 	}

@@ -51,8 +51,14 @@ type Change struct {
 	Evidence string  `json:"evidence,omitempty"` // what the person's own side said
 	Doubt    string  `json:"doubt,omitempty"`    // why there is no evidence
 	Outcome  Outcome `json:"outcome"`
-	Guard    Guard   `json:"guard,omitempty"` // the guard that withholds the change; empty unless Outcome is withheld
+	Call     string  `json:"call,omitempty"`     // ClearML's id of the call that wrote it (meta.id); empty: none was sent, or none was answered
+	Reverted bool    `json:"reverted,omitempty"` // somebody else undid this change, which groupsync had made
+	Guard    Guard   `json:"guard,omitempty"`    // the guard that withholds the change; empty unless Outcome is withheld
 }
+
+// MayBeMade reports whether the change was made or may have been made. A write that failed
+// may have reached ClearML all the same, for example if no answer came.
+func (c Change) MayBeMade() bool { return c.Outcome == Done || c.Outcome == Failed }
 
 // Pending is a member by Keycloak who has no ClearML account yet.
 type Pending struct {
@@ -60,11 +66,15 @@ type Pending struct {
 	Email    string `json:"email"`
 }
 
-// Kept is a ClearML member who is in none of the group's sources and stays.
+// Kept is a ClearML member who is in none of the group's sources and stays. Until and
+// Reason are those of the exception of users.protect that keeps the member.
 type Kept struct {
 	ID   string `json:"id"`
 	Name string `json:"name"`
 	Why  string `json:"why"`
+
+	Until  time.Time `json:"until,omitzero"`   // when the exception ends; zero: it has no end, or there is none
+	Reason string    `json:"reason,omitempty"` // as configured
 }
 
 // Group is one user group that Keycloak groups, or the admin role, feed.
@@ -183,7 +193,9 @@ type Approval struct {
 type Report struct {
 	Pass     string    `json:"pass"`
 	Sync     string    `json:"sync"`
-	Mode     string    `json:"mode"` // observe or apply
+	Mode     string    `json:"mode"`               // observe or apply
+	Person   string    `json:"person,omitempty"`   // the pass was made for this person only: id of the ClearML user, or of the account of somebody whom ClearML does not know; empty: for everybody
+	Restores string    `json:"restores,omitempty"` // id of the pass whose changes this pass took back; empty: it mirrored Keycloak
 	Result   Result    `json:"result"`
 	Digest   string    `json:"digest"` // names the changes that an approval can clear; empty if there are none
 	Started  time.Time `json:"started"`
@@ -203,6 +215,17 @@ type Report struct {
 	Probes        []Probe        `json:"federations"`            // the federations that this pass probed
 	PendingOldest float64        `json:"pending_oldest_seconds"` // how long the longest waiting person has been pending
 	Reverted      map[string]int `json:"reverted"`               // by action: changes of groupsync that somebody else undid
+}
+
+// Whole reports whether the pass mirrored everybody, so that its figures are the state of
+// both sides. A pass of one person and a restore are not whole.
+func (r Report) Whole() bool { return r.Person == "" && r.Restores == "" }
+
+// MayHaveChanged reports whether the pass changed something in ClearML, or may have.
+func (r Report) MayHaveChanged() bool {
+	return slices.ContainsFunc(r.Groups, func(g Group) bool {
+		return slices.ContainsFunc(g.Add, Change.MayBeMade) || slices.ContainsFunc(g.Remove, Change.MayBeMade)
+	})
 }
 
 // Drift returns how many additions and removals are left after the pass.

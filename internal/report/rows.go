@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // What a report shows of long lists, unless it is shown in full. Administrators are always
@@ -113,26 +114,45 @@ func (g Group) rows() []row {
 		rows = append(rows, row{sign: "?", name: p.Username, email: p.Email, outcome: "waits", why: "for the first login"})
 	}
 	for _, k := range g.Kept {
-		rows = append(rows, row{sign: "=", name: k.Name, id: k.ID, outcome: "stays", why: k.Why})
+		rows = append(rows, row{sign: "=", name: k.Name, id: k.ID, outcome: "stays", why: k.because()})
 	}
 	return rows
 }
 
+// because says why the member stays, and for how long.
+func (k Kept) because() string {
+	why := k.Why
+	if !k.Until.IsZero() {
+		why += " until " + k.Until.UTC().Format(time.RFC3339)
+	}
+	if k.Reason != "" {
+		why += ": " + k.Reason
+	}
+	return why
+}
+
 func (c Change) row(sign string) row {
-	x := row{sign: sign, name: c.Name, email: c.Email, id: c.ID, outcome: string(c.Outcome), why: c.Why, withheld: c.Outcome == Withheld}
+	x := row{sign: sign, name: c.Name, email: c.Email, id: c.ID, outcome: string(c.Outcome), why: c.Because(), withheld: c.Outcome == Withheld}
 	if c.Guard != "" {
 		x.outcome += " by " + string(c.Guard)
 	}
+	return x
+}
+
+// Because returns in one line why the change is wanted, how the person was matched, and
+// what the person's own side said.
+func (c Change) Because() string {
+	because := c.Why
 	if c.Match != "" {
-		x.why += ", matched by " + c.Match
+		because += ", matched by " + c.Match
 	}
 	if c.Evidence != "" {
-		x.why += ", " + c.Evidence
+		because += ", " + c.Evidence
 	}
 	if c.Doubt != "" {
-		x.why += ", but " + c.Doubt
+		because += ", but " + c.Doubt
 	}
-	return x
+	return because
 }
 
 // cut leaves listShown rows of each sign, and after them one row that counts the
@@ -190,7 +210,7 @@ func groupTable(r Report, full bool) [][]string {
 		add(name(g.Name), g)
 	}
 	if more := groups[len(shown):]; len(more) > 0 {
-		add("… "+counted(len(more), "more group", "more groups"), more...)
+		add("… "+Counted(len(more), "more group", "more groups"), more...)
 	}
 	if len(groups) > 1 {
 		add(fmt.Sprintf("all %d groups", len(groups)), groups...)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // headline says in one line how the pass stands: its result, what it would change or
@@ -19,10 +20,10 @@ func (r Report) headline() string {
 		parts = append(parts, fmt.Sprintf("%d withheld", s.withheld))
 	}
 	if n := r.Users["pending"]; n > 0 {
-		parts = append(parts, counted(n, "person waits", "people wait")+" for the first login")
+		parts = append(parts, Counted(n, "person waits", "people wait")+" for the first login")
 	}
 	if n := len(r.Errors); n > 0 {
-		parts = append(parts, counted(n, "error", "errors"))
+		parts = append(parts, Counted(n, "error", "errors"))
 	}
 	return fmt.Sprintf("%s (%s): %s", r.Result, mode, strings.Join(parts, "; "))
 }
@@ -37,7 +38,7 @@ func (r Report) outlook() string {
 		drifting += b2i(a+m > 0)
 	}
 	if drifting > 0 {
-		left += fmt.Sprintf(" in %d of %s", drifting, counted(len(r.Groups), "group", "groups"))
+		left += fmt.Sprintf(" in %d of %s", drifting, Counted(len(r.Groups), "group", "groups"))
 	}
 	switch {
 	case r.Result == Error && r.Applied == Tally{}:
@@ -129,7 +130,7 @@ func (h hold) String() string {
 	if slices.ContainsFunc(h.trips, Trip.liftable) {
 		lifted = "an approval lifts it"
 	}
-	return fmt.Sprintf("guard %s: %s withheld in %s; %s", h.guard, counted(h.changes, "change", "changes"), counted(h.groups, "group", "groups"), lifted)
+	return fmt.Sprintf("guard %s: %s withheld in %s; %s", h.guard, Counted(h.changes, "change", "changes"), Counted(h.groups, "group", "groups"), lifted)
 }
 
 // String returns the sentence of the trip, after the name of the user group if it is
@@ -171,7 +172,24 @@ func (r Report) approving() string {
 	if r.Digest == "" || !slices.ContainsFunc(r.Guards, Trip.liftable) {
 		return ""
 	}
+	switch {
+	case r.Restores != "":
+		return "groupsync restore " + shellWord(r.Restores) + " --apply --approve " + r.Digest
+	case r.Person != "":
+		return "groupsync sync " + shellWord(r.Person) + " --apply --approve " + r.Digest
+	}
 	return "groupsync --once --apply --approve " + r.Digest
+}
+
+// shellWord returns the text as one word of a POSIX shell. An id is plain nearly always.
+func shellWord(text string) string {
+	plain := func(c rune) bool {
+		return c < unicode.MaxASCII && (unicode.IsLetter(c) || unicode.IsDigit(c) || strings.ContainsRune("-_.@:", c))
+	}
+	if text != "" && !strings.ContainsFunc(text, func(c rune) bool { return !plain(c) }) {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
 // String says in one sentence who approved what, when, and what came of it.
@@ -180,7 +198,7 @@ func (a Approval) String() string {
 	if !a.Granted {
 		return head + "refused: " + a.Detail
 	}
-	return head + fmt.Sprintf("granted: lifted %s for %s", a.LiftedNames(), counted(a.Changes, "change", "changes"))
+	return head + fmt.Sprintf("granted: lifted %s for %s", a.LiftedNames(), Counted(a.Changes, "change", "changes"))
 }
 
 // LiftedNames returns the names of the guards that the approval lifted.
@@ -195,7 +213,8 @@ func (a Approval) LiftedNames() string {
 	return strings.Join(guards, ", ")
 }
 
-func counted(n int, one, several string) string {
+// Counted returns a number with its noun.
+func Counted(n int, one, several string) string {
 	if n == 1 {
 		return "1 " + one
 	}
@@ -228,7 +247,7 @@ func differences(r Report) (lines []string) {
 			differs = append(differs, fmt.Sprintf("hides %d of its members", n))
 		}
 		if n := g.OwnView.Shows; n > 0 {
-			differs = append(differs, "shows "+counted(n, "person who is not a member", "people who are not members"))
+			differs = append(differs, "shows "+Counted(n, "person who is not a member", "people who are not members"))
 		}
 		if len(differs) > 0 {
 			lines = append(lines, fmt.Sprintf("own view of %s: Keycloak's member list %s. The person's own side is right, because a login reads that side. Nothing is changed for it.",

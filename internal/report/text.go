@@ -115,7 +115,7 @@ func (p *printer) reasons(h hold) {
 	if len(others) == 0 {
 		return
 	}
-	p.linef("", "  and so for %s, which --full explains:", counted(len(others), "more group", "more groups"))
+	p.linef("", "  and so for %s, which --full explains:", Counted(len(others), "more group", "more groups"))
 	line := ""
 	for i, g := range others {
 		item := Escape(name(g))
@@ -154,7 +154,7 @@ func (p *printer) groups(r Report) {
 		p.section(s)
 	}
 	if rest > 0 {
-		p.linef("", "… the people of %s: --full shows them", counted(rest, "more group", "more groups"))
+		p.linef("", "… the people of %s: --full shows them", Counted(rest, "more group", "more groups"))
 	}
 }
 

@@ -1,0 +1,56 @@
+package report
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+)
+
+// The end of a report's JSON, and how it is when the report is sealed: with one more key,
+// the SHA-256 of the JSON without that key. The sum tells a report that was cut or edited
+// by mistake. It is no signature: whoever may write the file can also compute the sum.
+const (
+	end     = "\n}\n"
+	sumHead = ",\n  \"sha256\": \""
+	sumTail = "\"" + end
+)
+
+// SealedJSON writes what JSON writes, with the key sha256 at the end. Unseal reads it.
+func SealedJSON(w io.Writer, r Report) error {
+	var b bytes.Buffer
+	if err := JSON(&b, r); err != nil {
+		return err
+	}
+	_, err := w.Write(sealed(b.Bytes()))
+	return err
+}
+
+// sealed returns an indented JSON object with its sum as the last key.
+func sealed(body []byte) []byte {
+	sum := sha256.Sum256(body)
+	return append(slices.Clone(body[:len(body)-len(end)]), sumHead+hex.EncodeToString(sum[:])+sumTail...)
+}
+
+// Unseal returns the report that SealedJSON wrote. The error is a verb to the name of the
+// file: the text was cut or edited, or is no report.
+func Unseal(data []byte) (Report, error) {
+	rest, closed := bytes.CutSuffix(data, []byte(sumTail))
+	at := len(rest) - hex.EncodedLen(sha256.Size)
+	if !closed || at < len(sumHead) || string(rest[at-len(sumHead):at]) != sumHead {
+		return Report{}, errors.New("was cut or edited: it does not end in its sha256")
+	}
+	body := append(slices.Clone(rest[:at-len(sumHead)]), end...)
+	if !bytes.Equal(sealed(body), data) {
+		return Report{}, errors.New("was edited: its sha256 is that of another text")
+	}
+	var r Report
+	if err := json.Unmarshal(body, &r); err != nil {
+		return Report{}, fmt.Errorf("is none that this groupsync reads (%w)", err)
+	}
+	return r, nil
+}
