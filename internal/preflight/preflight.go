@@ -1,15 +1,17 @@
 // Package preflight looks at the live systems for what is set wrong, before a pass is
-// made. It only reads. Each file holds one family of checks.
+// made. It only reads. Each package below it holds one family of checks.
 package preflight
 
 import (
+	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"time"
 )
 
-// limit is how long one check may take. A side that hangs then costs one limit, since
-// the checks that need its answer are not made.
+// limit is how long one check may take that does not say otherwise. A side that hangs then
+// costs one limit, since the checks that need its answer are not made.
 const limit = 20 * time.Second
 
 // Level says how bad a finding is.
@@ -29,12 +31,14 @@ type Finding struct {
 	Seen   string `json:"seen"`             // what was seen, a sentence
 	Advice string `json:"advice,omitempty"` // how to fix it, a sentence; empty for OK
 	Docs   string `json:"docs"`             // where the documentation describes the check
+	Needed string `json:"-"`                // the check without whose result this one was not made; empty: the check was made
 }
 
 // Check is one thing to look at.
 type Check struct {
-	Name  string   // unique; the heading of docs/check.md that describes it
-	After []string // checks that must have no error: without them this one can see nothing
+	Name  string        // unique; the heading of docs/check.md that describes it
+	After []string      // checks that must have no error: without them this one can see nothing
+	Limit time.Duration // how long the check may take; 0: 20 seconds
 	Look  func(context.Context) []Finding
 }
 
@@ -53,13 +57,34 @@ func Blind(err error, advice string) Finding {
 	return Warn("groupsync could not look: "+err.Error(), advice)
 }
 
+// NotMade returns the warning of a check that was not made, because the check needed did not
+// find what this one needs. because is a clause.
+func NotMade(needed, because, advice string) []Finding {
+	f := Warn("groupsync did not look, because "+because, advice)
+	f.Needed = needed
+	return []Finding{f}
+}
+
+// Refused returns an error as the one finding of a check. The text of a refusal can hold
+// the advice itself.
+func Refused(err error, advice string) []Finding {
+	if seen, todo, told := strings.Cut(err.Error(), " To fix it, "); told {
+		return []Finding{Fail(seen, todo)}
+	}
+	return []Finding{Fail(err.Error(), advice)}
+}
+
 // Run makes the checks in their order and hands each finding to tell as soon as it is
-// there. A check whose After has an error is not made, and a warning says so.
+// there. A check whose After has an error is not made, and a warning says so. Run stops when
+// ctx is done. The report then lacks the check that was under way and those after it.
 func Run(ctx context.Context, checks []Check, tell func(Finding)) Report {
 	var r Report
 	failed := make(map[string]bool)
 	for _, c := range checks {
 		findings := c.look(ctx, failed)
+		if ctx.Err() != nil {
+			break
+		}
 		for _, f := range findings {
 			f.Check, f.Docs = c.Name, "docs/check.md#"+c.Name
 			failed[c.Name] = failed[c.Name] || f.Level == Error
@@ -73,10 +98,10 @@ func Run(ctx context.Context, checks []Check, tell func(Finding)) Report {
 func (c Check) look(ctx context.Context, failed map[string]bool) []Finding {
 	for _, name := range c.After {
 		if failed[name] {
-			return []Finding{Warn("groupsync did not look, because the check "+name+" found an error", "fix that first and run the check again")}
+			return NotMade(name, "the check "+name+" found an error", "fix that first and run the check again")
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(c.Limit, limit))
 	defer cancel()
 	return c.Look(ctx)
 }

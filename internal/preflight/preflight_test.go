@@ -42,26 +42,59 @@ func TestRun(t *testing.T) {
     give view-clients
     see docs/check.md#names
 ✔ names: a\x1b[31m\nb
-3 ok, 3 warnings, 1 errors
+! 1 check was not made, because of what the check roles found: fix that first and run the check again
+3 ok, 3 warnings, 1 error
 `
 	if d := cmp.Diff(want, told.String()+r.Summary()); d != "" {
 		t.Errorf("-want +got\n%s", d)
 	}
 }
 
-// A check that hangs is ended after 20 seconds, and the next one is made.
+// The text counts the checks that were not made in one line, with the checks that
+// they need. A check that was not made itself is no cause.
+func TestSummaryCountsTheChecksThatWereNotMade(t *testing.T) {
+	bad := []preflight.Finding{preflight.Fail("away", "look")}
+	r := preflight.Run(t.Context(), []preflight.Check{
+		check("a", bad), check("b", nil, "a"), check("c", nil, "a"), check("d", preflight.NotMade("e", "it could not read", "see e")),
+		check("f", preflight.NotMade("b", "it could not survey", "see b")),
+	}, func(preflight.Finding) {})
+	want := "! 4 checks were not made, because of what the checks a and e found: fix that first and run the check again\n0 ok, 4 warnings, 1 error\n"
+	if d := cmp.Diff(want, r.Summary()); d != "" {
+		t.Errorf("-want +got\n%s", d)
+	}
+}
+
+// After a signal no other check is made, and the findings of the one that it ended are
+// dropped.
+func TestRunStopsWhenTheContextIsDone(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	ended := preflight.Check{Name: "under way", Look: func(context.Context) []preflight.Finding {
+		stop()
+		return []preflight.Finding{preflight.Blind(errors.New("context canceled"), "look why")}
+	}}
+	var told []string
+	r := preflight.Run(ctx, []preflight.Check{check("before", preflight.Fine("good")), ended, check("after", preflight.Fine("good"))}, func(f preflight.Finding) { told = append(told, f.Check) })
+	if d := cmp.Diff([]string{"before"}, told); d != "" || len(r.Findings) != 1 {
+		t.Errorf("-want +got\n%s%+v", d, r.Findings)
+	}
+}
+
+// A check that hangs is ended after 20 seconds, or after its own limit, and the next one is
+// made.
 func TestACheckThatHangsIsEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		hangs := preflight.Check{Name: "hangs", Look: func(ctx context.Context) []preflight.Finding {
+		hangs := preflight.Check{Look: func(ctx context.Context) []preflight.Finding {
 			<-ctx.Done()
 			return []preflight.Finding{preflight.Blind(context.Cause(ctx), "look why")}
 		}}
-		r := preflight.Run(t.Context(), []preflight.Check{hangs, check("next", preflight.Fine("good"))}, func(preflight.Finding) {})
-		if took := time.Since(start); took != 20*time.Second {
+		longer := hangs
+		hangs.Name, longer.Name, longer.Limit = "hangs", "hangs longer", time.Minute
+		r := preflight.Run(t.Context(), []preflight.Check{hangs, longer, check("next", preflight.Fine("good"))}, func(preflight.Finding) {})
+		if took := time.Since(start); took != 80*time.Second {
 			t.Errorf("it took %s", took)
 		}
-		if r.Count(preflight.Warning) != 1 || r.Count(preflight.OK) != 1 {
+		if r.Count(preflight.Warning) != 2 || r.Count(preflight.OK) != 1 {
 			t.Errorf("got %+v", r.Findings)
 		}
 	})
@@ -94,8 +127,8 @@ func TestJSON(t *testing.T) {
 		want   string
 	}{
 		{preflight.Report{}, "{\n  \"findings\": []\n}\n"},
-		{preflight.Report{Findings: []preflight.Finding{{Check: "a", Level: preflight.OK, Seen: "x\x1b", Docs: "d"}}},
-			"{\n  \"findings\": [\n    {\n      \"check\": \"a\",\n      \"level\": \"ok\",\n      \"seen\": \"x\\u001b\",\n      \"docs\": \"d\"\n    }\n  ]\n}\n"},
+		{preflight.Report{Findings: []preflight.Finding{{Check: "a", Level: preflight.OK, Seen: "<x> & \x1b", Docs: "d"}}},
+			"{\n  \"findings\": [\n    {\n      \"check\": \"a\",\n      \"level\": \"ok\",\n      \"seen\": \"<x> & \\u001b\",\n      \"docs\": \"d\"\n    }\n  ]\n}\n"},
 	} {
 		var b strings.Builder
 		if err := tt.report.JSON(&b); err != nil {

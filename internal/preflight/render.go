@@ -1,14 +1,32 @@
 package preflight
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"groupsync/internal/report"
 )
 
+// Some returns the first few of a list, in its order, and how many more there are.
+func Some(list []string) string {
+	const most = 5
+	if len(list) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(list[:most], ", "), len(list)-most)
+	}
+	return strings.Join(list, ", ")
+}
+
 var signs = map[Level]string{OK: "✔", Warning: "!", Error: "✘"}
+
+// These names one thing or several: "the federation a", "the federations a and b".
+func These(what string, names []string) string {
+	if len(names) == 1 {
+		return "the " + what + " " + names[0]
+	}
+	return "the " + what + "s " + strings.Join(names[:len(names)-1], ", ") + " and " + names[len(names)-1]
+}
 
 // Line returns a finding as text: the sign, the check and what was seen, and below that
 // the advice and where the documentation is. Each line ends in a newline.
@@ -20,9 +38,26 @@ func (f Finding) Line() string {
 	return line + fmt.Sprintf("    %s\n    see %s\n", report.Escape(f.Advice), f.Docs)
 }
 
-// Summary returns the last line of the text: how many findings have each level.
+// Summary returns the last lines of the text: how many checks were not made and why, if
+// there are any, and how many findings have each level.
 func (r Report) Summary() string {
-	return fmt.Sprintf("%d ok, %d warnings, %d errors\n", r.Count(OK), r.Count(Warning), r.Count(Error))
+	var needed []string // without the checks that were not made either
+	notMade := make(map[string]bool)
+	for _, f := range r.Findings {
+		if f.Needed == "" {
+			continue
+		}
+		notMade[f.Check] = true
+		if !notMade[f.Needed] && !slices.Contains(needed, f.Needed) {
+			needed = append(needed, f.Needed)
+		}
+	}
+	n := len(notMade)
+	counts := fmt.Sprintf("%d ok, %s, %s\n", r.Count(OK), report.Counted(r.Count(Warning), "warning", "warnings"), report.Counted(r.Count(Error), "error", "errors"))
+	if n == 0 {
+		return counts
+	}
+	return fmt.Sprintf("%s %s not made, because of what %s found: fix that first and run the check again\n", signs[Warning], report.Counted(n, "check was", "checks were"), These("check", needed)) + counts
 }
 
 // JSON writes the report as one indented JSON object and a newline.
@@ -30,10 +65,5 @@ func (r Report) JSON(w io.Writer) error {
 	if r.Findings == nil {
 		r.Findings = []Finding{}
 	}
-	data, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(append(report.EscapeJSON(data), '\n'))
-	return err
+	return report.WriteJSON(w, r)
 }

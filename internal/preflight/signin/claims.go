@@ -1,21 +1,22 @@
-package preflight
+package signin
 
 import (
 	"context"
 	"fmt"
 	"strings"
 
+	"groupsync/internal/preflight"
 	"groupsync/internal/source"
 	"groupsync/internal/source/keycloak"
 )
 
 // exampleOfPerson looks at the claims that say who signs in. It returns nothing if they
 // are as they should be.
-func (l *mapperLint) exampleOfPerson() []Finding {
-	var found []Finding
+func (l *mapperLint) exampleOfPerson() []preflight.Finding {
+	var found []preflight.Finding
 	begin := l.token() + " that Keycloak would give one person "
 	say := func(what string) {
-		found = append(found, Fail(begin+what, "look at what the check sign-in-person says"))
+		found = append(found, preflight.Fail(begin+what, "look at what the check sign-in-person says"))
 	}
 	claims, person := l.example.Claims, l.example.Person
 	switch sub := claims["sub"]; {
@@ -29,8 +30,8 @@ func (l *mapperLint) exampleOfPerson() []Finding {
 	}
 	// A warning only: an account may lack what the claim is made from, such as its first
 	// and last name. A mapper that is missing is an error of the check sign-in-person.
-	if l.NameClaim != "" && claims[l.NameClaim] == nil {
-		found = append(found, Warn(fmt.Sprintf("%shas no claim %q, which ClearML reads the name from", begin, l.NameClaim),
+	if l.NameClaim != "" && claimIn(claims, l.NameClaim) == nil {
+		found = append(found, preflight.Warn(fmt.Sprintf("%shas no claim %q, which ClearML reads the name from", begin, l.NameClaim),
 			"look at what the check sign-in-person says; if it found no error, that account lacks what the claim is made from"))
 	}
 	return found
@@ -40,7 +41,7 @@ func (l *mapperLint) exampleOfPerson() []Finding {
 const pairwise = "ClearML then keeps an id that the realm does not have, so groupsync takes the person for one who was deleted and made anew, and grants nothing"
 
 // lookAtPersonClaims looks at the mappers of the claims that say who signs in.
-func (l *mapperLint) lookAtPersonClaims(context.Context) []Finding {
+func (l *mapperLint) lookAtPersonClaims(context.Context) []preflight.Finding {
 	found := l.subjectWriters()
 	claims := []string{"email"}
 	// The user-info answer holds the claim "sub" without a mapper. So does the access
@@ -56,25 +57,25 @@ func (l *mapperLint) lookAtPersonClaims(context.Context) []Finding {
 		switch {
 		case len(always) > 0:
 		case len(optional) > 0:
-			found = append(found, Warn(fmt.Sprintf("the claim %q is in %s only if ClearML asks for the optional client scope %s", claim, l.token(), scopesOf(optional)),
+			found = append(found, preflight.Warn(fmt.Sprintf("the claim %q is in %s only if ClearML asks for the optional client scope %s", claim, l.token(), scopesOf(optional)),
 				fmt.Sprintf("make it a default scope in %s", l.console("Client scopes"))))
 		default:
-			found = append(found, Fail(fmt.Sprintf("no mapper adds the claim %q to %s. ClearML needs it to know %s", claim, l.tokenKind(), purpose(claim)), l.adviceFor(claim)))
+			found = append(found, preflight.Fail(fmt.Sprintf("no mapper adds the claim %q to %s. ClearML needs it to know %s", claim, l.tokenKind(), purpose(claim)), l.adviceFor(claim)))
 		}
 	}
 	if found == nil {
-		return Fine(fmt.Sprintf("mappers add %s to %s", quoted(claims), l.token()))
+		return preflight.Fine(fmt.Sprintf("mappers add %s to %s", quoted(claims), l.token()))
 	}
 	return found
 }
 
 // subjectWriters returns a finding for each mapper that writes another id than the
 // account's into the claim "sub".
-func (l *mapperLint) subjectWriters() (found []Finding) {
+func (l *mapperLint) subjectWriters() (found []preflight.Finding) {
 	always, optional := l.writers("sub")
 	for _, m := range append(always, optional...) {
 		if m.Kind != keycloak.Subject {
-			found = append(found, Fail(fmt.Sprintf(`%s (%s) replaces the id of the account in the claim "sub". %s`, named(m), m.Kind, pairwise),
+			found = append(found, preflight.Fail(fmt.Sprintf(`%s (%s) replaces the id of the account in the claim "sub". %s`, named(m), m.Kind, pairwise),
 				"remove the mapper in "+l.settings(m)))
 		}
 	}
@@ -108,13 +109,13 @@ func (l *mapperLint) adviceFor(claim string) string {
 }
 
 // lookAtRoleClaim looks for the mapper that shows ClearML the role of its administrators.
-func (l *mapperLint) lookAtRoleClaim(ctx context.Context) []Finding {
+func (l *mapperLint) lookAtRoleClaim(ctx context.Context) []preflight.Finding {
 	ofRealm, _ := source.RealmRole(l.AdminRole)
 	kind, what := keycloak.ClientRoles, "client roles"
 	if ofRealm {
 		kind, what = keycloak.RealmRoles, "realm roles"
 	}
-	var found []Finding
+	var found []preflight.Finding
 	var always, optional []keycloak.Mapper
 	for _, m := range l.client.Mappers {
 		switch {
@@ -128,22 +129,22 @@ func (l *mapperLint) lookAtRoleClaim(ctx context.Context) []Finding {
 	switch {
 	case len(always) > 0:
 	case len(optional) > 0:
-		found = append(found, Warn(fmt.Sprintf("the %s are in %s only if ClearML asks for the optional client scope %s", what, l.token(), scopesOf(optional)),
+		found = append(found, preflight.Warn(fmt.Sprintf("the %s are in %s only if ClearML asks for the optional client scope %s", what, l.token(), scopesOf(optional)),
 			"make it a default scope in "+l.console("Client scopes")))
 	default:
 		_, setting := l.addTo()
-		found = append(found, Fail(fmt.Sprintf("no mapper adds a claim \"roles\" with %s to %s, so no sign-in shows ClearML the role %q of its administrators", what, l.tokenKind(), l.AdminRole),
+		found = append(found, preflight.Fail(fmt.Sprintf("no mapper adds a claim \"roles\" with %s to %s, so no sign-in shows ClearML the role %q of its administrators", what, l.tokenKind(), l.AdminRole),
 			fmt.Sprintf("make the client scope \"roles\" a default scope in %s, and switch on %q in its mapper %q; or set admins.role and ClearML's variable admin_role to \"\"", l.console("Client scopes"), setting, what)))
 	}
 	for _, m := range always {
 		if prefix := m.Config["usermodel."+map[bool]string{true: "realm", false: "client"}[ofRealm]+"RoleMapping.rolePrefix"]; prefix != "" {
-			found = append(found, Fail(fmt.Sprintf("%s puts %q before the names of roles, so ClearML does not see the role %q by its name", named(m), prefix, l.AdminRole),
+			found = append(found, preflight.Fail(fmt.Sprintf("%s puts %q before the names of roles, so ClearML does not see the role %q by its name", named(m), prefix, l.AdminRole),
 				"remove the prefix in "+l.settings(m)+", or write ClearML's variable admin_role with the prefix"))
 		}
 	}
 	found = append(found, l.roleScope(ctx)...)
 	if found == nil {
-		return Fine(fmt.Sprintf("%s adds the claim %q with %s to %s", named(always[0]), claimOf(always[0]), what, l.token()))
+		return preflight.Fine(fmt.Sprintf("%s adds the claim %q with %s to %s", named(always[0]), claimOf(always[0]), what, l.token()))
 	}
 	return found
 }
@@ -160,7 +161,7 @@ func (l *mapperLint) covers(m keycloak.Mapper) bool {
 }
 
 // roleScope returns a finding if tokens of the client cannot hold the admin role.
-func (l *mapperLint) roleScope(ctx context.Context) []Finding {
+func (l *mapperLint) roleScope(ctx context.Context) []preflight.Finding {
 	if l.client.FullScope {
 		return nil
 	}
@@ -168,9 +169,9 @@ func (l *mapperLint) roleScope(ctx context.Context) []Finding {
 	granted, err := l.read.InScope(ctx, l.client, l.AdminRole)
 	switch {
 	case err != nil:
-		return []Finding{Blind(err, `look whether the role is listed in `+place+`, because "Full scope allowed" is off there`)}
+		return []preflight.Finding{preflight.Blind(err, `look whether the role is listed in `+place+`, because "Full scope allowed" is off there`)}
 	case !granted:
-		return []Finding{Fail(fmt.Sprintf(`"Full scope allowed" of the client %q is off, and the role %q is not in its scope, so no token holds the role`, l.ClientID, l.AdminRole),
+		return []preflight.Finding{preflight.Fail(fmt.Sprintf(`"Full scope allowed" of the client %q is off, and the role %q is not in its scope, so no token holds the role`, l.ClientID, l.AdminRole),
 			fmt.Sprintf(`switch on "Full scope allowed" in %s, or assign the role there`, place))}
 	}
 	return nil

@@ -1,163 +1,93 @@
-package preflight
+// Package trait finds what in the configuration of a user federation makes a list of
+// Keycloak differ from what a login reads (reference/keycloak-own-view.md,
+// reference/keycloak-traps.md).
+package trait
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
 
 	"groupsync/internal/match"
+	"groupsync/internal/preflight"
 	"groupsync/internal/source"
 	"groupsync/internal/source/keycloak"
-	"groupsync/internal/target"
 )
 
-// federationSource is Keycloak as the checks of the federations need it.
-type federationSource interface {
-	// InspectFederations returns the configuration of the realm's federations.
-	InspectFederations(ctx context.Context) (keycloak.FederationSettings, error)
-	// ProbeFederations returns what each federation answers to a name that nobody can
-	// have, in the federations' order.
-	ProbeFederations(ctx context.Context, federations []source.Federation) []source.Probe
-	Catalog(ctx context.Context) (source.Catalog, error)
-	Read(ctx context.Context, catalog source.Catalog, selection source.Selection) (*source.Snapshot, error)
-	LookUp(ctx context.Context, snap *source.Snapshot, people []source.Person, known []source.Federation) (*source.Snapshot, error)
-	Confirm(ctx context.Context, snap *source.Snapshot, questions []source.Question, known []source.Federation) (source.Confirmation, error)
-}
-
-// federationTarget is ClearML as the checks of the federations need it.
-type federationTarget interface {
-	UserGroups(ctx context.Context) ([]target.Group, error)
-	Complete(ctx context.Context, groups []target.Group) (*target.Snapshot, error)
-}
-
-// The checks without which these can see nothing.
-var (
-	needsKeycloak = []string{"keycloak-dns", "keycloak-tls", "keycloak-realm", "keycloak-credentials", "keycloak-token", "keycloak-scope", "keycloak-roles"}
-	needsBoth     = append([]string{"clearml-dns", "clearml-tls", "clearml-calls", "clearml-credentials", "clearml-rights"}, needsKeycloak...)
-)
-
-// Federation returns the checks of the realm's user federations: one of their
-// configuration, and one that measures whether Keycloak's lists agree with the people's
-// own side.
-func Federation(src federationSource, tgt federationTarget, rules match.Rules) []Check {
-	f := &federations{source: src, target: tgt, rules: rules}
-	return []Check{
-		{Name: "federation", After: needsKeycloak, Look: f.lint},
-		{Name: "federation-lists", After: needsBoth, Look: f.measure},
-	}
-}
-
-type federations struct {
-	source federationSource
-	target federationTarget
-	rules  match.Rules
-
-	read *both // nil: not read yet
-}
-
-// both are the two sides as the checks read them, with the groups paired.
-type both struct {
-	target  *target.Snapshot
-	catalog source.Catalog
-	pairing match.Pairing
-}
-
-// pair reads both sides and pairs their groups, once for all checks. ClearML comes first,
-// as in a pass.
-func (f *federations) pair(ctx context.Context) (*both, error) {
-	if f.read != nil {
-		return f.read, nil
-	}
-	tgt, err := directory(ctx, f.target)
-	if err != nil {
-		return nil, err
-	}
-	catalog, err := f.source.Catalog(ctx)
-	if err != nil {
-		return nil, err
-	}
-	pairing, err := match.Groups(catalog, tgt.Groups(), f.rules)
-	if err != nil {
-		return nil, err
-	}
-	f.read = &both{target: tgt, catalog: catalog, pairing: pairing}
-	return f.read, nil
-}
-
-// list is one list of Keycloak that feeds user groups: the members of a group, or the
+// List is one list of Keycloak that feeds user groups: the members of a group, or the
 // holders of the admin role.
-type list struct {
-	role   string         // as configured; empty: the members of a group
-	groups []source.Group // the group, or the groups that give the role
-	feeds  []string       // ids of the user groups
+type List struct {
+	Role   string         // as configured; empty: the members of a group
+	Groups []source.Group // the group, or the groups that give the role
+	Feeds  []string       // ids of the user groups
 }
 
-func (l list) String() string {
-	if l.role != "" {
-		return "the list of holders of the role " + l.role
+func (l List) String() string {
+	if l.Role != "" {
+		return "the list of holders of the role " + l.Role
 	}
-	return "the list of the group " + l.groups[0].Path
+	return "the list of the group " + l.Groups[0].Path
 }
 
-// listsOf returns the lists that feed something, each once, in the order of the feeds.
+// Lists returns the lists that feed something, each once, in the order of the feeds.
 // The lists of roles come without groups.
-func listsOf(pairing match.Pairing) []list {
-	var lists []list
-	add := func(l list, feed string) {
-		i := slices.IndexFunc(lists, func(o list) bool {
-			return o.role == l.role && (l.role != "" || o.groups[0].ID == l.groups[0].ID)
+func Lists(pairing match.Pairing) []List {
+	var lists []List
+	add := func(l List, feed string) {
+		i := slices.IndexFunc(lists, func(o List) bool {
+			return o.Role == l.Role && (l.Role != "" || o.Groups[0].ID == l.Groups[0].ID)
 		})
 		if i < 0 {
 			lists = append(lists, l)
 			i = len(lists) - 1
 		}
-		lists[i].feeds = append(lists[i].feeds, feed)
+		lists[i].Feeds = append(lists[i].Feeds, feed)
 	}
 	for _, feed := range pairing.Feeds {
 		for _, g := range feed.Sources {
-			add(list{groups: []source.Group{g}}, feed.Group.ID)
+			add(List{Groups: []source.Group{g}}, feed.Group.ID)
 		}
 		if feed.Role != "" {
-			add(list{role: feed.Role}, feed.Group.ID)
+			add(List{Role: feed.Role}, feed.Group.ID)
 		}
 	}
 	return lists
 }
 
-// trait is something in the configuration of a federation that makes a list of Keycloak
+// Trait is something in the configuration of a federation that makes a list of Keycloak
 // differ from the people's own side, or that makes either of them late
 // (reference/keycloak-own-view.md, reference/keycloak-traps.md).
-type trait struct {
-	level        Level  // empty: no mistake by itself, only a cause of what was measured
-	cause        string // what is configured
-	effect       string // what follows; empty if the level is
+type Trait struct {
+	level        preflight.Level // empty: no mistake by itself, only a cause of what was measured
+	cause        string          // what is configured
+	effect       string          // what follows; empty if the level is
 	advice       string
 	federation   string          // id
 	hides, shows bool            // what a list does because of the trait
 	sure         bool            // it does so whatever LDAP holds
-	touches      func(list) bool // whether the trait acts on the list; nil: on none
+	touches      func(List) bool // whether the trait acts on the list; nil: on none
 }
 
-func (t trait) finding() Finding {
-	return Finding{Level: t.level, Seen: t.cause + ". " + t.effect, Advice: t.advice}
+// Finding returns the trait as a finding of the check federation.
+func (t Trait) Finding() preflight.Finding {
+	return preflight.Finding{Level: t.level, Seen: t.cause + ". " + t.effect, Advice: t.advice}
 }
 
-// concerns reports whether the trait is to be reported when those lists feed something.
+// Concerns reports whether the trait is to be reported when those lists feed something.
 // A trait that touches no list concerns every realm. Lists that are not known (nil) may
 // be any.
-func (t trait) concerns(lists []list) bool {
+func (t Trait) Concerns(lists []List) bool {
 	return t.level != "" && (t.touches == nil || lists == nil || slices.ContainsFunc(lists, t.touches))
 }
 
 // throughGroup returns what touches the lists that get people by a group which is so.
-func throughGroup(is func(source.Group) bool) func(list) bool {
-	return func(l list) bool { return slices.ContainsFunc(l.groups, is) }
+func throughGroup(is func(source.Group) bool) func(List) bool {
+	return func(l List) bool { return slices.ContainsFunc(l.Groups, is) }
 }
 
 // below returns what touches the lists of groups that a mapper with that path is asked
 // for: Keycloak asks it for every group at or below its path, at every depth.
-func below(path string) func(list) bool {
+func below(path string) func(List) bool {
 	return throughGroup(func(g source.Group) bool { return isBelow(g.Path, path) })
 }
 
@@ -165,49 +95,10 @@ func isBelow(group, path string) bool {
 	return path == "/" || group == path || strings.HasPrefix(group, path+"/")
 }
 
-func (f *federations) lint(ctx context.Context) []Finding {
-	settings, err := f.source.InspectFederations(ctx)
-	if err != nil {
-		return []Finding{Blind(err, blindAdvice)}
-	}
-	if len(settings.Storages) == 0 {
-		return Fine("the realm has no user federation")
-	}
-	// If a side cannot be read, another check says so. Every group then counts as one that
-	// feeds something.
-	var lists []list
-	var catalog source.Catalog
-	if sides, err := f.pair(ctx); err == nil {
-		lists, catalog = append([]list{}, listsOf(sides.pairing)...), sides.catalog
-	}
-	var findings []Finding
-	for _, t := range traitsOf(settings, catalog) {
-		if t.concerns(lists) {
-			findings = append(findings, t.finding())
-		}
-	}
-	if len(findings) > 0 {
-		return findings
-	}
-	names := make([]string, len(settings.Storages))
-	for i, s := range settings.Storages {
-		names[i] = s.Name
-	}
-	return Fine("nothing in the configuration of " + these("federation", names) + " makes a list that feeds something differ from what a login reads")
-}
-
-// these names one thing or several: "the federation a", "the federations a and b".
-func these(what string, names []string) string {
-	if len(names) == 1 {
-		return "the " + what + " " + names[0]
-	}
-	return "the " + what + "s " + strings.Join(names[:len(names)-1], ", ") + " and " + names[len(names)-1]
-}
-
-// traitsOf returns the traits of all federations, in the order of the federations. What a
+// Of returns the traits of all federations, in the order of the federations. What a
 // federation that is switched off does not do is left out.
-func traitsOf(settings keycloak.FederationSettings, catalog source.Catalog) []trait {
-	var all []trait
+func Of(settings keycloak.FederationSettings, catalog source.Catalog) []Trait {
+	var all []Trait
 	for _, s := range settings.Storages {
 		c := configuration{Storage: s, defaults: settings.DefaultGroups, catalog: catalog}
 		for _, m := range s.Mappers {
@@ -215,12 +106,12 @@ func traitsOf(settings keycloak.FederationSettings, catalog source.Catalog) []tr
 				c.mappers = append(c.mappers, m)
 			}
 		}
-		rules := []func(configuration) []trait{
+		rules := []func(configuration) []Trait{
 			overlappingMappers, filteredGroups, hardcodedGroups, hardcodedRoles, ldapOnly, defaultGroups,
 			usernameAttribute, oldCache, timeouts, sameNames, sameLeaf,
 		}
 		if !s.Enabled {
-			rules = []func(configuration) []trait{switchedOff}
+			rules = []func(configuration) []Trait{switchedOff}
 		}
 		for _, rule := range rules {
 			for _, t := range rule(c) {
@@ -251,9 +142,9 @@ func (c configuration) mapper(m keycloak.StorageMapper) string {
 	return "the mapper " + m.Name + " of the federation " + c.Name
 }
 
-func switchedOff(c configuration) []trait {
-	return []trait{{
-		level:  Warning,
+func switchedOff(c configuration) []Trait {
+	return []Trait{{
+		level:  preflight.Warning,
 		cause:  "the federation " + c.Name + " is switched off",
 		effect: "Its people cannot sign in, and groupsync neither adds nor removes any of them",
 		advice: "switch the federation on. If it is no longer needed, delete it: Keycloak then deletes the people that it imported",
@@ -262,8 +153,8 @@ func switchedOff(c configuration) []trait {
 
 // overlappingMappers finds mappers that Keycloak asks for the same groups. Keycloak lists
 // the people of the first mapper that has somebody.
-func overlappingMappers(c configuration) []trait {
-	var traits []trait
+func overlappingMappers(c configuration) []Trait {
+	var traits []Trait
 	for i, a := range c.mappers {
 		for _, b := range c.mappers[i+1:] {
 			if !isBelow(a.Path, b.Path) && !isBelow(b.Path, a.Path) {
@@ -273,8 +164,8 @@ func overlappingMappers(c configuration) []trait {
 			if isBelow(b.Path, inner) {
 				inner = b.Path
 			}
-			traits = append(traits, trait{
-				level:  Warning,
+			traits = append(traits, Trait{
+				level:  preflight.Warning,
 				cause:  fmt.Sprintf("the group mappers %s (groups path %s) and %s (groups path %s) of the federation %s overlap", a.Name, a.Path, b.Name, b.Path, c.Name),
 				effect: "If both find an LDAP group of one name, Keycloak's list of the group shows the people of one mapper only",
 				advice: "give each mapper a groups path that is not below the other one's, or let one mapper read all the groups",
@@ -287,14 +178,14 @@ func overlappingMappers(c configuration) []trait {
 
 // filteredGroups finds a federation that looks for groups by the attribute of its ids.
 // Keycloak takes such a search for one of people, and adds the filter of people.
-func filteredGroups(c configuration) []trait {
-	var traits []trait
+func filteredGroups(c configuration) []Trait {
+	var traits []Trait
 	for _, m := range c.mappers {
 		if c.UserFilter == "" || !strings.EqualFold(c.UUIDAttribute, m.NameAttribute) {
 			continue
 		}
-		traits = append(traits, trait{
-			level:  Error,
+		traits = append(traits, Trait{
+			level:  preflight.Error,
 			cause:  fmt.Sprintf("the federation %s has a user filter and identifies entries by %s, and its mapper %s finds groups by %s too, so the filter of people is applied to groups", c.Name, c.UUIDAttribute, m.Name, m.NameAttribute),
 			effect: "Keycloak finds no group that the filter leaves out and lists nobody for it, so groupsync adds nobody by it",
 			advice: "remove the user filter of the federation, or identify entries by an attribute that is made for it, such as entryUUID or objectGUID. With another attribute Keycloak may take people for new ones: try that out first",
@@ -306,14 +197,14 @@ func filteredGroups(c configuration) []trait {
 
 // hardcodedGroups finds groups that everybody of the federation is in. No mapper of that
 // kind can list members.
-func hardcodedGroups(c configuration) []trait {
-	var traits []trait
+func hardcodedGroups(c configuration) []Trait {
+	var traits []Trait
 	for _, m := range c.Mappers {
 		if m.Kind != keycloak.HardcodedGroup {
 			continue
 		}
-		traits = append(traits, trait{
-			level:  Warning,
+		traits = append(traits, Trait{
+			level:  preflight.Warning,
 			cause:  c.mapper(m) + " puts everybody into the group " + m.Group,
 			effect: "Keycloak's list of the group shows none of them, so groupsync adds none of them; a login does",
 			advice: "let LDAP hold the group and a group mapper read it, or leave the group to ClearML's own sync at login",
@@ -323,22 +214,22 @@ func hardcodedGroups(c configuration) []trait {
 	return traits
 }
 
-func hardcodedRoles(c configuration) []trait {
-	var traits []trait
+func hardcodedRoles(c configuration) []Trait {
+	var traits []Trait
 	for _, m := range c.Mappers {
 		if m.Kind != keycloak.HardcodedRole {
 			continue
 		}
-		traits = append(traits, trait{
-			level:  Warning,
+		traits = append(traits, Trait{
+			level:  preflight.Warning,
 			cause:  c.mapper(m) + " gives everybody the role " + m.Role,
 			effect: "Keycloak's list of the role's holders shows none of them, so groupsync makes none of them an administrator",
 			advice: "give the role to a group, and name that group in admins.groups",
-			hides:  true, sure: true, touches: func(l list) bool { return l.role != "" && hardcodes(m.Role, l.role) },
-		}, trait{ // the role can be a composite that contains the other one
+			hides:  true, sure: true, touches: func(l List) bool { return l.Role != "" && hardcodes(m.Role, l.Role) },
+		}, Trait{ // the role can be a composite that contains the other one
 			cause:  c.mapper(m) + " gives everybody the role " + m.Role,
 			advice: "look whether the role " + m.Role + " contains the role of administrators, and take that out of it",
-			hides:  true, touches: func(l list) bool { return l.role != "" },
+			hides:  true, touches: func(l List) bool { return l.Role != "" },
 		})
 	}
 	return traits
@@ -356,39 +247,39 @@ func hardcodes(mapper, configured string) bool {
 
 // ldapOnly finds mappers that leave the rows of Keycloak's database out of the people's
 // own side. A mapper does so only at the top level. The list shows the rows all the same.
-func ldapOnly(c configuration) []trait {
-	var traits []trait
+func ldapOnly(c configuration) []Trait {
+	var traits []Trait
 	for _, m := range c.mappers {
 		if m.Mode != ldapOnlyMode || m.Path != "/" || !c.Imports {
 			continue
 		}
 		for _, g := range c.defaults {
-			traits = append(traits, trait{
-				level:  Warning,
+			traits = append(traits, Trait{
+				level:  preflight.Warning,
 				cause:  fmt.Sprintf("%s has the mode LDAP_ONLY, and %s is a default group of the realm", c.mapper(m), g.Path),
 				effect: "Keycloak's list of the group shows everybody whom the federation imports, and their tokens lack the group, so groupsync adds none of them",
 				advice: "set the mode of the mapper to READ_ONLY, or take the group out of the realm's default groups",
 				shows:  true, sure: true, touches: throughGroup(func(o source.Group) bool { return o.ID == g.ID }),
 			})
 		}
-		traits = append(traits, trait{
+		traits = append(traits, Trait{
 			cause:  c.mapper(m) + " has the mode LDAP_ONLY, and Keycloak's database still holds memberships from another mode or from the admin console",
 			advice: "set the mode of the mapper to READ_ONLY. If these people should not be in the group, take them out of it in Keycloak then, and set the mode back",
-			shows:  true, touches: func(list) bool { return true },
+			shows:  true, touches: func(List) bool { return true },
 		})
 	}
 	return traits
 }
 
 // defaultGroups finds default groups of people who have no row in Keycloak's database.
-func defaultGroups(c configuration) []trait {
-	var traits []trait
+func defaultGroups(c configuration) []Trait {
+	var traits []Trait
 	for _, g := range c.defaults {
 		if c.Imports {
 			break
 		}
-		traits = append(traits, trait{
-			level:  Warning,
+		traits = append(traits, Trait{
+			level:  preflight.Warning,
 			cause:  fmt.Sprintf("the federation %s does not import people, and %s is a default group of the realm", c.Name, g.Path),
 			effect: "The tokens of its people have the group, and Keycloak's list of the group does not show them, so groupsync adds none of them",
 			advice: `switch on "Import users" in the federation, or take the group out of the realm's default groups`,
@@ -400,17 +291,17 @@ func defaultGroups(c configuration) []trait {
 
 // usernameAttribute finds a federation whose entries can lack the username. Active
 // Directory gives every account a sAMAccountName.
-func usernameAttribute(c configuration) []trait {
+func usernameAttribute(c configuration) []Trait {
 	username := c.UsernameAttribute
 	if len(c.mappers) == 0 || username == "" || strings.EqualFold(username, c.RDNAttribute) || strings.EqualFold(username, "sAMAccountName") {
 		return nil
 	}
-	return []trait{{
-		level:  Warning,
+	return []Trait{{
+		level:  preflight.Warning,
 		cause:  fmt.Sprintf("the federation %s names entries by %s and takes the username from %s, which an entry can lack", c.Name, c.RDNAttribute, username),
 		effect: "If one member of an LDAP group lacks it, Keycloak's list of the group is empty",
 		advice: fmt.Sprintf("let every member of an LDAP group have %s, and check that entries are named by %s", username, c.RDNAttribute),
-		hides:  true, touches: func(l list) bool {
+		hides:  true, touches: func(l List) bool {
 			return slices.ContainsFunc(c.mappers, func(m keycloak.StorageMapper) bool { return below(m.Path)(l) })
 		},
 	}}
@@ -418,24 +309,24 @@ func usernameAttribute(c configuration) []trait {
 
 // oldCache finds a user cache that nothing refreshes. A login reads it. The count that
 // groupsync asks for goes past it, the roles in effect do not.
-func oldCache(c configuration) []trait {
+func oldCache(c configuration) []Trait {
 	reads := c.Provider != "kerberos" && (c.Provider != "ldap" || len(c.mappers) > 0)
 	if !reads || c.Sync > 0 || c.CachePolicy != "DEFAULT" {
 		return nil
 	}
-	late := trait{
-		level:  Warning,
+	late := Trait{
+		level:  preflight.Warning,
 		cause:  "the federation " + c.Name + " has the cache policy DEFAULT and no periodic sync of its people, so Keycloak's user cache keeps old groups and roles without end",
 		effect: "A login can bring back a membership that the federation has ended",
 		advice: "set a periodic sync of changed users, or the cache policy MAX_LIFESPAN or NO_CACHE",
 	}
 	role := late
-	role.level, role.hides, role.touches = "", true, func(l list) bool { return l.role != "" }
-	return []trait{late, role}
+	role.level, role.hides, role.touches = "", true, func(l List) bool { return l.Role != "" }
+	return []Trait{late, role}
 }
 
-func timeouts(c configuration) []trait {
-	t := trait{level: Warning, advice: `set "Connection timeout" and "Read timeout" of the federation, for example to 5000 and 10000 milliseconds`,
+func timeouts(c configuration) []Trait {
+	t := Trait{level: preflight.Warning, advice: `set "Connection timeout" and "Read timeout" of the federation, for example to 5000 and 10000 milliseconds`,
 		effect: "If LDAP accepts a search and does not answer, Keycloak waits without end, for a login too"}
 	switch {
 	case c.Provider != "ldap", c.ConnectionTimeout && c.ReadTimeout:
@@ -448,18 +339,18 @@ func timeouts(c configuration) []trait {
 	default:
 		t.cause = "the federation " + c.Name + " has no connection timeout and no read timeout"
 	}
-	return []trait{t}
+	return []Trait{t}
 }
 
 // sameNames is the sign that two LDAP groups of one name can be one Keycloak group. The
 // group itself does not show that.
-func sameNames(c configuration) []trait {
-	var traits []trait
+func sameNames(c configuration) []Trait {
+	var traits []Trait
 	for _, m := range c.mappers {
 		if !c.Subtree {
 			break
 		}
-		traits = append(traits, trait{
+		traits = append(traits, Trait{
 			cause:  fmt.Sprintf("the federation %s searches LDAP at every depth (search scope Subtree), and its mapper %s makes one Keycloak group of several LDAP groups of one name", c.Name, m.Name),
 			advice: "look in LDAP for groups of one name. Rename all but one of them, or give each unit a mapper with a groups path of its own",
 			hides:  true, touches: below(m.Path),
@@ -470,8 +361,8 @@ func sameNames(c configuration) []trait {
 
 // sameLeaf finds Keycloak groups of one name below a mapper's path. Keycloak lists the
 // members of the LDAP group of that name for each of them.
-func sameLeaf(c configuration) []trait {
-	var traits []trait
+func sameLeaf(c configuration) []Trait {
+	var traits []Trait
 	for _, m := range c.mappers {
 		names := make(map[string]int)
 		for _, g := range c.catalog.Groups() {
@@ -479,7 +370,7 @@ func sameLeaf(c configuration) []trait {
 				names[strings.ToLower(g.Name)]++
 			}
 		}
-		traits = append(traits, trait{
+		traits = append(traits, Trait{
 			cause:  c.mapper(m) + " lists the members of an LDAP group for every Keycloak group of the same name below its groups path " + m.Path,
 			advice: "rename the other Keycloak group, or give the mapper a groups path below which only LDAP groups are",
 			shows:  true, touches: throughGroup(func(g source.Group) bool { return isBelow(g.Path, m.Path) && names[strings.ToLower(g.Name)] > 1 }),
@@ -488,19 +379,58 @@ func sameLeaf(c configuration) []trait {
 	return traits
 }
 
-// causesOf returns the traits that can make one of the lists hide, or show, people of the
+// Causes returns the traits that can make one of the lists hide, or show, people of the
 // federation; empty stands for every federation. If some do so for sure, the others are
 // left out.
-func causesOf(traits []trait, lists []list, federation string, hides bool) []trait {
-	var causes []trait
+func Causes(traits []Trait, lists []List, federation string, hides bool) []Trait {
+	var causes []Trait
 	for _, t := range traits {
 		does := t.hides && hides || t.shows && !hides
 		if does && slices.ContainsFunc(lists, t.touches) && (federation == "" || federation == t.federation) {
 			causes = append(causes, t)
 		}
 	}
-	if sure := slices.DeleteFunc(slices.Clone(causes), func(t trait) bool { return !t.sure }); len(sure) > 0 {
+	if sure := slices.DeleteFunc(slices.Clone(causes), func(t Trait) bool { return !t.sure }); len(sure) > 0 {
 		return sure
 	}
 	return causes
+}
+
+// Explain returns the sentence that names the causes, and how to fix them.
+func Explain(causes []Trait) (because, advice string) {
+	if len(causes) == 0 {
+		return "No cause was found in the configuration of the federations",
+			"compare the group in LDAP with the list in Keycloak's admin console. groupsync follows the people's own side, as a login does"
+	}
+	word := "Possible cause"
+	if causes[0].sure {
+		word = "Cause"
+	}
+	if len(causes) > 1 {
+		word += "s"
+	}
+	var all, fixes []string
+	for _, c := range causes {
+		all = append(all, c.cause)
+		if !slices.Contains(fixes, c.advice) {
+			fixes = append(fixes, c.advice)
+		}
+	}
+	return word + ": " + strings.Join(all, "; or "), strings.Join(fixes, "; or ")
+}
+
+// Mappers names the mappers of the federation that read the list from LDAP.
+func Mappers(settings keycloak.FederationSettings, l List, federation string) string {
+	var names []string
+	for _, s := range settings.Storages {
+		for _, x := range s.Mappers {
+			if s.ID == federation && x.Kind == keycloak.GroupMapper && x.Mode != importMode && below(x.Path)(l) {
+				names = append(names, x.Name)
+			}
+		}
+	}
+	if len(names) == 0 {
+		return "the federation's group mapper"
+	}
+	return preflight.These("mapper", names)
 }

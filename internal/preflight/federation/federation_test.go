@@ -1,4 +1,4 @@
-package preflight_test
+package federation_test
 
 import (
 	"cmp"
@@ -15,6 +15,7 @@ import (
 
 	"groupsync/internal/match"
 	"groupsync/internal/preflight"
+	"groupsync/internal/preflight/federation"
 	"groupsync/internal/source"
 	"groupsync/internal/source/keycloak"
 	"groupsync/internal/target"
@@ -396,7 +397,7 @@ func TestFederationLint(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			r := tt.realm
 			r.groups, r.unfed = []string{"/elsewhere", "/team"}, []string{"/elsewhere"}
-			wantLines(t, "federation", look(t, preflight.Federation(&r, beside{&r}, rules(t, tt.role)), "federation"), tt.want)
+			wantLines(t, "federation", look(t, federation.Checks(&r, beside{&r}, rules(t, tt.role), nil, nil), "federation"), tt.want)
 		})
 	}
 }
@@ -496,7 +497,7 @@ func TestFederationLists(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := tt.realm
-			got := look(t, preflight.Federation(&r, beside{&r}, rules(t, tt.role)), "federation-lists")
+			got := look(t, federation.Checks(&r, beside{&r}, rules(t, tt.role), nil, nil), "federation-lists")
 			wantLines(t, "federation-lists", got, tt.want)
 			for _, name := range []string{"ann", "bob", "cid"} {
 				if strings.Contains(got, name) {
@@ -541,7 +542,7 @@ func TestTheSampleOfManyPeople(t *testing.T) {
 			for i := range tt.groups {
 				r.groups = append(r.groups, fmt.Sprintf("/g%02d", i))
 			}
-			wantLines(t, "federation-lists", look(t, preflight.Federation(r, beside{r}, rules(t, "")), "federation-lists"), tt.want)
+			wantLines(t, "federation-lists", look(t, federation.Checks(r, beside{r}, rules(t, ""), nil, nil), "federation-lists"), tt.want)
 			people, first := make(map[string]bool), make(map[string]string)
 			for _, q := range r.asked {
 				name := q.Accounts[0].Username

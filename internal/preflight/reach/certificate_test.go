@@ -1,4 +1,4 @@
-package preflight_test
+package reach_test
 
 import (
 	"crypto/ecdsa"

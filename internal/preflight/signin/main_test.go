@@ -1,4 +1,4 @@
-package preflight_test
+package signin_test
 
 import (
 	"os"

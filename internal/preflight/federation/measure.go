@@ -1,4 +1,4 @@
-package preflight
+package federation
 
 import (
 	"cmp"
@@ -9,6 +9,9 @@ import (
 	"strings"
 
 	"groupsync/internal/match"
+	"groupsync/internal/preflight"
+	"groupsync/internal/preflight/federation/trait"
+	"groupsync/internal/report"
 	"groupsync/internal/source"
 	"groupsync/internal/source/keycloak"
 )
@@ -21,38 +24,41 @@ const (
 
 // measure asks people of federations on their own side, and compares the answers with
 // Keycloak's lists. The rule is that of a pass: source.Weigh judges the answers.
-func (f *federations) measure(ctx context.Context) []Finding {
+func (f *federations) measure(ctx context.Context) []preflight.Finding {
+	// The configuration comes first: in a realm without federations nothing else is read.
+	settings, err := f.source.InspectFederations(ctx)
+	switch {
+	case err != nil:
+		return []preflight.Finding{preflight.Blind(err, blindAdvice)}
+	case len(settings.Storages) == 0:
+		return preflight.Fine("the realm has no user federation")
+	}
 	sides, err := f.pair(ctx)
 	if err != nil {
-		return []Finding{Blind(err, blindAdvice)}
+		return []preflight.Finding{preflight.Blind(err, blindAdvice)}
 	}
-	lists := listsOf(sides.pairing)
-	all := sides.catalog.Federations()
+	lists, all := trait.Lists(sides.pairing), sides.catalog.Federations()
 	switch {
 	case len(all) == 0:
-		return Fine("the realm has no user federation")
+		return preflight.Fine("the realm has no user federation")
 	case len(lists) == 0:
-		return Fine("no Keycloak group feeds a ClearML group, so there is nothing to measure")
-	}
-	settings, err := f.source.InspectFederations(ctx)
-	if err != nil {
-		return []Finding{Blind(err, blindAdvice)}
+		return preflight.Fine("no Keycloak group feeds a ClearML group, so there is nothing to measure")
 	}
 	findings, up := f.awake(ctx, all)
 	if len(up) == 0 {
 		return findings
 	}
-	m := &measuring{both: sides, settings: settings, federations: up, lists: lists, traits: traitsOf(settings, sides.catalog)}
+	m := &measuring{both: sides, settings: settings, federations: up, lists: lists, traits: trait.Of(settings, sides.catalog)}
 	if m.snap, err = f.source.Read(ctx, sides.catalog, match.Selection(sides.pairing)); err == nil {
 		err = f.meet(ctx, m)
 	}
 	if err != nil {
-		return append(findings, Blind(err, blindAdvice))
+		return append(findings, preflight.Blind(err, blindAdvice))
 	}
 	m.asked = m.sample()
 	confirmation, err := f.source.Confirm(ctx, m.snap, m.questions(), nil)
 	if err != nil {
-		return append(findings, Blind(err, blindAdvice))
+		return append(findings, preflight.Blind(err, blindAdvice))
 	}
 	return append(findings, m.findings(confirmation)...)
 }
@@ -61,8 +67,8 @@ const blindAdvice = "look after the cause first, then run the check again"
 
 // awake probes the federations. It returns a warning for each that does not answer, and
 // the others by id.
-func (f *federations) awake(ctx context.Context, all []source.Federation) ([]Finding, map[string]string) {
-	var findings []Finding
+func (f *federations) awake(ctx context.Context, all []source.Federation) ([]preflight.Finding, map[string]string) {
+	var findings []preflight.Finding
 	up := make(map[string]string)
 	for _, p := range f.source.ProbeFederations(ctx, all) {
 		if p.Up || p.Trusted {
@@ -74,8 +80,8 @@ func (f *federations) awake(ctx context.Context, all []source.Federation) ([]Fin
 	return findings, up
 }
 
-func notMeasured(federation, why string) Finding {
-	return Warn("the people of the federation "+federation+" were not measured, because the federation is not up: "+why,
+func notMeasured(federation, why string) preflight.Finding {
+	return preflight.Warn("the people of the federation "+federation+" were not measured, because the federation is not up: "+why,
 		"look after the federation in Keycloak and after its server first, then run the check again")
 }
 
@@ -102,10 +108,10 @@ func (f *federations) meet(ctx context.Context, m *measuring) error {
 	}
 	m.snap, m.people = snap, match.Who(snap, m.target, f.rules)
 	for i, l := range m.lists {
-		if role := snap.Role(l.role); l.role != "" && role != nil {
+		if role := snap.Role(l.Role); l.Role != "" && role != nil {
 			for _, id := range role.Groups {
 				g, _ := m.catalog.Group(id)
-				m.lists[i].groups = append(m.lists[i].groups, g)
+				m.lists[i].Groups = append(m.lists[i].Groups, g)
 			}
 		}
 	}
@@ -117,8 +123,8 @@ type measuring struct {
 	*both
 	settings    keycloak.FederationSettings
 	federations map[string]string // that are up: names by id
-	lists       []list
-	traits      []trait
+	lists       []trait.List
+	traits      []trait.Trait
 	snap        *source.Snapshot
 	people      match.People
 	asked       []pair
@@ -132,20 +138,20 @@ type pair struct {
 }
 
 // readable reports whether Keycloak gave the list.
-func (m *measuring) readable(l list) bool {
-	if l.role != "" {
-		role := m.snap.Role(l.role)
+func (m *measuring) readable(l trait.List) bool {
+	if l.Role != "" {
+		role := m.snap.Role(l.Role)
 		return role != nil && role.Found
 	}
-	return m.snap.Unreadable(l.groups[0].ID) == ""
+	return m.snap.Unreadable(l.Groups[0].ID) == ""
 }
 
 // shown returns the ids of the accounts that the list shows.
-func (m *measuring) shown(l list) []string {
-	if l.role != "" {
-		return m.snap.HoldersOfRole(l.role)
+func (m *measuring) shown(l trait.List) []string {
+	if l.Role != "" {
+		return m.snap.HoldersOfRole(l.Role)
 	}
-	ids, _ := m.snap.Members(l.groups[0].ID)
+	ids, _ := m.snap.Members(l.Groups[0].ID)
 	return ids
 }
 
@@ -166,7 +172,7 @@ type view struct {
 	members map[int]bool // that could be members of the user groups that the list feeds
 }
 
-func (m *measuring) view(l list) view {
+func (m *measuring) view(l trait.List) view {
 	v := view{shown: make(map[int]bool), members: make(map[int]bool)}
 	for _, id := range m.shown(l) {
 		if u, met := m.snap.UserIndex(id); met {
@@ -174,7 +180,7 @@ func (m *measuring) view(l list) view {
 		}
 	}
 	for _, feed := range m.pairing.Feeds {
-		if !slices.Contains(l.feeds, feed.Group.ID) {
+		if !slices.Contains(l.Feeds, feed.Group.ID) {
 			continue
 		}
 		for _, member := range feed.Group.Members {
@@ -277,9 +283,9 @@ func (m *measuring) questions() []source.Question {
 	questions := make([]source.Question, len(m.asked))
 	for i, p := range m.asked {
 		l, u := m.lists[p.list], m.snap.Users()[p.user]
-		q := source.Question{Group: l.feeds[0], User: u.ID, Grant: p.shown, Accounts: []source.User{u}, Role: l.role}
-		if l.role == "" {
-			q.Sources = l.groups
+		q := source.Question{Group: l.Feeds[0], User: u.ID, Grant: p.shown, Accounts: []source.User{u}, Role: l.Role}
+		if l.Role == "" {
+			q.Sources = l.Groups
 		}
 		questions[i] = q
 	}
@@ -289,7 +295,7 @@ func (m *measuring) questions() []source.Question {
 // tally counts the answers about the people of one federation in one list.
 type tally struct{ asked, hides, shows int }
 
-func (m *measuring) findings(c source.Confirmation) []Finding {
+func (m *measuring) findings(c source.Confirmation) []preflight.Finding {
 	type key struct {
 		list       int
 		federation string
@@ -334,7 +340,7 @@ func (m *measuring) findings(c source.Confirmation) []Finding {
 	for _, id := range ids {
 		findings = append(findings, m.unknown(id)...)
 		if away[id] != "" {
-			findings = append(findings, Warn("people of the federation "+m.federations[id]+" were not measured: "+away[id],
+			findings = append(findings, preflight.Warn("people of the federation "+m.federations[id]+" were not measured: "+away[id],
 				"look after the federation in Keycloak and after its server first, then run the check again"))
 		}
 		if len(doubts[id]) > 0 {
@@ -342,7 +348,7 @@ func (m *measuring) findings(c source.Confirmation) []Finding {
 		}
 	}
 	if agree == len(m.asked) && agree > 0 {
-		findings = append(findings, Fine(m.agreement())...)
+		findings = append(findings, preflight.Fine(m.agreement())...)
 	}
 	return findings
 }
@@ -374,44 +380,37 @@ func (m *measuring) agreement() string {
 	if len(m.asked) < known*len(lists) {
 		who = fmt.Sprintf("a sample of the %d who are known", known)
 	}
-	return fmt.Sprintf("Keycloak's lists and the people's own side agree: %s about %s (%s) in %d of %d lists", count(len(m.asked), "answer", "answers"), people(len(asked)), who, len(lists), len(m.lists))
+	return fmt.Sprintf("Keycloak's lists and the people's own side agree: %s about %s (%s) in %d of %d lists", report.Counted(len(m.asked), "answer", "answers"), people(len(asked)), who, len(lists), len(m.lists))
 }
 
-func people(n int) string { return count(n, "person", "people") }
-
-func count(n int, one, several string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, several)
-}
+func people(n int) string { return report.Counted(n, "person", "people") }
 
 // unreadable returns a finding for each group whose members Keycloak cannot list.
-func (m *measuring) unreadable() []Finding {
-	var findings []Finding
+func (m *measuring) unreadable() []preflight.Finding {
+	var findings []preflight.Finding
 	for _, l := range m.lists {
-		if l.role != "" || m.readable(l) {
+		if l.Role != "" || m.readable(l) {
 			continue
 		}
-		because, advice := explain(causesOf(m.traits, []list{l}, "", true))
-		findings = append(findings, Fail(m.snap.Unreadable(l.groups[0].ID)+". groupsync changes nothing in the ClearML groups that this group feeds. "+because, advice))
+		because, advice := trait.Explain(trait.Causes(m.traits, []trait.List{l}, "", true))
+		findings = append(findings, preflight.Fail(m.snap.Unreadable(l.Groups[0].ID)+". groupsync changes nothing in the ClearML groups that this group feeds. "+because, advice))
 	}
 	return findings
 }
 
 // differ returns what the list hides and what it shows wrongly.
-func (m *measuring) differ(l list, federation string, t tally) []Finding {
-	var findings []Finding
+func (m *measuring) differ(l trait.List, federation string, t tally) []preflight.Finding {
+	var findings []preflight.Finding
 	add := func(n int, hides bool, verb string, is state, undone string) {
 		if n == 0 {
 			return
 		}
-		because, advice := explain(causesOf(m.traits, []list{l}, federation, hides))
-		findings = append(findings, Warn(fmt.Sprintf("%s %s %s of the federation %s who %s by their own side (%d of the federation were asked about). %s %s",
+		because, advice := trait.Explain(trait.Causes(m.traits, []trait.List{l}, federation, hides))
+		findings = append(findings, preflight.Warn(fmt.Sprintf("%s %s %s of the federation %s who %s by their own side (%d of the federation were asked about). %s %s",
 			l, verb, people(n), m.federations[federation], is.of(n), t.asked, undone, because), advice))
 	}
 	in, out := state{"is in the group", "are in the group"}, state{"is not in the group", "are not in the group"}
-	if l.role != "" {
+	if l.Role != "" {
 		in, out = state{"holds the role", "hold the role"}, state{"does not hold the role", "do not hold the role"}
 	}
 	add(t.hides, true, "hides", in, "groupsync does not add them.")
@@ -429,36 +428,13 @@ func (s state) of(n int) string {
 	return s.several
 }
 
-// explain returns the sentence that names the causes, and how to fix them.
-func explain(causes []trait) (because, advice string) {
-	if len(causes) == 0 {
-		return "No cause was found in the configuration of the federations",
-			"compare the group in LDAP with the list in Keycloak's admin console. groupsync follows the people's own side, as a login does"
-	}
-	word := "Possible cause"
-	if causes[0].sure {
-		word = "Cause"
-	}
-	if len(causes) > 1 {
-		word += "s"
-	}
-	var all, fixes []string
-	for _, c := range causes {
-		all = append(all, c.cause)
-		if !slices.Contains(fixes, c.advice) {
-			fixes = append(fixes, c.advice)
-		}
-	}
-	return word + ": " + strings.Join(all, "; or "), strings.Join(fixes, "; or ")
-}
-
 // twice returns a warning if the list shows people of the federation more than once.
-func (m *measuring) twice(l list, federation string) []Finding {
-	if l.role != "" {
+func (m *measuring) twice(l trait.List, federation string) []preflight.Finding {
+	if l.Role != "" {
 		return nil
 	}
 	n := 0
-	for _, id := range m.snap.Repeated(l.groups[0].ID) {
+	for _, id := range m.snap.Repeated(l.Groups[0].ID) {
 		if i, met := m.snap.UserIndex(id); met && m.snap.Users()[i].Federation == federation {
 			n++
 		}
@@ -466,46 +442,30 @@ func (m *measuring) twice(l list, federation string) []Finding {
 	if n == 0 {
 		return nil
 	}
-	return []Finding{Warn(
+	return []preflight.Finding{preflight.Warn(
 		fmt.Sprintf("%s shows %s of the federation %s twice: LDAP and Keycloak's database both hold the membership. If LDAP ends it, the row in the database keeps the person in the group, for a login too. A mapper that was switched from the mode IMPORT to READ_ONLY leaves such rows", l, people(n), m.federations[federation]),
-		"set the mode of "+m.mappers(l, federation)+" to IMPORT, take these people out of the group in Keycloak, and set the mode back")}
-}
-
-// mappers names the mappers that read the list from LDAP.
-func (m *measuring) mappers(l list, federation string) string {
-	var names []string
-	for _, s := range m.settings.Storages {
-		for _, x := range s.Mappers {
-			if s.ID == federation && x.Kind == keycloak.GroupMapper && x.Mode != importMode && below(x.Path)(l) {
-				names = append(names, x.Name)
-			}
-		}
-	}
-	if len(names) == 0 {
-		return "the federation's group mapper"
-	}
-	return these("mapper", names)
+		"set the mode of "+trait.Mappers(m.settings, l, federation)+" to IMPORT, take these people out of the group in Keycloak, and set the mode back")}
 }
 
 // unknown returns a finding if nobody of the federation could be asked about.
-func (m *measuring) unknown(federation string) []Finding {
+func (m *measuring) unknown(federation string) []preflight.Finding {
 	for i, is := range m.known() {
 		if is && m.snap.Users()[i].Federation == federation {
 			return nil
 		}
 	}
 	seen := "groupsync knows nobody of the federation " + m.federations[federation] + ": no list that feeds something shows anybody, and no member of the fed ClearML groups is of it"
-	causes := causesOf(m.traits, m.lists, federation, true)
+	causes := trait.Causes(m.traits, m.lists, federation, true)
 	if len(causes) == 0 {
-		return Fine(seen)
+		return preflight.Fine(seen)
 	}
-	because, advice := explain(causes)
-	return []Finding{Warn(seen+". "+because, advice)}
+	because, advice := trait.Explain(causes)
+	return []preflight.Finding{preflight.Warn(seen+". "+because, advice)}
 }
 
-func unclear(federation string, doubts []string) Finding {
+func unclear(federation string, doubts []string) preflight.Finding {
 	n := len(doubts)
 	slices.Sort(doubts)
-	return Warn(fmt.Sprintf("unclear: %s about people of the federation %s: %s", count(n, "answer", "answers"), federation, strings.Join(slices.Compact(doubts), "; ")),
+	return preflight.Warn(fmt.Sprintf("unclear: %s about people of the federation %s: %s", report.Counted(n, "answer", "answers"), federation, strings.Join(slices.Compact(doubts), "; ")),
 		"run the check again. If the answers stay unclear, look into Keycloak's log")
 }

@@ -1,4 +1,7 @@
-package preflight
+// Package reach holds the checks that both sides can be reached, that groupsync may read and
+// write what a pass needs and no more, and that ClearML shows its groups without
+// contradiction.
+package reach
 
 import (
 	"context"
@@ -16,6 +19,7 @@ import (
 
 	"github.com/hashicorp/go-retryablehttp"
 
+	"groupsync/internal/preflight"
 	"groupsync/internal/transport"
 )
 
@@ -35,8 +39,8 @@ const soon = 14 * 24 * time.Hour
 
 // checks returns the checks of the name and of the certificate. The other checks of the
 // side see nothing if one of them has an error.
-func (a Address) checks() []Check {
-	return []Check{
+func (a Address) checks() []preflight.Check {
+	return []preflight.Check{
 		{Name: a.Side + "-dns", Look: a.dns},
 		{Name: a.Side + "-tls", After: []string{a.Side + "-dns"}, Look: a.tls},
 	}
@@ -62,7 +66,7 @@ func (a Address) host() string {
 	return ""
 }
 
-func (a Address) dns(ctx context.Context) []Finding {
+func (a Address) dns(ctx context.Context) []preflight.Finding {
 	ctx, cancel := context.WithTimeout(ctx, stepLimit)
 	defer cancel()
 	host, through := a.host(), ""
@@ -70,7 +74,7 @@ func (a Address) dns(ctx context.Context) []Finding {
 		host, through = p.Hostname(), " of the proxy that HTTP_PROXY or HTTPS_PROXY names"
 	}
 	if _, err := netip.ParseAddr(host); err == nil {
-		return Fine(fmt.Sprintf("the host%s is the address %s", through, host))
+		return preflight.Fine(fmt.Sprintf("the host%s is the address %s", through, host))
 	}
 	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err != nil {
@@ -79,7 +83,7 @@ func (a Address) dns(ctx context.Context) []Finding {
 		if errors.As(err, &d) {
 			why = d.Err
 		}
-		return []Finding{Fail(fmt.Sprintf("DNS has no address for the host %s%s (%s)", host, through, why),
+		return []preflight.Finding{preflight.Fail(fmt.Sprintf("DNS has no address for the host %s%s (%s)", host, through, why),
 			fmt.Sprintf("check the host in %s.url, and the DNS settings of the machine or pod", a.Side))}
 	}
 	const most = 4
@@ -88,10 +92,10 @@ func (a Address) dns(ctx context.Context) []Finding {
 		addresses = append(addresses, ip.Unmap().String())
 	}
 	slices.Sort(addresses)
-	return Fine(fmt.Sprintf("the host %s%s has the address %s", host, through, strings.Join(slices.Compact(addresses), ", ")))
+	return preflight.Fine(fmt.Sprintf("the host %s%s has the address %s", host, through, strings.Join(slices.Compact(addresses), ", ")))
 }
 
-func (a Address) tls(ctx context.Context) []Finding {
+func (a Address) tls(ctx context.Context) []preflight.Finding {
 	ctx, cancel := context.WithTimeout(ctx, stepLimit)
 	defer cancel()
 	if !strings.HasPrefix(a.URL, "https:") {
@@ -101,24 +105,23 @@ func (a Address) tls(ctx context.Context) []Finding {
 	why, refused := a.refusedCertificate(err)
 	switch {
 	case a.InsecureSkipVerify && refused:
-		return []Finding{Warn(fmt.Sprintf("groupsync accepts any certificate (%s.insecure_skip_verify). Without that setting it would refuse this one: %s", a.Side, why.Seen), why.Advice+fmt.Sprintf("; then take %s.insecure_skip_verify out", a.Side))}
+		return []preflight.Finding{preflight.Warn(fmt.Sprintf("groupsync accepts any certificate (%s.insecure_skip_verify). Without that setting it would refuse this one: %s", a.Side, why.Seen), why.Advice+fmt.Sprintf("; then take %s.insecure_skip_verify out", a.Side))}
 	case refused:
-		return []Finding{why}
+		return []preflight.Finding{why}
 	case err != nil:
-		return []Finding{Fail(fmt.Sprintf("no TLS connection to %s: %v", a.URL, err), fmt.Sprintf("check %s.url, its port, and the firewalls between groupsync and it", a.Side))}
+		return []preflight.Finding{preflight.Fail(fmt.Sprintf("no TLS connection to %s: %v", a.URL, err), fmt.Sprintf("check %s.url, its port, and the firewalls between groupsync and it", a.Side))}
 	case a.InsecureSkipVerify:
-		return []Finding{Warn(fmt.Sprintf("groupsync accepts any certificate (%s.insecure_skip_verify), though this one is valid", a.Side), fmt.Sprintf("take %s.insecure_skip_verify out", a.Side))}
+		return []preflight.Finding{preflight.Warn(fmt.Sprintf("groupsync accepts any certificate (%s.insecure_skip_verify), though this one is valid", a.Side), fmt.Sprintf("take %s.insecure_skip_verify out", a.Side))}
 	}
 	return expiry(state, time.Now())
 }
 
 // plain judges an address without TLS. On the machine itself nobody can listen.
-func (a Address) plain() []Finding {
-	ip, err := netip.ParseAddr(a.host())
-	if a.host() == "localhost" || err == nil && ip.IsLoopback() {
-		return Fine("plain HTTP, which does not leave this machine")
+func (a Address) plain() []preflight.Finding {
+	if !transport.InTheClear(a.URL) {
+		return preflight.Fine("plain HTTP, which does not leave this machine")
 	}
-	return []Finding{Warn(fmt.Sprintf("groupsync sends its secret and its tokens over plain HTTP to %s: whoever is on the way can read them", a.host()),
+	return []preflight.Finding{preflight.Warn(fmt.Sprintf("groupsync sends its secret and its tokens over plain HTTP to %s: whoever is on the way can read them", a.host()),
 		fmt.Sprintf("put an https:// address into %s.url", a.Side))}
 }
 
@@ -146,10 +149,10 @@ func (a Address) handshake(ctx context.Context) (*tls.ConnectionState, error) {
 }
 
 // refusedCertificate tells why the certificate was refused; false if it was not.
-func (a Address) refusedCertificate(err error) (Finding, bool) {
+func (a Address) refusedCertificate(err error) (preflight.Finding, bool) {
 	var failed *tls.CertificateVerificationError
 	if !errors.As(err, &failed) || len(failed.UnverifiedCertificates) == 0 {
-		return Finding{}, false
+		return preflight.Finding{}, false
 	}
 	cert := failed.UnverifiedCertificates[0]
 	var (
@@ -159,18 +162,18 @@ func (a Address) refusedCertificate(err error) (Finding, bool) {
 	)
 	switch {
 	case errors.As(err, &name):
-		return Fail(fmt.Sprintf("the certificate is for %s, and not for %s", namesOf(cert), a.host()),
+		return preflight.Fail(fmt.Sprintf("the certificate is for %s, and not for %s", namesOf(cert), a.host()),
 			fmt.Sprintf("put a host that the certificate names into %s.url, or give the server a certificate that names %s", a.Side, a.host())), true
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return Fail(outOfTime(invalid.Cert, time.Now()), "renew the certificate on the server, and check the clock of this machine"), true
+		return preflight.Fail(outOfTime(invalid.Cert, time.Now()), "renew the certificate on the server, and check the clock of this machine"), true
 	case errors.As(err, &unknown):
 		what := fmt.Sprintf("no authority that groupsync trusts has issued the certificate; the issuer is %q", cert.Issuer)
 		if a.CAFile != "" {
 			what += fmt.Sprintf(", and %s.ca_file does not hold it", a.Side)
 		}
-		return Fail(what, fmt.Sprintf("put the PEM of that authority into %s.ca_file. If the authority is a public one, the server leaves out the certificate between: have it send the whole chain", a.Side)), true
+		return preflight.Fail(what, fmt.Sprintf("put the PEM of that authority into %s.ca_file. If the authority is a public one, the server leaves out the certificate between: have it send the whole chain", a.Side)), true
 	}
-	return Fail(fmt.Sprintf("the certificate is not valid: %v", failed.Err), "give the server a valid certificate"), true
+	return preflight.Fail(fmt.Sprintf("the certificate is not valid: %v", failed.Err), "give the server a valid certificate"), true
 }
 
 // outOfTime says that the certificate's time is over, or has not begun.
@@ -200,15 +203,15 @@ func namesOf(cert *x509.Certificate) string {
 func subject(cert *x509.Certificate) string { return fmt.Sprintf("%q", cert.Subject) }
 
 // expiry judges when the first certificate of the chain ends.
-func expiry(state *tls.ConnectionState, now time.Time) []Finding {
+func expiry(state *tls.ConnectionState, now time.Time) []preflight.Finding {
 	if state == nil || len(state.VerifiedChains) == 0 {
-		return []Finding{Warn("groupsync could not look: the connection shows no chain of certificates", "look at what stands between groupsync and the server")}
+		return []preflight.Finding{preflight.Warn("groupsync could not look: the connection shows no chain of certificates", "look at what stands between groupsync and the server")}
 	}
 	chain := state.VerifiedChains[0]
 	first := slices.MinFunc(chain, func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) })
 	if left := first.NotAfter.Sub(now); left < soon {
-		return []Finding{Warn(fmt.Sprintf("the certificate of %s ends on %s, in %d days. After that groupsync makes no pass", subject(first), first.NotAfter.UTC().Format(time.DateOnly), int(left.Hours()/24)),
+		return []preflight.Finding{preflight.Warn(fmt.Sprintf("the certificate of %s ends on %s, in %d days. After that groupsync makes no pass", subject(first), first.NotAfter.UTC().Format(time.DateOnly), int(left.Hours()/24)),
 			"renew the certificate, and check what should have renewed it")}
 	}
-	return Fine(fmt.Sprintf("%s, a certificate chain to %s that is valid until %s", tls.VersionName(state.Version), subject(chain[len(chain)-1]), first.NotAfter.UTC().Format(time.DateOnly)))
+	return preflight.Fine(fmt.Sprintf("%s, a certificate chain to %s that is valid until %s", tls.VersionName(state.Version), subject(chain[len(chain)-1]), first.NotAfter.UTC().Format(time.DateOnly)))
 }

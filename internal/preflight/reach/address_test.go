@@ -1,4 +1,4 @@
-package preflight_test
+package reach_test
 
 import (
 	"context"
@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"groupsync/internal/preflight"
+	"groupsync/internal/preflight/reach"
 )
 
 // lookAt makes the check of that name and returns its findings as text.
@@ -90,7 +91,7 @@ func TestTLS(t *testing.T) {
 }
 
 func reachOf(url, ca string, insecure bool) []preflight.Check {
-	return preflight.KeycloakReach(nil, preflight.KeycloakOptions{Address: preflight.Address{Side: "keycloak", URL: url, CAFile: ca, InsecureSkipVerify: insecure}})
+	return reach.Keycloak(nil, reach.KeycloakOptions{Address: reach.Address{Side: "keycloak", URL: url, CAFile: ca, InsecureSkipVerify: insecure}})
 }
 
 func TestPlainHTTP(t *testing.T) {

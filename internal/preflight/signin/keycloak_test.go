@@ -1,15 +1,17 @@
-package preflight_test
+package signin_test
 
 import (
 	"fmt"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
-	"groupsync/internal/preflight"
+	"groupsync/internal/preflight/signin"
 	"groupsync/internal/source/keycloak"
 	"groupsync/internal/source/keycloaktest"
 )
@@ -21,7 +23,7 @@ type signInClient struct {
 	*keycloaktest.Realm
 	t      *testing.T
 	id     string // Keycloak's own
-	signIn preflight.SignIn
+	signIn signin.Options
 }
 
 var clientsMade atomic.Int64
@@ -167,10 +169,15 @@ var checker = []string{"view-users", "view-realm", "view-clients"}
 // signInRealm is a realm with people in groups, and a role of the administrators.
 func signInRealm(t *testing.T, roles []string, users ...keycloaktest.User) *keycloaktest.Realm {
 	t.Helper()
+	return signInRealmOn(t, keycloaktest.Shared(t), roles, users...)
+}
+
+func signInRealmOn(t *testing.T, s *keycloaktest.Server, roles []string, users ...keycloaktest.User) *keycloaktest.Realm {
+	t.Helper()
 	if users == nil {
 		users = []keycloaktest.User{{Username: "hidden", Email: "hidden@example.com", FirstName: "Hidden", LastName: "Hidden", Groups: []string{"/eng", "/x/ops"}}}
 	}
-	return keycloaktest.Shared(t).NewRealm(t, keycloaktest.Spec{
+	return s.NewRealm(t, keycloaktest.Spec{
 		Groups: []string{"/eng", "/x/ops"}, Users: users, Roles: []string{"boss", "web/boss"}, DefaultRoles: true, ServiceRoles: roles,
 	})
 }
@@ -230,7 +237,7 @@ func TestMapperOnKeycloak(t *testing.T) {
 `},
 
 		{"no redirect URI", func(c *signInClient) { c.edit(object{"redirectUris": []string{}}) },
-			`✘ sign-in-redirect: no redirect URI of the client "web" ends in /callback_keycloak, so Keycloak refuses every sign-in to ClearML
+			`✘ sign-in-redirect: no redirect URI of the client "web" is the address of ClearML's web application with /callback_keycloak, so Keycloak refuses every sign-in to ClearML
     add the address of ClearML's web application with /callback_keycloak to ` + urisAt},
 		{"a redirect URI below the root URL", func(c *signInClient) {
 			c.edit(object{"rootUrl": "https://app.example.com", "redirectUris": []string{"/callback_keycloak"}})
@@ -249,6 +256,14 @@ func TestMapperOnKeycloak(t *testing.T) {
 ` + seeGroups + `✘ sign-in-groups: the mapper "groups" of the client writes groups into the claim "teams", but groups.claim is "groups"
     set "Token Claim Name" to groups in ` + groupsAt + `, or set groups.claim and ClearML's variable groups__claim to teams
 `},
+		{"a claim in an object", func(c *signInClient) {
+			c.signIn.Claim = "clearml.groups"
+			c.editMapper("groups", "claim.name=clearml.groups")
+		}, ""},
+		{"a claim with a dot in its name", func(c *signInClient) {
+			c.signIn.Claim = `clearml\.groups`
+			c.editMapper("groups", `claim.name=clearml\.groups`)
+		}, ""},
 		{"full paths that nobody expects", func(c *signInClient) { c.editMapper("groups", "full.path=true") },
 			`✘ sign-in-token: ` + given + `holds them in the claim "groups" as whole paths, but groups.full_path is false
 ` + seeGroups + `✘ sign-in-groups: the mapper "groups" of the client writes groups as whole paths, but groups.full_path is false, so the sign-in and groupsync name the groups differently
@@ -447,6 +462,83 @@ func TestMapperWithoutRights(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRedirectsOnKeycloak holds each finding against what a real Keycloak does with a
+// sign-in to ClearML, and with one that sends the code to another page or server.
+func TestRedirectsOnKeycloak(t *testing.T) {
+	t.Run("newest", func(t *testing.T) { redirectsOn(t, keycloaktest.Shared(t), true) })
+	for _, version := range []string{keycloaktest.Version260, keycloaktest.Version24} {
+		t.Run(version, func(t *testing.T) {
+			redirectsOn(t, keycloaktest.Start(t, keycloaktest.Options{Version: version}), false)
+		})
+	}
+}
+
+// redirectsOn makes the rows on one server. comparesHosts says that this release compares the
+// host, if the URI has one before the wildcard.
+func redirectsOn(t *testing.T, s *keycloaktest.Server, comparesHosts bool) {
+	r := signInRealmOn(t, s, checker)
+	const clearml, page, server = "https://app.example.com/callback_keycloak", "https://app.example.com/other", "https://app.example.com.example.org/other"
+	for _, tt := range []struct {
+		uri    string
+		takes  []string // the addresses that Keycloak takes
+		begins string   // the finding; empty: ok
+	}{
+		{clearml, []string{clearml}, ""},
+		{"https://*.example.com/callback_keycloak", nil, "✘ sign-in-redirect: no redirect URI"},
+		{"https://*.example.com/*", nil, "✘ sign-in-redirect: no redirect URI"},
+		{"https://app.example.com/callback_keycloak?a=*", nil, "✘ sign-in-redirect: no redirect URI"},
+		{clearml + "/*", []string{clearml}, "! sign-in-redirect: "},
+		{"https://app.example.com/*", []string{clearml, page}, "! sign-in-redirect: "},
+		{"https://app.example.com*", []string{clearml, page, server}, "! sign-in-redirect: "},
+		{"https://*", []string{clearml, page, server}, "! sign-in-redirect: "},
+		{"*", []string{clearml, page, server}, "! sign-in-redirect: "},
+	} {
+		t.Run(tt.uri, func(t *testing.T) {
+			c := newSignInClient(t, r)
+			c.edit(object{"redirectUris": []string{tt.uri}})
+			var takes []string
+			for _, address := range []string{clearml, page, server} {
+				if c.takes(address) {
+					takes = append(takes, address)
+				}
+			}
+			want := tt.takes
+			if comparesHosts && tt.uri == "https://app.example.com*" {
+				want = []string{clearml, page}
+			}
+			if d := cmp.Diff(want, takes); d != "" {
+				t.Errorf("Keycloak: -want +got\n%s", d)
+			}
+			got := c.check(false)
+			if !strings.HasPrefix(got, tt.begins) || tt.begins == "" && got != "" {
+				t.Errorf("got %q, want %q", got, tt.begins)
+			}
+			if says := strings.Contains(got, "to another server"); says != slices.Contains(tt.takes, server) {
+				t.Errorf("Keycloak takes %q, and the check says %q", tt.takes, got)
+			}
+		})
+	}
+}
+
+// takes reports whether Keycloak begins a sign-in that sends the code to the address.
+func (c *signInClient) takes(address string) bool {
+	c.t.Helper()
+	query := url.Values{"client_id": {c.signIn.ClientID}, "response_type": {"code"}, "scope": {"openid"}, "redirect_uri": {address}}
+	req, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, c.Server.URL+"/realms/"+c.Name+"/protocol/openid-connect/auth?"+query.Encode(), nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusBadRequest {
+		c.t.Fatalf("Keycloak answers %s to a sign-in that goes to %s", resp.Status, address)
+	}
+	return resp.StatusCode == http.StatusOK
 }
 
 // TestMapperOfAPersonWithoutAName: an account that has no name is no error of the client.

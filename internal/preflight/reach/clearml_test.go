@@ -1,4 +1,4 @@
-package preflight_test
+package reach_test
 
 import (
 	"context"
@@ -10,7 +10,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"groupsync/internal/match"
 	"groupsync/internal/preflight"
+	"groupsync/internal/preflight/reach"
 	"groupsync/internal/source"
 	enterprise "groupsync/internal/target/clearml"
 	"groupsync/internal/target/clearmltest"
@@ -39,16 +41,17 @@ func newClearML(t *testing.T, o clearmltest.Options) *clearmltest.Server {
 	return s
 }
 
-// clearmlChecks returns the checks of the stand-in, with those credentials.
-func clearmlChecks(t *testing.T, s *clearmltest.Server, p *keycloakPeople, access, secret string) []preflight.Check {
+// clearmlChecks returns the checks of the stand-in, with those credentials
+// and administrators made that way.
+func clearmlChecks(t *testing.T, s *clearmltest.Server, p *keycloakPeople, via match.Via, access, secret string) []preflight.Check {
 	t.Helper()
 	c, err := enterprise.New(enterprise.Config{
-		URL: s.URL, RetryWait: time.Millisecond, Timeout: 5 * time.Second,
+		URL: s.URL, RetryWait: time.Millisecond, Timeout: 5 * time.Second, AdminRole: via.Role(),
 		Keys: func() (enterprise.Keys, error) { return enterprise.Keys{Access: access, Secret: secret}, nil },
 	})
 	must(t, err)
-	return preflight.ClearMLReach(c, p, preflight.ClearMLOptions{
-		Address: preflight.Address{Side: "clearml", URL: s.URL}, Provider: "keycloak", Admins: true,
+	return reach.ClearML(c, p, reach.ClearMLOptions{
+		Address: reach.Address{Side: "clearml", URL: s.URL}, Provider: "keycloak", AdminsGroup: via.Group(), AdminsRole: via.Role(),
 	})
 }
 
@@ -70,7 +73,7 @@ func TestAClearMLThatIsAsItShouldBe(t *testing.T) {
 	s.Inject(clearmltest.Fault{Call: "users.get_current_user", Data: `{"user": {"id": "x"}, "supported_features": ["experiments", "user_management"]}`})
 	want := `✔ clearml-dns: the host is the address 127.0.0.1
 ✔ clearml-tls: plain HTTP, which does not leave this machine
-✔ clearml-calls: ClearML has auth.login, permissions.get_user_groups, users.get_all, users.get_service_users, permissions.add_or_update_user_group
+✔ clearml-calls: ClearML has auth.login, permissions.get_user_groups, users.get_all, users.get_service_users, permissions.add_or_update_user_group, permissions.get_access_rules, users.get_all_ex
 ✔ clearml-credentials: ClearML accepts the credentials, which are those of the user groupsync; a token lives 1h0m0s
 ✔ clearml-rights: the role "admin" may read user groups: ClearML shows 4 groups, 3 users and 4 memberships
 ✔ clearml-version: ClearML 3.30.0, API 2.34, feature set enterprise
@@ -80,7 +83,7 @@ func TestAClearMLThatIsAsItShouldBe(t *testing.T) {
 ✔ clearml-views: ClearML shows the members of every user group alike from both sides
 ✔ clearml-identity: the user groupsync is a service account
 `
-	if d := cmp.Diff(want, printed(t, clearmlChecks(t, s, &keycloakPeople{}, "access", "secret"))); d != "" {
+	if d := cmp.Diff(want, printed(t, clearmlChecks(t, s, &keycloakPeople{}, match.ViaGroup, "access", "secret"))); d != "" {
 		t.Errorf("-want +got\n%s", d)
 	}
 	for _, call := range s.Calls() {
@@ -103,6 +106,7 @@ func TestWhatIsWrongInClearML(t *testing.T) {
 		options clearmltest.Options
 		mistake func(*clearmltest.Server)
 		people  keycloakPeople
+		via     match.Via
 		secret  string // empty: the right one
 		check   string
 		want    string
@@ -114,13 +118,35 @@ func TestWhatIsWrongInClearML(t *testing.T) {
     name the service accounts in users.protect
 ✘ clearml-calls: ClearML has no call permissions.add_or_update_user_group
     check clearml.url, and that the server is ClearML Enterprise with user groups (its feature user_management)
-✔ clearml-calls: ClearML has auth.login, users.get_all
+! clearml-calls: ClearML has no call permissions.get_access_rules, so groupsync leavers does not know who is in an access rule
+    look at what groupsync leavers lists as unknown; a pass does not make the call
+✔ clearml-calls: ClearML has auth.login, users.get_all, users.get_all_ex
 `},
 		{name: "the server does not list its service accounts", options: clearmltest.Options{NoServiceUsers: true}, check: "clearml-calls",
 			want: `! clearml-calls: ClearML has no call users.get_service_users, so groupsync does not know the service accounts
     name the service accounts in users.protect
-✔ clearml-calls: ClearML has auth.login, permissions.get_user_groups, users.get_all, permissions.add_or_update_user_group
+✔ clearml-calls: ClearML has auth.login, permissions.get_user_groups, users.get_all, permissions.add_or_update_user_group, permissions.get_access_rules, users.get_all_ex
 `},
+		{name: "the server does not have the calls of leavers", options: clearmltest.Options{NoAccessRules: true}, check: "clearml-calls",
+			mistake: func(s *clearmltest.Server) {
+				s.Inject(clearmltest.Fault{Call: "users.get_all_ex", Probe: true, Code: 404, Text: "no such call"})
+			},
+			want: `! clearml-calls: ClearML has no call permissions.get_access_rules, so groupsync leavers does not know who is in an access rule
+    look at what groupsync leavers lists as unknown; a pass does not make the call
+! clearml-calls: ClearML has no call users.get_all_ex, so groupsync leavers does not know who used ClearML last when
+    look at what groupsync leavers lists as unknown; a pass does not make the call
+✔ clearml-calls: ClearML has auth.login, permissions.get_user_groups, users.get_all, users.get_service_users, permissions.add_or_update_user_group
+`},
+		{name: "the role admin is written, and the server does not let anybody set it", via: match.ViaBoth, check: "clearml-calls",
+			mistake: func(s *clearmltest.Server) {
+				s.Inject(clearmltest.Fault{Call: "users.set_role", Probe: true, Code: 404, Text: "no such call"})
+			},
+			want: `✘ clearml-calls: ClearML has no call users.set_role
+    set admins.via to group: this server does not let groupsync set the role of a user
+✔ clearml-calls: ClearML has auth.login, permissions.get_user_groups, users.get_all, users.get_service_users, permissions.add_or_update_user_group, permissions.get_access_rules, users.get_all_ex
+`},
+		{name: "the role admin is written, and the server lets it be set", via: match.ViaRole, check: "clearml-calls",
+			want: "✔ clearml-calls: ClearML has auth.login, permissions.get_user_groups, users.get_all, users.get_service_users, permissions.add_or_update_user_group, users.set_role, permissions.get_access_rules, users.get_all_ex\n"},
 		{name: "something before the server adds credentials", check: "clearml-calls",
 			mistake: func(s *clearmltest.Server) { s.Inject(clearmltest.Fault{Probe: true, Data: `{}`}) },
 			want: `✘ clearml-calls: ClearML auth.login: answered 200 without credentials, so something before the API server adds some: nothing is done through it; check clearml.url
@@ -154,8 +180,15 @@ func TestWhatIsWrongInClearML(t *testing.T) {
 			want: `! clearml-features: the features of the credentials do not hold user_management, which the calls of user groups need: they are a\x1b[2J, vaults
     give the user a group with the feature user_management, or check the server's licence
 `},
-		{name: "the identity has no user record", check: "clearml-features",
-			want: `! clearml-features: groupsync could not look: ClearML users.get_current_user: the request was refused (400/300, Invalid user id: id=groupsync): look at the log of the API server
+		{name: "a service account has no user record", check: "clearml-features",
+			want: "✔ clearml-features: the user groupsync is a service account, which has no features of its own; the check clearml-rights has read the user groups\n"},
+		{name: "a service account of a server that does not list them", options: clearmltest.Options{NoServiceUsers: true}, check: "clearml-features",
+			want: "✔ clearml-features: the user groupsync is a service account, which has no features of its own; the check clearml-rights has read the user groups\n"},
+		{name: "the server fails on a service account", check: "clearml-features",
+			mistake: func(s *clearmltest.Server) {
+				s.Inject(clearmltest.Fault{Call: "users.get_current_user", Code: 403, Subcode: 20, Text: "no"})
+			},
+			want: `! clearml-features: groupsync could not look: ClearML users.get_current_user: the role of these credentials may not (403/20, no): give groupsync the access key of a ClearML administrator
     there is nothing to do if the check clearml-rights is ok: it has read the user groups
 `},
 		{name: "the server tells no features", check: "clearml-features", mistake: ownKeys,
@@ -180,16 +213,45 @@ func TestWhatIsWrongInClearML(t *testing.T) {
 				s.AddGroup(clearmltest.Group{ID: clearmltest.AdminsID, Name: "Admins", System: true})
 			},
 			want: `✘ clearml-builtin: the members of the user group "Admins" cannot be changed (assignable is false)
-    make administrators in the way that ClearML is configured for, and empty admins.groups and admins.role
+    make administrators in the way that ClearML is configured for, and empty admins.groups and admins.role; or set admins.via to role
 `},
+		{name: "a pass sets the role alone, and Admins is away", via: match.ViaRole, check: "clearml-builtin",
+			mistake: func(s *clearmltest.Server) { s.RemoveGroup(clearmltest.AdminsID) },
+			want: `! clearml-builtin: ClearML shows no user group "Admins", which is built in
+    look at the groups in ClearML's settings, under Users & Groups
+`},
+		{name: "a pass sets the role alone, and the members of Admins cannot be changed", via: match.ViaRole, check: "clearml-builtin",
+			mistake: func(s *clearmltest.Server) {
+				s.AddGroup(clearmltest.Group{ID: clearmltest.AdminsID, Name: "Admins", System: true})
+			},
+			want: "✔ clearml-builtin: the built-in groups are there: Admins, Users, Queue admins\n"},
+		{name: "a pass sets the role and the group, and Admins is away", via: match.ViaBoth, check: "clearml-builtin",
+			mistake: func(s *clearmltest.Server) { s.RemoveGroup(clearmltest.AdminsID) },
+			want: `✘ clearml-builtin: ClearML shows no user group "Admins", which is built in
+    look at the groups in ClearML's settings, under Users & Groups
+`},
+		{name: "role and group disagree, and a pass sets both", via: match.ViaBoth, options: clearmltest.Options{RolesApart: true}, check: "clearml-admins",
+			mistake: func(s *clearmltest.Server) {
+				s.AddUser(clearmltest.User{ID: "cyn", Name: "Cyn", Email: "cyn@example.com", Role: "admin"})
+			},
+			want: `! clearml-admins: users who have the role admin and are not members of Admins: cyn. A pass sets both, the group and the role, for the people whom it finds in Keycloak
+    look at their role in ClearML's settings, under Users & Groups
+`},
+		{name: "a role without the group is right if a pass sets the role alone", via: match.ViaRole, options: clearmltest.Options{RolesApart: true}, check: "clearml-admins",
+			mistake: func(s *clearmltest.Server) {
+				s.AddUser(clearmltest.User{ID: "cyn", Name: "Cyn", Email: "cyn@example.com", Role: "admin"})
+			},
+			want: "✔ clearml-admins: administrators are made by the role admin, service accounts aside: 0 users have the role with the membership of Admins, 1 without\n"},
 		{name: "role and group disagree", options: clearmltest.Options{RolesApart: true}, check: "clearml-admins",
 			mistake: func(s *clearmltest.Server) {
 				s.AddUser(clearmltest.User{ID: "cyn", Name: "Cyn", Email: "cyn@example.com", Role: "admin"})
-				s.SetMembers("Admins", "ann")
+				s.AddUser(clearmltest.User{ID: "dan", Name: "Dan", Email: "dan@example.com", Role: "root"})
+				s.AddUser(clearmltest.User{ID: "eve", Name: "Eve", Email: "eve@example.com", Role: "system"})
+				s.SetMembers("Admins", "ann", "dan")
 			},
 			want: `! clearml-admins: users who have the role admin and are not members of Admins: cyn. groupsync writes the group, and does not take the role from them
     look at their role in ClearML's settings, under Users & Groups
-! clearml-admins: members of Admins who do not have the role admin: ann. On this server the group alone may not make an administrator
+! clearml-admins: members of Admins whose role is not one of an administrator: ann. On this server the group alone may not make an administrator
     try what such a user may do, and set the role in ClearML's settings, under Users & Groups
 `},
 		{name: "a list of members is cut short, of a group with a hostile name", check: "clearml-views",
@@ -236,7 +298,7 @@ func TestWhatIsWrongInClearML(t *testing.T) {
 			if tt.secret != "" {
 				secret = tt.secret
 			}
-			got := printed(t, clearmlChecks(t, s, &tt.people, "access", secret), tt.check)
+			got := printed(t, clearmlChecks(t, s, &tt.people, tt.via, "access", secret), tt.check)
 			if d := cmp.Diff(tt.want, got); d != "" {
 				t.Errorf("-want +got\n%s", d)
 			}
@@ -253,7 +315,7 @@ func TestWhoseCredentialsTheyAre(t *testing.T) {
 	s.AddUser(clearmltest.User{ID: "boss", Email: "boss@example.com", Role: "admin", Providers: map[string]any{"keycloak": map[string]any{"sub": "kc-boss"}, "other": map[string]any{"sub": "x"}}})
 	s.SetCredentials("access", "secret", "boss")
 	p := &keycloakPeople{}
-	printed(t, clearmlChecks(t, s, p, "access", "secret"))
+	printed(t, clearmlChecks(t, s, p, match.ViaGroup, "access", "secret"))
 	if d := cmp.Diff(source.Person{Key: "boss", IDs: []string{"kc-boss"}, Email: "boss@example.com"}, p.asked); d != "" {
 		t.Errorf("-want +got\n%s", d)
 	}
@@ -263,9 +325,11 @@ func TestWhoseCredentialsTheyAre(t *testing.T) {
 func TestAClearMLThatHangs(t *testing.T) {
 	s := newClearML(t, clearmltest.Options{})
 	s.Inject(clearmltest.Fault{Probe: true, Hang: true})
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	r := preflight.Run(ctx, clearmlChecks(t, s, &keycloakPeople{}, "access", "secret"), func(preflight.Finding) {})
+	checks := clearmlChecks(t, s, &keycloakPeople{}, match.ViaGroup, "access", "secret")
+	for i := range checks {
+		checks[i].Limit = 300 * time.Millisecond
+	}
+	r := preflight.Run(t.Context(), checks, func(preflight.Finding) {})
 	if n := r.Count(preflight.Error); n != 1 || r.Count(preflight.Warning) != 8 {
 		t.Errorf("%d errors and %d warnings, want 1 and 8: %+v", n, r.Count(preflight.Warning), r.Findings)
 	}

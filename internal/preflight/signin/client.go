@@ -1,12 +1,14 @@
-package preflight
+// Package signin holds the checks of the client in Keycloak that ClearML signs people in by:
+// whether its mappers give ClearML the groups that groupsync gives it.
+package signin
 
 import (
 	"context"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 
+	"groupsync/internal/preflight"
 	"groupsync/internal/source/keycloak"
 )
 
@@ -17,9 +19,9 @@ type clientReader interface {
 	InScope(ctx context.Context, c *keycloak.Client, role string) (bool, error)
 }
 
-// SignIn is how people sign in to ClearML, as far as the configuration and ClearML's own
+// Options say how people sign in to ClearML, as far as the configuration and ClearML's own
 // variables tell.
-type SignIn struct {
+type Options struct {
 	ClientID  string // keycloak.clearml_client_id
 	Own       string // keycloak.client_id
 	Claim     string // groups.claim
@@ -29,17 +31,17 @@ type SignIn struct {
 	NameClaim string // the claim that ClearML reads a person's name from; empty: not known
 }
 
-// Mapper returns the checks of ClearML's client in Keycloak: whether people can sign in
+// Checks returns the checks of ClearML's client in Keycloak: whether people can sign in
 // by it, and whether its mappers give ClearML what groupsync gives it
 // (reference/clearml-keycloak-idp.md). If the client is not known, one check says so.
 // after names the checks that must have no error.
-func Mapper(s SignIn, read clientReader, after ...string) []Check {
-	l := &mapperLint{SignIn: s, read: read}
-	checks := []Check{{Name: "sign-in-client", After: after, Look: l.lookAtClient}}
+func Checks(s Options, read clientReader, after ...string) []preflight.Check {
+	l := &mapperLint{Options: s, read: read}
+	checks := []preflight.Check{{Name: "sign-in-client", After: after, Look: l.lookAtClient}}
 	if s.ClientID == "" {
 		return checks
 	}
-	for _, c := range []Check{
+	for _, c := range []preflight.Check{
 		{Name: "sign-in-redirect", Look: l.lookAtRedirects},
 		{Name: "sign-in-token", Look: l.lookAtExample},
 		{Name: "sign-in-groups", Look: l.lookAtGroupMapper},
@@ -50,7 +52,7 @@ func Mapper(s SignIn, read clientReader, after ...string) []Check {
 		if c.Name == "sign-in-roles" && s.AdminRole == "" {
 			continue
 		}
-		checks = append(checks, Check{Name: c.Name, Look: l.withClient(c.Look)})
+		checks = append(checks, preflight.Check{Name: c.Name, Look: l.withClient(c.Look)})
 	}
 	return checks
 }
@@ -58,93 +60,56 @@ func Mapper(s SignIn, read clientReader, after ...string) []Check {
 // mapperLint is what the checks of ClearML's client share. They are made one after
 // another.
 type mapperLint struct {
-	SignIn
+	Options
 	read    clientReader
 	client  *keycloak.Client // nil: it could not be read
 	example *keycloak.Example
 }
 
 // withClient makes the check only if the client could be read.
-func (l *mapperLint) withClient(look func(context.Context) []Finding) func(context.Context) []Finding {
-	return func(ctx context.Context) []Finding {
+func (l *mapperLint) withClient(look func(context.Context) []preflight.Finding) func(context.Context) []preflight.Finding {
+	return func(ctx context.Context) []preflight.Finding {
 		if l.client == nil {
-			return []Finding{Warn("groupsync did not look, because it could not read ClearML's client", "see the check sign-in-client")}
+			return preflight.NotMade("sign-in-client", "it could not read ClearML's client", "see the check sign-in-client")
 		}
 		return look(ctx)
 	}
 }
 
-func (l *mapperLint) lookAtClient(ctx context.Context) []Finding {
+func (l *mapperLint) lookAtClient(ctx context.Context) []preflight.Finding {
 	if l.ClientID == "" {
-		return []Finding{Warn("groupsync does not know ClearML's client in Keycloak, so it did not look at the client and its mappers",
+		return []preflight.Finding{preflight.Warn("groupsync does not know ClearML's client in Keycloak, so it did not look at the client and its mappers",
 			"set keycloak.clearml_client_id to the client that ClearML signs people in by, or name the file of ClearML's variables with --clearml-env")}
 	}
 	client, err := l.read.Client(ctx, l.ClientID)
 	if err != nil {
-		return []Finding{Blind(err, "assign the role view-clients of realm-management if it is missing; a pass needs the role only for admins.role")}
+		return []preflight.Finding{preflight.Blind(err, "assign the role view-clients of realm-management if it is missing; a pass needs the role only for admins.role")}
 	}
 	if client == nil {
-		return []Finding{Fail(fmt.Sprintf("the realm has no client %q, so nobody can sign in to ClearML by it", l.ClientID),
+		return []preflight.Finding{preflight.Fail(fmt.Sprintf("the realm has no client %q, so nobody can sign in to ClearML by it", l.ClientID),
 			"set keycloak.clearml_client_id to the client id that ClearML has, or register the client in Keycloak")}
 	}
 	l.client = client
-	var found []Finding
+	var found []preflight.Finding
 	if !client.Enabled {
-		found = append(found, Fail(fmt.Sprintf("the client %q is disabled, so nobody can sign in to ClearML", l.ClientID), `switch on "Enabled" in `+l.console("")))
+		found = append(found, preflight.Fail(fmt.Sprintf("the client %q is disabled, so nobody can sign in to ClearML", l.ClientID), `switch on "Enabled" in `+l.console("")))
 	}
 	if !client.StandardFlow {
-		found = append(found, Fail(fmt.Sprintf("the standard flow of the client %q is off, so nobody can sign in to ClearML with a browser", l.ClientID),
+		found = append(found, preflight.Fail(fmt.Sprintf("the standard flow of the client %q is off, so nobody can sign in to ClearML with a browser", l.ClientID),
 			`switch on "Standard flow" in `+l.console("Settings > Capability config")))
 	}
 	switch {
 	case l.Own == l.ClientID:
-		found = append(found, Warn(fmt.Sprintf("groupsync signs in by ClearML's own client %q, so whoever has the secret of ClearML's sign-in can read the whole realm", l.ClientID),
+		found = append(found, preflight.Warn(fmt.Sprintf("groupsync signs in by ClearML's own client %q, so whoever has the secret of ClearML's sign-in can read the whole realm", l.ClientID),
 			"make a client for groupsync alone, name it in keycloak.client_id, and take the service account away from ClearML's client"))
 	case len(client.ServiceRoles) > 0:
-		found = append(found, Warn(fmt.Sprintf("the service account of the client %q has %s of realm-management, so whoever has the secret of ClearML's sign-in has these rights", l.ClientID, listed(client.ServiceRoles)),
+		found = append(found, preflight.Warn(fmt.Sprintf("the service account of the client %q has %s of realm-management, so whoever has the secret of ClearML's sign-in has these rights", l.ClientID, listed(client.ServiceRoles)),
 			"ClearML's sign-in needs no service account: take the roles away in "+l.console("Service account roles")))
 	}
 	if found == nil {
-		return Fine(fmt.Sprintf("the client %q is enabled", l.ClientID))
+		return preflight.Fine(fmt.Sprintf("the client %q is enabled", l.ClientID))
 	}
 	return found
-}
-
-// callback is where ClearML's web application takes sign-ins from Keycloak.
-const callback = "/callback_keycloak"
-
-func (l *mapperLint) lookAtRedirects(context.Context) []Finding {
-	wanted := "the address of ClearML's web application with " + callback
-	place := `"Valid redirect URIs" in ` + l.console("Settings > Access settings")
-	exact := slices.DeleteFunc(slices.Clone(l.client.RedirectURIs), func(uri string) bool { return !isCallback(uri) })
-	var found []Finding
-	for _, uri := range l.client.RedirectURIs {
-		if !strings.Contains(uri, "*") {
-			continue
-		}
-		reach, advice := "another page", fmt.Sprintf("replace it by %s, in %s", wanted, place)
-		if uri == "*" {
-			reach = "another server"
-		}
-		if len(exact) > 0 {
-			advice = "remove it from " + place
-		}
-		found = append(found, Warn(fmt.Sprintf("the redirect URI %q of the client %q has a wildcard, so the code of a sign-in can be sent to %s", uri, l.ClientID, reach), advice))
-	}
-	switch {
-	case found != nil:
-		return found
-	case len(exact) > 0:
-		return Fine(fmt.Sprintf("the client %q has the redirect URI %s", l.ClientID, quoted(exact)))
-	}
-	return []Finding{Fail(fmt.Sprintf("no redirect URI of the client %q ends in %s, so Keycloak refuses every sign-in to ClearML", l.ClientID, callback),
-		fmt.Sprintf("add %s to %s", wanted, place))}
-}
-
-// isCallback reports whether a redirect URI is ClearML's own, for one address.
-func isCallback(uri string) bool {
-	u, err := url.Parse(uri)
-	return err == nil && u.Host != "" && u.RawQuery == "" && strings.HasSuffix(u.Path, callback) && !strings.Contains(uri, "*")
 }
 
 // token names what ClearML reads.

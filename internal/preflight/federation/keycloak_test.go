@@ -1,4 +1,4 @@
-package preflight_test
+package federation_test
 
 import (
 	"net/http"
@@ -9,6 +9,7 @@ import (
 
 	"groupsync/internal/match"
 	"groupsync/internal/preflight"
+	"groupsync/internal/preflight/federation"
 	"groupsync/internal/source/keycloak"
 	"groupsync/internal/source/keycloaktest"
 	"groupsync/internal/target/clearml"
@@ -28,7 +29,9 @@ type site struct {
 }
 
 // checks returns the checks, as a new run of groupsync makes them.
-func (s *site) checks() []preflight.Check { return preflight.Federation(s.source, s.target, s.rules) }
+func (s *site) checks() []preflight.Check {
+	return federation.Checks(s.source, s.target, s.rules, nil, nil)
+}
 
 // set says how a site is made, and what the checks find.
 type set struct {

@@ -1,34 +1,37 @@
-package preflight
+package signin
 
 import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
+	"groupsync/internal/preflight"
+	"groupsync/internal/report"
 	"groupsync/internal/source/keycloak"
 )
 
 // lookAtExample compares what Keycloak would give one person at a sign-in with what it
 // says of that person elsewhere. It names no person, and quotes no claim, because a claim
 // can hold personal data.
-func (l *mapperLint) lookAtExample(ctx context.Context) []Finding {
+func (l *mapperLint) lookAtExample(ctx context.Context) []preflight.Finding {
 	e, err := l.read.Example(ctx, l.client, l.Userinfo)
 	if err != nil {
-		return []Finding{Blind(err, "the checks below judge the settings of the client alone")}
+		return []preflight.Finding{preflight.Blind(err, "the checks below judge the settings of the client alone")}
 	}
 	if e == nil {
-		return []Finding{Warn("groupsync found no local person in a group to try a sign-in for, so the checks below judge the settings of the client alone",
+		return []preflight.Finding{preflight.Warn("groupsync found no local person in a group to try a sign-in for, so the checks below judge the settings of the client alone",
 			"put a local account of Keycloak into one of the groups, for example one made for tests")}
 	}
 	l.example = e
-	return append([]Finding{l.exampleOfGroups()}, l.exampleOfPerson()...)
+	return append([]preflight.Finding{l.exampleOfGroups()}, l.exampleOfPerson()...)
 }
 
 // claimed returns the entries of the example's group claim, sorted, each once. It returns
 // false if there is no such claim.
 func (l *mapperLint) claimed() ([]string, bool) {
 	var entries []string
-	switch value := l.example.Claims[l.Claim].(type) {
+	switch value := claimIn(l.example.Claims, l.Claim).(type) {
 	case nil:
 		return nil, false
 	case []any:
@@ -39,6 +42,26 @@ func (l *mapperLint) claimed() ([]string, bool) {
 		entries = append(entries, fmt.Sprint(value))
 	}
 	return sortedOnce(entries), true
+}
+
+// claimIn returns the value of a claim; nil: there is none. name is written as the "Token
+// Claim Name" of a mapper: Keycloak reads a.b as the claim b in the object a, and a\.b as one
+// name with a dot (seen on Keycloak 26.7).
+func claimIn(claims map[string]any, name string) any {
+	var part strings.Builder
+	for i := 0; i < len(name); i++ {
+		switch {
+		case name[i] == '\\' && i+1 < len(name):
+			i++
+			part.WriteByte(name[i])
+		case name[i] == '.':
+			object, _ := claims[part.String()].(map[string]any)
+			return claimIn(object, name[i+1:])
+		default:
+			part.WriteByte(name[i])
+		}
+	}
+	return claims[part.String()]
 }
 
 // expected returns the entries that the group claim of the example should have.
@@ -68,20 +91,20 @@ func (l *mapperLint) shown() bool {
 	return slices.Equal(got, l.expected(l.FullPath))
 }
 
-func (l *mapperLint) exampleOfGroups() Finding {
+func (l *mapperLint) exampleOfGroups() preflight.Finding {
 	got, there := l.claimed()
 	want := l.expected(l.FullPath)
-	begin := fmt.Sprintf("%s that Keycloak would give one person in %s", l.token(), counted(len(want), "group"))
+	begin := fmt.Sprintf("%s that Keycloak would give one person in %s", l.token(), report.Counted(len(want), "group", "groups"))
 	switch {
 	case l.shown():
-		return Fine(fmt.Sprintf("%s holds them in the claim %q, as groupsync names them", begin, l.Claim))[0]
+		return preflight.Fine(fmt.Sprintf("%s holds them in the claim %q, as groupsync names them", begin, l.Claim))[0]
 	case !there:
-		return Fail(fmt.Sprintf("%s has no claim %q", begin, l.Claim), "look at what the check sign-in-groups says")
+		return preflight.Fail(fmt.Sprintf("%s has no claim %q", begin, l.Claim), "look at what the check sign-in-groups says")
 	case slices.Equal(got, l.expected(!l.FullPath)):
-		return Fail(fmt.Sprintf("%s holds them in the claim %q as %s, but groups.full_path is %t", begin, l.Claim, form(!l.FullPath), l.FullPath), "look at what the check sign-in-groups says")
+		return preflight.Fail(fmt.Sprintf("%s holds them in the claim %q as %s, but groups.full_path is %t", begin, l.Claim, form(!l.FullPath), l.FullPath), "look at what the check sign-in-groups says")
 	}
 	others, missing := without(got, want), without(want, got)
-	return Fail(fmt.Sprintf("%s does not hold exactly these in the claim %q (missing: %d, others: %d)", begin, l.Claim, missing, others), "look at what the checks sign-in-groups and sign-in-other-mappers say")
+	return preflight.Fail(fmt.Sprintf("%s does not hold exactly these in the claim %q (missing: %d, others: %d)", begin, l.Claim, missing, others), "look at what the checks sign-in-groups and sign-in-other-mappers say")
 }
 
 // without returns how many of the names are not among the others.
@@ -94,13 +117,6 @@ func without(names, others []string) (n int) {
 	return n
 }
 
-func counted(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
-
 // form names how the group claim names groups.
 func form(fullPath bool) string {
 	if fullPath {
@@ -111,7 +127,7 @@ func form(fullPath bool) string {
 
 // lookAtGroupMapper looks for exactly one mapper that puts a person's groups into what
 // ClearML reads, under the claim and in the form that groupsync expects.
-func (l *mapperLint) lookAtGroupMapper(context.Context) []Finding {
+func (l *mapperLint) lookAtGroupMapper(context.Context) []preflight.Finding {
 	var mappers, claimed, always, optional []keycloak.Mapper
 	for _, m := range l.client.Mappers {
 		if m.Kind != keycloak.GroupMembership {
@@ -142,29 +158,29 @@ func (l *mapperLint) lookAtGroupMapper(context.Context) []Finding {
 	case len(mappers) > 0:
 		return l.groupMappersOfOtherClaims(mappers)
 	}
-	return []Finding{l.weigh(fmt.Sprintf("the client %q has no group membership mapper, so no sign-in tells ClearML a group", l.ClientID),
+	return []preflight.Finding{l.weigh(fmt.Sprintf("the client %q has no group membership mapper, so no sign-in tells ClearML a group", l.ClientID),
 		fmt.Sprintf(`add a mapper "Group Membership" with the token claim name %s in %s`, l.Claim, l.console("Client scopes > "+l.ClientID+"-dedicated")))}
 }
 
 // weigh returns an error, or a warning if the example shows the group claim as it should
 // be all the same: what a token holds says more than what its settings suggest.
-func (l *mapperLint) weigh(seen, advice string) Finding {
+func (l *mapperLint) weigh(seen, advice string) preflight.Finding {
 	if l.shown() {
-		return Warn(seen+". What Keycloak would give one person is right all the same", advice)
+		return preflight.Warn(seen+". What Keycloak would give one person is right all the same", advice)
 	}
-	return Fail(seen, advice)
+	return preflight.Fail(seen, advice)
 }
 
-func (l *mapperLint) oneGroupMapper(m keycloak.Mapper) []Finding {
+func (l *mapperLint) oneGroupMapper(m keycloak.Mapper) []preflight.Finding {
 	if fullPath(m) != l.FullPath {
-		return []Finding{l.wrongForm(m)}
+		return []preflight.Finding{l.wrongForm(m)}
 	}
-	return Fine(fmt.Sprintf("%s puts the groups into the claim %q of %s, as %s", named(m), l.Claim, l.token(), form(l.FullPath)))
+	return preflight.Fine(fmt.Sprintf("%s puts the groups into the claim %q of %s, as %s", named(m), l.Claim, l.token(), form(l.FullPath)))
 }
 
 func fullPath(m keycloak.Mapper) bool { return m.Config["full.path"] == "true" }
 
-func (l *mapperLint) wrongForm(m keycloak.Mapper) Finding {
+func (l *mapperLint) wrongForm(m keycloak.Mapper) preflight.Finding {
 	turn := "off"
 	if l.FullPath {
 		turn = "on"
@@ -176,7 +192,7 @@ func (l *mapperLint) wrongForm(m keycloak.Mapper) Finding {
 // severalGroupMappers judges mappers that write the same claim. The claim then holds what
 // all of them write, each entry once (seen on Keycloak 24.0, 26.0 and 26.7). So mappers of
 // one form do no harm, and mappers of two forms give each group two names.
-func (l *mapperLint) severalGroupMappers(mappers []keycloak.Mapper) []Finding {
+func (l *mapperLint) severalGroupMappers(mappers []keycloak.Mapper) []preflight.Finding {
 	var names []string
 	differ := false
 	for _, m := range mappers {
@@ -187,19 +203,19 @@ func (l *mapperLint) severalGroupMappers(mappers []keycloak.Mapper) []Finding {
 	advice := fmt.Sprintf(`keep one of them, with "Full group path" %s`, map[bool]string{true: "on", false: "off"}[l.FullPath])
 	switch {
 	case differ:
-		return []Finding{l.weigh(seen+", some as whole paths and some as names, so the claim holds two names of each group", advice)}
+		return []preflight.Finding{l.weigh(seen+", some as whole paths and some as names, so the claim holds two names of each group", advice)}
 	case fullPath(mappers[0]) != l.FullPath:
-		return []Finding{l.wrongForm(mappers[0]), Warn(seen, advice)}
+		return []preflight.Finding{l.wrongForm(mappers[0]), preflight.Warn(seen, advice)}
 	case l.example != nil && !l.shown():
-		return []Finding{Fail(seen+", and what Keycloak would give one person is wrong", advice)}
+		return []preflight.Finding{preflight.Fail(seen+", and what Keycloak would give one person is wrong", advice)}
 	}
-	return []Finding{Warn(seen, advice)}
+	return []preflight.Finding{preflight.Warn(seen, advice)}
 }
 
-func (l *mapperLint) optionalGroupMappers(mappers []keycloak.Mapper) []Finding {
-	var found []Finding
+func (l *mapperLint) optionalGroupMappers(mappers []keycloak.Mapper) []preflight.Finding {
+	var found []preflight.Finding
 	for _, m := range mappers {
-		found = append(found, Warn(fmt.Sprintf("%s works only if ClearML asks for that scope, because the scope is an optional one of the client %q", named(m), l.ClientID),
+		found = append(found, preflight.Warn(fmt.Sprintf("%s works only if ClearML asks for that scope, because the scope is an optional one of the client %q", named(m), l.ClientID),
 			fmt.Sprintf("make %q a default scope in %s", m.Scope, l.console("Client scopes"))))
 		if fullPath(m) != l.FullPath {
 			found = append(found, l.wrongForm(m))
@@ -210,8 +226,8 @@ func (l *mapperLint) optionalGroupMappers(mappers []keycloak.Mapper) []Finding {
 
 // groupMappersElsewhere judges mappers of the right claim that do not write it into what
 // ClearML reads.
-func (l *mapperLint) groupMappersElsewhere(mappers []keycloak.Mapper) []Finding {
-	var found []Finding
+func (l *mapperLint) groupMappersElsewhere(mappers []keycloak.Mapper) []preflight.Finding {
+	var found []preflight.Finding
 	_, setting := l.addTo()
 	for _, m := range mappers {
 		advice := fmt.Sprintf("switch on %q in %s", setting, l.settings(m))
@@ -231,8 +247,8 @@ func (l *mapperLint) tokenKind() string {
 	return l.token()
 }
 
-func (l *mapperLint) groupMappersOfOtherClaims(mappers []keycloak.Mapper) []Finding {
-	var found []Finding
+func (l *mapperLint) groupMappersOfOtherClaims(mappers []keycloak.Mapper) []preflight.Finding {
+	var found []preflight.Finding
 	for _, m := range mappers {
 		found = append(found, l.weigh(fmt.Sprintf("%s writes groups into the claim %q, but groups.claim is %q", named(m), claimOf(m), l.Claim),
 			fmt.Sprintf(`set "Token Claim Name" to %s in %s, or set groups.claim and ClearML's variable groups__claim to %s`, l.Claim, l.settings(m), claimOf(m))))
@@ -242,23 +258,23 @@ func (l *mapperLint) groupMappersOfOtherClaims(mappers []keycloak.Mapper) []Find
 
 // lookAtOtherWriters looks for mappers of another kind that write into the group claim:
 // what they write reaches ClearML as the name of a group.
-func (l *mapperLint) lookAtOtherWriters(context.Context) []Finding {
+func (l *mapperLint) lookAtOtherWriters(context.Context) []preflight.Finding {
 	always, optional := l.writers(l.Claim)
 	isGroups := func(m keycloak.Mapper) bool { return m.Kind == keycloak.GroupMembership }
 	always, optional = slices.DeleteFunc(always, isGroups), slices.DeleteFunc(optional, isGroups)
-	var found []Finding
+	var found []preflight.Finding
 	for _, m := range always {
 		advice := `give it another "Token Claim Name" in ` + l.settings(m)
 		if m.Scope != "" {
 			advice += fmt.Sprintf(", or remove the client scope %q in %s", m.Scope, l.console("Client scopes"))
 		}
-		found = append(found, Fail(fmt.Sprintf("%s (%s) writes into the claim %q of %s too, and ClearML takes what it writes for names of groups", named(m), m.Kind, l.Claim, l.token()), advice))
+		found = append(found, preflight.Fail(fmt.Sprintf("%s (%s) writes into the claim %q of %s too, and ClearML takes what it writes for names of groups", named(m), m.Kind, l.Claim, l.token()), advice))
 	}
 	switch {
 	case found != nil:
 		return found
 	case optional != nil:
-		return Fine(fmt.Sprintf("no mapper of another kind writes into the claim %q of %s, unless ClearML asks for the optional client scope %s", l.Claim, l.token(), scopesOf(optional)))
+		return preflight.Fine(fmt.Sprintf("no mapper of another kind writes into the claim %q of %s, unless ClearML asks for the optional client scope %s", l.Claim, l.token(), scopesOf(optional)))
 	}
-	return Fine(fmt.Sprintf("no mapper of another kind writes into the claim %q of %s", l.Claim, l.token()))
+	return preflight.Fine(fmt.Sprintf("no mapper of another kind writes into the claim %q of %s", l.Claim, l.token()))
 }

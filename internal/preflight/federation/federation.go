@@ -1,0 +1,115 @@
+// Package federation holds the checks of the user federations of the realm: of their
+// configuration, and of what Keycloak says of their people from both sides.
+package federation
+
+import (
+	"context"
+	"slices"
+
+	"groupsync/internal/match"
+	"groupsync/internal/preflight"
+	"groupsync/internal/preflight/federation/trait"
+	"groupsync/internal/preflight/reach"
+	"groupsync/internal/source"
+	"groupsync/internal/source/keycloak"
+	"groupsync/internal/target"
+)
+
+// federationSource is Keycloak as the checks of the federations need it.
+type federationSource interface {
+	// InspectFederations returns the configuration of the realm's federations.
+	InspectFederations(ctx context.Context) (keycloak.FederationSettings, error)
+	// ProbeFederations returns what each federation answers to a name that nobody can
+	// have, in the federations' order.
+	ProbeFederations(ctx context.Context, federations []source.Federation) []source.Probe
+	Catalog(ctx context.Context) (source.Catalog, error)
+	Read(ctx context.Context, catalog source.Catalog, selection source.Selection) (*source.Snapshot, error)
+	LookUp(ctx context.Context, snap *source.Snapshot, people []source.Person, known []source.Federation) (*source.Snapshot, error)
+	Confirm(ctx context.Context, snap *source.Snapshot, questions []source.Question, known []source.Federation) (source.Confirmation, error)
+}
+
+// federationTarget is ClearML as the checks of the federations need it.
+type federationTarget interface {
+	UserGroups(ctx context.Context) ([]target.Group, error)
+	Complete(ctx context.Context, groups []target.Group) (*target.Snapshot, error)
+}
+
+// Checks returns the checks of the realm's user federations: one of their
+// configuration, and one that measures whether Keycloak's lists agree with the people's
+// own side. keycloak and clearml name the checks without which nothing of that side can be
+// seen.
+func Checks(src federationSource, tgt federationTarget, rules match.Rules, keycloak, clearml []string) []preflight.Check {
+	f := &federations{source: src, target: tgt, rules: rules}
+	return []preflight.Check{
+		{Name: "federation", After: keycloak, Look: f.lint},
+		{Name: "federation-lists", After: slices.Concat(clearml, keycloak), Look: f.measure},
+	}
+}
+
+type federations struct {
+	source federationSource
+	target federationTarget
+	rules  match.Rules
+
+	read *both // nil: not read yet
+}
+
+// both are the two sides as the checks read them, with the groups paired.
+type both struct {
+	target  *target.Snapshot
+	catalog source.Catalog
+	pairing match.Pairing
+}
+
+// pair reads both sides and pairs their groups, once for all checks. ClearML comes first,
+// as in a pass.
+func (f *federations) pair(ctx context.Context) (*both, error) {
+	if f.read != nil {
+		return f.read, nil
+	}
+	tgt, err := reach.Directory(ctx, f.target)
+	if err != nil {
+		return nil, err
+	}
+	catalog, err := f.source.Catalog(ctx)
+	if err != nil {
+		return nil, err
+	}
+	pairing, err := match.Groups(catalog, tgt.Groups(), f.rules)
+	if err != nil {
+		return nil, err
+	}
+	f.read = &both{target: tgt, catalog: catalog, pairing: pairing}
+	return f.read, nil
+}
+
+func (f *federations) lint(ctx context.Context) []preflight.Finding {
+	settings, err := f.source.InspectFederations(ctx)
+	if err != nil {
+		return []preflight.Finding{preflight.Blind(err, blindAdvice)}
+	}
+	if len(settings.Storages) == 0 {
+		return preflight.Fine("the realm has no user federation")
+	}
+	// If a side cannot be read, another check says so. Every group then counts as one that
+	// feeds something.
+	var lists []trait.List
+	var catalog source.Catalog
+	if sides, err := f.pair(ctx); err == nil {
+		lists, catalog = append([]trait.List{}, trait.Lists(sides.pairing)...), sides.catalog
+	}
+	var findings []preflight.Finding
+	for _, t := range trait.Of(settings, catalog) {
+		if t.Concerns(lists) {
+			findings = append(findings, t.Finding())
+		}
+	}
+	if len(findings) > 0 {
+		return findings
+	}
+	names := make([]string, len(settings.Storages))
+	for i, s := range settings.Storages {
+		names[i] = s.Name
+	}
+	return preflight.Fine("nothing in the configuration of " + preflight.These("federation", names) + " makes a list that feeds something differ from what a login reads")
+}

@@ -1,0 +1,154 @@
+package pairing
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"groupsync/internal/match"
+	"groupsync/internal/preflight"
+	"groupsync/internal/report"
+	"groupsync/internal/source"
+	"groupsync/internal/target"
+)
+
+// mostNamed is how many near misses, and how many collisions without administrators, have a
+// finding of their own.
+const mostNamed = 5
+
+// cut returns the first findings and one that counts the others. where says where the
+// others are listed.
+func cut(findings []preflight.Finding, one, several, where string) []preflight.Finding {
+	if n := len(findings) - mostNamed; n > 0 {
+		return append(findings[:mostNamed:mostNamed], preflight.Warn("not shown here: "+report.Counted(n, "more "+one, "more "+several), where))
+	}
+	return findings
+}
+
+// nearMisses finds Keycloak groups without a ClearML group whose name nearly is that of a
+// ClearML group which nothing feeds, or differs from that of a fed one by case or
+// separators only.
+func (p *pairing) nearMisses(context.Context) []preflight.Finding {
+	pairing := p.view.Pairing
+	var unfed []string
+	fed := make(map[string]string) // by folded name
+	for _, f := range pairing.Feeds {
+		fed[source.Fold(f.Group.Name)] = f.Group.Name
+	}
+	for _, s := range pairing.Skips {
+		if s.Side == match.InClearML && s.Why == match.NoSource {
+			unfed = append(unfed, s.Name)
+		}
+	}
+	var findings []preflight.Finding
+	for _, s := range pairing.Skips {
+		if s.Side != match.InKeycloak || s.Why != match.NoTarget {
+			continue
+		}
+		// A name of groups.mapping that ClearML lacks is written "claim → name".
+		claim, name, mapped := strings.Cut(s.Name, " → ")
+		if !mapped {
+			name = s.Name
+		}
+		near := slices.DeleteFunc(source.Near(name, unfed), func(other string) bool { return otherPaths(name, other) })
+		if f, there := fed[source.Fold(name)]; there && len(near) == 0 {
+			near = []string{f}
+		}
+		if len(near) == 0 {
+			continue
+		}
+		seen, advice := fmt.Sprintf("the Keycloak group %q feeds nothing", s.Name), "if they are one group, give both the same name, or set groups.mapping"
+		if mapped {
+			seen, advice = fmt.Sprintf("groups.mapping gives %q the ClearML group %q, which there is not", claim, name), "correct the name in groups.mapping"
+		}
+		findings = append(findings, preflight.Warn(seen+", and ClearML has "+list(near)+". groupsync compares names exactly", advice))
+	}
+	if findings == nil {
+		return preflight.Fine("no Keycloak group without a ClearML group nearly has the name of a ClearML group")
+	}
+	return cut(findings, "near miss", "near misses", "groupsync --once --full lists the groups that feed nothing (no_target) and those that nothing feeds (no_source)")
+}
+
+// otherPaths reports whether two whole paths differ before the name.
+func otherPaths(a, b string) bool {
+	parent := func(path string) string { return strings.Trim(path[:strings.LastIndex(path, "/")+1], "/") }
+	return parent(a) != "" && parent(b) != "" && source.Fold(parent(a)) != source.Fold(parent(b))
+}
+
+// collisions finds names that several groups bear.
+func (p *pairing) collisions(context.Context) []preflight.Finding {
+	var louder, findings []preflight.Finding
+	for _, f := range p.view.Pairing.Feeds {
+		for _, c := range f.Collisions {
+			louder = append(louder, preflight.Fail(
+				fmt.Sprintf("several Keycloak groups bear the name %s of admins.groups: %s. At a login ClearML takes the members of each of them for administrators. groupsync makes nobody an administrator by this name, and removes none of them", strconv.Quote(c.Name), list(paths(c.Groups))),
+				"rename the groups that are not meant. Until then write the path of the one that is meant into admins.groups, such as "+report.Name(c.Groups[0].Path)))
+		}
+		for _, groups := range p.shared(f) {
+			findings = append(findings, preflight.Warn(
+				fmt.Sprintf("the Keycloak groups %s have one name in the claim, %s. Whoever is in any of them is in the ClearML group %s", list(paths(groups)), strconv.Quote(p.view.Rules.Claim(groups[0])), strconv.Quote(f.Group.Name)),
+				"if only one of them is meant, rename the others. Whoever may create a subgroup anywhere in Keycloak can make such a name"))
+		}
+	}
+	for _, name := range p.duplicates() {
+		seen := fmt.Sprintf("ClearML has several user groups with the name %s, so groupsync changes none of them", strconv.Quote(name))
+		const todo = "rename all but one of them in ClearML"
+		if p.view.Rules.Same(name, target.Admins) {
+			louder = append(louder, preflight.Fail(seen+". Administrators are not synchronized", todo))
+			continue
+		}
+		findings = append(findings, preflight.Warn(seen, todo))
+	}
+	if len(louder)+len(findings) == 0 {
+		return preflight.Fine("no two Keycloak groups that feed a ClearML group have one name in the claim, and no two ClearML groups that they would feed have one name")
+	}
+	return append(louder, cut(findings, "collision of names", "collisions of names", "groupsync --once --full lists all of them")...)
+}
+
+// shared returns the sources of a user group that have one claim name, each such name's
+// together. Names of admins.groups that collide are left out.
+func (p *pairing) shared(f match.Feed) (all [][]source.Group) {
+	at := make(map[string]int)
+	for _, g := range f.Sources {
+		if f.Colliding(g.ID) || f.Admins {
+			continue
+		}
+		claim := p.view.Rules.Key(p.view.Rules.Claim(g))
+		i, met := at[claim]
+		if !met {
+			i = len(all)
+			at[claim], all = i, append(all, nil)
+		}
+		all[i] = append(all[i], g)
+	}
+	return slices.DeleteFunc(all, func(groups []source.Group) bool { return len(groups) < 2 })
+}
+
+// duplicates returns the names that several ClearML groups bear, if a Keycloak group would
+// feed them.
+func (p *pairing) duplicates() (names []string) {
+	for _, s := range p.view.Pairing.Skips {
+		if s.Why == match.Duplicate && !slices.ContainsFunc(names, func(n string) bool { return p.view.Rules.Same(n, s.Name) }) {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
+func paths(groups []source.Group) []string {
+	names := make([]string, len(groups))
+	for i, g := range groups {
+		names[i] = g.Path
+	}
+	return names
+}
+
+func list(names []string) string {
+	all := make([]string, len(names))
+	for i, n := range names {
+		all[i] = strconv.Quote(n)
+	}
+	return preflight.Some(all)
+}

@@ -1,0 +1,175 @@
+// Package pairing holds the checks of what a pass would make of both sides: which groups
+// feed which, who is matched with whom, what the first apply would change, and whether
+// ClearML's own sign-in agrees. They rest on one survey, which decides as a pass does.
+package pairing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"groupsync/internal/config/clearmlenv"
+	"groupsync/internal/match"
+	"groupsync/internal/preflight"
+	"groupsync/internal/reconcile"
+	"groupsync/internal/report"
+	"groupsync/internal/source"
+	"groupsync/internal/target"
+	"groupsync/internal/target/clearml"
+)
+
+// Surveyor decides what a pass would do, and does nothing.
+type Surveyor interface {
+	Survey(ctx context.Context) (reconcile.View, error)
+}
+
+// people asks Keycloak about single people.
+type people interface {
+	LookUp(ctx context.Context, snap *source.Snapshot, people []source.Person, known []source.Federation) (*source.Snapshot, error)
+	GroupsOf(ctx context.Context, catalog source.Catalog, accounts []source.User, known []source.Federation) (map[string]source.OwnGroups, error)
+}
+
+// webApp is ClearML with the connections that were made in its web application.
+type webApp interface {
+	Connections(ctx context.Context) ([]clearml.Connection, error)
+}
+
+// Options say what the checks compare with.
+type Options struct {
+	// Open makes what surveys both sides. lost says why the guards' memory could not be
+	// read; empty: it was. The survey then judges as if no pass had been made before.
+	Open func() (s Surveyor, lost string)
+
+	URL, Realm string            // keycloak.url and keycloak.realm
+	ClientID   string            // keycloak.clearml_client_id; empty: not known
+	Claim      string            // groups.claim
+	NeedsGroup clearmlenv.Switch // what ClearML's variables say of people in no group
+}
+
+// surveyLimit is how long the survey may take. It reads as much as a pass.
+const surveyLimit = 10 * time.Minute
+
+// Checks returns the checks. keycloak and clearml name the checks without which nothing of
+// that side can be seen.
+func Checks(o Options, k people, c webApp, keycloak, clearml []string) []preflight.Check {
+	p := &pairing{Options: o, people: k, webApp: c}
+	return []preflight.Check{
+		{Name: "pairing-groups", After: slices.Concat(keycloak, clearml), Limit: surveyLimit, Look: p.groups},
+		{Name: "pairing-near-misses", Look: p.surveyed(p.nearMisses)},
+		{Name: "pairing-collisions", Look: p.surveyed(p.collisions)},
+		{Name: "pairing-people", Look: p.surveyed(p.census)},
+		{Name: "pairing-admins", Look: p.surveyed(p.admins)},
+		{Name: "pairing-guards", Look: p.surveyed(p.guards)},
+		{Name: "pairing-connection", After: clearml, Look: p.connection},
+		{Name: "pairing-shut-out", Look: p.shutOut},
+	}
+}
+
+// pairing is what the checks share. They are made one after another.
+type pairing struct {
+	Options
+	people
+	webApp
+
+	view       *reconcile.View // nil: there is no survey
+	lost       string
+	needsGroup clearmlenv.Switch // what the connections of the web application say of people in no group
+}
+
+// surveyed makes the check only if there is a survey.
+func (p *pairing) surveyed(look func(context.Context) []preflight.Finding) func(context.Context) []preflight.Finding {
+	return func(ctx context.Context) []preflight.Finding {
+		if p.view == nil {
+			return preflight.NotMade("pairing-groups", "it could not survey both sides", "see the check pairing-groups")
+		}
+		return look(ctx)
+	}
+}
+
+func (p *pairing) survey(ctx context.Context) error {
+	s, lost := p.Open()
+	view, err := s.Survey(ctx)
+	if err != nil {
+		return err
+	}
+	p.view, p.lost = &view, lost
+	return nil
+}
+
+// fewFeeds is how many user groups are named with what feeds them.
+const fewFeeds = 10
+
+func (p *pairing) groups(ctx context.Context) []preflight.Finding {
+	if err := p.survey(ctx); err != nil {
+		if errors.Is(err, context.DeadlineExceeded) {
+			return []preflight.Finding{preflight.Blind(err, "look why both sides answer slowly: a pass takes as long")}
+		}
+		return preflight.Refused(err, "fix what the sentence names: a pass would fail for the same reason")
+	}
+	findings := []preflight.Finding{p.fed()}
+	for _, left := range []struct {
+		why, one, several, side, then string
+		level                         preflight.Level
+		advice                        string
+	}{
+		{match.NoTarget, "Keycloak group has", "Keycloak groups have", match.InKeycloak, "no ClearML group of the same name, so groupsync skips them", preflight.OK, ""},
+		{match.NoSource, "ClearML group is", "ClearML groups are", match.InClearML, "fed by no Keycloak group, so groupsync leaves their members alone", preflight.OK, ""},
+		{match.Excluded, "Keycloak group is", "Keycloak groups are", match.InKeycloak, "left out by groups.include and groups.exclude", preflight.OK, ""},
+		{match.NotAssignable, "ClearML group has", "ClearML groups have", match.InClearML, "members that cannot be changed (assignable is false), so groupsync does not write them", preflight.Warning,
+			"let the members be changed in ClearML, or leave the group out with groups.exclude"},
+	} {
+		if names := p.skipped(left.why, left.side); len(names) > 0 {
+			findings = append(findings, preflight.Finding{Level: left.level, Advice: left.advice,
+				Seen: fmt.Sprintf("%s %s: %s", report.Counted(len(names), left.one, left.several), left.then, preflight.Some(names))})
+		}
+	}
+	return findings
+}
+
+// fed tells which Keycloak groups feed which user groups.
+func (p *pairing) fed() preflight.Finding {
+	feeds := p.view.Pairing.Feeds
+	if len(feeds) == 0 {
+		return preflight.Warn("no Keycloak group feeds a ClearML group, so groupsync changes nothing",
+			"make a ClearML group with the name of a Keycloak group, or set groups.mapping, and check groups.include")
+	}
+	sources := make(map[string]bool)
+	var each []string
+	for _, f := range feeds {
+		var from []string
+		for _, s := range f.Sources {
+			sources[s.ID] = true
+			from = append(from, report.Name(s.Path))
+		}
+		if f.Role != "" {
+			from = append(from, "the role "+report.Name(f.Role))
+		}
+		each = append(each, report.Name(f.Group.Name)+" from "+preflight.Some(from))
+	}
+	seen := fmt.Sprintf("%s fed by %s", report.Counted(len(feeds), "ClearML group is", "ClearML groups are"), report.Counted(len(sources), "Keycloak group", "Keycloak groups"))
+	if len(feeds) <= fewFeeds {
+		seen += ": " + strings.Join(each, "; ")
+	}
+	return preflight.Fine(seen)[0]
+}
+
+// skipped returns the names of the groups that are left alone for that reason, sorted.
+func (p *pairing) skipped(why, side string) (names []string) {
+	for _, s := range p.view.Pairing.Skips {
+		if s.Why == why && s.Side == side {
+			names = append(names, report.Name(s.Name))
+		}
+	}
+	return names
+}
+
+// named names a ClearML user: by the email, or else by the id.
+func named(u target.User) string {
+	if u.Email == "" {
+		return report.Name(u.ID)
+	}
+	return report.Name(u.Email)
+}

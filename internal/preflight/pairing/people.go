@@ -1,0 +1,132 @@
+package pairing
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"groupsync/internal/match"
+	"groupsync/internal/plan"
+	"groupsync/internal/preflight"
+	"groupsync/internal/report"
+	"groupsync/internal/target"
+)
+
+// census counts who is matched and how. Only people who matter count: members of either
+// side of the groups that are kept equal.
+func (p *pairing) census(context.Context) []preflight.Finding {
+	by := make(map[string]int)
+	ids := make(map[match.State][]string)
+	for i, u := range p.view.Input.Target.Users() {
+		state, met := p.view.Plan.People[u.ID]
+		if !met {
+			continue
+		}
+		ids[state] = append(ids[state], report.Name(u.ID))
+		if state == match.Matched {
+			by[p.view.People.Person(i).Match]++
+		}
+	}
+	n := p.view.Plan.Users
+	known := []match.State{match.Matched, match.Pending, match.Ambiguous, match.Rekeyed, match.GoneNow, match.GoneKept}
+	others := 0
+	for state, count := range n {
+		if !slices.Contains(known, state) {
+			others += count
+		}
+	}
+	findings := preflight.Fine(fmt.Sprintf("people of the groups: %d matched by the id, %d by the email, %d pending (in Keycloak, and not yet signed in to ClearML), %d ambiguous, %d rekeyed, %d gone from Keycloak, %d disabled there, %d others",
+		by["id"], by["email"], n[match.Pending], n[match.Ambiguous], n[match.Rekeyed], n[match.GoneNow]+n[match.GoneKept], len(p.view.Plan.Barred), others))
+	if list := ids[match.Ambiguous]; len(list) > 0 {
+		findings = append(findings, preflight.Warn(fmt.Sprintf("%s ambiguous: several accounts could be this person, or several users one account. groupsync grants nothing to them. Their ids in ClearML: %s", counted(len(list)), preflight.Some(list)),
+			"look at each with groupsync explain ID, and correct the email in ClearML or in Keycloak, so that one account is left"))
+	}
+	if list := ids[match.Rekeyed]; len(list) > 0 {
+		findings = append(findings, preflight.Warn(fmt.Sprintf("%s rekeyed: the account whose id ClearML keeps is gone, and another account has the email. groupsync grants nothing to them. Their ids in ClearML: %s", counted(len(list)), preflight.Some(list)),
+			"look at each with groupsync explain ID. If the account was made anew for the same person, let the person sign in to ClearML, or correct the user there"))
+	}
+	return append(findings, p.unmatched(by)...)
+}
+
+// counted begins a sentence about ClearML users.
+func counted(n int) string { return report.Counted(n, "ClearML user is", "ClearML users are") }
+
+// unmatched warns if nobody is matched, or nobody by the id.
+func (p *pairing) unmatched(by map[string]int) []preflight.Finding {
+	switch strangers := match.Strangers(p.view.Input.Target, p.view.Rules); {
+	case len(strangers) > 0:
+		return []preflight.Finding{preflight.Warn("nobody is matched: "+report.Name(strangers[0].Name)+" is "+strangers[0].Why, "set clearml.provider to the name that ClearML has for the sign-in through Keycloak")}
+	case by["id"]+by["email"] == 0:
+		return []preflight.Finding{preflight.Warn("nobody of the groups is matched, so groupsync changes nothing", "let somebody who is in one of the groups sign in to ClearML, and compare the emails of both sides")}
+	case by["id"] == 0:
+		return []preflight.Finding{preflight.Warn("nobody is matched by the id. Everybody is matched by the email alone, so groupsync takes somebody whose email changes in Keycloak for somebody who is gone",
+			"look whether ClearML can keep what the sign-in provider tells (include_providers_info). Until then change an email on both sides")}
+	}
+	return nil
+}
+
+// admins names the administrators who would change. They are never cut.
+func (p *pairing) admins(context.Context) []preflight.Finding {
+	var findings []preflight.Finding
+	managed := false
+	for _, g := range p.view.Plan.Groups {
+		if !g.Feed.Admins {
+			continue
+		}
+		managed = true
+		name := report.Name(g.Feed.Group.Name)
+		for _, c := range []struct {
+			changes      []plan.Change
+			what, advice string
+		}{
+			{g.Add, "the first apply would make administrators", "look whether each of them should be one. If not, take them out of the Keycloak group or role that the finding names"},
+			{g.Remove, "the first apply would take administrators away", "if somebody should stay, put this person into the Keycloak group or role that makes administrators, or into users.protect"},
+		} {
+			if len(c.changes) > 0 {
+				findings = append(findings, preflight.Warn(fmt.Sprintf("%s (%s): %s", c.what, name, changesOf(c.changes)), c.advice))
+			}
+		}
+		if len(g.OtherRole) > 0 {
+			findings = append(findings, preflight.Warn(fmt.Sprintf("administrators by Keycloak whose role in ClearML groupsync does not change: %s", others(g.OtherRole)),
+				"set the role to user in ClearML if they should become administrators"))
+		}
+		if floor := p.view.Input.Limits.Floor; len(g.Floor) < floor && !g.Frozen() {
+			findings = append(findings, preflight.Warn(fmt.Sprintf("%s would be left in %s who can sign in, and admins.floor is %d. groupsync removes no administrator until there are enough", report.Counted(len(g.Floor), "administrator", "administrators"), name, floor),
+				"make somebody an administrator in Keycloak, or lower admins.floor"))
+		}
+	}
+	switch {
+	case !managed && len(p.view.Rules.AdminGroups) == 0 && p.view.Rules.AdminRole == "":
+		return preflight.Fine("the configuration names no administrators, so groupsync does not touch them")
+	case !managed:
+		return []preflight.Finding{preflight.Warn("the configuration names administrators, and ClearML has no group that they could be written to", "see the check clearml-builtin")}
+	case findings == nil:
+		return preflight.Fine("the first apply would change no administrator")
+	}
+	return findings
+}
+
+// changesOf names the people of changes, each with the reason and the guard.
+func changesOf(changes []plan.Change) string {
+	each := make([]string, len(changes))
+	for i, c := range changes {
+		why := string(c.Why)
+		if c.Grant() {
+			why = "by " + report.Name(c.From)
+		}
+		if c.Guard != "" {
+			why += ", withheld by the guard " + string(c.Guard)
+		}
+		each[i] = fmt.Sprintf("%s (%s)", named(c.User), why)
+	}
+	return strings.Join(each, "; ")
+}
+
+func others(users []target.User) string {
+	each := make([]string, len(users))
+	for i, u := range users {
+		each[i] = fmt.Sprintf("%s (%s)", named(u), report.Name(u.Role))
+	}
+	return strings.Join(each, "; ")
+}

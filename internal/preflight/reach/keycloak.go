@@ -1,0 +1,269 @@
+package reach
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"groupsync/internal/preflight"
+	"groupsync/internal/source"
+	"groupsync/internal/source/keycloak"
+)
+
+// keycloakSide is what the checks of Keycloak ask of the server.
+type keycloakSide interface {
+	Discover(context.Context) (keycloak.Discovery, error)
+	SignIn(context.Context) (keycloak.Grant, error)
+	Settings(context.Context) (keycloak.Settings, error)
+	DefaultRoles(context.Context) ([]string, error)
+	Version(context.Context) (string, error)
+	Catalog(context.Context) (source.Catalog, error)
+}
+
+// KeycloakOptions say what of the configuration the checks of Keycloak must know.
+type KeycloakOptions struct {
+	Address   Address // its Side is keycloak
+	Realm     string
+	ClientID  string
+	AdminRole string // admins.role; empty: none
+	Events    bool   // the daemon reads admin events: keycloak.events is poll
+}
+
+// Keycloak returns the checks that Keycloak can be reached, and that the client may
+// read what a pass reads, and no more.
+func Keycloak(k keycloakSide, o KeycloakOptions) []preflight.Check {
+	r := &keycloakReach{keycloakSide: k, KeycloakOptions: o}
+	checks := append(o.Address.checks(), []preflight.Check{
+		{Name: "keycloak-realm", Look: r.realm},
+		{Name: "keycloak-credentials", Look: r.credentials},
+		{Name: "keycloak-token", Look: r.token},
+		{Name: "keycloak-scope", Look: r.scope},
+		{Name: "keycloak-roles", Look: r.roles},
+		{Name: "keycloak-version", Look: r.version},
+		{Name: "keycloak-permissions", Look: r.permissions},
+		{Name: "keycloak-groups", Look: r.groups},
+	}...)
+	if o.Events {
+		checks = append(checks, preflight.Check{Name: "keycloak-events", Look: r.events})
+	}
+	return chained(checks, 7)
+}
+
+// chained lets each of the first n checks need all before it, and the rest those n.
+func chained(checks []preflight.Check, n int) []preflight.Check {
+	var names []string
+	for i := range checks {
+		checks[i].After = slices.Clone(names)
+		if i < n {
+			names = append(names, checks[i].Name)
+		}
+	}
+	return checks
+}
+
+// Needed returns the names of the checks without which checks of other families can see
+// nothing of a side, in their order. side is what Keycloak or ClearML returned.
+func Needed(side []preflight.Check) []string { return side[len(side)-1].After }
+
+type keycloakReach struct {
+	keycloakSide
+	KeycloakOptions
+	grant keycloak.Grant // what the last sign-in told
+}
+
+func (r *keycloakReach) realm(ctx context.Context) []preflight.Finding {
+	d, err := r.Discover(ctx)
+	if err != nil {
+		return preflight.Refused(err, "check keycloak.url and keycloak.realm, and Keycloak's health")
+	}
+	if d.Issuer == "" {
+		return []preflight.Finding{preflight.Fail("the realm's discovery document names no issuer, so the answer does not come from Keycloak", "check keycloak.url, and what stands between groupsync and Keycloak")}
+	}
+	return preflight.Fine(fmt.Sprintf("Keycloak has the realm %q, whose issuer is %s", r.Realm, d.Issuer))
+}
+
+func (r *keycloakReach) credentials(ctx context.Context) (findings []preflight.Finding) {
+	var err error
+	if r.grant, err = r.SignIn(ctx); err != nil {
+		return preflight.Refused(err, "check keycloak.client_id and the client secret, and look into Keycloak's log")
+	}
+	return preflight.Fine(fmt.Sprintf("Keycloak accepts the secret of the client %q, by the method %s", r.ClientID, r.grant.Method))
+}
+
+// The bounds of a token's life. groupsync renews a token when a quarter of its life is
+// left, at most 30 seconds before its end.
+const (
+	shortToken = time.Minute
+	longToken  = time.Hour
+)
+
+func (r *keycloakReach) token(context.Context) []preflight.Finding {
+	const where = `"Access Token Lifespan" in Realm settings > Tokens, or for the client in `
+	client := "Clients > " + r.ClientID + " > Advanced > Advanced settings"
+	switch life := r.grant.Life; {
+	case life < shortToken:
+		return []preflight.Finding{preflight.Warn(fmt.Sprintf("an access token lives %s. A pass renews it every few seconds, and Keycloak refuses a request that waits longer for its turn", life),
+			fmt.Sprintf("set %s%s, to one minute at least", where, client))}
+	case life > longToken:
+		return []preflight.Finding{preflight.Warn(fmt.Sprintf("an access token lives %s. Whoever gets hold of a token can read the realm for as long", life),
+			fmt.Sprintf("set %s%s, to five minutes, for example: groupsync renews it by itself", where, client))}
+	default:
+		return preflight.Fine(fmt.Sprintf("an access token lives %s", life))
+	}
+}
+
+// scope looks whether the token carries roles at all. A service account holds roles that
+// nobody assigned, so a token without any does not show what the account holds.
+func (r *keycloakReach) scope(context.Context) []preflight.Finding {
+	if r.grant.Refusal != nil && len(r.grant.RealmRoles) == 0 && len(r.grant.ClientRoles) == 0 {
+		return preflight.Refused(r.grant.Refusal, "")
+	}
+	if len(r.grant.RealmRoles) == 0 {
+		return preflight.Fine(`the token carries roles of clients and none of the realm. "Full scope allowed" may be off, which is all right if the check keycloak-roles is ok`)
+	}
+	return preflight.Fine("the token carries roles of clients and of the realm")
+}
+
+// The roles of the management client that groupsync uses, and those that come with them.
+var usedRoles = []string{"view-users", "view-realm", "view-clients", "query-users", "query-groups", "query-clients", "query-realms"}
+
+func (r *keycloakReach) roles(ctx context.Context) []preflight.Finding {
+	assign := fmt.Sprintf("in Clients > %s > Service account roles", r.ClientID)
+	held := r.grant.ClientRoles[r.grant.Management]
+	if r.grant.Refusal != nil {
+		findings := preflight.Refused(r.grant.Refusal, "assign view-users and view-realm of "+r.grant.Management+" "+assign)
+		if slices.Contains(held, "query-groups") && !slices.Contains(held, "view-users") {
+			findings[0].Seen += " The role query-groups with fine-grained permissions does not take the place of view-users: Keycloak then leaves groups out of its own count, too."
+		}
+		return findings
+	}
+	findings := preflight.Fine("the token carries view-users and view-realm of " + r.grant.Management)
+	findings = append(findings, r.viewClients(held, assign)...)
+	return append(findings, r.excess(ctx, assign)...)
+}
+
+// viewClients judges the role view-clients, which only the admin role needs.
+func (r *keycloakReach) viewClients(held []string, assign string) []preflight.Finding {
+	ofRealm, _ := source.RealmRole(r.AdminRole)
+	todo := fmt.Sprintf("assign view-clients of %s %s", r.grant.Management, assign)
+	switch {
+	case r.AdminRole == "" || slices.Contains(held, "view-clients"):
+		return nil
+	case ofRealm:
+		return []preflight.Finding{preflight.Warn(fmt.Sprintf("the token lacks view-clients of %s: groupsync does not see who holds the admin role %q through a composite role of a client", r.grant.Management, r.AdminRole), todo)}
+	default:
+		return []preflight.Finding{preflight.Fail(fmt.Sprintf("the token lacks view-clients of %s, and admins.role is the client's role %q", r.grant.Management, r.AdminRole), todo)}
+	}
+}
+
+// excess names the roles beyond those that groupsync uses. The client account is left
+// out: its roles concern the account itself, and are default roles.
+func (r *keycloakReach) excess(ctx context.Context, assign string) (findings []preflight.Finding) {
+	warn := func(whose string, roles []string) {
+		if len(roles) > 0 {
+			findings = append(findings, preflight.Warn(fmt.Sprintf("the token carries roles %s that groupsync never uses: %s. Whoever gets hold of the client secret has them, too", whose, strings.Join(roles, ", ")),
+				"take them away "+assign+", or from the group that the service account has them by"))
+		}
+	}
+	beyond := func(roles, known []string) []string {
+		return slices.DeleteFunc(slices.Clone(roles), func(role string) bool { return slices.Contains(known, role) })
+	}
+	for _, client := range slices.Sorted(maps.Keys(r.grant.ClientRoles)) {
+		switch roles := r.grant.ClientRoles[client]; client {
+		case r.grant.Management:
+			used := usedRoles
+			if r.Events {
+				used = append(slices.Clone(used), "view-events")
+			}
+			warn("of the client "+client, beyond(roles, used))
+		case "account":
+		default:
+			warn("of the client "+client, roles)
+		}
+	}
+	defaults, err := r.DefaultRoles(ctx)
+	if err != nil {
+		return append(findings, preflight.Blind(err, "look "+assign+" for realm roles that nobody needs"))
+	}
+	warn("of the realm", beyond(r.grant.RealmRoles, defaults))
+	return findings
+}
+
+// events judges what keycloak.events needs. Without it a change in Keycloak waits for the
+// schedule, so nothing here is an error.
+func (r *keycloakReach) events(ctx context.Context) []preflight.Finding {
+	if !slices.Contains(r.grant.ClientRoles[r.grant.Management], "view-events") {
+		return []preflight.Finding{preflight.Warn(fmt.Sprintf("keycloak.events is poll, and the token lacks view-events of %s: groupsync cannot read admin events, so changes in Keycloak wait for the schedule", r.grant.Management),
+			fmt.Sprintf("assign view-events of %s in Clients > %s > Service account roles, or set keycloak.events: off", r.grant.Management, r.ClientID))}
+	}
+	set, err := r.Settings(ctx)
+	switch {
+	case err != nil:
+		return []preflight.Finding{preflight.Blind(err, "look in Realm settings > Events > Admin events settings whether events are saved")}
+	case set.AdminEvents == nil:
+		return []preflight.Finding{preflight.Warn("Keycloak does not tell whether the realm saves admin events", "look in Realm settings > Events > Admin events settings")}
+	case !*set.AdminEvents:
+		return []preflight.Finding{preflight.Warn("keycloak.events is poll, and the realm saves no admin events: changes in Keycloak wait for the schedule",
+			"switch on Realm settings > Events > Admin events settings > Save events")}
+	}
+	return preflight.Fine("the realm saves admin events, and groupsync may read them")
+}
+
+func (r *keycloakReach) permissions(ctx context.Context) []preflight.Finding {
+	set, err := r.Settings(ctx)
+	switch {
+	case err != nil:
+		return []preflight.Finding{preflight.Blind(err, "look at Realm settings > General > Admin permissions")}
+	case set.Permissions != nil && *set.Permissions:
+		return preflight.Fine("fine-grained admin permissions are on. They hide nothing from groupsync, since the token carries view-users")
+	default:
+		return preflight.Fine("fine-grained admin permissions are off")
+	}
+}
+
+func (r *keycloakReach) groups(ctx context.Context) []preflight.Finding {
+	c, err := r.Catalog(ctx)
+	if err != nil {
+		return preflight.Refused(err, "fix what the sentence names: without the whole list of groups there is no pass")
+	}
+	return preflight.Fine(fmt.Sprintf("Keycloak lists %d groups, as many as it counts", len(c.Groups())))
+}
+
+// oldest is the oldest release of Keycloak that groupsync supports and is tested with.
+const oldest = 24
+
+func (r *keycloakReach) version(ctx context.Context) []preflight.Finding {
+	todo := fmt.Sprintf("make sure that Keycloak is %d or newer", oldest)
+	v, err := r.Version(ctx)
+	if err != nil {
+		return []preflight.Finding{preflight.Blind(err, todo)}
+	}
+	if v == "" {
+		return r.untold(ctx, todo)
+	}
+	major, err := strconv.Atoi(strings.SplitN(v, ".", 2)[0])
+	switch {
+	case err != nil:
+		return []preflight.Finding{preflight.Warn(fmt.Sprintf("groupsync could not look: Keycloak's version %q is no number", v), todo)}
+	case major < oldest:
+		return []preflight.Finding{preflight.Fail(fmt.Sprintf("Keycloak is %s, and groupsync supports %d and newer", v, oldest), "upgrade Keycloak")}
+	}
+	return preflight.Fine(fmt.Sprintf("Keycloak is %s; groupsync supports %d and newer", v, oldest))
+}
+
+// untold judges a Keycloak that does not tell its version to the client. A release that
+// groupsync does not support tells it.
+func (r *keycloakReach) untold(ctx context.Context, todo string) []preflight.Finding {
+	set, err := r.Settings(ctx)
+	switch {
+	case err != nil:
+		return []preflight.Finding{preflight.Blind(err, todo)}
+	case set.Permissions == nil:
+		return []preflight.Finding{preflight.Warn("groupsync could not look: Keycloak does not tell the client its version, and the settings of the realm do not show it", todo)}
+	}
+	return preflight.Fine("Keycloak does not tell the client its version. It is newer than 26.0 by the settings of the realm")
+}

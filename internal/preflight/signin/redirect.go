@@ -1,0 +1,81 @@
+package signin
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"groupsync/internal/preflight"
+)
+
+// callback is where ClearML's web application takes sign-ins from Keycloak.
+const callback = "/callback_keycloak"
+
+// lookAtRedirects looks for a redirect URI that takes a sign-in to ClearML, and warns of
+// the wildcards: each lets the code of a sign-in go somewhere else too.
+func (l *mapperLint) lookAtRedirects(context.Context) []preflight.Finding {
+	wanted := "the address of ClearML's web application with " + callback
+	place := `"Valid redirect URIs" in ` + l.console("Settings > Access settings")
+	var exact, wide, dead []string
+	for _, uri := range l.client.RedirectURIs {
+		switch {
+		case isCallback(uri):
+			exact = append(exact, uri)
+		case reach(uri) != "":
+			wide = append(wide, uri)
+		case strings.Contains(uri, "*"):
+			dead = append(dead, uri)
+		}
+	}
+	advice := fmt.Sprintf("replace it by %s, in %s", wanted, place)
+	if len(exact) > 0 {
+		advice = "remove it from " + place
+	}
+	var found []preflight.Finding
+	for _, uri := range wide {
+		found = append(found, preflight.Warn(fmt.Sprintf("the redirect URI %q of the client %q has a wildcard, so the code of a sign-in can be sent to %s", uri, l.ClientID, reach(uri)), advice))
+	}
+	switch {
+	case found != nil:
+		return found
+	case len(exact) > 0:
+		return preflight.Fine(fmt.Sprintf("the client %q has the redirect URI %s", l.ClientID, quoted(exact)))
+	}
+	seen := fmt.Sprintf("no redirect URI of the client %q is %s, so Keycloak refuses every sign-in to ClearML", l.ClientID, wanted)
+	if len(dead) > 0 {
+		seen += ". Keycloak takes a * for a wildcard only at the end of a URI, and not in " + quoted(dead)
+	}
+	return []preflight.Finding{preflight.Fail(seen, fmt.Sprintf("add %s to %s", wanted, place))}
+}
+
+// isCallback reports whether a redirect URI is ClearML's own, for one address.
+func isCallback(uri string) bool {
+	u, err := url.Parse(uri)
+	return err == nil && u.Host != "" && u.RawQuery == "" && strings.HasSuffix(u.Path, callback) && !strings.Contains(uri, "*")
+}
+
+// reach says where else than to ClearML a redirect URI with a wildcard lets the code of a
+// sign-in go. It returns "" for a URI that Keycloak compares letter by letter, and for one
+// that no address on the web fits. Keycloak takes a * for a wildcard only at the end of a URI
+// without a query, and the wildcard then stands for every end (seen on Keycloak 24.0, 26.0
+// and 26.7). Keycloak 26.7 compares the host as well, if the URI has one before the
+// wildcard; 24.0 and 26.0 do not.
+func reach(uri string) string {
+	begin, wild := strings.CutSuffix(uri, "*")
+	if !wild || strings.ContainsAny(begin, "*?#") {
+		return ""
+	}
+	for _, scheme := range []string{"https://", "http://"} {
+		host, on := strings.CutPrefix(begin, scheme)
+		switch {
+		case strings.HasPrefix(scheme, begin):
+			return "another server"
+		case on && !strings.Contains(host, "/"):
+			return "another page, and in older releases of Keycloak (24.0 and 26.0, not 26.7) to another server: " + begin + ".example.org fits too"
+		case on:
+			return "another page"
+		}
+	}
+	return ""
+}
