@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,6 +25,15 @@ type Job struct {
 	Jitter   time.Duration // a scheduled pass starts up to so much later, at most half the pause to the next; the first never
 	Apply    bool          // passes may write
 	Pass     func(context.Context, reconcile.Request) report.Report
+	// PassOf makes the pass of one person. Its error says that there is no report.
+	PassOf func(ctx context.Context, user string, req reconcile.Request) (report.Report, error)
+
+	// After runs after each pass that the daemon makes by itself, with the report, and no
+	// pass runs meanwhile. Its context ends when nine tenths of the time to the next
+	// scheduled pass have gone by, so that this pass is not skipped. Its context ends with
+	// the cause ErrAsked if somebody calls Sync or Replace meanwhile. After does not run if
+	// somebody waits already, and does not run after a pass of Sync. Nil: nothing runs.
+	After func(context.Context, report.Report)
 }
 
 // Options are what a Daemon needs beside its job. Next and Skipped are called
@@ -31,18 +41,27 @@ type Job struct {
 type Options struct {
 	ShutdownTimeout time.Duration   // how long a running pass is awaited in the end
 	Next            func(time.Time) // told of each next scheduled pass, jitter left out; may be nil
-	Skipped         func()          // told of each pass that was due while one ran; may be nil
+	Skipped         func()          // told of each pass that was due while a whole pass ran or waited; may be nil
 	Log             *slog.Logger    // nil: nothing is logged
+
+	// Jitter draws how much later a scheduled pass starts, less than the given time; nil: at
+	// random.
+	Jitter func(most time.Duration) time.Duration
 }
 
 // Daemon makes passes.
 type Daemon struct {
 	options Options
+	// whole is held by a whole pass, also while the pass waits for passing. Whoever needs
+	// both acquires whole first.
+	whole   *semaphore.Weighted
 	passing *semaphore.Weighted // held by the pass that runs, and while the job is replaced
 
-	mu   sync.Mutex
-	job  Job
-	term *term // nil: this process stands by
+	mu      sync.Mutex
+	job     Job
+	term    *term                   // nil: this process stands by
+	asking  int                     // how many calls of Sync and Replace wait for passing
+	giveWay context.CancelCauseFunc // ends the context of Job.After; nil: it does not run
 }
 
 // term is one run of the schedule.
@@ -64,7 +83,10 @@ func New(j Job, o Options) *Daemon {
 	if o.Skipped == nil {
 		o.Skipped = func() {}
 	}
-	return &Daemon{options: o, job: j, passing: semaphore.NewWeighted(1)}
+	if o.Jitter == nil {
+		o.Jitter = func(most time.Duration) time.Duration { return rand.N(most) }
+	}
+	return &Daemon{options: o, job: j, whole: semaphore.NewWeighted(1), passing: semaphore.NewWeighted(1)}
 }
 
 // Run makes passes until ctx ends, then waits for the one that is running. It
@@ -109,26 +131,26 @@ func (d *Daemon) begin(t *term) {
 	t.cron.Remove(t.entry)
 	t.entry = t.cron.Schedule(j.Schedule, cron.FuncJob(func() {
 		next()
-		j.wait(t.ctx)
+		j.wait(t.ctx, d.options.Jitter)
 		d.scheduled(t)
 	}))
 	t.jobs.Go(func() {
-		if d.passing.Acquire(t.ctx, 1) == nil {
-			defer d.passing.Release(1)
-			d.pass(t, reconcile.Approval{})
+		if d.whole.Acquire(t.ctx, 1) == nil {
+			defer d.whole.Release(1)
+			d.own(t)
 		}
 	})
 }
 
 // wait waits out the jitter of a scheduled pass. Beyond half the pause, passes
 // would skip each other.
-func (j Job) wait(ctx context.Context) {
+func (j Job) wait(ctx context.Context, jitter func(time.Duration) time.Duration) {
 	now := time.Now().UTC()
 	most := min(j.Jitter, j.Schedule.Next(now).Sub(now)/2)
 	if most <= 0 {
 		return
 	}
-	timer := time.NewTimer(rand.N(most))
+	timer := time.NewTimer(jitter(most))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -136,32 +158,115 @@ func (j Job) wait(ctx context.Context) {
 	}
 }
 
-// scheduled makes a pass, unless one is running.
+// scheduled makes a pass, unless a whole pass is running or waits. It waits for a pass of
+// one person, which leaves everybody else to the schedule.
 func (d *Daemon) scheduled(t *term) {
-	if !d.passing.TryAcquire(1) {
+	if !d.whole.TryAcquire(1) {
 		d.options.Log.WarnContext(t.ctx, "a pass was due while one was running and is skipped: make schedule longer if this repeats")
 		d.options.Skipped()
 		return
 	}
-	defer d.passing.Release(1)
-	d.pass(t, reconcile.Approval{})
+	defer d.whole.Release(1)
+	d.own(t)
 }
 
-// pass makes a pass of the current job. The caller holds passing. pass returns
-// false if the term has ended or if the pass panicked.
-func (d *Daemon) pass(t *term, a reconcile.Approval) (r report.Report, made bool) {
+// own makes a pass that nobody asked for, and what follows it. The caller holds whole.
+func (d *Daemon) own(t *term) {
+	if d.passing.Acquire(t.ctx, 1) != nil {
+		return // the term has ended
+	}
+	defer d.passing.Release(1)
+	d.mu.Lock()
+	j := d.job
+	d.mu.Unlock()
+	r, err := d.pass(t, everybody, reconcile.Request{})
+	if err != nil || j.After == nil {
+		return
+	}
+	now := time.Now().UTC()
+	ctx, cancel := context.WithTimeout(t.ctx, j.Schedule.Next(now).Sub(now)*9/10)
+	defer cancel()
+	d.follow(ctx, j, r)
+}
+
+// follow runs what follows a pass, until somebody asks for something. The caller holds
+// passing.
+func (d *Daemon) follow(ctx context.Context, j Job, r report.Report) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	d.mu.Lock()
+	asked := d.asking > 0
+	d.giveWay = cancel
+	d.mu.Unlock()
+	defer func() {
+		d.mu.Lock()
+		d.giveWay = nil
+		d.mu.Unlock()
+	}()
+	if asked || ctx.Err() != nil {
+		return
+	}
+	cron.Recover(logger{ctx: ctx, log: d.options.Log})(cron.FuncJob(func() { j.After(ctx, r) })).Run()
+}
+
+// everybody is the user of a whole pass.
+const everybody = ""
+
+// pass makes a pass of the current job, of one user or of everybody. The caller holds
+// passing. The error is ErrStandby if the term has ended, it says that the pass panicked,
+// or it is PassOf's.
+func (d *Daemon) pass(t *term, user string, req reconcile.Request) (r report.Report, err error) {
 	d.mu.Lock()
 	j := d.job
 	d.mu.Unlock()
 	if t.ctx.Err() != nil {
-		return r, false
+		return r, ErrStandby
 	}
+	req.Apply = j.Apply
+	err = errors.New("the pass did not end in order: look at the log")
 	log := logger{ctx: t.ctx, log: d.options.Log}
 	cron.Recover(log)(cron.FuncJob(func() {
-		r = j.Pass(t.ctx, reconcile.Request{Apply: j.Apply, Approval: a})
-		made = true
+		if user == everybody {
+			r, err = j.Pass(t.ctx, req), nil
+			return
+		}
+		r, err = j.PassOf(t.ctx, user, req)
 	})).Run()
-	return r, made
+	return r, err
+}
+
+// ErrAsked is the cause of the end of Job.After's context when somebody asks for a pass or
+// for another job.
+var ErrAsked = errors.New("somebody asked for a pass or for a reload meanwhile")
+
+// ask acquires the semaphores in order, for somebody who waits for them. What follows a
+// pass ends first.
+func (d *Daemon) ask(ctx context.Context, semaphores ...*semaphore.Weighted) (release func(), err error) {
+	d.mu.Lock()
+	d.asking++
+	if d.giveWay != nil {
+		d.giveWay(ErrAsked)
+	}
+	d.mu.Unlock()
+	defer func() {
+		d.mu.Lock()
+		d.asking--
+		d.mu.Unlock()
+	}()
+	var held []*semaphore.Weighted
+	release = func() {
+		for _, s := range slices.Backward(held) {
+			s.Release(1)
+		}
+	}
+	for _, s := range semaphores {
+		if err := s.Acquire(ctx, 1); err != nil {
+			release()
+			return nil, fmt.Errorf("waiting for the running pass: %w", err)
+		}
+		held = append(held, s)
+	}
+	return release, nil
 }
 
 // Errors of Sync, which then makes no pass.
@@ -170,11 +275,12 @@ var (
 	ErrObserves = errors.New("mode is observe, so a pass writes nothing and there is nothing to approve: set mode: apply first")
 )
 
-// Sync makes a pass as soon as the running pass has ended, and returns its
-// report. The pass is given the approval; the zero Approval approves nothing.
-// Sync returns ErrStandby, ErrObserves, the error of ctx, or an error that says
-// that the pass panicked. The pass ends with the term, not with ctx.
-func (d *Daemon) Sync(ctx context.Context, a reconcile.Approval) (report.Report, error) {
+// Sync makes a pass as soon as the running pass has ended, and returns its report. The
+// pass is of one user (reconcile.Subject.User), or of everybody if user is empty. req.Apply
+// is what the job says. Sync returns ErrStandby,
+// ErrObserves, the error of ctx or of Job.PassOf, or an error that says that the pass
+// panicked. The pass ends with the term, not with ctx.
+func (d *Daemon) Sync(ctx context.Context, user string, req reconcile.Request) (report.Report, error) {
 	d.mu.Lock()
 	t := d.term
 	if t != nil {
@@ -185,34 +291,37 @@ func (d *Daemon) Sync(ctx context.Context, a reconcile.Approval) (report.Report,
 		return report.Report{}, ErrStandby
 	}
 	defer t.jobs.Done()
-	if err := d.passing.Acquire(ctx, 1); err != nil {
-		return report.Report{}, fmt.Errorf("waiting for the running pass: %w", err)
+	needed := []*semaphore.Weighted{d.passing}
+	if user == everybody {
+		needed = []*semaphore.Weighted{d.whole, d.passing}
 	}
-	defer d.passing.Release(1)
+	release, err := d.ask(ctx, needed...)
+	if err != nil {
+		return report.Report{}, err
+	}
+	defer release()
 	d.mu.Lock()
 	apply := d.job.Apply // read only now: the job may have been replaced while Sync waited
 	d.mu.Unlock()
-	if a.Digest != "" && !apply {
+	if req.Approval.Digest != "" && !apply {
 		return report.Report{}, ErrObserves
 	}
-	r, made := d.pass(t, a)
-	switch {
-	case !made && t.ctx.Err() != nil:
-		return r, ErrStandby
-	case !made:
-		return r, errors.New("the pass did not end in order: look at the log")
+	r, err := d.pass(t, user, req)
+	if err != nil && t.ctx.Err() != nil {
+		err = ErrStandby
 	}
-	return r, nil
+	return r, err
 }
 
 // Replace puts another job in the place of the daemon's, after the pass that is
 // running. make builds it and may fail, which leaves all as it was. Where the
 // daemon makes passes, the new job begins with one at once.
 func (d *Daemon) Replace(ctx context.Context, make func() (Job, error)) error {
-	if err := d.passing.Acquire(ctx, 1); err != nil {
-		return fmt.Errorf("waiting for the running pass: %w", err)
+	release, err := d.ask(ctx, d.passing)
+	if err != nil {
+		return err
 	}
-	defer d.passing.Release(1)
+	defer release()
 	j, err := make()
 	if err != nil {
 		return err

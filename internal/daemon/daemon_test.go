@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -123,6 +124,207 @@ func TestAPassThatIsDueWhileOneRunsIsSkippedAndCounted(t *testing.T) {
 	}
 }
 
+// TestWhatFollowsAPass: it is told the report, no pass begins before it has ended, it is
+// cut short before the next pass is due, and a panic in it ends nothing.
+func TestWhatFollowsAPass(t *testing.T) {
+	var log bytes.Buffer
+	passes, follows, running := 0, 0, false
+	var cut []time.Duration
+	if err := run(t, Job{
+		Schedule: every(t, "@every 10m"),
+		Pass: func(context.Context, reconcile.Request) report.Report {
+			if running {
+				t.Error("a pass begins while the work after another one goes on")
+			}
+			passes++
+			return report.Report{Pass: "the report"}
+		},
+		After: func(ctx context.Context, r report.Report) {
+			running = true
+			defer func() { running = false }()
+			if follows++; follows == 1 {
+				panic("a bug")
+			}
+			began := time.Now()
+			<-ctx.Done()
+			cut = append(cut, time.Since(began))
+			if r.Pass != "the report" {
+				t.Errorf("told of %q", r.Pass)
+			}
+		},
+	}, Options{ShutdownTimeout: time.Minute, Log: slog.New(slog.NewTextHandler(&log, nil))}, 25*time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if passes != 3 || follows != passes {
+		t.Errorf("%d passes, followed %d times; want 3 and 3", passes, follows)
+	}
+	// The last one ends with the daemon.
+	if want := []time.Duration{9 * time.Minute, 5 * time.Minute}; !slices.Equal(cut, want) {
+		t.Errorf("the work went on for %v, want %v", cut, want)
+	}
+	if !strings.Contains(log.String(), `level=ERROR msg="schedule: panic" error="a bug"`) {
+		t.Errorf("the panic is not in the log\n%s", &log)
+	}
+}
+
+// TestNothingFollowsAPassThatSomebodyWaitsFor: a pass of Sync returns at once.
+func TestNothingFollowsAPassThatSomebodyWaitsFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		follows := 0
+		d := New(Job{Schedule: every(t, "@hourly"), Pass: making(func(context.Context) {}), After: func(context.Context, report.Report) { follows++ }}, Options{ShutdownTimeout: time.Minute})
+		done := make(chan error)
+		go func() { done <- d.Run(ctx) }()
+		synctest.Wait()
+		if _, err := d.Sync(ctx, everybody, reconcile.Request{}); err != nil {
+			t.Error(err)
+		}
+		cancel()
+		if err := <-done; err != nil || follows != 1 {
+			t.Errorf("%v; work followed %d passes, want the first only", err, follows)
+		}
+	})
+}
+
+// TestATickWaitsForAPassOfOnePerson: a tick that comes while a pass of one person runs is
+// made when that pass has ended. A tick that comes while a whole pass runs or waits is
+// skipped. A whole pass takes a minute here.
+func TestATickWaitsForAPassOfOnePerson(t *testing.T) {
+	for _, row := range []struct {
+		name    string
+		user    string
+		at      time.Duration // when the pass is asked for
+		takes   time.Duration // the pass of one person
+		want    []string
+		skipped int32
+	}{
+		{"one tick comes meanwhile", "ann", 5 * time.Minute, 7 * time.Minute, []string{"00:00", "00:05 ann", "00:12", "00:20", "00:30", "00:40"}, 0},
+		{"two ticks come meanwhile", "ann", 5 * time.Minute, 17 * time.Minute, []string{"00:00", "00:05 ann", "00:22", "00:30", "00:40"}, 1},
+		{"no tick comes meanwhile", "ann", 5 * time.Minute, time.Minute, []string{"00:00", "00:05 ann", "00:10", "00:20", "00:30", "00:40"}, 0},
+		{"a tick comes while a whole pass runs that was asked for", everybody, 9*time.Minute + 30*time.Second, 0, []string{"00:00", "00:09", "00:20", "00:30", "00:40"}, 1},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var lines []string
+				var skipped atomic.Int32
+				j := journal(t, "@every 10m", false, &lines)
+				j.PassOf = func(_ context.Context, user string, _ reconcile.Request) (report.Report, error) {
+					lines = append(lines, time.Now().UTC().Format("15:04")+" "+user)
+					time.Sleep(row.takes)
+					return report.Report{}, nil
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 45*time.Minute)
+				defer cancel()
+				d := New(j, Options{ShutdownTimeout: time.Hour, Skipped: func() { skipped.Add(1) }})
+				ended := make(chan error)
+				go func() { ended <- d.Run(ctx) }()
+				time.Sleep(row.at)
+				if _, err := d.Sync(t.Context(), row.user, reconcile.Request{}); err != nil {
+					t.Error(err)
+				}
+				if err := <-ended; err != nil {
+					t.Error(err)
+				}
+				if diff := cmp.Diff(row.want, lines); diff != "" {
+					t.Errorf("-want +got\n%s", diff)
+				}
+				if n := skipped.Load(); n != row.skipped {
+					t.Errorf("%d ticks were skipped, want %d", n, row.skipped)
+				}
+			})
+		})
+	}
+}
+
+// TestATickThatWaitsEndsWithTheTerm: its pass is not made after the end.
+func TestATickThatWaitsEndsWithTheTerm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var lines []string
+		j := journal(t, "@every 10m", false, &lines)
+		j.PassOf = func(ctx context.Context, _ string, _ reconcile.Request) (report.Report, error) {
+			<-ctx.Done()
+			return report.Report{}, nil
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
+		defer cancel()
+		d := New(j, Options{ShutdownTimeout: time.Minute})
+		ended := make(chan error)
+		go func() { ended <- d.Run(ctx) }()
+		time.Sleep(5 * time.Minute)
+		_, _ = d.Sync(t.Context(), "ann", reconcile.Request{}) // its outcome is not what is tested
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if diff := cmp.Diff([]string{"00:00"}, lines); diff != "" {
+			t.Errorf("-want +got\n%s", diff)
+		}
+	})
+}
+
+// TestWhoeverAsksDoesNotWaitForWhatFollowsAPass: a pass or a reload that is asked for ends
+// what follows a pass, and the cause says so.
+func TestWhoeverAsksDoesNotWaitForWhatFollowsAPass(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		after time.Duration // from the start of the daemon, whose first pass takes a minute
+		ask   func(context.Context, *Daemon, Job) error
+		waits time.Duration
+		want  []error // the causes by which the work after a pass ended, within the first hour
+	}{
+		{"a whole pass", 10 * time.Minute, func(ctx context.Context, d *Daemon, _ Job) error {
+			_, err := d.Sync(ctx, everybody, reconcile.Request{})
+			return err
+		}, time.Minute, []error{ErrAsked}},
+		{"a pass of one person", 10 * time.Minute, func(ctx context.Context, d *Daemon, _ Job) error {
+			_, err := d.Sync(ctx, "ann", reconcile.Request{})
+			return err
+		}, 0, []error{ErrAsked}},
+		{"a reload, whose first pass is followed again", 10 * time.Minute, func(ctx context.Context, d *Daemon, j Job) error {
+			return d.Replace(ctx, func() (Job, error) { return j, nil })
+		}, 0, []error{ErrAsked, context.Canceled}},
+		{"a pass that is asked for before the work begins, which then does not begin", 30 * time.Second, func(ctx context.Context, d *Daemon, _ Job) error {
+			_, err := d.Sync(ctx, "ann", reconcile.Request{})
+			return err
+		}, 30 * time.Second, nil},
+		{"nobody asks, and the term ends", 10 * time.Minute, func(context.Context, *Daemon, Job) error { return nil }, 0, []error{context.Canceled}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var lines []string
+				var causes []error
+				j := journal(t, "@every 2h", false, &lines)
+				j.PassOf = func(context.Context, string, reconcile.Request) (report.Report, error) {
+					return report.Report{}, nil
+				}
+				j.After = func(ctx context.Context, _ report.Report) {
+					<-ctx.Done()
+					causes = append(causes, context.Cause(ctx))
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				d := New(j, Options{ShutdownTimeout: time.Hour})
+				ended := make(chan error)
+				go func() { ended <- d.Run(ctx) }()
+				time.Sleep(row.after)
+				asked := time.Now()
+				if err := row.ask(t.Context(), d, j); err != nil {
+					t.Error(err)
+				}
+				if waited := time.Since(asked); waited != row.waits {
+					t.Errorf("it took %s, want %s", waited, row.waits)
+				}
+				time.Sleep(50 * time.Minute)
+				cancel()
+				if err := <-ended; err != nil {
+					t.Error(err)
+				}
+				if !slices.Equal(causes, row.want) {
+					t.Errorf("the work ended by %v, want %v", causes, row.want)
+				}
+			})
+		})
+	}
+}
+
 func TestTheScheduleGoesOnAfterAPanic(t *testing.T) {
 	var log bytes.Buffer
 	passes := 0
@@ -213,20 +415,55 @@ func journal(t *testing.T, spec string, apply bool, lines *[]string) Job {
 	}}
 }
 
+// TestAPassOfOnePerson: it waits for the running pass, may write as a whole pass may, and
+// its error comes back.
+func TestAPassOfOnePerson(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var lines []string
+		j := journal(t, "@every 10m", true, &lines)
+		unknown := errors.New("nobody zoe")
+		j.PassOf = func(_ context.Context, user string, r reconcile.Request) (report.Report, error) {
+			lines = append(lines, fmt.Sprintf("%s %v %s", user, r.Apply, r.Approval.Digest))
+			if user == "zoe" {
+				return report.Report{}, unknown
+			}
+			return report.Report{Pass: user}, nil
+		}
+		d := New(j, Options{ShutdownTimeout: time.Hour})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- d.Run(ctx) }()
+		time.Sleep(30 * time.Second) // the first pass takes a minute
+		if r, err := d.Sync(t.Context(), "ann", reconcile.Request{Approval: reconcile.Approval{Digest: "d1"}}); err != nil || r.Pass != "ann" {
+			t.Errorf("%q, %v", r.Pass, err)
+		}
+		if _, err := d.Sync(t.Context(), "zoe", reconcile.Request{}); !errors.Is(err, unknown) {
+			t.Errorf("somebody whom nobody knows: %v", err)
+		}
+		if d := cmp.Diff([]string{"00:00 apply", "ann true d1", "zoe true "}, lines); d != "" {
+			t.Errorf("-want +got:\n%s", d)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestAPassThatIsAskedFor: it comes after the one that runs, keeps the schedule
 // as it is, and its report is returned.
 func TestAPassThatIsAskedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var lines []string
 		d := New(journal(t, "@every 10m", true, &lines), Options{ShutdownTimeout: time.Hour})
-		if _, err := d.Sync(t.Context(), reconcile.Approval{}); !errors.Is(err, ErrStandby) {
+		if _, err := d.Sync(t.Context(), everybody, reconcile.Request{}); !errors.Is(err, ErrStandby) {
 			t.Errorf("before the daemon runs: %v", err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- d.Run(ctx) }()
 		time.Sleep(30 * time.Second)
-		r, err := d.Sync(t.Context(), reconcile.Approval{Digest: "d1ge57", By: "op"})
+		r, err := d.Sync(t.Context(), everybody, reconcile.Request{Approval: reconcile.Approval{Digest: "d1ge57", By: "op"}})
 		if err != nil || r.Pass != "00:01 apply d1ge57 by op" {
 			t.Errorf("%q, %v", r.Pass, err)
 		}
@@ -235,7 +472,7 @@ func TestAPassThatIsAskedFor(t *testing.T) {
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-		if _, err := d.Sync(t.Context(), reconcile.Approval{}); !errors.Is(err, ErrStandby) {
+		if _, err := d.Sync(t.Context(), everybody, reconcile.Request{}); !errors.Is(err, ErrStandby) {
 			t.Errorf("after the daemon has ended: %v", err)
 		}
 		want := []string{"00:00 apply", "00:01 apply d1ge57 by op", "00:10 apply", "00:20 apply", "00:30 apply", "00:40 apply", "00:50 apply", "01:00 apply"}
@@ -253,7 +490,7 @@ func TestNothingIsApprovedInObserve(t *testing.T) {
 		ended := make(chan error)
 		go func() { ended <- d.Run(ctx) }()
 		synctest.Wait()
-		if _, err := d.Sync(t.Context(), reconcile.Approval{Digest: "d1ge57", By: "op"}); !errors.Is(err, ErrObserves) {
+		if _, err := d.Sync(t.Context(), everybody, reconcile.Request{Approval: reconcile.Approval{Digest: "d1ge57", By: "op"}}); !errors.Is(err, ErrObserves) {
 			t.Errorf("got %v", err)
 		}
 		cancel()

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"groupsync/internal/memory"
 	"groupsync/internal/report"
 )
 
@@ -23,14 +24,16 @@ type api struct {
 
 // statusAnswer is the JSON of /api/v1/status.
 type statusAnswer struct {
-	Sync    string          `json:"sync"`
-	Leads   bool            `json:"leads"`         // this process makes the passes
-	Leader  string          `json:"leader"`        // on a standby: who holds the Lease; empty: not known
-	Running *time.Time      `json:"running_since"` // null: no pass runs
-	Next    *time.Time      `json:"next_pass"`     // null: none is due
-	Passes  []Pass          `json:"passes"`        // the last passes of this process, newest first
-	Last    json.RawMessage `json:"last"`          // the last report; null: no pass has ended
-	Planned json.RawMessage `json:"planned"`       // if the last pass failed: the last report of a pass that came to a plan, or null
+	Sync    string     `json:"sync"`
+	Leads   bool       `json:"leads"`         // this process makes the passes
+	Leader  string     `json:"leader"`        // on a standby: who holds the Lease; empty: not known
+	Running *time.Time `json:"running_since"` // null: no pass runs
+	Next    *time.Time `json:"next_pass"`     // null: none is due
+
+	Suspension *memory.Suspension `json:"suspension"` // in force; null: none is
+	Passes     []Pass             `json:"passes"`     // the last passes of this process, newest first
+	Last       json.RawMessage    `json:"last"`       // the last report; null: no pass has ended
+	Planned    json.RawMessage    `json:"planned"`    // if the last pass failed: the last report of a pass that came to a plan, or null
 }
 
 func (a api) serveStatus(w http.ResponseWriter, _ *http.Request) {
@@ -38,6 +41,9 @@ func (a api) serveStatus(w http.ResponseWriter, _ *http.Request) {
 	body := statusAnswer{
 		Sync: s.sync, Leads: s.leads, Leader: s.leader, Running: moment(s.running), Next: moment(s.next),
 		Passes: append([]Pass{}, s.passes...),
+	}
+	if x := s.suspension.Current(time.Now()); !x.IsZero() {
+		body.Suspension = &x
 	}
 	var err error
 	if body.Last, err = journal(s.last); err == nil && s.planned != s.last {

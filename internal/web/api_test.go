@@ -18,6 +18,7 @@ import (
 	"github.com/getkin/kin-openapi/routers/legacy"
 	"github.com/google/go-cmp/cmp"
 
+	"groupsync/internal/memory"
 	"groupsync/internal/report"
 )
 
@@ -135,6 +136,34 @@ func TestStatusAnswers(t *testing.T) {
 	}
 }
 
+// TestStatusTellsOfASuspension: also before the first pass. One that has ended is none.
+func TestStatusTellsOfASuspension(t *testing.T) {
+	now := time.Now().UTC().Truncate(time.Second)
+	for _, tt := range []struct {
+		name  string
+		until time.Time
+		want  bool
+	}{{"in force", now.Add(time.Hour), true}, {"ended", now.Add(-time.Hour), false}} {
+		t.Run(tt.name, func(t *testing.T) {
+			set := memory.Suspension{Until: tt.until, Reason: "LDAP\n\u202emove", By: "op", At: now, RemovalsOnly: true}
+			s := NewStatus("s", nil)
+			s.Suspend(set)
+			base, stop := start(t, Options{Status: s})
+			_, body := described(t, base, "/api/v1/status")
+			var got struct{ Suspension *memory.Suspension }
+			if err := json.Unmarshal([]byte(body), &got); err != nil {
+				t.Fatal(err)
+			}
+			if is := got.Suspension != nil && *got.Suspension == set; is != tt.want || !tt.want && got.Suspension != nil {
+				t.Errorf("got %+v, want %v", got.Suspension, tt.want)
+			}
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 func jsonOf(t *testing.T, v any) string {
 	t.Helper()
 	b, err := json.Marshal(v)
@@ -154,6 +183,7 @@ func TestTheDescriptionHasEveryKey(t *testing.T) {
 	for name, of := range map[string]reflect.Type{
 		"Status": reflect.TypeFor[statusAnswer](), "Pass": reflect.TypeFor[Pass](), "Report": reflect.TypeFor[report.Report](),
 		"Group": reflect.TypeFor[report.Group](), "Change": reflect.TypeFor[report.Change](), "Tally": reflect.TypeFor[report.Tally](), "Counts": reflect.TypeFor[report.Counts](),
+		"Suspension": reflect.TypeFor[memory.Suspension](),
 	} {
 		var want, got []string
 		for i := range of.NumField() {

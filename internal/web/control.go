@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,14 +17,21 @@ import (
 // Control does what POST /-/… asks for. If an error is a *Refusal, the Refusal
 // holds the status of the answer. The answer to any other error is 500.
 type Control interface {
-	// Sync makes a pass now and returns its report.
-	Sync(ctx context.Context) (report.Report, error)
+	// Sync makes a pass now and returns its report. The pass is of one user, or of
+	// everybody if user is empty.
+	Sync(ctx context.Context, user string) (report.Report, error)
 	// Approve is Sync with an approval: for exactly the changes that the digest
 	// names, the pass lifts the guards that a person may lift. by is the name of
-	// the person, for the log and the report.
-	Approve(ctx context.Context, digest, by string) (report.Report, error)
+	// the person who approves, for the log and the report.
+	Approve(ctx context.Context, user, digest, by string) (report.Report, error)
 	// Reload loads the configuration again. A valid configuration takes effect.
 	Reload() error
+	// Suspend stops writing from its answer on, until the time has gone by. The answer
+	// says in a few lines what was done, and what was replaced. by is the name of the
+	// person.
+	Suspend(ctx context.Context, lasts time.Duration, reason string, removalsOnly bool, by string) (string, error)
+	// Resume ends a suspension and says so in a few lines.
+	Resume(ctx context.Context, by string) (string, error)
 }
 
 // Refusal is an error with the HTTP status that says what kind it is.
@@ -62,18 +70,52 @@ func control(mux *http.ServeMux, c Control, file string) {
 	post("/-/reload", func(context.Context, *http.Request) (string, error) {
 		return "the configuration was reloaded", c.Reload()
 	})
-	post("/-/sync", func(ctx context.Context, _ *http.Request) (string, error) {
-		r, err := c.Sync(ctx)
-		return told(r, err)
+	post("/-/sync", func(ctx context.Context, r *http.Request) (string, error) {
+		user, err := userOf(r)
+		if err != nil {
+			return "", err
+		}
+		rep, err := c.Sync(ctx, user)
+		return told(rep, err)
 	})
 	post("/-/approve", func(ctx context.Context, r *http.Request) (string, error) {
 		digest := r.URL.Query().Get("digest")
 		if digest == "" {
 			return "", &Refusal{http.StatusBadRequest, errors.New("no digest was given, so nothing was approved: POST /-/approve?digest=…, with the digest in the summary line of the pass")}
 		}
-		rep, err := c.Approve(ctx, digest, approver(r, file))
+		user, err := userOf(r)
+		if err != nil {
+			return "", err
+		}
+		rep, err := c.Approve(ctx, user, digest, approver(r, file))
 		return told(rep, err)
 	})
+	post("/-/suspend", func(ctx context.Context, r *http.Request) (string, error) {
+		q := r.URL.Query()
+		lasts, err := time.ParseDuration(q.Get("for"))
+		if err != nil {
+			return "", &Refusal{http.StatusBadRequest, fmt.Errorf("for=%q is no time, so nothing was suspended: POST /-/suspend?for=2h&reason=…", q.Get("for"))}
+		}
+		removalsOnly, err := strconv.ParseBool(cmp.Or(q.Get("removals_only"), "false"))
+		if err != nil {
+			return "", &Refusal{http.StatusBadRequest, fmt.Errorf("removals_only=%q is neither true nor false, so nothing was suspended", q.Get("removals_only"))}
+		}
+		return c.Suspend(ctx, lasts, q.Get("reason"), removalsOnly, approver(r, file))
+	})
+	post("/-/resume", func(ctx context.Context, r *http.Request) (string, error) {
+		return c.Resume(ctx, approver(r, file))
+	})
+}
+
+// userOf returns the user whom alone the pass is for; empty: the request names none. An
+// empty name is refused, because a script whose variable is empty must not start a pass of
+// everybody.
+func userOf(r *http.Request) (string, error) {
+	query := r.URL.Query()
+	if query.Has("user") && query.Get("user") == "" {
+		return "", &Refusal{http.StatusBadRequest, errors.New("user is empty, so no pass was made: POST /-/sync?user=… with an email, a username or an id, or POST /-/sync for everybody")}
+	}
+	return query.Get("user"), nil
 }
 
 // anonymous is the approver if nobody was authenticated.

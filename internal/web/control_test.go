@@ -34,17 +34,27 @@ type asked struct {
 	waiting chan struct{} // Sync waits for it; nil: it does not
 }
 
-func (a *asked) Sync(context.Context) (report.Report, error) {
+func (a *asked) Sync(_ context.Context, user string) (report.Report, error) {
 	if a.waiting != nil {
 		<-a.waiting
 	}
-	a.log = append(a.log, "sync")
+	a.log = append(a.log, strings.TrimSpace("sync "+user))
 	return a.report, a.err
 }
 
-func (a *asked) Approve(_ context.Context, digest, by string) (report.Report, error) {
-	a.log = append(a.log, "approve "+digest+" by "+by)
+func (a *asked) Approve(_ context.Context, user, digest, by string) (report.Report, error) {
+	a.log = append(a.log, "approve "+digest+" by "+by+strings.TrimSuffix(" for "+user, " for "))
 	return a.report, a.err
+}
+
+func (a *asked) Suspend(_ context.Context, lasts time.Duration, reason string, removalsOnly bool, by string) (string, error) {
+	a.log = append(a.log, fmt.Sprintf("suspend %s %q %v by %s", lasts, reason, removalsOnly, by))
+	return "suspended", a.err
+}
+
+func (a *asked) Resume(_ context.Context, by string) (string, error) {
+	a.log = append(a.log, "resume by "+by)
+	return "resumed", a.err
 }
 
 func (a *asked) Reload() error {
@@ -75,6 +85,10 @@ func TestControl(t *testing.T) {
 	}{
 		{"a pass", asked{report: applied}, "POST", "/-/sync", "", 200, "pass p1: applied; 1 added, 2 removed, 0 failed; left to add 0, to remove 0; digest d1\n", "sync"},
 		{"a pass that a guard stops is a pass", asked{report: guarded}, "POST", "/-/sync", "", 200, "pass p2: guarded; 0 added, 0 removed, 0 failed; left to add 0, to remove 1; digest d2\nguard removals: 60 are wanted\n", "sync"},
+		{"a pass of one person", asked{report: applied}, "POST", "/-/sync?user=ann%40example.com", "", 200, "pass p1: applied; 1 added, 2 removed, 0 failed; left to add 0, to remove 0; digest d1\n", "sync ann@example.com"},
+		{"a user that is empty is not everybody", asked{report: applied}, "POST", "/-/sync?user=", "", 400, "user is empty, so no pass was made: POST /-/sync?user=… with an email, a username or an id, or POST /-/sync for everybody\n", ""},
+		{"an approved pass of one person", asked{report: applied}, "POST", "/-/approve?digest=d1&user=ann", "", 200, "pass p1: applied; 1 added, 2 removed, 0 failed; left to add 0, to remove 0; digest d1\n", "approve d1 by anonymous via HTTP for ann"},
+		{"somebody whom nobody knows", asked{err: &Refusal{404, errors.New("nobody zoe")}}, "POST", "/-/sync?user=zoe", "", 404, "nobody zoe\n", "sync zoe"},
 		{"a standby says who leads", asked{err: &Refusal{503, errors.New("x leads")}}, "POST", "/-/sync", "", 503, "x leads\n", "sync"},
 		{"an approved pass", asked{report: granted}, "POST", "/-/approve?digest=d1", "", 200, "approval of d1 by op at 2026-11-24T12:00:00Z: granted: lifted removals for 2 changes\npass p1: applied; 1 added, 2 removed, 0 failed; left to add 0, to remove 0; digest d1\n", "approve d1 by anonymous via HTTP"},
 		{"a plan that has changed", asked{report: changed}, "POST", "/-/approve?digest=d1", "", 409, "approval of d1 by op at 2026-11-24T12:00:00Z: refused: the plan has changed: its digest is d2\npass p2: guarded; 0 added, 0 removed, 0 failed; left to add 0, to remove 1; digest d2\nguard removals: 60 are wanted\n", "approve d1 by anonymous via HTTP"},
@@ -83,6 +97,15 @@ func TestControl(t *testing.T) {
 		{"an approval of nothing", asked{}, "POST", "/-/approve", "", 400, "no digest was given, so nothing was approved: POST /-/approve?digest=…, with the digest in the summary line of the pass\n", ""},
 		{"a reload", asked{}, "POST", "/-/reload", "", 200, "the configuration was reloaded\n", "reload"},
 		{"a reload of a bad file", asked{err: errors.New("mode: \"on\" is unknown")}, "POST", "/-/reload", "", 500, "mode: \"on\" is unknown\n", "reload"},
+		{"a suspension", asked{}, "POST", "/-/suspend?for=2h&reason=LDAP+migration", "", 200, "suspended\n", `suspend 2h0m0s "LDAP migration" false by anonymous via HTTP`},
+		{"a suspension of removals", asked{}, "POST", "/-/suspend?for=90m&reason=r&removals_only=true", "", 200, "suspended\n", `suspend 1h30m0s "r" true by anonymous via HTTP`},
+		{"a suspension that is refused", asked{err: &Refusal{400, errors.New("a suspension needs a reason")}}, "POST", "/-/suspend?for=2h", "", 400, "a suspension needs a reason\n", `suspend 2h0m0s "" false by anonymous via HTTP`},
+		{"a suspension of no time", asked{}, "POST", "/-/suspend?reason=r", "", 400, "for=\"\" is no time, so nothing was suspended: POST /-/suspend?for=2h&reason=…\n", ""},
+		{"a suspension of odd removals", asked{}, "POST", "/-/suspend?for=2h&reason=r&removals_only=yes%0aplease", "", 400, "removals_only=\"yes\\nplease\" is neither true nor false, so nothing was suspended\n", ""},
+		{"a suspension that a page asks for", asked{}, "POST", "/-/suspend?for=2h&reason=r", "same-origin", 403, "this is not for pages in a browser: use curl\n", ""},
+		{"the end of one", asked{}, "POST", "/-/resume", "", 200, "resumed\n", "resume by anonymous via HTTP"},
+		{"the end of one that a page asks for", asked{}, "POST", "/-/resume", "cross-site", 403, "this is not for pages in a browser: use curl\n", ""},
+		{"no suspension on GET", asked{}, "GET", "/-/suspend?for=2h&reason=r", "", 405, "Method Not Allowed\n", ""},
 		{"nothing is done on GET", asked{}, "GET", "/-/sync", "", 405, "Method Not Allowed\n", ""},
 		{"nothing is done for a foreign page in a browser", asked{}, "POST", "/-/sync", "cross-site", 403, "this is not for pages in a browser: use curl\n", ""},
 		{"nor for one that claims this server's name", asked{}, "POST", "/-/approve?digest=d1", "same-origin", 403, "this is not for pages in a browser: use curl\n", ""},
@@ -123,6 +146,58 @@ func do(t *testing.T, c *http.Client, req *http.Request) (int, string) {
 		t.Fatal(err)
 	}
 	return resp.StatusCode, string(body)
+}
+
+// TestNoPageMakesACall sends to each path what a browser may send for a page: a form, a
+// script, a page by DNS rebinding, and a browser that tells only one of the two headers.
+func TestNoPageMakesACall(t *testing.T) {
+	paths := []string{"/-/sync", "/-/approve?digest=d1", "/-/reload", "/-/suspend?for=2h&reason=r", "/-/resume"}
+	for _, tt := range []struct {
+		name   string
+		header map[string]string
+		body   string
+		code   int
+	}{
+		{"a form of another site", map[string]string{"Origin": "https://evil.example.com", "Sec-Fetch-Site": "cross-site", "Content-Type": "application/x-www-form-urlencoded"}, "digest=d1", 403},
+		{"a form of an old browser, which tells the origin only", map[string]string{"Origin": "https://evil.example.com", "Content-Type": "text/plain"}, "x", 403},
+		{"a form with a file", map[string]string{"Origin": "https://evil.example.com", "Content-Type": "multipart/form-data; boundary=x"}, "--x--", 403},
+		{"a page in a sandbox, whose origin is null", map[string]string{"Origin": "null"}, "", 403},
+		{"a page that bears this server's name by DNS rebinding", map[string]string{"Origin": "http://HOST", "Sec-Fetch-Site": "same-origin"}, "", 403},
+		{"the same from a browser that tells the origin only", map[string]string{"Origin": "http://HOST"}, "", 403},
+		{"a page of a neighbour's host", map[string]string{"Sec-Fetch-Site": "same-site"}, "", 403},
+		{"a value of the header that nobody knows", map[string]string{"Sec-Fetch-Site": "elsewhere"}, "", 403},
+		{"a script with JSON", map[string]string{"Origin": "https://evil.example.com", "Content-Type": "application/json"}, "{}", 403},
+		{"curl, which says nothing", nil, "", 200},
+		{"curl with a body, which is not read for what to do", map[string]string{"Content-Type": "application/x-www-form-urlencoded"}, "user=ann&digest=d2", 200},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := asked{report: report.Report{Pass: "p1", Result: report.InSync}}
+			base, stop := start(t, Options{Control: &c})
+			for _, path := range paths {
+				req, err := http.NewRequestWithContext(t.Context(), "POST", base+path, strings.NewReader(tt.body))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for key, value := range tt.header {
+					req.Header.Set(key, strings.Replace(value, "HOST", req.Host, 1))
+				}
+				code, body := do(t, &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, req)
+				if code != tt.code {
+					t.Errorf("%s: got %d %q, want %d", path, code, body, tt.code)
+				}
+			}
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+			want := "sync,approve d1 by anonymous via HTTP,reload,suspend 2h0m0s \"r\" false by anonymous via HTTP,resume by anonymous via HTTP"
+			if tt.code != 200 {
+				want = ""
+			}
+			if got := strings.Join(c.log, ","); got != want {
+				t.Errorf("it was asked %q, want %q", got, want)
+			}
+		})
+	}
 }
 
 // TestAnAnswerTakesAsLongAsAPass: the time-outs of ordinary requests, here made

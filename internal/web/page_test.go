@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"groupsync/internal/memory"
 	"groupsync/internal/report"
 )
 
@@ -69,6 +70,23 @@ func TestHeadline(t *testing.T) {
 			s.next = now.Add(-7 * time.Minute)
 			return s
 		}(), "bad: ClearML agrees with Keycloak. The next pass is overdue by 7 min: docs/runbook.md, GroupsyncNoTicks."},
+		{"writing is suspended, and nothing differs", func() state {
+			s := of(report.Report{Result: report.InSync})
+			s.suspension = memory.Suspension{Until: now.Add(90 * time.Minute), Reason: "LDAP\nmove", By: "<b>", At: now}
+			return s
+		}(), `wait: ClearML agrees with Keycloak. All writing is suspended until 2026-11-27T13:30:00Z by "<b>": "LDAP\nmove", 90 min from now. groupsync resume ends it earlier: docs/running.md, Suspend.`},
+		{"removals are suspended, and a suspension is no grace", func() state {
+			s := of(report.Report{Result: report.Drift, Groups: change(report.Withheld, report.Suspended)})
+			s.suspension = memory.Suspension{Until: now.Add(90 * time.Minute), Reason: "r", By: "op", At: now, RemovalsOnly: true}
+			return s
+		}(), `wait: 1 membership differs from Keycloak. The removing of members is suspended until 2026-11-27T13:30:00Z by "op": "r", 90 min from now. groupsync resume ends it earlier: docs/running.md, Suspend.`},
+		{"a standby of a suspended sync", state{leader: "pod-b", suspension: memory.Suspension{Until: now.Add(time.Hour), Reason: "r", By: "op"}},
+			`idle: This process stands by and makes no passes. All writing is suspended until 2026-11-27T13:00:00Z by "op": "r", 60 min from now. groupsync resume ends it earlier: docs/running.md, Suspend. pod-b leads: its page shows the passes.`},
+		{"a suspension that has ended", func() state {
+			s := of(report.Report{Result: report.InSync})
+			s.suspension = memory.Suspension{Until: now, Reason: "r", By: "op"}
+			return s
+		}(), "good: ClearML agrees with Keycloak."},
 		{"the next pass is due", func() state {
 			s := of(report.Report{Result: report.InSync})
 			s.next = now.Add(-time.Minute)

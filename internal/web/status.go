@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"groupsync/internal/memory"
 	"groupsync/internal/report"
 )
 
@@ -25,6 +26,8 @@ type Status struct {
 	last    *report.Report
 	planned *report.Report // the last report of a pass that came to a plan
 	passes  []Pass         // newest first, at most kept
+
+	suspension memory.Suspension // that was set last; zero: none
 }
 
 // Pass is one pass in short.
@@ -58,6 +61,14 @@ func (s *Status) Lead(leads bool) {
 	defer s.mu.Unlock()
 	s.standby = !leads
 	s.next, s.last, s.planned, s.passes = time.Time{}, nil, nil, nil
+}
+
+// Suspend says that this suspension was set. The zero Suspension says that none is. A
+// standby shows it too.
+func (s *Status) Suspend(x memory.Suspension) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.suspension = x
 }
 
 // NextPass says when the next scheduled pass is due.
@@ -111,6 +122,8 @@ type state struct {
 	running, next time.Time
 	last, planned *report.Report // nil: none
 	passes        []Pass         // newest first
+
+	suspension memory.Suspension // that was set last, also if it has ended; zero: none
 }
 
 func (s *Status) state() state {
@@ -119,6 +132,7 @@ func (s *Status) state() state {
 	now := state{
 		sync: s.sync, leads: !s.standby, hasLease: s.leader != nil, running: s.running, next: s.next,
 		last: s.last, planned: s.planned, passes: s.passes, // Record never changes a list that was handed out
+		suspension: s.suspension,
 	}
 	if s.standby && s.leader != nil {
 		now.leader = s.leader()

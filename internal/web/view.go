@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"groupsync/internal/memory"
 	"groupsync/internal/report"
 )
 
@@ -152,6 +153,7 @@ type search struct {
 
 // runbook holds, for each guard, where the documentation says what to do.
 var runbook = map[report.Guard]string{
+	report.Suspended:     "docs/running.md, Suspend",
 	report.Federation:    "docs/runbook.md, GroupsyncFederationAway",
 	report.Confirm:       "docs/runbook.md, GroupsyncGuardStuck",
 	report.MissingSource: "docs/runbook.md, GroupsyncGuardStuck",
@@ -188,6 +190,7 @@ func look(s state, now time.Time, how approveWay) view {
 		v.Legend = append(v.Legend, legend{class(r), words(r)})
 	}
 	v.headline(s, now)
+	v.suspended(s.suspension.Current(now), now)
 	if !s.leads || s.last == nil {
 		return v
 	}
@@ -250,13 +253,26 @@ func (v *view) headline(s state, now time.Time) {
 	}
 }
 
+// suspended says first of all that a person has suspended writing. A page of an operator
+// who looks must not be green then.
+func (v *view) suspended(x memory.Suspension, now time.Time) {
+	if x.IsZero() {
+		return
+	}
+	if v.Tone == "good" {
+		v.Tone = "wait"
+	}
+	first := text(fmt.Sprintf("%s, %s from now. groupsync resume ends it earlier: docs/running.md, Suspend.", strings.ToUpper(x.String()[:1])+x.String()[1:], rough(x.Until.Sub(now))))
+	v.Detail = append([]text{first}, v.Detail...)
+}
+
 // result says what the last pass came to.
 func (v *view) result(r report.Report) {
 	add, remove := r.Drift()
 	drift, done, held := add+remove, r.Applied.Added+r.Applied.Removed, withheld(r)
 	made := ""
 	if done > 0 {
-		made = " The last pass made " + counted(done, "change", "changes") + "."
+		made = " The last pass made " + report.Counted(done, "change", "changes") + "."
 	}
 	switch r.Result {
 	case report.InSync:
@@ -271,20 +287,20 @@ func (v *view) result(r report.Report) {
 	case report.Guarded:
 		v.Tone, v.Headline = "bad", "A guard reports what only a person can settle."
 		if held > 0 {
-			v.Headline = "Guards withhold " + counted(held, "change", "changes") + "."
+			v.Headline = "Guards withhold " + report.Counted(held, "change", "changes") + "."
 		}
 	default:
-		v.Tone, v.Headline = "wait", counted(drift, "membership differs", "memberships differ")+" from Keycloak."
+		v.Tone, v.Headline = "wait", report.Counted(drift, "membership differs", "memberships differ")+" from Keycloak."
 	}
 	if done > 0 && r.Result != report.Applied {
 		v.Detail = append(v.Detail, text(strings.TrimSpace(made)))
 	}
 	if r.Applied.Failed > 0 {
 		v.Tone = "bad"
-		v.Detail = append(v.Detail, text(counted(r.Applied.Failed, "write", "writes")+" failed; the next pass tries again."))
+		v.Detail = append(v.Detail, text(report.Counted(r.Applied.Failed, "write", "writes")+" failed; the next pass tries again."))
 	}
-	if n := waits(r); n > 0 {
-		v.Detail = append(v.Detail, text(counted(n, "removal waits only for the grace", "removals wait only for the grace")+", until passes have agreed on it for long enough."))
+	if n := withheldBy(r, report.Grace); n > 0 {
+		v.Detail = append(v.Detail, text(report.Counted(n, "removal waits only for the grace", "removals wait only for the grace")+", until passes have agreed on it for long enough."))
 	}
 	if r.Mode == "observe" {
 		v.Detail = append(v.Detail, "The mode is observe, so groupsync writes nothing.")
@@ -293,20 +309,20 @@ func (v *view) result(r report.Report) {
 
 // withheld counts the changes that guards withhold.
 func withheld(r report.Report) int {
-	return held(r, func(report.Rule) bool { return true })
+	return held(r, func(report.Guard) bool { return true })
 }
 
-// waits counts the changes that only wait until a guard's time has gone by.
-func waits(r report.Report) int {
-	return held(r, func(g report.Rule) bool { return g.Waits })
+// withheldBy counts the changes that this guard withholds.
+func withheldBy(r report.Report, guard report.Guard) int {
+	return held(r, func(g report.Guard) bool { return g == guard })
 }
 
-// held counts the changes that a guard of that kind withholds.
-func held(r report.Report, is func(report.Rule) bool) (n int) {
+// held counts the changes that guards of that kind withhold.
+func held(r report.Report, is func(report.Guard) bool) (n int) {
 	for _, g := range r.Groups {
 		for _, list := range [][]report.Change{g.Add, g.Remove} {
 			for _, c := range list {
-				if c.Outcome == report.Withheld && is(c.Guard.Rule()) {
+				if c.Outcome == report.Withheld && is(c.Guard) {
 					n++
 				}
 			}
@@ -518,11 +534,4 @@ func rough(d time.Duration) string {
 		return strconv.Itoa(int(d.Hours())) + " h"
 	}
 	return strconv.Itoa(int(d.Hours()/24)) + " d"
-}
-
-func counted(n int, one, several string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return strconv.Itoa(n) + " " + several
 }

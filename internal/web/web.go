@@ -36,7 +36,7 @@ type Options struct {
 	Status     *Status      // shown by / and /api/v1/status; nil: neither is served, nor /api/v1/explain
 	Explainer  Explainer    // asked by / and /api/v1/explain; nil: nothing can be explained
 	Public     bool         // whoever reaches the address may see people's names
-	Control    Control      // asked by POST /-/sync, /-/approve and /-/reload; nil: these are not served
+	Control    Control      // asked by POST /-/…; nil: these are not served
 	Log        *slog.Logger
 }
 
@@ -86,7 +86,7 @@ func warn(o Options, at net.Addr) {
 	}
 	const open = ", and web.config_file asks for neither a password nor a certificate that is verified: whoever reaches web.listen can "
 	if o.Control != nil {
-		o.Log.Warn("web.enable_lifecycle is set"+open+"make passes and approve changes", "listen", at.String())
+		o.Log.Warn("web.enable_lifecycle is set"+open+"make passes, approve changes and suspend writing", "listen", at.String())
 	}
 	if o.Status != nil && o.Public {
 		o.Log.Warn("web.public_status is set"+open+"read people's names", "listen", at.String())

@@ -61,6 +61,10 @@ func TestRoutes(t *testing.T) {
 		{"a process that listens is ready", "GET", "/readyz", 200, "ok\n"},
 		{"without a status there is no page", "GET", "/", 404, "404 page not found\n"},
 		{"nothing is to be done unless it is switched on", "POST", "/-/reload", 404, "404 page not found\n"},
+		{"no pass is made unless it is switched on", "POST", "/-/sync", 404, "404 page not found\n"},
+		{"nothing is approved unless it is switched on", "POST", "/-/approve?digest=d1", 404, "404 page not found\n"},
+		{"nothing is suspended unless it is switched on", "POST", "/-/suspend?for=2h&reason=r", 404, "404 page not found\n"},
+		{"nothing is resumed unless it is switched on", "POST", "/-/resume", 404, "404 page not found\n"},
 		{"health is not written to", "POST", "/healthz", 405, "Method Not Allowed\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
