@@ -1,0 +1,205 @@
+package simulate
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"groupsync/internal/memory"
+	"groupsync/internal/reconcile"
+	"groupsync/internal/simulate/idp"
+)
+
+// event is something that happens to the world.
+type event struct {
+	kind   string
+	weight int
+	do     func(*world, *rand.Rand)
+
+	ofProcess bool // it is about the processes, and does not happen on a timer
+}
+
+// events lists the kinds of events.
+var events = []event{
+	{"membership", 30, func(w *world, r *rand.Rand) {
+		if a, g := pick(r, w.realm.IDs()), pick(r, w.realm.Groups()); a != "" {
+			w.realm.Put(a, g, r.IntN(2) == 0)
+		}
+	}, false},
+	{"move", 10, func(w *world, r *rand.Rand) {
+		a, groups := pick(r, w.realm.IDs()), w.realm.Groups()
+		w.realm.Put(a, pick(r, groups), true)
+		w.realm.Put(a, pick(r, groups), false)
+	}, false},
+	{"disable", 6, func(w *world, r *rand.Rand) { w.realm.Enable(pick(r, w.realm.IDs()), r.IntN(3) == 0) }, false},
+	{"delete account", 4, func(w *world, r *rand.Rand) { w.realm.DeleteAccount(pick(r, w.realm.IDs())) }, false},
+	{"import again", 5, func(w *world, r *rand.Rand) { w.realm.Reimport(pick(r, w.realm.IDs())) }, false},
+	{"new account", 4, func(w *world, r *rand.Rand) {
+		w.made++
+		// Sometimes with an address that somebody had, or that differs in case.
+		mail := email(r.IntN(w.People + 3))
+		if w.taken(mail) && !w.realm.Duplicates {
+			mail = email(100 + w.made)
+		}
+		a := w.realm.AddAccount(fmt.Sprint("late", w.made), mail, r.IntN(w.realm.Federations()+1)-1, false)
+		w.realm.Put(a, pick(r, w.realm.Groups()), true)
+	}, false},
+	{"email", 5, func(w *world, r *rand.Rand) { w.realm.SetEmail(pick(r, w.realm.IDs()), email(r.IntN(w.People+3))) }, false},
+	{"rename group", 3, func(w *world, r *rand.Rand) {
+		w.realm.RenameGroup(pick(r, w.realm.Groups()), words[r.IntN(len(words))]+[]string{"", "2"}[r.IntN(2)])
+	}, false},
+	{"delete group", 1, func(w *world, r *rand.Rand) { w.realm.DeleteGroup(pick(r, w.realm.Groups())) }, false},
+	{"new group", 2, func(w *world, r *rand.Rand) {
+		g := w.realm.AddGroup(words[r.IntN(len(words))], "", r.IntN(w.realm.Federations()+1)-1, idp.True)
+		for _, a := range w.realm.IDs() {
+			if r.IntN(3) == 0 {
+				w.realm.Put(a, g, true)
+			}
+		}
+	}, false},
+	{"ldap", 8, func(w *world, r *rand.Rand) {
+		if n := w.realm.Federations(); n > 0 {
+			i, lasts := r.IntN(n), time.Duration(1+r.IntN(2000))*time.Second
+			m := idp.Mode(1 + r.IntN(3))
+			if g := w.base.Limits.Grace; m == idp.Blind && lasts > g/2 { // an LDAP that shows nobody for longer than the grace is believed
+				lasts = g / 2
+			}
+			w.realm.SetMode(i, m)
+			time.AfterFunc(lasts, func() { w.realm.SetMode(i, idp.Up) })
+		}
+	}, false},
+	{"ldap switch", 2, func(w *world, r *rand.Rand) {
+		if n := w.realm.Federations(); n > 0 {
+			w.realm.Switch(r.IntN(n), r.IntN(2) == 0)
+		}
+	}, false},
+	{"refresh", 3, func(w *world, _ *rand.Rand) { w.realm.Refresh() }, false},
+	{"login", 15, func(w *world, r *rand.Rand) { w.login(pick(r, w.realm.IDs())) }, false},
+	{"edit", 12, func(w *world, r *rand.Rand) {
+		w.directory.Edit(pick(r, w.directory.GroupIDs()), pick(r, w.directory.UserIDs()), r.IntN(2) == 0, "person")
+	}, false},
+	{"tool", 5, func(w *world, r *rand.Rand) {
+		g := pick(r, w.directory.GroupIDs())
+		list := append(w.directory.Members(g), pick(r, w.directory.UserIDs()))
+		time.AfterFunc(time.Duration(r.IntN(3000))*time.Millisecond, func() { w.directory.Replace(g, list) })
+	}, false},
+	{"rename user group", 2, func(w *world, r *rand.Rand) {
+		w.directory.RenameGroup(pick(r, w.directory.GroupIDs()), w.base.claim(words[r.IntN(len(words))]))
+	}, false},
+	{"delete user group", 1, func(w *world, r *rand.Rand) { w.directory.DeleteGroup(pick(r, w.directory.GroupIDs())) }, false},
+	{"new user group", 2, func(w *world, r *rand.Rand) { w.directory.AddGroup(w.base.claim(words[r.IntN(len(words))])) }, false},
+	{"delete user", 1, func(w *world, r *rand.Rand) { w.directory.DeleteUser(pick(r, w.directory.UserIDs())) }, false},
+	{"cut lists", 4, func(w *world, r *rand.Rand) {
+		w.directory.Cut(1+r.IntN(4), false)
+		time.AfterFunc(time.Duration(1+r.IntN(4000))*time.Second, func() { w.directory.Cut(0, false) })
+	}, false},
+	{"suspend", 2, func(w *world, r *rand.Rand) {
+		s, err := memory.NewSuspension(time.Now(), time.Duration(1+r.IntN(120))*time.Minute, "the model wants it", "somebody", r.IntN(2) == 0)
+		if err == nil {
+			w.disk.suspend(s)
+			w.count("suspended")
+		}
+	}, true},
+	{"approve", 4, func(w *world, _ *rand.Rand) { go w.approve() }, true},
+	{"sync", 4, func(w *world, r *rand.Rand) {
+		n := w.nodes[r.IntN(len(w.nodes))] // perhaps one that stands by
+		go func() { _, _ = w.ask(n, "", reconcile.Request{Early: true}) }()
+	}, true},
+	{"sync person", 4, func(w *world, r *rand.Rand) {
+		id := pick(r, w.directory.UserIDs())
+		go w.sync(id, reconcile.Request{})
+	}, true},
+	{"reload", 3, func(w *world, r *rand.Rand) {
+		next := w.base.change(r)
+		w.base = next
+		for _, n := range w.living() {
+			go func() { _ = n.reload(context.Background(), next) }()
+		}
+		w.count("reloaded")
+	}, true},
+	{"restart", 3, func(w *world, r *rand.Rand) { w.restart(r.IntN(2) == 0, false) }, true},
+	{"forget", 1, func(w *world, r *rand.Rand) { w.restart(r.IntN(2) == 0, true) }, true},
+	{"api away", 4, func(w *world, r *rand.Rand) {
+		if w.lease != nil {
+			name := w.lease.leader()
+			w.lease.block(name, true)
+			time.AfterFunc(time.Duration(5+r.IntN(60))*time.Second, func() { w.lease.block(name, false) })
+			w.count("the Lease was out of reach")
+		}
+	}, true},
+}
+
+// pick returns one of the ids, or nothing.
+func pick(r *rand.Rand, ids []string) string {
+	if len(ids) == 0 {
+		return ""
+	}
+	return ids[r.IntN(len(ids))]
+}
+
+// taken reports whether an account may have the address.
+func (w *world) taken(mail string) bool { return w.realm.HasEmail(mail) }
+
+// script lets events happen until the schedule ends. Half of them wait for the next pass, and
+// happen while it runs.
+func (w *world) script(begin time.Time) {
+	rng := w.rand("script")
+	if w.Off["events"] {
+		time.Sleep(time.Until(begin.Add(time.Duration(w.Hours) * time.Hour)))
+		return
+	}
+	var kinds []event
+	for _, e := range events {
+		weight := e.weight
+		if w.Focus[e.kind] {
+			weight += 60
+		}
+		for range weight {
+			kinds = append(kinds, e)
+		}
+	}
+	type due struct {
+		at time.Duration
+		event
+		rng *rand.Rand
+	}
+	passes := int(time.Duration(w.Hours) * time.Hour / w.base.Every)
+	var list []due
+	for i := range passes * (1 + rng.IntN(4)) / 2 {
+		own := w.rand(fmt.Sprint("event ", i))
+		d := due{at: time.Duration(own.Int64N(int64(w.Hours) * int64(time.Hour))), event: kinds[own.IntN(len(kinds))], rng: own}
+		d.at += time.Duration(i)*11*time.Nanosecond + 3 // no two at one instant
+		list = append(list, d)
+	}
+	slices.SortFunc(list, func(a, b due) int { return int(a.at - b.at) })
+	// One event at a time: those during a pass run in goroutines of their own. A channel
+	// lets virtual time go on while an event waits for another one. A mutex would not.
+	turn := make(chan struct{}, 1)
+	for _, d := range list {
+		time.Sleep(time.Until(begin.Add(d.at)))
+		if w.Off[d.kind] {
+			continue
+		}
+		happen := func() {
+			turn <- struct{}{}
+			defer func() { <-turn }()
+			if w.over.Load() {
+				return
+			}
+			if w.Trace != nil {
+				fmt.Fprintf(w.Trace, "%s event %s\n", time.Now().Format("15:04:05.000"), d.kind)
+			}
+			d.do(w, d.rng)
+			w.count("event " + d.kind)
+		}
+		if d.ofProcess || d.rng.IntN(2) == 0 {
+			happen()
+			continue
+		}
+		offset := time.Duration(d.rng.IntN(int(600 * time.Millisecond)))
+		w.meanwhile(func() { time.AfterFunc(offset, happen) })
+	}
+	time.Sleep(time.Until(begin.Add(time.Duration(w.Hours) * time.Hour)))
+}

@@ -1,0 +1,291 @@
+package simulate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/robfig/cron/v3"
+
+	"groupsync/internal/daemon"
+	"groupsync/internal/fault"
+	"groupsync/internal/guard"
+	"groupsync/internal/match"
+	"groupsync/internal/metrics"
+	"groupsync/internal/reconcile"
+	"groupsync/internal/report"
+	"groupsync/internal/simulate/chaos"
+	"groupsync/internal/simulate/dir"
+	"groupsync/internal/simulate/history"
+	"groupsync/internal/simulate/idp"
+	"groupsync/internal/source/keycloak"
+	"groupsync/internal/target/clearml"
+)
+
+// settings are what a process is configured with, as far as schedules differ.
+type settings struct {
+	FullPath    bool
+	Mapping     map[string][]string
+	AdminGroups []string
+	Protect     []string
+	Exceptions  []match.Exception
+	Limits      guard.Limits
+	Every       time.Duration
+	Jitter      time.Duration
+	Timeout     time.Duration // of one request
+}
+
+// rules compiles the rules of matching.
+func (s settings) rules() (match.Rules, error) {
+	return match.Compile(match.Options{
+		Include: []string{"*"}, FullPath: s.FullPath, Mapping: s.Mapping, AdminGroups: s.AdminGroups, Protect: s.Protect, Exceptions: s.Exceptions, Provider: dir.Provider,
+	})
+}
+
+// told is what the oracle is told of the settings.
+func (s settings) told() history.Settings {
+	h := history.Settings{
+		FullPath: s.FullPath, Mapping: s.Mapping, AdminGroups: s.AdminGroups, Self: dir.Self, Protected: s.Protect,
+		Grace: s.Limits.Grace, GoneGrace: s.Limits.GoneGrace, Floor: s.Limits.Floor, MaxAge: s.Limits.MaxAge,
+	}
+	for _, x := range s.Exceptions {
+		h.Exceptions = append(h.Exceptions, history.Exception{User: x.Match, Until: x.Until})
+	}
+	return h
+}
+
+// cronOf returns the schedule for a pause between passes.
+func cronOf(every time.Duration) cron.Schedule {
+	spec := fmt.Sprintf("*/%d * * * *", int(every/time.Minute))
+	if every >= time.Hour {
+		spec = fmt.Sprintf("0 */%d * * *", int(every/time.Hour))
+	}
+	s, err := cron.ParseStandard(spec)
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
+// node is one process of groupsync, wired as cmd/groupsync wires it.
+type node struct {
+	name    string
+	w       *world
+	log     *slog.Logger
+	store   store
+	metrics *metrics.Metrics
+	daemon  *daemon.Daemon
+	stop    context.CancelFunc
+	ended   chan struct{}
+	dead    atomic.Bool
+	broken  atomic.Bool // it says that it writes no more until it is restarted
+
+	reconciler *reconcile.Reconciler // of whoever holds the daemon's job
+	settings   settings
+}
+
+// start starts a process.
+func (w *world) start(name string, s settings) (*node, error) {
+	n := &node{name: name, w: w, log: slog.New(slog.NewTextHandler(w.trace(), &slog.HandlerOptions{Level: slog.LevelInfo})).With("node", name), ended: make(chan struct{}), settings: s}
+	n.store = store{w.disk, n.dead.Load}
+	n.metrics = metrics.New(metrics.Options{Sync: "sim"}, metrics.Settings{Apply: true})
+	r, err := n.connect(s)
+	if err != nil {
+		return nil, err
+	}
+	n.reconciler = reconcile.New(r.source, r.target, r.options)
+	jitter := chaos.Rand(w.Seed, "jitter", name)
+	n.daemon = daemon.New(n.job(), daemon.Options{
+		ShutdownTimeout: time.Minute, Log: n.log, Next: n.metrics.NextPass,
+		Skipped: func() { n.metrics.Skipped(); w.count("pass skipped") },
+		Jitter:  func(most time.Duration) time.Duration { return time.Duration(jitter.Int64N(int64(most))) },
+	})
+	ctx, stop := context.WithCancel(context.Background())
+	n.stop = stop
+	w.log.Add(history.InForce{Node: name, Settings: s.told()})
+	go func() {
+		defer close(n.ended)
+		var err error
+		if w.lease == nil {
+			err = n.daemon.Run(ctx)
+		} else {
+			err = w.lease.run(ctx, name, func(ctx context.Context) error {
+				n.reconciler.NewTerm()
+				n.metrics.Lead(true)
+				defer n.metrics.Lead(false)
+				return n.daemon.Run(ctx)
+			})
+		}
+		if err != nil {
+			w.count("pass abandoned")
+		}
+	}()
+	return n, nil
+}
+
+// sides is what a pass is made of.
+type sides struct {
+	source  *keycloak.Source
+	target  *clearml.Client
+	options reconcile.Options
+}
+
+func (n *node) connect(s settings) (sides, error) {
+	rules, err := s.rules()
+	if err != nil {
+		return sides{}, err
+	}
+	src, err := keycloak.New(keycloak.Config{
+		URL: idp.Base, Realm: idp.Name, ClientID: "groupsync", ClientSecret: func() (string, error) { return "secret", nil },
+		Timeout: s.Timeout, Concurrency: 64, // nobody waits for a slot: the order of those who do is not the seed's
+		Observe: n.metrics.Observe(fault.Keycloak), Transport: n.w.wire.To(chaos.Keycloak, n.name, n.w.realm), Log: n.log,
+	})
+	if err != nil {
+		return sides{}, err
+	}
+	tgt, err := clearml.New(clearml.Config{
+		URL: dir.Base, Keys: func() (clearml.Keys, error) { return clearml.Keys{Access: "access", Secret: "secret"}, nil },
+		Timeout: s.Timeout, Observe: n.metrics.Observe(fault.ClearML), Transport: n.w.wire.To(chaos.ClearML, n.name, n.w.directory), Log: n.log,
+	})
+	if err != nil {
+		return sides{}, err
+	}
+	o := reconcile.Options{Name: "sim", Rules: rules, Limits: s.Limits, Store: n.store, Log: n.log}
+	if n.w.journals {
+		o.Journal = n.store
+	}
+	return sides{src, tgt, o}, nil
+}
+
+// lead is the fence of the process.
+func (n *node) lead() error {
+	switch {
+	case n.dead.Load():
+		return errDead
+	case n.w.lease == nil:
+		return nil
+	}
+	return n.w.lease.held(n.name)
+}
+
+func (n *node) job() daemon.Job {
+	r := n.reconciler
+	return daemon.Job{
+		Schedule: cronOf(n.settings.Every), Jitter: n.settings.Jitter, Apply: true,
+		Pass: func(ctx context.Context, req reconcile.Request) report.Report {
+			req.Lead = n.lead
+			number := n.began(req, false)
+			rep := r.Pass(ctx, req)
+			n.passed(number, rep, req)
+			return rep
+		},
+		PassOf: func(ctx context.Context, user string, req reconcile.Request) (report.Report, error) {
+			req.Lead = n.lead
+			number := n.began(req, true)
+			_, rep, err := r.PassOf(ctx, user, req)
+			if err != nil {
+				n.w.log.Add(history.PassEnded{Node: n.name, Pass: number, Result: "error", Exit: 1, Early: true})
+				return rep, err
+			}
+			n.passed(number, rep, req)
+			return rep, nil
+		},
+	}
+}
+
+func (n *node) began(req reconcile.Request, ofOne bool) int {
+	number := int(n.w.passes.Add(1))
+	n.w.wire.PassBegins(n.name, number)
+	n.w.passBegins(false)
+	n.w.log.Add(history.PassBegan{Node: n.name, Pass: number, Approved: req.Approval.Digest != "", OfOne: ofOne})
+	return number
+}
+
+// passed does what follows a pass in cmd/groupsync, and tells the oracle of it.
+func (n *node) passed(number int, rep report.Report, req reconcile.Request) {
+	n.metrics.Record(rep)
+	if n.dead.Load() {
+		return
+	}
+	e := ending{history.PassEnded{
+		Node: n.name, Pass: number, ID: rep.Pass, Result: string(rep.Result), Exit: rep.ExitCode(),
+		Early: req.Early || rep.Person != "" || req.Approval.Digest != "", Faulted: n.w.wire.Hit(n.name), HasJournal: n.w.journals,
+	}}
+	for _, g := range rep.Groups {
+		for _, c := range g.Add {
+			e.note(g.ID, c, true)
+		}
+		for _, c := range g.Remove {
+			e.note(g.ID, c, false)
+		}
+	}
+	_, err := n.store.Get(rep.Pass)
+	e.Journaled = err == nil
+	for _, x := range rep.Errors {
+		e.Errors = append(e.Errors, x.System+" "+x.Reason+" "+x.Text)
+	}
+	for _, x := range rep.Guards {
+		e.Guards = append(e.Guards, string(x.Guard))
+	}
+	n.broken.Store(slices.ContainsFunc(rep.Guards, func(t report.Trip) bool { return t.Guard == report.Canary }))
+	n.w.saw(rep)
+	n.w.log.Add(e.PassEnded)
+}
+
+// ending is what the oracle is told of the end of a pass.
+type ending struct{ history.PassEnded }
+
+func (e *ending) note(group string, c report.Change, add bool) {
+	x := history.Change{Group: group, User: c.ID, Add: add}
+	switch c.Outcome {
+	case report.Done:
+		e.Done = append(e.Done, x)
+	case report.Failed:
+		e.Failed = append(e.Failed, x)
+		e.Left++
+	default:
+		e.Left++
+	}
+}
+
+// reload puts other settings in force, as POST /-/reload does.
+func (n *node) reload(ctx context.Context, s settings) error {
+	return n.daemon.Replace(ctx, func() (daemon.Job, error) {
+		next, err := n.connect(s)
+		if err != nil {
+			return daemon.Job{}, err
+		}
+		n.reconciler = n.reconciler.Succeed(next.source, next.target, next.options)
+		n.settings = s
+		n.w.log.Add(history.InForce{Node: n.name, Settings: s.told()})
+		return n.job(), nil
+	})
+}
+
+// end stops a process in order.
+func (n *node) end() {
+	n.stop()
+	<-n.ended
+}
+
+// kill ends a process at once: from now on it sends nothing and stores nothing.
+func (n *node) kill() {
+	n.dead.Store(true)
+	n.w.wire.Kill(n.name)
+	n.end()
+}
+
+// trace is where the processes log to.
+func (w *world) trace() io.Writer {
+	if w.Trace != nil {
+		return w.Trace
+	}
+	return io.Discard
+}
+
+var errNoLeader = errors.New("no process leads")

@@ -1,0 +1,432 @@
+package oracle
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"groupsync/internal/simulate/history"
+)
+
+// Violation is one law that was broken.
+type Violation struct {
+	Law  Law
+	At   time.Time
+	Text string
+}
+
+func (v Violation) String() string {
+	return fmt.Sprintf("%s: %s: %s", v.At.Format("02 15:04:05.000"), v.Law, v.Text)
+}
+
+// Law is a law in a few words.
+type Law string
+
+// The laws.
+const (
+	Lost      Law = "nobody loses what a candidate's claim gave throughout"
+	Gained    Law = "nobody gains what no claim gave"
+	Kept      Law = "whoever is kept loses nothing"
+	Wait      Law = "a removal that rests on a federation waits the grace"
+	Floor     Law = "the floor of administrators holds"
+	Writers   Law = "nobody writes but the leader"
+	Bounds    Law = "a write changes members only, of a group that exists and may be written"
+	Canary    Law = "a server that does more than it is asked gets no third write"
+	Age       Law = "a plan is not written when it is too old"
+	Converges Law = "without faults both sides agree after two passes"
+	Agrees    Law = "the report agrees with what happened"
+)
+
+// pass is a pass that the oracle knows.
+type pass struct {
+	node         string
+	number       int
+	approved     bool
+	ofOne        bool
+	began, ended time.Time
+	result       string
+	changed      map[history.Change]time.Time // what its writes changed, and when first
+}
+
+// leadership is a term that was renewed at some time.
+type leadership struct {
+	node  string
+	until time.Time
+}
+
+// write is one write that went onto the connection.
+type write struct {
+	history.Sent
+	at   time.Time
+	pass *pass
+}
+
+// Oracle judges facts in the order of their times.
+type Oracle struct {
+	*past
+	Violations []Violation
+	Sometimes  map[string]int
+
+	running map[string]*pass   // by node
+	passes  []*pass            // that ended
+	reads   map[pair]time.Time // node, group: when it was read last
+	writes  map[int]*write
+	leader  leadership
+	leads   bool // the log tells of leaders
+	carried map[int]int
+	harmed  map[string]int // by node: how many of its writes did more than they said
+	calm    time.Time
+}
+
+// New returns an oracle that has seen nothing.
+func New() *Oracle {
+	return &Oracle{
+		past: newPast(), Sometimes: make(map[string]int), running: make(map[string]*pass),
+		reads: make(map[pair]time.Time), writes: make(map[int]*write), carried: make(map[int]int), harmed: make(map[string]int),
+	}
+}
+
+// Judge takes in facts.
+func (o *Oracle) Judge(entries []history.Entry) {
+	for _, e := range entries {
+		if m, is := e.What.(history.Member); is && m.By == history.Writer {
+			o.changed(e.At, m)
+		}
+		if o.enter(e) {
+			continue
+		}
+		switch w := e.What.(type) {
+		case history.PassBegan:
+			o.running[w.Node] = &pass{node: w.Node, number: w.Pass, approved: w.Approved, ofOne: w.OfOne, began: e.At, changed: make(map[history.Change]time.Time)}
+		case history.PassEnded:
+			o.ended(e.At, w)
+		case history.Read:
+			o.reads[pair{w.Node, w.Group}] = e.At
+		case history.Leads:
+			o.leads, o.leader = true, leadership{w.Node, w.Until}
+		case history.Sent:
+			o.sent(e.At, w)
+		case history.Harm:
+			if x := o.writes[w.Number]; x != nil {
+				o.harmed[x.Node]++
+				o.Sometimes["a write did more than it said"]++
+				if o.harmed[x.Node] > 2 {
+					o.broken(Canary, e.At, "%s goes on writing", x.Node)
+				}
+			}
+		case history.Carried:
+			o.carried[w.Number]++
+		case history.Calm:
+			o.calm = e.At
+		}
+	}
+}
+
+func (o *Oracle) broken(law Law, t time.Time, format string, args ...any) {
+	o.Violations = append(o.Violations, Violation{law, t, fmt.Sprintf(format, args...)})
+}
+
+// sent judges a write at the moment in which it went onto the connection.
+func (o *Oracle) sent(t time.Time, s history.Sent) {
+	p := o.running[s.Node]
+	if p == nil {
+		o.broken(Writers, t, "%s writes without a pass", s.Node)
+		return
+	}
+	o.writes[s.Number] = &write{s, t, p}
+	if o.leads && (o.leader.node != s.Node || !t.Before(o.leader.until)) {
+		o.broken(Writers, t, "%s writes, and %s leads until %s", s.Node, o.leader.node, o.leader.until.Format("15:04:05.000"))
+	}
+	limit := o.settings[s.Node].get(t).MaxAge
+	if limit > 0 && t.Sub(p.began) > limit {
+		o.broken(Age, t, "%s writes %s after its reads began", s.Node, t.Sub(p.began))
+	}
+	read, was := o.reads[pair{s.Node, s.Group}]
+	if all, is := o.reads[pair{s.Node, ""}]; is && (!was || all.After(read)) && !was {
+		read, was = all, true
+	}
+	if !was || read.Before(p.began) {
+		o.broken(Bounds, t, "the user group %s was not read before it was written", s.Group)
+		return
+	}
+	team := o.teams[s.Group].get(read)
+	switch {
+	case team.ID == "":
+		o.broken(Bounds, t, "the user group %q does not exist: the write makes it", s.Group)
+		return
+	case team.Name != s.Name || team.Description != s.Description:
+		o.broken(Bounds, t, "the write of %q says name %q and description %q", team.Name, s.Name, s.Description)
+	case team.System && team.Name != admins || !team.Assignable:
+		o.broken(Bounds, t, "the built-in group %q is written", team.Name)
+	}
+	instants := o.instants(p.began, t)
+	removed := 0
+	for _, id := range o.membersAt(s.Group, read) {
+		if !slices.Contains(s.Members, id) {
+			removed++
+			o.removal(t, p, team, id, instants)
+		}
+	}
+	for _, id := range s.Members {
+		if !o.members[pair{s.Group, id}].get(read) {
+			o.grant(t, p, team, id, instants)
+		}
+	}
+	if team.Name == admins && team.System && removed > 0 {
+		o.floor(t, p, team, s.Members, instants)
+	}
+}
+
+// membersAt returns who was a member, sorted.
+func (o *Oracle) membersAt(team string, t time.Time) []string {
+	var ids []string
+	for k, c := range o.members {
+		if k.a == team && c.get(t) {
+			ids = append(ids, k.b)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// some reports whether something held at some instant.
+func (o *Oracle) some(node string, instants []time.Time, holds func(at) bool) bool {
+	return slices.ContainsFunc(instants, func(t time.Time) bool { return holds(o.at(t, node)) })
+}
+
+// during is some for the instants of one pass. An approval lifts the grace.
+func (o *Oracle) during(p *pass, instants []time.Time, holds func(at) bool) bool {
+	return o.some(p.node, instants, func(w at) bool {
+		if p.approved {
+			w.s.Grace = 0
+		}
+		return holds(w)
+	})
+}
+
+// removal judges that a write takes somebody out.
+func (o *Oracle) removal(t time.Time, p *pass, team history.UserGroup, id string, instants []time.Time) {
+	user := func(w at) history.User { return o.users[id].get(w.t) }
+	gone := o.during(p, instants, func(w at) bool { return user(w).ID == "" })
+	switch {
+	case gone: // ClearML itself has the user no more
+		return
+	case !o.during(p, instants, func(w at) bool { return w.ours(user(w)) }):
+		o.broken(Kept, t, "%s is taken out of %q, and has never signed in by Keycloak", o.who(id, t), team.Name)
+		return
+	case !o.during(p, instants, func(w at) bool { return !w.protected(user(w)) }):
+		o.broken(Kept, t, "%s is taken out of %q, and is protected", o.who(id, t), team.Name)
+		return
+	case !o.during(p, instants, func(w at) bool { return !w.in(user(w), team) }):
+		o.broken(Lost, t, "%s is taken out of %q, and a claim gave it from %s on: %s", o.who(id, t), team.Name, p.began.Format("15:04:05.000"), o.at(t, p.node).accountsOf(user(o.at(t, p.node)), team))
+		return
+	}
+	o.Sometimes["a removal that was right"]++
+	o.waited(t, p, team, id, instants)
+}
+
+// waited judges the grace of a removal: if every account that could be the person is of a
+// federation, no whole pass of the last grace may have seen the person in all the time that
+// it took.
+func (o *Oracle) waited(t time.Time, p *pass, team history.UserGroup, id string, instants []time.Time) {
+	now := o.at(t, p.node)
+	list := now.candidates(o.users[id].get(t))
+	if len(list) == 0 || slices.ContainsFunc(list, func(a account) bool { return a.Federation == "" || !a.Enabled }) {
+		return
+	}
+	o.Sometimes["a removal of somebody of a federation"]++
+	if p.approved {
+		return
+	}
+	for _, earlier := range o.passes {
+		if earlier.ended.Before(p.began.Add(-now.s.Grace)) || earlier.result == "error" || earlier.ofOne {
+			continue
+		}
+		if !o.some(p.node, o.instants(earlier.began, earlier.ended), func(w at) bool {
+			w.s.Grace = 0 // whom a pass could not find counts as out, whatever the reason
+			return !w.in(o.users[id].get(w.t), team)
+		}) && earlier.began.After(p.began.Add(-now.s.Grace)) {
+			o.broken(Wait, t, "%s is taken out of %q, and was in it throughout the pass of %s, the grace is %s", o.who(id, t), team.Name, earlier.began.Format("02 15:04:05"), now.s.Grace)
+			return
+		}
+	}
+}
+
+// grant judges that a write puts somebody in.
+func (o *Oracle) grant(t time.Time, p *pass, team history.UserGroup, id string, instants []time.Time) {
+	user := func(w at) history.User { return o.users[id].get(w.t) }
+	switch {
+	case !o.during(p, instants, func(w at) bool { return w.ours(user(w)) }):
+		o.broken(Gained, t, "%s is put into %q, and has never signed in by Keycloak", o.who(id, t), team.Name)
+	case !o.during(p, instants, func(w at) bool { return w.in(user(w), team) }):
+		o.broken(Gained, t, "%s is put into %q, and no claim gave it at any time since %s", o.who(id, t), team.Name, p.began.Format("15:04:05.000"))
+	case !o.during(p, instants, func(w at) bool { _, sure := w.sure(user(w)); return sure }):
+		o.broken(Gained, t, "%s is put into %q, and was never surely one account: %s", o.who(id, t), team.Name, o.at(t, p.node).accountsOf(user(o.at(t, p.node)), team))
+	case team.System && !o.during(p, instants, func(w at) bool { return w.unambiguousAdmin(user(w)) }):
+		o.broken(Gained, t, "%s becomes an administrator by a name that several groups bear", o.who(id, t))
+	default:
+		o.Sometimes["a grant that was right"]++
+	}
+}
+
+// unambiguousAdmin reports whether the user holds a group of administrators that is named by
+// its path, or by a name that no other group bears.
+func (w at) unambiguousAdmin(u history.User) bool {
+	for id := range w.groups {
+		g := w.groups[id].get(w.t)
+		if g.ID == "" || !w.makesAdmins(g) {
+			continue
+		}
+		if !slices.Contains(w.s.AdminGroups, g.Path) && len(w.sources(history.UserGroup{Name: admins, System: true})) > 1 && w.repeats(g) {
+			continue
+		}
+		for _, a := range w.candidates(u) {
+			if w.holds(a, []string{id}) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// repeats reports whether another group has the same name.
+func (w at) repeats(g history.Group) bool {
+	for id := range w.groups {
+		if o := w.groups[id].get(w.t); o.ID != "" && o.ID != g.ID && o.Name == g.Name {
+			return true
+		}
+	}
+	return false
+}
+
+// floor judges how many administrators a write leaves that anybody can count on.
+func (o *Oracle) floor(t time.Time, p *pass, team history.UserGroup, members []string, instants []time.Time) {
+	n := 0
+	for _, id := range members {
+		if o.some(p.node, instants, func(w at) bool {
+			u := o.users[id].get(w.t)
+			return u.ID != "" && u.ID != w.s.Self && !u.Service && o.members[pair{team.ID, id}].get(w.t)
+		}) {
+			n++
+		}
+	}
+	o.Sometimes["an administrator removed"]++
+	if limit := o.settings[p.node].get(t).Floor; n < limit {
+		o.broken(Floor, t, "%d administrators are left, the floor is %d", n, limit)
+	}
+}
+
+// who describes a user, for a person who reads a failure.
+func (o *Oracle) who(id string, t time.Time) string {
+	u := o.users[id].get(t)
+	return fmt.Sprintf("%s (%s, kept %q, email %q)", id, u.Name, u.Kept, u.Email)
+}
+
+// accountsOf describes the accounts that could be a user.
+func (w at) accountsOf(u history.User, team history.UserGroup) string {
+	text := ""
+	for _, a := range w.candidates(u) {
+		text += fmt.Sprintf("[%s %s federation %q enabled %t misread %t in %t]", a.ID, a.Username, a.Federation, a.Enabled, !a.ghost.IsZero(), w.holds(a, w.sources(team)))
+	}
+	return text
+}
+
+// changed notes what a write of a pass changed.
+func (o *Oracle) changed(t time.Time, m history.Member) {
+	w := o.writes[m.Write]
+	if w == nil {
+		o.broken(Writers, t, "a change of %q by a write that nobody sent", m.Group)
+		return
+	}
+	c := history.Change{Group: m.Group, User: m.User, Add: m.In}
+	if w.pass.changed[c].IsZero() {
+		w.pass.changed[c] = t
+	}
+}
+
+// ended judges the report of a pass.
+func (o *Oracle) ended(t time.Time, e history.PassEnded) {
+	p := o.running[e.Node]
+	if p == nil {
+		return
+	}
+	delete(o.running, e.Node)
+	p.ended, p.result = t, e.Result
+	o.passes = append(o.passes, p)
+	for _, c := range e.Done {
+		// Somebody else may have done it, too: then it was so at some instant of the pass.
+		if p.changed[c].IsZero() && !slices.ContainsFunc(o.instants(p.began, t), func(x time.Time) bool { return o.members[pair{c.Group, c.User}].get(x) == c.Add }) {
+			o.broken(Agrees, t, "the pass %s says that it made %s, and that never was so", e.ID, text(c))
+		}
+	}
+	for c, at := range p.changed {
+		if !slices.Contains(e.Done, c) && !slices.Contains(e.Failed, c) && !o.raced(p, c, at) {
+			o.broken(Agrees, t, "the pass %s made %s, and its report does not say so (result %s)", e.ID, text(c), e.Result)
+		}
+	}
+	left := e.Left > 0 || len(e.Errors) > 0 || e.Result == "error" || e.Result == "guarded"
+	if left != (e.Exit != 0) {
+		o.broken(Agrees, t, "the pass %s has exit code %d, result %s, %d changes left, errors %s", e.ID, e.Exit, e.Result, e.Left, strings.Join(e.Errors, "; "))
+	}
+	if e.HasJournal && len(p.changed) > 0 && !e.Journaled {
+		o.broken(Agrees, t, "the pass %s changed something, and the journal has no report of it", e.ID)
+	}
+}
+
+// raced reports a change that a write made only because somebody else changed the group
+// between the read and the moment in which the write was carried out.
+func (o *Oracle) raced(p *pass, c history.Change, t time.Time) bool {
+	return slices.ContainsFunc(o.instants(p.began, t), func(x time.Time) bool {
+		return x.Before(t) && o.members[pair{c.Group, c.User}].get(x) == c.Add
+	})
+}
+
+func text(c history.Change) string {
+	if c.Add {
+		return fmt.Sprintf("the addition of %s to %s", c.User, c.Group)
+	}
+	return fmt.Sprintf("the removal of %s from %s", c.User, c.Group)
+}
+
+// Settled judges the end of a schedule: nothing changed since Calm, and passes ran. frozen
+// names the user groups of which a guard rightly withholds something for good.
+func (o *Oracle) Settled(t time.Time, node string, frozen []string) {
+	w := o.at(t, node)
+	w.s.Grace = 0
+	for id := range o.teams {
+		team := o.teams[id].get(t)
+		sources := w.sources(team)
+		if team.ID == "" || len(sources) == 0 || w.twins(team) || slices.Contains(frozen, team.Name) {
+			continue
+		}
+		for uid := range o.users {
+			u := o.users[uid].get(t)
+			a, sure := w.sure(u)
+			if !w.ours(u) || !sure {
+				continue
+			}
+			claim, is := w.holds(a, sources), o.members[pair{id, uid}].get(t)
+			listed := a.Enabled && slices.ContainsFunc(sources, func(g string) bool { return o.listed[pair{a.ID, g}].get(t) })
+			switch {
+			case claim == is:
+			case claim && !listed, !claim && listed && is: // the list and the own side disagree: the next login settles it
+				o.Sometimes["somebody whom only a login settles"]++
+			case w.protected(u): // gains nothing and loses nothing
+			case claim && team.System && !w.unambiguousAdmin(u):
+			default:
+				o.broken(Converges, t, "%s: %q has the user: %t, the claim: %t", o.who(uid, t), team.Name, is, claim)
+			}
+		}
+	}
+}
+
+// twins reports whether another user group has the same name.
+func (w at) twins(team history.UserGroup) bool {
+	for id := range w.teams {
+		if o := w.teams[id].get(w.t); o.ID != "" && o.ID != team.ID && o.Name == team.Name {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,288 @@
+// Package oracle judges what groupsync did in a simulated world. It reads the log of facts
+// and nothing else: it shares no code with the product, and none with the models of
+// Keycloak and of ClearML.
+//
+// It judges by intervals. A pass cannot read everything at one instant, so a change was
+// right if what it rests on was true at some instant between the beginning of the pass and
+// the moment in which the write went onto the connection.
+package oracle
+
+import (
+	"slices"
+	"sort"
+	"strings"
+	"time"
+
+	"groupsync/internal/simulate/history"
+)
+
+// course is how one thing changed over time.
+type course[T any] struct {
+	at    []time.Time
+	value []T
+}
+
+func (c *course[T]) set(t time.Time, v T) {
+	c.at, c.value = append(c.at, t), append(c.value, v)
+}
+
+// get returns the value at a time, after everything that happened at that time.
+func (c *course[T]) get(t time.Time) (v T) {
+	if c == nil {
+		return v
+	}
+	i := sort.Search(len(c.at), func(i int) bool { return c.at[i].After(t) })
+	if i == 0 {
+		return v
+	}
+	return c.value[i-1]
+}
+
+type pair struct{ a, b string }
+
+// account is an account as it was at some time; its id is empty when there was none.
+type account struct {
+	history.Account
+	ghost time.Time // Keycloak deleted it because LDAP showed too little: then
+}
+
+// past is everything that the log says.
+type past struct {
+	accounts map[string]*course[account]
+	claims   map[pair]*course[bool] // account, group
+	listed   map[pair]*course[bool]
+	groups   map[string]*course[history.Group]
+	users    map[string]*course[history.User]
+	teams    map[string]*course[history.UserGroup]
+	members  map[pair]*course[bool]              // user group, user
+	settings map[string]*course[history.InForce] // by node
+	times    []time.Time                         // of all facts about the world, in order
+}
+
+func newPast() *past {
+	return &past{
+		accounts: make(map[string]*course[account]), claims: make(map[pair]*course[bool]), listed: make(map[pair]*course[bool]),
+		groups: make(map[string]*course[history.Group]), users: make(map[string]*course[history.User]), teams: make(map[string]*course[history.UserGroup]),
+		members: make(map[pair]*course[bool]), settings: make(map[string]*course[history.InForce]),
+	}
+}
+
+func of[K comparable, T any](m map[K]*course[T], k K) *course[T] {
+	c := m[k]
+	if c == nil {
+		c = new(course[T])
+		m[k] = c
+	}
+	return c
+}
+
+// enter takes in one fact about the world. It reports whether the fact is one.
+func (p *past) enter(e history.Entry) bool {
+	switch w := e.What.(type) {
+	case history.Account:
+		of(p.accounts, w.ID).set(e.At, account{Account: w})
+	case history.AccountGone:
+		gone := account{}
+		if w.Misread {
+			gone = of(p.accounts, w.ID).get(e.At)
+			gone.ghost = e.At
+		}
+		of(p.accounts, w.ID).set(e.At, gone)
+	case history.Claim:
+		of(p.claims, pair{w.Account, w.Group}).set(e.At, w.In)
+	case history.Listed:
+		of(p.listed, pair{w.Account, w.Group}).set(e.At, w.In)
+	case history.Group:
+		of(p.groups, w.ID).set(e.At, w)
+	case history.GroupGone:
+		of(p.groups, w.ID).set(e.At, history.Group{})
+	case history.User:
+		of(p.users, w.ID).set(e.At, w)
+	case history.UserGone:
+		of(p.users, w.ID).set(e.At, history.User{})
+	case history.UserGroup:
+		of(p.teams, w.ID).set(e.At, w)
+	case history.UserGroupGone:
+		of(p.teams, w.ID).set(e.At, history.UserGroup{})
+	case history.Member:
+		of(p.members, pair{w.Group, w.User}).set(e.At, w.In)
+	case history.InForce:
+		of(p.settings, w.Node).set(e.At, w)
+	default:
+		return false
+	}
+	p.times = append(p.times, e.At)
+	return true
+}
+
+// instants returns a moment for every state that the world had between two times.
+func (p *past) instants(from, to time.Time) []time.Time {
+	list := []time.Time{from}
+	i := sort.Search(len(p.times), func(i int) bool { return p.times[i].After(from) })
+	for ; i < len(p.times) && !p.times[i].After(to); i++ {
+		if p.times[i] != list[len(list)-1] {
+			list = append(list, p.times[i])
+		}
+	}
+	return list
+}
+
+func fold(email string) string {
+	b := []byte(email)
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return string(b)
+}
+
+// at is the world at one instant, under one node's settings.
+type at struct {
+	*past
+	t time.Time
+	s history.Settings
+}
+
+func (p *past) at(t time.Time, node string) at { return at{p, t, p.settings[node].get(t).Settings} }
+
+// account returns the account with that id. One that was deleted because LDAP showed too
+// little counts until the grace has run out: the person is still there.
+func (w at) account(id string) (account, bool) {
+	a := w.accounts[id].get(w.t)
+	if a.ID == "" || !a.ghost.IsZero() && (w.t.Sub(a.ghost) >= w.s.Grace || w.again(a)) {
+		return account{}, false
+	}
+	return a, true
+}
+
+// again reports whether Keycloak has made a deleted account again, under another id.
+func (w at) again(a account) bool {
+	for _, c := range w.accounts {
+		if o := c.get(w.t); o.ID != "" && o.ghost.IsZero() && o.Username == a.Username && o.Federation == a.Federation {
+			return true
+		}
+	}
+	return false
+}
+
+// candidates returns the accounts that could be the user.
+func (w at) candidates(u history.User) []account {
+	if u.Kept != "" {
+		if a, is := w.account(u.Kept); is {
+			return []account{a}
+		}
+	}
+	var list []account
+	if u.Email == "" {
+		return nil
+	}
+	for id := range w.accounts {
+		if a, is := w.account(id); is && !a.Service && fold(a.Email) == fold(u.Email) {
+			list = append(list, a)
+		}
+	}
+	return list
+}
+
+// names returns the user groups that a Keycloak group's claim name feeds.
+func (w at) names(g history.Group) []string {
+	name := g.Name
+	if w.s.FullPath {
+		name = g.Path
+	}
+	if mapped, is := w.s.Mapping[name]; is {
+		return mapped
+	}
+	return []string{name}
+}
+
+const (
+	admins = "Admins"
+	people = "Users"
+	queues = "Queue admins"
+)
+
+// sources returns the ids of the Keycloak groups that feed a user group.
+func (w at) sources(team history.UserGroup) []string {
+	var ids []string
+	for id := range w.groups {
+		g := w.groups[id].get(w.t)
+		if g.ID == "" {
+			continue
+		}
+		switch {
+		case team.System && team.Name == admins:
+			if w.makesAdmins(g) {
+				ids = append(ids, id)
+			}
+		case team.System || !team.Assignable:
+		case slices.Contains(w.names(g), team.Name):
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// makesAdmins reports whether the configuration says that the group's members are
+// administrators.
+func (w at) makesAdmins(g history.Group) bool {
+	for _, name := range w.s.AdminGroups {
+		if strings.HasPrefix(name, "/") && g.Path == name || name == g.Name && !w.s.FullPath {
+			return true
+		}
+	}
+	return false
+}
+
+// holds reports whether a token of the account would hold one of the groups.
+func (w at) holds(a account, groups []string) bool {
+	if !a.Enabled {
+		return false
+	}
+	return slices.ContainsFunc(groups, func(g string) bool { return w.claims[pair{a.ID, g}].get(w.t) })
+}
+
+// in reports whether some candidate of the user holds something that feeds the group.
+func (w at) in(u history.User, team history.UserGroup) bool {
+	sources := w.sources(team)
+	return slices.ContainsFunc(w.candidates(u), func(a account) bool { return w.holds(a, sources) })
+}
+
+// ours reports whether Keycloak may know the user. The model of ClearML always tells who has
+// signed in by what.
+func (w at) ours(u history.User) bool {
+	return u.ID != "" && !u.Service && u.ID != w.s.Self && u.Keycloak
+}
+
+// protected reports whether the configuration keeps everything that the user has.
+func (w at) protected(u history.User) bool {
+	if slices.Contains(w.s.Protected, u.Email) {
+		return true
+	}
+	return slices.ContainsFunc(w.s.Exceptions, func(x history.Exception) bool { return x.User == u.Email && w.t.Before(x.Until) })
+}
+
+// sure returns the one account that the user surely is.
+func (w at) sure(u history.User) (account, bool) {
+	list := w.candidates(u)
+	if len(list) != 1 {
+		return account{}, false
+	}
+	a := list[0]
+	byID := a.ID == u.Kept
+	if u.Kept != "" && !byID {
+		return account{}, false // the kept id is gone: it may be a recycled address
+	}
+	for id := range w.users {
+		o := w.users[id].get(w.t)
+		if o.ID == "" || o.ID == u.ID || !w.ours(o) && o.ID != w.s.Self {
+			continue
+		}
+		same := slices.ContainsFunc(w.candidates(o), func(x account) bool { return x.ID == a.ID })
+		if same && (o.Kept == a.ID || !byID) && o.Keycloak {
+			return account{}, false
+		}
+	}
+	return a, true
+}

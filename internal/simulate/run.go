@@ -1,0 +1,233 @@
+package simulate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"groupsync/internal/daemon"
+	"groupsync/internal/reconcile"
+	"groupsync/internal/report"
+	"groupsync/internal/simulate/history"
+	"groupsync/internal/simulate/idp"
+	"groupsync/internal/simulate/oracle"
+)
+
+// Outcome is what a schedule came to.
+type Outcome struct {
+	Violations []oracle.Violation
+	Sometimes  map[string]int
+	Passes     int
+	Virtual    time.Duration
+}
+
+// Run runs one schedule in a bubble of virtual time.
+func Run(t *testing.T, s Scenario) (out Outcome) {
+	synctest.Test(t, func(*testing.T) { out = run(s) })
+	return out
+}
+
+func run(s Scenario) Outcome {
+	w := newWorld(s)
+	begin := time.Now()
+	judge := oracle.New()
+	for range 1 + number(w.lease != nil) {
+		w.spawn()
+	}
+	w.script(begin)
+	end := w.settle()
+	w.shutdown()
+	judge.Judge(w.log.Take())
+	w.judgeEnd(judge, end)
+	out := Outcome{Violations: judge.Violations, Sometimes: w.sometimes, Passes: int(w.passes.Load()), Virtual: time.Since(begin)}
+	for k, n := range w.wire.Counts() {
+		out.Sometimes["fault "+string(k)] += n
+	}
+	for _, m := range []map[string]int{w.realm.Sometimes, w.directory.Sometimes, judge.Sometimes} {
+		for k, n := range m {
+			out.Sometimes[k] += n
+		}
+	}
+	return out
+}
+
+func number(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// spawn starts another process.
+func (w *world) spawn() {
+	w.made++
+	n, err := w.start(fmt.Sprintf("node%d", w.made), w.base)
+	if err != nil {
+		panic(err) // the settings are ours
+	}
+	w.nodes = append(w.nodes, n)
+}
+
+func (w *world) living() []*node { return slices.Clone(w.nodes) }
+
+// restart ends one process, in order or not, and starts another in its place.
+func (w *world) restart(kill, forget bool) {
+	n := w.nodes[0]
+	w.nodes = w.nodes[1:]
+	if kill {
+		w.count("killed")
+		n.kill()
+	} else {
+		w.count("restarted")
+		n.end()
+	}
+	if forget {
+		w.count("memory lost")
+		w.disk.forget()
+	}
+	w.spawn()
+}
+
+// leading returns the process that makes the passes.
+func (w *world) leading() *node {
+	for _, n := range w.nodes {
+		if w.lease == nil || w.lease.leader() == n.name {
+			return n
+		}
+	}
+	return nil
+}
+
+// sync asks for a pass, of one person or of everybody.
+func (w *world) sync(user string, req reconcile.Request) (report.Report, error) {
+	n := w.leading()
+	if n == nil {
+		return report.Report{}, errNoLeader
+	}
+	return w.ask(n, user, req)
+}
+
+// ask asks one process for a pass.
+func (w *world) ask(n *node, user string, req reconcile.Request) (report.Report, error) {
+	r, err := n.daemon.Sync(context.Background(), user, req)
+	switch {
+	case errors.Is(err, daemon.ErrStandby):
+		w.count("asked while it stands by")
+	case err == nil && user != "":
+		w.count("pass of one person")
+	}
+	return r, err
+}
+
+// approve makes a pass, and another that is given its digest.
+func (w *world) approve() (report.Report, error) {
+	r, err := w.sync("", reconcile.Request{Early: true})
+	if err != nil || r.Digest == "" {
+		return r, err
+	}
+	time.Sleep(time.Second)
+	return w.sync("", reconcile.Request{Approval: reconcile.Approval{Digest: r.Digest, By: "somebody"}})
+}
+
+// settle ends all trouble and lets passes run until both sides should agree. It returns the
+// last report.
+func (w *world) settle() report.Report {
+	w.over.Store(true)
+	w.wire.Calm()
+	w.passBegins(true)
+	for i := range w.realm.Federations() {
+		w.realm.SetMode(i, idp.Up)
+		w.realm.Switch(i, true)
+	}
+	w.realm.Settle()
+	w.realm.Refresh()
+	w.directory.Cut(0, false)
+	w.directory.Behave()
+	w.disk.forgetSuspension()
+	if w.lease != nil {
+		w.lease.unblock()
+	}
+	time.Sleep(10 * time.Minute) // what is under way arrives, whoever leads is found
+	w.log.Add(history.Calm{})
+	var last report.Report
+	for range 5 {
+		for i := range w.nodes {
+			if w.nodes[i].broken.Load() { // a person has looked at ClearML
+				w.restart(false, false)
+				time.Sleep(time.Minute)
+				break
+			}
+		}
+		r, err := w.approve()
+		if err != nil {
+			last.Errors = append(last.Errors, report.Failure{Text: err.Error()})
+		} else if last = r; r.Result == report.InSync {
+			break
+		}
+		time.Sleep(time.Minute)
+	}
+	return last
+}
+
+func (w *world) shutdown() {
+	for _, n := range w.nodes {
+		n.end()
+	}
+	time.Sleep(20 * time.Minute) // abandoned requests
+}
+
+// waiting are the guards that may withhold something for good although nothing fails.
+var waiting = []report.Guard{report.Admins, report.MissingSource, report.Collision, report.Ambiguity, report.Confirm}
+
+// judgeEnd judges what came of it all.
+func (w *world) judgeEnd(judge *oracle.Oracle, last report.Report) {
+	if slices.ContainsFunc(last.Errors, func(f report.Failure) bool { return strings.Contains(f.Text, "no account at all") }) {
+		w.count("an empty realm")
+		return // nothing is synchronized from it, rightly
+	}
+	var frozen []string
+	for _, t := range last.Guards {
+		if slices.Contains(waiting, t.Guard) {
+			frozen = append(frozen, t.Group)
+		}
+	}
+	exempt := len(frozen) > 0
+	if last.Result != report.InSync && !exempt {
+		text := fmt.Sprintf("the last report is %q:", last.Result)
+		for _, g := range last.Guards {
+			text += fmt.Sprintf(" [%s %s: %s]", g.Guard, g.Group, g.Detail)
+		}
+		for _, e := range last.Errors {
+			text += " " + e.Text
+		}
+		for _, g := range last.Groups {
+			for _, c := range slices.Concat(g.Add, g.Remove) {
+				text += fmt.Sprintf(" %s %s %s %s %s", g.Name, c.ID, c.Why, c.Outcome, c.Doubt)
+			}
+		}
+		judge.Violations = append(judge.Violations, oracle.Violation{Law: oracle.Converges, At: time.Now(), Text: text})
+	}
+	if w.Trace != nil {
+		_ = report.JSON(w.Trace, last)
+	}
+	if exempt && w.nodes[0].settings.Limits.Stop {
+		return // on_trip: stop withholds everything
+	}
+	judge.Settled(time.Now(), w.nodes[0].name, frozen)
+}
+
+// Merge adds up what schedules saw.
+func Merge(into, from map[string]int) {
+	for k, n := range from {
+		into[k] += n
+	}
+}
+
+// Sorted returns the keys in order.
+func Sorted(m map[string]int) []string { return slices.Sorted(maps.Keys(m)) }

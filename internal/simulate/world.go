@@ -1,0 +1,362 @@
+// Package simulate runs the whole daemon in memory and in virtual time, against models of
+// Keycloak and of ClearML that fail in every way that is known, and lets an oracle judge
+// each write. Everything about a schedule follows from its seed (docs/simulation.md).
+package simulate
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"groupsync/internal/guard"
+	"groupsync/internal/match"
+	"groupsync/internal/report"
+	"groupsync/internal/simulate/chaos"
+	"groupsync/internal/simulate/dir"
+	"groupsync/internal/simulate/history"
+	"groupsync/internal/simulate/idp"
+)
+
+// Scenario is one schedule. Its zero values, but for the seed, say that the seed decides.
+type Scenario struct {
+	Seed   uint64
+	Hours  int             // how long it runs before it calms down
+	People int             // how many people there are
+	Off    map[string]bool // kinds of faults and of events that are switched off
+	Focus  map[string]bool // kinds that happen often and, if any is a fault, the only faults
+	Trace  io.Writer       // where the processes log to; nil: nowhere
+}
+
+// Known also lets happen what is known to go wrong (docs/simulation.md).
+var Known bool
+
+// world is a schedule while it runs.
+type world struct {
+	Scenario
+	log       *history.Log
+	realm     *idp.Realm
+	directory *dir.Directory
+	wire      *chaos.Wire
+	disk      *disk
+	lease     *lease // nil: there is one process
+	journals  bool
+	base      settings
+	passes    atomic.Int64
+
+	mu        sync.Mutex
+	sometimes map[string]int
+
+	over    atomic.Bool // nothing happens any more
+	pending []func()    // what is to happen while the next pass runs
+
+	watch func(report.Report) // told of each report; may be nil
+
+	nodes []*node
+	made  int // processes so far
+}
+
+// rand returns the random numbers for one purpose. They do not depend on the others, so
+// that to switch one thing off leaves everything else as it was.
+func (s Scenario) rand(purpose string) *rand.Rand { return chaos.Rand(s.Seed, purpose) }
+
+// on decides whether the seed has something, unless it is switched off.
+func (s Scenario) on(what string, chance float64) bool {
+	return (s.rand("on "+what).Float64() < chance || s.Focus[what]) && !s.Off[what]
+}
+
+func (w *world) count(what string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sometimes[what]++
+}
+
+// saw counts what a report tells of.
+func (w *world) saw(r report.Report) {
+	if w.watch != nil {
+		w.watch(r)
+	}
+	w.count("result " + string(r.Result))
+	for _, t := range r.Guards {
+		w.count("guard " + string(t.Guard))
+	}
+	for _, e := range r.Errors {
+		w.count("error " + e.System + " " + e.Reason)
+	}
+	for _, p := range r.People {
+		w.count("person " + p.State)
+	}
+	for _, g := range r.Groups {
+		for _, k := range g.Kept {
+			w.count("kept " + k.Why)
+		}
+		if g.OwnView.Hides > 0 {
+			w.count("a list hides somebody")
+		}
+		if g.OwnView.Shows > 0 {
+			w.count("a list shows somebody wrongly")
+		}
+		for _, c := range slices.Concat(g.Add, g.Remove) {
+			w.count("change " + string(c.Outcome))
+			if c.Outcome == report.Done {
+				w.count("evidence " + c.Evidence)
+			}
+			if c.Reverted {
+				w.count("change reverted")
+			}
+		}
+	}
+	for _, p := range r.Probes {
+		w.count(fmt.Sprintf("probe up %t", p.Up))
+	}
+	if r.Approval != nil {
+		w.count(fmt.Sprintf("approval granted %t", r.Approval.Granted))
+	}
+}
+
+// meanwhile lets something happen while the next pass runs.
+func (w *world) meanwhile(do func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pending = append(w.pending, do)
+}
+
+// passBegins lets happen what waited for a pass. forget drops it.
+func (w *world) passBegins(forget bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, do := range w.pending {
+		if !forget {
+			do()
+		}
+	}
+	w.pending = nil
+}
+
+var words = []string{"ml", "data", "vision", "ops", "speech", "robots", "audit"}
+
+// newWorld makes the two sides as they are at the beginning.
+func newWorld(s Scenario) *world {
+	rng := s.rand("world")
+	log := new(history.Log)
+	w := &world{
+		Scenario: s, log: log, wire: chaos.New(s.Seed), disk: new(disk), sometimes: make(map[string]int),
+		realm: idp.New(log, s.rand("ids of Keycloak")), directory: dir.New(log, s.rand("ids of ClearML")),
+		journals: s.on("journal", 0.5),
+	}
+	w.wire.Trace = s.Trace
+	if w.Hours == 0 {
+		w.Hours = []int{2, 3, 3, 6, 6, 12, 24}[rng.IntN(7)]
+	}
+	if w.People == 0 {
+		w.People = 3 + rng.IntN(10)
+	}
+	if s.on("replicas", 0.15) {
+		w.lease = newLease(log, s.rand("lease"))
+	}
+	w.faults()
+	w.base = w.draw(s.rand("settings"))
+	w.realm.TokenLife = []time.Duration{time.Second, 30 * time.Second, 5 * time.Minute}[rng.IntN(3)]
+	w.directory.TokenLife = []time.Duration{10 * time.Second, 10 * time.Minute, time.Hour}[rng.IntN(3)]
+	w.realm.Duplicates = s.on("duplicate emails", 0.3)
+	w.directory.KeepsIDs = s.on("kept ids", 0.6)
+	w.directory.OneView = s.on("one view", 0.3)
+	w.wire.OneView = w.directory.OneView && !Known
+	w.directory.Rogue = s.on("rogue server", 0.05)
+	w.directory.CutsAdmins = Known
+	w.populate(rng)
+	return w
+}
+
+// faults switches on the kinds of fault of the seed.
+func (w *world) faults() {
+	rng := w.rand("faults")
+	share, rate, storm := rng.Float64()*0.5, 0.02+rng.Float64()*0.2, 0.3+rng.Float64()*0.5
+	if w.on("fault", 0.8) {
+		w.wire.Rate, w.wire.Storm = rate, storm
+	}
+	for _, k := range chaos.Kinds {
+		if w.rand("fault "+string(k)).Float64() < share && !w.Off[string(k)] {
+			w.wire.Kinds[k] = true
+		}
+	}
+	if slices.ContainsFunc(chaos.Kinds, func(k chaos.Kind) bool { return w.Focus[string(k)] }) {
+		w.wire.Rate, w.wire.Storm = 0.3, 0.8
+		for _, k := range chaos.Kinds {
+			w.wire.Kinds[k] = w.Focus[string(k)]
+		}
+	}
+}
+
+// draw draws the settings.
+func (w *world) draw(rng *rand.Rand) settings {
+	s := settings{
+		Limits: guard.Limits{
+			MaxRemovals: []int{5, 20, 50}[rng.IntN(3)], MaxAdminGrants: []int{1, 3}[rng.IntN(2)], Window: 24 * time.Hour,
+			MaxRatio: []float64{0.2, 0.5, 0.9}[rng.IntN(3)], FreeRemovals: rng.IntN(4), MaxGone: 1 + rng.IntN(3),
+			Grace: []time.Duration{0, time.Hour, 2 * time.Hour, 24 * time.Hour}[rng.IntN(4)], GoneGrace: []time.Duration{time.Hour, 24 * time.Hour}[rng.IntN(2)],
+			MaxAge: []time.Duration{time.Minute, 10 * time.Minute}[rng.IntN(2)], Floor: rng.IntN(3), Stop: rng.IntN(5) == 0,
+		},
+		Every:   []time.Duration{15 * time.Minute, 30 * time.Minute, time.Hour}[rng.IntN(3)],
+		Jitter:  []time.Duration{0, time.Minute}[rng.IntN(2)],
+		Timeout: []time.Duration{15 * time.Second, time.Minute}[rng.IntN(2)],
+	}
+	if rng.IntN(8) == 0 {
+		s.Limits.MaxAdditions = 3
+	}
+	if w.on("admins", 0.6) {
+		s.AdminGroups = []string{[]string{"bosses", "/bosses"}[rng.IntN(2)]}
+	}
+	if w.on("full path", 0.25) {
+		s.FullPath = true
+		if s.AdminGroups != nil {
+			s.AdminGroups = []string{"/bosses"}
+		}
+	}
+	if w.on("mapping", 0.3) {
+		s.Mapping = map[string][]string{s.claim(words[0]): {"mapped", words[1]}}
+	}
+	return s
+}
+
+// claim returns the claim name of a group at the top.
+func (s settings) claim(name string) string {
+	if s.FullPath {
+		return "/" + name
+	}
+	return name
+}
+
+func email(i int) string { return fmt.Sprintf("p%d@example.com", i) }
+
+// populate makes groups and people.
+func (w *world) populate(rng *rand.Rand) {
+	feds := 0
+	if w.on("federation", 0.7) {
+		feds = 1 + rng.IntN(2)
+	}
+	for i := range feds {
+		w.realm.AddFederation(fmt.Sprintf("ldap%d", i), rng.IntN(2) == 0, rng.IntN(3) > 0)
+	}
+	groups := 3 + rng.IntN(4)
+	var ids []string
+	for i := range groups {
+		fed := rng.IntN(feds+1) - 1
+		quirk := idp.True
+		if w.rand(fmt.Sprint("quirk ", i)).IntN(3) == 0 && !w.Off["quirk"] {
+			quirk = idp.Quirk(rng.IntN(5))
+		}
+		parent := ""
+		if i > 1 && rng.IntN(4) == 0 {
+			parent = ids[rng.IntN(i)]
+		}
+		ids = append(ids, w.realm.AddGroup(words[i], parent, fed, quirk))
+		if rng.IntN(6) > 0 {
+			path := words[i]
+			if w.base.FullPath {
+				path = "/" + path
+			}
+			w.directory.AddGroup(path)
+		}
+	}
+	if rng.IntN(4) == 0 { // a second group of one leaf name
+		ids = append(ids, w.realm.AddGroup(words[0], ids[1], -1, idp.True))
+	}
+	ids = append(ids, w.realm.AddGroup("bosses", "", rng.IntN(feds+1)-1, idp.True))
+	if rng.IntN(8) == 0 && !w.Off["collision"] {
+		ids = append(ids, w.realm.AddGroup("bosses", ids[0], -1, idp.True))
+	}
+	w.directory.AddGroup("mapped")
+	w.directory.AddGroup("of nobody")
+	for i := range w.People {
+		w.person(w.rand(fmt.Sprint("person ", i)), i, feds, ids)
+	}
+	for i := range 2 {
+		w.directory.AddUser(dir.NewUser{Name: fmt.Sprint("robot", i), Email: fmt.Sprintf("robot%d@example.com", i), Service: true})
+	}
+	w.realm.AddAccount("service-account-ci", "", -1, true)
+}
+
+// person makes one person: an account, perhaps a user, and what both hold.
+func (w *world) person(rng *rand.Rand, i, feds int, groups []string) {
+	mail := email(i)
+	if rng.IntN(8) == 0 {
+		mail = fmt.Sprintf("P%d@Example.com", i)
+	}
+	account := w.realm.AddAccount(fmt.Sprint("user", i), mail, rng.IntN(feds+1)-1, false)
+	for _, g := range groups {
+		if rng.IntN(3) == 0 {
+			w.realm.Put(account, g, true)
+		}
+	}
+	kind := rng.IntN(10)
+	user := ""
+	switch {
+	case kind < 6 && w.login(account) != "": // as a sign-in leaves it
+		return
+	case kind < 8: // known to ClearML, and not up to date
+		u := dir.NewUser{Name: fmt.Sprint("user", i), Email: email(i), Keycloak: true}
+		if w.directory.KeepsIDs {
+			u.Kept = account
+		}
+		user = w.directory.AddUser(u)
+	case kind == 8:
+		user = w.directory.AddUser(dir.NewUser{Name: fmt.Sprint("user", i), Email: email(i), Other: rng.IntN(2) == 0})
+	default: // not yet in ClearML
+		return
+	}
+	for _, g := range w.directory.GroupIDs() {
+		if rng.IntN(3) == 0 {
+			w.directory.Edit(g, user, true, "setup")
+		}
+	}
+}
+
+// login signs somebody in to ClearML. It returns the user, or nothing.
+func (w *world) login(account string) string {
+	l, in := w.realm.SignIn(account)
+	if !in {
+		return ""
+	}
+	x := dir.Login{ID: l.ID, Name: l.Username, Email: l.Email}
+	s := w.base
+	for _, g := range l.Groups {
+		name := g.Name
+		if s.FullPath {
+			name = g.Path
+		}
+		names, mapped := s.Mapping[name]
+		if !mapped {
+			names = []string{name}
+		}
+		x.Claim = append(x.Claim, names...)
+		x.Admin = x.Admin || slices.Contains(s.AdminGroups, g.Path) || !s.FullPath && slices.Contains(s.AdminGroups, g.Name)
+	}
+	return w.directory.SignIn(x)
+}
+
+// change returns the settings after a change of the configuration.
+func (s settings) change(rng *rand.Rand) settings {
+	s.Mapping = maps.Clone(s.Mapping)
+	switch rng.IntN(5) {
+	case 0:
+		if s.Mapping == nil {
+			s.Mapping = make(map[string][]string)
+		}
+		s.Mapping[s.claim(words[rng.IntN(3)])] = []string{s.claim(words[rng.IntN(3)])}
+	case 1:
+		s.Mapping = nil
+	case 2:
+		s.Protect = []string{email(rng.IntN(4))}
+	case 3:
+		until := time.Now().Add(time.Duration(1+rng.IntN(6)) * time.Hour).Truncate(time.Second)
+		s.Exceptions = []match.Exception{{Match: email(rng.IntN(4)), Until: until, Reason: "leaves late"}}
+	case 4:
+		s.Limits.FreeRemovals = rng.IntN(4)
+	}
+	return s
+}
