@@ -212,6 +212,48 @@ groups.mapping: "staff" feeds "Users", which is built into ClearML, and groupsyn
 			want:   `groupsync: -o xml is not a format: write -o text or -o json`,
 		},
 		{
+			name:   "a suspension without an end",
+			config: good,
+			args:   []string{"suspend", "--reason", "r"},
+			want:   `groupsync: suspend needs --for, such as --for 2h, because a suspension ends by itself; the longest is 720h0m0s`,
+		},
+		{
+			name:   "a suspension in the past",
+			config: good,
+			args:   []string{"suspend", "--for", "-2h", "--reason", "r"},
+			want:   `groupsync: a suspension of -2h0m0s would have ended before it began: give a time that is still to come, such as 2h`,
+		},
+		{
+			name:   "a suspension without a reason",
+			config: good,
+			args:   []string{"suspend", "--for", "2h"},
+			want:   `groupsync: a suspension needs a reason: write one sentence for whoever finds that nothing is written`,
+		},
+		{
+			name:   "a suspension that is too long",
+			config: good,
+			args:   []string{"suspend", "--for", "1000h", "--reason", "r"},
+			want:   `groupsync: a suspension of 1000h0m0s is longer than 720h0m0s: suspend for a shorter time, and again if that is not enough`,
+		},
+		{
+			name:   "a suspension that no other process would see",
+			config: good,
+			args:   []string{"suspend", "--for", "2h", "--reason", "r"},
+			want:   `groupsync: neither state_dir nor lease.name is set, so no other process would see a suspension: set one of them, or ask the daemon itself (POST /-/suspend, /-/resume)`,
+		},
+		{
+			name:   "the end of a suspension that no other process would see",
+			config: good,
+			args:   []string{"resume"},
+			want:   `groupsync: neither state_dir nor lease.name is set, so no other process would see a suspension: set one of them, or ask the daemon itself (POST /-/suspend, /-/resume)`,
+		},
+		{
+			name:   "a suspension of something",
+			config: good,
+			args:   []string{"suspend", "team", "--for", "2h", "--reason", "r"},
+			want:   `groupsync: unknown command "team" for "groupsync suspend": groupsync --help lists them`,
+		},
+		{
 			name: "a flag that there is not",
 			args: []string{"--onze"},
 			want: `groupsync: unknown flag: --onze: groupsync --help lists them`,

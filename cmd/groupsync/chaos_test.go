@@ -4,12 +4,15 @@ import (
 	"fmt"
 	"net/http"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 
+	"groupsync/internal/journal"
+	"groupsync/internal/report"
 	"groupsync/internal/source/keycloaktest"
 	"groupsync/internal/target/clearmltest"
 )
@@ -22,6 +25,7 @@ type chaos struct {
 	front   *trap // before ClearML
 	proxy   *trap // before Keycloak
 	config  string
+	journal journal.Dir
 }
 
 const teams = 6
@@ -49,6 +53,7 @@ func newChaos(t *testing.T, server *keycloaktest.Server) *chaos {
 	for i := range teams {
 		c.clearml.AddTeam(fmt.Sprintf("team%d", i), c.before(i)...)
 	}
+	c.journal = journal.Dir{Path: journal.Under(t.TempDir()), Sync: "default", Keep: 10}
 	c.restore(t)
 	return c
 }
@@ -85,6 +90,30 @@ func (c *chaos) check(t *testing.T) (done int) {
 		}
 	}
 	return done
+}
+
+// told holds the journal: every report is whole, and names each change once at most. It
+// returns how many changes were made by the journal.
+func (c *chaos) told(t *testing.T) (made int) {
+	t.Helper()
+	seen := make(map[journal.Membership]bool)
+	for r, err := range c.journal.List() {
+		if err != nil {
+			t.Errorf("the journal: %v", err)
+			continue
+		}
+		for _, x := range journal.Records(r) {
+			m := journal.Membership{Group: x.GroupID, User: x.ID}
+			if x.Outcome != report.Done {
+				continue
+			}
+			if made++; seen[m] || x.Call == "" || x.Reverted {
+				t.Errorf("the journal has a change twice, without its call, or as one that was undone: %+v", x)
+			}
+			seen[m] = true
+		}
+	}
+	return made
 }
 
 // TestKills kills Keycloak, ClearML or groupsync itself at three moments of a
@@ -124,7 +153,7 @@ func TestKills(t *testing.T) {
 		for _, m := range moments {
 			t.Run(victim+" is killed "+m.name, func(t *testing.T) {
 				c := newChaos(t, server)
-				cmd := command(t.Context(), "--once", "--apply", "-o", "json", "--config", c.config)
+				cmd := command(t.Context(), "--once", "--apply", "-o", "json", "--state_dir", filepath.Dir(c.journal.Path), "--config", c.config)
 				started, killed := make(chan struct{}), make(chan struct{})
 				m.arm(c, func() {
 					<-started
@@ -145,16 +174,22 @@ func TestKills(t *testing.T) {
 				if victim == "keycloak" {
 					server.Restart(t)
 				}
-				done := c.check(t)
+				done, told := c.check(t), c.told(t)
 				if !m.reach(done) && !(victim == "keycloak" && done == teams) {
 					t.Errorf("%d of %d teams are done", done, teams)
 				}
 				if done < teams && victim != "groupsync" && o.code == 0 {
 					t.Errorf("exit code 0 with %d of %d teams done\n%s", done, teams, o.stdout)
 				}
+				if victim == "groupsync" && told > 0 {
+					t.Errorf("the pass was killed, and its report tells of %d changes", told)
+				}
 				c.restore(t)
-				if o := groupsync(t, "--once", "--apply", "-o", "json", "--config", c.config); o.code != 0 || c.check(t) != teams {
+				if o := groupsync(t, "--once", "--apply", "-o", "json", "--state_dir", filepath.Dir(c.journal.Path), "--config", c.config); o.code != 0 || c.check(t) != teams {
 					t.Errorf("the next pass: exit %d\n%s\n%s", o.code, o.stdout, o.stderr)
+				}
+				if now := c.told(t); done < teams && now == told {
+					t.Errorf("the next pass stored no change: there are %d as before", now)
 				}
 			})
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,7 +12,14 @@ import (
 
 	"groupsync/internal/config"
 	"groupsync/internal/config/clearmlenv"
+	"groupsync/internal/match"
+	"groupsync/internal/memory"
 	"groupsync/internal/preflight"
+	"groupsync/internal/preflight/federation"
+	"groupsync/internal/preflight/pairing"
+	"groupsync/internal/preflight/reach"
+	"groupsync/internal/preflight/signin"
+	"groupsync/internal/reconcile"
 )
 
 func newCheck(p program) *cobra.Command {
@@ -21,9 +29,9 @@ func newCheck(p program) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Look at Keycloak and ClearML for what is set wrong, and change nothing",
-		Long: `check looks at the live systems for what would make a pass fail, or fight ClearML's
-own sync at login. It prints what it saw, how to fix what is wrong, and where the
-documentation is. It only reads.
+		Long: `check looks at the live systems for what would make a pass fail, or make a pass and
+ClearML's sync at login undo each other's changes. It prints what it saw, how to fix what
+is wrong, and where the documentation is. It only reads.
 
 The exit code is 1 if a check found an error, and with --strict 2 if one found a
 warning.`,
@@ -37,7 +45,7 @@ warning.`,
 		if err != nil {
 			return err
 		}
-		checks, err := checksOf(t.Config, t.SignIn, newLog(p, t.Config.Log))
+		checks, err := checksOf(t.Config, t.SignIn, p, newLog(p, t.Config.Log))
 		if err != nil {
 			return err
 		}
@@ -49,18 +57,21 @@ warning.`,
 	return cmd
 }
 
-// runCheck makes the checks and prints the findings. The text shows each finding as
-// soon as it is there, because some checks take seconds.
+// runCheck makes the checks and prints the findings. The text shows each finding as soon as
+// it is there, because some checks take seconds. Checks that were not made are counted at the
+// end.
 func runCheck(ctx context.Context, w io.Writer, checks []preflight.Check, asJSON, strict bool) error {
 	var failed error
 	r := preflight.Run(ctx, checks, func(f preflight.Finding) {
-		if asJSON || failed != nil {
+		if asJSON || failed != nil || f.Needed != "" {
 			return
 		}
 		_, failed = io.WriteString(w, f.Line())
 	})
 	switch {
 	case failed != nil:
+	case ctx.Err() != nil:
+		return errors.New("the check was stopped before its end, so the findings are not complete: run it again")
 	case asJSON:
 		failed = r.JSON(w)
 	default:
@@ -77,7 +88,7 @@ func runCheck(ctx context.Context, w io.Writer, checks []preflight.Check, asJSON
 
 // checksOf returns the checks in the order in which they are made: what is needed to
 // see anything comes first.
-func checksOf(c config.Config, signIn clearmlenv.SignIn, log *slog.Logger) ([]preflight.Check, error) {
+func checksOf(c config.Config, signIn clearmlenv.SignIn, p program, log *slog.Logger) ([]preflight.Check, error) {
 	m := newMetrics(c)
 	keycloak, err := newSource(c, m, nil, log)
 	if err != nil {
@@ -91,23 +102,46 @@ func checksOf(c config.Config, signIn clearmlenv.SignIn, log *slog.Logger) ([]pr
 	if err != nil {
 		return nil, err
 	}
+	ofKeycloak := reach.Keycloak(keycloak, reach.KeycloakOptions{
+		Address: reach.Address{Side: "keycloak", URL: c.Keycloak.URL, CAFile: c.Keycloak.CAFile, InsecureSkipVerify: c.Keycloak.InsecureSkipVerify},
+		Realm:   c.Keycloak.Realm, ClientID: c.Keycloak.ClientID, AdminRole: rules.AdminRole,
+		Events: c.Keycloak.Events == "poll",
+	})
+	admins := rules.AdminRole != "" || len(rules.AdminGroups) > 0
+	ofClearML := reach.ClearML(clearml, keycloak, reach.ClearMLOptions{
+		Address:  reach.Address{Side: "clearml", URL: c.ClearML.URL, CAFile: c.ClearML.CAFile, InsecureSkipVerify: c.ClearML.InsecureSkipVerify},
+		Provider: c.ClearML.Provider, AdminsGroup: admins && rules.AdminVia.Group(), AdminsRole: admins && rules.AdminVia.Role(),
+	})
 	return slices.Concat(
-		preflight.KeycloakReach(keycloak, preflight.KeycloakOptions{
-			Address: preflight.Address{Side: "keycloak", URL: c.Keycloak.URL, CAFile: c.Keycloak.CAFile, InsecureSkipVerify: c.Keycloak.InsecureSkipVerify},
-			Realm:   c.Keycloak.Realm, ClientID: c.Keycloak.ClientID, AdminRole: rules.AdminRole,
-		}),
-		preflight.ClearMLReach(clearml, keycloak, preflight.ClearMLOptions{
-			Address:  preflight.Address{Side: "clearml", URL: c.ClearML.URL, CAFile: c.ClearML.CAFile, InsecureSkipVerify: c.ClearML.InsecureSkipVerify},
-			Provider: c.ClearML.Provider, Admins: rules.AdminRole != "" || len(rules.AdminGroups) > 0,
-		}),
-		preflight.Mapper(signInOf(c, signIn), keycloak, "keycloak-credentials"),
-		preflight.Federation(keycloak, clearml, rules),
+		ofKeycloak, ofClearML,
+		signin.Checks(signInOf(c, signIn), keycloak, "keycloak-credentials"),
+		federation.Checks(keycloak, clearml, rules, reach.Needed(ofKeycloak), reach.Needed(ofClearML)),
+		pairing.Checks(pairing.Options{
+			Open: func() (pairing.Surveyor, string) {
+				o, lost := surveyOptions(c, rules, p, log)
+				return reconcile.New(keycloak, clearml, o), lost
+			},
+			URL: c.Keycloak.URL, Realm: c.Keycloak.Realm, ClientID: c.Keycloak.ClearMLClientID, Claim: c.Groups.Claim, NeedsGroup: signIn.NeedsGroup,
+		}, keycloak, clearml, reach.Needed(ofKeycloak), reach.Needed(ofClearML)),
+		preflight.Exceptions(rules.Exceptions),
 	), nil
 }
 
+// surveyOptions returns the options of a pass that only looks. It reads the guards' memory,
+// and neither locks nor writes it. lost says why the memory could not be read.
+func surveyOptions(c config.Config, rules match.Rules, p program, log *slog.Logger) (o reconcile.Options, lost string) {
+	store, _, err := openMemory(c, p, log)
+	if err != nil {
+		return optionsOf(c, rules, nil, nil, log), err.Error()
+	}
+	o = optionsOf(c, rules, store, nil, log)
+	_, o.Limits.Forgets = store.(*memory.Process)
+	return o, ""
+}
+
 // signInOf returns how people sign in to ClearML.
-func signInOf(c config.Config, theirs clearmlenv.SignIn) preflight.SignIn {
-	s := preflight.SignIn{
+func signInOf(c config.Config, theirs clearmlenv.SignIn) signin.Options {
+	s := signin.Options{
 		ClientID: c.Keycloak.ClearMLClientID, Own: c.Keycloak.ClientID, Claim: c.Groups.Claim, FullPath: c.Groups.FullPath,
 		Userinfo: theirs.FromUserinfo, NameClaim: theirs.NameClaim,
 	}

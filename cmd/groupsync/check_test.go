@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"log/slog"
 	"os"
@@ -45,8 +46,9 @@ func everyCheck(t *testing.T) []preflight.Check {
 	t.Helper()
 	c, role := config.Default(), "clearml-admin"
 	c.Keycloak.URL, c.Keycloak.Realm, c.ClearML.URL = "https://auth.example.com", "clearml", "https://api.clearml.example.com"
-	c.Keycloak.ClearMLClientID, c.Admins.Role = "clearml", &role
-	checks, err := checksOf(c, clearmlenv.SignIn{}, slog.New(slog.DiscardHandler))
+	c.Keycloak.ClearMLClientID, c.Keycloak.Events, c.Admins.Role = "clearml", "poll", &role
+	c.Users.Protect = []config.Protection{{Match: "a", Until: "2026-12-31"}}
+	checks, err := checksOf(c, clearmlenv.SignIn{}, program{}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,6 +128,24 @@ func TestCheckOfAPersonsOwnCredentials(t *testing.T) {
 				t.Errorf("the hostile name of the group is not shown:\n%s", text.String())
 			}
 		})
+	}
+}
+
+// A signal stops the check with one sentence and exit code 1, in both formats.
+func TestASignalStopsTheCheck(t *testing.T) {
+	for _, format := range []string{"text", "json"} {
+		ctx, stop := context.WithCancel(t.Context())
+		stop()
+		env := []string{
+			"GROUPSYNC_KEYCLOAK_URL=http://127.0.0.1:1", "GROUPSYNC_KEYCLOAK_REALM=r", "GROUPSYNC_KEYCLOAK_CLIENT_SECRET=s",
+			"GROUPSYNC_CLEARML_URL=http://127.0.0.1:1", "GROUPSYNC_CLEARML_ACCESS_KEY=a", "GROUPSYNC_CLEARML_SECRET_KEY=b",
+		}
+		var stdout, stderr bytes.Buffer
+		code := run(ctx, []string{"check", "-o", format}, env, &stdout, &stderr)
+		want := "groupsync: the check was stopped before its end, so the findings are not complete: run it again\n"
+		if code != 1 || stdout.String() != "" || stderr.String() != want {
+			t.Errorf("%s: exit code %d, stdout %q, stderr %q, want 1, nothing and %q", format, code, stdout.String(), stderr.String(), want)
+		}
 	}
 }
 

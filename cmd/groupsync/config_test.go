@@ -51,7 +51,7 @@ const override = `services:
 
 func TestConfigPrintsEachValueWithItsOrigin(t *testing.T) {
 	got := inside(t, []string{"GROUPSYNC_CLEARML_ACCESS_KEY=hidden", "GROUPSYNC_CLEARML_SECRET_KEY=hidden"}, "config",
-		"--config", file(t, "config.yaml", "clearml: {url: https://api.example.com}\nkeycloak:\n  client_secret: hidden\ngroups: {mapping: {a.b: c}}\n"),
+		"--config", file(t, "config.yaml", "clearml: {url: https://api.example.com}\nkeycloak:\n  client_secret: hidden\ngroups: {mapping: {a.b: c}}\nusers: {protect: [root@*, {match: b@*, groups: [nlp], until: 2026-12-31, reason: hands over}]}\n"),
 		"--clearml-env", file(t, "override.yaml", override), "--guards.window=2h")
 	want := `# ` + services + `surprise (override.yaml:10) is not understood: correct the name if it is mistyped
 name: default # default
@@ -60,6 +60,9 @@ schedule: '@every 15m' # default
 jitter: 30s # default
 shutdown_timeout: 20s # default
 state_dir: "" # default
+state:
+  keep: 1000 # default
+  keep_for: 2160h0m0s # default
 log:
   level: info # default
   format: text # default
@@ -75,6 +78,8 @@ keycloak:
   timeout: 1m0s # default
   concurrency: 8 # default
   trusted_federations: [] # default
+  events: "off" # default
+  events_interval: 5s # default
 clearml:
   url: https://api.example.com # config.yaml:1
   access_key: '[masked]' # environment GROUPSYNC_CLEARML_ACCESS_KEY
@@ -99,7 +104,7 @@ admins:
   floor: 1 # default
 users:
   gone: remove # default
-  protect: [] # default
+  protect: [root@*, {match: b@*, groups: [nlp], until: "2026-12-31", reason: hands over}] # config.yaml:5
 guards:
   max_removals: 50 # default
   window: 2h0m0s # flag --guards.window
@@ -112,6 +117,8 @@ guards:
   gone_grace: 24h0m0s # default
   max_age: 10m0s # default
   on_trip: additions_only # default
+leavers:
+  interval: 24h0m0s # default
 lease:
   name: "" # default
   namespace: "" # default
@@ -136,6 +143,7 @@ keycloak: {url: https://auth.example.com, realm: "1", client_secret_file: `+secr
 clearml: {url: https://api.example.com, access_key_file: `+secret+`, secret_key_file: `+secret+`, provider: "a # b"}
 groups: {include: ["*", "#a", "{b,c}"], mapping: {"a: b": ["c, d", "null"]}}
 admins: {groups: ["true"], role: "1.5"}
+users: {protect: ["root@*", {match: "b@*", groups: [nlp, "1"], until: 2026-12-31, reason: "a: b # c"}, {match: c, until: 2026-12-31T18:00:00Z}]}
 `)}
 	want, err := config.Load(o)
 	if err != nil {

@@ -2,14 +2,18 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"groupsync/internal/config"
+	"groupsync/internal/events"
+	"groupsync/internal/transport"
 	"groupsync/internal/web"
 )
 
@@ -37,6 +41,7 @@ func runDaemon(ctx context.Context, p program, c config.Config, o config.Options
 		func() error { return server.Serve(ctx) },
 		func() error { return s.run(ctx) },
 		func() error { s.follow(ctx, hangups); return nil },
+		func() error { s.followSuspension(ctx); return nil },
 	} {
 		group.Go(func() error { return recovered(work) })
 	}
@@ -49,7 +54,7 @@ func runDaemon(ctx context.Context, p program, c config.Config, o config.Options
 // this process holds it.
 func (s *replica) run(ctx context.Context) error {
 	if s.lease == nil {
-		return s.daemon.Run(ctx)
+		return s.passes(ctx)
 	}
 	s.lead(false)
 	return s.lease.Run(ctx, func(ctx context.Context) error {
@@ -58,16 +63,53 @@ func (s *replica) run(ctx context.Context) error {
 		defer s.lead(false)
 		// Metrics and page must say it at once, not only after the running pass.
 		defer context.AfterFunc(ctx, func() { s.lead(false) })()
-		return s.daemon.Run(ctx)
+		return s.passes(ctx)
 	})
+}
+
+// passes runs the schedule, and beside it reads the admin events that bring passes forward,
+// until ctx ends. A panic of the reading is returned as an error, after the running pass has
+// ended. If the running pass was abandoned, passes does not wait for the reading, because the
+// reading may wait for that pass.
+func (s *replica) passes(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	read := make(chan error, 1)
+	go func() {
+		defer cancel()
+		read <- recovered(func() error { events.Run(ctx, s.brought()); return nil })
+	}()
+	abandoned := s.daemon.Run(ctx)
+	if abandoned == nil {
+		return <-read
+	}
+	select {
+	case err := <-read:
+		return errors.Join(err, abandoned)
+	default:
+		return abandoned
+	}
 }
 
 // warn logs what the configuration allows although it is unsafe.
 func warn(c config.Config, log *slog.Logger) {
+	warnOfEnded(c, log)
 	if c.Keycloak.InsecureSkipVerify {
 		log.Warn("keycloak.insecure_skip_verify is set: whoever stands in between can make removals look right")
 	}
 	if c.ClearML.InsecureSkipVerify {
 		log.Warn("clearml.insecure_skip_verify is set: whoever stands in between can read the credentials")
+	}
+	for _, side := range []struct{ key, address string }{{"keycloak.url", c.Keycloak.URL}, {"clearml.url", c.ClearML.URL}} {
+		if transport.InTheClear(side.address) {
+			log.Warn(side.key + " is an http:// address of another machine: groupsync sends its secret and its tokens unencrypted, and whoever stands in between can read them and change the answers; use https://")
+		}
+	}
+}
+
+// warnOfEnded says which exceptions of users.protect have ended.
+func warnOfEnded(c config.Config, log *slog.Logger) {
+	for _, sentence := range c.Users.Ended(time.Now()) {
+		log.Warn(sentence)
 	}
 }

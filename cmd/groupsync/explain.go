@@ -10,7 +10,6 @@ import (
 
 	"groupsync/internal/config"
 	"groupsync/internal/explain"
-	"groupsync/internal/memory"
 	"groupsync/internal/reconcile"
 )
 
@@ -57,12 +56,11 @@ person or the group. It remembers nothing.`,
 
 // runExplain looks at the subject and prints the answer.
 func runExplain(ctx context.Context, p program, c config.Config, subject reconcile.Subject, output string, log *slog.Logger) error {
-	s, _, err := openSides(c, p, nil, log)
+	r, _, _, err := openReconciler(c, p, nil, log)
 	if err != nil {
 		return err
 	}
-	_, s.options.Limits.Forgets = s.options.Store.(*memory.Process)
-	view, err := reconcile.New(s.source, s.target, s.options).Look(ctx, subject)
+	view, err := r.Look(ctx, subject)
 	if err != nil {
 		return err
 	}

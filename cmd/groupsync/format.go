@@ -20,7 +20,7 @@ type format struct {
 
 var formats = []format{
 	{"text", true, report.Text},
-	{"json", false, func(w io.Writer, r report.Report, _ report.Style) error { return report.JSON(w, r) }},
+	{"json", false, func(w io.Writer, r report.Report, _ report.Style) error { return report.SealedJSON(w, r) }},
 	{"diff", false, func(w io.Writer, r report.Report, _ report.Style) error { return report.Diff(w, r) }},
 	{"markdown", true, func(w io.Writer, r report.Report, s report.Style) error { return report.Markdown(w, r, s.Full) }},
 }

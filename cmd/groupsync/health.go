@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,21 +18,29 @@ const healthTimeout = 5 * time.Second
 func newHealth() *cobra.Command {
 	return &cobra.Command{
 		Use:   "health URL",
-		Short: "Get the URL, and exit with 0 where the answer is 200: a container's health check",
+		Short: "Get the URL, and exit with 0 if the answer is 200: a container's health check",
 		Args:  hinted(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			req, err := http.NewRequestWithContext(cmd.Context(), http.MethodGet, args[0], nil)
-			if err != nil {
-				return fmt.Errorf("asking for the health: %w: write http://127.0.0.1:8080/healthz", err)
+			// net/url's error would repeat the address, password included.
+			address, err := url.Parse(args[0])
+			if err != nil || address.Host == "" {
+				return errors.New("asking for the health: the argument is no URL: write http://127.0.0.1:8080/healthz")
 			}
-			client := http.Client{Timeout: healthTimeout}
+			req, err := http.NewRequestWithContext(cmd.Context(), http.MethodGet, address.String(), nil)
+			if err != nil {
+				return fmt.Errorf("asking for the health of %s: write http://127.0.0.1:8080/healthz", address.Redacted())
+			}
+			client := http.Client{
+				Timeout:       healthTimeout,
+				CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+			}
 			resp, err := client.Do(req)
 			if err != nil {
 				return fmt.Errorf("asking for the health: %w: see that groupsync runs, and web.listen", err)
 			}
 			defer resp.Body.Close()
 			if resp.StatusCode != http.StatusOK {
-				return fmt.Errorf("asking for the health: %s answers %s: see the log of groupsync", args[0], resp.Status)
+				return fmt.Errorf("asking for the health: %s answers %s: see the log of groupsync", address.Redacted(), resp.Status)
 			}
 			return nil
 		},

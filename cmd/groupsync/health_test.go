@@ -9,7 +9,11 @@ import (
 
 func TestHealth(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/healthz" {
+		switch r.URL.Path {
+		case "/healthz":
+		case "/moved":
+			http.Redirect(w, r, "/healthz", http.StatusFound)
+		default:
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 	}))
@@ -32,7 +36,19 @@ func TestHealth(t *testing.T) {
 		},
 		{
 			name: "no address", args: []string{"127.0.0.1:8080"}, code: 1,
-			want: said + `parse "127.0.0.1:8080": first path segment in URL cannot contain colon: write http://127.0.0.1:8080/healthz` + "\n",
+			want: said + "the argument is no URL: write http://127.0.0.1:8080/healthz\n",
+		},
+		{
+			name: "a password in the address is not shown", args: []string{"http://ann:canary@127.0.0.1:1/healthz"}, code: 1,
+			want: said + `Get "http://ann:***@127.0.0.1:1/healthz": dial tcp 127.0.0.1:1: connect: connection refused: see that groupsync runs, and web.listen` + "\n",
+		},
+		{
+			name: "nor in one that is none", args: []string{"http://ann:canary@127.0.0.1:x/healthz"}, code: 1,
+			want: said + "the argument is no URL: write http://127.0.0.1:8080/healthz\n",
+		},
+		{
+			name: "a redirect is not followed", args: []string{"SERVER/moved"}, code: 1,
+			want: said + "SERVER/moved answers 302 Found: see the log of groupsync\n",
 		},
 		{
 			name: "no argument", code: 1,

@@ -34,8 +34,30 @@ func TestMain(m *testing.M) {
 	default:
 		asProcess(faulty[what])
 	}
-	os.Exit(kubetest.Main(runner(func() int { return keycloaktest.Main(m) })))
+	os.Exit(kubetest.Main(runner(func() int { return withCoverDir(func() int { return keycloaktest.Main(m) }) })))
 }
+
+// withCoverDir runs the tests with a directory for the counters of the processes that
+// they start. Under go test -cover a process without one prints a warning to standard
+// error, where the transcripts expect nothing.
+func withCoverDir(run func() int) int {
+	if testing.CoverMode() == "" {
+		return run()
+	}
+	dir, err := os.MkdirTemp("", "groupsync-cover-")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		err = os.Setenv(coverDir, dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "no directory for coverage counters:", err)
+		return 1
+	}
+	return run()
+}
+
+// coverDir is the variable that names the directory of coverage counters.
+const coverDir = "GOCOVERDIR"
 
 // runner lets one Main run another.
 type runner func() int
@@ -155,7 +177,7 @@ func toServer(t *testing.T, address string) http.Handler {
 
 // configure writes a configuration and returns its path. Lines are added to
 // the sections that are there anyway.
-func configure(t *testing.T, keycloak, realm, clearml string, more string) string {
+func configure(t testing.TB, keycloak, realm, clearml string, more string) string {
 	t.Helper()
 	dir := t.TempDir()
 	text := fmt.Sprintf(`schedule: "@every 1h"
@@ -178,7 +200,7 @@ func person(s *clearmltest.Server, name, keycloakID string) {
 		Providers: map[string]any{"keycloak": map[string]any{"sub": keycloakID}}})
 }
 
-func mustContain(t *testing.T, what, text, want string) {
+func mustContain(t testing.TB, what, text, want string) {
 	t.Helper()
 	if !strings.Contains(text, want) {
 		t.Errorf("%s lacks\n  %s\ngot\n  %s", what, want, text)

@@ -7,8 +7,6 @@ import (
 
 	"groupsync/internal/config"
 	"groupsync/internal/kube"
-	"groupsync/internal/memory"
-	"groupsync/internal/reconcile"
 	"groupsync/internal/report"
 )
 
@@ -16,16 +14,12 @@ import (
 // --drift-ok it is 0 instead of 2 if nothing is wrong but drift.
 func runOnce(ctx context.Context, p program, c config.Config, f flags, shown *progress, log *slog.Logger) error {
 	defer shown.end()
-	s, lease, err := openSides(c, p, shown, log)
+	r, _, lease, err := openReconciler(c, p, shown, log)
 	if err != nil {
 		return err
 	}
-	_, s.options.Limits.Forgets = s.options.Store.(*memory.Process)
-	r := reconcile.New(s.source, s.target, s.options)
-	req := reconcile.Request{Apply: f.apply, Lead: leadOf(lease), DryRun: !f.apply}
-	if f.approve != "" {
-		req.Approval = reconcile.Approval{Digest: f.approve, By: osUser()}
-	}
+	warnOfEnded(c, log)
+	req := requestOf(f.apply, f.approve, lease)
 	var rep report.Report
 	pass := func(ctx context.Context) error {
 		rep = r.Pass(ctx, req)

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"groupsync/internal/events"
 	"groupsync/internal/target/clearmltest"
 )
 
@@ -20,6 +21,15 @@ import (
 var faulty = map[string]func(context.Context) int{
 	"a panic of the program": func(context.Context) int {
 		if err := recovered(func() error { panic("a bug\x1b[2J") }); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return 0
+	},
+	"a panic of the reading of admin events": func(ctx context.Context) int {
+		ctx, cancel := context.WithTimeout(ctx, time.Minute)
+		defer cancel()
+		if err := reading(panicking{}, nil, time.Minute).passes(ctx); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
@@ -48,6 +58,13 @@ var faulty = map[string]func(context.Context) int{
 	},
 }
 
+// panicking is a reader of admin events with a bug.
+type panicking struct{}
+
+func (panicking) AdminEvents(context.Context, time.Time) ([]events.Event, int, error) {
+	panic("a bug")
+}
+
 func faultyProcess(t *testing.T, name string) *exec.Cmd {
 	t.Helper()
 	cmd := command(t.Context())
@@ -64,6 +81,7 @@ func TestAPanicIsNotDrift(t *testing.T) {
 		stderr string
 	}{
 		{"a panic of the program", 1, 0, "a fault in groupsync: a bug"},
+		{"a panic of the reading of admin events", 1, 0, "a fault in groupsync: a bug"},
 		{"a panic of a goroutine", -1, syscall.SIGABRT, "panic: a bug"},
 		{"a fatal error of the runtime", -1, syscall.SIGABRT, "fatal error: sync: unlock of unlocked mutex"},
 	} {

@@ -14,6 +14,7 @@ import (
 
 	"groupsync/internal/config"
 	"groupsync/internal/daemon"
+	"groupsync/internal/events"
 	"groupsync/internal/explain"
 	"groupsync/internal/kube"
 	"groupsync/internal/memory"
@@ -30,8 +31,9 @@ type replica struct {
 	metrics *metrics.Metrics
 	status  *web.Status
 	lease   *kube.Lease // nil: this is the only replica
-	store   reconcile.Store
+	store   keeper
 	daemon  *daemon.Daemon
+	counted counting
 	stopped context.Context // ends with the process
 
 	// reconciler is that of the configuration in force. Only whoever holds mu stores another
@@ -40,7 +42,10 @@ type replica struct {
 
 	mu      sync.Mutex // held while a configuration is loaded
 	config  config.Config
-	refusal string // of the last configuration; empty: it is in force
+	reader  events.Reader // of Keycloak's admin events, by the configuration in force
+	refusal string        // of the last configuration; empty: it is in force
+
+	suspension suspension
 }
 
 // newReplica connects everything, and finds out what would keep it from working
@@ -64,15 +69,18 @@ func newReplica(ctx context.Context, p program, c config.Config, o config.Option
 	if err != nil {
 		return nil, err
 	}
+	s.reader = connected.events
 	s.reconciler.Store(reconcile.New(connected.source, connected.target, connected.options))
+	s.counted = counting{log: log, metrics: s.metrics, directory: connected.target}
 	s.daemon = daemon.New(s.job(), daemon.Options{ShutdownTimeout: c.ShutdownTimeout, Next: s.nextPass, Skipped: s.metrics.Skipped, Log: log})
 	return s, nil
 }
 
 // job is what the daemon runs by the configuration in force.
 func (s *replica) job() daemon.Job {
-	r := s.reconciler.Load()
+	r, directory, interval := s.reconciler.Load(), s.counted.directory, s.config.Leavers.Interval
 	return daemon.Job{
+		After:    func(ctx context.Context, rep report.Report) { s.counted.after(ctx, rep, interval, r, directory) },
 		Schedule: s.config.Cron(), Jitter: s.config.Jitter, Apply: s.config.Mode == config.Apply,
 		Pass: func(ctx context.Context, req reconcile.Request) report.Report {
 			defer s.status.Begin()()
@@ -86,6 +94,16 @@ func (s *replica) job() daemon.Job {
 			}
 			return rep
 		},
+		PassOf: func(ctx context.Context, user string, req reconcile.Request) (report.Report, error) {
+			req.Lead = leadOf(s.lease)
+			_, rep, err := r.PassOf(ctx, user, req)
+			if err != nil {
+				return rep, err
+			}
+			s.metrics.Record(rep)
+			tellApproval(ctx, s.log, s.lease, rep)
+			return rep, nil
+		},
 	}
 }
 
@@ -95,6 +113,42 @@ func newStatus(c config.Config, lease *kube.Lease) *web.Status {
 		return web.NewStatus(c.Name, nil)
 	}
 	return web.NewStatus(c.Name, lease.Holder)
+}
+
+// events says how admin events are read by the configuration in force. They are not read in
+// mode observe, because nothing would be written sooner.
+func (s *replica) events() events.Settings {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := s.config.Keycloak
+	if k.Events != "poll" || s.config.Mode != config.Apply {
+		return events.Settings{Every: k.EventsInterval}
+	}
+	return events.Settings{From: s.reader, Every: k.EventsInterval}
+}
+
+// brought makes the passes that admin events ask for. Their errors are logged: the passes of
+// the schedule find the same changes.
+func (s *replica) brought() events.Options {
+	return events.Options{
+		Settings: s.events, Log: s.log,
+		Person: func(ctx context.Context, p events.Person) {
+			_, err := s.daemon.Sync(ctx, p.Account, reconcile.Request{Witnesses: p.Witnesses})
+			var unknown *reconcile.UnknownError
+			var several *reconcile.SeveralError
+			switch {
+			case errors.As(err, &unknown), errors.As(err, &several): // the schedule's pass decides
+				s.log.Debug("an admin event is about an account that no one ClearML user is", "account", p.Account)
+			case err != nil && ctx.Err() == nil:
+				s.log.Warn("a pass that an admin event asked for was not made: the schedule finds the change too", "error", err)
+			}
+		},
+		Whole: func(ctx context.Context) {
+			if _, err := s.daemon.Sync(ctx, "", reconcile.Request{Early: true}); err != nil && ctx.Err() == nil {
+				s.log.Warn("a pass that an admin event asked for was not made: the schedule finds the change too", "error", err)
+			}
+		},
+	}
 }
 
 // nextPass says when the next scheduled pass is due.
@@ -127,7 +181,7 @@ func (s *replica) Reload() error {
 			return daemon.Job{}, err
 		}
 		s.reconciler.Store(s.reconciler.Load().Succeed(next.source, next.target, next.options))
-		s.config = c
+		s.config, s.reader, s.counted.directory = c, next.events, next.target
 		if p, is := s.store.(*memory.Process); is {
 			p.Move(c.ClearML.URL)
 		}
@@ -158,6 +212,7 @@ func (s *replica) newTerm() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reconciler.Load().NewTerm()
+	s.counted.begun = time.Time{} // the metrics have forgotten the last count
 }
 
 // stale reports that the configuration in force is not what its sources say now.
@@ -176,20 +231,23 @@ func (s *replica) refused() bool {
 	return s.refusal != ""
 }
 
-// Sync makes a pass now. If this process stands by, the error names the leader.
-func (s *replica) Sync(ctx context.Context) (report.Report, error) {
-	return s.sync(ctx, reconcile.Approval{})
+// Sync makes a pass now, of one user or of everybody if user is empty. If this process
+// stands by, the error names the leader.
+func (s *replica) Sync(ctx context.Context, user string) (report.Report, error) {
+	return s.sync(ctx, user, reconcile.Request{})
 }
 
 // Approve is Sync for a pass that is given an approval. The log has it before the
 // pass, too, in case the process does not live until the pass has ended.
-func (s *replica) Approve(ctx context.Context, digest, by string) (report.Report, error) {
+func (s *replica) Approve(ctx context.Context, user, digest, by string) (report.Report, error) {
 	s.log.Info("a pass with an approval was asked for", "digest", digest, "by", by)
-	return s.sync(ctx, reconcile.Approval{Digest: digest, By: by})
+	return s.sync(ctx, user, reconcile.Request{Approval: reconcile.Approval{Digest: digest, By: by}})
 }
 
-func (s *replica) sync(ctx context.Context, a reconcile.Approval) (report.Report, error) {
-	rep, err := s.daemon.Sync(ctx, a)
+func (s *replica) sync(ctx context.Context, user string, req reconcile.Request) (report.Report, error) {
+	rep, err := s.daemon.Sync(ctx, user, req)
+	var unknown *reconcile.UnknownError
+	var several *reconcile.SeveralError
 	switch {
 	case errors.Is(err, daemon.ErrStandby):
 		if s.lease != nil && s.lease.Holder() != "" {
@@ -198,6 +256,10 @@ func (s *replica) sync(ctx context.Context, a reconcile.Approval) (report.Report
 		err = &web.Refusal{Status: http.StatusServiceUnavailable, Err: err}
 	case errors.Is(err, daemon.ErrObserves):
 		err = &web.Refusal{Status: http.StatusConflict, Err: err}
+	case errors.As(err, &unknown):
+		err = &web.Refusal{Status: http.StatusNotFound, Err: err}
+	case errors.As(err, &several): // the answer names nobody: the page and the command do
+		err = &web.Refusal{Status: http.StatusConflict, Err: fmt.Errorf("%d people are called that, so no pass was made: groupsync explain lists them; ask again with the id of one", len(several.Matches))}
 	}
 	return rep, err
 }

@@ -73,12 +73,12 @@ Without --once it runs the schedule, and writes only with mode: apply. With
 	own.BoolVar(&f.once, "once", false, "make one pass, print it and end")
 	own.BoolVar(&f.apply, "apply", false, "with --once: write, whatever the mode")
 	own.StringVar(&f.approve, "approve", "", "with --once --apply: lift the guards that a person may lift, for exactly the changes that this digest names")
-	own.BoolVar(&f.driftOK, "drift-ok", false, "with --once: exit 0, not 2, where nothing but drift is left")
+	own.BoolVar(&f.driftOK, "drift-ok", false, "with --once: exit 0, not 2, if only drift is left")
 	own.StringVarP(&f.output, "output", "o", "text", "with --once: "+formatNames())
 	own.BoolVar(&f.full, "full", false, "with --once: cut no list of the report")
 	own.Bool("version", false, "print the version and the commit") // cobra prints them
 	root.Long += keysHelp(own)
-	root.AddCommand(newCheck(p), newConfig(p), newDemo(p), newExplain(p), newHealth(), newPlan(p), newVersion(p))
+	root.AddCommand(newCheck(p), newConfig(p), newDemo(p), newExplain(p), newHealth(), newHistory(p), newLeavers(p), newPlan(p), newRestore(p), newResume(p), newReview(p), newSuspend(p), newSync(p), newVersion(p))
 	complete(root)
 	return root
 }

@@ -2,10 +2,13 @@ package main
 
 import (
 	"log/slog"
+	"time"
 
 	"groupsync/internal/config"
+	"groupsync/internal/events"
 	"groupsync/internal/fault"
 	"groupsync/internal/guard"
+	"groupsync/internal/journal"
 	"groupsync/internal/kube"
 	"groupsync/internal/match"
 	"groupsync/internal/memory"
@@ -21,12 +24,28 @@ var adminVia = map[string]match.Via{"group": match.ViaGroup, "role": match.ViaRo
 func rulesOf(c config.Config) (match.Rules, error) {
 	o := match.Options{
 		FullPath: c.Groups.FullPath, CaseInsensitive: !c.Groups.CaseSensitive, Include: c.Groups.Include, Exclude: c.Groups.Exclude, Mapping: c.Groups.Mapping,
-		AdminGroups: c.Admins.Groups, AdminVia: adminVia[c.Admins.Via], Protect: c.Users.Protect, Provider: c.ClearML.Provider, KeepGone: c.Users.Gone == "keep",
+		AdminGroups: c.Admins.Groups, AdminVia: adminVia[c.Admins.Via], Provider: c.ClearML.Provider, KeepGone: c.Users.Gone == "keep",
 	}
 	if c.Admins.Role != nil {
 		o.AdminRole = *c.Admins.Role
 	}
+	for _, p := range c.Users.Protect {
+		if p.Plain() {
+			o.Protect = append(o.Protect, p.Match)
+		}
+	}
+	o.Exceptions = exceptionsOf(c)
 	return match.Compile(o)
+}
+
+// exceptionsOf returns the exceptions that the configuration states, ended ones included.
+func exceptionsOf(c config.Config) (list []match.Exception) {
+	for _, p := range c.Users.Protect {
+		if !p.Plain() {
+			list = append(list, match.Exception{Match: p.Match, Groups: p.Groups, Until: p.End(), Reason: p.Reason})
+		}
+	}
+	return list
 }
 
 // limitsOf returns the limits of the guards that the configuration states.
@@ -49,6 +68,8 @@ func newMetrics(c config.Config) *metrics.Metrics {
 func settingsOf(c config.Config) metrics.Settings {
 	return metrics.Settings{
 		Apply:    c.Mode == config.Apply,
+		Leavers:  c.Leavers.Interval > 0,
+		Expiring: func(now time.Time) int { return len(match.Expiring(exceptionsOf(c), now)) },
 		Insecure: map[fault.System]bool{fault.Keycloak: c.Keycloak.InsecureSkipVerify, fault.ClearML: c.ClearML.InsecureSkipVerify},
 	}
 }
@@ -56,7 +77,8 @@ func settingsOf(c config.Config) metrics.Settings {
 // sides is what a pass is made of: the two real sides and the rules between them.
 type sides struct {
 	source  reconcile.Source
-	target  reconcile.Directory
+	target  *clearml.Client
+	events  events.Reader
 	options reconcile.Options
 }
 
@@ -75,18 +97,31 @@ func connect(c config.Config, m *metrics.Metrics, store reconcile.Store, shown *
 	if err != nil {
 		return sides{}, err
 	}
-	return sides{source, directory, reconcile.Options{Name: c.Name, Rules: rules, Limits: limitsOf(c), Store: store, Step: shown.step, Log: log}}, nil
+	return sides{source, directory, source, optionsOf(c, rules, store, shown, log)}, nil
+}
+
+func optionsOf(c config.Config, rules match.Rules, store reconcile.Store, shown *progress, log *slog.Logger) reconcile.Options {
+	o := reconcile.Options{Name: c.Name, Rules: rules, Limits: limitsOf(c), Store: store, Step: shown.step, Log: log}
+	if beside, is := store.(*kube.Memory); is {
+		o.Peek = func() reconcile.Store { return beside.Peek() }
+	}
+	if d, kept := journalOf(c); kept {
+		o.Journal = d
+	}
+	return o
+}
+
+// journalOf returns the journal in state_dir; false: the configuration keeps none.
+func journalOf(c config.Config) (journal.Dir, bool) {
+	d := journal.Dir{Path: journal.Under(c.StateDir), Sync: c.Name, Keep: c.State.Keep, KeepFor: c.State.KeepFor}
+	return d, c.StateDir != "" && c.State.Keep > 0
 }
 
 // openSides connects the two sides for a command that makes no more than one pass, with the
 // guards' memory where the configuration keeps it. The Lease is nil if the configuration
 // names none.
 func openSides(c config.Config, p program, shown *progress, log *slog.Logger) (sides, *kube.Lease, error) {
-	lease, err := openLease(c, p, log)
-	if err != nil {
-		return sides{}, nil, err
-	}
-	store, err := openStore(c, lease)
+	store, lease, err := openMemory(c, p, log)
 	if err != nil {
 		return sides{}, nil, err
 	}
@@ -94,20 +129,58 @@ func openSides(c config.Config, p program, shown *progress, log *slog.Logger) (s
 	return s, lease, err
 }
 
+// openReconciler returns the Reconciler of a command that makes no more than one pass, with
+// the sides and the Lease of openSides. A memory that lasts as long as the process cannot
+// wait for a grace.
+func openReconciler(c config.Config, p program, shown *progress, log *slog.Logger) (*reconcile.Reconciler, sides, *kube.Lease, error) {
+	s, lease, err := openSides(c, p, shown, log)
+	if err != nil {
+		return nil, sides{}, nil, err
+	}
+	_, s.options.Limits.Forgets = s.options.Store.(*memory.Process)
+	return reconcile.New(s.source, s.target, s.options), s, lease, nil
+}
+
+// requestOf returns the request of a command's one pass. Without apply the pass is a dry
+// run. approve is the digest of an approval, or empty.
+func requestOf(apply bool, approve string, lease *kube.Lease) reconcile.Request {
+	req := reconcile.Request{Apply: apply, Lead: leadOf(lease), DryRun: !apply}
+	if approve != "" {
+		req.Approval = reconcile.Approval{Digest: approve, By: osUser()}
+	}
+	return req
+}
+
+// openMemory returns where the guards' memory is kept, and the Lease beside which it is; nil
+// if the configuration names none.
+func openMemory(c config.Config, p program, log *slog.Logger) (reconcile.Store, *kube.Lease, error) {
+	lease, err := openLease(c, p, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	store, err := openStore(c, lease)
+	return store, lease, err
+}
+
 // openStore returns where the guards' memory is kept: beside the Lease, in
 // state_dir, or in this process. A store that cannot be read is an error at start.
-func openStore(c config.Config, lease *kube.Lease) (reconcile.Store, error) {
-	var store reconcile.Store
-	switch {
-	case lease != nil:
-		store = lease.Memory()
-	case c.StateDir != "":
-		store = memory.Dir(c.StateDir)
-	default:
-		store = memory.NewProcess(c.ClearML.URL)
-	}
+func openStore(c config.Config, lease *kube.Lease) (keeper, error) {
+	store := storeOf(c, lease)
 	_, err := store.Load()
 	return store, err
+}
+
+// storeOf returns the store without reading it: whoever suspends writing does not need
+// the memory, which may be what is broken.
+func storeOf(c config.Config, lease *kube.Lease) keeper {
+	switch {
+	case lease != nil:
+		return lease.Memory()
+	case c.StateDir != "":
+		return memory.Dir(c.StateDir)
+	default:
+		return memory.NewProcess(c.ClearML.URL)
+	}
 }
 
 // openLease returns the Lease that the configuration names, or nil.

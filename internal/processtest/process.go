@@ -6,10 +6,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -115,14 +117,26 @@ func (p *Process) Await(within time.Duration, ready func() bool) error {
 	return nil
 }
 
-// FreePort returns a loopback port that nothing listens on.
+// The ports that FreePort chooses from. Linux takes the local port of an outgoing
+// connection, and the port of a listener that asks for any, from 32768 upwards. A
+// server that starts seconds later would find such a port taken.
+const (
+	firstPort = 10_000
+	lastPort  = 32_767
+)
+
+// FreePort returns a loopback port that nothing listens on and that no outgoing
+// connection is given.
 func FreePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+	var err error
+	for range 100 {
+		port := firstPort + rand.IntN(lastPort-firstPort+1)
+		var l net.Listener
+		if l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
+			return port, l.Close()
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return 0, fmt.Errorf("looking for a free port: %w", err)
 }
 
 func (p *Process) tail() []byte {

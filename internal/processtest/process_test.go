@@ -123,3 +123,24 @@ func TestAMissingProgramIsToldWithWhatToDo(t *testing.T) {
 		t.Errorf("%v\nwant %s", err, want)
 	}
 }
+
+// An outgoing connection took the port of a Keycloak that was about to start.
+func TestAFreePortIsNotOneOfOutgoingConnections(t *testing.T) {
+	content, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
+	if err != nil {
+		t.Skip("the range of local ports is known on Linux only")
+	}
+	var first, last int
+	if _, err := fmt.Sscan(string(content), &first, &last); err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		port, err := FreePort()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first <= port && port <= last {
+			t.Fatalf("port %d is one of %d to %d, which outgoing connections are given", port, first, last)
+		}
+	}
+}

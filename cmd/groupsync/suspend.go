@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"groupsync/internal/config"
+	"groupsync/internal/memory"
+	"groupsync/internal/reconcile"
+)
+
+// keeper keeps the guards' memory, and beside it the suspension.
+type keeper interface {
+	reconcile.Store
+	// Suspend replaces the suspension. The zero Suspension removes it. Suspend waits for no
+	// pass.
+	Suspend(ctx context.Context, s memory.Suspension) error
+}
+
+// suspending is what a suspension is asked for with.
+type suspending struct {
+	lasts        time.Duration
+	reason       string
+	removalsOnly bool
+}
+
+func newSuspend(p program) *cobra.Command {
+	var s sources
+	var ask suspending
+	cmd := &cobra.Command{
+		Use:   "suspend --for 2h --reason TEXT [--removals-only]",
+		Short: "Stop all writing to ClearML for a time",
+		Long: `suspend stops writing to ClearML for a time, for every process that shares the
+state_dir or the Lease: the daemon, all its replicas, and --once --apply. When suspend
+has answered, no further write begins. A write that has begun is finished.
+
+Passes go on: they read, plan and report, and the guard suspended withholds every
+change, or with --removals-only every removal. No approval lifts it. The suspension
+survives a restart, ends by itself, and ends earlier by groupsync resume. suspend
+replaces a suspension that is in force.`,
+		Args: hinted(cobra.NoArgs),
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if !cmd.Flags().Changed("for") {
+			return fmt.Errorf("suspend needs --for, such as --for 2h, because a suspension ends by itself; the longest is %s", memory.LongestSuspension)
+		}
+		next, err := memory.NewSuspension(time.Now(), ask.lasts, ask.reason, osUser(), ask.removalsOnly)
+		if err != nil {
+			return err
+		}
+		return replaceSuspension(cmd, p, s, next)
+	}
+	s.add(cmd.Flags())
+	cmd.Flags().DurationVar(&ask.lasts, "for", 0, "how long, such as 45m or 2h; at most 720h")
+	cmd.Flags().StringVar(&ask.reason, "reason", "", "one sentence for whoever finds that nothing is written")
+	cmd.Flags().BoolVar(&ask.removalsOnly, "removals-only", false, "withhold removals only; additions go on")
+	return cmd
+}
+
+func newResume(p program) *cobra.Command {
+	var s sources
+	cmd := &cobra.Command{
+		Use:   "resume",
+		Short: "End a suspension, so that passes write again",
+		Long: `resume ends the suspension that groupsync suspend or POST /-/suspend has set. It makes
+no pass: the next one writes again.`,
+		Args: hinted(cobra.NoArgs),
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return replaceSuspension(cmd, p, s, memory.Suspension{})
+	}
+	s.add(cmd.Flags())
+	return cmd
+}
+
+// replaceSuspension replaces the suspension that processes share, and prints what was done.
+func replaceSuspension(cmd *cobra.Command, p program, from sources, next memory.Suspension) error {
+	t, err := config.Trace(from.options(p, cmd.Flags()))
+	if err != nil {
+		return err
+	}
+	store, err := sharedStore(t.Config, p, newLog(p, t.Config.Log))
+	if err != nil {
+		return err
+	}
+	text, err := setSuspension(cmd.Context(), store, next)
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintln(p.stdout, text); err != nil {
+		return fmt.Errorf("printing the answer: %w", err)
+	}
+	return nil
+}
+
+// sharedStore returns the store that other processes read, too.
+func sharedStore(c config.Config, p program, log *slog.Logger) (keeper, error) {
+	lease, err := openLease(c, p, log)
+	if err != nil {
+		return nil, err
+	}
+	store := storeOf(c, lease)
+	if _, alone := store.(*memory.Process); alone {
+		return nil, errors.New("neither state_dir nor lease.name is set, so no other process would see a suspension: set one of them, or ask the daemon itself (POST /-/suspend, /-/resume)")
+	}
+	return store, nil
+}
+
+// setSuspension replaces the suspension of the store and returns in a few lines what was
+// done. The zero Suspension ends the one that is in force.
+func setSuspension(ctx context.Context, store keeper, next memory.Suspension) (string, error) {
+	before, unread := store.Suspension(ctx)
+	if err := store.Suspend(ctx, next); err != nil {
+		return "", err
+	}
+	before = before.Current(time.Now())
+	var lines []string
+	ended := "it replaces this one: "
+	switch {
+	case next.IsZero() && unread == nil && before.IsZero():
+		return "no suspension was in force, so nothing was changed", nil
+	case next.IsZero():
+		lines = append(lines, "nothing is suspended: the next pass writes")
+		ended = "this suspension was ended: "
+	case next.RemovalsOnly:
+		lines = append(lines, next.String(), "from now on no write that removes somebody begins; a write that has begun is finished")
+	default:
+		lines = append(lines, next.String(), "from now on no write begins; a write that has begun is finished")
+	}
+	switch {
+	case unread != nil:
+		lines = append(lines, ended+"one that could not be read")
+	case !before.IsZero():
+		lines = append(lines, ended+before.String())
+	}
+	return strings.Join(lines, "\n"), nil
+}

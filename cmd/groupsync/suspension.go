@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"groupsync/internal/memory"
+	"groupsync/internal/web"
+)
+
+// lookForSuspension is how often the daemon looks whether another process has suspended
+// writing. It is for the log, the page and the metrics only: a pass looks by itself before
+// each write.
+const lookForSuspension = 10 * time.Second
+
+// suspension is what the daemon knows of the suspension in force.
+type suspension struct {
+	mu     sync.Mutex
+	known  memory.Suspension // zero: none
+	failed bool              // the last look failed, and the log has it
+}
+
+// Suspend stops writing from its answer on. It makes web's Control, with Resume.
+func (s *replica) Suspend(ctx context.Context, lasts time.Duration, reason string, removalsOnly bool, by string) (string, error) {
+	next, err := memory.NewSuspension(time.Now(), lasts, reason, by, removalsOnly)
+	if err != nil {
+		return "", &web.Refusal{Status: http.StatusBadRequest, Err: err}
+	}
+	return s.setSuspension(ctx, next, by)
+}
+
+// Resume ends a suspension.
+func (s *replica) Resume(ctx context.Context, by string) (string, error) {
+	return s.setSuspension(ctx, memory.Suspension{}, by)
+}
+
+func (s *replica) setSuspension(ctx context.Context, next memory.Suspension, by string) (string, error) {
+	text, err := setSuspension(ctx, s.store, next)
+	if err != nil {
+		return "", err
+	}
+	if next.IsZero() {
+		s.log.Info("a suspension was ended by request", "by", by)
+	}
+	s.lookAtSuspension(ctx)
+	return text, nil
+}
+
+// followSuspension looks at the suspension until ctx ends.
+func (s *replica) followSuspension(ctx context.Context) {
+	ticks := time.NewTicker(lookForSuspension)
+	defer ticks.Stop()
+	for {
+		s.lookAtSuspension(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticks.C:
+		}
+	}
+}
+
+// lookAtSuspension tells the log, the page and the metrics what the store says. If the
+// store cannot tell, they keep what was known, and passes write nothing.
+func (s *replica) lookAtSuspension(ctx context.Context) {
+	k := &s.suspension
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	stored, err := s.store.Suspension(ctx)
+	if err != nil {
+		if !k.failed && ctx.Err() == nil {
+			s.log.Error("nobody can tell whether writing is suspended, so passes write nothing", "error", err)
+		}
+		k.failed = true
+		return
+	}
+	k.failed = false
+	now := stored.Current(time.Now())
+	if now == k.known {
+		return
+	}
+	switch before := k.known; {
+	case now.IsZero():
+		s.log.Info("the suspension has ended: passes write again", "until", before.Until, "reason", before.Reason)
+	default:
+		s.log.Warn("writing is suspended", "what", now.What(), "until", now.Until, "by", now.By, "at", now.At, "reason", now.Reason)
+	}
+	k.known = now
+	s.status.Suspend(now)
+	s.metrics.Suspend(now)
+}

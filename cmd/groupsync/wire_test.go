@@ -1,0 +1,73 @@
+package main
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"groupsync/internal/config"
+	"groupsync/internal/kube"
+	"groupsync/internal/match"
+	"groupsync/internal/memory"
+	"groupsync/internal/reconcile"
+)
+
+// TestProtectIsGlobsAndExceptions: an entry that is only a glob is about the person, and
+// any other one is an exception. The metric counts those that end within seven days.
+func TestProtectIsGlobsAndExceptions(t *testing.T) {
+	c := config.Default()
+	c.Users.Protect = []config.Protection{{Match: "root@*"}, {Match: "b", Until: "2026-12-31"}, {Match: "c", Groups: []string{"team"}, Reason: "why"}}
+	r, err := rulesOf(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	newYear := time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
+	if d := cmp.Diff([]string{"root@*"}, r.Protect); d != "" {
+		t.Errorf("globs: -want +got\n%s", d)
+	}
+	if d := cmp.Diff([]match.Exception{{Match: "b", Until: newYear}, {Match: "c", Groups: []string{"team"}, Reason: "why"}}, r.Exceptions); d != "" {
+		t.Errorf("exceptions: -want +got\n%s", d)
+	}
+	for at, want := range map[time.Time]int{newYear.AddDate(0, 0, -8): 0, newYear.AddDate(0, 0, -7): 1, newYear: 0} {
+		if got := settingsOf(c).Expiring(at); got != want {
+			t.Errorf("at %s %d exceptions end soon, want %d", at, got, want)
+		}
+	}
+}
+
+// TestAnEndedExceptionIsAWarning: the log names the entry by its number, and nobody.
+func TestAnEndedExceptionIsAWarning(t *testing.T) {
+	c := config.Default()
+	c.Users.Protect = []config.Protection{{Match: "ann@*"}, {Match: "bob@*", Until: "2020-12-31"}}
+	var log bytes.Buffer
+	warn(c, slog.New(slog.NewTextHandler(&log, nil)))
+	want := `level=WARN msg="users.protect: entry 2 ended at 2021-01-01T00:00:00Z and keeps nobody any more: remove the entry, or set a later end"`
+	if got := log.String(); !strings.Contains(got, want) || strings.Count(got, "\n") != 1 || strings.Contains(got, "bob") {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+}
+
+// TestALookReadsAStoreOfItsOwn: beside a Lease, a look shares no store with a pass. The other
+// stores may be shared.
+func TestALookReadsAStoreOfItsOwn(t *testing.T) {
+	of := func(store reconcile.Store) func() reconcile.Store {
+		return optionsOf(config.Default(), match.Rules{}, store, nil, slog.New(slog.DiscardHandler)).Peek
+	}
+	store := new(kube.Memory)
+	peek := of(store)
+	if peek == nil {
+		t.Fatal("a look shares the store")
+	}
+	if one, two := peek(), peek(); one == reconcile.Store(store) || one == two {
+		t.Error("two looks, or a look and a pass, share a store")
+	}
+	for _, shared := range []reconcile.Store{new(memory.Process), memory.Dir(t.TempDir())} {
+		if of(shared) != nil {
+			t.Errorf("%T: a look has a store of its own", shared)
+		}
+	}
+}
