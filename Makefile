@@ -17,7 +17,7 @@ export COMPOSE_SPEC := $(BIN)/compose-spec
 export GORELEASER := $(BIN)/goreleaser
 export ACTIONLINT := $(BIN)/actionlint
 
-.PHONY: test tools short bench mutation image release
+.PHONY: test test-keycloak-versions test-toxics tools short bench assurance mutation mutation-simulate simulate soak fuzz image release
 
 DIRS := charts cmd docs examples internal tools
 
@@ -25,17 +25,78 @@ test: tools
 	@echo "gofmt" && test -z "$$(gofmt -l $(DIRS))" || { gofmt -l $(DIRS); exit 1; }
 	$(GO) vet ./...
 	$(BIN)/staticcheck ./...
-	$(GO) test -race -timeout 25m ./...
+	$(GO) test -race -timeout 45m ./...
+	$(GO) test ./internal/simulate -run TestEverySchedule -count 1 -seeds 200
 	$(GO) run ./cmd/groupsync demo --exit
+
+# The releases of Keycloak that the source is tested with. The last one is the newest, which
+# make test uses. The others do not pass every test yet: many tests expect what only the
+# newest does.
+KEYCLOAK_VERSIONS := 24.0.5 25.0.6 26.0.8 26.7.3
+# A pass over a realm whose lists and people disagree, and one that removes people.
+PASSES := ^(TestTwoLDAPGroupsOfOneName|TestAHardcodedGroupAndRole|TestADefaultGroupOfARealmWithLDAP|TestAMemberListedTwice|TestAnOldUserCache|TestWhatIsTrueIsRemoved)$$
+
+# The tests of the source, the table of what a person's own side says, and the passes,
+# against one release after the other. For one release:
+# make test-keycloak-versions KEYCLOAK_VERSIONS=25.0.6.
+test-keycloak-versions:
+	@for version in $(KEYCLOAK_VERSIONS); do \
+		echo "Keycloak $$version"; export KEYCLOAK_VERSION=$$version; \
+		$(GO) test -count=1 -timeout 20m -skip LDAPTakesALoad ./internal/source/keycloaktest ./internal/source/keycloak || failed="$$failed $$version"; \
+		$(GO) test -count=1 -timeout 20m -skip 'TestTwoLDAPGroupsOfOneName/an_older' -run '$(PASSES)' ./internal/reconcile || failed="$$failed $$version"; \
+	done; test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
+
+# Passes over connections that are slow, cut or reset. The table is not green yet: some rows
+# expect more of a busy machine than the machine does.
+test-toxics:
+	$(GO) test -count=1 -timeout 20m -tags toxic -run TestNoToxicMakesAWrongChange ./internal/reconcile
 
 # What needs neither Java nor a server.
 short:
 	$(GO) test -short -race ./...
 
-bench:
-	$(GO) test -run '^$$' -bench Plan -benchmem ./internal/plan
-	$(GO) test -run '^$$' -bench PassL -benchtime 1x -timeout 40m ./internal/reconcile
-	$(GO) test -run '^$$' -bench 'Pull|Crowd' -benchtime 1x -timeout 30m ./internal/source/keycloak
+# Speed and size, as one table of figures beside their goals. It takes about 40 minutes on
+# two cores with nothing else to do. ONLY is an expression over the names of benchmarks.
+ONLY :=
+bench: $(BIN)/assurance
+	$(BIN)/assurance -only '$(ONLY)'
+
+# Every fuzz target for FUZZTIME, one after the other; docs/fuzzing.md. make test runs what
+# is committed of their corpora. Go stores an input that fails under testdata/fuzz.
+FUZZTIME := 30s
+fuzz:
+	@set -e; for file in $$(grep -rl --include='*_test.go' '^func Fuzz' internal); do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z]*\)(.*/\1/p' $$file); do \
+			echo "$$(dirname $$file) $$target"; \
+			nice $(GO) test ./$$(dirname $$file) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME); \
+		done; \
+	done
+
+# The whole daemon in virtual time (docs/simulation.md). It prints how long it took. Fewer
+# schedules: make simulate SEEDS=5000. Others: make simulate SEED=200001.
+SEEDS := 100000
+SEED := 1
+simulate:
+	nice $(GO) test ./internal/simulate -run TestEverySchedule -timeout 24h -v -seeds $(SEEDS) -seed $(SEED)
+
+# Safety mechanisms taken out one by one: a schedule must catch each.
+mutation-simulate:
+	nice $(GO) test ./internal/simulate -run TestEveryMutantIsCaught -timeout 4h -v -mutants all
+
+# A simulated year of passes, in which nothing may grow.
+soak:
+	nice $(GO) test ./internal/simulate -run TestAYearOfPassesDoesNotGrow -timeout 1h -v -year
+
+# docs/assurance.md, from SEEDS schedules, the mechanisms taken out, and the benchmarks. It
+# takes as long as simulate, mutation-simulate and bench together. The machine must have
+# nothing else to do.
+RESULTS := $(CACHE)/assurance
+assurance: $(BIN)/assurance
+	mkdir -p $(RESULTS)
+	$(MAKE) -s simulate > $(RESULTS)/simulation.txt
+	$(MAKE) -s mutation-simulate > $(RESULTS)/mutants.txt
+	$(MAKE) -s bench > $(RESULTS)/figures.md
+	$(BIN)/assurance -document $(RESULTS) > docs/assurance.md
 
 # Mutation tests of the decision. docs/mutation.md says how to read the result. They
 # take about an hour on two cores, so they are no part of test. For another package, or
@@ -97,3 +158,6 @@ $(BIN)/gremlins: tools/mutation/go.mod tools/mutation/go.sum
 
 $(BIN)/mutate-cases: tools/mutation/go.mod tools/mutation/cases/main.go
 	cd tools/mutation && $(GO) vet ./... && $(GO) build -o $@ ./cases && touch $@
+
+$(BIN)/assurance: tools/assurance/go.mod $(wildcard tools/assurance/*.go tools/assurance/*.tmpl)
+	cd tools/assurance && $(GO) vet ./... && $(GO) build -o $@ .

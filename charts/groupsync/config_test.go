@@ -145,6 +145,7 @@ func TestWhatIsWatchedIsTakenOver(t *testing.T) {
 		"schedule":         "config.schedule=@hourly",
 		"jitter":           "config.jitter=1s",
 		"shutdown_timeout": "config.shutdown_timeout=25s",
+		"state":            "config.state.keep=7",
 		"state_dir":        "leaderElection.enabled=false,state.enabled=true",
 		"log":              "config.log.level=debug",
 		"keycloak":         "config.keycloak.concurrency=2",
@@ -153,6 +154,7 @@ func TestWhatIsWatchedIsTakenOver(t *testing.T) {
 		"admins":           "config.admins.floor=2",
 		"users":            "config.users.gone=keep",
 		"guards":           "config.guards.max_removals=7",
+		"leavers":          "config.leavers.interval=1h",
 		"lease":            "leaderElection.enabled=false",
 		"web":              "webConfig.existingSecret=web",
 	}
@@ -181,6 +183,19 @@ func TestWhatIsWatchedIsTakenOver(t *testing.T) {
 
 // TestTheConfigurationIsTheValues: numbers stay numbers, and empty sections are
 // none.
+// TestADayInTheValuesIsTheDayInTheConfiguration: YAML reads a day without quotes as a time.
+func TestADayInTheValuesIsTheDayInTheConfiguration(t *testing.T) {
+	values := filepath.Join(t.TempDir(), "values.yaml")
+	if err := os.WriteFile(values, []byte("config: {users: {protect: [root@*, {match: b@*, groups: [nlp], until: 2026-12-31}]}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := manifests(t, rendered(t, "-f", shapes(t)[0], "-f", values))["ConfigMap"].Data["config.yaml"]
+	want := "  protect:\n  - root@*\n  - groups:\n    - nlp\n    match: b@*\n    until: \"2026-12-31\"\n"
+	if !strings.Contains(got, want) {
+		t.Errorf("%q is not there:\n%s", want, got)
+	}
+}
+
 func TestTheConfigurationIsTheValues(t *testing.T) {
 	text := rendered(t, "--set-json", `config.guards={"max_removals":1000000,"max_removal_ratio":0.25,"federation_grace":0}`, "--set", "config.log=null")
 	got := manifests(t, text)["ConfigMap"].Data["config.yaml"]

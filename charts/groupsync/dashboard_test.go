@@ -51,8 +51,8 @@ var dashboard = []row{
 			queries: []query{{`max by (sync) (groupsync_next_pass_timestamp_seconds{sync=~"$sync"}) - time()`, "{{sync}}"}}},
 		{title: "Memberships that differ", kind: "stat", unit: "none", red: 1, about: "Left after the last pass that came to a plan.",
 			queries: []query{{`sum by (sync) (max by (sync, action) (groupsync_drift_memberships{sync=~"$sync"}))`, "{{sync}}"}}},
-		{title: "Guards that withhold", kind: "stat", unit: "none", red: 1, about: "Without grace, which waits by design.",
-			queries: []query{{`sum by (sync) (max by (sync, guard) (groupsync_guard_active{sync=~"$sync", guard!="grace"}))`, "{{sync}}"}}},
+		{title: "Guards that withhold", kind: "stat", unit: "none", red: 1, about: "Without grace, which waits by design, and suspended, which a person wanted.",
+			queries: []query{{`sum by (sync) (max by (sync, guard) (groupsync_guard_active{sync=~"$sync", guard!~"grace|suspended"}))`, "{{sync}}"}}},
 		{title: "Leaders", kind: "stat", unit: "none", red: 2, about: "Processes that make passes. 1 is right; 0 is GroupsyncNoLeader, 2 are GroupsyncTwoLeaders.",
 			queries: []query{{`sum by (sync) (groupsync_leader{sync=~"$sync"})`, "{{sync}}"}}},
 		{title: "Unverified certificates", kind: "stat", unit: "none", red: 1, about: "Sides with insecure_skip_verify.",
@@ -85,6 +85,8 @@ var dashboard = []row{
 			queries: []query{{`min by (sync, federation) (groupsync_federation_up{sync=~"$sync"})`, "{{sync}} {{federation}}"}}},
 		{title: "Approvals in a day", kind: "timeseries", unit: "none", about: "granted: a person lifted guards for exactly the changes of one digest. refused: the digest was not that of the plan.",
 			queries: []query{{`sum by (sync, result) (increase(groupsync_approvals_total{sync=~"$sync"}[1d]))`, "{{sync}} {{result}}"}}},
+		{title: "Writing is suspended for another", kind: "timeseries", unit: "s", about: "Until the suspension ends that a person has set, by action; 0 if none is in force. After a day it is GroupsyncSuspended.",
+			queries: []query{{`clamp_min(max by (sync, action) (groupsync_suspended_until_timestamp_seconds{sync=~"$sync"}) - time(), 0)`, "{{sync}} {{action}}"}}},
 	}},
 	{"Groups and people", 8, []panel{
 		{title: "Groups by state", kind: "timeseries", unit: "none",
@@ -97,6 +99,14 @@ var dashboard = []row{
 			queries: []query{{`max by (sync, list) (groupsync_own_view_memberships{sync=~"$sync"})`, "{{sync}} {{list}}"}}},
 		{title: "Administrators by one sign only", kind: "timeseries", unit: "none", about: "ClearML users whose role and membership of Admins disagree. The report names them.",
 			queries: []query{{`max by (sync) (groupsync_admin_mismatch{sync=~"$sync"})`, "{{sync}}"}}},
+		{title: "Exceptions that end within 7 days", kind: "timeseries", unit: "none", about: "Entries of users.protect that still keep memberships. groupsync check names them.",
+			queries: []query{{`max by (sync) (groupsync_exceptions_expiring{sync=~"$sync"})`, "{{sync}}"}}},
+	}},
+	{"Leavers", 8, []panel{
+		{title: "Leavers who still hold something", kind: "timeseries", unit: "none", about: "People who are disabled or gone in Keycloak, by what they hold in ClearML. groupsync leavers names them. No line: it is not known, or not counted.",
+			queries: []query{{`max by (sync, holds) (groupsync_leavers{sync=~"$sync"})`, "{{sync}} {{holds}}"}}},
+		{title: "Since leavers were counted", kind: "timeseries", unit: "s", about: "Counted every leavers.interval. A line that climbs beyond that is a count that fails.",
+			queries: []query{{`time() - max by (sync) (groupsync_leavers_last_success_timestamp_seconds{sync=~"$sync"})`, "{{sync}}"}}},
 	}},
 	{"The two sides", 8, []panel{
 		{title: "Errors in an hour", kind: "timeseries", unit: "none",
@@ -375,7 +385,7 @@ func ofReleases(t *testing.T) (input []series) {
 			case l == "sync":
 				value = "default"
 			case len(closed[l]) > 0:
-				value = closed[l][0]
+				value = closed[l][len(closed[l])-1] // queries leave out the guards suspended and grace
 			}
 			own += fmt.Sprintf("%s=%q, ", l, value)
 		}

@@ -27,6 +27,7 @@ type goreleaserConfig struct {
 	Archives []struct {
 		Files []struct{ Src string }
 	}
+	SBOMs []struct{ Artifacts string } `yaml:"sboms"`
 }
 
 func goreleaser(t *testing.T) (c goreleaserConfig) {

@@ -2,6 +2,7 @@ package release
 
 import (
 	goversion "go/version"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,15 +14,18 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"groupsync/internal/processtest"
+	"groupsync/internal/source/keycloaktest"
 )
 
 // workflow is what the tests look at of a workflow.
 type workflow struct {
 	Permissions map[string]string
 	Jobs        map[string]struct {
-		Uses      string
-		Container struct{ Image string }
-		Steps     []struct {
+		Uses        string
+		Permissions map[string]string
+		Container   struct{ Image string }
+		Strategy    struct{ Matrix map[string][]string }
+		Steps       []struct {
 			Uses, Run string
 			With      map[string]string
 		}
@@ -85,6 +89,66 @@ func TestTheWorkflowsTestAndRelease(t *testing.T) {
 	}
 }
 
+// TestTheImageIsSigned: the release builds the image with provenance and SBOM, and signs the
+// digest that buildx has written before anything else is released.
+func TestTheImageIsSigned(t *testing.T) {
+	job := workflows(t)["release.yaml"].Jobs["release"]
+	if want := map[string]string{"contents": "write", "packages": "write", "id-token": "write"}; !maps.Equal(job.Permissions, want) {
+		t.Errorf("the release may do %v, want %v", job.Permissions, want)
+	}
+	next := 0
+	steps := []struct{ what, uses, run string }{
+		{"cosign is there", "sigstore/cosign-installer@", ""},
+		{"the image has provenance", "", "--provenance=mode=max "},
+		{"the signature is of a digest", "", "cosign sign --yes \"$IMAGE_REPOSITORY@$digest\""},
+		{"the archives are released", "", "make release"},
+	}
+	for _, s := range job.Steps {
+		if next < len(steps) && strings.HasPrefix(s.Uses, steps[next].uses) && strings.Contains(s.Run, steps[next].run) {
+			next++
+		}
+	}
+	if next < len(steps) {
+		t.Errorf("release.yaml has no step for %q in its place", steps[next].what)
+	}
+	lines := strings.Join(runs(workflows(t)["release.yaml"], "release"), "\n")
+	for _, want := range []string{"--sbom=true ", "--metadata-file $RUNNER_TEMP/image.json ", `digest=$(jq -er '."containerimage.digest"' "$RUNNER_TEMP/image.json")`} {
+		if !strings.Contains(lines, want) {
+			t.Errorf("release.yaml does not run %s:\n%s", want, lines)
+		}
+	}
+	if c := goreleaser(t); len(c.SBOMs) != 1 || c.SBOMs[0].Artifacts != "archive" {
+		t.Errorf("the archives have the SBOMs %v", c.SBOMs)
+	}
+	for _, want := range []string{"cosign verify ", "--certificate-oidc-issuer https://token.actions.githubusercontent.com", "/.github/workflows/release.yaml@refs/tags/"} {
+		if !strings.Contains(read(t, "docs/image.md"), want) {
+			t.Errorf("docs/image.md does not say %s", want)
+		}
+	}
+}
+
+// TestTheReleasesOfKeycloak: make, the workflow and the README name the same releases, and the newest is the one that make test uses.
+func TestTheReleasesOfKeycloak(t *testing.T) {
+	found := regexp.MustCompile(`(?m)^KEYCLOAK_VERSIONS := (.+)$`).FindStringSubmatch(read(t, "Makefile"))
+	if found == nil {
+		t.Fatal("the Makefile names no KEYCLOAK_VERSIONS")
+	}
+	versions := strings.Fields(found[1])
+	ci := workflows(t)["ci.yaml"]
+	if got := ci.Jobs["keycloak"].Strategy.Matrix["version"]; !slices.Equal(got, versions) {
+		t.Errorf("ci.yaml tests with %q, the Makefile with %q", got, versions)
+	}
+	if got, want := runs(ci, "keycloak"), "make test-keycloak-versions KEYCLOAK_VERSIONS=${{ matrix.version }}"; !slices.Contains(got, want) {
+		t.Errorf("ci.yaml runs %q, and not %s", got, want)
+	}
+	if newest := versions[len(versions)-1]; newest != keycloaktest.Version {
+		t.Errorf("the newest of the Makefile is %s, make test uses %s", newest, keycloaktest.Version)
+	}
+	if want := strings.Join(versions[:len(versions)-1], ", ") + " and " + versions[len(versions)-1]; !strings.Contains(read(t, "README.md"), want) {
+		t.Errorf("README.md does not say %q", want)
+	}
+}
+
 func runs(w workflow, job string) (lines []string) {
 	for _, s := range w.Jobs[job].Steps {
 		if s.Run != "" {
@@ -117,8 +181,10 @@ func TestOneGo(t *testing.T) {
 		t.Fatalf("the Dockerfile is built on %v", base)
 	}
 	all := workflows(t)
-	if got := all["ci.yaml"].Jobs["test"].Container.Image; got != base[0] {
-		t.Errorf("ci.yaml tests in %s, the Dockerfile builds in %s", got, base[0])
+	for name, job := range all["ci.yaml"].Jobs {
+		if got := job.Container.Image; got != base[0] {
+			t.Errorf("the job %s of ci.yaml tests in %s, the Dockerfile builds in %s", name, got, base[0])
+		}
 	}
 	version := regexp.MustCompile(`golang:([\d.]+)-`).FindStringSubmatch(base[0])[1]
 	for _, s := range all["release.yaml"].Jobs["release"].Steps {
@@ -138,5 +204,12 @@ func TestOneGo(t *testing.T) {
 		if wants := regexp.MustCompile(`(?m)^go ([\d.]+)$`).FindSubmatch(text); goversion.Compare("go"+string(wants[1]), "go"+version) > 0 {
 			t.Errorf("%s wants Go %s, the Dockerfile builds with %s", m, wants[1], version)
 		}
+	}
+}
+
+// TestVulnerabilitiesAreLookedFor: in the workflow, where their list can be had.
+func TestVulnerabilitiesAreLookedFor(t *testing.T) {
+	if got := runs(workflows(t)["ci.yaml"], "vulnerabilities"); !slices.ContainsFunc(got, func(run string) bool { return strings.HasSuffix(run, "/govulncheck ./...") }) {
+		t.Errorf("ci.yaml runs %q", got)
 	}
 }

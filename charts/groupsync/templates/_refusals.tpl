@@ -70,7 +70,7 @@ config.web.config_file: is set by the chart: leave it out, and set webConfig.con
 {{- end }}
 {{- $asks := .Values.webConfig.config | default dict }}
 {{- if and $web.enable_lifecycle (not (or .Values.webConfig.existingSecret $asks.basic_auth_users (eq "RequireAndVerifyClientCert" (dig "tls_server_config" "client_auth_type" "" $asks)))) }}
-config.web.enable_lifecycle: lets anybody who reaches the port make passes and approve removals: set webConfig too, with basic_auth_users, or with the client_auth_type RequireAndVerifyClientCert
+config.web.enable_lifecycle: lets anybody who reaches the port make passes, approve removals and suspend writing: set webConfig too, with basic_auth_users, or with the client_auth_type RequireAndVerifyClientCert
 {{- end }}
 {{- if and (include "groupsync.hasCABundle" .) (or $keycloak.ca_file $clearml.ca_file) }}
 config.keycloak.ca_file, config.clearml.ca_file: are set by the chart where there is a caBundle: keep one of the two
