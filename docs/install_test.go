@@ -20,17 +20,21 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(keycloaktest.Main(m)) }
 
-// page is docs/install.md taken apart: what it has the reader write and run.
+// page is a page of docs taken apart: what it has the reader write and run.
 type page struct {
+	name     string
 	files    map[string]string // by the name that stands before the block
 	scripts  []string          // blocks of sh
 	commands []string          // indented lines, in the page's order
 }
 
-func install(t *testing.T) page {
+func install(t *testing.T) page { return apart(t, "install.md") }
+
+// apart takes a page apart, and holds the test to understand every block of it.
+func apart(t *testing.T, name string) page {
 	t.Helper()
-	text := read(t, "install.md")
-	p := page{files: map[string]string{}}
+	text := read(t, name)
+	p := page{name: name, files: map[string]string{}}
 	for _, m := range regexp.MustCompile("(?ms)^`([\\w.-]+)`:\n\n```yaml\n(.*?)^```$").FindAllStringSubmatch(text, -1) {
 		p.files[m[1]] = m[2]
 	}
@@ -41,7 +45,7 @@ func install(t *testing.T) page {
 		p.commands = append(p.commands, m[1])
 	}
 	if blocks := strings.Count(text, "```") / 2; blocks != len(p.files)+len(p.scripts) {
-		t.Fatalf("install.md has %d blocks, of which the test understands %d files and %d scripts", blocks, len(p.files), len(p.scripts))
+		t.Fatalf("%s has %d blocks, of which the test understands %d files and %d scripts", name, blocks, len(p.files), len(p.scripts))
 	}
 	return p
 }
@@ -141,22 +145,36 @@ type reader struct {
 	program string // groupsync
 	realm   *keycloaktest.Realm
 	clearml string // its URL
+	applied bool   // an apply at hand has left no drift
 }
 
-// TestFollowed follows the page from the first line to the last, and holds
-// every command in it to be one that the test knows.
-func TestFollowed(t *testing.T) {
+// open returns a reader of the page before its first line: groupsync is built, the realm
+// has no client for it, and one person has left a group.
+func open(t *testing.T, p page) *reader {
+	t.Helper()
 	processtest.Tool(t, "HELM")
-	r := reader{page: install(t), dir: t.TempDir(), program: filepath.Join(t.TempDir(), "groupsync")}
+	r := &reader{page: p, dir: t.TempDir(), program: filepath.Join(t.TempDir(), "groupsync")}
 	processtest.Output(t, exec.Command("go", "build", "-o", r.program, "../cmd/groupsync"))
 	r.realm = keycloaktest.Shared(t).ImportRealm(t, []byte(read(t, "../examples/realm/clearml-realm.json")))
 	r.realm.Do(t, "DELETE", "/clients/"+r.clients(t)[0], nil, nil) // the page begins without it
 	r.begin(t)
 	r.realm.Leave(t, "ken", "/platform")
+	return r
+}
 
-	r.script(t, 0) // the client
+// credentials are what the reader does in ClearML.
+func (r *reader) credentials(t *testing.T) {
+	t.Helper()
 	write(t, filepath.Join(r.dir, "secrets", "access_key"), "access\n")
 	write(t, filepath.Join(r.dir, "secrets", "secret_key"), "secret\n")
+}
+
+// TestFollowed follows docs/install.md from the first line to the last, and holds
+// every command in it to be one that the test knows.
+func TestFollowed(t *testing.T) {
+	r := open(t, install(t))
+	r.script(t, 0) // the client
+	r.credentials(t)
 	r.script(t, 1)
 	r.mount(t, "config.yaml", r.files["groupsync.yaml"])
 	r.mount(t, "override.yaml", r.files["docker-compose.override.yaml"])
@@ -166,6 +184,17 @@ func TestFollowed(t *testing.T) {
 	r.script(t, 2) // the client is deleted again
 	if left := r.clients(t); len(left) != 0 {
 		t.Errorf("the client is still there: %v", left)
+	}
+}
+
+// TestGettingStarted follows docs/getting-started.md in the same way.
+func TestGettingStarted(t *testing.T) {
+	r := open(t, apart(t, "getting-started.md"))
+	r.script(t, 0) // the client
+	r.credentials(t)
+	write(t, filepath.Join(r.dir, "config.yaml"), r.here(r.files["config.yaml"]))
+	for _, c := range r.commands {
+		r.command(t, c)
 	}
 }
 

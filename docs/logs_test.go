@@ -12,7 +12,7 @@ import (
 var (
 	phrase   = regexp.MustCompile("`([a-z]\\w* [a-zA-Z ]+)`")
 	searched = regexp.MustCompile(`grep -E '([^']+)'`)
-	command  = regexp.MustCompile(`^(helm|kubectl|groupsync (config|health|version)|make)\b`)
+	command  = regexp.MustCompile(`^(helm|kubectl|groupsync (config|health|history|version)|make)\b`)
 )
 
 // TestTheLinesThatPagesLookForAreLogged: the phrases that are no commands, and
