@@ -57,6 +57,15 @@ func Start(log string, env []string, program string, args ...string) (*Process, 
 	return p, nil
 }
 
+// PID returns the process's id, which is also the id of its group.
+func (p *Process) PID() int { return p.pid }
+
+// Attach returns a process that another process has started by Start. It gets signals,
+// and counts as running for ever.
+func Attach(pid int, log string) *Process {
+	return &Process{pid: pid, log: log, done: make(chan struct{})}
+}
+
 // Signal sends the signal to the process group; an ended one gets none.
 func (p *Process) Signal(s syscall.Signal) error {
 	if p.Ended() {

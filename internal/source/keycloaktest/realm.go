@@ -1,14 +1,23 @@
 package keycloaktest
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+
+	"groupsync/internal/processtest"
 )
 
 // Realm is a realm of a running server with the client that groupsync signs in
@@ -65,7 +74,7 @@ var realms atomic.Int64
 func (s *Server) NewRealm(tb testing.TB, spec Spec) *Realm {
 	tb.Helper()
 	if spec.Name == "" {
-		spec.Name = fmt.Sprintf("realm-%d", realms.Add(1))
+		spec.Name = fmt.Sprintf("realm-%d-%d", os.Getpid(), realms.Add(1))
 	}
 	s.admin.Do(tb, http.MethodPost, "", spec.representation(), nil)
 	return &Realm{Server: s, Name: spec.Name, ClientID: ClientID, Secret: Secret}
@@ -73,7 +82,8 @@ func (s *Server) NewRealm(tb testing.TB, spec Spec) *Realm {
 
 // ImportRealm imports a realm export as it is, and makes the client groupsync
 // in it with view-users and view-realm where the export has no client of that
-// name. The client keeps the secret that the export gives it. The realm is deleted when the test ends.
+// name. The client keeps the secret that the export gives it. The realm is deleted when
+// the test ends. Until then another import of a realm of this name waits, in every process.
 func (s *Server) ImportRealm(tb testing.TB, export []byte) *Realm {
 	tb.Helper()
 	var head struct {
@@ -81,6 +91,9 @@ func (s *Server) ImportRealm(tb testing.TB, export []byte) *Realm {
 		Clients []struct{ ClientID, Secret string }
 	}
 	must(tb, json.Unmarshal(export, &head))
+	unlock, err := processtest.Lock(filepath.Join(s.home, "realm-"+head.Realm+".lock"))
+	must(tb, err)
+	tb.Cleanup(unlock)
 	s.admin.Do(tb, http.MethodPost, "", export, nil)
 	tb.Cleanup(func() {
 		if !s.proc.Ended() {
@@ -159,7 +172,7 @@ func (spec Spec) representation() object {
 	})
 	realm := object{
 		"realm": spec.Name, "enabled": true, "groups": spec.groups(), "users": users,
-		"clients": spec.clients(), "roles": spec.roles(),
+		"clients": spec.clients(), "roles": spec.roles(), "privateKey": signingKey(),
 	}
 	if len(spec.DefaultGroups) > 0 {
 		realm["defaultGroups"] = spec.DefaultGroups
@@ -179,6 +192,17 @@ func (spec Spec) representation() object {
 	}
 	return realm
 }
+
+// signingKey returns the key that all realms of a test binary sign with, as Keycloak's
+// realm import takes it. Making a key of its own for each realm takes Keycloak longer
+// than the rest of the realm.
+var signingKey = sync.OnceValue(func() string {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err) // crypto/rand does not fail
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}))
+})
 
 // defaultRoles returns the name of the composite role of the realm's default
 // roles.

@@ -42,7 +42,23 @@ type Options struct {
 	// Storage builds the server with the user storage that Realm.AddStorage uses.
 	Storage bool
 
-	node *node // nil: the server is alone
+	node  *node // nil: the server is alone
+	brief bool  // one test has the server
+	lent  bool  // many test binaries have the server, and each makes its realms in it
+}
+
+// machine returns options of the Java machine. A server of one test ends before the
+// second compiler has paid for itself: without that compiler the server takes two thirds
+// of the processor's time.
+func (o Options) machine() []string {
+	switch {
+	case o.brief:
+		return []string{"-Xmx768m", "-XX:TieredStopAtLevel=1"}
+	case o.lent:
+		return []string{"-Xmx1g"}
+	default:
+		return []string{"-Xmx768m"}
+	}
 }
 
 // Server is a running Keycloak with a database of its own.
@@ -53,6 +69,7 @@ type Server struct {
 	options    Options
 	port, mgmt int
 	proc       *processtest.Process
+	borrowed   bool // another process has started the server, and ends it
 	admin      *Admin
 }
 
@@ -62,6 +79,7 @@ type Server struct {
 func Start(tb testing.TB, o Options) *Server {
 	tb.Helper()
 	skipShort(tb)
+	o.brief = true
 	s, err := start(o)
 	if err != nil {
 		tb.Fatalf("starting Keycloak %s: %v", o.version(), err)
@@ -75,12 +93,13 @@ func Start(tb testing.TB, o Options) *Server {
 }
 
 var shared = processtest.Shared[*Server]{
-	Name: "Keycloak " + Options{}.version(), Start: func() (*Server, error) { return start(Options{}) }, Stop: (*Server).close,
+	Name: "Keycloak " + Options{}.version(), Start: borrowOrStart, Stop: (*Server).close,
 }
 
-// Shared returns the one server of the test binary, started by the first test
-// that asks for it. Its TestMain must call Main. A test that stops or pauses
-// the server uses Start.
+// Shared returns the one server of the test binary. It is the server that Lend has
+// started, or else a server that the first test to ask for it starts. The TestMain of
+// the binary must call Main. Other test binaries may use the same server at the same
+// time, so a test that stops the server uses Start.
 func Shared(tb testing.TB) *Server {
 	tb.Helper()
 	skipShort(tb)
@@ -158,7 +177,7 @@ func (s *Server) run() error {
 	if s.options.before(2500) { // it has no management port
 		port = s.port
 	}
-	s.proc, err = processtest.Start(filepath.Join(s.home, "server.log"), []string{admin, password}, "java", s.command()...)
+	s.proc, err = processtest.Start(s.log(), []string{admin, password}, "java", s.command()...)
 	if err != nil {
 		return fmt.Errorf("java: %w", err)
 	}
@@ -169,13 +188,15 @@ func (s *Server) run() error {
 	return nil
 }
 
+func (s *Server) log() string { return filepath.Join(s.home, "server.log") }
+
 // command is what kc.sh would run. It is run without that script, which does
 // not pass on every signal to the Java process.
 func (s *Server) command() []string {
-	args := []string{
-		"-Xms64m", "-Xmx768m", "-XX:MaxMetaspaceSize=256m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError",
+	args := append(s.options.machine(),
+		"-Xms64m", "-XX:MaxMetaspaceSize=256m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError",
 		"-Dfile.encoding=UTF-8", "-Djava.security.egd=file:/dev/urandom", "-Duser.language=en", "-Duser.country=US",
-	}
+	)
 	for _, pkg := range []string{"util", "util.concurrent", "security", "lang"} {
 		args = append(args, "--add-opens=java.base/java."+pkg+"=ALL-UNNAMED")
 	}
@@ -254,8 +275,13 @@ func (s *Server) Restart(tb testing.TB) {
 
 func (s *Server) shutdown() error { return s.proc.End(30 * time.Second) }
 
-// close ends the server and removes its data.
-func (s *Server) close() error { return errors.Join(s.proc.Kill(), os.RemoveAll(s.home)) }
+// close ends the server and removes its data. A borrowed server stays as it is.
+func (s *Server) close() error {
+	if s.borrowed {
+		return nil
+	}
+	return errors.Join(s.proc.Kill(), os.RemoveAll(s.home))
+}
 
 func must(tb testing.TB, err error) {
 	tb.Helper()
