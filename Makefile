@@ -17,6 +17,9 @@ export COMPOSE_SPEC := $(BIN)/compose-spec
 export GORELEASER := $(BIN)/goreleaser
 export ACTIONLINT := $(BIN)/actionlint
 
+# One Keycloak for the tests of all packages. Without it each package starts one.
+WITH = $(GO) run ./internal/source/keycloaktest/with
+
 .PHONY: test test-keycloak-versions test-toxics tools short bench assurance mutation mutation-simulate simulate soak fuzz image release
 
 DIRS := charts cmd docs examples internal tools
@@ -25,7 +28,7 @@ test: tools
 	@echo "gofmt" && test -z "$$(gofmt -l $(DIRS))" || { gofmt -l $(DIRS); exit 1; }
 	$(GO) vet ./...
 	$(BIN)/staticcheck ./...
-	$(GO) test -race -timeout 45m ./...
+	$(WITH) $(GO) test -race -timeout 45m ./...
 	$(GO) test ./internal/simulate -run TestEverySchedule -count 1 -seeds 200
 	$(GO) run ./cmd/groupsync demo --exit
 

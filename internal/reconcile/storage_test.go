@@ -15,7 +15,7 @@ import (
 
 // What needs a server that was started with options.
 func TestAServerWithOptions(t *testing.T) {
-	server := keycloaktest.Start(t, keycloaktest.Options{Storage: true, EscapeSlashes: true})
+	server := keycloaktest.Start(t, keycloaktest.Options{EscapeSlashes: true})
 	storage := func(t *testing.T, foreign keycloaktest.ForeignID) *stage {
 		return newStage(t, scene{
 			server: server, noLDAP: true, people: keycloaktest.StoragePeople, teams: []string{"other", "staff"},

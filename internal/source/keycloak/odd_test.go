@@ -14,7 +14,7 @@ import (
 // A custom user storage may fail on the id of a probe for ever. Its own people wait,
 // and nobody else does.
 func TestACustomStorageThatFailsOnForeignIDs(t *testing.T) {
-	server := keycloaktest.Start(t, keycloaktest.Options{Storage: true})
+	server := keycloaktest.Shared(t)
 	const (
 		never = "a lookup through it answered 500 in place of 404; it has never answered a probe"
 		out   = "read twice: not in the one Keycloak group, on the account's own side too"

@@ -61,14 +61,20 @@ func prepared(o Options) (string, error) {
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return "", fmt.Errorf("no place to keep Keycloak: %w", err)
 	}
-	name := "keycloak-" + o.Version + strings.ReplaceAll(o.Path, "/", "-")
-	if o.Storage {
-		name += "-" + storageVersion() // Keycloak 24 reads a + in its own path as a space
-	}
+	// Keycloak 24 reads a + in its own path as a space.
+	name := "keycloak-" + o.Version + strings.ReplaceAll(o.Path, "/", "-") + "-" + storageVersion()
 	dir := filepath.Join(cache, name)
 	// A release that is there need not wait for another one that is being made.
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
+	}
+	var data string // a database with nothing but the master realm is the same under every path
+	if o.Path != "" {
+		plain, err := prepared(Options{Version: o.Version})
+		if err != nil {
+			return "", err
+		}
+		data = filepath.Join(plain, "data")
 	}
 	unlock, err := processtest.Lock(filepath.Join(cache, "lock"))
 	if err != nil {
@@ -93,14 +99,15 @@ func prepared(o Options) (string, error) {
 		return "", fmt.Errorf("no place to unpack Keycloak: %w", err)
 	}
 	defer os.RemoveAll(work)
-	if err := prepare(work, o); err != nil {
+	if err := prepare(work, data, o); err != nil {
 		return "", err
 	}
 	return dir, os.Rename(work, dir)
 }
 
-// prepare fills work with dist and data.
-func prepare(work string, o Options) error {
+// prepare fills work with dist and data. The data is a copy of the given directory, or
+// else what a first start makes.
+func prepare(work, data string, o Options) error {
 	zip, err := download(o.Version)
 	if err != nil {
 		return err
@@ -119,13 +126,14 @@ func prepare(work string, o Options) error {
 	if o.before(2500) {
 		build = append(build, localCache)
 	}
-	if o.Storage {
-		if err := buildStorage(dist); err != nil {
-			return err
-		}
+	if err := buildStorage(dist); err != nil {
+		return err
 	}
 	if err := run(filepath.Join(dist, "bin", "kc.sh"), build...); err != nil {
 		return err
+	}
+	if data != "" {
+		return os.CopyFS(filepath.Join(work, "data"), os.DirFS(data))
 	}
 	// The first start makes the database, which takes longer than all the rest.
 	first, err := launch(dist, filepath.Join(work, "first"), Options{Path: o.Path, Version: o.Version})
@@ -141,7 +149,7 @@ func prepare(work string, o Options) error {
 // download returns the path of the distribution in Maven's local repository,
 // fetching it where it is not there yet.
 func download(version string) (string, error) {
-	for program, pkg := range map[string]string{"java": "openjdk-17-jre-headless", "mvn": "maven", "unzip": "unzip"} {
+	for program, pkg := range map[string]string{"java": "openjdk-17-jdk-headless", "javac": "openjdk-17-jdk-headless", "mvn": "maven", "unzip": "unzip"} {
 		if _, err := exec.LookPath(program); err != nil {
 			return "", fmt.Errorf("the real Keycloak needs %s, which is not on the PATH: install it (Debian: apt-get install %s), or run go test -short", program, pkg)
 		}

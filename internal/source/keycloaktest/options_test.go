@@ -35,7 +35,7 @@ func TestSlashesInNamesOfGroupsAreEscaped(t *testing.T) {
 }
 
 func TestACustomStorageFailsOnForeignIDs(t *testing.T) {
-	s := Start(t, Options{Storage: true})
+	s := Shared(t)
 	for _, row := range []struct {
 		foreign        ForeignID
 		random, digits int

@@ -39,9 +39,6 @@ type Options struct {
 	// its path.
 	EscapeSlashes bool
 
-	// Storage builds the server with the user storage that Realm.AddStorage uses.
-	Storage bool
-
 	node  *node // nil: the server is alone
 	brief bool  // one test has the server
 	lent  bool  // many test binaries have the server, and each makes its realms in it
@@ -75,7 +72,7 @@ type Server struct {
 
 // Start starts a server for the test, which is stopped when the test ends. It
 // takes about five seconds, and half a minute more once a machine for every
-// Path, Version and Storage.
+// Path and Version.
 func Start(tb testing.TB, o Options) *Server {
 	tb.Helper()
 	skipShort(tb)
