@@ -29,6 +29,11 @@ import (
 func TestMain(m *testing.M) {
 	switch what := os.Getenv("BE_GROUPSYNC"); what {
 	case "":
+		// Under the race detector a process sleeps for a second when it exits. The tests
+		// start some hundreds of processes, and a race is reported without the sleep.
+		if err := os.Setenv(raceOptions, strings.TrimSpace(os.Getenv(raceOptions)+" atexit_sleep_ms=0")); err != nil {
+			panic(err)
+		}
 	case "1":
 		main()
 	default:
@@ -55,6 +60,9 @@ func withCoverDir(run func() int) int {
 	}
 	return run()
 }
+
+// raceOptions is the variable that the race detector reads when a process starts.
+const raceOptions = "GORACE"
 
 // coverDir is the variable that names the directory of coverage counters.
 const coverDir = "GOCOVERDIR"

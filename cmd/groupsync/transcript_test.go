@@ -90,7 +90,7 @@ var examples = []struct {
 func runScripted(ts *testscript.TestScript, _ bool, args []string) {
 	cmd := exec.Command(os.Args[0], args...)
 	cmd.Dir, cmd.Stderr = ts.MkAbs("."), ts.Stderr()
-	cmd.Env = []string{"BE_GROUPSYNC=1"}
+	cmd.Env = []string{"BE_GROUPSYNC=1", raceOptions + "=" + os.Getenv(raceOptions)}
 	if dir := os.Getenv(coverDir); dir != "" {
 		cmd.Env = append(cmd.Env, coverDir+"="+dir)
 	}
