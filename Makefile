@@ -20,11 +20,12 @@ export ACTIONLINT := $(BIN)/actionlint
 # One Keycloak for the tests of all packages. Without it each package starts one.
 WITH = $(GO) run ./internal/source/keycloaktest/with
 
-.PHONY: test test-keycloak-versions test-toxics tools short bench assurance mutation mutation-simulate simulate soak fuzz image release
+.PHONY: test test-release test-keycloak-versions test-toxics tools short bench assurance mutation mutation-simulate simulate soak fuzz image release
 
 DIRS := charts cmd docs examples internal tools
 
-test: tools
+test:
+	$(MAKE) -j2 tools
 	@echo "gofmt" && test -z "$$(gofmt -l $(DIRS))" || { gofmt -l $(DIRS); exit 1; }
 	$(GO) vet ./...
 	$(BIN)/staticcheck ./...
@@ -130,10 +131,16 @@ image:
 release: $(BIN)/goreleaser $(BIN)/helm
 	PATH=$(BIN):$$PATH $(GORELEASER) release --clean
 
-tools: $(BIN)/staticcheck $(BIN)/promtool $(BIN)/prometheus $(BIN)/helm $(BIN)/kube-apiserver $(BIN)/kubeconform $(KUBESCHEMAS)/made $(BIN)/compose-spec $(BIN)/goreleaser
+# What needs GoReleaser, which takes minutes to build. The release runs it first.
+test-release: $(BIN)/goreleaser $(BIN)/helm
+	$(GO) test -count=1 -tags release -run TestGoReleaser ./internal/release
+
+tools: # Without what Prometheus needs to discover services in clouds, which takes longer to build
+# than all the rest. Files and static addresses remain.
+$(BIN)/staticcheck $(BIN)/promtool $(BIN)/prometheus $(BIN)/helm $(BIN)/kube-apiserver $(BIN)/kubeconform $(KUBESCHEMAS)/made $(BIN)/compose-spec $(BIN)/actionlint
 
 $(BIN)/staticcheck $(BIN)/promtool $(BIN)/prometheus: tools/go.mod tools/go.sum
-	cd tools && $(GO) build -o $(BIN)/ tool && touch $(BIN)/staticcheck $(BIN)/promtool $(BIN)/prometheus
+	cd tools && $(GO) build -tags remove_all_sd -o $(BIN)/ tool && touch $(BIN)/staticcheck $(BIN)/promtool $(BIN)/prometheus
 
 $(BIN)/helm: tools/helm/go.mod tools/helm/go.sum
 	cd tools/helm && $(GO) build -o $(BIN)/ tool && touch $(BIN)/helm
@@ -153,8 +160,11 @@ $(KUBESCHEMAS)/made: tools/kubeconform/go.mod tools/kubeconform/schemas/main.go
 $(BIN)/compose-spec: tools/compose/go.mod tools/compose/go.sum
 	cd tools/compose && $(GO) build -o $@ github.com/compose-spec/compose-go/v2/cmd && touch $@
 
-$(BIN)/goreleaser $(BIN)/actionlint: tools/release/go.mod tools/release/go.sum
-	cd tools/release && $(GO) build -o $(BIN)/ tool && touch $(BIN)/goreleaser $(BIN)/actionlint
+$(BIN)/goreleaser: tools/release/go.mod tools/release/go.sum
+	cd tools/release && $(GO) build -o $@ github.com/goreleaser/goreleaser/v2 && touch $@
+
+$(BIN)/actionlint: tools/release/go.mod tools/release/go.sum
+	cd tools/release && $(GO) build -o $@ github.com/rhysd/actionlint/cmd/actionlint && touch $@
 
 $(BIN)/gremlins: tools/mutation/go.mod tools/mutation/go.sum
 	cd tools/mutation && $(GO) build -o $(BIN)/ tool && touch $(BIN)/gremlins

@@ -74,6 +74,9 @@ func TestTheWorkflowsTestAndRelease(t *testing.T) {
 		t.Errorf("release.yaml tests with %q", release["test"].Uses)
 	}
 	got := strings.Join(runs(all["release.yaml"], "release"), "\n")
+	if !strings.HasPrefix(got, "make test-release\n") {
+		t.Errorf("release.yaml does not begin with make test-release:\n%s", got)
+	}
 	for _, want := range []string{"make release", "make image IMAGE=", "--platform linux/amd64,linux/arm64"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("release.yaml does not run %s:\n%s", want, got)
