@@ -82,10 +82,9 @@ func TestOnceAtSize(t *testing.T) {
 }
 
 // TestExplainAtSize explains people and a group there, and makes the pass of one person, each
-// by the whole program. It prints
-// the best of three times. The limit of time is generous, because other tests run beside this
-// one. The cost does not follow the members of the realm: beside ClearML it reads the list of
-// groups and what concerns the person.
+// by the whole program. It prints how long each took: the best of up to three times, because
+// other tests run beside this one. The cost does not follow the members of the realm: beside
+// ClearML it reads the list of groups and what concerns the person.
 func TestExplainAtSize(t *testing.T) {
 	spec, realm, directory := bigPlace(t)
 	var requests atomic.Int32
@@ -111,8 +110,10 @@ func TestExplainAtSize(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			var o outcome
-			took, asked := time.Hour, 0
-			for range 3 { // the machine may be busy with other tests
+			const limit = 2 * time.Second
+			took, bare, asked := time.Hour, time.Duration(0), 0
+			for try := 0; try < 3 && took > max(limit, 4*bare); try++ { // the machine may be busy with other tests
+				bare = max(bare, bareRead(t, directory.URL))
 				requests.Store(0)
 				start := time.Now()
 				args := row.args
@@ -122,7 +123,6 @@ func TestExplainAtSize(t *testing.T) {
 				o = groupsync(t, append(args, "--config", config)...)
 				took, asked = min(took, time.Since(start)), int(requests.Load())
 			}
-			bare := bareRead(t, directory.URL)
 			t.Logf("%s at best, %d requests to Keycloak; a bare read of ClearML took %s", took.Round(time.Millisecond), asked, bare.Round(time.Millisecond))
 			if o.code != 0 && (o.code != 2 || row.args[0] != "sync") {
 				t.Fatalf("exit %d\n%s", o.code, o.stderr)
@@ -133,7 +133,7 @@ func TestExplainAtSize(t *testing.T) {
 			if asked > catalog+row.most {
 				t.Errorf("%d requests, want at most %d for the list of groups and %d beside", asked, catalog, row.most)
 			}
-			if took > max(2*time.Second, 4*bare) {
+			if took > max(limit, 4*bare) {
 				t.Errorf("it took %s, want at most 2s, or four times the bare read of ClearML (%s)", took, bare)
 			}
 		})
