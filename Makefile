@@ -87,9 +87,12 @@ simulate:
 mutation-simulate:
 	nice $(GO) test ./internal/simulate -run TestEveryMutantIsCaught -timeout 4h -v -mutants all
 
-# A simulated year of passes, in which nothing may grow.
+# A simulated year of passes, and SOAK of real time under the race detector: nothing may
+# grow. It takes about five minutes.
+SOAK := 3m
 soak:
 	nice $(GO) test ./internal/simulate -run TestAYearOfPassesDoesNotGrow -timeout 1h -v -year
+	nice $(GO) test -race ./cmd/groupsync -run 'TestSoak$$' -timeout 1h -v -soak $(SOAK)
 
 # docs/assurance.md, from SEEDS schedules, the mechanisms taken out, and the benchmarks. It
 # takes as long as simulate, mutation-simulate and bench together. The machine must have

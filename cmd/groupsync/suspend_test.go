@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -114,12 +115,13 @@ func TestASuspensionInADirectory(t *testing.T) {
 		t.Skip("needs a real Keycloak")
 	}
 	c := newChaos(t, keycloaktest.Shared(t))
-	writes, answers := 0, make(chan outcome, 1)
+	var writes atomic.Int32
+	answers := make(chan outcome, 1)
 	c.front.on(func(r *http.Request) {
 		if !strings.HasSuffix(r.URL.Path, writeGroup) || r.Header.Get("Authorization") == "" {
 			return
 		}
-		if writes++; writes == 4 {
+		if writes.Add(1) == 4 {
 			answers <- groupsync(t, "suspend", "--removals-only", "--for", "1h", "--reason", "LDAP move", "--config", c.config)
 		}
 	})
@@ -127,8 +129,8 @@ func TestASuspensionInADirectory(t *testing.T) {
 	if a := <-answers; a.code != 0 || !strings.HasPrefix(a.stdout, "the removing of members is suspended until ") || !strings.Contains(a.stdout, "\nfrom now on no write that removes somebody begins; ") {
 		t.Fatalf("suspend: exit %d\n%s%s", a.code, a.stdout, a.stderr)
 	}
-	if r := o.report(t); o.code != 2 || writes != 4 || c.check(t) != 4 || r.Result != report.Drift || len(r.Errors) > 0 {
-		t.Errorf("exit %d, %d writes, %d teams, %s %v", o.code, writes, c.check(t), r.Result, r.Errors)
+	if r := o.report(t); o.code != 2 || writes.Load() != 4 || c.check(t) != 4 || r.Result != report.Drift || len(r.Errors) > 0 {
+		t.Errorf("exit %d, %d writes, %d teams, %s %v", o.code, writes.Load(), c.check(t), r.Result, r.Errors)
 	}
 	state := filepath.Join(filepath.Dir(c.config), "state")
 	file := filepath.Join(state, "suspension.json")
@@ -137,8 +139,8 @@ func TestASuspensionInADirectory(t *testing.T) {
 	}
 	o = groupsync(t, "--once", "--apply", "-o", "json", "--config", c.config)
 	want := "finding out whether writing is suspended: " + file + ": the suspension is corrupt (unexpected end of JSON input), and nothing is written meanwhile: groupsync resume removes it, and groupsync suspend replaces it"
-	if r := o.report(t); o.code != 1 || writes != 4 || len(r.Errors) != 1 || r.Errors[0].Text != want {
-		t.Errorf("a suspension that was cut: exit %d, %d writes, %v\nwant %s", o.code, writes, r.Errors, want)
+	if r := o.report(t); o.code != 1 || writes.Load() != 4 || len(r.Errors) != 1 || r.Errors[0].Text != want {
+		t.Errorf("a suspension that was cut: exit %d, %d writes, %v\nwant %s", o.code, writes.Load(), r.Errors, want)
 	}
 	if o := groupsync(t, "resume", "--config", c.config); o.code != 0 || o.stdout != "nothing is suspended: the next pass writes\nthis suspension was ended: one that could not be read\n" {
 		t.Errorf("resume: exit %d\n%s%s", o.code, o.stdout, o.stderr)
