@@ -138,10 +138,10 @@ release: $(BIN)/goreleaser $(BIN)/helm
 test-release: $(BIN)/goreleaser $(BIN)/helm
 	$(GO) test -count=1 -tags release -run TestGoReleaser ./internal/release
 
-tools: # Without what Prometheus needs to discover services in clouds, which takes longer to build
-# than all the rest. Files and static addresses remain.
-$(BIN)/staticcheck $(BIN)/promtool $(BIN)/prometheus $(BIN)/helm $(BIN)/kube-apiserver $(BIN)/kubeconform $(KUBESCHEMAS)/made $(BIN)/compose-spec $(BIN)/actionlint
+tools: $(BIN)/staticcheck $(BIN)/promtool $(BIN)/prometheus $(BIN)/helm $(BIN)/kube-apiserver $(BIN)/kubeconform $(KUBESCHEMAS)/made $(BIN)/compose-spec $(BIN)/actionlint
 
+# Without what Prometheus needs to discover services in clouds, which takes longer to build
+# than all the rest. Files and static addresses remain.
 $(BIN)/staticcheck $(BIN)/promtool $(BIN)/prometheus: tools/go.mod tools/go.sum
 	cd tools && $(GO) build -tags remove_all_sd -o $(BIN)/ tool && touch $(BIN)/staticcheck $(BIN)/promtool $(BIN)/prometheus
 
