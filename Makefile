@@ -142,7 +142,7 @@ tools: $(BIN)/staticcheck $(BIN)/promtool $(BIN)/prometheus $(BIN)/helm $(BIN)/k
 
 # Without what Prometheus needs to discover services in clouds, which takes longer to build
 # than all the rest. Files and static addresses remain.
-$(BIN)/staticcheck $(BIN)/promtool $(BIN)/prometheus: tools/go.mod tools/go.sum
+$(BIN)/staticcheck $(BIN)/promtool $(BIN)/prometheus &: tools/go.mod tools/go.sum
 	cd tools && $(GO) build -tags remove_all_sd -o $(BIN)/ tool && touch $(BIN)/staticcheck $(BIN)/promtool $(BIN)/prometheus
 
 $(BIN)/helm: tools/helm/go.mod tools/helm/go.sum
