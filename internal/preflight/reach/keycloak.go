@@ -251,8 +251,29 @@ func (r *keycloakReach) version(ctx context.Context) []preflight.Finding {
 		return []preflight.Finding{preflight.Warn(fmt.Sprintf("groupsync could not look: Keycloak's version %q is no number", v), todo)}
 	case major < oldest:
 		return []preflight.Finding{preflight.Fail(fmt.Sprintf("Keycloak is %s, and groupsync supports %d and newer", v, oldest), "upgrade Keycloak")}
+	case major < leavesDisabled:
+		return r.enablesAgain(ctx, v)
 	}
 	return preflight.Fine(fmt.Sprintf("Keycloak is %s; groupsync supports %d and newer", v, oldest))
+}
+
+// leavesDisabled is the first release that leaves an account of LDAP disabled when the
+// members of an LDAP group are read.
+const leavesDisabled = 26
+
+// enablesAgain judges a Keycloak that enables accounts of LDAP again. It does so only in a
+// realm with a federation.
+func (r *keycloakReach) enablesAgain(ctx context.Context, version string) []preflight.Finding {
+	catalog, err := r.Catalog(ctx)
+	if err != nil {
+		return []preflight.Finding{preflight.Blind(err, fmt.Sprintf("upgrade to Keycloak %d if people come from LDAP", leavesDisabled))}
+	}
+	if len(catalog.Federations()) == 0 {
+		return preflight.Fine(fmt.Sprintf("Keycloak is %s; groupsync supports %d and newer", version, oldest))
+	}
+	return []preflight.Finding{preflight.Warn(
+		fmt.Sprintf("Keycloak is %s. When anybody reads the members of an LDAP group, Keycloak before %d enables the accounts again that an administrator disabled in Keycloak. groupsync reads members in every pass", version, leavesDisabled),
+		fmt.Sprintf("upgrade to Keycloak %d, or disable people in LDAP", leavesDisabled))}
 }
 
 // untold judges a Keycloak that does not tell its version to the client. A release that

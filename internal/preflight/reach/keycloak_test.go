@@ -249,6 +249,7 @@ type answers struct {
 	grant     keycloak.Grant
 	settings  keycloak.Settings
 	version   string
+	catalog   source.Catalog
 	err       error // of all that is read with the token
 }
 
@@ -257,7 +258,7 @@ func (a answers) SignIn(context.Context) (keycloak.Grant, error)       { return 
 func (a answers) Settings(context.Context) (keycloak.Settings, error)  { return a.settings, a.err }
 func (a answers) DefaultRoles(context.Context) ([]string, error)       { return nil, a.err }
 func (a answers) Version(context.Context) (string, error)              { return a.version, a.err }
-func (a answers) Catalog(context.Context) (source.Catalog, error)      { return source.Catalog{}, a.err }
+func (a answers) Catalog(context.Context) (source.Catalog, error)      { return a.catalog, a.err }
 
 // A Keycloak that does not let something be read never passes in silence.
 func TestAKeycloakThatCannotBeLookedAt(t *testing.T) {
@@ -297,14 +298,21 @@ func TestTheVersionOfKeycloak(t *testing.T) {
 		want          string
 	}{
 		{"too old", "23.0.7", keycloak.Settings{}, "✘ keycloak-version: Keycloak is 23.0.7, and groupsync supports 24 and newer\n    upgrade Keycloak\n"},
-		{"the oldest", "24.0.5", keycloak.Settings{}, "✔ keycloak-version: Keycloak is 24.0.5; groupsync supports 24 and newer\n"},
+		{"the oldest, and no federation", "24.0.5", keycloak.Settings{}, "✔ keycloak-version: Keycloak is 24.0.5; groupsync supports 24 and newer\n"},
+		{"one that enables people of LDAP again", "25.0.6", keycloak.Settings{}, "! keycloak-version: Keycloak is 25.0.6. When anybody reads the members of an LDAP group, Keycloak before 26 enables the accounts again that an administrator disabled in Keycloak. groupsync reads members in every pass\n    upgrade to Keycloak 26, or disable people in LDAP\n"},
 		{"a release to come", "100", keycloak.Settings{}, "✔ keycloak-version: Keycloak is 100; groupsync supports 24 and newer\n"},
 		{"no number", "main\x1b[2J", keycloak.Settings{}, "! keycloak-version: groupsync could not look: Keycloak's version \"main\\x1b[2J\" is no number\n    make sure that Keycloak is 24 or newer\n"},
 		{"not told, by a new one", "", keycloak.Settings{Permissions: &off}, "✔ keycloak-version: Keycloak does not tell the client its version. It is newer than 26.0 by the settings of the realm\n"},
 		{"not told, by one that shows nothing", "", keycloak.Settings{}, "! keycloak-version: groupsync could not look: Keycloak does not tell the client its version, and the settings of the realm do not show it\n    make sure that Keycloak is 24 or newer\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			checks := reach.Keycloak(answers{version: tt.version, settings: tt.settings}, reach.KeycloakOptions{})
+			parts := source.CatalogParts{Groups: []source.Group{{ID: "g", Name: "a", Path: "/a"}}, Counted: 1}
+			if strings.Contains(tt.name, "LDAP") {
+				parts.Federations = []source.Federation{{ID: "f", Name: "ldap", Enabled: true}}
+			}
+			catalog, err := source.NewCatalog(parts)
+			must(t, err)
+			checks := reach.Keycloak(answers{version: tt.version, settings: tt.settings, catalog: catalog}, reach.KeycloakOptions{})
 			if d := cmp.Diff(tt.want, lookAt(t, t.Context(), checks, "keycloak-version")); d != "" {
 				t.Errorf("-want +got\n%s", d)
 			}
