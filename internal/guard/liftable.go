@@ -97,6 +97,8 @@ func (j *judge) fell(g plan.Group) fall {
 	}
 	limits := j.in.Limits
 	switch {
+	case accepted.Forgotten > 0:
+		return fall{how: fmt.Sprintf("it may have lost federated members: the guards' memory had no place for its %d", accepted.Forgotten)}
 	case before > 0 && len(g.Federated) == 0:
 		return fall{how: fmt.Sprintf("its federated members fell from %d to none", before)}
 	case lost > limits.FreeRemovals && Exceeds(lost, before, limits.MaxRatio):

@@ -43,7 +43,7 @@ func full() report.Report {
 		Applied:       report.Tally{Added: 1, Failed: 1},
 		Users:         map[string]int{"matched": 5, "pending": 1},
 		Probes:        []report.Probe{{Federation: "corp", Up: false}},
-		PendingOldest: time.Minute.Seconds(),
+		PendingOldest: time.Minute.Seconds(), Forgotten: 7,
 		Reverted:      map[string]int{"add": 2},
 		Approval:      &report.Approval{By: "operator", Granted: true},
 	}
@@ -106,6 +106,7 @@ func TestAReportInNumbers(t *testing.T) {
 		`groupsync_users{state="matched",sync="default"} 5`,
 		`groupsync_users{state="local",sync="default"} 0`,
 		`groupsync_pending_oldest_seconds{sync="default"} 60`,
+		`groupsync_memory_forgotten_memberships{sync="default"} 7`,
 		`groupsync_changes_total{action="add",result="applied",sync="default"} 1`,
 		`groupsync_changes_total{action="remove",result="failed",sync="default"} 1`,
 		`groupsync_changes_total{action="remove",result="applied",sync="default"} 0`,

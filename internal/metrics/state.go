@@ -14,7 +14,7 @@ type state Metrics
 
 // Describe implements prometheus.Collector.
 func (s *state) Describe(ch chan<- *prometheus.Desc) {
-	for _, m := range []*metric{lastPass, lastSuccess, nextPass, drift, groupDrift, groups, users, pendingOldest, ownView, adminMismatch, leavers, leaversSuccess, guardActive, federationUp, leader, suspendedUntil, applyEnabled, reloadOK, expiringSoon, tlsInsecure} {
+	for _, m := range []*metric{lastPass, lastSuccess, nextPass, drift, groupDrift, groups, users, pendingOldest, forgotten, ownView, adminMismatch, leavers, leaversSuccess, guardActive, federationUp, leader, suspendedUntil, applyEnabled, reloadOK, expiringSoon, tlsInsecure} {
 		ch <- m.desc()
 	}
 }
@@ -89,6 +89,7 @@ func collect(ch chan<- prometheus.Metric, r report.Report) {
 		ch <- users.gauge(float64(r.Users[s]), s)
 	}
 	ch <- pendingOldest.gauge(r.PendingOldest)
+	ch <- forgotten.gauge(float64(r.Forgotten))
 	var differ report.OwnView
 	for _, g := range r.Groups {
 		differ.Hides += g.OwnView.Hides

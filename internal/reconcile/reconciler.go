@@ -327,6 +327,7 @@ func (r *Reconciler) run(ctx context.Context, p *pass, mem memory.Memory) error 
 	p.found(d)
 	next := d.judged.Remember(d.in, r.Rules.Scope(), p.request.Apply)
 	p.report.PendingOldest = pendingOldest(next, d.in.Now).Seconds()
+	p.report.Forgotten = mem.Forgotten().Memberships
 	return r.write(ctx, p, began, next, d.judged.Cleared)
 }
 

@@ -215,6 +215,10 @@ type Report struct {
 	Probes        []Probe        `json:"federations"`            // the federations that this pass probed
 	PendingOldest float64        `json:"pending_oldest_seconds"` // how long the longest waiting person has been pending
 	Reverted      map[string]int `json:"reverted"`               // by action: changes of groupsync that somebody else undid
+
+	// Forgotten counts the federated memberships that the guards' memory has no place for.
+	// The guard fall withholds removals of federated people from their user groups.
+	Forgotten int `json:"forgotten_memberships,omitempty"`
 }
 
 // Whole reports whether the pass mirrored everybody, so that its figures are the state of
