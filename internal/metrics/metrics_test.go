@@ -44,8 +44,8 @@ func full() report.Report {
 		Users:         map[string]int{"matched": 5, "pending": 1},
 		Probes:        []report.Probe{{Federation: "corp", Up: false}},
 		PendingOldest: time.Minute.Seconds(), Forgotten: 7,
-		Reverted:      map[string]int{"add": 2},
-		Approval:      &report.Approval{By: "operator", Granted: true},
+		Reverted: map[string]int{"add": 2},
+		Approval: &report.Approval{By: "operator", Granted: true},
 	}
 }
 
