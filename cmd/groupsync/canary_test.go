@@ -1,105 +1,388 @@
 package main
 
 import (
+	"bytes"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"testing"
+
+	model "groupsync/internal/simulate/chaos" // the package has a type chaos
+	"groupsync/internal/simulate/history"
+	"groupsync/internal/simulate/idp"
+	"groupsync/internal/target/clearmltest"
 )
+
+// The secrets that no output may show.
+const (
+	canaryClient = "canary-client-secret/+"
+	canaryAccess = "CANARYACCESSKEY0001"
+	canarySecret = "canary-clearml-secret-key"
+	canaryToken  = "eyJhbGciOiJub25lIn0.eyJqdGkiOiJjYW5hcnkiLCJyZXNvdXJjZV9hY2Nlc3MiOnsicmVhbG0tbWFuYWdlbWVudCI6eyJyb2xlcyI6WyJ2aWV3LXVzZXJzIiwidmlldy1yZWFsbSJdfX19.Y2FuYXJ5LXNpZ25hdHVyZQ"
+)
+
+// The kinds of secrets that a server repeats.
+const (
+	clientSecret  = "Keycloak's client secret"
+	keycloakToken = "a token of Keycloak"
+	clearmlKeys   = "ClearML's keys"
+	clearmlToken  = "a token of ClearML"
+)
+
+// repeating are answers that repeat what the request said.
+var repeating = map[string]func(w http.ResponseWriter, said string){
+	"a page with 200":           func(w http.ResponseWriter, said string) { fmt.Fprint(w, "<html>"+said) },
+	"text with 500":             func(w http.ResponseWriter, said string) { http.Error(w, said, 500) },
+	"JSON of Keycloak with 401": func(w http.ResponseWriter, said string) { inJSON(w, 401, `{"error":"x","error_description":%q}`, said) },
+	"JSON of Keycloak with 403": func(w http.ResponseWriter, said string) { inJSON(w, 403, `{"error":"x","errorMessage":%q}`, said) },
+	"ClearML's envelope of 400": func(w http.ResponseWriter, said string) {
+		inJSON(w, 400, `{"meta":{"result_code":400,"result_subcode":1,"result_msg":%q},"data":{}}`, said)
+	},
+	"an answer that is no HTTP":  func(w http.ResponseWriter, said string) { raw(w, said+"\r\n\r\n") },
+	"a status line that repeats": func(w http.ResponseWriter, said string) { raw(w, "HTTP/1.1 500 "+said+"\r\nContent-Length: 0\r\n\r\n") },
+	"a redirect": func(w http.ResponseWriter, said string) {
+		w.Header().Set("Location", "https://elsewhere.example.com/"+strings.ReplaceAll(said, " ", "/"))
+		w.WriteHeader(302)
+	},
+}
+
+// parrot is Keycloak and ClearML on one address. A side with a fault repeats each request
+// in its answer. The other side works.
+type parrot struct {
+	*httptest.Server
+	keycloak http.Handler        // as it works
+	clearml  *clearmltest.Server // as it works
+
+	mu       sync.Mutex
+	fault    func(w http.ResponseWriter, said string)
+	at       map[string]bool // the sides with the fault: "keycloak", "clearml"
+	signsIn  bool            // Keycloak signs groupsync in all the same
+	repeated map[string]bool // the kinds of secrets that answers repeated since the last set
+	issued   []string        // the tokens in the answers of sides that work
+}
+
+// newParrot starts a server whose sides both work: one addition and one removal are due.
+func newParrot(t *testing.T) *parrot {
+	t.Helper()
+	p := &parrot{}
+	realm := idp.New(&history.Log{}, rand.New(rand.NewPCG(1, 1)))
+	team := realm.AddGroup("team", "", -1, idp.True)
+	p.clearml = clearmltest.New(t, clearmltest.Options{AccessKey: canaryAccess, SecretKey: canarySecret})
+	for _, name := range []string{"ann", "bob", "cid"} {
+		id := realm.AddAccount(name, name+"@example.com", -1, false)
+		realm.Put(id, team, name != "cid")
+		person(p.clearml, name, id)
+	}
+	p.clearml.AddTeam("team", "cm-bob", "cm-cid")
+	p.keycloak = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if form, err := url.ParseQuery(string(body)); err == nil && form.Get("client_secret") == canaryClient {
+			form.Set("client_secret", "secret") // the one that the model knows
+			body = []byte(form.Encode())
+		}
+		answer := realm.Answer(model.Request{Method: r.Method, Path: r.URL.Path, Query: r.URL.Query(), Header: r.Header, Body: body})
+		text, err := json.Marshal(answer.JSON)
+		if err != nil {
+			panic(err)
+		}
+		inJSON(w, answer.Status, "%s", string(text))
+	})
+	p.Server = httptest.NewServer(p)
+	t.Cleanup(p.Server.Close)
+	return p
+}
+
+// set puts the fault into the sides, and takes it out of the others.
+func (p *parrot) set(fault func(w http.ResponseWriter, said string), signsIn bool, at ...string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fault, p.signsIn, p.at, p.repeated = fault, signsIn, make(map[string]bool), make(map[string]bool)
+	for _, side := range at {
+		p.at[side] = true
+	}
+}
+
+// mustHaveRepeated fails unless a server with a fault got and repeated the kinds of
+// secrets: if it did not, the outputs prove nothing.
+func (p *parrot) mustHaveRepeated(t *testing.T, kinds ...string) {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, kind := range kinds {
+		if !p.repeated[kind] {
+			t.Errorf("no answer repeated %s", kind)
+		}
+	}
+}
+
+// secretOf returns the kind of the secret in a request, and the secret in the clear.
+func secretOf(r *http.Request, side string, body []byte) (kind, clear string) {
+	user, password, _ := r.BasicAuth()
+	form, _ := url.ParseQuery(string(body))
+	_, bearer, _ := strings.Cut(r.Header.Get("Authorization"), "Bearer ")
+	switch {
+	case side == "keycloak" && (form.Get("client_secret") == canaryClient || password == url.QueryEscape(canaryClient)):
+		return clientSecret, canaryClient
+	case side == "keycloak" && bearer != "":
+		return keycloakToken, bearer
+	case side == "clearml" && user == canaryAccess && password == canarySecret:
+		return clearmlKeys, canaryAccess + ":" + canarySecret
+	case side == "clearml" && bearer != "":
+		return clearmlToken, bearer
+	}
+	return "", ""
+}
+
+func (p *parrot) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	side, works := "clearml", http.Handler(p.clearml)
+	if strings.Contains(r.URL.Path, "/realms/") {
+		side, works = "keycloak", p.keycloak
+	}
+	kind, clear := secretOf(r, side, body)
+	p.mu.Lock()
+	fault, signsIn := p.fault, p.signsIn
+	if !p.at[side] {
+		fault = nil
+	}
+	signsIn = signsIn && strings.HasSuffix(r.URL.Path, "/token")
+	if fault != nil && !signsIn {
+		p.repeated[kind] = true
+	}
+	p.mu.Unlock()
+	switch {
+	case fault == nil:
+		p.pass(works, w, r)
+	case signsIn:
+		inJSON(w, 200, `{"access_token":%q,"expires_in":60}`, canaryToken)
+	case side == "clearml" && r.Header.Get("Authorization") == "":
+		// ClearML's calls are probed without credentials first.
+		inJSON(w, 401, `{"meta":{"result_code":401,"result_subcode":20,"result_msg":%q},"data":{}}`, "no credentials")
+	default:
+		fault(w, r.Header.Get("Authorization")+" "+string(body)+" "+clear)
+	}
+}
+
+// pass lets a side that works answer, and keeps the token of the answer.
+func (p *parrot) pass(works http.Handler, w http.ResponseWriter, r *http.Request) {
+	r.Header.Del("Accept-Encoding") // so that the token can be read
+	answer := httptest.NewRecorder()
+	works.ServeHTTP(answer, r)
+	var token struct {
+		Keycloak string `json:"access_token"`
+		Data     struct{ Token string }
+	}
+	if json.Unmarshal(answer.Body.Bytes(), &token) == nil && token.Keycloak+token.Data.Token != "" {
+		p.mu.Lock()
+		p.issued = append(p.issued, token.Keycloak+token.Data.Token)
+		p.mu.Unlock()
+	}
+	for name, values := range answer.Header() {
+		w.Header()[name] = values
+	}
+	w.WriteHeader(answer.Code)
+	_, _ = w.Write(answer.Body.Bytes())
+}
+
+// mustHideSecrets fails if the text holds a secret, or a token that a server issued.
+func (p *parrot) mustHideSecrets(t *testing.T, what, text string) {
+	t.Helper()
+	basic := base64.StdEncoding.EncodeToString([]byte(canaryAccess + ":" + canarySecret))
+	canaries := []string{canaryClient, "canary-client", "%2F%2B", canaryAccess, canarySecret, canaryToken, "Y2FuYXJ5", basic[:16]}
+	p.mu.Lock()
+	for _, token := range p.issued {
+		canaries = append(canaries, token, token[:strings.LastIndex(token, ".")])
+	}
+	p.mu.Unlock()
+	slices.Sort(canaries)
+	for _, canary := range slices.Compact(canaries) {
+		if at := strings.Index(text, canary); at >= 0 {
+			t.Errorf("%s shows %s: …%s", what, canary, text[max(0, at-200):min(len(text), at+100)])
+		}
+	}
+}
+
+// configured writes a configuration with the secrets. It returns its path and the directory
+// that holds it and state_dir, which is named state.
+func (p *parrot) configured(t *testing.T, more string) (config, dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	config = filepath.Join(dir, "config.yaml")
+	text := fmt.Sprintf("schedule: '@hourly'\nstate_dir: %s\nlog: {level: debug}\nkeycloak: {url: %q, realm: %s, client_id: groupsync, client_secret: %q}\nclearml: {url: %q, access_key: %s, secret_key: %s}\n%s",
+		filepath.Join(dir, "state"), p.URL+"/kc", idp.Name, canaryClient, p.URL, canaryAccess, canarySecret, more)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return config, dir
+}
+
+// filesBelow returns the contents of the files in a directory and below it, by path.
+func filesBelow(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	found := make(map[string]string)
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		found[strings.TrimPrefix(path, dir+"/")] = string(data)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
 
 // TestNoOutputShowsASecret runs the commands against servers that repeat each request in
 // their answers. Neither stdout nor stderr, at level debug, nor a file that groupsync leaves
 // holds a secret.
 func TestNoOutputShowsASecret(t *testing.T) {
-	const (
-		client = "canary-client-secret/+"
-		access = "CANARYACCESSKEY0001"
-		secret = "canary-clearml-secret-key"
-		token  = "eyJhbGciOiJub25lIn0.eyJqdGkiOiJjYW5hcnkiLCJyZXNvdXJjZV9hY2Nlc3MiOnsicmVhbG0tbWFuYWdlbWVudCI6eyJyb2xlcyI6WyJ2aWV3LXVzZXJzIiwidmlldy1yZWFsbSJdfX19.Y2FuYXJ5LXNpZ25hdHVyZQ"
-	)
-	faults := map[string]func(w http.ResponseWriter, said string){
-		"a page with 200":           func(w http.ResponseWriter, said string) { fmt.Fprint(w, "<html>"+said) },
-		"text with 500":             func(w http.ResponseWriter, said string) { http.Error(w, said, 500) },
-		"JSON of Keycloak with 401": func(w http.ResponseWriter, said string) { inJSON(w, 401, `{"error":"x","error_description":%q}`, said) },
-		"JSON of Keycloak with 403": func(w http.ResponseWriter, said string) { inJSON(w, 403, `{"error":"x","errorMessage":%q}`, said) },
-		"ClearML's envelope of 400": func(w http.ResponseWriter, said string) {
-			inJSON(w, 400, `{"meta":{"result_code":400,"result_subcode":1,"result_msg":%q},"data":{}}`, said)
-		},
-		"an answer that is no HTTP":  func(w http.ResponseWriter, said string) { raw(w, said+"\r\n\r\n") },
-		"a status line that repeats": func(w http.ResponseWriter, said string) { raw(w, "HTTP/1.1 500 "+said+"\r\nContent-Length: 0\r\n\r\n") },
-		"a redirect": func(w http.ResponseWriter, said string) {
-			w.Header().Set("Location", "https://elsewhere.example.com/"+strings.ReplaceAll(said, " ", "/"))
-			w.WriteHeader(302)
-		},
-	}
-	for name, answer := range faults {
-		for _, signsIn := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, Keycloak signs in %v", name, signsIn), func(t *testing.T) {
-				var sent atomic.Bool // ClearML's keys
-				server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					body, _ := io.ReadAll(r.Body)
-					if signsIn && strings.HasSuffix(r.URL.Path, "/token") {
-						inJSON(w, 200, `{"access_token":%q,"expires_in":60}`, token)
-						return
-					}
-					said := r.Header.Get("Authorization") + " " + string(body)
-					switch {
-					case strings.HasPrefix(said, "Basic "): // decoded, as a server that debugs shows it
-						said += " " + access + ":" + secret
-						sent.Store(true)
-					case r.Header.Get("Authorization") == "" && !strings.Contains(r.URL.Path, "/realms/"):
-						// ClearML's calls are probed without credentials first.
-						inJSON(w, 401, `{"meta":{"result_code":401,"result_subcode":20,"result_msg":%q},"data":{}}`, "no credentials")
-						return
-					}
-					answer(w, said)
-				}))
-				defer server.Close()
-				dir := t.TempDir()
-				config := filepath.Join(dir, "config.yaml")
-				text := fmt.Sprintf("schedule: '@hourly'\nstate_dir: %s\nlog: {level: debug}\nkeycloak: {url: %q, realm: demo, client_id: groupsync, client_secret: %q}\nclearml: {url: %q, access_key: %s, secret_key: %s}\n",
-					filepath.Join(dir, "state"), server.URL, client, server.URL, access, secret)
-				if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-					t.Fatal(err)
-				}
-				shown := ""
+	for name, fault := range repeating {
+		for _, tt := range []struct {
+			name     string
+			at       []string
+			signsIn  bool
+			repeated string // empty: which side is asked first decides
+		}{
+			{"ClearML repeats", []string{"clearml"}, false, clearmlKeys},
+			{"Keycloak repeats", []string{"keycloak"}, false, clientSecret},
+			{"Keycloak signs in and then repeats", []string{"keycloak"}, true, keycloakToken},
+			{"both repeat", []string{"keycloak", "clearml"}, false, ""},
+			{"both repeat, and Keycloak signs in", []string{"keycloak", "clearml"}, true, ""},
+		} {
+			t.Run(name+", "+tt.name, func(t *testing.T) {
+				t.Parallel() // a row waits most of its time, before a retry
+				p := newParrot(t)
+				p.set(fault, tt.signsIn, tt.at...)
+				config, dir := p.configured(t, "")
 				for _, args := range [][]string{{"--once"}, {"--once", "-o", "json"}, {"check"}, {"config"}} {
 					got := inProcess(t, nil, append(args, "--config", config)...)
 					if args[0] != "config" && got.code == 0 {
 						t.Errorf("%v: exit code 0", args)
 					}
-					shown += fmt.Sprintln(args, got.stdout, got.stderr)
+					p.mustHideSecrets(t, fmt.Sprint("stdout of ", args), got.stdout)
+					p.mustHideSecrets(t, fmt.Sprint("stderr of ", args), got.stderr)
 				}
-				err := filepath.WalkDir(filepath.Join(dir, "state"), func(path string, d fs.DirEntry, err error) error {
-					if err != nil || d.IsDir() {
-						return nil
+				for file, text := range filesBelow(t, dir) {
+					if file != "config.yaml" {
+						p.mustHideSecrets(t, file, text)
 					}
-					data, err := os.ReadFile(path)
-					shown += string(data)
-					return err
-				})
-				if err != nil {
-					t.Fatal(err)
 				}
-				if !sent.Load() {
-					t.Error("ClearML's keys were never sent")
-				}
-				basic := base64.StdEncoding.EncodeToString([]byte(access + ":" + secret))
-				for _, canary := range []string{client, "canary-client", "%2F%2B", access, secret, token, "Y2FuYXJ5", basic[:16]} {
-					if at := strings.Index(shown, canary); at >= 0 {
-						t.Errorf("%s is shown: …%s", canary, shown[max(0, at-200):min(len(shown), at+100)])
-					}
+				if tt.repeated != "" {
+					p.mustHaveRepeated(t, tt.repeated)
 				}
 			})
 		}
 	}
+}
+
+// TestTheDaemonShowsNoSecret runs a daemon against servers of which one repeats each
+// request, then against servers that work, so that it writes, and then with its tokens
+// against the former again. After each pass every page is read, and in the end the log and
+// whatever is in state_dir.
+func TestTheDaemonShowsNoSecret(t *testing.T) {
+	type pass struct {
+		works, signsIn bool
+		repeated       string
+	}
+	sides := map[string][]pass{ // the first pass is the one that the daemon makes as it starts
+		"clearml":  {{false, false, clearmlKeys}, {true, false, ""}, {false, false, clearmlToken}},
+		"keycloak": {{false, false, clientSecret}, {false, true, keycloakToken}, {true, false, ""}, {false, false, ""}},
+	}
+	for name, fault := range repeating {
+		for side, passes := range sides {
+			t.Run(name+", "+side+" repeats", func(t *testing.T) {
+				t.Parallel()
+				p := newParrot(t)
+				p.set(fault, false, side)
+				config, dir := p.configured(t, "mode: apply\nguards: {max_removal_ratio: 0}\nweb: {listen: '127.0.0.1:0', enable_lifecycle: true}\n")
+				s := serveIn(t, nil, config)
+				address := s.until(t, "groupsync starts")["listen"].(string)
+				if ended := s.until(t, "pass ended"); ended["result"] != "error" {
+					t.Errorf("the first pass ended as %v", ended["result"])
+				}
+				for i, pass := range passes {
+					if i > 0 {
+						p.set(fault, pass.signsIn, side)
+						result := ": error; "
+						if pass.works {
+							p.set(nil, false)
+							result = ": applied; 1 added, 1 removed, "
+						}
+						answer := whole(t, http.MethodPost, address+"/-/sync")
+						mustContain(t, "the answer of /-/sync", answer, result)
+						p.mustHideSecrets(t, "the answer of /-/sync", answer)
+					}
+					if pass.repeated != "" {
+						p.mustHaveRepeated(t, pass.repeated)
+					}
+					p.reads(t, address)
+				}
+				p.mustHideSecrets(t, "the answer of /-/reload", whole(t, http.MethodPost, address+"/-/reload"))
+
+				cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", s.cmd.Process.Pid))
+				if err != nil || !bytes.Contains(cmdline, []byte(config)) {
+					t.Errorf("the command line of the daemon: %v, %q", err, cmdline)
+				}
+				p.mustHideSecrets(t, "the command line", string(cmdline))
+				if code := s.terminate(t); code != 0 {
+					t.Errorf("SIGTERM: exit code %d", code)
+				}
+				p.mustHideSecrets(t, "stderr", s.log.String())
+				p.mustHideSecrets(t, "stdout", s.stdout.String())
+				mustContain(t, "stderr", s.log.String(), `"level":"DEBUG"`)
+				files := filesBelow(t, filepath.Join(dir, "state"))
+				for file, text := range files {
+					p.mustHideSecrets(t, file, text)
+				}
+				if reports, _ := filepath.Glob(filepath.Join(dir, "state", "journal", "*.json")); len(reports) == 0 || files["memory.json"] == "" {
+					t.Errorf("state_dir has no memory or no journal: %v", files)
+				}
+			})
+		}
+	}
+}
+
+// reads holds every page of the daemon against the secrets, with the headers.
+func (p *parrot) reads(t *testing.T, address string) {
+	t.Helper()
+	for _, path := range []string{"/", "/page.js", "/metrics", "/healthz", "/readyz", "/api/v1/status", "/api/v1/explain?user=ann", "/api/v1/openapi.yaml"} {
+		p.mustHideSecrets(t, path, whole(t, http.MethodGet, address+path))
+	}
+	p.mustHideSecrets(t, "the answer of /-/approve", whole(t, http.MethodPost, address+"/-/approve?digest=x"))
+}
+
+// whole returns an answer with its status line and headers.
+func whole(t *testing.T, method, address string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+address, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := httputil.DumpResponse(resp, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 func inJSON(w http.ResponseWriter, code int, form, said string) {

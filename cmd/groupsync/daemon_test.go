@@ -27,10 +27,11 @@ const writeGroup = "permissions.add_or_update_user_group"
 
 // service is a daemon that runs as a process, with its log.
 type service struct {
-	cmd   *exec.Cmd
-	lines chan string
-	log   strings.Builder  // everything that was read of lines
-	seen  []map[string]any // the same, where a line is JSON
+	cmd    *exec.Cmd
+	lines  chan string
+	stdout strings.Builder  // may be read once the daemon has ended
+	log    strings.Builder  // everything that was read of lines
+	seen   []map[string]any // the same, where a line is JSON
 }
 
 // serve starts the daemon with a log in JSON at level debug, and with
@@ -49,10 +50,11 @@ func serveIn(t *testing.T, env []string, config string, args ...string) *service
 	if err != nil {
 		t.Fatal(err)
 	}
+	s := &service{cmd: cmd, lines: make(chan string, 1000)}
+	cmd.Stdout = &s.stdout
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	s := &service{cmd: cmd, lines: make(chan string, 1000)}
 	go func() {
 		defer close(s.lines)
 		for in := bufio.NewScanner(stderr); in.Scan(); {

@@ -145,7 +145,7 @@ func readFile(path string) (layer, error) {
 	if path == "" {
 		return nil, nil
 	}
-	data, err := os.ReadFile(path)
+	data, err := os.ReadFile(path) // #nosec G304 -- the operator names the file with --config
 	if err != nil {
 		return nil, fmt.Errorf("reading the configuration: %w: name an existing file with --config", err)
 	}

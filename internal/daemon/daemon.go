@@ -84,7 +84,7 @@ func New(j Job, o Options) *Daemon {
 		o.Skipped = func() {}
 	}
 	if o.Jitter == nil {
-		o.Jitter = func(most time.Duration) time.Duration { return rand.N(most) }
+		o.Jitter = func(most time.Duration) time.Duration { return rand.N(most) } // #nosec G404 -- the delay spreads load and keeps no secret
 	}
 	return &Daemon{options: o, job: j, whole: semaphore.NewWeighted(1), passing: semaphore.NewWeighted(1)}
 }

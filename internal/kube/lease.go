@@ -224,6 +224,8 @@ func (k *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []b
 	case !gone && record.HolderIdentity != "":
 		k.heldAt, k.bareAt = time.Now(), time.Time{}
 		k.others(*record)
+		// The holder counts on leaseDuration, also if somebody edits what the Lease says.
+		record.LeaseDurationSeconds = max(record.LeaseDurationSeconds, int(leaseDuration/time.Second))
 	case !gone && record.LeaseDurationSeconds == released:
 		k.bareAt = time.Time{}
 	default:

@@ -24,6 +24,16 @@ const maxMemory = 1<<20 - 8<<10
 
 func (l *Lease) memoryName() string { return l.name + "-memory" }
 
+// configMap reads the ConfigMap of the memory. An answer without its name is an error: a
+// proxy that answers {} would look like a ConfigMap that holds neither memory nor suspension.
+func (l *Lease) configMap(ctx context.Context) (*core.ConfigMap, error) {
+	c, err := l.client.CoreV1().ConfigMaps(l.namespace).Get(ctx, l.memoryName(), meta.GetOptions{})
+	if err == nil && c.Name != l.memoryName() {
+		return nil, fmt.Errorf("what answered sent a ConfigMap of the name %q", c.Name)
+	}
+	return c, err
+}
+
 // Memory is what the guards remember, in a ConfigMap beside the Lease: it
 // follows the leadership. It is for one goroutine at a time, but Suspension and
 // Suspend may be called beside it.
@@ -64,7 +74,7 @@ func (m *Memory) Load() (memory.Memory, error) {
 
 func (m *Memory) read(ctx context.Context) error {
 	l, had := m.lease, len(m.data()) > 0
-	seen, err := l.client.CoreV1().ConfigMaps(l.namespace).Get(ctx, l.memoryName(), meta.GetOptions{})
+	seen, err := l.configMap(ctx)
 	switch {
 	case apierrors.IsNotFound(err) && m.seen != nil:
 		m.seen = nil

@@ -28,9 +28,9 @@ func (m *Memory) Suspension(ctx context.Context) (memory.Suspension, error) {
 	l := m.lease
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	stored, err := l.client.CoreV1().ConfigMaps(l.namespace).Get(ctx, l.memoryName(), meta.GetOptions{})
+	stored, err := l.configMap(ctx)
 	for away(err) && pause(ctx, 500*time.Millisecond) {
-		stored, err = l.client.CoreV1().ConfigMaps(l.namespace).Get(ctx, l.memoryName(), meta.GetOptions{})
+		stored, err = l.configMap(ctx)
 	}
 	switch {
 	case apierrors.IsNotFound(err) && m.stored.Swap(false):
@@ -65,7 +65,7 @@ func (m *Memory) Suspend(ctx context.Context, s memory.Suspension) error {
 	defer cancel()
 	maps := l.client.CoreV1().ConfigMaps(l.namespace)
 	err = retry.OnError(conflicts, changedMeanwhile, func() error {
-		stored, err := maps.Get(ctx, l.memoryName(), meta.GetOptions{})
+		stored, err := l.configMap(ctx)
 		missing := apierrors.IsNotFound(err)
 		if err != nil && !missing {
 			return err

@@ -46,7 +46,7 @@ type printer struct{ strings.Builder }
 
 // linef writes one line, whatever its arguments hold.
 func (p *printer) linef(format string, args ...any) {
-	p.WriteString(report.Escape(fmt.Sprintf(format, args...)) + "\n")
+	_, _ = p.WriteString(report.Escape(fmt.Sprintf(format, args...)) + "\n")
 }
 
 func (p *printer) person(who Person, since time.Time) {

@@ -152,7 +152,7 @@ type file struct {
 // would lift the guards that rest on it.
 func load(dir string) (Memory, error) {
 	path := filepath.Join(dir, fileName)
-	data, err := os.ReadFile(path)
+	data, err := os.ReadFile(path) // #nosec G304 -- a fixed name in state_dir
 	if errors.Is(err, fs.ErrNotExist) {
 		return Memory{}, nil
 	}

@@ -118,7 +118,7 @@ func UnpackSuspension(data []byte) (Suspension, error) {
 // Suspension if none is set.
 func (d Dir) Suspension(context.Context) (Suspension, error) {
 	path := filepath.Join(string(d), suspensionName)
-	data, err := os.ReadFile(path)
+	data, err := os.ReadFile(path) // #nosec G304 -- a fixed name in state_dir
 	if errors.Is(err, fs.ErrNotExist) {
 		return Suspension{}, nil
 	}

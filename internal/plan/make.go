@@ -108,7 +108,7 @@ func (p *planner) listed(f match.Feed) []listing {
 			return nil
 		}
 		if p.in[i] != p.turn {
-			p.in[i], p.place[i] = p.turn, int32(len(all))
+			p.in[i], p.place[i] = p.turn, int32(len(all)) // #nosec G115 -- so many accounts do not fit into the limit of an answer
 			all = append(all, listing{account: i})
 		}
 		return &all[p.place[i]]

@@ -27,7 +27,7 @@ type Process struct {
 // Start starts the program with its output going to the end of the file log
 // and env added to the environment.
 func Start(log string, env []string, program string, args ...string) (*Process, error) {
-	out, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	out, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +48,7 @@ func Start(log string, env []string, program string, args ...string) (*Process, 
 		}
 		p.pid = cmd.Process.Pid
 		started <- nil
-		cmd.Wait() // how it ended is in its log
+		_ = cmd.Wait() // how it ended is in its log
 		close(p.done)
 	}()
 	if err := <-started; err != nil {
@@ -139,7 +139,7 @@ const (
 func FreePort() (int, error) {
 	var err error
 	for range 100 {
-		port := firstPort + rand.IntN(lastPort-firstPort+1)
+		port := firstPort + rand.IntN(lastPort-firstPort+1) // #nosec G404 -- the port of a server of the tests is no secret
 		var l net.Listener
 		if l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
 			return port, l.Close()

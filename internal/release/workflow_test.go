@@ -216,3 +216,22 @@ func TestVulnerabilitiesAreLookedFor(t *testing.T) {
 		t.Errorf("ci.yaml runs %q", got)
 	}
 }
+
+// TestTheCodeIsLookedAt: the workflow runs gosec, and each finding that is left needs a reason.
+func TestTheCodeIsLookedAt(t *testing.T) {
+	if got := runs(workflows(t)["ci.yaml"], "security"); !slices.Contains(got, "make security") {
+		t.Errorf("ci.yaml runs %q, and not make security", got)
+	}
+	recipe := regexp.MustCompile(`(?m)^security:.*\n((?:\t.*\n)+)`).FindStringSubmatch(read(t, "Makefile"))
+	if recipe == nil {
+		t.Fatal("the Makefile has no security")
+	}
+	for _, want := range []string{"/gosec ", " -nosec-require-rules ", " -nosec-require-justification ", " ./...\n"} {
+		if !strings.Contains(recipe[1], want) {
+			t.Errorf("make security does not run %q:\n%s", want, recipe[1])
+		}
+	}
+	if strings.Contains(recipe[1], "-no-fail") {
+		t.Errorf("make security passes whatever gosec finds:\n%s", recipe[1])
+	}
+}

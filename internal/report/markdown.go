@@ -36,9 +36,9 @@ type document struct {
 
 func (d *document) block(text string) {
 	if d.Len() > 0 {
-		d.WriteString("\n")
+		_, _ = d.WriteString("\n")
 	}
-	d.WriteString(text + "\n")
+	_, _ = d.WriteString(text + "\n")
 }
 
 func (d *document) summary(r Report) {

@@ -62,7 +62,7 @@ func (p *printer) linef(color, format string, args ...any) {
 	if p.Color && color != "" {
 		line = "\x1b[" + color + "m" + line + "\x1b[0m"
 	}
-	p.WriteString(line + "\n")
+	_, _ = p.WriteString(line + "\n")
 }
 
 func (p *printer) lines(color string, lines []string) {

@@ -18,7 +18,7 @@ var (
 	pageCSS string
 
 	page = template.Must(template.New("review").Funcs(template.FuncMap{
-		"css":      func() template.CSS { return template.CSS(pageCSS) },
+		"css":      func() template.CSS { return template.CSS(pageCSS) }, // #nosec G203 -- the text is embedded at build time
 		"policy":   policy,
 		"show":     report.Escape,
 		"clock":    clock,

@@ -148,6 +148,24 @@ func do(t *testing.T, c *http.Client, req *http.Request) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
+// TestAnAnswerIsNoPage: a browser must not read an answer with a name in it as HTML.
+func TestAnAnswerIsNoPage(t *testing.T) {
+	markup := report.Report{Pass: "p1", Result: report.Guarded, Guards: []report.Trip{{Guard: report.Views, Detail: "<script>alert(1)</script>"}}}
+	base, _ := start(t, Options{Control: &asked{report: markup}})
+	for _, path := range []string{"/-/sync", "/-/sync?user=", "/-/approve?digest=%3Cscript%3E"} {
+		resp, err := http.Post(base+path, "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		for name, want := range map[string]string{"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff"} {
+			if got := resp.Header.Get(name); got != want {
+				t.Errorf("%s: %s is %q, want %q", path, name, got, want)
+			}
+		}
+	}
+}
+
 // TestNoPageMakesACall sends to each path what a browser may send for a page: a form, a
 // script, a page by DNS rebinding, and a browser that tells only one of the two headers.
 func TestNoPageMakesACall(t *testing.T) {

@@ -27,7 +27,7 @@ func readFile(path string) ([]variable, error) {
 	if path == "" {
 		return nil, nil
 	}
-	data, err := os.ReadFile(path)
+	data, err := os.ReadFile(path) // #nosec G304 -- the operator names the file with --clearml-env
 	if err != nil {
 		return nil, fmt.Errorf("reading ClearML's variables: %w: name an existing file with --clearml-env", err)
 	}

@@ -144,7 +144,7 @@ func (a Address) handshake(ctx context.Context) (*tls.ConnectionState, error) {
 		}
 		return nil, err
 	}
-	resp.Body.Close()
+	_ = resp.Body.Close()
 	return resp.TLS, nil
 }
 

@@ -89,7 +89,7 @@ type roundTripper struct{ next http.RoundTripper }
 func (r roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := r.next.RoundTrip(req)
 	if err != nil && resp != nil {
-		resp.Body.Close()
+		_ = resp.Body.Close()
 		resp = nil
 	}
 	return resp, err

@@ -12,7 +12,7 @@ import (
 const ClearML = "clearml"
 
 // ClearMLSecret is the secret of the client that AddClearML makes.
-const ClearMLSecret = "clearml-test-secret"
+const ClearMLSecret = "clearml-test-secret" // #nosec G101 -- only a Keycloak of the tests knows it
 
 // AddClearML makes the client ClearML, or changes the one that a role of the Spec
 // made, and gives it a Group Membership mapper: the claim "groups" of its access

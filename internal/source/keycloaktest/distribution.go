@@ -58,7 +58,7 @@ func prepared(o Options) (string, error) {
 		return "", fmt.Errorf("no place to keep Keycloak: %w; set HOME or XDG_CACHE_HOME", err)
 	}
 	cache = filepath.Join(cache, "groupsync")
-	if err := os.MkdirAll(cache, 0o755); err != nil {
+	if err := os.MkdirAll(cache, 0o750); err != nil {
 		return "", fmt.Errorf("no place to keep Keycloak: %w", err)
 	}
 	// Keycloak 24 reads a + in its own path as a space.

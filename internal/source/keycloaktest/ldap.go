@@ -26,7 +26,7 @@ const (
 	ldapGroups   = "ou=groups," + ldapSuffix
 	ldapOwner    = "cn=owner," + ldapSuffix
 	ldapReader   = "cn=reader," + ldapSuffix
-	ldapPassword = "ldap-test-password"
+	ldapPassword = "ldap-test-password" // #nosec G101 -- only a slapd of the tests knows it
 )
 
 // LDAP is a running slapd: people as inetOrgPerson with the email
@@ -183,7 +183,7 @@ func (l *LDAP) Start(tb testing.TB) {
 		if err != nil {
 			return false
 		}
-		conn.Close()
+		_ = conn.Close()
 		return true
 	})
 	if err != nil {

@@ -68,7 +68,7 @@ func (p *LDAPProxy) accept() {
 		}
 		server, err := net.Dial("tcp", p.backend)
 		if err != nil {
-			client.Close() // as a server that is away would
+			_ = client.Close() // as a server that is away would
 			continue
 		}
 		if !p.keep(client, server) {
@@ -88,7 +88,7 @@ func (p *LDAPProxy) keep(conns ...net.Conn) bool {
 	defer p.mu.Unlock()
 	for _, c := range conns {
 		if p.closed {
-			c.Close()
+			_ = c.Close()
 		} else {
 			p.conns[c] = true
 		}
@@ -100,17 +100,17 @@ func (p *LDAPProxy) drop(conns ...net.Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, c := range conns {
-		c.Close()
+		_ = c.Close()
 		delete(p.conns, c)
 	}
 }
 
 func (p *LDAPProxy) close() {
-	p.listener.Close()
+	_ = p.listener.Close()
 	p.mu.Lock()
 	p.closed = true
 	for c := range p.conns {
-		c.Close()
+		_ = c.Close()
 	}
 	p.mu.Unlock()
 	p.work.Wait()
@@ -131,7 +131,7 @@ func (p *LDAPProxy) forward(to, from net.Conn, latency *atomic.Int64, parse io.W
 		for c := range queue {
 			time.Sleep(time.Until(c.due))
 			if _, err := to.Write(c.bytes); err != nil {
-				from.Close() // ends the reader
+				_ = from.Close() // ends the reader
 			}
 		}
 	})
@@ -140,7 +140,7 @@ func (p *LDAPProxy) forward(to, from net.Conn, latency *atomic.Int64, parse io.W
 		n, err := from.Read(buffer)
 		if n > 0 {
 			if parse != nil {
-				parse.Write(buffer[:n])
+				_, _ = parse.Write(buffer[:n])
 			}
 			queue <- chunk{time.Now().Add(time.Duration(latency.Load())), buffer[:n]}
 		}

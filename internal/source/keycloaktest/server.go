@@ -138,7 +138,7 @@ func start(o Options) (*Server, error) {
 // launch starts a server of the distribution on free ports, with home for its
 // home directory, and waits until it is ready.
 func launch(dist, home string, o Options) (*Server, error) {
-	if err := os.MkdirAll(filepath.Join(home, "data"), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(home, "data"), 0o750); err != nil {
 		return nil, err
 	}
 	for _, name := range []string{"bin", "conf", "lib", "providers", "themes"} {

@@ -85,7 +85,7 @@ func (s *Server) copyDatabase(to string) (err error) {
 		return err
 	}
 	if _, err := io.Copy(out, from); err != nil {
-		out.Close()
+		_ = out.Close()
 		return err
 	}
 	return out.Close()
@@ -145,7 +145,7 @@ func (s *Server) query(tb testing.TB, dir, realm string, queries map[string]stri
 		text, err := os.Open(filepath.Join(dir, name+".csv"))
 		must(tb, err)
 		rows, err := csv.NewReader(text).ReadAll()
-		text.Close()
+		_ = text.Close()
 		must(tb, err)
 		tables[name] = rows[1:] // the first has the names of the columns
 	}

@@ -54,17 +54,17 @@ func buildStorage(dist string) error {
 	}
 	defer os.RemoveAll(work)
 	source, classes := filepath.Join(work, "UserStorage.java"), filepath.Join(work, "classes")
-	if err := os.WriteFile(source, storageSource, 0o644); err != nil {
+	if err := os.WriteFile(source, storageSource, 0o600); err != nil {
 		return err
 	}
 	if err := run("javac", "-proc:none", "-nowarn", "--release", "17", "-cp", filepath.Join(dist, "lib", "lib", "main")+"/*", "-d", classes, source); err != nil {
 		return err
 	}
 	services := filepath.Join(classes, "META-INF", "services")
-	if err := os.MkdirAll(services, 0o755); err != nil {
+	if err := os.MkdirAll(services, 0o750); err != nil {
 		return err
 	}
-	err = os.WriteFile(filepath.Join(services, "org.keycloak.storage.UserStorageProviderFactory"), []byte("groupsync.UserStorage$Factory\n"), 0o644)
+	err = os.WriteFile(filepath.Join(services, "org.keycloak.storage.UserStorageProviderFactory"), []byte("groupsync.UserStorage$Factory\n"), 0o600)
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func writeJar(path string, from fs.FS) error {
 	}
 	jar := zip.NewWriter(file)
 	if err := errors.Join(jar.AddFS(from), jar.Close()); err != nil {
-		file.Close()
+		_ = file.Close()
 		return err
 	}
 	return file.Close()

@@ -174,7 +174,7 @@ func wholeBody(resp *http.Response) *whole {
 		return w
 	}
 	body, err := io.ReadAll(resp.Body) // the transport limits it
-	resp.Body.Close()
+	_ = resp.Body.Close()
 	if err == nil {
 		err = transport.CheckJSON(body)
 	}

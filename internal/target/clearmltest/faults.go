@@ -1,7 +1,7 @@
 package clearmltest
 
 import (
-	"bytes"
+	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -235,7 +235,7 @@ func (f *Fault) strike(s *Server, w http.ResponseWriter, r *http.Request, call s
 		body := carry().encode(call)
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-		w.Write(body[:min(f.Truncate, len(body)-1)])
+		_, _ = w.Write(body[:min(f.Truncate, len(body)-1)])
 	case f.Code != 0:
 		f.headers(w)
 		failed(f.Code, f.Subcode, "%s", f.Text).send(w, r, call)
@@ -249,7 +249,7 @@ func (f *Fault) strike(s *Server, w http.ResponseWriter, r *http.Request, call s
 		}
 		f.headers(w)
 		w.WriteHeader(f.Status)
-		bytes.NewBufferString(f.Body).WriteTo(w)
+		_, _ = io.WriteString(w, f.Body)
 	default:
 		return false
 	}
@@ -285,7 +285,7 @@ func reset(w http.ResponseWriter) {
 		return
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok {
-		tcp.SetLinger(0)
+		_ = tcp.SetLinger(0)
 	}
-	conn.Close()
+	_ = conn.Close()
 }

@@ -144,7 +144,7 @@ func New(tb TB, o Options) *Server {
 func (s *Server) Close() {
 	s.stop.Do(func() {
 		close(s.done)
-		s.http.Close()
+		_ = s.http.Close()
 	})
 }
 
