@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"groupsync/internal/processtest"
 )
@@ -55,8 +56,8 @@ func borrowOrStart() (*Server, error) {
 		proc: processtest.Attach(l.PID, l.Log),
 	}
 	s.admin = &Admin{server: s}
-	if !answers(s.URL + "/realms/master") {
-		return nil, fmt.Errorf("the server of %s does not answer at %s", lentVariable, s.URL)
+	if err := s.proc.Await(time.Minute, func() bool { return answers(s.URL + "/realms/master") }); err != nil {
+		return nil, fmt.Errorf("the server of %s at %s: %w", lentVariable, s.URL, err)
 	}
 	return s, nil
 }
