@@ -9,8 +9,13 @@ import (
 
 	"groupsync/internal/memory"
 	"groupsync/internal/reconcile"
+	"groupsync/internal/simulate/dir"
 	"groupsync/internal/simulate/idp"
 )
+
+// joins is the event that somebody joins groups in Keycloak and signs in. It happens while a
+// write waits to be sent again.
+const joins = "joins and signs in"
 
 // event is something that happens to the world.
 type event struct {
@@ -46,6 +51,12 @@ var events = []event{
 		a := w.realm.AddAccount(fmt.Sprint("late", w.made), mail, r.IntN(w.realm.Federations()+1)-1, false)
 		w.realm.Put(a, pick(r, w.realm.Groups()), true)
 	}, false},
+	{"namesake", 1, func(w *world, r *rand.Rand) { // a second account with somebody's address, in no group
+		if mail := w.realm.EmailOf(pick(r, w.realm.IDs())); mail != "" && w.realm.Duplicates {
+			w.made++
+			w.realm.AddAccount(fmt.Sprint("namesake", w.made), mail, -1, false)
+		}
+	}, false},
 	{"email", 5, func(w *world, r *rand.Rand) { w.realm.SetEmail(pick(r, w.realm.IDs()), email(r.IntN(w.People+3))) }, false},
 	{"rename group", 3, func(w *world, r *rand.Rand) {
 		w.realm.RenameGroup(pick(r, w.realm.Groups()), words[r.IntN(len(words))]+[]string{"", "2"}[r.IntN(2)])
@@ -77,6 +88,15 @@ var events = []event{
 	}, false},
 	{"refresh", 3, func(w *world, _ *rand.Rand) { w.realm.Refresh() }, false},
 	{"login", 15, func(w *world, r *rand.Rand) { w.login(pick(r, w.realm.IDs())) }, false},
+	{joins, 0, func(w *world, r *rand.Rand) {
+		id := pick(r, w.realm.IDs())
+		for _, g := range w.realm.Groups() {
+			if r.IntN(2) == 0 {
+				w.realm.Put(id, g, true)
+			}
+		}
+		w.login(id)
+	}, false},
 	{"edit", 12, func(w *world, r *rand.Rand) {
 		w.directory.Edit(pick(r, w.directory.GroupIDs()), pick(r, w.directory.UserIDs()), r.IntN(2) == 0, "person")
 	}, false},
@@ -90,6 +110,12 @@ var events = []event{
 	}, false},
 	{"delete user group", 1, func(w *world, r *rand.Rand) { w.directory.DeleteGroup(pick(r, w.directory.GroupIDs())) }, false},
 	{"new user group", 2, func(w *world, r *rand.Rand) { w.directory.AddGroup(w.base.claim(words[r.IntN(len(words))])) }, false},
+	{"twin user", 1, func(w *world, r *rand.Rand) { // releases of ClearML before 3.24.7 could have an address twice
+		if mail := w.directory.EmailOf(pick(r, w.directory.UserIDs())); mail != "" {
+			w.made++
+			w.directory.AddUser(dir.NewUser{Name: fmt.Sprint("twin", w.made), Email: mail, Keycloak: true})
+		}
+	}, false},
 	{"delete user", 1, func(w *world, r *rand.Rand) { w.directory.DeleteUser(pick(r, w.directory.UserIDs())) }, false},
 	{"cut lists", 4, func(w *world, r *rand.Rand) {
 		w.directory.Cut(1+r.IntN(4), false)
@@ -127,8 +153,35 @@ var events = []event{
 			w.lease.block(name, true)
 			time.AfterFunc(time.Duration(5+r.IntN(60))*time.Second, func() { w.lease.block(name, false) })
 			w.count("the Lease was out of reach")
+			// Somebody asks for a pass after the Lease has ended. The process may not know yet.
+			i := slices.IndexFunc(w.nodes, func(n *node) bool { return n.name == name })
+			if i >= 0 && r.IntN(2) == 0 {
+				n := w.nodes[i]
+				time.AfterFunc(renewDeadline+time.Duration(r.IntN(20))*time.Second, func() { _, _ = w.ask(n, "", reconcile.Request{Early: true}) })
+			}
 		}
 	}, true},
+}
+
+// writeWaits lets somebody join groups and sign in, before a write that the server did not
+// take is sent again.
+func (w *world) writeWaits() {
+	if w.over.Load() || w.Off[joins] || w.Off["events"] {
+		return
+	}
+	w.mu.Lock()
+	w.waits++
+	rng := w.rand(fmt.Sprint("a write waits ", w.waits))
+	w.mu.Unlock()
+	if rng.IntN(2) == 0 {
+		return
+	}
+	i := slices.IndexFunc(events, func(e event) bool { return e.kind == joins })
+	e := events[i]
+	time.AfterFunc(time.Duration(rng.IntN(900))*time.Millisecond, func() {
+		e.do(w, rng)
+		w.count("event " + e.kind)
+	})
 }
 
 // pick returns one of the ids, or nothing.

@@ -58,6 +58,7 @@ type world struct {
 
 	nodes []*node
 	made  int // processes so far
+	waits int // writes so far that the server did not take
 }
 
 // rand returns the random numbers for one purpose. They do not depend on the others, so
@@ -148,7 +149,7 @@ func newWorld(s Scenario) *world {
 		realm: idp.New(log, s.rand("ids of Keycloak")), directory: dir.New(log, s.rand("ids of ClearML")),
 		journals: s.on("journal", 0.5),
 	}
-	w.wire.Trace = s.Trace
+	w.wire.Trace, w.wire.NotTaken = s.Trace, w.writeWaits
 	if w.Hours == 0 {
 		w.Hours = []int{2, 3, 3, 6, 6, 12, 24}[rng.IntN(7)]
 	}

@@ -65,7 +65,8 @@ type Wire struct {
 	// nothing can tell that such a list was cut, so none is.
 	OneView bool
 
-	Trace io.Writer // told of each fault; nil: nobody
+	Trace    io.Writer // told of each fault; nil: nobody
+	NotTaken func()    // told of each write that is refused, and may be sent again; nil: nobody
 
 	mu    sync.Mutex
 	calm  bool
@@ -159,6 +160,16 @@ func Rand(seed uint64, parts ...any) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, h.Sum64()))
 }
 
+// question names what is asked for, whatever the number of answers that are wanted.
+func (r roundTripper) question(req *http.Request, key string) string {
+	if r.side == ClearML {
+		return key
+	}
+	query := req.URL.Query()
+	query.Del("max")
+	return req.URL.Path + "?" + query.Encode()
+}
+
 func (r roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	q := Request{Node: r.node, Method: req.Method, Path: req.URL.Path, Query: req.URL.Query(), Header: req.Header}
 	writes := r.model.Writes(q.Path)
@@ -195,13 +206,13 @@ func (r roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if !writes {
-		return r.read(req, q, key, fault, rng)
+		return r.read(req, q, r.question(req, key), fault, rng)
 	}
 	if err := take(); err != nil { // the gate is asked here
 		return nil, err
 	}
 	if q.Number = r.model.Sent(q); q.Number == 0 { // it only asks whether the call exists
-		return r.read(req, q, key, fault, rng)
+		return r.read(req, q, r.question(req, key), fault, rng)
 	}
 	return r.write(req, q, fault, rng)
 }
@@ -515,6 +526,9 @@ func (r roundTripper) write(req *http.Request, q Request, fault Kind, rng *rand.
 		return nil, &net.OpError{Op: "write", Net: "tcp", Err: syscall.ECONNRESET}
 	case TooMany, Unavailable, Unauthorized, Conflict, Page404, ServerError, BadGateway, GatewayTimeout:
 		r.count(fault) // and the write is not carried out
+		if r.NotTaken != nil {
+			r.NotTaken()
+		}
 		return r.refuse(req, q, fault, rng), nil
 	case Timeout:
 		r.count(fault)

@@ -570,3 +570,13 @@ func (d *Directory) NameOf(id string) string {
 	}
 	return ""
 }
+
+// EmailOf returns the address of a user.
+func (d *Directory) EmailOf(id string) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if u := d.users[id]; u != nil {
+		return u.email
+	}
+	return ""
+}

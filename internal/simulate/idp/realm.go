@@ -294,6 +294,16 @@ func (r *Realm) SetEmail(id, email string) {
 	r.tellAccount(a)
 }
 
+// EmailOf returns the email of an account.
+func (r *Realm) EmailOf(id string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if a := r.accounts[id]; a != nil {
+		return a.email
+	}
+	return ""
+}
+
 // HasEmail reports whether an account has the email.
 func (r *Realm) HasEmail(email string) bool {
 	r.mu.Lock()

@@ -69,6 +69,7 @@ type Oracle struct {
 	Sometimes  map[string]int
 
 	running map[string]*pass   // by node
+	tried   map[pair]time.Time // node, group: when a write was sent last
 	passes  []*pass            // that ended
 	reads   map[pair]time.Time // node, group: when it was read last
 	writes  map[int]*write
@@ -82,7 +83,7 @@ type Oracle struct {
 // New returns an oracle that has seen nothing.
 func New() *Oracle {
 	return &Oracle{
-		past: newPast(), Sometimes: make(map[string]int), running: make(map[string]*pass),
+		past: newPast(), Sometimes: make(map[string]int), running: make(map[string]*pass), tried: make(map[pair]time.Time),
 		reads: make(map[pair]time.Time), writes: make(map[int]*write), carried: make(map[int]int), harmed: make(map[string]int),
 	}
 }
@@ -150,6 +151,15 @@ func (o *Oracle) sent(t time.Time, s history.Sent) {
 		o.broken(Bounds, t, "the user group %s was not read before it was written", s.Group)
 		return
 	}
+	// A reading serves one write. A write that is sent again without another reading is held
+	// against what is so at that moment.
+	if last, again := o.tried[pair{s.Node, s.Group}]; again {
+		o.Sometimes["a group written again"]++
+		if !read.After(last) {
+			read = t
+		}
+	}
+	o.tried[pair{s.Node, s.Group}] = t
 	team := o.teams[s.Group].get(read)
 	switch {
 	case team.ID == "":
