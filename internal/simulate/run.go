@@ -37,6 +37,7 @@ func run(s Scenario) Outcome {
 	w := newWorld(s)
 	begin := time.Now()
 	judge := oracle.New()
+	judge.Strict = Known
 	for range 1 + number(w.lease != nil) {
 		w.spawn()
 	}

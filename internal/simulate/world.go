@@ -150,6 +150,7 @@ func newWorld(s Scenario) *world {
 		journals: s.on("journal", 0.5),
 	}
 	w.wire.Trace, w.wire.NotTaken = s.Trace, w.writeWaits
+	w.wire.Short = func(node, group string) { log.Add(history.Short{Node: node, Group: group}) }
 	if w.Hours == 0 {
 		w.Hours = []int{2, 3, 3, 6, 6, 12, 24}[rng.IntN(7)]
 	}

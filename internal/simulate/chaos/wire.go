@@ -68,6 +68,8 @@ type Wire struct {
 	Trace    io.Writer // told of each fault; nil: nobody
 	NotTaken func()    // told of each write that is refused, and may be sent again; nil: nobody
 
+	Short func(node, group string) // told of each user group that an answer shows without some of its members; nil: nobody
+
 	mu    sync.Mutex
 	calm  bool
 	pass  map[string]int  // by node: the pass that runs
@@ -329,9 +331,12 @@ func (r roundTripper) read(req *http.Request, q Request, key string, fault Kind,
 		return nil, err
 	}
 	if fault.lies() && a.Status == http.StatusOK {
-		if lie, is := r.lie(fault, q, a.JSON, rng); is && r.once(key) {
+		if lie, group, is := r.lie(fault, q, a.JSON, rng); is && r.once(key) {
 			r.count(fault)
 			a.JSON = lie
+			if group != "" && r.Short != nil {
+				r.Short(r.node, group)
+			}
 		}
 	}
 	body := encode(a.JSON)
@@ -414,49 +419,50 @@ func (r roundTripper) refuse(req *http.Request, q Request, fault Kind, rng *rand
 	return nil
 }
 
-// lie returns a whole answer of the right form that is not true.
-func (r roundTripper) lie(fault Kind, q Request, truth any, rng *rand.Rand) (any, bool) {
+// lie returns a whole answer of the right form that is not true, and the user group whose
+// members it shortens, if it does.
+func (r roundTripper) lie(fault Kind, q Request, truth any, rng *rand.Rand) (lie any, group string, told bool) {
 	switch fault {
 	case Empty:
 		list, is := truth.([]any)
-		return []any{}, is && len(list) > 0
+		return []any{}, "", is && len(list) > 0
 	case ShortList:
 		list, is := truth.([]any)
 		if !is || len(list) == 0 {
-			return nil, false
+			return nil, "", false
 		}
 		at := rng.IntN(len(list))
-		return append(append([]any{}, list[:at]...), list[min(len(list), at+1+rng.IntN(2)):]...), true
+		return append(append([]any{}, list[:at]...), list[min(len(list), at+1+rng.IntN(2)):]...), "", true
 	case ShortMembers, ShiftedPage, TwicePage:
 		envelope, is := truth.(map[string]any)
 		if !is {
-			return nil, false
+			return nil, "", false
 		}
 		data, is := envelope["data"].(map[string]any)
 		if !is {
-			return nil, false
+			return nil, "", false
 		}
-		data, told := r.lieOfClearML(fault, q, data, rng)
-		return map[string]any{"meta": envelope["meta"], "data": data}, told
+		data, group, told = r.lieOfClearML(fault, q, data, rng)
+		return map[string]any{"meta": envelope["meta"], "data": data}, group, told
 	}
-	return nil, false
+	return nil, "", false
 }
 
 // lieOfClearML shortens the members of a group, or shifts or repeats part of a page of users.
-func (r roundTripper) lieOfClearML(fault Kind, q Request, data map[string]any, rng *rand.Rand) (map[string]any, bool) {
+func (r roundTripper) lieOfClearML(fault Kind, q Request, data map[string]any, rng *rand.Rand) (lie map[string]any, group string, told bool) {
 	if fault == ShortMembers {
 		groups, is := data["groups"].([]any)
 		if !is || len(groups) == 0 {
-			return nil, false
+			return nil, "", false
 		}
 		at := rng.IntN(len(groups))
 		g, is := groups[at].(map[string]any)
 		if !is || r.OneView && g["system"] == true {
-			return nil, false
+			return nil, "", false
 		}
 		members, is := g["users"].([]any)
 		if !is || len(members) == 0 {
-			return nil, false
+			return nil, "", false
 		}
 		short := make(map[string]any, len(g))
 		for k, v := range g {
@@ -465,17 +471,17 @@ func (r roundTripper) lieOfClearML(fault Kind, q Request, data map[string]any, r
 		short["users"] = members[:rng.IntN(len(members))]
 		groups = append([]any{}, groups...)
 		groups[at] = short
-		return map[string]any{"groups": groups}, true
+		return map[string]any{"groups": groups}, fmt.Sprint(g["id"]), true
 	}
 	users, is := data["users"].([]any)
 	if !is || len(users) < 2 || !strings.HasSuffix(q.Path, "users.get_all") {
-		return nil, false
+		return nil, "", false
 	}
 	if fault == TwicePage {
-		return map[string]any{"users": append(append([]any{}, users...), users[rng.IntN(len(users))])}, true
+		return map[string]any{"users": append(append([]any{}, users...), users[rng.IntN(len(users))])}, "", true
 	}
 	at := rng.IntN(len(users))
-	return map[string]any{"users": append(append([]any{}, users[:at]...), users[at+1:]...)}, true
+	return map[string]any{"users": append(append([]any{}, users[:at]...), users[at+1:]...)}, "", true
 }
 
 // write puts a fault into a request that changes something.

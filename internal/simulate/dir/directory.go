@@ -498,7 +498,11 @@ func (d *Directory) getGroups(q chaos.Request) chaos.Answer {
 			continue
 		}
 		members := []any{}
-		for _, id := range d.shown(g) {
+		shown := d.shown(g)
+		if len(shown) < len(g.members) {
+			d.log.Add(history.Short{Node: q.Node, Group: g.id})
+		}
+		for _, id := range shown {
 			u := d.users[id]
 			members = append(members, map[string]any{"id": u.id, "name": u.name, "email": u.email})
 		}

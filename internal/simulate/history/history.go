@@ -72,6 +72,8 @@ type (
 	// Read says that the server put together an answer with the group's members: of that
 	// group, or of all groups if Group is empty.
 	Read struct{ Node, Group string }
+	// Short says that an answer to the process left somebody out of the group's members.
+	Short struct{ Node, Group string }
 	// Sent is a write at the moment in which its body went onto the connection. It is
 	// numbered from 1.
 	Sent struct {

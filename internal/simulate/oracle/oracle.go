@@ -67,9 +67,11 @@ type Oracle struct {
 	*past
 	Violations []Violation
 	Sometimes  map[string]int
+	Strict     bool // judge what is known to go wrong, too (docs/simulation.md)
 
 	running map[string]*pass   // by node
 	tried   map[pair]time.Time // node, group: when a write was sent last
+	short   map[pair]time.Time // node, group: when an answer last left members out
 	passes  []*pass            // that ended
 	reads   map[pair]time.Time // node, group: when it was read last
 	writes  map[int]*write
@@ -83,7 +85,7 @@ type Oracle struct {
 // New returns an oracle that has seen nothing.
 func New() *Oracle {
 	return &Oracle{
-		past: newPast(), Sometimes: make(map[string]int), running: make(map[string]*pass), tried: make(map[pair]time.Time),
+		past: newPast(), Sometimes: make(map[string]int), running: make(map[string]*pass), tried: make(map[pair]time.Time), short: make(map[pair]time.Time),
 		reads: make(map[pair]time.Time), writes: make(map[int]*write), carried: make(map[int]int), harmed: make(map[string]int),
 	}
 }
@@ -104,6 +106,8 @@ func (o *Oracle) Judge(entries []history.Entry) {
 			o.ended(e.At, w)
 		case history.Read:
 			o.reads[pair{w.Node, w.Group}] = e.At
+		case history.Short:
+			o.short[pair{w.Node, w.Group}] = e.At
 		case history.Leads:
 			o.leads, o.leader = true, leadership{w.Node, w.Until}
 		case history.Sent:
@@ -366,12 +370,12 @@ func (o *Oracle) ended(t time.Time, e history.PassEnded) {
 	o.passes = append(o.passes, p)
 	for _, c := range e.Done {
 		// Somebody else may have done it, too: then it was so at some instant of the pass.
-		if p.changed[c].IsZero() && !slices.ContainsFunc(o.instants(p.began, t), func(x time.Time) bool { return o.members[pair{c.Group, c.User}].get(x) == c.Add }) {
+		if p.changed[c].IsZero() && !slices.ContainsFunc(o.instants(p.began, t), func(x time.Time) bool { return o.members[pair{c.Group, c.User}].get(x) == c.Add }) && !o.hidden(p, c) {
 			o.broken(Agrees, t, "the pass %s says that it made %s, and that never was so", e.ID, text(c))
 		}
 	}
 	for c, at := range p.changed {
-		if !slices.Contains(e.Done, c) && !slices.Contains(e.Failed, c) && !o.raced(p, c, at) {
+		if !slices.Contains(e.Done, c) && !slices.Contains(e.Failed, c) && !o.raced(p, c, at) && !o.hidden(p, c) {
 			o.broken(Agrees, t, "the pass %s made %s, and its report does not say so (result %s)", e.ID, text(c), e.Result)
 		}
 	}
@@ -382,6 +386,16 @@ func (o *Oracle) ended(t time.Time, e history.PassEnded) {
 	if e.HasJournal && len(p.changed) > 0 && !e.Journaled {
 		o.broken(Agrees, t, "the pass %s changed something, and the journal has no report of it", e.ID)
 	}
+}
+
+// hidden reports a removal from a group whose members were not all shown to the pass. If
+// the answer left out the person who is removed, the removal looks done when it is not.
+func (o *Oracle) hidden(p *pass, c history.Change) bool {
+	if c.Add || o.Strict || o.short[pair{p.node, c.Group}].Before(p.began) {
+		return false
+	}
+	o.Sometimes["a removal that an answer hides"]++
+	return true
 }
 
 // raced reports a change that a write made only because somebody else changed the group

@@ -255,12 +255,15 @@ func (w at) ours(u history.User) bool {
 	return u.ID != "" && !u.Service && u.ID != w.s.Self && u.Keycloak
 }
 
-// protected reports whether the configuration keeps everything that the user has.
+// protected reports whether the configuration keeps everything that the user has: by the
+// email of the user or of an account that could be the user, whatever the letter case.
 func (w at) protected(u history.User) bool {
-	if slices.Contains(w.s.Protected, u.Email) {
-		return true
+	emails := []string{fold(u.Email)}
+	for _, a := range w.candidates(u) {
+		emails = append(emails, fold(a.Email))
 	}
-	return slices.ContainsFunc(w.s.Exceptions, func(x history.Exception) bool { return x.User == u.Email && w.t.Before(x.Until) })
+	return slices.ContainsFunc(w.s.Protected, func(p string) bool { return slices.Contains(emails, fold(p)) }) ||
+		slices.ContainsFunc(w.s.Exceptions, func(x history.Exception) bool { return slices.Contains(emails, fold(x.User)) && w.t.Before(x.Until) })
 }
 
 // sure returns the one account that the user surely is.
