@@ -30,6 +30,11 @@ type (
 		Account, Group string
 		In             bool
 	}
+	// Blind says whether a federation answers, and shows nobody.
+	Blind struct {
+		Federation string
+		Is         bool
+	}
 	// Listed says whether the group's member list shows the account while all is well.
 	Listed struct {
 		Account, Group string

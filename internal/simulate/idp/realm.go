@@ -103,6 +103,7 @@ func (r *Realm) SetMode(i int, m Mode) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.federations[i].Mode = m
+	r.log.Add(history.Blind{Federation: r.federations[i].ID, Is: m == Blind})
 }
 
 // Switch switches a federation on or off.

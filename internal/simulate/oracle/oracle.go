@@ -209,11 +209,12 @@ func (o *Oracle) some(node string, instants []time.Time, holds func(at) bool) bo
 	return slices.ContainsFunc(instants, func(t time.Time) bool { return holds(o.at(t, node)) })
 }
 
-// during is some for the instants of one pass. An approval lifts the grace.
+// during is some for the instants of one pass. An approval lifts the grace, and makes true
+// what an LDAP that shows nobody makes of its people.
 func (o *Oracle) during(p *pass, instants []time.Time, holds func(at) bool) bool {
 	return o.some(p.node, instants, func(w at) bool {
 		if p.approved {
-			w.s.Grace = 0
+			w.s.Grace, w.approved = 0, true
 		}
 		return holds(w)
 	})

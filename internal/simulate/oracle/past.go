@@ -49,7 +49,8 @@ type account struct {
 // past is everything that the log says.
 type past struct {
 	accounts map[string]*course[account]
-	claims   map[pair]*course[bool] // account, group
+	claims   map[pair]*course[bool]   // account, group
+	blind    map[string]*course[bool] // by federation
 	listed   map[pair]*course[bool]
 	groups   map[string]*course[history.Group]
 	users    map[string]*course[history.User]
@@ -61,7 +62,7 @@ type past struct {
 
 func newPast() *past {
 	return &past{
-		accounts: make(map[string]*course[account]), claims: make(map[pair]*course[bool]), listed: make(map[pair]*course[bool]),
+		accounts: make(map[string]*course[account]), claims: make(map[pair]*course[bool]), blind: make(map[string]*course[bool]), listed: make(map[pair]*course[bool]),
 		groups: make(map[string]*course[history.Group]), users: make(map[string]*course[history.User]), teams: make(map[string]*course[history.UserGroup]),
 		members: make(map[pair]*course[bool]), settings: make(map[string]*course[history.InForce]),
 	}
@@ -90,6 +91,8 @@ func (p *past) enter(e history.Entry) bool {
 		of(p.accounts, w.ID).set(e.At, gone)
 	case history.Claim:
 		of(p.claims, pair{w.Account, w.Group}).set(e.At, w.In)
+	case history.Blind:
+		of(p.blind, w.Federation).set(e.At, w.Is)
 	case history.Listed:
 		of(p.listed, pair{w.Account, w.Group}).set(e.At, w.In)
 	case history.Group:
@@ -142,9 +145,13 @@ type at struct {
 	*past
 	t time.Time
 	s history.Settings
+
+	approved bool // a person vouches for what Keycloak shows
 }
 
-func (p *past) at(t time.Time, node string) at { return at{p, t, p.settings[node].get(t).Settings} }
+func (p *past) at(t time.Time, node string) at {
+	return at{past: p, t: t, s: p.settings[node].get(t).Settings}
+}
 
 // account returns the account with that id. One that was deleted because LDAP showed too
 // little counts until the grace has run out: the person is still there.
@@ -237,7 +244,7 @@ func (w at) makesAdmins(g history.Group) bool {
 
 // holds reports whether a token of the account would hold one of the groups.
 func (w at) holds(a account, groups []string) bool {
-	if !a.Enabled {
+	if !a.Enabled || w.approved && w.blind[a.Federation].get(w.t) {
 		return false
 	}
 	return slices.ContainsFunc(groups, func(g string) bool { return w.claims[pair{a.ID, g}].get(w.t) })
