@@ -188,9 +188,11 @@ var waiting = []report.Guard{report.Admins, report.MissingSource, report.Collisi
 
 // judgeEnd judges what came of it all.
 func (w *world) judgeEnd(judge *oracle.Oracle, last report.Report) {
-	if slices.ContainsFunc(last.Errors, func(f report.Failure) bool { return strings.Contains(f.Text, "no account at all") }) {
-		w.count("an empty realm")
-		return // nothing is synchronized from it, rightly
+	for text, what := range map[string]string{"no account at all": "an empty realm", "tells no user's email": "a ClearML without people"} {
+		if slices.ContainsFunc(last.Errors, func(f report.Failure) bool { return strings.Contains(f.Text, text) }) {
+			w.count(what)
+			return // nothing is synchronized, rightly
+		}
 	}
 	var frozen []string
 	for _, t := range last.Guards {

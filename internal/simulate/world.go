@@ -47,6 +47,7 @@ type world struct {
 	journals  bool
 	base      settings
 	passes    atomic.Int64
+	running   atomic.Int64 // passes that run
 
 	mu        sync.Mutex
 	sometimes map[string]int
@@ -213,6 +214,12 @@ func (w *world) draw(rng *rand.Rand) settings {
 	if w.on("admins", 0.6) {
 		s.AdminGroups = []string{[]string{"bosses", "/bosses"}[rng.IntN(2)]}
 	}
+	if w.on("admin role", 0.35) {
+		s.AdminRole = idp.Boss
+	}
+	if (s.AdminRole != "" || s.AdminGroups != nil) && w.on("via role", 0.35) {
+		s.AdminVia = []match.Via{match.ViaRole, match.ViaBoth}[rng.IntN(2)]
+	}
 	if w.on("full path", 0.25) {
 		s.FullPath = true
 		if s.AdminGroups != nil {
@@ -269,6 +276,7 @@ func (w *world) populate(rng *rand.Rand) {
 		ids = append(ids, w.realm.AddGroup(words[0], ids[1], -1, idp.True))
 	}
 	ids = append(ids, w.realm.AddGroup("bosses", "", rng.IntN(feds+1)-1, idp.True))
+	w.realm.GiveRole(ids[rng.IntN(len(ids))], []string{idp.Boss, idp.Chief}[rng.IntN(2)], true)
 	if rng.IntN(8) == 0 && !w.Off["collision"] {
 		ids = append(ids, w.realm.AddGroup("bosses", ids[0], -1, idp.True))
 	}
@@ -295,6 +303,9 @@ func (w *world) person(rng *rand.Rand, i, feds int, groups []string) {
 			w.realm.Put(account, g, true)
 		}
 	}
+	if rng.IntN(5) == 0 {
+		w.realm.GiveRole(account, []string{idp.Boss, idp.Chief}[rng.IntN(2)], true)
+	}
 	kind := rng.IntN(10)
 	user := ""
 	switch {
@@ -316,6 +327,9 @@ func (w *world) person(rng *rand.Rand, i, feds int, groups []string) {
 			w.directory.Edit(g, user, true, "setup")
 		}
 	}
+	if rng.IntN(2) == 0 {
+		w.directory.EditRole(user, rng.IntN(3))
+	}
 }
 
 // login signs somebody in to ClearML. It returns the user, or nothing.
@@ -326,6 +340,7 @@ func (w *world) login(account string) string {
 	}
 	x := dir.Login{ID: l.ID, Name: l.Username, Email: l.Email}
 	s := w.base
+	boss := l.Boss && s.AdminRole != ""
 	for _, g := range l.Groups {
 		name := g.Name
 		if s.FullPath {
@@ -336,8 +351,9 @@ func (w *world) login(account string) string {
 			names = []string{name}
 		}
 		x.Claim = append(x.Claim, names...)
-		x.Admin = x.Admin || slices.Contains(s.AdminGroups, g.Path) || !s.FullPath && slices.Contains(s.AdminGroups, g.Name)
+		boss = boss || slices.Contains(s.AdminGroups, g.Path) || !s.FullPath && slices.Contains(s.AdminGroups, g.Name)
 	}
+	x.Admin, x.Boss = boss && s.AdminVia.Group(), boss && s.AdminVia.Role()
 	return w.directory.SignIn(x)
 }
 

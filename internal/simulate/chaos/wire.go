@@ -162,10 +162,14 @@ func Rand(seed uint64, parts ...any) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, h.Sum64()))
 }
 
-// question names what is asked for, whatever the number of answers that are wanted.
+// question names what is asked for, whatever the number of answers that are wanted. Who
+// holds a role is one question, however many requests it takes.
 func (r roundTripper) question(req *http.Request, key string) string {
 	if r.side == ClearML {
 		return key
+	}
+	if strings.Contains(req.URL.Path, "/roles") || strings.Contains(req.URL.Path, "/role-mappings") {
+		return "who holds a role"
 	}
 	query := req.URL.Query()
 	query.Del("max")

@@ -112,6 +112,8 @@ func (o *Oracle) Judge(entries []history.Entry) {
 			o.leads, o.leader = true, leadership{w.Node, w.Until}
 		case history.Sent:
 			o.sent(e.At, w)
+		case history.SentRole:
+			o.sentRole(e.At, w)
 		case history.Harm:
 			if x := o.writes[w.Number]; x != nil {
 				o.harmed[x.Node]++
@@ -134,18 +136,9 @@ func (o *Oracle) broken(law Law, t time.Time, format string, args ...any) {
 
 // sent judges a write at the moment in which it went onto the connection.
 func (o *Oracle) sent(t time.Time, s history.Sent) {
-	p := o.running[s.Node]
+	p := o.allowed(t, s)
 	if p == nil {
-		o.broken(Writers, t, "%s writes without a pass", s.Node)
 		return
-	}
-	o.writes[s.Number] = &write{s, t, p}
-	if o.leads && (o.leader.node != s.Node || !t.Before(o.leader.until)) {
-		o.broken(Writers, t, "%s writes, and %s leads until %s", s.Node, o.leader.node, o.leader.until.Format("15:04:05.000"))
-	}
-	limit := o.settings[s.Node].get(t).MaxAge
-	if limit > 0 && t.Sub(p.began) > limit {
-		o.broken(Age, t, "%s writes %s after its reads began", s.Node, t.Sub(p.began))
 	}
 	read, was := o.reads[pair{s.Node, s.Group}]
 	if all, is := o.reads[pair{s.Node, ""}]; is && (!was || all.After(read)) && !was {
@@ -155,15 +148,7 @@ func (o *Oracle) sent(t time.Time, s history.Sent) {
 		o.broken(Bounds, t, "the user group %s was not read before it was written", s.Group)
 		return
 	}
-	// A reading serves one write. A write that is sent again without another reading is held
-	// against what is so at that moment.
-	if last, again := o.tried[pair{s.Node, s.Group}]; again {
-		o.Sometimes["a group written again"]++
-		if !read.After(last) {
-			read = t
-		}
-	}
-	o.tried[pair{s.Node, s.Group}] = t
+	read = o.basis(t, read, pair{s.Node, s.Group})
 	team := o.teams[s.Group].get(read)
 	switch {
 	case team.ID == "":
@@ -175,6 +160,9 @@ func (o *Oracle) sent(t time.Time, s history.Sent) {
 		o.broken(Bounds, t, "the built-in group %q is written", team.Name)
 	}
 	instants := o.instants(p.began, t)
+	if !o.during(p, instants, func(w at) bool { return w.fed(team) }) {
+		o.broken(Bounds, t, "%q is written, and nothing of Keycloak feeds it", team.Name)
+	}
 	removed := 0
 	for _, id := range o.membersAt(s.Group, read) {
 		if !slices.Contains(s.Members, id) {
@@ -189,6 +177,70 @@ func (o *Oracle) sent(t time.Time, s history.Sent) {
 	}
 	if team.Name == admins && team.System && removed > 0 {
 		o.floor(t, p, team, s.Members, instants)
+	}
+}
+
+// allowed judges who writes, and when. It returns the pass that writes, or nil.
+func (o *Oracle) allowed(t time.Time, s history.Sent) *pass {
+	p := o.running[s.Node]
+	if p == nil {
+		o.broken(Writers, t, "%s writes without a pass", s.Node)
+		return nil
+	}
+	o.writes[s.Number] = &write{s, t, p}
+	if o.leads && (o.leader.node != s.Node || !t.Before(o.leader.until)) {
+		o.broken(Writers, t, "%s writes, and %s leads until %s", s.Node, o.leader.node, o.leader.until.Format("15:04:05.000"))
+	}
+	limit := o.settings[s.Node].get(t).MaxAge
+	if limit > 0 && t.Sub(p.began) > limit {
+		o.broken(Age, t, "%s writes %s after its reads began", s.Node, t.Sub(p.began))
+	}
+	return p
+}
+
+// basis returns the time of what a write rests on. A reading serves one write. A write that
+// is sent again without another reading is held against what is so at that moment.
+func (o *Oracle) basis(t, read time.Time, key pair) time.Time {
+	last, again := o.tried[key]
+	o.tried[key] = t
+	if again && !read.After(last) {
+		return t
+	}
+	return read
+}
+
+// sentRole judges a write of one user's role like one of a group with one change.
+func (o *Oracle) sentRole(t time.Time, s history.SentRole) {
+	p := o.allowed(t, history.Sent{Node: s.Node, Group: history.AdminRole, Number: s.Number})
+	if p == nil {
+		return
+	}
+	read, was := o.reads[pair{s.Node, history.AdminRole}]
+	if !was || read.Before(p.began) {
+		o.broken(Bounds, t, "the role of %s was not read before it was written", s.User)
+		return
+	}
+	read = o.basis(t, read, pair{s.Node, history.AdminRole + " " + s.User})
+	team := o.teams[history.AdminRole].get(read)
+	instants := o.instants(p.began, t)
+	user := func(w at) history.User { return o.users[s.User].get(w.t) }
+	switch {
+	case s.Role != "admin" && s.Role != "user":
+		o.broken(Bounds, t, "%s is given the role %q", s.User, s.Role)
+	case !o.during(p, instants, func(w at) bool { return w.fed(team) }):
+		o.broken(Bounds, t, "the role admin is written, and nothing of Keycloak feeds it")
+	case !o.during(p, instants, func(w at) bool { return slices.Contains([]string{"admin", "user"}, user(w).Role) }):
+		o.broken(Kept, t, "%s is given the role %q, and has another role than user and admin", o.who(s.User, t), s.Role)
+	}
+	o.Sometimes["a role written"]++
+	is := o.members[pair{history.AdminRole, s.User}].get(read)
+	switch {
+	case s.Role == "admin" && !is:
+		o.grant(t, p, team, s.User, instants)
+	case s.Role == "user" && is:
+		o.removal(t, p, team, s.User, instants)
+		left := slices.DeleteFunc(o.membersAt(history.AdminRole, t), func(id string) bool { return id == s.User })
+		o.floor(t, p, team, left, instants)
 	}
 }
 
@@ -286,14 +338,17 @@ func (o *Oracle) grant(t time.Time, p *pass, team history.UserGroup, id string, 
 }
 
 // unambiguousAdmin reports whether the user holds a group of administrators that is named by
-// its path, or by a name that no other group bears.
+// its path, or by a name that no other group bears, or the role of administrators.
 func (w at) unambiguousAdmin(u history.User) bool {
+	if slices.ContainsFunc(w.candidates(u), w.boss) {
+		return true
+	}
 	for id := range w.groups {
 		g := w.groups[id].get(w.t)
 		if g.ID == "" || !w.makesAdmins(g) {
 			continue
 		}
-		if !slices.Contains(w.s.AdminGroups, g.Path) && len(w.sources(history.UserGroup{Name: admins, System: true})) > 1 && w.repeats(g) {
+		if !slices.Contains(w.s.AdminGroups, g.Path) && w.repeats(g) {
 			continue
 		}
 		for _, a := range w.candidates(u) {
@@ -342,7 +397,7 @@ func (o *Oracle) who(id string, t time.Time) string {
 func (w at) accountsOf(u history.User, team history.UserGroup) string {
 	text := ""
 	for _, a := range w.candidates(u) {
-		text += fmt.Sprintf("[%s %s federation %q enabled %t misread %t in %t]", a.ID, a.Username, a.Federation, a.Enabled, !a.ghost.IsZero(), w.holds(a, w.sources(team)))
+		text += fmt.Sprintf("[%s %s federation %q enabled %t misread %t in %t]", a.ID, a.Username, a.Federation, a.Enabled, !a.ghost.IsZero(), w.gives(a, team))
 	}
 	return text
 }
@@ -421,8 +476,7 @@ func (o *Oracle) Settled(t time.Time, node string, frozen []string) {
 	w.s.Grace = 0
 	for id := range o.teams {
 		team := o.teams[id].get(t)
-		sources := w.sources(team)
-		if team.ID == "" || len(sources) == 0 || w.twins(team) || slices.Contains(frozen, team.Name) {
+		if team.ID == "" || !w.fed(team) || w.twins(team) || slices.Contains(frozen, team.Name) {
 			continue
 		}
 		for uid := range o.users {
@@ -431,12 +485,14 @@ func (o *Oracle) Settled(t time.Time, node string, frozen []string) {
 			if !w.ours(u) || !sure {
 				continue
 			}
-			claim, is := w.holds(a, sources), o.members[pair{id, uid}].get(t)
-			listed := a.Enabled && slices.ContainsFunc(sources, func(g string) bool { return o.listed[pair{a.ID, g}].get(t) })
+			claim, is := w.gives(a, team), o.members[pair{id, uid}].get(t)
+			listed := w.shows(a, team)
 			switch {
 			case claim == is:
 			case claim && !listed, !claim && listed && is: // the list and the own side disagree: the next login settles it
 				o.Sometimes["somebody whom only a login settles"]++
+			case id == history.AdminRole && u.Role != "admin" && u.Role != "user": // every other role stays
+				o.Sometimes["somebody with another role"]++
 			case w.protected(u): // gains nothing and loses nothing
 			case claim && team.System && !w.unambiguousAdmin(u):
 			default:
