@@ -13,9 +13,9 @@ import (
 	"groupsync/internal/simulate/idp"
 )
 
-// joins is the event that somebody joins groups in Keycloak and signs in. It happens while a
+// joins is the event that people join groups in Keycloak and sign in. It happens while a
 // write waits to be sent again.
-const joins = "joins and signs in"
+const joins = "people join and sign in"
 
 // event is something that happens to the world.
 type event struct {
@@ -103,13 +103,15 @@ var events = []event{
 	{"refresh", 3, func(w *world, _ *rand.Rand) { w.realm.Refresh() }, false},
 	{"login", 15, func(w *world, r *rand.Rand) { w.login(pick(r, w.realm.IDs())) }, false},
 	{joins, 0, func(w *world, r *rand.Rand) {
-		id := pick(r, w.realm.IDs())
-		for _, g := range w.realm.Groups() {
-			if r.IntN(2) == 0 {
-				w.realm.Put(id, g, true)
+		for range 1 + r.IntN(3) {
+			id := pick(r, w.realm.IDs())
+			for _, g := range w.realm.Groups() {
+				if r.IntN(2) == 0 {
+					w.realm.Put(id, g, true)
+				}
 			}
+			w.login(id)
 		}
-		w.login(id)
 	}, false},
 	{"edit", 12, func(w *world, r *rand.Rand) {
 		w.directory.Edit(pick(r, w.directory.GroupIDs()), pick(r, w.directory.UserIDs()), r.IntN(2) == 0, "person")
@@ -188,7 +190,7 @@ func (w *world) writeWaits() {
 	w.waits++
 	rng := w.rand(fmt.Sprint("a write waits ", w.waits))
 	w.mu.Unlock()
-	if rng.IntN(2) == 0 {
+	if rng.IntN(2) == 0 && !w.Focus[joins] {
 		return
 	}
 	i := slices.IndexFunc(events, func(e event) bool { return e.kind == joins })
@@ -228,7 +230,7 @@ func (w *world) script(begin time.Time) {
 	var kinds []event
 	for _, e := range events {
 		weight := e.weight
-		if w.Focus[e.kind] {
+		if w.Focus[e.kind] && e.kind != joins {
 			weight += 60
 		}
 		for range weight {

@@ -63,11 +63,11 @@ var mechanisms = []mutant{
 	}, "replicas,api away,edit,membership", ""},
 	{"fence of the age", []patch{
 		{"internal/target/fence.go", "if limit > 0 && age > limit {", "if false {"},
-	}, "slow_drip", ""},
+	}, "slow_drip,unavailable,edit", ""},
 	{"begin again", []patch{
 		{"internal/reconcile/apply.go", "\tfor round := 1; ; round++ {\n\t\tj.restart()", "\tvar kept reading\n\tfor round := 1; ; round++ {\n\t\tj.restart()"},
 		{"internal/reconcile/apply.go", "\t\tnow, err := j.read()\n", "\t\tnow, err := kept, error(nil)\n\t\tif round == 1 {\n\t\t\tnow, err = j.read()\n\t\t\tkept = now\n\t\t}\n"},
-	}, "unavailable,too_many,membership,login", "cut lists"},
+	}, "unavailable,too_many,membership,people join and sign in", "cut lists"},
 	{"admin floor", []patch{
 		{"internal/guard/fixed.go", "len(g.Remove) == 0 || len(g.Floor) >= j.in.Limits.Floor {", "true {"},
 		{"internal/reconcile/apply.go", "len(w.Remove) > 0 && w.Admins && n < j.limits.Floor {", "false && w.Admins && n < 0 {"},
@@ -81,6 +81,18 @@ var mechanisms = []mutant{
 	{"everybody who claims an account", []patch{
 		{"internal/match/people.go", "contested := c.byEmail", "contested := c.byEmail[:0]"},
 	}, "twin user,edit", ""},
+	{"the roles of a removal", []patch{
+		{"internal/source/weigh.go", "\tif q.Role != \"\" {\n\t\tif a := w.withoutRole", "\tif false {\n\t\tif a := w.withoutRole"},
+	}, "admin role,role,short_list,empty", ""},
+	{"every other role stays", []patch{
+		{"internal/plan/make.go", "if g.Feed.Group.Role != \"\" && user.Role != target.RoleUser {", "if g.Feed.Group.Role != \"\" && user.Role == target.RoleAdmin {"},
+	}, "admin role,via role,role,edit role", ""},
+	{"via says what is written", []patch{
+		{"internal/match/groups.go", "if p.rules.AdminVia.Group() {", "if true {"},
+	}, "admin role,via role,role,edit", ""},
+	{"the metrics count removals", []patch{
+		{"internal/metrics/metrics.go", "m.count(\"remove\", g.Remove)", "m.count(\"remove\", g.Remove[:0])"},
+	}, "membership", ""},
 	{"signed in by Keycloak", []patch{
 		{"internal/match/people.go", "return ours || !m.told", "return true || ours"},
 	}, "", ""},

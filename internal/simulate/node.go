@@ -193,7 +193,7 @@ func (n *node) job() daemon.Job {
 			defer n.w.running.Add(-1)
 			_, rep, err := r.PassOf(ctx, user, req)
 			if err != nil {
-				n.w.log.Add(history.PassEnded{Node: n.name, Pass: number, Result: "error", Exit: 1, Early: true})
+				n.w.log.Add(history.PassEnded{Node: n.name, Pass: number, Result: "error", Exit: 1, Early: true, Counted: n.counted()})
 				return rep, err
 			}
 			n.passed(number, rep, req)
@@ -220,6 +220,7 @@ func (n *node) passed(number int, rep report.Report, req reconcile.Request) {
 	e := ending{history.PassEnded{
 		Node: n.name, Pass: number, ID: rep.Pass, Result: string(rep.Result), Exit: rep.ExitCode(),
 		Early: req.Early || rep.Person != "" || req.Approval.Digest != "", Faulted: n.w.wire.Hit(n.name), HasJournal: n.w.journals,
+		Counted: n.counted(),
 	}}
 	for _, g := range rep.Groups {
 		for _, c := range g.Add {
@@ -240,6 +241,30 @@ func (n *node) passed(number int, rep report.Report, req reconcile.Request) {
 	n.broken.Store(slices.ContainsFunc(rep.Guards, func(t report.Trip) bool { return t.Guard == report.Canary }))
 	n.w.saw(rep)
 	n.w.log.Add(e.PassEnded)
+}
+
+// counted reads the counters of memberships as a scrape of /metrics does.
+func (n *node) counted() (c history.Counters) {
+	families, err := n.metrics.Gatherer().Gather()
+	if err != nil {
+		panic(err)
+	}
+	counters := map[string]*int{"add applied": &c.Added, "remove applied": &c.Removed, "add failed": &c.NotAdded, "remove failed": &c.NotRemoved}
+	for _, f := range families {
+		if f.GetName() != "groupsync_changes_total" {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			labels := make(map[string]string)
+			for _, l := range m.GetLabel() {
+				labels[l.GetName()] = l.GetValue()
+			}
+			if of := counters[labels["action"]+" "+labels["result"]]; of != nil {
+				*of = int(m.GetCounter().GetValue())
+			}
+		}
+	}
+	return c
 }
 
 // ending is what the oracle is told of the end of a pass.

@@ -180,7 +180,7 @@ func (w *world) faults() {
 	rng := w.rand("faults")
 	share, rate, storm := rng.Float64()*0.5, 0.02+rng.Float64()*0.2, 0.3+rng.Float64()*0.5
 	if w.on("fault", 0.8) {
-		w.wire.Rate, w.wire.Storm = rate, storm
+		w.wire.Rate, w.wire.Storm, w.wire.Share = rate, storm, 0.35
 	}
 	for _, k := range chaos.Kinds {
 		if w.rand("fault "+string(k)).Float64() < share && !w.Off[string(k)] {
@@ -188,7 +188,7 @@ func (w *world) faults() {
 		}
 	}
 	if slices.ContainsFunc(chaos.Kinds, func(k chaos.Kind) bool { return w.Focus[string(k)] }) {
-		w.wire.Rate, w.wire.Storm = 0.3, 0.8
+		w.wire.Rate, w.wire.Storm, w.wire.Share = 0.3, 0.8, 0.6
 		for _, k := range chaos.Kinds {
 			w.wire.Kinds[k] = w.Focus[string(k)]
 		}

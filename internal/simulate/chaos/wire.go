@@ -58,6 +58,7 @@ type Wire struct {
 	Kinds map[Kind]bool // that are switched on
 	Rate  float64       // share of the requests of a stormy pass that a fault hits
 	Storm float64       // share of the passes that are stormy
+	Share float64       // share of the stormy passes that suffer from a kind, so that others come through
 
 	Always bool // every kind that is switched on can hit every pass
 
@@ -235,13 +236,12 @@ func (r roundTripper) draw(key string, writes bool) (*rand.Rand, Kind, time.Dura
 	if r.calm || Rand(r.Seed, "storm", r.node, pass).Float64() >= r.Storm {
 		return rng, "", unique
 	}
-	// Each pass suffers from a few kinds only, so that others come through.
 	for _, k := range Kinds {
 		rate := r.Rate
 		if writes { // there are few of them
 			rate = max(rate, 0.4)
 		}
-		if r.Kinds[k] && k.of(r.side) && (r.Always || Rand(r.Seed, k, r.node, pass).Float64() < 0.35) && Rand(r.Seed, k, r.side, r.node, key, n).Float64() < rate {
+		if r.Kinds[k] && k.of(r.side) && (r.Always || Rand(r.Seed, k, r.node, pass).Float64() < r.Share) && Rand(r.Seed, k, r.side, r.node, key, n).Float64() < rate {
 			return rng, k, unique
 		}
 	}

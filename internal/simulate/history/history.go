@@ -126,7 +126,10 @@ type (
 		Journaled      bool // the journal has the report
 		HasJournal     bool
 		Errors, Guards []string
+		Counted        Counters
 	}
+	// Counters are the memberships that the metrics of a process have counted since it began.
+	Counters struct{ Added, Removed, NotAdded, NotRemoved int }
 	// Leads says that the process leads until then, at the longest.
 	Leads struct {
 		Node  string

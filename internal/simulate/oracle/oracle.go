@@ -35,6 +35,7 @@ const (
 	Canary    Law = "a server that does more than it is asked gets no third write"
 	Age       Law = "a plan is not written when it is too old"
 	Converges Law = "without faults both sides agree after two passes"
+	Counts    Law = "the metrics count what happened"
 	Agrees    Law = "the report agrees with what happened"
 )
 
@@ -78,7 +79,8 @@ type Oracle struct {
 	leader  leadership
 	leads   bool // the log tells of leaders
 	carried map[int]int
-	harmed  map[string]int // by node: how many of its writes did more than they said
+	counted map[string]history.Counters // by node: what its metrics had counted after its last pass
+	harmed  map[string]int              // by node: how many of its writes did more than they said
 	calm    time.Time
 }
 
@@ -86,7 +88,7 @@ type Oracle struct {
 func New() *Oracle {
 	return &Oracle{
 		past: newPast(), Sometimes: make(map[string]int), running: make(map[string]*pass), tried: make(map[pair]time.Time), short: make(map[pair]time.Time),
-		reads: make(map[pair]time.Time), writes: make(map[int]*write), carried: make(map[int]int), harmed: make(map[string]int),
+		reads: make(map[pair]time.Time), writes: make(map[int]*write), carried: make(map[int]int), harmed: make(map[string]int), counted: make(map[string]history.Counters),
 	}
 }
 
@@ -148,6 +150,7 @@ func (o *Oracle) sent(t time.Time, s history.Sent) {
 		o.broken(Bounds, t, "the user group %s was not read before it was written", s.Group)
 		return
 	}
+	shown := read
 	read = o.basis(t, read, pair{s.Node, s.Group})
 	team := o.teams[s.Group].get(read)
 	switch {
@@ -167,7 +170,11 @@ func (o *Oracle) sent(t time.Time, s history.Sent) {
 	for _, id := range o.membersAt(s.Group, read) {
 		if !slices.Contains(s.Members, id) {
 			removed++
-			o.removal(t, p, team, id, instants)
+			rests := instants
+			if !o.members[pair{s.Group, id}].get(shown) {
+				rests = []time.Time{t} // the pass has never seen that member
+			}
+			o.removal(t, p, team, id, rests)
 		}
 	}
 	for _, id := range s.Members {
@@ -435,6 +442,7 @@ func (o *Oracle) ended(t time.Time, e history.PassEnded) {
 			o.broken(Agrees, t, "the pass %s made %s, and its report does not say so (result %s)", e.ID, text(c), e.Result)
 		}
 	}
+	o.counts(t, e)
 	left := e.Left > 0 || len(e.Errors) > 0 || e.Result == "error" || e.Result == "guarded"
 	if left != (e.Exit != 0) {
 		o.broken(Agrees, t, "the pass %s has exit code %d, result %s, %d changes left, errors %s", e.ID, e.Exit, e.Result, e.Left, strings.Join(e.Errors, "; "))
@@ -442,6 +450,33 @@ func (o *Oracle) ended(t time.Time, e history.PassEnded) {
 	if e.HasJournal && len(p.changed) > 0 && !e.Journaled {
 		o.broken(Agrees, t, "the pass %s changed something, and the journal has no report of it", e.ID)
 	}
+}
+
+// counts holds what the metrics counted in a pass against the changes that its report calls
+// done and failed, which ended has held against ClearML.
+func (o *Oracle) counts(t time.Time, e history.PassEnded) {
+	add := func(list []history.Change, adds bool) (n int) {
+		for _, c := range list {
+			n += number(c.Add == adds)
+		}
+		return n
+	}
+	was := o.counted[e.Node]
+	o.counted[e.Node] = e.Counted
+	want := history.Counters{
+		Added: was.Added + add(e.Done, true), Removed: was.Removed + add(e.Done, false),
+		NotAdded: was.NotAdded + add(e.Failed, true), NotRemoved: was.NotRemoved + add(e.Failed, false),
+	}
+	if e.Counted != want {
+		o.broken(Counts, t, "after the pass %s the metrics of %s are %+v, they should be %+v", e.ID, e.Node, e.Counted, want)
+	}
+}
+
+func number(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // hidden reports a removal from a group whose members were not all shown to the pass. If
