@@ -68,6 +68,10 @@ var mechanisms = []mutant{
 		{"internal/reconcile/apply.go", "\tfor round := 1; ; round++ {\n\t\tj.restart()", "\tvar kept reading\n\tfor round := 1; ; round++ {\n\t\tj.restart()"},
 		{"internal/reconcile/apply.go", "\t\tnow, err := j.read()\n", "\t\tnow, err := kept, error(nil)\n\t\tif round == 1 {\n\t\t\tnow, err = j.read()\n\t\t\tkept = now\n\t\t}\n"},
 	}, "unavailable,too_many,membership,people join and sign in", "cut lists"},
+	{"admin floor before the write", []patch{
+		{"internal/reconcile/apply.go", "len(w.Remove) > 0 && w.Admins && n < j.limits.Floor {", "false && w.Admins && n < 0 {"},
+	}, "admins,disable,edit,role,edit role", ""},
+	// The floor before the write covers the floor in the plan, so both are taken out.
 	{"admin floor", []patch{
 		{"internal/guard/fixed.go", "len(g.Remove) == 0 || len(g.Floor) >= j.in.Limits.Floor {", "true {"},
 		{"internal/reconcile/apply.go", "len(w.Remove) > 0 && w.Admins && n < j.limits.Floor {", "false && w.Admins && n < 0 {"},
