@@ -195,10 +195,23 @@ func (w *world) writeWaits() {
 	}
 	i := slices.IndexFunc(events, func(e event) bool { return e.kind == joins })
 	e := events[i]
-	time.AfterFunc(time.Duration(rng.IntN(900))*time.Millisecond, func() {
-		e.do(w, rng)
-		w.count("event " + e.kind)
-	})
+	time.AfterFunc(time.Duration(rng.IntN(900))*time.Millisecond, func() { w.happen(e, rng) })
+}
+
+// happen lets one event happen at a time: those during a pass run in goroutines of their
+// own. A channel lets virtual time go on while an event waits for another one. A mutex
+// would not.
+func (w *world) happen(e event, rng *rand.Rand) {
+	w.turn <- struct{}{}
+	defer func() { <-w.turn }()
+	if w.over.Load() {
+		return
+	}
+	if w.Trace != nil {
+		fmt.Fprintf(w.Trace, "%s event %s\n", time.Now().Format("15:04:05.000"), e.kind)
+	}
+	e.do(w, rng)
+	w.count("event " + e.kind)
 }
 
 // pick returns one of the ids, or nothing.
@@ -251,26 +264,12 @@ func (w *world) script(begin time.Time) {
 		list = append(list, d)
 	}
 	slices.SortFunc(list, func(a, b due) int { return int(a.at - b.at) })
-	// One event at a time: those during a pass run in goroutines of their own. A channel
-	// lets virtual time go on while an event waits for another one. A mutex would not.
-	turn := make(chan struct{}, 1)
 	for _, d := range list {
 		time.Sleep(time.Until(begin.Add(d.at)))
 		if w.Off[d.kind] {
 			continue
 		}
-		happen := func() {
-			turn <- struct{}{}
-			defer func() { <-turn }()
-			if w.over.Load() {
-				return
-			}
-			if w.Trace != nil {
-				fmt.Fprintf(w.Trace, "%s event %s\n", time.Now().Format("15:04:05.000"), d.kind)
-			}
-			d.do(w, d.rng)
-			w.count("event " + d.kind)
-		}
+		happen := func() { w.happen(d.event, d.rng) }
 		if d.ofProcess || d.rng.IntN(2) == 0 {
 			happen()
 			continue

@@ -52,8 +52,9 @@ type world struct {
 	mu        sync.Mutex
 	sometimes map[string]int
 
-	over    atomic.Bool // nothing happens any more
-	pending []func()    // what is to happen while the next pass runs
+	turn    chan struct{} // held by the event that happens
+	over    atomic.Bool   // nothing happens any more
+	pending []func()      // what is to happen while the next pass runs
 
 	watch func(report.Report) // told of each report; may be nil
 
@@ -146,7 +147,7 @@ func newWorld(s Scenario) *world {
 	rng := s.rand("world")
 	log := new(history.Log)
 	w := &world{
-		Scenario: s, log: log, wire: chaos.New(s.Seed), disk: new(disk), sometimes: make(map[string]int),
+		Scenario: s, log: log, wire: chaos.New(s.Seed), disk: new(disk), sometimes: make(map[string]int), turn: make(chan struct{}, 1),
 		realm: idp.New(log, s.rand("ids of Keycloak")), directory: dir.New(log, s.rand("ids of ClearML")),
 		journals: s.on("journal", 0.5),
 	}

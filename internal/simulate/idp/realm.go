@@ -301,10 +301,8 @@ func (r *Realm) SetEmail(id, email string) {
 	if a == nil || email == "" {
 		return
 	}
-	for _, other := range r.accounts {
-		if other.id != id && strings.EqualFold(other.email, email) && !r.Duplicates {
-			return
-		}
+	if r.hasEmail(email, id) && !r.Duplicates {
+		return
 	}
 	a.email = email
 	r.tellAccount(a)
@@ -324,8 +322,19 @@ func (r *Realm) EmailOf(id string) string {
 func (r *Realm) HasEmail(email string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.hasEmail(email, "")
+}
+
+// hasEmail reports whether another account has the email, or somebody whom LDAP will show
+// again.
+func (r *Realm) hasEmail(email, except string) bool {
 	for _, a := range r.accounts {
-		if strings.EqualFold(a.email, email) {
+		if a.id != except && strings.EqualFold(a.email, email) {
+			return true
+		}
+	}
+	for _, f := range r.federations {
+		if slices.ContainsFunc(f.removed, func(a account) bool { return strings.EqualFold(a.email, email) }) {
 			return true
 		}
 	}
