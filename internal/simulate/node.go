@@ -32,6 +32,8 @@ type settings struct {
 	FullPath    bool
 	Mapping     map[string][]string
 	AdminGroups []string
+	AdminRole   string
+	AdminVia    match.Via
 	Protect     []string
 	Exceptions  []match.Exception
 	Limits      guard.Limits
@@ -43,14 +45,14 @@ type settings struct {
 // rules compiles the rules of matching.
 func (s settings) rules() (match.Rules, error) {
 	return match.Compile(match.Options{
-		Include: []string{"*"}, FullPath: s.FullPath, Mapping: s.Mapping, AdminGroups: s.AdminGroups, Protect: s.Protect, Exceptions: s.Exceptions, Provider: dir.Provider,
+		Include: []string{"*"}, FullPath: s.FullPath, Mapping: s.Mapping, AdminGroups: s.AdminGroups, AdminRole: s.AdminRole, AdminVia: s.AdminVia, Protect: s.Protect, Exceptions: s.Exceptions, Provider: dir.Provider,
 	})
 }
 
 // told is what the oracle is told of the settings.
 func (s settings) told() history.Settings {
 	h := history.Settings{
-		FullPath: s.FullPath, Mapping: s.Mapping, AdminGroups: s.AdminGroups, Self: dir.Self, Protected: s.Protect,
+		FullPath: s.FullPath, Mapping: s.Mapping, AdminGroups: s.AdminGroups, AdminRole: s.AdminRole, AdminVia: string(s.AdminVia), Self: dir.Self, Protected: s.Protect,
 		Grace: s.Limits.Grace, GoneGrace: s.Limits.GoneGrace, Floor: s.Limits.Floor, MaxAge: s.Limits.MaxAge,
 	}
 	for _, x := range s.Exceptions {
@@ -150,7 +152,7 @@ func (n *node) connect(s settings) (sides, error) {
 	}
 	tgt, err := clearml.New(clearml.Config{
 		URL: dir.Base, Keys: func() (clearml.Keys, error) { return clearml.Keys{Access: "access", Secret: "secret"}, nil },
-		Timeout: s.Timeout, Observe: n.metrics.Observe(fault.ClearML), Transport: n.w.wire.To(chaos.ClearML, n.name, n.w.directory), Log: n.log,
+		Timeout: s.Timeout, AdminRole: s.AdminVia.Role(), Observe: n.metrics.Observe(fault.ClearML), Transport: n.w.wire.To(chaos.ClearML, n.name, n.w.directory), Log: n.log,
 	})
 	if err != nil {
 		return sides{}, err
@@ -180,6 +182,7 @@ func (n *node) job() daemon.Job {
 		Pass: func(ctx context.Context, req reconcile.Request) report.Report {
 			req.Lead = n.lead
 			number := n.began(req, false)
+			defer n.w.running.Add(-1)
 			rep := r.Pass(ctx, req)
 			n.passed(number, rep, req)
 			return rep
@@ -187,9 +190,10 @@ func (n *node) job() daemon.Job {
 		PassOf: func(ctx context.Context, user string, req reconcile.Request) (report.Report, error) {
 			req.Lead = n.lead
 			number := n.began(req, true)
+			defer n.w.running.Add(-1)
 			_, rep, err := r.PassOf(ctx, user, req)
 			if err != nil {
-				n.w.log.Add(history.PassEnded{Node: n.name, Pass: number, Result: "error", Exit: 1, Early: true})
+				n.w.log.Add(history.PassEnded{Node: n.name, Pass: number, Result: "error", Exit: 1, Early: true, Counted: n.counted()})
 				return rep, err
 			}
 			n.passed(number, rep, req)
@@ -200,6 +204,7 @@ func (n *node) job() daemon.Job {
 
 func (n *node) began(req reconcile.Request, ofOne bool) int {
 	number := int(n.w.passes.Add(1))
+	n.w.running.Add(1)
 	n.w.wire.PassBegins(n.name, number)
 	n.w.passBegins(false)
 	n.w.log.Add(history.PassBegan{Node: n.name, Pass: number, Approved: req.Approval.Digest != "", OfOne: ofOne})
@@ -215,6 +220,7 @@ func (n *node) passed(number int, rep report.Report, req reconcile.Request) {
 	e := ending{history.PassEnded{
 		Node: n.name, Pass: number, ID: rep.Pass, Result: string(rep.Result), Exit: rep.ExitCode(),
 		Early: req.Early || rep.Person != "" || req.Approval.Digest != "", Faulted: n.w.wire.Hit(n.name), HasJournal: n.w.journals,
+		Counted: n.counted(),
 	}}
 	for _, g := range rep.Groups {
 		for _, c := range g.Add {
@@ -235,6 +241,30 @@ func (n *node) passed(number int, rep report.Report, req reconcile.Request) {
 	n.broken.Store(slices.ContainsFunc(rep.Guards, func(t report.Trip) bool { return t.Guard == report.Canary }))
 	n.w.saw(rep)
 	n.w.log.Add(e.PassEnded)
+}
+
+// counted reads the counters of memberships as a scrape of /metrics does.
+func (n *node) counted() (c history.Counters) {
+	families, err := n.metrics.Gatherer().Gather()
+	if err != nil {
+		panic(err)
+	}
+	counters := map[string]*int{"add applied": &c.Added, "remove applied": &c.Removed, "add failed": &c.NotAdded, "remove failed": &c.NotRemoved}
+	for _, f := range families {
+		if f.GetName() != "groupsync_changes_total" {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			labels := make(map[string]string)
+			for _, l := range m.GetLabel() {
+				labels[l.GetName()] = l.GetValue()
+			}
+			if of := counters[labels["action"]+" "+labels["result"]]; of != nil {
+				*of = int(m.GetCounter().GetValue())
+			}
+		}
+	}
+	return c
 }
 
 // ending is what the oracle is told of the end of a pass.

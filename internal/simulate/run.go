@@ -37,14 +37,16 @@ func run(s Scenario) Outcome {
 	w := newWorld(s)
 	begin := time.Now()
 	judge := oracle.New()
+	judge.Strict = Known
 	for range 1 + number(w.lease != nil) {
 		w.spawn()
 	}
 	w.script(begin)
 	end := w.settle()
+	settled := time.Now() // an exception may end while the processes do
 	w.shutdown()
 	judge.Judge(w.log.Take())
-	w.judgeEnd(judge, end)
+	w.judgeEnd(judge, end, settled)
 	out := Outcome{Violations: judge.Violations, Sometimes: w.sometimes, Passes: int(w.passes.Load()), Virtual: time.Since(begin)}
 	for k, n := range w.wire.Counts() {
 		out.Sometimes["fault "+string(k)] += n
@@ -185,11 +187,13 @@ func (w *world) shutdown() {
 // waiting are the guards that may withhold something for good although nothing fails.
 var waiting = []report.Guard{report.Admins, report.MissingSource, report.Collision, report.Ambiguity, report.Confirm}
 
-// judgeEnd judges what came of it all.
-func (w *world) judgeEnd(judge *oracle.Oracle, last report.Report) {
-	if slices.ContainsFunc(last.Errors, func(f report.Failure) bool { return strings.Contains(f.Text, "no account at all") }) {
-		w.count("an empty realm")
-		return // nothing is synchronized from it, rightly
+// judgeEnd judges what came of it all by the time of the last report.
+func (w *world) judgeEnd(judge *oracle.Oracle, last report.Report, settled time.Time) {
+	for text, what := range map[string]string{"no account at all": "an empty realm", "tells no user's email": "a ClearML without people"} {
+		if slices.ContainsFunc(last.Errors, func(f report.Failure) bool { return strings.Contains(f.Text, text) }) {
+			w.count(what)
+			return // nothing is synchronized, rightly
+		}
 	}
 	var frozen []string
 	for _, t := range last.Guards {
@@ -211,7 +215,7 @@ func (w *world) judgeEnd(judge *oracle.Oracle, last report.Report) {
 				text += fmt.Sprintf(" %s %s %s %s %s", g.Name, c.ID, c.Why, c.Outcome, c.Doubt)
 			}
 		}
-		judge.Violations = append(judge.Violations, oracle.Violation{Law: oracle.Converges, At: time.Now(), Text: text})
+		judge.Violations = append(judge.Violations, oracle.Violation{Law: oracle.Converges, At: settled, Text: text})
 	}
 	if w.Trace != nil {
 		_ = report.JSON(w.Trace, last)
@@ -219,7 +223,7 @@ func (w *world) judgeEnd(judge *oracle.Oracle, last report.Report) {
 	if exempt && w.nodes[0].settings.Limits.Stop {
 		return // on_trip: stop withholds everything
 	}
-	judge.Settled(time.Now(), w.nodes[0].name, frozen)
+	judge.Settled(settled, w.nodes[0].name, frozen)
 }
 
 // Merge adds up what schedules saw.

@@ -29,7 +29,7 @@ func (s Scenario) Command() string {
 }
 
 // features are what a seed can have beside faults and events.
-var features = []string{"replicas", "journal", "rogue server", "one view", "duplicate emails", "mapping", "full path", "admins", "collision", "quirk", "federation"}
+var features = []string{"replicas", "journal", "rogue server", "one view", "duplicate emails", "mapping", "full path", "admins", "admin role", "via role", "collision", "quirk", "federation"}
 
 // Shrink returns a smaller schedule that still fails: first without the kinds of fault, of
 // event and of feature that it does not need, then shorter, then with fewer people. It runs at

@@ -47,17 +47,20 @@ type world struct {
 	journals  bool
 	base      settings
 	passes    atomic.Int64
+	running   atomic.Int64 // passes that run
 
 	mu        sync.Mutex
 	sometimes map[string]int
 
-	over    atomic.Bool // nothing happens any more
-	pending []func()    // what is to happen while the next pass runs
+	turn    chan struct{} // held by the event that happens
+	over    atomic.Bool   // nothing happens any more
+	pending []func()      // what is to happen while the next pass runs
 
 	watch func(report.Report) // told of each report; may be nil
 
 	nodes []*node
 	made  int // processes so far
+	waits int // writes so far that the server did not take
 }
 
 // rand returns the random numbers for one purpose. They do not depend on the others, so
@@ -144,11 +147,12 @@ func newWorld(s Scenario) *world {
 	rng := s.rand("world")
 	log := new(history.Log)
 	w := &world{
-		Scenario: s, log: log, wire: chaos.New(s.Seed), disk: new(disk), sometimes: make(map[string]int),
+		Scenario: s, log: log, wire: chaos.New(s.Seed), disk: new(disk), sometimes: make(map[string]int), turn: make(chan struct{}, 1),
 		realm: idp.New(log, s.rand("ids of Keycloak")), directory: dir.New(log, s.rand("ids of ClearML")),
 		journals: s.on("journal", 0.5),
 	}
-	w.wire.Trace = s.Trace
+	w.wire.Trace, w.wire.NotTaken = s.Trace, w.writeWaits
+	w.wire.Short = func(node, group string) { log.Add(history.Short{Node: node, Group: group}) }
 	if w.Hours == 0 {
 		w.Hours = []int{2, 3, 3, 6, 6, 12, 24}[rng.IntN(7)]
 	}
@@ -177,7 +181,7 @@ func (w *world) faults() {
 	rng := w.rand("faults")
 	share, rate, storm := rng.Float64()*0.5, 0.02+rng.Float64()*0.2, 0.3+rng.Float64()*0.5
 	if w.on("fault", 0.8) {
-		w.wire.Rate, w.wire.Storm = rate, storm
+		w.wire.Rate, w.wire.Storm, w.wire.Share = rate, storm, 0.35
 	}
 	for _, k := range chaos.Kinds {
 		if w.rand("fault "+string(k)).Float64() < share && !w.Off[string(k)] {
@@ -185,7 +189,7 @@ func (w *world) faults() {
 		}
 	}
 	if slices.ContainsFunc(chaos.Kinds, func(k chaos.Kind) bool { return w.Focus[string(k)] }) {
-		w.wire.Rate, w.wire.Storm = 0.3, 0.8
+		w.wire.Rate, w.wire.Storm, w.wire.Share = 0.3, 0.8, 0.6
 		for _, k := range chaos.Kinds {
 			w.wire.Kinds[k] = w.Focus[string(k)]
 		}
@@ -210,6 +214,12 @@ func (w *world) draw(rng *rand.Rand) settings {
 	}
 	if w.on("admins", 0.6) {
 		s.AdminGroups = []string{[]string{"bosses", "/bosses"}[rng.IntN(2)]}
+	}
+	if w.on("admin role", 0.35) {
+		s.AdminRole = idp.Boss
+	}
+	if (s.AdminRole != "" || s.AdminGroups != nil) && w.on("via role", 0.35) {
+		s.AdminVia = []match.Via{match.ViaRole, match.ViaBoth}[rng.IntN(2)]
 	}
 	if w.on("full path", 0.25) {
 		s.FullPath = true
@@ -267,6 +277,7 @@ func (w *world) populate(rng *rand.Rand) {
 		ids = append(ids, w.realm.AddGroup(words[0], ids[1], -1, idp.True))
 	}
 	ids = append(ids, w.realm.AddGroup("bosses", "", rng.IntN(feds+1)-1, idp.True))
+	w.realm.GiveRole(ids[rng.IntN(len(ids))], []string{idp.Boss, idp.Chief}[rng.IntN(2)], true)
 	if rng.IntN(8) == 0 && !w.Off["collision"] {
 		ids = append(ids, w.realm.AddGroup("bosses", ids[0], -1, idp.True))
 	}
@@ -293,6 +304,9 @@ func (w *world) person(rng *rand.Rand, i, feds int, groups []string) {
 			w.realm.Put(account, g, true)
 		}
 	}
+	if rng.IntN(5) == 0 {
+		w.realm.GiveRole(account, []string{idp.Boss, idp.Chief}[rng.IntN(2)], true)
+	}
 	kind := rng.IntN(10)
 	user := ""
 	switch {
@@ -314,6 +328,9 @@ func (w *world) person(rng *rand.Rand, i, feds int, groups []string) {
 			w.directory.Edit(g, user, true, "setup")
 		}
 	}
+	if rng.IntN(2) == 0 {
+		w.directory.EditRole(user, rng.IntN(3))
+	}
 }
 
 // login signs somebody in to ClearML. It returns the user, or nothing.
@@ -324,6 +341,7 @@ func (w *world) login(account string) string {
 	}
 	x := dir.Login{ID: l.ID, Name: l.Username, Email: l.Email}
 	s := w.base
+	boss := l.Boss && s.AdminRole != ""
 	for _, g := range l.Groups {
 		name := g.Name
 		if s.FullPath {
@@ -334,8 +352,9 @@ func (w *world) login(account string) string {
 			names = []string{name}
 		}
 		x.Claim = append(x.Claim, names...)
-		x.Admin = x.Admin || slices.Contains(s.AdminGroups, g.Path) || !s.FullPath && slices.Contains(s.AdminGroups, g.Name)
+		boss = boss || slices.Contains(s.AdminGroups, g.Path) || !s.FullPath && slices.Contains(s.AdminGroups, g.Name)
 	}
+	x.Admin, x.Boss = boss && s.AdminVia.Group(), boss && s.AdminVia.Role()
 	return w.directory.SignIn(x)
 }
 

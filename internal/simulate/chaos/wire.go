@@ -58,6 +58,7 @@ type Wire struct {
 	Kinds map[Kind]bool // that are switched on
 	Rate  float64       // share of the requests of a stormy pass that a fault hits
 	Storm float64       // share of the passes that are stormy
+	Share float64       // share of the stormy passes that suffer from a kind, so that others come through
 
 	Always bool // every kind that is switched on can hit every pass
 
@@ -65,7 +66,10 @@ type Wire struct {
 	// nothing can tell that such a list was cut, so none is.
 	OneView bool
 
-	Trace io.Writer // told of each fault; nil: nobody
+	Trace    io.Writer // told of each fault; nil: nobody
+	NotTaken func()    // told of each write that is refused, and may be sent again; nil: nobody
+
+	Short func(node, group string) // told of each user group that an answer shows without some of its members; nil: nobody
 
 	mu    sync.Mutex
 	calm  bool
@@ -159,6 +163,20 @@ func Rand(seed uint64, parts ...any) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, h.Sum64())) // #nosec G404 -- the same seed must give the same schedule
 }
 
+// question names what is asked for, whatever the number of answers that are wanted. Who
+// holds a role is one question, however many requests it takes.
+func (r roundTripper) question(req *http.Request, key string) string {
+	if r.side == ClearML {
+		return key
+	}
+	if strings.Contains(req.URL.Path, "/roles") || strings.Contains(req.URL.Path, "/role-mappings") {
+		return "who holds a role"
+	}
+	query := req.URL.Query()
+	query.Del("max")
+	return req.URL.Path + "?" + query.Encode()
+}
+
 func (r roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	q := Request{Node: r.node, Method: req.Method, Path: req.URL.Path, Query: req.URL.Query(), Header: req.Header}
 	writes := r.model.Writes(q.Path)
@@ -195,13 +213,13 @@ func (r roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if !writes {
-		return r.read(req, q, key, fault, rng)
+		return r.read(req, q, r.question(req, key), fault, rng)
 	}
 	if err := take(); err != nil { // the gate is asked here
 		return nil, err
 	}
 	if q.Number = r.model.Sent(q); q.Number == 0 { // it only asks whether the call exists
-		return r.read(req, q, key, fault, rng)
+		return r.read(req, q, r.question(req, key), fault, rng)
 	}
 	return r.write(req, q, fault, rng)
 }
@@ -218,13 +236,12 @@ func (r roundTripper) draw(key string, writes bool) (*rand.Rand, Kind, time.Dura
 	if r.calm || Rand(r.Seed, "storm", r.node, pass).Float64() >= r.Storm {
 		return rng, "", unique
 	}
-	// Each pass suffers from a few kinds only, so that others come through.
 	for _, k := range Kinds {
 		rate := r.Rate
 		if writes { // there are few of them
 			rate = max(rate, 0.4)
 		}
-		if r.Kinds[k] && k.of(r.side) && (r.Always || Rand(r.Seed, k, r.node, pass).Float64() < 0.35) && Rand(r.Seed, k, r.side, r.node, key, n).Float64() < rate {
+		if r.Kinds[k] && k.of(r.side) && (r.Always || Rand(r.Seed, k, r.node, pass).Float64() < r.Share) && Rand(r.Seed, k, r.side, r.node, key, n).Float64() < rate {
 			return rng, k, unique
 		}
 	}
@@ -318,9 +335,12 @@ func (r roundTripper) read(req *http.Request, q Request, key string, fault Kind,
 		return nil, err
 	}
 	if fault.lies() && a.Status == http.StatusOK {
-		if lie, is := r.lie(fault, q, a.JSON, rng); is && r.once(key) {
+		if lie, group, is := r.lie(fault, q, a.JSON, rng); is && r.once(key) {
 			r.count(fault)
 			a.JSON = lie
+			if group != "" && r.Short != nil {
+				r.Short(r.node, group)
+			}
 		}
 	}
 	body := encode(a.JSON)
@@ -403,49 +423,50 @@ func (r roundTripper) refuse(req *http.Request, q Request, fault Kind, rng *rand
 	return nil
 }
 
-// lie returns a whole answer of the right form that is not true.
-func (r roundTripper) lie(fault Kind, q Request, truth any, rng *rand.Rand) (any, bool) {
+// lie returns a whole answer of the right form that is not true, and the user group whose
+// members it shortens, if it does.
+func (r roundTripper) lie(fault Kind, q Request, truth any, rng *rand.Rand) (lie any, group string, told bool) {
 	switch fault {
 	case Empty:
 		list, is := truth.([]any)
-		return []any{}, is && len(list) > 0
+		return []any{}, "", is && len(list) > 0
 	case ShortList:
 		list, is := truth.([]any)
 		if !is || len(list) == 0 {
-			return nil, false
+			return nil, "", false
 		}
 		at := rng.IntN(len(list))
-		return append(append([]any{}, list[:at]...), list[min(len(list), at+1+rng.IntN(2)):]...), true
+		return append(append([]any{}, list[:at]...), list[min(len(list), at+1+rng.IntN(2)):]...), "", true
 	case ShortMembers, ShiftedPage, TwicePage:
 		envelope, is := truth.(map[string]any)
 		if !is {
-			return nil, false
+			return nil, "", false
 		}
 		data, is := envelope["data"].(map[string]any)
 		if !is {
-			return nil, false
+			return nil, "", false
 		}
-		data, told := r.lieOfClearML(fault, q, data, rng)
-		return map[string]any{"meta": envelope["meta"], "data": data}, told
+		data, group, told = r.lieOfClearML(fault, q, data, rng)
+		return map[string]any{"meta": envelope["meta"], "data": data}, group, told
 	}
-	return nil, false
+	return nil, "", false
 }
 
 // lieOfClearML shortens the members of a group, or shifts or repeats part of a page of users.
-func (r roundTripper) lieOfClearML(fault Kind, q Request, data map[string]any, rng *rand.Rand) (map[string]any, bool) {
+func (r roundTripper) lieOfClearML(fault Kind, q Request, data map[string]any, rng *rand.Rand) (lie map[string]any, group string, told bool) {
 	if fault == ShortMembers {
 		groups, is := data["groups"].([]any)
 		if !is || len(groups) == 0 {
-			return nil, false
+			return nil, "", false
 		}
 		at := rng.IntN(len(groups))
 		g, is := groups[at].(map[string]any)
 		if !is || r.OneView && g["system"] == true {
-			return nil, false
+			return nil, "", false
 		}
 		members, is := g["users"].([]any)
 		if !is || len(members) == 0 {
-			return nil, false
+			return nil, "", false
 		}
 		short := make(map[string]any, len(g))
 		for k, v := range g {
@@ -454,17 +475,17 @@ func (r roundTripper) lieOfClearML(fault Kind, q Request, data map[string]any, r
 		short["users"] = members[:rng.IntN(len(members))]
 		groups = append([]any{}, groups...)
 		groups[at] = short
-		return map[string]any{"groups": groups}, true
+		return map[string]any{"groups": groups}, fmt.Sprint(g["id"]), true
 	}
 	users, is := data["users"].([]any)
 	if !is || len(users) < 2 || !strings.HasSuffix(q.Path, "users.get_all") {
-		return nil, false
+		return nil, "", false
 	}
 	if fault == TwicePage {
-		return map[string]any{"users": append(append([]any{}, users...), users[rng.IntN(len(users))])}, true
+		return map[string]any{"users": append(append([]any{}, users...), users[rng.IntN(len(users))])}, "", true
 	}
 	at := rng.IntN(len(users))
-	return map[string]any{"users": append(append([]any{}, users[:at]...), users[at+1:]...)}, true
+	return map[string]any{"users": append(append([]any{}, users[:at]...), users[at+1:]...)}, "", true
 }
 
 // write puts a fault into a request that changes something.
@@ -515,6 +536,9 @@ func (r roundTripper) write(req *http.Request, q Request, fault Kind, rng *rand.
 		return nil, &net.OpError{Op: "write", Net: "tcp", Err: syscall.ECONNRESET}
 	case TooMany, Unavailable, Unauthorized, Conflict, Page404, ServerError, BadGateway, GatewayTimeout:
 		r.count(fault) // and the write is not carried out
+		if r.NotTaken != nil {
+			r.NotTaken()
+		}
 		return r.refuse(req, q, fault, rng), nil
 	case Timeout:
 		r.count(fault)

@@ -35,6 +35,7 @@ type user struct {
 	keycloak, other bool
 	service         bool
 	role            string
+	bossByLogin     bool // a sign-in made the user an administrator
 }
 
 type group struct {
@@ -76,7 +77,9 @@ func New(log *history.Log, rng *rand.Rand) *Directory {
 	for _, name := range []string{Users, Admins, "Queue admins"} {
 		d.addGroup(name, true, name == Admins)
 	}
-	d.put(&user{id: Self, name: "groupsync", role: "admin"})
+	d.log.Add(history.UserGroup{ID: history.AdminRole, Name: "role admin", System: true, Assignable: true})
+	d.put(&user{id: Self, name: "groupsync", role: "user"})
+	d.setRole(d.users[Self], roleAdmin, "setup", 0)
 	d.set(d.named(Admins), Self, true, "setup", 0)
 	return d
 }
@@ -148,7 +151,7 @@ func (d *Directory) put(u *user) {
 }
 
 func (d *Directory) tellUser(u *user) {
-	d.log.Add(history.User{ID: u.id, Name: u.name, Email: u.email, Kept: u.kept, Keycloak: u.keycloak, Other: u.other, Service: u.service})
+	d.log.Add(history.User{ID: u.id, Name: u.name, Email: u.email, Kept: u.kept, Role: u.role, Keycloak: u.keycloak, Other: u.other, Service: u.service})
 }
 
 // DeleteUser deletes somebody.
@@ -161,6 +164,7 @@ func (d *Directory) DeleteUser(id string) {
 	for _, g := range d.sorted() {
 		d.set(g, id, false, "person", 0)
 	}
+	d.setRole(d.users[id], "user", "person", 0)
 	delete(d.users, id)
 	d.log.Add(history.UserGone{ID: id})
 }
@@ -250,7 +254,7 @@ func (d *Directory) Cut(to int, own bool) {
 type Login struct {
 	ID, Name, Email string
 	Claim           []string // names of groups
-	Admin           bool
+	Admin, Boss     bool     // an administrator by the group Admins, and by the role
 }
 
 // SignIn signs somebody in, and sets the memberships of the claim. The user is found by the
@@ -260,7 +264,7 @@ func (d *Directory) SignIn(l Login) string {
 	defer d.mu.Unlock()
 	u := d.find(l)
 	if u == nil {
-		u = &user{id: d.newID(), role: "user"}
+		u = &user{id: d.newID(), role: roleUser}
 	}
 	before := *u
 	u.name, u.email, u.keycloak = l.Name, l.Email, true
@@ -282,6 +286,13 @@ func (d *Directory) SignIn(l Login) string {
 		case g.byLogin[u.id]:
 			d.set(g, u.id, false, "login", 0)
 		}
+	}
+	switch {
+	case l.Boss && u.role == roleUser:
+		d.setRole(u, roleAdmin, "login", 0)
+		u.bossByLogin = true
+	case !l.Boss && u.bossByLogin:
+		d.setRole(u, roleUser, "login", 0)
 	}
 	return u.id
 }
@@ -340,10 +351,13 @@ func keysOf[V any](m map[string]V) []string {
 	return list
 }
 
-const writeCall = "/permissions.add_or_update_user_group"
+const (
+	writeCall = "/permissions.add_or_update_user_group"
+	roleCall  = "/users.set_role"
+)
 
 // Writes makes a chaos.Model.
-func (d *Directory) Writes(path string) bool { return path == writeCall }
+func (d *Directory) Writes(path string) bool { return path == writeCall || path == roleCall }
 
 type writeBody struct {
 	ID, Name    string
@@ -360,6 +374,12 @@ func (d *Directory) Sent(q chaos.Request) int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.sent++
+	if q.Path == roleCall {
+		var b roleBody
+		_ = json.Unmarshal(q.Body, &b)
+		d.log.Add(history.SentRole{Node: q.Node, User: b.User, Role: b.Role, Number: d.sent})
+		return d.sent
+	}
 	var b writeBody
 	_ = json.Unmarshal(q.Body, &b)
 	s := history.Sent{Node: q.Node, Group: b.ID, Name: b.Name, Number: d.sent}
@@ -380,7 +400,7 @@ func envelope(code, subcode int, words string, id int, data any) chaos.Answer {
 	}}
 }
 
-var calls = []string{"/auth.login", "/users.get_all", "/users.get_service_users", "/permissions.get_user_groups", writeCall}
+var calls = []string{"/auth.login", "/users.get_all", "/users.get_service_users", "/permissions.get_user_groups", writeCall, roleCall}
 
 // Answer answers one request.
 func (d *Directory) Answer(q chaos.Request) chaos.Answer {
@@ -420,6 +440,8 @@ func (d *Directory) Answer(q chaos.Request) chaos.Answer {
 		return envelope(200, 0, "OK", d.made, map[string]any{"users": list})
 	case "/permissions.get_user_groups":
 		return d.getGroups(q)
+	case roleCall:
+		return d.updateRole(q)
 	}
 	return d.update(q)
 }
@@ -476,6 +498,7 @@ func (d *Directory) getUsers(q chaos.Request) chaos.Answer {
 		rep["sec_groups"] = own
 		list = append(list, rep)
 	}
+	d.log.Add(history.Read{Node: q.Node, Group: history.AdminRole})
 	return envelope(200, 0, "OK", d.made, map[string]any{"users": list})
 }
 
@@ -498,7 +521,11 @@ func (d *Directory) getGroups(q chaos.Request) chaos.Answer {
 			continue
 		}
 		members := []any{}
-		for _, id := range d.shown(g) {
+		shown := d.shown(g)
+		if len(shown) < len(g.members) {
+			d.log.Add(history.Short{Node: q.Node, Group: g.id})
+		}
+		for _, id := range shown {
 			u := d.users[id]
 			members = append(members, map[string]any{"id": u.id, "name": u.name, "email": u.email})
 		}
@@ -567,6 +594,16 @@ func (d *Directory) NameOf(id string) string {
 	defer d.mu.Unlock()
 	if u := d.users[id]; u != nil {
 		return u.name
+	}
+	return ""
+}
+
+// EmailOf returns the address of a user.
+func (d *Directory) EmailOf(id string) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if u := d.users[id]; u != nil {
+		return u.email
 	}
 	return ""
 }

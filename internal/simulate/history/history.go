@@ -22,13 +22,24 @@ type (
 		Misread bool
 	}
 	// Group is a group of the realm as it is from then on.
-	Group struct{ ID, Name, Path string }
+	Group struct{ ID, Name, Path, Parent string }
 	// GroupGone says that the realm has the group no more.
 	GroupGone struct{ ID string }
 	// Claim says whether a token of the account holds the group.
 	Claim struct {
 		Account, Group string
 		In             bool
+	}
+	// Role says whether an account or a group holds the role of administrators: itself, or by
+	// a role that contains it. Whoever is in the group, or in one below it, holds the role.
+	Role struct {
+		Holder string // id of an account or of a group
+		In     bool
+	}
+	// Blind says whether a federation answers, and shows nobody.
+	Blind struct {
+		Federation string
+		Is         bool
 	}
 	// Listed says whether the group's member list shows the account while all is well.
 	Listed struct {
@@ -40,10 +51,10 @@ type (
 // Facts about ClearML.
 type (
 	// User is a user as it is from then on. Kept is the id that ClearML keeps of the sign-in
-	// by Keycloak.
+	// by Keycloak. Role is ClearML's.
 	User struct {
-		ID, Name, Email, Kept    string
-		Keycloak, Other, Service bool // has signed in by Keycloak; by something else; is a service account
+		ID, Name, Email, Kept, Role string
+		Keycloak, Other, Service    bool // has signed in by Keycloak; by something else; is a service account
 	}
 	// UserGone says that ClearML has the user no more.
 	UserGone struct{ ID string }
@@ -64,20 +75,31 @@ type (
 	}
 )
 
+// AdminRole is the id of the user group that stands for ClearML's role admin.
+const AdminRole = "role:admin"
+
 // Writer is the Member.By of groupsync.
 const Writer = "groupsync"
 
 // Facts about what groupsync did.
 type (
 	// Read says that the server put together an answer with the group's members: of that
-	// group, or of all groups if Group is empty.
+	// group, or of all groups if Group is empty. The users with their roles are AdminRole.
 	Read struct{ Node, Group string }
+	// Short says that an answer to the process left somebody out of the group's members.
+	Short struct{ Node, Group string }
 	// Sent is a write at the moment in which its body went onto the connection. It is
 	// numbered from 1.
 	Sent struct {
 		Node, Group, Name, Description string
 		Number                         int
 		Members                        []string
+	}
+	// SentRole is a write that sets the role of one user, at the same moment. Its number is
+	// one of those of Sent.
+	SentRole struct {
+		Node, User, Role string
+		Number           int
 	}
 	// Harm says that the server did more than a write asked for.
 	Harm struct{ Number int }
@@ -104,7 +126,10 @@ type (
 		Journaled      bool // the journal has the report
 		HasJournal     bool
 		Errors, Guards []string
+		Counted        Counters
 	}
+	// Counters are the memberships that the metrics of a process have counted since it began.
+	Counters struct{ Added, Removed, NotAdded, NotRemoved int }
 	// Leads says that the process leads until then, at the longest.
 	Leads struct {
 		Node  string
@@ -130,6 +155,8 @@ type Settings struct {
 	FullPath         bool
 	Mapping          map[string][]string // claim name to names of user groups
 	AdminGroups      []string
+	AdminRole        string // Keycloak's role of administrators; empty: none
+	AdminVia         string // what makes administrators in ClearML: group, role or both
 	Self             string // the id that groupsync has in ClearML
 	Protected        []string
 	Exceptions       []Exception

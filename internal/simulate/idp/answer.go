@@ -54,6 +54,10 @@ func (r *Realm) Answer(q chaos.Request) chaos.Answer {
 		return ok(r.components())
 	case parts[0] == "groups":
 		return r.answerGroups(parts[1:], q.Query)
+	case parts[0] == "roles":
+		return r.answerRoles(parts[1:], q.Query)
+	case parts[0] == "roles-by-id" && len(parts) == 3:
+		return ok(page(roleReps(contains[strings.TrimPrefix(parts[1], "role-")]), q.Query, 100))
 	case parts[0] == "users":
 		return r.answerUsers(parts[1:], q.Query)
 	}
@@ -241,6 +245,8 @@ func (r *Realm) answerUsers(path []string, query url.Values) chaos.Answer {
 			}
 		}
 		answer = ok(page(list, query, 100))
+	case len(path) == 4 && path[1] == "role-mappings":
+		answer = ok(roleReps(sortedKeys(r.rolesOf(a))))
 	default:
 		return refusal(404, "HTTP 404 Not Found")
 	}

@@ -52,6 +52,7 @@ type account struct {
 	id, username, email, federation string
 	enabled, service                bool
 	own                             map[string]bool // by group id: the token holds the group
+	roles                           map[string]bool // by name: given to the account itself
 	cached                          map[string]bool // nil: not cached
 }
 
@@ -59,6 +60,7 @@ type group struct {
 	id, name, parent string
 	federation       string // whose LDAP group it is; empty: a local group
 	quirk            Quirk
+	roles            map[string]bool // by name
 }
 
 // Realm is the model.
@@ -103,6 +105,7 @@ func (r *Realm) SetMode(i int, m Mode) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.federations[i].Mode = m
+	r.log.Add(history.Blind{Federation: r.federations[i].ID, Is: m == Blind})
 }
 
 // Switch switches a federation on or off.
@@ -138,7 +141,7 @@ func (r *Realm) Federations() int { return len(r.federations) }
 func (r *Realm) AddGroup(name, parent string, federation int, q Quirk) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	g := &group{id: r.newID(), name: name, parent: parent, quirk: q}
+	g := &group{id: r.newID(), name: name, parent: parent, quirk: q, roles: make(map[string]bool)}
 	if federation >= 0 {
 		g.federation = r.federations[federation].ID
 	}
@@ -152,7 +155,7 @@ func (r *Realm) AddGroup(name, parent string, federation int, q Quirk) string {
 
 // tell enters a group, and those below it, into the log.
 func (r *Realm) tell(g *group) {
-	r.log.Add(history.Group{ID: g.id, Name: g.name, Path: r.path(g)})
+	r.log.Add(history.Group{ID: g.id, Name: g.name, Path: r.path(g), Parent: g.parent})
 	for _, c := range r.below(g.id) {
 		r.tell(c)
 	}
@@ -187,6 +190,18 @@ func (r *Realm) RenameGroup(id, name string) {
 	}
 }
 
+// NameContains reports whether the name contains the name of a group.
+func (r *Realm) NameContains(name string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, g := range r.groups {
+		if strings.Contains(name, g.name) {
+			return true
+		}
+	}
+	return false
+}
+
 // DeleteGroup deletes a group, and those below it.
 func (r *Realm) DeleteGroup(id string) {
 	r.mu.Lock()
@@ -212,7 +227,7 @@ func (r *Realm) deleteGroup(id string) {
 func (r *Realm) AddAccount(username, email string, federation int, service bool) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	a := &account{id: r.newID(), username: username, email: email, enabled: true, service: service, own: make(map[string]bool)}
+	a := &account{id: r.newID(), username: username, email: email, enabled: true, service: service, own: make(map[string]bool), roles: make(map[string]bool)}
 	if federation >= 0 {
 		a.federation = r.federations[federation].ID
 	}
@@ -260,6 +275,7 @@ func (r *Realm) Reimport(id string) string {
 	again := *old
 	again.id, again.cached, again.own = r.newID(), nil, make(map[string]bool)
 	r.put(&again)
+	r.tellRole(again.id, again.roles)
 	for _, g := range sortedKeys(old.own) {
 		r.setOwn(&again, g, true)
 	}
@@ -285,21 +301,40 @@ func (r *Realm) SetEmail(id, email string) {
 	if a == nil || email == "" {
 		return
 	}
-	for _, other := range r.accounts {
-		if other.id != id && strings.EqualFold(other.email, email) && !r.Duplicates {
-			return
-		}
+	if r.hasEmail(email, id) && !r.Duplicates {
+		return
 	}
 	a.email = email
 	r.tellAccount(a)
+}
+
+// EmailOf returns the email of an account.
+func (r *Realm) EmailOf(id string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if a := r.accounts[id]; a != nil {
+		return a.email
+	}
+	return ""
 }
 
 // HasEmail reports whether an account has the email.
 func (r *Realm) HasEmail(email string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.hasEmail(email, "")
+}
+
+// hasEmail reports whether another account has the email, or somebody whom LDAP will show
+// again.
+func (r *Realm) hasEmail(email, except string) bool {
 	for _, a := range r.accounts {
-		if strings.EqualFold(a.email, email) {
+		if a.id != except && strings.EqualFold(a.email, email) {
+			return true
+		}
+	}
+	for _, f := range r.federations {
+		if slices.ContainsFunc(f.removed, func(a account) bool { return strings.EqualFold(a.email, email) }) {
 			return true
 		}
 	}
@@ -419,6 +454,7 @@ func (r *Realm) Groups() []string {
 type Login struct {
 	ID, Username, Email string
 	Groups              []Named
+	Boss                bool // the token holds the role of administrators
 }
 
 // Named is a group of the claim.
@@ -433,7 +469,7 @@ func (r *Realm) SignIn(id string) (Login, bool) {
 	if a == nil || !a.enabled || a.service || !r.speaks(a) {
 		return Login{}, false
 	}
-	l := Login{ID: a.id, Username: a.username, Email: a.email}
+	l := Login{ID: a.id, Username: a.username, Email: a.email, Boss: r.rolesOf(a)[Boss]}
 	for _, g := range sortedKeys(r.cachedOwn(a)) {
 		if k := r.groups[g]; k != nil {
 			l.Groups = append(l.Groups, Named{k.name, r.path(k)})
@@ -486,7 +522,7 @@ func (r *Realm) see(f *Federation) {
 	}
 	for _, old := range f.removed {
 		again := old
-		again.id, again.cached, again.own = r.newID(), nil, make(map[string]bool)
+		again.id, again.cached, again.own, again.roles = r.newID(), nil, make(map[string]bool), make(map[string]bool)
 		r.put(&again)
 		for _, g := range sortedKeys(old.own) {
 			if k := r.groups[g]; k != nil && k.federation == f.ID {

@@ -35,6 +35,7 @@ const (
 	Canary    Law = "a server that does more than it is asked gets no third write"
 	Age       Law = "a plan is not written when it is too old"
 	Converges Law = "without faults both sides agree after two passes"
+	Counts    Law = "the metrics count what happened"
 	Agrees    Law = "the report agrees with what happened"
 )
 
@@ -67,23 +68,27 @@ type Oracle struct {
 	*past
 	Violations []Violation
 	Sometimes  map[string]int
+	Strict     bool // judge what is known to go wrong, too (docs/simulation.md)
 
 	running map[string]*pass   // by node
+	tried   map[pair]time.Time // node, group: when a write was sent last
+	short   map[pair]time.Time // node, group: when an answer last left members out
 	passes  []*pass            // that ended
 	reads   map[pair]time.Time // node, group: when it was read last
 	writes  map[int]*write
 	leader  leadership
 	leads   bool // the log tells of leaders
 	carried map[int]int
-	harmed  map[string]int // by node: how many of its writes did more than they said
+	counted map[string]history.Counters // by node: what its metrics had counted after its last pass
+	harmed  map[string]int              // by node: how many of its writes did more than they said
 	calm    time.Time
 }
 
 // New returns an oracle that has seen nothing.
 func New() *Oracle {
 	return &Oracle{
-		past: newPast(), Sometimes: make(map[string]int), running: make(map[string]*pass),
-		reads: make(map[pair]time.Time), writes: make(map[int]*write), carried: make(map[int]int), harmed: make(map[string]int),
+		past: newPast(), Sometimes: make(map[string]int), running: make(map[string]*pass), tried: make(map[pair]time.Time), short: make(map[pair]time.Time),
+		reads: make(map[pair]time.Time), writes: make(map[int]*write), carried: make(map[int]int), harmed: make(map[string]int), counted: make(map[string]history.Counters),
 	}
 }
 
@@ -103,10 +108,14 @@ func (o *Oracle) Judge(entries []history.Entry) {
 			o.ended(e.At, w)
 		case history.Read:
 			o.reads[pair{w.Node, w.Group}] = e.At
+		case history.Short:
+			o.short[pair{w.Node, w.Group}] = e.At
 		case history.Leads:
 			o.leads, o.leader = true, leadership{w.Node, w.Until}
 		case history.Sent:
 			o.sent(e.At, w)
+		case history.SentRole:
+			o.sentRole(e.At, w)
 		case history.Harm:
 			if x := o.writes[w.Number]; x != nil {
 				o.harmed[x.Node]++
@@ -129,18 +138,9 @@ func (o *Oracle) broken(law Law, t time.Time, format string, args ...any) {
 
 // sent judges a write at the moment in which it went onto the connection.
 func (o *Oracle) sent(t time.Time, s history.Sent) {
-	p := o.running[s.Node]
+	p := o.allowed(t, s)
 	if p == nil {
-		o.broken(Writers, t, "%s writes without a pass", s.Node)
 		return
-	}
-	o.writes[s.Number] = &write{s, t, p}
-	if o.leads && (o.leader.node != s.Node || !t.Before(o.leader.until)) {
-		o.broken(Writers, t, "%s writes, and %s leads until %s", s.Node, o.leader.node, o.leader.until.Format("15:04:05.000"))
-	}
-	limit := o.settings[s.Node].get(t).MaxAge
-	if limit > 0 && t.Sub(p.began) > limit {
-		o.broken(Age, t, "%s writes %s after its reads began", s.Node, t.Sub(p.began))
 	}
 	read, was := o.reads[pair{s.Node, s.Group}]
 	if all, is := o.reads[pair{s.Node, ""}]; is && (!was || all.After(read)) && !was {
@@ -150,6 +150,8 @@ func (o *Oracle) sent(t time.Time, s history.Sent) {
 		o.broken(Bounds, t, "the user group %s was not read before it was written", s.Group)
 		return
 	}
+	shown := read
+	read = o.basis(t, read, pair{s.Node, s.Group})
 	team := o.teams[s.Group].get(read)
 	switch {
 	case team.ID == "":
@@ -161,11 +163,18 @@ func (o *Oracle) sent(t time.Time, s history.Sent) {
 		o.broken(Bounds, t, "the built-in group %q is written", team.Name)
 	}
 	instants := o.instants(p.began, t)
+	if !o.during(p, instants, func(w at) bool { return w.fed(team) }) {
+		o.broken(Bounds, t, "%q is written, and nothing of Keycloak feeds it", team.Name)
+	}
 	removed := 0
 	for _, id := range o.membersAt(s.Group, read) {
 		if !slices.Contains(s.Members, id) {
 			removed++
-			o.removal(t, p, team, id, instants)
+			rests := instants
+			if !o.members[pair{s.Group, id}].get(shown) {
+				rests = []time.Time{t} // the pass has never seen that member
+			}
+			o.removal(t, p, team, id, rests)
 		}
 	}
 	for _, id := range s.Members {
@@ -175,6 +184,70 @@ func (o *Oracle) sent(t time.Time, s history.Sent) {
 	}
 	if team.Name == admins && team.System && removed > 0 {
 		o.floor(t, p, team, s.Members, instants)
+	}
+}
+
+// allowed judges who writes, and when. It returns the pass that writes, or nil.
+func (o *Oracle) allowed(t time.Time, s history.Sent) *pass {
+	p := o.running[s.Node]
+	if p == nil {
+		o.broken(Writers, t, "%s writes without a pass", s.Node)
+		return nil
+	}
+	o.writes[s.Number] = &write{s, t, p}
+	if o.leads && (o.leader.node != s.Node || !t.Before(o.leader.until)) {
+		o.broken(Writers, t, "%s writes, and %s leads until %s", s.Node, o.leader.node, o.leader.until.Format("15:04:05.000"))
+	}
+	limit := o.settings[s.Node].get(t).MaxAge
+	if limit > 0 && t.Sub(p.began) > limit {
+		o.broken(Age, t, "%s writes %s after its reads began", s.Node, t.Sub(p.began))
+	}
+	return p
+}
+
+// basis returns the time of what a write rests on. A reading serves one write. A write that
+// is sent again without another reading is held against what is so at that moment.
+func (o *Oracle) basis(t, read time.Time, key pair) time.Time {
+	last, again := o.tried[key]
+	o.tried[key] = t
+	if again && !read.After(last) {
+		return t
+	}
+	return read
+}
+
+// sentRole judges a write of one user's role like one of a group with one change.
+func (o *Oracle) sentRole(t time.Time, s history.SentRole) {
+	p := o.allowed(t, history.Sent{Node: s.Node, Group: history.AdminRole, Number: s.Number})
+	if p == nil {
+		return
+	}
+	read, was := o.reads[pair{s.Node, history.AdminRole}]
+	if !was || read.Before(p.began) {
+		o.broken(Bounds, t, "the role of %s was not read before it was written", s.User)
+		return
+	}
+	read = o.basis(t, read, pair{s.Node, history.AdminRole + " " + s.User})
+	team := o.teams[history.AdminRole].get(read)
+	instants := o.instants(p.began, t)
+	user := func(w at) history.User { return o.users[s.User].get(w.t) }
+	switch {
+	case s.Role != "admin" && s.Role != "user":
+		o.broken(Bounds, t, "%s is given the role %q", s.User, s.Role)
+	case !o.during(p, instants, func(w at) bool { return w.fed(team) }):
+		o.broken(Bounds, t, "the role admin is written, and nothing of Keycloak feeds it")
+	case !o.during(p, instants, func(w at) bool { return slices.Contains([]string{"admin", "user"}, user(w).Role) }):
+		o.broken(Kept, t, "%s is given the role %q, and has another role than user and admin", o.who(s.User, t), s.Role)
+	}
+	o.Sometimes["a role written"]++
+	is := o.members[pair{history.AdminRole, s.User}].get(read)
+	switch {
+	case s.Role == "admin" && !is:
+		o.grant(t, p, team, s.User, instants)
+	case s.Role == "user" && is:
+		o.removal(t, p, team, s.User, instants)
+		left := slices.DeleteFunc(o.membersAt(history.AdminRole, t), func(id string) bool { return id == s.User })
+		o.floor(t, p, team, left, instants)
 	}
 }
 
@@ -195,11 +268,12 @@ func (o *Oracle) some(node string, instants []time.Time, holds func(at) bool) bo
 	return slices.ContainsFunc(instants, func(t time.Time) bool { return holds(o.at(t, node)) })
 }
 
-// during is some for the instants of one pass. An approval lifts the grace.
+// during is some for the instants of one pass. An approval lifts the grace, and makes true
+// what an LDAP that shows nobody makes of its people.
 func (o *Oracle) during(p *pass, instants []time.Time, holds func(at) bool) bool {
 	return o.some(p.node, instants, func(w at) bool {
 		if p.approved {
-			w.s.Grace = 0
+			w.s.Grace, w.approved = 0, true
 		}
 		return holds(w)
 	})
@@ -271,14 +345,17 @@ func (o *Oracle) grant(t time.Time, p *pass, team history.UserGroup, id string, 
 }
 
 // unambiguousAdmin reports whether the user holds a group of administrators that is named by
-// its path, or by a name that no other group bears.
+// its path, or by a name that no other group bears, or the role of administrators.
 func (w at) unambiguousAdmin(u history.User) bool {
+	if slices.ContainsFunc(w.candidates(u), w.boss) {
+		return true
+	}
 	for id := range w.groups {
 		g := w.groups[id].get(w.t)
 		if g.ID == "" || !w.makesAdmins(g) {
 			continue
 		}
-		if !slices.Contains(w.s.AdminGroups, g.Path) && len(w.sources(history.UserGroup{Name: admins, System: true})) > 1 && w.repeats(g) {
+		if !slices.Contains(w.s.AdminGroups, g.Path) && w.repeats(g) {
 			continue
 		}
 		for _, a := range w.candidates(u) {
@@ -327,7 +404,7 @@ func (o *Oracle) who(id string, t time.Time) string {
 func (w at) accountsOf(u history.User, team history.UserGroup) string {
 	text := ""
 	for _, a := range w.candidates(u) {
-		text += fmt.Sprintf("[%s %s federation %q enabled %t misread %t in %t]", a.ID, a.Username, a.Federation, a.Enabled, !a.ghost.IsZero(), w.holds(a, w.sources(team)))
+		text += fmt.Sprintf("[%s %s federation %q enabled %t misread %t in %t]", a.ID, a.Username, a.Federation, a.Enabled, !a.ghost.IsZero(), w.gives(a, team))
 	}
 	return text
 }
@@ -356,15 +433,16 @@ func (o *Oracle) ended(t time.Time, e history.PassEnded) {
 	o.passes = append(o.passes, p)
 	for _, c := range e.Done {
 		// Somebody else may have done it, too: then it was so at some instant of the pass.
-		if p.changed[c].IsZero() && !slices.ContainsFunc(o.instants(p.began, t), func(x time.Time) bool { return o.members[pair{c.Group, c.User}].get(x) == c.Add }) {
+		if p.changed[c].IsZero() && !slices.ContainsFunc(o.instants(p.began, t), func(x time.Time) bool { return o.members[pair{c.Group, c.User}].get(x) == c.Add }) && !o.hidden(p, c) {
 			o.broken(Agrees, t, "the pass %s says that it made %s, and that never was so", e.ID, text(c))
 		}
 	}
 	for c, at := range p.changed {
-		if !slices.Contains(e.Done, c) && !slices.Contains(e.Failed, c) && !o.raced(p, c, at) {
+		if !slices.Contains(e.Done, c) && !slices.Contains(e.Failed, c) && !o.raced(p, c, at) && !o.hidden(p, c) {
 			o.broken(Agrees, t, "the pass %s made %s, and its report does not say so (result %s)", e.ID, text(c), e.Result)
 		}
 	}
+	o.counts(t, e)
 	left := e.Left > 0 || len(e.Errors) > 0 || e.Result == "error" || e.Result == "guarded"
 	if left != (e.Exit != 0) {
 		o.broken(Agrees, t, "the pass %s has exit code %d, result %s, %d changes left, errors %s", e.ID, e.Exit, e.Result, e.Left, strings.Join(e.Errors, "; "))
@@ -372,6 +450,43 @@ func (o *Oracle) ended(t time.Time, e history.PassEnded) {
 	if e.HasJournal && len(p.changed) > 0 && !e.Journaled {
 		o.broken(Agrees, t, "the pass %s changed something, and the journal has no report of it", e.ID)
 	}
+}
+
+// counts holds what the metrics counted in a pass against the changes that its report calls
+// done and failed, which ended has held against ClearML.
+func (o *Oracle) counts(t time.Time, e history.PassEnded) {
+	add := func(list []history.Change, adds bool) (n int) {
+		for _, c := range list {
+			n += number(c.Add == adds)
+		}
+		return n
+	}
+	was := o.counted[e.Node]
+	o.counted[e.Node] = e.Counted
+	want := history.Counters{
+		Added: was.Added + add(e.Done, true), Removed: was.Removed + add(e.Done, false),
+		NotAdded: was.NotAdded + add(e.Failed, true), NotRemoved: was.NotRemoved + add(e.Failed, false),
+	}
+	if e.Counted != want {
+		o.broken(Counts, t, "after the pass %s the metrics of %s are %+v, they should be %+v", e.ID, e.Node, e.Counted, want)
+	}
+}
+
+func number(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// hidden reports a removal from a group whose members were not all shown to the pass. If
+// the answer left out the person who is removed, the removal looks done when it is not.
+func (o *Oracle) hidden(p *pass, c history.Change) bool {
+	if c.Add || o.Strict || o.short[pair{p.node, c.Group}].Before(p.began) {
+		return false
+	}
+	o.Sometimes["a removal that an answer hides"]++
+	return true
 }
 
 // raced reports a change that a write made only because somebody else changed the group
@@ -396,8 +511,7 @@ func (o *Oracle) Settled(t time.Time, node string, frozen []string) {
 	w.s.Grace = 0
 	for id := range o.teams {
 		team := o.teams[id].get(t)
-		sources := w.sources(team)
-		if team.ID == "" || len(sources) == 0 || w.twins(team) || slices.Contains(frozen, team.Name) {
+		if team.ID == "" || !w.fed(team) || w.twins(team) || slices.Contains(frozen, team.Name) {
 			continue
 		}
 		for uid := range o.users {
@@ -406,12 +520,14 @@ func (o *Oracle) Settled(t time.Time, node string, frozen []string) {
 			if !w.ours(u) || !sure {
 				continue
 			}
-			claim, is := w.holds(a, sources), o.members[pair{id, uid}].get(t)
-			listed := a.Enabled && slices.ContainsFunc(sources, func(g string) bool { return o.listed[pair{a.ID, g}].get(t) })
+			claim, is := w.gives(a, team), o.members[pair{id, uid}].get(t)
+			listed := w.shows(a, team)
 			switch {
 			case claim == is:
 			case claim && !listed, !claim && listed && is: // the list and the own side disagree: the next login settles it
 				o.Sometimes["somebody whom only a login settles"]++
+			case id == history.AdminRole && u.Role != "admin" && u.Role != "user": // every other role stays
+				o.Sometimes["somebody with another role"]++
 			case w.protected(u): // gains nothing and loses nothing
 			case claim && team.System && !w.unambiguousAdmin(u):
 			default:

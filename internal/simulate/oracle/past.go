@@ -49,7 +49,9 @@ type account struct {
 // past is everything that the log says.
 type past struct {
 	accounts map[string]*course[account]
-	claims   map[pair]*course[bool] // account, group
+	claims   map[pair]*course[bool]   // account, group
+	roles    map[string]*course[bool] // by account or group
+	blind    map[string]*course[bool] // by federation
 	listed   map[pair]*course[bool]
 	groups   map[string]*course[history.Group]
 	users    map[string]*course[history.User]
@@ -61,7 +63,7 @@ type past struct {
 
 func newPast() *past {
 	return &past{
-		accounts: make(map[string]*course[account]), claims: make(map[pair]*course[bool]), listed: make(map[pair]*course[bool]),
+		accounts: make(map[string]*course[account]), claims: make(map[pair]*course[bool]), roles: make(map[string]*course[bool]), blind: make(map[string]*course[bool]), listed: make(map[pair]*course[bool]),
 		groups: make(map[string]*course[history.Group]), users: make(map[string]*course[history.User]), teams: make(map[string]*course[history.UserGroup]),
 		members: make(map[pair]*course[bool]), settings: make(map[string]*course[history.InForce]),
 	}
@@ -90,6 +92,10 @@ func (p *past) enter(e history.Entry) bool {
 		of(p.accounts, w.ID).set(e.At, gone)
 	case history.Claim:
 		of(p.claims, pair{w.Account, w.Group}).set(e.At, w.In)
+	case history.Role:
+		of(p.roles, w.Holder).set(e.At, w.In)
+	case history.Blind:
+		of(p.blind, w.Federation).set(e.At, w.Is)
 	case history.Listed:
 		of(p.listed, pair{w.Account, w.Group}).set(e.At, w.In)
 	case history.Group:
@@ -142,9 +148,13 @@ type at struct {
 	*past
 	t time.Time
 	s history.Settings
+
+	approved bool // a person vouches for what Keycloak shows
 }
 
-func (p *past) at(t time.Time, node string) at { return at{p, t, p.settings[node].get(t).Settings} }
+func (p *past) at(t time.Time, node string) at {
+	return at{past: p, t: t, s: p.settings[node].get(t).Settings}
+}
 
 // account returns the account with that id. One that was deleted because LDAP showed too
 // little counts until the grace has run out: the person is still there.
@@ -212,7 +222,7 @@ func (w at) sources(team history.UserGroup) []string {
 			continue
 		}
 		switch {
-		case team.System && team.Name == admins:
+		case w.ofAdmins(team):
 			if w.makesAdmins(g) {
 				ids = append(ids, id)
 			}
@@ -222,6 +232,72 @@ func (w at) sources(team history.UserGroup) []string {
 		}
 	}
 	return ids
+}
+
+// ofAdmins reports whether the configuration keeps the user group equal to Keycloak's
+// administrators. The group can stand for ClearML's role admin.
+func (w at) ofAdmins(team history.UserGroup) bool {
+	switch {
+	case team.ID == history.AdminRole:
+		return w.s.AdminVia == "role" || w.s.AdminVia == "both"
+	case team.System && team.Name == admins:
+		return w.s.AdminVia != "role"
+	}
+	return false
+}
+
+// fed reports whether something of Keycloak feeds the user group.
+func (w at) fed(team history.UserGroup) bool {
+	return len(w.sources(team)) > 0 || w.ofAdmins(team) && w.s.AdminRole != ""
+}
+
+// bosses returns the ids of the groups whose members hold the role of administrators: those
+// with the role, and those below them.
+func (w at) bosses() []string {
+	var ids []string
+	for id := range w.groups {
+		for at := id; at != ""; {
+			g := w.groups[at].get(w.t)
+			if g.ID == "" {
+				break
+			}
+			if w.roles[at].get(w.t) {
+				ids = append(ids, id)
+				break
+			}
+			at = g.Parent
+		}
+	}
+	return ids
+}
+
+// boss reports whether a token of the account would hold the role of administrators.
+func (w at) boss(a account) bool {
+	if !a.Enabled || w.s.AdminRole == "" || w.approved && w.blind[a.Federation].get(w.t) {
+		return false
+	}
+	return w.roles[a.ID].get(w.t) || w.holds(a, w.bosses())
+}
+
+// gives reports whether the account gives its user the user group.
+func (w at) gives(a account, team history.UserGroup) bool {
+	return w.holds(a, w.sources(team)) || w.ofAdmins(team) && w.boss(a)
+}
+
+// shows reports whether, while all is well, some list of Keycloak shows the account among
+// those whom the user group is to have.
+func (w at) shows(a account, team history.UserGroup) bool {
+	if !a.Enabled {
+		return false
+	}
+	lists := w.sources(team)
+	if w.ofAdmins(team) && w.s.AdminRole != "" {
+		if w.roles[a.ID].get(w.t) {
+			return true
+		}
+		lists = slices.Concat(lists, w.bosses())
+	}
+	return slices.ContainsFunc(lists, func(g string) bool { return w.listed[pair{a.ID, g}].get(w.t) })
 }
 
 // makesAdmins reports whether the configuration says that the group's members are
@@ -237,7 +313,7 @@ func (w at) makesAdmins(g history.Group) bool {
 
 // holds reports whether a token of the account would hold one of the groups.
 func (w at) holds(a account, groups []string) bool {
-	if !a.Enabled {
+	if !a.Enabled || w.approved && w.blind[a.Federation].get(w.t) {
 		return false
 	}
 	return slices.ContainsFunc(groups, func(g string) bool { return w.claims[pair{a.ID, g}].get(w.t) })
@@ -245,8 +321,7 @@ func (w at) holds(a account, groups []string) bool {
 
 // in reports whether some candidate of the user holds something that feeds the group.
 func (w at) in(u history.User, team history.UserGroup) bool {
-	sources := w.sources(team)
-	return slices.ContainsFunc(w.candidates(u), func(a account) bool { return w.holds(a, sources) })
+	return slices.ContainsFunc(w.candidates(u), func(a account) bool { return w.gives(a, team) })
 }
 
 // ours reports whether Keycloak may know the user. The model of ClearML always tells who has
@@ -255,12 +330,15 @@ func (w at) ours(u history.User) bool {
 	return u.ID != "" && !u.Service && u.ID != w.s.Self && u.Keycloak
 }
 
-// protected reports whether the configuration keeps everything that the user has.
+// protected reports whether the configuration keeps everything that the user has: by the
+// email of the user or of an account that could be the user, whatever the letter case.
 func (w at) protected(u history.User) bool {
-	if slices.Contains(w.s.Protected, u.Email) {
-		return true
+	emails := []string{fold(u.Email)}
+	for _, a := range w.candidates(u) {
+		emails = append(emails, fold(a.Email))
 	}
-	return slices.ContainsFunc(w.s.Exceptions, func(x history.Exception) bool { return x.User == u.Email && w.t.Before(x.Until) })
+	return slices.ContainsFunc(w.s.Protected, func(p string) bool { return slices.Contains(emails, fold(p)) }) ||
+		slices.ContainsFunc(w.s.Exceptions, func(x history.Exception) bool { return slices.Contains(emails, fold(x.User)) && w.t.Before(x.Until) })
 }
 
 // sure returns the one account that the user surely is.
