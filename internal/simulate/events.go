@@ -147,7 +147,7 @@ var events = []event{
 	}, true},
 	{"approve", 4, func(w *world, _ *rand.Rand) { go w.approve() }, true},
 	{"sync", 4, func(w *world, r *rand.Rand) {
-		n := w.nodes[r.IntN(len(w.nodes))] // perhaps one that stands by
+		n := pick(r, w.living()) // perhaps one that stands by
 		go func() { _, _ = w.ask(n, "", reconcile.Request{Early: true}) }()
 	}, true},
 	{"sync person", 4, func(w *world, r *rand.Rand) {
@@ -171,9 +171,10 @@ var events = []event{
 			time.AfterFunc(time.Duration(5+r.IntN(60))*time.Second, func() { w.lease.block(name, false) })
 			w.count("the Lease was out of reach")
 			// Somebody asks for a pass after the Lease has ended. The process may not know yet.
-			i := slices.IndexFunc(w.nodes, func(n *node) bool { return n.name == name })
+			all := w.living()
+			i := slices.IndexFunc(all, func(n *node) bool { return n.name == name })
 			if i >= 0 && r.IntN(2) == 0 {
-				n := w.nodes[i]
+				n := all[i]
 				time.AfterFunc(renewDeadline+time.Duration(r.IntN(20))*time.Second, func() { _, _ = w.ask(n, "", reconcile.Request{Early: true}) })
 			}
 		}
@@ -214,12 +215,12 @@ func (w *world) happen(e event, rng *rand.Rand) {
 	w.count("event " + e.kind)
 }
 
-// pick returns one of the ids, or nothing.
-func pick(r *rand.Rand, ids []string) string {
-	if len(ids) == 0 {
-		return ""
+// pick returns one of them, or the zero value if there is none.
+func pick[T any](r *rand.Rand, all []T) (one T) {
+	if len(all) == 0 {
+		return one
 	}
-	return ids[r.IntN(len(ids))]
+	return all[r.IntN(len(all))]
 }
 
 // mayBeNamed reports whether a group of Keycloak may get a name now. Unless -known, a name

@@ -73,15 +73,24 @@ func (w *world) spawn() {
 	if err != nil {
 		panic(err) // the settings are ours
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.nodes = append(w.nodes, n)
 }
 
-func (w *world) living() []*node { return slices.Clone(w.nodes) }
+// living returns the processes that run, the oldest first.
+func (w *world) living() []*node {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.nodes)
+}
 
 // restart ends one process, in order or not, and starts another in its place.
 func (w *world) restart(kill, forget bool) {
+	w.mu.Lock()
 	n := w.nodes[0]
 	w.nodes = w.nodes[1:]
+	w.mu.Unlock()
 	if kill {
 		w.count("killed")
 		n.kill()
@@ -98,7 +107,7 @@ func (w *world) restart(kill, forget bool) {
 
 // leading returns the process that makes the passes.
 func (w *world) leading() *node {
-	for _, n := range w.nodes {
+	for _, n := range w.living() {
 		if w.lease == nil || w.lease.leader() == n.name {
 			return n
 		}
@@ -159,8 +168,8 @@ func (w *world) settle() report.Report {
 	w.log.Add(history.Calm{})
 	var last report.Report
 	for range 5 {
-		for i := range w.nodes {
-			if w.nodes[i].broken.Load() { // a person has looked at ClearML
+		for _, n := range w.living() {
+			if n.broken.Load() { // a person has looked at ClearML
 				w.restart(false, false)
 				time.Sleep(time.Minute)
 				break
@@ -178,7 +187,7 @@ func (w *world) settle() report.Report {
 }
 
 func (w *world) shutdown() {
-	for _, n := range w.nodes {
+	for _, n := range w.living() {
 		n.end()
 	}
 	time.Sleep(20 * time.Minute) // abandoned requests
@@ -220,10 +229,10 @@ func (w *world) judgeEnd(judge *oracle.Oracle, last report.Report, settled time.
 	if w.Trace != nil {
 		_ = report.JSON(w.Trace, last)
 	}
-	if exempt && w.nodes[0].settings.Limits.Stop {
+	if exempt && w.living()[0].settings.Limits.Stop {
 		return // on_trip: stop withholds everything
 	}
-	judge.Settled(settled, w.nodes[0].name, frozen)
+	judge.Settled(settled, w.living()[0].name, frozen)
 }
 
 // Merge adds up what schedules saw.

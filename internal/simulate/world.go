@@ -51,6 +51,7 @@ type world struct {
 
 	mu        sync.Mutex
 	sometimes map[string]int
+	nodes     []*node // the processes that run, the oldest first
 
 	turn    chan struct{} // held by the event that happens
 	over    atomic.Bool   // nothing happens any more
@@ -58,7 +59,6 @@ type world struct {
 
 	watch func(report.Report) // told of each report; may be nil
 
-	nodes []*node
 	made  int // processes so far
 	waits int // writes so far that the server did not take
 }
