@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -62,6 +63,9 @@ type tally struct {
 
 // runAll runs n schedules from a seed on, on all processors, until the time is up.
 func runAll(t *testing.T, from uint64, n int, limit time.Duration) tally {
+	// A schedule has a few MiB and ends within a tenth of a second: with the usual share half
+	// of the time goes to the collector of garbage.
+	defer debug.SetGCPercent(debug.SetGCPercent(1000))
 	all := tally{sometimes: make(map[string]int)}
 	begin, next := time.Now(), from
 	var mu sync.Mutex
