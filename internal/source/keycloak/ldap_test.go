@@ -297,6 +297,9 @@ func TestAFederationThatIsSwitchedOffHoldsUpItsOwnPeopleOnly(t *testing.T) {
 // before, so whoever is not found may be there; local leavers go out.
 func TestALocalLeaverGoesOutWhileTheLDAPServerIsGone(t *testing.T) {
 	f := newFederated(t, keycloaktest.FederationOptions{}, nil)
+	if f.realm.Server.Before(2601) {
+		t.Skip("Keycloak 26.0 and older answer 400 for the members of every group while LDAP is away, so nobody goes out")
+	}
 	f.ldap.Stop(t)
 	defer f.ldap.Start(t)
 	f.realm.Join(t, "local", "/staff")

@@ -159,6 +159,9 @@ func TestTwoLDAPGroupsOfOneNameHideTheirMembers(t *testing.T) {
 		func(r *keycloaktest.Realm, l *keycloaktest.LDAP) *keycloaktest.Federation {
 			return r.Federate(t, l, keycloaktest.FederationOptions{Subtree: true})
 		})
+	if o.realm.Server.Before(2601) {
+		t.Skip("TestOlderReleasesCannotListAGroupThatLDAPHasTwice: the list answers 400")
+	}
 	snap := o.read(t, staff...)
 	got := o.agree(t, snap, []string{"/staff"}, staff...)
 	for _, name := range []string{"feda", "fedb", "fedc"} {
@@ -390,6 +393,12 @@ func TestAnEntryWithoutAUsernameStopsNothing(t *testing.T) {
 				return f
 			})
 			snap := o.read(t, staff...)
+			if row.listed == nil && o.realm.Server.Before(2601) {
+				if got, want := snap.Unreadable(groupsOf(t, snap.Catalog(), "/staff")[0].ID), "reading the members of the group /staff: Keycloak answered 400"; got != want {
+					t.Errorf("/staff is unreadable for the reason %q, want %q", got, want)
+				}
+				return
+			}
 			if got := membersOf(snap)["/staff"]; !slices.Equal(got, row.listed) {
 				t.Errorf("/staff is %q, want %q", got, row.listed)
 			}

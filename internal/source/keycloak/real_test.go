@@ -389,7 +389,7 @@ func TestRefusalsOfTheRealServer(t *testing.T) {
 		{"view-users without view-realm", with(func(s *keycloaktest.Spec) { s.ServiceRoles = []string{"view-users"} }), nil, fault.Forbidden,
 			[]string{"the access token lacks view-realm of realm-management"}},
 		{"a lightweight token", with(func(s *keycloaktest.Spec) { s.Lightweight = true }), nil, fault.Forbidden,
-			[]string{"the access token carries no client roles", `switch off "Always use lightweight access token"`}},
+			[]string{"the access token carries no client roles", `"Always use lightweight access token"`}},
 		{"a realm without groups", with(func(s *keycloaktest.Spec) { s.Groups = nil }), nil, fault.Incomplete,
 			[]string{"the realm has no groups"}},
 		{"a port that nothing listens on", plain, func(c *Config) { c.URL = "http://127.0.0.1:1" }, fault.Connection,

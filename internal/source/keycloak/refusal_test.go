@@ -79,9 +79,15 @@ const (
 func TestARefusedSignInNamesItsCause(t *testing.T) {
 	r := keycloaktest.Shared(t).NewRealm(t, keycloaktest.Spec{Groups: []string{"/a"}})
 	const refuses, unread = `signing in to Keycloak: the realm "REALM" refuses the client "CLIENT" `, ". groupsync did not read the realm. To fix it, "
-	const noRoles = "signing in to Keycloak: the access token carries no client roles and no realm roles" + unread +
+	noRoles := "signing in to Keycloak: the access token carries no client roles and no realm roles" + unread +
 		"check 3 settings, each of which can be the cause. Assign view-users and view-realm of realm-management in Clients > CLIENT > Service account roles. " +
 		`Switch on "Full scope allowed" in Clients > CLIENT > Client scopes > CLIENT-dedicated > Scope. Keep "roles" among the default scopes in Clients > CLIENT > Client scopes`
+	light := `signing in to Keycloak: the client "CLIENT" gets lightweight access tokens: the access token carries no client roles, so groupsync cannot tell what it may read` + unread +
+		`switch off "Always use lightweight access token" in Clients > CLIENT > Advanced > Advanced settings. If it is off, a client policy of the realm (executor use-lightweight-access-token) sets it`
+	if r.Server.Before(2602) { // the id of a token does not tell its kind
+		noRoles = strings.Replace(noRoles, "check 3", "check 4", 1) + `. Switch off "Always use lightweight access token" in Clients > CLIENT > Advanced > Advanced settings`
+		light = noRoles
+	}
 	const assigned = "assign view-users and view-realm of realm-management "
 	rows := []struct {
 		name   string
@@ -123,8 +129,7 @@ func TestARefusedSignInNamesItsCause(t *testing.T) {
 		{"no-scope-roles", map[string]any{"defaultClientScopes": []string{"profile", "email", "basic"}}, []string{viewUsers, viewRealm}, "", fault.Forbidden,
 			noRoles},
 		{"lightweight", attribute(lightweight, "true"), []string{viewUsers, viewRealm}, "", fault.Forbidden,
-			`signing in to Keycloak: the client "CLIENT" gets lightweight access tokens: the access token carries no client roles, so groupsync cannot tell what it may read` + unread +
-				`switch off "Always use lightweight access token" in Clients > CLIENT > Advanced > Advanced settings. If it is off, a client policy of the realm (executor use-lightweight-access-token) sets it`},
+			light},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -193,6 +198,9 @@ func TestARealmThatTakesNobodyNamesItsCause(t *testing.T) {
 			`To fix it, let the policy allow the authenticator client-secret for this client (Realm settings > Client policies, executor secure-client-authenticator)`)
 	})
 	t.Run("a call needs a role that is not there", func(t *testing.T) {
+		if r.Server.Before(2601) {
+			t.Skip("Keycloak 26.0 and older answer with an empty list")
+		}
 		if _, err := s.fresh(t.Context()); err != nil {
 			t.Fatal(err)
 		}

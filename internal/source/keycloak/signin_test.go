@@ -2,6 +2,7 @@ package keycloak
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -35,13 +36,20 @@ func TestTheMethodThatTheClientAcceptsIsFoundAndKept(t *testing.T) {
 		{"client_secret_post", []string{"token", "discovery", "token"}},
 		{"client_secret_post", []string{"token"}},
 	} {
-		r.Do(t, http.MethodPut, "/clients/"+id, attribute(allowedMethod, row.accepts), nil)
+		var client map[string]any // the whole: Keycloak 26.0 resets what an update leaves out
+		r.Do(t, http.MethodGet, "/clients/"+id, nil, &client)
+		maps.Copy(client, attribute(allowedMethod, row.accepts))
+		r.Do(t, http.MethodPut, "/clients/"+id, client, nil)
 		seen = nil
 		if _, err := s.fresh(t.Context()); err != nil {
 			t.Errorf("the client accepts %q: %v", row.accepts, err)
 		}
-		if !slices.Equal(seen, row.want) {
-			t.Errorf("the client accepts %q: the calls are %q, want %q", row.accepts, seen, row.want)
+		want := row.want
+		if r.Server.Before(2601) { // a client accepts both methods, whatever it is set to
+			want = []string{"token"}
+		}
+		if !slices.Equal(seen, want) {
+			t.Errorf("the client accepts %q: the calls are %q, want %q", row.accepts, seen, want)
 		}
 	}
 }

@@ -106,6 +106,9 @@ func TestWhatAskingAboutAFederatedPersonWrites(t *testing.T) {
 				if want == (aftermath{}) {
 					continue
 				}
+				if situation.warm && strings.HasPrefix(row.call, "/users?") && r.Server.Before(2601) {
+					want.Found = false // older releases look into LDAP before they answer
+				}
 				switch before, now := ids[names[i]], after[names[i]]; {
 				case before == "" && now == "":
 					got[i].Row = none

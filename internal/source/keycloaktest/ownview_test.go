@@ -139,6 +139,9 @@ func TestTheListAndThePersonDisagreeForGood(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			l := StartLDAP(t, people(3), row.groups)
 			r := Shared(t).NewRealm(t, row.spec)
+			if len(row.groups) > 1 && r.Server.Before(2601) {
+				t.Skip("TestOlderReleasesHideTheSamePeople: the list answers 400")
+			}
 			r.AddClearML(t, false)
 			f := row.build(t, r, l)
 			id := r.UserID(t, "feda")
