@@ -304,8 +304,12 @@ func TestAnOldUserCacheHoldsUpNobody(t *testing.T) {
 	wantEvidence(t, c, 2, source.NotMember, true, isOut)
 	// fedb is in staff-eu, whose name contains staff, so the count is 1 and the cached
 	// list decides. It is old: it has neither.
-	wantAnswer(t, "removal of fedb from /staff", c.Answers[3], source.Unclear, true,
-		`the names of other groups contain "staff", and Keycloak's user cache is too old to tell which of them the account has; a periodic sync of changed users or clearing the user cache refreshes it`)
+	if o.realm.Server.Before(2600) { // the groups of LDAP are not kept in the user cache
+		wantEvidence(t, c, 3, source.NotMember, true, isOut)
+	} else {
+		wantAnswer(t, "removal of fedb from /staff", c.Answers[3], source.Unclear, true,
+			`the names of other groups contain "staff", and Keycloak's user cache is too old to tell which of them the account has; a periodic sync of changed users or clearing the user cache refreshes it`)
+	}
 	if o.seen.calls["own_groups"] != 1 {
 		t.Errorf("%d cached lists were asked for, want the one of the tie: %v", o.seen.calls["own_groups"], o.seen.calls)
 	}

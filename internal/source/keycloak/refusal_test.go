@@ -210,10 +210,14 @@ func TestARealmThatTakesNobodyNamesItsCause(t *testing.T) {
 			`If it has the role, switch on "Full scope allowed" in Clients > groupsync > Client scopes > groupsync-dedicated > Scope`)
 	})
 	t.Run("what is missing is told from a call that Keycloak does not have", func(t *testing.T) {
+		more := ""
+		if r.Server.Before(2600) && !r.Server.Before(2500) {
+			more = ": For more on this error consult the server log at the debug level."
+		}
 		err := s.get(t.Context(), call{doing: "looking up a user", role: viewUsers, path: []string{"users", "nobody"}}, nil)
-		wantSentence(t, err, fault.NotFound, `looking up a user: Keycloak does not find it (404 User not found). groupsync did not complete this read. To fix it, run again. If that does not help, check keycloak.realm and keycloak.url`)
+		wantSentence(t, err, fault.NotFound, `looking up a user: Keycloak does not find it (404 User not found`+more+`). groupsync did not complete this read. To fix it, run again. If that does not help, check keycloak.realm and keycloak.url`)
 		err = s.get(t.Context(), call{doing: "listing the gnomes", role: viewUsers, path: []string{"gnomes"}}, nil)
-		wantSentence(t, err, fault.Shape, `listing the gnomes: this Keycloak does not have the call (404 HTTP 404 Not Found). groupsync did not complete this read. To fix it, check that Keycloak's feature admin-api is enabled and that groupsync supports this version of Keycloak`)
+		wantSentence(t, err, fault.Shape, `listing the gnomes: this Keycloak does not have the call (404 HTTP 404 Not Found`+more+`). groupsync did not complete this read. To fix it, check that Keycloak's feature admin-api is enabled and that groupsync supports this version of Keycloak`)
 	})
 	t.Run("a proxy lets only /realms through", func(t *testing.T) {
 		keycloak := httputil.NewSingleHostReverseProxy(parsed(t, r.Server.URL))

@@ -215,18 +215,22 @@ func TestCountGoesPastTheCache(t *testing.T) {
 	equal(t, "leaver before", view(t, r, leaver, "/staff"), views{1, 1, 1, 1})
 	equal(t, "joiner before", view(t, r, joiner, "/staff"), views{})
 
+	left, joined := views{Claim: 1, Own: 1}, views{Members: 1, Count: 1}
+	if r.Server.Before(2600) { // the groups of LDAP are not kept in the user cache
+		left, joined = views{}, views{1, 1, 1, 1}
+	}
 	l.Leave(t, "feda", "staff")
 	l.Join(t, "fedb", "staff")
-	equal(t, "leaver, the cache is old", view(t, r, leaver, "/staff"), views{Claim: 1, Own: 1})
-	equal(t, "joiner, the cache is old", view(t, r, joiner, "/staff"), views{Members: 1, Count: 1})
+	equal(t, "leaver, the cache is old", view(t, r, leaver, "/staff"), left)
+	equal(t, "joiner, the cache is old", view(t, r, joiner, "/staff"), joined)
 	f.SyncGroups(t)
-	equal(t, "leaver after a sync of groups", view(t, r, leaver, "/staff"), views{Claim: 1, Own: 1})
+	equal(t, "leaver after a sync of groups", view(t, r, leaver, "/staff"), left)
 	f.SyncChangedUsers(t)
 	equal(t, "leaver after a sync of changed people", view(t, r, leaver, "/staff"), views{})
 	equal(t, "joiner after a sync of changed people", view(t, r, joiner, "/staff"), views{1, 1, 1, 1})
 
 	l.Join(t, "feda", "staff")
-	equal(t, "back in LDAP, the cache is old", view(t, r, leaver, "/staff"), views{Members: 1, Count: 1})
+	equal(t, "back in LDAP, the cache is old", view(t, r, leaver, "/staff"), joined)
 	r.ClearUserCache(t)
 	equal(t, "back in LDAP, the cache is cleared", view(t, r, leaver, "/staff"), views{1, 1, 1, 1})
 
