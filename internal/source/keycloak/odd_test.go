@@ -107,14 +107,16 @@ func TestAMemberOfAnOrganizationThatIsSwitchedOffWaits(t *testing.T) {
 func TestPathsAreKeycloaksOwn(t *testing.T) {
 	for _, row := range []struct {
 		name   string
-		server *keycloaktest.Server
+		server func(testing.TB) *keycloaktest.Server
 		want   string // path of the top-level group a/b
 	}{
-		{"by default a slash in a name looks like a parent", keycloaktest.Shared(t), "/a/b"},
-		{"with escaped slashes it does not", keycloaktest.Start(t, keycloaktest.Options{EscapeSlashes: true}), "/a~/b"},
+		{"by default a slash in a name looks like a parent", keycloaktest.Shared, "/a/b"},
+		{"with escaped slashes it does not", func(tb testing.TB) *keycloaktest.Server {
+			return keycloaktest.Start(tb, keycloaktest.Options{EscapeSlashes: true})
+		}, "/a~/b"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			r := row.server.NewRealm(t, keycloaktest.Spec{Groups: []string{"/a/b"}, Users: []keycloaktest.User{{Username: "slashed"}, {Username: "child", Groups: []string{"/a/b"}}}})
+			r := row.server(t).NewRealm(t, keycloaktest.Spec{Groups: []string{"/a/b"}, Users: []keycloaktest.User{{Username: "slashed"}, {Username: "child", Groups: []string{"/a/b"}}}})
 			r.AddClearML(t, true)
 			top := r.Do(t, http.MethodPost, "/groups", map[string]any{"name": "a/b"}, nil)
 			r.Do(t, http.MethodPut, "/users/"+r.UserID(t, "slashed")+"/groups/"+top, nil, nil)

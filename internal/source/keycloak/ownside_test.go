@@ -322,6 +322,9 @@ func TestAnOldUserCacheHoldsUpNobody(t *testing.T) {
 // their names: the groups here have one name each.
 func TestNamesThatContainOneAnother(t *testing.T) {
 	local := []string{`/a\b`, "/Ärzte", `/"dev"`, "/it's", "/100%", "/dev ops"}
+	if keycloaktest.Shared(t).Before(2500) { // it finds no group by a path with a percent sign, which Join needs
+		local = slices.DeleteFunc(local, func(path string) bool { return path == "/100%" })
+	}
 	for _, mode := range []keycloaktest.Mode{keycloaktest.ReadOnly, keycloaktest.Import, keycloaktest.LDAPOnly} {
 		t.Run(string(mode), func(t *testing.T) {
 			o := newOwnSide(t, map[string][]string{

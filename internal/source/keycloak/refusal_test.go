@@ -211,7 +211,7 @@ func TestARealmThatTakesNobodyNamesItsCause(t *testing.T) {
 	})
 	t.Run("what is missing is told from a call that Keycloak does not have", func(t *testing.T) {
 		more := ""
-		if r.Server.Before(2600) && !r.Server.Before(2500) {
+		if r.Server.Before(2600) {
 			more = ": For more on this error consult the server log at the debug level."
 		}
 		err := s.get(t.Context(), call{doing: "looking up a user", role: viewUsers, path: []string{"users", "nobody"}}, nil)

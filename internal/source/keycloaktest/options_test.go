@@ -17,14 +17,14 @@ func TestSlashesInNamesOfGroupsAreEscaped(t *testing.T) {
 	}
 	for _, row := range []struct {
 		name   string
-		server *Server
+		server func(testing.TB) *Server
 		want   []string
 	}{
-		{"by default", Shared(t), []string{"/a", "/a/b", "/a/b"}},
-		{"with the option", Start(t, Options{EscapeSlashes: true}), []string{"/a", "/a/b", "/a~/b"}},
+		{"by default", Shared, []string{"/a", "/a/b", "/a/b"}},
+		{"with the option", func(tb testing.TB) *Server { return Start(tb, Options{EscapeSlashes: true}) }, []string{"/a", "/a/b", "/a~/b"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			r := row.server.NewRealm(t, Spec{Groups: []string{"/a/b"}, Users: []User{{Username: "ann"}}})
+			r := row.server(t).NewRealm(t, Spec{Groups: []string{"/a/b"}, Users: []User{{Username: "ann"}}})
 			r.AddClearML(t, true)
 			slashed := r.Do(t, http.MethodPost, "/groups", object{"name": "a/b"}, nil)
 			equal(t, "paths", paths(r), row.want)

@@ -25,13 +25,9 @@ type Organization struct {
 // AddOrganization adds an organization of that name with the email domain
 // name.example.org. Its members are managed: each has an account in the identity
 // provider and has signed in to ClearML by it, with the email
-// username@name.example.org. The realm needs Spec.Organizations and AddClearML. The test is
-// skipped on a release before 26.0, where organizations are a preview.
+// username@name.example.org. The realm needs Spec.Organizations and AddClearML.
 func (r *Realm) AddOrganization(tb testing.TB, name string, members ...string) *Organization {
 	tb.Helper()
-	if r.Server.options.before(2600) {
-		tb.Skipf("Keycloak %s has no organizations", r.Server.options.Version)
-	}
 	domain := name + ".example.org"
 	spec := Spec{}
 	for _, m := range members {
