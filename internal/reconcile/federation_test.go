@@ -682,6 +682,19 @@ func TestAReadThatAFederationHangsIsAnErrorThatNamesIt(t *testing.T) {
 	s.ldap.Resume(t)
 }
 
+// otherwise are the rows of TestWhatIsTrueIsRemoved in which older releases of Keycloak do
+// something else. Nobody is removed sooner there: the tests of keycloaktest and of the source show
+// what those releases answer.
+var otherwise = map[string]struct {
+	than    int
+	because string
+}{
+	"an outage begins the grace anew":                                           {2601, "the list of each group answers 400 while LDAP is away, so its user group is frozen"},
+	"a person deleted in LDAP waits for the grace and is then removed":          {2601, "the second look finds no such account, while the user cache still has the person"},
+	"a local person who joins while LDAP is down is added":                      {2601, "the list of each group answers 400 while LDAP is away"},
+	"a federated person disabled in Keycloak's own database is removed at once": {2600, "a read of the members enables the person again"},
+}
+
 func TestWhatIsTrueIsRemoved(t *testing.T) {
 	without := func(gone ...string) string {
 		var lines []string
@@ -753,6 +766,9 @@ func TestWhatIsTrueIsRemoved(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := newSite(t, keycloaktest.FederationOptions{})
+			if older, is := otherwise[row.name]; is && s.realm.Server.Before(older.than) {
+				t.Skip(older.because)
+			}
 			for _, step := range row.steps {
 				s.now = s.now.Add(step.after)
 				if step.do != nil {

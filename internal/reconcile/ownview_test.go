@@ -183,6 +183,9 @@ func TestTwoLDAPGroupsOfOneName(t *testing.T) {
 		sc := sc
 		sc.ldap = map[string][]string{"eu/staff": {"feda", "fedc"}}
 		s := newStage(t, sc)
+		if s.realm.Server.Before(2601) {
+			t.Skip("the list answers 400: see the row of an older release")
+		}
 		s.calm(t, "one group", "")
 		s.ldap.AddGroup(t, "us/staff", "fedb")
 		s.calm(t, "hidden", "staff hides 2")
@@ -328,6 +331,9 @@ func TestAnOldUserCache(t *testing.T) {
 	})
 	t.Run("is told of where names contain one another, and only there is it asked", func(t *testing.T) {
 		s := newStage(t, scene{ldap: map[string][]string{"staff": {"feda", "fedb"}, "staff-eu": {"feda", "fedb"}}, build: ldap, teams: []string{"staff", "staff-eu"}})
+		if s.realm.Server.Before(2600) {
+			t.Skip("the user cache does not keep the groups of LDAP, so it is never old")
+		}
 		s.ldap.Leave(t, "fedb", "staff")
 		// The count is 1, and the cached list holds two groups that it may be.
 		r := s.pass(t, "the cache is old", want{result: report.InSync, probes: "ldap up", own: "staff hides 1, stale", members: "staff: feda fedb\nstaff-eu: feda fedb"})
