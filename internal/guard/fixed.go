@@ -89,7 +89,7 @@ func (j *judge) missingSource() {
 			j.trip(report.MissingSource, g.Feed.Group.Name, "the Keycloak %s %q, named in %s, does not exist: the user group is frozen; create it or correct the configuration%s", m.Kind, m.Name, m.Key, near(m))
 		}
 		if g.Unreadable != "" {
-			j.trip(report.MissingSource, g.Feed.Group.Name, "Keycloak cannot list the members of a group that feeds this user group, which is frozen (%s); two LDAP groups of one name under the mapper's base are a known cause: rename one, or exclude the group", g.Unreadable)
+			j.trip(report.MissingSource, g.Feed.Group.Name, "Keycloak cannot list the members of a group that feeds this user group, which is frozen (%s). Known causes: two LDAP groups of one name under the mapper's base (rename one, or exclude the group), and in Keycloak 26.0 and older an LDAP server that is away", g.Unreadable)
 		}
 	}
 	for _, m := range j.Plan.Missing {

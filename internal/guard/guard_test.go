@@ -209,7 +209,7 @@ func TestGuards(t *testing.T) {
 		{name: "A1: a source that Keycloak cannot list freezes the user group",
 			world: "both ann bob\n/team: ann\nunreadable /team\nteam = bob",
 			want:  []string{"frozen team: status 400"},
-			trips: []string{"missing_source team: Keycloak cannot list the members of a group that feeds this user group, which is frozen (status 400); two LDAP groups of one name under the mapper's base are a known cause: rename one, or exclude the group"}},
+			trips: []string{"missing_source team: Keycloak cannot list the members of a group that feeds this user group, which is frozen (status 400). Known causes: two LDAP groups of one name under the mapper's base (rename one, or exclude the group), and in Keycloak 26.0 and older an LDAP server that is away"}},
 		{name: "what feeds nothing that there is",
 			world: "both ann bob\n/team: ann\nteam = bob", rules: func(o *match.Options) {
 				o.AdminGroups = []string{"opps"}

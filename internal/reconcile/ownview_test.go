@@ -204,8 +204,8 @@ func TestTwoLDAPGroupsOfOneName(t *testing.T) {
 		s := newStage(t, sc)
 		s.realm.Join(t, "luke", "/club")
 		frozen := want{result: report.Guarded, members: "club: luke\nstaff: feda fedb fedc", trips: []string{
-			"missing_source staff: Keycloak cannot list the members of a group that feeds this user group, which is frozen (reading the members of the group /staff: Keycloak answered 400); " +
-				"two LDAP groups of one name under the mapper's base are a known cause: rename one, or exclude the group"}}
+			"missing_source staff: Keycloak cannot list the members of a group that feeds this user group, which is frozen (reading the members of the group /staff: Keycloak answered 400). " +
+				"Known causes: two LDAP groups of one name under the mapper's base (rename one, or exclude the group), and in Keycloak 26.0 and older an LDAP server that is away"}}
 		first := frozen
 		first.added = 1
 		s.pass(t, "the first pass", first)
