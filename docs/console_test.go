@@ -25,6 +25,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"groupsync/internal/processtest"
+	"groupsync/internal/processtest/chromium"
 	"groupsync/internal/source/keycloaktest"
 )
 
@@ -52,17 +53,7 @@ type console struct {
 // administrator in.
 func openConsole(t *testing.T, s *keycloaktest.Server) *console {
 	t.Helper()
-	if err := processtest.Install("Keycloak's admin console in a browser", []string{"chromium"}, "chromium"); err != nil {
-		t.Fatal(err)
-	}
-	options := []chromedp.ExecAllocatorOption{chromedp.ExecPath("chromium"), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun, chromedp.UserDataDir(t.TempDir())}
-	for _, flag := range []string{"disable-quic", "disable-background-networking", "disable-component-update", "disable-sync", "hide-scrollbars"} {
-		options = append(options, chromedp.Flag(flag, true))
-	}
-	allocator, end := chromedp.NewExecAllocator(context.Background(), options...)
-	t.Cleanup(end)
-	tab, closeTab := chromedp.NewContext(allocator)
-	t.Cleanup(closeTab)
+	tab := chromium.Tab(t, "Keycloak's admin console in a browser")
 	// The first run starts the browser. The browser ends with the context of that run.
 	if err := chromedp.Do(tab); err != nil {
 		t.Fatal(err)

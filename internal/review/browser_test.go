@@ -19,7 +19,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/google/go-cmp/cmp"
 
-	"groupsync/internal/processtest"
+	"groupsync/internal/processtest/chromium"
 	"groupsync/internal/review"
 )
 
@@ -39,17 +39,7 @@ func newBrowser(t *testing.T) *browser {
 	if testing.Short() {
 		t.Skip("runs Chromium")
 	}
-	if err := processtest.Install("the review in a browser", []string{"chromium"}, "chromium"); err != nil {
-		t.Fatal(err)
-	}
-	options := []chromedp.ExecAllocatorOption{chromedp.ExecPath("chromium"), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun, chromedp.UserDataDir(t.TempDir())}
-	for _, flag := range []string{"disable-quic", "disable-background-networking", "disable-component-update", "disable-sync", "hide-scrollbars"} {
-		options = append(options, chromedp.Flag(flag, true))
-	}
-	allocator, end := chromedp.NewExecAllocator(context.Background(), options...)
-	t.Cleanup(end)
-	tab, closeTab := chromedp.NewContext(allocator)
-	t.Cleanup(closeTab)
+	tab := chromium.Tab(t, "the review in a browser")
 	b := &browser{tab: tab}
 	if err := chromedp.Listen(tab, b.listen); err != nil {
 		t.Fatal(err)

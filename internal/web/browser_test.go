@@ -21,7 +21,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/google/go-cmp/cmp"
 
-	"groupsync/internal/processtest"
+	"groupsync/internal/processtest/chromium"
 	"groupsync/internal/report"
 )
 
@@ -42,13 +42,6 @@ func newBrowser(t *testing.T) *browser {
 	if testing.Short() {
 		t.Skip("runs Chromium")
 	}
-	if err := processtest.Install("the page in a browser", []string{"chromium"}, "chromium"); err != nil {
-		t.Fatal(err)
-	}
-	options := []chromedp.ExecAllocatorOption{chromedp.ExecPath("chromium"), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun, chromedp.UserDataDir(t.TempDir())}
-	for _, flag := range []string{"disable-quic", "disable-background-networking", "disable-component-update", "disable-sync", "hide-scrollbars"} {
-		options = append(options, chromedp.Flag(flag, true))
-	}
 	b := &browser{t: t}
 	// Servers stop after the browser: a connection that it keeps open holds up a stop.
 	t.Cleanup(func() {
@@ -58,12 +51,8 @@ func newBrowser(t *testing.T) *browser {
 			}
 		}
 	})
-	allocator, end := chromedp.NewExecAllocator(context.Background(), options...)
-	t.Cleanup(end)
-	tab, closeTab := chromedp.NewContext(allocator)
-	t.Cleanup(closeTab)
-	b.tab = tab
-	if err := chromedp.Listen(tab, b.listen); err != nil {
+	b.tab = chromium.Tab(t, "the page in a browser")
+	if err := chromedp.Listen(b.tab, b.listen); err != nil {
 		t.Fatal(err)
 	}
 	return b
