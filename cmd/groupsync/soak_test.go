@@ -64,11 +64,8 @@ func TestSoak(t *testing.T) {
 	go func() {
 		n := 0
 		for line := range s.lines {
-			if strings.Contains(line, `"msg":"pass ended"`) || strings.Contains(line, `"msg":"guard tripped"`) {
-				end = line
-			}
 			if strings.Contains(line, `"msg":"pass ended"`) {
-				n++
+				n, end = n+1, line
 			}
 		}
 		passes <- n

@@ -252,7 +252,9 @@ func (r *keycloakReach) version(ctx context.Context) []preflight.Finding {
 	case major < oldest:
 		return []preflight.Finding{preflight.Fail(fmt.Sprintf("Keycloak is %s, and groupsync supports %d and newer", v, oldest), "upgrade Keycloak")}
 	case major < leavesDisabled:
-		return r.enablesAgain(ctx, v)
+		if found := r.enablesAgain(ctx, v); found != nil {
+			return found
+		}
 	}
 	return preflight.Fine(fmt.Sprintf("Keycloak is %s; groupsync supports %d and newer", v, oldest))
 }
@@ -261,15 +263,15 @@ func (r *keycloakReach) version(ctx context.Context) []preflight.Finding {
 // members of an LDAP group are read.
 const leavesDisabled = 26
 
-// enablesAgain judges a Keycloak that enables accounts of LDAP again. It does so only in a
-// realm with a federation.
+// enablesAgain returns the finding of a Keycloak that enables accounts of LDAP again. In a
+// realm without a federation it finds nothing.
 func (r *keycloakReach) enablesAgain(ctx context.Context, version string) []preflight.Finding {
 	catalog, err := r.Catalog(ctx)
 	if err != nil {
 		return []preflight.Finding{preflight.Blind(err, fmt.Sprintf("upgrade to Keycloak %d if people come from LDAP", leavesDisabled))}
 	}
 	if len(catalog.Federations()) == 0 {
-		return preflight.Fine(fmt.Sprintf("Keycloak is %s; groupsync supports %d and newer", version, oldest))
+		return nil
 	}
 	return []preflight.Finding{preflight.Warn(
 		fmt.Sprintf("Keycloak is %s. When anybody reads the members of an LDAP group, Keycloak before %d enables the accounts again that an administrator disabled in Keycloak. groupsync reads members in every pass", version, leavesDisabled),
