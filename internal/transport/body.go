@@ -16,7 +16,8 @@ const (
 	MaxBody = 128 << 20
 
 	// MaxBodies limits the bodies that a client reads at the same time. Without it,
-	// concurrent requests would multiply MaxBody.
+	// concurrent requests would multiply MaxBody. Where the bodies exceed it together, all
+	// of them are refused.
 	MaxBodies = 2 * MaxBody
 
 	// MaxHeader limits the header of one answer.
@@ -39,6 +40,7 @@ type Bound struct {
 	one, all int64    // the limits; 0: MaxBody and MaxBodies
 	secrets  *Secrets // masks the errors of reading a body; may be nil
 	open     atomic.Int64
+	refused  atomic.Int64 // how many times the open bodies exceeded the limit together
 }
 
 func (b *Bound) limits() (one, all int64) {
@@ -53,7 +55,7 @@ func (b *Bound) RoundTripper(next http.RoundTripper) http.RoundTripper {
 	return roundTripperFunc(func(req *http.Request) (*http.Response, error) {
 		resp, err := next.RoundTrip(req)
 		if resp != nil && resp.Body != nil && resp.StatusCode != http.StatusSwitchingProtocols {
-			resp.Body = &bounded{ReadCloser: resp.Body, bound: b, length: resp.ContentLength}
+			resp.Body = &bounded{ReadCloser: resp.Body, bound: b, length: resp.ContentLength, refused: b.refused.Load()}
 		}
 		return resp, err
 	})
@@ -67,10 +69,11 @@ func (f roundTripperFunc) RoundTrip(req *http.Request) (*http.Response, error) {
 // toward the bodies that are read at the same time until it is closed.
 type bounded struct {
 	io.ReadCloser
-	bound  *Bound
-	length int64 // as the header announces it; -1: unknown
-	read   int64
-	err    error
+	bound   *Bound
+	length  int64 // as the header announces it; -1: unknown
+	refused int64 // of the bound, when the body was opened
+	read    int64
+	err     error
 }
 
 func (b *bounded) Read(p []byte) (int, error) {
@@ -91,7 +94,8 @@ func (b *bounded) Read(p []byte) (int, error) {
 	switch {
 	case b.read > one:
 		b.err = tooLarge("the answer is longer than %d MiB", one>>20)
-	case open > all:
+	case open > all, b.bound.refused.Load() != b.refused:
+		b.bound.refused.CompareAndSwap(b.refused, b.refused+1)
 		b.err = tooLarge("the answers that are read at the same time are longer than %d MiB together", all>>20)
 	default:
 		return n, err

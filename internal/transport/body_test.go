@@ -24,7 +24,7 @@ import (
 // stated is the memory that docs/security.md promises for an answer that is refused: what
 // the Go runtime takes from the system, at its largest. The resident size would count what
 // the race detector needs.
-const stated = 10 * MaxBody
+const stated = 12 * MaxBody
 
 // hostile are servers whose answers have no good end.
 var hostile = map[string]http.HandlerFunc{
@@ -203,6 +203,40 @@ func TestABodyEndsAtItsLimit(t *testing.T) {
 				t.Errorf("got %s, want %q", got, row.want)
 			}
 		})
+	}
+}
+
+// TestBodiesThatAreTooLongTogetherAreAllRefused: if one body alone were refused, the others
+// would go on to fill its place, one after the other, and the memory of all of them would
+// add up.
+func TestBodiesThatAreTooLongTogetherAreAllRefused(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, 1<<20)) }))
+	defer srv.Close()
+	b := &Bound{one: 1 << 20, all: 1 << 20}
+	c := http.Client{Transport: b.RoundTripper(http.DefaultTransport)}
+	open := func() io.ReadCloser {
+		resp, err := c.Get(srv.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { resp.Body.Close() })
+		return resp.Body
+	}
+	const want = "the answers that are read at the same time are longer than 1 MiB together"
+	half, long := open(), open()
+	if _, err := io.ReadFull(half, make([]byte, 1<<19)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadAll(long); err == nil || err.Error() != want {
+		t.Fatalf("the body that exceeds the limit: %v", err)
+	}
+	long.Close()
+	if _, err := io.ReadAll(half); err == nil || err.Error() != want {
+		t.Errorf("the body beside it: %v", err)
+	}
+	half.Close()
+	if _, err := io.ReadAll(open()); err != nil {
+		t.Errorf("the next body: %v", err)
 	}
 }
 
