@@ -10,27 +10,27 @@ import (
 	"groupsync/internal/target"
 )
 
-// Exception keeps memberships of some people, usually until a given time. It never adds
-// anybody, and it takes no part in who is who: it only turns a removal into a kept
-// membership.
+// Exception keeps memberships of some people, usually until a given time. An exception never
+// adds a membership and does not change which account is which user. It only turns a removal
+// into a kept membership.
 type Exception struct {
 	Match  string    // glob over emails and ids
 	Groups []string  // names or ids of user groups; nil: every group
-	Until  time.Time // from then on the exception counts no more; zero: no end
-	Reason string    // shown wherever a membership is kept by the exception
+	Until  time.Time // the exception ends at this time; zero: no end
+	Reason string    // shown with each membership that the exception keeps
 }
 
-// Notice is how long before its end an exception is announced.
+// Notice is the time before the end of an exception in which groupsync announces the end.
 const Notice = 7 * 24 * time.Hour
 
-// Ended reports whether the exception counts no more at that time.
+// Ended reports whether the exception has ended at that time.
 func (e Exception) Ended(now time.Time) bool { return !e.Until.IsZero() && !now.Before(e.Until) }
 
 func (e Exception) expiring(now time.Time) bool {
 	return !e.Until.IsZero() && !e.Ended(now) && e.Until.Sub(now) <= Notice
 }
 
-// Expiring returns the exceptions that still count at that time and end within Notice.
+// Expiring returns the exceptions that have not ended at that time and end within Notice.
 func Expiring(list []Exception, now time.Time) []Exception {
 	return slices.DeleteFunc(slices.Clone(list), func(e Exception) bool { return !e.expiring(now) })
 }
@@ -46,17 +46,17 @@ type exception struct {
 	people *glob.Pattern
 }
 
-// At returns the rules without the exceptions that have ended at that time. Rules that
-// were not cut by At take every exception for one that counts.
+// At returns the rules without the exceptions that have ended at that time. Rules that did not
+// come from At still apply every exception, ended ones too.
 func (r Rules) At(now time.Time) Rules {
 	r.Exceptions = slices.DeleteFunc(slices.Clone(r.Exceptions), func(e Exception) bool { return e.Ended(now) })
 	r.exceptions = slices.DeleteFunc(slices.Clone(r.exceptions), func(e exception) bool { return e.Ended(now) })
 	return r
 }
 
-// Exception returns the exception that keeps the target user at that place in a user
-// group. Of several it is the one that ends last, and of these the one that is configured
-// first.
+// Exception returns the exception that keeps the target user with the index targetUser in a
+// user group. If several match, Exception returns the one that ends last. If several of these
+// end at the same time, Exception returns the one that is configured first.
 func (p People) Exception(targetUser int, g target.Group) (best Exception, excepted bool) {
 	if p.excepted == nil {
 		return Exception{}, false
@@ -69,7 +69,7 @@ func (p People) Exception(targetUser int, g target.Group) (best Exception, excep
 	return best, excepted
 }
 
-// covers reports whether the exception is about the user group.
+// covers reports whether the exception applies to the user group.
 func (r Rules) covers(e Exception, g target.Group) bool {
 	return e.Groups == nil || slices.ContainsFunc(e.Groups, func(name string) bool { return name == g.ID || r.Same(name, g.Name) })
 }
@@ -84,7 +84,7 @@ func (r Rules) matching(names []string) (list []Exception) {
 	return list
 }
 
-// astray remarks on each group that an exception names and ClearML lacks.
+// astray returns a remark for each group that an exception names and ClearML does not have.
 func astray(tgt *target.Snapshot, r Rules) (remarks []Skip) {
 	for _, e := range r.Exceptions {
 		for _, name := range e.Groups {

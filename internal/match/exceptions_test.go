@@ -29,8 +29,8 @@ func TestExpiring(t *testing.T) {
 	}
 }
 
-// TestAt: the rules at a time have the exceptions that count then, and the rules that they
-// come from stay as they are.
+// TestAt: At returns rules with only the exceptions that have not ended. The original rules
+// stay unchanged.
 func TestAt(t *testing.T) {
 	now := time.Date(2026, 12, 24, 12, 0, 0, 0, time.UTC)
 	over, counts, ever := Exception{Match: "over", Until: now}, Exception{Match: "counts", Until: now.Add(1)}, Exception{Match: "ever"}

@@ -1,7 +1,8 @@
-// Package match pairs the two sides, purely: which Keycloak group is which
-// ClearML user group, which person is which user, and a typed reason for each
-// that is not. It agrees with ClearML's per-login sync
-// (reference/clearml-keycloak-idp.md), or the two would fight.
+// Package match pairs the two sides: which Keycloak group feeds which ClearML user group, and
+// which account is which user. It returns a typed reason for each group and user without a
+// match. The package is pure: it reads no clock and does no I/O. Its rules are those of
+// ClearML's per-login sync (reference/clearml-keycloak-idp.md). If they differed, each would
+// undo the other's changes.
 package match
 
 import (
@@ -17,26 +18,26 @@ import (
 	"groupsync/internal/target"
 )
 
-// Options are the configured rules, as they are written down.
+// Options are the rules as they are configured.
 type Options struct {
 	FullPath         bool                // claim names are full paths
 	CaseInsensitive  bool                // names compare without case
 	Include, Exclude []string            // globs over claim names; * crosses /
-	Mapping          map[string][]string // claim name to user group names, in place of the identity
-	AdminGroups      []string            // claim names, or paths that begin with a slash, of groups whose members are administrators
-	AdminRole        string              // role whose holders are administrators; empty: none
+	Mapping          map[string][]string // claim name to user group names; without an entry, the claim name is the user group's name
+	AdminGroups      []string            // sources of administrators: claim names, or paths that begin with a slash
+	AdminRole        string              // role whose holders become administrators; empty: none
 	AdminVia         Via                 // what makes an administrator in ClearML
 	Protect          []string            // globs over emails and ids
 	Exceptions       []Exception         // keep memberships, usually until a given time
 	Provider         string              // ClearML's name of the sign-in provider
-	KeepGone         bool                // people whom Keycloak has no more keep what they have
+	KeepGone         bool                // people who are gone from Keycloak keep their memberships
 }
 
-// Via says what makes somebody an administrator in ClearML.
+// Via says what makes a user an administrator in ClearML.
 type Via string
 
-// The ways there are. Whether the one implies the other is unknown
-// (reference/clearml-api.md).
+// The values of Via. It is unknown whether the group implies the role or the role implies the
+// group (reference/clearml-api.md).
 const (
 	ViaGroup Via = ""     // membership of the built-in group Admins
 	ViaRole  Via = "role" // the role admin
@@ -56,7 +57,7 @@ type Rules struct {
 	exceptions                []exception
 }
 
-// Compile returns the rules, or an error that quotes the glob that is none.
+// Compile returns the rules, or an error that quotes the pattern that is not a valid glob.
 func Compile(o Options) (Rules, error) {
 	r := Rules{Options: o}
 	for _, part := range []struct {
@@ -98,12 +99,13 @@ func anyMatch(globs []*glob.Pattern, s string) bool {
 	return slices.ContainsFunc(globs, func(g *glob.Pattern) bool { return g.Match(s) })
 }
 
-// Included reports whether a claim name is to be mirrored.
+// Included reports whether the rules select a claim name: groups.include matches and
+// groups.exclude does not.
 func (r Rules) Included(claim string) bool {
 	return anyMatch(r.include, r.Key(claim)) && !anyMatch(r.exclude, r.Key(claim))
 }
 
-// Key returns a name in the form in which names of groups compare.
+// Key returns a group name in the form in which names are compared.
 func (r Rules) Key(name string) string {
 	if r.CaseInsensitive {
 		return strings.ToLower(name)
@@ -111,7 +113,7 @@ func (r Rules) Key(name string) string {
 	return name
 }
 
-// Same reports whether two names of groups are one name under the rules.
+// Same reports whether two group names are equal under the rules.
 func (r Rules) Same(a, b string) bool { return r.Key(a) == r.Key(b) }
 
 func (r Rules) keys(names []string) []string {
@@ -122,9 +124,9 @@ func (r Rules) keys(names []string) []string {
 	return keys
 }
 
-// Claim returns the name of a group in the token's claim: its leaf name, or
-// Keycloak's own path with the leading slash: names may hold a slash, and an option
-// of the server escapes it there.
+// Claim returns the claim name of a group: its leaf name, or its path with the leading slash.
+// The path is Keycloak's own, because a name can contain a slash and a Keycloak server option
+// escapes that slash in the path.
 func (r Rules) Claim(g source.Group) string {
 	if r.FullPath {
 		return g.Path
@@ -132,47 +134,47 @@ func (r Rules) Claim(g source.Group) string {
 	return g.Name
 }
 
-// Feed is one user group and everything that feeds it.
+// Feed is one user group and its sources.
 type Feed struct {
 	Group      target.Group
 	Sources    []source.Group // sorted by path, then id
-	Role       string         // the admin role, if it feeds the group too
+	Role       string         // the admin role, if it is a source too
 	Admins     bool           // the built-in group of administrators, or the role admin
 	Missing    []Missing      // configured sources that do not exist: the group is frozen
-	Collisions []Collision    // names of admins.groups that several Keycloak groups bear, sorted
+	Collisions []Collision    // names in admins.groups that several Keycloak groups have, sorted
 }
 
-// Collision is a name of admins.groups that several Keycloak groups bear. Nobody
-// becomes an administrator by it, since whoever may create a group anywhere could
-// then make administrators; nobody ceases to be one either.
+// Collision is a name in admins.groups that several Keycloak groups have. Such a name makes
+// nobody an administrator: otherwise anyone who can create a group anywhere could make
+// administrators. Such a name does not remove an administrator either.
 type Collision struct {
 	Name   string         // as configured
 	Groups []source.Group // sorted by path, then id
 }
 
-// Colliding reports whether a source feeds the group only by names that collide.
+// Colliding reports whether a group is a source of the feed only through names that collide.
 func (f Feed) Colliding(group string) bool {
 	return slices.ContainsFunc(f.Collisions, func(c Collision) bool {
 		return slices.ContainsFunc(c.Groups, func(g source.Group) bool { return g.ID == group })
 	})
 }
 
-// Missing is something that the configuration needs and that does not exist.
+// Missing is something that the configuration names and that does not exist.
 type Missing struct {
-	Kind    string   // "group" or "role"; "user group" for one that ClearML lacks
+	Kind    string   // "group" or "role"; "user group" for a group that ClearML does not have
 	Name    string   // as configured
 	Key     string   // the configuration key that names it
-	Near    []string // names that nearly match
-	Several bool     // the name can be read as several roles
+	Near    []string // existing names that are similar
+	Several bool     // the name can mean several roles
 }
 
-// Skip is a group of either side that is left alone, or a remark about one or
-// about a person.
+// Skip is a group of either side that groupsync leaves alone, or a remark about a group or a
+// person.
 type Skip struct {
 	Name, Side, Why string
 }
 
-// Why a group is left alone. Other values of Skip.Why are remarks.
+// Reasons why groupsync leaves a group alone. Any other value of Skip.Why is a remark.
 const (
 	NoTarget      = "no_target"
 	NoSource      = "no_source"
@@ -188,16 +190,17 @@ const (
 	InClearML  = "clearml"
 )
 
-// Pairing says which Keycloak groups feed which user groups. The administrators
-// come last in Feeds, the others sorted by name; Skips are sorted too.
+// Pairing says which Keycloak groups feed which user groups. Feeds are sorted by name, with
+// the administrators' feeds last. Skips are sorted too.
 type Pairing struct {
 	Feeds   []Feed
 	Skips   []Skip
-	Missing []Missing // what is missing and feeds nothing that there is, sorted by key and name
+	Missing []Missing // missing things that belong to no entry of Feeds, sorted by key and name
 }
 
-// Selection returns what of the realm the feeds of all pairings need to be read: the
-// members of every source and the admin roles, once each, sorted.
+// Selection returns which parts of the realm a pass must read for the feeds of all pairings:
+// the members of every source, and the admin roles. Both lists are sorted and without
+// duplicates.
 func Selection(pairings ...Pairing) source.Selection {
 	var sel source.Selection
 	for _, p := range pairings {
@@ -224,7 +227,7 @@ func (e *BuiltinError) Error() string {
 	return fmt.Sprintf("groups.mapping: %q is mapped to ClearML's built-in group %q, which is never written: map it to a group of your own", e.Claim, e.Group)
 }
 
-// Groups pairs the groups of both sides under the rules. The only error is a
+// Groups pairs the groups of both sides under the rules. The only possible error is a
 // *BuiltinError.
 func Groups(c source.Catalog, groups []target.Group, r Rules) (Pairing, error) {
 	p := &pairer{
@@ -259,22 +262,22 @@ func Groups(c source.Catalog, groups []target.Group, r Rules) (Pairing, error) {
 	return p.result(), nil
 }
 
-// pairer holds names by the form in which they compare.
+// pairer pairs the groups. Its maps by name use the form that Rules.Key returns.
 type pairer struct {
 	rules   Rules
 	catalog source.Catalog
-	claims  map[string][]source.Group // each sorted by path and id
-	names   map[string]string         // of a claim as it is shown
+	claims  map[string][]source.Group // by claim name; each list sorted by path and id
+	names   map[string]string         // by claim name: the spelling to show
 	mapping map[string][]string
 	byName  map[string][]target.Group
 	feeds   map[string]*Feed // by user group id
 	skips   map[Skip]bool
-	lost    []Missing // what is missing and feeds nothing
+	lost    []Missing // missing things that belong to no feed
 
-	makesAdmins map[string]bool // ids of the groups that admins.groups names, which need no namesake
+	makesAdmins map[string]bool // ids of the groups that admins.groups names; they need no user group of the same name
 }
 
-// name keeps the first spelling of a claim name, to be shown.
+// name keeps the first spelling of a claim name for display.
 func (p *pairer) name(claim string) {
 	if _, known := p.names[p.rules.Key(claim)]; !known {
 		p.names[p.rules.Key(claim)] = claim
@@ -383,8 +386,8 @@ func (p *pairer) missing(claim, key string) Missing {
 	return Missing{Kind: "group", Name: claim, Key: key, Near: source.Near(claim, names)}
 }
 
-// admins makes the feeds of the administrators: of the built-in group, of the role admin
-// among the groups, or of both.
+// admins makes the feeds of the administrators: the built-in group, the user group that stands
+// for the role admin, or both.
 func (p *pairer) admins(groups []target.Group) {
 	if len(p.rules.AdminGroups) == 0 && p.rules.AdminRole == "" {
 		return
@@ -392,7 +395,7 @@ func (p *pairer) admins(groups []target.Group) {
 	var missing []Missing
 	var sources []source.Group
 	var collisions []Collision
-	alone := make(map[string]bool) // ids of groups that a name or a path of their own makes sources
+	alone := make(map[string]bool) // ids of groups that an unambiguous name or path makes sources
 	for _, name := range p.rules.AdminGroups {
 		named := p.adminGroups(name)
 		switch len(named) {
@@ -431,7 +434,7 @@ func (p *pairer) admins(groups []target.Group) {
 	}
 }
 
-// adminsGroup returns the built-in group of administrators, if it may be written.
+// adminsGroup returns the built-in group of administrators if groupsync may write it.
 func (p *pairer) adminsGroup() (g target.Group, there bool) {
 	groups := p.byName[p.rules.Key(target.Admins)]
 	switch {
@@ -445,9 +448,9 @@ func (p *pairer) adminsGroup() (g target.Group, there bool) {
 	return target.Group{}, false
 }
 
-// adminGroups returns the groups that an entry of admins.groups names: by path, or by
-// claim name. A group whose path equals the entry letter by letter comes before groups
-// whose paths differ from the entry by case.
+// adminGroups returns the groups that an entry of admins.groups names, by path or by claim
+// name. If a path equals the entry exactly, adminGroups returns only the groups with that
+// path. Otherwise it compares as the rules do, possibly without case.
 func (p *pairer) adminGroups(name string) []source.Group {
 	if !strings.HasPrefix(name, "/") {
 		return p.claims[p.rules.Key(name)]

@@ -12,7 +12,7 @@ import (
 	"groupsync/internal/target"
 )
 
-// catalog builds a realm's groups from paths; ids are the paths.
+// catalog builds the groups of a realm from paths. The ids are the paths.
 func catalog(t *testing.T, paths ...string) source.Catalog {
 	t.Helper()
 	var groups []source.Group
@@ -32,7 +32,7 @@ func counted(t *testing.T, groups ...source.Group) source.Catalog {
 	return c
 }
 
-// groups builds user groups from names: "x!" is built in, "x?" not assignable, "x*" the
+// groups builds user groups from names: "x!" is built in, "x?" is not assignable, "x*" is the
 // role admin.
 func groups(names ...string) []target.Group {
 	var out []target.Group
@@ -58,7 +58,7 @@ func compile(t *testing.T, o Options) Rules {
 	return r
 }
 
-// show renders a pairing, a line a feed, a missing source and a skip.
+// show returns a pairing as text, with one line for each feed, missing source and skip.
 func show(p Pairing) (feeds, skips []string) {
 	for _, f := range p.Feeds {
 		line := f.Group.Name + " <-"
@@ -391,8 +391,8 @@ func TestGroups(t *testing.T) {
 	}
 }
 
-// TestTheClaimIsKeycloaksOwnPath is C6: a top-level group a/b and a child b of a are
-// two claim names where the server escapes slashes in paths, and one where it does not.
+// TestTheClaimIsKeycloaksOwnPath is C6. A top-level group a/b and a child b of a have two
+// claim names if the server escapes slashes in paths, and one claim name if not.
 func TestTheClaimIsKeycloaksOwnPath(t *testing.T) {
 	child := []source.Group{{ID: "1", Name: "a", Path: "/a"}, {ID: "2", Name: "b", Parent: "1", Path: "/a/b"}}
 	rules := compile(t, Options{FullPath: true})

@@ -9,32 +9,33 @@ import (
 	"groupsync/internal/target"
 )
 
-// State says what groupsync knows of a person; the values are those of the
-// label `state` of groupsync_users.
+// State says what groupsync knows of a person. The values are also those of the label `state`
+// of the metric groupsync_users.
 type State string
 
-// The states of a ClearML user. All but Matched, Rekeyed, Ambiguous and GoneNow are
-// reasons why a person keeps every membership.
+// The states of a ClearML user. In Matched, Rekeyed, Ambiguous, GoneNow and NotAsked a pass
+// may remove memberships (Removable). Every other state is a reason why the person keeps every
+// membership.
 const (
-	Matched        State = "matched"         // is surely one Keycloak account
-	GoneNow        State = "gone"            // only ever signed in through Keycloak, which has them no more
+	Matched        State = "matched"         // one Keycloak account was found; Person.Sure says whether it is certain
+	GoneNow        State = "gone"            // only ever signed in through Keycloak, which no longer has the account
 	Rekeyed        State = "rekeyed"         // the kept id is gone, and another account has the email
 	Ambiguous      State = "ambiguous"       // several accounts could be this person, or several users one account
 	Local          State = "local"           // has no sign-in provider
 	OtherProvider  State = "other_provider"  // signs in by another provider
-	Unknown        State = "unknown"         // nothing tells whether Keycloak ever knew them
+	Unknown        State = "unknown"         // ClearML returns no provider, or no email, so it is unknown whether the account is gone
 	ServiceAccount State = "service_account" // not a person
 	Protected      State = "protected"       // by users.protect
 	Unresolved     State = "unresolved"      // a member id that the user list lacks
 	Renamed        State = "renamed"         // probably a changed email
 	GoneKept       State = "gone_kept"       // gone, and users.gone is keep
-	Self           State = "self"            // groupsync itself
-	Pending        State = "pending"         // a Keycloak member without a ClearML account
-	NotAsked       State = ""                // not met in the realm, and not looked up
+	Self           State = "self"            // groupsync's own user
+	Pending        State = "pending"         // a Keycloak member without a ClearML user
+	NotAsked       State = ""                // no member list has the person, and no look-up has answered
 )
 
-// Removable reports whether a pass may remove somebody of that state, given the evidence.
-// Everybody else stays, and the state is the reason.
+// Removable reports whether a pass may remove memberships of a person in that state, given the
+// evidence. In every other state the person stays, and the state is the reason.
 func (s State) Removable() bool {
 	switch s {
 	case Matched, Ambiguous, Rekeyed, GoneNow, NotAsked:
@@ -47,55 +48,56 @@ func (s State) Removable() bool {
 type Person struct {
 	State State
 
-	// Accounts are the places, in the snapshot's users, of every account that could
-	// be the person, sorted.
+	// Accounts are the indexes, in the snapshot's users, of every account that could be the
+	// person's. They are sorted.
 	Accounts []int
-	Sure     bool          // Accounts is one account, and nobody else could be it: a grant may be made
-	GoneBy   source.GoneBy // the realm has a kept id, or the email, no more
-	Match    string        // how the person was matched: "id" or "email"; empty: not at all
+	Sure     bool          // Accounts is one account, and no other could be the person's: the person can get a grant
+	GoneBy   source.GoneBy // what the realm no longer has: a kept id, or the email
+	Match    string        // how the person was matched: "id" or "email"; empty: not matched
 
-	// Ask is what the realm must be asked before anything is taken from the person.
-	// Its Key is empty if everything is known.
+	// Ask is the look-up that the realm must answer before a pass removes a membership of the
+	// person. Its Key is empty if no look-up is needed.
 	Ask source.Person
 
-	// Settle reports that Ask must be answered before an account of the person can be
-	// granted anything, whoever it turns out to be.
+	// Settle reports that Ask must also be answered before any grant to one of the accounts,
+	// because the answer decides which user has the account.
 	Settle bool
 }
 
-// People says who is who.
+// People says which account is which user.
 type People struct {
 	persons   []Person // by target user
-	owner     []int    // by source user: the target user who surely is the account, or none
+	owner     []int    // by source user: the target user who certainly has the account, or none
 	claimants [][]int  // by source user: the target users who could be the account, sorted
 
-	excepted [][]Exception // by target user: the exceptions that match the person; nil: there are none
+	excepted [][]Exception // by target user: the exceptions that match the person; nil: no exceptions
 	rules    Rules
 }
 
 const none = -1
 
-// Person returns what is known of the target user at that place.
+// Person returns what is known of the target user with that index.
 func (p People) Person(targetUser int) Person { return p.persons[targetUser] }
 
-// Owner returns the place of the target user who surely is that source user.
+// Owner returns the index of the target user who certainly has that source user's account. It
+// returns false if there is none.
 func (p People) Owner(sourceUser int) (int, bool) {
 	i := p.owner[sourceUser]
 	return i, i != none
 }
 
-// Claimed reports whether some target user could be that source user.
+// Claimed reports whether the account of that source user could be some target user's.
 func (p People) Claimed(sourceUser int) bool { return len(p.claimants[sourceUser]) > 0 }
 
-// Claimants returns the places of the target users who could be that source user,
-// sorted.
+// Claimants returns the indexes of the target users who could have the account of that source
+// user, sorted.
 func (p People) Claimants(sourceUser int) []int { return p.claimants[sourceUser] }
 
-// Who finds, for every ClearML user, the accounts that could be the person: by the
-// Keycloak id that ClearML keeps of the sign-in provider, else by email. An id beats
-// an email. An account that several users claim belongs to the one who claims it by
-// id; claimed twice by equal strength, it makes all of them ambiguous. Names identify
-// nobody, since any ClearML user may rename any other (reference/clearml-api.md).
+// Who finds, for every ClearML user, the accounts that could be the user's. It looks first for
+// the Keycloak id that ClearML keeps from the sign-in provider, then for the email. If several
+// users claim an account, the user who claims it by id gets it. If several claim it by id, or
+// several by email and none by id, all of them are ambiguous. Names do not identify anybody,
+// because any ClearML user can rename any other (reference/clearml-api.md).
 func Who(src *source.Snapshot, tgt *target.Snapshot, r Rules) People {
 	m := &matcher{People: People{rules: r}, src: src, tgt: tgt, byEmail: make(map[string][]int)}
 	m.persons = make([]Person, len(tgt.Users()))
@@ -130,12 +132,12 @@ type matcher struct {
 	src     *source.Snapshot
 	tgt     *target.Snapshot
 	byEmail map[string][]int // enabled and disabled accounts, by folded email
-	told    bool             // the server tells some user's sign-in provider
+	told    bool             // ClearML returned the sign-in provider of at least one user
 
-	otherIDs bool // some kept value of another form than Keycloak's ids is the id of an account
+	otherIDs bool // some kept id is the id of an account and does not have the form of a Keycloak id
 }
 
-// person finds one user's accounts, before other users' claims are looked at.
+// person finds one user's accounts, without regard to other users' claims.
 func (m *matcher) person(u target.User) Person {
 	switch {
 	case u.ServiceAccount:
@@ -161,8 +163,8 @@ func (m *matcher) person(u target.User) Person {
 	return p
 }
 
-// signedIn reports whether Keycloak may know the user: they have signed in by
-// clearml.provider, or the server tells nobody's provider.
+// signedIn reports whether Keycloak could have an account of the user: the user has signed in
+// through clearml.provider, or ClearML returned no user's provider.
 func (m *matcher) signedIn(u target.User) bool {
 	_, ours := u.Providers[m.rules.Provider]
 	return ours || !m.told
@@ -179,7 +181,7 @@ func (m *matcher) protected(u target.User, accounts []int) bool {
 	})
 }
 
-// names returns what the globs of users.protect are held against.
+// names returns the names that the globs of users.protect are matched with.
 func (m *matcher) names(u target.User, accounts []int) []string {
 	names := []string{u.ID, u.Email}
 	for _, a := range accounts {
@@ -188,7 +190,7 @@ func (m *matcher) names(u target.User, accounts []int) []string {
 	return names
 }
 
-// except finds the exceptions that match each user.
+// except finds the exceptions of each user.
 func (m *matcher) except() {
 	if len(m.rules.exceptions) == 0 {
 		return
@@ -199,7 +201,7 @@ func (m *matcher) except() {
 	}
 }
 
-// accounts finds the accounts of somebody who may have signed in through Keycloak.
+// accounts finds the accounts of a user who may have signed in through Keycloak.
 func (m *matcher) accounts(u target.User) Person {
 	kept := m.rules.KeptIDs(u)
 	found, asked := m.src.Found(u.ID)
@@ -230,27 +232,28 @@ func (m *matcher) accounts(u target.User) Person {
 	switch {
 	case m.wasAccount(kept) && whole:
 		p.State, p.GoneBy = Rekeyed, source.ByID
-	case len(kept) > 0 && !whole: // the id may be somebody who is in no group that was read
+	case len(kept) > 0 && !whole: // the kept id may belong to an account that is in no group that was read
 		p.State, p.Settle = Ambiguous, true
 	case len(byEmail) > 1:
 		p.State = Ambiguous
 	case whole || !m.src.Catalog().DuplicateEmails():
 		p.State, p.Sure = Matched, true
 		p.Ask = source.Person{}
-	default: // another account may have the email
+	default: // another account may have the same email
 		p.State, p.Settle = Matched, true
 	}
 	return p
 }
 
-// wasAccount reports whether a kept value that names no account can have been the id of
-// one: it has the form of an id of Keycloak, or this ClearML keeps account ids of another
-// form for somebody. What else ClearML keeps may be a username, and proves nothing.
+// wasAccount reports whether one of the kept values, none of which is the id of an account
+// now, can have been such an id. A value can if it has the form of a Keycloak id. Any value
+// can if this ClearML keeps account ids of another form for some user. Every other value may
+// be a username and proves nothing.
 func (m *matcher) wasAccount(kept []string) bool {
 	return slices.ContainsFunc(kept, func(id string) bool { return m.otherIDs || source.IsAccountID(id) })
 }
 
-// known returns the places of those ids that are accounts of the snapshot, sorted.
+// known returns the indexes of the snapshot's accounts with those ids, sorted.
 func (m *matcher) known(ids []string) []int {
 	var found []int
 	for _, id := range ids {
@@ -262,20 +265,20 @@ func (m *matcher) known(ids []string) []int {
 	return found
 }
 
-// absent judges a user who has no account among those that were met. The user has
-// signed in by clearml.provider, or the server tells nobody's provider (signedIn).
+// absent decides the state of a user without an account among those that were read. The caller
+// has checked signedIn.
 func (m *matcher) absent(p Person, u target.User, kept []string, whole bool) Person {
 	switch {
 	case len(kept) == 0 && u.Email == "":
-		p.State, p.Ask = Unknown, source.Person{} // there is nothing to ask by
+		p.State, p.Ask = Unknown, source.Person{} // there is no id and no email to ask for
 	case !whole:
 		p.State = NotAsked
 	case !m.told:
 		p.State = Unknown
 	case len(u.Providers) > 1:
-		p.State = OtherProvider // the other provider may still let the person in
+		p.State = OtherProvider // the person may still be able to sign in through the other provider
 	case u.Email == "":
-		p.State = Unknown // without an email nobody can be looked up, and an id that is gone proves nothing
+		p.State = Unknown // without an email there is no full look-up, and an id that is gone proves nothing
 	case m.rules.KeepGone:
 		p.State = GoneKept
 	default:
@@ -287,7 +290,8 @@ func (m *matcher) absent(p Person, u target.User, kept []string, whole bool) Per
 	return p
 }
 
-// settleClaims looks at who else claims each account.
+// settleClaims makes users ambiguous who claim the same account, and finds each account's
+// owner.
 func (m *matcher) settleClaims() {
 	type claims struct{ byID, byEmail []int }
 	all := make([]claims, len(m.owner))
@@ -302,7 +306,7 @@ func (m *matcher) settleClaims() {
 		}
 	}
 	for _, c := range all {
-		contested := c.byEmail // an owner by id leaves nothing to those who claim by email
+		contested := c.byEmail // if one user claims the account by id, claims by email lose
 		if len(c.byID) > 1 {
 			contested = slices.Concat(c.byID, c.byEmail)
 		} else if len(c.byID) == 0 && len(c.byEmail) < 2 {
@@ -323,17 +327,16 @@ func (m *matcher) settleClaims() {
 	}
 }
 
-// keptID is the form of an account id: one of the database, or one of a federation
-// that does not import. timestamp is the form of what ClearML keeps when it keeps
-// only the time of a sign-in.
+// keptID matches an account id of Keycloak's database, or of a federation that does not import
+// its accounts. The pattern timestamp matches the value that ClearML keeps if it keeps only
+// the time of a sign-in.
 var (
 	keptID    = regexp.MustCompile(`^(f:[^:]+:.+|[0-9A-Za-z][0-9A-Za-z_-]*)$`)
 	timestamp = regexp.MustCompile(`^(\d{4}-\d{2}-\d{2}.*|\d{8}T\d{6}.*|[0-9.]+)$`)
 )
 
-// KeptIDs returns those values that ClearML keeps of the sign-in provider and that
-// can be an id of Keycloak: no times and no numbers, which ClearML keeps of a sign-in
-// too.
+// KeptIDs returns the values that ClearML keeps for the sign-in provider and that can be a
+// Keycloak id. It leaves out times and numbers, because ClearML keeps those for a sign-in too.
 func (r Rules) KeptIDs(u target.User) []string {
 	var ids []string
 	for _, v := range u.Providers[r.Provider] {
@@ -344,13 +347,13 @@ func (r Rules) KeptIDs(u target.User) []string {
 	return ids
 }
 
-// Names returns the names by which a person without a kept id may be known to
-// Keycloak under another email: folded, none empty.
+// Names returns the names to look for if the person's email may have changed in Keycloak. They
+// are normalized, and none is empty.
 func Names(u target.User) []string {
 	return slices.DeleteFunc([]string{normal(u.Name), normal(u.GivenName + " " + u.FamilyName)}, func(n string) bool { return n == "" })
 }
 
-// Bears reports whether an account bears one of the names.
+// Bears reports whether the account's username or full name is one of the names.
 func Bears(a source.User, names []string) bool {
 	return slices.Contains(names, normal(a.Username)) || slices.Contains(names, normal(a.FirstName+" "+a.LastName))
 }

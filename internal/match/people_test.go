@@ -14,7 +14,7 @@ import (
 	"groupsync/internal/target"
 )
 
-// person renders what is known of a ClearML user:
+// person returns the Person of a ClearML user as text:
 //
 //	matched kc-ann by id, sure
 //	rekeyed kc-new by email, gone by id
@@ -51,16 +51,16 @@ func person(people match.People, src *source.Snapshot, tgt *target.Snapshot, id 
 	return s
 }
 
-// TestWho says who is who before and after the realm is asked. Everybody is a member
-// of the group team on both sides, unless the row says otherwise: an account that is
-// in no group is met only by a look-up.
+// TestWho checks the match of accounts and users before and after the look-ups. By default
+// every person is a member of the group team on both sides. An account that is in no group is
+// found only by a look-up.
 func TestWho(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		world  string
 		rules  func(*match.Options)
-		before map[string]string // by ClearML user: before the look-up
-		after  map[string]string // after everybody was looked up
+		before map[string]string // by ClearML user: before the look-ups
+		after  map[string]string // after the look-ups
 	}{
 		{
 			name:   "the id that ClearML keeps is the account's",
@@ -148,7 +148,7 @@ func TestWho(t *testing.T) {
 			before: map[string]string{"ann": "ambiguous kc-a kc-b by id"},
 		},
 
-		// B1: people who do not sign in by Keycloak.
+		// B1: people who do not sign in through Keycloak.
 		{
 			name:   "B1: who signs in by another provider is not matched by an email",
 			world:  "keycloak ann\nclearml ann google\nclearml idle",
@@ -249,7 +249,7 @@ func TestWho(t *testing.T) {
 			before: map[string]string{"ann": "matched kc-ann by email, sure"},
 		},
 
-		// Whom nobody removes.
+		// People whom no pass removes.
 		{
 			name:   "groupsync itself",
 			world:  "keycloak groupsync\nclearml ann",
@@ -330,7 +330,7 @@ func TestWho(t *testing.T) {
 			after:  map[string]string{"ann": "gone_kept"},
 		},
 
-		// A look-up that is in doubt says nothing.
+		// A look-up with a doubt proves nothing.
 		{
 			name:   "an away federation keeps everybody who was not found from being gone",
 			world:  "federation corp away\nkeycloak new\nclearml ann",
@@ -385,8 +385,9 @@ func TestWho(t *testing.T) {
 	}
 }
 
-// consistent checks what holds of every outcome: an owner is surely the one account's
-// user, nobody owns two accounts, and claimants are those who name the account.
+// consistent checks what must be true of every result: an owner certainly has exactly that
+// account, no user owns two accounts, and the claimants are the users who have the account
+// among theirs.
 func consistent(t *testing.T, people match.People, src *source.Snapshot, tgt *target.Snapshot) {
 	t.Helper()
 	for a := range src.Users() {
@@ -412,8 +413,8 @@ func consistent(t *testing.T, people match.People, src *source.Snapshot, tgt *ta
 	}
 }
 
-// TestWhoIsNotClaimed is B9: whom Keycloak has as a member and nobody could be is
-// claimed by nobody, also where an account of another provider bears the email.
+// TestWhoIsNotClaimed is B9. An account that could be no user's has no claimants, even if a
+// user of another provider has the same email.
 func TestWhoIsNotClaimed(t *testing.T) {
 	w := plantest.New(t, "keycloak ann\nkeycloak bob\nkeycloak cid\nclearml ann google\nclearml bob local\nclearml cid\n/team: ann bob cid\nteam =")
 	src, tgt := w.Source(t), w.Target(t)

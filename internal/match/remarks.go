@@ -9,19 +9,21 @@ import (
 	"groupsync/internal/target"
 )
 
-// Remarks returns the pairing's skips and, sorted with them, warnings that do not stop the
-// pass: no ClearML user has signed in through clearml.provider, so nobody can be matched;
-// an administrator has only the role, or only the membership of the built-in group;
-// ClearML shows built-in groups from one side only; an exception names a group that
-// ClearML lacks.
+// Remarks returns the skips of the pairing and warnings that do not stop the pass, sorted
+// together. A warning says one of these:
+//   - No ClearML user has signed in through clearml.provider, so no user can be matched.
+//   - An administrator has only the role, or only the membership of the built-in group.
+//   - ClearML shows the members of built-in groups only in the group's own list.
+//   - An exception names a group that ClearML does not have.
 func Remarks(tgt *target.Snapshot, p Pairing, r Rules) []Skip {
 	all := slices.Concat(p.Skips, Strangers(tgt, r), Mismatched(tgt, p), oneView(tgt), astray(tgt, r))
 	slices.SortFunc(all, compareSkips)
 	return slices.Compact(all)
 }
 
-// Strangers remarks on clearml.provider if nobody has signed in by it, although ClearML
-// tells sign-in providers. Then nobody is matched.
+// Strangers returns a remark on clearml.provider if no user has signed in through it. In that
+// case no user is matched. It returns nothing if ClearML does not return sign-in providers at
+// all.
 func Strangers(tgt *target.Snapshot, r Rules) []Skip {
 	others, told := make(map[string]bool), false
 	for _, u := range tgt.Users() {
@@ -39,8 +41,8 @@ func Strangers(tgt *target.Snapshot, r Rules) []Skip {
 	return []Skip{{r.Provider, InClearML, "clearml.provider, by which nobody has signed in, but by " + strings.Join(slices.Sorted(maps.Keys(others)), ", ")}}
 }
 
-// oneView remarks on a server that shows the members of built-in groups only from the
-// group's side.
+// oneView returns a remark if ClearML shows the members of built-in groups only in the group's
+// own list.
 func oneView(tgt *target.Snapshot) []Skip {
 	if !tgt.OneView() {
 		return nil
@@ -48,10 +50,11 @@ func oneView(tgt *target.Snapshot) []Skip {
 	return []Skip{{target.Admins, InClearML, "ClearML shows built-in groups in no user's own list: the group's own list is judged alone"}}
 }
 
-// Mismatched remarks on each user whose role and membership of the built-in group of
-// administrators disagree, if administrators are managed. Whether the one implies the
-// other is unknown (reference/clearml-api.md), so somebody who lost the group may keep the
-// role, and the reverse.
+// Mismatched returns a remark for each user whose role disagrees with the membership of the
+// built-in group of administrators. It returns nothing if groupsync does not manage
+// administrators. It is unknown whether the role implies the group or the reverse
+// (reference/clearml-api.md). So a person who lost the group may keep the role, and the
+// reverse.
 func Mismatched(tgt *target.Snapshot, p Pairing) (remarks []Skip) {
 	if !slices.ContainsFunc(p.Feeds, func(f Feed) bool { return f.Admins }) {
 		return nil

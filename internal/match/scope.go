@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// scope is the part of the rules that decides which Keycloak groups and roles feed
-// which user groups. The guard scope remembers it; it holds no secret.
+// scope is the part of the rules that decides which Keycloak groups and roles feed which user
+// groups. The guard `scope` keeps it in the memory. It contains no secret.
 type scope struct {
 	FullPath        bool                `json:"full_path"`
 	CaseInsensitive bool                `json:"case_insensitive"`
@@ -16,11 +16,11 @@ type scope struct {
 	Mapping         map[string][]string `json:"mapping"`
 	AdminGroups     []string            `json:"admin_groups"`
 	AdminRole       string              `json:"admin_role"`
-	AdminVia        Via                 `json:"admin_via,omitempty"` // absent in a memory of the version before
+	AdminVia        Via                 `json:"admin_via,omitempty"` // missing in a memory that an earlier version wrote
 }
 
-// Scope returns the part of the rules that decides what feeds what, as text. Equal
-// rules give equal texts, whatever the order of their lists.
+// Scope returns the part of the rules that decides what feeds what, as JSON. Equal rules give
+// equal texts: the order of the configured lists makes no difference.
 func (r Rules) Scope() string {
 	sorted := func(list []string) []string {
 		s := slices.Compact(slices.Sorted(slices.Values(list)))
@@ -32,13 +32,14 @@ func (r Rules) Scope() string {
 	}
 	text, err := json.Marshal(scope{r.FullPath, r.CaseInsensitive, sorted(r.Include), sorted(r.Exclude), mapping, sorted(r.AdminGroups), r.AdminRole, r.AdminVia})
 	if err != nil {
-		panic(err) // texts and booleans always encode
+		panic(err) // strings and booleans always encode
 	}
 	return string(text)
 }
 
-// WithScope returns the rules with another scope, which Scope returned earlier. What
-// else the rules say (whom to protect, the provider) stays.
+// WithScope returns the rules with a scope that Scope returned earlier. The other rules
+// (users.protect, the provider) stay as they are. It returns an error if the text cannot be
+// decoded or a glob does not compile.
 func (r Rules) WithScope(text string) (Rules, error) {
 	var s scope
 	if err := json.Unmarshal([]byte(text), &s); err != nil {

@@ -47,8 +47,8 @@ func TestScopeText(t *testing.T) {
 	}
 }
 
-// TestWithScopeRestoresTheScope: whatever the rules now are, they become those of the
-// scope, and keep what is none of it.
+// TestWithScopeRestoresTheScope: WithScope replaces the scope of any rules, and keeps the rest
+// of the rules.
 func TestWithScopeRestoresTheScope(t *testing.T) {
 	names := rapid.SliceOfN(rapid.StringMatching("[a-c<>/é]{1,2}"), 0, 3)
 	draw := rapid.Custom(func(t *rapid.T) Options {

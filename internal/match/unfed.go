@@ -7,8 +7,8 @@ import (
 	"groupsync/internal/source"
 )
 
-// Unfed returns why a Keycloak group feeds no user group, as values of Skip.Why, sorted.
-// It returns nothing for a group that feeds one.
+// Unfed returns the reasons why a Keycloak group feeds no user group: values of Skip.Why,
+// sorted, without duplicates. It returns nothing for a group that feeds a user group.
 func (r Rules) Unfed(p Pairing, g source.Group) []string {
 	feeds := func(f Feed) bool {
 		return slices.ContainsFunc(f.Sources, func(s source.Group) bool { return s.ID == g.ID })
@@ -32,8 +32,8 @@ func (r Rules) Unfed(p Pairing, g source.Group) []string {
 	return slices.Compact(why)
 }
 
-// targets returns the names of the user groups that a claim name is meant for: those of
-// the mapping, or the claim name itself.
+// targets returns the names of the user groups that a claim name maps to: those in
+// groups.mapping, or the claim name itself.
 func (r Rules) targets(claim string) []string {
 	var targets []string
 	mapped := false

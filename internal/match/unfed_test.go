@@ -8,7 +8,7 @@ import (
 	"groupsync/internal/target"
 )
 
-// TestUnfed: why each Keycloak group feeds no user group.
+// TestUnfed checks the reasons why each Keycloak group feeds no user group.
 func TestUnfed(t *testing.T) {
 	catalog, err := source.NewCatalog(source.CatalogParts{Counted: 8, Groups: []source.Group{
 		{ID: "1", Name: "team"}, {ID: "2", Name: "secret"}, {ID: "3", Name: "finance"}, {ID: "4", Name: "Users"}, {ID: "5", Name: "locked"}, {ID: "6", Name: "twice"},
