@@ -10,9 +10,9 @@ import (
 	"groupsync/internal/target"
 )
 
-// BenchmarkPlan matches people and plans at three sizes. The largest is
-// 1,000,000 memberships of 100,000 users in 10,000 groups, of which 1 % drift;
-// the goal is under 1 s and 256 MiB a plan. Run it with
+// BenchmarkPlan matches people and plans at three sizes. The largest has 1,000,000 memberships
+// of 100,000 users in 10,000 groups, and 1 % of them drift. The goal for one plan is under 1 s
+// and 256 MiB. Run it with
 //
 //	go test -run '^$' -bench Plan -benchmem ./internal/plan
 func BenchmarkPlan(b *testing.B) {
@@ -35,8 +35,8 @@ func BenchmarkPlan(b *testing.B) {
 	}
 }
 
-// big has every group on both sides; of each hundredth membership ClearML
-// has another user instead, so that one joins and one leaves.
+// big has every group on both sides. For each hundredth membership ClearML has another user
+// instead, so one user is added and one removed.
 func big(tb testing.TB, users, groups, memberships int) (*source.Snapshot, *target.Snapshot, match.Pairing, match.Rules) {
 	tb.Helper()
 	id := func(kind string, i int) string { return fmt.Sprintf("%s-%08d-4d2b-8c3e-5f6a7b8c9d0e", kind, i) }

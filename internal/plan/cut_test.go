@@ -10,8 +10,8 @@ import (
 	"groupsync/internal/target"
 )
 
-// TestCut: what is left out is not in the plan, and a federated person whose removal is
-// left out is not lost for the guard fall. The plan itself stays as it is.
+// TestCut: the plan has no change that Cut drops. A federated person whose removal is dropped
+// is not lost for the guard `fall`. The original plan stays unchanged.
 func TestCut(t *testing.T) {
 	change := func(user string, action plan.Action, federation string) plan.Change {
 		return plan.Change{Group: "g", User: target.User{ID: user}, Action: action, Accounts: []source.User{{ID: "kc-" + user, Federation: federation}}}

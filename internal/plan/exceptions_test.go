@@ -16,7 +16,7 @@ import (
 	"groupsync/internal/source"
 )
 
-// noon is when the exceptions of the tests are judged. They end an hour later.
+// noon is the time of the tests' passes. The exceptions end an hour later, at one.
 var (
 	noon = time.Date(2026, 12, 31, 12, 0, 0, 0, time.UTC)
 	one  = noon.Add(time.Hour)
@@ -26,7 +26,8 @@ func except(list ...match.Exception) func(*match.Options) {
 	return func(o *match.Options) { o.Exceptions = list }
 }
 
-// kept renders who stays by an exception: "bob@team until 13:00 for reason".
+// kept returns the members whom an exception keeps, as text: "bob@team until 13:00 for
+// reason".
 func kept(p plan.Plan) []string {
 	list := []string{}
 	for _, g := range p.Groups {
@@ -92,8 +93,8 @@ func TestExceptions(t *testing.T) {
 	}
 }
 
-// TestAnExceptionWithoutCase: with groups.case_sensitive false, its groups compare without
-// case too.
+// TestAnExceptionWithoutCase: if groups.case_sensitive is false, the group names of an
+// exception compare without case too.
 func TestAnExceptionWithoutCase(t *testing.T) {
 	w := plantest.New(t, "both ann bob\n/team: ann\nteam = ann bob", except(match.Exception{Match: "bob", Groups: []string{"TEAM"}}), func(o *match.Options) { o.CaseInsensitive = true })
 	if d := cmp.Diff([]string{"=bob@team protected"}, plantest.Lines(w.Pass(t).Weighed)); d != "" {
@@ -101,8 +102,8 @@ func TestAnExceptionWithoutCase(t *testing.T) {
 	}
 }
 
-// TestAnExceptionLooksNobodyUp: while it counts, the realm is not asked for the person in
-// every pass. The person does not count toward the floor of the administrators then.
+// TestAnExceptionLooksNobodyUp: while an exception keeps a person, no look-up is made for the
+// person. The person then does not count toward admins.floor.
 func TestAnExceptionLooksNobodyUp(t *testing.T) {
 	const world = "both ann\nclearml bob\n/ops: ann\n/team: ann\nAdmins! = ann bob\nteam = ann bob"
 	for _, tt := range []struct {
@@ -136,7 +137,7 @@ func drawExceptions(t *rapid.T) []match.Exception {
 	}), 1, 3).Draw(t, "exceptions")
 }
 
-// covered reports by the words of the documentation whether an exception covers a removal.
+// covered reports whether an exception covers a removal, by the rules in the documentation.
 func covered(list []match.Exception, foldNames bool, g plan.Group, c plan.Change) bool {
 	names := []string{c.User.ID, c.User.Email}
 	for _, a := range c.Accounts {
@@ -152,11 +153,11 @@ func covered(list []match.Exception, foldNames bool, g plan.Group, c plan.Change
 	})
 }
 
-// TestLawAnExceptionOnlyKeepsMembers: from the same snapshots, the plan with exceptions has
-// the additions of the plan without them, and its removals but those that an exception
-// covers. These members stay. After the end the two plans are the same. The snapshots are
-// those of a pass without exceptions and of a pass with them, since the two look up
-// different people.
+// TestLawAnExceptionOnlyKeepsMembers compares the plan with exceptions and the plan without
+// them, from the same snapshots. The additions are the same. The removals are the same, but
+// without those that an exception covers; these members stay. After the end of the exceptions
+// the two plans are the same. The test uses the snapshots of a pass without exceptions and of
+// a pass with them, because the two make different look-ups.
 func TestLawAnExceptionOnlyKeepsMembers(t *testing.T) {
 	law(t, func(t *rapid.T, text string, change func(*match.Options), w *plantest.World, p plantest.Pass) {
 		opaque := cmp.AllowUnexported(source.Evidence{})

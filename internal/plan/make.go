@@ -29,18 +29,18 @@ func Make(src *source.Snapshot, tgt *target.Snapshot, pairing match.Pairing, peo
 	return plan
 }
 
-// planner marks people with the turn in which they were met, so that no group needs a
-// set of its own.
+// planner makes the plan. It marks people with the number of the turn, one turn for each
+// group, so that no group needs a set of its own.
 type planner struct {
 	src    *source.Snapshot
 	tgt    *target.Snapshot
 	people match.People
 
 	turn    int32
-	have    []int32 // by target user: a member of the group
-	in      []int32 // by source user: listed by a source, and enabled
-	place   []int32 // by source user: where listed has them, in that turn
-	pending []bool  // by source user, over all groups
+	have    []int32 // by target user: last turn in which the user was a member of the user group
+	in      []int32 // by source user: last turn in which a source listed the enabled account
+	place   []int32 // by source user: index in the result of listed, valid if in has the present turn
+	pending []bool  // by source user: pending in some group
 	states  map[string]match.State
 	barred  map[string]bool
 	asks    map[string]source.Person
@@ -71,7 +71,7 @@ func (p *planner) group(f match.Feed) Group {
 	return g
 }
 
-// unreadable returns why the members of a source cannot be listed.
+// unreadable returns why the members of a source cannot be listed, or "" if they all can.
 func (p *planner) unreadable(f match.Feed) string {
 	ids := make([]string, 0, len(f.Sources))
 	for _, s := range f.Sources {
@@ -93,12 +93,11 @@ func (p *planner) unreadable(f match.Feed) string {
 // listing is an enabled account that a source lists.
 type listing struct {
 	account int
-	clear   bool // a source lists the account by more than a name that collides
+	clear   bool // a source lists the account through more than a name that collides
 }
 
-// listed marks and returns the enabled accounts that the sources list, in the order
-// in which the sources name them first. Disabled accounts and service accounts are
-// listed by nothing.
+// listed marks and returns the enabled accounts that the sources list, in the order of the
+// sources. Each account is returned once. Disabled accounts and service accounts are left out.
 func (p *planner) listed(f match.Feed) []listing {
 	var all []listing
 	list := func(id string) *listing {
@@ -133,17 +132,16 @@ func (p *planner) listed(f match.Feed) []listing {
 	return all
 }
 
-// grantSources returns the sources that can bear out a grant: all of the group's, but
-// without those that collide if clear says that another source, or the role, lists the
-// account. A group that only shares the name of an admin group must bear out nobody's
-// grant. A source that does not list the account is among them, because its list can hide
-// the account.
+// grantSources returns the sources whose own side can confirm a grant. Sources that do not
+// list the account are among them, because a member list can miss an account. If clear is set
+// (another source or the role lists the account), the sources that collide are left out. A
+// group that only has the same name as an admin group must not confirm a grant.
 func grantSources(f match.Feed, clear bool) []source.Group {
 	return slices.DeleteFunc(slices.Clone(f.Sources), func(g source.Group) bool { return clear && f.Colliding(g.ID) })
 }
 
-// from returns the path of the first source that lists the account. It is empty if only
-// the admin role does.
+// from returns the path of the first source that lists the account. It is empty if only the
+// admin role lists the account.
 func (p *planner) from(sources []source.Group, account string) string {
 	i := slices.IndexFunc(sources, func(g source.Group) bool {
 		ids, _ := p.src.Members(g.ID)
@@ -156,8 +154,8 @@ func (p *planner) from(sources []source.Group, account string) string {
 	return sources[i].Path
 }
 
-// sortOut collects the pending among those listed, and the federated people that
-// ClearML knows.
+// sortOut collects, from the listed accounts, the pending ones and the federated ones of
+// ClearML users.
 func (p *planner) sortOut(g *Group, listed []listing) {
 	for _, l := range listed {
 		a := &p.src.Users()[l.account]
@@ -171,8 +169,8 @@ func (p *planner) sortOut(g *Group, listed []listing) {
 	}
 }
 
-// members goes through the user group's members, marks them, and proposes to remove
-// those of whom no account is listed.
+// members marks the user group's members. It proposes to remove each member none of whose
+// accounts is listed.
 func (p *planner) members(g *Group) {
 	f := g.Feed
 	for _, m := range f.Group.Members {
@@ -200,7 +198,7 @@ func (p *planner) members(g *Group) {
 	}
 }
 
-// removal proposes to remove a member, or keeps the member with the reason.
+// removal proposes to remove a member, or keeps the member with a reason.
 func (p *planner) removal(g *Group, m target.Member, u int, person match.Person) {
 	keep := func(why match.State) { g.Keep = append(g.Keep, Keeper{Member: m, Why: why}) }
 	if !person.State.Removable() {
@@ -224,7 +222,7 @@ func (p *planner) removal(g *Group, m target.Member, u int, person match.Person)
 	}
 	if person.Ask.Key != "" {
 		p.asks[person.Ask.Key] = person.Ask
-		c.GoneBy = source.ByEmail // until the person was looked up, nothing speaks for a removal
+		c.GoneBy = source.ByEmail // until the look-up is answered, there is no evidence for a removal
 	}
 	for _, a := range person.Accounts {
 		account := p.src.Users()[a]
@@ -238,25 +236,24 @@ func (p *planner) removal(g *Group, m target.Member, u int, person match.Person)
 	g.Remove = append(g.Remove, c)
 }
 
-// except keeps the state of somebody whom an exception keeps in a group. The realm is not
-// asked for the person, or every pass would ask until the exception ends. So nobody knows
-// whether somebody whose account was not met can still sign in, and the floor of the
-// administrators must not count on that.
+// except sets the state of a person whom an exception keeps in a group. No look-up is made for
+// the person, because every pass would repeat it until the exception ends. So it is unknown
+// whether a person without a known account can still sign in, and the person must not count
+// toward admins.floor.
 func (p *planner) except(id string, person match.Person) {
 	if person.State == match.NotAsked {
 		p.states[id], p.barred[id] = match.Protected, true
 	}
 }
 
-// renamed reports whether an enabled, pending member of the group's own sources bears
-// the name of somebody whose email is gone: probably the same person under a new
-// email.
+// renamed reports whether a pending account of the group has the name of a user whose email is
+// gone. Then it is probably the same person with a new email.
 func (p *planner) renamed(pending []source.User, u target.User) bool {
 	names := match.Names(u)
 	return slices.ContainsFunc(pending, func(a source.User) bool { return match.Bears(a, names) })
 }
 
-// addition proposes to add the one user who surely is a listed account.
+// addition proposes to add the user who certainly has the listed account.
 func (p *planner) addition(g *Group, l listing) {
 	u, sure := p.people.Owner(l.account)
 	if !sure {
@@ -280,10 +277,10 @@ func (p *planner) addition(g *Group, l listing) {
 	})
 }
 
-// settle asks for the users who could be a listed account, if a look-up can decide which
-// of them has the account. A group in sync asks for nobody, since there is nothing
-// to grant. Administrators are asked for all the same: nobody may stay one unnoticed
-// because a second account bears the email.
+// settle asks for the users who could have a listed account, if a look-up can decide which of
+// them has it. If all of them are members already, there is nothing to grant and no look-up is
+// made. An administrators' feed always makes the look-up: otherwise a person could stay an
+// administrator unnoticed because a second account has the same email.
 func (p *planner) settle(g *Group, account int) {
 	claimants := p.people.Claimants(account)
 	lacks := g.Feed.Admins || slices.ContainsFunc(claimants, func(u int) bool { return p.have[u] != p.turn })
@@ -296,7 +293,7 @@ func (p *planner) settle(g *Group, account int) {
 	}
 }
 
-// remember keeps the state of somebody who matters to the pass.
+// remember keeps the state of a person whom the plan concerns.
 func (p *planner) remember(u int, person match.Person) {
 	id := p.tgt.Users()[u].ID
 	if _, known := p.states[id]; known {
@@ -308,7 +305,7 @@ func (p *planner) remember(u int, person match.Person) {
 	}
 }
 
-// census counts the people who matter, by state.
+// census counts the people whom the plan concerns, by state.
 func (p *planner) census(plan *Plan) {
 	plan.People, plan.Barred, plan.Users = p.states, p.barred, make(map[match.State]int)
 	for _, state := range p.states {

@@ -1,6 +1,6 @@
-// Package plan computes what would have to change for the two sides to agree. A plan
-// only proposes, by the member lists; the person's own side decides (source.Weigh).
-// The package is pure: it reads no clock, does no I/O and logs nothing.
+// Package plan computes the changes after which the two sides agree. A plan only proposes
+// changes, from the member lists. The person's own side decides each one (source.Weigh). The
+// package is pure: it reads no clock, does no I/O and logs nothing.
 package plan
 
 import (
@@ -17,93 +17,93 @@ import (
 // Action is the direction of a change. The zero value is invalid.
 type Action string
 
-// The actions there are.
+// The actions of a change.
 const (
 	Add    Action = "add"
 	Remove Action = "remove"
 )
 
-// Change is one membership that the plan proposes to add or to remove. The record is
-// passed on by value: the second look adds Evidence, or the Denial with its Doubt; the
-// guards add Guard; apply adds Outcome.
+// Change is one membership that the plan proposes to add or to remove. It is passed by value.
+// The second look sets Evidence, or Denial with Doubt; the guards set Guard; apply sets
+// Outcome.
 type Change struct {
 	Group  string // id of the user group
 	User   target.User
 	Action Action
 	Why    source.Why
-	From   string // additions: the first source that lists the person
+	From   string // additions: path of the first source that lists the person, or the role
 	Match  string // how the person was matched: "id" or "email"
 	State  match.State
 
-	Accounts []source.User // of an addition the one account, of a removal every account that could be the person
+	Accounts []source.User // an addition: the one account; a removal: every account that could be the person's
 	GoneBy   source.GoneBy
-	Sources  []source.Group // the sources that the own side is asked for: all of the group's, of an addition without those that collide
-	Collides bool           // additions: only names of admins.groups that collide list the person
+	Sources  []source.Group // the sources to ask the own side for: all of the feed's; an addition leaves out those that collide
+	Collides bool           // additions: only names in admins.groups that collide list the person
 
 	Evidence   source.Evidence
 	Denial     source.Denial
 	Doubt      string
-	Federation string // id of the federation that is not up, if that is the doubt
+	Federation string // id of the federation that is not up, if that is the reason for Doubt
 
 	Guard   report.Guard
 	Outcome report.Outcome
 }
 
-// Key names the change in digests and in the guards' memory.
+// Key identifies the change in digests and in the memory.
 func (c Change) Key() string { return c.Group + "\x00" + c.User.ID + "\x00" + string(c.Action) }
 
 // Grant reports whether the change is an addition.
 func (c Change) Grant() bool { return c.Action == Add }
 
-// Keeper is a member who is in none of the sources, or not surely in one, and stays.
+// Keeper is a member who stays although no source certainly lists the member.
 type Keeper struct {
 	Member    target.Member
 	Why       match.State
-	Exception match.Exception // that keeps the member; zero: none does
+	Exception match.Exception // the exception that keeps the member; zero: none
 }
 
-// Group is what one user group lacks and has too much.
+// Group is the drift of one user group.
 type Group struct {
 	Feed      match.Feed
 	Add       []Change        // sorted by user id
 	Remove    []Change        // sorted by user id
-	Pending   []source.User   // members by Keycloak without a ClearML account, sorted by id
+	Pending   []source.User   // members by Keycloak without a ClearML user, sorted by id
 	Keep      []Keeper        // sorted by member id
-	Federated []string        // ids of the federated accounts of ClearML users that Keycloak has in the group, sorted
-	Floor     []string        // ids of the administrators that count toward admins.floor; only of their own group
-	OtherRole []target.User   // of a role: administrators by Keycloak whose role in ClearML is another one, which stays; sorted by id
-	Missing   []match.Missing // configured sources that do not exist: the group is frozen, and nothing else is set
+	Federated []string        // ids of the federated accounts of ClearML users that are members by Keycloak, sorted
+	Floor     []string        // ids of the administrators that count toward admins.floor; only in an administrators' feed
+	OtherRole []target.User   // only if the user group is a role: administrators by Keycloak who have another ClearML role, which stays; sorted by id
+	Missing   []match.Missing // configured sources that do not exist: the group is frozen, and only Feed and Unreadable are set besides
 
-	// Unreadable says why Keycloak cannot list the members of a source: the group is
-	// frozen. Empty: every source was read.
+	// Unreadable says why Keycloak cannot list the members of a source. If it is set, the
+	// group is frozen. If it is empty, every source was read.
 	Unreadable string
-	Own        OwnView // where the list and the person's own side disagree
+	Own        OwnView // people for whom the member list and the own side disagree
 }
 
 // OwnView lists the people for whom the member list and the own side disagree.
 type OwnView struct {
-	Hidden []Change // removals that the list proposed: the own side holds the group
-	Shown  []Change // additions that the list proposed: the own side lacks the group
-	Stale  bool     // Keycloak's user cache was seen to be old
+	Hidden []Change // removals that the list proposed, but the own side has the membership
+	Shown  []Change // additions that the list proposed, but the own side does not have the membership
+	Stale  bool     // an answer showed that Keycloak's user cache was out of date
 }
 
-// Frozen reports whether nothing of the group can be planned.
+// Frozen reports whether a source is missing or unreadable, so that no change can be planned.
 func (g Group) Frozen() bool { return len(g.Missing) > 0 || g.Unreadable != "" }
 
-// Plan is what would have to change. It is a value: equal snapshots give equal plans.
+// Plan is the proposed changes of a pass. Equal snapshots give equal plans.
 type Plan struct {
 	Groups  []Group         // in the order of the pairing's feeds
-	Missing []match.Missing // what the configuration names and nothing feeds from
-	Managed int             // memberships in ClearML that the plan answers for
+	Missing []match.Missing // configured things that do not exist and belong to no group of Groups
+	Managed int             // memberships in ClearML that the plan covers: those of the groups that are not frozen
 	Users   map[match.State]int
-	People  map[string]match.State // by id of the ClearML user: the state of everybody who matters
-	Barred  map[string]bool        // by id of the ClearML user: no account of the person is known that could still sign in
-	Pending []source.User          // everybody pending anywhere, sorted by id
-	Asks    []source.Person        // whom the realm must be asked for first, sorted by key
+	People  map[string]match.State // by ClearML user id: the state of every person whom this plan concerns
+	Barred  map[string]bool        // by ClearML user id: no account is known with which the person could still sign in
+	Pending []source.User          // the pending accounts of all groups, sorted by id
+	Asks    []source.Person        // look-ups that the realm must answer first, sorted by key
 }
 
-// Questions returns what the second look must answer, group by group, additions
-// first.
+// Questions returns the questions of the second look, in the order of the groups. In each
+// group the additions come first.
 func (p Plan) Questions() []source.Question {
 	var questions []source.Question
 	for _, g := range p.Groups {
@@ -116,15 +116,15 @@ func (p Plan) Questions() []source.Question {
 	return questions
 }
 
-// Only returns the plan with the removals that keys names, and nothing else to do.
+// Only returns the plan with only those removals whose keys are given, and no other changes.
 func (p Plan) Only(keys map[string]bool) Plan {
 	return p.Cut(func(c Change) bool { return !c.Grant() && keys[c.Key()] })
 }
 
-// Cut returns the plan with the changes that keep names, and nothing else to do. Nobody
-// asks the own side about a removal that is left out, and the own side may hold the group.
-// So its federated accounts count as members, and the guard fall does not take them for
-// lost.
+// Cut returns the plan with only those changes for which keep returns true. The own side is
+// not asked about a removal that Cut drops, and may have the membership. So Cut counts the
+// federated accounts of such a removal as members. Otherwise the guard `fall` would take them
+// for lost.
 func (p Plan) Cut(keep func(Change) bool) Plan {
 	drop := func(c Change) bool { return !keep(c) }
 	p.Groups = slices.Clone(p.Groups)
@@ -144,7 +144,7 @@ func (p Plan) Cut(keep func(Change) bool) Plan {
 	return p
 }
 
-// federated returns the ids of those accounts of the change that are of a federation.
+// federated returns the ids of the change's accounts that come from a federation.
 func (c Change) federated() []string {
 	var ids []string
 	for _, u := range c.Accounts {
@@ -155,9 +155,10 @@ func (c Change) federated() []string {
 	return ids
 }
 
-// Weighed returns the plan with what the second look said of each change. A change
-// that the own side contradicts leaves the plan for the group's OwnView: that is no
-// drift. An answer that is not for the change it answers is an error.
+// Weighed returns the plan with the answers of the second look. A change that the own side
+// contradicts is no drift: it moves to the group's OwnView. Weighed returns an error if the
+// number of answers differs from the number of questions, or if an answer is for another
+// change.
 func (p Plan) Weighed(c source.Confirmation) (Plan, error) {
 	p.Groups = slices.Clone(p.Groups)
 	rest := c.Answers
@@ -181,8 +182,8 @@ func (p Plan) Weighed(c source.Confirmation) (Plan, error) {
 	return p, nil
 }
 
-// weigh puts the answers into the group's changes, additions first. A change that the
-// own side contradicts moves to OwnView.
+// weigh sets the answers in the group's changes, additions first. A change that the own side
+// contradicts moves to OwnView.
 func (g *Group) weigh(answers []source.Answer) error {
 	adds := answers[:len(g.Add)]
 	removes := answers[len(g.Add):]
@@ -200,7 +201,8 @@ func (g *Group) weigh(answers []source.Answer) error {
 	return nil
 }
 
-// weighAll returns the changes that stay in the plan, each with its answer.
+// weighAll returns the changes that stay in the plan, each with its answer. It returns an
+// error if an answer is for another change.
 func (g *Group) weighAll(changes []Change, answers []source.Answer) ([]Change, error) {
 	var kept []Change
 	for i, c := range changes {
@@ -225,8 +227,8 @@ func (g *Group) weighAll(changes []Change, answers []source.Answer) ([]Change, e
 	return kept, nil
 }
 
-// hidden moves a removal to OwnView. The member counts among the group's federated
-// people, and stays with a reason if nobody can say which account is the person's.
+// hidden moves a removal to OwnView. Its federated accounts count as members of the group. If
+// the state is Ambiguous or Rekeyed, the member is also listed in Keep with that reason.
 func (g *Group) hidden(c Change) {
 	g.Own.Hidden = append(g.Own.Hidden, c)
 	if c.State == match.Ambiguous || c.State == match.Rekeyed {
@@ -235,10 +237,10 @@ func (g *Group) hidden(c Change) {
 	g.Federated = append(g.Federated, c.federated()...)
 }
 
-// floor returns the members that count toward admins.floor: those whom the plan does
-// not remove and who can still sign in. Not counted are groupsync's own account,
-// service accounts, people who are disabled, gone or unknown to ClearML, and people
-// whom the plan is about to add.
+// floor returns the ids of the members that count toward admins.floor: those whom the plan
+// does not remove and who can still sign in. These do not count: groupsync's own user, service
+// accounts, people who are disabled, gone or unknown to ClearML, and people whom the plan
+// adds.
 func (g Group) floor(people map[string]match.State, barred map[string]bool) []string {
 	leaves := make(map[string]bool, len(g.Remove))
 	for _, c := range g.Remove {

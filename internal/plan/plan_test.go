@@ -15,8 +15,8 @@ import (
 
 func admins(o *match.Options) { o.AdminGroups = []string{"ops"} }
 
-// TestPlan is what the member lists propose, after whom they propose it for was looked
-// up, and what the person's own side makes of it.
+// TestPlan checks the plan from the member lists after the look-ups, with the answers of the
+// person's own side.
 func TestPlan(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -60,7 +60,7 @@ func TestPlan(t *testing.T) {
 			rules: func(o *match.Options) { o.CaseInsensitive = true },
 			want:  []string{"+bob@TEAM from /x/team by id"}},
 
-		// Keepers.
+		// Members who stay.
 		{name: "B1: who never signed in through a provider stays as local, whoever has the email",
 			world: "both ann\nkeycloak eve disabled\nclearml eve local\n/team: ann\nteam = ann eve",
 			want:  []string{"=eve@team local"}},
@@ -92,7 +92,7 @@ func TestPlan(t *testing.T) {
 			rules: func(o *match.Options) { o.KeepGone = true }, want: []string{"=eve@team gone_kept"}},
 		{name: "keepers are sorted by id", world: "both ann\nclearml a local\nclearml z local\n/team: ann\nteam = z ghost ann a", want: []string{"=a@team local", "=ghost@team unresolved", "=z@team local"}},
 
-		// Ambiguity is a set, not a freeze.
+		// Ambiguous people: other changes of the group are still made.
 		{name: "B3: two accounts of one email: no grant",
 			world: "duplicates\nboth ann\nkeycloak b1 email=b@x\nkeycloak b2 email=b@x\nclearml b email=b@x\n/team: ann b1\nteam = ann",
 			want:  []string{}},
@@ -128,7 +128,7 @@ func TestPlan(t *testing.T) {
 			rules: admins,
 			want:  []string{"+colleague@Admins from /ops by id", "-leaver@Admins disabled by id"}},
 
-		// Rekeyed.
+		// Rekeyed people.
 		{name: "B2: a kept id that is gone, and the email is a new colleague's who is in: no removal, reported",
 			world: "both ann\nkeycloak new email=eve@example.com\nclearml eve id=kc-old\n/team: ann new\nteam = ann eve",
 			want:  []string{"=eve@team rekeyed"}},
@@ -139,7 +139,7 @@ func TestPlan(t *testing.T) {
 			world: "both ann\nkeycloak new email=eve@example.com\nclearml eve id=kc-old\n/team: ann\n/x: new\nteam = ann eve",
 			want:  []string{"-eve@team not_member by email"}},
 
-		// Renamed.
+		// Renamed people.
 		{name: "B5: an enabled, pending member of the very group bears the name",
 			world: "both bob\nkeycloak ann2 name=Ann_Lee\nclearml ann name=Ann_Lee\n/team: bob ann2\nteam = bob ann",
 			want:  []string{"=ann@team renamed", "?ann2@team"}},
@@ -159,7 +159,7 @@ func TestPlan(t *testing.T) {
 			world: "both bob ann\ndisable ann\nkeycloak ann2 name=ann_\n/team: bob ann2\nteam = bob ann",
 			want:  []string{"-ann@team disabled by id", "?ann2@team"}},
 
-		// Pending.
+		// Pending accounts.
 		{name: "a member without a ClearML account is pending", world: "both ann\nkeycloak dan\nkeycloak bea\n/team: ann dan bea\nteam = ann", want: []string{"?bea@team", "?dan@team"}},
 		{name: "a disabled member without a ClearML account is not pending", world: "both ann\nkeycloak dan disabled\n/team: ann dan\nteam = ann", want: []string{}},
 
@@ -223,8 +223,8 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// TestAsks is whom the realm must be asked for, and nobody else: an in-sync pass asks
-// for nobody.
+// TestAsks checks that the plan asks for the necessary look-ups and no others. A pass in sync
+// asks for none.
 func TestAsks(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -259,8 +259,8 @@ func TestAsks(t *testing.T) {
 	}
 }
 
-// TestAnUnansweredQuestionProvesNothing: a removal of somebody who was not looked up
-// has no evidence, whatever the other readings say.
+// TestAnUnansweredQuestionProvesNothing: a removal of a person without a look-up has no
+// evidence, whatever the other readings say.
 func TestAnUnansweredQuestionProvesNothing(t *testing.T) {
 	for _, tt := range []struct{ name, world, want string }{
 		{"the person was not met at all", "both ann\nclearml eve\n/team: ann\nteam = ann eve", "the person was not looked up in Keycloak"},
@@ -317,7 +317,7 @@ func TestChangesCarryWhatTheGuardsNeed(t *testing.T) {
 	}
 }
 
-// TestCollides: an addition collides if nothing but colliding names lists the person.
+// TestCollides: an addition collides if only names that collide list the person.
 func TestCollides(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -434,8 +434,8 @@ func TestQuestionsAreAskedGroupByGroupAdditionsFirst(t *testing.T) {
 	}
 }
 
-// The role is asked about for a grant by group, too: the list of the group can show the
-// account wrongly, and the role can make the person an administrator all the same.
+// A grant through a group also asks for the role. The group's list can show the account
+// wrongly, and the role can still make the person an administrator.
 func TestQuestionsAboutAdministratorsNameTheRole(t *testing.T) {
 	w := plantest.New(t, "both ann bob cid dan\n/ops: ann\n/team: dan\nrole boss: bob\nAdmins! = cid\nteam =", func(o *match.Options) { o.AdminGroups, o.AdminRole = []string{"ops"}, "boss" })
 	got := map[string]string{}
@@ -498,8 +498,8 @@ func TestWeighedCarriesTheAnswer(t *testing.T) {
 	}
 }
 
-// TestWhatIsSeenOfTheCacheIsKept: an answer that shows an old user cache marks its
-// group, and no other.
+// TestWhatIsSeenOfTheCacheIsKept: an answer that shows an old user cache marks its group and
+// no other group.
 func TestWhatIsSeenOfTheCacheIsKept(t *testing.T) {
 	w := plantest.New(t, "federation corp\nboth ann bob\nldap ann bob\n/team:\n/x:\nteam = ann\nx = bob")
 	w.Second = func(s *source.Second) {
@@ -511,7 +511,7 @@ func TestWhatIsSeenOfTheCacheIsKept(t *testing.T) {
 	}
 }
 
-// TestWeighedLeavesThePlanAlone: the plan is a value, and weighing makes another.
+// TestWeighedLeavesThePlanAlone: Weighed returns another plan and does not change this one.
 func TestWeighedLeavesThePlanAlone(t *testing.T) {
 	w := plantest.New(t, "federation corp\nboth a b c d e f\nldap a b c d e f\n/team: b c d e\nhides /team a\nteam = a b c d e")
 	p := w.Pass(t)
@@ -528,7 +528,7 @@ func TestWeighedLeavesThePlanAlone(t *testing.T) {
 	if d := cmp.Diff(plantest.Lines(p.Weighed), plantest.Lines(again)); d != "" {
 		t.Errorf("weighed twice\n%s", d)
 	}
-	// The next two fill the spare room of one array, if they share it.
+	// If the next two calls share one array, both write into its spare capacity.
 	g := p.Plan.Groups[0]
 	g.Federated = append(make([]string, 0, 16), g.Federated...)
 	p.Plan.Groups = []plan.Group{g}

@@ -16,7 +16,7 @@ import (
 	"groupsync/internal/source"
 )
 
-// law holds a law against drawn worlds and rules.
+// law checks a law with random worlds and rules.
 func law(t *testing.T, check func(t *rapid.T, text string, rules func(*match.Options), w *plantest.World, p plantest.Pass)) {
 	t.Helper()
 	rapid.Check(t, func(t *rapid.T) {
@@ -59,8 +59,8 @@ func TestLawTheInputStaysAsItIs(t *testing.T) {
 	})
 }
 
-// TestLawThePlanIsAboutDifferences: who is proposed to be added is no member, who is
-// proposed to be removed is one, and nobody is both.
+// TestLawThePlanIsAboutDifferences: no addition is for a member, every removal is for a
+// member, and no user has both.
 func TestLawThePlanIsAboutDifferences(t *testing.T) {
 	law(t, func(t *rapid.T, text string, _ func(*match.Options), _ *plantest.World, p plantest.Pass) {
 		for _, g := range p.Plan.Groups {
@@ -93,9 +93,9 @@ func TestLawThePlanIsAboutDifferences(t *testing.T) {
 	})
 }
 
-// TestLawEvidenceAgreesWithTheOwnSide is the principle: a removal needs every account
-// that could be the person to be out, a grant needs the one account to be in. It asks
-// the world itself, by the person's own side.
+// TestLawEvidenceAgreesWithTheOwnSide: a removal needs every account that could be the
+// person's to be out of the group. A grant needs the one account to be in it. The test takes
+// the person's own side from the world itself.
 func TestLawEvidenceAgreesWithTheOwnSide(t *testing.T) {
 	law(t, func(t *rapid.T, text string, _ func(*match.Options), w *plantest.World, p plantest.Pass) {
 		for _, g := range p.Weighed.Groups {
@@ -122,7 +122,7 @@ func TestLawEvidenceAgreesWithTheOwnSide(t *testing.T) {
 					t.Fatalf("%s\n%s is said to be hidden in %s, and the own side lacks it", text, c.User.ID, g.Feed.Group.Name)
 				}
 			}
-			for _, c := range g.Own.Shown { // a group whose name collides bears out no grant
+			for _, c := range g.Own.Shown { // a group whose name collides confirms no grant
 				name := strings.TrimPrefix(c.Accounts[0].ID, "kc-")
 				if slices.ContainsFunc(c.Sources, func(s source.Group) bool { return w.Owns(s.ID, name) }) || g.Feed.Role != "" && w.Holds(g.Feed.Role, name) {
 					t.Fatalf("%s\n%s is said to be only shown in %s, and the own side has it", text, c.User.ID, g.Feed.Group.Name)

@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// TestPureImports pins what the pure packages may import: no I/O, no logging and no
-// clock. The package time is allowed to match and guard, which are handed the time, so its
-// clocks are looked for by name.
+// TestPureImports lists the packages that the pure packages may import: nothing for I/O,
+// logging or a clock. match and guard may import time, because they get the time from the
+// caller. So the test searches them for the clock functions by name.
 func TestPureImports(t *testing.T) {
 	const own = "groupsync/internal/"
 	pure := map[string][]string{

@@ -1,4 +1,4 @@
-// Package plantest builds both sides of a synchronization from lines of text, for the
+// Package plantest builds both sides of a synchronization from lines of text. It is for the
 // tests of the pure packages. It answers look-ups and second looks as Keycloak does.
 package plantest
 
@@ -14,7 +14,7 @@ import (
 	"groupsync/internal/target"
 )
 
-// TB is the part of testing.TB that the package needs; *rapid.T has it too.
+// TB is the part of testing.TB that this package uses. *rapid.T has it too.
 type TB interface {
 	Helper()
 	Fatalf(format string, args ...any)
@@ -23,49 +23,49 @@ type TB interface {
 // World is a realm and a ClearML server in memory. New describes the lines.
 type World struct {
 	Rules  match.Rules
-	Second func(*source.Second) // changes what a second look finds; nil: nothing
+	Second func(*source.Second) // changes the answer of a second look; nil: no change
 	Away   map[string]bool      // by federation id: its probes fail
 
 	users       map[string]source.User   // by name
-	groups      map[string][]string      // by path: the names that the list shows
-	ids         map[string]string        // group id by path, where it is not the path
-	hidden      map[string][]string      // by path: the own side has the group, the list does not show it
-	shown       map[string][]string      // by path: only the list shows the membership
+	groups      map[string][]string      // by path: the names in the member list
+	ids         map[string]string        // by path: group ids that differ from the path
+	hidden      map[string][]string      // by path: names for whom the own side has the group and the member list does not
+	shown       map[string][]string      // by path: names for whom only the member list has the group
 	unreadable  map[string]string        // reason by path
 	roles       map[string]*holders      // by name
-	federations []source.Federation      // the first is that of the flag ldap
+	federations []source.Federation      // the flag ldap without a name means the first one
 	trusted     map[string]bool          // by federation id
 	duplicates  bool                     // the realm allows duplicate emails
-	elsewhere   map[string]bool          // by name: the database does not list the account as disabled
+	elsewhere   map[string]bool          // by name: the database's list of disabled accounts does not have the account
 	accounts    map[string]target.User   // ClearML's users by id
 	targets     map[string]*target.Group // by id
-	views       map[string][]string      // by group id: users whose own view lacks the group
+	views       map[string][]string      // by ClearML group id: users whose own list lacks the group
 }
 
 type holders struct{ users, paths []string }
 
-// New returns the world of the lines, with rules that include every group and know
-// the provider "keycloak":
+// New returns the world that the lines describe. Its rules include every group, and their
+// provider is "keycloak":
 //
-//	both ann bob              people with an account on either side; ClearML keeps the account's id
+//	both ann bob              people with an account and a user; ClearML keeps the account's id
 //	keycloak dan FLAGS        an account; flags: disabled, ldap, ldap=FEDERATION, service, email=X, name=First_Last
 //	clearml eve FLAGS         a ClearML user who signed in by keycloak; flags: local, google, also=google, untold,
 //	                          service, email=X, name=First_Last, id=X,Y, role=X
-//	disable ann, ldap ann     changes an account; "disable ann elsewhere": not by the database
+//	disable ann, ldap ann     changes an account; "disable ann elsewhere": not in the database's list
 //	federation corp FLAGS     flags: off, away, trusted, unanswered, foreign (it does not import)
 //	duplicates                the realm allows duplicate emails
 //	/team: ann dan            a Keycloak group with its direct members
-//	id /team X                the group's id; else the id is the path
-//	hides /team ann           the own side has the group and the list does not show it
-//	shows /team ann           the list shows the account and the own side lacks the group
+//	id /team X                the group's id; the default is the path
+//	hides /team ann           the own side has the group, and the member list does not show the account
+//	shows /team ann           the member list shows the account, and the own side lacks the group
 //	unreadable /team          Keycloak cannot list the members
 //	role boss: ann /team      holders of a role, people and groups
 //	team = ann eve            a ClearML user group with its members; "team!" is built in, "team?" not assignable,
-//	                          "team#2" a second group of the name
+//	                          "team#2" a second group with that name
 //	view team ann             ann's own list in ClearML lacks the group
 //
-// The account of NAME has the id kc-NAME, the ClearML group the id cm-NAME. ClearML
-// always has the user groupsync, who is groupsync itself.
+// The account of NAME has the id kc-NAME, and the ClearML group NAME has the id cm-NAME.
+// ClearML always has the user groupsync, which is groupsync's own user.
 func New(tb TB, text string, options ...func(*match.Options)) *World {
 	tb.Helper()
 	w := &World{
@@ -93,7 +93,7 @@ func (w *World) Configure(tb TB, options ...func(*match.Options)) {
 	w.Rules = rules
 }
 
-// Add reads further lines. A line about something that there is replaces it.
+// Add reads more lines. A line about a thing that already exists replaces it.
 func (w *World) Add(tb TB, text string) {
 	tb.Helper()
 	for line := range strings.Lines(text) {
@@ -264,8 +264,8 @@ func (w *World) role(name string, of []string) {
 	w.roles[name] = h
 }
 
-// Delete removes what a line made: a ClearML group by its id, a Keycloak group by its
-// path, a federation or a person of either side by name.
+// Delete removes a thing that a line made: a ClearML group by id, a Keycloak group by path, an
+// account, a ClearML user or a federation by name.
 func (w *World) Delete(name string) {
 	delete(w.targets, name)
 	delete(w.groups, name)
@@ -288,7 +288,7 @@ func (w *World) SetMembers(id string, members []string) {
 	w.targets[id] = &g
 }
 
-// setRole gives the role admin to those named, and takes it from everybody else.
+// setRole gives the role admin to the named users and takes it from all others.
 func (w *World) setRole(admins []string) {
 	for name, u := range w.accounts {
 		switch {
@@ -338,7 +338,7 @@ func (w *World) Owns(path, name string) bool {
 	return slices.Contains(w.groups[path], name) || slices.Contains(w.hidden[path], name)
 }
 
-// Holds reports whether the account holds the role in effect.
+// Holds reports whether the account has the role, directly or through a group.
 func (w *World) Holds(role, name string) bool {
 	h, there := w.roles[role]
 	return there && w.holds(name, h)
@@ -386,7 +386,7 @@ func (w *World) Target(tb TB) *target.Snapshot {
 	return s
 }
 
-// Pairing returns how the groups of both sides are paired.
+// Pairing returns the pairing of the groups of both sides.
 func (w *World) Pairing(tb TB) match.Pairing {
 	tb.Helper()
 	p, err := match.Groups(w.Catalog(tb), w.Target(tb).Groups(), w.Rules)
@@ -396,7 +396,7 @@ func (w *World) Pairing(tb TB) match.Pairing {
 	return p
 }
 
-// Source returns what a pass reads of the realm, before anybody is looked up.
+// Source returns the realm's snapshot before any look-up.
 func (w *World) Source(tb TB) *source.Snapshot {
 	tb.Helper()
 	return w.read(tb, match.Selection(w.Pairing(tb)))
@@ -438,8 +438,8 @@ func (w *World) probes() (probes []source.Probe) {
 	return probes
 }
 
-// LookUp returns the snapshot with what the realm answers for the people. It meets the
-// account of somebody whom nobody knows too, so no world is an emptied realm.
+// LookUp returns the snapshot with the realm's answers to the look-ups. The answers always
+// include one account that belongs to nobody, so that the realm does not look emptied.
 func (w *World) LookUp(tb TB, snap *source.Snapshot, people []source.Person) *source.Snapshot {
 	tb.Helper()
 	if len(people) == 0 {
@@ -482,7 +482,7 @@ func (w *World) find(p source.Person) source.Found {
 	return f
 }
 
-// Confirm answers the plan's questions as a second look at the realm does.
+// Confirm answers the plan's questions as a second look does.
 func (w *World) Confirm(tb TB, snap *source.Snapshot, p plan.Plan) source.Confirmation {
 	tb.Helper()
 	s := source.Second{
@@ -549,13 +549,13 @@ type Pass struct {
 	Source       *source.Snapshot
 	Target       *target.Snapshot
 	People       match.People
-	Draft        plan.Plan // before anybody was looked up
+	Draft        plan.Plan // before the look-ups
 	Plan         plan.Plan
 	Confirmation source.Confirmation
 	Weighed      plan.Plan
 }
 
-// Pass reads, pairs, plans, looks up whom the plan asks for, plans again and weighs.
+// Pass reads both sides, pairs, plans, makes the look-ups, plans again and weighs.
 func (w *World) Pass(tb TB) Pass {
 	tb.Helper()
 	p := Pass{Pairing: w.Pairing(tb), Target: w.Target(tb), Source: w.Source(tb)}
@@ -572,8 +572,8 @@ func (w *World) Pass(tb TB) Pass {
 	return p
 }
 
-// Scoped returns the removals of the plan that the rules of an earlier pass would not
-// make, by plan.Change.Key.
+// Scoped returns the removals of the plan that the rules of an earlier pass would not propose,
+// by plan.Change.Key.
 func (w *World) Scoped(tb TB, before match.Rules, p Pass) map[string]bool {
 	tb.Helper()
 	pairing, err := match.Groups(w.Catalog(tb), p.Target.Groups(), before)
@@ -595,15 +595,15 @@ func (w *World) Scoped(tb TB, before match.Rules, p Pass) map[string]bool {
 	return scoped
 }
 
-// Lines renders a plan, a line a change or person:
+// Lines returns a plan as text, with one line for each change or person:
 //
 //	+ann@team from /team by id            an addition
 //	-bob@team not_member by id            a removal
 //	… (away) [federation]                 its denial and its guard, if there are any
 //	=eve@team local                       a member who stays
-//	?dan@team                             somebody pending
-//	hidden bob@team, shown ann@team       the own side contradicts the list
-//	frozen team: …                        why nothing is planned
+//	?dan@team                             a pending account
+//	hidden bob@team, shown ann@team       the own side contradicts the member list
+//	frozen team: …                        why the group is frozen
 func Lines(p plan.Plan) []string {
 	lines := []string{}
 	for _, g := range p.Groups {
