@@ -12,8 +12,8 @@ import (
 	"groupsync/internal/source"
 )
 
-// suspended: while a person has suspended writing, nothing is written, or nobody is
-// removed. It trips even if nothing differs, so that every report tells of it.
+// suspended withholds changes while a suspension is in force: all changes, or only removals.
+// It trips even if no change is withheld, so that every report shows the suspension.
 func (j *judge) suspended() {
 	s := j.in.Suspended
 	if s.IsZero() {
@@ -23,13 +23,13 @@ func (j *judge) suspended() {
 	j.trip(report.Suspended, "", "%s: %d changes are withheld; the suspension ends by itself, or by groupsync resume", SuspensionText(s), n)
 }
 
-// SuspensionText says in a sentence of a guard what is suspended, until when and why. It
-// leaves out who suspended, because guards name nobody.
+// SuspensionText says for a guard's message what is suspended, until when and why. It leaves
+// out who asked for the suspension, because guards name no people.
 func SuspensionText(s memory.Suspension) string {
 	return fmt.Sprintf("%s is suspended until %s (%q)", s.What(), s.Until.UTC().Format(time.RFC3339), s.Reason)
 }
 
-// federation: while a federation is not up, nothing is decided about its people.
+// federation withholds the changes of people from a federation that is not up.
 func (j *judge) federation() {
 	for _, p := range j.in.Probes {
 		if p.Up {
@@ -47,7 +47,7 @@ func (j *judge) federation() {
 		}
 		j.trip(report.Federation, "", "the federation %q is not up (%s): %d changes that rest on it are withheld, and its people keep what they have; %s; if its silence means nothing, name it in keycloak.trusted_federations", p.Federation.Name, p.Detail, n, advice)
 	}
-	// What rests on a federation that no probe of the list is about.
+	// These changes depend on a federation that has no probe in the list.
 	rest := withhold(j.changes(), report.Federation, func(c *plan.Change) bool { return c.Denial == source.Away && c.Guard == "" })
 	if rest > 0 {
 		j.trip(report.Federation, "", "%d changes rest on federations that this pass could not probe, and are withheld; if the next pass says the same, look into the log for the failed probes", rest)
@@ -77,8 +77,8 @@ func (j *judge) confirm() {
 	}
 }
 
-// missingSource: what a missing group or role feeds, or one that cannot be read, is
-// frozen by the plan.
+// missingSource reports missing groups and roles, and groups that cannot be read. It withholds
+// nothing, because the plan has frozen their user groups.
 func (j *judge) missingSource() {
 	for _, g := range j.Plan.Groups {
 		for _, m := range g.Missing {
@@ -108,8 +108,8 @@ func near(m match.Missing) string {
 	return fmt.Sprintf(`; did you mean "%s"?`, strings.Join(m.Near, `" or "`))
 }
 
-// collision: a name of admins.groups that several groups bear makes nobody an
-// administrator.
+// collision withholds new administrators who are listed only through a name in admins.groups
+// that several groups have.
 func (j *judge) collision() {
 	for i := range j.Plan.Groups {
 		g := &j.Plan.Groups[i]
@@ -131,7 +131,8 @@ func (j *judge) collision() {
 	}
 }
 
-// views: a write replaces the whole list, so both views of it must agree.
+// views withholds the changes of a group if ClearML's two views of its members disagree. A
+// write replaces the whole member list, so groupsync must know it.
 func (j *judge) views() {
 	for i := range j.Plan.Groups {
 		g := &j.Plan.Groups[i]
@@ -160,7 +161,8 @@ func (j *judge) ambiguity() {
 	}
 }
 
-// floor: some administrators must remain who can still sign in.
+// floor withholds the removals of administrators if too few would remain who can still sign
+// in.
 func (j *judge) floor() {
 	for i := range j.Plan.Groups {
 		g := &j.Plan.Groups[i]

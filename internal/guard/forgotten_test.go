@@ -12,15 +12,15 @@ import (
 	"groupsync/internal/report"
 )
 
-// TestAMemoryThatForgotMakesNoRemovalSooner: what the ConfigMap had no space for makes
-// removals of federated people wait for an approval. Local people are not held up.
+// TestAMemoryThatForgotMakesNoRemovalSooner: if the ConfigMap had no space for the ids,
+// removals of federated people wait for an approval. Removals of local people do not.
 func TestAMemoryThatForgotMakesNoRemovalSooner(t *testing.T) {
 	b := newBench(t, "federation corp\nboth ann bob cid dan eve\nldap ann dan eve\nclearml was-ldap id=kc-was-ldap\n/team: bob dan eve\nteam = ann bob cid dan eve was-ldap")
 	b.limits.FreeRemovals, b.limits.MaxRatio, b.limits.Grace, b.limits.GoneGrace = 1, 0.9, time.Hour, time.Hour
 	whole := memory.Memory{Wanted: map[string]time.Time{}, Groups: map[string]memory.Accepted{}}
 	for _, g := range b.judge(t).Plan.Groups {
 		whole.Groups[g.Feed.Group.ID] = memory.Accepted{Federations: []string{"fed-corp"}, Federated: []string{"kc-ann", "kc-dan", "kc-eve", "kc-was-ldap"}}
-		for _, c := range g.Remove { // each has waited long enough
+		for _, c := range g.Remove { // each grace has ended
 			whole.Wanted[memory.Key(c.Group, c.User.ID)] = b.at.Add(-2 * time.Hour)
 		}
 	}

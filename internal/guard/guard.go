@@ -1,6 +1,6 @@
-// Package guard holds a plan against the limits and returns the part of it that may be
-// written. It is pure: it is handed the memory and the time, does no I/O and logs
-// nothing. A guard can only shrink a plan.
+// Package guard checks a plan against the limits and returns the changes that may be written.
+// It is pure: the caller passes the memory and the time, and the package does no I/O and logs
+// nothing. A guard can only remove changes from a plan.
 package guard
 
 import (
@@ -23,35 +23,35 @@ type Limits struct {
 	MaxRemovals    int           // removals in a pass, and within Window
 	MaxAdminGrants int           // new administrators in a pass, and within Window
 	MaxAdditions   int           // additions in a pass, and within Window
-	Window         time.Duration // how far back changes count
-	MaxRatio       float64       // share of a group's members, and of all managed memberships
-	FreeRemovals   int           // this many removals are below every share
-	MaxGone        int           // people gone at once
-	Grace          time.Duration // how long removals that rest on a federation must be wanted
-	GoneGrace      time.Duration // how long removals that rest on an email alone must be wanted
-	MaxAge         time.Duration // how long after its reads began a plan is written
+	Window         time.Duration // how far back changes of earlier passes count
+	MaxRatio       float64       // largest share to remove, of a group's members and of all managed memberships
+	FreeRemovals   int           // up to this many removals, MaxRatio does not apply
+	MaxGone        int           // people gone from Keycloak at once
+	Grace          time.Duration // how long every pass must want a removal whose evidence depends on a federation
+	GoneGrace      time.Duration // how long every pass must want a removal whose evidence is an email alone
+	MaxAge         time.Duration // how old a plan may be when it is written, counted from the start of its reads
 	Floor          int           // administrators that must remain
-	Stop           bool          // a trip stops every write, not only removals
-	Forgets        bool          // memory does not outlive the process, which makes one pass
+	Stop           bool          // a trip withholds every change, not only some
+	Forgets        bool          // the process makes a single pass and keeps no memory
 }
 
-// Input is what a plan is judged by.
+// Input is what the guards need besides the plan.
 type Input struct {
 	Source  *source.Snapshot
 	Target  *target.Snapshot
-	Probes  []source.Probe  // what the federations answered in this pass
-	Scoped  map[string]bool // by plan.Change.Key: removals that the rules of the last accepted pass would not make
+	Probes  []source.Probe  // answers of the federations in this pass
+	Scoped  map[string]bool // by plan.Change.Key: removals that the rules of the last accepted pass would not propose
 	Limits  Limits
 	Memory  memory.Memory
 	Now     time.Time
-	Approve string // digest whose changes the liftable guards let pass; empty: none
+	Approve string // digest of an approval, which lifts the liftable guards; empty: none
 
-	// Witnesses end the grace of the removals that they explain.
+	// Witnesses are admin events. A removal that they explain needs no grace.
 	Witnesses []source.Witness
 
-	// Early says that the pass does not come by the schedule. Passes that come one after the
-	// other would each stay below a share, so the removals of Window count as if this pass
-	// made them.
+	// Early says that this is an early pass. Several early passes in a row could each stay
+	// below a share, so removals of earlier passes within Window count as if this pass made
+	// them.
 	Early bool
 
 	Suspended memory.Suspension // in force at Now; zero: nothing is suspended
@@ -59,17 +59,18 @@ type Input struct {
 
 // Write is everything that the guards let through for one user group.
 type Write struct {
-	Group    target.Group // as it was planned on
-	Admins   bool         // the built-in group of administrators
+	Group    target.Group // as the plan saw it
+	Admins   bool         // an administrators' group: the built-in one, or the role
 	Floor    []string     // ids of the administrators that count toward admins.floor
 	Add      []plan.Change
 	Remove   []plan.Change // each with its evidence
-	Approved bool          // a person approved the changes by their digest: no limit counts
+	Approved bool          // a person approved the changes by their digest: no limit applies
 }
 
-// Cleared is what the guards let through, in the order in which it is to be written:
-// groups that only gain, mixed groups, groups that only lose, administrators last; the
-// smallest first within each. Only Judge makes one that is not empty.
+// Cleared is the changes that the guards let through, in the order of writing. First come
+// groups that only gain members, then groups that gain and lose, then groups that only lose,
+// and administrators last. In each part the group with the fewest changes comes first. Only
+// Judge returns a Cleared that is not empty.
 type Cleared struct {
 	writes []Write
 	limits Limits
@@ -78,7 +79,7 @@ type Cleared struct {
 // Writes returns the writes in their order.
 func (c Cleared) Writes() []Write { return slices.Clone(c.writes) }
 
-// Of returns what was let through of one user's changes, in the same order.
+// Of returns the cleared changes of one user, in the same order.
 func (c Cleared) Of(user string) Cleared {
 	others := func(x plan.Change) bool { return x.User.ID != user }
 	own := Cleared{limits: c.limits}
@@ -91,25 +92,25 @@ func (c Cleared) Of(user string) Cleared {
 	return own
 }
 
-// Limits returns the limits that the plan was judged by.
+// Limits returns the limits that Judge applied.
 func (c Cleared) Limits() Limits { return c.limits }
 
-// Judged is a plan with each change's guard, and what is cleared of it.
+// Judged is a plan with the guard of each change, and the changes that are cleared.
 type Judged struct {
-	Plan    plan.Plan // every change names the guard that withholds it
+	Plan    plan.Plan // each withheld change names its guard
 	Trips   []report.Trip
-	Digest  string // of every removal and every grant of administration that has evidence; empty if there is none
+	Digest  string // digest of the changes with evidence that an approval names; empty if there are none
 	Changes int    // how many changes the digest names
 	Cleared Cleared
-	Lifted  []report.Guard // the guards that the approval lifted, in the order of the table
+	Lifted  []report.Guard // the guards that the approval lifted, in the order of report.Rules
 	Granted bool           // the approval is for this plan
 	fallen  []fall         // by group
-	admin   []string       // ids of the groups of administrators: the built-in one, or the role
-	most    bool           // the additions exceed max_additions, so that an approval names them too
+	admin   []string       // ids of the administrators' groups: the built-in one, or the role
+	most    bool           // the additions exceed max_additions, so an approval names them too
 }
 
-// Withheld returns the guards that withhold something of a group, in the order of the
-// table.
+// Withheld returns the guards that withhold a change of the group or freeze it, in the order
+// of report.Guards.
 func Withheld(g plan.Group) []report.Guard {
 	var found []report.Guard
 	for _, guard := range report.Guards {
@@ -122,8 +123,8 @@ func Withheld(g plan.Group) []report.Guard {
 	return found
 }
 
-// Judge holds the plan against the guards in the order of the table. The first guard
-// that withholds a change is the change's guard.
+// Judge applies the guards to the plan, in the order of report.Guards. If several guards
+// withhold a change, the change names the first one.
 func Judge(p plan.Plan, in Input) Judged {
 	j := newJudge(p, in)
 	j.Granted = in.Approve != "" && in.Approve == j.Digest
@@ -180,7 +181,7 @@ func newJudge(p plan.Plan, in Input) *judge {
 	return j
 }
 
-// fixed are the guards that no approval lifts.
+// fixed applies the guards that an approval does not lift.
 func (j *judge) fixed() {
 	j.suspended()
 	j.federation()
@@ -192,7 +193,7 @@ func (j *judge) fixed() {
 	j.floor()
 }
 
-// liftable are the guards that an approval lifts.
+// liftable applies the guards that an approval lifts.
 func (j *judge) liftable() {
 	j.scope()
 	j.fall()
@@ -222,16 +223,17 @@ func changesOf(g *plan.Group) []*plan.Change {
 	return all
 }
 
-// names reports whether the digest names a change of that kind: every removal, every new
-// administrator, and every addition if there are too many of them.
+// names reports whether the digest names changes of that kind. It names every removal, and
+// every new administrator who is not listed only through a name that collides. It names every
+// addition if the additions exceed max_additions.
 func (j Judged) names(c plan.Change) bool {
 	return c.Action == plan.Remove || j.admins(&c) && !c.Collides || j.most
 }
 
-// admins reports whether the change is of the administrators.
+// admins reports whether the change is in an administrators' group.
 func (j Judged) admins(c *plan.Change) bool { return slices.Contains(j.admin, c.Group) }
 
-// count returns how many changes of that direction have evidence.
+// count returns the number of changes with that action that have evidence.
 func (j *judge) count(a plan.Action) (n int) {
 	for _, c := range j.changes() {
 		if c.Action == a && c.Evidence.Valid() {
@@ -241,14 +243,14 @@ func (j *judge) count(a plan.Action) (n int) {
 	return n
 }
 
-// since is the beginning of the window.
+// since returns the beginning of the window.
 func (j *judge) since() time.Time { return j.in.Now.Add(-j.in.Limits.Window) }
 
 func exceedsLimit(wanted, recent, limit int) bool {
 	return limit > 0 && wanted > 0 && wanted+recent > limit
 }
 
-// Exceeds reports whether n is more than that share of all; a ratio of 0 is off.
+// Exceeds reports whether n is more than the share ratio of all. A ratio of 0 is off.
 func Exceeds(n, all int, ratio float64) bool {
 	return ratio > 0 && float64(n) > ratio*float64(all)
 }
@@ -263,8 +265,8 @@ func (j *judge) trip(guard report.Guard, group, format string, args ...any) {
 	j.Trips = append(j.Trips, report.Trip{Guard: guard, Group: group, Detail: fmt.Sprintf(format, args...), Override: override})
 }
 
-// withhold lets a guard withhold the changes that pick names and that no guard
-// withholds yet. It returns how many changes pick named, withheld before or not.
+// withhold sets the guard of the changes that pick selects, unless another guard already
+// withholds them. It returns how many changes pick selected, including those withheld before.
 func withhold(changes []*plan.Change, guard report.Guard, pick func(*plan.Change) bool) (n int) {
 	for _, c := range changes {
 		if !pick(c) {
@@ -281,12 +283,12 @@ func withhold(changes []*plan.Change, guard report.Guard, pick func(*plan.Change
 func isRemoval(c *plan.Change) bool  { return c.Action == plan.Remove }
 func isAddition(c *plan.Change) bool { return c.Action == plan.Add }
 
-// provedRemoval reports a removal that has evidence. Only those count against a limit:
-// the others are not made whatever the limit.
+// provedRemoval reports whether the change is a removal with evidence. Only such removals
+// count toward a limit, because a removal without evidence is never written.
 func provedRemoval(c *plan.Change) bool { return isRemoval(c) && c.Evidence.Valid() }
 
-// stop withholds every change if on_trip is stop and a guard tripped that neither only
-// waits nor only reports.
+// stop withholds every change if on_trip is stop and a guard has tripped. It ignores guards
+// that only wait or only report.
 func (j *judge) stop() {
 	for _, t := range j.Trips {
 		if rule := t.Guard.Rule(); rule.Waits || rule.Reports {
@@ -297,7 +299,7 @@ func (j *judge) stop() {
 	}
 }
 
-// clear collects what no guard withholds, in the order of writing.
+// clear collects the changes that no guard withholds, in the order of writing.
 func (j *judge) clear() {
 	j.Cleared.limits = j.in.Limits
 	for _, g := range j.Plan.Groups {
@@ -323,7 +325,8 @@ func (j *judge) clear() {
 	})
 }
 
-// rank orders the writes: what only gains first, administrators last.
+// rank is the position in the order of writing: groups that only gain first, administrators
+// last.
 func (w Write) rank() int {
 	switch {
 	case w.Admins:

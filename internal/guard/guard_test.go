@@ -20,17 +20,17 @@ import (
 
 var now = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 
-// wide are limits that no small world runs into.
+// wide are limits that no small world reaches.
 func wide() guard.Limits {
 	return guard.Limits{MaxRemovals: 1000, MaxAdminGrants: 1000, Window: 24 * time.Hour, FreeRemovals: 3, MaxGone: 100}
 }
 
-// bench is a world and what its plan is judged by.
+// bench is a world and the input of the guards.
 type bench struct {
 	*plantest.World
 	limits guard.Limits
 	memory memory.Memory
-	before *match.Rules // the rules of the last accepted pass, if they were others
+	before *match.Rules // rules of the last accepted pass, if they differ; nil: the same rules
 	seen   []source.Witness
 	at     time.Time
 
@@ -42,7 +42,7 @@ func newBench(tb plantest.TB, world string, rules ...func(*match.Options)) *benc
 	return &bench{World: plantest.New(tb, world, rules...), limits: wide(), at: now}
 }
 
-// input returns the plan and what it is judged by.
+// input returns the plan and the input of the guards.
 func (b *bench) input(tb plantest.TB, approve string) (plan.Plan, guard.Input) {
 	tb.Helper()
 	p := b.Pass(tb)
@@ -64,8 +64,8 @@ func (b *bench) approve(tb plantest.TB, digest string) guard.Judged {
 	return guard.Judge(p, in)
 }
 
-// pass judges the plan and keeps what is remembered of it, as if what is cleared was
-// written and read back.
+// pass judges the plan and keeps the memory, as if the cleared changes were written and read
+// back.
 func (b *bench) pass(tb plantest.TB, digest string) guard.Judged {
 	tb.Helper()
 	p, in := b.input(tb, digest)
@@ -74,7 +74,7 @@ func (b *bench) pass(tb plantest.TB, digest string) guard.Judged {
 	return j
 }
 
-// trips renders the trips: "guard group: detail".
+// trips returns the trips as text: "guard group: detail".
 func trips(j guard.Judged) (lines []string) {
 	for _, t := range j.Trips {
 		lines = append(lines, strings.TrimSpace(string(t.Guard)+" "+t.Group)+": "+t.Detail)
@@ -82,7 +82,7 @@ func trips(j guard.Judged) (lines []string) {
 	return lines
 }
 
-// cleared renders what may be written: "team +ann -bob".
+// cleared returns the cleared changes as text: "team +ann -bob".
 func cleared(j guard.Judged) (lines []string) {
 	for _, w := range j.Cleared.Writes() {
 		line := w.Group.Name
@@ -101,7 +101,7 @@ func admins(o *match.Options) { o.AdminGroups = []string{"ops"} }
 func byRole(o *match.Options) { o.AdminGroups, o.AdminVia = []string{"ops"}, match.ViaRole }
 func both(o *match.Options)   { o.AdminGroups, o.AdminVia = []string{"ops"}, match.ViaBoth }
 
-// names returns "p01 p02 …".
+// names returns n names as text: "p01 p02 …".
 func names(prefix string, n int) string {
 	var all []string
 	for i := range n {
@@ -110,13 +110,13 @@ func names(prefix string, n int) string {
 	return strings.Join(all, " ")
 }
 
-// leavers is a world in which so many of a group's members leave.
+// leavers is a world in which the given number of a group's members leave.
 func leavers(leave, of int) string {
 	stay := names("p", of)[:max(0, 4*(of-leave)-1)]
 	return fmt.Sprintf("both %s\n/team: %s\nteam = %s", names("p", of), stay, names("p", of))
 }
 
-// intents are so many remembered changes of that time.
+// intents returns n remembered changes at that time.
 func intents(n int, at time.Time) (all []memory.Intent) {
 	for i := range n {
 		all = append(all, memory.Intent{At: at, Group: "cm-old", User: fmt.Sprint("u", i)})
@@ -124,7 +124,7 @@ func intents(n int, at time.Time) (all []memory.Intent) {
 	return all
 }
 
-// TestGuards has a row for each guard that judges a plan, with its whole sentence.
+// TestGuards has rows for each guard that judges a plan, with the full text of its trip.
 func TestGuards(t *testing.T) {
 	tripped := make(map[report.Guard]bool)
 	for _, tt := range []struct {
@@ -132,7 +132,7 @@ func TestGuards(t *testing.T) {
 		world  string
 		rules  func(*match.Options)
 		change func(*bench)
-		want   []string // the plan, with each change's guard
+		want   []string // the plan, with the guard of each change
 		trips  []string
 	}{
 		// suspended
@@ -519,7 +519,7 @@ func TestGuards(t *testing.T) {
 			}
 		})
 	}
-	atWriting := []report.Guard{report.Age, report.Concurrent, report.Canary} // apply has these
+	atWriting := []report.Guard{report.Age, report.Concurrent, report.Canary} // these guards belong to apply
 	for _, r := range report.Rules {
 		if !tripped[r.Guard] && !slices.Contains(atWriting, r.Guard) {
 			t.Errorf("no row trips the guard %s", r.Guard)
@@ -527,14 +527,14 @@ func TestGuards(t *testing.T) {
 	}
 }
 
-// suspend suspends for an hour from now on. Its reason is hostile.
+// suspend suspends writing for an hour. The reason contains a line break.
 func suspend(removalsOnly bool) func(*bench) {
 	return func(b *bench) {
 		b.suspended = memory.Suspension{Until: now.Add(time.Hour), Reason: "move\nof LDAP", By: "alice", At: now, RemovalsOnly: removalsOnly}
 	}
 }
 
-// TestAnApprovalLiftsNoSuspension: whoever wants the changes now resumes first.
+// TestAnApprovalLiftsNoSuspension: a person who wants the changes now must resume first.
 func TestAnApprovalLiftsNoSuspension(t *testing.T) {
 	b := newBench(t, "both ann bob\n/team: ann\nteam = bob")
 	b.suspended = memory.Suspension{Until: now.Add(time.Hour), Reason: "r", By: "alice", At: now}
@@ -550,7 +550,8 @@ func TestAnApprovalLiftsNoSuspension(t *testing.T) {
 	}
 }
 
-// TestASuspensionDoesNotStartTheGraceAnew: every pass still wants the removal.
+// TestASuspensionDoesNotStartTheGraceAnew: the grace continues, because every pass still wants
+// the removal.
 func TestASuspensionDoesNotStartTheGraceAnew(t *testing.T) {
 	b := newBench(t, "federation corp\nboth ann bob\nldap bob\n/team: ann\nteam = ann bob")
 	b.limits.Grace = 2 * time.Hour
@@ -593,9 +594,9 @@ func TestWithoutASecondLookEverythingIsWithheld(t *testing.T) {
 	}
 }
 
-// TestLimits has each limit at one below, at, and one above: only the last trips.
+// TestLimits tests each limit with one below, at, and one above. Only one above trips.
 func TestLimits(t *testing.T) {
-	groups := func(n, leave int) string { // n groups of 4 members; leavers are dealt out one by one
+	groups := func(n, leave int) string { // n groups of 4 members; the leavers are spread over the groups
 		s := "both " + names("p", 4) + "\n"
 		for g := range n {
 			stay := 4 - (leave+n-1-g)/n
@@ -621,12 +622,12 @@ func TestLimits(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name   string
-		at     int // the limit: at−1 and at pass, at+1 trips
+		at     int // the limit: at−1 and at do not trip, at+1 trips
 		world  func(n int) string
 		rules  func(*match.Options)
 		limits func(*bench, int)
 		trip   string
-		below  bool // the other way: at−1 trips, at and at+1 pass
+		below  bool // the reverse: at−1 trips, at and at+1 do not
 	}{
 		{name: "max_removals in a pass", at: 3, world: func(n int) string { return leavers(n, 10) },
 			limits: func(b *bench, _ int) { b.limits.MaxRemovals = 3 },
@@ -739,7 +740,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// TestALimitOf0IsOff: limits that are off withhold nothing, however much is wanted.
+// TestALimitOf0IsOff: a limit of 0 withholds nothing, however many changes are wanted.
 func TestALimitOf0IsOff(t *testing.T) {
 	b := newBench(t, "federation corp\nboth a b c d e f\nldap f\nclearml g\n/ops: a b c\nAdmins! = d e f g", admins)
 	b.limits = guard.Limits{Window: 24 * time.Hour}
@@ -766,7 +767,8 @@ func TestExceeds(t *testing.T) {
 	}
 }
 
-// TestOnlyRemovalsWithEvidenceCount: what is not made in any case uses up no limit.
+// TestOnlyRemovalsWithEvidenceCount: a removal that is not written anyway does not count
+// toward a limit.
 func TestOnlyRemovalsWithEvidenceCount(t *testing.T) {
 	b := newBench(t, "federation corp away\nboth a b c d e\nldap b c d\n/team: a\nteam = a b c d e")
 	b.limits.MaxRemovals, b.limits.MaxRatio, b.limits.FreeRemovals = 1, 0.5, 1
@@ -775,8 +777,8 @@ func TestOnlyRemovalsWithEvidenceCount(t *testing.T) {
 	}
 }
 
-// TestTheFirstGuardOfTheTableIsNamed: a change that several guards withhold names the
-// first; the others trip all the same.
+// TestTheFirstGuardOfTheTableIsNamed: if several guards withhold a change, the change names
+// the first one. The others trip nevertheless.
 func TestTheFirstGuardOfTheTableIsNamed(t *testing.T) {
 	b := newBench(t, "both ann bob\n/ops: ann\nAdmins! = ann bob", admins)
 	b.limits.Floor, b.limits.MaxGone = 2, 0
@@ -795,8 +797,7 @@ func TestTheFirstGuardOfTheTableIsNamed(t *testing.T) {
 	}
 }
 
-// TestOnTripStop: a guard that trips stops every write, unless it only waits or only
-// reports.
+// TestOnTripStop: a trip stops every write, unless the guard only waits or only reports.
 func TestOnTripStop(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -841,10 +842,11 @@ func TestOnTripStop(t *testing.T) {
 	}
 }
 
-// TestWritesAreOrdered: groups that only gain, mixed ones, groups that only lose,
-// administrators last; the smallest first within each.
+// TestWritesAreOrdered: first groups that only gain, then groups that gain and lose, then
+// groups that only lose, and administrators last. In each part the group with the fewest
+// changes comes first.
 func TestWritesAreOrdered(t *testing.T) {
-	// The order of the names is neither that of the writes nor the reverse.
+	// The order of the names differs from the order of the writes, forwards and backwards.
 	b := newBench(t, "both a b c d\n/ops: a\n/a-lose2:\n/b-lose1:\n/c-lose3:\n/d-mixed3: a b\n/e-mixed2: a\n/f-mixed4: a\n/g-gain2: a b\n/h-gain1: a\n/i-gain3: a b c\nAdmins! =\n"+
 		"a-lose2 = a b\nb-lose1 = a\nc-lose3 = a b c\nd-mixed3 = d\ne-mixed2 = d\nf-mixed4 = b c d\ng-gain2 =\nh-gain1 =\ni-gain3 =", admins)
 	want := []string{"h-gain1 +a", "g-gain2 +a +b", "i-gain3 +a +b +c", "e-mixed2 +a -d", "d-mixed3 +a +b -d", "f-mixed4 +a -b -c -d", "b-lose1 -a", "a-lose2 -a -b", "c-lose3 -a -b -c", "Admins +a"}
@@ -887,7 +889,7 @@ func TestWithheldNamesTheGuardsInTheOrderOfTheTable(t *testing.T) {
 	}
 }
 
-// approvals
+// Approvals.
 
 func TestAnApprovalLiftsWhatItNames(t *testing.T) {
 	const world = "federation corp\nboth a b c d e f g h\nldap b\nclearml gone\n/ops: e f\n/team: a h\nteam = a b c gone\nAdmins! = g"
@@ -1013,7 +1015,7 @@ func TestAnApprovalLiftsNoFixedGuard(t *testing.T) {
 	}
 }
 
-// TestEachLiftableGuardIsLifted has one plan for each liftable guard of the table.
+// TestEachLiftableGuardIsLifted has one plan for each liftable guard.
 func TestEachLiftableGuardIsLifted(t *testing.T) {
 	for guardName, change := range map[report.Guard]func(*bench){
 		report.Scope:     func(b *bench) { b.before = rulesOf(func(o *match.Options) { o.Exclude = []string{"team"} }) },

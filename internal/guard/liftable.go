@@ -13,7 +13,8 @@ import (
 	"groupsync/internal/source"
 )
 
-// scope: a removal that only a changed configuration wants waits for a person.
+// scope withholds a removal that only a changed configuration wants, until a person approves
+// it.
 func (j *judge) scope() {
 	for i := range j.Plan.Groups {
 		g := &j.Plan.Groups[i]
@@ -24,15 +25,17 @@ func (j *judge) scope() {
 	}
 }
 
-// fall is how a group fell since its last accepted pass. The zero value: it did not.
+// fall says how a group fell since its last accepted pass: a source or a federation is gone,
+// or too many federated members are. The zero value means that the group did not fall.
 type fall struct {
 	how      string
-	local    bool // removals of local people are in doubt too: the group itself is gone
-	complete bool // no federated member of the last accepted pass is missing
+	local    bool // local people's removals are withheld too, because the source group itself is gone
+	complete bool // all federated members of the last accepted pass are still there
 }
 
-// fall compares each group with its last accepted pass, because a probe cannot see that
-// people or groups are missing.
+// fall compares each group with its last accepted pass and withholds removals if the group
+// fell. The comparison is needed because a probe does not show that people or groups are
+// missing.
 func (j *judge) fall() {
 	for i := range j.Plan.Groups {
 		g, fallen := &j.Plan.Groups[i], j.fallen[i]
@@ -46,9 +49,9 @@ func (j *judge) fall() {
 	}
 }
 
-// local reports whether no federation has a say in the removal: every account that
-// could be the person is local, and an account that is gone was of no federation in
-// any accepted pass.
+// local reports whether no federation can have caused the removal. Every account that could be
+// the person's is local. If the person is gone, ClearML keeps ids of the person, and none of
+// them was a federated account in an accepted pass.
 func (j *judge) local(c *plan.Change) bool {
 	if slices.ContainsFunc(c.Accounts, func(u source.User) bool { return u.Federation != "" }) {
 		return false
@@ -62,8 +65,8 @@ func (j *judge) local(c *plan.Change) bool {
 	})
 }
 
-// wasFederated reports whether the account was a federation's in the last accepted
-// pass of some group.
+// wasFederated reports whether the account was federated in the last accepted pass of some
+// group.
 func (j *judge) wasFederated(account string) bool {
 	for _, accepted := range j.in.Memory.Groups {
 		if slices.Contains(accepted.Federated, account) {
@@ -73,7 +76,7 @@ func (j *judge) wasFederated(account string) bool {
 	return false
 }
 
-// fell says how a group fell since its last accepted pass.
+// fell returns how a group fell since its last accepted pass.
 func (j *judge) fell(g plan.Group) fall {
 	accepted, known := j.in.Memory.Groups[g.Feed.Group.ID]
 	if !known || g.Frozen() {
@@ -107,7 +110,8 @@ func (j *judge) fell(g plan.Group) fall {
 	return fall{}
 }
 
-// removals: too many in the pass, in the window, of a group or of everything.
+// removals withholds removals if there are too many: in this pass, within the window, of one
+// group, or of all memberships.
 func (j *judge) removals() {
 	limits := j.in.Limits
 	for i := range j.Plan.Groups {
@@ -132,8 +136,8 @@ func (j *judge) removals() {
 	}
 }
 
-// recent returns how many people earlier passes have removed from the group within the
-// window, if this pass is early. Whoever is a member again does not count.
+// recent returns how many people earlier passes removed from the group within the window.
+// People who are members again do not count. It returns 0 if this pass is not early.
 func (j *judge) recent(g plan.Group) int {
 	if !j.in.Early {
 		return 0
@@ -159,7 +163,8 @@ func count(changes []*plan.Change, is func(*plan.Change) bool) (n int) {
 	return n
 }
 
-// gone: many people gone at once are more likely a realm that lost them.
+// gone withholds all removals if too many people are gone at once. The likely cause is that
+// the realm lost them.
 func (j *judge) gone() {
 	people := make(map[string]bool)
 	for _, c := range j.changes() {
@@ -176,20 +181,20 @@ func (j *judge) gone() {
 		j.trip(report.GoneLimit, "", "%d people are gone from Keycloak at once, guards.max_gone is %d: all removals are withheld; if they were deleted on purpose, approve them", len(people), limit)
 		return
 	}
-	// The memory does not tell for which reason somebody was removed, so everybody counts.
+	// The memory does not keep the reason of a removal, so every removed person counts.
 	if recent := memory.PeopleSince(j.in.Memory.Removed, j.since()); j.in.Early && len(people)+recent > limit {
 		withhold(j.changes(), report.GoneLimit, isRemoval)
 		j.trip(report.GoneLimit, "", "%d people are gone from Keycloak, and %d people were removed within %s, guards.max_gone is %d: this pass does not come by the schedule, so all its removals are left to the next one that does; if they were deleted on purpose, approve them", len(people), recent, j.in.Limits.Window, limit)
 	}
 }
 
-// grants: many new administrators at once are more likely a mistake, or an attack. All
-// of them are withheld, not only those beyond the limit, because groupsync cannot tell
-// which of them are right.
+// grants withholds grants if there are too many new administrators, or too many additions. The
+// likely cause is a mistake or an attack. It withholds all of them, not only those beyond the
+// limit, because groupsync cannot tell which ones are right.
 func (j *judge) grants() {
 	limits := j.in.Limits
 	newAdmin := func(c *plan.Change) bool { return isAddition(c) && j.admins(c) && c.Evidence.Valid() && !c.Collides }
-	people := make(map[string]bool) // somebody who gains the group and the role is one new administrator
+	people := make(map[string]bool) // a person who gains both the group and the role counts once
 	for _, c := range j.changes() {
 		if newAdmin(c) {
 			people[c.User.ID] = true
@@ -207,15 +212,15 @@ func (j *judge) grants() {
 	}
 }
 
-// grace: a removal that rests on a federation, or on an email alone, waits until every
-// pass has wanted it long enough.
+// grace withholds a removal whose evidence depends on a federation, or is an email alone,
+// until every pass has wanted it for long enough.
 func (j *judge) grace() {
 	j.waiting(false, "on a federation", "guards.federation_grace")
 	j.waiting(true, "on an email alone, since ClearML keeps no account id of the person,", "guards.gone_grace")
 }
 
-// GraceOf returns how long every pass must have wanted a removal before it is made; 0: it
-// does not wait.
+// GraceOf returns how long every pass must want a removal with that evidence before it is
+// written. It returns 0 if the removal need not wait.
 func (l Limits) GraceOf(e source.Evidence) time.Duration {
 	var grace time.Duration
 	if e.Waits() {
@@ -227,8 +232,9 @@ func (l Limits) GraceOf(e source.Evidence) time.Duration {
 	return grace
 }
 
-// Due reports whether a change waits for a grace at in.Now, and from when on a pass makes
-// it if every pass until then wants it. The time is zero if no pass has wanted it yet.
+// Due reports whether a removal still waits for its grace at in.Now. It also returns the time
+// from which a pass writes the removal if every pass until then wants it. The time is zero if
+// no pass has wanted the removal yet.
 func Due(c plan.Change, in Input) (due time.Time, waits bool) {
 	grace := in.Limits.GraceOf(c.Evidence)
 	if !provedRemoval(&c) || grace == 0 || in.witnessed(c) {
@@ -242,11 +248,11 @@ func Due(c plan.Change, in Input) (due time.Time, waits bool) {
 	return due, in.Now.Before(due)
 }
 
-// witnessed reports whether admin events explain a removal, so that no outage of a
-// federation can have caused it. Every account that could be the person needs a witness. An
-// event about a group explains only the removal from a user group which nothing else feeds.
-// What rests on an email alone has no witness: the event names an account, and ClearML does
-// not say that this account is the person's.
+// witnessed reports whether admin events explain a removal, so that an outage of a federation
+// cannot have caused it. Every account that could be the person's needs a witness. An event
+// about a group explains a removal only if that group is the user group's only source. A
+// removal whose evidence is an email alone has no witness: the event names an account, and
+// ClearML does not say that the account is the person's.
 func (in Input) witnessed(c plan.Change) bool {
 	if c.Evidence.ByEmail() {
 		return false
@@ -278,8 +284,8 @@ func (in Input) witnessed(c plan.Change) bool {
 	return len(accounts) > 0
 }
 
-// WantedSince returns since when every pass has wanted a removal; false: no pass is
-// remembered that did. Time in which passes failed does not count.
+// WantedSince returns the time since which every pass has wanted a removal. It returns false
+// if the memory has no such pass. Time in which passes failed does not count.
 func WantedSince(c plan.Change, in Input) (time.Time, bool) {
 	if c.Grant() || !c.Evidence.Valid() {
 		return time.Time{}, false
@@ -306,7 +312,7 @@ func (j *judge) waiting(byEmail bool, rests, key string) {
 	if n == 0 {
 		return
 	}
-	// The text holds no time that differs between two looks at one state.
+	// The text has no time that would differ between two passes over the same state.
 	advice := "the first pass after that removes them"
 	switch {
 	case limits.Forgets:

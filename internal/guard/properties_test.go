@@ -22,7 +22,7 @@ import (
 
 var everything = cmp.Options{cmp.AllowUnexported(source.Evidence{}), cmpopts.EquateEmpty()}
 
-// drawLimits draws limits that small worlds run into.
+// drawLimits returns random limits that small worlds can exceed.
 func drawLimits(t *rapid.T) guard.Limits {
 	few := rapid.IntRange(0, 4)
 	return guard.Limits{
@@ -33,7 +33,7 @@ func drawLimits(t *rapid.T) guard.Limits {
 	}
 }
 
-// drawMemory draws a memory of the world's plan.
+// drawMemory returns a random memory for the plan.
 func drawMemory(t *rapid.T, p plan.Plan) memory.Memory {
 	m := memory.Memory{}.Clone()
 	few := rapid.IntRange(0, 3)
@@ -64,7 +64,7 @@ func drawMemory(t *rapid.T, p plan.Plan) memory.Memory {
 	return m
 }
 
-// situation is a plan and what it is judged by, drawn at random.
+// situation is a random plan and the input of the guards.
 type situation struct {
 	text string
 	plan plan.Plan
@@ -99,7 +99,7 @@ func drawSituation(t *rapid.T, text string, _ func(*match.Options), p plantest.P
 	return situation{text, p.Weighed, in}
 }
 
-// written returns the changes that may be written, by key.
+// written returns the cleared changes by key.
 func written(j guard.Judged) map[string]plan.Change {
 	all := make(map[string]plan.Change)
 	for _, w := range j.Cleared.Writes() {
@@ -117,8 +117,8 @@ func changesOf(p plan.Plan) (all []plan.Change) {
 	return all
 }
 
-// TestLawGuardsOnlyShrink: what may be written is part of the plan, unchanged, each
-// change has evidence for exactly itself, and every other change names a guard.
+// TestLawGuardsOnlyShrink: each cleared change is in the plan, unchanged, and has its own
+// evidence. Every other change names a guard.
 func TestLawGuardsOnlyShrink(t *testing.T) {
 	law(t, func(t *rapid.T, s situation) {
 		j := guard.Judge(s.plan, s.in)
@@ -152,7 +152,7 @@ func TestLawGuardsOnlyShrink(t *testing.T) {
 	})
 }
 
-// TestLawTheInputStaysAsItIs: a judgement changes neither the plan nor the memory.
+// TestLawTheInputStaysAsItIs: Judge changes neither the plan nor the memory.
 func TestLawTheInputStaysAsItIs(t *testing.T) {
 	law(t, func(t *rapid.T, s situation) {
 		dump := func() string { return fmt.Sprintf("%+v\n%+v\n%+v\n%+v", s.plan, s.in, *s.in.Source, *s.in.Target) }
@@ -169,8 +169,8 @@ func TestLawTheInputStaysAsItIs(t *testing.T) {
 	})
 }
 
-// TestLawTheOrderOfTheInputChangesNothing: two readings in another order are judged
-// alike.
+// TestLawTheOrderOfTheInputChangesNothing: two readings that differ only in their order give
+// the same result.
 func TestLawTheOrderOfTheInputChangesNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text, rules := plantest.Draw(t), plantest.DrawRules(t)
@@ -190,7 +190,8 @@ func TestLawTheOrderOfTheInputChangesNothing(t *testing.T) {
 	})
 }
 
-// TestLawANarrowerLimitClearsNothingMore: to narrow a limit never lets a change through.
+// TestLawANarrowerLimitClearsNothingMore: with a stricter limit, no additional change is
+// cleared.
 func TestLawANarrowerLimitClearsNothingMore(t *testing.T) {
 	narrow := map[string]func(*guard.Limits){
 		"max_removals":      func(l *guard.Limits) { lower(&l.MaxRemovals) },
@@ -224,7 +225,7 @@ func TestLawANarrowerLimitClearsNothingMore(t *testing.T) {
 	})
 }
 
-// lower narrows a limit of which 0 is off.
+// lower makes a limit stricter. 0 means that the limit is off.
 func lower(limit *int) {
 	switch *limit {
 	case 0:
@@ -235,9 +236,9 @@ func lower(limit *int) {
 	}
 }
 
-// TestLawAnApprovalLiftsOnlyWhatItNames: it clears all that was cleared without it, and
-// beyond that only removals and grants that the digest names and that no fixed guard
-// withholds. Another digest changes nothing.
+// TestLawAnApprovalLiftsOnlyWhatItNames: an approval clears all changes that are cleared
+// without it. In addition it clears only removals and grants that the digest names and that no
+// fixed guard withholds. Another digest changes nothing.
 func TestLawAnApprovalLiftsOnlyWhatItNames(t *testing.T) {
 	fixed := []report.Guard{report.Suspended, report.Federation, report.Confirm, report.MissingSource, report.Collision, report.Views, report.Admins}
 	law(t, func(t *rapid.T, s situation) {
@@ -273,8 +274,8 @@ func TestLawAnApprovalLiftsOnlyWhatItNames(t *testing.T) {
 	})
 }
 
-// TestLawASuspensionClearsOnlyWhatItSays: a suspension of everything clears nothing; a
-// suspension of removals clears the additions that are cleared without it, and no more.
+// TestLawASuspensionClearsOnlyWhatItSays: a suspension of all writing clears nothing. A
+// suspension of removals clears the same additions as without it, and nothing else.
 func TestLawASuspensionClearsOnlyWhatItSays(t *testing.T) {
 	law(t, func(t *rapid.T, s situation) {
 		s.in.Suspended = memory.Suspension{}
@@ -295,8 +296,8 @@ func TestLawASuspensionClearsOnlyWhatItSays(t *testing.T) {
 	})
 }
 
-// TestLawEvidenceOfAnotherChangeClearsNothing: two changes that swap their evidence
-// are both withheld.
+// TestLawEvidenceOfAnotherChangeClearsNothing: if two changes swap their evidence, both are
+// withheld.
 func TestLawEvidenceOfAnotherChangeClearsNothing(t *testing.T) {
 	law(t, func(t *rapid.T, s situation) {
 		s.in.Limits, s.in.Memory, s.in.Scoped = guard.Limits{}, memory.Memory{}, nil
@@ -319,8 +320,8 @@ func TestLawEvidenceOfAnotherChangeClearsNothing(t *testing.T) {
 	})
 }
 
-// TestLawTheFloorHolds: as many administrators as the floor asks for remain in any
-// case, or none is removed.
+// TestLawTheFloorHolds: at least as many administrators as the floor remain, or none is
+// removed.
 func TestLawTheFloorHolds(t *testing.T) {
 	law(t, func(t *rapid.T, s situation) {
 		for _, w := range guard.Judge(s.plan, s.in).Cleared.Writes() {
@@ -331,7 +332,7 @@ func TestLawTheFloorHolds(t *testing.T) {
 	})
 }
 
-// TestLawTheWindowHolds: with what was remembered, no more removals and no more new
+// TestLawTheWindowHolds: including the remembered changes, no more removals and new
 // administrators are cleared than the limits allow, unless a person approved them.
 func TestLawTheWindowHolds(t *testing.T) {
 	law(t, func(t *rapid.T, s situation) {

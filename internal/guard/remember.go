@@ -9,10 +9,10 @@ import (
 	"groupsync/internal/plan"
 )
 
-// Remember returns the memory after the plan was judged, and before anything of it is
-// written. intended says that the cleared changes are about to be sent: they are
-// remembered first, so that a crash in the middle does not start the window anew. scope
-// is match.Rules.Scope of the rules that the plan was made under.
+// Remember returns the memory after the plan was judged and before any change is written. If
+// intended is true, the cleared changes are about to be written, and the memory includes them.
+// They are remembered first, so that a crash during the writes does not start the window
+// again. scope is match.Rules.Scope of the rules of the plan.
 func (j Judged) Remember(in Input, scope string, intended bool) memory.Memory {
 	next := in.Memory.Clone()
 	next.FailedAt = time.Time{}
@@ -26,9 +26,9 @@ func (j Judged) Remember(in Input, scope string, intended bool) memory.Memory {
 	}
 	next.Wanted = j.wantedSince(in)
 	for i, g := range j.Plan.Groups {
-		// A fall is not accepted in silence. An approval that names removals of the group
-		// accepts the fall. So does a pass that removes nobody and finds all federated
-		// members, in a group with a new id for example.
+		// A fall is not accepted silently. An approval that names removals of the group
+		// accepts the fall. A pass that removes nobody and finds all federated members accepts
+		// it too, for example when a group has a new id.
 		fell, removes := j.fallen[i], len(g.Remove) > 0
 		if len(Withheld(g)) == 0 && (fell.how == "" || j.Granted && removes || fell.complete && !removes) {
 			next.Groups[g.Feed.Group.ID] = accept(g, in)
@@ -53,25 +53,25 @@ func (j Judged) Remember(in Input, scope string, intended bool) memory.Memory {
 	return next
 }
 
-// Of returns the judgement with what was let through of one user's changes only.
+// Of returns the judgement with only the cleared changes of one user.
 func (j Judged) Of(user string) Judged {
 	j.Cleared = j.Cleared.Of(user)
 	return j
 }
 
-// Intended returns the memory with the cleared changes that a limit counts, and with
-// nothing else of the plan. It is for a pass of one person, whose plan tells of nobody
-// else: what the memory holds of groups, of waiting removals and of pending people stays.
+// Intended returns the memory with the cleared changes that count toward a limit, and
+// otherwise unchanged. It is for a pass of one person. The plan of such a pass says nothing of
+// other people, so the entries for groups, waiting removals and pending people must stay.
 func (j Judged) Intended(mem memory.Memory, in Input) memory.Memory {
 	next := mem.Clone()
 	j.intend(&next, in)
 	return next
 }
 
-// acceptsRules reports whether the rules of this pass become those of the last accepted
-// pass. They do not while a group is frozen or a source is missing: nobody knows yet what
-// the rules want there. Neither do they while a removal that only they want is not
-// cleared: the next pass must still tell it from the others.
+// acceptsRules reports whether the rules of this pass become those of the last accepted pass.
+// They do not while a group is frozen or a source is missing, because the effect of the rules
+// there is unknown. They do not while a removal that only the new rules want is not cleared,
+// because the next pass must still recognize it.
 func (j Judged) acceptsRules(in Input) bool {
 	if len(j.Plan.Missing) > 0 || slices.ContainsFunc(j.Plan.Groups, plan.Group.Frozen) {
 		return false
@@ -86,8 +86,8 @@ func (j Judged) acceptsRules(in Input) bool {
 	return true
 }
 
-// intend remembers the cleared changes that a limit counts. A change that an approval
-// names counts against no limit.
+// intend adds the cleared changes that count toward a limit to the memory. Changes that an
+// approval names count toward no limit.
 func (j Judged) intend(next *memory.Memory, in Input) {
 	for _, w := range j.Cleared.writes {
 		for _, c := range w.Remove {
@@ -109,10 +109,10 @@ func (j Judged) intend(next *memory.Memory, in Input) {
 	}
 }
 
-// forget removes a federation from the memory when two things are true: the realm no
-// longer has it, and no group's last accepted pass used it. Until then the guard fall
-// still needs the entry. A group that ClearML does not list keeps its entry, since one
-// short list must not take the guard's memory, but needs no federation.
+// forget removes a federation from the memory when two things are true: the realm no longer
+// has it, and no group's last accepted pass used it. Until then the guard `fall` still needs
+// the entry. A group that ClearML does not list needs no federation. Its own entry stays in
+// the memory, so that one short list does not erase it.
 func (j Judged) forget(next memory.Memory, in Input) {
 	needed := make(map[string]bool)
 	for _, f := range in.Source.Catalog().Federations() {
@@ -127,8 +127,8 @@ func (j Judged) forget(next memory.Memory, in Input) {
 	maps.DeleteFunc(next.Answered, func(id string, _ bool) bool { return !needed[id] })
 }
 
-// wantedSince keeps the clock of every removal that still has evidence. A removal that
-// lost its evidence, because a probe was not up for example, loses its clock.
+// wantedSince returns the grace clocks of all removals that have evidence. A removal that lost
+// its evidence, for example because a probe was not up, loses its clock.
 func (j Judged) wantedSince(in Input) map[string]time.Time {
 	wanted := make(map[string]time.Time)
 	for _, g := range j.Plan.Groups {
@@ -146,8 +146,8 @@ func (j Judged) wantedSince(in Input) map[string]time.Time {
 	return wanted
 }
 
-// clock names the removal's entry in Memory.Wanted. A removal that comes to rest on an
-// email alone begins to wait anew.
+// clock returns the removal's key in Memory.Wanted. The key changes if the evidence becomes an
+// email alone, so the wait starts again.
 func clock(c plan.Change) string {
 	key := memory.Key(c.Group, c.User.ID)
 	if c.Evidence.ByEmail() {

@@ -18,15 +18,15 @@ import (
 	"groupsync/internal/source"
 )
 
-// step is one pass of a story: something happens, the pass is judged, what it cleared
-// is written, and the guards remember.
+// step is one pass of a story: the world changes, the pass is judged, its cleared changes are
+// written, and the memory is kept.
 type step struct {
 	do      string // lines that change the world
 	rules   func(*match.Options)
 	later   time.Duration
 	away    string // federations that are not up in this pass
-	approve bool   // by the digest of the pass before
-	lost    bool   // what is cleared is sent and does not arrive
+	approve bool   // with the digest of the pass before
+	lost    bool   // the cleared changes are sent, but do not reach ClearML
 	want    []string
 }
 
@@ -310,7 +310,7 @@ func TestGuardsRemember(t *testing.T) {
 	}
 }
 
-// write makes the changes that are cleared.
+// write makes the cleared changes in the world.
 func (b *bench) write(j guard.Judged) {
 	for _, w := range j.Cleared.Writes() {
 		members := w.Group.MemberIDs()
@@ -362,8 +362,8 @@ func TestRemember(t *testing.T) {
 	}
 }
 
-// TestOnlyWhatALimitCountsIsIntended: without a limit nothing is remembered for it, and
-// nothing that a person approved.
+// TestOnlyWhatALimitCountsIsIntended: changes without a limit are not remembered. Changes that
+// a person approved are not remembered either.
 func TestOnlyWhatALimitCountsIsIntended(t *testing.T) {
 	const world = "both ann bob cid dan\n/ops: cid\n/team: ann\nteam = bob\nAdmins! ="
 	count := func(m memory.Memory) [3]int { return [3]int{len(m.Removed), len(m.Granted), len(m.Added)} }
@@ -394,7 +394,7 @@ func TestOnlyWhatALimitCountsIsIntended(t *testing.T) {
 	}
 }
 
-// TestWhatIsWithheldIsNotIntended: only what may be written is remembered.
+// TestWhatIsWithheldIsNotIntended: only cleared changes are remembered.
 func TestWhatIsWithheldIsNotIntended(t *testing.T) {
 	b := newBench(t, leavers(2, 10))
 	b.limits.MaxRemovals = 1
@@ -414,8 +414,8 @@ func TestOldIntentsAreForgotten(t *testing.T) {
 	}
 }
 
-// TestAFederationIsForgottenWhenItsLossIsAccepted: the guard fall needs its name until
-// then.
+// TestAFederationIsForgottenWhenItsLossIsAccepted: until then the guard `fall` needs the
+// federation's name.
 func TestAFederationIsForgottenWhenItsLossIsAccepted(t *testing.T) {
 	b := newBench(t, "federation corp\nboth ann bob\n/team: ann bob\nteam = ann bob")
 	b.pass(t, "")
@@ -433,7 +433,7 @@ func TestAFederationIsForgottenWhenItsLossIsAccepted(t *testing.T) {
 	}
 }
 
-// TestAGroupThatClearMLDoesNotListNeedsNoFederation: its entry stays.
+// TestAGroupThatClearMLDoesNotListNeedsNoFederation: the group's own entry stays.
 func TestAGroupThatClearMLDoesNotListNeedsNoFederation(t *testing.T) {
 	b := newBench(t, "federation corp\nboth ann\n/team: ann\nteam = ann\nother =")
 	b.pass(t, "")
@@ -445,7 +445,7 @@ func TestAGroupThatClearMLDoesNotListNeedsNoFederation(t *testing.T) {
 	}
 }
 
-// TestOnlyAFederationThatIsUpHasAnswered: one that once answered stays so.
+// TestOnlyAFederationThatIsUpHasAnswered: a federation that answered once keeps its entry.
 func TestOnlyAFederationThatIsUpHasAnswered(t *testing.T) {
 	b := newBench(t, "federation corp\nfederation hq away\nboth ann\nclearml eve\n/team: ann\nteam = ann eve")
 	b.pass(t, "")
@@ -459,7 +459,8 @@ func TestOnlyAFederationThatIsUpHasAnswered(t *testing.T) {
 	}
 }
 
-// TestTheRulesAreAccepted: by an approval, or if the change of the rules removes nobody.
+// TestTheRulesAreAccepted: the rules are accepted by an approval, or if their change removes
+// nobody.
 func TestTheRulesAreAccepted(t *testing.T) {
 	mapped := func(claim, group string) func(*match.Options) {
 		return func(o *match.Options) { o.Mapping = map[string][]string{claim: {group}} }
@@ -467,9 +468,9 @@ func TestTheRulesAreAccepted(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		before string // the scope in the memory
-		scoped bool   // a removal is wanted by the changed rules only
+		scoped bool   // only the changed rules want a removal
 		grant  bool
-		world  string // more of it
+		world  string // additional lines
 		rules  func(*match.Options)
 		want   string
 	}{
@@ -504,8 +505,8 @@ func TestTheRulesAreAccepted(t *testing.T) {
 	}
 }
 
-// TestAMemoryOfTheVersionBefore loads: it has no rules, so nothing is of another scope,
-// and its removals count by number.
+// TestAMemoryOfTheVersionBefore: the memory loads. It has no rules, so no removal comes from
+// another scope. Its removals count by number.
 func TestAMemoryOfTheVersionBefore(t *testing.T) {
 	const text = `{
 		"federations": {"fed-corp": "corp"},
