@@ -11,8 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// FuzzUnpack: a memory that is accepted from a ConfigMap is the same after it is written
-// and read again, packed whole or within its own size.
+// FuzzUnpack: a memory that Unpack accepts is the same after it is packed and unpacked again,
+// with Pack or with PackWithin and its own size.
 func FuzzUnpack(f *testing.F) {
 	f.Add([]byte(`{"version":1,"people":["u"],"members":{"g":[0]},"memory":{"groups":{"g":{"sources":{"s":"/s"}}},"wanted":{"g/u":"2026-01-01T00:00:00Z"}}}`))
 	f.Add([]byte(`{"version":2,"memory":{"groups":{"g":{"forgotten":3}}}}`))
@@ -43,7 +43,7 @@ func FuzzUnpack(f *testing.F) {
 	})
 }
 
-// FuzzLoad: a memory that is accepted from a file is the same after it is saved and loaded.
+// FuzzLoad: a memory that Load accepts is the same after it is saved and loaded again.
 func FuzzLoad(f *testing.F) {
 	f.Add([]byte(`{"version":1,"groups":{"g":{"federated":["u"]}},"failed_at":"2026-01-01T00:00:00Z"}`))
 	f.Add([]byte(`{"version":1,"granted":[{"at":"2026-01-01T00:00:00Z","count":-5}]}`))

@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// configMap is what a ConfigMap holds of the memory (internal/kube).
+// configMap is the number of bytes that a ConfigMap has for the memory (internal/kube).
 const configMap = 1<<20 - 8<<10
 
-// federated is a memory of so many people, each in some of so many groups, with one
-// removal that waits in each group.
+// federated is a memory of that many people, groups and memberships. Each group has one
+// removal that waits for its grace.
 func federated(people, groups, memberships int) Memory {
 	r := rand.New(rand.NewPCG(1, 2))
 	ids := make([]string, people)
@@ -37,8 +37,8 @@ func federated(people, groups, memberships int) Memory {
 	return m
 }
 
-// BenchmarkAMillionMemberships packs the memory of 1,000,000 federated memberships into
-// what a ConfigMap holds. KiB is its size before anything is forgotten.
+// BenchmarkAMillionMemberships packs the memory of 1,000,000 federated memberships into the
+// size of a ConfigMap. KiB is the size before anything is forgotten.
 func BenchmarkAMillionMemberships(b *testing.B) {
 	m := federated(100_000, 1_000, 1_000_000)
 	for b.Loop() {
@@ -54,9 +54,9 @@ func BenchmarkAMillionMemberships(b *testing.B) {
 	b.ReportMetric(float64(len(whole))/(1<<10), "KiB")
 }
 
-// TestAMemoryThatIsTooLargeForAConfigMap: a file holds all of it, and a ConfigMap what
-// fits, from which no removal comes sooner. The limit is a fiftieth of a ConfigMap's. The
-// benchmark has a million memberships.
+// TestAMemoryThatIsTooLargeForAConfigMap: a file holds all of the memory, and a ConfigMap the
+// part that fits. With that part no removal comes sooner. The limit is a fiftieth of a
+// ConfigMap's. The benchmark uses a million memberships.
 func TestAMemoryThatIsTooLargeForAConfigMap(t *testing.T) {
 	const configMap = configMap / 50
 	m := federated(2_000, 100, 20_000)
@@ -80,7 +80,7 @@ func TestAMemoryThatIsTooLargeForAConfigMap(t *testing.T) {
 	if f.Groups == 0 || f.Groups == len(m.Groups) {
 		t.Errorf("forgotten: %+v", f)
 	}
-	smallest := 0 // of the groups that are forgotten
+	smallest := 0 // size of the smallest group that is forgotten
 	for id, g := range m.Groups {
 		now, waits := got.Groups[id], !got.Wanted[Key(id, "cm-ann")].IsZero()
 		if len(now.Federated) != len(g.Federated) || now.Sources[id] != "/"+id || !slices.Equal(now.Federations, g.Federations) {
@@ -129,7 +129,8 @@ func TestWhatFitsIsNotForgotten(t *testing.T) {
 	}
 }
 
-// TestWhatMustNotBeForgottenIsNot: the changes within the window count toward limits.
+// TestWhatMustNotBeForgottenIsNot: the changes within the window stay, because they count
+// toward limits.
 func TestWhatMustNotBeForgottenIsNot(t *testing.T) {
 	m := Memory{Pending: map[string]time.Time{}}
 	for i := range 5000 {
@@ -152,7 +153,8 @@ func TestWhatMustNotBeForgottenIsNot(t *testing.T) {
 	}
 }
 
-// TestAnOlderGroupsyncRefusesAForgettingMemory: it would take the groups for empty ones.
+// TestAnOlderGroupsyncRefusesAForgettingMemory: an older version would assume that the groups
+// were empty.
 func TestAnOlderGroupsyncRefusesAForgettingMemory(t *testing.T) {
 	m := Memory{Groups: map[string]Accepted{"g": Accepted{Forgotten: 3}.placeheld()}}
 	if got := m.packedVersion(); got != version+1 {
@@ -163,7 +165,7 @@ func TestAnOlderGroupsyncRefusesAForgettingMemory(t *testing.T) {
 	}
 }
 
-// A gzip of a few kilobytes can hold gigabytes.
+// A gzip of a few kilobytes can contain gigabytes.
 func TestWhatUnpacksToTooMuchIsRefused(t *testing.T) {
 	const most = 1 << 20
 	for _, row := range []struct {

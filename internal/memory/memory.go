@@ -1,5 +1,5 @@
-// Package memory is what the guards must know from earlier passes. It is a value: a
-// pass is handed one and returns the next. Only Dir touches a file.
+// Package memory holds what the guards must know of earlier passes. Memory is a value: a pass
+// gets one and returns the next. Only Dir reads and writes files.
 package memory
 
 import (
@@ -16,42 +16,42 @@ import (
 	"groupsync/internal/atomicfile"
 )
 
-// Accepted is what fed a user group when a pass was last accepted for it.
+// Accepted is the sources and federated members of a user group at its last accepted pass.
 type Accepted struct {
 	Sources     map[string]string `json:"sources"`     // path by id of each Keycloak group
-	Federated   []string          `json:"federated"`   // ids of enabled federated members, sorted
+	Federated   []string          `json:"federated"`   // ids of the enabled federated accounts of ClearML users in the group, sorted
 	Federations []string          `json:"federations"` // ids of the realm's federations then, sorted
 
-	// Forgotten is how many ids did not fit where the memory was kept (PackWithin). Each
-	// stands in Federated as a text that is no account's id.
+	// Forgotten is the number of ids that did not fit into the store (PackWithin). For each of
+	// them Federated has a placeholder that no account has as its id.
 	Forgotten int `json:"forgotten,omitempty"`
 }
 
-// Intent is one change that was about to be written. It is remembered before the
-// write is sent. The next reading of ClearML tells whether the change was made.
+// Intent is one change that was about to be written. It is remembered before the write is
+// sent. The next reading of ClearML shows whether the change was made.
 type Intent struct {
 	At      time.Time `json:"at"`
-	Group   string    `json:"group,omitempty"` // of ClearML
+	Group   string    `json:"group,omitempty"` // id of the ClearML user group
 	User    string    `json:"user,omitempty"`
 	Settled bool      `json:"settled,omitempty"` // a later reading showed that the change was made
 
-	// Count is how many changes the entry stands for, in a memory that a version
-	// wrote which kept no groups and users. 0 means 1.
+	// Count is the number of changes that the entry stands for. It is set in a memory from an
+	// old version that kept no groups and users. 0 means 1.
 	Count int `json:"count,omitempty"`
 }
 
-// Memory is what the guards remember. The zero Memory remembers nothing.
+// Memory is what the guards know of earlier passes. The zero Memory is empty.
 type Memory struct {
-	Federations map[string]string    `json:"federations"` // name by id of every federation seen whose loss is not accepted everywhere
+	Federations map[string]string    `json:"federations"` // name by id: federations of the realm, and those that a group's last accepted pass still needs
 	Answered    map[string]bool      `json:"answered"`    // by id: federations that have answered a probe
 	Groups      map[string]Accepted  `json:"groups"`      // by id of the ClearML user group
-	Wanted      map[string]time.Time `json:"wanted"`      // by Key: since when every pass has wanted the removal
+	Wanted      map[string]time.Time `json:"wanted"`      // by Key, or Key and "/email" if the evidence is an email alone: since when every pass has wanted the removal
 	Removed     []Intent             `json:"removed"`     // removals that no approval covered, oldest first
 	Granted     []Intent             `json:"granted"`     // new administrators that no approval covered, oldest first
 	Added       []Intent             `json:"added"`       // additions that no approval covered, oldest first; only if max_additions is set
-	Pending     map[string]time.Time `json:"pending"`     // by Keycloak user id: when first seen without a ClearML account
-	Rules       string               `json:"rules"`       // the rules of matching of the last accepted pass; empty: none was accepted yet
-	FailedAt    time.Time            `json:"failed_at"`   // the first pass since the last plan that ended in an error; zero: none
+	Pending     map[string]time.Time `json:"pending"`     // by Keycloak account id: when first seen without a ClearML user
+	Rules       string               `json:"rules"`       // match.Rules.Scope of the last accepted pass; empty: no pass was accepted yet
+	FailedAt    time.Time            `json:"failed_at"`   // start of the time in which passes failed: the first failed pass since the last plan; zero: none
 }
 
 // Resumed adjusts the clocks of Wanted for failed passes. The time between the first
@@ -69,11 +69,11 @@ func (m Memory) Resumed(now time.Time) Memory {
 	return next
 }
 
-// Settled compares the intents with a reading of ClearML, made after them. A removal
-// whose person the reading still shows as a member was not made, and is forgotten; an
-// addition whose person the reading does not show was not made either. member reports
-// what the reading shows; known is false for a group that the reading lacks, and then
-// the intent stays as it is.
+// Settled compares the intents with a reading of ClearML that was made after them. It removes
+// the intents of changes that were not made: a removal whose person is still a member, and an
+// addition whose person is not a member. It marks the others as settled. The function member
+// reports what the reading shows. If its result known is false, the reading does not have the
+// group, and the intent stays as it is.
 func (m Memory) Settled(member func(group, user string) (is, known bool)) Memory {
 	next := m.Clone()
 	settle := func(intents []Intent, made bool) []Intent {
@@ -92,11 +92,11 @@ func (m Memory) Settled(member func(group, user string) (is, known bool)) Memory
 	return next
 }
 
-// Key names one removal in Wanted.
+// Key returns the key of a removal in Wanted.
 func Key(group, user string) string { return group + "/" + user }
 
-// Clone returns a copy that shares nothing which a caller may change; its maps
-// are never nil.
+// Clone returns a copy with its own maps and lists. The maps are never nil. The copy shares
+// only the contents of each Accepted, which nobody may change.
 func (m Memory) Clone() Memory {
 	m.Federations, m.Answered, m.Groups = cloneMap(m.Federations), cloneMap(m.Answered), cloneMap(m.Groups)
 	m.Wanted, m.Pending = cloneMap(m.Wanted), cloneMap(m.Pending)
@@ -111,7 +111,7 @@ func cloneMap[V any](m map[string]V) map[string]V {
 	return maps.Clone(m)
 }
 
-// Since returns how many changes the intents at or after a time stand for.
+// Since returns the number of changes at or after a time.
 func Since(intents []Intent, t time.Time) (n int) {
 	for _, i := range intents {
 		if !i.At.Before(t) {
@@ -121,8 +121,8 @@ func Since(intents []Intent, t time.Time) (n int) {
 	return n
 }
 
-// PeopleSince returns how many people the intents at or after a time are about. An
-// intent of a version that kept no users counts as its number of changes.
+// PeopleSince returns the number of people with a change at or after a time. An intent from a
+// version that kept no users counts as its number of changes.
 func PeopleSince(intents []Intent, t time.Time) (n int) {
 	people := make(map[string]bool)
 	for _, i := range intents {
@@ -147,9 +147,9 @@ type file struct {
 	Memory
 }
 
-// load returns what was saved in a directory, or the zero Memory where nothing
-// was yet. A file that cannot be read whole is an error: to forget silently
-// would lift the guards that rest on it.
+// load returns the memory that was saved in a directory, or the zero Memory if none was saved.
+// If the file cannot be read whole, load returns an error. An empty memory instead would
+// silently lift the guards that need it.
 func load(dir string) (Memory, error) {
 	path := filepath.Join(dir, fileName)
 	data, err := os.ReadFile(path) // #nosec G304 -- a fixed name in state_dir
@@ -169,8 +169,8 @@ func load(dir string) (Memory, error) {
 	return f.Memory, nil
 }
 
-// save writes the memory into a directory, which is made where it is missing.
-// The file is replaced in one step, so a crash leaves the old one or the new.
+// save writes the memory into a directory. It makes the directory if necessary. It replaces
+// the file in one step, so after a crash the file is the old or the new one.
 func save(dir string, m Memory) error {
 	data, err := json.Marshal(file{Version: version, Memory: m})
 	if err != nil {

@@ -106,17 +106,17 @@ func TestPeopleOfTheWindowCountOnce(t *testing.T) {
 	}
 }
 
-// TestSettled is D2: the next reading of ClearML tells whether a change was made.
+// TestSettled is D2: the next reading of ClearML shows whether a change was made.
 func TestSettled(t *testing.T) {
-	// The reading: ann is a member of the group g, bob is not, and h is not listed.
+	// In the reading ann is a member of the group g, bob is not, and h is not listed.
 	member := func(group, user string) (is, known bool) { return user == "ann", group == "g" }
 	of := func(group, user string) Intent { return Intent{Group: group, User: user} }
 	settled := func(group, user string) Intent { return Intent{Group: group, User: user, Settled: true} }
 	for _, tt := range []struct {
 		name   string
 		intent Intent
-		remove []Intent // what becomes of it as a removal
-		add    []Intent // and as an addition
+		remove []Intent // the expected result if the intent is a removal
+		add    []Intent // the expected result if the intent is an addition
 	}{
 		{"the person is a member", of("g", "ann"), nil, []Intent{settled("g", "ann")}},
 		{"the person is no member", of("g", "bob"), []Intent{settled("g", "bob")}, nil},
@@ -140,8 +140,8 @@ func TestSettled(t *testing.T) {
 	}
 }
 
-// TestAnEntryWithoutAGroupIsOfTheVersionBefore: whatever a reading says of a group
-// without an id, the entry stays.
+// TestAnEntryWithoutAGroupIsOfTheVersionBefore: an entry without a group stays, whatever a
+// reading shows for the empty group id.
 func TestAnEntryWithoutAGroupIsOfTheVersionBefore(t *testing.T) {
 	m := Memory{Removed: []Intent{{Count: 3}}}.Settled(func(string, string) (bool, bool) { return true, true })
 	if len(m.Removed) != 1 || m.Removed[0].Count != 3 {

@@ -14,17 +14,16 @@ import (
 	"time"
 )
 
-// packed is a Memory in which each federated person is written once: in a
-// large realm their ids, one a membership, are nearly all there is.
+// packed is a Memory that contains each federated id once. In a large realm almost all of the
+// memory is these ids, one for each membership.
 type packed struct {
 	Version int              `json:"version"`
 	People  []string         `json:"people"`
-	Members map[string][]int `json:"members"` // Federated by group id, as places in People
-	Memory  Memory           `json:"memory"`  // its groups without Federated
+	Members map[string][]int `json:"members"` // Federated by group id, as indexes into People
+	Memory  Memory           `json:"memory"`  // with groups that have no Federated
 }
 
-// Pack returns the memory in few bytes, for places that are small. Equal
-// memories give equal bytes.
+// Pack returns the memory in few bytes, for small stores. Equal memories give equal bytes.
 func Pack(m Memory) ([]byte, error) {
 	p := packed{Version: m.packedVersion(), Members: make(map[string][]int, len(m.Groups)), Memory: m.Clone()}
 	index := make(map[string]int)
@@ -51,9 +50,9 @@ func Pack(m Memory) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// forgettingVersion is the version of packed bytes in which something is forgotten. A
-// version of groupsync that does not know Forgotten must not read them: it would take a
-// group whose members are forgotten for one that had none.
+// forgettingVersion is the version of packed bytes with forgotten members. A groupsync version
+// that does not know Forgotten must not read these bytes: it would assume that such a group
+// had no federated members.
 const forgettingVersion = version + 1
 
 func (m Memory) packedVersion() int {
@@ -63,13 +62,13 @@ func (m Memory) packedVersion() int {
 	return version
 }
 
-// Forgotten is what did not fit where the memory is kept.
+// Forgotten counts what did not fit into the store.
 type Forgotten struct {
-	Groups      int // whose federated members are forgotten
-	Memberships int // of those groups
+	Groups      int // groups whose federated members are forgotten
+	Memberships int // memberships of those groups
 }
 
-// Forgotten returns what the memory has forgotten for lack of space.
+// Forgotten returns how much the memory has forgotten because it did not fit into the store.
 func (m Memory) Forgotten() (f Forgotten) {
 	for _, g := range m.Groups {
 		if g.Forgotten > 0 {
@@ -79,22 +78,23 @@ func (m Memory) Forgotten() (f Forgotten) {
 	return f
 }
 
-// forgotten stands in Accepted.Federated for an id that is not known any more. No account
-// of Keycloak has it.
+// forgotten is the placeholder in Accepted.Federated for an id that is no longer known. No
+// Keycloak account has it as its id.
 const forgotten = "(forgotten)"
 
-// PackWithin packs the memory into at most limit bytes. If the memory is larger,
-// PackWithin forgets the federated members of the largest groups, and then since when
-// people are pending. It never makes a removal come sooner:
+// PackWithin packs the memory into at most limit bytes. If the memory is larger, PackWithin
+// forgets the federated members of the largest groups. If that is not enough, it forgets since
+// when people are pending. It never makes a removal come sooner:
 //
-//   - A forgotten member counts as lost at the next comparison. So the guard fall withholds
+//   - A forgotten member counts as lost at the next comparison. So the guard `fall` withholds
 //     the removals of federated people from such a group until a person approves them.
-//   - A removal from such a group that waits a grace begins to wait anew in each pass. An
-//     account that is gone may have been a federation's, and only the forgotten ids could
-//     tell. So such a removal waits for an approval, too.
+//   - The grace of a removal from such a group starts again in each pass. An account that is
+//     gone may have been federated, and only the forgotten ids could show that. So such a
+//     removal waits for an approval too.
 //
-// Additions, local people and the other groups are not affected. An error says that what
-// must not be forgotten takes more than limit: the changes within the window above all.
+// Additions, local people and the other groups are not affected. PackWithin returns an error
+// if the part that must not be forgotten takes more than limit bytes. That part is mainly the
+// changes within the window.
 func PackWithin(m Memory, limit int) ([]byte, error) {
 	data, err := Pack(m)
 	if err != nil || len(data) <= limit {
@@ -125,8 +125,9 @@ func PackWithin(m Memory, limit int) ([]byte, error) {
 	return data, err
 }
 
-// keep returns a memory in which the federated members of only so many groups are known
-// that they have at most that many memberships together: of the first in the list.
+// keep returns the memory in which the first of the given groups keep their federated members.
+// The kept groups have at most the given number of memberships together. The members of the
+// other groups are forgotten.
 func (m Memory) keep(groups []string, memberships int) Memory {
 	m = m.Clone()
 	for _, id := range groups {
@@ -142,24 +143,24 @@ func (m Memory) keep(groups []string, memberships int) Memory {
 	return m
 }
 
-// placeheld returns the group with the texts that stand for forgotten ids.
+// placeheld returns the group with placeholders for the forgotten ids.
 func (a Accepted) placeheld() Accepted {
 	a.Federated = slices.Repeat([]string{forgotten}, a.Forgotten)
 	return a
 }
 
-// maxUnpacked limits what is unpacked: about ten times the memory of 1,000,000
-// memberships. A ConfigMap can hold a gzip of a gigabyte.
+// maxUnpacked limits the unpacked bytes, because a ConfigMap can contain a gzip of a gigabyte.
+// The limit is about ten times the memory of 1,000,000 memberships.
 const (
 	maxUnpacked  = 256 << 20
 	maxForgotten = 10_000_000 // of one group
 )
 
-// errCorrupt is of packed bytes that make no memory.
+// errCorrupt is the error for packed bytes that cannot be decoded into a memory.
 var errCorrupt = errors.New("the guards' memory is corrupt")
 
-// Unpack returns what was packed, or an error: to forget silently would lift
-// the guards that rest on it.
+// Unpack returns the memory that was packed. If it cannot be read whole, Unpack returns an
+// error. An empty memory instead would silently lift the guards that need it.
 func Unpack(data []byte) (Memory, error) {
 	text, err := unzipped(data, maxUnpacked)
 	if err != nil {
@@ -196,7 +197,7 @@ func Unpack(data []byte) (Memory, error) {
 	return p.Memory, nil
 }
 
-// unzipped undoes gzip. A text of more than most bytes is an error.
+// unzipped returns the unpacked bytes. More than most bytes are an error.
 func unzipped(data []byte, most int64) ([]byte, error) {
 	z, err := gzip.NewReader(bytes.NewReader(data))
 	if err != nil {

@@ -87,8 +87,8 @@ func TestNoMemoryIsUnpackedFromWhatIsNone(t *testing.T) {
 	}
 }
 
-// TestAPackedMemoryOfTheVersionBeforeIsUnpacked: it has no rules, and its removals are
-// numbers.
+// TestAPackedMemoryOfTheVersionBeforeIsUnpacked: such a memory has no rules, and its removals
+// are numbers.
 func TestAPackedMemoryOfTheVersionBeforeIsUnpacked(t *testing.T) {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
@@ -110,8 +110,8 @@ func TestAPackedMemoryOfTheVersionBeforeIsUnpacked(t *testing.T) {
 	}
 }
 
-// TestALargeRealmFits: 10,000 federated people with 50,000 memberships are well
-// below what a ConfigMap holds.
+// TestALargeRealmFits: 10,000 federated people with 50,000 memberships need much less than a
+// ConfigMap's size.
 func TestALargeRealmFits(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	people := make([]string, 10_000)

@@ -19,14 +19,14 @@ import (
 // such as a daemon and the `--once --apply` of a person.
 type Dir string
 
-// Load returns what was saved last, or the zero Memory.
+// Load returns the memory that was saved last, or the zero Memory if none was saved.
 func (d Dir) Load() (Memory, error) { return load(string(d)) }
 
-// Save replaces what was saved, in one step.
+// Save replaces the saved memory in one step.
 func (d Dir) Save(m Memory) error { return save(string(d), m) }
 
-// Lock keeps other processes' passes out until release is called. It does not
-// wait: if another pass is running, it returns an error that says so.
+// Lock keeps passes of other processes out until release is called. Lock does not wait: if
+// another pass is running, it returns an error that says so.
 func (d Dir) Lock() (release func(), err error) {
 	if err := os.MkdirAll(string(d), 0o700); err != nil {
 		return nil, fmt.Errorf("locking state_dir: %w", err)
@@ -39,27 +39,27 @@ func (d Dir) Lock() (release func(), err error) {
 		err = errors.Join(err, f.Close())
 		return nil, fmt.Errorf("another pass is running with the state_dir %s, so this pass was not made: try again when the other pass has ended (%w)", d, err)
 	}
-	return func() { _ = f.Close() }, nil // closing gives the lock up
+	return func() { _ = f.Close() }, nil // closing the file releases the lock
 }
 
-// Process keeps the memory for the life of the process only. The zero Process
-// takes no lock. Load and Save are safe for concurrent use.
+// Process keeps the memory only for the life of the process. The zero Process takes no lock.
+// Load and Save are safe for concurrent use.
 type Process struct {
-	mu         sync.Mutex // of memory and suspension: a look at one person may load while a pass saves
+	mu         sync.Mutex // guards memory and suspension: a look at one person may load while a pass saves
 	memory     Memory
 	suspension Suspension
-	clearml    string // the URL for which Lock keeps other processes out; empty: none
+	clearml    string // the URL for which Lock keeps other processes out; empty: no lock
 }
 
 // NewProcess returns a Process whose Lock keeps out the passes of all processes on
 // this machine for the same ClearML.
 func NewProcess(clearmlURL string) *Process { return &Process{clearml: clearmlURL} }
 
-// Move makes Lock work for another ClearML, after the configuration changed. No
-// pass may run meanwhile.
+// Move makes Lock work for another ClearML URL, after the configuration changed. No pass may
+// run during the call.
 func (p *Process) Move(clearmlURL string) { p.clearml = clearmlURL }
 
-// Load returns what was saved last.
+// Load returns the memory that was saved last.
 func (p *Process) Load() (Memory, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -74,11 +74,11 @@ func (p *Process) Save(m Memory) error {
 	return nil
 }
 
-// Lock keeps other processes' passes out until release is called. It binds an
-// abstract Unix socket whose name holds a hash of ClearML's URL. Such a socket
-// needs no file system, and the kernel frees it when the process ends. Lock does
-// not wait: if another pass is running, it returns an error that says so. Only
-// Linux has abstract sockets; on other systems Lock does nothing.
+// Lock keeps passes of other processes out until release is called. It binds an abstract Unix
+// socket whose name contains a hash of ClearML's URL. Such a socket needs no file system, and
+// the kernel frees it when the process ends. Lock does not wait: if another pass is running,
+// it returns an error that says so. Only Linux has abstract sockets; on other systems Lock
+// does nothing.
 func (p *Process) Lock() (release func(), err error) {
 	if p.clearml == "" || runtime.GOOS != "linux" {
 		return func() {}, nil

@@ -13,8 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestMain lets the test binary be another process that holds a lock until its
-// standard input ends.
+// TestMain lets the test binary act as another process that holds a lock until its standard
+// input ends.
 func TestMain(m *testing.M) {
 	if url := os.Getenv("HOLD_LOCK_FOR"); url != "" {
 		if _, err := NewProcess(url).Lock(); err != nil {
@@ -60,7 +60,7 @@ func ownURL(t *testing.T) string {
 	return fmt.Sprintf("https://%s-%d.example.com/api", strings.ToLower(t.Name()), os.Getpid())
 }
 
-// TestOnePassAtATimeOnAMachine: without a directory and a Lease.
+// TestOnePassAtATimeOnAMachine tests the lock without a directory and without a Lease.
 func TestOnePassAtATimeOnAMachine(t *testing.T) {
 	onLinux(t)
 	url := ownURL(t)
@@ -92,7 +92,7 @@ func TestOnePassAtATimeOnAMachine(t *testing.T) {
 	release()
 }
 
-// TestTheLockEndsWithItsProcess: also if that is killed.
+// TestTheLockEndsWithItsProcess: the lock also ends if the process is killed.
 func TestTheLockEndsWithItsProcess(t *testing.T) {
 	onLinux(t)
 	url := ownURL(t)
@@ -117,7 +117,7 @@ func TestTheLockEndsWithItsProcess(t *testing.T) {
 	if err := other.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	_ = other.Wait() // it was killed
+	_ = other.Wait() // returns an error, because the process was killed
 	release, err := NewProcess(url).Lock()
 	if err != nil {
 		t.Fatal(err)

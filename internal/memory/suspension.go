@@ -16,27 +16,27 @@ import (
 
 // The limits of a suspension.
 const (
-	// LongestSuspension is the longest time that one suspension may last. A person who
-	// needs longer suspends again, and so looks again.
+	// LongestSuspension is the longest time that one suspension may last. A person who needs
+	// longer must suspend again, and so has to check again.
 	LongestSuspension = 30 * 24 * time.Hour
 	// longestReason limits the bytes of a reason, and of a name, because a ConfigMap must
 	// hold the suspension beside the memory.
 	longestReason = 500
 )
 
-// Suspension says that a person stopped writing for a time. It is kept beside the memory
-// and not in it, so that a pass which saves its memory cannot overwrite it. The zero
-// Suspension suspends nothing.
+// Suspension says that a person stopped writing for a time. It is kept beside the memory and
+// not in it, so that a pass that saves the memory cannot overwrite it. The zero Suspension
+// suspends nothing.
 type Suspension struct {
-	Until        time.Time `json:"until"`         // it ends by itself
-	Reason       string    `json:"reason"`        // of the person
-	By           string    `json:"by"`            // the authenticated name, or the operating system's user
+	Until        time.Time `json:"until"`         // when the suspension ends by itself
+	Reason       string    `json:"reason"`        // as the person wrote it
+	By           string    `json:"by"`            // the authenticated name, or the name of the operating system user
 	At           time.Time `json:"at"`            // when it was set
-	RemovalsOnly bool      `json:"removals_only"` // additions go on
+	RemovalsOnly bool      `json:"removals_only"` // additions are still written
 }
 
-// NewSuspension returns a suspension that begins now. An error says in one sentence why
-// there can be none like that.
+// NewSuspension returns a suspension that begins now. It returns an error if the time is not
+// positive or too long, if the reason is missing or too long, or if the name is too long.
 func NewSuspension(now time.Time, lasts time.Duration, reason, by string, removalsOnly bool) (Suspension, error) {
 	reason = strings.TrimSpace(reason)
 	switch {
@@ -51,7 +51,7 @@ func NewSuspension(now time.Time, lasts time.Duration, reason, by string, remova
 	case len(by) > longestReason:
 		return Suspension{}, fmt.Errorf("the name of whoever suspends has %d bytes, the most is %d", len(by), longestReason)
 	}
-	until := now.UTC().Add(lasts + time.Second - 1).Truncate(time.Second) // never shorter than asked for
+	until := now.UTC().Add(lasts + time.Second - 1).Truncate(time.Second) // never shorter than requested
 	return Suspension{Until: until, Reason: reason, By: by, At: now.UTC().Truncate(time.Second), RemovalsOnly: removalsOnly}, nil
 }
 
@@ -63,15 +63,16 @@ func (s Suspension) Current(now time.Time) Suspension {
 	return Suspension{}
 }
 
-// IsZero reports whether nothing is suspended.
+// IsZero reports whether this is the zero Suspension, which suspends nothing.
 func (s Suspension) IsZero() bool { return s.Until.IsZero() }
 
-// Withholds reports whether the suspension withholds a removal, or an addition.
+// Withholds reports whether the suspension withholds a removal (removal is true) or an
+// addition.
 func (s Suspension) Withholds(removal bool) bool {
 	return !s.IsZero() && (removal || !s.RemovalsOnly)
 }
 
-// What returns what is suspended.
+// What returns the words for what is suspended: all writing, or only removals.
 func (s Suspension) What() string {
 	if s.RemovalsOnly {
 		return "the removing of members"
@@ -79,8 +80,8 @@ func (s Suspension) What() string {
 	return "all writing"
 }
 
-// String says in one line what is suspended, until when, by whom and why. The texts of
-// the person are quoted, because they may hold line breaks.
+// String returns one line: what is suspended, until when, by whom and why. The name and the
+// reason are quoted, because they can contain line breaks.
 func (s Suspension) String() string {
 	return fmt.Sprintf("%s is suspended until %s by %q: %q", s.What(), s.Until.UTC().Format(time.RFC3339), s.By, s.Reason)
 }
@@ -100,8 +101,9 @@ func PackSuspension(s Suspension) ([]byte, error) {
 	return json.Marshal(suspensionFile{Version: suspensionVersion, Suspension: s})
 }
 
-// UnpackSuspension returns what PackSuspension stored. What cannot be read whole is an
-// error: to take it for no suspension would begin to write again.
+// UnpackSuspension returns the suspension that PackSuspension stored. If it cannot be read
+// whole, UnpackSuspension returns an error. The zero Suspension instead would make groupsync
+// write again.
 func UnpackSuspension(data []byte) (Suspension, error) {
 	var f suspensionFile
 	const advice = "nothing is written meanwhile: groupsync resume removes it, and groupsync suspend replaces it"
@@ -114,8 +116,8 @@ func UnpackSuspension(data []byte) (Suspension, error) {
 	return f.Suspension, nil
 }
 
-// Suspension returns the suspension that was set last, also if it has ended, or the zero
-// Suspension if none is set.
+// Suspension returns the suspension that was set last, even if it has ended. It returns the
+// zero Suspension if none is set.
 func (d Dir) Suspension(context.Context) (Suspension, error) {
 	path := filepath.Join(string(d), suspensionName)
 	data, err := os.ReadFile(path) // #nosec G304 -- a fixed name in state_dir
@@ -132,8 +134,9 @@ func (d Dir) Suspension(context.Context) (Suspension, error) {
 	return s, nil
 }
 
-// Suspend replaces the suspension, in one step that survives a crash. The zero Suspension
-// removes it. Suspend takes no lock, so it does not wait for a running pass.
+// Suspend replaces the suspension in one step, so that a crash leaves the old or the new one.
+// The zero Suspension removes it. Suspend takes no lock, so it does not wait for a running
+// pass.
 func (d Dir) Suspend(_ context.Context, s Suspension) error {
 	if s.IsZero() {
 		if err := atomicfile.Remove(string(d), suspensionName); err != nil {
@@ -146,8 +149,8 @@ func (d Dir) Suspend(_ context.Context, s Suspension) error {
 		err = os.MkdirAll(string(d), 0o700)
 	}
 	if err == nil {
-		// The directory keeps others out. The mode lets the daemon read what another user,
-		// such as root, has set.
+		// The mode of the directory keeps other users out. The mode of the file lets the
+		// daemon read a suspension that another user, such as root, has set.
 		err = atomicfile.Write(string(d), suspensionName, data, 0o644)
 	}
 	if err != nil {
@@ -156,7 +159,7 @@ func (d Dir) Suspend(_ context.Context, s Suspension) error {
 	return nil
 }
 
-// Suspension returns the suspension that was set last, also if it has ended.
+// Suspension returns the suspension that was set last, even if it has ended.
 func (p *Process) Suspension(context.Context) (Suspension, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

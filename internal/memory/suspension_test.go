@@ -66,14 +66,14 @@ func TestWhatASuspensionWithholds(t *testing.T) {
 	}
 }
 
-// suspends is a store in which a suspension is kept.
+// suspends is a store that keeps a suspension.
 type suspends interface {
 	Suspension(ctx context.Context) (Suspension, error)
 	Suspend(ctx context.Context, s Suspension) error
 }
 
-// TestAStoreKeepsTheSuspension: set, replaced and removed, beside the memory. Another
-// process with the directory finds it.
+// TestAStoreKeepsTheSuspension: a suspension is set, replaced and removed, and the memory does
+// not change. Another process with the same directory finds the suspension.
 func TestAStoreKeepsTheSuspension(t *testing.T) {
 	dir := Dir(filepath.Join(t.TempDir(), "state"))
 	process := NewProcess("")
@@ -93,7 +93,7 @@ func TestAStoreKeepsTheSuspension(t *testing.T) {
 			expect(s)
 		}
 		expect(Suspension{})
-		set(Suspension{}) // nothing to remove
+		set(Suspension{}) // no suspension is set
 		set(Suspension{Until: noon, Reason: "r\n\u202e", By: "alice", At: noon.Add(-time.Hour)})
 		set(Suspension{Until: noon.Add(time.Hour), Reason: "other", By: "bob", At: noon, RemovalsOnly: true})
 		set(Suspension{})
@@ -120,7 +120,7 @@ func TestAStoreKeepsTheSuspension(t *testing.T) {
 	}
 }
 
-// TestASuspensionThatIsNotWholeIsAnError: to take it for none would begin to write again.
+// TestASuspensionThatIsNotWholeIsAnError: without the error, groupsync would write again.
 func TestASuspensionThatIsNotWholeIsAnError(t *testing.T) {
 	const advice = "nothing is written meanwhile: groupsync resume removes it, and groupsync suspend replaces it"
 	for _, tt := range []struct{ name, text, want string }{
