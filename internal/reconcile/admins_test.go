@@ -47,7 +47,7 @@ func TestEverybodyBecomesAnAdministrator(t *testing.T) {
 	}
 }
 
-// Issue 9, C3: a list shows people as holders of a role that no token holds.
+// Issue 9, C3: a list shows people as holders of a role, but no token of theirs has the role.
 func TestAGrantByRoleIsConfirmedByTheEffectiveRoles(t *testing.T) {
 	s := newStage(t, scene{
 		spec: keycloaktest.Spec{Groups: []string{"/bosses"}, GroupRoles: map[string][]string{"/bosses": {"boss"}}, DefaultGroups: []string{"/bosses"},

@@ -18,29 +18,31 @@ import (
 	"groupsync/internal/target"
 )
 
-// The limits of writing that are not configured.
+// The limits of writing that cannot be configured.
 const (
-	// callTimeout limits each step of a write by itself: the read before it, the
-	// write, and the read-back. A slow write leaves the read-back its full time.
+	// callTimeout limits each step of a write: the read before it, the write, and the
+	// read-back. Each step has its own limit, so a slow write leaves the read-back its full
+	// time.
 	callTimeout = 2 * time.Minute
-	// maxRounds is how often a group is read and sent until the server takes it.
+	// maxRounds is how often groupsync reads and sends a group before it gives up, if the
+	// server does not take the write.
 	maxRounds = 3
-	// minPause and maxPause limit the pause between two rounds. Within them the
+	// minPause and maxPause limit the pause between two rounds. Within these limits the
 	// server's Retry-After decides.
 	minPause, maxPause = time.Second, 30 * time.Second
-	// lostFreely is how many members that were to stay may be missing after
-	// writes before writing stops for good. A login between a write and its
-	// read-back moves one or two people. It does not follow
-	// guards.free_removals: at 0, one such login would stop all writing.
+	// lostFreely is how many members that had to stay may be missing after writes before this
+	// process stops writing. A login between a write and its read-back changes the groups of
+	// one or two people. lostFreely does not depend on guards.free_removals: if that were 0,
+	// one such login would stop all writing.
 	lostFreely = 3
 )
 
-// outcome is what became of one cleared write. A change that is in none of the
-// maps was not reached; one whose value is empty was made by somebody else.
+// outcome is what happened to the changes of one cleared write. A change that is in neither
+// map was not reached. A change with an empty value was made by somebody else.
 type outcome struct {
 	add, remove map[string]report.Outcome // by user id
-	guard       report.Guard              // withholds what is withheld
-	calls       target.Calls              // of the write, as far as ClearML answered
+	guard       report.Guard              // the guard of the withheld changes
+	calls       target.Calls              // ClearML's ids of the calls that it answered
 }
 
 // applied is what a run of apply did.
@@ -49,43 +51,42 @@ type applied struct {
 	trips    []report.Trip
 	errors   []error
 
-	suspended memory.Suspension // that began during the run and withheld a write; zero: none
+	suspended memory.Suspension // a suspension that began during the run and withheld a write; zero: none
 }
 
-// writer applies cleared plans. It is kept for the life of the process, since
-// its first write is the canary, and a write that did harm stops all later ones.
+// writer applies cleared plans. A Reconciler keeps one writer for all its passes, because the
+// writer's first write is the canary, and because a harmful write stops all later ones.
 type writer struct {
 	dir Directory
-	// suspension returns the suspension that is in force now. An error means that nobody
-	// can tell.
+	// suspension returns the suspension that is in force now. An error means that it could not
+	// be read.
 	suspension func(context.Context) (memory.Suspension, error)
 
-	proved bool                                 // the canary did exactly what was sent
-	before map[string]target.Group              // all groups before the first write, if that write could not be read back; nil: it could
-	lost   int                                  // members that were to stay and were missing after writes, since the last pass that wrote without a loss
-	broken string                               // why this process writes no more; empty: all is well
-	late   map[string]bool                      // by user group id: ended a run, so that it comes after the others in the next
-	pause  func(context.Context, time.Duration) // waits between two rounds; nil: by the clock
+	proved bool                                 // the canary's read-back showed exactly the members that were sent
+	before map[string]target.Group              // all groups before the first write, if that write could not be read back; nil: no such write
+	lost   int                                  // members that had to stay and were missing after writes, since the last pass that wrote without a loss
+	broken string                               // why this process no longer writes; empty: it writes
+	late   map[string]bool                      // by user group id: the group ended the last run that reached it, so the next run writes it after the others
+	pause  func(context.Context, time.Duration) // waits between two rounds; nil: uses a timer
 }
 
 // run is one run of apply.
 type run struct {
 	applied
 	*writer
-	ctx     context.Context // of the pass; its end stops the run between two writes
-	fence   target.Fence    // the pass's fence, and the end of ctx
+	ctx     context.Context // of the pass; when it ends, the run stops between two writes
+	fence   target.Fence    // the fence of the pass, and the end of ctx
 	log     *slog.Logger
 	limits  guard.Limits
-	wrote   int          // writes that the read-back shows
-	stopped bool         // nothing more is sent in this run, and what is left stays planned
-	held    report.Guard // with on_trip: stop, the guard whose trip withholds everything that is left
+	wrote   int          // writes that were made according to the read-back
+	stopped bool         // this run sends no more writes, and the rest stays planned
+	held    report.Guard // with on_trip: stop, the guard whose trip withholds the rest
 	fenced  error        // why the fence ended the run
 }
 
-// apply writes what was cleared, in order, one group at a time, and returns
-// what became of it. job.replace makes each write. The end of ctx, or a fence
-// that refuses, stops the run between two writes. A write that was sent is
-// always read back.
+// apply writes the cleared changes in order, one group at a time, and returns the outcomes.
+// job.replace makes each write. If ctx ends or the fence refuses, the run stops between two
+// writes. A write that was sent is always read back.
 func (w *writer) apply(ctx context.Context, log *slog.Logger, fence target.Fence, c guard.Cleared) applied {
 	return w.write(ctx, log, fence, c.Writes(), c.Limits())
 }
@@ -114,13 +115,13 @@ func (w *writer) write(ctx context.Context, log *slog.Logger, fence target.Fence
 	}
 	r.left(writes)
 	if r.wrote > 0 && w.lost == lostBefore {
-		w.lost = 0 // what logins moved long ago does not add up
+		w.lost = 0 // losses that logins caused long ago must not add up
 	}
 	return r.applied
 }
 
-// left reports the groups that the fence kept from being written. A plan that
-// is too old is withheld by the guard age; anything else is an error.
+// left reports the groups that the fence kept from being written. If the plan is too old, the
+// guard `age` withholds their changes. Any other reason is an error.
 func (r *run) left(writes []guard.Write) {
 	if r.fenced == nil {
 		return
@@ -145,9 +146,8 @@ func (r *run) left(writes []guard.Write) {
 	}
 }
 
-// inOrder puts the groups that ended an earlier run after the others, so that
-// one that cannot be written does not keep the rest waiting for ever.
-// Administrators stay last.
+// inOrder puts the groups that ended an earlier run after the others. Otherwise a group that
+// cannot be written could keep all others from being written. Administrators stay last.
 func (w *writer) inOrder(writes []guard.Write) []guard.Write {
 	rank := func(x guard.Write) int {
 		switch {
@@ -167,10 +167,10 @@ func (w *writer) inOrder(writes []guard.Write) []guard.Write {
 // job is the write of one group, from the first read to the read-back.
 type job struct {
 	*run
-	planned guard.Write  // as it was cleared
-	now     guard.Write  // planned again on the last reading
+	planned guard.Write  // the changes as they were cleared
+	now     guard.Write  // the changes after they were compared with the last reading
 	trips0  int          // how many trips the run had before this group
-	begun   bool         // a change of it stands in the audit log as begun
+	begun   bool         // the audit log has a line that its changes begin
 	calls   target.Calls // of the last write that was sent
 }
 
@@ -178,9 +178,9 @@ type job struct {
 type reading struct {
 	group target.Group
 	found bool
-	doubt string // why the reading is not believed; empty: it is
-	// all is every group, by id. It is read just before the group itself while
-	// the canary is not proved, and is nil later.
+	doubt string // why the reading is not trusted; empty: it is trusted
+	// all is every group, by id. It is read just before the group itself, and only until the
+	// canary is proved.
 	all map[string]target.Group
 }
 
@@ -189,13 +189,13 @@ type replaced struct {
 	before, after reading
 	sent          []string // the members, sorted
 	err           error    // nil, or an error for which target.Uncertain holds
-	unread        error    // why it could not be read back
+	unread        error    // why the group could not be read back
 }
 
 // unreadError is a failed read before a write.
 type unreadError struct{ error }
 
-// one takes one group through replace and enters what became of it.
+// one writes one group with replace and records the outcome.
 func (r *run) one(w guard.Write) {
 	j := &job{run: r, planned: w, now: w, trips0: len(r.trips)}
 	made, err := j.replace()
@@ -209,7 +209,7 @@ func (r *run) one(w guard.Write) {
 	case target.Fenced(err):
 		r.fenced = err
 		j.ended()
-		j.restart() // the group counts as not reached, whatever the reading showed
+		j.restart() // the group counts as not reached, whatever an earlier round did
 		return
 	case errors.As(err, &unread):
 		r.fail(w, fmt.Errorf("reading the user group %q before its write: %w", w.Group.Name, unread.error))
@@ -236,22 +236,22 @@ type suspendedError struct{ memory.Suspension }
 
 func (e *suspendedError) Error() string { return guard.SuspensionText(e.Suspension) }
 
-// ask asks the store whether a person has suspended writing since the plan was made. It
-// returns a *suspendedError if the suspension withholds this write: a write that removes
-// somebody is withheld whole, and the next pass makes its additions. If the store cannot
-// tell, ask refuses the write like a fence.
+// ask reads from the store whether a person has suspended writing since the plan was made. If
+// the suspension withholds this write, ask returns a *suspendedError. A write with a removal
+// is withheld whole, and the next pass makes its additions. If the store cannot be read, ask
+// returns a fence error.
 func (j *job) ask() error {
 	s, err := j.suspension(j.ctx)
 	switch {
 	case err != nil:
-		return cmp.Or(j.fence.Check(), error(&target.FenceError{Err: err})) // a shutdown cuts the reading short
+		return cmp.Or(j.fence.Check(), error(&target.FenceError{Err: err})) // a shutdown interrupts the read, and then the fence has the reason
 	case s.Withholds(len(j.planned.Remove) > 0):
 		return &suspendedError{s}
 	}
 	return nil
 }
 
-// suspend reports once in a run that a suspension began.
+// suspend reports that a suspension began, once in each run.
 func (r *run) suspend(s memory.Suspension) {
 	if r.suspended.IsZero() {
 		r.note(report.Suspended, "", "while the pass was writing, a person suspended it: "+guard.SuspensionText(s)+"; a write that had begun was finished, and what is left is withheld; the suspension ends by itself, or by groupsync resume")
@@ -259,15 +259,15 @@ func (r *run) suspend(s memory.Suspension) {
 	r.suspended = s
 }
 
-// replace is the only way in which groupsync writes a user group: it asks whether writing
-// is suspended, reads the group, computes the members from that reading, asks the fence,
-// sends them once, and reads the group back. Nothing is called between the reading and the
-// write. If the server did not take the write, replace waits and begins again
-// from the read, because the group may have changed in the meantime.
+// replace is the only code that writes a user group. Each round has these steps: ask the fence
+// and the suspension, read the group, compute the members from that reading, ask the fence
+// again, send the members once, read the group back. No other request goes to ClearML between
+// the reading and the write. If the server did not take the write, replace waits and starts a
+// new round with a new reading, because the group may have changed.
 //
-// It returns nil if there is nothing to write. An error means that nothing was
-// written: it is a *suspendedError, an unreadError, the fence's, a
-// *target.NotTakenError after the last round, or the server's refusal.
+// replace returns nil if there is nothing to write. An error means that nothing was written.
+// The error is a *suspendedError, an unreadError, the fence's error, a *target.NotTakenError
+// after the last round, or the server's refusal.
 func (j *job) replace() (*replaced, error) {
 	for round := 1; ; round++ {
 		j.restart()
@@ -279,7 +279,7 @@ func (j *job) replace() (*replaced, error) {
 		}
 		now, err := j.read()
 		if err != nil {
-			return nil, cmp.Or(j.fence.Check(), error(unreadError{err})) // a shutdown cuts the read short
+			return nil, cmp.Or(j.fence.Check(), error(unreadError{err})) // a shutdown interrupts the read, and then the fence has the reason
 		}
 		members, write := j.again(now)
 		if err := j.fence.Check(); err != nil {
@@ -305,13 +305,13 @@ func (j *job) replace() (*replaced, error) {
 	}
 }
 
-// restart forgets what an earlier round found of the group.
+// restart resets the group's state to that before the first round.
 func (j *job) restart() {
 	j.now, j.trips, j.held = j.planned, j.trips[:j.trips0], ""
 	delete(j.outcomes, j.planned.Group.ID)
 }
 
-// ended enters into the audit log what became of the changes that were begun.
+// ended writes the outcomes of the changes that were begun to the audit log.
 func (j *job) ended() {
 	if j.begun {
 		j.outcome(j.planned.Group.ID).calls = j.calls
@@ -319,7 +319,7 @@ func (j *job) ended() {
 	}
 }
 
-// wait waits, or until the pass ends.
+// wait waits for d, or until the pass ends.
 func (j *job) wait(d time.Duration) {
 	if j.pause != nil {
 		j.pause(j.ctx, d)
@@ -333,22 +333,23 @@ func (j *job) wait(d time.Duration) {
 	}
 }
 
-// send sends the write. The end of the pass does not cut it short.
+// send sends the write. The end of the pass does not interrupt it.
 func (j *job) send(g target.Group, members []string) (target.Calls, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(j.ctx), callTimeout)
 	defer cancel()
 	fence := j.fence
 	if g.Role != "" {
-		fence = fence.And(j.ask) // a role takes a request for each person: a suspension stops before the next one
+		fence = fence.And(j.ask) // a role needs one request for each person: a suspension stops it before the next request
 	}
 	return j.dir.SetMembers(ctx, fence, g, members)
 }
 
-// read reads the group. The reading that read returns is the last one before the write. If
-// members are missing whom the plan has and does not remove, read takes both views of all
-// groups and reads the group once more, and every reading must show the same members. A
-// write replaces the whole list: a list that the server cut short would remove the people
-// whom that list leaves out. The users' own view does not follow such a list.
+// read reads the group and returns the last reading before the write. If members are missing
+// that the plan has and does not remove, read also reads both views of all groups, and then
+// the group again. All readings must show the same members. The reason: a write replaces the
+// whole member list. If the server returned a list that is too short, a write would remove the
+// people who are missing from it. The users' own lists would still have the group, so the
+// views would disagree.
 func (j *job) read() (reading, error) {
 	first, err := j.once()
 	if err != nil || !first.found || j.missing(first.group) == 0 {
@@ -369,7 +370,7 @@ func (j *job) read() (reading, error) {
 	return now, nil
 }
 
-// once reads the group and, while the canary is not proved, all groups before it.
+// once reads the group. Until the canary is proved, it reads all groups before that.
 func (j *job) once() (now reading, err error) {
 	ctx, cancel := context.WithTimeout(j.ctx, callTimeout)
 	defer cancel()
@@ -386,9 +387,9 @@ func (j *job) once() (now reading, err error) {
 	return now, err
 }
 
-// viewsAgree reads all groups and all users, and reports whether both views of the group
-// show the members of a reading. Of a built-in group that only its own list shows, there is
-// no second view, so viewsAgree reports false.
+// viewsAgree reads all groups and all users. It reports whether both views of the group show
+// the members of the first reading. It returns false for a built-in group that ClearML shows
+// only in the group's own list, because there is no second view.
 func (j *job) viewsAgree(first target.Group) (bool, error) {
 	ctx, cancel := context.WithTimeout(j.ctx, callTimeout)
 	defer cancel()
@@ -409,8 +410,7 @@ func sameMembers(a, b target.Group) bool {
 	return maps.Equal(idSet(a.MemberIDs()), idSet(b.MemberIDs()))
 }
 
-// readBack reads the group after its write; while the canary is not proved, all
-// groups.
+// readBack reads the group after its write. Until the canary is proved, it reads all groups.
 func (j *job) readBack() (after reading, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(j.ctx), callTimeout)
 	defer cancel()
@@ -424,7 +424,7 @@ func (j *job) readBack() (after reading, err error) {
 	return after, err
 }
 
-// all reads all groups.
+// all reads all groups and returns them by id.
 func (j *job) all(ctx context.Context) (map[string]target.Group, error) {
 	groups, err := j.dir.Groups(ctx)
 	if err != nil {
@@ -437,8 +437,8 @@ func (j *job) all(ctx context.Context) (map[string]target.Group, error) {
 	return byID, nil
 }
 
-// missing counts the members whom the plan has and does not remove, and whom a
-// reading of the group does not show.
+// missing returns how many members of the planned group are not in a reading, apart from those
+// that the plan removes.
 func (j *job) missing(now target.Group) (n int) {
 	present := idSet(now.MemberIDs())
 	for _, x := range j.planned.Remove {
@@ -452,10 +452,9 @@ func (j *job) missing(now target.Group) (n int) {
 	return n
 }
 
-// again plans the group again on what was just read: the same people join and
-// leave, as far as they are still to. Somebody first seen in this reading is
-// never removed. It returns the members to send, or false if nothing is to be
-// written.
+// again plans the group again from the last reading: it keeps the planned additions and
+// removals that are still needed. It never removes a person who first appears in this reading.
+// It returns the members to send. It returns false if nothing is to be written.
 func (j *job) again(now reading) ([]string, bool) {
 	w := j.planned
 	if changed := j.changedUnread(now.all); changed != "" {
@@ -487,7 +486,7 @@ func (j *job) again(now reading) ([]string, bool) {
 		w.Remove = nil
 	}
 	if j.held != "" {
-		j.mark(w, report.Withheld, j.held) // with on_trip: stop, additions too
+		j.mark(w, report.Withheld, j.held) // with on_trip: stop, additions are withheld too
 		return nil, false
 	}
 	for _, x := range w.Add {
@@ -501,16 +500,16 @@ func (j *job) again(now reading) ([]string, bool) {
 	return slices.Sorted(maps.Keys(present)), len(w.Add)+len(w.Remove) > 0
 }
 
-// shrink strikes what somebody else has done since the plan, and withholds the
-// removals if they have become too large a share.
+// shrink drops the changes that somebody else has made since the plan. It withholds the
+// removals if they have become too large a share of the members.
 func (j *job) shrink(w guard.Write, present map[string]bool) guard.Write {
-	j.mark(w, "", "") // what is struck below was done by somebody else
+	j.mark(w, "", "") // changes that are dropped below keep this empty outcome: somebody else made them
 	w.Add = slices.DeleteFunc(slices.Clone(w.Add), func(x plan.Change) bool { return present[x.User.ID] })
 	w.Remove = slices.DeleteFunc(slices.Clone(w.Remove), func(x plan.Change) bool { return !present[x.User.ID] })
 	const detail = "its members changed while the pass ran: planned again on what was read just before the write"
 	n := len(w.Remove)
 	if n <= j.limits.FreeRemovals || !guard.Exceeds(n, len(present), j.limits.MaxRatio) || w.Approved {
-		if w.Group.Role == "" { // one person's role is no part of another's: nothing was planned again
+		if w.Group.Role == "" { // the role is written one person at a time, so a change of one person's role does not affect the others
 			j.note(report.Concurrent, w.Group.Name, detail)
 		}
 		return w
@@ -520,8 +519,8 @@ func (j *job) shrink(w guard.Write, present map[string]bool) guard.Write {
 	return w
 }
 
-// remaining counts the administrators in the floor who are still members and do not
-// leave.
+// remaining returns how many administrators of the floor are still members. None of them is
+// removed by this write.
 func remaining(w guard.Write, present map[string]bool) (n int) {
 	for _, id := range w.Floor {
 		if present[id] {
@@ -531,12 +530,13 @@ func remaining(w guard.Write, present map[string]bool) (n int) {
 	return n
 }
 
-// settle compares what was sent with what was read back.
+// settle compares the members that were sent with those that were read back, and records the
+// outcomes.
 func (r *run) settle(w guard.Write, made replaced) {
 	was, members := idSet(made.before.group.MemberIDs()), idSet(made.after.group.MemberIDs())
 	o, failed := r.outcome(w.Group.ID), 0
 	var suspended *suspendedError
-	cut := errors.As(made.err, &suspended) // between two people of a role
+	cut := errors.As(made.err, &suspended) // the suspension stopped the write between two people of a role
 	if cut {
 		r.suspend(suspended.Suspension)
 		o.guard = report.Suspended
@@ -569,13 +569,13 @@ func (r *run) settle(w guard.Write, made replaced) {
 	}
 	switch {
 	case undone:
-		// The request may still be under way: nothing more goes to this server.
+		// The request may still be running, so this run sends nothing more to the server.
 		r.stopped = true
 		r.errors = append(r.errors, fmt.Errorf("writing the user group %q: %w; by the read-back the group is as before, and nothing more is written in this pass", w.Group.Name, made.err))
 	case failed > 0 || lost > 0:
 		r.errors = append(r.errors, rejected("ClearML accepted the write of %q, but by the read-back %d changes were not made and %d members are missing that were to stay", w.Group.Name, failed, lost))
 	case made.err != nil && odd(made.err):
-		// The members are right, but the answer told of something else.
+		// The members are right, but the answer reported another problem.
 		r.stopped = true
 		r.errors = append(r.errors, fmt.Errorf("writing the user group %q: %w", w.Group.Name, made.err))
 	}
@@ -585,16 +585,16 @@ func (r *run) settle(w guard.Write, made replaced) {
 	}
 }
 
-// odd reports an answer that the server does not give to a write in order.
+// odd reports whether the server rejected the write or answered in an unknown form.
 func odd(err error) bool {
 	f := fault.Of(err)
 	return f != nil && (f.Reason == fault.Rejected || f.Reason == fault.Shape)
 }
 
-// harm stops writing if a write did what it must never do. If members are
-// missing that were to stay, harm ends this run, because a login may have moved
-// them between the write and the read-back. If more than lostFreely are missing
-// over several writes, or anything else changed, harm stops writing for good.
+// harm stops writing if a write did what a write must never do. If members are missing that
+// had to stay, harm ends this run, because a login between the write and the read-back may
+// have removed them. If more than lostFreely are missing over several writes, or anything else
+// of the group changed, harm stops all writing of this process.
 func (r *run) harm(w guard.Write, got target.Group, lost int) {
 	if got.ID != w.Group.ID || got.Name != w.Group.Name || got.Description != w.Group.Description {
 		r.errors = append(r.errors, rejected("the write of %q changed its name or description, or the group is gone after it", w.Group.Name))
@@ -609,12 +609,13 @@ func (r *run) harm(w guard.Write, got target.Group, lost int) {
 	}
 }
 
-// canary judges the first write of the process: the written group must be what
-// was sent, and everywhere else the set of groups, their names and
-// descriptions as before. Members elsewhere may have moved. Where only the
-// members differ, which a login may have caused, the run ends and the next
-// one's first write is the canary; any other difference ends all writing. A
-// write that was surely not made (undone) proves nothing, but may have harmed.
+// canary checks the first write of the process, and the first one after a change of the
+// configuration. The written group must have exactly the members that were sent. The set of
+// groups, and the name and description of each, must be as before. The members of other groups
+// may have changed. If only the written group's members differ, a login may have caused that.
+// Then the run ends, and the next run's first write is the canary. Any other difference stops
+// all writing of this process. A write that was not made or was cut short (undone) does not
+// prove the canary, but it is checked for harm.
 func (r *run) canary(w guard.Write, made replaced, undone bool) {
 	changed := changedElsewhere(made.before.all, made.after.all)
 	exact := slices.Equal(slices.Sorted(slices.Values(made.after.group.MemberIDs())), made.sent)
@@ -630,9 +631,10 @@ func (r *run) canary(w guard.Write, made replaced, undone bool) {
 	}
 }
 
-// changedUnread says how the groups differ from those before a first write that could not
-// be read back, judged as the canary judges. It returns "" if there was no such write. A
-// person may have made the difference: the process cannot tell, so a person must look.
+// changedUnread returns how the groups differ from those before a first write that could not
+// be read back. It compares as the canary does. It returns "" if there was no such write, or
+// if nothing differs. A person may have made the difference. The process cannot know that, so
+// a person must check.
 func (w *writer) changedUnread(now map[string]target.Group) string {
 	if w.proved || w.before == nil {
 		return ""
@@ -640,7 +642,8 @@ func (w *writer) changedUnread(now map[string]target.Group) string {
 	return changedElsewhere(w.before, now)
 }
 
-// changedElsewhere says how the set of groups, a name or a description differs.
+// changedElsewhere returns the first difference in the set of groups, their names or
+// descriptions, or "".
 func changedElsewhere(before, after map[string]target.Group) string {
 	for _, id := range slices.Sorted(maps.Keys(before)) {
 		b, x := before[id], after[id]
@@ -658,7 +661,7 @@ func rejected(format string, args ...any) error {
 	return fault.New(fault.ClearML, fault.Rejected, format+"; look at the group in ClearML", args...)
 }
 
-// halt ends all writing for the life of the process.
+// halt stops all writing of this process.
 func (r *run) halt(w guard.Write, format string, args ...any) {
 	if r.broken == "" {
 		r.broken = fmt.Sprintf(format, args...) + "; nothing more is written until a person has looked at ClearML and restarted groupsync"
@@ -666,7 +669,7 @@ func (r *run) halt(w guard.Write, format string, args ...any) {
 	}
 }
 
-// outcome returns what is known of a group's write, which is nothing at first.
+// outcome returns the outcome of a group's write. It is empty at first.
 func (r *run) outcome(group string) *outcome {
 	o, known := r.outcomes[group]
 	if !known {
@@ -676,7 +679,7 @@ func (r *run) outcome(group string) *outcome {
 	return o
 }
 
-// mark gives every change of a write one outcome.
+// mark sets the same outcome for every change of a write.
 func (r *run) mark(w guard.Write, result report.Outcome, guard report.Guard) {
 	o := r.outcome(w.Group.ID)
 	o.guard = cmp.Or(guard, o.guard)
@@ -698,7 +701,7 @@ func (r *run) withhold(w guard.Write, guard report.Guard, detail string) {
 	r.trip(guard, w.Group.Name, detail)
 }
 
-// trip enters a guard's trip. With on_trip: stop nothing more is written after it.
+// trip records a guard's trip. With on_trip: stop, the rest of the run is withheld.
 func (r *run) trip(guard report.Guard, group, detail string) {
 	r.note(guard, group, detail)
 	if r.limits.Stop && r.held == "" {
@@ -706,14 +709,13 @@ func (r *run) trip(guard report.Guard, group, detail string) {
 	}
 }
 
-// note enters a trip that withholds nothing, so that on_trip: stop does not
-// stop at it.
+// note records a trip that withholds nothing, so on_trip: stop does not stop at it.
 func (r *run) note(guard report.Guard, group, detail string) {
 	r.trips = append(r.trips, report.Trip{Guard: guard, Group: group, Detail: detail})
 }
 
-// audit logs one line a change: who, group, why, evidence and, once they are
-// known, the outcome and ClearML's id of the call. The logger carries the pass.
+// audit logs one line for each change: person, group, reason and evidence. When they are
+// known, the line also has the outcome and ClearML's id of the call. The logger adds the pass.
 func (r *run) audit(message string, w guard.Write) {
 	o := r.outcome(w.Group.ID)
 	for _, x := range slices.Concat(w.Add, w.Remove) {

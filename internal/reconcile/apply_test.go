@@ -344,7 +344,7 @@ func TestShutdownStopsBetweenTwoWrites(t *testing.T) {
 	w := newWorld(t, "both a\n/x: a\n/y: a\nx =\ny =")
 	ctx, cancel := context.WithCancel(context.Background())
 	w.onWrite = func(target.Group, []string) (bool, error) {
-		cancel() // the write in hand is finished and read back all the same
+		cancel() // the write that was begun is still finished and read back
 		return true, nil
 	}
 	r, _ := w.reconciler(t, wide, nil)
@@ -360,8 +360,8 @@ func TestShutdownStopsBetweenTwoWrites(t *testing.T) {
 	}
 }
 
-// TestALostPassDoesNotWriteWhatItHasJustRead: leadership may be lost between
-// the read and the write.
+// TestALostPassDoesNotWriteWhatItHasJustRead: the leadership can be lost between the read and
+// the write.
 func TestALostPassDoesNotWriteWhatItHasJustRead(t *testing.T) {
 	w := newWorld(t, "both a\n/x: a\nx =")
 	ctx, cancel := context.WithCancel(context.Background())
@@ -373,8 +373,8 @@ func TestALostPassDoesNotWriteWhatItHasJustRead(t *testing.T) {
 	}
 }
 
-// TestAPassWhoseLeadershipIsLostWritesNothing: the pass asks for the leadership
-// before each write, and a pass that cannot ask does not write either.
+// TestAPassWhoseLeadershipIsLostWritesNothing: a pass asks before each write whether this
+// process is the leader. A pass that cannot ask does not write either.
 func TestAPassWhoseLeadershipIsLostWritesNothing(t *testing.T) {
 	for name, lead := range map[string]func() error{
 		"the Lease has another holder": func() error { return errors.New("another replica leads") },
@@ -391,8 +391,8 @@ func TestAPassWhoseLeadershipIsLostWritesNothing(t *testing.T) {
 	}
 }
 
-// TestAChangeSomebodyElseUndidIsCounted: once, and only where the plan wants
-// that very change again.
+// TestAChangeSomebodyElseUndidIsCounted: it counts once, and only if the plan wants the same
+// change again.
 func TestAChangeSomebodyElseUndidIsCounted(t *testing.T) {
 	w := newWorld(t, "both a b\n/team: a\nteam = b")
 	r, _ := w.reconciler(t, wide, nil)
@@ -424,7 +424,7 @@ func TestAChangeSomebodyElseUndidIsCounted(t *testing.T) {
 	}
 }
 
-// TestAChangeNamesTheCallThatWroteIt: one that was not sent names none.
+// TestAChangeNamesTheCallThatWroteIt: a change that was not sent has no call.
 func TestAChangeNamesTheCallThatWroteIt(t *testing.T) {
 	w := newWorld(t, "both a b c\nfederation corp\nldap c\n/x: a b\n/y: a\nx = b c\ny = b")
 	w.onWrite = func(g target.Group, _ []string) (bool, error) {
@@ -449,8 +449,8 @@ func TestAChangeNamesTheCallThatWroteIt(t *testing.T) {
 	}
 }
 
-// TestAChangeOfConfigurationForgetsNoHarm: a Reconciler that succeeds another
-// writes no more where that one may not, and remembers what its guards do.
+// TestAChangeOfConfigurationForgetsNoHarm: after Succeed, the new Reconciler does not write if
+// the old one had to stop, and it keeps the memory.
 func TestAChangeOfConfigurationForgetsNoHarm(t *testing.T) {
 	w := newWorld(t, "both a b\n/x: a\n/y: a\nx =\ny = b")
 	w.onWrite = func(g target.Group, _ []string) (bool, error) {
@@ -472,8 +472,8 @@ func TestAChangeOfConfigurationForgetsNoHarm(t *testing.T) {
 	}
 }
 
-// TestABrokenServerIsWrittenOnceOnly: after a canary that did harm, no later
-// pass of the process writes.
+// TestABrokenServerIsWrittenOnceOnly: after a harmful canary, no later pass of the process
+// writes.
 func TestABrokenServerIsWrittenOnceOnly(t *testing.T) {
 	w := newWorld(t, "both a b\n/x: a\n/y: a\nx =\ny = b")
 	w.onWrite = func(g target.Group, _ []string) (bool, error) {
@@ -491,8 +491,8 @@ func TestABrokenServerIsWrittenOnceOnly(t *testing.T) {
 	}
 }
 
-// TestAGroupThatCannotBeWrittenDoesNotStarveTheOthers: it ends its run, and
-// comes last in the next.
+// TestAGroupThatCannotBeWrittenDoesNotStarveTheOthers: such a group ends its run and is
+// written last in the next one.
 func TestAGroupThatCannotBeWrittenDoesNotStarveTheOthers(t *testing.T) {
 	w := newWorld(t, "both a\n/x: a\n/y: a\n/z: a\nx =\ny =\nz =")
 	w.onWrite = func(g target.Group, _ []string) (bool, error) {
@@ -503,15 +503,15 @@ func TestAGroupThatCannotBeWrittenDoesNotStarveTheOthers(t *testing.T) {
 	}
 	r, _ := w.reconciler(t, wide, nil)
 	r.Pass(context.Background(), Request{Lead: leads, Apply: true})
-	next := r.Succeed(w, directory{w}, r.Options) // nor does a change of configuration forget it
+	next := r.Succeed(w, directory{w}, r.Options) // a change of the configuration does not reset this order
 	rep := next.Pass(context.Background(), Request{Lead: leads, Apply: true})
 	if d := gocmp.Diff([]string{"+a@x failed", "+a@y applied", "+a@z applied"}, lines(rep)); d != "" {
 		t.Errorf("-want +got\n%s", d)
 	}
 }
 
-// TestLossesOfLongAgoDoNotAddUp: a daemon that runs for months meets a login
-// between write and read-back now and then.
+// TestLossesOfLongAgoDoNotAddUp: in months, a daemon sees several logins between a write and
+// its read-back.
 func TestLossesOfLongAgoDoNotAddUp(t *testing.T) {
 	w := newWorld(t, "both a\nclearml loc local\n/x: a\nx = loc")
 	r, _ := w.reconciler(t, wide, nil)
@@ -533,14 +533,14 @@ func TestLossesOfLongAgoDoNotAddUp(t *testing.T) {
 	for range 5 {
 		w.setTarget("x", []string{"loc"})
 		r.Pass(context.Background(), Request{Lead: leads, Apply: true})
-		r = r.Succeed(w, directory{w}, r.Options) // a change of configuration forgets none
+		r = r.Succeed(w, directory{w}, r.Options) // a change of the configuration does not reset the losses
 	}
 	if r.writer.broken == "" {
 		t.Error("a loss in every pass does not stop the writing")
 	}
 }
 
-// TestAnUnreadableSideWritesNothing: an error of either side ends the pass.
+// TestAnUnreadableSideWritesNothing: an error while reading either side ends the pass.
 func TestAnUnreadableSideWritesNothing(t *testing.T) {
 	for name, fail := range map[string]func(*world){
 		"reading the one side: boom":   func(w *world) { w.readCM = errors.New("reading the one side: boom") },
@@ -556,13 +556,13 @@ func TestAnUnreadableSideWritesNothing(t *testing.T) {
 	}
 }
 
-// shelf is a directory of one or two groups in memory, with a hook at each call,
-// and the writer that applies to it.
+// shelf is a Directory of one or two groups in memory, with a hook at each call, and the
+// writer that writes to it.
 type shelf struct {
 	groups   []target.Group
-	claims   map[string][]string      // by group name: its members by the users' own view, where that view differs
+	claims   map[string][]string      // by group name: the members in the users' own lists, if those differ
 	calls    []string                 // in order: "groups", "users", "group", "write"
-	onCall   func(call string, n int) // before the nth call of its kind is answered
+	onCall   func(call string, n int) // called before the nth call of that kind is answered
 	onWrite  func(n int, g target.Group, members []string) (write bool, err error)
 	readErr  func(call string, n int) error
 	counts   map[string]int
@@ -573,8 +573,8 @@ type shelf struct {
 	log      bytes.Buffer
 }
 
-// newShelf makes groups of lines "name: members"; the id is "cm-" and the name.
-// The canary is proved, so that a write reads only its own group.
+// newShelf makes groups from lines "name: members". The id is "cm-" and the name. The canary
+// is proved, so a write reads only its own group.
 func newShelf(lines ...string) *shelf {
 	s := &shelf{counts: map[string]int{}, ctx: map[string]context.Context{}}
 	for _, line := range lines {
@@ -621,8 +621,8 @@ func (s *shelf) UserGroups(ctx context.Context) ([]target.Group, error) {
 	return slices.Clone(s.groups), err
 }
 
-// Complete makes the users of the groups' members. The users' own view holds what claims
-// holds of a group, and the rest as the groups have it.
+// Complete makes users from the groups' members. For a group in claims, the users' own lists
+// show those members. For the others they show the group's members.
 func (s *shelf) Complete(ctx context.Context, groups []target.Group) (*target.Snapshot, error) {
 	if err := s.call(ctx, "users"); err != nil {
 		return nil, err
@@ -672,14 +672,14 @@ func (s *shelf) SetMembers(ctx context.Context, fence target.Fence, g target.Gro
 	return s.answered, err
 }
 
-// allowed are writes as the guards let them through, with the limits.
+// allowed is cleared writes with the limits.
 type allowed struct {
 	writes []guard.Write
 	limits guard.Limits
 }
 
-// cleared makes what the guards let through, of lines "name: members +joins
-// -leaves" in the order of writing.
+// cleared makes cleared writes from lines "name: members +joins -leaves", in the order of
+// writing.
 func cleared(limits guard.Limits, lines ...string) allowed {
 	c := allowed{limits: limits}
 	for _, line := range lines {
@@ -714,7 +714,7 @@ func (s *shelf) apply(c allowed) applied {
 	return s.writer.write(context.Background(), slog.New(slog.NewTextHandler(&s.log, nil)), openFence, c.writes, c.limits)
 }
 
-// said puts what a run did on lines: the outcomes, the trips, the errors.
+// said returns what a run did, as lines: the outcomes, the trips, the errors.
 func said(done applied) []string {
 	out := []string{}
 	for _, group := range slices.Sorted(maps.Keys(done.outcomes)) {
@@ -753,14 +753,14 @@ func notTakenNow(after time.Duration) error {
 
 const replanned = "its members changed while the pass ran: planned again on what was read just before the write"
 
-// TestNothingIsCalledBetweenTheReadAndTheWrite: the reading that the write is
-// computed from is the last call before it, whatever had to be read before.
+// TestNothingIsCalledBetweenTheReadAndTheWrite: the last call before a write is the reading
+// from which the write was computed, whatever else was read before.
 func TestNothingIsCalledBetweenTheReadAndTheWrite(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		proved bool
-		vanish bool // a member goes before the first reading
-		busy   int  // so many writes are not taken
+		vanish bool // a member disappears before the first reading
+		busy   int  // how many writes the server does not take
 		want   []string
 	}{
 		{"a later write", true, false, 0, []string{"group", "write", "group"}},
@@ -791,8 +791,8 @@ func TestNothingIsCalledBetweenTheReadAndTheWrite(t *testing.T) {
 	}
 }
 
-// TestAWriteThatIsNotTakenBeginsAgainFromTheRead: what somebody else does during
-// the wait is in the next write.
+// TestAWriteThatIsNotTakenBeginsAgainFromTheRead: the next write includes a change that
+// somebody else makes during the wait.
 func TestAWriteThatIsNotTakenBeginsAgainFromTheRead(t *testing.T) {
 	for _, tt := range []struct {
 		name      string
@@ -823,8 +823,8 @@ func TestAWriteThatIsNotTakenBeginsAgainFromTheRead(t *testing.T) {
 	}
 }
 
-// TestARoundForgetsTheRoundBefore: a trip that only the first reading was worth
-// does not stand, and does not stop an on_trip: stop pass.
+// TestARoundForgetsTheRoundBefore: a trip from the first round's reading is dropped in the
+// next round, and does not stop a pass with on_trip: stop.
 func TestARoundForgetsTheRoundBefore(t *testing.T) {
 	limits := wide
 	limits.Floor, limits.Stop = 1, true
@@ -848,7 +848,7 @@ func TestARoundForgetsTheRoundBefore(t *testing.T) {
 func TestRounds(t *testing.T) {
 	const gaveUp = `error: writing the user group "x": the server did not take it in 3 rounds, each begun again from the read: 429: too many requests; nothing more is written in this pass`
 	for _, tt := range []struct {
-		busy   int // so many writes are not taken
+		busy   int // how many writes the server does not take
 		writes int
 		want   []string
 	}{
@@ -893,10 +893,10 @@ func TestThePauseBetweenRoundsIsLimited(t *testing.T) {
 	}
 }
 
-// TestTheEndOfThePassEndsAPause: the group counts as not reached.
+// TestTheEndOfThePassEndsAPause: the group then counts as not reached.
 func TestTheEndOfThePassEndsAPause(t *testing.T) {
 	s := newShelf("x: a", "y: a")
-	s.writer.pause = nil // by the clock
+	s.writer.pause = nil // uses a timer
 	ctx, cancel := context.WithCancel(context.Background())
 	s.onWrite = func(int, target.Group, []string) (bool, error) {
 		cancel()
@@ -910,8 +910,8 @@ func TestTheEndOfThePassEndsAPause(t *testing.T) {
 	}
 }
 
-// TestWhatIsNotNotTakenIsSentOnce: only a write that certainly was not carried
-// out is begun again.
+// TestWhatIsNotNotTakenIsSentOnce: only a write that certainly was not carried out is begun
+// again.
 func TestWhatIsNotNotTakenIsSentOnce(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -930,8 +930,8 @@ func TestWhatIsNotNotTakenIsSentOnce(t *testing.T) {
 	}
 }
 
-// TestTheReadBackHasItsOwnTime: a write that took all of its time leaves the
-// read-back as much; and a shutdown cuts neither short, but the read before.
+// TestTheReadBackHasItsOwnTime: a write that used all of its time leaves the read-back its
+// full time. A shutdown interrupts neither of the two, but it interrupts the read before.
 func TestTheReadBackHasItsOwnTime(t *testing.T) {
 	s := newShelf("team: a")
 	ctx, cancel := context.WithCancel(context.Background())
@@ -992,8 +992,8 @@ func TestReadsThatFailAroundAWrite(t *testing.T) {
 	same(t, "before the second round", []string{"+n@y applied", "-b@x failed", `error: reading the user group "x" before its write: boom`}, said(s.apply(cleared(wide, "x: a -b", "y: a +n"))))
 }
 
-// TestTheFenceEndsTheWriting: at whichever of its questions it refuses, nothing
-// counts as failed, and nothing more is sent.
+// TestTheFenceEndsTheWriting: at whichever question the fence refuses, no change counts as
+// failed, and nothing more is sent.
 func TestTheFenceEndsTheWriting(t *testing.T) {
 	lost := errors.New("the Lease was not renewed for 11s")
 	abandoned := func(n int) []string {
@@ -1001,7 +1001,7 @@ func TestTheFenceEndsTheWriting(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name   string
-		at     int // the question, counted from 1, from which on the fence refuses
+		at     int // the fence refuses from this question on, counted from 1
 		writes int
 		want   []string
 	}{
@@ -1032,7 +1032,7 @@ func TestTheFenceEndsTheWriting(t *testing.T) {
 	}
 }
 
-// TestWithoutAFenceNothingIsWritten: the zero Fence refuses.
+// TestWithoutAFenceNothingIsWritten: the zero Fence refuses every write.
 func TestWithoutAFenceNothingIsWritten(t *testing.T) {
 	s := newShelf("x: a")
 	done := cleared(wide, "x: a +n").applyTo(s.writer, context.Background(), slog.New(slog.DiscardHandler), target.Fence{})
@@ -1040,8 +1040,8 @@ func TestWithoutAFenceNothingIsWritten(t *testing.T) {
 	same(t, "calls", []string(nil), s.calls)
 }
 
-// TestAnOldPlanIsNotWritten: what is left when the plan is too old waits for the
-// next pass, and the guard age says how much that is, once.
+// TestAnOldPlanIsNotWritten: when the plan is too old, the rest waits for the next pass. The
+// guard `age` reports once how much that is.
 func TestAnOldPlanIsNotWritten(t *testing.T) {
 	const limit = 10 * time.Minute
 	trip := func(age string, changes, groups int) string {
@@ -1050,7 +1050,7 @@ func TestAnOldPlanIsNotWritten(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		before time.Duration // the plan's age before the first group
-		each   time.Duration // what each write takes
+		each   time.Duration // duration of each write
 		want   []string
 	}{
 		{"one second before the limit", limit - time.Second, 0, []string{"+n@x applied", "+n@y applied", "+o@y applied", "-b@z applied"}},
@@ -1072,7 +1072,7 @@ func TestAnOldPlanIsNotWritten(t *testing.T) {
 	}
 }
 
-// TestAPlanBecomesTooOldDuringAWait: a round that is begun again asks the fence again.
+// TestAPlanBecomesTooOldDuringAWait: each new round asks the fence again.
 func TestAPlanBecomesTooOldDuringAWait(t *testing.T) {
 	s, old := newShelf("x: a"), error(nil)
 	s.onWrite = func(int, target.Group, []string) (bool, error) { old = target.ErrTooOld; return false, notTakenNow(0) }
@@ -1083,14 +1083,14 @@ func TestAPlanBecomesTooOldDuringAWait(t *testing.T) {
 	}
 }
 
-// TestOnTripStopStopsAtWritingToo: after a trip of apply's own nothing more is
-// written in the run, additions included.
+// TestOnTripStopStopsAtWritingToo: after a trip of apply itself, the run writes nothing more,
+// not even additions.
 func TestOnTripStopStopsAtWritingToo(t *testing.T) {
 	const gone = "the group is gone from ClearML: nothing is written, since a write would create it anew"
 	for _, tt := range []struct {
 		name   string
 		floor  int
-		groups []string // as they are when they are read
+		groups []string // as they are when apply reads them
 		plan   []string
 		stop   []string // with on_trip: stop
 		on     []string // with on_trip: additions_only
@@ -1120,7 +1120,7 @@ func TestOnTripStopStopsAtWritingToo(t *testing.T) {
 	}
 }
 
-// TestOnTripStopEndsWithThePass: the next pass judges for itself.
+// TestOnTripStopEndsWithThePass: a trip does not affect the next pass.
 func TestOnTripStopEndsWithThePass(t *testing.T) {
 	limits := wide
 	limits.Stop = true
@@ -1129,8 +1129,8 @@ func TestOnTripStopEndsWithThePass(t *testing.T) {
 	same(t, "the next pass", []string{"+n@y applied"}, said(s.apply(cleared(limits, "y: a +n"))))
 }
 
-// TestLostMembers: the tolerance for members that were lost in writes is its own,
-// and not guards.free_removals.
+// TestLostMembers: the tolerance for members lost in writes is lostFreely, and not
+// guards.free_removals.
 func TestLostMembers(t *testing.T) {
 	members := []string{"a", "b", "c", "d", "e", "f"}
 	for _, free := range []int{0, 3, 100} {
@@ -1140,7 +1140,7 @@ func TestLostMembers(t *testing.T) {
 				limits.FreeRemovals = free
 				s := newShelf("x: "+strings.Join(members, " "), "y: a")
 				s.onWrite = func(_ int, g target.Group, sent []string) (bool, error) {
-					s.set("x", sent[lost:]...) // "n" is sent last and stays
+					s.set("x", sent[lost:]...) // "n" is sent last, so it stays
 					return false, nil
 				}
 				done := s.apply(cleared(limits, "x: "+strings.Join(members, " ")+" +n", "y: a +n"))
@@ -1162,8 +1162,8 @@ func TestLostMembers(t *testing.T) {
 	}
 }
 
-// TestLossesAddUp: over passes without a clean write between them; a pass that
-// wrote nothing is no clean write.
+// TestLossesAddUp: losses add up over passes without a clean write between them. A pass that
+// wrote nothing is not a clean write.
 func TestLossesAddUp(t *testing.T) {
 	s := newShelf("x: a b c d e", "gone: a")
 	lose := func(plan string) {
@@ -1172,7 +1172,7 @@ func TestLossesAddUp(t *testing.T) {
 	}
 	lose("x: a b c d e +n")
 	lose("x: b c d e n +o")
-	s.apply(cleared(wide, "nowhere: a +n")) // withheld: the group is gone
+	s.apply(cleared(wide, "nowhere: a +n")) // withheld: ClearML does not have the group
 	s.onWrite = func(int, target.Group, []string) (bool, error) {
 		return false, &target.UncertainError{Err: errors.New("504")}
 	}
@@ -1187,8 +1187,8 @@ func TestLossesAddUp(t *testing.T) {
 	}
 }
 
-// TestMembersMissingBeforeTheWrite: the group is not written if too many are
-// gone, both by number and by share, and if the readings differ.
+// TestMembersMissingBeforeTheWrite: the group is not written if too many members are missing,
+// by number and by share.
 func TestMembersMissingBeforeTheWrite(t *testing.T) {
 	all := []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"}
 	for _, tt := range []struct {
@@ -1196,9 +1196,9 @@ func TestMembersMissingBeforeTheWrite(t *testing.T) {
 		ratio         float64
 		writes        bool
 	}{
-		{2, 3, 0.1, true}, {3, 3, 0.1, true}, {4, 3, 0.1, false}, // n-1, n, n+1 of free_removals
-		{2, 0, 0.3, true}, {3, 0, 0.3, true}, {4, 0, 0.3, false}, // and of the ratio
-		{1, 0, 0.05, false}, // nobody is free to go
+		{2, 3, 0.1, true}, {3, 3, 0.1, true}, {4, 3, 0.1, false}, // n-1, n and n+1 of free_removals
+		{2, 0, 0.3, true}, {3, 0, 0.3, true}, {4, 0, 0.3, false}, // n-1, n and n+1 of the ratio
+		{1, 0, 0.05, false}, // free_removals is 0
 		{9, 0, 0, true},     // a ratio of 0 is off
 	} {
 		for _, proved := range []bool{true, false} {
@@ -1218,8 +1218,8 @@ func TestMembersMissingBeforeTheWrite(t *testing.T) {
 	}
 }
 
-// TestReadingsThatDiffer: a member who is missing must be missing from both views of the
-// group and from the last reading too.
+// TestReadingsThatDiffer: a missing member must be missing from both views of the group and
+// from the last reading too.
 func TestReadingsThatDiffer(t *testing.T) {
 	doubt := []string{"+n@team withheld by concurrent", "trip concurrent team: just before the write 1 of its 3 members were missing, and a second read does not say the same: the group is not written"}
 	goes := []string{"+n@team applied", "trip concurrent team: " + replanned}
@@ -1258,8 +1258,8 @@ func TestReadingsThatDiffer(t *testing.T) {
 	}
 }
 
-// TestAdministratorsWhomOnlyOneViewShows: nobody can tell whether somebody took the
-// administrator out or the server cut its list, so Admins is left to the next pass.
+// TestAdministratorsWhomOnlyOneViewShows: groupsync cannot tell whether a person removed the
+// administrator or the server returned a short list. So Admins is left to the next pass.
 func TestAdministratorsWhomOnlyOneViewShows(t *testing.T) {
 	s := newShelf("Admins: a b", "team: a")
 	s.claims = map[string][]string{"Admins": {}}
@@ -1268,11 +1268,11 @@ func TestAdministratorsWhomOnlyOneViewShows(t *testing.T) {
 }
 
 // TestAFirstWriteThatWasNotReadBackIsHeldAgainstWhatWasBeforeIt: the next first write is
-// compared with the groups as they were before the write that nobody could judge.
+// compared with the groups as they were before the write that could not be read back.
 func TestAFirstWriteThatWasNotReadBackIsHeldAgainstWhatWasBeforeIt(t *testing.T) {
 	for _, tt := range []struct {
 		name string
-		harm func(*shelf) // what the first write did beside its members
+		harm func(*shelf) // what the first write did besides its members
 		want []string
 	}{
 		{"no harm: the next write is the canary", func(*shelf) {}, []string{"+n@y applied"}},
@@ -1360,12 +1360,12 @@ func TestTheFloorJustBeforeTheWrite(t *testing.T) {
 	}
 }
 
-// TestTheCanaryIsComparedWithTheLastReading: what somebody else does between the
-// list of all groups and the reading of the group is not the write's doing.
+// TestTheCanaryIsComparedWithTheLastReading: a change that somebody else makes between the
+// list of all groups and the reading of the group is not an effect of the write.
 func TestTheCanaryIsComparedWithTheLastReading(t *testing.T) {
 	for _, tt := range []struct {
 		name string
-		list func(*shelf) // before the list is read, in place of what the last reading shows
+		list func(*shelf) // changes what the list shows, before it is read; the last reading shows the groups unchanged
 	}{
 		{"another description", func(s *shelf) { s.groups[0].Description = "old words" }},
 		{"not there yet", func(s *shelf) { s.groups = s.groups[1:] }},
@@ -1388,8 +1388,8 @@ func TestTheCanaryIsComparedWithTheLastReading(t *testing.T) {
 	}
 }
 
-// TestTheAuditLogEndsWhatItBegins: one end for each change that was begun, also
-// if the fence refused in a later round.
+// TestTheAuditLogEndsWhatItBegins: each change that was begun has one end in the log, even if
+// the fence refused in a later round.
 func TestTheAuditLogEndsWhatItBegins(t *testing.T) {
 	s, lost := newShelf("x: a"), error(nil)
 	s.onWrite = func(int, target.Group, []string) (bool, error) {
@@ -1406,13 +1406,13 @@ func TestTheAuditLogEndsWhatItBegins(t *testing.T) {
 	}
 }
 
-// TestAWaitLosesNobody: the real client against the stand-in. A write is refused
-// in every way that may pass, and an administrator or a login changes the group
-// in the meantime. Their change stays.
+// TestAWaitLosesNobody uses the real client with the stand-in for ClearML. A write is refused
+// in every way that may be temporary. In the meantime an administrator or a login changes the
+// group. That change must stay.
 func TestAWaitLosesNobody(t *testing.T) {
 	const call = "permissions.add_or_update_user_group"
 	login := func(s *clearmltest.Server) { s.SetMembers("team", "a", "leaver", "login") }
-	admin := func(s *clearmltest.Server) { s.SetMembers("team", "leaver") } // takes a out
+	admin := func(s *clearmltest.Server) { s.SetMembers("team", "leaver") } // removes a
 	describe := func(s *clearmltest.Server) {
 		s.AddGroup(clearmltest.Group{ID: "cm-team", Name: "team", Description: "new words", Assignable: true, Members: []string{"a", "leaver"}})
 	}
@@ -1420,7 +1420,7 @@ func TestAWaitLosesNobody(t *testing.T) {
 	refusals := []struct {
 		name   string
 		refuse func(s *clearmltest.Server, meanwhile func())
-		logins int // further ones
+		logins int // additional sign-ins of groupsync
 		waits  time.Duration
 	}{
 		{"429", func(s *clearmltest.Server, m func()) {
@@ -1493,7 +1493,7 @@ func TestAWaitLosesNobody(t *testing.T) {
 	}
 }
 
-// TestAGroupOfAnotherKindIsNotWritten: each sign of another kind is enough by itself.
+// TestAGroupOfAnotherKindIsNotWritten: each sign of another kind is sufficient.
 func TestAGroupOfAnotherKindIsNotWritten(t *testing.T) {
 	for what, change := range map[string]func(*target.Group){
 		"its name":                   func(g *target.Group) { g.Name = "renamed" },
@@ -1510,8 +1510,9 @@ func TestAGroupOfAnotherKindIsNotWritten(t *testing.T) {
 	}
 }
 
-// TestAWriteThatChangesMoreThanMembersEndsAllWriting: of the written group, or while the
-// canary is not proved, of another one; each change is enough by itself.
+// TestAWriteThatChangesMoreThanMembersEndsAllWriting: this is so for changes of the written
+// group. Until the canary is proved, it is so for changes of other groups too. Each change is
+// sufficient.
 func TestAWriteThatChangesMoreThanMembersEndsAllWriting(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -1543,8 +1544,8 @@ func TestAWriteThatChangesMoreThanMembersEndsAllWriting(t *testing.T) {
 	}
 }
 
-// TestAnOddAnswerEndsThePass: the read-back shows the members that were sent, but the
-// answer told of something else, so nothing more goes to this server in the pass.
+// TestAnOddAnswerEndsThePass: the read-back shows the members that were sent, but the answer
+// reported another problem. So the pass sends nothing more to the server.
 func TestAnOddAnswerEndsThePass(t *testing.T) {
 	for _, tt := range []struct {
 		reason fault.Reason

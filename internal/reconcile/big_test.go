@@ -18,12 +18,12 @@ import (
 	"groupsync/internal/target/clearmltest"
 )
 
-// Calls that a pass makes whatever it finds, beside one for the members of each group
-// that matters. A token is fetched as needed.
+// The requests that every pass makes, besides one for the members of each group that is read.
+// A token is fetched when it is needed.
 var always = map[string]int{"components": 1, "realm": 1, "groups": 1, "groups_count": 1}
 
-// asked returns the requests of the last pass beside those that a pass in sync makes
-// with that many groups, and beside tokens.
+// asked returns the requests of the last pass without those of a pass in sync with that many
+// groups, and without tokens.
 func (s *site) asked(groups int) map[string]int {
 	by := maps.Clone(s.seen.take())
 	delete(by, "token")
@@ -35,8 +35,8 @@ func (s *site) asked(groups int) map[string]int {
 	return by
 }
 
-// The requests of a pass: what a pass in sync makes, and what each person adds who is
-// asked about.
+// TestWhatAPassAsks checks the requests of a pass in sync, and the additional requests for
+// each person who must be asked about.
 func TestWhatAPassAsks(t *testing.T) {
 	var people []string
 	for i := range 100 {
@@ -57,8 +57,8 @@ func TestWhatAPassAsks(t *testing.T) {
 		setup: setup{limits: func(l *guard.Limits) { l.MaxRatio = 0 }},
 	})
 	const groups, members = 3, 50
-	// dryRun makes a pass with an empty user cache, and holds the requests beside those
-	// of a pass in sync, and the LDAP searches.
+	// dryRun makes a pass with an empty user cache. It checks the requests that a pass in sync
+	// would not make, and the number of LDAP searches.
 	dryRun := func(name string, lookedUp int, want map[string]int) report.Report {
 		t.Helper()
 		s.clearCaches(t)
@@ -82,8 +82,9 @@ func TestWhatAPassAsks(t *testing.T) {
 	if len(hidden) != 10 {
 		t.Fatalf("%d people are in hidden after the sign-ins, want 10", len(hidden))
 	}
-	// k people whose own side is asked: a look-up by id, since no list shows them, and a
-	// count. The sources are read again and the federations are asked for twice.
+	// For each person whose own side is asked there is a look-up by id, because no list shows
+	// the person, and a count. The sources are read again, and the federations are probed
+	// twice.
 	dryRun("10 whom the list hides", 10, map[string]int{"user": 10, "own_count": 10, "members": 1, "components": 2, "probe": 2})
 
 	s.clearml.SetMembers("hidden")
@@ -102,14 +103,14 @@ func TestWhatAPassAsks(t *testing.T) {
 		s.realm.Leave(t, u.Username, "/club")
 	}
 	s.clearml.SetMembers("club", s.clearml.Members("club")[:9]...)
-	// Each leaver is looked up by id, and the second look reads the account once more.
+	// Each leaver needs a look-up by id, and the second look reads the account once more.
 	r = dryRun("a joiner and 5 leavers who are local", 5, map[string]int{"user": 10, "members": 1, "components": 2})
 	if add, remove := r.Drift(); add != 1 || remove != 5 {
 		t.Errorf("%d to add and %d to remove, want 1 and 5", add, remove)
 	}
 }
 
-// bigSite is a site of a crowd, with its first people in the teams of ClearML.
+// bigSite is a site with many accounts. The first of them are in ClearML's teams.
 func bigSite(b *testing.B, r *keycloaktest.Realm, ids map[string]string, teams map[string][]string) *site {
 	b.Helper()
 	s := &site{now: noon, realm: r, clearml: clearmltest.New(b, clearmltest.Options{})}
@@ -123,7 +124,7 @@ func bigSite(b *testing.B, r *keycloaktest.Realm, ids map[string]string, teams m
 	return s
 }
 
-// dryRun times a dry run and reports its requests.
+// dryRun measures a dry run and reports its requests.
 func (s *site) dryRun(b *testing.B) report.Report {
 	b.Helper()
 	s.seen.take()
@@ -141,8 +142,8 @@ func (s *site) dryRun(b *testing.B) report.Report {
 	return r
 }
 
-// BenchmarkPassLDAPCrowd is a whole dry run with 2,000 and 10,000 people of LDAP, 300
-// ClearML users, 20 groups, LDAP 5 ms away, with an empty user cache and with a full one.
+// BenchmarkPassLDAPCrowd is a whole dry run with 2,000 and 10,000 LDAP people, 300 ClearML
+// users and 20 groups. LDAP is 5 ms away. It runs with an empty and with a full user cache.
 func BenchmarkPassLDAPCrowd(b *testing.B) {
 	for _, people := range []int{2_000, 10_000} {
 		b.Run(fmt.Sprintf("people=%d", people), func(b *testing.B) { passLDAPCrowd(b, people) })
@@ -218,9 +219,8 @@ func passLDAPCrowd(b *testing.B, people int) {
 	}
 }
 
-// BenchmarkPassLocalCrowd is a whole dry run with 100,000 local people and 300 ClearML
-// users. heap-MB is the most that the heap of groupsync and of the stand-in
-// for ClearML held.
+// BenchmarkPassLocalCrowd is a whole dry run with 100,000 local people and 300 ClearML users.
+// heap-MB is the largest heap of groupsync together with the stand-in for ClearML.
 func BenchmarkPassLocalCrowd(b *testing.B) {
 	const people = 100_000
 	r := keycloaktest.NewLocalCrowd(b, keycloaktest.Shared(b), people)

@@ -17,12 +17,12 @@ import (
 )
 
 // Compare plans under the present rules and under changed rules, from one reading of both
-// sides, and returns where the two plans differ. Like a dry run, Compare writes nothing and
-// remembers nothing. The person's own side decides every change of both plans, because a
-// list that hides a person can make either plan propose what it would not make.
+// sides. It returns the differences between the two plans. Like a dry run, Compare writes
+// nothing and does not change the memory. The second look checks every change of both plans,
+// because a member list that hides a person can make either plan propose a wrong change.
 //
-// The guards judge the changed plan as if the present rules were those of the last
-// accepted pass, and as if nothing were suspended.
+// The guards judge the changed plan as if the present rules were those of the last accepted
+// pass, and as if there were no suspension.
 func (r *Reconciler) Compare(ctx context.Context, changed match.Rules) (report.Comparison, error) {
 	r, changed = r.peeking(r.Now()), changed.At(r.Now())
 	ctx = target.WithPass(ctx, passID(r.Now().UTC()))
@@ -73,7 +73,7 @@ func (r *Reconciler) Compare(ctx context.Context, changed match.Rules) (report.C
 	return c, nil
 }
 
-// beside returns the pairer of a comparison: the rules before are the present ones.
+// beside returns the pairer of a comparison. Its rules before are the present ones.
 func (r *Reconciler) beside(changed match.Rules) pairer {
 	return func(catalog source.Catalog, groups []target.Group) (pairs, error) {
 		before, err := match.Groups(catalog, groups, r.Rules)
@@ -88,7 +88,7 @@ func (r *Reconciler) beside(changed match.Rules) pairer {
 	}
 }
 
-// lookUpBoth returns the snapshot with the people of whom either plan needs to know more.
+// lookUpBoth returns the snapshot with the look-ups that either plan needs.
 func (r *Reconciler) lookUpBoth(ctx context.Context, src *source.Snapshot, tgt *target.Snapshot, both pairs, changed match.Rules, mem memory.Memory) (*source.Snapshot, error) {
 	asks := slices.Concat(
 		plan.Make(src, tgt, *both.before, match.Who(src, tgt, r.Rules)).Asks,
@@ -102,7 +102,7 @@ func (r *Reconciler) lookUpBoth(ctx context.Context, src *source.Snapshot, tgt *
 	return r.lookUp(ctx, src, asks, mem)
 }
 
-// weighBoth returns both plans with what one second look said of their changes.
+// weighBoth returns both plans with the answers of one second look.
 func (r *Reconciler) weighBoth(ctx context.Context, src *source.Snapshot, before, after plan.Plan, mem memory.Memory) (_, _ plan.Plan, _ []source.Probe, err error) {
 	r.Step("taking the second look")
 	questions := before.Questions()
@@ -111,7 +111,7 @@ func (r *Reconciler) weighBoth(ctx context.Context, src *source.Snapshot, before
 	if err != nil {
 		return plan.Plan{}, plan.Plan{}, nil, fmt.Errorf("confirming the changes: %w", err)
 	}
-	n = min(n, len(seen.Answers)) // Weighed finds the missing answers
+	n = min(n, len(seen.Answers)) // Weighed returns an error if answers are missing
 	if before, err = before.Weighed(source.Confirmation{Answers: seen.Answers[:n]}); err != nil {
 		return plan.Plan{}, plan.Plan{}, nil, err
 	}
@@ -140,7 +140,7 @@ func compared(before, after plan.Plan) []report.Difference {
 	slices.SortFunc(list, func(a, b report.Difference) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.ID, b.ID))
 	})
-	return slices.CompactFunc(list, func(a, b report.Difference) bool { return a.ID == b.ID }) // fed under both rules
+	return slices.CompactFunc(list, func(a, b report.Difference) bool { return a.ID == b.ID }) // a group that is in both plans is listed once
 }
 
 // byID returns the groups of the plan by the id of the user group.
@@ -152,9 +152,10 @@ func byID(p plan.Plan) map[string]plan.Group {
 	return groups
 }
 
-// only returns the changes of the group after that the group before does not surely make.
-// The plan before makes a change if it has evidence. Without evidence it makes the change
-// if it asked the same question, since then both plans wait for the same answer.
+// only returns the changes of the group after that are not also changes of the group before. A
+// change is also one of the group before if it has evidence there. Without evidence there, it
+// is if both plans ask the own side the same question, because then both wait for the same
+// answer.
 func only(before, after plan.Group, changes func(plan.Group) []plan.Change) []plan.Change {
 	old := byKey(changes(before))
 	sameRole := before.Feed.Role == after.Feed.Role
@@ -175,15 +176,16 @@ func byKey(changes []plan.Change) map[string]plan.Change {
 	return m
 }
 
-// sameQuestion reports whether the person's own side is asked the same about both changes.
+// sameQuestion reports whether the second look asks the own side the same question about both
+// changes.
 func sameQuestion(a, b plan.Change) bool {
 	return a.GoneBy == b.GoneBy &&
 		slices.EqualFunc(a.Sources, b.Sources, func(x, y source.Group) bool { return x.ID == y.ID }) &&
 		slices.EqualFunc(a.Accounts, b.Accounts, func(x, y source.User) bool { return x.ID == y.ID })
 }
 
-// dropped returns the changes of the plan before that the plan after does not propose. No
-// guard is named: the changed configuration leaves nothing to withhold.
+// dropped returns the changes of the plan before that the plan after does not propose. It
+// clears their guards, because the changed configuration does not propose them at all.
 func dropped(before, after []plan.Change) []report.Change {
 	next := byKey(after)
 	left := slices.DeleteFunc(slices.Clone(before), func(c plan.Change) bool {
@@ -196,7 +198,7 @@ func dropped(before, after []plan.Change) []report.Change {
 	return changes(left)
 }
 
-// without returns what is in the list and not in the other one.
+// without returns the elements of list that are not in other.
 func without[T comparable](list, other []T) []T {
 	there := make(map[T]bool, len(other))
 	for _, x := range other {

@@ -15,8 +15,9 @@ import (
 	"groupsync/internal/report"
 )
 
-// differing returns a line for each change and each guard of a comparison: "+" and "-" are
-// made with the change only, "~+" and "~-" without it only.
+// differing returns a line for each change and each guard of a comparison. "+" and "-" are
+// changes that only the changed rules make. "~+" and "~-" are changes that only the present
+// rules make.
 func differing(c report.Comparison) []string {
 	list := []string{}
 	for _, d := range c.Groups {
@@ -192,10 +193,11 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-// holdsOnApply holds the comparison to what the next passes do. After a pass under the
-// present rules, a pass under the changed ones withholds by the guard scope each removal
-// that the comparison says it will, and nothing that the comparison does not name: a
-// membership that the present rules add first is then one more removal.
+// holdsOnApply compares the comparison with what the next passes do. It makes a pass under the
+// present rules and then one under the changed rules. In the second pass the guard `scope`
+// must withhold each removal for which the comparison says so. It must withhold nothing that
+// the comparison does not name. A membership that only the present rules add is one more
+// removal in the second pass.
 func holdsOnApply(t *testing.T, w *world, c *clock, present, changed func(*match.Options), got report.Comparison) {
 	t.Helper()
 	said, named := map[string]bool{}, map[string]bool{}

@@ -18,7 +18,7 @@ import (
 	"groupsync/internal/target"
 )
 
-// story makes passes over a world, also by new processes with other rules.
+// story makes passes over a world, also with new Reconcilers that have other rules.
 type story struct {
 	*world
 	t      *testing.T
@@ -33,12 +33,12 @@ func tell(t *testing.T, text string, limits guard.Limits, options func(*match.Op
 	return s
 }
 
-// reload goes on under other rules.
+// reload continues with other rules.
 func (s *story) reload(options func(*match.Options)) {
 	s.rec = s.rec.Succeed(s.world, directory{s.world}, Options{Name: "test", Rules: rules(s.t, options), Limits: s.limits, Now: s.rec.Now, Log: s.rec.Log})
 }
 
-// pass makes a pass that may write, and holds its lines to what is wanted.
+// pass makes a pass that may write, and compares its lines with those that are wanted.
 func (s *story) pass(when, digest string, want ...string) report.Report {
 	s.t.Helper()
 	rep := s.rec.Pass(s.t.Context(), Request{Lead: leads, Apply: true, Approval: Approval{Digest: digest, By: "grace"}})
@@ -61,9 +61,9 @@ func mapped(claims ...string) func(*match.Options) {
 	}
 }
 
-// TestACollisionBearsOutNobody: a group that only shares the name of an admin group makes
-// nobody an administrator, also if another source lists the person and its own side does
-// not bear that out.
+// TestACollisionBearsOutNobody: a group that only has the same name as an admin group makes
+// nobody an administrator. This is true even if another source lists the person and the own
+// side does not confirm that.
 func TestACollisionBearsOutNobody(t *testing.T) {
 	const realm = "both ann mal\nfederation corp\n/clearml-admins: ann\n/x:\n/x/clearml-admins: mal\n"
 	t.Run("a list that shows too much", func(t *testing.T) {
@@ -83,8 +83,8 @@ func TestACollisionBearsOutNobody(t *testing.T) {
 }
 
 // TestADisagreementIsReadASecondTime: a login between the readings of ClearML's groups and
-// users shows as two views of one group. Keycloak is read again, too, because ClearML's
-// groups must be the older reading.
+// users makes the two views of a group differ. Keycloak is read again too, because ClearML's
+// groups must be read before Keycloak's members.
 func TestADisagreementIsReadASecondTime(t *testing.T) {
 	w := newWorld(t, "both ann bob\n/team: ann bob\nteam = ann bob")
 	var order []string
@@ -107,8 +107,8 @@ func TestADisagreementIsReadASecondTime(t *testing.T) {
 	}
 }
 
-// logging tells when the groups are read. While stale is not 0, the users' own view lacks
-// everybody.
+// logging calls at when the groups are read. While stale is not 0, the users' own lists are
+// empty.
 type logging struct {
 	directory
 	at    func(string)
@@ -129,7 +129,7 @@ func (l *logging) Complete(ctx context.Context, groups []target.Group) (*target.
 	return target.NewSnapshot(target.Parts{Identity: target.Identity{User: l.self}, Groups: groups, Users: users})
 }
 
-// recording tells when members are read.
+// recording calls at when members are read.
 type recording struct {
 	*world
 	at func(string)
@@ -140,8 +140,8 @@ func (r recording) Read(ctx context.Context, c source.Catalog, sel source.Select
 	return r.world.Read(ctx, c, sel)
 }
 
-// TestOneListShowsAndAnotherHides: the next login asks the own side for every group, so a
-// grant does too, whichever list proposes the grant.
+// TestOneListShowsAndAnotherHides: the next login asks the own side for every group. So a
+// grant does too, whichever list proposes it.
 func TestOneListShowsAndAnotherHides(t *testing.T) {
 	const realm = "both ann lea\nfederation corp\nldap lea\n/team: ann\nshows /team: lea\n/x:\n/x/team:\n"
 	t.Run("the own side has the group whose list hides the person", func(t *testing.T) {
@@ -156,8 +156,8 @@ func TestOneListShowsAndAnotherHides(t *testing.T) {
 	})
 }
 
-// TestRulesAreAcceptedOnlyOnceTheyAreKnown: while a group is frozen, nobody knows what
-// the new rules want there.
+// TestRulesAreAcceptedOnlyOnceTheyAreKnown: while a group is frozen, the effect of the new
+// rules there is unknown.
 func TestRulesAreAcceptedOnlyOnceTheyAreKnown(t *testing.T) {
 	s := tell(t, "both ann bob eve\n/old-admins: ann bob\nAdmins! = ann bob", wide, adminsOf("old-admins"))
 	s.pass("the rules are accepted", "")
@@ -170,8 +170,8 @@ func TestRulesAreAcceptedOnlyOnceTheyAreKnown(t *testing.T) {
 	s.pass("afterwards", "")
 }
 
-// TestTheRulesBeforeAreHeldAgainstTheOwnSide: somebody whom the list of a former source
-// hides was a member by the rules before.
+// TestTheRulesBeforeAreHeldAgainstTheOwnSide: a person whom the list of a former source hides
+// was a member under the rules before.
 func TestTheRulesBeforeAreHeldAgainstTheOwnSide(t *testing.T) {
 	s := tell(t, "both ann lee lia\nfederation corp\nldap ann lee lia\nhides /dev: lee lia\n/dev:\n/ops: ann\nteam = ann lee lia", wide, mapped("dev", "ops"))
 	s.pass("in sync", "")
@@ -179,8 +179,8 @@ func TestTheRulesBeforeAreHeldAgainstTheOwnSide(t *testing.T) {
 	s.pass("the mapping lost dev", "", "-lee@team withheld not_member by scope", "-lia@team withheld not_member by scope")
 }
 
-// TestAnApprovalAcceptsOnlyWhatItNames: somebody who could not be decided about is not
-// named by the digest, and stays withheld afterwards.
+// TestAnApprovalAcceptsOnlyWhatItNames: the digest does not name a person without a decision,
+// so that person's removal stays withheld.
 func TestAnApprovalAcceptsOnlyWhatItNames(t *testing.T) {
 	s := tell(t, "both ann lee bob fay\nfederation corp\nldap lee fay\n/dev: bob fay\n/ops: ann lee\nteam = ann bob lee fay", wide, mapped("dev", "ops"))
 	s.pass("in sync", "")
@@ -192,7 +192,7 @@ func TestAnApprovalAcceptsOnlyWhatItNames(t *testing.T) {
 	s.pass("LDAP is back", "", "-lee@team withheld not_member by scope")
 }
 
-// TestAnApprovalExemptsOnlyWhatItNames: other additions of that pass count in the window.
+// TestAnApprovalExemptsOnlyWhatItNames: other additions of the pass count in the window.
 func TestAnApprovalExemptsOnlyWhatItNames(t *testing.T) {
 	limits := wide
 	limits.MaxAdditions, limits.FreeRemovals, limits.MaxRatio = 2, 0, 0.1
@@ -203,7 +203,7 @@ func TestAnApprovalExemptsOnlyWhatItNames(t *testing.T) {
 	s.pass("two more are beyond the limit", "", "+c@team withheld by grants", "+d@team withheld by grants")
 }
 
-// TestWhatIsNoIDProvesNobodyGone: ClearML may keep a username where an id could stand.
+// TestWhatIsNoIDProvesNobodyGone: ClearML may keep a username in the place of an id.
 func TestWhatIsNoIDProvesNobodyGone(t *testing.T) {
 	limits := wide
 	limits.GoneGrace = 24 * time.Hour
@@ -213,8 +213,8 @@ func TestWhatIsNoIDProvesNobodyGone(t *testing.T) {
 	s.pass("her username too", "", "-ann@team withheld gone by grace", "?other@team")
 }
 
-// TestNobodyStaysAnAdministratorInSilence: an administrator who is not surely one account
-// is reported, also if a list hides the account that is in.
+// TestNobodyStaysAnAdministratorInSilence: an administrator who is not certainly one account
+// is reported, even if a list hides the account that is a member.
 func TestNobodyStaysAnAdministratorInSilence(t *testing.T) {
 	for name, people := range map[string]string{
 		"two accounts of one email": "keycloak ann ldap\nkeycloak ann2 email=ann@example.com disabled\nclearml ann\n",
@@ -230,13 +230,14 @@ func TestNobodyStaysAnAdministratorInSilence(t *testing.T) {
 	}
 }
 
-// TestOneOddGroupEndsNoPass: ClearML lists somebody twice in a group that nothing feeds.
+// TestOneOddGroupEndsNoPass: ClearML lists a user twice in a group that nothing feeds.
 func TestOneOddGroupEndsNoPass(t *testing.T) {
 	s := tell(t, "both ann\n/team: ann\nteam =\nunrelated = zoe zoe", wide, nil)
 	s.pass("the pass", "", "+ann@team applied")
 }
 
-// TestAServiceAccountStays: ClearML keeps the id of a service account, which is a member.
+// TestAServiceAccountStays: ClearML keeps the id of a service account, and its user is a
+// member.
 func TestAServiceAccountStays(t *testing.T) {
 	s := tell(t, "both ann bot\n/team: ann bot\nteam = ann bot", wide, nil)
 	bot := s.users["kc-bot"]
@@ -245,8 +246,8 @@ func TestAServiceAccountStays(t *testing.T) {
 	s.pass("the pass", "", "=bot@team service_account")
 }
 
-// TestAFallHeals: the same people under a new id of the group are accepted, so that the
-// next leaver goes out.
+// TestAFallHeals: if the group has a new id and the same people, the pass is accepted, and the
+// next leaver is removed.
 func TestAFallHeals(t *testing.T) {
 	s := tell(t, "both ann bob cid\n/team: ann bob cid\nteam = ann bob cid", wide, nil)
 	s.pass("accepted", "")

@@ -11,16 +11,16 @@ import (
 	"groupsync/internal/report"
 )
 
-// handover keeps bob until one hour after the clock of world.reconciler.
+// handover keeps bob until one hour after the start of the clock of world.reconciler.
 func handover(groups ...string) func(*match.Options) {
 	return func(o *match.Options) {
 		o.Exceptions = []match.Exception{{Match: "bob@*", Groups: groups, Until: time.Date(2026, 11, 24, 13, 0, 0, 0, time.UTC), Reason: "handover"}}
 	}
 }
 
-// TestTheEndOfAnException: the passes before the end keep the member, and the first pass
-// after the end removes the member. Nobody must approve that, since the rules that the
-// guard scope remembers are the same.
+// TestTheEndOfAnException: passes before the end keep the member, and the first pass after the
+// end removes the member. No approval is needed, because the guard `scope` remembers the same
+// rules.
 func TestTheEndOfAnException(t *testing.T) {
 	w := newWorld(t, "both ann bob\n/team: ann\n/x: ann\nteam = ann bob\nx = ann bob")
 	r, now := w.reconciler(t, wide, handover("team"))
@@ -43,7 +43,8 @@ func TestTheEndOfAnException(t *testing.T) {
 	}
 }
 
-// TestTheReportShowsTheException: its end and its reason stand beside whom it keeps.
+// TestTheReportShowsTheException: the report shows the exception's end and reason with the
+// member who is kept.
 func TestTheReportShowsTheException(t *testing.T) {
 	w := newWorld(t, "both ann bob\n/team: ann\nteam = ann bob")
 	r, _ := w.reconciler(t, wide, handover("team", "nope"))
@@ -61,8 +62,8 @@ func TestTheReportShowsTheException(t *testing.T) {
 	}
 }
 
-// TestEveryAnswerEndsTheException: a look, a survey and a comparison judge the end as a
-// pass does.
+// TestEveryAnswerEndsTheException: a look, a survey and a comparison end the exception at the
+// same time as a pass.
 func TestEveryAnswerEndsTheException(t *testing.T) {
 	w := newWorld(t, "both ann bob\n/team: ann\nteam = ann bob")
 	r, now := w.reconciler(t, wide, handover())

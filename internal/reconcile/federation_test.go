@@ -30,18 +30,17 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(keycloaktest.Main(m)) }
 
-// staff are the people of LDAP, all in its one group; the first two are in the
-// local group /club too.
+// staff are the people of LDAP. All are in LDAP's one group. The first two are in the local
+// group /club too.
 var staff = []string{"feda", "fedb", "fedc", "fedd", "fede", "fedf"}
 
 const grace = time.Hour
 
 var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 
-// site is the whole product between real parts: a realm with LDAP behind it,
-// with the LDAP group /staff of six (and lola, who is local) and the local group
-// /club of two of them, lola and luke; and a stand-in for ClearML which a first
-// pass has filled.
+// site is the whole product with real parts. The realm has LDAP behind it. The LDAP group
+// /staff has the six people of LDAP and lola, who is local. The local group /club has two of
+// the six, lola and luke. ClearML is a stand-in that a first pass has filled.
 type site struct {
 	ldap    *keycloaktest.LDAP
 	realm   *keycloaktest.Realm
@@ -49,12 +48,12 @@ type site struct {
 	clearml *clearmltest.Server
 	rec     *reconcile.Reconciler
 	now     time.Time
-	teams   []string // that members tells of, sorted
-	seen    calls    // of the last reconciler that was made
-	between func()   // called between the reading and the second look; may be nil
+	teams   []string // the teams that members returns, sorted
+	seen    calls    // requests of the reconciler that was made last
+	between func()   // called between the read and the second look; may be nil
 }
 
-// setup is what a test configures beside the defaults.
+// setup is what a test configures besides the defaults.
 type setup struct {
 	config  func(*keycloak.Config)
 	clearml func(*clearml.Config)
@@ -62,7 +61,7 @@ type setup struct {
 	limits  func(*guard.Limits)
 }
 
-// calls counts the requests to Keycloak by their name.
+// calls counts the requests to Keycloak by name.
 type calls struct {
 	mu sync.Mutex
 	by map[string]int
@@ -74,7 +73,7 @@ func (c *calls) observe(a transport.Attempt) {
 	c.by[a.Call]++
 }
 
-// take returns the counts and sets them to 0.
+// take returns the counts and resets them.
 func (c *calls) take() map[string]int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -83,9 +82,8 @@ func (c *calls) take() map[string]int {
 	return by
 }
 
-// newSite makes the site. ClearML's teams hold enough people whom Keycloak
-// never knew that no limit on a share of a group stands in for the guards that
-// are tested.
+// newSite makes the site. ClearML's teams also have many users whom Keycloak never knew. So no
+// limit on the share of a group trips before the guards that are tested.
 func newSite(t *testing.T, o keycloaktest.FederationOptions) *site {
 	t.Helper()
 	s := &site{now: noon, teams: []string{"club", "staff"}}
@@ -123,14 +121,14 @@ func newSite(t *testing.T, o keycloaktest.FederationOptions) *site {
 	return s
 }
 
-// reconciler returns one without memory.
+// reconciler returns a Reconciler without memory.
 func (s *site) reconciler(t testing.TB, o setup) *reconcile.Reconciler {
 	t.Helper()
 	src, dir, options := s.parts(t, o)
 	return reconcile.New(interrupted{src, s}, dir, options)
 }
 
-// parts returns what a reconciler is made of.
+// parts returns the parts of a Reconciler.
 func (s *site) parts(t testing.TB, o setup) (*keycloak.Source, *clearml.Client, reconcile.Options) {
 	t.Helper()
 	s.seen.take()
@@ -159,7 +157,7 @@ func (s *site) parts(t testing.TB, o setup) (*keycloak.Source, *clearml.Client, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The defaults, but for max_gone: it must not stand in for the fall.
+	// The default limits, except max_gone: it must not trip before `fall`.
 	limits := guard.Limits{MaxRemovals: 50, MaxAdminGrants: 3, Window: 24 * time.Hour, MaxRatio: 0.25, FreeRemovals: 3, Grace: grace, Floor: 1}
 	if o.limits != nil {
 		o.limits(&limits)
@@ -168,7 +166,7 @@ func (s *site) parts(t testing.TB, o setup) (*keycloak.Source, *clearml.Client, 
 		Now: func() time.Time { return s.now }, Log: slog.New(slog.DiscardHandler)}
 }
 
-// interrupted is the source with the site's hook in the middle.
+// interrupted is the source with the site's hook between the read and the second look.
 type interrupted struct {
 	*keycloak.Source
 	site *site
@@ -182,28 +180,28 @@ func (i interrupted) Confirm(ctx context.Context, snap *source.Snapshot, questio
 	return i.Source.Confirm(ctx, snap, questions, known)
 }
 
-// Who is in ClearML's teams, bystanders left out, when all is well: nobody whom
-// Keycloak does not import can be in a local group.
+// The members of ClearML's teams when all is well, without the bystanders. An account that
+// Keycloak does not import cannot be in a local group.
 const (
 	whole      = "club: feda fedb lola luke\nstaff: feda fedb fedc fedd fede fedf lola"
 	unimported = "club: lola luke\nstaff: feda fedb fedc fedd fede fedf lola"
 )
 
-// want is what a pass must come to. What is left empty must be empty.
+// want is the expected result of a pass. An empty field means that the pass must have none.
 type want struct {
 	result   report.Result
-	removals string   // a line for each team, reason, outcome and guard, as removals writes them
+	removals string   // a line for each team, reason, outcome and guard, as removals returns them
 	timing   bool     // the reasons depend on which of Keycloak's answers came first
-	probes   string   // "ldap up", "ldap away"; empty where none was needed
-	own      string   // where the list and the own side disagree, as ownView writes it
-	trips    []string // patterns of fits, of "guard team: detail"
-	errors   []string // patterns of fits
+	probes   string   // "ldap up" or "ldap away"; empty: no probe was needed
+	own      string   // where the list and the own side disagree, as ownView returns it
+	trips    []string // patterns for fits, of "guard team: detail"
+	errors   []string // patterns for fits
 	added    int
-	members  string // of ClearML afterwards
-	approve  string // digest that the pass is given
+	members  string // members of ClearML's teams after the pass
+	approve  string // digest of the pass's approval
 }
 
-// pass makes a pass that may write, holds it to w and returns its report.
+// pass makes a pass that may write, compares it with w, and returns its report.
 func (s *site) pass(t *testing.T, when string, w want) report.Report {
 	t.Helper()
 	r := s.rec.Pass(t.Context(), reconcile.Request{Lead: leads, Apply: true, Approval: reconcile.Approval{Digest: w.approve}})
@@ -223,7 +221,7 @@ func (s *site) pass(t *testing.T, when string, w want) report.Report {
 	return r
 }
 
-// lines are the want line by line, so that a difference shows whole sentences.
+// lines returns the expected result line by line, so that a difference shows whole sentences.
 func (w want) lines() []string {
 	lines := []string{"result " + string(w.result), "probes " + w.probes, "own view " + w.own, fmt.Sprint("added ", w.added)}
 	for _, part := range []struct{ name, text string }{{"removals", w.removals}, {"members", w.members}} {
@@ -240,8 +238,8 @@ func (w want) lines() []string {
 	return lines
 }
 
-// fits returns the pattern at that place where the text fits it, else the text.
-// A pattern is the beginning of a text, with "…" for what may stand in between.
+// fits returns the pattern with that index if it matches the text, and else the text. A
+// pattern is the beginning of a text. "…" matches anything.
 func fits(text string, patterns []string, place int) string {
 	if place >= len(patterns) {
 		return text
@@ -257,11 +255,12 @@ func fits(text string, patterns []string, place int) string {
 	return patterns[place]
 }
 
-// leads is the Lead of a process that makes the passes.
+// leads is the Lead of the leader.
 func leads() error { return nil }
 
-// removals writes "team: reason of people, outcome by guard" for all who have
-// these in common, sorted; where timing decides on the reason, without it.
+// removals returns lines "team: reason of people, outcome by guard", sorted. A line has all
+// people with the same team, reason, outcome and guard. If timing is set, the reason is left
+// out.
 func removals(r report.Report, timing bool) string {
 	people := make(map[string][]string)
 	for _, g := range r.Groups {
@@ -292,8 +291,8 @@ func probes(r report.Report) string {
 	return strings.Join(all, ", ")
 }
 
-// ownView writes "team hides 2, shows 1, stale" for each team of which any of it is
-// so.
+// ownView returns "team hides 2, shows 1, stale" for each team, without the parts that are
+// zero. A team without any is left out.
 func ownView(r report.Report) string {
 	var all []string
 	for _, g := range r.Groups {
@@ -328,7 +327,7 @@ func (s *site) clearCaches(t *testing.T) {
 	s.realm.Do(t, http.MethodPost, "/clear-user-cache", nil, nil)
 }
 
-// The ways in which LDAP is not there, and what each begins and ends with.
+// The kinds of LDAP outage, and how each begins and ends.
 var troubles = []struct {
 	name       string
 	begin, end func(*keycloaktest.LDAP, testing.TB)
@@ -343,8 +342,8 @@ func answering(a keycloaktest.Answers) func(*keycloaktest.LDAP, testing.TB) {
 	return func(l *keycloaktest.LDAP, tb testing.TB) { tb.Helper(); l.Answer(tb, a) }
 }
 
-// What a plan wants while LDAP is away: an account that only the user list shows
-// is enabled there as long as it is cached.
+// The removals that a plan wants while LDAP is away. An account that only the member list of a
+// local group shows is enabled there as long as it is cached.
 const (
 	allDisabled = "club: disabled of feda fedb, withheld by federation\n" +
 		"staff: disabled of feda fedb fedc fedd fede fedf, withheld by federation"
@@ -354,7 +353,7 @@ const (
 	allMissing = "staff: gone of feda fedb fedc fedd fede fedf, withheld by federation"
 )
 
-// The sentences of the guard federation.
+// The messages of the guard `federation`.
 const (
 	probeFails  = `federation: the federation "ldap" is not up (a lookup through it answered 500 in place of 404): `
 	switchedOff = `federation: the federation "ldap" is not up (it is switched off in Keycloak, or was deleted since the read): `
@@ -363,14 +362,14 @@ const (
 	switchOn    = "switch it on again, or delete it in Keycloak if its people are to go; if its silence means nothing, name it in keycloak.trusted_federations"
 )
 
-// The first table of reference/keycloak-traps.md: 200 everywhere, with people
-// missing, or there and disabled.
+// TestNobodyIsRemovedWhileAFederationIsAway is the first table of reference/keycloak-traps.md:
+// Keycloak answers 200 everywhere, and people are missing, or listed as disabled.
 func TestNobodyIsRemovedWhileAFederationIsAway(t *testing.T) {
 	modes := []struct {
 		name       string
 		options    keycloaktest.FederationOptions
-		warm, cold string // removals, by the state of the caches
-		changes    string // how many they are
+		warm, cold string // removals, with full and with empty caches
+		changes    string // number of removals
 		healthy    string // members
 	}{
 		{"mapper READ_ONLY", keycloaktest.FederationOptions{Mode: keycloaktest.ReadOnly}, halfCached, allDisabled, "8", whole},
@@ -397,7 +396,8 @@ func TestNobodyIsRemovedWhileAFederationIsAway(t *testing.T) {
 	}
 }
 
-// What no probe sees: LDAP answers, but less than it has.
+// TestNobodyIsRemovedWhereLDAPAnswersTooLittle tests what no probe shows: LDAP answers, but
+// returns less than it has.
 func TestNobodyIsRemovedWhereLDAPAnswersTooLittle(t *testing.T) {
 	const (
 		clubFell  = "fall club: since the last accepted pass its federated members fell from 2 to none: 2 removals are withheld; if that is meant, approve them"
@@ -407,12 +407,12 @@ func TestNobodyIsRemovedWhereLDAPAnswersTooLittle(t *testing.T) {
 		name    string
 		options keycloaktest.FederationOptions
 		answers keycloaktest.Answers
-		timing  bool   // what the first pass says of a person depends on which of Keycloak's reads came first
-		first   string // removals of the first pass of it; empty: as later
-		later   string // of a pass after the grace
+		timing  bool   // the reasons in the first pass depend on which of Keycloak's reads came first
+		first   string // removals in the first pass; empty: those in later
+		later   string // removals in a pass after the grace
 		trips   []string
-		waits   bool // the pass after the grace begins another one: the first pass could not tell that people are gone
-		lost    bool // the accounts: they come back under new ids and lack the local group
+		waits   bool // the pass after the grace begins another grace, because the first pass could not show that people are gone
+		lost    bool // Keycloak loses the accounts: they come back with new ids and without the local group
 	}{
 		{
 			name:    "people unreadable: Keycloak itself deletes them",
@@ -463,7 +463,7 @@ func TestNobodyIsRemovedWhereLDAPAnswersTooLittle(t *testing.T) {
 			s.ldap.Answer(t, keycloaktest.Answers{})
 			back := want{result: report.InSync, members: whole}
 			if row.lost {
-				// This pass itself has Keycloak import them again, while it reads.
+				// The reads of this pass make Keycloak import the accounts again.
 				s.mildPass(t, "coming back", whole)
 				back = want{result: report.Guarded, probes: "ldap up", removals: "club: not_member of feda fedb, withheld by fall", trips: []string{clubFell}, members: whole}
 			}
@@ -473,8 +473,8 @@ func TestNobodyIsRemovedWhereLDAPAnswersTooLittle(t *testing.T) {
 	}
 }
 
-// mildPass makes a pass of which only this is held: the members afterwards, no error,
-// and every removal withheld.
+// mildPass makes a pass and checks only this: the members after it, no error, and no removal
+// written.
 func (s *site) mildPass(t *testing.T, when, members string) report.Report {
 	t.Helper()
 	r := s.rec.Pass(t.Context(), reconcile.Request{Lead: leads, Apply: true})
@@ -484,8 +484,8 @@ func (s *site) mildPass(t *testing.T, when, members string) report.Report {
 	return r
 }
 
-// A search that LDAP cuts short leaves people out of a list. The person's own side is
-// not cut, so nobody waits and nothing is drift.
+// TestAListThatLDAPCutsShortHidesPeople: a search that LDAP cuts short leaves people out of a
+// list. The own side is complete. So no removal has to wait, and there is no drift.
 func TestAListThatLDAPCutsShortHidesPeople(t *testing.T) {
 	s := newSite(t, keycloaktest.FederationOptions{})
 	for _, row := range []struct {
@@ -508,7 +508,8 @@ func TestMapperIMPORTDoesNotSeeWhatLDAPHoldsBack(t *testing.T) {
 	}
 }
 
-// A sync that drops the groups which LDAP does not show drops local ones too.
+// TestGroupsThatASyncDropsAndBringsBack: a sync that drops groups which LDAP does not return
+// also drops their local members.
 func TestGroupsThatASyncDropsAndBringsBack(t *testing.T) {
 	s := newSite(t, keycloaktest.FederationOptions{DropGroups: true})
 	old := s.realm.GroupID(t, "/staff")
@@ -537,17 +538,17 @@ func TestALeaverWhoComesBackBeforeTheGraceEnds(t *testing.T) {
 	s.pass(t, "left once more: the wait begins anew", waiting)
 }
 
-// A federation that is switched off, or whose server is gone for good, keeps its own
-// people. It holds up nobody else: neither local people who leave nor accounts of the
-// database that are deleted.
+// TestAFederationThatIsOffHoldsUpItsOwnPeopleOnly: if a federation is switched off, or its
+// server is gone for good, its own people keep what they have. Other removals are written:
+// those of local people who leave, and of deleted accounts of the database.
 func TestAFederationThatIsOffHoldsUpItsOwnPeopleOnly(t *testing.T) {
 	for _, row := range []struct {
 		name    string
 		options keycloaktest.FederationOptions
 		off, on func(*testing.T, *site)
-		first   string // removals of the first pass
+		first   string // removals in the first pass
 		trip    string
-		gone    bool // somebody whose account is deleted can be removed
+		gone    bool // a person whose account is deleted can be removed
 	}{
 		{
 			name: "switched off, mapper READ_ONLY", options: keycloaktest.FederationOptions{Mode: keycloaktest.ReadOnly},
@@ -628,7 +629,8 @@ func TestAFederationThatIsDeletedTakesItsPeopleAlongOnlyWhenApproved(t *testing.
 	s.pass(t, "the pass after", want{result: report.InSync, members: left})
 }
 
-// Probes around the whole pass would not see these.
+// TestAFederationThatIsAwayForAPartOfThePass: probes only before and after the whole pass
+// would not show these outages.
 func TestAFederationThatIsAwayForAPartOfThePass(t *testing.T) {
 	for _, row := range []struct {
 		name    string
@@ -682,9 +684,9 @@ func TestAReadThatAFederationHangsIsAnErrorThatNamesIt(t *testing.T) {
 	s.ldap.Resume(t)
 }
 
-// otherwise are the rows of TestWhatIsTrueIsRemoved in which older releases of Keycloak do
-// something else. Nobody is removed sooner there: the tests of keycloaktest and of the source show
-// what those releases answer.
+// otherwise are the rows of TestWhatIsTrueIsRemoved in which older releases of Keycloak behave
+// differently. No removal comes sooner there. The tests of keycloaktest and of the source show
+// the answers of those releases.
 var otherwise = map[string]struct {
 	than    int
 	because string
@@ -780,10 +782,10 @@ func TestWhatIsTrueIsRemoved(t *testing.T) {
 	}
 }
 
-// TestARestoreAsksKeycloakAgain: the report of an earlier pass says that fedc, who is of
-// LDAP, was removed from club, and luke, who is local, from staff. While LDAP is up both come
-// back. If LDAP goes away after the reading, Keycloak still shows its copy of fedc, and only
-// luke comes back.
+// TestARestoreAsksKeycloakAgain: the report of an earlier pass says that fedc (of LDAP) was
+// removed from club, and luke (local) from staff. While LDAP is up, both are restored. If LDAP
+// goes away after the read, Keycloak still returns its copy of fedc, and only luke is
+// restored.
 func TestARestoreAsksKeycloakAgain(t *testing.T) {
 	s := newSite(t, keycloaktest.FederationOptions{})
 	past := s.rec.Pass(t.Context(), reconcile.Request{DryRun: true})

@@ -15,7 +15,7 @@ import (
 	"groupsync/internal/source"
 )
 
-// trips returns "guard group: detail" of every trip.
+// trips returns "guard group: detail" for every trip.
 func trips(r report.Report) []string {
 	var out []string
 	for _, t := range r.Guards {
@@ -38,7 +38,7 @@ func TestGuards(t *testing.T) {
 		options func(*match.Options)
 		limits  guard.Limits
 		want    []string // lines
-		trip    string   // the one trip's start
+		trip    string   // start of the only trip
 		result  report.Result
 	}{
 		{
@@ -252,8 +252,8 @@ func TestGuards(t *testing.T) {
 	}
 }
 
-// A story is a row of passes over one world, in which something happens before
-// each; the guards remember.
+// step is one pass of a story over one world. Before each pass something happens, and the
+// memory is kept.
 type step struct {
 	do      func(w *world, c *clock)
 	approve bool // with the digest of the pass before
@@ -427,8 +427,8 @@ func TestGuardsRemember(t *testing.T) {
 	}
 }
 
-// TestAnApprovalThatIsNotForThePlan lifts nothing, is no error, and holds nothing else
-// up.
+// TestAnApprovalThatIsNotForThePlan: such an approval lifts nothing. It is not an error, and
+// other changes are still written.
 func TestAnApprovalThatIsNotForThePlan(t *testing.T) {
 	for _, tt := range []struct {
 		name, world, want string

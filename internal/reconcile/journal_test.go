@@ -16,8 +16,8 @@ import (
 	"groupsync/internal/target"
 )
 
-// journaled returns a Reconciler with a journal, as a process that started so many hours
-// after the first one.
+// journaled returns a Reconciler with a journal, as a process that started the given number of
+// hours after the first one.
 func (w *world) journaled(t *testing.T, d Journal, hours int) *Reconciler {
 	t.Helper()
 	r, c := w.reconciler(t, w.limits, nil)
@@ -30,7 +30,7 @@ func journalIn(t *testing.T) journal.Dir {
 	return journal.Dir{Path: filepath.Join(t.TempDir(), "journal"), Sync: "test", Keep: 100}
 }
 
-// passes returns the results of the stored reports, the newest last.
+// passes returns the results of the stored reports, newest last.
 func passes(t *testing.T, d journal.Dir) (results []string) {
 	t.Helper()
 	for r, err := range d.List() {
@@ -42,8 +42,8 @@ func passes(t *testing.T, d journal.Dir) (results []string) {
 	return results
 }
 
-// TestWhichPassesTheJournalHas: those that could write, and that made, failed or withheld
-// a change.
+// TestWhichPassesTheJournalHas: the journal has the passes that could write and that made,
+// failed or withheld a change.
 func TestWhichPassesTheJournalHas(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -99,8 +99,8 @@ func text(t *testing.T, r report.Report) string {
 	return b.String()
 }
 
-// TestAJournalThatCannotBeWrittenStopsNoWrite: the report has the error, and its result
-// stays.
+// TestAJournalThatCannotBeWrittenStopsNoWrite: the report has the error, and its result does
+// not change.
 func TestAJournalThatCannotBeWrittenStopsNoWrite(t *testing.T) {
 	w, d := newWorld(t, "both a\n/x: a\nx ="), journalIn(t)
 	if err := os.WriteFile(d.Path, nil, 0o600); err != nil {
@@ -123,8 +123,8 @@ func TestAJournalThatCannotBeWrittenStopsNoWrite(t *testing.T) {
 	}
 }
 
-// TestAChangeUndoneAcrossARestartIsCountedOnce: each step is the one pass of a process of
-// its own, which knows of the earlier ones by the journal alone.
+// TestAChangeUndoneAcrossARestartIsCountedOnce: each step is the only pass of a new process,
+// which knows the earlier passes only from the journal.
 func TestAChangeUndoneAcrossARestartIsCountedOnce(t *testing.T) {
 	none := map[string]int{}
 	apply := Request{Lead: leads, Apply: true}
@@ -150,14 +150,14 @@ func TestAChangeUndoneAcrossARestartIsCountedOnce(t *testing.T) {
 	}
 }
 
-// life is what happens before the one pass of a process, and what that pass counts.
+// life is what happens before the only pass of a process, and what that pass counts.
 type life struct {
 	change string
 	req    Request
 	want   map[string]int
 }
 
-// counting is a journal that counts how often each report is read.
+// counting is a journal that counts the reads of each report.
 type counting struct {
 	journal.Dir
 	reads map[string]int
@@ -168,8 +168,8 @@ func (c *counting) Get(pass string) (report.Report, error) {
 	return c.Dir.Get(pass)
 }
 
-// TestEachReportOfAnotherProcessIsReadOnce in the life of a process, a change of
-// configuration included. The process reads none of its own.
+// TestEachReportOfAnotherProcessIsReadOnce: this is true for the life of the process, also
+// after a change of the configuration. A process reads none of its own reports.
 func TestEachReportOfAnotherProcessIsReadOnce(t *testing.T) {
 	w, c := newWorld(t, "both a b\n/team: a\nteam ="), &counting{journalIn(t), make(map[string]int)}
 	apply := Request{Lead: leads, Apply: true}
@@ -186,9 +186,9 @@ func TestEachReportOfAnotherProcessIsReadOnce(t *testing.T) {
 	}
 }
 
-// TestWhatAnotherProcessTakesBackIsNotUndone: a process removes somebody, and another one
-// with the same journal restores the membership. That is groupsync's own change, so the
-// next pass of the first process counts nothing as undone.
+// TestWhatAnotherProcessTakesBackIsNotUndone: one process removes a person, and another
+// process with the same journal restores the membership. The restore is a change of groupsync
+// too, so the next pass of the first process counts nothing as undone.
 func TestWhatAnotherProcessTakesBackIsNotUndone(t *testing.T) {
 	w, d := newWorld(t, "both a\n/team:\nteam = a"), journalIn(t)
 	apply := Request{Lead: leads, Apply: true}
@@ -205,7 +205,7 @@ func TestWhatAnotherProcessTakesBackIsNotUndone(t *testing.T) {
 }
 
 // TestAReportThatComesLateUndoesNoLaterEntry: of two changes of a membership the later pass
-// counts, in whatever order the ledger hears of them.
+// counts, in whatever order they reach the ledger.
 func TestAReportThatComesLateUndoesNoLaterEntry(t *testing.T) {
 	at := func(hour int, change report.Change) report.Report {
 		g := report.Group{ID: "g", Add: []report.Change{change}}
@@ -225,7 +225,7 @@ func TestAReportThatComesLateUndoesNoLaterEntry(t *testing.T) {
 	}
 }
 
-// TestAReportThatCannotBeBelievedIsNotReplayed: what it tells is not known.
+// TestAReportThatCannotBeBelievedIsNotReplayed: such a report does not enter the ledger.
 func TestAReportThatCannotBeBelievedIsNotReplayed(t *testing.T) {
 	w, d := newWorld(t, "both a\n/team: a\nteam ="), journalIn(t)
 	rep := w.journaled(t, d, 0).Pass(context.Background(), Request{Lead: leads, Apply: true})

@@ -18,9 +18,9 @@ import (
 	"groupsync/internal/target"
 )
 
-// drawWorld draws a small realm and a small ClearML that overlap at random: shared
-// emails, ids under old emails, people of every kind, groups of one leaf, names that
-// differ by case, and federated people whose two sides differ.
+// drawWorld returns a small random realm and ClearML that overlap. There are people of every
+// kind, shared emails, and ids under old emails. Groups can have the same leaf name, or names
+// that differ only by case. The member list and the own side of federated people can differ.
 func drawWorld(t *rapid.T, tb testing.TB) *world {
 	w := newWorld(tb, "federation corp")
 	w.duplicates = rapid.Bool().Draw(t, "duplicates")
@@ -46,7 +46,7 @@ func drawWorld(t *rapid.T, tb testing.TB) *world {
 		}
 	}
 	emailed := map[string]bool{}
-	for _, u := range w.users { // a realm that forbids two accounts of one email has none
+	for _, u := range w.users { // a realm that forbids duplicate emails has none
 		w.duplicates = w.duplicates || u.Email != "" && emailed[strings.ToLower(u.Email)]
 		emailed[strings.ToLower(u.Email)] = true
 	}
@@ -89,7 +89,7 @@ func drawWorld(t *rapid.T, tb testing.TB) *world {
 	return w
 }
 
-// drawVia draws what makes an administrator in ClearML, and who has the role admin.
+// drawVia returns a random admins.via, and sets who has the role admin.
 func (w *world) drawVia(t *rapid.T) match.Via {
 	via := rapid.SampledFrom([]match.Via{match.ViaGroup, match.ViaGroup, match.ViaRole, match.ViaBoth}).Draw(t, "admins via")
 	if via == match.ViaGroup {
@@ -109,7 +109,7 @@ func adminsAndProtected(o *match.Options) {
 	o.Exceptions = []match.Exception{{Match: "g@*"}, {Match: "kc-[cd]", Groups: []string{"team", "Admins"}}}
 }
 
-// checkWorlds holds a law against every drawn world that can be read at all.
+// checkWorlds checks a law with random worlds, without those that cannot be read.
 func checkWorlds(t *testing.T, law func(*rapid.T, *world)) {
 	t.Helper()
 	rapid.Check(t, func(rt *rapid.T) {
@@ -119,7 +119,7 @@ func checkWorlds(t *testing.T, law func(*rapid.T, *world)) {
 	})
 }
 
-// emptyRealm reports a pass that met not a single account.
+// emptyRealm reports whether a pass failed because it read no account at all.
 func emptyRealm(r report.Report) bool {
 	return len(r.Errors) == 1 && strings.Contains(r.Errors[0].Text, "the realm shows no account at all")
 }
@@ -175,8 +175,8 @@ func TestLawShuffledInputGivesTheSameBytes(t *testing.T) {
 	})
 }
 
-// login is the per-login sync by the letter of its documentation, one question at a
-// time. It shares no code with the product.
+// login is the per-login sync exactly as documented, one question at a time. It shares no code
+// with the product.
 type login struct {
 	w           *world
 	insensitive bool
@@ -187,8 +187,8 @@ func (l login) same(a, b string) bool {
 	return a == b || l.insensitive && strings.EqualFold(a, b)
 }
 
-// claim returns the names in the token of the account: the leaf names of the groups
-// that the person's own side holds.
+// claim returns the names in the account's token: the leaf names of the groups that the own
+// side has.
 func (l login) claim(name string) []string {
 	var names []string
 	for path, people := range l.w.groups {
@@ -200,8 +200,8 @@ func (l login) claim(name string) []string {
 	return names
 }
 
-// keepsNoAccount reports whether ClearML keeps a text of the user that names no account,
-// and that may be an id all the same.
+// keepsNoAccount reports whether ClearML keeps a text for the user that names no account but
+// may be an id.
 func (l login) keepsNoAccount(u target.User) bool {
 	return slices.ContainsFunc(u.Providers["keycloak"], func(id string) bool {
 		_, there := l.w.users[id]
@@ -222,7 +222,7 @@ func (l login) gives(name string, g target.Group) bool {
 	})
 }
 
-// fed reports whether any Keycloak group feeds the user group.
+// fed reports whether a Keycloak group feeds the user group.
 func (l login) fed(g target.Group) bool {
 	if g.System {
 		return g.Name == "Admins"
@@ -230,8 +230,8 @@ func (l login) fed(g target.Group) bool {
 	return slices.ContainsFunc(slices.Collect(maps.Keys(l.w.groups)), func(path string) bool { return l.same(path[strings.LastIndex(path, "/")+1:], g.Name) })
 }
 
-// candidates returns the names of the accounts that could be a ClearML user, and
-// whether an id is kept that the realm has no more.
+// candidates returns the names of the accounts that could be a ClearML user's, and whether
+// ClearML keeps an id that the realm no longer has.
 func (l login) candidates(u target.User) (names []string, lost bool) {
 	told := slices.ContainsFunc(slices.Collect(maps.Values(l.w.accounts)), func(x target.User) bool { return x.Providers != nil })
 	ids, ours := u.Providers["keycloak"]
@@ -248,15 +248,15 @@ func (l login) candidates(u target.User) (names []string, lost bool) {
 		return names, false
 	}
 	for id, a := range l.w.users {
-		if u.Email != "" && strings.EqualFold(a.Email, u.Email) { // the drawn emails are ASCII
+		if u.Email != "" && strings.EqualFold(a.Email, u.Email) { // the random emails are ASCII
 			names = append(names, strings.TrimPrefix(id, "kc-"))
 		}
 	}
 	return names, lost
 }
 
-// listed reports whether the list of a Keycloak group that feeds g shows the account.
-// Where ClearML agrees with the lists, nothing proposes to look at a membership.
+// listed reports whether the member list of a Keycloak group that feeds g shows the account.
+// If ClearML agrees with the lists, no pass proposes a change, and so none asks the own side.
 func (l login) listed(name string, g target.Group) bool {
 	for path := range l.w.groups {
 		leaf := path[strings.LastIndex(path, "/")+1:]
@@ -268,8 +268,8 @@ func (l login) listed(name string, g target.Group) bool {
 	return false
 }
 
-// checkLogins draws a world, makes one pass over it in both case modes, and hands over
-// the members before and after.
+// checkLogins makes one pass over a random world, with or without case. It gives law the
+// members before the pass and the report.
 func checkLogins(t *testing.T, law func(rt *rapid.T, l login, before map[string][]string, rep report.Report)) {
 	t.Helper()
 	checkWorlds(t, func(rt *rapid.T, w *world) {
@@ -283,9 +283,9 @@ func checkLogins(t *testing.T, law func(rt *rapid.T, l login, before map[string]
 	})
 }
 
-// TestLawALoginAfterACleanPassChangesNothing is the test of everything: after a pass in
-// which nothing tripped, a login moves no membership. Left out are people whom several
-// accounts could be, and memberships in which ClearML agrees with the lists.
+// TestLawALoginAfterACleanPassChangesNothing is the most important test: after a pass without
+// a trip, a login changes no membership. It leaves out people who could have several accounts,
+// and memberships in which ClearML agrees with the lists.
 func TestLawALoginAfterACleanPassChangesNothing(t *testing.T) {
 	checkLogins(t, func(rt *rapid.T, l login, _ map[string][]string, rep report.Report) {
 		if len(rep.Guards)+len(rep.Errors) > 0 {
@@ -301,7 +301,7 @@ func TestLawALoginAfterACleanPassChangesNothing(t *testing.T) {
 		for _, u := range l.w.accounts {
 			names, lost := l.candidates(u)
 			if len(names) != 1 || lost || l.keepsNoAccount(u) || claims[names[0]] != 1 || u.ID == l.w.self || !l.w.users["kc-"+names[0]].Enabled {
-				continue // nobody can say which account a login would be
+				continue // it is unknown which account would log in
 			}
 			for _, g := range l.w.targets {
 				is, gives := slices.Contains(strings.Fields(l.w.members(g.Name)), u.ID), l.gives(names[0], g)
@@ -313,8 +313,8 @@ func TestLawALoginAfterACleanPassChangesNothing(t *testing.T) {
 	})
 }
 
-// TestLawNobodyLosesWhatEveryCandidateHas: whoever is given the group by the token of
-// every account that could be the person is never removed.
+// TestLawNobodyLosesWhatEveryCandidateHas: a person is removed only if no account that could
+// be the person's has the group in its token.
 func TestLawNobodyLosesWhatEveryCandidateHas(t *testing.T) {
 	checkLogins(t, func(rt *rapid.T, l login, before map[string][]string, rep report.Report) {
 		for _, g := range l.w.targets {
@@ -332,8 +332,8 @@ func TestLawNobodyLosesWhatEveryCandidateHas(t *testing.T) {
 	})
 }
 
-// TestLawNobodyGainsWhatNoCandidateHas: nobody gains a group that is in no token of an
-// account that could be the person; and a grant needs the one account.
+// TestLawNobodyGainsWhatNoCandidateHas: a person gains a group only if exactly one account
+// could be the person's, and that account's token has the group.
 func TestLawNobodyGainsWhatNoCandidateHas(t *testing.T) {
 	checkLogins(t, func(rt *rapid.T, l login, before map[string][]string, rep report.Report) {
 		for _, g := range l.w.targets {

@@ -10,15 +10,14 @@ import (
 	"groupsync/internal/report"
 )
 
-// ledger is the last change that groupsync made to each membership, by user group id and
-// user id. An entry stands as long as ClearML shows what was written. It is kept for the
-// metrics and decides nothing.
+// ledger is the last change that groupsync made to each membership, by user group id and user
+// id. An entry stays while ClearML shows the membership as groupsync wrote it. The ledger is
+// only for the metrics and influences no decision.
 //
-// The journal tells the changes of other processes, those that ended and those that run
-// beside this one. It does not tell of a change that
-// somebody else undid and that Keycloak did not want again at that time, because no pass
-// had anything to write about it. If Keycloak wants the change again after a restart, it
-// counts as undone.
+// Changes of other groupsync processes, ended or running, come from the journal. The journal
+// misses one case: somebody undid a change at a time when Keycloak did not want the change, so
+// no pass had anything to write. If Keycloak wants the change again after a restart, it counts
+// as undone.
 type ledger map[string]map[string]entry
 
 // entry is one change that groupsync made.
@@ -27,14 +26,14 @@ type entry struct {
 	at     time.Time // start of the pass
 }
 
-// The actions of changes.
+// The values of entry.action.
 const (
 	added   = "add"
 	removed = "remove"
 )
 
-// undone are changes of groupsync that somebody else undid and that the plan wants again:
-// the action, by user group id and user id.
+// undone is the changes of groupsync that somebody else undid and that the plan wants again.
+// The value is the action, by user group id and user id.
 type undone map[string]map[string]string
 
 func (u undone) enter(group, user, action string) {
@@ -44,7 +43,7 @@ func (u undone) enter(group, user, action string) {
 	u[group][user] = action
 }
 
-// mark marks the changes in the report of the pass that found them undone, and counts them.
+// mark marks and counts the changes in the report of the pass that found them undone.
 func (u undone) mark(r *report.Report) {
 	for _, g := range r.Groups {
 		for action, list := range map[string][]report.Change{added: g.Add, removed: g.Remove} {
@@ -58,8 +57,9 @@ func (u undone) mark(r *report.Report) {
 	}
 }
 
-// reverted returns the changes that somebody else has undone: the plan wants them again.
-// What is no longer as it was written is struck, so that each counts once.
+// reverted returns the changes that somebody else has undone and that the plan wants again. It
+// removes the entries of memberships that are not as groupsync wrote them, so that each change
+// counts once.
 func (l ledger) reverted(p plan.Plan) undone {
 	found := make(undone)
 	planned := make(map[string]bool, len(p.Groups))
@@ -95,20 +95,20 @@ func (l ledger) reverted(p plan.Plan) undone {
 	return found
 }
 
-// replay enters what a pass of another process found and did.
+// replay enters a report of another process into the ledger.
 func (l ledger) replay(r report.Report) {
 	for _, g := range r.Groups {
 		for _, c := range slices.Concat(g.Add, g.Remove) {
 			if c.Reverted && !l[g.ID][c.ID].at.After(r.Started) {
-				delete(l[g.ID], c.ID) // it was counted then
+				delete(l[g.ID], c.ID) // the other process has counted it
 			}
 		}
 	}
 	l.enter(r)
 }
 
-// enter takes in the changes that were made. A change of a later pass stays: a report of
-// another process can come late.
+// enter adds the changes that were made. It does not replace a change of a later pass, because
+// the report of another process can come late.
 func (l ledger) enter(r report.Report) {
 	for _, g := range r.Groups {
 		l.changes(g.ID, entry{added, r.Started}, g.Add)
@@ -128,9 +128,9 @@ func (l ledger) changes(group string, made entry, changes []report.Change) {
 	}
 }
 
-// recall enters the changes of other processes into the ledger: those of the reports that
-// came to the journal since the last recall. Each report is read once. One that cannot be
-// believed is left out, and the log says so.
+// recall enters the changes of other processes into the ledger. It reads the reports that came
+// to the journal since the last recall, each once. It skips a report that cannot be read or
+// believed, and logs a warning.
 func (r *Reconciler) recall(p *pass) {
 	if r.Journal == nil {
 		return

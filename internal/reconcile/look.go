@@ -21,43 +21,43 @@ import (
 
 // Subject is what a look is about: a person, a group, or a person in one group.
 type Subject struct {
-	User  string // an email, a username, or an id of either side; empty: everybody in Group
+	User  string // an email, a username, or an id of either side; empty: all people in Group
 	Group string // the name or id of a ClearML group, or the path or claim name of a Keycloak group; empty: every group that concerns User
 }
 
-// View is what a pass would find and decide about a subject if it were made now. A View
-// of a person holds decisions about that person only.
+// View is what a pass would find and decide about a subject now. A View of a person has only
+// decisions about that person.
 type View struct {
 	Subject Subject
 	Rules   match.Rules
 	Input   guard.Input    // both sides as they were read, the memory, the limits and the time
 	Pairing match.Pairing  // of all groups of both sides
-	People  match.People   // by places in the snapshots of Input
-	Plan    plan.Plan      // of the feeds that concern the subject; each change names its guard
-	Trips   []report.Trip  // their numbers count the changes of Plan only, so no approval can name them
+	People  match.People   // its indexes are those of the snapshots in Input
+	Plan    plan.Plan      // only the feeds that concern the subject; each withheld change names its guard
+	Trips   []report.Trip  // their numbers count only the changes of Plan, so they have no digest to approve
 	Targets []target.Group // the ClearML groups that Subject.Group names
 	Sources []source.Group // the Keycloak groups that Subject.Group names
 	Person  *Person        // nil: the subject is a group
-	Past    journal.Past   // what the journal tells of the subject's memberships
+	Past    journal.Past   // what the journal says about the subject's memberships
 }
 
-// Person is the person of a View: a ClearML user with the accounts that could be this
-// user, or an account that no ClearML user could be.
+// Person is the person of a View. It is a ClearML user with the accounts that could be this
+// user's, or an account that could be no ClearML user's.
 type Person struct {
-	User     *target.User                // nil: an account alone
+	User     *target.User                // nil: only an account
 	State    match.State                 // of User
-	Accounts []source.User               // every account that could be the person, sorted by id; or the account alone
+	Accounts []source.User               // every account that could be the user's, sorted by id; or the one account
 	Own      map[string]source.OwnGroups // by account id
-	Doubt    string                      // why accounts can be missing; empty: there are no others
+	Doubt    string                      // why accounts can be missing; empty: none are missing
 }
 
-// Look reads what concerns one subject and decides as a pass does, by the same functions.
-// It writes nothing and remembers nothing, and it may run beside a pass.
+// Look reads what concerns one subject and decides as a pass does, with the same functions. It
+// writes nothing, does not change the memory, and may run beside a pass.
 //
-// Look reads ClearML and the list of Keycloak's groups whole. Of the members it reads
-// only groups that concern the subject. So the limits that count a whole pass are judged
-// by the subject's changes and the memory alone: a guard that trips here trips in a pass
-// too, and a pass can trip further ones.
+// Look reads ClearML and the list of Keycloak's groups whole. It reads the members only of
+// groups that concern the subject. So limits on a whole pass see only the subject's changes
+// and the memory. A guard that trips here trips in a pass too. In a pass, further guards can
+// trip.
 //
 // Errors are those of a pass, *UnknownError and *SeveralError.
 func (r *Reconciler) Look(ctx context.Context, s Subject) (View, error) {
@@ -72,13 +72,13 @@ func (r *Reconciler) Look(ctx context.Context, s Subject) (View, error) {
 		return View{}, err
 	}
 	for i := range l.view.Trips {
-		l.view.Trips[i].Override = "" // the digest is of this cut, not of a pass
+		l.view.Trips[i].Override = "" // the digest is of a part of the plan, not of a pass
 	}
 	l.readJournal(ctx)
 	return l.view, nil
 }
 
-// look makes a look. Of the request only the approval and the witnesses count.
+// look makes a look. It uses only the approval, the witnesses and Early of the request.
 func (r *Reconciler) look(ctx context.Context, s Subject, mem memory.Memory, req Request) (*looking, error) {
 	l := &looking{
 		Reconciler: r, view: View{Subject: s, Rules: r.Rules}, mem: mem.Resumed(r.Now()), request: req,
@@ -92,9 +92,9 @@ func (r *Reconciler) look(ctx context.Context, s Subject, mem memory.Memory, req
 	return l, nil
 }
 
-// looking is a look in the making. users and accounts are the people whose accounts and
-// claims decide who the subject is: the subject, everybody who could be an account of the
-// subject, everybody who could be an account of those, and so on.
+// looking is a look while it is made. users and accounts are needed to find out who the
+// subject is. They are the subject, all users who could have an account of the subject, all
+// accounts that could be those users', and so on.
 type looking struct {
 	*Reconciler
 	view    View
@@ -108,14 +108,14 @@ type looking struct {
 	links    links
 	users    map[string]bool        // by id
 	accounts map[string]source.User // by id
-	floor    bool                   // the administrators were added
+	floor    bool                   // the administrators are included
 	found    source.LookUps
 	own      map[string]source.OwnGroups
 }
 
-// links finds the ClearML users who may be an account.
+// links finds the ClearML users who could have an account.
 type links struct {
-	byKept, byEmail map[string][]int // places in the snapshot's users, by kept id and by folded email
+	byKept, byEmail map[string][]int // indexes in the snapshot's users, by kept id and by folded email
 }
 
 func newLinks(tgt *target.Snapshot, r match.Rules) links {
@@ -131,17 +131,18 @@ func newLinks(tgt *target.Snapshot, r match.Rules) links {
 	return k
 }
 
-// of returns the places of the users who keep the account's id or have its email.
+// of returns the indexes of the users who keep the account's id or have its email.
 func (k links) of(a source.User) []int {
 	return slices.Concat(k.byKept[a.ID], k.byEmail[source.FoldEmail(a.Email)])
 }
 
-// readJournal finds the last change of each membership of the subject.
+// readJournal finds the last change of each membership of the subject. It stops after about a
+// second.
 func (l *looking) readJournal(ctx context.Context) {
 	if l.Journal == nil {
 		return
 	}
-	const most = time.Second // an answer is to come within two
+	const most = time.Second // the answer to a person should come within two seconds
 	begun := time.Now()
 	l.view.Past = journal.PastOf(l.Journal, func(m journal.Membership) bool {
 		p := l.view.Person
@@ -149,9 +150,10 @@ func (l *looking) readJournal(ctx context.Context) {
 	}, func() bool { return time.Since(begun) < most && ctx.Err() == nil })
 }
 
-// read reads ClearML, and beside it the list of Keycloak's groups. A pass reads the two
-// one after the other. What must come later, here too, are the members: somebody whom a
-// login places meanwhile is no stranger to remove.
+// read reads ClearML and the list of Keycloak's groups at the same time. The members of
+// Keycloak's groups must be read later, as in a pass. Otherwise a person whom a login adds in
+// the meantime would look like a member to remove. If ClearML's two views of a user group
+// disagree, read reads both once more.
 func (l *looking) read(ctx context.Context) error {
 	if err := l.readOnce(ctx); err != nil || l.tgt.Disagreements() == 0 {
 		return err
@@ -184,7 +186,7 @@ func (l *looking) readOnce(ctx context.Context) error {
 	return err
 }
 
-// nameGroup finds the groups of either side that the subject names.
+// nameGroup finds the groups of both sides that the subject names.
 func (l *looking) nameGroup(context.Context) error {
 	name := l.view.Subject.Group
 	if name == "" {
@@ -210,7 +212,7 @@ func (l *looking) nameGroup(context.Context) error {
 	return &UnknownError{Group: name, Near: source.Near(name, slices.Compact(names))}
 }
 
-// namePerson finds the one person whom the subject names.
+// namePerson finds the one person that the subject names.
 func (l *looking) namePerson(ctx context.Context) error {
 	if l.view.Subject.User == "" {
 		return nil
@@ -228,7 +230,7 @@ func (l *looking) namePerson(ctx context.Context) error {
 	return l.gatherWitnesses(ctx, undecided)
 }
 
-// witnessGroup adds what decides who the people of a group are.
+// witnessGroup adds the people who are needed to decide who the members of a group are.
 func (l *looking) witnessGroup(ctx context.Context) error {
 	if l.view.Person != nil {
 		return nil
@@ -236,11 +238,11 @@ func (l *looking) witnessGroup(ctx context.Context) error {
 	return l.gatherWitnesses(ctx, true)
 }
 
-// readOwn reads the groups of all accounts.
+// readOwn reads the groups of all accounts from their own side.
 //
-// A pass asks the groups of no account, since Keycloak answers from its user cache and
-// keeps the entry alive by that (reference/keycloak-own-view.md). A look is rare, and
-// nothing rests on the answer but which lists are read.
+// A pass does not ask for the groups of an account. Keycloak would answer from its user cache,
+// and the question would keep the cache entry alive (reference/keycloak-own-view.md). A look
+// is rare, and the answer only decides which member lists are read.
 func (l *looking) readOwn(ctx context.Context) (err error) {
 	var accounts []source.User
 	for _, u := range l.accounts {
@@ -256,9 +258,10 @@ func (l *looking) readOwn(ctx context.Context) (err error) {
 	return nil
 }
 
-// gather looks for the text on both sides, and for everybody linked to what was found. It
-// returns the places of the ClearML users whom the text names directly. An id names one
-// person, so nobody is looked for by a name that equals the id of a ClearML user.
+// gather finds the text on both sides, and all people linked to the results. It returns the
+// indexes of the ClearML users that the text names directly. If the text is the id of a
+// ClearML user, gather does not look for it as a username or email, because an id names
+// exactly one person.
 func (l *looking) gather(ctx context.Context, text string) (direct []int, err error) {
 	typed := source.Person{IDs: []string{text}}
 	if i, named := l.tgt.UserIndex(text); named {
@@ -274,7 +277,7 @@ func (l *looking) gather(ctx context.Context, text string) (direct []int, err er
 	return direct, l.findAll(ctx, append(l.join(direct), typed))
 }
 
-// findAll asks the realm for people, and for everybody linked to them.
+// findAll makes look-ups of people and of all people linked to them.
 func (l *looking) findAll(ctx context.Context, people []source.Person) (err error) {
 	for len(people) > 0 {
 		if people, err = l.find(ctx, people); err != nil {
@@ -284,8 +287,7 @@ func (l *looking) findAll(ctx context.Context, people []source.Person) (err erro
 	return nil
 }
 
-// join adds users, and returns those who were not there yet as the realm is asked for
-// them.
+// join adds users. It returns the look-ups of those who are new.
 func (l *looking) join(users []int) []source.Person {
 	var people []source.Person
 	for _, i := range users {
@@ -297,8 +299,8 @@ func (l *looking) join(users []int) []source.Person {
 	return people
 }
 
-// find asks the realm for people, adds their accounts, and returns the users who are
-// linked to these accounts and were not there yet.
+// find makes look-ups of people and adds their accounts. It returns the look-ups of the new
+// users linked to these accounts.
 func (l *looking) find(ctx context.Context, people []source.Person) ([]source.Person, error) {
 	found, err := l.source.Find(ctx, l.catalog, people, known(l.mem))
 	if err != nil {
@@ -316,14 +318,14 @@ func (l *looking) find(ctx context.Context, people []source.Person) ([]source.Pe
 	return more, nil
 }
 
-// oddID reports whether a kept text has not the form of an account id.
+// oddID reports whether a kept text does not have the form of a Keycloak id.
 func oddID(id string) bool { return !source.IsAccountID(id) }
 
-// gatherWitnesses adds people who decide what a kept text proves that names no account and
-// is odd: it was an id if ClearML keeps account ids of that form for somebody else
-// (match.Who). A few are asked for; if a realm has such ids, nearly everybody has one.
-// Everybody linked to an account that was found is added too: a pass meets that account
-// through any of these users. Then gatherWitnesses reads the groups of all accounts.
+// gatherWitnesses adds people who help to decide whether an odd kept text that names no
+// account was once an id. It counts as one if ClearML keeps account ids of that form for
+// another user (match.Who). A few look-ups are enough: in a realm with such ids, nearly all
+// people have one. gatherWitnesses also adds all people linked to an account that it finds. A
+// pass could find that account through any of them. Then it reads the groups of all accounts.
 func (l *looking) gatherWitnesses(ctx context.Context, undecided bool) error {
 	const most = 20
 	if !undecided {
@@ -355,8 +357,8 @@ func (l *looking) gatherWitnesses(ctx context.Context, undecided bool) error {
 	return l.readOwn(ctx)
 }
 
-// everybody returns a snapshot of the accounts that were found, and who is who by them.
-// ok is false if no account was found.
+// everybody returns a snapshot of the accounts that were found, and which account is which
+// user. ok is false if no account was found.
 func (l *looking) everybody() (src *source.Snapshot, people match.People, ok bool, err error) {
 	if len(l.accounts) == 0 {
 		return nil, people, false, nil
@@ -372,8 +374,9 @@ func (l *looking) everybody() (src *source.Snapshot, people match.People, ok boo
 	return src, match.Who(src, l.tgt, l.Rules), true, nil
 }
 
-// choose returns the one person among those whom the text names. An account is the person
-// of the ClearML users who could be this account; if there is none, it stands for itself.
+// choose returns the one person that the text names. If the text names an account, the person
+// is the ClearML user who could have it. If there is no such user, the person is the account
+// alone. choose returns *UnknownError for none and *SeveralError for several.
 func (l *looking) choose(direct []int) (*Person, error) {
 	users, alone := slices.Clone(direct), []source.User{}
 	src, people, any, err := l.everybody()
@@ -423,7 +426,7 @@ func (l *looking) choose(direct []int) (*Person, error) {
 	return p, nil
 }
 
-// decide makes the pass, cut to the subject.
+// decide makes the decisions of a pass for the subject only.
 func (l *looking) decide(ctx context.Context) error {
 	cut := l.pairs.cut(l.concerns)
 	src, err := l.source.Read(ctx, l.catalog, cut.selection())
@@ -476,9 +479,9 @@ func (l *looking) decide(ctx context.Context) error {
 	return l.finish()
 }
 
-// meetsNobody reports whether people must be looked up for a part of the realm in which
-// not one account was met. A look-up that finds nobody proves something only if the realm
-// is not empty, and then only a whole reading can tell.
+// meetsNobody reports whether look-ups are needed while no account at all was read. A look-up
+// that finds nobody proves something only if the realm is not empty. Only a reading of the
+// whole realm can show that.
 func (l *looking) meetsNobody(src *source.Snapshot, pairing match.Pairing, asks func(source.Person) bool) bool {
 	if len(src.Users()) > 0 {
 		return false
@@ -493,8 +496,9 @@ func (l *looking) meetsNobody(src *source.Snapshot, pairing match.Pairing, asks 
 	return len(asked) > 0 && !slices.ContainsFunc(asked, found)
 }
 
-// concerns reports whether a feed concerns the subject: what the subject names, and for a
-// person the groups that the person has on either side, and the administrators.
+// concerns reports whether a feed concerns the subject. It does if the subject names it. For a
+// person, the feeds of the groups that the person has on either side and of the administrators
+// concern the subject too.
 func (l *looking) concerns(f match.Feed) bool {
 	named := slices.ContainsFunc(l.view.Targets, func(g target.Group) bool { return g.ID == f.Group.ID })
 	named = named || slices.ContainsFunc(f.Sources, func(g source.Group) bool {
@@ -514,7 +518,7 @@ func (l *looking) concerns(f match.Feed) bool {
 	return false
 }
 
-// cut returns the pairs with the feeds that concern a subject.
+// cut returns the pairs with only the feeds that concern a subject.
 func (p pairs) cut(concerns func(match.Feed) bool) pairs {
 	only := func(all match.Pairing) match.Pairing {
 		all.Feeds = slices.DeleteFunc(slices.Clone(all.Feeds), func(f match.Feed) bool { return !concerns(f) })
@@ -528,8 +532,8 @@ func (p pairs) cut(concerns func(match.Feed) bool) pairs {
 	return p
 }
 
-// managed returns how many memberships a pass answers for, those included whose sources
-// turn out to be unreadable.
+// managed returns how many memberships a pass covers. It includes groups whose sources turn
+// out to be unreadable.
 func (p pairs) managed() (n int) {
 	for _, f := range p.now.Feeds {
 		if len(f.Missing) == 0 {
@@ -539,8 +543,9 @@ func (p pairs) managed() (n int) {
 	return n
 }
 
-// asks returns whom the realm must be asked for beside what the lists tell. Of everybody
-// else in the groups of a person nothing depends on the answer.
+// asks returns a function that reports whether a look-up is needed. nil means that every
+// look-up is needed. For a person, the look-ups of most other people in the same groups change
+// nothing.
 func (l *looking) asks(src *source.Snapshot) func(source.Person) bool {
 	p := l.view.Person
 	if p == nil {
@@ -548,9 +553,9 @@ func (l *looking) asks(src *source.Snapshot) func(source.Person) bool {
 	}
 	needed := make(map[string]bool)
 	if p.User != nil {
-		// Whoever bears the person's name may be the person under a new email, unless
-		// somebody else in ClearML is that account. The same holds for the administrators
-		// of whom enough must remain.
+		// An account with the person's name may be the person's with a new email, unless it is
+		// another ClearML user's. So those users must be looked up. The same is true for the
+		// administrators that count toward the floor.
 		var names []string
 		for _, u := range l.tgt.Users() {
 			if l.users[u.ID] {
@@ -568,14 +573,15 @@ func (l *looking) asks(src *source.Snapshot) func(source.Person) bool {
 	return func(ask source.Person) bool { return l.users[ask.Key] || needed[ask.Key] }
 }
 
-// ofPerson reports whether a change is the subject's own.
+// ofPerson reports whether a change is one of the subject's person.
 func (l *looking) ofPerson(c plan.Change) bool {
 	p := l.view.Person
 	return p != nil && p.User != nil && c.User.ID == p.User.ID
 }
 
-// losesAdmin reports whether the person would be removed from the administrators. Then it
-// matters whether each of the others can still sign in, because enough must remain.
+// losesAdmin reports whether the plan would remove the person from the administrators. Then
+// groupsync must know which of the other administrators can still sign in, because of
+// admins.floor.
 func (l *looking) losesAdmin(draft plan.Plan) bool {
 	return slices.ContainsFunc(draft.Groups, func(g plan.Group) bool {
 		return g.Feed.Admins && slices.ContainsFunc(g.Remove, l.ofPerson)
@@ -598,8 +604,8 @@ func (l *looking) gatherAdmins(ctx context.Context) error {
 	return l.readOwn(ctx)
 }
 
-// decides returns which changes the answer rests on: those of the person, and all removals
-// of administrators if the person would be removed there.
+// decides returns which changes matter for the answer: those of the person and, if the person
+// would lose administration, all removals of administrators.
 func (l *looking) decides(draft plan.Plan) func(plan.Change) bool {
 	if l.view.Person == nil {
 		return func(plan.Change) bool { return true }
@@ -611,7 +617,7 @@ func (l *looking) decides(draft plan.Plan) func(plan.Change) bool {
 	return func(c plan.Change) bool { return l.ofPerson(c) || admins[c.Group] && !c.Grant() }
 }
 
-// finish puts what a pass found of the person into the view.
+// finish copies the person's state, accounts and groups into the view.
 func (l *looking) finish() error {
 	v, p := &l.view, l.view.Person
 	if p == nil {
@@ -630,9 +636,8 @@ func (l *looking) finish() error {
 	return nil
 }
 
-// settle takes the person's state and accounts from what the pass knows. A person who is
-// in no group on either side does not matter to a pass, and keeps the state by the
-// look-up.
+// settle sets the person's state and accounts from the plan. A person who is in no group on
+// either side is not in the plan, and keeps the state from the look-up.
 func (l *looking) settle(p *Person) {
 	i, _ := l.tgt.UserIndex(p.User.ID)
 	if state, matters := l.view.Plan.People[p.User.ID]; matters && state != match.NotAsked {

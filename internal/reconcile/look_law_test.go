@@ -17,18 +17,18 @@ import (
 	"groupsync/internal/source"
 )
 
-// share is what a report says of one person, group by group.
+// share is what a report says about one person, group by group.
 type share struct {
-	Add, Remove map[string]report.Change // by group id
-	Kept        map[string]string        // why, by group id
-	Pending     map[string]bool          // by group id
+	Add, Remove map[string]report.Change // by user group id
+	Kept        map[string]string        // reasons by user group id
+	Pending     map[string]bool          // by user group id
 }
 
 func newShare() share {
 	return share{Add: map[string]report.Change{}, Remove: map[string]report.Change{}, Kept: map[string]string{}, Pending: map[string]bool{}}
 }
 
-// add takes in one group of a report: what it says of the ClearML user with that id, or of
+// add adds one group of a report: what it says about the ClearML user with that id, or about
 // the account with that username.
 func (s *share) add(g report.Group, user, username string) {
 	for _, c := range g.Add {
@@ -51,7 +51,7 @@ func (s *share) add(g report.Group, user, username string) {
 	}
 }
 
-// shareOf returns what a look says.
+// shareOf returns what a look says about the person.
 func shareOf(v View, user, username string) share {
 	s := newShare()
 	for _, g := range v.Plan.Groups {
@@ -60,9 +60,9 @@ func shareOf(v View, user, username string) share {
 	return s
 }
 
-// shownOnly returns the ids of the user groups that only a member list which shows the
-// account wrongly would give. A look does not see them, because it reads the lists of the
-// groups that the account's own side has.
+// shownOnly returns the names of the user groups from member lists that show the account
+// wrongly. A look does not read these lists, because it reads only the lists of groups that
+// the account's own side has.
 func (w *world) shownOnly(name string) []string {
 	var ids []string
 	for path, names := range w.shows {
@@ -73,8 +73,9 @@ func (w *world) shownOnly(name string) []string {
 	return ids
 }
 
-// hangsOnShown reports whether a list that shows somebody wrongly can decide who the user
-// is: whether ClearML keeps account ids of the form that it keeps of this user.
+// hangsOnShown reports whether a list that shows a person wrongly can decide who the user is.
+// It can if ClearML keeps a text for the user that is an id only if other users have account
+// ids of that form.
 func (w *world) hangsOnShown(user string) bool {
 	return len(w.shows) > 0 && slices.ContainsFunc(w.accounts[user].Providers["keycloak"], func(id string) bool {
 		_, there := w.users[id]
@@ -82,10 +83,10 @@ func (w *world) hangsOnShown(user string) bool {
 	})
 }
 
-// TestLawALookIsAPassCutToThePerson: for everybody of both sides, a look says what the
-// plan of a whole pass over the same state says of that person: every change with its
-// reason, evidence, doubt and guard, who stays and why, who is pending, and the state. The
-// limits are wide here, since a look cannot know those that count a whole pass.
+// TestLawALookIsAPassCutToThePerson: for every user and account, a look says the same as the
+// plan of a whole pass over the same state. It compares each change with its reason, evidence,
+// doubt and guard, the members who stay and why, the pending people, and the state. The limits
+// are wide, because a look cannot judge limits on a whole pass.
 func TestLawALookIsAPassCutToThePerson(t *testing.T) {
 	checkWorlds(t, func(rt *rapid.T, w *world) {
 		limits := wide
@@ -144,11 +145,11 @@ func TestLawALookIsAPassCutToThePerson(t *testing.T) {
 		}
 		for _, id := range slices.Sorted(maps.Keys(w.users)) {
 			if len(w.shows) > 0 && strings.HasPrefix(w.users[id].Email, "h@") {
-				continue // a list that shows somebody wrongly can decide whether the protected user is this account
+				continue // a list that shows a person wrongly can decide whether the protected user has this account
 			}
 			v, err := r.Look(context.Background(), Subject{User: id})
 			if err != nil || v.Person.User != nil {
-				continue // several people could be the account, or one is
+				continue // one user, or several, could have the account
 			}
 			want := newShare()
 			for _, g := range full.Groups {
@@ -167,13 +168,14 @@ func TestLawALookIsAPassCutToThePerson(t *testing.T) {
 	})
 }
 
-// TestLawALookAtAGroupIsAPassCutToTheGroup: for every ClearML group that something feeds,
-// a look finds the changes and the pending people that a whole pass finds, and who stays
-// and why. Left out are members who are in sync and ambiguous all the same, because a
-// second account of theirs is in another group: a look at a group looks nobody up for whom
-// no change is proposed. Left out too is a pending account that has the email of a protected
-// user: if that user keeps the id of an account in another group, only a pass meets that
-// account, and nobody looks protected people up.
+// TestLawALookAtAGroupIsAPassCutToTheGroup: for every ClearML group with a source, a look
+// finds the same changes, pending people and kept members as a whole pass, with the same
+// reasons. Two kinds of people are left out:
+//   - Members who are in sync, but ambiguous because of a second account in another group. A
+//     look at a group makes no look-up of a person without a proposed change.
+//   - A pending account with the email of a protected user. If that user keeps the id of an
+//     account in another group, only a pass reads that account, and no look-up of protected
+//     people is made.
 func TestLawALookAtAGroupIsAPassCutToTheGroup(t *testing.T) {
 	checkWorlds(t, func(rt *rapid.T, w *world) {
 		limits := wide

@@ -10,8 +10,8 @@ import (
 	"groupsync/internal/match"
 )
 
-// TestWhatALookReadsBesideThePerson: other people decide who somebody is. A look reads
-// their groups too, and says what a pass says.
+// TestWhatALookReadsBesideThePerson: other people can decide which account a user has. A look
+// reads their groups too, and says the same as a pass.
 func TestWhatALookReadsBesideThePerson(t *testing.T) {
 	for _, row := range []struct {
 		name, world, user string

@@ -8,9 +8,9 @@ import (
 	"groupsync/internal/source"
 )
 
-// Meet returns the view of a survey with what the realm says of more people, and with who
-// is who by all that is known then and by the view's Rules. The rest of the view stays.
-// Errors are those of a look-up.
+// Meet returns the view of a survey with look-ups of more people. It matches all accounts and
+// users again, under the view's Rules. The rest of the view stays as it is. Errors are those
+// of a look-up.
 func (r *Reconciler) Meet(ctx context.Context, v View, people []source.Person) (View, error) {
 	if len(people) > 0 {
 		src, err := r.lookUp(ctx, v.Input.Source, people, v.Input.Memory)
@@ -23,9 +23,9 @@ func (r *Reconciler) Meet(ctx context.Context, v View, people []source.Person) (
 	return v, nil
 }
 
-// Confirm takes a second look at people of the view. The questions need no user group: one
-// that names no source asks whether the accounts are disabled or gone. The answers come in
-// the questions' order.
+// Confirm takes a second look at people of the view. A question without a source asks whether
+// the accounts are disabled or gone, and needs no user group. The answers are in the order of
+// the questions.
 func (r *Reconciler) Confirm(ctx context.Context, v View, questions []source.Question) ([]source.Answer, error) {
 	r.Step("taking the second look")
 	c, err := r.source.Confirm(ctx, v.Input.Source, questions, known(v.Input.Memory))

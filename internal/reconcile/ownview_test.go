@@ -13,27 +13,27 @@ import (
 	"groupsync/internal/target/clearmltest"
 )
 
-// stage is a realm in which Keycloak's lists and its tokens may disagree, and a
-// stand-in for ClearML to which everybody has signed in: each person is in the teams
-// that the claim of the person's token names.
+// stage is a realm in which Keycloak's lists and tokens can disagree, with a stand-in for
+// ClearML. Everyone has signed in to ClearML: each person is in the teams that the claim of
+// the person's token names.
 type stage struct {
 	*site
-	people []string          // usernames, which are their ids in ClearML too
+	people []string          // usernames; they are the ClearML ids too
 	ids    map[string]string // account id by username
 	setup  setup
 }
 
-// scene says how a stage is made.
+// scene describes a stage.
 type scene struct {
 	server *keycloaktest.Server // nil: the shared one
 	spec   keycloaktest.Spec
-	staff  []string            // people of LDAP; nil: staff
-	ldap   map[string][]string // groups of LDAP, by name, of the staff
+	staff  []string            // people of LDAP; nil: the variable staff
+	ldap   map[string][]string // groups of LDAP, by name, with their members
 	build  func(*keycloaktest.Realm, *keycloaktest.LDAP) *keycloaktest.Federation
-	people []string // beside those of the spec; nil: the staff, if there is LDAP
-	noLDAP bool     // build is given none
-	teams  []string // of ClearML, named as the claim names them, sorted
-	paths  bool     // the claim holds paths
+	people []string // people besides those of spec; nil: the staff, if there is LDAP
+	noLDAP bool     // build gets no LDAP
+	teams  []string // teams of ClearML, named as in the claim, sorted
+	paths  bool     // the claim contains paths
 	setup  setup
 }
 
@@ -85,7 +85,7 @@ func newStage(t *testing.T, sc scene) *stage {
 	return s
 }
 
-// person makes the account known to ClearML, in no team yet.
+// person adds the account's user to ClearML, in no team yet.
 func (s *stage) person(t *testing.T, name string) {
 	t.Helper()
 	id := s.realm.UserID(t, name)
@@ -95,7 +95,7 @@ func (s *stage) person(t *testing.T, name string) {
 		Providers: map[string]any{"keycloak": map[string]any{"id": id}}})
 }
 
-// login signs people in to ClearML: their memberships become what their tokens say.
+// login signs people in to ClearML: their memberships become those of their tokens.
 func (s *stage) login(t *testing.T, names ...string) {
 	t.Helper()
 	for _, name := range names {
@@ -113,8 +113,8 @@ func (s *stage) login(t *testing.T, names ...string) {
 	}
 }
 
-// law holds that a sign-in of anybody would move no membership, with Keycloak's user
-// cache cleared. Left out are people who cannot sign in.
+// law checks that no person's sign-in would change a membership, with an empty user cache in
+// Keycloak. People who cannot sign in are left out.
 func (s *stage) law(t *testing.T, when string, leftOut ...string) {
 	t.Helper()
 	s.clearCaches(t)
@@ -132,8 +132,8 @@ func (s *stage) law(t *testing.T, when string, leftOut ...string) {
 	}
 }
 
-// calm makes three passes, each after the grace of the one before. Each must be in
-// sync, with exit code 0, nothing to approve and that own view, and leave the members.
+// calm makes three passes, each after the grace of the one before. Each must be in sync and
+// have exit code 0, no digest and that own view. No membership may change.
 func (s *stage) calm(t *testing.T, when, own string) {
 	t.Helper()
 	members := s.members()
@@ -151,8 +151,8 @@ func (s *stage) calm(t *testing.T, when, own string) {
 	}
 }
 
-// leaves makes the passes in which a federated person goes out of a team: one that
-// begins the grace, and one after it.
+// leaves makes the two passes that remove a federated person from a team: one that begins the
+// grace, and one after the grace.
 func (s *stage) leaves(t *testing.T, name, team, own string) {
 	t.Helper()
 	before := s.members()
@@ -216,7 +216,7 @@ func TestTwoLDAPGroupsOfOneName(t *testing.T) {
 	})
 }
 
-// Issue 9, A2: no mapper of that kind can list members or holders.
+// Issue 9, A2: a hardcoded mapper of a group or role cannot list members or holders.
 func TestAHardcodedGroupAndRole(t *testing.T) {
 	s := newStage(t, scene{
 		spec: keycloaktest.Spec{Groups: []string{"/everybody"}, Roles: []string{"boss"}}, teams: []string{"Admins", "everybody"},
@@ -292,7 +292,7 @@ func TestAMemberListedTwice(t *testing.T) {
 	}
 }
 
-// listed returns the usernames as Keycloak lists the members of the group.
+// listed returns the usernames in Keycloak's member list of the group.
 func (s *stage) listed(t *testing.T, path string) []string {
 	t.Helper()
 	var members []struct{ Username string }
@@ -304,7 +304,7 @@ func (s *stage) listed(t *testing.T, path string) []string {
 	return names
 }
 
-// staleCache is what the report says of a cache that was seen to be old.
+// staleCache is what the report says about a user cache that an answer showed to be old.
 const staleCache = `own view of staff: Keycloak's user cache may be older than its database. If it is, a periodic sync of changed users, or clearing the user cache, refreshes the cache; until then a login follows the old entry.`
 
 // Issue 9, A5.
@@ -335,7 +335,7 @@ func TestAnOldUserCache(t *testing.T) {
 			t.Skip("the user cache does not keep the groups of LDAP, so it is never old")
 		}
 		s.ldap.Leave(t, "fedb", "staff")
-		// The count is 1, and the cached list holds two groups that it may be.
+		// The count is 1, and the cached list has two groups that this one could be.
 		r := s.pass(t, "the cache is old", want{result: report.InSync, probes: "ldap up", own: "staff hides 1, stale", members: "staff: feda fedb\nstaff-eu: feda fedb"})
 		var text strings.Builder
 		if err := report.Text(&text, r, report.Style{}); err != nil || !strings.Contains(text.String(), staleCache) {
@@ -348,8 +348,8 @@ func TestAnOldUserCache(t *testing.T) {
 	})
 }
 
-// Issue 9, F5: a mapper lists the members of the LDAP group dev for every Keycloak
-// group of that name, so the list of /projects/dev shows the people of /dev.
+// Issue 9, F5: a mapper lists the members of the LDAP group dev for every Keycloak group with
+// that name. So the list of /projects/dev shows the people of /dev.
 func TestALocalSubgroupWithTheNameOfAnLDAPGroup(t *testing.T) {
 	s := newStage(t, scene{
 		spec: keycloaktest.Spec{Groups: []string{"/projects/dev"}, Users: []keycloaktest.User{{Username: "lola", Groups: []string{"/projects/dev"}}}},

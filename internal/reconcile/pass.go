@@ -17,21 +17,21 @@ import (
 	"groupsync/internal/target"
 )
 
-// pass is one pass in the making: its report grows as it goes.
+// pass is one pass while it runs. Its report grows with each step.
 type pass struct {
 	request Request
 	log     *slog.Logger
 	report  report.Report
-	planned bool   // the plan was made; false: the pass ended before
+	planned bool   // the plan was made; false: the pass ended earlier
 	undone  undone // changes of groupsync that somebody else undid
 
-	suspended memory.Suspension // that the pass found last; zero: none
+	suspended memory.Suspension // the suspension that the pass found last; zero: none
 }
 
-// prober is an error that knows what federations answered before it.
+// prober is an error that has the answers of the federations before it.
 type prober interface{ Probes() []source.Probe }
 
-// fail puts an error that ended the pass into the report.
+// fail puts the error that ended the pass into the report.
 func (p *pass) fail(err error) {
 	p.planned = false
 	p.failure(err)
@@ -52,7 +52,7 @@ func (p *pass) probes(probes []source.Probe) {
 	}
 }
 
-// found puts what was read, planned and judged into the report.
+// found puts the readings, the plan and the decisions of the guards into the report.
 func (p *pass) found(d decision) {
 	p.planned = true
 	r, in, judged := &p.report, d.in, d.judged
@@ -83,7 +83,7 @@ func (p *pass) found(d decision) {
 	r.People = personsOf(in.Source, in.Target, d.people, judged.Plan)
 }
 
-// approval says what became of the approval that the pass was given.
+// approval returns what happened to the approval of the request, or nil if there was none.
 func (p *pass) approval(judged guard.Judged, in guard.Input) *report.Approval {
 	if p.request.Approval.Digest == "" {
 		return nil
@@ -111,8 +111,8 @@ func (p *pass) approval(judged guard.Judged, in guard.Input) *report.Approval {
 	return a
 }
 
-// otherRoles remarks on administrators by Keycloak whose role in ClearML is neither admin
-// nor user.
+// otherRoles returns a remark for each administrator by Keycloak whose role in ClearML is
+// neither admin nor user.
 func otherRoles(p plan.Plan) (remarks []report.Skip) {
 	for _, g := range p.Groups {
 		for _, u := range g.OtherRole {
@@ -141,7 +141,7 @@ func groupReport(g plan.Group) report.Group {
 	return out
 }
 
-// feeders returns the paths of what feeds a user group, and the role.
+// feeders returns the paths of a user group's sources, and the role.
 func feeders(f match.Feed) []string {
 	from := []string{}
 	for _, s := range f.Sources {
@@ -153,7 +153,7 @@ func feeders(f match.Feed) []string {
 	return from
 }
 
-// changes returns the plan's changes as the report has them.
+// changes returns the plan's changes in the form of the report.
 func changes(planned []plan.Change) []report.Change {
 	list := []report.Change{}
 	for _, x := range planned {
@@ -169,7 +169,7 @@ func changes(planned []plan.Change) []report.Change {
 	return list
 }
 
-// whyOf returns the reason of a change in words.
+// whyOf returns the reason of a change as text.
 func whyOf(c plan.Change) string {
 	if c.Why == source.Member {
 		return "member of " + c.From
@@ -177,7 +177,8 @@ func whyOf(c plan.Change) string {
 	return string(c.Why)
 }
 
-// personsOf lists everybody who matters and is not plainly matched, by side and id.
+// personsOf lists the people whom the plan concerns and who are not simply matched. They are
+// sorted by side and id.
 func personsOf(src *source.Snapshot, tgt *target.Snapshot, people match.People, judged plan.Plan) []report.Person {
 	list := []report.Person{}
 	for _, u := range tgt.Users() {
@@ -199,7 +200,7 @@ func personsOf(src *source.Snapshot, tgt *target.Snapshot, people match.People, 
 	return list
 }
 
-// stateCounts returns the census with the names that the report uses.
+// stateCounts returns the number of people in each state, by the names in the report.
 func stateCounts(users map[match.State]int) map[string]int {
 	counts := make(map[string]int, len(report.UserStates))
 	for _, s := range report.UserStates {
@@ -208,7 +209,7 @@ func stateCounts(users map[match.State]int) map[string]int {
 	return counts
 }
 
-// applied puts what was written into the report.
+// applied puts the results of the writes into the report.
 func (p *pass) applied(done applied) {
 	r := &p.report
 	r.Guards = append(r.Guards, done.trips...)
@@ -235,8 +236,7 @@ func (p *pass) applied(done applied) {
 	}
 }
 
-// settled gives planned changes their outcome and strikes those that somebody
-// else has made.
+// settled sets the outcome of planned changes and drops those that somebody else has made.
 func settled(changes []report.Change, outcomes map[string]report.Outcome, of *outcome) []report.Change {
 	kept := []report.Change{}
 	for _, c := range changes {
@@ -268,9 +268,9 @@ func count(changes []report.Change, o report.Outcome) (n int) {
 	return n
 }
 
-// result is the outcome of the pass in one word. A guard that only waits does not make
-// a pass guarded: neither the grace nor a suspension, which a person wanted. A guard that
-// only says what was planned again does not make a pass guarded either.
+// result returns the result of the pass. A guard that only waits does not make a pass guarded:
+// a grace, or a suspension, which a person wanted. A guard that can trip without withholding
+// anything (Rule.Informs) makes a pass guarded only if it withholds changes.
 func (p *pass) result() report.Result {
 	r := p.report
 	add, remove := r.Drift()
@@ -292,8 +292,8 @@ func (p *pass) result() report.Result {
 	}
 }
 
-// accounts reports whether somebody may later want to know of the pass: it might write,
-// and it made, failed or withheld a change; or it found a change of groupsync undone.
+// accounts reports whether the journal needs the report. It does if the pass could write and
+// made, failed or withheld a change, or if it found a change of groupsync undone.
 func (p *pass) accounts() bool {
 	for _, g := range p.report.Groups {
 		for _, c := range slices.Concat(g.Add, g.Remove) {

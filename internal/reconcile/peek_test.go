@@ -9,11 +9,11 @@ import (
 	"groupsync/internal/memory"
 )
 
-// forgetful is a store whose memory and suspension were lost. It says so once, as the
-// ConfigMap of a Lease does. It is for one goroutine at a time.
+// forgetful is a store that lost its memory and suspension. It returns each loss as an error
+// once, as the ConfigMap of a Lease does. It is not safe for concurrent use.
 type forgetful struct {
 	memory.Process
-	memoryLost, suspensionLost bool // and nobody was told
+	memoryLost, suspensionLost bool // and the error was not returned yet
 }
 
 func (f *forgetful) Load() (memory.Memory, error) {
@@ -34,7 +34,7 @@ func (f *forgetful) Suspension(ctx context.Context) (memory.Suspension, error) {
 	return f.Process.Suspension(ctx)
 }
 
-// looks are what may run beside a pass.
+// looks are the calls that may run beside a pass.
 var looks = map[string]func(*Reconciler) error{
 	"Look": func(r *Reconciler) error {
 		_, err := r.Look(context.Background(), Subject{User: "ann"})
@@ -58,8 +58,8 @@ func peekingWorld(t *testing.T) (*Reconciler, *forgetful) {
 	return r, store
 }
 
-// TestALookLeavesTheErrorToThePass: a loss that a store tells once is told the pass, also if
-// a look comes first.
+// TestALookLeavesTheErrorToThePass: if a store returns an error once, the pass gets it, even
+// if a look runs first.
 func TestALookLeavesTheErrorToThePass(t *testing.T) {
 	for name, look := range looks {
 		t.Run(name, func(t *testing.T) {
@@ -81,8 +81,8 @@ func TestALookLeavesTheErrorToThePass(t *testing.T) {
 	}
 }
 
-// TestALookBesideAPass: under the race detector, a look touches nothing of the store that a
-// pass uses.
+// TestALookBesideAPass: a look does not use the store of a pass. The race detector would
+// report it.
 func TestALookBesideAPass(t *testing.T) {
 	for name, look := range looks {
 		t.Run(name, func(t *testing.T) {

@@ -10,21 +10,21 @@ import (
 	"groupsync/internal/target"
 )
 
-// PassOf makes the pass of one person. It reads and decides as Look does, and writes what
-// the guards clear of that person's changes, in the same way as a whole pass. user is as in
-// Subject. The report holds that person only. If its result is error, there is no View.
+// PassOf makes a pass of one person. It reads and decides as Look does. It writes the cleared
+// changes of that person in the same way as a whole pass. user is as in Subject. The report
+// has only that person. If its result is error, the View is empty.
 //
-// PassOf counts its changes against the limits of later passes. It starts no grace and
-// accepts no rules, because it has not seen the other people.
+// PassOf's changes count toward the limits of later passes. PassOf starts no grace and accepts
+// no rules, because it has not read the other people.
 //
-// The error is *UnknownError or *SeveralError, and then there was no pass. All other errors
-// are in the report.
+// The error is *UnknownError or *SeveralError. Then no pass was made. All other errors are in
+// the report.
 func (r *Reconciler) PassOf(ctx context.Context, user string, req Request) (View, report.Report, error) {
 	req.Early = true
 	p := r.begin(req)
 	r = r.asOf(p.report.Started)
 	p.log = p.log.With("scope", "person")
-	p.report.Person = user // until it is known who that is
+	p.report.Person = user // until the person is found
 	view, err := r.runOf(target.WithPass(ctx, p.report.Pass), p, user)
 	var unknown *UnknownError
 	var several *SeveralError
@@ -37,7 +37,7 @@ func (r *Reconciler) PassOf(ctx context.Context, user string, req Request) (View
 	return view, r.end(p), nil
 }
 
-// runOf is run for one person.
+// runOf does for one person what run does for a whole pass.
 func (r *Reconciler) runOf(ctx context.Context, p *pass, user string) (view View, err error) {
 	err = r.locked(p, func(mem memory.Memory) error {
 		began := r.Now()
@@ -60,7 +60,7 @@ func (r *Reconciler) runOf(ctx context.Context, p *pass, user string) (view View
 	return view, nil
 }
 
-// foundOf puts what a look found of its person into the report.
+// foundOf puts what the look found about its person into the report.
 func (p *pass) foundOf(l *looking) {
 	v := l.view
 	judged := l.judged
@@ -84,6 +84,6 @@ func (p *pass) foundOf(l *looking) {
 		return len(g.Add)+len(g.Remove)+len(g.Kept)+len(g.Pending) == 0
 	})
 	r.People = slices.DeleteFunc(r.People, func(x report.Person) bool { return !ids[x.ID] })
-	// What counts the whole of both sides means nothing here.
+	// Counts over both whole sides have no meaning for one person.
 	r.Skipped, r.Users, r.AdminMismatch = []report.Skip{}, map[string]int{}, 0
 }

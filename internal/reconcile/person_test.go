@@ -28,7 +28,7 @@ func (w *world) membersByGroup() map[string][]string {
 	return members
 }
 
-// written returns the members that a group has after the changes of one user.
+// written returns the members of each group after the changes of one user.
 func written(members map[string][]string, user string, s share) map[string][]string {
 	after := maps.Clone(members)
 	for id := range s.Add {
@@ -40,9 +40,9 @@ func written(members map[string][]string, user string, s share) map[string][]str
 	return after
 }
 
-// TestLawAPassOfOnePersonIsAPassCutToThePerson: the pass of one person makes exactly the
-// changes of that person which a whole pass would make, withholds what a whole pass would
-// withhold by the same guard, and changes nothing else in ClearML.
+// TestLawAPassOfOnePersonIsAPassCutToThePerson: the pass of one person makes exactly that
+// person's changes of a whole pass. It withholds the same changes by the same guards, and
+// changes nothing else in ClearML.
 func TestLawAPassOfOnePersonIsAPassCutToThePerson(t *testing.T) {
 	checkWorlds(t, func(rt *rapid.T, w *world) {
 		limits := wide
@@ -91,7 +91,7 @@ func TestLawAPassOfOnePersonIsAPassCutToThePerson(t *testing.T) {
 		}
 		for _, changes := range []map[string]report.Change{got.Add, got.Remove} {
 			for group, c := range changes {
-				c.Call = "" // a dry run has none
+				c.Call = "" // a dry run has no call
 				changes[group] = c
 			}
 		}
@@ -109,7 +109,7 @@ func TestLawAPassOfOnePersonIsAPassCutToThePerson(t *testing.T) {
 	})
 }
 
-// TestPassOf: what the pass of one person does, and what it leaves alone.
+// TestPassOf checks what the pass of one person does, and what it leaves unchanged.
 func TestPassOf(t *testing.T) {
 	const two = "both ann bob\n/team: idle\nteam = ann bob"
 	apply := Request{Apply: true, Lead: leads}
@@ -120,7 +120,7 @@ func TestPassOf(t *testing.T) {
 		req   Request
 		rules func(*match.Options)
 		edit  func(*world)
-		want  []string // of the report
+		want  []string // lines of the report
 		wrote []string
 		err   string
 	}{
@@ -164,8 +164,8 @@ func TestPassOf(t *testing.T) {
 	}
 }
 
-// TestManyPassesOfOnePersonAreNoWayAroundTheShares: each removes one person, and together
-// they stop where a whole pass would.
+// TestManyPassesOfOnePersonAreNoWayAroundTheShares: each pass removes one person. Together
+// they stop at the same limit as a whole pass.
 func TestManyPassesOfOnePersonAreNoWayAroundTheShares(t *testing.T) {
 	const ten = "both a b c d e f g h i j\n/team: idle\nteam = a b c d e f g h i j"
 	names := strings.Fields("a b c d e f g h i j")
@@ -173,7 +173,7 @@ func TestManyPassesOfOnePersonAreNoWayAroundTheShares(t *testing.T) {
 		name   string
 		limits func(*guard.Limits)
 		gone   bool
-		want   int // who is removed before the guard trips
+		want   int // number of people removed before the guard trips
 		guard  report.Guard
 	}{
 		{"a quarter of a group, and at least three", func(l *guard.Limits) { l.MaxRatio, l.FreeRemovals = 0.25, 3 }, false, 3, report.Removals},
@@ -212,8 +212,8 @@ func TestManyPassesOfOnePersonAreNoWayAroundTheShares(t *testing.T) {
 	}
 }
 
-// TestAWitnessEndsTheGraceOfAPassOfOnePerson: an admin event says that somebody took the
-// federated person out of the group, so no outage can have done it.
+// TestAWitnessEndsTheGraceOfAPassOfOnePerson: an admin event says that somebody removed the
+// federated person from the group. So no outage can be the cause.
 func TestAWitnessEndsTheGraceOfAPassOfOnePerson(t *testing.T) {
 	w := newWorld(t, "federation corp\nboth ann bob\nldap ann\n/team: bob\nteam = ann bob")
 	limits := wide
@@ -241,8 +241,8 @@ func errorText(err error) string {
 	return err.Error()
 }
 
-// TestAPassOfOnePersonCountsAgainstTheLimits: its removal is remembered before it is
-// written, and starts no clock of anybody else.
+// TestAPassOfOnePersonCountsAgainstTheLimits: its removal is remembered before it is written.
+// It starts no grace of other people.
 func TestAPassOfOnePersonCountsAgainstTheLimits(t *testing.T) {
 	w := newWorld(t, "federation corp\nboth ann bob cid\nldap cid\n/team: idle\nteam = ann bob cid")
 	limits := wide

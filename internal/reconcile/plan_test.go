@@ -200,7 +200,7 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// TestRemarks: what is odd and stops nothing is in the report.
+// TestRemarks: the report has the remarks that stop nothing.
 func TestRemarks(t *testing.T) {
 	admins := func(o *match.Options) { o.AdminGroups = []string{"ops"} }
 	for _, tt := range []struct {
@@ -232,7 +232,7 @@ func TestRemarks(t *testing.T) {
 	}
 }
 
-// TestStepsOfAPass holds that whoever waits for a pass is told its steps, in order.
+// TestStepsOfAPass: a person who waits for a pass gets its steps, in order.
 func TestStepsOfAPass(t *testing.T) {
 	read := []string{"reading ClearML and Keycloak's groups", "reading the members of Keycloak's groups"}
 	for _, tt := range []struct {

@@ -1,6 +1,6 @@
-// Package reconcile makes one pass: it reads both sides, plans, asks the person's own
-// side about every proposed change, holds the plan against the guards, and applies what
-// they return. apply.go alone writes.
+// Package reconcile makes passes. A pass reads both sides, plans, confirms every proposed
+// change with the person's own side, applies the guards, and writes what they return. Only
+// apply.go writes.
 package reconcile
 
 import (
@@ -27,23 +27,23 @@ import (
 	"groupsync/internal/target"
 )
 
-// Source is the identity provider as a pass needs it.
+// Source is Keycloak's side as a pass needs it.
 type Source interface {
 	// Catalog returns the complete list of groups, with the federations.
 	Catalog(ctx context.Context) (source.Catalog, error)
 	// Read returns a complete snapshot of the selection, or an error.
 	Read(ctx context.Context, catalog source.Catalog, selection source.Selection) (*source.Snapshot, error)
-	// LookUp returns the snapshot with what the realm says of those people. known are
+	// LookUp returns the snapshot with the realm's answers about those people. known are the
 	// federations of earlier passes.
 	LookUp(ctx context.Context, snap *source.Snapshot, people []source.Person, known []source.Federation) (*source.Snapshot, error)
-	// Confirm answers the questions, in order, from a second and independent look at
+	// Confirm answers the questions, in their order, from a second and independent look at
 	// each person's own side.
 	Confirm(ctx context.Context, snap *source.Snapshot, questions []source.Question, known []source.Federation) (source.Confirmation, error)
-	// Find returns what the realm says of those people, who may be named by username too.
-	// Only Look asks it.
+	// Find returns the realm's answers about those people. It can find them by username too.
+	// Only Look and PassOf use it.
 	Find(ctx context.Context, catalog source.Catalog, people []source.Person, known []source.Federation) (source.LookUps, error)
-	// GroupsOf returns, by account id, the groups that each account's own side tells.
-	// Only Look asks it, because the answer comes from Keycloak's user cache.
+	// GroupsOf returns each account's groups from its own side, by account id. Only Look and
+	// PassOf use it, because the answer comes from Keycloak's user cache.
 	GroupsOf(ctx context.Context, catalog source.Catalog, accounts []source.User, known []source.Federation) (map[string]source.OwnGroups, error)
 }
 
@@ -51,28 +51,28 @@ type Source interface {
 type Directory interface {
 	// UserGroups returns every user group, read for a snapshot.
 	UserGroups(ctx context.Context) ([]target.Group, error)
-	// Complete reads the users and returns the snapshot of the groups and the users. The
-	// groups are those that UserGroups returned last.
+	// Complete reads the users and returns the snapshot of groups and users. groups must be
+	// those that UserGroups returned last.
 	Complete(ctx context.Context, groups []target.Group) (*target.Snapshot, error)
 	// Groups returns every user group, read for a write.
 	Groups(ctx context.Context) ([]target.Group, error)
-	// Group returns one user group, read for a write; false: it is gone.
+	// Group returns one user group, read for a write. It returns false if the group is gone.
 	Group(ctx context.Context, id string) (target.Group, bool, error)
-	// SetMembers replaces the members of a group that Group has just returned. It
-	// sends at most one request, and only while the fence allows it. It returns the
-	// calls that were answered, also with an error. Its errors are those of
+	// SetMembers replaces the members of a group that Group has just returned. It sends at
+	// most one request, or for a role one for each person, and asks the fence before each. It
+	// returns ClearML's ids of the answered calls, even with an error. Its errors are those of
 	// clearml.Client.SetMembers.
 	SetMembers(ctx context.Context, fence target.Fence, group target.Group, members []string) (target.Calls, error)
 }
 
-// Store keeps the guards' memory from one pass to the next.
+// Store keeps the memory from one pass to the next.
 type Store interface {
 	Load() (memory.Memory, error)
 	Save(memory.Memory) error
-	// Lock keeps other processes' passes out until release is called.
+	// Lock keeps passes of other processes out until release is called.
 	Lock() (release func(), err error)
-	// Suspension returns the suspension that was set last, also by another process, and
-	// also if it has ended.
+	// Suspension returns the suspension that was set last, by any process, even if it has
+	// ended.
 	Suspension(ctx context.Context) (memory.Suspension, error)
 }
 
@@ -80,37 +80,37 @@ type Store interface {
 type Journal interface {
 	// Add stores the report of a pass.
 	Add(report.Report) error
-	// Reports returns the ids of the passes without reading a report, and each report by
-	// its id. The error of a report that is gone is journal.ErrNoReport.
+	// Reports lists the ids of the passes without reading the reports, and returns each report
+	// by its id. If a report is gone, the error is journal.ErrNoReport.
 	journal.Reports
 }
 
-// Options are what a Reconciler needs beside the two sides.
+// Options are what a Reconciler needs besides the two sides.
 type Options struct {
 	Name   string // the sync's name
 	Rules  match.Rules
 	Limits guard.Limits
-	Store  Store // keeps what the guards remember; nil: for the life of the process
-	// Peek returns the store that one Look, Survey or Compare reads. These may run beside a
-	// pass, and must not take an error from the Store that is meant for the pass. nil: Store.
+	Store  Store // keeps the memory; nil: for the life of the process
+	// Peek returns the store for one Look, Survey or Compare. These may run beside a pass, and
+	// must not consume an error of Store that is meant for the pass. nil: Store.
 	Peek func() Store
-	// Journal keeps the reports and tells which changes other processes of groupsync made;
-	// nil: neither.
+	// Journal keeps the reports and shows which changes other groupsync processes made. nil:
+	// neither.
 	Journal Journal
 	Now     func() time.Time  // nil: time.Now
-	Step    func(step string) // told what the pass does next, for a person who waits; may be nil
+	Step    func(step string) // called with the next step of the pass, for a person who waits; may be nil
 	Log     *slog.Logger
 }
 
-// Reconciler makes passes, one at a time. What its guards remember, and whether
-// its canary is proved, lives from one pass to the next.
+// Reconciler makes passes, one at a time. From one pass to the next it keeps the memory and
+// whether the canary is proved.
 type Reconciler struct {
 	Options
 	source Source
 	target Directory
 	writer *writer
 	ledger ledger
-	// seen are the passes of the journal's reports that the ledger has.
+	// seen are the ids of the passes whose reports are already in the ledger.
 	seen map[string]bool
 }
 
@@ -130,10 +130,10 @@ func New(src Source, tgt Directory, o Options) *Reconciler {
 	return r
 }
 
-// Succeed returns the Reconciler that follows after a change of configuration.
-// It keeps what such a change must not undo: what the guards remember, if o
-// names no Store, and that writing was stopped for good. Its first write is a
-// canary again. No pass may run meanwhile, and r makes none any more.
+// Succeed returns the Reconciler to use after a change of the configuration. It keeps what
+// such a change must not undo: the memory (if o has no Store), the ledger, the losses in
+// writes, the groups to write last, and whether writing was stopped for good. Its first write
+// is a canary again. No pass may run during the call, and r must make no pass afterwards.
 func (r *Reconciler) Succeed(src Source, tgt Directory, o Options) *Reconciler {
 	if o.Store == nil {
 		o.Store = r.Store
@@ -144,8 +144,8 @@ func (r *Reconciler) Succeed(src Source, tgt Directory, o Options) *Reconciler {
 	return next
 }
 
-// NewTerm forgets which changes were ours: since the last term another process
-// may have made its own. No pass may run meanwhile.
+// NewTerm clears the ledger, because another process may have made changes since the last
+// term. No pass may run during the call.
 func (r *Reconciler) NewTerm() { clear(r.ledger) }
 
 // Approval is a person's permission for the changes that a digest names.
@@ -158,20 +158,20 @@ type Approval struct {
 type Request struct {
 	Apply    bool         // write what the guards clear
 	Approval Approval     // lifts the liftable guards for the changes that the digest names
-	Lead     func() error // asked before each write: why this process no longer leads; nil: nothing is written
-	DryRun   bool         // remember nothing of the pass
+	Lead     func() error // called before each write, returns why this process is not the leader; nil: nothing is written
+	DryRun   bool         // do not change the memory
 
-	// Early says that the pass does not come by the schedule (guard.Input.Early). A PassOf is
+	// Early says that the pass runs outside the schedule (guard.Input.Early). A PassOf is
 	// always early.
 	Early bool
 
-	// Witnesses are admin events about the person of a PassOf. They end the grace of the
-	// removals that they explain.
+	// Witnesses are admin events about the person of a PassOf. A removal that they explain
+	// needs no grace.
 	Witnesses []source.Witness
 }
 
-// Pass makes one pass and returns what it found and did. Errors are in the
-// report; nothing was written unless it says so.
+// Pass makes one pass and returns what it found and did. Errors are in the report. Nothing was
+// written unless the report says so.
 func (r *Reconciler) Pass(ctx context.Context, req Request) report.Report {
 	p := r.begin(req)
 	r = r.asOf(p.report.Started)
@@ -182,17 +182,16 @@ func (r *Reconciler) Pass(ctx context.Context, req Request) report.Report {
 	return r.end(p)
 }
 
-// asOf returns the Reconciler under the exceptions that still count at that time, and
-// shares everything else with it. A pass judges them once, when it starts, so that one
-// that ends meanwhile does not make two halves of a pass disagree.
+// asOf returns a copy of the Reconciler with the exceptions that have not ended at that time.
+// It shares everything else with r. A pass calls asOf once, when it starts, so that an
+// exception that ends during the pass counts for the whole pass.
 func (r *Reconciler) asOf(now time.Time) *Reconciler {
 	c := *r
 	c.Rules = r.Rules.At(now)
 	return &c
 }
 
-// peeking returns the Reconciler for one look: asOf, on a store that the look shares with no
-// pass.
+// peeking returns the Reconciler for one look: asOf, with the store from Peek if Peek is set.
 func (r *Reconciler) peeking(now time.Time) *Reconciler {
 	r = r.asOf(now)
 	if r.Peek != nil {
@@ -201,22 +200,21 @@ func (r *Reconciler) peeking(now time.Time) *Reconciler {
 	return r
 }
 
-// record stores the report in the journal if the pass made, failed or withheld a change
-// while it might write, or if it found one of groupsync's changes undone. A dry run does
-// neither. If the report cannot be stored, it says so itself. What was written in ClearML
-// stays.
+// record stores the report in the journal if the journal needs it (pass.accounts). A dry run's
+// report is not stored. If the report cannot be stored, an error is added to it. What was
+// written in ClearML stays.
 func (r *Reconciler) record(p *pass) {
 	if r.Journal == nil || !p.accounts() {
 		return
 	}
-	r.seen[p.report.Pass] = true // the ledger has its changes
+	r.seen[p.report.Pass] = true // the ledger has its changes already
 	if err := r.Journal.Add(p.report); err != nil {
 		p.report.Errors = append(p.report.Errors, report.Failure{System: "groupsync", Reason: "journal", Text: fmt.Sprintf("storing the report of this pass in the journal: %v: make room in state_dir, or make it writable; the log has the changes of this pass", err)})
 	}
 }
 
-// locked runs a pass on what the store holds, and keeps other processes' passes out
-// meanwhile. A dry run only looks, and keeps nobody out.
+// locked runs a pass with the stored memory, and keeps passes of other processes out. A dry
+// run does not lock, because it writes nothing.
 func (r *Reconciler) locked(p *pass, run func(memory.Memory) error) error {
 	if !p.request.DryRun {
 		release, err := r.Store.Lock()
@@ -232,8 +230,8 @@ func (r *Reconciler) locked(p *pass, run func(memory.Memory) error) error {
 	return run(mem)
 }
 
-// remembering runs a whole pass on what the guards remember. That a pass failed is
-// remembered too.
+// remembering runs a whole pass with the stored memory. If the pass fails, remembering saves
+// the time of the first failure.
 func (r *Reconciler) remembering(p *pass, run func(memory.Memory) error) error {
 	return r.locked(p, func(mem memory.Memory) error {
 		err := run(mem.Resumed(r.Now()))
@@ -259,13 +257,13 @@ type decision struct {
 	judged  guard.Judged
 }
 
-// decide is the path of the data: it reads both sides, plans, asks each person's own side,
-// and holds the plan against the guards. drafted is told the plan before the second look.
+// decide does the steps of a pass before its writes: it reads both sides, plans, takes the
+// second look, and applies the guards.
 func (r *Reconciler) decide(ctx context.Context, mem memory.Memory, req Request) (d decision, err error) {
 	rules := r.remembered(mem)
 	tgt, src, err := r.read(ctx, rules)
 	if err != nil {
-		return d, err // the error says what was being read
+		return d, err // the error says what could not be read
 	}
 	mem = mem.Settled(tgt.Member)
 	pairs, err := rules(src.Catalog(), tgt.Groups())
@@ -303,8 +301,8 @@ func (r *Reconciler) decide(ctx context.Context, mem memory.Memory, req Request)
 	return d, nil
 }
 
-// suspension returns the suspension that is in force now, or the zero Suspension. An
-// error means that nobody can tell, so nothing may be written.
+// suspension returns the suspension that is in force now, or the zero Suspension. If it
+// returns an error, the state is unknown, and nothing may be written.
 func (r *Reconciler) suspension(ctx context.Context) (memory.Suspension, error) {
 	s, err := r.Store.Suspension(ctx)
 	if err != nil {
@@ -313,7 +311,7 @@ func (r *Reconciler) suspension(ctx context.Context) (memory.Suspension, error) 
 	return s.Current(r.Now()), nil
 }
 
-// run decides, remembers, and writes what the guards cleared.
+// run decides, saves the memory, and writes the cleared changes.
 func (r *Reconciler) run(ctx context.Context, p *pass, mem memory.Memory) error {
 	began := r.Now()
 	d, err := r.decide(ctx, mem, p.request)
@@ -331,9 +329,9 @@ func (r *Reconciler) run(ctx context.Context, p *pass, mem memory.Memory) error 
 	return r.write(ctx, p, began, next, d.judged.Cleared)
 }
 
-// write saves the memory and then, if the pass applies, writes what was cleared. began is
-// when the reads of the pass began. The memory is saved before the first write, so that a
-// crash in the middle does not start the window anew.
+// write saves the memory and then, if the pass applies, writes the cleared changes. began is
+// the start of the pass's reads. The memory is saved before the first write, so that a crash
+// during the writes does not start the window again.
 func (r *Reconciler) write(ctx context.Context, p *pass, began time.Time, next memory.Memory, cleared guard.Cleared) error {
 	if err := r.keep(p, next); err != nil || !p.request.Apply {
 		return err
@@ -344,8 +342,8 @@ func (r *Reconciler) write(ctx context.Context, p *pass, began time.Time, next m
 	return nil
 }
 
-// read reads both sides. If the two views of a user group disagree, which a login during
-// the reading brings about, both sides are read once more.
+// read reads both sides. If ClearML's two views of a user group disagree, read reads both
+// sides once more. A login during the reading causes that.
 func (r *Reconciler) read(ctx context.Context, pair pairer) (*target.Snapshot, *source.Snapshot, error) {
 	tgt, src, err := r.readOnce(ctx, pair)
 	if err != nil || tgt.Disagreements() == 0 {
@@ -354,9 +352,9 @@ func (r *Reconciler) read(ctx context.Context, pair pairer) (*target.Snapshot, *
 	return r.readOnce(ctx, pair)
 }
 
-// readOnce reads the two sides beside each other. Only the members of Keycloak's groups
-// wait for ClearML's groups: somebody whom a login places meanwhile then shows as an
-// addition already done, never as a stranger to remove.
+// readOnce reads the two sides at the same time. Only the members of Keycloak's groups are
+// read after ClearML's groups. Then a person whom a login adds in the meantime appears as an
+// addition that is already made, and never as a member to remove.
 func (r *Reconciler) readOnce(ctx context.Context, pair pairer) (tgt *target.Snapshot, src *source.Snapshot, err error) {
 	r.Step("reading ClearML and Keycloak's groups")
 	work, ctx := errgroup.WithContext(ctx)
@@ -381,7 +379,7 @@ func (r *Reconciler) readOnce(ctx context.Context, pair pairer) (tgt *target.Sna
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		// Who has the role admin is not known yet, and does not matter for what is read.
+		// It is not known yet who has the role admin. That does not change what is read.
 		pairs, err := pair(catalog, append(slices.Clone(groups), target.AdminRole(nil)))
 		if err != nil {
 			return err
@@ -393,14 +391,14 @@ func (r *Reconciler) readOnce(ctx context.Context, pair pairer) (tgt *target.Sna
 	return tgt, src, work.Wait()
 }
 
-// fence returns what must hold for a write to be sent: this process leads, and the plan
-// is young enough.
+// fence returns the fence of the pass: this process must be the leader, and the plan must be
+// young enough.
 func (r *Reconciler) fence(req Request, began time.Time) target.Fence {
 	return target.Leading(req.Lead).And(target.NotOlder(began, r.Limits.MaxAge, r.Now))
 }
 
-// plan plans on what was read, asks the realm for the people of whom that does not tell
-// enough, and plans again. If asks is not nil, only people whom it reports are asked for.
+// plan plans, makes the look-ups that the plan asks for, and plans again. If asks is not nil,
+// it makes only the look-ups for which asks returns true.
 func (r *Reconciler) plan(ctx context.Context, src *source.Snapshot, tgt *target.Snapshot, pairing match.Pairing, mem memory.Memory, asks func(source.Person) bool) (*source.Snapshot, match.People, plan.Plan, error) {
 	people := match.Who(src, tgt, r.Rules)
 	draft := plan.Make(src, tgt, pairing, people)
@@ -418,7 +416,7 @@ func (r *Reconciler) plan(ctx context.Context, src *source.Snapshot, tgt *target
 	return src, people, plan.Make(src, tgt, pairing, people), nil
 }
 
-// lookUp returns the snapshot with what the realm says of these people.
+// lookUp returns the snapshot with the realm's answers about these people.
 func (r *Reconciler) lookUp(ctx context.Context, src *source.Snapshot, asks []source.Person, mem memory.Memory) (*source.Snapshot, error) {
 	r.Step("looking people up")
 	src, err := r.source.LookUp(ctx, src, asks, known(mem))
@@ -444,7 +442,7 @@ func (r *Reconciler) keep(p *pass, m memory.Memory) error {
 	return r.Store.Save(m)
 }
 
-// pendingOldest returns how long the longest waiting of them has been pending.
+// pendingOldest returns how long the oldest pending account has been pending.
 func pendingOldest(mem memory.Memory, now time.Time) time.Duration {
 	var oldest time.Duration
 	for _, since := range mem.Pending {
@@ -467,14 +465,16 @@ func (r *Reconciler) begin(req Request) *pass {
 	}}
 }
 
-// passID is the time and a random part, so that ids sort and never repeat.
+// passID returns an id of the time and a random part, so that ids sort by time and do not
+// repeat.
 func passID(started time.Time) string {
 	var random [4]byte
 	rand.Read(random[:]) // never fails
 	return started.Format("20060102T150405Z") + "-" + hex.EncodeToString(random[:])
 }
 
-// end settles the result and logs the one summary line of the pass.
+// end sets the result, stores the report in the journal, and logs the trips and the summary
+// line of the pass.
 func (r *Reconciler) end(p *pass) report.Report {
 	rep := &p.report
 	rep.Duration = r.Now().Sub(rep.Started).Seconds()
@@ -502,7 +502,7 @@ func (r *Reconciler) end(p *pass) report.Report {
 	return *rep
 }
 
-// systemOf names the side and the reason of an error, for the report.
+// systemOf returns the system and the reason of an error, for the report.
 func systemOf(err error) (system, reason string) {
 	if f := fault.Of(err); f != nil {
 		return string(f.System), string(f.Reason)

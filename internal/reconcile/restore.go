@@ -18,29 +18,29 @@ import (
 	"groupsync/internal/target"
 )
 
-// RestoreError says why the report of a pass cannot be taken back at all.
+// RestoreError says why nothing in the report of a pass can be restored.
 type RestoreError struct{ text string }
 
 func (e *RestoreError) Error() string { return e.text }
 
 // Restoration is what a restore found and did.
 type Restoration struct {
-	Report report.Report // its Restores names the earlier pass; Skipped says what was left out, and why
-	Redone int           // of the changes in Report, those that the next pass undoes while Keycloak says what it says now
+	Report report.Report // its Restores names the earlier pass; its Skipped says what was not restored, and why
+	Redone int           // how many changes in Report the next pass will undo if Keycloak stays as it is
 }
 
-// Restore takes back what an earlier pass did: it adds whom that pass removed, and removes
-// whom it added. past is that pass's report. Like a pass, Restore reads both sides whole,
-// holds its plan against the guards, and writes in the one way to write.
+// Restore undoes what an earlier pass did: it adds the people whom that pass removed, and
+// removes those whom it added. past is the report of that pass. Like a pass, Restore reads
+// both sides whole, applies the guards to its plan, and writes with the same code.
 //
-// A change whose write failed counts too if ClearML shows now that it was made.
+// Restore also undoes a change whose write failed, if ClearML now shows that it was made.
 //
-// Left out is what has changed since, and everybody whom a pass must not change: somebody
-// is added again only if exactly this person has an account in Keycloak that two looks find
-// enabled, and nobody is removed who is protected, local, a service account, or groupsync
-// itself.
+// Restore leaves out memberships that have changed since, and people whom a pass must not
+// change. It adds a person only if exactly one Keycloak account is certainly that person's,
+// and two looks find the account enabled. It does not remove people who are protected, local,
+// a service account, or groupsync's own user.
 //
-// The error is *RestoreError, and then nothing was read. All other errors are in the report.
+// The error is *RestoreError. Then nothing was read. All other errors are in the report.
 func (r *Reconciler) Restore(ctx context.Context, past report.Report, req Request) (Restoration, error) {
 	if err := r.restorable(past); err != nil {
 		return Restoration{}, err
@@ -56,7 +56,7 @@ func (r *Reconciler) Restore(ctx context.Context, past report.Report, req Reques
 	return Restoration{r.end(p), redone}, nil
 }
 
-// restorable returns why nothing of a report can be taken back.
+// restorable returns why nothing in a report can be restored, or nil.
 func (r *Reconciler) restorable(past report.Report) error {
 	switch {
 	case past.Pass == "":
@@ -69,7 +69,7 @@ func (r *Reconciler) restorable(past report.Report) error {
 	return nil
 }
 
-// runRestore is run for a restore.
+// runRestore does for a restore what run does for a pass.
 func (r *Reconciler) runRestore(ctx context.Context, p *pass, past report.Report) (redone int, err error) {
 	err = r.locked(p, func(mem memory.Memory) error {
 		began := r.Now()
@@ -107,21 +107,22 @@ func (p *pass) foundRestored(d decision, left []report.Skip) {
 	r.People, r.Skipped, r.Users, r.AdminMismatch = []report.Person{}, left, map[string]int{}, 0
 }
 
-// restoring is what can be taken back of an earlier pass, on what was just read.
+// restoring is the changes of an earlier pass that can be undone, and the readings for that.
 type restoring struct {
 	src     *source.Snapshot
 	tgt     *target.Snapshot
 	mem     memory.Memory
 	pairing match.Pairing
 	people  match.People
-	draft   plan.Plan                // of a pass now
+	draft   plan.Plan                // the plan of a pass now
 	changes map[string][]plan.Change // by id of the user group
-	probes  []source.Probe           // of the second look
+	probes  []source.Probe           // from the second look
 	left    []report.Skip
 }
 
-// undo reads both sides, looks up the people of the earlier pass who were not met, takes a
-// second look at those who would be added, and returns what can be taken back.
+// undo reads both sides and makes look-ups of the earlier pass's people who were not read. It
+// takes a second look at the people who would be added. It returns the changes that can be
+// undone.
 func (r *Reconciler) undo(ctx context.Context, past report.Report, mem memory.Memory) (*restoring, error) {
 	mem = mem.Resumed(r.Now())
 	rules := r.remembered(mem)
@@ -157,7 +158,7 @@ func (r *Reconciler) undo(ctx context.Context, past report.Report, mem memory.Me
 	return u, nil
 }
 
-// unmet returns the people of the earlier pass of whom the realm must be asked, sorted by
+// unmet returns the look-ups that are needed for the people of the earlier pass, sorted by
 // key.
 func (u *restoring) unmet(past report.Report) []source.Person {
 	asks := make(map[string]source.Person)
@@ -178,12 +179,13 @@ func (u *restoring) unmet(past report.Report) []source.Person {
 	return list
 }
 
-// confirm asks once more for the account of each person who would be added, between probes
-// of its federation, and leaves out everybody whose account is not surely enabled. The first
-// look alone is not enough: while LDAP is away, Keycloak shows its copy of an account.
+// confirm asks once more for the account of each person who would be added, between two probes
+// of its federation. It leaves out each person whose account is not certainly enabled. The
+// first look is not enough: while LDAP is not reachable, Keycloak returns its own copy of an
+// account.
 //
-// The question is that of a removal for a disabled account, so the account itself is read
-// again and no group is.
+// The question is the one for a removal because of a disabled account. So the account itself
+// is read again, and no group.
 func (r *Reconciler) confirm(ctx context.Context, u *restoring) error {
 	var questions []source.Question
 	asked := make(map[string]bool)
@@ -193,7 +195,7 @@ func (r *Reconciler) confirm(ctx context.Context, u *restoring) error {
 				continue
 			}
 			asked[c.User.ID] = true
-			account := c.Accounts[0] // grantable demands exactly one
+			account := c.Accounts[0] // grantable requires exactly one account
 			account.Enabled = false
 			questions = append(questions, source.Question{User: c.User.ID, Accounts: []source.User{account}})
 		}
@@ -229,13 +231,13 @@ func (r *Reconciler) confirm(ctx context.Context, u *restoring) error {
 	return nil
 }
 
-// leave notes that one change is not taken back.
+// leave records that one change is not undone, and why.
 func (u *restoring) leave(id, name, email, group string, why error) {
 	u.left = append(u.left, report.Skip{Name: cmp.Or(email, name, id), Side: match.InClearML, Why: fmt.Sprintf("was not restored in the group %q: %v", group, why)})
 }
 
-// redone returns how many of the changes the next pass undoes while Keycloak says what it
-// says now: all but those that a pass wants too.
+// redone returns how many of the changes the next pass will undo if Keycloak stays as it is:
+// all that a pass does not want now.
 func (u *restoring) redone() (n int) {
 	for _, g := range u.draft.Groups {
 		wanted := slices.Concat(g.Add, g.Remove)
@@ -248,7 +250,7 @@ func (u *restoring) redone() (n int) {
 	return n
 }
 
-// group takes back what the earlier pass did to one user group.
+// group undoes what the earlier pass did to one user group.
 func (u *restoring) group(pass string, past report.Group) {
 	at := slices.IndexFunc(u.draft.Groups, func(g plan.Group) bool { return g.Feed.Group.ID == past.ID })
 	for _, side := range []struct {
@@ -274,8 +276,7 @@ func (u *restoring) group(pass string, past report.Group) {
 	}
 }
 
-// change returns the change that takes back one change of the earlier pass, or why it is
-// left out.
+// change returns the change that undoes one change of the earlier pass, or why it is left out.
 func (u *restoring) change(g plan.Group, past report.Change, action plan.Action) (plan.Change, error) {
 	i, known := u.tgt.UserIndex(past.ID)
 	is := slices.ContainsFunc(g.Feed.Group.Members, func(m target.Member) bool { return m.ID == past.ID })
@@ -308,8 +309,8 @@ func (u *restoring) change(g plan.Group, past report.Change, action plan.Action)
 	return change, nil
 }
 
-// grantable returns why somebody may not be given anything: a grant needs exactly this
-// person, with an account that can sign in.
+// grantable returns why a person may not get a grant, or nil. A grant needs exactly one
+// account that is certainly the person's and is enabled.
 func grantable(p match.Person, accounts []source.User) error {
 	switch {
 	case p.State != match.Matched || !p.Sure || len(accounts) != 1:

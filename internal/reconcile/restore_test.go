@@ -24,7 +24,7 @@ func leftOut(r report.Report) (out []string) {
 	return out
 }
 
-// TestRestore: one pass is made and taken back. Between the two the world changes.
+// TestRestore makes one pass and restores it. Between the two the world changes.
 func TestRestore(t *testing.T) {
 	const swap = "both ann bob\n/team: ann\nteam = bob"
 	const federated = "both ann bob\nfederation corp\nldap bob\n/team: ann\nteam = bob"
@@ -36,10 +36,10 @@ func TestRestore(t *testing.T) {
 		name   string
 		world  string
 		rules  func(*match.Options)
-		report func(*report.Report) // what its report says instead
-		after  func(*world)         // what happens after the pass
+		report func(*report.Report) // changes the report of the pass
+		after  func(*world)         // happens after the pass
 		again  func(*Reconciler)
-		want   []string // of the restore
+		want   []string // lines of the restore
 		left   []string
 		redone int
 		now    []string // members of the group team at the end
@@ -175,8 +175,8 @@ func TestRestore(t *testing.T) {
 	}
 }
 
-// TestARestoreSaysWhatItsEvidenceIs: the report has what the federations answered, and the
-// evidence of each change tells a change that was made from one that may have been made.
+// TestARestoreSaysWhatItsEvidenceIs: the report has the federations' answers. The evidence of
+// each change says whether the change was made or only may have been made.
 func TestARestoreSaysWhatItsEvidenceIs(t *testing.T) {
 	w := newWorld(t, "both ann bob\nfederation corp\nldap ann bob\n/team: ann\nteam = bob")
 	r, _ := w.reconciler(t, wide, nil)
@@ -195,13 +195,13 @@ func TestARestoreSaysWhatItsEvidenceIs(t *testing.T) {
 	}
 }
 
-// signed sorts lines by the person.
+// signed sorts the lines by person.
 func signed(lines []string) []string {
 	slices.SortFunc(lines, func(a, b string) int { return strings.Compare(a[1:], b[1:]) })
 	return lines
 }
 
-// TestARestoreNeedsAReport: what cannot be taken back at all.
+// TestARestoreNeedsAReport tests reports that cannot be restored at all.
 func TestARestoreNeedsAReport(t *testing.T) {
 	w := newWorld(t, "both ann\n/team: ann\nteam =")
 	r, _ := w.reconciler(t, wide, nil)
@@ -231,9 +231,8 @@ func TestARestoreNeedsAReport(t *testing.T) {
 	}
 }
 
-// TestLawARestoreTakesBackAPass: a restore right after a pass gives back every membership
-// that the pass changed, but for the people whom the restore names as left out. It changes
-// nothing that the pass did not change.
+// TestLawARestoreTakesBackAPass: a restore right after a pass undoes every change of that
+// pass, except those that the restore names as left out. It changes no other membership.
 func TestLawARestoreTakesBackAPass(t *testing.T) {
 	checkWorlds(t, func(rt *rapid.T, w *world) {
 		limits := wide
@@ -255,7 +254,7 @@ func TestLawARestoreTakesBackAPass(t *testing.T) {
 		left, differ := len(got.Report.Skipped), 0
 		for _, g := range got.Report.Groups {
 			for _, c := range slices.Concat(g.Add, g.Remove) {
-				if c.Outcome == report.Withheld { // by the floor
+				if c.Outcome == report.Withheld { // withheld by the floor
 					left++
 				}
 			}
@@ -277,7 +276,7 @@ func TestLawARestoreTakesBackAPass(t *testing.T) {
 	})
 }
 
-// undoneBy returns how many changes that the restore made a later pass wants to undo.
+// undoneBy returns how many of the restore's changes a later pass wants to undo.
 func undoneBy(next, restore report.Report) (n int) {
 	wanted := make(map[string]bool)
 	for _, g := range next.Groups {
@@ -303,7 +302,7 @@ func undoneBy(next, restore report.Report) (n int) {
 	return n
 }
 
-// withheldIn returns how many changes a guard withheld.
+// withheldIn returns how many changes the guards withheld.
 func withheldIn(r report.Report) (n int) {
 	for _, g := range r.Groups {
 		for _, c := range slices.Concat(g.Add, g.Remove) {

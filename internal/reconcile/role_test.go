@@ -15,8 +15,8 @@ import (
 	"groupsync/internal/target/clearmltest"
 )
 
-// adminStory makes passes with the real client over a ClearML whose role admin and group
-// Admins are apart.
+// adminStory makes passes with the real client over a ClearML in which the role admin and the
+// group Admins are independent.
 type adminStory struct {
 	*world
 	t       *testing.T
@@ -40,7 +40,7 @@ func tellOfAdmins(t *testing.T, via match.Via, o clearmltest.Options, realm stri
 	return s
 }
 
-// state returns who is in Admins, and who has which other role than user.
+// state returns the members of Admins, and the users with another role than user.
 func (s *adminStory) state() string {
 	var roles []string
 	for _, u := range s.clearml.Users() {

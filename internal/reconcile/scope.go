@@ -11,26 +11,27 @@ import (
 	"groupsync/internal/target"
 )
 
-// pairs are the groups of both sides, paired under the rules of now and, if those
-// differ, under the rules of the last accepted pass.
+// pairs is the pairing under the present rules and, if the rules of the last accepted pass
+// differ, the pairing under those.
 type pairs struct {
 	now    match.Pairing
-	before *match.Pairing // nil: the rules are those of the last accepted pass, or none was accepted yet
-	none   bool           // the rules of before pair nothing any more: every removal is new
+	before *match.Pairing // nil: the last accepted pass had the same rules, or no pass was accepted yet
+	none   bool           // the rules of the last accepted pass can no longer be applied: every removal counts as new
 }
 
 // pairer pairs the groups of both sides under two sets of rules.
 type pairer func(catalog source.Catalog, groups []target.Group) (pairs, error)
 
-// remembered returns the pairer of a pass: the rules before are those of the last
-// accepted pass.
+// remembered returns the pairer of a pass. Its rules before are those of the last accepted
+// pass.
 func (r *Reconciler) remembered(mem memory.Memory) pairer {
 	return func(catalog source.Catalog, groups []target.Group) (pairs, error) {
 		return r.pair(catalog, groups, mem)
 	}
 }
 
-// pair pairs the groups. The guard scope needs the pairing of the rules before.
+// pair pairs the groups under the present rules and under those of the last accepted pass. The
+// guard `scope` needs the second pairing.
 func (r *Reconciler) pair(catalog source.Catalog, groups []target.Group, mem memory.Memory) (pairs, error) {
 	now, err := match.Groups(catalog, groups, r.Rules)
 	if err != nil || mem.Rules == "" || mem.Rules == r.Rules.Scope() {
@@ -41,13 +42,13 @@ func (r *Reconciler) pair(catalog source.Catalog, groups []target.Group, mem mem
 		return pairs{}, err
 	}
 	before, err := match.Groups(catalog, groups, rules)
-	if err != nil { // a group of that pairing is built in by now
+	if err != nil { // that pairing now maps to a group that is built in
 		return pairs{now: now, none: true}, nil
 	}
 	return pairs{now: now, before: &before}, nil
 }
 
-// selection returns what both pairings need of the realm.
+// selection returns which parts of the realm both pairings need.
 func (p pairs) selection() source.Selection {
 	if p.before == nil {
 		return match.Selection(p.now)
@@ -55,9 +56,9 @@ func (p pairs) selection() source.Selection {
 	return match.Selection(p.now, *p.before)
 }
 
-// scoped returns the removals of the plan that the rules before would not make. Where
-// those rules name other sources, the person's own side is asked about them too: a list
-// that hides somebody would make it look as if the rules before wanted the removal.
+// scoped returns the removals of the plan that the rules before would not propose. If those
+// rules have other sources, the second look checks their removals too. Otherwise a member list
+// that hides a person would make it seem that the rules before wanted the removal.
 func (r *Reconciler) scoped(ctx context.Context, p pairs, src *source.Snapshot, tgt *target.Snapshot, people match.People, now plan.Plan, known []source.Federation) (map[string]bool, error) {
 	if p.before == nil && !p.none {
 		return nil, nil

@@ -23,12 +23,12 @@ import (
 	"groupsync/internal/target/clearmltest"
 )
 
-// fetch is one request of a bare client, which looks at no answer.
+// fetch is one request of a bare client, which does not decode the answer.
 type fetch struct {
 	method, url, body string
 }
 
-// bareRead sends the requests, so many at a time.
+// bareRead sends the requests, at most atOnce at the same time.
 func bareRead(b *testing.B, client *http.Client, bearer string, atOnce int, requests []fetch) {
 	b.Helper()
 	var work errgroup.Group
@@ -58,8 +58,8 @@ func bareRead(b *testing.B, client *http.Client, bearer string, atOnce int, requ
 	}
 }
 
-// recorded makes a pass through a proxy before Keycloak, and returns what the pass read of
-// both sides.
+// recorded makes a pass through a proxy before Keycloak. It returns the requests with which
+// the pass read each side.
 func recorded(b *testing.B, s *site) (ofKeycloak, ofClearML []fetch) {
 	b.Helper()
 	server, err := url.Parse(s.realm.Server.URL)
@@ -90,7 +90,7 @@ func recorded(b *testing.B, s *site) (ofKeycloak, ofClearML []fetch) {
 	return ofKeycloak, ofClearML
 }
 
-// token returns the bearer token of an answer.
+// token returns the bearer token in an answer.
 func token(b *testing.B, resp *http.Response, err error) string {
 	b.Helper()
 	if err != nil {
@@ -105,11 +105,12 @@ func token(b *testing.B, resp *http.Response, err error) string {
 	return string(found[1])
 }
 
-// BenchmarkPassAgainstBareReads is a dry run over 10,000 users, 1,000 groups and 50,000
-// memberships in sync, against bare clients that fetch what the dry run reads of Keycloak,
-// 8 at a time, and of ClearML, 4 at a time, one after the other and both at once. They take
-// turns. x-bare is how many times as long as the longer bare read a pass takes, and x-both
-// how many times as long as both at once (the medians). Use -benchtime 10x.
+// BenchmarkPassAgainstBareReads compares a dry run over 10,000 users, 1,000 groups and 50,000
+// memberships in sync with bare clients. The bare clients fetch what the dry run reads: from
+// Keycloak with 8 requests at a time, from ClearML with 4, and from both at once. All of them
+// take turns. x-bare is the time of a pass divided by that of the slower bare read. x-both is
+// the time of a pass divided by that of both at once. All times are medians. Use -benchtime
+// 10x.
 func BenchmarkPassAgainstBareReads(b *testing.B) {
 	spec := keycloaktest.BigSpec()
 	s := &site{now: noon, realm: keycloaktest.Shared(b).NewRealm(b, spec), clearml: clearmltest.New(b, clearmltest.Options{})}
@@ -155,7 +156,7 @@ func BenchmarkPassAgainstBareReads(b *testing.B) {
 			bareRead(b, client, token(b, resp, err), 4, ofClearML)
 		}},
 	}
-	// Both bare reads at once: where the two servers and groupsync share the cores of one
+	// Both bare reads at once. If the two servers and groupsync share the cores of one
 	// machine, no pass can be faster.
 	turns = append(turns, struct {
 		name string
@@ -166,7 +167,7 @@ func BenchmarkPassAgainstBareReads(b *testing.B) {
 		for _, t := range turns[1:3] {
 			work.Go(func() error { t.read(); return nil })
 		}
-		_ = work.Wait() // the reads have told what went wrong
+		_ = work.Wait() // the reads have reported their errors
 	}})
 	for _, t := range turns {
 		t.read() // warms up

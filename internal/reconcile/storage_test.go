@@ -13,7 +13,7 @@ import (
 	"groupsync/internal/source/keycloaktest"
 )
 
-// What needs a server that was started with options.
+// TestAServerWithOptions tests what needs a server with other start options.
 func TestAServerWithOptions(t *testing.T) {
 	server := keycloaktest.Start(t, keycloaktest.Options{EscapeSlashes: true})
 	storage := func(t *testing.T, foreign keycloaktest.ForeignID) *stage {
@@ -29,7 +29,7 @@ func TestAServerWithOptions(t *testing.T) {
 		other = "other: stored-ann stored-bob\nstaff: "
 		both  = "staff: not_member of stored-ann stored-bob"
 	)
-	// In ClearML the people of the storage are members of staff too, which they are not.
+	// In ClearML the people of the storage are also members of staff, but not in Keycloak.
 	astray := func(s *stage) { s.clearml.SetMembers("staff", "lola", "luke", "stored-ann", "stored-bob") }
 	waits := []string{"grace: 2 removals rest on a federation and wait"}
 	// Issue 9, A7.
@@ -86,8 +86,8 @@ func TestAServerWithOptions(t *testing.T) {
 	})
 }
 
-// Issue 9, A8: an organization that is switched off makes its members look disabled,
-// and the database does not say so.
+// Issue 9, A8: an organization that is switched off makes its members look disabled, but they
+// are enabled in the database.
 func TestAnOrganizationThatIsSwitchedOff(t *testing.T) {
 	var o *keycloaktest.Organization
 	s := newStage(t, scene{
@@ -118,8 +118,8 @@ func TestAnOrganizationThatIsSwitchedOff(t *testing.T) {
 	s.law(t, "in the end", "luke")
 }
 
-// Issue 9, F3: one entry without a username. If the entries are named by the cn, it
-// empties Keycloak's list of every group.
+// Issue 9, F3: an LDAP entry without a username. If cn is the RDN attribute, such an entry
+// makes Keycloak's list of every group empty.
 func TestAnLDAPEntryWithoutAUsername(t *testing.T) {
 	for _, row := range []struct {
 		rdn, listed, own, left string

@@ -8,11 +8,11 @@ import (
 	"groupsync/internal/report"
 )
 
-// UnknownError says that a subject names nobody, or no group.
+// UnknownError says that no person, or no group, matches a subject.
 type UnknownError struct {
-	User, Group string   // as the subject has them; one of the two is empty
-	Near        []string // names of groups that nearly match
-	Doubt       string   // why the realm may have the person all the same; empty: it has not
+	User, Group string   // as in the subject; one of the two is empty
+	Near        []string // names of groups that are similar
+	Doubt       string   // why the realm may have the person nevertheless; empty: it does not have the person
 }
 
 func (e *UnknownError) Error() string {
@@ -35,13 +35,13 @@ func names(list []string) string {
 	return strings.Join(shown, " or ")
 }
 
-// SeveralError says that a subject names several people.
+// SeveralError says that several people match a subject.
 type SeveralError struct {
 	User    string
-	Matches []Match // of ClearML by id, then of Keycloak as it lists them
+	Matches []Match // ClearML users sorted by id, then Keycloak accounts in Keycloak's order
 }
 
-// Match is one of several people whom a text names.
+// Match is one of the people who match a subject.
 type Match struct {
 	Side            string // match.InClearML or match.InKeycloak
 	ID, Name, Email string // the name of a Keycloak account is its username

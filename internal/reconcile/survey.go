@@ -7,9 +7,9 @@ import (
 	"groupsync/internal/target"
 )
 
-// Survey makes the reading and the decisions of a pass, and returns all of it. It writes
-// nothing and remembers nothing. The View has no subject: its Plan has every feed, and its
-// Trips are those of the whole pass.
+// Survey reads and decides as a pass does, and returns everything. It writes nothing and does
+// not change the memory. The View has no subject: its Plan has every feed, and its Trips are
+// those of a whole pass.
 //
 // Errors are those of a pass.
 func (r *Reconciler) Survey(ctx context.Context) (View, error) {

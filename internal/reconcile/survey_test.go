@@ -11,8 +11,8 @@ import (
 	"groupsync/internal/report"
 )
 
-// TestLawASurveyIsADryRun: a survey decides what a dry run of the same state reports, and
-// the next dry run shows that the survey changed nothing.
+// TestLawASurveyIsADryRun: a survey decides what a dry run of the same state reports. The next
+// dry run shows that the survey changed nothing.
 func TestLawASurveyIsADryRun(t *testing.T) {
 	checkWorlds(t, func(rt *rapid.T, w *world) {
 		limits := wide

@@ -17,10 +17,10 @@ import (
 	"groupsync/internal/target"
 )
 
-// notSuspended is the suspension of a store in which none is set.
+// notSuspended is the Suspension of a store without a suspension.
 func notSuspended(context.Context) (memory.Suspension, error) { return memory.Suspension{}, nil }
 
-// suspensionFor returns a suspension of two hours from the time of the tests' clock.
+// suspensionFor returns a suspension for two hours from the start of the tests' clock.
 func suspensionFor(removalsOnly bool) memory.Suspension {
 	at := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	return memory.Suspension{Until: at.Add(2 * time.Hour), Reason: "LDAP migration", By: "alice", At: at, RemovalsOnly: removalsOnly}
@@ -33,12 +33,12 @@ const (
 	whatIsLeft        = "; a write that had begun was finished, and what is left is withheld; the suspension ends by itself, or by groupsync resume"
 )
 
-// TestASuspensionThatArrivesWhileAPassWrites: the write in hand is the last one.
+// TestASuspensionThatArrivesWhileAPassWrites: the write that was begun is the last one.
 func TestASuspensionThatArrivesWhileAPassWrites(t *testing.T) {
 	writes := []string{"first: a +b", "mixed: a +b -c", "gains: a +b", "loses: a -c"}
 	for _, tt := range []struct {
 		name    string
-		answers func(asked int) (memory.Suspension, error) // what the store says, by how often it was asked
+		answers func(asked int) (memory.Suspension, error) // the store's answer to each question, counted from 1
 		wrote   []string
 		want    []string
 	}{
@@ -100,7 +100,7 @@ func TestASuspensionThatArrivesWhileAPassWrites(t *testing.T) {
 	}
 }
 
-// TestASuspensionDuringTheReadOfAGroup: that group's write is the one in hand.
+// TestASuspensionDuringTheReadOfAGroup: the write of that group is still made.
 func TestASuspensionDuringTheReadOfAGroup(t *testing.T) {
 	s := newShelf("first: a", "second: a")
 	suspended := memory.Suspension{}
@@ -115,7 +115,7 @@ func TestASuspensionDuringTheReadOfAGroup(t *testing.T) {
 	same(t, "writes", 1, s.counts["write"])
 }
 
-// TestAWriteThatIsNotTakenAsksAgain: before the round that begins again from the read.
+// TestAWriteThatIsNotTakenAsksAgain: each new round asks the store again before the read.
 func TestAWriteThatIsNotTakenAsksAgain(t *testing.T) {
 	s := newShelf("first: a")
 	suspended := memory.Suspension{}
@@ -132,7 +132,7 @@ func TestAWriteThatIsNotTakenAsksAgain(t *testing.T) {
 	}
 }
 
-// TestASuspensionWithOnTripStop: additions go on under a suspension of removals.
+// TestASuspensionWithOnTripStop: a suspension of removals does not stop additions.
 func TestASuspensionWithOnTripStop(t *testing.T) {
 	s := newShelf("loses: a c", "gains: a")
 	s.writer.suspension = func(context.Context) (memory.Suspension, error) { return suspensionFor(true), nil }
@@ -162,8 +162,8 @@ func (s roles) SetMembers(ctx context.Context, fence target.Fence, g target.Grou
 	return nil, nil
 }
 
-// TestASuspensionBetweenTwoPeopleOfARole: a role takes a request for each person, and no
-// further request is sent.
+// TestASuspensionBetweenTwoPeopleOfARole: a role needs one request for each person, and after
+// the suspension no further request is sent.
 func TestASuspensionBetweenTwoPeopleOfARole(t *testing.T) {
 	for _, proved := range []bool{true, false} {
 		s := newShelf("role: a")
@@ -184,8 +184,8 @@ func TestASuspensionBetweenTwoPeopleOfARole(t *testing.T) {
 	}
 }
 
-// TestAPassUnderASuspension: what it plans, withholds and reports, and that the suspension
-// ends by itself.
+// TestAPassUnderASuspension checks what such a pass plans, withholds and reports, and that the
+// suspension ends by itself.
 func TestAPassUnderASuspension(t *testing.T) {
 	for _, tt := range []struct {
 		name         string
@@ -233,7 +233,7 @@ func TestAPassUnderASuspension(t *testing.T) {
 	}
 }
 
-// unreadable is a store whose suspension cannot be read.
+// unreadable is a store with a suspension that cannot be read.
 type unreadable struct{ memory.Process }
 
 func (*unreadable) Suspension(context.Context) (memory.Suspension, error) {
@@ -254,7 +254,7 @@ func TestASuspensionThatCannotBeReadEndsThePass(t *testing.T) {
 	}
 }
 
-// TestALookTellsOfASuspension: explain names the guard that a pass names.
+// TestALookTellsOfASuspension: a look names the same guard as a pass.
 func TestALookTellsOfASuspension(t *testing.T) {
 	w := newWorld(t, "both ann\n/team: ann\nteam =")
 	r, _ := w.reconciler(t, wide, func(o *match.Options) {})

@@ -23,7 +23,7 @@ import (
 	"groupsync/internal/target/clearml"
 )
 
-// The places of a pass at which a network begins to fail.
+// phase is the place in a pass at which a connection begins to fail.
 type phase string
 
 const (
@@ -42,8 +42,8 @@ const (
 	toClearML  = "groupsync to ClearML"
 )
 
-// The toxics. What toxiproxy drops on the way up, the server never gets. What it drops
-// on the way down, the server has carried out.
+// The toxics. If toxiproxy drops the request (upstream), the server never gets it. If
+// toxiproxy drops the answer (downstream), the server has carried out the request.
 var (
 	latency   = toxic{"latency", `{"type": "latency", "stream": "downstream", "attributes": {"latency": 25}}`}
 	bandwidth = toxic{"bandwidth", `{"type": "bandwidth", "stream": "downstream", "attributes": {"rate": 100}}`}
@@ -58,17 +58,16 @@ var (
 
 type toxic struct{ name, json string }
 
-// The limits of the clients. What an idle machine does within milliseconds takes a busy one
-// many times as long, so the limits are far above what a slow toxic adds. Keycloak waits for
-// LDAP longer than groupsync waits for Keycloak: whether Keycloak gives an LDAP up that hangs
-// is then no race.
+// The time limits of the clients. A busy machine needs many times longer than an idle one. So
+// the limits are far above the delay of a slow toxic. Keycloak waits longer for LDAP than
+// groupsync waits for Keycloak. So when LDAP hangs, groupsync always times out first.
 const (
 	keycloakLimit = 5 * time.Second
 	ldapLimit     = 15 * time.Second
 	clearmlLimit  = 2 * time.Second
 )
 
-// leg is one connection, through a toxiproxy.
+// leg is one connection through a toxiproxy.
 type leg struct {
 	listen, upstream string
 	proxy            *toxiproxy.Proxy // nil: connections are refused
@@ -87,9 +86,9 @@ func newLeg(t *testing.T, address string) *leg {
 	return l
 }
 
-// open lets connections through, with a toxic if toxicJSON is not empty. The proxy is a new
-// one each time, because toxiproxy resets only connections that are newer than the toxic, and
-// because it may wait for ever when it takes a toxic from connections that are at work.
+// open lets connections through, with a toxic if toxicJSON is not empty. It makes a new proxy
+// each time for two reasons. toxiproxy resets only connections that are newer than the toxic.
+// It may also wait forever when a toxic is removed from busy connections.
 func (l *leg) open(t *testing.T, toxicJSON string) {
 	t.Helper()
 	p := toxiproxy.NewProxy(toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop()), "leg", l.listen, l.upstream)
@@ -104,7 +103,7 @@ func (l *leg) open(t *testing.T, toxicJSON string) {
 	l.proxy = p
 }
 
-// close breaks the connections that there are, and has new ones refused.
+// close breaks the existing connections and refuses new ones.
 func (l *leg) close() {
 	if l.proxy != nil {
 		l.proxy.Stop()
@@ -112,7 +111,7 @@ func (l *leg) close() {
 	}
 }
 
-// begin breaks the connections that there are, and has new ones fail as the toxic says.
+// begin breaks the existing connections. New ones fail as the toxic says.
 func (l *leg) begin(t *testing.T, x toxic) {
 	t.Helper()
 	l.close()
@@ -127,7 +126,7 @@ func (l *leg) end(t *testing.T) {
 	l.open(t, "")
 }
 
-// phased tells of the places of a pass.
+// phased calls at when a pass reaches a phase.
 type phased struct {
 	*keycloak.Source
 	at func(phase)
@@ -148,7 +147,7 @@ func (p phased) Confirm(ctx context.Context, snap *source.Snapshot, questions []
 	return p.Source.Confirm(ctx, snap, questions, known)
 }
 
-// phasedDirectory tells of the places of a pass in ClearML.
+// phasedDirectory calls at when a pass reaches a phase in ClearML.
 type phasedDirectory struct {
 	*clearml.Client
 	at func(phase)
@@ -174,9 +173,9 @@ func (p phasedDirectory) SetMembers(ctx context.Context, fence target.Fence, g t
 type strait struct {
 	*site
 	legs  map[string]*leg
-	warm  bool                   // Keycloak's user cache is not cleared before the toxic; see survives
-	other bool                   // who is in the groups; see truth
-	reach func(phase, ...string) // told of the places of a pass and the connections that matter there
+	warm  bool                   // Keycloak's user cache is not cleared before the toxic (see survives)
+	other bool                   // the people who are in the groups now (see truth)
+	reach func(phase, ...string) // called with each phase of a pass and the connections that it uses
 }
 
 func newStrait(t *testing.T) *strait {
@@ -196,7 +195,7 @@ func newStrait(t *testing.T) *strait {
 	return s
 }
 
-// begin makes a reconciler without memory, as at the start of groupsync.
+// begin makes a Reconciler without memory, as at the start of groupsync.
 func (s *strait) begin(t *testing.T) {
 	t.Helper()
 	s.reach = func(phase, ...string) {}
@@ -213,9 +212,9 @@ func (s *strait) begin(t *testing.T) {
 		phasedDirectory{dir, func(p phase) { s.reach(p, toClearML) }}, options)
 }
 
-// beginAndWrite makes a reconciler that knows both groups from a pass that it made. The pass
-// added somebody, so the reconciler's first write, which it makes with more care than later
-// ones, is over.
+// beginAndWrite makes a Reconciler that has made one pass, so it knows both groups. That pass
+// added a person. So the Reconciler's first write, which is checked more than later ones, is
+// over.
 func (s *strait) beginAndWrite(t *testing.T) {
 	t.Helper()
 	s.begin(t)
@@ -224,7 +223,7 @@ func (s *strait) beginAndWrite(t *testing.T) {
 	s.pass(t, "the first pass", want{result: report.Applied, added: 1, members: s.truth()})
 }
 
-// people returns who leaves and who joins next: two local people and two of LDAP.
+// people returns who leaves and who joins next: two local people, then two of LDAP.
 func (s *strait) people() (out, in, leaver, joiner string) {
 	if s.other {
 		return "luke", "lola", "fede", "fedf"
@@ -232,7 +231,7 @@ func (s *strait) people() (out, in, leaver, joiner string) {
 	return "lola", "luke", "fedf", "fede"
 }
 
-// truth returns who is in ClearML's teams when ClearML has what Keycloak has now.
+// truth returns the members of ClearML's teams that agree with Keycloak now.
 func (s *strait) truth() string {
 	if s.other {
 		return "club: feda fedb luke\nstaff: feda fedb fedc fedd fede lola"
@@ -240,8 +239,8 @@ func (s *strait) truth() string {
 	return "club: feda fedb lola\nstaff: feda fedb fedc fedd fedf lola"
 }
 
-// fail makes the connection fail with the toxic from the place on, in the next pass. It
-// returns whether the place was reached.
+// fail makes the connection fail with the toxic in the next pass, from the phase on. The
+// returned function reports whether the phase was reached.
 func (s *strait) fail(t *testing.T, connection string, from phase, x toxic) (reached func() bool) {
 	begun := false
 	s.reach = func(p phase, connections ...string) {
@@ -253,8 +252,8 @@ func (s *strait) fail(t *testing.T, connection string, from phase, x toxic) (rea
 	return func() bool { return begun }
 }
 
-// toxicRow is one toxic at one place. In its texts OUT and IN are the local people who
-// leave and join, LEAVER and JOINER those of LDAP.
+// toxicRow is one toxic at one phase. In its texts OUT and IN are the local people who leave
+// and join, and LEAVER and JOINER those of LDAP.
 type toxicRow struct {
 	connection string
 	from       phase
@@ -262,19 +261,19 @@ type toxicRow struct {
 	want       want
 }
 
-// The ways in which a pass ends.
+// Results of a pass.
 var (
 	slowButWhole = want{result: report.Applied, probes: "ldap up", added: 2, members: "new club, new staff",
 		removals: "club: OUT, applied\nstaff: LEAVER, applied"}
 	nothing = want{result: report.Error, members: "old club, old staff"}
 )
 
-// ends returns how a pass ends that begins like w.
+// ends returns a copy of w with the change.
 func (w want) ends(change func(*want)) want { change(&w); return w }
 
 func (w want) says(texts ...string) want { w.errors = texts; return w }
 
-// of puts the row's people into its texts.
+// of replaces the placeholders in the row's texts by people and members.
 func (s *strait) of(w want, before string) want {
 	out, _, leaver, joiner := s.people()
 	s.other = !s.other
@@ -290,12 +289,13 @@ func (s *strait) of(w want, before string) want {
 	return w
 }
 
-// TestNoToxicMakesAWrongChange breaks one connection at a time, at each place of a pass.
-// A pass under it is slow but whole, or leaves what it cannot be sure of and says so.
-// The next pass without it makes ClearML what the sign-ins of that moment would, except
-// that a removal which a federation held up waits for the whole grace anew.
+// TestNoToxicMakesAWrongChange breaks one connection at a time, at each phase of a pass. A
+// pass with the toxic is slow but complete, or it does not write what is uncertain and says
+// so. After the next pass without the toxic, ClearML has what the sign-ins of that moment
+// would give. One exception: a removal that was withheld because of a federation waits for the
+// whole grace again.
 //
-// make test-toxics runs it, and make test does not, because it takes up to four minutes.
+// make test-toxics runs it. make test does not, because it takes up to four minutes.
 func TestNoToxicMakesAWrongChange(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs a real Keycloak")
@@ -319,9 +319,9 @@ func TestNoToxicMakesAWrongChange(t *testing.T) {
 	}
 }
 
-// TestNoToxicMakesAWrongChangeWithoutMemory has a groupsync that starts without memory meet
-// an LDAP whose answers are cut. Nothing tells it that the groups had people of LDAP, so the
-// guard fall cannot compare, and only the grace holds.
+// TestNoToxicMakesAWrongChangeWithoutMemory: a groupsync without memory gets shortened answers
+// from LDAP. It does not know that the groups had people of LDAP. So the guard `fall` cannot
+// compare, and only the grace withholds the removals.
 func TestNoToxicMakesAWrongChangeWithoutMemory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs a real Keycloak")
@@ -342,9 +342,9 @@ func TestNoToxicMakesAWrongChangeWithoutMemory(t *testing.T) {
 	s.signInsChangeNothing(t)
 }
 
-// survives makes the passes of one row. With warm caches it holds only what ClearML has
-// after the pass with the toxic: Keycloak then still shows some people as they were, and
-// the order of its answers decides which guard holds a removal up, and why.
+// survives makes the passes of one row. With warm caches it checks only ClearML's members
+// after the pass with the toxic. Keycloak then still shows some people as they were, and the
+// order of its answers decides which guard withholds a removal, and why.
 func (s *strait) survives(t *testing.T, row toxicRow) {
 	s.beginAndWrite(t)
 	out, in, leaver, joiner := s.people()
@@ -382,8 +382,8 @@ func (s *strait) survives(t *testing.T, row toxicRow) {
 	s.now = s.now.Add(grace)
 }
 
-// settles makes a pass that ends with those members, without an error, and with those guards
-// only.
+// settles makes a pass and checks the members after it. The pass must have no error, and only
+// the given guards may trip.
 func (s *strait) settles(t *testing.T, when, members string, guards ...report.Guard) {
 	t.Helper()
 	r := s.rec.Pass(t.Context(), reconcile.Request{Lead: leads, Apply: true})
@@ -396,7 +396,7 @@ func (s *strait) settles(t *testing.T, when, members string, guards ...report.Gu
 	}
 }
 
-// signInsChangeNothing holds that each person's token has the teams that ClearML has.
+// signInsChangeNothing checks that each person's token has the same teams as ClearML.
 func (s *strait) signInsChangeNothing(t *testing.T) {
 	t.Helper()
 	s.clearCaches(t)
@@ -410,13 +410,13 @@ func (s *strait) signInsChangeNothing(t *testing.T) {
 	}
 }
 
-// The rows. A Keycloak that cannot be reached ends the pass. An LDAP that cannot be
-// reached holds up its own people. A ClearML that cannot be reached is not written.
+// The rows. If Keycloak cannot be reached, the pass ends. If LDAP cannot be reached, its own
+// people keep what they have. If ClearML cannot be reached, nothing is written.
 var toxicRows = slices.Concat(keycloakRows, ldapRows, clearmlRows)
 
-// rows makes the rows of one place, which end as ends says, or slow but whole. ClearML closes
-// each connection after its answer, also one whose answer is dropped. Only a dropped request
-// makes its client wait for an answer.
+// rows makes the rows of one phase. A row ends as in ends, or else slow but complete. The
+// stand-in for ClearML closes each connection after its answer, even if that answer is
+// dropped. So the client waits for an answer only if the request is dropped.
 func rows(connection string, from phase, ends map[toxic]want) (all []toxicRow) {
 	toxics := []toxic{latency, bandwidth, slicer, resetUp, resetDown, timeout, limit, down}
 	if connection == toClearML {

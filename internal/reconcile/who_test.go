@@ -15,7 +15,7 @@ import (
 	"groupsync/internal/target"
 )
 
-// TestWhoIsWho are situations in which it is not plain which account a ClearML user is.
+// TestWhoIsWho tests situations in which it is not obvious which account a ClearML user has.
 func TestWhoIsWho(t *testing.T) {
 	admins := func(o *match.Options) { o.AdminGroups = []string{"ops"} }
 	const dot = "/team: ann\nteam = ann\nAdmins! = ann\n/ops: ann\nboth ann\n"
@@ -167,8 +167,8 @@ func TestWhoIsWho(t *testing.T) {
 	}
 }
 
-// TestTheOwnSideIsRight: where the member list and the person's own side disagree, the
-// own side decides, pass after pass, and nothing is drift.
+// TestTheOwnSideIsRight: if the member list and the person's own side disagree, the own side
+// decides in every pass, and there is no drift.
 func TestTheOwnSideIsRight(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -205,8 +205,8 @@ func TestTheOwnSideIsRight(t *testing.T) {
 	}
 }
 
-// TestFederationsHoldUpTheirOwnPeopleOnly: a federation that is switched off, or never
-// answered, or is trusted, holds up nobody else.
+// TestFederationsHoldUpTheirOwnPeopleOnly: a federation that is switched off, never answered,
+// or is trusted does not withhold changes of other people.
 func TestFederationsHoldUpTheirOwnPeopleOnly(t *testing.T) {
 	const people = "federation corp\nboth ann loc fed\nldap fed\nclearml gone id=11111111-2222-3333-4444-555555555555\n/team: ann\nteam = ann loc fed gone"
 	away := map[string]string{"fed-corp": "status 500"}
@@ -263,7 +263,7 @@ func TestFederationsHoldUpTheirOwnPeopleOnly(t *testing.T) {
 	}
 }
 
-// TestGrantsAreGuarded: who becomes an administrator, and by what.
+// TestGrantsAreGuarded checks who becomes an administrator, and through which source.
 func TestGrantsAreGuarded(t *testing.T) {
 	group := func(o *match.Options) { o.AdminGroups = []string{"ops"} }
 	path := func(o *match.Options) { o.AdminGroups = []string{"/ops"} }
@@ -332,8 +332,8 @@ func TestGrantsAreGuarded(t *testing.T) {
 	}
 }
 
-// TestNewAdministratorsAddUp: the limit counts what earlier passes made, and an
-// approval lifts it for exactly the administrators that it names.
+// TestNewAdministratorsAddUp: the limit counts the grants of earlier passes. An approval lifts
+// it only for the administrators that it names.
 func TestNewAdministratorsAddUp(t *testing.T) {
 	limits := wide
 	limits.MaxAdminGrants = 2
@@ -361,8 +361,8 @@ func TestNewAdministratorsAddUp(t *testing.T) {
 	}
 }
 
-// TestAWriteThatWasNotMadeDoesNotFillTheWindow: what counts is what the next reading
-// shows.
+// TestAWriteThatWasNotMadeDoesNotFillTheWindow: a change counts only if the next reading shows
+// it.
 func TestAWriteThatWasNotMadeDoesNotFillTheWindow(t *testing.T) {
 	limits := wide
 	limits.MaxRemovals = 1
@@ -377,7 +377,7 @@ func TestAWriteThatWasNotMadeDoesNotFillTheWindow(t *testing.T) {
 			t.Fatalf("%s: -want +got\n%s", when, d)
 		}
 	}
-	// A process that is killed before its write has remembered the intent.
+	// A process that is killed before its write has already saved the intent.
 	killed, _ := w.reconciler(t, limits, nil)
 	killed.Store = killedAfterSaving{store}
 	func() {
@@ -401,8 +401,9 @@ func (k killedAfterSaving) Save(m memory.Memory) error {
 	panic("killed")
 }
 
-// TestAChangedConfigurationWaits: a removal that only other rules want is withheld until
-// approved, over restarts; a changed Keycloak group is none.
+// TestAChangedConfigurationWaits: a removal that only the changed rules want is withheld until
+// it is approved, even after restarts. A removal because of a changed Keycloak group is not
+// withheld.
 func TestAChangedConfigurationWaits(t *testing.T) {
 	before := func(o *match.Options) { o.Mapping = map[string][]string{"a": {"team"}, "b": {"team"}} }
 	after := func(o *match.Options) { o.Mapping = map[string][]string{"a": {"team"}} }
@@ -419,7 +420,7 @@ func TestAChangedConfigurationWaits(t *testing.T) {
 		}
 		return rep
 	}
-	if err := store.Save(memory.Memory{}); err != nil { // as after an upgrade: no rules are remembered
+	if err := store.Save(memory.Memory{}); err != nil { // as after an upgrade: the memory has no rules
 		t.Fatal(err)
 	}
 	pass("the rules are accepted", before, "")
@@ -436,8 +437,8 @@ func TestAChangedConfigurationWaits(t *testing.T) {
 	pass("the new rules are accepted by now", after, "", "-bob@team applied not_member")
 }
 
-// TestAPlanThatIsTooOldIsNotWritten: the writing stops at max_age, and says how much is
-// left.
+// TestAPlanThatIsTooOldIsNotWritten: the writing stops at max_age, and the report says how
+// much is left.
 func TestAPlanThatIsTooOldIsNotWritten(t *testing.T) {
 	for _, tt := range []struct {
 		took time.Duration

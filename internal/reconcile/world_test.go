@@ -18,30 +18,30 @@ import (
 	"groupsync/internal/target"
 )
 
-// world is both sides in memory, described by lines of text:
+// world is both sides in memory, built from lines of text:
 //
-//	both ann bob                 people with an account on either side and one email
-//	keycloak dan [flags]         only there; flags: disabled, ldap, email=X, name=X
-//	clearml eve [flags]          only there; flags: local, other, google, untold, service, email=X, name=X, id=X, role=X
+//	both ann bob                 people with an account and a user, and the same email on both sides
+//	keycloak dan [flags]         only in Keycloak; flags: disabled, ldap, email=X, name=X
+//	clearml eve [flags]          only in ClearML; flags: local, other, google, untold, service, email=X, name=X, id=X, role=X
 //	disable ann, ldap ann        changes the Keycloak account
 //	/team: ann dan               a Keycloak group with its direct members
 //	team = ann eve               a ClearML user group with its members
-//	Admins! = ann                a built-in one; "team? = …" one that is not assignable
+//	Admins! = ann                a built-in user group; "team? = …" is not assignable
 //	role admin: ann /team        holders of the admin role, people and groups
 //	federation corp              a user-storage component; ldap accounts belong to the first
-//	hides /team: ann             the list of the group lacks ann, her own side holds the group
-//	shows /team: ann             the list of the group has ann, her own side lacks the group
+//	hides /team: ann             the list of the group lacks ann, and her own side has the group
+//	shows /team: ann             the list of the group has ann, and her own side lacks the group
 //	duplicates                   the realm lets two accounts share an email
 type world struct {
 	users       map[string]source.User
 	groups      map[string][]string // by path
-	ids         map[string]string   // group id by path, where it is not the path
+	ids         map[string]string   // by path: group ids that differ from the path
 	role        string
 	holders     []string
 	holderPaths []string
 	federations []source.Federation
-	hides       map[string][]string // by path: names whose own side alone has the group
-	shows       map[string][]string // by path: names whom only the list has
+	hides       map[string][]string // by path: names for whom only the own side has the group
+	shows       map[string][]string // by path: names for whom only the member list has the group
 	duplicates  bool
 
 	accounts map[string]target.User
@@ -50,21 +50,21 @@ type world struct {
 
 	away     map[string]string    // probe detail by federation id
 	trusted  []string             // names of trusted federations
-	lookedUp []string             // keys of the people who were looked up
-	second   func(*source.Second) // changes what the second look finds
+	lookedUp []string             // keys of the look-ups that were made
+	second   func(*source.Second) // changes the answer of the second look
 	readKC   error
 	readCM   error
 	writes   []string // what was written, "group: members"
-	// hooks around the calls of the directory
+	// Hooks in the calls of the directory.
 	beforeGroups func(call int)
 	onWrite      func(g target.Group, members []string) (write bool, err error)
 	groupCalls   int
-	sent         int // calls of SetMembers; the nth has the id call-n
+	sent         int // number of SetMembers calls; the nth has the id call-n
 
-	adminRole bool // ClearML's role admin stands among the groups, as for admins.via role and both
+	adminRole bool // ClearML's role admin is among the groups, as with admins.via role and both
 
-	limits guard.Limits // wide, unless a test narrows them
-	admins []string     // admins.groups, where a test sets them here
+	limits guard.Limits // wide, unless a test sets others
+	admins []string     // admins.groups, if a test sets them here
 }
 
 func newWorld(tb testing.TB, text string) *world {
@@ -81,7 +81,7 @@ func account(name string) source.User {
 	return source.User{ID: "kc-" + name, Username: name, Email: name + "@example.com", Enabled: true}
 }
 
-// add reads further lines.
+// add reads more lines.
 func (w *world) add(tb testing.TB, text string) {
 	tb.Helper()
 	for line := range strings.Lines(text) {
@@ -230,7 +230,7 @@ func (w *world) membersOf(path string) []source.User {
 	return users
 }
 
-// ownGroups returns the ids of the groups that the account's own side holds.
+// ownGroups returns the ids of the groups that the account's own side has.
 func (w *world) ownGroups(name string) []string {
 	var ids []string
 	for path, names := range w.groups {
@@ -253,7 +253,7 @@ func (w *world) roleHolders(name string, c source.Catalog) *source.RoleHolders {
 	return h
 }
 
-// Catalog, Read, LookUp and Confirm make world a Source.
+// Catalog and the methods below make world a Source.
 func (w *world) Catalog(context.Context) (source.Catalog, error) {
 	if w.readKC != nil {
 		return source.Catalog{}, w.readKC
@@ -377,7 +377,7 @@ func (w *world) Confirm(_ context.Context, snap *source.Snapshot, questions []so
 	return source.Weigh(snap, questions, s), nil
 }
 
-// holdsRole reports whether the account holds the role in effect.
+// holdsRole reports whether the account has the role, directly or through a group.
 func (w *world) holdsRole(name string) bool {
 	own := w.ownGroups(name)
 	return slices.Contains(w.holders, name) || slices.ContainsFunc(slices.Collect(maps.Keys(w.groups)), func(path string) bool {
@@ -480,7 +480,7 @@ func (w *world) members(name string) string {
 	return "no such group"
 }
 
-// wide are limits that no small world runs into.
+// wide are limits that no small world reaches.
 var wide = guard.Limits{MaxRemovals: 1000, Window: 24 * time.Hour, MaxRatio: 0, FreeRemovals: 3, MaxGone: 100, Floor: 0}
 
 func rules(tb testing.TB, change func(*match.Options)) match.Rules {
@@ -496,7 +496,7 @@ func rules(tb testing.TB, change func(*match.Options)) match.Rules {
 	return r
 }
 
-// clock is a time that a test moves.
+// clock is a time that a test can change.
 type clock struct{ time.Time }
 
 func (c *clock) now() time.Time { return c.Time }
@@ -507,7 +507,8 @@ func (w *world) reconciler(tb testing.TB, limits guard.Limits, options func(*mat
 	return New(w, directory{w}, Options{Name: "test", Rules: rules(tb, options), Limits: limits, Now: c.now, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}), c
 }
 
-// digest of a report's lines in one string, for comparison: "+ann@team planned".
+// lines returns a line for each change and each kept or pending person of a report, such as
+// "+ann@team planned".
 func lines(r report.Report) []string {
 	out := []string{}
 	for _, g := range r.Groups {
@@ -527,7 +528,7 @@ func lines(r report.Report) []string {
 	return out
 }
 
-// leads is the Lead of a process that makes the passes.
+// leads is the Lead of the leader.
 func leads() error { return nil }
 
 func line(sign string, g report.Group, c report.Change) string {
