@@ -8,8 +8,8 @@ import (
 	"groupsync/internal/fault"
 )
 
-// Group is one group of the realm, at whatever depth. Groups are told apart by id,
-// since names may hold a slash.
+// Group is one group of the realm, at any depth. The id identifies a group: names may hold a
+// slash, so a path can be ambiguous.
 type Group struct {
 	ID     string
 	Name   string // the leaf name
@@ -21,15 +21,16 @@ type Group struct {
 type Federation struct {
 	ID, Name string
 	Enabled  bool
-	Imports  bool // accounts of the federation are rows of Keycloak's database
+	Imports  bool // Keycloak copies the federation's accounts into its database
 	Answered bool // the federation has answered a probe in this pass or an earlier one
-	Vanished bool // the reading had the federation, and the realm lacks it now
+	Vanished bool // the pass read the federation, and the realm no longer has it
 }
 
-// CatalogParts are what a reader has read before it knows what a pass needs.
+// CatalogParts are the results of the first reads of a pass, before the needed groups are
+// known.
 type CatalogParts struct {
-	Groups          []Group // in any order; a Path that is empty is built from the names
-	Counted         int     // what the realm itself says the number of groups is
+	Groups          []Group // in any order; an empty Path is built from the names
+	Counted         int     // the realm's own count of its groups
 	Federations     []Federation
 	DuplicateEmails bool // the realm's setting duplicateEmailsAllowed
 }
@@ -43,10 +44,10 @@ type Catalog struct {
 	duplicates  bool
 }
 
-// NewCatalog returns the catalog of the parts. A list of groups that does not add
-// up to the count, a repeated id, a parent that is not in the list, and an empty
-// list are errors of reason incomplete: Keycloak answers 200 with a shorter list
-// to a reader who may see less (reference/keycloak-api.md).
+// NewCatalog returns the catalog of the parts. It returns an error of reason incomplete if
+// the list of groups is empty, or if its length differs from the count. It returns the same
+// error for a repeated id and for a parent that is not in the list. Keycloak answers 200
+// with a shorter list to a reader who may see less (reference/keycloak-api.md).
 func NewCatalog(p CatalogParts) (Catalog, error) {
 	if len(p.Groups) != p.Counted {
 		return Catalog{}, fault.New(fault.Keycloak, fault.Incomplete,
@@ -81,7 +82,8 @@ func NewCatalog(p CatalogParts) (Catalog, error) {
 	return c, nil
 }
 
-// pathByNames builds a path from names and parents, and finds broken parents.
+// pathByNames builds a path from names and parents. It returns an error for a parent that is
+// not in the list, or for a cycle.
 func (c Catalog) pathByNames(i int) (string, error) {
 	var path string
 	for depth := 0; ; depth++ {
@@ -99,8 +101,8 @@ func (c Catalog) pathByNames(i int) (string, error) {
 	}
 }
 
-// Groups returns every group, sorted by path and then id. The caller must not
-// change it.
+// Groups returns every group, sorted by path and then id. The caller must not change the
+// slice.
 func (c Catalog) Groups() []Group { return c.groups }
 
 // Group returns the group with that id.
@@ -112,8 +114,8 @@ func (c Catalog) Group(id string) (Group, bool) {
 	return c.groups[i], true
 }
 
-// Federations returns the user-storage components of the realm, sorted by id. The
-// caller must not change it.
+// Federations returns the user-storage components of the realm, sorted by id. The caller
+// must not change the slice.
 func (c Catalog) Federations() []Federation { return c.federations }
 
 // Federation returns the federation with that id.
@@ -126,17 +128,16 @@ func (c Catalog) Federation(id string) (Federation, bool) {
 	return Federation{}, false
 }
 
-// DuplicateEmails reports whether two accounts of the realm may share an email: by
-// the realm's setting, or because a federation keeps its people out of the
-// database, where no rule of the realm reaches them.
+// DuplicateEmails reports whether two accounts of the realm may share an email. They may if
+// the realm's setting allows it, or if a federation does not import its accounts: the
+// realm's rules do not apply to accounts outside its database.
 func (c Catalog) DuplicateEmails() bool {
 	return c.duplicates || slices.ContainsFunc(c.federations, func(f Federation) bool { return !f.Imports })
 }
 
-// Containing returns the ids of the groups that `groups/count?search=NAME` may
-// count: those whose leaf name contains the name, case ignored, where `_` and `%`
-// of the name stand for any character and any text, as in SQL's LIKE
-// (reference/keycloak-own-view.md).
+// Containing returns the ids of the groups that `groups/count?search=NAME` may count: groups
+// whose leaf name contains the name, case ignored. `_` in the name stands for any character
+// and `%` for any text, as in SQL's LIKE (reference/keycloak-own-view.md).
 func (c Catalog) Containing(name string) []string {
 	var ids []string
 	for _, g := range c.groups {
@@ -147,7 +148,7 @@ func (c Catalog) Containing(name string) []string {
 	return ids
 }
 
-// like reports whether the text contains the pattern.
+// like reports whether the text contains the pattern of SQL's LIKE.
 func like(text, pattern string) bool {
 	if !strings.ContainsAny(pattern, `_%`) {
 		return strings.Contains(text, pattern)
@@ -177,8 +178,8 @@ func like(text, pattern string) bool {
 	return j == len(p)
 }
 
-// WithDescendants returns the ids and those of all groups below them, sorted
-// by path: the groups whose members inherit a role that the given ones hold.
+// WithDescendants returns the given ids and the ids of all groups below them, sorted by
+// path. Members of these groups inherit a role that the given groups hold.
 func (c Catalog) WithDescendants(ids []string) []string {
 	in := make(map[string]bool, len(ids))
 	for _, id := range ids {

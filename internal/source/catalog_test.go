@@ -12,7 +12,7 @@ import (
 	"groupsync/internal/fault"
 )
 
-// mustCatalog returns the catalog of groups that count themselves.
+// mustCatalog returns the catalog of the groups, with their number as the realm's count.
 func mustCatalog(t testing.TB, groups ...Group) Catalog {
 	t.Helper()
 	c, err := NewCatalog(CatalogParts{Groups: groups, Counted: len(groups)})
@@ -49,8 +49,8 @@ func TestCatalogRefusesAListThatIsNotWhole(t *testing.T) {
 	}
 }
 
-// TestCatalogKeepsKeycloaksOwnPath is C6 of the semantics: with the server's option
-// that escapes slashes, a top-level group "a/b" and a child "b" of "a" have two paths.
+// TestCatalogKeepsKeycloaksOwnPath covers C6 of the semantics: with the server's option that
+// escapes slashes, a top-level group "a/b" and a child "b" of "a" have two paths.
 func TestCatalogKeepsKeycloaksOwnPath(t *testing.T) {
 	groups := []Group{
 		{ID: "4", Name: "a/b", Path: "/a~/b"},

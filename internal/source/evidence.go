@@ -5,60 +5,65 @@ import (
 	"strings"
 )
 
-// Why says for what reason an account is out of a user group, or in.
+// Why is the reason why an account does or does not belong in a user group.
 type Why string
 
-// The reasons there are. A removal is made for one of the first three only.
+// The values of Why. Only the first three are reasons of a removal in a pass.
 const (
-	NotMember Why = "not_member" // the account is known and enabled, and in none of the sources
+	NotMember Why = "not_member" // the account is known and enabled, and a member of none of the sources
 	Disabled  Why = "disabled"   // the account is disabled
-	Gone      Why = "gone"       // the realm has the account no more
-	Member    Why = "member"     // the account is in a source: the reason of a grant
-	Restored  Why = "restored"   // an operator takes back what an earlier pass did
+	Gone      Why = "gone"       // the realm no longer has the account
+	Member    Why = "member"     // the account is a member of a source: the reason of a grant
+	Restored  Why = "restored"   // an operator reverts a change of an earlier pass
 )
 
-// GoneBy says how the other side knows a person whom the realm has no more.
+// GoneBy says what ClearML keeps of a person who is gone from the realm.
 type GoneBy string
 
-// The ways there are.
+// The values of GoneBy.
 const (
 	NotGone GoneBy = ""      // the person is not gone
-	ByID    GoneBy = "id"    // by the account's id, which the realm has no more
-	ByEmail GoneBy = "email" // by the email only
+	ByID    GoneBy = "id"    // an account id, which the realm no longer has
+	ByEmail GoneBy = "email" // only the email
 )
 
-// Question is one change that a plan proposes, put to the person's own side.
+// Question asks the person's own side about one change that a plan proposes.
 type Question struct {
-	Group, User string // ids of the user group and of the user on the other side
+	Group, User string // ids of the user group and of the user in ClearML
 	Grant       bool   // false: a removal
-	// Accounts are, for a grant, the one account; for a removal, every account that
-	// could be the person.
+	// Accounts holds, for a grant, the one account. For a removal, it holds every candidate:
+	// every account that could be the person.
 	Accounts []User
-	GoneBy   GoneBy  // removals: the person, or one of the accounts, is gone from the realm
-	Sources  []Group // every Keycloak group that feeds the user group, for a grant without those whose name collides
-	Role     string  // the admin role, if that feeds the user group too
+	GoneBy   GoneBy // for a removal: the person, or one of the kept account ids, is gone from the realm
+
+	// Sources are the Keycloak groups that feed the user group. A grant leaves out the
+	// groups whose claim name collides, if another source or the role lists the account.
+	Sources []Group
+
+	Role string // the admin role, if that feeds the user group too
 }
 
-// Probe is one federation's answer to a look-up of a name that nobody can have.
+// Probe is one federation's answer to a look-up of a name that no account can have.
 type Probe struct {
 	Federation Federation
 	Up         bool
-	Trusted    bool   // keycloak.trusted_federations names it: its silence means nothing
-	Detail     string // why it is not up, for a person to read
+	Trusted    bool   // keycloak.trusted_federations names the federation: its people are judged even if it is not up
+	Detail     string // why the federation is not up, in words
 }
 
-// Silent reports that the federation is not up and has no say about people who are
-// not surely its own: it is switched off, or has never answered a probe. A federation
-// that vanished during the pass may have had anybody: its people vanished with it.
+// Silent reports whether the federation is not up, and is switched off or has never answered
+// a probe. Such a federation blocks only people who are possibly its own (see Blocks). A
+// federation that vanished during the pass is not silent: any person may have come from it,
+// and its people vanished together with it.
 func (p Probe) Silent() bool {
 	return !p.Up && !p.Federation.Vanished && (!p.Federation.Enabled || !p.Federation.Answered)
 }
 
-// speaks reports whether what Keycloak says of the federation's people counts.
+// speaks reports whether Keycloak's answers about the federation's people count.
 func (p Probe) speaks() bool { return p.Up || p.Trusted }
 
-// mergeProbes returns one probe a federation, sorted by id. A federation is up only
-// if it was up in all of them.
+// mergeProbes returns one probe for each federation, sorted by id. A federation is up only
+// if all its probes were up.
 func mergeProbes(a, b []Probe) []Probe {
 	all := slices.Concat(a, b)
 	slices.SortStableFunc(all, func(x, y Probe) int { return strings.Compare(x.Federation.ID, y.Federation.ID) })
@@ -75,10 +80,10 @@ func mergeProbes(a, b []Probe) []Probe {
 	return merged
 }
 
-// Blocks returns the first federation that keeps an empty look-up from saying that
-// the person is gone: one that is away may have the person. A silent federation blocks
-// only people whom it may have had: those without a kept id of Keycloak's form, and
-// those whose kept id is of the federation's own form.
+// Blocks returns the first federation that may have a person whom a look-up did not find.
+// Such a person does not count as gone. A federation that is not up and not trusted blocks
+// everybody. The exception is a silent federation: it blocks only people who have no kept id
+// of Keycloak's form, and people who have a kept id of its own form.
 func Blocks(p Person, probes []Probe) (Probe, bool) {
 	for _, probe := range probes {
 		if probe.speaks() {
@@ -92,45 +97,45 @@ func Blocks(p Person, probes []Probe) (Probe, bool) {
 	return Probe{}, false
 }
 
-// Account is a reading of one account by its id.
+// Account is the answer to a read of one account by its id.
 type Account struct {
 	Found bool
 	User  User
 }
 
-// Own is what the realm computes from one account's own side, for one name.
+// Own is the answer of one account's own side for one group name.
 type Own struct {
-	Count int // groups of the account whose names contain the name, read past Keycloak's user cache
+	Count int // number of the account's groups whose names contain the name; not from Keycloak's user cache
 
-	// Cached are the ids of the account's groups as the user cache has them. They
-	// are asked for only where Count alone decides nothing.
+	// Cached are the ids of the account's groups in Keycloak's user cache. They are read
+	// only if Count does not decide whether the account is in a source.
 	Cached []string
-	Asked  bool // Cached was asked for
+	Asked  bool // Cached was read
 }
 
-// OwnKey names one entry of Second.Own.
+// OwnKey is the key of Second.Own.
 type OwnKey struct{ Account, Name string }
 
-// Held names one entry of Second.Effective.
+// Held is the key of Second.Effective.
 type Held struct{ Account, Role string }
 
-// Second is what a second look at the realm found. A reader fills in what the
-// questions need. What it could not read is an error of the look, or an entry of
-// Failed; it is never an empty entry here.
+// Second is the result of the second look at the realm. A reader fills in the fields that
+// the questions need. A failed read is an error of the look, or an entry of Failed. It is
+// never an empty entry of another field.
 type Second struct {
-	Probes     []Probe                 // each federation that was probed, once; not up if any of its probes was not
+	Probes     []Probe                 // one for each probed federation; not up if any of its probes was not up
 	Members    map[string][]User       // by group id: the direct members, read again
 	Roles      map[string]*RoleHolders // by name, read again
-	Accounts   map[string]Account      // by id, for accounts that are disabled, and local ones that are to be removed
+	Accounts   map[string]Account      // by id, for disabled accounts, and for local accounts that a removal is about
 	DisabledDB map[string]bool         // ids that the database itself lists as disabled
-	Own        map[OwnKey]Own          // for accounts of federations
-	Effective  map[Held]bool           // whether the account holds the role in effect
+	Own        map[OwnKey]Own          // for federated accounts
+	Effective  map[Held]bool           // whether the account holds the role, in any way
 	Failed     map[string]string       // by account id: why its own side could not be read
 	Federated  bool                    // the realm has, or had, federations
 }
 
-// Evidence is what bears out one change. Only Weigh and Recorded make it; the zero value
-// is none, and Valid tells. It names the change that it is for.
+// Evidence is the proof for one change, and names that change. Only Weigh and Recorded make
+// valid evidence. The zero value is not valid (see Valid).
 type Evidence struct {
 	group, user string
 	grant       bool
@@ -140,10 +145,10 @@ type Evidence struct {
 	byEmail     bool
 }
 
-// Recorded returns the evidence for taking back one change of an earlier pass: the report
-// of that pass has the change. grant is the direction of the change that takes it back.
-// failed says that the write of the earlier pass failed and may have been made all the same.
-// The evidence says nothing about Keycloak, so only a restore may rest on it.
+// Recorded returns the evidence for reverting one change of an earlier pass, which the
+// report of that pass lists. grant is the direction of the reverting change. failed says
+// that the write of the earlier pass failed, but may have taken effect. The evidence says
+// nothing about Keycloak, so only a restore may use it.
 func Recorded(pass, group, user string, grant, failed bool) Evidence {
 	did := "added"
 	if grant {
@@ -155,54 +160,54 @@ func Recorded(pass, group, user string, grant, failed bool) Evidence {
 	return Evidence{group: group, user: user, grant: grant, why: Restored, text: "the report of pass " + pass + " says that groupsync " + did + " the person"}
 }
 
-// Valid reports whether the evidence is any.
+// Valid reports whether there is evidence. The zero value is not valid.
 func (e Evidence) Valid() bool { return e.why != "" }
 
-// For reports whether the evidence is for that change: the user group and the user
-// by their ids on the other side, and the direction.
+// For reports whether the evidence is for that change: the ids of the user group and of the
+// user in ClearML, and the direction.
 func (e Evidence) For(group, user string, grant bool) bool {
 	return e.Valid() && e.group == group && e.user == user && e.grant == grant
 }
 
-// Why returns the reason that the evidence bears out.
+// Why returns the reason that the evidence proves.
 func (e Evidence) Why() Why { return e.why }
 
-// String returns the evidence in words, for the audit line and the report. It names
-// no person.
+// String returns the evidence in words, for the audit line and the report. The text names no
+// person.
 func (e Evidence) String() string { return e.text }
 
-// Waits reports whether the removal rests on what a federation (or an organization)
-// said, or on somebody's absence in a realm with federations, so that every pass
-// must want it for guards.federation_grace.
+// Waits reports whether the removal waits for guards.federation_grace: every pass must want
+// it for that long. It waits if it relies on the answer of a federation or an organization.
+// It also waits if a person is gone from a realm with federations.
 func (e Evidence) Waits() bool { return e.waits }
 
-// ByEmail reports whether the person was judged by the email only, so that every
-// pass must want the removal for guards.gone_grace.
+// ByEmail reports whether the person was looked up by the email only. Then every pass must
+// want the removal for guards.gone_grace.
 func (e Evidence) ByEmail() bool { return e.byEmail }
 
 // Denial says why there is no evidence for a change.
 type Denial string
 
-// The denials there are.
+// The values of Denial.
 const (
 	Borne    Denial = ""        // there is evidence
-	OwnHas   Denial = "hides"   // the person's own side has the group and the list hides it: in sync, nobody is removed
-	OwnLacks Denial = "shows"   // only the list shows the person: nobody is granted anything
-	Away     Denial = "away"    // a federation that has a say is not up
-	Unclear  Denial = "unclear" // the second look disagrees, or could not be had
+	OwnHas   Denial = "hides"   // the list of members or holders does not show the account, the own side does: the user keeps the membership
+	OwnLacks Denial = "shows"   // only the list of members or holders shows the account: nothing is granted
+	Away     Denial = "away"    // a federation whose answer counts is not up
+	Unclear  Denial = "unclear" // the second look disagrees, or was not possible
 )
 
-// Answer is the answer to one question: Evidence, or the doubt that denies it.
+// Answer is the answer to one question: either valid Evidence, or a Denial with its Doubt.
 type Answer struct {
 	group, user string
 	grant       bool
 
 	Evidence   Evidence
 	Denial     Denial
-	Doubt      string // in words, naming no person; empty exactly if Evidence is valid
-	Federation string // id of the federation that is not up, for Away
-	Stale      bool   // the account's cached side was seen to differ from the fresh one
-	Enabled    bool   // a question named an account as disabled, and the second look finds it enabled
+	Doubt      string // why there is no evidence, in words that name no person; empty if and only if Evidence is valid
+	Federation string // id of the federation that is not up; set for Away
+	Stale      bool   // Keycloak's user cache differs from the fresh answer for the account
+	Enabled    bool   // the question says that an account is disabled, and the second look finds it enabled
 }
 
 // For reports whether the answer is for that change.
@@ -212,11 +217,11 @@ func (a Answer) For(group, user string, grant bool) bool {
 
 // Confirmation is the outcome of a second look.
 type Confirmation struct {
-	Answers []Answer // one a question, in the questions' order
-	Probes  []Probe  // sorted by federation id; empty if none was needed
+	Answers []Answer // one for each question, in the questions' order
+	Probes  []Probe  // sorted by federation id; empty if no probe was needed
 }
 
-// Away returns the probes that were not up and whose silence counts.
+// Away returns the probes that were not up, except those of trusted federations.
 func (c Confirmation) Away() []Probe {
 	return slices.DeleteFunc(slices.Clone(c.Probes), Probe.speaks)
 }

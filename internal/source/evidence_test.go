@@ -86,11 +86,9 @@ func TestAwayNamesTheFederationsWhoseSilenceCounts(t *testing.T) {
 	}
 }
 
-// weighing is a realm with a few groups, and what the rows of TestWeigh share.
-//
-//	dev, devops, ops, a\b       groups at the top; the name "devops" contains "dev" and "ops"
-//	ann                         a local account
-//	lea                         an account of the federation corp
+// weighing returns the realm that the rows of TestWeigh share, and a function that returns
+// its groups by name. The groups are dev, devops, qa, team and a\b, all at the top. The name
+// "devops" contains "dev".
 func weighing(t *testing.T) (catalog Catalog, group func(names ...string) []Group) {
 	var groups []Group
 	for _, n := range []string{"dev", "devops", "qa", "team", `a\b`} {
@@ -150,7 +148,7 @@ func TestWeigh(t *testing.T) {
 		stale      bool
 		enabled    bool
 	}{
-		// A removal of a local person: not_member.
+		// Removals of a local person: not_member.
 		{name: "a local leaver is in none of the sources at the second read", ask: remove(ann), second: Second{Members: lists("team", bob)},
 			why: NotMember, evidence: "read twice: not in the one Keycloak group"},
 		{name: "a local leaver of several sources", ask: with(remove(ann), from("team", "qa")), second: Second{Members: map[string][]User{"team": nil, "qa": {bob}}},
@@ -170,7 +168,7 @@ func TestWeigh(t *testing.T) {
 		{name: "no federation has a say about local people", ask: remove(ann), second: Second{Members: lists("team"), Probes: down},
 			why: NotMember, evidence: "read twice: not in the one Keycloak group"},
 
-		// A removal of a person of a federation: not_member.
+		// Removals of a federated person: not_member.
 		{name: "a federated leaver whose count is 0 is out, and waits", ask: remove(lea), second: Second{Members: lists("team"), Probes: up, Own: own("team", Own{})},
 			why: NotMember, evidence: "read twice: not in the one Keycloak group, on the account's own side too", waits: true},
 		{name: "the list hides a federated member whom the own side has", ask: remove(lea), second: Second{Members: lists("team"), Probes: up, Own: own("team", Own{Count: 1})},
@@ -218,7 +216,7 @@ func TestWeigh(t *testing.T) {
 		{name: "the cache is seen to be old, and the count decides", ask: remove(lea), second: Second{Members: lists("team"), Probes: up, Own: own("team", Own{Asked: true, Cached: []string{"team"}})},
 			why: NotMember, evidence: "read twice: not in the one Keycloak group, on the account's own side too", waits: true, stale: true},
 
-		// A removal: disabled.
+		// Removals: disabled.
 		{name: "the database itself has a local account disabled", ask: remove(off(ann)), second: Second{Accounts: read(off(ann)), DisabledDB: map[string]bool{"ann": true}},
 			why: Disabled, evidence: "read twice: the account is disabled, in Keycloak's own database too"},
 		{name: "a local account is disabled by something else, and waits", ask: remove(off(ann)), second: Second{Accounts: read(off(ann)), DisabledDB: map[string]bool{"bob": true}},
@@ -238,7 +236,7 @@ func TestWeigh(t *testing.T) {
 		{name: "a disabled account was not read again", ask: remove(off(ann)), second: Second{Accounts: read(bob)},
 			denial: Unclear, doubt: "the account was not read a second time"},
 
-		// A removal: gone.
+		// Removals: gone.
 		{name: "neither the kept id nor the email is in the realm", ask: with(remove(), by(ByID)), found: &Found{Person: Person{Email: "a@x"}},
 			why: Gone, evidence: "looked up: Keycloak has neither the id that ClearML keeps nor the email"},
 		{name: "in a realm with federations that waits", ask: with(remove(), by(ByID)), found: &Found{Person: Person{Email: "a@x"}}, second: Second{Federated: true},
@@ -281,7 +279,7 @@ func TestWeigh(t *testing.T) {
 		{name: "no account at all is no evidence", ask: remove(), denial: Unclear, doubt: "no account was named that could be this person"},
 		{name: "a question without a source is no evidence", ask: Question{Accounts: []User{ann}}, denial: Unclear, doubt: "nothing was named that feeds the user group"},
 
-		// A removal: roles.
+		// Removals: roles.
 		{name: "without the role, and in no group", ask: with(remove(ann), role), second: Second{Members: lists("team"), Roles: holders(bob), Effective: held("ann", false)},
 			why: NotMember, evidence: "read twice: not in the one Keycloak group, and without the role boss"},
 		{name: "without the role, and in none of several groups", ask: with(with(remove(ann), role), from("team", "qa")), second: Second{Members: map[string][]User{"team": nil, "qa": nil}, Roles: holders(), Effective: held("ann", false)},
@@ -311,7 +309,7 @@ func TestWeigh(t *testing.T) {
 		{name: "a federated account holds the role in effect", ask: with(remove(lea), onlyRole), second: Second{Probes: up, Roles: holders(), Effective: held("lea", true)},
 			denial: OwnHas, doubt: "Keycloak's list of holders does not show the account, the account holds the role boss in effect; if that is no longer so, Keycloak's user cache is old: a periodic sync of changed users or clearing the user cache refreshes it", stale: true},
 
-		// A grant by group.
+		// Grants by group.
 		{name: "both reads list a local joiner", ask: grant(ann), second: Second{Members: lists("team", bob, ann)},
 			why: Member, evidence: "read twice"},
 		{name: "an account listed twice in one answer is a member", ask: grant(ann), second: Second{Members: lists("team", ann, ann)},
@@ -364,7 +362,7 @@ func TestWeigh(t *testing.T) {
 		{name: "a grant needs one account, not two", ask: grant(ann, bob), second: Second{Members: lists("team", ann, bob)}, denial: Unclear, doubt: "a grant needs exactly one account, there are 2"},
 		{name: "a grant without a source is no evidence", ask: Question{Grant: true, Accounts: []User{ann}}, denial: Unclear, doubt: "nothing was named that feeds the user group"},
 
-		// A grant by role.
+		// Grants by role.
 		{name: "a holder of the role, in effect too", ask: with(grant(ann), onlyRole), second: Second{Roles: holders(ann), Effective: held("ann", true)},
 			why: Member, evidence: "read twice, and the account holds the role in effect"},
 		{name: "a holder by group, in effect too", ask: with(grant(ann), onlyRole), second: Second{Roles: map[string]*RoleHolders{"boss": {Found: true, Groups: []string{"qa"}}}, Members: lists("qa", ann), Effective: held("ann", true)},
@@ -437,8 +435,8 @@ func TestWeigh(t *testing.T) {
 	}
 }
 
-// TestAFailureOfOneAccountIsOfThatAccountOnly: what could not be read of one account
-// denies nothing of another.
+// TestAFailureOfOneAccountIsOfThatAccountOnly: a failed read of one account denies no change
+// of another account.
 func TestAFailureOfOneAccountIsOfThatAccountOnly(t *testing.T) {
 	catalog, group := weighing(t)
 	snap, err := NewSnapshot(Parts{Catalog: catalog})

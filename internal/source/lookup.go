@@ -7,36 +7,35 @@ import (
 	"groupsync/internal/fault"
 )
 
-// Person is somebody of the other side for whom the realm is asked.
+// Person is a ClearML user whom groupsync looks up in the realm.
 type Person struct {
-	Key   string   // the other side's own id of the person
-	IDs   []string // account ids that the other side keeps of the person
+	Key   string   // id of the user in ClearML
+	IDs   []string // account ids that ClearML keeps of the person
 	Email string   // empty: the person is not looked up by email
 
-	// Username is asked for beside the email. It is what a person typed: nothing that the
-	// other side keeps of a person is known to be a username. Empty: nobody is looked up
-	// by username.
+	// Username is looked up beside the email. An operator typed it: ClearML keeps nothing
+	// that is known to be a username. Empty: the person is not looked up by username.
 	Username string
 }
 
-// Found is what the realm answered for one person.
+// Found is the result of the look-up of one person.
 type Found struct {
 	Person   Person
-	Accounts []User // those with a kept id; if there is none, those with the email or the username
-	ByID     bool   // Accounts were found by a kept id, and the email was not asked for
-	Doubt    string // why the look-up is not whole; empty: it is
-	Away     string // id of the federation that Doubt is about; empty: none
+	Accounts []User // accounts with a kept id; if there are none, accounts with the email or the username
+	ByID     bool   // a kept id found the accounts, and the email was not looked up
+	Doubt    string // why the look-up is not complete; empty: it is complete
+	Away     string // id of the federation that Doubt is about; empty: it is about none
 }
 
-// LookUps is what a reader found when it asked for people.
+// LookUps are the results of the look-ups of several people.
 type LookUps struct {
 	Found  []Found
-	Probes []Probe // one a federation that was probed, sorted by id
+	Probes []Probe // one for each probed federation, sorted by id
 }
 
-// With returns a snapshot that knows the looked-up accounts too. The receiver stays
-// as it is. It returns an error of reason incomplete if neither the reading nor any
-// look-up met a single account: an emptied realm answers so.
+// With returns a snapshot that also holds the looked-up accounts. The receiver does not
+// change. With returns an error of reason incomplete if neither the reading nor a look-up
+// found any account: an emptied realm answers like this.
 func (s *Snapshot) With(l LookUps) (*Snapshot, error) {
 	next := *s
 	next.users, next.byID = slices.Clone(s.users), maps.Clone(s.byID)
@@ -63,20 +62,20 @@ func (s *Snapshot) With(l LookUps) (*Snapshot, error) {
 	return &next, nil
 }
 
-// Found returns what the realm answered for the person with that key; false if the
-// person was not looked up.
+// Found returns the look-up of the person with that key, and false if the person was not
+// looked up.
 func (s *Snapshot) Found(key string) (Found, bool) {
 	f, ok := s.found[key]
 	return f, ok
 }
 
-// Probes returns what the federations answered around the look-ups, sorted by id.
+// Probes returns the federations' probes around the look-ups, sorted by id.
 func (s *Snapshot) Probes() []Probe { return s.probes }
 
-// OwnGroups are the groups of one account as the account's own side tells them. They
-// come through Keycloak's user cache, so they can be older than the database
-// (reference/keycloak-own-view.md). No change rests on them.
+// OwnGroups are the groups of one account according to its own side. Keycloak answers from
+// its user cache, so the groups can be older than the database
+// (reference/keycloak-own-view.md). No change relies on them.
 type OwnGroups struct {
 	Groups []string // ids, sorted
-	Doubt  string   // why groups can be missing; empty: the list is whole
+	Doubt  string   // why groups can be missing; empty: the list is complete
 }

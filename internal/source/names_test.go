@@ -7,8 +7,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestFoldEmail is B7: two emails are one only if they differ in the case of ASCII
-// letters.
+// TestFoldEmail covers B7: two emails are equal only if they differ in nothing but the case
+// of ASCII letters.
 func TestFoldEmail(t *testing.T) {
 	for _, tt := range []struct {
 		name, a, b string

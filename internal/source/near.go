@@ -8,15 +8,15 @@ import (
 
 var separators = strings.NewReplacer(" ", "", "-", "", "_", "")
 
-// Fold returns a name in the form in which near misses are found: lower case,
-// without blanks, dashes and underscores.
+// Fold returns the form of a name in which near misses are found: lower case, without
+// blanks, dashes and underscores.
 func Fold(name string) string { return separators.Replace(strings.ToLower(name)) }
 
-// Near returns up to three of the names that nearly match one, in the order of
-// names. The path before a name does not count. Names nearly match if they differ by
-// case, blanks, dashes and underscores, by singular and plural, or by at most two letters
-// of a name that has at least four. Names with other digits are other names: team-1 is no
-// near miss of team-2.
+// Near returns up to three of the names that nearly match the given name, in the order of
+// names. Only the last path segments are compared. Names nearly match if they differ only by
+// case, blanks, dashes and underscores, or only by singular and plural. They also nearly
+// match if they differ by at most two letters and the given name has at least four. Names
+// with different digits do not match: team-1 is no near miss of team-2.
 func Near(name string, names []string) []string {
 	const most = 3
 	folded := foldLeaf(name)
@@ -36,7 +36,7 @@ func foldLeaf(name string) string { return Fold(name[strings.LastIndex(name, "/"
 
 // nearly reports whether two folded names nearly match.
 func nearly(a, b string) bool {
-	const off, letter = 2, 4 // letters, and bytes that one can have
+	const off, letter = 2, 4 // the most letters that may differ, and the most bytes of one letter
 	switch {
 	case a == b || singular(a) == singular(b):
 		return true
@@ -46,7 +46,7 @@ func nearly(a, b string) bool {
 	return digits(a) == digits(b) && levenshtein.ComputeDistance(a, b) <= off
 }
 
-// singular returns a name without the ending of an English plural.
+// singular returns a name without an English plural ending.
 func singular(name string) string {
 	switch {
 	case len(name) > 4 && strings.HasSuffix(name, "ies"):

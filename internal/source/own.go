@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// side is what an account's own side says of a user group.
+// side says whether an account belongs in a user group according to its own side.
 type side int
 
 const (
@@ -14,11 +14,10 @@ const (
 	out
 )
 
-// own reads the account's own side for one name of the sources: the fresh count, and
-// the cached list only as tie-break where the names of other groups contain this one
-// (reference/keycloak-own-view.md, "The rule that fits every row"). old reports that
-// the cached list was seen to differ from the count. If the side is unclear, a holds the
-// reason.
+// own returns the account's own side for one name of the sources. The fresh count decides.
+// If the names of other groups contain this name, the cached list breaks the tie
+// (reference/keycloak-own-view.md, "The rule that fits every row"). old reports that the
+// cached list differs from the count. If the side is unclear, a holds the reason.
 func (w *weigher) own(u User, name string, sources []Group) (s side, old bool, a Answer) {
 	o, read := w.second.Own[OwnKey{u.ID, name}]
 	if !read {
@@ -52,10 +51,10 @@ func (w *weigher) own(u User, name string, sources []Group) (s side, old bool, a
 	return unclear, true, a
 }
 
-// Tied reports whether an account's count for a name decides nothing about the
-// sources, so that the account's cached list must be asked for: the count is not 0
-// and other groups' names contain the name, or the name holds a backslash. A database
-// may take the backslash for an escape, and then counts other names than this one.
+// Tied reports whether an account's count for a name does not decide, so that the account's
+// cached list must be read too. This is so if the count is not 0 and other groups' names
+// contain the name. It is always so if the name contains a backslash: a database may read
+// the backslash as an escape, and then counts groups with other names.
 func (c Catalog) Tied(o Own, name string, sources []Group) bool {
 	if strings.Contains(name, `\`) {
 		return true

@@ -2,12 +2,11 @@ package source
 
 import "strings"
 
-// realmPrefix marks a realm role whose name holds a slash or begins with the prefix
-// itself.
+// realmPrefix marks a realm role whose name contains a slash or begins with the prefix.
 const realmPrefix = "realm:"
 
-// RealmRole tells how a configured role name is meant. It returns true and the name
-// of a realm role for a name without a slash and for "realm:NAME"; else false and
+// RealmRole parses a configured role name. For a name without a slash and for "realm:NAME",
+// it returns true and the name of the realm role. Otherwise it returns false and
 // "client/role".
 func RealmRole(configured string) (bool, string) {
 	if name, marked := strings.CutPrefix(configured, realmPrefix); marked {
@@ -16,7 +15,7 @@ func RealmRole(configured string) (bool, string) {
 	return !strings.Contains(configured, "/"), configured
 }
 
-// RealmRoleName returns how the configuration names a realm role.
+// RealmRoleName returns the configured form of a realm role's name.
 func RealmRoleName(name string) string {
 	if strings.Contains(name, "/") || strings.HasPrefix(name, realmPrefix) {
 		return realmPrefix + name

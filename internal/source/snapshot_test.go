@@ -65,7 +65,7 @@ func TestAnUnreadableGroupIsRememberedWithItsReason(t *testing.T) {
 	}
 }
 
-// TestAnAccountListedTwiceIsOneMember is A4: Keycloak lists an account twice if the
+// TestAnAccountListedTwiceIsOneMember covers A4: Keycloak lists an account twice if the
 // database and LDAP both hold the membership.
 func TestAnAccountListedTwiceIsOneMember(t *testing.T) {
 	u, v := User{ID: "u", Enabled: true}, User{ID: "v", Enabled: true}

@@ -1,8 +1,8 @@
-// Package source says what a snapshot of the identity provider is, and what
-// evidence is. Both exist only whole. NewSnapshot builds a Snapshot from parts that
-// add up. Weigh alone makes Evidence, from a second, independent look that asks the
-// person's own side. The packages below read the parts: keycloak from a real
-// server, realmfile from a realm's export.
+// Package source defines a snapshot of the identity provider, and evidence. Both are always
+// complete. NewSnapshot builds a Snapshot only from parts that add up. Weigh makes Evidence
+// from a second, independent look, which asks the person's own side. Recorded makes the
+// evidence of a restore from a report. The packages below read the parts: keycloak from a
+// real server, realmfile from a realm's export.
 package source
 
 import (
@@ -15,7 +15,7 @@ import (
 	"groupsync/internal/fault"
 )
 
-// User is an account of the realm, as a brief representation tells it.
+// User is an account of the realm, with the fields of a brief representation.
 type User struct {
 	ID, Username, Email, FirstName, LastName string
 
@@ -27,12 +27,12 @@ type User struct {
 var accountID = regexp.MustCompile(`^(f:[^:]+:.+|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$`)
 
 // IsAccountID reports whether a text has the form of the ids that Keycloak gives to
-// accounts: a UUID, or "f:{federation}:{id}". A realm that was imported may have others.
+// accounts: a UUID, or "f:{federation}:{id}". An imported realm may have ids of other forms.
 func IsAccountID(id string) bool { return accountID.MatchString(id) }
 
-// FoldEmail returns the email in the form in which two emails are compared: ASCII
-// letters in lower case, every other character as it is. Folding by Unicode's rules
-// would make one address of two: the Kelvin sign (U+212A) is no k.
+// FoldEmail returns the form of the email in which two emails are compared: ASCII letters in
+// lower case, every other character unchanged. Unicode's rules would make two different
+// addresses equal: they fold the Kelvin sign (U+212A) to k.
 func FoldEmail(email string) string {
 	return strings.Map(func(r rune) rune {
 		if 'A' <= r && r <= 'Z' {
@@ -42,7 +42,7 @@ func FoldEmail(email string) string {
 	}, email)
 }
 
-// Selection is what a pass needs of the realm beside its catalog.
+// Selection names the groups and roles of the realm that a pass needs, beside the catalog.
 type Selection struct {
 	Groups []string // ids of the groups whose members are needed
 	Roles  []string // roles whose holders are needed, as configured
@@ -50,26 +50,36 @@ type Selection struct {
 
 // RoleHolders are the accounts and groups that hold a role.
 type RoleHolders struct {
-	Name    string   // as configured
-	Found   bool     // false: the realm has no such role, and the rest is empty
-	Several bool     // the name can be read as several roles, and Found is false: "a/b/c" is the role b/c of a and the role c of a/b
-	Partial bool     // holders through a client's composite role cannot be seen, since the reader may not see clients
-	Near    []string // names of roles that nearly match, if Found is false
-	Direct  []User   // holders of the role itself or of a composite that contains it
-	Groups  []string // ids of the groups whose members hold it, descendants included
+	Name string // as configured
+
+	// Found is false if the realm has no such role, or if Several is true. Then Direct and
+	// Groups are empty.
+	Found bool
+
+	// Several says that the name matches several roles. Then Found is false. Example:
+	// "a/b/c" is the role b/c of the client a and the role c of the client a/b.
+	Several bool
+
+	// Partial says that the reader may not see clients, so holders through a client's
+	// composite role can be missing.
+	Partial bool
+
+	Near   []string // names of roles that nearly match, if Found is false
+	Direct []User   // holders of the role itself or of a composite that contains it
+	Groups []string // ids of the groups whose members hold the role, descendants included
 }
 
-// Parts are what a reader of a realm has read, all of it in one pass.
+// Parts are the results of all reads of one realm in one pass.
 type Parts struct {
 	Catalog    Catalog
 	Selection  Selection
-	Members    map[string][]User       // by group id: the direct members, one whole read each
-	Unreadable map[string]string       // by group id: why Keycloak cannot list the members, whoever asks
-	Roles      map[string]*RoleHolders // by name, each of Selection.Roles
+	Members    map[string][]User       // by group id: the direct members, from one complete answer each
+	Unreadable map[string]string       // by group id: why Keycloak cannot list the members for any reader
+	Roles      map[string]*RoleHolders // by name; an entry for each of Selection.Roles
 }
 
-// Snapshot is one complete reading of what a pass needs of the realm. It cannot be
-// built from a partial reading. It is immutable.
+// Snapshot is one complete reading of the groups, accounts and roles that a pass needs. It
+// cannot be built from a partial reading. It is immutable.
 type Snapshot struct {
 	catalog     Catalog
 	users       []User // sorted by id
@@ -84,14 +94,14 @@ type Snapshot struct {
 	probes      []Probe          // of the look-ups
 }
 
-// NewSnapshot holds the parts against each other and returns the snapshot. It
-// returns an error of reason incomplete if a selected group (or one that gives a
-// selected role) has neither members nor a reason why they cannot be listed.
+// NewSnapshot checks the parts against each other and returns the snapshot. It returns an
+// error of reason incomplete if a selected role was not read, if an account has no id, or if
+// a group was not read. The groups are the selected ones and those that give a selected
+// role. A group was read if it has members, or a reason why they cannot be listed.
 //
-// An account that is met twice in different states counts as disabled if either
-// reading says so. An account that one whole answer lists twice is one member:
-// Keycloak lists it so when the database and LDAP both hold the membership
-// (reference/keycloak-own-view.md).
+// If two readings of an account differ, the account is disabled if either reading says so.
+// If one answer lists an account twice, the account is one member: Keycloak lists it twice
+// when the database and LDAP both hold the membership (reference/keycloak-own-view.md).
 func NewSnapshot(p Parts) (*Snapshot, error) {
 	s := &Snapshot{
 		catalog: p.Catalog, unreadable: maps.Clone(p.Unreadable), roles: maps.Clone(p.Roles),
@@ -142,7 +152,7 @@ func NewSnapshot(p Parts) (*Snapshot, error) {
 	return s, nil
 }
 
-// repeats returns those of the sorted ids that stand there more than once, each once.
+// repeats returns the ids that occur more than once in the sorted list, each once.
 func repeats(ids []string) []string {
 	var twice []string
 	for i := 1; i < len(ids); i++ {
@@ -189,39 +199,38 @@ func (s *Snapshot) holdersOf(role *RoleHolders) []string {
 // Catalog returns the realm's groups and federations.
 func (s *Snapshot) Catalog() Catalog { return s.catalog }
 
-// Users returns every account that was met, in groups, as holder of a role or by a
-// look-up, sorted by id. The caller must not change it.
+// Users returns every account that was read in a group, as a holder of a role or by a
+// look-up, sorted by id. The caller must not change the slice.
 func (s *Snapshot) Users() []User { return s.users }
 
-// UserIndex returns the place in Users of the account with that id.
+// UserIndex returns the index in Users of the account with that id.
 func (s *Snapshot) UserIndex(id string) (int, bool) {
 	i, ok := s.byID[id]
 	return i, ok
 }
 
-// Members returns the ids of a group's direct members, sorted, disabled ones and
-// service accounts included; false if the group was not read.
+// Members returns the ids of a group's direct members, sorted. They include disabled
+// accounts and service accounts. The second result is false if the group was not read.
 func (s *Snapshot) Members(group string) ([]string, bool) {
 	ids, ok := s.members[group]
 	return ids, ok
 }
 
-// Repeated returns the ids of the accounts that Keycloak's one answer listed more than
-// once as members of a group, sorted. The database and LDAP both hold such a membership.
+// Repeated returns the ids of the accounts that one answer of Keycloak listed more than once
+// as members of a group, sorted. The database and LDAP both hold such a membership.
 func (s *Snapshot) Repeated(group string) []string { return s.repeated[group] }
 
-// Unreadable returns why Keycloak cannot list the members of a group; empty if it
-// can.
+// Unreadable returns why Keycloak cannot list the members of a group, or "" if it can.
 func (s *Snapshot) Unreadable(group string) string { return s.unreadable[group] }
 
-// Role returns what is known of a selected role; nil if the role was not selected.
+// Role returns the holders of a selected role, or nil if the role was not selected.
 func (s *Snapshot) Role(name string) *RoleHolders { return s.roles[name] }
 
 // HoldersOfRole returns the ids of all holders of a selected role, sorted.
 func (s *Snapshot) HoldersOfRole(name string) []string { return s.holders[name] }
 
-// Counts returns the number of groups of the realm, of accounts that were met, and
-// of memberships that were read, disabled people included.
+// Counts returns how many groups the realm has, and how many accounts and memberships were
+// read, disabled people included.
 func (s *Snapshot) Counts() (groups, users, memberships int) {
 	return len(s.catalog.groups), len(s.users), s.memberships
 }

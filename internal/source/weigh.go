@@ -6,10 +6,10 @@ import (
 	"slices"
 )
 
-// Weigh answers each question from the second look. A removal needs every account
-// that could be the person to be out; a grant needs the one account to be in. The
-// own side of a federation's people is right where the member list disagrees
-// (reference/keycloak-own-view.md).
+// Weigh answers each question from the second look. A removal needs every account that could
+// be the person to be out of all sources. A grant needs its one account to be in a source,
+// or to hold the role. If the own side of a federated account and the member list disagree,
+// the own side is right (reference/keycloak-own-view.md).
 func Weigh(snap *Snapshot, questions []Question, s Second) Confirmation {
 	w := &weigher{snap: snap, second: s, members: s.memberSets(), holders: make(map[string]map[string]bool)}
 	for name := range s.Roles {
@@ -71,7 +71,8 @@ func doubt(d Denial, format string, args ...any) Answer {
 	return Answer{Denial: d, Doubt: fmt.Sprintf(format, args...)}
 }
 
-// away denies what rests on a federation that is not up; false if it is up.
+// away returns the denial for an answer that relies on a federation which is not up or was
+// not probed. The second result is false if the federation is up or trusted.
 func (w *weigher) away(federation string) (Answer, bool) {
 	i := slices.IndexFunc(w.second.Probes, func(p Probe) bool { return p.Federation.ID == federation })
 	if i < 0 {
@@ -87,8 +88,8 @@ func (w *weigher) away(federation string) (Answer, bool) {
 	return Answer{}, false
 }
 
-// removal asks every account that could be the person, and whether the person is
-// gone. The first that is not out denies the removal.
+// removal checks every account that could be the person, and whether the person is gone. The
+// first account that is not out denies the removal.
 func (w *weigher) removal(q Question) Answer {
 	var all []Evidence
 	stale := false
@@ -122,7 +123,7 @@ func (w *weigher) removal(q Question) Answer {
 	return a
 }
 
-// out asks one account whether it is out of every source.
+// out checks whether one account is out of every source.
 func (w *weigher) out(q Question, u User) Answer {
 	if u.Federation != "" {
 		if a, is := w.away(u.Federation); is {
@@ -198,10 +199,10 @@ func (w *weigher) notMember(q Question, u User) Answer {
 	return Answer{Evidence: e, Stale: stale}
 }
 
-// exists denies the removal of a local account that Keycloak no longer has. An account
-// that was deleted, and perhaps imported again under a new id, is in no list either. The
-// next pass looks such a person up. The groups of a federation's account are counted, and
-// that question fails by itself for an account that Keycloak no longer has.
+// exists denies the removal of a local account that Keycloak no longer has. An account that
+// was deleted, or deleted and imported again under a new id, is in no list either. The next
+// pass looks up such a person. A federated account needs no such check: Keycloak refuses to
+// count the groups of an account that it no longer has.
 func (w *weigher) exists(u User) Answer {
 	account, read := w.second.Accounts[u.ID]
 	switch {
@@ -266,8 +267,8 @@ func (w *weigher) because(u User) string {
 	return ""
 }
 
-// gone holds the look-up against the claim that the person is gone. The look-up
-// stood between probes of every federation.
+// gone checks the look-up of a person whom the plan calls gone. The look-up was made between
+// probes of every federation.
 func (w *weigher) gone(q Question) Answer {
 	f, asked := w.snap.Found(q.User)
 	switch {
@@ -287,7 +288,7 @@ func (w *weigher) gone(q Question) Answer {
 		return doubt(Unclear, "the look-up finds an account with the email, which was not asked about")
 	}
 	e := Evidence{why: Gone, text: "looked up: Keycloak has neither the id that ClearML keeps nor the email", waits: w.second.Federated}
-	if len(f.Accounts) > 0 { // rekeyed: those accounts are asked for themselves
+	if len(f.Accounts) > 0 { // rekeyed: removal checks each of those accounts
 		e.text = "looked up: Keycloak has the id that ClearML keeps no more"
 	}
 	if q.GoneBy == ByEmail {
@@ -301,10 +302,11 @@ func isAccount(accounts []User, id string) bool {
 	return slices.ContainsFunc(accounts, func(u User) bool { return u.ID == id })
 }
 
-// grant asks whether the one account is in. The second read of a list must show the
-// account, like the first did. Then the account's own side decides, over every source and
-// the role: a list that shows the account wrongly can stand beside a list that hides it.
-// The account is surely out only where the own side is known for all of them.
+// grant checks whether the one account is in a source or holds the role. The second read of
+// a list must show the account, like the first read. Then the account's own side decides,
+// over every source and the role: one list can show the account wrongly while another hides
+// it. The account is surely out only if the own side is known for every source and for the
+// role.
 func (w *weigher) grant(q Question) Answer {
 	if len(q.Accounts) != 1 {
 		return doubt(Unclear, "a grant needs exactly one account, there are %d", len(q.Accounts))
@@ -341,7 +343,7 @@ type listing struct {
 	role  bool   // the list of the role's holders shows the account
 }
 
-// lists returns the listing of an enabled account. If no list shows the account, or one
+// lists returns the listing of an enabled account. If no list shows the account, or a list
 // says that the account is disabled, the answer denies the grant.
 func (w *weigher) lists(q Question, u User) (listing, Answer) {
 	var l listing
@@ -374,7 +376,7 @@ func (w *weigher) lists(q Question, u User) (listing, Answer) {
 	return l, doubt(Unclear, "the second read lists the account neither in a Keycloak group of administrators nor among the holders of the role %s", q.Role)
 }
 
-// shown is the answer for an account that a list shows and whose own side is out.
+// shown returns the denial for an account that a list shows and whose own side is out.
 func shown(q Question, l listing) Answer {
 	switch {
 	case l.group == nil:
@@ -385,8 +387,9 @@ func shown(q Question, l listing) Answer {
 	return doubt(OwnLacks, "Keycloak's list of the group %s shows the account, the account's own side holds none of the %d groups that feed the user group", l.group.Path, len(q.Sources))
 }
 
-// inGroups asks the account's own side for every source. The answer is empty if the
-// account is surely in none of them; a local account is in none that does not list it.
+// inGroups checks the account's own side for every source. The answer is empty if the
+// account is surely in none of them. For a local account it is always empty: the member
+// lists of local accounts are right.
 func (w *weigher) inGroups(q Question, u User) Answer {
 	if u.Federation == "" {
 		return Answer{}
@@ -407,7 +410,7 @@ func (w *weigher) inGroups(q Question, u User) Answer {
 	return none
 }
 
-// disabled reports whether a reading of the account among the users says so.
+// disabled reports whether the users hold a reading of the account that says disabled.
 func disabled(users []User, id string) bool {
 	return slices.ContainsFunc(users, func(u User) bool { return u.ID == id && !u.Enabled })
 }
@@ -419,9 +422,9 @@ func (w *weigher) disabledHolder(role, id string) bool {
 	return disabled(holders.Direct, id) || slices.ContainsFunc(holders.Groups, func(g string) bool { return disabled(w.second.Members[g], id) })
 }
 
-// inRole asks for the roles that the account holds in effect. They come from Keycloak's
-// user cache, so they bear out a grant only together with the list of holders. The answer
-// is empty if the account is surely without the role.
+// inRole checks the roles that the account holds, directly or through groups and composites.
+// Keycloak answers from its user cache, so the answer supports a grant only together with
+// the list of holders. The answer is empty if the account surely does not hold the role.
 func (w *weigher) inRole(q Question, u User, listed bool) Answer {
 	if q.Role == "" {
 		return Answer{}

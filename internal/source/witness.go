@@ -1,9 +1,10 @@
 package source
 
-// Witness is an admin event about one account: an administrator of Keycloak changed that
-// account on purpose. So an absence that the event explains is no outage of a federation.
+// Witness is an admin event about one account. It shows that an administrator of Keycloak
+// changed the account on purpose. An absence that it explains is not an outage of a
+// federation.
 type Witness struct {
-	Account string // its id
+	Account string // id of the account
 	Group   string // id of the Keycloak group that the account was removed from; empty: the account itself was changed or deleted
 	Deleted bool   // the account was deleted
 }
