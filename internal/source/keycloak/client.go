@@ -24,22 +24,23 @@ import (
 	"groupsync/internal/transport"
 )
 
-// The roles of realm-management that open the calls (reference/keycloak-api.md).
+// Roles of realm-management that the calls need (reference/keycloak-api.md).
 const (
 	viewUsers   = "view-users"
 	viewRealm   = "view-realm"
 	viewClients = "view-clients"
 )
 
-// all asks for everything in one answer: pages are not one consistent read.
+// all is the value of max that requests every entry in one answer. Several pages are not one
+// consistent read.
 const all = "-1"
 
 // call is one GET below the admin address of the realm, or of the server.
 type call struct {
-	name  string   // for the metrics
-	doing string   // for the errors: "reading the members of the group /a"
-	role  string   // of realm-management, that opens it
-	path  []string // segments, not yet escaped
+	name  string   // name of the call in the metrics
+	doing string   // first words of the errors: "reading the members of the group /a"
+	role  string   // role of realm-management that the call needs
+	path  []string // segments, not escaped
 	query url.Values
 
 	ofServer bool // the path is below /admin, not below the realm
@@ -54,8 +55,8 @@ func newClient(c Config, base *url.URL, secrets *transport.Secrets) (*gocloak.Go
 	if err != nil {
 		return nil, err
 	}
-	// The slots take over the limit of one attempt: the time that an attempt
-	// waits for its slot must not count as time that Keycloak took.
+	// slots sets the time limit of an attempt instead of the client. The time in which an
+	// attempt waits for its slot must not count as time that Keycloak took.
 	client.HTTPClient.Timeout = 0
 	client.HTTPClient.Transport = &slots{next: client.HTTPClient.Transport, free: semaphore.NewWeighted(int64(c.Concurrency)), limit: c.Timeout}
 	rest := resty.NewWithClient(&http.Client{
@@ -68,9 +69,10 @@ func newClient(c Config, base *url.URL, secrets *transport.Secrets) (*gocloak.Go
 	return cloak, nil
 }
 
-// worthRetrying holds for GETs and for the token's POST, and there are no other
-// requests. A 500 is how a federation that is away answers, and a time-out is
-// how one that hangs does: neither gets better by asking three times.
+// worthRetrying reports whether an attempt is repeated. All requests are GETs, or the POST
+// for the token, so a repetition is harmless. A 500 and a time-out are not repeated:
+// Keycloak answers 500 if a federation is away, and does not answer in time if a federation
+// hangs. A repetition would not help.
 func worthRetrying(_ context.Context, resp *http.Response, err error) bool {
 	if err != nil {
 		return fault.OfNetwork(err) == fault.Connection
@@ -82,8 +84,8 @@ func worthRetrying(_ context.Context, resp *http.Response, err error) bool {
 	return false
 }
 
-// roundTripper keeps the contract that its inner one breaks when a context ends
-// together with an answer: never both an answer and an error.
+// roundTripper never returns both an answer and an error, as http.RoundTripper requires. The
+// inner one returns both when a context ends together with an answer.
 type roundTripper struct{ next http.RoundTripper }
 
 func (r roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -95,14 +97,15 @@ func (r roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// silent drops what resty would print to stderr, addresses with emails included.
+// silent drops resty's log lines: resty would print addresses with emails to stderr.
 type silent struct{}
 
 func (silent) Errorf(string, ...any) {}
 func (silent) Warnf(string, ...any)  {}
 func (silent) Debugf(string, ...any) {}
 
-// list is one GET whose answer is an array.
+// list sends one GET whose answer is an array. An answer of null is an error of reason
+// shape.
 func list[T any](ctx context.Context, s *Source, c call) ([]T, error) {
 	var items []T
 	if err := s.get(ctx, c, &items); err != nil {
@@ -114,7 +117,7 @@ func list[T any](ctx context.Context, s *Source, c call) ([]T, error) {
 	return items, nil
 }
 
-// get decodes the whole answer of one GET into the value.
+// get sends one GET and decodes the whole answer into the value.
 func (s *Source) get(ctx context.Context, c call, into any) error {
 	resp, err := s.send(ctx, c)
 	if err != nil {
@@ -126,7 +129,8 @@ func (s *Source) get(ctx context.Context, c call, into any) error {
 	return s.decode(c.doing, resp, into)
 }
 
-// send returns the answer of any status; a token that is refused is renewed once.
+// send returns the answer to one GET, whatever its status. If Keycloak refuses the token,
+// send renews it once.
 func (s *Source) send(ctx context.Context, c call) (*resty.Response, error) {
 	tok, err := s.token(ctx)
 	if err != nil {
@@ -142,8 +146,9 @@ func (s *Source) send(ctx context.Context, c call) (*resty.Response, error) {
 	return s.sendAs(ctx, c, tok)
 }
 
-// aboutRealm keeps a realm that is not found from being taken for the object of
-// the call: a removal may rest on a user who is not found.
+// aboutRealm turns a not-found error about the realm into one of reason incomplete.
+// Otherwise the caller would take the object of the call for missing, and a removal may rely
+// on a user who is not found.
 func aboutRealm(err error) error {
 	if isReason(err, fault.NotFound) {
 		return fault.New(fault.Keycloak, fault.Incomplete, "%w", err)
@@ -166,7 +171,8 @@ func (s *Source) sendAs(ctx context.Context, c call, tok *token) (*resty.Respons
 	return resp, nil
 }
 
-// brokeOff tells an error of the network from one about an answer's content.
+// brokeOff reports whether an error comes from the network, and not from the content of an
+// answer.
 func brokeOff(err error) bool {
 	var n net.Error
 	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &n)
@@ -181,13 +187,14 @@ func (s *Source) address(segments ...string) string {
 	return b.String()
 }
 
-// broken turns what the transport says in place of a whole answer into an error.
+// broken returns the error for a request without a complete answer. It returns nil if the
+// answer is complete, or if its status is an error and only the body is bad.
 func (s *Source) broken(ctx context.Context, doing string, resp *resty.Response, err error) error {
 	if err == nil {
 		return nil
 	}
 	if resp != nil && resp.StatusCode() > 299 && ctx.Err() == nil && !brokeOff(err) {
-		return nil // an error's body that does not parse is still that error
+		return nil // the status decides, even if the body does not parse
 	}
 	if ctx.Err() != nil { // resty hides the context's error from errors.Is
 		cause, reason := context.Cause(ctx), fault.OfNetwork(ctx.Err())
@@ -195,7 +202,7 @@ func (s *Source) broken(ctx context.Context, doing string, resp *resty.Response,
 	}
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
-		err = wrapped.Err // its text would repeat the query, which may hold an email
+		err = wrapped.Err // the text of url.Error repeats the query, which may hold an email
 	}
 	var large *transport.TooLargeError
 	switch {
@@ -209,7 +216,7 @@ func (s *Source) broken(ctx context.Context, doing string, resp *resty.Response,
 	return fault.New(fault.Keycloak, fault.Connection, "%s: no connection to %s: %w; check keycloak.url, and keycloak.ca_file for a certificate", doing, s.base, err)
 }
 
-// location tells where a redirect leads, without a query that may hold secrets.
+// location returns the target of a redirect, without the query, which may hold secrets.
 func (s *Source) location(resp *resty.Response) string {
 	u, err := url.Parse(resp.Header().Get("Location"))
 	if err != nil {
@@ -219,8 +226,8 @@ func (s *Source) location(resp *resty.Response) string {
 	return s.secrets.Mask(u.String())
 }
 
-// decode holds a 2xx to be JSON from its first byte to its last: gocloak takes
-// a proxy's page for an empty list (reference/libraries.md).
+// decode decodes a 2xx answer, which must be JSON from the first byte to the last. gocloak
+// alone reads a proxy's page as an empty list (reference/libraries.md).
 func (s *Source) decode(doing string, resp *resty.Response, into any) error {
 	if !isJSON(resp) {
 		seen := s.piece(resp)
@@ -233,7 +240,7 @@ func (s *Source) decode(doing string, resp *resty.Response, into any) error {
 	if err := transport.CheckJSON(resp.Body()); err != nil {
 		return fault.New(fault.Keycloak, fault.Shape, "%s: %w; check what stands between groupsync and Keycloak", doing, err)
 	}
-	if err := s.secrets.Error(json.Unmarshal(resp.Body(), into)); err != nil { // it may quote a number
+	if err := s.secrets.Error(json.Unmarshal(resp.Body(), into)); err != nil { // the error may quote a number of the answer
 		return fault.New(fault.Keycloak, fault.Shape, "%s: the answer of %d bytes is not whole JSON of the documented form: %w; look into Keycloak's log and run again", doing, len(resp.Body()), err)
 	}
 	return nil
@@ -244,14 +251,14 @@ func isJSON(resp *resty.Response) bool {
 	return err == nil && kind == "application/json" && resp.StatusCode() != http.StatusNoContent
 }
 
-// header returns a header of the answer, for a person to read.
+// header returns a header of the answer for an error message, with secrets masked.
 func (s *Source) header(resp *resty.Response, name string) string {
 	return s.secrets.Mask(resp.Header().Get(name))
 }
 
-// piece is the beginning of a body, for a person to read.
+// piece returns the beginning of a body for an error message, with secrets masked.
 func (s *Source) piece(resp *resty.Response) string {
-	const most, looked = 160, 64 << 10 // a mask makes a text shorter
+	const most, looked = 160, 64 << 10 // masking can make the text shorter, so more is read
 	body := bytes.TrimSpace(resp.Body())
 	body = []byte(s.secrets.Mask(string(body[:min(len(body), looked)])))
 	if len(body) == 0 {

@@ -11,13 +11,13 @@ import (
 	"groupsync/internal/source"
 )
 
-// Confirm takes the second look that the questions need and weighs it. The answers
-// come in the questions' order. known are federations of earlier passes.
+// Confirm takes the second look that the questions need, and weighs it. The answers are in
+// the questions' order. known are the federations of earlier passes.
 //
-// Questions about local people need no probes. Questions about people of a federation
-// are asked in batches, each between two probes of that federation. If such a probe is
-// not up, or a question about one person fails, only the people concerned stay in doubt.
-// Every other failed read is an error.
+// Questions about local people need no probes. Questions about federated people are asked in
+// batches, each between two probes of the federation. If such a probe is not up, or a
+// question about one person fails, only the people concerned stay in doubt. Every other
+// failed read is an error.
 func (s *Source) Confirm(ctx context.Context, snap *source.Snapshot, questions []source.Question, known []source.Federation) (source.Confirmation, error) {
 	if len(questions) == 0 {
 		return source.Weigh(snap, nil, source.Second{}), nil
@@ -39,7 +39,8 @@ func (s *Source) Confirm(ctx context.Context, snap *source.Snapshot, questions [
 	if err := c.take(ctx); err != nil {
 		return source.Confirmation{}, err
 	}
-	// A right that was taken away meanwhile hides people without an error.
+	// If the service account loses a role during the look, Keycloak hides people without an
+	// error. A new token shows the loss.
 	if _, err := s.fresh(ctx); err != nil {
 		return source.Confirmation{}, err
 	}
@@ -47,7 +48,7 @@ func (s *Source) Confirm(ctx context.Context, snap *source.Snapshot, questions [
 	return source.Weigh(snap, questions, c.second), nil
 }
 
-// confirming is a second look in the making. The lock of look guards the maps of
+// confirming is the state of a running second look. The lock of look guards the maps of
 // second.
 type confirming struct {
 	*look
@@ -58,8 +59,8 @@ type confirming struct {
 	second    source.Second
 }
 
-// question is one read about one account. It returns a doubt about that account, or
-// an error of the whole look.
+// question is one read about one account. ask returns a doubt about that account, or an
+// error that ends the whole look.
 type question struct {
 	account source.User
 	ask     func(context.Context) (doubt string, err error)
@@ -107,7 +108,7 @@ func (c *confirming) readLists(ctx context.Context) error {
 	return nil
 }
 
-// accounts returns the questions about single accounts, each once.
+// accounts returns the questions about single accounts, each question once.
 func (c *confirming) accounts() []question {
 	var list []question
 	once := make(map[any]bool)
@@ -141,7 +142,8 @@ func (c *confirming) accounts() []question {
 	return list
 }
 
-// ties returns the questions for cached lists, where a count decides nothing.
+// ties returns the questions for the cached groups of accounts whose count does not decide
+// (see source.Catalog.Tied).
 func (c *confirming) ties() []question {
 	var list []question
 	once := make(map[source.OwnKey]bool)
@@ -161,8 +163,8 @@ func (c *confirming) ties() []question {
 	return list
 }
 
-// askAll asks what concerns local accounts at once, and the rest in batches between
-// probes.
+// askAll asks the questions about local accounts first, without probes. It then asks the
+// questions about federated accounts in batches between probes.
 func (c *confirming) askAll(ctx context.Context, questions []question) error {
 	slices.SortStableFunc(questions, func(a, b question) int { return c.s.late.compare(a.account.ID, b.account.ID) })
 	local, federated := []question{}, []question{}
@@ -192,7 +194,7 @@ func (c *confirming) askAll(ctx context.Context, questions []question) error {
 	return nil
 }
 
-// ask asks several questions at a time, and calls counted after each.
+// ask asks the questions, several at a time, and calls counted after each.
 func (c *confirming) ask(ctx context.Context, questions []question, counted func()) error {
 	work, inner := c.s.errgroup(ctx)
 	for _, q := range questions {
@@ -215,13 +217,14 @@ func (c *confirming) ask(ctx context.Context, questions []question, counted func
 	return work.Wait()
 }
 
-// speaks reports whether the last probe lets the federation's people be asked about.
+// speaks reports whether the federation's people may be asked about: its last probe was up,
+// or it is trusted.
 func (c *confirming) speaks(id string) bool {
 	p, probed := c.probeOf(id)
 	return probed && (p.Up || p.Trusted)
 }
 
-// federationsOf returns the federations that the questions rest on, sorted by id.
+// federationsOf returns the federations of the questions' accounts, sorted by id.
 func (c *confirming) federationsOf(questions []question) []source.Federation {
 	accounts := make([]source.User, len(questions))
 	for i, q := range questions {
@@ -234,11 +237,11 @@ func (c *confirming) unprobed(questions []question) []source.Federation {
 	return slices.DeleteFunc(c.federationsOf(questions), func(f source.Federation) bool { _, known := c.probeOf(f.ID); return known })
 }
 
-// disabled reads a disabled account again. Keycloak's database is asked first, by the
-// filter enabled=false, which no federation answers. If the database does not name the
-// account, the account itself is read. The one account is asked for: for the list of
-// everybody who is disabled, Keycloak asks LDAP once a person, and deletes people whom
-// LDAP no longer has.
+// disabled reads a disabled account again. It first asks Keycloak's database, by the filter
+// enabled=false, which no federation answers. If the database does not name the account,
+// disabled reads the account itself. It asks about this account only: for a list of all
+// disabled accounts, Keycloak would ask LDAP about each person, and delete people whom LDAP
+// no longer has.
 func (c *confirming) disabled(ctx context.Context, u source.User) (string, error) {
 	named, doubt, err := c.namedDisabled(ctx, u)
 	if doubt != "" || err != nil {
@@ -256,8 +259,8 @@ func (c *confirming) disabled(ctx context.Context, u source.User) (string, error
 	return "", nil
 }
 
-// exists reads a local account that is to be removed. The lists do not show an account
-// that was deleted between their readings either.
+// exists reads a local account that the plan would remove. The lists do not show an account
+// that was deleted between their two reads, so they cannot tell deleted from removed.
 func (c *confirming) exists(ctx context.Context, u source.User) (string, error) {
 	if !c.mayLookUp(u.ID) {
 		return "the id of the account is none that Keycloak can be asked for", nil
@@ -272,9 +275,9 @@ func (c *confirming) exists(ctx context.Context, u source.User) (string, error) 
 	return "", nil
 }
 
-// namedDisabled reports whether Keycloak's database calls the account disabled. The
-// database has no account of a federation that does not import, and a storage that
-// knows no filters would answer for one.
+// namedDisabled reports whether Keycloak's database says that the account is disabled. It
+// does not ask about an account of a federation that does not import: the database does not
+// have the account, and a storage that ignores filters would answer for it.
 func (c *confirming) namedDisabled(ctx context.Context, u source.User) (bool, string, error) {
 	if strings.HasPrefix(u.ID, "f:") {
 		return false, "", nil
@@ -289,15 +292,15 @@ func (c *confirming) namedDisabled(ctx context.Context, u source.User) (bool, st
 	return slices.ContainsFunc(users, func(found source.User) bool { return found.ID == u.ID && !found.Enabled }), "", nil
 }
 
-// noAccount is the doubt about an account that Keycloak answers 404 for.
+// noAccount is the doubt about an account for which Keycloak answers 404.
 const noAccount = "Keycloak no longer finds the account"
 
-// uncounted is the doubt about an account that Keycloak cannot count the groups of. It
-// answers 500 for somebody who was deleted in LDAP and whom its user cache still has.
+// uncounted is the doubt about an account whose groups Keycloak cannot count. Keycloak
+// answers 500 if the person was deleted in LDAP and is still in the user cache.
 const uncounted = "Keycloak fails to count the groups of the account; if the person was deleted or hidden in LDAP, Keycloak's user cache is old; a periodic sync of changed users or clearing the user cache refreshes it"
 
-// count asks how many groups of the account contain the name. The answer goes past
-// Keycloak's user cache (reference/keycloak-own-view.md).
+// count reads how many of the account's groups have a name that contains the given name. The
+// answer does not come from Keycloak's user cache (reference/keycloak-own-view.md).
 func (c *confirming) count(ctx context.Context, key source.OwnKey) (string, error) {
 	ctx = withLimit(ctx, c.limit())
 	var counted struct {
@@ -323,8 +326,8 @@ func (c *confirming) count(ctx context.Context, key source.OwnKey) (string, erro
 	return "", nil
 }
 
-// cached reads the groups of the account as the user cache has them. It fills the
-// cache, so it is asked only to break a tie.
+// cached reads the account's groups from the user cache. The request also fills the cache,
+// so it is sent only to break a tie.
 func (c *confirming) cached(ctx context.Context, key source.OwnKey) (string, error) {
 	ctx = withLimit(ctx, c.limit())
 	groups, err := c.s.groups(ctx, call{name: "own_groups", doing: "reading the groups of an account", role: viewUsers, path: []string{"users", key.Account, "groups"}, query: whole()})

@@ -13,10 +13,10 @@ import (
 
 const viewEvents = "view-events"
 
-// mostEvents is how many admin events AdminEvents returns at most.
+// mostEvents is the most admin events that AdminEvents returns.
 const mostEvents = 500
 
-// eventKinds are the kinds of what AdminEvents asks for.
+// eventKinds are the resource types that AdminEvents requests.
 var eventKinds = []string{"GROUP_MEMBERSHIP", "USER", "GROUP", "REALM_ROLE", "CLIENT_ROLE", "REALM_ROLE_MAPPING", "CLIENT_ROLE_MAPPING"}
 
 type eventRep struct {
@@ -27,8 +27,9 @@ type eventRep struct {
 }
 
 // AdminEvents returns the realm's admin events about users, groups and roles since a time,
-// oldest first, and how many it returns at most: the newest. A realm that saves no admin
-// events has none. The error names the role view-events if the service account lacks it.
+// oldest first. The number is the most that it returns; if there are more events, it returns
+// the newest. The list is empty if the realm saves no admin events. The error names the role
+// view-events if the service account lacks it.
 func (s *Source) AdminEvents(ctx context.Context, since time.Time) ([]events.Event, int, error) {
 	c := call{
 		name: "admin_events", doing: "reading the admin events", role: viewEvents, path: []string{"admin-events"},

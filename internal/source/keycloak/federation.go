@@ -18,17 +18,18 @@ import (
 	"groupsync/internal/source"
 )
 
-// probeTimeout limits a probe and a look-up of one person: a federation that hangs
-// may never answer.
+// probeTimeout is the timeout of a probe, and of a request about one person: a federation
+// that hangs may never answer.
 const probeTimeout = 10 * time.Second
 
-// awayTimeout limits a look-up of one person while a federation is away.
+// awayTimeout is the timeout of a request about one person while a federation is away. An
+// answer that took this long makes a look probe the federations.
 const awayTimeout = 2 * time.Second
 
-// probe asks every federation for a name that nobody can have, all at once, and
-// returns the answers in the federations' order. Only Keycloak's own 404 says that a
-// federation answered. A real name would import that person, so none is ever asked
-// for (reference/keycloak-traps.md).
+// probe looks up, in every federation, a name that no account can have. The look-ups run at
+// the same time. probe returns the results in the federations' order. Only Keycloak's own
+// 404 shows that a federation answered. A real name is never used, because Keycloak would
+// import that person (reference/keycloak-traps.md).
 func (s *Source) probe(ctx context.Context, federations []source.Federation) []source.Probe {
 	probes := make([]source.Probe, len(federations))
 	var wait sync.WaitGroup
@@ -43,9 +44,9 @@ func (s *Source) probe(ctx context.Context, federations []source.Federation) []s
 	return probes
 }
 
-// probeOne returns why the federation is not up, or nothing. A provider that parses
-// the ids of its people may fail on a name for ever, so a number is tried too: 404
-// to either is an answer.
+// probeOne returns why the federation is not up, or "" if it is. A provider that parses ids
+// can fail on every text. So if Keycloak answers 500 for the name, probeOne tries a number
+// too. A 404 to either shows that the federation answered.
 func (s *Source) probeOne(ctx context.Context, f source.Federation) string {
 	if !f.Enabled {
 		return "it is switched off in Keycloak, or was deleted since the read"
@@ -59,9 +60,8 @@ func (s *Source) probeOne(ctx context.Context, f source.Federation) string {
 	return detail
 }
 
-// probeFor looks up one name through the federation. It returns why the answer does not
-// show that the federation is up (empty: it does), and whether Keycloak failed on the
-// name.
+// probeFor looks up one name in the federation. detail says why the answer does not show
+// that the federation is up, or is "" if it does. failed reports that Keycloak answered 500.
 func (s *Source) probeFor(ctx context.Context, f source.Federation, name string) (detail string, failed bool) {
 	limit := min(s.config.Timeout, probeTimeout)
 	ctx = withLimit(ctx, limit)
@@ -82,7 +82,7 @@ func (s *Source) probeFor(ctx context.Context, f source.Federation, name string)
 	return fmt.Sprintf("a lookup through it answered %d in place of 404", resp.StatusCode()), resp.StatusCode() == http.StatusInternalServerError
 }
 
-// awayError is a failed read, explained by what the federations answer.
+// awayError is a failed read, with the probes of the federations after the failure.
 type awayError struct {
 	err    error
 	probes []source.Probe
@@ -99,14 +99,14 @@ func (e *awayError) Error() string {
 
 func (e *awayError) Unwrap() error { return e.err }
 
-// Probes returns what each federation answered after the failure.
+// Probes returns the probe of each federation after the failure.
 func (e *awayError) Probes() []source.Probe { return e.probes }
 
-// mayBeAway tells the failures that a federation can be the cause of.
+// mayBeAway reports whether a federation can be the cause of the failure.
 func mayBeAway(err error) bool { return isReason(err, fault.Timeout, fault.Server) }
 
-// blame asks the federations after a failure that one of them may have caused. One
-// that is switched off causes none.
+// blame probes the enabled federations after a failure that one of them may have caused, and
+// adds the result to the error.
 func (s *Source) blame(ctx context.Context, err error, federations []source.Federation) error {
 	federations = slices.DeleteFunc(slices.Clone(federations), func(f source.Federation) bool { return !f.Enabled })
 	if !mayBeAway(err) || len(federations) == 0 || ctx.Err() != nil {
@@ -116,9 +116,9 @@ func (s *Source) blame(ctx context.Context, err error, federations []source.Fede
 	return fault.New(fault.Keycloak, fault.Of(err).Reason, "%w", away)
 }
 
-// union returns every federation that a look-up must take into account, sorted by
-// id: those of the reading, those of now, and those known from earlier passes. One
-// that the reading had and the realm now lacks is not enabled. One that is only known
+// union returns every federation that a look-up must consider, sorted by id: those of the
+// reading, those of now, and those of earlier passes. A federation that the reading had and
+// that the realm now lacks is marked as not enabled and vanished. A federation known only
 // from earlier passes is probed; the guard fall judges its absence.
 func union(read, now, known []source.Federation) []source.Federation {
 	byID := make(map[string]source.Federation)

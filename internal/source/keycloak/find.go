@@ -10,11 +10,11 @@ import (
 	"groupsync/internal/source"
 )
 
-// Find asks the realm for people as LookUp does, and by username, without a snapshot. The
-// catalog's federations count as those of now: it was read just before.
+// Find looks up people as LookUp does, and also by username, without a snapshot. The catalog
+// must have been read just before, because Find does not read the federations again.
 //
-// Like every look-up by email or username it can change the realm: Keycloak imports a
-// person whom it finds in a federation that imports and whom its database lacks
+// Like every look-up by email or username, Find can change the realm: Keycloak imports a
+// person whom it finds in a federation that imports, if its database lacks the person
 // (reference/keycloak-api.md).
 func (s *Source) Find(ctx context.Context, catalog source.Catalog, people []source.Person, known []source.Federation) (source.LookUps, error) {
 	if len(people) == 0 {
@@ -28,13 +28,13 @@ func (s *Source) lookNow(catalog source.Catalog, known []source.Federation) *loo
 	return &look{s: s, catalog: catalog, federations: union(nil, catalog.Federations(), known), answered: make(map[string]source.Probe), hangs: make(map[string]bool)}
 }
 
-// GroupsOf returns, by account id, the groups that each account's own side tells. The
-// answers for people of a federation stand between two probes of the federation: while
-// LDAP is away, Keycloak leaves LDAP's groups out with 200 (reference/keycloak-traps.md).
+// GroupsOf returns, by account id, the groups of each account's own side. Answers about
+// federated people stand between two probes of the federation: while LDAP is away, Keycloak
+// leaves out LDAP's groups and still answers 200 (reference/keycloak-traps.md).
 //
-// Keycloak answers from its user cache, and the question fills that cache. A pass must
-// not ask it, because it would keep an old entry alive. It is for the rare question about
-// one person.
+// Keycloak answers from its user cache, and the question fills that cache. A pass must not
+// call GroupsOf, because it would keep old entries alive. GroupsOf is for rare questions
+// about one person.
 func (s *Source) GroupsOf(ctx context.Context, catalog source.Catalog, accounts []source.User, known []source.Federation) (map[string]source.OwnGroups, error) {
 	l := s.lookNow(catalog, known)
 	federations := l.federationsOf(accounts)
@@ -83,8 +83,8 @@ func (l *look) ownGroups(ctx context.Context, u source.User) (source.OwnGroups, 
 	return own, nil
 }
 
-// federationsOf returns the federations of the accounts, sorted by id. A federation that
-// the realm no longer has counts as switched off.
+// federationsOf returns the federations of the accounts, sorted by id. A federation that the
+// realm no longer has counts as switched off.
 func (l *look) federationsOf(accounts []source.User) []source.Federation {
 	var needed []source.Federation
 	for _, u := range accounts {

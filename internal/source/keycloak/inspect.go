@@ -13,17 +13,18 @@ import (
 	"groupsync/internal/transport"
 )
 
-// What groupsync check looks at, beside what a pass reads.
+// Reads for groupsync check that a pass does not need.
 
 const discovering = "reading the realm's discovery document"
 
-// Discovery is what the realm tells without credentials.
+// Discovery is the part of the realm's discovery document that groupsync uses. Reading the
+// document needs no credentials.
 type Discovery struct {
-	Issuer  string   `json:"issuer"`                                // the address that the realm gives itself; empty: the answer is not Keycloak's
-	Methods []string `json:"token_endpoint_auth_methods_supported"` // ways in which a client may show its secret
+	Issuer  string   `json:"issuer"`                                // the realm's own address; empty: the answer does not come from Keycloak
+	Methods []string `json:"token_endpoint_auth_methods_supported"` // methods by which a client may send its secret
 }
 
-// Discover reads the realm's discovery document. An error of reason not_found says that
+// Discover reads the realm's discovery document. It returns an error of reason not_found if
 // there is no such realm, or no Keycloak at the address.
 func (s *Source) Discover(ctx context.Context) (Discovery, error) {
 	resp, err := s.cloak.GetRequest(transport.WithCall(ctx, "discovery")).Get(s.address("realms", s.config.Realm, ".well-known", "openid-configuration"))
@@ -41,19 +42,19 @@ func (s *Source) Discover(ctx context.Context) (Discovery, error) {
 	return d, err
 }
 
-// Grant is what a new access token of the client's service account tells.
+// Grant describes a new access token of the client's service account.
 type Grant struct {
-	Method      string              // how the client showed its secret, by its name in the discovery document
-	Life        time.Duration       // of the token
-	Lightweight bool                // the token says that it is a lightweight one, which carries no roles
+	Method      string              // the method by which the client sent its secret, by its name in the discovery document
+	Life        time.Duration       // lifetime of the token
+	Lightweight bool                // the token says that it is lightweight: such a token carries no roles
 	RealmRoles  []string            // the realm roles that the token carries, sorted
-	ClientRoles map[string][]string // the clients' roles that it carries, by client id, sorted
-	Management  string              // the client whose roles open the admin API
-	Refusal     error               // why no pass can work with the token; nil if one can
+	ClientRoles map[string][]string // the clients' roles that the token carries, by client id, sorted
+	Management  string              // id of the client whose roles the admin API needs
+	Refusal     error               // why a pass cannot use the token; nil if it can
 }
 
-// SignIn signs in anew and returns what the token tells. A token without the roles that
-// a pass needs is no error: Grant.Refusal says what it lacks.
+// SignIn fetches a new access token and describes it. A token without the roles that a pass
+// needs is no error: Grant.Refusal says which roles are missing.
 func (s *Source) SignIn(ctx context.Context) (Grant, error) {
 	release, err := s.takeTurn(ctx)
 	if err != nil {
@@ -75,16 +76,17 @@ func (s *Source) SignIn(ctx context.Context) (Grant, error) {
 	return told, nil
 }
 
-// Settings are what groupsync check looks at in the realm's representation.
+// Settings are the realm's settings that groupsync check looks at.
 type Settings struct {
-	// Permissions says whether fine-grained admin permissions (v2) are switched on; nil:
-	// the release does not have them, as 26.0 and older ones.
+	// Permissions says whether fine-grained admin permissions (v2) are switched on. It is
+	// nil if the release does not have them, like 26.0 and older releases.
 	Permissions *bool `json:"adminPermissionsEnabled"`
 
-	// AdminEvents says whether the realm saves admin events; nil: the answer does not tell.
+	// AdminEvents says whether the realm saves admin events. It is nil if the answer does
+	// not tell.
 	AdminEvents *bool `json:"adminEventsEnabled"`
 
-	DefaultRole Role `json:"defaultRole"` // the composite role of whoever is new in the realm
+	DefaultRole Role `json:"defaultRole"` // the composite role that every new account gets
 }
 
 // Role names a role of the realm.
@@ -93,15 +95,15 @@ type Role struct {
 	Name string `json:"name"`
 }
 
-// Settings reads the realm's representation.
+// Settings reads the realm's representation from Keycloak.
 func (s *Source) Settings(ctx context.Context) (Settings, error) {
 	var set Settings
 	err := s.get(ctx, call{name: "realm", doing: "reading the realm's settings", role: viewRealm}, &set)
 	return set, err
 }
 
-// DefaultRoles returns the names of the realm roles that everybody new in the realm
-// holds: the default role and the realm roles that it contains, to any depth, sorted.
+// DefaultRoles returns the names of the realm roles that every new account gets, sorted: the
+// default role and the realm roles that it contains, at any depth.
 func (s *Source) DefaultRoles(ctx context.Context) ([]string, error) {
 	set, err := s.Settings(ctx)
 	if err != nil {
@@ -127,9 +129,9 @@ func (s *Source) DefaultRoles(ctx context.Context) ([]string, error) {
 	return slices.Sorted(maps.Keys(names)), nil
 }
 
-// Version returns the release that Keycloak says it is; empty if it does not tell the
+// Version returns Keycloak's own release number, or "" if Keycloak does not tell it to the
 // client. Keycloak 24.0 and 26.0 tell it to every account with a role of the management
-// client, 26.7 only to administrators (measured).
+// client; 26.7 tells it only to administrators (measured).
 func (s *Source) Version(ctx context.Context) (string, error) {
 	var info struct {
 		System struct {
@@ -143,9 +145,9 @@ func (s *Source) Version(ctx context.Context) (string, error) {
 	return info.System.Version, err
 }
 
-// Accounts looks one person up, as a pass does: by the kept ids, and if none names an
-// account, by the exact email. byID tells which it was. What Keycloak could not be asked
-// is an error.
+// Accounts looks up one person as a pass does: by the kept ids, and if no kept id names an
+// account, by the exact email. byID says that a kept id found the accounts. If Keycloak
+// could not be asked, Accounts returns an error.
 func (s *Source) Accounts(ctx context.Context, p source.Person) (accounts []source.User, byID bool, err error) {
 	catalog, err := s.Catalog(ctx)
 	if err != nil {

@@ -13,22 +13,26 @@ import (
 	"groupsync/internal/source"
 )
 
-// Client is a client that people sign in by, as far as its settings decide who can sign
-// in and what the tokens hold.
+// Client holds the settings of a client that decide who can sign in and what the tokens
+// contain.
 type Client struct {
-	ID            string // Keycloak's own
-	ClientID      string
-	Enabled       bool
-	StandardFlow  bool     // people can sign in with a browser
-	FullScope     bool     // tokens can hold every role of a person, not only those in the client's scope
-	Lightweight   bool     // access tokens hold only what mappers add to lightweight ones
-	RedirectURIs  []string // a relative one is joined to the client's root URL; sorted
-	Mappers       []Mapper // the client's own, then those of its default client scopes, then of the optional ones
-	ServiceRoles  []string // the roles of realm-management that the client's own service account is assigned, sorted
-	SubjectMapper bool     // a client scope of the realm has a mapper of kind Subject; without it, tokens hold the claim "sub" (before Keycloak 25)
+	ID           string // Keycloak's internal id of the client
+	ClientID     string
+	Enabled      bool
+	StandardFlow bool     // people can sign in with a browser
+	FullScope    bool     // tokens can contain every role of a person, not only the roles in the client's scope
+	Lightweight  bool     // access tokens contain only the claims that mappers add to lightweight tokens
+	RedirectURIs []string // sorted; relative URIs are joined to the client's root URL
+	Mappers      []Mapper // mappers of the client, then of its default client scopes, then of the optional ones
+	ServiceRoles []string // the roles of realm-management that are assigned to the client's service account, sorted
+
+	// SubjectMapper says that a client scope of the realm has a mapper of kind Subject. If
+	// no scope has one (before Keycloak 25), tokens contain the claim "sub" without a
+	// mapper.
+	SubjectMapper bool
 }
 
-// Kinds of mappers, as Keycloak names the providers.
+// Kinds of mappers, by Keycloak's provider ids.
 const (
 	GroupMembership = "oidc-group-membership-mapper"
 	RealmRoles      = "oidc-usermodel-realm-role-mapper"
@@ -42,12 +46,12 @@ const (
 type Mapper struct {
 	Name     string
 	Kind     string // for example GroupMembership
-	Scope    string // name of the client scope that holds it; empty: the client itself (its dedicated scope)
-	Optional bool   // the scope is an optional one: the mapper works only if the sign-in asks for the scope
+	Scope    string // name of the mapper's client scope; empty: the client itself (its dedicated scope)
+	Optional bool   // the scope is optional: the mapper works only if the sign-in requests the scope
 	Config   map[string]string
 }
 
-// mapperRep and the others below are what Keycloak answers.
+// mapperRep and the types below are parts of Keycloak's answers.
 type mapperRep struct {
 	Name     string            `json:"name"`
 	Kind     string            `json:"protocolMapper"`
@@ -75,7 +79,7 @@ type clientScopeRep struct {
 	Mappers []mapperRep `json:"protocolMappers"`
 }
 
-// lightweightTokens is the attribute of a client that gets lightweight access tokens.
+// lightweightTokens is the attribute that makes a client's access tokens lightweight.
 const lightweightTokens = "client.use.lightweight.access.token.enabled"
 
 // Client reads the client with that client id. It returns nil if the realm has no such
@@ -113,8 +117,8 @@ func (s *Source) Client(ctx context.Context, clientID string) (*Client, error) {
 	return client, nil
 }
 
-// serviceRoles returns the roles of realm-management that the client's service account is
-// assigned, sorted.
+// serviceRoles returns the roles of realm-management that are assigned to the client's
+// service account, sorted.
 func (s *Source) serviceRoles(ctx context.Context, c *Client) ([]string, error) {
 	doing := "reading the service account of the client " + c.ClientID
 	var account userRep
@@ -177,9 +181,9 @@ func (c *Client) add(place Mapper, mappers []mapperRep) {
 	}
 }
 
-// InScope reports whether tokens of the client can hold the role of admins.role. It
-// matters only for a client without Client.FullScope. A role that does not exist is in
-// no scope.
+// InScope reports whether tokens of the client can contain the role, which has the form of
+// admins.role. The result matters only for a client without Client.FullScope. A role that
+// does not exist is in no scope.
 func (s *Source) InScope(ctx context.Context, c *Client, role string) (bool, error) {
 	ofRealm, name := source.RealmRole(role)
 	if ofRealm {
@@ -205,8 +209,8 @@ func (s *Source) InScope(ctx context.Context, c *Client, role string) (bool, err
 	return false, nil
 }
 
-// grants reports whether the client's scope holds the role of a container, which is the
-// realm by its name or a client by its id.
+// grants reports whether the client's scope contains the role of a container. The container
+// is the realm, by its name, or a client, by its id.
 func (s *Source) grants(ctx context.Context, c *Client, container, name string) (bool, error) {
 	roles, err := s.roles(ctx, "", call{
 		name: "client_scope_roles", doing: "reading the roles in the scope of the client " + c.ClientID, role: viewClients,
@@ -215,29 +219,29 @@ func (s *Source) grants(ctx context.Context, c *Client, container, name string) 
 	return slices.ContainsFunc(roles, func(r roleRep) bool { return r.Name == name }), err
 }
 
-// Example is what a sign-in by a client would tell of one person, beside what Keycloak's
-// admin API tells of that person.
+// Example holds the claims of an example sign-in of one person by a client, and the person's
+// account and groups from the admin API.
 type Example struct {
 	Claims map[string]any // of the access token, or of the user-info answer
 	Person source.User
-	Groups []source.Group // the person's own groups, at least one
+	Groups []source.Group // the person's own side; at least one group
 }
 
 const (
-	// exampleTimeout limits the search for a person, because a federation may be slow.
+	// exampleTimeout limits the search for a person, because a federation can be slow.
 	exampleTimeout = 10 * time.Second
-	// exampleGroups is how many groups are asked for a person.
+	// exampleGroups is the most groups in which a person is searched for.
 	exampleGroups = 50
 )
 
-// Example returns what Keycloak would give one person at a sign-in by the client, or nil
-// if it finds nobody fit for it. userinfo asks for the user-info answer in place of the
-// access token. The call needs view-clients and view-users. Keycloak issues no token for
-// it: the session that it makes ends with the answer.
+// Example returns the claims that Keycloak would give one person at a sign-in by the client,
+// or nil if no suitable person was found. userinfo selects the user-info answer in place of
+// the access token. The call needs view-clients and view-users. Keycloak issues no token for
+// the call, and the session that it creates ends with the answer.
 //
-// The person is local, enabled and a member of a group. People of a federation are left
-// out, because the call would fill Keycloak's user cache with their present groups, and a
-// later sign-in would read them from there (reference/keycloak-own-view.md).
+// The person is local, enabled and a member of a group. Federated people are left out: the
+// call would fill Keycloak's user cache with their present groups, and a later sign-in would
+// read these old groups (reference/keycloak-own-view.md).
 func (s *Source) Example(ctx context.Context, c *Client, userinfo bool) (*Example, error) {
 	person, err := s.somebody(ctx)
 	if person == nil || err != nil {

@@ -11,46 +11,46 @@ import (
 	"groupsync/internal/source"
 )
 
-// FederationSettings is what a realm says of its user federations.
+// FederationSettings are the realm's settings that concern federations.
 type FederationSettings struct {
 	Storages      []Storage      // sorted by name, then id
-	DefaultGroups []source.Group // that everybody new in the realm joins, sorted by path; without Parent
+	DefaultGroups []source.Group // the groups that every new account joins, sorted by path; Parent is not set
 }
 
 // Storage is the configuration of one user federation (a user-storage component). It
 // holds no credentials and no addresses.
 type Storage struct {
 	ID, Name string
-	Provider string // kind of the federation: "ldap", "kerberos", or another one
+	Provider string // kind of the federation: "ldap", "kerberos", or another kind
 	Enabled  bool
-	Imports  bool // accounts are rows of Keycloak's database, so memberships can be rows too
+	Imports  bool // accounts are rows of Keycloak's database, so memberships can be rows of it too
 
 	CachePolicy string        // how long the user cache keeps people; never empty
-	Sync        time.Duration // shortest period after which people are synchronized; 0: never
+	Sync        time.Duration // shortest period of a synchronization of people; 0: they are never synchronized
 
-	// The rest is about LDAP.
-	Subtree           bool   // searches go to every depth, not one level below the base
-	ConnectionTimeout bool   // a limit for connecting is set
-	ReadTimeout       bool   // a limit for an answer is set
-	UsernameAttribute string // of an entry
-	RDNAttribute      string // that names an entry
-	UUIDAttribute     string // that identifies an entry
-	UserFilter        string // further filter of the search for people; empty: none
+	// The fields below are about LDAP.
+	Subtree           bool   // searches cover every depth, not only one level below the base
+	ConnectionTimeout bool   // a time limit for connecting is set
+	ReadTimeout       bool   // a time limit for an answer is set
+	UsernameAttribute string // attribute of an entry that holds the username
+	RDNAttribute      string // attribute that names an entry
+	UUIDAttribute     string // attribute that identifies an entry
+	UserFilter        string // additional filter of the search for people; empty: none
 
 	Mappers []StorageMapper // sorted by name, then id
 }
 
-// StorageMapper is one mapper of an LDAP federation. Fields that its kind does not have
-// are empty.
+// StorageMapper is one mapper of an LDAP federation. Fields that its kind does not use are
+// empty.
 type StorageMapper struct {
 	ID, Name string
-	Kind     string // GroupMapper, HardcodedGroup, HardcodedRole, or another one
+	Kind     string // GroupMapper, HardcodedGroup, HardcodedRole, or another kind
 
 	Mode          string // GroupMapper: READ_ONLY, LDAP_ONLY or IMPORT
-	Path          string // GroupMapper: the Keycloak group below which its groups are; "/" for the top level
-	NameAttribute string // GroupMapper: of an LDAP group
+	Path          string // GroupMapper: path of the Keycloak group that holds the mapper's groups; "/" for the top level
+	NameAttribute string // GroupMapper: attribute that names an LDAP group
 	Group         string // HardcodedGroup: path of the group, with the leading slash
-	Role          string // HardcodedRole: "role", or "client.role"
+	Role          string // HardcodedRole: "role" or "client.role"
 }
 
 // The kinds of mappers that decide about groups and roles.
@@ -60,9 +60,9 @@ const (
 	HardcodedRole  = "hardcoded-ldap-role-mapper"
 )
 
-// InspectFederations reads the configuration of the realm's federations, of their
-// mappers, and the realm's default groups. Its errors are *fault.Error, of reason
-// forbidden if the reader may not see them.
+// InspectFederations reads the configuration of the realm's federations and of their
+// mappers, and the realm's default groups. Its errors are *fault.Error. The reason is
+// forbidden if groupsync may not see them.
 func (s *Source) InspectFederations(ctx context.Context) (FederationSettings, error) {
 	components, err := s.components(ctx)
 	if err != nil {
@@ -97,8 +97,8 @@ func (s *Source) InspectFederations(ctx context.Context) (FederationSettings, er
 	return found, nil
 }
 
-// ProbeFederations asks each federation for a name that nobody can have, and returns
-// the answers in the federations' order.
+// ProbeFederations probes each federation by a name that no account can have. It returns the
+// probes in the federations' order.
 func (s *Source) ProbeFederations(ctx context.Context, federations []source.Federation) []source.Probe {
 	return s.probe(ctx, federations)
 }
@@ -114,8 +114,9 @@ func (c componentRep) first(key string) string {
 	return ""
 }
 
-// storage returns the settings of a federation with Keycloak's defaults. Only the
-// settings that are named here leave the representation.
+// storage returns the settings of a federation, with Keycloak's defaults for missing
+// settings. It returns only the settings that are named here, so credentials do not leave
+// the representation.
 func (c componentRep) storage() Storage {
 	f := c.federation()
 	positive := func(key string) bool { n, err := strconv.Atoi(c.first(key)); return err == nil && n > 0 }
@@ -137,7 +138,7 @@ func (c componentRep) storage() Storage {
 	return s
 }
 
-// mapper returns the settings of a mapper with Keycloak's defaults.
+// mapper returns the settings of a mapper, with Keycloak's defaults for missing settings.
 func (m storageMapperRep) mapper() StorageMapper {
 	out := StorageMapper{ID: m.ID, Name: m.Name, Kind: m.ProviderID}
 	switch m.ProviderID {
@@ -154,6 +155,7 @@ func (m storageMapperRep) mapper() StorageMapper {
 	return out
 }
 
-// absolute returns a path of a group as Keycloak's groups have it: Keycloak takes the
-// leading slash to be there, and one at the end not to be.
+// absolute returns a group's path in the form of Keycloak's groups: with a leading slash and
+// without one at the end. Keycloak also accepts settings without the first or with the
+// second.
 func absolute(path string) string { return "/" + strings.Trim(path, "/") }

@@ -1,11 +1,11 @@
-// Package keycloak reads what a pass needs of a realm from a real Keycloak, and
-// takes the second look that gives a removal its evidence.
+// Package keycloak reads from a real Keycloak the part of a realm that a pass needs. It also
+// takes the second look, which gives a change its evidence.
 //
-// A reading is whole or it is an error: each answer must be JSON to its last
-// byte, the list of groups must add up to the realm's own count, and the token
-// must carry the roles without which Keycloak shows less and still answers 200
-// (reference/keycloak-api.md, reference/keycloak-traps.md). Every error of Read
-// and Confirm is a *fault.Error of the system keycloak.
+// A reading is complete, or it is an error. Each answer must be JSON to its last byte. The
+// list of groups must add up to the realm's own count. The token must carry the roles
+// without which Keycloak shows less and still answers 200 (reference/keycloak-api.md,
+// reference/keycloak-traps.md). Every error of Read and Confirm is a *fault.Error of the
+// system keycloak.
 package keycloak
 
 import (
@@ -24,28 +24,28 @@ import (
 	"groupsync/internal/transport"
 )
 
-// Config says which realm is read, and as whom.
+// Config says which realm a Source reads, and with which client.
 type Config struct {
-	URL      string // of the server, with its path prefix if there is one
+	URL      string // of the server, with its path prefix if it has one
 	Realm    string
 	ClientID string // of the client whose service account reads
 
-	// ClientSecret returns the client's secret; it is asked before every token,
-	// so that a secret may rotate.
+	// ClientSecret returns the client's secret. It is called before every token request, so
+	// the secret may be rotated.
 	ClientSecret func() (string, error)
 
-	CAFile             string        // PEM file of further authorities
+	CAFile             string        // PEM file of additional certificate authorities
 	InsecureSkipVerify bool          // accept any certificate
 	Timeout            time.Duration // of one request, body included; 0 means transport.KeycloakTimeout
-	Concurrency        int           // requests at a time; 0 means 8
-	Trusted            []string      // names of federations whose silence means nothing
+	Concurrency        int           // most requests at the same time; 0 means 8
+	Trusted            []string      // names of federations whose people are judged even if a probe is not up
 
-	Observe func(transport.Attempt) // told of every attempt; may be nil
+	Observe func(transport.Attempt) // called after every attempt; may be nil
 
-	Transport http.RoundTripper // sends the requests in place of the network (transport.Options.Base); nil: the network
+	Transport http.RoundTripper // sends the requests in place of the network (transport.Options.Base); nil: the network is used
 
-	// Progress is told how many reads of how many are done, each time that one of
-	// several equal reads is. It is called by one goroutine at a time. It may be nil.
+	// Progress is called after each of several equal reads, with how many reads are done and
+	// how many there are. Calls do not overlap. It may be nil.
 	Progress func(done, of int)
 
 	Log *slog.Logger // may be nil
@@ -57,13 +57,13 @@ type Source struct {
 	cloak   *gocloak.GoCloak
 	base    *url.URL
 	tokens  tokens
-	secrets *transport.Secrets // the client secrets and tokens that were used: no message shows them
-	warned  sync.Once          // of composites that cannot be followed
+	secrets *transport.Secrets // the client secrets and tokens that were used; messages mask them
+	warned  sync.Once          // one warning per Source: composite roles of clients cannot be read
 	late    late
 }
 
-// New returns a Source for the configuration, or an error that says which key
-// is wrong; it sends no request.
+// New returns a Source for the configuration, or an error that names the wrong key. New
+// sends no request.
 func New(c Config) (*Source, error) {
 	base, err := transport.ServerURL(c.URL, "https://auth.example.com")
 	if err != nil {
@@ -89,7 +89,8 @@ func New(c Config) (*Source, error) {
 	return s, nil
 }
 
-// counter returns a function that tells Progress of one more read of that many.
+// counter returns a function that must be called after each of `of` reads. It calls
+// Progress.
 func (s *Source) counter(of int) func() {
 	if s.config.Progress == nil {
 		return func() {}

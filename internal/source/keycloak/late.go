@@ -2,8 +2,8 @@ package keycloak
 
 import "sync"
 
-// late are the people about whom Keycloak had no answer in time when they were last
-// asked about. They live as long as the Source, over many passes.
+// late remembers the people about whom Keycloak had no answer in time when it was last
+// asked. It lives as long as the Source, over many passes.
 type late struct {
 	mu     sync.Mutex
 	people map[string]bool // by the key of a source.Person, or the id of an account
@@ -22,7 +22,7 @@ func (l *late) set(person string, slow bool) {
 	}
 }
 
-// compare orders people: whoever was slow comes last.
+// compare orders people: those in late come last.
 func (l *late) compare(a, b string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

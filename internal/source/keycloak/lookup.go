@@ -14,17 +14,17 @@ import (
 	"groupsync/internal/source"
 )
 
-// batch is how many reads stand between two probes. A smaller one notices sooner
-// that a federation flaps, a larger one costs fewer probes.
+// batch is the number of reads between two probes. A smaller batch notices a flapping
+// federation sooner. A larger batch costs fewer probes.
 const batch = 64
 
-// LookUp asks the realm for people, by the kept ids first and then by the exact
-// email, and returns a snapshot that knows what was found. known are federations of
-// earlier passes. Nobody is looked up by an empty email.
+// LookUp looks up people in the realm, first by the kept ids and then by the exact email. It
+// returns a snapshot that also holds the accounts that it found. known are the federations
+// of earlier passes. An empty email is not looked up.
 //
-// An empty answer counts only between probes of every federation that may have the
-// person (source.Blocks). The first look-up that is slow ends the others: whoever was
-// not asked stays in doubt.
+// An empty answer counts only between probes of every federation that may have the person
+// (source.Blocks). If one answer does not come in time, the remaining look-ups of the same
+// kind (by id, or by email) are not made. People who were not asked about stay in doubt.
 func (s *Source) LookUp(ctx context.Context, snap *source.Snapshot, people []source.Person, known []source.Federation) (*source.Snapshot, error) {
 	if len(people) == 0 {
 		return snap, nil
@@ -40,7 +40,7 @@ func (s *Source) LookUp(ctx context.Context, snap *source.Snapshot, people []sou
 	return snap.With(found)
 }
 
-// find asks for the people, by id first.
+// find looks up the people, first by id.
 func (l *look) find(ctx context.Context, people []source.Person) (source.LookUps, error) {
 	asked := &lookUp{look: l, people: people, found: make([]source.Found, len(people))}
 	for i, p := range people {
@@ -55,17 +55,17 @@ func (l *look) find(ctx context.Context, people []source.Person) (source.LookUps
 	return source.LookUps{Found: asked.found, Probes: l.probes()}, nil
 }
 
-// lookUp is a look-up of people in the making. Each index of found is written by one
-// goroutine at a time.
+// lookUp is the state of a running look-up. Only one goroutine at a time writes an index of
+// found.
 type lookUp struct {
 	*look
 	people []source.Person
 	found  []source.Found
 }
 
-// order returns the places of the people in the order in which they are asked for:
-// whoever was slow in an earlier pass comes last, so that one slow person does not keep
-// the others from being asked for in every pass.
+// order returns the indexes of the people in the order of the look-ups. People whose answer
+// did not come in time in an earlier pass are last. Otherwise one such person would keep the
+// others from being looked up in every pass.
 func (l *lookUp) order() []int {
 	order := make([]int, len(l.people))
 	for i := range order {
@@ -75,8 +75,8 @@ func (l *lookUp) order() []int {
 	return order
 }
 
-// byID asks for the kept ids. What is found needs no probe: the account says itself
-// whether it is of a federation.
+// byID looks up the kept ids. An account that is found needs no probe: its representation
+// says whether it comes from a federation.
 func (l *lookUp) byID(ctx context.Context) error {
 	work, inner := l.s.errgroup(ctx)
 	counted := l.s.counter(len(l.people))
@@ -108,8 +108,8 @@ func (l *lookUp) byID(ctx context.Context) error {
 	return work.Wait()
 }
 
-// byName asks for the emails and usernames of those whom no kept id has found, in
-// batches that stand between probes of every federation.
+// byName looks up the emails and usernames of the people whom no kept id has found. It works
+// in batches between probes of every federation.
 func (l *lookUp) byName(ctx context.Context) error {
 	var left []int
 	inDoubt := false
@@ -147,7 +147,7 @@ func (l *lookUp) byName(ctx context.Context) error {
 	return nil
 }
 
-// name asks for one person's email, and then for the username if there is one.
+// name looks up one person's email, and then the username if there is one.
 func (l *lookUp) name(ctx context.Context, f *source.Found) error {
 	if err := l.email(ctx, f); err != nil || f.Person.Username == "" || f.Doubt != "" {
 		return err
@@ -165,9 +165,10 @@ func (l *lookUp) email(ctx context.Context, f *source.Found) error {
 	}
 	const most = 2
 	users, listed, doubt, err := l.withEmail(ctx, f.Person.Email, strconv.Itoa(most))
-	// Every account counts, and there may be more. Where several accounts may have one
-	// email, a short answer would make an ambiguous person sure: the realm is asked twice,
-	// and every account of either answer counts.
+	// Every account with the email counts, and the first answer has at most two. If several
+	// accounts may share an email, a short answer could make an ambiguous person look
+	// certain. So Keycloak is asked a second time, for all of them. The accounts of both
+	// answers count.
 	if err == nil && doubt == "" && (listed >= most || l.catalog.DuplicateEmails()) {
 		var again []source.User
 		again, _, doubt, err = l.withEmail(ctx, f.Person.Email, all)
@@ -178,8 +179,8 @@ func (l *lookUp) email(ctx context.Context, f *source.Found) error {
 	return err
 }
 
-// withEmail returns the accounts with exactly that email, service accounts left out,
-// and how many accounts Keycloak listed, these included.
+// withEmail returns the accounts with exactly that email, without service accounts. listed
+// is the number of accounts that Keycloak listed, with service accounts and other emails.
 func (l *lookUp) withEmail(ctx context.Context, email, most string) (users []source.User, listed int, doubt string, err error) {
 	ctx = withLimit(ctx, l.limit())
 	query := url.Values{"email": {email}, "exact": {"true"}, "max": {most}, "briefRepresentation": {"true"}}
@@ -197,8 +198,8 @@ func (l *lookUp) withEmail(ctx context.Context, email, most string) (users []sou
 	}), listed, "", nil
 }
 
-// username asks for the account with exactly that username; letter case of ASCII is
-// folded. Unlike an email, the username finds a service account too.
+// username looks up the account with exactly that username. It folds the case of ASCII
+// letters. Unlike a look-up by email, it also finds a service account.
 func (l *lookUp) username(ctx context.Context, f *source.Found) error {
 	if why := l.slow(""); why != "" {
 		f.Doubt = why
@@ -221,7 +222,7 @@ func (l *lookUp) username(ctx context.Context, f *source.Found) error {
 	return nil
 }
 
-// together returns the accounts of both lists, each once.
+// together returns the accounts of both lists, each account once.
 func together(a, b []source.User) []source.User {
 	for _, u := range b {
 		if !slices.ContainsFunc(a, func(known source.User) bool { return known.ID == u.ID }) {
@@ -231,7 +232,7 @@ func together(a, b []source.User) []source.User {
 	return a
 }
 
-// judge puts a person in doubt whom a federation that is not up may have.
+// judge sets the doubt of a person whom a federation that is not up may have.
 func (l *lookUp) judge(f *source.Found) {
 	if f.ByID && f.Doubt == "" || len(f.Accounts) > 0 && f.Doubt == "" && !l.catalog.DuplicateEmails() {
 		return
@@ -242,17 +243,24 @@ func (l *lookUp) judge(f *source.Found) {
 	}
 }
 
-// look is what a look-up and a second look have in common: the federations with what
-// they answered, and whether Keycloak was slow.
+// look is the common part of a look-up and a second look: the federations with their
+// answers, and which kinds of questions had no answer in time.
 type look struct {
 	s           *Source
 	catalog     source.Catalog
 	federations []source.Federation
 
-	mu       sync.Mutex
-	suspect  chan struct{}           // closed when the federations were probed after the first long answer; nil: none was long
+	mu sync.Mutex
+
+	// suspect is closed when the federations were probed after the first long answer. It is
+	// nil if no answer took long.
+	suspect chan struct{}
+
 	answered map[string]source.Probe // by federation id
-	hangs    map[string]bool         // by federation id, "" for people of none that is known: a question had no answer in time
+
+	// hangs says for which federations a question had no answer in time. The key is the
+	// federation's id, or "" for people who are not known to come from a federation.
+	hangs map[string]bool
 }
 
 func newLook(s *Source, snap *source.Snapshot, components []componentRep, known []source.Federation) *look {
@@ -267,7 +275,8 @@ func newLook(s *Source, snap *source.Snapshot, components []componentRep, known 
 	return l
 }
 
-// probeAll probes the federations. One that was not up once stays so for this look.
+// probeAll probes the federations. A federation that was not up once is not probed again,
+// and stays not up for this look.
 func (l *look) probeAll(ctx context.Context, federations []source.Federation) {
 	asked := slices.DeleteFunc(slices.Clone(federations), func(f source.Federation) bool {
 		p, known := l.probeOf(f.ID)
@@ -275,7 +284,7 @@ func (l *look) probeAll(ctx context.Context, federations []source.Federation) {
 	})
 	for _, p := range l.s.probe(ctx, asked) {
 		last, _ := l.probeOf(p.Federation.ID)
-		p.Federation.Answered = p.Federation.Answered || last.Up // the federation has just gone away
+		p.Federation.Answered = p.Federation.Answered || last.Up // the federation answered an earlier probe of this look
 		if !p.Up && p.Federation.Enabled && !p.Federation.Answered {
 			p.Detail += "; it has never answered a probe"
 		}
@@ -285,7 +294,7 @@ func (l *look) probeAll(ctx context.Context, federations []source.Federation) {
 	}
 }
 
-// probeOf returns what the federation answered last in this look.
+// probeOf returns the federation's last probe in this look.
 func (l *look) probeOf(id string) (source.Probe, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -293,7 +302,7 @@ func (l *look) probeOf(id string) (source.Probe, bool) {
 	return p, known
 }
 
-// probes returns what the federations answered so far, sorted by id.
+// probes returns the last probe of each federation so far, sorted by id.
 func (l *look) probes() []source.Probe {
 	var probes []source.Probe
 	for _, f := range l.federations {
@@ -304,9 +313,9 @@ func (l *look) probes() []source.Probe {
 	return probes
 }
 
-// limit is how long one person's question may take before nothing more is asked. While
-// a federation is away it is short: if LDAP hangs, Keycloak waits for it several times a
-// person, for local people too, and nothing that it then says of LDAP's people counts.
+// limit returns the timeout of one request about a person. It is short while a federation is
+// away: if LDAP hangs, Keycloak waits for it several times for each person, even for local
+// people, and its answers about federated people do not count.
 func (l *look) limit() time.Duration {
 	limit := min(l.s.config.Timeout, probeTimeout)
 	if l.away() {
@@ -315,7 +324,7 @@ func (l *look) limit() time.Duration {
 	return limit
 }
 
-// away reports whether a federation was seen not to be up.
+// away reports whether an enabled federation was not up at its last probe.
 func (l *look) away() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -327,15 +336,16 @@ func (l *look) away() bool {
 	return false
 }
 
-// The doubts about somebody whom Keycloak could not be asked about. They stand in trips
-// and Events, so they name nobody and repeat nothing of Keycloak's answer.
+// The doubts about a person whom Keycloak did not answer about. They go into trips and
+// Events, so they name no person and quote nothing of Keycloak's answer.
 const (
 	noAnswer = "Keycloak had no answer for the person in time"
 	notAsked = "Keycloak was slow, so the remaining people were not asked about in this pass"
 	failed   = "Keycloak answered with an error about the person; look into Keycloak's log"
 )
 
-// slow returns why nobody else of the federation is asked about; empty: nothing was slow.
+// slow returns why no more people of the federation are asked about, or "" if no answer was
+// late.
 func (l *look) slow(federation string) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -345,8 +355,8 @@ func (l *look) slow(federation string) string {
 	return ""
 }
 
-// note takes in the doubt about one person: after one who had no answer in time, nobody
-// else of the federation is asked about, and that person comes last in the next pass.
+// note records the doubt about one person. If Keycloak had no answer in time, no more people
+// of the federation are asked about, and the person comes last in the next pass.
 func (l *look) note(person, federation, doubt string) {
 	if doubt == notAsked {
 		return
@@ -359,16 +369,17 @@ func (l *look) note(person, federation, doubt string) {
 	}
 }
 
-// forgive lets people be asked about again after a question of another kind was slow.
+// forgive clears hangs, so that people are asked about again: a late answer to one kind of
+// question does not stop the questions of another kind.
 func (l *look) forgive() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	clear(l.hangs)
 }
 
-// took probes the federations once, after the first answer that took long: Keycloak
-// answers late, and not with an error, while LDAP hangs. If one is away, nobody else is
-// asked about.
+// took probes the federations once, after the first answer that took long: while LDAP hangs,
+// Keycloak answers late, without an error. If a federation is away, no more people are asked
+// about.
 func (l *look) took(ctx context.Context, d time.Duration) {
 	if d < awayTimeout || len(l.federations) == 0 {
 		return
@@ -396,10 +407,9 @@ func (l *look) took(ctx context.Context, d time.Duration) {
 	}
 }
 
-// doubtful turns a failure that a federation, or the one person's entry in it, may be
-// the cause of into a doubt about the person. Keycloak answers 400 for an LDAP entry
-// without the username attribute (reference/keycloak-api.md). Every other failure stays
-// an error.
+// doubtful turns a failure into a doubt about one person, if a federation or the person's
+// entry in it may be the cause. Keycloak answers 400 for an LDAP entry without the username
+// attribute (reference/keycloak-api.md). doubtful returns every other failure as an error.
 func (l *look) doubtful(ctx context.Context, err error) (string, error) {
 	if !mayBeAway(err) && !isReason(err, fault.Rejected) || context.Cause(ctx) == context.Canceled {
 		return "", err
@@ -411,14 +421,14 @@ func (l *look) doubtful(ctx context.Context, err error) (string, error) {
 	return failed, nil
 }
 
-// plainID is what may stand in an address in an account's place. The ids are what
-// the other side keeps, so anything may be among them.
+// plainID matches the ids that may be part of a request's path. ClearML keeps the ids, so
+// they can be any text.
 var plainID = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z_-]*$`)
 
-// mayLookUp tells whether a GET of users/{id} is a mere look-up. An id
-// "f:{federation}:{name}" imports that person, and enables them again if an
-// administrator had disabled them, unless the federation imports nobody
-// (reference/keycloak-traps.md).
+// mayLookUp reports whether a GET of users/{id} only reads. With an id
+// "f:{federation}:{name}", the GET imports that person, unless the federation does not
+// import. The import also enables the person again, even if an administrator had disabled
+// the account (reference/keycloak-traps.md).
 func (l *look) mayLookUp(id string) bool {
 	if federation := storageOf(id); federation != "" {
 		f, known := l.catalog.Federation(federation)
@@ -427,8 +437,8 @@ func (l *look) mayLookUp(id string) bool {
 	return plainID.MatchString(id) && id != "count" && id != "profile"
 }
 
-// account reads one account by its id. An id that may not be asked for is the id of
-// no account: accounts of a federation that imports have ids of the database.
+// account reads one account by its id. An id that must not be requested counts as not found:
+// accounts of a federation that imports have ids of the database.
 func (l *look) account(ctx context.Context, id string) (source.Account, string, error) {
 	if !l.mayLookUp(id) {
 		return source.Account{}, "", nil

@@ -14,8 +14,9 @@ import (
 	"groupsync/internal/source"
 )
 
-// Catalog reads what a pass needs before it knows which groups matter: every group
-// at every depth, counted, the federations, and whether emails may repeat.
+// Catalog reads every group at every depth, the realm's count of its groups, the
+// federations, and whether emails may repeat. A pass needs these before it knows which
+// groups matter.
 func (s *Source) Catalog(ctx context.Context) (source.Catalog, error) {
 	if _, err := s.fresh(ctx); err != nil {
 		return source.Catalog{}, err
@@ -40,7 +41,8 @@ func (s *Source) Catalog(ctx context.Context) (source.Catalog, error) {
 	if err := work.Wait(); err != nil {
 		return source.Catalog{}, err
 	}
-	// The count comes last, so that a group made or deleted during the read shows.
+	// The count is read last, so that it shows a group that was made or deleted during the
+	// read.
 	var counted struct {
 		Count *int `json:"count"`
 	}
@@ -55,12 +57,13 @@ func (s *Source) Catalog(ctx context.Context) (source.Catalog, error) {
 	return source.NewCatalog(parts)
 }
 
-// duplicateEmails reads the realm's setting. A realm that does not tell counts as
-// one where emails may repeat.
+// duplicateEmails reads whether two accounts of the realm may share an email. It returns
+// true if the answer does not tell.
 //
-// The same answer shows a release before 24. Keycloak 24 added two settings, one of them
-// beside permanentLockout, which older releases tell too (24.0.5 and 26.7.3 have both
-// settings, 23.0.7 neither). An answer without permanentLockout tells nothing of the release.
+// It also refuses a release before Keycloak 24, by the settings in the same answer. Keycloak
+// 24 added maxTemporaryLockouts and firstBrokerLoginFlow: 24.0.5 and 26.7.3 have both,
+// 23.0.7 has neither. Older releases already have permanentLockout. An answer without
+// permanentLockout tells nothing about the release.
 func (s *Source) duplicateEmails(ctx context.Context) (bool, error) {
 	var realm struct {
 		Allowed  *bool   `json:"duplicateEmailsAllowed"`
@@ -78,10 +81,10 @@ func (s *Source) duplicateEmails(ctx context.Context) (bool, error) {
 	return realm.Allowed == nil || *realm.Allowed, nil
 }
 
-// Read reads what the selection names: the members of groups and the holders of
-// roles, never the realm's users. It returns a whole snapshot or an error. If an
-// answer failed because a federation is away, the error says so, and has a method
-// Probes that returns what each federation answered.
+// Read reads the members of the selected groups and the holders of the selected roles. It
+// never reads the list of all accounts. It returns a complete snapshot or an error. If a
+// federation may have caused the failure, Read probes the federations. The error then tells
+// whether one is not up, and wraps an error with a method Probes, which returns the answers.
 func (s *Source) Read(ctx context.Context, catalog source.Catalog, selection source.Selection) (*source.Snapshot, error) {
 	tok, err := s.token(ctx)
 	if err != nil {
@@ -94,14 +97,14 @@ func (s *Source) Read(ctx context.Context, catalog source.Catalog, selection sou
 	return source.NewSnapshot(parts)
 }
 
-// errgroup returns a group that keeps to the configured number of requests.
+// errgroup returns a group that runs at most the configured number of requests at a time.
 func (s *Source) errgroup(ctx context.Context) (*errgroup.Group, context.Context) {
 	work, inner := errgroup.WithContext(ctx)
 	work.SetLimit(s.config.Concurrency)
 	return work, inner
 }
 
-// tree reads the groups level by level: the list holds the top only.
+// tree reads the groups level by level, because the list of groups holds only the top level.
 func (s *Source) tree(ctx context.Context) ([]source.Group, error) {
 	top, err := s.groups(ctx, call{name: "groups", doing: "listing the groups", role: viewUsers, path: []string{"groups"}, query: whole()})
 	if err != nil {
@@ -165,7 +168,7 @@ func vanished(doing string) error {
 	return fault.New(fault.Keycloak, fault.Incomplete, "%s: the group vanished during the read (404); run again", doing)
 }
 
-// fill reads what the selection asks for.
+// fill reads the members and the role holders of the selection.
 func (s *Source) fill(ctx context.Context, tok *token, p *source.Parts) error {
 	wanted := slices.Clone(p.Selection.Groups)
 	p.Roles = make(map[string]*source.RoleHolders, len(p.Selection.Roles))
@@ -185,7 +188,7 @@ func (s *Source) fill(ctx context.Context, tok *token, p *source.Parts) error {
 	return nil
 }
 
-// memberReads collects the members of groups, one whole read each.
+// memberReads collects the members of groups, each from one complete answer.
 type memberReads struct {
 	mu         sync.Mutex
 	byGroup    map[string][]source.User
@@ -221,8 +224,8 @@ func (m *memberReads) read(ctx context.Context, s *Source, catalog source.Catalo
 	case isReason(err, fault.NotFound):
 		return vanished(c.doing)
 	case isReason(err, fault.Rejected):
-		// Older releases answer 400 where two LDAP groups of one name are one group
-		// of Keycloak (reference/keycloak-own-view.md).
+		// Older releases answer 400 if two LDAP groups with the same name are one group of
+		// Keycloak (reference/keycloak-own-view.md).
 		s.config.Log.DebugContext(ctx, "the members of a group cannot be listed", "error", err)
 		m.mu.Lock()
 		defer m.mu.Unlock()
@@ -240,17 +243,18 @@ func (m *memberReads) read(ctx context.Context, s *Source, catalog source.Catalo
 	return nil
 }
 
-// withoutBody returns the error's text up to the status that Keycloak answered: what
-// follows may name people, and stands in trips and Events otherwise.
+// withoutBody returns the error's text up to and including the status that Keycloak
+// answered. The text goes into trips and Events, and the body after the status may name
+// people.
 func withoutBody(err error) string {
 	const status = "Keycloak answered "
 	before, after, _ := strings.Cut(err.Error(), status)
 	return before + status + after[:min(len(after), len("400"))]
 }
 
-// markServiceAccounts marks the service accounts among the users. Nothing in a list
-// tells them apart but the beginning of the username, which a person may have too;
-// a search leaves them out (reference/keycloak-api.md).
+// markServiceAccounts marks the service accounts among the users. A list shows only that a
+// username begins with "service-account-", which is possible for a person too. A search
+// leaves service accounts out, so it tells them apart (reference/keycloak-api.md).
 func (s *Source) markServiceAccounts(ctx context.Context, users []source.User) error {
 	for i := range users {
 		u := &users[i]

@@ -13,7 +13,7 @@ import (
 	"groupsync/internal/fault"
 )
 
-// refusal turns an answer that is no 2xx into an error that names the cause.
+// refusal returns the error, with its cause, for an answer that is not 2xx.
 func (s *Source) refusal(c call, resp *resty.Response) error {
 	code := resp.StatusCode()
 	why, own := saidIn(resp)
@@ -44,14 +44,14 @@ func (s *Source) refusal(c call, resp *resty.Response) error {
 	return fault.New(fault.Keycloak, fault.Rejected, "%s: Keycloak answered %d: %s; look into Keycloak's log", c.doing, code, s.piece(resp))
 }
 
-// What Keycloak says of a realm that takes no requests.
+// Keycloak's error descriptions for a realm that takes no requests.
 const (
 	httpsRequired = "HTTPS required"
 	realmOff      = "Realm not enabled"
 )
 
-// refused makes the error of a refusal. Its text has four parts: what happened,
-// to what, what groupsync did not do, and what to do now.
+// refused returns the error of a refusal. Its text has four parts: what happened, to what,
+// what groupsync did not do, and what to do now.
 func refused(reason fault.Reason, doing, what, todo string) error {
 	undone := "groupsync did not complete this read"
 	if beforeRead(doing) {
@@ -60,11 +60,11 @@ func refused(reason fault.Reason, doing, what, todo string) error {
 	return fault.New(fault.Keycloak, reason, "%s: %s. %s. To fix it, %s", doing, what, undone, todo)
 }
 
-// beforeRead tells the requests that come before any read of the realm. They go to
-// the path /realms, all others to /admin.
+// beforeRead reports whether the request comes before every read of the realm. Such requests
+// go to the path /realms, all others to /admin.
 func beforeRead(doing string) bool { return doing == signingIn || doing == discovering }
 
-// refusesPath tells the statuses of a proxy that does not let a path through.
+// refusesPath reports whether the status is one by which a proxy refuses a path.
 func refusesPath(code int) bool {
 	switch code {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusProxyAuthRequired:
@@ -73,8 +73,8 @@ func refusesPath(code int) bool {
 	return false
 }
 
-// refusedOnTheWay is the error of a refusal that Keycloak did not write. The
-// page itself is not quoted: it may repeat the address with somebody's email.
+// refusedOnTheWay returns the error for a refusal that does not come from Keycloak. It does
+// not quote the page, which may repeat the address with somebody's email.
 func (s *Source) refusedOnTheWay(doing string, resp *resty.Response) error {
 	seen := fmt.Sprintf("%d, content type %q", resp.StatusCode(), s.header(resp, "Content-Type"))
 	if server := s.header(resp, "Server"); server != "" {
@@ -85,7 +85,7 @@ func (s *Source) refusedOnTheWay(doing string, resp *resty.Response) error {
 		path = s.base.Path + "/realms"
 	}
 	todo := fmt.Sprintf("let the proxy pass %s from groupsync to Keycloak, or set keycloak.url to an address behind the proxy", path)
-	if beforeRead(doing) && resp.StatusCode() == http.StatusNotFound { // Keycloak under another prefix answers with a page, too
+	if beforeRead(doing) && resp.StatusCode() == http.StatusNotFound { // Keycloak under another path prefix answers with a page, too
 		return refused(fault.NotFound, doing, fmt.Sprintf("there is no Keycloak at %s (%s). The path prefix is wrong, or a proxy in front of Keycloak refuses the path %s", s.base, seen, path),
 			"check the path prefix in keycloak.url, for example /auth. If it is right, "+todo)
 	}
@@ -100,8 +100,8 @@ func (s *Source) refusedPlainHTTP(doing, cause string) error {
 	return refused(fault.Rejected, doing, fmt.Sprintf("the realm %q requires HTTPS, and the request reached Keycloak as plain HTTP (%s)", s.config.Realm, cause), todo)
 }
 
-// notFound tells what Keycloak does not find. Only an object that is missing has
-// the reason NotFound, since a removal may rest on it.
+// notFound returns the error for a 404 of Keycloak. The reason is NotFound only if an object
+// is missing, because a removal may rely on it.
 func (s *Source) notFound(doing string, why said, cause string) error {
 	switch why.Code {
 	case "Realm not found.":
@@ -114,16 +114,16 @@ func (s *Source) notFound(doing string, why said, cause string) error {
 	return refused(fault.NotFound, doing, fmt.Sprintf("Keycloak does not find it (%s)", cause), "run again. If that does not help, check keycloak.realm and keycloak.url")
 }
 
-// said is Keycloak's own error, as the body of a refusal holds it.
+// said holds Keycloak's own error from the body of a refusal.
 type said struct {
 	Code    string `json:"error"`
 	Text    string `json:"error_description"`
 	Message string `json:"errorMessage"`
 }
 
-// saidIn returns Keycloak's own error. own is false if something else wrote the
-// answer: a page is not JSON, a gateway's JSON has other fields, and an answer of
-// Spring's has "path" besides "error". A bare {} counts as Keycloak's.
+// saidIn returns Keycloak's own error. own is false if Keycloak did not write the answer: a
+// page is not JSON, a gateway's JSON has other fields, and Spring's JSON has "path" besides
+// "error". An empty object {} counts as Keycloak's.
 func saidIn(resp *resty.Response) (why said, own bool) {
 	var fields map[string]json.RawMessage
 	if !isJSON(resp) || json.Unmarshal(resp.Body(), &fields) != nil || json.Unmarshal(resp.Body(), &why) != nil {
@@ -133,7 +133,7 @@ func saidIn(resp *resty.Response) (why said, own bool) {
 	return why, !foreign && (why.Code != "" || why.Message != "" || len(fields) == 0)
 }
 
-// cause returns the status and Keycloak's words, on one line and in bounds.
+// cause returns the status and Keycloak's words, on one line and shortened.
 func (s *Source) cause(w said, code int) string {
 	const most = 160
 	words := strings.Join(slices.DeleteFunc([]string{w.Code, w.Text, w.Message}, func(part string) bool { return part == "" }), ": ")
@@ -150,12 +150,13 @@ func (s *Source) cause(w said, code int) string {
 	return strings.TrimSpace(fmt.Sprintf("%d %s", code, words))
 }
 
-// console returns where something of the client is found in the admin console.
+// console returns a place in the settings of groupsync's client in the admin console.
 func (s *Source) console(place string) string {
 	return "Clients > " + s.config.ClientID + " > " + place
 }
 
-// fullScope names the switch that keeps assigned roles out of the token.
+// fullScope returns the name and the place of the switch "Full scope allowed". If it is off,
+// assigned roles are not in the token.
 func (s *Source) fullScope() string {
 	return `"Full scope allowed" in ` + s.console("Client scopes > "+s.config.ClientID+"-dedicated > Scope")
 }

@@ -10,14 +10,14 @@ import (
 	"groupsync/internal/source"
 )
 
-// What is read of Keycloak's answers, smaller than gocloak's models, which know
-// neither subGroupCount nor origin.
+// The parts of Keycloak's answers that groupsync reads. gocloak's models are larger, but
+// lack subGroupCount and origin.
 
 type groupRep struct {
 	ID            string `json:"id"`
 	Name          string `json:"name"`
 	Path          string `json:"path"`
-	SubGroupCount *int   `json:"subGroupCount"` // nil: the release is older than those that groupsync knows
+	SubGroupCount *int   `json:"subGroupCount"` // nil: the release is older than those that groupsync supports
 }
 
 type userRep struct {
@@ -36,7 +36,7 @@ type roleRep struct {
 	Name      string `json:"name"`
 	Composite bool   `json:"composite"`
 
-	client string // the client's own id; empty for a realm role
+	client string // the client's internal id; empty for a realm role
 }
 
 type clientRep struct {
@@ -56,9 +56,9 @@ func (c componentRep) is(key, value string) bool {
 	return len(v) > 0 && v[0] == value
 }
 
-// federation returns the component as the snapshot knows it. LDAP and Kerberos
-// import unless they are told not to; a provider of another kind imports nobody
-// unless it says so.
+// federation returns the component in the form of a snapshot. LDAP and Kerberos import
+// accounts unless importEnabled is false. A provider of another kind imports accounts only
+// if importEnabled is true.
 func (c componentRep) federation() source.Federation {
 	imports := c.is("importEnabled", "true")
 	if c.ProviderID == "ldap" || c.ProviderID == "kerberos" {
@@ -67,8 +67,8 @@ func (c componentRep) federation() source.Federation {
 	return source.Federation{ID: c.ID, Name: c.Name, Enabled: !c.is("enabled", "false"), Imports: imports}
 }
 
-// nameless is what an error object at the end of a list looks like
-// (reference/libraries.md).
+// nameless returns the error for an entry without an id or a name. An error object at the
+// end of a list decodes to such an entry (reference/libraries.md).
 func nameless(doing string) error {
 	return fault.New(fault.Keycloak, fault.Shape, "%s: an entry lacks its id or its name, so the list may have broken off; look into Keycloak's log and run again", doing)
 }
@@ -86,10 +86,10 @@ func (u userRep) user(doing string) (source.User, error) {
 	}, nil
 }
 
-// storageOf returns the federation that an account's id names; empty: none. An account
-// that is not imported has the id f:FEDERATION:NAME. Keycloak 24 tells its
-// federation by the id only. Without it the account would count as a local one, and its
-// absence from a list as evidence while LDAP is away.
+// storageOf returns the federation that an account's id names, or "" if it names none. An
+// account that is not imported has the id f:FEDERATION:NAME. Keycloak 24 shows its
+// federation only in the id. If storageOf did not read the id, the account would count as
+// local, and its absence from a list as evidence while LDAP is away.
 func storageOf(id string) string {
 	rest, is := strings.CutPrefix(id, "f:")
 	federation, _, named := strings.Cut(rest, ":")
@@ -99,12 +99,12 @@ func storageOf(id string) string {
 	return federation
 }
 
-// whole asks for everything, in brief form, in one answer.
+// whole returns the query for all entries, in brief form, in one answer.
 func whole() url.Values {
 	return url.Values{"first": {"0"}, "max": {all}, "briefRepresentation": {"true"}}
 }
 
-// users is one GET whose answer is a list of accounts.
+// users sends one GET whose answer is a list of accounts.
 func (s *Source) users(ctx context.Context, c call) ([]source.User, error) {
 	reps, err := list[userRep](ctx, s, c)
 	if err != nil {
@@ -119,7 +119,7 @@ func (s *Source) users(ctx context.Context, c call) ([]source.User, error) {
 	return users, nil
 }
 
-// groups is one GET whose answer is a list of groups.
+// groups sends one GET whose answer is a list of groups.
 func (s *Source) groups(ctx context.Context, c call) ([]groupRep, error) {
 	reps, err := list[groupRep](ctx, s, c)
 	if err != nil {
@@ -133,14 +133,14 @@ func (s *Source) groups(ctx context.Context, c call) ([]groupRep, error) {
 	return reps, nil
 }
 
-// tooOld is the error of an answer in the form of a release before 24. seen says what
-// shows the release.
+// tooOld returns the error for an answer in the form of a release before Keycloak 24. seen
+// says which sign shows the release.
 func tooOld(doing, seen string) error {
 	return fault.New(fault.Keycloak, fault.Shape, "%s: %s, so this Keycloak is too old: groupsync supports Keycloak 24 and newer; upgrade Keycloak", doing, seen)
 }
 
-// roles is one GET whose answer is a list of roles of the client, or of the
-// realm where client is empty.
+// roles sends one GET whose answer is a list of roles. It marks them as roles of the client,
+// or as realm roles if client is empty.
 func (s *Source) roles(ctx context.Context, client string, c call) ([]roleRep, error) {
 	reps, err := list[roleRep](ctx, s, c)
 	if err != nil {

@@ -10,19 +10,19 @@ import (
 	"groupsync/internal/source"
 )
 
-// holding is who holds a role, and which role it turned out to be.
+// holding is the holders of a role, and the role itself.
 type holding struct {
 	source.RoleHolders
-	role roleRep // the zero value where it was not found
+	role roleRep // the zero value if the role was not found
 }
 
-// roleBook is every role of the realm that may be seen.
+// roleBook holds every role of the realm that groupsync may see.
 type roleBook struct {
 	roles   []roleRep
-	clients map[string]string // client's own id -> clientId; nil where clients may not be seen
+	clients map[string]string // client's internal id -> clientId; nil if groupsync may not see clients
 }
 
-// name returns how the configuration calls the role.
+// name returns the role's name in the form that the configuration uses.
 func (b roleBook) name(r roleRep) string {
 	if r.client == "" {
 		return source.RealmRoleName(r.Name)
@@ -30,10 +30,9 @@ func (b roleBook) name(r roleRep) string {
 	return b.clients[r.client] + "/" + r.Name
 }
 
-// find returns the roles that the configuration can name, which is one unless clients
-// are called alike: "a/b" is the role b of the client a, whatever realm role may bear
-// that name; "realm:a/b" is that realm role. A slash may belong to either part of
-// "client/role".
+// find returns the roles that a configured name can mean. "a/b" is the role b of the client
+// a, even if there is a realm role of that name; "realm:a/b" is that realm role. Several
+// roles can match, because the client id and the role name may both contain a slash.
 func (b roleBook) find(name string) []roleRep {
 	ofRealm, named := source.RealmRole(name)
 	var found []roleRep
@@ -45,7 +44,7 @@ func (b roleBook) find(name string) []roleRep {
 	return found
 }
 
-// near returns the names that nearly match.
+// near returns the names of roles that nearly match (see source.Near).
 func (b roleBook) near(name string) []string {
 	names := make([]string, len(b.roles))
 	for i, r := range b.roles {
@@ -55,9 +54,9 @@ func (b roleBook) near(name string) []string {
 	return source.Near(name, names)
 }
 
-// holders reads who holds the admin role: itself, a composite that contains it
-// at any depth, or a group with either; a group's descendants inherit it. The
-// groups' members are not read here.
+// holders reads the accounts and groups that hold the admin role, or a composite that
+// contains it at any depth. The groups include all descendants, because they inherit the
+// role. holders does not read the groups' members.
 func (s *Source) holders(ctx context.Context, tok *token, catalog source.Catalog, name string) (holding, error) {
 	book, err := s.readRoles(ctx, tok, name)
 	if err != nil {
@@ -84,7 +83,7 @@ func (s *Source) holders(ctx context.Context, tok *token, catalog source.Catalog
 	return h, s.collect(ctx, book, containers, catalog, &h)
 }
 
-// readRoles reads every role; the clients' too where the token may see them.
+// readRoles reads every realm role, and the clients' roles if the token allows it.
 func (s *Source) readRoles(ctx context.Context, tok *token, name string) (roleBook, error) {
 	var book roleBook
 	var err error
@@ -129,13 +128,13 @@ func (s *Source) rolesCall(client string, more ...string) call {
 	c.path = append(c.path, more...)
 	c.query = whole()
 	if len(more) == 0 {
-		c.query.Set("briefRepresentation", "false") // the brief form leaves composite out
+		c.query.Set("briefRepresentation", "false") // the brief form lacks the field composite
 	}
 	return c
 }
 
-// containers returns the role and every role that contains it, to any depth.
-// Keycloak tells only what a composite contains, so all of them are asked.
+// containers returns the role and every role that contains it, at any depth. Keycloak tells
+// only the parts of a composite, so containers reads all composites.
 func (s *Source) containers(ctx context.Context, book roleBook, role roleRep) ([]roleRep, error) {
 	var mu sync.Mutex
 	holds := make(map[string][]roleRep) // by contained role's id
@@ -176,7 +175,7 @@ func (s *Source) containers(ctx context.Context, book roleBook, role roleRep) ([
 	return found, nil
 }
 
-// collect reads the direct holders of each role, people and groups.
+// collect reads the direct holders of each role: people and groups.
 func (s *Source) collect(ctx context.Context, book roleBook, roles []roleRep, catalog source.Catalog, h *holding) error {
 	users := make([][]source.User, len(roles))
 	groups := make([][]groupRep, len(roles))
@@ -213,9 +212,9 @@ func (s *Source) collect(ctx context.Context, book roleBook, roles []roleRep, ca
 	return nil
 }
 
-// unique keeps one reading of each account, sorted by id: somebody may hold
-// several of the roles. If two readings differ, the account counts as disabled, as in
-// the snapshot.
+// unique merges the readings of each account and returns them sorted by id. An account can
+// hold several of the roles. If one reading says disabled, the account counts as disabled,
+// as in the snapshot.
 func unique(users []source.User) []source.User {
 	slices.SortStableFunc(users, func(a, b source.User) int { return strings.Compare(a.ID, b.ID) })
 	var kept []source.User
@@ -229,8 +228,8 @@ func unique(users []source.User) []source.User {
 	return kept
 }
 
-// holdsInEffect reads whether the person holds the role by whatever way.
-// found is false where the realm has no such account any more.
+// holdsInEffect reads whether the account holds the role directly, or through a group or a
+// composite. found is false if the realm no longer has the account.
 func (s *Source) holdsInEffect(ctx context.Context, user string, role roleRep) (held, found bool, err error) {
 	path := []string{"users", user, "role-mappings", "realm", "composite"}
 	if role.client != "" {

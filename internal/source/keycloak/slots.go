@@ -10,18 +10,18 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// slots bounds the requests that are under way at once, whoever sends them: nested
-// groups of goroutines, probes and token requests share one semaphore.
+// slots limits the number of concurrent requests of a Source. Nested groups of goroutines,
+// probes and token requests share one semaphore.
 //
-// A slot belongs to one attempt on the wire, from before it is sent until its
-// body is closed. It is not held during the pause before a repetition: a server
-// that answers 503 would otherwise also stop the requests that it could answer.
-// A goroutine that holds a slot waits only for the network, never for another
-// slot or for the token's lock. Therefore nested requests cannot deadlock.
+// An attempt holds its slot from before it is sent until its body is closed. It does not
+// hold the slot during the pause before a repetition. Otherwise a server that answers 503 to
+// some requests would also stop the requests that it could answer. A goroutine that holds a
+// slot waits only for the network, never for another slot or for the turn of the tokens. So
+// nested requests cannot deadlock.
 type slots struct {
 	next  http.RoundTripper
 	free  *semaphore.Weighted
-	limit time.Duration // of one attempt, body included, where withLimit sets none
+	limit time.Duration // of one attempt, body included, if withLimit sets none
 }
 
 // RoundTrip waits for a slot, then sends the request with its time limit.
@@ -57,14 +57,14 @@ func (b slotBody) Close() error {
 
 type limitKey struct{}
 
-// withLimit returns a context whose requests have that time limit for one
-// attempt, in place of keycloak.timeout. Unlike context.WithTimeout, it does not
-// count the time that a request waits for its slot or for a token.
+// withLimit returns a context whose requests have that time limit for one attempt, in place
+// of keycloak.timeout. Unlike the timeout of context.WithTimeout, the limit does not count
+// the time in which a request waits for its slot or for a token.
 func withLimit(ctx context.Context, limit time.Duration) context.Context {
 	return context.WithValue(ctx, limitKey{}, limit)
 }
 
-// limitOf returns the limit that withLimit set, or the given one.
+// limitOf returns the limit that withLimit set, or the value otherwise if none is set.
 func limitOf(ctx context.Context, otherwise time.Duration) time.Duration {
 	if limit, ok := ctx.Value(limitKey{}).(time.Duration); ok {
 		return limit

@@ -19,23 +19,23 @@ import (
 	"groupsync/internal/transport"
 )
 
-// token is one access token that carries the roles a reading needs.
+// token is one access token that carries the roles that a reading needs.
 type token struct {
 	access string
-	renew  time.Time // from when on it is not used for a new request
+	renew  time.Time // from this time on, no new request uses the token
 	roles  map[string]bool
 }
 
-// tokens hold the current one. The turn is held while a new one is fetched, so
-// that however many requests need one, one is asked for. It is no mutex, so that
-// whoever waits for it ends with its context.
+// tokens holds the current token. A goroutine holds turn while it fetches a new token, so
+// that many waiting requests cause one token request. turn is a semaphore and no mutex, so
+// that a waiting goroutine stops when its context ends.
 type tokens struct {
 	turn    *semaphore.Weighted
 	current *token
-	method  method // that worked last; empty: none did yet
+	method  method // the method that worked last; empty: none has worked yet
 }
 
-// takeTurn waits until nobody else uses the tokens.
+// takeTurn waits until no other goroutine uses the tokens.
 func (s *Source) takeTurn(ctx context.Context) (release func(), err error) {
 	if err := s.tokens.turn.Acquire(ctx, 1); err != nil {
 		return nil, fault.New(fault.Keycloak, fault.OfNetwork(err), "%s: given up: %w", signingIn, context.Cause(ctx))
@@ -43,7 +43,8 @@ func (s *Source) takeTurn(ctx context.Context) (release func(), err error) {
 	return func() { s.tokens.turn.Release(1) }, nil
 }
 
-// token returns the current token, renewed where it is close to its end.
+// token returns the current token. It fetches a new one if the current one is about to
+// expire.
 func (s *Source) token(ctx context.Context) (*token, error) {
 	release, err := s.takeTurn(ctx)
 	if err != nil {
@@ -56,7 +57,7 @@ func (s *Source) token(ctx context.Context) (*token, error) {
 	return s.fetchToken(ctx)
 }
 
-// renew returns a token other than the one that was refused.
+// renew returns a token other than the refused one.
 func (s *Source) renew(ctx context.Context, refused *token) (*token, error) {
 	release, err := s.takeTurn(ctx)
 	if err != nil {
@@ -69,8 +70,8 @@ func (s *Source) renew(ctx context.Context, refused *token) (*token, error) {
 	return s.fetchToken(ctx)
 }
 
-// fresh fetches a new token whatever the age of the current one: the roles are
-// those of now only in a token of now.
+// fresh fetches a new token, whatever the age of the current one. Only a new token shows the
+// roles that the service account has now.
 func (s *Source) fresh(ctx context.Context) (*token, error) {
 	release, err := s.takeTurn(ctx)
 	if err != nil {
@@ -95,7 +96,7 @@ func (s *Source) fetchToken(ctx context.Context) (*token, error) {
 	return t, nil
 }
 
-// issued is an access token as Keycloak issued it, whatever roles it carries.
+// issued is an access token as Keycloak issued it, with or without the needed roles.
 type issued struct {
 	access string
 	asked  time.Time
@@ -103,7 +104,7 @@ type issued struct {
 	claims claims
 }
 
-// fetchGrant signs in. The caller holds the lock of the tokens.
+// fetchGrant signs in. The caller must hold the turn of the tokens.
 func (s *Source) fetchGrant(ctx context.Context) (issued, error) {
 	s.tokens.current = nil
 	secret, err := s.config.ClientSecret()
@@ -132,17 +133,17 @@ func (s *Source) fetchGrant(ctx context.Context) (issued, error) {
 	return g, err
 }
 
-// method is a way to show the client secret, by its name in the discovery
-// document (RFC 6749, section 2.3.1).
+// method is a way to send the client secret, by its name in the discovery document (RFC
+// 6749, section 2.3.1).
 type method string
 
 const (
-	post  method = "client_secret_post"  // as form values: releases of Keycloak differ in how they decode Basic
-	basic method = "client_secret_basic" // in the header; a client may be set to accept this one only
+	post  method = "client_secret_post"  // as form values; the default, because releases of Keycloak decode Basic differently
+	basic method = "client_secret_basic" // in the header; a client can be set to accept only this method
 )
 
-// signIn asks for a token with the method that worked last. If Keycloak refuses
-// the client and offers the other method, that one is tried once.
+// signIn requests a token with the method that worked last. If Keycloak refuses the client
+// and offers the other method, signIn tries that method once.
 func (s *Source) signIn(ctx context.Context, secret string) (*resty.Response, error) {
 	first, other := post, basic
 	if s.tokens.method == basic {
@@ -160,7 +161,7 @@ func (s *Source) signIn(ctx context.Context, secret string) (*resty.Response, er
 		s.tokens.method = other
 		return second, nil
 	}
-	// If the first method alone was wrong, the second refusal is about the secret.
+	// If the first refusal was about the method, the second refusal is about the secret.
 	if why, _ := saidIn(refusal); isMethodRefused(why) {
 		return second, nil
 	}
@@ -179,7 +180,7 @@ func (s *Source) signInBy(ctx context.Context, m method, secret string) (*resty.
 	return resp, s.broken(ctx, signingIn, resp, err)
 }
 
-// isClientRefused tells whether the refusal may be about the method.
+// isClientRefused reports whether the refusal may be about the method.
 func isClientRefused(resp *resty.Response) bool {
 	why, own := saidIn(resp)
 	code := resp.StatusCode()
@@ -187,11 +188,11 @@ func isClientRefused(resp *resty.Response) bool {
 		(why.Code == "invalid_client" || why.Code == "unauthorized_client")
 }
 
-// isMethodRefused tells whether Keycloak says that the client is set to another method.
+// isMethodRefused reports whether Keycloak says that the client is set to another method.
 func isMethodRefused(why said) bool { return strings.HasPrefix(why.Text, "Invalid method used") }
 
-// offers tells whether the realm's discovery document lists the method. Without
-// a document it does not, and the first refusal stands.
+// offers reports whether the realm's discovery document lists the method. It returns false
+// if the document cannot be read, and then the first refusal stands.
 func (s *Source) offers(ctx context.Context, m method) bool {
 	d, err := s.Discover(ctx)
 	return err == nil && slices.Contains(d.Methods, string(m))
@@ -216,7 +217,8 @@ func (s *Source) noRealm(doing, cause string) error {
 		"check keycloak.realm, and the path prefix in keycloak.url")
 }
 
-// clientRefusal tells why the client may not sign in, as far as Keycloak says it.
+// clientRefusal returns the error that says why the client may not sign in, as far as
+// Keycloak tells the reason.
 func (s *Source) clientRefusal(why said, cause string) error {
 	credentials, capability := s.console("Credentials"), s.console("Settings > Capability config")
 	var what, todo string
@@ -249,7 +251,7 @@ func (s *Source) clientRefusal(why said, cause string) error {
 	return refused(fault.Auth, signingIn, fmt.Sprintf("the realm %q refuses the client %q (%s). %s", s.config.Realm, s.config.ClientID, cause, what), todo)
 }
 
-// management is the client whose roles open the admin calls.
+// management returns the client id of the client whose roles the admin calls need.
 func (s *Source) management() string {
 	if s.config.Realm == "master" {
 		return "master-realm"
@@ -257,7 +259,7 @@ func (s *Source) management() string {
 	return "realm-management"
 }
 
-// claims are what an access token tells of its roles.
+// claims are the roles in an access token, and its id.
 type claims struct {
 	ID          string `json:"jti"`
 	RealmAccess struct {
@@ -268,11 +270,11 @@ type claims struct {
 	} `json:"resource_access"`
 }
 
-// kind is what Keycloak writes before a token's id since release 26.2: two
+// kind matches the prefix of a token's id, which Keycloak writes since release 26.2: two
 // letters each for the session, the token (rt regular, lt lightweight) and the grant.
 var kind = regexp.MustCompile(`^[a-z]{2}(rt|lt)[a-z]{2}:`)
 
-// kind returns "rt" or "lt", or nothing if the token does not say it.
+// kind returns "rt" or "lt", or "" if the token's id has no such prefix.
 func (c claims) kind() string {
 	if found := kind.FindStringSubmatch(c.ID); found != nil {
 		return found[1]
@@ -280,8 +282,8 @@ func (c claims) kind() string {
 	return ""
 }
 
-// claimsOf reads what the access token says. The signature is not looked at: the
-// token came from its issuer just now.
+// claimsOf decodes the claims of the access token. It does not check the signature: the
+// token has just come from its issuer.
 func (s *Source) claimsOf(access string) (claims, error) {
 	var c claims
 	parts := strings.Split(access, ".")
@@ -298,9 +300,9 @@ func (s *Source) claimsOf(access string) (claims, error) {
 	return c, nil
 }
 
-// rolesOf returns the roles of the management client that the token carries. It
-// refuses a token that lacks what every reading needs: with less, Keycloak hides
-// people behind a 200 (reference/keycloak-traps.md).
+// rolesOf returns the roles of the management client that the token carries. It refuses a
+// token without the roles that every reading needs: with fewer roles, Keycloak hides people
+// and still answers 200 (reference/keycloak-traps.md).
 func (s *Source) rolesOf(c claims) (map[string]bool, error) {
 	roles := make(map[string]bool)
 	for _, r := range c.ResourceAccess[s.management()].Roles {
@@ -318,12 +320,13 @@ func (s *Source) rolesOf(c claims) (map[string]bool, error) {
 	return roles, nil
 }
 
-// rolesMissing tells why the token lacks the roles, as far as the token shows it.
+// rolesMissing returns the error for a token that lacks roles, with the probable cause as
+// far as the token shows it.
 //
-//   - A lightweight token names its kind, since release 26.2.
-//   - A service account holds default roles that nobody assigned. A token without
-//     any role therefore points at "Full scope allowed" or at the client scope.
-//   - A token with the roles of others shows that both are as they should be.
+//   - A lightweight token says so in its id, since release 26.2.
+//   - A service account has default roles that nobody assigned. If the token carries no role
+//     at all, the probable cause is "Full scope allowed" or the client scope.
+//   - If the token carries roles of other clients, both of these settings are right.
 func (s *Source) rolesMissing(c claims, missing string) error {
 	assigned := s.console("Service account roles")
 	if len(c.ResourceAccess) > 0 || len(c.RealmAccess.Roles) > 0 {
@@ -352,8 +355,8 @@ func (s *Source) rolesMissing(c claims, missing string) error {
 		fmt.Sprintf("check %d settings, each of which can be the cause. %s", len(checks), strings.Join(checks, ". ")))
 }
 
-// hasOthers tells whether the token carries roles that only the full scope
-// brings: any but the client's own and those of the management client.
+// hasOthers reports whether the token carries roles that it can have only through the full
+// scope: any role except those of the client itself and of the management client.
 func (s *Source) hasOthers(c claims) bool {
 	if len(c.RealmAccess.Roles) > 0 {
 		return true
