@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Admin is the server's administrator: a small client of the admin API that
+// Admin is a small client of the admin API with the rights of the server's administrator. It
 // renews its token, which lives for a minute.
 type Admin struct {
 	server *Server
@@ -26,11 +26,10 @@ type Admin struct {
 // Admin returns the server's administrator.
 func (s *Server) Admin() *Admin { return s.admin }
 
-// Do sends the request to the admin API, where path is what follows
-// /admin/realms, for example "/demo/groups". A body that is not nil is sent as
-// JSON ([]byte as it is); the answer is decoded into out where that is not nil.
-// It returns the id of what was created, and fails the test on any status
-// other than 2xx.
+// Do sends a request to the admin API. path is the part after /admin/realms, for example
+// "/demo/groups". A body that is not nil is sent as JSON, and a []byte unchanged. The answer
+// is decoded into out if out is not nil. Do returns the id of the created object. Any status
+// other than 2xx fails the test.
 func (a *Admin) Do(tb testing.TB, method, path string, body, out any) (id string) {
 	tb.Helper()
 	status, answer, id := a.Try(tb, method, path, body)
@@ -45,8 +44,8 @@ func (a *Admin) Do(tb testing.TB, method, path string, body, out any) (id string
 	return id
 }
 
-// Try is Do for requests that may be refused: it returns the status and the
-// body, and fails the test only where no answer comes.
+// Try is Do for requests that may be refused. It returns the status and the body, and fails
+// the test only if there is no answer.
 func (a *Admin) Try(tb testing.TB, method, path string, body any) (status int, answer []byte, id string) {
 	tb.Helper()
 	token, err := a.bearer()
@@ -72,7 +71,7 @@ func (a *Admin) bearer() (string, error) {
 	return token, nil
 }
 
-// token asks the realm for an access token and returns it with its lifespan.
+// token requests an access token of the realm, and returns the token and its lifespan.
 func (s *Server) token(realm string, form url.Values) (string, time.Duration, error) {
 	resp, err := client.PostForm(s.URL+"/realms/"+realm+"/protocol/openid-connect/token", form)
 	if err != nil {
@@ -94,7 +93,7 @@ func (s *Server) token(realm string, form url.Values) (string, time.Duration, er
 	return answer.AccessToken, time.Duration(answer.ExpiresIn) * time.Second, nil
 }
 
-// client gives a big import its time.
+// client has a long timeout, because a large import takes minutes.
 var client = &http.Client{Timeout: 5 * time.Minute}
 
 func send(method, address, token string, body any) (int, []byte, http.Header, error) {
@@ -127,9 +126,8 @@ func send(method, address, token string, body any) (int, []byte, http.Header, er
 	return resp.StatusCode, answer, resp.Header, err
 }
 
-// Get sends a GET as the realm's own client does, with the rights of that
-// client only, where path is what follows the realm's name, for example
-// "/groups/count". It returns the status and the body.
+// Get sends a GET with the rights of the realm's own client. path is the part after the
+// realm's name, for example "/groups/count". Get returns the status and the body.
 func (r *Realm) Get(tb testing.TB, path string) (int, []byte) {
 	tb.Helper()
 	token, _, err := r.Server.token(r.Name, url.Values{
@@ -141,7 +139,7 @@ func (r *Realm) Get(tb testing.TB, path string) (int, []byte) {
 	return status, body
 }
 
-// Do is Admin.Do within the realm: path is what follows the realm's name.
+// Do is Admin.Do within the realm: path is the part after the realm's name.
 func (r *Realm) Do(tb testing.TB, method, path string, body, out any) (id string) {
 	tb.Helper()
 	return r.Server.admin.Do(tb, method, "/"+r.Name+path, body, out)
@@ -159,9 +157,9 @@ func (r *Realm) GroupID(tb testing.TB, path string) string {
 	return group.ID
 }
 
-// UserID returns the id of the account with that username, service accounts
-// included. If a person of that name is in LDAP only, the look-up imports them.
-// It does not use the user cache.
+// UserID returns the id of the account with that username, which may be a service account.
+// If the person is in LDAP only, the look-up imports the person. It does not use the user
+// cache.
 func (r *Realm) UserID(tb testing.TB, username string) string {
 	tb.Helper()
 	var users []struct{ ID string }
@@ -190,8 +188,8 @@ func (r *Realm) SetEnabled(tb testing.TB, username string, enabled bool) {
 	r.EditUser(tb, username, func(user map[string]any) { user["enabled"] = enabled })
 }
 
-// EditUser reads the account's representation, edits it and writes it back: what
-// a PUT leaves out, Keycloak may take for erased.
+// EditUser reads the account's representation, edits it and writes it back. It writes the
+// whole representation, because Keycloak can erase fields that a PUT leaves out.
 func (r *Realm) EditUser(tb testing.TB, username string, edit func(user map[string]any)) {
 	tb.Helper()
 	path := "/users/" + r.UserID(tb, username)
@@ -201,8 +199,7 @@ func (r *Realm) EditUser(tb testing.TB, username string, edit func(user map[stri
 	r.Do(tb, http.MethodPut, path, user, nil)
 }
 
-// EditClient reads the representation of the client that groupsync signs in as, edits
-// it and writes it back.
+// EditClient reads the representation of groupsync's client, edits it and writes it back.
 func (r *Realm) EditClient(tb testing.TB, edit func(client map[string]any)) {
 	tb.Helper()
 	path := "/clients/" + r.clientUUID(tb, r.ClientID)
@@ -212,8 +209,8 @@ func (r *Realm) EditClient(tb testing.TB, edit func(client map[string]any)) {
 	r.Do(tb, http.MethodPut, path, client, nil)
 }
 
-// GrantClientRole gives the client's service account the role, written "role" for a
-// realm role and "client/role" for a client's.
+// GrantClientRole gives a role to the client's service account. The role is written "role"
+// for a realm role and "client/role" for a client's role.
 func (r *Realm) GrantClientRole(tb testing.TB, role string) {
 	tb.Helper()
 	client, name := splitRole(role)
@@ -227,8 +224,8 @@ func (r *Realm) GrantClientRole(tb testing.TB, role string) {
 	r.Do(tb, http.MethodPost, to, []json.RawMessage{representation}, nil)
 }
 
-// ScopeClient lets the client's tokens carry those roles of realm-management where
-// its full scope is not allowed.
+// ScopeClient lets the client's tokens carry these roles of realm-management if the client's
+// full scope is not allowed.
 func (r *Realm) ScopeClient(tb testing.TB, roles ...string) {
 	tb.Helper()
 	management := r.clientUUID(tb, "realm-management")
@@ -245,21 +242,21 @@ func (r *Realm) DeleteUser(tb testing.TB, username string) {
 	r.Do(tb, http.MethodDelete, "/users/"+r.UserID(tb, username), nil, nil)
 }
 
-// DeleteGroup deletes the group and those below it.
+// DeleteGroup deletes the group and the groups below it.
 func (r *Realm) DeleteGroup(tb testing.TB, path string) {
 	tb.Helper()
 	r.Do(tb, http.MethodDelete, "/groups/"+r.GroupID(tb, path), nil, nil)
 }
 
-// AddDefaultGroup makes whoever is new in the realm a member of the group.
+// AddDefaultGroup makes every new account of the realm a member of the group.
 func (r *Realm) AddDefaultGroup(tb testing.TB, path string) {
 	tb.Helper()
 	r.Do(tb, http.MethodPut, "/default-groups/"+r.GroupID(tb, path), nil, nil)
 }
 
-// AddDefaultRole adds the realm role to the realm's default roles, the composite
-// role of whoever is new in the realm. The people of a Spec hold that composite
-// only if Spec.DefaultRoles says so.
+// AddDefaultRole adds the realm role to the realm's default role, the composite that every
+// new account gets. The people of a Spec hold that composite only if Spec.DefaultRoles is
+// set.
 func (r *Realm) AddDefaultRole(tb testing.TB, role string) {
 	tb.Helper()
 	var representation json.RawMessage

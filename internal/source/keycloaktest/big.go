@@ -2,19 +2,19 @@ package keycloaktest
 
 import "fmt"
 
-// The measure of the big realm.
+// The size of the big realm.
 const (
 	BigUsers       = 10_000
 	BigGroups      = 1_000
-	BigNested      = 330 // groups that are in one of BigParents
+	BigNested      = 330 // groups below one of BigParents
 	BigParents     = 66
 	BigMemberships = 50_000
 )
 
-// BigSpec returns the realm that benchmarks pull: each of BigUsers people is in
-// five groups, each of BigGroups groups has fifty direct members, and each of
-// BigParents top-level groups has five children. It is always the same. NewRealm
-// makes it in about twenty seconds.
+// BigSpec returns a large realm for benchmarks. Each of BigUsers people is in five groups,
+// each of BigGroups groups has fifty direct members, and each of BigParents top-level groups
+// has five children. The realm is always the same. NewRealm creates it in about twenty
+// seconds.
 func BigSpec() Spec {
 	groups := make([]string, BigGroups)
 	for i := range groups {
@@ -35,8 +35,9 @@ func BigSpec() Spec {
 	return Spec{Groups: groups, Users: users}
 }
 
-// FlatSpec returns a realm of so many top-level groups, each with fifty direct members.
-// There are ten people for each group, and each is in five groups. It is always the same.
+// FlatSpec returns a realm with the given number of top-level groups, each with fifty direct
+// members. There are ten people for each group, and each is in five groups. The realm is
+// always the same.
 func FlatSpec(groups int) Spec {
 	spec := Spec{Users: make([]User, 10*groups)}
 	for i := range groups {

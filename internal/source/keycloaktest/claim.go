@@ -8,16 +8,16 @@ import (
 	"testing"
 )
 
-// ClearML is the id of the client that ClearML signs people in by.
+// ClearML is the id of the client by which ClearML signs people in.
 const ClearML = "clearml"
 
-// ClearMLSecret is the secret of the client that AddClearML makes.
+// ClearMLSecret is the secret of the client that AddClearML creates.
 const ClearMLSecret = "clearml-test-secret" // #nosec G101 -- only a Keycloak of the tests knows it
 
-// AddClearML makes the client ClearML, or changes the one that a role of the Spec
-// made, and gives it a Group Membership mapper: the claim "groups" of its access
-// tokens holds the paths of groups, or their names. People can sign in by it with
-// a password (direct grant).
+// AddClearML creates the client ClearML, or changes the client that a role of the Spec
+// created. It adds a Group Membership mapper: the claim "groups" of access tokens holds the
+// paths of groups if fullPath is set, otherwise their names. People can sign in through the
+// client with a password (direct grant).
 func (r *Realm) AddClearML(tb testing.TB, fullPath bool) {
 	tb.Helper()
 	client := object{
@@ -43,27 +43,26 @@ func (r *Realm) AddClearML(tb testing.TB, fullPath bool) {
 	}, nil)
 }
 
-// landing is where a browser goes after it has signed in to ClearML. Nothing
+// landing is the address to which a browser is sent after a sign-in to ClearML. No server
 // listens there.
 const landing = "http://127.0.0.1:9/landing"
 
-// Token is what an access token for ClearML says of a person. Both lists are in
-// Keycloak's order, which is none.
+// Token is the part of an access token for ClearML that concerns groups and roles. Keycloak
+// gives both lists in no particular order.
 type Token struct {
 	Groups     []string
 	RealmRoles []string
 }
 
-// Token returns the token that the person would get at a sign-in to ClearML now.
-// As a sign-in does, it looks the username up (which imports a person who is in
-// LDAP only) and reads by the user cache (which it fills). AddClearML comes
-// first.
+// Token returns the token that the person would get at a sign-in to ClearML now. Like a
+// sign-in, it looks up the username, which imports a person who is in LDAP only. It reads
+// from the user cache and fills it. AddClearML must be called first.
 func (r *Realm) Token(tb testing.TB, username string) Token {
 	tb.Helper()
 	return r.TokenOf(tb, r.UserID(tb, username))
 }
 
-// TokenOf is Token for the account with that id, without the look-up.
+// TokenOf is Token for the account with that id. It does not look up the username.
 func (r *Realm) TokenOf(tb testing.TB, userID string) Token {
 	tb.Helper()
 	var token struct {
@@ -75,14 +74,14 @@ func (r *Realm) TokenOf(tb testing.TB, userID string) Token {
 	return Token{Groups: token.Groups, RealmRoles: token.RealmAccess.Roles}
 }
 
-// Claim returns the groups of Token, sorted: names, or paths if AddClearML was
-// told so.
+// Claim returns the groups of Token, sorted. They are names, or paths if AddClearML was
+// called with fullPath.
 func (r *Realm) Claim(tb testing.TB, username string) []string {
 	tb.Helper()
 	return slices.Sorted(slices.Values(r.Token(tb, username).Groups))
 }
 
-// ClaimOf is Claim for the account with that id, without the look-up.
+// ClaimOf is Claim for the account with that id. It does not look up the username.
 func (r *Realm) ClaimOf(tb testing.TB, userID string) []string {
 	tb.Helper()
 	return slices.Sorted(slices.Values(r.TokenOf(tb, userID).Groups))

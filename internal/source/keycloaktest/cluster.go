@@ -9,15 +9,15 @@ import (
 	"groupsync/internal/processtest"
 )
 
-// node is what a server needs in order to be one of a cluster.
+// node holds the settings of one server of a cluster.
 type node struct {
-	database    string // file of the database that the nodes share, without its suffix
-	port        int    // of the cluster's own connections
-	failurePort int    // of the connections by which the nodes watch each other
+	database    string // file of the database that the nodes share, without the suffix
+	port        int    // port of the cluster's connections
+	failurePort int    // port of the connections by which the nodes monitor each other
 }
 
-// StartCluster starts two nodes with one database and a shared cache. It takes about
-// twice the time of Start. The nodes talk to each other on loopback only.
+// StartCluster starts two nodes with one database and a shared cache. It takes about twice
+// as long as Start. The nodes communicate on loopback only.
 func StartCluster(tb testing.TB) (a, b *Server) {
 	tb.Helper()
 	skipShort(tb)
@@ -57,12 +57,12 @@ func newNode(database string) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	// JGroups takes the second port as a distance upwards from the first.
+	// JGroups takes the second port as an offset upwards from the first.
 	return &node{database: database, port: min(one, other), failurePort: max(one, other)}, nil
 }
 
-// properties are the Java system properties of a node. H2's first user of a file
-// serves it to the others.
+// properties returns the Java system properties of a node. The first node that opens the H2
+// file serves it to the others.
 func (n *node) properties() []string {
 	return []string{
 		"-Dh2.bindAddress=127.0.0.1", "-Djgroups.bind.address=127.0.0.1",
@@ -71,7 +71,7 @@ func (n *node) properties() []string {
 	}
 }
 
-// arguments are those of the start of a node.
+// arguments returns the arguments for the start of a node.
 func (n *node) arguments() []string {
 	return []string{
 		"--cache=ispn", "--cache-stack=jdbc-ping",
@@ -79,7 +79,7 @@ func (n *node) arguments() []string {
 	}
 }
 
-// On returns the realm as another node of its cluster shows it.
+// On returns the same realm, addressed through another node of its cluster.
 func (r *Realm) On(s *Server) *Realm {
 	on := *r
 	on.Server = s

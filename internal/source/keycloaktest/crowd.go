@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// The measure of a Crowd.
+// The size of a Crowd.
 const (
-	CrowdClearML = 300 // people of LDAP with a ClearML account
-	CrowdGroups  = 20  // LDAP groups, each with thirty of those and twenty others
-	CrowdLeavers = 200 // people with a ClearML account who are in no group
-	CrowdHidden  = 500 // members of a group that LDAP has twice, so that no list shows them
+	CrowdClearML = 300 // people of LDAP with a ClearML user
+	CrowdGroups  = 20  // LDAP groups, each with thirty of these people and twenty others
+	CrowdLeavers = 200 // people with a ClearML user who are in no group
+	CrowdHidden  = 500 // members of a group that LDAP has twice, so that no member list shows them
 )
 
-// Crowd is a realm with a large LDAP directory behind it, for benchmarks. Everybody
-// is imported. It is always the same but for ids.
+// Crowd is a realm with a large LDAP directory behind it, for benchmarks. All people are
+// imported. The realm is always the same except for ids.
 type Crowd struct {
 	LDAP       *LDAP
 	Proxy      *LDAPProxy // between Keycloak and LDAP
@@ -25,18 +25,18 @@ type Crowd struct {
 	Federation *Federation
 
 	Groups  []string // paths of the CrowdGroups groups
-	Hidden  string   // path of the group whose members no list shows
-	ClearML []string // usernames of the members with a ClearML account
-	Leavers []string // usernames of those who are in no group
+	Hidden  string   // path of the group whose members no member list shows
+	ClearML []string // usernames of the members with a ClearML user
+	Leavers []string // usernames of the people with a ClearML user who are in no group
 	Unseen  []string // usernames of the members of Hidden
 
-	// IDs are the account ids by username, of everybody.
+	// IDs are the account ids of all people, by username.
 	IDs map[string]string
 }
 
-// NewCrowd makes a realm of that many people, at least 2,000, on the server. 10,000 people
-// take about a minute. From then on every request to LDAP waits the latency, there and back
-// together.
+// NewCrowd creates a realm with that many people, at least 2,000, on the server. 10,000
+// people take about a minute. After NewCrowd, latency is added to each request to LDAP, half
+// of it in each direction.
 func NewCrowd(tb testing.TB, s *Server, people int, latency time.Duration) *Crowd {
 	tb.Helper()
 	names := make([]string, people)
@@ -72,9 +72,9 @@ func NewCrowd(tb testing.TB, s *Server, people int, latency time.Duration) *Crow
 	return c
 }
 
-// NewLocalCrowd makes a realm of that many local people, in some minutes for 100,000.
-// The first CrowdClearML of them are in the groups of a Crowd, thirty in each. The
-// others are in no group.
+// NewLocalCrowd creates a realm with that many local people. 100,000 people take some
+// minutes. The first CrowdClearML people are in the groups of a Crowd, thirty in each group.
+// The others are in no group.
 func NewLocalCrowd(tb testing.TB, s *Server, people int) *Realm {
 	tb.Helper()
 	spec := Spec{}

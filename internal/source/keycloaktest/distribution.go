@@ -13,25 +13,26 @@ import (
 	"groupsync/internal/processtest"
 )
 
-// Version is the release of Keycloak that is started if neither Options nor
-// KEYCLOAK_VERSION name another.
+// Version is the release of Keycloak that is started if neither Options nor KEYCLOAK_VERSION
+// name another one.
 const Version = "26.7.3"
 
-// version returns the release that the server is of. KEYCLOAK_VERSION replaces the
-// default only: a test that names a release is about that release.
+// version returns the server's release. KEYCLOAK_VERSION replaces only the default: a test
+// that names a release is about that release.
 func (o Options) version() string {
 	return cmp.Or(o.Version, os.Getenv("KEYCLOAK_VERSION"), Version)
 }
 
-// Older releases that the tests know to start. Each is fetched and built at its
-// first use on a machine, which takes a minute.
+// Older releases for tests. Each release is fetched and built at its first use on a machine,
+// which takes a minute.
 const (
 	Version260 = "26.0.8"
 	Version24  = "24.0.5"
 )
 
-// Older returns the older releases that a test is to start by itself: the one that
-// KEYCLOAK_VERSION names if it is older than Version, and nothing if that is Version.
+// Older returns the older releases that a test must start by itself. If KEYCLOAK_VERSION is
+// not set, these are Version260 and Version24. If it is set, they are the release that it
+// names, or none if that is Version.
 func Older() []string {
 	switch v := (Options{}).version(); {
 	case os.Getenv("KEYCLOAK_VERSION") == "":
@@ -43,15 +44,15 @@ func Older() []string {
 	}
 }
 
-// prepared returns the directory of a distribution of o.Version that is built for
-// o, and beside it the data of a server that has been started once:
+// prepared returns the directory of a distribution of o.Version that is built for o. It also
+// holds the data of a server that was started once:
 //
 //	dist/  bin, conf, lib, providers, themes: shared by all servers, never written again
 //	data/  a database with the master realm and its administrator: copied for each server
 //
-// It is made once a machine, under a lock, and appears by a rename, so that
-// test binaries may run side by side and one that is killed leaves nothing that
-// another would take for whole.
+// The directory is made once on a machine, under a lock, and appears by a rename. So test
+// binaries can run side by side, and a binary that is killed leaves no incomplete directory
+// that another one would use.
 func prepared(o Options) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -64,11 +65,11 @@ func prepared(o Options) (string, error) {
 	// Keycloak 24 reads a + in its own path as a space.
 	name := "keycloak-" + o.Version + strings.ReplaceAll(o.Path, "/", "-") + "-" + storageVersion()
 	dir := filepath.Join(cache, name)
-	// A release that is there need not wait for another one that is being made.
+	// A release that exists need not wait for another release that is being made.
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
-	var data string // a database with nothing but the master realm is the same under every path
+	var data string // a database with only the master realm is the same for every path
 	if o.Path != "" {
 		plain, err := prepared(Options{Version: o.Version})
 		if err != nil {
@@ -84,7 +85,8 @@ func prepared(o Options) (string, error) {
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
-	// Whoever left one was killed: only the lock's holder makes them.
+	// Only the holder of the lock makes these directories, so a process that was killed left
+	// them.
 	left, err := filepath.Glob(filepath.Join(cache, "new-*"))
 	if err != nil {
 		return "", err
@@ -105,8 +107,8 @@ func prepared(o Options) (string, error) {
 	return dir, os.Rename(work, dir)
 }
 
-// prepare fills work with dist and data. The data is a copy of the given directory, or
-// else what a first start makes.
+// prepare creates dist and data in the directory work. data is a copy of the given
+// directory, or else the data that a first start makes.
 func prepare(work, data string, o Options) error {
 	zip, err := download(o.Version)
 	if err != nil {
@@ -135,7 +137,7 @@ func prepare(work, data string, o Options) error {
 	if data != "" {
 		return os.CopyFS(filepath.Join(work, "data"), os.DirFS(data))
 	}
-	// The first start makes the database, which takes longer than all the rest.
+	// The first start makes the database, which takes longer than everything else.
 	first, err := launch(dist, filepath.Join(work, "first"), Options{Path: o.Path, Version: o.Version})
 	if err != nil {
 		return err
@@ -146,8 +148,8 @@ func prepare(work, data string, o Options) error {
 	return os.Rename(filepath.Join(first.home, "data"), filepath.Join(work, "data"))
 }
 
-// download returns the path of the distribution in Maven's local repository,
-// fetching it where it is not there yet.
+// download returns the path of the distribution in Maven's local repository. It fetches the
+// distribution if it is not there yet.
 func download(version string) (string, error) {
 	for program, pkg := range map[string]string{"java": "openjdk-17-jdk-headless", "javac": "openjdk-17-jdk-headless", "mvn": "maven", "unzip": "unzip"} {
 		if _, err := exec.LookPath(program); err != nil {

@@ -8,22 +8,21 @@ import (
 	"time"
 )
 
-// Mode is the mode of a group-ldap-mapper: where memberships of LDAP groups are
+// Mode is the mode of a group-ldap-mapper. It says where memberships of LDAP groups are
 // kept.
 type Mode string
 
-// The modes there are.
+// The values of Mode.
 const (
 	ReadOnly Mode = "READ_ONLY"
 	LDAPOnly Mode = "LDAP_ONLY"
 	Import   Mode = "IMPORT"
 )
 
-// CachePolicy says how long Keycloak's user cache keeps the people of a
-// federation.
+// CachePolicy says how long Keycloak's user cache keeps the people of a federation.
 type CachePolicy string
 
-// The policies that need no further setting.
+// The values of CachePolicy that need no further setting.
 const (
 	CacheDefault CachePolicy = "DEFAULT"
 	NoCache      CachePolicy = "NO_CACHE"
@@ -35,16 +34,16 @@ type FederationOptions struct {
 	NoImport    bool          // importEnabled=false: accounts are not kept in Keycloak's database
 	KeepInvalid bool          // removeInvalidUsersEnabled=false
 	DropGroups  bool          // a sync deletes groups that LDAP does not have
-	Timeout     time.Duration // to connect and to read; 0: two seconds
+	Timeout     time.Duration // for connecting and for reading; 0: two seconds
 
 	Name       string     // empty: "ldap"
-	Through    *LDAPProxy // Keycloak reaches the LDAP server by this proxy; nil: directly
-	Subtree    bool       // searchScope 2: people and groups are looked for at every depth, so also in units
+	Through    *LDAPProxy // Keycloak connects to the LDAP server through this proxy; nil: directly
+	Subtree    bool       // searchScope 2: searches for people and groups cover every depth, so also units
 	Mappers    []GroupMapper
-	NoMapper   bool        // there is no first group mapper, named "groups"
-	NoSync     bool        // nothing is taken over yet
+	NoMapper   bool        // the federation does not get the default group mapper, named "groups"
+	NoSync     bool        // Federate does not sync groups and people
 	Cache      CachePolicy // empty: CacheDefault
-	Pooling    bool        // connections to LDAP are kept and used again
+	Pooling    bool        // connections to LDAP are kept and reused
 	Pagination bool        // searches ask for pages of 1,000 entries
 
 	UsernameAttribute string // usernameLDAPAttribute; empty: uid
@@ -57,8 +56,8 @@ type FederationOptions struct {
 type GroupMapper struct {
 	Name       string
 	Mode       Mode   // empty: ReadOnly
-	Unit       string // the groups of this unit of the LDAP server; empty: those of the base
-	Path       string // Keycloak group below which the groups are kept, which must exist; empty: "/"
+	Unit       string // the unit of the LDAP server whose groups are mapped; empty: the groups of the base
+	Path       string // existing Keycloak group below which the groups are kept; empty: "/"
 	DropGroups bool   // a sync deletes groups that LDAP does not have
 }
 
@@ -67,15 +66,14 @@ type Federation struct {
 	ID, Name string
 
 	realm   *Realm
-	mappers []mapper // that have groups to take over, oldest first
+	mappers []mapper // the group mappers, oldest first
 }
 
 type mapper struct{ id, name string }
 
-// Federate adds the LDAP server to the realm as a user-storage component of
-// edit mode READ_ONLY, with a group mapper named "groups" of the base of the
-// groups and with o.Mappers, and takes over its groups (at the top level) and
-// people.
+// Federate adds the LDAP server to the realm as a user-storage component of edit mode
+// READ_ONLY. It adds a group mapper named "groups" for the base of the groups, and
+// o.Mappers. It then syncs the groups (to the top level) and the people.
 func (r *Realm) Federate(tb testing.TB, l *LDAP, o FederationOptions) *Federation {
 	tb.Helper()
 	if o.Timeout == 0 {
@@ -126,8 +124,7 @@ func (r *Realm) addStorage(tb testing.TB, name, provider string, config map[stri
 	return &Federation{ID: id, Name: name, realm: r}
 }
 
-// AddGroupMapper adds a group-ldap-mapper. Its groups are taken over by the next
-// Sync or SyncGroups.
+// AddGroupMapper adds a group-ldap-mapper. The next Sync or SyncGroups imports its groups.
 func (f *Federation) AddGroupMapper(tb testing.TB, m GroupMapper) {
 	tb.Helper()
 	id := f.addMapper(tb, m.Name, "group-ldap-mapper", map[string]string{
@@ -140,15 +137,15 @@ func (f *Federation) AddGroupMapper(tb testing.TB, m GroupMapper) {
 	f.mappers = append(f.mappers, mapper{id, m.Name})
 }
 
-// AddHardcodedGroup adds a hardcoded-ldap-group-mapper: everybody of the
-// federation is in the Keycloak group with that path.
+// AddHardcodedGroup adds a hardcoded-ldap-group-mapper: everybody in the federation is a
+// member of the Keycloak group with that path.
 func (f *Federation) AddHardcodedGroup(tb testing.TB, path string) {
 	tb.Helper()
 	f.addMapper(tb, "hardcoded group "+last(path), "hardcoded-ldap-group-mapper", map[string]string{"group": path})
 }
 
-// AddHardcodedRole adds a hardcoded-ldap-role-mapper: everybody of the federation
-// holds the realm role.
+// AddHardcodedRole adds a hardcoded-ldap-role-mapper: everybody in the federation holds the
+// realm role.
 func (f *Federation) AddHardcodedRole(tb testing.TB, role string) {
 	tb.Helper()
 	f.addMapper(tb, "hardcoded role "+role, "hardcoded-ldap-role-mapper", map[string]string{"role": role})
@@ -168,21 +165,21 @@ func component(name, provider, kind, parent string, config map[string]string) ob
 	return object{"name": name, "providerId": provider, "providerType": kind, "parentId": parent, "config": lists}
 }
 
-// Taken is what a sync of people reports.
+// Taken is the report of a sync of people.
 type Taken struct {
 	Added, Updated, Removed, Failed int
-	Ignored                         bool // another sync ran at the time
+	Ignored                         bool // another sync was running
 }
 
-// Sync takes over groups and then people from LDAP.
+// Sync imports groups and then people from LDAP.
 func (f *Federation) Sync(tb testing.TB) {
 	tb.Helper()
 	f.SyncGroups(tb)
 	f.SyncUsers(tb)
 }
 
-// SyncGroups takes over groups from LDAP by every group mapper. It takes over
-// nobody, and leaves the user cache as it is.
+// SyncGroups imports groups from LDAP with every group mapper. It imports no people, and
+// does not change the user cache.
 func (f *Federation) SyncGroups(tb testing.TB) {
 	tb.Helper()
 	for _, m := range f.mappers {
@@ -190,14 +187,14 @@ func (f *Federation) SyncGroups(tb testing.TB) {
 	}
 }
 
-// SyncUsers takes over all people from LDAP.
+// SyncUsers imports all people from LDAP.
 func (f *Federation) SyncUsers(tb testing.TB) Taken {
 	tb.Helper()
 	return f.sync(tb, "triggerFullSync")
 }
 
-// SyncChangedUsers takes over the people whose entry was changed since the last
-// sync, and clears the user cache of the federation.
+// SyncChangedUsers imports the people whose entry has changed since the last sync, and
+// clears the user cache of the federation.
 func (f *Federation) SyncChangedUsers(tb testing.TB) Taken {
 	tb.Helper()
 	return f.sync(tb, "triggerChangedUsersSync")
@@ -209,7 +206,8 @@ func (f *Federation) sync(tb testing.TB, action string) (t Taken) {
 	return t
 }
 
-// SetMode changes the mode of a group mapper: "groups" is the first one's name.
+// SetMode changes the mode of the group mapper with that name. The default mapper is named
+// "groups".
 func (f *Federation) SetMode(tb testing.TB, mapperName string, mode Mode) {
 	tb.Helper()
 	for _, m := range f.mappers {
@@ -233,8 +231,8 @@ func (f *Federation) SetCache(tb testing.TB, policy CachePolicy) {
 	f.realm.configure(tb, f.ID, "cachePolicy", string(policy))
 }
 
-// Configure changes one setting of the component, which is named as Keycloak's
-// representation has it. An empty value takes the setting away.
+// Configure changes one setting of the component, by its name in Keycloak's representation.
+// An empty value removes the setting.
 func (f *Federation) Configure(tb testing.TB, key, value string) {
 	tb.Helper()
 	f.realm.configure(tb, f.ID, key, value)
@@ -249,7 +247,7 @@ func (r *Realm) configure(tb testing.TB, id, key, value string) {
 	r.Do(tb, http.MethodPut, "/components/"+id, whole, nil)
 }
 
-// Delete deletes the component, and with it its imported people.
+// Delete deletes the component and its imported people.
 func (f *Federation) Delete(tb testing.TB) {
 	tb.Helper()
 	f.realm.Do(tb, http.MethodDelete, "/components/"+f.ID, nil, nil)

@@ -18,8 +18,8 @@ import (
 	"groupsync/internal/processtest"
 )
 
-// The tree of every LDAP server that is started, its owner, and the account
-// that Keycloak binds as.
+// The tree of every LDAP server that is started, its owner, and the account with which
+// Keycloak binds.
 const (
 	ldapSuffix   = "dc=example,dc=org"
 	ldapPeople   = "ou=people," + ldapSuffix
@@ -29,12 +29,12 @@ const (
 	ldapPassword = "ldap-test-password" // #nosec G101 -- only a slapd of the tests knows it
 )
 
-// LDAP is a running slapd: people as inetOrgPerson with the email
-// uid@example.org, groups as groupOfNames.
+// LDAP is a running slapd. People are inetOrgPerson entries with the email uid@example.org.
+// Groups are groupOfNames entries.
 //
-// A person is named by the uid, or by the cn if the entry has no uid. A group is
-// named by its cn, or by "unit/cn" if it is in an organizational unit below the
-// base of the groups, for example "eu/dev". A unit is added with its first group.
+// A person is named by the uid, or by the cn if the entry has no uid. A group is named by
+// its cn, or by "unit/cn" if it is in an organizational unit below the base of the groups,
+// for example "eu/dev". A unit is added together with its first group.
 type LDAP struct {
 	URL string // ldap://127.0.0.1:port
 
@@ -42,22 +42,22 @@ type LDAP struct {
 	port  int
 	lies  Answers
 	proc  *processtest.Process
-	units map[string]bool // units that were added
-	noUID map[string]bool // people that were added without a uid
+	units map[string]bool // units that have been added
+	noUID map[string]bool // people without a uid
 }
 
-// Answers are ways in which an LDAP server answers Keycloak less than it has.
-// The zero value is the whole.
+// Answers says which parts of its content an LDAP server hides from Keycloak. The zero value
+// hides nothing.
 type Answers struct {
 	NoUsers   bool // people are not readable
 	NoGroups  bool // groups are not readable
-	SizeLimit int  // entries a search returns at most; 0: all
-	WrongBind bool // Keycloak's password is refused
+	SizeLimit int  // most entries that a search returns; 0: all entries
+	WrongBind bool // the server refuses Keycloak's password
 }
 
-// StartLDAP starts an LDAP server for the test with those people and with
-// groups, by name, of some of them. It installs slapd where that is missing
-// and the test runs as root on Debian, and fails otherwise.
+// StartLDAP starts an LDAP server for the test with these people, and with these groups:
+// their members by group name. If slapd is missing, StartLDAP installs it if the test runs
+// as root on Debian, and otherwise fails the test.
 func StartLDAP(tb testing.TB, people []string, groups map[string][]string) *LDAP {
 	tb.Helper()
 	skipShort(tb)
@@ -79,8 +79,8 @@ func StartLDAP(tb testing.TB, people []string, groups map[string][]string) *LDAP
 	return l
 }
 
-// Load adds those people and those groups, by name, of some of them. The server
-// is stopped meanwhile. It takes seconds for 10,000 people.
+// Load adds these people, and these groups with their members by group name. It stops the
+// server meanwhile. It takes seconds for 10,000 people.
 func (l *LDAP) Load(tb testing.TB, people []string, groups map[string][]string) {
 	tb.Helper()
 	l.Stop(tb)
@@ -88,7 +88,7 @@ func (l *LDAP) Load(tb testing.TB, people []string, groups map[string][]string) 
 	l.Start(tb)
 }
 
-// load writes the entries straight into the database of the stopped server.
+// load writes the entries directly into the database of the stopped server.
 func (l *LDAP) load(tb testing.TB, ldif string) {
 	tb.Helper()
 	cmd := exec.Command("slapadd", "-q", "-f", l.writeConfig(tb))
@@ -127,8 +127,8 @@ userPassword: ` + ldapPassword + `
 
 `
 
-// config is the server's slapd.conf. The owner is the root of the database,
-// whom no access rule binds.
+// config returns the server's slapd.conf. No access rule applies to the owner, who is the
+// root of the database.
 func (l *LDAP) config() string {
 	var rules strings.Builder
 	if l.lies.WrongBind {
@@ -191,16 +191,16 @@ func (l *LDAP) Start(tb testing.TB) {
 	}
 }
 
-// Stop ends the server: connections are refused until Start.
+// Stop ends the server. It refuses connections until Start.
 func (l *LDAP) Stop(tb testing.TB) { tb.Helper(); must(tb, l.proc.End(10*time.Second)) }
 
-// Pause makes the server hang: connections are accepted, nothing is answered.
+// Pause makes the server hang: it accepts connections and answers nothing.
 func (l *LDAP) Pause(tb testing.TB) { tb.Helper(); must(tb, l.proc.Signal(syscall.SIGSTOP)) }
 
-// Resume lets a paused server go on.
+// Resume ends a Pause.
 func (l *LDAP) Resume(tb testing.TB) { tb.Helper(); must(tb, l.proc.Signal(syscall.SIGCONT)) }
 
-// Answer restarts the server so that it answers so from now on.
+// Answer restarts the server with these Answers.
 func (l *LDAP) Answer(tb testing.TB, a Answers) {
 	tb.Helper()
 	l.Stop(tb)
@@ -215,9 +215,8 @@ func (l *LDAP) AddUser(tb testing.TB, uid string) {
 	l.modify(tb, "ldapadd", personEntry(uid))
 }
 
-// AddUserWithoutUID adds a person whose entry has no uid: the attribute that
-// Keycloak takes the username from. The entry is named by its cn, and its email
-// is cn@example.org.
+// AddUserWithoutUID adds a person whose entry has no uid, the attribute from which Keycloak
+// takes the username. The entry is named by its cn, and its email is cn@example.org.
 func (l *LDAP) AddUserWithoutUID(tb testing.TB, cn string) {
 	tb.Helper()
 	l.noUID[cn] = true
@@ -225,28 +224,28 @@ func (l *LDAP) AddUserWithoutUID(tb testing.TB, cn string) {
 		l.personDN(cn), cn, cn))
 }
 
-// SetMail replaces the email of the person.
+// SetMail replaces the person's email.
 func (l *LDAP) SetMail(tb testing.TB, uid, mail string) {
 	tb.Helper()
 	l.modify(tb, "ldapmodify", fmt.Sprintf("dn: %s\nchangetype: modify\nreplace: mail\nmail: %s\n", l.personDN(uid), mail))
 }
 
-// DeleteUser deletes a person, who stays a member of their groups in LDAP.
+// DeleteUser deletes a person. The groups in LDAP still list the person as a member.
 func (l *LDAP) DeleteUser(tb testing.TB, uid string) {
 	tb.Helper()
 	l.modify(tb, "ldapmodify", "dn: "+l.personDN(uid)+"\nchangetype: delete\n")
 }
 
-// RecreateUser deletes the person and adds them again under the same name: the
-// entry gets a new entryUUID, which is another person to Keycloak. Memberships
-// in LDAP stay, since they are by name.
+// RecreateUser deletes the person and adds them again under the same name. The entry gets a
+// new entryUUID, so it is another person to Keycloak. The memberships in LDAP stay, because
+// LDAP keeps them by name.
 func (l *LDAP) RecreateUser(tb testing.TB, uid string) {
 	tb.Helper()
 	l.DeleteUser(tb, uid)
 	l.AddUser(tb, uid)
 }
 
-// AddGroup adds a group of those people.
+// AddGroup adds a group with these people as members.
 func (l *LDAP) AddGroup(tb testing.TB, name string, people ...string) {
 	tb.Helper()
 	l.modify(tb, "ldapadd", l.unitEntry(name)+l.groupEntry(name, people))
@@ -288,7 +287,7 @@ func personEntry(uid string) string {
 
 func (l *LDAP) groupEntry(name string, people []string) string {
 	var entry strings.Builder
-	// A groupOfNames has one member at least; the owner is no person.
+	// A groupOfNames needs at least one member. The owner is not a person.
 	fmt.Fprintf(&entry, "dn: %s\nobjectClass: groupOfNames\ncn: %s\nmember: %s\n", groupDN(name), last(name), ldapOwner)
 	for _, uid := range people {
 		fmt.Fprintf(&entry, "member: %s\n", l.personDN(uid))
@@ -296,8 +295,8 @@ func (l *LDAP) groupEntry(name string, people []string) string {
 	return entry.String()
 }
 
-// unitEntry returns the entry of the group's unit if that is to be added first,
-// otherwise "".
+// unitEntry returns the entry of the group's unit if the unit must be added first, otherwise
+// "".
 func (l *LDAP) unitEntry(group string) string {
 	unit, _, in := strings.Cut(group, "/")
 	if !in || l.units[unit] {
@@ -314,7 +313,8 @@ func (l *LDAP) personDN(name string) string {
 	return "uid=" + name + "," + ldapPeople
 }
 
-// unitDN returns the base of the groups in the unit; "" is that of all groups.
+// unitDN returns the base of the groups in the unit. For "" it returns the base of all
+// groups.
 func unitDN(unit string) string {
 	if unit == "" {
 		return ldapGroups

@@ -10,21 +10,21 @@ import (
 	"groupsync/internal/processtest"
 )
 
-// lentVariable is the environment variable that tells test binaries of the server which
-// Lend has started. It holds a lent server as JSON.
+// lentVariable is the environment variable that describes the server that Lend has started
+// to test binaries. Its value is a lent server as JSON.
 const lentVariable = "KEYCLOAK_TEST_SERVER"
 
-// lent is what another process needs to know of a server.
+// lent describes a server to another process.
 type lent struct {
 	URL, Home, Log string
 	Version        string
 	PID            int
 }
 
-// Lend starts a server, calls use with the environment variable by which Shared finds
-// the server in other processes, and stops the server. Test binaries of several packages
-// then start no server of their own, which takes each of them about half a minute of the
-// processor's time.
+// Lend starts a server, calls use with an environment variable (NAME=VALUE), and then stops
+// the server. Shared finds the server by this variable in other processes. Test binaries of
+// several packages then need not start a server each, which would take each of them about
+// half a minute of processor time.
 func Lend(use func(variable string) error) error {
 	s, err := start(Options{lent: true})
 	if err != nil {
@@ -38,7 +38,7 @@ func Lend(use func(variable string) error) error {
 }
 
 // borrowOrStart returns the server that Lend has started. It starts a server if there is
-// none, or if the tests are to run on another release.
+// none, or if the tests must run on another release.
 func borrowOrStart() (*Server, error) {
 	description := os.Getenv(lentVariable)
 	if description == "" {

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// Organization is an organization of a realm with an identity provider of its
-// own: a second realm of the same server.
+// Organization is an organization of a realm with its own identity provider, which is a
+// second realm of the same server.
 type Organization struct {
 	ID, Name string
 	Provider *Realm
@@ -22,10 +22,10 @@ type Organization struct {
 	realm *Realm
 }
 
-// AddOrganization adds an organization of that name with the email domain
-// name.example.org. Its members are managed: each has an account in the identity
-// provider and has signed in to ClearML by it, with the email
-// username@name.example.org. The realm needs Spec.Organizations and AddClearML.
+// AddOrganization adds an organization of that name with the email domain name.example.org.
+// Its members are managed: each has an account in the identity provider, and has signed in
+// to ClearML through that provider with the email username@name.example.org. The realm needs
+// Spec.Organizations and AddClearML.
 func (r *Realm) AddOrganization(tb testing.TB, name string, members ...string) *Organization {
 	tb.Helper()
 	domain := name + ".example.org"
@@ -82,8 +82,8 @@ func (r *Realm) SetPassword(tb testing.TB, username, password string) {
 		object{"type": "password", "value": password, "temporary": false}, nil)
 }
 
-// SignInBy signs the person in to ClearML as a browser does, by the identity
-// provider with that alias, which must be a realm of the same server.
+// SignInBy signs the person in to ClearML like a browser does, through the identity provider
+// with that alias. The provider must be a realm of the same server.
 func (r *Realm) SignInBy(tb testing.TB, alias, username, password string) {
 	tb.Helper()
 	jar, err := cookiejar.New(nil)
@@ -112,7 +112,8 @@ func (r *Realm) SignInBy(tb testing.TB, alias, username, password string) {
 
 var loginForm = regexp.MustCompile(`(?s)<form[^>]*id="kc-form-login"[^>]*action="([^"]*)"`)
 
-// page is where a browser came to: location is the redirect that it did not follow.
+// page is the page on which a browser ended. location is the target of the redirect that the
+// browser did not follow.
 type page struct{ url, location, body string }
 
 func fetch(tb testing.TB, browser *http.Client, method, address string, form url.Values) page {
@@ -132,9 +133,8 @@ func fetch(tb testing.TB, browser *http.Client, method, address string, form url
 	}
 }
 
-// plainCookies is a transport that takes the mark Secure off cookies: Keycloak
-// sets it on 127.0.0.1 too, where browsers send such cookies and Go's jar does
-// not.
+// plainCookies is a transport that removes the attribute Secure from cookies. Keycloak sets
+// it on 127.0.0.1 too. Browsers send such cookies there, but Go's cookie jar does not.
 type plainCookies struct{}
 
 func (plainCookies) RoundTrip(req *http.Request) (*http.Response, error) {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// LDAPProxy stands between Keycloak and an LDAP server. It counts requests and
+// LDAPProxy forwards connections between Keycloak and an LDAP server. It counts requests and
 // can delay both directions.
 type LDAPProxy struct {
 	URL string // ldap://127.0.0.1:port
@@ -28,8 +28,8 @@ type LDAPProxy struct {
 	work   sync.WaitGroup
 }
 
-// Proxy starts a proxy in front of the server for the test. A federation uses it
-// if FederationOptions.Through names it.
+// Proxy starts a proxy in front of the server for the test. A federation uses the proxy if
+// FederationOptions.Through names it.
 func (l *LDAP) Proxy(tb testing.TB) *LDAPProxy {
 	tb.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -43,15 +43,16 @@ func (l *LDAP) Proxy(tb testing.TB) *LDAPProxy {
 	return p
 }
 
-// SetLatency sets how long bytes are under way to the LDAP server and back. The
-// sum is what a request waits more. It holds for bytes that arrive from now on.
+// SetLatency sets the delay of bytes to the LDAP server and of bytes back to the client. A
+// request takes longer by the sum of both. The latency applies to bytes that arrive after
+// the call.
 func (p *LDAPProxy) SetLatency(toServer, toClient time.Duration) {
 	p.toServer.Store(int64(toServer))
 	p.toClient.Store(int64(toClient))
 }
 
-// Searches returns the number of search requests since the start or the last
-// Reset. Each page of a search is a request.
+// Searches returns the number of search requests since the start or the last Reset. Each
+// page of a search counts as a request.
 func (p *LDAPProxy) Searches() int { return int(p.searches.Load()) }
 
 // Binds returns the number of bind requests since the start or the last Reset.
@@ -68,7 +69,7 @@ func (p *LDAPProxy) accept() {
 		}
 		server, err := net.Dial("tcp", p.backend)
 		if err != nil {
-			_ = client.Close() // as a server that is away would
+			_ = client.Close() // like a server that is away
 			continue
 		}
 		if !p.keep(client, server) {
@@ -81,8 +82,8 @@ func (p *LDAPProxy) accept() {
 	}
 }
 
-// keep remembers the connections. It reports false, and closes them, if the
-// proxy is closed.
+// keep registers the connections. If the proxy is closed, keep closes them and returns
+// false.
 func (p *LDAPProxy) keep(conns ...net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -116,9 +117,8 @@ func (p *LDAPProxy) close() {
 	p.work.Wait()
 }
 
-// forward copies bytes until one side ends. Each chunk is written after the
-// latency that held when it was read; chunks that follow each other are not
-// delayed one after another.
+// forward copies bytes until one side ends. It writes each chunk after the latency that
+// applied when the chunk was read. The delays of successive chunks overlap.
 func (p *LDAPProxy) forward(to, from net.Conn, latency *atomic.Int64, parse io.Writer) {
 	type chunk struct {
 		due   time.Time
@@ -161,15 +161,15 @@ func (p *LDAPProxy) count(operation byte) {
 	}
 }
 
-// Tags of the operations of LDAP (RFC 4511): APPLICATION 0 and 3, constructed.
+// Tags of LDAP operations (RFC 4511): APPLICATION 0 and 3, constructed.
 const (
 	bindRequest   = 0x60
 	searchRequest = 0x63
 )
 
-// messages finds the messages in the bytes of one direction, however they are
-// cut, and calls each with the tag of the operation of every whole message. It
-// gives up for good on bytes that are not LDAP.
+// messages splits the bytes of one direction into LDAP messages, however the bytes arrive.
+// It calls each with the operation's tag for every complete message. After bytes that are
+// not LDAP, it ignores everything that follows.
 type messages struct {
 	each func(operation byte)
 
@@ -201,9 +201,8 @@ var (
 	errNotLDAP = errors.New("the bytes are no LDAP message")
 )
 
-// parseMessage returns the tag of the operation of the first message and the
-// size of that message. An LDAPMessage is a SEQUENCE of an INTEGER, the message's
-// id, and the operation.
+// parseMessage returns the operation's tag and the size of the first message. An LDAPMessage
+// is a SEQUENCE of the message's id, an INTEGER, and the operation.
 func parseMessage(b []byte) (operation byte, size int, err error) {
 	head, length, err := parseElement(b, 0x30)
 	if err != nil {
@@ -221,8 +220,8 @@ func parseMessage(b []byte) (operation byte, size int, err error) {
 	return body[head+length], size, nil
 }
 
-// parseElement reads tag and length of a BER element: how many bytes these take,
-// and how many follow.
+// parseElement reads the tag and the length of a BER element. head is the number of bytes
+// that these take, and length is the number of bytes that follow.
 func parseElement(b []byte, tag byte) (head, length int, err error) {
 	if len(b) > 0 && b[0] != tag {
 		return 0, 0, errNotLDAP

@@ -20,8 +20,7 @@ import (
 	"groupsync/internal/processtest"
 )
 
-// Realm is a realm of a running server with the client that groupsync signs in
-// as.
+// Realm is a realm of a running server, with the client by which groupsync signs in.
 type Realm struct {
 	Server   *Server
 	Name     string
@@ -29,27 +28,27 @@ type Realm struct {
 	Secret   string
 }
 
-// Spec says what a realm holds. Roles are written "role" for a realm role and
-// "client/role" for a client's; the clients are made as they are named.
+// Spec says what a realm contains. Roles are written "role" for a realm role and
+// "client/role" for a client's role. NewRealm creates the clients that the roles name.
 type Spec struct {
-	Name       string              // empty: one that no other realm has
-	Groups     []string            // paths such as "/eng/ops"; parents are made too
+	Name       string              // empty: a unique name
+	Groups     []string            // paths such as "/eng/ops"; their parents are created too
 	GroupRoles map[string][]string // roles by the path of the group that holds them
 	Users      []User
-	Roles      []string            // every role that is named anywhere is made, so only the rest
+	Roles      []string            // roles that no other field names; those are created too
 	Composites map[string][]string // by composite role: the roles that it contains
 
-	// ServiceRoles are the roles of realm-management that the client's service
-	// account holds; nil: view-users and view-realm.
+	// ServiceRoles are the roles of realm-management that the client's service account
+	// holds. nil means view-users and view-realm.
 	ServiceRoles  []string
-	ServiceGroups []string // groups that the service account is a member of
+	ServiceGroups []string // groups of the service account
 	TokenSeconds  int      // lifespan of an access token; 0: Keycloak's 300
 	Lightweight   bool     // the client's access tokens carry no roles
 	Permissions   bool     // fine-grained permissions v2 are switched on
 
-	DefaultGroups   []string // paths of groups of Groups: whoever is new in the realm joins them
-	DuplicateEmails bool     // several accounts may have one email
-	DefaultRoles    bool     // everybody of Users holds the realm's default roles, like people who register
+	DefaultGroups   []string // paths of Groups that every new account joins
+	DuplicateEmails bool     // several accounts may have the same email
+	DefaultRoles    bool     // all Users hold the realm's default roles, like people who register
 	Organizations   bool     // organizations are switched on
 }
 
@@ -62,7 +61,7 @@ type User struct {
 	Roles    []string
 }
 
-// ClientID and Secret are those of the client that NewRealm makes.
+// ClientID and Secret belong to the client that NewRealm creates.
 const (
 	ClientID = "groupsync"
 	Secret   = "groupsync-test-secret"
@@ -70,8 +69,8 @@ const (
 
 var realms atomic.Int64
 
-// NewRealm makes the realm. It lives as long as the server. A test of organizations is
-// skipped on a release before 26.0, where organizations are a preview.
+// NewRealm creates the realm. The realm lives as long as the server. A test of organizations
+// is skipped on a release before 26.0, where organizations are a preview.
 func (s *Server) NewRealm(tb testing.TB, spec Spec) *Realm {
 	tb.Helper()
 	if spec.Organizations && s.options.before(2600) {
@@ -84,10 +83,10 @@ func (s *Server) NewRealm(tb testing.TB, spec Spec) *Realm {
 	return &Realm{Server: s, Name: spec.Name, ClientID: ClientID, Secret: Secret}
 }
 
-// ImportRealm imports a realm export as it is, and makes the client groupsync
-// in it with view-users and view-realm where the export has no client of that
-// name. The client keeps the secret that the export gives it. The realm is deleted when
-// the test ends. Until then another import of a realm of this name waits, in every process.
+// ImportRealm imports a realm export unchanged. If the export has no client groupsync,
+// ImportRealm creates it with view-users and view-realm. If the export's client has a
+// secret, the client keeps it. The realm is deleted when the test ends. Until then, another
+// import of a realm of this name waits, in every process.
 func (s *Server) ImportRealm(tb testing.TB, export []byte) *Realm {
 	tb.Helper()
 	var head struct {
@@ -121,14 +120,13 @@ func (s *Server) ImportRealm(tb testing.TB, export []byte) *Realm {
 	return r
 }
 
-// setSecret makes Secret the secret of the client that the realm has.
+// setSecret sets the secret of the realm's existing client to Secret.
 func (r *Realm) setSecret(tb testing.TB) {
 	tb.Helper()
 	r.Do(tb, http.MethodPut, "/clients/"+r.clientUUID(tb, ClientID), map[string]any{"secret": Secret}, nil)
 }
 
-// GrantClient gives the client's service account those roles of
-// realm-management.
+// GrantClient gives these roles of realm-management to the client's service account.
 func (r *Realm) GrantClient(tb testing.TB, roles ...string) {
 	tb.Helper()
 	management := r.clientUUID(tb, "realm-management")
@@ -150,7 +148,7 @@ func (r *Realm) clientUUID(tb testing.TB, clientID string) string {
 	return clients[0].ID
 }
 
-// object is a representation, as the admin API takes it.
+// object is a representation of the admin API.
 type object = map[string]any
 
 func (spec Spec) representation() object {
@@ -181,10 +179,10 @@ func (spec Spec) representation() object {
 	if len(spec.DefaultGroups) > 0 {
 		realm["defaultGroups"] = spec.DefaultGroups
 	}
-	if spec.DuplicateEmails { // Keycloak then allows no sign-in by email
+	if spec.DuplicateEmails { // Keycloak allows shared emails only without sign-in by email
 		realm["duplicateEmailsAllowed"], realm["loginWithEmailAllowed"] = true, false
 	}
-	// Older releases refuse settings that they do not know.
+	// Older releases refuse unknown settings.
 	if spec.Permissions {
 		realm["adminPermissionsEnabled"] = true
 	}
@@ -197,8 +195,8 @@ func (spec Spec) representation() object {
 	return realm
 }
 
-// signingKey returns the key that all realms of a test binary sign with, as Keycloak's
-// realm import takes it. Making a key of its own for each realm takes Keycloak longer
+// signingKey returns the key with which all realms of a test binary sign, in the form of
+// Keycloak's realm import. If Keycloak made a key for each realm, that would take longer
 // than the rest of the realm.
 var signingKey = sync.OnceValue(func() string {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -208,11 +206,10 @@ var signingKey = sync.OnceValue(func() string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}))
 })
 
-// defaultRoles returns the name of the composite role of the realm's default
-// roles.
+// defaultRoles returns the name of the realm's default role, which is a composite.
 func defaultRoles(realm string) string { return "default-roles-" + strings.ToLower(realm) }
 
-// grant puts roles into a representation of a user or a group.
+// grant adds roles to a representation of a user or a group.
 func grant(to object, roles []string) {
 	byClient := map[string][]string{}
 	for _, role := range roles {
@@ -258,7 +255,7 @@ func (spec Spec) groups() []object {
 	return top
 }
 
-// roleNames returns every role that is named anywhere, sorted.
+// roleNames returns every role that the Spec names, sorted.
 func (spec Spec) roleNames() []string {
 	names := slices.Clone(spec.Roles)
 	for _, roles := range spec.GroupRoles {

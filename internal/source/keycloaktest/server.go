@@ -1,10 +1,10 @@
-// Package keycloaktest starts the real Keycloak, and a real LDAP server behind
-// it, for tests and benchmarks; it is to them what httptest is to handlers.
+// Package keycloaktest starts a real Keycloak, and a real LDAP server behind it, for tests
+// and benchmarks.
 //
-// Keycloak comes from its Maven distribution and is kept in the user's cache
-// directory (reference/keycloak-api.md). A test that uses it is skipped under
-// go test -short, and fails where Java or Maven is missing, saying what to
-// install. Everything listens on 127.0.0.1 only and ends with the test binary.
+// Keycloak comes from its Maven distribution, which is kept in the user's cache directory
+// (reference/keycloak-api.md). A test that needs Keycloak is skipped under go test -short.
+// If Java, Maven or unzip is missing, the test fails and says what to install. All servers
+// listen on 127.0.0.1 only, and end with the test binary.
 package keycloaktest
 
 import (
@@ -23,8 +23,7 @@ import (
 	"groupsync/internal/processtest"
 )
 
-// The bootstrap administrator's name and password, of servers that live for
-// the length of a test.
+// Name and password of the bootstrap administrator. The servers live only as long as a test.
 const (
 	adminName     = "admin"
 	adminPassword = "admin"
@@ -32,21 +31,21 @@ const (
 
 // Options say how a server is started.
 type Options struct {
-	Path    string // prefix of all paths, for example "/auth"; empty: none
+	Path    string // prefix of all paths, for example "/auth"; empty: no prefix
 	Version string // release of Keycloak; empty: KEYCLOAK_VERSION of the environment, or Version
 
-	// EscapeSlashes has the server write a slash in the name of a group as ~/ in
-	// its path.
+	// EscapeSlashes makes the server write a slash in a group's name as ~/ in the group's
+	// path.
 	EscapeSlashes bool
 
-	node  *node // nil: the server is alone
-	brief bool  // one test has the server
-	lent  bool  // many test binaries have the server, and each makes its realms in it
+	node  *node // nil: the server is not part of a cluster
+	brief bool  // only one test uses the server
+	lent  bool  // many test binaries use the server, each with its own realms
 }
 
-// machine returns options of the Java machine. A server of one test ends before the
-// second compiler has paid for itself: without that compiler the server takes two thirds
-// of the processor's time.
+// machine returns the options of the Java virtual machine. The server of one test runs
+// without the second JIT compiler, which saves a third of the processor time: the server
+// ends before that compiler has an advantage.
 func (o Options) machine() []string {
 	switch {
 	case o.brief:
@@ -62,17 +61,16 @@ func (o Options) machine() []string {
 type Server struct {
 	URL string // with the path prefix, without a trailing slash
 
-	home       string // Keycloak's home directory: shared but for the data
+	home       string // Keycloak's home directory; all servers share its parts except the data
 	options    Options
 	port, mgmt int
 	proc       *processtest.Process
-	borrowed   bool // another process has started the server, and ends it
+	borrowed   bool // another process started the server, and will stop it
 	admin      *Admin
 }
 
-// Start starts a server for the test, which is stopped when the test ends. It
-// takes about five seconds, and half a minute more once a machine for every
-// Path and Version.
+// Start starts a server for the test and stops it when the test ends. It takes about five
+// seconds. The first start on a machine takes half a minute more for every Path and Version.
 func Start(tb testing.TB, o Options) *Server {
 	tb.Helper()
 	skipShort(tb)
@@ -96,17 +94,17 @@ var shared = processtest.Shared[*Server]{
 	Name: "Keycloak " + Options{}.version(), Start: borrowOrStart, Stop: (*Server).close,
 }
 
-// Shared returns the one server of the test binary. It is the server that Lend has
-// started, or else a server that the first test to ask for it starts. The TestMain of
-// the binary must call Main. Other test binaries may use the same server at the same
-// time, so a test that stops the server uses Start.
+// Shared returns the server that all tests of the binary share. It is the server that Lend
+// has started, or else a server that the first call starts. The TestMain of the binary must
+// call Main. Other test binaries may use the same server at the same time, so a test that
+// stops the server must use Start.
 func Shared(tb testing.TB) *Server {
 	tb.Helper()
 	skipShort(tb)
 	return shared.Get(tb)
 }
 
-// Main runs the tests, stops what Shared started, and returns the exit code:
+// Main runs the tests, stops the server that Shared started, and returns the exit code:
 //
 //	func TestMain(m *testing.M) { os.Exit(keycloaktest.Main(m)) }
 func Main(m interface{ Run() int }) int { return shared.Main(m) }
@@ -138,8 +136,8 @@ func start(o Options) (*Server, error) {
 	return s, nil
 }
 
-// launch starts a server of the distribution on free ports, with home for its
-// home directory, and waits until it is ready.
+// launch starts a server of the distribution on free ports, with the home directory home,
+// and waits until it is ready.
 func launch(dist, home string, o Options) (*Server, error) {
 	if err := os.MkdirAll(filepath.Join(home, "data"), 0o750); err != nil {
 		return nil, err
@@ -174,7 +172,7 @@ func (s *Server) run() error {
 	if s.options.before(2600) {
 		admin, password = "KEYCLOAK_ADMIN="+adminName, "KEYCLOAK_ADMIN_PASSWORD="+adminPassword
 	}
-	if s.options.before(2500) { // it has no management port
+	if s.options.before(2500) { // these releases have no management port
 		port = s.port
 	}
 	s.proc, err = processtest.Start(s.log(), []string{admin, password}, "java", s.command()...)
@@ -190,8 +188,8 @@ func (s *Server) run() error {
 
 func (s *Server) log() string { return filepath.Join(s.home, "server.log") }
 
-// command is what kc.sh would run. It is run without that script, which does
-// not pass on every signal to the Java process.
+// command returns the arguments that kc.sh would pass to java. kc.sh itself is not used,
+// because it does not pass every signal on to the Java process.
 func (s *Server) command() []string {
 	args := append(s.options.machine(),
 		"-Xms64m", "-XX:MaxMetaspaceSize=256m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError",
@@ -217,7 +215,7 @@ func (s *Server) command() []string {
 	if s.options.node != nil {
 		return append(args, s.options.node.arguments()...)
 	}
-	args = append(args, "--db-url-properties=;WRITE_DELAY=0") // a killed server keeps what it has answered
+	args = append(args, "--db-url-properties=;WRITE_DELAY=0") // so that a killed server keeps all changes that it has confirmed
 	if !s.options.before(2500) {
 		args = append(args, localCache)
 	}
@@ -231,12 +229,12 @@ func (s *Server) command() []string {
 	return args
 }
 
-// localCache is an option of the start, and of the build before 25.0. The default
+// localCache is an option of the start, and before 25.0 an option of the build. The default
 // cache opens the ports of a cluster on all interfaces.
 const localCache = "--cache=local"
 
-// before reports whether the release is older than the given one, which is written
-// as one number: 2603 is 26.3.
+// before reports whether the release is older than the given release, which is written as
+// one number: 2603 is 26.3.
 func (o Options) before(release int) bool {
 	var major, minor int
 	if _, err := fmt.Sscanf(o.Version, "%d.%d", &major, &minor); err != nil {
@@ -245,28 +243,28 @@ func (o Options) before(release int) bool {
 	return major*100+minor < release
 }
 
-// Before reports whether the server is of an older release than the given one, which
-// is written as one number: 2603 is 26.3. Tests that KEYCLOAK_VERSION runs on several
-// releases say with it what differs.
+// Before reports whether the server's release is older than the given release, which is
+// written as one number: 2603 is 26.3. KEYCLOAK_VERSION runs tests on several releases;
+// tests use Before to say what differs between them.
 func (s *Server) Before(release int) bool { return s.options.before(release) }
 
 // Program returns the path of a program of the distribution, such as kcadm.sh.
 func (s *Server) Program(name string) string { return filepath.Join(s.home, "bin", name) }
 
-// Stop ends the server in good order; Restart brings it back.
+// Stop shuts the server down. Restart starts it again.
 func (s *Server) Stop(tb testing.TB) { tb.Helper(); must(tb, s.shutdown()) }
 
-// Kill ends the server at once, in the middle of whatever it answers.
+// Kill ends the server at once, in the middle of its answers.
 func (s *Server) Kill(tb testing.TB) { tb.Helper(); must(tb, s.proc.Kill()) }
 
-// Pause makes the server hang: connections are accepted, nothing is answered.
+// Pause makes the server hang: it accepts connections and answers nothing.
 func (s *Server) Pause(tb testing.TB) { tb.Helper(); must(tb, s.proc.Signal(syscall.SIGSTOP)) }
 
-// Resume lets a paused server go on.
+// Resume ends a Pause.
 func (s *Server) Resume(tb testing.TB) { tb.Helper(); must(tb, s.proc.Signal(syscall.SIGCONT)) }
 
-// Restart starts the server again, ending it first where it runs, with the same
-// URL and data.
+// Restart starts the server again with the same URL and data. If the server runs, Restart
+// stops it first.
 func (s *Server) Restart(tb testing.TB) {
 	tb.Helper()
 	must(tb, s.shutdown())
@@ -275,7 +273,7 @@ func (s *Server) Restart(tb testing.TB) {
 
 func (s *Server) shutdown() error { return s.proc.End(30 * time.Second) }
 
-// close ends the server and removes its data. A borrowed server stays as it is.
+// close ends the server and removes its data. It leaves a borrowed server alone.
 func (s *Server) close() error {
 	if s.borrowed {
 		return nil
@@ -290,7 +288,7 @@ func must(tb testing.TB, err error) {
 	}
 }
 
-// answers reports whether a GET is answered with 200 within a second.
+// answers reports whether the URL answers a GET with 200 within a second.
 func answers(url string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -306,5 +304,5 @@ func answers(url string) bool {
 	return resp.StatusCode == http.StatusOK
 }
 
-// last returns what follows the last slash.
+// last returns the text after the last slash.
 func last(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }

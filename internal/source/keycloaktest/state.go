@@ -14,43 +14,42 @@ import (
 	"testing"
 )
 
-// State is what the database holds of a realm's people and groups. Two equal
-// States mean that nothing between them wrote any of it.
+// State is the database's content about a realm's people and groups. If two States are
+// equal, nothing was written to it between them.
 type State struct {
-	Users     []StoredUser // by username, then id; service accounts are among them
+	Users     []StoredUser // sorted by username, then id; includes service accounts
 	Groups    []StoredGroup
-	Federated []FederatedRow // by user, then group
+	Federated []FederatedRow // sorted by user, then group
 	Storages  []string       // ids of the user-storage components, sorted
 }
 
-// StoredUser is a row of an account. People of a federation without import have
-// none.
+// StoredUser is the row of an account. People of a federation that does not import have no
+// row.
 type StoredUser struct {
 	ID, Username, Email string
 	Enabled             bool
-	Federation          string   // id of the component that the account was imported from; empty: a local account
-	Groups              []string // paths of the groups that it has a row for, sorted
-	Roles               []string // names of the roles that it has a row for, sorted
+	Federation          string   // id of the federation from which the account was imported; empty: a local account
+	Groups              []string // paths of the groups for which the account has a row, sorted
+	Roles               []string // names of the roles for which the account has a row, sorted
 }
 
-// StoredGroup is a row of a group; a State has them by path, then id.
+// StoredGroup is the row of a group. A State holds them sorted by path, then id.
 type StoredGroup struct{ ID, Path string }
 
-// FederatedRow is a membership that Keycloak keeps for a person without an
-// account in its database.
+// FederatedRow is a membership of a person who has no account in Keycloak's database.
 type FederatedRow struct{ UserID, Group string }
 
-// State reads the realm's people and groups straight from the database. The calls
-// of the admin API cannot be used for that: with LDAP nearly each of them imports
-// or deletes people (users, users/{id}, members), and counts tell nobody's id.
+// State reads the realm's people and groups directly from the database. The admin API does
+// not serve: with LDAP nearly every call (users, users/{id}, members) imports or deletes
+// people, and the counts tell no ids.
 //
-// State pauses the server for the milliseconds in which it copies the database
-// file. The copy is what a crash at that moment would leave, which is all that the
-// server has answered. The database's own program then reads the copy, in about a
-// second. The server, its caches and its database stay as they are.
+// State pauses the server for some milliseconds while it copies the database file. The copy
+// is what a crash at that moment would leave: everything that the server has confirmed. The
+// database's own program then reads the copy, in about a second. The server, its caches and
+// its database do not change.
 //
-// The test is skipped on a release before 26.0, which writes to the file long after
-// it has answered.
+// The test is skipped on a release before 26.0, which writes to the file long after its
+// answer.
 func (r *Realm) State(tb testing.TB) State {
 	tb.Helper()
 	if r.Server.options.before(2600) {
@@ -62,8 +61,8 @@ func (r *Realm) State(tb testing.TB) State {
 	return newState(tables)
 }
 
-// databaseLogins are the name and password of the database's owner: of Keycloak
-// 26.7, and of older releases.
+// databaseLogins are the name and password of the database's owner, in Keycloak 26.7 and in
+// older releases.
 var databaseLogins = [][2]string{{"", ""}, {"sa", "password"}}
 
 func (s *Server) copyDatabase(to string) (err error) {
@@ -91,7 +90,7 @@ func (s *Server) copyDatabase(to string) (err error) {
 	return out.Close()
 }
 
-// stateQueries are asked for one realm, whose name stands for the question mark.
+// stateQueries are the queries about one realm. The realm's name replaces the question mark.
 // Columns are read by position.
 var stateQueries = map[string]string{
 	"users": `select u.ID, u.USERNAME, coalesce(u.EMAIL, ''), u.ENABLED, coalesce(u.FEDERATION_LINK, '')
@@ -110,7 +109,7 @@ var stateQueries = map[string]string{
 		where c.PROVIDER_TYPE = 'org.keycloak.storage.UserStorageProvider' and r.NAME = ?`,
 }
 
-// query runs the queries on the copy in dir and returns the rows of each.
+// query runs the queries on the copy in dir and returns the rows of each query by its name.
 func (s *Server) query(tb testing.TB, dir, realm string, queries map[string]string) map[string][][]string {
 	tb.Helper()
 	jars, err := filepath.Glob(filepath.Join(s.home, "lib", "lib", "main", "com.h2database.h2-*.jar"))
@@ -147,7 +146,7 @@ func (s *Server) query(tb testing.TB, dir, realm string, queries map[string]stri
 		rows, err := csv.NewReader(text).ReadAll()
 		_ = text.Close()
 		must(tb, err)
-		tables[name] = rows[1:] // the first has the names of the columns
+		tables[name] = rows[1:] // the first row has the names of the columns
 	}
 	return tables
 }
@@ -192,8 +191,8 @@ func newState(tables map[string][][]string) (s State) {
 	return s
 }
 
-// groupPaths returns the path of each group by its id, from rows of id, name and
-// the id of the parent. A group at the top has no parent, or a blank.
+// groupPaths returns the path of each group by its id. The rows hold id, name and the
+// parent's id. For a group at the top, the parent's id is empty or a blank.
 func groupPaths(rows [][]string) map[string]string {
 	byID := map[string][]string{}
 	for _, row := range rows {
@@ -214,8 +213,8 @@ func groupPaths(rows [][]string) map[string]string {
 	return paths
 }
 
-// User returns the row of the account with that username. The test fails if
-// there is not exactly one.
+// User returns the row of the account with that username. The test fails if there is not
+// exactly one such account.
 func (s State) User(tb testing.TB, username string) StoredUser {
 	tb.Helper()
 	var found []StoredUser

@@ -15,25 +15,23 @@ import (
 //go:embed storage/UserStorage.java
 var storageSource []byte
 
-// StoragePeople are the usernames of the people of a custom user storage. Their
-// emails are those at example.org, and their ids are f:, the component's id, a
-// colon, and 1 or 2.
+// StoragePeople are the usernames of the people of a custom user storage. Their emails have
+// the domain example.org. Their ids are "f:", the component's id, ":", and 1 or 2.
 var StoragePeople = []string{"stored-ann", "stored-bob"}
 
-// ForeignID says what a custom user storage does with an id that it does not
-// know.
+// ForeignID says how a custom user storage answers for an id that it does not know.
 type ForeignID string
 
 const (
-	// ForeignParsed: it parses the id as a number. A number that nobody has is
-	// not found (404); anything else fails (500).
+	// ForeignParsed: the storage parses the id as a number. It answers an unknown number
+	// with not found (404), and fails on every other id (500).
 	ForeignParsed ForeignID = "parse"
-	// ForeignThrown: every id that nobody has fails (500).
+	// ForeignThrown: the storage fails on every unknown id (500).
 	ForeignThrown ForeignID = "throw"
 )
 
-// AddStorage adds a custom user storage to the realm, whose StoragePeople are
-// members of the group with that path.
+// AddStorage adds a custom user storage to the realm. The StoragePeople are members of the
+// group with that path.
 func (r *Realm) AddStorage(tb testing.TB, name, group string, foreign ForeignID) *Federation {
 	tb.Helper()
 	return r.addStorage(tb, name, "groupsync-test-storage", map[string]string{
@@ -41,12 +39,12 @@ func (r *Realm) AddStorage(tb testing.TB, name, group string, foreign ForeignID)
 	})
 }
 
-// storageVersion tells one text of the storage from another, so that a build with
-// an older one is not taken for the new one.
+// storageVersion identifies the source text of the storage, so that a build with an older
+// text is not used for a newer one.
 func storageVersion() string { return fmt.Sprintf("storage-%.4x", sha256.Sum256(storageSource)) }
 
-// buildStorage compiles the storage against the distribution and puts it among the
-// distribution's providers. The storage does nothing in a realm that does not have it.
+// buildStorage compiles the storage against the distribution and adds it to the
+// distribution's providers. The storage does nothing in a realm without such a component.
 func buildStorage(dist string) error {
 	work, err := os.MkdirTemp("", "keycloaktest-storage-")
 	if err != nil {

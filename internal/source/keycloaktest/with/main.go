@@ -1,5 +1,5 @@
-// Command with runs a command, such as go test ./..., beside one Keycloak that all test
-// binaries of the command share. It exits with the command's code.
+// Command with starts one Keycloak and runs a command, such as go test ./..., whose test
+// binaries share that Keycloak. It exits with the command's code.
 package main
 
 import (
@@ -29,7 +29,8 @@ func main() {
 	}
 }
 
-// run runs the command to its end. A signal that ends with ends the command first.
+// run runs the command to its end. If with receives a signal to end, it ends the command
+// first.
 func run(variable string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
