@@ -12,10 +12,10 @@ import (
 	"groupsync/internal/source/keycloaktest"
 )
 
-// oneByOne pulls like redhat-cop/group-sync-operator v0.0.36: one request after another,
-// in pages of 100, with the details of each group, and one empty page after the last
-// (reference/keycloak-api.md). That operator does not see nested groups. Here oneByOne is
-// given their ids, so that both ways read the same memberships.
+// oneByOne reads like redhat-cop/group-sync-operator v0.0.36: one request after another, in
+// pages of 100, with the details of each group, and one empty page after the last one
+// (reference/keycloak-api.md). That operator does not read nested groups. oneByOne gets
+// their ids, so that both ways read the same memberships.
 type oneByOne struct {
 	cloak *gocloak.GoCloak
 	realm *keycloaktest.Realm
@@ -32,7 +32,7 @@ func newOneByOne(r *keycloaktest.Realm, snap *source.Snapshot, delay time.Durati
 	return o
 }
 
-// pages calls get with each first element until get returns an empty page.
+// pages calls get with the first index of each page, until get returns an empty page.
 func pages(get func(first, most *int) (listed int, err error)) error {
 	for first := 0; ; first += 100 {
 		listed, err := get(gocloak.IntP(first), gocloak.IntP(100))
@@ -42,7 +42,7 @@ func pages(get func(first, most *int) (listed int, err error)) error {
 	}
 }
 
-// pull returns how many memberships the pages held.
+// pull reads all groups and returns the number of memberships.
 func (o *oneByOne) pull(ctx context.Context) (memberships int, err error) {
 	token, err := o.cloak.LoginClient(ctx, o.realm.ClientID, o.realm.Secret, o.realm.Name)
 	if err != nil {
@@ -73,11 +73,12 @@ func (o *oneByOne) pull(ctx context.Context) (memberships int, err error) {
 }
 
 // BenchmarkPullAgainstOneByOne compares a read with the pattern of group-sync-operator,
-// which reads every group, also where only 200 of the 1,000 groups matter. x-faster is how
-// many times as long as a read the pattern takes (the medians). The two ways take turns.
+// which reads every group, even if only 200 of the 1,000 groups matter. x-faster is the
+// median time of the pattern divided by the median time of a read. The two ways run
+// alternately.
 func BenchmarkPullAgainstOneByOne(b *testing.B) {
 	for _, row := range []struct {
-		groups int // that matter
+		groups int // number of groups that matter
 		delay  time.Duration
 	}{
 		{keycloaktest.BigGroups, 0},
@@ -123,14 +124,14 @@ func BenchmarkPullAgainstOneByOne(b *testing.B) {
 	}
 }
 
-// timing is something to do, and where the time it takes is noted.
+// timing is a function to measure, and the list to which its durations are appended.
 type timing struct {
 	took *[]time.Duration
 	do   func()
 }
 
-// turns does everything once. Round i begins with another one than round i+1, so that
-// none always comes first.
+// turns runs and times every function once. Each round starts with another function, so that
+// no function always runs first.
 func turns(i int, timings ...timing) {
 	for k := range timings {
 		t := timings[(i+k)%len(timings)]
@@ -140,9 +141,9 @@ func turns(i int, timings ...timing) {
 	}
 }
 
-// BenchmarkGrowth reads realms of three sizes, turn about. Each group has 50 members and
-// each person is in five groups. us-a-group is the median time of a read by its groups,
-// x-linear how many times the us-a-group of 1,000 groups that is.
+// BenchmarkGrowth reads realms of three sizes alternately. Each group has 50 members, and
+// each person is in five groups. us-a-group is the median time of a read divided by the
+// number of groups. x-linear is us-a-group divided by the us-a-group of 1,000 groups.
 func BenchmarkGrowth(b *testing.B) {
 	sizes := []int{100, 1_000, 3_000}
 	took := make([][]time.Duration, len(sizes))

@@ -17,7 +17,7 @@ import (
 	"groupsync/internal/fault"
 )
 
-// counter is a Keycloak that counts the requests that it is answering at once.
+// counter is a fake Keycloak that counts its concurrent requests.
 type counter struct {
 	mu        sync.Mutex
 	now, most int
@@ -25,9 +25,9 @@ type counter struct {
 	answers   map[string]http.HandlerFunc
 }
 
-// newCounter returns the server and a Source that sends at most so many
-// requests at once. answers are by the last segment of the path; whatever is not
-// among them is answered with a list.
+// newCounter returns the server and a Source that sends at most that many requests at the
+// same time. The keys of answers are the last segments of paths. The server answers every
+// other request with a list.
 func newCounter(t *testing.T, concurrency int, limit time.Duration, answers map[string]http.HandlerFunc) (*counter, *Source) {
 	t.Helper()
 	k := &counter{answers: answers}
@@ -40,7 +40,7 @@ func newCounter(t *testing.T, concurrency int, limit time.Duration, answers map[
 }
 
 func (k *counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	_ = r.ParseForm() // reads the body: else the server does not notice a client that gives up
+	_ = r.ParseForm() // reads the body: otherwise the server does not notice that a client gives up
 	last := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
 	k.mu.Lock()
 	k.now++
@@ -63,15 +63,15 @@ func (k *counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h(w, r)
 }
 
-// requests returns the paths that were asked for so far.
+// requests returns the paths of the requests so far.
 func (k *counter) requests() []string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return slices.Clone(k.asked)
 }
 
-// slowly sends the header at once and the body a little later: a request is
-// under way until its body has come.
+// slowly sends the header at once and the body later. A request is under way until its body
+// has arrived.
 func slowly(body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -81,7 +81,7 @@ func slowly(body string) http.HandlerFunc {
 	}
 }
 
-// hangs never answers; the client must give up.
+// hangs never answers, so the client must give up.
 func hangs(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 
 func get(ctx context.Context, s *Source, name string) error {
@@ -99,7 +99,7 @@ func TestConcurrencyBoundsNestedRequestsToo(t *testing.T) {
 					if err := get(ctx, s, fmt.Sprintf("outer-%d", i)); err != nil {
 						return err
 					}
-					if _, err := s.fresh(ctx); err != nil { // with the token's lock held
+					if _, err := s.fresh(ctx); err != nil { // while it holds the turn of the tokens
 						return err
 					}
 					inner, ctx := errgroup.WithContext(ctx)
@@ -123,7 +123,7 @@ func TestConcurrencyBoundsNestedRequestsToo(t *testing.T) {
 			if k.most != concurrency {
 				t.Errorf("at most %d requests were under way at once, want exactly %d", k.most, concurrency)
 			}
-			if want := 6 + 6 + 1 + 6*6*2; len(k.asked) != want { // one token before the first
+			if want := 6 + 6 + 1 + 6*6*2; len(k.asked) != want { // one token before the first round
 				t.Errorf("%d requests, want %d", len(k.asked), want)
 			}
 		})
@@ -167,7 +167,7 @@ func TestWaitingForASlotIsNotTimeThatKeycloakTook(t *testing.T) {
 	for _, row := range []struct {
 		name  string
 		limit time.Duration // keycloak.timeout
-		own   time.Duration // of the call; 0: none
+		own   time.Duration // the call's own limit; 0: none
 	}{
 		{"under keycloak.timeout", 600 * time.Millisecond, 0},
 		{"under a limit of the call's own", 10 * time.Second, 600 * time.Millisecond},
@@ -179,7 +179,7 @@ func TestWaitingForASlotIsNotTimeThatKeycloakTook(t *testing.T) {
 				ctx = withLimit(ctx, row.own)
 			}
 			work, ctx := errgroup.WithContext(ctx)
-			for range 8 { // 1.2 s in all
+			for range 8 { // 1.2 s in total
 				work.Go(func() error { return get(ctx, s, "slow") })
 			}
 			if err := work.Wait(); err != nil {
@@ -191,7 +191,7 @@ func TestWaitingForASlotIsNotTimeThatKeycloakTook(t *testing.T) {
 
 func TestATimeOutKeepsItsReason(t *testing.T) {
 	const limit = 400 * time.Millisecond
-	// begun answers the status and half a body, and then hangs.
+	// begun answers with the status and half a body, and then hangs.
 	begun := func(code int) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			status(code, "application/json", `[{"id":`)(w, r)
@@ -228,7 +228,7 @@ func TestATimeOutKeepsItsReason(t *testing.T) {
 			_, s := newCounter(t, 1, limit, map[string]http.HandlerFunc{row.path: row.h})
 			ctx := t.Context()
 			if row.ctx != nil {
-				if err := get(ctx, s, "warm"); err != nil { // so that the token is there
+				if err := get(ctx, s, "warm"); err != nil { // gets the token
 					t.Fatal(err)
 				}
 				var cancel context.CancelFunc

@@ -16,13 +16,13 @@ import (
 	"groupsync/internal/source"
 )
 
-// crowd is a fake realm with people of the federation c1 and local people in no
-// group, and what their own sides answer.
+// crowd is a fake realm with people of the federation c1 and local people, all in no group,
+// and the answers of their own sides.
 type crowd struct {
 	*fake
 	s    *Source
 	snap *source.Snapshot
-	name string // of the group g1
+	name string // name of the group g1
 }
 
 func newCrowd(t *testing.T, group string, change func(*Config)) *crowd {
@@ -43,7 +43,7 @@ func newCrowd(t *testing.T, group string, change func(*Config)) *crowd {
 	return c
 }
 
-// people returns n accounts of the federation; local ones if it is empty.
+// people returns n accounts of the federation, or n local accounts if federation is empty.
 func people(n int, federation string) []source.User {
 	users := make([]source.User, n)
 	for i := range users {
@@ -52,14 +52,14 @@ func people(n int, federation string) []source.User {
 	return users
 }
 
-// ask answers the path below /users/{id}/ for every account.
+// ask sets the answer for the path below /users/{id} of every account.
 func (c *crowd) ask(users []source.User, below string, h http.HandlerFunc) {
 	for _, u := range users {
 		c.answers["/users/"+u.ID+below] = h
 	}
 }
 
-// exist answers the account of every user.
+// exist sets the answer for users/{id} of every account.
 func (c *crowd) exist(users []source.User) {
 	for _, u := range users {
 		link := ""
@@ -91,7 +91,7 @@ func (c *crowd) confirm(t *testing.T, questions []source.Question) source.Confir
 	return got
 }
 
-// counts returns how often each kind of request below /users was made.
+// counts returns the number of requests below /users by kind.
 func (f *fake) counts() map[string]int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -140,9 +140,9 @@ func TestWhatTheSecondLookCosts(t *testing.T) {
 		group    string
 		people   []source.User
 		off      bool   // the accounts are disabled
-		count    string // of groups that contain the name
+		count    string // number of groups that contain the name
 		groups   string // the account's own list
-		want     string // requests
+		want     string // the expected requests
 		evidence int
 		doubt    string
 	}{
@@ -197,8 +197,8 @@ func TestWhatTheSecondLookCosts(t *testing.T) {
 	}
 }
 
-// A local account that is deleted while a pass reads is in no list of the second look.
-// Perhaps the person is back under a new id, with the same groups.
+// A local account that was deleted during a pass is in no list of the second look. The
+// person may have a new account under a new id, with the same groups.
 func TestALocalAccountThatIsDeletedMeanwhileIsNoLeaver(t *testing.T) {
 	c := newCrowd(t, "eng", nil)
 	users := people(5, "")
@@ -236,9 +236,9 @@ func TestTheSecondLookOfAFederationStandsBetweenProbes(t *testing.T) {
 	const away = "the federation ldap is not up: a lookup through it answered 500 in place of 404"
 	rows := []struct {
 		name   string
-		probes []http.HandlerFunc // in order, of a random name; the last again and again
-		counts int                // how many counts are asked for
-		doubts int                // how many removals are denied
+		probes []http.HandlerFunc // answers to random names, in order; the last one repeats
+		counts int                // number of requested counts
+		doubts int                // number of denied removals
 	}{
 		{"all up", []http.HandlerFunc{probeUp}, 100, 0},
 		{"the first is down: nobody is asked about", []http.HandlerFunc{probeDown, probeUp}, 0, 100},
@@ -253,7 +253,7 @@ func TestTheSecondLookOfAFederationStandsBetweenProbes(t *testing.T) {
 			var n atomic.Int32
 			c.answers["probe"] = func(w http.ResponseWriter, r *http.Request) {
 				if !strings.Contains(r.URL.Path, ":groupsync-probe-") {
-					probeDown(w, r) // the second try, by a number
+					probeDown(w, r) // the second try, with a number
 					return
 				}
 				row.probes[min(int(n.Add(1)), len(row.probes))-1](w, r)
@@ -280,8 +280,7 @@ func TestTheSecondLookOfAFederationStandsBetweenProbes(t *testing.T) {
 	}
 }
 
-// Two federations: each has probes of its own, and the one that is away holds up its
-// own people only.
+// Each of two federations has its own probes. If one is away, only its own people wait.
 func TestEachFederationSpeaksForItsOwnPeople(t *testing.T) {
 	c := newCrowd(t, "eng", nil)
 	c.answers["/components"] = answer(`[{"id":"c1","name":"ldap","providerId":"ldap","config":{}},{"id":"c2","name":"other","providerId":"ldap","config":{}},{"id":"c3","name":"idle","providerId":"ldap","config":{}}]`)
@@ -410,7 +409,7 @@ func TestARightThatIsTakenAwayDuringTheLookEndsIt(t *testing.T) {
 	snap := mustRead(t, s)
 	f.answers["/groups/g2/members"] = func(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()
-		f.roles = []string{viewRealm, "query-users"} // with these, Keycloak answers 200 and nobody
+		f.roles = []string{viewRealm, "query-users"} // with these roles, Keycloak answers 200 with an empty list
 		f.mu.Unlock()
 		answer("[]")(w, r)
 	}
@@ -436,8 +435,8 @@ func TestALookThatIsCalledOffIsAnErrorAndNoAnswer(t *testing.T) {
 	}
 }
 
-// A real name is never asked for through a federation that imports, since the GET
-// would import the person or enable them again.
+// groupsync never looks up a real name in a federation that imports, because the GET would
+// import the person or enable the account again.
 func TestAnAccountOfAnImportingFederationIsNotAskedForByName(t *testing.T) {
 	c := newCrowd(t, "eng", nil)
 	c.answers["/roles"] = answer(`[{"id":"r1","name":"boss"}]`)
@@ -456,8 +455,8 @@ func TestAnAccountOfAnImportingFederationIsNotAskedForByName(t *testing.T) {
 }
 
 // Keycloak's database has no account of a federation that does not import. A storage that
-// ignores the filter enabled=false would answer for one, and that is not the database's
-// word.
+// ignores the filter enabled=false would answer for such an account, and its answer would be
+// taken for the database's.
 func TestTheDatabaseIsNotAskedForAnAccountThatItDoesNotHave(t *testing.T) {
 	c := newCrowd(t, "eng", nil)
 	c.answers["/components"] = answer(`[{"id":"c2","name":"no import","providerId":"ldap","config":{"importEnabled":["false"]}}]`)

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// echoes are answers that repeat the request, as a debugging proxy does.
+// echoes returns answers that repeat the request, like those of a debugging proxy.
 func echoes(r *http.Request) map[string]http.HandlerFunc {
 	body, _ := io.ReadAll(r.Body)
 	auth := r.Header.Get("Authorization")
@@ -41,8 +41,8 @@ func echoes(r *http.Request) map[string]http.HandlerFunc {
 	}
 }
 
-// TestAnAnswerThatRepeatsTheRequestShowsNoSecret: neither in an error's text nor anywhere
-// in its chain.
+// TestAnAnswerThatRepeatsTheRequestShowsNoSecret checks the error's text and every error in
+// its chain.
 func TestAnAnswerThatRepeatsTheRequestShowsNoSecret(t *testing.T) {
 	const secret = "canary/client+secret"
 	for name := range echoes(&http.Request{Body: http.NoBody, Header: http.Header{}}) {

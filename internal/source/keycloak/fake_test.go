@@ -17,15 +17,15 @@ import (
 	"groupsync/internal/fault"
 )
 
-// fake is a Keycloak that answers what a test puts into it, by what follows the
-// realm's name; it is for answers that the real server gives only by misfortune.
+// fake is a Keycloak whose answers a test sets, by the path after the realm's name. It is
+// for answers that a real server gives only after a failure.
 type fake struct {
 	mu       sync.Mutex
 	answers  map[string]http.HandlerFunc
 	requests []string     // method and path below the realm
-	queries  []url.Values // of each request
+	queries  []url.Values // the query of each request
 	roles    []string
-	life     int // seconds of a token; 0: 300
+	life     int // lifespan of a token in seconds; 0: 300
 	tokens   int
 }
 
@@ -81,7 +81,7 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h(w, r)
 }
 
-// token issues one; the lock is held.
+// token issues a token. The caller must hold the lock.
 func (f *fake) token() http.HandlerFunc {
 	f.tokens++
 	life := f.life
@@ -103,14 +103,14 @@ func jwt(id string, roles []string) string {
 	return "e30." + base64.RawURLEncoding.EncodeToString(payload) + ".c2ln"
 }
 
-// forget drops the requests of before.
+// forget clears the recorded requests.
 func (f *fake) forget() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.requests, f.queries = nil, nil
 }
 
-// asked counts the requests whose path begins so.
+// asked counts the requests whose path begins with the prefix.
 func (f *fake) asked(prefix string) (n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

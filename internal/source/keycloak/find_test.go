@@ -9,8 +9,8 @@ import (
 	"groupsync/internal/source"
 )
 
-// TestFind: a text is looked for as an id first, then as an email and a username, each
-// exactly, and a service account is found by its username only.
+// TestFind: Find looks up a text first as an id, then as an email and as a username, each
+// exactly. It finds a service account only by its username.
 func TestFind(t *testing.T) {
 	users := map[string]string{ // by query
 		"email=ann@example.com":        accountOf("1-1", "ann", "ann@example.com"),
@@ -24,8 +24,8 @@ func TestFind(t *testing.T) {
 	for _, row := range []struct {
 		name   string
 		person source.Person
-		ids    []string // accounts that are found
-		asked  []string // queries, without those for service accounts
+		ids    []string // ids of the expected accounts
+		asked  []string // expected queries, without those for service accounts
 	}{
 		{"an id that is found: no name is asked for", source.Person{IDs: []string{"9-9"}, Username: "9-9"}, []string{"9-9"}, nil},
 		{"a username", source.Person{IDs: []string{"ann"}, Username: "ann"}, []string{"1-1"}, []string{"username=ann"}},
@@ -77,8 +77,8 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// TestGroupsOf: the groups of people of a federation stand between probes, those of local
-// people need none.
+// TestGroupsOf: reads of the groups of federated people stand between probes. Reads of the
+// groups of local people need no probes.
 func TestGroupsOf(t *testing.T) {
 	const away = "the federation ldap is not up, so groups that come from it can be missing: "
 	local, fed := source.User{ID: "1-1"}, source.User{ID: "2-2", Federation: "c1"}

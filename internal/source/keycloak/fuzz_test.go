@@ -7,9 +7,9 @@ import (
 	"groupsync/internal/fault"
 )
 
-// FuzzRead puts one answer in the place of Keycloak's. A reading is whole, with each account
-// and group once and under an id, or it is an error of Keycloak's. The same answer gives an
-// equal snapshot again.
+// FuzzRead replaces one of Keycloak's answers. Either the reading is complete, with each
+// account and group once and with an id, or Read returns an error of the system keycloak.
+// The same answer gives an equal snapshot again.
 func FuzzRead(f *testing.F) {
 	paths := []string{"/realms/demo/protocol/openid-connect/token", "/groups", "/groups/g1/children", "/groups/count", "", "/components", "/groups/g1/members", "/users"}
 	codes := []int{200, 204, 302, 400, 401, 403, 404, 500}

@@ -79,8 +79,8 @@ func TestClientThatIsNotThere(t *testing.T) {
 	}
 }
 
-// TestExampleIsOfALocalPerson: whoever comes of a federation, is disabled or is a service
-// account is passed over, and so is a group whose members cannot be listed.
+// TestExampleIsOfALocalPerson: Example skips federated people, disabled accounts, service
+// accounts, and groups whose members cannot be listed.
 func TestExampleIsOfALocalPerson(t *testing.T) {
 	f, s := newFake(t, nil)
 	f.answers["/groups/g1/members"] = status(500, "application/json", `{"error":"unknown_error"}`)

@@ -15,8 +15,8 @@ import (
 	"groupsync/internal/source/keycloaktest"
 )
 
-// components answers the call by its type and parent: with federations, or with the
-// mappers of one federation. A call for mappers without a parent finds none, as in a real
+// components answers the request by its type and parent: with the federations, or with the
+// mappers of one federation. A request for mappers without a parent finds none, as in a real
 // Keycloak.
 func components(storages string, mappers map[string]string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -118,8 +118,7 @@ func TestInspectFederationsRefusesWhatIsNotWhole(t *testing.T) {
 	}
 }
 
-// Keycloak masks the password of the bind, and tells the bind DN. Neither leaves the
-// package.
+// Keycloak masks the bind's password and shows the bind DN. The package returns neither.
 func TestInspectFederationsOfARealKeycloakTellsNoCredentials(t *testing.T) {
 	l := keycloaktest.StartLDAP(t, staff, map[string][]string{"staff": staff})
 	r := keycloaktest.Shared(t).NewRealm(t, keycloaktest.Spec{Groups: []string{"/new"}, DefaultGroups: []string{"/new"}})

@@ -11,8 +11,8 @@ import (
 	"groupsync/internal/source/keycloaktest"
 )
 
-// federated is a realm with a real LDAP server behind it: the LDAP group /staff
-// of four, the local group /club of two of them and the local account.
+// federated is a realm with a real LDAP server behind it. The LDAP group /staff has four
+// members. The local group /club has two of them and the local account.
 type federated struct {
 	ldap   *keycloaktest.LDAP
 	realm  *keycloaktest.Realm
@@ -43,9 +43,9 @@ func newFederated(t *testing.T, o keycloaktest.FederationOptions, change func(*C
 	return f
 }
 
-// removals are every removal that a plan could want of the federated people: out of
-// the group, disabled, and what a look-up by id and one by email find. The snapshot
-// that is returned has been asked for the people.
+// removals returns questions about every removal that a plan could want of the federated
+// people: out of the group, disabled, and the results of a look-up by id and a look-up by
+// email. It also returns the snapshot with these look-ups.
 func (f *federated) removals(t *testing.T, snap, healthy *source.Snapshot) (*source.Snapshot, []source.Question) {
 	t.Helper()
 	group := groupsOf(t, snap.Catalog(), "/staff")
@@ -81,7 +81,8 @@ func (f *federated) removals(t *testing.T, snap, healthy *source.Snapshot) (*sou
 	return next, questions
 }
 
-// known is what an earlier pass remembers: the federation has answered a probe.
+// known returns the federations that an earlier pass remembers: the federation has answered
+// a probe.
 func (f *federated) known() []source.Federation {
 	return []source.Federation{{ID: f.fed.ID, Name: f.fed.Name, Answered: true}}
 }
@@ -95,7 +96,7 @@ func (f *federated) confirm(t *testing.T, snap *source.Snapshot, questions []sou
 	return c
 }
 
-// wantNone holds every removal to be denied.
+// wantNone fails the test if a removal is not denied.
 func wantNone(t *testing.T, when string, c source.Confirmation, questions []source.Question) {
 	t.Helper()
 	if len(c.Answers) != len(questions) {
@@ -144,7 +145,7 @@ func TestNoEvidenceFollowsFromAFederationThatIsAway(t *testing.T) {
 				{"hanging", f.ldap.Pause, f.ldap.Resume},
 			} {
 				if away.name == "hanging" && o.o.Mode != keycloaktest.ReadOnly {
-					continue // it shows the same, a time-out a person later
+					continue // the result is the same, but takes one time-out for each person
 				}
 				for _, cold := range o.colds {
 					when := away.name + ", warm cache"
@@ -196,7 +197,7 @@ func TestAFederationThatHangsIsNamedInTheError(t *testing.T) {
 	}
 }
 
-// probesOf finds the probes as reconcile does: by the method alone.
+// probesOf finds the probes like reconcile does: only by the method Probes.
 func probesOf(err error) []source.Probe {
 	for err != nil {
 		if p, ok := err.(interface{ Probes() []source.Probe }); ok {
@@ -234,7 +235,7 @@ func TestEvidenceAgainstFederatedPeopleThatIsTrue(t *testing.T) {
 	)
 	wantEvidence(t, got, 0, source.NotMember, true, "read twice: in none of 2 Keycloak groups, on the account's own side too")
 	users := 1
-	if f.realm.Server.Before(2600) { // the read of the members has enabled fedb again
+	if f.realm.Server.Before(2600) { // the read of the member list has enabled fedb again
 		users = 2
 		wantDoubt(t, got, 1, source.Unclear, "the second look finds the account enabled")
 	} else {
@@ -243,8 +244,9 @@ func TestEvidenceAgainstFederatedPeopleThatIsTrue(t *testing.T) {
 	wantEvidence(t, got, 2, source.Gone, true, "looked up: no account has the email; ClearML keeps no account id, so the person is judged by the email only")
 	wantEvidence(t, got, 3, source.NotMember, false, "read twice: not in the one Keycloak group")
 	wantEvidence(t, got, 4, source.Member, false, "read twice, on the account's own side too")
-	// Two lists of members; the local account; one batch between two probes: two
-	// counts for fedd, one for feda, and what the database says of fedb.
+	// Expected: two member lists, and the local account. Then one batch between two probes:
+	// two counts for fedd, one for feda, and the question whether the database says that
+	// fedb is disabled.
 	if want := map[string]int{"token": 2, "components": 1, "members": 2, "user": users, "users_disabled": 1, "probe": 2, "own_count": 3}; !maps.Equal(f.seen.calls, want) {
 		t.Errorf("requests are %v; want %v", f.seen.calls, want)
 	}
@@ -253,8 +255,7 @@ func TestEvidenceAgainstFederatedPeopleThatIsTrue(t *testing.T) {
 	}
 }
 
-// A federation that is switched off, or deleted, holds up its own people and nobody
-// else (design 10).
+// If a federation is switched off or deleted, only its own people wait (design 10).
 func TestAFederationThatIsSwitchedOffHoldsUpItsOwnPeopleOnly(t *testing.T) {
 	f := newFederated(t, keycloaktest.FederationOptions{}, nil)
 	f.realm.Leave(t, "local", "/club")
@@ -267,8 +268,8 @@ func TestAFederationThatIsSwitchedOffHoldsUpItsOwnPeopleOnly(t *testing.T) {
 		{Key: "of the federation's own form", IDs: []string{"f:" + f.fed.ID + ":deleted"}, Email: "deleted@example.org"},
 		{Key: "by email", Email: "deleted@example.org"},
 	}
-	// Without the component its imported people are gone too, so nobody tells them from
-	// a local person who is gone.
+	// If the component is deleted, its imported people are deleted too. Then nothing
+	// distinguishes them from a local person who is gone.
 	check := func(when, detail string, deleted bool) {
 		t.Helper()
 		asked, questions := f.removals(t, snap, snap)
@@ -299,8 +300,8 @@ func TestAFederationThatIsSwitchedOffHoldsUpItsOwnPeopleOnly(t *testing.T) {
 	check("deleted since the read", off, true)
 }
 
-// A server that is gone for good answers every probe with 500. It has answered
-// before, so whoever is not found may be there; local leavers go out.
+// A server that is gone for good answers every probe with 500. It has answered before, so a
+// person who is not found may be there. Local leavers are removed all the same.
 func TestALocalLeaverGoesOutWhileTheLDAPServerIsGone(t *testing.T) {
 	f := newFederated(t, keycloaktest.FederationOptions{}, nil)
 	if f.realm.Server.Before(2601) {

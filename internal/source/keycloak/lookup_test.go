@@ -16,7 +16,7 @@ import (
 	"groupsync/internal/source"
 )
 
-// directory answers look-ups by email and searches from the accounts that it has.
+// directory answers look-ups by email, and searches, from its accounts.
 type directory struct {
 	accounts []string // JSON of accounts
 	services []string // usernames that a search leaves out
@@ -33,7 +33,7 @@ func (d directory) handler(w http.ResponseWriter, r *http.Request) {
 			}
 			continue
 		}
-		// Keycloak's comparison folds more than ASCII, and so does this one.
+		// Keycloak's comparison folds characters beyond ASCII, and so does this comparison.
 		if email := between(a, `"email":"`, `"`); email != "" && strings.EqualFold(email, q.Get("email")) {
 			found = append(found, a)
 		}
@@ -54,7 +54,7 @@ func accountOf(id, username, email string) string {
 	return fmt.Sprintf(`{"id":%q,"username":%q,"email":%q,"enabled":true}`, id, username, email)
 }
 
-// emails returns the emails that were asked for, each with its max.
+// emails returns the emails of the look-ups, each with its max.
 func (f *fake) emails() (asked []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -70,7 +70,7 @@ func (f *fake) emails() (asked []string) {
 	return asked
 }
 
-// ids returns the paths below /users/ that were asked for, but for probes.
+// ids returns the requested paths below /users/, without probes.
 func (f *fake) ids() (asked []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -93,8 +93,8 @@ func TestWhoIsLookedUpAndHow(t *testing.T) {
 		person   source.Person
 		ids      []string // asked for
 		emails   []string // asked for
-		want     []string // ids of the accounts that were found
-		foundBy  bool     // by id
+		want     []string // ids of the expected accounts
+		foundBy  bool     // whether a kept id finds them
 	}{
 		{name: "a kept id that is found: the email is not asked for",
 			byID: map[string]string{"1-1": accountOf("1-1", "ann", "ann@example.com")}, accounts: []string{accountOf("2-2", "other", "ann@example.com")},
@@ -172,7 +172,7 @@ func TestWhatAFailedLookUpMeans(t *testing.T) {
 		path   string
 		answer http.HandlerFunc
 		doubt  string
-		err    string // an error of the whole look-up
+		err    string // the expected error of the whole look-up
 	}{
 		{"an id that is answered 404 is gone", "/users/1-1", status(404, "application/json", `{"error":"User not found"}`), "", ""},
 		{"an id that is answered 500 is in doubt", "/users/1-1", probeDown, `Keycloak answered with an error about the person; look into Keycloak's log`, ""},
@@ -274,7 +274,7 @@ func TestTheFirstSlowLookUpEndsTheOthers(t *testing.T) {
 	}
 }
 
-// If LDAP hangs, Keycloak waits for it at every look-up. With ids of 300 people, 8 at a
+// If LDAP hangs, Keycloak waits for it in every look-up. With the ids of 300 people, 8 at a
 // time, the pass would wait for minutes.
 func TestLookUpsEndSoonWhileAFederationIsAway(t *testing.T) {
 	f, s := newFake(t, func(c *Config) { c.Timeout = time.Minute })
@@ -312,7 +312,7 @@ func TestLookUpsEndSoonWhileAFederationIsAway(t *testing.T) {
 	}
 }
 
-// The ids are what ClearML keeps, so anything may be among them.
+// ClearML keeps the ids, so they can be any text.
 func TestIDsThatNeverReachAnAddress(t *testing.T) {
 	f, s := newFake(t, nil)
 	f.answers["/components"] = answer(`[{"id":"c1","name":"ldap","providerId":"ldap","config":{}},
@@ -332,19 +332,19 @@ func TestIDsThatNeverReachAnAddress(t *testing.T) {
 	if found, _ := next.Found("odd"); found.ByID || found.Doubt != "" {
 		t.Errorf("the person with odd ids: %+v, want the email asked for", found)
 	}
-	// The federation without import may have a second account with the email.
+	// The federation that does not import may have a second account with the email.
 	if got := f.emails(); !slices.Equal(got, []string{"ann@example.com max -1", "ann@example.com max 2", "bob@example.com max -1", "bob@example.com max 2"}) {
 		t.Errorf("emails asked for: %q", got)
 	}
 }
 
-// A short answer would leave one account, which then surely is the person.
+// A short answer would leave one account, and the person would no longer be ambiguous.
 func TestWhereEmailsMayRepeatBothAnswersCount(t *testing.T) {
 	ann, other := accountOf("1-1", "ann", "ann@example.com"), accountOf("2-2", "other", "ann@example.com")
 	for _, row := range []struct {
 		name       string
 		duplicates string
-		answers    []string // in order
+		answers    []string // the answers, in order
 		want       []string // ids
 	}{
 		{"the first answer lacks an account", "true", []string{ann, ann + "," + other}, []string{"1-1", "2-2"}},
@@ -379,7 +379,7 @@ func TestAnEmptyLookUpCountsOnlyBetweenProbes(t *testing.T) {
 	ann := accountOf("2-2", "ann", "ann@example.com")
 	rows := []struct {
 		name       string
-		probes     []http.HandlerFunc // of a random name, in order; the last again and again
+		probes     []http.HandlerFunc // answers to random names, in order; the last one repeats
 		duplicates string             // the realm's setting as JSON
 		known      bool               // an earlier pass has seen an answer
 		person     source.Person
@@ -408,7 +408,7 @@ func TestAnEmptyLookUpCountsOnlyBetweenProbes(t *testing.T) {
 			var n atomic.Int32
 			f.answers["probe"] = func(w http.ResponseWriter, r *http.Request) {
 				if !strings.Contains(r.URL.Path, ":groupsync-probe-") {
-					probeDown(w, r) // the second try, by a number
+					probeDown(w, r) // the second try, with a number
 					return
 				}
 				row.probes[min(int(n.Add(1)), len(row.probes))-1](w, r)
@@ -498,7 +498,7 @@ func TestProbes(t *testing.T) {
 		name      string
 		component string
 		named     http.HandlerFunc // answer to the random name
-		numbered  http.HandlerFunc // answer to the random number; nil: it must not be asked for
+		numbered  http.HandlerFunc // answer to the random number; nil: no number must be asked for
 		trusted   []string
 		known     bool // an earlier pass has seen an answer
 		up        bool
@@ -592,8 +592,8 @@ func TestALookUpIsOneAddressSegment(t *testing.T) {
 	}
 }
 
-// A federation that answers the first probe and fails the second has answered: it may
-// have had whoever was not found in between.
+// A federation that answers the first probe and fails the second has answered before. It may
+// have a person who was not found in between.
 func TestAFederationThatGoesAwayDuringTheLookUpIsNotSilent(t *testing.T) {
 	f, s := newFake(t, nil)
 	f.answers["/components"] = answer(ldapComponent)

@@ -11,8 +11,8 @@ import (
 	"groupsync/internal/source/keycloaktest"
 )
 
-// A custom user storage may fail on the id of a probe for ever. Its own people wait,
-// and nobody else does.
+// A custom user storage may always fail on the id of a probe. Its own people wait, and other
+// people do not.
 func TestACustomStorageThatFailsOnForeignIDs(t *testing.T) {
 	server := keycloaktest.Shared(t)
 	const (
@@ -75,7 +75,7 @@ func TestACustomStorageThatFailsOnForeignIDs(t *testing.T) {
 }
 
 // Keycloak shows the members of an organization that is switched off as disabled. The
-// database does not, so the removal waits the grace.
+// database does not, so the removal waits for the grace.
 func TestAMemberOfAnOrganizationThatIsSwitchedOffWaits(t *testing.T) {
 	r := keycloaktest.Shared(t).NewRealm(t, keycloaktest.Spec{Organizations: true, Groups: []string{"/staff"}, Users: []keycloaktest.User{
 		{Username: "local", Groups: []string{"/staff"}}, {Username: "off", Disabled: true, Groups: []string{"/staff"}},
@@ -142,8 +142,8 @@ func TestPathsAreKeycloaksOwn(t *testing.T) {
 	}
 }
 
-// Keycloak 24 and 26.0 answer 400 for the members of a group that LDAP has twice. The
-// rest is read, and a question about that group has no answer.
+// Keycloak 24 and 26.0 answer 400 for the members of a group that LDAP has twice. The other
+// groups are read, and a question about that group gets no evidence.
 func TestOlderReleasesCannotListAGroupThatLDAPHasTwice(t *testing.T) {
 	for _, version := range keycloaktest.Older() {
 		t.Run(version, func(t *testing.T) {

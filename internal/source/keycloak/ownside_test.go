@@ -11,8 +11,8 @@ import (
 	"groupsync/internal/source/keycloaktest"
 )
 
-// ownSide is a realm whose lists of members and whose people disagree, with people
-// of a real LDAP server in it and the client that ClearML signs people in by.
+// ownSide is a realm in which member lists and own sides disagree. It has people of a real
+// LDAP server, and the client by which ClearML signs people in.
 type ownSide struct {
 	ldap   *keycloaktest.LDAP
 	realm  *keycloaktest.Realm
@@ -27,7 +27,7 @@ func newOwnSide(t *testing.T, groups map[string][]string, spec keycloaktest.Spec
 	return newOwnSideOf(t, false, groups, spec, build)
 }
 
-// newOwnSideOf is newOwnSide with a claim of paths, or of names.
+// newOwnSideOf is newOwnSide with a choice: the claim holds paths, or names.
 func newOwnSideOf(t *testing.T, paths bool, groups map[string][]string, spec keycloaktest.Spec, build func(*keycloaktest.Realm, *keycloaktest.LDAP) *keycloaktest.Federation) *ownSide {
 	t.Helper()
 	o := &ownSide{ldap: keycloaktest.StartLDAP(t, staff, groups), paths: paths}
@@ -41,8 +41,8 @@ func newOwnSideOf(t *testing.T, paths bool, groups map[string][]string, spec key
 	return o
 }
 
-// read reads the realm and looks the people up by their account ids, as if ClearML
-// kept these.
+// read reads the realm and looks up the people by their account ids, as if ClearML keeps
+// these ids.
 func (o *ownSide) read(t *testing.T, people ...string) *source.Snapshot {
 	t.Helper()
 	snap := mustRead(t, o.source)
@@ -59,16 +59,16 @@ func (o *ownSide) read(t *testing.T, people ...string) *source.Snapshot {
 	return snap
 }
 
-// verdict is what the second look said of one person and one group.
+// verdict is the result of the second look for one person and one user group.
 type verdict struct {
 	listed, claimed bool
 	grant, removal  source.Answer
 }
 
-// agree asks for a grant and a removal of each person in the groups with that path,
-// which are one user group of ClearML, and holds the answers against the token that
-// a sign-in gives. A grant must have evidence exactly if the list and the token both
-// have the group, a removal exactly if neither has it.
+// agree asks for a grant and a removal of each person. The groups with these paths feed one
+// user group. agree compares the answers with the token of a sign-in. A grant must have
+// evidence if and only if a list and the token both have the group. A removal must have
+// evidence if and only if neither has it.
 func (o *ownSide) agree(t *testing.T, snap *source.Snapshot, paths []string, people ...string) map[string]verdict {
 	t.Helper()
 	groups := groupsOf(t, snap.Catalog(), paths...)
@@ -103,7 +103,7 @@ func (o *ownSide) agree(t *testing.T, snap *source.Snapshot, paths []string, peo
 	return all
 }
 
-// wantAnswer holds one answer to its whole text, evidence or doubt.
+// wantAnswer fails the test if the answer differs. text is the whole evidence or doubt.
 func wantAnswer(t *testing.T, what string, a source.Answer, denial source.Denial, stale bool, text string) {
 	t.Helper()
 	if got := a.Evidence.String() + a.Doubt; got != text || a.Denial != denial || a.Stale != stale {
@@ -111,7 +111,7 @@ func wantAnswer(t *testing.T, what string, a source.Answer, denial source.Denial
 	}
 }
 
-// The sentences of the second look about /staff.
+// The texts of the second look about /staff.
 const (
 	hidden      = `Keycloak's list of the group does not show the account, the account's own side holds the group "staff"`
 	onlyListed  = "Keycloak's list of the group /staff shows the account, the account's own side does not hold the group"
@@ -275,8 +275,8 @@ func TestAMemberListedTwiceIsOneMember(t *testing.T) {
 	})
 }
 
-// The token of a warm cache is old, so the answers are held against the token of
-// after the cache was cleared.
+// The token from a warm cache is old, so the test compares the answers with the token after
+// the cache was cleared.
 func TestAnOldUserCacheHoldsUpNobody(t *testing.T) {
 	o := newOwnSide(t, map[string][]string{"staff": {"feda", "fedc"}, "staff-eu": {"feda"}}, keycloaktest.Spec{},
 		func(r *keycloaktest.Realm, l *keycloaktest.LDAP) *keycloaktest.Federation {
@@ -302,9 +302,9 @@ func TestAnOldUserCacheHoldsUpNobody(t *testing.T) {
 	wantEvidence(t, c, 0, source.NotMember, true, isOut)
 	wantEvidence(t, c, 1, source.Member, false, "read twice, on the account's own side too")
 	wantEvidence(t, c, 2, source.NotMember, true, isOut)
-	// fedb is in staff-eu, whose name contains staff, so the count is 1 and the cached
-	// list decides. It is old: it has neither.
-	if o.realm.Server.Before(2600) { // the groups of LDAP are not kept in the user cache
+	// fedb is in staff-eu, whose name contains staff. So the count is 1 and the cached list
+	// decides. The list is old and contains neither group.
+	if o.realm.Server.Before(2600) { // these releases do not keep the groups of LDAP in the user cache
 		wantEvidence(t, c, 3, source.NotMember, true, isOut)
 	} else {
 		wantAnswer(t, "removal of fedb from /staff", c.Answers[3], source.Unclear, true,
@@ -318,11 +318,10 @@ func TestAnOldUserCacheHoldsUpNobody(t *testing.T) {
 	o.agree(t, o.read(t, staff...), []string{"/staff-eu"}, staff...)
 }
 
-// Each row of the claim is a name of a group, so the claim tells groups apart only by
-// their names: the groups here have one name each.
+// The claim holds names of groups, so each group here has a unique name.
 func TestNamesThatContainOneAnother(t *testing.T) {
 	local := []string{`/a\b`, "/Ärzte", `/"dev"`, "/it's", "/100%", "/dev ops"}
-	if keycloaktest.Shared(t).Before(2500) { // it finds no group by a path with a percent sign, which Join needs
+	if keycloaktest.Shared(t).Before(2500) { // these releases find no group by a path with a percent sign, and Join needs that
 		local = slices.DeleteFunc(local, func(path string) bool { return path == "/100%" })
 	}
 	for _, mode := range []keycloaktest.Mode{keycloaktest.ReadOnly, keycloaktest.Import, keycloaktest.LDAPOnly} {
@@ -346,8 +345,8 @@ func TestNamesThatContainOneAnother(t *testing.T) {
 	}
 }
 
-// A mapper lists the members of the LDAP group dev for every Keycloak group of that
-// name, so the list of /projects/dev shows the people of /dev.
+// A mapper lists the members of the LDAP group dev for every Keycloak group of that name. So
+// the member list of /projects/dev shows the people of /dev.
 func TestALocalSubgroupBesideAnLDAPGroupOfItsName(t *testing.T) {
 	people := append(slices.Clone(staff), "local")
 	o := newOwnSideOf(t, true, map[string][]string{"dev": {"feda", "fedb"}},
@@ -379,9 +378,8 @@ func TestALocalSubgroupBesideAnLDAPGroupOfItsName(t *testing.T) {
 	}
 }
 
-// Keycloak cannot read an LDAP entry without the attribute of the username. Whether
-// the list of the entry's groups is then empty depends on the attribute that entries
-// are named by.
+// Keycloak cannot read an LDAP entry that lacks the username attribute. The attribute that
+// names the entries decides whether the member list of the entry's group is then empty.
 func TestAnEntryWithoutAUsernameStopsNothing(t *testing.T) {
 	for _, row := range []struct {
 		name   string

@@ -9,10 +9,10 @@ import (
 	"groupsync/internal/source"
 )
 
-// TestProgressCountsTheReads holds that Progress is told of every read of a step, in
-// order, and of no other request.
+// TestProgressCountsTheReads checks that Progress is called for every read of a step, in
+// order, and for no other request.
 func TestProgressCountsTheReads(t *testing.T) {
-	var told []string // Progress is called by one goroutine at a time
+	var told []string // needs no lock, because calls of Progress do not overlap
 	f, s := newFake(t, func(c *Config) {
 		c.Progress = func(done, of int) { told = append(told, fmt.Sprintf("%d of %d", done, of)) }
 	})
@@ -27,7 +27,7 @@ func TestProgressCountsTheReads(t *testing.T) {
 	expect("the members of three groups", "1 of 3", "2 of 3", "3 of 3")
 	f.forget()
 	mustLookUp(t, s, snap,
-		source.Person{Key: "1", IDs: []string{"u1"}, Email: "ann@example.com"}, // has no account under that id
+		source.Person{Key: "1", IDs: []string{"u1"}, Email: "ann@example.com"}, // the realm has no account with that id
 		source.Person{Key: "2", Email: "bob@example.com"})
 	expect("two people by id, and both by email", "1 of 2", "2 of 2", "1 of 2", "2 of 2")
 }

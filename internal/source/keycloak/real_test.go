@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(keycloaktest.Main(m)) }
 
-// counted counts the attempts by the name of their call.
+// counted counts attempts by the name of the call.
 type counted struct {
 	mu    sync.Mutex
 	calls map[string]int
@@ -62,7 +62,7 @@ func newSource(t testing.TB, c Config) *Source {
 	return s
 }
 
-// everything selects every group of the catalog, and the roles.
+// everything selects every group of the catalog, and the given roles.
 func everything(c source.Catalog, roles ...string) source.Selection {
 	sel := source.Selection{Roles: roles}
 	for _, g := range c.Groups() {
@@ -71,7 +71,7 @@ func everything(c source.Catalog, roles ...string) source.Selection {
 	return sel
 }
 
-// read reads the catalog, and everything in it.
+// read reads the catalog, all its groups, and the given roles.
 func read(ctx context.Context, s *Source, roles ...string) (*source.Snapshot, error) {
 	catalog, err := s.Catalog(ctx)
 	if err != nil {
@@ -107,24 +107,24 @@ func mustLookUp(t testing.TB, s *Source, snap *source.Snapshot, people ...source
 	return next
 }
 
-// removal asks whether the accounts are out of the groups.
+// removal returns the question whether the accounts are out of the groups.
 func removal(groups []source.Group, accounts ...source.User) source.Question {
 	return source.Question{Group: "target", User: "person", Accounts: accounts, Sources: groups}
 }
 
-// grant asks whether the account is in one of the groups.
+// grant returns the question whether the account is in one of the groups.
 func grant(groups []source.Group, account source.User) source.Question {
 	q := removal(groups, account)
 	q.Grant = true
 	return q
 }
 
-// gone asks whether the person with that key is gone from the realm.
+// gone returns the question whether the person with that key is gone from the realm.
 func gone(by source.GoneBy, key string) source.Question {
 	return source.Question{Group: "target", User: key, GoneBy: by}
 }
 
-// withRole asks the question of a user group that the role feeds, too.
+// withRole returns the question for a user group that the role feeds too.
 func withRole(q source.Question, role string) source.Question {
 	q.Role = role
 	return q
@@ -156,7 +156,7 @@ func mustConfirm(t testing.TB, s *Source, snap *source.Snapshot, questions ...so
 	return c
 }
 
-// wantDoubt holds the answer to the denial and to the whole sentence.
+// wantDoubt fails the test unless the answer has this denial and exactly this doubt.
 func wantDoubt(t testing.TB, c source.Confirmation, i int, denial source.Denial, doubt string) {
 	t.Helper()
 	if a := c.Answers[i]; a.Evidence.Valid() || a.Denial != denial || a.Doubt != doubt {
@@ -164,7 +164,7 @@ func wantDoubt(t testing.TB, c source.Confirmation, i int, denial source.Denial,
 	}
 }
 
-// wantEvidence holds the answer to the reason and to the whole sentence.
+// wantEvidence fails the test unless the answer has this reason and exactly this text.
 func wantEvidence(t testing.TB, c source.Confirmation, i int, why source.Why, waits bool, text string) {
 	t.Helper()
 	if a := c.Answers[i]; a.Evidence.Why() != why || a.Evidence.Waits() != waits || a.Evidence.String() != text {
@@ -204,7 +204,7 @@ func userOf(t testing.TB, snap *source.Snapshot, username string) source.User {
 	return source.User{}
 }
 
-// wantError holds the error to the reason, and to every piece of the sentence.
+// wantError fails the test unless the error has the reason and contains all pieces.
 func wantError(t testing.TB, err error, reason fault.Reason, pieces ...string) {
 	t.Helper()
 	f := fault.Of(err)
@@ -264,7 +264,7 @@ func TestAWholeRealmIsReadInTheBudget(t *testing.T) {
 	if u := userOf(t, snap, "user-000"); u.ServiceAccount || u.Federation != "" || u.Email != "user-000@example.com" {
 		t.Errorf("user-000 reads as %+v", u)
 	}
-	// The children of 16 parents; token, components, realm, groups and count; one
+	// Expected: the children of 16 parents; token, components, realm, groups and count; one
 	// search for the service account.
 	if limit := groups + 16 + 5 + 1; seen.total() > limit || seen.calls["users"] > 0 {
 		t.Errorf("%d requests, want at most %d and no list of all users: %v", seen.total(), limit, seen.calls)
@@ -292,7 +292,7 @@ func TestHoldersOfTheAdminRole(t *testing.T) {
 		},
 		ServiceRoles: []string{"view-users", "view-realm", "view-clients"},
 	})
-	// A Spec takes a slash for the end of a client's name, so these are made by hand.
+	// In a Spec, a slash ends the name of a client, so the test creates these roles itself.
 	for role, holder := range map[string]string{"shop/clerk": "impostor", "night/watch": "guard"} {
 		r.Do(t, http.MethodPost, "/roles", map[string]any{"name": role}, nil)
 		var rep map[string]any
@@ -340,7 +340,7 @@ func TestHoldersOfTheAdminRole(t *testing.T) {
 		if got := names(snap, snap.HoldersOfRole("boss")); !slices.Equal(got, []string{"u"}) {
 			t.Errorf("holders are %q, want u", got)
 		}
-		// The second look asks for the roles in effect, so the other one is not removed.
+		// The second look reads the roles in effect, so w is not removed.
 		snap = mustLookUp(t, newSource(t, configOf(r)), snap, source.Person{Key: "w", IDs: []string{r.UserID(t, "w")}})
 		c := mustConfirm(t, newSource(t, configOf(r)), snap, withRole(removal(nil, userOf(t, snap, "w")), "boss"))
 		wantDoubt(t, c, 0, source.Unclear, "the account holds the role boss in effect, perhaps through a role of a client, which groupsync may not see: give the service account of keycloak.client_id the role view-clients")
@@ -528,7 +528,7 @@ func TestARealmWithoutPeopleIsRefusedByTheLookUp(t *testing.T) {
 	wantError(t, err, fault.Incomplete, "the realm shows no account at all: not in the groups that were read, and not for 1 people of ClearML who were looked up; nothing is synchronized from an empty realm; check keycloak.realm")
 }
 
-// revoke takes a role of realm-management from the client's service account.
+// revoke removes a role of realm-management from the client's service account.
 func revoke(t testing.TB, r *keycloaktest.Realm, role string) {
 	t.Helper()
 	var clients []struct{ ID string }

@@ -14,7 +14,7 @@ import (
 	"groupsync/internal/source/keycloaktest"
 )
 
-// wantSentence holds the error to its reason and to the whole of its text.
+// wantSentence fails the test unless the error has the reason and exactly this text.
 func wantSentence(t *testing.T, err error, reason fault.Reason, want string) {
 	t.Helper()
 	wantError(t, err, reason)
@@ -28,12 +28,12 @@ func wantSentence(t *testing.T, err error, reason fault.Reason, want string) {
 	}
 }
 
-// oddSecret changes when it is form-encoded, as RFC 6749 wants it in the header.
+// oddSecret changes when it is form-encoded, as RFC 6749 requires in the header.
 const oddSecret = "p%41 s+s:w&=ö"
 
-// newRealmClient makes a client in the realm, as the admin console makes one
-// with a secret and a service account, and assigns the roles of realm-management
-// to it. It returns the configuration that signs in as it.
+// newRealmClient creates a client with a secret and a service account in the realm, with the
+// admin console's defaults. It assigns the roles of realm-management to the service account,
+// and returns the configuration that signs in as this client.
 func newRealmClient(t *testing.T, r *keycloaktest.Realm, id, secret string, edit map[string]any, roles ...string) Config {
 	t.Helper()
 	rep := map[string]any{
@@ -55,7 +55,7 @@ func newRealmClient(t *testing.T, r *keycloaktest.Realm, id, secret string, edit
 	return c
 }
 
-// clientID returns the client's own id.
+// clientID returns Keycloak's internal id of the client.
 func clientID(t *testing.T, r *keycloaktest.Realm, id string) string {
 	t.Helper()
 	var clients []struct{ ID string }
@@ -75,7 +75,7 @@ const (
 	lightweight   = "client.use.lightweight.access.token.enabled"
 )
 
-// TestARefusedSignInNamesItsCause makes each mistake in a real Keycloak.
+// TestARefusedSignInNamesItsCause causes each refusal in a real Keycloak.
 func TestARefusedSignInNamesItsCause(t *testing.T) {
 	r := keycloaktest.Shared(t).NewRealm(t, keycloaktest.Spec{Groups: []string{"/a"}})
 	const refuses, unread = `signing in to Keycloak: the realm "REALM" refuses the client "CLIENT" `, ". groupsync did not read the realm. To fix it, "
@@ -84,7 +84,7 @@ func TestARefusedSignInNamesItsCause(t *testing.T) {
 		`Switch on "Full scope allowed" in Clients > CLIENT > Client scopes > CLIENT-dedicated > Scope. Keep "roles" among the default scopes in Clients > CLIENT > Client scopes`
 	light := `signing in to Keycloak: the client "CLIENT" gets lightweight access tokens: the access token carries no client roles, so groupsync cannot tell what it may read` + unread +
 		`switch off "Always use lightweight access token" in Clients > CLIENT > Advanced > Advanced settings. If it is off, a client policy of the realm (executor use-lightweight-access-token) sets it`
-	if r.Server.Before(2602) { // the id of a token does not tell its kind
+	if r.Server.Before(2602) { // the token's id does not show its kind
 		noRoles = strings.Replace(noRoles, "check 3", "check 4", 1) + `. Switch off "Always use lightweight access token" in Clients > CLIENT > Advanced > Advanced settings`
 		light = noRoles
 	}
@@ -93,7 +93,7 @@ func TestARefusedSignInNamesItsCause(t *testing.T) {
 		name   string
 		edit   map[string]any
 		roles  []string
-		given  string // the secret that groupsync has; empty: the right one
+		given  string // the secret that groupsync uses; empty: the correct one
 		reason fault.Reason
 		want   string
 	}{
@@ -143,7 +143,8 @@ func TestARefusedSignInNamesItsCause(t *testing.T) {
 	}
 }
 
-// TestARealmThatTakesNobodyNamesItsCause needs a realm to itself.
+// TestARealmThatTakesNobodyNamesItsCause changes settings of the realm, so it needs its own
+// realm.
 func TestARealmThatTakesNobodyNamesItsCause(t *testing.T) {
 	r := keycloaktest.Shared(t).NewRealm(t, keycloaktest.Spec{Groups: []string{"/a"}})
 	set := func(t *testing.T, key string, broken, whole any) {
@@ -175,7 +176,7 @@ func TestARealmThatTakesNobodyNamesItsCause(t *testing.T) {
 			t.Fatal(err)
 		}
 		set(t, "enabled", false, true)
-		// Keycloak goes on answering the admin calls of a token that it issued before.
+		// Keycloak still answers admin calls with a token that it issued before.
 		if err := get(t.Context(), s, "groups"); err != nil {
 			t.Errorf("an admin call with an older token: %v", err)
 		}
@@ -248,13 +249,13 @@ func parsed(t *testing.T, raw string) *url.URL {
 	return u
 }
 
-// TestAnAnswerThatIsNotKeycloaksIsNoMissingRole needs answers that no Keycloak gives.
+// TestAnAnswerThatIsNotKeycloaksIsNoMissingRole uses answers that no Keycloak gives.
 func TestAnAnswerThatIsNotKeycloaksIsNoMissingRole(t *testing.T) {
 	const page = "text/html; charset=utf-8"
 	rows := []struct {
 		name   string
 		answer http.HandlerFunc
-		seen   string // of the answer; empty: it is taken for Keycloak's
+		seen   string // the answer as quoted in the error; empty: the answer counts as Keycloak's
 		reason fault.Reason
 	}{
 		{"a page with 403", status(403, page, "<html>Forbidden</html>"), `403, content type "text/html; charset=utf-8"`, fault.Shape},
@@ -325,8 +326,8 @@ func TestAnAnswerThatIsNotKeycloaksIsNoMissingRole(t *testing.T) {
 	})
 }
 
-// TestATokenOfAnOlderKeycloakIsToldByNothing covers tokens whose id does not name
-// their kind, which Keycloak before 26.2 issues.
+// TestATokenOfAnOlderKeycloakIsToldByNothing covers tokens whose id does not show their
+// kind. Keycloak before 26.2 issues such tokens.
 func TestATokenOfAnOlderKeycloakIsToldByNothing(t *testing.T) {
 	_, s := newCounter(t, 1, 10*time.Second, map[string]http.HandlerFunc{
 		"token": answer(`{"access_token":"` + jwt("6dedabc2-0468-0544-99bc-90efd7e40668", nil) + `","expires_in":60}`),

@@ -2,8 +2,8 @@ package keycloak
 
 import "testing"
 
-// TestTheFederationOfAnAccount: the answers of Keycloak 24 tell the federation of an
-// account that is not imported by its id only.
+// TestTheFederationOfAnAccount: Keycloak 24 shows the federation of an account that is not
+// imported only in the account's id.
 func TestTheFederationOfAnAccount(t *testing.T) {
 	yes := true
 	for _, row := range []struct {

@@ -15,11 +15,11 @@ import (
 	"groupsync/internal/transport"
 )
 
-// TestTheMethodThatTheClientAcceptsIsFoundAndKept changes what the client accepts
-// in a real Keycloak, under one Source.
+// TestTheMethodThatTheClientAcceptsIsFoundAndKept uses one Source while the test changes, in
+// a real Keycloak, which methods the client accepts.
 func TestTheMethodThatTheClientAcceptsIsFoundAndKept(t *testing.T) {
 	r := keycloaktest.Shared(t).NewRealm(t, keycloaktest.Spec{Groups: []string{"/a"}})
-	// An id and a secret that read otherwise once they are encoded.
+	// The encoded forms of this id and this secret differ from the plain forms.
 	c := newRealmClient(t, r, "group sync+1", oddSecret, nil, viewUsers, viewRealm)
 	var seen []string
 	c.Observe = func(a transport.Attempt) { seen = append(seen, a.Call) }
@@ -27,7 +27,7 @@ func TestTheMethodThatTheClientAcceptsIsFoundAndKept(t *testing.T) {
 	id := clientID(t, r, url.QueryEscape("group sync+1"))
 	for _, row := range []struct {
 		accepts string
-		want    []string // the calls of the sign-in
+		want    []string // expected calls of the sign-in
 	}{
 		{"", []string{"token"}},
 		{"client_secret_basic", []string{"token", "discovery", "token"}},
@@ -36,7 +36,7 @@ func TestTheMethodThatTheClientAcceptsIsFoundAndKept(t *testing.T) {
 		{"client_secret_post", []string{"token", "discovery", "token"}},
 		{"client_secret_post", []string{"token"}},
 	} {
-		var client map[string]any // the whole: Keycloak 26.0 resets what an update leaves out
+		var client map[string]any // the whole representation: Keycloak 26.0 resets fields that an update leaves out
 		r.Do(t, http.MethodGet, "/clients/"+id, nil, &client)
 		maps.Copy(client, attribute(allowedMethod, row.accepts))
 		r.Do(t, http.MethodPut, "/clients/"+id, client, nil)
@@ -45,7 +45,7 @@ func TestTheMethodThatTheClientAcceptsIsFoundAndKept(t *testing.T) {
 			t.Errorf("the client accepts %q: %v", row.accepts, err)
 		}
 		want := row.want
-		if r.Server.Before(2601) { // a client accepts both methods, whatever it is set to
+		if r.Server.Before(2601) { // these releases accept both methods, whatever the client is set to
 			want = []string{"token"}
 		}
 		if !slices.Equal(seen, want) {

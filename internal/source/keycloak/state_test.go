@@ -12,9 +12,9 @@ import (
 	"groupsync/internal/source/keycloaktest"
 )
 
-// The LDAP group /staff and the local group /club feed something, the local group
-// /other does not. Bystanders are in LDAP only, deleted there, or re-created there
-// under another id, and nobody asks for them.
+// The LDAP group /staff and the local group /club feed user groups. The local group /other
+// does not. The bystanders are in LDAP only, were deleted there, or were re-created there
+// under another id. The test asks about none of them.
 func TestAPassLeavesKeycloakAsItWas(t *testing.T) {
 	bystanders := []string{"deleted", "recreated", "newcomer"}
 	l := keycloaktest.StartLDAP(t, append(bystanders, staff...), map[string][]string{"staff": staff})
@@ -25,7 +25,7 @@ func TestAPassLeavesKeycloakAsItWas(t *testing.T) {
 	f := r.Federate(t, l, keycloaktest.FederationOptions{NoSync: true})
 	f.SyncGroups(t)
 	for _, name := range append([]string{"deleted", "recreated"}, staff...) {
-		r.UserID(t, name) // imports
+		r.UserID(t, name) // imports the person
 	}
 	r.Join(t, "feda", "/club")
 	r.Join(t, "deleted", "/other")
@@ -70,9 +70,9 @@ func TestAPassLeavesKeycloakAsItWas(t *testing.T) {
 	t.Logf("requests: %v", seen.calls)
 }
 
-// What a pass cannot help: a plain GET imports somebody who is in LDAP only, and
-// deletes the row of somebody whom LDAP has no longer, with the local memberships.
-// Each row says what one call does to one person. A sign-in does the same.
+// A pass cannot avoid these writes. A plain GET imports a person who is in LDAP only. It
+// deletes the row of a person whom LDAP no longer has, with the local memberships. Each row
+// shows what one call does to one person. A sign-in does the same.
 func TestWhichCallsMakeKeycloakWrite(t *testing.T) {
 	names := []string{"id-of-deleted", "id-of-recreated", "count-of-deleted", "email-of-deleted", "email-of-recreated", "email-of-newcomer", "email-of-fine", "member-new", "member-fine", "local-deleted", "local-fine", "disabled-deleted", "disabled-fine"}
 	l := keycloaktest.StartLDAP(t, names, map[string][]string{"staff": {"member-new", "member-fine"}})
@@ -149,8 +149,9 @@ func TestWhichCallsMakeKeycloakWrite(t *testing.T) {
 	}
 }
 
-// changes tells which accounts came and went between two states, and of which groups
-// they had rows. An account that has another id has gone and come.
+// changes returns the accounts that were added and removed between two states, with the
+// groups for which they have rows. An account whose row changed in any way counts as removed
+// and added.
 func changes(before, after keycloaktest.State) (all []string) {
 	lines := func(s keycloaktest.State) map[string]string {
 		m := make(map[string]string)
