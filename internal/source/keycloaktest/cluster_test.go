@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// Two nodes with one database and a shared cache: what each says of feda and /staff
-// after something has changed on the first, with both caches warm before.
+// TestAChangeOnOneNodeIsSeenOnTheOther starts two nodes with one database and a shared
+// cache. It changes something on the first node, and checks the four views of a person and a
+// group on both. The caches of both nodes are warm before the change.
 func TestAChangeOnOneNodeIsSeenOnTheOther(t *testing.T) {
 	if os.Getenv("KEYCLOAK_VERSION") == "" {
 		t.Skip("starts two more servers: make test-keycloak-versions")

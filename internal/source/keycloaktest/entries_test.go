@@ -9,8 +9,7 @@ import (
 	"time"
 )
 
-// found returns the values of the attribute in every entry that the filter
-// matches, sorted.
+// found returns the attribute's values in all entries that match the filter, sorted.
 func found(tb testing.TB, url, base, filter, attribute string) []string {
 	tb.Helper()
 	out, err := exec.Command("ldapsearch", "-LLL", "-x", "-o", "ldif-wrap=no", "-H", url,

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// What groupsync check relies on when it asks for an example of a sign-in: the rights
-// that the call needs, and that the call leaves no session and no event behind.
+// TestAnExampleOfASignIn checks two facts that groupsync check needs for its example of a
+// sign-in: which roles the call needs, and that the call leaves no session and no event.
 func TestAnExampleOfASignIn(t *testing.T) {
 	const person = "ann"
 	for _, row := range []struct {
@@ -48,7 +48,7 @@ func TestAnExampleOfASignIn(t *testing.T) {
 			if n := listed("/admin-events"); n != adminEvents {
 				t.Errorf("%d admin events, %d before", n, adminEvents)
 			}
-			// The lists above are able to show what is left.
+			// This shows that the lists above would contain a remaining session or event.
 			if n := listed("/events?client=" + r.ClientID); n == 0 {
 				t.Error("the sign-in of the service account left no event")
 			}

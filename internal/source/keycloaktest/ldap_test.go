@@ -13,7 +13,7 @@ func people(n int) []string {
 	return names
 }
 
-// members returns the usernames and whether all are enabled.
+// members returns the usernames of the group's members, and whether all of them are enabled.
 func members(tb testing.TB, r *Realm, group string) (names []string, enabled bool) {
 	tb.Helper()
 	all := get[[]account](tb, r, "/groups/"+r.GroupID(tb, group)+"/members")
@@ -24,8 +24,8 @@ func members(tb testing.TB, r *Realm, group string) (names []string, enabled boo
 	return usernames(all), enabled
 }
 
-// membersWhileAway is members while LDAP cannot be asked. Keycloak 26.0 and older refuse the
-// whole list then, with the local members in it.
+// membersWhileAway checks members while LDAP is away. Keycloak 26.0 and older then refuse
+// the whole list, with its local members.
 func membersWhileAway(tb testing.TB, r *Realm, group string, want []string, wantEnabled bool) {
 	tb.Helper()
 	if r.Server.Before(2601) {
@@ -44,13 +44,13 @@ func probe(tb testing.TB, r *Realm, f *Federation) int {
 	return status
 }
 
-// The rows of reference/keycloak-traps.md on which the guards rest.
+// The rows are those of reference/keycloak-traps.md on which the guards rely.
 func TestWhileLDAPIsAwayMembersAreMissingWith200(t *testing.T) {
 	for _, row := range []struct {
 		name    string
 		options FederationOptions
 		away    []string // members of the LDAP group while LDAP is away
-		enabled bool     // whether all of those are
+		enabled bool     // whether all of those members are enabled
 	}{
 		{"mapper READ_ONLY: only the local member is left", FederationOptions{Mode: ReadOnly}, []string{"local"}, true},
 		{"mapper LDAP_ONLY: only the local member is left", FederationOptions{Mode: LDAPOnly}, []string{}, true},
@@ -62,7 +62,7 @@ func TestWhileLDAPIsAwayMembersAreMissingWith200(t *testing.T) {
 			r := Shared(t).NewRealm(t, Spec{Users: []User{{Username: "local"}}})
 			f := r.Federate(t, l, row.options)
 			whole := []string{"feda", "fedb"}
-			if row.options.Mode != LDAPOnly { // there nobody local can join
+			if row.options.Mode != LDAPOnly { // with LDAP_ONLY, no local account can join the group
 				r.Join(t, "local", "/staff")
 				whole = append(whole, "local")
 			}

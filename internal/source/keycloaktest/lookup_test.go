@@ -7,17 +7,18 @@ import (
 	"testing"
 )
 
-// What asking about an imported person does to the person's row in the database.
+// aftermath is the answer to a question about an imported person, and the person's row in
+// the database afterwards.
 type aftermath struct {
 	Status int
 	Found  bool   // the answer names the person, or counts more than 0
 	Row    string // "same", "gone", "new id", "none"
 }
 
-// Nearly every call that looks a person up writes: it deletes the row of a person
-// who is gone from LDAP, also if the user cache then answers as if nothing had
-// happened, and imports a person who is in LDAP only or again. Only counts of
-// users, the list of disabled people and the members of an LDAP group do not.
+// Nearly every call that looks up a person writes to the database. It deletes the row of a
+// person whom LDAP no longer has, even if the answer still comes from the user cache. It
+// imports a person who is in LDAP only, or who was re-created there. Only counts of users,
+// the list of disabled people, and the members of an LDAP group do not delete rows.
 func TestWhatAskingAboutAFederatedPersonWrites(t *testing.T) {
 	const (
 		ok, absent, broken    = http.StatusOK, http.StatusNotFound, http.StatusInternalServerError
@@ -107,7 +108,7 @@ func TestWhatAskingAboutAFederatedPersonWrites(t *testing.T) {
 					continue
 				}
 				if situation.warm && strings.HasPrefix(row.call, "/users?") && r.Server.Before(2601) {
-					want.Found = false // older releases look into LDAP before they answer
+					want.Found = false // older releases ask LDAP before they answer
 				}
 				switch before, now := ids[names[i]], after[names[i]]; {
 				case before == "" && now == "":

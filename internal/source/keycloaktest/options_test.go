@@ -61,7 +61,8 @@ func TestACustomStorageFailsOnForeignIDs(t *testing.T) {
 	}
 }
 
-// Older releases, with what differs: the list of a group that LDAP has twice.
+// TestOlderReleasesHideTheSamePeople covers the difference of older releases: the member
+// list of a group that LDAP has twice.
 func TestOlderReleasesHideTheSamePeople(t *testing.T) {
 	for _, version := range Older() {
 		t.Run(version, func(t *testing.T) {

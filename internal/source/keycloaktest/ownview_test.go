@@ -9,11 +9,11 @@ import (
 
 // views are the four answers to "is this person in this group?".
 type views struct {
-	Claim, Members, Own, Count int // how often the group, or the person, is named
+	Claim, Members, Own, Count int // how often the answer names the group or the person
 }
 
-// view asks the four. Members, own and count are asked as groupsync's own
-// client. Own and claim fill the user cache, so count comes first.
+// view returns the four answers. It requests members, own and count with the rights of
+// groupsync's client. It requests count first, because own and claim fill the user cache.
 func view(tb testing.TB, r *Realm, userID, group string) (v views) {
 	tb.Helper()
 	name := last(group)
@@ -32,13 +32,13 @@ func view(tb testing.TB, r *Realm, userID, group string) (v views) {
 	return v
 }
 
-// count asks users/{id}/groups/count.
+// count requests users/{id}/groups/count.
 func count(tb testing.TB, r *Realm, userID, search string) int {
 	tb.Helper()
 	return get[struct{ Count int }](tb, r, "/users/"+userID+"/groups/count?search="+url.QueryEscape(search)).Count
 }
 
-// own asks users/{id}/groups, which fills the user cache.
+// own requests users/{id}/groups, which fills the user cache.
 func own(tb testing.TB, r *Realm, userID, group string) (n int) {
 	tb.Helper()
 	for _, g := range get[[]struct{ Path string }](tb, r, "/users/"+userID+"/groups?max=-1&briefRepresentation=true") {
@@ -49,8 +49,8 @@ func own(tb testing.TB, r *Realm, userID, group string) (n int) {
 	return n
 }
 
-// The table of reference/keycloak-own-view.md: what the list of a group's
-// members says, and what the person's own side says, which a sign-in reads.
+// The rows are the table of reference/keycloak-own-view.md. They compare the member list of
+// a group with the person's own side, which a sign-in reads.
 func TestTheListAndThePersonDisagreeForGood(t *testing.T) {
 	type row struct {
 		name   string
@@ -154,14 +154,14 @@ func TestTheListAndThePersonDisagreeForGood(t *testing.T) {
 	}
 }
 
-// Which mapper's people are listed differs from realm to realm, so only the sum
-// over two people is pinned. With LDAP_ONLY the token has one mapper's group only,
-// and the mapper that is listed need not be the same.
+// The mapper whose people are listed differs from realm to realm, so the test checks only
+// the sum over two people. With LDAP_ONLY, the token has the group of one mapper only, and
+// the member list can show the people of the other mapper.
 func TestSeveralMappersOfOneGroupListOneMappersPeople(t *testing.T) {
 	l := StartLDAP(t, people(2), map[string][]string{"eu/staff": {"feda"}, "us/staff": {"fedb"}})
 	for _, row := range []struct {
 		mode Mode
-		want views // sum over both
+		want views // sum over both people
 	}{
 		{ReadOnly, views{Claim: 2, Members: 1, Own: 2, Count: 2}},
 		{LDAPOnly, views{Claim: 1, Members: 1, Own: 1, Count: 1}},
@@ -216,7 +216,7 @@ func TestCountGoesPastTheCache(t *testing.T) {
 	equal(t, "joiner before", view(t, r, joiner, "/staff"), views{})
 
 	left, joined := views{Claim: 1, Own: 1}, views{Members: 1, Count: 1}
-	if r.Server.Before(2600) { // the groups of LDAP are not kept in the user cache
+	if r.Server.Before(2600) { // these releases do not keep the groups of LDAP in the user cache
 		left, joined = views{}, views{1, 1, 1, 1}
 	}
 	l.Leave(t, "feda", "staff")

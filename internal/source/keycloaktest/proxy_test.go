@@ -9,7 +9,7 @@ import (
 
 func TestOperationsAreFoundHoweverTheirBytesAreCut(t *testing.T) {
 	bind := []byte{0x30, 0x05, 0x02, 0x01, 0x01, bindRequest, 0x00}
-	// A length of two bytes, and an id of two.
+	// A message with a length of two bytes and an id of two bytes.
 	long := append([]byte{0x30, 0x82, 0x01, 0x05, 0x02, 0x02, 0x01, 0x02, searchRequest}, make([]byte, 0x105-5)...)
 	stream := bytes.Join([][]byte{bind, long, bind, long}, nil)
 	want := []byte{bindRequest, searchRequest, bindRequest, searchRequest}
@@ -63,7 +63,7 @@ func TestTheProxyCountsAndDelays(t *testing.T) {
 	equal(t, "searches, binds", []int{p.Searches(), p.Binds()}, []int{1, 1})
 	p.Reset()
 	p.SetLatency(100*time.Millisecond, 200*time.Millisecond)
-	// Two requests, a bind and a search, wait 300 ms each.
+	// Two requests, a bind and a search, are delayed by 300 ms each.
 	if took := search(); took < 600*time.Millisecond || took > 2*time.Second {
 		t.Errorf("two requests of 300 ms each took %v", took)
 	}

@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// Keycloak before 26.0 enables an LDAP account again that an administrator disabled when
-// the members of an LDAP group are listed, whoever lists them. Measured on 24.0.5 and
-// 25.0.6: members only. On 26.0.8: nothing.
+// Keycloak before 26.0 enables a disabled LDAP account again when somebody lists the members
+// of an LDAP group, even if an administrator disabled the account. Measured: on 24.0.5 and
+// 25.0.6 only the member list does so; on 26.0.8 no call does.
 func TestWhatEnablesAgainWhomAnAdminDisabled(t *testing.T) {
 	l := StartLDAP(t, people(2), map[string][]string{"staff": {"feda"}})
 	r := Shared(t).NewRealm(t, Spec{})

@@ -82,8 +82,8 @@ func TestARealmIsWhatItsSpecSays(t *testing.T) {
 	equal(t, "users at the end", usernames(get[[]account](t, r, "/users")), []string{"ann"})
 }
 
-// Members of a group carry no mark of a service account. The quoted search by
-// username or email leaves service accounts out, without regard to case.
+// The members of a group do not show which accounts are service accounts. The quoted search
+// by username or email leaves service accounts out, and ignores case.
 func TestServiceAccountsAreToldByTheQuotedSearch(t *testing.T) {
 	r := Shared(t).NewRealm(t, Spec{
 		Groups: []string{"/staff"}, ServiceGroups: []string{"/staff"},
