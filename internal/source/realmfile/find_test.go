@@ -8,7 +8,7 @@ import (
 	"groupsync/internal/source/realmfile"
 )
 
-// TestFindAndGroupsOf: a person by username, and the groups of an account, whose
+// TestFindAndGroupsOf looks up people by username, and the groups of an account whose
 // federation may be switched off.
 func TestFindAndGroupsOf(t *testing.T) {
 	realm := &realmfile.Realm{

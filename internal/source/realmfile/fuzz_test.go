@@ -8,8 +8,9 @@ import (
 	"groupsync/internal/fault"
 )
 
-// FuzzParse: a realm file that is accepted has a catalog unless it has no groups, and is
-// accepted again when it is written by its own representation.
+// FuzzParse checks that an accepted realm file has a catalog, or an error of reason
+// incomplete (a realm without groups, for example). The realm must be accepted again after
+// it was written as JSON.
 func FuzzParse(f *testing.F) {
 	f.Add(realm.Export)
 	f.Add([]byte(`{"realm":"r","groups":[{"name":"a","subGroups":[{"name":"b"}]}],"users":[{"username":"u","groups":["/a/b"]}]}`))

@@ -10,30 +10,31 @@ import (
 	"groupsync/internal/source"
 )
 
-// reading is one look at a realm, by id.
+// reading is the result of one look at a realm.
 type reading struct {
 	groups      []source.Group
 	accounts    []account                // in the file's order
-	members     map[string][]source.User // by group id, every group of the realm
+	members     map[string][]source.User // by group id; an entry for every group of the realm
 	federations []source.Federation
 	roles       roles
-	groupRoles  map[string][]role // by group id: held by the group itself
-	duplicates  bool              // emails may repeat
+	groupRoles  map[string][]role // by group id: the roles that the group itself holds
+	duplicates  bool              // several accounts may share an email
 }
 
-// account is a user with what they belong to.
+// account is a user with its groups and roles.
 type account struct {
 	source.User
 	groups []string
 	roles  []role
 }
 
-// look reads the realm, or says what in it cannot be true of a whole export.
+// look reads the realm. It returns an error that says what in the realm is impossible in a
+// complete export.
 func look(realm *Realm) (*reading, error) {
 	if len(realm.Users) == 0 {
 		return nil, errors.New("it holds no users; export them into the same file (kc.sh export --file … --users same_file)")
 	}
-	// Their memberships stand there without their names.
+	// federatedUsers hold memberships, but not the names of the people.
 	if n := len(realm.FederatedUsers); n > 0 {
 		return nil, fmt.Errorf("it holds %d federatedUsers, people of a federation that imports nobody; an export does not tell who they are, so read the live server", n)
 	}
@@ -60,7 +61,8 @@ func (r *reading) addGroups(groups []Group, parent, above string, byPath map[str
 			return fmt.Errorf("a group below %q has no name; export the realm again", above+"/")
 		}
 		path := above + "/" + g.Name
-		// The parent's id in it keeps "/a/b" the group and "/a/b" the child apart.
+		// The parent's id is part of the id, so that a top-level group "a/b" and a child "b"
+		// of "a" get different ids.
 		id := idOr(g.ID, "group", parent+path)
 		if _, twice := r.members[id]; twice {
 			return fmt.Errorf("the group %s is there twice (id %s); export the realm again", path, id)
@@ -82,7 +84,7 @@ func (r *reading) addUsers(users []User, byPath map[string][]string) error {
 		if u.Username == "" {
 			return fmt.Errorf("user number %d has no username; export the realm again", i+1)
 		}
-		// Keycloak keeps both in lower case, whatever is imported.
+		// Keycloak stores both in lower case.
 		name, email := lower(u.Username), lower(u.Email)
 		a := account{
 			User: source.User{
@@ -118,7 +120,7 @@ func (r *reading) join(a *account, paths []string, byPath map[string][]string) e
 			return fmt.Errorf("the user %q is in the group %s, and %d groups have that path; rename one of them (a slash in a name looks like a parent)", a.Username, path, len(found))
 		}
 		if slices.Contains(a.groups, found[0]) {
-			continue // Keycloak joins once, however often it is told to
+			continue // Keycloak stores a membership once, even if it is listed several times
 		}
 		a.groups = append(a.groups, found[0])
 		r.members[found[0]] = append(r.members[found[0]], a.User)
@@ -126,8 +128,8 @@ func (r *reading) join(a *account, paths []string, byPath map[string][]string) e
 	return nil
 }
 
-// idOr returns the id, or for an entry without one (a realm written by hand)
-// an id that stays the same as long as its path or name does.
+// idOr returns the id. For an entry without an id (in a realm written by hand), it returns
+// an id that depends only on the kind and the name.
 func idOr(id, kind, name string) string {
 	if id != "" {
 		return id
@@ -136,8 +138,8 @@ func idOr(id, kind, name string) string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", sum[:4], sum[4:6], sum[6:8], sum[8:10], sum[10:16])
 }
 
-// lower returns the text in lower case, as Java does: Go makes a plain i of an I with
-// a dot, which would be another person's address.
+// lower returns the text in lower case, as Java does. Go turns İ, an I with a dot, into a
+// plain i, which would be another person's address.
 func lower(text string) string {
 	return strings.ToLower(strings.ReplaceAll(text, "\u0130", "i\u0307"))
 }

@@ -13,23 +13,23 @@ import (
 // (reference/keycloak-api.md).
 const federationType = "org.keycloak.storage.UserStorageProvider"
 
-// Realm is a realm export, as Keycloak writes it, as far as a snapshot needs
-// it; whatever else an export holds is ignored.
+// Realm is the part of Keycloak's realm export that a snapshot needs. All other fields of an
+// export are ignored.
 type Realm struct {
 	Name            string                 `json:"realm"`
 	DuplicateEmails bool                   `json:"duplicateEmailsAllowed,omitempty"`
 	Groups          []Group                `json:"groups"`
 	Users           []User                 `json:"users"`
-	FederatedUsers  []json.RawMessage      `json:"federatedUsers,omitempty"` // must be empty: see check
+	FederatedUsers  []json.RawMessage      `json:"federatedUsers,omitempty"` // must be empty: see look
 	Roles           Roles                  `json:"roles"`
 	Components      map[string][]Component `json:"components,omitempty"`
 }
 
-// Group is a group with those below it.
+// Group is a group with its subgroups.
 type Group struct {
 	ID          string              `json:"id,omitempty"`
 	Name        string              `json:"name"`
-	Path        string              `json:"path,omitempty"` // Keycloak's own; empty: built from the names
+	Path        string              `json:"path,omitempty"` // Keycloak's own path; empty: built from the names
 	RealmRoles  []string            `json:"realmRoles,omitempty"`
 	ClientRoles map[string][]string `json:"clientRoles,omitempty"`
 	SubGroups   []Group             `json:"subGroups,omitempty"`
@@ -44,13 +44,13 @@ type User struct {
 	LastName       string              `json:"lastName,omitempty"`
 	Enabled        bool                `json:"enabled"`
 	FederationLink string              `json:"federationLink,omitempty"`
-	ServiceAccount string              `json:"serviceAccountClientId,omitempty"` // the client whose account it is
+	ServiceAccount string              `json:"serviceAccountClientId,omitempty"` // the client whose service account this is
 	Groups         []string            `json:"groups,omitempty"`
 	RealmRoles     []string            `json:"realmRoles,omitempty"`
 	ClientRoles    map[string][]string `json:"clientRoles,omitempty"`
 }
 
-// Roles are the realm's roles and, by clientId, those of its clients.
+// Roles are the roles of the realm, and the roles of its clients by clientId.
 type Roles struct {
 	Realm  []Role            `json:"realm,omitempty"`
 	Client map[string][]Role `json:"client,omitempty"`
@@ -76,9 +76,9 @@ type Component struct {
 	Config     map[string][]string `json:"config,omitempty"`
 }
 
-// imports reports whether the federation's people are rows of the database. LDAP and
-// Kerberos import unless they are told not to, another provider only if it says so. A
-// component without a provider, of a realm written by hand, is taken for LDAP.
+// imports reports whether the federation's people are rows of Keycloak's database. LDAP and
+// Kerberos import unless importEnabled is false, other providers only if importEnabled is
+// true. A component without a provider, in a realm written by hand, counts as LDAP.
 func (c Component) imports() bool {
 	switch c.ProviderID {
 	case "", "ldap", "kerberos":
@@ -87,7 +87,7 @@ func (c Component) imports() bool {
 	return slices.Equal(c.Config["importEnabled"], []string{"true"})
 }
 
-// decode reads one realm and nothing after it.
+// decode reads one realm. Text after the realm is an error.
 func decode(text []byte) (*Realm, error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	var realm *Realm

@@ -1,9 +1,10 @@
-// Package realmfile reads a realm from its export, for the demo, rehearsals and
-// tests: the same snapshot that the server gives for the same realm
-// (internal/source/keycloak), but for ids that the export leaves out.
+// Package realmfile reads a realm from its export, for the demo, rehearsals and tests. It
+// gives the same snapshot as the server gives for the same realm (internal/source/keycloak),
+// except for ids that the export leaves out.
 //
-// What an export cannot tell is refused, never guessed. A federation counts as
-// up where its component is there and switched on, since nobody can be asked.
+// If an export does not contain a needed fact, the package returns an error and does not
+// guess. A federation counts as up if its component is in the export and is switched on,
+// because no server can be asked.
 package realmfile
 
 import (
@@ -20,22 +21,22 @@ import (
 	"groupsync/internal/source"
 )
 
-// Source reads a realm anew at every look: edits between two looks show.
+// Source reads the realm again at every look, so edits between two looks have an effect.
 type Source struct {
-	name string // of the realm, for errors
+	name string // name of the realm in errors
 
 	mu    sync.Mutex
 	load  func() (*Realm, error)
-	realm *Realm // in memory only
+	realm *Realm // only if the realm is in memory
 }
 
-// Open returns a source that reads the file at every look. The file is read
-// once now, so that a bad one is an error here.
+// Open returns a source that reads the file at every look. Open also reads the file once, so
+// that a bad file is an error of Open.
 func Open(path string) (*Source, error) {
 	s := &Source{name: "the realm file " + path, load: func() (*Realm, error) {
 		text, err := os.ReadFile(path) // #nosec G304 -- the operator names the realm file
 		if err != nil {
-			var where *fs.PathError // names the file a second time
+			var where *fs.PathError // its text would name the file a second time
 			if errors.As(err, &where) {
 				err = where.Err
 			}
@@ -58,8 +59,8 @@ func Parse(text []byte) (*Source, error) {
 	return only(s, err)
 }
 
-// New returns a source for a realm in memory, which from then on may be changed
-// only by Edit. A realm that cannot be is an error of each look.
+// New returns a source for a realm in memory. From then on, only Edit may change the realm.
+// If the realm is not valid, every look returns an error.
 func New(realm *Realm) *Source {
 	s := &Source{name: "the realm in memory", realm: realm}
 	s.load = func() (*Realm, error) { return s.realm, nil }
@@ -119,8 +120,8 @@ func (r *reading) catalog() (source.Catalog, error) {
 	return source.NewCatalog(source.CatalogParts{Groups: r.groups, Counted: len(r.groups), Federations: r.federations, DuplicateEmails: r.duplicates})
 }
 
-// Read reads the realm and returns a whole snapshot of the selection, or an error. A
-// group that vanished since the catalog was read is an error.
+// Read reads the realm and returns a complete snapshot of the selection, or an error. It
+// returns an error if a group has vanished since the catalog was read.
 func (s *Source) Read(ctx context.Context, catalog source.Catalog, selection source.Selection) (*source.Snapshot, error) {
 	r, err := s.look(ctx)
 	if err != nil {
@@ -140,8 +141,8 @@ func (s *Source) Read(ctx context.Context, catalog source.Catalog, selection sou
 	return source.NewSnapshot(parts)
 }
 
-// LookUp asks the realm for people, by the kept ids first and then by the email. known
-// are federations of earlier passes.
+// LookUp looks up people in the realm, first by the kept ids and then by the email. known
+// are the federations of earlier passes.
 func (s *Source) LookUp(ctx context.Context, snap *source.Snapshot, people []source.Person, known []source.Federation) (*source.Snapshot, error) {
 	if len(people) == 0 {
 		return snap, nil
@@ -153,7 +154,7 @@ func (s *Source) LookUp(ctx context.Context, snap *source.Snapshot, people []sou
 	return snap.With(r.find(snap.Catalog(), people, known))
 }
 
-// Find asks the realm for people as LookUp does, and by username, without a snapshot.
+// Find looks up people as LookUp does, and also by username, without a snapshot.
 func (s *Source) Find(ctx context.Context, catalog source.Catalog, people []source.Person, known []source.Federation) (source.LookUps, error) {
 	if len(people) == 0 {
 		return source.LookUps{}, nil
@@ -221,10 +222,12 @@ func (s *Source) GroupsOf(ctx context.Context, catalog source.Catalog, accounts 
 	return found, nil
 }
 
-// Confirm reads the realm a second time and weighs the questions by that; the answers
-// come in the questions' order. known are federations of earlier passes. A federation
-// that is switched off, or that vanished between the looks, is not up. One that is only
-// remembered is up, and the guard fall judges its absence, as with the server.
+// Confirm reads the realm a second time and weighs the questions with that reading. The
+// answers are in the questions' order. known are the federations of earlier passes.
+//
+// A federation that is switched off, or that vanished between the looks, is not up. A
+// federation that is only known from earlier passes is up, and the guard fall judges its
+// absence, as with the server.
 func (s *Source) Confirm(ctx context.Context, snap *source.Snapshot, questions []source.Question, known []source.Federation) (source.Confirmation, error) {
 	if len(questions) == 0 {
 		return source.Weigh(snap, nil, source.Second{}), nil
@@ -248,7 +251,7 @@ func (s *Source) Confirm(ctx context.Context, snap *source.Snapshot, questions [
 	return source.Weigh(snap, questions, second), nil
 }
 
-// answer fills the second look with what the questions ask of it.
+// answer fills the second look with the facts that the questions need.
 func (r *reading) answer(second *source.Second, questions []source.Question, catalog source.Catalog) error {
 	byID := make(map[string]account)
 	for _, a := range r.accounts {
@@ -285,8 +288,8 @@ func (r *reading) answer(second *source.Second, questions []source.Question, cat
 	return nil
 }
 
-// own returns the account's own side for a name. An export holds one truth, so the
-// count and the list of groups agree.
+// own returns the account's own side for a name. An export stores each membership once, so
+// the count and the list of groups agree.
 func own(a account, name string, catalog source.Catalog) source.Own {
 	o := source.Own{Asked: true, Cached: a.groups}
 	for _, id := range catalog.Containing(name) {
@@ -297,7 +300,7 @@ func own(a account, name string, catalog source.Catalog) source.Own {
 	return o
 }
 
-// probes answers for every federation that the realm has, or had.
+// probes returns a probe for every federation that the realm has or had.
 func (r *reading) probes(read, known []source.Federation) []source.Probe {
 	var probes []source.Probe
 	asked := make(map[string]bool)

@@ -21,7 +21,7 @@ func TestMain(m *testing.M) { os.Exit(keycloaktest.Main(m)) }
 
 const example = "../../../examples/realm/clearml-realm.json"
 
-// reader is what both sources are.
+// reader holds the methods that both sources have.
 type reader interface {
 	Catalog(context.Context) (source.Catalog, error)
 	Read(context.Context, source.Catalog, source.Selection) (*source.Snapshot, error)
@@ -29,7 +29,7 @@ type reader interface {
 	Confirm(context.Context, *source.Snapshot, []source.Question, []source.Federation) (source.Confirmation, error)
 }
 
-// read reads all groups, and the roles.
+// read reads all groups and the given roles.
 func read(ctx context.Context, r reader, roles ...string) (*source.Snapshot, error) {
 	catalog, err := r.Catalog(ctx)
 	if err != nil {
@@ -42,8 +42,7 @@ func read(ctx context.Context, r reader, roles ...string) (*source.Snapshot, err
 	return r.Read(ctx, catalog, selection)
 }
 
-// told is a snapshot in paths and usernames, which a realm keeps through an
-// import even where its ids change.
+// told is a snapshot in paths and usernames. An import keeps these even if ids change.
 type told struct {
 	Groups      []string
 	Users       []string
@@ -97,8 +96,8 @@ func tell(s *source.Snapshot, roles ...string) told {
 	return t
 }
 
-// handmade is a realm without ids, with what the example does not have: names
-// in capitals, a composite of a composite, a role by a group's parent.
+// handmade is a realm without ids. It has features that the example realm lacks: names in
+// capitals, a composite of a composite, and a role that a group's parent gives.
 const handmade = `{"realm": "handmade", "enabled": true,
 	"groups": [{"name": "a", "clientRoles": {"shop": ["seller"]}, "subGroups": [
 		{"name": "b", "subGroups": [{"name": "c"}]}]}, {"name": "d"}],
@@ -160,9 +159,9 @@ func compare(t *testing.T, live, file reader, roles ...string) {
 	}
 }
 
-// answers looks people up in both, and asks both whether every person is in each
-// group, out of it, without the role, holder of it, and gone. It keeps what holds no
-// id.
+// answers looks up the people in a source. It then asks about every person and group: is the
+// person in the group, out of it, without the role, a holder of the role, and gone. It
+// returns the parts of the answers that contain no id.
 func answers(t *testing.T, r reader, snap *source.Snapshot, roles []string) []string {
 	t.Helper()
 	var all []string
@@ -201,7 +200,7 @@ func answers(t *testing.T, r reader, snap *source.Snapshot, roles []string) []st
 		one := []source.User{u}
 		for _, g := range snap.Catalog().Groups() {
 			ask(u.Username, "out of "+g.Path, source.Question{Accounts: one, Sources: []source.Group{g}})
-			if u.Enabled { // nobody else is granted anything
+			if u.Enabled { // a disabled account is granted nothing
 				ask(u.Username, "in "+g.Path, source.Question{Accounts: one, Sources: []source.Group{g}, Grant: true})
 			}
 		}

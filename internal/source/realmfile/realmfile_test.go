@@ -125,7 +125,7 @@ func TestAFileIsReadAtEveryLook(t *testing.T) {
 	refused(t, err, fault.Shape, "reading the realm file "+path+": it breaks off in the middle; export the realm again")
 }
 
-// mustRead reads everything, and looks the people up.
+// mustRead reads all groups and looks up the people.
 func mustRead(t *testing.T, s *realmfile.Source, people ...source.Person) *source.Snapshot {
 	t.Helper()
 	snap, err := read(t.Context(), s)
@@ -155,8 +155,8 @@ func switchOff(r *realmfile.Realm) {
 	r.Components[federationType][0].Config["enabled"] = []string{"false"}
 }
 
-// Each row edits the realm between the two looks; every answer is of the second one
-// alone.
+// Each row edits the realm between the two looks. The answers come from the second look
+// only.
 func TestConfirmIsASecondLook(t *testing.T) {
 	leave := func(i int) func(*realmfile.Realm) {
 		return func(r *realmfile.Realm) { r.Users[i].Groups = nil }
@@ -293,7 +293,7 @@ func TestAGroupThatVanishesBetweenTheLooksIsAnError(t *testing.T) {
 	refused(t, err, fault.Incomplete, "the members of the group /b were not read; run again")
 }
 
-// Paths of an export are Keycloak's own. A realm written by hand has none.
+// An export contains Keycloak's own paths. A realm written by hand has none.
 func TestPathsAreKeycloaksOwn(t *testing.T) {
 	s := realmfile.New(&realmfile.Realm{Name: "r", Users: []realmfile.User{{Username: "ann"}}, Groups: []realmfile.Group{
 		{Name: "a/b", Path: "/a~/b"}, {Name: "a", Path: "/a", SubGroups: []realmfile.Group{{Name: "b", Path: "/a/b"}, {Name: "c"}}},
@@ -311,8 +311,8 @@ func TestPathsAreKeycloaksOwn(t *testing.T) {
 	}
 }
 
-// LDAP imports unless it is told not to, another provider only if it says so, as the
-// server is read too (internal/source/keycloak).
+// LDAP imports unless importEnabled is false, another provider only if importEnabled is
+// true. internal/source/keycloak reads a server in the same way.
 func TestWhichFederationsImport(t *testing.T) {
 	for _, row := range []struct {
 		name      string

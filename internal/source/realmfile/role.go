@@ -8,7 +8,7 @@ import (
 	"groupsync/internal/source"
 )
 
-// role names a role; client is empty for one of the realm.
+// role identifies a role. client is empty for a realm role.
 type role struct{ client, name string }
 
 func (r role) String() string {
@@ -18,7 +18,7 @@ func (r role) String() string {
 	return r.client + "/" + r.name
 }
 
-// roles are the roles of the realm, each with those that it contains.
+// roles are the roles of the realm, each with the roles that it contains.
 type roles map[role][]role
 
 // newRoles reads the export's roles.
@@ -36,8 +36,8 @@ func newRoles(all Roles) roles {
 	return rs
 }
 
-// take returns the named roles, sorted. A role that is only mentioned exists:
-// Keycloak has some of its own and makes the others at import.
+// take returns the named roles, sorted. It adds a role that is only mentioned: Keycloak has
+// some roles of its own, and creates the others at import.
 func (rs roles) take(realm []string, byClient map[string][]string) []role {
 	var named []role
 	for _, name := range realm {
@@ -61,9 +61,8 @@ func (r role) compare(other role) int {
 	return cmp.Or(strings.Compare(r.client, other.client), strings.Compare(r.name, other.name))
 }
 
-// find returns the roles that the configuration can name (source.RealmRole), which is
-// one unless clients are called alike. A slash may belong to either part of
-// "client/role".
+// find returns the roles that a configured name can mean (source.RealmRole). Several roles
+// can match, because the client id and the role name may both contain a slash.
 func (rs roles) find(name string) []role {
 	ofRealm, named := source.RealmRole(name)
 	var found []role
@@ -80,7 +79,7 @@ func (rs roles) find(name string) []role {
 
 func (rs roles) has(r role) bool { _, ok := rs[r]; return ok }
 
-// near returns the names that nearly match.
+// near returns the names of roles that nearly match (see source.Near).
 func (rs roles) near(name string) []string {
 	var names []string
 	for r := range rs {
@@ -90,7 +89,7 @@ func (rs roles) near(name string) []string {
 	return source.Near(name, names)
 }
 
-// containers returns the role and all that contain it, to any depth.
+// containers returns the role and all roles that contain it, at any depth.
 func (rs roles) containers(r role) map[role]bool {
 	in := map[role]bool{r: true}
 	for grown := true; grown; {
@@ -104,9 +103,9 @@ func (rs roles) containers(r role) map[role]bool {
 	return in
 }
 
-// holders returns who holds the role of that name, as the server would list
-// them: a composite's holders are direct ones, and a group's descendants
-// inherit.
+// holders returns the holders of the role with that name, as the server would list them. The
+// holders of a composite count as direct holders. The descendants of a group inherit its
+// roles.
 func (r *reading) holders(name string, catalog source.Catalog) *source.RoleHolders {
 	found := r.roles.find(name)
 	switch len(found) {
@@ -134,8 +133,8 @@ func (r *reading) holders(name string, catalog source.Catalog) *source.RoleHolde
 	return h
 }
 
-// effective reports whether the account holds the role by whatever way. It goes
-// from the person up, where holders goes from the role down.
+// effective reports whether the account holds the role directly, or through a group or a
+// composite. It starts at the account's roles, while holders starts at the role.
 func (r *reading) effective(a account, name string, catalog source.Catalog) bool {
 	found := r.roles.find(name)
 	if len(found) != 1 {
