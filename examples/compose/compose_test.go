@@ -1,4 +1,4 @@
-// Package compose holds the tests of the example beside it.
+// Package compose holds the tests of the compose example.
 package compose
 
 import (
@@ -22,8 +22,8 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(keycloaktest.Main(m)) }
 
-// project is what the tests look at of the file, as compose itself understands
-// it: with every path whole and every short form written out.
+// project holds the parts of docker-compose.yaml that the tests check, in the form that
+// compose understands: with complete paths, and with short forms written out.
 type project struct {
 	Services map[string]service
 	Secrets  map[string]struct{ File string }
@@ -52,8 +52,8 @@ type service struct {
 	DependsOn   map[string]struct{ Condition string } `json:"depends_on"`
 }
 
-// load returns the project, read and checked by compose-go, which is what
-// docker compose config loads it with.
+// load returns the project. compose-go reads and checks the file, as in docker compose
+// config.
 func load(t *testing.T) (p project) {
 	t.Helper()
 	out := processtest.Output(t, exec.Command(processtest.Tool(t, "COMPOSE_SPEC"), "-format", "json", "docker-compose.yaml"))
@@ -63,7 +63,7 @@ func load(t *testing.T) (p project) {
 	return p
 }
 
-// TestDockerComposeAgrees asks the client itself, where it has the plugin.
+// TestDockerComposeAgrees checks the file with docker compose, if docker has the plugin.
 func TestDockerComposeAgrees(t *testing.T) {
 	if exec.Command("docker", "compose", "version").Run() != nil {
 		t.Skip("this machine's docker has no compose; compose-go, which it is made of, is asked by the other tests")
@@ -88,7 +88,7 @@ func TestServices(t *testing.T) {
 		}
 		for _, v := range s.Volumes {
 			if v.Type == "volume" {
-				continue // compose-go refuses one that is not declared
+				continue // compose-go refuses a volume that is not declared
 			}
 			exists(t, name, v.Source)
 			if !v.ReadOnly {
@@ -101,7 +101,7 @@ func TestServices(t *testing.T) {
 		if len(s.HealthCheck.Test) == 0 {
 			t.Errorf("%s has no health check", name)
 		}
-		// Keycloak's start-dev builds itself into its own files.
+		// Keycloak's start-dev writes its build into its own files.
 		if s.ReadOnly == (name == "keycloak") {
 			t.Errorf("%s: read_only is %t", name, s.ReadOnly)
 		}
@@ -118,7 +118,7 @@ func exists(t *testing.T, service, path string) {
 	}
 }
 
-// readable holds a secret to a file that the user of a container can read.
+// readable fails the test unless the user in a container can read the secret's file.
 func readable(t *testing.T, service, path string) {
 	t.Helper()
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm()&0o004 == 0 {
@@ -126,7 +126,7 @@ func readable(t *testing.T, service, path string) {
 	}
 }
 
-// TestVersions holds the images to what the rest of the tests run.
+// TestVersions checks that the images have the versions with which the other tests run.
 func TestVersions(t *testing.T) {
 	p := load(t)
 	tools, err := os.ReadFile("../../tools/go.mod")
@@ -145,7 +145,7 @@ func TestVersions(t *testing.T) {
 	}
 }
 
-// outside returns where on this machine the file is that a service sees at the
+// outside returns the path on this machine of the file that a service sees at the given
 // path.
 func (p project) outside(t *testing.T, name, path string) string {
 	t.Helper()
@@ -164,8 +164,8 @@ func (p project) outside(t *testing.T, name, path string) string {
 	return ""
 }
 
-// configuration returns groupsync's configuration with the secrets' paths on
-// this machine, and no state.
+// configuration returns the path of groupsync's configuration, with the paths of the secrets
+// on this machine and with an empty state_dir.
 func (p project) configuration(t *testing.T) (path string) {
 	t.Helper()
 	text := read(t, p.outside(t, "groupsync", "/etc/groupsync/config/config.yaml"))
@@ -192,7 +192,8 @@ func write(t *testing.T, name, text string) (path string) {
 	return path
 }
 
-// TestGroupsyncsConfigurationLoads, and leads to services that listen there.
+// TestGroupsyncsConfigurationLoads also checks that the addresses lead to services that
+// listen there.
 func TestGroupsyncsConfigurationLoads(t *testing.T) {
 	p := load(t)
 	c, err := config.Load(config.Options{File: p.configuration(t)})
@@ -207,7 +208,7 @@ func TestGroupsyncsConfigurationLoads(t *testing.T) {
 	}
 }
 
-// leads holds an address to a service and the port that it has.
+// leads fails the test unless the address names a service and one of its ports.
 func (p project) leads(t *testing.T, address string) {
 	t.Helper()
 	u, err := url.Parse(address)
@@ -222,7 +223,8 @@ func (p project) leads(t *testing.T, address string) {
 	t.Errorf("%s leads to no port of a service", address)
 }
 
-// TestPrometheusConfiguration has promtool check it together with the rules.
+// TestPrometheusConfiguration checks the configuration together with the rules, with
+// promtool.
 func TestPrometheusConfiguration(t *testing.T) {
 	p, promtool := load(t), processtest.Tool(t, "PROMTOOL")
 	text := read(t, p.outside(t, "prometheus", "/etc/prometheus/prometheus.yml"))
@@ -247,7 +249,7 @@ func TestPrometheusConfiguration(t *testing.T) {
 	p.leads(t, "http://"+c.ScrapeConfigs[0].StaticConfigs[0].Targets[0])
 }
 
-// TestGrafanaFindsTheDashboard: where the provider looks a dashboard is mounted,
+// TestGrafanaFindsTheDashboard: the dashboard is mounted where the provider searches for it,
 // and its data source is Prometheus.
 func TestGrafanaFindsTheDashboard(t *testing.T) {
 	p := load(t)

@@ -18,10 +18,9 @@ import (
 	"groupsync/internal/source/keycloaktest"
 )
 
-// TestItRuns runs the example's containers as processes, all but Prometheus and
-// Grafana: the stand-in with the command of its service, Keycloak with the realm
-// that is mounted into it, and groupsync with its configuration and the commands
-// that README.md shows, in README's order.
+// TestItRuns runs the example's containers as processes, except Prometheus and Grafana: the
+// stand-in with the command of its service, Keycloak with the mounted realm, and groupsync
+// with its configuration. It runs the commands that README.md shows, in README's order.
 func TestItRuns(t *testing.T) {
 	p := load(t)
 	program := filepath.Join(t.TempDir(), "groupsync")
@@ -77,7 +76,7 @@ func TestItRuns(t *testing.T) {
 	}
 }
 
-// TestKeycloaksHealthCheck: what bash reads out of the answer is the status.
+// TestKeycloaksHealthCheck: the health check's bash reads the status from the answer.
 func TestKeycloaksHealthCheck(t *testing.T) {
 	check := load(t).Services["keycloak"].HealthCheck.Test
 	for _, row := range []struct {
@@ -105,7 +104,7 @@ func TestKeycloaksHealthCheck(t *testing.T) {
 	}
 }
 
-// relocate returns the arguments with one address in place of another.
+// relocate returns the arguments with the address from replaced by the address to.
 func relocate(args []string, from, to string) (moved []string) {
 	for _, a := range args {
 		moved = append(moved, strings.Replace(a, from, to, 1))
@@ -113,8 +112,7 @@ func relocate(args []string, from, to string) (moved []string) {
 	return moved
 }
 
-// serve runs the program until the test ends, and waits until its health check
-// is content.
+// serve runs the program until the test ends, and waits until its health check succeeds.
 func serve(t *testing.T, program string, args, check []string) {
 	t.Helper()
 	p, err := processtest.Start(filepath.Join(t.TempDir(), "log"), nil, program, args...)

@@ -1,5 +1,5 @@
-// Package realm holds a small example realm, as Keycloak exports one. The demo
-// plays on it, and the documentation and the compose example import it.
+// Package realm holds a small example realm in the form of a Keycloak export. The demo uses
+// it, and the documentation and the compose example import it.
 package realm
 
 import _ "embed"
