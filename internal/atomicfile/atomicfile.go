@@ -1,5 +1,5 @@
-// Package atomicfile replaces a file so that a crash, of the process or of the machine,
-// leaves the old file or the new one, whole.
+// Package atomicfile replaces a file so that a crash of the process or of the machine leaves
+// either the whole old file or the whole new one.
 package atomicfile
 
 import (
@@ -11,14 +11,14 @@ import (
 	"syscall"
 )
 
-// Write writes data to the file name in the directory dir, which it makes, with mode 0700,
-// if it is missing. The file has that mode. When Write has returned nil, the file is on the
-// disk. A process that is killed meanwhile can leave a temporary file, of which Temporary
-// tells the pattern.
+// Write writes data to the file name in the directory dir, with the given mode. It creates
+// dir, with mode 0700, if it is missing. When Write has returned nil, the file is on the disk.
+// If the process is killed during Write, a temporary file can remain; Temporary returns the
+// pattern of its name.
 //
-// The order matters. The data is synced before the rename, since a file system may store
-// the new name before the data. The directory is synced after the rename, since the
-// rename itself is lost otherwise if the machine stops.
+// The order matters. The data is synced before the rename, because a file system may store the
+// new name before the data. The directory is synced after the rename, because otherwise the
+// rename is lost if the machine stops.
 func Write(dir, name string, data []byte, mode fs.FileMode) error {
 	if err := makeDir(dir); err != nil {
 		return err
@@ -27,7 +27,7 @@ func Write(dir, name string, data []byte, mode fs.FileMode) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) // fails after the rename, as it should
+	defer os.Remove(f.Name()) // after the rename there is nothing left to remove, and this fails
 	_, err = f.Write(data)
 	if err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
 		return err
@@ -38,8 +38,8 @@ func Write(dir, name string, data []byte, mode fs.FileMode) error {
 	return syncDir(dir)
 }
 
-// Remove removes the file name in the directory dir, if it is there. When Remove has
-// returned nil, a crash does not bring the file back.
+// Remove removes the file name in the directory dir. A missing file is no error. When Remove
+// has returned nil, a crash does not bring the file back.
 func Remove(dir, name string) error {
 	err := os.Remove(filepath.Join(dir, name))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -51,11 +51,11 @@ func Remove(dir, name string) error {
 	return syncDir(dir)
 }
 
-// Temporary returns the pattern, as path.Match knows them, of the temporary files of a
-// file name.
+// Temporary returns the pattern, in the syntax of path.Match, of the temporary files that
+// Write creates for a file name.
 func Temporary(name string) string { return "." + name + ".*" }
 
-// makeDir makes the directory and its parents. The name of each new one is synced, too.
+// makeDir creates the directory and its missing parents, and syncs the name of each new one.
 func makeDir(dir string) error {
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -70,8 +70,8 @@ func makeDir(dir string) error {
 	return syncDir(parent)
 }
 
-// syncDir stores the names in a directory on the disk. Some file systems cannot sync a
-// directory and say EINVAL: they are left to their own order.
+// syncDir syncs a directory, so that new names in it are on the disk. Some file systems cannot
+// sync a directory and return EINVAL. syncDir ignores that error.
 func syncDir(dir string) error {
 	d, err := os.Open(dir) // #nosec G304 -- the directory of a file that groupsync writes
 	if err != nil {
