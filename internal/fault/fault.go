@@ -1,6 +1,6 @@
-// Package fault is the one vocabulary in which the two sides say why a
-// request, a read or a write failed. The reasons are the values of the label
-// `reason` of groupsync_errors_total.
+// Package fault defines the error type of both sides, Keycloak and ClearML. A failed request,
+// read or write has one of the reasons here. They are the values of the label `reason` of
+// groupsync_errors_total.
 package fault
 
 import (
@@ -10,23 +10,23 @@ import (
 	"net"
 )
 
-// Reason says of which kind a failure is. The zero value is not a reason.
+// Reason is the kind of a failure. The zero value is not a reason.
 type Reason string
 
 // The reasons, as docs/metrics.md lists them.
 const (
-	Auth       Reason = "auth"       // the credentials, or the token, are refused
-	Forbidden  Reason = "forbidden"  // known, but a role is missing
-	NotFound   Reason = "not_found"  // the realm, or the call, does not exist
-	Timeout    Reason = "timeout"    // no answer within the time that was given
-	Connection Reason = "connection" // no connection, or one that broke
-	Server     Reason = "server"     // the other side failed, or is away
-	Shape      Reason = "shape"      // an answer, but not of the documented form
-	Incomplete Reason = "incomplete" // an answer that cannot be the whole
-	Rejected   Reason = "rejected"   // the request was refused, or was not carried out
+	Auth       Reason = "auth"       // the credentials or the token were refused
+	Forbidden  Reason = "forbidden"  // the credentials are valid, but a role is missing
+	NotFound   Reason = "not_found"  // the realm or the API call does not exist
+	Timeout    Reason = "timeout"    // no answer within the timeout
+	Connection Reason = "connection" // no connection, or the connection broke
+	Server     Reason = "server"     // the server failed or is not reachable behind its proxy
+	Shape      Reason = "shape"      // the answer does not have the documented form
+	Incomplete Reason = "incomplete" // a part of the answer is missing, or may be missing
+	Rejected   Reason = "rejected"   // the request was refused or not carried out
 )
 
-// System names a side, as the label `system` of the metrics does.
+// System is one of the two sides, as in the label `system` of the metrics.
 type System string
 
 // The two sides.
@@ -35,8 +35,8 @@ const (
 	ClearML  System = "clearml"
 )
 
-// Error is a failure of one side. Its text says what was being done, what was
-// seen and what to do; it never holds a secret.
+// Error is a failure of one side. Its text says what was being done, what was seen and what to
+// do. The text never holds a secret.
 type Error struct {
 	System System
 	Reason Reason
@@ -61,8 +61,8 @@ func Of(err error) *Error {
 	return nil
 }
 
-// OfNetwork tells a time-out from a broken connection: the reason of an error
-// that a transport returned in place of an answer.
+// OfNetwork returns the reason of an error that a transport returned in place of an answer:
+// Timeout, or else Connection.
 func OfNetwork(err error) Reason {
 	var n net.Error
 	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &n) && n.Timeout() {
@@ -71,5 +71,5 @@ func OfNetwork(err error) Reason {
 	return Connection
 }
 
-// Reasons lists every reason, for metrics that start at zero.
+// Reasons lists every reason, so that the metrics can start each one at zero.
 var Reasons = []Reason{Auth, Forbidden, NotFound, Timeout, Connection, Server, Shape, Incomplete, Rejected}
