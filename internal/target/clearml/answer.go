@@ -12,28 +12,28 @@ import (
 	"groupsync/internal/fault"
 )
 
-// maxID bounds the id of a call. ClearML's has 32 characters; a longer text is none, and
-// would only fill the log.
+// maxID is the longest call id that is kept. ClearML's ids have 32 characters. A longer text
+// is no id and would only fill the log.
 const maxID = 128
 
-// answer is what came back. Nothing in it counts without the envelope.
+// answer is the response to one call. Only an answer with ClearML's envelope counts.
 type answer struct {
 	code       int    // the HTTP status; 0: no answer
-	retryAfter string // the header; empty: there is none
+	retryAfter string // the header Retry-After; empty: absent
 	location   string
 	kind       string // media type
 	body       []byte
 
 	enveloped bool
-	id        string // ClearML's own of the call (meta.id); empty: none of a form that can be one
+	id        string // ClearML's id of the call (meta.id); empty: absent, or longer than maxID
 	subcode   int
 	text      string
 	data      json.RawMessage
 }
 
-// parse recognizes the envelope: an object, and nothing after it, whose meta
-// holds a result_code equal to the HTTP status. Whatever else meta holds is
-// not looked at, since its versions are strings, numbers or null.
+// parse recognizes the envelope. The body must be one JSON object whose meta holds a
+// result_code equal to the HTTP status. With the status 200, data must be an object. Other
+// fields of meta, such as the versions, are not checked: they can be strings, numbers or null.
 func parse(resp *http.Response, body []byte) answer {
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	a := answer{code: resp.StatusCode, kind: kind, body: body,
@@ -59,7 +59,8 @@ func parse(resp *http.Response, body []byte) answer {
 	return a
 }
 
-// judge returns nil for a good answer, else what it means and what to do.
+// judge returns nil for an answer with the envelope and the status 200. For any other answer
+// it returns an error that says what the answer means and what to do.
 func (c *Client) judge(call string, a answer) error {
 	switch {
 	case a.code >= 300 && a.code < 400:
@@ -120,10 +121,11 @@ func (c *Client) redirected(call string, a answer) error {
 	return failf(fault.Shape, call, "redirected (%d) to %s; redirects are not followed, since they drop the request: set clearml.url to the API server's own address", a.code, host)
 }
 
-// foreign words an answer without the envelope: it is not ClearML's.
+// foreign returns the error for an answer without the envelope, which is not from ClearML.
 func (c *Client) foreign(call string, a answer) error {
 	shown := cmp.Or(c.secrets.Mask(a.kind), "no content type")
-	// What looks like the answer to a login may hold a token that nobody knows yet.
+	// An answer to a login may hold a new token, which the mask does not know. Its body is
+	// shown only if it is HTML or plain text.
 	if call != loginCall || a.kind == "text/html" || a.kind == "text/plain" {
 		shown += ", " + piece(c.secrets.Mask(string(a.body[:min(len(a.body), mostMasked)])))
 	}
@@ -148,8 +150,8 @@ func (c *Client) foreign(call string, a answer) error {
 	return fail(fault.Shape, "something else answers there; set clearml.url to https://api.<domain>, or https://<web host>/api")
 }
 
-// mostMasked is how much of a body is looked through for secrets before the beginning is
-// shown: a mask makes a text shorter.
+// mostMasked is how many bytes of a body are masked before piece cuts the text. It is more
+// than piece shows, because masking makes a text shorter.
 const mostMasked = 64 << 10
 
 // piece returns the beginning of a text on one line.

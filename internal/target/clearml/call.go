@@ -25,9 +25,9 @@ type request struct {
 	auth string // the Authorization header; empty: none
 }
 
-// read makes a call that changes nothing, with the token, and decodes its data
-// into out. The call is probed before its first use. If the server refuses the
-// token, read logs in again and repeats the call once. Writes are in write.go.
+// read makes a call that changes nothing, with the token, and decodes its data into out. read
+// probes the call before its first use. If the server refuses the token, read logs in again
+// and repeats the call once. Writes are in write.go.
 func (c *Client) read(ctx context.Context, r request, out any) error {
 	if err := c.probe(ctx, r.call); err != nil {
 		return err
@@ -53,20 +53,21 @@ func (c *Client) read(ctx context.Context, r request, out any) error {
 
 // decode decodes the data of a good answer.
 func (c *Client) decode(a answer, call string, out any) error {
-	if err := c.secrets.Error(json.Unmarshal(a.data, out)); err != nil { // it may quote a number
+	if err := c.secrets.Error(json.Unmarshal(a.data, out)); err != nil { // the decoder's error may quote a value
 		return failf(fault.Shape, call, "the answer's data is of another shape than documented: %w; is this a ClearML version that groupsync knows?", err)
 	}
 	return nil
 }
 
-// refusedToken reports whether the answer says so by the envelope.
+// refusedToken reports whether ClearML refused the token: the answer has the envelope and the
+// code 401 with the subcode 20, 22 or 30.
 func refusedToken(a answer) bool {
 	return a.enveloped && a.code == 401 && slices.Contains([]int{20, 22, 30}, a.subcode)
 }
 
-// probe asks, without credentials and so without any effect, whether the call
-// exists (the order of checks in reference/clearml-api.md). What was found to
-// exist is remembered.
+// probe asks whether the server has the call. The request has no credentials, so it has no
+// effect: the server looks the call up before it checks credentials
+// (reference/clearml-api.md). The client remembers the calls that exist.
 func (c *Client) probe(ctx context.Context, call string) error {
 	if c.exists(call) {
 		return nil
@@ -91,8 +92,8 @@ func (c *Client) exists(call string) bool {
 	return c.probed[call]
 }
 
-// send makes one request, with the repetitions that retry allows. It returns
-// the answer also if that is an error.
+// send makes one request, and repeats it if retry allows that. It returns the answer also if
+// the answer is an error.
 func (c *Client) send(ctx context.Context, r request) (answer, error) {
 	body, err := json.Marshal(r.body)
 	if err != nil {
@@ -123,7 +124,7 @@ func (c *Client) send(ctx context.Context, r request) (answer, error) {
 		err = failf(fault.OfNetwork(w.broke), r.call, "the answer broke off after %d bytes: %w; nothing of it counts", len(w.body), bare(w.broke))
 	} else {
 		a = parse(resp, w.body)
-		if c.secrets.Mask(a.id) != a.id { // the report shows it
+		if c.secrets.Mask(a.id) != a.id { // the report shows the id
 			a.id = ""
 		}
 		err = c.judge(r.call, a)
@@ -131,11 +132,11 @@ func (c *Client) send(ctx context.Context, r request) (answer, error) {
 	return a, err
 }
 
-// unreached words the error of a request that got no answer.
+// unreached returns the error of a request that got no answer.
 func (c *Client) unreached(call string, err error) error {
 	var gate *transport.GateError
 	if errors.As(err, &gate) {
-		return gate // it is not this server's doing
+		return gate // the fence refused; the server has no part in it
 	}
 	reason := fault.OfNetwork(err)
 	err = bare(err)
@@ -143,13 +144,13 @@ func (c *Client) unreached(call string, err error) error {
 		return failf(reason, call, "abandoned before an answer came: %w", err)
 	}
 	if reason == fault.Timeout {
-		// net/http words a time-out in several ways.
+		// net/http has several texts for a time-out; use one.
 		return failf(reason, call, "no answer from %s in time (an attempt may take %s): %w; check that the API server is well, and clearml.timeout", c.base, c.timeout, context.DeadlineExceeded)
 	}
 	return failf(reason, call, "no connection to %s: %w; check clearml.url, clearml.ca_file and that the API server is up", c.base, err)
 }
 
-// bare takes off net/http's own wording, which repeats the URL.
+// bare returns the cause inside an *url.Error. The text of *url.Error repeats the URL.
 func bare(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
@@ -158,8 +159,8 @@ func bare(err error) error {
 	return err
 }
 
-// whole is an answer's body, read to its end inside the attempt, so that one
-// that breaks off can be repeated.
+// whole is an answer's body, read to its end inside the attempt. So retry sees an answer that
+// broke off, and can repeat the request.
 type whole struct {
 	io.Reader
 	body  []byte
@@ -168,7 +169,7 @@ type whole struct {
 
 func (w *whole) Close() error { return nil }
 
-// wholeBody reads the body, unless that was done.
+// wholeBody reads the body to its end, or returns the *whole of an earlier call.
 func wholeBody(resp *http.Response) *whole {
 	if w, read := resp.Body.(*whole); read {
 		return w
@@ -183,8 +184,8 @@ func wholeBody(resp *http.Response) *whole {
 	return w
 }
 
-// retry says which reads are repeated: those whose failure may pass. The
-// transport never repeats a write, because it has a gate.
+// retry reports whether a read is repeated. It is repeated if the failure may pass. The
+// transport never repeats a write, because a write has a gate.
 func retry(_ context.Context, resp *http.Response, err error) bool {
 	if err != nil {
 		return broken(err)
@@ -201,22 +202,22 @@ func retry(_ context.Context, resp *http.Response, err error) bool {
 	case http.StatusBadGateway, http.StatusGatewayTimeout, 509:
 		return true
 	case http.StatusNotFound:
-		return !parse(resp, w.body).enveloped // the web server, while the API server is away
+		return !parse(resp, w.body).enveloped // the web server answered, because the API server is not running
 	case http.StatusInternalServerError:
 		a := parse(resp, w.body)
-		return a.enveloped && a.subcode == 1 // the database is away
+		return a.enveloped && a.subcode == 1 // the database is not reachable
 	}
 	return false
 }
 
-// tooLarge reports an answer beyond the limits of the transport.
+// tooLarge reports whether err means that an answer exceeds a limit of the transport.
 func tooLarge(err error) bool {
 	var large *transport.TooLargeError
 	return errors.As(err, &large)
 }
 
-// broken reports a connection that was refused or broke. A time-out is none:
-// the attempt's own is longer than the server's longest silence.
+// broken reports whether err is a connection that was refused or broke. A time-out is not one,
+// so it is not repeated: the timeout is longer than the server's longest silence.
 func broken(err error) bool {
 	return slices.ContainsFunc([]error{syscall.ECONNREFUSED, syscall.ECONNRESET, io.EOF, io.ErrUnexpectedEOF},
 		func(e error) bool { return errors.Is(err, e) })

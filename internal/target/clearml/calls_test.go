@@ -14,7 +14,7 @@ import (
 	"groupsync/internal/target/clearmltest"
 )
 
-// answered is a proxy that keeps meta.id of each answer, by call, in order. rewrite may
+// answered starts a proxy that keeps meta.id of each answer, by call and in order. rewrite may
 // change an answer.
 func answered(t *testing.T, s *clearmltest.Server, rewrite func(call, body string) string) (url string, ids func(call string) []string) {
 	t.Helper()
@@ -51,14 +51,14 @@ func answered(t *testing.T, s *clearmltest.Server, rewrite func(call, body strin
 	}
 }
 
-// TestAWriteReturnsClearMLsIDOfTheCall: for the users whom it adds or removes, and for no
-// others.
+// TestAWriteReturnsClearMLsIDOfTheCall checks that the id is returned for the users whom the
+// write adds or removes, and for no others.
 func TestAWriteReturnsClearMLsIDOfTheCall(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		fault   *clearmltest.Fault
 		rewrite func(call, body string) string
-		users   []string // who has the call
+		users   []string // the users that have the call
 	}{
 		{name: "a write that is accepted", users: []string{"a", "b"}},
 		{name: "a write that is refused", fault: &clearmltest.Fault{Call: writeCall, Code: 400, Subcode: 10, Text: "no"}, users: []string{"a", "b"}},
@@ -101,14 +101,15 @@ func TestAWriteReturnsClearMLsIDOfTheCall(t *testing.T) {
 	}
 }
 
-// meta replaces how the id in the envelope's meta begins; data, which has an id too, comes
-// before it.
+// meta replaces the beginning of the id in the envelope's meta. data, which also has an id,
+// comes before meta.
 func meta(body, with string) string {
 	at := strings.LastIndex(body, `"id":"`)
 	return body[:at] + with + body[at+len(`"id":"`):]
 }
 
-// TestEachRoleHasItsOwnCall: also of those that were made before one failed.
+// TestEachRoleHasItsOwnCall checks the ids of calls, also of those that were made before one
+// failed.
 func TestEachRoleHasItsOwnCall(t *testing.T) {
 	s, _ := roles(t)
 	url, ids := answered(t, s, nil)

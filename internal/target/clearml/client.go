@@ -1,6 +1,6 @@
-// Package clearml reads the users and user groups of a ClearML Enterprise
-// server, whole or not at all, and replaces the members of one group. It knows
-// nothing of plans: whether a write may be made is decided elsewhere.
+// Package clearml is the client of a ClearML Enterprise server. It reads the users and user
+// groups completely or returns an error, and it replaces the members of one group. It does not
+// decide whether a write may be made.
 package clearml
 
 import (
@@ -18,16 +18,16 @@ import (
 	"groupsync/internal/transport"
 )
 
-// Config says where the server is and who we are there.
+// Config says how to reach the server, and with which credentials.
 type Config struct {
 	URL                string               // of the API: https://api.<domain>, or https://<web host>/api
-	Keys               func() (Keys, error) // read for every login, so that they may rotate
+	Keys               func() (Keys, error) // called for every login, so that the keys can rotate
 	CAFile             string
 	InsecureSkipVerify bool
 	Timeout            time.Duration           // of one attempt; 0: transport.ClearMLTimeout
-	RetryWait          time.Duration           // first pause between attempts, the longest is 60 times it; 0: 500 ms
-	AdminRole          bool                    // the role admin stands among the user groups, and is written
-	Observe            func(transport.Attempt) // told of every request; may be nil
+	RetryWait          time.Duration           // first pause between attempts; the longest pause is 60 times as long; 0: 500 ms
+	AdminRole          bool                    // the snapshot has the role admin as a group, and a write can set it
+	Observe            func(transport.Attempt) // called after every attempt; may be nil
 	Transport          http.RoundTripper       // sends the requests in place of the network (transport.Options.Base); nil: the network
 	Log                *slog.Logger            // may be nil
 }
@@ -35,7 +35,7 @@ type Config struct {
 // Keys are the credentials of a ClearML administrator.
 type Keys struct{ Access, Secret string }
 
-// Client is a client of one server. It may be used by several goroutines.
+// Client is a client of one server. Several goroutines may use it.
 type Client struct {
 	base      string // without a trailing slash
 	keys      func() (Keys, error)
@@ -43,16 +43,16 @@ type Client struct {
 	adminRole bool
 	http      *retryablehttp.Client
 	log       *slog.Logger
-	secrets   *transport.Secrets // the keys and tokens that were used: no message shows them
+	secrets   *transport.Secrets // the keys and tokens that were used; messages mask them
 
 	mu       sync.Mutex
 	token    token
 	probed   map[string]bool // calls that are known to exist
-	warnedOf string          // what was warned of already
+	warnedOf string          // the last warning that was logged
 }
 
-// New returns a client for the configuration, or an error that names the key
-// of the configuration which is wrong. It sends nothing.
+// New returns a client for the configuration. It sends nothing. An error names the key of the
+// configuration that is wrong.
 func New(c Config) (*Client, error) {
 	base, err := transport.ServerURL(c.URL, "https://api.clearml.example.com")
 	if err != nil {
@@ -71,7 +71,7 @@ func New(c Config) (*Client, error) {
 	wait := cmp.Or(c.RetryWait, 500*time.Millisecond)
 	cl.http, err = transport.New(transport.Options{
 		CAFile: c.CAFile, InsecureSkipVerify: c.InsecureSkipVerify, Timeout: cl.timeout,
-		Connections: 0, // the server closes each one
+		Connections: 0, // the server closes every connection
 		RetryMax:    4, WaitMin: wait, WaitMax: 60 * wait,
 		Retry: retry, Observe: c.Observe, Log: c.Log, Secrets: cl.secrets, Base: c.Transport,
 	})
@@ -81,12 +81,12 @@ func New(c Config) (*Client, error) {
 	return cl, nil
 }
 
-// basic is the keys as the Basic scheme sends them.
+// basic returns the keys in the form of the Basic scheme.
 func (k Keys) basic() string {
 	return base64.StdEncoding.EncodeToString([]byte(k.Access + ":" + k.Secret))
 }
 
-// failf returns an error of one call.
+// failf returns a *fault.Error of one call.
 func failf(reason fault.Reason, call, format string, args ...any) error {
 	return fault.New(fault.ClearML, reason, "ClearML %s: %w", call, fmt.Errorf(format, args...))
 }

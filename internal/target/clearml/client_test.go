@@ -22,8 +22,8 @@ import (
 	"groupsync/internal/transport"
 )
 
-// setup starts a stand-in with two people in one team, and a client of it that
-// does not wait between attempts.
+// setup starts a stand-in with two people in one team, and a client that does not wait between
+// attempts.
 func setup(t *testing.T, o clearmltest.Options) (*clearmltest.Server, *Client) {
 	t.Helper()
 	s := clearmltest.New(t, o)
@@ -61,8 +61,8 @@ func configured(t *testing.T, c Config) *Client {
 	return cl
 }
 
-// refused checks an error by its exact sentence and reason. In want, URL stands
-// for the server's address.
+// refused checks the exact text and the reason of an error. In want, URL stands for the
+// server's address.
 func refused(t *testing.T, c *Client, err error, want string, reason fault.Reason) {
 	t.Helper()
 	if err == nil {
@@ -239,7 +239,8 @@ func TestWrongCredentialsAreNeverShown(t *testing.T) {
 	refused(t, c, err, "ClearML auth.login: 500 without ClearML's envelope (text/html, Basic [hidden] means [hidden]): the API server is away or failing; try later, and look at the log of the proxy before it", fault.Server)
 }
 
-// TestKeysMayRotate: those that are refused with the token are read again.
+// TestKeysMayRotate checks that the client reads the keys again if they are refused with the
+// token.
 func TestKeysMayRotate(t *testing.T) {
 	s, _ := setup(t, clearmltest.Options{AccessKey: "access", SecretKey: "new"})
 	current, reads := Keys{"access", "old-s3cr3t"}, 0
@@ -337,7 +338,7 @@ func TestReadsAreRepeatedOnWhatMayPass(t *testing.T) {
 			if _, err := c.Read(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if n := s.Count("users.get_all"); n != 5 { // two readings of two pages, one again
+			if n := s.Count("users.get_all"); n != 5 { // two readings of two pages, and one repetition
 				t.Errorf("%d requests, want 5", n)
 			}
 			want := 1
@@ -424,7 +425,7 @@ func TestManyUsersAreReadBeyondTheSilentCap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, n, _ := snap.Counts(); n != 1206 { // with a, b and the service account
+	if _, n, _ := snap.Counts(); n != 1206 { // plus a, b and the service account
 		t.Errorf("%d users, want 1206", n)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"groupsync/internal/target/clearmltest"
 )
 
-// TestAnAnswerThatRepeatsTheRequestShowsNoSecret: neither in an error's text nor anywhere
+// TestAnAnswerThatRepeatsTheRequestShowsNoSecret checks the text of the error and every error
 // in its chain.
 func TestAnAnswerThatRepeatsTheRequestShowsNoSecret(t *testing.T) {
 	const access, secret = "CANARYACCESSKEY", "canary-secret-key"
@@ -97,7 +97,7 @@ func TestAnAnswerThatRepeatsTheRequestShowsNoSecret(t *testing.T) {
 	}
 }
 
-// envelope is ClearML's, of an error with that text.
+// envelope returns ClearML's envelope of an error with that text.
 func envelope(code, subcode int, text string) string {
 	return fmt.Sprintf(`{"meta":{"id":"x","result_code":%d,"result_subcode":%d,"result_msg":%q},"data":{}}`, code, subcode, text)
 }

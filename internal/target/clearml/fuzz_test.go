@@ -12,8 +12,8 @@ import (
 	"groupsync/internal/target/clearmltest"
 )
 
-// FuzzRead puts one answer in the place of ClearML's. A reading is whole, with each user and
-// group once and under an id, or it is an error of ClearML's. The same answer gives an equal
+// FuzzRead replaces one answer of ClearML. A reading must either be complete, with each user
+// and group once and with an id, or be an error of ClearML. The same answer must give an equal
 // snapshot again.
 func FuzzRead(f *testing.F) {
 	calls := []string{loginCall, groupsCall, "users.get_all", serviceUsersCall}

@@ -10,8 +10,8 @@ import (
 
 const groupsCall = "permissions.get_user_groups"
 
-// groupRecord is a group as permissions.get_user_groups shows it. Pointers
-// tell what is absent.
+// groupRecord is a group in the form of permissions.get_user_groups. A nil pointer means that
+// the field is absent or null.
 type groupRecord struct {
 	ID          string         `json:"id"`
 	Name        string         `json:"name"`
@@ -27,9 +27,9 @@ type memberRecord struct {
 	Email string `json:"email"`
 }
 
-// Complete reads the users and returns the snapshot of the groups, which UserGroups
-// returned before, and the users. A login between the two reads makes the two views of a
-// group disagree (Snapshot.Disagreements).
+// Complete reads the users and returns a snapshot of them and of the groups that UserGroups
+// returned before. If somebody logs in between the two reads, the two views of a group can
+// disagree (Snapshot.Disagreements).
 func (c *Client) Complete(ctx context.Context, groups []target.Group) (*target.Snapshot, error) {
 	users, err := c.users(ctx)
 	if err != nil {
@@ -42,8 +42,7 @@ func (c *Client) Complete(ctx context.Context, groups []target.Group) (*target.S
 	return target.NewSnapshot(target.Parts{Identity: t.identity, Groups: groups, Users: users, AdminRole: c.adminRole})
 }
 
-// Groups is UserGroups and, if the configuration has the role admin among them, that
-// role.
+// Groups returns the groups of UserGroups and, if Config.AdminRole is set, the role admin.
 func (c *Client) Groups(ctx context.Context) ([]target.Group, error) {
 	groups, err := c.UserGroups(ctx)
 	if err != nil || !c.adminRole {
@@ -56,8 +55,8 @@ func (c *Client) Groups(ctx context.Context) ([]target.Group, error) {
 	return append(groups, target.AdminRole(users)), nil
 }
 
-// UserGroups returns every user group, in the server's order. An answer that lists a
-// group twice is an error.
+// UserGroups returns every user group, in the server's order. An answer that lists a group
+// twice is an error of reason incomplete.
 func (c *Client) UserGroups(ctx context.Context) ([]target.Group, error) {
 	records, err := c.groups(ctx, "")
 	if err != nil {
@@ -72,15 +71,14 @@ func (c *Client) UserGroups(ctx context.Context) ([]target.Group, error) {
 	return groups, nil
 }
 
-// maxPrepared is how often Group reads a group until the token lasts for a
-// write after the read.
+// maxPrepared is how often Group reads a group at most. It repeats the read until the token
+// lasts for a write after the read.
 const maxPrepared = 3
 
-// Group returns one user group, read for a write: after it, SetMembers needs
-// no other call. Therefore Group also probes the write's call and renews the
-// token if it would have to be renewed within the time of one attempt. The
-// second result is false if there is no such group. An empty id is an error,
-// because the server answers it with all groups.
+// Group returns one user group, read for a write: after it, SetMembers needs no other call.
+// Therefore Group also probes the call of the write, and renews a token that would have to be
+// renewed within the time of one attempt. found is false if there is no such group. An empty
+// id is an error, because the server answers it with all groups.
 func (c *Client) Group(ctx context.Context, id string) (g target.Group, found bool, err error) {
 	call, read := writeCall, c.one
 	switch {
@@ -103,7 +101,7 @@ func (c *Client) Group(ctx context.Context, id string) (g target.Group, found bo
 	return g, found, err
 }
 
-// role reads who has the role admin.
+// role returns the role admin as a group.
 func (c *Client) role(ctx context.Context, _ string) (target.Group, bool, error) {
 	users, err := c.users(ctx)
 	if err != nil {
@@ -112,10 +110,9 @@ func (c *Client) role(ctx context.Context, _ string) (target.Group, bool, error)
 	return target.AdminRole(users), true, nil
 }
 
-// one reads a group by its id. A group that comes without a list of members is
-// read from the list of all groups instead, and only if that list shows no
-// members either: a write that replaces the members of a group half read would
-// throw people out.
+// one reads a group by its id. If the record has no list of members, the group is taken from
+// the list of all groups. If that list shows members, the result is an error: a write on the
+// basis of the incomplete record would remove people.
 func (c *Client) one(ctx context.Context, id string) (target.Group, bool, error) {
 	r, found, err := c.record(ctx, id, id)
 	if err == nil && found && r.Users == nil {
@@ -141,8 +138,8 @@ func (c *Client) record(ctx context.Context, asked, id string) (groupRecord, boo
 	return records[i], true, nil
 }
 
-// groups reads the records of all groups, or of the one with that id, and
-// refuses what is not of the documented shape.
+// groups reads the records of all groups, or of the group with that id if id is not empty. An
+// answer that is not of the documented shape is an error.
 func (c *Client) groups(ctx context.Context, id string) ([]groupRecord, error) {
 	body := map[string]any{"include_permissions": false}
 	if id != "" {
@@ -160,7 +157,7 @@ func (c *Client) groups(ctx context.Context, id string) ([]groupRecord, error) {
 	seen := make(map[string]bool, len(*data.Groups))
 	for _, g := range *data.Groups {
 		switch {
-		case g.ID == "": // the name is optional where groups are made, so one may have none
+		case g.ID == "": // the name is optional when a group is made, so a group may have no name
 			return nil, failf(fault.Shape, groupsCall, "a group without an id (name %q): this version of ClearML is not one that groupsync knows", g.Name)
 		case seen[g.ID]:
 			return nil, failf(fault.Incomplete, groupsCall, "the group %q is listed twice, so another may be missing; run again", g.Name)
@@ -175,11 +172,11 @@ func (c *Client) groups(ctx context.Context, id string) ([]groupRecord, error) {
 	return *data.Groups, nil
 }
 
-// everyField refuses a list in which no group at all has a field that the
-// decisions rest on; one group without it merely has it unset.
+// everyField returns an error if no group at all has one of the fields that decisions need. A
+// single group without a field is valid, because the server leaves out unset fields.
 func everyField(groups []groupRecord) error {
 	if len(groups) == 0 {
-		return nil // the snapshot refuses it
+		return nil // NewSnapshot returns the error
 	}
 	for _, field := range []struct {
 		name string

@@ -15,17 +15,17 @@ import (
 	"groupsync/internal/target"
 )
 
-// What groupsync leavers reads, beside what a pass reads. Both calls are documented for
-// ClearML Enterprise and were never run on it (reference/clearml-api.md), so a server that
-// lacks a call, refuses it or answers in another form is a doubt and no error.
+// This file holds what groupsync leavers reads in addition to a pass. Both calls are
+// documented for ClearML Enterprise and were never run on it (reference/clearml-api.md). So if
+// a server lacks a call, refuses it or answers in another form, that is a doubt and no error.
 
 const (
 	rulesCall    = "permissions.get_access_rules"
 	activityCall = "users.get_all_ex"
 )
 
-// Holdings reads the access rules that name people and everybody's last activity. Errors
-// are those of a server that is away or that refuses the credentials.
+// Holdings reads the access rules that name people, and the last activity of all users. It
+// returns an error if the server is not reachable or refuses the credentials.
 func (c *Client) Holdings(ctx context.Context) (h target.Holdings, err error) {
 	rules, err := c.accessRules(ctx)
 	if h.RulesDoubt, err = untold(err); err != nil {
@@ -40,8 +40,8 @@ func (c *Client) Holdings(ctx context.Context) (h target.Holdings, err error) {
 	return h, nil
 }
 
-// untold turns the error of a server that does not tell into a doubt. Every other error
-// stays one.
+// untold turns the error of a server that does not return the data into a doubt. It returns
+// every other error unchanged.
 func untold(err error) (doubt string, _ error) {
 	f := fault.Of(err)
 	switch {
@@ -53,8 +53,8 @@ func untold(err error) (doubt string, _ error) {
 	return "", err
 }
 
-// ruleRecord is an access rule. Only its users and groups are documented. Unset fields are
-// absent, so a rule without users names nobody.
+// ruleRecord is an access rule. ClearML documents only its users and groups. The server leaves
+// out unset fields, so a rule without users names no user.
 type ruleRecord struct {
 	ID     string          `json:"id"`
 	Name   string          `json:"name"`
@@ -62,8 +62,7 @@ type ruleRecord struct {
 	Groups json.RawMessage `json:"groups"`
 }
 
-// idRecord is the id of a user, bare or in an object. Which of the two a rule holds is
-// unknown.
+// idRecord is the id of a user, as a string or in an object. Which form a rule has is unknown.
 type idRecord string
 
 func (r *idRecord) UnmarshalJSON(data []byte) error {
@@ -84,9 +83,9 @@ func (r *idRecord) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// accessRules returns the rules that name people. If the answer is exactly as long as the
-// server's cap of other lists, the rules come with an error of reason incomplete: whether
-// this call has the cap is unknown.
+// accessRules returns the rules that name people. It returns them with an error of reason
+// incomplete if the number of rules is a multiple of the cap on other lists. Whether this call
+// has that cap is unknown.
 func (c *Client) accessRules(ctx context.Context) ([]target.AccessRule, error) {
 	var data map[string]json.RawMessage
 	if err := c.read(ctx, request{call: rulesCall, body: struct{}{}}, &data); err != nil {
@@ -118,8 +117,8 @@ func (c *Client) accessRules(ctx context.Context) ([]target.AccessRule, error) {
 	return rules, nil
 }
 
-// rulesIn returns the records of the one list of the answer whose key ends in "rules". The
-// key itself is not documented.
+// rulesIn returns the records of the list whose key ends in "rules". The key itself is not
+// documented. An answer without exactly one such list is an error.
 func rulesIn(data map[string]json.RawMessage) ([]ruleRecord, error) {
 	unknown := func(what string) error {
 		return failf(fault.Shape, rulesCall, "%s: this version of ClearML is not one that groupsync knows", what)
@@ -144,7 +143,7 @@ func rulesIn(data map[string]json.RawMessage) ([]ruleRecord, error) {
 	return records, nil
 }
 
-// activityRecord is a user as users.get_all_ex shows it.
+// activityRecord is a user in the form of users.get_all_ex.
 type activityRecord struct {
 	ID       string `json:"id"`
 	Activity *struct {
@@ -153,8 +152,8 @@ type activityRecord struct {
 	} `json:"activity"`
 }
 
-// moment is a point in time whose form is unknown: a text, with or without a zone, or a
-// number of seconds or milliseconds. A value of another form is not told.
+// moment is a point in time. Its form is unknown: a text with or without a zone, or a number
+// of seconds or milliseconds. A value of another form gives the zero time.
 type moment struct{ time.Time }
 
 func (m *moment) UnmarshalJSON(data []byte) error {
@@ -169,7 +168,7 @@ func (m *moment) UnmarshalJSON(data []byte) error {
 			}
 		}
 	case json.Unmarshal(data, &number) == nil && number > 0 && number < 1e14:
-		if number > 1e11 { // the year 5138 in seconds, 1973 in milliseconds
+		if number > 1e11 { // 1e11 is the year 5138 in seconds and 1973 in milliseconds
 			number /= 1000
 		}
 		whole, part := math.Modf(number)
@@ -178,8 +177,8 @@ func (m *moment) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// activity returns the last activity by user id, of everybody whom the server tells. If it
-// tells of nobody, that is an error of reason shape.
+// activity returns the last activity by user id, for the users whose activity the server
+// returns. If there is no such user, that is an error of reason shape.
 func (c *Client) activity(ctx context.Context) (map[string]target.Activity, error) {
 	told, met := make(map[string]target.Activity), make(map[string]bool)
 	for page := 0; ; page++ {

@@ -44,7 +44,7 @@ func TestHoldings(t *testing.T) {
 	}
 }
 
-// TestActivityOfManyPages: the server cuts pages at 500 users.
+// TestActivityOfManyPages checks that all pages are read: the server cuts a page at 500 users.
 func TestActivityOfManyPages(t *testing.T) {
 	s, c := setup(t, clearmltest.Options{})
 	for i := range 1100 {
@@ -56,8 +56,8 @@ func TestActivityOfManyPages(t *testing.T) {
 	}
 }
 
-// TestHoldingsThatTheServerDoesNotTell: what the server does not have, refuses or tells in
-// another form is a doubt. It is never an empty list, and no error.
+// TestHoldingsThatTheServerDoesNotTell checks that data which the server lacks, refuses or
+// returns in another form gives a doubt. It must give neither an empty list nor an error.
 func TestHoldingsThatTheServerDoesNotTell(t *testing.T) {
 	many := `{"rules": [` + strings.Repeat(`{"id": "x", "users": []},`, 499) + `{"id": "r", "users": ["a"]}]}`
 	for _, row := range []struct {
@@ -65,7 +65,7 @@ func TestHoldingsThatTheServerDoesNotTell(t *testing.T) {
 		options         clearmltest.Options
 		fault           clearmltest.Fault
 		rules, activity string // parts of the doubts
-		kept            int    // rules
+		kept            int    // number of rules
 	}{
 		{"no call for rules", clearmltest.Options{NoAccessRules: true}, clearmltest.Fault{}, "ClearML has no call permissions.get_access_rules: check", "", 0},
 		{"no activity", clearmltest.Options{NoActivity: true}, clearmltest.Fault{}, "", "the server tells nobody's activity", 1},
@@ -105,8 +105,8 @@ func TestHoldingsThatTheServerDoesNotTell(t *testing.T) {
 	}
 }
 
-// TestHoldingsOfAServerThatIsAway: a server that is away tells nothing for the time being,
-// which is an error.
+// TestHoldingsOfAServerThatIsAway checks that a server that is not reachable gives an error,
+// because it may answer later.
 func TestHoldingsOfAServerThatIsAway(t *testing.T) {
 	for _, call := range []string{rulesCall, activityCall} {
 		s, c := setup(t, clearmltest.Options{})

@@ -13,16 +13,16 @@ import (
 	"groupsync/internal/target"
 )
 
-// What groupsync check looks at, beside what a pass reads.
+// This file holds what groupsync check reads in addition to a pass.
 
-// Login is what a new login tells.
+// Login is the content of the token of a new login.
 type Login struct {
 	Identity target.Identity
 	Server   ServerInfo
-	Life     time.Duration // of the token
+	Life     time.Duration // of the token, from its issue to its end
 }
 
-// Login logs in anew and returns what the token tells, whatever the role is.
+// Login logs in again and returns the content of the token. It accepts every role.
 func (c *Client) Login(ctx context.Context) (Login, error) {
 	t, err := c.signIn(ctx)
 	if err != nil {
@@ -34,14 +34,14 @@ func (c *Client) Login(ctx context.Context) (Login, error) {
 // Call is a call of the API that groupsync makes.
 type Call struct {
 	Name    string
-	Needed  bool   // a pass cannot do without the call
-	Lost    string // what groupsync cannot do without a call that is not needed, a clause
-	Advice  string // what to do if the call is missing, a sentence
+	Needed  bool   // a pass needs the call
+	Lost    string // what groupsync cannot do without a call that is not needed; a clause
+	Advice  string // what to do if the call is missing; a sentence
 	Missing bool   // the server does not have the call
-	Err     error  // why groupsync cannot tell whether the server has the call; nil if the answer was clear
+	Err     error  // the error if it is not clear whether the server has the call; else nil
 }
 
-// callsOf returns the calls of a pass, in the order of a pass, and then those of groupsync
+// callsOf returns the calls of a pass, in the order of a pass, and then the calls of groupsync
 // leavers.
 func callsOf(setsRole bool) []Call {
 	const enterprise = "check clearml.url, and that the server is ClearML Enterprise with user groups (its feature user_management)"
@@ -61,10 +61,10 @@ func callsOf(setsRole bool) []Call {
 		Call{Name: activityCall, Lost: "groupsync leavers does not know who used ClearML last when", Advice: leavers})
 }
 
-// Calls asks without credentials, and so without any effect, whether the server has each
-// call that a pass makes, in the order of a pass, and then each call of groupsync leavers.
-// setsRole says that a pass sets the role admin. The first answer that is not clear ends
-// the questions and is the last call returned.
+// Calls reports for each call of a pass, in the order of a pass, and then for each call of
+// groupsync leavers, whether the server has the call. It asks without credentials, so the
+// questions have no effect. setsRole says that a pass sets the role admin. After the first
+// answer that is not clear, Calls asks no more; that call is the last one returned.
 func (c *Client) Calls(ctx context.Context, setsRole bool) []Call {
 	calls := callsOf(setsRole)
 	for i := range calls {
@@ -79,20 +79,20 @@ func (c *Client) Calls(ctx context.Context, setsRole bool) []Call {
 	return calls
 }
 
-// ErrNotTold is the error of Features if the server answers, and tells no features.
+// ErrNotTold is the error of Features if the server's answer lists no features.
 var ErrNotTold = errors.New("ClearML users.get_current_user: the answer lists no features")
 
-// Features returns the features that the caller has, sorted. The request is documented
-// and the form of the answer is not (reference/clearml-api.md), so Features takes a list
-// of names or an object of switches, under a key that ends in "features". Identities
-// without a user record get an error of reason rejected.
+// Features returns the features of the user whose credentials are used, sorted. ClearML
+// documents the request but not the form of the answer (reference/clearml-api.md). So Features
+// accepts a list of names or an object of switches, under a key that ends in "features". An
+// identity without a user record, such as a service account, gets an error of reason rejected.
 func (c *Client) Features(ctx context.Context) ([]string, error) {
 	var data map[string]json.RawMessage
 	if err := c.read(ctx, request{call: "users.get_current_user", body: map[string]bool{"get_supported_features": true}}, &data); err != nil {
 		return nil, err
 	}
 	var user map[string]json.RawMessage
-	_ = json.Unmarshal(data["user"], &user) // whatever is no object has no features
+	_ = json.Unmarshal(data["user"], &user) // a value that is no object has no features
 	for _, object := range []map[string]json.RawMessage{data, user} {
 		for key, value := range object {
 			if names, told := featuresIn(value); told && strings.HasSuffix(key, "features") {
@@ -104,7 +104,8 @@ func (c *Client) Features(ctx context.Context) ([]string, error) {
 	return nil, ErrNotTold
 }
 
-// featuresIn reads a list of names, or the names whose value is true.
+// featuresIn reads a list of names, or an object in which the value true marks a name. told is
+// false if the value has neither form.
 func featuresIn(value json.RawMessage) (names []string, told bool) {
 	if json.Unmarshal(value, &names) == nil {
 		return names, names != nil
@@ -122,8 +123,8 @@ func featuresIn(value json.RawMessage) (names []string, told bool) {
 	return names, true
 }
 
-// ServiceUsers returns the ids of the service accounts. An error of reason not_found says
-// that the server does not list them.
+// ServiceUsers returns the ids of the service accounts. If the server has no such call, the
+// error has the reason not_found.
 func (c *Client) ServiceUsers(ctx context.Context) ([]string, error) {
 	records, err := c.listServiceUsers(ctx)
 	ids := make([]string, len(records))
@@ -134,21 +135,21 @@ func (c *Client) ServiceUsers(ctx context.Context) ([]string, error) {
 }
 
 // Connection is a connection to an identity provider that somebody made in ClearML's web
-// application. Empty fields were not told.
+// application. An empty field was not in the answer.
 type Connection struct {
 	Provider      string `json:"provider"` // "keycloak", for example
 	ClientID      string `json:"client_id"`
 	Authorization string `json:"authorization_endpoint"` // URLs
 	Token         string `json:"token_endpoint"`
-	Groups        *bool  `json:"group_enabled"`                             // a login syncs groups
-	Claim         string `json:"claim_groups"`                              // of the groups
-	NeedsGroup    *bool  `json:"group_prohibit_user_login_if_not_in_group"` // people in no group that ClearML knows are refused
+	Groups        *bool  `json:"group_enabled"`                             // a login synchronizes groups
+	Claim         string `json:"claim_groups"`                              // the claim that holds the groups
+	NeedsGroup    *bool  `json:"group_prohibit_user_login_if_not_in_group"` // refuse the login of people in no group that ClearML knows
 }
 
 // Connections returns the connections that were made in the web application, in ClearML's
-// order. Connections by ClearML's variables may not be among them
-// (reference/clearml-api.md). The answer can hold secrets, so only the fields of Connection
-// are kept. An error of reason not_found says that the server has no such call.
+// order. Connections that ClearML's variables configure may be missing
+// (reference/clearml-api.md). The answer can hold secrets, so Connections keeps only the
+// fields of Connection. If the server has no such call, the error has the reason not_found.
 func (c *Client) Connections(ctx context.Context) ([]Connection, error) {
 	const call = "sso.get_provider_configurations"
 	var data struct {

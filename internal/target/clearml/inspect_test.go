@@ -9,7 +9,7 @@ import (
 	"groupsync/internal/target/clearmltest"
 )
 
-// TestConnections: both forms in which a connection may be shown, without the secret.
+// TestConnections checks both forms of a connection, and that the secret is not returned.
 func TestConnections(t *testing.T) {
 	yes, no := true, false
 	flat := map[string]any{

@@ -71,8 +71,8 @@ func TestWhereNobodyHasProvidersTheyAreUnknown(t *testing.T) {
 	}
 }
 
-// TestWhoseIdIsKept: an id counts only directly under a key that holds ids, and
-// the subject outranks the other keys.
+// TestWhoseIdIsKept checks that an id counts only directly under a key that holds ids, and
+// that the subject has priority over the other keys.
 func TestWhoseIdIsKept(t *testing.T) {
 	for _, tt := range []struct {
 		name, told string
@@ -140,7 +140,8 @@ func TestAServerWithoutServiceAccountsIsWarnedOfOnce(t *testing.T) {
 	}
 }
 
-// A deletion between two pages hides one living user, with nothing but 200s.
+// This test is about a deletion between two pages. It hides one existing user, although every
+// answer is 200.
 func TestAUserHiddenByADeletionIsFound(t *testing.T) {
 	s, c := setup(t, clearmltest.Options{})
 	for i := range 700 {
@@ -148,7 +149,7 @@ func TestAUserHiddenByADeletionIsFound(t *testing.T) {
 	}
 	s.Before("users.get_all", func(n int) {
 		if n == 2 {
-			s.RemoveUser("u0000") // now page 1 starts one later
+			s.RemoveUser("u0000") // now page 1 starts one user later
 		}
 	})
 	snap, err := c.Read(t.Context())
@@ -170,7 +171,7 @@ func TestAnInsertionBetweenPagesIsReadAgain(t *testing.T) {
 	}
 	s.Before("users.get_all", func(n int) {
 		if n == 2 {
-			s.AddUser(clearmltest.User{ID: "aa"}) // now page 1 repeats one
+			s.AddUser(clearmltest.User{ID: "aa"}) // now page 1 repeats one user
 		}
 	})
 	snap, err := c.Read(t.Context())
@@ -189,8 +190,8 @@ func TestAListThatNeverRestsIsRefused(t *testing.T) {
 	refused(t, c, err, "ClearML users.get_all: 4 readings of the user list, and no two in a row agree: users are being added or deleted; run again", fault.Incomplete)
 }
 
-// TestAServerThatLeavesBuiltInGroupsOutIsReadOnce: the users' own view says
-// nothing of the built-in groups, so Admins is judged by its own list.
+// TestAServerThatLeavesBuiltInGroupsOutIsReadOnce checks that Admins is judged by its own list
+// if the users' own view does not show the built-in groups.
 func TestAServerThatLeavesBuiltInGroupsOutIsReadOnce(t *testing.T) {
 	s, c := setup(t, clearmltest.Options{NoBuiltinSecGroups: true})
 	s.SetMembers("Admins", "a")
@@ -205,7 +206,7 @@ func TestAServerThatLeavesBuiltInGroupsOutIsReadOnce(t *testing.T) {
 		t.Errorf("%d readings of the groups and %d of the users, want 1 and 4: everything is read once", groups, users)
 	}
 	s.TruncateMembers(1)
-	s.SetMembers("team", "a", "b") // an ordinary group is judged by both views all the same
+	s.SetMembers("team", "a", "b") // an ordinary group is still judged by both views
 	if snap, err = c.Read(t.Context()); err != nil || snap.Disagreement("cm-team") == "" || snap.Disagreement(clearmltest.AdminsID) != "" {
 		t.Errorf("a cut list: %v, disagreements of the team %q and of Admins %q", err, snap.Disagreement("cm-team"), snap.Disagreement(clearmltest.AdminsID))
 	}

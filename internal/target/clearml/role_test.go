@@ -24,7 +24,7 @@ func roles(t *testing.T) (*clearmltest.Server, *Client) {
 	return s, configured(t, Config{URL: s.URL, Keys: keys("access", "secret"), Timeout: 5 * time.Second, RetryWait: time.Millisecond, AdminRole: true})
 }
 
-// admin reads the role as it is read before a write.
+// admin reads the role in the way that a write needs.
 func admin(t *testing.T, c *Client) target.Group {
 	t.Helper()
 	g, found, err := c.Group(t.Context(), target.AdminRoleID)

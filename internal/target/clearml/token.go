@@ -15,35 +15,35 @@ import (
 
 const loginCall = "auth.login"
 
-// tokenLife is what is asked for: a token keeps the role that it was issued
-// with, so that a short one is the safer one.
+// tokenLife is the life that groupsync asks for. A token keeps the role that its user had at
+// the login, so a short life is safer.
 const tokenLife = time.Hour
 
-// token is a login: what to send, until when, and as whom.
+// token is the result of a login.
 type token struct {
 	text     string
-	renewAt  time.Time     // by our own clock; zero: the server refused the token
-	life     time.Duration // from its issue to its end
+	renewAt  time.Time     // by this machine's clock; zero: the server refused the token
+	life     time.Duration // from the token's issue to its end
 	identity target.Identity
 	server   ServerInfo
 }
 
-// ServerInfo is what a token tells of the server that issued it. A server may leave
-// each of them out.
+// ServerInfo is what a token says about the server that issued it. A field is empty if the
+// server leaves it out.
 type ServerInfo struct {
-	Version    string // of the server, for example 3.30.0
+	Version    string // the server's version, for example 3.30.0
 	APIVersion string
 	FeatureSet string
 }
 
-// lasts reports whether the token need not be renewed within d. A token whose
-// life is short cannot last long: for it, a fifth of its life is enough.
+// lasts reports whether the token does not have to be renewed within d. For a token with a
+// short life, a fifth of the life takes the place of a longer d.
 func (t token) lasts(d time.Duration) bool {
 	return t.text != "" && time.Now().Add(min(d, t.life/5)).Before(t.renewAt)
 }
 
-// current returns a token that need not be renewed within d. It logs in if
-// there is none.
+// current returns a token that does not have to be renewed within d. It logs in if the client
+// has no such token.
 func (c *Client) current(ctx context.Context, d time.Duration) (token, error) {
 	t := c.held()
 	if t.lasts(d) {
@@ -52,14 +52,14 @@ func (c *Client) current(ctx context.Context, d time.Duration) (token, error) {
 	return c.renew(ctx, t)
 }
 
-// held returns the last token, which may be over, or the zero token.
+// held returns the last token, which may have expired, or the zero token.
 func (c *Client) held() token {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.token
 }
 
-// forget makes the next call log in, unless the token was replaced meanwhile.
+// forget makes the next call log in, unless another goroutine has replaced the token already.
 func (c *Client) forget(t token) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -68,8 +68,8 @@ func (c *Client) forget(t token) {
 	}
 }
 
-// renew replaces a token by a new one, unless that was done meanwhile. Two at
-// once both log in, which harms nobody.
+// renew replaces the token old by a new one, unless another goroutine has done so already. Two
+// goroutines may log in at the same time, which does no harm.
 func (c *Client) renew(ctx context.Context, old token) (token, error) {
 	if t := c.held(); t.text != old.text {
 		return t, nil
@@ -84,7 +84,8 @@ func (c *Client) renew(ctx context.Context, old token) (token, error) {
 	return t, nil
 }
 
-// login logs in and refuses a role that may not read and write user groups.
+// login logs in. It returns an error of reason forbidden if the role of the credentials may
+// not read and write user groups.
 func (c *Client) login(ctx context.Context) (token, error) {
 	t, err := c.signIn(ctx)
 	if err != nil {
@@ -96,7 +97,7 @@ func (c *Client) login(ctx context.Context) (token, error) {
 	return t, nil
 }
 
-// signIn logs in, whatever the role of the credentials is.
+// signIn logs in and accepts every role.
 func (c *Client) signIn(ctx context.Context) (token, error) {
 	keys, err := c.keys()
 	if err != nil {
@@ -124,8 +125,9 @@ func (c *Client) signIn(ctx context.Context) (token, error) {
 	return parseToken(data.Token, asked)
 }
 
-// parseToken reads who we are. The signature is the server's own business: it
-// is checked with every request.
+// parseToken reads groupsync's identity from a token. It does not check the signature, because
+// the server checks it with every request. asked is when the login was sent; the time of
+// renewal counts from it.
 func parseToken(text string, asked time.Time) (token, error) {
 	var c struct {
 		jwt.RegisteredClaims
@@ -142,7 +144,7 @@ func parseToken(text string, asked time.Time) (token, error) {
 		return token{}, failf(fault.Shape, loginCall, "the token does not say who we are (no JWT with an identity): this version of ClearML is not one that groupsync knows")
 	}
 	life := tokenLife
-	if c.ExpiresAt != nil && c.IssuedAt != nil { // their difference: the clocks of both sides may differ
+	if c.ExpiresAt != nil && c.IssuedAt != nil { // only the difference counts, because the clocks of both sides may differ
 		life = c.ExpiresAt.Sub(c.IssuedAt.Time)
 	}
 	if life <= 0 {

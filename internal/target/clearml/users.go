@@ -13,17 +13,18 @@ import (
 	"groupsync/internal/target"
 )
 
-// pageSize is the server's silent cap (reference/clearml-api.md).
+// pageSize is the largest page of the server. The server cuts a larger page without saying so
+// (reference/clearml-api.md).
 const pageSize = 500
 
-// pagesAtOnce is how many pages of users are read at a time. The server closes every
+// pagesAtOnce is how many pages of users are read at the same time. The server closes every
 // connection after its answer, so each page costs a connection.
 const pagesAtOnce = 4
 
-// maxReadings is how often the user list is read for two readings to agree.
+// maxReadings limits how often the user list is read until two readings in a row agree.
 const maxReadings = 4
 
-// userRecord is a user as users.get_all shows it to an administrator.
+// userRecord is a user in the form of users.get_all, as an administrator gets it.
 type userRecord struct {
 	ID         string          `json:"id"`
 	Name       string          `json:"name"`
@@ -35,8 +36,8 @@ type userRecord struct {
 	SecGroups  []string        `json:"sec_groups"`
 }
 
-// users returns every user: the list in two readings that agreed, and the
-// service accounts, which may or may not be in it.
+// users returns every user of the user list and every service account. The list may or may not
+// hold the service accounts.
 func (c *Client) users(ctx context.Context) ([]target.User, error) {
 	records, err := c.agreed(ctx)
 	if err != nil {
@@ -64,8 +65,9 @@ func (c *Client) users(ctx context.Context) ([]target.User, error) {
 	return users, nil
 }
 
-// agreed reads the list until two readings in a row have the same people: one
-// deletion between two pages hides a living user, and nothing shows it.
+// agreed reads the list until two readings in a row have the same users. If a user is deleted
+// between two pages, another user can be missing from a reading, and the answers do not show
+// that.
 func (c *Client) agreed(ctx context.Context) ([]userRecord, error) {
 	var last []string
 	for range maxReadings {
@@ -90,9 +92,9 @@ func (c *Client) agreed(ctx context.Context) ([]userRecord, error) {
 	return nil, failf(fault.Incomplete, "users.get_all", "%d readings of the user list, and no two in a row agree: users are being added or deleted; run again", maxReadings)
 }
 
-// reading reads the list once, to an empty page. After a full page several pages are read
-// at a time. whole is false if somebody was met twice, so that somebody else may be
-// missing.
+// reading reads the list once, up to an empty page. After a full page it reads several pages
+// at a time. whole is false if a user appeared twice, because another user may be missing
+// then.
 func (c *Client) reading(ctx context.Context) (records []userRecord, whole bool, err error) {
 	seen := make(map[string]bool)
 	for next, n := 0, 1; ; {
@@ -100,7 +102,7 @@ func (c *Client) reading(ctx context.Context) (records []userRecord, whole bool,
 		if err != nil {
 			return nil, false, err
 		}
-		next, n = next+n, 1 // a short page is likely the last one with users
+		next, n = next+n, 1 // a page that is not full is likely the last one with users
 		for _, users := range pages {
 			if len(users) == 0 {
 				return records, true, nil
@@ -119,7 +121,7 @@ func (c *Client) reading(ctx context.Context) (records []userRecord, whole bool,
 	}
 }
 
-// pages reads n pages at once.
+// pages reads n pages at the same time.
 func (c *Client) pages(ctx context.Context, first, n int) ([][]userRecord, error) {
 	pages := make([][]userRecord, n)
 	work, ctx := errgroup.WithContext(ctx)
@@ -151,9 +153,9 @@ func (c *Client) page(ctx context.Context, page int) ([]userRecord, error) {
 	return *data.Users, nil
 }
 
-// decodeUsers turns records into users. Unset fields are absent, so a user
-// without providers has none where others have some; where nobody has any, the
-// server does not tell.
+// decodeUsers turns records into users. The server leaves out unset fields. So if some users
+// have providers, a user without the field has none. If no user has the field, the server does
+// not return providers.
 func decodeUsers(records []userRecord) (users []target.User, err error) {
 	told := slices.ContainsFunc(records, func(u userRecord) bool { return set(u.Providers) })
 	users = make([]target.User, len(records))
@@ -175,9 +177,9 @@ func decodeUsers(records []userRecord) (users []target.User, err error) {
 	return users, nil
 }
 
-// providersOf returns, for each sign-in provider of a user, what may be the
-// user's id there (kept). A user may have a provider and no id of it. The server
-// may send an empty list in place of an empty object.
+// providersOf returns, for each sign-in provider of a user, the user's possible ids there
+// (kept). The list of a provider can be empty. The server may send an empty list in place of
+// an empty object.
 func providersOf(r userRecord) (map[string][]string, error) {
 	var providers map[string]any
 	var none []struct{}
@@ -191,18 +193,18 @@ func providersOf(r userRecord) (map[string][]string, error) {
 	return all, nil
 }
 
-// idKeys are the keys under which a provider's own id of a user may stand.
+// idKeys are the keys under which a provider may store its own id of a user.
 var idKeys = []string{"sub", "id", "user_id", "external_id"}
 
-// kept returns what may be the user's id in the value that the server keeps of
-// one provider, sorted. A string is an id (or the time of the last sign-in,
-// which is nobody's id). In an object only the strings directly under idKeys
-// count, in any case of letters; if there is a subject (sub), only the subject
-// counts, because a realm can fill the other claims from what people may edit.
+// kept returns the user's possible ids in the value that the server keeps for one provider,
+// sorted. A string is an id, or the time of the last sign-in, which is no user's id. In an
+// object only the strings directly under idKeys count; the case of a key does not matter. If
+// there is a subject (sub), only the subject counts, because a realm can fill the other claims
+// from attributes that people may edit.
 //
-// Nested objects are not searched. By the documentation the object is what the
-// provider told, so its keys are the claims themselves, and an id below another
-// claim (manager, for example) is somebody else's.
+// kept does not search nested objects. By the documentation the object holds what the provider
+// sent, so its keys are the claims themselves. An id below another claim, such as manager,
+// belongs to another person.
 func kept(told any) []string {
 	ids := []string{}
 	switch told := told.(type) {
@@ -226,8 +228,8 @@ func kept(told any) []string {
 	return slices.Compact(ids)
 }
 
-// asciiFold returns a text with the letters A to Z in lower case. Letters of
-// other alphabets that look alike stay different.
+// asciiFold returns the text with the letters A to Z in lower case. It does not change letters
+// of other alphabets that look alike.
 func asciiFold(s string) string {
 	return strings.Map(func(r rune) rune {
 		if 'A' <= r && r <= 'Z' {
@@ -241,8 +243,8 @@ func set(v json.RawMessage) bool { return len(v) > 0 && !bytes.Equal(v, []byte("
 
 const serviceUsersCall = "users.get_service_users"
 
-// serviceUsers returns the service accounts; none, with one warning, where the
-// server has no such call.
+// serviceUsers returns the service accounts. If the server has no such call, serviceUsers
+// returns none and logs one warning.
 func (c *Client) serviceUsers(ctx context.Context) ([]userRecord, error) {
 	records, err := c.listServiceUsers(ctx)
 	if f := fault.Of(err); f != nil && f.Reason == fault.NotFound {
@@ -252,8 +254,8 @@ func (c *Client) serviceUsers(ctx context.Context) ([]userRecord, error) {
 	return records, err
 }
 
-// listServiceUsers returns the service accounts, or an error of reason not_found if
-// the server has no such call.
+// listServiceUsers returns the service accounts. If the server has no such call, the error has
+// the reason not_found.
 func (c *Client) listServiceUsers(ctx context.Context) ([]userRecord, error) {
 	var data struct {
 		Users *[]userRecord `json:"users"`

@@ -14,8 +14,8 @@ import (
 	"groupsync/internal/transport"
 )
 
-// The calls that write: the first replaces the members of a user group, the second
-// sets the role of one user.
+// The calls that write. The first replaces the members of a user group, the second sets the
+// role of one user.
 const (
 	writeCall = "permissions.add_or_update_user_group"
 	roleCall  = "users.set_role"
@@ -24,27 +24,26 @@ const (
 // maxRetryAfter limits how long a server may ask a write to wait.
 const maxRetryAfter = 30 * time.Second
 
-// SetMembers replaces the members of a group by exactly these users; an empty
-// list is allowed. For a role that stands as a group see setRoles; what follows is of
-// user groups. The group must be what Group returned last. Name and
-// description are sent as they were read; a description that the server does
-// not show is not sent.
+// SetMembers replaces the members of a group by exactly these users. The list may be empty. If
+// the group is a role, see setRoles; the text below is about user groups. The group must be
+// the last result of Group. The write sends name and description as they were read. It sends
+// no description if the server did not show one.
 //
-// SetMembers returns target.Calls: the id of ClearML's answer for each user whom the
-// write adds or removes. An error comes with the calls that were answered.
+// SetMembers returns target.Calls: the id of ClearML's answer for each user whom the write
+// adds or removes. With an error it returns the calls that were answered.
 //
-// SetMembers sends one request, at most once. It does not log in, does not
-// probe, and nothing below it repeats the request. The fence is asked
-// immediately before the request goes onto the connection.
+// SetMembers sends one request, at most once. It does not log in and does not probe, and no
+// lower layer repeats the request. The fence is asked immediately before the request goes onto
+// the connection.
 //
-// It refuses a group without an id or a name, because the server would create
-// one, and every group that is built in or not assignable, except Admins.
+// SetMembers refuses a group without an id or a name, because the server would create a group.
+// It refuses every group that is built in or not assignable, except Admins.
 //
 // Its errors are:
 //   - *target.FenceError: the fence refused, and nothing was sent;
 //   - *target.NotTakenError: the server certainly did not carry the write out,
 //     and the caller may begin again with Group;
-//   - *target.UncertainError: nobody can tell whether it was carried out;
+//   - *target.UncertainError: the server may or may not have carried it out;
 //   - any other error: the server refused the write for good.
 func (c *Client) SetMembers(ctx context.Context, fence target.Fence, g target.Group, users []string) (target.Calls, error) {
 	if g.Role != "" {
@@ -73,7 +72,7 @@ func (c *Client) SetMembers(ctx context.Context, fence target.Fence, g target.Gr
 	if err != nil {
 		return calls, err
 	}
-	if data.ID != "" && data.ID != g.ID { // an answer that names no group is for the read-back to judge
+	if data.ID != "" && data.ID != g.ID { // if the answer names no group, the read-back decides
 		return calls, &target.UncertainError{Err: failf(fault.Rejected, writeCall, "the answer to the write of %q (%s) names the group %q: look in ClearML for a group that was created or changed beside it", g.Name, g.ID, data.ID)}
 	}
 	return calls, nil
@@ -85,7 +84,7 @@ type change struct {
 	adds bool
 }
 
-// difference returns what makes the group's members exactly these users: additions
+// difference returns the changes that make the group's members exactly these users, additions
 // first.
 func difference(g target.Group, users []string) []change {
 	var changes []change
@@ -107,11 +106,11 @@ func difference(g target.Group, users []string) []change {
 	return changes
 }
 
-// setRoles makes the users who are to have the role admin, and no others of the
-// group's members, administrators: one request for each user whose role changes. It asks
-// the fence before each request. After the first request that is not carried out it sends
-// no more; if others were carried out before, that is a *target.UncertainError, because
-// only a read tells what was done.
+// setRoles gives the role admin to exactly these users: it adds the role to users who lack it,
+// and takes it from the group's other members. It sends one request for each user whose role
+// changes, and asks the fence before each request. It stops after the first request that
+// fails. If an earlier request was carried out, the error is a *target.UncertainError, because
+// only a read shows what was done.
 func (c *Client) setRoles(ctx context.Context, fence target.Fence, g target.Group, users []string) (target.Calls, error) {
 	if slices.Contains(users, "") {
 		return nil, failf(fault.Rejected, roleCall, "the role of a user without an id is not set")
@@ -122,8 +121,8 @@ func (c *Client) setRoles(ctx context.Context, fence target.Fence, g target.Grou
 		if x.adds {
 			role = target.RoleAdmin
 		}
-		// The answer says `updated: 0` for a role that is set already and for one that may
-		// not be set, so the read-back judges (reference/clearml-api.md).
+		// The answer says `updated: 0` for a role that is set already and for a role that may
+		// not be set. So the read-back decides (reference/clearml-api.md).
 		id, err := c.write(ctx, fence, request{call: roleCall, body: map[string]any{"user": x.user, "role": role}}, new(map[string]any))
 		calls.Answered(x.user, id)
 		if err != nil && i > 0 {
@@ -136,8 +135,8 @@ func (c *Client) setRoles(ctx context.Context, fence target.Fence, g target.Grou
 	return calls, nil
 }
 
-// write sends one write with the token that the last read left. It returns ClearML's id
-// of the call, also with an error; empty: no answer of ClearML came.
+// write sends one write with the token of the last read. It returns ClearML's id of the call,
+// also with an error. The id is empty if ClearML did not answer.
 func (c *Client) write(ctx context.Context, fence target.Fence, r request, out any) (string, error) {
 	t := c.held()
 	if !c.exists(r.call) || !t.lasts(0) {
@@ -158,7 +157,7 @@ func (c *Client) write(ctx context.Context, fence target.Fence, r request, out a
 	return a.id, nil
 }
 
-// outcome says what is known of a write that failed.
+// outcome returns the error of a failed write in the form that SetMembers documents.
 func outcome(a answer, err error) error {
 	var gate *transport.GateError
 	switch {
@@ -173,8 +172,8 @@ func outcome(a answer, err error) error {
 	}
 }
 
-// notTaken reports whether a write certainly did not reach the part of the
-// server that carries it out, for a reason that may pass.
+// notTaken reports whether a write certainly did not reach the part of the server that carries
+// it out, for a reason that may pass.
 func notTaken(a answer, err error) bool {
 	switch a.code {
 	case 0:
@@ -189,8 +188,8 @@ func notTaken(a answer, err error) bool {
 	return false
 }
 
-// rejected reports whether a write was certainly refused: by the server, with
-// its envelope, or by an answer that carries nothing out.
+// rejected reports whether a write was certainly refused. The server refused it with its
+// envelope, or the answer has a status with which nothing is carried out.
 func rejected(a answer) bool {
 	return a.code >= 300 && a.code < 400 || a.code == http.StatusUnsupportedMediaType || a.enveloped && a.code >= 400 && a.code < 500
 }
@@ -201,8 +200,8 @@ func undialled(err error) bool {
 	return errors.As(err, &op) && op.Op == "dial"
 }
 
-// after returns how long the answer asks to wait, at most maxRetryAfter. It is
-// 0 if the answer does not say, or says something that is no time.
+// after returns how long the answer asks to wait, at most maxRetryAfter. It returns 0 if the
+// answer has no valid Retry-After.
 func (a answer) after(now time.Time) time.Duration {
 	wait := time.Duration(0)
 	if seconds, err := strconv.ParseFloat(a.retryAfter, 64); err == nil || errors.Is(err, strconv.ErrRange) {

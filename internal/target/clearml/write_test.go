@@ -20,10 +20,10 @@ import (
 	"groupsync/internal/transport"
 )
 
-// open lets every write through.
+// open allows every write.
 var open = target.NewFence(func() error { return nil })
 
-// team reads the team as it is read before a write.
+// team reads the team in the way that a write needs.
 func team(t *testing.T, c *Client) target.Group {
 	t.Helper()
 	g, found, err := c.Group(t.Context(), "cm-team")
@@ -33,7 +33,7 @@ func team(t *testing.T, c *Client) target.Group {
 	return g
 }
 
-// notTakenAfter returns what a *target.NotTakenError asks to wait, or -1.
+// notTakenAfter returns the After of a *target.NotTakenError, or -1.
 func notTakenAfter(err error) time.Duration {
 	var n *target.NotTakenError
 	if errors.As(err, &n) {
@@ -62,7 +62,8 @@ func TestGroupsAndGroup(t *testing.T) {
 	}
 }
 
-// TestAnEmptyIDIsNotAskedFor: the server would answer with every group.
+// TestAnEmptyIDIsNotAskedFor checks that an empty id is refused, because the server would
+// answer with every group.
 func TestAnEmptyIDIsNotAskedFor(t *testing.T) {
 	s, c := setup(t, clearmltest.Options{})
 	_, found, err := c.Group(t.Context(), "")
@@ -97,8 +98,9 @@ func TestAGroupIsHeldAgainstTheQuestion(t *testing.T) {
 	}
 }
 
-// TestAnEmptyGroupWithoutAList: absent means empty only if the list of all
-// groups shows nobody either, and what is returned is that later reading.
+// TestAnEmptyGroupWithoutAList checks a group without a member list. It counts as empty only
+// if the list of all groups shows no member either. The record of that later reading is
+// returned.
 func TestAnEmptyGroupWithoutAList(t *testing.T) {
 	s, c := setup(t, clearmltest.Options{})
 	s.SetMembers("team")
@@ -136,8 +138,8 @@ func TestSetMembersSendsTheWholeGroup(t *testing.T) {
 	}
 }
 
-// TestBetweenReadAndWriteThereIsNoOtherCall: the read before a write probes the
-// write's call and renews the token, so that the write needs neither.
+// TestBetweenReadAndWriteThereIsNoOtherCall checks that the read before a write probes the
+// call of the write and renews the token, so that the write needs neither.
 func TestBetweenReadAndWriteThereIsNoOtherCall(t *testing.T) {
 	write := func(t *testing.T, s *clearmltest.Server, c *Client) (before, after []string) {
 		t.Helper()
@@ -166,7 +168,7 @@ func TestBetweenReadAndWriteThereIsNoOtherCall(t *testing.T) {
 		name    string
 		options clearmltest.Options
 		arrange func(*clearmltest.Server, *Client)
-		read    []string // the calls of the read; the write's is always the write alone
+		read    []string // the calls of the read; the write is always a single call
 	}{
 		{"the first write of the process", clearmltest.Options{}, nil, []string{probe, loginCall, probeGroups, groupsCall}},
 		{"a later write", clearmltest.Options{}, func(_ *clearmltest.Server, c *Client) { team(t, c) }, []string{groupsCall}},
@@ -212,8 +214,8 @@ func TestBetweenReadAndWriteThereIsNoOtherCall(t *testing.T) {
 	}
 }
 
-// TestAWriteNeitherLogsInNorProbes: if the read did not see to both, nothing is
-// sent, and the caller begins again from the read.
+// TestAWriteNeitherLogsInNorProbes checks that SetMembers sends nothing if the read did not do
+// both. The caller must begin again with the read.
 func TestAWriteNeitherLogsInNorProbes(t *testing.T) {
 	const want = "the write was not carried out: ClearML permissions.add_or_update_user_group: there is no valid login any more, and a write does not log in: the group must be read again first"
 	g := target.Group{ID: "cm-team", Name: "team", Assignable: true}
@@ -270,7 +272,7 @@ func TestSetMembersNeverCreates(t *testing.T) {
 	}
 }
 
-// What SetMembers says of a write that failed.
+// The kinds of error that SetMembers returns for a failed write.
 const (
 	forGood     = "refused for good"
 	notTakenYet = "not taken"
@@ -288,8 +290,8 @@ func said(err error) string {
 	}
 }
 
-// TestWhatIsKnownOfAFailedWrite: no failed write is sent a second time, whatever
-// its error is.
+// TestWhatIsKnownOfAFailedWrite checks the error of each failed write, and that no failed
+// write is sent a second time.
 func TestWhatIsKnownOfAFailedWrite(t *testing.T) {
 	const (
 		unsure = "it is not known whether the write was carried out: "
@@ -382,8 +384,8 @@ func TestRetryAfterIsLimited(t *testing.T) {
 	}
 }
 
-// TestARefusedTokenIsForgotten: the next read logs in first, and does not ask
-// with the token that was refused.
+// TestARefusedTokenIsForgotten checks that the next read logs in first and does not use the
+// refused token again.
 func TestARefusedTokenIsForgotten(t *testing.T) {
 	s, c := setup(t, clearmltest.Options{})
 	g := team(t, c)
@@ -400,7 +402,8 @@ func TestARefusedTokenIsForgotten(t *testing.T) {
 	}
 }
 
-// TestAWriteWhoseAnswerNamesNoGroup is for the read-back to judge.
+// TestAWriteWhoseAnswerNamesNoGroup checks that this is no error, because the read-back
+// decides.
 func TestAWriteWhoseAnswerNamesNoGroup(t *testing.T) {
 	for _, data := range []string{`{}`, `{"updated": 1}`, `{"group": {"id": "cm-team"}}`} {
 		s, c := setup(t, clearmltest.Options{})
@@ -425,7 +428,8 @@ func TestAWriteThatWasLostIsNotRepeated(t *testing.T) {
 	}
 }
 
-// TestARefusedConnectionIsNotRepeated: not even one over which nothing was sent.
+// TestARefusedConnectionIsNotRepeated checks that a write is not repeated even if nothing was
+// sent.
 func TestARefusedConnectionIsNotRepeated(t *testing.T) {
 	s, _ := setup(t, clearmltest.Options{})
 	var attempts atomic.Int32
@@ -443,8 +447,8 @@ func TestARefusedConnectionIsNotRepeated(t *testing.T) {
 	}
 }
 
-// TestAWriteIsSentOnlyWhileTheFenceAllowsIt: the fence is asked before the
-// connection is made, and again when the request is about to go.
+// TestAWriteIsSentOnlyWhileTheFenceAllowsIt checks that the fence is asked before the
+// connection is made, and again before the request is sent.
 func TestAWriteIsSentOnlyWhileTheFenceAllowsIt(t *testing.T) {
 	lost := errors.New("somebody else holds the Lease")
 	for _, tt := range []struct {
@@ -493,8 +497,8 @@ func refuseFrom(n int, asked *int, err error) func() error {
 	}
 }
 
-// TestAWriteThatDialsForLongIsKeptBack: the leadership may be lost between the
-// first question and the connection.
+// TestAWriteThatDialsForLongIsKeptBack checks that a write is not sent if the leadership is
+// lost between the first question and the connection.
 func TestAWriteThatDialsForLongIsKeptBack(t *testing.T) {
 	s, _ := setup(t, clearmltest.Options{})
 	var dialling atomic.Bool
@@ -502,7 +506,7 @@ func TestAWriteThatDialsForLongIsKeptBack(t *testing.T) {
 	front := httptest.NewUnstartedServer(s)
 	front.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateNew && dialling.Load() {
-			dialled <- struct{}{} // the connection is there, the request is not
+			dialled <- struct{}{} // the connection is made, and the request is not sent yet
 			time.Sleep(50 * time.Millisecond)
 		}
 	}
@@ -515,7 +519,7 @@ func TestAWriteThatDialsForLongIsKeptBack(t *testing.T) {
 	if !errors.Is(err, target.ErrNotLeading) || target.Uncertain(err) {
 		t.Errorf("got %v, want that the leadership is lost, for certain", err)
 	}
-	select { // the server may learn of the connection after the client
+	select { // the server may see the connection later than the client
 	case <-dialled:
 	case <-time.After(10 * time.Second):
 		t.Error("there was no connection")
@@ -525,7 +529,8 @@ func TestAWriteThatDialsForLongIsKeptBack(t *testing.T) {
 	}
 }
 
-// TestAForgottenTokenIsStillRedacted: a proxy may still quote it.
+// TestAForgottenTokenIsStillRedacted checks that messages mask an old token. A proxy may still
+// quote it.
 func TestAForgottenTokenIsStillRedacted(t *testing.T) {
 	_, c := setup(t, clearmltest.Options{})
 	team(t, c)
