@@ -17,15 +17,15 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// pageCap is the size that a page silently never exceeds.
+// pageCap is the largest page. The server cuts a larger page without saying so.
 const pageCap = 500
 
-// answer is what a call came to.
+// answer is the result of a call.
 type answer struct {
 	code, subcode int
 	text          string
 	data          any
-	raw           string // data as it stands, in place of data
+	raw           string // JSON text that replaces data
 	version       any    // requested_version: a string, a number or null
 	trx           string
 	cookie        string
@@ -33,7 +33,7 @@ type answer struct {
 
 func ok(data any) answer { return answer{code: 200, data: data, version: "2.34"} }
 
-// failed has the odd requested_version of error answers: a number.
+// failed returns an error answer. Its requested_version is a number, as ClearML's is.
 func failed(code, subcode int, format string, args ...any) answer {
 	return answer{code: code, subcode: subcode, text: fmt.Sprintf(format, args...), version: 2.34}
 }
@@ -75,14 +75,14 @@ func (a answer) send(w http.ResponseWriter, r *http.Request, call string) {
 	}
 	w.Header().Set("Content-Encoding", "gzip")
 	w.WriteHeader(a.code)
-	z, _ := gzip.NewWriterLevel(w, gzip.BestSpeed) // the level is a valid one
+	z, _ := gzip.NewWriterLevel(w, gzip.BestSpeed) // the level is valid, so there is no error
 	_, _ = z.Write(body)
 	_ = z.Close()
 }
 
 var callPath = regexp.MustCompile(`^(?:/v(\d+(?:\.\d+)?))?/(\w+\.\w+)$`)
 
-// ServeHTTP answers in the order of the server's own checks.
+// ServeHTTP makes its checks in the order in which ClearML makes them.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Connection", "close")
 	body, err := io.ReadAll(r.Body)
@@ -129,7 +129,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	carry().send(w, r, call)
 }
 
-// webPage is what the web server answers outside the API's prefix.
+// webPage answers a request outside the API's prefix, as the web server does.
 func webPage(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/html")
 	if r.Method != http.MethodGet {
@@ -138,10 +138,10 @@ func webPage(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, "<!doctype html><html><head><title>ClearML</title></head></html>")
 }
 
-// endpoint is one call: who may make it, the types of its fields, and what it
-// does. A field that is not named is ignored.
+// endpoint is one call: the roles that may make it, the types of its fields, and its function.
+// It ignores other fields.
 type endpoint struct {
-	roles  []string // empty: everybody who is known
+	roles  []string // empty: everybody with valid credentials
 	open   bool     // needs no credentials
 	fields map[string]string
 	run    func(*Server, identity, map[string]any) answer
@@ -215,7 +215,7 @@ func (s *Server) answer(call string, r *http.Request, body []byte) answer {
 func decode(r *http.Request, body []byte) (map[string]any, answer) {
 	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if kind == "application/x-www-form-urlencoded" || len(body) == 0 {
-		return nil, answer{} // ignored without a word
+		return nil, answer{} // ignored without an error
 	}
 	var v any
 	if err := json.Unmarshal(body, &v); err != nil {
@@ -244,7 +244,7 @@ func isKind(v any, kind string) bool {
 	return is && !slices.ContainsFunc(list, func(x any) bool { _, text := x.(string); return !text })
 }
 
-// identity is what a token says of its holder; the role is that of its issue.
+// identity is the user in a token. The role is the one at the time of the login.
 type identity struct {
 	User        string `json:"user"`
 	UserName    string `json:"user_name"`
@@ -327,7 +327,7 @@ func (s *Server) currentUser(who identity, _ map[string]any) answer {
 		"company": map[string]any{"id": who.Company, "name": who.CompanyName}}})
 }
 
-// userFields are the fields that order_by and only_fields may name.
+// userFields returns the fields that order_by and only_fields may name.
 func (s *Server) userFields() []string {
 	fields := []string{"id", "name", "given_name", "family_name", "company", "created"}
 	if !s.options.Open {
@@ -340,8 +340,8 @@ func (s *Server) getAll(who identity, fields map[string]any) answer {
 	return s.list(who, fields, false)
 }
 
-// getAllEx is getAll with the company as an object. It tells no more of providers than
-// their names and times, since include_providers_info belongs to getAll.
+// getAllEx is getAll with the company as an object. It returns only the names and times of
+// providers, because include_providers_info belongs to getAll.
 func (s *Server) getAllEx(who identity, fields map[string]any) answer {
 	delete(fields, "include_providers_info")
 	return s.list(who, fields, true)
@@ -375,7 +375,7 @@ func (s *Server) list(who identity, fields map[string]any, extended bool) answer
 			return c
 		})
 	}
-	// Records and groups are made of one page only, because a list has many pages.
+	// Only this page's records and groups are built, to save time in lists with many pages.
 	users = cut(users, fields)
 	var groups map[string][]string
 	if auth {
@@ -387,7 +387,7 @@ func (s *Server) list(who identity, fields map[string]any, extended bool) answer
 		if extended {
 			r["company"] = map[string]any{"id": "company-1", "name": "clearml"}
 		}
-		// Whether include_activity works without include_auth is unknown: here it does not.
+		// Whether include_activity works without include_auth is unknown. Here it does not.
 		if activity, _ := fields["include_activity"].(bool); extended && auth && activity && u.Activity != nil && !s.options.NoActivity {
 			r["activity"] = u.Activity
 		}
@@ -407,7 +407,8 @@ func (s *Server) list(who identity, fields map[string]any, extended bool) answer
 	return ok(map[string]any{"users": append([]map[string]any{}, page...)})
 }
 
-// cut returns the page asked for; the capped size sets the offset too.
+// cut returns the page that the request asks for. The offset counts in pages of the capped
+// size.
 func cut[T any](records []T, fields map[string]any) []T {
 	size, page := pageCap, 0
 	if n, given := fields["page_size"].(float64); given && n > 0 {
@@ -420,7 +421,7 @@ func cut[T any](records []T, fields map[string]any) []T {
 	return slices.Clone(records[start:min(start+size, len(records))])
 }
 
-// userField returns the text by which a list of users is ordered.
+// userField returns the text by which a list of users is sorted.
 func (s *Server) userField(u User, name string, auth bool) string {
 	if name == "id" {
 		return u.ID
@@ -429,7 +430,7 @@ func (s *Server) userField(u User, name string, auth bool) string {
 	return text
 }
 
-// userRecord shows a user; unset fields are absent.
+// userRecord returns a user's record without unset fields.
 func (s *Server) userRecord(u User, auth, info bool, groups []string) map[string]any {
 	r := map[string]any{"id": u.ID, "company": "company-1", "created": "2026-01-01T00:00:00Z"}
 	set := func(name, value string) {
@@ -463,8 +464,9 @@ func (s *Server) userRecord(u User, auth, info bool, groups []string) map[string
 	return r
 }
 
-// roleOf is what a user's role is shown as. Whether Admins and the role admin
-// imply each other is unknown; here the group gives the role.
+// roleOf returns the role that a user's record shows. Whether Admins and the role admin imply
+// each other in ClearML is unknown. Here a member of Admins has the role, unless RolesApart is
+// set.
 func (s *Server) roleOf(u User) string {
 	if !s.options.RolesApart && slices.Contains(s.groups[AdminsID].Members, u.ID) {
 		return "admin"
@@ -472,8 +474,8 @@ func (s *Server) roleOf(u User) string {
 	return u.Role
 }
 
-// setRole sets the role of a user, like the reference says: only some roles can be set,
-// and never one's own.
+// setRole sets the role of a user, with the limits of the reference: some roles cannot be set,
+// and nobody can set their own role.
 func (s *Server) setRole(who identity, fields map[string]any) answer {
 	id, _ := fields["user"].(string)
 	role, _ := fields["role"].(string)
@@ -497,7 +499,7 @@ func (s *Server) setRole(who identity, fields map[string]any) answer {
 	return ok(map[string]any{"updated": 1})
 }
 
-// secGroups is the users' own view of the groups: ids of groups by user.
+// secGroups returns the users' own view of the groups: group ids by user id.
 func (s *Server) secGroups(users []User) map[string][]string {
 	if s.faults.stale != nil {
 		return s.faults.stale
@@ -529,8 +531,8 @@ func (s *Server) serviceUsers(identity, map[string]any) answer {
 	return ok(map[string]any{"users": list})
 }
 
-// getAccessRules shows the access rules, like the reference says with the ids of users and
-// groups.
+// getAccessRules returns the access rules with the ids of users and groups, as the reference
+// documents them.
 func (s *Server) getAccessRules(identity, map[string]any) answer {
 	list := []map[string]any{}
 	for _, rule := range s.rules {
@@ -546,14 +548,14 @@ func (s *Server) getAccessRules(identity, map[string]any) answer {
 	return ok(map[string]any{"rules": list})
 }
 
-// providerConfigurations shows the connections made in the web application, secrets
-// included.
+// providerConfigurations returns the connections made in the web application, with their
+// secrets.
 func (s *Server) providerConfigurations(identity, map[string]any) answer {
 	return ok(map[string]any{"configurations": append([]map[string]any{}, s.connections...)})
 }
 
 func (s *Server) getUserGroups(_ identity, fields map[string]any) answer {
-	ids := texts(fields["groups"]) // empty means all, as absent does
+	ids := texts(fields["groups"]) // an empty list and an absent field mean all groups
 	permissions, _ := fields["include_permissions"].(bool)
 	list := []map[string]any{}
 	for _, id := range s.groupOrder {
@@ -584,8 +586,8 @@ func (s *Server) getUserGroups(_ identity, fields map[string]any) answer {
 	return ok(map[string]any{"groups": list})
 }
 
-// writeGroup replaces what is given of a group. An id that is not found makes
-// a group with that id, and so does no id at all.
+// writeGroup replaces the fields of a group that the request has. If the id is unknown or
+// absent, it creates a group, with the given id if there is one.
 func (s *Server) writeGroup(_ identity, fields map[string]any) answer {
 	id, _ := fields["id"].(string)
 	g, known := s.groups[id]
@@ -613,7 +615,7 @@ func (s *Server) writeGroup(_ identity, fields map[string]any) answer {
 	return s.store(g)
 }
 
-// store keeps a written group, or does what the misbehaviour says.
+// store stores a written group, or misbehaves as the test asked.
 func (s *Server) store(g Group) answer {
 	w, before := s.faults.writes, s.groups[g.ID]
 	shown := g.ID

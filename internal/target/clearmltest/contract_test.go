@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// reply is an answer with what the tests look at.
+// reply holds the parts of an answer that the tests check.
 type reply struct {
 	status int
 	close  bool
@@ -29,7 +29,7 @@ type reply struct {
 	data map[string]any
 }
 
-// said is code/subcode of the envelope, or the bare status.
+// said returns code/subcode of the envelope, or the bare status.
 func (r reply) said() string {
 	if r.meta.Code == 0 {
 		return fmt.Sprint(r.status)
@@ -260,8 +260,8 @@ func TestUsersGetAll(t *testing.T) {
 	}
 }
 
-// The connections made in the web application are for administrators, and are shown as
-// they are kept.
+// The connections made in the web application are only for administrators, and are returned
+// exactly as they are stored.
 func TestConnections(t *testing.T) {
 	const call = "/sso.get_provider_configurations"
 	s := New(t, Options{})
@@ -360,8 +360,8 @@ func TestUserGroups(t *testing.T) {
 	}
 }
 
-// TestARefusedWriteChangesNothing: credentials, role and body are checked before
-// anything is carried out, and a refused write creates no group.
+// TestARefusedWriteChangesNothing checks that credentials, role and body are checked before
+// anything is carried out, and that a refused write creates no group.
 func TestARefusedWriteChangesNothing(t *testing.T) {
 	s := New(t, Options{})
 	s.AddUser(User{ID: "a"})
@@ -419,14 +419,14 @@ func TestSecGroupsMayLeaveBuiltInGroupsOut(t *testing.T) {
 
 func TestAnswersComeCompressedWhenAsked(t *testing.T) {
 	s := New(t, Options{})
-	r := post(t, s, "/debug.ping", "", "{}", "Accept-Encoding", "gzip") // set by hand, so not undone
+	r := post(t, s, "/debug.ping", "", "{}", "Accept-Encoding", "gzip") // set explicitly, so net/http does not undo gzip
 	if !bytes.HasPrefix([]byte(r.body), []byte{0x1f, 0x8b}) {
 		t.Errorf("not compressed: %q", r.body)
 	}
 }
 
-// TestWhatPeopleHold: the calls behind groupsync leavers are an administrator's, and tell
-// what was not told only by leaving it out.
+// TestWhatPeopleHold checks the calls of groupsync leavers. Only an administrator may make
+// them, and they leave out a value that the server does not return.
 func TestWhatPeopleHold(t *testing.T) {
 	s := New(t, Options{})
 	s.AddUser(User{ID: "a", Email: "a@x", Activity: map[string]any{"last_ui_access": "2026-11-20T10:00:00Z"}})
@@ -440,7 +440,7 @@ func TestWhatPeopleHold(t *testing.T) {
 	for _, row := range []struct {
 		name, path, auth, body string
 		said                   string
-		has, lacks             string // in the body
+		has, lacks             string // texts in the body
 	}{
 		{"access rules", "/permissions.get_access_rules", admin, "{}", "200/0", `"users":["a"]`, `"groups"`},
 		{"access rules, asked by a plain user", "/permissions.get_access_rules", plain, "{}", "403/20", "", `"a"`},

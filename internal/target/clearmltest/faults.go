@@ -10,49 +10,49 @@ import (
 	"time"
 )
 
-// Request is one request that the server got, as Requests tells them.
+// Request is one request that the server received.
 type Request struct {
-	Call   string // for example "users.get_all"; the path where it is no call
-	Probe  bool   // came without credentials
+	Call   string // for example "users.get_all"; the path if the request is no call
+	Probe  bool   // the request had no credentials
 	Trx    string // X-Clearml-Trx
 	Header http.Header
 	Body   []byte
 }
 
-// Fault is one way to fail. It strikes requests to Call (empty: any call),
-// with credentials or, where Probe is set, without: the Nth such request after
-// Inject, or every one where Nth is 0. The request is carried out first only
-// where the field says so.
+// Fault is one way to fail. It affects requests to Call, or to any call if Call is empty. They
+// are the requests with credentials, or without credentials if Probe is set. Nth is the number
+// of the one request that is affected, counted from Inject; 0 affects every request. The
+// server carries the request out only if the field says so.
 type Fault struct {
 	Call  string
 	Nth   int
 	Probe bool
 
-	Meanwhile func()        // runs first, and may change the server's state
-	Delay     time.Duration // before all else
+	Meanwhile func()        // called first; may change the server's state
+	Delay     time.Duration // before anything else
 	Hang      bool          // never answers
-	Reset     bool          // resets the connection, nothing carried out
+	Reset     bool          // resets the connection and carries nothing out
 	Lose      bool          // carries the request out, then resets the connection
 	LoseSlow  bool          // carries the request out, then never answers
-	Truncate  int           // carries it out and breaks the answer off after so many bytes
+	Truncate  int           // carries it out, and breaks the answer off after this many bytes
 
 	Code, Subcode int    // answers with the envelope and this error
-	Text          string // its result_msg
-	Status        int    // answers without the envelope
-	ContentType   string // of Body; default text/html
+	Text          string // the error's result_msg
+	Status        int    // answers with this status and without the envelope
+	ContentType   string // type of Body; default text/html
 	Body          string
-	Header        map[string]string // also with Code
-	Data          string            // answers 200 with the envelope and this as data
+	Header        map[string]string // also used with Code and Data
+	Data          string            // answers 200 with the envelope and this JSON text as data
 }
 
-// Writes says how add_or_update_user_group misbehaves.
+// Writes says how permissions.add_or_update_user_group misbehaves.
 type Writes struct {
 	Ignore           bool   // answers 200 and does nothing
-	Merge            bool   // adds the users to those that are there
+	Merge            bool   // keeps the members that are there and adds the users
 	ClearDescription bool   // empties the description
 	DropUser         string // leaves this user out
-	CreateOther      bool   // makes another group besides
-	RenameOther      string // renames this group (by name) besides
+	CreateOther      bool   // also creates another group
+	RenameOther      string // also renames the group with this name
 	OtherID          bool   // answers with another id
 }
 
@@ -74,42 +74,43 @@ type faults struct {
 	counts        map[string]int
 	writes        Writes
 	truncate      int                 // 0: no member list is cut
-	stale         map[string][]string // sec_groups by user, where they are stale
+	stale         map[string][]string // sec_groups by user, if FreezeSecGroups was called
 }
 
-// Inject adds a fault. Where several strike one request, the first injected
-// does.
+// Inject adds a fault. If several faults affect one request, the first one that was injected
+// takes effect.
 func (s *Server) Inject(f Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults.planned = append(s.faults.planned, &planned{Fault: f})
 }
 
-// Heal takes all faults back, misbehaving writes and false views included.
-// Hooks and counts stay.
+// Heal removes all faults, including misbehaving writes, cut member lists and frozen
+// sec_groups. Hooks and counts stay.
 func (s *Server) Heal() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults.planned, s.faults.writes, s.faults.truncate, s.faults.stale = nil, Writes{}, 0, nil
 }
 
-// Before runs f before each request with credentials to a call is carried out,
-// and tells it how many there have been. f may change the server's state.
+// Before registers f, which runs before each request with credentials to a call is carried
+// out. n is the number of such requests so far, this one included. f may change the server's
+// state.
 func (s *Server) Before(call string, f func(n int)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults.before = append(s.faults.before, hook{call, f})
 }
 
-// After runs f after each request to a call was carried out, before its answer
-// is sent.
+// After registers f, which runs after each request with credentials to a call was carried out
+// and before its answer is sent.
 func (s *Server) After(call string, f func(n int)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults.after = append(s.faults.after, hook{call, f})
 }
 
-// MisbehaveWrites makes the writes of groups do other than they are asked.
+// MisbehaveWrites makes the server do something else than a group write asks for.
 func (s *Server) MisbehaveWrites(w Writes) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -123,23 +124,22 @@ func (s *Server) TruncateMembers(n int) {
 	s.faults.truncate = n
 }
 
-// FreezeSecGroups makes the users' own view (sec_groups) stay as it is now,
-// whatever becomes of the groups.
+// FreezeSecGroups freezes the users' own view (sec_groups): later changes of groups do not
+// appear in it.
 func (s *Server) FreezeSecGroups() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults.stale = s.secGroups(slices.Collect(maps.Values(s.users)))
 }
 
-// ExpireTokens makes every token issued so far one that the server refuses
-// with 401/30.
+// ExpireTokens expires every token issued so far. The server answers them with 401/30.
 func (s *Server) ExpireTokens() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.tokens)
 }
 
-// Count returns how many requests with credentials a call got.
+// Count returns the number of requests with credentials to a call.
 func (s *Server) Count(call string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -164,14 +164,14 @@ func (s *Server) Calls() []string {
 	return names
 }
 
-// Forget forgets the requests so far and starts the counts anew.
+// Forget deletes the list of requests and sets the counts to zero.
 func (s *Server) Forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults.requests, s.faults.counts = nil, nil
 }
 
-// record counts a request and returns its number and the fault that strikes it.
+// record counts a request and returns its number and the fault that affects it.
 func (s *Server) record(r Request) (n int, f *Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -213,8 +213,8 @@ func (s *Server) runHooks(after bool, call string, n int) {
 	}
 }
 
-// strike does what the fault says in place of an answer; false where the
-// request is to be answered as usual. carry carries the request out.
+// strike answers a request as the fault says. It returns false if the request is to be
+// answered as usual. carry carries the request out.
 func (f *Fault) strike(s *Server, w http.ResponseWriter, r *http.Request, call string, carry func() answer) bool {
 	if f.Meanwhile != nil {
 		f.Meanwhile()
@@ -262,8 +262,8 @@ func (f *Fault) headers(w http.ResponseWriter) {
 	}
 }
 
-// wait waits for d (for ever where it is negative), at most until the client
-// or the server goes away.
+// wait waits for d, or without end if d is negative. It returns early if the client or the
+// server goes away.
 func (s *Server) wait(r *http.Request, d time.Duration) {
 	if d == 0 {
 		return

@@ -83,8 +83,8 @@ func TestFaultsOfTheConnection(t *testing.T) {
 	}
 }
 
-// TestAFaultMayChangeTheStateFirst: what an administrator or a login does while
-// a client waits.
+// TestAFaultMayChangeTheStateFirst checks Meanwhile, which stands for an administrator or a
+// login that changes the state while a client waits.
 func TestAFaultMayChangeTheStateFirst(t *testing.T) {
 	s := New(t, Options{})
 	s.AddUser(User{ID: "a"})

@@ -1,7 +1,7 @@
-// Package clearmltest stands in for a ClearML Enterprise server, for tests and
-// for the demo: a server on the loopback with the contract of
-// reference/clearml-api.md, oddities included. state.go holds what the server
-// knows, contract.go how it answers, faults.go how a test makes it fail.
+// Package clearmltest is a stand-in for a ClearML Enterprise server, for tests and for the
+// demo. It listens on the loopback interface and behaves as reference/clearml-api.md says,
+// with the oddities. state.go holds the server's data, contract.go its answers, and faults.go
+// its failures in tests.
 package clearmltest
 
 import (
@@ -18,42 +18,42 @@ import (
 	"time"
 )
 
-// The ids of the built-in groups, as one of the sources has them.
+// The ids of the built-in groups, from one of the sources.
 const (
 	UsersID       = "30795571-a470-4717-a80d-e8705fc776bf"
 	AdminsID      = "c14a3cc6-1144-4896-8ea6-fb186ee19896"
 	QueueAdminsID = "30795571a4704717a80de8705897ytuyg"
 )
 
-// Self is the id of the account that the default credentials belong to.
+// Self is the id of the user that the default credentials belong to.
 const Self = "groupsync"
 
-// Options say which server is stood in for. The zero value is an Enterprise
-// server at the root of its host, with service accounts apart from the users.
+// Options say how the stand-in behaves. The zero value is an Enterprise server at the root of
+// its host, whose user list does not hold the service accounts.
 type Options struct {
 	AccessKey, SecretKey string        // of Self; default "access", "secret"
 	Role                 string        // of Self; default "admin"
 	Listen               string        // address; empty: a free loopback port
 	Base                 string        // path prefix, "/api" behind the web server; empty: none
 	Open                 bool          // the open server: no group calls, no auth fields
-	NoServiceUsers       bool          // without users.get_service_users
-	ServiceUsersListed   bool          // users.get_all shows service accounts too
+	NoServiceUsers       bool          // users.get_service_users does not exist
+	ServiceUsersListed   bool          // users.get_all lists service accounts too
 	NoProviders          bool          // the auth fields lack providers
 	NoRoles              bool          // the auth fields lack the role
-	NoBuiltinSecGroups   bool          // sec_groups leaves the built-in groups out
-	NoConnections        bool          // without sso.get_provider_configurations
-	RolesApart           bool          // to be in Admins gives nobody the role admin
-	NoAccessRules        bool          // without permissions.get_access_rules
-	NoActivity           bool          // users.get_all_ex tells nobody's activity
-	TokenLife            time.Duration // what a token gets whatever was asked; 0: as asked
+	NoBuiltinSecGroups   bool          // sec_groups does not hold the built-in groups
+	NoConnections        bool          // sso.get_provider_configurations does not exist
+	RolesApart           bool          // a member of Admins does not get the role admin
+	NoAccessRules        bool          // permissions.get_access_rules does not exist
+	NoActivity           bool          // users.get_all_ex returns no activity
+	TokenLife            time.Duration // life of every token, whatever the login asks for; 0: as asked
 }
 
-// User is an account. Empty fields are absent from the answers.
+// User is a user or a service account. Empty fields are absent from the answers.
 type User struct {
 	ID, Name, GivenName, FamilyName, Email, Role string
 
-	Providers map[string]any // by sign-in provider, what it told
-	Activity  map[string]any // what users.get_all_ex tells, last_ui_access for example; nil: nothing
+	Providers map[string]any // what each sign-in provider sent
+	Activity  map[string]any // what users.get_all_ex returns, for example last_ui_access; nil: nothing
 	Service   bool
 }
 
@@ -70,23 +70,22 @@ type Group struct {
 	Members               []string // user ids, in the order they were written
 }
 
-// credential is an access key's secret and its owner.
+// credential is the secret of an access key and its owner.
 type credential struct{ secret, user string }
 
-// Server is a running stand-in. Its methods may be called at any time, also
-// from hooks.
+// Server is a running stand-in. Its methods may be called at any time, also from hooks.
 type Server struct {
 	URL string // with Options.Base, without a trailing slash
 
 	options Options
 	http    *http.Server
-	done    chan struct{} // closed by Close: what hangs lets go
+	done    chan struct{} // closed by Close, and ends every wait
 	stop    sync.Once
 	key     []byte // signs tokens
 
 	mu          sync.Mutex
 	users       map[string]User
-	order       []string // user ids as they were added
+	order       []string // user ids in the order in which they were added
 	groups      map[string]Group
 	groupOrder  []string
 	rules       []Rule
@@ -121,8 +120,8 @@ func Start(o Options) (*Server, error) {
 	return s, nil
 }
 
-// TB is what New needs of a *testing.T; named here so that the demo does not
-// link the testing package.
+// TB holds the methods of *testing.T that New needs. The type is here so that the demo does
+// not link the testing package.
 type TB interface {
 	Helper()
 	Fatal(args ...any)
@@ -140,7 +139,7 @@ func New(tb TB, o Options) *Server {
 	return s
 }
 
-// Close stops the server and lets go of what hangs. It may be called twice.
+// Close stops the server and ends every wait. It may be called twice.
 func (s *Server) Close() {
 	s.stop.Do(func() {
 		close(s.done)
@@ -148,23 +147,22 @@ func (s *Server) Close() {
 	})
 }
 
-// SetCredentials makes an access key and secret that belong to a user.
+// SetCredentials sets the secret and the user of an access key.
 func (s *Server) SetCredentials(access, secret, user string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.credentials[access] = credential{secret, user}
 }
 
-// SetConnections replaces the connections to identity providers that somebody made in the
-// web application. Each is shown as it is given.
+// SetConnections replaces the connections to identity providers that were made in the web
+// application. The server returns each connection unchanged.
 func (s *Server) SetConnections(connections ...map[string]any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.connections = connections
 }
 
-// AddUser adds a user, or replaces the one with that id. The role defaults to
-// "user".
+// AddUser adds a user, or replaces the user with the same id. The role defaults to "user".
 func (s *Server) AddUser(u User) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -194,15 +192,15 @@ func (s *Server) AddRule(r Rule) {
 	s.rules = append(s.rules, r)
 }
 
-// AddTeam adds an ordinary group, assignable and not built in, and returns its
-// id, which is made of the name.
+// AddTeam adds an ordinary group, which is assignable and not built in. It returns the group's
+// id, which it makes from the name.
 func (s *Server) AddTeam(name string, members ...string) string {
 	g := Group{ID: "cm-" + name, Name: name, Assignable: true, Members: members}
 	s.AddGroup(g)
 	return g.ID
 }
 
-// AddGroup adds a group just as it is given, or replaces the one with that id.
+// AddGroup adds a group exactly as given, or replaces the group with the same id.
 func (s *Server) AddGroup(g Group) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -225,8 +223,8 @@ func (s *Server) RemoveGroup(id string) {
 	s.groupOrder = slices.DeleteFunc(s.groupOrder, func(x string) bool { return x == id })
 }
 
-// SetMembers replaces the members of the group with that name, as a login sync
-// or a person does. It panics where there is no such group.
+// SetMembers replaces the members of the group with that name, as a login or a person does. It
+// panics if there is no such group.
 func (s *Server) SetMembers(name string, members ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -238,8 +236,8 @@ func (s *Server) SetMembers(name string, members ...string) {
 	s.groups[g.ID] = g
 }
 
-// Members returns the ids of the members of the group with that name, sorted;
-// nil where there is no such group.
+// Members returns the ids of the members of the group with that name, sorted. It returns nil
+// if there is no such group.
 func (s *Server) Members(name string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -284,7 +282,7 @@ func (s *Server) named(name string) (Group, bool) {
 	return Group{}, false
 }
 
-// members returns who is in a group: everybody is in the built-in Users.
+// members returns the members of a group. Every user is a member of the built-in Users.
 func (s *Server) members(g Group) []string {
 	if g.ID == UsersID {
 		return s.order
