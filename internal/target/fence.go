@@ -20,8 +20,8 @@ type Fence struct {
 // check gives the zero Fence.
 func NewFence(check func() error) Fence { return Fence{}.with(check) }
 
-// Leading returns a fence that allows writes while held returns nil. Another
-// result is reported as ErrNotLeading.
+// Leading returns a fence that allows writes while held returns nil. An error of held is
+// wrapped together with ErrNotLeading.
 func Leading(held func() error) Fence {
 	if held == nil {
 		return Fence{}
@@ -87,10 +87,10 @@ var (
 	errNoFence = errors.New("no write fence was given, so nothing is written: this is a fault in groupsync, report it")
 )
 
-// NotOlder returns a check for a fence. It returns ErrTooOld once more than
-// limit has passed since a time; a limit of 0 is off. The check counts by both
-// clocks and takes the larger result: the monotonic clock stands still while a
-// machine is suspended, and the wall clock can be set back.
+// NotOlder returns a check for a fence. The check returns ErrTooOld when more than limit has
+// passed since the given time; a limit of 0 switches it off. The check measures with both
+// clocks and takes the larger age: the monotonic clock stands still while a machine is
+// suspended, and the wall clock can be set back.
 func NotOlder(since time.Time, limit time.Duration, now func() time.Time) func() error {
 	return func() error {
 		t := now()

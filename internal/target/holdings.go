@@ -2,24 +2,24 @@ package target
 
 import "time"
 
-// Holdings are what ClearML tells of people beside users and user groups. A doubt says
-// what the server did not tell, because an absent answer is not an empty one.
+// Holdings are what ClearML returns about people in addition to users and user groups. A doubt
+// says what the server did not return, because a missing answer is not an empty one.
 type Holdings struct {
-	Rules      []AccessRule // those that name people directly, sorted by id and name
-	RulesDoubt string       // why rules can be missing; empty: there are no others
+	Rules      []AccessRule // the rules that name people directly, sorted by id and name
+	RulesDoubt string       // why rules may be missing; empty: the list is complete
 
-	Activity      map[string]Activity // by user id; a user who is missing was not told
-	ActivityDoubt string              // why the server told of nobody; empty: it told of some or of all
+	Activity      map[string]Activity // by user id; a missing user: the server returned no activity of that user
+	ActivityDoubt string              // why Activity is empty; an empty text: the server returned the activity of some or all users
 }
 
 // AccessRule is one access rule that names people directly.
 type AccessRule struct {
-	ID, Name string   // empty: not told
+	ID, Name string   // empty: the server did not return it
 	Users    []string // ids, sorted
 }
 
-// Activity is the last use of ClearML by one user. The zero time means that the server did
-// not tell, never that the user did not use it.
+// Activity is the last use of ClearML by one user. The zero time means that the server did not
+// return a time. It does not mean that the user never used ClearML.
 type Activity struct {
 	UI   time.Time // last use of the web UI
 	Keys time.Time // last use of API keys

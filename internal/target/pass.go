@@ -4,8 +4,8 @@ import "context"
 
 type passKey struct{}
 
-// WithPass names the pass that requests belong to; a client sends it along, so
-// that the server's log can be held against groupsync's.
+// WithPass returns a context with the id of the pass that requests belong to. A client sends
+// the id along, so that an operator can compare the server's log with groupsync's.
 func WithPass(ctx context.Context, id string) context.Context {
 	return context.WithValue(ctx, passKey{}, id)
 }

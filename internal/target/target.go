@@ -1,7 +1,7 @@
-// Package target says what a directory with user groups is. A Snapshot of it
-// can be had only whole, and tells which of its user groups look different from
-// the two sides that show them. The package clearml reads and writes the real
-// one; clearmltest stands in for it.
+// Package target holds what groupsync has read from ClearML: users, user groups and their
+// members. A Snapshot is complete or does not exist. It also reports the user groups for which
+// ClearML's two views of the members differ. The package clearml reads and writes a real
+// server; clearmltest is a test server.
 package target
 
 import (
@@ -13,19 +13,19 @@ import (
 	"groupsync/internal/fault"
 )
 
-// Admins is the name of the built-in group whose members are administrators;
-// it is recognised by this name together with System, never by its id, which
-// differs between sources (reference/clearml-api.md).
+// Admins is the name of the built-in group whose members are administrators. The group is
+// recognized by this name together with System, and not by its id. The id differs between
+// sources (reference/clearml-api.md).
 const Admins = "Admins"
 
 // Everybody is the name of the built-in group of all users, service accounts included
-// (reference/clearml-api.md). It is recognised by this name together with System.
+// (reference/clearml-api.md). The group is recognized by this name together with System.
 const Everybody = "Users"
 
 // AdminRoleID is the id of the group that stands for ClearML's role admin.
 const AdminRoleID = "role:admin"
 
-// The roles between which groupsync moves people. Every other role stays as it is.
+// The roles that groupsync sets. It changes no other role.
 const (
 	RoleAdmin = "admin"
 	RoleUser  = "user"
@@ -40,46 +40,45 @@ func Administrator(role string) bool {
 // BuiltinNames are the names of the built-in groups.
 var BuiltinNames = []string{Admins, Everybody, "Queue admins"}
 
-// Builtin reports whether a name is that of a built-in group. Those are never
-// written, whatever the server says of them, but for Admins if it is configured: the
-// reference's sentence about `system` is ambiguous.
+// Builtin reports whether a name is in BuiltinNames. groupsync never writes such a group,
+// whatever the server says in `system`, because the API reference is ambiguous about that
+// field. The one exception is Admins, if the configuration has it.
 func Builtin(name string) bool { return slices.Contains(BuiltinNames, name) }
 
-// Identity is who groupsync is, by its token.
+// Identity is groupsync's own user, as its token says.
 type Identity struct {
 	User string // the id
 	Name string
 	Role string
 }
 
-// User is an account of the directory.
+// User is a ClearML user.
 type User struct {
 	ID, Name, GivenName, FamilyName, Email, Role string
 
-	// Providers holds, for each sign-in provider that the user has used, what may
-	// be the user's id there, sorted; often there is none. Nil: the server tells
-	// no providers of anybody.
+	// Providers holds the user's possible ids at each sign-in provider that the user has used,
+	// sorted. The list is often empty. Nil means that the server returns no providers for any
+	// user.
 	Providers map[string][]string
-	// Groups are the ids of the user groups by the users' view (sec_groups).
+	// Groups are the ids of the user's groups, from the user list (sec_groups).
 	Groups         []string
 	ServiceAccount bool
 }
 
-// Member is a user as a user group shows it.
+// Member is a member of a user group, as the group's own list shows the user.
 type Member struct{ ID, Name, Email string }
 
 // Group is a user group.
 type Group struct {
 	ID, Name, Description string
-	Undescribed           bool // the server shows no description, not even an empty one
+	Undescribed           bool // the server returned no description, not even an empty one
 	System                bool // built in
 	Assignable            bool // users can be assigned and removed
 	Members               []Member
 
-	// Role says that this is no user group of ClearML: its members are the users who
-	// have that role, and to add or to remove a member is to set the user's role.
-	// Plans, guards and writes treat a role like a user group. Only AdminRole makes
-	// one.
+	// Role is set if this is a role and not a user group of ClearML. The members are the users
+	// who have the role, and adding or removing a member sets that user's role. Plans, guards
+	// and writes treat a role like a user group. Only AdminRole returns such a Group.
 	Role string
 }
 
@@ -103,17 +102,17 @@ func (g Group) MemberIDs() []string {
 	return ids
 }
 
-// Parts are what a reader has read of the directory.
+// Parts are the inputs of NewSnapshot: what a client has read.
 type Parts struct {
 	Identity Identity
 	Groups   []Group // every user group
-	Users    []User  // every user, in two readings that agreed, and the service accounts
+	Users    []User  // every user of two equal readings of the user list, and the service accounts
 
-	// AdminRole asks for the role admin among the snapshot's groups.
+	// AdminRole adds the role admin to the snapshot's groups.
 	AdminRole bool
 }
 
-// Snapshot is one complete reading of the directory. It is immutable.
+// Snapshot is one complete reading of ClearML. It is immutable.
 type Snapshot struct {
 	identity Identity
 	groups   []Group // sorted by name, then id; members sorted by id
@@ -123,9 +122,10 @@ type Snapshot struct {
 	oneView  bool
 }
 
-// NewSnapshot holds the parts against each other and returns the snapshot, or
-// an error: no groups, no users, a user or a group listed twice (incomplete), or not one
-// user with an email (shape: without emails nobody could be matched).
+// NewSnapshot compares the parts with each other and returns the snapshot. It returns a
+// *fault.Error of reason incomplete if there are no groups or no users, or if a user or a
+// group is listed twice. It returns one of reason shape if no user has an email, because then
+// no user can be matched.
 func NewSnapshot(p Parts) (*Snapshot, error) {
 	s := &Snapshot{identity: p.Identity, groups: slices.Clone(p.Groups), users: slices.Clone(p.Users), byID: make(map[string]int, len(p.Users))}
 	if len(s.users) == 0 {
@@ -158,8 +158,8 @@ func NewSnapshot(p Parts) (*Snapshot, error) {
 	return s, nil
 }
 
-// sortGroups sorts the groups and their members. It returns, by group id, which list of
-// members repeats somebody: such a list may lack somebody else.
+// sortGroups sorts the groups and their members. It returns, by group id, a text about each
+// member list that has a member twice. Such a list may lack another member.
 func (s *Snapshot) sortGroups() (repeated map[string]string, err error) {
 	repeated = make(map[string]string)
 	slices.SortFunc(s.groups, func(a, b Group) int {
@@ -181,14 +181,14 @@ func (s *Snapshot) sortGroups() (repeated map[string]string, err error) {
 	return repeated, nil
 }
 
-// sortMembers returns a copy sorted by id, each member once.
+// sortMembers returns a copy sorted by id, without duplicates.
 func sortMembers(members []Member) []Member {
 	sorted := slices.Clone(members)
 	slices.SortFunc(sorted, func(a, b Member) int { return strings.Compare(a.ID, b.ID) })
 	return slices.CompactFunc(sorted, func(a, b Member) bool { return a.ID == b.ID })
 }
 
-// claims are the users' own view of the groups: user ids by group id.
+// claims are the groups as the users' own lists (sec_groups) show them: user ids by group id.
 type claims map[string]map[string]bool
 
 func (s *Snapshot) claims() claims {
@@ -204,16 +204,16 @@ func (s *Snapshot) claims() claims {
 	return c
 }
 
-// bothKnow reports whether a member of a group is somebody whom both views
-// can know: in the user list, and not a service account, which is listed
-// without its groups.
+// bothKnow reports whether both views can show a member of a group. The user must be in the
+// user list, and must not be a service account, because service accounts are listed without
+// their groups.
 func (s *Snapshot) bothKnow(member string) bool {
 	i, known := s.byID[member]
 	return known && !s.users[i].ServiceAccount
 }
 
-// oneViewOf reports whether the server leaves built-in groups out of the users'
-// own view: no user claims a built-in group, although one has members.
+// oneViewOf reports whether the server leaves built-in groups out of the users' own lists. It
+// returns true if a built-in group has members and no user's list holds a built-in group.
 func (s *Snapshot) oneViewOf(c claims) bool {
 	members := false
 	for _, g := range s.groups {
@@ -228,9 +228,9 @@ func (s *Snapshot) oneViewOf(c claims) bool {
 	return members
 }
 
-// views holds the two views of each group against each other, on the ids that
-// both can know: a member whom the user list lacks is no disagreement. Of the
-// built-in groups only Admins is compared, and not if there is one view of it.
+// views compares the two views of each group. It compares only the users that both views can
+// show: a member who is not in the user list is no disagreement. Of the built-in groups it
+// compares only Admins, and not if oneView is true.
 func views(s *Snapshot) (disagree map[string]string, oneView bool) {
 	c := s.claims()
 	oneView = s.oneViewOf(c)
@@ -258,24 +258,24 @@ func views(s *Snapshot) (disagree map[string]string, oneView bool) {
 	return disagree, oneView
 }
 
-// Identity returns who groupsync is.
+// Identity returns groupsync's own user.
 func (s *Snapshot) Identity() Identity { return s.identity }
 
-// Groups returns every user group, and the roles that stand as groups, sorted by name
-// and then id, each one's members by id. The caller must not change it.
+// Groups returns every user group, and the role admin if Parts.AdminRole was set. The groups
+// are sorted by name and then id, their members by id. The caller must not change the slice.
 func (s *Snapshot) Groups() []Group { return s.groups }
 
-// Users returns every user, sorted by id. The caller must not change it.
+// Users returns every user, sorted by id. The caller must not change the slice.
 func (s *Snapshot) Users() []User { return s.users }
 
-// UserIndex returns the place in Users of the user with that id.
+// UserIndex returns the index in Users of the user with that id.
 func (s *Snapshot) UserIndex(id string) (int, bool) {
 	i, ok := s.byID[id]
 	return i, ok
 }
 
-// Member reports whether the user group has that member; known is false if the
-// directory has no such group.
+// Member reports whether the user is a member of the user group. known is false if ClearML has
+// no such group.
 func (s *Snapshot) Member(group, user string) (is, known bool) {
 	for _, g := range s.groups {
 		if g.ID == group {
@@ -285,20 +285,22 @@ func (s *Snapshot) Member(group, user string) (is, known bool) {
 	return false, false
 }
 
-// Disagreement says how the two views of a group differ; empty where they agree.
+// Disagreement returns a text on how the two views of a group differ, or an empty string if
+// they agree.
 func (s *Snapshot) Disagreement(group string) string { return s.disagree[group] }
 
-// OneView reports whether the server shows the members of built-in groups only
-// in the group's own list: built-in groups have members, and no user's own list
-// of groups (sec_groups) holds a built-in group. The Admins group is then
-// written by that one view, so a member list that the server cut short would
-// not be noticed. A report should say so.
+// OneView reports whether the server shows the members of built-in groups only in the group's
+// own list. This is so if built-in groups have members, and no user's own list of groups
+// (sec_groups) holds a built-in group. groupsync then writes the Admins group on the basis of
+// one view, and would not notice a member list that the server cut short. A report should say
+// so.
 func (s *Snapshot) OneView() bool { return s.oneView }
 
-// Disagreements returns how many groups look different from the two sides.
+// Disagreements returns the number of groups whose two views differ.
 func (s *Snapshot) Disagreements() int { return len(s.disagree) }
 
-// Counts returns the number of user groups, users and memberships.
+// Counts returns the number of user groups, users and memberships. Roles do not count as user
+// groups.
 func (s *Snapshot) Counts() (groups, users, memberships int) {
 	for _, g := range s.groups {
 		if g.Role == "" {

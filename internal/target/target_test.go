@@ -65,8 +65,8 @@ func TestViewsAreHeldAgainstEachOther(t *testing.T) {
 	}
 }
 
-// TestAServerThatLeavesBuiltInGroupsOutOfTheUsersView: the Admins group is then
-// judged by its own list, and ordinary groups are judged as ever.
+// TestAServerThatLeavesBuiltInGroupsOutOfTheUsersView checks that the views of the Admins
+// group are not compared then, and that those of ordinary groups are compared as usual.
 func TestAServerThatLeavesBuiltInGroupsOutOfTheUsersView(t *testing.T) {
 	admins := func(members ...string) Group { return built("adm", Admins, members...) }
 	everybody := built("all", "Users", "u", "v", "bot", "ghost")
@@ -75,7 +75,7 @@ func TestAServerThatLeavesBuiltInGroupsOutOfTheUsersView(t *testing.T) {
 	tests := []struct {
 		name         string
 		groups       []Group
-		claims       []string // of the user u
+		claims       []string // groups of the user u
 		oneView      bool
 		admins, team string
 	}{
