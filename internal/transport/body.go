@@ -7,25 +7,25 @@ import (
 	"sync/atomic"
 )
 
-// The bounds of what a server may send. docs/security.md states them, and what they
-// mean for the memory of the process.
+// The limits of a server's answers. docs/security.md lists them, with the memory that the
+// process needs for them.
 const (
-	// MaxBody limits the body of one answer, after gzip is undone. The longest answer
-	// that is in order is the list of a group's members: 128 MiB hold about 400,000
-	// people of Keycloak's, or 1,500,000 memberships of ClearML's.
+	// MaxBody limits the body of one answer, after gzip is undone. The longest normal answer
+	// is the member list of a group. 128 MiB hold about 400,000 people of Keycloak, or
+	// 1,500,000 memberships of ClearML.
 	MaxBody = 128 << 20
 
-	// MaxBodies limits the bodies that a client reads at the same time. Without it,
-	// concurrent requests would multiply MaxBody. Where the bodies exceed it together, all
-	// of them are refused.
+	// MaxBodies limits the bodies that a client reads at the same time. Without it, concurrent
+	// requests would multiply MaxBody. If the bodies together exceed it, all of them are
+	// refused.
 	MaxBodies = 2 * MaxBody
 
 	// MaxHeader limits the header of one answer.
 	MaxHeader = 256 << 10
 )
 
-// TooLargeError is the error of an answer that exceeds a limit: MaxBody, MaxBodies
-// together with others, or the values that CheckJSON allows.
+// TooLargeError is the error of an answer that exceeds a limit: MaxBody, MaxBodies together
+// with other answers, or the limit of CheckJSON.
 type TooLargeError struct{ what string }
 
 func (e *TooLargeError) Error() string { return e.what }
@@ -34,13 +34,13 @@ func tooLarge(format string, args ...any) error {
 	return &TooLargeError{fmt.Sprintf(format, args...)}
 }
 
-// Bound limits the bodies of the answers of one round tripper. The zero Bound has the
-// limits MaxBody and MaxBodies.
+// Bound limits the bodies of the answers of one round tripper. The zero Bound has the limits
+// MaxBody and MaxBodies.
 type Bound struct {
-	one, all int64    // the limits; 0: MaxBody and MaxBodies
+	one, all int64    // the limits in bytes; 0: MaxBody and MaxBodies
 	secrets  *Secrets // masks the errors of reading a body; may be nil
 	open     atomic.Int64
-	refused  atomic.Int64 // how many times the open bodies exceeded the limit together
+	refused  atomic.Int64 // number of times that the open bodies together exceeded the limit
 }
 
 func (b *Bound) limits() (one, all int64) {
@@ -50,7 +50,7 @@ func (b *Bound) limits() (one, all int64) {
 	return b.one, b.all
 }
 
-// RoundTripper returns a round tripper that does as next does, with bounded bodies.
+// RoundTripper returns a round tripper that calls next and limits the bodies of its answers.
 func (b *Bound) RoundTripper(next http.RoundTripper) http.RoundTripper {
 	return roundTripperFunc(func(req *http.Request) (*http.Response, error) {
 		resp, err := next.RoundTrip(req)
@@ -65,13 +65,13 @@ type roundTripperFunc func(*http.Request) (*http.Response, error)
 
 func (f roundTripperFunc) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
-// bounded is a body that ends in a *TooLargeError where it exceeds the bound. It counts
-// toward the bodies that are read at the same time until it is closed.
+// bounded is a body whose Read returns a *TooLargeError after the body exceeds a limit. The
+// body counts toward the bodies that are read at the same time until it is closed.
 type bounded struct {
 	io.ReadCloser
 	bound   *Bound
-	length  int64 // as the header announces it; -1: unknown
-	refused int64 // of the bound, when the body was opened
+	length  int64 // Content-Length; -1: unknown
+	refused int64 // bound.refused when the body was opened
 	read    int64
 	err     error
 }
@@ -81,12 +81,12 @@ func (b *bounded) Read(p []byte) (int, error) {
 		return 0, b.err
 	}
 	one, all := b.bound.limits()
-	if b.length > one { // do not read 128 MiB in order to refuse them
+	if b.length > one { // do not read 128 MiB only to refuse them
 		b.err = tooLarge("the answer is longer than %d MiB", one>>20)
 		return 0, b.err
 	}
 	n, err := b.ReadCloser.Read(p)
-	if err != nil && err != io.EOF && b.bound.secrets != nil { // a broken trailer is quoted
+	if err != nil && err != io.EOF && b.bound.secrets != nil { // the error may quote a broken trailer
 		err = b.bound.secrets.Error(err)
 	}
 	b.read += int64(n)
@@ -112,13 +112,13 @@ func (b *bounded) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// smallJSON is the size up to which CheckJSON accepts every text: decoded, it cannot be
-// large.
+// smallJSON is the size in bytes up to which CheckJSON accepts every text. Such a text cannot
+// become large when it is decoded.
 const smallJSON = 1 << 20
 
-// CheckJSON returns a *TooLargeError if a long text would take many times its own size once it is
-// decoded: a list of empty objects, for example, which no server sends. It does not check
-// that the text is JSON.
+// CheckJSON returns a *TooLargeError if a long text would need many times its own size in
+// memory once it is decoded. An example is a list of empty objects, which no server sends.
+// CheckJSON does not check that the text is JSON.
 func CheckJSON(text []byte) error {
 	if len(text) <= smallJSON {
 		return nil
@@ -138,8 +138,8 @@ func CheckJSON(text []byte) error {
 			values++
 		}
 	}
-	// Both servers name each object by an id of 32 characters or more, and each other
-	// value by a key.
+	// In answers of both servers, each object has an id of 32 characters or more, and each
+	// other value has a key.
 	if objects > len(text)/32 || values > len(text)/6 {
 		return tooLarge("the answer of %d bytes holds %d objects and %d values, which is more than an answer of that length can hold in order", len(text), objects, values)
 	}

@@ -21,12 +21,12 @@ import (
 	"github.com/hashicorp/go-retryablehttp"
 )
 
-// stated is the memory that docs/security.md promises for an answer that is refused: what
-// the Go runtime takes from the system, at its largest. The resident size would count what
-// the race detector needs.
+// stated is the limit of memory in docs/security.md for an answer that is refused. It is
+// compared with the peak that the Go runtime takes from the system. The resident size would
+// also count the memory of the race detector.
 const stated = 12 * MaxBody
 
-// hostile are servers whose answers have no good end.
+// hostile holds servers that send answers which are too long or too deep.
 var hostile = map[string]http.HandlerFunc{
 	"a body of 10 GB, as the header announces it": func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", strconv.Itoa(10<<30))
@@ -59,7 +59,7 @@ var hostile = map[string]http.HandlerFunc{
 	},
 }
 
-// fill writes the text until 10 GB are written or the client has had enough.
+// fill writes the text again and again, until it has written 10 GB or the client closes.
 func fill(w io.Writer, text string) {
 	for n := 0; n < 10<<30; n += len(text) {
 		if _, err := io.WriteString(w, text); err != nil {
@@ -68,13 +68,13 @@ func fill(w io.Writer, text string) {
 	}
 }
 
-// record is what a list of people is decoded into.
+// record is the type into which a list of people is decoded.
 type record struct {
 	ID, Name, Email, First, Last, Link, Origin string
 	Enabled                                    *bool
 }
 
-// answerOf gets an answer as a client does: whole, then decoded.
+// answerOf reads an answer as a client does: to its end, and then decodes it.
 func answerOf(c *retryablehttp.Client, url string) error {
 	req, err := retryablehttp.NewRequest(http.MethodGet, url, nil)
 	if err != nil {
@@ -96,8 +96,8 @@ func answerOf(c *retryablehttp.Client, url string) error {
 	return json.Unmarshal(body, &into)
 }
 
-// TestNoAnswerTakesMoreMemoryThanStated asks each hostile server in a process of its own,
-// and looks at how large that process became.
+// TestNoAnswerTakesMoreMemoryThanStated sends requests to each hostile server from a process
+// of its own, and checks the peak memory of that process.
 func TestNoAnswerTakesMoreMemoryThanStated(t *testing.T) {
 	if url := os.Getenv("GROUPSYNC_TEST_HOSTILE"); url != "" {
 		c, err := New(Options{Timeout: 2 * time.Minute})
@@ -154,7 +154,7 @@ func TestABodyEndsAtItsLimit(t *testing.T) {
 		name   string
 		one    int64
 		all    int64
-		bodies int // that are open when the last one is read
+		bodies int // number of bodies that are open when the last one is read
 		gzip   bool
 		want   string
 	}{
@@ -206,9 +206,9 @@ func TestABodyEndsAtItsLimit(t *testing.T) {
 	}
 }
 
-// TestBodiesThatAreTooLongTogetherAreAllRefused: if one body alone were refused, the others
-// would go on to fill its place, one after the other, and the memory of all of them would
-// add up.
+// TestBodiesThatAreTooLongTogetherAreAllRefused checks that all bodies are refused. If only
+// one body were refused, the others would fill its place one after the other, and their memory
+// would add up.
 func TestBodiesThatAreTooLongTogetherAreAllRefused(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, 1<<20)) }))
 	defer srv.Close()
@@ -240,7 +240,8 @@ func TestBodiesThatAreTooLongTogetherAreAllRefused(t *testing.T) {
 	}
 }
 
-// TestAClosedBodyCountsNoLonger: else a long-lived client would come to a standstill.
+// TestAClosedBodyCountsNoLonger checks that a closed body leaves room for others. Otherwise a
+// client would refuse every answer after some time.
 func TestAClosedBodyCountsNoLonger(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, 1<<20)) }))
 	defer srv.Close()

@@ -16,9 +16,9 @@ import (
 	"sync"
 )
 
-// Secrets are the texts that must appear in no message. A server, or a proxy before it,
-// may repeat a request in its answer, and messages quote answers. The zero Secrets is
-// ready for use. It may be used by several goroutines.
+// Secrets holds the texts that must appear in no message. Messages quote answers, and a server
+// or a proxy may repeat the request in its answer. The zero Secrets is ready for use. Several
+// goroutines may use it.
 type Secrets struct {
 	mu    sync.Mutex
 	known []string // oldest first
@@ -26,34 +26,34 @@ type Secrets struct {
 }
 
 const (
-	// keptSecrets limits how many are known: each renewal of a token adds one, and an old
-	// token does not come back.
+	// keptSecrets is the largest number of known secrets. Each renewal of a token adds one,
+	// and old tokens are not used again.
 	keptSecrets = 16
 
-	// shortSecret is the length below which a text is not masked. It would be found
-	// inside ordinary words, and the mask would give it away.
+	// shortSecret is the length from which a text is masked. A shorter text would be found
+	// inside ordinary words, and the mask would reveal it.
 	shortSecret = 4
 
-	// longPiece is the length from which a piece of a secret is masked too: proxies cut
-	// what they quote.
+	// longPiece is the length from which a piece of a secret is masked. Proxies cut the texts
+	// that they quote.
 	longPiece = 12
 
 	hidden = "[hidden]"
 )
 
-// looksSecret finds tokens that nobody knows yet, and what follows the names under which
-// secrets travel.
+// looksSecret matches texts that look like a token (JWT), and the credentials after "bearer"
+// or "basic". It finds secrets that are not known yet.
 var looksSecret = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{8,}(\.[A-Za-z0-9_-]*){0,4}|` +
 	`(?i:\b(bearer|basic)(\s|%20|\+)+)[A-Za-z0-9._~+/=%-]{8,}`)
 
-// Add makes a text known as a secret.
+// Add adds a text to the known secrets. It ignores a text shorter than shortSecret.
 func (s *Secrets) Add(secret string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(secret) < shortSecret {
 		return
 	}
-	if i := slices.Index(s.known, secret); i >= 0 { // in use: it is the last to be forgotten
+	if i := slices.Index(s.known, secret); i >= 0 { // still in use, so it becomes the newest
 		s.known = append(slices.Delete(s.known, i, i+1), secret)
 		return
 	}
@@ -63,12 +63,13 @@ func (s *Secrets) Add(secret string) {
 	for _, k := range s.known {
 		s.forms = append(s.forms, spellings(k)...)
 	}
-	// A longer form first: it may hold a shorter one.
+	// Longer forms come first, because a longer form may contain a shorter one.
 	slices.SortFunc(s.forms, func(a, b string) int { return len(b) - len(a) })
 	s.forms = slices.Compact(s.forms)
 }
 
-// addProxies makes the credentials known that the environment holds for proxies.
+// addProxies adds the proxy passwords in the environment, also in the form of the Basic
+// scheme.
 func (s *Secrets) addProxies() {
 	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"} {
 		u, err := url.Parse(os.Getenv(name))
@@ -82,7 +83,7 @@ func (s *Secrets) addProxies() {
 	}
 }
 
-// spellings returns the ways in which an answer may write a secret.
+// spellings returns the forms in which an answer may contain a secret.
 func spellings(secret string) []string {
 	query, path := url.QueryEscape(secret), url.PathEscape(secret)
 	all := []string{
@@ -106,9 +107,9 @@ var escape = regexp.MustCompile(`%[0-9A-F]{2}`)
 
 func lowerEscapes(text string) string { return escape.ReplaceAllStringFunc(text, strings.ToLower) }
 
-// Mask returns a text that the other side wrote, without the secrets: without every known
-// one in each usual spelling, without long pieces of one, and without what looks like a
-// token. Mask the whole text before it is cut.
+// Mask returns a text of the other side without secrets. It masks every known secret in each
+// usual spelling, long pieces of a secret, and texts that look like a token. Mask the whole
+// text before cutting it, because Mask does not find a short piece of a secret.
 func (s *Secrets) Mask(text string) string {
 	s.mu.Lock()
 	forms := s.forms
@@ -122,8 +123,8 @@ func (s *Secrets) Mask(text string) string {
 	return looksSecret.ReplaceAllString(text, hidden)
 }
 
-// maskPieces masks each piece of longPiece or more bytes that the text and the secret
-// have in common.
+// maskPieces masks each piece of longPiece or more bytes that is in both the text and the
+// secret.
 func maskPieces(text, secret string) string {
 	if len(secret) <= longPiece || len(text) < longPiece {
 		return text
@@ -133,7 +134,7 @@ func maskPieces(text, secret string) string {
 		pieces[secret[i:i+longPiece]] = true
 	}
 	var b strings.Builder
-	masked := 0 // up to where the text is dealt with
+	masked := 0 // text[:masked] is already in b
 	for i := 0; i+longPiece <= len(text); i++ {
 		if !pieces[text[i:i+longPiece]] {
 			continue
@@ -148,8 +149,9 @@ func maskPieces(text, secret string) string {
 	return b.String() + text[masked:]
 }
 
-// Error returns err, or an error without the chain if err's text holds a secret: the chain
-// would still hold it. net/http quotes an answer that is not HTTP.
+// Error returns err unchanged if its text holds no secret. Else it returns a new error with
+// the masked text and without the chain, because the chain would still hold the secret. For
+// example, an error of net/http can quote an answer that is not HTTP.
 func (s *Secrets) Error(err error) error {
 	if err == nil {
 		return nil

@@ -54,7 +54,8 @@ func TestMask(t *testing.T) {
 	}
 }
 
-// TestWhatIsInUseStaysKnown: tokens come and go, and the client secret is used for each.
+// TestWhatIsInUseStaysKnown checks that the client secret, which is used for every token, is
+// not forgotten after many tokens.
 func TestWhatIsInUseStaysKnown(t *testing.T) {
 	var s Secrets
 	for i := range 100 {
@@ -78,7 +79,8 @@ func TestATextTooShortForASecretIsNotMasked(t *testing.T) {
 	}
 }
 
-// echo is a server that speaks no HTTP: it answers with what it was sent, last line first.
+// echo starts a server that does not speak HTTP, and returns its URL. The server answers with
+// the body of the request and then with its Authorization header.
 func echo(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -106,7 +108,8 @@ func echo(t *testing.T) string {
 	return "http://" + l.Addr().String()
 }
 
-// TestAnAnswerThatIsNoHTTPShowsNoSecret: net/http quotes its first line.
+// TestAnAnswerThatIsNoHTTPShowsNoSecret checks the error of net/http, which quotes the first
+// line of such an answer.
 func TestAnAnswerThatIsNoHTTPShowsNoSecret(t *testing.T) {
 	s := new(Secrets)
 	s.Add("canary-client-secret")
@@ -149,8 +152,8 @@ func TestABrokenTrailerShowsNoSecret(t *testing.T) {
 	}
 }
 
-// TestAProxysRefusalShowsNoPassword: net/http takes the status line of the proxy for the
-// error's text.
+// TestAProxysRefusalShowsNoPassword checks the error of net/http, which quotes the proxy's
+// status line.
 func TestAProxysRefusalShowsNoPassword(t *testing.T) {
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, _, _ := w.(http.Hijacker).Hijack()
@@ -169,7 +172,8 @@ func TestAProxysRefusalShowsNoPassword(t *testing.T) {
 	}
 }
 
-// TestAnErrorWithoutASecretKeepsItsChain: the clients look into it.
+// TestAnErrorWithoutASecretKeepsItsChain checks that errors.Is and errors.As still work,
+// because the clients need them.
 func TestAnErrorWithoutASecretKeepsItsChain(t *testing.T) {
 	s := new(Secrets)
 	s.Add("canary-secret")

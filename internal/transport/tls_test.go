@@ -22,7 +22,7 @@ import (
 	"time"
 )
 
-// certificate is one for the host, signed by itself and valid until then.
+// certificate returns a self-signed certificate for the host, valid until the given time.
 func certificate(t *testing.T, host string, until time.Time) (tls.Certificate, []byte) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -46,7 +46,8 @@ func certificate(t *testing.T, host string, until time.Time) (tls.Certificate, [
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
-// TestAServerThatCannotBeTrustedGetsNoRequest: the request holds the credentials.
+// TestAServerThatCannotBeTrustedGetsNoRequest checks that the client sends nothing to a server
+// whose certificate or TLS version it refuses. A request holds the credentials.
 func TestAServerThatCannotBeTrustedGetsNoRequest(t *testing.T) {
 	const here = "127.0.0.1"
 	later, over := time.Now().Add(time.Hour), time.Now().Add(-time.Hour)
@@ -54,10 +55,10 @@ func TestAServerThatCannotBeTrustedGetsNoRequest(t *testing.T) {
 		name     string
 		host     string
 		until    time.Time
-		version  uint16 // the highest that the server speaks
+		version  uint16 // the highest TLS version of the server
 		unknown  bool   // ca_file does not hold the authority
 		insecure bool
-		want     string // in the error; empty: the request arrives
+		want     string // text in the error; empty: the request arrives
 	}{
 		{"TLS 1.3 with a valid certificate", here, later, tls.VersionTLS13, false, false, ""},
 		{"TLS 1.2 with a valid certificate", here, later, tls.VersionTLS12, false, false, ""},

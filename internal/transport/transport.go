@@ -1,7 +1,7 @@
-// Package transport is the HTTP ground that both clients stand on: bounded
-// attempts and bodies, retries with a clamped Retry-After, no redirects, no
-// cookies, no secret in an error's text, and an observer that is told of every attempt. What may be retried, and what an
-// answer means, is the business of the client.
+// Package transport is the HTTP layer of both clients. It limits attempts and bodies, retries
+// with a limited Retry-After, and follows no redirects. It keeps no cookies, masks secrets in
+// errors, and reports every attempt to an observer. The clients decide what may be retried and
+// what an answer means.
 package transport
 
 import (
@@ -21,47 +21,49 @@ import (
 	"github.com/hashicorp/go-retryablehttp"
 )
 
-// How long one request may take, body included, if the configuration does not say.
-// ClearML is silent for 30 s before it says that its database is away, so a shorter
-// time never hears it (reference/clearml-api.md).
+// The default time of one request, body included. ClearML takes 30 s to answer that its
+// database is not reachable, so a shorter time would miss that answer
+// (reference/clearml-api.md).
 const (
 	KeycloakTimeout = time.Minute
 	ClearMLTimeout  = 40 * time.Second
 )
 
-// Attempt is one request that was sent, as the metrics count it.
+// Attempt is one request that was sent, for the metrics.
 type Attempt struct {
 	Call string        // the name given to WithCall, for example "members"
-	Code int           // HTTP status; 0 where no answer came
-	Took time.Duration // from sending to the answer's header
+	Code int           // HTTP status; 0 if no answer came
+	Took time.Duration // from the start of the attempt to the header of the answer
 }
 
-// Options say how one side is reached.
+// Options say how to reach one server.
 type Options struct {
-	CAFile             string        // PEM file of further authorities; empty: the system's only
+	CAFile             string        // PEM file of additional authorities; empty: only the system's
 	InsecureSkipVerify bool          // accept any certificate
-	Timeout            time.Duration // of one attempt, body included
-	Connections        int           // idle connections kept; 0: none is kept, for servers that close each
-	RetryMax           int           // attempts beyond the first
-	WaitMin, WaitMax   time.Duration // bounds of the pause between attempts, Retry-After included
-	// Retry says whether an attempt's outcome is worth another one; ctx is the
-	// request's. It is not asked about a request with a gate (WithGate).
+	Timeout            time.Duration // limit of one attempt, body included
+	Connections        int           // idle connections to keep; 0: keep none, for servers that close each connection
+	RetryMax           int           // attempts after the first
+	WaitMin, WaitMax   time.Duration // limits of the pause between attempts, also for Retry-After
+	// Retry reports whether a request is sent again after the result of an attempt. ctx is the
+	// context of the request. It is not called for a request with a gate (WithGate).
 	Retry   func(ctx context.Context, resp *http.Response, err error) bool
 	Observe func(Attempt) // may be nil
-	Log     *slog.Logger  // debug lines of attempts that failed; may be nil
+	Log     *slog.Logger  // debug lines about failed attempts; may be nil
 
 	// Base sends the requests in place of the network, for tests that keep both sides in
-	// memory. It must read a request's body, because a gate is asked then. nil: the network.
+	// memory. It must read the body of a request, because the gate is asked during that read.
+	// nil: the network.
 	Base http.RoundTripper
 
-	// Secrets are masked in the errors. What a request bears in its header
-	// Authorization is added to them. nil: a set of its own.
+	// Secrets are masked in errors. The credentials in a request's Authorization header are
+	// added to them. nil: the client has its own set.
 	Secrets *Secrets
 }
 
 type callKey struct{}
 
-// WithCall names the call that a request makes, for the metrics and the log.
+// WithCall returns a context with the name of the API call of a request, for the metrics and
+// the log.
 func WithCall(ctx context.Context, name string) context.Context {
 	return context.WithValue(ctx, callKey{}, name)
 }
@@ -81,8 +83,8 @@ func gateOf(ctx context.Context) func() error {
 	return gate
 }
 
-// GateError is the error of a request that a gate kept back. No whole request
-// was sent.
+// GateError is the error of a request that a gate refused. The server did not get the whole
+// request.
 type GateError struct{ Err error }
 
 func (e *GateError) Error() string { return e.Err.Error() }
@@ -90,21 +92,19 @@ func (e *GateError) Error() string { return e.Err.Error() }
 // Unwrap returns the gate's own error.
 func (e *GateError) Unwrap() error { return e.Err }
 
-// WithGate returns a context for a request that must be sent at most once, and
-// only while the gate returns nil. The transport asks the gate twice: before it
-// dials, and again when the connection is there and the body is about to go,
-// because dialling takes time. An error of the gate is returned as *GateError.
-// Nothing in this package, and nothing in net/http, repeats such a request,
-// whatever its outcome is.
+// WithGate returns a context for a request that must be sent at most once, and only while the
+// gate returns nil. The transport asks the gate twice: before it dials, and again on the
+// connection, before it sends the body, because dialling takes time. It returns an error of
+// the gate as a *GateError. Neither this package nor net/http repeats such a request, whatever
+// its result is.
 func WithGate(ctx context.Context, gate func() error) context.Context {
 	return context.WithValue(ctx, gateKey{}, gate)
 }
 
-// New returns a client for the options. After the last attempt its Do returns
-// the last answer as it came (status, headers and body), or the last error; an
-// answer of any status is never turned into an error. Reading a body ends in a
-// *TooLargeError where the body exceeds MaxBody. New returns an error where the CA
-// file cannot be read or holds no certificate.
+// New returns a client for the options. After the last attempt, the client's Do returns the
+// last answer unchanged (status, headers and body), or the last error. It turns no status into
+// an error. Reading a body that exceeds MaxBody returns a *TooLargeError. New returns an error
+// if the CA file cannot be read or holds no certificate.
 func New(o Options) (*retryablehttp.Client, error) {
 	base := o.Base
 	if base == nil {
@@ -120,13 +120,14 @@ func New(o Options) (*retryablehttp.Client, error) {
 	o.Secrets.addProxies()
 	bound := &Bound{secrets: o.Secrets}
 	c := retryablehttp.NewClient()
-	c.Logger = nil // its own logger prints URLs with their query
+	c.Logger = nil // retryablehttp's logger would print URLs with their query
 	c.RetryMax = o.RetryMax
 	c.RetryWaitMin, c.RetryWaitMax = o.WaitMin, o.WaitMax
 	c.HTTPClient = &http.Client{
 		Timeout:   o.Timeout,
 		Transport: observed{next: bound.RoundTripper(base), observe: o.Observe, secrets: o.Secrets},
-		// A redirect turns POST into GET and drops the body; the 3xx itself is the answer.
+		// Following a redirect would turn POST into GET and drop the body. So the 3xx is
+		// returned.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	c.Backoff = func(low, high time.Duration, attempt int, resp *http.Response) time.Duration {
@@ -143,12 +144,12 @@ func New(o Options) (*retryablehttp.Client, error) {
 		return again, nil
 	}
 	c.ErrorHandler = func(resp *http.Response, err error, _ int) (*http.Response, error) {
-		return resp, err // the caller reads status and body, and closes it
+		return resp, err // the caller reads status and body, and closes the body
 	}
 	return c, nil
 }
 
-// bare takes off net/http's wording, which repeats the URL with its query.
+// bare returns the cause inside a *url.Error, whose text repeats the URL with its query.
 func bare(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
@@ -181,8 +182,8 @@ func baseTransport(o Options) (*http.Transport, error) {
 	return t, nil
 }
 
-// observed asks the gate before each attempt and tells the observer of it,
-// below the retries.
+// observed is the round tripper below the retries. It asks the gate before each attempt, and
+// reports each attempt to the observer.
 type observed struct {
 	next    http.RoundTripper
 	observe func(Attempt)
@@ -193,13 +194,14 @@ func (o observed) RoundTrip(req *http.Request) (*http.Response, error) {
 	if gate := gateOf(req.Context()); gate != nil {
 		if err := gate(); err != nil {
 			if req.Body != nil {
-				_ = req.Body.Close() // as a RoundTripper must
+				_ = req.Body.Close() // a RoundTripper must close it
 			}
 			return nil, &GateError{err}
 		}
 		if req.Body != nil {
-			req = req.WithContext(req.Context()) // a copy, whose body may be changed
-			// Without GetBody net/http has no second body to send, so it repeats nothing.
+			req = req.WithContext(req.Context()) // a copy, so that its body may be changed
+			// Without GetBody, net/http has no second body to send, so it does not repeat the
+			// request.
 			req.Body, req.GetBody = &gated{ReadCloser: req.Body, gate: gate}, nil
 		}
 	}
@@ -215,8 +217,8 @@ func (o observed) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// gated is a body that asks the gate before its first byte. Without its body the
-// server has no whole request.
+// gated is a body that asks the gate before its first byte. If the gate refuses, the server
+// does not get the whole request.
 type gated struct {
 	io.ReadCloser
 	gate func() error

@@ -60,7 +60,7 @@ func TestTheLastAnswerComesAsItIs(t *testing.T) {
 	var calls atomic.Int32
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		calls.Add(1)
-		w.Header().Set("Retry-After", "36000") // ten hours, which the clamp must not obey
+		w.Header().Set("Retry-After", "36000") // ten hours, which must be limited
 		w.WriteHeader(http.StatusServiceUnavailable)
 		io.WriteString(w, "away")
 	}))
@@ -87,7 +87,7 @@ func TestARedirectIsTheAnswer(t *testing.T) {
 	}))
 	defer followed.Close()
 	for _, method := range []string{http.MethodGet, http.MethodPost} {
-		// 307 and 308 would send the body again, and with it the credentials.
+		// Following a 307 or 308 would send the body again, with the credentials.
 		for _, status := range []int{301, 302, 303, 307, 308} {
 			for where, location := range map[string]string{"to the same host": "/elsewhere", "to another host": followed.URL} {
 				t.Run(fmt.Sprintf("%s, %d %s", method, status, where), func(t *testing.T) {
@@ -118,7 +118,8 @@ func TestARedirectIsTheAnswer(t *testing.T) {
 	}
 }
 
-// TestARequestWithAGateIsSentAtMostOnce: whatever the client's own policy says.
+// TestARequestWithAGateIsSentAtMostOnce checks that the client's retry policy does not apply
+// to such a request.
 func TestARequestWithAGateIsSentAtMostOnce(t *testing.T) {
 	answers := map[string]http.HandlerFunc{
 		"503 with Retry-After": func(w http.ResponseWriter, _ *http.Request) {
@@ -161,7 +162,7 @@ func TestARequestWithAGateIsSentAtMostOnce(t *testing.T) {
 		}
 		srv.Close()
 	}
-	// A refused connection is repeated as little.
+	// A refused connection is not repeated either.
 	var attempts atomic.Int32
 	srv := httptest.NewServer(http.NotFoundHandler())
 	srv.Close()
@@ -171,7 +172,8 @@ func TestARequestWithAGateIsSentAtMostOnce(t *testing.T) {
 	}
 }
 
-// TestAGateKeepsTheRequestBack: before it dials, and when the connection is there.
+// TestAGateKeepsTheRequestBack checks both questions: before the client dials, and on the
+// connection.
 func TestAGateKeepsTheRequestBack(t *testing.T) {
 	var whole atomic.Int32
 	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// ServerURL returns the base URL of a server as a configuration writes it, without a
-// slash at the end. The error says what is wrong and what to write; it does not name
-// the key. It quotes the text only if that surely holds no credentials.
+// ServerURL returns the base URL of a server from its text in the configuration, without a
+// slash at the end. The error says what is wrong and what to write. It does not name the key
+// of the configuration. It quotes the text only if the text certainly holds no credentials.
 func ServerURL(text, example string) (*url.URL, error) {
 	switch {
 	case text == "":
@@ -37,8 +37,8 @@ func ServerURL(text, example string) (*url.URL, error) {
 	return u, nil
 }
 
-// InTheClear reports whether what is sent to the address leaves this machine without
-// TLS: an http:// address whose host is neither localhost nor a loopback address.
+// InTheClear reports whether requests to the address leave this machine without TLS. That is
+// an http:// address whose host is neither localhost nor a loopback address.
 func InTheClear(address string) bool {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "http" {
