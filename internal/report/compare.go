@@ -7,14 +7,14 @@ import (
 	"slices"
 )
 
-// Comparison is what a changed configuration would do beside what the present one does,
-// from one reading of both sides. Every list is sorted and none is nil.
+// Comparison holds the differences between the plan of a changed configuration and the plan of
+// the present one, made from one reading of both sides. Every list is sorted and none is nil.
 type Comparison struct {
 	Source  Counts       `json:"source"`
 	Target  Counts       `json:"target"`
 	Groups  []Difference `json:"groups"`  // the user groups in which the plans differ
-	Guards  []Trip       `json:"guards"`  // what the guards say of the changed plan and not of the present one
-	Skipped []Skip       `json:"skipped"` // what only the changed configuration leaves alone or remarks on
+	Guards  []Trip       `json:"guards"`  // the trips of the changed plan that the present plan does not have
+	Skipped []Skip       `json:"skipped"` // the skips and remarks that only the changed configuration has
 }
 
 // Difference is one user group in which the plans of the two configurations differ.
@@ -29,8 +29,8 @@ type Difference struct {
 	NotRemoved  []Change `json:"not_removed"` // only the present configuration removes them
 }
 
-// ExitCode returns 2 if the plans differ, or if a guard has something to say of the changed
-// plan only; else 0.
+// ExitCode returns 2 if the plans differ, or if a guard trips only in the changed plan; else
+// 0.
 func (c Comparison) ExitCode() int {
 	if len(c.Groups) > 0 || len(c.Guards) > 0 {
 		return 2
@@ -41,9 +41,8 @@ func (c Comparison) ExitCode() int {
 // JSON writes the comparison as one indented JSON object and a newline.
 func (c Comparison) JSON(w io.Writer) error { return WriteJSON(w, c) }
 
-// Text writes the comparison for a person. Long lists are cut unless the style says
-// otherwise; guards and administrators are never cut. Names are safe as in the report of a
-// pass.
+// Text writes the comparison for a person. It cuts long lists unless the style says otherwise;
+// it never cuts guards and administrators. Names are escaped as in the report of a pass.
 func (c Comparison) Text(w io.Writer, s Style) error {
 	p := &printer{Style: s}
 	color := green
@@ -72,9 +71,8 @@ func (c Comparison) Text(w io.Writer, s Style) error {
 	return err
 }
 
-// Markdown writes the comparison as Markdown with tables, for a pull request. Long lists
-// are cut as in Text, unless full is set. Names stand in code spans, as in the report of a
-// pass.
+// Markdown writes the comparison as Markdown with tables, for a pull request. Long lists are
+// cut as in Text, unless full is set. Names are in code spans, as in the report of a pass.
 func (c Comparison) Markdown(w io.Writer, full bool) error {
 	d := &document{full: full}
 	d.block("**" + code(c.headline()) + "**")
@@ -98,7 +96,8 @@ func (c Comparison) Markdown(w io.Writer, full bool) error {
 	return err
 }
 
-// headline says in one line how many memberships only one of the configurations changes.
+// headline returns one line with the number of memberships that only one of the configurations
+// changes.
 func (c Comparison) headline() string {
 	var add, remove, notAdded, notRemoved int
 	for _, g := range c.Groups {
@@ -119,7 +118,8 @@ func (c Comparison) readings() string {
 	return fmt.Sprintf("read once: keycloak %s; clearml %s", c.Source, c.Target)
 }
 
-// report returns what the guards withhold of the changed plan as a report of a pass has it.
+// report returns the guards and groups of the comparison in the form of a report, so that
+// holds can read them.
 func (c Comparison) report() Report {
 	r := Report{Guards: c.Guards}
 	for _, g := range c.Groups {
@@ -141,7 +141,7 @@ func (c Comparison) sections() []section {
 	return all
 }
 
-// from says what feeds the group, under both configurations if they differ.
+// from returns the sources of the group, under both configurations if they differ.
 func (d Difference) from() string {
 	present, changed := feeders(d.FromPresent), feeders(d.FromChanged)
 	if present == changed {
@@ -150,8 +150,8 @@ func (d Difference) from() string {
 	return present + "; changed: " + changed
 }
 
-// rows returns everybody of the group whom only one of the configurations changes. The
-// sign ~ marks a change that only the present one makes.
+// rows returns one row for each change that only one of the configurations makes. The sign ~
+// marks a change that only the present configuration makes.
 func (d Difference) rows() []row {
 	var rows []row
 	for _, c := range d.Add {

@@ -13,8 +13,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// comparisonOf returns a comparison with the names of a report: the groups' changes with
-// the change only, and the additions without it, too.
+// comparisonOf returns a comparison with the names of a report. The report's changes are those
+// of the changed configuration, and its additions are also those that only the present one
+// makes.
 func comparisonOf(r Report) Comparison {
 	c := Comparison{Source: r.Source, Target: r.Target, Guards: r.Guards, Skipped: r.Skipped, Groups: []Difference{}}
 	for _, g := range r.Groups {
@@ -42,8 +43,8 @@ func renderComparison(t *testing.T, how string, c Comparison) string {
 	return b.String()
 }
 
-// TestComparisonRenderers holds the renderers to the files of testdata, which show lists
-// that are cut and administrators, who are not.
+// TestComparisonRenderers compares the renderers with the files in testdata. The files show
+// cut lists, and administrators, which are not cut.
 func TestComparisonRenderers(t *testing.T) {
 	for _, how := range []string{"txt", "md"} {
 		got := renderComparison(t, how, comparisonOf(everything()))
@@ -63,7 +64,7 @@ func TestComparisonRenderers(t *testing.T) {
 	}
 }
 
-// TestAComparisonHoldsNames holds that a hostile name does nothing in any renderer.
+// TestAComparisonHoldsNames checks that a hostile name has no effect in any renderer.
 func TestAComparisonHoldsNames(t *testing.T) {
 	c := comparisonOf(doubtful())
 	for how := range comparisonRenderers {
@@ -87,7 +88,7 @@ func TestAComparisonHoldsNames(t *testing.T) {
 	}
 }
 
-// harmless returns the report with plain names in the place of the groups' people.
+// harmless returns the report with plain names in place of the people's names.
 func harmless(r Report) Report {
 	for i := range r.Groups {
 		add := make([]Change, len(r.Groups[i].Add))

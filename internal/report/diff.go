@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// Diff writes one line for each membership that the pass would change or has changed:
-// + or -, the user group, and the person with the email, or with ClearML's id if there
-// is no email. A change that is withheld or that failed ends in a comment. The lines are
-// sorted by group and person, and equal plans give equal bytes, so the output can be
-// compared and can be pasted into a pull request.
+// Diff writes one line for each membership that the pass would change or has changed: + or -,
+// the user group, and the person with the email. If there is no email, the line has ClearML's
+// id. A line ends in a comment if the change is withheld or failed. The lines are sorted by
+// group and person, and equal plans give equal bytes. So the output can be compared, and can
+// be pasted into a pull request.
 //
-// If there are errors or guards, lines that begin with # come first: without them a
-// plan that is not complete would look like one without changes.
+// If there are errors or guards, lines that begin with # come first. Without them an
+// incomplete plan would look like a plan without changes.
 func Diff(w io.Writer, r Report) error {
 	p := &printer{Style: Style{Full: true}}
 	for _, f := range r.Errors {

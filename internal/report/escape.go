@@ -9,10 +9,10 @@ import (
 	"unicode/utf8"
 )
 
-// Escape returns the text without characters that could begin a new line, change
-// the direction of the text, hide something or control a terminal. It writes each
-// of them as in a Go string: \n, \x1b, \u202e. Bytes that are not UTF-8 become
-// \ufffd. All other characters stay as they are.
+// Escape replaces the characters that could begin a new line, change the direction of the
+// text, hide something or control a terminal. It writes each of them as in a Go string: \n,
+// \x1b, \u202e. Bytes that are not UTF-8 become \ufffd. Escape does not change other
+// characters.
 func Escape(text string) string {
 	if isPlain(text) {
 		return text
@@ -24,8 +24,7 @@ func Escape(text string) string {
 	return b.String()
 }
 
-// EscapeLines is Escape for a text that has several lines on purpose: line breaks
-// and tabs stay.
+// EscapeLines is Escape for a text with several lines. It keeps line breaks and tabs.
 func EscapeLines(text string) string {
 	var b strings.Builder
 	for _, r := range text {
@@ -38,8 +37,8 @@ func EscapeLines(text string) string {
 	return b.String()
 }
 
-// EscapeJSON returns the same JSON with the characters that Escape replaces
-// written as \uXXXX, so that JSON can be shown in a terminal, too.
+// EscapeJSON returns the same JSON, with the characters that Escape replaces written as
+// \uXXXX. So the JSON can be shown in a terminal.
 func EscapeJSON(data []byte) []byte {
 	text := string(data)
 	if isPlain(strings.ReplaceAll(text, "\n", "")) {
@@ -48,7 +47,7 @@ func EscapeJSON(data []byte) []byte {
 	var b strings.Builder
 	for _, r := range text {
 		switch {
-		case r == '\n' || plain(r): // in a string JSON has no raw line break
+		case r == '\n' || plain(r): // a JSON string holds no raw line break
 			b.WriteRune(r)
 		case r > 0xFFFF:
 			high, low := utf16.EncodeRune(r)
@@ -60,15 +59,14 @@ func EscapeJSON(data []byte) []byte {
 	return []byte(b.String())
 }
 
-// Name returns a name as the text report shows it: quoted if it needs escapes or could be
-// mistaken for another part of its line.
+// Name returns a name as the text report shows it. Name quotes it if it needs escapes, or if
+// it could be mistaken for another part of its line.
 func Name(s string) string { return name(s) }
 
-// name returns a name as the text report shows it. A name that needs escapes, or
-// that could be mistaken for another part of its line, is quoted.
+// name is Name.
 func name(s string) string { return quotedWith(s, "") }
 
-// quotedWith is name for a place where more characters of ASCII need escapes.
+// quotedWith is name, and also quotes and escapes the ASCII characters in special.
 func quotedWith(s, special string) string {
 	confusing := s == "" || strings.HasPrefix(s, `"`) || strings.TrimSpace(s) != s ||
 		strings.Contains(s, "  ") || strings.ContainsAny(s, "<>"+special)
@@ -108,10 +106,10 @@ func isPlain(s string) bool {
 	return true
 }
 
-// plain reports whether a character shows as itself: a letter, mark, number,
-// symbol or space that takes part in no control of lines, direction or terminals.
+// plain reports whether a character can be shown unchanged: a letter, mark, number, symbol or
+// space that does not control lines, direction or the terminal.
 func plain(r rune) bool {
-	if r < utf8.RuneSelf { // nearly all of a long report
+	if r < utf8.RuneSelf { // a fast path: most of a long report is ASCII
 		return ' ' <= r && r <= '~'
 	}
 	return unicode.IsGraphic(r) && r != utf8.RuneError && !unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r)

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// hostile is a report in which everything that somebody else can name tries to
-// forge a line of the report or to control the terminal.
+// hostile returns a report in which every text from outside tries to forge a line of the
+// report or to control the terminal.
 func hostile() Report {
 	return Report{
 		Mode: "apply", Result: Guarded, Digest: "d1\nguard x",
@@ -73,7 +73,8 @@ func TestEscapedLinesStayLines(t *testing.T) {
 	}
 }
 
-// TestTheJSONReachesNoTerminal: and it says the same to whoever decodes it.
+// TestTheJSONReachesNoTerminal checks that the JSON holds nothing that controls a terminal,
+// and that it decodes to the same report.
 func TestTheJSONReachesNoTerminal(t *testing.T) {
 	r := hostile()
 	r.Groups[0].Kept[0].Name = "a\U000e0041\u202e\x7f\u009b"

@@ -7,9 +7,9 @@ import (
 	"unicode"
 )
 
-// FuzzReport: a report that is decoded is the same after it is sealed and unsealed, and its
-// JSON holds nothing that a terminal takes for its own. A changed byte of a sealed report is
-// told.
+// FuzzReport checks that a decoded report is the same after it is sealed and unsealed, and
+// that its JSON holds nothing that could control a terminal. A changed byte of a sealed report
+// must be detected.
 func FuzzReport(f *testing.F) {
 	f.Add([]byte(`{"pass":"p","groups":[{"name":"a","id":"g","add":[{"id":"u","name":"\u001b[31m\u202e"}]}]}`), 7)
 	f.Add([]byte(`{"pass":"p","errors":[{"system":"keycloak","text":"<b>\n"}],"duration_seconds":1e300}`), 0)
@@ -43,7 +43,7 @@ func FuzzReport(f *testing.F) {
 	})
 }
 
-// FuzzUnseal: bytes of a journal's file that are accepted make a report that can be sealed.
+// FuzzUnseal checks that a file which Unseal accepts gives a report that can be sealed.
 func FuzzUnseal(f *testing.F) {
 	var b bytes.Buffer
 	if err := SealedJSON(&b, Report{Pass: "p"}); err != nil {

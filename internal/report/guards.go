@@ -2,10 +2,11 @@ package report
 
 import "slices"
 
-// Guard names a guard: the label of the metrics and of withheld changes.
+// Guard is the name of a guard, as in the label `guard` of the metrics and in withheld
+// changes.
 type Guard string
 
-// The guards. Rules describes each.
+// The guards. Rules describes each guard.
 const (
 	Suspended     Guard = "suspended"
 	Federation    Guard = "federation"
@@ -26,22 +27,22 @@ const (
 	Canary        Guard = "canary"
 )
 
-// Rule is one row of the table of guards. Exit codes, counters, on_trip, the flag
-// --drift-ok, Kubernetes Events and the documentation derive from the row.
+// Rule is one row of the table of guards. Exit codes, counters, on_trip, the flag --drift-ok,
+// Kubernetes Events and the documentation derive from the row.
 type Rule struct {
 	Guard     Guard
 	Withholds string // what the guard withholds, for the documentation
 	Liftable  bool   // an approval lifts the guard
-	Drift     bool   // the guard judges drift itself; false: something is wrong with a side or with the configuration
-	Waits     bool   // the guard ends by itself at a known time: no trip for on_trip, no result "guarded"
-	Event     bool   // a trip makes a Kubernetes Event
-	Reports   bool   // the guard withholds nothing, it only reports
-	Informs   bool   // a trip can say that nothing is withheld any more, so the gauge counts only withheld changes
-	Broken    bool   // a trip means that the pass was no success
+	Drift     bool   // the guard withholds only drift; false: something is wrong with a side or the configuration
+	Waits     bool   // the guard ends by itself at a known time, so its trip does not count for on_trip or for the result "guarded"
+	Event     bool   // groupsync makes a Kubernetes Event of a trip
+	Reports   bool   // the guard withholds nothing and only reports
+	Informs   bool   // a trip may report that nothing is withheld any more, so the gauge counts only withheld changes
+	Broken    bool   // a trip means that the pass failed
 }
 
-// Rules is the table of guards, in the order in which the first guard that
-// withholds a change is named.
+// Rules is the table of guards. If several guards withhold a change, the report names the
+// first one in this order.
 var Rules = []Rule{
 	{Guard: Suspended, Withholds: "every change, or every removal, while a person has suspended writing (`groupsync suspend`)", Drift: true, Waits: true},
 	{Guard: Federation, Withholds: "changes of the people of a federation (LDAP) that does not answer behind Keycloak's 200", Event: true},
@@ -62,8 +63,8 @@ var Rules = []Rule{
 	{Guard: Canary, Withholds: "everything after a first write that did not do exactly what was sent", Event: true, Broken: true},
 }
 
-// Guards lists the names of the guards in the order of the table, for metrics that
-// start at zero.
+// Guards lists the names of the guards in the order of Rules, so that the metrics can start
+// each one at zero.
 var Guards = func() []Guard {
 	names := make([]Guard, len(Rules))
 	for i, r := range Rules {
@@ -72,7 +73,8 @@ var Guards = func() []Guard {
 	return names
 }()
 
-// Rule returns the guard's row of the table; the zero Rule for an unknown name.
+// Rule returns the guard's row of Rules. For an unknown name it returns a Rule with only the
+// name.
 func (g Guard) Rule() Rule {
 	i := slices.IndexFunc(Rules, func(r Rule) bool { return r.Guard == g })
 	if i < 0 {

@@ -11,10 +11,10 @@ import (
 	"unicode"
 )
 
-// codeSpan is text of Markdown in which nothing is markup.
+// codeSpan matches a code span of Markdown, in which no markup is recognized.
 var codeSpan = regexp.MustCompile("```.*?```|``.*?``|`[^`]*`")
 
-// hostileNames are what somebody may call a group or a person.
+// hostileNames are names that somebody may give to a group or a person.
 var hostileNames = map[string]string{
 	"a terminal escape":        "ann\x1b[2J\x1b]0;title\x07",
 	"an eight-bit escape":      "ann\u009b31m",
@@ -28,8 +28,9 @@ var hostileNames = map[string]string{
 	"a formula":                `=HYPERLINK("http://x")`,
 }
 
-// TestNamesAreInertInEveryOutput: no output of a report holds a character that a terminal
-// takes for its own, and none has more lines than the same report with plain names.
+// TestNamesAreInertInEveryOutput checks that no output of a report holds a character that
+// could control a terminal, and that no output has more lines than for the same report with
+// plain names.
 func TestNamesAreInertInEveryOutput(t *testing.T) {
 	outputs := map[string]func(io.Writer, Report) error{
 		"text":     func(w io.Writer, r Report) error { return Text(w, r, Style{}) },

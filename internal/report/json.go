@@ -7,12 +7,12 @@ import (
 	"slices"
 )
 
-// JSON writes the report as one indented JSON object and a newline. No list and
-// no map of it is null.
+// JSON writes the report as one indented JSON object and a newline. No list and no map in it
+// is null.
 func JSON(w io.Writer, r Report) error { return WriteJSON(w, r.filled()) }
 
-// WriteJSON writes a value as indented JSON and a newline. Characters that a terminal could
-// take for its own are escaped.
+// WriteJSON writes a value as indented JSON and a newline. It escapes characters that could
+// control a terminal.
 func WriteJSON(w io.Writer, value any) error {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -25,7 +25,7 @@ func WriteJSON(w io.Writer, value any) error {
 	return err
 }
 
-// filled returns the report with an empty list or map in the place of each nil.
+// filled returns the report with an empty list or map in place of each nil.
 func (r Report) filled() Report {
 	r.Groups = slices.Clone(list(r.Groups))
 	for i, g := range r.Groups {

@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// Markdown writes the report as Markdown with tables, for a pull request or an issue.
-// Long lists are cut as in Text, unless full is set.
+// Markdown writes the report as Markdown with tables, for a pull request or an issue. It cuts
+// long lists as Text does, unless full is set.
 //
-// Every name and every sentence with names in it stands in a code span, where no
-// Markdown, no HTML, no link and no mention of an account is recognized. Backticks and
-// pipes, which could end the span or the cell, are written as \x60 and \x7c.
+// Every name, and every sentence with names, is in a code span. In a code span, no Markdown,
+// no HTML, no link and no mention of an account is recognized. Backticks and pipes could end
+// the span or the cell, so they are written as \x60 and \x7c.
 func Markdown(w io.Writer, r Report, full bool) error {
 	d := &document{full: full}
 	d.summary(r)
@@ -28,7 +28,7 @@ func Markdown(w io.Writer, r Report, full bool) error {
 	return err
 }
 
-// document is Markdown in the making: blocks with an empty line between them.
+// document builds a Markdown text: blocks with an empty line between them.
 type document struct {
 	strings.Builder
 	full bool
@@ -88,8 +88,8 @@ func (d *document) bullets(list []string) {
 	}
 }
 
-// people writes one table with everybody of the groups that are shown. rest is the
-// number of groups that are not.
+// people writes one table with the people of the groups that are shown. rest is the number of
+// groups that are not shown.
 func (d *document) people(shown []section, rest int) {
 	var table [][]string
 	for _, s := range shown {
@@ -112,7 +112,7 @@ func (d *document) people(shown []section, rest int) {
 	}
 }
 
-// table writes a table. A table without rows is left out.
+// table writes a table. It writes nothing if there are no rows.
 func (d *document) table(head []string, rows [][]string) {
 	if len(rows) == 0 {
 		return
@@ -125,10 +125,10 @@ func (d *document) table(head []string, rows [][]string) {
 	d.block(strings.Join(lines, "\n"))
 }
 
-// unspanned replaces what could end a code span or a cell.
+// unspanned replaces the characters that could end a code span or a table cell.
 var unspanned = strings.NewReplacer("`", `\x60`, "|", `\x7c`)
 
-// code returns a text as a code span of one line. It holds no backtick and no pipe.
+// code returns a text as a code span of one line. The span holds no backtick and no pipe.
 func code(text string) string {
 	text = strings.TrimSpace(unspanned.Replace(Escape(text)))
 	if text == "" {

@@ -17,7 +17,7 @@ import (
 
 var update = flag.Bool("update", false, "write the files of testdata anew")
 
-// renderers are all ways to show a report, by the name of the file of testdata.
+// renderers are all ways to show a report, by the name of the file in testdata.
 var renderers = map[string]func(io.Writer, Report) error{
 	"txt":       func(w io.Writer, r Report) error { return Text(w, r, Style{}) },
 	"full.txt":  func(w io.Writer, r Report) error { return Text(w, r, Style{Full: true}) },
@@ -27,9 +27,9 @@ var renderers = map[string]func(io.Writer, Report) error{
 	"full.md":   func(w io.Writer, r Report) error { return Markdown(w, r, true) },
 }
 
-// everything is a report that has something for every part of a renderer: lists that
-// are cut, administrators, which are not, names of wide characters, and one guard that
-// trips in more groups than are explained.
+// everything returns a report with content for every part of a renderer: lists that are cut,
+// administrators, which are not cut, wide characters, and one guard that trips in more groups
+// than are explained.
 func everything() Report {
 	r := sample()
 	crew := Group{Name: "crew", ID: "c", From: []string{"/crew"}, Withheld: []Guard{Grace}}
@@ -66,7 +66,7 @@ func render(t *testing.T, how string, r Report) string {
 	return b.String()
 }
 
-// TestRenderers holds every renderer to the files of testdata.
+// TestRenderers compares every renderer with the files in testdata.
 func TestRenderers(t *testing.T) {
 	ended := Report{Mode: "observe", Result: Error, Errors: []Failure{{"keycloak", "auth", "signing in to Keycloak: the secret is wrong"}}}
 	for what, r := range map[string]Report{"everything": everything(), "hostile": hostile(), "ended": ended} {
@@ -100,8 +100,8 @@ func TestRenderersNeedNothingButTheJSON(t *testing.T) {
 	}
 }
 
-// TestNothingReachesTheTerminal holds that only the colours control the terminal, and
-// that no renderer but the one for terminals writes colours.
+// TestNothingReachesTheTerminal checks that only the colours control the terminal, and that
+// only the renderer for terminals writes colours.
 func TestNothingReachesTheTerminal(t *testing.T) {
 	colors := regexp.MustCompile(`\x1b\[(1|31|32|33)m([^\x1b]*)\x1b\[0m`)
 	for what, r := range map[string]Report{"hostile": hostile(), "hostile and in doubt": doubtful(), "everything": everything()} {
@@ -123,8 +123,7 @@ func TestNothingReachesTheTerminal(t *testing.T) {
 	}
 }
 
-// doubtful is hostile with names that are made for Markdown, for HTML and for a page
-// of diff.
+// doubtful returns hostile with names made for Markdown, for HTML and for a diff.
 func doubtful() Report {
 	r := hostile()
 	r.Groups[0].Name = "a|b` <script>alert(1)</script>"
@@ -149,8 +148,8 @@ func TestMarkdownHoldsNames(t *testing.T) {
 	}
 }
 
-// holdsNames holds that whatever is not the renderer's own text stands in code spans, and
-// that no name ends its span, its cell or its line.
+// holdsNames checks that every text that is not the renderer's own is in a code span, and that
+// no name ends its span, its cell or its line.
 func holdsNames(t *testing.T, markdown string) {
 	t.Helper()
 	own := regexp.MustCompile(`^[A-Za-z0-9 |*:,…-]*$`)
@@ -201,8 +200,8 @@ func TestNamesInMarkdown(t *testing.T) {
 	}
 }
 
-// TestDiffLines holds that the diff has one line for each membership and is sorted,
-// whatever the order of the report.
+// TestDiffLines checks that the diff has one line for each membership and is sorted, whatever
+// the order of the report.
 func TestDiffLines(t *testing.T) {
 	r := crowd()
 	r.Guards = nil
@@ -230,9 +229,9 @@ func TestDiffLines(t *testing.T) {
 	}
 }
 
-// crowd is a first dry run over 200 groups and 5,000 people. Half of them join two
-// groups and the others leave two; a guard withholds all removals, and every group
-// loses too many, too.
+// crowd returns the report of a first dry run over 200 groups and 5,000 people. Half of the
+// people join two groups, and the others leave two. A guard withholds all removals, with a
+// trip for the whole plan and one for each group.
 func crowd() Report {
 	const groups, people = 200, 5000
 	r := Report{Mode: "observe", Result: Guarded, Digest: "0123456789abcdef", Source: Counts{groups, people, people}, Target: Counts{groups, people, people}, Users: map[string]int{"pending": 400}}
@@ -272,8 +271,8 @@ const theGuard = "5200 of all 6000 managed memberships would be removed (87 %): 
 // Two screens of a terminal with 50 lines.
 const twoScreens = 100
 
-// TestADryRunOfACrowdIsReadable holds a dry run of 200 groups and 5,000 people to two
-// screens, with the guard that matters, its command and every administrator in sight.
+// TestADryRunOfACrowdIsReadable checks that a dry run of 200 groups and 5,000 people fits on
+// two screens. They must show the guard, its command and every administrator.
 func TestADryRunOfACrowdIsReadable(t *testing.T) {
 	text := render(t, "txt", crowd())
 	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
@@ -297,7 +296,7 @@ func TestADryRunOfACrowdIsReadable(t *testing.T) {
 			t.Errorf("%s is not shown", who)
 		}
 	}
-	for g := range 200 { // each group of the guard, though not each sentence
+	for g := range 200 { // the name of each group of the guard, but not each sentence
 		if name := fmt.Sprintf("team-%03d", g); !strings.Contains(text, name) {
 			t.Errorf("the guard of %s is not shown", name)
 		}
@@ -307,7 +306,7 @@ func TestADryRunOfACrowdIsReadable(t *testing.T) {
 	}
 }
 
-// TestFullCutsNothing holds that the report in full has each name.
+// TestFullCutsNothing checks that the report in full has every name.
 func TestFullCutsNothing(t *testing.T) {
 	text := render(t, "full.txt", everything())
 	if strings.Contains(text, "… ") || strings.Contains(text, " more") {
@@ -348,8 +347,8 @@ func TestALongNameMovesOnlyItsOwnLine(t *testing.T) {
 	}
 }
 
-// TestAdministratorsAreNeverCut holds both groups of administrators against a group of
-// other people that is as long.
+// TestAdministratorsAreNeverCut compares both groups of administrators with a group of other
+// people of the same length.
 func TestAdministratorsAreNeverCut(t *testing.T) {
 	for _, row := range []struct {
 		group Group

@@ -1,6 +1,7 @@
-// Package report is what one pass found and did, as a value. The renderers (Text, JSON,
-// Diff, Markdown), the metrics and the exit code derive from it. docs/json.md describes
-// the JSON, which stays stable; every renderer works from the JSON alone.
+// Package report defines the report of a pass as a value, and its renderers. The renderers
+// (Text, JSON, Diff, Markdown), the metrics and the exit code derive from the value.
+// docs/json.md describes the JSON, which stays stable. Every renderer needs only what the JSON
+// holds.
 package report
 
 import (
@@ -11,19 +12,19 @@ import (
 // Result is the outcome of a pass in one word.
 type Result string
 
-// The results a pass can have.
+// The results of a pass.
 const (
 	InSync  Result = "in_sync" // nothing differs
-	Drift   Result = "drift"   // differences are left: a dry run, a wait, a write that failed
+	Drift   Result = "drift"   // differences are left, because of a dry run, a guard that only waits, or a write that failed
 	Applied Result = "applied" // every difference was written and read back
-	Guarded Result = "guarded" // a guard other than grace withheld something
-	Error   Result = "error"   // the pass ended early
+	Guarded Result = "guarded" // a guard withheld a change or tripped; guards that wait do not count, nor trips that only inform
+	Error   Result = "error"   // the pass ended before it had a plan
 )
 
-// Results lists every result, for metrics that start at zero.
+// Results lists every result, so that the metrics can start each one at zero.
 var Results = []Result{InSync, Drift, Applied, Guarded, Error}
 
-// Outcome says what became of one planned change.
+// Outcome is the result of one planned change.
 type Outcome string
 
 // The outcomes of a change.
@@ -31,7 +32,7 @@ const (
 	Planned  Outcome = "planned"
 	Done     Outcome = "applied"
 	Failed   Outcome = "failed"
-	Withheld Outcome = "withheld" // then Guard says by which
+	Withheld Outcome = "withheld" // Change.Guard names the guard
 )
 
 // Counts is the size of one side as it was read, disabled people included.
@@ -41,9 +42,9 @@ type Counts struct {
 	Memberships int `json:"memberships"`
 }
 
-// Change is one membership to be added or removed.
+// Change is one membership to add or to remove.
 type Change struct {
-	ID       string  `json:"id"` // of the ClearML user
+	ID       string  `json:"id"` // id of the ClearML user
 	Name     string  `json:"name"`
 	Email    string  `json:"email"`
 	Why      string  `json:"why"`
@@ -51,29 +52,29 @@ type Change struct {
 	Evidence string  `json:"evidence,omitempty"` // what the person's own side said
 	Doubt    string  `json:"doubt,omitempty"`    // why there is no evidence
 	Outcome  Outcome `json:"outcome"`
-	Call     string  `json:"call,omitempty"`     // ClearML's id of the call that wrote it (meta.id); empty: none was sent, or none was answered
-	Reverted bool    `json:"reverted,omitempty"` // somebody else undid this change, which groupsync had made
+	Call     string  `json:"call,omitempty"`     // ClearML's id (meta.id) of the call that wrote the change; empty: no call was sent, or no call was answered
+	Reverted bool    `json:"reverted,omitempty"` // groupsync made this change before, and somebody else undid it
 	Guard    Guard   `json:"guard,omitempty"`    // the guard that withholds the change; empty unless Outcome is withheld
 }
 
-// MayBeMade reports whether the change was made or may have been made. A write that failed
-// may have reached ClearML all the same, for example if no answer came.
+// MayBeMade reports whether the change was made or may have been made. A failed write may have
+// reached ClearML, for example if no answer came.
 func (c Change) MayBeMade() bool { return c.Outcome == Done || c.Outcome == Failed }
 
-// Pending is a member by Keycloak who has no ClearML account yet.
+// Pending is an account that belongs in the group and has no ClearML user yet.
 type Pending struct {
 	Username string `json:"username"`
 	Email    string `json:"email"`
 }
 
-// Kept is a ClearML member who is in none of the group's sources and stays. Until and
-// Reason are those of the exception of users.protect that keeps the member.
+// Kept is a ClearML member who is in no source of the group and stays. Until and Reason come
+// from the exception in users.protect that keeps the member.
 type Kept struct {
 	ID   string `json:"id"`
 	Name string `json:"name"`
 	Why  string `json:"why"`
 
-	Until  time.Time `json:"until,omitzero"`   // when the exception ends; zero: it has no end, or there is none
+	Until  time.Time `json:"until,omitzero"`   // when the exception ends; zero: there is no exception, or the exception has no end
 	Reason string    `json:"reason,omitempty"` // as configured
 }
 
@@ -86,17 +87,17 @@ type Group struct {
 	Remove   []Change  `json:"remove"`
 	Pending  []Pending `json:"pending"`
 	Kept     []Kept    `json:"kept"`
-	Withheld []Guard   `json:"withheld"` // the guards that withheld something of this group
+	Withheld []Guard   `json:"withheld"` // the guards that withheld a change of this group
 	OwnView  OwnView   `json:"own_view"`
 }
 
-// OwnView counts the people of one group for whom Keycloak's member list and the
-// person's own side disagree. The own side is right, so this is no drift.
+// OwnView counts the people of one group for whom Keycloak's member list and the person's own
+// side disagree. The own side is right, so these people are no drift.
 type OwnView struct {
-	Hides int `json:"hides"` // members whom the list does not show
-	Shows int `json:"shows"` // people in the list whose token does not hold the group
-	// Stale says that Keycloak's user cache may be older than its database: it was seen
-	// to differ from a fresh reading, or it alone tells who holds a role.
+	Hides int `json:"hides"` // members who are missing from the list
+	Shows int `json:"shows"` // people in the list whose own side does not have the group
+	// Stale means that Keycloak's user cache may be older than its database. Either the cache
+	// differed from a fresh reading, or only the cache shows who holds a role.
 	Stale bool `json:"stale"`
 }
 
@@ -127,19 +128,19 @@ func (g Group) State() string {
 	}
 }
 
-// Skip is a group of either side that is left alone, or a remark about one or
-// about a person.
+// Skip is a group of either side that groupsync does not synchronize, or a remark about a
+// group or a person.
 type Skip struct {
 	Name string `json:"name"`
 	Side string `json:"side"` // keycloak or clearml
 	Why  string `json:"why"`
 }
 
-// SkipStates are the values of Skip.Why that are states of groups; any other
-// value is a remark and counts nowhere.
+// SkipStates are the values of Skip.Why that are states of groups. Any other value is a remark
+// and is in no count.
 var SkipStates = []string{"no_target", "no_source", "builtin", "not_assignable", "duplicate", "excluded"}
 
-// Person is somebody who is not plainly matched.
+// Person is a user or an account whose state is not an ordinary match.
 type Person struct {
 	ID    string `json:"id"`
 	Name  string `json:"name"`
@@ -147,15 +148,15 @@ type Person struct {
 	State string `json:"state"`
 }
 
-// UserStates are the states that a person can be in.
+// UserStates are the possible states of a person.
 var UserStates = []string{"matched", "pending", "local", "other_provider", "unknown", "service_account", "protected", "unresolved", "ambiguous", "rekeyed", "renamed", "gone", "gone_kept", "self"}
 
-// Trip is a guard that withheld something.
+// Trip is one trip of a guard.
 type Trip struct {
 	Guard    Guard  `json:"guard"`
-	Group    string `json:"group"`    // empty: not about one group
-	Detail   string `json:"detail"`   // number, limit and what to do
-	Override string `json:"override"` // empty: nothing lifts it
+	Group    string `json:"group"`    // empty: the trip is not about one group
+	Detail   string `json:"detail"`   // the number, the limit and what to do
+	Override string `json:"override"` // how to lift the guard; empty: nothing lifts it
 }
 
 // Tally counts the changes of a pass.
@@ -165,27 +166,27 @@ type Tally struct {
 	Failed  int `json:"failed"`
 }
 
-// Failure is an error that the pass met.
+// Failure is an error in a pass.
 type Failure struct {
 	System string `json:"system"` // keycloak, clearml or groupsync
 	Reason string `json:"reason"`
 	Text   string `json:"text"`
 }
 
-// Probe is what a federation answered in this pass.
+// Probe is the answer of a federation in this pass.
 type Probe struct {
 	Federation string `json:"federation"`
 	Up         bool   `json:"up"`
 }
 
-// Approval is what became of a person's approval of withheld changes.
+// Approval is the result of a person's approval of withheld changes.
 type Approval struct {
 	Digest  string    `json:"digest"`
 	By      string    `json:"by"` // the authenticated name, or the operating system's user
 	At      time.Time `json:"at"`
-	Granted bool      `json:"granted"` // false: the digest is not that of this pass's plan, and nothing was lifted
+	Granted bool      `json:"granted"` // false: the digest does not match this pass's plan, so nothing was lifted
 	Lifted  []Guard   `json:"lifted"`  // the guards that were lifted, in the order of the table
-	Changes int       `json:"changes"` // how many changes the digest covers
+	Changes int       `json:"changes"` // number of changes that the digest covers
 	Detail  string    `json:"detail"`  // what was lifted, or why nothing was
 }
 
@@ -194,10 +195,10 @@ type Report struct {
 	Pass     string    `json:"pass"`
 	Sync     string    `json:"sync"`
 	Mode     string    `json:"mode"`               // observe or apply
-	Person   string    `json:"person,omitempty"`   // the pass was made for this person only: id of the ClearML user, or of the account of somebody whom ClearML does not know; empty: for everybody
-	Restores string    `json:"restores,omitempty"` // id of the pass whose changes this pass took back; empty: it mirrored Keycloak
+	Person   string    `json:"person,omitempty"`   // the one person of this pass: id of the ClearML user, or of the account if ClearML has no such user; empty: everybody
+	Restores string    `json:"restores,omitempty"` // id of the pass whose changes this restore took back; empty: the pass mirrored Keycloak
 	Result   Result    `json:"result"`
-	Digest   string    `json:"digest"` // names the changes that an approval can clear; empty if there are none
+	Digest   string    `json:"digest"` // names the changes that an approval would cover; empty: there are none
 	Started  time.Time `json:"started"`
 	Duration float64   `json:"duration_seconds"`
 	Source   Counts    `json:"source"`
@@ -206,23 +207,24 @@ type Report struct {
 	Skipped  []Skip    `json:"skipped"`
 	People   []Person  `json:"people"`
 	Guards   []Trip    `json:"guards"`
-	Approval *Approval `json:"approval"` // null: the pass was given no approval
+	Approval *Approval `json:"approval"` // null: the pass had no approval
 	Applied  Tally     `json:"applied"`
 	Errors   []Failure `json:"errors"`
 
 	AdminMismatch int            `json:"admin_mismatch"`         // users whose role and membership of Admins disagree; 0 if administrators are not managed
 	Users         map[string]int `json:"users"`                  // number of people by state
 	Probes        []Probe        `json:"federations"`            // the federations that this pass probed
-	PendingOldest float64        `json:"pending_oldest_seconds"` // how long the longest waiting person has been pending
-	Reverted      map[string]int `json:"reverted"`               // by action: changes of groupsync that somebody else undid
+	PendingOldest float64        `json:"pending_oldest_seconds"` // how many seconds the longest waiting person has been pending
+	Reverted      map[string]int `json:"reverted"`               // number of groupsync's changes that somebody else undid, by action
 
-	// Forgotten counts the federated memberships that the guards' memory has no place for.
-	// The guard fall withholds removals of federated people from their user groups.
+	// Forgotten is the number of federated memberships that did not fit in the guards' memory.
+	// The guard fall withholds removals of federated people from the user groups of these
+	// memberships.
 	Forgotten int `json:"forgotten_memberships,omitempty"`
 }
 
-// Whole reports whether the pass mirrored everybody, so that its figures are the state of
-// both sides. A pass of one person and a restore are not whole.
+// Whole reports whether the pass covered everybody, so that its figures are the state of both
+// sides. A pass of one person and a restore are not whole.
 func (r Report) Whole() bool { return r.Person == "" && r.Restores == "" }
 
 // MayHaveChanged reports whether the pass changed something in ClearML, or may have.
@@ -255,15 +257,14 @@ func (r Report) GroupStates() map[string]int {
 	return states
 }
 
-// Complete reports whether the pass was a success: both sides were read whole, no
-// write failed, and no write did more than was sent.
+// Complete reports whether the pass succeeded: it read both sides completely, no write failed,
+// and no write did more than was sent.
 func (r Report) Complete() bool {
 	return len(r.Errors) == 0 && r.Applied.Failed == 0 && !r.tripped(func(g Rule) bool { return g.Broken })
 }
 
-// ExitCode returns the exit code of a single pass: 1 for an error; 2 when drift is
-// left, when a guard that is no matter of drift tripped, or when an administrator
-// stays because groupsync cannot tell who that person is; else 0.
+// ExitCode returns the exit code of a single pass. It is 1 if the pass ended early. It is 2 if
+// drift is left, if there was an error, or if the result is Guarded. Else it is 0.
 func (r Report) ExitCode() int {
 	if r.Result == Error {
 		return 1
@@ -275,8 +276,8 @@ func (r Report) ExitCode() int {
 	return 0
 }
 
-// OnlyDrift reports that nothing is wrong but drift: no write failed, and every
-// guard that tripped judges drift itself.
+// OnlyDrift reports whether drift is the only problem: the pass did not end early, there was
+// no error, and every guard that tripped withholds only drift.
 func (r Report) OnlyDrift() bool {
 	return r.Result != Error && len(r.Errors) == 0 && !r.tripped(func(g Rule) bool { return !g.Drift })
 }

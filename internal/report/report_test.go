@@ -44,7 +44,7 @@ func sample() Report {
 	}
 }
 
-// throughJSON returns the report as whoever reads its JSON has it.
+// throughJSON returns the report as a reader of its JSON gets it.
 func throughJSON(t *testing.T, r Report) (read Report) {
 	t.Helper()
 	var b bytes.Buffer
@@ -87,7 +87,7 @@ func TestAGrantedApprovalInOneSentence(t *testing.T) {
 	}
 }
 
-// TestJSONKeys pins the names that others rely on.
+// TestJSONKeys fixes the key names that other programs rely on.
 func TestJSONKeys(t *testing.T) {
 	var b bytes.Buffer
 	if err := JSON(&b, sample()); err != nil {
@@ -149,7 +149,7 @@ func TestExitCode(t *testing.T) {
 		name   string
 		report Report
 		want   int
-		only   bool // drift
+		only   bool // want of OnlyDrift
 	}{
 		{"in sync", Report{Result: InSync}, 0, true},
 		{"everything applied", Report{Result: Applied, Groups: change(Done)}, 0, true},

@@ -7,32 +7,31 @@ import (
 	"time"
 )
 
-// What a report shows of long lists, unless it is shown in full. Administrators are always
+// How much a report shows of long lists, unless it is shown in full. Administrators are always
 // shown in full.
 const (
-	listShown   = 5  // people of one sign in one group, names, remarks, own views, errors
+	listShown   = 5  // per group and sign: people; per list: names, remarks, own views, errors
 	rowsShown   = 30 // rows of people in all groups together
 	groupsShown = 10 // rows of the table of groups
 )
 
-// administrators reports whether the group is ClearML's built-in group of administrators,
-// or stands for the role admin. A group named Admins in a report is always the built-in
-// one.
+// administrators reports whether the group is ClearML's built-in group Admins, or stands for
+// the role admin. A group named Admins in a report is always the built-in group.
 func (g Group) administrators() bool { return g.Name == "Admins" || g.ID == "role:admin" }
 
 // row is one person in one group.
 type row struct {
 	sign        string // + joins, - leaves, ? waits for the first login, = stays, ~ no longer changes (Comparison)
 	name, email string
-	id          string // of the ClearML user; empty for somebody who waits
+	id          string // id of the ClearML user; empty for a person who waits for the first login
 	outcome     string
 	why         string
 	withheld    bool
-	more        int // not a person: so many more people of this sign are not shown
+	more        int // 0: the row is a person; else the number of people of this sign that are not shown
 }
 
-// person returns the name and, in angle brackets, the email. A name that holds angle
-// brackets is quoted, so the last pair of brackets is the email's.
+// person returns the name and, in angle brackets, the email. A name with angle brackets is
+// quoted, so the last pair of brackets is always the email's.
 func (x row) person() string {
 	if x.email == "" {
 		return name(x.name)
@@ -40,14 +39,15 @@ func (x row) person() string {
 	return name(x.name) + " <" + name(x.email) + ">"
 }
 
-// section is one group with the rows that are shown of it.
+// section is one group and the rows of it that are shown.
 type section struct {
 	Group
-	from string // what feeds the group
+	from string // the sources of the group
 	rows []row
 }
 
-// feeders says what feeds a group: paths of Keycloak groups, and the admin role.
+// feeders returns a text with the sources of a group: paths of Keycloak groups, and the admin
+// role.
 func feeders(from []string) string {
 	if len(from) == 0 {
 		return "from nothing"
@@ -55,9 +55,9 @@ func feeders(from []string) string {
 	return "from " + names(from)
 }
 
-// sections returns the groups that have something to tell: Admins first, then those
-// with the most changes. Unless the report is shown in full, long lists are cut, and
-// rest is the number of groups whose people are not shown at all.
+// sections returns the groups with something to report: Admins first, then by the number of
+// changes. Unless the report is shown in full, sections cuts long lists. rest is the number of
+// groups whose people are not shown at all.
 func sections(r Report, full bool) (shown []section, rest int) {
 	var all []section
 	for _, g := range ordered(r.Groups) {
@@ -66,8 +66,8 @@ func sections(r Report, full bool) (shown []section, rest int) {
 	return fitting(all, full)
 }
 
-// fitting returns the sections that are shown, with their long lists cut, and the number
-// of those that are not shown. Administrators and a full report are not cut.
+// fitting returns the sections to show, with their long lists cut, and the number of sections
+// that are not shown. It does not cut administrators or a full report.
 func fitting(all []section, full bool) (shown []section, rest int) {
 	used := 0
 	for i, s := range all {
@@ -82,8 +82,7 @@ func fitting(all []section, full bool) (shown []section, rest int) {
 	return shown, 0
 }
 
-// ordered returns the groups that have something to tell, in the order in which they
-// are shown.
+// ordered returns the groups with something to report, in the order in which they are shown.
 func ordered(groups []Group) []Group {
 	groups = slices.DeleteFunc(slices.Clone(groups), func(g Group) bool {
 		return len(g.Add)+len(g.Remove)+len(g.Pending)+len(g.Kept)+len(g.Withheld) == 0
@@ -101,7 +100,7 @@ func b2i(b bool) int {
 	return 0
 }
 
-// rows returns everybody of the group: who joins, who leaves, who waits, who stays.
+// rows returns the people of the group: those who join, leave, wait, and stay.
 func (g Group) rows() []row {
 	var rows []row
 	for _, c := range g.Add {
@@ -119,7 +118,7 @@ func (g Group) rows() []row {
 	return rows
 }
 
-// because says why the member stays, and for how long.
+// because returns why the member stays, and until when.
 func (k Kept) because() string {
 	why := k.Why
 	if !k.Until.IsZero() {
@@ -139,8 +138,8 @@ func (c Change) row(sign string) row {
 	return x
 }
 
-// Because returns in one line why the change is wanted, how the person was matched, and
-// what the person's own side said.
+// Because returns one line: why the change is wanted, how the person was matched, and what the
+// person's own side said.
 func (c Change) Because() string {
 	because := c.Why
 	if c.Match != "" {
@@ -155,8 +154,8 @@ func (c Change) Because() string {
 	return because
 }
 
-// cut leaves listShown rows of each sign, and after them one row that counts the
-// others. The rows of a sign stand together.
+// cut keeps listShown rows of each sign, and after them adds one row with the number of the
+// others. The rows of a sign must be together.
 func cut(rows []row) (left []row) {
 	for len(rows) > 0 {
 		n := slices.IndexFunc(rows, func(x row) bool { return x.sign != rows[0].sign })
@@ -173,7 +172,7 @@ func cut(rows []row) (left []row) {
 	return left
 }
 
-// sums are the figures of one group, or of several.
+// sums are the figures of one or several groups.
 type sums struct{ add, remove, done, withheld, waits, stays int }
 
 func sumsOf(groups []Group) (s sums) {
@@ -188,9 +187,9 @@ func sumsOf(groups []Group) (s sums) {
 	return s
 }
 
-// groupTable returns the figures of every group, a row each, the head first. A long
-// table is cut, with a row that counts the other groups. The last row adds up several
-// groups.
+// groupTable returns a table with the figures of the groups: the head, then one row a group. A
+// long table is cut, with one row for all other groups. The last row is the sum of all groups,
+// if there are several.
 func groupTable(r Report, full bool) [][]string {
 	groups := ordered(r.Groups)
 	table := [][]string{{"group", "add", "remove", "done", "withheld", "wait", "stay"}}

@@ -11,16 +11,17 @@ import (
 	"slices"
 )
 
-// The end of a report's JSON, and how it is when the report is sealed: with one more key,
-// the SHA-256 of the JSON without that key. The sum tells a report that was cut or edited
-// by mistake. It is no signature: whoever may write the file can also compute the sum.
+// The end of a report's JSON, and the end of a sealed report. A sealed report has one more
+// key, the SHA-256 of the JSON without that key. The sum detects a report that was cut or
+// edited by mistake. It is no signature: anybody who may write the file can also compute the
+// sum.
 const (
 	end     = "\n}\n"
 	sumHead = ",\n  \"sha256\": \""
 	sumTail = "\"" + end
 )
 
-// SealedJSON writes what JSON writes, with the key sha256 at the end. Unseal reads it.
+// SealedJSON writes the same as JSON, with the key sha256 at the end. Unseal reads it.
 func SealedJSON(w io.Writer, r Report) error {
 	var b bytes.Buffer
 	if err := JSON(&b, r); err != nil {
@@ -36,8 +37,9 @@ func sealed(body []byte) []byte {
 	return append(slices.Clone(body[:len(body)-len(end)]), sumHead+hex.EncodeToString(sum[:])+sumTail...)
 }
 
-// Unseal returns the report that SealedJSON wrote. The error is a verb to the name of the
-// file: the text was cut or edited, or is no report.
+// Unseal returns the report that SealedJSON wrote. It returns an error if the text was cut or
+// edited, or is no report. The error's text continues a sentence that begins with the name of
+// the file.
 func Unseal(data []byte) (Report, error) {
 	rest, closed := bytes.CutSuffix(data, []byte(sumTail))
 	at := len(rest) - hex.EncodedLen(sha256.Size)

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestASealedReportComesBack: it is the JSON of the report with one more key, and comes
-// back as it was. A changed one does not.
+// TestASealedReportComesBack checks that a sealed report is the JSON of the report with one
+// more key, and that Unseal returns the same report. It refuses a changed one.
 func TestASealedReportComesBack(t *testing.T) {
 	r := Report{Pass: "P", Sync: "default", Groups: []Group{{Name: "a \u202e b", ID: "g", Remove: []Change{{ID: "ann", Outcome: Done}}}}}
 	var plain, sealed, again bytes.Buffer

@@ -8,8 +8,8 @@ import (
 	"unicode"
 )
 
-// headline says in one line how the pass stands: its result, what it would change or
-// did, what is withheld, and how many people wait.
+// headline returns one line: the result of the pass, the changes it would make or made, the
+// number of withheld changes, and how many people wait for their first login.
 func (r Report) headline() string {
 	mode := r.Mode
 	if mode == "observe" {
@@ -60,8 +60,8 @@ func (c Counts) String() string {
 	return fmt.Sprintf("%d groups, %d users, %d memberships", c.Groups, c.Users, c.Memberships)
 }
 
-// readings says how much was read of either side. It is empty if a side was not read
-// whole.
+// readings returns the size of both sides as they were read. It is empty if the pass ended
+// early.
 func (r Report) readings() string {
 	if r.Result == Error {
 		return ""
@@ -69,24 +69,24 @@ func (r Report) readings() string {
 	return fmt.Sprintf("read: keycloak %s; clearml %s", r.Source, r.Target)
 }
 
-// hold is one guard of a pass with what it withholds.
+// hold is one guard of a pass with the changes that it withholds.
 type hold struct {
 	guard   Guard
-	changes int // how many changes the guard withholds
-	groups  int // in how many user groups
+	changes int // number of changes that the guard withholds
+	groups  int // number of user groups with such changes
 	trips   []Trip
 }
 
-// holds returns the guards that tripped or withheld something, in the order of the
-// table. Each trip is there once, also if two parts of a pass report the same. Trips
-// that are not about one group come first.
+// holds returns the guards that tripped or withheld something, in the order of Rules. Equal
+// trips are listed once, since two parts of a pass can report the same trip. Trips that are
+// not about one group come first.
 func holds(r Report) []hold {
 	byGuard, order := make(map[Guard]*hold), slices.Clone(Guards)
 	of := func(g Guard) *hold {
 		if byGuard[g] == nil {
 			byGuard[g] = &hold{guard: g}
 		}
-		if !slices.Contains(order, g) { // a later version made the JSON
+		if !slices.Contains(order, g) { // an unknown guard: a later version made the JSON
 			order = append(order, g)
 		}
 		return byGuard[g]
@@ -121,7 +121,7 @@ func holds(r Report) []hold {
 	return list
 }
 
-// String says in one line what the guard withholds and whether an approval lifts it.
+// String returns one line: what the guard withholds, and whether an approval lifts it.
 func (h hold) String() string {
 	if h.changes == 0 {
 		return fmt.Sprintf("guard %s: no change withheld", h.guard)
@@ -133,8 +133,8 @@ func (h hold) String() string {
 	return fmt.Sprintf("guard %s: %s withheld in %s; %s", h.guard, Counted(h.changes, "change", "changes"), Counted(h.groups, "group", "groups"), lifted)
 }
 
-// String returns the sentence of the trip, after the name of the user group if it is
-// about one.
+// String returns the detail of the trip. If the trip is about one user group, the group's name
+// comes first.
 func (t Trip) String() string {
 	if t.Group == "" {
 		return t.Detail
@@ -144,15 +144,16 @@ func (t Trip) String() string {
 
 func (t Trip) liftable() bool { return t.Override != "" }
 
-// What is shown of the sentences of one guard, unless the report is shown in full: all
-// of them, or if there are very many the first ones and the names of all other groups.
+// How many sentences of one guard are shown, unless the report is shown in full: all of them,
+// or, if there are more than tripsShown, the first tripsFirst and the names of the other
+// groups.
 const (
 	tripsShown = 20
 	tripsFirst = 3
 )
 
-// sentences returns the sentences of the guard. others are the user groups whose
-// sentence is not among them.
+// sentences returns the sentences of the guard that are shown. others are the user groups
+// whose sentence is left out.
 func (h hold) sentences(full bool) (sentences, others []string) {
 	folded := !full && len(h.trips) > tripsShown
 	for i, t := range h.trips {
@@ -166,8 +167,8 @@ func (h hold) sentences(full bool) (sentences, others []string) {
 	return sentences, others
 }
 
-// approving returns the command that approves what is withheld. It is empty if there
-// is nothing that an approval lifts.
+// approving returns the command that approves the withheld changes. It is empty if an approval
+// lifts nothing.
 func (r Report) approving() string {
 	if r.Digest == "" || !slices.ContainsFunc(r.Guards, Trip.liftable) {
 		return ""
@@ -181,7 +182,8 @@ func (r Report) approving() string {
 	return "groupsync --once --apply --approve " + r.Digest
 }
 
-// shellWord returns the text as one word of a POSIX shell. An id is plain nearly always.
+// shellWord returns the text as one word of a POSIX shell. It quotes the text only if needed;
+// nearly every id needs no quotes.
 func shellWord(text string) string {
 	plain := func(c rune) bool {
 		return c < unicode.MaxASCII && (unicode.IsLetter(c) || unicode.IsDigit(c) || strings.ContainsRune("-_.@:", c))
@@ -192,7 +194,7 @@ func shellWord(text string) string {
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
-// String says in one sentence who approved what, when, and what came of it.
+// String returns one sentence: who approved what, when, and with what result.
 func (a Approval) String() string {
 	head := fmt.Sprintf("approval of %s by %s at %s: ", a.Digest, name(a.By), a.At.UTC().Format(time.RFC3339))
 	if !a.Granted {
@@ -213,7 +215,7 @@ func (a Approval) LiftedNames() string {
 	return strings.Join(guards, ", ")
 }
 
-// Counted returns a number with its noun.
+// Counted returns a number with its noun, in the singular if n is 1.
 func Counted(n int, one, several string) string {
 	if n == 1 {
 		return "1 " + one
@@ -229,8 +231,8 @@ func errorLines(r Report) (lines []string) {
 	return lines
 }
 
-// cutLines returns the lines. Of more than listShown it returns the first ones and a
-// line that counts the others, unless the report is shown in full.
+// cutLines returns at most listShown lines, and then one line with the number of the others.
+// If the report is shown in full, it returns all lines.
 func cutLines(lines []string, full bool, what string) []string {
 	if more := len(lines) - listShown; !full && more > 0 {
 		return append(slices.Clone(lines[:listShown]), fmt.Sprintf("… %d more %s", more, what))
@@ -238,8 +240,8 @@ func cutLines(lines []string, full bool, what string) []string {
 	return lines
 }
 
-// differences says of each group that Keycloak's member list is not what a login
-// reads.
+// differences returns a line for each group whose member list in Keycloak differs from what a
+// login reads, or whose user cache may be stale.
 func differences(r Report) (lines []string) {
 	for _, g := range r.Groups {
 		var differs []string
@@ -260,7 +262,7 @@ func differences(r Report) (lines []string) {
 	return lines
 }
 
-// notice is a reason why groups are left alone, or a remark, with the names.
+// notice is one reason to skip groups, or one remark, with the names it applies to.
 type notice struct {
 	remark    bool
 	side, why string
@@ -281,7 +283,7 @@ func notices(skips []Skip) (list []notice) {
 	return list
 }
 
-// kind returns what the notice is about.
+// kind returns "remark" or "left alone".
 func (n notice) kind() string {
 	if n.remark {
 		return "remark"
@@ -289,8 +291,8 @@ func (n notice) kind() string {
 	return "left alone"
 }
 
-// shown returns the names, and says how many more there are if the list is cut: a
-// realm can have thousands of groups that ClearML lacks.
+// shown returns the names. If the list is cut, it adds the number of the others. A realm can
+// have thousands of groups that ClearML lacks.
 func (n notice) shown(full bool, show func(string) string) string {
 	list, more := n.names, ""
 	if !full && len(list) > listShown {

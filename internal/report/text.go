@@ -15,14 +15,14 @@ type Style struct {
 	Color bool // for a terminal that shows colours
 }
 
-// Text writes the report for a person. The summary comes first: what would change or
-// did, what each guard withholds and why, and the command that approves it. The people
-// follow by group, then what is left alone. The summary closes the report again, without
-// the reasons. Long lists are cut unless the style says otherwise, and then a table
-// counts what each group has; guards and administrators are never cut.
+// Text writes the report for a person. The summary comes first: what would change or did, what
+// each guard withholds and why, and the command that approves it. The people follow by group,
+// and then the skipped groups and remarks. At the end Text repeats the summary without the
+// reasons. Long lists are cut unless the style says otherwise, and then a table shows the
+// figures of each group. Guards and administrators are never cut.
 //
-// Text needs nothing that the JSON does not hold. Names are quoted if they hold
-// characters that could forge a line or reach the terminal.
+// Text needs only what the JSON holds. Names are quoted if they hold characters that could
+// forge a line or control the terminal.
 func Text(w io.Writer, r Report, s Style) error {
 	p := &printer{Style: s}
 	p.summary(r, true)
@@ -43,7 +43,7 @@ type printer struct {
 	strings.Builder
 }
 
-// The colours, as parameters of ECMA-48's SGR.
+// The colours, as parameters of SGR in ECMA-48.
 const (
 	bold   = "1"
 	red    = "31"
@@ -56,7 +56,8 @@ var (
 	signColors   = map[string]string{"+": green, "-": red, "?": yellow}
 )
 
-// linef writes one line, whatever its arguments hold, in that colour if there is one.
+// linef writes one line, in the given colour if it is not empty. It escapes line breaks and
+// control characters, so the arguments cannot add a second line.
 func (p *printer) linef(color, format string, args ...any) {
 	line := Escape(fmt.Sprintf(format, args...))
 	if p.Color && color != "" {
@@ -71,7 +72,7 @@ func (p *printer) lines(color string, lines []string) {
 	}
 }
 
-// block writes an empty line and a list of lines. Without lines it writes nothing.
+// block writes an empty line and a list of lines. It writes nothing if there are no lines.
 func (p *printer) block(lines []string, what string) {
 	if len(lines) > 0 {
 		p.linef("", "")
@@ -79,7 +80,7 @@ func (p *printer) block(lines []string, what string) {
 	}
 }
 
-// summary writes how the pass stands, with the reasons or without.
+// summary writes the headline, the guards and the approval, with or without the reasons.
 func (p *printer) summary(r Report, reasons bool) {
 	p.linef(resultColors[r.Result], "%s", r.headline())
 	if reasons {
@@ -131,8 +132,8 @@ func (p *printer) reasons(h hold) {
 	p.linef("", "    %s", line)
 }
 
-// groups writes the people by group. If not everybody is shown, a table comes first
-// that counts the changes of each group.
+// groups writes the people by group. If some people are not shown, a table with the figures of
+// each group comes first.
 func (p *printer) groups(r Report) {
 	shown, rest := sections(r, p.Full)
 	cut := rest > 0
@@ -188,15 +189,15 @@ func (p *printer) notices(skips []Skip) {
 	p.block(aligned(table), "reasons and remarks")
 }
 
-// What a terminal of ordinary width shows in one line, and the widest cell that a column
-// makes room for: a name that is longer moves only its own line.
+// The width of an ordinary terminal, and the widest cell that sets the width of its column. A
+// longer cell moves only the rest of its own line.
 const (
 	pageWidth = 100
 	cellWidth = 48
 )
 
-// aligned returns a line for each row, with the cells of a column below one another and
-// two spaces between the columns. The cells are escaped.
+// aligned returns one line for each row, with aligned columns and two spaces between them. It
+// escapes the cells.
 func aligned(table [][]string) []string {
 	var widths []int
 	for _, row := range table {
@@ -222,11 +223,11 @@ func aligned(table [][]string) []string {
 	return lines
 }
 
-// columns returns how many columns of a terminal the text takes: two for a wide
-// character of East Asian writing, none for a mark that stands on another character.
+// columns returns the number of terminal columns that the text takes: two for a wide East
+// Asian character, none for a combining mark.
 func columns(s string) (n int) {
 	for _, r := range s {
-		if r < unicode.MaxASCII { // nearly all of a long report
+		if r < unicode.MaxASCII { // a fast path: most of a long report is ASCII
 			n++
 			continue
 		}
