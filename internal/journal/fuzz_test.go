@@ -14,10 +14,10 @@ import (
 	"groupsync/internal/report"
 )
 
-// FuzzFile puts a file beside the report of another pass of the same second. Whatever is in
-// the file, the other report is found, and every way to read the journal agrees about the
-// file: it is believed and comes back as it is, or it is named as one that is skipped. What
-// is printed of it holds no control or direction character.
+// FuzzFile puts a file next to the report of another pass of the same second. The other report
+// must be found, whatever the file holds. All ways to read the journal must agree about the
+// file: either they accept it and return it unchanged, or they name it as skipped. Printed
+// text must hold no control or direction character.
 func FuzzFile(f *testing.F) {
 	text := func(r report.Report) []byte {
 		var b bytes.Buffer
@@ -36,7 +36,7 @@ func FuzzFile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, seal bool) {
 		d := Dir{Path: t.TempDir(), Sync: "default", Keep: 100}
 		pass, other := passOf(1), passOf(1)[:len(passOf(1))-8]+"ffffffff"
-		if seal { // the digest is right, so that what is in the report counts
+		if seal { // the sum is correct, so the content of the report decides
 			var r report.Report
 			if json.Unmarshal(data, &r) != nil {
 				return
@@ -81,8 +81,8 @@ func FuzzFile(f *testing.F) {
 	})
 }
 
-// holdsBelieved holds a report that Get believed: it is one of this journal, and another
-// journal gives it back as it was.
+// holdsBelieved checks a report that Get accepted: it belongs to this journal, and another
+// journal returns it unchanged.
 func holdsBelieved(t *testing.T, d Dir, r report.Report, pass string) {
 	t.Helper()
 	if r.Pass != pass || r.Sync != d.Sync {
@@ -99,7 +99,7 @@ func holdsBelieved(t *testing.T, d Dir, r report.Report, pass string) {
 	}
 }
 
-// holdsHistory holds the history of both reports, and how it is printed.
+// holdsHistory checks the history of both reports and its printed form.
 func holdsHistory(t *testing.T, d Dir, r report.Report, unread error) {
 	t.Helper()
 	h, err := d.History(Query{})
@@ -132,7 +132,7 @@ func holdsHistory(t *testing.T, d Dir, r report.Report, unread error) {
 	}
 }
 
-// holdsPast holds what both reports tell of memberships.
+// holdsPast checks the past of the memberships in both reports.
 func holdsPast(t *testing.T, d Dir, r report.Report, unread error) {
 	t.Helper()
 	p := PastOf(d, func(Membership) bool { return true }, func() bool { return true })

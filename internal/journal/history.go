@@ -29,8 +29,8 @@ const (
 	Removed = "remove"
 )
 
-// Records returns the changes that a pass made, failed to make or withheld, in the order
-// of the report. What a pass did not reach is none.
+// Records returns the changes that a pass made, failed to make or withheld, in the order of
+// the report. A planned change that the pass did not reach is not a record.
 func Records(r report.Report) []Record {
 	var records []Record
 	of := Record{Pass: r.Pass, At: r.Started.UTC()}
@@ -53,11 +53,11 @@ func Records(r report.Report) []Record {
 	return records
 }
 
-// Query says which changes a History has. An empty field asks for all.
+// Query selects the changes that a History has. An empty field selects all.
 type Query struct {
-	User  string    // id, name or email of a ClearML user, exactly; of an email the ASCII case is folded
-	Group string    // name or id of a ClearML group, exactly
-	Since time.Time // passes that started then or later
+	User  string    // exact id, name or email of a ClearML user; the ASCII case of an email does not matter
+	Group string    // exact name or id of a ClearML group
+	Since time.Time // only passes that started at this time or later
 }
 
 func (q Query) matches(r Record) bool {
@@ -66,17 +66,17 @@ func (q Query) matches(r Record) bool {
 	return user && group && !r.At.Before(q.Since)
 }
 
-// History is what a journal tells of a Query. No list is nil.
+// History is the result of a Query. No list is nil.
 type History struct {
 	Sync       string    `json:"sync"`
-	Reports    int       `json:"reports"`    // how many reports the journal has, whatever was asked
-	From       time.Time `json:"from"`       // start of the oldest of them, in UTC
-	Changes    []Record  `json:"changes"`    // by pass, the newest last
+	Reports    int       `json:"reports"`    // number of readable reports in the journal, whatever the query selects
+	From       time.Time `json:"from"`       // start of the oldest of these reports, in UTC
+	Changes    []Record  `json:"changes"`    // by pass, the newest pass last
 	Unreadable []string  `json:"unreadable"` // a sentence for each report that was skipped
 }
 
-// History returns the changes that the journal has. The error is a sentence if the
-// journal has no report.
+// History returns the changes of the journal that match the query. It returns an error, a
+// sentence, if the journal has no report at all.
 func (d Dir) History(q Query) (History, error) {
 	h := History{Sync: d.Sync, Changes: []Record{}, Unreadable: []string{}}
 	for r, err := range d.List() {
@@ -99,14 +99,15 @@ func (d Dir) History(q Query) (History, error) {
 	return h, nil
 }
 
-// Past is what a journal tells of memberships. The zero Past is that of no journal.
+// Past holds the last change of each membership, from a journal. The zero Past is the result
+// without a journal.
 type Past struct {
-	From    time.Time             // start of the oldest report, in UTC; zero: there is none
+	From    time.Time             // start of the oldest report that was read, in UTC; zero: there is none
 	Latest  map[Membership]Record // the last change that a pass made
 	Skipped []string              // a sentence for each report that was skipped
 }
 
-// Reports are the reports of a journal, one by one.
+// Reports gives access to the reports of a journal, one at a time.
 type Reports interface {
 	// Passes returns the ids of the passes that have a report, the oldest first.
 	Passes() ([]string, error)
@@ -114,9 +115,10 @@ type Reports interface {
 	Get(pass string) (report.Report, error)
 }
 
-// PastOf returns the past of the memberships that wanted names. It reads the newest report
-// first, and asks before each report whether it may go on: a journal can be larger than
-// somebody wants to wait for. What it has not read, it says in Skipped.
+// PastOf returns the past of the memberships for which wanted returns true. It reads the
+// newest report first. Before each report it calls goOn, and stops if goOn returns false,
+// because a large journal takes long to read. It names the reports that it did not read in
+// Skipped.
 func PastOf(j Reports, wanted func(Membership) bool, goOn func() bool) Past {
 	p := Past{Latest: make(map[Membership]Record)}
 	passes, err := j.Passes()
@@ -147,14 +149,14 @@ func PastOf(j Reports, wanted func(Membership) bool, goOn func() bool) Past {
 	return p
 }
 
-// Membership is a ClearML user in a user group, by their ids.
+// Membership is a pair of a user and a user group, by their ids in ClearML.
 type Membership struct{ Group, User string }
 
 // JSON writes the history as one indented JSON object and a newline.
 func JSON(w io.Writer, h History) error { return report.WriteJSON(w, h) }
 
-// Text writes the history for a person: a line for each pass that has changes, and below
-// it a line for each change.
+// Text writes the history for a person: a line for each pass with changes, and below it a line
+// for each change.
 func Text(w io.Writer, h History) error {
 	var b strings.Builder
 	line := func(format string, args ...any) {
@@ -202,7 +204,8 @@ func person(c Record) string {
 	return who
 }
 
-// what says what became of a change, why it was wanted, and by which call it was written.
+// what returns a change's outcome, why it was wanted, and ClearML's id of the call that wrote
+// it.
 func what(c Record) string {
 	parts := []string{string(c.Outcome)}
 	if c.Guard != "" {

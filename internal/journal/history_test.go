@@ -15,8 +15,8 @@ import (
 	"groupsync/internal/report"
 )
 
-// story returns a journal of three passes: ann joins team; a mass removal is withheld;
-// the removal is approved, and one of it fails.
+// story returns a journal of three passes. ann joins team. Then a mass removal is withheld.
+// Then the removal is approved, and one of its changes fails.
 func story(t *testing.T) Dir {
 	t.Helper()
 	change := func(name string, o report.Outcome, g report.Guard) report.Change {
@@ -45,7 +45,7 @@ func TestHistory(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		query Query
-		want  []int // places in all
+		want  []int // indexes in all
 	}{
 		{"everything, the newest last; what was not reached is left out", Query{}, []int{0, 1, 2, 3, 4, 5}},
 		{"a person by email, whose case is folded", Query{User: "ANN@EXAMPLE.COM"}, []int{0, 5}},
@@ -122,7 +122,7 @@ func TestTheTextOfAHistory(t *testing.T) {
 	}
 }
 
-// TestTheJSONOfAHistory holds the keys that docs/running.md names.
+// TestTheJSONOfAHistory checks the keys that docs/running.md names.
 func TestTheJSONOfAHistory(t *testing.T) {
 	h, err := story(t).History(Query{User: "cm-ann", Since: noon.Add(3 * time.Hour)})
 	if err != nil {
@@ -159,8 +159,8 @@ func TestAnEmptyJournalIsAnError(t *testing.T) {
 	}
 }
 
-// TestTheLatestChangeOfAMembershipIsTheLastThatWasMade: neither one that failed nor one
-// that was withheld.
+// TestTheLatestChangeOfAMembershipIsTheLastThatWasMade checks that failed and withheld changes
+// do not count.
 func TestTheLatestChangeOfAMembershipIsTheLastThatWasMade(t *testing.T) {
 	all := PastOf(story(t), func(Membership) bool { return true }, always)
 	if !all.From.Equal(noon.Add(time.Hour)) || len(all.Skipped) > 0 {
@@ -181,7 +181,8 @@ func TestTheLatestChangeOfAMembershipIsTheLastThatWasMade(t *testing.T) {
 
 func always() bool { return true }
 
-// TestThePastOfALongJournal: the newest report is read first, and what was not read is said.
+// TestThePastOfALongJournal checks that the newest report is read first, and that Skipped
+// names the reports that were not read.
 func TestThePastOfALongJournal(t *testing.T) {
 	reads := 0
 	p := PastOf(story(t), func(Membership) bool { return true }, func() bool { reads++; return reads < 2 })

@@ -1,6 +1,6 @@
-// Package journal keeps the reports of passes in a directory, one file a pass, so that
-// months later somebody can tell what groupsync did and who allowed it. A report is on
-// the disk whole or not at all, and one that was cut or edited is told from a whole one.
+// Package journal keeps the reports of passes in a directory, one file for each pass. Months
+// later an operator can read there what groupsync changed and who approved it. A report is
+// written to the disk completely or not at all. A file that was cut or edited is detected.
 package journal
 
 import (
@@ -24,19 +24,19 @@ import (
 // Dir is the journal of one sync. Several processes may share it.
 type Dir struct {
 	Path    string
-	Sync    string        // the name of the sync; reports of others are refused
-	Keep    int           // how many reports are kept
-	KeepFor time.Duration // how long a report is kept, by the start of its pass; 0: however old it is
+	Sync    string        // the name of the sync; reports of other syncs are refused
+	Keep    int           // the largest number of reports that are kept
+	KeepFor time.Duration // how long a report is kept after the start of its pass; 0: without limit
 }
 
-// Under returns where the journal is in a state_dir.
+// Under returns the directory of the journal in a state_dir.
 func Under(stateDir string) string { return filepath.Join(stateDir, "journal") }
 
-// ErrNoReport is the error of a pass that the journal does not have.
+// ErrNoReport is the error of Get if the journal has no report of the pass.
 var ErrNoReport = errors.New("the journal has no report of this pass")
 
-// Add stores the report of a pass, and removes the reports that are no longer to be kept.
-// If Add returns an error of the removal only, the report is stored.
+// Add stores the report of a pass, and then removes the reports beyond Keep and KeepFor. If
+// only the removal fails, Add returns an error although the report is stored.
 func (d Dir) Add(r report.Report) error {
 	if !isPass(r.Pass) {
 		return fmt.Errorf("%q is no id of a pass", r.Pass)
@@ -51,9 +51,9 @@ func (d Dir) Add(r report.Report) error {
 	return d.prune(r.Started)
 }
 
-// List returns the reports, the newest last. A report that cannot be believed comes as an
-// error in its place, a sentence that names the file; the others follow. A journal that
-// does not exist has no reports.
+// List returns the reports, the newest last. A report that is damaged or belongs to another
+// sync comes as an error in its place, a sentence that names the file. The other reports
+// follow. A journal that does not exist has no reports.
 func (d Dir) List() iter.Seq2[report.Report, error] {
 	return func(yield func(report.Report, error) bool) {
 		passes, err := d.passes()
@@ -73,8 +73,9 @@ func (d Dir) List() iter.Seq2[report.Report, error] {
 	}
 }
 
-// Get returns the report of one pass. The error is ErrNoReport if there is none, or a
-// sentence if the file was cut or edited, or is the report of another sync.
+// Get returns the report of one pass. It returns ErrNoReport if there is none. It returns a
+// sentence as an error if the file was cut or edited, or is the report of another pass or
+// sync.
 func (d Dir) Get(pass string) (report.Report, error) {
 	if !isPass(pass) {
 		return report.Report{}, fmt.Errorf("%q is no id of a pass: the report and the log show ids like 20260102T150405Z-0a1b2c3d", pass)
@@ -99,8 +100,9 @@ func (d Dir) Get(pass string) (report.Report, error) {
 	return r, nil
 }
 
-// File returns the report in a file of a journal, wherever the file is, or in a file with
-// what --once -o json printed. The error is a sentence if the file cannot be read, was cut or edited, or is the report of another sync.
+// File returns the report in any file: one of a journal, or one with the output of --once -o
+// json. It returns a sentence as an error if the file cannot be read, was cut or edited, or is
+// the report of another sync.
 func (d Dir) File(file string) (report.Report, error) {
 	data, err := os.ReadFile(file) // #nosec G304 -- the operator names the file on the command line
 	if err != nil {
@@ -116,9 +118,10 @@ func (d Dir) File(file string) (report.Report, error) {
 	return r, nil
 }
 
-// LastThatWrote returns the newest report of a pass that changed something in ClearML, or
-// may have, and that is itself no restore. The error is a sentence if there is none, or if a
-// report that may be newer cannot be believed: that pass can be the one that is meant.
+// LastThatWrote returns the newest report of a pass that changed ClearML, or may have changed
+// it, and that is no restore. It returns a sentence as an error if there is no such report. It
+// also returns an error if it cannot read a report that may be newer, because that report may
+// be the right one.
 func (d Dir) LastThatWrote() (report.Report, error) {
 	passes, err := d.passes()
 	if err != nil {
@@ -126,7 +129,8 @@ func (d Dir) LastThatWrote() (report.Report, error) {
 	}
 	var last report.Report
 	for _, pass := range slices.Backward(passes) {
-		// Of two passes of one second the reports alone tell the later one.
+		// Passes of the same second are all read, because an unreadable one may be the later
+		// one.
 		if last.Pass != "" && started(pass).Before(started(last.Pass)) {
 			break
 		}
@@ -145,22 +149,23 @@ func (d Dir) LastThatWrote() (report.Report, error) {
 	return last, nil
 }
 
-// The name of a report's file is the id of the pass, which begins with its start.
+// The name of a report's file is the id of the pass and this suffix. The id begins with the
+// start of the pass.
 const suffix = ".json"
 
 var passForm = regexp.MustCompile(`^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}$`)
 
 func isPass(id string) bool { return passForm.MatchString(id) }
 
-// started returns when a pass started, by its id.
+// started returns the start of a pass, in whole seconds, from its id.
 func started(pass string) time.Time {
 	stamp, _, _ := strings.Cut(pass, "-")
 	t, _ := time.Parse("20060102T150405Z", stamp)
 	return t
 }
 
-// Passes returns the ids of the passes that have a report, the oldest first. Passes of one
-// second come in no particular order. It reads no report.
+// Passes returns the ids of the passes that have a report, the oldest first. The order of
+// passes of the same second is arbitrary. Passes reads only the names of the files.
 func (d Dir) Passes() ([]string, error) {
 	entries, err := os.ReadDir(d.Path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -176,26 +181,26 @@ func (d Dir) Passes() ([]string, error) {
 	return passes, nil
 }
 
-// passes returns what Passes returns, and puts passes of one second in order too.
+// passes returns the same ids as Passes, and also sorts passes of the same second by time.
 func (d Dir) passes() ([]string, error) {
 	passes, err := d.Passes()
 	slices.SortStableFunc(passes, d.order)
 	return passes, err
 }
 
-// order compares two passes by their start. The ids tell the second. The reports tell
-// which of two passes of one second came first.
+// order compares two passes by their start. For two passes of the same second it reads the
+// reports, which have the start with fractions of a second.
 func (d Dir) order(a, b string) int {
 	if byID := started(a).Compare(started(b)); byID != 0 {
 		return byID
 	}
-	first, _ := d.Get(a) // a report that cannot be believed comes first
+	first, _ := d.Get(a) // an unreadable report comes first
 	second, _ := d.Get(b)
 	return first.Started.Compare(second.Started)
 }
 
-// prune removes the reports that are no longer to be kept, and what killed processes left
-// of writes. A file that is being written is younger than a day.
+// prune removes the reports beyond Keep and KeepFor, and the temporary files of killed
+// processes.
 func (d Dir) prune(now time.Time) error {
 	passes, err := d.passes()
 	if err != nil {
@@ -225,7 +230,7 @@ func (d Dir) removeLeftovers(now time.Time) error {
 	return err
 }
 
-// remove removes a file. Another process may have done so.
+// remove removes a file. It is no error if another process has removed the file.
 func remove(file string) error {
 	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

@@ -19,12 +19,12 @@ import (
 
 var noon = time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
 
-// passOf returns the id of the nth pass of these tests; the passes are an hour apart.
+// passOf returns the id of the nth pass of these tests. The passes are an hour apart.
 func passOf(n int) string {
 	return fmt.Sprintf("%s-%08x", noon.Add(time.Duration(n)*time.Hour).Format("20060102T150405Z"), n)
 }
 
-// sample returns the report of the nth pass: ann joined team.
+// sample returns the report of the nth pass, in which ann joined team.
 func sample(n int) report.Report {
 	return report.Report{
 		Pass: passOf(n), Sync: "default", Mode: "apply", Result: report.Applied, Applied: report.Tally{Added: 1}, Started: noon.Add(time.Duration(n) * time.Hour),
@@ -89,7 +89,8 @@ func TestAReportComesBackAsItWasStored(t *testing.T) {
 	}
 }
 
-// TestTwoPassesOfOneSecondAreInOrder: their ids end in random parts.
+// TestTwoPassesOfOneSecondAreInOrder checks the order of passes whose ids differ only in their
+// random parts.
 func TestTwoPassesOfOneSecondAreInOrder(t *testing.T) {
 	d := full(t, 1)
 	want := []string{passOf(1)}
@@ -151,7 +152,7 @@ func TestAReportThatCannotBeBelievedIsNamedAndSkipped(t *testing.T) {
 	}
 }
 
-// summed returns a text with its right sum.
+// summed returns a text with its correct sum.
 func summed(body string) []byte {
 	sum := sha256.Sum256([]byte(body))
 	return fmt.Appendf(nil, "%s,\n  \"sha256\": \"%x\"\n}\n", strings.TrimSuffix(body, "\n}\n"), sum)

@@ -18,10 +18,11 @@ import (
 	"groupsync/internal/processtest"
 )
 
-// childDir makes this binary store one report there and end.
+// childDir is the environment variable that makes this binary store one report in that
+// directory and exit.
 const childDir = "JOURNAL_TEST_DIR"
 
-// The calls of the child must come from one thread, since strace counts by thread.
+// All calls of the child must come from one thread, because strace counts by thread.
 func init() { runtime.LockOSThread() }
 
 func TestMain(m *testing.M) {
@@ -35,12 +36,12 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// fileCalls are the system calls that touch files, by their names on the machines of the
+// fileCalls are the system calls that touch files, by their names on the machines that run the
 // tests.
 var fileCalls = []string{"openat", "mkdirat", "write", "fsync", "close", "renameat", "unlinkat", "fcntl", "getdents64", "newfstatat"}
 
-// TestAKilledProcessLeavesWholeReports kills a process that stores a report before the
-// first, the second, and each further call of every kind that touches files.
+// TestAKilledProcessLeavesWholeReports kills a process that stores a report. For each kind of
+// call that touches files, it does so before the first call, before the second, and so on.
 func TestAKilledProcessLeavesWholeReports(t *testing.T) {
 	if testing.Short() || runtime.GOOS != "linux" {
 		t.Skip("needs strace")
@@ -48,7 +49,7 @@ func TestAKilledProcessLeavesWholeReports(t *testing.T) {
 	if err := processtest.Install("killing at each system call", []string{"strace"}, "strace"); err != nil {
 		t.Fatal(err)
 	}
-	for _, before := range []int{0, 3} { // no journal yet; one of which a report is pruned
+	for _, before := range []int{0, 3} { // 0: there is no journal yet; 3: one report is pruned
 		stored, absent := 0, 0
 		kills := make(map[string]int)
 		for _, call := range fileCalls {
@@ -62,7 +63,7 @@ func TestAKilledProcessLeavesWholeReports(t *testing.T) {
 				kills[call]++
 			}
 		}
-		// The report is absent up to the rename, and stored from then on.
+		// The report is absent before the rename and stored after it.
 		if stored <= len(fileCalls) || absent == 0 {
 			t.Errorf("from %d reports: the new one was there after %d runs, absent after %d", before, stored, absent)
 		}
@@ -75,8 +76,8 @@ func TestAKilledProcessLeavesWholeReports(t *testing.T) {
 	}
 }
 
-// store stores a report in a process that is killed before the nth system call of a kind.
-// It returns false if the process made fewer.
+// store stores a report in a process that is killed before the nth system call of a kind. It
+// returns false if the process made fewer calls.
 func store(t *testing.T, dir, call string, n int) (killed bool) {
 	t.Helper()
 	cmd := exec.Command("strace", "-f", "-qq", "-o", os.DevNull, "-e", "trace="+call, "-e", fmt.Sprintf("inject=%s:signal=SIGKILL:when=%d", call, n), os.Args[0])
@@ -93,8 +94,8 @@ func store(t *testing.T, dir, call string, n int) (killed bool) {
 	return false
 }
 
-// survived holds the journal after a kill: every report is whole, the new one may be
-// absent, the oldest may be pruned if the new one is there, and the next pass is stored.
+// survived checks the journal after a kill. Every report must be whole. The new report may be
+// absent. The oldest may be pruned if the new one is there. The next pass must be stored.
 func survived(t *testing.T, d Dir, before int, what string, stored, absent *int) {
 	t.Helper()
 	got := listed(d)
@@ -123,8 +124,9 @@ func survived(t *testing.T, d Dir, before int, what string, stored, absent *int)
 	}
 }
 
-// TestAReportIsSyncedBeforeAndAfterTheRename: no kill shows a missing sync, since only a
-// machine that stops loses what was not synced.
+// TestAReportIsSyncedBeforeAndAfterTheRename checks the order of the system calls. A kill
+// cannot show a missing sync, because only a machine that stops loses data that was not
+// synced.
 func TestAReportIsSyncedBeforeAndAfterTheRename(t *testing.T) {
 	if testing.Short() || runtime.GOOS != "linux" {
 		t.Skip("needs strace")
