@@ -8,25 +8,25 @@ import (
 	"strings"
 )
 
-// access decides who may see people's names.
+// access decides which requests may see people's names.
 type access struct {
-	at     net.Addr // that is listened on
-	listen string   // web.listen, as it is configured
+	at     net.Addr // the address on which the server listens
+	listen string   // web.listen as configured
 	file   string   // exporter-toolkit's web configuration, or empty
 	public bool     // web.public_status
 }
 
-// The refusals of paths that show people's names.
+// Errors of the paths that show people's names.
 var (
 	errNames   = &Refusal{http.StatusForbidden, errors.New("this path shows people's names, so groupsync serves it only on loopback, to somebody who has signed in by web.config_file, or to everybody if web.public_status is true: set basic_auth_users in web.config_file, or set web.public_status")}
 	errHost    = &Refusal{http.StatusForbidden, errors.New("this path shows people's names, and the request names another host than this machine, as a page does that rebinds its name (DNS rebinding): open localhost or 127.0.0.1; if a proxy on this machine decides who may see names, set web.public_status")}
 	errForeign = &Refusal{http.StatusForbidden, errors.New("this path shows people's names, and a page of another site asked for it: open the path in a tab of its own, or use curl")}
 )
 
-// guarded returns the handler behind the rules for paths that show people's names.
+// guarded returns the handler with the rules for paths that show people's names.
 func (a access) guarded(h http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		// Nobody but this server's own page may show an answer, and nobody may keep one.
+		// Only this server's own page may show an answer, and no cache may store one.
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("Cross-Origin-Resource-Policy", "same-origin")
 		w.Header().Set("Referrer-Policy", "no-referrer")
@@ -55,9 +55,9 @@ func (a access) refuse(r *http.Request) error {
 	return nil
 }
 
-// local reports whether the Host header names this machine, or is what web.listen
-// says. A page that rebinds its own name to this machine sends its own name. The
-// port does not matter, because a tunnel changes it.
+// local reports whether the Host header names this machine or the host of web.listen. A page
+// that rebinds its name to this machine (DNS rebinding) sends its own name. The port does not
+// matter, because a tunnel changes it.
 func (a access) local(host string) bool {
 	name, configured := hostname(host), hostname(a.listen)
 	ip, err := netip.ParseAddr(name)
@@ -72,8 +72,8 @@ func hostname(host string) string {
 	return strings.Trim(host, "[]")
 }
 
-// foreign reports whether a browser says that a page of another site wants the
-// answer. A link to the page is no such request: the browser shows the page itself.
+// foreign reports whether a browser says that a page of another site sent the request. A link
+// that opens the page is allowed, because the browser shows the page itself.
 func foreign(r *http.Request) bool {
 	site := r.Header.Get("Sec-Fetch-Site")
 	linked := r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"

@@ -11,7 +11,8 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// TestWhoMaySeeNames: on loopback, by authentication, or by web.public_status.
+// TestWhoMaySeeNames checks access on loopback, with authentication, and with
+// web.public_status.
 func TestWhoMaySeeNames(t *testing.T) {
 	anywhere, four, six := &net.TCPAddr{IP: net.IPv4zero, Port: 8080}, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8080}, &net.TCPAddr{IP: net.IPv6loopback, Port: 8080}
 	users := webConfig(t, t.TempDir(), "basic_auth_users: {operator: hash}\n")
@@ -54,7 +55,8 @@ func TestWhoMaySeeNames(t *testing.T) {
 	}
 }
 
-// TestWhichPagesMaySeeNames: none of another site may, but a link leads to the page.
+// TestWhichPagesMaySeeNames checks that pages of other sites get no answer, and that a link
+// opens the page.
 func TestWhichPagesMaySeeNames(t *testing.T) {
 	for _, tt := range []struct {
 		name, site, mode, dest string
@@ -83,8 +85,8 @@ func TestWhichPagesMaySeeNames(t *testing.T) {
 	}
 }
 
-// TestEveryPathWithNamesIsGuarded: each path asks, and the sentence says how to allow
-// it. Health and metrics do not ask.
+// TestEveryPathWithNamesIsGuarded checks that each path refuses, and that the text says how to
+// allow access. Health and metrics are open.
 func TestEveryPathWithNamesIsGuarded(t *testing.T) {
 	base, stop := start(t, Options{Status: busy(sample()), Explainer: knowing{}, Metrics: http.HandlerFunc(ok)})
 	defer func() {
@@ -113,8 +115,8 @@ func TestEveryPathWithNamesIsGuarded(t *testing.T) {
 	http.DefaultClient.CloseIdleConnections()
 }
 
-// TestNamesBehindAuthentication: off loopback, a user and a certificate that
-// exporter-toolkit has verified see the page. TLS alone is not enough.
+// TestNamesBehindAuthentication checks that, off loopback, the page is served to a user or
+// certificate that exporter-toolkit has verified. TLS alone is not enough.
 func TestNamesBehindAuthentication(t *testing.T) {
 	dir := t.TempDir()
 	pool := certificate(t, dir)

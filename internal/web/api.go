@@ -26,14 +26,14 @@ type api struct {
 type statusAnswer struct {
 	Sync    string     `json:"sync"`
 	Leads   bool       `json:"leads"`         // this process makes the passes
-	Leader  string     `json:"leader"`        // on a standby: who holds the Lease; empty: not known
-	Running *time.Time `json:"running_since"` // null: no pass runs
-	Next    *time.Time `json:"next_pass"`     // null: none is due
+	Leader  string     `json:"leader"`        // on a standby: the holder of the Lease; empty: not known
+	Running *time.Time `json:"running_since"` // null: no pass is running
+	Next    *time.Time `json:"next_pass"`     // null: no pass is due
 
-	Suspension *memory.Suspension `json:"suspension"` // in force; null: none is
+	Suspension *memory.Suspension `json:"suspension"` // the suspension in force; null: none
 	Passes     []Pass             `json:"passes"`     // the last passes of this process, newest first
 	Last       json.RawMessage    `json:"last"`       // the last report; null: no pass has ended
-	Planned    json.RawMessage    `json:"planned"`    // if the last pass failed: the last report of a pass that came to a plan, or null
+	Planned    json.RawMessage    `json:"planned"`    // if the last pass had no plan: the last report with a plan, or null
 }
 
 func (a api) serveStatus(w http.ResponseWriter, _ *http.Request) {
@@ -60,7 +60,7 @@ func (a api) serveExplain(w http.ResponseWriter, r *http.Request) {
 
 func serveOpenAPI(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/yaml")
-	_, _ = w.Write(openAPI) // a client that went away is no error of ours
+	_, _ = w.Write(openAPI) // an error only means that the client has gone away
 }
 
 // moment returns nil for the zero time.
@@ -95,5 +95,5 @@ func writeJSON(w http.ResponseWriter, v any, err error) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(report.EscapeJSON(b.Bytes())) // a client that went away is no error of ours
+	_, _ = w.Write(report.EscapeJSON(b.Bytes())) // an error only means that the client has gone away
 }

@@ -22,7 +22,7 @@ import (
 	"groupsync/internal/report"
 )
 
-// described asks the server and holds the answer against openapi.yaml.
+// described sends a request to the server and checks the answer against openapi.yaml.
 func described(t *testing.T, base, path string) (int, string) {
 	t.Helper()
 	doc, err := openapi3.NewLoader().LoadFromData(openAPI)
@@ -136,7 +136,8 @@ func TestStatusAnswers(t *testing.T) {
 	}
 }
 
-// TestStatusTellsOfASuspension: also before the first pass. One that has ended is none.
+// TestStatusTellsOfASuspension checks the suspension, also before the first pass. A suspension
+// that has ended is null.
 func TestStatusTellsOfASuspension(t *testing.T) {
 	now := time.Now().UTC().Truncate(time.Second)
 	for _, tt := range []struct {
@@ -173,8 +174,8 @@ func jsonOf(t *testing.T, v any) string {
 	return string(b)
 }
 
-// TestTheDescriptionHasEveryKey: of the report and of nothing else, so that a new key
-// of the report is described.
+// TestTheDescriptionHasEveryKey checks that openapi.yaml has exactly the keys of the report.
+// So a new key of the report must be described.
 func TestTheDescriptionHasEveryKey(t *testing.T) {
 	doc, err := openapi3.NewLoader().LoadFromData(openAPI)
 	if err != nil {
@@ -250,7 +251,7 @@ func TestNothingIsExplainedWithoutAnExplainer(t *testing.T) {
 	}
 }
 
-// slow is an Explainer that waits until it is told to go on, or for its context.
+// slow is an Explainer that waits for a signal or for the end of its context.
 type slow struct{ asked, goOn chan struct{} }
 
 func (s slow) Explain(ctx context.Context, _, _ string) (Explanation, error) {
@@ -263,8 +264,8 @@ func (s slow) Explain(ctx context.Context, _, _ string) (Explanation, error) {
 	}
 }
 
-// TestOneExplanationAtATime: a second one is refused while the first is under way,
-// and is made afterwards.
+// TestOneExplanationAtATime checks that a second explanation is refused while the first one
+// runs, and succeeds afterwards.
 func TestOneExplanationAtATime(t *testing.T) {
 	s := slow{make(chan struct{}, 1), make(chan struct{})}
 	base, stop := start(t, Options{Status: busy(calm()), Explainer: s})
@@ -297,7 +298,7 @@ func TestOneExplanationAtATime(t *testing.T) {
 	}
 }
 
-// TestAnExplanationHasItsTime: one that takes longer is given up.
+// TestAnExplanationHasItsTime checks that an explanation is cancelled after its timeout.
 func TestAnExplanationHasItsTime(t *testing.T) {
 	e := newExplaining(slow{make(chan struct{}, 1), nil}, quiet)
 	if e.timeout != explainTimeout {
@@ -312,7 +313,7 @@ func TestAnExplanationHasItsTime(t *testing.T) {
 	}
 }
 
-// TestTheDescriptionIsServed as it is in docs/.
+// TestTheDescriptionIsServed checks that the served description is the file in docs/.
 func TestTheDescriptionIsServed(t *testing.T) {
 	base, stop := start(t, Options{Status: busy(calm())})
 	if code, body := described(t, base, "/api/v1/openapi.yaml"); code != 200 || body != string(openAPI) {

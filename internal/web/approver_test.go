@@ -20,7 +20,7 @@ import (
 	"groupsync/internal/report"
 )
 
-// TestWhoApproves: the name is one that exporter-toolkit has authenticated, and
+// TestWhoApproves checks that the name is one that exporter-toolkit has authenticated, and
 // never one that a request only claims.
 func TestWhoApproves(t *testing.T) {
 	dir := t.TempDir()
@@ -40,7 +40,7 @@ func TestWhoApproves(t *testing.T) {
 	}
 	alice, unnamed := clientCertificate(t, dir, "alice"), clientCertificate(t, dir, "")
 	for _, tt := range []struct {
-		name, config string // no config: no web configuration
+		name, config string // empty config: no web configuration
 		user         string
 		certificate  *tls.Certificate
 		want         string
@@ -91,8 +91,8 @@ func TestWhoApproves(t *testing.T) {
 	}
 }
 
-// clientCertificate returns a client certificate that the server's own
-// certificate in dir has signed.
+// clientCertificate returns a client certificate that the server's certificate in dir has
+// signed.
 func clientCertificate(t *testing.T, dir, commonName string) *tls.Certificate {
 	t.Helper()
 	ca, err := tls.LoadX509KeyPair(filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"))

@@ -27,10 +27,10 @@ import (
 
 // browser is a tab of a real Chromium without a window.
 type browser struct {
-	t   *testing.T // whose end ends the browser
+	t   *testing.T // the browser ends when this test ends
 	tab context.Context
 
-	stops []func() error // of the servers
+	stops []func() error // functions that stop the servers
 
 	mu         sync.Mutex
 	complaints []string // what the console shows: errors, warnings, CSP violations, exceptions
@@ -43,7 +43,8 @@ func newBrowser(t *testing.T) *browser {
 		t.Skip("runs Chromium")
 	}
 	b := &browser{t: t}
-	// Servers stop after the browser: a connection that it keeps open holds up a stop.
+	// The servers stop after the browser. A connection that the browser keeps open delays
+	// their stop.
 	t.Cleanup(func() {
 		for _, stop := range b.stops {
 			if err := stop(); err != nil {
@@ -101,13 +102,13 @@ func ran[T any](t *testing.T, b *browser, a chromedp.Action[T]) T {
 	return v
 }
 
-// eval returns what the script gives.
+// eval returns the value of the script.
 func eval[T any](t *testing.T, b *browser, script string) T {
 	t.Helper()
 	return ran(t, b, chromedp.Evaluate[T](script))
 }
 
-// isQuiet fails the test if the browser complained of anything.
+// isQuiet fails the test if the browser reported an error, a warning or a violation.
 func (b *browser) isQuiet(t *testing.T) {
 	t.Helper()
 	b.mu.Lock()
@@ -128,8 +129,8 @@ func scheme(name string) chromedp.Action[chromedp.Void] {
 	})
 }
 
-// TestThePageInABrowser: what the page shows, and that the browser complains of
-// nothing while it shows that.
+// TestThePageInABrowser checks the content of the page, and that the browser reports no
+// problem.
 func TestThePageInABrowser(t *testing.T) {
 	b := newBrowser(t)
 	named := sample()
@@ -156,7 +157,7 @@ func TestThePageInABrowser(t *testing.T) {
 	}
 }
 
-// showsTheFigures holds the page against /api/v1/status.
+// showsTheFigures compares the page with /api/v1/status.
 func (b *browser) showsTheFigures(t *testing.T, base string) {
 	t.Helper()
 	_, body := described(t, base, "/api/v1/status")
@@ -210,7 +211,7 @@ func one(is bool) int {
 	return 0
 }
 
-// shownIf returns the number as the page shows it: nothing for 0.
+// shownIf returns the number as the page shows it: an empty text for 0.
 func shownIf(n int) string {
 	if n == 0 {
 		return ""
@@ -226,8 +227,7 @@ func selectors(of map[string]string) string {
 	return strings.Join(quoted, ",")
 }
 
-// named fails the test if something that a person uses has no accessible name, or if
-// the headings leave out a level.
+// named fails the test if a control has no accessible name, or if the headings skip a level.
 func (b *browser) named(t *testing.T) {
 	t.Helper()
 	tree := ran(t, b, func(ctx context.Context, tab *chromedp.Target) (accessibility.GetFullAXTreeResult, error) {
@@ -261,8 +261,8 @@ func (b *browser) named(t *testing.T) {
 	}
 }
 
-// contrastScript returns each text whose contrast is below WCAG 2.2 AA: 4.5, or 3 where
-// it is large; and each bar of the strip, and each border of a control, below 3.
+// contrastScript returns each text whose contrast is below WCAG 2.2 AA: 4.5, or 3 for large
+// text. It also returns each bar of the strip and each border of a control below 3.
 const contrastScript = `(() => {
   const parse = (c) => { const [r, g, b, a = 1] = c.match(/[\d.]+/g).map(Number); return { r, g, b, a }; };
   const over = (f, b) => ({ r: f.r * f.a + b.r * (1 - f.a), g: f.g * f.a + b.g * (1 - f.a), b: f.b * f.a + b.b * (1 - f.a), a: 1 });
@@ -292,8 +292,7 @@ const contrastScript = `(() => {
   return { texts, failures: [...failures] };
 })()`
 
-// TestContrast: everything can be read by people who see little contrast, in both
-// schemes.
+// TestContrast checks the contrast of the page in both colour schemes.
 func TestContrast(t *testing.T) {
 	b := newBrowser(t)
 	failed := busy(sample())
@@ -324,20 +323,20 @@ func TestContrast(t *testing.T) {
 			}
 		}
 		if page.name == "not explained" {
-			b.complaints = nil // of the status 404, which is meant
+			b.complaints = nil // the complaint about the status 404, which is expected
 		}
 		b.isQuiet(t)
 	}
 }
 
-// TestThePageRefreshesItself: it shows the next pass without losing what is open, typed
-// or focused, and says so when groupsync answers no more.
+// TestThePageRefreshesItself checks that the page shows the next pass and keeps open parts,
+// typed text and the focus. It says so when groupsync no longer answers.
 func TestThePageRefreshesItself(t *testing.T) {
 	b := newBrowser(t)
 	status := busy(sample())
 	base, stop := start(t, Options{Status: status, Explainer: knowing{}})
-	// The script also refreshes when the page is looked at again, as it is made to
-	// believe here.
+	// The script also refreshes when the page becomes visible again. This event simulates
+	// that.
 	const lookAgain = `document.dispatchEvent(new Event("visibilitychange"))`
 	b.do(t, chromedp.Navigate(base+"/"),
 		chromedp.SetValue(`input[name=user]`, "ada"),
@@ -368,7 +367,7 @@ func TestThePageRefreshesItself(t *testing.T) {
 	b.await(t, "that groupsync does not answer", `!document.querySelector("#unreachable").hidden`)
 }
 
-// await waits until the script gives true.
+// await waits until the script returns true.
 func (b *browser) await(t *testing.T, what, script string) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); !eval[bool](t, b, script); time.Sleep(20 * time.Millisecond) {
@@ -378,7 +377,8 @@ func (b *browser) await(t *testing.T, what, script string) {
 	}
 }
 
-// TestThePageWithoutJavaScript shows the same, reloads itself and answers searches.
+// TestThePageWithoutJavaScript checks that the page shows the same, reloads itself and answers
+// searches.
 func TestThePageWithoutJavaScript(t *testing.T) {
 	b := newBrowser(t)
 	base := b.serve(Options{Status: busy(sample()), Explainer: knowing{}})
@@ -397,7 +397,7 @@ func TestThePageWithoutJavaScript(t *testing.T) {
 	b.isQuiet(t)
 }
 
-// TestScreenshots writes what the page looks like, for a person to look at. No page
+// TestScreenshots writes pictures of the page for a person to look at. It checks that no page
 // is wider than the window.
 func TestScreenshots(t *testing.T) {
 	b := newBrowser(t)

@@ -14,27 +14,26 @@ import (
 	"groupsync/internal/report"
 )
 
-// Control does what POST /-/… asks for. If an error is a *Refusal, the Refusal
-// holds the status of the answer. The answer to any other error is 500.
+// Control carries out what POST /-/… asks for. The status of the answer is Refusal.Status if
+// an error is a *Refusal, and 500 for any other error.
 type Control interface {
-	// Sync makes a pass now and returns its report. The pass is of one user, or of
-	// everybody if user is empty.
+	// Sync runs a pass now and returns its report. The pass is of one user, or of everybody if
+	// user is empty.
 	Sync(ctx context.Context, user string) (report.Report, error)
-	// Approve is Sync with an approval: for exactly the changes that the digest
-	// names, the pass lifts the guards that a person may lift. by is the name of
-	// the person who approves, for the log and the report.
+	// Approve is Sync with an approval. The pass lifts the liftable guards for exactly the
+	// changes that the digest names. by is the name of the person who approves, for the log
+	// and the report.
 	Approve(ctx context.Context, user, digest, by string) (report.Report, error)
 	// Reload loads the configuration again. A valid configuration takes effect.
 	Reload() error
-	// Suspend stops writing from its answer on, until the time has gone by. The answer
-	// says in a few lines what was done, and what was replaced. by is the name of the
-	// person.
+	// Suspend stops writing as soon as it returns, for the given time. It returns a few lines
+	// that say what was done and what was replaced. by is the name of the person.
 	Suspend(ctx context.Context, lasts time.Duration, reason string, removalsOnly bool, by string) (string, error)
-	// Resume ends a suspension and says so in a few lines.
+	// Resume ends the suspension and returns a few lines that say so.
 	Resume(ctx context.Context, by string) (string, error)
 }
 
-// Refusal is an error with the HTTP status that says what kind it is.
+// Refusal is an error with an HTTP status.
 type Refusal struct {
 	Status int
 	Err    error
@@ -45,10 +44,10 @@ func (r *Refusal) Error() string { return r.Err.Error() }
 // Unwrap returns the reason.
 func (r *Refusal) Unwrap() error { return r.Err }
 
-// control routes the requests that make the process do something. It refuses
-// every request that a page in a browser sends, because groupsync's own page sends
-// none. A page that uses this server's own name (DNS rebinding) is
-// refused too. The file is exporter-toolkit's web configuration, or empty.
+// control registers the requests that make the process do something. It refuses every request
+// that a page in a browser sends, because groupsync's own page sends none. This includes a
+// page that uses this server's own name (DNS rebinding). file is exporter-toolkit's web
+// configuration, or empty.
 func control(mux *http.ServeMux, c Control, file string) {
 	post := func(path string, do func(ctx context.Context, r *http.Request) (string, error)) {
 		mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
@@ -56,8 +55,8 @@ func control(mux *http.ServeMux, c Control, file string) {
 				answer(w, "", &Refusal{http.StatusForbidden, errors.New("this is not for pages in a browser: use curl")})
 				return
 			}
-			// The timeout of ordinary requests still applies here, so a body that never
-			// arrives does not hold up the shutdown.
+			// The timeout of ordinary requests still applies while the body is read. So a body
+			// that never arrives does not delay the shutdown.
 			if _, err := io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, 64<<10)); err != nil {
 				answer(w, "", &Refusal{http.StatusBadRequest, fmt.Errorf("the body of the request did not arrive: %w: send an empty body", err)})
 				return
@@ -107,9 +106,9 @@ func control(mux *http.ServeMux, c Control, file string) {
 	})
 }
 
-// userOf returns the user whom alone the pass is for; empty: the request names none. An
-// empty name is refused, because a script whose variable is empty must not start a pass of
-// everybody.
+// userOf returns the one user that the pass is for, or an empty string if the request names
+// none. It refuses an empty name: if a script's variable is empty, the script must not start a
+// pass of everybody.
 func userOf(r *http.Request) (string, error) {
 	query := r.URL.Query()
 	if query.Has("user") && query.Get("user") == "" {
@@ -118,7 +117,7 @@ func userOf(r *http.Request) (string, error) {
 	return query.Get("user"), nil
 }
 
-// anonymous is the approver if nobody was authenticated.
+// anonymous is the name of the approver if nobody was authenticated.
 const anonymous = "anonymous via HTTP"
 
 // approver returns the name that exporter-toolkit authenticated, or anonymous.
@@ -127,10 +126,10 @@ func approver(r *http.Request, file string) string {
 	return cmp.Or(name, anonymous)
 }
 
-// signedIn reports whether exporter-toolkit authenticated the request, and returns
-// the name: the user of basic auth, else the common name of the verified client
-// certificate, which may be empty. A user name counts only if the web configuration
-// knows it: without users in that file nobody checks the password.
+// signedIn reports whether exporter-toolkit authenticated the request, and returns the name.
+// The name is the user of basic auth, else the common name of the verified client certificate,
+// which may be empty. A user name counts only if the web configuration has it. Without users
+// in that file, exporter-toolkit does not check the password.
 func signedIn(r *http.Request, file string) (name string, is bool) {
 	if user, _, ok := r.BasicAuth(); ok && user != "" {
 		if _, known := readAuth(file).Users[user]; known {
@@ -143,8 +142,8 @@ func signedIn(r *http.Request, file string) (name string, is bool) {
 	return "", false
 }
 
-// told returns the answer for a pass, which is its summary. It is a Refusal if
-// the pass came to no plan (502) or if its approval was not granted (409).
+// told returns the summary of a pass as the answer. It returns a Refusal if the pass had no
+// plan (502) or its approval was not granted (409).
 func told(r report.Report, err error) (string, error) {
 	text := summary(r)
 	switch {
@@ -158,8 +157,8 @@ func told(r report.Report, err error) (string, error) {
 	return text, nil
 }
 
-// patient removes the timeouts of ordinary requests, because an answer takes as
-// long as a pass.
+// patient removes the timeouts of ordinary requests, because this answer takes as long as a
+// pass.
 func patient(w http.ResponseWriter) {
 	c := http.NewResponseController(w)
 	_ = c.SetReadDeadline(time.Time{}) // if this fails, the ordinary timeouts stay
@@ -181,8 +180,8 @@ func answer(w http.ResponseWriter, text string, err error) {
 	_, _ = io.WriteString(w, text+"\n") // #nosec G705 -- the answer is plain text, and nosniff keeps a browser from reading it as HTML
 }
 
-// summary describes a pass in a few lines. It names no managed person, but it
-// names the person who approved.
+// summary describes a pass in a few lines. It names no synchronized person, only the person
+// who approved.
 func summary(r report.Report) string {
 	var b strings.Builder
 	if a := r.Approval; a != nil {

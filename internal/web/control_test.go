@@ -26,12 +26,12 @@ import (
 	"groupsync/internal/report"
 )
 
-// asked is a Control that answers as it is told to and notes what it was asked.
+// asked is a Control that returns the given answers and records the calls.
 type asked struct {
 	report  report.Report
 	err     error
 	log     []string
-	waiting chan struct{} // Sync waits for it; nil: it does not
+	waiting chan struct{} // Sync waits for this channel; nil: it does not wait
 }
 
 func (a *asked) Sync(_ context.Context, user string) (report.Report, error) {
@@ -148,7 +148,8 @@ func do(t *testing.T, c *http.Client, req *http.Request) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-// TestAnAnswerIsNoPage: a browser must not read an answer with a name in it as HTML.
+// TestAnAnswerIsNoPage checks that a browser does not read an answer with a name in it as
+// HTML.
 func TestAnAnswerIsNoPage(t *testing.T) {
 	markup := report.Report{Pass: "p1", Result: report.Guarded, Guards: []report.Trip{{Guard: report.Views, Detail: "<script>alert(1)</script>"}}}
 	base, _ := start(t, Options{Control: &asked{report: markup}})
@@ -166,8 +167,9 @@ func TestAnAnswerIsNoPage(t *testing.T) {
 	}
 }
 
-// TestNoPageMakesACall sends to each path what a browser may send for a page: a form, a
-// script, a page by DNS rebinding, and a browser that tells only one of the two headers.
+// TestNoPageMakesACall sends to each path the requests that a browser may send for a page: a
+// form, a script, a page with DNS rebinding, and a browser that sends only one of the two
+// headers.
 func TestNoPageMakesACall(t *testing.T) {
 	paths := []string{"/-/sync", "/-/approve?digest=d1", "/-/reload", "/-/suspend?for=2h&reason=r", "/-/resume"}
 	for _, tt := range []struct {
@@ -218,8 +220,8 @@ func TestNoPageMakesACall(t *testing.T) {
 	}
 }
 
-// TestAnAnswerTakesAsLongAsAPass: the time-outs of ordinary requests, here made
-// short, do not cut it off.
+// TestAnAnswerTakesAsLongAsAPass checks that the timeouts of ordinary requests, which are
+// short here, do not cut the answer off.
 func TestAnAnswerTakesAsLongAsAPass(t *testing.T) {
 	c := &asked{report: report.Report{Pass: "late"}, waiting: make(chan struct{})}
 	s, err := Listen(Options{Address: "127.0.0.1:0", Metrics: http.NotFoundHandler(), Control: c, Log: quiet})
@@ -245,8 +247,8 @@ func TestAnAnswerTakesAsLongAsAPass(t *testing.T) {
 	}
 }
 
-// TestABodyThatNeverComesHoldsNothingUp: neither the caller beyond the ordinary
-// time-out, nor the end of the process.
+// TestABodyThatNeverComesHoldsNothingUp checks that the caller waits no longer than the
+// ordinary timeout, and that the process can stop.
 func TestABodyThatNeverComesHoldsNothingUp(t *testing.T) {
 	s, err := Listen(Options{Address: "127.0.0.1:0", Metrics: http.NotFoundHandler(), Control: &asked{}, Log: quiet})
 	if err != nil {
@@ -274,7 +276,7 @@ func TestABodyThatNeverComesHoldsNothingUp(t *testing.T) {
 	}
 }
 
-// TestTLSAndAuthentication: with a web configuration every path wants both.
+// TestTLSAndAuthentication checks that, with a web configuration, every path requires both.
 func TestTLSAndAuthentication(t *testing.T) {
 	dir := t.TempDir()
 	pool := certificate(t, dir)
@@ -306,8 +308,8 @@ func TestTLSAndAuthentication(t *testing.T) {
 	}
 }
 
-// TestWhatIsOpenToEverybodyIsWarnedOf: a web configuration alone keeps nobody out,
-// and off loopback there is somebody.
+// TestWhatIsOpenToEverybodyIsWarnedOf checks the warnings on an address that is not loopback.
+// A web configuration that does not authenticate everybody does not prevent them.
 func TestWhatIsOpenToEverybodyIsWarnedOf(t *testing.T) {
 	anywhere, here := &net.TCPAddr{IP: net.IPv4zero, Port: 8080}, &net.TCPAddr{IP: net.IPv6loopback, Port: 8080}
 	for _, tt := range []struct {
@@ -343,7 +345,7 @@ func TestWhatIsOpenToEverybodyIsWarnedOf(t *testing.T) {
 	}
 }
 
-// certificate writes cert.pem and key.pem for loopback, and returns who signed.
+// certificate writes cert.pem and key.pem for loopback, and returns the certificate authority.
 func certificate(t *testing.T, dir string) *x509.CertPool {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

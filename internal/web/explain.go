@@ -11,28 +11,28 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// Explainer says why somebody is, or is not, in a group. If an error is a *Refusal,
-// the Refusal holds the status of the answer: 404 for a person or a group that does
-// not exist, 409 for a text that names several people. The answer to any other error
-// is 502, because an Explainer asks Keycloak and ClearML.
+// Explainer says why a person is, or is not, in a group. If an error is a *Refusal, the answer
+// has its status: 404 for a person or a group that does not exist, 409 for a text that names
+// several people. For any other error the status is 504 after explainTimeout, and else 502,
+// because an Explainer asks Keycloak and ClearML.
 type Explainer interface {
-	// Explain explains a person, a person's membership of a group, or a group. One of
-	// the two may be empty. The user is an email, a username or an id of either side.
+	// Explain explains a person, a person's membership of a group, or a group. One of the two
+	// may be empty. user is an email, a username or an id of either side.
 	Explain(ctx context.Context, user, group string) (Explanation, error)
 }
 
-// Explanation is what an Explainer found.
+// Explanation is the result of an Explainer.
 type Explanation struct {
-	Value any    // the same as encoding/json encodes it, an object
+	Value any    // a JSON object for encoding/json
 	Text  string // the same in lines for a person
 }
 
-// explainTimeout limits one explanation. It is below the server's WriteTimeout, so
-// that the answer still says what happened.
+// explainTimeout limits one explanation. It is less than the server's WriteTimeout, so that
+// the answer can still say what happened.
 const explainTimeout = 20 * time.Second
 
-// explaining asks the Explainer, one request at a time, because each explanation
-// costs requests to Keycloak and ClearML. It keeps no answer.
+// explaining calls the Explainer for one request at a time, because each explanation costs
+// requests to Keycloak and ClearML. It caches no answer.
 type explaining struct {
 	explainer Explainer
 	timeout   time.Duration

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// FuzzRequest: only a POST that no page of a browser sent makes groupsync do something, and
-// without a Control nothing does. No request is answered by a failure of the server.
+// FuzzRequest checks that groupsync does something only for a POST that no page in a browser
+// sent, and does nothing without a Control. No request may get a 5xx other than 503.
 func FuzzRequest(f *testing.F) {
 	f.Add("POST", "/-/sync?user=ann", "", "", "")
 	f.Add("POST", "/-/approve?digest=x", "https://evil.example.com", "cross-site", "digest=x")

@@ -25,7 +25,8 @@ var (
 		"css": func() template.CSS { return template.CSS(pageCSS) }, // #nosec G203 -- the text is embedded at build time
 	}).Parse(pageHTML))
 
-	// policy lets the page use its own style and its own script, and nothing else.
+	// policy is the Content-Security-Policy of the page. It allows only the page's own style
+	// and script, and requests to this server.
 	policy = "default-src 'none'; script-src 'self'; connect-src 'self'; img-src data:; style-src 'sha256-" + hash(pageCSS) +
 		"'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
@@ -58,10 +59,10 @@ func (p page) serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", policy)
 	w.WriteHeader(code)
-	_, _ = w.Write(b.Bytes()) // a client that went away is no error of ours
+	_, _ = w.Write(b.Bytes()) // an error only means that the client has gone away
 }
 
-// search explains what the form asks for, if anything.
+// search explains the person or group in the form. If the form is empty, it explains nothing.
 func (p page) search(r *http.Request) (*search, int) {
 	q := r.URL.Query()
 	user, group := q.Get("user"), q.Get("group")
@@ -85,5 +86,5 @@ func (p page) search(r *http.Request) (*search, int) {
 
 func serveScript(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
-	_, _ = w.Write(pageJS) // a client that went away is no error of ours
+	_, _ = w.Write(pageJS) // an error only means that the client has gone away
 }

@@ -40,7 +40,7 @@ func shown(t *testing.T, o Options, path string) (int, string, http.Header) {
 	return code, body, header
 }
 
-// TestHeadline: one sentence says how the sync stands, and a few say what else is so.
+// TestHeadline checks the sentence about the state of the sync, and the sentences below it.
 func TestHeadline(t *testing.T) {
 	now := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
 	change := func(outcome report.Outcome, guard report.Guard) []report.Group {
@@ -113,7 +113,7 @@ func of(r report.Report) state {
 	return s.state()
 }
 
-// TestHowToApprove: the page shows the command that works for this process.
+// TestHowToApprove checks that the page shows the command that works for this process.
 func TestHowToApprove(t *testing.T) {
 	observing, settled := sample(), sample()
 	observing.Mode = "observe"
@@ -147,12 +147,12 @@ func TestHowToApprove(t *testing.T) {
 	}
 }
 
-// hostile holds markup, a terminal's escape sequence, a line break, and characters that
-// turn the direction of the text and hide something.
+// hostile holds markup, an escape sequence of a terminal, a line break, and characters that
+// change the direction of text or hide something.
 const hostile = "<script>alert(1)</script>'\"&\x1b[31m\nx\u202e\u200b"
 
-// TestHostileTextIsInert: in whatever string of a report, of the Lease or of a query a
-// hostile text stands, the page shows it without its effect.
+// TestHostileTextIsInert puts a hostile text into every string of a report, of the Lease and
+// of a query. The text must have no effect on the page.
 func TestHostileTextIsInert(t *testing.T) {
 	r := sample()
 	r.Approval = &report.Approval{Lifted: []report.Guard{"x"}}
@@ -184,7 +184,7 @@ func TestHostileTextIsInert(t *testing.T) {
 	}
 }
 
-// fill puts the hostile text into every string below the value.
+// fill puts the hostile text into every string inside the value.
 func fill(v reflect.Value) {
 	switch v.Kind() {
 	case reflect.String:
@@ -206,8 +206,8 @@ func fill(v reflect.Value) {
 	}
 }
 
-// crowd returns a report of 1,000 groups and 10,000 people, in which all groups differ,
-// everybody waits, and every group has a guard and an error.
+// crowd returns a report of 1,000 groups and 10,000 people. All groups differ, everybody is
+// pending, and every group has a guard and an error.
 func crowd() report.Report {
 	r := sample()
 	r.Groups, r.People, r.Guards, r.Errors = nil, nil, nil, nil
@@ -227,7 +227,8 @@ func crowd() report.Report {
 	return r
 }
 
-// TestTheCrowdFitsThePage: it stays below 300 kB, and says how much it leaves out.
+// TestTheCrowdFitsThePage checks that the page stays below 300 kB and says how much it leaves
+// out.
 func TestTheCrowdFitsThePage(t *testing.T) {
 	status := busy(crowd())
 	began := time.Now()
@@ -246,8 +247,8 @@ func TestTheCrowdFitsThePage(t *testing.T) {
 	}
 }
 
-// TestThePageSaysWhereToRead: every place in the documentation is there, and every guard
-// has one.
+// TestThePageSaysWhereToRead checks that every named place exists in the documentation, and
+// that every guard has one.
 func TestThePageSaysWhereToRead(t *testing.T) {
 	var places []string
 	for _, g := range report.Guards {
@@ -280,8 +281,8 @@ func TestThePageSaysWhereToRead(t *testing.T) {
 	}
 }
 
-// TestThePagesHeaders: a browser runs nothing but the page's own script, and keeps no
-// copy of the page.
+// TestThePagesHeaders checks that a browser runs only the page's own script and stores no copy
+// of the page.
 func TestThePagesHeaders(t *testing.T) {
 	_, body, header := shown(t, Options{Status: busy(calm())}, "/")
 	style := regexp.MustCompile(`(?s)<style>(.*)</style>`).FindStringSubmatch(body)[1]
@@ -300,8 +301,8 @@ func TestThePagesHeaders(t *testing.T) {
 	}
 }
 
-// TestThePageExplains: the page has the answer, or the reason that there is none, with
-// the status of the API. It does not refresh itself then.
+// TestThePageExplains checks that the page shows the explanation, or the reason why there is
+// none, with the status of the API. The page does not refresh itself then.
 func TestThePageExplains(t *testing.T) {
 	for _, tt := range []struct {
 		name, path string

@@ -10,11 +10,11 @@ import (
 	"groupsync/internal/report"
 )
 
-// began is when the newest pass of the samples began.
+// began is the start of the newest pass of the samples.
 var began = time.Now().UTC().Add(-4 * time.Minute).Truncate(time.Second)
 
-// sample returns a report of a pass in mode apply that a guard stopped. Nobody is
-// real.
+// sample returns the report of a pass in mode apply in which guards withheld changes. All
+// names are invented.
 func sample() report.Report {
 	leaver := func(name, id string) report.Change {
 		return report.Change{ID: id, Name: name, Email: id + "@example.com", Why: "not_member", Match: "id", Outcome: report.Withheld, Guard: report.Removals,
@@ -69,7 +69,7 @@ func calm() report.Report {
 	return r
 }
 
-// busy returns a status with many passes, the last of which ended with the report.
+// busy returns a status with many passes. The report is the one of the last pass.
 func busy(last report.Report) *Status {
 	s := NewStatus("production", nil)
 	for i := range 47 {
@@ -92,7 +92,8 @@ func busy(last report.Report) *Status {
 	return s
 }
 
-// knowing is an Explainer that knows ada.
+// knowing is an Explainer that explains ada, or a group alone, and returns errors for other
+// names.
 type knowing struct{}
 
 func (knowing) Explain(_ context.Context, user, group string) (Explanation, error) {

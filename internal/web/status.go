@@ -11,51 +11,50 @@ import (
 // kept is the number of passes that a Status remembers.
 const kept = 50
 
-// Status is how the sync stands in this process: whether it leads, the last report,
-// and when the next pass is. The daemon tells a Status what happens, and the page and
-// /api/v1/status show it. Nothing of it outlives the process. It may be used by
-// several goroutines.
+// Status is the state of the sync in this process: whether it leads, the last reports, and the
+// time of the next pass. The daemon updates a Status, and the page and /api/v1/status show it.
+// A restart loses it. Several goroutines may use it.
 type Status struct {
 	sync   string
 	leader func() string
 
 	mu      sync.Mutex
 	standby bool
-	running time.Time // zero: no pass runs
-	next    time.Time // zero: none is due
+	running time.Time // zero: no pass is running
+	next    time.Time // zero: no pass is due
 	last    *report.Report
-	planned *report.Report // the last report of a pass that came to a plan
+	planned *report.Report // the last report of a pass that had a plan
 	passes  []Pass         // newest first, at most kept
 
 	suspension memory.Suspension // that was set last; zero: none
 }
 
-// Pass is one pass in short.
+// Pass is the summary of one pass.
 type Pass struct {
 	Pass     string        `json:"pass"`
 	Started  time.Time     `json:"started"`
 	Duration float64       `json:"duration_seconds"`
 	Result   report.Result `json:"result"`
-	Success  bool          `json:"success"` // both sides were read whole, and no write failed or did more than was sent
+	Success  bool          `json:"success"` // both sides were read completely, no write failed, and no write did more than was sent
 	Applied  report.Tally  `json:"applied"`
 	Left     Left          `json:"left"`
 }
 
-// Left counts the memberships that still differ after a pass.
+// Left is the number of memberships that still differ after a pass.
 type Left struct {
 	Add    int `json:"add"`
 	Remove int `json:"remove"`
 }
 
-// NewStatus returns the status of a process that leads and has made no pass. The name
-// is the configuration's. The leader function returns which process holds the Lease,
-// or an empty text if that is not known; nil means that there is no Lease.
+// NewStatus returns the status of a process that leads and has made no pass. name is the name
+// in the configuration. leader returns the holder of the Lease, or an empty text if the holder
+// is not known. A nil leader means that there is no Lease.
 func NewStatus(name string, leader func() string) *Status {
 	return &Status{sync: name, leader: leader}
 }
 
-// Lead says whether this process makes the passes from now on. It forgets all
-// passes, because another process may have made passes since.
+// Lead sets whether this process is the leader. It forgets all passes, because another process
+// may have made passes since.
 func (s *Status) Lead(leads bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -63,15 +62,15 @@ func (s *Status) Lead(leads bool) {
 	s.next, s.last, s.planned, s.passes = time.Time{}, nil, nil, nil
 }
 
-// Suspend says that this suspension was set. The zero Suspension says that none is. A
-// standby shows it too.
+// Suspend sets the suspension. The zero Suspension means none. A standby shows the suspension
+// too.
 func (s *Status) Suspend(x memory.Suspension) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.suspension = x
 }
 
-// NextPass says when the next scheduled pass is due.
+// NextPass sets the time of the next scheduled pass. A standby ignores it.
 func (s *Status) NextPass(at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -80,8 +79,8 @@ func (s *Status) NextPass(at time.Time) {
 	}
 }
 
-// Begin says that a pass begins now. The caller calls the returned function when the
-// pass has ended, in whatever way.
+// Begin records that a pass begins now. The caller calls the returned function when the pass
+// has ended, also after an error.
 func (s *Status) Begin() (end func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -93,8 +92,8 @@ func (s *Status) Begin() (end func()) {
 	}
 }
 
-// Record adds the report of a pass that has ended. The report must not change after
-// that. A process that no longer leads ignores the report.
+// Record adds the report of a pass that has ended. The caller must not change the report after
+// that. A standby ignores the report.
 func (s *Status) Record(r report.Report) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -113,7 +112,7 @@ func (s *Status) Record(r report.Report) {
 	s.passes = append([]Pass{p}, s.passes[:min(len(s.passes), kept-1)]...)
 }
 
-// state is what a Status knows at one moment.
+// state is a copy of a Status at one moment.
 type state struct {
 	sync          string
 	leads         bool
@@ -123,7 +122,7 @@ type state struct {
 	last, planned *report.Report // nil: none
 	passes        []Pass         // newest first
 
-	suspension memory.Suspension // that was set last, also if it has ended; zero: none
+	suspension memory.Suspension // the last one that was set, also if it has ended; zero: none
 }
 
 func (s *Status) state() state {
@@ -131,7 +130,7 @@ func (s *Status) state() state {
 	defer s.mu.Unlock()
 	now := state{
 		sync: s.sync, leads: !s.standby, hasLease: s.leader != nil, running: s.running, next: s.next,
-		last: s.last, planned: s.planned, passes: s.passes, // Record never changes a list that was handed out
+		last: s.last, planned: s.planned, passes: s.passes, // Record never changes a slice that was returned
 		suspension: s.suspension,
 	}
 	if s.standby && s.leader != nil {

@@ -10,8 +10,8 @@ import (
 	"groupsync/internal/report"
 )
 
-// TestStatusRemembersTheLastFiftyPasses: newest first, and a list that was handed out
-// does not change.
+// TestStatusRemembersTheLastFiftyPasses checks the order, newest first, and that a list that
+// was returned does not change.
 func TestStatusRemembersTheLastFiftyPasses(t *testing.T) {
 	s := NewStatus("s", nil)
 	for i := range 60 {
@@ -33,7 +33,7 @@ func TestStatusRemembersTheLastFiftyPasses(t *testing.T) {
 	}
 }
 
-// TestStatusAfterAFailedPass keeps what the last plan was.
+// TestStatusAfterAFailedPass checks that the last report with a plan is kept.
 func TestStatusAfterAFailedPass(t *testing.T) {
 	s := NewStatus("s", nil)
 	s.Record(report.Report{Pass: "a", Result: report.Drift})
@@ -43,8 +43,8 @@ func TestStatusAfterAFailedPass(t *testing.T) {
 	}
 }
 
-// TestAStandbyKnowsNothing: a process that no longer leads forgets its passes, and
-// takes no report of a pass that ends afterwards.
+// TestAStandbyKnowsNothing checks that a process that no longer leads forgets its passes, and
+// ignores the report of a pass that ends later.
 func TestAStandbyKnowsNothing(t *testing.T) {
 	s := NewStatus("s", func() string { return "pod-b" })
 	s.Record(report.Report{Pass: "a", Result: report.InSync})
@@ -65,7 +65,7 @@ func TestAStandbyKnowsNothing(t *testing.T) {
 	}
 }
 
-// TestARunningPassIsTold from its beginning to its end.
+// TestARunningPassIsTold checks that a pass counts as running from its beginning to its end.
 func TestARunningPassIsTold(t *testing.T) {
 	s := NewStatus("s", nil)
 	end := s.Begin()

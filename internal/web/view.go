@@ -13,8 +13,8 @@ import (
 	"groupsync/internal/report"
 )
 
-// The page shows at most so many of each list, so that it stays small. It says how
-// many there are, and the JSON has them all.
+// How many entries of each list the page shows, so that it stays small. The page says how many
+// there are, and the JSON has all of them.
 const (
 	shownGroups  = 40
 	shownChanges = 10 // of one group
@@ -23,13 +23,13 @@ const (
 	shownPeople  = 25 // of one state
 )
 
-// text is a text from outside: the template shows it without characters that could
-// change the direction of the text, hide something or begin a line.
+// text is a text that may come from outside. Its String method escapes the characters that
+// could change the direction of the text, hide something or begin a line.
 type text string
 
 func (t text) String() string { return report.Escape(string(t)) }
 
-// view is what the page shows. The template decides nothing but the layout.
+// view is the data that the page shows. The template decides only the layout.
 type view struct {
 	Sync     text
 	Now      instant
@@ -37,7 +37,7 @@ type view struct {
 	Headline string
 	Detail   []text // sentences below the headline
 	Last     *pastPass
-	Success  *instant // the last success, if the last pass was none
+	Success  *instant // the last successful pass, if the last pass did not succeed
 	Running  *instant
 	Next     *instant
 	Figures  []figure
@@ -47,16 +47,16 @@ type view struct {
 	Groups   cut[group]
 	States   []count // groups by state
 	People   []people
-	Others   []count // people by the other states
+	Others   []count // number of people in each of the other states
 	Strip    []pastPass
 	Legend   []legend
-	Search   *search // nil: nothing can be explained
+	Search   *search // nil: there is no Explainer
 }
 
-// Asked reports whether the page shows an answer instead of the status.
+// Asked reports whether the page shows an explanation in place of the status.
 func (v view) Asked() bool { return v.Search != nil && v.Search.Asked }
 
-// instant is a time, and how far from now it is.
+// instant is a time and its distance from now.
 type instant struct {
 	At  time.Time
 	Ago string
@@ -78,7 +78,7 @@ type pastPass struct {
 type figure struct {
 	Name, Label string
 	Value       int
-	Tone        string // of the value, if it is not 0
+	Tone        string // tone of the value if it is not 0
 }
 
 type failure struct {
@@ -87,9 +87,9 @@ type failure struct {
 
 type trip struct {
 	Guard  text
-	Group  text // empty: not about one group
+	Group  text // empty: the trip is not about one group
 	Detail text
-	See    string // heading of the documentation
+	See    string // heading in the documentation
 }
 
 type approval struct {
@@ -123,7 +123,7 @@ type count struct {
 	N    int
 }
 
-// people are those of one state.
+// people are the people in one state.
 type people struct {
 	State, Meaning, See string
 	List                cut[person]
@@ -137,21 +137,21 @@ type cut[T any] struct {
 	Shown []T
 }
 
-// More returns how many are not shown.
+// More returns how many entries are not shown.
 func (c cut[T]) More() int { return c.All - len(c.Shown) }
 
 func cutAt[T any](list []T, most int) cut[T] {
 	return cut[T]{All: len(list), Shown: list[:min(len(list), most)]}
 }
 
-// search is the form and, if something was asked, the answer.
+// search is the content of the form and, if the form was used, the answer.
 type search struct {
 	User, Group    text
 	Asked          bool
-	Answer, Failed string // lines, without characters that the template must not show
+	Answer, Failed string // lines, with dangerous characters escaped
 }
 
-// runbook holds, for each guard, where the documentation says what to do.
+// runbook holds, for each guard, the place in the documentation that says what to do.
 var runbook = map[report.Guard]string{
 	report.Suspended:     "docs/running.md, Suspend",
 	report.Federation:    "docs/runbook.md, GroupsyncFederationAway",
@@ -172,18 +172,18 @@ var runbook = map[report.Guard]string{
 	report.Canary:        "docs/runbook.md, GroupsyncCanary",
 }
 
-// waiting are the states of people that the page lists by name.
+// waiting are the states whose people the page lists by name.
 var waiting = []people{
 	{State: "pending", Meaning: "in a Keycloak group that feeds ClearML, and without a ClearML account until the first login", See: "docs/runbook.md, GroupsyncPendingOld"},
 	{State: "ambiguous", Meaning: "several accounts could be this person, so nothing is granted, and removed only if all of them are out", See: "docs/decisions.md, Who is who"},
 	{State: "rekeyed", Meaning: "the Keycloak account that ClearML knows is gone, and another one has the email; the next login settles it", See: "docs/decisions.md, Who is who"},
 }
 
-// overdue is how late a pass may be before the page says so. The alert
-// GroupsyncNoTicks waits as long.
+// overdue is how late a pass may be before the page says so. The alert GroupsyncNoTicks waits
+// for the same time.
 const overdue = 5 * time.Minute
 
-// look returns what the page shows of the state at that time.
+// look returns the view of the state at the time now.
 func look(s state, now time.Time, how approveWay) view {
 	v := view{Sync: text(s.sync), Now: when(now, now), Running: maybe(s.running, now), Next: maybe(s.next, now)}
 	for _, r := range report.Results {
@@ -214,7 +214,7 @@ func look(s state, now time.Time, how approveWay) view {
 	return v
 }
 
-// planned shows what the last pass that came to a plan found.
+// planned fills in the results of the last pass that had a plan.
 func (v *view) planned(r report.Report, how approveWay) {
 	v.Figures = figures(r)
 	v.Trips = trips(r.Guards)
@@ -229,7 +229,7 @@ func (v *view) planned(r report.Report, how approveWay) {
 	v.people(r)
 }
 
-// headline says in one sentence how the sync stands.
+// headline sets the tone and the sentence about the state of the sync.
 func (v *view) headline(s state, now time.Time) {
 	switch {
 	case !s.leads:
@@ -253,8 +253,8 @@ func (v *view) headline(s state, now time.Time) {
 	}
 }
 
-// suspended says first of all that a person has suspended writing. A page of an operator
-// who looks must not be green then.
+// suspended puts a suspension first among the details, and changes the tone "good" to "wait".
+// The page must not be green while writing is suspended.
 func (v *view) suspended(x memory.Suspension, now time.Time) {
 	if x.IsZero() {
 		return
@@ -266,7 +266,7 @@ func (v *view) suspended(x memory.Suspension, now time.Time) {
 	v.Detail = append([]text{first}, v.Detail...)
 }
 
-// result says what the last pass came to.
+// result sets the tone, headline and details of the last pass.
 func (v *view) result(r report.Report) {
 	add, remove := r.Drift()
 	drift, done, held := add+remove, r.Applied.Added+r.Applied.Removed, withheld(r)
@@ -317,7 +317,7 @@ func withheldBy(r report.Report, guard report.Guard) int {
 	return held(r, func(g report.Guard) bool { return g == guard })
 }
 
-// held counts the changes that guards of that kind withhold.
+// held counts the withheld changes whose guard satisfies is.
 func held(r report.Report, is func(report.Guard) bool) (n int) {
 	for _, g := range r.Groups {
 		for _, list := range [][]report.Change{g.Add, g.Remove} {
@@ -331,7 +331,7 @@ func held(r report.Report, is func(report.Guard) bool) (n int) {
 	return n
 }
 
-// success shows the last success if the last pass was none.
+// success sets the last successful pass if the last pass did not succeed.
 func (v *view) success(passes []Pass, now time.Time) {
 	if i := slices.IndexFunc(passes, func(p Pass) bool { return p.Success }); i > 0 {
 		v.Success = maybe(passes[i].ended(), now)
@@ -356,7 +356,7 @@ func failures(errs []report.Failure) cut[failure] {
 	return cutAt(list, shownErrors)
 }
 
-// trips shows each sentence once, also if two parts of a pass report the same.
+// trips returns each sentence once, since two parts of a pass can report the same trip.
 func trips(all []report.Trip) cut[trip] {
 	var list []trip
 	for _, t := range all {
@@ -368,8 +368,8 @@ func trips(all []report.Trip) cut[trip] {
 	return cutAt(list, shownTrips)
 }
 
-// differing shows the groups in which something differs or is withheld: first those
-// with the most changes, then by name.
+// differing returns the groups with drift or withheld changes, sorted by the number of
+// changes, most first, and then by name.
 func differing(all []report.Group) cut[group] {
 	var list []report.Group
 	for _, g := range all {
@@ -402,7 +402,7 @@ func size(g report.Group) int {
 	return add + remove
 }
 
-// changes shows what is left of one group, removals first.
+// changes returns the changes of one group that are not made, removals first.
 func changes(g report.Group) cut[change] {
 	var list []change
 	for _, part := range []struct {
@@ -445,11 +445,11 @@ func (v *view) people(r report.Report) {
 	}
 }
 
-// approveWay is how a person approves what guards withhold.
+// approveWay says how a person approves withheld changes.
 type approveWay struct {
-	port  string // where POST /-/approve is served; empty: it is not
+	port  string // port that serves POST /-/approve; empty: it is not served
 	https bool
-	lease bool // only the leader writes
+	lease bool // there is a Lease, so only the leader writes
 }
 
 func approveBy(o Options, at net.Addr) approveWay {
@@ -460,9 +460,9 @@ func approveBy(o Options, at net.Addr) approveWay {
 	return how
 }
 
-// of returns how to approve what the pass withheld, or nil if there is nothing that
-// an approval lifts. The command names localhost and not the request's Host, which
-// whoever sent the request chose.
+// of returns how to approve what the pass withheld, or nil if an approval lifts nothing. The
+// command names localhost and not the request's Host header, because the sender of the request
+// chose that header.
 func (how approveWay) of(r report.Report) *approval {
 	lifted := slices.ContainsFunc(r.Guards, func(t report.Trip) bool { return t.Override != "" })
 	if r.Digest == "" || !lifted {
@@ -496,7 +496,7 @@ func past(p Pass, now time.Time) pastPass {
 	return pastPass{Ended: when(p.ended(), now), Result: words(p.Result), Class: class(p.Result), Took: took.String(), Summary: done}
 }
 
-// class returns the result as the style sheet knows it.
+// class returns the CSS class of a result.
 func class(r report.Result) string {
 	if slices.Contains(report.Results, r) {
 		return string(r)
@@ -523,7 +523,7 @@ func maybe(t, now time.Time) *instant {
 	return &i
 }
 
-// rough returns the duration in its largest unit.
+// rough returns the duration as a whole number with one unit.
 func rough(d time.Duration) string {
 	switch {
 	case d < time.Minute:

@@ -1,7 +1,7 @@
-// Package web serves the daemon's metrics and health, the status page with its API
-// and, if the configuration enables it, requests to make a pass, to approve changes
-// and to reload. Only the page and /api/v1/ show people's names, and only to requests
-// that may see them. exporter-toolkit does TLS and authentication.
+// Package web is the daemon's HTTP server. It serves metrics, health, and the status page with
+// its API. If the configuration enables it, it also accepts requests to run a pass, approve
+// changes, suspend writing and reload. Only the page and /api/v1/ show people's names, and
+// only to requests that may see them. exporter-toolkit does TLS and authentication.
 package web
 
 import (
@@ -20,7 +20,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Server is an HTTP server that listens.
+// Server is an HTTP server that is bound to its address.
 type Server struct {
 	listener net.Listener
 	config   string
@@ -31,19 +31,19 @@ type Server struct {
 // Options say what is served, and where.
 type Options struct {
 	Address    string
-	ConfigFile string       // exporter-toolkit's, for TLS and authentication of every path; empty: neither
+	ConfigFile string       // exporter-toolkit's web configuration, for TLS and authentication of every path; empty: neither
 	Metrics    http.Handler // served at /metrics
-	Status     *Status      // shown by / and /api/v1/status; nil: neither is served, nor /api/v1/explain
-	Explainer  Explainer    // asked by / and /api/v1/explain; nil: nothing can be explained
-	Public     bool         // whoever reaches the address may see people's names
-	Control    Control      // asked by POST /-/…; nil: these are not served
+	Status     *Status      // shown by / and /api/v1/status; nil: these and /api/v1/explain are not served
+	Explainer  Explainer    // used by / and /api/v1/explain; nil: nothing can be explained
+	Public     bool         // everybody who reaches the address may see people's names
+	Control    Control      // used by POST /-/…; nil: these paths are not served
 	Log        *slog.Logger
 }
 
-// Listen binds the address, so that a port that is taken, and a ConfigFile that
-// makes no sense, are errors at start. Serve answers 200 at /healthz and
-// /readyz: a process that answers is alive, and it listens only once its
-// configuration is loaded. Everything else is 404.
+// Listen binds the address. An address that is in use, or an invalid ConfigFile, is an error
+// here, at start. Serve answers 200 at /healthz and /readyz: a process that answers is alive,
+// and it listens only after its configuration was loaded. Paths that Options do not enable are
+// 404.
 func Listen(o Options) (*Server, error) {
 	if err := toolkit.Validate(o.ConfigFile); err != nil {
 		return nil, fmt.Errorf("web.config_file: %s: %s: see exporter-toolkit's documentation of the web configuration", o.ConfigFile, unquoted(err))
@@ -64,7 +64,7 @@ func Listen(o Options) (*Server, error) {
 	}}, nil
 }
 
-// routes returns the handler of a server that listens on the address.
+// routes returns the handler of a server that listens on the address at.
 func routes(o Options, at net.Addr) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", o.Metrics)
@@ -79,7 +79,8 @@ func routes(o Options, at net.Addr) http.Handler {
 	return mux
 }
 
-// warn logs a warning for each thing that everybody who reaches the address can do.
+// warn logs a warning for each thing that anybody who reaches the address can do, if the
+// address is not loopback and the server does not authenticate everybody.
 func warn(o Options, at net.Addr) {
 	if isLoopback(at) || keepsOut(o.ConfigFile) {
 		return
@@ -93,7 +94,7 @@ func warn(o Options, at net.Addr) {
 	}
 }
 
-// names routes the paths that show people's names.
+// names registers the paths that show people's names.
 func names(mux *http.ServeMux, o Options, at net.Addr) {
 	a := access{at: at, listen: o.Address, file: o.ConfigFile, public: o.Public}
 	e := newExplaining(o.Explainer, o.Log)
@@ -110,15 +111,15 @@ func names(mux *http.ServeMux, o Options, at net.Addr) {
 	}
 }
 
-// keepsOut reports whether a valid web configuration authenticates everybody. Of
-// the values of client_auth_type only RequireAndVerifyClientCert does: the others
-// accept any certificate, or none.
+// keepsOut reports whether a valid web configuration authenticates everybody. Among the values
+// of client_auth_type only RequireAndVerifyClientCert does. The others accept any certificate,
+// or none.
 func keepsOut(file string) bool {
 	c := readAuth(file)
 	return len(c.Users) > 0 || c.TLS.ClientAuth == "RequireAndVerifyClientCert"
 }
 
-// auth is the part of exporter-toolkit's web configuration that says who has access.
+// auth is the part of exporter-toolkit's web configuration that decides who has access.
 type auth struct {
 	Users map[string]string `yaml:"basic_auth_users"`
 	TLS   struct {
@@ -126,8 +127,8 @@ type auth struct {
 	} `yaml:"tls_server_config"`
 }
 
-// readAuth reads the web configuration, which exporter-toolkit reads again for every
-// request, too. It is empty if the file cannot be read.
+// readAuth reads the web configuration. It reads the file for every request, as
+// exporter-toolkit does. It returns an empty auth if the file cannot be read.
 func readAuth(file string) auth {
 	var c auth
 	data, err := os.ReadFile(file) // #nosec G304 -- the operator names the file with web.config_file
@@ -137,27 +138,26 @@ func readAuth(file string) auth {
 	return c
 }
 
-// quoted is what YAML's errors quote of a value, which may be a password's hash.
+// quoted matches the values that a YAML error quotes. A value may be the hash of a password.
 var quoted = regexp.MustCompile("`[^`]*`")
 
 func unquoted(err error) string { return quoted.ReplaceAllString(err.Error(), "a value") }
 
 func ok(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, _ = io.WriteString(w, "ok\n") // a client that went away is no error of ours
+	_, _ = io.WriteString(w, "ok\n") // an error only means that the client has gone away
 }
 
-// Addr returns the address that is listened on, with the port that was bound.
+// Addr returns the address of the listener, with the port that was bound.
 func (s *Server) Addr() string { return s.listener.Addr().String() }
 
-// Serve answers until ctx ends, then lets answers that are under way finish
-// for up to five seconds. It returns nil after that, or the error that ended
-// it. It may be called once.
+// Serve answers requests until ctx ends, and then waits up to five seconds for the answers
+// under way. It returns nil after that, or the error that ended it. It may be called once.
 func (s *Server) Serve(ctx context.Context) error {
 	failed := make(chan error, 1)
 	log := s.log
 	if s.config == "" {
-		log = slog.New(slog.DiscardHandler) // it would only say that there is no TLS
+		log = slog.New(slog.DiscardHandler) // exporter-toolkit would only log that there is no TLS
 	}
 	go func() {
 		failed <- toolkit.Serve(s.listener, &s.http, &toolkit.FlagConfig{WebConfigFile: &s.config}, log)
@@ -171,7 +171,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	defer cancel()
 	err := s.http.Shutdown(end)
 	if err != nil {
-		_ = s.http.Close() // cut off what did not finish
+		_ = s.http.Close() // cut off the requests that did not finish
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		s.log.Warn("HTTP requests that were under way are cut off")

@@ -16,7 +16,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var quiet = slog.New(slog.DiscardHandler)
 
-// serve starts a server and returns its base URL and a function that ends it.
+// serve starts a server and returns its base URL and a function that stops it.
 func serve(t *testing.T, metrics http.HandlerFunc) (string, func() error) {
 	t.Helper()
 	return start(t, Options{Metrics: metrics})
@@ -27,8 +27,8 @@ func start(t *testing.T, o Options) (string, func() error) {
 	return startAs(t, nil, o)
 }
 
-// startAs starts a server that listens on loopback, and that takes itself to listen on
-// the address unless that is nil.
+// startAs starts a server on loopback. If at is not nil, the server behaves as if it listened
+// on that address.
 func startAs(t *testing.T, at net.Addr, o Options) (string, func() error) {
 	t.Helper()
 	o.Address, o.Log = "127.0.0.1:0", quiet
