@@ -8,7 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metric is one entry of the catalogue: the metric and its row of docs/metrics.md.
+// metric is one entry of the catalogue: the metric and its row in docs/metrics.md.
 type metric struct {
 	name   string
 	kind   string // counter, gauge or histogram
@@ -24,7 +24,7 @@ func define(name, kind, help string, labels ...string) *metric {
 	return m
 }
 
-// Every metric there is. All carry the label sync, none a person's name.
+// All metrics. Every metric has the label sync, and none has a person's name.
 var (
 	passDuration    = define("pass_duration_seconds", "histogram", "How long passes took.")
 	passesTotal     = define("passes_total", "counter", "Passes by result: in_sync, drift, applied, guarded or error.", "result")
@@ -64,8 +64,8 @@ func (m *metric) desc() *prometheus.Desc {
 	return prometheus.NewDesc(m.name, m.help, m.labels, nil)
 }
 
-// gauge replaces bytes of a name that are not UTF-8. The library panics on them, in a goroutine
-// of its own, and that would end the process.
+// gauge returns a gauge with the value v. It replaces label bytes that are not UTF-8, because
+// the library panics on them in its own goroutine, which would end the process.
 func (m *metric) gauge(v float64, labels ...string) prometheus.Metric {
 	for i, l := range labels {
 		labels[i] = strings.ToValidUTF8(l, "\ufffd")

@@ -1,6 +1,6 @@
-// Package metrics holds every metric of groupsync. What a pass found is served
-// from the last report by a collector, so that no gauge outlives what it says;
-// what adds up over the process's life are counters and histograms.
+// Package metrics holds every metric of groupsync. A collector serves what a pass found from
+// the last report, so that a gauge does not outlive its report. Counters and histograms hold
+// what adds up over the life of the process.
 package metrics
 
 import (
@@ -18,7 +18,7 @@ import (
 	"groupsync/internal/transport"
 )
 
-// Metrics are the metrics of one sync, in a registry of their own.
+// Metrics are the metrics of one sync, in their own registry.
 type Metrics struct {
 	registry *prometheus.Registry
 
@@ -34,35 +34,35 @@ type Metrics struct {
 	requestDuration *prometheus.HistogramVec
 
 	mu       sync.Mutex
-	planned  *report.Report // the last one that came to a plan
-	last     *report.Report // the last one
+	planned  *report.Report // the last report of a pass that had a plan
+	last     *report.Report // the last report
 	success  time.Time
 	nextPass time.Time
 	standby  bool
 	settings Settings
 	reloadOK bool
-	leavers  map[string]int // by what they hold
-	counted  time.Time      // when leavers was counted; zero: it was not
+	leavers  map[string]int // number of leavers by the kind of what they hold
+	counted  time.Time      // when leavers were counted; zero: never
 
-	suspension memory.Suspension // that was set last; zero: none
+	suspension memory.Suspension // the last one that was set; zero: none
 }
 
-// Options say what the metrics of one process have in common.
+// Options are the facts about the process that do not change.
 type Options struct {
 	Sync              string
 	Version, Revision string
 }
 
-// Settings are what the metrics tell of the configuration in force.
+// Settings are the parts of the loaded configuration that the metrics show.
 type Settings struct {
 	Apply    bool                  // scheduled passes write
-	Leavers  bool                  // leavers are counted
-	Expiring func(time.Time) int   // how many exceptions of users.protect end soon; nil: there are none
+	Leavers  bool                  // the daemon counts leavers
+	Expiring func(time.Time) int   // number of exceptions of users.protect that end soon; nil: there are no exceptions
 	Insecure map[fault.System]bool // sides whose certificate is not verified
 }
 
-// New returns the metrics of a sync before its first pass. A counter whose label
-// values are known starts at zero, so that Prometheus sees its first increase.
+// New returns the metrics of a sync before its first pass. A counter whose label values are
+// known starts at zero, so that Prometheus sees the first increase.
 func New(o Options, s Settings) *Metrics {
 	m := &Metrics{
 		settings:        s,
@@ -77,7 +77,7 @@ func New(o Options, s Settings) *Metrics {
 		reverted:        reverted.counter(),
 		approvals:       approvals.counter(),
 		requests:        requestsTotal.counter(),
-		requestDuration: requestDuration.histogram(prometheus.ExponentialBuckets(0.005, 2, 14)), // to 41 s: ClearML can be silent for 30 s
+		requestDuration: requestDuration.histogram(prometheus.ExponentialBuckets(0.005, 2, 14)), // up to 41 s, because ClearML can be silent for 30 s
 	}
 	wrapped := prometheus.WrapRegistererWith(prometheus.Labels{"sync": o.Sync}, m.registry)
 	wrapped.MustRegister(m.duration, m.passes, m.skipped, m.changes, m.trips, m.errors, m.reverted, m.approvals, m.requests, m.requestDuration, (*state)(m), &build{o})
@@ -123,7 +123,7 @@ func (m *Metrics) Handler() http.Handler {
 // Gatherer returns the registry, for tests and the demo.
 func (m *Metrics) Gatherer() prometheus.Gatherer { return m.registry }
 
-// Observe returns the observer of one side's requests.
+// Observe returns a function that counts the requests to one side.
 func (m *Metrics) Observe(system fault.System) func(transport.Attempt) {
 	return func(a transport.Attempt) {
 		code := "none" // no answer came
@@ -135,9 +135,9 @@ func (m *Metrics) Observe(system fault.System) func(transport.Attempt) {
 	}
 }
 
-// Record adds the report of a pass that has ended. If the pass came to no plan,
-// the gauges keep what the pass before found. If the process no longer leads,
-// only the counters change.
+// Record adds the report of a pass that has ended. If the pass had no plan, the gauges of the
+// plan keep the values of the pass before. On a standby, or for a pass that is not whole, only
+// the counters change.
 func (m *Metrics) Record(r report.Report) {
 	if r.Whole() {
 		m.duration.WithLabelValues().Observe(r.Duration)
@@ -161,7 +161,7 @@ func (m *Metrics) Record(r report.Report) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.standby || !r.Whole() { // the state of both sides is what a whole pass has seen
+	if m.standby || !r.Whole() { // only a whole pass shows the state of both sides
 		return
 	}
 	m.last = &r
@@ -198,7 +198,7 @@ func ended(r report.Report) time.Time {
 	return r.Started.Add(time.Duration(r.Duration * float64(time.Second)))
 }
 
-// NextPass says when the next pass is due.
+// NextPass sets the time of the next pass. A standby ignores it.
 func (m *Metrics) NextPass(at time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -207,8 +207,8 @@ func (m *Metrics) NextPass(at time.Time) {
 	}
 }
 
-// Lead says whether this process makes the passes from now on. One that does
-// not forgets what it found: the leader tells what is so now.
+// Lead sets whether this process is the leader. It deletes what earlier passes found, because
+// another process may have made passes since. The leader serves the present values.
 func (m *Metrics) Lead(leads bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -217,8 +217,8 @@ func (m *Metrics) Lead(leads bool) {
 	m.leavers, m.counted = nil, time.Time{}
 }
 
-// Leavers tells how many leavers were counted, by what they hold. What is not in the map is
-// not known.
+// Leavers sets the number of leavers, by the kind of what they hold. A kind that is missing in
+// the map is unknown. A standby ignores it.
 func (m *Metrics) Leavers(counts map[string]int, at time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -227,27 +227,26 @@ func (m *Metrics) Leavers(counts map[string]int, at time.Time) {
 	}
 }
 
-// Suspend tells which suspension is in force. The zero Suspension says that none is.
+// Suspend sets the suspension that is in force. The zero Suspension means none.
 func (m *Metrics) Suspend(s memory.Suspension) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.suspension = s
 }
 
-// Configure tells what is in force after a configuration was loaded.
+// Configure sets the settings of a newly loaded configuration.
 func (m *Metrics) Configure(s Settings) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.settings, m.reloadOK = s, true
 }
 
-// Refused tells that a configuration was refused, so that the one before it
-// stays in force.
+// Refused records that a configuration was refused and the one before it stays in force.
 func (m *Metrics) Refused() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.reloadOK = false
 }
 
-// Skipped counts a tick that found a whole pass still running, or waiting to run.
+// Skipped counts a tick of the schedule that found a whole pass running or waiting.
 func (m *Metrics) Skipped() { m.skipped.WithLabelValues().Inc() }

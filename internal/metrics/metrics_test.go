@@ -28,7 +28,7 @@ const docs = "../../docs/metrics.md"
 
 var at = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 
-// full is a report in which every metric has something to say.
+// full returns a report in which every metric has a value.
 func full() report.Report {
 	return report.Report{
 		Result: report.Guarded, Started: at, Duration: 2,
@@ -140,8 +140,8 @@ func TestAReportInNumbers(t *testing.T) {
 	}
 }
 
-// TestANameForgesNoSample: Prometheus reads each hostile name back as the value of one label,
-// and no sample that a name tries to add.
+// TestANameForgesNoSample checks that Prometheus reads each hostile name back as the value of
+// one label, and finds no sample that a name tries to add.
 func TestANameForgesNoSample(t *testing.T) {
 	for _, tt := range []struct{ what, name, want string }{
 		{"a quote and a brace end no label", `a",action="remove"} 9`, `a",action="remove"} 9`},
@@ -206,8 +206,8 @@ func TestBeforeTheFirstPassThereIsNoState(t *testing.T) {
 	}
 }
 
-// TestAStandbyTellsNothingOfPasses: not when the leadership is lost, not of the
-// pass that ends after that, and nothing of the time before when it comes back.
+// TestAStandbyTellsNothingOfPasses checks that a standby serves no values of passes: when it
+// loses the lease, when a pass ends after that, and when it leads again.
 func TestAStandbyTellsNothingOfPasses(t *testing.T) {
 	m := recorded(full())
 	m.NextPass(at)
@@ -231,8 +231,8 @@ func TestAStandbyTellsNothingOfPasses(t *testing.T) {
 	has(t, text(t, m), `groupsync_leader{sync="default"} 1`, `groupsync_drift_memberships{action="add",sync="default"} 1`)
 }
 
-// TestLeavers: what is not known has no series, and a configuration that counts no leavers
-// tells of no old count.
+// TestLeavers checks that an unknown number has no series. If the configuration does not count
+// leavers, no old count is served.
 func TestLeavers(t *testing.T) {
 	m := recorded(full())
 	if got := text(t, m); strings.Contains(got, "groupsync_leavers") {
@@ -315,7 +315,7 @@ func TestASuspensionInNumbers(t *testing.T) {
 	m.Suspend(set)
 	has(t, text(t, m), `groupsync_suspended_until_timestamp_seconds{action="add",sync="default"} 0`, `groupsync_suspended_until_timestamp_seconds{action="remove",sync="default"} `+number)
 	set.Until = time.Now()
-	m.Suspend(set) // has ended
+	m.Suspend(set) // the suspension has ended
 	has(t, text(t, m), none...)
 	m.Suspend(memory.Suspension{})
 	has(t, text(t, m), none...)

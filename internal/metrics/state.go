@@ -9,7 +9,7 @@ import (
 	"groupsync/internal/report"
 )
 
-// state serves what the last reports found, and what is in force.
+// state is the collector of the values from the last reports and of the present settings.
 type state Metrics
 
 // Describe implements prometheus.Collector.
@@ -104,8 +104,8 @@ func collect(ch chan<- prometheus.Metric, r report.Report) {
 	}
 }
 
-// activeGuards returns the guards that withhold something. A guard that tripped
-// is one of them, unless its trip can say that nothing is withheld any more.
+// activeGuards returns the guards that withhold something. A guard that tripped is active,
+// unless the trip may report that nothing is withheld any more (Rule.Informs).
 func activeGuards(r report.Report) map[report.Guard]bool {
 	active := make(map[report.Guard]bool)
 	for _, t := range r.Guards {
@@ -119,8 +119,9 @@ func activeGuards(r report.Report) map[report.Guard]bool {
 	return active
 }
 
-// federations returns by name whether each is up. A realm may have two of one
-// name, and a series that is there twice fails the whole scrape: both must be up.
+// federations returns, by name, whether each federation is up. A realm may have two
+// federations of one name. Two series with the same labels would fail the whole scrape, so
+// there is one series, which is up only if both are up.
 func federations(probes []report.Probe) map[string]bool {
 	ups := make(map[string]bool, len(probes))
 	for _, p := range probes {
@@ -137,7 +138,7 @@ func number(yes bool) float64 {
 	return 0
 }
 
-// build serves what was built.
+// build is the collector of groupsync_build_info.
 type build struct{ Options }
 
 // Describe implements prometheus.Collector.
