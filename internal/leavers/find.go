@@ -13,25 +13,25 @@ import (
 	"groupsync/internal/target"
 )
 
-// Surveyor reads both sides and asks the realm, as a pass does.
+// Surveyor reads both sides and asks Keycloak further questions, in the same way as a pass.
 type Surveyor interface {
 	Survey(ctx context.Context) (reconcile.View, error)
 	Meet(ctx context.Context, v reconcile.View, people []source.Person) (reconcile.View, error)
 	Confirm(ctx context.Context, v reconcile.View, questions []source.Question) ([]source.Answer, error)
 }
 
-// Directory tells what ClearML's people hold beside user groups.
+// Directory reads what ClearML users hold in addition to user groups.
 type Directory interface {
 	Holdings(ctx context.Context) (target.Holdings, error)
 }
 
-// Recent is the default of the time within which a use counts as recent.
+// Recent is the default period in which a use counts as recent.
 const Recent = 30 * 24 * time.Hour
 
-// Find reads both sides and returns who left and still holds something. A pass meets only
-// people of managed groups, so Find looks up everybody else who signed in by
-// clearml.provider and holds something, or may hold something. Whoever seems to have left
-// is asked for a second time. Errors are those of a pass.
+// Find reads both sides and returns the people who left and still hold something. A survey
+// reads only the people of managed groups. So Find also looks up every other user who signed
+// in through clearml.provider and holds, or may hold, something. For each person who seems to
+// have left, Find asks Keycloak a second time (confirm). The errors are those of a pass.
 func Find(ctx context.Context, s Surveyor, d Directory, recent time.Duration) (Report, error) {
 	v, err := s.Survey(ctx)
 	if err != nil {
@@ -80,7 +80,7 @@ func Find(ctx context.Context, s Surveyor, d Directory, recent time.Duration) (R
 	return r, nil
 }
 
-// untold returns what the server does not tell, in the order of Holdings.
+// untold returns what the server did not return, in the order of target.Holdings.
 func untold(h target.Holdings) []Untold {
 	list := []Untold{}
 	if h.RulesDoubt != "" {
@@ -92,8 +92,8 @@ func untold(h target.Holdings) []Untold {
 	return list
 }
 
-// holders returns every ClearML user whom Keycloak may know and who holds something, or may
-// hold something, sorted by id.
+// holders returns every ClearML user whom Keycloak may know and who holds, or may hold,
+// something, sorted by id.
 func holders(v reconcile.View, told target.Holdings, recent time.Duration) []Person {
 	memberships := memberships(v)
 	rules := make(map[string][]Named)
@@ -124,14 +124,15 @@ func holders(v reconcile.View, told target.Holdings, recent time.Duration) []Per
 	return people
 }
 
-// mayBeKnown reports whether Keycloak may know the user: a person who has signed in by
-// clearml.provider, or whose providers ClearML does not tell.
+// mayBeKnown reports whether Keycloak may know the user. That is a person who has signed in
+// through clearml.provider, or whose providers ClearML does not return.
 func mayBeKnown(u target.User, r match.Rules) bool {
 	_, ours := u.Providers[r.Provider]
 	return !u.ServiceAccount && (ours || u.Providers == nil)
 }
 
-// weigh sorts what was told of a person into what the person holds and what is unknown.
+// weigh sets the person's Holds and Unknown from what ClearML returned. A use after since
+// counts as recent.
 func (p *Person) weigh(since time.Time, rulesUnknown, inAdmins bool) {
 	used := p.UI != nil && p.UI.After(since) || p.Keys != nil && p.Keys.After(since)
 	for _, x := range []struct {
@@ -152,8 +153,8 @@ func (p *Person) weigh(since time.Time, rulesUnknown, inAdmins bool) {
 	}
 }
 
-// administers reports whether a person is in the built-in group of administrators. Whether
-// membership gives the role is unknown, so membership counts too.
+// administers reports whether a person is in the built-in group Admins. Whether membership of
+// Admins gives the role is unknown, so membership counts too.
 func administers(p Person, tgt *target.Snapshot) bool {
 	for _, g := range tgt.Groups() {
 		if g.System && g.Name == target.Admins && g.Role == "" {
@@ -163,8 +164,9 @@ func administers(p Person, tgt *target.Snapshot) bool {
 	return false
 }
 
-// memberships returns everybody's groups by user id, sorted by name and id. A membership
-// counts if either the group or the user shows it. The group of all users is left out.
+// memberships returns the groups of every user by user id, sorted by name and id. A membership
+// counts if either the group or the user shows it. The group of all users and roles are left
+// out.
 func memberships(v reconcile.View) map[string][]Membership {
 	managed := make(map[string]bool)
 	for _, f := range v.Pairing.Feeds {
@@ -172,7 +174,7 @@ func memberships(v reconcile.View) map[string][]Membership {
 	}
 	all := make(map[string][]Membership)
 	groups := make(map[string]Membership)
-	ofAll := make(map[string]bool) // ids of groups that say nothing about a person
+	ofAll := make(map[string]bool) // ids of roles and of the group of all users
 	for _, g := range v.Input.Target.Groups() {
 		ofAll[g.ID] = g.Role != "" || g.System && g.Name == everybody
 		groups[g.ID] = Membership{Named{g.ID, g.Name}, managed[g.ID]}
@@ -206,8 +208,8 @@ func moment(t time.Time) *time.Time {
 	return &t
 }
 
-// asks returns whom the realm must be asked for, sorted by id: everybody of whom the survey
-// does not tell enough.
+// asks returns the people to look up in the realm, sorted by id: those about whom the survey
+// does not know enough.
 func asks(v reconcile.View, people []Person) []source.Person {
 	var list []source.Person
 	for _, p := range people {
@@ -216,7 +218,8 @@ func asks(v reconcile.View, people []Person) []source.Person {
 		if _, asked := v.Input.Source.Found(p.ID); asked {
 			continue
 		}
-		// A pass asks for nobody who keeps every membership, so match asks for nothing here.
+		// A pass does not look up people who keep every membership, so match has no question
+		// for them.
 		keeps := who.State == match.Protected || who.State == match.Self
 		ids := v.Rules.KeptIDs(u)
 		unmet := who.Match != "id" && (len(ids) > 0 || len(who.Accounts) == 0 && u.Email != "")
@@ -227,17 +230,17 @@ func asks(v reconcile.View, people []Person) []source.Person {
 	return list
 }
 
-// judgement is what both sides say of one person before the second look.
+// judgement is the result for one person before the second look.
 type judgement struct {
-	stays    bool   // an enabled account is the person, or the user is no person of Keycloak's
-	doubt    string // why groupsync cannot tell whether the person left; empty: the person seems to have left
+	stays    bool   // an enabled account is the person, or the user does not come from Keycloak
+	doubt    string // why groupsync cannot tell whether the person left; empty, and stays is false: the person seems to have left
 	match    string
 	accounts []source.User // every account that could be the person
 	goneBy   source.GoneBy
 }
 
-// judge says whether a person left. Everybody who could be the person must be disabled or
-// gone, as for a removal.
+// judge decides whether a person left. Every account that could be the person must be disabled
+// or gone, as for a removal.
 func judge(v reconcile.View, id string) judgement {
 	i, _ := v.Input.Target.UserIndex(id)
 	u, who := v.Input.Target.Users()[i], v.People.Person(i)
@@ -285,8 +288,9 @@ func judge(v reconcile.View, id string) judgement {
 	return j
 }
 
-// renamed returns the doubt about somebody whose email alone is known, if an enabled
-// account that is nobody's in ClearML bears the name: the email may have changed.
+// renamed returns a doubt if the email of a person may have changed, else an empty text. The
+// email may have changed if an enabled account has the person's name and belongs to no ClearML
+// user.
 func renamed(v reconcile.View, u target.User) string {
 	names := match.Names(u)
 	for i, a := range v.Input.Source.Users() {
@@ -297,7 +301,7 @@ func renamed(v reconcile.View, u target.User) string {
 	return ""
 }
 
-// answered returns the person as the second look judges.
+// answered returns the person with the status and reason of the second look.
 func answered(p Person, a source.Answer) (Person, error) {
 	if !a.For("", p.ID, false) {
 		return p, fmt.Errorf("the second look answers for somebody else: report this as a fault in groupsync")

@@ -23,8 +23,9 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(keycloaktest.Main(m)) }
 
-// TestLeaversOfLDAP: of a real Keycloak with a real LDAP, somebody whom LDAP deleted is gone.
-// While LDAP is away nobody of LDAP is gone or disabled, and local people are judged as ever.
+// TestLeaversOfLDAP uses a real Keycloak with a real LDAP. A person whom LDAP deleted is gone.
+// While LDAP is not reachable, nobody of LDAP is gone or disabled, and local people are judged
+// as usual.
 func TestLeaversOfLDAP(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs a real Keycloak")

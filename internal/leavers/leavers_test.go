@@ -25,16 +25,16 @@ import (
 
 var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 
-// id returns an account id that ends in a name of at most twelve letters of a to f.
+// id returns an account id that ends in n, which has at most twelve letters of a to f.
 func id(n string) string { return "00000000-0000-0000-0000-" + strings.Repeat("0", 12-len(n)) + n }
 
 func at(days int) string { return noon.AddDate(0, 0, -days).Format(time.RFC3339) }
 
-// quiet is what ClearML tells of somebody who used nothing for a hundred days.
+// quiet is the activity of a user who used nothing for a hundred days.
 var quiet = map[string]any{"last_ui_access": at(100), "last_credentials_login": at(100)}
 
-// scene is a realm with the groups /team and /other, of which /team feeds a group of
-// ClearML, with the enabled member ann; and a ClearML with the groups team, lab, Admins.
+// scene is a realm and a ClearML. The realm has the groups /team and /other and the enabled
+// member ann; /team feeds a group of ClearML. ClearML has the groups team, lab and Admins.
 type scene struct {
 	realm   *realmfile.Realm
 	options clearmltest.Options
@@ -53,7 +53,8 @@ func newScene(t *testing.T, o clearmltest.Options) *scene {
 	return s
 }
 
-// account adds an enabled account and returns it, to be changed before the next call.
+// account adds an enabled account and returns it. The caller may change it before the next
+// call.
 func (s *scene) account(name, account string, groups ...string) *realmfile.User {
 	s.realm.Users = append(s.realm.Users, realmfile.User{ID: id(account), Username: name, Email: name + "@example.com", Enabled: true, Groups: groups})
 	return &s.realm.Users[len(s.realm.Users)-1]
@@ -63,10 +64,10 @@ func sub(account string) map[string]any {
 	return map[string]any{"keycloak": map[string]any{"sub": id(account)}}
 }
 
-// byEmail is what ClearML tells of somebody whose id it does not keep.
+// byEmail is the provider data of a user whose id ClearML does not keep.
 var byEmail = map[string]any{"keycloak": map[string]any{"email": "x"}}
 
-// user adds a ClearML user, cm-NAME, who used nothing lately.
+// user adds a ClearML user, cm-NAME, who used nothing recently.
 func (s *scene) user(name string, providers map[string]any, edit ...func(*clearmltest.User)) {
 	u := clearmltest.User{ID: "cm-" + name, Name: strings.ToUpper(name[:1]) + name[1:], Email: name + "@example.com", Providers: providers, Activity: quiet}
 	for _, e := range edit {
@@ -111,7 +112,7 @@ func (s *scene) find(t *testing.T) leavers.Report {
 	return found
 }
 
-// short is one person of a report in a line.
+// short returns one line about a person of a report.
 func short(p leavers.Person) string {
 	words := []string{p.ID, string(p.Status)}
 	for _, h := range p.Holds {
@@ -130,7 +131,7 @@ func lines(r leavers.Report) (all []string) {
 	return all
 }
 
-// TestWhoLeft holds who is disabled, gone, in doubt or neither, and what they hold.
+// TestWhoLeft checks who is disabled, gone, in doubt or neither, and what they hold.
 func TestWhoLeft(t *testing.T) {
 	inLab := func(s *scene, names ...string) {
 		for i, n := range names {
@@ -145,8 +146,8 @@ func TestWhoLeft(t *testing.T) {
 		name    string
 		options clearmltest.Options
 		arrange func(*scene)
-		want    []string // a line a person
-		why     string   // part of the first person's
+		want    []string // one line for each person
+		why     string   // part of the first person's Why
 	}{
 		{name: "an enabled person in an unmanaged group did not leave", arrange: func(s *scene) {
 			s.account("bob", "b")
@@ -303,8 +304,8 @@ func TestWhoLeft(t *testing.T) {
 	}
 }
 
-// TestNobodyIsAskedInVain: Keycloak is asked only for people who hold something, or may
-// hold something, and whom the pass did not meet.
+// TestNobodyIsAskedInVain checks that Keycloak is asked only about people who hold, or may
+// hold, something, and about whom the survey did not ask.
 func TestNobodyIsAskedInVain(t *testing.T) {
 	s := newScene(t, clearmltest.Options{})
 	s.server.SetMembers("team", "cm-ann")
@@ -326,7 +327,7 @@ func TestNobodyIsAskedInVain(t *testing.T) {
 
 const hostile = "\u202e<script>alert(1)</script>\n  role: forged\x1b[2J"
 
-// TestRenderings holds the text and the JSON of a report with everything in it, hostile
+// TestRenderings checks the text and the JSON of a report with every kind of content, hostile
 // names included.
 func TestRenderings(t *testing.T) {
 	ui := noon.AddDate(0, 0, -3)
@@ -379,8 +380,8 @@ unknown  Bob  (id cm-bob)
 	}
 }
 
-// TestCount: a kind is counted, or 0 if nobody can hold it. It is missing if nobody surely
-// holds it and somebody may.
+// TestCount checks that a kind is counted, and is 0 if nobody can hold it. It is missing if
+// nobody certainly holds it and somebody may.
 func TestCount(t *testing.T) {
 	type holdings = []leavers.Holding
 	person := func(holds, unknown holdings) leavers.Person { return leavers.Person{Holds: holds, Unknown: unknown} }

@@ -1,6 +1,6 @@
-// Package leavers finds people who are disabled or gone in Keycloak and still hold
-// something in ClearML. It only reads. find.go reads and decides, report.go holds what was
-// found, and text.go writes it for a person.
+// Package leavers finds people who are disabled or gone in Keycloak and still hold something
+// in ClearML. It only reads. find.go reads and decides, report.go defines the result, and
+// text.go writes the result for a person.
 package leavers
 
 import (
@@ -10,31 +10,31 @@ import (
 	"groupsync/internal/report"
 )
 
-// Report says who left and what they still hold. Text needs nothing beside it, and
+// Report lists the people who left and what they still hold. Text needs only the report.
 // docs/leavers.md describes its JSON, which stays stable. No list is nil.
 type Report struct {
 	At      time.Time `json:"at"`             // when both sides had been read, in UTC
-	Recent  float64   `json:"recent_seconds"` // a use in so many seconds before At counts as recent
+	Recent  float64   `json:"recent_seconds"` // a use within this many seconds before At counts as recent
 	Leavers []Person  `json:"leavers"`        // disabled or gone, sorted by id
-	InDoubt []Person  `json:"in_doubt"`       // groupsync cannot tell whether they left, sorted by id
-	Untold  []Untold  `json:"untold"`         // what the server tells of nobody, or not completely
+	InDoubt []Person  `json:"in_doubt"`       // groupsync cannot tell whether these people left, sorted by id
+	Untold  []Untold  `json:"untold"`         // what the server returned for nobody, or not completely
 }
 
 // Status says whether a person left.
 type Status string
 
-// The statuses there are.
+// The values of Status.
 const (
-	Disabled Status = "disabled" // every account that could be the person is disabled, or gone
-	Gone     Status = "gone"     // Keycloak has the person no more
+	Disabled Status = "disabled" // every account that could be the person is disabled or gone
+	Gone     Status = "gone"     // Keycloak no longer has the person
 	Doubtful Status = "unknown"  // groupsync cannot tell
 )
 
-// Holding is one kind of what a person can hold: a value of the label holds of
-// groupsync_leavers.
+// Holding is one kind of thing that a person can hold. The values are those of the label holds
+// of groupsync_leavers.
 type Holding string
 
-// The kinds there are.
+// The values of Holding.
 const (
 	Group     Holding = "group"      // a user group, but not the group of all users
 	Admin     Holding = "admin"      // the role of an administrator, or membership of Admins
@@ -45,28 +45,28 @@ const (
 // Holdings lists the kinds in the order of reports.
 var Holdings = []Holding{Group, Admin, Rule, RecentUse}
 
-// Person is a ClearML user who holds something, or may hold something that ClearML does
-// not tell.
+// Person is a ClearML user who holds something, or who may hold something that ClearML did not
+// return.
 type Person struct {
 	ID      string       `json:"id"`
 	Name    string       `json:"name"`
 	Email   string       `json:"email"`
 	Status  Status       `json:"status"`
-	Match   string       `json:"match"` // how the accounts were found: id or email; empty: there are none
-	Why     string       `json:"why"`   // the evidence; of somebody in doubt, the doubt
+	Match   string       `json:"match"` // how the accounts were matched: id or email; empty: there are no accounts
+	Why     string       `json:"why"`   // the evidence; for a person in doubt, the doubt
 	Groups  []Membership `json:"groups"`
-	Role    string       `json:"role"` // in ClearML; empty: not told
+	Role    string       `json:"role"` // in ClearML; empty: ClearML did not return it
 	Rules   []Named      `json:"rules"`
-	UI      *time.Time   `json:"last_ui_use"`      // null: not told
-	Keys    *time.Time   `json:"last_api_key_use"` // null: not told
-	Holds   []Holding    `json:"holds"`            // what the person surely holds
-	Unknown []Holding    `json:"unknown"`          // what the person may hold: ClearML does not tell
+	UI      *time.Time   `json:"last_ui_use"`      // null: ClearML did not return it
+	Keys    *time.Time   `json:"last_api_key_use"` // null: ClearML did not return it
+	Holds   []Holding    `json:"holds"`            // what the person certainly holds
+	Unknown []Holding    `json:"unknown"`          // what the person may hold, because ClearML did not return it
 }
 
 // Membership is a user group of a person.
 type Membership struct {
 	Named
-	Managed bool `json:"managed"` // groupsync keeps the group equal to Keycloak
+	Managed bool `json:"managed"` // groupsync synchronizes the group
 }
 
 // Named is a group or an access rule.
@@ -75,14 +75,13 @@ type Named struct {
 	Name string `json:"name"`
 }
 
-// Untold is something that the server does not tell.
+// Untold is something that the server did not return.
 type Untold struct {
 	What Holding `json:"what"`
 	Why  string  `json:"why"`
 }
 
-// ExitCode returns 2 if anybody who left, or may have left, holds something or may hold
-// something; else 0.
+// ExitCode returns 2 if there is a leaver or a person in doubt; else 0.
 func (r Report) ExitCode() int {
 	if len(r.Leavers)+len(r.InDoubt) > 0 {
 		return 2
@@ -90,8 +89,8 @@ func (r Report) ExitCode() int {
 	return 0
 }
 
-// Count returns how many leavers hold each kind. A kind is missing if no leaver surely
-// holds it and somebody may: then nobody knows that the number is 0.
+// Count returns the number of leavers that hold each kind. A kind is missing if no leaver
+// certainly holds it and somebody may hold it, because then the number may not be 0.
 func (r Report) Count() map[Holding]int {
 	counts, unsure := make(map[Holding]int), make(map[Holding]bool)
 	for _, p := range r.Leavers {
@@ -117,6 +116,6 @@ func (r Report) Count() map[Holding]int {
 	return counts
 }
 
-// JSON writes the report as one indented JSON object and a newline. Characters that a
-// terminal could take for its own are escaped.
+// JSON writes the report as one indented JSON object and a newline. It escapes characters that
+// could control a terminal.
 func JSON(w io.Writer, r Report) error { return report.WriteJSON(w, r) }

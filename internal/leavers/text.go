@@ -11,7 +11,8 @@ import (
 )
 
 // Text writes the report for a person. Names are quoted if they hold characters that could
-// forge a line or reach the terminal. No list is cut: whoever is listed needs a look.
+// forge a line or control the terminal. Text cuts no list, because every person in a list
+// needs a decision.
 func Text(w io.Writer, r Report) error {
 	p := &printer{}
 	p.linef("%s", r.headline())
@@ -28,7 +29,7 @@ func Text(w io.Writer, r Report) error {
 	return err
 }
 
-// whole names what the server can leave untold for everybody.
+// whole names the things that the server may not have returned for everybody.
 var whole = map[Holding]string{Rule: "all access rules", RecentUse: "when people last used it"}
 
 func (r Report) headline() string {
@@ -44,7 +45,7 @@ func (r Report) headline() string {
 
 type printer struct{ strings.Builder }
 
-// linef writes one line, whatever its arguments hold.
+// linef writes one line. It escapes line breaks and control characters in its arguments.
 func (p *printer) linef(format string, args ...any) {
 	_, _ = p.WriteString(report.Escape(fmt.Sprintf(format, args...)) + "\n")
 }
@@ -78,7 +79,7 @@ func (p *printer) person(who Person, since time.Time) {
 
 const unknown = "unknown"
 
-// list shows the names, or says that there are none, or that nobody knows.
+// list returns the names, or "none", or "unknown" if untold is set and there are no names.
 func list(names []string, untold bool) string {
 	switch {
 	case len(names) > 0:
