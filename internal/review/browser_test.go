@@ -78,7 +78,7 @@ func ran[T any](t *testing.T, b *browser, a chromedp.Action[T]) T {
 	return v
 }
 
-// media makes the browser show a page as on a screen or on paper, in a colour scheme.
+// media makes the browser show a page for the screen or for paper, in a colour scheme.
 func media(medium, scheme string) chromedp.Action[chromedp.Void] {
 	return chromedp.Func(func(ctx context.Context, tab *chromedp.Target) error {
 		_, err := cdp.Call(ctx, tab, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
@@ -102,7 +102,7 @@ func (b *browser) open(t *testing.T, r review.Review, before ...chromedp.Action[
 	ran(t, b, chromedp.Steps(append(before, chromedp.Navigate("file://"+file))...))
 }
 
-// isQuiet fails the test if the browser complained of anything.
+// isQuiet fails the test if the browser reported an error, a warning or a violation.
 func (b *browser) isQuiet(t *testing.T) {
 	t.Helper()
 	b.mu.Lock()
@@ -113,7 +113,8 @@ func (b *browser) isQuiet(t *testing.T) {
 	b.complaints = nil
 }
 
-// TestHostileNamesAreInert: markup in any text of a review is shown and does nothing.
+// TestHostileNamesAreInert checks that markup in any text of a review is shown and has no
+// effect.
 func TestHostileNamesAreInert(t *testing.T) {
 	b := newBrowser(t)
 	r := sample()
@@ -136,7 +137,8 @@ func TestHostileNamesAreInert(t *testing.T) {
 	b.isQuiet(t)
 }
 
-// TestThePageAllowsNoScript: the page's own policy stops a script, should one ever get in.
+// TestThePageAllowsNoScript checks that the page's own policy stops a script that is in the
+// page.
 func TestThePageAllowsNoScript(t *testing.T) {
 	b := newBrowser(t)
 	b.open(t, sample())
@@ -147,14 +149,14 @@ func TestThePageAllowsNoScript(t *testing.T) {
 	}
 }
 
-// TestThePage holds what the page shows, in every width and on paper, against the review,
-// and writes pictures for a person to look at.
+// TestThePage compares the page with the review, in every width and on paper. It also writes
+// pictures for a person to look at.
 func TestThePage(t *testing.T) {
 	b := newBrowser(t)
 	dir := t.ArtifactDir()
 	t.Logf("screenshots: %s", dir)
 	r := sample()
-	for i := range 40 { // more than one sheet of paper
+	for i := range 40 { // enough rows for more than one sheet of paper
 		row := r.Rows[0]
 		row.UserID = fmt.Sprint("cm-", i)
 		r.Rows = append(r.Rows, row)

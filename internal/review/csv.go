@@ -11,7 +11,7 @@ import (
 	"groupsync/internal/report"
 )
 
-// columns are the columns of the CSV, in their order. Programs read them by name.
+// columns are the columns of the CSV, in order. Programs read them by name.
 var columns = []struct {
 	name string
 	of   func(Row) string
@@ -35,9 +35,9 @@ var columns = []struct {
 	{"detail", func(r Row) string { return r.Detail }},
 }
 
-// CSV writes the rows as RFC 4180 has it, with a line of column names first and CR LF at
-// the end of each line. A spreadsheet runs no cell as a formula, and control and direction
-// characters are escaped.
+// CSV writes the rows in the format of RFC 4180: a line of column names first, and CR LF at
+// the end of each line. It changes cells that a spreadsheet would run as a formula, and
+// escapes control and direction characters.
 func CSV(w io.Writer, r Review) error {
 	out := csv.NewWriter(w)
 	out.UseCRLF = true
@@ -45,7 +45,7 @@ func CSV(w io.Writer, r Review) error {
 	for i, c := range columns {
 		record[i] = c.name
 	}
-	// A writer keeps its first error, which Error returns.
+	// A csv.Writer keeps its first error, and Error returns it.
 	_ = out.Write(record)
 	for _, row := range r.Rows {
 		for i, c := range columns {
@@ -57,15 +57,15 @@ func CSV(w io.Writer, r Review) error {
 	return out.Error()
 }
 
-// formula are the characters with which spreadsheets begin a formula, and their full-width
-// forms, which some spreadsheets fold. A tab or a carriage return is not among them, because
-// report.Escape leaves none.
+// formula holds the characters with which spreadsheets begin a formula, and their full-width
+// forms, which some spreadsheets fold. Tab and carriage return are not in it, because
+// report.Escape replaces them.
 const formula = "=+-@＝＋－＠"
 
-// cell returns a text that no spreadsheet takes for a formula. An apostrophe stands before
-// each character that begins one: at the beginning of the text, and after a semicolon,
-// because spreadsheets of many languages split lines there. Spaces and quotes before the
-// character do not matter, because some importers drop them.
+// cell returns a text that no spreadsheet takes for a formula. It splits the text at
+// semicolons, because spreadsheets of many languages split lines there. It puts an apostrophe
+// before each part that begins with a formula character. It skips spaces and quotes before
+// that character, because some importers drop them.
 func cell(text string) string {
 	parts := strings.Split(report.Escape(text), ";")
 	for i, part := range parts {
@@ -77,7 +77,7 @@ func cell(text string) string {
 	return strings.Join(parts, ";")
 }
 
-// clock returns a time in UTC to the second; empty: there is none.
+// clock returns the time in UTC, to the second. It returns an empty text for nil.
 func clock(t *time.Time) string {
 	if t == nil {
 		return ""

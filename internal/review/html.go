@@ -27,7 +27,7 @@ var (
 	}).Parse(pageHTML))
 )
 
-// meanings are the statuses in a sentence.
+// meanings describes each status in a clause.
 var meanings = map[Status]string{
 	Granted:   "ClearML has the membership, and Keycloak gives it",
 	Kept:      "ClearML has the membership, Keycloak does not surely give it, and it stays",
@@ -37,13 +37,13 @@ var meanings = map[Status]string{
 	Joins:     "ClearML does not have the membership, and an addition is planned",
 }
 
-// policy lets the page use its own style, and nothing else.
+// policy is the Content-Security-Policy of the page. It allows only the page's own style.
 func policy() string {
 	sum := sha256.Sum256([]byte(pageCSS))
 	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; form-action 'none'"
 }
 
-// HTML writes the review as one page that needs no other file, runs no script and can be
+// HTML writes the review as one page. The page needs no other file, runs no script and can be
 // printed. Control and direction characters are escaped.
 func HTML(w io.Writer, r Review) error {
 	var b bytes.Buffer
@@ -54,6 +54,6 @@ func HTML(w io.Writer, r Review) error {
 	return err
 }
 
-// JSON writes the review as one indented JSON object and a newline. Characters that a
-// terminal could take for its own are escaped.
+// JSON writes the review as one indented JSON object and a newline. It escapes characters that
+// could control a terminal.
 func JSON(w io.Writer, r Review) error { return report.WriteJSON(w, r) }

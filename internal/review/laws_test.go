@@ -22,7 +22,7 @@ import (
 	"groupsync/internal/target"
 )
 
-// drawn returns a drawn world with drawn rules, and a memory in which some removals wait.
+// drawn returns a random world with random rules, and a memory in which some removals wait.
 func drawn(t *rapid.T) (text string, rules func(*match.Options), mem memory.Memory) {
 	base := plantest.DrawRules(t)
 	via := rapid.SampledFrom([]match.Via{match.ViaGroup, match.ViaRole, match.ViaBoth}).Draw(t, "via")
@@ -43,8 +43,8 @@ func drawn(t *rapid.T) (text string, rules func(*match.Options), mem memory.Memo
 
 type membership struct{ Group, User string }
 
-// TestLawEachMembershipIsOneRow: the rows but for those that join are exactly the memberships
-// of ClearML, each once, and the rows that join are exactly the additions of the plan.
+// TestLawEachMembershipIsOneRow checks the rows. The rows that join are exactly the additions
+// of the plan. The other rows are exactly the memberships of ClearML, each once.
 func TestLawEachMembershipIsOneRow(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text, rules, mem := drawn(t)
@@ -86,7 +86,7 @@ func TestLawEachMembershipIsOneRow(t *testing.T) {
 	})
 }
 
-// owed returns the status of every membership in ClearML, by what the plan does with it.
+// owed returns the expected status of every membership in ClearML, from the plan.
 func owed(v reconcile.View) map[membership]review.Status {
 	all := make(map[membership]review.Status)
 	groups := v.Input.Target.Groups()
@@ -119,9 +119,9 @@ func owed(v reconcile.View) map[membership]review.Status {
 	return all
 }
 
-// TestLawGrantedIsGivenByKeycloak: if a person is granted a group or joins it, a source that
-// the row names lists an enabled account of the person, or the account's own side in the
-// world has a source.
+// TestLawGrantedIsGivenByKeycloak checks the people who have or get a group. Either a source
+// in the row lists an enabled account of the person, or the account's own side in the world
+// has a source.
 func TestLawGrantedIsGivenByKeycloak(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text, rules, mem := drawn(t)
@@ -162,8 +162,8 @@ func member(v reconcile.View, path, account string) bool {
 	})
 }
 
-// TestLawEqualStatesGiveEqualBytes: the order in which both sides answer, and the time of
-// the run, change no byte of any format.
+// TestLawEqualStatesGiveEqualBytes checks that the order of the answers and the time of the
+// run change no byte of any format.
 func TestLawEqualStatesGiveEqualBytes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text, rules, mem := drawn(t)

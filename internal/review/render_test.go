@@ -14,8 +14,8 @@ import (
 	"groupsync/internal/review"
 )
 
-// TestNoCellIsAFormula reads the CSV back: what a cell of a hostile name holds. Only the
-// reader of encoding/csv sees the cells, as an importer does.
+// TestNoCellIsAFormula checks the cells of hostile names after reading the CSV with
+// encoding/csv, which sees them as an importer does.
 func TestNoCellIsAFormula(t *testing.T) {
 	for _, row := range []struct{ name, text, want string }{
 		{"a plain name", "Ann Lee", "Ann Lee"},
@@ -91,7 +91,7 @@ func sample() review.Review {
 	return r
 }
 
-// TestTheCSV holds the columns, their order and the ends of the lines.
+// TestTheCSV checks the columns, their order and the line ends.
 func TestTheCSV(t *testing.T) {
 	var b bytes.Buffer
 	r := sample()
@@ -107,7 +107,8 @@ func TestTheCSV(t *testing.T) {
 	}
 }
 
-// TestTheJSONHoldsTheWholeReview: the object can be read back, and no list is null.
+// TestTheJSONHoldsTheWholeReview checks that the object can be read back and that no list is
+// null.
 func TestTheJSONHoldsTheWholeReview(t *testing.T) {
 	r := sample()
 	utc := since.UTC()
@@ -132,14 +133,15 @@ func TestTheJSONHoldsTheWholeReview(t *testing.T) {
 	}
 }
 
-// full is a writer that has no room.
+// full is a writer that always fails.
 type full struct{}
 
 var errFull = errors.New("no space left on device")
 
 func (full) Write([]byte) (int, error) { return 0, errFull }
 
-// TestAFailedWriteIsAnError: a review that was cut off is never taken for a whole one.
+// TestAFailedWriteIsAnError checks that every format returns the error of the writer.
+// Otherwise somebody could take an incomplete review for a complete one.
 func TestAFailedWriteIsAnError(t *testing.T) {
 	for name, err := range map[string]error{"csv": review.CSV(full{}, sample()), "json": review.JSON(full{}, sample()), "html": review.HTML(full{}, sample())} {
 		if !errors.Is(err, errFull) {

@@ -1,6 +1,6 @@
-// Package review lists who has access to which ClearML user group, and by what. A Review
-// is made from one survey of both sides, and holds the whole list: CSV, JSON and HTML need
-// nothing beside it. docs/review.md describes the columns, which stay stable.
+// Package review lists the people with access to each ClearML user group, and the reason. A
+// Review is made from one survey of both sides and holds the whole list, which is all that
+// CSV, JSON and HTML need. docs/review.md describes the columns, which stay stable.
 package review
 
 import (
@@ -18,7 +18,7 @@ import (
 	"groupsync/internal/target"
 )
 
-// Scope says which systems a review is about.
+// Scope names the two systems of a review.
 type Scope struct {
 	Sync     string `json:"sync"`     // name of the configuration
 	Keycloak string `json:"keycloak"` // URL
@@ -26,53 +26,53 @@ type Scope struct {
 	ClearML  string `json:"clearml"` // URL
 }
 
-// Review is the list of all memberships in ClearML, and of those that groupsync is about to
-// add. Two reviews of one state are equal.
+// Review is the list of all memberships in ClearML and of the memberships that groupsync is
+// about to add. Two reviews of the same state are equal.
 type Review struct {
 	Scope
-	At       *time.Time     `json:"at"`       // when both sides had been read, in UTC; null: the review is to hold no time
-	Statuses map[Status]int `json:"statuses"` // number of rows by status, for every status
+	At       *time.Time     `json:"at"`       // when both sides had been read, in UTC; null: the review holds no time
+	Statuses map[Status]int `json:"statuses"` // number of rows for every status
 	Rows     []Row          `json:"rows"`     // sorted by group, group id, name and user id; never nil
 }
 
-// Status says in one word how a membership stands.
+// Status is the state of a membership in one word.
 type Status string
 
-// The statuses there are.
+// The values of Status.
 const (
 	Granted   Status = "granted"   // ClearML has the membership, and Keycloak gives it
-	Kept      Status = "kept"      // ClearML has the membership, Keycloak does not surely give it, and it stays
+	Kept      Status = "kept"      // ClearML has the membership, Keycloak does not certainly give it, and it stays
 	Leaves    Status = "leaves"    // ClearML has the membership, and a removal is planned
 	Frozen    Status = "frozen"    // ClearML has the membership, and a source of the group is missing or cannot be read
 	Unmanaged Status = "unmanaged" // ClearML has the membership, and nothing feeds the group
 	Joins     Status = "joins"     // ClearML does not have the membership, and an addition is planned
 )
 
-// Statuses are all statuses, in the order in which a review counts them.
+// Statuses are all statuses, in the order of the counts in a review.
 var Statuses = []Status{Granted, Kept, Leaves, Frozen, Unmanaged, Joins}
 
 // Row is one person in one ClearML group.
 type Row struct {
 	Name      string     `json:"name"`
 	Email     string     `json:"email"`
-	UserID    string     `json:"user_id"`    // in ClearML
-	Username  string     `json:"username"`   // in Keycloak; empty: no account is surely this person's
-	AccountID string     `json:"account_id"` // in Keycloak; empty: no account is surely this person's
+	UserID    string     `json:"user_id"`    // id in ClearML
+	Username  string     `json:"username"`   // in Keycloak; empty: no account certainly belongs to this person
+	AccountID string     `json:"account_id"` // in Keycloak; empty: no account certainly belongs to this person
 	Group     string     `json:"group"`
 	GroupID   string     `json:"group_id"` // target.AdminRoleID for ClearML's role admin
 	Status    Status     `json:"status"`
-	Reason    string     `json:"reason"`   // the reason of the status in one word
+	Reason    string     `json:"reason"`   // the reason of the status, in one word
 	By        []string   `json:"by"`       // the sources that list an account of the person: paths, "role NAME"; never nil
-	Matched   string     `json:"matched"`  // how the account was matched: id or email; empty: not at all
-	Since     *time.Time `json:"since"`    // of a removal: since when every pass has wanted it; of what groupsync gave: when; null: not known
+	Matched   string     `json:"matched"`  // how the account was matched: id or email; empty: no match
+	Since     *time.Time `json:"since"`    // for a removal: since when every pass has wanted it; for a membership that groupsync added: when; null: not known
 	Why       string     `json:"why"`      // in a sentence
-	Evidence  string     `json:"evidence"` // of a change: what the person's own side said
-	Doubt     string     `json:"doubt"`    // of a change: why there is no evidence
-	Guard     string     `json:"guard"`    // of a change: the guard that withholds it; of a frozen group: the guard that froze it
+	Evidence  string     `json:"evidence"` // for a change: what the person's own side said
+	Doubt     string     `json:"doubt"`    // for a change: why there is no evidence
+	Guard     string     `json:"guard"`    // for a change: the guard that withholds it; for a frozen group: the guard that froze it
 	Detail    string     `json:"detail"`   // the guard's sentence
 }
 
-// Reasons that are no words of another package.
+// Values of Row.Reason that are defined only here.
 const (
 	member     = "member"     // a source lists the account
 	hidden     = "hidden"     // the person's own side has the group, and the member list hides the person
@@ -80,7 +80,7 @@ const (
 	unreadable = "unreadable" // Keycloak cannot list the members of a source
 )
 
-// Of returns the review of a survey. The View has no subject.
+// Of returns the review of a survey, which is a View without a subject.
 func Of(v reconcile.View, s Scope) Review {
 	r := Review{Scope: s, Statuses: make(map[Status]int, len(Statuses)), Rows: []Row{}}
 	for _, status := range Statuses {
@@ -111,13 +111,13 @@ func Of(v reconcile.View, s Scope) Review {
 	return r
 }
 
-// everybody reports whether a group is ClearML's built-in group of all users. Membership of
-// it gives nobody anything that others lack (reference/clearml-api.md).
+// everybody reports whether a group is ClearML's built-in group of all users. Every user is a
+// member, so the membership gives nothing that another user lacks (reference/clearml-api.md).
 func everybody(id string, tgt *target.Snapshot) bool {
 	return slices.ContainsFunc(tgt.Groups(), func(g target.Group) bool { return g.ID == id && g.System && g.Name == target.Everybody })
 }
 
-// fed is a group of the plan, by id of the ClearML user.
+// fed is a group of the plan, with its kept members and changes by id of the ClearML user.
 type fed struct {
 	plan.Group
 	kept    map[string]match.State
@@ -137,8 +137,8 @@ func index(g plan.Group) fed {
 
 type reviewer struct{ reconcile.View }
 
-// row returns the row of a standing; false: ClearML does not have the membership, and no
-// addition is planned.
+// row returns the row of a standing. It returns false if ClearML does not have the membership
+// and no addition is planned.
 func (x reviewer) row(g explain.Group, f fed, s explain.Standing) (Row, bool) {
 	row := Row{
 		Name: s.Name, Email: s.Email, UserID: s.ID, Group: g.Name, GroupID: g.ID,
@@ -153,7 +153,7 @@ func (x reviewer) row(g explain.Group, f fed, s explain.Standing) (Row, bool) {
 		row.Since = x.given(g.ID, s.ID)
 	case explain.Kept, explain.Hidden:
 		row.Status, row.Reason = Kept, string(kept)
-		if !stays { // the own side of the person's one account has the group
+		if !stays { // the person's own side has the group
 			row.Status, row.Reason = Granted, hidden
 		}
 		row.Since = x.given(g.ID, s.ID)
@@ -169,14 +169,14 @@ func (x reviewer) row(g explain.Group, f fed, s explain.Standing) (Row, bool) {
 		x.frozen(&row, g, f)
 	case explain.Unmanaged:
 		row.Status, row.Reason = Unmanaged, g.Unfed
-	default: // pending, or only a member list shows the person: no access, and none is planned
+	default: // pending, or shown only by a member list: no access, and none is planned
 		return Row{}, false
 	}
 	return row, true
 }
 
-// given returns when groupsync gave a membership, by the journal: null if it did not, or if
-// the journal does not tell.
+// given returns when groupsync added a membership, by the journal. It returns nil if the last
+// change in the journal was no addition, or if the journal has no change.
 func (x reviewer) given(group, user string) *time.Time {
 	last, known := x.Past.Latest[journal.Membership{Group: group, User: user}]
 	if !known || last.Action != journal.Added {
@@ -186,7 +186,7 @@ func (x reviewer) given(group, user string) *time.Time {
 	return &at
 }
 
-// frozen puts the reason into the row of a group of which nothing is decided.
+// frozen sets the reason and the guard of a row in a frozen group.
 func (x reviewer) frozen(row *Row, g explain.Group, f fed) {
 	row.Status, row.Reason = Frozen, unreadable
 	if len(f.Missing) > 0 {
@@ -197,7 +197,7 @@ func (x reviewer) frozen(row *Row, g explain.Group, f fed) {
 	}
 }
 
-// person puts what is known of the ClearML user into the row.
+// person sets the fields that come from the ClearML user and the matched account.
 func (x reviewer) person(row *Row) {
 	i, known := x.Input.Target.UserIndex(row.UserID)
 	if !known {
@@ -213,8 +213,8 @@ func (x reviewer) person(row *Row) {
 
 func (x reviewer) account(p match.Person) source.User { return x.Input.Source.Users()[p.Accounts[0]] }
 
-// role returns the rows of ClearML's role admin if the configuration does not manage it.
-// Else the role stands among the groups.
+// role returns the rows of ClearML's role admin if the configuration does not manage the role.
+// If it does, the role is among the groups.
 func (x reviewer) role() []Row {
 	tgt := x.Input.Target
 	if slices.ContainsFunc(tgt.Groups(), func(g target.Group) bool { return g.ID == target.AdminRoleID }) {

@@ -23,10 +23,10 @@ var (
 	scope = review.Scope{Sync: "test", Keycloak: "https://auth.example.com", Realm: "clearml", ClearML: "https://api.clearml.example.com"}
 )
 
-// limits let everything pass but removals that rest on a federation or an email alone.
+// limits allow everything except removals that rest on a federation or only on an email.
 var limits = guard.Limits{Window: 24 * time.Hour, Grace: time.Hour, GoneGrace: time.Hour, MaxAdminGrants: 3}
 
-// survey returns what reconcile's Survey does of a world.
+// survey returns the View of reconcile's Survey of a world.
 func survey(tb plantest.TB, w *plantest.World, l guard.Limits, m memory.Memory) reconcile.View {
 	tb.Helper()
 	p := w.Pass(tb)
@@ -35,7 +35,7 @@ func survey(tb plantest.TB, w *plantest.World, l guard.Limits, m memory.Memory) 
 	return reconcile.View{Rules: w.Rules, Input: in, Pairing: p.Pairing, People: p.People, Plan: judged.Plan, Trips: judged.Trips}
 }
 
-// line returns what tells a row from others. "-" is nothing.
+// line returns the fields that distinguish rows. "-" stands for an empty field.
 func line(r review.Row) string {
 	since := "-"
 	if r.Since != nil {
@@ -59,8 +59,8 @@ func lines(r review.Review) []string {
 	return out
 }
 
-// TestRows holds each kind of membership to its row. ann is in sync everywhere, so that no
-// world is empty.
+// TestRows checks one kind of membership in each table row. ann is in sync everywhere, so that
+// no world is empty.
 func TestRows(t *testing.T) {
 	group := func(o *match.Options) { o.AdminGroups, o.AdminRole = []string{"admins"}, "" }
 	ann := "ann team: granted member, account ann kc-ann, matched id, by /team, since -, guard -"
@@ -69,8 +69,8 @@ func TestRows(t *testing.T) {
 		world  string
 		rules  func(*match.Options)
 		memory memory.Memory
-		want   []string // rows without that of ann
-		why    string   // of the first of them
+		want   []string // rows without the row of ann
+		why    string   // Why of the first of these rows
 	}{
 		{
 			name: "a member by two Keycloak groups has both paths", rules: func(o *match.Options) { o.Mapping = map[string][]string{"ops": {"team"}} },
@@ -258,7 +258,7 @@ func TestRows(t *testing.T) {
 	}
 }
 
-// TestTheIdOfTheRole holds the id under which the role admin is listed, managed or not.
+// TestTheIdOfTheRole checks the id of the role admin in a review, managed or not.
 func TestTheIdOfTheRole(t *testing.T) {
 	for _, via := range []match.Via{match.ViaGroup, match.ViaRole} {
 		w := plantest.New(t, "both ann\n/team: ann\nteam = ann\nclearml cyn role=admin local", func(o *match.Options) { o.AdminVia = via })
@@ -269,8 +269,8 @@ func TestTheIdOfTheRole(t *testing.T) {
 	}
 }
 
-// TestTheOrder: rows are sorted by the group's name, then its id, then the person's name, and
-// people of one name by their id.
+// TestTheOrder checks the sorting: by the group's name, its id, the person's name, and the
+// person's id.
 func TestTheOrder(t *testing.T) {
 	w := plantest.New(t, "both ann\n/team: ann\nteam = ann z y x\nzoo = ann\nteam#2 = ann\n"+
 		"clearml z name=Kim role=admin local\nclearml y name=Kim local\nclearml x name=Lee local")
@@ -285,8 +285,8 @@ func TestTheOrder(t *testing.T) {
 	}
 }
 
-// TestSinceWhenByTheJournal: a membership that groupsync gave, and that somebody has, shows
-// when it was given. One that groupsync took, and that a login gave back, shows nothing.
+// TestSinceWhenByTheJournal checks that a present membership that groupsync added has its
+// time. A membership that groupsync removed, and that a login added again, has none.
 func TestSinceWhenByTheJournal(t *testing.T) {
 	v := survey(t, plantest.New(t, "both ann bob cid\n/team: ann bob cid\nteam = ann bob cid"), guard.Limits{}, memory.Memory{})
 	at := time.Date(2026, 11, 20, 8, 0, 0, 0, time.UTC)
