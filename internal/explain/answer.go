@@ -1,29 +1,29 @@
-// Package explain says why somebody is or is not in a group, from what one look at both
-// sides decided. An Answer holds the whole answer: Text needs nothing beside it, and
-// docs/explain.md describes its JSON, which stays stable.
+// Package explain says why a person is or is not in a group. It takes the reasons from one
+// look at both sides, which decides as a pass does. An Answer holds everything that Text
+// writes. docs/explain.md describes its JSON, which stays stable.
 package explain
 
 import "time"
 
-// Answer is why a person is or is not in ClearML groups, or what feeds a group and who is
-// in it. No list is nil.
+// Answer says why a person is or is not in ClearML groups, or what feeds a group and who is in
+// it. No list is nil.
 type Answer struct {
-	User    string    `json:"user"`    // as it was asked; empty: a group was asked for
-	Group   string    `json:"group"`   // as it was asked; empty: every group of the person
+	User    string    `json:"user"`    // as in the question; empty: the question is about a group
+	Group   string    `json:"group"`   // as in the question; empty: every group of the person
 	At      time.Time `json:"at"`      // when both sides had been read, in UTC
-	Person  *Person   `json:"person"`  // null: a group was asked for
-	Groups  []Group   `json:"groups"`  // of ClearML; the administrators last, before groups that nothing feeds
+	Person  *Person   `json:"person"`  // null: the question is about a group
+	Groups  []Group   `json:"groups"`  // ClearML groups; the administrators come last, before groups that nothing feeds
 	Sources []Source  `json:"sources"` // the Keycloak groups that Group names, sorted by path
 	Notes   []string  `json:"notes"`   // what this answer cannot know, in sentences
 }
 
-// Person is the person of an answer, with both sides.
+// Person is the person of an answer, on both sides.
 type Person struct {
-	State    string    `json:"state"` // as in groupsync_users; of an account that no ClearML user could be: pending, disabled, service_account or no_account
+	State    string    `json:"state"` // as in groupsync_users; for an account without a possible ClearML user: pending, disabled, in_doubt, service_account or no_account
 	Means    string    `json:"means"` // the state in a sentence
 	ClearML  *User     `json:"clearml"`
 	Keycloak []Account `json:"keycloak"` // every account that could be the person, sorted by id
-	Doubt    string    `json:"doubt"`    // why accounts can be missing; empty: there are no others
+	Doubt    string    `json:"doubt"`    // why accounts may be missing; empty: the list is complete
 }
 
 // User is a ClearML user.
@@ -32,8 +32,8 @@ type User struct {
 	Name      string   `json:"name"`
 	Email     string   `json:"email"`
 	Role      string   `json:"role"`
-	Providers []string `json:"providers"` // by which the user has signed in, sorted
-	KeptIDs   []string `json:"kept_ids"`  // what ClearML keeps of clearml.provider and can be an account id
+	Providers []string `json:"providers"` // sign-in providers that the user has used, sorted
+	KeptIDs   []string `json:"kept_ids"`  // the values that ClearML keeps for clearml.provider and that can be an account id
 }
 
 // Account is a Keycloak account that could be the person.
@@ -43,54 +43,54 @@ type Account struct {
 	Email          string         `json:"email"`
 	Enabled        bool           `json:"enabled"`
 	ServiceAccount bool           `json:"service_account"`
-	Federation     string         `json:"federation"`    // its name; empty: a local account
-	Match          string         `json:"match"`         // why it could be the person: id or email; empty: it could not, or there is no ClearML user
+	Federation     string         `json:"federation"`    // name of the federation; empty: a local account
+	Match          string         `json:"match"`         // why the account could be the person: id or email; empty: it could not be, or there is no ClearML user
 	Rivals         []string       `json:"rivals"`        // ids of other ClearML users who could be the account, sorted
 	SameEmail      []Namesake     `json:"same_email"`    // other ClearML users who have the email and could not be the account
-	PendingSince   *time.Time     `json:"pending_since"` // when a pass first saw the account wait for a ClearML user; null: it does not wait, or nobody remembers
+	PendingSince   *time.Time     `json:"pending_since"` // when a pass first saw the account wait for a ClearML user; null: it does not wait, or the memory does not have it
 	Groups         []AccountGroup `json:"groups"`        // sorted by path
 	AdminRole      *AdminRole     `json:"admin_role"`    // null: admins.role is empty, or was not read
-	Doubt          string         `json:"doubt"`         // why groups can be missing; empty: none are
+	Doubt          string         `json:"doubt"`         // why groups may be missing; empty: the list is complete
 }
 
-// Namesake is a ClearML user who has an account's email and is not that account.
+// Namesake is a ClearML user who has the email of an account and is not that account.
 type Namesake struct {
 	ID    string `json:"id"`
-	State string `json:"state"` // empty: not known, since Keycloak was not asked
+	State string `json:"state"` // empty: not known, because Keycloak was not asked
 }
 
-// AccountGroup is a Keycloak group of an account, by its own side or by the member list.
+// AccountGroup is a Keycloak group that the account has by its own side or by the member list.
 type AccountGroup struct {
 	Source
-	Own  bool   `json:"own"`  // the account's own side has the group, through Keycloak's user cache
-	List string `json:"list"` // whether the member list shows the account: yes, no, or not_read for a group that feeds nothing
+	Own  bool   `json:"own"`  // the account's own side has the group; read through Keycloak's user cache
+	List string `json:"list"` // yes or no: whether the member list shows the account; not_read: the group feeds nothing, so its list was not read
 }
 
 // AdminRole says whether an account holds admins.role, by Keycloak's lists of holders.
 type AdminRole struct {
 	Name    string   `json:"name"`
 	Held    bool     `json:"held"`
-	Through []string `json:"through"` // paths of groups that give the role, "direct" for the account itself or a composite role
+	Through []string `json:"through"` // paths of groups that give the role, and "direct" for the account itself or a composite role
 }
 
-// Source is a Keycloak group and what it feeds.
+// Source is a Keycloak group and the ClearML groups that it feeds.
 type Source struct {
 	ID    string   `json:"id"`
 	Path  string   `json:"path"`
 	Claim string   `json:"claim"` // its name in the token's claim
 	Feeds []string `json:"feeds"` // names of ClearML groups, sorted
-	Unfed []string `json:"unfed"` // why it feeds none: no_target, excluded, builtin, not_assignable, duplicate, or a remark
+	Unfed []string `json:"unfed"` // why it feeds no group: no_target, excluded, builtin, not_assignable, duplicate, or a remark
 }
 
 // Group is a ClearML group with the people of the answer.
 type Group struct {
 	Name   string     `json:"name"`
 	ID     string     `json:"id"`
-	From   []Feeder   `json:"from"`   // the Keycloak groups that feed it, sorted by path
-	Role   string     `json:"role"`   // the admin role, if that feeds it too
+	From   []Feeder   `json:"from"`   // the Keycloak groups that feed the group, sorted by path
+	Role   string     `json:"role"`   // the admin role, if it feeds the group too
 	Unfed  string     `json:"unfed"`  // why nothing feeds it: no_source, builtin, not_assignable or duplicate
 	Guards []Trip     `json:"guards"` // guards that concern the whole group
-	People []Standing `json:"people"` // of a person's answer the one; else members by id, then additions, then pending people
+	People []Standing `json:"people"` // in an answer about a person, that person; else members by id, then additions, then pending people
 }
 
 // Feeder is a Keycloak group that feeds a ClearML group.
@@ -101,35 +101,35 @@ type Feeder struct {
 	How   string `json:"how"` // name, groups.mapping or admins.groups
 }
 
-// Trip is a guard with its sentence. Its numbers count the changes of this answer.
+// Trip is one trip of a guard. Its numbers count only the changes of this answer.
 type Trip struct {
 	Guard  string `json:"guard"`
 	Detail string `json:"detail"`
 }
 
-// Status says in one word how a person stands to a ClearML group.
+// Status is the relation of a person to a ClearML group, in one word.
 type Status string
 
-// The statuses there are.
+// The values of Status.
 const (
 	InSync     Status = "in_sync"     // has the group, and Keycloak wants it
-	Out        Status = "out"         // does not have the group, and nothing wants it
-	Add        Status = "add"         // a pass adds the person, unless Guard withholds it
-	Remove     Status = "remove"      // a pass removes the person, unless Guard withholds it
+	Out        Status = "out"         // does not have the group, and Keycloak does not want it
+	Add        Status = "add"         // a pass adds the person, unless Guard withholds the change
+	Remove     Status = "remove"      // a pass removes the person, unless Guard withholds the change
 	Kept       Status = "kept"        // has the group, Keycloak does not want it, and the person stays
 	Pending    Status = "pending"     // Keycloak wants the group, and no ClearML user is this person yet
-	NotGranted Status = "not_granted" // Keycloak has an account in the group, and it is not surely this person's, or is disabled
+	NotGranted Status = "not_granted" // Keycloak has an account in the group, but the account is disabled or may not be this person's
 	Hidden     Status = "hidden"      // the person's own side has the group, and Keycloak's member list hides the person
-	Shown      Status = "shown"       // only Keycloak's member list has the person; the own side is right
+	Shown      Status = "shown"       // only Keycloak's member list has the person; the own side does not, and is right
 	Frozen     Status = "frozen"      // a source is missing or cannot be read, so nothing is decided
-	Unmanaged  Status = "unmanaged"   // nothing feeds the ClearML group, so it is left alone
+	Unmanaged  Status = "unmanaged"   // nothing feeds the ClearML group, so groupsync does not change it
 )
 
 var statuses = []Status{InSync, Out, Add, Remove, Kept, Pending, NotGranted, Hidden, Shown, Frozen, Unmanaged}
 
-// Standing is how one person stands to one ClearML group, and why.
+// Standing is the relation of one person to one ClearML group, with the reason.
 type Standing struct {
-	ID       string     `json:"id"` // of the ClearML user; of a pending person the account's
+	ID       string     `json:"id"` // of the ClearML user; for a pending person, of the account
 	Name     string     `json:"name"`
 	Email    string     `json:"email"`
 	Has      bool       `json:"has"`      // ClearML has the person in the group
@@ -137,16 +137,16 @@ type Standing struct {
 	Status   Status     `json:"status"`   //
 	By       []string   `json:"by"`       // the sources that show the person: paths, "role NAME"
 	Why      string     `json:"why"`      // in a sentence
-	Match    string     `json:"match"`    // of a change: how the person was matched, id or email
-	Evidence string     `json:"evidence"` // of a change: what the person's own side said
-	Doubt    string     `json:"doubt"`    // of a change: why there is no evidence
-	Guard    string     `json:"guard"`    // of a change: the guard that withholds it; empty: none does
+	Match    string     `json:"match"`    // for a change: how the person was matched, id or email
+	Evidence string     `json:"evidence"` // for a change: what the person's own side said
+	Doubt    string     `json:"doubt"`    // for a change: why there is no evidence
+	Guard    string     `json:"guard"`    // for a change: the guard that withholds it; empty: none
 	Detail   string     `json:"detail"`   // the guard's sentence
-	Until    *time.Time `json:"until"`    // when the grace ends; null: it does not wait, or no pass has wanted the change yet
-	Last     *Change    `json:"last"`     // the last change of the membership that a pass made; null: the journal has none, or there is no journal
+	Until    *time.Time `json:"until"`    // when the grace ends; null: no wait, or no pass has wanted the change yet
+	Last     *Change    `json:"last"`     // the last change of the membership by a pass; null: the journal has none, or there is no journal
 }
 
-// Change is a change that an earlier pass made, by the journal.
+// Change is a change that an earlier pass made, from the journal.
 type Change struct {
 	Action     string    `json:"action"` // add or remove
 	Pass       string    `json:"pass"`

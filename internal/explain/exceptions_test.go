@@ -11,8 +11,8 @@ import (
 	"groupsync/internal/reconcile"
 )
 
-// TestAnswersTellOfExceptions: the answer says until when an exception keeps the member,
-// and why.
+// TestAnswersTellOfExceptions checks that the answer says until when an exception keeps the
+// member, and why.
 func TestAnswersTellOfExceptions(t *testing.T) {
 	for _, tt := range []struct {
 		name string

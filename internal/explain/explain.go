@@ -14,8 +14,7 @@ import (
 	"groupsync/internal/target"
 )
 
-// Of returns the answer that a look gives. Of a survey, which has no subject, the answer
-// tells of every group.
+// Of returns the answer for a look. A survey has no subject, so its answer has every group.
 func Of(v reconcile.View) Answer {
 	x := &explainer{View: v, src: v.Input.Source, tgt: v.Input.Target, feeds: make(map[string]plan.Group, len(v.Plan.Groups))}
 	for _, g := range v.Plan.Groups {
@@ -55,7 +54,7 @@ type explainer struct {
 	feeds map[string]plan.Group // by id of the ClearML group
 }
 
-// person returns the person with both sides.
+// person returns the person on both sides.
 func (x *explainer) person(p reconcile.Person) *Person {
 	out := &Person{State: string(p.State), Doubt: p.Doubt, Keycloak: []Account{}}
 	for _, a := range p.Accounts {
@@ -113,8 +112,8 @@ func (x *explainer) account(p reconcile.Person, a source.User) Account {
 	return out
 }
 
-// match says why an account could be the person: by id or by email. It is empty if there
-// is no ClearML user, or if the user's state rules the account out.
+// match returns how an account could be the person: "id" or "email". It returns an empty text
+// if there is no ClearML user, or if the user's state rules the account out.
 func (x *explainer) match(p reconcile.Person, a source.User) string {
 	switch {
 	case p.User == nil, p.State == match.Local, p.State == match.OtherProvider, p.State == match.ServiceAccount:
@@ -127,8 +126,8 @@ func (x *explainer) match(p reconcile.Person, a source.User) string {
 	return ""
 }
 
-// rivals puts the other ClearML users into the account who could be the account, and those
-// who have its email and could not.
+// rivals adds other ClearML users to the account: those who could be the account (Rivals), and
+// those who have its email and could not (SameEmail).
 func (x *explainer) rivals(a *Account, p reconcile.Person) {
 	at, met := x.src.UserIndex(a.ID)
 	for i, u := range x.tgt.Users() {
@@ -142,7 +141,7 @@ func (x *explainer) rivals(a *Account, p reconcile.Person) {
 	}
 }
 
-// federation returns the name of a federation, or the id if the realm lacks it.
+// federation returns the name of a federation, or the id if the realm does not have it.
 func (x *explainer) federation(id string) string {
 	f, _ := x.src.Catalog().Federation(id)
 	return cmp.Or(f.Name, id)
@@ -155,7 +154,7 @@ const (
 	notRead = "not_read"
 )
 
-// listed says whether the member list of a Keycloak group shows the account.
+// listed returns whether the member list of a Keycloak group shows the account.
 func (x *explainer) listed(group, account string) string {
 	members, read := x.src.Members(group)
 	if !read {
@@ -167,7 +166,8 @@ func (x *explainer) listed(group, account string) string {
 	return no
 }
 
-// adminRole says through what the account holds the admin role.
+// adminRole returns whether the account holds the admin role, and through which groups. It
+// returns nil if admins.role is empty or was not read.
 func (x *explainer) adminRole(a source.User, own source.OwnGroups) *AdminRole {
 	role := x.src.Role(x.Rules.AdminRole)
 	if x.Rules.AdminRole == "" || role == nil {
@@ -187,7 +187,7 @@ func (x *explainer) adminRole(a source.User, own source.OwnGroups) *AdminRole {
 	return out
 }
 
-// source returns what a Keycloak group feeds.
+// source returns a Keycloak group with the ClearML groups that it feeds.
 func (x *explainer) source(g source.Group) Source {
 	out := Source{ID: g.ID, Path: g.Path, Claim: x.Rules.Claim(g), Feeds: []string{}, Unfed: append([]string{}, x.Rules.Unfed(x.Pairing, g)...)}
 	for _, f := range x.Pairing.Feeds {
@@ -199,7 +199,7 @@ func (x *explainer) source(g source.Group) Source {
 	return out
 }
 
-// asked reports whether the question names the ClearML group, or names none. sources are
+// asked reports whether the question is about the ClearML group or about no group. sources are
 // the Keycloak groups that feed it.
 func (x *explainer) asked(id string, sources []source.Group) bool {
 	if x.Subject.Group == "" {
@@ -211,7 +211,8 @@ func (x *explainer) asked(id string, sources []source.Group) bool {
 		})
 }
 
-// fed returns a ClearML group that something feeds; false: the answer does not tell of it.
+// fed returns a ClearML group that something feeds. It returns false if the group is not part
+// of the answer.
 func (x *explainer) fed(g plan.Group) (Group, bool) {
 	f := g.Feed
 	if !x.asked(f.Group.ID, f.Sources) {
@@ -230,7 +231,7 @@ func (x *explainer) from(f match.Feed) []Feeder {
 	return from
 }
 
-// how says by which part of the configuration a Keycloak group feeds a ClearML group.
+// how returns the part of the configuration by which a Keycloak group feeds a ClearML group.
 func (x *explainer) how(f match.Feed, s source.Group) string {
 	claim := x.Rules.Claim(s)
 	switch {
@@ -242,8 +243,8 @@ func (x *explainer) how(f match.Feed, s source.Group) string {
 	return "name"
 }
 
-// trips returns the guards that concern the whole group: of a person's answer only those
-// that freeze it, since the others stand beside the person's change.
+// trips returns the trips that concern the whole group. In an answer about a person it returns
+// only those that freeze the group, because the others appear with the person's change.
 func (x *explainer) trips(g plan.Group) []Trip {
 	out := []Trip{}
 	for _, t := range x.Trips {
@@ -255,8 +256,8 @@ func (x *explainer) trips(g plan.Group) []Trip {
 	return out
 }
 
-// unfed returns a ClearML group that nothing feeds: one that the person has, or that the
-// question names.
+// unfed returns a ClearML group that nothing feeds. The person has the group, or the question
+// names it. It returns false if the group is not part of the answer.
 func (x *explainer) unfed(g target.Group) (Group, bool) {
 	fed := slices.ContainsFunc(x.Pairing.Feeds, func(f match.Feed) bool { return f.Group.ID == g.ID })
 	if fed || !x.asked(g.ID, nil) {
@@ -280,8 +281,8 @@ func (x *explainer) whyUnfed(g target.Group) string {
 	return match.NoSource
 }
 
-// lost returns the ClearML groups that the journal links to the person, and nothing else
-// does any more. told are those that the answer tells of already.
+// lost returns the ClearML groups that only the journal links to the person. told are the
+// groups that the answer already has.
 func (x *explainer) lost(told []Group) (lost []Group) {
 	if x.Person == nil || x.Person.User == nil {
 		return nil
@@ -304,7 +305,7 @@ func (x *explainer) lost(told []Group) (lost []Group) {
 	return lost
 }
 
-// last returns the last change of a membership that a pass made, by the journal.
+// last returns the last change of a membership that a pass made, from the journal, or nil.
 func (x *explainer) last(group, user string) *Change {
 	r, known := x.Past.Latest[journal.Membership{Group: group, User: user}]
 	if !known {
@@ -313,7 +314,7 @@ func (x *explainer) last(group, user string) *Change {
 	return &Change{Action: r.Action, Pass: r.Pass, At: r.At, ApprovedBy: r.ApprovedBy, Why: r.Why, Match: r.Match, Evidence: r.Evidence, Call: r.Call}
 }
 
-// notes says what the answer cannot know.
+// notes returns sentences about what the answer cannot know.
 func (x *explainer) notes(a Answer) []string {
 	notes := []string{}
 	changes, stale := false, false
@@ -339,5 +340,5 @@ func (x *explainer) notes(a Answer) []string {
 	return notes
 }
 
-// limits are the keys of the limits that one person's changes cannot be judged by alone.
+// limits are the configuration keys whose limits depend on the changes of a whole pass.
 const limits = "guards.max_removals, guards.max_removal_ratio, guards.max_gone, guards.max_admin_grants, guards.max_additions, and on_trip: stop"

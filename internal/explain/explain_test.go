@@ -31,12 +31,12 @@ var update = flag.Bool("update", false, "write the answers in testdata anew")
 
 var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 
-// id returns an account id that ends in a name of at most twelve letters of a to f.
+// id returns an account id that ends in n, which has at most twelve letters of a to f.
 func id(n string) string { return "00000000-0000-0000-0000-" + strings.Repeat("0", 12-len(n)) + n }
 
 const hostile = "\u202e<script>alert(1)</script>\n  + add  forged\x1b[2J"
 
-// company is a realm and a ClearML in which everything happens to somebody.
+// company is a realm and a ClearML with a person for every case.
 func company() (*realmfile.Realm, []clearmltest.User, map[string][]string) {
 	user := func(name, account string, groups ...string) realmfile.User {
 		return realmfile.User{ID: id(account), Username: name, Email: name + "@example.com", Enabled: true, Groups: groups}
@@ -132,12 +132,13 @@ func look(t *testing.T, edit func(*realmfile.Realm)) *reconcile.Reconciler {
 	return r
 }
 
-// account returns an account of the realm, to be changed.
+// account returns an account of the realm. The caller may change it.
 func account(r *realmfile.Realm, name string) *realmfile.User {
 	return &r.Users[slices.IndexFunc(r.Users, func(u realmfile.User) bool { return u.Username == name })]
 }
 
-// TestAnswers holds each answer to the text in testdata. go test -update writes them.
+// TestAnswers compares each answer with the text in testdata. go test -update writes the
+// texts.
 func TestAnswers(t *testing.T) {
 	switchOff := func(r *realmfile.Realm) {
 		r.Components["org.keycloak.storage.UserStorageProvider"][0].Config = map[string][]string{"enabled": {"false"}}
@@ -211,7 +212,7 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// TestAnAnswerUnderASuspension: the answer names the guard, and says until when and why.
+// TestAnAnswerUnderASuspension checks that the answer names the guard, until when and why.
 func TestAnAnswerUnderASuspension(t *testing.T) {
 	r := look(t, nil)
 	set := memory.Suspension{Until: noon.Add(time.Hour), Reason: "LDAP\nmove", By: "alice", At: noon}
@@ -252,7 +253,7 @@ func golden(t *testing.T, name, got string) {
 // nullable are the keys whose value may be null.
 var nullable = regexp.MustCompile(`"(person|clearml|pending_since|admin_role|until|last)": null`)
 
-// noNull holds that no list is null.
+// noNull checks that no list is null.
 func noNull(t *testing.T, data []byte) {
 	t.Helper()
 	if rest := nullable.ReplaceAllString(string(data), ""); strings.Contains(rest, "null") {
@@ -260,7 +261,7 @@ func noNull(t *testing.T, data []byte) {
 	}
 }
 
-// plain holds that nothing reaches the terminal and no line is forged.
+// plain checks that nothing reaches the terminal and no line is forged.
 func plain(t *testing.T, text string) {
 	t.Helper()
 	if strings.ContainsAny(text, "\x1b\u202e\r") || strings.Contains(text, "\n  + add  forged") {
@@ -268,7 +269,8 @@ func plain(t *testing.T, text string) {
 	}
 }
 
-// TestNobodyOrSeveral holds the errors for a subject that is not one person or group.
+// TestNobodyOrSeveral checks the errors for a subject that names no person or group, or
+// several.
 func TestNobodyOrSeveral(t *testing.T) {
 	switchOff := func(r *realmfile.Realm) {
 		r.Components["org.keycloak.storage.UserStorageProvider"][0].Config = map[string][]string{"enabled": {"false"}}

@@ -15,7 +15,7 @@ import (
 	"groupsync/internal/report"
 )
 
-// reports is a journal in memory; damage comes after them.
+// reports is a journal in memory. The errors in damage follow the reports.
 type reports struct {
 	list   []report.Report
 	damage []error
@@ -23,7 +23,7 @@ type reports struct {
 
 func (r reports) Add(report.Report) error { return nil }
 
-// Passes returns the places of the reports and of the damage, as ids.
+// Passes returns the indexes of the reports and errors as ids.
 func (r reports) Passes() ([]string, error) {
 	ids := []string{}
 	for i := range len(r.list) + len(r.damage) {
@@ -43,8 +43,8 @@ func (r reports) Get(pass string) (report.Report, error) {
 	return r.list[i], nil
 }
 
-// past returns the report of a pass at an hour that adds and removes ClearML users; a word
-// is "+ann@cm-pla" or "-ann@cm-pla".
+// past returns the report of a pass at an hour that adds and removes ClearML users. A word is
+// "+ann@cm-pla" or "-ann@cm-pla".
 func past(hour int, approvedBy string, words ...string) report.Report {
 	at := noon.Add(-24 * time.Hour).Add(time.Duration(hour) * time.Hour)
 	r := report.Report{Pass: "P" + at.Format("15"), Started: at}
@@ -66,14 +66,15 @@ func past(hour int, approvedBy string, words ...string) report.Report {
 	return r
 }
 
-// TestSinceWhenAndByWhichPass: of each group that the person has or has lost.
+// TestSinceWhenAndByWhichPass checks the last change of each group that the person has or has
+// lost.
 func TestSinceWhenAndByWhichPass(t *testing.T) {
 	for _, row := range []struct {
 		name    string
 		journal reports
 		subject reconcile.Subject
-		want    string // the lines about earlier passes, each after its group's head
-		call    string // of the last change of the first person with one
+		want    string // the lines about earlier passes, each after the heading of its group
+		call    string // call of the last change of the first person that has one
 	}{
 		{"a group that a pass gave, by approval", reports{list: []report.Report{past(1, "", "+bob@cm-pla"), past(2, "root", "+bob@cm-pla")}}, reconcile.Subject{User: "bob", Group: "platform"},
 			"ClearML group platform\n      added by the pass P14 at 2026-11-23T14:00:00Z, approved by root: member of /x, matched by id, read twice\nnote: The journal begins at 2026-11-23T13:00:00Z. A membership without a pass was not changed by groupsync since then.\n", "c0ffee"},

@@ -21,8 +21,8 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(keycloaktest.Main(m)) }
 
-// TestPeopleOfLDAP explains people of a real Keycloak with a real LDAP, whose list and own
-// side differ, before LDAP goes away and after.
+// TestPeopleOfLDAP explains people of a real Keycloak with a real LDAP. The member list and
+// the own side of these people differ. It does so before and after LDAP becomes unreachable.
 func TestPeopleOfLDAP(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs a real Keycloak")
@@ -31,7 +31,7 @@ func TestPeopleOfLDAP(t *testing.T) {
 	realm := keycloaktest.Shared(t).NewRealm(t, keycloaktest.Spec{
 		Groups: []string{"/club"}, Users: []keycloaktest.User{{Username: "luke", Email: "luke@example.org", Groups: []string{"/club"}}, {Username: "lola", Email: "lola@example.org"}},
 	})
-	// Two LDAP groups of one name are one Keycloak group, whose list hides everybody.
+	// Two LDAP groups with the same name are one Keycloak group, whose list hides all members.
 	ldap := keycloaktest.StartLDAP(t, people, map[string][]string{"staff": {"feda", "fedb"}, "eu/hidden": {"feda"}, "us/hidden": {"fedc"}})
 	realm.Federate(t, ldap, keycloaktest.FederationOptions{Subtree: true})
 	server := clearmltest.New(t, clearmltest.Options{})

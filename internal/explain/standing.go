@@ -20,8 +20,8 @@ const (
 	unknown = "unknown"
 )
 
-// standings returns how everybody of the answer stands to a ClearML group that something
-// feeds: the members, then additions, then pending people.
+// standings returns the standings of the answer's people in a ClearML group that something
+// feeds: members, then additions, then pending people.
 func (x *explainer) standings(g plan.Group) []Standing {
 	if x.Person != nil {
 		return x.ofPerson(g)
@@ -39,8 +39,8 @@ func (x *explainer) standings(g plan.Group) []Standing {
 	return list
 }
 
-// ofPerson returns how the person stands to the group. The list is empty if nothing links
-// the two and the question does not name the group.
+// ofPerson returns the standing of the answer's person in the group. The list is empty if
+// nothing links the two and the question does not name the group.
 func (x *explainer) ofPerson(g plan.Group) []Standing {
 	p := x.Person
 	is := func(c plan.Change) bool { return p.User != nil && c.User.ID == p.User.ID }
@@ -67,7 +67,7 @@ func (x *explainer) ofPerson(g plan.Group) []Standing {
 	return []Standing{}
 }
 
-// member returns how a member stands to the group.
+// member returns the standing of a member of the group.
 func (x *explainer) member(g plan.Group, m target.Member) Standing {
 	s := Standing{ID: m.ID, Name: m.Name, Email: m.Email, Has: true, Wants: in, Status: InSync, By: x.by(g, x.accountsOf(m.ID))}
 	if i, known := x.tgt.UserIndex(m.ID); known {
@@ -93,7 +93,7 @@ func (x *explainer) member(g plan.Group, m target.Member) Standing {
 
 const frozen = "a source of the group is missing or cannot be read, so nothing is decided about it"
 
-// stays says why a member whom Keycloak does not want stays.
+// stays returns why a member whom Keycloak does not want stays.
 func stays(k plan.Keeper) string {
 	e := k.Exception
 	if e.Match == "" {
@@ -109,7 +109,8 @@ func stays(k plan.Keeper) string {
 	return why
 }
 
-// joiner returns how somebody stands whom a list has in the group and ClearML has not.
+// joiner returns the standing of a person whom a member list shows in the group and ClearML
+// does not.
 func (x *explainer) joiner(g plan.Group, c plan.Change) Standing {
 	s := Standing{ID: c.User.ID, Name: c.User.Name, Email: c.User.Email, By: x.by(g, c.Accounts)}
 	if c.Denial == source.OwnLacks {
@@ -121,7 +122,7 @@ func (x *explainer) joiner(g plan.Group, c plan.Change) Standing {
 	return s
 }
 
-// change puts a change of the plan into a standing.
+// change fills the standing from a change of the plan.
 func (x *explainer) change(s *Standing, g plan.Group, c plan.Change) {
 	s.Match, s.Evidence, s.Doubt, s.Guard = c.Match, c.Evidence.String(), c.Doubt, string(c.Guard)
 	s.Status, s.Wants = Add, in
@@ -144,15 +145,16 @@ func (x *explainer) change(s *Standing, g plan.Group, c plan.Change) {
 	}
 }
 
-// reasons are the reasons of a removal in words.
+// reasons describes the reasons of a removal.
 var reasons = map[source.Why]string{
 	source.NotMember: "no account of the person is in a Keycloak group that feeds this one",
 	source.Disabled:  "the account is disabled",
 	source.Gone:      "Keycloak no longer has the account",
 }
 
-// detail returns the sentence of the guard that withholds a change. Of several trips of
-// the guard it is the one about the group, or about the change's federation.
+// detail returns the sentence of the guard that withholds a change. If the guard has several
+// trips, detail prefers the trip about the group or the change's federation, then a trip about
+// no group.
 func (x *explainer) detail(g plan.Group, c plan.Change) string {
 	if c.Guard == report.Grace {
 		return x.grace(c)
@@ -175,8 +177,8 @@ func (x *explainer) detail(g plan.Group, c plan.Change) string {
 	return best
 }
 
-// grace returns the sentence of the guard grace about one removal. The guard's own
-// sentence is about all removals of its kind.
+// grace returns the sentence of the guard grace for one removal. The trip's own sentence is
+// about all removals of its kind.
 func (x *explainer) grace(c plan.Change) string {
 	rests := "on a federation"
 	if c.Evidence.ByEmail() {
@@ -191,8 +193,9 @@ func (x *explainer) pending(g plan.Group, u source.User) Standing {
 	return s
 }
 
-// absent returns why the person does not have the group and no change is proposed; false: no
-// account of the person is in a group that feeds it.
+// absent returns the standing of a person who does not have the group and for whom no change
+// is proposed. The second result is false if nothing links the person to the group: no account
+// of the person is in a group that feeds it.
 func (x *explainer) absent(g plan.Group) (Standing, bool) {
 	p := x.Person
 	s := Standing{Status: Out, Wants: out, By: x.by(g, p.Accounts), Why: neither}
@@ -220,7 +223,7 @@ func (x *explainer) absent(g plan.Group) (Standing, bool) {
 
 const neither = "neither ClearML nor Keycloak has the person in the group"
 
-// whyNot says why an account in a source is granted nothing.
+// whyNot returns why groupsync grants nothing to an account in a source.
 func (x *explainer) whyNot() string {
 	p := x.Person
 	switch {
@@ -237,8 +240,8 @@ func (x *explainer) whyNot() string {
 	return meanings[string(p.State)]
 }
 
-// holds returns the path of the first source that an enabled account of the person has by
-// its own side; empty: none.
+// holds returns the path of the first source that the own side of one of the person's accounts
+// has. It returns an empty text if there is none.
 func (x *explainer) holds(g plan.Group) string {
 	for _, s := range g.Feed.Sources {
 		for _, a := range x.Person.Accounts {
@@ -250,7 +253,7 @@ func (x *explainer) holds(g plan.Group) string {
 	return ""
 }
 
-// people returns what is known of a ClearML user.
+// people returns the match of a ClearML user.
 func (x *explainer) people(id string) match.Person {
 	i, known := x.tgt.UserIndex(id)
 	if !known {
@@ -267,7 +270,8 @@ func (x *explainer) accountsOf(id string) []source.User {
 	return accounts
 }
 
-// by returns the sources that show one of the accounts, and the role if one holds it.
+// by returns the sources that list one of the accounts, and the admin role if an account holds
+// it.
 func (x *explainer) by(g plan.Group, accounts []source.User) []string {
 	by := []string{}
 	for _, s := range g.Feed.Sources {
@@ -284,7 +288,7 @@ func (x *explainer) by(g plan.Group, accounts []source.User) []string {
 	return by
 }
 
-// shown returns names as a text shows them.
+// shown returns the names in the form of the text report.
 func shown(list []string) []string {
 	names := make([]string, len(list))
 	for i, n := range list {

@@ -10,12 +10,12 @@ import (
 	"groupsync/internal/report"
 )
 
-// JSON writes the answer as one indented JSON object and a newline. Characters that a
-// terminal could take for its own are escaped.
+// JSON writes the answer as one indented JSON object and a newline. It escapes characters that
+// could control a terminal.
 func JSON(w io.Writer, a Answer) error { return report.WriteJSON(w, a) }
 
 // Text writes the answer for a person. Names are quoted if they hold characters that could
-// forge a line or reach the terminal.
+// forge a line or control the terminal.
 func Text(w io.Writer, a Answer) error {
 	p := &printer{}
 	if a.Person != nil {
@@ -39,7 +39,7 @@ func Text(w io.Writer, a Answer) error {
 
 type printer struct{ strings.Builder }
 
-// linef writes one line, whatever its arguments hold.
+// linef writes one line. It escapes line breaks and control characters in its arguments.
 func (p *printer) linef(format string, args ...any) {
 	_, _ = p.WriteString(report.Escape(fmt.Sprintf(format, args...)) + "\n")
 }
@@ -62,7 +62,7 @@ func (p *printer) person(who Person) {
 	}
 }
 
-// about returns what else ClearML says of a user.
+// about returns the other facts that ClearML has about a user.
 func about(u User) []string {
 	parts := []string{"id " + report.Name(u.ID)}
 	if u.Role != "" {
@@ -77,7 +77,7 @@ func about(u User) []string {
 	return parts
 }
 
-// account writes one account; other says that it is not the ClearML user's.
+// account writes one account. other means that the account does not match the ClearML user.
 func (p *printer) account(a Account, other bool) {
 	parts := []string{"id " + report.Name(a.ID), "enabled"}
 	if !a.Enabled {
@@ -124,7 +124,7 @@ func (p *printer) account(a Account, other bool) {
 	}
 }
 
-// through says how a role is held.
+// through returns how a role is held.
 func through(list []string) string {
 	parts := make([]string, len(list))
 	for i, t := range list {
@@ -136,7 +136,7 @@ func through(list []string) string {
 	return strings.Join(parts, " and ")
 }
 
-// fed says what a Keycloak group feeds.
+// fed returns the ClearML groups that a Keycloak group feeds.
 func fed(s Source) string {
 	if len(s.Feeds) > 0 {
 		return "  feeds " + strings.Join(shown(s.Feeds), ", ")
@@ -148,7 +148,7 @@ func fed(s Source) string {
 	return "  feeds nothing" + why
 }
 
-// sides says where the member list and the account's own side disagree.
+// sides returns a remark if the member list and the account's own side disagree.
 func sides(g AccountGroup) string {
 	switch {
 	case g.Own && g.List == no:
@@ -172,7 +172,7 @@ func (p *printer) group(g Group, ofPerson bool) {
 	}
 }
 
-// origin says what feeds a ClearML group.
+// origin returns what feeds a ClearML group, or why nothing feeds it.
 func origin(g Group) string {
 	if g.Unfed != "" {
 		return "  " + g.Unfed
@@ -230,7 +230,8 @@ func (p *printer) standing(s Standing, ofPerson bool) {
 	}
 }
 
-// last says since when and by which pass the person has the group, or has lost it.
+// last writes when and by which pass the person was added or removed. It also says if somebody
+// undid that change since.
 func (p *printer) last(s Standing) {
 	c, added := *s.Last, s.Last.Action == journal.Added
 	did, since := "removed", ""
@@ -247,7 +248,7 @@ func (p *printer) last(s Standing) {
 	p.linef("      %s by the pass %s at %s%s: %s%s", did, c.Pass, stamp(c.At), by, report.Change{Why: c.Why, Match: c.Match, Evidence: c.Evidence}.Because(), since)
 }
 
-// tally counts the people of a group by status.
+// tally returns the number of people of a group by status.
 func tally(people []Standing) string {
 	counts := make(map[Status]int)
 	for _, s := range people {

@@ -4,7 +4,7 @@ import (
 	"groupsync/internal/match"
 )
 
-// States of an account that no ClearML user could be, beside match.Pending and
+// States of an account that no ClearML user could be, in addition to match.Pending and
 // match.ServiceAccount.
 const (
 	disabled  = "disabled"
@@ -12,11 +12,11 @@ const (
 	noAccount = "no_account"
 )
 
-// maybeDisabled says why nobody can tell whether an account is disabled: while LDAP is away,
-// Keycloak shows its people as disabled (reference/keycloak-traps.md).
+// maybeDisabled explains why groupsync cannot tell whether an account is disabled. While LDAP
+// is not reachable, Keycloak shows its people as disabled (reference/keycloak-traps.md).
 const maybeDisabled = "Keycloak shows the account as disabled while its federation is not up, which Keycloak does to enabled accounts too"
 
-// meanings are the states of a person in a sentence.
+// meanings describes each state of a person in a sentence.
 var meanings = map[string]string{
 	string(match.Matched):        "exactly one Keycloak account is this person",
 	string(match.GoneNow):        "the person signed in through Keycloak, which has no account of the person any more",
@@ -38,8 +38,8 @@ var meanings = map[string]string{
 	noAccount:                    "no ClearML user could be this person, and the account is in no Keycloak group that feeds a ClearML group",
 }
 
-// unfed returns in a sentence why nothing feeds a ClearML group; empty for a word that is
-// no reason.
+// unfed returns a sentence that says why nothing feeds a ClearML group. It returns an empty
+// text if why is not such a reason.
 func unfed(why string) string { return unfedReasons[why] }
 
 var unfedReasons = map[string]string{
