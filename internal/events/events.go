@@ -1,7 +1,7 @@
-// Package events brings passes forward: it reads Keycloak's admin events between the
-// scheduled passes. An event about a person starts a pass of that person, and an event about
-// a group or a role starts a whole pass. An event that is missed, repeated or out of order
-// costs nothing but time, because the schedule finds every change too.
+// Package events starts early passes. It reads Keycloak's admin events between the scheduled
+// passes. An event about a person starts a pass of that person, and an event about a group or
+// a role starts a whole pass. If an event is missed, repeated or out of order, only time is
+// lost, because the scheduled passes find every change too.
 package events
 
 import (
@@ -12,32 +12,31 @@ import (
 	"groupsync/internal/source"
 )
 
-// Event is one change that somebody made in Keycloak's admin console or by its admin
-// API, as the realm tells it. Changes by a login or by LDAP are no admin events
-// (reference/keycloak-api.md).
+// Event is one change that somebody made in Keycloak's admin console or with its admin API.
+// Changes by a login or by LDAP are not admin events (reference/keycloak-api.md).
 type Event struct {
 	At        time.Time
 	Operation string // CREATE, UPDATE, DELETE or ACTION
-	Resource  string // the kind of what changed: GROUP_MEMBERSHIP, USER, GROUP and others
-	Path      string // of what changed: "users/ID/groups/ID" for example
+	Resource  string // the kind of the changed resource: GROUP_MEMBERSHIP, USER, GROUP and others
+	Path      string // path of the changed resource, for example "users/ID/groups/ID"
 }
 
-// Work is what a list of events asks for.
+// Work is the passes that a list of events needs.
 type Work struct {
-	// People are the accounts that the events are about, in the order in which the events
-	// name them first, with what witnesses each account's removal.
+	// People are the accounts in the events, in the order in which they first appear. Each
+	// comes with the events that are evidence for a removal.
 	People []Person
-	Whole  bool // an event is about a group or a role, so that anybody can be concerned
+	Whole  bool // an event is about a group or a role, so it can concern any person
 }
 
-// Person is one account that events are about.
+// Person is one account that appears in events.
 type Person struct {
 	Account   string
 	Witnesses []source.Witness
 }
 
-// Read returns what the events ask for. Events of other kinds, and those whose path has
-// another form than Keycloak's, ask for nothing.
+// Read returns the passes that the events need. It ignores events of other kinds, and events
+// whose path does not have Keycloak's form.
 func Read(events []Event) (w Work) {
 	for _, e := range events {
 		parts := strings.Split(e.Path, "/")
@@ -72,8 +71,8 @@ func (w *Work) person(parts []string, e Event) {
 	default:
 		return
 	}
-	// A later event about the same thing takes the place of an earlier one: whoever was put
-	// into the group again was not removed from it.
+	// A later event about the same thing replaces an earlier one. For example, an account that
+	// was added to the group again was not removed from it.
 	p.Witnesses = slices.DeleteFunc(p.Witnesses, func(x source.Witness) bool { return x.Group == witness.Group })
 	if e.Resource == "USER" || e.Operation == "DELETE" {
 		p.Witnesses = append(p.Witnesses, witness)

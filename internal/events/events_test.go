@@ -53,7 +53,7 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// log is a realm's admin events.
+// log holds the admin events of a realm.
 type log struct {
 	mu     sync.Mutex
 	events []Event
@@ -61,7 +61,8 @@ type log struct {
 	most   int
 }
 
-// answers sets the error of the readings, and how many events one returns at most.
+// answers sets the error of the readings, and the largest number of events that one reading
+// returns.
 func (l *log) answers(err error, most int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -86,7 +87,8 @@ func (l *log) add(at time.Time, resource, path string) {
 	l.events = append(l.events, Event{At: at, Operation: "UPDATE", Resource: resource, Path: path})
 }
 
-// run reads events every 5 s for so long, and returns what was asked for and when.
+// run reads events every 5 s for the given time. It returns which passes were made and when,
+// and the log.
 func run(t *testing.T, l *log, last time.Duration, happen func(start time.Time)) (made []string, logged string) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -167,7 +169,7 @@ func TestRun(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			l := &log{}
-			l.add(time.Date(1999, 12, 31, 23, 51, 0, 0, time.UTC), "USER", "users/old") // a bubble begins with the year 2000
+			l.add(time.Date(1999, 12, 31, 23, 51, 0, 0, time.UTC), "USER", "users/old") // the bubble of synctest starts at the year 2000
 			made, _ := run(t, l, row.last, func(start time.Time) { row.happen(l, start) })
 			if d := cmp.Diff(row.want, made, cmpopts.EquateEmpty()); d != "" {
 				t.Errorf("-want +got:\n%s", d)
@@ -176,8 +178,8 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// TestAReadingThatFailsIsLoggedOnce: and what happened meanwhile is found when the realm
-// answers again.
+// TestAReadingThatFailsIsLoggedOnce checks the log. It also checks that groupsync finds the
+// events of the failed readings when the realm answers again.
 func TestAReadingThatFailsIsLoggedOnce(t *testing.T) {
 	l := &log{}
 	made, logged := run(t, l, time.Minute, func(time.Time) {

@@ -7,24 +7,26 @@ import (
 )
 
 const (
-	// overlap is how far back a reading asks again. Keycloak saves an event in the
-	// transaction of its change, so an event can appear after one with a later time.
+	// overlap is how far each reading goes back before the newest known event. Keycloak saves
+	// an event in the transaction of its change, so an event can appear after an event with a
+	// later time.
 	overlap = 30 * time.Second
-	// skew is how far Keycloak's clock may be from this one. The first reading goes back so
-	// far, and events from further in the future do not move the time of the next reading.
+	// skew is the largest difference that is allowed between Keycloak's clock and this one.
+	// The first reading goes back this far. Events further in the future than this do not move
+	// the time of the next reading.
 	skew = 10 * time.Minute
-	// mostPeople is for how many people one reading starts passes of their own. More
-	// people are left to one whole pass.
+	// mostPeople is the largest number of people for whom one reading starts single passes. If
+	// there are more, one whole pass replaces them.
 	mostPeople = 20
-	// pause is the least time between two whole passes that events start. A burst of
-	// changes, such as an import of groups, starts one pass and not hundreds.
+	// pause is the shortest time between two whole passes that events start. A burst of
+	// changes, such as an import of groups, starts one pass instead of hundreds.
 	pause = time.Minute
 )
 
 // Reader reads admin events.
 type Reader interface {
-	// AdminEvents returns the events since a time, oldest first. If it returns most of
-	// them, there may be more.
+	// AdminEvents returns the events since a time, oldest first. most is the largest number of
+	// events that it returns. If it returns that many, there may be more events.
 	AdminEvents(ctx context.Context, since time.Time) (events []Event, most int, err error)
 }
 
@@ -36,21 +38,21 @@ type Settings struct {
 
 // Options are what a Poller needs.
 type Options struct {
-	Settings func() Settings                     // asked before each reading, so that a changed configuration takes effect
-	Person   func(ctx context.Context, p Person) // makes the pass of one person
-	Whole    func(ctx context.Context)           // makes a whole pass
+	Settings func() Settings                     // called before each reading, so that a changed configuration takes effect
+	Person   func(ctx context.Context, p Person) // runs the pass of one person
+	Whole    func(ctx context.Context)           // runs a whole pass
 	Log      *slog.Logger
 }
 
 // poller is one run of reading events.
 type poller struct {
 	Options
-	primed bool           // the first reading was made: what happened before it is left to the first pass
-	since  time.Time      // of the newest event that was read
-	seen   map[Event]bool // the events that an overlapping reading returns again
-	last   time.Time      // when events started a whole pass last
-	wanted bool           // a whole pass is wanted, and waits for pause
-	failed string         // the error of the last reading; empty: it was in order
+	primed bool           // the first reading is done; its events are left to the first pass
+	since  time.Time      // time of the newest event that was read
+	seen   map[Event]bool // the events of the last reading, which an overlapping reading returns again
+	last   time.Time      // when events last started a whole pass
+	wanted bool           // a whole pass is needed, and waits for pause
+	failed string         // the error of the last reading; empty: the last reading succeeded
 }
 
 // Run reads events and starts passes until ctx ends.
@@ -73,7 +75,7 @@ func Run(ctx context.Context, o Options) {
 	}
 }
 
-// poll makes one reading and the passes that it asks for.
+// poll reads events once and runs the passes that they need.
 func (p *poller) poll(ctx context.Context, from Reader) {
 	now := time.Now()
 	if !p.primed {
@@ -96,9 +98,9 @@ func (p *poller) poll(ctx context.Context, from Reader) {
 	}
 	work := Read(fresh)
 	p.wanted = p.wanted || work.Whole || len(fresh) >= most || len(work.People) > mostPeople
-	if len(work.People) <= mostPeople { // each of them at once, also before a whole pass
+	if len(work.People) <= mostPeople { // each person now, even if a whole pass follows
 		for _, person := range work.People {
-			if late { // much can have happened since these events
+			if late { // after a failed reading, these events are no evidence: much may have changed since
 				person.Witnesses = nil
 			}
 			p.Person(ctx, person)
@@ -111,7 +113,7 @@ func (p *poller) poll(ctx context.Context, from Reader) {
 	}
 }
 
-// fresh returns the events that no earlier reading returned, and remembers them.
+// fresh returns the events that the last reading did not return, and remembers all of them.
 func (p *poller) fresh(events []Event, now time.Time) (fresh []Event) {
 	seen := make(map[Event]bool, len(events))
 	for _, e := range events {
