@@ -11,8 +11,8 @@ import (
 	"groupsync/internal/report"
 )
 
-// osUser returns the name of the user that this process runs as, who approves with
-// --approve.
+// osUser returns the name of the operating system user that runs this process. An approval and
+// a suspension record the name as the person who gave them.
 func osUser() string {
 	u, err := osuser.Current()
 	if err != nil || u.Username == "" {
@@ -21,8 +21,8 @@ func osUser() string {
 	return u.Username
 }
 
-// leadOf returns what a pass asks right before each write: whether this process
-// still leads. Without a Lease it always does.
+// leadOf returns the check that a pass makes before each write. The check returns an error if
+// this process does not hold the Lease. Without a Lease it always returns nil.
 func leadOf(lease *kube.Lease) func() error {
 	if lease == nil {
 		return func() error { return nil }
@@ -30,8 +30,8 @@ func leadOf(lease *kube.Lease) func() error {
 	return lease.Held
 }
 
-// tellApproval logs what became of the approval that a pass was given, and makes
-// the Kubernetes Event if there is a Lease.
+// tellApproval logs what became of the approval that the pass was given. If the approval was
+// granted and there is a Lease, tellApproval also makes the Kubernetes Event.
 func tellApproval(ctx context.Context, log *slog.Logger, lease *kube.Lease, rep report.Report) {
 	a := rep.Approval
 	if a == nil {

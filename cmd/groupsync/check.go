@@ -86,8 +86,8 @@ func runCheck(ctx context.Context, w io.Writer, checks []preflight.Check, asJSON
 	return nil
 }
 
-// checksOf returns the checks in the order in which they are made: what is needed to
-// see anything comes first.
+// checksOf returns the checks in the order in which they run. The checks that others depend on
+// come first.
 func checksOf(c config.Config, signIn clearmlenv.SignIn, p program, log *slog.Logger) ([]preflight.Check, error) {
 	m := newMetrics(c)
 	keycloak, err := newSource(c, m, nil, log)
@@ -127,8 +127,9 @@ func checksOf(c config.Config, signIn clearmlenv.SignIn, p program, log *slog.Lo
 	), nil
 }
 
-// surveyOptions returns the options of a pass that only looks. It reads the guards' memory,
-// and neither locks nor writes it. lost says why the memory could not be read.
+// surveyOptions returns the options of a survey, which plans and never writes. It reads the
+// guards' memory, and neither locks nor writes it. If the memory cannot be read, lost says
+// why.
 func surveyOptions(c config.Config, rules match.Rules, p program, log *slog.Logger) (o reconcile.Options, lost string) {
 	store, _, err := openMemory(c, p, log)
 	if err != nil {

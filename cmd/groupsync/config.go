@@ -63,7 +63,7 @@ func printConfig(w io.Writer, t config.Traced) error {
 	}
 	root := &yaml.Node{Kind: yaml.MappingNode}
 	sections := make(map[string]*yaml.Node)
-	unwritten := "" // says that the key before is not set; a comment on the next key
+	unwritten := "" // a comment for the next key: the key before it is not set
 	for _, s := range t.Settings {
 		into, name := root, s.Key
 		if section, key, is := strings.Cut(s.Key, "."); is {

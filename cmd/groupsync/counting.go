@@ -13,28 +13,29 @@ import (
 	"groupsync/internal/report"
 )
 
-// again is how long after a count that failed the next one is made.
+// again is the time from a failed count to the next one.
 const again = time.Hour
 
-// counting counts the leavers for the metrics once in a while. The daemon lets it run after
-// a pass, while no pass runs. So nothing here is used by two goroutines at once. The daemon
-// ends a count if somebody asks for a pass or a reload.
+// counting counts the leavers for the metrics at an interval. The daemon calls it after a
+// pass, and runs no pass meanwhile, so two goroutines never use it at once. The daemon ends a
+// count if somebody asks for a pass or a reload.
 type counting struct {
 	log       *slog.Logger
 	metrics   *metrics.Metrics
 	directory leavers.Directory // of the configuration in force
 
-	begun  time.Time // of the last count that nobody cut short by asking for a pass; zero: none was made in this term
-	failed bool      // the last count failed, which has been logged
+	begun  time.Time // start of the last count that no request for a pass or a reload ended; zero: there was none in this term
+	failed bool      // the last count failed, and the log has its error
 }
 
-// after counts the leavers after a pass, if the interval has gone by. An interval of 0
-// counts never. A count that fails leaves the values of the last one, and is made again
-// after an hour, or after the interval if that is shorter. A count that ends because somebody
-// asked for a pass or a reload is no failure, and is made again after the next pass.
+// after counts the leavers after a pass, if the interval since the last count has gone by. An
+// interval of 0 means never. If a count fails, the metrics keep the values of the last one.
+// The next count follows after an hour, or after the interval if that is shorter. A count that
+// ends because somebody asked for a pass or a reload is not a failure. It is made again after
+// the next pass.
 func (c *counting) after(ctx context.Context, rep report.Report, interval time.Duration, s leavers.Surveyor, d leavers.Directory) {
 	if interval == 0 || rep.Result == report.Error {
-		return // a count reads what the pass could not read
+		return // the count would fail as the pass did
 	}
 	wait := interval
 	if c.failed {

@@ -36,7 +36,7 @@ func runDaemon(ctx context.Context, p program, c config.Config, o config.Options
 	log.Info("groupsync starts", "version", v, "sync", c.Name, "mode", c.Mode, "writes", c.Mode == config.Apply, "schedule", c.Schedule, "lease", c.Lease.Name, "listen", server.Addr())
 	warn(c, log)
 	group, ctx := errgroup.WithContext(ctx)
-	s.stopped = ctx // a reload that waits must not outlast a daemon that failed
+	s.stopped = ctx // if the daemon fails, this ends a reload that waits
 	for _, work := range []func() error{
 		func() error { return server.Serve(ctx) },
 		func() error { return s.run(ctx) },
@@ -61,16 +61,17 @@ func (s *replica) run(ctx context.Context) error {
 		s.newTerm()
 		s.lead(true)
 		defer s.lead(false)
-		// Metrics and page must say it at once, not only after the running pass.
+		// Without this, the metrics and the page would show the lost Lease only after the
+		// running pass.
 		defer context.AfterFunc(ctx, func() { s.lead(false) })()
 		return s.passes(ctx)
 	})
 }
 
-// passes runs the schedule, and beside it reads the admin events that bring passes forward,
-// until ctx ends. A panic of the reading is returned as an error, after the running pass has
-// ended. If the running pass was abandoned, passes does not wait for the reading, because the
-// reading may wait for that pass.
+// passes runs the schedule until ctx ends. At the same time it reads the admin events, which
+// bring passes forward. If the reading panics, passes returns the panic as an error, after the
+// running pass has ended. If the running pass was abandoned, passes does not wait for the
+// reading, because the reading may wait for that pass.
 func (s *replica) passes(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -91,7 +92,7 @@ func (s *replica) passes(ctx context.Context) error {
 	}
 }
 
-// warn logs what the configuration allows although it is unsafe.
+// warn logs the settings that are allowed but unsafe, and the exceptions that have ended.
 func warn(c config.Config, log *slog.Logger) {
 	warnOfEnded(c, log)
 	if c.Keycloak.InsecureSkipVerify {
@@ -107,7 +108,7 @@ func warn(c config.Config, log *slog.Logger) {
 	}
 }
 
-// warnOfEnded says which exceptions of users.protect have ended.
+// warnOfEnded logs a warning for each exception of users.protect that has ended.
 func warnOfEnded(c config.Config, log *slog.Logger) {
 	for _, sentence := range c.Users.Ended(time.Now()) {
 		log.Warn(sentence)

@@ -66,8 +66,8 @@ func runDemo(ctx context.Context, p program, exit bool) error {
 	return server.Serve(ctx)
 }
 
-// printMetrics writes the counters and gauges that are not zero, but for what
-// differs from run to run.
+// printMetrics writes the counters and gauges that are not zero. It leaves out those that
+// differ from run to run.
 func printMetrics(w io.Writer, g prometheus.Gatherer) error {
 	families, err := g.Gather()
 	if err != nil {

@@ -7,25 +7,25 @@ import (
 	"time"
 )
 
-// lookEvery is how often the files of the configuration are looked at. Reading
-// them finds every kind of change, the symlink swap by which Kubernetes updates
-// a volume and network file systems without notification included.
+// lookEvery is how often the files of the configuration are read to find changes. Reading
+// finds every kind of change, also the symlink swap with which Kubernetes updates a volume,
+// and changes on network file systems, which send no notification.
 const lookEvery = 2 * time.Second
 
-// tryAgain is after how many looks a configuration that was refused is loaded
-// anew, though none of its files changed.
+// tryAgain is the number of looks after which a refused configuration is loaded again, even if
+// none of its files changed.
 const tryAgain = 10
 
-// follow reloads the configuration on a hangup, and whenever one of its files
-// has changed and then stayed the same for a look, until ctx ends. Secrets are
-// not among the files: they are read anew whenever they are used. What changed
-// while the process started is found at once.
+// follow reloads the configuration on SIGHUP, and when one of its files has changed and then
+// stayed the same for one look. It runs until ctx ends. follow does not watch the files of
+// secrets, because each use reads them again. When follow starts, it reloads at once if a file
+// changed during the start.
 func (s *replica) follow(ctx context.Context, hangups <-chan os.Signal) {
 	ticks := time.NewTicker(lookEvery)
 	defer ticks.Stop()
 	loaded := fingerprint(s.files())
 	if s.stale() {
-		_ = s.Reload() // it has said what was wrong
+		_ = s.Reload() // Reload has logged the error
 	}
 	last, looks := loaded, 0
 	for {
@@ -48,18 +48,19 @@ func (s *replica) follow(ctx context.Context, hangups <-chan os.Signal) {
 		}
 		last, looks = fingerprint(s.files()), 0
 		loaded = last
-		_ = s.Reload() // it has said what was wrong
+		_ = s.Reload() // Reload has logged the error
 	}
 }
 
-// files are those that the configuration in force was made of.
+// files returns the paths of the files that the configuration in force was read from.
 func (s *replica) files() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return []string{s.options.File, s.options.ClearMLEnv, s.config.Keycloak.CAFile, s.config.ClearML.CAFile}
 }
 
-// fingerprint tells contents apart; a file that cannot be read has none.
+// fingerprint returns a digest of the contents of the files. A file that cannot be read counts
+// as a digest of zeros.
 func fingerprint(paths []string) [sha256.Size]byte {
 	h := sha256.New()
 	for _, path := range paths {

@@ -47,12 +47,12 @@ func formatNames() string {
 	return strings.Join(names[:last], ", ") + " or " + names[last]
 }
 
-// complete adds cobra's command completion, and lets a shell complete what the flags of
-// the root command take.
+// complete adds cobra's completion command. It also gives the shell the values of -o and the
+// file endings of --config.
 func complete(root *cobra.Command) {
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
-		if c.Name() == "completion" { // cobra prints its help and exits with 0 for a shell that it does not know
+		if c.Name() == "completion" { // by itself cobra prints its help and exits with 0 for an unknown shell
 			c.Args = cobra.ArbitraryArgs
 			c.RunE = func(*cobra.Command, []string) error {
 				return errors.New("completion goes with a shell: write groupsync completion bash, zsh, fish or powershell")
@@ -63,7 +63,7 @@ func complete(root *cobra.Command) {
 	for i, x := range formats {
 		values[i] = x.name
 	}
-	// These fail only for a flag that does not exist, which a test would show.
+	// These calls fail only for a flag that does not exist. A test would show that.
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	_ = root.MarkFlagFilename("config", "yaml", "yml")
 }

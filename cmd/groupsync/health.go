@@ -10,18 +10,19 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// healthTimeout is well below the timeouts that container engines have.
+// healthTimeout is well below the timeouts that container engines set for a health check.
 const healthTimeout = 5 * time.Second
 
-// newHealth is for a container's health check, since the image has no shell and
-// no HTTP client but groupsync itself.
+// newHealth returns the command for a container's health check. The image has no shell and no
+// other HTTP client.
 func newHealth() *cobra.Command {
 	return &cobra.Command{
 		Use:   "health URL",
 		Short: "Get the URL, and exit with 0 if the answer is 200: a container's health check",
 		Args:  hinted(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			// net/url's error would repeat the address, password included.
+			// The error of net/url is not shown, because it repeats the address with its
+			// password.
 			address, err := url.Parse(args[0])
 			if err != nil || address.Host == "" {
 				return errors.New("asking for the health: the argument is no URL: write http://127.0.0.1:8080/healthz")

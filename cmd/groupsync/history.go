@@ -45,8 +45,8 @@ asks neither Keycloak nor ClearML.`,
 	return cmd
 }
 
-// sinceOf returns the time that --since names: so long before now, or the time itself.
-// An empty text gives the zero time.
+// sinceOf returns the time that --since names, given as a duration before now or as a time. An
+// empty text gives the zero time.
 func sinceOf(text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil

@@ -8,10 +8,10 @@ import (
 	"groupsync/internal/report"
 )
 
-// newLog logs to stderr, so that stdout holds nothing but the report.
+// newLog returns the logger. It writes to stderr, so that stdout holds only the report.
 func newLog(p program, c config.Log) *slog.Logger {
 	var level slog.Level
-	_ = level.UnmarshalText([]byte(c.Level)) // the configuration has checked it
+	_ = level.UnmarshalText([]byte(c.Level)) // the configuration has checked the level
 	options := &slog.HandlerOptions{Level: level}
 	if c.Format == "json" {
 		return slog.New(slog.NewJSONHandler(escaped{p.stderr, report.EscapeJSON}, options))
@@ -20,8 +20,8 @@ func newLog(p program, c config.Log) *slog.Logger {
 	return slog.New(slog.NewTextHandler(escaped{p.stderr, text}, options))
 }
 
-// escaped writes each record of the log without the characters that could reach a
-// terminal. slog itself lets some of them pass, and in JSON most.
+// escaped writes each log record without the characters that could control a terminal. slog
+// itself lets some of them pass in text, and most of them in JSON.
 type escaped struct {
 	io.Writer
 	escape func([]byte) []byte

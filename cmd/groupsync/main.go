@@ -17,7 +17,8 @@ func main() {
 	asProcess(func(ctx context.Context) int { return run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr) })
 }
 
-// run is the program: arguments in, exit code out. A panic is an error.
+// run runs the program with these arguments and returns the exit code. A panic counts as an
+// error.
 func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int {
 	root := newRoot(program{env: env, stdout: stdout, stderr: stderr})
 	root.SetArgs(args)
@@ -35,13 +36,13 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	return 1
 }
 
-// exitCode ends the program with this code. Everything that a person should know
-// was printed before.
+// exitCode is an error that ends the program with this code. run prints nothing for it,
+// because the command has printed everything before.
 type exitCode int
 
 func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
-// program is what commands share of the process.
+// program holds the environment and the outputs that all commands share.
 type program struct {
 	env            []string
 	stdout, stderr io.Writer

@@ -10,8 +10,8 @@ import (
 	"groupsync/internal/report"
 )
 
-// runOnce makes one pass and prints its report. The exit code is the report's. With
-// --drift-ok it is 0 instead of 2 if nothing is wrong but drift.
+// runOnce makes one pass and prints its report. The exit code is the report's. With --drift-ok
+// it is 0 instead of 2 if the report holds nothing wrong except drift.
 func runOnce(ctx context.Context, p program, c config.Config, f flags, shown *progress, log *slog.Logger) error {
 	defer shown.end()
 	r, _, lease, err := openReconciler(c, p, shown, log)
@@ -39,8 +39,8 @@ func runOnce(ctx context.Context, p program, c config.Config, f flags, shown *pr
 	return nil
 }
 
-// leading makes a pass. If there is a Lease and the pass writes, it takes the Lease
-// first. A dry run needs no Lease.
+// leading calls pass. If there is a Lease and the pass writes, leading takes the Lease first.
+// A dry run needs no Lease.
 func leading(ctx context.Context, lease *kube.Lease, writes bool, pass func(context.Context) error) error {
 	if lease == nil || !writes {
 		return pass(ctx)

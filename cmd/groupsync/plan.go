@@ -79,8 +79,8 @@ func (f planFlags) check() error {
 	return nil
 }
 
-// sameSystems returns an error if the configurations do not name the same realm and the
-// same ClearML server, since one reading cannot serve both.
+// sameSystems returns an error if the configurations do not name the same realm and the same
+// ClearML server. plan reads both sides only once, for both configurations.
 func sameSystems(present, changed config.Config) error {
 	for _, key := range []struct{ name, present, changed string }{
 		{"keycloak.url", strings.TrimRight(present.Keycloak.URL, "/"), strings.TrimRight(changed.Keycloak.URL, "/")},

@@ -9,18 +9,17 @@ import (
 	"syscall"
 )
 
-// asProcess runs the program as this process and ends the process with its exit
-// code. It makes two promises that exit codes rest on.
+// asProcess runs the program as this process and ends the process with its exit code. The exit
+// codes rest on two rules.
 //
-// Signals: the first SIGINT or SIGTERM ends ctx, and the program then finishes the
-// write in hand. The second one ends the process at once with 128 and the number
-// of the signal, as a shell does.
+// Signals: the first SIGINT or SIGTERM ends ctx, and the program then finishes the write that
+// is under way. The second signal ends the process at once. The exit code is then 128 plus the
+// number of the signal, as in a shell.
 //
-// Panics: the exit code is never 2, which is Go's own code for a panic and means
-// drift here. run and the goroutines of the daemon use recovered, so their panics
-// end the process with code 1. A panic in any other goroutine, such as a
-// library's, and a fatal error of Go's runtime cannot be caught. They end the
-// process by SIGABRT, which a shell shows as 134.
+// Panics: the exit code is never 2, because 2 means drift here and is also Go's own code for a
+// panic. run and the goroutines of the daemon use recovered, so their panics end the process
+// with code 1. A panic in any other goroutine, such as a library's, and a fatal error of Go's
+// runtime cannot be caught. They end the process by SIGABRT, which a shell shows as 134.
 func asProcess(program func(context.Context) int) {
 	abortOnPanic()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -40,9 +39,9 @@ func asProcess(program func(context.Context) int) {
 	os.Exit(program(ctx))
 }
 
-// abortOnPanic makes Go's runtime end the process by SIGABRT after a panic that
-// nobody recovers, in the place of exit code 2. It also switches core files off,
-// which SIGABRT would otherwise ask for: they would hold the secrets.
+// abortOnPanic makes Go's runtime end the process by SIGABRT after a panic that nothing
+// recovers, instead of with exit code 2. It also disables core files: SIGABRT would write one,
+// and it would hold the secrets.
 func abortOnPanic() {
 	debug.SetTraceback("crash")
 	var core syscall.Rlimit

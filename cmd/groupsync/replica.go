@@ -24,7 +24,7 @@ import (
 	"groupsync/internal/web"
 )
 
-// replica is the daemon with what outlives a reload.
+// replica holds the daemon and the state that outlives a reload.
 type replica struct {
 	options config.Options // where the configuration comes from
 	log     *slog.Logger
@@ -36,20 +36,21 @@ type replica struct {
 	counted counting
 	stopped context.Context // ends with the process
 
-	// reconciler is that of the configuration in force. Only whoever holds mu stores another
-	// one. A look loads it without waiting for a reload, which waits for the running pass.
+	// reconciler is the Reconciler of the configuration in force. Only a goroutine that holds
+	// mu stores a new one. Explain loads it without mu, because a reload holds mu while it
+	// waits for the running pass.
 	reconciler atomic.Pointer[reconcile.Reconciler]
 
 	mu      sync.Mutex // held while a configuration is loaded
 	config  config.Config
 	reader  events.Reader // of Keycloak's admin events, by the configuration in force
-	refusal string        // of the last configuration; empty: it is in force
+	refusal string        // the error if the last configuration was refused; empty: it is in force
 
 	suspension suspension
 }
 
-// newReplica connects everything, and finds out what would keep it from working
-// for ever. It makes no pass.
+// newReplica connects the Lease, the memory and both sides. It returns an error for a fault
+// that would not go away by itself. It makes no pass.
 func newReplica(ctx context.Context, p program, c config.Config, o config.Options, log *slog.Logger) (*replica, error) {
 	lease, err := openLease(c, p, log)
 	if err != nil {
@@ -76,7 +77,7 @@ func newReplica(ctx context.Context, p program, c config.Config, o config.Option
 	return s, nil
 }
 
-// job is what the daemon runs by the configuration in force.
+// job returns what the daemon runs under the configuration in force.
 func (s *replica) job() daemon.Job {
 	r, directory, interval := s.reconciler.Load(), s.counted.directory, s.config.Leavers.Interval
 	return daemon.Job{
@@ -115,8 +116,8 @@ func newStatus(c config.Config, lease *kube.Lease) *web.Status {
 	return web.NewStatus(c.Name, lease.Holder)
 }
 
-// events says how admin events are read by the configuration in force. They are not read in
-// mode observe, because nothing would be written sooner.
+// events returns how admin events are read under the configuration in force. In mode observe
+// they are not read, because nothing would be written sooner.
 func (s *replica) events() events.Settings {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,8 +128,8 @@ func (s *replica) events() events.Settings {
 	return events.Settings{From: s.reader, Every: k.EventsInterval}
 }
 
-// brought makes the passes that admin events ask for. Their errors are logged: the passes of
-// the schedule find the same changes.
+// brought returns how the passes that admin events ask for are made. Their errors are only
+// logged, because the passes of the schedule find the same changes.
 func (s *replica) brought() events.Options {
 	return events.Options{
 		Settings: s.events, Log: s.log,
@@ -151,20 +152,21 @@ func (s *replica) brought() events.Options {
 	}
 }
 
-// nextPass says when the next scheduled pass is due.
+// nextPass tells the metrics and the page when the next scheduled pass is due.
 func (s *replica) nextPass(at time.Time) {
 	s.metrics.NextPass(at)
 	s.status.NextPass(at)
 }
 
-// lead says whether this process makes the passes from now on.
+// lead tells the metrics and the page whether this process is the leader from now on.
 func (s *replica) lead(leads bool) {
 	s.metrics.Lead(leads)
 	s.status.Lead(leads)
 }
 
-// Reload puts the configuration as it is now in force, after the pass that is
-// running; a bad one changes nothing. Its error has been logged.
+// Reload loads the configuration again and puts it in force after the running pass. If the new
+// configuration is refused, the old one stays in force. The log has the error, unless the
+// process is ending.
 func (s *replica) Reload() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -193,7 +195,7 @@ func (s *replica) Reload() error {
 	}
 	if err != nil {
 		level := slog.LevelError
-		if err.Error() == s.refusal { // it has been said
+		if err.Error() == s.refusal { // the log has this error already
 			level = slog.LevelDebug
 		}
 		s.refusal = err.Error()
@@ -207,7 +209,9 @@ func (s *replica) Reload() error {
 	return nil
 }
 
-// newTerm makes a leadership begin with nothing to hold against others.
+// newTerm begins a term without the ledger and without the last count of the leavers. Another
+// process may have written since the last term, so the ledger no longer shows which changes
+// somebody reverted.
 func (s *replica) newTerm() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -215,7 +219,8 @@ func (s *replica) newTerm() {
 	s.counted.begun = time.Time{} // the metrics have forgotten the last count
 }
 
-// stale reports that the configuration in force is not what its sources say now.
+// stale reports whether the configuration in force differs from what its sources say now. A
+// configuration that cannot be loaded counts as different.
 func (s *replica) stale() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -223,22 +228,22 @@ func (s *replica) stale() bool {
 	return err != nil || !reflect.DeepEqual(c, s.config)
 }
 
-// refused reports that the last configuration was refused. It may be good by
-// now: a Secret can come later than the ConfigMap that names its file.
+// refused reports whether the last configuration was refused. It can become valid without a
+// change of its files: a Secret can come later than the ConfigMap that names its file.
 func (s *replica) refused() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.refusal != ""
 }
 
-// Sync makes a pass now, of one user or of everybody if user is empty. If this process
-// stands by, the error names the leader.
+// Sync makes a pass now: of one user, or of everybody if user is empty. If this process is a
+// standby, the error names the leader.
 func (s *replica) Sync(ctx context.Context, user string) (report.Report, error) {
 	return s.sync(ctx, user, reconcile.Request{})
 }
 
-// Approve is Sync for a pass that is given an approval. The log has it before the
-// pass, too, in case the process does not live until the pass has ended.
+// Approve makes a pass as Sync does, with an approval. It logs the request before the pass,
+// because the process may end before the pass does.
 func (s *replica) Approve(ctx context.Context, user, digest, by string) (report.Report, error) {
 	s.log.Info("a pass with an approval was asked for", "digest", digest, "by", by)
 	return s.sync(ctx, user, reconcile.Request{Approval: reconcile.Approval{Digest: digest, By: by}})
@@ -258,13 +263,14 @@ func (s *replica) sync(ctx context.Context, user string, req reconcile.Request) 
 		err = &web.Refusal{Status: http.StatusConflict, Err: err}
 	case errors.As(err, &unknown):
 		err = &web.Refusal{Status: http.StatusNotFound, Err: err}
-	case errors.As(err, &several): // the answer names nobody: the page and the command do
+	case errors.As(err, &several): // this error lists no people; the page and groupsync explain do
 		err = &web.Refusal{Status: http.StatusConflict, Err: fmt.Errorf("%d people are called that, so no pass was made: groupsync explain lists them; ask again with the id of one", len(several.Matches))}
 	}
 	return rep, err
 }
 
-// Explain is groupsync explain of the configuration in force. It makes web's Explainer.
+// Explain returns the answer of groupsync explain under the configuration in force. It
+// implements web.Explainer.
 func (s *replica) Explain(ctx context.Context, user, group string) (web.Explanation, error) {
 	view, err := s.reconciler.Load().Look(ctx, reconcile.Subject{User: user, Group: group})
 	var unknown *reconcile.UnknownError
@@ -285,7 +291,7 @@ func (s *replica) Explain(ctx context.Context, user, group string) (web.Explanat
 	return web.Explanation{Value: answer, Text: text.String()}, nil
 }
 
-// webOptions say what is served.
+// webOptions returns what the web server serves.
 func (s *replica) webOptions(c config.Config) web.Options {
 	o := web.Options{
 		Address: c.Web.Listen, ConfigFile: c.Web.ConfigFile, Metrics: s.metrics.Handler(), Log: s.log,

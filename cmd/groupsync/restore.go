@@ -15,7 +15,7 @@ import (
 	"groupsync/internal/report"
 )
 
-// restoreFlags are those of groupsync restore.
+// restoreFlags are the flags of groupsync restore that are not keys of the configuration.
 type restoreFlags struct {
 	sources
 	last    bool
@@ -66,7 +66,7 @@ groupsync suspend, or mend Keycloak first. The exit code is that of --once.`,
 	return cmd
 }
 
-// check refuses what does not go together.
+// check refuses flags and arguments that do not go together.
 func (f restoreFlags) check(name string) error {
 	switch {
 	case name == "" && !f.last:
@@ -81,7 +81,8 @@ func (f restoreFlags) check(name string) error {
 	return nil
 }
 
-// reportOf returns the report of the pass that is to be taken back.
+// reportOf returns the report of the pass to take back. name is a file, or the id of a pass in
+// the journal. An empty name means the newest pass that wrote something.
 func reportOf(c config.Config, name string) (report.Report, error) {
 	d, kept := journalOf(c)
 	switch {
@@ -124,8 +125,8 @@ func runRestore(ctx context.Context, p program, c config.Config, name string, f 
 	return nil
 }
 
-// restored prints which pass was taken back, the report, and how much of it the next pass
-// undoes.
+// restored prints which pass was taken back, the report, and how many of the changes the next
+// pass undoes.
 func restored(p program, past report.Report, made reconcile.Restoration, f restoreFlags) error {
 	if f.output == "json" {
 		return report.WriteJSON(p.stdout, struct {
@@ -146,7 +147,8 @@ func restored(p program, past report.Report, made reconcile.Restoration, f resto
 	return err
 }
 
-// takenBack says which pass is taken back, so that somebody who chose another one sees it.
+// takenBack returns the line that names the pass, so that a person sees if it is the wrong
+// one.
 func takenBack(past report.Report) string {
 	what := "the pass"
 	switch {

@@ -104,7 +104,7 @@ func (f flags) check() error {
 	return nil
 }
 
-// hint ends cobra's own errors in what to do.
+// hint adds to an error of cobra how to list what is allowed.
 func hint(err error) error { return fmt.Errorf("%w: groupsync --help lists them", err) }
 
 func hinted(check cobra.PositionalArgs) cobra.PositionalArgs {
@@ -116,8 +116,8 @@ func hinted(check cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
-// keysHelp lists the flags that are keys of the configuration, a section a
-// line: as flags of their own they would bury the others.
+// keysHelp lists the flags that are keys of the configuration, one section per line. Listed
+// one by one, they would hide the other flags.
 func keysHelp(flags *pflag.FlagSet) string {
 	var b strings.Builder
 	b.WriteString(`
@@ -162,7 +162,7 @@ func versionLine() string {
 	return fmt.Sprintf("%s (%s)", v, revision)
 }
 
-// build returns the version and the revision that was built.
+// build returns the version and the revision of this binary.
 func build() (v, rev string) {
 	v, rev = version, cmp.Or(revision, "unknown")
 	info, ok := debug.ReadBuildInfo()

@@ -11,8 +11,8 @@ import (
 	"groupsync/internal/target/clearmltest"
 )
 
-// standIn starts a ClearML stand-in on which everybody of the example realm
-// has signed in, and gives the realm. The caller closes the stand-in.
+// standIn starts a ClearML stand-in in which the people of the example realm have signed in.
+// It reads the realm into export. The caller closes the stand-in.
 func standIn(export *realmfile.Realm, o clearmltest.Options) (*clearmltest.Server, error) {
 	if err := json.Unmarshal(realm.Export, export); err != nil {
 		return nil, fmt.Errorf("reading the example realm: %w", err)
@@ -25,9 +25,9 @@ func standIn(export *realmfile.Realm, o clearmltest.Options) (*clearmltest.Serve
 	return server, nil
 }
 
-// serveStandIn serves the stand-in until ctx is done, for examples/compose: the
-// web server's page at /, the calls below /api, for the access key "access" with
-// the secret key "secret".
+// serveStandIn serves the stand-in until ctx is done, for examples/compose. The page of the
+// web server is at /, and the calls are below /api. The access key is "access", and the secret
+// key is "secret".
 func serveStandIn(ctx context.Context, p program, address string) error {
 	server, err := standIn(new(realmfile.Realm), clearmltest.Options{Listen: address, Base: "/api"})
 	if err != nil {
@@ -35,7 +35,7 @@ func serveStandIn(ctx context.Context, p program, address string) error {
 	}
 	defer server.Close()
 	fmt.Fprintf(p.stdout, "The ClearML stand-in: %s (Ctrl-C ends)\n", server.URL)
-	forget := time.NewTicker(time.Minute) // it keeps every request, for tests
+	forget := time.NewTicker(time.Minute) // the stand-in keeps every request, for tests
 	defer forget.Stop()
 	for {
 		select {

@@ -17,9 +17,9 @@ import (
 	"groupsync/internal/transport"
 )
 
-// story is what the demo plays: the example realm, a ClearML stand-in whose
-// people have accounts and the groups that their last login left them, and a
-// reconciler between the two, with the guards at their defaults.
+// story is what the demo plays. It has the example realm, a ClearML stand-in and a reconciler
+// between them, with the guards at their defaults. The people in the stand-in have the groups
+// that their last login gave them.
 type story struct {
 	keycloak   *realmfile.Source
 	clearml    *clearmltest.Server
@@ -102,8 +102,9 @@ func newStory(out io.Writer, log *slog.Logger, observe func(transport.Attempt), 
 	}, nil
 }
 
-// populate gives everybody of the realm an account, and every group but two a
-// user group with the members that the per-login sync would have given it.
+// populate gives each person of the realm a ClearML user, except karen, who has never logged
+// in. It adds user groups with the members that the per-login sync would have given them. The
+// groups on-call and sales get no user group.
 func populate(s *clearmltest.Server, r *realmfile.Realm) {
 	members := map[string][]string{"data-science": nil, "nlp": nil, "vision": nil, "platform": nil}
 	admins := []string{clearmltest.Self}
@@ -146,8 +147,8 @@ func leave(r *realmfile.Realm, name, group string) {
 	u.Groups = slices.DeleteFunc(slices.Clone(u.Groups), func(g string) bool { return g == group })
 }
 
-// changesOf returns the report without what the first chapter has shown and what stays
-// the same: the groups that are left alone, who waits and who stays.
+// changesOf returns the report without the parts that repeat in every chapter: the skipped
+// groups, the pending accounts and the kept members.
 func changesOf(r report.Report) report.Report {
 	r.Skipped = nil
 	r.Groups = slices.Clone(r.Groups)

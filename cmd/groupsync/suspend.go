@@ -23,7 +23,7 @@ type keeper interface {
 	Suspend(ctx context.Context, s memory.Suspension) error
 }
 
-// suspending is what a suspension is asked for with.
+// suspending holds the flags of groupsync suspend.
 type suspending struct {
 	lasts        time.Duration
 	reason       string
@@ -99,7 +99,8 @@ func replaceSuspension(cmd *cobra.Command, p program, from sources, next memory.
 	return nil
 }
 
-// sharedStore returns the store that other processes read, too.
+// sharedStore returns the store that other processes read too. If neither state_dir nor a
+// Lease is set, it returns an error.
 func sharedStore(c config.Config, p program, log *slog.Logger) (keeper, error) {
 	lease, err := openLease(c, p, log)
 	if err != nil {

@@ -10,9 +10,9 @@ import (
 	"groupsync/internal/web"
 )
 
-// lookForSuspension is how often the daemon looks whether another process has suspended
-// writing. It is for the log, the page and the metrics only: a pass looks by itself before
-// each write.
+// lookForSuspension is how often the daemon asks whether another process has suspended
+// writing. The answer is for the log, the page and the metrics only. A pass asks by itself
+// before each write.
 const lookForSuspension = 10 * time.Second
 
 // suspension is what the daemon knows of the suspension in force.
@@ -22,7 +22,8 @@ type suspension struct {
 	failed bool              // the last look failed, and the log has it
 }
 
-// Suspend stops writing from its answer on. It makes web's Control, with Resume.
+// Suspend stops writing: after it has returned, no further write begins. With Resume it
+// implements web.Control.
 func (s *replica) Suspend(ctx context.Context, lasts time.Duration, reason string, removalsOnly bool, by string) (string, error) {
 	next, err := memory.NewSuspension(time.Now(), lasts, reason, by, removalsOnly)
 	if err != nil {
@@ -62,8 +63,9 @@ func (s *replica) followSuspension(ctx context.Context) {
 	}
 }
 
-// lookAtSuspension tells the log, the page and the metrics what the store says. If the
-// store cannot tell, they keep what was known, and passes write nothing.
+// lookAtSuspension reads the suspension from the store and tells the log, the page and the
+// metrics. If the store cannot be read, they keep the last known state. Passes then write
+// nothing.
 func (s *replica) lookAtSuspension(ctx context.Context) {
 	k := &s.suspension
 	k.mu.Lock()

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/term"
 )
 
-// This file holds what a terminal is shown beside plain text. The rules are:
+// This file holds the colours and the progress that only a terminal gets. The rules are:
 //
 //   - Whatever is piped or redirected has no colour and no progress.
 //   - Colours are for stdout only. NO_COLOR switches them off (https://no-color.org:
@@ -18,7 +18,8 @@ import (
 //   - Progress is one line on stderr, and nothing of it is left at the end. TERM=dumb
 //     switches it off, because such a terminal cannot erase a line.
 
-// terminal returns the file descriptor of the terminal that w is.
+// terminal returns the file descriptor of w, and whether w is a terminal that can show more
+// than plain text.
 func (p program) terminal(w io.Writer) (fd int, is bool) {
 	f, is := w.(*os.File)
 	if !is || p.lookup("TERM") == "dumb" {
@@ -34,7 +35,7 @@ func (p program) colors() bool {
 	return is && p.lookup("NO_COLOR") == ""
 }
 
-// progress shows in one line what a pass is at. A nil progress shows nothing.
+// progress shows in one line which step a pass is at. A nil progress shows nothing.
 type progress struct {
 	out   io.Writer
 	width int // of the terminal
@@ -42,14 +43,14 @@ type progress struct {
 	mu    sync.Mutex
 	doing string
 	drawn bool      // the line is on the terminal
-	next  time.Time // no count is drawn before
+	next  time.Time // no count is drawn before this time
 }
 
-// redraw is the least time between two counts that are drawn.
+// redraw is the least time between two counts that are drawn, except the last one of a step.
 const redraw = 100 * time.Millisecond
 
-// showProgress returns the progress for stderr and takes the place of stderr, so that a
-// line of the log does not run into the line of the progress. If stderr is no terminal,
+// showProgress returns the progress for stderr. It also replaces p.stderr by the progress, so
+// that a line of the log does not run into the line of the progress. If stderr is no terminal,
 // it returns nil and changes nothing.
 func showProgress(p *program) *progress {
 	fd, is := p.terminal(p.stderr)
@@ -99,7 +100,7 @@ func (g *progress) end() {
 	g.erase()
 }
 
-// Write writes lines of the log in the place of the progress.
+// Write writes lines of the log. It erases the progress line first.
 func (g *progress) Write(lines []byte) (int, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -107,12 +108,12 @@ func (g *progress) Write(lines []byte) (int, error) {
 	return g.out.Write(lines)
 }
 
-// draw writes the line over the last one. It is shorter than the terminal is wide: a
-// line that wraps cannot be erased.
+// draw writes the line over the last one. It cuts the line to less than the width of the
+// terminal, because a line that wraps cannot be erased.
 func (g *progress) draw(line string) {
 	g.erase()
 	runes := []rune("groupsync: " + line)
-	_, _ = io.WriteString(g.out, string(runes[:min(len(runes), g.width-1)])) // a terminal that is gone ends nothing
+	_, _ = io.WriteString(g.out, string(runes[:min(len(runes), g.width-1)])) // a terminal that is gone must not end the pass
 	g.drawn = true
 }
 

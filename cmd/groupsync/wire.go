@@ -64,7 +64,7 @@ func newMetrics(c config.Config) *metrics.Metrics {
 	return metrics.New(metrics.Options{Sync: c.Name, Version: v, Revision: revision}, settingsOf(c))
 }
 
-// settingsOf returns what the metrics tell of the configuration.
+// settingsOf returns the settings that the metrics show.
 func settingsOf(c config.Config) metrics.Settings {
 	return metrics.Settings{
 		Apply:    c.Mode == config.Apply,
@@ -74,7 +74,7 @@ func settingsOf(c config.Config) metrics.Settings {
 	}
 }
 
-// sides is what a pass is made of: the two real sides and the rules between them.
+// sides holds what a Reconciler is made of: both sides and its options.
 type sides struct {
 	source  reconcile.Source
 	target  *clearml.Client
@@ -82,8 +82,8 @@ type sides struct {
 	options reconcile.Options
 }
 
-// connect connects the two sides as the configuration says. The store keeps the
-// guards' memory. What a pass is at is told to shown, which may be nil.
+// connect connects the two sides as the configuration says. The store keeps the guards'
+// memory. shown gets the progress of a pass, and may be nil.
 func connect(c config.Config, m *metrics.Metrics, store reconcile.Store, shown *progress, log *slog.Logger) (sides, error) {
 	rules, err := rulesOf(c)
 	if err != nil {
@@ -111,7 +111,8 @@ func optionsOf(c config.Config, rules match.Rules, store reconcile.Store, shown 
 	return o
 }
 
-// journalOf returns the journal in state_dir; false: the configuration keeps none.
+// journalOf returns the journal in state_dir. It returns false if the configuration keeps no
+// journal.
 func journalOf(c config.Config) (journal.Dir, bool) {
 	d := journal.Dir{Path: journal.Under(c.StateDir), Sync: c.Name, Keep: c.State.Keep, KeepFor: c.State.KeepFor}
 	return d, c.StateDir != "" && c.State.Keep > 0
@@ -130,8 +131,8 @@ func openSides(c config.Config, p program, shown *progress, log *slog.Logger) (s
 }
 
 // openReconciler returns the Reconciler of a command that makes no more than one pass, with
-// the sides and the Lease of openSides. A memory that lasts as long as the process cannot
-// wait for a grace.
+// the sides and the Lease of openSides. If the memory ends with the process, it sets
+// Limits.Forgets: no removal can then wait for its grace.
 func openReconciler(c config.Config, p program, shown *progress, log *slog.Logger) (*reconcile.Reconciler, sides, *kube.Lease, error) {
 	s, lease, err := openSides(c, p, shown, log)
 	if err != nil {
@@ -151,8 +152,8 @@ func requestOf(apply bool, approve string, lease *kube.Lease) reconcile.Request 
 	return req
 }
 
-// openMemory returns where the guards' memory is kept, and the Lease beside which it is; nil
-// if the configuration names none.
+// openMemory returns where the guards' memory is kept, and the Lease. The Lease is nil if the
+// configuration names none.
 func openMemory(c config.Config, p program, log *slog.Logger) (reconcile.Store, *kube.Lease, error) {
 	lease, err := openLease(c, p, log)
 	if err != nil {
@@ -170,8 +171,8 @@ func openStore(c config.Config, lease *kube.Lease) (keeper, error) {
 	return store, err
 }
 
-// storeOf returns the store without reading it: whoever suspends writing does not need
-// the memory, which may be what is broken.
+// storeOf returns the store without reading it. A suspension must be possible even if the
+// memory in the store cannot be read.
 func storeOf(c config.Config, lease *kube.Lease) keeper {
 	switch {
 	case lease != nil:
