@@ -1,5 +1,5 @@
-// Package preflight looks at the live systems for what is set wrong, before a pass is
-// made. It only reads. Each package below it holds one family of checks.
+// Package preflight looks at the live systems for wrong settings, before a pass is made. It
+// only reads. Each package below it holds one family of checks.
 package preflight
 
 import (
@@ -10,14 +10,14 @@ import (
 	"time"
 )
 
-// limit is how long one check may take that does not say otherwise. A side that hangs then
-// costs one limit, since the checks that need its answer are not made.
+// limit is how long a check may take if it sets no limit of its own. A side that hangs costs
+// only one limit, because the checks that need its answer are then not made.
 const limit = 20 * time.Second
 
 // Level says how bad a finding is.
 type Level string
 
-// The levels there are.
+// The levels of a finding.
 const (
 	OK      Level = "ok"      // as it should be
 	Warning Level = "warning" // worth a look, or groupsync could not look
@@ -31,13 +31,13 @@ type Finding struct {
 	Seen   string `json:"seen"`             // what was seen, a sentence
 	Advice string `json:"advice,omitempty"` // how to fix it, a sentence; empty for OK
 	Docs   string `json:"docs"`             // where the documentation describes the check
-	Needed string `json:"-"`                // the check without whose result this one was not made; empty: the check was made
+	Needed string `json:"-"`                // the failed check that this one depends on, so that this one was not made; empty: the check was made
 }
 
 // Check is one thing to look at.
 type Check struct {
 	Name  string        // unique; the heading of docs/check.md that describes it
-	After []string      // checks that must have no error: without them this one can see nothing
+	After []string      // checks that must have no error; otherwise this one is not made
 	Limit time.Duration // how long the check may take; 0: 20 seconds
 	Look  func(context.Context) []Finding
 }
@@ -51,22 +51,22 @@ func Warn(seen, advice string) Finding { return Finding{Level: Warning, Seen: se
 // Fail returns an error.
 func Fail(seen, advice string) Finding { return Finding{Level: Error, Seen: seen, Advice: advice} }
 
-// Blind returns the warning of a check that could not look. A check that could not look
-// must not pass in silence.
+// Blind returns the warning of a check that could not look. Such a check must not pass in
+// silence.
 func Blind(err error, advice string) Finding {
 	return Warn("groupsync could not look: "+err.Error(), advice)
 }
 
 // NotMade returns the warning of a check that was not made, because the check needed did not
-// find what this one needs. because is a clause.
+// find what this one depends on. because is a clause.
 func NotMade(needed, because, advice string) []Finding {
 	f := Warn("groupsync did not look, because "+because, advice)
 	f.Needed = needed
 	return []Finding{f}
 }
 
-// Refused returns an error as the one finding of a check. The text of a refusal can hold
-// the advice itself.
+// Refused returns err as the one finding of a check, with level Error. If the text of err
+// holds its own advice (after "To fix it, "), that advice takes the place of advice.
 func Refused(err error, advice string) []Finding {
 	if seen, todo, told := strings.Cut(err.Error(), " To fix it, "); told {
 		return []Finding{Fail(seen, todo)}
@@ -74,9 +74,9 @@ func Refused(err error, advice string) []Finding {
 	return []Finding{Fail(err.Error(), advice)}
 }
 
-// Run makes the checks in their order and hands each finding to tell as soon as it is
-// there. A check whose After has an error is not made, and a warning says so. Run stops when
-// ctx is done. The report then lacks the check that was under way and those after it.
+// Run makes the checks in their order and calls tell with each finding as soon as it is known.
+// If a check in After has an error, the check is not made, and a warning says so. Run stops
+// when ctx is done. The report then lacks the check that was under way and those after it.
 func Run(ctx context.Context, checks []Check, tell func(Finding)) Report {
 	var r Report
 	failed := make(map[string]bool)

@@ -9,7 +9,7 @@ import (
 	"groupsync/internal/report"
 )
 
-// Some returns the first few of a list, in its order, and how many more there are.
+// Some joins the first five names of a list, in its order, and says how many more there are.
 func Some(list []string) string {
 	const most = 5
 	if len(list) > most {
