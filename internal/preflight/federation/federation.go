@@ -1,5 +1,5 @@
-// Package federation holds the checks of the user federations of the realm: of their
-// configuration, and of what Keycloak says of their people from both sides.
+// Package federation holds the checks of the realm's user federations. They check the
+// configuration, and whether Keycloak's lists and the people's own side agree.
 package federation
 
 import (
@@ -15,12 +15,12 @@ import (
 	"groupsync/internal/target"
 )
 
-// federationSource is Keycloak as the checks of the federations need it.
+// federationSource is what the checks of the federations ask of Keycloak.
 type federationSource interface {
 	// InspectFederations returns the configuration of the realm's federations.
 	InspectFederations(ctx context.Context) (keycloak.FederationSettings, error)
-	// ProbeFederations returns what each federation answers to a name that nobody can
-	// have, in the federations' order.
+	// ProbeFederations asks each federation about a name that nobody can have, and returns the
+	// answers in the order of the federations.
 	ProbeFederations(ctx context.Context, federations []source.Federation) []source.Probe
 	Catalog(ctx context.Context) (source.Catalog, error)
 	Read(ctx context.Context, catalog source.Catalog, selection source.Selection) (*source.Snapshot, error)
@@ -28,16 +28,15 @@ type federationSource interface {
 	Confirm(ctx context.Context, snap *source.Snapshot, questions []source.Question, known []source.Federation) (source.Confirmation, error)
 }
 
-// federationTarget is ClearML as the checks of the federations need it.
+// federationTarget is what the checks of the federations ask of ClearML.
 type federationTarget interface {
 	UserGroups(ctx context.Context) ([]target.Group, error)
 	Complete(ctx context.Context, groups []target.Group) (*target.Snapshot, error)
 }
 
-// Checks returns the checks of the realm's user federations: one of their
-// configuration, and one that measures whether Keycloak's lists agree with the people's
-// own side. keycloak and clearml name the checks without which nothing of that side can be
-// seen.
+// Checks returns two checks of the realm's user federations. One checks their configuration.
+// The other measures whether Keycloak's lists agree with the people's own side. keycloak and
+// clearml name the checks that must have no error: without them that side cannot be read.
 func Checks(src federationSource, tgt federationTarget, rules match.Rules, keycloak, clearml []string) []preflight.Check {
 	f := &federations{source: src, target: tgt, rules: rules}
 	return []preflight.Check{
@@ -54,7 +53,7 @@ type federations struct {
 	read *both // nil: not read yet
 }
 
-// both are the two sides as the checks read them, with the groups paired.
+// both holds the two sides as the checks read them, with the groups paired.
 type both struct {
 	target  *target.Snapshot
 	catalog source.Catalog
@@ -91,8 +90,8 @@ func (f *federations) lint(ctx context.Context) []preflight.Finding {
 	if len(settings.Storages) == 0 {
 		return preflight.Fine("the realm has no user federation")
 	}
-	// If a side cannot be read, another check says so. Every group then counts as one that
-	// feeds something.
+	// If a side cannot be read, another check reports it. Here lists is then nil, and every
+	// group counts as one that feeds something.
 	var lists []trait.List
 	var catalog source.Catalog
 	if sides, err := f.pair(ctx); err == nil {

@@ -65,8 +65,8 @@ func (f *federations) measure(ctx context.Context) []preflight.Finding {
 
 const blindAdvice = "look after the cause first, then run the check again"
 
-// awake probes the federations. It returns a warning for each that does not answer, and
-// the others by id.
+// awake probes the federations. It returns a warning for each federation that is away, and the
+// names of the others by id. Trusted federations count as up.
 func (f *federations) awake(ctx context.Context, all []source.Federation) ([]preflight.Finding, map[string]string) {
 	var findings []preflight.Finding
 	up := make(map[string]string)
@@ -85,8 +85,8 @@ func notMeasured(federation, why string) preflight.Finding {
 		"look after the federation in Keycloak and after its server first, then run the check again")
 }
 
-// meet looks up members of the fed user groups whom no list shows: a list that hides
-// people cannot name them.
+// meet looks up members of the fed user groups who are in no list. A list that hides people
+// cannot name them, so their accounts must be found by id or email.
 func (f *federations) meet(ctx context.Context, m *measuring) error {
 	m.people = match.Who(m.snap, m.target, f.rules)
 	members := make(map[string]bool)
@@ -118,11 +118,11 @@ func (f *federations) meet(ctx context.Context, m *measuring) error {
 	return nil
 }
 
-// measuring is a comparison in the making.
+// measuring is the state of one comparison of the lists with the own side.
 type measuring struct {
 	*both
 	settings    keycloak.FederationSettings
-	federations map[string]string // that are up: names by id
+	federations map[string]string // the federations that are up: their names by id
 	lists       []trait.List
 	traits      []trait.Trait
 	snap        *source.Snapshot
@@ -130,14 +130,14 @@ type measuring struct {
 	asked       []pair
 }
 
-// pair is one account that is asked about one list.
+// pair is one account and the list that it is asked about.
 type pair struct {
 	user  int // place in the snapshot's users
 	list  int
 	shown bool // the list shows the account
 }
 
-// readable reports whether Keycloak gave the list.
+// readable reports whether Keycloak returned the list.
 func (m *measuring) readable(l trait.List) bool {
 	if l.Role != "" {
 		role := m.snap.Role(l.Role)
@@ -166,10 +166,10 @@ func (m *measuring) known() []bool {
 	return known
 }
 
-// view is one list beside ClearML, as places of accounts in the snapshot's users.
+// view compares one list with ClearML. The keys are places in the snapshot's users.
 type view struct {
-	shown   map[int]bool // by the list
-	members map[int]bool // that could be members of the user groups that the list feeds
+	shown   map[int]bool // the accounts that the list shows
+	members map[int]bool // the accounts that could be members of the user groups that the list feeds
 }
 
 func (m *measuring) view(l trait.List) view {
@@ -194,8 +194,8 @@ func (m *measuring) view(l trait.List) view {
 	return v
 }
 
-// sorted returns the accounts in the order in which they are worth a question: those
-// first about whom the list and ClearML disagree.
+// sorted returns the accounts in the order in which they are asked about. Accounts on which
+// the list and ClearML disagree come first.
 func (v view) sorted(accounts []int) []int {
 	rank := func(u int) int {
 		if v.shown[u] != v.members[u] {
@@ -214,8 +214,8 @@ func (v view) candidates() []int {
 	return v.sorted(slices.Collect(maps.Keys(all)))
 }
 
-// pairs returns a pair for each of the people, in turn one whom the list shows and
-// another one.
+// pairs returns a pair for each of the people. People whom the list shows and people whom it
+// does not show take turns.
 func (v view) pairs(list int, people []int) []pair {
 	var shown, others []pair
 	for _, u := range v.sorted(slices.Clone(people)) {
@@ -228,8 +228,8 @@ func (v view) pairs(list int, people []int) []pair {
 	return inTurn([][]pair{shown, others})
 }
 
-// sample returns who is asked about which list: everybody about every list if they are
-// few. Otherwise the lists take turns.
+// sample returns which people are asked about which list. If there are few, everybody is asked
+// about every list. Otherwise the lists take turns.
 func (m *measuring) sample() []pair {
 	views := make(map[int]view)
 	var candidates [][]int
@@ -248,7 +248,7 @@ func (m *measuring) sample() []pair {
 	return sample[:min(len(sample), mostQuestions)]
 }
 
-// choose returns the first of the candidates who are known, each once.
+// choose returns the first candidates who are known, at most mostPeople, each once.
 func (m *measuring) choose(candidates []int) []int {
 	known := m.known()
 	var chosen []int
@@ -277,8 +277,8 @@ func inTurn[T any](queues [][]T) []T {
 	}
 }
 
-// questions puts the sample to the people's own side: a grant if the list shows the
-// account, a removal if not. Each question is about one list.
+// questions returns the sample as questions to the people's own side. A question is a grant if
+// the list shows the account, else a removal. Each question is about one list.
 func (m *measuring) questions() []source.Question {
 	questions := make([]source.Question, len(m.asked))
 	for i, p := range m.asked {
@@ -365,7 +365,7 @@ func (m *measuring) ids() []string {
 	return ids
 }
 
-// agreement says what was asked when all answers agree.
+// agreement returns the sentence for the case that all answers agree.
 func (m *measuring) agreement() string {
 	asked, lists := make(map[int]bool), make(map[int]bool)
 	for _, p := range m.asked {
@@ -398,7 +398,8 @@ func (m *measuring) unreadable() []preflight.Finding {
 	return findings
 }
 
-// differ returns what the list hides and what it shows wrongly.
+// differ returns a warning for the people whom the list hides, and one for those whom it shows
+// wrongly.
 func (m *measuring) differ(l trait.List, federation string, t tally) []preflight.Finding {
 	var findings []preflight.Finding
 	add := func(n int, hides bool, verb string, is state, undone string) {
@@ -418,7 +419,7 @@ func (m *measuring) differ(l trait.List, federation string, t tally) []preflight
 	return findings
 }
 
-// state is what one person does, and what several do.
+// state is the verb for one person, and for several.
 type state struct{ one, several string }
 
 func (s state) of(n int) string {
@@ -447,7 +448,7 @@ func (m *measuring) twice(l trait.List, federation string) []preflight.Finding {
 		"set the mode of "+trait.Mappers(m.settings, l, federation)+" to IMPORT, take these people out of the group in Keycloak, and set the mode back")}
 }
 
-// unknown returns a finding if nobody of the federation could be asked about.
+// unknown returns a finding if groupsync knows no account of the federation to ask about.
 func (m *measuring) unknown(federation string) []preflight.Finding {
 	for i, is := range m.known() {
 		if is && m.snap.Users()[i].Federation == federation {

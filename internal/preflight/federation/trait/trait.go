@@ -1,6 +1,5 @@
-// Package trait finds what in the configuration of a user federation makes a list of
-// Keycloak differ from what a login reads (reference/keycloak-own-view.md,
-// reference/keycloak-traps.md).
+// Package trait finds the settings of a user federation that make a list of Keycloak differ
+// from what a login reads (reference/keycloak-own-view.md, reference/keycloak-traps.md).
 package trait
 
 import (
@@ -29,8 +28,8 @@ func (l List) String() string {
 	return "the list of the group " + l.Groups[0].Path
 }
 
-// Lists returns the lists that feed something, each once, in the order of the feeds.
-// The lists of roles come without groups.
+// Lists returns the lists that feed a user group, each once, in the order of the feeds. The
+// list of a role has no groups yet.
 func Lists(pairing match.Pairing) []List {
 	var lists []List
 	add := func(l List, feed string) {
@@ -54,18 +53,18 @@ func Lists(pairing match.Pairing) []List {
 	return lists
 }
 
-// Trait is something in the configuration of a federation that makes a list of Keycloak
-// differ from the people's own side, or that makes either of them late
-// (reference/keycloak-own-view.md, reference/keycloak-traps.md).
+// Trait is a part of the configuration of a federation. It makes a list of Keycloak differ
+// from the people's own side, or makes one of the two late (reference/keycloak-own-view.md,
+// reference/keycloak-traps.md).
 type Trait struct {
-	level        preflight.Level // empty: no mistake by itself, only a cause of what was measured
-	cause        string          // what is configured
-	effect       string          // what follows; empty if the level is
+	level        preflight.Level // empty: no mistake by itself, only a possible cause of a measured difference
+	cause        string          // the setting
+	effect       string          // what follows from the setting; empty if the level is empty
 	advice       string
 	federation   string          // id
-	hides, shows bool            // what a list does because of the trait
-	sure         bool            // it does so whatever LDAP holds
-	touches      func(List) bool // whether the trait acts on the list; nil: on none
+	hides, shows bool            // the list hides people, or shows people wrongly, because of the trait
+	sure         bool            // the trait does so whatever LDAP holds
+	touches      func(List) bool // whether the trait acts on the list; nil: it acts on no list
 }
 
 // Finding returns the trait as a finding of the check federation.
@@ -73,20 +72,21 @@ func (t Trait) Finding() preflight.Finding {
 	return preflight.Finding{Level: t.level, Seen: t.cause + ". " + t.effect, Advice: t.advice}
 }
 
-// Concerns reports whether the trait is to be reported when those lists feed something.
-// A trait that touches no list concerns every realm. Lists that are not known (nil) may
-// be any.
+// Concerns reports whether check reports the trait when those lists feed something. A trait
+// with no touches concerns every realm. If the lists are not known (nil), every trait with a
+// level concerns them.
 func (t Trait) Concerns(lists []List) bool {
 	return t.level != "" && (t.touches == nil || lists == nil || slices.ContainsFunc(lists, t.touches))
 }
 
-// throughGroup returns what touches the lists that get people by a group which is so.
+// throughGroup returns a touches function: the lists that get people by a group for which is
+// returns true.
 func throughGroup(is func(source.Group) bool) func(List) bool {
 	return func(l List) bool { return slices.ContainsFunc(l.Groups, is) }
 }
 
-// below returns what touches the lists of groups that a mapper with that path is asked
-// for: Keycloak asks it for every group at or below its path, at every depth.
+// below returns a touches function: the lists of the groups that Keycloak asks a mapper with
+// that path for. These are all groups at or below the path, at every depth.
 func below(path string) func(List) bool {
 	return throughGroup(func(g source.Group) bool { return isBelow(g.Path, path) })
 }
@@ -95,8 +95,8 @@ func isBelow(group, path string) bool {
 	return path == "/" || group == path || strings.HasPrefix(group, path+"/")
 }
 
-// Of returns the traits of all federations, in the order of the federations. What a
-// federation that is switched off does not do is left out.
+// Of returns the traits of all federations, in the order of the federations. For a federation
+// that is switched off it returns only the trait that says so.
 func Of(settings keycloak.FederationSettings, catalog source.Catalog) []Trait {
 	var all []Trait
 	for _, s := range settings.Storages {
@@ -123,17 +123,17 @@ func Of(settings keycloak.FederationSettings, catalog source.Catalog) []Trait {
 	return all
 }
 
-// The modes of a group mapper. IMPORT keeps memberships in Keycloak's database, where the
-// list and the person's own side read the same rows.
+// The modes of a group mapper. IMPORT keeps memberships in Keycloak's database. The list and
+// the person's own side then read the same rows.
 const (
 	ldapOnlyMode = "LDAP_ONLY"
 	importMode   = "IMPORT"
 )
 
-// configuration is one federation with what a rule needs beside it.
+// configuration is one federation with what the rules need.
 type configuration struct {
 	keycloak.Storage
-	mappers  []keycloak.StorageMapper // those of groups that read LDAP
+	mappers  []keycloak.StorageMapper // the group mappers that read LDAP
 	defaults []source.Group
 	catalog  source.Catalog
 }
@@ -151,8 +151,8 @@ func switchedOff(c configuration) []Trait {
 	}}
 }
 
-// overlappingMappers finds mappers that Keycloak asks for the same groups. Keycloak lists
-// the people of the first mapper that has somebody.
+// overlappingMappers finds mappers that Keycloak asks for the same groups. Keycloak lists only
+// the people of the first mapper that finds somebody.
 func overlappingMappers(c configuration) []Trait {
 	var traits []Trait
 	for i, a := range c.mappers {
@@ -176,8 +176,9 @@ func overlappingMappers(c configuration) []Trait {
 	return traits
 }
 
-// filteredGroups finds a federation that looks for groups by the attribute of its ids.
-// Keycloak takes such a search for one of people, and adds the filter of people.
+// filteredGroups finds a federation whose mapper finds groups by the attribute that also holds
+// the ids of entries. Keycloak takes such a search for a search of people, and adds the filter
+// of people.
 func filteredGroups(c configuration) []Trait {
 	var traits []Trait
 	for _, m := range c.mappers {
@@ -195,8 +196,8 @@ func filteredGroups(c configuration) []Trait {
 	return traits
 }
 
-// hardcodedGroups finds groups that everybody of the federation is in. No mapper of that
-// kind can list members.
+// hardcodedGroups finds groups that a mapper gives to everybody of the federation. A mapper of
+// that kind cannot list members.
 func hardcodedGroups(c configuration) []Trait {
 	var traits []Trait
 	for _, m := range c.Mappers {
@@ -245,8 +246,8 @@ func hardcodes(mapper, configured string) bool {
 	return mapper == name
 }
 
-// ldapOnly finds mappers that leave the rows of Keycloak's database out of the people's
-// own side. A mapper does so only at the top level. The list shows the rows all the same.
+// ldapOnly finds mappers that hide the rows of Keycloak's database from the people's own side.
+// Only mappers at the top level do so. The list still shows the rows.
 func ldapOnly(c configuration) []Trait {
 	var traits []Trait
 	for _, m := range c.mappers {
@@ -289,8 +290,8 @@ func defaultGroups(c configuration) []Trait {
 	return traits
 }
 
-// usernameAttribute finds a federation whose entries can lack the username. Active
-// Directory gives every account a sAMAccountName.
+// usernameAttribute finds a federation whose entries can lack the username. sAMAccountName is
+// no such case, because Active Directory gives it to every account.
 func usernameAttribute(c configuration) []Trait {
 	username := c.UsernameAttribute
 	if len(c.mappers) == 0 || username == "" || strings.EqualFold(username, c.RDNAttribute) || strings.EqualFold(username, "sAMAccountName") {
@@ -307,8 +308,8 @@ func usernameAttribute(c configuration) []Trait {
 	}}
 }
 
-// oldCache finds a user cache that nothing refreshes. A login reads it. The count that
-// groupsync asks for goes past it, the roles in effect do not.
+// oldCache finds a user cache that nothing refreshes. A login reads the cache, and so do the
+// roles in effect. The count of groups that groupsync asks for does not read it.
 func oldCache(c configuration) []Trait {
 	reads := c.Provider != "kerberos" && (c.Provider != "ldap" || len(c.mappers) > 0)
 	if !reads || c.Sync > 0 || c.CachePolicy != "DEFAULT" {
@@ -342,8 +343,8 @@ func timeouts(c configuration) []Trait {
 	return []Trait{t}
 }
 
-// sameNames is the sign that two LDAP groups of one name can be one Keycloak group. The
-// group itself does not show that.
+// sameNames finds settings with which two LDAP groups of one name can become one Keycloak
+// group. The Keycloak group itself does not show that.
 func sameNames(c configuration) []Trait {
 	var traits []Trait
 	for _, m := range c.mappers {
@@ -359,8 +360,8 @@ func sameNames(c configuration) []Trait {
 	return traits
 }
 
-// sameLeaf finds Keycloak groups of one name below a mapper's path. Keycloak lists the
-// members of the LDAP group of that name for each of them.
+// sameLeaf finds Keycloak groups of one name below a mapper's path. For each of them Keycloak
+// lists the members of the LDAP group of that name.
 func sameLeaf(c configuration) []Trait {
 	var traits []Trait
 	for _, m := range c.mappers {
@@ -379,9 +380,9 @@ func sameLeaf(c configuration) []Trait {
 	return traits
 }
 
-// Causes returns the traits that can make one of the lists hide, or show, people of the
-// federation; empty stands for every federation. If some do so for sure, the others are
-// left out.
+// Causes returns the traits of the federation that can make one of the lists hide people, or
+// show people wrongly if hides is false. An empty federation means every federation. If some
+// of the traits are sure, the others are left out.
 func Causes(traits []Trait, lists []List, federation string, hides bool) []Trait {
 	var causes []Trait
 	for _, t := range traits {
