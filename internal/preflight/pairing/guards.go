@@ -9,8 +9,8 @@ import (
 	"groupsync/internal/report"
 )
 
-// guards tells which guards would trip at the first apply, in the order of the table of
-// guards, each with the number of changes that it withholds.
+// guards returns a finding for each guard that would trip at the first apply, in the order of
+// report.Rules. Each says how many changes the guard withholds.
 func (p *pairing) guards(context.Context) []preflight.Finding {
 	withheld := make(map[report.Guard]int)
 	for _, g := range p.view.Plan.Groups {

@@ -14,12 +14,12 @@ import (
 	"groupsync/internal/target"
 )
 
-// mostNamed is how many near misses, and how many collisions without administrators, have a
-// finding of their own.
+// mostNamed limits the findings of near misses, and those of collisions without
+// administrators.
 const mostNamed = 5
 
-// cut returns the first findings and one that counts the others. where says where the
-// others are listed.
+// cut returns the first findings, and one that counts the others. where is the advice that
+// says where the others are listed.
 func cut(findings []preflight.Finding, one, several, where string) []preflight.Finding {
 	if n := len(findings) - mostNamed; n > 0 {
 		return append(findings[:mostNamed:mostNamed], preflight.Warn("not shown here: "+report.Counted(n, "more "+one, "more "+several), where))
@@ -27,9 +27,9 @@ func cut(findings []preflight.Finding, one, several, where string) []preflight.F
 	return findings
 }
 
-// nearMisses finds Keycloak groups without a ClearML group whose name nearly is that of a
-// ClearML group which nothing feeds, or differs from that of a fed one by case or
-// separators only.
+// nearMisses finds Keycloak groups that feed nothing because of a small difference in the
+// name. The name is nearly that of a ClearML group that nothing feeds, or differs from a fed
+// one only by case or separators.
 func (p *pairing) nearMisses(context.Context) []preflight.Finding {
 	pairing := p.view.Pairing
 	var unfed []string
@@ -71,13 +71,13 @@ func (p *pairing) nearMisses(context.Context) []preflight.Finding {
 	return cut(findings, "near miss", "near misses", "groupsync --once --full lists the groups that feed nothing (no_target) and those that nothing feeds (no_source)")
 }
 
-// otherPaths reports whether two whole paths differ before the name.
+// otherPaths reports whether two paths have different parents. Names without a path never do.
 func otherPaths(a, b string) bool {
 	parent := func(path string) string { return strings.Trim(path[:strings.LastIndex(path, "/")+1], "/") }
 	return parent(a) != "" && parent(b) != "" && source.Fold(parent(a)) != source.Fold(parent(b))
 }
 
-// collisions finds names that several groups bear.
+// collisions finds names that several groups have.
 func (p *pairing) collisions(context.Context) []preflight.Finding {
 	var louder, findings []preflight.Finding
 	for _, f := range p.view.Pairing.Feeds {
@@ -107,8 +107,8 @@ func (p *pairing) collisions(context.Context) []preflight.Finding {
 	return append(louder, cut(findings, "collision of names", "collisions of names", "groupsync --once --full lists all of them")...)
 }
 
-// shared returns the sources of a user group that have one claim name, each such name's
-// together. Names of admins.groups that collide are left out.
+// shared returns the sources of a user group that have the same claim name, one list for each
+// such name. Names of admins.groups that collide are left out.
 func (p *pairing) shared(f match.Feed) (all [][]source.Group) {
 	at := make(map[string]int)
 	for _, g := range f.Sources {
@@ -126,8 +126,8 @@ func (p *pairing) shared(f match.Feed) (all [][]source.Group) {
 	return slices.DeleteFunc(all, func(groups []source.Group) bool { return len(groups) < 2 })
 }
 
-// duplicates returns the names that several ClearML groups bear, if a Keycloak group would
-// feed them.
+// duplicates returns the names that several ClearML groups have and that a Keycloak group
+// would feed.
 func (p *pairing) duplicates() (names []string) {
 	for _, s := range p.view.Pairing.Skips {
 		if s.Why == match.Duplicate && !slices.ContainsFunc(names, func(n string) bool { return p.view.Rules.Same(n, s.Name) }) {

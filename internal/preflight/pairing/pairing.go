@@ -1,6 +1,6 @@
-// Package pairing holds the checks of what a pass would make of both sides: which groups
-// feed which, who is matched with whom, what the first apply would change, and whether
-// ClearML's own sign-in agrees. They rest on one survey, which decides as a pass does.
+// Package pairing holds the checks of what a pass would do with both sides. They check which
+// groups feed which user groups, who is matched with whom, what the first apply would change,
+// and whether ClearML's own sign-in agrees. They use one survey, which decides as a pass does.
 package pairing
 
 import (
@@ -21,7 +21,7 @@ import (
 	"groupsync/internal/target/clearml"
 )
 
-// Surveyor decides what a pass would do, and does nothing.
+// Surveyor plans a pass and does not write.
 type Surveyor interface {
 	Survey(ctx context.Context) (reconcile.View, error)
 }
@@ -32,15 +32,15 @@ type people interface {
 	GroupsOf(ctx context.Context, catalog source.Catalog, accounts []source.User, known []source.Federation) (map[string]source.OwnGroups, error)
 }
 
-// webApp is ClearML with the connections that were made in its web application.
+// webApp reads the connections that were made in ClearML's web application.
 type webApp interface {
 	Connections(ctx context.Context) ([]clearml.Connection, error)
 }
 
-// Options say what the checks compare with.
+// Options hold the settings that the checks compare with.
 type Options struct {
-	// Open makes what surveys both sides. lost says why the guards' memory could not be
-	// read; empty: it was. The survey then judges as if no pass had been made before.
+	// Open returns what surveys both sides. If the guards' memory could not be read, lost says
+	// why, and the survey judges as before the first pass.
 	Open func() (s Surveyor, lost string)
 
 	URL, Realm string            // keycloak.url and keycloak.realm
@@ -52,8 +52,8 @@ type Options struct {
 // surveyLimit is how long the survey may take. It reads as much as a pass.
 const surveyLimit = 10 * time.Minute
 
-// Checks returns the checks. keycloak and clearml name the checks without which nothing of
-// that side can be seen.
+// Checks returns the checks. keycloak and clearml name the checks that must have no error:
+// without them that side cannot be read.
 func Checks(o Options, k people, c webApp, keycloak, clearml []string) []preflight.Check {
 	p := &pairing{Options: o, people: k, webApp: c}
 	return []preflight.Check{
@@ -68,7 +68,7 @@ func Checks(o Options, k people, c webApp, keycloak, clearml []string) []preflig
 	}
 }
 
-// pairing is what the checks share. They are made one after another.
+// pairing holds what the checks share. The checks run one after another.
 type pairing struct {
 	Options
 	people
@@ -79,7 +79,7 @@ type pairing struct {
 	needsGroup clearmlenv.Switch // what the connections of the web application say of people in no group
 }
 
-// surveyed makes the check only if there is a survey.
+// surveyed returns a look that runs only if there is a survey.
 func (p *pairing) surveyed(look func(context.Context) []preflight.Finding) func(context.Context) []preflight.Finding {
 	return func(ctx context.Context) []preflight.Finding {
 		if p.view == nil {
@@ -99,7 +99,7 @@ func (p *pairing) survey(ctx context.Context) error {
 	return nil
 }
 
-// fewFeeds is how many user groups are named with what feeds them.
+// fewFeeds is up to how many fed user groups are listed with their sources.
 const fewFeeds = 10
 
 func (p *pairing) groups(ctx context.Context) []preflight.Finding {
@@ -129,7 +129,7 @@ func (p *pairing) groups(ctx context.Context) []preflight.Finding {
 	return findings
 }
 
-// fed tells which Keycloak groups feed which user groups.
+// fed returns the finding that says which Keycloak groups feed which user groups.
 func (p *pairing) fed() preflight.Finding {
 	feeds := p.view.Pairing.Feeds
 	if len(feeds) == 0 {
@@ -156,7 +156,8 @@ func (p *pairing) fed() preflight.Finding {
 	return preflight.Fine(seen)[0]
 }
 
-// skipped returns the names of the groups that are left alone for that reason, sorted.
+// skipped returns the names of the groups that are skipped for that reason, in the order of
+// the pairing.
 func (p *pairing) skipped(why, side string) (names []string) {
 	for _, s := range p.view.Pairing.Skips {
 		if s.Why == why && s.Side == side {

@@ -13,8 +13,8 @@ import (
 	"groupsync/internal/target"
 )
 
-// census counts who is matched and how. Only people who matter count: members of either
-// side of the groups that are kept equal.
+// census counts how people are matched. It counts only members of the groups that groupsync
+// keeps equal, on either side.
 func (p *pairing) census(context.Context) []preflight.Finding {
 	by := make(map[string]int)
 	ids := make(map[match.State][]string)
@@ -66,7 +66,7 @@ func (p *pairing) unmatched(by map[string]int) []preflight.Finding {
 	return nil
 }
 
-// admins names the administrators who would change. They are never cut.
+// admins lists the administrators who would change. The list is never cut.
 func (p *pairing) admins(context.Context) []preflight.Finding {
 	var findings []preflight.Finding
 	managed := false

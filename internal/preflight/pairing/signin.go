@@ -44,7 +44,8 @@ func (p *pairing) connection(ctx context.Context) []preflight.Finding {
 	return findings
 }
 
-// learn keeps what a connection says of people in no group. One that refuses them counts.
+// learn keeps whether a connection refuses people who are in no group. One connection that
+// does so is enough.
 func (p *pairing) learn(c clearml.Connection) {
 	syncs := c.Groups != nil && *c.Groups
 	switch {
@@ -97,11 +98,11 @@ func (p *pairing) compareEndpoint(name, endpoint string) []preflight.Finding {
 	return nil
 }
 
-// mostAsked is how many people are asked about on Keycloak's side.
+// mostAsked is the number of people that shutOut asks Keycloak about.
 const mostAsked = 50
 
-// shutOut names the people whom ClearML would not let sign in because they are in no group
-// that it knows.
+// shutOut lists the people whom ClearML would refuse at sign-in, because they are in no group
+// that ClearML knows.
 func (p *pairing) shutOut(ctx context.Context) []preflight.Finding {
 	const setting = "prohibit_user_signup_if_not_in_group"
 	switch {
@@ -121,11 +122,11 @@ func (p *pairing) shutOut(ctx context.Context) []preflight.Finding {
 	})(ctx)
 }
 
-// outside is what was found of people whom no list of an allowed group shows.
+// outside counts the people who are in no list of an allowed group.
 type outside struct {
-	shut      []string // who is in no allowed group
-	unasked   int      // beyond mostAsked
-	federated int      // of a federation, not asked
+	shut      []string // names of people who are in no allowed group
+	unasked   int      // people beyond mostAsked
+	federated int      // people with an account of a federation, who are not asked about
 }
 
 func (o outside) findings(begin string) []preflight.Finding {
@@ -144,8 +145,8 @@ func (o outside) findings(begin string) []preflight.Finding {
 	return findings
 }
 
-// outside asks Keycloak about people whom no list of an allowed group shows, after it has
-// looked up those whom the survey did not meet.
+// outside asks Keycloak about the people who are in no list of an allowed group. It first
+// looks up those who had no account in the survey.
 func (p *pairing) outside(ctx context.Context) (o outside, err error) {
 	src, tgt, rules := p.view.Input.Source, p.view.Input.Target, p.view.Rules
 	allowed := p.allowed()
@@ -188,8 +189,9 @@ func (p *pairing) outside(ctx context.Context) (o outside, err error) {
 	return o, nil
 }
 
-// allowed returns the ids of the Keycloak groups whose members may sign in: those that feed
-// a user group or make administrators, and those with the name of a ClearML group.
+// allowed returns the ids of the Keycloak groups whose members may sign in. These are the
+// groups that feed a user group or make administrators, and those with the name of a ClearML
+// group.
 func (p *pairing) allowed() map[string]bool {
 	ids, names := make(map[string]bool), make(map[string]bool)
 	for _, f := range p.view.Pairing.Feeds {
@@ -210,8 +212,8 @@ func (p *pairing) allowed() map[string]bool {
 	return ids
 }
 
-// candidates returns the places of the ClearML users who sign in through Keycloak and whom
-// no list of an allowed group shows. People who are gone or disabled are left out.
+// candidates returns the places of the ClearML users who sign in through Keycloak and are in
+// no list of an allowed group. People who are gone or disabled are left out.
 func (p *pairing) candidates(allowed map[string]bool) (candidates []int) {
 	src, users := p.view.Input.Source, p.view.Input.Target.Users()
 	in := make(map[string]bool) // account ids
