@@ -1,6 +1,5 @@
-// Package reach holds the checks that both sides can be reached, that groupsync may read and
-// write what a pass needs and no more, and that ClearML shows its groups without
-// contradiction.
+// Package reach checks that both sides can be reached, that groupsync has the rights that a
+// pass needs and no more, and that ClearML shows its groups without contradiction.
 package reach
 
 import (
@@ -23,7 +22,7 @@ import (
 	"groupsync/internal/transport"
 )
 
-// Address says where a side is and how its certificate is judged.
+// Address is the address of a side, and how its certificate is checked.
 type Address struct {
 	Side               string // keycloak or clearml: begins the names of the checks and of the keys
 	URL                string
@@ -31,14 +30,14 @@ type Address struct {
 	InsecureSkipVerify bool
 }
 
-// stepLimit is how long the look at a name or at a certificate may take.
+// stepLimit limits each of the two checks of an address.
 const stepLimit = 5 * time.Second
 
-// soon is how long before its end a certificate is worth a warning.
+// soon is how long before the end of a certificate the check warns.
 const soon = 14 * 24 * time.Hour
 
-// checks returns the checks of the name and of the certificate. The other checks of the
-// side see nothing if one of them has an error.
+// checks returns the checks of the name and of the certificate. If one of them has an error,
+// the other checks of the side are not made.
 func (a Address) checks() []preflight.Check {
 	return []preflight.Check{
 		{Name: a.Side + "-dns", Look: a.dns},
@@ -116,7 +115,7 @@ func (a Address) tls(ctx context.Context) []preflight.Finding {
 	return expiry(state, time.Now())
 }
 
-// plain judges an address without TLS. On the machine itself nobody can listen.
+// plain judges an address without TLS. Requests that do not leave the machine are fine.
 func (a Address) plain() []preflight.Finding {
 	if !transport.InTheClear(a.URL) {
 		return preflight.Fine("plain HTTP, which does not leave this machine")
@@ -125,8 +124,8 @@ func (a Address) plain() []preflight.Finding {
 		fmt.Sprintf("put an https:// address into %s.url", a.Side))}
 }
 
-// handshake makes one request as the side's client does, but judges the certificate in
-// any case, and returns the state of its connection.
+// handshake makes one request as the side's client does and returns the state of the TLS
+// connection. It verifies the certificate even if insecure_skip_verify is set.
 func (a Address) handshake(ctx context.Context) (*tls.ConnectionState, error) {
 	client, err := transport.New(transport.Options{CAFile: a.CAFile, Timeout: stepLimit})
 	if err != nil {
@@ -148,7 +147,8 @@ func (a Address) handshake(ctx context.Context) (*tls.ConnectionState, error) {
 	return resp.TLS, nil
 }
 
-// refusedCertificate tells why the certificate was refused; false if it was not.
+// refusedCertificate returns a finding that says why the certificate was refused. It returns
+// false if err is not about the certificate.
 func (a Address) refusedCertificate(err error) (preflight.Finding, bool) {
 	var failed *tls.CertificateVerificationError
 	if !errors.As(err, &failed) || len(failed.UnverifiedCertificates) == 0 {
@@ -202,7 +202,7 @@ func namesOf(cert *x509.Certificate) string {
 
 func subject(cert *x509.Certificate) string { return fmt.Sprintf("%q", cert.Subject) }
 
-// expiry judges when the first certificate of the chain ends.
+// expiry warns if a certificate of the chain ends soon. It judges the one that ends first.
 func expiry(state *tls.ConnectionState, now time.Time) []preflight.Finding {
 	if state == nil || len(state.VerifiedChains) == 0 {
 		return []preflight.Finding{preflight.Warn("groupsync could not look: the connection shows no chain of certificates", "look at what stands between groupsync and the server")}

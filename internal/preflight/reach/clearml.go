@@ -35,11 +35,11 @@ type lookUp interface {
 	Accounts(context.Context, source.Person) (accounts []source.User, byID bool, err error)
 }
 
-// ClearMLOptions say what of the configuration the checks of ClearML must know.
+// ClearMLOptions hold the configuration that the checks of ClearML need.
 type ClearMLOptions struct {
 	Address  Address // its Side is clearml
 	Provider string  // clearml.provider
-	// What a pass writes if somebody becomes an administrator; none of them if the
+	// What a pass writes to make somebody an administrator. Both are false if the
 	// configuration names no administrators.
 	AdminsGroup bool // the members of Admins
 	AdminsRole  bool // the role admin
@@ -132,8 +132,8 @@ func (r *clearmlReach) features(ctx context.Context) []preflight.Finding {
 	return preflight.Fine("the features of the credentials hold " + userGroups)
 }
 
-// service reports whether the credentials are a service account's. A server that does not
-// list its service accounts tells so by leaving them out of the users.
+// service reports whether the credentials belong to a service account. Some servers do not
+// list service accounts among the users, so a user that is not listed counts as one.
 func (r *clearmlReach) service() bool {
 	i, listed := r.snapshot.UserIndex(r.login.Identity.User)
 	return !listed || r.snapshot.Users()[i].ServiceAccount
@@ -146,8 +146,8 @@ func orNone(list []string) string {
 	return "they are " + strings.Join(list, ", ")
 }
 
-// rights reads all users and user groups, as a pass does. Writing needs the same roles
-// as reading (reference/clearml-api.md), and is not tried.
+// rights reads all users and user groups, as a pass does. It does not try to write: writing
+// needs the same roles as reading (reference/clearml-api.md).
 func (r *clearmlReach) rights(ctx context.Context) []preflight.Finding {
 	var err error
 	if r.snapshot, err = Directory(ctx, r); err != nil {
@@ -160,8 +160,9 @@ func (r *clearmlReach) rights(ctx context.Context) []preflight.Finding {
 	return preflight.Fine(fmt.Sprintf("the role %q may read user groups: ClearML shows %d groups, %d users and %d memberships", r.login.Identity.Role, groups, users, memberships))
 }
 
-// Directory reads both views of every user group, and once more if they disagree: a login
-// during the reading brings that about. The errors are those of the reads.
+// Directory reads both views of every user group. If the views disagree, it reads them a
+// second time, because a login during the reading can cause that. The errors are those of the
+// reads.
 func Directory(ctx context.Context, c directory) (snapshot *target.Snapshot, err error) {
 	for range 2 {
 		groups, err := c.UserGroups(ctx)
@@ -209,9 +210,9 @@ func (r *clearmlReach) builtin(context.Context) (findings []preflight.Finding) {
 	return findings
 }
 
-// admins compares the role admin with the membership of Admins: whether they imply each
-// other is unknown (reference/clearml-api.md). If a pass sets the role alone, a role
-// without the membership is no disagreement.
+// admins compares the role admin with the members of Admins. It is unknown whether one implies
+// the other (reference/clearml-api.md). If a pass sets only the role, a role without the
+// membership is no disagreement.
 func (r *clearmlReach) admins(context.Context) (findings []preflight.Finding) {
 	member := make(map[string]bool)
 	for _, g := range r.named(target.Admins) {
@@ -270,7 +271,7 @@ func (r *clearmlReach) views(context.Context) (findings []preflight.Finding) {
 	return findings
 }
 
-// identity looks whether the credentials are a person's: that person leaves one day.
+// identity checks whether the credentials are a person's. They end when the person leaves.
 func (r *clearmlReach) identity(ctx context.Context) []preflight.Finding {
 	const todo = "make a service account with the rights of an administrator in ClearML, and give groupsync its credentials (since ClearML 3.25, with CLEARML__services__organization__allow_service_user_admins=true)"
 	id := r.login.Identity.User

@@ -24,7 +24,7 @@ type keycloakSide interface {
 	Catalog(context.Context) (source.Catalog, error)
 }
 
-// KeycloakOptions say what of the configuration the checks of Keycloak must know.
+// KeycloakOptions hold the configuration that the checks of Keycloak need.
 type KeycloakOptions struct {
 	Address   Address // its Side is keycloak
 	Realm     string
@@ -33,8 +33,8 @@ type KeycloakOptions struct {
 	Events    bool   // the daemon reads admin events: keycloak.events is poll
 }
 
-// Keycloak returns the checks that Keycloak can be reached, and that the client may
-// read what a pass reads, and no more.
+// Keycloak returns the checks that Keycloak can be reached, and that the client may read what
+// a pass reads and no more.
 func Keycloak(k keycloakSide, o KeycloakOptions) []preflight.Check {
 	r := &keycloakReach{keycloakSide: k, KeycloakOptions: o}
 	checks := append(o.Address.checks(), []preflight.Check{
@@ -53,7 +53,8 @@ func Keycloak(k keycloakSide, o KeycloakOptions) []preflight.Check {
 	return chained(checks, 7)
 }
 
-// chained lets each of the first n checks need all before it, and the rest those n.
+// chained makes each of the first n checks depend on all checks before it, and the others on
+// the first n.
 func chained(checks []preflight.Check, n int) []preflight.Check {
 	var names []string
 	for i := range checks {
@@ -65,14 +66,14 @@ func chained(checks []preflight.Check, n int) []preflight.Check {
 	return checks
 }
 
-// Needed returns the names of the checks without which checks of other families can see
-// nothing of a side, in their order. side is what Keycloak or ClearML returned.
+// Needed returns the names of the checks that checks of other families depend on, in their
+// order. side is the result of Keycloak or ClearML.
 func Needed(side []preflight.Check) []string { return side[len(side)-1].After }
 
 type keycloakReach struct {
 	keycloakSide
 	KeycloakOptions
-	grant keycloak.Grant // what the last sign-in told
+	grant keycloak.Grant // of the last sign-in
 }
 
 func (r *keycloakReach) realm(ctx context.Context) []preflight.Finding {
@@ -116,8 +117,8 @@ func (r *keycloakReach) token(context.Context) []preflight.Finding {
 	}
 }
 
-// scope looks whether the token carries roles at all. A service account holds roles that
-// nobody assigned, so a token without any does not show what the account holds.
+// scope checks whether the token carries roles at all. A service account always holds some
+// roles that nobody assigned. So a token without roles does not show what the account holds.
 func (r *keycloakReach) scope(context.Context) []preflight.Finding {
 	if r.grant.Refusal != nil && len(r.grant.RealmRoles) == 0 && len(r.grant.ClientRoles) == 0 {
 		return preflight.Refused(r.grant.Refusal, "")
@@ -128,7 +129,7 @@ func (r *keycloakReach) scope(context.Context) []preflight.Finding {
 	return preflight.Fine("the token carries roles of clients and of the realm")
 }
 
-// The roles of the management client that groupsync uses, and those that come with them.
+// The roles of the management client that groupsync uses, and those that they include.
 var usedRoles = []string{"view-users", "view-realm", "view-clients", "query-users", "query-groups", "query-clients", "query-realms"}
 
 func (r *keycloakReach) roles(ctx context.Context) []preflight.Finding {
@@ -146,7 +147,7 @@ func (r *keycloakReach) roles(ctx context.Context) []preflight.Finding {
 	return append(findings, r.excess(ctx, assign)...)
 }
 
-// viewClients judges the role view-clients, which only the admin role needs.
+// viewClients checks the role view-clients. Only admins.role needs it.
 func (r *keycloakReach) viewClients(held []string, assign string) []preflight.Finding {
 	ofRealm, _ := source.RealmRole(r.AdminRole)
 	todo := fmt.Sprintf("assign view-clients of %s %s", r.grant.Management, assign)
@@ -160,8 +161,8 @@ func (r *keycloakReach) viewClients(held []string, assign string) []preflight.Fi
 	}
 }
 
-// excess names the roles beyond those that groupsync uses. The client account is left
-// out: its roles concern the account itself, and are default roles.
+// excess warns of roles that groupsync does not use. It leaves out the client "account": its
+// roles are default roles and concern only the account itself.
 func (r *keycloakReach) excess(ctx context.Context, assign string) (findings []preflight.Finding) {
 	warn := func(whose string, roles []string) {
 		if len(roles) > 0 {
@@ -193,8 +194,8 @@ func (r *keycloakReach) excess(ctx context.Context, assign string) (findings []p
 	return findings
 }
 
-// events judges what keycloak.events needs. Without it a change in Keycloak waits for the
-// schedule, so nothing here is an error.
+// events checks what keycloak.events needs. It finds no errors, because without events a
+// change in Keycloak only waits for the schedule.
 func (r *keycloakReach) events(ctx context.Context) []preflight.Finding {
 	if !slices.Contains(r.grant.ClientRoles[r.grant.Management], "view-events") {
 		return []preflight.Finding{preflight.Warn(fmt.Sprintf("keycloak.events is poll, and the token lacks view-events of %s: groupsync cannot read admin events, so changes in Keycloak wait for the schedule", r.grant.Management),
@@ -263,8 +264,8 @@ func (r *keycloakReach) version(ctx context.Context) []preflight.Finding {
 // members of an LDAP group are read.
 const leavesDisabled = 26
 
-// enablesAgain returns the finding of a Keycloak that enables accounts of LDAP again. In a
-// realm without a federation it finds nothing.
+// enablesAgain returns the finding for a Keycloak that enables disabled accounts of LDAP
+// again. In a realm without a federation it returns none.
 func (r *keycloakReach) enablesAgain(ctx context.Context, version string) []preflight.Finding {
 	catalog, err := r.Catalog(ctx)
 	if err != nil {
@@ -278,7 +279,7 @@ func (r *keycloakReach) enablesAgain(ctx context.Context, version string) []pref
 		fmt.Sprintf("upgrade to Keycloak %d, or disable people in LDAP", leavesDisabled))}
 }
 
-// untold judges a Keycloak that does not tell its version to the client. A release that
+// untold judges a Keycloak that does not tell the client its version. Every release that
 // groupsync does not support tells it.
 func (r *keycloakReach) untold(ctx context.Context, todo string) []preflight.Finding {
 	set, err := r.Settings(ctx)
