@@ -10,8 +10,8 @@ import (
 	"groupsync/internal/source/keycloak"
 )
 
-// exampleOfPerson looks at the claims that say who signs in. It returns nothing if they
-// are as they should be.
+// exampleOfPerson checks the claims that say who signs in. It returns no finding if they are
+// right.
 func (l *mapperLint) exampleOfPerson() []preflight.Finding {
 	var found []preflight.Finding
 	begin := l.token() + " that Keycloak would give one person "
@@ -37,15 +37,16 @@ func (l *mapperLint) exampleOfPerson() []preflight.Finding {
 	return found
 }
 
-// pairwise says what follows from ids of ClearML's that are not Keycloak's.
+// pairwise says what happens if ClearML keeps an id that is not the account's id.
 const pairwise = "ClearML then keeps an id that the realm does not have, so groupsync takes the person for one who was deleted and made anew, and grants nothing"
 
-// lookAtPersonClaims looks at the mappers of the claims that say who signs in.
+// lookAtPersonClaims checks the mappers of the claims that say who signs in.
 func (l *mapperLint) lookAtPersonClaims(context.Context) []preflight.Finding {
 	found := l.subjectWriters()
 	claims := []string{"email"}
-	// The user-info answer holds the claim "sub" without a mapper. So does the access
-	// token in a realm that has no mapper of this kind, which came with Keycloak 25.
+	// The user-info answer always holds the claim "sub". So does the access token in a realm
+	// without mappers of this kind, which came with Keycloak 25. Otherwise a mapper must add
+	// the claim.
 	if !l.Userinfo && l.client.SubjectMapper {
 		claims = append(claims, "sub")
 	}
@@ -69,8 +70,8 @@ func (l *mapperLint) lookAtPersonClaims(context.Context) []preflight.Finding {
 	return found
 }
 
-// subjectWriters returns a finding for each mapper that writes another id than the
-// account's into the claim "sub".
+// subjectWriters returns a finding for each mapper that replaces the account's id in the claim
+// "sub".
 func (l *mapperLint) subjectWriters() (found []preflight.Finding) {
 	always, optional := l.writers("sub")
 	for _, m := range append(always, optional...) {
@@ -93,7 +94,7 @@ func purpose(claim string) string {
 	return "the name of a person"
 }
 
-// adviceFor returns how a claim gets into what ClearML reads. The scopes are those that
+// adviceFor returns how to get a claim into what ClearML reads. It names the scopes that
 // Keycloak gives every new client.
 func (l *mapperLint) adviceFor(claim string) string {
 	scope := map[string]string{"sub": "basic", "email": "email"}[claim]

@@ -1,5 +1,5 @@
-// Package signin holds the checks of the client in Keycloak that ClearML signs people in by:
-// whether its mappers give ClearML the groups that groupsync gives it.
+// Package signin checks the client in Keycloak that ClearML signs people in by. Its mappers
+// must give ClearML the same groups as groupsync does.
 package signin
 
 import (
@@ -12,15 +12,15 @@ import (
 	"groupsync/internal/source/keycloak"
 )
 
-// clientReader reads a client of the realm; keycloak.Source does.
+// clientReader reads a client of the realm. keycloak.Source implements it.
 type clientReader interface {
 	Client(ctx context.Context, clientID string) (*keycloak.Client, error)
 	Example(ctx context.Context, c *keycloak.Client, userinfo bool) (*keycloak.Example, error)
 	InScope(ctx context.Context, c *keycloak.Client, role string) (bool, error)
 }
 
-// Options say how people sign in to ClearML, as far as the configuration and ClearML's own
-// variables tell.
+// Options describe how people sign in to ClearML, as far as the configuration and ClearML's
+// own variables say.
 type Options struct {
 	ClientID  string // keycloak.clearml_client_id
 	Own       string // keycloak.client_id
@@ -31,10 +31,10 @@ type Options struct {
 	NameClaim string // the claim that ClearML reads a person's name from; empty: not known
 }
 
-// Checks returns the checks of ClearML's client in Keycloak: whether people can sign in
-// by it, and whether its mappers give ClearML what groupsync gives it
-// (reference/clearml-keycloak-idp.md). If the client is not known, one check says so.
-// after names the checks that must have no error.
+// Checks returns the checks of ClearML's client in Keycloak. They check whether people can
+// sign in by the client, and whether its mappers give ClearML the same groups as groupsync
+// does (reference/clearml-keycloak-idp.md). If the client is not known, there is one check,
+// which says so. after names the checks that must have no error.
 func Checks(s Options, read clientReader, after ...string) []preflight.Check {
 	l := &mapperLint{Options: s, read: read}
 	checks := []preflight.Check{{Name: "sign-in-client", After: after, Look: l.lookAtClient}}
@@ -57,7 +57,7 @@ func Checks(s Options, read clientReader, after ...string) []preflight.Check {
 	return checks
 }
 
-// mapperLint is what the checks of ClearML's client share. They are made one after
+// mapperLint holds what the checks of ClearML's client share. The checks run one after
 // another.
 type mapperLint struct {
 	Options
@@ -66,7 +66,7 @@ type mapperLint struct {
 	example *keycloak.Example
 }
 
-// withClient makes the check only if the client could be read.
+// withClient returns a look that runs only if the client could be read.
 func (l *mapperLint) withClient(look func(context.Context) []preflight.Finding) func(context.Context) []preflight.Finding {
 	return func(ctx context.Context) []preflight.Finding {
 		if l.client == nil {
@@ -112,7 +112,7 @@ func (l *mapperLint) lookAtClient(ctx context.Context) []preflight.Finding {
 	return found
 }
 
-// token names what ClearML reads.
+// token returns the name of what ClearML reads.
 func (l *mapperLint) token() string {
 	if l.Userinfo {
 		return "the user-info answer"
@@ -137,12 +137,12 @@ func (l *mapperLint) reaches(m keycloak.Mapper) bool {
 	key, _ := l.addTo()
 	value, told := m.Config[key]
 	if l.Userinfo && !told {
-		value = m.Config["id.token.claim"] // so does Keycloak, for mappers older than the setting
+		value = m.Config["id.token.claim"] // Keycloak does the same for mappers that are older than the setting
 	}
 	return value == "true" || m.Kind == keycloak.PairwiseSubject
 }
 
-// writes reports whether the mapper writes the claim, wherever to.
+// writes reports whether the mapper writes the claim into any token or answer.
 func writes(m keycloak.Mapper, claim string) bool {
 	switch m.Kind {
 	case keycloak.Subject, keycloak.PairwiseSubject:
@@ -155,8 +155,8 @@ func writes(m keycloak.Mapper, claim string) bool {
 
 func claimOf(m keycloak.Mapper) string { return m.Config["claim.name"] }
 
-// writers returns the mappers that write the claim into what ClearML reads, in every
-// sign-in and only if ClearML asks for an optional scope.
+// writers returns the mappers that write the claim into what ClearML reads: always at every
+// sign-in, optional only if ClearML asks for an optional scope.
 func (l *mapperLint) writers(claim string) (always, optional []keycloak.Mapper) {
 	for _, m := range l.client.Mappers {
 		switch {
@@ -170,7 +170,7 @@ func (l *mapperLint) writers(claim string) (always, optional []keycloak.Mapper) 
 	return always, optional
 }
 
-// named names a mapper and where it is.
+// named returns the name of a mapper and where it is.
 func named(m keycloak.Mapper) string {
 	if m.Scope == "" {
 		return fmt.Sprintf("the mapper %q of the client", m.Name)
@@ -178,7 +178,7 @@ func named(m keycloak.Mapper) string {
 	return fmt.Sprintf("the mapper %q of the client scope %q", m.Name, m.Scope)
 }
 
-// console returns where something of the client is found in the admin console.
+// console returns where a place of the client is found in the admin console.
 func (l *mapperLint) console(place string) string {
 	if place == "" {
 		return "Clients > " + l.ClientID

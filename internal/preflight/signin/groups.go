@@ -11,9 +11,9 @@ import (
 	"groupsync/internal/source/keycloak"
 )
 
-// lookAtExample compares what Keycloak would give one person at a sign-in with what it
-// says of that person elsewhere. It names no person, and quotes no claim, because a claim
-// can hold personal data.
+// lookAtExample compares the token that Keycloak would give one person with that person's
+// groups in Keycloak. It names no person and quotes no claim, because a claim can hold
+// personal data.
 func (l *mapperLint) lookAtExample(ctx context.Context) []preflight.Finding {
 	e, err := l.read.Example(ctx, l.client, l.Userinfo)
 	if err != nil {
@@ -27,7 +27,7 @@ func (l *mapperLint) lookAtExample(ctx context.Context) []preflight.Finding {
 	return append([]preflight.Finding{l.exampleOfGroups()}, l.exampleOfPerson()...)
 }
 
-// claimed returns the entries of the example's group claim, sorted, each once. It returns
+// claimed returns the entries of the group claim in the example, sorted, each once. It returns
 // false if there is no such claim.
 func (l *mapperLint) claimed() ([]string, bool) {
 	var entries []string
@@ -44,9 +44,9 @@ func (l *mapperLint) claimed() ([]string, bool) {
 	return sortedOnce(entries), true
 }
 
-// claimIn returns the value of a claim; nil: there is none. name is written as the "Token
-// Claim Name" of a mapper: Keycloak reads a.b as the claim b in the object a, and a\.b as one
-// name with a dot (seen on Keycloak 26.7).
+// claimIn returns the value of a claim, or nil. name is written as the "Token Claim Name" of a
+// mapper: Keycloak reads a.b as the claim b in the object a, and a\.b as one name with a dot
+// (seen on Keycloak 26.7).
 func claimIn(claims map[string]any, name string) any {
 	var part strings.Builder
 	for i := 0; i < len(name); i++ {
@@ -64,7 +64,8 @@ func claimIn(claims map[string]any, name string) any {
 	return claims[part.String()]
 }
 
-// expected returns the entries that the group claim of the example should have.
+// expected returns the entries that the group claim of the example should have, sorted, each
+// once.
 func (l *mapperLint) expected(fullPath bool) []string {
 	var names []string
 	for _, g := range l.example.Groups {
@@ -82,7 +83,7 @@ func sortedOnce(names []string) []string {
 	return slices.Compact(names)
 }
 
-// shown reports whether the example shows the group claim as groupsync expects it.
+// shown reports whether the group claim of the example is what groupsync expects.
 func (l *mapperLint) shown() bool {
 	if l.example == nil {
 		return false
@@ -117,7 +118,7 @@ func without(names, others []string) (n int) {
 	return n
 }
 
-// form names how the group claim names groups.
+// form returns the words for how the group claim names groups.
 func form(fullPath bool) string {
 	if fullPath {
 		return "whole paths"
@@ -162,8 +163,8 @@ func (l *mapperLint) lookAtGroupMapper(context.Context) []preflight.Finding {
 		fmt.Sprintf(`add a mapper "Group Membership" with the token claim name %s in %s`, l.Claim, l.console("Client scopes > "+l.ClientID+"-dedicated")))}
 }
 
-// weigh returns an error, or a warning if the example shows the group claim as it should
-// be all the same: what a token holds says more than what its settings suggest.
+// weigh returns an error. It returns a warning if the group claim of the example is right,
+// because what a token holds counts more than the settings.
 func (l *mapperLint) weigh(seen, advice string) preflight.Finding {
 	if l.shown() {
 		return preflight.Warn(seen+". What Keycloak would give one person is right all the same", advice)
@@ -189,9 +190,9 @@ func (l *mapperLint) wrongForm(m keycloak.Mapper) preflight.Finding {
 		fmt.Sprintf(`switch "Full group path" %s in %s, or set groups.full_path to %t`, turn, l.settings(m), fullPath(m)))
 }
 
-// severalGroupMappers judges mappers that write the same claim. The claim then holds what
-// all of them write, each entry once (seen on Keycloak 24.0, 26.0 and 26.7). So mappers of
-// one form do no harm, and mappers of two forms give each group two names.
+// severalGroupMappers judges mappers that write the same claim. The claim then holds what all
+// of them write, each entry once (seen on Keycloak 24.0, 26.0 and 26.7). So mappers of the
+// same form do no harm, and mappers of two forms give each group two names.
 func (l *mapperLint) severalGroupMappers(mappers []keycloak.Mapper) []preflight.Finding {
 	var names []string
 	differ := false
@@ -239,7 +240,7 @@ func (l *mapperLint) groupMappersElsewhere(mappers []keycloak.Mapper) []prefligh
 	return found
 }
 
-// tokenKind is token, with the kind of access token that the client gets.
+// tokenKind returns token, and says if the access token is a lightweight one.
 func (l *mapperLint) tokenKind() string {
 	if l.client.Lightweight && !l.Userinfo {
 		return "the lightweight access token"
@@ -256,8 +257,8 @@ func (l *mapperLint) groupMappersOfOtherClaims(mappers []keycloak.Mapper) []pref
 	return found
 }
 
-// lookAtOtherWriters looks for mappers of another kind that write into the group claim:
-// what they write reaches ClearML as the name of a group.
+// lookAtOtherWriters finds mappers of another kind that write into the group claim. ClearML
+// takes what they write for names of groups.
 func (l *mapperLint) lookAtOtherWriters(context.Context) []preflight.Finding {
 	always, optional := l.writers(l.Claim)
 	isGroups := func(m keycloak.Mapper) bool { return m.Kind == keycloak.GroupMembership }

@@ -9,11 +9,11 @@ import (
 	"groupsync/internal/preflight"
 )
 
-// callback is where ClearML's web application takes sign-ins from Keycloak.
+// callback is the path at which ClearML's web application receives sign-ins from Keycloak.
 const callback = "/callback_keycloak"
 
-// lookAtRedirects looks for a redirect URI that takes a sign-in to ClearML, and warns of
-// the wildcards: each lets the code of a sign-in go somewhere else too.
+// lookAtRedirects looks for a redirect URI that leads a sign-in to ClearML. It warns of
+// wildcards, because each of them lets the code of a sign-in go somewhere else too.
 func (l *mapperLint) lookAtRedirects(context.Context) []preflight.Finding {
 	wanted := "the address of ClearML's web application with " + callback
 	place := `"Valid redirect URIs" in ` + l.console("Settings > Access settings")
@@ -55,12 +55,12 @@ func isCallback(uri string) bool {
 	return err == nil && u.Host != "" && u.RawQuery == "" && strings.HasSuffix(u.Path, callback) && !strings.Contains(uri, "*")
 }
 
-// reach says where else than to ClearML a redirect URI with a wildcard lets the code of a
-// sign-in go. It returns "" for a URI that Keycloak compares letter by letter, and for one
-// that no address on the web fits. Keycloak takes a * for a wildcard only at the end of a URI
-// without a query, and the wildcard then stands for every end (seen on Keycloak 24.0, 26.0
-// and 26.7). Keycloak 26.7 compares the host as well, if the URI has one before the
-// wildcard; 24.0 and 26.0 do not.
+// reach returns where else than to ClearML a redirect URI with a wildcard lets the code of a
+// sign-in go. It returns "" for a URI that Keycloak compares letter by letter, and for a URI
+// that no address on the web matches. Keycloak takes a * for a wildcard only at the end of a
+// URI without a query. The wildcard then stands for every end (seen on Keycloak 24.0, 26.0 and
+// 26.7). If the URI has a host before the wildcard, Keycloak 26.7 compares the host too; 24.0
+// and 26.0 do not.
 func reach(uri string) string {
 	begin, wild := strings.CutSuffix(uri, "*")
 	if !wild || strings.ContainsAny(begin, "*?#") {
