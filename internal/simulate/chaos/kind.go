@@ -14,14 +14,14 @@ const (
 // Kind is a kind of fault.
 type Kind string
 
-// The kinds of fault that the wire puts in.
+// The kinds of fault that the wire can cause.
 const (
 	Refused        Kind = "refused"         // no connection is made
 	ResetBefore    Kind = "reset_before"    // the connection breaks before the answer
-	ResetIn        Kind = "reset_in"        // and in the middle of its body
-	ResetAfter     Kind = "reset_after"     // and after the last byte of its body
+	ResetIn        Kind = "reset_in"        // the connection breaks in the middle of the body
+	ResetAfter     Kind = "reset_after"     // the connection breaks after the last byte of the body
 	CutJSON        Kind = "cut_json"        // the body ends before its announced length
-	ShortJSON      Kind = "short_json"      // the body ends as announced, and the JSON does not
+	ShortJSON      Kind = "short_json"      // the body has the announced length, and the JSON in it is not complete
 	TrailingJSON   Kind = "trailing_json"   // an error object follows the answer
 	HTML200        Kind = "html_200"        // a proxy's page with 200
 	NoContent      Kind = "no_content"      // 204
@@ -54,13 +54,13 @@ const (
 
 // Kinds lists every kind.
 var Kinds = []Kind{
-	Empty, ShortList, ShortMembers, ShiftedPage, TwicePage, // first: they are the ones that a client cannot see
+	Empty, ShortList, ShortMembers, ShiftedPage, TwicePage, // first, so that they win over the others: a client cannot see them
 	WriteDone500, WriteNot200, WriteTwice, WriteLate, WriteDoneReset,
 	Refused, ResetBefore, ResetIn, ResetAfter, CutJSON, ShortJSON, TrailingJSON, HTML200, NoContent, Unauthorized, GroupForbidden, GroupMissing,
 	Page404, Conflict, TooMany, ServerError, NotImplemented, BadGateway, Unavailable, GatewayTimeout, SlowDrip, Timeout,
 }
 
-// of tells whether the kind can happen to a side.
+// of reports whether the fault can happen on a side.
 func (k Kind) of(s Side) bool {
 	switch k {
 	case Empty, ShortList, GroupForbidden, GroupMissing:
@@ -71,7 +71,7 @@ func (k Kind) of(s Side) bool {
 	return true
 }
 
-// lies tells whether an answer with the fault looks whole.
+// lies reports whether an answer with the fault looks complete and right.
 func (k Kind) lies() bool {
 	return slices.Contains([]Kind{Empty, ShortList, ShortMembers, ShiftedPage, TwicePage}, k)
 }

@@ -1,10 +1,10 @@
-// Package chaos stands between groupsync and the two models, in the place of the network.
-// It delays every request by a time that only the seed decides, and does to requests and
-// answers what networks, proxies and servers do.
+// Package chaos is the network between groupsync and the two models. It delays each request by
+// a time that only the seed decides. It does to requests and answers what networks, proxies
+// and servers do.
 //
-// Every decision is a hash of the seed, of what is asked for and of how often it was asked
-// for. So it does not depend on the order in which goroutines run, and to switch one kind
-// of fault off leaves the others where they were.
+// Every decision is a hash of the seed, of the request and of how often the same request came.
+// So a decision does not depend on the order in which goroutines run. If one kind of fault is
+// switched off, the other faults stay where they were.
 package chaos
 
 import (
@@ -26,56 +26,57 @@ import (
 	"time"
 )
 
-// Request is what reaches a model.
+// Request is a request that reaches a model.
 type Request struct {
 	Node, Method, Path string
 	Query              url.Values
 	Header             http.Header
 	Body               []byte
-	Number             int // of a write, by Model.Sent
+	Number             int // the number of a write, from Model.Sent
 }
 
-// Answer is what a model says.
+// Answer is the answer of a model.
 type Answer struct {
 	Status int
 	JSON   any           // the body
-	Took   time.Duration // how long the server was silent before it
+	Took   time.Duration // how long the server takes before it answers
 }
 
 // Model is one side.
 type Model interface {
 	// Answer answers one request.
 	Answer(Request) Answer
-	// Writes tells whether requests to that path change something.
+	// Writes reports whether requests to that path change something.
 	Writes(path string) bool
-	// Sent is told of a write when its body goes onto the connection, and numbers it.
+	// Sent is called when the body of a write goes onto the connection. It returns the number
+	// of the write, or 0 if the request is no write.
 	Sent(Request) int
 }
 
 // Wire is the network between groupsync and the models.
 type Wire struct {
 	Seed  uint64
-	Kinds map[Kind]bool // that are switched on
+	Kinds map[Kind]bool // the kinds that are switched on
 	Rate  float64       // share of the requests of a stormy pass that a fault hits
 	Storm float64       // share of the passes that are stormy
-	Share float64       // share of the stormy passes that suffer from a kind, so that others come through
+	Share float64       // share of the stormy passes in which a kind is active, so that other kinds hit too
 
-	Always bool // every kind that is switched on can hit every pass
+	Always bool // every kind that is switched on is active in every stormy pass
 
-	// OneView says that ClearML shows the members of built-in groups in one view only. Then
-	// nothing can tell that such a list was cut, so none is.
+	// OneView says that ClearML shows the members of built-in groups in one view only. The
+	// wire then cuts no list of such a group, because nothing could detect that.
 	OneView bool
 
-	Trace    io.Writer // told of each fault; nil: nobody
-	NotTaken func()    // told of each write that is refused, and may be sent again; nil: nobody
+	Trace    io.Writer // gets a line for each fault; may be nil
+	NotTaken func()    // called for each write that is refused and may be sent again; may be nil
 
-	Short func(node, group string) // told of each user group that an answer shows without some of its members; nil: nobody
+	Short func(node, group string) // called for each user group whose members an answer shows incompletely; may be nil
 
 	mu    sync.Mutex
 	calm  bool
 	pass  map[string]int  // by node: the pass that runs
-	asked map[string]int  // by node and key: how often
-	lied  map[string]bool // by node, pass and key
+	asked map[string]int  // by node and key: how many requests came
+	lied  map[string]bool // by node, pass and key: a false answer was given
 	hit   map[string]bool // by node: a fault hit the running pass
 	dead  map[string]bool // by node: it was killed
 	Hits  map[Kind]int    // how often each fault was put in
@@ -89,21 +90,21 @@ func New(seed uint64) *Wire {
 	}
 }
 
-// Calm ends all faults.
+// Calm ends all faults for good.
 func (w *Wire) Calm() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.calm = true
 }
 
-// PassBegins tells that a pass of the node begins.
+// PassBegins notes that a pass of the node begins.
 func (w *Wire) PassBegins(node string, pass int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.pass[node], w.hit[node] = pass, false
 }
 
-// Kill cuts a node off: it sends nothing more, and hears nothing more.
+// Kill cuts a node off: its further requests fail.
 func (w *Wire) Kill(node string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -123,7 +124,7 @@ func (w *Wire) Hit(node string) bool {
 	return w.hit[node]
 }
 
-// Counts returns how often each fault was put in.
+// Counts returns how often each fault was caused.
 func (w *Wire) Counts() map[Kind]int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -148,7 +149,8 @@ type roundTripper struct {
 
 var probed = regexp.MustCompile(`f:([^:/]+):(groupsync-probe-[A-Z0-9]+|\d{10})`)
 
-// keyOf names what is asked for: equal requests have equal keys.
+// keyOf returns the key of a request. Requests for the same thing have equal keys, also probes
+// with random names.
 func (r roundTripper) keyOf(req *http.Request, body []byte) string {
 	if r.side == ClearML {
 		return req.URL.Path + " " + string(body)
@@ -163,8 +165,8 @@ func Rand(seed uint64, parts ...any) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, h.Sum64())) // #nosec G404 -- the same seed must give the same schedule
 }
 
-// question names what is asked for, whatever the number of answers that are wanted. Who
-// holds a role is one question, however many requests it takes.
+// question returns the key of what is asked for, without the number of wanted answers. All
+// requests about the holders of a role are one question.
 func (r roundTripper) question(req *http.Request, key string) string {
 	if r.side == ClearML {
 		return key
@@ -195,7 +197,7 @@ func (r roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	key := r.keyOf(req, q.Body)
 	rng, fault, unique := r.draw(key, writes)
 	took := time.Duration(1+rng.IntN(20)) * time.Millisecond
-	if rng.IntN(6) == 0 { // so that what happens meanwhile falls between two answers
+	if rng.IntN(6) == 0 { // so that events can fall between two answers
 		took *= 20
 	}
 	err := sleep(req.Context(), took+unique)
@@ -215,16 +217,17 @@ func (r roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !writes {
 		return r.read(req, q, r.question(req, key), fault, rng)
 	}
-	if err := take(); err != nil { // the gate is asked here
+	if err := take(); err != nil { // reading the body asks the gate (transport.WithGate)
 		return nil, err
 	}
-	if q.Number = r.model.Sent(q); q.Number == 0 { // it only asks whether the call exists
+	if q.Number = r.model.Sent(q); q.Number == 0 { // the request only asks whether the call exists
 		return r.read(req, q, r.question(req, key), fault, rng)
 	}
 	return r.write(req, q, fault, rng)
 }
 
-// draw decides what happens to a request.
+// draw returns the fault of a request, or none, and a delay that makes the request end at an
+// instant of its own.
 func (r roundTripper) draw(key string, writes bool) (*rand.Rand, Kind, time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -238,7 +241,7 @@ func (r roundTripper) draw(key string, writes bool) (*rand.Rand, Kind, time.Dura
 	}
 	for _, k := range Kinds {
 		rate := r.Rate
-		if writes { // there are few of them
+		if writes { // there are few writes
 			rate = max(rate, 0.4)
 		}
 		if r.Kinds[k] && k.of(r.side) && (r.Always || Rand(r.Seed, k, r.node, pass).Float64() < r.Share) && Rand(r.Seed, k, r.side, r.node, key, n).Float64() < rate {
@@ -258,8 +261,8 @@ func (r roundTripper) count(k Kind) {
 	r.hit[r.node] = true
 }
 
-// once reports whether nobody lied about the key in this pass yet. Two equal lies of one
-// pass would be a truth to everybody who can only ask.
+// once reports whether this is the first false answer about the key in this pass. Two equal
+// false answers in one pass cannot be told from the truth.
 func (r roundTripper) once(key string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -271,7 +274,7 @@ func (r roundTripper) once(key string) bool {
 	return true
 }
 
-// sleep waits, or until the request is given up.
+// sleep waits for d, or until ctx ends.
 func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -283,8 +286,8 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// silence waits until the request is given up. It ends a moment before the limit, so that
-// of two requests with one limit the seed decides which ends first.
+// silence waits until ctx ends. It ends a moment before the deadline, so that the seed decides
+// which of two requests with the same deadline ends first.
 func (r roundTripper) silence(ctx context.Context, rng *rand.Rand) error {
 	early := time.Duration(rng.IntN(int(time.Millisecond)))
 	if end, limited := ctx.Deadline(); limited {
@@ -297,7 +300,7 @@ func (r roundTripper) silence(ctx context.Context, rng *rand.Rand) error {
 	return ctx.Err()
 }
 
-// response makes the answer as it goes over the wire.
+// response returns the answer as an HTTP response.
 func response(req *http.Request, status int, kind string, body []byte) *http.Response {
 	return &http.Response{
 		Status: fmt.Sprint(status), StatusCode: status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
@@ -315,7 +318,7 @@ func encode(v any) []byte {
 	return b
 }
 
-// read puts a fault into a request that changes nothing.
+// read answers a request that changes nothing, with the fault.
 func (r roundTripper) read(req *http.Request, q Request, key string, fault Kind, rng *rand.Rand) (*http.Response, error) {
 	switch fault {
 	case ResetBefore:
@@ -356,7 +359,7 @@ func (r roundTripper) read(req *http.Request, q Request, key string, fault Kind,
 			at = len(body)
 		}
 		resp.Body = &broken{bytes.NewReader(body[:at]), end}
-	case ShortJSON: // the length fits, and the JSON ends too early
+	case ShortJSON: // the length is right, and the JSON ends too early
 		r.count(fault)
 		resp.Body = io.NopCloser(bytes.NewReader(body[:max(0, len(body)-1-rng.IntN(8))]))
 	case TrailingJSON:
@@ -369,8 +372,8 @@ func (r roundTripper) read(req *http.Request, q Request, key string, fault Kind,
 	return resp, nil
 }
 
-// refuse returns an answer of something that is not the model, or nil if the fault does not
-// fit the request.
+// refuse returns an answer that does not come from the model, such as a proxy's. It returns
+// nil if the fault does not fit the request.
 func (r roundTripper) refuse(req *http.Request, q Request, fault Kind, rng *rand.Rand) *http.Response {
 	text := func(status int, words string) *http.Response {
 		if r.side == ClearML {
@@ -423,8 +426,8 @@ func (r roundTripper) refuse(req *http.Request, q Request, fault Kind, rng *rand
 	return nil
 }
 
-// lie returns a whole answer of the right form that is not true, and the user group whose
-// members it shortens, if it does.
+// lie returns a complete answer of the right form that is false. group is the user group whose
+// members the answer shortens, or empty. told is false if the fault does not fit the answer.
 func (r roundTripper) lie(fault Kind, q Request, truth any, rng *rand.Rand) (lie any, group string, told bool) {
 	switch fault {
 	case Empty:
@@ -488,7 +491,7 @@ func (r roundTripper) lieOfClearML(fault Kind, q Request, data map[string]any, r
 	return map[string]any{"users": append(append([]any{}, users[:at]...), users[at+1:]...)}, "", true
 }
 
-// write puts a fault into a request that changes something.
+// write answers a request that changes something, with the fault.
 func (r roundTripper) write(req *http.Request, q Request, fault Kind, rng *rand.Rand) (*http.Response, error) {
 	ctx := req.Context()
 	carry := func() (*http.Response, error) {
@@ -498,7 +501,7 @@ func (r roundTripper) write(req *http.Request, q Request, fault Kind, rng *rand.
 		}
 		return response(req, a.Status, jsonType, encode(a.JSON)), nil
 	}
-	// The server takes the request a moment after it was sent.
+	// The server receives the request a moment after it was sent.
 	if err := sleep(ctx, time.Duration(1+rng.IntN(30))*time.Millisecond); err != nil {
 		return nil, err
 	}
@@ -535,7 +538,7 @@ func (r roundTripper) write(req *http.Request, q Request, fault Kind, rng *rand.
 		r.count(fault)
 		return nil, &net.OpError{Op: "write", Net: "tcp", Err: syscall.ECONNRESET}
 	case TooMany, Unavailable, Unauthorized, Conflict, Page404, ServerError, BadGateway, GatewayTimeout:
-		r.count(fault) // and the write is not carried out
+		r.count(fault) // the write is not carried out
 		if r.NotTaken != nil {
 			r.NotTaken()
 		}
