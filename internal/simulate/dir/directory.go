@@ -1,6 +1,6 @@
-// Package dir is a model of a ClearML Enterprise server: the calls that groupsync makes, as
-// the notes on the API tell them, with people who sign in, administrators and other tools
-// that edit. It shares nothing with clearmltest.
+// Package dir is a model of a ClearML Enterprise server. It has the calls that groupsync
+// makes, as the notes on the API describe them. People sign in to it, and administrators and
+// other tools edit it. It shares nothing with clearmltest.
 package dir
 
 import (
@@ -31,7 +31,7 @@ const (
 
 type user struct {
 	id, name, email string
-	kept            string // what is kept of the sign-in by Keycloak; empty: only its time
+	kept            string // the id that is kept of the sign-in by Keycloak; empty: none
 	keycloak, other bool
 	service         bool
 	role            string
@@ -42,17 +42,17 @@ type group struct {
 	id, name, description string
 	system, assignable    bool
 	members               map[string]bool
-	byLogin               map[string]bool // whom a sign-in made a member
+	byLogin               map[string]bool // the users whom a sign-in made members
 }
 
 // Directory is the model.
 type Directory struct {
 	TokenLife  time.Duration
-	KeepsIDs   bool // the server keeps the id that a provider told
+	KeepsIDs   bool // the server keeps the id that the identity provider sent
 	LoginOwns  bool // a sign-in takes back only what a sign-in gave
 	OneView    bool // the users' own lists leave built-in groups out
 	Rogue      bool // a write also changes another group
-	CutsAdmins bool // the server cuts the list of Admins, too, if there is no other view of it
+	CutsAdmins bool // the server cuts the lists of built-in groups even if no other view shows their members
 
 	log *history.Log
 
@@ -61,7 +61,7 @@ type Directory struct {
 	users     map[string]*user
 	groups    map[string]*group
 	tokens    map[string]time.Time
-	cut       int // member lists are cut to so many; 0: they are whole
+	cut       int // the most members that a list shows; 0: no limit
 	cutOwn    bool
 	made      int
 	sent      int
@@ -110,7 +110,7 @@ func (d *Directory) AddGroup(name string) string {
 	return d.addGroup(name, false, true).id
 }
 
-// RenameGroup and DeleteGroup are what an administrator does.
+// RenameGroup renames a user group, as an administrator does.
 func (d *Directory) RenameGroup(id, name string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -120,7 +120,7 @@ func (d *Directory) RenameGroup(id, name string) {
 	}
 }
 
-// DeleteGroup deletes a user group.
+// DeleteGroup deletes a user group, as an administrator does.
 func (d *Directory) DeleteGroup(id string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -130,13 +130,13 @@ func (d *Directory) DeleteGroup(id string) {
 	}
 }
 
-// NewUser is somebody who is to be added.
+// NewUser describes a user to add.
 type NewUser struct {
 	Name, Email, Kept        string
 	Keycloak, Other, Service bool
 }
 
-// AddUser adds somebody and returns the id.
+// AddUser adds a user and returns the id.
 func (d *Directory) AddUser(n NewUser) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -154,7 +154,7 @@ func (d *Directory) tellUser(u *user) {
 	d.log.Add(history.User{ID: u.id, Name: u.name, Email: u.email, Kept: u.kept, Role: u.role, Keycloak: u.keycloak, Other: u.other, Service: u.service})
 }
 
-// DeleteUser deletes somebody.
+// DeleteUser deletes a user.
 func (d *Directory) DeleteUser(id string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -178,7 +178,7 @@ func (d *Directory) named(name string) *group {
 	return nil
 }
 
-// set enters one membership. It reports whether that changed anything.
+// set adds or removes one membership. It reports whether that changed anything.
 func (d *Directory) set(g *group, id string, in bool, by string, write int) bool {
 	if g.members[id] == in {
 		return false
@@ -193,7 +193,7 @@ func (d *Directory) set(g *group, id string, in bool, by string, write int) bool
 	return true
 }
 
-// Edit is what an administrator does to one membership.
+// Edit adds or removes one membership, as an administrator does.
 func (d *Directory) Edit(groupID, userID string, in bool, by string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -214,7 +214,7 @@ func (d *Directory) Members(groupID string) []string {
 	return nil
 }
 
-// Replace is what another tool does: it writes a whole list that it read earlier.
+// Replace writes a whole list of members, as another tool does that has read the list earlier.
 func (d *Directory) Replace(groupID string, members []string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -242,23 +242,23 @@ func (d *Directory) replace(g *group, members []string, by string, write int) {
 	}
 }
 
-// Cut makes the server cut the member lists of groups, from now on, to so many; 0: no
-// longer. own: the users' own lists lack those memberships too.
+// Cut limits the member lists of groups to so many members from now on; 0 ends the limit. If
+// own is true, the users' own lists lack the cut memberships too.
 func (d *Directory) Cut(to int, own bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.cut, d.cutOwn = to, own
 }
 
-// Login is what the identity provider tells of somebody who signs in.
+// Login is what the identity provider sends about a person who signs in.
 type Login struct {
 	ID, Name, Email string
 	Claim           []string // names of groups
 	Admin, Boss     bool     // an administrator by the group Admins, and by the role
 }
 
-// SignIn signs somebody in, and sets the memberships of the claim. The user is found by the
-// kept id, then by the email, else made.
+// SignIn signs a person in and sets the memberships of the claim. It finds the user by the
+// kept id, then by the email. If there is none, it makes one.
 func (d *Directory) SignIn(l Login) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -311,7 +311,8 @@ func (d *Directory) find(l Login) *user {
 	return nil
 }
 
-// UserIDs and GroupIDs return what an event may be about, sorted by id.
+// UserIDs returns the ids of the users that an event can be about, sorted. groupsync's own
+// user and service accounts are left out.
 func (d *Directory) UserIDs() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -356,7 +357,7 @@ const (
 	roleCall  = "/users.set_role"
 )
 
-// Writes makes a chaos.Model.
+// Writes implements chaos.Model.
 func (d *Directory) Writes(path string) bool { return path == writeCall || path == roleCall }
 
 type writeBody struct {
@@ -365,8 +366,8 @@ type writeBody struct {
 	Users       *[]string
 }
 
-// Sent makes a chaos.Model: it enters the write into the log. A request without credentials
-// only asks whether the call exists.
+// Sent implements chaos.Model. It enters the write into the log. A request without credentials
+// only asks whether the call exists, and gets 0.
 func (d *Directory) Sent(q chaos.Request) int {
 	if q.Header.Get("Authorization") == "" {
 		return 0
@@ -502,7 +503,7 @@ func (d *Directory) getUsers(q chaos.Request) chaos.Answer {
 	return envelope(200, 0, "OK", d.made, map[string]any{"users": list})
 }
 
-// shown returns the members that the group's list shows.
+// shown returns the members that the list of the group shows.
 func (d *Directory) shown(g *group) []string {
 	ids := keys(g.members)
 	if d.cut > 0 && len(ids) > d.cut && (d.CutsAdmins || !d.OneView || !g.system) {
@@ -551,14 +552,14 @@ func (d *Directory) harm(written *group, number int) {
 	}
 }
 
-// Behave ends what a rogue server does.
+// Behave ends the rogue behaviour of a server.
 func (d *Directory) Behave() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.Rogue = false
 }
 
-// update carries a write out. An id that is not found makes a group, as the reference says.
+// update carries out a write. If the id is not found, it makes a group, as the reference says.
 func (d *Directory) update(q chaos.Request) chaos.Answer {
 	var b writeBody
 	if json.Unmarshal(q.Body, &b) != nil || b.Users == nil {
@@ -598,7 +599,7 @@ func (d *Directory) NameOf(id string) string {
 	return ""
 }
 
-// EmailOf returns the address of a user.
+// EmailOf returns the email of a user.
 func (d *Directory) EmailOf(id string) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()

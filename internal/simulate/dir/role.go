@@ -8,7 +8,7 @@ import (
 	"groupsync/internal/simulate/history"
 )
 
-// The roles that users have here. Nobody but people gives Superuser.
+// The roles of users in this model. Only people give the role Superuser.
 const (
 	roleAdmin = "admin"
 	roleUser  = "user"
@@ -29,8 +29,8 @@ func (d *Directory) setRole(u *user, role, by string, write int) bool {
 	return true
 }
 
-// EditRole is what an administrator does to a role: the user becomes an administrator, or a
-// superuser, or a mere user.
+// EditRole sets a role, as an administrator does. role chooses among admin, superuser and
+// user.
 func (d *Directory) EditRole(userID string, role int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -41,7 +41,7 @@ func (d *Directory) EditRole(userID string, role int) {
 
 type roleBody struct{ User, Role string }
 
-// updateRole carries the write of a role out.
+// updateRole carries out a write of a role.
 func (d *Directory) updateRole(q chaos.Request) chaos.Answer {
 	var b roleBody
 	u := (*user)(nil)
