@@ -1,6 +1,6 @@
-// Package history is the log of everything that happened in a simulated world: a plain
-// list of facts, each with its virtual time. The models of Keycloak and of ClearML write
-// it, and so does whatever drives the daemon. The oracle judges from it alone.
+// Package history is the log of everything that happened in a simulated world. It is a list of
+// facts, each with its virtual time. The models of Keycloak and of ClearML write it, and so
+// does the code that drives the daemon. The oracle judges from the log alone.
 package history
 
 import (
@@ -8,40 +8,41 @@ import (
 	"time"
 )
 
-// Facts about Keycloak. They are the truth, whatever its answers say.
+// Facts about Keycloak. They are true even if the answers of Keycloak differ.
 type (
-	// Account is an account as it is from then on.
+	// Account is the new state of an account.
 	Account struct {
 		ID, Username, Email, Federation string
 		Enabled, Service                bool
 	}
-	// AccountGone says that Keycloak has the account no more. Misread says that it was
-	// deleted only because LDAP showed too little: the person is still there.
+	// AccountGone says that Keycloak no longer has the account. Misread says that Keycloak
+	// deleted it only because LDAP showed too little: the person is still there.
 	AccountGone struct {
 		ID      string
 		Misread bool
 	}
-	// Group is a group of the realm as it is from then on.
+	// Group is the new state of a group of the realm.
 	Group struct{ ID, Name, Path, Parent string }
-	// GroupGone says that the realm has the group no more.
+	// GroupGone says that the realm no longer has the group.
 	GroupGone struct{ ID string }
 	// Claim says whether a token of the account holds the group.
 	Claim struct {
 		Account, Group string
 		In             bool
 	}
-	// Role says whether an account or a group holds the role of administrators: itself, or by
-	// a role that contains it. Whoever is in the group, or in one below it, holds the role.
+	// Role says whether an account or a group holds the role of administrators, itself or by a
+	// role that contains it. The members of such a group, and of the groups below it, hold the
+	// role too.
 	Role struct {
 		Holder string // id of an account or of a group
 		In     bool
 	}
-	// Blind says whether a federation answers, and shows nobody.
+	// Blind says whether a federation answers but shows nobody.
 	Blind struct {
 		Federation string
 		Is         bool
 	}
-	// Listed says whether the group's member list shows the account while all is well.
+	// Listed says whether the group's member list shows the account when nothing fails.
 	Listed struct {
 		Account, Group string
 		In             bool
@@ -50,28 +51,28 @@ type (
 
 // Facts about ClearML.
 type (
-	// User is a user as it is from then on. Kept is the id that ClearML keeps of the sign-in
-	// by Keycloak. Role is ClearML's.
+	// User is the new state of a user. Kept is the id that ClearML keeps of the sign-in by
+	// Keycloak. Role is the role in ClearML.
 	User struct {
 		ID, Name, Email, Kept, Role string
 		Keycloak, Other, Service    bool // has signed in by Keycloak; by something else; is a service account
 	}
-	// UserGone says that ClearML has the user no more.
+	// UserGone says that ClearML no longer has the user.
 	UserGone struct{ ID string }
-	// UserGroup is a user group as it is from then on.
+	// UserGroup is the new state of a user group.
 	UserGroup struct {
 		ID, Name, Description string
 		System, Assignable    bool
 	}
-	// UserGroupGone says that ClearML has the user group no more.
+	// UserGroupGone says that ClearML no longer has the user group.
 	UserGroupGone struct{ ID string }
-	// Member says that somebody is a member from then on, or no longer. By is "login",
-	// "person", "tool", "setup" or Writer.
+	// Member says that a user became a member, or no longer is one. By is "login", "person",
+	// "tool", "setup" or Writer.
 	Member struct {
 		Group, User string
 		In          bool
 		By          string
-		Write       int // number of the Sent that did it; 0: another did it
+		Write       int // number of the Sent that caused it; 0: groupsync did not cause it
 	}
 )
 
@@ -83,30 +84,30 @@ const Writer = "groupsync"
 
 // Facts about what groupsync did.
 type (
-	// Read says that the server put together an answer with the group's members: of that
-	// group, or of all groups if Group is empty. The users with their roles are AdminRole.
+	// Read says that the server put together an answer with members: of that group, or of all
+	// groups if Group is empty. An answer with the users and their roles has Group AdminRole.
 	Read struct{ Node, Group string }
-	// Short says that an answer to the process left somebody out of the group's members.
+	// Short says that an answer to the process lacked members of the group.
 	Short struct{ Node, Group string }
-	// Sent is a write at the moment in which its body went onto the connection. It is
-	// numbered from 1.
+	// Sent is a write at the moment in which its body went onto the connection. The numbers
+	// begin at 1.
 	Sent struct {
 		Node, Group, Name, Description string
 		Number                         int
 		Members                        []string
 	}
-	// SentRole is a write that sets the role of one user, at the same moment. Its number is
-	// one of those of Sent.
+	// SentRole is a write that sets the role of one user, at the same moment. It shares the
+	// numbers with Sent.
 	SentRole struct {
 		Node, User, Role string
 		Number           int
 	}
 	// Harm says that the server did more than a write asked for.
 	Harm struct{ Number int }
-	// Carried says that the server carried a write out, perhaps for a second time.
+	// Carried says that the server carried out a write, perhaps for a second time.
 	Carried struct{ Number int }
-	// PassBegan is the beginning of a pass. A person's approval may lift guards for it. It may
-	// be about one person only.
+	// PassBegan is the beginning of a pass. Approved says that a person's approval may lift
+	// guards for it. OfOne says that it is the pass of one person.
 	PassBegan struct {
 		Node     string
 		Pass     int
@@ -128,19 +129,20 @@ type (
 		Errors, Guards []string
 		Counted        Counters
 	}
-	// Counters are the memberships that the metrics of a process have counted since it began.
+	// Counters are the memberships that the metrics of a process have counted since the
+	// process began.
 	Counters struct{ Added, Removed, NotAdded, NotRemoved int }
-	// Leads says that the process leads until then, at the longest.
+	// Leads says that the process is the leader, at most until that time.
 	Leads struct {
 		Node  string
 		Until time.Time
 	}
-	// InForce are the settings of a process from then on.
+	// InForce holds the settings of a process from now on.
 	InForce struct {
 		Node string
 		Settings
 	}
-	// Calm says that nothing changes from then on, and that nothing fails.
+	// Calm says that from now on nothing changes and nothing fails.
 	Calm struct{}
 )
 
@@ -150,7 +152,7 @@ type Change struct {
 	Add         bool
 }
 
-// Settings are what the oracle must know of the configuration.
+// Settings hold the configuration that the oracle needs.
 type Settings struct {
 	FullPath         bool
 	Mapping          map[string][]string // claim name to names of user groups
@@ -183,7 +185,7 @@ type Log struct {
 	entries []Entry
 }
 
-// Add enters what happens now.
+// Add enters a fact with the present time.
 func (l *Log) Add(what any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
