@@ -18,10 +18,10 @@ const (
 	Base = "http://127.0.0.1:1/kc"
 )
 
-// Writes makes a chaos.Model: groupsync writes nothing into Keycloak.
+// Writes implements chaos.Model. groupsync writes nothing into Keycloak.
 func (r *Realm) Writes(string) bool { return false }
 
-// Sent makes a chaos.Model.
+// Sent implements chaos.Model.
 func (r *Realm) Sent(chaos.Request) int { return 0 }
 
 func ok(v any) chaos.Answer { return chaos.Answer{Status: 200, JSON: v} }
@@ -124,7 +124,8 @@ func (r *Realm) answerGroups(path []string, query url.Values) chaos.Answer {
 	return ok(r.rep(g))
 }
 
-// page cuts a list as first and max say.
+// page cuts a list by the parameters first and max. otherwise is the most entries if there is
+// no max.
 func page(list []any, query url.Values, otherwise int) []any {
 	first, _ := strconv.Atoi(query.Get("first"))
 	most := otherwise
@@ -141,7 +142,8 @@ func page(list []any, query url.Values, otherwise int) []any {
 // hangTime is how long Keycloak waits for an LDAP that hangs.
 const hangTime = 5 * time.Second
 
-// members lists a group as Keycloak does in the state that its federations are in.
+// members returns the list of a group as Keycloak does in the present state of its
+// federations.
 func (r *Realm) members(g *group) (list []any, took time.Duration) {
 	list = []any{}
 	for _, f := range r.federations {
@@ -156,7 +158,7 @@ func (r *Realm) members(g *group) (list []any, took time.Duration) {
 		case n == 0:
 			continue
 		case f == nil || f.Enabled && f.Mode == Up:
-		case g.federation != "": // an LDAP group without its LDAP
+		case g.federation != "": // the group comes from an LDAP that is away
 			r.Sometimes["a list without the people of a federation that is away"]++
 			if f.Mode == Hanging {
 				took = hangTime
@@ -183,7 +185,7 @@ func (r *Realm) members(g *group) (list []any, took time.Duration) {
 	return list, took
 }
 
-// user is an account as lists show it.
+// user returns an account as lists show it.
 func (r *Realm) user(a *account, enabled bool) any {
 	u := map[string]any{"id": a.id, "username": a.username, "email": a.email, "enabled": enabled, "firstName": "", "lastName": ""}
 	if a.federation != "" {
@@ -192,10 +194,11 @@ func (r *Realm) user(a *account, enabled bool) any {
 	return u
 }
 
-// shown is an account as users and users/{id} show it: disabled while its federation is away.
+// shown returns an account as users and users/{id} show it: disabled while its federation is
+// away.
 func (r *Realm) shown(a *account) any { return r.user(a, a.enabled && r.speaks(a)) }
 
-// wait is how long a question about people takes while an LDAP hangs.
+// wait returns how long a question about people takes while an LDAP hangs; else 0.
 func (r *Realm) wait() time.Duration {
 	for _, f := range r.federations {
 		if f.Enabled && f.Mode == Hanging {
@@ -256,7 +259,7 @@ func (r *Realm) answerUsers(path []string, query url.Values) chaos.Answer {
 	return answer
 }
 
-// count counts the account's groups whose names contain a text, past the cache.
+// count counts the account's groups whose names contain a text. It does not use the cache.
 func (r *Realm) count(a *account, search string) chaos.Answer {
 	n := 0
 	for id := range a.own {
@@ -271,7 +274,7 @@ func (r *Realm) count(a *account, search string) chaos.Answer {
 	return ok(map[string]any{"count": n})
 }
 
-// probe looks a name up that nobody has.
+// probe looks up a name that nobody has.
 func (r *Realm) probe(id string) chaos.Answer {
 	f := r.federation(id)
 	if f == nil || !f.Enabled || f.Mode == Up || f.Mode == Blind {
@@ -284,7 +287,7 @@ func (r *Realm) probe(id string) chaos.Answer {
 	return a
 }
 
-// search is GET users with a filter.
+// search answers GET users with a filter.
 func (r *Realm) search(query url.Values) chaos.Answer {
 	for _, f := range r.federations {
 		r.see(f)
@@ -306,7 +309,7 @@ func (r *Realm) search(query url.Values) chaos.Answer {
 			fits = !a.service
 		}
 		if query.Get("enabled") == "false" && a.enabled {
-			fits = false // by the database
+			fits = false // the database decides this
 		}
 		if fits {
 			list = append(list, r.shown(a))
@@ -319,7 +322,7 @@ func (r *Realm) search(query url.Values) chaos.Answer {
 	return answer
 }
 
-// String describes the realm, for a person who reads a failure.
+// String describes the realm for a person who reads a failure.
 func (r *Realm) String() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

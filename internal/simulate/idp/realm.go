@@ -1,6 +1,6 @@
-// Package idp is a model of Keycloak, with the LDAP servers behind it: what groupsync asks
-// of its admin API, as the notes on the real one tell it. It shares nothing with
-// keycloaktest. It enters the truth into the log, and answers what a Keycloak in its state
+// Package idp is a model of Keycloak and of the LDAP servers behind it. It has what groupsync
+// asks of the admin API, as the notes on the real API describe it. It shares nothing with
+// keycloaktest. It enters the truth into the log. It answers what a Keycloak in its state
 // would answer, which is not always the truth.
 package idp
 
@@ -15,7 +15,7 @@ import (
 	"groupsync/internal/simulate/history"
 )
 
-// Mode is how well an LDAP server does.
+// Mode is the state of an LDAP server.
 type Mode int
 
 // The modes.
@@ -31,12 +31,13 @@ type Federation struct {
 	ID, Name string
 	Enabled  bool
 	Mode     Mode
-	Forgets  bool // Keycloak deletes whom a blind LDAP does not show (removeInvalidUsersEnabled)
+	Forgets  bool // Keycloak deletes the people whom a blind LDAP does not show (removeInvalidUsersEnabled)
 	Caches   bool // the own side of its people is cached
 	removed  []account
 }
 
-// Quirk is how a group's list differs, for good, from the own side of a federation's people.
+// Quirk is a lasting difference between a group's list and the own side of a federation's
+// people.
 type Quirk int
 
 // The quirks.
@@ -58,7 +59,7 @@ type account struct {
 
 type group struct {
 	id, name, parent string
-	federation       string // whose LDAP group it is; empty: a local group
+	federation       string // the federation whose LDAP group it is; empty: a local group
 	quirk            Quirk
 	roles            map[string]bool // by name
 }
@@ -77,7 +78,7 @@ type Realm struct {
 	federations []*Federation
 	tokens      map[string]time.Time
 	made        int
-	Sometimes   map[string]int // what was seen to happen
+	Sometimes   map[string]int // counts of what happened
 }
 
 // New returns an empty realm.
@@ -100,7 +101,7 @@ func (r *Realm) AddFederation(name string, forgets, caches bool) *Federation {
 	return f
 }
 
-// SetMode says how well an LDAP server does from now on.
+// SetMode sets the state of an LDAP server.
 func (r *Realm) SetMode(i int, m Mode) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -133,7 +134,7 @@ func (r *Realm) federation(id string) *Federation {
 	return nil
 }
 
-// Federations returns how many there are.
+// Federations returns the number of federations.
 func (r *Realm) Federations() int { return len(r.federations) }
 
 // AddGroup makes a group below parent (empty: at the top) and returns its id.
@@ -168,7 +169,7 @@ func (r *Realm) path(g *group) string {
 	return r.path(r.groups[g.parent]) + "/" + g.name
 }
 
-// below returns the direct children, sorted by name.
+// below returns the groups directly below the group, sorted by name.
 func (r *Realm) below(id string) []*group {
 	var list []*group
 	for _, g := range r.groups {
@@ -262,8 +263,8 @@ func (r *Realm) deleteAccount(id string, misread bool) {
 	r.log.Add(history.AccountGone{ID: id, Misread: misread})
 }
 
-// Reimport deletes an account and makes it again under a new id, with the same groups, as
-// an import from a file does. The new id is returned.
+// Reimport deletes an account and makes it again with the same groups, as an import from a
+// file does. It returns the new id.
 func (r *Realm) Reimport(id string) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -292,8 +293,8 @@ func (r *Realm) Enable(id string, enabled bool) {
 	}
 }
 
-// SetEmail gives an account another email. Keycloak refuses one that is taken, unless
-// emails may repeat.
+// SetEmail gives an account another email. Like Keycloak it refuses an email that is taken,
+// unless emails may repeat.
 func (r *Realm) SetEmail(id, email string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -325,8 +326,8 @@ func (r *Realm) HasEmail(email string) bool {
 	return r.hasEmail(email, "")
 }
 
-// hasEmail reports whether another account has the email, or somebody whom LDAP will show
-// again.
+// hasEmail reports whether another account has the email. Deleted accounts that LDAP will show
+// again count too.
 func (r *Realm) hasEmail(email, except string) bool {
 	for _, a := range r.accounts {
 		if a.id != except && strings.EqualFold(a.email, email) {
@@ -341,8 +342,8 @@ func (r *Realm) hasEmail(email, except string) bool {
 	return false
 }
 
-// Put adds somebody to a group or takes them out. Somebody of LDAP can join the groups of
-// that LDAP and local ones; a local person local ones only.
+// Put adds an account to a group, or removes it. An account of an LDAP can be in the groups of
+// that LDAP and in local groups. A local account can only be in local groups.
 func (r *Realm) Put(id, groupID string, in bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -356,7 +357,7 @@ func (r *Realm) Put(id, groupID string, in bool) {
 	}
 }
 
-// setOwn enters a change of the truth, and of what the list makes of it.
+// setOwn changes one membership, and enters it into the log with what the list shows.
 func (r *Realm) setOwn(a *account, groupID string, in bool) {
 	if a.own[groupID] == in {
 		return
@@ -374,7 +375,7 @@ func (r *Realm) tellListed(a *account, g *group) {
 	r.log.Add(history.Listed{Account: a.id, Group: g.id, In: r.listed(a, g) > 0})
 }
 
-// listed returns how often the group's list shows an account while all is well.
+// listed returns how often the group's list shows the account when nothing fails.
 func (r *Realm) listed(a *account, g *group) int {
 	own := a.own[g.id]
 	if a.federation == "" || g.federation == "" {
@@ -450,7 +451,7 @@ func (r *Realm) Groups() []string {
 	return ids
 }
 
-// Login is what ClearML gets of one sign-in.
+// Login is what ClearML receives at a sign-in.
 type Login struct {
 	ID, Username, Email string
 	Groups              []Named
@@ -460,8 +461,9 @@ type Login struct {
 // Named is a group of the claim.
 type Named struct{ Name, Path string }
 
-// SignIn signs somebody in. The claim is what the user cache has, if the federation's
-// people are cached. It fails for somebody who is disabled, or whose federation is not up.
+// SignIn signs an account in. If the federation's people are cached, the claim comes from the
+// user cache. SignIn returns false if the account is disabled or a service account, or if its
+// federation is not up.
 func (r *Realm) SignIn(id string) (Login, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -478,13 +480,13 @@ func (r *Realm) SignIn(id string) (Login, bool) {
 	return l, true
 }
 
-// speaks reports whether the account's federation is up, or there is none.
+// speaks reports whether the account's federation is up. A local account always speaks.
 func (r *Realm) speaks(a *account) bool {
 	f := r.federation(a.federation)
 	return a.federation == "" || f != nil && f.Enabled && f.Mode == Up
 }
 
-// cachedOwn returns the own side through the cache, and fills the cache.
+// cachedOwn returns the own side from the cache, and fills the cache if it is empty.
 func (r *Realm) cachedOwn(a *account) map[string]bool {
 	f := r.federation(a.federation)
 	if f == nil || !f.Caches {
@@ -501,8 +503,8 @@ func (r *Realm) cachedOwn(a *account) map[string]bool {
 	return a.cached
 }
 
-// forget deletes the people of a blind LDAP, and see makes them again under new ids when it
-// shows them again, without their local groups.
+// forget deletes the people of a blind LDAP. When the LDAP shows them again, see makes them
+// again under new ids, without their local groups.
 func (r *Realm) forget(f *Federation) {
 	if f.Mode != Blind || !f.Forgets || !f.Enabled {
 		return
@@ -534,7 +536,7 @@ func (r *Realm) see(f *Federation) {
 	f.removed = nil
 }
 
-// Settle makes the people again whom a blind LDAP made Keycloak delete.
+// Settle makes the people again whom Keycloak deleted because of a blind LDAP.
 func (r *Realm) Settle() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -24,7 +24,7 @@ func (r *Realm) GiveRole(id, role string, in bool) {
 	defer r.mu.Unlock()
 	var roles map[string]bool
 	if a := r.accounts[id]; a != nil {
-		roles, a.cached = a.roles, nil // Keycloak writes it itself
+		roles, a.cached = a.roles, nil // Keycloak itself writes the role, so it clears the cache
 	} else if g := r.groups[id]; g != nil {
 		roles = g.roles
 	} else {
@@ -72,7 +72,7 @@ func roleReps(names []string) []any {
 	return list
 }
 
-// answerRoles answers what is below roles.
+// answerRoles answers the requests below roles.
 func (r *Realm) answerRoles(path []string, query url.Values) chaos.Answer {
 	if len(path) == 0 {
 		return ok(page(roleReps([]string{Boss, Chief, "offline_access"}), query, 100))
