@@ -20,7 +20,7 @@ func (v Violation) String() string {
 	return fmt.Sprintf("%s: %s: %s", v.At.Format("02 15:04:05.000"), v.Law, v.Text)
 }
 
-// Law is a law in a few words.
+// Law is the text of a law.
 type Law string
 
 // The laws.
@@ -39,7 +39,7 @@ const (
 	Agrees    Law = "the report agrees with what happened"
 )
 
-// pass is a pass that the oracle knows.
+// pass is what the oracle knows of a pass.
 type pass struct {
 	node         string
 	number       int
@@ -50,7 +50,7 @@ type pass struct {
 	changed      map[history.Change]time.Time // what its writes changed, and when first
 }
 
-// leadership is a term that was renewed at some time.
+// leadership is the last renewal of the Lease.
 type leadership struct {
 	node  string
 	until time.Time
@@ -68,19 +68,19 @@ type Oracle struct {
 	*past
 	Violations []Violation
 	Sometimes  map[string]int
-	Strict     bool // judge what is known to go wrong, too (docs/simulation.md)
+	Strict     bool // judge also what is known to go wrong (docs/simulation.md)
 
 	running map[string]*pass   // by node
 	tried   map[pair]time.Time // node, group: when a write was sent last
 	short   map[pair]time.Time // node, group: when an answer last left members out
-	passes  []*pass            // that ended
+	passes  []*pass            // the passes that ended
 	reads   map[pair]time.Time // node, group: when it was read last
 	writes  map[int]*write
 	leader  leadership
-	leads   bool // the log tells of leaders
+	leads   bool // the log has facts about the leader
 	carried map[int]int
 	counted map[string]history.Counters // by node: what its metrics had counted after its last pass
-	harmed  map[string]int              // by node: how many of its writes did more than they said
+	harmed  map[string]int              // by node: how many of its writes the server did more for than asked
 	calm    time.Time
 }
 
@@ -92,7 +92,7 @@ func New() *Oracle {
 	}
 }
 
-// Judge takes in facts.
+// Judge judges further facts.
 func (o *Oracle) Judge(entries []history.Entry) {
 	for _, e := range entries {
 		if m, is := e.What.(history.Member); is && m.By == history.Writer {
@@ -187,7 +187,8 @@ func (o *Oracle) sent(t time.Time, s history.Sent) {
 	}
 }
 
-// allowed judges who writes, and when. It returns the pass that writes, or nil.
+// allowed judges whether the process may write at that time. It returns the pass that writes,
+// or nil.
 func (o *Oracle) allowed(t time.Time, s history.Sent) *pass {
 	p := o.running[s.Node]
 	if p == nil {
@@ -205,8 +206,9 @@ func (o *Oracle) allowed(t time.Time, s history.Sent) *pass {
 	return p
 }
 
-// basis returns the time of what a write rests on. A reading serves one write. A write that
-// is sent again without another reading is held against what is so at that moment.
+// basis returns the time of the state that a write is judged by. A read serves one write. If
+// the write is sent again without another read, it is judged by the state at the time of
+// sending.
 func (o *Oracle) basis(t, read time.Time, key pair) time.Time {
 	last, again := o.tried[key]
 	o.tried[key] = t
@@ -216,7 +218,8 @@ func (o *Oracle) basis(t, read time.Time, key pair) time.Time {
 	return read
 }
 
-// sentRole judges a write of one user's role like one of a group with one change.
+// sentRole judges a write of one user's role in the same way as a write of a group with one
+// change.
 func (o *Oracle) sentRole(t time.Time, s history.SentRole) {
 	p := o.allowed(t, history.Sent{Node: s.Node, Group: history.AdminRole, Number: s.Number})
 	if p == nil {
@@ -251,7 +254,7 @@ func (o *Oracle) sentRole(t time.Time, s history.SentRole) {
 	}
 }
 
-// membersAt returns who was a member, sorted.
+// membersAt returns the ids of the members at that time, sorted.
 func (o *Oracle) membersAt(team string, t time.Time) []string {
 	var ids []string
 	for k, c := range o.members {
@@ -263,13 +266,13 @@ func (o *Oracle) membersAt(team string, t time.Time) []string {
 	return ids
 }
 
-// some reports whether something held at some instant.
+// some reports whether holds is true at one of the instants.
 func (o *Oracle) some(node string, instants []time.Time, holds func(at) bool) bool {
 	return slices.ContainsFunc(instants, func(t time.Time) bool { return holds(o.at(t, node)) })
 }
 
-// during is some for the instants of one pass. An approval lifts the grace, and makes true
-// what an LDAP that shows nobody makes of its people.
+// during is some for the instants of one pass. If the pass has an approval, there is no grace.
+// People whom a blind LDAP does not show then count as gone.
 func (o *Oracle) during(p *pass, instants []time.Time, holds func(at) bool) bool {
 	return o.some(p.node, instants, func(w at) bool {
 		if p.approved {
@@ -279,12 +282,12 @@ func (o *Oracle) during(p *pass, instants []time.Time, holds func(at) bool) bool
 	})
 }
 
-// removal judges that a write takes somebody out.
+// removal judges a write that removes a user from a group.
 func (o *Oracle) removal(t time.Time, p *pass, team history.UserGroup, id string, instants []time.Time) {
 	user := func(w at) history.User { return o.users[id].get(w.t) }
 	gone := o.during(p, instants, func(w at) bool { return user(w).ID == "" })
 	switch {
-	case gone: // ClearML itself has the user no more
+	case gone: // ClearML no longer has the user
 		return
 	case !o.during(p, instants, func(w at) bool { return w.ours(user(w)) }):
 		o.broken(Kept, t, "%s is taken out of %q, and has never signed in by Keycloak", o.who(id, t), team.Name)
@@ -300,9 +303,9 @@ func (o *Oracle) removal(t time.Time, p *pass, team history.UserGroup, id string
 	o.waited(t, p, team, id, instants)
 }
 
-// waited judges the grace of a removal: if every account that could be the person is of a
-// federation, no whole pass of the last grace may have seen the person in all the time that
-// it took.
+// waited judges the grace of a removal. The grace applies if all accounts that could be the
+// person are enabled accounts of a federation. Then each whole pass of the last grace must
+// have seen the person out of the group at some instant.
 func (o *Oracle) waited(t time.Time, p *pass, team history.UserGroup, id string, instants []time.Time) {
 	now := o.at(t, p.node)
 	list := now.candidates(o.users[id].get(t))
@@ -318,7 +321,7 @@ func (o *Oracle) waited(t time.Time, p *pass, team history.UserGroup, id string,
 			continue
 		}
 		if !o.some(p.node, o.instants(earlier.began, earlier.ended), func(w at) bool {
-			w.s.Grace = 0 // whom a pass could not find counts as out, whatever the reason
+			w.s.Grace = 0 // a person whom the pass could not find counts as out, whatever the reason
 			return !w.in(o.users[id].get(w.t), team)
 		}) && earlier.began.After(p.began.Add(-now.s.Grace)) {
 			o.broken(Wait, t, "%s is taken out of %q, and was in it throughout the pass of %s, the grace is %s", o.who(id, t), team.Name, earlier.began.Format("02 15:04:05"), now.s.Grace)
@@ -327,7 +330,7 @@ func (o *Oracle) waited(t time.Time, p *pass, team history.UserGroup, id string,
 	}
 }
 
-// grant judges that a write puts somebody in.
+// grant judges a write that adds a user to a group.
 func (o *Oracle) grant(t time.Time, p *pass, team history.UserGroup, id string, instants []time.Time) {
 	user := func(w at) history.User { return o.users[id].get(w.t) }
 	switch {
@@ -344,8 +347,9 @@ func (o *Oracle) grant(t time.Time, p *pass, team history.UserGroup, id string, 
 	}
 }
 
-// unambiguousAdmin reports whether the user holds a group of administrators that is named by
-// its path, or by a name that no other group bears, or the role of administrators.
+// unambiguousAdmin reports whether the user holds the role of administrators or is in a group
+// of administrators. The configuration must name the group by its path, or by a name that no
+// other group has.
 func (w at) unambiguousAdmin(u history.User) bool {
 	if slices.ContainsFunc(w.candidates(u), w.boss) {
 		return true
@@ -377,7 +381,8 @@ func (w at) repeats(g history.Group) bool {
 	return false
 }
 
-// floor judges how many administrators a write leaves that anybody can count on.
+// floor judges how many administrators a write leaves. groupsync's own user and service
+// accounts do not count.
 func (o *Oracle) floor(t time.Time, p *pass, team history.UserGroup, members []string, instants []time.Time) {
 	n := 0
 	for _, id := range members {
@@ -394,7 +399,7 @@ func (o *Oracle) floor(t time.Time, p *pass, team history.UserGroup, members []s
 	}
 }
 
-// who describes a user, for a person who reads a failure.
+// who describes a user for a person who reads a failure.
 func (o *Oracle) who(id string, t time.Time) string {
 	u := o.users[id].get(t)
 	return fmt.Sprintf("%s (%s, kept %q, email %q)", id, u.Name, u.Kept, u.Email)
@@ -409,7 +414,7 @@ func (w at) accountsOf(u history.User, team history.UserGroup) string {
 	return text
 }
 
-// changed notes what a write of a pass changed.
+// changed notes a change that a write of a pass made.
 func (o *Oracle) changed(t time.Time, m history.Member) {
 	w := o.writes[m.Write]
 	if w == nil {
@@ -432,7 +437,8 @@ func (o *Oracle) ended(t time.Time, e history.PassEnded) {
 	p.ended, p.result = t, e.Result
 	o.passes = append(o.passes, p)
 	for _, c := range e.Done {
-		// Somebody else may have done it, too: then it was so at some instant of the pass.
+		// Somebody else may have made the change too. Then it was true at some instant of the
+		// pass.
 		if p.changed[c].IsZero() && !slices.ContainsFunc(o.instants(p.began, t), func(x time.Time) bool { return o.members[pair{c.Group, c.User}].get(x) == c.Add }) && !o.hidden(p, c) {
 			o.broken(Agrees, t, "the pass %s says that it made %s, and that never was so", e.ID, text(c))
 		}
@@ -452,8 +458,8 @@ func (o *Oracle) ended(t time.Time, e history.PassEnded) {
 	}
 }
 
-// counts holds what the metrics counted in a pass against the changes that its report calls
-// done and failed, which ended has held against ClearML.
+// counts compares what the metrics counted in a pass with the changes that its report calls
+// done and failed. ended has compared those with ClearML.
 func (o *Oracle) counts(t time.Time, e history.PassEnded) {
 	add := func(list []history.Change, adds bool) (n int) {
 		for _, c := range list {
@@ -479,8 +485,8 @@ func number(b bool) int {
 	return 0
 }
 
-// hidden reports a removal from a group whose members were not all shown to the pass. If
-// the answer left out the person who is removed, the removal looks done when it is not.
+// hidden reports whether c is a removal from a group whose members the pass did not see
+// completely. If an answer left out the removed person, the removal looks done when it is not.
 func (o *Oracle) hidden(p *pass, c history.Change) bool {
 	if c.Add || o.Strict || o.short[pair{p.node, c.Group}].Before(p.began) {
 		return false
@@ -489,7 +495,7 @@ func (o *Oracle) hidden(p *pass, c history.Change) bool {
 	return true
 }
 
-// raced reports a change that a write made only because somebody else changed the group
+// raced reports whether a write made the change only because somebody else changed the group
 // between the read and the moment in which the write was carried out.
 func (o *Oracle) raced(p *pass, c history.Change, t time.Time) bool {
 	return slices.ContainsFunc(o.instants(p.began, t), func(x time.Time) bool {
@@ -504,8 +510,8 @@ func text(c history.Change) string {
 	return fmt.Sprintf("the removal of %s from %s", c.User, c.Group)
 }
 
-// Settled judges the end of a schedule: nothing changed since Calm, and passes ran. frozen
-// names the user groups of which a guard rightly withholds something for good.
+// Settled judges the end of a schedule, when nothing has changed since Calm and passes have
+// run. frozen names the user groups in which a guard rightly withholds something for good.
 func (o *Oracle) Settled(t time.Time, node string, frozen []string) {
 	w := o.at(t, node)
 	w.s.Grace = 0

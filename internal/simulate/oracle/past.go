@@ -2,9 +2,9 @@
 // and nothing else: it shares no code with the product, and none with the models of
 // Keycloak and of ClearML.
 //
-// It judges by intervals. A pass cannot read everything at one instant, so a change was
-// right if what it rests on was true at some instant between the beginning of the pass and
-// the moment in which the write went onto the connection.
+// It judges by intervals, because a pass cannot read everything at one instant. A change was
+// right if its reason was true at some instant between the beginning of the pass and the
+// moment in which the write went onto the connection.
 package oracle
 
 import (
@@ -16,7 +16,7 @@ import (
 	"groupsync/internal/simulate/history"
 )
 
-// course is how one thing changed over time.
+// course is how one value changed over time.
 type course[T any] struct {
 	at    []time.Time
 	value []T
@@ -40,13 +40,13 @@ func (c *course[T]) get(t time.Time) (v T) {
 
 type pair struct{ a, b string }
 
-// account is an account as it was at some time; its id is empty when there was none.
+// account is an account at some time; the id is empty if there was none.
 type account struct {
 	history.Account
-	ghost time.Time // Keycloak deleted it because LDAP showed too little: then
+	ghost time.Time // when Keycloak deleted it because LDAP showed too little; zero: Keycloak did not
 }
 
-// past is everything that the log says.
+// past holds all facts about the world and the settings.
 type past struct {
 	accounts map[string]*course[account]
 	claims   map[pair]*course[bool]   // account, group
@@ -78,7 +78,8 @@ func of[K comparable, T any](m map[K]*course[T], k K) *course[T] {
 	return c
 }
 
-// enter takes in one fact about the world. It reports whether the fact is one.
+// enter takes in one fact about the world. It returns false if the fact is about something
+// else.
 func (p *past) enter(e history.Entry) bool {
 	switch w := e.What.(type) {
 	case history.Account:
@@ -121,7 +122,7 @@ func (p *past) enter(e history.Entry) bool {
 	return true
 }
 
-// instants returns a moment for every state that the world had between two times.
+// instants returns one time for each state of the world between two times.
 func (p *past) instants(from, to time.Time) []time.Time {
 	list := []time.Time{from}
 	i := sort.Search(len(p.times), func(i int) bool { return p.times[i].After(from) })
@@ -143,21 +144,22 @@ func fold(email string) string {
 	return string(b)
 }
 
-// at is the world at one instant, under one node's settings.
+// at is the world at one instant, with the settings of one node.
 type at struct {
 	*past
 	t time.Time
 	s history.Settings
 
-	approved bool // a person vouches for what Keycloak shows
+	approved bool // a person has approved what Keycloak shows
 }
 
 func (p *past) at(t time.Time, node string) at {
 	return at{past: p, t: t, s: p.settings[node].get(t).Settings}
 }
 
-// account returns the account with that id. One that was deleted because LDAP showed too
-// little counts until the grace has run out: the person is still there.
+// account returns the account with that id. An account that Keycloak deleted because LDAP
+// showed too little still counts until the grace has run out or it was made again, because the
+// person is still there.
 func (w at) account(id string) (account, bool) {
 	a := w.accounts[id].get(w.t)
 	if a.ID == "" || !a.ghost.IsZero() && (w.t.Sub(a.ghost) >= w.s.Grace || w.again(a)) {
@@ -246,7 +248,7 @@ func (w at) ofAdmins(team history.UserGroup) bool {
 	return false
 }
 
-// fed reports whether something of Keycloak feeds the user group.
+// fed reports whether a group or role of Keycloak feeds the user group.
 func (w at) fed(team history.UserGroup) bool {
 	return len(w.sources(team)) > 0 || w.ofAdmins(team) && w.s.AdminRole != ""
 }
@@ -284,8 +286,8 @@ func (w at) gives(a account, team history.UserGroup) bool {
 	return w.holds(a, w.sources(team)) || w.ofAdmins(team) && w.boss(a)
 }
 
-// shows reports whether, while all is well, some list of Keycloak shows the account among
-// those whom the user group is to have.
+// shows reports whether a list of Keycloak shows the account for the user group when nothing
+// fails.
 func (w at) shows(a account, team history.UserGroup) bool {
 	if !a.Enabled {
 		return false
@@ -319,13 +321,14 @@ func (w at) holds(a account, groups []string) bool {
 	return slices.ContainsFunc(groups, func(g string) bool { return w.claims[pair{a.ID, g}].get(w.t) })
 }
 
-// in reports whether some candidate of the user holds something that feeds the group.
+// in reports whether some candidate of the user holds a group or role that feeds the user
+// group.
 func (w at) in(u history.User, team history.UserGroup) bool {
 	return slices.ContainsFunc(w.candidates(u), func(a account) bool { return w.gives(a, team) })
 }
 
-// ours reports whether Keycloak may know the user. The model of ClearML always tells who has
-// signed in by what.
+// ours reports whether the user has signed in by Keycloak, and is neither groupsync itself nor
+// a service account. The model of ClearML always says how a user has signed in.
 func (w at) ours(u history.User) bool {
 	return u.ID != "" && !u.Service && u.ID != w.s.Self && u.Keycloak
 }
@@ -350,7 +353,7 @@ func (w at) sure(u history.User) (account, bool) {
 	a := list[0]
 	byID := a.ID == u.Kept
 	if u.Kept != "" && !byID {
-		return account{}, false // the kept id is gone: it may be a recycled address
+		return account{}, false // the kept id is gone, so another person may have the email now
 	}
 	for id := range w.users {
 		o := w.users[id].get(w.t)
