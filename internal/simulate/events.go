@@ -14,7 +14,7 @@ import (
 )
 
 // joins is the event that people join groups in Keycloak and sign in. It happens while a
-// write waits to be sent again.
+// refused write waits to be sent again.
 const joins = "people join and sign in"
 
 // event is something that happens to the world.
@@ -23,7 +23,7 @@ type event struct {
 	weight int
 	do     func(*world, *rand.Rand)
 
-	ofProcess bool // it is about the processes, and does not happen on a timer
+	ofProcess bool // the event is about the processes, and does not run on a timer during a pass
 }
 
 // events lists the kinds of events.
@@ -88,7 +88,7 @@ var events = []event{
 		if n := w.realm.Federations(); n > 0 {
 			i, lasts := r.IntN(n), time.Duration(1+r.IntN(2000))*time.Second
 			m := idp.Mode(1 + r.IntN(3))
-			if g := w.base.Limits.Grace; m == idp.Blind && lasts > g/2 { // an LDAP that shows nobody for longer than the grace is believed
+			if g := w.base.Limits.Grace; m == idp.Blind && lasts > g/2 { // after the grace groupsync believes an LDAP that shows nobody
 				lasts = g / 2
 			}
 			w.realm.SetMode(i, m)
@@ -127,7 +127,7 @@ var events = []event{
 	}, false},
 	{"delete user group", 1, func(w *world, r *rand.Rand) { w.directory.DeleteGroup(pick(r, w.directory.GroupIDs())) }, false},
 	{"new user group", 2, func(w *world, r *rand.Rand) { w.directory.AddGroup(w.base.claim(words[r.IntN(len(words))])) }, false},
-	{"twin user", 1, func(w *world, r *rand.Rand) { // releases of ClearML before 3.24.7 could have an address twice
+	{"twin user", 1, func(w *world, r *rand.Rand) { // releases of ClearML before 3.24.7 could have an email twice
 		if mail := w.directory.EmailOf(pick(r, w.directory.UserIDs())); mail != "" {
 			w.made++
 			w.directory.AddUser(dir.NewUser{Name: fmt.Sprint("twin", w.made), Email: mail, Keycloak: true})
@@ -147,7 +147,7 @@ var events = []event{
 	}, true},
 	{"approve", 4, func(w *world, _ *rand.Rand) { go w.approve() }, true},
 	{"sync", 4, func(w *world, r *rand.Rand) {
-		n := pick(r, w.living()) // perhaps one that stands by
+		n := pick(r, w.living()) // perhaps a standby
 		go func() { _, _ = w.ask(n, "", reconcile.Request{Early: true}) }()
 	}, true},
 	{"sync person", 4, func(w *world, r *rand.Rand) {
@@ -181,8 +181,8 @@ var events = []event{
 	}, true},
 }
 
-// writeWaits lets somebody join groups and sign in, before a write that the server did not
-// take is sent again.
+// writeWaits lets people join groups and sign in before a write that the server refused is
+// sent again.
 func (w *world) writeWaits() {
 	if w.over.Load() || w.Off[joins] || w.Off["events"] {
 		return
@@ -199,9 +199,9 @@ func (w *world) writeWaits() {
 	time.AfterFunc(time.Duration(rng.IntN(900))*time.Millisecond, func() { w.happen(e, rng) })
 }
 
-// happen lets one event happen at a time: those during a pass run in goroutines of their
-// own. A channel lets virtual time go on while an event waits for another one. A mutex
-// would not.
+// happen runs one event at a time. Events during a pass run in goroutines of their own. happen
+// uses a channel, because virtual time goes on while an event waits for a channel, but not
+// while it waits for a mutex.
 func (w *world) happen(e event, rng *rand.Rand) {
 	w.turn <- struct{}{}
 	defer func() { <-w.turn }()
@@ -215,7 +215,7 @@ func (w *world) happen(e event, rng *rand.Rand) {
 	w.count("event " + e.kind)
 }
 
-// pick returns one of them, or the zero value if there is none.
+// pick returns one of the elements, or the zero value if there are none.
 func pick[T any](r *rand.Rand, all []T) (one T) {
 	if len(all) == 0 {
 		return one
@@ -223,14 +223,15 @@ func pick[T any](r *rand.Rand, all []T) (one T) {
 	return all[r.IntN(len(all))]
 }
 
-// mayBeNamed reports whether a group of Keycloak may get a name now. Unless -known, a name
-// that contains the name of another group does not appear while a pass runs: the pass could
-// not tell the two groups apart where Keycloak only counts (docs/simulation.md).
+// mayBeNamed reports whether a group of Keycloak may get the name now. Unless -known is set, a
+// name that contains the name of another group does not appear while a pass runs. Keycloak
+// only counts groups whose names contain a text, so the pass could not tell the two groups
+// apart (docs/simulation.md).
 func (w *world) mayBeNamed(name string) bool {
 	return Known || w.running.Load() == 0 || !w.realm.NameContains(name)
 }
 
-// taken reports whether an account may have the address.
+// taken reports whether an account has the email already.
 func (w *world) taken(mail string) bool { return w.realm.HasEmail(mail) }
 
 // script lets events happen until the schedule ends. Half of them wait for the next pass, and

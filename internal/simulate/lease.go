@@ -17,7 +17,7 @@ const (
 	retryPeriod   = 2 * time.Second
 )
 
-// lease is one Lease that replicas compete for.
+// lease is one Lease that the replicas compete for.
 type lease struct {
 	log *history.Log
 
@@ -26,8 +26,9 @@ type lease struct {
 	renewed time.Time
 	blocked map[string]bool // processes that cannot reach the Lease
 
-	// late says how long a process takes to notice that it leads no more: one that was
-	// paused learns of it late, and only its fence keeps it from writing.
+	// late returns how long a process takes to notice that it is no longer the leader. A
+	// process that was paused notices it late. Until then only its fence keeps it from
+	// writing.
 	late func() time.Duration
 }
 
@@ -35,7 +36,7 @@ func newLease(log *history.Log, rng *rand.Rand) *lease {
 	return &lease{log: log, blocked: make(map[string]bool), late: func() time.Duration { return time.Duration(rng.IntN(60)) * time.Second }}
 }
 
-// renew takes or renews the Lease for a process, if that can be.
+// renew takes or renews the Lease for a process, and reports whether it could.
 func (l *lease) renew(node string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -48,7 +49,7 @@ func (l *lease) renew(node string) bool {
 	return true
 }
 
-// held is the fence of a process.
+// held is the fence of a process. It returns an error if the process does not hold the Lease.
 func (l *lease) held(node string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -27,7 +27,7 @@ import (
 	"groupsync/internal/target/clearml"
 )
 
-// settings are what a process is configured with, as far as schedules differ.
+// settings hold the configuration of a process that can differ between schedules.
 type settings struct {
 	FullPath    bool
 	Mapping     map[string][]string
@@ -49,7 +49,7 @@ func (s settings) rules() (match.Rules, error) {
 	})
 }
 
-// told is what the oracle is told of the settings.
+// told returns the settings that the oracle needs.
 func (s settings) told() history.Settings {
 	h := history.Settings{
 		FullPath: s.FullPath, Mapping: s.Mapping, AdminGroups: s.AdminGroups, AdminRole: s.AdminRole, AdminVia: string(s.AdminVia), Self: dir.Self, Protected: s.Protect,
@@ -61,7 +61,7 @@ func (s settings) told() history.Settings {
 	return h
 }
 
-// cronOf returns the schedule for a pause between passes.
+// cronOf returns the schedule with that time between passes.
 func cronOf(every time.Duration) cron.Schedule {
 	spec := fmt.Sprintf("*/%d * * * *", int(every/time.Minute))
 	if every >= time.Hour {
@@ -74,7 +74,7 @@ func cronOf(every time.Duration) cron.Schedule {
 	return s
 }
 
-// node is one process of groupsync, wired as cmd/groupsync wires it.
+// node is one process of groupsync. It is put together as in cmd/groupsync.
 type node struct {
 	name    string
 	w       *world
@@ -85,9 +85,9 @@ type node struct {
 	stop    context.CancelFunc
 	ended   chan struct{}
 	dead    atomic.Bool
-	broken  atomic.Bool // it says that it writes no more until it is restarted
+	broken  atomic.Bool // the last pass reported the guard canary: the process writes nothing until it is restarted
 
-	reconciler *reconcile.Reconciler // of whoever holds the daemon's job
+	reconciler *reconcile.Reconciler // only code that holds the daemon's job may use it
 	settings   settings
 }
 
@@ -130,7 +130,7 @@ func (w *world) start(name string, s settings) (*node, error) {
 	return n, nil
 }
 
-// sides is what a pass is made of.
+// sides holds what a Reconciler is made of.
 type sides struct {
 	source  *keycloak.Source
 	target  *clearml.Client
@@ -144,7 +144,7 @@ func (n *node) connect(s settings) (sides, error) {
 	}
 	src, err := keycloak.New(keycloak.Config{
 		URL: idp.Base, Realm: idp.Name, ClientID: "groupsync", ClientSecret: func() (string, error) { return "secret", nil },
-		Timeout: s.Timeout, Concurrency: 64, // nobody waits for a slot: the order of those who do is not the seed's
+		Timeout: s.Timeout, Concurrency: 64, // no request waits for a slot: the seed would not decide their order
 		Observe: n.metrics.Observe(fault.Keycloak), Transport: n.w.wire.To(chaos.Keycloak, n.name, n.w.realm), Log: n.log,
 	})
 	if err != nil {
@@ -211,7 +211,8 @@ func (n *node) began(req reconcile.Request, ofOne bool) int {
 	return number
 }
 
-// passed does what follows a pass in cmd/groupsync, and tells the oracle of it.
+// passed does what cmd/groupsync does after a pass, and enters the end of the pass into the
+// log.
 func (n *node) passed(number int, rep report.Report, req reconcile.Request) {
 	n.metrics.Record(rep)
 	if n.dead.Load() {
@@ -267,7 +268,7 @@ func (n *node) counted() (c history.Counters) {
 	return c
 }
 
-// ending is what the oracle is told of the end of a pass.
+// ending is the end of a pass as the oracle gets it.
 type ending struct{ history.PassEnded }
 
 func (e *ending) note(group string, c report.Change, add bool) {
@@ -297,7 +298,7 @@ func (n *node) reload(ctx context.Context, s settings) error {
 	})
 }
 
-// end stops a process in order.
+// end stops a process and waits until it has ended.
 func (n *node) end() {
 	n.stop()
 	<-n.ended
@@ -310,7 +311,7 @@ func (n *node) kill() {
 	n.end()
 }
 
-// trace is where the processes log to.
+// trace returns the writer that the processes log to.
 func (w *world) trace() io.Writer {
 	if w.Trace != nil {
 		return w.Trace

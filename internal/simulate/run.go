@@ -19,7 +19,7 @@ import (
 	"groupsync/internal/simulate/oracle"
 )
 
-// Outcome is what a schedule came to.
+// Outcome is the result of a schedule.
 type Outcome struct {
 	Violations []oracle.Violation
 	Sometimes  map[string]int
@@ -43,7 +43,7 @@ func run(s Scenario) Outcome {
 	}
 	w.script(begin)
 	end := w.settle()
-	settled := time.Now() // an exception may end while the processes do
+	settled := time.Now() // shutdown takes time, and an exception could end meanwhile
 	w.shutdown()
 	judge.Judge(w.log.Take())
 	w.judgeEnd(judge, end, settled)
@@ -71,7 +71,7 @@ func (w *world) spawn() {
 	w.made++
 	n, err := w.start(fmt.Sprintf("node%d", w.made), w.base)
 	if err != nil {
-		panic(err) // the settings are ours
+		panic(err) // the settings come from this package, so they are valid
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -85,7 +85,8 @@ func (w *world) living() []*node {
 	return slices.Clone(w.nodes)
 }
 
-// restart ends one process, in order or not, and starts another in its place.
+// restart ends the oldest process, by a kill or in order, and starts another one. forget also
+// deletes the memory.
 func (w *world) restart(kill, forget bool) {
 	w.mu.Lock()
 	n := w.nodes[0]
@@ -105,7 +106,7 @@ func (w *world) restart(kill, forget bool) {
 	w.spawn()
 }
 
-// leading returns the process that makes the passes.
+// leading returns the process that is the leader, or nil.
 func (w *world) leading() *node {
 	for _, n := range w.living() {
 		if w.lease == nil || w.lease.leader() == n.name {
@@ -136,7 +137,7 @@ func (w *world) ask(n *node, user string, req reconcile.Request) (report.Report,
 	return r, err
 }
 
-// approve makes a pass, and another that is given its digest.
+// approve makes a pass, and then a pass with an approval of its digest.
 func (w *world) approve() (report.Report, error) {
 	r, err := w.sync("", reconcile.Request{Early: true})
 	if err != nil || r.Digest == "" {
@@ -146,7 +147,7 @@ func (w *world) approve() (report.Report, error) {
 	return w.sync("", reconcile.Request{Approval: reconcile.Approval{Digest: r.Digest, By: "somebody"}})
 }
 
-// settle ends all trouble and lets passes run until both sides should agree. It returns the
+// settle ends all faults and lets passes run until both sides should agree. It returns the
 // last report.
 func (w *world) settle() report.Report {
 	w.over.Store(true)
@@ -164,12 +165,12 @@ func (w *world) settle() report.Report {
 	if w.lease != nil {
 		w.lease.unblock()
 	}
-	time.Sleep(10 * time.Minute) // what is under way arrives, whoever leads is found
+	time.Sleep(10 * time.Minute) // requests that are under way arrive, and a leader is found
 	w.log.Add(history.Calm{})
 	var last report.Report
 	for range 5 {
 		for _, n := range w.living() {
-			if n.broken.Load() { // a person has looked at ClearML
+			if n.broken.Load() { // as if a person had looked at ClearML
 				w.restart(false, false)
 				time.Sleep(time.Minute)
 				break
@@ -193,15 +194,15 @@ func (w *world) shutdown() {
 	time.Sleep(20 * time.Minute) // abandoned requests
 }
 
-// waiting are the guards that may withhold something for good although nothing fails.
+// waiting lists the guards that may withhold something for good even if nothing fails.
 var waiting = []report.Guard{report.Admins, report.MissingSource, report.Collision, report.Ambiguity, report.Confirm}
 
-// judgeEnd judges what came of it all by the time of the last report.
+// judgeEnd judges the end of a schedule, at the time of the last report.
 func (w *world) judgeEnd(judge *oracle.Oracle, last report.Report, settled time.Time) {
 	for text, what := range map[string]string{"no account at all": "an empty realm", "tells no user's email": "a ClearML without people"} {
 		if slices.ContainsFunc(last.Errors, func(f report.Failure) bool { return strings.Contains(f.Text, text) }) {
 			w.count(what)
-			return // nothing is synchronized, rightly
+			return // nothing is synchronized, which is right
 		}
 	}
 	var frozen []string
@@ -235,12 +236,12 @@ func (w *world) judgeEnd(judge *oracle.Oracle, last report.Report, settled time.
 	judge.Settled(settled, w.living()[0].name, frozen)
 }
 
-// Merge adds up what schedules saw.
+// Merge adds the counts of from to those of into.
 func Merge(into, from map[string]int) {
 	for k, n := range from {
 		into[k] += n
 	}
 }
 
-// Sorted returns the keys in order.
+// Sorted returns the keys, sorted.
 func Sorted(m map[string]int) []string { return slices.Sorted(maps.Keys(m)) }

@@ -28,12 +28,12 @@ func (s Scenario) Command() string {
 	return c
 }
 
-// features are what a seed can have beside faults and events.
+// features are the parts of a schedule that a seed can have, beside faults and events.
 var features = []string{"replicas", "journal", "rogue server", "one view", "duplicate emails", "mapping", "full path", "admins", "admin role", "via role", "collision", "quirk", "federation"}
 
-// Shrink returns a smaller schedule that still fails: first without the kinds of fault, of
-// event and of feature that it does not need, then shorter, then with fewer people. It runs at
-// most so many schedules.
+// Shrink returns a smaller schedule that still fails. It first leaves out the faults, events
+// and features that the failure does not need. Then it makes the schedule shorter, then it
+// leaves out people. It runs at most so many schedules.
 func Shrink(s Scenario, most int, fails func(Scenario) bool) Scenario {
 	try := func(smaller Scenario) bool {
 		if most <= 0 {
@@ -65,7 +65,7 @@ func Shrink(s Scenario, most int, fails func(Scenario) bool) Scenario {
 		names = append(names, e.kind)
 	}
 	names = append(names, features...)
-	// Large pieces first: most of the names matter for nothing.
+	// Large pieces first, because most of the names do not matter for the failure.
 	for size := len(names); size > 0; size /= 2 {
 		for i := 0; i < len(names); {
 			piece := names[i:min(i+size, len(names))]

@@ -12,8 +12,8 @@ import (
 	"groupsync/internal/report"
 )
 
-// disk keeps what outlives a process: the guards' memory in its stored form, the
-// suspension and the journal. Replicas share it.
+// disk keeps what outlives a process: the guards' memory in its stored form, the suspension
+// and the journal. All replicas share it.
 type disk struct {
 	mu         sync.Mutex
 	memory     []byte
@@ -21,7 +21,7 @@ type disk struct {
 	reports    []report.Report
 }
 
-// store is a disk as one process sees it. A process that was killed stores nothing more.
+// store is the disk as one process sees it. A process that was killed stores nothing more.
 type store struct {
 	*disk
 	dead func() bool
@@ -70,14 +70,14 @@ func (d *disk) suspend(s memory.Suspension) {
 
 func (d *disk) forgetSuspension() { d.suspend(memory.Suspension{}) }
 
-// forget loses the memory.
+// forget deletes the memory.
 func (d *disk) forget() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.memory = nil
 }
 
-// size returns how large the stored memory is.
+// size returns the size of the stored memory in bytes.
 func (d *disk) size() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -86,7 +86,7 @@ func (d *disk) size() int {
 
 const keptReports = 50
 
-// Add makes a reconcile.Journal.
+// Add implements reconcile.Journal.
 func (s store) Add(r report.Report) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,7 +98,7 @@ func (s store) Add(r report.Report) error {
 	return nil
 }
 
-// Passes makes a journal.Reports.
+// Passes implements journal.Reports.
 func (s store) Passes() ([]string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -109,7 +109,7 @@ func (s store) Passes() ([]string, error) {
 	return ids, nil
 }
 
-// Get makes a journal.Reports.
+// Get implements journal.Reports.
 func (s store) Get(pass string) (report.Report, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,6 +1,6 @@
 // Package simulate runs the whole daemon in memory and in virtual time, against models of
-// Keycloak and of ClearML that fail in every way that is known, and lets an oracle judge
-// each write. Everything about a schedule follows from its seed (docs/simulation.md).
+// Keycloak and of ClearML. The models fail in every known way. An oracle judges each write.
+// The seed decides everything about a schedule (docs/simulation.md).
 package simulate
 
 import (
@@ -22,7 +22,7 @@ import (
 	"groupsync/internal/simulate/idp"
 )
 
-// Scenario is one schedule. Its zero values, but for the seed, say that the seed decides.
+// Scenario is one schedule. For each field that is zero, except Seed, the seed decides.
 type Scenario struct {
 	Seed   uint64
 	Hours  int             // how long it runs before it calms down
@@ -32,7 +32,7 @@ type Scenario struct {
 	Trace  io.Writer       // where the processes log to; nil: nowhere
 }
 
-// Known also lets happen what is known to go wrong (docs/simulation.md).
+// Known also lets the known errors happen (docs/simulation.md).
 var Known bool
 
 // world is a schedule while it runs.
@@ -54,20 +54,21 @@ type world struct {
 	nodes     []*node // the processes that run, the oldest first
 
 	turn    chan struct{} // held by the event that happens
-	over    atomic.Bool   // nothing happens any more
-	pending []func()      // what is to happen while the next pass runs
+	over    atomic.Bool   // no further event happens
+	pending []func()      // called when the next pass begins
 
-	watch func(report.Report) // told of each report; may be nil
+	watch func(report.Report) // called with each report; may be nil
 
 	made  int // processes so far
-	waits int // writes so far that the server did not take
+	waits int // writes so far that the server refused
 }
 
-// rand returns the random numbers for one purpose. They do not depend on the others, so
-// that to switch one thing off leaves everything else as it was.
+// rand returns the random numbers for one purpose. They do not depend on other purposes. So
+// everything else stays the same if one thing is switched off.
 func (s Scenario) rand(purpose string) *rand.Rand { return chaos.Rand(s.Seed, purpose) }
 
-// on decides whether the seed has something, unless it is switched off.
+// on reports whether the schedule has the feature. The seed decides, unless the feature is in
+// Focus or in Off.
 func (s Scenario) on(what string, chance float64) bool {
 	return (s.rand("on "+what).Float64() < chance || s.Focus[what]) && !s.Off[what]
 }
@@ -78,7 +79,7 @@ func (w *world) count(what string) {
 	w.sometimes[what]++
 }
 
-// saw counts what a report tells of.
+// saw counts what a report contains.
 func (w *world) saw(r report.Report) {
 	if w.watch != nil {
 		w.watch(r)
@@ -121,14 +122,14 @@ func (w *world) saw(r report.Report) {
 	}
 }
 
-// meanwhile lets something happen while the next pass runs.
+// meanwhile keeps do until the next pass begins.
 func (w *world) meanwhile(do func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.pending = append(w.pending, do)
 }
 
-// passBegins lets happen what waited for a pass. forget drops it.
+// passBegins calls what meanwhile has kept. If forget is true, it only drops it.
 func (w *world) passBegins(forget bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -142,7 +143,7 @@ func (w *world) passBegins(forget bool) {
 
 var words = []string{"ml", "data", "vision", "ops", "speech", "robots", "audit"}
 
-// newWorld makes the two sides as they are at the beginning.
+// newWorld makes the two sides as they are at the beginning of a schedule.
 func newWorld(s Scenario) *world {
 	rng := s.rand("world")
 	log := new(history.Log)
@@ -176,7 +177,7 @@ func newWorld(s Scenario) *world {
 	return w
 }
 
-// faults switches on the kinds of fault of the seed.
+// faults switches on the kinds of fault that the seed chooses.
 func (w *world) faults() {
 	rng := w.rand("faults")
 	share, rate, storm := rng.Float64()*0.5, 0.02+rng.Float64()*0.2, 0.3+rng.Float64()*0.5
@@ -273,7 +274,7 @@ func (w *world) populate(rng *rand.Rand) {
 			w.directory.AddGroup(path)
 		}
 	}
-	if rng.IntN(4) == 0 { // a second group of one leaf name
+	if rng.IntN(4) == 0 { // a second group with the same leaf name
 		ids = append(ids, w.realm.AddGroup(words[0], ids[1], -1, idp.True))
 	}
 	ids = append(ids, w.realm.AddGroup("bosses", "", rng.IntN(feds+1)-1, idp.True))
@@ -292,7 +293,7 @@ func (w *world) populate(rng *rand.Rand) {
 	w.realm.AddAccount("service-account-ci", "", -1, true)
 }
 
-// person makes one person: an account, perhaps a user, and what both hold.
+// person makes one person: an account, perhaps a user, and the groups and roles of both.
 func (w *world) person(rng *rand.Rand, i, feds int, groups []string) {
 	mail := email(i)
 	if rng.IntN(8) == 0 {
@@ -310,7 +311,7 @@ func (w *world) person(rng *rand.Rand, i, feds int, groups []string) {
 	kind := rng.IntN(10)
 	user := ""
 	switch {
-	case kind < 6 && w.login(account) != "": // as a sign-in leaves it
+	case kind < 6 && w.login(account) != "": // in the state after a sign-in
 		return
 	case kind < 8: // known to ClearML, and not up to date
 		u := dir.NewUser{Name: fmt.Sprint("user", i), Email: email(i), Keycloak: true}
@@ -333,7 +334,8 @@ func (w *world) person(rng *rand.Rand, i, feds int, groups []string) {
 	}
 }
 
-// login signs somebody in to ClearML. It returns the user, or nothing.
+// login signs an account in to ClearML. It returns the id of the user, or "" if the sign-in
+// fails.
 func (w *world) login(account string) string {
 	l, in := w.realm.SignIn(account)
 	if !in {
