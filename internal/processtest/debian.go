@@ -9,9 +9,9 @@ import (
 	"syscall"
 )
 
-// Install makes sure that the programs are on the PATH. It installs the Debian
-// packages where one is missing and the test runs as root on Debian, and fails
-// otherwise with what to do; what names whoever needs the programs.
+// Install makes sure that the programs are on the PATH. If one is missing and the test runs as
+// root on Debian, it installs the packages. Otherwise it returns an error that says what to
+// do. what names the thing that needs the programs, for that error.
 func Install(what string, programs []string, packages ...string) error {
 	have := func() bool {
 		for _, p := range programs {
@@ -24,7 +24,7 @@ func Install(what string, programs []string, packages ...string) error {
 	if have() {
 		return nil
 	}
-	// apt-get does not wait for another of its kind.
+	// apt-get does not wait for another apt-get.
 	unlock, err := Lock(filepath.Join(os.TempDir(), "groupsync-apt.lock"))
 	if err != nil {
 		return err
@@ -45,8 +45,8 @@ func Install(what string, programs []string, packages ...string) error {
 	return nil
 }
 
-// A policy-rc.d that exits 101 denies the packages' own services their start;
-// one that is there already, as in containers, is the machine's own and stays.
+// A policy-rc.d that exits with 101 keeps the packages from starting their services. If there
+// is one already, as in containers, it belongs to the machine and stays.
 const installScript = `set -e
 export DEBIAN_FRONTEND=noninteractive
 p=/usr/sbin/policy-rc.d
@@ -58,7 +58,8 @@ fi
 apt-get update -qq
 apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 `
 
-// Lock takes the file's exclusive lock, waiting for it, and returns its release.
+// Lock waits for the exclusive lock of the file and takes it. It returns the function that
+// releases it.
 func Lock(path string) (func(), error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {

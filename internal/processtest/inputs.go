@@ -7,8 +7,9 @@ import (
 	"testing"
 )
 
-// Inputs reads every file below the directory: go test does not know of what only
-// another program reads, and would repeat a result from before it was changed.
+// Inputs reads every file below the directory. go test caches a result by the files that the
+// test itself reads. It does not see files that only another program reads, and would repeat
+// an old result after they changed.
 func Inputs(tb testing.TB, dir string) {
 	tb.Helper()
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {

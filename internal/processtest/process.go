@@ -1,5 +1,5 @@
-// Package processtest runs the real servers of the tests as processes that end
-// with the test binary, however that ends.
+// Package processtest runs the real servers of the tests as processes. They end with the test
+// binary, however it ends.
 package processtest
 
 import (
@@ -16,16 +16,16 @@ import (
 	"time"
 )
 
-// Process is a program that was started in a process group of its own. It
-// does not outlive the test binary.
+// Process is a program that was started in its own process group. It does not outlive the test
+// binary.
 type Process struct {
 	pid  int
 	log  string        // file of its output
 	done chan struct{} // closed when it has ended
 }
 
-// Start starts the program with its output going to the end of the file log
-// and env added to the environment.
+// Start starts the program. Its output is appended to the file log, and env is added to the
+// environment.
 func Start(log string, env []string, program string, args ...string) (*Process, error) {
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
@@ -38,8 +38,8 @@ func Start(log string, env []string, program string, args ...string) (*Process, 
 	p := &Process{log: log, done: make(chan struct{})}
 	started := make(chan error)
 	go func() {
-		// The kernel ends the program when the thread that started it ends:
-		// the thread must wait for it, and nothing else may end the thread.
+		// The kernel ends the program when the thread that started it ends. So this goroutine
+		// keeps the thread until the program has ended.
 		runtime.LockOSThread()
 		defer out.Close()
 		if err := cmd.Start(); err != nil {
@@ -60,13 +60,13 @@ func Start(log string, env []string, program string, args ...string) (*Process, 
 // PID returns the process's id, which is also the id of its group.
 func (p *Process) PID() int { return p.pid }
 
-// Attach returns a process that another process has started by Start. It gets signals,
-// and counts as running for ever.
+// Attach returns a Process for a process that another test binary has started. It can be sent
+// signals, and counts as running for ever.
 func Attach(pid int, log string) *Process {
 	return &Process{pid: pid, log: log, done: make(chan struct{})}
 }
 
-// Signal sends the signal to the process group; an ended one gets none.
+// Signal sends the signal to the process group. If the process has ended, Signal does nothing.
 func (p *Process) Signal(s syscall.Signal) error {
 	if p.Ended() {
 		return nil
@@ -87,8 +87,8 @@ func (p *Process) Ended() bool {
 	}
 }
 
-// End asks the process to end (a paused one too) and kills it if it has not
-// within the time.
+// End asks the process to end, even if it is paused. If it has not ended within the time, End
+// kills it.
 func (p *Process) End(within time.Duration) error {
 	if err := errors.Join(p.Signal(syscall.SIGTERM), p.Signal(syscall.SIGCONT)); err != nil {
 		return err
@@ -110,8 +110,8 @@ func (p *Process) Kill() error {
 	return nil
 }
 
-// Await calls ready until it is true, and fails with the end of the process's
-// output when the process ends or the time is up.
+// Await calls ready until it returns true. If the process ends or the time is up before that,
+// the error holds the end of the process's output.
 func (p *Process) Await(within time.Duration, ready func() bool) error {
 	deadline := time.Now().Add(within)
 	for !ready() {
@@ -126,16 +126,16 @@ func (p *Process) Await(within time.Duration, ready func() bool) error {
 	return nil
 }
 
-// The ports that FreePort chooses from. Linux takes the local port of an outgoing
-// connection, and the port of a listener that asks for any, from 32768 upwards. A
-// server that starts seconds later would find such a port taken.
+// The ports that FreePort chooses from. Linux gives ports from 32768 upwards to outgoing
+// connections and to listeners that ask for any port. A server that starts seconds later could
+// find such a port taken.
 const (
 	firstPort = 10_000
 	lastPort  = 32_767
 )
 
-// FreePort returns a loopback port that nothing listens on and that no outgoing
-// connection is given.
+// FreePort returns a loopback port that nothing listens on, and that Linux gives to no
+// outgoing connection.
 func FreePort() (int, error) {
 	var err error
 	for range 100 {

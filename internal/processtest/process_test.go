@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// TestMain lets the test binary be one that starts a process and then panics.
+// TestMain lets the test binary also be a program that starts a process and then panics.
 func TestMain(m *testing.M) {
 	log := os.Getenv("START_AND_PANIC")
 	if log == "" {
@@ -61,8 +61,8 @@ func TestNoProcessOutlivesATestBinaryThatPanics(t *testing.T) {
 	}
 }
 
-// runs reports whether the process is there and no zombie, which an orphan may
-// stay where nobody waits for it.
+// runs reports whether the process exists and is not a zombie. An orphan can stay a zombie if
+// nothing waits for it.
 func runs(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	return err == nil && !strings.Contains(string(stat), ") Z ")

@@ -4,6 +4,5 @@ package processtest
 
 import "syscall"
 
-// Nothing here ends the program with a test binary that is killed; only Linux
-// has that.
+// Only Linux can end the program with a test binary that is killed. Elsewhere nothing does.
 func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

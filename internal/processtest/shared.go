@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Shared is the one server of its kind that the tests of a binary share.
+// Shared is one server that all tests of a binary share.
 type Shared[S any] struct {
 	Name  string // for errors
 	Start func() (S, error)
@@ -19,8 +19,8 @@ type Shared[S any] struct {
 	started bool
 }
 
-// Get returns the server, started by the first test that asks for it. The test
-// fails where it could not be.
+// Get returns the server, and starts it at the first call. The test fails if the server could
+// not be started.
 func (s *Shared[S]) Get(tb testing.TB) S {
 	tb.Helper()
 	s.once.Do(func() {
@@ -33,8 +33,7 @@ func (s *Shared[S]) Get(tb testing.TB) S {
 	return s.server
 }
 
-// Main runs the tests, stops the server if one was started, and returns the exit
-// code.
+// Main runs the tests, stops the server if one was started, and returns the exit code.
 func (s *Shared[S]) Main(m interface{ Run() int }) int {
 	code := m.Run()
 	if !s.started {

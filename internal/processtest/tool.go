@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// Tool returns the path of a program that the Makefile builds from tools/, by the
-// variable that it exports. The test is skipped under go test -short, and fails
-// where the variable names none.
+// Tool returns the path of a program that the Makefile builds from tools/. variable is the
+// environment variable that the Makefile exports for it. Tool skips the test under go test
+// -short, and fails it if the variable is not set.
 func Tool(tb testing.TB, variable string) string {
 	tb.Helper()
 	if testing.Short() {
@@ -23,7 +23,7 @@ func Tool(tb testing.TB, variable string) string {
 }
 
 // Output runs the command and returns its stdout. The test fails, with all that
-// was printed, where the command does.
+// was printed, if the command fails.
 func Output(tb testing.TB, cmd *exec.Cmd) string {
 	tb.Helper()
 	var stderr bytes.Buffer

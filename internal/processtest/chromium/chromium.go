@@ -10,9 +10,9 @@ import (
 	"groupsync/internal/processtest"
 )
 
-// Tab starts Chromium, which ends with the test, and returns the context of its one tab. On
-// a machine without Chromium the Debian package is installed; purpose says in the error what
-// the test needs Chromium for.
+// Tab starts Chromium, which ends with the test, and returns the context of its one tab. If
+// Chromium is missing, it installs the Debian package. purpose says in the error what the test
+// needs Chromium for.
 func Tab(tb testing.TB, purpose string) context.Context {
 	tb.Helper()
 	if err := processtest.Install(purpose, []string{"chromium"}, "chromium"); err != nil {
