@@ -23,7 +23,7 @@ type Client struct {
 	token, namespace string
 }
 
-// object is JSON to be.
+// object is a JSON object.
 type object map[string]any
 
 // Namespace makes a namespace with those labels and returns its name.
@@ -34,8 +34,8 @@ func (c *Cluster) Namespace(tb testing.TB, labels map[string]string) string {
 	return name
 }
 
-// As returns the client of that ServiceAccount, with a token of the API server's
-// own; the account is made where it is missing.
+// As returns a client that is that ServiceAccount, with a token from the API server. It makes
+// the account if it is missing.
 func (c *Cluster) As(tb testing.TB, namespace, account string) *Client {
 	tb.Helper()
 	path := "/api/v1/namespaces/" + namespace + "/serviceaccounts"
@@ -47,22 +47,22 @@ func (c *Cluster) As(tb testing.TB, namespace, account string) *Client {
 	return &Client{cluster: c, token: request.Status.Token, namespace: namespace}
 }
 
-// ServiceAccount returns the path of a kubeconfig of that ServiceAccount, which
-// is made where it is missing, in its namespace.
+// ServiceAccount returns the path of a kubeconfig of that ServiceAccount, in its namespace. It
+// makes the account if it is missing.
 func (c *Cluster) ServiceAccount(tb testing.TB, namespace, account string) string {
 	tb.Helper()
 	return c.As(tb, namespace, account).Kubeconfig(tb)
 }
 
-// Kubeconfig returns the path of a kubeconfig of this user, which is there until
-// the test ends.
+// Kubeconfig returns the path of a kubeconfig of this user. The file exists until the test
+// ends.
 func (c *Client) Kubeconfig(tb testing.TB) string {
 	tb.Helper()
 	context := object{"cluster": "test", "user": "test"}
 	if c.namespace != "" {
 		context["namespace"] = c.namespace
 	}
-	text, err := json.Marshal(object{ // as which YAML may be written
+	text, err := json.Marshal(object{ // JSON is valid YAML
 		"apiVersion": "v1", "kind": "Config", "current-context": "test",
 		"clusters": []object{{"name": "test", "cluster": object{
 			"server": c.cluster.URL, "certificate-authority": c.cluster.file("certs/apiserver.crt"),
@@ -76,9 +76,9 @@ func (c *Client) Kubeconfig(tb testing.TB) string {
 	return path
 }
 
-// Do sends the request, where path is as in "/api/v1/namespaces". A body that is
-// not nil is sent as JSON; the answer is decoded into out where that is not nil.
-// It fails the test on any status other than 2xx.
+// Do sends the request. path is as in "/api/v1/namespaces". If body is not nil, it is sent as
+// JSON. If out is not nil, the answer is decoded into it. Do fails the test on any status
+// other than 2xx.
 func (c *Client) Do(tb testing.TB, method, path string, body, out any) {
 	tb.Helper()
 	status, answer := c.Try(tb, method, path, body)
@@ -92,8 +92,8 @@ func (c *Client) Do(tb testing.TB, method, path string, body, out any) {
 	}
 }
 
-// Try is Do for requests that may be refused: it returns the status and the
-// body, and fails the test only where no answer comes.
+// Try sends a request that may be refused. It returns the status and the body of the answer.
+// It fails the test only if there is no answer.
 func (c *Client) Try(tb testing.TB, method, path string, body any) (status int, answer []byte) {
 	tb.Helper()
 	var content []byte
@@ -124,15 +124,14 @@ func (c *Client) Get(tb testing.TB, path string, out any) bool {
 	return false
 }
 
-// In returns this client with that namespace for objects that name none.
+// In returns this client with a namespace for the objects that name none.
 func (c *Client) In(namespace string) *Client {
 	in := *c
 	in.namespace = namespace
 	return &in
 }
 
-// Apply applies the documents of the manifest as kubectl apply --server-side
-// does.
+// Apply applies the documents of the manifest, as kubectl apply --server-side does.
 func (c *Client) Apply(tb testing.TB, manifest string) {
 	tb.Helper()
 	c.Each(tb, manifest, func(path string, o map[string]any) {
@@ -156,8 +155,8 @@ func (c *Client) Delete(tb testing.TB, manifest string) {
 	})
 }
 
-// Each calls do with each object of the manifest and where the API has it. The
-// namespace of an object that names none is the client's, or "default".
+// Each calls do with each object of the manifest and the object's path in the API. If an
+// object names no namespace, its namespace is the client's, or "default".
 func (c *Client) Each(tb testing.TB, manifest string, do func(path string, o map[string]any)) {
 	tb.Helper()
 	for d := yaml.NewDecoder(strings.NewReader(manifest)); ; {
@@ -176,8 +175,8 @@ func (c *Client) Each(tb testing.TB, manifest string, do func(path string, o map
 	}
 }
 
-// path returns where the API has the object: the server itself tells how the
-// resource of a kind is called.
+// path returns the path of the object in the API. It asks the server for the resource name of
+// the object's kind.
 func (c *Client) path(o map[string]any) (string, error) {
 	version, _ := o["apiVersion"].(string)
 	kind, _ := o["kind"].(string)

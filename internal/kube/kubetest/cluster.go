@@ -1,12 +1,11 @@
-// Package kubetest starts the real Kubernetes API server for tests, on a real
-// etcd; it is to them what httptest is to handlers.
+// Package kubetest starts the real Kubernetes API server for tests, on a real etcd. Like
+// httptest, it gives a test a server of its own.
 //
-// There is no controller, scheduler or kubelet: objects are kept, validated,
-// admitted and authorised (RBAC, Pod Security) as in any cluster, and nothing
-// runs. The API server is the one that KUBE_APISERVER names (the Makefile
-// builds it from tools/kube), etcd is Debian's. A test that uses it is skipped
-// under go test -short, and fails where one is missing, saying what to do.
-// Everything listens on 127.0.0.1 only and ends with the test binary.
+// There is no controller, scheduler or kubelet. Objects are kept, validated, admitted and
+// authorised (RBAC, Pod Security) as in any cluster, and nothing runs. KUBE_APISERVER names
+// the API server, which the Makefile builds from tools/kube. etcd is Debian's. A test that
+// uses the package is skipped under go test -short. It fails if one of the servers is missing,
+// and says what to do. The servers listen on 127.0.0.1 only and end with the test binary.
 package kubetest
 
 import (
@@ -28,8 +27,8 @@ import (
 	"groupsync/internal/processtest"
 )
 
-// Cluster is a running API server with an etcd of its own. Its methods that
-// make requests make them as the administrator.
+// Cluster is a running API server with its own etcd. Its methods make requests as the
+// administrator.
 type Cluster struct {
 	*Client
 	URL string // https://127.0.0.1:port
@@ -41,8 +40,8 @@ type Cluster struct {
 	http      *http.Client
 }
 
-// Start starts a cluster for the test, which ends with the test. It takes about
-// four seconds.
+// Start starts a cluster for the test, and ends it with the test. Starting takes about four
+// seconds.
 func Start(tb testing.TB) *Cluster {
 	tb.Helper()
 	skipShort(tb)
@@ -60,9 +59,8 @@ func Start(tb testing.TB) *Cluster {
 
 var shared = processtest.Shared[*Cluster]{Name: "Kubernetes", Start: start, Stop: (*Cluster).close}
 
-// Shared returns the one cluster of the test binary, started by the first test
-// that asks for it. Its TestMain must call Main. A test that stops the API
-// server uses Start.
+// Shared returns the one cluster of the test binary, and starts it at the first call. TestMain
+// of the package must call Main. A test that stops the API server uses Start.
 func Shared(tb testing.TB) *Cluster {
 	tb.Helper()
 	skipShort(tb)
@@ -153,7 +151,7 @@ func (c *Cluster) runAPI() error {
 		"--authorization-mode=RBAC", "--token-auth-file="+c.file("tokens.csv"),
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file="+c.file("accounts.key"), "--service-account-signing-key-file="+c.file("accounts.key"),
-		// No controller makes the accounts that pods would be given.
+		// No controller makes the ServiceAccount that each pod would get.
 		"--disable-admission-plugins=ServiceAccount",
 	)
 	if err != nil {
@@ -165,8 +163,8 @@ func (c *Cluster) runAPI() error {
 	return nil
 }
 
-// ready reports whether the API server serves all that it will. Its
-// certificate, which it makes itself, is there a little after its start.
+// ready reports whether the API server serves everything. The API server makes its certificate
+// itself, so the file appears shortly after the start.
 func (c *Cluster) ready() bool {
 	if c.http == nil {
 		cert, err := os.ReadFile(c.file("certs/apiserver.crt"))

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// installed is what the chart makes for the leadership of a release named
-// groupsync; the chart's own tests hold its Role to these rules.
+// installed is what the chart makes for the leader election of a release named groupsync. The
+// tests of the chart check that its Role has these rules.
 const installed = `
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
@@ -34,9 +34,9 @@ kind: ConfigMap
 metadata: {name: groupsync-memory, namespace: NS}
 `
 
-// Groupsync makes a namespace in which the ServiceAccount groupsync may do what
-// the chart allows it, with the Lease and the memory that the chart makes; the
-// Lease as if somebody had given it up, since a new one is left alone at first. It
+// Groupsync makes a namespace with the Lease and the memory that the chart makes. The
+// ServiceAccount groupsync may do there what the chart allows. The Lease looks as if its
+// holder had released it, because groupsync does not take a new Lease at first. Groupsync
 // returns the namespace and the path of the account's kubeconfig.
 func (c *Cluster) Groupsync(tb testing.TB) (namespace, kubeconfig string) {
 	tb.Helper()
@@ -47,8 +47,7 @@ func (c *Cluster) Groupsync(tb testing.TB) (namespace, kubeconfig string) {
 	return namespace, kubeconfig
 }
 
-// AwaitRole waits until the API server has heard of the Role of the account
-// groupsync.
+// AwaitRole waits until the API server applies the Role of the account groupsync.
 func (c *Cluster) AwaitRole(tb testing.TB, namespace string) {
 	tb.Helper()
 	as := c.As(tb, namespace, "groupsync")

@@ -9,9 +9,9 @@ import (
 	"groupsync/internal/processtest"
 )
 
-// Helm runs the client that HELM names (the Makefile builds it from tools/helm) as
-// this user and in its namespace, and returns all that it prints. The error is
-// that of its exit code; the test fails where it cannot be run.
+// Helm runs the helm client as this user and in its namespace, and returns all that it prints.
+// HELM names the client, which the Makefile builds from tools/helm. The error is that of its
+// exit code. The test fails if the client cannot be run.
 func (c *Client) Helm(tb testing.TB, args ...string) (string, error) {
 	tb.Helper()
 	program := processtest.Tool(tb, "HELM")
@@ -28,7 +28,7 @@ func (c *Client) Helm(tb testing.TB, args ...string) (string, error) {
 	return string(out), err
 }
 
-// MustHelm is Helm for what must succeed.
+// MustHelm runs Helm and fails the test if the command fails.
 func (c *Client) MustHelm(tb testing.TB, args ...string) string {
 	tb.Helper()
 	out, err := c.Helm(tb, args...)
