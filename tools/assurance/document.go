@@ -18,20 +18,20 @@ import (
 //go:embed assurance.md.tmpl
 var documentText string
 
-// simulation is what TestEverySchedule of internal/simulate prints with -v.
+// simulation is the output of TestEverySchedule of internal/simulate with -v.
 type simulation struct {
 	Schedules, Passes, Failed string
 	Virtual, Took             time.Duration
 	Sometimes                 map[string]int
 }
 
-// caught is one mechanism that TestEveryMutantIsCaught of internal/simulate took out, and
-// the schedule that caught it.
+// caught is one mechanism that TestEveryMutantIsCaught of internal/simulate took out, and the
+// schedule that noticed.
 type caught struct {
 	Mechanism, Seed, Took, Law string
 }
 
-// document is what docs/assurance.md shows.
+// document is the content of docs/assurance.md.
 type document struct {
 	Date, Commit, Machine string
 	Simulation            simulation
@@ -46,7 +46,7 @@ var (
 	catch  = regexp.MustCompile(`(?m)=== RUN +TestEveryMutantIsCaught/(\S+)\n +\S+ caught by seed (\d+) in (\S+): ([^:\n]*)`)
 )
 
-// readSimulation reads what the test printed.
+// readSimulation reads the output of TestEverySchedule.
 func readSimulation(file string) (s simulation, err error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -71,7 +71,7 @@ func readSimulation(file string) (s simulation, err error) {
 	return s, nil
 }
 
-// readCaught reads what the test printed, in the order of the mechanisms.
+// readCaught reads the output of TestEveryMutantIsCaught. The order is that of the output.
 func readCaught(file string) ([]caught, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -87,14 +87,14 @@ func readCaught(file string) ([]caught, error) {
 	return found, nil
 }
 
-// counter is how often something occurred.
+// counter says how often something happened.
 type counter struct {
 	Name string
 	N    int
 }
 
-// Counts returns the counters whose names begin with a word, in the order of their names,
-// without the word. The empty word stands for every counter that no other word begins.
+// Counts returns the counters whose names begin with a word, sorted by name, without the word.
+// With the empty word it returns the counters that begin with none of words.
 func (s simulation) Counts(word string) (found []counter) {
 	for name, n := range s.Sometimes {
 		first, rest, is := strings.Cut(name, " ")
@@ -110,7 +110,7 @@ func (s simulation) Counts(word string) (found []counter) {
 	return found
 }
 
-// words begin the names of the counters that have a table of their own.
+// words are the first words of counters that have a table of their own.
 var words = []string{"fault", "event", "guard", "result", "change", "kept"}
 
 // Days returns the virtual time in days.
@@ -137,8 +137,8 @@ func section(file, heading string) (string, error) {
 	return table, nil
 }
 
-// write returns docs/assurance.md, made of the files that make assurance has collected in a
-// directory: simulation.txt, mutants.txt and figures.md.
+// write returns the text of docs/assurance.md. It is made from the files that make assurance
+// has collected in a directory: simulation.txt, mutants.txt and figures.md.
 func write(dir string) (string, error) {
 	d := document{Date: time.Now().UTC().Format(time.DateOnly), Machine: machine()}
 	commit, err := exec.Command("git", "rev-parse", "--short=12", "HEAD").Output()

@@ -1,10 +1,10 @@
-// Command assurance runs the benchmarks, holds each figure against its goal, and prints
-// one table in Markdown. It must run in the root of the repository. It exits with 1 if a
-// benchmark fails or does not print a figure. A figure that misses its goal is no error: the
-// table says so, because the figure depends on the machine.
+// Command assurance runs the benchmarks, compares each figure with its goal, and prints one
+// table in Markdown. It must run in the root of the repository. It exits with 1 if a benchmark
+// fails or does not print a figure. A figure that misses its goal is no error, because it
+// depends on the machine. The table says so.
 //
-// With -document it prints docs/assurance.md, made of the output of the runs that make
-// assurance has collected in a directory.
+// With -document it prints docs/assurance.md, made from the output that make assurance has
+// collected in a directory.
 package main
 
 import (
@@ -42,12 +42,12 @@ var suites = []suite{
 	{"./cmd/groupsync", "Process", "1x"},
 }
 
-// figure is a row of the table: what a benchmark prints in a unit. At most one of most and
-// least is set; without both the figure has no goal.
+// figure is a row of the table: the value that a benchmark prints with a unit. At most one of
+// most and least is set. If neither is set, the figure has no goal.
 type figure struct {
 	what, bench, unit string
 	most, least       float64
-	scale             float64 // of what is printed; 0: 1
+	scale             float64 // the factor for the printed value; 0: 1
 	of                string  // the unit as the table shows it
 }
 
@@ -82,7 +82,7 @@ var figures = []figure{
 	{what: "size of the program", bench: "Process", unit: "binary-MiB", of: "MiB"},
 }
 
-// row returns the line of the table. An error means that no benchmark printed the figure.
+// row returns the line of the table. It returns an error if no benchmark printed the figure.
 func (f figure) row(seen map[string]float64) (string, error) {
 	value, is := seen[f.bench+" "+f.unit]
 	if !is {
@@ -106,10 +106,10 @@ func yes(held bool) string {
 	return "**no**"
 }
 
-// procs is what go test appends to the name of a benchmark.
+// procs matches what go test appends to the name of a benchmark.
 var procs = regexp.MustCompile(`-\d+$`)
 
-// collect adds what the output of go test says, by benchmark and unit.
+// collect adds the values in the output of go test, by benchmark and unit.
 func collect(output io.Reader, seen map[string]float64) error {
 	r := benchfmt.NewReader(output, "go test")
 	for r.Scan() {

@@ -1,12 +1,11 @@
-// Command schemas writes, below the directory that it is given, the JSON Schemas
-// by which kubeconform judges what the chart renders. kubeconform would download
-// them; here they are made from what the projects themselves publish as Go
-// modules: the OpenAPI description of the Kubernetes API, of two versions, and
-// the Prometheus operator's CRDs. They are strict: a field that is not described
-// is refused. Descriptions are left out.
+// Command schemas writes JSON Schemas below the directory that it is given. kubeconform checks
+// with them what the chart renders. kubeconform would download schemas. This command makes
+// them from what the projects publish as Go modules: the OpenAPI description of the Kubernetes
+// API, in two versions, and the CRDs of the Prometheus operator. The schemas are strict: a
+// field that is not described is refused. They have no descriptions.
 //
-// The layout is KUBERNETES_VERSION/KIND-GROUP-VERSION.json, and monitoring/ for
-// the CRDs, which are kept there too, as PLURAL.yaml, for a real API server.
+// The files are KUBERNETES_VERSION/KIND-GROUP-VERSION.json. Those of the CRDs are in
+// monitoring/. The CRDs themselves are there too, as PLURAL.yaml, for a real API server.
 package main
 
 import (
@@ -23,7 +22,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// module is a pinned Go module, of which only data files are read.
+// module is a pinned Go module. Only its data files are read.
 type module struct{ path, version, sum string }
 
 var (
@@ -34,7 +33,7 @@ var (
 	operator = module{"github.com/prometheus-operator/prometheus-operator", "v0.85.0", "h1:M5xLCLEoaW2IJfnuCwFzzpL+jSVQu3KGT84Pye+fW8s="}
 )
 
-// kinds is what the chart may render, with the group as in apiVersion.
+// kinds lists what the chart may render, by the group as in apiVersion.
 var kinds = map[string][]string{
 	"":                          {"ConfigMap", "PersistentVolumeClaim", "Pod", "Secret", "Service", "ServiceAccount"},
 	"apps":                      {"Deployment"},
@@ -70,8 +69,8 @@ func write(dir string) error {
 	return writeOperator(filepath.Join(dir, "monitoring"))
 }
 
-// fetch returns the directory of the module, which Go verifies against its
-// checksum database and this against the pin.
+// fetch returns the directory of the module. Go verifies the module against its checksum
+// database, and fetch checks the sum against the pin.
 func (m module) fetch() (string, error) {
 	cmd := exec.Command("go", "mod", "download", "-json", m.path+"@"+m.version)
 	cmd.Stderr = os.Stderr
@@ -121,17 +120,18 @@ func writeKubernetes(dir string, m module) error {
 	return nil
 }
 
-// identify returns of which kind a definition is; empty: of none.
+// identify returns the group, version and kind that a definition describes. They are empty if
+// it describes no kind or more than one.
 func identify(s schema) (group, version, kind string) {
 	list, _ := s["x-kubernetes-group-version-kind"].([]any)
-	if len(list) != 1 { // options of a call belong to many
+	if len(list) != 1 { // options of a call belong to many kinds
 		return "", "", ""
 	}
 	gvk := list[0].(schema)
 	return gvk["group"].(string), gvk["version"].(string), gvk["kind"].(string)
 }
 
-// standalone returns a definition with all those that it refers to.
+// standalone returns a definition with all definitions that it refers to.
 func standalone(all map[string]schema, name string) schema {
 	needed := schema{}
 	var need func(name string)
@@ -153,9 +153,8 @@ func standalone(all map[string]schema, name string) schema {
 	return schema{"$ref": "#/definitions/" + name, "definitions": needed}
 }
 
-// strict returns a schema without its prose, in which an object has the
-// properties that are described and no other. It calls refers for each
-// definition that is referred to.
+// strict returns a schema without its prose. An object may then have only the properties that
+// are described. strict calls refers for each definition that the schema refers to.
 func strict(s schema, refers func(name string)) schema {
 	out := schema{}
 	for key, v := range s {
@@ -182,7 +181,7 @@ func strict(s schema, refers func(name string)) schema {
 	return out
 }
 
-// below is strict for schemas that stand in a list, or one level deeper.
+// below applies strict to schemas in a list, or one level deeper.
 func below(v any, refers func(string)) any {
 	switch v := v.(type) {
 	case schema:
@@ -233,7 +232,7 @@ func writeOperator(dir string) error {
 	return nil
 }
 
-// save writes a schema under the name by which kubeconform looks for it.
+// save writes a schema under the name that kubeconform looks for.
 func save(dir, group, version, kind string, s schema) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err

@@ -1,11 +1,11 @@
-// Command cases mutates the conditions of case clauses, which gremlins leaves out: Go's
-// coverage has no block for them, so gremlins takes them for code that no test runs.
-// Each mutant is one changed condition, put in the place of its file by go's -overlay.
-// The tests of the package must fail for it.
+// Command cases mutates the conditions of case clauses. gremlins does not: Go's coverage has
+// no block for them, so gremlins takes them for code that no test runs. Each mutant is one
+// changed condition. go's -overlay puts the changed file in the place of the original. The
+// tests of the package must fail for each mutant.
 //
 //	cases [-only EXPRESSION] DIRECTORY...
 //
-// It prints the mutants that live, and ends with exit code 1 if there are any.
+// It prints the mutants for which the tests pass, and ends with exit code 1 if there are any.
 package main
 
 import (
@@ -98,7 +98,7 @@ func mutantsOf(file string, source []byte) (mutants []mutant, err error) {
 				switch {
 				case s.Tag == nil:
 					mutants = append(mutants, mutant{"CASE_NEVER", at, begin, end, "false && (" + string(source[begin:end]) + ")"})
-				case i > 0: // a value of a list goes with the comma before it
+				case i > 0: // a value in a list is removed with the comma before it
 					mutants = append(mutants, mutant{"CASE_NEVER", at, offset(list[i-1].End()), end, ""})
 				case len(list) > 1:
 					mutants = append(mutants, mutant{"CASE_NEVER", at, begin, offset(list[1].Pos()), ""})
@@ -132,7 +132,8 @@ func lives(dir, file string, source []byte, m mutant) bool {
 	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{path: mutated}})
 	fail(err)
 	fail(os.WriteFile(filepath.Join(tmp, "overlay.json"), overlay, 0o600))
-	// The laws take long to fail, since rapid shrinks what it found.
+	// The tests of laws run last. They take long to fail, because rapid shrinks the case that
+	// it found.
 	for _, which := range []string{"-skip=^TestLaw", "-run=^TestLaw"} {
 		var out bytes.Buffer
 		test := exec.Command("go", "test", "-failfast", "-overlay="+filepath.Join(tmp, "overlay.json"), which, ".")
