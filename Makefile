@@ -1,12 +1,12 @@
-# The one test command. It brings what it needs: Go modules, Keycloak from its
-# Maven distribution, slapd and etcd from Debian, and the developer tools of
-# tools/, built once into the cache.
+# make test is the one test command. It brings everything that it needs: Go modules, Keycloak
+# from its Maven distribution, slapd and etcd from Debian, and the developer tools of tools/,
+# which are built once into the cache.
 CACHE := $(HOME)/.cache/groupsync
 BIN := $(CACHE)/bin
 GO := go
 export GOFLAGS := -mod=readonly
 export CGO_ENABLED := 1
-# The tests run these; they are built from tools/.
+# The tests run these programs. They are built from tools/.
 export PROMTOOL := $(BIN)/promtool
 export PROMETHEUS := $(BIN)/prometheus
 export HELM := $(BIN)/helm
@@ -17,7 +17,7 @@ export COMPOSE_SPEC := $(BIN)/compose-spec
 export GORELEASER := $(BIN)/goreleaser
 export ACTIONLINT := $(BIN)/actionlint
 
-# One Keycloak for the tests of all packages. Without it each package starts one.
+# One Keycloak for the tests of all packages. Without this each package starts its own.
 WITH = $(GO) run ./internal/source/keycloaktest/with
 
 .PHONY: test test-release test-keycloak-versions test-toxics tools short bench assurance mutation mutation-simulate simulate soak fuzz image release security
@@ -33,15 +33,15 @@ test:
 	$(GO) test ./internal/simulate -run TestEverySchedule -count 1 -seeds 2000
 	$(GO) run ./cmd/groupsync demo --exit
 
-# The releases of Keycloak that the source is tested with. The last one is the newest, which
-# make test uses. Where an older one answers otherwise, the tests say so.
+# The releases of Keycloak that the source is tested with. make test uses the last one, which
+# is the newest. The tests say where an older release answers differently.
 KEYCLOAK_VERSIONS := 24.0.5 25.0.6 26.0.8 26.7.3
-# A pass over a realm whose lists and people disagree, and one that removes people.
+# Passes over a realm in which lists and people disagree, and one that removes people.
 PASSES := ^(TestTwoLDAPGroupsOfOneName|TestAHardcodedGroupAndRole|TestADefaultGroupOfARealmWithLDAP|TestAMemberListedTwice|TestAnOldUserCache|TestWhatIsTrueIsRemoved)$$
 
-# The tests of the source, the table of what a person's own side says, and the passes,
-# against one release after the other. For one release:
-# make test-keycloak-versions KEYCLOAK_VERSIONS=25.0.6.
+# The tests of the source, the table of what a person's own side says, and the passes above,
+# against one release after the other. For one release: make test-keycloak-versions
+# KEYCLOAK_VERSIONS=25.0.6.
 test-keycloak-versions:
 	@for version in $(KEYCLOAK_VERSIONS); do \
 		echo "Keycloak $$version"; export KEYCLOAK_VERSION=$$version; \
@@ -49,33 +49,33 @@ test-keycloak-versions:
 		$(GO) test -count=1 -timeout 20m -skip 'TestTwoLDAPGroupsOfOneName/an_older' -run '$(PASSES)' ./internal/reconcile || failed="$$failed $$version"; \
 	done; test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
-# Passes over connections that are slow, cut or reset. make test leaves them out, because
-# they take up to four minutes on two busy cores: clients wait for their time-outs.
+# Passes over connections that are slow, cut or reset. They are not in make test, because they
+# take up to four minutes on two busy cores: clients wait for their timeouts.
 test-toxics:
 	$(GO) test -count=1 -timeout 20m -tags toxic -run TestNoToxicMakesAWrongChange ./internal/reconcile
 
-# What gosec finds in the code. A finding is mended, or its line says after #nosec why it is
-# none. gosec reads no _test.go, and tools holds other modules. Three rules are left out of
-# three packages, which only tests import: there a test names every program and every file.
+# The findings of gosec. Fix a finding, or write after #nosec in its line why it is none. gosec
+# reads no _test.go, and not tools, which holds other modules. Three rules do not apply to
+# three packages that only tests import: there a test names every program and every file.
 security: $(BIN)/gosec
 	nice $(BIN)/gosec -quiet -nosec-require-rules -nosec-require-justification -exclude-dir=tools \
 		-exclude-rules='internal/(processtest|source/keycloaktest|kube/kubetest)/.*:G122,G204,G304' ./...
 
-# What needs neither Java nor a server.
+# The tests that need neither Java nor a server.
 short:
 	$(GO) test -short -race ./...
 
-# Speed and size, as one table of figures beside their goals. It takes about 40 minutes on
-# two cores with nothing else to do. ONLY is an expression over the names of benchmarks.
+# Speed and size, as one table of figures and their goals. It takes about 40 minutes on two
+# idle cores. ONLY is a regular expression over the names of benchmarks.
 ONLY :=
 bench: $(BIN)/assurance
 	$(BIN)/assurance -only '$(ONLY)'
 
-# Every fuzz target for FUZZTIME, one after the other; docs/fuzzing.md. make test runs what
-# is committed of their corpora. Go stores an input that fails under testdata/fuzz. It would
-# make each new input smaller for up to a minute, which leaves no time for others. It also
-# fails now and then because the time has ended: then there is no new input, and the corpus
-# passes.
+# Runs every fuzz target for FUZZTIME, one after the other (docs/fuzzing.md). make test runs
+# the committed corpora. Go stores an input that fails under testdata/fuzz. The minimizing time
+# is short, because Go would otherwise make each new input smaller for up to a minute. Go also
+# fails now and then because the time has ended. In that case there is no new input, and the
+# corpus passes.
 FUZZTIME := 30s
 fuzz:
 	@set -e; for file in $$(grep -rl --include='*_test.go' '^func Fuzz' internal); do \
@@ -87,14 +87,14 @@ fuzz:
 		done; \
 	done
 
-# The whole daemon in virtual time (docs/simulation.md). It prints how long it took. Fewer
-# schedules: make simulate SEEDS=5000. Others: make simulate SEED=200001.
+# The whole daemon in virtual time (docs/simulation.md). It prints how long it took. For fewer
+# schedules: make simulate SEEDS=5000. For others: make simulate SEED=200001.
 SEEDS := 100000
 SEED := 1
 simulate:
 	nice $(GO) test ./internal/simulate -run TestEverySchedule -timeout 24h -v -seeds $(SEEDS) -seed $(SEED)
 
-# Safety mechanisms taken out one by one: a schedule must catch each.
+# Takes out safety mechanisms one by one. A schedule must catch each.
 mutation-simulate:
 	nice $(GO) test ./internal/simulate -run TestEveryMutantIsCaught -timeout 4h -v -mutants all
 
@@ -105,9 +105,9 @@ soak:
 	nice $(GO) test ./internal/simulate -run TestAYearOfPassesDoesNotGrow -timeout 1h -v -year
 	nice $(GO) test -race ./cmd/groupsync -run 'TestSoak$$' -timeout 1h -v -soak $(SOAK)
 
-# docs/assurance.md, from SEEDS schedules, the mechanisms taken out, and the benchmarks. It
-# takes as long as simulate, mutation-simulate and bench together. The machine must have
-# nothing else to do.
+# Makes docs/assurance.md from SEEDS schedules, the mechanisms taken out, and the benchmarks.
+# It takes as long as simulate, mutation-simulate and bench together. Nothing else may run on
+# the machine.
 RESULTS := $(CACHE)/assurance
 assurance: $(BIN)/assurance
 	mkdir -p $(RESULTS)
@@ -116,11 +116,11 @@ assurance: $(BIN)/assurance
 	$(MAKE) -s bench > $(RESULTS)/figures.md
 	$(BIN)/assurance -document $(RESULTS) > docs/assurance.md
 
-# Mutation tests of the decision. docs/mutation.md says how to read the result. They
-# take about an hour on two cores, so they are no part of test. For another package, or
-# for some files of one: make mutation MUTATED=./internal/memory. MUTATION_EXCLUDE is
-# an expression over the names of files that gremlins leaves alone: tests' own parts,
-# and what does not decide.
+# Mutation tests of the code that decides. docs/mutation.md says how to read the result. They
+# take about an hour on two cores, so they are not part of test. For another package, or for
+# some files of one: make mutation MUTATED=./internal/memory. MUTATION_EXCLUDE is a regular
+# expression over the names of files that gremlins skips: parts of tests, and code that does
+# not decide.
 MUTATED := ./internal/match ./internal/plan ./internal/guard ./internal/source ./internal/reconcile
 MUTATION_EXCLUDE := plantest/|keycloak|realmfile|(catalog|lookup|near|source|role|ledger|pass|reconciler|scope|look|subject)\.go
 mutation: export GOFLAGS := -mod=readonly -buildvcs=false -short
@@ -131,8 +131,8 @@ mutation: $(BIN)/gremlins $(BIN)/mutate-cases
 			--exclude-files '$(MUTATION_EXCLUDE)' --output-statuses lt || exit 1; \
 	done
 
-# The image, by docker with buildx; docs/image.md has other builders. The time
-# in it is the commit's, so that it is the same image whenever it is built.
+# The image, built by docker with buildx. docs/image.md has other builders. The time in the
+# image is the commit's, so that every build gives the same image.
 IMAGE := groupsync:dev
 SOURCE :=
 BUILDX := --load
@@ -141,25 +141,25 @@ image:
 		--build-arg VERSION=$$(git describe --tags --always --dirty) --build-arg REVISION=$$(git rev-parse HEAD) \
 		--build-arg SOURCE=$(SOURCE) -t $(IMAGE) $(BUILDX) .
 
-# What .goreleaser.yaml says, of the tag that is checked out.
+# Makes the release that .goreleaser.yaml describes, for the tag that is checked out.
 release: $(BIN)/goreleaser $(BIN)/helm
 	PATH=$(BIN):$$PATH $(GORELEASER) release --clean
 
-# What needs GoReleaser, which takes minutes to build. The release runs it first.
+# The tests that need GoReleaser, which takes minutes to build. The release runs them first.
 test-release: $(BIN)/goreleaser $(BIN)/helm
 	$(GO) test -count=1 -tags release -run TestGoReleaser ./internal/release
 
 tools: $(BIN)/staticcheck $(BIN)/promtool $(BIN)/prometheus $(BIN)/helm $(BIN)/kube-apiserver $(BIN)/kubeconform $(KUBESCHEMAS)/made $(BIN)/compose-spec $(BIN)/actionlint
 
-# Without what Prometheus needs to discover services in clouds, which takes longer to build
-# than all the rest. Files and static addresses remain.
+# Without service discovery for clouds, which takes longer to build than everything else. Files
+# and static addresses remain.
 $(BIN)/staticcheck $(BIN)/promtool $(BIN)/prometheus &: tools/go.mod tools/go.sum
 	cd tools && $(GO) build -tags remove_all_sd -o $(BIN)/ tool && touch $(BIN)/staticcheck $(BIN)/promtool $(BIN)/prometheus
 
 $(BIN)/helm: tools/helm/go.mod tools/helm/go.sum
 	cd tools/helm && $(GO) build -o $(BIN)/ tool && touch $(BIN)/helm
 
-# Helm asks the server for its version, which only the linker sets.
+# Helm asks the server for its version. Only the linker sets the version.
 $(BIN)/kube-apiserver: tools/kube/go.mod tools/kube/go.sum
 	cd tools/kube && v=$$($(GO) list -m -f '{{.Version}}' k8s.io/kubernetes) && \
 		$(GO) build -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$$v" -o $(BIN)/ tool && touch $(BIN)/kube-apiserver
@@ -167,7 +167,7 @@ $(BIN)/kube-apiserver: tools/kube/go.mod tools/kube/go.sum
 $(BIN)/kubeconform: tools/kubeconform/go.mod tools/kubeconform/go.sum
 	cd tools/kubeconform && $(GO) build -o $(BIN)/ tool && touch $(BIN)/kubeconform
 
-# kubeconform's schemas, made from Go modules: it would download them.
+# The schemas of kubeconform, made from Go modules. kubeconform itself would download them.
 $(KUBESCHEMAS)/made: tools/kubeconform/go.mod tools/kubeconform/schemas/main.go
 	cd tools/kubeconform && $(GO) vet ./... && $(GO) run ./schemas $(KUBESCHEMAS) && touch $(KUBESCHEMAS)/made
 
