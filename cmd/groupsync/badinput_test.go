@@ -20,14 +20,14 @@ import (
 	"groupsync/internal/target/clearmltest"
 )
 
-// The parts of a configuration that loads, for rows that spoil one of them.
+// The parts of a configuration that loads. Each row spoils one of them.
 const (
 	goodKeycloak = `keycloak: {url: "https://auth.example.com", realm: clearml, client_secret: s}` + "\n"
 	goodClearML  = `clearml: {url: "https://api.clearml.example.com", access_key: a, secret_key: k}` + "\n"
 	good         = goodKeycloak + goodClearML // two lines
 )
 
-// inProcess runs the program inside the test, with no environment but env.
+// inProcess runs the program inside the test. The environment holds only env.
 func inProcess(t *testing.T, env []string, args ...string) outcome {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
@@ -35,7 +35,7 @@ func inProcess(t *testing.T, env []string, args ...string) outcome {
 	return outcome{code, stdout.String(), stderr.String()}
 }
 
-// TestRefusedBeforeAnyRequest holds what is said of a configuration or a command
+// TestRefusedBeforeAnyRequest checks what the program says of a configuration or a command
 // line that cannot work: exactly these sentences, exit code 1, and nothing else.
 func TestRefusedBeforeAnyRequest(t *testing.T) {
 	for _, row := range []struct {
@@ -286,7 +286,7 @@ func write(t *testing.T, name, text string) (path string) {
 	return path
 }
 
-// TestCorruptMemory holds that guards which cannot remember do not begin.
+// TestCorruptMemory checks that no pass begins if the guards' memory cannot be read.
 func TestCorruptMemory(t *testing.T) {
 	for name, row := range map[string]struct{ content, want string }{
 		"a memory that breaks off": {
@@ -324,8 +324,8 @@ func TestPortTaken(t *testing.T) {
 	}
 }
 
-// place is a realm and a ClearML between which one addition and one removal
-// are due: ann is yet to join the team, cid has left it.
+// place is a realm and a ClearML between which one addition and one removal are due. ann must
+// be added to the team, and cid has left it.
 type place struct {
 	realm   *keycloaktest.Realm
 	clearml *clearmltest.Server
@@ -355,7 +355,7 @@ func newPlace(t *testing.T, edit func(*keycloaktest.Spec), o clearmltest.Options
 	return p
 }
 
-// apply makes the pass that would write everything.
+// apply makes the pass that would write every change that is due.
 func (p *place) apply(t *testing.T, more string, env []string, args ...string) outcome {
 	t.Helper()
 	more += "\nguards: {max_removal_ratio: 0, federation_grace: 0s}"
@@ -363,7 +363,7 @@ func (p *place) apply(t *testing.T, more string, env []string, args ...string) o
 	return inProcess(t, env, append(args, "--once", "--apply", "-o", "json", "--config", config)...)
 }
 
-// untouched holds that no write was so much as tried.
+// untouched checks that the pass did not even try to write.
 func (p *place) untouched(t *testing.T, before []clearmltest.Group) {
 	t.Helper()
 	if n := p.clearml.Count("permissions.add_or_update_user_group"); n != 0 {
@@ -374,8 +374,8 @@ func (p *place) untouched(t *testing.T, before []clearmltest.Group) {
 	}
 }
 
-// TestRefusedPass holds what is said where a side cannot be read whole: one
-// error, this very one, exit code 1, and nothing written of what is due.
+// TestRefusedPass checks what a pass says if a side cannot be read completely: exactly this
+// one error, exit code 1, and nothing written of what is due.
 func TestRefusedPass(t *testing.T) {
 	keycloaktest.Shared(t)
 	for _, row := range []struct {
@@ -538,15 +538,15 @@ func aPage(w http.ResponseWriter, _ *http.Request) {
 	io.WriteString(w, "<title>ClearML</title>")
 }
 
-// people adds ClearML users whom no realm of these tests has.
+// people adds ClearML users who have no account in any realm of these tests.
 func people(s *clearmltest.Server, names ...string) {
 	for _, n := range names {
 		person(s, n, "00000000-0000-0000-0000-0000000000"+n[:2])
 	}
 }
 
-// TestCountedFindings holds what a pass finds wrong and goes on with: every
-// finding by its label, the exit code, and that nobody was touched over it.
+// TestCountedFindings checks what a pass reports and goes on after: each finding by its label,
+// the exit code, and that nobody was changed because of it.
 func TestCountedFindings(t *testing.T) {
 	keycloaktest.Shared(t)
 	for _, row := range []struct {
@@ -660,8 +660,8 @@ func TestCountedFindings(t *testing.T) {
 	}
 }
 
-// findings returns what a report says beside what is plainly in order, sorted:
-// ClearML's own groups and groupsync itself are left out.
+// findings returns the findings of a report, sorted. ClearML's built-in groups and groupsync
+// itself are left out.
 func findings(r report.Report) []string {
 	found := []string{}
 	add := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
@@ -696,8 +696,8 @@ func findings(r report.Report) []string {
 	return found
 }
 
-// TestNoSecretIsSaid holds a pass that fails, and its log at level debug, to the
-// first rule of errors: what is secret does not show.
+// TestNoSecretIsSaid checks that a pass that fails, and its log at level debug, show no
+// secret.
 func TestNoSecretIsSaid(t *testing.T) {
 	got := inProcess(t, nil, "--once", "-o", "json", "--log.level", "debug", "--config", write(t, "config.yaml",
 		`keycloak: {url: "http://127.0.0.1:1", realm: clearml, client_secret: opensesame1}

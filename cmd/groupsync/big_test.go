@@ -23,9 +23,9 @@ var bigRealm = struct {
 	realm *keycloaktest.Realm
 }{}
 
-// bigPlace returns the realm of keycloaktest.BigSpec, which the tests of this package
-// share, and a ClearML that has all of it but for one joiner and one leaver of the first
-// group.
+// bigPlace returns the realm of keycloaktest.BigSpec, which the tests of this package share.
+// It also returns a ClearML that is equal to the realm, except for one joiner and one leaver
+// of the first group.
 func bigPlace(t testing.TB) (keycloaktest.Spec, *keycloaktest.Realm, *clearmltest.Server) {
 	t.Helper()
 	if testing.Short() {
@@ -55,8 +55,8 @@ func bigPlace(t testing.TB) (keycloaktest.Spec, *keycloaktest.Realm, *clearmltes
 	return spec, bigRealm.realm, clearml
 }
 
-// built returns the program as people run it. The test binary may have the race detector
-// in it, with which the commands below take some times as long.
+// built returns the program as people run it. The test binary may contain the race detector,
+// which makes the commands below several times slower.
 func built(t *testing.T) func(args ...string) outcome {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "groupsync")
@@ -67,8 +67,8 @@ func built(t *testing.T) func(args ...string) outcome {
 	}
 }
 
-// TestOnceAtSize makes one dry run over 10,000 users, 1,000 groups and 50,000
-// memberships, all of which ClearML has but for one joiner and one leaver.
+// TestOnceAtSize makes one dry run over 10,000 users, 1,000 groups and 50,000 memberships.
+// ClearML has all of them, except for one joiner and one leaver.
 func TestOnceAtSize(t *testing.T) {
 	_, realm, clearml := bigPlace(t)
 	var requests atomic.Int32
@@ -90,18 +90,19 @@ func TestOnceAtSize(t *testing.T) {
 	if rep.Source != want {
 		t.Errorf("source %v, want %v", rep.Source, want)
 	}
-	// The budget of a pull, and what confirms the removal of a local account: one list of
-	// members and the account, with the token and the components around them.
+	// The most requests of a pull, and of the confirmation that removes a local account: one
+	// list of members and the account, with the token and the components around them.
 	const pull, confirm = keycloaktest.BigGroups + keycloaktest.BigParents + 5, 5
 	if n := int(requests.Load()); n > pull+confirm {
 		t.Errorf("%d requests, want at most %d to pull and %d to confirm", n, pull, confirm)
 	}
 }
 
-// TestExplainAtSize explains people and a group there, and makes the pass of one person, each
-// by the whole program. It prints how long each took: the best of up to three times, because
-// other tests run beside this one. The cost does not follow the members of the realm: beside
-// ClearML it reads the list of groups and what concerns the person.
+// TestExplainAtSize explains people and a group in the big realm, and makes the pass of one
+// person, each with the whole program. It prints how long each took. It takes the best of up
+// to three times, because other tests run at the same time. The cost does not grow with the
+// members of the realm: beside ClearML the command reads the list of groups and what concerns
+// the person.
 func TestExplainAtSize(t *testing.T) {
 	spec, realm, directory := bigPlace(t)
 	var requests atomic.Int32
@@ -158,7 +159,7 @@ func TestExplainAtSize(t *testing.T) {
 	}
 }
 
-// bareRead returns how long ClearML's part of a reading takes by itself.
+// bareRead returns how long the reading of ClearML takes by itself.
 func bareRead(t *testing.T, url string) time.Duration {
 	t.Helper()
 	client, err := clearml.New(clearml.Config{URL: url, Keys: func() (clearml.Keys, error) { return clearml.Keys{Access: "access", Secret: "secret"}, nil }})
@@ -176,7 +177,7 @@ func bareRead(t *testing.T, url string) time.Duration {
 	return time.Since(start)
 }
 
-// outsider returns somebody who is not in that group.
+// outsider returns the name of a person who is not in the group.
 func outsider(spec keycloaktest.Spec, group string) string {
 	for _, u := range spec.Users {
 		if !strings.Contains(fmt.Sprint(u.Groups), group) {
@@ -186,9 +187,9 @@ func outsider(spec keycloaktest.Spec, group string) string {
 	return ""
 }
 
-// TestCheckAtSize makes all checks there. They read what a pass reads, and must take less
-// than 30 seconds. If other tests keep the machine busy, the limit follows the bare read of
-// ClearML, which takes about a second on a machine that is not.
+// TestCheckAtSize makes all checks in the big realm. They read what a pass reads, and must
+// take less than 30 seconds. If other tests keep the machine busy, the limit grows with the
+// bare read of ClearML, which takes about a second on an idle machine.
 func TestCheckAtSize(t *testing.T) {
 	_, realm, clearml := bigPlace(t)
 	config := configure(t, realm.Server.URL, realm.Name, clearml.URL, "")

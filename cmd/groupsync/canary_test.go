@@ -41,7 +41,7 @@ const (
 	clearmlToken  = "a token of ClearML"
 )
 
-// repeating are answers that repeat what the request said.
+// repeating are answers that contain what the request said.
 var repeating = map[string]func(w http.ResponseWriter, said string){
 	"a page with 200":           func(w http.ResponseWriter, said string) { fmt.Fprint(w, "<html>"+said) },
 	"text with 500":             func(w http.ResponseWriter, said string) { http.Error(w, said, 500) },
@@ -58,8 +58,8 @@ var repeating = map[string]func(w http.ResponseWriter, said string){
 	},
 }
 
-// parrot is Keycloak and ClearML on one address. A side with a fault repeats each request
-// in its answer. The other side works.
+// parrot is Keycloak and ClearML on one address. A side with a fault repeats each request in
+// its answer. The other side works.
 type parrot struct {
 	*httptest.Server
 	keycloak http.Handler        // as it works
@@ -68,8 +68,8 @@ type parrot struct {
 	mu       sync.Mutex
 	fault    func(w http.ResponseWriter, said string)
 	at       map[string]bool // the sides with the fault: "keycloak", "clearml"
-	signsIn  bool            // Keycloak signs groupsync in all the same
-	repeated map[string]bool // the kinds of secrets that answers repeated since the last set
+	signsIn  bool            // Keycloak still signs groupsync in
+	repeated map[string]bool // the kinds of secrets that answers have repeated since the last set
 	issued   []string        // the tokens in the answers of sides that work
 }
 
@@ -89,7 +89,7 @@ func newParrot(t *testing.T) *parrot {
 	p.keycloak = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		if form, err := url.ParseQuery(string(body)); err == nil && form.Get("client_secret") == canaryClient {
-			form.Set("client_secret", "secret") // the one that the model knows
+			form.Set("client_secret", "secret") // the secret that the model knows
 			body = []byte(form.Encode())
 		}
 		answer := realm.Answer(model.Request{Method: r.Method, Path: r.URL.Path, Query: r.URL.Query(), Header: r.Header, Body: body})
@@ -104,7 +104,7 @@ func newParrot(t *testing.T) *parrot {
 	return p
 }
 
-// set puts the fault into the sides, and takes it out of the others.
+// set puts the fault into the named sides, and removes it from the others.
 func (p *parrot) set(fault func(w http.ResponseWriter, said string), signsIn bool, at ...string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -114,8 +114,8 @@ func (p *parrot) set(fault func(w http.ResponseWriter, said string), signsIn boo
 	}
 }
 
-// mustHaveRepeated fails unless a server with a fault got and repeated the kinds of
-// secrets: if it did not, the outputs prove nothing.
+// mustHaveRepeated fails if one of the kinds of secrets was not repeated by a server with a
+// fault. The outputs would then prove nothing.
 func (p *parrot) mustHaveRepeated(t *testing.T, kinds ...string) {
 	t.Helper()
 	p.mu.Lock()
@@ -127,7 +127,7 @@ func (p *parrot) mustHaveRepeated(t *testing.T, kinds ...string) {
 	}
 }
 
-// secretOf returns the kind of the secret in a request, and the secret in the clear.
+// secretOf returns the kind of the secret in a request, and the secret in clear text.
 func secretOf(r *http.Request, side string, body []byte) (kind, clear string) {
 	user, password, _ := r.BasicAuth()
 	form, _ := url.ParseQuery(string(body))
@@ -169,7 +169,7 @@ func (p *parrot) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case signsIn:
 		inJSON(w, 200, `{"access_token":%q,"expires_in":60}`, canaryToken)
 	case side == "clearml" && r.Header.Get("Authorization") == "":
-		// ClearML's calls are probed without credentials first.
+		// groupsync first probes ClearML's calls without credentials.
 		inJSON(w, 401, `{"meta":{"result_code":401,"result_subcode":20,"result_msg":%q},"data":{}}`, "no credentials")
 	default:
 		fault(w, r.Header.Get("Authorization")+" "+string(body)+" "+clear)
@@ -178,7 +178,7 @@ func (p *parrot) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // pass lets a side that works answer, and keeps the token of the answer.
 func (p *parrot) pass(works http.Handler, w http.ResponseWriter, r *http.Request) {
-	r.Header.Del("Accept-Encoding") // so that the token can be read
+	r.Header.Del("Accept-Encoding") // otherwise the token could not be read
 	answer := httptest.NewRecorder()
 	works.ServeHTTP(answer, r)
 	var token struct {
@@ -197,7 +197,7 @@ func (p *parrot) pass(works http.Handler, w http.ResponseWriter, r *http.Request
 	_, _ = w.Write(answer.Body.Bytes())
 }
 
-// mustHideSecrets fails if the text holds a secret, or a token that a server issued.
+// mustHideSecrets fails if the text contains a secret, or a token that a server issued.
 func (p *parrot) mustHideSecrets(t *testing.T, what, text string) {
 	t.Helper()
 	basic := base64.StdEncoding.EncodeToString([]byte(canaryAccess + ":" + canarySecret))
@@ -215,8 +215,8 @@ func (p *parrot) mustHideSecrets(t *testing.T, what, text string) {
 	}
 }
 
-// configured writes a configuration with the secrets. It returns its path and the directory
-// that holds it and state_dir, which is named state.
+// configured writes a configuration with the secrets. It returns its path and its directory,
+// which also holds state_dir, named state.
 func (p *parrot) configured(t *testing.T, more string) (config, dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -229,7 +229,7 @@ func (p *parrot) configured(t *testing.T, more string) (config, dir string) {
 	return config, dir
 }
 
-// filesBelow returns the contents of the files in a directory and below it, by path.
+// filesBelow returns the contents of all files in a directory and below it, by path.
 func filesBelow(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	found := make(map[string]string)
@@ -247,9 +247,9 @@ func filesBelow(t *testing.T, dir string) map[string]string {
 	return found
 }
 
-// TestNoOutputShowsASecret runs the commands against servers that repeat each request in
-// their answers. Neither stdout nor stderr, at level debug, nor a file that groupsync leaves
-// holds a secret.
+// TestNoOutputShowsASecret runs the commands against servers that repeat each request in their
+// answers. No secret appears on stdout, on stderr (at level debug) or in a file that groupsync
+// leaves.
 func TestNoOutputShowsASecret(t *testing.T) {
 	for name, fault := range repeating {
 		for _, tt := range []struct {
@@ -265,7 +265,7 @@ func TestNoOutputShowsASecret(t *testing.T) {
 			{"both repeat, and Keycloak signs in", []string{"keycloak", "clearml"}, true, ""},
 		} {
 			t.Run(name+", "+tt.name, func(t *testing.T) {
-				t.Parallel() // a row waits most of its time, before a retry
+				t.Parallel() // a row waits for a retry most of its time
 				p := newParrot(t)
 				p.set(fault, tt.signsIn, tt.at...)
 				config, dir := p.configured(t, "")
@@ -290,16 +290,16 @@ func TestNoOutputShowsASecret(t *testing.T) {
 	}
 }
 
-// TestTheDaemonShowsNoSecret runs a daemon against servers of which one repeats each
-// request, then against servers that work, so that it writes, and then with its tokens
-// against the former again. After each pass every page is read, and in the end the log and
-// whatever is in state_dir.
+// TestTheDaemonShowsNoSecret runs a daemon against servers of which one repeats each request.
+// Then both work, so that the daemon writes. Then the first fault returns, now with the
+// daemon's tokens. The test reads every page after each pass, and at the end the log and the
+// files in state_dir.
 func TestTheDaemonShowsNoSecret(t *testing.T) {
 	type pass struct {
 		works, signsIn bool
 		repeated       string
 	}
-	sides := map[string][]pass{ // the first pass is the one that the daemon makes as it starts
+	sides := map[string][]pass{ // the daemon makes the first pass when it starts
 		"clearml":  {{false, false, clearmlKeys}, {true, false, ""}, {false, false, clearmlToken}},
 		"keycloak": {{false, false, clientSecret}, {false, true, keycloakToken}, {true, false, ""}, {false, false, ""}},
 	}
@@ -357,7 +357,7 @@ func TestTheDaemonShowsNoSecret(t *testing.T) {
 	}
 }
 
-// reads holds every page of the daemon against the secrets, with the headers.
+// reads checks every page of the daemon, with its headers, for secrets.
 func (p *parrot) reads(t *testing.T, address string) {
 	t.Helper()
 	for _, path := range []string{"/", "/page.js", "/metrics", "/healthz", "/readyz", "/api/v1/status", "/api/v1/explain?user=ann", "/api/v1/openapi.yaml"} {

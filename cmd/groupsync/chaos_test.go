@@ -30,9 +30,9 @@ type chaos struct {
 
 const teams = 6
 
-// newChaos makes six teams. By Keycloak each has ann; in ClearML each has cid,
-// who is in no team any more, and of the later three also dan, who is disabled;
-// ann is yet to be added to the first three.
+// newChaos makes six teams. In Keycloak each team has ann. In ClearML each has cid, who is in
+// no team any more, and the last three also have dan, who is disabled. ann must be added to
+// the first three.
 func newChaos(t *testing.T, server *keycloaktest.Server) *chaos {
 	t.Helper()
 	spec := keycloaktest.Spec{}
@@ -58,7 +58,7 @@ func newChaos(t *testing.T, server *keycloaktest.Server) *chaos {
 	return c
 }
 
-// restore puts fresh fronts before both sides, with nothing in their way.
+// restore puts new fronts before both sides, without faults.
 func (c *chaos) restore(t *testing.T) {
 	t.Helper()
 	c.front, c.proxy = front(t, c.clearml), front(t, toServer(t, c.server.URL))
@@ -74,9 +74,8 @@ func (c *chaos) before(team int) []string {
 
 var after = []string{"cm-ann", "cm-bob"}
 
-// check holds every team against what it was and what it is to become: only
-// cid and dan may have left it, only ann may have joined. It returns how many
-// teams are as they are to become.
+// check compares every team with its members before and after the pass: only cid and dan may
+// have left, and only ann may have joined. It returns the number of teams that are done.
 func (c *chaos) check(t *testing.T) (done int) {
 	t.Helper()
 	for i := range teams {
@@ -92,8 +91,8 @@ func (c *chaos) check(t *testing.T) (done int) {
 	return done
 }
 
-// told holds the journal: every report is whole, and names each change once at most. It
-// returns how many changes were made by the journal.
+// told checks the journal: every report is complete, and names each change at most once. It
+// returns how many changes the journal says were made.
 func (c *chaos) told(t *testing.T) (made int) {
 	t.Helper()
 	seen := make(map[journal.Membership]bool)
@@ -116,10 +115,9 @@ func (c *chaos) told(t *testing.T) (made int) {
 	return made
 }
 
-// TestKills kills Keycloak, ClearML or groupsync itself at three moments of a
-// pass. Whatever was done by then, no membership is gone that the complete
-// snapshot would not have ended; and the next pass with everything back
-// finishes the work.
+// TestKills kills Keycloak, ClearML or groupsync itself at three moments of a pass. The pass
+// may then have ended only memberships that the complete snapshot would have ended. When
+// everything is back, the next pass finishes the work.
 func TestKills(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs a real Keycloak")
@@ -128,7 +126,7 @@ func TestKills(t *testing.T) {
 	moments := []struct {
 		name  string
 		arm   func(c *chaos, kill func())
-		reach func(done int) bool // how many teams may be done by then
+		reach func(done int) bool // how many teams may be done at that moment
 	}{
 		{
 			name:  "while members are read",
@@ -198,7 +196,7 @@ func TestKills(t *testing.T) {
 
 func members(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/members") }
 
-// nth runs f at the nth request of a kind.
+// nth calls f at the nth request of a kind.
 func nth(is func(*http.Request) bool, n int32, f func()) func(*http.Request) {
 	var seen atomic.Int32
 	return func(r *http.Request) {

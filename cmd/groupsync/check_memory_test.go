@@ -12,8 +12,9 @@ import (
 	"groupsync/internal/memory"
 )
 
-// The survey of groupsync check reads the guards' memory, though another pass holds the
-// lock, and leaves it as it is. If the memory cannot be read, the survey is made without.
+// TestCheckReadsTheMemoryOnly checks that the survey of groupsync check reads the guards'
+// memory even if another pass holds the lock, and does not change it. If the memory cannot be
+// read, the survey is made without it.
 func TestCheckReadsTheMemoryOnly(t *testing.T) {
 	discard := slog.New(slog.DiscardHandler)
 	outside := program{}
@@ -74,7 +75,7 @@ func names(t *testing.T, dir string) (names []string) {
 	return names
 }
 
-// contents returns the files of a directory with their times and bytes.
+// contents returns the files of a directory with their times and contents.
 func contents(t *testing.T, dir string) string {
 	t.Helper()
 	var b strings.Builder

@@ -9,8 +9,8 @@ import (
 	"groupsync/internal/preflight/signin"
 )
 
-// TestSignInOf: what the checks of ClearML's client compare with comes from groupsync's
-// own keys and from ClearML's variables.
+// TestSignInOf checks that the options of the sign-in checks come from groupsync's own keys
+// and from ClearML's variables.
 func TestSignInOf(t *testing.T) {
 	for _, tt := range []struct {
 		name, yaml string

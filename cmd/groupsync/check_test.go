@@ -20,8 +20,8 @@ import (
 	"groupsync/internal/target/clearmltest"
 )
 
-// Every check has its section in docs/check.md, in the order of the checks, and there is
-// no other section of that level.
+// TestEveryCheckIsDocumented checks that docs/check.md has a section for each check, in the
+// order of the checks, and no other section of that level.
 func TestEveryCheckIsDocumented(t *testing.T) {
 	checks := everyCheck(t)
 	var want []string
@@ -41,7 +41,7 @@ func TestEveryCheckIsDocumented(t *testing.T) {
 	}
 }
 
-// everyCheck returns the checks of a configuration that leaves none out.
+// everyCheck returns the checks of a configuration with which all checks are made.
 func everyCheck(t *testing.T) []preflight.Check {
 	t.Helper()
 	c, role := config.Default(), "clearml-admin"
@@ -55,7 +55,7 @@ func everyCheck(t *testing.T) []preflight.Check {
 	return checks
 }
 
-// A check may only need checks that are made before it.
+// TestChecksNeedOnlyEarlierOnes checks that a check depends only on checks before it.
 func TestChecksNeedOnlyEarlierOnes(t *testing.T) {
 	checks := everyCheck(t)
 	made := make(map[string]bool)
@@ -72,8 +72,9 @@ func TestChecksNeedOnlyEarlierOnes(t *testing.T) {
 	}
 }
 
-// The command against a real Keycloak: a person's own credentials are told by the kept
-// id and by the email, names are harmless in both formats, and it all takes seconds.
+// TestCheckOfAPersonsOwnCredentials runs the command against a real Keycloak. It must
+// recognize a person's own credentials by the kept id and by the email. Names must be harmless
+// in both formats, and the command takes only seconds.
 func TestCheckOfAPersonsOwnCredentials(t *testing.T) {
 	realm := readmeRealm(t)
 	ann := realm.UserID(t, "ann")
@@ -131,7 +132,8 @@ func TestCheckOfAPersonsOwnCredentials(t *testing.T) {
 	}
 }
 
-// A signal stops the check with one sentence and exit code 1, in both formats.
+// TestASignalStopsTheCheck checks that a signal stops the check with one sentence and exit
+// code 1, in both formats.
 func TestASignalStopsTheCheck(t *testing.T) {
 	for _, format := range []string{"text", "json"} {
 		ctx, stop := context.WithCancel(t.Context())
@@ -149,7 +151,8 @@ func TestASignalStopsTheCheck(t *testing.T) {
 	}
 }
 
-// Behind a proxy the machine need not know Keycloak's name, only the proxy's.
+// TestCheckBehindAProxy: behind a proxy the machine must know only the proxy's name, not
+// Keycloak's.
 func TestCheckBehindAProxy(t *testing.T) {
 	cmd := command(t.Context(), "check", "--keycloak.url", "https://auth.example.com", "--keycloak.realm", "r", "--clearml.url", "http://127.0.0.1:1")
 	cmd.Env = append(cmd.Env, "HTTPS_PROXY=http://proxy.invalid:3128", "HTTP_PROXY=", "NO_PROXY=",

@@ -17,7 +17,7 @@ import (
 
 const chart = "../../charts/groupsync"
 
-// container is what a pod of the chart says of how groupsync runs in it.
+// container is the part of a pod's specification that says how groupsync runs.
 type container struct {
 	Args         []string
 	Env          []struct{ Name, Value string }
@@ -40,14 +40,14 @@ type pod struct {
 	}
 }
 
-// installed is a release of the chart on the real API server, by the name of
-// groupsync. No kubelet runs its pods: the tests run them as processes.
+// installed is a release of the chart, named groupsync, on the real API server. No kubelet
+// runs its pods. The tests run them as processes.
 type installed struct {
 	*election
 	kubernetes *kubetest.Client // the administrator, in the namespace
 }
 
-// install installs the chart for a realm and a ClearML that differ.
+// install installs the chart for a realm and a ClearML with differences between them.
 func install(t *testing.T, cluster *kubetest.Cluster) installed {
 	t.Helper()
 	e := &election{chaos: newChaos(t, keycloaktest.Shared(t)), cluster: cluster}
@@ -71,7 +71,7 @@ config:
 	return i
 }
 
-// pods returns the release's pods: the Deployment's, and those of helm test by name.
+// pods returns the release's pods: that of the Deployment, and those of helm test by name.
 func (i installed) pods(t *testing.T) (replica pod, tests map[string]pod) {
 	t.Helper()
 	tests = make(map[string]pod)
@@ -97,9 +97,9 @@ func (i installed) pods(t *testing.T) (replica pod, tests map[string]pod) {
 	return replica, tests
 }
 
-// prepare returns the variables and arguments with which the kubelet would run the
-// pod's container, with its files and its ServiceAccount's token. What differs is
-// where the files are, and the port.
+// prepare returns the variables and arguments with which the kubelet would run the pod's
+// container, with its files and the token of its ServiceAccount. Only the place of the files
+// and the port differ.
 func (i installed) prepare(t *testing.T, name string, p pod) (env, args []string) {
 	t.Helper()
 	root := t.TempDir()
@@ -114,7 +114,7 @@ func (i installed) prepare(t *testing.T, name string, p pod) (env, args []string
 	env = []string{"KUBECONFIG=" + i.cluster.ServiceAccount(t, i.namespace, p.Spec.ServiceAccountName), "GROUPSYNC_WEB_LISTEN=127.0.0.1:0"}
 	for _, e := range c.Env {
 		switch e.Name {
-		case "POD_NAME", "POD_UID": // of the downward API
+		case "POD_NAME", "POD_UID": // the downward API sets these
 			e.Value = name
 		}
 		env = append(env, e.Name+"="+e.Value)
@@ -169,9 +169,9 @@ func (i installed) enter(t *testing.T, name string, p pod) *candidate {
 	return c
 }
 
-// TestAsTheChartInstallsIt: two replicas, run as the chart says with what it has
-// made and allowed: one leads and does the work, the other stands by, and an
-// upgrade takes nothing of what they keep.
+// TestAsTheChartInstallsIt runs two replicas as the chart says, with the objects and rights
+// that the chart makes. One is the leader and does the work, and the other is a standby. An
+// upgrade keeps what they store.
 func TestAsTheChartInstallsIt(t *testing.T) {
 	t.Parallel() // most of it is waiting
 	i := install(t, kubetest.Shared(t))
@@ -191,7 +191,7 @@ func TestAsTheChartInstallsIt(t *testing.T) {
 
 	i.kubernetes.MustHelm(t, "upgrade", "groupsync", chart, "--reuse-values", "--set", "config.mode=observe")
 	replica, _ = i.pods(t)
-	first.mustEnd(t) // as the Deployment would, one after the other
+	first.mustEnd(t) // as the Deployment does, one after the other
 	second.leads(t)
 	if ended := second.until(t, "pass ended"); ended["mode"] != "apply" || ended["result"] != "in_sync" {
 		t.Errorf("the second: %v", ended)
@@ -208,7 +208,7 @@ func TestAsTheChartInstallsIt(t *testing.T) {
 	third.mustEnd(t)
 }
 
-// mustEnd ends the process in good order.
+// mustEnd ends the process, and fails if the exit code is not 0.
 func (c *candidate) mustEnd(t *testing.T) {
 	t.Helper()
 	if code := c.terminate(t); code != 0 {
@@ -216,7 +216,7 @@ func (c *candidate) mustEnd(t *testing.T) {
 	}
 }
 
-// holder returns who holds the release's Lease.
+// holder returns the identity of the holder of the release's Lease.
 func (i installed) holder(t *testing.T) string {
 	t.Helper()
 	var lease struct {
@@ -226,7 +226,8 @@ func (i installed) holder(t *testing.T) string {
 	return lease.Spec.HolderIdentity
 }
 
-// TestWhatHelmTestRuns ends well with drift, and writes nothing.
+// TestWhatHelmTestRuns: the pods of helm test succeed although there is drift, and write
+// nothing.
 func TestWhatHelmTestRuns(t *testing.T) {
 	i := install(t, kubetest.Shared(t))
 	_, tests := i.pods(t)
@@ -246,7 +247,8 @@ func TestWhatHelmTestRuns(t *testing.T) {
 	}
 }
 
-// TestHelmTestFailsWhereTheCheckDoes: the secret was changed in Keycloak.
+// TestHelmTestFailsWhereTheCheckDoes: helm test fails if check does, here after the secret was
+// changed in Keycloak.
 func TestHelmTestFailsWhereTheCheckDoes(t *testing.T) {
 	i := install(t, kubetest.Shared(t))
 	i.realm.EditClient(t, func(client map[string]any) { client["secret"] = "another" })

@@ -13,7 +13,7 @@ import (
 	"groupsync/internal/config"
 )
 
-// inside runs the command in this process, with this environment and no other.
+// inside runs the command in this process. The environment holds only env.
 func inside(t *testing.T, env []string, args ...string) outcome {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
@@ -36,7 +36,7 @@ const (
 	secure   = "CLEARML__secure__login__sso__oauth_client__keycloak__"
 )
 
-// override is ClearML's docker-compose override as its documentation has it.
+// override is the docker-compose override from ClearML's documentation.
 const override = `services:
   apiserver:
     environment:
@@ -133,8 +133,8 @@ web:
 	}
 }
 
-// TestWhatConfigPrintsLoads: the printed configuration says the same, but for
-// the secrets that it masks.
+// TestWhatConfigPrintsLoads: the printed configuration loads again with the same values,
+// except for the masked secrets.
 func TestWhatConfigPrintsLoads(t *testing.T) {
 	secret := file(t, "secret", "x")
 	o := config.Options{File: file(t, "config.yaml", `
@@ -194,8 +194,8 @@ func TestConfigOfWhatIsNotValid(t *testing.T) {
 	}
 }
 
-// TestClearMLsVariablesBeforeAPass: what they leave open is logged, and what
-// contradicts them ends the command before any pass.
+// TestClearMLsVariablesBeforeAPass: the log names variables that groupsync does not
+// understand. A contradiction with ClearML's variables ends the command before any pass.
 func TestClearMLsVariablesBeforeAPass(t *testing.T) {
 	env := file(t, "override.yaml", override)
 	yaml := "keycloak: {client_secret: x}\nclearml: {url: \"http://127.0.0.1:1\", access_key: x, secret_key: x, timeout: 1s}\n"
@@ -205,7 +205,7 @@ func TestClearMLsVariablesBeforeAPass(t *testing.T) {
 		t.Error(d)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	cancel() // the pass itself is not of interest
+	cancel() // the pass itself does not matter here
 	var stdout, stderr bytes.Buffer
 	run(ctx, []string{"--once", "--clearml-env", env, "--config", file(t, "config.yaml", yaml)}, nil, &stdout, &stderr)
 	mustContain(t, "the log", stderr.String(), `level=WARN msg="ClearML's own variables: `+services+`surprise (override.yaml:10) is not understood: correct the name if it is mistyped"`)

@@ -20,7 +20,7 @@ import (
 	"groupsync/internal/target"
 )
 
-// surveyor fails, and counts how often it was asked.
+// surveyor fails, and counts how often it was called.
 type surveyor struct{ asked int }
 
 func (s *surveyor) Survey(ctx context.Context) (reconcile.View, error) {
@@ -38,8 +38,8 @@ func (s *surveyor) Confirm(context.Context, reconcile.View, []source.Question) (
 
 func (s *surveyor) Holdings(context.Context) (target.Holdings, error) { return target.Holdings{}, nil }
 
-// TestWhenLeaversAreCounted: after the passes at these minutes, every fifteen minutes, a
-// count that fails is made again after an hour or a shorter interval, and logged once.
+// TestWhenLeaversAreCounted makes a pass every fifteen minutes. A count that fails is made
+// again after an hour, or after the interval if that is shorter, and its error is logged once.
 func TestWhenLeaversAreCounted(t *testing.T) {
 	for _, row := range []struct {
 		name     string
@@ -77,9 +77,9 @@ func TestWhenLeaversAreCounted(t *testing.T) {
 	}
 }
 
-// TestACountThatIsCutShort: a count that the next pass cuts short says so. A count that ends
-// with the process or the leadership is no failure. A count that ends because somebody asks
-// for a pass is none either, and is made again after the next pass.
+// TestACountThatIsCutShort: a count that the next pass ends is logged as a failure. A count
+// that ends with the process or the term is not a failure. A count that ends because somebody
+// asks for a pass is not a failure either, and is made again after the next pass.
 func TestACountThatIsCutShort(t *testing.T) {
 	for _, row := range []struct {
 		name string

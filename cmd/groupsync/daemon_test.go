@@ -25,23 +25,23 @@ import (
 
 const writeGroup = "permissions.add_or_update_user_group"
 
-// service is a daemon that runs as a process, with its log.
+// service is a daemon that runs as a process.
 type service struct {
 	cmd    *exec.Cmd
 	lines  chan string
 	stdout strings.Builder  // may be read once the daemon has ended
 	log    strings.Builder  // everything that was read of lines
-	seen   []map[string]any // the same, where a line is JSON
+	seen   []map[string]any // the lines that are JSON, decoded
 }
 
-// serve starts the daemon with a log in JSON at level debug, and with
-// credentials of ClearML that are known when they are seen.
+// serve starts the daemon with a log in JSON at level debug. The credentials of ClearML are
+// easy to recognize in an output.
 func serve(t *testing.T, config string, args ...string) *service {
 	t.Helper()
 	return serveIn(t, []string{"GROUPSYNC_CLEARML_ACCESS_KEY=opensesame-access", "GROUPSYNC_CLEARML_SECRET_KEY=opensesame-secret"}, config, args...)
 }
 
-// serveIn starts the daemon with further variables.
+// serveIn starts the daemon with these variables added.
 func serveIn(t *testing.T, env []string, config string, args ...string) *service {
 	t.Helper()
 	cmd := command(t.Context(), append(args, "--config", config, "--log.format", "json", "--log.level", "debug")...)
@@ -64,7 +64,7 @@ func serveIn(t *testing.T, env []string, config string, args ...string) *service
 	return s
 }
 
-// next reads a line of the log; false at its end.
+// next reads a line of the log. It returns false at the end of the log.
 func (s *service) next(t *testing.T) (map[string]any, bool) {
 	t.Helper()
 	select {
@@ -107,7 +107,7 @@ func (s *service) terminate(t *testing.T) int {
 	for more := true; more; {
 		_, more = s.next(t)
 	}
-	_ = s.cmd.Wait() // the code tells
+	_ = s.cmd.Wait() // the exit code is enough
 	return s.cmd.ProcessState.ExitCode()
 }
 
@@ -125,7 +125,7 @@ func newServicePlace(t *testing.T) *place {
 	return newPlace(t, nil, clearmltest.Options{AccessKey: "opensesame-access", SecretKey: "opensesame-secret"})
 }
 
-// configured writes the place's configuration with that mode.
+// configured writes the configuration of the place, with the mode.
 func (p *place) configured(t *testing.T, url, mode string) string {
 	return configure(t, p.realm.Server.URL, p.realm.Name, url, "mode: "+mode+"\nguards: {max_removal_ratio: 0}")
 }
@@ -154,8 +154,8 @@ func answered(t *testing.T, req *http.Request) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-// recorded returns the metrics once they tell of a pass, which is a moment
-// after its last line in the log.
+// recorded returns the metrics when they include a pass. That is a moment after the last log
+// line of the pass.
 func recorded(t *testing.T, address string) string {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
@@ -169,8 +169,8 @@ func recorded(t *testing.T, address string) string {
 	}
 }
 
-// TestDaemonObserves: the daemon makes its first pass at once, writes nothing
-// in mode observe, and tells of the drift.
+// TestDaemonObserves: the daemon makes its first pass at once, writes nothing in mode observe,
+// and reports the drift.
 func TestDaemonObserves(t *testing.T) {
 	p := newServicePlace(t)
 	before := p.clearml.Groups()
@@ -201,7 +201,7 @@ func TestDaemonObserves(t *testing.T) {
 	}
 }
 
-// showsThePass holds the status page and its JSON against the pass that observed.
+// showsThePass compares the status page and its JSON with the pass in mode observe.
 func showsThePass(t *testing.T, address, pass string) {
 	t.Helper()
 	_, page := fetch(t, address+"/")
@@ -221,11 +221,11 @@ func showsThePass(t *testing.T, address, pass string) {
 	}
 }
 
-// TestDaemonApplies: in mode apply it writes, with an audit line before and
-// after each change and one summary, and never shows a secret.
+// TestDaemonApplies: in mode apply the daemon writes. The log has an audit line before and
+// after each change and one summary, and never a secret.
 func TestDaemonApplies(t *testing.T) {
 	p := newServicePlace(t)
-	p.clearml.Inject(clearmltest.Fault{Call: "users.get_all", Nth: 1, Status: 502, Body: "<html>away</html>"}) // logged as it is repeated
+	p.clearml.Inject(clearmltest.Fault{Call: "users.get_all", Nth: 1, Status: 502, Body: "<html>away</html>"}) // logged when it is repeated
 	s := serve(t, p.configured(t, p.url, "apply"))
 	address := s.until(t, "groupsync starts")["listen"].(string)
 	ended := s.until(t, "pass ended")
@@ -264,7 +264,7 @@ func TestDaemonApplies(t *testing.T) {
 	if len(s.with("request attempt failed")) != 1 {
 		t.Errorf("the log at level debug lacks the attempt that failed\n%s", s.log.String())
 	}
-	for _, secret := range []string{"opensesame", keycloaktest.Secret, "eyJ"} { // as every JWT begins
+	for _, secret := range []string{"opensesame", keycloaktest.Secret, "eyJ"} { // every JWT begins with eyJ
 		if strings.Contains(s.log.String()+metrics, secret) {
 			t.Errorf("the log or the metrics hold %q\n%s", secret, s.log.String())
 		}
@@ -272,7 +272,7 @@ func TestDaemonApplies(t *testing.T) {
 	promtool(t, metrics)
 }
 
-// promtool holds the metrics against promtool's rules.
+// promtool checks the metrics with promtool.
 func promtool(t *testing.T, metrics string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), processtest.Tool(t, "PROMTOOL"), "check", "metrics")
@@ -282,8 +282,8 @@ func promtool(t *testing.T, metrics string) {
 	}
 }
 
-// TestDaemonEndsDuringAPass: SIGTERM gives a pass up between two writes, waits
-// for the write in hand, and abandons one that does not end in time.
+// TestDaemonEndsDuringAPass: after SIGTERM the daemon ends a pass between two writes. It waits
+// for a write that is under way, and abandons a write that does not end in time.
 func TestDaemonEndsDuringAPass(t *testing.T) {
 	const abandoned = "groupsync: the running pass did not end within shutdown_timeout (1s) and was abandoned: look at its last log lines, the next pass starts from a fresh reading\n"
 	untouched, written := []string{"cm-bob", "cm-cid"}, []string{"cm-ann", "cm-bob"}
@@ -292,7 +292,7 @@ func TestDaemonEndsDuringAPass(t *testing.T) {
 		fault   clearmltest.Fault
 		timeout string
 		code    int
-		last    string // the log's last line, where it is not the daemon's farewell
+		last    string // the last line of the log; empty: the daemon logs its end
 		team    []string
 	}{
 		{"a read that hangs is given up", clearmltest.Fault{Call: "users.get_all", Hang: true}, "20s", 0, "", untouched},

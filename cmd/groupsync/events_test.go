@@ -11,7 +11,7 @@ import (
 	"groupsync/internal/target/clearmltest"
 )
 
-// within waits until the condition holds, and returns how long that took.
+// within waits until the condition is true, and returns how long that took.
 func within(t *testing.T, limit time.Duration, what string, is func() bool) time.Duration {
 	t.Helper()
 	start := time.Now()
@@ -24,8 +24,8 @@ func within(t *testing.T, limit time.Duration, what string, is func() bool) time
 	return time.Since(start)
 }
 
-// TestAdminEventsBringPassesForward: with a schedule of an hour, what somebody changes in
-// Keycloak is in ClearML within 10 s. The figures are printed.
+// TestAdminEventsBringPassesForward: with a schedule of an hour, a change in Keycloak is in
+// ClearML within 10 s. The test prints the times.
 func TestAdminEventsBringPassesForward(t *testing.T) {
 	p := newPlace(t, func(s *keycloaktest.Spec) {
 		s.ServiceRoles = []string{"view-users", "view-realm", "view-events"}
@@ -44,7 +44,7 @@ func TestAdminEventsBringPassesForward(t *testing.T) {
 	}
 	not := func(is func() bool) func() bool { return func() bool { return !is() } }
 	within(t, 10*time.Second, "the first pass adds ann", in("team", "ann"))
-	time.Sleep(6 * time.Second) // the first reading of events is behind
+	time.Sleep(6 * time.Second) // the first reading of events has ended
 	for _, row := range []struct {
 		name   string
 		change func()
@@ -68,7 +68,7 @@ func TestAdminEventsBringPassesForward(t *testing.T) {
 }
 
 // TestAdminEventsThatCannotBeRead: without the role view-events the log names the role, and
-// the passes go on.
+// passes are made as before.
 func TestAdminEventsThatCannotBeRead(t *testing.T) {
 	p := newServicePlace(t)
 	s := serve(t, p.configured(t, p.url, "apply"), "--keycloak.events", "poll")

@@ -26,9 +26,9 @@ import (
 	"groupsync/internal/target/clearmltest"
 )
 
-// keepThread makes groupsync, as a process of a test, run its main goroutine on the main
-// thread. strace then sees the file operations of a pass in one order, because it follows
-// that thread only.
+// keepThread names a variable. With it, groupsync as a process of a test runs its main
+// goroutine on the main thread. strace follows only that thread, and so sees the file
+// operations of a pass in one order.
 const keepThread = "TEST_KEEP_THREAD"
 
 func init() {
@@ -42,13 +42,13 @@ type fuse struct {
 	mu    sync.Mutex
 	seen  []string      // paths of the requests
 	at    int           // the number of the request; 0: none
-	lost  bool          // no server sees that request
+	lost  bool          // no server receives that request
 	kill  func()        // returns when the process has ended
-	over  chan struct{} // closed when that request was dealt with
+	over  chan struct{} // closed when that request is done
 	fatal string        // path of that request; empty: it has not come
 }
 
-// before returns the handler that has the fuse before a server.
+// before returns a handler that puts the fuse before a server.
 func (f *fuse) before(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()
@@ -70,13 +70,13 @@ func (f *fuse) before(next http.Handler) http.Handler {
 	})
 }
 
-// written is a command that writes, and what it starts from.
+// written is a command that writes, and the state before it.
 type written struct {
 	name   string
 	daemon bool
 	args   []string // %s is the id of the earlier pass
 	after  bool     // it starts after a whole pass, whose report is in the journal
-	again  []string // what follows a kill; nil: the command itself
+	again  []string // the command that runs after a kill; nil: the command itself
 	want   string   // members of each team at the end
 }
 
@@ -87,8 +87,8 @@ var writing = []written{
 	{name: "sync USER --apply", args: []string{"sync", "cid@example.com", "--apply"}, want: "cm-bob"},
 }
 
-// arena is the place in which one command is killed again and again. Keycloak is never
-// written, so each run starts from the same ClearML and a copy of the same state_dir.
+// arena is the place in which one command is killed many times. Nothing writes to Keycloak, so
+// each run starts from the same ClearML and from a copy of the same state_dir.
 type arena struct {
 	written
 	clearml *clearmltest.Server
@@ -97,15 +97,15 @@ type arena struct {
 	start   string // members of each team before a run
 	seed    string // the state_dir before a run
 	earlier string // id of the pass whose report is in the seed; empty: none
-	calm    trace  // what a run leaves that nothing disturbs
+	calm    trace  // what an undisturbed run leaves
 
-	requests []string // paths of the requests of that run
+	requests []string // paths of the requests of the undisturbed run
 }
 
 var arenaTeams = []string{"blue", "red"}
 
-// newArena makes two teams of which ann and bob are members by Keycloak, and bob and cid
-// in ClearML.
+// newArena makes two teams. In Keycloak their members are ann and bob, and in ClearML bob and
+// cid.
 func newArena(t *testing.T, w written) *arena {
 	t.Helper()
 	spec := keycloaktest.Spec{Groups: []string{"/blue", "/red"}}
@@ -144,7 +144,7 @@ func newArena(t *testing.T, w written) *arena {
 	return a
 }
 
-// fresh sets ClearML back, and returns a state_dir as it is before a run.
+// fresh resets ClearML, and returns a state_dir in the state before a run.
 func (a *arena) fresh(t *testing.T) string {
 	t.Helper()
 	for _, team := range arenaTeams {
@@ -157,7 +157,7 @@ func (a *arena) fresh(t *testing.T) string {
 	return dir
 }
 
-// arguments returns the arguments of a command on a state_dir.
+// arguments returns the arguments of a command that uses a state_dir.
 func (a *arena) arguments(dir string, args []string) []string {
 	args = slices.Concat(args, []string{"--state_dir", dir, "--config", a.config})
 	for i, x := range args {
@@ -168,14 +168,14 @@ func (a *arena) arguments(dir string, args []string) []string {
 	return args
 }
 
-// run runs a command to its end and kills it at that request, if there is one; 0: at none.
-// The daemon ends when its first pass has ended.
+// run runs a command to its end. It kills the command at request number at; 0: never. The
+// daemon ends when its first pass has ended.
 func (a *arena) run(t *testing.T, cmd *exec.Cmd, at int, lost bool) (o outcome, killedAt string) {
 	t.Helper()
 	var stdout bytes.Buffer
 	stderr := &passLog{ended: func() {
 		if a.daemon {
-			_ = cmd.Process.Signal(syscall.SIGTERM) // an error: it has been killed
+			_ = cmd.Process.Signal(syscall.SIGTERM) // an error means that it was killed
 		}
 	}}
 	cmd.Stdout, cmd.Stderr = &stdout, stderr
@@ -206,9 +206,9 @@ func (a *arena) run(t *testing.T, cmd *exec.Cmd, at int, lost bool) (o outcome, 
 	return outcome{cmd.ProcessState.ExitCode(), stdout.String(), stderr.text.String()}, killedAt
 }
 
-// passLog is a log that tells when it has the end of a pass.
+// passLog is a log that calls ended when it has the end of a pass.
 type passLog struct {
-	text  bytes.Buffer // no embedded one, whose ReadFrom would pass over Write
+	text  bytes.Buffer // not embedded, because its ReadFrom would bypass Write
 	ended func()
 }
 
@@ -219,15 +219,16 @@ func (l *passLog) Write(p []byte) (int, error) {
 	return l.text.Write(p)
 }
 
-// trace is what runs have left.
+// trace is what runs have left behind.
 type trace struct {
 	members string
-	done    map[string]bool // by change, for those that the command makes: ClearML shows it
-	told    map[string]int  // by change: how often the journal tells it, of the passes after the earlier one
-	counted map[string]int  // by change: how often the limits' memory counts it
+	done    map[string]bool // by change that the command makes: ClearML has it
+	told    map[string]int  // by change: how often the journal has it, in the passes after the earlier one
+	counted map[string]int  // by change: how often the memory of the limits counts it
 }
 
-// trace reads what is there. Every report must be whole, and tell made changes only.
+// trace reads the present state. Every report must be complete, and must name only changes
+// that were made.
 func (a *arena) trace(t *testing.T, what, dir string) trace {
 	t.Helper()
 	x := trace{done: make(map[string]bool), told: make(map[string]int), counted: make(map[string]int)}
@@ -268,8 +269,8 @@ func (a *arena) trace(t *testing.T, what, dir string) trace {
 	return x
 }
 
-// converges looks at what a killed run has left, runs the command that follows, and holds
-// the end against that of the undisturbed run.
+// converges reads what a killed run has left, runs the next command, and compares the result
+// with that of the undisturbed run.
 func (a *arena) converges(t *testing.T, what, dir string) {
 	t.Helper()
 	killed := a.trace(t, what, dir)
@@ -283,7 +284,7 @@ func (a *arena) converges(t *testing.T, what, dir string) {
 	if next == nil {
 		next = a.args
 	}
-	var stdout, stderr bytes.Buffer // no process of its own, to save time
+	var stdout, stderr bytes.Buffer // runs in this process, to save time
 	if code := run(t.Context(), a.arguments(dir, next), os.Environ(), &stdout, &stderr); code != 0 {
 		t.Errorf("%s: the next run: exit %d\n%s\n%s", what, code, &stdout, &stderr)
 	}
@@ -294,8 +295,8 @@ func (a *arena) converges(t *testing.T, what, dir string) {
 	if diff := cmp.Diff(a.calm.counted, after.counted); diff != "" {
 		t.Errorf("%s: what the limits' memory counts, -undisturbed +got\n%s", what, diff)
 	}
-	// A change that the killed run made is told if its report is there. The next run
-	// makes and tells the others.
+	// The journal has a change of the killed run if its report is there. The next run makes
+	// the other changes, and its report has them.
 	want := maps.Clone(a.calm.told)
 	for change := range want {
 		if killed.done[change] && killed.told[change] == 0 {
@@ -307,10 +308,10 @@ func (a *arena) converges(t *testing.T, what, dir string) {
 	}
 }
 
-// TestAKillAtEveryRequest kills groupsync at the last request to Keycloak and at every
-// request after it, which are those of the write phase. No server sees the request at which
-// groupsync is killed. A write is also carried out after the kill, and nobody reads the
-// answer.
+// TestAKillAtEveryRequest kills groupsync at the last request to Keycloak and at every later
+// request, which belong to the write phase. No server receives the request at which groupsync
+// is killed. For a write there is a second run: the server carries it out after the kill, and
+// nobody reads the answer.
 func TestAKillAtEveryRequest(t *testing.T) {
 	for _, w := range writing {
 		t.Run(w.name, func(t *testing.T) {
@@ -340,8 +341,8 @@ func TestAKillAtEveryRequest(t *testing.T) {
 					at(n, false)
 				}
 			}
-			// The first write has all teams read before it, and a probe of the call, which
-			// changes nothing. Each team is read, written and read back.
+			// Before the first write, all teams are read and the call is probed, which changes
+			// nothing. Each team is read, written and read back.
 			if want := len(arenaTeams) + 1; writes != want || kills < 12 {
 				t.Errorf("%d kills, %d of them before a write, want 12 and %d; the requests are %q", kills, writes, want, a.requests)
 			}
@@ -356,12 +357,13 @@ type call struct {
 	n    int
 }
 
-// stateCalls are the system calls that touch files. strace passes over those with a
-// question mark on machines that lack them.
+// stateCalls are the system calls that touch files. strace ignores a name with a question mark
+// on machines that do not have the call.
 const stateCalls = "openat,mkdirat,write,fchmod,fsync,close,renameat,unlinkat,flock,fcntl,?fstat,newfstatat"
 
 // TestAKillAtEveryFileOperation kills groupsync between every two operations that change a
-// file or a name in state_dir. The daemon makes the same pass as --once.
+// file or a name in state_dir. The daemon is left out, because its pass is the same as that of
+// --once.
 func TestAKillAtEveryFileOperation(t *testing.T) {
 	if testing.Short() || runtime.GOOS != "linux" {
 		t.Skip("needs strace and a real Keycloak")
@@ -394,7 +396,7 @@ func TestAKillAtEveryFileOperation(t *testing.T) {
 	}
 }
 
-// traced returns the command under strace, which follows the main thread only.
+// traced returns the command under strace, which follows only the main thread.
 func (a *arena) traced(dir, trace string, more ...string) *exec.Cmd {
 	args := slices.Concat([]string{"-qq", "-y", "-o", trace, "-e", "trace=" + stateCalls}, more, []string{os.Args[0]}, a.arguments(dir, a.args))
 	cmd := exec.Command("strace", args...)
@@ -402,11 +404,11 @@ func (a *arena) traced(dir, trace string, more ...string) *exec.Cmd {
 	return cmd
 }
 
-// calls returns a system call on state_dir of each time between two changes of a file or
-// a name there, and of the times before the first and after the last. Which one does not
-// matter, because a kill before any of them leaves the same files. write is none of them:
-// the runtime writes to its own pipes too, and not always equally often. It also returns
-// what strace showed.
+// calls returns one system call on state_dir for each interval between two changes of a file
+// or a name there, and for the intervals before the first and after the last change. It does
+// not matter which call of an interval it is, because a kill before any of them leaves the
+// same files. write is not used: the runtime also writes to its own pipes, and not always
+// equally often. calls also returns the output of strace.
 func (a *arena) calls(t *testing.T) (calls []call, shown string) {
 	t.Helper()
 	dir, file := a.fresh(t), filepath.Join(t.TempDir(), "trace")

@@ -17,16 +17,16 @@ import (
 	"groupsync/internal/target/clearmltest"
 )
 
-// Of the Lease, as docs/running.md promises.
+// The times of the Lease, as docs/running.md promises them.
 const (
 	leaseDuration = 15 * time.Second
 	renewDeadline = 10 * time.Second
 	retryPeriod   = 2 * time.Second
-	slack         = time.Second // from what happens to its line in the log
+	slack         = time.Second // from an event to its line in the log
 )
 
-// election is a namespace of the real API server with what the chart makes
-// there, and a realm and a ClearML that several processes keep equal.
+// election is a namespace of the real API server with what the chart makes there. Several
+// processes keep its realm and its ClearML equal.
 type election struct {
 	*chaos
 	cluster   *kubetest.Cluster
@@ -41,7 +41,7 @@ func newElection(t *testing.T, cluster *kubetest.Cluster) *election {
 	return e
 }
 
-// candidate is one of the processes, with a way to ClearML of its own.
+// candidate is one of the processes. It has its own front before ClearML.
 type candidate struct {
 	*service
 	front   *trap
@@ -51,8 +51,8 @@ type candidate struct {
 	writes []time.Time // when it sent each write
 }
 
-// enter starts a process. onWrite is called in the way of its writes, with how
-// many there were.
+// enter starts a process. onWrite is called before each write is passed on, with the number of
+// writes so far.
 func (e *election) enter(t *testing.T, name, guards string, onWrite func(c *candidate, n int)) *candidate {
 	t.Helper()
 	c := &candidate{front: front(t, e.clearml)}
@@ -103,14 +103,14 @@ func (c *candidate) sent() []time.Time {
 	return append([]time.Time{}, c.writes...)
 }
 
-// leads waits for the process to lead and returns its identity.
+// leads waits until the process is the leader, and returns its identity.
 func (c *candidate) leads(t *testing.T) string {
 	t.Helper()
 	id, _ := c.until(t, "this process leads")["identity"].(string)
 	return id
 }
 
-// standsBy holds what a standby answers.
+// standsBy checks the answers of a standby.
 func (c *candidate) standsBy(t *testing.T, leader string) {
 	t.Helper()
 	if code, _ := fetch(t, c.address+"/readyz"); code != http.StatusOK {
@@ -139,16 +139,16 @@ func (c *candidate) standsBy(t *testing.T, leader string) {
 
 const wideGuards = "{max_removal_ratio: 0}"
 
-// TestALeaderIsKilled: with three processes, one of the two others takes over,
-// in time; and what the guards had counted is not forgotten.
+// TestALeaderIsKilled: of three processes the leader is killed. One of the others takes over
+// in time, and keeps the counts of the guards.
 func TestALeaderIsKilled(t *testing.T) {
 	t.Parallel() // most of it is waiting
 	e := newElection(t, kubetest.Shared(t))
 	killed := make(chan time.Time, 1)
-	// By Keycloak nine memberships are to go: as many as the window allows.
+	// In Keycloak nine memberships have ended, which is as many removals as the window allows.
 	const guards = "{max_removal_ratio: 0, max_removals: 9}"
 	first := e.enter(t, "first", guards, func(c *candidate, n int) {
-		if n == 3 { // the third is on its way
+		if n == 3 { // the third write is under way
 			kill(t, c.cmd)
 			killed <- time.Now()
 		}
@@ -160,13 +160,13 @@ func TestALeaderIsKilled(t *testing.T) {
 		c.standsBy(t, leader)
 	}
 	at := <-killed
-	// A tenth removal: dan is disabled. The window allows it only to a leader that
-	// forgot what the one before removed.
+	// A tenth removal: dan is disabled. Only a leader that forgot the removals of the one
+	// before would make it.
 	e.clearml.SetMembers("team0", append(e.clearml.Members("team0"), "cm-dan")...)
 	taken, won := make(chan *candidate, 2), make(chan string, 2)
 	for _, c := range others {
 		go func() {
-			for line := range c.lines { // until is for the test's own goroutine
+			for line := range c.lines { // until may only be called by the goroutine of the test
 				if strings.Contains(line, `"msg":"this process leads"`) {
 					_, id, _ := strings.Cut(line, `"identity":"`)
 					taken <- c
@@ -201,7 +201,7 @@ func TestALeaderIsKilled(t *testing.T) {
 	if done := e.check(t); done != teams {
 		t.Errorf("%d of %d teams are done", done, teams)
 	}
-	// Two or three were made before the leader was killed. Approved ones do not count.
+	// The killed leader had made two or three removals. Approved removals do not count.
 	if n := memory.Since(e.remembered(t).Removed, time.Now().Add(-time.Hour)); n != 2 && n != 3 {
 		t.Errorf("%d removals are remembered, want 2 or 3", n)
 	}
@@ -211,7 +211,7 @@ func TestALeaderIsKilled(t *testing.T) {
 	}
 }
 
-// remembered reads the guards' memory where it lies.
+// remembered reads the guards' memory from the ConfigMap.
 func (e *election) remembered(t *testing.T) memory.Memory {
 	t.Helper()
 	var object struct{ BinaryData map[string][]byte }
@@ -223,7 +223,7 @@ func (e *election) remembered(t *testing.T) memory.Memory {
 	return m
 }
 
-// oneEvent holds that the guard that tripped made one Event on the pod.
+// oneEvent checks that the guard that tripped made one Event on the pod.
 func (e *election) oneEvent(t *testing.T) {
 	t.Helper()
 	deadline := time.Now().Add(10 * time.Second) // the Event comes after the last line of the pass
@@ -253,8 +253,8 @@ func (e *election) events(t *testing.T, reason string) (messages []string) {
 	return messages
 }
 
-// TestTheAPIServerIsAway: the leader abandons its pass before anybody else
-// could lead, says so, and leads again when the API server is back.
+// TestTheAPIServerIsAway: the leader abandons its pass before another process could become the
+// leader. It logs that, and becomes the leader again when the API server is back.
 func TestTheAPIServerIsAway(t *testing.T) {
 	t.Parallel() // most of it is waiting
 	cluster := kubetest.Start(t)
@@ -274,7 +274,8 @@ func TestTheAPIServerIsAway(t *testing.T) {
 	ended := c.until(t, "pass ended")
 	at := <-stopped
 	errors := fmt.Sprint(ended["errors"])
-	// Without the API server nobody can tell whether writing is suspended. Whichever is found first ends the pass.
+	// Without the API server the suspension cannot be read either. The error that comes first
+	// ends the pass.
 	if !strings.Contains(errors, "the pass was abandoned before") || !strings.Contains(errors, "the leadership is lost: ") && !strings.Contains(errors, "finding out whether writing is suspended: ") {
 		t.Errorf("the pass: %v", ended)
 	}
@@ -301,8 +302,8 @@ func TestTheAPIServerIsAway(t *testing.T) {
 	}
 }
 
-// TestALeaderIsPaused: it sleeps with one write under way, another process
-// takes over and finishes the work; when it wakes up it sends no further write.
+// TestALeaderIsPaused: the leader is paused with one write under way. Another process takes
+// over and finishes the work. When the first process wakes up, it sends no further write.
 func TestALeaderIsPaused(t *testing.T) {
 	t.Parallel() // most of it is waiting
 	e := newElection(t, kubetest.Shared(t))
@@ -313,7 +314,7 @@ func TestALeaderIsPaused(t *testing.T) {
 				t.Error(err)
 			}
 			paused <- time.Now()
-			<-underWay // it reaches ClearML when all is over
+			<-underWay // the write reaches ClearML when everything else is over
 		}
 	})
 	first.leads(t)
@@ -341,7 +342,7 @@ func TestALeaderIsPaused(t *testing.T) {
 	if done := e.check(t); done != teams {
 		t.Errorf("%d of %d teams are done", done, teams)
 	}
-	// It leads again in the ordinary way.
+	// The first process becomes the leader again in the ordinary way.
 	if code := second.terminate(t); code != 0 {
 		t.Errorf("exit code %d\n%s", code, second.log.String())
 	}
@@ -351,8 +352,8 @@ func TestALeaderIsPaused(t *testing.T) {
 	}
 }
 
-// TestOnceAndTheLease: a single pass that writes says who leads, or takes the
-// Lease and gives it up; one that only looks needs none.
+// TestOnceAndTheLease: a single pass that writes takes the Lease and releases it, or names the
+// leader. A dry run needs no Lease.
 func TestOnceAndTheLease(t *testing.T) {
 	t.Parallel() // most of it is waiting
 	e := newElection(t, kubetest.Shared(t))
@@ -380,7 +381,7 @@ func TestOnceAndTheLease(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	e.clearml.SetMembers("team0", "cm-bob")
-	for range 2 { // the second finds that the first gave it up
+	for range 2 { // the second finds that the first has released it
 		start := time.Now()
 		if o := once("--apply"); o.code != 0 {
 			t.Errorf("with nobody leading: exit %d\n%s", o.code, o.stderr)
@@ -394,7 +395,8 @@ func TestOnceAndTheLease(t *testing.T) {
 	}
 }
 
-// TestALeaseThatCannotBeHad: one sentence, exit code 1, and no pass.
+// TestALeaseThatCannotBeHad: if the Lease cannot be used, there is one sentence, exit code 1,
+// and no pass.
 func TestALeaseThatCannotBeHad(t *testing.T) {
 	cluster := kubetest.Shared(t)
 	e := newElection(t, cluster)

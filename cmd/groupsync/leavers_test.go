@@ -15,7 +15,7 @@ import (
 	"groupsync/internal/target/clearmltest"
 )
 
-// TestLeaversIsRefused holds what leavers says of flags that cannot work.
+// TestLeaversIsRefused checks what leavers says of flags that cannot work.
 func TestLeaversIsRefused(t *testing.T) {
 	for _, row := range []struct {
 		name string
@@ -37,8 +37,8 @@ func TestLeaversIsRefused(t *testing.T) {
 
 var instant = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`)
 
-// left arranges a place as docs/leavers.md shows it: ann is enabled, bob is disabled, and
-// cid is deleted.
+// left makes the place that docs/leavers.md shows: ann is enabled, bob is disabled, and cid is
+// deleted.
 func left(t *testing.T, o clearmltest.Options) *place {
 	t.Helper()
 	p := newPlace(t, nil, o)
@@ -62,8 +62,8 @@ func left(t *testing.T, o clearmltest.Options) *place {
 	return p
 }
 
-// TestLeaversOnRealServers finds a disabled and a deleted person of a real realm, and not
-// the enabled one. docs/leavers.md shows the very output.
+// TestLeaversOnRealServers finds a disabled and a deleted person of a real realm, and not the
+// enabled one. docs/leavers.md shows exactly this output.
 func TestLeaversOnRealServers(t *testing.T) {
 	p := left(t, clearmltest.Options{})
 	before := p.clearml.Groups()
@@ -104,8 +104,8 @@ func TestLeaversOnRealServers(t *testing.T) {
 	}
 }
 
-// TestLeaversOfAServerThatTellsLittle: on a ClearML without access rules and activity, what
-// is not told is unknown, and a leaver with nothing but unknowns is listed.
+// TestLeaversOfAServerThatTellsLittle: ClearML shows neither access rules nor activity. These
+// are then unknown, and a leaver of whom everything is unknown is listed.
 func TestLeaversOfAServerThatTellsLittle(t *testing.T) {
 	p := left(t, clearmltest.Options{NoAccessRules: true, NoActivity: true})
 	got := inProcess(t, nil, "leavers", "--config", configure(t, p.realm.Server.URL, p.realm.Name, p.url, ""))
@@ -139,8 +139,8 @@ func TestLeaversOfNobody(t *testing.T) {
 	mustContain(t, "stderr", got.stderr, "groupsync: reading what people hold in ClearML: ClearML permissions.get_access_rules: the server failed (500/0, no)")
 }
 
-// TestTheDaemonCountsLeavers: the daemon counts after its first pass, and once for several
-// passes. A reload that sets the interval to 0 takes the numbers away.
+// TestTheDaemonCountsLeavers: the daemon counts after its first pass, and only once for
+// several passes. A reload that sets the interval to 0 removes the metrics of the count.
 func TestTheDaemonCountsLeavers(t *testing.T) {
 	p := left(t, clearmltest.Options{NoAccessRules: true})
 	path := configure(t, p.realm.Server.URL, p.realm.Name, p.url, "leavers: {interval: 12h}")

@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// TestTwoPassesOnAMachineDoNotMeet: a daemon and a --once --apply without
-// state_dir and Lease. A dry run takes no lock.
+// TestTwoPassesOnAMachineDoNotMeet runs a daemon and a --once --apply, both without state_dir
+// and Lease. A dry run takes no lock.
 func TestTwoPassesOnAMachineDoNotMeet(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux has abstract Unix sockets")
 	}
 	asked := make(chan struct{}, 100)
 	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body) // only then the context ends with the connection
+		_, _ = io.Copy(io.Discard, r.Body) // the context ends with the connection only after the body was read
 		asked <- struct{}{}
 		<-r.Context().Done()
 	}))

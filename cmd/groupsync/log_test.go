@@ -12,7 +12,8 @@ import (
 
 var logTime = regexp.MustCompile(`time=\d\S+|"time":"[^"]*"`)
 
-// TestNamesForgeNoLineOfTheLog: and reach no terminal, in either format.
+// TestNamesForgeNoLineOfTheLog: names cannot forge a line of the log or control a terminal, in
+// either format.
 func TestNamesForgeNoLineOfTheLog(t *testing.T) {
 	for _, tt := range []struct{ format, want string }{
 		{"text", `TIME level=INFO msg="membership change\nended" audit=true user="Ann\ntime=x level=INFO" group="\u202eteam" path=/a\x7f email="\x1b[2J" errors="[a\nb \u200f]" csi="\u009b31m" filler=\u3164 bytes="\xff"

@@ -24,8 +24,8 @@ import (
 	"groupsync/internal/target/clearmltest"
 )
 
-// TestMain lets the test binary be groupsync itself, or a program with a fault, so
-// that tests can kill it.
+// TestMain lets the test binary also be groupsync, or a program with a fault, so that tests
+// can kill it.
 func TestMain(m *testing.M) {
 	switch what := os.Getenv("BE_GROUPSYNC"); what {
 	case "":
@@ -42,9 +42,9 @@ func TestMain(m *testing.M) {
 	os.Exit(kubetest.Main(runner(func() int { return withCoverDir(func() int { return keycloaktest.Main(m) }) })))
 }
 
-// withCoverDir runs the tests with a directory for the counters of the processes that
-// they start. Under go test -cover a process without one prints a warning to standard
-// error, where the transcripts expect nothing.
+// withCoverDir runs the tests with a directory for the coverage counters of the processes that
+// they start. Under go test -cover, a process without this directory prints a warning to
+// stderr, where the transcripts expect nothing.
 func withCoverDir(run func() int) int {
 	if testing.CoverMode() == "" {
 		return run()
@@ -67,7 +67,7 @@ const raceOptions = "GORACE"
 // coverDir is the variable that names the directory of coverage counters.
 const coverDir = "GOCOVERDIR"
 
-// runner lets one Main run another.
+// runner lets one Main call another.
 type runner func() int
 
 func (r runner) Run() int { return r() }
@@ -79,7 +79,7 @@ func command(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// outcome is what one run of the command gave.
+// outcome is the result of one run of the command.
 type outcome struct {
 	code           int
 	stdout, stderr string
@@ -96,7 +96,7 @@ func finish(t *testing.T, cmd *exec.Cmd) outcome {
 	return start(t, cmd)()
 }
 
-// start starts a command and returns what awaits its end.
+// start starts a command. The function that it returns waits for the end.
 func start(t *testing.T, cmd *exec.Cmd) func() outcome {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
@@ -125,8 +125,8 @@ func (o outcome) report(t *testing.T) report.Report {
 	return r
 }
 
-// trap is a server in front of another one that tells a hook of each whole request
-// before it is passed on, and can be killed with whatever it answers just then.
+// trap is a server in front of another one. It calls a hook with each complete request before
+// it passes the request on. It can be killed while it answers.
 type trap struct {
 	*httptest.Server
 	mu   sync.Mutex
@@ -178,13 +178,13 @@ func toServer(t *testing.T, address string) http.Handler {
 	return &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to); r.Out.Host = r.In.Host },
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			panic(http.ErrAbortHandler) // the client sees what the proxy saw: a broken connection
+			panic(http.ErrAbortHandler) // the client gets what the proxy got: a broken connection
 		},
 	}
 }
 
-// configure writes a configuration and returns its path. Lines are added to
-// the sections that are there anyway.
+// configure writes a configuration and returns its path. more is appended to the lines that
+// every test needs.
 func configure(t testing.TB, keycloak, realm, clearml string, more string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -202,7 +202,7 @@ web: {listen: "127.0.0.1:0"}
 	return path
 }
 
-// person adds a ClearML user who signed in through Keycloak as this account.
+// person adds a ClearML user who has signed in through Keycloak with this account.
 func person(s *clearmltest.Server, name, keycloakID string) {
 	s.AddUser(clearmltest.User{ID: "cm-" + name, Name: name, Email: name + "@example.com", Role: "user",
 		Providers: map[string]any{"keycloak": map[string]any{"sub": keycloakID}}})

@@ -16,7 +16,7 @@ import (
 	"groupsync/internal/report"
 )
 
-// oneEvent is a reader whose second reading finds an event about somebody.
+// oneEvent is a reader of admin events. Its second reading finds an event about a person.
 type oneEvent struct{ readings *int }
 
 func (r oneEvent) AdminEvents(context.Context, time.Time) ([]events.Event, int, error) {
@@ -26,8 +26,8 @@ func (r oneEvent) AdminEvents(context.Context, time.Time) ([]events.Event, int, 
 	return []events.Event{{At: time.Now(), Operation: "UPDATE", Resource: "USER", Path: "users/ann"}}, 100, nil
 }
 
-// reading is a replica that reads admin events every five seconds beside an hourly schedule,
-// whose whole passes do nothing.
+// reading is a replica that reads admin events every five seconds, with an hourly schedule.
+// Its whole passes do nothing.
 func reading(r events.Reader, passOf func(context.Context), patience time.Duration) *replica {
 	c := config.Default()
 	c.Mode, c.Schedule = config.Apply, "@hourly"
@@ -42,7 +42,8 @@ func reading(r events.Reader, passOf func(context.Context), patience time.Durati
 	}, daemon.Options{ShutdownTimeout: patience})}
 }
 
-// TestAPassOfAnEventIsAwaitedForShutdownTimeout: and no longer, whatever the pass waits for.
+// TestAPassOfAnEventIsAwaitedForShutdownTimeout: the daemon waits for it so long and no
+// longer, whatever the pass waits for.
 func TestAPassOfAnEventIsAwaitedForShutdownTimeout(t *testing.T) {
 	const patience = 20 * time.Second
 	for _, row := range []struct {
@@ -83,7 +84,8 @@ func TestAPassOfAnEventIsAwaitedForShutdownTimeout(t *testing.T) {
 	}
 }
 
-// TestAPanicOfTheReadingEndsThePasses: passes return it as an error, long before ctx ends.
+// TestAPanicOfTheReadingEndsThePasses: passes returns the panic as an error, long before ctx
+// ends.
 func TestAPanicOfTheReadingEndsThePasses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)

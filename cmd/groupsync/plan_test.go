@@ -10,7 +10,7 @@ import (
 	"groupsync/internal/target/clearmltest"
 )
 
-// TestPlanIsRefused holds what plan says of flags and configurations that cannot work:
+// TestPlanIsRefused checks what plan says of flags and configurations that cannot work:
 // exactly these sentences, exit code 1, and nothing else.
 func TestPlanIsRefused(t *testing.T) {
 	elsewhere := func(before, after string) string { return strings.Replace(good, before, after, 1) }
@@ -66,8 +66,8 @@ func TestPlanIsRefused(t *testing.T) {
 	}
 }
 
-// TestPlanOnRealServers compares configurations of a real realm: one that only the changed
-// configuration needs the role admin for, and one of a hostile group name. Neither writes.
+// TestPlanOnRealServers compares configurations of a real realm. In one row only the changed
+// configuration needs the role admin. Another has a hostile group name. None writes.
 func TestPlanOnRealServers(t *testing.T) {
 	const hostile = "<script>\u202e`|"
 	p := newPlace(t, func(s *keycloaktest.Spec) {

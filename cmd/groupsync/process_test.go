@@ -17,7 +17,7 @@ import (
 	"groupsync/internal/target/clearmltest"
 )
 
-// faulty are programs that the test binary can be, with BE_GROUPSYNC set to the name.
+// faulty are programs that the test binary can be, if BE_GROUPSYNC is set to the name.
 var faulty = map[string]func(context.Context) int{
 	"a panic of the program": func(context.Context) int {
 		if err := recovered(func() error { panic("a bug\x1b[2J") }); err != nil {
@@ -58,7 +58,7 @@ var faulty = map[string]func(context.Context) int{
 	},
 }
 
-// panicking is a reader of admin events with a bug.
+// panicking is a reader of admin events that panics.
 type panicking struct{}
 
 func (panicking) AdminEvents(context.Context, time.Time) ([]events.Event, int, error) {
@@ -72,7 +72,7 @@ func faultyProcess(t *testing.T, name string) *exec.Cmd {
 	return cmd
 }
 
-// TestAPanicIsNotDrift: no panic ends the process with exit code 2.
+// TestAPanicIsNotDrift checks that no panic ends the process with exit code 2.
 func TestAPanicIsNotDrift(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -102,7 +102,7 @@ func TestAPanicIsNotDrift(t *testing.T) {
 	}
 }
 
-// TestAPanicOfACommandIsAnError: run says it and returns 1.
+// TestAPanicOfACommandIsAnError: recovered returns the panic as an error.
 func TestAPanicOfACommandIsAnError(t *testing.T) {
 	err := recovered(func() error { panic(fmt.Errorf("a bug")) })
 	if err == nil || !strings.HasPrefix(err.Error(), "a fault in groupsync: a bug: report it with these lines\n\ngoroutine ") {
@@ -110,7 +110,7 @@ func TestAPanicOfACommandIsAnError(t *testing.T) {
 	}
 }
 
-// TestSignals: the first lets the program finish, the second ends the process.
+// TestSignals: the first signal lets the program finish, and the second ends the process.
 func TestSignals(t *testing.T) {
 	for _, tt := range []struct {
 		name, program string
@@ -149,7 +149,7 @@ func TestSignals(t *testing.T) {
 					}
 				}
 			}
-			_ = cmd.Wait() // the code tells
+			_ = cmd.Wait() // the exit code is enough
 			if got := cmd.ProcessState.ExitCode(); got != tt.code || stderr.String() != tt.stderr {
 				t.Errorf("exit code %d, stderr %q\nwant %d, %q", got, stderr.String(), tt.code, tt.stderr)
 			}
@@ -157,7 +157,8 @@ func TestSignals(t *testing.T) {
 	}
 }
 
-// TestASecondSignalEndsTheDaemon: though a write hangs that the first one waits for.
+// TestASecondSignalEndsTheDaemon: it does so even while the daemon waits for a write that
+// hangs.
 func TestASecondSignalEndsTheDaemon(t *testing.T) {
 	p := newServicePlace(t)
 	p.clearml.Inject(clearmltest.Fault{Call: writeGroup, Hang: true})
@@ -180,13 +181,13 @@ func TestASecondSignalEndsTheDaemon(t *testing.T) {
 		}
 	}
 	signal()
-	time.Sleep(time.Second) // it waits for the write
+	time.Sleep(time.Second) // the daemon waits for the write
 	asked := time.Now()
 	signal()
 	for more := true; more; {
 		_, more = s.next(t)
 	}
-	_ = s.cmd.Wait() // the code tells
+	_ = s.cmd.Wait() // the exit code is enough
 	if code, took := s.cmd.ProcessState.ExitCode(), time.Since(asked); code != 143 || took > 5*time.Second {
 		t.Errorf("exit code %d after %s, want 143 at once\n%s", code, took, s.log.String())
 	}

@@ -27,11 +27,11 @@ import (
 
 const rulesFile = "../../charts/groupsync/files/rules.yaml"
 
-// hastened is how many times faster than real the shipped rules run here, since
-// no test can wait for hours: ten minutes are a second.
+// hastened is how many times faster the shipped rules run here: ten minutes become a second. A
+// test cannot wait for hours.
 const hastened = 600
 
-// trial is a sync of its own in which one thing goes wrong.
+// trial is one sync in which one thing goes wrong.
 type trial struct {
 	name    string
 	realm   *keycloaktest.Realm
@@ -39,10 +39,10 @@ type trial struct {
 	config  string
 
 	fault, undo func()
-	alerts      []string // those that the fault fires, and no other may
+	alerts      []string // the alerts that the fault must fire; no other may fire
 }
 
-// staff are the people of each trial; all are in its one team, on both sides.
+// staff are the people of each trial. All of them are in its one team, on both sides.
 var staff = []string{"ann", "bob", "cid", "dan", "eve", "fay", "gus", "hal"}
 
 func newTrial(t *testing.T, server *keycloaktest.Server, name string, alerts ...string) *trial {
@@ -51,7 +51,7 @@ func newTrial(t *testing.T, server *keycloaktest.Server, name string, alerts ...
 	for _, n := range staff {
 		spec.Users = append(spec.Users, keycloaktest.User{Username: n, Email: n + "@example.com", Groups: spec.Groups})
 	}
-	// With a short life of its tokens a changed secret shows soon.
+	// The tokens live only a short time, so that a changed secret has an effect soon.
 	tr := &trial{name: name, alerts: alerts, realm: server.NewRealm(t, spec), clearml: clearmltest.New(t, clearmltest.Options{TokenLife: 4 * time.Second})}
 	var ids []string
 	for _, n := range staff {
@@ -59,14 +59,15 @@ func newTrial(t *testing.T, server *keycloaktest.Server, name string, alerts ...
 		ids = append(ids, "cm-"+n)
 	}
 	tr.clearml.AddTeam("team", ids...)
-	// A count of leavers takes as long as a pass, which three seconds leave no room for.
+	// The leavers are not counted, because a count takes as long as a pass. Three seconds
+	// leave no room for both.
 	tr.config = configure(t, server.URL, tr.realm.Name, tr.clearml.URL, "name: "+name+"\nmode: apply\njitter: 0s\nleavers: {interval: 0s}")
 	return tr
 }
 
-// serve starts the trial's daemon and returns it with its address. Its schedule
-// is half an hour in the hastened time. The log is read to its end; passed, where
-// it is given, is called after each pass.
+// serve starts the trial's daemon and returns it with its address. The schedule is half an
+// hour in the hastened time. The log is read to its end. If passed is not nil, it is called
+// after each pass.
 func (tr *trial) serve(t *testing.T, passed func(), args ...string) (*service, string) {
 	t.Helper()
 	s := serveIn(t, nil, tr.config, append(args, "--schedule", "@every 3s")...)
@@ -93,10 +94,10 @@ func (tr *trial) serve(t *testing.T, passed func(), args ...string) (*service, s
 	return s, address
 }
 
-// TestAlertsInPrometheus: a real Prometheus scrapes real daemons while a thing
-// goes wrong in each. The alerts that this is to fire do, as its API tells, they
-// are resolved when it is put right, and no other alert fires at any time. The
-// rules are the shipped ones, hastened; a second Prometheus has them as they are.
+// TestAlertsInPrometheus runs a real Prometheus on real daemons, each with one thing that goes
+// wrong. By the API of Prometheus, the expected alerts fire, they are resolved when the fault
+// is undone, and no other alert fires at any time. The rules are the shipped ones, hastened. A
+// second Prometheus has the rules unchanged.
 func TestAlertsInPrometheus(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs a real Keycloak and Prometheus, and a minute")
@@ -115,8 +116,8 @@ func TestAlertsInPrometheus(t *testing.T) {
 		want = append(want, tr.all()...)
 	}
 	slices.Sort(want)
-	// On a busy machine these come true: half an hour is three seconds here, and a scrape
-	// that gets no answer for a second is an absence of ten minutes.
+	// On a busy machine these can fire. Half an hour is three seconds here, and a scrape
+	// without an answer for a second counts as an absence of ten minutes.
 	busy := func(alert string) bool {
 		return strings.HasSuffix(alert, " GroupsyncStale") || strings.HasSuffix(alert, " GroupsyncAbsent")
 	}
@@ -151,13 +152,13 @@ func TestAlertsInPrometheus(t *testing.T) {
 	if d := cmp.Diff(want, fired(want...)); d != "" {
 		t.Errorf("what has fired: -want +got\n%s", d)
 	}
-	evaluated(plain) // its steps of a minute have come by now
+	evaluated(plain) // it evaluates once a minute, and has done so by now
 	if fired := plain.fired(t); len(fired) > 0 {
 		t.Errorf("with the rules as they are %v fired within minutes", fired)
 	}
 }
 
-// all returns the trial's alerts, with its name.
+// all returns the trial's alerts, each with the name of the trial.
 func (tr *trial) all() (named []string) {
 	for _, a := range tr.alerts {
 		named = append(named, tr.name+" "+a)
@@ -165,8 +166,8 @@ func (tr *trial) all() (named []string) {
 	return named
 }
 
-// trialsOf starts a daemon for each trial, and returns them with the file of
-// what Prometheus is to scrape.
+// trialsOf starts a daemon for each trial, and returns the trials and the file that lists the
+// targets for Prometheus.
 func trialsOf(t *testing.T) (trials []*trial, targets string) {
 	t.Helper()
 	own, shared := keycloaktest.Start(t, keycloaktest.Options{}), keycloaktest.Shared(t)
@@ -178,7 +179,8 @@ func trialsOf(t *testing.T) (trials []*trial, targets string) {
 	secret.fault = func() { secret.clearml.SetCredentials("access", "another", clearmltest.Self) }
 	secret.undo = func() { secret.clearml.SetCredentials("access", "secret", clearmltest.Self) }
 
-	// With two thirds of the team gone the guard trips, even where a pass sees some leave before the others.
+	// Two thirds of the team leave. The guard must trip even if a pass sees some of them leave
+	// before the others.
 	removals := newTrial(t, shared, "removals", "GroupsyncRemovalsWithheld", "GroupsyncGuardStuck", "GroupsyncDriftPersists")
 	rewrite(t, removals.config, "mode: apply", "mode: apply\nguards: {free_removals: 0}")
 	each := func(change func(tb testing.TB, username, group string)) func() {
@@ -226,8 +228,8 @@ func trialsOf(t *testing.T) (trials []*trial, targets string) {
 	return trials, targets
 }
 
-// writeTargets writes what Prometheus is to scrape. It looks at the file, so
-// there is never half of one.
+// writeTargets writes the targets for Prometheus. It replaces the file as a whole, because
+// Prometheus may read it at any time.
 func writeTargets(t *testing.T, file string, addresses []string) {
 	t.Helper()
 	data, err := json.Marshal([]map[string]any{{"targets": addresses}})
@@ -245,8 +247,8 @@ func writeTargets(t *testing.T, file string, addresses []string) {
 // scraper is a running Prometheus.
 type scraper struct{ url string }
 
-// startPrometheus starts the Prometheus that the Makefile has built, with the
-// text of a rule file, and stops it with the test.
+// startPrometheus starts the Prometheus that the Makefile has built, with the text of a rule
+// file, and stops it at the end of the test.
 func startPrometheus(t *testing.T, rules, targets string) *scraper {
 	t.Helper()
 	program := processtest.Tool(t, "PROMETHEUS")
@@ -267,7 +269,7 @@ scrape_configs: [{job_name: groupsync, file_sd_configs: [{files: [%q]}]}]
 	address := "127.0.0.1:" + strconv.Itoa(port)
 	proc, err := processtest.Start(filepath.Join(dir, "log"), nil, program,
 		"--config.file="+filepath.Join(dir, "prometheus.yaml"), "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address,
-		"--scrape.discovery-reload-interval=100ms") // else five seconds: without a scrape GroupsyncAbsent fires
+		"--scrape.discovery-reload-interval=100ms") // the default is five seconds: without a scrape GroupsyncAbsent fires
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -290,7 +292,7 @@ scrape_configs: [{job_name: groupsync, file_sd_configs: [{files: [%q]}]}]
 	return p
 }
 
-// await asks again and again until it is done.
+// await calls done again and again until it returns true.
 func (p *scraper) await(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	began := time.Now()
@@ -303,7 +305,7 @@ func (p *scraper) await(t *testing.T, what string, done func() bool) {
 	t.Logf("%s: %s", what, time.Since(began).Round(100*time.Millisecond))
 }
 
-// get asks Prometheus's API, and decodes its data.
+// get asks the API of Prometheus and decodes the data.
 func (p *scraper) get(t *testing.T, path string, into any) {
 	t.Helper()
 	resp, err := http.Get(p.url + "/api/v1/" + path)
@@ -320,7 +322,7 @@ func (p *scraper) get(t *testing.T, path string, into any) {
 	}
 }
 
-// firing returns the alerts that fire now, each with its sync before it.
+// firing returns the alerts that fire now, each after the name of its sync.
 func (p *scraper) firing(t *testing.T) (found []string) {
 	t.Helper()
 	var data struct {
@@ -338,7 +340,7 @@ func (p *scraper) firing(t *testing.T) (found []string) {
 	return found
 }
 
-// fired returns the alerts that have fired since the start, in order.
+// fired returns the alerts that have fired since the start, sorted.
 func (p *scraper) fired(t *testing.T) (found []string) {
 	t.Helper()
 	for _, labels := range p.query(t, `group by (sync, alertname) (count_over_time(ALERTS{alertstate="firing"}[1h]))`) {
@@ -367,8 +369,8 @@ func (p *scraper) query(t *testing.T, query string) (found []map[string]string) 
 	return found
 }
 
-// healthy reports whether Prometheus has evaluated every rule of the file, and
-// fails where it could not.
+// healthy reports whether Prometheus has evaluated every rule of the file. It fails if
+// Prometheus could not evaluate a rule.
 func (p *scraper) healthy(t *testing.T, shipped string) bool {
 	t.Helper()
 	var data struct {
@@ -400,11 +402,11 @@ func readRules(t *testing.T) string {
 	return string(data)
 }
 
-// period is a duration in the rules: a window, the step of one, a wait, or one
-// of the constants in seconds.
+// period matches a duration in the rules: a window, the step of a window, a wait, or one of
+// the constants in seconds.
 var period = regexp.MustCompile(`(\[|:|for: )(\d+[smhd])\b|\b(300|86400)\b`)
 
-// hasten returns the rules with every period divided.
+// hasten returns the rules with every period divided by hastened.
 func hasten(t *testing.T, rules string) string {
 	t.Helper()
 	return period.ReplaceAllStringFunc(rules, func(s string) string {
@@ -429,9 +431,9 @@ func inMilliseconds(t *testing.T, duration string) int64 {
 	return n * map[byte]int64{'s': 1000, 'm': 60_000, 'h': 3_600_000, 'd': 86_400_000}[duration[len(duration)-1]]
 }
 
-// What Prometheus is tested with is what is shipped: but for the periods the
-// hastened file is the same, no period is left as it was, and the other numbers
-// of the expressions are shares and counts.
+// TestTheHastenedRulesDifferInPeriodsOnly checks that Prometheus is tested with the shipped
+// rules. The hastened file differs only in the periods, no period is unchanged, and the other
+// numbers of the expressions are shares and counts.
 func TestTheHastenedRulesDifferInPeriodsOnly(t *testing.T) {
 	shipped := readRules(t)
 	hasty := hasten(t, shipped)

@@ -16,7 +16,7 @@ import (
 	"groupsync/internal/target/clearmltest"
 )
 
-// post asks the daemon for something and returns the answer.
+// post sends a POST request to the daemon and returns the answer.
 func post(t *testing.T, url string) (int, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+url, nil)
@@ -26,7 +26,7 @@ func post(t *testing.T, url string) (int, string) {
 	return answered(t, req)
 }
 
-// rewrite changes the configuration in place.
+// rewrite replaces a text in the configuration file.
 func rewrite(t *testing.T, config, before, after string) {
 	t.Helper()
 	data, err := os.ReadFile(config)
@@ -41,8 +41,8 @@ func rewrite(t *testing.T, config, before, after string) {
 	}
 }
 
-// TestReload: on SIGHUP and on request a good configuration is in force from
-// then on, and a bad one changes nothing but the log and a metric.
+// TestReload: on SIGHUP and on request a valid configuration comes into force. An invalid one
+// changes only the log and a metric.
 func TestReload(t *testing.T) {
 	p := newServicePlace(t)
 	config := p.configured(t, p.url, "observe")
@@ -101,8 +101,8 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// volume is a directory as Kubernetes mounts a ConfigMap or a Secret: its files
-// are links through ..data, which is swapped as a whole.
+// volume is a directory as Kubernetes mounts a ConfigMap or a Secret. Its files are links
+// through ..data, which is replaced as a whole.
 type volume struct {
 	dir string
 	n   int
@@ -132,9 +132,8 @@ func (v *volume) update(t *testing.T, files map[string]string) {
 	}
 }
 
-// TestVolumesAreFollowed: what Kubernetes swaps in a mounted ConfigMap is in
-// force without a signal or a restart, and a rotated Secret is used by the next
-// pass that signs in.
+// TestVolumesAreFollowed: when Kubernetes replaces a mounted ConfigMap, it comes into force
+// without a signal or a restart. The next pass that signs in uses a rotated Secret.
 func TestVolumesAreFollowed(t *testing.T) {
 	p := newPlace(t, nil, clearmltest.Options{AccessKey: "access", SecretKey: "second"})
 	secrets, configs := &volume{dir: t.TempDir()}, &volume{dir: t.TempDir()}
@@ -179,8 +178,8 @@ web: {listen: "127.0.0.1:0", enable_lifecycle: true}
 	}
 }
 
-// TestASecretThatComesLate: a configuration that names a file which is not there
-// yet is refused, once, and in force when the file has come.
+// TestASecretThatComesLate: a configuration that names a missing file is refused, and logged
+// once. It comes into force when the file exists.
 func TestASecretThatComesLate(t *testing.T) {
 	p := newServicePlace(t)
 	config := p.configured(t, p.url, "observe")
@@ -204,8 +203,8 @@ func TestASecretThatComesLate(t *testing.T) {
 	}
 }
 
-// TestApproval: what a guard withholds is applied when a person approves
-// exactly that, and not when they approve something else.
+// TestApproval: changes that a guard withholds are applied if a person approves exactly these
+// changes, and not if the approval names other changes.
 func TestApproval(t *testing.T) {
 	p := newServicePlace(t)
 	config := configure(t, p.realm.Server.URL, p.realm.Name, p.url, "mode: apply\nguards: {free_removals: 0}")

@@ -17,7 +17,7 @@ import (
 	"groupsync/internal/target/clearmltest"
 )
 
-// TestTheJSONOfAPassIsSealed: a report that somebody saved can be restored.
+// TestTheJSONOfAPassIsSealed: a saved report can be restored.
 func TestTheJSONOfAPassIsSealed(t *testing.T) {
 	const pass = "20260102T150405Z-0a1b2c3d"
 	var b bytes.Buffer
@@ -44,10 +44,9 @@ func TestTheJSONOfAPassIsSealed(t *testing.T) {
 	}
 }
 
-// TestTheRunbookTakesAMassRemovalBack: a group of 500 people is emptied in Keycloak by
-// mistake, and somebody approves the removals. The commands of docs/runbook.md give all 500
-// memberships back, also if a pass between them adds somebody else, and the next pass leaves
-// them alone.
+// TestTheRunbookTakesAMassRemovalBack empties a group of 500 people in Keycloak by mistake,
+// and the removals are approved. The commands of docs/runbook.md give all 500 memberships
+// back, even if a pass in between adds somebody else. The next pass leaves them alone.
 func TestTheRunbookTakesAMassRemovalBack(t *testing.T) {
 	const people = 500
 	spec := keycloaktest.Spec{Groups: []string{"/team"}}

@@ -14,7 +14,7 @@ import (
 	"groupsync/internal/target/clearmltest"
 )
 
-// TestReviewIsRefused holds what review says of flags that cannot work: exactly these
+// TestReviewIsRefused checks what review says of flags that cannot work: exactly these
 // sentences, exit code 1, and nothing else.
 func TestReviewIsRefused(t *testing.T) {
 	for _, row := range []struct {
@@ -35,8 +35,8 @@ func TestReviewIsRefused(t *testing.T) {
 	}
 }
 
-// TestReviewOnRealServers reviews a real realm in which names are hostile and there is
-// drift: the exit code is 0, two reviews are the same bytes, and nothing is written.
+// TestReviewOnRealServers reviews a real realm with hostile names and with drift. The exit
+// code is 0, two reviews are the same bytes, and nothing is written.
 func TestReviewOnRealServers(t *testing.T) {
 	const formula = `=HYPERLINK("x")`
 	p := newPlace(t, func(s *keycloaktest.Spec) {
@@ -112,8 +112,7 @@ func TestReviewOnRealServers(t *testing.T) {
 	p.untouched(t, before)
 }
 
-// TestTheDocsShowTheReview holds the CSV that docs/review.md shows to be that of README's
-// example.
+// TestTheDocsShowTheReview checks that docs/review.md shows the CSV of README's example.
 func TestTheDocsShowTheReview(t *testing.T) {
 	const page, command, end = "../../docs/review.md", "    groupsync review --config config.yaml\n\n```\n", "```\n"
 	realm := readmeRealm(t)

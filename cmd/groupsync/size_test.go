@@ -47,16 +47,16 @@ func until(b *testing.B, log *json.Decoder, message string) {
 	}
 }
 
-// BenchmarkProcess measures the program as it is released, against the real Keycloak and
-// the realm of 10,000 users, 1,000 groups and 50,000 memberships. start-ms is the time from
-// the start of the process to the line that says where it listens. idle-MiB is what is
-// resident ten seconds after a pass over a small realm, peak-MiB the most that was
-// resident during a pass over the large one.
+// BenchmarkProcess measures the program as it is released, against the real Keycloak and the
+// realm of 10,000 users, 1,000 groups and 50,000 memberships. start-ms is the time from the
+// start of the process to the log line with its address. idle-MiB is the resident memory ten
+// seconds after a pass over a small realm. peak-MiB is the most resident memory during a pass
+// over the large realm.
 func BenchmarkProcess(b *testing.B) {
 	program, size := released(b)
 	_, big, clearml := bigPlace(b)
 	small := keycloaktest.Shared(b).NewRealm(b, keycloaktest.Spec{Groups: []string{"/team"}, Users: []keycloaktest.User{{Username: "ann", Email: "ann@example.com", Groups: []string{"/team"}}}})
-	// daemon starts the program, waits for its first pass, and returns what status shows.
+	// daemon starts the program, waits for its first pass, and returns its status from procfs.
 	daemon := func(realm *keycloaktest.Realm, idle time.Duration) (started time.Duration, status procfs.ProcStatus) {
 		config := configure(b, realm.Server.URL, realm.Name, clearml.URL, "")
 		cmd := exec.CommandContext(b.Context(), program, "--config", config, "--log.format", "json", "--keycloak.timeout", "5m")

@@ -17,10 +17,10 @@ import (
 
 var soak = flag.Duration("soak", 0, "how long TestSoak lets the daemon run; 0 skips the test")
 
-// consumption is what a process takes from its machine.
+// consumption is what a process uses of its machine.
 type consumption struct{ threads, descriptors, mib int }
 
-// most returns the most of each.
+// most returns the largest value of each.
 func most(all []consumption) (c consumption) {
 	for _, x := range all {
 		c = consumption{max(c.threads, x.threads), max(c.descriptors, x.descriptors), max(c.mib, x.mib)}
@@ -46,10 +46,10 @@ func (s *service) consumes(t *testing.T) consumption {
 }
 
 // TestSoak runs the daemon in real time with a pass every second. Meanwhile people join and
-// leave, other tools edit ClearML, writes fail, and the configuration is loaded again. What
-// the daemon takes from its machine does not grow, and when the changes end both sides
-// agree. make soak runs the test under the race detector: a race ends the daemon with
-// another exit code than 0.
+// leave, other tools edit ClearML, writes fail, and the configuration is reloaded. The
+// daemon's use of the machine must not grow, and both sides must agree when the changes end.
+// make soak runs the test under the race detector: a race ends the daemon with an exit code
+// other than 0.
 func TestSoak(t *testing.T) {
 	if *soak == 0 {
 		t.Skip("takes minutes: make soak")
@@ -57,7 +57,7 @@ func TestSoak(t *testing.T) {
 	p := newServicePlace(t)
 	p.clearml.AddTeam("leads")
 	s := serve(t, p.configured(t, p.url, "apply"), "--schedule", "@every 1s", "--jitter", "0s", "--state_dir", t.TempDir(),
-		"--guards.max_removals", "0", "--guards.max_additions", "0") // limits of a day, which the test would soon reach
+		"--guards.max_removals", "0", "--guards.max_additions", "0") // no daily limits, because the test would soon reach them
 	address := s.until(t, "groupsync starts")["listen"].(string)
 	passes := make(chan int)
 	var end string // of the last pass
@@ -75,8 +75,8 @@ func TestSoak(t *testing.T) {
 	in := map[string][]string{"team": {"ann", "bob"}}
 	var seen []consumption
 	began := time.Now()
-	// A reload leaves connections of the clients before it, which end after 90 seconds without
-	// a request. So the daemon is measured when no reload follows.
+	// A reload leaves connections of the earlier clients, which end after 90 seconds without a
+	// request. So the daemon is measured when no reload follows.
 	warm := func() bool { return time.Since(began) > *soak/3 }
 	for time.Since(began) < *soak {
 		name, team := names[rand.IntN(len(names))], teams[rand.IntN(len(teams))]

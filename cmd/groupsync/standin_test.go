@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// TestTheStandInServes: the page that examples/compose takes for its health is
-// there until the process is told to end.
+// TestTheStandInServes: the page that examples/compose uses as its health check is served
+// until the process is told to end.
 func TestTheStandInServes(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -21,9 +21,10 @@ import (
 // suspendedLine is the first line of the answer to groupsync suspend.
 var suspendedLine = regexp.MustCompile(`^all writing is suspended until \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ by "[^"]+": "LDAP move"\nfrom now on no write begins; a write that has begun is finished\n$`)
 
-// TestASuspensionHoldsForTheOtherProcess: the daemon leads and writes on the real API
-// server. Another process suspends while one write is under way: that write is the last.
-// It holds for the next pass, for --once --apply, and for a daemon that starts anew.
+// TestASuspensionHoldsForTheOtherProcess runs a daemon that is the leader and writes, on the
+// real API server. Another process suspends writing while one write is under way. No write
+// follows it. The suspension also holds for the next pass, for --once --apply, and for a
+// daemon that starts later.
 func TestASuspensionHoldsForTheOtherProcess(t *testing.T) {
 	t.Parallel() // most of it is waiting
 	e := newElection(t, kubetest.Shared(t))
@@ -34,7 +35,7 @@ func TestASuspensionHoldsForTheOtherProcess(t *testing.T) {
 	}
 	answers := make(chan outcome, 1)
 	daemon := e.enter(t, "first", wideGuards, func(_ *candidate, n int) {
-		if n == 2 { // the second write is under way until suspend has answered
+		if n == 2 { // the second write is under way until suspend has returned
 			answers <- other("suspend", "--for", "2h", "--reason", "LDAP move")
 		}
 	})
@@ -94,7 +95,7 @@ func TestASuspensionHoldsForTheOtherProcess(t *testing.T) {
 	}
 }
 
-// tellsOfTheSuspension holds what the daemon shows within its interval.
+// tellsOfTheSuspension checks what the daemon shows of the suspension within its interval.
 func (e *election) tellsOfTheSuspension(t *testing.T, c *candidate) {
 	t.Helper()
 	c.until(t, "writing is suspended")
@@ -108,8 +109,8 @@ func (e *election) tellsOfTheSuspension(t *testing.T, c *candidate) {
 	mustContain(t, "/api/v1/status", status, `"reason": "LDAP move"`)
 }
 
-// TestASuspensionInADirectory: the daemon with state_dir and another process. A suspension
-// that was edited stops writing and says so.
+// TestASuspensionInADirectory runs the daemon with state_dir, and another process. If the
+// stored suspension was edited, the daemon writes nothing and logs that.
 func TestASuspensionInADirectory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs a real Keycloak")
@@ -161,7 +162,7 @@ func TestASuspensionInADirectory(t *testing.T) {
 	}
 }
 
-// TestARefusedSuspensionWritesNothing: not even the directory.
+// TestARefusedSuspensionWritesNothing: a refused suspension does not even make the directory.
 func TestARefusedSuspensionWritesNothing(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "state")
 	config := write(t, "config.yaml", good+"state_dir: "+state+"\n")
@@ -178,7 +179,7 @@ func TestARefusedSuspensionWritesNothing(t *testing.T) {
 	}
 }
 
-// TestADaemonWithoutASharedStore: POST /-/suspend holds for its life.
+// TestADaemonWithoutASharedStore: POST /-/suspend holds until the daemon ends.
 func TestADaemonWithoutASharedStore(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs a real Keycloak")
@@ -203,7 +204,7 @@ func TestADaemonWithoutASharedStore(t *testing.T) {
 	if code, body := post(t, address+"/-/sync"); code != http.StatusOK || !strings.Contains(body, "guard suspended: ") || !slices.Equal(p.clearml.Members("team"), []string{"cm-cid"}) {
 		t.Errorf("a pass under a suspension: %d %s, %v", code, body, p.clearml.Members("team"))
 	}
-	s.until(t, "the suspension has ended: passes write again") // by itself
+	s.until(t, "the suspension has ended: passes write again") // without a request
 	if code, body := post(t, address+"/-/sync"); code != http.StatusOK || !strings.Contains(body, ": applied; ") {
 		t.Errorf("after its end: %d %s", code, body)
 	}

@@ -17,14 +17,14 @@ import (
 	"groupsync/internal/target/clearmltest"
 )
 
-// stream is one output of a process: a pipe or a terminal.
+// stream is one output of a process, a pipe or a terminal.
 type stream struct {
-	to   *os.File // the process's end
+	to   *os.File // the end of the process
 	from *os.File
 	text chan string // all that was written, once the process has ended
 }
 
-// open returns a stream that is read to its end.
+// open returns a stream and reads it to its end.
 func open(t *testing.T, terminal bool) *stream {
 	t.Helper()
 	var s stream
@@ -47,8 +47,8 @@ func open(t *testing.T, terminal bool) *stream {
 	return &s
 }
 
-// shows runs a command with terminals for some of its outputs and returns what each
-// was sent. Once the command runs, meanwhile is called.
+// shows runs a command with terminals for some of its outputs, and returns both outputs. It
+// calls meanwhile while the command runs.
 func shows(t *testing.T, cmd *exec.Cmd, outTerminal, errTerminal bool, meanwhile func()) (stdout, stderr string) {
 	t.Helper()
 	out, errs := open(t, outTerminal), open(t, errTerminal)
@@ -60,12 +60,12 @@ func shows(t *testing.T, cmd *exec.Cmd, outTerminal, errTerminal bool, meanwhile
 		t.Fatal(err)
 	}
 	meanwhile()
-	_ = cmd.Wait() // the exit code is another test's
+	_ = cmd.Wait() // another test checks the exit code
 	return <-out.text, <-errs.text
 }
 
 var (
-	erased = regexp.MustCompile(`groupsync: [^\r\n]*\r\x1b\[K`) // a line of progress that is gone
+	erased = regexp.MustCompile(`groupsync: [^\r\n]*\r\x1b\[K`) // a line of progress that was erased
 	colors = regexp.MustCompile("\x1b\\[[0-9]*m")
 )
 
@@ -82,8 +82,8 @@ func doings(stderr string) (list []string) {
 	return list
 }
 
-// TestOnlyATerminalIsShownMore holds who sees colours and progress. The pass ends
-// early: there is a ClearML and no Keycloak.
+// TestOnlyATerminalIsShownMore checks which outputs get colours and progress. The pass ends
+// early, because there is a ClearML and no Keycloak.
 func TestOnlyATerminalIsShownMore(t *testing.T) {
 	clearml := clearmltest.New(t, clearmltest.Options{})
 	people(clearml, "ann")
@@ -92,7 +92,7 @@ func TestOnlyATerminalIsShownMore(t *testing.T) {
 	reading := []string{"reading ClearML and Keycloak's groups"}
 	for _, row := range []struct {
 		name             string
-		outputs          string // which are terminals
+		outputs          string // the outputs that are terminals
 		env              string
 		args             []string
 		colors, progress bool
@@ -109,7 +109,7 @@ func TestOnlyATerminalIsShownMore(t *testing.T) {
 		{name: "Markdown has no colour", outputs: "out err", args: []string{"-o", "markdown"}, progress: true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			t.Parallel() // each waits for the retries of a connection
+			t.Parallel() // each row waits for the retries of a connection
 			cmd := command(t.Context(), append(row.args, "--once", "--config", config)...)
 			cmd.Env = append(cmd.Env, "TERM=xterm", "NO_COLOR=", row.env)
 			stdout, stderr := shows(t, cmd, strings.Contains(row.outputs, "out"), strings.Contains(row.outputs, "err"), func() {})
@@ -134,13 +134,13 @@ func TestOnlyATerminalIsShownMore(t *testing.T) {
 	}
 }
 
-// TestProgressOfAPass holds that a terminal shows each step of a pass, with counts.
+// TestProgressOfAPass checks that a terminal shows each step of a pass, with counts.
 func TestProgressOfAPass(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs a real Keycloak")
 	}
 	p := newPlace(t, nil, clearmltest.Options{})
-	person(p.clearml, "eve", "00000000-0000-0000-0000-0000000000ee") // whom Keycloak no longer has
+	person(p.clearml, "eve", "00000000-0000-0000-0000-0000000000ee") // Keycloak no longer has eve
 	p.clearml.SetMembers("team", "cm-bob", "cm-cid", "cm-eve")
 	config := configure(t, p.realm.Server.URL, p.realm.Name, p.url, "guards: {max_removal_ratio: 0, federation_grace: 0s}")
 	cmd := command(t.Context(), "--once", "--apply", "--config", config)
@@ -155,7 +155,7 @@ func TestProgressOfAPass(t *testing.T) {
 	}
 }
 
-// TestTheDaemonShowsNoProgress holds that a daemon on a terminal only logs.
+// TestTheDaemonShowsNoProgress checks that a daemon on a terminal shows only its log.
 func TestTheDaemonShowsNoProgress(t *testing.T) {
 	clearml := clearmltest.New(t, clearmltest.Options{})
 	cmd := command(t.Context(), "--config", configure(t, "http://127.0.0.1:1", "nowhere", clearml.URL, ""))

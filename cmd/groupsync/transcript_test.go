@@ -27,15 +27,14 @@ var update = flag.Bool("update", false, "write the outputs in testdata, and thos
 
 const readme = "../../README.md"
 
-// TestTranscripts runs the scripts of testdata. Beside testscript's own
-// commands they have:
+// TestTranscripts runs the scripts of testdata. They have these commands beside those of
+// testscript:
 //
 //	groupsync ARGS   runs the program; what differs from run to run becomes …
 //	code N           holds the exit code of the last groupsync
 //	members G U…     holds the members of a user group of the script's own ClearML
 //
-// config.yaml is README's example; the environment says where the two sides
-// really are.
+// config.yaml is README's example. The environment gives the real addresses of both sides.
 func TestTranscripts(t *testing.T) {
 	env := map[string]string{}
 	if !testing.Short() {
@@ -70,13 +69,14 @@ func TestTranscripts(t *testing.T) {
 	})
 }
 
-// varying is what differs from run to run: of a report's JSON the values of the
-// pass and the sum, of an answer's the time, the ids that Keycloak gives, and who approved or suspended when. It is also what a
-// transcript need not hold: how many requests a story took.
+// varying matches what differs from run to run: in the JSON of a report the values of the pass
+// and the sum, in an answer the time, the ids that Keycloak gives, and who approved or
+// suspended and when. It also matches what a transcript does not check: the number of
+// requests.
 var varying = regexp.MustCompile(`("(?:pass|started|duration_seconds)": )[^,]*|("id": )"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"|(\bid )[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|("(?:at|sha256)": )"[^"]*"|(?m)^(groupsync_requests_total\{.*\} )\d+$|^(approval of \S+ by ).+ at \d{4}-\S+Z|(is suspended until )\d{4}-\S+Z(?: by "[^"]*")?`)
 
-// examples are what stands in the place of what differs from run to run in what is told
-// from the journal: ids of passes and of calls, times, and who approved.
+// examples replaces what differs from run to run in outputs of the journal: ids of passes and
+// of calls, times, and the name of the approver.
 var examples = []struct {
 	varying *regexp.Regexp
 	example string
@@ -137,8 +137,8 @@ func holdMembers(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// readmeRealm and readmeClearML are what README's example shows: Ann has joined
-// the ML team, Bob has left it, and Eve is yet to log in to ClearML.
+// readmeRealm and readmeClearML are the two sides of README's example: Ann has joined the ML
+// team, Bob has left it, and Eve has not yet signed in to ClearML.
 func readmeRealm(t *testing.T) *keycloaktest.Realm {
 	user := func(name, last string, groups ...string) keycloaktest.User {
 		return keycloaktest.User{Username: name, Email: name + "@example.com", FirstName: name, LastName: last, Groups: groups}
@@ -170,7 +170,7 @@ func readmeClearML() (*clearmltest.Server, error) {
 func readmeText() string {
 	text, err := os.ReadFile(readme)
 	if err != nil {
-		panic(err) // the tests run beside their sources
+		panic(err) // the tests run in the directory of their sources
 	}
 	return string(text)
 }
@@ -182,7 +182,7 @@ func exampleYAML() string {
 	return block + "\n"
 }
 
-// section returns an output in a script of testdata.
+// section returns a file of a script in testdata.
 func section(t *testing.T, script, name string) string {
 	t.Helper()
 	archive, err := txtar.ParseFile(filepath.Join("testdata", script))
@@ -198,8 +198,8 @@ func section(t *testing.T, script, name string) string {
 	return ""
 }
 
-// TestDocsShowTheOutputs holds each output that the documentation shows to be the very
-// output of TestTranscripts.
+// TestDocsShowTheOutputs checks that each output in the documentation is exactly the output of
+// TestTranscripts.
 func TestDocsShowTheOutputs(t *testing.T) {
 	for _, row := range []struct{ page, script, section, before, after string }{
 		{readme, "dry-run.txt", "report", "--once --config config.yaml\n\n```\n", "```\n"},
@@ -241,7 +241,7 @@ func TestDocsShowTheOutputs(t *testing.T) {
 	}
 }
 
-// TestReadmeShowsTheTableOfGuards holds README's table of guards to be the rows of
+// TestReadmeShowsTheTableOfGuards checks that README's table of guards has the rows of
 // report.Rules, in their order.
 func TestReadmeShowsTheTableOfGuards(t *testing.T) {
 	var want strings.Builder
@@ -268,8 +268,8 @@ func TestReadmeShowsTheTableOfGuards(t *testing.T) {
 	}
 }
 
-// TestDocsCommandsAreRun holds every command that README, docs/report.md, docs/plan.md and
-// docs/history.md show to stand in a transcript, digest and all.
+// TestDocsCommandsAreRun checks that every command in README, docs/report.md, docs/plan.md and
+// docs/history.md is in a transcript, including its digest.
 func TestDocsCommandsAreRun(t *testing.T) {
 	scripts, err := filepath.Glob("testdata/*.txt")
 	if err != nil {
@@ -300,8 +300,8 @@ func TestDocsCommandsAreRun(t *testing.T) {
 	}
 }
 
-// TestReadmeConfigurationLoads holds README's example of a configuration to be
-// a whole one but for the secret files.
+// TestReadmeConfigurationLoads checks that README's example is a complete configuration,
+// except for the files of the secrets.
 func TestReadmeConfigurationLoads(t *testing.T) {
 	dir := t.TempDir()
 	text := strings.ReplaceAll(exampleYAML(), "/etc/groupsync/", dir+"/")

@@ -16,8 +16,8 @@ import (
 	"groupsync/internal/reconcile"
 )
 
-// TestProtectIsGlobsAndExceptions: an entry that is only a glob is about the person, and
-// any other one is an exception. The metric counts those that end within seven days.
+// TestProtectIsGlobsAndExceptions: an entry that is only a glob protects the person. Every
+// other entry is an exception. The metric counts the exceptions that end within seven days.
 func TestProtectIsGlobsAndExceptions(t *testing.T) {
 	c := config.Default()
 	c.Users.Protect = []config.Protection{{Match: "root@*"}, {Match: "b", Until: "2026-12-31"}, {Match: "c", Groups: []string{"team"}, Reason: "why"}}
@@ -39,7 +39,7 @@ func TestProtectIsGlobsAndExceptions(t *testing.T) {
 	}
 }
 
-// TestAnEndedExceptionIsAWarning: the log names the entry by its number, and nobody.
+// TestAnEndedExceptionIsAWarning: the log names the number of the entry, and no person.
 func TestAnEndedExceptionIsAWarning(t *testing.T) {
 	c := config.Default()
 	c.Users.Protect = []config.Protection{{Match: "ann@*"}, {Match: "bob@*", Until: "2020-12-31"}}
@@ -51,8 +51,8 @@ func TestAnEndedExceptionIsAWarning(t *testing.T) {
 	}
 }
 
-// TestALookReadsAStoreOfItsOwn: beside a Lease, a look shares no store with a pass. The other
-// stores may be shared.
+// TestALookReadsAStoreOfItsOwn: with a Lease, a look (reconcile.Look) shares no store with a
+// pass. Other stores may be shared.
 func TestALookReadsAStoreOfItsOwn(t *testing.T) {
 	of := func(store reconcile.Store) func() reconcile.Store {
 		return optionsOf(config.Default(), match.Rules{}, store, nil, slog.New(slog.DiscardHandler)).Peek
