@@ -21,36 +21,37 @@ import (
 	"groupsync/internal/target"
 )
 
-// realm is a Keycloak in memory, and ClearML beside it. People are accounts of the
-// federation corp, unless their name ends in another one's (x@other) or begins with
-// "local". A name that begins with "off" is a disabled account's. A group's id is its path.
+// realm is a Keycloak in memory, and the ClearML that belongs to it. People are accounts of
+// the federation corp. A name x@other belongs to the federation other, and a name that begins
+// with "local" to no federation. A name that begins with "off" is a disabled account. A
+// group's id is its path.
 type realm struct {
 	storages []keycloak.Storage
 	defaults []string // paths
-	groups   []string // paths; ClearML has a team of each name but of those in unfed
+	groups   []string // paths; ClearML has a team with the name of each, except those in unfed
 	unfed    []string
-	lists    map[string]string // by path: whom the list shows; a name that is there twice is listed twice
-	own      map[string]string // by path: whose own side holds the group; a path that is not there is as the list
-	roles    map[string]string // holders by the list, by role
-	held     map[string]string // holders by their own side
+	lists    map[string]string // by path: the people whom the list shows; a name that is there twice is listed twice
+	own      map[string]string // by path: the people whose own side has the group; a missing path is as in lists
+	roles    map[string]string // by role: the holders by the list
+	held     map[string]string // by role: the holders by their own side
 	gives    string            // path of a group whose members hold the role
 	teams    map[string]string // by name: members in ClearML
 	settled  []string          // people whom only a look-up finds
 
-	away       map[string]string // by federation id: what the probe says
-	goes       map[string]string // the same, from the second look on
+	away       map[string]string // by federation id: the answer of the probe
+	goes       map[string]string // by federation id: the answer of the probe from the second look on
 	unreadable map[string]string // by path
 	failed     map[string]string // by name: why the own side could not be read
-	forbidden  error             // of the configuration
-	broken     error             // of the lists
-	blind      error             // of ClearML
+	forbidden  error             // error of reading the configuration
+	broken     error             // error of reading the lists
+	blind      error             // error of reading ClearML
 
 	asked []source.Question
 }
 
 const corp = "corp-id"
 
-// ldap is a federation that has nothing to be said of.
+// ldap is a federation without any trait.
 func ldap(change func(*keycloak.Storage)) keycloak.Storage {
 	s := keycloak.Storage{
 		ID: corp, Name: "corp", Provider: "ldap", Enabled: true, Imports: true, CachePolicy: "DEFAULT", Sync: time.Hour,
@@ -184,7 +185,7 @@ func (r *realm) Confirm(ctx context.Context, snap *source.Snapshot, questions []
 	return source.Weigh(snap, questions, second), nil
 }
 
-// ownSide is what Keycloak computes from one person.
+// ownSide is the own side of one person.
 func (r *realm) ownSide(username, name string) source.Own {
 	o := source.Own{Asked: true}
 	for _, path := range r.groups {
@@ -203,7 +204,7 @@ func (r *realm) ownSide(username, name string) source.Own {
 	return o
 }
 
-// beside is the other side of a realm.
+// beside is the ClearML of a realm.
 type beside struct{ *realm }
 
 func (c beside) UserGroups(context.Context) ([]target.Group, error) {
@@ -508,8 +509,8 @@ func TestFederationLists(t *testing.T) {
 	}
 }
 
-// A sample has at most 50 people and 200 questions. Every list has its turn, and the
-// people come first about whom a list and ClearML disagree.
+// TestTheSampleOfManyPeople: a sample has at most 50 people and 200 questions. Every list gets
+// its turn. People on whom a list and ClearML disagree come first.
 func TestTheSampleOfManyPeople(t *testing.T) {
 	names := func(from, to int) string {
 		var all []string
@@ -523,7 +524,7 @@ func TestTheSampleOfManyPeople(t *testing.T) {
 		groups            int
 		lists, teams      map[string]string
 		people, questions int
-		first             map[string]string // by group: who is asked about first
+		first             map[string]string // by group: the person who is asked about first
 		want              string
 	}{
 		{"60 people of one group", 1, map[string]string{"/g00": names(0, 60)}, map[string]string{"/g00": names(0, 60)}, 50, 50, map[string]string{"/g00": "p000"},

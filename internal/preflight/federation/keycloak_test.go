@@ -16,8 +16,8 @@ import (
 	"groupsync/internal/target/clearmltest"
 )
 
-// site is a real Keycloak with a real LDAP behind it, and a stand-in for ClearML to which
-// everybody has signed in: each is in the teams that their token names.
+// site is a real Keycloak with a real LDAP behind it, and a stand-in for ClearML. Everybody
+// has signed in to the stand-in, and is in the teams that their token names.
 type site struct {
 	realm *keycloaktest.Realm
 	ldap  *keycloaktest.LDAP
@@ -28,12 +28,12 @@ type site struct {
 	rules  match.Rules
 }
 
-// checks returns the checks, as a new run of groupsync makes them.
+// checks returns the checks of a new run of groupsync.
 func (s *site) checks() []preflight.Check {
 	return federation.Checks(s.source, s.target, s.rules, nil, nil)
 }
 
-// set says how a site is made, and what the checks find.
+// set says how to make a site, and what the checks find.
 type set struct {
 	name    string
 	server  func(testing.TB) *keycloaktest.Server // nil: the shared one
@@ -47,12 +47,12 @@ type set struct {
 	lint    string
 	lists   string
 	fix     func(*testing.T, *site) // does what the advice says; nil: nothing is done
-	fixed   string                  // what federation-lists finds then
+	fixed   string                  // what federation-lists finds after fix
 }
 
 var people = []string{"feda", "fedb", "fedc"}
 
-// calm are options of a federation that the lint has nothing to say of.
+// calm are options of a federation in which the lint finds nothing.
 func calm(change func(*keycloaktest.FederationOptions)) keycloaktest.FederationOptions {
 	o := keycloaktest.FederationOptions{Cache: keycloaktest.NoCache}
 	if change != nil {
@@ -131,8 +131,8 @@ const (
 	listedTwice    = " of the federation ldap twice: LDAP and Keycloak's database both hold the membership. If LDAP ends it, the row in the database keeps the person in the group, for a login too. A mapper that was switched from the mode IMPORT to READ_ONLY leaves such rows\n    set the mode of the mapper groups to IMPORT, take these people out of the group in Keycloak, and set the mode back\n"
 )
 
-// leaveInImport takes people out of the group while the mapper's mode is IMPORT, in which
-// the database is all there is.
+// leaveInImport takes people out of the group while the mapper's mode is IMPORT. In that mode
+// only the database counts.
 func leaveInImport(names ...string) func(*testing.T, *site) {
 	return func(t *testing.T, s *site) {
 		s.fed.SetMode(t, "groups", keycloaktest.Import)
@@ -230,7 +230,7 @@ func TestFederationOfARealKeycloak(t *testing.T) {
 				s.realm.Leave(t, "feda", "/staff")
 				s.fed.SetMode(t, "groups", keycloaktest.LDAPOnly)
 			},
-			fixed: strings.Replace(agree, "3 answers about 3", "2 answers about 2", 1), // nothing names feda any more
+			fixed: strings.Replace(agree, "3 answers about 3", "2 answers about 2", 1), // no list names feda any more
 		},
 		{
 			name: "a row in the database and a membership in LDAP", spec: local, groups: staff,
@@ -300,8 +300,8 @@ func TestFederationOfARealKeycloak(t *testing.T) {
 			lists: agree,
 		},
 		{
-			// The entries are named by uid, so the setting is wrong here, and the list is
-			// empty as with a member who lacks the username (reference/keycloak-api.md).
+			// The entries are named by uid, so this setting is wrong. The list is then empty,
+			// as it is with a member who lacks the username (reference/keycloak-api.md).
 			name: "an RDN attribute that is not the username's", groups: staff,
 			build: federate(func(o *keycloaktest.FederationOptions) { o.RDNAttribute = "cn" }),
 			lint:  "warning: the federation ldap names entries by cn and takes the username from uid, which an entry can lack. If one member of an LDAP group lacks it, Keycloak's list of the group is empty\n    " + adviceUsername + "\n",
@@ -329,7 +329,7 @@ func TestFederationOfARealKeycloak(t *testing.T) {
 			before := x.realm.State(t)
 			wantLines(t, "federation", look(t, checks, "federation"), s.lint)
 			lists := look(t, checks, "federation-lists")
-			if s.lists == "" { // as the lint
+			if s.lists == "" { // the same as the lint
 				s.lists = s.lint
 			}
 			wantLines(t, "federation-lists", lists, s.lists)
@@ -350,9 +350,9 @@ func TestFederationOfARealKeycloak(t *testing.T) {
 	}
 }
 
-// Which mapper's people are listed differs from realm to realm, and the mode decides
-// whether the others are in at all (reference/keycloak-own-view.md). The cause is the
-// same.
+// TestFederationWithOverlappingMappersOfARealKeycloak: the mapper whose people are listed
+// differs from realm to realm. The mode decides whether the other people are in the group at
+// all (reference/keycloak-own-view.md). The cause is always the same.
 func TestFederationWithOverlappingMappersOfARealKeycloak(t *testing.T) {
 	const cause = "the group mappers eu (groups path /) and us (groups path /) of the federation ldap overlap"
 	s := set{groups: map[string][]string{"eu/staff": {"feda", "fedc"}, "us/staff": {"fedb"}}, build: func(t *testing.T, s *site) {
@@ -375,13 +375,14 @@ func TestFederationWithOverlappingMappersOfARealKeycloak(t *testing.T) {
 	}
 }
 
-// A mapper at the top level lists its own people for a group below another mapper's path.
-// With paths that are apart, both lists are right.
+// TestFederationWithNestedMappersOfARealKeycloak: a mapper at the top level lists its own
+// people for a group below another mapper's path. If neither path is below the other, both
+// lists are right.
 func TestFederationWithNestedMappersOfARealKeycloak(t *testing.T) {
 	ldap := map[string][]string{"eu/staff": {"feda", "fedc"}, "us/staff": {"fedb"}}
 	const cause = "the group mappers eu (groups path /) and us (groups path /us) of the federation ldap overlap"
 	for _, row := range []struct {
-		name, path  string // of the mapper eu
+		name, path  string // groups path of the mapper eu
 		lint, lists string
 	}{
 		{
@@ -408,7 +409,8 @@ func TestFederationWithNestedMappersOfARealKeycloak(t *testing.T) {
 	}
 }
 
-// Keycloak 26.0 answers 400 for the list of a group that LDAP has twice.
+// TestFederationOfAnOlderKeycloak: Keycloak 26.0 answers 400 for the list of a group that LDAP
+// has twice.
 func TestFederationOfAnOlderKeycloak(t *testing.T) {
 	s := set{
 		server: func(tb testing.TB) *keycloaktest.Server {
