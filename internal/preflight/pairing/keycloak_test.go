@@ -19,7 +19,7 @@ import (
 	"groupsync/internal/target/clearmltest"
 )
 
-// site is a real Keycloak and a stand-in for ClearML, with the configuration between them.
+// site is a real Keycloak, a stand-in for ClearML, and the configuration.
 type site struct {
 	realm   *keycloaktest.Realm
 	clearml *clearmltest.Server
@@ -46,7 +46,7 @@ func newSite(t *testing.T, spec keycloaktest.Spec) *site {
 	return s
 }
 
-// signIn adds ClearML users whose accounts ClearML knows by the id.
+// signIn adds ClearML users. ClearML keeps the ids of their accounts.
 func (s *site) signIn(t *testing.T, names ...string) {
 	t.Helper()
 	for _, name := range names {
@@ -54,12 +54,12 @@ func (s *site) signIn(t *testing.T, names ...string) {
 	}
 }
 
-// known adds a ClearML user, of whose sign-in ClearML keeps what is told.
+// known adds a ClearML user. told is what ClearML keeps of the sign-in.
 func (s *site) known(name string, told map[string]any) {
 	s.clearml.AddUser(clearmltest.User{ID: "cm-" + name, Name: name, Email: name + "@example.com", Providers: map[string]any{"keycloak": told}})
 }
 
-// look makes all checks and prints the findings of some, without the links.
+// look makes all checks and returns the findings of the named ones as text, without the links.
 func (s *site) look(t *testing.T, names ...string) (text string, r preflight.Report) {
 	t.Helper()
 	src, err := keycloak.New(keycloak.Config{URL: s.realm.Server.URL, Realm: s.realm.Name, ClientID: s.realm.ClientID, ClientSecret: func() (string, error) { return s.realm.Secret, nil }})

@@ -19,12 +19,12 @@ import (
 	"groupsync/internal/target/clearmltest"
 )
 
-// failing is a survey that ends with an error.
+// failing is a survey that returns an error.
 type failing struct{ err error }
 
 func (f failing) Survey(context.Context) (reconcile.View, error) { return reconcile.View{}, f.err }
 
-// checksOf returns the checks without a Keycloak: the survey ends with the error.
+// checksOf returns checks without a Keycloak. Their survey returns the error.
 func checksOf(t *testing.T, o pairing.Options, s *clearmltest.Server, err error) []preflight.Check {
 	t.Helper()
 	c, clientErr := clearml.New(clearml.Config{URL: s.URL, Keys: func() (clearml.Keys, error) { return clearml.Keys{Access: "access", Secret: "secret"}, nil }})
@@ -64,8 +64,8 @@ func TestASurveyThatFails(t *testing.T) {
 	}
 }
 
-// TestConnection compares connections of the web application with a configuration of the
-// realm r on https://auth.example.com, the client clearml and the claim groups.
+// TestConnection compares connections of the web application with a configuration: the realm r
+// on https://auth.example.com, the client clearml and the claim groups.
 func TestConnection(t *testing.T) {
 	const begin = "https://auth.example.com/realms/r/protocol/openid-connect/"
 	connection := func(changes ...any) map[string]any {
@@ -145,8 +145,8 @@ func TestConnection(t *testing.T) {
 
 const hostile = "\u202e<script>\x1b[2J\n=cmd"
 
-// Names that could harm a terminal or a reader are escaped in both formats, wherever they
-// come from.
+// TestHostileNamesAreHarmless: names that could harm a terminal or a reader are escaped in
+// both formats, wherever they come from.
 func TestHostileNamesAreHarmless(t *testing.T) {
 	s := newSite(t, keycloaktest.Spec{
 		Groups: []string{"/a/" + hostile, "/b/" + hostile, "/c/near " + hostile, "/d/boss " + hostile, "/e/boss " + hostile, "/f/lost " + hostile},
@@ -191,7 +191,8 @@ func one(text, name string) string {
 	return b.String()
 }
 
-// People of a federation are not asked about: the answer would fill Keycloak's user cache.
+// TestShutOutLeavesPeopleOfAFederationAlone: people of a federation are not asked about,
+// because the answer would fill Keycloak's user cache.
 func TestShutOutLeavesPeopleOfAFederationAlone(t *testing.T) {
 	ldap := keycloaktest.StartLDAP(t, []string{"feda", "fedb"}, map[string][]string{"ops": {"feda"}})
 	s := newSite(t, keycloaktest.Spec{Groups: []string{"/ops"}, Users: []keycloaktest.User{user("ann", "/ops"), user("bob")}})
@@ -211,7 +212,7 @@ func TestShutOutLeavesPeopleOfAFederationAlone(t *testing.T) {
 	}
 }
 
-// Only the first 50 people are asked about, and the others are counted.
+// TestShutOutOfManyPeople: only the first 50 people are asked about. The others are counted.
 func TestShutOutOfManyPeople(t *testing.T) {
 	spec := keycloaktest.Spec{Groups: []string{"/ops"}, Users: []keycloaktest.User{user("ann", "/ops")}}
 	for i := range 52 {
@@ -234,7 +235,7 @@ func TestShutOutOfManyPeople(t *testing.T) {
 	}
 }
 
-// The checks only read, on both sides.
+// TestTheChecksOnlyRead: the checks change nothing on either side.
 func TestTheChecksOnlyRead(t *testing.T) {
 	s := newSite(t, keycloaktest.Spec{Groups: []string{"/ops"}, Users: []keycloaktest.User{user("ann", "/ops"), user("bob")}})
 	s.signIn(t, "ann", "bob")
