@@ -34,11 +34,11 @@ func lookAt(t *testing.T, ctx context.Context, checks []preflight.Check, name st
 	return strings.ReplaceAll(text.String(), "\n    see \n", "\n")
 }
 
-// serveTLS serves with the certificate on the loopback.
+// serveTLS serves on the loopback with the certificate.
 func serveTLS(t *testing.T, handler http.Handler, cert tls.Certificate) string {
 	t.Helper()
 	s := httptest.NewUnstartedServer(handler)
-	s.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that fail on purpose
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes fail on purpose
 	s.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
 	s.StartTLS()
 	t.Cleanup(s.Close)

@@ -46,8 +46,8 @@ func issue(t *testing.T, by *authority, cert *x509.Certificate) authority {
 	return authority{made, key}
 }
 
-// server returns a certificate for a server: valid for the names, from and until so far
-// from now.
+// server returns a certificate for a server with the names. from and until are relative to
+// now.
 func (a authority) server(t *testing.T, from, until time.Duration, names ...string) tls.Certificate {
 	t.Helper()
 	cert := &x509.Certificate{Subject: pkix.Name{CommonName: "the server"}, NotBefore: time.Now().Add(from), NotAfter: time.Now().Add(until)}

@@ -18,7 +18,7 @@ import (
 	"groupsync/internal/target/clearmltest"
 )
 
-// keycloakPeople answers for Keycloak.
+// keycloakPeople stands for Keycloak.
 type keycloakPeople struct {
 	asked    source.Person
 	accounts []source.User
@@ -41,8 +41,8 @@ func newClearML(t *testing.T, o clearmltest.Options) *clearmltest.Server {
 	return s
 }
 
-// clearmlChecks returns the checks of the stand-in, with those credentials
-// and administrators made that way.
+// clearmlChecks returns the checks of the stand-in. via is how administrators are made, and
+// access and secret are the credentials.
 func clearmlChecks(t *testing.T, s *clearmltest.Server, p *keycloakPeople, via match.Via, access, secret string) []preflight.Check {
 	t.Helper()
 	c, err := enterprise.New(enterprise.Config{
@@ -55,8 +55,8 @@ func clearmlChecks(t *testing.T, s *clearmltest.Server, p *keycloakPeople, via m
 	})
 }
 
-// printed makes all checks and returns the findings as text, of the named checks only if
-// there are names.
+// printed makes all checks and returns the findings as text. If there are names, it returns
+// only those of the named checks.
 func printed(t *testing.T, checks []preflight.Check, names ...string) string {
 	t.Helper()
 	var b strings.Builder
@@ -309,7 +309,8 @@ func TestWhatIsWrongInClearML(t *testing.T) {
 	}
 }
 
-// Keycloak is asked for the kept id and the email of the identity, and for nobody else.
+// TestWhoseCredentialsTheyAre: Keycloak is asked only for the kept id and the email of the
+// user that groupsync signs in as.
 func TestWhoseCredentialsTheyAre(t *testing.T) {
 	s := newClearML(t, clearmltest.Options{})
 	s.AddUser(clearmltest.User{ID: "boss", Email: "boss@example.com", Role: "admin", Providers: map[string]any{"keycloak": map[string]any{"sub": "kc-boss"}, "other": map[string]any{"sub": "x"}}})
@@ -321,7 +322,8 @@ func TestWhoseCredentialsTheyAre(t *testing.T) {
 	}
 }
 
-// A side that hangs is an error within the limit of one check, and the rest is not made.
+// TestAClearMLThatHangs: a side that hangs is an error within the limit of one check. The
+// other checks are not made.
 func TestAClearMLThatHangs(t *testing.T) {
 	s := newClearML(t, clearmltest.Options{})
 	s.Inject(clearmltest.Fault{Probe: true, Hang: true})

@@ -19,7 +19,7 @@ import (
 	"groupsync/internal/source/keycloaktest"
 )
 
-// reaching is how groupsync is configured for a realm. A row changes it.
+// reaching is the configuration of groupsync for a realm. A row can change it.
 type reaching struct {
 	keycloak keycloak.Config
 	options  reach.KeycloakOptions
@@ -33,7 +33,7 @@ func reachingOf(r *keycloaktest.Realm) *reaching {
 	}
 }
 
-// at moves Keycloak to another address.
+// at changes the address of Keycloak.
 func (c *reaching) at(url, ca string) {
 	c.keycloak.URL, c.keycloak.CAFile = url, ca
 	c.options.Address.URL, c.options.Address.CAFile = url, ca
@@ -46,13 +46,13 @@ func (c *reaching) checks(t *testing.T) []preflight.Check {
 	return reach.Keycloak(s, c.options)
 }
 
-// lifespan writes the lives of tokens as the realm has them configured. Keycloak answers
-// with the rest of a life in whole seconds, so a second may be gone.
+// lifespan replaces the remaining life of a token by the configured life. Keycloak answers
+// with the rest of the life in whole seconds, so one second may be gone.
 var lifespan = strings.NewReplacer(" 19s", " 20s", " 4m59s", " 5m0s", " 9h59m59s", " 10h0m0s").Replace
 
 func TestAKeycloakThatIsAsItShouldBe(t *testing.T) {
 	r := keycloaktest.Shared(t).NewRealm(t, keycloaktest.Spec{Groups: []string{"/a/b", "/c"}})
-	r.GrantClientRole(t, "default-roles-"+r.Name) // as one has that the admin console makes
+	r.GrantClientRole(t, "default-roles-"+r.Name) // as in a realm from the admin console
 	ours := newAuthority(t, "Our Authority")
 	until := time.Now().Add(90 * day)
 	c := reachingOf(r)
@@ -243,14 +243,14 @@ func TestWhatIsWrongInKeycloak(t *testing.T) {
 	}
 }
 
-// answers is a Keycloak that answers as it is told.
+// answers is a Keycloak that gives these answers.
 type answers struct {
 	discovery keycloak.Discovery
 	grant     keycloak.Grant
 	settings  keycloak.Settings
 	version   string
 	catalog   source.Catalog
-	err       error // of all that is read with the token
+	err       error // the error of everything that is read with the token
 }
 
 func (a answers) Discover(context.Context) (keycloak.Discovery, error) { return a.discovery, nil }
@@ -260,7 +260,8 @@ func (a answers) DefaultRoles(context.Context) ([]string, error)       { return 
 func (a answers) Version(context.Context) (string, error)              { return a.version, a.err }
 func (a answers) Catalog(context.Context) (source.Catalog, error)      { return a.catalog, a.err }
 
-// A Keycloak that does not let something be read never passes in silence.
+// TestAKeycloakThatCannotBeLookedAt: a check that Keycloak does not let look never passes in
+// silence.
 func TestAKeycloakThatCannotBeLookedAt(t *testing.T) {
 	k := answers{
 		discovery: keycloak.Discovery{Issuer: "x"}, err: errors.New("403 from a proxy\x1b[2J"),
@@ -320,7 +321,7 @@ func TestTheVersionOfKeycloak(t *testing.T) {
 	}
 }
 
-// Older releases tell their version to the client.
+// TestOlderReleasesTellTheirVersion: older releases tell the client their version.
 func TestOlderReleasesTellTheirVersion(t *testing.T) {
 	for _, version := range []string{keycloaktest.Version24, keycloaktest.Version260} {
 		t.Run(version, func(t *testing.T) {

@@ -13,9 +13,10 @@ import (
 	"groupsync/internal/source/keycloaktest"
 )
 
-// TestTheDocumentedRolesSuffice holds the table of docs/security.md to the real Keycloak: with
-// its roles what a pass reads can be read, and check finds none missing and none too much.
-// With one role less the reading fails or check says so, and the role is named.
+// TestTheDocumentedRolesSuffice checks the table of docs/security.md against the real
+// Keycloak. With its roles everything that a pass reads can be read, and check finds no role
+// missing and none unused. With one role less, the reading fails or check warns, and the role
+// is named.
 func TestTheDocumentedRolesSuffice(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -65,8 +66,8 @@ func TestTheDocumentedRolesSuffice(t *testing.T) {
 				if !sensed {
 					t.Errorf("check does not name the role:\n%s", findings)
 				}
-				// A realm role is read without view-clients too: its holders by a client's
-				// composite are then kept. All else fails.
+				// A realm role can be read without view-clients too. Its holders by a
+				// composite of a client are then kept. Everything else fails.
 				if partial := role == "view-clients" && strings.HasPrefix(tt.admin, "realm:"); partial {
 					if err == nil || !strings.Contains(err.Error(), "partly") {
 						t.Errorf("the reading says %v, want that the holders are seen partly", err)
@@ -79,8 +80,8 @@ func TestTheDocumentedRolesSuffice(t *testing.T) {
 	}
 }
 
-// reads makes each kind of reading that a pass makes: groups, members, holders of the admin
-// role, the look-up and the second look of somebody who is in no group, and admin events.
+// reads makes each kind of read of a pass: groups, members, holders of the admin role, the
+// look-up and the second look of somebody who is in no group, and admin events.
 func reads(ctx context.Context, s *keycloak.Source, admin string, events bool, bob string) error {
 	catalog, err := s.Catalog(ctx)
 	if err != nil {
