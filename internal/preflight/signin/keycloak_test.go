@@ -18,7 +18,7 @@ import (
 
 type object = map[string]any
 
-// signInClient is ClearML's client in a real realm, for a test to make mistakes in.
+// signInClient is ClearML's client in a real realm. Tests make mistakes in it.
 type signInClient struct {
 	*keycloaktest.Realm
 	t      *testing.T
@@ -28,8 +28,8 @@ type signInClient struct {
 
 var clientsMade atomic.Int64
 
-// newSignInClient makes a client as ClearML's documentation has one make it. Every row of a
-// test makes one, under an id of its own.
+// newSignInClient makes a client as ClearML's documentation says. Every row of a test makes
+// its own, with another id.
 func newSignInClient(t *testing.T, r *keycloaktest.Realm) *signInClient {
 	t.Helper()
 	c := &signInClient{Realm: r, t: t, signIn: signIn}
@@ -69,7 +69,7 @@ func (c *signInClient) addMapper(name, kind, claim string, settings ...string) {
 	c.Do(c.t, http.MethodPost, c.path("/protocol-mappers/models"), representation(name, kind, claim, settings...), nil)
 }
 
-// editMapper changes settings of a mapper of the client; an empty value removes the setting.
+// editMapper changes settings of a mapper of the client. An empty value removes the setting.
 func (c *signInClient) editMapper(name string, settings ...string) {
 	c.t.Helper()
 	var all []object
@@ -130,28 +130,28 @@ func (c *signInClient) scopes() map[string]string {
 	return ids
 }
 
-// scope makes a client scope with one mapper, and makes it one of the client: of the kind
-// "default" or "optional".
+// scope makes a client scope with one mapper and assigns it to the client, as "default" or as
+// "optional".
 func (c *signInClient) scope(kind, name string, mapper object) {
 	c.t.Helper()
 	id, there := c.scopes()[name]
 	if !there {
 		id = c.Do(c.t, http.MethodPost, "/client-scopes", object{"name": name, "protocol": "openid-connect", "protocolMappers": []object{mapper}}, nil)
 	}
-	if kind == "default" { // Keycloak ignores a scope that the client has as an optional one
+	if kind == "default" { // Keycloak ignores a default scope that the client already has as an optional one
 		c.Do(c.t, http.MethodDelete, c.path("/optional-client-scopes/"+id), nil, nil)
 	}
 	c.Do(c.t, http.MethodPut, c.path("/"+kind+"-client-scopes/"+id), nil, nil)
 }
 
-// drop takes a default client scope away from the client.
+// drop removes a default client scope from the client.
 func (c *signInClient) drop(name string) {
 	c.t.Helper()
 	c.Do(c.t, http.MethodDelete, c.path("/default-client-scopes/"+c.scopes()[name]), nil, nil)
 }
 
-// check makes the checks as groupsync's client does, and returns the findings that are
-// not OK, or all of them. The client is called web in them.
+// check makes the checks with groupsync's own client. It returns the findings that are not OK,
+// or all of them. In the text ClearML's client is called web.
 func (c *signInClient) check(all bool) string {
 	c.t.Helper()
 	read, err := keycloak.New(keycloak.Config{
@@ -163,10 +163,10 @@ func (c *signInClient) check(all bool) string {
 	return strings.ReplaceAll(textOf(c.t, c.signIn, read, all), c.signIn.ClientID, "web")
 }
 
-// checker are the roles with which the checks can look.
+// checker are the roles that the checks need.
 var checker = []string{"view-users", "view-realm", "view-clients"}
 
-// signInRealm is a realm with people in groups, and a role of the administrators.
+// signInRealm is a realm with people in groups, and with a role of the administrators.
 func signInRealm(t *testing.T, roles []string, users ...keycloaktest.User) *keycloaktest.Realm {
 	t.Helper()
 	return signInRealmOn(t, keycloaktest.Shared(t), roles, users...)
@@ -182,7 +182,7 @@ func signInRealmOn(t *testing.T, s *keycloaktest.Server, roles []string, users .
 	})
 }
 
-// Beginnings and ends of findings, as they stand in many rows.
+// Beginnings and ends of findings. Many rows use them.
 const (
 	given     = `the access token that Keycloak would give one person in 2 groups `
 	answered  = `the user-info answer that Keycloak would give one person in 2 groups `
@@ -427,8 +427,9 @@ func TestMapperOnKeycloak(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			c := newSignInClient(t, r)
 			tt.make(c)
-			// Keycloak takes mappers of one priority in the order of their random ids. A
-			// mapper of one value replaces the groups if it comes last, and else adds to them.
+			// Keycloak applies mappers of equal priority in the order of their random ids. If
+			// a mapper of one value comes last, it replaces the groups. Otherwise it adds to
+			// them.
 			got := strings.Replace(c.check(false), "(missing: 2, others: 1)", "(missing: 0, others: 1)", 1)
 			if d := cmp.Diff(tt.want, got); d != "" {
 				t.Errorf("-want +got\n%s\n%s", d, got)
@@ -440,7 +441,7 @@ func TestMapperOnKeycloak(t *testing.T) {
 	}
 }
 
-// notMade returns what the checks say that were not made.
+// notMade returns the text of checks that were not made.
 func notMade(names ...string) (text string) {
 	for _, name := range names {
 		text += "! sign-in-" + name + ": groupsync did not look, because it could not read ClearML's client\n    see the check sign-in-client\n"
@@ -448,8 +449,8 @@ func notMade(names ...string) (text string) {
 	return text
 }
 
-// TestMapperWithoutRights: a client that cannot be read is never taken for one that is
-// missing, and never for a sound one.
+// TestMapperWithoutRights: a client that cannot be read counts neither as missing nor as
+// correct.
 func TestMapperWithoutRights(t *testing.T) {
 	for _, roles := range [][]string{{"view-users", "view-realm"}, {"view-users", "view-realm", "query-clients"}} {
 		t.Run(strings.Join(roles, " "), func(t *testing.T) {
@@ -464,8 +465,8 @@ func TestMapperWithoutRights(t *testing.T) {
 	}
 }
 
-// TestRedirectsOnKeycloak holds each finding against what a real Keycloak does with a
-// sign-in to ClearML, and with one that sends the code to another page or server.
+// TestRedirectsOnKeycloak compares each finding with what a real Keycloak does. It tries a
+// sign-in to ClearML, and sign-ins that send the code to another page or server.
 func TestRedirectsOnKeycloak(t *testing.T) {
 	t.Run("newest", func(t *testing.T) { redirectsOn(t, keycloaktest.Shared(t), true) })
 	for _, version := range []string{keycloaktest.Version260, keycloaktest.Version24} {
@@ -475,15 +476,15 @@ func TestRedirectsOnKeycloak(t *testing.T) {
 	}
 }
 
-// redirectsOn makes the rows on one server. comparesHosts says that this release compares the
-// host, if the URI has one before the wildcard.
+// redirectsOn tries the rows on one server. comparesHosts says that this release compares the
+// host if the URI has one before the wildcard.
 func redirectsOn(t *testing.T, s *keycloaktest.Server, comparesHosts bool) {
 	r := signInRealmOn(t, s, checker)
 	const clearml, page, server = "https://app.example.com/callback_keycloak", "https://app.example.com/other", "https://app.example.com.example.org/other"
 	for _, tt := range []struct {
 		uri    string
-		takes  []string // the addresses that Keycloak takes
-		begins string   // the finding; empty: ok
+		takes  []string // the addresses that Keycloak accepts
+		begins string   // the beginning of the finding; empty: ok
 	}{
 		{clearml, []string{clearml}, ""},
 		{"https://*.example.com/callback_keycloak", nil, "✘ sign-in-redirect: no redirect URI"},
@@ -541,7 +542,7 @@ func (c *signInClient) takes(address string) bool {
 	return resp.StatusCode == http.StatusOK
 }
 
-// TestMapperOfAPersonWithoutAName: an account that has no name is no error of the client.
+// TestMapperOfAPersonWithoutAName: an account without a name is not an error of the client.
 func TestMapperOfAPersonWithoutAName(t *testing.T) {
 	c := newSignInClient(t, signInRealm(t, checker, keycloaktest.User{Username: "hidden", Email: "hidden@example.com", Groups: []string{"/eng", "/x/ops"}}))
 	c.signIn.NameClaim = "name"
@@ -552,8 +553,8 @@ func TestMapperOfAPersonWithoutAName(t *testing.T) {
 	}
 }
 
-// TestMapperWithoutAPerson: the settings alone are judged where nobody is fit for an
-// example.
+// TestMapperWithoutAPerson: if there is no person for an example, only the settings are
+// judged.
 func TestMapperWithoutAPerson(t *testing.T) {
 	c := newSignInClient(t, signInRealm(t, checker, keycloaktest.User{Username: "hidden", Disabled: true, Groups: []string{"/eng"}}, keycloaktest.User{Username: "nowhere"}))
 	c.editMapper("groups", "full.path=true")

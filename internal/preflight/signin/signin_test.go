@@ -15,7 +15,7 @@ import (
 	"groupsync/internal/source/keycloak"
 )
 
-// clients reads clients, as the checks ask for it.
+// clients reads clients, as the checks need it.
 type clients interface {
 	Client(context.Context, string) (*keycloak.Client, error)
 	Example(context.Context, *keycloak.Client, bool) (*keycloak.Example, error)
@@ -25,7 +25,7 @@ type clients interface {
 // fakeClients is a realm with at most one client.
 type fakeClients struct {
 	client  *keycloak.Client
-	example *keycloak.Example // nil: nobody is fit for one
+	example *keycloak.Example // nil: there is no person for an example
 	granted bool              // the admin role is in the client's scope
 
 	clientErr, exampleErr, scopeErr error
@@ -43,8 +43,7 @@ func (f *fakeClients) InScope(context.Context, *keycloak.Client, string) (bool, 
 	return f.granted, f.scopeErr
 }
 
-// mapper makes a mapper that writes the claim everywhere. The settings are written
-// key=value.
+// mapper makes a mapper that writes the claim everywhere. Settings have the form key=value.
 func mapper(name, kind, scope, claim string, settings ...string) keycloak.Mapper {
 	m := keycloak.Mapper{Name: name, Kind: kind, Scope: scope, Config: map[string]string{
 		"claim.name": claim, "access.token.claim": "true", "id.token.claim": "true", "userinfo.token.claim": "true",
@@ -63,12 +62,12 @@ func optional(m keycloak.Mapper) keycloak.Mapper {
 
 const attribute = "oidc-usermodel-attribute-mapper"
 
-// groupMapper is the mapper that ClearML's documentation has one make.
+// groupMapper is the mapper from ClearML's documentation.
 func groupMapper(settings ...string) keycloak.Mapper {
 	return mapper("groups", keycloak.GroupMembership, "", "groups", append([]string{"full.path=false"}, settings...)...)
 }
 
-// sound is a client as the documentation has one make it, in a new realm.
+// sound is a client as in ClearML's documentation, in a new realm.
 func sound() *fakeClients {
 	return &fakeClients{
 		client: &keycloak.Client{
@@ -89,7 +88,7 @@ func sound() *fakeClients {
 	}
 }
 
-// exampleOf is the example of a person in /eng and /x/ops.
+// exampleOf is the example for a person in /eng and /x/ops.
 func exampleOf(groups any) *keycloak.Example {
 	e := &keycloak.Example{
 		Person: source.User{ID: "u1", Username: "hidden", Email: "hidden@example.com"},
@@ -131,10 +130,10 @@ func TestMapperOfASoundClient(t *testing.T) {
 	}
 }
 
-// none leaves the example out, so that the settings alone decide.
+// none removes the example, so that only the settings decide.
 func none(f *fakeClients) { f.example = nil }
 
-// replace puts mappers in the place of the one with that name and scope.
+// replace replaces the mapper with that name and scope by others.
 func (f *fakeClients) replace(name, scope string, with ...keycloak.Mapper) {
 	var kept []keycloak.Mapper
 	for _, m := range f.client.Mappers {
@@ -554,7 +553,7 @@ func TestMapper(t *testing.T) {
 	}
 }
 
-// TestMapperIsDocumented: each check has its heading.
+// TestMapperIsDocumented: each check has a heading in docs/check.md.
 func TestMapperIsDocumented(t *testing.T) {
 	page, err := os.ReadFile("../../../docs/check.md")
 	if err != nil {
