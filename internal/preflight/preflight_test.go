@@ -50,8 +50,9 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// The text counts the checks that were not made in one line, with the checks that
-// they need. A check that was not made itself is no cause.
+// TestSummaryCountsTheChecksThatWereNotMade: the summary counts the checks that were not made
+// in one line, and names the checks that they depend on. It does not name a check that was
+// itself not made.
 func TestSummaryCountsTheChecksThatWereNotMade(t *testing.T) {
 	bad := []preflight.Finding{preflight.Fail("away", "look")}
 	r := preflight.Run(t.Context(), []preflight.Check{
@@ -64,8 +65,8 @@ func TestSummaryCountsTheChecksThatWereNotMade(t *testing.T) {
 	}
 }
 
-// After a signal no other check is made, and the findings of the one that it ended are
-// dropped.
+// TestRunStopsWhenTheContextIsDone: after a signal no further check is made. The findings of
+// the check that the signal ended are dropped.
 func TestRunStopsWhenTheContextIsDone(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	ended := preflight.Check{Name: "under way", Look: func(context.Context) []preflight.Finding {
@@ -79,8 +80,8 @@ func TestRunStopsWhenTheContextIsDone(t *testing.T) {
 	}
 }
 
-// A check that hangs is ended after 20 seconds, or after its own limit, and the next one is
-// made.
+// TestACheckThatHangsIsEnded: a check that hangs is ended after 20 seconds, or after its own
+// limit. The next check is then made.
 func TestACheckThatHangsIsEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
