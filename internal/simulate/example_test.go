@@ -16,8 +16,8 @@ import (
 	"groupsync/internal/simulate/oracle"
 )
 
-// small is a world of one group "ml". By Keycloak its members are stay and join; by ClearML
-// they are stay and leave.
+// small is a world with one group "ml". In Keycloak its members are stay and join, and in
+// ClearML stay and leave.
 func small() (w *world, group string) {
 	log := new(history.Log)
 	s := Scenario{Seed: 1}
@@ -38,8 +38,8 @@ func small() (w *world, group string) {
 	return w, group
 }
 
-// TestWhatAFaultDoes shows, for each kind of fault, what the first pass makes of it and who
-// is a member then. The second pass meets no fault. The oracle judges both.
+// TestWhatAFaultDoes shows, for each kind of fault, the result of the first pass and the
+// members after it. The second pass meets no fault. The oracle judges both passes.
 func TestWhatAFaultDoes(t *testing.T) {
 	const before, after = "leave stay", "join stay"
 	for _, x := range []struct {
@@ -88,7 +88,7 @@ func TestWhatAFaultDoes(t *testing.T) {
 				w.wire.Kinds[x.kind], w.wire.Rate = true, x.rate
 				reports := make(chan report.Report, 9)
 				w.watch = func(r report.Report) { reports <- r }
-				w.spawn() // its first pass begins at once
+				w.spawn() // the first pass begins at once
 				r := <-reports
 				if got := w.names(group); r.Result != x.result || got != x.then {
 					t.Errorf("the first pass: %s and the members %q, want %s and %q; errors %v, guards %v", r.Result, got, x.result, x.then, r.Errors, r.Guards)

@@ -23,10 +23,10 @@ var (
 type mutant struct {
 	name       string
 	patches    []patch
-	focus, off string // what lets the mechanism matter often
+	focus, off string // the features with which the mechanism often matters
 }
 
-// patch replaces a text, which a file of the product holds once.
+// patch replaces a text. The text must be in the file exactly once.
 type patch struct{ file, old, new string }
 
 var mechanisms = []mutant{
@@ -71,7 +71,8 @@ var mechanisms = []mutant{
 	{"admin floor before the write", []patch{
 		{"internal/reconcile/apply.go", "len(w.Remove) > 0 && w.Admins && n < j.limits.Floor {", "false && w.Admins && n < 0 {"},
 	}, "admins,disable,edit,role,edit role", ""},
-	// The floor before the write covers the floor in the plan, so both are taken out.
+	// The floor before the write protects what the floor in the plan protects, so both are
+	// taken out.
 	{"admin floor", []patch{
 		{"internal/guard/fixed.go", "len(g.Remove) == 0 || len(g.Floor) >= j.in.Limits.Floor {", "true {"},
 		{"internal/reconcile/apply.go", "len(w.Remove) > 0 && w.Admins && n < j.limits.Floor {", "false && w.Admins && n < 0 {"},
@@ -102,12 +103,12 @@ var mechanisms = []mutant{
 	}, "", ""},
 }
 
-// mutantHours is how long a schedule of a mutant runs.
+// mutantHours is the length of a schedule for a mutant, in hours.
 const mutantHours = 3
 
-// TestEveryMutantIsCaught takes each mechanism out and prints the seed that catches it. The
-// same schedule must keep every law while the mechanism is there, so that nothing else is to
-// blame. The test builds the program once for each mutant, so it runs only with -mutants all.
+// TestEveryMutantIsCaught takes out each mechanism and prints the seed that catches that. With
+// the mechanism, the same schedule must keep every law, so that nothing else can be the cause.
+// The test builds the program once for each mutant, so it runs only with -mutants all.
 func TestEveryMutantIsCaught(t *testing.T) {
 	if *mutants == "" {
 		t.Skip("takes minutes: make mutation-simulate")
@@ -141,7 +142,8 @@ func TestEveryMutantIsCaught(t *testing.T) {
 
 var caught = regexp.MustCompile(`seed (\d+): \S+ \S+: (.*)`)
 
-// search builds the mutant and returns the first seed that catches it, with what was broken.
+// search builds the mutant and returns the first seed that catches it, with the law that was
+// broken.
 func (m mutant) search(t *testing.T, root string) (seed uint64, text string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -166,7 +168,7 @@ func (m mutant) search(t *testing.T, root string) (seed uint64, text string) {
 	return seed, found[2]
 }
 
-// overlay writes the patched files and the list of them.
+// overlay writes the patched files, and the list of them for go's -overlay.
 func overlay(root, dir string, patches []patch) error {
 	replace := make(map[string]string)
 	for i, p := range patches {

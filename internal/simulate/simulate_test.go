@@ -41,7 +41,7 @@ func scenario(seed uint64) Scenario {
 	return s
 }
 
-// set returns the words of a list that commas separate.
+// set returns the words of a comma-separated list.
 func set(list string) map[string]bool {
 	words := make(map[string]bool)
 	for _, k := range strings.Split(list, ",") {
@@ -52,7 +52,7 @@ func set(list string) map[string]bool {
 	return words
 }
 
-// tally is what many schedules came to.
+// tally is the result of many schedules.
 type tally struct {
 	sometimes map[string]int
 	schedules int
@@ -61,10 +61,10 @@ type tally struct {
 	failed    []uint64
 }
 
-// runAll runs n schedules from a seed on, on all processors, until the time is up.
+// runAll runs n schedules, from a seed on, on all processors. It stops when the time is up.
 func runAll(t *testing.T, from uint64, n int, limit time.Duration) tally {
-	// A schedule has a few MiB and ends within a tenth of a second: with the usual share half
-	// of the time goes to the collector of garbage.
+	// A schedule needs a few MiB and ends within a tenth of a second. With the default
+	// percentage half of the time would go to the garbage collector.
 	defer debug.SetGCPercent(debug.SetGCPercent(1000))
 	all := tally{sometimes: make(map[string]int)}
 	begin, next := time.Now(), from
@@ -133,7 +133,7 @@ func TestEverySchedule(t *testing.T) {
 	}
 }
 
-// missing returns what a large run must have seen and has not.
+// missing returns what a large run must see and has not seen.
 func missing(seen map[string]int) []string {
 	var wanted []string
 	for _, k := range chaos.Kinds {
@@ -155,7 +155,7 @@ func missing(seen map[string]int) []string {
 	return slices.DeleteFunc(wanted, func(k string) bool { return seen[k] > 0 })
 }
 
-// sights are states that a large run must have been in.
+// sights are the states that a large run must reach.
 var sights = []string{
 	"a cache that is old", "a list hides somebody", "a list shows somebody wrongly", "a list without the people of a federation that is away",
 	"a member list that the server cuts", "a token of ClearML that ended in a pass", "a token of Keycloak that ended in a pass",
@@ -166,8 +166,8 @@ var sights = []string{
 	"the Lease was out of reach",
 }
 
-// TestAScheduleFollowsFromItsSeed holds two runs of one seed against each other. Which of two
-// requests with one limit is given up first is nobody's to decide, so errors are left out.
+// TestAScheduleFollowsFromItsSeed compares two runs of one seed. It leaves out errors, because
+// the seed does not decide which of two requests with the same limit is given up first.
 func TestAScheduleFollowsFromItsSeed(t *testing.T) {
 	for s := range uint64(5) {
 		a, b := Run(t, scenario(s+1)), Run(t, scenario(s+1))

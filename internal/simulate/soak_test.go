@@ -11,13 +11,13 @@ import (
 
 var year = flag.Bool("year", false, "run a simulated year, which takes minutes")
 
-// usage is what the process needs at one moment.
+// usage is what the process uses at one moment.
 type usage struct {
 	goroutines, descriptors, heap, memory int
 }
 
-// measure returns the usage. The log of facts grows with everything that happens, so it is
-// thrown away first.
+// measure returns the usage. It first drops the log of facts, because the log grows with
+// everything that happens.
 func (w *world) measure() usage {
 	w.log.Take()
 	runtime.GC()
@@ -31,8 +31,8 @@ func (w *world) measure() usage {
 	return usage{runtime.NumGoroutine(), len(open), int(m.HeapAlloc), w.disk.size()}
 }
 
-// TestAYearOfPassesDoesNotGrow runs one process for a year of passes, with faults and
-// events, and looks at it every month. Without -year it is two months.
+// TestAYearOfPassesDoesNotGrow runs one process for a year of passes, with faults and events,
+// and measures it every month. Without -year it runs two months.
 func TestAYearOfPassesDoesNotGrow(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half a minute")
@@ -46,7 +46,7 @@ func TestAYearOfPassesDoesNotGrow(t *testing.T) {
 	synctest.Test(t, func(*testing.T) {
 		s := scenario(*seed)
 		s.Hours, s.People = months*30*24, 12
-		// The world itself must not grow, and one process must live for the whole time.
+		// The world itself must not grow, and one process must run for the whole time.
 		for _, k := range []string{"new account", "new group", "new user group", "delete account", "delete group", "delete user group", "delete user", "restart", "forget", "replicas", "import again", "rogue server"} {
 			s.Off[k] = true
 		}

@@ -8,8 +8,8 @@ import (
 	"groupsync/internal/simulate/history"
 )
 
-// world is a log of ann, who is in the Keycloak group ml and has a user in ClearML, and of
-// bob, who is in no group. The user group ml has both of them.
+// world is a log with two people. ann is in the Keycloak group ml, and bob is in no group.
+// Both have users in ClearML and are in the user group ml.
 func world(s history.Settings) []any {
 	return []any{
 		history.InForce{Node: "n", Settings: s},
@@ -26,7 +26,7 @@ func world(s history.Settings) []any {
 	}
 }
 
-// TestJudge gives the oracle a log in which something happens a second after the other.
+// TestJudge gives the oracle a log in which each fact comes a second after the one before.
 func TestJudge(t *testing.T) {
 	begin := history.PassBegan{Node: "n", Pass: 1}
 	read, readRoles := history.Read{Node: "n", Group: "t"}, history.Read{Node: "n", Group: history.AdminRole}
