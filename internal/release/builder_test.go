@@ -1,5 +1,5 @@
-// Package release holds the tests of what is released: the image, GoReleaser's
-// configuration and the workflows. It has no code of its own.
+// Package release holds the tests of what is released: the image, the configuration of
+// GoReleaser, and the workflows. It has no other code.
 package release
 
 import (
@@ -17,17 +17,17 @@ import (
 
 const root = "../.."
 
-// builder is a store of images that belongs to one test, and the programs that
-// fill it and run them.
+// builder is a store of images for one test, and the programs that fill the store and run the
+// images.
 type builder struct {
-	store []string // the arguments that name it
+	store []string // the arguments that name the store
 	cache string   // what the builds keep between tests
 	dir   string
 }
 
-// newBuilder returns a store with the base images of the Dockerfile. They
-// cannot be fetched here, so they are made of what this machine has: a shell,
-// certificates, and the Go that runs the test.
+// newBuilder returns a store with the base images of the Dockerfile. They cannot be downloaded
+// here, so they are made from what this machine has: a shell, certificates, and the Go that
+// runs the test.
 func newBuilder(t *testing.T) *builder {
 	t.Helper()
 	if testing.Short() {
@@ -48,7 +48,7 @@ func newBuilder(t *testing.T) *builder {
 	b := &builder{dir: dir, cache: cache, store: []string{
 		"--root", filepath.Join(dir, "store"), "--runroot", filepath.Join(dir, "run"), "--storage-driver", "vfs",
 	}}
-	// The builds fetch no module: they read the cache that this fills.
+	// The builds download no module. They read the cache that this command fills.
 	command(t, root, "go", "mod", "download")
 	for _, name := range bases(t) {
 		if !strings.HasPrefix(name, "golang:") {
@@ -59,7 +59,7 @@ func newBuilder(t *testing.T) *builder {
 	return b
 }
 
-// bases returns the images that the Dockerfile is built on, but for scratch.
+// bases returns the images that the Dockerfile builds on, except scratch.
 func bases(t *testing.T) (names []string) {
 	t.Helper()
 	from := regexp.MustCompile(`(?m)^FROM (?:--platform=\S+ )?(\S+)`)
@@ -71,8 +71,8 @@ func bases(t *testing.T) (names []string) {
 	return names
 }
 
-// makeGolang makes an image with what a build of the Dockerfile runs but Go,
-// which build mounts into it.
+// makeGolang makes an image with everything that a build of the Dockerfile runs, except Go.
+// build mounts Go into it.
 func (b *builder) makeGolang(t *testing.T, name string) {
 	t.Helper()
 	dir := filepath.Join(b.dir, "golang")
@@ -95,8 +95,8 @@ func (b *builder) makeGolang(t *testing.T, name string) {
 	b.buildah(t, "build", "--pull-never", "--isolation", "chroot", "-t", name, "-f", file, dir)
 }
 
-// build builds the context's Dockerfile and returns the image's id, which is a
-// digest of all that it holds. It leaves Go no address to fetch from.
+// build builds the Dockerfile of the context and returns the image's id, which is a digest of
+// its contents. It gives Go no address to download from.
 func (b *builder) build(t *testing.T, context, platform, tag string) string {
 	t.Helper()
 	goroot := strings.TrimSpace(command(t, root, "go", "env", "GOROOT"))
@@ -113,21 +113,20 @@ func (b *builder) buildah(t *testing.T, args ...string) string {
 	return b.run(t, exec.Command("buildah", b.with(args[0], args[1:])...))
 }
 
-// with puts the store where both programs take it: after buildah's command,
-// before podman's.
+// with adds the arguments of the store after the command, where buildah accepts them. podman
+// needs them before its command.
 func (b *builder) with(command string, args []string) []string {
 	return append(append([]string{command}, b.store...), args...)
 }
 
-// podman returns the command; the runtime is the one that runs with every
-// version of cgroups.
+// podman returns the command. The runtime runc works with every version of cgroups.
 func (b *builder) podman(args ...string) *exec.Cmd {
 	return exec.Command("podman", append(append([]string{"--cgroup-manager", "cgroupfs", "--runtime", "runc"}, b.store...), args...)...)
 }
 
-// sandbox are the arguments of a run with a root that cannot be written, no
-// capability, no network and no new privileges. The limits are lower than the
-// ones that a test may have, which podman would raise.
+// sandbox returns the arguments of a run with a read-only root, no capabilities, no network
+// and no new privileges. The limits are lower than those that a test may have, because podman
+// would raise them.
 func sandbox(args ...string) []string {
 	return append([]string{
 		"run", "--pull", "never", "--read-only", "--read-only-tmpfs=false", "--cap-drop", "all", "--network", "none",
@@ -167,7 +166,7 @@ type imageConfig struct {
 	}
 }
 
-// mount mounts the image's files for the test and returns where.
+// mount mounts the files of the image until the test ends, and returns the directory.
 func (b *builder) mount(t *testing.T, image string) string {
 	t.Helper()
 	container := strings.TrimSpace(b.buildah(t, "from", "--pull-never", image))
@@ -183,7 +182,7 @@ func command(t *testing.T, dir, program string, args ...string) string {
 	return processtest.Output(t, cmd)
 }
 
-// place copies a file with its mode to where it may not have a directory yet.
+// place copies a file with its mode. It makes the directory if it does not exist.
 func place(t *testing.T, from, to string) {
 	t.Helper()
 	data, err := os.ReadFile(from)

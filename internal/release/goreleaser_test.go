@@ -10,7 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// goreleaserConfig is what the tests look at of .goreleaser.yaml.
+// goreleaserConfig is the part of .goreleaser.yaml that the tests read.
 type goreleaserConfig struct {
 	Builds []struct {
 		Main         string
@@ -33,8 +33,8 @@ func goreleaser(t *testing.T) (c goreleaserConfig) {
 	return c
 }
 
-// TestEveryPlatformIsReleased holds what the README's reader may expect, and
-// the archives to name files that are there.
+// TestEveryPlatformIsReleased checks that the platforms of the README are released, and that
+// the archives name files that exist.
 func TestEveryPlatformIsReleased(t *testing.T) {
 	c := goreleaser(t)
 	if b := c.Builds[0]; !slices.Equal(b.Goos, []string{"linux", "darwin"}) || !slices.Equal(b.Goarch, []string{"amd64", "arm64"}) {
@@ -47,8 +47,8 @@ func TestEveryPlatformIsReleased(t *testing.T) {
 	}
 }
 
-// TestTheDockerfileBuildsWithTheSameFlags is what a reader can see of
-// TestImage's comparison of the two binaries.
+// TestTheDockerfileBuildsWithTheSameFlags compares the flags. TestImage also compares the two
+// binaries.
 func TestTheDockerfileBuildsWithTheSameFlags(t *testing.T) {
 	b := goreleaser(t).Builds[0]
 	flags := strings.NewReplacer("v{{ .Version }}", "$VERSION", "{{ .FullCommit }}", "$REVISION").Replace(b.Ldflags[0])

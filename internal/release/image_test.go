@@ -21,7 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// What the test's images are told of themselves.
+// The version and the source that the test's images are built with.
 const (
 	version = "v0.0.0-test"
 	source  = "https://git.example.com/groupsync"
@@ -35,8 +35,7 @@ func revision(t *testing.T) string {
 
 var host = "linux/" + runtime.GOARCH
 
-// TestImage builds the image and looks at all that is in it, then runs it as
-// tightly as it can be run.
+// TestImage builds the image, checks everything in it, and runs it with the least privileges.
 func TestImage(t *testing.T) {
 	b := newBuilder(t)
 	id := b.build(t, root, host, "groupsync:test")
@@ -71,7 +70,7 @@ func TestImage(t *testing.T) {
 	t.Run("the daemon runs with nothing", func(t *testing.T) { b.daemon(t, "groupsync:test") })
 }
 
-// checkout returns another directory with what is built, written today.
+// checkout returns another directory with everything that a build needs, with new file times.
 func checkout(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -86,8 +85,8 @@ func checkout(t *testing.T) string {
 	return dir
 }
 
-// small returns a program of one line in the place of groupsync, which takes
-// minutes to compile for another processor: what is tried is the Dockerfile.
+// small returns a context with a program of one line in the place of groupsync. groupsync
+// takes minutes to compile for another processor, and the test is only about the Dockerfile.
 func small(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -126,8 +125,8 @@ func (b *builder) holdsConfig(t *testing.T, image string) {
 	}
 }
 
-// holdsFiles holds the image to two files and the directory of the state, none
-// of them setuid, and the binary to need no other file.
+// holdsFiles checks that the image has only two files and the directory of the state. None of
+// them is setuid, and the binary needs no other file.
 func (b *builder) holdsFiles(t *testing.T, image string) {
 	dir := b.mount(t, image)
 	var got []string
@@ -165,7 +164,7 @@ func (b *builder) holdsFiles(t *testing.T, image string) {
 	}
 }
 
-// program reads an executable's head.
+// program reads the header of an executable.
 func program(t *testing.T, path string) *elf.File {
 	t.Helper()
 	p, err := elf.Open(path)
@@ -176,8 +175,7 @@ func program(t *testing.T, path string) *elf.File {
 	return p
 }
 
-// binary builds the program outside of any image with the flags of
-// .goreleaser.yaml.
+// binary builds the program outside of any image, with the flags of .goreleaser.yaml.
 func binary(t *testing.T) string {
 	t.Helper()
 	build := goreleaser(t).Builds[0]
@@ -205,7 +203,7 @@ func (b *builder) runs(t *testing.T, image string) {
 	if got, want := b.run(t, b.podman(sandbox("--rm", image, "version")...)), fmt.Sprintf("groupsync %s (%s)\n", version, revision(t)); got != want {
 		t.Errorf("version prints %q, want %q", got, want)
 	}
-	// The demo's two sides and the passes between them are all inside.
+	// The demo has both sides and the passes inside.
 	if got := b.run(t, b.podman(sandbox("--rm", image, "demo", "--exit")...)); !strings.Contains(got, "What Prometheus would see") {
 		t.Errorf("the demo prints\n%s", got)
 	}
@@ -215,8 +213,8 @@ func (b *builder) runs(t *testing.T, image string) {
 	}
 }
 
-// daemon runs the image as README does, with a configuration and nothing else,
-// looks at the process from outside, and ends it.
+// daemon runs the image as README does, with only a configuration. It checks the process from
+// outside, and ends it.
 func (b *builder) daemon(t *testing.T, image string) {
 	dir := t.TempDir()
 	const config = `keycloak: {url: "http://127.0.0.1:1", realm: clearml, client_secret: s}
@@ -253,7 +251,7 @@ state_dir: /var/lib/groupsync
 	}
 }
 
-// await waits until the container's own health check is content.
+// await waits until the health check of the container succeeds.
 func (b *builder) await(t *testing.T, id string) {
 	t.Helper()
 	var out []byte
@@ -267,11 +265,11 @@ func (b *builder) await(t *testing.T, id string) {
 }
 
 func (b *builder) logs(id string) string {
-	out, _ := b.podman("logs", id).CombinedOutput() // for a failure that is told already
+	out, _ := b.podman("logs", id).CombinedOutput() // for a failure that the test has already reported
 	return string(out)
 }
 
-// holdPrivileges holds the process to what the kernel says of it.
+// holdPrivileges checks the privileges of the process by its status in the kernel.
 func holdPrivileges(t *testing.T, pid string) {
 	t.Helper()
 	status, err := os.ReadFile("/proc/" + pid + "/status")

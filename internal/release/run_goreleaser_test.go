@@ -13,8 +13,8 @@ import (
 	"groupsync/internal/processtest"
 )
 
-// TestGoReleaser lets GoReleaser itself check its configuration and build the
-// program for this machine, in a checkout that has a remote, as a forge's has.
+// TestGoReleaser lets GoReleaser check its configuration and build the program for this
+// machine. The checkout has a remote, as in a forge.
 func TestGoReleaser(t *testing.T) {
 	program, helm := processtest.Tool(t, "GORELEASER"), processtest.Tool(t, "HELM")
 	dir := checkout(t)

@@ -17,7 +17,7 @@ import (
 	"groupsync/internal/source/keycloaktest"
 )
 
-// workflow is what the tests look at of a workflow.
+// workflow is the part of a workflow that the tests read.
 type workflow struct {
 	Permissions map[string]string
 	Jobs        map[string]struct {
@@ -50,11 +50,11 @@ func workflows(t *testing.T) map[string]workflow {
 	return all
 }
 
-// TestTheWorkflowsLint has actionlint read every workflow, the expressions and
-// the types of the inputs included.
+// TestTheWorkflowsLint runs actionlint on every workflow. It also checks the expressions and
+// the types of the inputs.
 func TestTheWorkflowsLint(t *testing.T) {
 	program := processtest.Tool(t, "ACTIONLINT")
-	// Without shellcheck, which not every machine has.
+	// shellcheck is switched off, because not every machine has it.
 	cmd := exec.Command(program, "-shellcheck=", "-no-color", ".github/workflows/ci.yaml", ".github/workflows/release.yaml")
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -62,8 +62,8 @@ func TestTheWorkflowsLint(t *testing.T) {
 	}
 }
 
-// TestTheWorkflowsTestAndRelease: a change runs the one test command, and a
-// release waits for it.
+// TestTheWorkflowsTestAndRelease: a change runs the one test command, and a release waits for
+// it.
 func TestTheWorkflowsTestAndRelease(t *testing.T) {
 	all := workflows(t)
 	if got := runs(all["ci.yaml"], "test"); !slices.Contains(got, "make test") {
@@ -92,7 +92,7 @@ func TestTheWorkflowsTestAndRelease(t *testing.T) {
 	}
 }
 
-// TestTheImageIsSigned: the release builds the image with provenance and SBOM, and signs the
+// TestTheImageIsSigned: the release builds the image with provenance and SBOM. It signs the
 // digest that buildx has written before anything else is released.
 func TestTheImageIsSigned(t *testing.T) {
 	job := workflows(t)["release.yaml"].Jobs["release"]
@@ -130,7 +130,8 @@ func TestTheImageIsSigned(t *testing.T) {
 	}
 }
 
-// TestTheReleasesOfKeycloak: make, the workflow and the README name the same releases, and the newest is the one that make test uses.
+// TestTheReleasesOfKeycloak: the Makefile, the workflow and the README name the same releases.
+// make test uses the newest.
 func TestTheReleasesOfKeycloak(t *testing.T) {
 	found := regexp.MustCompile(`(?m)^KEYCLOAK_VERSIONS := (.+)$`).FindStringSubmatch(read(t, "Makefile"))
 	if found == nil {
@@ -161,8 +162,8 @@ func runs(w workflow, job string) (lines []string) {
 	return lines
 }
 
-// TestTheWorkflowsPinActions: a tag of somebody else's can be moved, a commit
-// cannot.
+// TestTheWorkflowsPinActions: every action is pinned to a commit, because its owner could move
+// a tag.
 func TestTheWorkflowsPinActions(t *testing.T) {
 	pinned := regexp.MustCompile(`^[\w./-]+@[0-9a-f]{40}$`)
 	for name, w := range workflows(t) {
@@ -176,8 +177,8 @@ func TestTheWorkflowsPinActions(t *testing.T) {
 	}
 }
 
-// TestOneGo: what is tested, what is released and what is in the image is built
-// by one Go, which every module accepts.
+// TestOneGo: the tests, the release and the image use the same Go, and every module accepts
+// it.
 func TestOneGo(t *testing.T) {
 	base := bases(t)
 	if len(base) != 1 {
@@ -210,14 +211,15 @@ func TestOneGo(t *testing.T) {
 	}
 }
 
-// TestVulnerabilitiesAreLookedFor: in the workflow, where their list can be had.
+// TestVulnerabilitiesAreLookedFor: the workflow runs govulncheck, because there the list of
+// vulnerabilities can be downloaded.
 func TestVulnerabilitiesAreLookedFor(t *testing.T) {
 	if got := runs(workflows(t)["ci.yaml"], "vulnerabilities"); !slices.ContainsFunc(got, func(run string) bool { return strings.HasSuffix(run, "/govulncheck ./...") }) {
 		t.Errorf("ci.yaml runs %q", got)
 	}
 }
 
-// TestTheCodeIsLookedAt: the workflow runs gosec, and each finding that is left needs a reason.
+// TestTheCodeIsLookedAt: the workflow runs gosec, and each remaining finding needs a reason.
 func TestTheCodeIsLookedAt(t *testing.T) {
 	if got := runs(workflows(t)["ci.yaml"], "security"); !slices.Contains(got, "make security") {
 		t.Errorf("ci.yaml runs %q, and not make security", got)
