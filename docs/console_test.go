@@ -32,7 +32,7 @@ import (
 // update writes the pictures of the admin console into docs/pictures.
 var update = flag.Bool("update", false, "write the pictures of Keycloak's admin console into docs/pictures")
 
-// The limits of the pictures that the pages show.
+// The limits of the pictures on the pages.
 const (
 	mostPictures    = 6
 	widestPicture   = 1200      // pixels
@@ -40,8 +40,8 @@ const (
 	largestPictures = 600 << 10 // bytes, all together
 )
 
-// console is Keycloak's admin console in a Chromium without a window. Elements are found
-// as a reader finds them: by kind and visible name.
+// console is Keycloak's admin console in a headless Chromium. The test finds elements as a
+// reader does: by kind and visible name.
 type console struct {
 	t   *testing.T
 	tab context.Context
@@ -49,8 +49,8 @@ type console struct {
 	dir string // of the pictures
 }
 
-// openConsole starts Chromium, which ends with the test, and signs the server's
-// administrator in.
+// openConsole starts Chromium, which ends with the test, and signs in as the administrator of
+// the server.
 func openConsole(t *testing.T, s *keycloaktest.Server) *console {
 	t.Helper()
 	tab := chromium.Tab(t, "Keycloak's admin console in a browser")
@@ -71,7 +71,7 @@ func openConsole(t *testing.T, s *keycloaktest.Server) *console {
 	return c
 }
 
-// patience is how long one step may take on a busy machine.
+// patience limits one step on a busy machine.
 const patience = time.Minute
 
 func (c *console) do(steps ...chromedp.Action[chromedp.Void]) {
@@ -86,8 +86,8 @@ func (c *console) do(steps ...chromedp.Action[chromedp.Void]) {
 // open goes to the page of the console.
 func (c *console) open(path string) { c.t.Helper(); c.do(chromedp.Navigate(c.url + path)) }
 
-// finder defines found: the visible elements of a kind with that name, within the dialog
-// if one is open. A row is found by the texts of its cells.
+// finder defines found. found returns the visible elements of a kind with that name, inside
+// the dialog if one is open. A row is found by the texts of its cells.
 const finder = `const found = (kind, ...names) => {
   const plain = (text) => (text ?? "").replace(/\s+/g, " ").replace(/\*/g, "").trim();
   const kinds = {
@@ -100,8 +100,8 @@ const finder = `const found = (kind, ...names) => {
   return [...root.querySelectorAll(kinds[kind])].filter((e) => e.getClientRects().length > 0 && names.every((n) => of(e).includes(n)));
 };`
 
-// until waits until the script, which may use found, returns a true value. An error of
-// the script counts as no: the page may just be loading.
+// until waits until the script returns a true value. The script may call found. An error of
+// the script counts as no, because the page may still be loading.
 func (c *console) until(script string) {
 	c.t.Helper()
 	var yes bool
@@ -123,26 +123,26 @@ func (c *console) see(kind string, names ...string) {
 	c.until(foundJS(kind, names...) + `.length > 0`)
 }
 
-// click clicks the element as soon as it is there and can be used.
+// click clicks the element when it is there and enabled.
 func (c *console) click(kind string, names ...string) {
 	c.t.Helper()
 	c.until(`(([e]) => e && !e.disabled && e.getAttribute("aria-disabled") !== "true" && (e.click(), true))(` + foundJS(kind, names...) + `)`)
 }
 
-// choose opens the menu of the button, and chooses the item. The console closes a menu
-// if it draws the page anew, so the menu is opened until the item shows.
+// choose opens the menu of the button and chooses the item. The console closes a menu when it
+// redraws the page, so choose opens the menu again until it shows the item.
 func (c *console) choose(button, item string) {
 	c.t.Helper()
 	c.until(`(([item], [e]) => item ? (item.click(), true) : (e && e.getAttribute("aria-expanded") !== "true" && e.click(), false))(` + foundJS("item", item) + `, ` + foundJS("button", button) + `)`)
 }
 
-// set switches the box or switch on or off, and waits until the console shows it.
+// set switches the box or switch on or off, and waits until the console shows that.
 func (c *console) set(name string, on bool) {
 	c.t.Helper()
 	c.until(fmt.Sprintf(`(([e]) => e && (e.checked === %t || (e.click(), false)))(%s)`, on, foundJS("box", name)))
 }
 
-// write replaces what the field holds.
+// write replaces the text of the field.
 func (c *console) write(field, text string) {
 	c.t.Helper()
 	c.until(`(([e]) => e && (e.focus(), e.select(), document.activeElement === e))(` + foundJS("field", field) + `)`)
@@ -152,7 +152,7 @@ func (c *console) write(field, text string) {
 	}))
 }
 
-// foundJS is the call of found.
+// foundJS returns the call of found.
 func foundJS(kind string, names ...string) string {
 	args, err := json.Marshal(append([]string{kind}, names...))
 	if err != nil {
@@ -161,8 +161,8 @@ func foundJS(kind string, names ...string) string {
 	return "found(..." + string(args) + ")"
 }
 
-// picture writes what the console shows from the first element to the last, over the
-// whole width of the page or of the dialog. Each argument is a call of found.
+// picture writes a picture of the console from the first element to the last, over the whole
+// width of the page or the dialog. first and last are calls of found.
 func (c *console) picture(name, first, last string) {
 	c.t.Helper()
 	const alerts = `[...document.querySelectorAll("[aria-label^=Close][aria-label*=alert]")]`
@@ -186,13 +186,13 @@ func (c *console) picture(name, first, last string) {
 	write(c.t, filepath.Join(c.dir, name+".png"), string(taken))
 }
 
-// TestTheConsole follows the steps of getting-started.md in the admin console of the
-// tested Keycloak, takes the pictures of the page, and proves that the client and the
-// mapper which the browser made are what the page promises.
+// TestTheConsole follows the steps of getting-started.md in the admin console of the tested
+// Keycloak, and takes the pictures of the page. It checks that the client and the mapper are
+// then what the page promises.
 func TestTheConsole(t *testing.T) {
 	s := keycloaktest.Shared(t)
 	r := &reader{realm: s.ImportRealm(t, []byte(read(t, "../examples/realm/clearml-realm.json")))}
-	r.realm.Do(t, "DELETE", "/clients/"+r.clients(t)[0], nil, nil) // the page begins without it
+	r.realm.Do(t, "DELETE", "/clients/"+r.clients(t)[0], nil, nil) // the page begins without the client
 	claim := r.realm.Claim(t, "ken")
 	r.dropMapper(t)
 	c := openConsole(t, s)
@@ -232,7 +232,7 @@ func (c *console) makesClient() {
 	c.see("row", "realm-managementview-clients")
 	c.picture("roles", foundJS("tab", "Service account roles"), foundJS("row", "default-roles-clearml"))
 	c.click("tab", "Credentials")
-	// The page holds the secret, and shows it as dots.
+	// The page contains the secret and shows it as dots.
 	c.until(`(([e]) => e && e.type === "password" && e.value !== "")(` + foundJS("field", "Client Secret") + `)`)
 	c.picture("credentials", foundJS("tab", "Credentials"), foundJS("field", "Client Secret"))
 }
@@ -266,7 +266,8 @@ func (r *reader) dropMapper(t *testing.T) {
 	}
 }
 
-// hasClient holds the client groupsync to what the page promises, and returns its secret.
+// hasClient checks that the client groupsync is what the page promises, and returns its
+// secret.
 func (r *reader) hasClient(t *testing.T) string {
 	t.Helper()
 	type properties struct {
@@ -306,8 +307,8 @@ func (r *reader) hasClient(t *testing.T) string {
 	return client.Secret
 }
 
-// checks runs groupsync check with the secret, on the Keycloak side: no line says that
-// something must be fixed, and the roles and the group mapper are as they should be.
+// checks runs groupsync check with the secret, on the Keycloak side. No line says that
+// something must be fixed, and the roles and the group mapper are right.
 func (r *reader) checks(t *testing.T, secret string) {
 	t.Helper()
 	r.dir, r.program = t.TempDir(), filepath.Join(t.TempDir(), "groupsync")
@@ -329,11 +330,11 @@ func (r *reader) checks(t *testing.T, secret string) {
 	}
 }
 
-// shown is a picture that a page shows: its text for those who do not see it, and its file.
+// shown matches a picture on a page: its alternative text and its file.
 var shown = regexp.MustCompile(`!\[([^\]]*)\]\((pictures/[\w-]+\.png)\)`)
 
-// TestPictures holds the pictures to their limits: each file is shown by
-// getting-started.md with a text, and each picture that the page shows is there.
+// TestPictures checks the limits of the pictures. getting-started.md shows each file with a
+// text, and each picture on the page exists.
 func TestPictures(t *testing.T) {
 	named := map[string]bool{}
 	for _, m := range shown.FindAllStringSubmatch(read(t, "getting-started.md"), -1) {

@@ -19,7 +19,7 @@ import (
 	"groupsync/internal/processtest"
 )
 
-// script runs a block of sh as it stands, but for where Keycloak is.
+// script runs a block of sh unchanged, except for the address of Keycloak.
 func (r *reader) script(t *testing.T, i int) {
 	t.Helper()
 	cmd := exec.Command("bash", "-e", "-u", "-c", r.here(r.scripts[i]))
@@ -29,7 +29,7 @@ func (r *reader) script(t *testing.T, i int) {
 	processtest.Output(t, cmd)
 }
 
-// here puts this machine's addresses and directories in the place of the page's.
+// here replaces the addresses and directories of the page by those of this machine.
 func (r *reader) here(text string) string {
 	return strings.NewReplacer(
 		"https://auth.example.com", r.realm.Server.URL,
@@ -42,14 +42,14 @@ func (r *reader) here(text string) string {
 	).Replace(text)
 }
 
-// mount writes files of the page to where the container would see them.
+// mount writes a file of the page to the place where the container would see it.
 func (r *reader) mount(t *testing.T, name, text string) {
 	t.Helper()
 	write(t, filepath.Join(r.dir, "mounted", name), r.here(text))
 }
 
-// begin starts a ClearML that nobody has synced yet, as the first is when the
-// page's one half begins and the second when the other does.
+// begin starts a ClearML that no pass has changed yet. Each of the two halves of the page
+// begins with one.
 func (r *reader) begin(t *testing.T) {
 	t.Helper()
 	port, err := processtest.FreePort()
@@ -79,7 +79,7 @@ func (r *reader) begin(t *testing.T) {
 	}
 }
 
-// kinds are the commands that the page may show, by what they begin with.
+// kinds are the commands that the page may show, by their first words.
 var kinds = []struct {
 	prefix string
 	follow func(r *reader, t *testing.T, rest string)
@@ -91,7 +91,7 @@ var kinds = []struct {
 	{"groupsync ", (*reader).atHand},
 	{"helm upgrade --install groupsync charts/groupsync --namespace clearml ", (*reader).release},
 	{"helm upgrade groupsync charts/groupsync --namespace clearml ", (*reader).upgrade},
-	// What only docker and the cluster can do.
+	// Commands that need docker or the cluster are not run.
 	{"docker compose up --detach groupsync", nil},
 	{"docker compose restart groupsync", nil},
 	{"docker compose rm --stop --force groupsync", nil},
@@ -117,8 +117,8 @@ func (r *reader) command(t *testing.T, line string) {
 	t.Errorf("no test runs what %s shows: %s", r.name, line)
 }
 
-// inside runs groupsync as the container would. A dry run finds drift, and an
-// apply leaves none.
+// inside runs groupsync as the container would. A dry run finds drift, and a pass with --apply
+// leaves none.
 func (r *reader) inside(t *testing.T, args string) {
 	t.Helper()
 	code, want := 0, ""
@@ -126,7 +126,7 @@ func (r *reader) inside(t *testing.T, args string) {
 	case strings.HasPrefix(args, "config ") && r.files["clearml-values.yaml"] != "":
 		want = "realm: clearml # ClearML's CLEARML__services__login__sso__oauth_client__keycloak__base_url"
 	case strings.Contains(args, "--approve"):
-		want = "refused: there is nothing to approve" // the page's drift is done by then
+		want = "refused: there is nothing to approve" // the page's drift has been applied by then
 	case strings.Contains(args, "--apply"):
 		want = "drift left: 0 to add, 0 to remove"
 	default:
@@ -135,8 +135,8 @@ func (r *reader) inside(t *testing.T, args string) {
 	r.run(t, args, code, want)
 }
 
-// atHand runs groupsync on the reader's own machine. A dry run finds drift until the
-// page has applied.
+// atHand runs groupsync on the reader's own machine. A dry run finds drift until the page has
+// applied it.
 func (r *reader) atHand(t *testing.T, args string) {
 	t.Helper()
 	switch {
@@ -156,7 +156,7 @@ func (r *reader) atHand(t *testing.T, args string) {
 	}
 }
 
-// run runs groupsync with the page's arguments.
+// run runs groupsync with the arguments of the page.
 func (r *reader) run(t *testing.T, args string, code int, want string) {
 	t.Helper()
 	cmd := exec.Command(r.program, strings.Fields(r.here(args))...)
@@ -171,7 +171,7 @@ func (r *reader) run(t *testing.T, args string, code int, want string) {
 	}
 }
 
-// secret holds the Secret to the keys that the chart mounts.
+// secret checks that the Secret has the keys that the chart mounts.
 func (r *reader) secret(t *testing.T, args string) {
 	t.Helper()
 	var keys []string
@@ -184,11 +184,10 @@ func (r *reader) secret(t *testing.T, args string) {
 	if want := []string{"client_secret", "access_key", "secret_key"}; !slices.Equal(keys, want) {
 		t.Errorf("the Secret has the keys %v, want %v", keys, want)
 	}
-	r.begin(t) // the page's second half
+	r.begin(t) // the second half of the page begins
 }
 
-// variables mounts the file of the second Secret, under the key that the chart
-// looks for.
+// variables mounts the file of the second Secret, under the key that the chart expects.
 func (r *reader) variables(t *testing.T, args string) {
 	t.Helper()
 	if want := "--from-file=clearml.env=clearml-values.yaml"; args != want {
@@ -197,8 +196,8 @@ func (r *reader) variables(t *testing.T, args string) {
 	r.mount(t, "clearml.env", r.files["clearml-values.yaml"])
 }
 
-// release renders what helm would install and mounts its configuration. Where
-// the values let it write, groupsync is run as the daemon would.
+// release renders what helm would install, and mounts its configuration. If the values let it
+// write, release runs groupsync as the daemon would.
 func (r *reader) release(t *testing.T, args string) {
 	t.Helper()
 	write(t, filepath.Join(r.dir, "groupsync-values.yaml"), r.files["groupsync-values.yaml"])
@@ -241,7 +240,7 @@ func (r *reader) release(t *testing.T, args string) {
 	}
 }
 
-// upgrade is the release once the reader has written mode: apply into the values.
+// upgrade is release after the reader has changed the values to mode: apply.
 func (r *reader) upgrade(t *testing.T, args string) {
 	t.Helper()
 	const name = "groupsync-values.yaml"

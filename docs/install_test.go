@@ -1,4 +1,4 @@
-// Package docs holds the tests of the pages beside it that are not transcripts.
+// Package docs holds the tests of the pages in this directory that are not transcripts.
 package docs
 
 import (
@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(keycloaktest.Main(m)) }
 
-// page is a page of docs taken apart: what it has the reader write and run.
+// page is a page of docs, split into what the reader writes and what the reader runs.
 type page struct {
 	name     string
 	files    map[string]string // by the name that stands before the block
@@ -30,7 +30,7 @@ type page struct {
 
 func install(t *testing.T) page { return apart(t, "install.md") }
 
-// apart takes a page apart, and holds the test to understand every block of it.
+// apart splits a page. It fails if it does not understand a block of the page.
 func apart(t *testing.T, name string) page {
 	t.Helper()
 	text := read(t, name)
@@ -59,8 +59,8 @@ func read(t *testing.T, path string) string {
 	return string(data)
 }
 
-// TestFragmentsSayTheSame: both forms of ClearML's variables are understood, and
-// give groupsync the same.
+// TestFragmentsSayTheSame: groupsync understands both forms of ClearML's variables, and gets
+// the same values from them.
 func TestFragmentsSayTheSame(t *testing.T) {
 	p := install(t)
 	role := ""
@@ -95,8 +95,8 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-// TestTheOverrideIsOne merges the override into a file with what it presumes of
-// ClearML's own: compose must find every network, secret and volume.
+// TestTheOverrideIsOne merges the override into a file with the parts of ClearML's own that it
+// needs. compose must find every network, secret and volume.
 func TestTheOverrideIsOne(t *testing.T) {
 	program, dir := processtest.Tool(t, "COMPOSE_SPEC"), t.TempDir()
 	write(t, filepath.Join(dir, "docker-compose.yaml"), "services: {apiserver: {image: clearml, networks: [backend]}}\nnetworks: {backend: {}}\n")
@@ -106,7 +106,7 @@ func TestTheOverrideIsOne(t *testing.T) {
 	var merged struct {
 		Services map[string]struct {
 			Networks    map[string]any
-			Environment []string // as it is written
+			Environment []string // in the form KEY=value
 			Volumes     []struct{ Target string }
 			Secrets     []struct{ Target string }
 		}
@@ -122,7 +122,7 @@ func TestTheOverrideIsOne(t *testing.T) {
 	for _, m := range append(groupsync.Volumes, groupsync.Secrets...) {
 		targets = append(targets, m.Target)
 	}
-	var named []string // by the configuration and the commands
+	var named []string // the paths that the configuration and the commands name
 	for _, text := range append(install(t).commands, install(t).files["groupsync.yaml"]) {
 		if strings.HasPrefix(text, "kubectl") {
 			continue
@@ -136,41 +136,40 @@ func TestTheOverrideIsOne(t *testing.T) {
 	}
 }
 
-// reader is somebody who does what the page says, on a real Keycloak and a
-// ClearML stand-in: docker, kubectl and the cluster are left out, and groupsync
-// is run with the arguments that they would hand it.
+// reader does what the page says, on a real Keycloak and a ClearML stand-in. docker, kubectl
+// and the cluster are left out. groupsync runs with the arguments that they would pass to it.
 type reader struct {
 	page
-	dir     string // where the reader stands
-	program string // groupsync
+	dir     string // the working directory of the reader
+	program string // path of groupsync
 	realm   *keycloaktest.Realm
 	clearml string // its URL
-	applied bool   // an apply at hand has left no drift
+	applied bool   // a pass with --apply on the reader's machine has left no drift
 }
 
-// open returns a reader of the page before its first line: groupsync is built, the realm
-// has no client for it, and one person has left a group.
+// open returns a reader before the first line of the page. groupsync is built, the realm has
+// no client for it, and one person has left a group.
 func open(t *testing.T, p page) *reader {
 	t.Helper()
 	processtest.Tool(t, "HELM")
 	r := &reader{page: p, dir: t.TempDir(), program: filepath.Join(t.TempDir(), "groupsync")}
 	processtest.Output(t, exec.Command("go", "build", "-o", r.program, "../cmd/groupsync"))
 	r.realm = keycloaktest.Shared(t).ImportRealm(t, []byte(read(t, "../examples/realm/clearml-realm.json")))
-	r.realm.Do(t, "DELETE", "/clients/"+r.clients(t)[0], nil, nil) // the page begins without it
+	r.realm.Do(t, "DELETE", "/clients/"+r.clients(t)[0], nil, nil) // the page begins without the client
 	r.begin(t)
 	r.realm.Leave(t, "ken", "/platform")
 	return r
 }
 
-// credentials are what the reader does in ClearML.
+// credentials does what the reader does in ClearML.
 func (r *reader) credentials(t *testing.T) {
 	t.Helper()
 	write(t, filepath.Join(r.dir, "secrets", "access_key"), "access\n")
 	write(t, filepath.Join(r.dir, "secrets", "secret_key"), "secret\n")
 }
 
-// TestFollowed follows docs/install.md from the first line to the last, and holds
-// every command in it to be one that the test knows.
+// TestFollowed follows docs/install.md from the first line to the last. It fails at a command
+// that it does not know.
 func TestFollowed(t *testing.T) {
 	r := open(t, install(t))
 	r.script(t, 0) // the client
@@ -198,7 +197,7 @@ func TestGettingStarted(t *testing.T) {
 	}
 }
 
-// clients returns the ids of the clients that are groupsync's.
+// clients returns the ids of the clients named groupsync.
 func (r *reader) clients(t *testing.T) (ids []string) {
 	t.Helper()
 	var clients []struct{ ID string }

@@ -17,8 +17,7 @@ var (
 	linkText = regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`)
 )
 
-// anchors returns the fragments by which the headings of a page can be linked to, as
-// GitHub makes them.
+// anchors returns the fragments of the headings of a page, as GitHub makes them.
 func anchors(text string) map[string]bool {
 	made := map[string]bool{}
 	for _, m := range heading.FindAllStringSubmatch(fence.ReplaceAllString(text, ""), -1) {
@@ -36,7 +35,7 @@ func anchors(text string) map[string]bool {
 	return made
 }
 
-// TestAnchors: headings become the fragments that GitHub makes of them.
+// TestAnchors: headings give the fragments that GitHub makes.
 func TestAnchors(t *testing.T) {
 	text := "# `groupsync` check\n## 3a. With docker-compose\n### [A link](x.md#y), and more!\n```\n# a comment\n```\n"
 	got := anchors(text)
@@ -50,8 +49,8 @@ func TestAnchors(t *testing.T) {
 	}
 }
 
-// TestLinksAndAnchorsLead: every relative link of the documentation leads to a file, and
-// its fragment to a heading of that file.
+// TestLinksAndAnchorsLead: every relative link of the documentation leads to a file. Its
+// fragment leads to a heading of that file.
 func TestLinksAndAnchorsLead(t *testing.T) {
 	pages, err := filepath.Glob("*.md")
 	if err != nil {
@@ -91,7 +90,7 @@ func TestLinksAndAnchorsLead(t *testing.T) {
 	}
 }
 
-// TestEveryPageIsLinkedFromReadme: a reader finds each page of docs from README.md.
+// TestEveryPageIsLinkedFromReadme: README.md has a link to each page of docs.
 func TestEveryPageIsLinkedFromReadme(t *testing.T) {
 	pages, err := filepath.Glob("*.md")
 	if err != nil {

@@ -15,8 +15,8 @@ var (
 	command  = regexp.MustCompile(`^(helm|kubectl|groupsync (config|health|history|version)|make)\b`)
 )
 
-// TestTheLinesThatPagesLookForAreLogged: the phrases that are no commands, and
-// what is searched for in a log, stand in a program.
+// TestTheLinesThatPagesLookForAreLogged: the runbook and running.md quote log lines, and texts
+// to search for in the log. Each of them must be in the source of the program.
 func TestTheLinesThatPagesLookForAreLogged(t *testing.T) {
 	var source strings.Builder
 	for _, root := range []string{"../internal", "../cmd"} {

@@ -15,12 +15,12 @@ import (
 	"groupsync/internal/report"
 )
 
-// proof is a test that a page names: the package below internal or its path if it is a
-// command, the function, and the name of a row, if one is given.
+// proof matches a test that a page names: the package below internal (or its path if it is a
+// command), the function, and the name of a row if there is one.
 var proof = regexp.MustCompile("`([\\w/]+)\\.(Test\\w+)`(?: \"([^\"|]+)\")?")
 
-// TestTheNamedTestsExist: each test that a page names, and each row of one, is in the
-// tests of that package, and each rule or claim of a table names one.
+// TestTheNamedTestsExist: each test and each row that a page names exists in that package.
+// Each rule or claim of a table names a test.
 func TestTheNamedTestsExist(t *testing.T) {
 	tests := map[string]map[string]*ast.FuncDecl{}
 	for page, least := range map[string]int{"semantics.md": 60, "../SECURITY.md": 30} {
@@ -79,8 +79,8 @@ func testsOf(t *testing.T, dir string) map[string]*ast.FuncDecl {
 	return tests
 }
 
-// holds reports whether the code of the test has that text as a string of its own. A text in
-// a comment, or inside another string, is no row.
+// holds reports whether the code of the test has the text as a whole string. A text in a
+// comment, or inside another string, is not a row.
 func holds(test *ast.FuncDecl, row string) (found bool) {
 	ast.Inspect(test, func(n ast.Node) bool {
 		if text, is := n.(*ast.BasicLit); is && text.Kind == token.STRING {
@@ -92,7 +92,8 @@ func holds(test *ast.FuncDecl, row string) (found bool) {
 	return found
 }
 
-// TestOnlyRunningCodeProvesARule: what looks like a test or a row and does not run is refused.
+// TestOnlyRunningCodeProvesARule: a text that looks like a test or a row but does not run is
+// refused.
 func TestOnlyRunningCodeProvesARule(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
