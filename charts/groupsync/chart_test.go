@@ -22,7 +22,7 @@ import (
 	"groupsync/internal/processtest"
 )
 
-// least holds what every installation must say; the tests add to it.
+// least holds the values that every installation must set. The tests add to it.
 const least = "testdata/shapes/observe.yaml"
 
 // program returns the path of a tool that reads the chart.
@@ -33,7 +33,7 @@ func program(t *testing.T, variable string) string {
 	return path
 }
 
-// helm returns what the client prints, and what it complains of.
+// helm returns the stdout and the stderr of the client.
 func helm(t *testing.T, args ...string) (out, complaint string, err error) {
 	t.Helper()
 	cmd := exec.Command(program(t, "HELM"), args...)
@@ -43,7 +43,7 @@ func helm(t *testing.T, args ...string) (out, complaint string, err error) {
 	return stdout.String(), stderr.String(), err
 }
 
-// rendered returns what is installed with the least and further arguments.
+// rendered returns what is installed with least and further arguments.
 func rendered(t *testing.T, args ...string) string {
 	t.Helper()
 	out, complaint, err := helm(t, append([]string{"template", "release", ".", "--namespace", "clearml", "-f", least}, args...)...)
@@ -53,7 +53,7 @@ func rendered(t *testing.T, args ...string) string {
 	return out
 }
 
-// manifest is what the tests look at of a rendered Kubernetes object.
+// manifest is the part of a rendered Kubernetes object that the tests read.
 type manifest struct {
 	APIVersion string `yaml:"apiVersion"`
 	Kind       string
@@ -67,8 +67,8 @@ type manifest struct {
 	StringData map[string]string `yaml:"stringData"`
 }
 
-// manifests returns the objects by kind, with the end of the name where it tells
-// several of a kind apart.
+// manifests returns the objects by kind. If there are several of a kind, the end of the name
+// follows the kind.
 func manifests(t *testing.T, text string) map[string]manifest {
 	t.Helper()
 	all := make(map[string]manifest)
@@ -94,7 +94,7 @@ func manifests(t *testing.T, text string) map[string]manifest {
 	}
 }
 
-// at returns what stands at a path of keys and indices.
+// at returns the value at a path of keys and indices.
 func at(t *testing.T, v any, keys ...any) any {
 	t.Helper()
 	for _, key := range keys {
@@ -108,7 +108,7 @@ func at(t *testing.T, v any, keys ...any) any {
 	return v
 }
 
-// shapes returns the files of values that are rendered whole.
+// shapes returns the files of values that are rendered completely.
 func shapes(t *testing.T) []string {
 	t.Helper()
 	files, err := filepath.Glob("testdata/shapes/*.yaml")
@@ -130,7 +130,7 @@ func TestTheChartPassesLint(t *testing.T) {
 	}
 }
 
-// TestThePackage holds what is installed and no tests.
+// TestThePackage checks that the package contains everything that is installed, and no tests.
 func TestThePackage(t *testing.T) {
 	dir := t.TempDir()
 	if _, complaint, err := helm(t, "package", ".", "--destination", dir); err != nil {
@@ -165,7 +165,8 @@ func TestThePackage(t *testing.T) {
 	}
 }
 
-// TestTheShapesRenderAsBefore: a change of what is installed is seen in review.
+// TestTheShapesRenderAsBefore shows a change of what is installed as a change of a file, for
+// the review.
 func TestTheShapesRenderAsBefore(t *testing.T) {
 	for _, shape := range shapes(t) {
 		golden := filepath.Join("testdata", "golden", filepath.Base(shape))
@@ -185,8 +186,8 @@ func TestTheShapesRenderAsBefore(t *testing.T) {
 	}
 }
 
-// abridged leaves out what other tests hold against its source, the rules and
-// the dashboard.
+// abridged leaves out the rules and the dashboard. Other tests compare these with their
+// source.
 func abridged(text string) string {
 	documents := strings.Split(text, "\n---\n")
 	for i, d := range documents {
@@ -199,7 +200,7 @@ func abridged(text string) string {
 	return strings.Join(documents, "\n---\n")
 }
 
-// kubeconform returns what it says of manifests.
+// kubeconform returns the output of kubeconform for the manifests.
 func kubeconform(t *testing.T, version, text string) (string, error) {
 	t.Helper()
 	tool, schemas := program(t, "KUBECONFORM"), program(t, "KUBESCHEMAS")
@@ -212,7 +213,7 @@ func kubeconform(t *testing.T, version, text string) (string, error) {
 	return string(out), err
 }
 
-// kubernetes are the versions that tools/kubeconform has schemas of.
+// kubernetes are the versions for which tools/kubeconform has schemas.
 var kubernetes = []string{"1.33.4", "1.35.4"}
 
 func TestTheManifestsAreWhatKubernetesTakes(t *testing.T) {
@@ -227,7 +228,7 @@ func TestTheManifestsAreWhatKubernetesTakes(t *testing.T) {
 	}
 }
 
-// TestNamesThatLookLikeNumbers stay names.
+// TestNamesThatLookLikeNumbers: names that look like numbers stay texts.
 func TestNamesThatLookLikeNumbers(t *testing.T) {
 	names := "existingSecret=123,secretKeys.clientSecret=1,secretKeys.accessKey=true,secretKeys.secretKey=null,priorityClassName=7," +
 		"serviceAccount.name=1e3,clearmlEnv.secret=0,clearmlEnv.key=on,caBundle.configMap=077,caBundle.key=y,webConfig.existingSecret=8,webConfig.key=9,webConfig.tlsSecret=10,image.tag=1.0"
@@ -250,7 +251,7 @@ func TestNamesThatLookLikeNumbers(t *testing.T) {
 	}
 }
 
-// TestKubeconformSeesWhatIsWrong: the schemas are strict.
+// TestKubeconformSeesWhatIsWrong: the schemas are strict, so kubeconform finds these mistakes.
 func TestKubeconformSeesWhatIsWrong(t *testing.T) {
 	text := rendered(t, "-f", "testdata/shapes/apply.yaml")
 	for _, tt := range []struct{ name, old, new, want string }{
@@ -273,8 +274,8 @@ func TestKubeconformSeesWhatIsWrong(t *testing.T) {
 	}
 }
 
-// TestTheSwitches: each part is there exactly where its switch says so, and
-// every object belongs to the release.
+// TestTheSwitches: each part is rendered exactly when its switch is on, and every object
+// belongs to the release.
 func TestTheSwitches(t *testing.T) {
 	always := []string{"ConfigMap", "ConfigMap memory", "Deployment", "Lease", "Pod check", "Pod test", "Role", "RoleBinding", "Service", "ServiceAccount"}
 	alone := []string{"ConfigMap", "Deployment", "Pod check", "Pod test", "Service", "ServiceAccount"}
@@ -312,9 +313,9 @@ func TestTheSwitches(t *testing.T) {
 	}
 }
 
-// TestOneReplicaCanWrite: with leader election the rights are for one Lease and
-// one ConfigMap, which are there; without, there is no token, and the old pod
-// ends before the new one begins.
+// TestOneReplicaCanWrite: with leader election, the Role allows one Lease and one ConfigMap,
+// and both exist. Without leader election there is no token, and the old pod ends before the
+// new one begins.
 func TestOneReplicaCanWrite(t *testing.T) {
 	all := manifests(t, rendered(t, "--set", "replicas=2"))
 	want := []object{
@@ -349,8 +350,8 @@ func TestOneReplicaCanWrite(t *testing.T) {
 	}
 }
 
-// TestThePodsAreRestricted: by what the Pod Security Standard asks for. A real
-// admission judges them elsewhere.
+// TestThePodsAreRestricted: the pods satisfy the Pod Security Standard. Another test uses the
+// real admission.
 func TestThePodsAreRestricted(t *testing.T) {
 	for _, shape := range shapes(t) {
 		for kind, m := range manifests(t, rendered(t, "-f", shape)) {
@@ -375,7 +376,7 @@ func TestThePodsAreRestricted(t *testing.T) {
 	}
 }
 
-// TestTheServiceFindsTheDaemonOnly: the pods of helm test serve nothing.
+// TestTheServiceFindsTheDaemonOnly: the Service does not select the pods of helm test.
 func TestTheServiceFindsTheDaemonOnly(t *testing.T) {
 	all := manifests(t, rendered(t))
 	selector := at(t, all["Service"].Spec, "selector").(object)
@@ -396,7 +397,8 @@ func TestTheServiceFindsTheDaemonOnly(t *testing.T) {
 	}
 }
 
-// TestHelmTestChecksAndMakesAPass: first the check, then a pass without writes.
+// TestHelmTestChecksAndMakesAPass: helm test first runs the check, then a pass that writes
+// nothing.
 func TestHelmTestChecksAndMakesAPass(t *testing.T) {
 	all := manifests(t, rendered(t, "--set", "extraArgs={--log.level=debug}"))
 	const config = "--config=/etc/groupsync/config/config.yaml"
@@ -417,8 +419,8 @@ func TestHelmTestChecksAndMakesAPass(t *testing.T) {
 	}
 }
 
-// TestTheOperatorsLabelsAndAnnotationsAreAdded, and take nothing from what finds
-// the pods or makes them new.
+// TestTheOperatorsLabelsAndAnnotationsAreAdded: they are added. They cannot change the labels
+// by which pods are found, or the annotations whose change replaces pods.
 func TestTheOperatorsLabelsAndAnnotationsAreAdded(t *testing.T) {
 	all := manifests(t, rendered(t, "--set-json", `podLabels={"team":"ml","app.kubernetes.io/name":"other","app.kubernetes.io/component":"other"}`,
 		"--set-json", `podAnnotations={"team":"ml","checksum/config":"0","helm.sh/hook":"other"}`))
@@ -437,7 +439,7 @@ func TestTheOperatorsLabelsAndAnnotationsAreAdded(t *testing.T) {
 	}
 }
 
-// TestThePolicysPorts: those of the URLs, unless others are named.
+// TestThePolicysPorts: the ports are those of the URLs, unless the values name others.
 func TestThePolicysPorts(t *testing.T) {
 	for _, tt := range []struct {
 		name, set string
@@ -462,8 +464,8 @@ func TestThePolicysPorts(t *testing.T) {
 	}
 }
 
-// TestTheRulesAreTheFile: the PrometheusRule holds the very rules that promtool
-// tests, but for where their runbook is published.
+// TestTheRulesAreTheFile: the PrometheusRule has exactly the rules that promtool tests, except
+// for the address of the runbook.
 func TestTheRulesAreTheFile(t *testing.T) {
 	data, err := os.ReadFile(rulesFile)
 	if err != nil {
@@ -484,8 +486,8 @@ func TestTheRulesAreTheFile(t *testing.T) {
 	}
 }
 
-// TestTheRulesAsTheOperatorWantsThem: an alert that waits longer, one of another
-// severity, and one that is left out; the others are as they were.
+// TestTheRulesAsTheOperatorWantsThem: one alert waits longer, one has another severity, and
+// one is left out. The others are unchanged.
 func TestTheRulesAsTheOperatorWantsThem(t *testing.T) {
 	var want object
 	readYAML(t, rulesFile, &want)
@@ -508,7 +510,7 @@ func TestTheRulesAsTheOperatorWantsThem(t *testing.T) {
 	}
 }
 
-// TestTheDashboardIsTheFile, byte for byte.
+// TestTheDashboardIsTheFile: the rendered dashboard is the file, byte for byte.
 func TestTheDashboardIsTheFile(t *testing.T) {
 	want, err := os.ReadFile(dashboardFile)
 	if err != nil {
@@ -520,7 +522,7 @@ func TestTheDashboardIsTheFile(t *testing.T) {
 	}
 }
 
-// TestTheNotes: they say whether it writes, and what comes next. helm template
+// TestTheNotes: the notes say whether groupsync writes, and what to do next. helm template
 // prints no notes, so a copy of the chart has them in a manifest.
 func TestTheNotes(t *testing.T) {
 	copied := t.TempDir()

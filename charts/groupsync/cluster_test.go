@@ -16,16 +16,16 @@ import (
 	"groupsync/internal/memory"
 )
 
-// The chart on the real API server: what Helm sends is kept as it is, admitted
-// and allowed as in any cluster. There is no kubelet, so no pod runs.
+// These tests run the chart on the real API server. It keeps, admits and allows what Helm
+// sends, as in any cluster. There is no kubelet, so no pod runs.
 
 func TestMain(m *testing.M) { os.Exit(kubetest.Main(m)) }
 
-// restricted is a namespace's label for the strictest Pod Security Standard.
+// restricted is the label of a namespace for the strictest Pod Security Standard.
 var restricted = map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}
 
-// TestTheControlOfPodSecurity: the same pods are refused where they may gain
-// privileges, so that their acceptance means something.
+// TestTheControlOfPodSecurity: the same pods are refused if they may gain privileges. Without
+// this control it would prove nothing that the pods are accepted.
 func TestTheControlOfPodSecurity(t *testing.T) {
 	r := newRelease(t, kubetest.Shared(t))
 	r.MustHelm(t, "install", "groupsync", ".", "-f", least)
@@ -40,8 +40,8 @@ func TestTheControlOfPodSecurity(t *testing.T) {
 	}
 }
 
-// TestTheLifeOfARelease: install, upgrade, rollback and uninstall, each read back
-// from the API server.
+// TestTheLifeOfARelease installs, upgrades, rolls back and uninstalls. It reads each result
+// back from the API server.
 func TestTheLifeOfARelease(t *testing.T) {
 	r := newRelease(t, kubetest.Shared(t))
 	more := []string{"-f", least, "--set", "replicas=2,config.mode=apply,networkPolicy.enabled=true,podDisruptionBudget.enabled=true,dashboard.enabled=true"}
@@ -84,8 +84,8 @@ func TestTheLifeOfARelease(t *testing.T) {
 	r.mustBeEmpty(t)
 }
 
-// TestWhatGroupsyncWroteOutlivesHelm: an upgrade and a rollback under a leader
-// disturb neither its Lease nor its memory.
+// TestWhatGroupsyncWroteOutlivesHelm: an upgrade and a rollback change neither the Lease nor
+// the memory of a leader.
 func TestWhatGroupsyncWroteOutlivesHelm(t *testing.T) {
 	c := kubetest.Shared(t)
 	r := newRelease(t, c)
@@ -114,7 +114,7 @@ func TestWhatGroupsyncWroteOutlivesHelm(t *testing.T) {
 		if err := lease.Held(); err != nil {
 			return err
 		}
-		return store.Save(kept) // Helm's writes are no other process's
+		return store.Save(kept) // Helm's writes do not count as those of another process
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -130,8 +130,8 @@ func TestWhatGroupsyncWroteOutlivesHelm(t *testing.T) {
 	}
 }
 
-// TestGroupsyncMakesWhatTheChartLeavesOut: where the chart may not make the Lease,
-// groupsync may and does, and can do no more than make it.
+// TestGroupsyncMakesWhatTheChartLeavesOut: if the chart may not make the Lease, groupsync
+// makes it. Its Role allows it to make the Lease, and no more.
 func TestGroupsyncMakesWhatTheChartLeavesOut(t *testing.T) {
 	c := kubetest.Shared(t)
 	r := newRelease(t, c)
@@ -165,7 +165,7 @@ func TestGroupsyncMakesWhatTheChartLeavesOut(t *testing.T) {
 	}
 }
 
-// TestBadValuesInstallNothing: what is refused is refused whole.
+// TestBadValuesInstallNothing: if a value is refused, nothing is installed.
 func TestBadValuesInstallNothing(t *testing.T) {
 	r := newRelease(t, kubetest.Shared(t))
 	for _, tt := range []struct {
@@ -187,16 +187,15 @@ func TestBadValuesInstallNothing(t *testing.T) {
 			r.mustBeEmpty(t)
 		})
 	}
-	// The control: with values that are right the same release is installed.
+	// The control: with correct values the same release is installed.
 	r.MustHelm(t, "install", "groupsync", ".", "-f", least)
 	if len(r.mustHave(t)) == 0 {
 		t.Error("nothing is installed")
 	}
 }
 
-// TestEveryShapeIsKeptAsAsked: no field that a shape of the chart renders is
-// dropped or changed by the API server, the Prometheus operator's included, and
-// its pods are admitted.
+// TestEveryShapeIsKeptAsAsked: the API server drops or changes no field that a shape of the
+// chart renders, also not in the objects of the Prometheus operator. It admits the pods.
 func TestEveryShapeIsKeptAsAsked(t *testing.T) {
 	c := kubetest.Shared(t)
 	monitoring(t, c)
@@ -217,10 +216,10 @@ func TestEveryShapeIsKeptAsAsked(t *testing.T) {
 	}
 }
 
-// TestMonitoringNeedsTheOperator: without the CRDs nothing is installed, and the
-// refusal says what is missing; with them each object is kept as it was asked.
+// TestMonitoringNeedsTheOperator: without the CRDs nothing is installed, and the refusal says
+// what is missing. With the CRDs, the API server keeps each object as it was sent.
 func TestMonitoringNeedsTheOperator(t *testing.T) {
-	c := kubetest.Start(t) // a CRD is there for every namespace
+	c := kubetest.Start(t) // a CRD is there for all namespaces
 	r := newRelease(t, c)
 	args := []string{"install", "groupsync", ".", "-f", least, "--set", "prometheusRule.enabled=true,prometheusRule.runbookBase=https://docs.example.com", "--set"}
 	service, pod := append(slices.Clone(args), "serviceMonitor.enabled=true"), append(slices.Clone(args), "podMonitor.enabled=true")
@@ -244,7 +243,7 @@ func TestMonitoringNeedsTheOperator(t *testing.T) {
 	}
 }
 
-// monitoring installs the Prometheus operator's CRDs.
+// monitoring installs the CRDs of the Prometheus operator.
 func monitoring(t *testing.T, c *kubetest.Cluster) {
 	t.Helper()
 	dir := program(t, "KUBESCHEMAS")

@@ -12,9 +12,9 @@ import (
 	"groupsync/internal/config"
 )
 
-// TestTheConfigurationLoads: what the chart writes is a configuration, it only
-// watches unless the values say otherwise, and every file that it or the
-// arguments name is mounted.
+// TestTheConfigurationLoads: the chart writes a valid configuration, with mode observe unless
+// the values set another mode. Every file that the configuration or the arguments name is
+// mounted.
 func TestTheConfigurationLoads(t *testing.T) {
 	for _, shape := range shapes(t) {
 		t.Run(strings.TrimSuffix(filepath.Base(shape), ".yaml"), func(t *testing.T) {
@@ -37,8 +37,8 @@ func TestTheConfigurationLoads(t *testing.T) {
 	}
 }
 
-// loaded returns the configuration that the daemon's arguments lead to, and the
-// files that are mounted, which stand below root meanwhile.
+// loaded returns the configuration that the daemon's arguments name, and the mounted files. It
+// writes the files below root to load them.
 func loaded(t *testing.T, root string, all map[string]manifest) (config.Config, []string) {
 	t.Helper()
 	files := mounted(t, all["Deployment"])
@@ -74,7 +74,7 @@ func loaded(t *testing.T, root string, all map[string]manifest) (config.Config, 
 	return c, files
 }
 
-// mounted returns the files that the volumes bring into the container.
+// mounted returns the files that the volumes put into the container.
 func mounted(t *testing.T, m manifest) (files []string) {
 	t.Helper()
 	pod := at(t, m.Spec, "template", "spec")
@@ -93,7 +93,7 @@ func mounted(t *testing.T, m manifest) (files []string) {
 		switch name {
 		case "config":
 			files = append(files, dir+"/config.yaml")
-		case "vault": // the operator's own
+		case "vault": // the volume of the operator
 			files = append(files, dir+"/client_secret", dir+"/access_key", dir+"/secret_key")
 		}
 		for _, source := range []string{"configMap", "secret"} {
@@ -111,7 +111,7 @@ func mounted(t *testing.T, m manifest) (files []string) {
 	return files
 }
 
-// TestReload: which changes of the configuration replace the pods.
+// TestReload checks which changes of the configuration replace the pods.
 func TestReload(t *testing.T) {
 	for _, tt := range []struct {
 		name, before, after string
@@ -129,15 +129,15 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// checksum returns what replaces the pods where it changes.
+// checksum returns the annotations that replace the pods when they change.
 func checksum(t *testing.T, all map[string]manifest) any {
 	t.Helper()
 	annotations := at(t, all["Deployment"].Spec, "template", "metadata", "annotations").(object)
 	return [2]any{annotations["checksum/config"], annotations["checksum/web"]}
 }
 
-// TestWhatIsWatchedIsTakenOver: with reload=watch a change replaces the pods
-// where a running process would refuse it, and there only.
+// TestWhatIsWatchedIsTakenOver: with reload=watch, a change replaces the pods exactly if a
+// running process would refuse it.
 func TestWhatIsWatchedIsTakenOver(t *testing.T) {
 	changes := map[string]string{
 		"name":             "config.name=other",
@@ -181,8 +181,6 @@ func TestWhatIsWatchedIsTakenOver(t *testing.T) {
 	}
 }
 
-// TestTheConfigurationIsTheValues: numbers stay numbers, and empty sections are
-// none.
 // TestADayInTheValuesIsTheDayInTheConfiguration: YAML reads a day without quotes as a time.
 func TestADayInTheValuesIsTheDayInTheConfiguration(t *testing.T) {
 	values := filepath.Join(t.TempDir(), "values.yaml")
@@ -196,6 +194,7 @@ func TestADayInTheValuesIsTheDayInTheConfiguration(t *testing.T) {
 	}
 }
 
+// TestTheConfigurationIsTheValues: numbers stay numbers, and an empty section is left out.
 func TestTheConfigurationIsTheValues(t *testing.T) {
 	text := rendered(t, "--set-json", `config.guards={"max_removals":1000000,"max_removal_ratio":0.25,"federation_grace":0}`, "--set", "config.log=null")
 	got := manifests(t, text)["ConfigMap"].Data["config.yaml"]

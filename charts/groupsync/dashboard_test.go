@@ -24,9 +24,9 @@ const dashboardFile = "files/dashboard.json"
 type panel struct {
 	title   string
 	kind    string // stat, timeseries, state-timeline or table
-	unit    string // Grafana's
+	unit    string // in Grafana's terms
 	about   string
-	red     float64 // stat: the value from which it is red; 0: never
+	red     float64 // stat: the value from which the panel is red; 0: never
 	queries []query
 }
 
@@ -39,10 +39,10 @@ type row struct {
 	panels []panel
 }
 
-// dashboard is what files/dashboard.json shows, in groups of one question
-// each. Every query keeps to the chosen syncs, and gives one line whatever the
-// number of replicas; those of the last row that are about the replicas show
-// each. Here a sync is named by its label alone: inPlace adds the rest.
+// dashboard is what files/dashboard.json shows. Each group answers one question. Every query
+// selects the chosen syncs, and gives one line for any number of replicas. Only the queries of
+// the last row that are about the replicas show each replica. Here the query names a sync by
+// its label sync. inPlace adds the other labels.
 var dashboard = []row{
 	{"Does it follow?", 4, []panel{
 		{title: "Since the last success", kind: "stat", unit: "s", about: "Both sides read whole and no write failed. Three schedules are GroupsyncStale.",
@@ -130,15 +130,15 @@ var dashboard = []row{
 	}},
 }
 
-// inPlace keeps syncs of one name apart, as those of two Helm releases are
-// unless somebody renames them: by the labels that the rules keep too.
+// inPlace keeps syncs of the same name apart, by the same labels as the rules. Two Helm
+// releases have syncs of the same name unless somebody renames one.
 var inPlace = strings.NewReplacer(
 	"by (sync", "by (cluster, namespace, job, sync",
 	`sync=~"$sync"`, `namespace=~"$namespace", job=~"$job", sync=~"$sync"`,
 )
 
-// legend tells apart what inPlace keeps apart. What is not there Grafana leaves empty, so the labels
-// that may be missing are last.
+// legend tells apart what inPlace keeps apart. Grafana shows nothing for a missing label, so
+// the labels that can be missing come last.
 func legend(short string) string {
 	if short == "" {
 		return ""
@@ -173,9 +173,9 @@ func (p panel) json(id, x, y, w, h int) object {
 	}
 }
 
-// variable is a choice of any number of a label's values. All matches series
-// without the label too, which a list of the values there are would not; where
-// the label is nowhere there is only All.
+// variable is a choice of any number of a label's values. "All" also matches series without
+// the label, which a list of the existing values would not. If no series has the label, "All"
+// is the only choice.
 func variable(name, title, query string) object {
 	return object{
 		"name": name, "label": title, "type": "query", "datasource": datasource, "query": query, "refresh": 2, "sort": 1,
@@ -183,7 +183,7 @@ func variable(name, title, query string) object {
 	}
 }
 
-// render returns the dashboard in Grafana's form, the same bytes each time.
+// render returns the dashboard as JSON for Grafana. The bytes are the same each time.
 func render(rows []row) ([]byte, error) {
 	panels, y, id := []object{}, 0, 0
 	for _, r := range rows {
@@ -247,14 +247,15 @@ func TestTheDashboardShowsEveryMetric(t *testing.T) {
 	}
 }
 
-// Two Helm releases have syncs of one name.
+// TestEveryQueryOfTheDashboardKeepsReleasesApart: two Helm releases can have syncs of the same
+// name.
 func TestEveryQueryOfTheDashboardKeepsReleasesApart(t *testing.T) {
 	for _, q := range shownQueries(t) {
 		for _, problem := range merged(q.expr) {
 			t.Errorf("%s: %s: %s", q.where, problem, q.expr)
 		}
 		for _, l := range syncLabels {
-			if q.legend != "" && !strings.Contains(q.legend, "{{"+l+"}}") { // a table has none, and a column a label
+			if q.legend != "" && !strings.Contains(q.legend, "{{"+l+"}}") { // a table has no legend, but a column for each label
 				t.Errorf("%s: its legend %q does not say the %s", q.where, q.legend, l)
 			}
 		}
@@ -289,11 +290,12 @@ func TestAQueryThatMergesReleasesIsSeen(t *testing.T) {
 // syncLabels tell one sync from all others, as in the rules.
 var syncLabels = []string{"cluster", "namespace", "job", "sync"}
 
-// ungrouped is an aggregation over everything; topk is none, it keeps every label.
+// ungrouped matches an aggregation over everything. topk is none, because it keeps every
+// label.
 var ungrouped = regexp.MustCompile(`\b(sum|min|max|avg|group|count|count_values|quantile|stddev|stdvar)\s*\(`)
 
-// merged returns what lets a query show syncs that were not chosen, or several
-// as one.
+// merged returns what makes a query show syncs that were not chosen, or show several syncs as
+// one.
 func merged(expr string) (found []string) {
 	say := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
 	for _, u := range uses(expr) {
@@ -324,8 +326,8 @@ func merged(expr string) (found []string) {
 	return found
 }
 
-// Prometheus itself counts what each query gives of releases that have all but
-// one label in common, and of one whose Prometheus adds no namespace.
+// TestTheDashboardShowsEachReleaseOnce: Prometheus itself counts the results of each query.
+// The releases have all labels but one in common, and one release has no namespace label.
 func TestTheDashboardShowsEachReleaseOnce(t *testing.T) {
 	type sample struct {
 		Labels string `yaml:"labels"`
@@ -364,13 +366,13 @@ func TestTheDashboardShowsEachReleaseOnce(t *testing.T) {
 	}
 }
 
-// series is a metric's in promtool's notation.
+// series is a metric in the notation of promtool.
 type series struct {
 	Series string `yaml:"series"`
 	Values string `yaml:"values"`
 }
 
-// ofReleases returns every metric of five releases whose syncs have one name.
+// ofReleases returns every metric of five releases whose syncs have the same name.
 func ofReleases(t *testing.T) (input []series) {
 	t.Helper()
 	closed := values()
@@ -406,7 +408,7 @@ func ofReleases(t *testing.T) (input []series) {
 	return input
 }
 
-// shownQuery is a query of the file and where it stands.
+// shownQuery is a query of the file and its place.
 type shownQuery struct{ where, expr, legend string }
 
 // shownQueries returns the queries of the file, not of the code.
@@ -431,7 +433,7 @@ func shownQueries(t *testing.T) []shownQuery {
 	return found
 }
 
-// allValues returns what the file's variables are where All is chosen.
+// allValues returns the values of the file's variables when All is chosen.
 func allValues(t *testing.T) map[string]string {
 	t.Helper()
 	var d struct {
@@ -458,8 +460,7 @@ func readDashboard(t *testing.T, into any) {
 	}
 }
 
-// dashboardExprs returns the queries with Grafana's variables as it would fill
-// them in.
+// dashboardExprs returns the queries with the variables replaced, as Grafana does.
 func dashboardExprs(t *testing.T) []expression {
 	t.Helper()
 	var found []expression

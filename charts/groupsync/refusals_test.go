@@ -11,9 +11,9 @@ import (
 	"groupsync/internal/config"
 )
 
-// TestWhatIsRefused: what an operator gets wrong first is said before anything
-// is installed, in a sentence that ends in what to do, or with the place of the
-// value. Each case is the least with more values.
+// TestWhatIsRefused: the mistakes that an operator makes first are reported before anything is
+// installed. The report is a sentence that ends in what to do, or names the place of the
+// value. Each case is least with further values.
 func TestWhatIsRefused(t *testing.T) {
 	for _, tt := range []struct{ name, values, want string }{
 		{"no Secret", `existingSecret: ""`,
@@ -178,8 +178,8 @@ func TestWhatIsRefused(t *testing.T) {
 	}
 }
 
-// refusal returns what helm says of the least with more values; empty: it
-// renders them.
+// refusal returns the error of helm for least with further values. It is empty if helm renders
+// them.
 func refusal(t *testing.T, values string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "values.yaml")
@@ -201,7 +201,7 @@ func lines(text string) []string {
 	return all
 }
 
-// TestWhatIsNotRefused: next to what is.
+// TestWhatIsNotRefused has values that are close to refused ones.
 func TestWhatIsNotRefused(t *testing.T) {
 	for name, values := range map[string]string{
 		"nothing that runs, and a budget":                `{replicas: 0, podDisruptionBudget: {enabled: true, minAvailable: 1}}`,
@@ -228,7 +228,8 @@ func TestWhatIsNotRefused(t *testing.T) {
 	}
 }
 
-// TestAReleaseWhoseNameIsNoServices: Helm takes the name, the API server would not.
+// TestAReleaseWhoseNameIsNoServices: Helm accepts the name, but the API server would refuse a
+// Service of that name.
 func TestAReleaseWhoseNameIsNoServices(t *testing.T) {
 	_, complaint, err := helm(t, "template", "2sync", ".", "-f", least)
 	want := "fullnameOverride: 2sync-groupsync is no name for a Service: write one that begins with a letter and has letters, digits and dashes only"
@@ -240,8 +241,8 @@ func TestAReleaseWhoseNameIsNoServices(t *testing.T) {
 	}
 }
 
-// TestAllIsSaidAtOnce, so that nobody has to try five times; and no secret is
-// repeated.
+// TestAllIsSaidAtOnce: all mistakes are reported at once, so that nobody has to try five
+// times. No secret is repeated.
 func TestAllIsSaidAtOnce(t *testing.T) {
 	complaint := refusal(t, `{replicas: 3, leaderElection: {enabled: false}, config: {schedule: soon, keycloak: {client_secret: hunter2}}, existingSecret: ""}`)
 	var keys []string
@@ -256,8 +257,8 @@ func TestAllIsSaidAtOnce(t *testing.T) {
 	}
 }
 
-// TestTheChartAndTheDaemonAgreeOnSchedules, but for those that never come true,
-// which only the daemon can tell.
+// TestTheChartAndTheDaemonAgreeOnSchedules: both accept the same schedules, except those that
+// never come due. Only the daemon can detect these.
 func TestTheChartAndTheDaemonAgreeOnSchedules(t *testing.T) {
 	program(t, "HELM")
 	for _, schedule := range []string{
@@ -276,7 +277,7 @@ func TestTheChartAndTheDaemonAgreeOnSchedules(t *testing.T) {
 	}
 }
 
-// TestTheChartAndTheDaemonAgreeOnAgesAndRoles, which no pattern of the schema holds.
+// TestTheChartAndTheDaemonAgreeOnAgesAndRoles: no pattern of the schema checks these values.
 func TestTheChartAndTheDaemonAgreeOnAgesAndRoles(t *testing.T) {
 	program(t, "HELM")
 	agree := func(key, section, text string, err error) {

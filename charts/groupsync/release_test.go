@@ -15,7 +15,7 @@ import (
 	"groupsync/internal/kube/kubetest"
 )
 
-// release is a Helm release named "groupsync", in a namespace of its own.
+// release is a Helm release named "groupsync", in its own namespace.
 type release struct {
 	*kubetest.Client // the administrator, in that namespace
 	namespace        string
@@ -27,8 +27,8 @@ func newRelease(t *testing.T, c *kubetest.Cluster) release {
 	return release{c.In(ns), ns}
 }
 
-// mustHave fails the test unless the API server keeps every field of what the
-// release's manifest asks for. It returns the kinds and names that are there.
+// mustHave fails the test if the API server does not keep every field of the release's
+// manifest. It returns the kinds and names of the objects.
 func (r release) mustHave(t *testing.T) []string {
 	t.Helper()
 	var names []string
@@ -39,7 +39,7 @@ func (r release) mustHave(t *testing.T) []string {
 			t.Errorf("%s: is not there", path)
 			return
 		}
-		// The one field that is written and never read.
+		// The one field that can be written and not read.
 		if text, is := asked["stringData"]; is && len(text.(object)) != len(kept["data"].(object)) {
 			t.Errorf("%s: of the keys %v are kept %v", path, text, kept["data"])
 		}
@@ -53,7 +53,7 @@ func (r release) mustHave(t *testing.T) []string {
 	return names
 }
 
-// plain returns the object with the types that decoded JSON has.
+// plain returns the object with the types of decoded JSON.
 func plain(t *testing.T, o any) (out any) {
 	t.Helper()
 	text, err := json.Marshal(o)
@@ -66,8 +66,8 @@ func plain(t *testing.T, o any) (out any) {
 	return out
 }
 
-// lost lists what was asked for and is not kept. That more is kept, defaults for
-// example, is no loss, and neither is an empty value that goes.
+// lost lists the fields that were sent and are not kept. Additional fields, such as defaults,
+// are fine. So is an empty value that is dropped.
 func lost(path string, asked, kept any) (all []string) {
 	switch asked := asked.(type) {
 	case object:
@@ -98,8 +98,8 @@ func lost(path string, asked, kept any) (all []string) {
 	return nil
 }
 
-// pods returns the pods that the release would have run: the Deployment's and
-// those of helm test, by name.
+// pods returns the pods that the release would run: the Deployment's, and those of helm test
+// by name.
 func (r release) pods(t *testing.T) map[string]object {
 	t.Helper()
 	pods := make(map[string]object)
@@ -116,8 +116,8 @@ func (r release) pods(t *testing.T) map[string]object {
 	return pods
 }
 
-// post sends the pod to the API server, where Pod Security judges it; it is not
-// kept.
+// post sends the pod to the API server, which applies Pod Security. It is a dry run, so the
+// pod is not kept.
 func (r release) post(t *testing.T, pod object) (status int, answer string) {
 	t.Helper()
 	status, body := r.Try(t, http.MethodPost, "/api/v1/namespaces/"+r.namespace+"/pods?dryRun=All&fieldValidation=Strict", pod)
@@ -137,7 +137,7 @@ func (r release) mustAdmitPods(t *testing.T, want int) {
 	}
 }
 
-// running returns the configured mode and how many replicas are asked for.
+// running returns the configured mode and the number of replicas.
 func (r release) running(t *testing.T) (mode string, replicas float64) {
 	t.Helper()
 	var config struct{ Data map[string]string }
@@ -152,7 +152,7 @@ func (r release) running(t *testing.T) (mode string, replicas float64) {
 	return mode, deployment.Spec.Replicas
 }
 
-// collections are where the chart's objects are, by kind.
+// collections are the API paths of the chart's objects, by kind.
 var collections = map[string]string{
 	"ConfigMap": "/api/v1/configmaps", "Pod": "/api/v1/pods", "PersistentVolumeClaim": "/api/v1/persistentvolumeclaims",
 	"Secret": "/api/v1/secrets", "Service": "/api/v1/services", "ServiceAccount": "/api/v1/serviceaccounts",
@@ -161,9 +161,9 @@ var collections = map[string]string{
 	"Role": "/apis/rbac.authorization.k8s.io/v1/roles", "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/rolebindings",
 }
 
-// all lists kind and name of what the namespace has of the chart's kinds, by the
-// query. What is deleted and has a finalizer counts as gone: the volume claims'
-// is taken off by a controller that is not here.
+// all lists kind and name of the namespace's objects of the chart's kinds, by the query. A
+// deleted object with a finalizer counts as gone, because the controller that removes the
+// finalizer of a volume claim does not run here.
 func (r release) all(t *testing.T, query string) []string {
 	t.Helper()
 	var names []string
@@ -188,14 +188,14 @@ func (r release) all(t *testing.T, query string) []string {
 	return names
 }
 
-// labelled lists what is labelled as the release's.
+// labelled lists the objects with the label of the release.
 func (r release) labelled(t *testing.T) []string {
 	t.Helper()
 	return r.all(t, "?labelSelector=app.kubernetes.io/instance=groupsync")
 }
 
-// mustBeEmpty fails the test when anything is left in the namespace, be it what
-// Helm keeps of a release.
+// mustBeEmpty fails the test if anything is left in the namespace, including what Helm stores
+// of a release.
 func (r release) mustBeEmpty(t *testing.T) {
 	t.Helper()
 	if left := r.all(t, ""); len(left) > 0 {
@@ -203,7 +203,7 @@ func (r release) mustBeEmpty(t *testing.T) {
 	}
 }
 
-// written is what groupsync keeps in the cluster.
+// written is what groupsync stores in the cluster.
 type written struct {
 	holder      string
 	transitions int
@@ -224,9 +224,9 @@ func (r release) written(t *testing.T) written {
 	return written{lease.Spec.HolderIdentity, lease.Spec.LeaseTransitions, fmt.Sprint(memory.BinaryData)}
 }
 
-// open returns the release's Lease as a pod of it has it: with the token of the
-// chart's ServiceAccount and no more than its Role. The Role holds from a moment
-// after it was made on.
+// open returns the release's Lease as one of its pods has it: with the token of the chart's
+// ServiceAccount and only the rights of its Role. open waits, because the Role takes effect a
+// moment after it was made.
 func (r release) open(t *testing.T, c *kubetest.Cluster) *kube.Lease {
 	t.Helper()
 	t.Setenv("KUBECONFIG", c.ServiceAccount(t, r.namespace, "groupsync"))

@@ -12,14 +12,13 @@ import (
 	"groupsync/internal/kube/kubetest"
 )
 
-// Where the API has the two kinds of which the Role allows one object each.
+// The API paths of the two kinds of which the Role allows one object each.
 const (
 	leases     = "/apis/coordination.k8s.io/v1/namespaces/NS/leases"
 	configMaps = "/api/v1/namespaces/NS/configmaps"
 )
 
-// TestTheRoleAllowsThatAndNothingElse: calls with a token of the chart's
-// ServiceAccount.
+// TestTheRoleAllowsThatAndNothingElse makes calls with a token of the chart's ServiceAccount.
 func TestTheRoleAllowsThatAndNothingElse(t *testing.T) {
 	c := kubetest.Shared(t)
 	r := newRelease(t, c)
@@ -58,7 +57,7 @@ func TestTheRoleAllowsThatAndNothingElse(t *testing.T) {
 			switch tt.method {
 			case http.MethodPut:
 				r.Do(t, http.MethodGet, path, nil, &body)
-			case http.MethodPost: // as much of an Event as must be there
+			case http.MethodPost: // the fields that an Event must have
 				body = object{"metadata": object{"generateName": "new-"}, "involvedObject": object{"namespace": r.namespace}}
 			}
 			if status, answer := account.Try(t, tt.method, path, body); status != tt.status {
@@ -68,9 +67,9 @@ func TestTheRoleAllowsThatAndNothingElse(t *testing.T) {
 	}
 }
 
-// TestTheRulesAreThoseOfTheRole: the API server's own list of what the account
-// may do has nothing more, there or in another namespace, than that of an account
-// with no Role.
+// TestTheRulesAreThoseOfTheRole reads the API server's own list of what the account may do.
+// Compared with an account without a Role, it has only the rules of the Role, and none in
+// another namespace.
 func TestTheRulesAreThoseOfTheRole(t *testing.T) {
 	c := kubetest.Shared(t)
 	r := newRelease(t, c)
@@ -90,16 +89,16 @@ func TestTheRulesAreThoseOfTheRole(t *testing.T) {
 	}
 }
 
-// given returns what the chart's account may do in the release's namespace that
-// an account with no Role may not.
+// given returns what the chart's account may do in the release's namespace and an account
+// without a Role may not.
 func (r release) given(t *testing.T, c *kubetest.Cluster) []string {
 	t.Helper()
 	anybody := allowed(t, c.As(t, r.namespace, "nobody"), r.namespace)
 	return slices.DeleteFunc(allowed(t, c.As(t, r.namespace, "groupsync"), r.namespace), func(rule string) bool { return slices.Contains(anybody, rule) })
 }
 
-// allowed returns the rules by which the client may do something in the
-// namespace, sorted: verbs, groups, resources and their names.
+// allowed returns the rules that allow the client something in the namespace, sorted: verbs,
+// groups, resources and their names.
 func allowed(t *testing.T, client *kubetest.Client, namespace string) []string {
 	t.Helper()
 	var review struct {

@@ -1,7 +1,6 @@
-// Package groupsync_test holds the chart's alerts and dashboard against what
-// groupsync exports: every query parses, every metric, label and label value
-// exists, every alert is shown both firing and silent by promtool, and has its
-// section in the runbook.
+// Package groupsync_test compares the chart's alerts and dashboard with what groupsync
+// exports. Every query parses, and every metric, label and label value exists. promtool shows
+// every alert both firing and silent. Every alert has its section in the runbook.
 package groupsync_test
 
 import (
@@ -90,7 +89,8 @@ func TestTheAlertsFireAndAreSilentAsTheirCasesSay(t *testing.T) {
 	}
 }
 
-// A case for an alert that nobody wrote would not be missed by promtool.
+// TestEveryAlertHasACaseInWhichItFiresAndOneInWhichItIsSilent: promtool does not notice that
+// an alert has no case.
 func TestEveryAlertHasACaseInWhichItFiresAndOneInWhichItIsSilent(t *testing.T) {
 	_, alerts := rules(t)
 	fires, silent := shown(t)
@@ -101,7 +101,7 @@ func TestEveryAlertHasACaseInWhichItFiresAndOneInWhichItIsSilent(t *testing.T) {
 			t.Errorf("%s: a case in which it fires: %t, one in which it is silent: %t", a.Alert, fires[a.Alert], silent[a.Alert])
 		}
 	}
-	for name := range silent { // one that does not exist is silent for the wrong reason
+	for name := range silent { // an alert that does not exist is silent for the wrong reason
 		if !names[name] {
 			t.Errorf("%s has a case and is no alert", name)
 		}
@@ -118,7 +118,8 @@ func cases(t *testing.T) []string {
 	return files
 }
 
-// shown returns the alerts that some case expects to fire, and to be silent.
+// shown returns the alerts that a case expects to fire, and those that a case expects to be
+// silent.
 func shown(t *testing.T) (fires, silent map[string]bool) {
 	t.Helper()
 	fires, silent = map[string]bool{}, map[string]bool{}
@@ -157,8 +158,8 @@ func guardsOf(r rule, operator string) (named []string) {
 	return named
 }
 
-// TestTheAlertsKnowEveryGuard: the table of guards says which guards a person
-// must settle, and an alert on them does not wait for hours.
+// TestTheAlertsKnowEveryGuard: the table of guards says which guards a person must settle. An
+// alert on these guards does not wait for hours.
 func TestTheAlertsKnowEveryGuard(t *testing.T) {
 	_, alerts := rules(t)
 	byName := make(map[string]rule)
@@ -170,7 +171,7 @@ func TestTheAlertsKnowEveryGuard(t *testing.T) {
 	if len(soon) == 0 || len(silent) == 0 {
 		t.Fatal("the alerts name no guard")
 	}
-	own := []report.Guard{report.Federation, report.Canary} // each has an alert of its own
+	own := []report.Guard{report.Federation, report.Canary} // each of these has an alert of its own
 	for _, r := range report.Rules {
 		name := string(r.Guard)
 		if r.Liftable && !r.Waits && !slices.Contains(soon, name) {
@@ -182,7 +183,8 @@ func TestTheAlertsKnowEveryGuard(t *testing.T) {
 	}
 }
 
-// TestAnOwnViewThatDiffersPagesNobody: it is in sync.
+// TestAnOwnViewThatDiffersPagesNobody: no alert fires for it, because such a membership is in
+// sync.
 func TestAnOwnViewThatDiffersPagesNobody(t *testing.T) {
 	_, alerts := rules(t)
 	for _, a := range alerts {
@@ -192,8 +194,8 @@ func TestAnOwnViewThatDiffersPagesNobody(t *testing.T) {
 	}
 }
 
-// Two syncs must stay apart, and a restart or another replica must not begin
-// a wait anew.
+// TestEveryRuleKeepsTheSyncAndDropsTheInstance: a rule must keep two syncs apart. A restart or
+// another replica must not begin a wait anew.
 func TestEveryRuleKeepsTheSyncAndDropsTheInstance(t *testing.T) {
 	all, _ := rules(t)
 	for _, r := range all {
@@ -265,7 +267,7 @@ func runbook(t *testing.T) map[string]string {
 
 var codeSpan = regexp.MustCompile("`([^`\n]*groupsync_[^`\n]*)`")
 
-// runbookExprs returns what the runbook sets as code and names a metric in.
+// runbookExprs returns the code of the runbook that names a metric.
 func runbookExprs(t *testing.T) []expression {
 	t.Helper()
 	var found []expression
@@ -280,7 +282,7 @@ func runbookExprs(t *testing.T) []expression {
 	return found
 }
 
-// expression is a query and where it stands.
+// expression is a query and its place.
 type expression struct{ where, expr string }
 
 func ruleExprs(t *testing.T) []expression {
@@ -292,7 +294,7 @@ func ruleExprs(t *testing.T) []expression {
 	return found
 }
 
-// filled fills Grafana's variables in, so that promtool can read the query.
+// filled replaces Grafana's variables, so that promtool can read the query.
 var filled = strings.NewReplacer("$namespace", ".*", "$job", ".*", "$sync", "default", "$__rate_interval", "5m")
 
 func TestEveryQueryOfTheDashboardAndTheRunbookParses(t *testing.T) {
@@ -318,8 +320,8 @@ func TestEveryQueryOfTheDashboardAndTheRunbookParses(t *testing.T) {
 	}
 }
 
-// catalogue returns each metric's labels, from the table that is generated
-// from the catalogue of internal/metrics; sync is on all.
+// catalogue returns the labels of each metric, from the table that is generated from the
+// catalogue of internal/metrics. Every metric has the label sync.
 func catalogue(t *testing.T) map[string][]string {
 	t.Helper()
 	var table bytes.Buffer
@@ -345,7 +347,7 @@ var (
 	word     = regexp.MustCompile("[a-z_]+")
 )
 
-// family takes a histogram's series to its name.
+// family returns the name of the histogram for one of its series.
 func family(series string) string {
 	for _, suffix := range []string{"_bucket", "_sum", "_count"} {
 		series = strings.TrimSuffix(series, suffix)
@@ -353,10 +355,10 @@ func family(series string) string {
 	return series
 }
 
-// use is one metric in a query with what it is selected by.
+// use is one metric in a query, with its matchers.
 type use struct {
 	metric   string
-	matchers [][]string // whole, label, operator, value
+	matchers [][]string // each has the whole text, the label, the operator and the value
 }
 
 var (
@@ -373,7 +375,7 @@ func uses(expr string) []use {
 	return found
 }
 
-// values are the values that a label can have, where they are a closed list.
+// values returns the values of each label that has a closed list of values.
 func values() map[string][]string {
 	v := map[string][]string{
 		"action": {"add", "remove"},
@@ -394,7 +396,7 @@ func values() map[string][]string {
 	return v
 }
 
-// place are labels that Prometheus, not groupsync, puts on every series.
+// place are the labels that Prometheus puts on every series.
 var place = []string{"cluster", "namespace", "job", "instance"}
 
 func TestEveryQueryAsksForWhatThereIs(t *testing.T) {

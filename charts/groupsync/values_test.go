@@ -22,16 +22,15 @@ const (
 	readmeFile = "README.md"
 )
 
-// value is one of values.yaml: where it stands, what it is there, and the
-// comment at it.
+// value is one value of values.yaml: its path, its node, and its comment.
 type value struct {
 	path        string
 	node        *yaml.Node
 	description string
 }
 
-// described returns the values of a document in its order, sections before what
-// is in them. A section that is written in one line is a value.
+// described returns the values of a document in its order. A section comes before its values.
+// A section that is written in one line counts as a value.
 func described(t *testing.T, file string) []value {
 	t.Helper()
 	var doc yaml.Node
@@ -51,8 +50,8 @@ func described(t *testing.T, file string) []value {
 	return all
 }
 
-// comment returns the first of the texts that is one, without its marks. A text
-// at a key may begin with one about the whole file, in a paragraph of its own.
+// comment returns the first text that is not empty, without the comment marks. The text at a
+// key can begin with a paragraph about the whole file, which is left out.
 func comment(texts ...string) string {
 	for _, text := range texts {
 		if text == "" {
@@ -68,7 +67,8 @@ func comment(texts ...string) string {
 	return ""
 }
 
-// part returns the schema of a value, and nil where a section above it is free.
+// part returns the schema of a value. It returns nil if a section above the value has a free
+// form.
 func part(root object, path string) object {
 	for _, name := range strings.Split(path, ".") {
 		properties, _ := root["properties"].(object)
@@ -79,9 +79,9 @@ func part(root object, path string) object {
 	return root
 }
 
-// finished returns the schema with what others know: the configuration's from
-// its Go type, descriptions from the comments, and that no default is deleted
-// with a null.
+// finished returns the schema with what is known elsewhere. The schema of the configuration
+// comes from its Go type, and the descriptions come from the comments. It also says that a
+// default may not be deleted with null.
 func finished(t *testing.T, data []byte) []byte {
 	t.Helper()
 	var root object
@@ -110,7 +110,7 @@ func finished(t *testing.T, data []byte) []byte {
 	return b.Bytes()
 }
 
-// throughJSON makes of a value what JSON would.
+// throughJSON returns the value as it is after a trip through JSON.
 func throughJSON(t *testing.T, v any) (out object) {
 	t.Helper()
 	data, err := json.Marshal(v)
@@ -123,8 +123,8 @@ func throughJSON(t *testing.T, v any) (out object) {
 	return out
 }
 
-// emptyDefaults are the lists and mappings of values.yaml with nothing in them.
-// A null, as a key with nothing behind it is, says the same.
+// emptyDefaults returns the lists and mappings of values.yaml that are empty. A null, such as
+// a key without a value, means the same.
 func emptyDefaults(t *testing.T) map[string]bool {
 	t.Helper()
 	all := make(map[string]bool)
@@ -136,8 +136,8 @@ func emptyDefaults(t *testing.T) map[string]bool {
 	return all
 }
 
-// require makes every value required that has a default which is not empty, in
-// all sections but the configuration, which has its own.
+// require marks every value as required that has a default which is not empty. It leaves out
+// the configuration, which has its own schema.
 func require(section object, path string, empty map[string]bool) {
 	properties, _ := section["properties"].(object)
 	var names []string
@@ -153,8 +153,8 @@ func require(section object, path string, empty map[string]bool) {
 	section["required"] = names
 }
 
-// TestAnEmptyValueMayBeNull: each renders as if it were not there, and all of
-// them together.
+// TestAnEmptyValueMayBeNull: null renders the same as an empty value, for each of these values
+// and for all together.
 func TestAnEmptyValueMayBeNull(t *testing.T) {
 	everything := []string{"--set", "dashboard.enabled=true,networkPolicy.enabled=true,serviceMonitor.enabled=true,prometheusRule.enabled=true,podDisruptionBudget.enabled=true"}
 	want, together := rendered(t, everything...), everything
@@ -170,8 +170,8 @@ func TestAnEmptyValueMayBeNull(t *testing.T) {
 	}
 }
 
-// TestTheSchemaOfTheValues is what the configuration's Go type and the comments
-// say.
+// TestTheSchemaOfTheValues: the schema follows from the Go type of the configuration and from
+// the comments.
 func TestTheSchemaOfTheValues(t *testing.T) {
 	data, err := os.ReadFile(schemaFile)
 	if err != nil {
@@ -189,8 +189,8 @@ func TestTheSchemaOfTheValues(t *testing.T) {
 	}
 }
 
-// TestTheSchemaHasTheValues: each default has a place in it and a word about
-// what it is, and it knows none that has no default.
+// TestTheSchemaHasTheValues: each default is in the schema and has a description. The schema
+// has no value without a default.
 func TestTheSchemaHasTheValues(t *testing.T) {
 	var root object
 	readYAML(t, schemaFile, &root) // JSON is YAML
@@ -213,8 +213,8 @@ func TestTheSchemaHasTheValues(t *testing.T) {
 	}
 }
 
-// leaves returns the values of a schema that are no sections, but for those of
-// the configuration and of Helm.
+// leaves returns the values of a schema that are not sections. It leaves out those of the
+// configuration and of Helm.
 func leaves(path string, section object) map[string]bool {
 	all := make(map[string]bool)
 	for name, p := range section["properties"].(object) {
@@ -229,7 +229,7 @@ func leaves(path string, section object) map[string]bool {
 	return all
 }
 
-// inFreeSection says whether a value is part of what Kubernetes defines.
+// inFreeSection reports whether a value belongs to a section that Kubernetes defines.
 func inFreeSection(root object, path string) bool {
 	for section := path; ; {
 		cut := strings.LastIndex(section, ".")
@@ -243,10 +243,10 @@ func inFreeSection(root object, path string) bool {
 	}
 }
 
-// table is where the README holds the values.
+// table is the place of the values in the README.
 var table = regexp.MustCompile(`(?s)(<!-- values: .*? -->\n).*?(<!-- end -->)`)
 
-// TestTheReadmesTable has every value with its default.
+// TestTheReadmesTable: the table has every value with its default.
 func TestTheReadmesTable(t *testing.T) {
 	readme, err := os.ReadFile(readmeFile)
 	if err != nil {
@@ -277,8 +277,8 @@ func TestTheReadmesTable(t *testing.T) {
 	}
 }
 
-// asShown returns a default as the README shows it: nothing for a section,
-// whose values follow.
+// asShown returns a default as the README shows it. A section shows nothing, because its
+// values follow.
 func asShown(t *testing.T, root object, v value) string {
 	t.Helper()
 	if p := part(root, v.path); v.node.Kind == yaml.MappingNode && v.node.Style&yaml.FlowStyle == 0 && p["additionalProperties"] == false {
