@@ -130,8 +130,8 @@ func TestWhatGroupsyncWroteOutlivesHelm(t *testing.T) {
 	}
 }
 
-// TestGroupsyncMakesWhatTheChartLeavesOut: if the chart may not make the Lease, groupsync
-// makes it. Its Role allows it to make the Lease, and no more.
+// TestGroupsyncMakesWhatTheChartLeavesOut: with leaderElection.create=false groupsync makes
+// the Lease and the memory itself. Its Role allows that in addition, and nothing else.
 func TestGroupsyncMakesWhatTheChartLeavesOut(t *testing.T) {
 	c := kubetest.Shared(t)
 	r := newRelease(t, c)

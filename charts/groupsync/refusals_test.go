@@ -277,7 +277,8 @@ func TestTheChartAndTheDaemonAgreeOnSchedules(t *testing.T) {
 	}
 }
 
-// TestTheChartAndTheDaemonAgreeOnAgesAndRoles: no pattern of the schema checks these values.
+// TestTheChartAndTheDaemonAgreeOnAgesAndRoles: both refuse the same values. No pattern of the
+// schema checks these values, so the templates of the chart do.
 func TestTheChartAndTheDaemonAgreeOnAgesAndRoles(t *testing.T) {
 	program(t, "HELM")
 	agree := func(key, section, text string, err error) {

@@ -17,7 +17,7 @@ import (
 // empty, build takes them from the binary's build information.
 var version, revision = "", ""
 
-// flags are those of the root command that are not keys of the configuration.
+// flags are the flags of the root command that are not keys of the configuration.
 type flags struct {
 	sources
 	once    bool

@@ -15,7 +15,7 @@ import (
 	"groupsync/internal/report"
 )
 
-// syncFlags are those of groupsync sync.
+// syncFlags are the flags of groupsync sync that are not keys of the configuration.
 type syncFlags struct {
 	sources
 	apply   bool

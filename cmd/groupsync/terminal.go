@@ -12,7 +12,7 @@ import (
 
 // This file holds the colours and the progress that only a terminal gets. The rules are:
 //
-//   - Whatever is piped or redirected has no colour and no progress.
+//   - An output that is piped or redirected has no colour and no progress.
 //   - Colours are for stdout only. NO_COLOR switches them off (https://no-color.org:
 //     any value but an empty one), and so does TERM=dumb.
 //   - Progress is one line on stderr, and nothing of it is left at the end. TERM=dumb

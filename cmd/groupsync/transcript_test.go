@@ -31,8 +31,8 @@ const readme = "../../README.md"
 // testscript:
 //
 //	groupsync ARGS   runs the program; what differs from run to run becomes …
-//	code N           holds the exit code of the last groupsync
-//	members G U…     holds the members of a user group of the script's own ClearML
+//	code N           checks the exit code of the last groupsync
+//	members G U…     checks the members of a user group of the script's own ClearML
 //
 // config.yaml is README's example. The environment gives the real addresses of both sides.
 func TestTranscripts(t *testing.T) {

@@ -31,7 +31,7 @@ type Finding struct {
 	Seen   string `json:"seen"`             // what was seen, a sentence
 	Advice string `json:"advice,omitempty"` // how to fix it, a sentence; empty for OK
 	Docs   string `json:"docs"`             // where the documentation describes the check
-	Needed string `json:"-"`                // the failed check that this one depends on, so that this one was not made; empty: the check was made
+	Needed string `json:"-"`                // name of the check whose result this one lacked; empty: this one was made
 }
 
 // Check is one thing to look at.

@@ -60,7 +60,7 @@ func Start(log string, env []string, program string, args ...string) (*Process, 
 // PID returns the process's id, which is also the id of its group.
 func (p *Process) PID() int { return p.pid }
 
-// Attach returns a Process for a process that another test binary has started. It can be sent
+// Attach returns a Process for a process that another program has started by Start. It can get
 // signals, and counts as running for ever.
 func Attach(pid int, log string) *Process {
 	return &Process{pid: pid, log: log, done: make(chan struct{})}

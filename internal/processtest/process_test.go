@@ -124,7 +124,8 @@ func TestAMissingProgramIsToldWithWhatToDo(t *testing.T) {
 	}
 }
 
-// An outgoing connection took the port of a Keycloak that was about to start.
+// TestAFreePortIsNotOneOfOutgoingConnections: an outgoing connection once took the port of a
+// Keycloak that was about to start.
 func TestAFreePortIsNotOneOfOutgoingConnections(t *testing.T) {
 	content, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
 	if err != nil {

@@ -87,7 +87,7 @@ type node struct {
 	dead    atomic.Bool
 	broken  atomic.Bool // the last pass reported the guard canary: the process writes nothing until it is restarted
 
-	reconciler *reconcile.Reconciler // only code that holds the daemon's job may use it
+	reconciler *reconcile.Reconciler // the one that the daemon's job uses
 	settings   settings
 }
 

@@ -12,7 +12,7 @@ func TestMain(m *testing.M) { os.Exit(Main(m)) }
 
 const leases = "/apis/coordination.k8s.io/v1/namespaces/"
 
-// TestAServiceAccountMayDoWhatItsRoleSays: the authorisation is the real one.
+// TestAServiceAccountMayDoWhatItsRoleSays: the API server authorises by RBAC as in a cluster.
 func TestAServiceAccountMayDoWhatItsRoleSays(t *testing.T) {
 	c := Shared(t)
 	ns := c.Namespace(t, nil)
@@ -52,7 +52,7 @@ subjects: [{kind: ServiceAccount, name: daemon}]
 	})
 }
 
-// TestARestrictedNamespaceRefusesABadPod: Pod Security admission is the real one.
+// TestARestrictedNamespaceRefusesABadPod: the API server admits pods as in a cluster.
 func TestARestrictedNamespaceRefusesABadPod(t *testing.T) {
 	c := Shared(t)
 	ns := c.Namespace(t, map[string]string{"pod-security.kubernetes.io/enforce": "restricted"})
@@ -82,8 +82,8 @@ func TestARestrictedNamespaceRefusesABadPod(t *testing.T) {
 	}
 }
 
-// TestTheAPIServerComesBackWithItsData: on the same address, with the same
-// accounts.
+// TestTheAPIServerComesBackWithItsData: after StopAPI and StartAPI the API server has the same
+// address, data and accounts.
 func TestTheAPIServerComesBackWithItsData(t *testing.T) {
 	c := Start(t)
 	ns := c.Namespace(t, nil)

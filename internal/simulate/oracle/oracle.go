@@ -80,7 +80,7 @@ type Oracle struct {
 	leads   bool // the log has facts about the leader
 	carried map[int]int
 	counted map[string]history.Counters // by node: what its metrics had counted after its last pass
-	harmed  map[string]int              // by node: how many of its writes the server did more for than asked
+	harmed  map[string]int              // by node: the number of writes for which the server did more than asked
 	calm    time.Time
 }
 
