@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"reflect"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -81,7 +82,11 @@ func newReplica(ctx context.Context, p program, c config.Config, o config.Option
 func (s *replica) job() daemon.Job {
 	r, directory, interval := s.reconciler.Load(), s.counted.directory, s.config.Leavers.Interval
 	return daemon.Job{
-		After:    func(ctx context.Context, rep report.Report) { s.counted.after(ctx, rep, interval, r, directory) },
+		After: func(ctx context.Context, rep report.Report) {
+			s.counted.after(ctx, rep, interval, r, directory)
+			// A pass over a large realm needs a lot of memory, and the next one is minutes away.
+			debug.FreeOSMemory()
+		},
 		Schedule: s.config.Cron(), Jitter: s.config.Jitter, Apply: s.config.Mode == config.Apply,
 		Pass: func(ctx context.Context, req reconcile.Request) report.Report {
 			defer s.status.Begin()()
