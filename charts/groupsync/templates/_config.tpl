@@ -1,5 +1,5 @@
-{{- /* Whether a secret comes from the Secret: config does not name a file for all
-three. */ -}}
+{{- /* yes if the Secret is needed: config does not name a file for each of the three
+secrets. */ -}}
 {{- define "groupsync.needsSecret" -}}
 {{- $keycloak := .Values.config.keycloak | default dict }}
 {{- $clearml := .Values.config.clearml | default dict }}
@@ -41,7 +41,7 @@ three. */ -}}
 {{- toYaml $c }}
 {{- end }}
 
-{{- /* The part of the configuration that a running process does not take over. */ -}}
+{{- /* The keys of the configuration that groupsync reads only at start. */ -}}
 {{- define "groupsync.restartConfig" -}}
 {{- pick (include "groupsync.config" . | fromYaml) "name" "shutdown_timeout" "state_dir" "lease" "web" "log" | toYaml }}
 {{- end }}

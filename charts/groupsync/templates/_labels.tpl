@@ -9,8 +9,8 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: daemon
 {{- end }}
 
-{{- /* The labels with the operator's own, of which none takes the place of one that
-something is found by. */ -}}
+{{- /* The labels, with the operator's own labels added. An operator's label never
+replaces one of the chart's labels. */ -}}
 {{- define "groupsync.labelsAnd" -}}
 {{- merge (include "groupsync.labels" (first .) | fromYaml) (last . | default dict) | toYaml }}
 {{- end }}

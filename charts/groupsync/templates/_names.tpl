@@ -1,4 +1,5 @@
-{{- /* Names leave room for -dashboard behind them, and are fit for a Service. */ -}}
+{{- /* Names have at most 53 characters, so that a suffix such as -dashboard fits, and are
+valid for a Service. */ -}}
 {{- define "groupsync.name" -}}
 {{ default .Chart.Name .Values.nameOverride | trunc 53 | trimSuffix "-" }}
 {{- end }}

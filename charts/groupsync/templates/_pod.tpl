@@ -1,9 +1,9 @@
-{{- /* What the pods of the Deployment and of helm test have in common. */ -}}
+{{- /* The part that the pods of the Deployment and of helm test share. */ -}}
 {{- define "groupsync.pod" -}}
 serviceAccountName: {{ include "groupsync.serviceAccountName" . | quote }}
-# only the Lease, its memory and Events need it
+# only the Lease, the memory's ConfigMap and Events need the token
 automountServiceAccountToken: {{ .Values.leaderElection.enabled }}
-# variables of Services would look like keys of the configuration
+# a variable of a Service could look like a key of the configuration
 enableServiceLinks: false
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets: {{- toYaml . | nindent 2 }}
@@ -75,7 +75,7 @@ volumeMounts:
 {{- end }}
 {{- end }}
 
-{{- /* A volume of one file of a ConfigMap or a Secret, whichever is named. */ -}}
+{{- /* A volume with one file of a ConfigMap, or of a Secret if no ConfigMap is named. */ -}}
 {{- define "groupsync.file" -}}
 - name: {{ .name }}
   {{- if .from.configMap }}
@@ -90,7 +90,7 @@ volumeMounts:
   {{- end }}
 {{- end }}
 
-{{- /* The volumes; state is the one of the caller. */ -}}
+{{- /* The volumes, except state, which the caller adds. */ -}}
 {{- define "groupsync.volumes" -}}
 - name: config
   configMap: {name: {{ include "groupsync.fullname" . }}}

@@ -1,5 +1,5 @@
-{{- /* What the schema cannot express. Each part prints a line for each wrong value,
-and the line ends in what to do. One error has all lines. */ -}}
+{{- /* Checks that the schema cannot express. Each part prints one line for each wrong value.
+The line ends with what to do. One error has all lines. */ -}}
 {{- define "groupsync.refuse" -}}
 {{- $lines := list }}
 {{- range list "config" "schedule" "secret" "extra" "names" "replicas" "files" "monitoring" }}
@@ -10,7 +10,7 @@ and the line ends in what to do. One error has all lines. */ -}}
 {{- end }}
 {{- end }}
 
-{{- /* Whether a key of the configuration comes from a variable: from extraEnv. */ -}}
+{{- /* yes if a variable in extraEnv sets the key of the configuration. */ -}}
 {{- define "groupsync.fromEnv" -}}
 {{- $name := printf "GROUPSYNC_%s" (.key | replace "." "_" | upper) }}
 {{- range .root.Values.extraEnv }}{{ if eq .name $name }}yes{{ end }}{{ end }}
@@ -77,8 +77,8 @@ config.keycloak.ca_file, config.clearml.ca_file: are set by the chart where ther
 {{- end }}
 {{- end }}
 
-{{- /* The schedule, as robfig/cron reads it; that it comes true at all, groupsync
-finds out itself. */ -}}
+{{- /* Checks the schedule by the syntax of robfig/cron. groupsync itself checks that the
+schedule has a next time. */ -}}
 {{- define "groupsync.refuse.schedule" -}}
 {{- $schedule := hasKey .Values.config "schedule" | ternary .Values.config.schedule "@hourly" }}
 {{- $steps := "(/0*[1-9][0-9]*)?" }}
@@ -140,7 +140,7 @@ clearmlEnv.env: {{ $name }} is no variable of ClearML's, which begin with CLEARM
 {{- end }}
 {{- end }}
 
-{{- /* Variables and flags win over the file, and so over what the chart knows. */ -}}
+{{- /* Variables and flags override the file, and so override what the chart sets. */ -}}
 {{- define "groupsync.refuse.extra" -}}
 {{- $places := dict "mode" "config.mode" "lease.name" "leaderElection.enabled" "lease.namespace" "leaderElection.enabled" "state_dir" "state.enabled" "web.listen" "service.port" "web.config_file" "webConfig" "web.enable_lifecycle" "config.web.enable_lifecycle" }}
 {{- range $key, $place := $places }}

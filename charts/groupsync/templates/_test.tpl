@@ -1,5 +1,5 @@
-{{- /* A pod of helm test. name stands behind the release's name, weight orders the
-pods, before and after stand around the arguments that every run has. */ -}}
+{{- /* A pod of helm test. name is the suffix of the pod's name, and weight orders the pods.
+before and after are arguments before and after those that every run has. */ -}}
 {{- define "groupsync.testPod" -}}
 {{- $root := .root -}}
 apiVersion: v1
@@ -28,7 +28,7 @@ spec:
   volumes:
     {{- include "groupsync.volumes" $root | nindent 4 }}
     {{- if $root.Values.state.enabled }}
-    # not the claim, which may be bound to another node
+    # no claim here: it may be bound to another node
     - {name: state, emptyDir: {}}
     {{- end }}
 {{- end }}
