@@ -236,6 +236,8 @@ func (m *matcher) accounts(u target.User) Person {
 		p.State, p.Settle = Ambiguous, true
 	case len(byEmail) > 1:
 		p.State = Ambiguous
+	case m.src.Catalog().HidesEmails(): // a look-up can find another account, but not exclude one
+		p.State, p.Settle = Matched, !whole
 	case whole || !m.src.Catalog().DuplicateEmails():
 		p.State, p.Sure = Matched, true
 		p.Ask = source.Person{}

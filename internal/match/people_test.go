@@ -207,6 +207,17 @@ func TestWho(t *testing.T) {
 			after:  map[string]string{"ann": "matched kc-ann by email, sure"},
 		},
 		{
+			name:   "where the realm allows duplicate emails and has a federation, no look-up makes an email sure",
+			world:  "duplicates\nfederation corp\nkeycloak ann\nclearml ann",
+			before: map[string]string{"ann": "matched kc-ann by email, ask [] ann@example.com, settle"},
+			after:  map[string]string{"ann": "matched kc-ann by email"},
+		},
+		{
+			name:   "where the realm allows duplicate emails and has a federation, a kept id is sure",
+			world:  "duplicates\nfederation corp\nkeycloak ann\nclearml ann id=kc-ann",
+			before: map[string]string{"ann": "matched kc-ann by id, sure"},
+		},
+		{
 			name:   "the look-up finds a second account of the email",
 			world:  "duplicates\nkeycloak ann\nkeycloak b email=ann@example.com\nclearml ann\n/team: ann",
 			before: map[string]string{"ann": "matched kc-ann by email, ask [] ann@example.com, settle"},

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"groupsync/internal/source"
 	"groupsync/internal/target"
 )
 
@@ -15,8 +16,10 @@ import (
 //   - An administrator has only the role, or only the membership of the built-in group.
 //   - ClearML shows the members of built-in groups only in the group's own list.
 //   - An exception names a group that ClearML does not have.
-func Remarks(tgt *target.Snapshot, p Pairing, r Rules) []Skip {
-	all := slices.Concat(p.Skips, Strangers(tgt, r), Mismatched(tgt, p), oneView(tgt), astray(tgt, r))
+//
+// more are further remarks, such as those of Unsure.
+func Remarks(tgt *target.Snapshot, p Pairing, r Rules, more ...Skip) []Skip {
+	all := slices.Concat(p.Skips, Strangers(tgt, r), Mismatched(tgt, p), oneView(tgt), astray(tgt, r), more)
 	slices.SortFunc(all, compareSkips)
 	return slices.Compact(all)
 }
@@ -39,6 +42,15 @@ func Strangers(tgt *target.Snapshot, r Rules) []Skip {
 		return nil
 	}
 	return []Skip{{r.Provider, InClearML, "clearml.provider, by which nobody has signed in, but by " + strings.Join(slices.Sorted(maps.Keys(others)), ", ")}}
+}
+
+// Unsure returns a remark if emails identify nobody in the realm, and ClearML knows somebody by
+// an email only.
+func Unsure(c source.Catalog, people People) []Skip {
+	if !c.HidesEmails() || !slices.ContainsFunc(people.persons, func(p Person) bool { return p.State == Matched && p.Match == "email" }) {
+		return nil
+	}
+	return []Skip{{"duplicateEmailsAllowed", InKeycloak, "emails may repeat in the realm, and a federation can hide an account: nobody whom ClearML knows by an email only is added to a group; the next login of the person gives the groups"}}
 }
 
 // oneView returns a remark if ClearML shows the members of built-in groups only in the group's

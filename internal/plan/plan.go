@@ -109,7 +109,7 @@ func (p Plan) Questions() []source.Question {
 	for _, g := range p.Groups {
 		for _, c := range slices.Concat(g.Add, g.Remove) {
 			questions = append(questions, source.Question{
-				Group: c.Group, User: c.User.ID, Grant: c.Grant(), Accounts: c.Accounts, GoneBy: c.GoneBy, Sources: c.Sources, Role: g.Feed.Role,
+				Group: c.Group, User: c.User.ID, Grant: c.Grant(), Accounts: c.Accounts, GoneBy: c.GoneBy, Sources: c.Sources, Role: g.Feed.Role, ByEmail: c.Match == "email",
 			})
 		}
 	}

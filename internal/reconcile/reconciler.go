@@ -126,7 +126,7 @@ func New(src Source, tgt Directory, o Options) *Reconciler {
 		o.Store = new(memory.Process)
 	}
 	r := &Reconciler{Options: o, source: src, target: tgt, ledger: make(ledger), seen: make(map[string]bool)}
-	r.writer = &writer{dir: tgt, suspension: r.suspension, late: make(map[string]bool)}
+	r.writer = &writer{dir: tgt, suspension: r.suspension, proved: make(map[string]bool), late: make(map[string]bool)}
 	return r
 }
 
@@ -297,7 +297,7 @@ func (r *Reconciler) decide(ctx context.Context, mem memory.Memory, req Request)
 	}
 	d.judged = guard.Judge(weighed, d.in)
 	d.pairing, d.people = pairs.now, people
-	d.pairing.Skips = match.Remarks(tgt, d.pairing, r.Rules)
+	d.pairing.Skips = match.Remarks(tgt, d.pairing, r.Rules, match.Unsure(src.Catalog(), people)...)
 	return d, nil
 }
 

@@ -360,7 +360,7 @@ func (w *world) Confirm(_ context.Context, snap *source.Snapshot, questions []so
 			if q.Role != "" {
 				s.Effective[source.Held{Account: a.ID, Role: q.Role}] = w.holdsRole(name)
 			}
-			for _, g := range q.Sources {
+			for _, g := range slices.Concat(q.OwnSides(snap.Catalog(), s.Roles)...) {
 				own := source.Own{Asked: true, Cached: w.ownGroups(name)}
 				for _, id := range snap.Catalog().Containing(g.Name) {
 					if slices.Contains(own.Cached, id) {

@@ -114,6 +114,17 @@ func (c Catalog) Group(id string) (Group, bool) {
 	return c.groups[i], true
 }
 
+// groupsOf returns the groups with those ids. It leaves out an id that the catalog lacks.
+func (c Catalog) groupsOf(ids []string) []Group {
+	groups := make([]Group, 0, len(ids))
+	for _, id := range ids {
+		if g, is := c.Group(id); is {
+			groups = append(groups, g)
+		}
+	}
+	return groups
+}
+
 // Federations returns the user-storage components of the realm, sorted by id. The caller
 // must not change the slice.
 func (c Catalog) Federations() []Federation { return c.federations }
@@ -134,6 +145,12 @@ func (c Catalog) Federation(id string) (Federation, bool) {
 func (c Catalog) DuplicateEmails() bool {
 	return c.duplicates || slices.ContainsFunc(c.federations, func(f Federation) bool { return !f.Imports })
 }
+
+// HidesEmails reports whether a federation may hide a second account with an email. The realm
+// must allow an email twice, and have a federation. A federation that answers and shows too
+// little then hides an account, and Keycloak deletes an imported account that it no longer
+// finds. So in such a realm an email never tells that an account is the only one.
+func (c Catalog) HidesEmails() bool { return c.duplicates && len(c.federations) > 0 }
 
 // Containing returns the ids of the groups that `groups/count?search=NAME` may count: groups
 // whose leaf name contains the name, case ignored. `_` in the name stands for any character

@@ -41,6 +41,21 @@ type Question struct {
 	Sources []Group
 
 	Role string // the admin role, if that feeds the user group too
+
+	// ByEmail says that the accounts were found by the person's email: ClearML keeps no id of
+	// theirs.
+	ByEmail bool
+}
+
+// OwnSides returns the sets of groups for which the second look must ask the own side of each
+// enabled federated account: the question's sources, and the groups whose members hold the
+// role. roles are the holders from the second read.
+func (q Question) OwnSides(c Catalog, roles map[string]*RoleHolders) [][]Group {
+	sets := [][]Group{q.Sources}
+	if role := roles[q.Role]; role != nil && q.Role != "" {
+		sets = append(sets, c.groupsOf(role.Groups))
+	}
+	return sets
 }
 
 // Probe is one federation's answer to a look-up of a name that no account can have.
@@ -125,6 +140,7 @@ type Held struct{ Account, Role string }
 type Second struct {
 	Probes     []Probe                 // one for each probed federation; not up if any of its probes was not up
 	Members    map[string][]User       // by group id: the direct members, read again
+	Renamed    map[string]bool         // by group id: after Members was read, the group had another name or path than in the snapshot
 	Roles      map[string]*RoleHolders // by name, read again
 	Accounts   map[string]Account      // by id, for disabled accounts, and for local accounts that a removal is about
 	DisabledDB map[string]bool         // ids that the database itself lists as disabled

@@ -118,6 +118,7 @@ func TestWeigh(t *testing.T) {
 	holders := func(users ...User) map[string]*RoleHolders {
 		return map[string]*RoleHolders{"boss": {Found: true, Direct: users}}
 	}
+	byQA := map[string]*RoleHolders{"boss": {Name: "boss", Found: true, Groups: []string{"qa"}}}
 	held := func(user string, is bool) map[Held]bool { return map[Held]bool{{user, "boss"}: is} }
 	up := []Probe{{Federation: corp, Up: true}}
 	down := []Probe{{Federation: corp, Detail: "status 500"}}
@@ -309,6 +310,15 @@ func TestWeigh(t *testing.T) {
 		{name: "a federated account holds the role in effect", ask: with(remove(lea), onlyRole), second: Second{Probes: up, Roles: holders(), Effective: held("lea", true)},
 			denial: OwnHas, doubt: "Keycloak's list of holders does not show the account, the account holds the role boss in effect; if that is no longer so, Keycloak's user cache is old: a periodic sync of changed users or clearing the user cache refreshes it", stale: true},
 
+		{name: "the list hides a federated account whose group gives the role, and the cache is old", ask: with(remove(lea), onlyRole), second: Second{Probes: up, Roles: byQA, Members: lists("qa"), Own: own("qa", Own{Count: 1}), Effective: held("lea", false)},
+			denial: OwnHas, doubt: "Keycloak's list of holders does not show the account, the account's own side holds a group that gives the role boss"},
+		{name: "a federated account is in none of the groups that give the role", ask: with(remove(lea), onlyRole), second: Second{Probes: up, Roles: byQA, Members: lists("qa"), Own: own("qa", Own{}), Effective: held("lea", false)},
+			why: NotMember, evidence: "read twice: without the role boss, on the account's own side too", waits: true},
+		{name: "the groups of a federated account that give the role were not counted", ask: with(remove(lea), onlyRole), second: Second{Probes: up, Roles: byQA, Members: lists("qa"), Effective: held("lea", false), Failed: map[string]string{"lea": "status 500"}},
+			denial: Unclear, doubt: `the account's own side was not read for the group "qa": status 500`},
+		{name: "a group that gives the role is new", ask: with(remove(lea), onlyRole), second: Second{Probes: up, Roles: map[string]*RoleHolders{"boss": {Name: "boss", Found: true, Groups: []string{"new"}}}, Members: lists("new"), Effective: held("lea", false)},
+			denial: Unclear, doubt: "a group that gives the role boss was made while the pass read"},
+
 		// Grants by group.
 		{name: "both reads list a local joiner", ask: grant(ann), second: Second{Members: lists("team", bob, ann)},
 			why: Member, evidence: "read twice"},
@@ -381,6 +391,12 @@ func TestWeigh(t *testing.T) {
 			denial: OwnLacks, doubt: "Keycloak's list of holders shows the account, the account does not hold the role boss in effect", stale: true},
 		{name: "the effective roles of a holder were not read", ask: with(grant(ann), onlyRole), second: Second{Roles: holders(ann), Failed: map[string]string{"ann": "status 500"}},
 			denial: Unclear, doubt: "the roles that the account holds in effect were not read: status 500"},
+		{name: "a federated holder by group, in effect and by the fresh count", ask: with(grant(lea), onlyRole), second: Second{Probes: up, Roles: byQA, Members: lists("qa", lea), Own: own("qa", Own{Count: 1}), Effective: held("lea", true)},
+			why: Member, evidence: "read twice, and the account holds the role in effect"},
+		{name: "a federated holder by group and in effect, whom the fresh count does not show", ask: with(grant(lea), onlyRole), second: Second{Probes: up, Roles: byQA, Members: lists("qa", lea), Own: own("qa", Own{}), Effective: held("lea", true)},
+			denial: Unclear, doubt: "the account holds the role boss in effect, but by a fresh count it is in none of the groups that give the role; Keycloak's user cache is old: a periodic sync of changed users or clearing the user cache refreshes it", stale: true},
+		{name: "the groups of a federated holder were not counted", ask: with(grant(lea), onlyRole), second: Second{Probes: up, Roles: byQA, Members: lists("qa", lea), Effective: held("lea", true)},
+			denial: Unclear, doubt: `the account's own side was not read for the group "qa"`},
 		{name: "the role bears out what the group does not", ask: with(grant(lea), role), second: Second{Members: lists("team", lea), Probes: up, Own: own("team", Own{}), Roles: holders(lea), Effective: held("lea", true)},
 			why: Member, evidence: "read twice, and the account holds the role in effect"},
 		{name: "group and role both show the account, and the own side has neither", ask: with(grant(lea), role), second: Second{Members: lists("team", lea), Probes: up, Own: own("team", Own{}), Roles: holders(lea), Effective: held("lea", false)},

@@ -112,6 +112,10 @@ func (w *weigher) removal(q Question) Answer {
 		return doubt(Unclear, "no account was named that could be this person")
 	}
 	a := Answer{Evidence: all[0], Stale: stale}
+	if q.ByEmail && w.snap.Catalog().HidesEmails() && !a.Evidence.waits {
+		a.Evidence.waits = true
+		a.Evidence.text += "; emails may repeat in the realm, so a federation may hide another account of the person"
+	}
 	if len(all) > 1 {
 		a.Evidence.text = fmt.Sprintf("each of %d accounts that could be this person is out: %s", len(all), all[0].text)
 		for _, e := range all[1:] {
@@ -164,6 +168,9 @@ func (w *weigher) notMember(q Question, u User) Answer {
 		if !read {
 			return doubt(Unclear, "the members of the Keycloak group %s were not read a second time", g.Path)
 		}
+		if w.second.Renamed[g.ID] {
+			return renamed(g)
+		}
 		if set[u.ID] {
 			return doubt(Unclear, "the second read of the Keycloak group %s lists the account", g.Path)
 		}
@@ -197,6 +204,12 @@ func (w *weigher) notMember(q Question, u User) Answer {
 		e.text += ", on the account's own side too"
 	}
 	return Answer{Evidence: e, Stale: stale}
+}
+
+// renamed is the denial for a group that got another name or path while the pass read. The
+// group may feed another user group now, and people may have joined it only since then.
+func renamed(g Group) Answer {
+	return doubt(Unclear, "the Keycloak group %s was renamed or moved while the pass read", g.Path)
 }
 
 // exists denies the removal of a local account that Keycloak no longer has. An account that
@@ -244,6 +257,16 @@ func (w *weigher) withoutRole(q Question, u User) Answer {
 	if w.holders[q.Role][u.ID] {
 		return doubt(Unclear, "the second read of the holders of the role %s lists the account", q.Role)
 	}
+	if u.Federation != "" {
+		switch side, old, a := w.ownOfRole(u, role); side {
+		case in:
+			a = doubt(OwnHas, "Keycloak's list of holders does not show the account, the account's own side holds a group that gives the role %s", q.Role)
+			a.Stale = old
+			return a
+		case unclear:
+			return a
+		}
+	}
 	held, read := w.second.Effective[Held{u.ID, q.Role}]
 	switch {
 	case !read:
@@ -258,6 +281,29 @@ func (w *weigher) withoutRole(q Question, u User) Answer {
 		return doubt(Unclear, "the account holds the role %s in effect; if that is no longer so, Keycloak's user cache is old: clearing the user cache refreshes it", q.Role)
 	}
 	return Answer{}
+}
+
+// ownOfRole returns the own side of a federated account for the groups that give the role. The
+// roles in effect come from Keycloak's user cache, which can be old. The count of groups is the
+// fresh look (reference/keycloak-own-view.md).
+func (w *weigher) ownOfRole(u User, role *RoleHolders) (s side, old bool, a Answer) {
+	groups := w.snap.Catalog().groupsOf(role.Groups)
+	if len(groups) < len(role.Groups) {
+		return unclear, false, doubt(Unclear, "a group that gives the role %s was made while the pass read", role.Name)
+	}
+	for _, g := range groups {
+		if w.second.Renamed[g.ID] {
+			return unclear, false, renamed(g)
+		}
+	}
+	for _, name := range leafNames(groups) {
+		side, stale, a := w.own(u, name, groups)
+		old = old || stale
+		if side != out {
+			return side, old, a
+		}
+	}
+	return out, old, Answer{}
 }
 
 func (w *weigher) because(u User) string {
@@ -352,6 +398,8 @@ func (w *weigher) lists(q Question, u User) (listing, Answer) {
 		switch {
 		case !read:
 			return l, doubt(Unclear, "the members of the Keycloak group %s were not read a second time", g.Path)
+		case w.second.Renamed[g.ID]:
+			return l, renamed(g)
 		case disabled(w.second.Members[g.ID], u.ID):
 			return l, doubt(Unclear, "the second read finds the account disabled")
 		case set[u.ID] && l.group == nil:
@@ -422,9 +470,17 @@ func (w *weigher) disabledHolder(role, id string) bool {
 	return disabled(holders.Direct, id) || slices.ContainsFunc(holders.Groups, func(g string) bool { return disabled(w.second.Members[g], id) })
 }
 
+// direct reports whether the second read lists the account as a holder of the role itself, or
+// of a composite that contains it.
+func (w *weigher) direct(role, id string) bool {
+	return slices.ContainsFunc(w.second.Roles[role].Direct, func(u User) bool { return u.ID == id })
+}
+
 // inRole checks the roles that the account holds, directly or through groups and composites.
 // Keycloak answers from its user cache, so the answer supports a grant only together with
-// the list of holders. The answer is empty if the account surely does not hold the role.
+// the list of holders. If only groups give the role to a federated account, the fresh count
+// must have one of the groups too. The answer is empty if the account surely does not hold the
+// role.
 func (w *weigher) inRole(q Question, u User, listed bool) Answer {
 	if q.Role == "" {
 		return Answer{}
@@ -433,6 +489,16 @@ func (w *weigher) inRole(q Question, u User, listed bool) Answer {
 	switch {
 	case !read:
 		return doubt(Unclear, "the roles that the account holds in effect were not read%s", w.because(u))
+	case held && listed && u.Federation != "" && !w.direct(q.Role, u.ID):
+		side, _, a := w.ownOfRole(u, w.second.Roles[q.Role])
+		switch side {
+		case in:
+			return Answer{Evidence: Evidence{why: Member, text: "read twice, and the account holds the role in effect"}}
+		case out:
+			a = doubt(Unclear, "the account holds the role %s in effect, but by a fresh count it is in none of the groups that give the role; Keycloak's user cache is old: a periodic sync of changed users or clearing the user cache refreshes it", q.Role)
+			a.Stale = true
+		}
+		return a
 	case held && listed:
 		return Answer{Evidence: Evidence{why: Member, text: "read twice, and the account holds the role in effect"}}
 	case held:

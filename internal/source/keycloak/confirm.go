@@ -76,7 +76,8 @@ func (c *confirming) take(ctx context.Context) error {
 	return c.askAll(ctx, c.ties())
 }
 
-// readLists reads the members of every source and the holders of every role again.
+// readLists reads the members of every source and the holders of every role again, and then the
+// names of the groups.
 func (c *confirming) readLists(ctx context.Context) error {
 	var groups []string
 	names := make(map[string]bool)
@@ -105,7 +106,39 @@ func (c *confirming) readLists(ctx context.Context) error {
 		return err
 	}
 	c.second.Members = members.byGroup
-	return nil
+	return c.readNames(ctx, groups)
+}
+
+// readNames reads the names of the groups again, after their members. The members are read by
+// the group's id, so the reading alone does not show that the group was renamed.
+func (c *confirming) readNames(ctx context.Context, groups []string) error {
+	c.second.Renamed = make(map[string]bool)
+	work, inner := c.s.errgroup(ctx)
+	for _, id := range slices.Compact(slices.Sorted(slices.Values(groups))) {
+		g, known := c.catalog.Group(id)
+		if !known {
+			continue
+		}
+		work.Go(func() error {
+			what := call{name: "group", doing: "reading the name of the group " + g.Path, role: viewUsers, path: []string{"groups", id}}
+			var now groupRep
+			err := c.s.get(inner, what, &now)
+			switch {
+			case isReason(err, fault.NotFound):
+				return vanished(what.doing)
+			case err != nil:
+				return err
+			case now.ID != id:
+				return nameless(what.doing)
+			case now.Name != g.Name || now.Path != "" && now.Path != g.Path:
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				c.second.Renamed[id] = true
+			}
+			return nil
+		})
+	}
+	return work.Wait()
 }
 
 // accounts returns the questions about single accounts, each question once.
@@ -128,7 +161,7 @@ func (c *confirming) accounts() []question {
 				add(u.ID, u, func(ctx context.Context) (string, error) { return c.exists(ctx, u) })
 			}
 			if u.Federation != "" {
-				for _, g := range q.Sources {
+				for _, g := range slices.Concat(q.OwnSides(c.catalog, c.second.Roles)...) {
 					key := source.OwnKey{Account: u.ID, Name: g.Name}
 					add(key, u, func(ctx context.Context) (string, error) { return c.count(ctx, key) })
 				}
@@ -149,14 +182,16 @@ func (c *confirming) ties() []question {
 	once := make(map[source.OwnKey]bool)
 	for _, q := range c.questions {
 		for _, u := range q.Accounts {
-			for _, g := range q.Sources {
-				key := source.OwnKey{Account: u.ID, Name: g.Name}
-				o, read := c.second.Own[key]
-				if once[key] || !read || !c.catalog.Tied(o, g.Name, q.Sources) {
-					continue
+			for _, set := range q.OwnSides(c.catalog, c.second.Roles) {
+				for _, g := range set {
+					key := source.OwnKey{Account: u.ID, Name: g.Name}
+					o, read := c.second.Own[key]
+					if once[key] || !read || !c.catalog.Tied(o, g.Name, set) {
+						continue
+					}
+					once[key] = true
+					list = append(list, question{u, func(ctx context.Context) (string, error) { return c.cached(ctx, key) }})
 				}
-				once[key] = true
-				list = append(list, question{u, func(ctx context.Context) (string, error) { return c.cached(ctx, key) }})
 			}
 		}
 	}

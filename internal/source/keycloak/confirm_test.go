@@ -227,8 +227,29 @@ func TestOnePersonInManyQuestionsIsAskedOnce(t *testing.T) {
 	}
 	c.confirm(t, questions)
 	wantCounts(t, c.fake, "2 count, 2 probe") // a count for each name
-	if n := c.asked("/groups/"); n != 2 {
-		t.Errorf("%d lists of members were read again, want each once", n)
+	if n := c.asked("/groups/"); n != 4 {
+		t.Errorf("%d requests about groups, want the members and the name of each group once", n)
+	}
+}
+
+// TestAGroupThatIsRenamedMeanwhile: the members are read by the group's id, and somebody may
+// have joined only after the group got its new name.
+func TestAGroupThatIsRenamedMeanwhile(t *testing.T) {
+	for name, now := range map[string]string{
+		"another name": `{"id":"g1","name":"ops-archive"}`,
+		"another path": `{"id":"g1","name":"eng","path":"/old/eng"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCrowd(t, "eng", nil)
+			one := people(1, "")
+			c.exist(one)
+			c.answers["/groups/g1"] = answer(now)
+			groups := groupsOf(t, c.snap.Catalog(), "/eng")
+			c.answers["/groups/g1/members"] = answer(`[{"id":"u-0","username":"user0","enabled":true}]`)
+			wantDoubt(t, c.confirm(t, []source.Question{grant(groups, one[0])}), 0, source.Unclear, "the Keycloak group /eng was renamed or moved while the pass read")
+			c.answers["/groups/g1/members"] = answer(`[]`)
+			wantDoubt(t, c.confirm(t, c.removals(t, one)), 0, source.Unclear, "the Keycloak group /eng was renamed or moved while the pass read")
+		})
 	}
 }
 

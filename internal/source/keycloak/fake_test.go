@@ -71,6 +71,9 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if strings.HasPrefix(path, "/users/f:") {
 		h, ok = f.answers["probe"]
 	}
+	if !ok && strings.HasPrefix(path, "/groups/") {
+		h, ok = f.group(strings.TrimPrefix(path, "/groups/"))
+	}
 	if strings.HasPrefix(r.URL.Path, "/realms/demo/") && !ok {
 		h, ok = f.token(), true
 	}
@@ -79,6 +82,26 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h = status(http.StatusNotFound, "application/json", `{"error":"not found"}`)
 	}
 	h(w, r)
+}
+
+// group answers for one group as the lists of groups have it. The caller must hold the lock.
+func (f *fake) group(id string) (http.HandlerFunc, bool) {
+	for path, h := range f.answers {
+		if path != "/groups" && !strings.HasSuffix(path, "/children") {
+			continue
+		}
+		list := httptest.NewRecorder()
+		h(list, httptest.NewRequest(http.MethodGet, path, nil))
+		var groups []json.RawMessage
+		_ = json.Unmarshal(list.Body.Bytes(), &groups) // a test may answer with no list
+		for _, g := range groups {
+			var rep groupRep
+			if json.Unmarshal(g, &rep) == nil && rep.ID == id {
+				return answer(string(g)), true
+			}
+		}
+	}
+	return nil, false
 }
 
 // token issues a token. The caller must hold the lock.

@@ -280,7 +280,7 @@ func (r *reading) answer(second *source.Second, questions []source.Question, cat
 			if q.Role != "" && found {
 				second.Effective[source.Held{Account: u.ID, Role: q.Role}] = r.effective(a, q.Role, catalog)
 			}
-			for _, g := range q.Sources {
+			for _, g := range slices.Concat(q.OwnSides(catalog, second.Roles)...) {
 				second.Own[source.OwnKey{Account: u.ID, Name: g.Name}] = own(a, g.Name, catalog)
 			}
 		}
