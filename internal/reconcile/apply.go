@@ -55,15 +55,15 @@ type applied struct {
 }
 
 // writer applies cleared plans. A Reconciler keeps one writer for all its passes, because the
-// writer's first write is the canary, and because a harmful write stops all later ones.
+// writer's first writes are canaries, and because a harmful write stops all later ones.
 type writer struct {
 	dir Directory
 	// suspension returns the suspension that is in force now. An error means that it could not
 	// be read.
 	suspension func(context.Context) (memory.Suspension, error)
 
-	proved bool                                 // the canary's read-back showed exactly the members that were sent
-	before map[string]target.Group              // all groups before the first write, if that write could not be read back; nil: no such write
+	proved map[string]bool                      // by target.Group.Role: the canary's read-back showed exactly the members that were sent
+	before map[string]target.Group              // all groups before a canary that could not be read back; nil: no such write
 	lost   int                                  // members that had to stay and were missing after writes, since the last pass that wrote without a loss
 	broken string                               // why this process no longer writes; empty: it writes
 	late   map[string]bool                      // by user group id: the group ended the last run that reached it, so the next run writes it after the others
@@ -179,8 +179,8 @@ type reading struct {
 	group target.Group
 	found bool
 	doubt string // why the reading is not trusted; empty: it is trusted
-	// all is every group, by id. It is read just before the group itself, and only until the
-	// canary is proved.
+	// all is every group, by id. It is read just before the group itself, and only while the
+	// write is watched.
 	all map[string]target.Group
 }
 
@@ -370,12 +370,17 @@ func (j *job) read() (reading, error) {
 	return now, nil
 }
 
-// once reads the group. Until the canary is proved, it reads all groups before that.
+// watched reports whether a write of the group is a canary, or follows a canary that could not
+// be read back. A member list and a role are written by different calls of ClearML, so each
+// has a canary of its own.
+func (w *writer) watched(g target.Group) bool { return !w.proved[g.Role] || w.before != nil }
+
+// once reads the group. If the write is watched, once reads all groups before that.
 func (j *job) once() (now reading, err error) {
 	ctx, cancel := context.WithTimeout(j.ctx, callTimeout)
 	defer cancel()
 	id := j.planned.Group.ID
-	if !j.proved {
+	if j.watched(j.planned.Group) {
 		if now.all, err = j.all(ctx); err != nil {
 			return reading{}, err
 		}
@@ -410,12 +415,12 @@ func sameMembers(a, b target.Group) bool {
 	return maps.Equal(idSet(a.MemberIDs()), idSet(b.MemberIDs()))
 }
 
-// readBack reads the group after its write. Until the canary is proved, it reads all groups.
+// readBack reads the group after its write. If the write is watched, it reads all groups.
 func (j *job) readBack() (after reading, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(j.ctx), callTimeout)
 	defer cancel()
 	id := j.planned.Group.ID
-	if j.proved {
+	if !j.watched(j.planned.Group) {
 		after.group, after.found, err = j.dir.Group(ctx, id)
 		return after, err
 	}
@@ -580,7 +585,7 @@ func (r *run) settle(w guard.Write, made replaced) {
 		r.errors = append(r.errors, fmt.Errorf("writing the user group %q: %w", w.Group.Name, made.err))
 	}
 	r.harm(w, made.after.group, lost)
-	if !r.proved {
+	if r.watched(w.Group) {
 		r.canary(w, made, undone || cut)
 	}
 }
@@ -609,11 +614,11 @@ func (r *run) harm(w guard.Write, got target.Group, lost int) {
 	}
 }
 
-// canary checks the first write of the process, and the first one after a change of the
-// configuration. The written group must have exactly the members that were sent. The set of
+// canary checks the first write of each kind that the process makes, and the first ones after a
+// change of the configuration. The written group must have exactly the members that were sent. The set of
 // groups, and the name and description of each, must be as before. The members of other groups
 // may have changed. If only the written group's members differ, a login may have caused that.
-// Then the run ends, and the next run's first write is the canary. Any other difference stops
+// Then the run ends, and the next write of that kind is the canary. Any other difference stops
 // all writing of this process. A write that was not made or was cut short (undone) does not
 // prove the canary, but it is checked for harm.
 func (r *run) canary(w guard.Write, made replaced, undone bool) {
@@ -627,7 +632,7 @@ func (r *run) canary(w guard.Write, made replaced, undone bool) {
 		r.stopped = true
 		r.trip(report.Canary, w.Group.Name, fmt.Sprintf("the first write of this process, to %q, was read back with other members than were sent; nothing more is written in this pass", w.Group.Name))
 	default:
-		r.proved = true
+		r.proved[w.Group.Role], r.before = true, nil
 	}
 }
 
@@ -636,7 +641,7 @@ func (r *run) canary(w guard.Write, made replaced, undone bool) {
 // if nothing differs. A person may have made the difference. The process cannot know that, so
 // a person must check.
 func (w *writer) changedUnread(now map[string]target.Group) string {
-	if w.proved || w.before == nil {
+	if w.before == nil {
 		return ""
 	}
 	return changedElsewhere(w.before, now)

@@ -573,6 +573,10 @@ type shelf struct {
 	log      bytes.Buffer
 }
 
+// proven returns the writer's state in which the canary of member lists is proved or not. The
+// canary of the role follows it.
+func proven(is bool) map[string]bool { return map[string]bool{"": is, target.RoleAdmin: is} }
+
 // newShelf makes groups from lines "name: members". The id is "cm-" and the name. The canary
 // is proved, so a write reads only its own group.
 func newShelf(lines ...string) *shelf {
@@ -581,7 +585,7 @@ func newShelf(lines ...string) *shelf {
 		name, members, _ := strings.Cut(line, ":")
 		s.groups = append(s.groups, shelved(name, strings.Fields(members)...))
 	}
-	s.writer = &writer{dir: s, late: map[string]bool{}, proved: true, suspension: notSuspended, pause: func(_ context.Context, d time.Duration) { s.pauses = append(s.pauses, d) }}
+	s.writer = &writer{dir: s, late: map[string]bool{}, proved: proven(true), suspension: notSuspended, pause: func(_ context.Context, d time.Duration) { s.pauses = append(s.pauses, d) }}
 	return s
 }
 
@@ -772,7 +776,7 @@ func TestNothingIsCalledBetweenTheReadAndTheWrite(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newShelf("team: a b c")
-			s.writer.proved = tt.proved
+			s.writer.proved = proven(tt.proved)
 			if tt.vanish {
 				s.set("team", "a", "b")
 			}
@@ -1206,7 +1210,7 @@ func TestMembersMissingBeforeTheWrite(t *testing.T) {
 				limits := wide
 				limits.FreeRemovals, limits.MaxRatio = tt.free, tt.ratio
 				s := newShelf("team: " + strings.Join(all[tt.missing:], " "))
-				s.writer.proved = proved
+				s.writer.proved = proven(proved)
 				done := s.apply(cleared(limits, "team: "+strings.Join(all, " ")+" +n"))
 				want := []string{"+n@team applied", "trip concurrent team: " + replanned}
 				if !tt.writes {
@@ -1239,7 +1243,7 @@ func TestReadingsThatDiffer(t *testing.T) {
 		for _, proved := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, proved %v", tt.name, proved), func(t *testing.T) {
 				s := newShelf("team: a b c")
-				s.writer.proved = proved
+				s.writer.proved = proven(proved)
 				s.claims = map[string][]string{"team": tt.claims}
 				s.onCall = func(call string, n int) {
 					switch {
@@ -1287,7 +1291,7 @@ func TestAFirstWriteThatWasNotReadBackIsHeldAgainstWhatWasBeforeIt(t *testing.T)
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newShelf("x: a", "y: a", "z: a")
-			s.writer.proved = false
+			s.writer.proved = proven(false)
 			s.onWrite = func(int, target.Group, []string) (bool, error) {
 				tt.harm(s)
 				return true, nil
@@ -1301,9 +1305,36 @@ func TestAFirstWriteThatWasNotReadBackIsHeldAgainstWhatWasBeforeIt(t *testing.T)
 			same(t, "the first pass", []string{"+n@x failed", `error: reading the user group "x" back after its write, which may or may not have been made: boom`}, said(s.apply(cleared(wide, "x: a +n"))))
 			s.readErr, s.onWrite = nil, nil
 			same(t, "the second pass", tt.want, said(s.apply(cleared(wide, "y: a +n"))))
-			if harmed := len(tt.want) > 1; s.writer.proved == harmed || s.counts["write"] != map[bool]int{true: 1, false: 2}[harmed] {
+			if harmed := len(tt.want) > 1; s.writer.proved[""] == harmed || s.counts["write"] != map[bool]int{true: 1, false: 2}[harmed] {
 				t.Errorf("proved %v, %d writes", s.writer.proved, s.counts["write"])
 			}
+		})
+	}
+}
+
+// TestEachKindOfWriteHasItsCanary: a member list and a role are written by different calls, so
+// a role that was written well proves nothing about a member list.
+func TestEachKindOfWriteHasItsCanary(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		kinds []string // of the writes, in order: the values of target.Group.Role
+		want  []string // the calls around the last write
+	}{
+		{"a member list after a role", []string{target.RoleAdmin, ""}, []string{"groups", "group", "write", "groups"}},
+		{"a role after a member list", []string{"", target.RoleAdmin}, []string{"groups", "group", "write", "groups"}},
+		{"a second member list", []string{"", ""}, []string{"group", "write", "group"}},
+		{"a second role", []string{target.RoleAdmin, target.RoleAdmin}, []string{"group", "write", "group"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newShelf("x: a", "y: a")
+			s.writer.proved = proven(false)
+			for i, name := range []string{"x", "y"} {
+				s.groups[i].Role, s.calls = tt.kinds[i], nil
+				c := cleared(wide, name+": a +n")
+				c.writes[0].Group.Role = tt.kinds[i]
+				same(t, name, []string{"+n@" + name + " applied"}, said(s.apply(c)))
+			}
+			same(t, "calls", tt.want, s.calls)
 		})
 	}
 }
@@ -1371,7 +1402,7 @@ func TestTheCanaryIsComparedWithTheLastReading(t *testing.T) {
 		{"not there yet", func(s *shelf) { s.groups = s.groups[1:] }},
 	} {
 		s := newShelf("x: a", "y: a")
-		s.writer.proved = false
+		s.writer.proved = proven(false)
 		groups := slices.Clone(s.groups)
 		s.onCall = func(call string, n int) {
 			if s.groups = slices.Clone(groups); call == "groups" && n == 1 {
@@ -1382,7 +1413,7 @@ func TestTheCanaryIsComparedWithTheLastReading(t *testing.T) {
 			}
 		}
 		same(t, tt.name, []string{"+n@x applied"}, said(s.apply(cleared(wide, "x: a +n"))))
-		if !s.writer.proved || s.writer.broken != "" {
+		if !s.writer.proved[""] || s.writer.broken != "" {
 			t.Errorf("%s: proved %v, broken %q", tt.name, s.writer.proved, s.writer.broken)
 		}
 	}
@@ -1467,11 +1498,11 @@ func TestAWaitLosesNobody(t *testing.T) {
 				}
 				refusal.refuse(s, func() { change.make(s) })
 				var pauses []time.Duration
-				w := &writer{dir: dir, late: map[string]bool{}, suspension: notSuspended, pause: func(_ context.Context, d time.Duration) { pauses = append(pauses, d) }}
+				w := &writer{dir: dir, late: map[string]bool{}, proved: proven(false), suspension: notSuspended, pause: func(_ context.Context, d time.Duration) { pauses = append(pauses, d) }}
 				plan := cleared(wide, "team: a -leaver +new")
 				plan.writes[0].Group.Description = "ours"
 				done := plan.applyTo(w, context.Background(), slog.New(slog.DiscardHandler), openFence)
-				if len(done.errors) > 0 || !w.proved {
+				if len(done.errors) > 0 || !w.proved[""] {
 					t.Errorf("proved %v: %v", w.proved, said(done))
 				}
 				g := s.Groups()[slices.IndexFunc(s.Groups(), func(g clearmltest.Group) bool { return g.ID == "cm-team" })]
@@ -1531,7 +1562,7 @@ func TestAWriteThatChangesMoreThanMembersEndsAllWriting(t *testing.T) {
 		{"nothing of another group, by the canary", false, "y", func(*target.Group) {}, false},
 	} {
 		s := newShelf("x: a", "y: a")
-		s.writer.proved = tt.proved
+		s.writer.proved = proven(tt.proved)
 		s.onWrite = func(_ int, _ target.Group, members []string) (bool, error) {
 			s.set("x", members...)
 			tt.change(&s.groups[slices.IndexFunc(s.groups, func(g target.Group) bool { return g.Name == tt.group })])

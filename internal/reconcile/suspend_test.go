@@ -168,7 +168,7 @@ func TestASuspensionBetweenTwoPeopleOfARole(t *testing.T) {
 	for _, proved := range []bool{true, false} {
 		s := newShelf("role: a")
 		s.groups[0].Role = target.RoleAdmin
-		s.writer.dir, s.writer.proved = roles{s}, proved
+		s.writer.dir, s.writer.proved = roles{s}, proven(proved)
 		suspended := memory.Suspension{}
 		s.writer.suspension = func(context.Context) (memory.Suspension, error) { return suspended, nil }
 		s.onCall = func(call string, n int) {
