@@ -35,10 +35,25 @@ var events = []event{
 	}, false},
 	{"role", 5, func(w *world, r *rand.Rand) {
 		id := pick(r, w.realm.IDs())
-		if r.IntN(4) == 0 {
+		if r.IntN(2) == 0 { // to a group, and sometimes somebody joins it
 			id = pick(r, w.realm.Groups())
+			if a := pick(r, w.realm.IDs()); r.IntN(2) == 0 {
+				w.realm.Put(a, id, true)
+			}
 		}
 		w.realm.GiveRole(id, []string{idp.Boss, idp.Chief}[r.IntN(2)], r.IntN(2) == 0)
+	}, false},
+	{"hidden holder", 1, func(w *world, r *rand.Rand) {
+		// Somebody of an LDAP, whom a login has put into Keycloak's cache, joins a group whose
+		// list hides the LDAP's people. The group gives the role of administrators.
+		account, group := w.realm.Hidden(r)
+		user := w.login(account)
+		if user == "" {
+			return
+		}
+		w.realm.GiveRole(group, idp.Boss, true)
+		w.realm.Put(account, group, true)
+		w.directory.EditRole(user, 0)
 	}, false},
 	{"move", 10, func(w *world, r *rand.Rand) {
 		a, groups := pick(r, w.realm.IDs()), w.realm.Groups()
@@ -67,8 +82,12 @@ var events = []event{
 	{"email", 5, func(w *world, r *rand.Rand) { w.realm.SetEmail(pick(r, w.realm.IDs()), email(r.IntN(w.People+3))) }, false},
 	{"rename group", 3, func(w *world, r *rand.Rand) {
 		g, name := pick(r, w.realm.Groups()), words[r.IntN(len(words))]+[]string{"", "2", "-archive"}[r.IntN(3)]
-		if w.mayBeNamed(name) {
-			w.realm.RenameGroup(g, name)
+		if !w.mayBeNamed(name) {
+			return
+		}
+		w.realm.RenameGroup(g, name)
+		if a := pick(r, w.realm.IDs()); r.IntN(2) == 0 { // somebody joins the group under its new name
+			time.AfterFunc(time.Duration(r.IntN(1000))*time.Millisecond, func() { w.realm.Put(a, g, true) })
 		}
 	}, false},
 	{"delete group", 1, func(w *world, r *rand.Rand) { w.realm.DeleteGroup(pick(r, w.realm.Groups())) }, false},

@@ -83,6 +83,21 @@ var mechanisms = []mutant{
 	{"emails may repeat", []patch{
 		{"internal/source/keycloak/lookup.go", "(listed >= most || l.catalog.DuplicateEmails())", "(listed >= most)"},
 	}, "duplicate emails,short_list,namesake,edit", "kept ids,federation"},
+	{"an email that a federation can hide", []patch{
+		{"internal/match/people.go", "case m.src.Catalog().HidesEmails():", "case false:"},
+	}, "duplicate emails,federation,ldap,forget people,new account,membership", "kept ids"},
+	{"a removal by such an email waits", []patch{
+		{"internal/source/weigh.go", "if q.ByEmail && w.snap.Catalog().HidesEmails() && !a.Evidence.waits {", "if false {"},
+	}, "duplicate emails,federation,ldap,forget people,namesake,membership", "kept ids"},
+	{"a group that is renamed meanwhile", []patch{
+		{"internal/source/keycloak/confirm.go", "case now.Name != g.Name || now.Path != \"\" && now.Path != g.Path:", "case false:"},
+	}, "rename group,membership,people join and sign in", ""},
+	{"the groups that give the role", []patch{
+		{"internal/source/weigh.go", "switch side, old, a := w.ownOfRole(u, role); side {", "switch side, old, a := out, false, (Answer{}); side {"},
+	}, "admin role,via role,federation,hidden holder", ""},
+	{"a canary of each kind", []patch{
+		{"internal/reconcile/apply.go", "return !w.proved[g.Role] || w.before != nil", "return len(w.proved) == 0 || w.before != nil"},
+	}, "rogue server,admin role,via role,role,edit", ""},
 	{"everybody who claims an account", []patch{
 		{"internal/match/people.go", "contested := c.byEmail", "contested := c.byEmail[:0]"},
 	}, "twin user,edit", ""},

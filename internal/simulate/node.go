@@ -50,10 +50,11 @@ func (s settings) rules() (match.Rules, error) {
 }
 
 // told returns the settings that the oracle needs.
-func (s settings) told() history.Settings {
+func (s settings) told(r *idp.Realm) history.Settings {
 	h := history.Settings{
 		FullPath: s.FullPath, Mapping: s.Mapping, AdminGroups: s.AdminGroups, AdminRole: s.AdminRole, AdminVia: string(s.AdminVia), Self: dir.Self, Protected: s.Protect,
 		Grace: s.Limits.Grace, GoneGrace: s.Limits.GoneGrace, Floor: s.Limits.Floor, MaxAge: s.Limits.MaxAge,
+		HidesEmails: r.Duplicates && r.Federations() > 0,
 	}
 	for _, x := range s.Exceptions {
 		h.Exceptions = append(h.Exceptions, history.Exception{User: x.Match, Until: x.Until})
@@ -109,7 +110,7 @@ func (w *world) start(name string, s settings) (*node, error) {
 	})
 	ctx, stop := context.WithCancel(context.Background())
 	n.stop = stop
-	w.log.Add(history.InForce{Node: name, Settings: s.told()})
+	w.log.Add(history.InForce{Node: name, Settings: s.told(w.realm)})
 	go func() {
 		defer close(n.ended)
 		var err error
@@ -293,7 +294,7 @@ func (n *node) reload(ctx context.Context, s settings) error {
 		}
 		n.reconciler = n.reconciler.Succeed(next.source, next.target, next.options)
 		n.settings = s
-		n.w.log.Add(history.InForce{Node: n.name, Settings: s.told()})
+		n.w.log.Add(history.InForce{Node: n.name, Settings: s.told(n.w.realm)})
 		return n.job(), nil
 	})
 }

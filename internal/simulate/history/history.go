@@ -165,6 +165,7 @@ type Settings struct {
 	Grace, GoneGrace time.Duration
 	Floor            int
 	MaxAge           time.Duration
+	HidesEmails      bool // accounts may share an email, and a federation can hide one of them
 }
 
 // Exception keeps one person's memberships until a time.

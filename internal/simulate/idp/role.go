@@ -2,6 +2,7 @@ package idp
 
 import (
 	"maps"
+	"math/rand/v2"
 	"net/url"
 	"slices"
 
@@ -34,6 +35,26 @@ func (r *Realm) GiveRole(id, role string, in bool) {
 		delete(roles, role)
 	}
 	r.tellRole(id, roles)
+}
+
+// Hidden returns the ids of an account and of a group of the same LDAP whose list hides the
+// LDAP's people. The account is not in the group. Both are "" if there are none.
+func (r *Realm) Hidden(rng *rand.Rand) (account, group string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var pairs [][2]string
+	for _, g := range slices.Sorted(maps.Keys(r.groups)) {
+		for _, a := range r.sorted() {
+			if k := r.groups[g]; k.quirk == Hides && k.federation != "" && k.federation == a.federation && !a.own[g] {
+				pairs = append(pairs, [2]string{a.id, g})
+			}
+		}
+	}
+	if len(pairs) == 0 {
+		return "", ""
+	}
+	p := pairs[rng.IntN(len(pairs))]
+	return p[0], p[1]
 }
 
 func (r *Realm) tellRole(holder string, roles map[string]bool) {

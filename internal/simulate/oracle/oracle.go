@@ -532,6 +532,8 @@ func (o *Oracle) Settled(t time.Time, node string, frozen []string) {
 			case claim == is:
 			case claim && !listed, !claim && listed && is: // the list and the own side disagree: the next login settles it
 				o.Sometimes["somebody whom only a login settles"]++
+			case claim && w.s.HidesEmails && a.ID != u.Kept: // an email alone is no grant
+				o.Sometimes["somebody whom an email does not identify"]++
 			case id == history.AdminRole && u.Role != "admin" && u.Role != "user": // every other role stays
 				o.Sometimes["somebody with another role"]++
 			case w.protected(u): // gains nothing and loses nothing

@@ -83,6 +83,7 @@ func of[K comparable, T any](m map[K]*course[T], k K) *course[T] {
 func (p *past) enter(e history.Entry) bool {
 	switch w := e.What.(type) {
 	case history.Account:
+		p.imported(e.At, w)
 		of(p.accounts, w.ID).set(e.At, account{Account: w})
 	case history.AccountGone:
 		gone := account{}
@@ -120,6 +121,16 @@ func (p *past) enter(e history.Entry) bool {
 	}
 	p.times = append(p.times, e.At)
 	return true
+}
+
+// imported ends the ghosts of a person whom Keycloak imports again. What happens to the new
+// account is true of the person.
+func (p *past) imported(t time.Time, a history.Account) {
+	for _, c := range p.accounts {
+		if old := c.get(t); !old.ghost.IsZero() && old.ID != a.ID && old.Username == a.Username && old.Federation == a.Federation {
+			c.set(t, account{})
+		}
+	}
 }
 
 // instants returns one time for each state of the world between two times.
@@ -162,20 +173,10 @@ func (p *past) at(t time.Time, node string) at {
 // person is still there.
 func (w at) account(id string) (account, bool) {
 	a := w.accounts[id].get(w.t)
-	if a.ID == "" || !a.ghost.IsZero() && (w.t.Sub(a.ghost) >= w.s.Grace || w.again(a)) {
+	if a.ID == "" || !a.ghost.IsZero() && w.t.Sub(a.ghost) >= w.s.Grace {
 		return account{}, false
 	}
 	return a, true
-}
-
-// again reports whether Keycloak has made a deleted account again, under another id.
-func (w at) again(a account) bool {
-	for _, c := range w.accounts {
-		if o := c.get(w.t); o.ID != "" && o.ghost.IsZero() && o.Username == a.Username && o.Federation == a.Federation {
-			return true
-		}
-	}
-	return false
 }
 
 // candidates returns the accounts that could be the user.
