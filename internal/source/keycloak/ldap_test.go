@@ -247,7 +247,7 @@ func TestEvidenceAgainstFederatedPeopleThatIsTrue(t *testing.T) {
 	// Expected: two member lists, and the local account. Then one batch between two probes:
 	// two counts for fedd, one for feda, and the question whether the database says that
 	// fedb is disabled.
-	if want := map[string]int{"token": 2, "components": 1, "members": 2, "user": users, "users_disabled": 1, "probe": 2, "own_count": 3}; !maps.Equal(f.seen.calls, want) {
+	if want := map[string]int{"token": 2, "components": 1, "members": 2, "group": 2, "user": users, "users_disabled": 1, "probe": 2, "own_count": 3}; !maps.Equal(f.seen.calls, want) {
 		t.Errorf("requests are %v; want %v", f.seen.calls, want)
 	}
 	if u := userOf(t, mustRead(t, f.source), "fedb"); u.Enabled != f.realm.Server.Before(2600) {
