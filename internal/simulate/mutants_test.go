@@ -81,8 +81,11 @@ var mechanisms = []mutant{
 		{"internal/source/weigh.go", "case !account.Found:\n\t\treturn doubt(Unclear, \"the second look finds no such account\")\n\tcase account.User.Federation", "case !account.Found:\n\t\treturn Answer{}\n\tcase account.User.Federation"},
 	}, "import again,kept ids", ""},
 	{"emails may repeat", []patch{
-		{"internal/source/keycloak/lookup.go", "(listed >= most || l.catalog.DuplicateEmails())", "(listed >= most)"},
+		{"internal/source/keycloak/lookup.go", "(listed != 1 || l.catalog.DuplicateEmails())", "(listed != 1)"},
 	}, "duplicate emails,short_list,namesake,edit", "kept ids,federation"},
+	{"an email without an account is looked up twice", []patch{
+		{"internal/source/keycloak/lookup.go", "(listed != 1 || l.catalog.DuplicateEmails())", "(listed >= most || l.catalog.DuplicateEmails())"},
+	}, "short_list,empty,import again,edit", "duplicate emails"},
 	{"an email that a federation can hide", []patch{
 		{"internal/match/people.go", "case m.src.Catalog().HidesEmails():", "case false:"},
 	}, "duplicate emails,federation,ldap,forget people,new account,membership", "kept ids"},

@@ -165,11 +165,11 @@ func (l *lookUp) email(ctx context.Context, f *source.Found) error {
 	}
 	const most = 2
 	users, listed, doubt, err := l.withEmail(ctx, f.Person.Email, strconv.Itoa(most))
-	// Every account with the email counts, and the first answer has at most two. If several
-	// accounts may share an email, a short answer could make an ambiguous person look
-	// certain. So Keycloak is asked a second time, for all of them. The accounts of both
-	// answers count.
-	if err == nil && doubt == "" && (listed >= most || l.catalog.DuplicateEmails()) {
+	// Every account with the email counts, and the first answer has at most two. An answer
+	// without an account makes a person look gone. If several accounts may share an email, a
+	// short answer could make an ambiguous person look certain. In these cases Keycloak is
+	// asked a second time, for all of them. The accounts of both answers count.
+	if err == nil && doubt == "" && (listed != 1 || l.catalog.DuplicateEmails()) {
 		var again []source.User
 		again, _, doubt, err = l.withEmail(ctx, f.Person.Email, all)
 		users = together(users, again)
