@@ -91,8 +91,9 @@ func TestOnceAtSize(t *testing.T) {
 		t.Errorf("source %v, want %v", rep.Source, want)
 	}
 	// The most requests of a pull, and of the confirmation that removes a local account: one
-	// list of members and the account, with the token and the components around them.
-	const pull, confirm = keycloaktest.BigGroups + keycloaktest.BigParents + 5, 5
+	// list of members, the name of the group and the account, with the token and the components
+	// around them.
+	const pull, confirm = keycloaktest.BigGroups + keycloaktest.BigParents + 5, 6
 	if n := int(requests.Load()); n > pull+confirm {
 		t.Errorf("%d requests, want at most %d to pull and %d to confirm", n, pull, confirm)
 	}
@@ -124,7 +125,7 @@ func TestExplainAtSize(t *testing.T) {
 		{"someone in sync, by username", []string{"user-05000"}, 4 + 5, []string{"state: matched", "matched by email", "  = in_sync  "}},
 		{"someone to be removed, by email", []string{leaver + "@example.com"}, 3 + 6 + 8, []string{"  - remove  the next pass that may write removes the person", "evidence: read twice: not in the one Keycloak group"}},
 		{"someone to be added, by the id in ClearML", []string{"cm-user-00000"}, 3 + 6 + 8, []string{"  + add  the next pass that may write adds the person: a member of " + first}},
-		{"a group", []string{"--group", first}, 8, []string{"in_sync: 49, add: 1, remove: 1"}},
+		{"a group", []string{"--group", first}, 9, []string{"in_sync: 49, add: 1, remove: 1"}},
 		{"the pass of someone to be removed", []string{"sync", leaver}, 3 + 6 + 8, []string{"drift (dry run): 0 to add, 1 to remove in 1 of 1 group"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
