@@ -1,7 +1,6 @@
-// Package kube is what groupsync asks of Kubernetes: one Lease by which
-// replicas agree who makes the passes, one ConfigMap beside it in which the
-// guards' memory follows the leadership, and Events when a guard trips or a person
-// approves.
+// Package kube is groupsync's use of Kubernetes. A Lease decides which replica leads. A
+// ConfigMap beside the Lease holds the guards' memory and the suspension. Events tell of
+// guards that trip and of approvals.
 package kube
 
 import (
@@ -16,10 +15,12 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	authorization "k8s.io/api/authorization/v1"
 	coordination "k8s.io/api/coordination/v1"
 	core "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -30,17 +31,17 @@ import (
 	"groupsync/internal/transport"
 )
 
-// Options say which Lease, and who asks for it.
+// Options name the Lease and the pod that campaigns for it.
 type Options struct {
 	Name, Namespace string // Namespace empty: the pod's own, or the kubeconfig's
-	Pod             Pod    // what Events are about; its name empty: none are made
+	Pod             Pod    // the object of Events; if its name is empty, no Events are made
 	Log             *slog.Logger
 }
 
 // Pod is the pod that this process runs in, as the downward API tells it.
 type Pod struct{ Name, UID string }
 
-// Lease is a Kubernetes Lease and what is kept beside it.
+// Lease is a Kubernetes Lease and the ConfigMap beside it.
 type Lease struct {
 	name, namespace string
 	identity        string
@@ -49,21 +50,20 @@ type Lease struct {
 	client          kubernetes.Interface
 	log             *slog.Logger
 
-	term    int                   // the Lease's transitions when this process took it; of the campaign's goroutine
 	tripped map[report.Guard]bool // guards that the last pass tripped; of the goroutine that makes passes
 
 	mu      sync.Mutex
-	renewed time.Time // when the renewal was sent that succeeded last; zero: not held
-	passed  bool      // another process held the Lease since
-	holder  string    // who holds it, as seen last
+	renewed time.Time // when the last successful renewal was sent; zero: this process has no term
+	ended   error     // why the term is over; nil: it is not
+	holder  string    // the holder that was seen last
 }
 
-// timeout bounds one request, so that an API server that swallows requests does
-// not cost a term in which another would answer.
+// timeout limits one request to the API server. It is half of renewDeadline, so the leader can
+// retry once, against another API server, before it loses the Lease.
 const timeout = renewDeadline / 2
 
-// Open returns the Lease. It asks nothing of the API server yet; an error says
-// that there is none to ask.
+// Open returns the Lease. It sends no request yet. It returns an error if no API server is
+// configured, or if the pod's namespace cannot be found.
 func Open(o Options) (*Lease, error) {
 	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(clientcmd.NewDefaultClientConfigLoadingRules(), nil)
 	config, err := loader.ClientConfig()
@@ -72,7 +72,7 @@ func Open(o Options) (*Lease, error) {
 	}
 	config.Timeout = timeout
 	config.Wrap(new(transport.Bound).RoundTripper)
-	// The API's warnings, and client-go's own lines, are not for our log.
+	// The API's warnings do not belong into this log.
 	config.WarningHandler = rest.NoWarnings{}
 	own, _, err := loader.Namespace()
 	if err != nil {
@@ -88,8 +88,8 @@ func Open(o Options) (*Lease, error) {
 	}, nil
 }
 
-// identity is the host's name, which in a pod is the pod's, and a random part,
-// so that a container that restarts is not taken for the one before it.
+// identity returns the host's name, which in a pod is the pod's name, and a random part. The
+// random part distinguishes a container that restarts from the one before it.
 func identity() string {
 	host, err := os.Hostname()
 	if err != nil {
@@ -101,16 +101,16 @@ func identity() string {
 // String returns namespace and name.
 func (l *Lease) String() string { return l.namespace + "/" + l.name }
 
-// quiet is a context in which client-go logs to ours, at level debug.
+// quiet returns a context in which client-go logs to the log of l, at level debug.
 func (l *Lease) quiet(ctx context.Context) context.Context {
 	return klog.NewContext(ctx, logr.FromSlogHandler(lowered{l.log.Handler()}))
 }
 
-// lowered makes every record one of level debug: what a failed renewal means is
-// said by us, once.
+// lowered gives every record the level debug. This package logs by itself what a failed
+// renewal means.
 type lowered struct{ slog.Handler }
 
-// Enabled leaves out what client-go says each time it looks.
+// Enabled leaves out the records that client-go makes each time it looks at the Lease.
 func (h lowered) Enabled(ctx context.Context, level slog.Level) bool {
 	return level > slog.LevelDebug && h.Handler.Enabled(ctx, slog.LevelDebug)
 }
@@ -126,53 +126,66 @@ func (h lowered) WithAttrs(attrs []slog.Attr) slog.Handler {
 
 func (h lowered) WithGroup(name string) slog.Handler { return lowered{h.Handler.WithGroup(name)} }
 
-// Check finds out, without changing either, whether the Lease and the memory's
-// ConfigMap can be read and written. Where one does not exist it is made, empty.
-// An error says what is not allowed or not there, and what to do.
+// Check finds out whether the Lease and the memory's ConfigMap can be read and written. It
+// changes neither. If one does not exist, Check creates it, empty. An error says what is
+// missing or not allowed, and what to do.
 func (l *Lease) Check(ctx context.Context) error {
 	lease := &coordination.Lease{ObjectMeta: meta.ObjectMeta{Name: l.name}}
-	if err := check(ctx, l.client.CoordinationV1().Leases(l.namespace), l.name, lease); err != nil {
+	err := exists(ctx, l.client.CoordinationV1().Leases(l.namespace), l.name, lease)
+	if err == nil {
+		err = l.mayUpdate(ctx, coordination.Resource("leases"), l.name)
+	}
+	if err != nil {
 		return l.explain("Lease", l.name, err)
 	}
 	memory := &core.ConfigMap{ObjectMeta: meta.ObjectMeta{Name: l.memoryName()}}
-	if err := check(ctx, l.client.CoreV1().ConfigMaps(l.namespace), l.memoryName(), memory); err != nil {
+	err = exists(ctx, l.client.CoreV1().ConfigMaps(l.namespace), l.memoryName(), memory)
+	if err == nil {
+		err = l.mayUpdate(ctx, core.Resource("configmaps"), l.memoryName())
+	}
+	if err != nil {
 		return l.explain("ConfigMap", l.memoryName(), err)
 	}
 	return nil
 }
 
-// objects are those of one kind in a namespace, as client-go's clients have them.
+// objects are the objects of one kind in a namespace, as client-go's clients have them.
 type objects[T any] interface {
 	Get(context.Context, string, meta.GetOptions) (*T, error)
 	Create(context.Context, *T, meta.CreateOptions) (*T, error)
-	Update(context.Context, *T, meta.UpdateOptions) (*T, error)
 }
 
-// check reads the object, makes it where it is not there, and tries to write it.
-func check[T any](ctx context.Context, all objects[T], name string, empty *T) error {
-	o, err := all.Get(ctx, name, meta.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		_, err = all.Create(ctx, empty, meta.CreateOptions{})
-		if err == nil || apierrors.IsAlreadyExists(err) {
-			o, err = all.Get(ctx, name, meta.GetOptions{})
-		}
-	}
-	if err != nil {
+// exists reads the object, and creates it if it does not exist.
+func exists[T any](ctx context.Context, all objects[T], name string, empty *T) error {
+	_, err := all.Get(ctx, name, meta.GetOptions{})
+	if !apierrors.IsNotFound(err) {
 		return err
 	}
-	_, err = all.Update(ctx, o, meta.UpdateOptions{DryRun: []string{meta.DryRunAll}})
-	return unlessConflict(err)
-}
-
-// unlessConflict takes a conflict for leave to write: somebody else just did.
-func unlessConflict(err error) error {
-	if apierrors.IsConflict(err) {
-		return nil
+	_, err = all.Create(ctx, empty, meta.CreateOptions{})
+	if apierrors.IsAlreadyExists(err) {
+		_, err = all.Get(ctx, name, meta.GetOptions{})
 	}
 	return err
 }
 
-// explain says what an error about one object means.
+// mayUpdate asks the API server whether this process may update the object.
+func (l *Lease) mayUpdate(ctx context.Context, resource schema.GroupResource, name string) error {
+	review := &authorization.SelfSubjectAccessReview{Spec: authorization.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorization.ResourceAttributes{
+		Namespace: l.namespace, Verb: "update", Group: resource.Group, Resource: resource.Resource, Name: name,
+	}}}
+	answer, err := l.client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, meta.CreateOptions{})
+	switch {
+	case apierrors.IsForbidden(err):
+		return nil // the cluster lets nobody ask: the first update will say
+	case err != nil:
+		return err
+	case !answer.Status.Allowed:
+		return apierrors.NewForbidden(resource, name, fmt.Errorf("cannot update it %s", answer.Status.Reason))
+	}
+	return nil
+}
+
+// explain returns the error of a request about one object, with its meaning and what to do.
 func (l *Lease) explain(kind, name string, err error) error {
 	var status apierrors.APIStatus
 	switch {

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync/atomic"
@@ -12,27 +13,28 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
 
-// A standby takes over at the latest leaseDuration + retryPeriod after the last
-// renewal. The leader sends no write from renewDeadline after it on, so that
-// between the two nobody does.
+// client-go recommends these durations. A standby looks at the Lease every 2 to 4.4 seconds.
+// It takes the Lease at most 24 seconds after the last renewal: one look to see the renewal,
+// leaseDuration, and one look to find the renewal too old.
+//
+// The leader sends no write later than renewDeadline after its last renewal (Held). A standby
+// waits for leaseDuration. In the time between the two, nobody writes.
 const (
 	leaseDuration = 15 * time.Second
 	renewDeadline = 10 * time.Second
 	retryPeriod   = 2 * time.Second
-	// look is how often client-go does something; a campaign stretches it by up
-	// to JitterFactor. A standby needs two looks, one to see the last renewal
-	// and one to find it too old: 2 x 2.2 x look is less than retryPeriod.
-	look = 400 * time.Millisecond
-	// released is the duration, in seconds, of a Lease that was given up in order;
-	// client-go writes the same.
+	// released is the duration, in seconds, that client-go writes into a Lease that its
+	// holder released in order.
 	released = 1
+	// unknown is the holder that Get returns for a Lease that may have one.
+	unknown = "unknown"
 )
 
-// Run campaigns for the Lease until ctx ends. While this process holds it, lead
-// runs, under a context that ends when the leadership is lost or ctx ends; it
-// is awaited, and only then is the Lease given up or campaigned for again. Run
-// returns nil, or the error of a lead that did not end in order: then the Lease
-// is left to run out.
+// Run campaigns for the Lease until ctx ends. While this process leads, it runs lead. The
+// context of lead ends when the leadership is lost or ctx ends. Run releases the Lease, or
+// campaigns again, only after lead has returned. Run returns nil, or the error of a lead that
+// did not end in order. After such an error Run does not release the Lease, so another
+// process leads only when the Lease has expired.
 func (l *Lease) Run(ctx context.Context, lead func(context.Context) error) error {
 	for ctx.Err() == nil {
 		if err := l.campaign(ctx, func(resourcelock.LeaderElectionRecord) {}, lead); err != nil {
@@ -42,8 +44,8 @@ func (l *Lease) Run(ctx context.Context, lead func(context.Context) error) error
 	return nil
 }
 
-// Take is Run for one task: it takes the Lease, awaits lead and gives the Lease
-// up. Where another process is seen to renew it, the error says who.
+// Take takes the Lease, runs lead once and releases the Lease. If another process renews the
+// Lease, the error names that process.
 func (l *Lease) Take(ctx context.Context, lead func(context.Context) error) error {
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
@@ -73,18 +75,18 @@ func (l *Lease) Take(ctx context.Context, lead func(context.Context) error) erro
 	return err
 }
 
-// campaign waits for the Lease, leads once and gives it up. others is told of
-// every record that shows another holder.
+// campaign waits for the Lease, leads once and releases the Lease. It calls others with each
+// record that shows another holder.
 func (l *Lease) campaign(ctx context.Context, others func(resourcelock.LeaderElectionRecord), lead func(context.Context) error) error {
 	electing, stop := context.WithCancel(l.quiet(context.WithoutCancel(ctx)))
 	defer stop()
 	won, over := make(chan struct{}), make(chan struct{})
-	k := &lock{lease: l, others: others, end: stop, Interface: &resourcelock.LeaseLock{
-		LeaseMeta: meta.ObjectMeta{Namespace: l.namespace, Name: l.name}, Client: l.client.CoordinationV1(),
-		LockConfig: resourcelock.ResourceLockConfig{Identity: l.identity},
-	}}
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-		Lock: k, Name: l.String(), LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: look,
+		Name: l.String(), LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod, ReleaseOnCancel: true,
+		Lock: &lock{lease: l, others: others, stop: stop, Interface: &resourcelock.LeaseLock{
+			LeaseMeta: meta.ObjectMeta{Namespace: l.namespace, Name: l.name}, Client: l.client.CoordinationV1(),
+			LockConfig: resourcelock.ResourceLockConfig{Identity: l.identity},
+		}},
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(context.Context) { close(won) },
 			OnStoppedLeading: func() {},
@@ -97,19 +99,19 @@ func (l *Lease) campaign(ctx context.Context, others func(resourcelock.LeaderEle
 	go func() { defer close(over); elector.Run(electing) }()
 	select {
 	case <-won:
-		if err := l.lead(ctx, over, lead); err != nil {
-			return err
-		}
+		err = l.lead(ctx, over, lead)
 	case <-ctx.Done():
 	}
+	if err != nil {
+		l.end(err) // writes may still be under way, so the Lease is not released
+	}
 	stop()
-	<-over // the elector uses the lock no more
-	l.release(k)
-	return nil
+	<-over
+	l.forget()
+	return err
 }
 
-// lead runs lead until it has ended, under a context that ends with the
-// leadership.
+// lead runs lead under a context that ends with the leadership.
 func (l *Lease) lead(ctx context.Context, lost <-chan struct{}, lead func(context.Context) error) error {
 	leading, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -131,8 +133,11 @@ func (l *Lease) lead(ctx context.Context, lost <-chan struct{}, lead func(contex
 	return lead(leading)
 }
 
-// leaderIs notes who holds the Lease.
+// leaderIs remembers the holder of the Lease.
 func (l *Lease) leaderIs(holder string) {
+	if holder == unknown {
+		holder = ""
+	}
 	l.mu.Lock()
 	l.holder = holder
 	l.mu.Unlock()
@@ -141,164 +146,147 @@ func (l *Lease) leaderIs(holder string) {
 	}
 }
 
-// Holder returns who held the Lease when it was seen last; empty: nobody.
+// Holder returns the identity of the last holder that this process has seen. It is empty if
+// there was none.
 func (l *Lease) Holder() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.holder
 }
 
-// Held returns nil while this process surely holds the Lease, else why not. It
-// looks at the clock, so that a process that was paused knows before any timer
-// of it has fired.
+// Held returns nil if this process may write because of the Lease: it holds the Lease, and
+// the last renewal is younger than renewDeadline. Otherwise the error says why not. Held
+// reads the clock. So it is right in a process that was paused, before any timer has fired.
 func (l *Lease) Held() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch age := since(l.renewed); {
 	case l.renewed.IsZero():
 		return fmt.Errorf("this process does not hold the Lease %s", l)
-	case l.passed:
-		return fmt.Errorf("another process held the Lease %s meanwhile", l)
+	case l.ended != nil:
+		return l.ended
 	case age >= renewDeadline:
 		return fmt.Errorf("the Lease %s has not been renewed for %s", l, age.Round(time.Second))
 	}
 	return nil
 }
 
-// since is how long ago a time was, by the clock that runs evenly or by that of
-// the wall, whichever says more: the first stands still while a machine sleeps.
+// since returns the time since t by the monotonic clock or by the wall clock, whichever is
+// longer. The monotonic clock stands still while a machine sleeps.
 func since(t time.Time) time.Duration {
 	now := time.Now()
 	return max(now.Sub(t), now.Round(0).Sub(t.Round(0)))
 }
 
-// release gives the Lease up where this process still holds it. client-go's own
-// would also overwrite one that another process has taken since.
-func (l *Lease) release(k *lock) {
+// end ends the term, if there is one. From then on the lock sends no request.
+func (l *Lease) end(reason error) {
 	l.mu.Lock()
-	held := !l.renewed.IsZero()
-	l.renewed, l.passed = time.Time{}, false
-	if l.holder == l.identity {
-		l.holder = ""
-	}
-	l.mu.Unlock()
-	if !held {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	record, _, err := k.Interface.Get(ctx)
-	if err == nil && record.HolderIdentity != l.identity {
-		return
-	}
-	if err == nil {
-		record.HolderIdentity, record.LeaseDurationSeconds, record.RenewTime = "", released, meta.Now()
-		err = k.Interface.Update(ctx, *record)
-	}
-	if err != nil {
-		l.log.Warn("the Lease was not given up: a standby waits until it has run out", "lease", l.String(), "error", err)
+	defer l.mu.Unlock()
+	if !l.renewed.IsZero() && l.ended == nil {
+		l.ended = reason
 	}
 }
 
-// lock is client-go's lock, with an eye on when it was renewed, on who has it,
-// and on whether the API answers.
+// forget makes the Lease ready for another campaign.
+func (l *Lease) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.renewed, l.ended = time.Time{}, nil
+	if l.holder == l.identity {
+		l.holder = ""
+	}
+}
+
+// lock is client-go's lock with a fence. It records when the Lease was renewed, and it ends a
+// term for good: client-go would take the Lease again in the same campaign after another
+// process had it, and the pass of this process may rest on what was true before that.
 type lock struct {
 	resourcelock.Interface
 	lease  *Lease
 	others func(resourcelock.LeaderElectionRecord)
-	end    func()    // ends the campaign
-	heldAt time.Time // when another process was seen to hold it last
-	bareAt time.Time // since when it is seen with no holder, and not given up
-	failed bool      // the last request got an error
+	stop   func() // ends the campaign
+	failed bool   // the last request got an error
 }
 
-func (k *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
-	record, raw, err := k.Interface.Get(ctx)
-	k.trouble(err)
-	gone := apierrors.IsNotFound(err)
-	if err != nil && !gone || err == nil && record.HolderIdentity == k.lease.identity {
-		return record, raw, err
-	}
-	k.broken(true)
-	switch {
-	case !gone && record.HolderIdentity != "":
-		k.heldAt, k.bareAt = time.Now(), time.Time{}
-		k.others(*record)
-		// The holder counts on leaseDuration, also if somebody edits what the Lease says.
-		record.LeaseDurationSeconds = max(record.LeaseDurationSeconds, int(leaseDuration/time.Second))
-	case !gone && record.LeaseDurationSeconds == released:
-		k.bareAt = time.Time{}
-	default:
-		if left := k.bare(); left > 0 {
-			return nil, nil, fmt.Errorf("the Lease %s has no holder and was not given up: it is taken in %s, should somebody hold it who has not looked yet", k.lease, left)
-		}
-	}
-	return record, raw, err
-}
-
-// bare returns how long a Lease without a holder is still left alone that nobody
-// gave up. It is new, or it was emptied or deleted under a holder, who learns of
-// it only when it looks, and who takes the Lease for its own until renewDeadline.
-func (k *lock) bare() time.Duration {
-	if k.bareAt.IsZero() {
-		k.bareAt = time.Now()
-	}
-	if !k.heldAt.IsZero() {
-		return leaseDuration - since(k.heldAt)
-	}
-	return renewDeadline - since(k.bareAt)
-}
-
-// broken is told whether the Lease shows another term. If this process has one,
-// that is over, and so is the campaign: it is never resumed, since what this
-// process knew when it began may be long untrue.
-func (k *lock) broken(another bool) bool {
-	l := k.lease
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.renewed.IsZero() && another {
-		l.passed = true
-		k.end()
-	}
-	return l.passed
-}
-
-func (k *lock) Create(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
-	return k.write(ctx, record, k.Interface.Create)
-}
-
-func (k *lock) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
-	return k.write(ctx, record, k.Interface.Update)
-}
-
-// write takes or renews the Lease, and renews no more often than retryPeriod.
-func (k *lock) write(ctx context.Context, record resourcelock.LeaderElectionRecord, send func(context.Context, resourcelock.LeaderElectionRecord) error) error {
-	l, asked := k.lease, time.Now()
-	if k.broken(record.LeaderTransitions != l.term) {
-		return l.Held()
-	}
-	l.mu.Lock()
-	fresh := !l.renewed.IsZero() && since(l.renewed) < retryPeriod
-	l.mu.Unlock()
-	if fresh {
+// over returns why the term is over, and ends the campaign. It returns nil if the term is not
+// over, or if there is none.
+func (k *lock) over() error {
+	k.lease.mu.Lock()
+	term := !k.lease.renewed.IsZero()
+	k.lease.mu.Unlock()
+	if !term {
 		return nil
 	}
-	err := send(ctx, record)
-	k.trouble(err)
-	if err == nil {
-		l.mu.Lock()
-		l.renewed = asked
-		l.mu.Unlock()
-		l.term = record.LeaderTransitions
+	err := k.lease.Held()
+	if err != nil {
+		k.stop()
 	}
 	return err
 }
 
-// trouble says once that the API does not do what is asked of it, and once that
-// it does again. That somebody else was faster is no trouble.
-func (k *lock) trouble(err error) {
-	err = unlessConflict(err)
+// Get reads the Lease. If this process leads, and the Lease does not name this process, the
+// term is over.
+//
+// A Lease that is new, emptied or deleted may have a holder that does not know yet. Within
+// renewDeadline that holder finds out or stops writing. So Get returns an unknown holder,
+// and client-go waits for renewDeadline as for any other holder.
+func (k *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
+	if err := k.over(); err != nil {
+		return nil, nil, err
+	}
+	record, raw, err := k.Interface.Get(ctx)
+	gone := apierrors.IsNotFound(err)
+	if !gone {
+		k.trouble(ctx, err)
+	}
+	if err != nil && !gone || err == nil && record.HolderIdentity == k.lease.identity {
+		return record, raw, err
+	}
+	k.lease.end(fmt.Errorf("another process held the Lease %s meanwhile", k.lease))
+	if err := k.over(); err != nil {
+		return nil, nil, err
+	}
 	switch {
+	case gone:
+		err := k.Interface.Create(ctx, resourcelock.LeaderElectionRecord{})
+		k.trouble(ctx, err)
+		return nil, nil, cmp.Or(err, fmt.Errorf("the Lease %s did not exist and was created", k.lease))
+	case record.HolderIdentity != "":
+		k.others(*record)
+		// The holder counts on leaseDuration, even if somebody edits the Lease.
+		record.LeaseDurationSeconds = max(record.LeaseDurationSeconds, int(leaseDuration/time.Second))
+	case record.LeaseDurationSeconds != released:
+		record.HolderIdentity, record.LeaseDurationSeconds = unknown, int(renewDeadline/time.Second)
+	}
+	return record, raw, nil
+}
+
+// Update takes, renews or releases the Lease. client-go calls Create only after Get has found
+// no Lease, and this Get creates the Lease itself.
+func (k *lock) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
+	if err := k.over(); err != nil {
+		return err
+	}
+	sent := time.Now()
+	err := k.Interface.Update(ctx, record)
+	k.trouble(ctx, err)
+	if err == nil && record.HolderIdentity == k.lease.identity {
+		k.lease.mu.Lock()
+		k.lease.renewed = sent
+		k.lease.mu.Unlock()
+	}
+	return err
+}
+
+// trouble logs the first failed request, and the first successful request after it. A conflict
+// is no failure: another process was faster. The end of ctx is no failure of the API.
+func (k *lock) trouble(ctx context.Context, err error) {
+	if apierrors.IsConflict(err) {
+		err = nil
+	}
+	switch {
+	case ctx.Err() != nil:
+		return
 	case err != nil && !k.failed:
 		k.lease.log.Warn("the Lease cannot be read or written", "lease", k.lease.String(), "error", k.lease.explain("Lease", k.lease.name, err))
 	case err == nil && k.failed:
