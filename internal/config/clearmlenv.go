@@ -24,7 +24,8 @@ func derived(facts clearmlenv.Facts) layer {
 func contradictions(facts clearmlenv.Facts, told layer, fullPath bool) error {
 	errs := []error{pathsWithoutFullPath(facts, fullPath)}
 	off := facts.GroupsOff
-	for _, name := range keyNames {
+	for _, k := range keys {
+		name := k.name
 		s, is := told[name]
 		if !is {
 			continue

@@ -1,7 +1,7 @@
-// Package config holds the configuration of groupsync as one value. It knows the
-// defaults, loads a file, the environment and flags, and validates the result.
-// The tags of Config are the names of the keys everywhere: in the file, in
-// variables, flags, the schema and the documentation.
+// Package config holds the configuration of groupsync as one value. It loads the file, the
+// environment and flags over the defaults, and validates the result. One table (table.go)
+// has a row for each key: defaults, validation, schema, flags, variables and
+// config.example.yaml are made from it.
 package config
 
 import (
@@ -9,29 +9,29 @@ import (
 	"slices"
 	"time"
 
-	"groupsync/internal/transport"
+	"github.com/robfig/cron/v3"
 )
 
-// Config is the whole configuration. Load and Default return one; the zero value
-// is not valid.
+// Config is the whole configuration. Load and Default return one; the zero value is not
+// valid. The tags are the names of the keys.
 type Config struct {
-	Name            string        `koanf:"name"`
-	Mode            string        `koanf:"mode"`
-	Schedule        string        `koanf:"schedule"`
-	Jitter          time.Duration `koanf:"jitter"`
-	ShutdownTimeout time.Duration `koanf:"shutdown_timeout"`
-	StateDir        string        `koanf:"state_dir"`
-	State           State         `koanf:"state"`
-	Log             Log           `koanf:"log"`
-	Keycloak        Keycloak      `koanf:"keycloak"`
-	ClearML         ClearML       `koanf:"clearml"`
-	Groups          Groups        `koanf:"groups"`
-	Admins          Admins        `koanf:"admins"`
-	Users           Users         `koanf:"users"`
-	Guards          Guards        `koanf:"guards"`
-	Leavers         Leavers       `koanf:"leavers"`
-	Lease           Lease         `koanf:"lease"`
-	Web             Web           `koanf:"web"`
+	Name            string        `key:"name"`
+	Mode            string        `key:"mode"`
+	Schedule        string        `key:"schedule"`
+	Jitter          time.Duration `key:"jitter"`
+	ShutdownTimeout time.Duration `key:"shutdown_timeout"`
+	StateDir        string        `key:"state_dir"`
+	State           State         `key:"state"`
+	Log             Log           `key:"log"`
+	Keycloak        Keycloak      `key:"keycloak"`
+	ClearML         ClearML       `key:"clearml"`
+	Groups          Groups        `key:"groups"`
+	Admins          Admins        `key:"admins"`
+	Users           Users         `key:"users"`
+	Guards          Guards        `key:"guards"`
+	Leavers         Leavers       `key:"leavers"`
+	Lease           Lease         `key:"lease"`
+	Web             Web           `key:"web"`
 }
 
 // The values of mode.
@@ -42,47 +42,47 @@ const (
 
 // State says how much of the journal in state_dir is kept.
 type State struct {
-	Keep    int           `koanf:"keep"`     // reports; 0: there is no journal
-	KeepFor time.Duration `koanf:"keep_for"` // 0: a report may be of any age
+	Keep    int           `key:"keep"`     // reports; 0: there is no journal
+	KeepFor time.Duration `key:"keep_for"` // 0: a report may be of any age
 }
 
 // Log says what is logged, and how.
 type Log struct {
-	Level  string `koanf:"level"`  // debug, info, warn or error
-	Format string `koanf:"format"` // text or json
+	Level  string `key:"level"`  // debug, info, warn or error
+	Format string `key:"format"` // text or json
 }
 
 // Keycloak says how the realm is read.
 type Keycloak struct {
-	URL                string        `koanf:"url"`
-	Realm              string        `koanf:"realm"`
-	ClearMLClientID    string        `koanf:"clearml_client_id"` // ClearML's own client; empty: unknown; only check reads the client
-	ClientID           string        `koanf:"client_id"`
-	ClientSecret       Masked        `koanf:"client_secret"`
-	ClientSecretFile   string        `koanf:"client_secret_file"`
-	CAFile             string        `koanf:"ca_file"`
-	InsecureSkipVerify bool          `koanf:"insecure_skip_verify"`
-	Timeout            time.Duration `koanf:"timeout"`
-	Concurrency        int           `koanf:"concurrency"`
+	URL                string        `key:"url"`
+	Realm              string        `key:"realm"`
+	ClearMLClientID    string        `key:"clearml_client_id"` // ClearML's own client; empty: unknown; only check reads the client
+	ClientID           string        `key:"client_id"`
+	ClientSecret       Masked        `key:"client_secret"`
+	ClientSecretFile   string        `key:"client_secret_file"`
+	CAFile             string        `key:"ca_file"`
+	InsecureSkipVerify bool          `key:"insecure_skip_verify"`
+	Timeout            time.Duration `key:"timeout"`
+	Concurrency        int           `key:"concurrency"`
 	// TrustedFederations names user federations whose silence means nothing:
 	// their people are not held up by it, and only the grace protects them.
-	TrustedFederations []string `koanf:"trusted_federations"`
+	TrustedFederations []string `key:"trusted_federations"`
 
-	Events         string        `koanf:"events"`          // off or poll: whether admin events bring passes forward
-	EventsInterval time.Duration `koanf:"events_interval"` // between two readings of admin events
+	Events         string        `key:"events"`          // off or poll: whether admin events bring passes forward
+	EventsInterval time.Duration `key:"events_interval"` // between two readings of admin events
 }
 
 // ClearML says how ClearML is read and written.
 type ClearML struct {
-	URL                string        `koanf:"url"`
-	AccessKey          Masked        `koanf:"access_key"`
-	AccessKeyFile      string        `koanf:"access_key_file"`
-	SecretKey          Masked        `koanf:"secret_key"`
-	SecretKeyFile      string        `koanf:"secret_key_file"`
-	CAFile             string        `koanf:"ca_file"`
-	InsecureSkipVerify bool          `koanf:"insecure_skip_verify"`
-	Timeout            time.Duration `koanf:"timeout"`
-	Provider           string        `koanf:"provider"`
+	URL                string        `key:"url"`
+	AccessKey          Masked        `key:"access_key"`
+	AccessKeyFile      string        `key:"access_key_file"`
+	SecretKey          Masked        `key:"secret_key"`
+	SecretKeyFile      string        `key:"secret_key_file"`
+	CAFile             string        `key:"ca_file"`
+	InsecureSkipVerify bool          `key:"insecure_skip_verify"`
+	Timeout            time.Duration `key:"timeout"`
+	Provider           string        `key:"provider"`
 }
 
 // Mapping holds, for each claim name, the names of the user groups that it feeds.
@@ -90,88 +90,82 @@ type Mapping map[string][]string
 
 // Groups says which groups are kept equal.
 type Groups struct {
-	Claim         string   `koanf:"claim"`
-	FullPath      bool     `koanf:"full_path"`
-	CaseSensitive bool     `koanf:"case_sensitive"` // false: names that differ only by case are one name
-	Include       []string `koanf:"include"`
-	Exclude       []string `koanf:"exclude"`
-	Mapping       Mapping  `koanf:"mapping"`
+	Claim         string   `key:"claim"`
+	FullPath      bool     `key:"full_path"`
+	CaseSensitive bool     `key:"case_sensitive"` // false: names that differ only by case are one name
+	Include       []string `key:"include"`
+	Exclude       []string `key:"exclude"`
+	Mapping       Mapping  `key:"mapping"`
 }
 
 // Admins says who becomes an administrator.
 type Admins struct {
-	Groups []string `koanf:"groups"` // claim names, or paths that begin with /
-	Role   *string  `koanf:"role"`   // NAME, client/NAME or realm:NAME; empty: none; nil: not set
-	Via    string   `koanf:"via"`    // what makes an administrator in ClearML: group, role or both
-	Floor  int      `koanf:"floor"`
+	Groups []string `key:"groups"` // claim names, or paths that begin with /
+	Role   *string  `key:"role"`   // NAME, client/NAME or realm:NAME; empty: none; nil: not set
+	Via    string   `key:"via"`    // what makes an administrator in ClearML: group, role or both
+	Floor  int      `key:"floor"`
 }
 
 // Users says who never loses a membership.
 type Users struct {
-	Gone    string       `koanf:"gone"` // remove or keep
-	Protect []Protection `koanf:"protect"`
+	Gone    string       `key:"gone"` // remove or keep
+	Protect []Protection `key:"protect"`
 }
 
 // Guards holds the limits. 0 turns a limit off.
 type Guards struct {
-	MaxRemovals     int           `koanf:"max_removals"`
-	Window          time.Duration `koanf:"window"`
-	MaxRemovalRatio float64       `koanf:"max_removal_ratio"`
-	FreeRemovals    int           `koanf:"free_removals"`
-	MaxGone         int           `koanf:"max_gone"`
-	MaxAdminGrants  int           `koanf:"max_admin_grants"` // new administrators in a pass, and within Window
-	MaxAdditions    int           `koanf:"max_additions"`    // additions in a pass, and within Window
-	FederationGrace time.Duration `koanf:"federation_grace"`
-	GoneGrace       time.Duration `koanf:"gone_grace"` // how long a person known only by email must be gone
-	MaxAge          time.Duration `koanf:"max_age"`    // of a plan, from the start of its reads; after it, no write
-	OnTrip          string        `koanf:"on_trip"`    // additions_only or stop
+	MaxRemovals     int           `key:"max_removals"`
+	Window          time.Duration `key:"window"`
+	MaxRemovalRatio float64       `key:"max_removal_ratio"`
+	FreeRemovals    int           `key:"free_removals"`
+	MaxGone         int           `key:"max_gone"`
+	MaxAdminGrants  int           `key:"max_admin_grants"` // new administrators in a pass, and within Window
+	MaxAdditions    int           `key:"max_additions"`    // additions in a pass, and within Window
+	FederationGrace time.Duration `key:"federation_grace"`
+	GoneGrace       time.Duration `key:"gone_grace"` // how long a person known only by email must be gone
+	MaxAge          time.Duration `key:"max_age"`    // of a plan, from the start of its reads; after it, no write
+	OnTrip          string        `key:"on_trip"`    // additions_only or stop
 }
 
 // Leavers says how often the daemon counts people who left and still hold something.
 type Leavers struct {
-	Interval time.Duration `koanf:"interval"` // 0: never
+	Interval time.Duration `key:"interval"` // 0: never
 }
 
 // Lease names the Kubernetes Lease of the replicas.
 type Lease struct {
-	Name      string `koanf:"name"`
-	Namespace string `koanf:"namespace"`
+	Name      string `key:"name"`
+	Namespace string `key:"namespace"`
 }
 
 // Web says what is served over HTTP, and where.
 type Web struct {
-	Listen          string `koanf:"listen"`
-	ConfigFile      string `koanf:"config_file"`
-	EnableLifecycle bool   `koanf:"enable_lifecycle"`
-	PublicStatus    bool   `koanf:"public_status"` // whoever reaches Listen may see people's names
+	Listen          string `key:"listen"`
+	ConfigFile      string `key:"config_file"`
+	EnableLifecycle bool   `key:"enable_lifecycle"`
+	PublicStatus    bool   `key:"public_status"` // whoever reaches Listen may see people's names
 }
 
-// Default returns the defaults. The required keys (URLs, realm, secrets) are
+// Default returns the defaults of the table. The required keys (URLs, realm, secrets) are
 // empty, and admins.role is not set.
-func Default() Config {
-	return Config{
-		Name:            "default",
-		Mode:            Observe,
-		Schedule:        "@every 15m",
-		Jitter:          30 * time.Second,
-		ShutdownTimeout: 20 * time.Second,
-		State:           State{Keep: 1000, KeepFor: 90 * 24 * time.Hour},
-		Log:             Log{Level: "info", Format: "text"},
-		Keycloak:        Keycloak{ClientID: "groupsync", Timeout: transport.KeycloakTimeout, Concurrency: 8, TrustedFederations: []string{}, Events: "off", EventsInterval: 5 * time.Second},
-		// ClearML's API answers only after 30 s when its database is away
-		// (reference/clearml-api.md). A shorter timeout would hide that error.
-		ClearML: ClearML{Timeout: transport.ClearMLTimeout, Provider: "keycloak"},
-		Groups:  Groups{Claim: "groups", CaseSensitive: true, Include: []string{"*"}, Exclude: []string{}, Mapping: Mapping{}},
-		Admins:  Admins{Groups: []string{}, Via: "group", Floor: 1},
-		Users:   Users{Gone: "remove", Protect: []Protection{}},
-		Guards: Guards{
-			MaxRemovals: 50, Window: 24 * time.Hour, MaxRemovalRatio: 0.25, FreeRemovals: 3, MaxGone: 5,
-			MaxAdminGrants: 3, FederationGrace: time.Hour, GoneGrace: 24 * time.Hour, MaxAge: 10 * time.Minute,
-			OnTrip: "additions_only",
-		},
-		Leavers: Leavers{Interval: 24 * time.Hour},
-		Web:     Web{Listen: "127.0.0.1:8080"},
+func Default() (c Config) {
+	for _, k := range keys {
+		k.set(&c, k.initialValue())
 	}
+	return c
+}
+
+// Cron returns the schedule, in UTC. The configuration must be valid.
+func (c Config) Cron() cron.Schedule {
+	s, err := cron.ParseStandard(c.Schedule)
+	if err != nil {
+		panic("config: Cron of a configuration that was not validated: " + err.Error())
+	}
+	return s
+}
+
+func (c Config) secrets() []Secret {
+	return []Secret{c.Keycloak.Secret(), c.ClearML.Access(), c.ClearML.Secret()}
 }
 
 // fixed holds the keys, or sections, that a process reads only when it starts.
@@ -183,7 +177,7 @@ func (c Config) Unchangeable(next Config) []string {
 	var differ []string
 	a, b := reflect.ValueOf(c), reflect.ValueOf(next)
 	for i := range a.NumField() {
-		key := a.Type().Field(i).Tag.Get("koanf")
+		key := a.Type().Field(i).Tag.Get("key")
 		if slices.Contains(fixed, key) && !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
 			differ = append(differ, key)
 		}

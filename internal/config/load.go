@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/knadh/koanf/providers/confmap"
-	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
 
@@ -68,10 +66,7 @@ func Trace(o Options) (Traced, error) {
 	if err := errors.Join(factsErr, err); err != nil {
 		return Traced{}, err
 	}
-	t, err := merge(defaults(), derived(facts), told)
-	if err != nil {
-		return Traced{}, err
-	}
+	t := merge(derived(facts), told)
 	t.SignIn = facts.SignIn
 	for _, r := range facts.Remarks {
 		if _, settled := told[r.Key]; !settled {
@@ -110,35 +105,19 @@ func readTold(o Options) (layer, error) {
 	return told, errors.Join(fileErr, envErr, flagErr)
 }
 
-// merge lays the layers over one another. It does not validate the result.
-func merge(layers ...layer) (Traced, error) {
-	all, values := layer{}, make(map[string]any)
-	for _, l := range layers {
-		maps.Copy(all, l)
+// merge lays the layers over the defaults. It does not validate the result.
+func merge(layers ...layer) (t Traced) {
+	for _, k := range keys {
+		s := setting{k.initialValue(), "default"}
+		for _, l := range layers {
+			if over, is := l[k.name]; is {
+				s = over
+			}
+		}
+		k.set(&t.Config, s.value)
+		t.Settings = append(t.Settings, Setting{k.name, printable(k.name, s.value), s.origin})
 	}
-	var t Traced
-	for _, name := range keyNames {
-		s := all[name]
-		values[name] = s.value
-		t.Settings = append(t.Settings, Setting{name, printable(name, s.value), s.origin})
-	}
-	k := koanf.New(".")
-	if err := k.Load(confmap.Provider(values, "."), nil); err != nil {
-		return Traced{}, fmt.Errorf("merging the configuration: %w", err)
-	}
-	if err := k.UnmarshalWithConf("", &t.Config, koanf.UnmarshalConf{Tag: "koanf"}); err != nil {
-		return Traced{}, fmt.Errorf("merging the configuration: %w", err)
-	}
-	return t, nil
-}
-
-func defaults() layer {
-	l := layer{}
-	value := reflect.ValueOf(Default())
-	for name, k := range keys {
-		l[name] = setting{value.FieldByIndex(k.index).Interface(), "default"}
-	}
-	return l
+	return t
 }
 
 func readFile(path string) (layer, error) {
@@ -158,8 +137,8 @@ var serviceLink = regexp.MustCompile(`_SERVICE_(HOST|PORT)$|_SERVICE_PORT_\w+$|_
 
 func readEnv(env []string) (layer, error) {
 	byName := make(map[string]string, len(keys))
-	for name := range keys {
-		byName[envName(name)] = name
+	for _, k := range keys {
+		byName[envName(k.name)] = k.name
 	}
 	l := layer{}
 	var errs []error
@@ -191,18 +170,18 @@ func envName(key string) string {
 // keycloak.url. Secrets have no flag, because other users of the machine can read
 // a command line.
 func AddFlags(flags *pflag.FlagSet) {
-	for _, name := range keyNames {
-		if k := keys[name]; k.typ != reflect.TypeFor[Masked]() {
-			addFlag(flags, name, k.typ)
+	for _, k := range keys {
+		if k.typ != reflect.TypeFor[Masked]() {
+			addFlag(flags, k)
 		}
 	}
 }
 
-func addFlag(flags *pflag.FlagSet, name string, typ reflect.Type) {
-	flags.String(name, "", "the key "+name)
-	flags.Lookup(name).Hidden = true
-	if typ.Kind() == reflect.Bool {
-		flags.Lookup(name).NoOptDefVal = "true"
+func addFlag(flags *pflag.FlagSet, k key) {
+	flags.String(k.name, "", "the key "+k.name)
+	flags.Lookup(k.name).Hidden = true
+	if k.typ.Kind() == reflect.Bool {
+		flags.Lookup(k.name).NoOptDefVal = "true"
 	}
 }
 
@@ -231,7 +210,7 @@ func readFlags(flags *pflag.FlagSet) (layer, error) {
 // parse decodes the text of a variable or a flag. The value of a literal key is the
 // text itself; other values are YAML.
 func parse(name, text string) (any, error) {
-	k := keys[name]
+	k, _ := find(name)
 	node := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: text}
 	if k.literal() {
 		return k.decode(node)

@@ -65,18 +65,16 @@ func (u Users) Ended(now time.Time) (remarks []string) {
 	return remarks
 }
 
-// validProtections returns an error for each entry that cannot be.
-func validProtections(list []Protection) error {
+func validProtections(c *checking, list []Protection) {
 	if slices.ContainsFunc(list, func(p Protection) bool { return p.Match == "" && p.Plain() }) {
-		return errors.New("users.protect: has an empty entry: remove it")
+		c.wrong("has an empty entry: remove it")
+		return
 	}
-	var errs []error
 	for i, p := range list {
 		if err := p.validate(); err != nil {
-			errs = append(errs, fmt.Errorf("users.protect: entry %d: %w", i+1, err))
+			c.wrong("entry %d: %w", i+1, err)
 		}
 	}
-	return errors.Join(errs...)
 }
 
 func (p Protection) validate() error {

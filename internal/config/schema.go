@@ -22,33 +22,26 @@ func Schema() map[string]any {
 func section(path string, t reflect.Type, defaults reflect.Value) map[string]any {
 	properties := make(map[string]any)
 	for i := range t.NumField() {
-		f, name := t.Field(i), t.Field(i).Tag.Get("koanf")
+		f, name := t.Field(i), t.Field(i).Tag.Get("key")
 		if f.Type.Kind() == reflect.Struct {
 			properties[name] = section(path+name+".", f.Type, defaults.Field(i))
 			continue
 		}
-		s := leaf(path+name, f.Type)
-		if v, is := written(defaults.Field(i)); is {
-			s["default"] = v
-		}
-		properties[name] = s
+		k, _ := find(path + name)
+		properties[name] = k.schema(defaults.Field(i))
 	}
 	return map[string]any{"type": []any{"object", "null"}, "properties": properties, "additionalProperties": false}
 }
 
-// leaf returns the schema of one key: its type, and the constraints that Validate
-// puts on it.
-func leaf(name string, t reflect.Type) map[string]any {
+// schema returns the schema of one key: its type, its default and its rule.
+func (k key) schema(initial reflect.Value) map[string]any {
 	s := make(map[string]any)
-	switch t {
-	case reflect.TypeFor[time.Duration]():
-		if constraints[name] == nil {
-			maps.Copy(s, durations)
-		}
+	switch k.typ {
+	case reflect.TypeFor[time.Duration](): // the rule has the type
 	case reflect.TypeFor[[]string]():
 		maps.Copy(s, map[string]any{"type": "array", "items": map[string]any{"type": "string", "minLength": 1}})
 	case reflect.TypeFor[[]Protection]():
-		maps.Copy(s, map[string]any{"type": "array", "items": protections})
+		maps.Copy(s, map[string]any{"type": "array", "items": protected})
 	case reflect.TypeFor[Mapping]():
 		maps.Copy(s, mappings)
 	case reflect.TypeFor[Masked]():
@@ -57,9 +50,12 @@ func leaf(name string, t reflect.Type) map[string]any {
 		s["type"] = map[reflect.Kind]string{
 			reflect.Bool: "boolean", reflect.Int: "integer", reflect.Float64: "number",
 			reflect.String: "string", reflect.Pointer: "string",
-		}[t.Kind()]
+		}[k.typ.Kind()]
 	}
-	maps.Copy(s, constraints[name])
+	maps.Copy(s, k.rule.schema)
+	if v, is := written(initial); is {
+		s["default"] = v
+	}
 	return s
 }
 
@@ -84,8 +80,8 @@ var (
 			"type": []any{"string", "array"}, "minLength": 1, "minItems": 1, "items": map[string]any{"type": "string", "minLength": 1},
 		},
 	}
-	// protections matches a glob, or an exception. It does not know how many days a month has.
-	protections = map[string]any{
+	// protected matches a glob, or an exception. It does not know how many days a month has.
+	protected = map[string]any{
 		"type": []any{"string", "object"}, "minLength": 1, "required": []any{"match"}, "additionalProperties": false,
 		"properties": map[string]any{
 			"match":  map[string]any{"type": "string", "minLength": 1},
@@ -94,45 +90,7 @@ var (
 			"reason": map[string]any{"type": "string"},
 		},
 	}
-	filledIn = map[string]any{"pattern": `\S`}
-	urls     = map[string]any{"pattern": `^https?://[^/?#@:][^/?#@]*(/[^?#@]*)?$`}
 )
-
-// constraints holds what Validate demands of a single key, by its dotted name. A test
-// compares it with Validate.
-var constraints = map[string]map[string]any{
-	"name":                     filledIn,
-	"mode":                     choice(Observe, Apply),
-	"log.level":                choice("debug", "info", "warn", "error"),
-	"log.format":               choice("text", "json"),
-	"keycloak.url":             urls,
-	"keycloak.realm":           filledIn,
-	"keycloak.client_id":       filledIn,
-	"keycloak.timeout":         longer,
-	"keycloak.concurrency":     {"minimum": 1},
-	"keycloak.events":          choice("off", "poll"),
-	"keycloak.events_interval": longer,
-	"clearml.url":              urls,
-	"clearml.timeout":          longer,
-	"clearml.provider":         filledIn,
-	"groups.claim":             filledIn,
-	"admins.groups":            {"items": map[string]any{"type": "string", "minLength": 1, "pattern": `^([^/]|/[\s\S])`}},
-	"admins.via":               choice("group", "role", "both"),
-	"admins.floor":             {"minimum": 0},
-	"users.gone":               choice("remove", "keep"),
-	"state.keep":               {"minimum": 0},
-	"guards.max_removals":      {"minimum": 0},
-	"guards.max_removal_ratio": {"minimum": 0, "maximum": 1},
-	"guards.free_removals":     {"minimum": 0},
-	"guards.max_gone":          {"minimum": 0},
-	"guards.max_admin_grants":  {"minimum": 0},
-	"guards.max_additions":     {"minimum": 0},
-	"guards.on_trip":           choice("additions_only", "stop"),
-	"lease.name":               {"pattern": `^([a-z0-9]([-a-z0-9.]{0,200}[a-z0-9])?)?$`},
-	"web.listen":               {"pattern": `^([^:\[\]]*|\[[^\[\]]*\]):[^:\[\]]+$`},
-}
-
-func choice(allowed ...any) map[string]any { return map[string]any{"enum": allowed} }
 
 // written returns a default as the file would have it. It returns false if there is
 // nothing to write, because the key is required or its default is empty.

@@ -76,14 +76,3 @@ func (s Secret) Read() (string, error) {
 	}
 	return text, nil
 }
-
-// named returns an error unless exactly one of the two keys of the secret is set.
-func (s Secret) named() error {
-	switch {
-	case s.value == "" && s.file == "":
-		return fmt.Errorf("%s: is missing: set %s_file, or %s", s.key, s.key, s.key)
-	case s.value != "" && s.file != "":
-		return fmt.Errorf("%s: is set, and %s_file too: keep one of them", s.key, s.key)
-	}
-	return nil
-}

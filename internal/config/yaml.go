@@ -84,7 +84,7 @@ func (d *document) section(path string, n *yaml.Node) {
 }
 
 func (d *document) value(name string, n *yaml.Node) {
-	k, leaf := keys[name]
+	k, leaf := find(name)
 	if !leaf {
 		d.section(name+".", n)
 		return

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gobwas/glob"
 
+	"groupsync/internal/near"
 	"groupsync/internal/source"
 	"groupsync/internal/target"
 )
@@ -292,7 +293,7 @@ func (p *pairer) mirrored() error {
 	folded := make(map[string]string, len(p.byName))
 	for _, key := range slices.Sorted(maps.Keys(p.byName)) {
 		name := p.byName[key][0].Name
-		folded[source.Fold(name)] = name
+		folded[near.Fold(name)] = name
 	}
 	for _, key := range slices.Sorted(maps.Keys(p.names)) {
 		claim := p.names[key]
@@ -313,7 +314,7 @@ func (p *pairer) mirrored() error {
 			if f != nil {
 				p.connect(f, claim)
 				fed = true
-			} else if near := folded[source.Fold(name)]; near != "" && p.rules.Key(near) != p.rules.Key(name) {
+			} else if near := folded[near.Fold(name)]; near != "" && p.rules.Key(near) != p.rules.Key(name) {
 				p.skip(claim, InKeycloak, fmt.Sprintf("near miss: ClearML has %q", near))
 			}
 		}
@@ -383,7 +384,7 @@ func (p *pairer) missing(claim, key string) Missing {
 		names = append(names, p.names[k])
 	}
 	slices.Sort(names)
-	return Missing{Kind: "group", Name: claim, Key: key, Near: source.Near(claim, names)}
+	return Missing{Kind: "group", Name: claim, Key: key, Near: near.Names(claim, names)}
 }
 
 // admins makes the feeds of the administrators: the built-in group, the user group that stands

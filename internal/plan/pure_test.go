@@ -16,8 +16,9 @@ import (
 func TestPureImports(t *testing.T) {
 	const own = "groupsync/internal/"
 	pure := map[string][]string{
-		"source": {"cmp", "fmt", "maps", "regexp", "slices", "strings", "github.com/agnivade/levenshtein", own + "fault"},
-		"match":  {"cmp", "encoding/json", "fmt", "maps", "regexp", "slices", "strings", "time", "github.com/gobwas/glob", own + "source", own + "target"},
+		"source": {"cmp", "fmt", "maps", "regexp", "slices", "strings", own + "fault"},
+		"near":   {"strings", "github.com/agnivade/levenshtein"},
+		"match":  {"cmp", "encoding/json", "fmt", "maps", "regexp", "slices", "strings", "time", "github.com/gobwas/glob", own + "near", own + "source", own + "target"},
 		"plan":   {"cmp", "fmt", "slices", "strings", own + "match", own + "report", own + "source", own + "target"},
 		"guard": {"crypto/sha256", "encoding/hex", "fmt", "maps", "slices", "strings", "time",
 			own + "match", own + "memory", own + "plan", own + "report", own + "source", own + "target"},

@@ -13,6 +13,7 @@ import (
 	"groupsync/internal/journal"
 	"groupsync/internal/match"
 	"groupsync/internal/memory"
+	"groupsync/internal/near"
 	"groupsync/internal/plan"
 	"groupsync/internal/report"
 	"groupsync/internal/source"
@@ -209,7 +210,7 @@ func (l *looking) nameGroup(context.Context) error {
 		return nil
 	}
 	slices.Sort(names)
-	return &UnknownError{Group: name, Near: source.Near(name, slices.Compact(names))}
+	return &UnknownError{Group: name, Near: near.Names(name, slices.Compact(names))}
 }
 
 // namePerson finds the one person that the subject names.

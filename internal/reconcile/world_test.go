@@ -13,6 +13,7 @@ import (
 
 	"groupsync/internal/guard"
 	"groupsync/internal/match"
+	"groupsync/internal/near"
 	"groupsync/internal/report"
 	"groupsync/internal/source"
 	"groupsync/internal/target"
@@ -242,7 +243,7 @@ func (w *world) ownGroups(name string) []string {
 }
 
 func (w *world) roleHolders(name string, c source.Catalog) *source.RoleHolders {
-	h := &source.RoleHolders{Name: name, Found: name == w.role, Near: source.Near(name, []string{w.role})}
+	h := &source.RoleHolders{Name: name, Found: name == w.role, Near: near.Names(name, []string{w.role})}
 	if !h.Found {
 		return h
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"groupsync/internal/match"
+	"groupsync/internal/near"
 	"groupsync/internal/plan"
 	"groupsync/internal/source"
 	"groupsync/internal/target"
@@ -346,7 +347,7 @@ func (w *World) Holds(role, name string) bool {
 
 func (w *World) roleHolders(name string, c source.Catalog) *source.RoleHolders {
 	h, found := w.roles[name]
-	out := &source.RoleHolders{Name: name, Found: found, Near: source.Near(name, slices.Sorted(maps.Keys(w.roles)))}
+	out := &source.RoleHolders{Name: name, Found: found, Near: near.Names(name, slices.Sorted(maps.Keys(w.roles)))}
 	if !found {
 		return out
 	}

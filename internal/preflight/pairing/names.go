@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"groupsync/internal/match"
+	"groupsync/internal/near"
 	"groupsync/internal/preflight"
 	"groupsync/internal/report"
 	"groupsync/internal/source"
@@ -35,7 +36,7 @@ func (p *pairing) nearMisses(context.Context) []preflight.Finding {
 	var unfed []string
 	fed := make(map[string]string) // by folded name
 	for _, f := range pairing.Feeds {
-		fed[source.Fold(f.Group.Name)] = f.Group.Name
+		fed[near.Fold(f.Group.Name)] = f.Group.Name
 	}
 	for _, s := range pairing.Skips {
 		if s.Side == match.InClearML && s.Why == match.NoSource {
@@ -52,18 +53,18 @@ func (p *pairing) nearMisses(context.Context) []preflight.Finding {
 		if !mapped {
 			name = s.Name
 		}
-		near := slices.DeleteFunc(source.Near(name, unfed), func(other string) bool { return otherPaths(name, other) })
-		if f, there := fed[source.Fold(name)]; there && len(near) == 0 {
-			near = []string{f}
+		alike := slices.DeleteFunc(near.Names(name, unfed), func(other string) bool { return otherPaths(name, other) })
+		if f, there := fed[near.Fold(name)]; there && len(alike) == 0 {
+			alike = []string{f}
 		}
-		if len(near) == 0 {
+		if len(alike) == 0 {
 			continue
 		}
 		seen, advice := fmt.Sprintf("the Keycloak group %q feeds nothing", s.Name), "if they are one group, give both the same name, or set groups.mapping"
 		if mapped {
 			seen, advice = fmt.Sprintf("groups.mapping gives %q the ClearML group %q, which there is not", claim, name), "correct the name in groups.mapping"
 		}
-		findings = append(findings, preflight.Warn(seen+", and ClearML has "+list(near)+". groupsync compares names exactly", advice))
+		findings = append(findings, preflight.Warn(seen+", and ClearML has "+list(alike)+". groupsync compares names exactly", advice))
 	}
 	if findings == nil {
 		return preflight.Fine("no Keycloak group without a ClearML group nearly has the name of a ClearML group")
@@ -74,7 +75,7 @@ func (p *pairing) nearMisses(context.Context) []preflight.Finding {
 // otherPaths reports whether two paths have different parents. Names without a path never do.
 func otherPaths(a, b string) bool {
 	parent := func(path string) string { return strings.Trim(path[:strings.LastIndex(path, "/")+1], "/") }
-	return parent(a) != "" && parent(b) != "" && source.Fold(parent(a)) != source.Fold(parent(b))
+	return parent(a) != "" && parent(b) != "" && near.Fold(parent(a)) != near.Fold(parent(b))
 }
 
 // collisions finds names that several groups have.

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"groupsync/internal/fault"
+	"groupsync/internal/near"
 	"groupsync/internal/source"
 )
 
@@ -44,14 +45,14 @@ func (b roleBook) find(name string) []roleRep {
 	return found
 }
 
-// near returns the names of roles that nearly match (see source.Near).
+// near returns the names of roles that nearly match (see near.Names).
 func (b roleBook) near(name string) []string {
 	names := make([]string, len(b.roles))
 	for i, r := range b.roles {
 		names[i] = b.name(r)
 	}
 	slices.Sort(names)
-	return source.Near(name, names)
+	return near.Names(name, names)
 }
 
 // holders reads the accounts and groups that hold the admin role, or a composite that

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"groupsync/internal/near"
 	"groupsync/internal/source"
 )
 
@@ -79,14 +80,14 @@ func (rs roles) find(name string) []role {
 
 func (rs roles) has(r role) bool { _, ok := rs[r]; return ok }
 
-// near returns the names of roles that nearly match (see source.Near).
+// near returns the names of roles that nearly match (see near.Names).
 func (rs roles) near(name string) []string {
 	var names []string
 	for r := range rs {
 		names = append(names, r.String())
 	}
 	slices.Sort(names)
-	return source.Near(name, names)
+	return near.Names(name, names)
 }
 
 // containers returns the role and all roles that contain it, at any depth.

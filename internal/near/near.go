@@ -1,4 +1,6 @@
-package source
+// Package near finds names that nearly match another name, for the advice "did you mean". It
+// is pure.
+package near
 
 import (
 	"strings"
@@ -12,12 +14,12 @@ var separators = strings.NewReplacer(" ", "", "-", "", "_", "")
 // blanks, dashes and underscores.
 func Fold(name string) string { return separators.Replace(strings.ToLower(name)) }
 
-// Near returns up to three of the names that nearly match the given name, in the order of
+// Names returns up to three of the names that nearly match the given name, in the order of
 // names. Only the last path segments are compared. Names nearly match if they differ only by
 // case, blanks, dashes and underscores, or only by singular and plural. They also nearly
 // match if they differ by at most two letters and the given name has at least four. Names
 // with different digits do not match: team-1 is no near miss of team-2.
-func Near(name string, names []string) []string {
+func Names(name string, names []string) []string {
 	const most = 3
 	folded := foldLeaf(name)
 	var near []string
