@@ -20,6 +20,7 @@ import (
 	"groupsync/internal/preflight/reach"
 	"groupsync/internal/preflight/signin"
 	"groupsync/internal/reconcile"
+	"groupsync/internal/wire"
 )
 
 func newCheck(p program) *cobra.Command {
@@ -89,16 +90,16 @@ func runCheck(ctx context.Context, w io.Writer, checks []preflight.Check, asJSON
 // checksOf returns the checks in the order in which they run. The checks that others depend on
 // come first.
 func checksOf(c config.Config, signIn clearmlenv.SignIn, p program, log *slog.Logger) ([]preflight.Check, error) {
-	m := newMetrics(c)
-	keycloak, err := newSource(c, m, nil, log)
+	m := wire.Metrics(c, build())
+	keycloak, err := wire.Keycloak(c, m, wire.Progress{}, log)
 	if err != nil {
 		return nil, err
 	}
-	clearml, err := newTarget(c, m, log)
+	clearml, err := wire.ClearML(c, m, log)
 	if err != nil {
 		return nil, err
 	}
-	rules, err := rulesOf(c)
+	rules, err := wire.Rules(c)
 	if err != nil {
 		return nil, err
 	}
@@ -133,9 +134,9 @@ func checksOf(c config.Config, signIn clearmlenv.SignIn, p program, log *slog.Lo
 func surveyOptions(c config.Config, rules match.Rules, p program, log *slog.Logger) (o reconcile.Options, lost string) {
 	store, _, err := openMemory(c, p, log)
 	if err != nil {
-		return optionsOf(c, rules, nil, nil, log), err.Error()
+		return wire.Options(c, rules, nil, wire.Progress{}, log), err.Error()
 	}
-	o = optionsOf(c, rules, store, nil, log)
+	o = wire.Options(c, rules, store, wire.Progress{}, log)
 	_, o.Limits.Forgets = store.(*memory.Process)
 	return o, ""
 }

@@ -2,11 +2,9 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"os/exec"
 	"strings"
@@ -16,7 +14,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"groupsync/internal/config"
 	"groupsync/internal/processtest"
 	"groupsync/internal/report"
 	"groupsync/internal/source/keycloaktest"
@@ -330,39 +327,6 @@ func TestDaemonEndsDuringAPass(t *testing.T) {
 			}
 			if diff := cmp.Diff(row.team, p.clearml.Members("team")); diff != "" {
 				t.Errorf("the team: -want +got\n%s\n%s", diff, s.log.String())
-			}
-		})
-	}
-}
-
-// TestWarnOfPlainHTTP: a daemon warns of each side that it reaches without TLS.
-func TestWarnOfPlainHTTP(t *testing.T) {
-	const what = " is an http:// address of another machine: groupsync sends its secret and its tokens unencrypted, and whoever stands in between can read them and change the answers; use https://"
-	for _, tt := range []struct {
-		name, keycloak, clearml string
-		want                    []string
-	}{
-		{"both by https", "https://auth.example.com", "https://api.example.com", nil},
-		{"both on this machine", "http://127.0.0.1:8080", "http://localhost:8008", nil},
-		{"Keycloak by http", "http://auth.example.com", "https://api.example.com", []string{"keycloak.url" + what}},
-		{"ClearML by http", "https://auth.example.com", "http://apiserver:8008", []string{"clearml.url" + what}},
-		{"both by http", "http://10.0.0.7", "http://apiserver:8008", []string{"keycloak.url" + what, "clearml.url" + what}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			var c config.Config
-			c.Keycloak.URL, c.ClearML.URL = tt.keycloak, tt.clearml
-			var out bytes.Buffer
-			warn(c, slog.New(slog.NewJSONHandler(&out, nil)))
-			var got []string
-			for d := json.NewDecoder(&out); d.More(); {
-				var line struct{ Level, Msg string }
-				if err := d.Decode(&line); err != nil || line.Level != "WARN" {
-					t.Fatalf("%+v: %v", line, err)
-				}
-				got = append(got, line.Msg)
-			}
-			if d := cmp.Diff(tt.want, got); d != "" {
-				t.Errorf("-want +got\n%s", d)
 			}
 		})
 	}

@@ -9,6 +9,7 @@ import (
 
 	"groupsync/internal/config"
 	"groupsync/internal/journal"
+	"groupsync/internal/wire"
 )
 
 func newHistory(p program) *cobra.Command {
@@ -62,7 +63,7 @@ func sinceOf(text string, now time.Time) (time.Time, error) {
 }
 
 func runHistory(p program, c config.Config, q journal.Query, output string) error {
-	d, kept := journalOf(c)
+	d, kept := wire.Journal(c)
 	switch {
 	case kept:
 	case c.Lease.Name != "":

@@ -70,7 +70,7 @@ func runLeavers(ctx context.Context, p program, c config.Config, f leaversFlags,
 	if err != nil {
 		return err
 	}
-	found, err := leavers.Find(ctx, r, s.target, f.recent)
+	found, err := leavers.Find(ctx, r, s.Target, f.recent)
 	if err != nil {
 		return err
 	}

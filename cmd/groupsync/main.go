@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 
+	"groupsync/internal/daemon"
 	"groupsync/internal/report"
 )
 
@@ -24,7 +25,7 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := recovered(func() error { return root.ExecuteContext(ctx) })
+	err := daemon.Recovered(func() error { return root.ExecuteContext(ctx) })
 	var exit exitCode
 	switch {
 	case err == nil:

@@ -6,8 +6,10 @@ import (
 	"log/slog"
 
 	"groupsync/internal/config"
+	"groupsync/internal/daemon"
 	"groupsync/internal/kube"
 	"groupsync/internal/report"
+	"groupsync/internal/wire"
 )
 
 // runOnce makes one pass and prints its report. The exit code is the report's. With --drift-ok
@@ -18,12 +20,12 @@ func runOnce(ctx context.Context, p program, c config.Config, f flags, shown *pr
 	if err != nil {
 		return err
 	}
-	warnOfEnded(c, log)
+	daemon.WarnOfEnded(c, log)
 	req := requestOf(f.apply, f.approve, lease)
 	var rep report.Report
 	pass := func(ctx context.Context) error {
 		rep = r.Pass(ctx, req)
-		tellApproval(ctx, log, lease, rep)
+		wire.LogApproval(ctx, log, lease, rep)
 		return nil
 	}
 	if err := leading(ctx, lease, f.apply, pass); err != nil {

@@ -12,6 +12,7 @@ import (
 	"groupsync/internal/config"
 	"groupsync/internal/reconcile"
 	"groupsync/internal/report"
+	"groupsync/internal/wire"
 )
 
 // planFlags are the flags of groupsync plan that are not keys of the configuration.
@@ -99,11 +100,11 @@ func sameSystems(present, changed config.Config) error {
 // configuration.
 func runPlan(ctx context.Context, p program, present, changed config.Config, f planFlags, shown *progress, log *slog.Logger) error {
 	defer shown.end()
-	rules, err := rulesOf(present)
+	rules, err := wire.Rules(present)
 	if err != nil {
 		return err
 	}
-	changedRules, err := rulesOf(changed)
+	changedRules, err := wire.Rules(changed)
 	if err != nil {
 		return fmt.Errorf("the changed configuration: %w", err)
 	}
@@ -114,8 +115,8 @@ func runPlan(ctx context.Context, p program, present, changed config.Config, f p
 	if err != nil {
 		return err
 	}
-	s.options.Rules = rules
-	c, err := reconcile.New(s.source, s.target, s.options).Compare(ctx, changedRules)
+	s.Options.Rules = rules
+	c, err := reconcile.New(s.Source, s.Target, s.Options).Compare(ctx, changedRules)
 	if err != nil {
 		return err
 	}

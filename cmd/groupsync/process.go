@@ -50,13 +50,3 @@ func abortOnPanic() {
 		_ = syscall.Setrlimit(syscall.RLIMIT_CORE, &core) // if this fails, the limit of the machine stays
 	}
 }
-
-// recovered calls f and returns a panic of f as an error, with the stack.
-func recovered(f func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("a fault in groupsync: %v: report it with these lines\n\n%s", p, debug.Stack())
-		}
-	}()
-	return f()
-}

@@ -13,23 +13,14 @@ import (
 	"testing"
 	"time"
 
-	"groupsync/internal/events"
+	"groupsync/internal/daemon"
 	"groupsync/internal/target/clearmltest"
 )
 
 // faulty are programs that the test binary can be, if BE_GROUPSYNC is set to the name.
 var faulty = map[string]func(context.Context) int{
 	"a panic of the program": func(context.Context) int {
-		if err := recovered(func() error { panic("a bug\x1b[2J") }); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		return 0
-	},
-	"a panic of the reading of admin events": func(ctx context.Context) int {
-		ctx, cancel := context.WithTimeout(ctx, time.Minute)
-		defer cancel()
-		if err := reading(panicking{}, nil, time.Minute).passes(ctx); err != nil {
+		if err := daemon.Recovered(func() error { panic("a bug\x1b[2J") }); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
@@ -58,13 +49,6 @@ var faulty = map[string]func(context.Context) int{
 	},
 }
 
-// panicking is a reader of admin events that panics.
-type panicking struct{}
-
-func (panicking) AdminEvents(context.Context, time.Time) ([]events.Event, int, error) {
-	panic("a bug")
-}
-
 func faultyProcess(t *testing.T, name string) *exec.Cmd {
 	t.Helper()
 	cmd := command(t.Context())
@@ -81,7 +65,6 @@ func TestAPanicIsNotDrift(t *testing.T) {
 		stderr string
 	}{
 		{"a panic of the program", 1, 0, "a fault in groupsync: a bug"},
-		{"a panic of the reading of admin events", 1, 0, "a fault in groupsync: a bug"},
 		{"a panic of a goroutine", -1, syscall.SIGABRT, "panic: a bug"},
 		{"a fatal error of the runtime", -1, syscall.SIGABRT, "fatal error: sync: unlock of unlocked mutex"},
 	} {
@@ -104,7 +87,7 @@ func TestAPanicIsNotDrift(t *testing.T) {
 
 // TestAPanicOfACommandIsAnError: recovered returns the panic as an error.
 func TestAPanicOfACommandIsAnError(t *testing.T) {
-	err := recovered(func() error { panic(fmt.Errorf("a bug")) })
+	err := daemon.Recovered(func() error { panic(fmt.Errorf("a bug")) })
 	if err == nil || !strings.HasPrefix(err.Error(), "a fault in groupsync: a bug: report it with these lines\n\ngoroutine ") {
 		t.Errorf("got %v", err)
 	}

@@ -13,6 +13,7 @@ import (
 	"groupsync/internal/config"
 	"groupsync/internal/reconcile"
 	"groupsync/internal/report"
+	"groupsync/internal/wire"
 )
 
 // restoreFlags are the flags of groupsync restore that are not keys of the configuration.
@@ -84,7 +85,7 @@ func (f restoreFlags) check(name string) error {
 // reportOf returns the report of the pass to take back. name is a file, or the id of a pass in
 // the journal. An empty name means the newest pass that wrote something.
 func reportOf(c config.Config, name string) (report.Report, error) {
-	d, kept := journalOf(c)
+	d, kept := wire.Journal(c)
 	switch {
 	case strings.ContainsAny(name, "/\\") || strings.HasSuffix(name, ".json"):
 		return d.File(name)
@@ -110,7 +111,7 @@ func runRestore(ctx context.Context, p program, c config.Config, name string, f 
 	var made reconcile.Restoration
 	pass := func(ctx context.Context) (err error) {
 		made, err = r.Restore(ctx, past, req)
-		tellApproval(ctx, log, lease, made.Report)
+		wire.LogApproval(ctx, log, lease, made.Report)
 		return err
 	}
 	if err := leading(ctx, lease, f.apply, pass); err != nil {

@@ -12,6 +12,7 @@ import (
 	"groupsync/internal/config"
 	"groupsync/internal/journal"
 	"groupsync/internal/review"
+	"groupsync/internal/wire"
 )
 
 // reviewFlags are the flags of groupsync review that are not keys of the configuration.
@@ -82,7 +83,7 @@ func runReview(ctx context.Context, p program, c config.Config, f reviewFlags, s
 	if err != nil {
 		return err
 	}
-	if d, kept := journalOf(c); kept {
+	if d, kept := wire.Journal(c); kept {
 		everybody := func(journal.Membership) bool { return true }
 		view.Past = journal.PastOf(d, everybody, func() bool { return ctx.Err() == nil })
 		for _, text := range view.Past.Skipped {

@@ -11,6 +11,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"groupsync/internal/config"
+	"groupsync/internal/daemon"
+	"groupsync/internal/wire"
 )
 
 // version and revision are set when an image or a release is built. If they are
@@ -65,7 +67,7 @@ Without --once it runs the schedule, and writes only with mode: apply. With
 		if f.once {
 			return runOnce(cmd.Context(), p, c, f, shown, log)
 		}
-		return runDaemon(cmd.Context(), p, c, from, log)
+		return daemon.Run(cmd.Context(), c, daemon.Options{Sources: from, Pod: p.pod(), Build: build(), Log: log})
 	}
 	own := root.Flags()
 	own.SortFlags = false // in the order in which they are explained
@@ -158,24 +160,22 @@ func newVersion(p program) *cobra.Command {
 
 // versionLine returns the version and, in parentheses, the commit.
 func versionLine() string {
-	v, revision := build()
-	return fmt.Sprintf("%s (%s)", v, revision)
+	b := build()
+	return fmt.Sprintf("%s (%s)", b.Version, b.Revision)
 }
 
-// build returns the version and the revision of this binary.
-func build() (v, rev string) {
-	v, rev = version, cmp.Or(revision, "unknown")
+// build returns the version and the commit of this program.
+func build() wire.Build {
+	b := wire.Build{Version: version, Revision: cmp.Or(revision, "unknown")}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return v, rev
+		return b
 	}
-	if v == "" {
-		v = info.Main.Version
-	}
+	b.Version = cmp.Or(b.Version, info.Main.Version)
 	for _, s := range info.Settings {
 		if s.Key == "vcs.revision" && revision == "" {
-			rev = s.Value
+			b.Revision = s.Value
 		}
 	}
-	return v, rev
+	return b
 }

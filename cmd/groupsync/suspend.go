@@ -1,27 +1,17 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"groupsync/internal/config"
 	"groupsync/internal/memory"
-	"groupsync/internal/reconcile"
+	"groupsync/internal/wire"
 )
-
-// keeper keeps the guards' memory, and beside it the suspension.
-type keeper interface {
-	reconcile.Store
-	// Suspend replaces the suspension. The zero Suspension removes it. Suspend waits for no
-	// pass.
-	Suspend(ctx context.Context, s memory.Suspension) error
-}
 
 // suspending holds the flags of groupsync suspend.
 type suspending struct {
@@ -89,7 +79,7 @@ func replaceSuspension(cmd *cobra.Command, p program, from sources, next memory.
 	if err != nil {
 		return err
 	}
-	text, err := setSuspension(cmd.Context(), store, next)
+	text, err := wire.SetSuspension(cmd.Context(), store, next)
 	if err != nil {
 		return err
 	}
@@ -101,44 +91,14 @@ func replaceSuspension(cmd *cobra.Command, p program, from sources, next memory.
 
 // sharedStore returns the store that other processes read too. If neither state_dir nor a
 // Lease is set, it returns an error.
-func sharedStore(c config.Config, p program, log *slog.Logger) (keeper, error) {
-	lease, err := openLease(c, p, log)
+func sharedStore(c config.Config, p program, log *slog.Logger) (wire.Store, error) {
+	lease, err := wire.OpenLease(c, p.pod(), log)
 	if err != nil {
 		return nil, err
 	}
-	store := storeOf(c, lease)
+	store := wire.StoreOf(c, lease)
 	if _, alone := store.(*memory.Process); alone {
 		return nil, errors.New("neither state_dir nor lease.name is set, so no other process would see a suspension: set one of them, or ask the daemon itself (POST /-/suspend, /-/resume)")
 	}
 	return store, nil
-}
-
-// setSuspension replaces the suspension of the store and returns in a few lines what was
-// done. The zero Suspension ends the one that is in force.
-func setSuspension(ctx context.Context, store keeper, next memory.Suspension) (string, error) {
-	before, unread := store.Suspension(ctx)
-	if err := store.Suspend(ctx, next); err != nil {
-		return "", err
-	}
-	before = before.Current(time.Now())
-	var lines []string
-	ended := "it replaces this one: "
-	switch {
-	case next.IsZero() && unread == nil && before.IsZero():
-		return "no suspension was in force, so nothing was changed", nil
-	case next.IsZero():
-		lines = append(lines, "nothing is suspended: the next pass writes")
-		ended = "this suspension was ended: "
-	case next.RemovalsOnly:
-		lines = append(lines, next.String(), "from now on no write that removes somebody begins; a write that has begun is finished")
-	default:
-		lines = append(lines, next.String(), "from now on no write begins; a write that has begun is finished")
-	}
-	switch {
-	case unread != nil:
-		lines = append(lines, ended+"one that could not be read")
-	case !before.IsZero():
-		lines = append(lines, ended+before.String())
-	}
-	return strings.Join(lines, "\n"), nil
 }

@@ -13,6 +13,7 @@ import (
 	"groupsync/internal/explain"
 	"groupsync/internal/reconcile"
 	"groupsync/internal/report"
+	"groupsync/internal/wire"
 )
 
 // syncFlags are the flags of groupsync sync that are not keys of the configuration.
@@ -71,7 +72,7 @@ func runSync(ctx context.Context, p program, c config.Config, user string, f syn
 	var rep report.Report
 	pass := func(ctx context.Context) (err error) {
 		view, rep, err = r.PassOf(ctx, user, req)
-		tellApproval(ctx, log, lease, rep)
+		wire.LogApproval(ctx, log, lease, rep)
 		return err
 	}
 	if err := leading(ctx, lease, f.apply, pass); err != nil {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"groupsync/internal/wire"
 )
 
 // This file holds the colours and the progress that only a terminal gets. The rules are:
@@ -65,6 +67,9 @@ func showProgress(p *program) *progress {
 	p.stderr = g
 	return g
 }
+
+// hooks returns the functions by which a pass shows its progress.
+func (g *progress) hooks() wire.Progress { return wire.Progress{Step: g.step, Count: g.count} }
 
 // step shows what the pass does next.
 func (g *progress) step(doing string) {

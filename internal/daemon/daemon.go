@@ -1,350 +1,129 @@
-// Package daemon says when a pass runs: at once, then on a schedule, and when
-// somebody asks for one; never two at a time, until it is told to stop.
+// Package daemon is the long-running process: it makes passes on a schedule, counts leavers,
+// reads admin events, serves the web server, follows the Lease and a suspension, and reloads
+// its configuration.
 package daemon
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"math/rand/v2"
-	"slices"
-	"sync"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
-	"github.com/robfig/cron/v3"
-	"golang.org/x/sync/semaphore"
+	"golang.org/x/sync/errgroup"
 
-	"groupsync/internal/reconcile"
-	"groupsync/internal/report"
+	"groupsync/internal/config"
+	"groupsync/internal/events"
+	"groupsync/internal/kube"
+	"groupsync/internal/transport"
+	"groupsync/internal/web"
+	"groupsync/internal/wire"
 )
 
-// Job is what runs when. It may be replaced while the daemon runs.
-type Job struct {
-	Schedule cron.Schedule // in UTC
-	Jitter   time.Duration // a scheduled pass starts up to so much later, at most half the pause to the next; the first never
-	Apply    bool          // passes may write
-	Pass     func(context.Context, reconcile.Request) report.Report
-	// PassOf makes the pass of one person. Its error says that there is no report.
-	PassOf func(ctx context.Context, user string, req reconcile.Request) (report.Report, error)
-
-	// After runs after each pass that the daemon makes by itself, with the report, and no
-	// pass runs meanwhile. Its context ends when nine tenths of the time to the next
-	// scheduled pass have gone by, so that this pass is not skipped. Its context ends with
-	// the cause ErrAsked if somebody calls Sync or Replace meanwhile. After does not run if
-	// somebody waits already, and does not run after a pass of Sync. Nil: nothing runs.
-	After func(context.Context, report.Report)
-}
-
-// Options are what a Daemon needs beside its job. Next and Skipped are called
-// from goroutines of their own, also while a pass runs.
+// Options are what the daemon needs besides its configuration.
 type Options struct {
-	ShutdownTimeout time.Duration   // how long a running pass is awaited in the end
-	Next            func(time.Time) // told of each next scheduled pass, jitter left out; may be nil
-	Skipped         func()          // told of each pass that was due while a whole pass ran or waited; may be nil
-	Log             *slog.Logger    // nil: nothing is logged
-
-	// Jitter draws how much later a scheduled pass starts, less than the given time; nil: at
-	// random.
-	Jitter func(most time.Duration) time.Duration
+	Sources config.Options // a reload reads the configuration from them
+	Pod     kube.Pod       // the pod that this process runs in
+	Build   wire.Build
+	Log     *slog.Logger
 }
 
-// Daemon makes passes.
-type Daemon struct {
-	options Options
-	// whole is held by a whole pass, also while the pass waits for passing. Whoever needs
-	// both acquires whole first.
-	whole   *semaphore.Weighted
-	passing *semaphore.Weighted // held by the pass that runs, and while the job is replaced
-
-	mu      sync.Mutex
-	job     Job
-	term    *term                   // nil: this process stands by
-	asking  int                     // how many calls of Sync and Replace wait for passing
-	giveWay context.CancelCauseFunc // ends the context of Job.After; nil: it does not run
+// Run serves the metrics and runs the schedule until ctx is done. If there is a Lease, the
+// schedule runs only while this process holds it. Run reloads the configuration if one of its
+// files changes, after SIGHUP, and on request.
+func Run(ctx context.Context, c config.Config, o Options) error {
+	log := o.Log
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	s, err := newReplica(ctx, c, o)
+	if err != nil {
+		return err
+	}
+	server, err := web.Listen(s.webOptions(c))
+	if err != nil {
+		return err
+	}
+	log.Info("groupsync starts", "version", o.Build.Version, "sync", c.Name, "mode", c.Mode, "writes", c.Mode == config.Apply, "schedule", c.Schedule, "lease", c.Lease.Name, "listen", server.Addr())
+	warn(c, log)
+	group, ctx := errgroup.WithContext(ctx)
+	s.stopped = ctx // if the daemon fails, this ends a reload that waits
+	for _, work := range []func() error{
+		func() error { return server.Serve(ctx) },
+		func() error { return s.run(ctx) },
+		func() error { s.follow(ctx, hangups); return nil },
+		func() error { s.followSuspension(ctx); return nil },
+	} {
+		group.Go(func() error { return Recovered(work) })
+	}
+	err = group.Wait()
+	log.Info("groupsync ends")
+	return err
 }
 
-// term is one run of the schedule.
-type term struct {
-	ctx   context.Context
-	cron  *cron.Cron
-	entry cron.EntryID
-	jobs  sync.WaitGroup // passes that no tick started
-}
-
-// New returns a Daemon that stands by.
-func New(j Job, o Options) *Daemon {
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
+// run makes passes until ctx ends. If there is a Lease, it makes them only while
+// this process holds it.
+func (s *replica) run(ctx context.Context) error {
+	if s.lease == nil {
+		return s.passes(ctx)
 	}
-	if o.Next == nil {
-		o.Next = func(time.Time) {}
-	}
-	if o.Skipped == nil {
-		o.Skipped = func() {}
-	}
-	if o.Jitter == nil {
-		o.Jitter = func(most time.Duration) time.Duration { return rand.N(most) } // #nosec G404 -- the delay spreads load and keeps no secret
-	}
-	return &Daemon{options: o, job: j, whole: semaphore.NewWeighted(1), passing: semaphore.NewWeighted(1)}
-}
-
-// Run makes passes until ctx ends, then waits for the one that is running. It
-// returns nil, or an error where that pass had to be abandoned. A pass that
-// panics is logged, and the schedule goes on. It may be called again after that.
-func (d *Daemon) Run(ctx context.Context) error {
-	log := logger{ctx: ctx, log: d.options.Log}
-	t := &term{ctx: ctx, cron: cron.New(cron.WithLocation(time.UTC), cron.WithLogger(log))}
-	d.mu.Lock()
-	d.term = t
-	d.begin(t)
-	d.mu.Unlock()
-	t.cron.Start()
-	<-ctx.Done()
-
-	d.mu.Lock()
-	d.term = nil
-	d.mu.Unlock()
-	stopped := t.cron.Stop()
-	finished := make(chan struct{})
-	go func() {
-		<-stopped.Done()
-		t.jobs.Wait()
-		close(finished)
-	}()
-	patience := time.NewTimer(d.options.ShutdownTimeout)
-	defer patience.Stop()
-	select {
-	case <-finished:
-		return nil
-	case <-patience.C:
-		return fmt.Errorf("the running pass did not end within shutdown_timeout (%s) and was abandoned: look at its last log lines, the next pass starts from a fresh reading", d.options.ShutdownTimeout)
-	}
-}
-
-// begin puts the job on the term's schedule, and makes its first pass at once.
-// d.mu is held.
-func (d *Daemon) begin(t *term) {
-	j := d.job
-	next := func() { d.options.Next(j.Schedule.Next(time.Now().UTC())) }
-	next()
-	t.cron.Remove(t.entry)
-	t.entry = t.cron.Schedule(j.Schedule, cron.FuncJob(func() {
-		next()
-		j.wait(t.ctx, d.options.Jitter)
-		d.scheduled(t)
-	}))
-	t.jobs.Go(func() {
-		if d.whole.Acquire(t.ctx, 1) == nil {
-			defer d.whole.Release(1)
-			d.own(t)
-		}
+	s.lead(false)
+	return s.lease.Run(ctx, func(ctx context.Context) error {
+		s.newTerm()
+		s.lead(true)
+		defer s.lead(false)
+		// Without this, the metrics and the page would show the lost Lease only after the
+		// running pass.
+		defer context.AfterFunc(ctx, func() { s.lead(false) })()
+		return s.passes(ctx)
 	})
 }
 
-// wait waits out the jitter of a scheduled pass. Beyond half the pause, passes
-// would skip each other.
-func (j Job) wait(ctx context.Context, jitter func(time.Duration) time.Duration) {
-	now := time.Now().UTC()
-	most := min(j.Jitter, j.Schedule.Next(now).Sub(now)/2)
-	if most <= 0 {
-		return
-	}
-	timer := time.NewTimer(jitter(most))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}
-
-// scheduled makes a pass, unless a whole pass is running or waits. It waits for a pass of
-// one person, which leaves everybody else to the schedule.
-func (d *Daemon) scheduled(t *term) {
-	if !d.whole.TryAcquire(1) {
-		d.options.Log.WarnContext(t.ctx, "a pass was due while one was running and is skipped: make schedule longer if this repeats")
-		d.options.Skipped()
-		return
-	}
-	defer d.whole.Release(1)
-	d.own(t)
-}
-
-// own makes a pass that nobody asked for, and what follows it. The caller holds whole.
-func (d *Daemon) own(t *term) {
-	if d.passing.Acquire(t.ctx, 1) != nil {
-		return // the term has ended
-	}
-	defer d.passing.Release(1)
-	d.mu.Lock()
-	j := d.job
-	d.mu.Unlock()
-	r, err := d.pass(t, everybody, reconcile.Request{})
-	if err != nil || j.After == nil {
-		return
-	}
-	now := time.Now().UTC()
-	ctx, cancel := context.WithTimeout(t.ctx, j.Schedule.Next(now).Sub(now)*9/10)
+// passes runs the schedule until ctx ends. At the same time it reads the admin events, which
+// bring passes forward. If the reading panics, passes returns the panic as an error, after the
+// running pass has ended. If the running pass was abandoned, passes does not wait for the
+// reading, because the reading may wait for that pass.
+func (s *replica) passes(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	d.follow(ctx, j, r)
-}
-
-// follow runs what follows a pass, until somebody asks for something. The caller holds
-// passing.
-func (d *Daemon) follow(ctx context.Context, j Job, r report.Report) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	d.mu.Lock()
-	asked := d.asking > 0
-	d.giveWay = cancel
-	d.mu.Unlock()
-	defer func() {
-		d.mu.Lock()
-		d.giveWay = nil
-		d.mu.Unlock()
+	read := make(chan error, 1)
+	go func() {
+		defer cancel()
+		read <- Recovered(func() error { events.Run(ctx, s.brought()); return nil })
 	}()
-	if asked || ctx.Err() != nil {
-		return
+	abandoned := s.scheduler.Run(ctx)
+	if abandoned == nil {
+		return <-read
 	}
-	cron.Recover(logger{ctx: ctx, log: d.options.Log})(cron.FuncJob(func() { j.After(ctx, r) })).Run()
+	select {
+	case err := <-read:
+		return errors.Join(err, abandoned)
+	default:
+		return abandoned
+	}
 }
 
-// everybody is the user of a whole pass.
-const everybody = ""
-
-// pass makes a pass of the current job, of one user or of everybody. The caller holds
-// passing. The error is ErrStandby if the term has ended, it says that the pass panicked,
-// or it is PassOf's.
-func (d *Daemon) pass(t *term, user string, req reconcile.Request) (r report.Report, err error) {
-	d.mu.Lock()
-	j := d.job
-	d.mu.Unlock()
-	if t.ctx.Err() != nil {
-		return r, ErrStandby
+// warn logs the settings that are allowed but unsafe, and the exceptions that have ended.
+func warn(c config.Config, log *slog.Logger) {
+	WarnOfEnded(c, log)
+	if c.Keycloak.InsecureSkipVerify {
+		log.Warn("keycloak.insecure_skip_verify is set: whoever stands in between can make removals look right")
 	}
-	req.Apply = j.Apply
-	err = errors.New("the pass did not end in order: look at the log")
-	log := logger{ctx: t.ctx, log: d.options.Log}
-	cron.Recover(log)(cron.FuncJob(func() {
-		if user == everybody {
-			r, err = j.Pass(t.ctx, req), nil
-			return
-		}
-		r, err = j.PassOf(t.ctx, user, req)
-	})).Run()
-	return r, err
-}
-
-// ErrAsked is the cause of the end of Job.After's context when somebody asks for a pass or
-// for another job.
-var ErrAsked = errors.New("somebody asked for a pass or for a reload meanwhile")
-
-// ask acquires the semaphores in order, for somebody who waits for them. What follows a
-// pass ends first.
-func (d *Daemon) ask(ctx context.Context, semaphores ...*semaphore.Weighted) (release func(), err error) {
-	d.mu.Lock()
-	d.asking++
-	if d.giveWay != nil {
-		d.giveWay(ErrAsked)
+	if c.ClearML.InsecureSkipVerify {
+		log.Warn("clearml.insecure_skip_verify is set: whoever stands in between can read the credentials")
 	}
-	d.mu.Unlock()
-	defer func() {
-		d.mu.Lock()
-		d.asking--
-		d.mu.Unlock()
-	}()
-	var held []*semaphore.Weighted
-	release = func() {
-		for _, s := range slices.Backward(held) {
-			s.Release(1)
+	for _, side := range []struct{ key, address string }{{"keycloak.url", c.Keycloak.URL}, {"clearml.url", c.ClearML.URL}} {
+		if transport.InTheClear(side.address) {
+			log.Warn(side.key + " is an http:// address of another machine: groupsync sends its secret and its tokens unencrypted, and whoever stands in between can read them and change the answers; use https://")
 		}
 	}
-	for _, s := range semaphores {
-		if err := s.Acquire(ctx, 1); err != nil {
-			release()
-			return nil, fmt.Errorf("waiting for the running pass: %w", err)
-		}
-		held = append(held, s)
-	}
-	return release, nil
 }
 
-// Errors of Sync, which then makes no pass.
-var (
-	ErrStandby  = errors.New("this process stands by and makes no passes: ask the one that leads")
-	ErrObserves = errors.New("mode is observe, so a pass writes nothing and there is nothing to approve: set mode: apply first")
-)
-
-// Sync makes a pass as soon as the running pass has ended, and returns its report. The
-// pass is of one user (reconcile.Subject.User), or of everybody if user is empty. req.Apply
-// is what the job says. Sync returns ErrStandby,
-// ErrObserves, the error of ctx or of Job.PassOf, or an error that says that the pass
-// panicked. The pass ends with the term, not with ctx.
-func (d *Daemon) Sync(ctx context.Context, user string, req reconcile.Request) (report.Report, error) {
-	d.mu.Lock()
-	t := d.term
-	if t != nil {
-		t.jobs.Add(1)
+// WarnOfEnded logs a warning for each exception of users.protect that has ended.
+func WarnOfEnded(c config.Config, log *slog.Logger) {
+	for _, sentence := range c.Users.Ended(time.Now()) {
+		log.Warn(sentence)
 	}
-	d.mu.Unlock()
-	if t == nil {
-		return report.Report{}, ErrStandby
-	}
-	defer t.jobs.Done()
-	needed := []*semaphore.Weighted{d.passing}
-	if user == everybody {
-		needed = []*semaphore.Weighted{d.whole, d.passing}
-	}
-	release, err := d.ask(ctx, needed...)
-	if err != nil {
-		return report.Report{}, err
-	}
-	defer release()
-	d.mu.Lock()
-	apply := d.job.Apply // read only now: the job may have been replaced while Sync waited
-	d.mu.Unlock()
-	if req.Approval.Digest != "" && !apply {
-		return report.Report{}, ErrObserves
-	}
-	r, err := d.pass(t, user, req)
-	if err != nil && t.ctx.Err() != nil {
-		err = ErrStandby
-	}
-	return r, err
-}
-
-// Replace puts another job in the place of the daemon's, after the pass that is
-// running. make builds it and may fail, which leaves all as it was. Where the
-// daemon makes passes, the new job begins with one at once.
-func (d *Daemon) Replace(ctx context.Context, make func() (Job, error)) error {
-	release, err := d.ask(ctx, d.passing)
-	if err != nil {
-		return err
-	}
-	defer release()
-	j, err := make()
-	if err != nil {
-		return err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.job = j
-	if d.term != nil {
-		d.begin(d.term)
-	}
-	return nil
-}
-
-// logger is cron's logger over slog.
-type logger struct {
-	ctx context.Context
-	log *slog.Logger
-}
-
-func (l logger) Info(msg string, keysAndValues ...any) {
-	l.log.DebugContext(l.ctx, "schedule: "+msg, keysAndValues...)
-}
-
-func (l logger) Error(err error, msg string, keysAndValues ...any) {
-	l.log.ErrorContext(l.ctx, "schedule: "+msg, append([]any{"error", err}, keysAndValues...)...)
 }

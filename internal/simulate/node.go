@@ -12,13 +12,13 @@ import (
 
 	"github.com/robfig/cron/v3"
 
-	"groupsync/internal/daemon"
 	"groupsync/internal/fault"
 	"groupsync/internal/guard"
 	"groupsync/internal/match"
 	"groupsync/internal/metrics"
 	"groupsync/internal/reconcile"
 	"groupsync/internal/report"
+	"groupsync/internal/schedule"
 	"groupsync/internal/simulate/chaos"
 	"groupsync/internal/simulate/dir"
 	"groupsync/internal/simulate/history"
@@ -82,7 +82,7 @@ type node struct {
 	log     *slog.Logger
 	store   store
 	metrics *metrics.Metrics
-	daemon  *daemon.Daemon
+	daemon  *schedule.Scheduler
 	stop    context.CancelFunc
 	ended   chan struct{}
 	dead    atomic.Bool
@@ -103,7 +103,7 @@ func (w *world) start(name string, s settings) (*node, error) {
 	}
 	n.reconciler = reconcile.New(r.source, r.target, r.options)
 	jitter := chaos.Rand(w.Seed, "jitter", name)
-	n.daemon = daemon.New(n.job(), daemon.Options{
+	n.daemon = schedule.New(n.job(), schedule.Options{
 		ShutdownTimeout: time.Minute, Log: n.log, Next: n.metrics.NextPass,
 		Skipped: func() { n.metrics.Skipped(); w.count("pass skipped") },
 		Jitter:  func(most time.Duration) time.Duration { return time.Duration(jitter.Int64N(int64(most))) },
@@ -176,9 +176,9 @@ func (n *node) lead() error {
 	return n.w.lease.held(n.name)
 }
 
-func (n *node) job() daemon.Job {
+func (n *node) job() schedule.Job {
 	r := n.reconciler
-	return daemon.Job{
+	return schedule.Job{
 		Schedule: cronOf(n.settings.Every), Jitter: n.settings.Jitter, Apply: true,
 		Pass: func(ctx context.Context, req reconcile.Request) report.Report {
 			req.Lead = n.lead
@@ -287,10 +287,10 @@ func (e *ending) note(group string, c report.Change, add bool) {
 
 // reload puts other settings in force, as POST /-/reload does.
 func (n *node) reload(ctx context.Context, s settings) error {
-	return n.daemon.Replace(ctx, func() (daemon.Job, error) {
+	return n.daemon.Replace(ctx, func() (schedule.Job, error) {
 		next, err := n.connect(s)
 		if err != nil {
-			return daemon.Job{}, err
+			return schedule.Job{}, err
 		}
 		n.reconciler = n.reconciler.Succeed(next.source, next.target, next.options)
 		n.settings = s

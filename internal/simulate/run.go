@@ -11,9 +11,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"groupsync/internal/daemon"
 	"groupsync/internal/reconcile"
 	"groupsync/internal/report"
+	"groupsync/internal/schedule"
 	"groupsync/internal/simulate/history"
 	"groupsync/internal/simulate/idp"
 	"groupsync/internal/simulate/oracle"
@@ -129,7 +129,7 @@ func (w *world) sync(user string, req reconcile.Request) (report.Report, error) 
 func (w *world) ask(n *node, user string, req reconcile.Request) (report.Report, error) {
 	r, err := n.daemon.Sync(context.Background(), user, req)
 	switch {
-	case errors.Is(err, daemon.ErrStandby):
+	case errors.Is(err, schedule.ErrStandby):
 		w.count("asked while it stands by")
 	case err == nil && user != "":
 		w.count("pass of one person")

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -10,10 +10,10 @@ import (
 	"time"
 
 	"groupsync/internal/config"
-	"groupsync/internal/daemon"
 	"groupsync/internal/events"
 	"groupsync/internal/reconcile"
 	"groupsync/internal/report"
+	"groupsync/internal/schedule"
 )
 
 // oneEvent is a reader of admin events. Its second reading finds an event about a person.
@@ -32,14 +32,14 @@ func reading(r events.Reader, passOf func(context.Context), patience time.Durati
 	c := config.Default()
 	c.Mode, c.Schedule = config.Apply, "@hourly"
 	c.Keycloak.Events, c.Keycloak.EventsInterval = "poll", 5*time.Second
-	return &replica{config: c, reader: r, log: slog.New(slog.DiscardHandler), daemon: daemon.New(daemon.Job{
+	return &replica{config: c, reader: r, log: slog.New(slog.DiscardHandler), scheduler: schedule.New(schedule.Job{
 		Schedule: c.Cron(), Apply: true,
 		Pass: func(context.Context, reconcile.Request) report.Report { return report.Report{} },
 		PassOf: func(ctx context.Context, _ string, _ reconcile.Request) (report.Report, error) {
 			passOf(ctx)
 			return report.Report{}, nil
 		},
-	}, daemon.Options{ShutdownTimeout: patience})}
+	}, schedule.Options{ShutdownTimeout: patience})}
 }
 
 // TestAPassOfAnEventIsAwaitedForShutdownTimeout: the daemon waits for it so long and no
@@ -99,4 +99,11 @@ func TestAPanicOfTheReadingEndsThePasses(t *testing.T) {
 			t.Errorf("it took %s", took)
 		}
 	})
+}
+
+// panicking is a reader of admin events that panics.
+type panicking struct{}
+
+func (panicking) AdminEvents(context.Context, time.Time) ([]events.Event, int, error) {
+	panic("a bug")
 }

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"groupsync/internal/config"
-	"groupsync/internal/daemon"
 	"groupsync/internal/events"
 	"groupsync/internal/explain"
 	"groupsync/internal/kube"
@@ -22,20 +21,22 @@ import (
 	"groupsync/internal/metrics"
 	"groupsync/internal/reconcile"
 	"groupsync/internal/report"
+	"groupsync/internal/schedule"
 	"groupsync/internal/web"
+	"groupsync/internal/wire"
 )
 
 // replica holds the daemon and the state that outlives a reload.
 type replica struct {
-	options config.Options // where the configuration comes from
-	log     *slog.Logger
-	metrics *metrics.Metrics
-	status  *web.Status
-	lease   *kube.Lease // nil: this is the only replica
-	store   keeper
-	daemon  *daemon.Daemon
-	counted counting
-	stopped context.Context // ends with the process
+	options   config.Options // where the configuration comes from
+	log       *slog.Logger
+	metrics   *metrics.Metrics
+	status    *web.Status
+	lease     *kube.Lease // nil: this is the only replica
+	store     wire.Store
+	scheduler *schedule.Scheduler
+	counted   counting
+	stopped   context.Context // ends with the process
 
 	// reconciler is the Reconciler of the configuration in force. Only a goroutine that holds
 	// mu stores a new one. Explain loads it without mu, because a reload holds mu while it
@@ -52,8 +53,9 @@ type replica struct {
 
 // newReplica connects the Lease, the memory and both sides. It returns an error for a fault
 // that would not go away by itself. It makes no pass.
-func newReplica(ctx context.Context, p program, c config.Config, o config.Options, log *slog.Logger) (*replica, error) {
-	lease, err := openLease(c, p, log)
+func newReplica(ctx context.Context, c config.Config, o Options) (*replica, error) {
+	log := o.Log
+	lease, err := wire.OpenLease(c, o.Pod, log)
 	if err != nil {
 		return nil, err
 	}
@@ -62,26 +64,26 @@ func newReplica(ctx context.Context, p program, c config.Config, o config.Option
 			return nil, err
 		}
 	}
-	store, err := openStore(c, lease)
+	store, err := wire.OpenStore(c, lease)
 	if err != nil {
 		return nil, err
 	}
-	s := &replica{options: o, log: log, metrics: newMetrics(c), status: newStatus(c, lease), lease: lease, store: store, stopped: ctx, config: c}
-	connected, err := connect(c, s.metrics, store, nil, log)
+	s := &replica{options: o.Sources, log: log, metrics: wire.Metrics(c, o.Build), status: newStatus(c, lease), lease: lease, store: store, stopped: ctx, config: c}
+	connected, err := wire.Connect(c, s.metrics, store, wire.Progress{}, log)
 	if err != nil {
 		return nil, err
 	}
-	s.reader = connected.events
-	s.reconciler.Store(reconcile.New(connected.source, connected.target, connected.options))
-	s.counted = counting{log: log, metrics: s.metrics, directory: connected.target}
-	s.daemon = daemon.New(s.job(), daemon.Options{ShutdownTimeout: c.ShutdownTimeout, Next: s.nextPass, Skipped: s.metrics.Skipped, Log: log})
+	s.reader = connected.Events
+	s.reconciler.Store(reconcile.New(connected.Source, connected.Target, connected.Options))
+	s.counted = counting{log: log, metrics: s.metrics, directory: connected.Target}
+	s.scheduler = schedule.New(s.job(), schedule.Options{ShutdownTimeout: c.ShutdownTimeout, Next: s.nextPass, Skipped: s.metrics.Skipped, Log: log})
 	return s, nil
 }
 
 // job returns what the daemon runs under the configuration in force.
-func (s *replica) job() daemon.Job {
+func (s *replica) job() schedule.Job {
 	r, directory, interval := s.reconciler.Load(), s.counted.directory, s.config.Leavers.Interval
-	return daemon.Job{
+	return schedule.Job{
 		After: func(ctx context.Context, rep report.Report) {
 			s.counted.after(ctx, rep, interval, r, directory)
 			// A pass over a large realm needs a lot of memory, and the next one is minutes away.
@@ -90,24 +92,24 @@ func (s *replica) job() daemon.Job {
 		Schedule: s.config.Cron(), Jitter: s.config.Jitter, Apply: s.config.Mode == config.Apply,
 		Pass: func(ctx context.Context, req reconcile.Request) report.Report {
 			defer s.status.Begin()()
-			req.Lead = leadOf(s.lease)
+			req.Lead = wire.Lead(s.lease)
 			rep := r.Pass(ctx, req)
 			s.status.Record(rep)
 			s.metrics.Record(rep)
-			tellApproval(ctx, s.log, s.lease, rep)
+			wire.LogApproval(ctx, s.log, s.lease, rep)
 			if s.lease != nil {
 				s.lease.Tripped(ctx, rep.Guards)
 			}
 			return rep
 		},
 		PassOf: func(ctx context.Context, user string, req reconcile.Request) (report.Report, error) {
-			req.Lead = leadOf(s.lease)
+			req.Lead = wire.Lead(s.lease)
 			_, rep, err := r.PassOf(ctx, user, req)
 			if err != nil {
 				return rep, err
 			}
 			s.metrics.Record(rep)
-			tellApproval(ctx, s.log, s.lease, rep)
+			wire.LogApproval(ctx, s.log, s.lease, rep)
 			return rep, nil
 		},
 	}
@@ -139,7 +141,7 @@ func (s *replica) brought() events.Options {
 	return events.Options{
 		Settings: s.events, Log: s.log,
 		Person: func(ctx context.Context, p events.Person) {
-			_, err := s.daemon.Sync(ctx, p.Account, reconcile.Request{Witnesses: p.Witnesses})
+			_, err := s.scheduler.Sync(ctx, p.Account, reconcile.Request{Witnesses: p.Witnesses})
 			var unknown *reconcile.UnknownError
 			var several *reconcile.SeveralError
 			switch {
@@ -150,7 +152,7 @@ func (s *replica) brought() events.Options {
 			}
 		},
 		Whole: func(ctx context.Context) {
-			if _, err := s.daemon.Sync(ctx, "", reconcile.Request{Early: true}); err != nil && ctx.Err() == nil {
+			if _, err := s.scheduler.Sync(ctx, "", reconcile.Request{Early: true}); err != nil && ctx.Err() == nil {
 				s.log.Warn("a pass that an admin event asked for was not made: the schedule finds the change too", "error", err)
 			}
 		},
@@ -175,24 +177,24 @@ func (s *replica) lead(leads bool) {
 func (s *replica) Reload() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err := s.daemon.Replace(s.stopped, func() (daemon.Job, error) {
+	err := s.scheduler.Replace(s.stopped, func() (schedule.Job, error) {
 		c, err := config.Load(s.options)
 		if err != nil {
-			return daemon.Job{}, err
+			return schedule.Job{}, err
 		}
 		if keys := s.config.Unchangeable(c); len(keys) > 0 {
-			return daemon.Job{}, fmt.Errorf("%s changed, which a running process cannot take over: restart groupsync", strings.Join(keys, ", "))
+			return schedule.Job{}, fmt.Errorf("%s changed, which a running process cannot take over: restart groupsync", strings.Join(keys, ", "))
 		}
-		next, err := connect(c, s.metrics, s.store, nil, s.log)
+		next, err := wire.Connect(c, s.metrics, s.store, wire.Progress{}, s.log)
 		if err != nil {
-			return daemon.Job{}, err
+			return schedule.Job{}, err
 		}
-		s.reconciler.Store(s.reconciler.Load().Succeed(next.source, next.target, next.options))
-		s.config, s.reader, s.counted.directory = c, next.events, next.target
+		s.reconciler.Store(s.reconciler.Load().Succeed(next.Source, next.Target, next.Options))
+		s.config, s.reader, s.counted.directory = c, next.Events, next.Target
 		if p, is := s.store.(*memory.Process); is {
 			p.Move(c.ClearML.URL)
 		}
-		s.metrics.Configure(settingsOf(c))
+		s.metrics.Configure(wire.Settings(c))
 		return s.job(), nil
 	})
 	if err != nil && s.stopped.Err() != nil {
@@ -255,16 +257,16 @@ func (s *replica) Approve(ctx context.Context, user, digest, by string) (report.
 }
 
 func (s *replica) sync(ctx context.Context, user string, req reconcile.Request) (report.Report, error) {
-	rep, err := s.daemon.Sync(ctx, user, req)
+	rep, err := s.scheduler.Sync(ctx, user, req)
 	var unknown *reconcile.UnknownError
 	var several *reconcile.SeveralError
 	switch {
-	case errors.Is(err, daemon.ErrStandby):
+	case errors.Is(err, schedule.ErrStandby):
 		if s.lease != nil && s.lease.Holder() != "" {
 			err = fmt.Errorf("%w: %s", err, s.lease.Holder())
 		}
 		err = &web.Refusal{Status: http.StatusServiceUnavailable, Err: err}
-	case errors.Is(err, daemon.ErrObserves):
+	case errors.Is(err, schedule.ErrObserves):
 		err = &web.Refusal{Status: http.StatusConflict, Err: err}
 	case errors.As(err, &unknown):
 		err = &web.Refusal{Status: http.StatusNotFound, Err: err}

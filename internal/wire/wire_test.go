@@ -1,9 +1,7 @@
-package main
+package wire
 
 import (
-	"bytes"
 	"log/slog"
-	"strings"
 	"testing"
 	"time"
 
@@ -21,7 +19,7 @@ import (
 func TestProtectIsGlobsAndExceptions(t *testing.T) {
 	c := config.Default()
 	c.Users.Protect = []config.Protection{{Match: "root@*"}, {Match: "b", Until: "2026-12-31"}, {Match: "c", Groups: []string{"team"}, Reason: "why"}}
-	r, err := rulesOf(c)
+	r, err := Rules(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,21 +31,9 @@ func TestProtectIsGlobsAndExceptions(t *testing.T) {
 		t.Errorf("exceptions: -want +got\n%s", d)
 	}
 	for at, want := range map[time.Time]int{newYear.AddDate(0, 0, -8): 0, newYear.AddDate(0, 0, -7): 1, newYear: 0} {
-		if got := settingsOf(c).Expiring(at); got != want {
+		if got := Settings(c).Expiring(at); got != want {
 			t.Errorf("at %s %d exceptions end soon, want %d", at, got, want)
 		}
-	}
-}
-
-// TestAnEndedExceptionIsAWarning: the log names the number of the entry, and no person.
-func TestAnEndedExceptionIsAWarning(t *testing.T) {
-	c := config.Default()
-	c.Users.Protect = []config.Protection{{Match: "ann@*"}, {Match: "bob@*", Until: "2020-12-31"}}
-	var log bytes.Buffer
-	warn(c, slog.New(slog.NewTextHandler(&log, nil)))
-	want := `level=WARN msg="users.protect: entry 2 ended at 2021-01-01T00:00:00Z and keeps nobody any more: remove the entry, or set a later end"`
-	if got := log.String(); !strings.Contains(got, want) || strings.Count(got, "\n") != 1 || strings.Contains(got, "bob") {
-		t.Errorf("got %s\nwant %s", got, want)
 	}
 }
 
@@ -55,7 +41,7 @@ func TestAnEndedExceptionIsAWarning(t *testing.T) {
 // pass. Other stores may be shared.
 func TestALookReadsAStoreOfItsOwn(t *testing.T) {
 	of := func(store reconcile.Store) func() reconcile.Store {
-		return optionsOf(config.Default(), match.Rules{}, store, nil, slog.New(slog.DiscardHandler)).Peek
+		return Options(config.Default(), match.Rules{}, store, Progress{}, slog.New(slog.DiscardHandler)).Peek
 	}
 	store := new(kube.Memory)
 	peek := of(store)

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"bytes"
@@ -13,11 +13,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"groupsync/internal/config"
-	"groupsync/internal/daemon"
 	"groupsync/internal/reconcile"
 	"groupsync/internal/report"
+	"groupsync/internal/schedule"
 	"groupsync/internal/source"
 	"groupsync/internal/target"
+	"groupsync/internal/wire"
 )
 
 // surveyor fails, and counts how often it was called.
@@ -56,7 +57,7 @@ func TestWhenLeaversAreCounted(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var log bytes.Buffer
 				var s surveyor
-				c := counting{log: slog.New(slog.NewTextHandler(&log, nil)), metrics: newMetrics(config.Default())}
+				c := counting{log: slog.New(slog.NewTextHandler(&log, nil)), metrics: wire.Metrics(config.Default(), wire.Build{})}
 				var counts []int
 				for minute := 0; minute < 180; minute += 15 {
 					before := s.asked
@@ -102,7 +103,7 @@ func TestACountThatIsCutShort(t *testing.T) {
 		}, "", 0},
 		{"somebody asks for a pass", func() (context.Context, context.CancelFunc) {
 			ctx, cancel := context.WithCancelCause(context.Background())
-			cancel(daemon.ErrAsked)
+			cancel(schedule.ErrAsked)
 			return ctx, func() { cancel(nil) }
 		}, `level=DEBUG msg="the leavers were not counted: the count is made again after the next pass of the schedule" error="somebody asked for a pass or for a reload meanwhile"`, 1},
 	} {
@@ -111,7 +112,7 @@ func TestACountThatIsCutShort(t *testing.T) {
 			var s surveyor
 			ctx, cancel := row.ctx()
 			defer cancel()
-			c := counting{log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})), metrics: newMetrics(config.Default())}
+			c := counting{log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})), metrics: wire.Metrics(config.Default(), wire.Build{})}
 			c.after(ctx, report.Report{}, time.Hour, &s, &s)
 			if got := log.String(); (got == "") != (row.want == "") || !strings.Contains(got, row.want) || strings.Count(got, "\n") > 1 {
 				t.Errorf("logged %q, want %q", got, row.want)

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -7,10 +7,10 @@ import (
 	"log/slog"
 	"time"
 
-	"groupsync/internal/daemon"
 	"groupsync/internal/leavers"
 	"groupsync/internal/metrics"
 	"groupsync/internal/report"
+	"groupsync/internal/schedule"
 )
 
 // again is the time from a failed count to the next one.
@@ -57,7 +57,7 @@ func (c *counting) count(ctx context.Context, s leavers.Surveyor, d leavers.Dire
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		err = fmt.Errorf("the count did not end before the next pass: %w", err)
 	}
-	asked = errors.Is(context.Cause(ctx), daemon.ErrAsked)
+	asked = errors.Is(context.Cause(ctx), schedule.ErrAsked)
 	switch {
 	case asked && err != nil:
 		c.log.Debug("the leavers were not counted: the count is made again after the next pass of the schedule", "error", context.Cause(ctx))

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 
 	"groupsync/internal/memory"
 	"groupsync/internal/web"
+	"groupsync/internal/wire"
 )
 
 // lookForSuspension is how often the daemon asks whether another process has suspended
@@ -38,7 +39,7 @@ func (s *replica) Resume(ctx context.Context, by string) (string, error) {
 }
 
 func (s *replica) setSuspension(ctx context.Context, next memory.Suspension, by string) (string, error) {
-	text, err := setSuspension(ctx, s.store, next)
+	text, err := wire.SetSuspension(ctx, s.store, next)
 	if err != nil {
 		return "", err
 	}

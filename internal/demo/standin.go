@@ -1,9 +1,10 @@
-package main
+package demo
 
 import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"time"
 
 	"groupsync/examples/realm"
@@ -25,16 +26,16 @@ func standIn(export *realmfile.Realm, o clearmltest.Options) (*clearmltest.Serve
 	return server, nil
 }
 
-// serveStandIn serves the stand-in until ctx is done, for examples/compose. The page of the
+// Serve serves the stand-in until ctx is done, for examples/compose. The page of the
 // web server is at /, and the calls are below /api. The access key is "access", and the secret
 // key is "secret".
-func serveStandIn(ctx context.Context, p program, address string) error {
+func Serve(ctx context.Context, out io.Writer, address string) error {
 	server, err := standIn(new(realmfile.Realm), clearmltest.Options{Listen: address, Base: "/api"})
 	if err != nil {
 		return fmt.Errorf("%w: name a free address, such as 127.0.0.1:8008", err)
 	}
 	defer server.Close()
-	fmt.Fprintf(p.stdout, "The ClearML stand-in: %s (Ctrl-C ends)\n", server.URL)
+	fmt.Fprintf(out, "The ClearML stand-in: %s (Ctrl-C ends)\n", server.URL)
 	forget := time.NewTicker(time.Minute) // the stand-in keeps every request, for tests
 	defer forget.Stop()
 	for {

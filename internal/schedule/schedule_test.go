@@ -1,4 +1,4 @@
-package daemon
+package schedule
 
 import (
 	"bytes"
@@ -267,26 +267,26 @@ func TestWhoeverAsksDoesNotWaitForWhatFollowsAPass(t *testing.T) {
 	for _, row := range []struct {
 		name  string
 		after time.Duration // from the start of the daemon, whose first pass takes a minute
-		ask   func(context.Context, *Daemon, Job) error
+		ask   func(context.Context, *Scheduler, Job) error
 		waits time.Duration
 		want  []error // the causes by which the work after a pass ended, within the first hour
 	}{
-		{"a whole pass", 10 * time.Minute, func(ctx context.Context, d *Daemon, _ Job) error {
+		{"a whole pass", 10 * time.Minute, func(ctx context.Context, d *Scheduler, _ Job) error {
 			_, err := d.Sync(ctx, everybody, reconcile.Request{})
 			return err
 		}, time.Minute, []error{ErrAsked}},
-		{"a pass of one person", 10 * time.Minute, func(ctx context.Context, d *Daemon, _ Job) error {
+		{"a pass of one person", 10 * time.Minute, func(ctx context.Context, d *Scheduler, _ Job) error {
 			_, err := d.Sync(ctx, "ann", reconcile.Request{})
 			return err
 		}, 0, []error{ErrAsked}},
-		{"a reload, whose first pass is followed again", 10 * time.Minute, func(ctx context.Context, d *Daemon, j Job) error {
+		{"a reload, whose first pass is followed again", 10 * time.Minute, func(ctx context.Context, d *Scheduler, j Job) error {
 			return d.Replace(ctx, func() (Job, error) { return j, nil })
 		}, 0, []error{ErrAsked, context.Canceled}},
-		{"a pass that is asked for before the work begins, which then does not begin", 30 * time.Second, func(ctx context.Context, d *Daemon, _ Job) error {
+		{"a pass that is asked for before the work begins, which then does not begin", 30 * time.Second, func(ctx context.Context, d *Scheduler, _ Job) error {
 			_, err := d.Sync(ctx, "ann", reconcile.Request{})
 			return err
 		}, 30 * time.Second, nil},
-		{"nobody asks, and the term ends", 10 * time.Minute, func(context.Context, *Daemon, Job) error { return nil }, 0, []error{context.Canceled}},
+		{"nobody asks, and the term ends", 10 * time.Minute, func(context.Context, *Scheduler, Job) error { return nil }, 0, []error{context.Canceled}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 	"groupsync/internal/target/clearml"
 	"groupsync/internal/target/clearmltest"
 	"groupsync/internal/transport"
+	"groupsync/internal/wire"
 )
 
 // story is what the demo plays. It has the example realm, a ClearML stand-in and a reconciler
@@ -25,6 +26,7 @@ type story struct {
 	clearml    *clearmltest.Server
 	reconciler *reconcile.Reconciler
 	record     func(report.Report)
+	by         string // the person who approves
 	out        io.Writer
 	style      report.Style
 }
@@ -90,7 +92,7 @@ func newStory(out io.Writer, log *slog.Logger, observe func(transport.Attempt), 
 	c.Admins.Groups = []string{"clearml-admins"}
 	role := "clearml-admin"
 	c.Admins.Role = &role
-	rules, err := rulesOf(c)
+	rules, err := wire.Rules(c)
 	if err != nil {
 		server.Close()
 		return nil, err
@@ -98,7 +100,7 @@ func newStory(out io.Writer, log *slog.Logger, observe func(transport.Attempt), 
 	keycloak := realmfile.New(&export)
 	return &story{
 		keycloak: keycloak, clearml: server, out: out, record: record,
-		reconciler: reconcile.New(keycloak, target, reconcile.Options{Name: "demo", Rules: rules, Limits: limitsOf(c), Log: log}),
+		reconciler: reconcile.New(keycloak, target, reconcile.Options{Name: "demo", Rules: rules, Limits: wire.Limits(c), Log: log}),
 	}, nil
 }
 
@@ -166,9 +168,9 @@ func (s *story) play(ctx context.Context) error {
 		if c.happens != nil {
 			s.keycloak.Edit(c.happens)
 		}
-		req := reconcile.Request{Apply: true, Lead: leadOf(nil)}
+		req := reconcile.Request{Apply: true, Lead: wire.Lead(nil)}
 		if c.approve {
-			req.Approval = reconcile.Approval{Digest: digest, By: osUser()}
+			req.Approval = reconcile.Approval{Digest: digest, By: s.by}
 			fmt.Fprintf(s.out, "$ groupsync --once --apply --approve %s\n", digest)
 		}
 		rep := s.reconciler.Pass(ctx, req)

@@ -1,0 +1,16 @@
+package daemon
+
+import (
+	"fmt"
+	"runtime/debug"
+)
+
+// Recovered calls f and returns a panic of f as an error, with the stack.
+func Recovered(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("a fault in groupsync: %v: report it with these lines\n\n%s", p, debug.Stack())
+		}
+	}()
+	return f()
+}

@@ -1,0 +1,350 @@
+// Package schedule says when a pass runs: at once, then on a schedule, and when
+// somebody asks for one; never two at a time, until it is told to stop.
+package schedule
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/robfig/cron/v3"
+	"golang.org/x/sync/semaphore"
+
+	"groupsync/internal/reconcile"
+	"groupsync/internal/report"
+)
+
+// Job is what runs when. It may be replaced while the daemon runs.
+type Job struct {
+	Schedule cron.Schedule // in UTC
+	Jitter   time.Duration // a scheduled pass starts up to so much later, at most half the pause to the next; the first never
+	Apply    bool          // passes may write
+	Pass     func(context.Context, reconcile.Request) report.Report
+	// PassOf makes the pass of one person. Its error says that there is no report.
+	PassOf func(ctx context.Context, user string, req reconcile.Request) (report.Report, error)
+
+	// After runs after each pass that the daemon makes by itself, with the report, and no
+	// pass runs meanwhile. Its context ends when nine tenths of the time to the next
+	// scheduled pass have gone by, so that this pass is not skipped. Its context ends with
+	// the cause ErrAsked if somebody calls Sync or Replace meanwhile. After does not run if
+	// somebody waits already, and does not run after a pass of Sync. Nil: nothing runs.
+	After func(context.Context, report.Report)
+}
+
+// Options are what a Scheduler needs beside its job. Next and Skipped are called
+// from goroutines of their own, also while a pass runs.
+type Options struct {
+	ShutdownTimeout time.Duration   // how long a running pass is awaited in the end
+	Next            func(time.Time) // told of each next scheduled pass, jitter left out; may be nil
+	Skipped         func()          // told of each pass that was due while a whole pass ran or waited; may be nil
+	Log             *slog.Logger    // nil: nothing is logged
+
+	// Jitter draws how much later a scheduled pass starts, less than the given time; nil: at
+	// random.
+	Jitter func(most time.Duration) time.Duration
+}
+
+// Scheduler makes passes.
+type Scheduler struct {
+	options Options
+	// whole is held by a whole pass, also while the pass waits for passing. Whoever needs
+	// both acquires whole first.
+	whole   *semaphore.Weighted
+	passing *semaphore.Weighted // held by the pass that runs, and while the job is replaced
+
+	mu      sync.Mutex
+	job     Job
+	term    *term                   // nil: this process stands by
+	asking  int                     // how many calls of Sync and Replace wait for passing
+	giveWay context.CancelCauseFunc // ends the context of Job.After; nil: it does not run
+}
+
+// term is one run of the schedule.
+type term struct {
+	ctx   context.Context
+	cron  *cron.Cron
+	entry cron.EntryID
+	jobs  sync.WaitGroup // passes that no tick started
+}
+
+// New returns a Scheduler that stands by.
+func New(j Job, o Options) *Scheduler {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Next == nil {
+		o.Next = func(time.Time) {}
+	}
+	if o.Skipped == nil {
+		o.Skipped = func() {}
+	}
+	if o.Jitter == nil {
+		o.Jitter = func(most time.Duration) time.Duration { return rand.N(most) } // #nosec G404 -- the delay spreads load and keeps no secret
+	}
+	return &Scheduler{options: o, job: j, whole: semaphore.NewWeighted(1), passing: semaphore.NewWeighted(1)}
+}
+
+// Run makes passes until ctx ends, then waits for the one that is running. It
+// returns nil, or an error where that pass had to be abandoned. A pass that
+// panics is logged, and the schedule goes on. It may be called again after that.
+func (d *Scheduler) Run(ctx context.Context) error {
+	log := logger{ctx: ctx, log: d.options.Log}
+	t := &term{ctx: ctx, cron: cron.New(cron.WithLocation(time.UTC), cron.WithLogger(log))}
+	d.mu.Lock()
+	d.term = t
+	d.begin(t)
+	d.mu.Unlock()
+	t.cron.Start()
+	<-ctx.Done()
+
+	d.mu.Lock()
+	d.term = nil
+	d.mu.Unlock()
+	stopped := t.cron.Stop()
+	finished := make(chan struct{})
+	go func() {
+		<-stopped.Done()
+		t.jobs.Wait()
+		close(finished)
+	}()
+	patience := time.NewTimer(d.options.ShutdownTimeout)
+	defer patience.Stop()
+	select {
+	case <-finished:
+		return nil
+	case <-patience.C:
+		return fmt.Errorf("the running pass did not end within shutdown_timeout (%s) and was abandoned: look at its last log lines, the next pass starts from a fresh reading", d.options.ShutdownTimeout)
+	}
+}
+
+// begin puts the job on the term's schedule, and makes its first pass at once.
+// d.mu is held.
+func (d *Scheduler) begin(t *term) {
+	j := d.job
+	next := func() { d.options.Next(j.Schedule.Next(time.Now().UTC())) }
+	next()
+	t.cron.Remove(t.entry)
+	t.entry = t.cron.Schedule(j.Schedule, cron.FuncJob(func() {
+		next()
+		j.wait(t.ctx, d.options.Jitter)
+		d.scheduled(t)
+	}))
+	t.jobs.Go(func() {
+		if d.whole.Acquire(t.ctx, 1) == nil {
+			defer d.whole.Release(1)
+			d.own(t)
+		}
+	})
+}
+
+// wait waits out the jitter of a scheduled pass. Beyond half the pause, passes
+// would skip each other.
+func (j Job) wait(ctx context.Context, jitter func(time.Duration) time.Duration) {
+	now := time.Now().UTC()
+	most := min(j.Jitter, j.Schedule.Next(now).Sub(now)/2)
+	if most <= 0 {
+		return
+	}
+	timer := time.NewTimer(jitter(most))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// scheduled makes a pass, unless a whole pass is running or waits. It waits for a pass of
+// one person, which leaves everybody else to the schedule.
+func (d *Scheduler) scheduled(t *term) {
+	if !d.whole.TryAcquire(1) {
+		d.options.Log.WarnContext(t.ctx, "a pass was due while one was running and is skipped: make schedule longer if this repeats")
+		d.options.Skipped()
+		return
+	}
+	defer d.whole.Release(1)
+	d.own(t)
+}
+
+// own makes a pass that nobody asked for, and what follows it. The caller holds whole.
+func (d *Scheduler) own(t *term) {
+	if d.passing.Acquire(t.ctx, 1) != nil {
+		return // the term has ended
+	}
+	defer d.passing.Release(1)
+	d.mu.Lock()
+	j := d.job
+	d.mu.Unlock()
+	r, err := d.pass(t, everybody, reconcile.Request{})
+	if err != nil || j.After == nil {
+		return
+	}
+	now := time.Now().UTC()
+	ctx, cancel := context.WithTimeout(t.ctx, j.Schedule.Next(now).Sub(now)*9/10)
+	defer cancel()
+	d.follow(ctx, j, r)
+}
+
+// follow runs what follows a pass, until somebody asks for something. The caller holds
+// passing.
+func (d *Scheduler) follow(ctx context.Context, j Job, r report.Report) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	d.mu.Lock()
+	asked := d.asking > 0
+	d.giveWay = cancel
+	d.mu.Unlock()
+	defer func() {
+		d.mu.Lock()
+		d.giveWay = nil
+		d.mu.Unlock()
+	}()
+	if asked || ctx.Err() != nil {
+		return
+	}
+	cron.Recover(logger{ctx: ctx, log: d.options.Log})(cron.FuncJob(func() { j.After(ctx, r) })).Run()
+}
+
+// everybody is the user of a whole pass.
+const everybody = ""
+
+// pass makes a pass of the current job, of one user or of everybody. The caller holds
+// passing. The error is ErrStandby if the term has ended, it says that the pass panicked,
+// or it is PassOf's.
+func (d *Scheduler) pass(t *term, user string, req reconcile.Request) (r report.Report, err error) {
+	d.mu.Lock()
+	j := d.job
+	d.mu.Unlock()
+	if t.ctx.Err() != nil {
+		return r, ErrStandby
+	}
+	req.Apply = j.Apply
+	err = errors.New("the pass did not end in order: look at the log")
+	log := logger{ctx: t.ctx, log: d.options.Log}
+	cron.Recover(log)(cron.FuncJob(func() {
+		if user == everybody {
+			r, err = j.Pass(t.ctx, req), nil
+			return
+		}
+		r, err = j.PassOf(t.ctx, user, req)
+	})).Run()
+	return r, err
+}
+
+// ErrAsked is the cause of the end of Job.After's context when somebody asks for a pass or
+// for another job.
+var ErrAsked = errors.New("somebody asked for a pass or for a reload meanwhile")
+
+// ask acquires the semaphores in order, for somebody who waits for them. What follows a
+// pass ends first.
+func (d *Scheduler) ask(ctx context.Context, semaphores ...*semaphore.Weighted) (release func(), err error) {
+	d.mu.Lock()
+	d.asking++
+	if d.giveWay != nil {
+		d.giveWay(ErrAsked)
+	}
+	d.mu.Unlock()
+	defer func() {
+		d.mu.Lock()
+		d.asking--
+		d.mu.Unlock()
+	}()
+	var held []*semaphore.Weighted
+	release = func() {
+		for _, s := range slices.Backward(held) {
+			s.Release(1)
+		}
+	}
+	for _, s := range semaphores {
+		if err := s.Acquire(ctx, 1); err != nil {
+			release()
+			return nil, fmt.Errorf("waiting for the running pass: %w", err)
+		}
+		held = append(held, s)
+	}
+	return release, nil
+}
+
+// Errors of Sync, which then makes no pass.
+var (
+	ErrStandby  = errors.New("this process stands by and makes no passes: ask the one that leads")
+	ErrObserves = errors.New("mode is observe, so a pass writes nothing and there is nothing to approve: set mode: apply first")
+)
+
+// Sync makes a pass as soon as the running pass has ended, and returns its report. The
+// pass is of one user (reconcile.Subject.User), or of everybody if user is empty. req.Apply
+// is what the job says. Sync returns ErrStandby,
+// ErrObserves, the error of ctx or of Job.PassOf, or an error that says that the pass
+// panicked. The pass ends with the term, not with ctx.
+func (d *Scheduler) Sync(ctx context.Context, user string, req reconcile.Request) (report.Report, error) {
+	d.mu.Lock()
+	t := d.term
+	if t != nil {
+		t.jobs.Add(1)
+	}
+	d.mu.Unlock()
+	if t == nil {
+		return report.Report{}, ErrStandby
+	}
+	defer t.jobs.Done()
+	needed := []*semaphore.Weighted{d.passing}
+	if user == everybody {
+		needed = []*semaphore.Weighted{d.whole, d.passing}
+	}
+	release, err := d.ask(ctx, needed...)
+	if err != nil {
+		return report.Report{}, err
+	}
+	defer release()
+	d.mu.Lock()
+	apply := d.job.Apply // read only now: the job may have been replaced while Sync waited
+	d.mu.Unlock()
+	if req.Approval.Digest != "" && !apply {
+		return report.Report{}, ErrObserves
+	}
+	r, err := d.pass(t, user, req)
+	if err != nil && t.ctx.Err() != nil {
+		err = ErrStandby
+	}
+	return r, err
+}
+
+// Replace puts another job in the place of the daemon's, after the pass that is
+// running. make builds it and may fail, which leaves all as it was. Where the
+// daemon makes passes, the new job begins with one at once.
+func (d *Scheduler) Replace(ctx context.Context, make func() (Job, error)) error {
+	release, err := d.ask(ctx, d.passing)
+	if err != nil {
+		return err
+	}
+	defer release()
+	j, err := make()
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.job = j
+	if d.term != nil {
+		d.begin(d.term)
+	}
+	return nil
+}
+
+// logger is cron's logger over slog.
+type logger struct {
+	ctx context.Context
+	log *slog.Logger
+}
+
+func (l logger) Info(msg string, keysAndValues ...any) {
+	l.log.DebugContext(l.ctx, "schedule: "+msg, keysAndValues...)
+}
+
+func (l logger) Error(err error, msg string, keysAndValues ...any) {
+	l.log.ErrorContext(l.ctx, "schedule: "+msg, append([]any{"error", err}, keysAndValues...)...)
+}

@@ -1,0 +1,36 @@
+package wire
+
+import (
+	"context"
+	"log/slog"
+
+	"groupsync/internal/kube"
+	"groupsync/internal/report"
+)
+
+// Lead returns the check that a pass makes before each write. The check returns an error if
+// this process does not hold the Lease. Without a Lease it always returns nil.
+func Lead(lease *kube.Lease) func() error {
+	if lease == nil {
+		return func() error { return nil }
+	}
+	return lease.Held
+}
+
+// LogApproval logs what became of the approval that the pass was given. If the approval was
+// granted and there is a Lease, LogApproval also makes the Kubernetes Event.
+func LogApproval(ctx context.Context, log *slog.Logger, lease *kube.Lease, rep report.Report) {
+	a := rep.Approval
+	if a == nil {
+		return
+	}
+	log = log.With("sync", rep.Sync, "pass", rep.Pass, "digest", a.Digest, "by", a.By, "at", a.At)
+	if !a.Granted {
+		log.Warn("an approval was refused: nothing was lifted", "detail", a.Detail)
+		return
+	}
+	log.Info("changes were approved", "lifted", a.LiftedNames(), "changes", a.Changes)
+	if lease != nil {
+		lease.Approved(ctx, a)
+	}
+}

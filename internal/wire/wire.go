@@ -1,0 +1,198 @@
+// Package wire builds the parts of groupsync from a configuration: the two Sides, the rules
+// between them, the limits, the store of the guards' memory, the journal, the Lease and the
+// metrics. The daemon and the commands use it.
+package wire
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"groupsync/internal/config"
+	"groupsync/internal/events"
+	"groupsync/internal/fault"
+	"groupsync/internal/guard"
+	"groupsync/internal/journal"
+	"groupsync/internal/kube"
+	"groupsync/internal/match"
+	"groupsync/internal/memory"
+	"groupsync/internal/metrics"
+	"groupsync/internal/reconcile"
+	"groupsync/internal/source/keycloak"
+	"groupsync/internal/target/clearml"
+)
+
+var adminVia = map[string]match.Via{"group": match.ViaGroup, "role": match.ViaRole, "both": match.ViaBoth}
+
+// Rules returns the rules of matching that the configuration states.
+func Rules(c config.Config) (match.Rules, error) {
+	o := match.Options{
+		FullPath: c.Groups.FullPath, CaseInsensitive: !c.Groups.CaseSensitive, Include: c.Groups.Include, Exclude: c.Groups.Exclude, Mapping: c.Groups.Mapping,
+		AdminGroups: c.Admins.Groups, AdminVia: adminVia[c.Admins.Via], Provider: c.ClearML.Provider, KeepGone: c.Users.Gone == "keep",
+	}
+	if c.Admins.Role != nil {
+		o.AdminRole = *c.Admins.Role
+	}
+	for _, p := range c.Users.Protect {
+		if p.Plain() {
+			o.Protect = append(o.Protect, p.Match)
+		}
+	}
+	o.Exceptions = Exceptions(c)
+	return match.Compile(o)
+}
+
+// Exceptions returns the exceptions that the configuration states, ended ones included.
+func Exceptions(c config.Config) (list []match.Exception) {
+	for _, p := range c.Users.Protect {
+		if !p.Plain() {
+			list = append(list, match.Exception{Match: p.Match, Groups: p.Groups, Until: p.End(), Reason: p.Reason})
+		}
+	}
+	return list
+}
+
+// Limits returns the limits of the guards that the configuration states.
+func Limits(c config.Config) guard.Limits {
+	g := c.Guards
+	return guard.Limits{
+		MaxRemovals: g.MaxRemovals, MaxAdminGrants: g.MaxAdminGrants, MaxAdditions: g.MaxAdditions, Window: g.Window,
+		MaxRatio: g.MaxRemovalRatio, FreeRemovals: g.FreeRemovals, MaxGone: g.MaxGone,
+		Grace: g.FederationGrace, GoneGrace: g.GoneGrace, MaxAge: g.MaxAge, Floor: c.Admins.Floor, Stop: g.OnTrip == "stop",
+	}
+}
+
+// Metrics returns the metrics of a sync before its first pass.
+func Metrics(c config.Config, b Build) *metrics.Metrics {
+	return metrics.New(metrics.Options{Sync: c.Name, Version: b.Version, Revision: b.Revision}, Settings(c))
+}
+
+// Settings returns the settings that the metrics show.
+func Settings(c config.Config) metrics.Settings {
+	return metrics.Settings{
+		Apply:    c.Mode == config.Apply,
+		Leavers:  c.Leavers.Interval > 0,
+		Expiring: func(now time.Time) int { return len(match.Expiring(Exceptions(c), now)) },
+		Insecure: map[fault.System]bool{fault.Keycloak: c.Keycloak.InsecureSkipVerify, fault.ClearML: c.ClearML.InsecureSkipVerify},
+	}
+}
+
+// Build is the version and the commit of this program.
+type Build struct{ Version, Revision string }
+
+// Progress shows a person what a pass does. The functions may be nil.
+type Progress struct {
+	Step  func(step string)  // called with the next step
+	Count func(done, of int) // called with how much of the step is done
+}
+
+// Store keeps the guards' memory, and beside it the suspension.
+type Store interface {
+	reconcile.Store
+	// Suspend replaces the suspension. The zero Suspension removes it. Suspend waits for no
+	// pass.
+	Suspend(ctx context.Context, s memory.Suspension) error
+}
+
+// Sides holds what a Reconciler is made of: both sides and its options.
+type Sides struct {
+	Source  reconcile.Source
+	Target  *clearml.Client
+	Events  events.Reader
+	Options reconcile.Options
+}
+
+// Connect connects the two sides as the configuration says. The store keeps the guards'
+// memory. shown gets the progress of a pass.
+func Connect(c config.Config, m *metrics.Metrics, store reconcile.Store, shown Progress, log *slog.Logger) (Sides, error) {
+	rules, err := Rules(c)
+	if err != nil {
+		return Sides{}, err
+	}
+	source, err := Keycloak(c, m, shown, log)
+	if err != nil {
+		return Sides{}, err
+	}
+	directory, err := ClearML(c, m, log)
+	if err != nil {
+		return Sides{}, err
+	}
+	return Sides{source, directory, source, Options(c, rules, store, shown, log)}, nil
+}
+
+func Options(c config.Config, rules match.Rules, store reconcile.Store, shown Progress, log *slog.Logger) reconcile.Options {
+	o := reconcile.Options{Name: c.Name, Rules: rules, Limits: Limits(c), Store: store, Step: shown.Step, Log: log}
+	if beside, is := store.(*kube.Memory); is {
+		o.Peek = func() reconcile.Store { return beside.Peek() }
+	}
+	if d, kept := Journal(c); kept {
+		o.Journal = d
+	}
+	return o
+}
+
+// Journal returns the journal in state_dir. It returns false if the configuration keeps no
+// journal.
+func Journal(c config.Config) (journal.Dir, bool) {
+	d := journal.Dir{Path: journal.Under(c.StateDir), Sync: c.Name, Keep: c.State.Keep, KeepFor: c.State.KeepFor}
+	return d, c.StateDir != "" && c.State.Keep > 0
+}
+
+// OpenStore returns where the guards' memory is kept: beside the Lease, in
+// state_dir, or in this process. A store that cannot be read is an error at start.
+func OpenStore(c config.Config, lease *kube.Lease) (Store, error) {
+	store := StoreOf(c, lease)
+	_, err := store.Load()
+	return store, err
+}
+
+// StoreOf returns the store without reading it. A suspension must be possible even if the
+// memory in the store cannot be read.
+func StoreOf(c config.Config, lease *kube.Lease) Store {
+	switch {
+	case lease != nil:
+		return lease.Memory()
+	case c.StateDir != "":
+		return memory.Dir(c.StateDir)
+	default:
+		return memory.NewProcess(c.ClearML.URL)
+	}
+}
+
+// OpenLease returns the Lease that the configuration names, or nil.
+func OpenLease(c config.Config, pod kube.Pod, log *slog.Logger) (*kube.Lease, error) {
+	if c.Lease.Name == "" {
+		return nil, nil
+	}
+	return kube.Open(kube.Options{
+		Name: c.Lease.Name, Namespace: c.Lease.Namespace, Log: log,
+		Pod: pod,
+	})
+}
+
+func Keycloak(c config.Config, m *metrics.Metrics, shown Progress, log *slog.Logger) (*keycloak.Source, error) {
+	return keycloak.New(keycloak.Config{
+		URL: c.Keycloak.URL, Realm: c.Keycloak.Realm, ClientID: c.Keycloak.ClientID, ClientSecret: c.Keycloak.Secret().Read,
+		CAFile: c.Keycloak.CAFile, InsecureSkipVerify: c.Keycloak.InsecureSkipVerify,
+		Timeout: c.Keycloak.Timeout, Concurrency: c.Keycloak.Concurrency, Trusted: c.Keycloak.TrustedFederations, Observe: m.Observe(fault.Keycloak), Log: log,
+		Progress: shown.Count,
+	})
+}
+
+func ClearML(c config.Config, m *metrics.Metrics, log *slog.Logger) (*clearml.Client, error) {
+	return clearml.New(clearml.Config{
+		URL: c.ClearML.URL, Keys: keysOf(c.ClearML), CAFile: c.ClearML.CAFile,
+		InsecureSkipVerify: c.ClearML.InsecureSkipVerify, Timeout: c.ClearML.Timeout, AdminRole: c.Admins.Via != "group", Observe: m.Observe(fault.ClearML), Log: log,
+	})
+}
+
+func keysOf(c config.ClearML) func() (clearml.Keys, error) {
+	return func() (clearml.Keys, error) {
+		access, err := c.Access().Read()
+		if err != nil {
+			return clearml.Keys{}, err
+		}
+		secret, err := c.Secret().Read()
+		return clearml.Keys{Access: access, Secret: secret}, err
+	}
+}
