@@ -1,5 +1,5 @@
-// Package schedule says when a pass runs: at once, then on a schedule, and when
-// somebody asks for one; never two at a time, until it is told to stop.
+// Package schedule runs passes: one at once, then on a schedule, and on request. It never runs
+// two passes at the same time.
 package schedule
 
 import (
@@ -19,32 +19,32 @@ import (
 	"groupsync/internal/report"
 )
 
-// Job is what runs when. It may be replaced while the daemon runs.
+// Job is the schedule and the passes. Replace replaces it while the Scheduler runs.
 type Job struct {
 	Schedule cron.Schedule // in UTC
-	Jitter   time.Duration // a scheduled pass starts up to so much later, at most half the pause to the next; the first never
+	Jitter   time.Duration // the longest random delay of a scheduled pass; at most half the time to the next pass; the first pass has none
 	Apply    bool          // passes may write
 	Pass     func(context.Context, reconcile.Request) report.Report
-	// PassOf makes the pass of one person. Its error says that there is no report.
+	// PassOf makes the pass of one person. If it returns an error, there is no report.
 	PassOf func(ctx context.Context, user string, req reconcile.Request) (report.Report, error)
 
-	// After runs after each pass that the daemon makes by itself, with the report, and no
-	// pass runs meanwhile. Its context ends when nine tenths of the time to the next
-	// scheduled pass have gone by, so that this pass is not skipped. Its context ends with
-	// the cause ErrAsked if somebody calls Sync or Replace meanwhile. After does not run if
-	// somebody waits already, and does not run after a pass of Sync. Nil: nothing runs.
+	// After runs after each pass of the schedule, and gets the report. No pass runs at the
+	// same time. Its context ends after nine tenths of the time to the next scheduled pass,
+	// so that the next pass is not skipped. If somebody calls Sync or Replace, the context
+	// ends with the cause ErrAsked. After does not run if somebody waits already, and does
+	// not run after a pass of Sync. It may be nil.
 	After func(context.Context, report.Report)
 }
 
-// Options are what a Scheduler needs beside its job. Next and Skipped are called
-// from goroutines of their own, also while a pass runs.
+// Options are what a Scheduler needs besides its job. Next and Skipped are called from
+// goroutines of their own, also while a pass runs.
 type Options struct {
-	ShutdownTimeout time.Duration   // how long a running pass is awaited in the end
-	Next            func(time.Time) // told of each next scheduled pass, jitter left out; may be nil
-	Skipped         func()          // told of each pass that was due while a whole pass ran or waited; may be nil
+	ShutdownTimeout time.Duration   // how long Run waits for a running pass after its context has ended
+	Next            func(time.Time) // called with the time of each next scheduled pass, without jitter; may be nil
+	Skipped         func()          // called for each pass that was due while a whole pass ran or waited; may be nil
 	Log             *slog.Logger    // nil: nothing is logged
 
-	// Jitter draws how much later a scheduled pass starts, less than the given time; nil: at
+	// Jitter returns the delay of a scheduled pass, less than most. If it is nil, the delay is
 	// random.
 	Jitter func(most time.Duration) time.Duration
 }
@@ -52,8 +52,8 @@ type Options struct {
 // Scheduler makes passes.
 type Scheduler struct {
 	options Options
-	// whole is held by a whole pass, also while the pass waits for passing. Whoever needs
-	// both acquires whole first.
+	// whole is held by a whole pass, also while the pass waits for passing. A caller that
+	// needs both acquires whole first.
 	whole   *semaphore.Weighted
 	passing *semaphore.Weighted // held by the pass that runs, and while the job is replaced
 
@@ -89,9 +89,9 @@ func New(j Job, o Options) *Scheduler {
 	return &Scheduler{options: o, job: j, whole: semaphore.NewWeighted(1), passing: semaphore.NewWeighted(1)}
 }
 
-// Run makes passes until ctx ends, then waits for the one that is running. It
-// returns nil, or an error where that pass had to be abandoned. A pass that
-// panics is logged, and the schedule goes on. It may be called again after that.
+// Run makes passes until ctx ends. Then it waits for the running pass. It returns an error if
+// that pass did not end within ShutdownTimeout. If a pass panics, Run logs the panic and the
+// schedule goes on. Run may be called again after it has returned.
 func (d *Scheduler) Run(ctx context.Context) error {
 	log := logger{ctx: ctx, log: d.options.Log}
 	t := &term{ctx: ctx, cron: cron.New(cron.WithLocation(time.UTC), cron.WithLogger(log))}
@@ -122,8 +122,8 @@ func (d *Scheduler) Run(ctx context.Context) error {
 	}
 }
 
-// begin puts the job on the term's schedule, and makes its first pass at once.
-// d.mu is held.
+// begin puts the job on the term's schedule, and makes the first pass at once. The caller
+// holds d.mu.
 func (d *Scheduler) begin(t *term) {
 	j := d.job
 	next := func() { d.options.Next(j.Schedule.Next(time.Now().UTC())) }
@@ -142,8 +142,8 @@ func (d *Scheduler) begin(t *term) {
 	})
 }
 
-// wait waits out the jitter of a scheduled pass. Beyond half the pause, passes
-// would skip each other.
+// wait waits for the jitter of a scheduled pass. A longer jitter than half the time to the
+// next pass would make passes skip each other.
 func (j Job) wait(ctx context.Context, jitter func(time.Duration) time.Duration) {
 	now := time.Now().UTC()
 	most := min(j.Jitter, j.Schedule.Next(now).Sub(now)/2)
@@ -158,8 +158,8 @@ func (j Job) wait(ctx context.Context, jitter func(time.Duration) time.Duration)
 	}
 }
 
-// scheduled makes a pass, unless a whole pass is running or waits. It waits for a pass of
-// one person, which leaves everybody else to the schedule.
+// scheduled makes a pass, unless a whole pass runs or waits. If a pass of one person runs,
+// scheduled waits for it, because that pass did not look at the other people.
 func (d *Scheduler) scheduled(t *term) {
 	if !d.whole.TryAcquire(1) {
 		d.options.Log.WarnContext(t.ctx, "a pass was due while one was running and is skipped: make schedule longer if this repeats")
@@ -170,7 +170,7 @@ func (d *Scheduler) scheduled(t *term) {
 	d.own(t)
 }
 
-// own makes a pass that nobody asked for, and what follows it. The caller holds whole.
+// own makes a pass of the schedule, and then runs Job.After. The caller holds whole.
 func (d *Scheduler) own(t *term) {
 	if d.passing.Acquire(t.ctx, 1) != nil {
 		return // the term has ended
@@ -189,8 +189,7 @@ func (d *Scheduler) own(t *term) {
 	d.follow(ctx, j, r)
 }
 
-// follow runs what follows a pass, until somebody asks for something. The caller holds
-// passing.
+// follow runs Job.After until somebody calls Sync or Replace. The caller holds passing.
 func (d *Scheduler) follow(ctx context.Context, j Job, r report.Report) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -213,8 +212,8 @@ func (d *Scheduler) follow(ctx context.Context, j Job, r report.Report) {
 const everybody = ""
 
 // pass makes a pass of the current job, of one user or of everybody. The caller holds
-// passing. The error is ErrStandby if the term has ended, it says that the pass panicked,
-// or it is PassOf's.
+// passing. The error is ErrStandby if the term has ended, an error about a panic, or the error
+// of PassOf.
 func (d *Scheduler) pass(t *term, user string, req reconcile.Request) (r report.Report, err error) {
 	d.mu.Lock()
 	j := d.job
@@ -239,8 +238,7 @@ func (d *Scheduler) pass(t *term, user string, req reconcile.Request) (r report.
 // for another job.
 var ErrAsked = errors.New("somebody asked for a pass or for a reload meanwhile")
 
-// ask acquires the semaphores in order, for somebody who waits for them. What follows a
-// pass ends first.
+// ask acquires the semaphores in order. It ends a running Job.After first.
 func (d *Scheduler) ask(ctx context.Context, semaphores ...*semaphore.Weighted) (release func(), err error) {
 	d.mu.Lock()
 	d.asking++
@@ -269,17 +267,16 @@ func (d *Scheduler) ask(ctx context.Context, semaphores ...*semaphore.Weighted) 
 	return release, nil
 }
 
-// Errors of Sync, which then makes no pass.
+// Errors of Sync. Sync makes no pass if it returns one of them.
 var (
 	ErrStandby  = errors.New("this process stands by and makes no passes: ask the one that leads")
 	ErrObserves = errors.New("mode is observe, so a pass writes nothing and there is nothing to approve: set mode: apply first")
 )
 
 // Sync makes a pass as soon as the running pass has ended, and returns its report. The
-// pass is of one user (reconcile.Subject.User), or of everybody if user is empty. req.Apply
-// is what the job says. Sync returns ErrStandby,
-// ErrObserves, the error of ctx or of Job.PassOf, or an error that says that the pass
-// panicked. The pass ends with the term, not with ctx.
+// pass is of one user (reconcile.Subject.User), or of everybody if user is empty. Sync sets
+// req.Apply to Job.Apply. It returns ErrStandby, ErrObserves, the error of ctx or of
+// Job.PassOf, or an error about a panic. The pass ends with the term, not with ctx.
 func (d *Scheduler) Sync(ctx context.Context, user string, req reconcile.Request) (report.Report, error) {
 	d.mu.Lock()
 	t := d.term
@@ -313,9 +310,9 @@ func (d *Scheduler) Sync(ctx context.Context, user string, req reconcile.Request
 	return r, err
 }
 
-// Replace puts another job in the place of the daemon's, after the pass that is
-// running. make builds it and may fail, which leaves all as it was. Where the
-// daemon makes passes, the new job begins with one at once.
+// Replace replaces the job after the running pass has ended. make returns the new job. If make
+// returns an error, the old job stays. If the Scheduler runs, the new job begins with a pass
+// at once.
 func (d *Scheduler) Replace(ctx context.Context, make func() (Job, error)) error {
 	release, err := d.ask(ctx, d.passing)
 	if err != nil {
@@ -335,7 +332,7 @@ func (d *Scheduler) Replace(ctx context.Context, make func() (Job, error)) error
 	return nil
 }
 
-// logger is cron's logger over slog.
+// logger passes cron's log to slog.
 type logger struct {
 	ctx context.Context
 	log *slog.Logger

@@ -24,12 +24,12 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// making is a pass that does this and finds nothing.
+// making returns a pass that calls a function and finds nothing.
 func making(pass func(context.Context)) func(context.Context, reconcile.Request) report.Report {
 	return func(ctx context.Context, _ reconcile.Request) report.Report { pass(ctx); return report.Report{} }
 }
 
-// run runs the daemon in a bubble of its own time for so long.
+// run runs the Scheduler for a time, in virtual time.
 func run(t *testing.T, j Job, o Options, last time.Duration) (err error) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -66,7 +66,7 @@ func TestPassesRunAtOnceAndThenOnTheSchedule(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A bubble begins at midnight UTC.
+	// Virtual time begins at midnight UTC.
 	if want := []string{"00:00:00", "00:15:00", "00:30:00"}; !slices.Equal(at, want) {
 		t.Errorf("passes at %v, want %v", at, want)
 	}
@@ -124,8 +124,8 @@ func TestAPassThatIsDueWhileOneRunsIsSkippedAndCounted(t *testing.T) {
 	}
 }
 
-// TestWhatFollowsAPass: it is told the report, no pass begins before it has ended, it is
-// cut short before the next pass is due, and a panic in it ends nothing.
+// TestWhatFollowsAPass: Job.After gets the report. No pass begins before it has ended. Its
+// context ends before the next pass is due. A panic in it does not end the schedule.
 func TestWhatFollowsAPass(t *testing.T) {
 	var log bytes.Buffer
 	passes, follows, running := 0, 0, false
@@ -158,7 +158,7 @@ func TestWhatFollowsAPass(t *testing.T) {
 	if passes != 3 || follows != passes {
 		t.Errorf("%d passes, followed %d times; want 3 and 3", passes, follows)
 	}
-	// The last one ends with the daemon.
+	// The last one ends with the Scheduler.
 	if want := []time.Duration{9 * time.Minute, 5 * time.Minute}; !slices.Equal(cut, want) {
 		t.Errorf("the work went on for %v, want %v", cut, want)
 	}
@@ -167,7 +167,7 @@ func TestWhatFollowsAPass(t *testing.T) {
 	}
 }
 
-// TestNothingFollowsAPassThatSomebodyWaitsFor: a pass of Sync returns at once.
+// TestNothingFollowsAPassThatSomebodyWaitsFor: Sync returns at once after its pass.
 func TestNothingFollowsAPassThatSomebodyWaitsFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -186,9 +186,9 @@ func TestNothingFollowsAPassThatSomebodyWaitsFor(t *testing.T) {
 	})
 }
 
-// TestATickWaitsForAPassOfOnePerson: a tick that comes while a pass of one person runs is
-// made when that pass has ended. A tick that comes while a whole pass runs or waits is
-// skipped. A whole pass takes a minute here.
+// TestATickWaitsForAPassOfOnePerson: if a pass of one person runs, a scheduled pass waits for
+// its end. If a whole pass runs or waits, a scheduled pass is skipped. A whole pass takes a
+// minute here.
 func TestATickWaitsForAPassOfOnePerson(t *testing.T) {
 	for _, row := range []struct {
 		name    string
@@ -236,7 +236,7 @@ func TestATickWaitsForAPassOfOnePerson(t *testing.T) {
 	}
 }
 
-// TestATickThatWaitsEndsWithTheTerm: its pass is not made after the end.
+// TestATickThatWaitsEndsWithTheTerm: a scheduled pass that waits is not made after the term.
 func TestATickThatWaitsEndsWithTheTerm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var lines []string
@@ -261,8 +261,8 @@ func TestATickThatWaitsEndsWithTheTerm(t *testing.T) {
 	})
 }
 
-// TestWhoeverAsksDoesNotWaitForWhatFollowsAPass: a pass or a reload that is asked for ends
-// what follows a pass, and the cause says so.
+// TestWhoeverAsksDoesNotWaitForWhatFollowsAPass: Sync and Replace end the context of Job.After
+// with the cause ErrAsked.
 func TestWhoeverAsksDoesNotWaitForWhatFollowsAPass(t *testing.T) {
 	for _, row := range []struct {
 		name  string
@@ -398,8 +398,8 @@ func TestNoPassStartsFromItsJitterAfterTheEnd(t *testing.T) {
 	}
 }
 
-// journal is a job whose passes take a minute and write down when they began
-// and what they were asked.
+// journal is a job whose passes take a minute. It records when each pass began, and its
+// request.
 func journal(t *testing.T, spec string, apply bool, lines *[]string) Job {
 	return Job{Schedule: every(t, spec), Apply: apply, Pass: func(_ context.Context, r reconcile.Request) report.Report {
 		line := time.Now().UTC().Format("15:04")
@@ -415,8 +415,8 @@ func journal(t *testing.T, spec string, apply bool, lines *[]string) Job {
 	}}
 }
 
-// TestAPassOfOnePerson: it waits for the running pass, may write as a whole pass may, and
-// its error comes back.
+// TestAPassOfOnePerson: the pass waits for the running pass. It may write if a whole pass may.
+// Sync returns its error.
 func TestAPassOfOnePerson(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var lines []string
@@ -450,8 +450,8 @@ func TestAPassOfOnePerson(t *testing.T) {
 	})
 }
 
-// TestAPassThatIsAskedFor: it comes after the one that runs, keeps the schedule
-// as it is, and its report is returned.
+// TestAPassThatIsAskedFor: the pass begins after the running pass and does not change the
+// schedule. Sync returns its report.
 func TestAPassThatIsAskedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var lines []string
@@ -500,8 +500,8 @@ func TestNothingIsApprovedInObserve(t *testing.T) {
 	})
 }
 
-// TestAnotherJob: it waits for the running pass, begins with a pass of its own,
-// and then keeps its own schedule; one that cannot be made changes nothing.
+// TestAnotherJob: a new job waits for the running pass, begins with a pass, and then follows
+// its own schedule. If the new job cannot be made, the old one stays.
 func TestAnotherJob(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var lines []string
@@ -529,8 +529,8 @@ func TestAnotherJob(t *testing.T) {
 	})
 }
 
-// TestASecondTerm: a daemon that lost the leadership runs again when it has it
-// again, with a pass at once.
+// TestASecondTerm: Run can be called again after it has returned, and begins with a pass at
+// once.
 func TestASecondTerm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var lines []string
