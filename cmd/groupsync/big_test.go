@@ -170,7 +170,7 @@ func bareRead(t *testing.T, url string) time.Duration {
 	start := time.Now()
 	groups, err := client.UserGroups(t.Context())
 	if err == nil {
-		_, err = client.Complete(t.Context(), groups)
+		_, err = client.Snapshot(t.Context(), groups)
 	}
 	if err != nil {
 		t.Fatal(err)

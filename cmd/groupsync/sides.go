@@ -37,7 +37,7 @@ func openReconciler(c config.Config, p program, shown *progress, log *slog.Logge
 // requestOf returns the request of a command's one pass. Without apply the pass is a dry
 // run. approve is the digest of an approval, or empty.
 func requestOf(apply bool, approve string, lease *kube.Lease) reconcile.Request {
-	req := reconcile.Request{Apply: apply, Lead: wire.Lead(lease), DryRun: !apply}
+	req := reconcile.Request{Apply: apply, MayWrite: wire.MayWrite(lease), DryRun: !apply}
 	if approve != "" {
 		req.Approval = reconcile.Approval{Digest: approve, By: osUser()}
 	}

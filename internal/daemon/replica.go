@@ -92,7 +92,7 @@ func (s *replica) job() schedule.Job {
 		Schedule: s.config.Cron(), Jitter: s.config.Jitter, Apply: s.config.Mode == config.Apply,
 		Pass: func(ctx context.Context, req reconcile.Request) report.Report {
 			defer s.status.Begin()()
-			req.Lead = wire.Lead(s.lease)
+			req.MayWrite = wire.MayWrite(s.lease)
 			rep := r.Pass(ctx, req)
 			s.status.Record(rep)
 			s.metrics.Record(rep)
@@ -103,7 +103,7 @@ func (s *replica) job() schedule.Job {
 			return rep
 		},
 		PassOf: func(ctx context.Context, user string, req reconcile.Request) (report.Report, error) {
-			req.Lead = wire.Lead(s.lease)
+			req.MayWrite = wire.MayWrite(s.lease)
 			_, rep, err := r.PassOf(ctx, user, req)
 			if err != nil {
 				return rep, err
@@ -167,8 +167,8 @@ func (s *replica) nextPass(at time.Time) {
 
 // lead tells the metrics and the page whether this process is the leader from now on.
 func (s *replica) lead(leads bool) {
-	s.metrics.Lead(leads)
-	s.status.Lead(leads)
+	s.metrics.SetLeader(leads)
+	s.status.SetLeader(leads)
 }
 
 // Reload loads the configuration again and puts it in force after the running pass. If the new
@@ -189,7 +189,7 @@ func (s *replica) Reload() error {
 		if err != nil {
 			return schedule.Job{}, err
 		}
-		s.reconciler.Store(s.reconciler.Load().Succeed(next.Source, next.Target, next.Options))
+		s.reconciler.Store(s.reconciler.Load().Reconfigured(next.Source, next.Target, next.Options))
 		s.config, s.reader, s.counted.directory = c, next.Events, next.Target
 		if p, is := s.store.(*memory.Process); is {
 			p.Move(c.ClearML.URL)

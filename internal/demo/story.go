@@ -168,7 +168,7 @@ func (s *story) play(ctx context.Context) error {
 		if c.happens != nil {
 			s.keycloak.Edit(c.happens)
 		}
-		req := reconcile.Request{Apply: true, Lead: wire.Lead(nil)}
+		req := reconcile.Request{Apply: true, MayWrite: wire.MayWrite(nil)}
 		if c.approve {
 			req.Approval = reconcile.Approval{Digest: digest, By: s.by}
 			fmt.Fprintf(s.out, "$ groupsync --once --apply --approve %s\n", digest)

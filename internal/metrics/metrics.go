@@ -168,7 +168,7 @@ func (m *Metrics) Record(r report.Report) {
 	if r.Result != report.Error {
 		m.planned = &r
 	}
-	if r.Complete() {
+	if r.Succeeded() {
 		m.success = ended(r)
 	}
 }
@@ -207,9 +207,9 @@ func (m *Metrics) NextPass(at time.Time) {
 	}
 }
 
-// Lead sets whether this process is the leader. It deletes what earlier passes found, because
+// SetLeader sets whether this process is the leader. It deletes what earlier passes found, because
 // another process may have made passes since. The leader serves the present values.
-func (m *Metrics) Lead(leads bool) {
+func (m *Metrics) SetLeader(leads bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.standby = !leads

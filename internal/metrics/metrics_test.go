@@ -212,7 +212,7 @@ func TestAStandbyTellsNothingOfPasses(t *testing.T) {
 	m := recorded(full())
 	m.NextPass(at)
 	m.Leavers(map[string]int{"admin": 1}, at)
-	m.Lead(false)
+	m.SetLeader(false)
 	m.Record(full())
 	m.NextPass(at)
 	m.Leavers(map[string]int{"admin": 1}, at)
@@ -223,7 +223,7 @@ func TestAStandbyTellsNothingOfPasses(t *testing.T) {
 			t.Errorf("a standby exports groupsync_%s", name)
 		}
 	}
-	m.Lead(true)
+	m.SetLeader(true)
 	if got := text(t, m); strings.Contains(got, "groupsync_drift_memberships") {
 		t.Error("a new leader tells what it found long ago")
 	}
@@ -306,7 +306,7 @@ func TestASuspensionInNumbers(t *testing.T) {
 	set := memory.Suspension{Until: until, Reason: "a reason", By: "operator"}
 	number := strconv.FormatFloat(float64(until.Unix()), 'g', -1, 64)
 	m.Suspend(set)
-	m.Lead(false)
+	m.SetLeader(false)
 	has(t, text(t, m), `groupsync_suspended_until_timestamp_seconds{action="add",sync="default"} `+number, `groupsync_suspended_until_timestamp_seconds{action="remove",sync="default"} `+number)
 	if got := text(t, m); strings.Contains(got, "operator") || strings.Contains(got, "a reason") {
 		t.Error("the metrics hold what the person wrote")

@@ -402,7 +402,7 @@ func (j *job) viewsAgree(first target.Group) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	snap, err := j.dir.Complete(ctx, groups)
+	snap, err := j.dir.Snapshot(ctx, groups)
 	if err != nil {
 		return false, err
 	}

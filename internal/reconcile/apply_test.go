@@ -316,7 +316,7 @@ func TestApply(t *testing.T) {
 				tt.change(w)
 			}
 			r, _ := w.reconciler(t, w.limits, func(o *match.Options) { o.AdminGroups = w.admins })
-			rep := r.Pass(context.Background(), Request{Lead: leads, Apply: true})
+			rep := r.Pass(context.Background(), Request{MayWrite: leads, Apply: true})
 			if d := gocmp.Diff(tt.writes, w.writes); d != "" {
 				t.Errorf("writes: -want +got\n%s", d)
 			}
@@ -348,7 +348,7 @@ func TestShutdownStopsBetweenTwoWrites(t *testing.T) {
 		return true, nil
 	}
 	r, _ := w.reconciler(t, wide, nil)
-	rep := r.Pass(ctx, Request{Lead: leads, Apply: true})
+	rep := r.Pass(ctx, Request{MayWrite: leads, Apply: true})
 	if d := gocmp.Diff([]string{"+a@x applied", "+a@y planned"}, lines(rep)); d != "" {
 		t.Errorf("-want +got\n%s", d)
 	}
@@ -367,7 +367,7 @@ func TestALostPassDoesNotWriteWhatItHasJustRead(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	w.beforeGroups = func(int) { cancel() }
 	r, _ := w.reconciler(t, wide, nil)
-	rep := r.Pass(ctx, Request{Lead: leads, Apply: true})
+	rep := r.Pass(ctx, Request{MayWrite: leads, Apply: true})
 	if d := gocmp.Diff([]string{"+a@x planned"}, lines(rep)); d != "" || len(w.writes) > 0 {
 		t.Errorf("writes %q; -want +got\n%s", w.writes, d)
 	}
@@ -383,7 +383,7 @@ func TestAPassWhoseLeadershipIsLostWritesNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, "both a\n/x: a\nx =")
 			r, _ := w.reconciler(t, wide, nil)
-			rep := r.Pass(context.Background(), Request{Lead: lead, Apply: true})
+			rep := r.Pass(context.Background(), Request{MayWrite: lead, Apply: true})
 			if len(w.writes) > 0 || len(rep.Errors) == 0 {
 				t.Errorf("writes %q, errors %v", w.writes, rep.Errors)
 			}
@@ -403,19 +403,19 @@ func TestAChangeSomebodyElseUndidIsCounted(t *testing.T) {
 		req    Request
 		want   map[string]int
 	}{
-		{"nothing was ours yet", "", Request{Lead: leads, Apply: true}, map[string]int{}},
-		{"all is as it was written", "", Request{Lead: leads, Apply: true}, map[string]int{}},
+		{"nothing was ours yet", "", Request{MayWrite: leads, Apply: true}, map[string]int{}},
+		{"all is as it was written", "", Request{MayWrite: leads, Apply: true}, map[string]int{}},
 		{"a dry run counts nothing", "team = b", Request{DryRun: true}, map[string]int{}},
 		{"both changes were undone", "team = b", Request{}, map[string]int{"add": 1, "remove": 1}},
-		{"each counts once", "", Request{Lead: leads, Apply: true}, map[string]int{}},
-		{"Keycloak took a out, and so did somebody in ClearML", "/team: b\nteam = b", Request{Lead: leads, Apply: true}, map[string]int{}},
-		{"that Keycloak wants a again is nobody's undoing", "/team: a b", Request{Lead: leads, Apply: true}, map[string]int{}},
-		{"now it is", "team = b", Request{Lead: leads, Apply: true}, map[string]int{"add": 1}},
-		{"what was written before a change of configuration is ours too", "reload\nteam = b", Request{Lead: leads, Apply: true}, map[string]int{"add": 1}},
+		{"each counts once", "", Request{MayWrite: leads, Apply: true}, map[string]int{}},
+		{"Keycloak took a out, and so did somebody in ClearML", "/team: b\nteam = b", Request{MayWrite: leads, Apply: true}, map[string]int{}},
+		{"that Keycloak wants a again is nobody's undoing", "/team: a b", Request{MayWrite: leads, Apply: true}, map[string]int{}},
+		{"now it is", "team = b", Request{MayWrite: leads, Apply: true}, map[string]int{"add": 1}},
+		{"what was written before a change of configuration is ours too", "reload\nteam = b", Request{MayWrite: leads, Apply: true}, map[string]int{"add": 1}},
 	} {
 		change, reload := strings.CutPrefix(step.change, "reload\n")
 		if reload {
-			r = r.Succeed(w, directory{w}, r.Options)
+			r = r.Reconfigured(w, directory{w}, r.Options)
 		}
 		w.add(t, change)
 		if d := gocmp.Diff(step.want, pass(step.req)); d != "" {
@@ -436,7 +436,7 @@ func TestAChangeNamesTheCallThatWroteIt(t *testing.T) {
 	limits := wide
 	limits.Grace = time.Hour
 	r, _ := w.reconciler(t, limits, nil)
-	rep := r.Pass(context.Background(), Request{Lead: leads, Apply: true})
+	rep := r.Pass(context.Background(), Request{MayWrite: leads, Apply: true})
 	var got []string
 	for _, g := range rep.Groups {
 		for _, c := range slices.Concat(g.Add, g.Remove) {
@@ -449,7 +449,7 @@ func TestAChangeNamesTheCallThatWroteIt(t *testing.T) {
 	}
 }
 
-// TestAChangeOfConfigurationForgetsNoHarm: after Succeed, the new Reconciler does not write if
+// TestAChangeOfConfigurationForgetsNoHarm: after Reconfigured, the new Reconciler does not write if
 // the old one had to stop, and it keeps the memory.
 func TestAChangeOfConfigurationForgetsNoHarm(t *testing.T) {
 	w := newWorld(t, "both a b\n/x: a\n/y: a\nx =\ny = b")
@@ -458,16 +458,16 @@ func TestAChangeOfConfigurationForgetsNoHarm(t *testing.T) {
 		return true, nil
 	}
 	r, _ := w.reconciler(t, wide, nil)
-	r.Pass(context.Background(), Request{Lead: leads, Apply: true})
+	r.Pass(context.Background(), Request{MayWrite: leads, Apply: true})
 	wrote := len(w.writes)
-	next := r.Succeed(w, directory{w}, r.Options)
-	rep := next.Pass(context.Background(), Request{Lead: leads, Apply: true})
+	next := r.Reconfigured(w, directory{w}, r.Options)
+	rep := next.Pass(context.Background(), Request{MayWrite: leads, Apply: true})
 	if len(w.writes) != wrote || !slices.ContainsFunc(rep.Guards, func(x report.Trip) bool { return x.Guard == report.Canary }) {
 		t.Errorf("writes before %d and after %d, guards %v", wrote, len(w.writes), rep.Guards)
 	}
 	o := r.Options
 	o.Store = nil
-	if next := r.Succeed(w, directory{w}, o); next.Store != r.Store {
+	if next := r.Reconfigured(w, directory{w}, o); next.Store != r.Store {
 		t.Error("what the guards remember was left behind")
 	}
 }
@@ -481,8 +481,8 @@ func TestABrokenServerIsWrittenOnceOnly(t *testing.T) {
 		return true, nil
 	}
 	r, _ := w.reconciler(t, wide, nil)
-	r.Pass(context.Background(), Request{Lead: leads, Apply: true})
-	rep := r.Pass(context.Background(), Request{Lead: leads, Apply: true})
+	r.Pass(context.Background(), Request{MayWrite: leads, Apply: true})
+	rep := r.Pass(context.Background(), Request{MayWrite: leads, Apply: true})
 	if len(w.writes) != 1 {
 		t.Errorf("writes: %q", w.writes)
 	}
@@ -502,9 +502,9 @@ func TestAGroupThatCannotBeWrittenDoesNotStarveTheOthers(t *testing.T) {
 		return true, nil
 	}
 	r, _ := w.reconciler(t, wide, nil)
-	r.Pass(context.Background(), Request{Lead: leads, Apply: true})
-	next := r.Succeed(w, directory{w}, r.Options) // a change of the configuration does not reset this order
-	rep := next.Pass(context.Background(), Request{Lead: leads, Apply: true})
+	r.Pass(context.Background(), Request{MayWrite: leads, Apply: true})
+	next := r.Reconfigured(w, directory{w}, r.Options) // a change of the configuration does not reset this order
+	rep := next.Pass(context.Background(), Request{MayWrite: leads, Apply: true})
 	if d := gocmp.Diff([]string{"+a@x failed", "+a@y applied", "+a@z applied"}, lines(rep)); d != "" {
 		t.Errorf("-want +got\n%s", d)
 	}
@@ -525,15 +525,15 @@ func TestLossesOfLongAgoDoNotAddUp(t *testing.T) {
 	for i := range 10 {
 		w.setTarget("x", []string{"loc"})
 		lose = i%2 == 1
-		if rep := r.Pass(context.Background(), Request{Lead: leads, Apply: true}); len(rep.Guards) > 0 || (len(rep.Errors) > 0) != lose {
+		if rep := r.Pass(context.Background(), Request{MayWrite: leads, Apply: true}); len(rep.Guards) > 0 || (len(rep.Errors) > 0) != lose {
 			t.Fatalf("pass %d: %v %v", i+1, rep.Guards, rep.Errors)
 		}
 	}
 	lose = true
 	for range 5 {
 		w.setTarget("x", []string{"loc"})
-		r.Pass(context.Background(), Request{Lead: leads, Apply: true})
-		r = r.Succeed(w, directory{w}, r.Options) // a change of the configuration does not reset the losses
+		r.Pass(context.Background(), Request{MayWrite: leads, Apply: true})
+		r = r.Reconfigured(w, directory{w}, r.Options) // a change of the configuration does not reset the losses
 	}
 	if r.writer.broken == "" {
 		t.Error("a loss in every pass does not stop the writing")
@@ -549,7 +549,7 @@ func TestAnUnreadableSideWritesNothing(t *testing.T) {
 		w := newWorld(t, "both ann bob\n/team: ann\nteam = bob")
 		fail(w)
 		r, _ := w.reconciler(t, wide, nil)
-		rep := r.Pass(context.Background(), Request{Lead: leads, Apply: true})
+		rep := r.Pass(context.Background(), Request{MayWrite: leads, Apply: true})
 		if len(w.writes) > 0 || rep.ExitCode() != 1 || rep.Result != report.Error || len(rep.Errors) != 1 || rep.Errors[0].Text != name {
 			t.Errorf("%s: writes %q, exit %d, result %s, errors %v", name, w.writes, rep.ExitCode(), rep.Result, rep.Errors)
 		}
@@ -625,9 +625,9 @@ func (s *shelf) UserGroups(ctx context.Context) ([]target.Group, error) {
 	return slices.Clone(s.groups), err
 }
 
-// Complete makes users from the groups' members. For a group in claims, the users' own lists
+// Snapshot makes users from the groups' members. For a group in claims, the users' own lists
 // show those members. For the others they show the group's members.
-func (s *shelf) Complete(ctx context.Context, groups []target.Group) (*target.Snapshot, error) {
+func (s *shelf) Snapshot(ctx context.Context, groups []target.Group) (*target.Snapshot, error) {
 	if err := s.call(ctx, "users"); err != nil {
 		return nil, err
 	}

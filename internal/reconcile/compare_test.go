@@ -216,7 +216,7 @@ func holdsOnApply(t *testing.T, w *world, c *clock, present, changed func(*match
 	for _, options := range []func(*match.Options){present, changed} {
 		r, _ := w.reconciler(t, wide, options)
 		r.Store, r.Now = store, c.now
-		last = r.Pass(context.Background(), Request{Apply: true, Lead: leads})
+		last = r.Pass(context.Background(), Request{Apply: true, MayWrite: leads})
 		c.Time = c.Add(time.Hour)
 	}
 	for _, g := range last.Groups {

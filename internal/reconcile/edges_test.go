@@ -35,13 +35,13 @@ func tell(t *testing.T, text string, limits guard.Limits, options func(*match.Op
 
 // reload continues with other rules.
 func (s *story) reload(options func(*match.Options)) {
-	s.rec = s.rec.Succeed(s.world, directory{s.world}, Options{Name: "test", Rules: rules(s.t, options), Limits: s.limits, Now: s.rec.Now, Log: s.rec.Log})
+	s.rec = s.rec.Reconfigured(s.world, directory{s.world}, Options{Name: "test", Rules: rules(s.t, options), Limits: s.limits, Now: s.rec.Now, Log: s.rec.Log})
 }
 
 // pass makes a pass that may write, and compares its lines with those that are wanted.
 func (s *story) pass(when, digest string, want ...string) report.Report {
 	s.t.Helper()
-	rep := s.rec.Pass(s.t.Context(), Request{Lead: leads, Apply: true, Approval: Approval{Digest: digest, By: "grace"}})
+	rep := s.rec.Pass(s.t.Context(), Request{MayWrite: leads, Apply: true, Approval: Approval{Digest: digest, By: "grace"}})
 	if d := cmp.Diff(append([]string{}, want...), lines(rep)); d != "" {
 		s.t.Errorf("%s: -want +got\n%s\ntrips %q, errors %v", when, d, trips(rep), rep.Errors)
 	}
@@ -120,9 +120,9 @@ func (l *logging) UserGroups(ctx context.Context) ([]target.Group, error) {
 	return l.directory.UserGroups(ctx)
 }
 
-func (l *logging) Complete(ctx context.Context, groups []target.Group) (*target.Snapshot, error) {
+func (l *logging) Snapshot(ctx context.Context, groups []target.Group) (*target.Snapshot, error) {
 	if l.stale == 0 {
-		return l.directory.Complete(ctx, groups)
+		return l.directory.Snapshot(ctx, groups)
 	}
 	l.stale--
 	users := slices.Collect(maps.Values(l.accounts)) // without groups
@@ -222,7 +222,7 @@ func TestNobodyStaysAnAdministratorInSilence(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := tell(t, "duplicates\nfederation corp\n"+people+"both bob\n/adm: bob ann\nhides /adm: ann\nAdmins! = ann bob", wide, adminsOf("adm"))
-			rep := s.rec.Pass(t.Context(), Request{Lead: leads, Apply: true})
+			rep := s.rec.Pass(t.Context(), Request{MayWrite: leads, Apply: true})
 			if rep.ExitCode() != 2 || len(rep.Guards) != 1 || rep.Guards[0].Guard != report.Ambiguity || len(rep.Groups[0].Kept) != 1 {
 				t.Errorf("exit %d, trips %q, lines %q", rep.ExitCode(), trips(rep), lines(rep))
 			}

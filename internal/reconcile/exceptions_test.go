@@ -35,7 +35,7 @@ func TestTheEndOfAnException(t *testing.T) {
 	} {
 		at := *now
 		now.Time = now.Add(tt.at)
-		rep := r.Pass(context.Background(), Request{Apply: true, Lead: leads})
+		rep := r.Pass(context.Background(), Request{Apply: true, MayWrite: leads})
 		now.Time = at.Time
 		if d := cmp.Diff(tt.want, lines(rep)); d != "" || len(rep.Errors)+len(rep.Guards) > 0 {
 			t.Errorf("%s later: %v %v, -want +got\n%s", tt.at, rep.Errors, rep.Guards, d)

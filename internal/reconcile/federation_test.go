@@ -204,7 +204,7 @@ type want struct {
 // pass makes a pass that may write, compares it with w, and returns its report.
 func (s *site) pass(t *testing.T, when string, w want) report.Report {
 	t.Helper()
-	r := s.rec.Pass(t.Context(), reconcile.Request{Lead: leads, Apply: true, Approval: reconcile.Approval{Digest: w.approve}})
+	r := s.rec.Pass(t.Context(), reconcile.Request{MayWrite: leads, Apply: true, Approval: reconcile.Approval{Digest: w.approve}})
 	got := want{result: r.Result, removals: removals(r, w.timing), timing: w.timing, probes: probes(r), own: ownView(r), added: r.Applied.Added, members: s.members(), approve: w.approve}
 	for i, trip := range r.Guards {
 		got.trips = append(got.trips, fits(strings.TrimSpace(string(trip.Guard)+" "+trip.Group)+": "+trip.Detail, w.trips, i))
@@ -477,7 +477,7 @@ func TestNobodyIsRemovedWhereLDAPAnswersTooLittle(t *testing.T) {
 // written.
 func (s *site) mildPass(t *testing.T, when, members string) report.Report {
 	t.Helper()
-	r := s.rec.Pass(t.Context(), reconcile.Request{Lead: leads, Apply: true})
+	r := s.rec.Pass(t.Context(), reconcile.Request{MayWrite: leads, Apply: true})
 	if s.members() != members || len(r.Errors) > 0 || r.Applied.Removed > 0 {
 		t.Errorf("%s: the members are\n%s\nwith the removals\n%s\nand the errors %v", when, s.members(), removals(r, false), r.Errors)
 	}

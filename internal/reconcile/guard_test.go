@@ -234,7 +234,7 @@ func TestGuards(t *testing.T) {
 				tt.change(w)
 			}
 			r, _ := w.reconciler(t, tt.limits, tt.options)
-			rep := r.Pass(context.Background(), Request{Lead: leads, Apply: true})
+			rep := r.Pass(context.Background(), Request{MayWrite: leads, Apply: true})
 			if len(rep.Errors) > 0 {
 				t.Fatalf("errors: %v", rep.Errors)
 			}
@@ -413,7 +413,7 @@ func TestGuardsRemember(t *testing.T) {
 				if s.do != nil {
 					s.do(w, c)
 				}
-				req := Request{Lead: leads, Apply: true}
+				req := Request{MayWrite: leads, Apply: true}
 				if s.approve {
 					req.Approval.Digest = digest
 				}
@@ -446,7 +446,7 @@ func TestAnApprovalThatIsNotForThePlan(t *testing.T) {
 			limits := wide
 			limits.MaxRemovals = 1
 			r, c := w.reconciler(t, limits, nil)
-			rep := r.Pass(context.Background(), Request{Lead: leads, Apply: true, Approval: Approval{Digest: "0123456789abcdef", By: "grace"}})
+			rep := r.Pass(context.Background(), Request{MayWrite: leads, Apply: true, Approval: Approval{Digest: "0123456789abcdef", By: "grace"}})
 			want := &report.Approval{Digest: "0123456789abcdef", By: "grace", At: c.Time, Lifted: []report.Guard{}, Detail: tt.want}
 			if strings.Contains(tt.want, "%s") {
 				want.Detail = fmt.Sprintf(tt.want, rep.Digest)

@@ -52,18 +52,18 @@ func TestWhichPassesTheJournalHas(t *testing.T) {
 		req    Request
 		want   []string
 	}{
-		{name: "a pass that changed something", world: "both a b\n/x: a\nx = b", req: Request{Lead: leads, Apply: true}, want: []string{"+a@x applied -b@x applied not_member"}},
+		{name: "a pass that changed something", world: "both a b\n/x: a\nx = b", req: Request{MayWrite: leads, Apply: true}, want: []string{"+a@x applied -b@x applied not_member"}},
 		{name: "a pass in which a write failed", world: "both a\n/x: a\nx =", change: func(w *world) {
 			w.onWrite = func(target.Group, []string) (bool, error) { return false, errors.New("400/12: no") }
-		}, req: Request{Lead: leads, Apply: true}, want: []string{"+a@x failed"}},
+		}, req: Request{MayWrite: leads, Apply: true}, want: []string{"+a@x failed"}},
 		{name: "a pass in which a guard withheld something", world: "both a\nfederation corp\nldap a\n/x:\nx = a", change: func(w *world) { w.away = map[string]string{"fed-corp": "away"} },
-			req: Request{Lead: leads, Apply: true}, want: []string{"-a@x withheld not_member by federation"}},
-		{name: "a pass in sync has none", world: "both a\n/x: a\nx = a", req: Request{Lead: leads, Apply: true}},
+			req: Request{MayWrite: leads, Apply: true}, want: []string{"-a@x withheld not_member by federation"}},
+		{name: "a pass in sync has none", world: "both a\n/x: a\nx = a", req: Request{MayWrite: leads, Apply: true}},
 		{name: "a dry run has none", world: "both a\n/x: a\nx =", req: Request{DryRun: true}},
 		{name: "a pass that may not write has none", world: "both a\n/x: a\nx =", req: Request{}},
 		{name: "a pass that may not write has none, also if a guard withholds something", world: "both a\nfederation corp\nldap a\n/x:\nx = a", change: func(w *world) { w.away = map[string]string{"fed-corp": "away"} }, req: Request{}},
-		{name: "a pass that could not read has none", world: "both a\n/x: a\nx =", change: func(w *world) { w.readKC = errors.New("away") }, req: Request{Lead: leads, Apply: true}},
-		{name: "a pass that lost the lead before its first write has none", world: "both a\n/x: a\nx =", req: Request{Lead: func() error { return errors.New("lost") }, Apply: true}},
+		{name: "a pass that could not read has none", world: "both a\n/x: a\nx =", change: func(w *world) { w.readKC = errors.New("away") }, req: Request{MayWrite: leads, Apply: true}},
+		{name: "a pass that lost the lead before its first write has none", world: "both a\n/x: a\nx =", req: Request{MayWrite: func() error { return errors.New("lost") }, Apply: true}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w, d := newWorld(t, tt.world), journalIn(t)
@@ -106,7 +106,7 @@ func TestAJournalThatCannotBeWrittenStopsNoWrite(t *testing.T) {
 	if err := os.WriteFile(d.Path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	rep := w.journaled(t, d, 0).Pass(context.Background(), Request{Lead: leads, Apply: true})
+	rep := w.journaled(t, d, 0).Pass(context.Background(), Request{MayWrite: leads, Apply: true})
 	want := []report.Failure{{System: "groupsync", Reason: "journal", Text: "storing the report of this pass in the journal: open " + d.Path + ": not a directory: make room in state_dir, or make it writable; the log has the changes of this pass"}}
 	got := rep.Errors
 	if len(got) == 1 { // the temporary file has a random name
@@ -118,8 +118,8 @@ func TestAJournalThatCannotBeWrittenStopsNoWrite(t *testing.T) {
 	if diff := gocmp.Diff(want, got); diff != "" {
 		t.Errorf("errors: -want +got\n%s", diff)
 	}
-	if len(w.writes) != 1 || rep.Result != report.Applied || rep.ExitCode() != 2 || rep.Complete() {
-		t.Errorf("writes %v, result %s, exit code %d, complete %v", w.writes, rep.Result, rep.ExitCode(), rep.Complete())
+	if len(w.writes) != 1 || rep.Result != report.Applied || rep.ExitCode() != 2 || rep.Succeeded() {
+		t.Errorf("writes %v, result %s, exit code %d, complete %v", w.writes, rep.Result, rep.ExitCode(), rep.Succeeded())
 	}
 }
 
@@ -127,7 +127,7 @@ func TestAJournalThatCannotBeWrittenStopsNoWrite(t *testing.T) {
 // which knows the earlier passes only from the journal.
 func TestAChangeUndoneAcrossARestartIsCountedOnce(t *testing.T) {
 	none := map[string]int{}
-	apply := Request{Lead: leads, Apply: true}
+	apply := Request{MayWrite: leads, Apply: true}
 	for _, tt := range []struct {
 		name  string
 		steps []life
@@ -172,7 +172,7 @@ func (c *counting) Get(pass string) (report.Report, error) {
 // after a change of the configuration. A process reads none of its own reports.
 func TestEachReportOfAnotherProcessIsReadOnce(t *testing.T) {
 	w, c := newWorld(t, "both a b\n/team: a\nteam ="), &counting{journalIn(t), make(map[string]int)}
-	apply := Request{Lead: leads, Apply: true}
+	apply := Request{MayWrite: leads, Apply: true}
 	earlier := w.journaled(t, c.Dir, 0).Pass(context.Background(), apply)
 	r := w.journaled(t, c, 1)
 	w.add(t, "/team: a b")
@@ -180,7 +180,7 @@ func TestEachReportOfAnotherProcessIsReadOnce(t *testing.T) {
 	w.add(t, "/team: a")
 	beside := w.journaled(t, c.Dir, 2).Pass(context.Background(), apply)
 	r.Pass(context.Background(), apply)
-	r.Succeed(w, directory{w}, r.Options).Pass(context.Background(), apply)
+	r.Reconfigured(w, directory{w}, r.Options).Pass(context.Background(), apply)
 	if diff := gocmp.Diff(map[string]int{earlier.Pass: 1, beside.Pass: 1}, c.reads); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
@@ -191,7 +191,7 @@ func TestEachReportOfAnotherProcessIsReadOnce(t *testing.T) {
 // too, so the next pass of the first process counts nothing as undone.
 func TestWhatAnotherProcessTakesBackIsNotUndone(t *testing.T) {
 	w, d := newWorld(t, "both a\n/team:\nteam = a"), journalIn(t)
-	apply := Request{Lead: leads, Apply: true}
+	apply := Request{MayWrite: leads, Apply: true}
 	daemon := w.journaled(t, d, 0)
 	past := daemon.Pass(context.Background(), apply)
 	restored, err := w.journaled(t, d, 1).Restore(context.Background(), past, apply)
@@ -228,7 +228,7 @@ func TestAReportThatComesLateUndoesNoLaterEntry(t *testing.T) {
 // TestAReportThatCannotBeBelievedIsNotReplayed: such a report does not enter the ledger.
 func TestAReportThatCannotBeBelievedIsNotReplayed(t *testing.T) {
 	w, d := newWorld(t, "both a\n/team: a\nteam ="), journalIn(t)
-	rep := w.journaled(t, d, 0).Pass(context.Background(), Request{Lead: leads, Apply: true})
+	rep := w.journaled(t, d, 0).Pass(context.Background(), Request{MayWrite: leads, Apply: true})
 	file := filepath.Join(d.Path, rep.Pass+".json")
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -238,7 +238,7 @@ func TestAReportThatCannotBeBelievedIsNotReplayed(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.add(t, "team =")
-	if got := w.journaled(t, d, 1).Pass(context.Background(), Request{Lead: leads, Apply: true}); len(got.Reverted) > 0 || len(got.Errors) > 0 {
+	if got := w.journaled(t, d, 1).Pass(context.Background(), Request{MayWrite: leads, Apply: true}); len(got.Reverted) > 0 || len(got.Errors) > 0 {
 		t.Errorf("reverted %v, errors %v", got.Reverted, got.Errors)
 	}
 }

@@ -136,8 +136,8 @@ func viable(w *world) bool {
 func TestLawPlanOfAnAppliedPlanIsEmpty(t *testing.T) {
 	checkWorlds(t, func(rt *rapid.T, w *world) {
 		r, _ := w.reconciler(t, wide, adminsAndProtected)
-		first := r.Pass(context.Background(), Request{Lead: leads, Apply: true})
-		second := r.Pass(context.Background(), Request{Lead: leads, Apply: true})
+		first := r.Pass(context.Background(), Request{MayWrite: leads, Apply: true})
+		second := r.Pass(context.Background(), Request{MayWrite: leads, Apply: true})
 		if emptyRealm(first) {
 			return
 		}
@@ -285,7 +285,7 @@ func checkLogins(t *testing.T, law func(rt *rapid.T, l login, before map[string]
 			before[g.Name] = g.MemberIDs()
 		}
 		r, _ := w.reconciler(t, wide, func(o *match.Options) { o.AdminGroups, o.CaseInsensitive = l.admins, l.insensitive })
-		law(rt, l, before, r.Pass(context.Background(), Request{Lead: leads, Apply: true}))
+		law(rt, l, before, r.Pass(context.Background(), Request{MayWrite: leads, Apply: true}))
 	})
 }
 
@@ -369,7 +369,7 @@ func TestLawEqualClaimNamesAreAUnion(t *testing.T) {
 			}
 		}
 		r, _ := w.reconciler(t, wide, nil)
-		r.Pass(context.Background(), Request{Lead: leads, Apply: true})
+		r.Pass(context.Background(), Request{MayWrite: leads, Apply: true})
 		if got, want := w.members("team"), strings.Join(slices.Sorted(maps.Keys(in)), " "); got != want {
 			rt.Fatalf("got %q, want %q", got, want)
 		}

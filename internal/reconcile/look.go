@@ -169,7 +169,7 @@ func (l *looking) readOnce(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		l.tgt, err = l.target.Complete(inner, groups)
+		l.tgt, err = l.target.Snapshot(inner, groups)
 		return err
 	})
 	work.Go(func() (err error) {

@@ -101,7 +101,7 @@ func TestLawALookIsAPassCutToThePerson(t *testing.T) {
 		r, now := w.reconciler(t, limits, nil)
 		r.Rules = o.Rules
 		if rapid.Bool().Draw(rt, "there was a pass") {
-			r.Pass(context.Background(), Request{Lead: leads})
+			r.Pass(context.Background(), Request{MayWrite: leads})
 			now.Time = now.Add(time.Duration(rapid.IntRange(1, 5).Draw(rt, "half hours later")) * 30 * time.Minute)
 			r.Rules = rules(t, func(o *match.Options) {
 				*o = r.Rules.Options
@@ -182,7 +182,7 @@ func TestLawALookAtAGroupIsAPassCutToTheGroup(t *testing.T) {
 		limits.Grace, limits.GoneGrace = time.Hour, 2*time.Hour
 		r, now := w.reconciler(t, limits, adminsAndProtected)
 		if rapid.Bool().Draw(rt, "there was a pass") {
-			r.Pass(context.Background(), Request{Lead: leads})
+			r.Pass(context.Background(), Request{MayWrite: leads})
 			now.Time = now.Add(time.Duration(rapid.IntRange(1, 5).Draw(rt, "half hours later")) * 30 * time.Minute)
 		}
 		full := r.Pass(context.Background(), Request{DryRun: true})

@@ -53,7 +53,7 @@ func TestLawAPassOfOnePersonIsAPassCutToThePerson(t *testing.T) {
 			o.AdminVia = w.drawVia(rt)
 		})
 		if rapid.Bool().Draw(rt, "there was a pass") {
-			r.Pass(context.Background(), Request{Lead: leads})
+			r.Pass(context.Background(), Request{MayWrite: leads})
 			now.Time = now.Add(time.Duration(rapid.IntRange(1, 5).Draw(rt, "half hours later")) * 30 * time.Minute)
 		}
 		full := r.Pass(context.Background(), Request{DryRun: true})
@@ -81,7 +81,7 @@ func TestLawAPassOfOnePersonIsAPassCutToThePerson(t *testing.T) {
 			before[target.AdminRoleID] = target.AdminRole(slices.Collect(maps.Values(w.accounts))).MemberIDs()
 			slices.Sort(before[target.AdminRoleID])
 		}
-		_, rep, err := r.PassOf(context.Background(), id, Request{Apply: true, Lead: leads})
+		_, rep, err := r.PassOf(context.Background(), id, Request{Apply: true, MayWrite: leads})
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -112,7 +112,7 @@ func TestLawAPassOfOnePersonIsAPassCutToThePerson(t *testing.T) {
 // TestPassOf checks what the pass of one person does, and what it leaves unchanged.
 func TestPassOf(t *testing.T) {
 	const two = "both ann bob\n/team: idle\nteam = ann bob"
-	apply := Request{Apply: true, Lead: leads}
+	apply := Request{Apply: true, MayWrite: leads}
 	for _, row := range []struct {
 		name  string
 		world string
@@ -192,7 +192,7 @@ func TestManyPassesOfOnePersonAreNoWayAroundTheShares(t *testing.T) {
 				if row.gone {
 					delete(w.users, "kc-"+n)
 				}
-				_, rep, err := r.PassOf(context.Background(), n, Request{Apply: true, Lead: leads})
+				_, rep, err := r.PassOf(context.Background(), n, Request{Apply: true, MayWrite: leads})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -205,7 +205,7 @@ func TestManyPassesOfOnePersonAreNoWayAroundTheShares(t *testing.T) {
 				t.Errorf("%d were removed, want %d", removed, row.want)
 			}
 			now.Time = now.Add(25 * time.Hour)
-			if _, rep, _ := r.PassOf(context.Background(), names[len(names)-1], Request{Apply: true, Lead: leads}); rep.Applied.Removed != 1 {
+			if _, rep, _ := r.PassOf(context.Background(), names[len(names)-1], Request{Apply: true, MayWrite: leads}); rep.Applied.Removed != 1 {
 				t.Errorf("after the window: %v", rep.Guards)
 			}
 		})
@@ -227,7 +227,7 @@ func TestAWitnessEndsTheGraceOfAPassOfOnePerson(t *testing.T) {
 		{[]source.Witness{{Account: "kc-bob", Group: "/team"}}, "-ann@team withheld not_member by grace"},
 		{[]source.Witness{{Account: "kc-ann", Group: "/team"}}, "-ann@team applied not_member"},
 	} {
-		_, rep, err := r.PassOf(context.Background(), "kc-ann", Request{Apply: true, Lead: leads, Witnesses: row.witnesses})
+		_, rep, err := r.PassOf(context.Background(), "kc-ann", Request{Apply: true, MayWrite: leads, Witnesses: row.witnesses})
 		if d := cmp.Diff([]string{row.want}, lines(rep)); err != nil || d != "" {
 			t.Errorf("%v %v, -want +got:\n%s", row.witnesses, err, d)
 		}
@@ -248,14 +248,14 @@ func TestAPassOfOnePersonCountsAgainstTheLimits(t *testing.T) {
 	limits := wide
 	limits.MaxRemovals, limits.Window, limits.Grace = 1, time.Hour, time.Hour
 	r, _ := w.reconciler(t, limits, nil)
-	if _, rep, err := r.PassOf(context.Background(), "ann", Request{Apply: true, Lead: leads}); err != nil || rep.Applied.Removed != 1 {
+	if _, rep, err := r.PassOf(context.Background(), "ann", Request{Apply: true, MayWrite: leads}); err != nil || rep.Applied.Removed != 1 {
 		t.Fatalf("%v %v", rep.Applied, err)
 	}
 	mem, err := r.Store.Load()
 	if err != nil || len(mem.Removed) != 1 || mem.Removed[0].User != "ann" || len(mem.Wanted) != 0 || len(mem.Groups) != 0 {
 		t.Errorf("the memory is %+v (%v), want the one removal and nothing else", mem, err)
 	}
-	_, rep, err := r.PassOf(context.Background(), "bob", Request{Apply: true, Lead: leads})
+	_, rep, err := r.PassOf(context.Background(), "bob", Request{Apply: true, MayWrite: leads})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -263,7 +263,7 @@ func TestAPassOfOnePersonCountsAgainstTheLimits(t *testing.T) {
 		t.Errorf("the second person within the window, -want +got:\n%s", d)
 	}
 	digest := rep.Digest
-	_, rep, err = r.PassOf(context.Background(), "bob", Request{Apply: true, Lead: leads, Approval: Approval{Digest: digest, By: "eve"}})
+	_, rep, err = r.PassOf(context.Background(), "bob", Request{Apply: true, MayWrite: leads, Approval: Approval{Digest: digest, By: "eve"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -247,7 +247,7 @@ func TestStepsOfAPass(t *testing.T) {
 			var steps []string
 			r, _ := newWorld(t, tt.world).reconciler(t, wide, nil)
 			r.Step = func(step string) { steps = append(steps, step) }
-			r.Pass(t.Context(), Request{Lead: leads, Apply: tt.apply, DryRun: !tt.apply})
+			r.Pass(t.Context(), Request{MayWrite: leads, Apply: tt.apply, DryRun: !tt.apply})
 			if d := cmp.Diff(tt.want, steps); d != "" {
 				t.Errorf("-want +got\n%s", d)
 			}

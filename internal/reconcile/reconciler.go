@@ -51,9 +51,9 @@ type Source interface {
 type Directory interface {
 	// UserGroups returns every user group, read for a snapshot.
 	UserGroups(ctx context.Context) ([]target.Group, error)
-	// Complete reads the users and returns the snapshot of groups and users. groups must be
+	// Snapshot reads the users and returns the snapshot of groups and users. groups must be
 	// those that UserGroups returned last.
-	Complete(ctx context.Context, groups []target.Group) (*target.Snapshot, error)
+	Snapshot(ctx context.Context, groups []target.Group) (*target.Snapshot, error)
 	// Groups returns every user group, read for a write.
 	Groups(ctx context.Context) ([]target.Group, error)
 	// Group returns one user group, read for a write. It returns false if the group is gone.
@@ -130,11 +130,11 @@ func New(src Source, tgt Directory, o Options) *Reconciler {
 	return r
 }
 
-// Succeed returns the Reconciler to use after a change of the configuration. It keeps what
+// Reconfigured returns the Reconciler to use after a change of the configuration. It keeps what
 // such a change must not undo: the memory (if o has no Store), the ledger, the losses in
 // writes, the groups to write last, and whether writing was stopped for good. Its first write
 // is a canary again. No pass may run during the call, and r must make no pass afterwards.
-func (r *Reconciler) Succeed(src Source, tgt Directory, o Options) *Reconciler {
+func (r *Reconciler) Reconfigured(src Source, tgt Directory, o Options) *Reconciler {
 	if o.Store == nil {
 		o.Store = r.Store
 	}
@@ -158,7 +158,7 @@ type Approval struct {
 type Request struct {
 	Apply    bool         // write what the guards clear
 	Approval Approval     // lifts the liftable guards for the changes that the digest names
-	Lead     func() error // called before each write, returns why this process is not the leader; nil: nothing is written
+	MayWrite func() error // called before each write, returns why this process is not the leader; nil: nothing is written
 	DryRun   bool         // do not change the memory
 
 	// Early says that the pass runs outside the schedule (guard.Input.Early). A PassOf is
@@ -365,7 +365,7 @@ func (r *Reconciler) readOnce(ctx context.Context, pair pairer) (tgt *target.Sna
 			return err
 		}
 		groupsRead <- groups
-		tgt, err = r.target.Complete(ctx, groups)
+		tgt, err = r.target.Snapshot(ctx, groups)
 		return err
 	})
 	work.Go(func() error {
@@ -394,7 +394,7 @@ func (r *Reconciler) readOnce(ctx context.Context, pair pairer) (tgt *target.Sna
 // fence returns the fence of the pass: this process must be the leader, and the plan must be
 // young enough.
 func (r *Reconciler) fence(req Request, began time.Time) target.Fence {
-	return target.Leading(req.Lead).And(target.NotOlder(began, r.Limits.MaxAge, r.Now))
+	return target.Leading(req.MayWrite).And(target.NotOlder(began, r.Limits.MaxAge, r.Now))
 }
 
 // plan plans, makes the look-ups that the plan asks for, and plans again. If asks is not nil,
@@ -481,7 +481,7 @@ func (r *Reconciler) end(p *pass) report.Report {
 	rep.Result = p.result()
 	r.record(p)
 	level := slog.LevelInfo
-	if rep.Result == report.Error || !rep.Complete() {
+	if rep.Result == report.Error || !rep.Succeeded() {
 		level = slog.LevelError
 	}
 	for _, t := range rep.Guards {

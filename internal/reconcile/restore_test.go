@@ -131,7 +131,7 @@ func TestRestore(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			w := newWorld(t, row.world)
 			r, _ := w.reconciler(t, w.limits, row.rules)
-			past := r.Pass(context.Background(), Request{Apply: true, Lead: leads})
+			past := r.Pass(context.Background(), Request{Apply: true, MayWrite: leads})
 			if row.report != nil {
 				row.report(&past)
 			}
@@ -145,7 +145,7 @@ func TestRestore(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := r.Restore(context.Background(), past, Request{Apply: true, Lead: leads})
+			got, err := r.Restore(context.Background(), past, Request{Apply: true, MayWrite: leads})
 			if err != nil || len(got.Report.Errors) > 0 {
 				t.Fatal(err, got.Report.Errors)
 			}
@@ -180,7 +180,7 @@ func TestRestore(t *testing.T) {
 func TestARestoreSaysWhatItsEvidenceIs(t *testing.T) {
 	w := newWorld(t, "both ann bob\nfederation corp\nldap ann bob\n/team: ann\nteam = bob")
 	r, _ := w.reconciler(t, wide, nil)
-	past := r.Pass(context.Background(), Request{Apply: true, Lead: leads})
+	past := r.Pass(context.Background(), Request{Apply: true, MayWrite: leads})
 	past.Pass, past.Groups[0].Remove[0].Outcome = "P1", report.Failed
 	got, err := r.Restore(context.Background(), past, Request{DryRun: true})
 	if err != nil {
@@ -205,7 +205,7 @@ func signed(lines []string) []string {
 func TestARestoreNeedsAReport(t *testing.T) {
 	w := newWorld(t, "both ann\n/team: ann\nteam =")
 	r, _ := w.reconciler(t, wide, nil)
-	past := r.Pass(context.Background(), Request{Apply: true, Lead: leads})
+	past := r.Pass(context.Background(), Request{Apply: true, MayWrite: leads})
 	for _, row := range []struct {
 		name string
 		edit func(*report.Report)
@@ -223,7 +223,7 @@ func TestARestoreNeedsAReport(t *testing.T) {
 			edited := past
 			row.edit(&edited)
 			writes := len(w.writes)
-			_, err := r.Restore(context.Background(), edited, Request{Apply: true, Lead: leads})
+			_, err := r.Restore(context.Background(), edited, Request{Apply: true, MayWrite: leads})
 			if errorText(err) != row.want || len(w.writes) != writes {
 				t.Errorf("error %q, want %q; %d writes", errorText(err), row.want, len(w.writes)-writes)
 			}
@@ -239,11 +239,11 @@ func TestLawARestoreTakesBackAPass(t *testing.T) {
 		limits.Floor = rapid.IntRange(0, 2).Draw(rt, "floor")
 		r, _ := w.reconciler(t, limits, adminsAndProtected)
 		before := w.membersByGroup()
-		past := r.Pass(context.Background(), Request{Apply: true, Lead: leads})
+		past := r.Pass(context.Background(), Request{Apply: true, MayWrite: leads})
 		if past.Applied.Added+past.Applied.Removed == 0 {
 			return
 		}
-		got, err := r.Restore(context.Background(), past, Request{Apply: true, Lead: leads})
+		got, err := r.Restore(context.Background(), past, Request{Apply: true, MayWrite: leads})
 		if emptyRealm(got.Report) {
 			return
 		}

@@ -53,7 +53,7 @@ func (s *adminStory) state() string {
 
 func (s *adminStory) pass(want string, lines_ ...string) report.Report {
 	s.t.Helper()
-	rep := s.rec.Pass(s.t.Context(), Request{Lead: leads, Apply: true})
+	rep := s.rec.Pass(s.t.Context(), Request{MayWrite: leads, Apply: true})
 	if d := cmp.Diff(append([]string{}, lines_...), lines(rep)); d != "" {
 		s.t.Errorf("-want +got\n%s\ntrips %q, errors %v", d, trips(rep), rep.Errors)
 	}
@@ -95,11 +95,11 @@ func TestAdminsVia(t *testing.T) {
 	t.Run("both, on a server where the group gives the role: nothing trips", func(t *testing.T) {
 		s := tellOfAdmins(t, match.ViaBoth, clearmltest.Options{}, realm, people("user", "user", "user")...)
 		s.clearml.SetMembers("Admins", "bob", "cid")
-		rep := s.rec.Pass(t.Context(), Request{Lead: leads, Apply: true})
+		rep := s.rec.Pass(t.Context(), Request{MayWrite: leads, Apply: true})
 		if len(rep.Guards)+len(rep.Errors) > 0 || !slices.Equal(s.clearml.Members("Admins"), []string{"ann", "bob"}) {
 			t.Errorf("the trips are %q, the errors %v, the administrators %q", trips(rep), rep.Errors, s.clearml.Members("Admins"))
 		}
-		if rep = s.rec.Pass(t.Context(), Request{Lead: leads, Apply: true}); rep.Result != report.InSync {
+		if rep = s.rec.Pass(t.Context(), Request{MayWrite: leads, Apply: true}); rep.Result != report.InSync {
 			t.Errorf("the second pass: %s %q", rep.Result, lines(rep))
 		}
 	})

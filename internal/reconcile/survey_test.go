@@ -19,7 +19,7 @@ func TestLawASurveyIsADryRun(t *testing.T) {
 		limits.Grace, limits.MaxRemovals = time.Hour, rapid.IntRange(0, 3).Draw(rt, "removals")
 		r, now := w.reconciler(t, limits, adminsAndProtected)
 		if rapid.Bool().Draw(rt, "there was a pass") {
-			r.Pass(context.Background(), Request{Lead: leads})
+			r.Pass(context.Background(), Request{MayWrite: leads})
 			now.Time = now.Add(2 * time.Hour)
 		}
 		full := r.Pass(context.Background(), Request{DryRun: true})

@@ -211,7 +211,7 @@ func TestAPassUnderASuspension(t *testing.T) {
 			if err := r.Store.(*memory.Process).Suspend(t.Context(), suspensionFor(tt.removalsOnly)); err != nil {
 				t.Fatal(err)
 			}
-			rep := r.Pass(t.Context(), Request{Apply: true, Lead: leads})
+			rep := r.Pass(t.Context(), Request{Apply: true, MayWrite: leads})
 			same(t, "changes", tt.want, lines(rep))
 			var trips []string
 			for _, x := range rep.Guards {
@@ -225,7 +225,7 @@ func TestAPassUnderASuspension(t *testing.T) {
 				t.Errorf("the pass's line does not tell of the suspension:\n%s", log.String())
 			}
 			at.Time = at.Add(2 * time.Hour)
-			rep = r.Pass(t.Context(), Request{Apply: true, Lead: leads})
+			rep = r.Pass(t.Context(), Request{Apply: true, MayWrite: leads})
 			if add, remove := rep.Drift(); add+remove != 0 || len(rep.Guards) > 0 {
 				t.Errorf("after its end: %q, %q", lines(rep), rep.Guards)
 			}
@@ -244,7 +244,7 @@ func TestASuspensionThatCannotBeReadEndsThePass(t *testing.T) {
 	w := newWorld(t, "both ann\n/team: ann\nteam =")
 	r, _ := w.reconciler(t, wide, nil)
 	r.Store = new(unreadable)
-	rep := r.Pass(t.Context(), Request{Apply: true, Lead: leads})
+	rep := r.Pass(t.Context(), Request{Apply: true, MayWrite: leads})
 	const want = "finding out whether writing is suspended: suspension.json: the suspension is corrupt"
 	if len(rep.Errors) != 1 || rep.Errors[0].Text != want || rep.Result != report.Error || len(w.writes) > 0 {
 		t.Errorf("%s, errors %q, writes %q; want %s", rep.Result, rep.Errors, w.writes, want)

@@ -359,7 +359,7 @@ func (s *strait) survives(t *testing.T, row toxicRow) {
 
 	reached, w := s.fail(t, row.connection, row.from, row.toxic), s.of(row.want, before)
 	if s.warm {
-		s.rec.Pass(t.Context(), reconcile.Request{Lead: leads, Apply: true})
+		s.rec.Pass(t.Context(), reconcile.Request{MayWrite: leads, Apply: true})
 		if got := s.members(); got != w.members {
 			t.Errorf("with the toxic: members\n%s\nwant\n%s", got, w.members)
 		}
@@ -386,7 +386,7 @@ func (s *strait) survives(t *testing.T, row toxicRow) {
 // the given guards may trip.
 func (s *strait) settles(t *testing.T, when, members string, guards ...report.Guard) {
 	t.Helper()
-	r := s.rec.Pass(t.Context(), reconcile.Request{Lead: leads, Apply: true})
+	r := s.rec.Pass(t.Context(), reconcile.Request{MayWrite: leads, Apply: true})
 	var tripped []report.Guard
 	for _, trip := range r.Guards {
 		tripped = append(tripped, trip.Guard)

@@ -153,7 +153,7 @@ func TestWhoIsWho(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t, tt.world)
 			r, _ := w.reconciler(t, wide, tt.options)
-			rep := r.Pass(context.Background(), Request{Lead: leads, Apply: true})
+			rep := r.Pass(context.Background(), Request{MayWrite: leads, Apply: true})
 			if len(rep.Errors) > 0 {
 				t.Fatalf("errors: %v", rep.Errors)
 			}
@@ -188,7 +188,7 @@ func TestTheOwnSideIsRight(t *testing.T) {
 			limits.MaxRatio, limits.FreeRemovals = 0.25, 3
 			r, c := w.reconciler(t, limits, nil)
 			for pass := range 3 {
-				rep := r.Pass(context.Background(), Request{Lead: leads, Apply: true})
+				rep := r.Pass(context.Background(), Request{MayWrite: leads, Apply: true})
 				want := tt.want
 				if pass > 0 {
 					want = []string{}
@@ -252,7 +252,7 @@ func TestFederationsHoldUpTheirOwnPeopleOnly(t *testing.T) {
 			if err := r.Store.Save(tt.mem); err != nil {
 				t.Fatal(err)
 			}
-			rep := r.Pass(context.Background(), Request{Lead: leads, Apply: true})
+			rep := r.Pass(context.Background(), Request{MayWrite: leads, Apply: true})
 			if d := cmp.Diff(tt.want, lines(rep)); d != "" {
 				t.Errorf("-want +got\n%s\n%q", d, trips(rep))
 			}
@@ -321,7 +321,7 @@ func TestGrantsAreGuarded(t *testing.T) {
 				tt.change(w)
 			}
 			r, _ := w.reconciler(t, limited, tt.options)
-			rep := r.Pass(context.Background(), Request{Lead: leads, Apply: true})
+			rep := r.Pass(context.Background(), Request{MayWrite: leads, Apply: true})
 			if d := cmp.Diff(tt.want, lines(rep)); d != "" {
 				t.Errorf("-want +got\n%s", d)
 			}
@@ -341,7 +341,7 @@ func TestNewAdministratorsAddUp(t *testing.T) {
 	r, c := w.reconciler(t, limits, func(o *match.Options) { o.AdminGroups = []string{"ops"} })
 	pass := func(when, digest string, want ...string) report.Report {
 		t.Helper()
-		rep := r.Pass(context.Background(), Request{Lead: leads, Apply: true, Approval: Approval{Digest: digest, By: "grace"}})
+		rep := r.Pass(context.Background(), Request{MayWrite: leads, Apply: true, Approval: Approval{Digest: digest, By: "grace"}})
 		if d := cmp.Diff(append([]string{}, want...), lines(rep)); d != "" {
 			t.Fatalf("%s: -want +got\n%s", when, d)
 		}
@@ -372,7 +372,7 @@ func TestAWriteThatWasNotMadeDoesNotFillTheWindow(t *testing.T) {
 		t.Helper()
 		r, _ := w.reconciler(t, limits, nil)
 		r.Store = store
-		rep := r.Pass(context.Background(), Request{Lead: leads, Apply: true})
+		rep := r.Pass(context.Background(), Request{MayWrite: leads, Apply: true})
 		if d := cmp.Diff(want, lines(rep)); d != "" {
 			t.Fatalf("%s: -want +got\n%s", when, d)
 		}
@@ -382,7 +382,7 @@ func TestAWriteThatWasNotMadeDoesNotFillTheWindow(t *testing.T) {
 	killed.Store = killedAfterSaving{store}
 	func() {
 		defer func() { _ = recover() }()
-		killed.Pass(context.Background(), Request{Lead: leads, Apply: true})
+		killed.Pass(context.Background(), Request{MayWrite: leads, Apply: true})
 	}()
 	if mem, _ := store.Load(); len(mem.Removed) != 1 {
 		t.Fatalf("the intent was not remembered before the write: %+v", mem.Removed)
@@ -414,7 +414,7 @@ func TestAChangedConfigurationWaits(t *testing.T) {
 		t.Helper()
 		r, _ := w.reconciler(t, wide, options) // each pass is a new process
 		r.Store = store
-		rep := r.Pass(context.Background(), Request{Lead: leads, Apply: true, Approval: Approval{Digest: approve}})
+		rep := r.Pass(context.Background(), Request{MayWrite: leads, Apply: true, Approval: Approval{Digest: approve}})
 		if d := cmp.Diff(append([]string{}, want...), lines(rep)); d != "" {
 			t.Fatalf("%s: -want +got\n%s\n%q", when, d, trips(rep))
 		}
@@ -455,7 +455,7 @@ func TestAPlanThatIsTooOldIsNotWritten(t *testing.T) {
 			var c *clock
 			r, c = w.reconciler(t, limits, nil)
 			w.onWrite = func(target.Group, []string) (bool, error) { c.Time = c.Add(tt.took); return true, nil }
-			rep := r.Pass(context.Background(), Request{Lead: leads, Apply: true})
+			rep := r.Pass(context.Background(), Request{MayWrite: leads, Apply: true})
 			if d := cmp.Diff(tt.want, lines(rep)); d != "" {
 				t.Errorf("-want +got\n%s\n%q", d, trips(rep))
 			}

@@ -394,7 +394,7 @@ func (d directory) UserGroups(context.Context) ([]target.Group, error) {
 	return slices.Clone(d.targets), d.readCM
 }
 
-func (d directory) Complete(_ context.Context, groups []target.Group) (*target.Snapshot, error) {
+func (d directory) Snapshot(_ context.Context, groups []target.Group) (*target.Snapshot, error) {
 	users := make(map[string]target.User, len(d.accounts))
 	for id, u := range d.accounts {
 		u.Groups = slices.Clone(u.Groups)

@@ -257,9 +257,9 @@ func (r Report) GroupStates() map[string]int {
 	return states
 }
 
-// Complete reports whether the pass succeeded: it read both sides completely, no write failed,
+// Succeeded reports whether the pass succeeded: it read both sides completely, no write failed,
 // and no write did more than was sent.
-func (r Report) Complete() bool {
+func (r Report) Succeeded() bool {
 	return len(r.Errors) == 0 && r.Applied.Failed == 0 && !r.tripped(func(g Rule) bool { return g.Broken })
 }
 

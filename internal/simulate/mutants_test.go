@@ -59,7 +59,7 @@ var mechanisms = []mutant{
 		{"internal/reconcile/apply.go", "\tcase changed != \"\":\n", "\tcase false:\n"},
 	}, "rogue server", ""},
 	{"fence of the leader", []patch{
-		{"internal/reconcile/reconciler.go", "return target.Leading(req.Lead).And(", "return target.NewFence(func() error { return nil }).And("},
+		{"internal/reconcile/reconciler.go", "return target.Leading(req.MayWrite).And(", "return target.NewFence(func() error { return nil }).And("},
 	}, "replicas,api away,edit,membership", ""},
 	{"fence of the age", []patch{
 		{"internal/target/fence.go", "if limit > 0 && age > limit {", "if false {"},

@@ -119,8 +119,8 @@ func (w *world) start(name string, s settings) (*node, error) {
 		} else {
 			err = w.lease.run(ctx, name, func(ctx context.Context) error {
 				n.reconciler.NewTerm()
-				n.metrics.Lead(true)
-				defer n.metrics.Lead(false)
+				n.metrics.SetLeader(true)
+				defer n.metrics.SetLeader(false)
 				return n.daemon.Run(ctx)
 			})
 		}
@@ -181,7 +181,7 @@ func (n *node) job() schedule.Job {
 	return schedule.Job{
 		Schedule: cronOf(n.settings.Every), Jitter: n.settings.Jitter, Apply: true,
 		Pass: func(ctx context.Context, req reconcile.Request) report.Report {
-			req.Lead = n.lead
+			req.MayWrite = n.lead
 			number := n.began(req, false)
 			defer n.w.running.Add(-1)
 			rep := r.Pass(ctx, req)
@@ -189,7 +189,7 @@ func (n *node) job() schedule.Job {
 			return rep
 		},
 		PassOf: func(ctx context.Context, user string, req reconcile.Request) (report.Report, error) {
-			req.Lead = n.lead
+			req.MayWrite = n.lead
 			number := n.began(req, true)
 			defer n.w.running.Add(-1)
 			_, rep, err := r.PassOf(ctx, user, req)
@@ -292,7 +292,7 @@ func (n *node) reload(ctx context.Context, s settings) error {
 		if err != nil {
 			return schedule.Job{}, err
 		}
-		n.reconciler = n.reconciler.Succeed(next.source, next.target, next.options)
+		n.reconciler = n.reconciler.Reconfigured(next.source, next.target, next.options)
 		n.settings = s
 		n.w.log.Add(history.InForce{Node: n.name, Settings: s.told(n.w.realm)})
 		return n.job(), nil

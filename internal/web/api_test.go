@@ -82,7 +82,7 @@ type decoded struct {
 
 func TestStatusAnswers(t *testing.T) {
 	standby := NewStatus("s", func() string { return "pod-b" })
-	standby.Lead(false)
+	standby.SetLeader(false)
 	failed := busy(sample())
 	failed.Record(report.Report{Pass: "f", Mode: "apply", Result: report.Error, Started: began, Errors: []report.Failure{{System: "keycloak", Reason: "timeout", Text: "away"}}})
 	approved := sample()

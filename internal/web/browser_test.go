@@ -298,7 +298,7 @@ func TestContrast(t *testing.T) {
 	failed := busy(sample())
 	failed.Record(report.Report{Pass: "f", Mode: "apply", Result: report.Error, Started: began, Errors: sample().Errors})
 	standby := NewStatus("s", nil)
-	standby.Lead(false)
+	standby.SetLeader(false)
 	drifting := calm()
 	drifting.Result = report.Drift
 	for _, page := range []struct {
@@ -408,7 +408,7 @@ func TestScreenshots(t *testing.T) {
 	after := busy(sample())
 	after.Record(failed)
 	standby := NewStatus("production", func() string { return "groupsync-7c9d8f6b5-x2x4z_0a1b" })
-	standby.Lead(false)
+	standby.SetLeader(false)
 	for _, page := range []struct {
 		name, path string
 		status     *Status

@@ -160,7 +160,7 @@ func TestHostileTextIsInert(t *testing.T) {
 	s := NewStatus(hostile, func() string { return hostile })
 	s.Record(r)
 	standby := NewStatus(hostile, func() string { return hostile })
-	standby.Lead(false)
+	standby.SetLeader(false)
 	query := "/?user=" + strings.NewReplacer("<", "%3C", "\x1b", "%1b", "\n", "%0a", "&", "%26", "\"", "%22", "\u202e", "%E2%80%AE", "\u200b", "%E2%80%8B").Replace(hostile)
 	for _, tt := range []struct {
 		name, path string

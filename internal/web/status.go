@@ -53,9 +53,9 @@ func NewStatus(name string, leader func() string) *Status {
 	return &Status{sync: name, leader: leader}
 }
 
-// Lead sets whether this process is the leader. It forgets all passes, because another process
+// SetLeader sets whether this process is the leader. It forgets all passes, because another process
 // may have made passes since.
-func (s *Status) Lead(leads bool) {
+func (s *Status) SetLeader(leads bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.standby = !leads
@@ -107,7 +107,7 @@ func (s *Status) Record(r report.Report) {
 	add, remove := r.Drift()
 	p := Pass{
 		Pass: r.Pass, Started: r.Started, Duration: r.Duration, Result: r.Result,
-		Success: r.Complete(), Applied: r.Applied, Left: Left{add, remove},
+		Success: r.Succeeded(), Applied: r.Applied, Left: Left{add, remove},
 	}
 	s.passes = append([]Pass{p}, s.passes[:min(len(s.passes), kept-1)]...)
 }

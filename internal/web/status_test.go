@@ -52,14 +52,14 @@ func TestAStandbyKnowsNothing(t *testing.T) {
 	if leader := s.state().leader; leader != "" {
 		t.Errorf("a leader names %q as the leader of its page", leader)
 	}
-	s.Lead(false)
+	s.SetLeader(false)
 	s.Record(report.Report{Pass: "b", Result: report.InSync})
 	s.NextPass(time.Now())
 	now := s.state()
 	if now.leads || now.leader != "pod-b" || now.last != nil || now.planned != nil || len(now.passes) != 0 || !now.next.IsZero() {
 		t.Errorf("a standby: %+v", now)
 	}
-	s.Lead(true)
+	s.SetLeader(true)
 	if now := s.state(); !now.leads || now.last != nil {
 		t.Errorf("a new leader: %+v", now)
 	}

@@ -8,9 +8,9 @@ import (
 	"groupsync/internal/report"
 )
 
-// Lead returns the check that a pass makes before each write. The check returns an error if
+// MayWrite returns the check that a pass makes before each write. The check returns an error if
 // this process does not hold the Lease. Without a Lease it always returns nil.
-func Lead(lease *kube.Lease) func() error {
+func MayWrite(lease *kube.Lease) func() error {
 	if lease == nil {
 		return func() error { return nil }
 	}

@@ -31,7 +31,7 @@ type federationSource interface {
 // federationTarget is what the checks of the federations ask of ClearML.
 type federationTarget interface {
 	UserGroups(ctx context.Context) ([]target.Group, error)
-	Complete(ctx context.Context, groups []target.Group) (*target.Snapshot, error)
+	Snapshot(ctx context.Context, groups []target.Group) (*target.Snapshot, error)
 }
 
 // Checks returns two checks of the realm's user federations. One checks their configuration.

@@ -220,7 +220,7 @@ func (c beside) UserGroups(context.Context) ([]target.Group, error) {
 	return groups, nil
 }
 
-func (c beside) Complete(_ context.Context, groups []target.Group) (*target.Snapshot, error) {
+func (c beside) Snapshot(_ context.Context, groups []target.Group) (*target.Snapshot, error) {
 	p := target.Parts{Identity: target.Identity{User: "self"}, Users: []target.User{{ID: "self", Email: "self@example.org", ServiceAccount: true}}, Groups: groups}
 	known := make(map[string]bool)
 	for _, names := range c.teams {

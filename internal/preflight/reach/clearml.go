@@ -27,7 +27,7 @@ type clearmlSide interface {
 // directory is ClearML with its user groups.
 type directory interface {
 	UserGroups(context.Context) ([]target.Group, error)
-	Complete(context.Context, []target.Group) (*target.Snapshot, error)
+	Snapshot(context.Context, []target.Group) (*target.Snapshot, error)
 }
 
 // lookUp looks a person up in Keycloak.
@@ -169,7 +169,7 @@ func Directory(ctx context.Context, c directory) (snapshot *target.Snapshot, err
 		if err != nil {
 			return nil, err
 		}
-		if snapshot, err = c.Complete(ctx, groups); err != nil || snapshot.Disagreements() == 0 {
+		if snapshot, err = c.Snapshot(ctx, groups); err != nil || snapshot.Disagreements() == 0 {
 			return snapshot, err
 		}
 	}

@@ -40,7 +40,7 @@ func (c *Client) Read(ctx context.Context) (*target.Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.Complete(ctx, groups)
+	return c.Snapshot(ctx, groups)
 }
 
 func client(t *testing.T, url string) *Client {

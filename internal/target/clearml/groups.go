@@ -27,10 +27,10 @@ type memberRecord struct {
 	Email string `json:"email"`
 }
 
-// Complete reads the users and returns a snapshot of them and of the groups that UserGroups
+// Snapshot reads the users and returns a snapshot of them and of the groups that UserGroups
 // returned before. If somebody logs in between the two reads, the two views of a group can
 // disagree (Snapshot.Disagreements).
-func (c *Client) Complete(ctx context.Context, groups []target.Group) (*target.Snapshot, error) {
+func (c *Client) Snapshot(ctx context.Context, groups []target.Group) (*target.Snapshot, error) {
 	users, err := c.users(ctx)
 	if err != nil {
 		return nil, err
