@@ -251,6 +251,9 @@ func filesBelow(t *testing.T, dir string) map[string]string {
 // answers. No secret appears on stdout, on stderr (at level debug) or in a file that groupsync
 // leaves.
 func TestNoOutputShowsASecret(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits for seconds until requests are given up")
+	}
 	for name, fault := range repeating {
 		for _, tt := range []struct {
 			name     string
@@ -295,6 +298,9 @@ func TestNoOutputShowsASecret(t *testing.T) {
 // daemon's tokens. The test reads every page after each pass, and at the end the log and the
 // files in state_dir.
 func TestTheDaemonShowsNoSecret(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits for seconds until requests are given up")
+	}
 	type pass struct {
 		works, signsIn bool
 		repeated       string

@@ -154,6 +154,9 @@ func TestASignalStopsTheCheck(t *testing.T) {
 // TestCheckBehindAProxy: behind a proxy the machine must know only the proxy's name, not
 // Keycloak's.
 func TestCheckBehindAProxy(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits for seconds until requests are given up")
+	}
 	cmd := command(t.Context(), "check", "--keycloak.url", "https://auth.example.com", "--keycloak.realm", "r", "--clearml.url", "http://127.0.0.1:1")
 	cmd.Env = append(cmd.Env, "HTTPS_PROXY=http://proxy.invalid:3128", "HTTP_PROXY=", "NO_PROXY=",
 		"GROUPSYNC_KEYCLOAK_CLIENT_SECRET=s", "GROUPSYNC_CLEARML_ACCESS_KEY=a", "GROUPSYNC_CLEARML_SECRET_KEY=b")

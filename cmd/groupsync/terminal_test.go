@@ -85,6 +85,9 @@ func doings(stderr string) (list []string) {
 // TestOnlyATerminalIsShownMore checks which outputs get colours and progress. The pass ends
 // early, because there is a ClearML and no Keycloak.
 func TestOnlyATerminalIsShownMore(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits for seconds until requests are given up")
+	}
 	clearml := clearmltest.New(t, clearmltest.Options{})
 	people(clearml, "ann")
 	config := configure(t, "http://127.0.0.1:1", "nowhere", clearml.URL, "")

@@ -190,6 +190,9 @@ func TestWaitingForASlotIsNotTimeThatKeycloakTook(t *testing.T) {
 }
 
 func TestATimeOutKeepsItsReason(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits for seconds until requests are given up")
+	}
 	const limit = 400 * time.Millisecond
 	// begun answers with the status and half a body, and then hangs.
 	begun := func(code int) http.HandlerFunc {
@@ -263,6 +266,9 @@ func TestATimeOutKeepsItsReason(t *testing.T) {
 }
 
 func TestEverySlotComesBack(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits for seconds until requests are given up")
+	}
 	cut := func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Content-Length", "1000")

@@ -278,6 +278,9 @@ func TestTheFirstSlowLookUpEndsTheOthers(t *testing.T) {
 // If LDAP hangs, Keycloak waits for it in every look-up. With the ids of 300 people, 8 at a
 // time, the pass would wait for minutes.
 func TestLookUpsEndSoonWhileAFederationIsAway(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits for seconds until requests are given up")
+	}
 	f, s := newFake(t, func(c *Config) { c.Timeout = time.Minute })
 	f.answers["/components"] = answer(ldapComponent)
 	f.answers["probe"] = probeDown
