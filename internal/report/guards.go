@@ -45,22 +45,22 @@ type Rule struct {
 // first one in this order.
 var Rules = []Rule{
 	{Guard: Suspended, Withholds: "every change, or every removal, while a person has suspended writing (`groupsync suspend`)", Drift: true, Waits: true},
-	{Guard: Federation, Withholds: "changes of the people of a federation (LDAP) that does not answer behind Keycloak's 200", Event: true},
-	{Guard: Confirm, Withholds: "a change that the person's own side does not bear out", Drift: true, Event: true},
+	{Guard: Federation, Withholds: "changes of people whose federation (LDAP) is away, although Keycloak answers 200", Event: true},
+	{Guard: Confirm, Withholds: "a change that the person's own side does not confirm", Drift: true, Event: true},
 	{Guard: MissingSource, Withholds: "every change of a user group that a missing or unreadable group or role feeds", Event: true},
-	{Guard: Collision, Withholds: "new administrators by a group name that several Keycloak groups bear", Event: true},
-	{Guard: Views, Withholds: "every change of a user group that ClearML shows differently from its two sides", Event: true},
+	{Guard: Collision, Withholds: "new administrators through a group name that several Keycloak groups have", Event: true},
+	{Guard: Views, Withholds: "every change of a user group whose member list differs from the users' own lists in ClearML", Event: true},
 	{Guard: Ambiguity, Withholds: "nothing; it reports an administrator who stays because several accounts could be this person", Reports: true, Drift: true, Event: true},
 	{Guard: Admins, Withholds: "removals that would leave fewer than `admins.floor` administrators", Drift: true, Event: true},
 	{Guard: Scope, Withholds: "removals that only a changed configuration wants", Liftable: true, Drift: true, Event: true},
-	{Guard: Fall, Withholds: "removals of a group whose federated members, id or federation fell away since the last accepted pass", Liftable: true, Drift: true, Event: true},
+	{Guard: Fall, Withholds: "removals of a group that lost federated members, or got another id or federation, since the last accepted pass", Liftable: true, Drift: true, Event: true},
 	{Guard: Removals, Withholds: "removals beyond `max_removals` in a pass or `window`, or beyond `max_removal_ratio` of a group or of all", Liftable: true, Drift: true, Event: true},
 	{Guard: GoneLimit, Withholds: "all removals, while more than `max_gone` people are gone at once", Liftable: true, Drift: true, Event: true},
 	{Guard: Grants, Withholds: "all new administrators beyond `max_admin_grants`, or all additions beyond `max_additions`, in a pass or `window`", Liftable: true, Drift: true, Event: true},
-	{Guard: Grace, Withholds: "a removal that rests on a federation or on an email alone, until every pass has wanted it long enough", Liftable: true, Drift: true, Waits: true},
-	{Guard: Age, Withholds: "what is not written within `max_age` of the reading", Drift: true, Event: true},
-	{Guard: Concurrent, Withholds: "what a change between plan and write made doubtful", Drift: true, Informs: true},
-	{Guard: Canary, Withholds: "everything after a first write that did not do exactly what was sent", Event: true, Broken: true},
+	{Guard: Grace, Withholds: "a removal that depends on a federation or on an email alone, until every pass has wanted it for the whole grace", Liftable: true, Drift: true, Waits: true},
+	{Guard: Age, Withholds: "changes that are not written within `max_age` after the reading", Drift: true, Event: true},
+	{Guard: Concurrent, Withholds: "changes that became uncertain because the group changed between plan and write", Drift: true, Informs: true},
+	{Guard: Canary, Withholds: "every later write, if a canary did more or less than was sent", Event: true, Broken: true},
 }
 
 // Guards lists the names of the guards in the order of Rules, so that the metrics can start
