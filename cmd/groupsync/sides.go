@@ -10,7 +10,7 @@ import (
 	"groupsync/internal/wire"
 )
 
-// openSides connects the two wire.Sides for a command that makes no more than one pass, with the
+// openSides connects the two sides for a command that makes no more than one pass, with the
 // guards' memory where the configuration keeps it. The Lease is nil if the configuration
 // names none.
 func openSides(c config.Config, p program, shown *progress, log *slog.Logger) (wire.Sides, *kube.Lease, error) {
@@ -23,7 +23,7 @@ func openSides(c config.Config, p program, shown *progress, log *slog.Logger) (w
 }
 
 // openReconciler returns the Reconciler of a command that makes no more than one pass, with
-// the wire.Sides and the Lease of openSides. If the memory ends with the process, it sets
+// the sides and the Lease of openSides. If the memory ends with the process, it sets
 // Limits.Forgets: no removal can then wait for its grace.
 func openReconciler(c config.Config, p program, shown *progress, log *slog.Logger) (*reconcile.Reconciler, wire.Sides, *kube.Lease, error) {
 	s, lease, err := openSides(c, p, shown, log)

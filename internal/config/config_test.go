@@ -166,10 +166,10 @@ func TestWhatIsRefusedByLine(t *testing.T) {
 		{"a file that is a list", "- name: a\n", `config.yaml:1: the file: expected keys below it, got a list`},
 		{"a second document", "name: a\n---\nname: b\n", `config.yaml:2: a second YAML document begins: keep one, groupsync reads no other`},
 		{"what is no YAML", "name: a\n\tmode: b\n", `config.yaml: yaml: line 2: found a tab character that violates indentation: correct the YAML there`},
-		{"everything at once", "nane: a\njitter: x\nmodes: b\n",
+		{"everything at once", "nane: a\njitter: x\nmod: b\n",
 			`config.yaml:1: unknown key "nane"; did you mean "name"?
 config.yaml:2: jitter: expected a duration such as 30s, 15m or 1h, got text
-config.yaml:3: unknown key "modes"; did you mean "mode"?`},
+config.yaml:3: unknown key "mod"; did you mean "mode"?`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := Load(Options{File: write(t, tt.yaml)})

@@ -248,8 +248,8 @@ func kindOf(n *yaml.Node) string {
 // known names if none is near.
 func suggest(name string, known map[string]string) string {
 	names := slices.Sorted(maps.Keys(known))
-	if found := near.Names(name, names); len(found) > 0 {
-		return fmt.Sprintf("; did you mean %q?", found[0])
+	if n := near.Nearest(name, names); n != "" {
+		return fmt.Sprintf("; did you mean %q?", n)
 	}
 	// No name is near. The name may belong to another section.
 	for _, k := range keys {

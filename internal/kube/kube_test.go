@@ -377,6 +377,29 @@ func TestAnEmptiedLeaseIsNotTakenUnderItsHolder(t *testing.T) {
 	}
 }
 
+// TestADeletedLeaseIsCreatedAgain: the holder's term is over, and somebody leads again, if the
+// service account may create a Lease.
+func TestADeletedLeaseIsCreatedAgain(t *testing.T) {
+	c := kubetest.Shared(t)
+	p := newPlace(t, c)
+	p.kubeconfig = c.Kubeconfig(t)
+	l := p.open(t, Options{Namespace: p.namespace})
+	ctx, stop := context.WithCancel(t.Context())
+	led, ran := make(chan struct{}, 10), make(chan error, 1)
+	go func() {
+		ran <- l.Run(ctx, func(ctx context.Context) error { led <- struct{}{}; <-ctx.Done(); return nil })
+	}()
+	wait(t, "the first term", led, 5*time.Second)
+	p.cluster.Do(t, "DELETE", "/apis/coordination.k8s.io/v1/namespaces/"+p.namespace+"/leases/groupsync", nil, nil)
+	if took := wait(t, "the second term", led, leaseDuration+3*look); took < leaseDuration {
+		t.Errorf("somebody leads %s after the Lease was deleted", took)
+	}
+	stop()
+	if err := <-ran; err != nil {
+		t.Error(err)
+	}
+}
+
 // awaitHolder waits until the standby takes that one for the leader.
 func awaitHolder(t *testing.T, standby *Lease, holder string) {
 	t.Helper()

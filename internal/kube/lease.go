@@ -1,7 +1,6 @@
 package kube
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"sync/atomic"
@@ -44,8 +43,8 @@ func (l *Lease) Run(ctx context.Context, lead func(context.Context) error) error
 	return nil
 }
 
-// Take takes the Lease, runs lead once and releases the Lease. If another process renews the
-// Lease, the error names that process.
+// Take takes the Lease, runs lead once and releases the Lease. If lead returns an error, Take
+// does not release the Lease. If another process renews the Lease, the error names that process.
 func (l *Lease) Take(ctx context.Context, lead func(context.Context) error) error {
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
@@ -229,7 +228,8 @@ func (k *lock) over() error {
 //
 // A Lease that is new, emptied or deleted may have a holder that does not know yet. Within
 // renewDeadline that holder finds out or stops writing. So Get returns an unknown holder,
-// and client-go waits for renewDeadline as for any other holder.
+// and client-go waits for leaseDuration as for any other holder. Get creates a Lease that does
+// not exist, without a holder.
 func (k *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
 	if err := k.over(); err != nil {
 		return nil, nil, err
@@ -248,21 +248,30 @@ func (k *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []b
 	}
 	switch {
 	case gone:
-		err := k.Interface.Create(ctx, resourcelock.LeaderElectionRecord{})
+		// The API server accepts no duration of 0.
+		err := k.Interface.Create(ctx, resourcelock.LeaderElectionRecord{LeaseDurationSeconds: int(leaseDuration / time.Second)})
+		if apierrors.IsAlreadyExists(err) {
+			err = nil // another process was faster
+		}
 		k.trouble(ctx, err)
-		return nil, nil, cmp.Or(err, fmt.Errorf("the Lease %s did not exist and was created", k.lease))
+		return nil, nil, fmt.Errorf("the Lease %s did not exist; creating it: %v", k.lease, err)
 	case record.HolderIdentity != "":
 		k.others(*record)
 		// The holder counts on leaseDuration, even if somebody edits the Lease.
 		record.LeaseDurationSeconds = max(record.LeaseDurationSeconds, int(leaseDuration/time.Second))
 	case record.LeaseDurationSeconds != released:
-		record.HolderIdentity, record.LeaseDurationSeconds = unknown, int(renewDeadline/time.Second)
+		record.HolderIdentity, record.LeaseDurationSeconds = unknown, int(leaseDuration/time.Second)
 	}
 	return record, raw, nil
 }
 
-// Update takes, renews or releases the Lease. client-go calls Create only after Get has found
-// no Lease, and this Get creates the Lease itself.
+// Create is never called: client-go calls it if Get finds no Lease, and Get creates the Lease
+// itself.
+func (k *lock) Create(context.Context, resourcelock.LeaderElectionRecord) error {
+	return fmt.Errorf("the Lease %s did not exist", k.lease)
+}
+
+// Update takes, renews or releases the Lease.
 func (k *lock) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
 	if err := k.over(); err != nil {
 		return err

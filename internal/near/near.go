@@ -34,6 +34,18 @@ func Names(name string, names []string) []string {
 	return near
 }
 
+// Nearest returns the name that has the fewest letters changed, or an empty text if none is
+// near. At most a quarter of the letters may differ, and two letters always may.
+func Nearest(name string, names []string) string {
+	best, distance := "", max(2, len(name)/4)+1
+	for _, n := range names {
+		if d := levenshtein.ComputeDistance(name, n); d < distance {
+			best, distance = n, d
+		}
+	}
+	return best
+}
+
 func foldLeaf(name string) string { return Fold(name[strings.LastIndex(name, "/")+1:]) }
 
 // nearly reports whether two folded names nearly match.

@@ -6,6 +6,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+func TestNearest(t *testing.T) {
+	keys := []string{"jitter", "mode", "name", "state", "state_dir"}
+	for asked, want := range map[string]string{"mod": "mode", "nane": "name", "state_di": "state_dir", "shutdown": ""} {
+		if got := Nearest(asked, keys); got != want {
+			t.Errorf("Nearest(%q) = %q, want %q", asked, got, want)
+		}
+	}
+}
+
 func TestNames(t *testing.T) {
 	for _, tt := range []struct {
 		name  string

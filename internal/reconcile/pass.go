@@ -187,7 +187,7 @@ func personsOf(src *source.Snapshot, tgt *target.Snapshot, people match.People, 
 		}
 	}
 	for i, a := range src.Users() {
-		if _, sure := people.Owner(i); !sure && people.Claimed(i) {
+		if _, sure := people.Owner(i); !sure && people.Claimed(i) && !byEmailOnly(src, people, i) {
 			list = append(list, report.Person{ID: a.ID, Name: a.Username, Side: match.InKeycloak, State: string(match.Ambiguous)})
 		}
 	}
@@ -198,6 +198,13 @@ func personsOf(src *source.Snapshot, tgt *target.Snapshot, people match.People, 
 		return cmp.Or(strings.Compare(a.Side, b.Side), strings.Compare(a.ID, b.ID))
 	})
 	return list
+}
+
+// byEmailOnly reports whether the account has no owner only because emails identify nobody in
+// the realm. A remark of the report says so once.
+func byEmailOnly(src *source.Snapshot, people match.People, account int) bool {
+	users := people.Claimants(account)
+	return src.Catalog().HidesEmails() && len(users) == 1 && people.Person(users[0]).State == match.Matched
 }
 
 // stateCounts returns the number of people in each state, by the names in the report.

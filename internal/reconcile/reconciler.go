@@ -140,7 +140,7 @@ func (r *Reconciler) Reconfigured(src Source, tgt Directory, o Options) *Reconci
 	}
 	next := New(src, tgt, o)
 	next.ledger, next.seen = r.ledger, r.seen
-	next.writer.broken, next.writer.lost, next.writer.late = r.writer.broken, r.writer.lost, r.writer.late
+	next.writer.broken, next.writer.lost, next.writer.late, next.writer.before = r.writer.broken, r.writer.lost, r.writer.late, r.writer.before
 	return next
 }
 

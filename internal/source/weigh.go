@@ -112,10 +112,6 @@ func (w *weigher) removal(q Question) Answer {
 		return doubt(Unclear, "no account was named that could be this person")
 	}
 	a := Answer{Evidence: all[0], Stale: stale}
-	if q.ByEmail && w.snap.Catalog().HidesEmails() && !a.Evidence.waits {
-		a.Evidence.waits = true
-		a.Evidence.text += "; emails may repeat in the realm, so a federation may hide another account of the person"
-	}
 	if len(all) > 1 {
 		a.Evidence.text = fmt.Sprintf("each of %d accounts that could be this person is out: %s", len(all), all[0].text)
 		for _, e := range all[1:] {
@@ -123,6 +119,10 @@ func (w *weigher) removal(q Question) Answer {
 			a.Evidence.waits = a.Evidence.waits || e.waits
 			a.Evidence.byEmail = a.Evidence.byEmail || e.byEmail
 		}
+	}
+	if q.ByEmail && w.snap.Catalog().HidesEmails() && !a.Evidence.waits {
+		a.Evidence.waits = true
+		a.Evidence.text += "; emails may repeat in the realm, so a federation may hide another account of the person"
 	}
 	return a
 }

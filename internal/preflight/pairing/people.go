@@ -46,6 +46,10 @@ func (p *pairing) census(context.Context) []preflight.Finding {
 		findings = append(findings, preflight.Warn(fmt.Sprintf("%s rekeyed: the account whose id ClearML keeps is gone, and another account has the email. groupsync grants nothing to them. Their ids in ClearML: %s", counted(len(list)), preflight.Some(list)),
 			"look at each with groupsync explain ID. If the account was made anew for the same person, let the person sign in to ClearML, or correct the user there"))
 	}
+	if by["email"] > 0 && p.view.Input.Source.Catalog().HidesEmails() {
+		findings = append(findings, preflight.Warn(fmt.Sprintf("%d people are matched by the email only, the realm allows duplicate emails, and it has a federation, which can hide a second account. groupsync adds none of these people to a group: their next login does", by["email"]),
+			"switch duplicate emails off in the realm, or look whether ClearML can keep what the sign-in provider tells (include_providers_info)"))
+	}
 	return append(findings, p.unmatched(by)...)
 }
 

@@ -334,6 +334,7 @@ func (o *Oracle) waited(t time.Time, p *pass, team history.UserGroup, id string,
 func (o *Oracle) grant(t time.Time, p *pass, team history.UserGroup, id string, instants []time.Time) {
 	user := func(w at) history.User { return o.users[id].get(w.t) }
 	switch {
+	case o.during(p, instants, func(w at) bool { return user(w).ID == "" }): // ClearML no longer has the user
 	case !o.during(p, instants, func(w at) bool { return w.ours(user(w)) }):
 		o.broken(Gained, t, "%s is put into %q, and has never signed in by Keycloak", o.who(id, t), team.Name)
 	case !o.during(p, instants, func(w at) bool { return w.in(user(w), team) }):
