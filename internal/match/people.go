@@ -89,6 +89,10 @@ func (p People) Owner(sourceUser int) (int, bool) {
 // Claimed reports whether the account of that source user could be some target user's.
 func (p People) Claimed(sourceUser int) bool { return len(p.claimants[sourceUser]) > 0 }
 
+// EmailOnly reports whether an email is all that links the person to the one account, and
+// another account may have the email too.
+func (p Person) EmailOnly() bool { return p.State == Matched && p.Match == "email" && !p.Sure }
+
 // Claimants returns the indexes of the target users who could have the account of that source
 // user, sorted.
 func (p People) Claimants(sourceUser int) []int { return p.claimants[sourceUser] }

@@ -47,7 +47,7 @@ func Strangers(tgt *target.Snapshot, r Rules) []Skip {
 // Unsure returns a remark if emails identify nobody in the realm, and ClearML knows somebody by
 // an email only.
 func Unsure(c source.Catalog, people People) []Skip {
-	if !c.HidesEmails() || !slices.ContainsFunc(people.persons, func(p Person) bool { return p.State == Matched && p.Match == "email" }) {
+	if !c.HidesEmails() || !slices.ContainsFunc(people.persons, Person.EmailOnly) {
 		return nil
 	}
 	return []Skip{{"duplicateEmailsAllowed", InKeycloak, "emails may repeat in the realm, and a federation can hide an account: nobody whom ClearML knows by an email only is added to a group; the next login of the person gives the groups"}}

@@ -204,7 +204,7 @@ func personsOf(src *source.Snapshot, tgt *target.Snapshot, people match.People, 
 // the realm. A remark of the report says so once.
 func byEmailOnly(src *source.Snapshot, people match.People, account int) bool {
 	users := people.Claimants(account)
-	return src.Catalog().HidesEmails() && len(users) == 1 && people.Person(users[0]).State == match.Matched
+	return src.Catalog().HidesEmails() && len(users) == 1 && people.Person(users[0]).EmailOnly()
 }
 
 // stateCounts returns the number of people in each state, by the names in the report.

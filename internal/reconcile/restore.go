@@ -313,7 +313,7 @@ func (u *restoring) change(g plan.Group, past report.Change, action plan.Action)
 // account that is certainly the person's and is enabled.
 func grantable(p match.Person, accounts []source.User) error {
 	switch {
-	case p.State == match.Matched && p.Match == "email" && !p.Sure && len(accounts) == 1:
+	case p.EmailOnly() && len(accounts) == 1:
 		return errors.New("ClearML knows the person by an email only, and another account may have the email; the person's next login gives the group")
 	case p.State != match.Matched || !p.Sure || len(accounts) != 1:
 		return fmt.Errorf("it is not sure that the person has an account in Keycloak (%s)", p.State)

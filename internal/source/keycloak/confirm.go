@@ -106,15 +106,15 @@ func (c *confirming) readLists(ctx context.Context) error {
 		return err
 	}
 	c.second.Members = members.byGroup
-	return c.readNames(ctx, groups)
+	return c.readNames(ctx)
 }
 
-// readNames reads the names of the groups again, after their members. The members are read by
+// readNames reads the names of the groups again whose members were read. The members are read by
 // the group's id, so the reading alone does not show that the group was renamed.
-func (c *confirming) readNames(ctx context.Context, groups []string) error {
+func (c *confirming) readNames(ctx context.Context) error {
 	c.second.Renamed = make(map[string]bool)
 	work, inner := c.s.errgroup(ctx)
-	for _, id := range slices.Compact(slices.Sorted(slices.Values(groups))) {
+	for id := range c.second.Members {
 		g, known := c.catalog.Group(id)
 		if !known {
 			continue
