@@ -84,13 +84,15 @@ func (s *replica) lookAtSuspension(ctx context.Context) {
 	if now == k.known {
 		return
 	}
-	switch before := k.known; {
-	case now.IsZero():
-		s.log.Info("the suspension has ended: passes write again", "until", before.Until, "reason", before.Reason)
-	default:
-		s.log.Warn("writing is suspended", "what", now.What(), "until", now.Until, "by", now.By, "at", now.At, "reason", now.Reason)
-	}
+	before := k.known
 	k.known = now
+	// The log comes last: somebody who has read the line finds the page and the metrics as
+	// the line says.
 	s.status.Suspend(now)
 	s.metrics.Suspend(now)
+	if now.IsZero() {
+		s.log.Info("the suspension has ended: passes write again", "until", before.Until, "reason", before.Reason)
+		return
+	}
+	s.log.Warn("writing is suspended", "what", now.What(), "until", now.Until, "by", now.By, "at", now.At, "reason", now.Reason)
 }
