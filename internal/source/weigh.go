@@ -10,7 +10,7 @@ import (
 // be the person to be out of all sources. A grant needs its one account to be in a source,
 // or to hold the role. If the own side of a federated account and the member list disagree,
 // the own side is right (reference/keycloak-own-view.md).
-func Weigh(snap *Snapshot, questions []Question, s Second) Confirmation {
+func Weigh(snap *Snapshot, questions []Question, s SecondLook) Confirmation {
 	w := &weigher{snap: snap, second: s, members: s.memberSets(), holders: make(map[string]map[string]bool)}
 	for name := range s.Roles {
 		w.holders[name] = s.roleHolders(name)
@@ -33,12 +33,12 @@ func Weigh(snap *Snapshot, questions []Question, s Second) Confirmation {
 
 type weigher struct {
 	snap    *Snapshot
-	second  Second
+	second  SecondLook
 	members map[string]map[string]bool // enabled and disabled members, by group id
 	holders map[string]map[string]bool // by role name
 }
 
-func (s Second) memberSets() map[string]map[string]bool {
+func (s SecondLook) memberSets() map[string]map[string]bool {
 	sets := make(map[string]map[string]bool, len(s.Members))
 	for group, users := range s.Members {
 		set := make(map[string]bool, len(users))
@@ -50,7 +50,7 @@ func (s Second) memberSets() map[string]map[string]bool {
 	return sets
 }
 
-func (s Second) roleHolders(name string) map[string]bool {
+func (s SecondLook) roleHolders(name string) map[string]bool {
 	role := s.Roles[name]
 	if role == nil || !role.Found {
 		return nil
@@ -181,7 +181,7 @@ func (w *weigher) notMember(q Question, u User) Answer {
 			side, old, a := w.own(u, name, q.Sources)
 			switch stale = stale || old; side {
 			case in:
-				a = doubt(OwnHas, "Keycloak's list of the group does not show the account, the account's own side holds the group %q", name)
+				a = doubt(HiddenByList, "Keycloak's list of the group does not show the account, the account's own side holds the group %q", name)
 				a.Stale = old
 				return a
 			case unclear:
@@ -190,12 +190,12 @@ func (w *weigher) notMember(q Question, u User) Answer {
 		}
 	}
 	if q.Role != "" {
-		if a := w.withoutRole(q, u); a.Denial != Borne {
+		if a := w.withoutRole(q, u); a.Denial != Proved {
 			return a
 		}
 	}
 	if u.Federation == "" {
-		if a := w.exists(u); a.Denial != Borne {
+		if a := w.exists(u); a.Denial != Proved {
 			return a
 		}
 	}
@@ -260,7 +260,7 @@ func (w *weigher) withoutRole(q Question, u User) Answer {
 	if u.Federation != "" {
 		switch side, old, a := w.ownOfRole(u, role); side {
 		case in:
-			a = doubt(OwnHas, "Keycloak's list of holders does not show the account, the account's own side holds a group that gives the role %s", q.Role)
+			a = doubt(HiddenByList, "Keycloak's list of holders does not show the account, the account's own side holds a group that gives the role %s", q.Role)
 			a.Stale = old
 			return a
 		case unclear:
@@ -272,7 +272,7 @@ func (w *weigher) withoutRole(q Question, u User) Answer {
 	case !read:
 		return doubt(Unclear, "the roles that the account holds in effect were not read%s", w.because(u))
 	case held && u.Federation != "":
-		a := doubt(OwnHas, "Keycloak's list of holders does not show the account, the account holds the role %s in effect; if that is no longer so, Keycloak's user cache is old: a periodic sync of changed users or clearing the user cache refreshes it", q.Role)
+		a := doubt(HiddenByList, "Keycloak's list of holders does not show the account, the account holds the role %s in effect; if that is no longer so, Keycloak's user cache is old: a periodic sync of changed users or clearing the user cache refreshes it", q.Role)
 		a.Stale = true
 		return a
 	case held && role.Partial:
@@ -364,7 +364,7 @@ func (w *weigher) grant(q Question) Answer {
 		}
 	}
 	l, a := w.lists(q, u)
-	if a.Denial != Borne {
+	if a.Denial != Proved {
 		return a
 	}
 	if u.Federation == "" && l.group != nil {
@@ -428,11 +428,11 @@ func (w *weigher) lists(q Question, u User) (listing, Answer) {
 func shown(q Question, l listing) Answer {
 	switch {
 	case l.group == nil:
-		return doubt(OwnLacks, "Keycloak's list of holders shows the account, the account does not hold the role %s in effect", q.Role)
+		return doubt(OnlyInList, "Keycloak's list of holders shows the account, the account does not hold the role %s in effect", q.Role)
 	case len(q.Sources) == 1:
-		return doubt(OwnLacks, "Keycloak's list of the group %s shows the account, the account's own side does not hold the group", l.group.Path)
+		return doubt(OnlyInList, "Keycloak's list of the group %s shows the account, the account's own side does not hold the group", l.group.Path)
 	}
-	return doubt(OwnLacks, "Keycloak's list of the group %s shows the account, the account's own side holds none of the %d groups that feed the user group", l.group.Path, len(q.Sources))
+	return doubt(OnlyInList, "Keycloak's list of the group %s shows the account, the account's own side holds none of the %d groups that feed the user group", l.group.Path, len(q.Sources))
 }
 
 // inGroups checks the account's own side for every source. The answer is empty if the

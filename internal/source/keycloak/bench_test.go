@@ -339,7 +339,7 @@ func BenchmarkCrowdLDAP(b *testing.B) {
 			snap := mustLookUp(b, p.s, p.read(b, crowd.Hidden), p.byID(crowd.Unseen)...)
 			got := mustConfirm(b, p.s, snap, removals(b, snap, crowd.Unseen, crowd.Hidden)...)
 			for _, a := range got.Answers {
-				if a.Denial != source.OwnHas {
+				if a.Denial != source.HiddenByList {
 					b.Fatalf("a member whom the list hides: %s%s", a.Evidence, a.Doubt)
 				}
 			}

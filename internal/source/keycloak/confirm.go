@@ -20,7 +20,7 @@ import (
 // failed read is an error.
 func (s *Source) Confirm(ctx context.Context, snap *source.Snapshot, questions []source.Question, known []source.Federation) (source.Confirmation, error) {
 	if len(questions) == 0 {
-		return source.Weigh(snap, nil, source.Second{}), nil
+		return source.Weigh(snap, nil, source.SecondLook{}), nil
 	}
 	tok, err := s.fresh(ctx)
 	if err != nil {
@@ -31,7 +31,7 @@ func (s *Source) Confirm(ctx context.Context, snap *source.Snapshot, questions [
 		return source.Confirmation{}, err
 	}
 	c := &confirming{look: newLook(s, snap, components, known), tok: tok, snap: snap, questions: questions, roles: make(map[string]roleRep)}
-	c.second = source.Second{
+	c.second = source.SecondLook{
 		Accounts: make(map[string]source.Account), DisabledDB: make(map[string]bool), Own: make(map[source.OwnKey]source.Own),
 		Effective: make(map[source.Held]bool), Failed: make(map[string]string), Roles: make(map[string]*source.RoleHolders),
 		Federated: len(c.federations) > 0,
@@ -56,7 +56,7 @@ type confirming struct {
 	snap      *source.Snapshot
 	questions []source.Question
 	roles     map[string]roleRep // by configured name
-	second    source.Second
+	second    source.SecondLook
 }
 
 // question is one read about one account. ask returns a doubt about that account, or an

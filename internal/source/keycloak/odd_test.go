@@ -166,7 +166,7 @@ func TestOlderReleasesCannotListAGroupThatLDAPHasTwice(t *testing.T) {
 			}
 			o.agree(t, snap, []string{"/dev"}, staff...)
 			for name, s := range o.agree(t, snap, []string{"/everybody"}, staff...) {
-				if !s.claimed || s.listed || s.removal.Denial != source.OwnHas {
+				if !s.claimed || s.listed || s.removal.Denial != source.HiddenByList {
 					t.Errorf("%s of the hardcoded group: %+v", name, s)
 				}
 			}

@@ -230,7 +230,7 @@ func (s *Source) GroupsOf(ctx context.Context, catalog source.Catalog, accounts 
 // absence, as with the server.
 func (s *Source) Confirm(ctx context.Context, snap *source.Snapshot, questions []source.Question, known []source.Federation) (source.Confirmation, error) {
 	if len(questions) == 0 {
-		return source.Weigh(snap, nil, source.Second{}), nil
+		return source.Weigh(snap, nil, source.SecondLook{}), nil
 	}
 	r, err := s.look(ctx)
 	if err != nil {
@@ -240,7 +240,7 @@ func (s *Source) Confirm(ctx context.Context, snap *source.Snapshot, questions [
 	if err != nil {
 		return source.Confirmation{}, err
 	}
-	second := source.Second{
+	second := source.SecondLook{
 		Probes: r.probes(snap.Catalog().Federations(), known), Members: make(map[string][]source.User), Roles: make(map[string]*source.RoleHolders),
 		Accounts: make(map[string]source.Account), DisabledDB: make(map[string]bool), Own: make(map[source.OwnKey]source.Own), Effective: make(map[source.Held]bool),
 	}
@@ -252,7 +252,7 @@ func (s *Source) Confirm(ctx context.Context, snap *source.Snapshot, questions [
 }
 
 // answer fills the second look with the facts that the questions need.
-func (r *reading) answer(second *source.Second, questions []source.Question, catalog source.Catalog) error {
+func (r *reading) answer(second *source.SecondLook, questions []source.Question, catalog source.Catalog) error {
 	byID := make(map[string]account)
 	for _, a := range r.accounts {
 		byID[a.ID] = a
