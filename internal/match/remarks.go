@@ -19,23 +19,23 @@ import (
 //
 // more are further remarks, such as those of Unsure.
 func Remarks(tgt *target.Snapshot, p Pairing, r Rules, more ...Skip) []Skip {
-	all := slices.Concat(p.Skips, Strangers(tgt, r), Mismatched(tgt, p), oneView(tgt), astray(tgt, r), more)
+	all := slices.Concat(p.Skips, UnusedProvider(tgt, r), Mismatched(tgt, p), oneView(tgt), unknownExceptionGroups(tgt, r), more)
 	slices.SortFunc(all, compareSkips)
 	return slices.Compact(all)
 }
 
-// Strangers returns a remark on clearml.provider if no user has signed in through it. In that
-// case no user is matched. It returns nothing if ClearML does not return sign-in providers at
-// all.
-func Strangers(tgt *target.Snapshot, r Rules) []Skip {
-	others, told := make(map[string]bool), false
+// UnusedProvider returns a remark on clearml.provider if no user has signed in through that
+// provider. In that case no user is matched. It returns nothing if ClearML does not return
+// sign-in providers at all.
+func UnusedProvider(tgt *target.Snapshot, r Rules) []Skip {
+	others, returned := make(map[string]bool), false
 	for _, u := range tgt.Users() {
-		told = told || u.Providers != nil
+		returned = returned || u.Providers != nil
 		for name := range u.Providers {
 			others[name] = true
 		}
 	}
-	if told && len(others) == 0 {
+	if returned && len(others) == 0 {
 		return []Skip{{r.Provider, InClearML, "clearml.provider, by which nobody has signed in: ClearML tells no sign-in provider of anybody, so nobody is matched"}}
 	}
 	if len(others) == 0 || others[r.Provider] {

@@ -287,7 +287,7 @@ func (p *planner) settle(g *Group, account int) {
 	for _, u := range claimants {
 		person := p.people.Person(u)
 		p.remember(u, person)
-		if lacks && person.Settle && person.Ask.Key != "" {
+		if lacks && person.AskBeforeGrant && person.Ask.Key != "" {
 			p.asks[person.Ask.Key] = person.Ask
 		}
 	}

@@ -82,7 +82,7 @@ func newBare(r *keycloaktest.Realm, snap *source.Snapshot, delay time.Duration) 
 		token:  r.Server.URL + "/realms/" + r.Name + "/protocol/openid-connect/token",
 		form:   url.Values{"grant_type": {"client_credentials"}, "client_id": {r.ClientID}, "client_secret": {r.Secret}},
 	}
-	query := "?" + whole().Encode()
+	query := "?" + unpaged().Encode()
 	f.urls = []string{base, base + "/groups" + query, base + "/groups/count", base + "/components?type=org.keycloak.storage.UserStorageProvider"}
 	parents := make(map[string]bool)
 	for _, g := range snap.Catalog().Groups() {

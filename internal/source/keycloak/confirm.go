@@ -30,7 +30,7 @@ func (s *Source) Confirm(ctx context.Context, snap *source.Snapshot, questions [
 	if err != nil {
 		return source.Confirmation{}, err
 	}
-	c := &confirming{look: newLook(s, snap, components, known), tok: tok, snap: snap, questions: questions, roles: make(map[string]roleRep)}
+	c := &confirming{personReader: newPersonReader(s, snap, components, known), tok: tok, snap: snap, questions: questions, roles: make(map[string]roleRep)}
 	c.second = source.SecondLook{
 		Accounts: make(map[string]source.Account), DisabledDB: make(map[string]bool), Own: make(map[source.OwnKey]source.Own),
 		Effective: make(map[source.Held]bool), Failed: make(map[string]string), Roles: make(map[string]*source.RoleHolders),
@@ -48,10 +48,10 @@ func (s *Source) Confirm(ctx context.Context, snap *source.Snapshot, questions [
 	return source.Weigh(snap, questions, c.second), nil
 }
 
-// confirming is the state of a running second look. The lock of look guards the maps of
-// second.
+// confirming is the state of a running second look. The lock of personReader guards the maps
+// of second.
 type confirming struct {
-	*look
+	*personReader
 	tok       *token
 	snap      *source.Snapshot
 	questions []source.Question
@@ -265,7 +265,7 @@ func (c *confirming) federationsOf(questions []question) []source.Federation {
 	for i, q := range questions {
 		accounts[i] = q.account
 	}
-	return c.look.federationsOf(accounts)
+	return c.personReader.federationsOf(accounts)
 }
 
 func (c *confirming) unprobed(questions []question) []source.Federation {
@@ -365,7 +365,7 @@ func (c *confirming) count(ctx context.Context, key source.OwnKey) (string, erro
 // so it is sent only to break a tie.
 func (c *confirming) cached(ctx context.Context, key source.OwnKey) (string, error) {
 	ctx = withLimit(ctx, c.limit())
-	groups, err := c.s.groups(ctx, call{name: "own_groups", doing: "reading the groups of an account", role: viewUsers, path: []string{"users", key.Account, "groups"}, query: whole()})
+	groups, err := c.s.groups(ctx, call{name: "own_groups", doing: "reading the groups of an account", role: viewUsers, path: []string{"users", key.Account, "groups"}, query: unpaged()})
 	switch {
 	case isReason(err, fault.NotFound):
 		return noAccount, nil

@@ -242,7 +242,7 @@ func TestAMemberListedTwiceIsOneMember(t *testing.T) {
 		snap := o.read(t, staff...)
 		c := o.source
 		catalog := snap.Catalog()
-		whole := call{name: "members", doing: "reading the members", role: viewUsers, path: []string{"groups", groupsOf(t, catalog, "/staff")[0].ID, "members"}, query: whole()}
+		whole := call{name: "members", doing: "reading the members", role: viewUsers, path: []string{"groups", groupsOf(t, catalog, "/staff")[0].ID, "members"}, query: unpaged()}
 		listed, err := c.users(t.Context(), whole)
 		if err != nil || len(listed) != 4 {
 			t.Fatalf("Keycloak lists %d members (%v), want feda and fedb twice each", len(listed), err)

@@ -106,7 +106,7 @@ func (s *Source) errgroup(ctx context.Context) (*errgroup.Group, context.Context
 
 // tree reads the groups level by level, because the list of groups holds only the top level.
 func (s *Source) tree(ctx context.Context) ([]source.Group, error) {
-	top, err := s.groups(ctx, call{name: "groups", doing: "listing the groups", role: viewUsers, path: []string{"groups"}, query: whole()})
+	top, err := s.groups(ctx, call{name: "groups", doing: "listing the groups", role: viewUsers, path: []string{"groups"}, query: unpaged()})
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +149,7 @@ func (s *Source) children(ctx context.Context, groups []groupRep) ([][]groupRep,
 	work, ctx := s.errgroup(ctx)
 	for i, g := range groups {
 		work.Go(func() error {
-			c := call{name: "children", doing: fmt.Sprintf("listing the groups below %q", g.Name), role: viewUsers, path: []string{"groups", g.ID, "children"}, query: whole()}
+			c := call{name: "children", doing: fmt.Sprintf("listing the groups below %q", g.Name), role: viewUsers, path: []string{"groups", g.ID, "children"}, query: unpaged()}
 			reps, err := s.groups(ctx, c)
 			if isReason(err, fault.NotFound) {
 				return vanished(c.doing)
@@ -218,7 +218,7 @@ func (m *memberReads) read(ctx context.Context, s *Source, catalog source.Catalo
 	if name == "" {
 		name = id
 	}
-	c := call{name: "members", doing: "reading the members of the group " + name, role: viewUsers, path: []string{"groups", id, "members"}, query: whole()}
+	c := call{name: "members", doing: "reading the members of the group " + name, role: viewUsers, path: []string{"groups", id, "members"}, query: unpaged()}
 	users, err := s.users(ctx, c)
 	switch {
 	case isReason(err, fault.NotFound):
@@ -261,7 +261,7 @@ func (s *Source) markServiceAccounts(ctx context.Context, users []source.User) e
 		if u.Federation != "" || !strings.HasPrefix(u.Username, "service-account-") {
 			continue
 		}
-		query := whole()
+		query := unpaged()
 		query.Set("search", strconv.Quote(u.Username))
 		found, err := s.users(ctx, call{name: "users_search", doing: "looking whether an account is a service account", role: viewUsers, path: []string{"users"}, query: query})
 		if err != nil {

@@ -99,8 +99,8 @@ func storageOf(id string) string {
 	return federation
 }
 
-// whole returns the query for all entries, in brief form, in one answer.
-func whole() url.Values {
+// unpaged returns the query that requests every entry, in brief form, in one answer.
+func unpaged() url.Values {
 	return url.Values{"first": {"0"}, "max": {all}, "briefRepresentation": {"true"}}
 }
 

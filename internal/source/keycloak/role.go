@@ -127,7 +127,7 @@ func (s *Source) rolesCall(client string, more ...string) call {
 		c = call{name: "roles", doing: "listing the roles of the client " + client, role: viewClients, path: []string{"clients", client, "roles"}}
 	}
 	c.path = append(c.path, more...)
-	c.query = whole()
+	c.query = unpaged()
 	if len(more) == 0 {
 		c.query.Set("briefRepresentation", "false") // the brief form lacks the field composite
 	}

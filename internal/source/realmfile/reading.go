@@ -10,7 +10,7 @@ import (
 	"groupsync/internal/source"
 )
 
-// reading is the result of one look at a realm.
+// reading is the result of one read of a realm.
 type reading struct {
 	groups      []source.Group
 	accounts    []account                // in the file's order
@@ -28,9 +28,9 @@ type account struct {
 	roles  []role
 }
 
-// look reads the realm. It returns an error that says what in the realm is impossible in a
-// complete export.
-func look(realm *Realm) (*reading, error) {
+// newReading reads the realm. It returns an error that says what in the realm is impossible in
+// a complete export.
+func newReading(realm *Realm) (*reading, error) {
 	if len(realm.Users) == 0 {
 		return nil, errors.New("it holds no users; export them into the same file (kc.sh export --file … --users same_file)")
 	}

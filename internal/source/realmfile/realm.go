@@ -20,7 +20,7 @@ type Realm struct {
 	DuplicateEmails bool                   `json:"duplicateEmailsAllowed,omitempty"`
 	Groups          []Group                `json:"groups"`
 	Users           []User                 `json:"users"`
-	FederatedUsers  []json.RawMessage      `json:"federatedUsers,omitempty"` // must be empty: see look
+	FederatedUsers  []json.RawMessage      `json:"federatedUsers,omitempty"` // must be empty: see newReading
 	Roles           Roles                  `json:"roles"`
 	Components      map[string][]Component `json:"components,omitempty"`
 }
