@@ -225,7 +225,7 @@ func Selection(pairings ...Pairing) source.Selection {
 type BuiltinError struct{ Claim, Group string }
 
 func (e *BuiltinError) Error() string {
-	return fmt.Sprintf("groups.mapping: %q is mapped to ClearML's built-in group %q, which is never written: map it to a group of your own", e.Claim, e.Group)
+	return fmt.Sprintf("groups.mapping: %q is mapped to ClearML's built-in group %q, and a mapping cannot write a built-in group. Map it to another user group", e.Claim, e.Group)
 }
 
 // Groups pairs the groups of both sides under the rules. The only possible error is a
@@ -322,7 +322,7 @@ func (p *pairer) mirrored() error {
 			p.lost = append(p.lost, p.missing(claim, "groups.mapping"))
 		}
 		if fed && len(p.claims[key]) > 1 {
-			p.skip(claim, InKeycloak, "collision: one claim name of "+paths(p.claims[key])+", their members are united")
+			p.skip(claim, InKeycloak, "collision: "+paths(p.claims[key])+" have the same claim name, so their members are united")
 		}
 	}
 	return nil

@@ -511,10 +511,10 @@ func TestRemarks(t *testing.T) {
 	}{
 		{"a provider by which nobody signed in, where there are others", "keycloak ann\nclearml ann also=google\nclearml bob local\n/team: ann\nteam = ann",
 			func(o *match.Options) { o.Provider = "Keycloak-prod" },
-			[]string{"clearml Keycloak-prod: clearml.provider, by which nobody has signed in, but by google, keycloak", "keycloak idle: no_target"}},
+			[]string{"clearml Keycloak-prod: the value of clearml.provider, but no user has signed in through that provider. Users signed in through google, keycloak", "keycloak idle: no_target"}},
 		{"a provider by which somebody signed in", "keycloak ann\nclearml ann\nclearml bob google\n/team: ann\nteam = ann", nil, []string{"keycloak idle: no_target"}},
 		{"no provider at all", "clearml ann local\n/team:\nteam = ann", nil,
-			[]string{"clearml keycloak: clearml.provider, by which nobody has signed in: ClearML tells no sign-in provider of anybody, so nobody is matched", "keycloak idle: no_target"}},
+			[]string{"clearml keycloak: the value of clearml.provider, but ClearML returns no sign-in provider for any user, so no user can be matched", "keycloak idle: no_target"}},
 		{"administrators by one of two signs", "keycloak ann\nclearml ann role=user\nclearml bob role=admin\nclearml cid role=admin\nclearml dan\nclearml eve role=user\nclearml bot role=admin service\nclearml fay role=root\n/ops: ann\nAdmins! = ann cid dan fay", admins,
 			[]string{"clearml bob@example.com: has the role admin and is not in Admins", "clearml ann@example.com: is in Admins and has the role user", "keycloak idle: no_target"}},
 		{"administrators without an email are named by id", "clearml bob email= role=admin\nclearml ann\n/ops:\nAdmins! =", admins,
@@ -524,7 +524,7 @@ func TestRemarks(t *testing.T) {
 			o.Exceptions = []match.Exception{{Match: "a", Groups: []string{"nope", "team", "cm-ops"}}, {Match: "b", Groups: []string{"nope"}}, {Match: "c"}}
 		}, []string{"clearml ops: no_source", "clearml nope: users.protect names this group in an exception, and ClearML has no such group", "keycloak idle: no_target"}},
 		{"a server that shows built-in groups from one side", "clearml ann id=kc-ann\nkeycloak ann\n/ops: ann\nAdmins! = ann\nview Admins ann", admins,
-			[]string{"clearml Admins: ClearML shows built-in groups in no user's own list: the group's own list is judged alone", "keycloak idle: no_target"}},
+			[]string{"clearml Admins: ClearML shows the members of built-in groups only in the group's member list, so groupsync uses that list alone", "keycloak idle: no_target"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := plantest.New(t, tt.world)

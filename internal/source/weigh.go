@@ -109,11 +109,11 @@ func (w *weigher) removal(q Question) Answer {
 		all = append(all, a.Evidence)
 	}
 	if len(all) == 0 {
-		return doubt(Unclear, "no account was named that could be this person")
+		return doubt(Unclear, "the plan names no account that could be this person")
 	}
 	a := Answer{Evidence: all[0], Stale: stale}
 	if len(all) > 1 {
-		a.Evidence.text = fmt.Sprintf("each of %d accounts that could be this person is out: %s", len(all), all[0].text)
+		a.Evidence.text = fmt.Sprintf("none of the %d accounts that could be this person belongs in the user group: %s", len(all), all[0].text)
 		for _, e := range all[1:] {
 			a.Evidence.text += "; " + e.text
 			a.Evidence.waits = a.Evidence.waits || e.waits
@@ -161,7 +161,7 @@ func (w *weigher) disabled(u User) Answer {
 
 func (w *weigher) notMember(q Question, u User) Answer {
 	if len(q.Sources) == 0 && q.Role == "" {
-		return doubt(Unclear, "nothing was named that feeds the user group")
+		return doubt(Unclear, "the plan names no Keycloak group and no role that feeds the user group")
 	}
 	for _, g := range q.Sources {
 		set, read := w.members[g.ID]
@@ -181,7 +181,7 @@ func (w *weigher) notMember(q Question, u User) Answer {
 			side, old, a := w.own(u, name, q.Sources)
 			switch stale = stale || old; side {
 			case in:
-				a = doubt(HiddenByList, "Keycloak's list of the group does not show the account, the account's own side holds the group %q", name)
+				a = doubt(HiddenByList, "Keycloak's list of the group does not show the account, but the account's own side holds the group %q", name)
 				a.Stale = old
 				return a
 			case unclear:
@@ -224,7 +224,7 @@ func (w *weigher) exists(u User) Answer {
 	case !account.Found:
 		return doubt(Unclear, "the second look finds no such account")
 	case account.User.Federation != "":
-		return doubt(Unclear, "the second look finds the account in a federation, whose side was not asked")
+		return doubt(Unclear, "the second look finds the account in a federation, and did not read the account's own side there")
 	}
 	return Answer{}
 }
@@ -260,7 +260,7 @@ func (w *weigher) withoutRole(q Question, u User) Answer {
 	if u.Federation != "" {
 		switch side, old, a := w.ownOfRole(u, role); side {
 		case in:
-			a = doubt(HiddenByList, "Keycloak's list of holders does not show the account, the account's own side holds a group that gives the role %s", q.Role)
+			a = doubt(HiddenByList, "Keycloak's list of holders does not show the account, but the account's own side holds a group that gives the role %s", q.Role)
 			a.Stale = old
 			return a
 		case unclear:
@@ -272,13 +272,13 @@ func (w *weigher) withoutRole(q Question, u User) Answer {
 	case !read:
 		return doubt(Unclear, "the roles that the account holds in effect were not read%s", w.because(u))
 	case held && u.Federation != "":
-		a := doubt(HiddenByList, "Keycloak's list of holders does not show the account, the account holds the role %s in effect; if that is no longer so, Keycloak's user cache is old: a periodic sync of changed users or clearing the user cache refreshes it", q.Role)
+		a := doubt(HiddenByList, "Keycloak's list of holders does not show the account, but the account holds the role %s in effect; if the role was taken away, Keycloak's user cache is old: a periodic sync of changed users or clearing the user cache refreshes it", q.Role)
 		a.Stale = true
 		return a
 	case held && role.Partial:
-		return doubt(Unclear, "the account holds the role %s in effect, perhaps through a role of a client, which groupsync may not see: give the service account of keycloak.client_id the role view-clients", q.Role)
+		return doubt(Unclear, "the account holds the role %s in effect, perhaps through a client's role. groupsync cannot read the clients' roles. Give the service account of keycloak.client_id the role view-clients", q.Role)
 	case held:
-		return doubt(Unclear, "the account holds the role %s in effect; if that is no longer so, Keycloak's user cache is old: clearing the user cache refreshes it", q.Role)
+		return doubt(Unclear, "the account holds the role %s in effect; if the role was taken away, Keycloak's user cache is old: clearing the user cache refreshes it", q.Role)
 	}
 	return Answer{}
 }
@@ -327,15 +327,15 @@ func (w *weigher) gone(q Question) Answer {
 		}
 		return a
 	case f.Person.Email == "":
-		return doubt(Unclear, "without an email nothing tells whether the person is gone")
+		return doubt(Unclear, "the person has no email, so groupsync cannot tell whether the person is gone")
 	case f.ByID:
 		return doubt(Unclear, "the look-up finds the account whose id ClearML keeps")
 	case slices.ContainsFunc(f.Accounts, func(u User) bool { return !isAccount(q.Accounts, u.ID) }):
-		return doubt(Unclear, "the look-up finds an account with the email, which was not asked about")
+		return doubt(Unclear, "the look-up finds another account with the email, and the plan does not name that account")
 	}
 	e := Evidence{why: Gone, text: "looked up: Keycloak has neither the id that ClearML keeps nor the email", waits: w.second.Federated}
 	if len(f.Accounts) > 0 { // rekeyed: removal checks each of those accounts
-		e.text = "looked up: Keycloak has the id that ClearML keeps no more"
+		e.text = "looked up: Keycloak no longer has the id that ClearML keeps"
 	}
 	if q.GoneBy == ByEmail {
 		e.byEmail = true
@@ -355,7 +355,7 @@ func isAccount(accounts []User, id string) bool {
 // role.
 func (w *weigher) grant(q Question) Answer {
 	if len(q.Accounts) != 1 {
-		return doubt(Unclear, "a grant needs exactly one account, there are %d", len(q.Accounts))
+		return doubt(Unclear, "a grant needs exactly one account, but the plan names %d", len(q.Accounts))
 	}
 	u := q.Accounts[0]
 	if u.Federation != "" {
@@ -413,7 +413,7 @@ func (w *weigher) lists(q Question, u User) (listing, Answer) {
 	case l.role, l.group != nil:
 		return l, Answer{}
 	case len(q.Sources) == 0 && q.Role == "":
-		return l, doubt(Unclear, "nothing was named that feeds the user group")
+		return l, doubt(Unclear, "the plan names no Keycloak group and no role that feeds the user group")
 	case len(q.Sources) == 0:
 		return l, doubt(Unclear, "the second read of the holders of the role %s does not list the account", q.Role)
 	case len(q.Sources) == 1 && q.Role == "":
@@ -428,11 +428,11 @@ func (w *weigher) lists(q Question, u User) (listing, Answer) {
 func shown(q Question, l listing) Answer {
 	switch {
 	case l.group == nil:
-		return doubt(OnlyInList, "Keycloak's list of holders shows the account, the account does not hold the role %s in effect", q.Role)
+		return doubt(OnlyInList, "Keycloak's list of holders shows the account, but the account does not hold the role %s in effect", q.Role)
 	case len(q.Sources) == 1:
-		return doubt(OnlyInList, "Keycloak's list of the group %s shows the account, the account's own side does not hold the group", l.group.Path)
+		return doubt(OnlyInList, "Keycloak's list of the group %s shows the account, but the account's own side does not hold the group", l.group.Path)
 	}
-	return doubt(OnlyInList, "Keycloak's list of the group %s shows the account, the account's own side holds none of the %d groups that feed the user group", l.group.Path, len(q.Sources))
+	return doubt(OnlyInList, "Keycloak's list of the group %s shows the account, but the account's own side holds none of the %d groups that feed the user group", l.group.Path, len(q.Sources))
 }
 
 // inGroups checks the account's own side for every source. The answer is empty if the
@@ -502,7 +502,7 @@ func (w *weigher) inRole(q Question, u User, listed bool) Answer {
 	case held && listed:
 		return Answer{Evidence: Evidence{why: Member, text: "read twice, and the account holds the role in effect"}}
 	case held:
-		a := doubt(Unclear, "the account holds the role %s in effect, Keycloak's list of holders does not show the account; if the role was taken away, Keycloak's user cache is old: a periodic sync of changed users or clearing the user cache refreshes it", q.Role)
+		a := doubt(Unclear, "the account holds the role %s in effect, but Keycloak's list of holders does not show the account; if the role was taken away, Keycloak's user cache is old: a periodic sync of changed users or clearing the user cache refreshes it", q.Role)
 		a.Stale = true
 		return a
 	case listed && u.Federation == "":

@@ -298,7 +298,7 @@ func (c *confirming) disabled(ctx context.Context, u source.User) (string, error
 // that was deleted between their two reads, so they cannot tell deleted from removed.
 func (c *confirming) exists(ctx context.Context, u source.User) (string, error) {
 	if !c.mayLookUp(u.ID) {
-		return "the id of the account is none that Keycloak can be asked for", nil
+		return "groupsync cannot look up the account, because its id has an unexpected form", nil
 	}
 	account, doubt, err := c.account(ctx, u.ID)
 	if doubt != "" || err != nil {
@@ -351,7 +351,7 @@ func (c *confirming) count(ctx context.Context, key source.OwnKey) (string, erro
 	case err != nil:
 		return c.doubtful(ctx, err)
 	case counted.Count == nil:
-		return "", fault.New(fault.Keycloak, fault.Shape, "%s: the answer holds no count; check what stands between groupsync and Keycloak", what.doing)
+		return "", fault.New(fault.Keycloak, fault.Shape, "%s: the answer holds no count; check the proxies between groupsync and Keycloak", what.doing)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -110,7 +110,7 @@ func (s *Source) DefaultRoles(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	if settings.DefaultRole.ID == "" {
-		return nil, fault.New(fault.Keycloak, fault.Shape, "reading the realm's settings: the answer names no default role; groupsync does not know this Keycloak")
+		return nil, fault.New(fault.Keycloak, fault.Shape, "reading the realm's settings: the answer names no default role; check that groupsync supports this version of Keycloak")
 	}
 	names := map[string]bool{settings.DefaultRole.Name: true}
 	for open := []Role{settings.DefaultRole}; len(open) > 0; open = open[1:] {

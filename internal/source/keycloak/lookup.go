@@ -339,8 +339,8 @@ func (r *personReader) away() bool {
 // The doubts about a person whom Keycloak did not answer about. They go into trips and
 // Events, so they name no person and quote nothing of Keycloak's answer.
 const (
-	noAnswer = "Keycloak had no answer for the person in time"
-	notAsked = "Keycloak was slow, so the remaining people were not asked about in this pass"
+	noAnswer = "Keycloak did not answer about the person in time"
+	notAsked = "Keycloak was too slow, so groupsync did not ask about the remaining people"
 	failed   = "Keycloak answered with an error about the person; look into Keycloak's log"
 )
 

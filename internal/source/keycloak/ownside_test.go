@@ -113,8 +113,8 @@ func wantAnswer(t *testing.T, what string, a source.Answer, denial source.Denial
 
 // The texts of the second look about /staff.
 const (
-	hidden      = `Keycloak's list of the group does not show the account, the account's own side holds the group "staff"`
-	onlyListed  = "Keycloak's list of the group /staff shows the account, the account's own side does not hold the group"
+	hidden      = `Keycloak's list of the group does not show the account, but the account's own side holds the group "staff"`
+	onlyListed  = "Keycloak's list of the group /staff shows the account, but the account's own side does not hold the group"
 	isIn        = "read twice, on the account's own side too"
 	isOut       = "read twice: not in the one Keycloak group, on the account's own side too"
 	stillListed = "the second read of the Keycloak group /staff lists the account"
@@ -200,7 +200,7 @@ func TestAHardcodedGroupHidesEverybody(t *testing.T) {
 		snap := mustRead(t, o.source, "boss")
 		snap = mustLookUp(t, o.source, snap, source.Person{Key: "feda", IDs: []string{o.realm.UserID(t, "feda")}})
 		c := mustConfirm(t, o.source, snap, withRole(removal(nil, userOf(t, snap, "feda")), "boss"))
-		wantDoubt(t, c, 0, source.HiddenByList, "Keycloak's list of holders does not show the account, the account holds the role boss in effect; if that is no longer so, Keycloak's user cache is old: a periodic sync of changed users or clearing the user cache refreshes it")
+		wantDoubt(t, c, 0, source.HiddenByList, "Keycloak's list of holders does not show the account, but the account holds the role boss in effect; if the role was taken away, Keycloak's user cache is old: a periodic sync of changed users or clearing the user cache refreshes it")
 	})
 }
 
@@ -361,7 +361,7 @@ func TestALocalSubgroupBesideAnLDAPGroupOfItsName(t *testing.T) {
 	if diff := cmp.Diff(lists, membersOf(snap)); diff != "" {
 		t.Errorf("the lists of members (-want +got):\n%s", diff)
 	}
-	const only = "Keycloak's list of the group %s shows the account, the account's own side does not hold the group"
+	const only = "Keycloak's list of the group %s shows the account, but the account's own side does not hold the group"
 	for _, path := range []string{"/dev", "/projects/dev", "/DEV"} {
 		got := o.agree(t, snap, []string{path}, people...)
 		for _, name := range []string{"feda", "fedb"} {

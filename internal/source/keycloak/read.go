@@ -51,7 +51,7 @@ func (s *Source) Catalog(ctx context.Context) (source.Catalog, error) {
 		return source.Catalog{}, err
 	}
 	if counted.Count == nil {
-		return source.Catalog{}, fault.New(fault.Keycloak, fault.Shape, "%s: the answer holds no count; check what stands between groupsync and Keycloak", c.doing)
+		return source.Catalog{}, fault.New(fault.Keycloak, fault.Shape, "%s: the answer holds no count; check the proxies between groupsync and Keycloak", c.doing)
 	}
 	parts.Counted = *counted.Count
 	return source.NewCatalog(parts)
@@ -76,7 +76,7 @@ func (s *Source) duplicateEmails(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	if realm.Lockout != nil && realm.Lockouts == nil && realm.Broker == nil {
-		return false, tooOld(c.doing, "the settings lack those that Keycloak 24 added")
+		return false, tooOld(c.doing, "the settings that Keycloak 24 added are missing")
 	}
 	return realm.Allowed == nil || *realm.Allowed, nil
 }
@@ -155,7 +155,7 @@ func (s *Source) children(ctx context.Context, groups []groupRep) ([][]groupRep,
 				return vanished(c.doing)
 			}
 			if err == nil && len(reps) != *g.SubGroupCount {
-				return fault.New(fault.Keycloak, fault.Incomplete, "%s: %d were announced and %d listed; run again", c.doing, *g.SubGroupCount, len(reps))
+				return fault.New(fault.Keycloak, fault.Incomplete, "%s: Keycloak announced %d groups and listed %d; run again", c.doing, *g.SubGroupCount, len(reps))
 			}
 			below[i] = reps
 			return err

@@ -22,7 +22,7 @@ func (s *Source) refusal(c call, resp *resty.Response) error {
 	case code >= 500 || code == http.StatusTooManyRequests:
 		return fault.New(fault.Keycloak, fault.Server, "%s: Keycloak answered %d: %s; look into Keycloak's log", c.doing, code, s.piece(resp))
 	case code < 400:
-		return fault.New(fault.Keycloak, fault.Shape, "%s: a redirect (%d) to %q; put the address that answers by itself into keycloak.url", c.doing, code, s.location(resp))
+		return fault.New(fault.Keycloak, fault.Shape, "%s: Keycloak answered with a redirect (%d) to %q; set keycloak.url to an address that answers without a redirect", c.doing, code, s.location(resp))
 	case !own && refusesPath(code):
 		return s.refusedOnTheWay(c.doing, resp)
 	case why.Text == httpsRequired:
@@ -111,7 +111,7 @@ func (s *Source) notFound(doing string, why keycloakError, cause string) error {
 		return refused(fault.Shape, doing, fmt.Sprintf("this Keycloak does not have the call (%s)", cause),
 			"check that Keycloak's feature admin-api is enabled and that groupsync supports this version of Keycloak")
 	}
-	return refused(fault.NotFound, doing, fmt.Sprintf("Keycloak does not find it (%s)", cause), "run again. If that does not help, check keycloak.realm and keycloak.url")
+	return refused(fault.NotFound, doing, fmt.Sprintf("Keycloak does not find the requested object (%s)", cause), "run again. If that does not help, check keycloak.realm and keycloak.url")
 }
 
 // keycloakError holds Keycloak's own error from the body of a refusal.

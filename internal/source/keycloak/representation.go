@@ -78,7 +78,7 @@ func (u userRep) user(doing string) (source.User, error) {
 		return source.User{}, nameless(doing)
 	}
 	if u.Enabled == nil {
-		return source.User{}, fault.New(fault.Keycloak, fault.Shape, "%s: an account does not say whether it is enabled; groupsync does not know this Keycloak", doing)
+		return source.User{}, fault.New(fault.Keycloak, fault.Shape, "%s: an account does not say whether it is enabled; check that groupsync supports this version of Keycloak", doing)
 	}
 	return source.User{
 		ID: u.ID, Username: u.Username, Email: u.Email, FirstName: u.FirstName, LastName: u.LastName,

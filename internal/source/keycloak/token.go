@@ -290,7 +290,7 @@ func (s *Source) claimsOf(access string) (claims, error) {
 	var c claims
 	parts := strings.Split(access, ".")
 	if len(parts) != 3 {
-		return c, fault.New(fault.Keycloak, fault.Shape, "%s: the access token is not a JWT, so its roles cannot be told; check the client %q", signingIn, s.config.ClientID)
+		return c, fault.New(fault.Keycloak, fault.Shape, "%s: the access token is not a JWT, so its roles cannot be read; check the client %q", signingIn, s.config.ClientID)
 	}
 	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
 	if err == nil {

@@ -36,7 +36,7 @@ func newReading(realm *Realm) (*reading, error) {
 	}
 	// federatedUsers hold memberships, but not the names of the people.
 	if n := len(realm.FederatedUsers); n > 0 {
-		return nil, fmt.Errorf("it holds %d federatedUsers, people of a federation that imports nobody; an export does not tell who they are, so read the live server", n)
+		return nil, fmt.Errorf("it holds %d federatedUsers: people of a federation that imports nobody. An export does not contain their names, so groupsync cannot use it. Use the live server", n)
 	}
 	r := &reading{duplicates: realm.DuplicateEmails, members: make(map[string][]source.User), groupRoles: make(map[string][]role)}
 	r.roles = newRoles(realm.Roles)
@@ -65,7 +65,7 @@ func (r *reading) addGroups(groups []Group, parent, above string, byPath map[str
 		// of "a" get different ids.
 		id := idOr(g.ID, "group", parent+path)
 		if _, twice := r.members[id]; twice {
-			return fmt.Errorf("the group %s is there twice (id %s); export the realm again", path, id)
+			return fmt.Errorf("the group %s appears twice (id %s); export the realm again", path, id)
 		}
 		r.members[id] = []source.User{}
 		r.groups = append(r.groups, source.Group{ID: id, Name: g.Name, Path: g.Path, Parent: parent})
