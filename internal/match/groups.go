@@ -493,7 +493,7 @@ func (p *pairer) result() Pairing {
 		f.Sources = slices.CompactFunc(f.Sources, func(a, b source.Group) bool { return a.ID == b.ID })
 		for i := 1; i < len(f.Sources); i++ {
 			if f.Sources[i].Path == f.Sources[i-1].Path {
-				out.Skips = append(out.Skips, Skip{f.Sources[i].Path, InKeycloak, "two groups share this path: a name holds a slash"})
+				out.Skips = append(out.Skips, Skip{f.Sources[i].Path, InKeycloak, "two groups have this path, because a name contains a slash"})
 			}
 		}
 		out.Feeds = append(out.Feeds, *f)

@@ -404,7 +404,7 @@ func TestTheClaimIsKeycloaksOwnPath(t *testing.T) {
 	}{
 		{"escaped: two claim names", "/a~/b", []string{"/a/b <- /a/b", "/a~/b <- /a~/b"}, []string{"keycloak /a: no_target"}},
 		{"not escaped: one claim name", "/a/b", []string{"/a/b <- /a/b /a/b"},
-			[]string{"clearml /a~/b: no_source", "keycloak /a/b: collision: /a/b, /a/b have the same claim name, so their members are united", "keycloak /a: no_target", "keycloak /a/b: two groups share this path: a name holds a slash"}},
+			[]string{"clearml /a~/b: no_source", "keycloak /a/b: collision: /a/b, /a/b have the same claim name, so their members are united", "keycloak /a: no_target", "keycloak /a/b: two groups have this path, because a name contains a slash"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := counted(t, append(slices.Clone(child), source.Group{ID: "3", Name: "a/b", Path: tt.top})...)

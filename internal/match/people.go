@@ -359,8 +359,8 @@ func Names(u target.User) []string {
 	return slices.DeleteFunc([]string{normal(u.Name), normal(u.GivenName + " " + u.FamilyName)}, func(n string) bool { return n == "" })
 }
 
-// Bears reports whether the account's username or full name is one of the names.
-func Bears(a source.User, names []string) bool {
+// HasName reports whether the account's username or full name is one of the names.
+func HasName(a source.User, names []string) bool {
 	return slices.Contains(names, normal(a.Username)) || slices.Contains(names, normal(a.FirstName+" "+a.LastName))
 }
 

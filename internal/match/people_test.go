@@ -479,7 +479,7 @@ func TestKeptIDs(t *testing.T) {
 	}
 }
 
-func TestBears(t *testing.T) {
+func TestHasName(t *testing.T) {
 	user := target.User{Name: "Ann  LEE", GivenName: "Anna", FamilyName: "Lee"}
 	for _, tt := range []struct {
 		name    string
@@ -494,7 +494,7 @@ func TestBears(t *testing.T) {
 		{"two people without names bear no name", source.User{}, target.User{}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := match.Bears(tt.account, match.Names(tt.user)); got != tt.want {
+			if got := match.HasName(tt.account, match.Names(tt.user)); got != tt.want {
 				t.Errorf("got %v, want %v", got, tt.want)
 			}
 		})

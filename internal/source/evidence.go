@@ -74,8 +74,8 @@ func (p Probe) Silent() bool {
 	return !p.Up && !p.Federation.Vanished && (!p.Federation.Enabled || !p.Federation.Answered)
 }
 
-// speaks reports whether Keycloak's answers about the federation's people count.
-func (p Probe) speaks() bool { return p.Up || p.Trusted }
+// answersCount reports whether Keycloak's answers about the federation's people count.
+func (p Probe) answersCount() bool { return p.Up || p.Trusted }
 
 // mergeProbes returns one probe for each federation, sorted by id. A federation is up only
 // if all its probes were up.
@@ -101,7 +101,7 @@ func mergeProbes(a, b []Probe) []Probe {
 // of Keycloak's form, and people who have a kept id of its own form.
 func Blocks(p Person, probes []Probe) (Probe, bool) {
 	for _, probe := range probes {
-		if probe.speaks() {
+		if probe.answersCount() {
 			continue
 		}
 		own := func(id string) bool { return strings.HasPrefix(id, "f:"+probe.Federation.ID+":") }
@@ -239,5 +239,5 @@ type Confirmation struct {
 
 // Away returns the probes that were not up, except those of trusted federations.
 func (c Confirmation) Away() []Probe {
-	return slices.DeleteFunc(slices.Clone(c.Probes), Probe.speaks)
+	return slices.DeleteFunc(slices.Clone(c.Probes), Probe.answersCount)
 }

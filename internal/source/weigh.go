@@ -80,7 +80,7 @@ func (w *weigher) away(federation string) (Answer, bool) {
 		a.Federation = federation
 		return a, true
 	}
-	if p := w.second.Probes[i]; !p.speaks() {
+	if p := w.second.Probes[i]; !p.answersCount() {
 		a := doubt(Away, "the federation %s is not up: %s", cmp.Or(p.Federation.Name, p.Federation.ID), p.Detail)
 		a.Federation = federation
 		return a, true

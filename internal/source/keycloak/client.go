@@ -165,15 +165,15 @@ func (s *Source) sendAs(ctx context.Context, c call, tok *token) (*resty.Respons
 	address := s.address(append(path, c.path...)...)
 	req := s.cloak.GetRequestWithBearerAuth(ctx, tok.access).SetQueryParamsFromValues(c.query)
 	resp, err := req.Get(address)
-	if err = s.broken(ctx, c.doing, resp, err); err != nil {
+	if err = s.incompleteAnswer(ctx, c.doing, resp, err); err != nil {
 		return nil, err
 	}
 	return resp, nil
 }
 
-// brokeOff reports whether an error comes from the network, and not from the content of an
+// isNetworkError reports whether an error comes from the network, and not from the content of an
 // answer.
-func brokeOff(err error) bool {
+func isNetworkError(err error) bool {
 	var n net.Error
 	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &n)
 }
@@ -187,13 +187,13 @@ func (s *Source) address(segments ...string) string {
 	return b.String()
 }
 
-// broken returns the error for a request without a complete answer. It returns nil if the
-// answer is complete, or if its status is an error and only the body is bad.
-func (s *Source) broken(ctx context.Context, doing string, resp *resty.Response, err error) error {
+// incompleteAnswer returns the error for a request without a complete answer. It returns nil
+// if the answer is complete, or if its status is an error and only the body is bad.
+func (s *Source) incompleteAnswer(ctx context.Context, doing string, resp *resty.Response, err error) error {
 	if err == nil {
 		return nil
 	}
-	if resp != nil && resp.StatusCode() > 299 && ctx.Err() == nil && !brokeOff(err) {
+	if resp != nil && resp.StatusCode() > 299 && ctx.Err() == nil && !isNetworkError(err) {
 		return nil // the status decides, even if the body does not parse
 	}
 	if ctx.Err() != nil { // resty hides the context's error from errors.Is

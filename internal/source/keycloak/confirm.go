@@ -216,7 +216,7 @@ func (c *confirming) askAll(ctx context.Context, questions []question) error {
 	}
 	c.probeAll(ctx, c.unprobed(federated))
 	for len(federated) > 0 {
-		federated = slices.DeleteFunc(federated, func(q question) bool { return !c.speaks(q.account.Federation) })
+		federated = slices.DeleteFunc(federated, func(q question) bool { return !c.mayAsk(q.account.Federation) })
 		part := federated[:min(batch, len(federated))]
 		if err := c.ask(ctx, part, counted); err != nil {
 			return err
@@ -252,9 +252,9 @@ func (c *confirming) ask(ctx context.Context, questions []question, counted func
 	return work.Wait()
 }
 
-// speaks reports whether the federation's people may be asked about: its last probe was up,
+// mayAsk reports whether the federation's people may be asked about: its last probe was up,
 // or it is trusted.
-func (c *confirming) speaks(id string) bool {
+func (c *confirming) mayAsk(id string) bool {
 	p, probed := c.probeOf(id)
 	return probed && (p.Up || p.Trusted)
 }
@@ -319,7 +319,7 @@ func (c *confirming) namedDisabled(ctx context.Context, u source.User) (bool, st
 	}
 	ctx = withLimit(ctx, c.limit())
 	query := url.Values{"username": {u.Username}, "exact": {"true"}, "enabled": {"false"}, "first": {"0"}, "max": {"1"}, "briefRepresentation": {"true"}}
-	users, err := c.s.users(ctx, call{name: "users_disabled", doing: "asking whether the database calls an account disabled", role: viewUsers, path: []string{"users"}, query: query})
+	users, err := c.s.users(ctx, call{name: "users_disabled", doing: "asking whether the database says that an account is disabled", role: viewUsers, path: []string{"users"}, query: query})
 	if err != nil {
 		doubt, err := c.doubtful(ctx, err)
 		return false, doubt, err

@@ -28,7 +28,7 @@ type Discovery struct {
 // there is no such realm, or no Keycloak at the address.
 func (s *Source) Discover(ctx context.Context) (Discovery, error) {
 	resp, err := s.cloak.GetRequest(transport.WithCall(ctx, "discovery")).Get(s.address("realms", s.config.Realm, ".well-known", "openid-configuration"))
-	if err = s.broken(ctx, discovering, resp, err); err != nil {
+	if err = s.incompleteAnswer(ctx, discovering, resp, err); err != nil {
 		return Discovery{}, err
 	}
 	if code := resp.StatusCode(); code < 200 || code > 299 {

@@ -125,7 +125,7 @@ func (l *lookUp) byName(ctx context.Context) error {
 		l.probeAll(ctx, l.federations)
 	}
 	if !l.away() {
-		l.forgive()
+		l.clearHangs()
 	}
 	counted := l.s.counter(len(left))
 	for part := range slices.Chunk(left, batch) {
@@ -172,7 +172,7 @@ func (l *lookUp) email(ctx context.Context, f *source.Found) error {
 	if err == nil && doubt == "" && (listed != 1 || l.catalog.DuplicateEmails()) {
 		var again []source.User
 		again, _, doubt, err = l.withEmail(ctx, f.Person.Email, all)
-		users = together(users, again)
+		users = mergeAccounts(users, again)
 	}
 	f.Accounts, f.Doubt = users, doubt
 	l.note(f.Person.Key, "", doubt)
@@ -216,14 +216,14 @@ func (l *lookUp) username(ctx context.Context, f *source.Found) error {
 		l.note(f.Person.Key, "", f.Doubt)
 		return err
 	}
-	f.Accounts = together(f.Accounts, slices.DeleteFunc(users, func(u source.User) bool {
+	f.Accounts = mergeAccounts(f.Accounts, slices.DeleteFunc(users, func(u source.User) bool {
 		return source.FoldEmail(u.Username) != source.FoldEmail(f.Person.Username)
 	}))
 	return nil
 }
 
-// together returns the accounts of both lists, each account once.
-func together(a, b []source.User) []source.User {
+// mergeAccounts returns the accounts of both lists, each account once.
+func mergeAccounts(a, b []source.User) []source.User {
 	for _, u := range b {
 		if !slices.ContainsFunc(a, func(known source.User) bool { return known.ID == u.ID }) {
 			a = append(a, u)
@@ -369,18 +369,18 @@ func (r *personReader) note(person, federation, doubt string) {
 	}
 }
 
-// forgive clears hangs, so that people are asked about again: a late answer to one kind of
+// clearHangs clears hangs, so that people are asked about again: a late answer to one kind of
 // question does not stop the questions of another kind.
-func (r *personReader) forgive() {
+func (r *personReader) clearHangs() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	clear(r.hangs)
 }
 
-// took probes the federations once, after the first answer that took long: while LDAP hangs,
-// Keycloak answers late, without an error. If a federation is away, no more people are asked
-// about.
-func (r *personReader) took(ctx context.Context, d time.Duration) {
+// probeIfSlow probes the federations once, after the first answer that took long: while LDAP
+// hangs, Keycloak answers late, without an error. If a federation is away, groupsync asks
+// about no more people.
+func (r *personReader) probeIfSlow(ctx context.Context, d time.Duration) {
 	if d < awayTimeout || len(r.federations) == 0 {
 		return
 	}
@@ -448,7 +448,7 @@ func (r *personReader) account(ctx context.Context, id string) (source.Account, 
 	}
 	ctx = withLimit(ctx, r.limit())
 	asked := time.Now()
-	defer func() { r.took(ctx, time.Since(asked)) }()
+	defer func() { r.probeIfSlow(ctx, time.Since(asked)) }()
 	c := call{name: "user", doing: "looking up an account by its id", role: viewUsers, path: []string{"users", id}}
 	var rep userRep
 	err := r.s.get(ctx, c, &rep)

@@ -263,7 +263,7 @@ func (s *Source) markServiceAccounts(ctx context.Context, users []source.User) e
 		}
 		query := unpaged()
 		query.Set("search", strconv.Quote(u.Username))
-		found, err := s.users(ctx, call{name: "users_search", doing: "looking whether an account is a service account", role: viewUsers, path: []string{"users"}, query: query})
+		found, err := s.users(ctx, call{name: "users_search", doing: "checking whether an account is a service account", role: viewUsers, path: []string{"users"}, query: query})
 		if err != nil {
 			return err
 		}

@@ -330,7 +330,7 @@ func TestHoldersOfTheAdminRole(t *testing.T) {
 	t.Run("without view-clients a client role is an error that names it", func(t *testing.T) {
 		r := keycloaktest.Shared(t).NewRealm(t, keycloaktest.Spec{Groups: []string{"/a"}, Users: []keycloaktest.User{{Username: "u", Roles: []string{"shop/owner"}}}})
 		_, err := read(t.Context(), newSource(t, configOf(r)), "shop/owner")
-		wantError(t, err, fault.Forbidden, `reading the role "shop/owner"`, `the client "groupsync" needs view-clients of realm-management`)
+		wantError(t, err, fault.Forbidden, `reading the role "shop/owner"`, `the service account of the client "groupsync" the role view-clients of realm-management`)
 	})
 	t.Run("without view-clients a realm role follows the realm's composites", func(t *testing.T) {
 		r := keycloaktest.Shared(t).NewRealm(t, keycloaktest.Spec{Groups: []string{"/a"},

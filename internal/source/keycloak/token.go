@@ -177,7 +177,7 @@ func (s *Source) signInBy(ctx context.Context, m method, secret string) (*resty.
 		form["client_id"], form["client_secret"] = s.config.ClientID, secret
 	}
 	resp, err := req.SetFormData(form).Post(s.address("realms", s.config.Realm, "protocol", "openid-connect", "token"))
-	return resp, s.broken(ctx, signingIn, resp, err)
+	return resp, s.incompleteAnswer(ctx, signingIn, resp, err)
 }
 
 // isClientRefused reports whether the refusal may be about the method.

@@ -270,7 +270,7 @@ func (r *reading) answer(second *source.SecondLook, questions []source.Question,
 		for _, id := range groups {
 			members, ok := r.members[id]
 			if !ok {
-				return fault.New(fault.Keycloak, fault.Incomplete, "the group %s vanished from the realm between two looks; run again", id)
+				return fault.New(fault.Keycloak, fault.Incomplete, "the group %s vanished from the realm between two reads; run again", id)
 			}
 			second.Members[id] = members
 		}
@@ -326,7 +326,7 @@ func (r *reading) probes(read, known []source.Federation) []source.Probe {
 	for i := range gone {
 		gone[i].Enabled, gone[i].Vanished = false, true
 	}
-	answer(gone, func(source.Federation) string { return "it vanished from the realm between two looks" })
+	answer(gone, func(source.Federation) string { return "it vanished from the realm between two reads" })
 	answer(known, func(source.Federation) string { return "" })
 	return probes
 }

@@ -196,7 +196,7 @@ func TestConfirmIsASecondLook(t *testing.T) {
 		{name: "disabled and deleted since", who: "ann", off: true, edit: func(r *realmfile.Realm) { r.Users = r.Users[1:] }, want: "the second look finds no such account", denial: source.Unclear},
 		{name: "a federation that is switched off says nothing of local people", who: "ann", edit: both(leave(0), switchOff), want: "read twice: not in the one Keycloak group"},
 		{name: "a federation that is switched off holds up its own people", who: "fed", edit: both(leave(2), switchOff), want: "the federation ldap is not up: it is switched off in Keycloak", denial: source.Away},
-		{name: "a federation that vanished holds up its own people", who: "fed", edit: both(leave(2), func(r *realmfile.Realm) { r.Components = nil }), want: "the federation ldap is not up: it vanished from the realm between two looks", denial: source.Away},
+		{name: "a federation that vanished holds up its own people", who: "fed", edit: both(leave(2), func(r *realmfile.Realm) { r.Components = nil }), want: "the federation ldap is not up: it vanished from the realm between two reads", denial: source.Away},
 		{name: "a federation that is only remembered is up", who: "ann", edit: leave(0), known: []source.Federation{{ID: "2", Name: "old"}}, want: "read twice: not in the one Keycloak group"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -288,7 +288,7 @@ func TestAGroupThatVanishesBetweenTheLooksIsAnError(t *testing.T) {
 	catalog, selection := snap.Catalog(), source.Selection{Groups: []string{b.ID}}
 	s.Edit(func(r *realmfile.Realm) { r.Groups = r.Groups[:1] })
 	_, err := s.Confirm(t.Context(), snap, []source.Question{{Accounts: snap.Users()[:1], Sources: []source.Group{b}}}, nil)
-	refused(t, err, fault.Incomplete, "the group "+b.ID+" vanished from the realm between two looks; run again")
+	refused(t, err, fault.Incomplete, "the group "+b.ID+" vanished from the realm between two reads; run again")
 	_, err = s.Read(t.Context(), catalog, selection)
 	refused(t, err, fault.Incomplete, "the members of the group /b were not read; run again")
 }
