@@ -154,7 +154,7 @@ func (w *weigher) disabled(u User) Answer {
 	case w.second.DisabledDB[u.ID]:
 		return Answer{Evidence: Evidence{why: Disabled, text: "read twice: the account is disabled, in Keycloak's own database too"}}
 	case u.Federation != "" || account.User.Federation != "":
-		return Answer{Evidence: Evidence{why: Disabled, text: "read twice: the federation disables the account, Keycloak's database does not", waits: true}}
+		return Answer{Evidence: Evidence{why: Disabled, text: "read twice: the federation disables the account, but Keycloak's database does not", waits: true}}
 	}
 	return Answer{Evidence: Evidence{why: Disabled, text: "read twice: the account is disabled, but not in Keycloak's database (an organization may be switched off)", waits: true}}
 }

@@ -129,7 +129,7 @@ func (c *confirming) readNames(ctx context.Context) error {
 			case err != nil:
 				return err
 			case now.ID != id:
-				return nameless(what.doing)
+				return otherObject(what.doing)
 			case now.Name != g.Name || now.Path != "" && now.Path != g.Path:
 				c.mu.Lock()
 				defer c.mu.Unlock()

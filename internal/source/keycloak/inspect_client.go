@@ -126,7 +126,7 @@ func (s *Source) serviceRoles(ctx context.Context, c *Client) ([]string, error) 
 		return nil, err
 	}
 	if account.ID == "" {
-		return nil, nameless(doing)
+		return nil, incompleteEntry(doing)
 	}
 	var assigned struct {
 		Clients map[string]struct {

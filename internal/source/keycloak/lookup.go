@@ -459,7 +459,7 @@ func (r *personReader) account(ctx context.Context, id string) (source.Account, 
 		doubt, err := r.doubtful(ctx, err)
 		return source.Account{}, doubt, err
 	case !strings.EqualFold(rep.ID, id): // some databases ignore the case of an id
-		return source.Account{}, "", nameless(c.doing)
+		return source.Account{}, "", otherObject(c.doing)
 	}
 	user, err := rep.user(c.doing)
 	if err != nil {

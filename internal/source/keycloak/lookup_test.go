@@ -178,7 +178,7 @@ func TestWhatAFailedLookUpMeans(t *testing.T) {
 		{"an id that is answered 500 is in doubt", "/users/1-1", probeDown, `Keycloak answered with an error about the person; look into Keycloak's log`, ""},
 		{"an id that is answered 400 is in doubt", "/users/1-1", status(400, "application/json", `{"error":"unknown_error"}`), `Keycloak answered with an error about the person; look into Keycloak's log`, ""},
 		{"an id that hangs is in doubt", "/users/1-1", hang, slow, ""},
-		{"an id that is answered with another account is an error", "/users/1-1", answer(accountOf("2-2", "ann", "")), "", "looking up an account by its id: an entry lacks its id or its name, so the list may have broken off; look into Keycloak's log and run again"},
+		{"an id that is answered with another account is an error", "/users/1-1", answer(accountOf("2-2", "ann", "")), "", "looking up an account by its id: Keycloak answered about another object than the requested one; look into Keycloak's log and run again"},
 		{"an id that is answered with a page is an error", "/users/1-1", status(200, "text/html", "<html>"), "", `looking up an account by its id: the answer has status 200 and content type "text/html" instead of JSON: "<html>"; check the proxies between groupsync and Keycloak`},
 		{"an email that is answered 500 is in doubt", "/users", probeDown, `Keycloak answered with an error about the person; look into Keycloak's log`, ""},
 		{"an email that hangs is in doubt", "/users", hang, slow, ""},

@@ -106,7 +106,7 @@ func (s *Source) readRoles(ctx context.Context, tok *token, name string) (roleBo
 	work, ctx := s.errgroup(ctx)
 	for i, c := range clients {
 		if c.ID == "" || c.ClientID == "" {
-			return book, nameless("listing the clients")
+			return book, incompleteEntry("listing the clients")
 		}
 		book.clients[c.ID] = c.ClientID
 		work.Go(func() (err error) {
