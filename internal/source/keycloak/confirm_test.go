@@ -462,10 +462,10 @@ func TestAnAccountOfAnImportingFederationIsNotAskedForByName(t *testing.T) {
 	c := newCrowd(t, "eng", nil)
 	c.answers["/roles"] = answer(`[{"id":"r1","name":"boss"}]`)
 	c.answers["/roles/boss/users"], c.answers["/roles/boss/groups"] = answer(`[]`), answer(`[]`)
-	odd := source.User{ID: "f:c1:ann", Username: "ann", Federation: "c1"}
-	on := odd
+	stored := source.User{ID: "f:c1:ann", Username: "ann", Federation: "c1"}
+	on := stored
 	on.Enabled = true
-	got := c.confirm(t, []source.Question{removal(groupsOf(t, c.snap.Catalog(), "/eng"), odd), withRole(removal(nil, on), "boss")})
+	got := c.confirm(t, []source.Question{removal(groupsOf(t, c.snap.Catalog(), "/eng"), stored), withRole(removal(nil, on), "boss")})
 	wantDoubt(t, got, 0, source.Unclear, "the second look finds no such account")
 	wantDoubt(t, got, 1, source.Unclear, "the roles that the account holds in effect were not read: the roles of the account cannot be read without importing the person")
 	for _, r := range c.requests {

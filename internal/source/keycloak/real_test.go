@@ -452,7 +452,7 @@ func TestConfirmInARealmWithoutFederations(t *testing.T) {
 		source.Person{Key: "gone by email", Email: "no.body@example.com"},
 		source.Person{Key: "rekeyed", Email: "LEFT@example.com", IDs: []string{"11111111-2222-3333-4444-555555555555"}},
 		source.Person{Key: "moved", Email: "other@example.com", IDs: []string{user("stays").ID}},
-		source.Person{Key: "odd ids", Email: "odd@example.com", IDs: []string{"count", "profile", "..", "", "a/b", "f:x:somebody"}},
+		source.Person{Key: "unusual ids", Email: "odd@example.com", IDs: []string{"count", "profile", "..", "", "a/b", "f:x:somebody"}},
 		source.Person{Key: "no email", IDs: []string{"11111111-2222-3333-4444-555555555555"}},
 	)
 	if seen.calls["probe"] != 0 || seen.calls["users"] != 0 {
@@ -467,7 +467,7 @@ func TestConfirmInARealmWithoutFederations(t *testing.T) {
 		gone(source.ByID, "gone"),
 		gone(source.ByEmail, "gone by email"),
 		gone(source.ByID, "moved"),
-		gone(source.ByID, "odd ids"),
+		gone(source.ByID, "unusual ids"),
 		gone(source.ByID, "no email"),
 		gone(source.ByID, "nobody asked"),
 		withRole(removal(eng, left), "boss"),
