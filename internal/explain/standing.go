@@ -204,14 +204,16 @@ func (x *explainer) absent(g plan.Group) (Standing, bool) {
 	} else {
 		s.ID, s.Name, s.Email = p.Accounts[0].ID, p.Accounts[0].Username, p.Accounts[0].Email
 	}
+	own, enabled := x.holds(g)
 	if g.Frozen() {
 		s.Status, s.Wants, s.Why = Frozen, unknown, frozen
-		return s, len(s.By) > 0 || x.holds(g) != ""
+		return s, len(s.By) > 0 || own != ""
 	}
-	own := x.holds(g)
 	switch {
 	case len(s.By) > 0:
 		s.Status, s.Wants, s.Why = NotGranted, unknown, "no pass adds the person: "+x.whyNot()
+	case own != "" && !enabled:
+		s.Status, s.Wants, s.Why = NotGranted, unknown, "no pass adds the person: only an account that Keycloak shows as disabled has "+report.Name(own)
 	case own != "":
 		s.Status, s.Wants = Hidden, in
 		s.Why = "the person's own side has " + report.Name(own) + ", Keycloak's member list hides the person, so no pass proposes the group; the next login to ClearML gives it"
@@ -241,16 +243,22 @@ func (x *explainer) whyNot() string {
 }
 
 // holds returns the path of the first source that the own side of one of the person's accounts
-// has. It returns an empty text if there is none.
-func (x *explainer) holds(g plan.Group) string {
+// has, and whether that account is enabled. An enabled account comes before a disabled one,
+// because nobody can log in with a disabled account. holds returns an empty text if there is no
+// such source.
+func (x *explainer) holds(g plan.Group) (path string, enabled bool) {
 	for _, s := range g.Feed.Sources {
 		for _, a := range x.Person.Accounts {
-			if _, has := slices.BinarySearch(x.Person.Own[a.ID].Groups, s.ID); has {
-				return s.Path
+			_, has := slices.BinarySearch(x.Person.Own[a.ID].Groups, s.ID)
+			switch {
+			case has && a.Enabled:
+				return s.Path, true
+			case has && path == "":
+				path = s.Path
 			}
 		}
 	}
-	return ""
+	return path, false
 }
 
 // people returns the match of a ClearML user.
