@@ -225,7 +225,7 @@ func TestTheNextLoginGivesNothingToADisabledAccount(t *testing.T) {
 		why     string
 	}{
 		{"an enabled account", true, explain.Hidden, "in",
-			"the person's own side has /research/ml-team, Keycloak's member list hides the person, so no pass proposes the group; the next login to ClearML gives it"},
+			"the person's own side has /research/ml-team, but Keycloak's member list hides the person, so no pass adds the person; the next login to ClearML gives the group"},
 		{"a disabled account", false, explain.NotGranted, "unknown", "no pass adds the person: only an account that Keycloak shows as disabled has /research/ml-team"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
