@@ -133,6 +133,27 @@ func TestTheJSONHoldsTheWholeReview(t *testing.T) {
 	}
 }
 
+// TestThePageSaysWhatTheTimeOfARowIs: the time of a removal is the time from which every pass
+// has wanted it. The time of a membership is the time at which groupsync added it.
+func TestThePageSaysWhatTheTimeOfARowIs(t *testing.T) {
+	for _, row := range []struct {
+		status review.Status
+		want   string
+	}{
+		{review.Leaves, ">removal wanted since 2026-11-24T10:30:00Z<"},
+		{review.Granted, ">added by groupsync at 2026-11-24T10:30:00Z<"},
+		{review.Kept, ">added by groupsync at 2026-11-24T10:30:00Z<"},
+	} {
+		var b bytes.Buffer
+		if err := review.HTML(&b, review.Review{Rows: []review.Row{{Status: row.status, Since: &since}}}); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(b.String(), row.want) {
+			t.Errorf("%s: no %s in\n%s", row.status, row.want, b.String())
+		}
+	}
+}
+
 // full is a writer that always fails.
 type full struct{}
 
