@@ -258,7 +258,7 @@ func look(t *testing.T, checks []preflight.Check, name string) string {
 	if at < 0 {
 		t.Fatalf("there is no check %q", name)
 	}
-	return lines(checks[at].Look(t.Context()))
+	return lines(checks[at].Run(t.Context()))
 }
 
 // lines returns findings as text: the level, what was seen, and the advice below it.

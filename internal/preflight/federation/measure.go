@@ -29,13 +29,13 @@ func (f *federations) measure(ctx context.Context) []preflight.Finding {
 	settings, err := f.source.InspectFederations(ctx)
 	switch {
 	case err != nil:
-		return []preflight.Finding{preflight.Blind(err, blindAdvice)}
+		return []preflight.Finding{preflight.Unchecked(err, blindAdvice)}
 	case len(settings.Storages) == 0:
 		return preflight.Fine("the realm has no user federation")
 	}
 	sides, err := f.pair(ctx)
 	if err != nil {
-		return []preflight.Finding{preflight.Blind(err, blindAdvice)}
+		return []preflight.Finding{preflight.Unchecked(err, blindAdvice)}
 	}
 	lists, all := trait.Lists(sides.pairing), sides.catalog.Federations()
 	switch {
@@ -53,12 +53,12 @@ func (f *federations) measure(ctx context.Context) []preflight.Finding {
 		err = f.meet(ctx, m)
 	}
 	if err != nil {
-		return append(findings, preflight.Blind(err, blindAdvice))
+		return append(findings, preflight.Unchecked(err, blindAdvice))
 	}
 	m.asked = m.sample()
 	confirmation, err := f.source.Confirm(ctx, m.snap, m.questions(), nil)
 	if err != nil {
-		return append(findings, preflight.Blind(err, blindAdvice))
+		return append(findings, preflight.Unchecked(err, blindAdvice))
 	}
 	return append(findings, m.findings(confirmation)...)
 }

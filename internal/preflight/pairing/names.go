@@ -80,10 +80,10 @@ func otherPaths(a, b string) bool {
 
 // collisions finds names that several groups have.
 func (p *pairing) collisions(context.Context) []preflight.Finding {
-	var louder, findings []preflight.Finding
+	var failures, findings []preflight.Finding
 	for _, f := range p.view.Pairing.Feeds {
 		for _, c := range f.Collisions {
-			louder = append(louder, preflight.Fail(
+			failures = append(failures, preflight.Fail(
 				fmt.Sprintf("several Keycloak groups bear the name %s of admins.groups: %s. At a login ClearML takes the members of each of them for administrators. groupsync makes nobody an administrator by this name, and removes none of them", strconv.Quote(c.Name), list(paths(c.Groups))),
 				"rename the groups that are not meant. Until then write the path of the one that is meant into admins.groups, such as "+report.Name(c.Groups[0].Path)))
 		}
@@ -97,15 +97,15 @@ func (p *pairing) collisions(context.Context) []preflight.Finding {
 		seen := fmt.Sprintf("ClearML has several user groups with the name %s, so groupsync changes none of them", strconv.Quote(name))
 		const todo = "rename all but one of them in ClearML"
 		if p.view.Rules.Same(name, target.Admins) {
-			louder = append(louder, preflight.Fail(seen+". Administrators are not synchronized", todo))
+			failures = append(failures, preflight.Fail(seen+". Administrators are not synchronized", todo))
 			continue
 		}
 		findings = append(findings, preflight.Warn(seen, todo))
 	}
-	if len(louder)+len(findings) == 0 {
+	if len(failures)+len(findings) == 0 {
 		return preflight.Fine("no two Keycloak groups that feed a ClearML group have one name in the claim, and no two ClearML groups that they would feed have one name")
 	}
-	return append(louder, cut(findings, "collision of names", "collisions of names", "groupsync --once --full lists all of them")...)
+	return append(failures, cut(findings, "collision of names", "collisions of names", "groupsync --once --full lists all of them")...)
 }
 
 // shared returns the sources of a user group that have the same claim name, one list for each

@@ -27,7 +27,7 @@ func (p *pairing) connection(ctx context.Context) []preflight.Finding {
 			"look at the connection to Keycloak "+webSettings+", if there is one")}
 	}
 	if err != nil {
-		return []preflight.Finding{preflight.Blind(err, "look at the connection to Keycloak "+webSettings+", if there is one")}
+		return []preflight.Finding{preflight.Unchecked(err, "look at the connection to Keycloak "+webSettings+", if there is one")}
 	}
 	ours := slices.DeleteFunc(all, func(c clearml.Connection) bool { return !strings.EqualFold(c.Provider, "keycloak") })
 	if len(ours) == 0 {
@@ -116,7 +116,7 @@ func (p *pairing) shutOut(ctx context.Context) []preflight.Finding {
 	return p.surveyed(func(ctx context.Context) []preflight.Finding {
 		found, err := p.outside(ctx)
 		if err != nil {
-			return []preflight.Finding{preflight.Blind(err, "run the check again")}
+			return []preflight.Finding{preflight.Unchecked(err, "run the check again")}
 		}
 		return found.findings("ClearML refuses people who are in no group that it knows (" + setting + "). ")
 	})(ctx)
@@ -223,13 +223,13 @@ func (p *pairing) candidates(allowed map[string]bool) (candidates []int) {
 			in[account] = true
 		}
 	}
-	told := slices.ContainsFunc(users, func(u target.User) bool { return u.Providers != nil })
+	providersKnown := slices.ContainsFunc(users, func(u target.User) bool { return u.Providers != nil })
 	for i, u := range users {
 		person := p.view.People.Person(i)
 		_, ours := u.Providers[p.view.Rules.Provider]
 		accounts := enabled(src, person)
 		switch {
-		case u.ServiceAccount, told && !ours:
+		case u.ServiceAccount, providersKnown && !ours:
 		case person.State == match.GoneNow, person.State == match.GoneKept, person.State == match.ServiceAccount:
 		case len(person.Accounts) > 0 && len(accounts) == 0:
 		case slices.ContainsFunc(accounts, func(a source.User) bool { return in[a.ID] }):

@@ -40,8 +40,8 @@ const soon = 14 * 24 * time.Hour
 // the other checks of the side are not made.
 func (a Address) checks() []preflight.Check {
 	return []preflight.Check{
-		{Name: a.Side + "-dns", Look: a.dns},
-		{Name: a.Side + "-tls", After: []string{a.Side + "-dns"}, Look: a.tls},
+		{Name: a.Side + "-dns", Run: a.dns},
+		{Name: a.Side + "-tls", After: []string{a.Side + "-dns"}, Run: a.tls},
 	}
 }
 

@@ -19,15 +19,15 @@ import (
 	"groupsync/internal/preflight/reach"
 )
 
-// lookAt makes the check of that name and returns its findings as text.
-func lookAt(t *testing.T, ctx context.Context, checks []preflight.Check, name string) string {
+// findingsOf makes the check of that name and returns its findings as text.
+func findingsOf(t *testing.T, ctx context.Context, checks []preflight.Check, name string) string {
 	t.Helper()
 	i := slices.IndexFunc(checks, func(c preflight.Check) bool { return c.Name == name })
 	if i < 0 {
 		t.Fatalf("there is no check %s", name)
 	}
 	var text strings.Builder
-	for _, f := range checks[i].Look(ctx) {
+	for _, f := range checks[i].Run(ctx) {
 		f.Check = name
 		text.WriteString(f.Line())
 	}
@@ -83,7 +83,7 @@ func TestTLS(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			url := serveTLS(t, http.NotFoundHandler(), tt.cert)
-			if d := cmp.Diff(tt.want, lookAt(t, t.Context(), reachOf(url, tt.ca, tt.insecure), "keycloak-tls")); d != "" {
+			if d := cmp.Diff(tt.want, findingsOf(t, t.Context(), reachOf(url, tt.ca, tt.insecure), "keycloak-tls")); d != "" {
 				t.Errorf("-want +got\n%s", d)
 			}
 		})
@@ -102,7 +102,7 @@ func TestPlainHTTP(t *testing.T) {
 		"http://keycloak:8080": "! keycloak-tls: groupsync sends its secret and its tokens over plain HTTP to keycloak: whoever is on the way can read them\n" +
 			"    put an https:// address into keycloak.url\n",
 	} {
-		if got := lookAt(t, t.Context(), reachOf(url, "", false), "keycloak-tls"); got != want {
+		if got := findingsOf(t, t.Context(), reachOf(url, "", false), "keycloak-tls"); got != want {
 			t.Errorf("%s: %s", url, got)
 		}
 	}
@@ -127,7 +127,7 @@ func TestNoTLSConnection(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 			defer cancel()
 			want := "✘ keycloak-tls: no TLS connection to " + tt.url + ": " + tt.want + advice
-			if d := cmp.Diff(want, lookAt(t, ctx, reachOf(tt.url, "", false), "keycloak-tls")); d != "" {
+			if d := cmp.Diff(want, findingsOf(t, ctx, reachOf(tt.url, "", false), "keycloak-tls")); d != "" {
 				t.Errorf("-want +got\n%s", d)
 			}
 		})
@@ -141,7 +141,7 @@ func TestDNS(t *testing.T) {
 		{"a name that is in no DNS", "https://auth.invalid", "✘ keycloak-dns: DNS has no address for the host auth.invalid (no such host)\n    check the host in keycloak.url, and the DNS settings of the machine or pod\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := strings.Replace(lookAt(t, t.Context(), reachOf(tt.url, "", false), "keycloak-dns"), "127.0.0.1, ::1", "127.0.0.1", 1)
+			got := strings.Replace(findingsOf(t, t.Context(), reachOf(tt.url, "", false), "keycloak-dns"), "127.0.0.1, ::1", "127.0.0.1", 1)
 			if d := cmp.Diff(tt.want, got); d != "" {
 				t.Errorf("-want +got\n%s", d)
 			}

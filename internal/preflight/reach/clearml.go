@@ -50,15 +50,15 @@ type ClearMLOptions struct {
 func ClearML(c clearmlSide, people lookUp, o ClearMLOptions) []preflight.Check {
 	r := &clearmlReach{clearmlSide: c, people: people, ClearMLOptions: o}
 	checks := append(o.Address.checks(), []preflight.Check{
-		{Name: "clearml-calls", Look: r.calls},
-		{Name: "clearml-credentials", Look: r.credentials},
-		{Name: "clearml-rights", Look: r.rights},
-		{Name: "clearml-version", Look: r.version},
-		{Name: "clearml-features", Look: r.features},
-		{Name: "clearml-builtin", Look: r.builtin},
-		{Name: "clearml-admins", Look: r.admins},
-		{Name: "clearml-views", Look: r.views},
-		{Name: "clearml-identity", Look: r.identity},
+		{Name: "clearml-calls", Run: r.calls},
+		{Name: "clearml-credentials", Run: r.credentials},
+		{Name: "clearml-rights", Run: r.rights},
+		{Name: "clearml-version", Run: r.version},
+		{Name: "clearml-features", Run: r.features},
+		{Name: "clearml-builtin", Run: r.builtin},
+		{Name: "clearml-admins", Run: r.admins},
+		{Name: "clearml-views", Run: r.views},
+		{Name: "clearml-identity", Run: r.identity},
 	}...)
 	return chained(checks, 5)
 }
@@ -125,7 +125,7 @@ func (r *clearmlReach) features(ctx context.Context) []preflight.Finding {
 	case err != nil && r.service() && (errors.Is(err, clearml.ErrNotTold) || f != nil && f.Reason == fault.Rejected):
 		return preflight.Fine(fmt.Sprintf("the user %s is a service account, which has no features of its own; the check clearml-rights has read the user groups", r.login.Identity.User))
 	case err != nil:
-		return []preflight.Finding{preflight.Blind(err, "there is nothing to do if the check clearml-rights is ok: it has read the user groups")}
+		return []preflight.Finding{preflight.Unchecked(err, "there is nothing to do if the check clearml-rights is ok: it has read the user groups")}
 	case !slices.Contains(features, userGroups):
 		return []preflight.Finding{preflight.Warn(fmt.Sprintf("the features of the credentials do not hold %s, which the calls of user groups need: %s", userGroups, orNone(features)), "give the user a group with the feature "+userGroups+", or check the server's licence")}
 	}
@@ -277,7 +277,7 @@ func (r *clearmlReach) identity(ctx context.Context) []preflight.Finding {
 	id := r.login.Identity.User
 	service, err := r.ServiceUsers(ctx)
 	if f := fault.Of(err); err != nil && (f == nil || f.Reason != fault.NotFound) {
-		return []preflight.Finding{preflight.Blind(err, "look in ClearML whose credentials groupsync has")}
+		return []preflight.Finding{preflight.Unchecked(err, "look in ClearML whose credentials groupsync has")}
 	}
 	if slices.Contains(service, id) {
 		return preflight.Fine(fmt.Sprintf("the user %s is a service account", id))
@@ -290,7 +290,7 @@ func (r *clearmlReach) identity(ctx context.Context) []preflight.Finding {
 	accounts, byID, err := r.people.Accounts(ctx, source.Person{Key: id, IDs: u.Providers[r.Provider], Email: u.Email})
 	switch how := map[bool]string{true: "id", false: "email"}[byID]; {
 	case err != nil:
-		return []preflight.Finding{preflight.Blind(err, "look in ClearML whether the user "+id+" is a person. If so, "+todo)}
+		return []preflight.Finding{preflight.Unchecked(err, "look in ClearML whether the user "+id+" is a person. If so, "+todo)}
 	case len(accounts) > 0:
 		return []preflight.Finding{preflight.Warn(fmt.Sprintf("the credentials are a person's own: the ClearML user %s is the Keycloak account %s, by its %s. When that person leaves, the credentials end, and groupsync stops", id, accounts[0].ID, how), todo)}
 	}

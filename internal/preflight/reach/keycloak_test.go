@@ -314,7 +314,7 @@ func TestTheVersionOfKeycloak(t *testing.T) {
 			catalog, err := source.NewCatalog(parts)
 			must(t, err)
 			checks := reach.Keycloak(answers{version: tt.version, settings: tt.settings, catalog: catalog}, reach.KeycloakOptions{})
-			if d := cmp.Diff(tt.want, lookAt(t, t.Context(), checks, "keycloak-version")); d != "" {
+			if d := cmp.Diff(tt.want, findingsOf(t, t.Context(), checks, "keycloak-version")); d != "" {
 				t.Errorf("-want +got\n%s", d)
 			}
 		})
