@@ -54,13 +54,13 @@ func Fail(seen, advice string) Finding { return Finding{Level: Error, Seen: seen
 // Unchecked returns the warning of a check that could not be completed because of err. Such a
 // check must not pass in silence.
 func Unchecked(err error, advice string) Finding {
-	return Warn("groupsync could not look: "+err.Error(), advice)
+	return Warn("groupsync could not check this: "+err.Error(), advice)
 }
 
 // NotMade returns the warning of a check that was not made, because the check prerequisite did
 // not find what this check depends on. because is a clause.
 func NotMade(prerequisite, because, advice string) []Finding {
-	f := Warn("groupsync did not look, because "+because, advice)
+	f := Warn("groupsync did not check this, because "+because, advice)
 	f.Prerequisite = prerequisite
 	return []Finding{f}
 }
@@ -98,7 +98,7 @@ func Run(ctx context.Context, checks []Check, emit func(Finding)) Report {
 func (c Check) run(ctx context.Context, failed map[string]bool) []Finding {
 	for _, name := range c.After {
 		if failed[name] {
-			return NotMade(name, "the check "+name+" found an error", "fix that first and run the check again")
+			return NotMade(name, "the check "+name+" found an error", "correct that error first, then run groupsync check again")
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(c.Limit, limit))

@@ -34,15 +34,15 @@ func TestRun(t *testing.T) {
 ! roles: one role too many
     take it away
     see docs/check.md#roles
-! groups: groupsync did not look, because the check roles found an error
-    fix that first and run the check again
+! groups: groupsync did not check this, because the check roles found an error
+    correct that error first, then run groupsync check again
     see docs/check.md#groups
 ✔ after a check that did not look: looked at
-! names: groupsync could not look: 403
+! names: groupsync could not check this: 403
     give view-clients
     see docs/check.md#names
 ✔ names: a\x1b[31m\nb
-! 1 check was not made, because of what the check roles found: fix that first and run the check again
+! 1 check was not made. Correct what the check roles found, then run groupsync check again
 3 ok, 3 warnings, 1 error
 `
 	if d := cmp.Diff(want, told.String()+r.Summary()); d != "" {
@@ -59,7 +59,7 @@ func TestSummaryCountsTheChecksThatWereNotMade(t *testing.T) {
 		check("a", bad), check("b", nil, "a"), check("c", nil, "a"), check("d", preflight.NotMade("e", "it could not read", "see e")),
 		check("f", preflight.NotMade("b", "it could not survey", "see b")),
 	}, func(preflight.Finding) {})
-	want := "! 4 checks were not made, because of what the checks a and e found: fix that first and run the check again\n0 ok, 4 warnings, 1 error\n"
+	want := "! 4 checks were not made. Correct what the checks a and e found, then run groupsync check again\n0 ok, 4 warnings, 1 error\n"
 	if d := cmp.Diff(want, r.Summary()); d != "" {
 		t.Errorf("-want +got\n%s", d)
 	}

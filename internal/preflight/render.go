@@ -57,7 +57,7 @@ func (r Report) Summary() string {
 	if n == 0 {
 		return counts
 	}
-	return fmt.Sprintf("%s %s not made, because of what %s found: fix that first and run the check again\n", signs[Warning], report.Counted(n, "check was", "checks were"), These("check", prerequisites)) + counts
+	return fmt.Sprintf("%s %s not made. Correct what %s found, then run groupsync check again\n", signs[Warning], report.Counted(n, "check was", "checks were"), These("check", prerequisites)) + counts
 }
 
 // JSON writes the report as one indented JSON object and a newline.

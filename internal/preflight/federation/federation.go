@@ -110,5 +110,5 @@ func (f *federations) lint(ctx context.Context) []preflight.Finding {
 	for i, s := range settings.Storages {
 		names[i] = s.Name
 	}
-	return preflight.Fine("nothing in the configuration of " + preflight.These("federation", names) + " makes a list that feeds something differ from what a login reads")
+	return preflight.Fine("nothing in the configuration of " + preflight.These("federation", names) + " makes a list that feeds a ClearML group differ from what a login reads")
 }

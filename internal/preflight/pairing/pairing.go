@@ -105,9 +105,9 @@ const fewFeeds = 10
 func (p *pairing) groups(ctx context.Context) []preflight.Finding {
 	if err := p.survey(ctx); err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
-			return []preflight.Finding{preflight.Unchecked(err, "look why both sides answer slowly: a pass takes as long")}
+			return []preflight.Finding{preflight.Unchecked(err, "find out why both sides answer slowly: a pass takes as long")}
 		}
-		return preflight.Refused(err, "fix what the sentence names: a pass would fail for the same reason")
+		return preflight.Refused(err, "correct this cause: a pass would fail for the same reason")
 	}
 	findings := []preflight.Finding{p.fed()}
 	for _, left := range []struct {

@@ -82,7 +82,7 @@ func (r *keycloakReach) realm(ctx context.Context) []preflight.Finding {
 		return preflight.Refused(err, "check keycloak.url and keycloak.realm, and Keycloak's health")
 	}
 	if d.Issuer == "" {
-		return []preflight.Finding{preflight.Fail("the realm's discovery document names no issuer, so the answer does not come from Keycloak", "check keycloak.url, and what stands between groupsync and Keycloak")}
+		return []preflight.Finding{preflight.Fail("the realm's discovery document has no issuer, so the answer does not come from Keycloak", "check keycloak.url, and the proxies between groupsync and Keycloak")}
 	}
 	return preflight.Fine(fmt.Sprintf("Keycloak has the realm %q, whose issuer is %s", r.Realm, d.Issuer))
 }
@@ -107,10 +107,10 @@ func (r *keycloakReach) token(context.Context) []preflight.Finding {
 	client := "Clients > " + r.ClientID + " > Advanced > Advanced settings"
 	switch life := r.grant.Life; {
 	case life < shortToken:
-		return []preflight.Finding{preflight.Warn(fmt.Sprintf("an access token lives %s. A pass renews it every few seconds, and Keycloak refuses a request that waits longer for its turn", life),
+		return []preflight.Finding{preflight.Warn(fmt.Sprintf("an access token lives %s. A pass renews it every few seconds, and Keycloak refuses a request that waits longer than that before it is sent", life),
 			fmt.Sprintf("set %s%s, to one minute at least", where, client))}
 	case life > longToken:
-		return []preflight.Finding{preflight.Warn(fmt.Sprintf("an access token lives %s. Whoever gets hold of a token can read the realm for as long", life),
+		return []preflight.Finding{preflight.Warn(fmt.Sprintf("an access token lives %s. Anybody who gets a token can read the realm for that time", life),
 			fmt.Sprintf("set %s%s, to five minutes, for example: groupsync renews it by itself", where, client))}
 	default:
 		return preflight.Fine(fmt.Sprintf("an access token lives %s", life))
@@ -166,8 +166,8 @@ func (r *keycloakReach) viewClients(held []string, assign string) []preflight.Fi
 func (r *keycloakReach) excess(ctx context.Context, assign string) (findings []preflight.Finding) {
 	warn := func(whose string, roles []string) {
 		if len(roles) > 0 {
-			findings = append(findings, preflight.Warn(fmt.Sprintf("the token carries roles %s that groupsync never uses: %s. Whoever gets hold of the client secret has them, too", whose, strings.Join(roles, ", ")),
-				"take them away "+assign+", or from the group that the service account has them by"))
+			findings = append(findings, preflight.Warn(fmt.Sprintf("the token carries roles %s that groupsync never uses: %s. Anybody who gets the client secret has these roles too", whose, strings.Join(roles, ", ")),
+				"remove these roles "+assign+", or from the group that gives them to the service account"))
 		}
 	}
 	beyond := func(roles, known []string) []string {
@@ -188,7 +188,7 @@ func (r *keycloakReach) excess(ctx context.Context, assign string) (findings []p
 	}
 	defaults, err := r.DefaultRoles(ctx)
 	if err != nil {
-		return append(findings, preflight.Unchecked(err, "look "+assign+" for realm roles that nobody needs"))
+		return append(findings, preflight.Unchecked(err, "look "+assign+" for realm roles that groupsync does not need"))
 	}
 	warn("of the realm", beyond(r.grant.RealmRoles, defaults))
 	return findings
@@ -206,7 +206,7 @@ func (r *keycloakReach) events(ctx context.Context) []preflight.Finding {
 	case err != nil:
 		return []preflight.Finding{preflight.Unchecked(err, "look in Realm settings > Events > Admin events settings whether events are saved")}
 	case settings.AdminEvents == nil:
-		return []preflight.Finding{preflight.Warn("Keycloak does not tell whether the realm saves admin events", "look in Realm settings > Events > Admin events settings")}
+		return []preflight.Finding{preflight.Warn("Keycloak does not return whether the realm saves admin events", "look in Realm settings > Events > Admin events settings")}
 	case !*settings.AdminEvents:
 		return []preflight.Finding{preflight.Warn("keycloak.events is poll, and the realm saves no admin events: changes in Keycloak wait for the schedule",
 			"switch on Realm settings > Events > Admin events settings > Save events")}
@@ -229,9 +229,9 @@ func (r *keycloakReach) permissions(ctx context.Context) []preflight.Finding {
 func (r *keycloakReach) groups(ctx context.Context) []preflight.Finding {
 	c, err := r.Catalog(ctx)
 	if err != nil {
-		return preflight.Refused(err, "fix what the sentence names: without the whole list of groups there is no pass")
+		return preflight.Refused(err, "correct this cause: groupsync makes no pass until it can read the complete list of groups")
 	}
-	return preflight.Fine(fmt.Sprintf("Keycloak lists %d groups, as many as it counts", len(c.Groups())))
+	return preflight.Fine(fmt.Sprintf("Keycloak lists %d groups, and its count of groups is the same", len(c.Groups())))
 }
 
 // oldest is the oldest release of Keycloak that groupsync supports and is tested with.
@@ -249,7 +249,7 @@ func (r *keycloakReach) version(ctx context.Context) []preflight.Finding {
 	major, err := strconv.Atoi(strings.SplitN(v, ".", 2)[0])
 	switch {
 	case err != nil:
-		return []preflight.Finding{preflight.Warn(fmt.Sprintf("groupsync could not look: Keycloak's version %q is no number", v), todo)}
+		return []preflight.Finding{preflight.Warn(fmt.Sprintf("groupsync could not check this: Keycloak's version %q is not a number", v), todo)}
 	case major < oldest:
 		return []preflight.Finding{preflight.Fail(fmt.Sprintf("Keycloak is %s, and groupsync supports %d and newer", v, oldest), "upgrade Keycloak")}
 	case major < leavesDisabled:
@@ -275,7 +275,7 @@ func (r *keycloakReach) enablesAgain(ctx context.Context, version string) []pref
 		return nil
 	}
 	return []preflight.Finding{preflight.Warn(
-		fmt.Sprintf("Keycloak is %s. When anybody reads the members of an LDAP group, Keycloak before %d enables the accounts again that an administrator disabled in Keycloak. groupsync reads members in every pass", version, leavesDisabled),
+		fmt.Sprintf("Keycloak is %s. When the members of an LDAP group are read, Keycloak before %d enables accounts again that an administrator disabled in Keycloak. groupsync reads members in every pass", version, leavesDisabled),
 		fmt.Sprintf("upgrade to Keycloak %d, or disable people in LDAP", leavesDisabled))}
 }
 
@@ -287,7 +287,7 @@ func (r *keycloakReach) versionNotShown(ctx context.Context, todo string) []pref
 	case err != nil:
 		return []preflight.Finding{preflight.Unchecked(err, todo)}
 	case settings.Permissions == nil:
-		return []preflight.Finding{preflight.Warn("groupsync could not look: Keycloak does not tell the client its version, and the settings of the realm do not show it", todo)}
+		return []preflight.Finding{preflight.Warn("groupsync could not check this: Keycloak does not show the client its version, and the settings of the realm do not show it", todo)}
 	}
-	return preflight.Fine("Keycloak does not tell the client its version. It is newer than 26.0 by the settings of the realm")
+	return preflight.Fine("Keycloak does not show the client its version. It is newer than 26.0 by the settings of the realm")
 }

@@ -16,7 +16,7 @@ func (l *mapperLint) exampleOfPerson() []preflight.Finding {
 	var found []preflight.Finding
 	begin := l.token() + " that Keycloak would give one person "
 	say := func(what string) {
-		found = append(found, preflight.Fail(begin+what, "look at what the check sign-in-person says"))
+		found = append(found, preflight.Fail(begin+what, "see the check sign-in-person"))
 	}
 	claims, person := l.example.Claims, l.example.Person
 	switch sub := claims["sub"]; {
@@ -32,13 +32,13 @@ func (l *mapperLint) exampleOfPerson() []preflight.Finding {
 	// and last name. A mapper that is missing is an error of the check sign-in-person.
 	if l.NameClaim != "" && claimIn(claims, l.NameClaim) == nil {
 		found = append(found, preflight.Warn(fmt.Sprintf("%shas no claim %q, which ClearML reads the name from", begin, l.NameClaim),
-			"look at what the check sign-in-person says; if it found no error, that account lacks what the claim is made from"))
+			"see the check sign-in-person; if it found no error, that account lacks what the claim is made from"))
 	}
 	return found
 }
 
 // pairwise says what happens if ClearML keeps an id that is not the account's id.
-const pairwise = "ClearML then keeps an id that the realm does not have, so groupsync takes the person for one who was deleted and made anew, and grants nothing"
+const pairwise = "ClearML then keeps an id that the realm does not have, so groupsync treats the person as deleted and created again, and grants nothing"
 
 // checkPersonClaims checks the mappers of the claims that say who signs in.
 func (l *mapperLint) checkPersonClaims(context.Context) []preflight.Finding {

@@ -100,11 +100,11 @@ func (l *mapperLint) checkClient(ctx context.Context) []preflight.Finding {
 	}
 	switch {
 	case l.Own == l.ClientID:
-		found = append(found, preflight.Warn(fmt.Sprintf("groupsync signs in by ClearML's own client %q, so whoever has the secret of ClearML's sign-in can read the whole realm", l.ClientID),
+		found = append(found, preflight.Warn(fmt.Sprintf("groupsync signs in by ClearML's own client %q, so anybody who has the secret of ClearML's sign-in can read the whole realm", l.ClientID),
 			"make a client for groupsync alone, name it in keycloak.client_id, and take the service account away from ClearML's client"))
 	case len(client.ServiceRoles) > 0:
-		found = append(found, preflight.Warn(fmt.Sprintf("the service account of the client %q has %s of realm-management, so whoever has the secret of ClearML's sign-in has these rights", l.ClientID, listed(client.ServiceRoles)),
-			"ClearML's sign-in needs no service account: take the roles away in "+l.console("Service account roles")))
+		found = append(found, preflight.Warn(fmt.Sprintf("the service account of the client %q has %s of realm-management, so anybody who has the secret of ClearML's sign-in has these rights", l.ClientID, listed(client.ServiceRoles)),
+			"ClearML's sign-in needs no service account: remove the roles in "+l.console("Service account roles")))
 	}
 	if found == nil {
 		return preflight.Fine(fmt.Sprintf("the client %q is enabled", l.ClientID))

@@ -17,10 +17,10 @@ import (
 func (l *mapperLint) checkExample(ctx context.Context) []preflight.Finding {
 	e, err := l.read.Example(ctx, l.client, l.Userinfo)
 	if err != nil {
-		return []preflight.Finding{preflight.Unchecked(err, "the checks below judge the settings of the client alone")}
+		return []preflight.Finding{preflight.Unchecked(err, "the checks below use only the settings of the client")}
 	}
 	if e == nil {
-		return []preflight.Finding{preflight.Warn("groupsync found no local person in a group to try a sign-in for, so the checks below judge the settings of the client alone",
+		return []preflight.Finding{preflight.Warn("groupsync found no local person in a group whose sign-in it could simulate, so the checks below use only the settings of the client",
 			"put a local account of Keycloak into one of the groups, for example one made for tests")}
 	}
 	l.example = e
@@ -100,12 +100,12 @@ func (l *mapperLint) exampleOfGroups() preflight.Finding {
 	case l.shown():
 		return preflight.Fine(fmt.Sprintf("%s holds them in the claim %q, as groupsync names them", begin, l.Claim))[0]
 	case !there:
-		return preflight.Fail(fmt.Sprintf("%s has no claim %q", begin, l.Claim), "look at what the check sign-in-groups says")
+		return preflight.Fail(fmt.Sprintf("%s has no claim %q", begin, l.Claim), "see the check sign-in-groups")
 	case slices.Equal(got, l.expected(!l.FullPath)):
-		return preflight.Fail(fmt.Sprintf("%s holds them in the claim %q as %s, but groups.full_path is %t", begin, l.Claim, form(!l.FullPath), l.FullPath), "look at what the check sign-in-groups says")
+		return preflight.Fail(fmt.Sprintf("%s holds them in the claim %q as %s, but groups.full_path is %t", begin, l.Claim, form(!l.FullPath), l.FullPath), "see the check sign-in-groups")
 	}
 	others, missing := without(got, want), without(want, got)
-	return preflight.Fail(fmt.Sprintf("%s does not hold exactly these in the claim %q (missing: %d, others: %d)", begin, l.Claim, missing, others), "look at what the checks sign-in-groups and sign-in-other-mappers say")
+	return preflight.Fail(fmt.Sprintf("%s does not hold exactly these in the claim %q (missing: %d, others: %d)", begin, l.Claim, missing, others), "see the checks sign-in-groups and sign-in-other-mappers")
 }
 
 // without returns how many of the names are not among the others.
@@ -121,7 +121,7 @@ func without(names, others []string) (n int) {
 // form returns the words for how the group claim names groups.
 func form(fullPath bool) string {
 	if fullPath {
-		return "whole paths"
+		return "full paths"
 	}
 	return "names without their path"
 }
@@ -159,7 +159,7 @@ func (l *mapperLint) checkGroupMapper(context.Context) []preflight.Finding {
 	case len(mappers) > 0:
 		return l.groupMappersOfOtherClaims(mappers)
 	}
-	return []preflight.Finding{l.failUnlessShown(fmt.Sprintf("the client %q has no group membership mapper, so no sign-in tells ClearML a group", l.ClientID),
+	return []preflight.Finding{l.failUnlessShown(fmt.Sprintf("the client %q has no group membership mapper, so no sign-in gives ClearML a group", l.ClientID),
 		fmt.Sprintf(`add a mapper "Group Membership" with the token claim name %s in %s`, l.Claim, l.console("Client scopes > "+l.ClientID+"-dedicated")))}
 }
 
@@ -167,7 +167,7 @@ func (l *mapperLint) checkGroupMapper(context.Context) []preflight.Finding {
 // because what a token holds counts more than the settings.
 func (l *mapperLint) failUnlessShown(seen, advice string) preflight.Finding {
 	if l.shown() {
-		return preflight.Warn(seen+". What Keycloak would give one person is right all the same", advice)
+		return preflight.Warn(seen+". What Keycloak would give one person is correct nevertheless", advice)
 	}
 	return preflight.Fail(seen, advice)
 }
@@ -204,7 +204,7 @@ func (l *mapperLint) severalGroupMappers(mappers []keycloak.Mapper) []preflight.
 	advice := fmt.Sprintf(`keep one of them, with "Full group path" %s`, map[bool]string{true: "on", false: "off"}[l.FullPath])
 	switch {
 	case differ:
-		return []preflight.Finding{l.failUnlessShown(seen+", some as whole paths and some as names, so the claim holds two names of each group", advice)}
+		return []preflight.Finding{l.failUnlessShown(seen+", some as full paths and some as names, so the claim holds two names of each group", advice)}
 	case fullPath(mappers[0]) != l.FullPath:
 		return []preflight.Finding{l.wrongForm(mappers[0]), preflight.Warn(seen, advice)}
 	case l.example != nil && !l.shown():
@@ -216,7 +216,7 @@ func (l *mapperLint) severalGroupMappers(mappers []keycloak.Mapper) []preflight.
 func (l *mapperLint) optionalGroupMappers(mappers []keycloak.Mapper) []preflight.Finding {
 	var found []preflight.Finding
 	for _, m := range mappers {
-		found = append(found, preflight.Warn(fmt.Sprintf("%s works only if ClearML asks for that scope, because the scope is an optional one of the client %q", named(m), l.ClientID),
+		found = append(found, preflight.Warn(fmt.Sprintf("%s works only if ClearML asks for that scope, because the scope is an optional client scope of %q", named(m), l.ClientID),
 			fmt.Sprintf("make %q a default scope in %s", m.Scope, l.console("Client scopes"))))
 		if fullPath(m) != l.FullPath {
 			found = append(found, l.wrongForm(m))
@@ -269,7 +269,7 @@ func (l *mapperLint) checkOtherWriters(context.Context) []preflight.Finding {
 		if m.Scope != "" {
 			advice += fmt.Sprintf(", or remove the client scope %q in %s", m.Scope, l.console("Client scopes"))
 		}
-		found = append(found, preflight.Fail(fmt.Sprintf("%s (%s) writes into the claim %q of %s too, and ClearML takes what it writes for names of groups", named(m), m.Kind, l.Claim, l.token()), advice))
+		found = append(found, preflight.Fail(fmt.Sprintf("%s (%s) writes into the claim %q of %s too, and ClearML treats these values as names of groups", named(m), m.Kind, l.Claim, l.token()), advice))
 	}
 	switch {
 	case found != nil:

@@ -44,7 +44,7 @@ func (l *mapperLint) checkRedirects(context.Context) []preflight.Finding {
 	}
 	seen := fmt.Sprintf("no redirect URI of the client %q is %s, so Keycloak refuses every sign-in to ClearML", l.ClientID, wanted)
 	if len(dead) > 0 {
-		seen += ". Keycloak takes a * for a wildcard only at the end of a URI, and not in " + quoted(dead)
+		seen += ". Keycloak treats a * as a wildcard only at the end of a URI, and not in " + quoted(dead)
 	}
 	return []preflight.Finding{preflight.Fail(seen, fmt.Sprintf("add %s to %s", wanted, place))}
 }
