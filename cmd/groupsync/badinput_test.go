@@ -106,18 +106,18 @@ clearml.url: "api.clearml.example.com" has no scheme: write https://api.clearml.
 		{
 			name:   "a schedule that never comes true",
 			config: good + "schedule: 0 0 31 2 *\n",
-			want:   `groupsync: schedule: "0 0 31 2 *" never comes true: write a date that exists`,
+			want:   `groupsync: schedule: "0 0 31 2 *" never occurs: write a date that exists`,
 		},
 		{
 			name:   "admin groups without a word about the admin role",
 			config: good + "admins: {groups: [clearml-admins]}\n",
-			want:   `groupsync: admins.role: must be written down when admins.groups is set: ClearML's login sync honours a role claim by default, and one sync would demote whom the other promotes: write the role, or "" for none`,
+			want:   `groupsync: admins.role: must be set when admins.groups is set. ClearML's login also makes administrators from a role claim. If groupsync does not know the role, the two undo each other's changes: write the role, or "" for none`,
 		},
 		{
 			name:   "a mapping to a group that is built into ClearML",
 			config: good + "groups: {mapping: {staff: Users, ops: [ops, Admins]}}\n",
-			want: `groupsync: groups.mapping: "ops" feeds "Admins", which is built into ClearML, and groupsync does not write it: map it to a group of your own, or name administrators in admins.groups
-groups.mapping: "staff" feeds "Users", which is built into ClearML, and groupsync does not write it: map it to a group of your own, or name administrators in admins.groups`,
+			want: `groupsync: groups.mapping: "ops" feeds "Admins", which is built into ClearML, and groupsync writes no built-in group: map the name to another ClearML group, or name administrators in admins.groups
+groups.mapping: "staff" feeds "Users", which is built into ClearML, and groupsync writes no built-in group: map the name to another ClearML group, or name administrators in admins.groups`,
 		},
 		{
 			name:   "a web configuration that is not there",
@@ -127,7 +127,7 @@ groups.mapping: "staff" feeds "Users", which is built into ClearML, and groupsyn
 		{
 			name:   "a Lease and a directory for one memory",
 			config: good + "state_dir: /var/lib/groupsync\nlease: {name: groupsync}\n",
-			want:   `groupsync: state_dir: goes without lease.name: with a Lease, what the guards remember is in a ConfigMap beside it, where every replica finds it: leave state_dir empty`,
+			want:   `groupsync: state_dir: cannot be combined with lease.name. With a Lease, the guards' memory is in a ConfigMap that every replica can read: leave state_dir empty`,
 		},
 		{
 			name:   "--drift-ok without --once",

@@ -75,7 +75,7 @@ func printConfig(w io.Writer, t config.Traced) error {
 			}
 		}
 		if text, is := s.Value.(*string); is && text == nil {
-			unwritten = "# " + name + " is not written down"
+			unwritten = "# " + name + " is not set"
 			continue
 		}
 		value, err := valueNode(s)

@@ -36,7 +36,7 @@ func TestHealth(t *testing.T) {
 		},
 		{
 			name: "no address", args: []string{"127.0.0.1:8080"}, code: 1,
-			want: said + "the argument is no URL: write http://127.0.0.1:8080/healthz\n",
+			want: said + "the argument is not a URL: write http://127.0.0.1:8080/healthz\n",
 		},
 		{
 			name: "a password in the address is not shown", args: []string{"http://ann:canary@127.0.0.1:1/healthz"}, code: 1,
@@ -44,7 +44,7 @@ func TestHealth(t *testing.T) {
 		},
 		{
 			name: "nor in one that is none", args: []string{"http://ann:canary@127.0.0.1:x/healthz"}, code: 1,
-			want: said + "the argument is no URL: write http://127.0.0.1:8080/healthz\n",
+			want: said + "the argument is not a URL: write http://127.0.0.1:8080/healthz\n",
 		},
 		{
 			name: "a redirect is not followed", args: []string{"SERVER/moved"}, code: 1,

@@ -58,7 +58,7 @@ func (f leaversFlags) check() error {
 	case f.output != "text" && f.output != "json":
 		return fmt.Errorf("-o %s is not a format: write -o text or -o json", f.output)
 	case f.recent <= 0:
-		return fmt.Errorf("--recent %s is no time at all: write more than 0s, 720h for example", f.recent)
+		return fmt.Errorf("--recent %s is not a positive duration: write more than 0s, 720h for example", f.recent)
 	}
 	return nil
 }

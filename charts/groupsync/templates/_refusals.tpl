@@ -41,13 +41,13 @@ config.keycloak.realm: is missing: write the realm that ClearML signs its users 
 config.clearml.url: is missing: write https://api.clearml.example.com
 {{- end }}
 {{- if and $admins.groups (not (hasKey $admins "role")) (not $derived) (not (include "groupsync.fromEnv" (dict "root" . "key" "admins.role"))) }}
-config.admins.role: must be written down when admins.groups is set, or one sync would demote whom the other promotes: write the role, or "" for none
+config.admins.role: must be set when admins.groups is set, because ClearML's login also makes administrators from a role claim: write the role, or "" for none
 {{- end }}
 {{- with $admins.role }}
 {{- if regexMatch "^realm:\\s*$" . }}
-config.admins.role: {{ . | quote }} names no role: write the realm role's name behind realm:, or "" for none
+config.admins.role: {{ . | quote }} names no role: write the realm role's name after realm:, or "" for none
 {{- else if and (not (hasPrefix "realm:" .)) (regexMatch "^(/.*|[^/]*/)$" .) }}
-config.admins.role: {{ . | quote }} is no client/role: write both, clearml/admin for example, or realm: and the name of a realm role
+config.admins.role: {{ . | quote }} is not client/role: write both parts, clearml/admin for example, or realm: and the name of a realm role
 {{- end }}
 {{- end }}
 {{- with ($c.guards | default dict).max_age | default 0 | toString }}
@@ -92,13 +92,13 @@ schedule has a next time. */ -}}
 {{- $unit := "([0-9]+(\\.[0-9]*)?|\\.[0-9]+)(ns|us|µs|ms|s|m|h)" }}
 {{- $every := printf "^@every (%s)+$" $unit }}
 {{- if contains "TZ=" $schedule }}
-config.schedule: {{ $schedule | quote }} names a time zone: schedules are in UTC, so write it without one
+config.schedule: {{ $schedule | quote }} names a time zone, but schedules are in UTC: write the schedule without a time zone
 {{- else if regexMatch $every $schedule }}
 {{- if not (or (regexMatch "[1-9][0-9.]*[mh]([0-9.]|$)" $schedule) (regexMatch "[^0-9.]0*[1-9][0-9]*(\\.[0-9]*)?s|[^0-9.]0*[1-9][0-9]{3,}(\\.[0-9]*)?ms" $schedule)) }}
 config.schedule: {{ $schedule | quote }} is less than a second: write a longer one, @every 15m for example
 {{- end }}
 {{- else if not (or (regexMatch $descriptor $schedule) (regexMatch $five $schedule)) }}
-config.schedule: {{ $schedule | quote }} is no schedule: write @every 15m, @hourly, or five cron fields
+config.schedule: {{ $schedule | quote }} is not a schedule: write @every 15m, @hourly, or five cron fields
 {{- else }}
 {{- $order := dict "jan" 1 "feb" 2 "mar" 3 "apr" 4 "may" 5 "jun" 6 "jul" 7 "aug" 8 "sep" 9 "oct" 10 "nov" 11 "dec" 12 "sun" 0 "mon" 1 "tue" 2 "wed" 3 "thu" 4 "fri" 5 "sat" 6 }}
 {{- range regexFindAll "[0-9a-z]+-[0-9a-z]+" (lower $schedule) -1 }}
