@@ -477,20 +477,20 @@ func TestRefusedPass(t *testing.T) {
 			name:    "this ClearML has no user groups",
 			clearml: clearmltest.Options{Open: true},
 			want: report.Failure{System: "clearml", Reason: "not_found",
-				Text: `ClearML has no call permissions.get_user_groups: user groups are part of ClearML Enterprise, and this server is without them; check clearml.url, and the server's licence and version`},
+				Text: `ClearML has no call permissions.get_user_groups: user groups are part of ClearML Enterprise, and this server does not have them; check clearml.url, and the server's licence and version`},
 		},
 		{
 			name:    "clearml.url lacks /api, and the web server answers 405",
 			clearml: clearmltest.Options{Base: "/api"},
 			arrange: func(_ *testing.T, p *place) { p.url = strings.TrimSuffix(p.url, "/api") },
 			want: report.Failure{System: "clearml", Reason: "shape",
-				Text: `ClearML permissions.get_user_groups: 405 without ClearML's envelope (text/html, <!doctype html><html><head><title>ClearML</title></head></html>): something else answers there; set clearml.url to https://api.<domain>, or https://<web host>/api`},
+				Text: `ClearML permissions.get_user_groups: 405 without ClearML's envelope (text/html, <!doctype html><html><head><title>ClearML</title></head></html>): another server answers, not ClearML's API server; set clearml.url to https://api.<domain>, or https://<web host>/api`},
 		},
 		{
 			name:    "clearml.url lacks /api, and the web server answers 200",
 			arrange: func(t *testing.T, p *place) { p.url = front(t, http.HandlerFunc(aPage)).URL },
 			want: report.Failure{System: "clearml", Reason: "shape",
-				Text: `ClearML permissions.get_user_groups: 200 without ClearML's envelope (text/html, <title>ClearML</title>): something else answers there; set clearml.url to https://api.<domain>, or https://<web host>/api`},
+				Text: `ClearML permissions.get_user_groups: 200 without ClearML's envelope (text/html, <title>ClearML</title>): another server answers, not ClearML's API server; set clearml.url to https://api.<domain>, or https://<web host>/api`},
 		},
 		{
 			name: "a mapping to a group that this ClearML calls built in",
@@ -510,7 +510,7 @@ func TestRefusedPass(t *testing.T) {
 				}
 			},
 			want: report.Failure{System: "clearml", Reason: "shape",
-				Text: `ClearML tells no user's email, so nobody can be matched: the credentials are not an admin's, or this server has no auth fields`},
+				Text: `ClearML returned no user's email, so groupsync can match nobody. The credentials are not an administrator's, or this server returns no auth fields`},
 		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
