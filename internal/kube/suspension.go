@@ -34,7 +34,7 @@ func (m *Memory) Suspension(ctx context.Context) (memory.Suspension, error) {
 	}
 	switch {
 	case apierrors.IsNotFound(err) && m.stored.Swap(false):
-		return memory.Suspension{}, fmt.Errorf("reading the suspension: the ConfigMap %s/%s was deleted, and with it a suspension, if there was one", l.namespace, l.memoryName())
+		return memory.Suspension{}, fmt.Errorf("reading the suspension: the ConfigMap %s/%s was deleted. If it held a suspension, the suspension is lost", l.namespace, l.memoryName())
 	case apierrors.IsNotFound(err):
 		return memory.Suspension{}, nil
 	case err != nil:
