@@ -37,7 +37,7 @@ func newHealth() *cobra.Command {
 			}
 			resp, err := client.Do(req)
 			if err != nil {
-				return fmt.Errorf("asking for the health: %w: see that groupsync runs, and web.listen", err)
+				return fmt.Errorf("asking for the health: %w: check that groupsync runs, and check web.listen", err)
 			}
 			defer resp.Body.Close()
 			if resp.StatusCode != http.StatusOK {

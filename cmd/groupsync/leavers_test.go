@@ -24,7 +24,7 @@ func TestLeaversIsRefused(t *testing.T) {
 	}{
 		{"an output format that there is not", []string{"-o", "csv"}, "groupsync: -o csv is not a format: write -o text or -o json"},
 		{"no time at all", []string{"--recent", "0s"}, "groupsync: --recent 0s is not a positive duration: write more than 0s, 720h for example"},
-		{"an argument", []string{"bob"}, `groupsync: unknown command "bob" for "groupsync leavers": groupsync --help lists them`},
+		{"an argument", []string{"bob"}, `groupsync: unknown command "bob" for "groupsync leavers": groupsync --help lists the commands and flags`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			got := inProcess(t, nil, append([]string{"leavers", "--config", write(t, "config.yaml", good)}, row.args...)...)
