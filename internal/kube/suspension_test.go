@@ -157,7 +157,7 @@ func TestASuspensionThatCannotBeHad(t *testing.T) {
 	if s, err := m.Suspension(t.Context()); err != nil || !s.IsZero() {
 		t.Errorf("said once: %v, %v", s, err)
 	}
-	if err := m.Suspend(t.Context(), until("r")); err == nil || !strings.Contains(err.Error(), "does not exist, and may not be made: ") {
+	if err := m.Suspend(t.Context(), until("r")); err == nil || !strings.Contains(err.Error(), "does not exist, and groupsync may not create it: ") {
 		t.Errorf("suspending where the ConfigMap is gone: %v", err)
 	}
 	admin := p
