@@ -42,7 +42,7 @@ func TestWhatIsRefused(t *testing.T) {
 		{"no URL of ClearML", `config: {clearml: null}`,
 			`config.clearml.url: is missing: write https://api.clearml.example.com`},
 		{"a URL of a realm", `config: {keycloak: {url: "https://auth.example.com/realms/clearml"}}`,
-			`config.keycloak.url: goes on to a realm: end it before /realms/, and write the realm into config.keycloak.realm`},
+			`config.keycloak.url: contains a realm. Remove /realms/ and everything after it, and write the realm into config.keycloak.realm`},
 		{"a URL without a scheme", `config: {keycloak: {url: auth.example.com}}`,
 			`- at '/config/keycloak/url': 'auth.example.com' does not match pattern '^https?://[^/?#@:][^/?#@]*(/[^?#@]*)?$'`},
 		{"administrators without a role", `config: {admins: {groups: [clearml-admins]}}`,

@@ -32,7 +32,7 @@ The line ends with what to do. One error has all lines. */ -}}
 config.keycloak.url: is missing: write https://auth.example.com, with Keycloak's path prefix if there is one
 {{- end }}
 {{- if contains "/realms/" ($keycloak.url | default "") }}
-config.keycloak.url: goes on to a realm: end it before /realms/, and write the realm into config.keycloak.realm
+config.keycloak.url: contains a realm. Remove /realms/ and everything after it, and write the realm into config.keycloak.realm
 {{- end }}
 {{- if not (or $keycloak.realm $derived (include "groupsync.fromEnv" (dict "root" . "key" "keycloak.realm"))) }}
 config.keycloak.realm: is missing: write the realm that ClearML signs its users in from

@@ -261,7 +261,7 @@ func TestWhatIsRefused(t *testing.T) {
 		{"a URL whose realm is empty", "", []string{"KC_base_url=https://a.example.com/realms//protocol/openid-connect/"},
 			`KC_base_url (environment): "https://a.example.com/realms//protocol/openid-connect/" names no realm: write https://auth.example.com/realms/NAME for example`},
 		{"a placeholder", "", []string{"KC_base_url=<base url>"}, `KC_base_url (environment): "<base url>" is not a URL: write https://auth.example.com/realms/NAME for example`},
-		{"a URL with credentials is not quoted", "", []string{"KC_base_url=https://me:hidden@a.example.com/realms/a"}, `KC_base_url (environment): holds an @, as credentials in a URL do: remove them`},
+		{"a URL with credentials is not quoted", "", []string{"KC_base_url=https://me:hidden@a.example.com/realms/a"}, `KC_base_url (environment): contains an @. Remove credentials from the URL`},
 		{"an open quote", "", []string{`KC_admin_role="web`}, `KC_admin_role (environment): begins with a quote and does not end with one: correct the quotes`},
 		{"administrators that are no list", "", []string{"KC_groups__enabled=true", "KC_groups__admins=boss"},
 			`KC_groups__admins (environment): "boss" is not a list: write it as JSON, ["clearml-admins"] for example, or [] for none`},

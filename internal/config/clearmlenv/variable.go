@@ -80,7 +80,7 @@ const exampleURL = "https://auth.example.com/realms/NAME"
 func SplitURL(text string) (root, realm string, err error) {
 	text, _, _ = strings.Cut(text, "?")
 	if strings.Contains(text, "@") {
-		return "", "", errors.New("holds an @, as credentials in a URL do: remove them")
+		return "", "", errors.New("contains an @. Remove credentials from the URL")
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
