@@ -372,7 +372,7 @@ func TestOnceAndTheLease(t *testing.T) {
 	daemon := e.enter(t, "daemon", wideGuards, nil)
 	leader := daemon.leads(t)
 	o := once("--apply")
-	want := "groupsync: the Lease " + e.namespace + "/groupsync is held by " + leader + ", so nothing was done: have that process do it (POST /-/sync, /-/approve), or stop it first\n"
+	want := "groupsync: the Lease " + e.namespace + "/groupsync is held by " + leader + ", so nothing was done: ask that process instead (POST /-/sync, /-/approve), or stop it first\n"
 	if o.code != 1 || !strings.HasSuffix(o.stderr, "\n"+want) || o.stdout != "" {
 		t.Errorf("while a daemon leads: exit %d\n%s\nwant %s", o.code, o.stderr, want)
 	}

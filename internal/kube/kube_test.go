@@ -513,7 +513,7 @@ func TestMemoryFollowsTheLeadership(t *testing.T) {
 		for range 60_000 {
 			big.Removed = append(big.Removed, memory.Intent{At: time.Now(), User: identity()})
 		}
-		refused(ma.Save(big), "more than 1040384: narrow groups.include, or run one replica without a Lease, on state_dir")
+		refused(ma.Save(big), "more than 1040384: narrow groups.include, or run one replica with state_dir and without a Lease")
 		load(ma, 4)
 		large := memory.Memory{Removed: removed(4).Removed, Groups: map[string]memory.Accepted{"g": {}, "small": {Federated: []string{"u"}}}}
 		g := memory.Accepted{}
@@ -531,17 +531,17 @@ func TestMemoryFollowsTheLeadership(t *testing.T) {
 		p.cluster.Do(t, "PUT", path, map[string]any{"metadata": map[string]any{"name": "groupsync-memory"}}, nil)
 		load(ma.Peek(), 0) // a look takes the error from no pass
 		_, err := ma.Load()
-		refused(err, "reading the guards' memory: the ConfigMap NS/groupsync-memory was emptied, and what the guards remembered with it: the next pass starts without memory")
+		refused(err, "reading the guards' memory: the ConfigMap NS/groupsync-memory was emptied, and the guards' memory with it: the next pass starts without memory")
 		load(ma, 0)
 		var m map[string]any
 		p.cluster.Get(t, path, &m)
 		m["binaryData"] = map[string]any{memoryKey: "b29wcw=="}
 		p.cluster.Do(t, "PUT", path, m, nil)
 		_, err = ma.Load()
-		refused(err, "the ConfigMap NS/groupsync-memory: the guards' memory is corrupt (unexpected EOF): empty it to start without memory")
+		refused(err, "the ConfigMap NS/groupsync-memory: the guards' memory is corrupt (unexpected EOF): empty the ConfigMap to start without memory")
 		p.cluster.Do(t, "DELETE", path, nil, nil)
 		_, err = ma.Load()
-		refused(err, "reading the guards' memory: the ConfigMap NS/groupsync-memory was deleted, and what the guards remembered with it: the next pass starts without memory")
+		refused(err, "reading the guards' memory: the ConfigMap NS/groupsync-memory was deleted, and the guards' memory with it: the next pass starts without memory")
 		load(ma, 0)
 	})
 }

@@ -153,11 +153,11 @@ func TestASuspensionThatCannotBeHad(t *testing.T) {
 	}
 
 	c.Do(t, http.MethodDelete, p.path(), nil, nil)
-	refused(m, "reading the suspension: the ConfigMap NS/groupsync-memory was deleted, and with it a suspension, if there was one")
+	refused(m, "reading the suspension: the ConfigMap NS/groupsync-memory was deleted. If it held a suspension, the suspension is lost")
 	if s, err := m.Suspension(t.Context()); err != nil || !s.IsZero() {
 		t.Errorf("said once: %v, %v", s, err)
 	}
-	if err := m.Suspend(t.Context(), until("r")); err == nil || !strings.Contains(err.Error(), "does not exist, and may not be made: ") {
+	if err := m.Suspend(t.Context(), until("r")); err == nil || !strings.Contains(err.Error(), "does not exist, and groupsync may not create it: ") {
 		t.Errorf("suspending where the ConfigMap is gone: %v", err)
 	}
 	admin := p
@@ -194,7 +194,7 @@ func TestASuspensionOutlastsARestartOfTheAPIServer(t *testing.T) {
 	c.StopAPI(t)
 	start := time.Now()
 	s, err := m.Suspension(t.Context())
-	if took := time.Since(start); err == nil || !s.IsZero() || !strings.Contains(err.Error(), "no answer from the Kubernetes API: ") || took < timeout-time.Second || took > timeout+time.Second {
+	if took := time.Since(start); err == nil || !s.IsZero() || !strings.Contains(err.Error(), "no usable answer from the Kubernetes API: ") || took < timeout-time.Second || took > timeout+time.Second {
 		t.Errorf("with the API server away: %v, %v after %s", s, err, took)
 	}
 	answered := make(chan error, 1)
