@@ -65,7 +65,11 @@ const timeout = renewDeadline / 2
 // Open returns the Lease. It sends no request yet. It returns an error if no API server is
 // configured, or if the pod's namespace cannot be found.
 func Open(o Options) (*Lease, error) {
-	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(clientcmd.NewDefaultClientConfigLoadingRules(), nil)
+	return open(o, clientcmd.NewDefaultClientConfigLoadingRules())
+}
+
+func open(o Options, rules clientcmd.ClientConfigLoader) (*Lease, error) {
+	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil)
 	config, err := loader.ClientConfig()
 	if err != nil {
 		return nil, fmt.Errorf("lease.name: finding the Kubernetes API: %w: run in a pod with a service account token, set KUBECONFIG, or leave lease.name empty and run one replica", err)

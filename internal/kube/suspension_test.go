@@ -31,6 +31,7 @@ func until(reason string) memory.Suspension {
 // TestASuspensionIsSeenByAllAndNeedsNoLease: with the rights that the chart gives. One
 // process leads and has read its memory, another one suspends, and both are kept.
 func TestASuspensionIsSeenByAllAndNeedsNoLease(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	p := newPlace(t, kubetest.Shared(t))
 	leader, other := p.open(t, Options{}), p.open(t, Options{})
 	ml, mo := leader.Memory(), other.Memory()
@@ -80,6 +81,7 @@ func TestASuspensionIsSeenByAllAndNeedsNoLease(t *testing.T) {
 // TestSuspendAndSaveAtTheSameTime: each conflict is repeated, and neither takes what the
 // other one wrote.
 func TestSuspendAndSaveAtTheSameTime(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	p := newPlace(t, kubetest.Shared(t))
 	leader, other := p.open(t, Options{}), p.open(t, Options{})
 	ml, mo := leader.Memory(), other.Memory()
@@ -119,6 +121,7 @@ func TestSuspendAndSaveAtTheSameTime(t *testing.T) {
 
 // TestASuspensionThatCannotBeHad: cut, of a ConfigMap that was deleted, or without rights.
 func TestASuspensionThatCannotBeHad(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	c := kubetest.Shared(t)
 	p := newPlace(t, c)
 	m := p.open(t, Options{}).Memory()
@@ -185,6 +188,7 @@ func TestTheLargestSuspensionFitsBesideTheMemory(t *testing.T) {
 
 // TestASuspensionOutlastsARestartOfTheAPIServer: a pass need not end for one.
 func TestASuspensionOutlastsARestartOfTheAPIServer(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	c := kubetest.Start(t)
 	p := newPlace(t, c)
 	m := p.open(t, Options{}).Memory()
