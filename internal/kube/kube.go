@@ -184,7 +184,7 @@ func (l *Lease) mayUpdate(ctx context.Context, resource schema.GroupResource, na
 	case err != nil:
 		return err
 	case !answer.Status.Allowed:
-		return apierrors.NewForbidden(resource, name, fmt.Errorf("cannot update it %s", answer.Status.Reason))
+		return apierrors.NewForbidden(resource, name, errors.New(strings.TrimSuffix("the service account cannot update this object: "+answer.Status.Reason, ": ")))
 	}
 	return nil
 }
