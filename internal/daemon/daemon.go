@@ -91,7 +91,7 @@ func (s *replica) passes(ctx context.Context) error {
 	read := make(chan error, 1)
 	go func() {
 		defer cancel()
-		read <- Recovered(func() error { events.Run(ctx, s.brought()); return nil })
+		read <- Recovered(func() error { events.Run(ctx, s.eventPasses()); return nil })
 	}()
 	abandoned := s.scheduler.Run(ctx)
 	if abandoned == nil {

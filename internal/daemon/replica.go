@@ -135,9 +135,9 @@ func (s *replica) events() events.Settings {
 	return events.Settings{From: s.reader, Every: k.EventsInterval}
 }
 
-// brought returns how the passes that admin events ask for are made. Their errors are only
+// eventPasses returns how the passes that admin events ask for are made. Their errors are only
 // logged, because the passes of the schedule find the same changes.
-func (s *replica) brought() events.Options {
+func (s *replica) eventPasses() events.Options {
 	return events.Options{
 		Settings: s.events, Log: s.log,
 		Person: func(ctx context.Context, p events.Person) {

@@ -110,19 +110,19 @@ func (w *writer) write(ctx context.Context, log *slog.Logger, fence target.Fence
 		case r.held != "":
 			r.mark(write, report.Withheld, r.held)
 		case !r.stopped && r.fenced == nil:
-			r.one(write)
+			r.writeGroup(write)
 		}
 	}
-	r.left(writes)
+	r.reportUnreached(writes)
 	if r.wrote > 0 && w.lost == lostBefore {
 		w.lost = 0 // losses that logins caused long ago must not add up
 	}
 	return r.applied
 }
 
-// left reports the groups that the fence kept from being written. If the plan is too old, the
+// reportUnreached reports the groups that the fence kept from being written. If the plan is too old, the
 // guard `age` withholds their changes. Any other reason is an error.
-func (r *run) left(writes []guard.Write) {
+func (r *run) reportUnreached(writes []guard.Write) {
 	if r.fenced == nil {
 		return
 	}
@@ -195,8 +195,8 @@ type replaced struct {
 // unreadError is a failed read before a write.
 type unreadError struct{ error }
 
-// one writes one group with replace and records the outcome.
-func (r *run) one(w guard.Write) {
+// writeGroup writes one group with replace and records the outcome.
+func (r *run) writeGroup(w guard.Write) {
 	j := &job{run: r, planned: w, now: w, trips0: len(r.trips)}
 	made, err := j.replace()
 	var unread unreadError
@@ -225,7 +225,7 @@ func (r *run) one(w guard.Write) {
 		}
 		r.fail(j.now, fmt.Errorf("reading the user group %q back after its write, which may or may not have been made: %w", w.Group.Name, made.unread))
 	case made != nil:
-		r.settle(j.now, *made)
+		r.recordWrite(j.now, *made)
 	}
 	j.ended()
 	r.late[w.Group.ID] = r.stopped
@@ -236,11 +236,11 @@ type suspendedError struct{ memory.Suspension }
 
 func (e *suspendedError) Error() string { return guard.SuspensionText(e.Suspension) }
 
-// ask reads from the store whether a person has suspended writing since the plan was made. If
-// the suspension withholds this write, ask returns a *suspendedError. A write with a removal
-// is withheld whole, and the next pass makes its additions. If the store cannot be read, ask
+// checkSuspension reads from the store whether a person has suspended writing since the plan was made. If
+// the suspension withholds this write, checkSuspension returns a *suspendedError. A write with a removal
+// is withheld whole, and the next pass makes its additions. If the store cannot be read, checkSuspension
 // returns a fence error.
-func (j *job) ask() error {
+func (j *job) checkSuspension() error {
 	s, err := j.suspension(j.ctx)
 	switch {
 	case err != nil:
@@ -274,14 +274,14 @@ func (j *job) replace() (*replaced, error) {
 		if err := j.fence.Check(); err != nil {
 			return nil, err
 		}
-		if err := j.ask(); err != nil {
+		if err := j.checkSuspension(); err != nil {
 			return nil, err
 		}
 		now, err := j.read()
 		if err != nil {
 			return nil, cmp.Or(j.fence.Check(), error(unreadError{err})) // a shutdown interrupts the read, and then the fence has the reason
 		}
-		members, write := j.again(now)
+		members, write := j.planAgain(now)
 		if err := j.fence.Check(); err != nil {
 			return nil, err
 		}
@@ -339,7 +339,7 @@ func (j *job) send(g target.Group, members []string) (target.Calls, error) {
 	defer cancel()
 	fence := j.fence
 	if g.Role != "" {
-		fence = fence.And(j.ask) // a role needs one request for each person: a suspension stops it before the next request
+		fence = fence.And(j.checkSuspension) // a role needs one request for each person: a suspension stops it before the next request
 	}
 	return j.dir.SetMembers(ctx, fence, g, members)
 }
@@ -351,7 +351,7 @@ func (j *job) send(g target.Group, members []string) (target.Calls, error) {
 // people who are missing from it. The users' own lists would still have the group, so the
 // views would disagree.
 func (j *job) read() (reading, error) {
-	first, err := j.once()
+	first, err := j.readGroup()
 	if err != nil || !first.found || j.missing(first.group) == 0 {
 		return first, err
 	}
@@ -359,7 +359,7 @@ func (j *job) read() (reading, error) {
 	if err != nil {
 		return reading{}, err
 	}
-	now, err := j.once()
+	now, err := j.readGroup()
 	if err != nil || !now.found {
 		return now, err
 	}
@@ -375,8 +375,8 @@ func (j *job) read() (reading, error) {
 // has a canary of its own.
 func (w *writer) watched(g target.Group) bool { return !w.proved[g.Role] || w.before != nil }
 
-// once reads the group. If the write is watched, once reads all groups before that.
-func (j *job) once() (now reading, err error) {
+// readGroup reads the group. If the write is watched, readGroup reads all groups before that.
+func (j *job) readGroup() (now reading, err error) {
 	ctx, cancel := context.WithTimeout(j.ctx, callTimeout)
 	defer cancel()
 	id := j.planned.Group.ID
@@ -457,10 +457,10 @@ func (j *job) missing(now target.Group) (n int) {
 	return n
 }
 
-// again plans the group again from the last reading: it keeps the planned additions and
+// planAgain plans the group again from the last reading: it keeps the planned additions and
 // removals that are still needed. It never removes a person who first appears in this reading.
 // It returns the members to send. It returns false if nothing is to be written.
-func (j *job) again(now reading) ([]string, bool) {
+func (j *job) planAgain(now reading) ([]string, bool) {
 	w := j.planned
 	if changed := j.changedUnread(now.all); changed != "" {
 		j.halt(w, "the first write of this process could not be read back, and since then more has changed than was sent: %s", changed)
@@ -535,9 +535,9 @@ func remaining(w guard.Write, present map[string]bool) (n int) {
 	return n
 }
 
-// settle compares the members that were sent with those that were read back, and records the
+// recordWrite compares the members that were sent with those that were read back, and records the
 // outcomes.
-func (r *run) settle(w guard.Write, made replaced) {
+func (r *run) recordWrite(w guard.Write, made replaced) {
 	was, members := idSet(made.before.group.MemberIDs()), idSet(made.after.group.MemberIDs())
 	o, failed := r.outcome(w.Group.ID), 0
 	var suspended *suspendedError
@@ -546,7 +546,7 @@ func (r *run) settle(w guard.Write, made replaced) {
 		r.suspend(suspended.Suspension)
 		o.guard = report.Suspended
 	}
-	judge := func(took bool) report.Outcome {
+	outcomeOf := func(took bool) report.Outcome {
 		switch {
 		case took:
 			return report.Done
@@ -557,10 +557,10 @@ func (r *run) settle(w guard.Write, made replaced) {
 		return report.Failed
 	}
 	for _, x := range w.Add {
-		o.add[x.User.ID] = judge(members[x.User.ID])
+		o.add[x.User.ID] = outcomeOf(members[x.User.ID])
 	}
 	for _, x := range w.Remove {
-		o.remove[x.User.ID] = judge(!members[x.User.ID])
+		o.remove[x.User.ID] = outcomeOf(!members[x.User.ID])
 	}
 	undone := made.err != nil && maps.Equal(was, members)
 	if !undone {
@@ -579,7 +579,7 @@ func (r *run) settle(w guard.Write, made replaced) {
 		r.errors = append(r.errors, fmt.Errorf("writing the user group %q: %w; by the read-back the group is as before, and nothing more is written in this pass", w.Group.Name, made.err))
 	case failed > 0 || lost > 0:
 		r.errors = append(r.errors, rejected("ClearML accepted the write of %q, but by the read-back %d changes were not made and %d members are missing that were to stay", w.Group.Name, failed, lost))
-	case made.err != nil && odd(made.err):
+	case made.err != nil && badAnswer(made.err):
 		// The members are right, but the answer reported another problem.
 		r.stopped = true
 		r.errors = append(r.errors, fmt.Errorf("writing the user group %q: %w", w.Group.Name, made.err))
@@ -590,8 +590,8 @@ func (r *run) settle(w guard.Write, made replaced) {
 	}
 }
 
-// odd reports whether the server rejected the write or answered in an unknown form.
-func odd(err error) bool {
+// badAnswer reports whether the server rejected the write or answered in an unknown form.
+func badAnswer(err error) bool {
 	f := fault.Of(err)
 	return f != nil && (f.Reason == fault.Rejected || f.Reason == fault.Shape)
 }

@@ -232,8 +232,8 @@ func (p *pass) applied(done applied) {
 		if !reached {
 			continue
 		}
-		g.Add = settled(g.Add, o.add, o)
-		g.Remove = settled(g.Remove, o.remove, o)
+		g.Add = withOutcomes(g.Add, o.add, o)
+		g.Remove = withOutcomes(g.Remove, o.remove, o)
 		if o.guard != "" && !slices.Contains(g.Withheld, o.guard) {
 			g.Withheld = append(g.Withheld, o.guard)
 		}
@@ -243,8 +243,8 @@ func (p *pass) applied(done applied) {
 	}
 }
 
-// settled sets the outcome of planned changes and drops those that somebody else has made.
-func settled(changes []report.Change, outcomes map[string]report.Outcome, of *outcome) []report.Change {
+// withOutcomes sets the outcome of planned changes and drops those that somebody else has made.
+func withOutcomes(changes []report.Change, outcomes map[string]report.Outcome, of *outcome) []report.Change {
 	kept := []report.Change{}
 	for _, c := range changes {
 		o, reached := outcomes[c.ID]
@@ -299,9 +299,9 @@ func (p *pass) result() report.Result {
 	}
 }
 
-// accounts reports whether the journal needs the report. It does if the pass could write and
+// needsJournal reports whether the journal needs the report. It does if the pass could write and
 // made, failed or withheld a change, or if it found a change of groupsync undone.
-func (p *pass) accounts() bool {
+func (p *pass) needsJournal() bool {
 	for _, g := range p.report.Groups {
 		for _, c := range slices.Concat(g.Add, g.Remove) {
 			if c.Reverted || p.request.Apply && c.Outcome != report.Planned {
