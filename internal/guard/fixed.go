@@ -43,14 +43,14 @@ func (e *evaluation) federation() {
 		}
 		advice := "check that its server answers Keycloak"
 		if !p.Federation.Enabled {
-			advice = "switch it on again, or delete it in Keycloak if its people are to go"
+			advice = "enable it again, or delete it in Keycloak if its people must lose their memberships"
 		}
-		e.trip(report.Federation, "", "the federation %q is not up (%s): %d changes that rest on it are withheld, and its people keep what they have; %s; if its silence means nothing, name it in keycloak.trusted_federations", p.Federation.Name, p.Detail, n, advice)
+		e.trip(report.Federation, "", "the federation %q is not up (%s): %d changes that depend on it are withheld, and its people keep their memberships; %s; if its probes fail for another reason, name it in keycloak.trusted_federations", p.Federation.Name, p.Detail, n, advice)
 	}
 	// These changes depend on a federation that has no probe in the list.
 	rest := withhold(e.changes(), report.Federation, func(c *plan.Change) bool { return c.Denial == source.Away && c.Guard == "" })
 	if rest > 0 {
-		e.trip(report.Federation, "", "%d changes rest on federations that this pass could not probe, and are withheld; if the next pass says the same, look into the log for the failed probes", rest)
+		e.trip(report.Federation, "", "%d changes are withheld: they depend on federations that this pass could not probe; if the next pass reports the same, look for the failed probes in the log", rest)
 	}
 }
 
@@ -71,9 +71,9 @@ func (e *evaluation) confirm() {
 			continue
 		}
 		if why == "" {
-			why = "no second look was had"
+			why = "the second look gave no answer"
 		}
-		e.trip(report.Confirm, g.Feed.Group.Name, "the second look did not confirm %d of %d changes (the first: %s): they were not made, and the next pass looks again", n, len(changes), why)
+		e.trip(report.Confirm, g.Feed.Group.Name, "the second look did not confirm %d of %d changes (the first: %s): they are withheld, and the next pass checks them again", n, len(changes), why)
 	}
 }
 
@@ -83,7 +83,7 @@ func (e *evaluation) missingSource() {
 	for _, g := range e.Plan.Groups {
 		for _, m := range g.Missing {
 			if m.Several {
-				e.trip(report.MissingSource, g.Feed.Group.Name, "the name %q of %s can be read as the roles of several clients: the user group is frozen; rename one of the clients or roles in Keycloak", m.Name, m.Key)
+				e.trip(report.MissingSource, g.Feed.Group.Name, "the role name %q in %s fits roles of several clients: the user group is frozen; rename one of the clients or roles in Keycloak", m.Name, m.Key)
 				continue
 			}
 			e.trip(report.MissingSource, g.Feed.Group.Name, "the Keycloak %s %q, named in %s, does not exist: the user group is frozen; create it or correct the configuration%s", m.Kind, m.Name, m.Key, near(m))
@@ -126,7 +126,7 @@ func (e *evaluation) collision() {
 			if n > 0 {
 				withheld = fmt.Sprintf(", and %d new administrators are withheld", n)
 			}
-			e.trip(report.Collision, g.Feed.Group.Name, "several Keycloak groups bear the name %q of admins.groups (%s): nobody becomes an administrator by that name%s; write the path of the one that is meant into admins.groups", c.Name, strings.Join(paths, ", "), withheld)
+			e.trip(report.Collision, g.Feed.Group.Name, "several Keycloak groups have the name %q of admins.groups (%s): nobody becomes an administrator through that name%s; write the path of the right group into admins.groups", c.Name, strings.Join(paths, ", "), withheld)
 		}
 	}
 }
@@ -141,7 +141,7 @@ func (e *evaluation) views() {
 			continue
 		}
 		withhold(changesOf(g), report.Views, func(*plan.Change) bool { return true })
-		e.trip(report.Views, g.Feed.Group.Name, "ClearML's two views of this group disagree after a second read (%s): it is not written; look at the group in ClearML", differ)
+		e.trip(report.Views, g.Feed.Group.Name, "ClearML's two views of this group disagree after a second read (%s): the group is not written; look at the group in ClearML", differ)
 	}
 }
 
@@ -170,6 +170,6 @@ func (e *evaluation) floor() {
 			continue
 		}
 		withhold(changesOf(g), report.Admins, isRemoval)
-		e.trip(report.Admins, g.Feed.Group.Name, "%d administrators would remain, admins.floor is %d: the removals of administrators are withheld; an administrator who is only now added counts from the next pass on; make somebody an administrator in Keycloak first", len(g.Floor), e.in.Limits.Floor)
+		e.trip(report.Admins, g.Feed.Group.Name, "%d administrators would remain, admins.floor is %d: the removals of administrators are withheld; first make another person an administrator in Keycloak; a new administrator counts from the pass after the addition", len(g.Floor), e.in.Limits.Floor)
 	}
 }

@@ -20,7 +20,7 @@ func (e *evaluation) scope() {
 		g := &e.Plan.Groups[i]
 		n := withhold(changesOf(g), report.Scope, func(c *plan.Change) bool { return isRemoval(c) && e.in.Scoped[c.Key()] })
 		if n > 0 {
-			e.trip(report.Scope, g.Feed.Group.Name, "%d removals are wanted only because groups or admins were configured differently in the last accepted pass: they are withheld; if the change of the configuration is meant, approve them", n)
+			e.trip(report.Scope, g.Feed.Group.Name, "%d removals are wanted only because groups or admins in the configuration changed after the last accepted pass: they are withheld; if the change is intended, approve them", n)
 		}
 	}
 }
@@ -44,7 +44,7 @@ func (e *evaluation) fall() {
 		}
 		n := withhold(changesOf(g), report.Fall, func(c *plan.Change) bool { return provedRemoval(c) && (fallen.local || !e.local(c)) })
 		if n > 0 {
-			e.trip(report.Fall, g.Feed.Group.Name, "since the last accepted pass %s: %d removals are withheld; if that is meant, approve them", fallen.how, n)
+			e.trip(report.Fall, g.Feed.Group.Name, "since the last accepted pass %s: %d removals are withheld; if they are correct, approve them", fallen.how, n)
 		}
 	}
 }
@@ -101,7 +101,7 @@ func (e *evaluation) fell(g plan.Group) fall {
 	limits := e.in.Limits
 	switch {
 	case accepted.Forgotten > 0:
-		return fall{how: fmt.Sprintf("it may have lost federated members: the guards' memory had no place for its %d", accepted.Forgotten)}
+		return fall{how: fmt.Sprintf("the group may have lost federated members (the guards' memory had no space for its %d)", accepted.Forgotten)}
 	case before > 0 && len(g.Federated) == 0:
 		return fall{how: fmt.Sprintf("its federated members fell from %d to none", before)}
 	case lost > limits.FreeRemovals && Exceeds(lost, before, limits.MaxRatio):
@@ -122,17 +122,17 @@ func (e *evaluation) removals() {
 		}
 		if n > limits.FreeRemovals && Exceeds(n, members, limits.MaxRatio) {
 			withhold(changesOf(g), report.Removals, provedRemoval)
-			e.trip(report.Removals, g.Feed.Group.Name, "%d of its %d members would be removed (%.0f %%), guards.max_removal_ratio is %g and guards.free_removals %d: the group's removals are withheld; if that is meant, approve them", n, members, percent(n, members), limits.MaxRatio, limits.FreeRemovals)
+			e.trip(report.Removals, g.Feed.Group.Name, "%d of its %d members would be removed (%.0f %%), guards.max_removal_ratio is %g and guards.free_removals %d: the group's removals are withheld; if they are correct, approve them", n, members, percent(n, members), limits.MaxRatio, limits.FreeRemovals)
 		}
 	}
 	wanted, recent := e.count(plan.Remove), memory.Since(e.in.Memory.Removed, e.since())
 	if exceedsLimit(wanted, recent, limits.MaxRemovals) {
 		withhold(e.changes(), report.Removals, isRemoval)
-		e.trip(report.Removals, "", "%d removals are wanted and %d were made within %s, guards.max_removals is %d: all removals are withheld; if they are meant, approve them", wanted, recent, limits.Window, limits.MaxRemovals)
+		e.trip(report.Removals, "", "%d removals are wanted and %d were made within %s, guards.max_removals is %d: all removals are withheld; if they are correct, approve them", wanted, recent, limits.Window, limits.MaxRemovals)
 	}
 	if wanted > limits.FreeRemovals && Exceeds(wanted, e.Plan.Managed, limits.MaxRatio) {
 		withhold(e.changes(), report.Removals, isRemoval)
-		e.trip(report.Removals, "", "%d of all %d managed memberships would be removed (%.0f %%), guards.max_removal_ratio is %g and guards.free_removals %d: all removals are withheld; if they are meant, approve them", wanted, e.Plan.Managed, percent(wanted, e.Plan.Managed), limits.MaxRatio, limits.FreeRemovals)
+		e.trip(report.Removals, "", "%d of all %d managed memberships would be removed (%.0f %%), guards.max_removal_ratio is %g and guards.free_removals %d: all removals are withheld; if they are correct, approve them", wanted, e.Plan.Managed, percent(wanted, e.Plan.Managed), limits.MaxRatio, limits.FreeRemovals)
 	}
 }
 
@@ -178,13 +178,13 @@ func (e *evaluation) gone() {
 	}
 	if len(people) > limit {
 		withhold(e.changes(), report.GoneLimit, isRemoval)
-		e.trip(report.GoneLimit, "", "%d people are gone from Keycloak at once, guards.max_gone is %d: all removals are withheld; if they were deleted on purpose, approve them", len(people), limit)
+		e.trip(report.GoneLimit, "", "%d people are gone from Keycloak at once, guards.max_gone is %d: all removals are withheld; if these people were deleted on purpose, approve the removals", len(people), limit)
 		return
 	}
 	// The memory does not keep the reason of a removal, so every removed person counts.
 	if recent := memory.PeopleSince(e.in.Memory.Removed, e.since()); e.in.Early && len(people)+recent > limit {
 		withhold(e.changes(), report.GoneLimit, isRemoval)
-		e.trip(report.GoneLimit, "", "%d people are gone from Keycloak, and %d people were removed within %s, guards.max_gone is %d: this pass does not come by the schedule, so all its removals are left to the next one that does; if they were deleted on purpose, approve them", len(people), recent, e.in.Limits.Window, limit)
+		e.trip(report.GoneLimit, "", "%d people are gone from Keycloak, and %d people were removed within %s, guards.max_gone is %d: this pass runs outside the schedule, so its removals are withheld until the next scheduled pass; if these people were deleted on purpose, approve the removals", len(people), recent, e.in.Limits.Window, limit)
 	}
 }
 
@@ -203,12 +203,12 @@ func (e *evaluation) grants() {
 	wanted, recent := len(people), memory.PeopleSince(e.in.Memory.Granted, e.since())
 	if exceedsLimit(wanted, recent, limits.MaxAdminGrants) {
 		withhold(e.changes(), report.Grants, newAdmin)
-		e.trip(report.Grants, "", "%d new administrators are wanted and %d were made within %s, guards.max_admin_grants is %d: all new administrators are withheld; if they are meant, approve them", wanted, recent, limits.Window, limits.MaxAdminGrants)
+		e.trip(report.Grants, "", "%d new administrators are wanted and %d were made within %s, guards.max_admin_grants is %d: all new administrators are withheld; if they are correct, approve them", wanted, recent, limits.Window, limits.MaxAdminGrants)
 	}
 	wanted, recent = e.count(plan.Add), memory.Since(e.in.Memory.Added, e.since())
 	if exceedsLimit(wanted, recent, limits.MaxAdditions) {
 		withhold(e.changes(), report.Grants, isAddition)
-		e.trip(report.Grants, "", "%d additions are wanted and %d were made within %s, guards.max_additions is %d: all additions are withheld; if they are meant, approve them", wanted, recent, limits.Window, limits.MaxAdditions)
+		e.trip(report.Grants, "", "%d additions are wanted and %d were made within %s, guards.max_additions is %d: all additions are withheld; if they are correct, approve them", wanted, recent, limits.Window, limits.MaxAdditions)
 	}
 }
 
@@ -216,7 +216,7 @@ func (e *evaluation) grants() {
 // until every pass has wanted it for long enough.
 func (e *evaluation) grace() {
 	e.waiting(false, "on a federation", "guards.federation_grace")
-	e.waiting(true, "on an email alone, since ClearML keeps no account id of the person,", "guards.gone_grace")
+	e.waiting(true, "on an email alone, because ClearML keeps no account id of the person,", "guards.gone_grace")
 }
 
 // GraceOf returns how long every pass must want a removal with that evidence before it is
@@ -294,7 +294,7 @@ func WantedSince(c plan.Change, in Input) (time.Time, bool) {
 	return since, known
 }
 
-func (e *evaluation) waiting(byEmail bool, rests, key string) {
+func (e *evaluation) waiting(byEmail bool, dependsOn, key string) {
 	limits := e.in.Limits
 	fresh, last, longest := false, time.Time{}, time.Duration(0)
 	n := withhold(e.changes(), report.Grace, func(c *plan.Change) bool {
@@ -313,12 +313,12 @@ func (e *evaluation) waiting(byEmail bool, rests, key string) {
 		return
 	}
 	// The text has no time that would differ between two passes over the same state.
-	advice := "the first pass after that removes them"
+	advice := "the first pass after that makes them"
 	switch {
 	case limits.Forgets:
-		advice = "a single pass cannot wait: set state_dir so that passes remember, or " + key + ": 0s"
+		advice = "a single pass cannot wait: set state_dir, so that later passes remember the time, or set " + key + ": 0s"
 	case !fresh:
 		advice = "the last of them is due at " + last.UTC().Format(time.RFC3339)
 	}
-	e.trip(report.Grace, "", "%d removals rest %s and wait until every pass has wanted them for %s; %s", n, rests, longest, advice)
+	e.trip(report.Grace, "", "%d removals depend %s and wait until every pass has wanted them for %s; %s", n, dependsOn, longest, advice)
 }

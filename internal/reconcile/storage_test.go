@@ -31,7 +31,7 @@ func TestAServerWithOptions(t *testing.T) {
 	)
 	// In ClearML the people of the storage are also members of staff, but not in Keycloak.
 	astray := func(s *stage) { s.clearml.SetMembers("staff", "lola", "luke", "stored-ann", "stored-bob") }
-	waits := []string{"grace: 2 removals rest on a federation and wait"}
+	waits := []string{"grace: 2 removals depend on a federation and wait"}
 	// Issue 9, A7.
 	t.Run("a storage that parses foreign ids answers the probe by a number", func(t *testing.T) {
 		s := storage(t, keycloaktest.ForeignParsed)

@@ -218,7 +218,7 @@ func crowd() report.Report {
 			g.Remove = append(g.Remove, report.Change{ID: fmt.Sprint(i, j), Name: fmt.Sprintf("Person Number %d of %d", j, i), Email: fmt.Sprintf("person%d.%d@example.com", i, j), Why: "not_member", Outcome: report.Withheld, Guard: report.Removals})
 		}
 		r.Groups = append(r.Groups, g)
-		r.Guards = append(r.Guards, report.Trip{Guard: report.Removals, Group: name, Detail: "50 of its 60 members would be removed: the group's removals are withheld; if that is meant, approve them", Override: "--approve x"})
+		r.Guards = append(r.Guards, report.Trip{Guard: report.Removals, Group: name, Detail: "50 of its 60 members would be removed: the group's removals are withheld; if they are correct, approve them", Override: "--approve x"})
 		r.Errors = append(r.Errors, report.Failure{System: "clearml", Reason: "rejected", Text: "writing the user group " + name + ": ClearML refused the list"})
 	}
 	for i := range 10000 {
