@@ -435,7 +435,7 @@ func TestAnApprovalThatIsNotForThePlan(t *testing.T) {
 		lines             []string
 	}{
 		{"the plan is another one", "both ann bob cid\n/team: ann\nteam = bob cid",
-			"the plan has changed: the approval names the changes 0123456789abcdef, those of this pass are %s; nothing was lifted; look at the plan again",
+			"the plan has changed: the approval names the digest 0123456789abcdef, and this pass has the digest %s; nothing was lifted; look at the new plan",
 			[]string{"+ann@team applied", "-bob@team withheld not_member by removals", "-cid@team withheld not_member by removals"}},
 		{"there is nothing to approve", "both ann bob\n/team: ann bob\nteam = bob",
 			"there is nothing to approve: this pass wants no removal and no new administrator; nothing was lifted",

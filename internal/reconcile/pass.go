@@ -96,7 +96,7 @@ func (p *pass) approval(judged guard.Judged, in guard.Input) *report.Approval {
 	case judged.Digest == "":
 		a.Detail = "there is nothing to approve: this pass wants no removal and no new administrator; nothing was lifted"
 	case !judged.Granted:
-		a.Detail = fmt.Sprintf("the plan has changed: the approval names the changes %s, those of this pass are %s; nothing was lifted; look at the plan again", a.Digest, judged.Digest)
+		a.Detail = fmt.Sprintf("the plan has changed: the approval names the digest %s, and this pass has the digest %s; nothing was lifted; look at the new plan", a.Digest, judged.Digest)
 	case len(a.Lifted) == 0:
 		a.Changes = judged.Changes
 		a.Detail = fmt.Sprintf("no guard withheld any of the %d changes, so nothing had to be lifted", a.Changes)
@@ -116,11 +116,19 @@ func (p *pass) approval(judged guard.Judged, in guard.Input) *report.Approval {
 func otherRoles(p plan.Plan) (remarks []report.Skip) {
 	for _, g := range p.Groups {
 		for _, u := range g.OtherRole {
-			why := "is an administrator by Keycloak, and groupsync does not change the role " + cmp.Or(u.Role, "that ClearML does not tell")
+			why := "is an administrator by Keycloak, and groupsync does not change " + roleText(u)
 			remarks = append(remarks, report.Skip{Name: cmp.Or(u.Email, u.ID), Side: match.InClearML, Why: why})
 		}
 	}
 	return remarks
+}
+
+// roleText returns the role of a user with a noun, for a message.
+func roleText(u target.User) string {
+	if u.Role == "" {
+		return "a role that ClearML does not return"
+	}
+	return "the role " + u.Role
 }
 
 func groupReport(g plan.Group) report.Group {
