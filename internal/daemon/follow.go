@@ -33,14 +33,14 @@ func (s *replica) follow(ctx context.Context, hangups <-chan os.Signal) {
 		case <-ctx.Done():
 			return
 		case <-hangups:
-			s.log.Info("SIGHUP: the configuration is loaded anew")
+			s.log.Info("SIGHUP: the configuration is loaded again")
 		case <-ticks.C:
 			before := last
 			last = fingerprint(s.files())
 			reads++
 			changed := last != loaded && last == before
 			if changed {
-				s.log.Info("a file of the configuration changed: it is loaded anew")
+				s.log.Info("a file of the configuration changed: the configuration is loaded again")
 			}
 			if !changed && (reads < retryReads || !s.refused()) {
 				continue

@@ -74,7 +74,7 @@ func (s *replica) readSuspension(ctx context.Context) {
 	stored, err := s.store.Suspension(ctx)
 	if err != nil {
 		if !k.failed && ctx.Err() == nil {
-			s.log.Error("nobody can tell whether writing is suspended, so passes write nothing", "error", err)
+			s.log.Error("the stored suspension cannot be read, so passes write nothing until it can be read", "error", err)
 		}
 		k.failed = true
 		return

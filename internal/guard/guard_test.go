@@ -143,7 +143,7 @@ func TestGuards(t *testing.T) {
 		{name: "a suspension of removals lets additions through, with on_trip: stop too",
 			world: "both ann bob\n/team: ann\nteam = bob", change: func(b *bench) { suspend(true)(b); b.limits.Stop = true },
 			want:  []string{"+ann@team from /team by id", "-bob@team not_member by id [suspended]"},
-			trips: []string{`suspended: the removing of members is suspended until 2026-11-24T13:00:00Z ("move\nof LDAP"): 1 changes are withheld; the suspension ends by itself, or by groupsync resume`}},
+			trips: []string{`suspended: the removal of members is suspended until 2026-11-24T13:00:00Z ("move\nof LDAP"): 1 changes are withheld; the suspension ends by itself, or by groupsync resume`}},
 		{name: "a suspension trips where nothing differs, so that every report tells of it",
 			world: "both ann\n/team: ann\nteam = ann", change: suspend(false),
 			want:  []string{},

@@ -118,7 +118,7 @@ func (d *Scheduler) Run(ctx context.Context) error {
 	case <-finished:
 		return nil
 	case <-patience.C:
-		return fmt.Errorf("the running pass did not end within shutdown_timeout (%s) and was abandoned: look at its last log lines, the next pass starts from a fresh reading", d.options.ShutdownTimeout)
+		return fmt.Errorf("the running pass did not end within shutdown_timeout (%s) and was abandoned: look at its last log lines; the next pass reads both sides again", d.options.ShutdownTimeout)
 	}
 }
 
@@ -162,7 +162,7 @@ func (j Job) wait(ctx context.Context, jitter func(time.Duration) time.Duration)
 // scheduled waits for it, because that pass did not look at the other people.
 func (d *Scheduler) scheduled(t *term) {
 	if !d.whole.TryAcquire(1) {
-		d.options.Log.WarnContext(t.ctx, "a pass was due while one was running and is skipped: make schedule longer if this repeats")
+		d.options.Log.WarnContext(t.ctx, "a pass was due and is skipped, because another pass has not ended: if this repeats, run passes less often (schedule)")
 		d.options.Skipped()
 		return
 	}
@@ -222,7 +222,7 @@ func (d *Scheduler) pass(t *term, user string, req reconcile.Request) (r report.
 		return r, ErrStandby
 	}
 	req.Apply = j.Apply
-	err = errors.New("the pass did not end in order: look at the log")
+	err = errors.New("the pass ended with a fault in groupsync: look at the log")
 	log := logger{ctx: t.ctx, log: d.options.Log}
 	cron.Recover(log)(cron.FuncJob(func() {
 		if user == everybody {
@@ -236,7 +236,7 @@ func (d *Scheduler) pass(t *term, user string, req reconcile.Request) (r report.
 
 // ErrAsked is the cause of the end of Job.After's context when somebody asks for a pass or
 // for another job.
-var ErrAsked = errors.New("somebody asked for a pass or for a reload meanwhile")
+var ErrAsked = errors.New("a pass or a reload was requested")
 
 // ask acquires the semaphores in order. It ends a running Job.After first.
 func (d *Scheduler) ask(ctx context.Context, semaphores ...*semaphore.Weighted) (release func(), err error) {
@@ -269,7 +269,7 @@ func (d *Scheduler) ask(ctx context.Context, semaphores ...*semaphore.Weighted) 
 
 // Errors of Sync. Sync makes no pass if it returns one of them.
 var (
-	ErrStandby  = errors.New("this process stands by and makes no passes: ask the one that leads")
+	ErrStandby  = errors.New("this process is a standby and makes no passes: ask the leader")
 	ErrObserves = errors.New("mode is observe, so a pass writes nothing and there is nothing to approve: set mode: apply first")
 )
 

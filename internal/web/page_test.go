@@ -79,7 +79,7 @@ func TestHeadline(t *testing.T) {
 			s := of(report.Report{Result: report.Drift, Groups: change(report.Withheld, report.Suspended)})
 			s.suspension = memory.Suspension{Until: now.Add(90 * time.Minute), Reason: "r", By: "op", At: now, RemovalsOnly: true}
 			return s
-		}(), `wait: 1 membership differs from Keycloak. The removing of members is suspended until 2026-11-27T13:30:00Z by "op": "r", 90 min from now. groupsync resume ends it earlier: docs/running.md, Suspend.`},
+		}(), `wait: 1 membership differs from Keycloak. The removal of members is suspended until 2026-11-27T13:30:00Z by "op": "r", 90 min from now. groupsync resume ends it earlier: docs/running.md, Suspend.`},
 		{"a standby of a suspended sync", state{leader: "pod-b", suspension: memory.Suspension{Until: now.Add(time.Hour), Reason: "r", By: "op"}},
 			`idle: This process stands by and makes no passes. All writing is suspended until 2026-11-27T13:00:00Z by "op": "r", 60 min from now. groupsync resume ends it earlier: docs/running.md, Suspend. pod-b leads: its page shows the passes.`},
 		{"a suspension that has ended", func() state {
