@@ -236,10 +236,10 @@ type suspendedError struct{ memory.Suspension }
 
 func (e *suspendedError) Error() string { return guard.SuspensionText(e.Suspension) }
 
-// checkSuspension reads from the store whether a person has suspended writing since the plan was made. If
-// the suspension withholds this write, checkSuspension returns a *suspendedError. A write with a removal
-// is withheld whole, and the next pass makes its additions. If the store cannot be read, checkSuspension
-// returns a fence error.
+// checkSuspension reads from the store whether a person has suspended writing since the plan
+// was made. If the suspension withholds this write, checkSuspension returns a
+// *suspendedError. A write with a removal is withheld completely, and the next pass makes its
+// additions. If the store cannot be read, checkSuspension returns a fence error.
 func (j *job) checkSuspension() error {
 	s, err := j.suspension(j.ctx)
 	switch {
