@@ -97,7 +97,7 @@ func TestPeopleOfLDAP(t *testing.T) {
 		{"somebody without groups and without ClearML", "fedd@example.org", "", []string{"state: no_account", "ClearML: no user", "no ClearML group concerns the person"}},
 		{"a local person", "luke", "", []string{"enabled, local, matched by id", "  = in_sync  ClearML has the group, and so has Keycloak, by /club"}},
 		{"a service account, asked for by username", "service-account-" + realm.ClientID, "", []string{"state: service_account", "a service account, local"}},
-		{"nobody", "nobody@example.org", "", []string{"error: nobody nobody@example.org in ClearML"}},
+		{"nobody", "nobody@example.org", "", []string{"error: no person nobody@example.org in ClearML"}},
 		{"a group whose list hides its people", "", "hidden", []string{"  = hidden  feda <feda@example.org>", "Keycloak group /hidden"}},
 	})
 	realm.ClearUserCache(t)

@@ -619,7 +619,7 @@ func TestAFederationThatIsDeletedTakesItsPeopleAlongOnlyWhenApproved(t *testing.
 		removals: "club: gone of feda fedb, withheld by fall\nstaff: gone of feda fedb fedc fedd fede fedf, withheld by fall",
 		trips:    []string{"fall club" + gone + "2 removals are withheld; if they are correct, approve them", "fall staff" + gone + "6 removals are withheld; if they are correct, approve them"}}
 	first := deleted
-	first.trips = append(slices.Clip(deleted.trips), "grace: 8 removals rest on a federation")
+	first.trips = append(slices.Clip(deleted.trips), "grace: 8 removals depend on a federation")
 	s.pass(t, "deleted", first)
 	s.now = s.now.Add(2 * grace)
 	digest := s.pass(t, "deleted for longer than the grace", deleted).Digest
