@@ -221,13 +221,13 @@ groups.mapping: "staff" feeds "Users", which is built into ClearML, and groupsyn
 			name:   "a suspension in the past",
 			config: good,
 			args:   []string{"suspend", "--for", "-2h", "--reason", "r"},
-			want:   `groupsync: a suspension of -2h0m0s would have ended before it began: give a time that is still to come, such as 2h`,
+			want:   `groupsync: a suspension of -2h0m0s would end before it begins: give a time in the future, such as 2h`,
 		},
 		{
 			name:   "a suspension without a reason",
 			config: good,
 			args:   []string{"suspend", "--for", "2h"},
-			want:   `groupsync: a suspension needs a reason: write one sentence for whoever finds that nothing is written`,
+			want:   `groupsync: a suspension needs a reason: write one sentence for the person who finds that groupsync writes nothing`,
 		},
 		{
 			name:   "a suspension that is too long",

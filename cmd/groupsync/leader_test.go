@@ -124,7 +124,7 @@ func (c *candidate) standsBy(t *testing.T, leader string) {
 		}
 	}
 	if leader != "" {
-		want := "this process stands by and makes no passes: ask the one that leads: " + leader + "\n"
+		want := "this process is a standby and makes no passes: ask the leader: " + leader + "\n"
 		if code, body := post(t, c.address+"/-/sync"); code != http.StatusServiceUnavailable || body != want {
 			t.Errorf("asked for a pass: %d %q, want 503 %q", code, body, want)
 		}

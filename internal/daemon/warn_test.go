@@ -26,7 +26,7 @@ func TestAnEndedExceptionIsAWarning(t *testing.T) {
 
 // TestWarnOfPlainHTTP: a daemon warns of each side that it reaches without TLS.
 func TestWarnOfPlainHTTP(t *testing.T) {
-	const what = " is an http:// address of another machine: groupsync sends its secret and its tokens unencrypted, and whoever stands in between can read them and change the answers; use https://"
+	const what = " is an http:// address of another machine: groupsync sends its secret and its tokens unencrypted. Others on the network can read them and change the answers. Use https://"
 	for _, tt := range []struct {
 		name, keycloak, clearml string
 		want                    []string

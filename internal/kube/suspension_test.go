@@ -139,7 +139,7 @@ func TestASuspensionThatCannotBeHad(t *testing.T) {
 	c.Get(t, p.path(), &cut)
 	cut["data"] = map[string]any{suspensionKey: `{"version":1,"until":"2026-`}
 	c.Do(t, http.MethodPut, p.path(), cut, nil)
-	refused(m, "the key suspension.json of the ConfigMap NS/groupsync-memory: the suspension is corrupt (unexpected end of JSON input), and nothing is written meanwhile: ")
+	refused(m, "the key suspension.json of the ConfigMap NS/groupsync-memory: the suspension is corrupt (unexpected end of JSON input), and groupsync writes nothing until groupsync resume removes the suspension ")
 	if err := m.Suspend(t.Context(), until("new")); err != nil {
 		t.Errorf("replacing a corrupt one: %v", err)
 	}
