@@ -29,10 +29,10 @@ func newCheck(p program) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Look at Keycloak and ClearML for what is set wrong, and change nothing",
-		Long: `check looks at the live systems for what would make a pass fail, or make a pass and
-ClearML's sync at login undo each other's changes. It prints what it saw, how to fix what
-is wrong, and where the documentation is. It only reads.
+		Short: "Find wrong settings in Keycloak and ClearML, and change nothing",
+		Long: `check reads the live systems. It finds settings that would make a pass fail, or make a pass
+and ClearML's sync at login undo each other's changes. It prints each finding, how to fix
+what is wrong, and where the documentation is. It only reads.
 
 The exit code is 1 if a check found an error, and with --strict 2 if one found a
 warning.`,

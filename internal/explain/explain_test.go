@@ -318,17 +318,17 @@ func TestNobodyOrSeveral(t *testing.T) {
 		kind    any
 	}{
 		{"nobody", reconcile.Subject{User: "zoe@example.com"}, nil,
-			"nobody zoe@example.com in ClearML (by email or id) or in Keycloak (by username, email or id): give the whole email, username or id", new(*reconcile.UnknownError)},
+			"no person zoe@example.com in ClearML (by email or id) or in Keycloak (by username, email or id): give the complete email, username or id", new(*reconcile.UnknownError)},
 		{"nobody, and a federation is away that may have the person", reconcile.Subject{User: "zoe@example.com"}, switchOff,
-			"ClearML has nobody with the email or id zoe@example.com, and Keycloak could not be asked for everybody: the federation corp is not up, and may have the person: it is switched off in Keycloak: ask again when it is up", new(*reconcile.UnknownError)},
+			"ClearML has nobody with the email or id zoe@example.com, and the answer of Keycloak is not complete (the federation corp is not up, and may have the person: it is switched off in Keycloak): correct this, then ask again", new(*reconcile.UnknownError)},
 		{"no group", reconcile.Subject{Group: "ml-taem"}, nil,
 			"no group ml-taem in ClearML (by name or id) or in Keycloak (by path, claim name or id): did you mean ml-team?", new(*reconcile.UnknownError)},
 		{"no group that is near", reconcile.Subject{User: "ann", Group: "zzzz"}, nil,
 			"no group zzzz in ClearML (by name or id) or in Keycloak (by path, claim name or id): look the name up in ClearML or Keycloak", new(*reconcile.UnknownError)},
 		{"a hostile text", reconcile.Subject{User: hostile}, nil,
-			`nobody "\u202e<script>alert(1)</script>\n  + add  forged\x1b[2J" in ClearML (by email or id) or in Keycloak (by username, email or id): give the whole email, username or id`, new(*reconcile.UnknownError)},
+			`no person "\u202e<script>alert(1)</script>\n  + add  forged\x1b[2J" in ClearML (by email or id) or in Keycloak (by username, email or id): give the complete email, username or id`, new(*reconcile.UnknownError)},
 		{"the email of a local user and of an account", reconcile.Subject{User: "gus@example.com"}, nil,
-			"gus@example.com names 2 people: ask again with the id of one:\n  cm-gus  the ClearML user Gus <gus@example.com> (local)\n  00000000-0000-0000-0000-000000000009  the Keycloak account gus <gus@example.com>, which no ClearML user could be", new(*reconcile.SeveralError)},
+			"gus@example.com matches 2 people: ask again with the id of one of them:\n  cm-gus  the ClearML user Gus <gus@example.com> (local)\n  00000000-0000-0000-0000-000000000009  the Keycloak account gus <gus@example.com>, which matches no ClearML user", new(*reconcile.SeveralError)},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			_, err := look(t, row.edit).Look(t.Context(), row.subject)

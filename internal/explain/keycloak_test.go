@@ -97,7 +97,7 @@ func TestPeopleOfLDAP(t *testing.T) {
 		{"somebody without groups and without ClearML", "fedd@example.org", "", []string{"state: no_account", "ClearML: no user", "no ClearML group concerns the person"}},
 		{"a local person", "luke", "", []string{"enabled, local, matched by id", "  = in_sync  ClearML has the group, and so has Keycloak, by /club"}},
 		{"a service account, asked for by username", "service-account-" + realm.ClientID, "", []string{"state: service_account", "a service account, local"}},
-		{"nobody", "nobody@example.org", "", []string{"error: nobody nobody@example.org in ClearML"}},
+		{"nobody", "nobody@example.org", "", []string{"error: no person nobody@example.org in ClearML"}},
 		{"a group whose list hides its people", "", "hidden", []string{"  = hidden  feda <feda@example.org>", "Keycloak group /hidden"}},
 	})
 	realm.ClearUserCache(t)
@@ -106,7 +106,7 @@ func TestPeopleOfLDAP(t *testing.T) {
 		{"what the lists want is withheld", "cm-fedc", "staff", []string{"  - remove  by the member lists a pass removes the person, but the person's own side did not confirm the change, so the guard federation withholds it"}},
 		{"the groups of the account can be missing", "feda@example.org", "", []string{"groups can be missing here: the federation ldap is not up, so groups that come from it can be missing"}},
 		{"a local person is explained as ever", "luke", "", []string{"  = in_sync  ClearML has the group, and so has Keycloak, by /club"}},
-		{"nobody can be said not to be there", "nobody@example.org", "", []string{"error: ClearML has nobody with the email or id nobody@example.org, and Keycloak could not be asked for everybody: the federation ldap is not up, and may have the person"}},
+		{"nobody can be said not to be there", "nobody@example.org", "", []string{"error: ClearML has nobody with the email or id nobody@example.org, and the answer of Keycloak is not complete (the federation ldap is not up, and may have the person"}},
 	})
 	if n := server.Count("permissions.add_or_update_user_group"); n > 0 {
 		t.Errorf("looks wrote to ClearML %d times", n)

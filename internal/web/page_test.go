@@ -79,7 +79,7 @@ func TestHeadline(t *testing.T) {
 			s := of(report.Report{Result: report.Drift, Groups: change(report.Withheld, report.Suspended)})
 			s.suspension = memory.Suspension{Until: now.Add(90 * time.Minute), Reason: "r", By: "op", At: now, RemovalsOnly: true}
 			return s
-		}(), `wait: 1 membership differs from Keycloak. The removing of members is suspended until 2026-11-27T13:30:00Z by "op": "r", 90 min from now. groupsync resume ends the suspension earlier. See docs/running.md, Suspend.`},
+		}(), `wait: 1 membership differs from Keycloak. The removal of members is suspended until 2026-11-27T13:30:00Z by "op": "r", 90 min from now. groupsync resume ends the suspension earlier. See docs/running.md, Suspend.`},
 		{"a standby of a suspended sync", state{leader: "pod-b", suspension: memory.Suspension{Until: now.Add(time.Hour), Reason: "r", By: "op"}},
 			`idle: This process is a standby and makes no passes. All writing is suspended until 2026-11-27T13:00:00Z by "op": "r", 60 min from now. groupsync resume ends the suspension earlier. See docs/running.md, Suspend. pod-b is the leader. Its page shows the passes.`},
 		{"a suspension that has ended", func() state {
@@ -218,7 +218,7 @@ func crowd() report.Report {
 			g.Remove = append(g.Remove, report.Change{ID: fmt.Sprint(i, j), Name: fmt.Sprintf("Person Number %d of %d", j, i), Email: fmt.Sprintf("person%d.%d@example.com", i, j), Why: "not_member", Outcome: report.Withheld, Guard: report.Removals})
 		}
 		r.Groups = append(r.Groups, g)
-		r.Guards = append(r.Guards, report.Trip{Guard: report.Removals, Group: name, Detail: "50 of its 60 members would be removed: the group's removals are withheld; if that is meant, approve them", Override: "--approve x"})
+		r.Guards = append(r.Guards, report.Trip{Guard: report.Removals, Group: name, Detail: "50 of its 60 members would be removed: the group's removals are withheld; if they are correct, approve them", Override: "--approve x"})
 		r.Errors = append(r.Errors, report.Failure{System: "clearml", Reason: "rejected", Text: "writing the user group " + name + ": ClearML refused the list"})
 	}
 	for i := range 10000 {

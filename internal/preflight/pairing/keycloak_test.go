@@ -324,7 +324,7 @@ func TestPairingOnKeycloak(t *testing.T) {
     correct this cause. A daemon that can read its memory uses the memory
 ! the guard missing_source would trip. ml: the Keycloak group "Ops", named in groups.mapping, does not exist: the user group is frozen; create it or correct the configuration; did you mean "ops"?
     correct this cause: no approval lifts this guard
-! the guard removals would withhold 2 changes. 2 removals are wanted and 0 were made within 1h0m0s, guards.max_removals is 1: all removals are withheld; if they are meant, approve them
+! the guard removals would withhold 2 changes. 2 removals are wanted and 0 were made within 1h0m0s, guards.max_removals is 1: all removals are withheld; if they are correct, approve them
     look at the changes with a dry run, groupsync --once. If they are right, approve them with the command that it prints
 `},
 		{"a guard that only waits", keycloaktest.Spec{Groups: []string{"/ops"}, Users: []keycloaktest.User{user("ann", "/ops")}},
@@ -332,7 +332,7 @@ func TestPairingOnKeycloak(t *testing.T) {
 				s.signIn(t, "ann")
 				s.known("gus", map[string]any{"email": "x"})
 				s.clearml.AddTeam("ops", "cm-ann", "cm-gus")
-			}, "pairing-guards", `✔ the guard grace would withhold 1 change. 1 removals rest on an email alone, since ClearML keeps no account id of the person, and wait until every pass has wanted them for 1h0m0s; the first pass after that removes them. Later passes make these changes, if they still want them then
+			}, "pairing-guards", `✔ the guard grace would withhold 1 change. 1 removals depend on an email alone, because ClearML keeps no account id of the person, and wait until every pass has wanted them for 1h0m0s; the first pass after that makes them. Later passes make these changes, if they still want them then
 `},
 		{"no guard would trip", keycloaktest.Spec{Groups: []string{"/ops"}, Users: []keycloaktest.User{user("ann", "/ops")}},
 			func(t *testing.T, s *site) { s.signIn(t, "ann"); s.clearml.AddTeam("ops") }, "pairing-guards", `✔ no guard would withhold anything at the first apply, which would make 1 change

@@ -96,7 +96,7 @@ func TestConnection(t *testing.T) {
 		{"the server has no such call", clearmltest.Options{NoConnections: true}, clearmltest.Fault{}, nil, nil,
 			"! connection: groupsync could not check this: ClearML does not show the connections of its web application (it has no call sso.get_provider_configurations)\n    " + web + unknown},
 		{"the caller may not see them", clearmltest.Options{}, clearmltest.Fault{Call: "sso.get_provider_configurations", Code: 403, Subcode: 20, Text: "no"}, nil, nil,
-			"! connection: groupsync could not check this: ClearML sso.get_provider_configurations: the role of these credentials may not (403/20, no): give groupsync the access key of a ClearML administrator\n    " + web + unknown},
+			"! connection: groupsync could not check this: ClearML sso.get_provider_configurations: the role of these credentials may not make this call (403/20, no): give groupsync the access key of a ClearML administrator\n    " + web + unknown},
 		{"it agrees", clearmltest.Options{}, clearmltest.Fault{}, []map[string]any{connection()}, nil, agrees + unknown},
 		{"the host is written in another way", clearmltest.Options{}, clearmltest.Fault{}, []map[string]any{connection("token_endpoint", "https://AUTH.example.com:443/realms/r/protocol/openid-connect/token")}, nil, agrees + unknown},
 		{"people in no group may sign in", clearmltest.Options{}, clearmltest.Fault{}, []map[string]any{connection("group_prohibit_user_login_if_not_in_group", false)}, nil, agrees + off},

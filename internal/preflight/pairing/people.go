@@ -37,7 +37,7 @@ func (p *pairing) census(context.Context) []preflight.Finding {
 		}
 	}
 	findings := preflight.Fine(fmt.Sprintf("people of the groups: %d matched by the id, %d by the email, %d pending (in Keycloak, and not yet signed in to ClearML), %d ambiguous, %d rekeyed, %d gone from Keycloak, %d disabled there, %d others",
-		by["id"], by["email"], n[match.Pending], n[match.Ambiguous], n[match.Rekeyed], n[match.GoneNow]+n[match.GoneKept], len(p.view.Plan.Barred), others))
+		by["id"], by["email"], n[match.Pending], n[match.Ambiguous], n[match.Rekeyed], n[match.GoneNow]+n[match.GoneKept], len(p.view.Plan.CannotSignIn), others))
 	if list := ids[match.Ambiguous]; len(list) > 0 {
 		findings = append(findings, preflight.Warn(fmt.Sprintf("%s ambiguous: several accounts could be this person, or several users could be one account. groupsync grants nothing to them. Their ids in ClearML: %s", counted(len(list)), preflight.Some(list)),
 			"look at each with groupsync explain ID, and correct the email in ClearML or in Keycloak, so that one account is left"))

@@ -122,7 +122,7 @@ func (r *clearmlReach) features(ctx context.Context) []preflight.Finding {
 	features, err := r.Features(ctx)
 	f := fault.Of(err)
 	switch {
-	case err != nil && r.service() && (errors.Is(err, clearml.ErrNotTold) || f != nil && f.Reason == fault.Rejected):
+	case err != nil && r.service() && (errors.Is(err, clearml.ErrNoFeatures) || f != nil && f.Reason == fault.Rejected):
 		return preflight.Fine(fmt.Sprintf("the user %s is a service account, which has no features of its own; the check clearml-rights has read the user groups", r.login.Identity.User))
 	case err != nil:
 		return []preflight.Finding{preflight.Unchecked(err, "there is nothing to do if the check clearml-rights is ok: it has read the user groups")}

@@ -133,7 +133,7 @@ func TestWhatIsWrongInClearML(t *testing.T) {
 			},
 			want: `! clearml-calls: ClearML has no call permissions.get_access_rules, so groupsync leavers does not know who is in an access rule
     look at what groupsync leavers lists as unknown; a pass does not make the call
-! clearml-calls: ClearML has no call users.get_all_ex, so groupsync leavers does not know who used ClearML last when
+! clearml-calls: ClearML has no call users.get_all_ex, so groupsync leavers does not know when people last used ClearML
     look at what groupsync leavers lists as unknown; a pass does not make the call
 ✔ clearml-calls: ClearML has auth.login, permissions.get_user_groups, users.get_all, users.get_service_users, permissions.add_or_update_user_group
 `},
@@ -149,7 +149,7 @@ func TestWhatIsWrongInClearML(t *testing.T) {
 			want: "✔ clearml-calls: ClearML has auth.login, permissions.get_user_groups, users.get_all, users.get_service_users, permissions.add_or_update_user_group, users.set_role, permissions.get_access_rules, users.get_all_ex\n"},
 		{name: "something before the server adds credentials", check: "clearml-calls",
 			mistake: func(s *clearmltest.Server) { s.Inject(clearmltest.Fault{Probe: true, Data: `{}`}) },
-			want: `✘ clearml-calls: ClearML auth.login: answered 200 without credentials, so something before the API server adds some: nothing is done through it; check clearml.url
+			want: `✘ clearml-calls: ClearML auth.login: answered 200 without credentials, so a server in front of the API server adds credentials. groupsync makes no call through such a server; check clearml.url
     check clearml.url: https://api.<domain>, or https://<web host>/api
 `},
 		{name: "the secret is wrong", secret: "s3cret-wrong", check: "clearml-credentials",
@@ -161,7 +161,7 @@ func TestWhatIsWrongInClearML(t *testing.T) {
     give groupsync the access key of a ClearML administrator
 `},
 		{name: "the role may log in, and not read user groups", options: clearmltest.Options{Role: "superuser"}, check: "clearml-rights",
-			want: `✘ clearml-rights: ClearML permissions.get_user_groups: the role of these credentials may not (403/20, Unauthorized (user role is not allowed): required roles system, root, admin): give groupsync the access key of a ClearML administrator
+			want: `✘ clearml-rights: ClearML permissions.get_user_groups: the role of these credentials may not make this call (403/20, Unauthorized (user role is not allowed): required roles system, root, admin): give groupsync the access key of a ClearML administrator
     give groupsync the access key of a ClearML administrator
 `},
 		{name: "no user has an email", check: "clearml-rights",
@@ -170,7 +170,7 @@ func TestWhatIsWrongInClearML(t *testing.T) {
 				s.RemoveUser("bob")
 				s.AddUser(clearmltest.User{ID: "cyn", Name: "Cyn"})
 			},
-			want: `✘ clearml-rights: ClearML tells no user's email, so nobody can be matched: the credentials are not an admin's, or this server has no auth fields
+			want: `✘ clearml-rights: ClearML returned no user's email, so groupsync can match nobody. The credentials are not an administrator's, or this server returns no auth fields
     correct this cause: groupsync makes no pass until it can read all users and user groups
 `},
 		{name: "the features lack user groups", check: "clearml-features",
@@ -188,7 +188,7 @@ func TestWhatIsWrongInClearML(t *testing.T) {
 			mistake: func(s *clearmltest.Server) {
 				s.Inject(clearmltest.Fault{Call: "users.get_current_user", Code: 403, Subcode: 20, Text: "no"})
 			},
-			want: `! clearml-features: groupsync could not check this: ClearML users.get_current_user: the role of these credentials may not (403/20, no): give groupsync the access key of a ClearML administrator
+			want: `! clearml-features: groupsync could not check this: ClearML users.get_current_user: the role of these credentials may not make this call (403/20, no): give groupsync the access key of a ClearML administrator
     there is nothing to do if the check clearml-rights is ok: it has read the user groups
 `},
 		{name: "the server tells no features", check: "clearml-features", mistake: ownKeys,
@@ -285,7 +285,7 @@ func TestWhatIsWrongInClearML(t *testing.T) {
 			mistake: func(s *clearmltest.Server) {
 				s.Inject(clearmltest.Fault{Call: "users.get_service_users", Nth: 2, Code: 403, Subcode: 20, Text: "feature"})
 			},
-			want: `! clearml-identity: groupsync could not check this: ClearML users.get_service_users: the role of these credentials may not (403/20, feature): give groupsync the access key of a ClearML administrator
+			want: `! clearml-identity: groupsync could not check this: ClearML users.get_service_users: the role of these credentials may not make this call (403/20, feature): give groupsync the access key of a ClearML administrator
     look in ClearML whose credentials groupsync has
 `},
 	} {
