@@ -304,7 +304,7 @@ func renamed(v reconcile.View, u target.User) string {
 // answered returns the person with the status and reason of the second look.
 func answered(p Person, a source.Answer) (Person, error) {
 	if !a.For("", p.ID, false) {
-		return p, fmt.Errorf("Keycloak's second answer is about another person, so nothing is reported. This is a bug in groupsync: report it")
+		return p, fmt.Errorf("the second look answers for another person, so no leavers are listed: report this as a fault in groupsync")
 	}
 	switch e := a.Evidence; {
 	case !e.Valid():
