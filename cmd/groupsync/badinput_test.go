@@ -318,7 +318,7 @@ func TestPortTaken(t *testing.T) {
 	}
 	defer taken.Close()
 	got := inProcess(t, nil, "--config", write(t, "config.yaml", good), "--web.listen", taken.Addr().String())
-	want := fmt.Sprintf("groupsync: listening for HTTP: listen tcp %s: bind: address already in use: free the port or set web.listen to another address\n", taken.Addr())
+	want := fmt.Sprintf("groupsync: listening for HTTP: listen tcp %s: bind: address already in use. Free the port or set web.listen to another address\n", taken.Addr())
 	if got.code != 1 || got.stderr != want || got.stdout != "" {
 		t.Errorf("exit %d\n%s%swant\n%s", got.code, got.stdout, got.stderr, want)
 	}

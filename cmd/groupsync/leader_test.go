@@ -129,8 +129,8 @@ func (c *candidate) standsBy(t *testing.T, leader string) {
 			t.Errorf("asked for a pass: %d %q, want 503 %q", code, body, want)
 		}
 		_, page := fetch(t, c.address+"/")
-		mustContain(t, "the page of a standby", page, "This process stands by and makes no passes.")
-		mustContain(t, "the page of a standby", page, leader+" leads: its page shows the passes.")
+		mustContain(t, "the page of a standby", page, "This process is a standby and makes no passes.")
+		mustContain(t, "the page of a standby", page, leader+" is the leader. Its page shows the passes.")
 	}
 	if n := len(c.sent()); n != 0 {
 		t.Errorf("a standby has sent %d writes", n)

@@ -113,8 +113,8 @@ func TestLeaversOfAServerThatTellsLittle(t *testing.T) {
 		t.Errorf("exit %d, want 2\n%s", got.code, got.stderr)
 	}
 	for _, want := range []string{
-		"ClearML does not tell all access rules: ClearML has no call permissions.get_access_rules",
-		"ClearML does not tell when people last used it: ClearML users.get_all_ex: the server returned no user's activity",
+		"ClearML did not return all access rules: ClearML has no call permissions.get_access_rules",
+		"ClearML did not return when people last used ClearML: ClearML users.get_all_ex: the server returned no user's activity",
 		"gone  cid <cid@example.com>  (id cm-cid)\n  why: looked up: Keycloak has neither the id that ClearML keeps nor the email\n  groups: none\n  role: user\n  access rules that name the person: unknown\n  last use of the UI: unknown\n  last use of API keys: unknown\n",
 	} {
 		mustContain(t, "the output", got.stdout, want)
@@ -128,7 +128,7 @@ func TestLeaversOfAServerThatTellsLittle(t *testing.T) {
 func TestLeaversOfNobody(t *testing.T) {
 	p := newPlace(t, func(s *keycloaktest.Spec) {}, clearmltest.Options{})
 	config := configure(t, p.realm.Server.URL, p.realm.Name, p.url, "")
-	if got := inProcess(t, nil, "leavers", "--config", config); got.code != 0 || got.stdout != "leavers: nobody who is disabled or gone in Keycloak holds anything in ClearML\nClearML does not tell when people last used it: ClearML users.get_all_ex: the server returned no user's activity\n" {
+	if got := inProcess(t, nil, "leavers", "--config", config); got.code != 0 || got.stdout != "leavers: nobody who is disabled or gone in Keycloak holds anything in ClearML\nClearML did not return when people last used ClearML: ClearML users.get_all_ex: the server returned no user's activity\n" {
 		t.Errorf("exit %d\n%s%s", got.code, got.stdout, got.stderr)
 	}
 	p.clearml.Inject(clearmltest.Fault{Call: "permissions.get_access_rules", Code: 500, Text: "no"})

@@ -22,6 +22,7 @@ import (
 	"groupsync/internal/match"
 	"groupsync/internal/memory"
 	"groupsync/internal/reconcile"
+	"groupsync/internal/source"
 	"groupsync/internal/source/realmfile"
 	"groupsync/internal/target/clearml"
 	"groupsync/internal/target/clearmltest"
@@ -207,6 +208,40 @@ func TestAnswers(t *testing.T) {
 			}
 			if d := cmp.Diff(a, back); d != "" {
 				t.Errorf("the JSON does not hold the whole answer:\n%s", d)
+			}
+		})
+	}
+}
+
+// TestTheNextLoginGivesNothingToADisabledAccount: the own side of an account has a group that
+// the member list does not show. If the account is enabled, the next login gives the group. If
+// it is disabled, the person cannot log in.
+func TestTheNextLoginGivesNothingToADisabledAccount(t *testing.T) {
+	for _, row := range []struct {
+		name    string
+		enabled bool
+		status  explain.Status
+		wants   string
+		why     string
+	}{
+		{"an enabled account", true, explain.Hidden, "in",
+			"the person's own side has /research/ml-team, but Keycloak's member list hides the person, so no pass adds the person; the next login to ClearML gives the group"},
+		{"a disabled account", false, explain.NotGranted, "unknown", "no pass adds the person: only an account that Keycloak shows as disabled has /research/ml-team"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			v, err := look(t, func(r *realmfile.Realm) { account(r, "nel").Enabled = row.enabled }).Look(t.Context(), reconcile.Subject{User: "nel", Group: "ml-team"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			v.Person.Own = map[string]source.OwnGroups{id("e1"): {Groups: []string{"g-ml"}}}
+			var got []explain.Standing
+			for _, g := range explain.Of(v).Groups {
+				if g.Name == "ml-team" {
+					got = append(got, g.People...)
+				}
+			}
+			if len(got) != 1 || got[0].Status != row.status || got[0].Wants != row.wants || got[0].Why != row.why {
+				t.Errorf("got %+v", got)
 			}
 		})
 	}
