@@ -177,7 +177,7 @@ func TestBadValuesInstallNothing(t *testing.T) {
 		{"no Secret", []string{"-f", least, "--set", "existingSecret="}, "existingSecret: is missing: name a Secret with the keys client_secret, access_key and secret_key, or set secret.create with the three values"},
 		{"a key that the configuration does not have", []string{"-f", least, "--set", "config.keyclok.url=x"}, "- at '/config': additional properties 'keyclok' not allowed"},
 		{"two replicas without a Lease", []string{"-f", least, "--set", "replicas=2,leaderElection.enabled=false"}, "replicas: 2 processes would write at the same time: set leaderElection.enabled, or replicas to 1"},
-		{"a schedule that is none", []string{"-f", least, "--set", "config.schedule=often"}, `config.schedule: "often" is no schedule: write @every 15m, @hourly, or five cron fields`},
+		{"a schedule that is none", []string{"-f", least, "--set", "config.schedule=often"}, `config.schedule: "often" is not a schedule: write @every 15m, @hourly, or five cron fields`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			out, err := r.Helm(t, append([]string{"install", "groupsync", "."}, tt.args...)...)

@@ -106,18 +106,18 @@ clearml.url: "api.clearml.example.com" has no scheme: write https://api.clearml.
 		{
 			name:   "a schedule that never comes true",
 			config: good + "schedule: 0 0 31 2 *\n",
-			want:   `groupsync: schedule: "0 0 31 2 *" never comes true: write a date that exists`,
+			want:   `groupsync: schedule: "0 0 31 2 *" never occurs: write a date that exists`,
 		},
 		{
 			name:   "admin groups without a word about the admin role",
 			config: good + "admins: {groups: [clearml-admins]}\n",
-			want:   `groupsync: admins.role: must be written down when admins.groups is set: ClearML's login sync honours a role claim by default, and one sync would demote whom the other promotes: write the role, or "" for none`,
+			want:   `groupsync: admins.role: must be set when admins.groups is set. ClearML's login also makes administrators from a role claim. If groupsync does not know the role, the two undo each other's changes: write the role, or "" for none`,
 		},
 		{
 			name:   "a mapping to a group that is built into ClearML",
 			config: good + "groups: {mapping: {staff: Users, ops: [ops, Admins]}}\n",
-			want: `groupsync: groups.mapping: "ops" feeds "Admins", which is built into ClearML, and groupsync does not write it: map it to a group of your own, or name administrators in admins.groups
-groups.mapping: "staff" feeds "Users", which is built into ClearML, and groupsync does not write it: map it to a group of your own, or name administrators in admins.groups`,
+			want: `groupsync: groups.mapping: "ops" feeds "Admins", which is built into ClearML, and groupsync writes no built-in group: map the name to another ClearML group, or name administrators in admins.groups
+groups.mapping: "staff" feeds "Users", which is built into ClearML, and groupsync writes no built-in group: map the name to another ClearML group, or name administrators in admins.groups`,
 		},
 		{
 			name:   "a web configuration that is not there",
@@ -127,25 +127,25 @@ groups.mapping: "staff" feeds "Users", which is built into ClearML, and groupsyn
 		{
 			name:   "a Lease and a directory for one memory",
 			config: good + "state_dir: /var/lib/groupsync\nlease: {name: groupsync}\n",
-			want:   `groupsync: state_dir: goes without lease.name: with a Lease, what the guards remember is in a ConfigMap beside it, where every replica finds it: leave state_dir empty`,
+			want:   `groupsync: state_dir: cannot be combined with lease.name. With a Lease, the guards' memory is in a ConfigMap that every replica can read: leave state_dir empty`,
 		},
 		{
 			name:   "--drift-ok without --once",
 			config: good,
 			args:   []string{"--drift-ok"},
-			want:   `groupsync: --drift-ok goes with --once: the daemon has no exit code for drift`,
+			want:   `groupsync: --drift-ok needs --once: the daemon has no exit code for drift`,
 		},
 		{
 			name:   "--apply without --once",
 			config: good,
 			args:   []string{"--apply"},
-			want:   `groupsync: --apply goes with --once; the daemon writes where the configuration says mode: apply`,
+			want:   `groupsync: --apply needs --once: the daemon writes if the configuration has mode: apply`,
 		},
 		{
 			name:   "--approve without --apply",
 			config: good,
 			args:   []string{"--once", "--approve", "7d0cf8ae4c2f5b91"},
-			want:   `groupsync: --approve goes with --once --apply: it lifts guards for what that pass writes`,
+			want:   `groupsync: --approve needs --once --apply: an approval lifts guards for what that pass writes`,
 		},
 		{
 			name:   "an output format that there is not",
@@ -157,53 +157,53 @@ groups.mapping: "staff" feeds "Users", which is built into ClearML, and groupsyn
 			name:   "an output format of the daemon, which prints no report",
 			config: good,
 			args:   []string{"-o", "json"},
-			want:   `groupsync: -o goes with --once: the daemon prints no report; its log is JSON with log.format: json`,
+			want:   `groupsync: -o needs --once: the daemon prints no report. For a log in JSON, set log.format to json`,
 		},
 		{
 			name:   "--full of the daemon, which prints no report",
 			config: good,
 			args:   []string{"--full"},
-			want:   `groupsync: --full goes with --once: the daemon prints no report`,
+			want:   `groupsync: --full needs --once: the daemon prints no report`,
 		},
 		{
 			name:   "--full with JSON, which is never cut",
 			config: good,
 			args:   []string{"--once", "--full", "-o", "json"},
-			want:   `groupsync: --full goes with -o text and -o markdown: -o json is never cut`,
+			want:   `groupsync: --full needs -o text or -o markdown: -o json is never cut`,
 		},
 		{
 			name:   "--full with a diff, which is never cut",
 			config: good,
 			args:   []string{"--once", "--full", "-o", "diff"},
-			want:   `groupsync: --full goes with -o text and -o markdown: -o diff is never cut`,
+			want:   `groupsync: --full needs -o text or -o markdown: -o diff is never cut`,
 		},
 		{
 			name: "a shell that completion does not know",
 			args: []string{"completion", "tcsh"},
-			want: `groupsync: completion goes with a shell: write groupsync completion bash, zsh, fish or powershell`,
+			want: `groupsync: completion needs a shell: write groupsync completion bash, zsh, fish or powershell`,
 		},
 		{
 			name: "completion without a shell",
 			args: []string{"completion"},
-			want: `groupsync: completion goes with a shell: write groupsync completion bash, zsh, fish or powershell`,
+			want: `groupsync: completion needs a shell: write groupsync completion bash, zsh, fish or powershell`,
 		},
 		{
 			name:   "explain without a person or a group",
 			config: good,
 			args:   []string{"explain"},
-			want:   `groupsync: explain needs somebody or a group: write groupsync explain USER, or groupsync explain --group GROUP`,
+			want:   `groupsync: explain needs a USER or --group: write groupsync explain USER, or groupsync explain --group GROUP`,
 		},
 		{
 			name:   "explain of an empty text",
 			config: good,
 			args:   []string{"explain", ""},
-			want:   `groupsync: explain needs somebody or a group: write groupsync explain USER, or groupsync explain --group GROUP`,
+			want:   `groupsync: explain needs a USER or --group: write groupsync explain USER, or groupsync explain --group GROUP`,
 		},
 		{
 			name:   "explain of two people",
 			config: good,
 			args:   []string{"explain", "ann", "bob"},
-			want:   `groupsync: accepts at most 1 arg(s), received 2: groupsync --help lists them`,
+			want:   `groupsync: accepts at most 1 arg(s), received 2: groupsync --help lists the commands and flags`,
 		},
 		{
 			name:   "explain in another format",
@@ -221,13 +221,13 @@ groups.mapping: "staff" feeds "Users", which is built into ClearML, and groupsyn
 			name:   "a suspension in the past",
 			config: good,
 			args:   []string{"suspend", "--for", "-2h", "--reason", "r"},
-			want:   `groupsync: a suspension of -2h0m0s would have ended before it began: give a time that is still to come, such as 2h`,
+			want:   `groupsync: a suspension of -2h0m0s would end before it begins: give a time in the future, such as 2h`,
 		},
 		{
 			name:   "a suspension without a reason",
 			config: good,
 			args:   []string{"suspend", "--for", "2h"},
-			want:   `groupsync: a suspension needs a reason: write one sentence for whoever finds that nothing is written`,
+			want:   `groupsync: a suspension needs a reason: write one sentence for the person who finds that groupsync writes nothing`,
 		},
 		{
 			name:   "a suspension that is too long",
@@ -251,17 +251,17 @@ groups.mapping: "staff" feeds "Users", which is built into ClearML, and groupsyn
 			name:   "a suspension of something",
 			config: good,
 			args:   []string{"suspend", "team", "--for", "2h", "--reason", "r"},
-			want:   `groupsync: unknown command "team" for "groupsync suspend": groupsync --help lists them`,
+			want:   `groupsync: unknown command "team" for "groupsync suspend": groupsync --help lists the commands and flags`,
 		},
 		{
 			name: "a flag that there is not",
 			args: []string{"--onze"},
-			want: `groupsync: unknown flag: --onze: groupsync --help lists them`,
+			want: `groupsync: unknown flag: --onze: groupsync --help lists the commands and flags`,
 		},
 		{
 			name: "a command that there is not",
 			args: []string{"chekc"},
-			want: `groupsync: unknown command "chekc" for "groupsync": groupsync --help lists them`,
+			want: `groupsync: unknown command "chekc" for "groupsync": groupsync --help lists the commands and flags`,
 		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -318,7 +318,7 @@ func TestPortTaken(t *testing.T) {
 	}
 	defer taken.Close()
 	got := inProcess(t, nil, "--config", write(t, "config.yaml", good), "--web.listen", taken.Addr().String())
-	want := fmt.Sprintf("groupsync: listening for HTTP: listen tcp %s: bind: address already in use: free the port or set web.listen to another address\n", taken.Addr())
+	want := fmt.Sprintf("groupsync: listening for HTTP: listen tcp %s: bind: address already in use. Free the port or set web.listen to another address\n", taken.Addr())
 	if got.code != 1 || got.stderr != want || got.stdout != "" {
 		t.Errorf("exit %d\n%s%swant\n%s", got.code, got.stdout, got.stderr, want)
 	}
@@ -477,20 +477,20 @@ func TestRefusedPass(t *testing.T) {
 			name:    "this ClearML has no user groups",
 			clearml: clearmltest.Options{Open: true},
 			want: report.Failure{System: "clearml", Reason: "not_found",
-				Text: `ClearML has no call permissions.get_user_groups: user groups are part of ClearML Enterprise, and this server is without them; check clearml.url, and the server's licence and version`},
+				Text: `ClearML has no call permissions.get_user_groups: user groups are part of ClearML Enterprise, and this server does not have them; check clearml.url, and the server's licence and version`},
 		},
 		{
 			name:    "clearml.url lacks /api, and the web server answers 405",
 			clearml: clearmltest.Options{Base: "/api"},
 			arrange: func(_ *testing.T, p *place) { p.url = strings.TrimSuffix(p.url, "/api") },
 			want: report.Failure{System: "clearml", Reason: "shape",
-				Text: `ClearML permissions.get_user_groups: 405 without ClearML's envelope (text/html, <!doctype html><html><head><title>ClearML</title></head></html>): something else answers there; set clearml.url to https://api.<domain>, or https://<web host>/api`},
+				Text: `ClearML permissions.get_user_groups: 405 without ClearML's envelope (text/html, <!doctype html><html><head><title>ClearML</title></head></html>): another server answers, not ClearML's API server; set clearml.url to https://api.<domain>, or https://<web host>/api`},
 		},
 		{
 			name:    "clearml.url lacks /api, and the web server answers 200",
 			arrange: func(t *testing.T, p *place) { p.url = front(t, http.HandlerFunc(aPage)).URL },
 			want: report.Failure{System: "clearml", Reason: "shape",
-				Text: `ClearML permissions.get_user_groups: 200 without ClearML's envelope (text/html, <title>ClearML</title>): something else answers there; set clearml.url to https://api.<domain>, or https://<web host>/api`},
+				Text: `ClearML permissions.get_user_groups: 200 without ClearML's envelope (text/html, <title>ClearML</title>): another server answers, not ClearML's API server; set clearml.url to https://api.<domain>, or https://<web host>/api`},
 		},
 		{
 			name: "a mapping to a group that this ClearML calls built in",
@@ -510,7 +510,7 @@ func TestRefusedPass(t *testing.T) {
 				}
 			},
 			want: report.Failure{System: "clearml", Reason: "shape",
-				Text: `ClearML tells no user's email, so nobody can be matched: the credentials are not an admin's, or this server has no auth fields`},
+				Text: `ClearML returned no user's email, so groupsync can match nobody. The credentials are not an administrator's, or this server returns no auth fields`},
 		},
 	} {
 		t.Run(row.name, func(t *testing.T) {

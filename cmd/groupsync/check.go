@@ -29,10 +29,10 @@ func newCheck(p program) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Look at Keycloak and ClearML for what is set wrong, and change nothing",
-		Long: `check looks at the live systems for what would make a pass fail, or make a pass and
-ClearML's sync at login undo each other's changes. It prints what it saw, how to fix what
-is wrong, and where the documentation is. It only reads.
+		Short: "Find wrong settings in Keycloak and ClearML, and change nothing",
+		Long: `check reads the live systems. It finds settings that would make a pass fail, or make a pass
+and ClearML's sync at login undo each other's changes. It prints each finding, how to fix
+what is wrong, and where the documentation is. It only reads.
 
 The exit code is 1 if a check found an error, and with --strict 2 if one found a
 warning.`,
@@ -64,7 +64,7 @@ warning.`,
 func runCheck(ctx context.Context, w io.Writer, checks []preflight.Check, asJSON, strict bool) error {
 	var failed error
 	r := preflight.Run(ctx, checks, func(f preflight.Finding) {
-		if asJSON || failed != nil || f.Needed != "" {
+		if asJSON || failed != nil || f.Prerequisite != "" {
 			return
 		}
 		_, failed = io.WriteString(w, f.Line())
@@ -116,14 +116,14 @@ func checksOf(c config.Config, signIn clearmlenv.SignIn, p program, log *slog.Lo
 	return slices.Concat(
 		ofKeycloak, ofClearML,
 		signin.Checks(signInOf(c, signIn), keycloak, "keycloak-credentials"),
-		federation.Checks(keycloak, clearml, rules, reach.Needed(ofKeycloak), reach.Needed(ofClearML)),
+		federation.Checks(keycloak, clearml, rules, reach.Prerequisites(ofKeycloak), reach.Prerequisites(ofClearML)),
 		pairing.Checks(pairing.Options{
 			Open: func() (pairing.Surveyor, string) {
 				o, lost := surveyOptions(c, rules, p, log)
 				return reconcile.New(keycloak, clearml, o), lost
 			},
 			URL: c.Keycloak.URL, Realm: c.Keycloak.Realm, ClientID: c.Keycloak.ClearMLClientID, Claim: c.Groups.Claim, NeedsGroup: signIn.NeedsGroup,
-		}, keycloak, clearml, reach.Needed(ofKeycloak), reach.Needed(ofClearML)),
+		}, keycloak, clearml, reach.Prerequisites(ofKeycloak), reach.Prerequisites(ofClearML)),
 		preflight.Exceptions(rules.Exceptions),
 	), nil
 }

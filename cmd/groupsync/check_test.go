@@ -106,7 +106,7 @@ func TestCheckOfAPersonsOwnCredentials(t *testing.T) {
 			if took := time.Since(start); took > 15*time.Second {
 				t.Errorf("the check took %s", took)
 			}
-			want := "! clearml-identity: the credentials are a person's own: the ClearML user boss is the Keycloak account " + ann + ", by its " + tt.how + ". "
+			want := "! clearml-identity: the credentials belong to a person: the ClearML user boss is the Keycloak account " + ann + ", matched by the " + tt.how + ". "
 			if !strings.Contains(text.String(), want) {
 				t.Errorf("got\n%s\nwant a line that begins with\n%s", text.String(), want)
 			}

@@ -35,8 +35,8 @@ func newConfig(p program) *cobra.Command {
 		Short: "Print the effective configuration, each value with its origin",
 		Long: `config prints the effective configuration as YAML. A comment names the origin of
 each value: default, file and line, environment, flag, or ClearML's own variable.
-Secrets are masked. If the configuration is not valid, config prints it all the
-same, and the exit code is 1.`,
+Secrets are masked. If the configuration is not valid, config still prints it, and
+the exit code is 1.`,
 		Args: cobra.NoArgs,
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -75,7 +75,7 @@ func printConfig(w io.Writer, t config.Traced) error {
 			}
 		}
 		if text, is := s.Value.(*string); is && text == nil {
-			unwritten = "# " + name + " is not written down"
+			unwritten = "# " + name + " is not set"
 			continue
 		}
 		value, err := valueNode(s)

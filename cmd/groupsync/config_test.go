@@ -53,7 +53,7 @@ func TestConfigPrintsEachValueWithItsOrigin(t *testing.T) {
 	got := inside(t, []string{"GROUPSYNC_CLEARML_ACCESS_KEY=hidden", "GROUPSYNC_CLEARML_SECRET_KEY=hidden"}, "config",
 		"--config", file(t, "config.yaml", "clearml: {url: https://api.example.com}\nkeycloak:\n  client_secret: hidden\ngroups: {mapping: {a.b: c}}\nusers: {protect: [root@*, {match: b@*, groups: [nlp], until: 2026-12-31, reason: hands over}]}\n"),
 		"--clearml-env", file(t, "override.yaml", override), "--guards.window=2h")
-	want := `# ` + services + `surprise (override.yaml:10) is not understood: correct the name if it is mistyped
+	want := `# ` + services + `surprise (override.yaml:10) is unknown to groupsync, which ignores it: correct the name if it is mistyped
 name: default # default
 mode: observe # default
 schedule: '@every 15m' # default
@@ -169,12 +169,12 @@ func TestConfigOfWhatIsNotValid(t *testing.T) {
 	}{
 		{"a source that cannot be read prints nothing", "nane: x\n", nil, nil, "groupsync: config.yaml:1: unknown key \"nane\"; did you mean \"name\"?\n"},
 		{"what is not valid is printed, and said", "keycloak: {url: \"https://me:hidden@auth.example.com\", realm: r, client_secret: x}\nclearml: {url: https://api.example.com, access_key: x, secret_key: x}\n", nil,
-			[]string{"  url: '[masked]' # config.yaml:1", "  # role is not written down"},
+			[]string{"  url: '[masked]' # config.yaml:1", "  # role is not set"},
 			"groupsync: keycloak.url: contains an @. Remove credentials from the URL: they have their own keys\n"},
 		{"so is what contradicts ClearML", "keycloak: {realm: other, client_secret: x}\nclearml: {url: https://api.example.com, access_key: x, secret_key: x}\n",
 			[]string{services + "base_url=https://auth.example.com/realms/clearml", services + "admin_role="},
 			[]string{"  realm: other # config.yaml:1", "  url: https://auth.example.com # ClearML's " + services + "base_url (environment)"},
-			`groupsync: keycloak.realm: "other" (config.yaml:1) contradicts "clearml" of ClearML's ` + services + "base_url (environment): make them equal, or the two syncs would fight\n"},
+			`groupsync: keycloak.realm: "other" (config.yaml:1) contradicts "clearml" of ClearML's ` + services + "base_url (environment): make them equal, else groupsync and ClearML's login undo each other's changes\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := inside(t, tt.env, "config", "--config", file(t, "config.yaml", tt.yaml))
@@ -200,7 +200,7 @@ func TestClearMLsVariablesBeforeAPass(t *testing.T) {
 	env := file(t, "override.yaml", override)
 	yaml := "keycloak: {client_secret: x}\nclearml: {url: \"http://127.0.0.1:1\", access_key: x, secret_key: x, timeout: 1s}\n"
 	got := inside(t, nil, "--once", "--clearml-env", env, "--config", file(t, "config.yaml", yaml+"log: {level: debug}\nadmins: {groups: [chief]}\n"))
-	want := `groupsync: admins.groups: ["chief"] (config.yaml:4) contradicts ["boss"] of ClearML's ` + services + "groups__admins (override.yaml:6): make them equal, or the two syncs would fight\n"
+	want := `groupsync: admins.groups: ["chief"] (config.yaml:4) contradicts ["boss"] of ClearML's ` + services + "groups__admins (override.yaml:6): make them equal, else groupsync and ClearML's login undo each other's changes\n"
 	if d := cmp.Diff(outcome{1, "", want}, got, cmp.AllowUnexported(outcome{})); d != "" {
 		t.Error(d)
 	}
@@ -208,7 +208,7 @@ func TestClearMLsVariablesBeforeAPass(t *testing.T) {
 	cancel() // the pass itself does not matter here
 	var stdout, stderr bytes.Buffer
 	run(ctx, []string{"--once", "--clearml-env", env, "--config", file(t, "config.yaml", yaml)}, nil, &stdout, &stderr)
-	mustContain(t, "the log", stderr.String(), `level=WARN msg="ClearML's own variables: `+services+`surprise (override.yaml:10) is not understood: correct the name if it is mistyped"`)
+	mustContain(t, "the log", stderr.String(), `level=WARN msg="ClearML's own variables: `+services+`surprise (override.yaml:10) is unknown to groupsync, which ignores it: correct the name if it is mistyped"`)
 	if strings.Contains(stdout.String()+stderr.String(), "hidden") {
 		t.Errorf("a secret is printed:\n%s%s", stdout.String(), stderr.String())
 	}

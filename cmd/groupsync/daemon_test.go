@@ -282,7 +282,7 @@ func promtool(t *testing.T, metrics string) {
 // TestDaemonEndsDuringAPass: after SIGTERM the daemon ends a pass between two writes. It waits
 // for a write that is under way, and abandons a write that does not end in time.
 func TestDaemonEndsDuringAPass(t *testing.T) {
-	const abandoned = "groupsync: the running pass did not end within shutdown_timeout (1s) and was abandoned: look at its last log lines, the next pass starts from a fresh reading\n"
+	const abandoned = "groupsync: the running pass did not end within shutdown_timeout (1s) and was abandoned: look at its last log lines; the next pass reads both sides again\n"
 	untouched, written := []string{"cm-bob", "cm-cid"}, []string{"cm-ann", "cm-bob"}
 	for _, row := range []struct {
 		name    string

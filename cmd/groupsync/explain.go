@@ -24,12 +24,12 @@ func newExplain(p program) *cobra.Command {
 could be this person, their groups, what these feed, what a pass would do, and why.
 USER is an email, a username, or an id of either side.
 
-With --group it tells of that group only. Without USER it says what feeds the group,
-and how everybody stands to it. GROUP is a ClearML group's name or id, or a Keycloak
-group's path, claim name or id.
+With --group the answer is about that group only. Without USER it shows what feeds the
+group, and the status of every person. GROUP is a ClearML group's name or id, or a
+Keycloak group's path, claim name or id.
 
-explain only reads: ClearML, the list of Keycloak's groups, and what concerns the
-person or the group. It remembers nothing.`,
+explain only reads: ClearML, the list of Keycloak's groups, and the data of the person or
+the group. It remembers nothing.`,
 		Args: hinted(cobra.MaximumNArgs(1)),
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -38,7 +38,7 @@ person or the group. It remembers nothing.`,
 		}
 		switch {
 		case subject.User == "" && subject.Group == "":
-			return errors.New("explain needs somebody or a group: write groupsync explain USER, or groupsync explain --group GROUP")
+			return errors.New("explain needs a USER or --group: write groupsync explain USER, or groupsync explain --group GROUP")
 		case output != "text" && output != "json":
 			return fmt.Errorf("-o %s is not a format: write -o text or -o json", output)
 		}

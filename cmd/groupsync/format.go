@@ -55,7 +55,7 @@ func complete(root *cobra.Command) {
 		if c.Name() == "completion" { // by itself cobra prints its help and exits with 0 for an unknown shell
 			c.Args = cobra.ArbitraryArgs
 			c.RunE = func(*cobra.Command, []string) error {
-				return errors.New("completion goes with a shell: write groupsync completion bash, zsh, fish or powershell")
+				return errors.New("completion needs a shell: write groupsync completion bash, zsh, fish or powershell")
 			}
 		}
 	}

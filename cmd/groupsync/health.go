@@ -25,7 +25,7 @@ func newHealth() *cobra.Command {
 			// password.
 			address, err := url.Parse(args[0])
 			if err != nil || address.Host == "" {
-				return errors.New("asking for the health: the argument is no URL: write http://127.0.0.1:8080/healthz")
+				return errors.New("asking for the health: the argument is not a URL: write http://127.0.0.1:8080/healthz")
 			}
 			req, err := http.NewRequestWithContext(cmd.Context(), http.MethodGet, address.String(), nil)
 			if err != nil {
@@ -37,7 +37,7 @@ func newHealth() *cobra.Command {
 			}
 			resp, err := client.Do(req)
 			if err != nil {
-				return fmt.Errorf("asking for the health: %w: see that groupsync runs, and web.listen", err)
+				return fmt.Errorf("asking for the health: %w: check that groupsync runs, and check web.listen", err)
 			}
 			defer resp.Body.Close()
 			if resp.StatusCode != http.StatusOK {

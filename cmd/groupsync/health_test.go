@@ -32,19 +32,19 @@ func TestHealth(t *testing.T) {
 		},
 		{
 			name: "no server", args: []string{"http://127.0.0.1:1/healthz"}, code: 1,
-			want: said + `Get "http://127.0.0.1:1/healthz": dial tcp 127.0.0.1:1: connect: connection refused: see that groupsync runs, and web.listen` + "\n",
+			want: said + `Get "http://127.0.0.1:1/healthz": dial tcp 127.0.0.1:1: connect: connection refused: check that groupsync runs, and check web.listen` + "\n",
 		},
 		{
 			name: "no address", args: []string{"127.0.0.1:8080"}, code: 1,
-			want: said + "the argument is no URL: write http://127.0.0.1:8080/healthz\n",
+			want: said + "the argument is not a URL: write http://127.0.0.1:8080/healthz\n",
 		},
 		{
 			name: "a password in the address is not shown", args: []string{"http://ann:canary@127.0.0.1:1/healthz"}, code: 1,
-			want: said + `Get "http://ann:***@127.0.0.1:1/healthz": dial tcp 127.0.0.1:1: connect: connection refused: see that groupsync runs, and web.listen` + "\n",
+			want: said + `Get "http://ann:***@127.0.0.1:1/healthz": dial tcp 127.0.0.1:1: connect: connection refused: check that groupsync runs, and check web.listen` + "\n",
 		},
 		{
 			name: "nor in one that is none", args: []string{"http://ann:canary@127.0.0.1:x/healthz"}, code: 1,
-			want: said + "the argument is no URL: write http://127.0.0.1:8080/healthz\n",
+			want: said + "the argument is not a URL: write http://127.0.0.1:8080/healthz\n",
 		},
 		{
 			name: "a redirect is not followed", args: []string{"SERVER/moved"}, code: 1,
@@ -52,7 +52,7 @@ func TestHealth(t *testing.T) {
 		},
 		{
 			name: "no argument", code: 1,
-			want: "groupsync: accepts 1 arg(s), received 0: groupsync --help lists them\n",
+			want: "groupsync: accepts 1 arg(s), received 0: groupsync --help lists the commands and flags\n",
 		},
 	} {
 		t.Run(row.name, func(t *testing.T) {

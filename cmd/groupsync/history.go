@@ -71,7 +71,7 @@ func runHistory(p program, c config.Config, q journal.Query, output string) erro
 	case c.StateDir == "":
 		return errors.New("history reads the journal, and there is none without state_dir: look for audit=true in the log, and set state_dir for the passes to come")
 	default:
-		return errors.New("history reads the journal, and there is none with state.keep: 0: look for audit=true in the log, and set state.keep for the passes to come")
+		return errors.New("history reads the journal, and with state.keep 0 there is none: look for audit=true in the log, and set state.keep for the passes to come")
 	}
 	h, err := d.History(q)
 	if err != nil {

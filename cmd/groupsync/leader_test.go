@@ -124,13 +124,13 @@ func (c *candidate) standsBy(t *testing.T, leader string) {
 		}
 	}
 	if leader != "" {
-		want := "this process stands by and makes no passes: ask the one that leads: " + leader + "\n"
+		want := "this process is a standby and makes no passes: ask the leader: " + leader + "\n"
 		if code, body := post(t, c.address+"/-/sync"); code != http.StatusServiceUnavailable || body != want {
 			t.Errorf("asked for a pass: %d %q, want 503 %q", code, body, want)
 		}
 		_, page := fetch(t, c.address+"/")
-		mustContain(t, "the page of a standby", page, "This process stands by and makes no passes.")
-		mustContain(t, "the page of a standby", page, leader+" leads: its page shows the passes.")
+		mustContain(t, "the page of a standby", page, "This process is a standby and makes no passes.")
+		mustContain(t, "the page of a standby", page, leader+" is the leader. Its page shows the passes.")
 	}
 	if n := len(c.sent()); n != 0 {
 		t.Errorf("a standby has sent %d writes", n)
@@ -372,7 +372,7 @@ func TestOnceAndTheLease(t *testing.T) {
 	daemon := e.enter(t, "daemon", wideGuards, nil)
 	leader := daemon.leads(t)
 	o := once("--apply")
-	want := "groupsync: the Lease " + e.namespace + "/groupsync is held by " + leader + ", so nothing was done: have that process do it (POST /-/sync, /-/approve), or stop it first\n"
+	want := "groupsync: the Lease " + e.namespace + "/groupsync is held by " + leader + ", so nothing was done: ask that process instead (POST /-/sync, /-/approve), or stop it first\n"
 	if o.code != 1 || !strings.HasSuffix(o.stderr, "\n"+want) || o.stdout != "" {
 		t.Errorf("while a daemon leads: exit %d\n%s\nwant %s", o.code, o.stderr, want)
 	}

@@ -23,13 +23,14 @@ func newLeavers(p program) *cobra.Command {
 	var f leaversFlags
 	cmd := &cobra.Command{
 		Use:   "leavers",
-		Short: "List who left Keycloak and still holds something in ClearML, and change nothing",
+		Short: "List people who left Keycloak and still hold something in ClearML, and change nothing",
 		Long: `leavers lists the people who are disabled or gone in Keycloak and what each still holds
 in ClearML: user groups, also those that groupsync does not manage; the role; access
 rules that name the person; the last use of the UI and of API keys.
 
-What ClearML does not tell is unknown, and a person who may hold something is listed.
-So is a person if groupsync cannot tell whether they left, with the reason.
+Data that ClearML does not return is unknown, and a person who may hold something is
+listed. If groupsync cannot tell whether a person left, it lists the person with the
+reason.
 
 leavers only reads, and remembers nothing. The exit code is 2 if anybody is listed, 0 if
 nobody is, and 1 if there was an error.`,
@@ -58,7 +59,7 @@ func (f leaversFlags) check() error {
 	case f.output != "text" && f.output != "json":
 		return fmt.Errorf("-o %s is not a format: write -o text or -o json", f.output)
 	case f.recent <= 0:
-		return fmt.Errorf("--recent %s is no time at all: write more than 0s, 720h for example", f.recent)
+		return fmt.Errorf("--recent %s is not a positive duration: write more than 0s, 720h for example", f.recent)
 	}
 	return nil
 }

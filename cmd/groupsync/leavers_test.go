@@ -23,8 +23,8 @@ func TestLeaversIsRefused(t *testing.T) {
 		want string // all of stderr
 	}{
 		{"an output format that there is not", []string{"-o", "csv"}, "groupsync: -o csv is not a format: write -o text or -o json"},
-		{"no time at all", []string{"--recent", "0s"}, "groupsync: --recent 0s is no time at all: write more than 0s, 720h for example"},
-		{"an argument", []string{"bob"}, `groupsync: unknown command "bob" for "groupsync leavers": groupsync --help lists them`},
+		{"no time at all", []string{"--recent", "0s"}, "groupsync: --recent 0s is not a positive duration: write more than 0s, 720h for example"},
+		{"an argument", []string{"bob"}, `groupsync: unknown command "bob" for "groupsync leavers": groupsync --help lists the commands and flags`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			got := inProcess(t, nil, append([]string{"leavers", "--config", write(t, "config.yaml", good)}, row.args...)...)
@@ -113,8 +113,8 @@ func TestLeaversOfAServerThatTellsLittle(t *testing.T) {
 		t.Errorf("exit %d, want 2\n%s", got.code, got.stderr)
 	}
 	for _, want := range []string{
-		"ClearML does not tell all access rules: ClearML has no call permissions.get_access_rules",
-		"ClearML does not tell when people last used it: ClearML users.get_all_ex: the server tells nobody's activity",
+		"ClearML did not return all access rules: ClearML has no call permissions.get_access_rules",
+		"ClearML did not return when people last used ClearML: ClearML users.get_all_ex: the server returned no user's activity",
 		"gone  cid <cid@example.com>  (id cm-cid)\n  why: looked up: Keycloak has neither the id that ClearML keeps nor the email\n  groups: none\n  role: user\n  access rules that name the person: unknown\n  last use of the UI: unknown\n  last use of API keys: unknown\n",
 	} {
 		mustContain(t, "the output", got.stdout, want)
@@ -128,7 +128,7 @@ func TestLeaversOfAServerThatTellsLittle(t *testing.T) {
 func TestLeaversOfNobody(t *testing.T) {
 	p := newPlace(t, func(s *keycloaktest.Spec) {}, clearmltest.Options{})
 	config := configure(t, p.realm.Server.URL, p.realm.Name, p.url, "")
-	if got := inProcess(t, nil, "leavers", "--config", config); got.code != 0 || got.stdout != "leavers: nobody who is disabled or gone in Keycloak holds anything in ClearML\nClearML does not tell when people last used it: ClearML users.get_all_ex: the server tells nobody's activity\n" {
+	if got := inProcess(t, nil, "leavers", "--config", config); got.code != 0 || got.stdout != "leavers: nobody who is disabled or gone in Keycloak holds anything in ClearML\nClearML did not return when people last used ClearML: ClearML users.get_all_ex: the server returned no user's activity\n" {
 		t.Errorf("exit %d\n%s%s", got.code, got.stdout, got.stderr)
 	}
 	p.clearml.Inject(clearmltest.Fault{Call: "permissions.get_access_rules", Code: 500, Text: "no"})

@@ -37,7 +37,7 @@ TIME level=INFO msg="the next line"
 // TestAnErrorForgesNothingOnStderr: several errors stay several lines.
 func TestAnErrorForgesNothingOnStderr(t *testing.T) {
 	got := inProcess(t, nil, "--once", "--\x1b[2J\u202e")
-	if want := "groupsync: unknown flag: --\\x1b[2J\\u202e: groupsync --help lists them\n"; got.code != 1 || got.stderr != want {
+	if want := "groupsync: unknown flag: --\\x1b[2J\\u202e: groupsync --help lists the commands and flags\n"; got.code != 1 || got.stderr != want {
 		t.Errorf("exit code %d, %q\nwant 1, %q", got.code, got.stderr, want)
 	}
 }

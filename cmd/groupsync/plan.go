@@ -71,11 +71,11 @@ The exit code is 2 if the configurations differ in what they do, 0 if they do no
 func (f planFlags) check() error {
 	switch {
 	case f.against == "":
-		return errors.New("plan goes with --against OTHER.yaml, the changed configuration; groupsync --once shows the plan of the present one")
+		return errors.New("plan needs --against OTHER.yaml, the changed configuration: groupsync --once shows the plan of the present configuration")
 	case f.output != "text" && f.output != "markdown" && f.output != "json":
 		return fmt.Errorf("-o %s is not a format: write -o text, markdown or json", f.output)
 	case f.full && f.output == "json":
-		return errors.New("--full goes with -o text and -o markdown: -o json is never cut")
+		return errors.New("--full needs -o text or -o markdown: -o json is never cut")
 	}
 	return nil
 }

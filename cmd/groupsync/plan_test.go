@@ -22,7 +22,7 @@ func TestPlanIsRefused(t *testing.T) {
 	}{
 		{
 			name: "plan without a configuration to compare with",
-			want: `groupsync: plan goes with --against OTHER.yaml, the changed configuration; groupsync --once shows the plan of the present one`,
+			want: `groupsync: plan needs --against OTHER.yaml, the changed configuration: groupsync --once shows the plan of the present configuration`,
 		},
 		{
 			name: "an output format that there is not", changed: good, args: []string{"-o", "diff"},
@@ -30,7 +30,7 @@ func TestPlanIsRefused(t *testing.T) {
 		},
 		{
 			name: "--full with JSON, which is never cut", changed: good, args: []string{"--full", "-o", "json"},
-			want: `groupsync: --full goes with -o text and -o markdown: -o json is never cut`,
+			want: `groupsync: --full needs -o text or -o markdown: -o json is never cut`,
 		},
 		{
 			name: "a changed configuration that is not valid", changed: good + "shedule: '@hourly'\n",
@@ -50,7 +50,7 @@ func TestPlanIsRefused(t *testing.T) {
 		},
 		{
 			name: "an argument that plan does not take", changed: good, args: []string{"changed.yaml"},
-			want: `groupsync: unknown command "changed.yaml" for "groupsync plan": groupsync --help lists them`,
+			want: `groupsync: unknown command "changed.yaml" for "groupsync plan": groupsync --help lists the commands and flags`,
 		},
 	} {
 		t.Run(row.name, func(t *testing.T) {

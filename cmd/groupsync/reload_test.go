@@ -59,7 +59,7 @@ func TestReload(t *testing.T) {
 		_, metrics := fetch(t, address+"/metrics")
 		mustContain(t, "/metrics", metrics, "\n"+want+"\n")
 	}
-	const refusal = "the configuration was refused: the one before it stays in force"
+	const refusal = "the new configuration was refused. The previous configuration stays in force until the error is corrected"
 
 	rewrite(t, config, "mode: observe", "mode: on")
 	hangUp()
@@ -74,7 +74,7 @@ func TestReload(t *testing.T) {
 
 	rewrite(t, config, "mode: on", "mode: observe\nname: other")
 	hangUp()
-	if got := s.until(t, refusal)["error"]; got != "name changed, which a running process cannot take over: restart groupsync" {
+	if got := s.until(t, refusal)["error"]; got != "name changed, and a running process cannot apply this change: restart groupsync" {
 		t.Errorf("what cannot be taken over: %v", got)
 	}
 	if code, body := post(t, address+"/-/sync"); code != 200 || !strings.Contains(body, ": drift; 0 added, 0 removed, 0 failed; left to add 1, to remove 1; digest ") {
@@ -165,7 +165,7 @@ web: {listen: "127.0.0.1:0", enable_lifecycle: true}
 		}
 	}
 	configs.update(t, text("apply"))
-	s.until(t, "a file of the configuration changed: it is loaded anew")
+	s.until(t, "a file of the configuration changed: the configuration is loaded again")
 	s.until(t, "the configuration was reloaded")
 	if ended := s.until(t, "pass ended"); ended["result"] != "applied" {
 		t.Errorf("after the change: %v", ended)
@@ -187,7 +187,7 @@ func TestASecretThatComesLate(t *testing.T) {
 	s.until(t, "pass ended")
 	late := filepath.Join(t.TempDir(), "client_secret")
 	rewrite(t, config, fmt.Sprintf("client_secret: %q", keycloaktest.Secret), fmt.Sprintf("client_secret_file: %q", late))
-	refusal := s.until(t, "the configuration was refused: the one before it stays in force")
+	refusal := s.until(t, "the new configuration was refused. The previous configuration stays in force until the error is corrected")
 	if want := "keycloak.client_secret_file: there is no file " + late; !strings.HasPrefix(fmt.Sprint(refusal["error"]), want) {
 		t.Errorf("refused for %v, want %s", refusal["error"], want)
 	}

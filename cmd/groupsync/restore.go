@@ -31,17 +31,18 @@ func newRestore(p program) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "restore PASS|REPORT|--last",
 		Short: "Take back what a pass did: show it, and with --apply write it",
-		Long: `restore takes back what an earlier pass did. It adds whom that pass removed, and removes
-whom it added. PASS is the id of a pass in the journal. REPORT is a file of the journal, or
-one with what --once -o json printed. --last names the newest pass that changed something
-or may have, and that is no restore. Without --apply it writes nothing.
+		Long: `restore takes back what an earlier pass did. It adds the people that the pass removed, and
+removes the people that the pass added. PASS is the id of a pass in the journal. REPORT is a
+file of the journal, or a file with the output of --once -o json. --last means the newest
+pass that changed something, or may have, and is not a restore. Without --apply restore
+writes nothing.
 
-The plan goes through the guards of every pass, and restore names what it leaves out: what
-has changed since, people who are not surely enabled in Keycloak, and people whom a pass
-must not remove.
+The plan goes through the guards of every pass. restore lists what it leaves out: what has
+changed since, people who are not certainly enabled in Keycloak, and people whom a pass must
+not remove.
 
-The next pass does the same again as long as Keycloak says what it says now. Hold it with
-groupsync suspend, or mend Keycloak first. The exit code is that of --once.`,
+If Keycloak does not change, the next pass makes the same changes again. Stop it with
+groupsync suspend, or correct Keycloak first. The exit code is that of --once.`,
 		Args: hinted(cobra.MaximumNArgs(1)),
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -59,7 +60,7 @@ groupsync suspend, or mend Keycloak first. The exit code is that of --once.`,
 		return runRestore(cmd.Context(), p, t.Config, name, f, newLog(p, t.Config.Log))
 	}
 	f.add(cmd.Flags())
-	cmd.Flags().BoolVar(&f.last, "last", false, "the newest pass in the journal that changed something and is no restore")
+	cmd.Flags().BoolVar(&f.last, "last", false, "the newest pass in the journal that changed something and is not a restore")
 	cmd.Flags().BoolVar(&f.apply, "apply", false, "write, whatever the mode")
 	cmd.Flags().StringVar(&f.approve, "approve", "", "with --apply: lift the guards that a person may lift, for exactly the changes that this digest names")
 	cmd.Flags().StringVarP(&f.output, "output", "o", "text", "text or json")
@@ -73,11 +74,11 @@ func (f restoreFlags) check(name string) error {
 	case name == "" && !f.last:
 		return errors.New("restore needs a pass: write groupsync restore with the id of a pass or a file of the journal, or --last")
 	case name != "" && f.last:
-		return errors.New("--last goes without PASS and REPORT: leave one of them out")
+		return errors.New("--last cannot be combined with PASS or REPORT: leave one of them out")
 	case f.output != "text" && f.output != "json":
 		return fmt.Errorf("-o %s is not a format: write -o text or -o json", f.output)
 	case f.approve != "" && !f.apply:
-		return errors.New("--approve goes with --apply: a dry run writes nothing")
+		return errors.New("--approve needs --apply: a dry run writes nothing")
 	}
 	return nil
 }
@@ -144,7 +145,7 @@ func restored(p program, past report.Report, made reconcile.Restoration, f resto
 	if made.Redone == 0 {
 		return nil
 	}
-	_, err := fmt.Fprintf(p.stdout, "The next pass undoes %d of these changes unless Keycloak changes first; groupsync suspend holds it.\n", made.Redone)
+	_, err := fmt.Fprintf(p.stdout, "The next pass undoes %d of these changes unless Keycloak changes first; groupsync suspend prevents that.\n", made.Redone)
 	return err
 }
 

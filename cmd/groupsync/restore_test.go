@@ -29,7 +29,7 @@ func TestTheJSONOfAPassIsSealed(t *testing.T) {
 		name, text, want string
 	}{
 		{"as it was printed", b.String(), ""},
-		{"edited", strings.Replace(b.String(), `"default"`, `"other"`, 1), "the report " + file + " was edited: its sha256 is that of another text: nothing in it counts; give a file of a journal, or one with what groupsync --once -o json printed"},
+		{"edited", strings.Replace(b.String(), `"default"`, `"other"`, 1), "the report " + file + " was edited: its sha256 does not match its content: groupsync ignores the file; give a file of a journal, or a file with the output of groupsync --once -o json"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			if err := os.WriteFile(file, []byte(row.text), 0o600); err != nil {

@@ -29,7 +29,7 @@ func newReview(p program) *cobra.Command {
 	var f reviewFlags
 	cmd := &cobra.Command{
 		Use:   "review",
-		Short: "List who is in which ClearML group, and by what",
+		Short: "List who is in which ClearML group, and what gives each membership",
 		Long: `review reads Keycloak and ClearML as a pass does, and lists every membership of ClearML's
 user groups and every holder of the role admin: the person, the Keycloak account, the
 group, and the Keycloak groups or the role that give the membership. If Keycloak does not
@@ -67,7 +67,7 @@ func (f reviewFlags) check() error {
 	case reviewFormats[f.output] == nil:
 		return fmt.Errorf("-o %s is not a format: write -o csv, json or html", f.output)
 	case f.date && f.output == "csv":
-		return errors.New("--date goes with -o json and -o html: a CSV holds rows only; write the date into the name of the file")
+		return errors.New("--date needs -o json or -o html: a CSV holds rows only; write the date into the name of the file")
 	}
 	return nil
 }
@@ -87,7 +87,7 @@ func runReview(ctx context.Context, p program, c config.Config, f reviewFlags, s
 		everybody := func(journal.Membership) bool { return true }
 		view.Past = journal.PastOf(d, everybody, func() bool { return ctx.Err() == nil })
 		for _, text := range view.Past.Skipped {
-			log.Warn("a report of the journal was not read, so since can be missing", "why", text)
+			log.Warn("a report of the journal could not be read, so some values of since can be missing", "why", text)
 		}
 	}
 	shown.end()

@@ -23,8 +23,8 @@ func TestReviewIsRefused(t *testing.T) {
 		want string // all of stderr
 	}{
 		{"an output format that there is not", []string{"-o", "xlsx"}, `groupsync: -o xlsx is not a format: write -o csv, json or html`},
-		{"a date in a CSV", []string{"--date"}, `groupsync: --date goes with -o json and -o html: a CSV holds rows only; write the date into the name of the file`},
-		{"an argument that review does not take", []string{"team"}, `groupsync: unknown command "team" for "groupsync review": groupsync --help lists them`},
+		{"a date in a CSV", []string{"--date"}, `groupsync: --date needs -o json or -o html: a CSV holds rows only; write the date into the name of the file`},
+		{"an argument that review does not take", []string{"team"}, `groupsync: unknown command "team" for "groupsync review": groupsync --help lists the commands and flags`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			got := inProcess(t, nil, append([]string{"review", "--config", write(t, "config.yaml", good)}, row.args...)...)

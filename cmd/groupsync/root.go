@@ -89,25 +89,27 @@ Without --once it runs the schedule, and writes only with mode: apply. With
 func (f flags) check() error {
 	switch {
 	case f.apply && !f.once:
-		return errors.New("--apply goes with --once; the daemon writes where the configuration says mode: apply")
+		return errors.New("--apply needs --once: the daemon writes if the configuration has mode: apply")
 	case f.approve != "" && !f.apply:
-		return errors.New("--approve goes with --once --apply: it lifts guards for what that pass writes")
+		return errors.New("--approve needs --once --apply: an approval lifts guards for what that pass writes")
 	case f.driftOK && !f.once:
-		return errors.New("--drift-ok goes with --once: the daemon has no exit code for drift")
+		return errors.New("--drift-ok needs --once: the daemon has no exit code for drift")
 	case !f.format().known():
 		return fmt.Errorf("-o %s is not a format: write -o %s", f.output, formatNames())
 	case f.output != "text" && !f.once:
-		return errors.New("-o goes with --once: the daemon prints no report; its log is JSON with log.format: json")
+		return errors.New("-o needs --once: the daemon prints no report. For a log in JSON, set log.format to json")
 	case f.full && !f.once:
-		return errors.New("--full goes with --once: the daemon prints no report")
+		return errors.New("--full needs --once: the daemon prints no report")
 	case f.full && !f.format().cuts:
-		return fmt.Errorf("--full goes with -o text and -o markdown: -o %s is never cut", f.output)
+		return fmt.Errorf("--full needs -o text or -o markdown: -o %s is never cut", f.output)
 	}
 	return nil
 }
 
 // hint adds to an error of cobra how to list what is allowed.
-func hint(err error) error { return fmt.Errorf("%w: groupsync --help lists them", err) }
+func hint(err error) error {
+	return fmt.Errorf("%w: groupsync --help lists the commands and flags", err)
+}
 
 func hinted(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {

@@ -48,7 +48,7 @@ replaces a suspension that is in force.`,
 	}
 	s.add(cmd.Flags())
 	cmd.Flags().DurationVar(&ask.lasts, "for", 0, "how long, such as 45m or 2h; at most 720h")
-	cmd.Flags().StringVar(&ask.reason, "reason", "", "one sentence for whoever finds that nothing is written")
+	cmd.Flags().StringVar(&ask.reason, "reason", "", "one sentence for the person who finds that groupsync writes nothing")
 	cmd.Flags().BoolVar(&ask.removalsOnly, "removals-only", false, "withhold removals only; additions go on")
 	return cmd
 }

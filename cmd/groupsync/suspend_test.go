@@ -127,7 +127,7 @@ func TestASuspensionInADirectory(t *testing.T) {
 		}
 	})
 	o := groupsync(t, "--once", "--apply", "-o", "json", "--config", c.config)
-	if a := <-answers; a.code != 0 || !strings.HasPrefix(a.stdout, "the removing of members is suspended until ") || !strings.Contains(a.stdout, "\nfrom now on no write that removes somebody begins; ") {
+	if a := <-answers; a.code != 0 || !strings.HasPrefix(a.stdout, "the removal of members is suspended until ") || !strings.Contains(a.stdout, "\nfrom now on no write that removes somebody begins; ") {
 		t.Fatalf("suspend: exit %d\n%s%s", a.code, a.stdout, a.stderr)
 	}
 	if r := o.report(t); o.code != 2 || writes.Load() != 4 || c.check(t) != 4 || r.Result != report.Drift || len(r.Errors) > 0 {
@@ -139,7 +139,7 @@ func TestASuspensionInADirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	o = groupsync(t, "--once", "--apply", "-o", "json", "--config", c.config)
-	want := "finding out whether writing is suspended: " + file + ": the suspension is corrupt (unexpected end of JSON input), and nothing is written meanwhile: groupsync resume removes it, and groupsync suspend replaces it"
+	want := "finding out whether writing is suspended: " + file + ": the suspension is corrupt (unexpected end of JSON input), and groupsync writes nothing until groupsync resume removes the suspension or groupsync suspend replaces it"
 	if r := o.report(t); o.code != 1 || writes.Load() != 4 || len(r.Errors) != 1 || r.Errors[0].Text != want {
 		t.Errorf("a suspension that was cut: exit %d, %d writes, %v\nwant %s", o.code, writes.Load(), r.Errors, want)
 	}
@@ -191,7 +191,7 @@ func TestADaemonWithoutASharedStore(t *testing.T) {
 	address := s.until(t, "groupsync starts")["listen"].(string)
 	s.until(t, "pass ended")
 	p.clearml.SetMembers("team", "cm-cid")
-	if code, body := post(t, address+"/-/suspend?for=-1h&reason=r"); code != http.StatusBadRequest || body != "a suspension of -1h0m0s would have ended before it began: give a time that is still to come, such as 2h\n" {
+	if code, body := post(t, address+"/-/suspend?for=-1h&reason=r"); code != http.StatusBadRequest || body != "a suspension of -1h0m0s would end before it begins: give a time in the future, such as 2h\n" {
 		t.Errorf("a suspension in the past: %d %s", code, body)
 	}
 	if code, body := post(t, address+"/-/suspend?for=8s&reason=LDAP+move"); code != http.StatusOK || !strings.Contains(body, ` by "anonymous via HTTP": "LDAP move"`) {

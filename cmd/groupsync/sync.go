@@ -29,12 +29,12 @@ func newSync(p program) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sync USER",
 		Short: "Make the pass of one person: show it, and with --apply write it",
-		Long: `sync makes the pass of one person. It reads what concerns the person, shows the
+		Long: `sync makes the pass of one person. It reads the data of the person, shows the
 accounts, the groups, the evidence and the guards as groupsync explain does, and then
 what was written and read back. Without --apply it writes nothing.
 USER is an email, a username, or an id of either side.
 
-The same guards hold as in a whole pass, and the changes count against the limits of
+The guards are the same as in a full pass, and the changes count against the limits of
 later passes. If a guard withholds a change, the report shows the command that approves
 the change. The exit code is that of --once: 0 in sync, 2 drift is left, 1 an error.`,
 		Args: hinted(cobra.ExactArgs(1)),
@@ -46,7 +46,7 @@ the change. The exit code is that of --once: 0 in sync, 2 drift is left, 1 an er
 		case f.output != "text" && f.output != "json":
 			return fmt.Errorf("-o %s is not a format: write -o text or -o json", f.output)
 		case f.approve != "" && !f.apply:
-			return errors.New("--approve goes with --apply: a dry run writes nothing")
+			return errors.New("--approve needs --apply: a dry run writes nothing")
 		}
 		t, err := config.Trace(f.options(p, cmd.Flags()))
 		if err != nil {

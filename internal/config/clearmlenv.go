@@ -21,22 +21,22 @@ func derived(facts clearmlenv.Facts) layer {
 // contradictions returns an error for each key that groupsync's own sources set to
 // another value than ClearML's own variables, in the order of the keys. fullPath is
 // groups.full_path, from whatever source.
-func contradictions(facts clearmlenv.Facts, told layer, fullPath bool) error {
+func contradictions(facts clearmlenv.Facts, own layer, fullPath bool) error {
 	errs := []error{pathsWithoutFullPath(facts, fullPath)}
 	off := facts.GroupsOff
 	for _, k := range keys {
 		name := k.name
-		s, is := told[name]
+		s, is := own[name]
 		if !is {
 			continue
 		}
 		if off != "" && (strings.HasPrefix(name, "groups.") || name == "admins.groups") {
-			errs = append(errs, fmt.Errorf("%s: %s (%s) is about groups, but %s is false: set that to true, or leave ClearML's variables out", name, quote(name, s.value), s.origin, off))
+			errs = append(errs, fmt.Errorf("%s: %s (%s) sets groups, but %s is false: set the variable to true, or leave ClearML's variables out", name, quote(name, s.value), s.origin, off))
 			off = "" // one error is enough
 		}
 		for _, v := range facts.Values {
 			if v.Key == name && !v.Agrees(s.value, fullPath) {
-				errs = append(errs, fmt.Errorf("%s: %s (%s) contradicts %s of ClearML's %s: make them equal, or the two syncs would fight", name, quote(name, s.value), s.origin, quote(name, v.Value), v.From))
+				errs = append(errs, fmt.Errorf("%s: %s (%s) contradicts %s of ClearML's %s: make them equal, else groupsync and ClearML's login undo each other's changes", name, quote(name, s.value), s.origin, quote(name, v.Value), v.From))
 			}
 		}
 	}
@@ -52,7 +52,7 @@ func pathsWithoutFullPath(facts clearmlenv.Facts, fullPath bool) error {
 		groups, _ := v.Value.([]string)
 		for _, name := range groups {
 			if !fullPath && strings.HasPrefix(name, "/") {
-				errs = append(errs, fmt.Errorf("admins.groups: %q of ClearML's %s is a path, but groups.full_path is false and a login would never find it: set groups.full_path if the group mapper gives full paths, else write the group's name into the variable", name, v.From))
+				errs = append(errs, fmt.Errorf("admins.groups: %q of ClearML's %s is a path, but groups.full_path is false, so no login matches the path: set groups.full_path if the group mapper gives full paths, else write the group's leaf name into the variable", name, v.From))
 			}
 		}
 	}

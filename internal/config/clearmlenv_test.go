@@ -75,7 +75,7 @@ func TestClearMLsVariablesAreDefaults(t *testing.T) {
 }
 
 func TestWhatContradictsClearML(t *testing.T) {
-	const fight = `: make them equal, or the two syncs would fight`
+	const fight = `: make them equal, else groupsync and ClearML's login undo each other's changes`
 	for _, tt := range []struct{ name, yaml, want string }{
 		{"the same in other words", "keycloak: {url: https://AUTH.example.com/auth/, realm: clearml}\ngroups: {claim: teams, case_sensitive: false}\nadmins: {groups: [/teams/boss], role: web/admin}\n", ""},
 		{"another URL", "keycloak: {url: https://auth.example.com}\n", `keycloak.url: "https://auth.example.com" (config.yaml:4) contradicts "https://auth.example.com/auth" of ClearML's KC_base_url (clearml.env:3)` + fight},
@@ -107,11 +107,11 @@ func TestAdministratorsByPath(t *testing.T) {
 	const paths, leaf = `["/x/boss", "/chief"]`, `["boss"]`
 	for _, tt := range []struct{ name, admins, yaml, want string }{
 		{"paths, with full paths", paths, "groups: {full_path: true}\n", ""},
-		{"paths, without", paths, "", `admins.groups: "/x/boss" of ClearML's KC_groups__admins (clearml.env:3) is a path, but groups.full_path is false and a login would never find it: set groups.full_path if the group mapper gives full paths, else write the group's name into the variable
-admins.groups: "/chief" of ClearML's KC_groups__admins (clearml.env:3) is a path, but groups.full_path is false and a login would never find it: set groups.full_path if the group mapper gives full paths, else write the group's name into the variable`},
+		{"paths, without", paths, "", `admins.groups: "/x/boss" of ClearML's KC_groups__admins (clearml.env:3) is a path, but groups.full_path is false, so no login matches the path: set groups.full_path if the group mapper gives full paths, else write the group's leaf name into the variable
+admins.groups: "/chief" of ClearML's KC_groups__admins (clearml.env:3) is a path, but groups.full_path is false, so no login matches the path: set groups.full_path if the group mapper gives full paths, else write the group's leaf name into the variable`},
 		{"a path to the leaf name", leaf, "admins: {groups: [/x/boss]}\n", ""},
 		{"a path to the leaf name, with full paths", leaf, "groups: {full_path: true}\nadmins: {groups: [/x/boss]}\n",
-			`admins.groups: ["/x/boss"] (config.yaml:6) contradicts ["boss"] of ClearML's KC_groups__admins (clearml.env:3): make them equal, or the two syncs would fight`},
+			`admins.groups: ["/x/boss"] (config.yaml:6) contradicts ["boss"] of ClearML's KC_groups__admins (clearml.env:3): make them equal, else groupsync and ClearML's login undo each other's changes`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			env := "KC_base_url=https://auth.example.com/realms/clearml\nKC_groups__enabled=true\nKC_groups__admins=" + tt.admins + "\nKC_admin_role=\n"
@@ -130,8 +130,8 @@ func TestContradictionsNameEveryKindOfSource(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := Load(Options{File: write(t, own), Flags: flags, Env: append(strings.Split(strings.TrimSpace(long(clearmlEnv)), "\n"), "GROUPSYNC_KEYCLOAK_REALM=other")})
-	want := long(`keycloak.realm: "other" (environment GROUPSYNC_KEYCLOAK_REALM) contradicts "clearml" of ClearML's KC_base_url (environment): make them equal, or the two syncs would fight
-admins.role: "owner" (flag --admins.role) contradicts "admin" of ClearML's KC_admin_role (environment): make them equal, or the two syncs would fight`)
+	want := long(`keycloak.realm: "other" (environment GROUPSYNC_KEYCLOAK_REALM) contradicts "clearml" of ClearML's KC_base_url (environment): make them equal, else groupsync and ClearML's login undo each other's changes
+admins.role: "owner" (flag --admins.role) contradicts "admin" of ClearML's KC_admin_role (environment): make them equal, else groupsync and ClearML's login undo each other's changes`)
 	if d := cmp.Diff(want, errorText(err)); d != "" {
 		t.Error(d)
 	}
@@ -142,9 +142,9 @@ func TestGroupsThatClearMLDoesNotSync(t *testing.T) {
 	for _, tt := range []struct{ name, yaml, want string }{
 		{"nothing said of groups", "", ""},
 		{"groups of its own, said once", "admins: {groups: [boss]}\ngroups: {exclude: [a], include: [b]}\n",
-			`groups.include: ["b"] (config.yaml:6) is about groups, but KC_groups__enabled (clearml.env:3) is false: set that to true, or leave ClearML's variables out`},
+			`groups.include: ["b"] (config.yaml:6) sets groups, but KC_groups__enabled (clearml.env:3) is false: set the variable to true, or leave ClearML's variables out`},
 		{"administrators by group", "admins: {groups: [boss]}\n",
-			`admins.groups: ["boss"] (config.yaml:5) is about groups, but KC_groups__enabled (clearml.env:3) is false: set that to true, or leave ClearML's variables out`},
+			`admins.groups: ["boss"] (config.yaml:5) sets groups, but KC_groups__enabled (clearml.env:3) is false: set the variable to true, or leave ClearML's variables out`},
 		{"administrators by role alone", "admins: {floor: 2}\n", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -161,7 +161,7 @@ func TestGroupsThatClearMLDoesNotSync(t *testing.T) {
 func TestARoleLeftOpen(t *testing.T) {
 	env := theirs(t, strings.ReplaceAll(clearmlEnv, "KC_admin_role=admin\n", "KC_nonsense=hidden\n"))
 	_, err := Load(Options{File: write(t, own), ClearMLEnv: env})
-	want := `admins.role: must be written down when admins.groups is set: ClearML's login sync honours a role claim by default, and one sync would demote whom the other promotes: write the role, or "" for none`
+	want := `admins.role: must be set when admins.groups is set. ClearML's login also makes administrators from a role claim. If groupsync does not know the role, the two undo each other's changes: write the role, or "" for none`
 	if d := cmp.Diff(want, errorText(err)); d != "" {
 		t.Error(d)
 	}
@@ -170,10 +170,10 @@ func TestARoleLeftOpen(t *testing.T) {
 		want       []string
 	}{
 		{"left open", own, []string{
-			"KC_nonsense (clearml.env:7) is not understood: correct the name if it is mistyped",
-			"KC_admin_role is not set, so ClearML honours a role claim of its own default, which groupsync does not guess: set it, or write admins.role",
+			"KC_nonsense (clearml.env:7) is unknown to groupsync, which ignores it: correct the name if it is mistyped",
+			"KC_admin_role is not set, so ClearML uses its default role claim, which groupsync does not know: set the variable, or set admins.role",
 		}},
-		{"settled", own + "admins: {role: \"\"}\n", []string{"KC_nonsense (clearml.env:7) is not understood: correct the name if it is mistyped"}},
+		{"settled", own + "admins: {role: \"\"}\n", []string{"KC_nonsense (clearml.env:7) is unknown to groupsync, which ignores it: correct the name if it is mistyped"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			traced, _ := Trace(Options{File: write(t, tt.yaml), ClearMLEnv: env})
@@ -213,7 +213,7 @@ func TestSettingsNameTheirOrigin(t *testing.T) {
 
 func TestABadFileOfClearMLIsSaidWithTheRest(t *testing.T) {
 	traced, err := Trace(Options{File: write(t, "nane: a\n"), ClearMLEnv: theirs(t, "a: b\n")})
-	want := `clearml.env: is no file that sets ClearML's variables: give --clearml-env an env file (NAME=value lines), a docker-compose override (services.apiserver.environment) or Helm values (apiserver.extraEnvs)
+	want := `clearml.env: is not a file that sets ClearML's variables: give --clearml-env an env file (NAME=value lines), a docker-compose override (services.apiserver.environment) or Helm values (apiserver.extraEnvs)
 config.yaml:1: unknown key "nane"; did you mean "name"?`
 	if d := cmp.Diff(want, errorText(err)); d != "" {
 		t.Error(d)

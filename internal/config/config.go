@@ -64,8 +64,8 @@ type Keycloak struct {
 	InsecureSkipVerify bool          `key:"insecure_skip_verify"`
 	Timeout            time.Duration `key:"timeout"`
 	Concurrency        int           `key:"concurrency"`
-	// TrustedFederations names user federations whose silence means nothing:
-	// their people are not held up by it, and only the grace protects them.
+	// TrustedFederations names user federations whose failed probes groupsync ignores. Only
+	// the grace then protects their people.
 	TrustedFederations []string `key:"trusted_federations"`
 
 	Events         string        `key:"events"`          // off or poll: whether admin events bring passes forward

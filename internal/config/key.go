@@ -208,7 +208,7 @@ func (k key) mapping(n *yaml.Node) (Mapping, error) {
 			return nil, fmt.Errorf("expected %s, got %s as a name: put it in quotes", k.expected(), kindOf(from))
 		}
 		if _, twice := m[from.Value]; twice {
-			return nil, fmt.Errorf("%q is there twice: keep one of them", from.Value)
+			return nil, fmt.Errorf("%q occurs twice: keep one of them", from.Value)
 		}
 		if to.Kind == yaml.ScalarNode && to.ShortTag() == "!!str" {
 			m[from.Value] = []string{to.Value}
@@ -260,8 +260,8 @@ func suggest(name string, known map[string]string) string {
 	if strings.HasPrefix(name, prefix) {
 		return ": see config.example.yaml for the keys"
 	}
-	return ": known here are " + strings.Join(names, ", ")
+	return ": the known names are " + strings.Join(names, ", ")
 }
 
 // errTwoDocuments says that a file holds more than one YAML document.
-var errTwoDocuments = errors.New("a second YAML document begins: keep one, groupsync reads no other")
+var errTwoDocuments = errors.New("a second YAML document begins here, and groupsync reads only one: keep one")

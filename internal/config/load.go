@@ -62,18 +62,18 @@ func Load(o Options) (Config, error) {
 // not valid, it returns an error and the result, which is only for printing.
 func Trace(o Options) (Traced, error) {
 	facts, factsErr := clearmlenv.Read(o.ClearMLEnv, o.Env)
-	told, err := readTold(o)
+	own, err := readOwn(o)
 	if err := errors.Join(factsErr, err); err != nil {
 		return Traced{}, err
 	}
-	t := merge(derived(facts), told)
+	t := merge(derived(facts), own)
 	t.SignIn = facts.SignIn
 	for _, r := range facts.Remarks {
-		if _, settled := told[r.Key]; !settled {
+		if _, given := own[r.Key]; !given {
 			t.Remarks = append(t.Remarks, r.Text)
 		}
 	}
-	if err := errors.Join(t.Config.Validate(time.Now()), contradictions(facts, told, t.Config.Groups.FullPath)); err != nil {
+	if err := errors.Join(t.Config.Validate(time.Now()), contradictions(facts, own, t.Config.Groups.FullPath)); err != nil {
 		return t, err
 	}
 	var errs []error
@@ -93,16 +93,16 @@ type setting struct {
 // layer holds the settings of one source, by key.
 type layer map[string]setting
 
-// readTold returns the settings from groupsync's own sources.
-func readTold(o Options) (layer, error) {
+// readOwn returns the settings from groupsync's own sources.
+func readOwn(o Options) (layer, error) {
 	file, fileErr := readFile(o.File)
 	env, envErr := readEnv(o.Env)
 	flags, flagErr := readFlags(o.Flags)
-	told := layer{}
+	own := layer{}
 	for _, l := range []layer{file, env, flags} {
-		maps.Copy(told, l)
+		maps.Copy(own, l)
 	}
-	return told, errors.Join(fileErr, envErr, flagErr)
+	return own, errors.Join(fileErr, envErr, flagErr)
 }
 
 // merge lays the layers over the defaults. It does not validate the result.

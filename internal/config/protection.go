@@ -59,7 +59,7 @@ func (p Protection) end() (time.Time, error) {
 func (u Users) Ended(now time.Time) (remarks []string) {
 	for i, p := range u.Protect {
 		if end := p.End(); !end.IsZero() && !now.Before(end) {
-			remarks = append(remarks, fmt.Sprintf("users.protect: entry %d ended at %s and keeps nobody any more: remove the entry, or set a later end", i+1, end.Format(time.RFC3339)))
+			remarks = append(remarks, fmt.Sprintf("users.protect: entry %d ended at %s and no longer protects anybody: remove the entry, or set a later end", i+1, end.Format(time.RFC3339)))
 		}
 	}
 	return remarks
@@ -80,17 +80,17 @@ func validProtections(c *checking, list []Protection) {
 func (p Protection) validate() error {
 	switch {
 	case p.Match == "":
-		return errors.New("match is missing: write a glob over the emails and ids of the people whom the exception keeps")
+		return errors.New("match is missing: write a glob over the emails and ids of the people whom the exception protects")
 	case p.Groups != nil && len(p.Groups) == 0:
-		return errors.New("groups names no group: name one, or leave groups out to keep every group")
+		return errors.New("groups is empty: name a group, or leave groups out to protect the people in every group")
 	case slices.Contains(p.Groups, ""):
 		return errors.New("groups has an empty entry: remove it")
 	}
 	if _, err := glob.Compile(p.Match); err != nil {
-		return fmt.Errorf("%q is no glob (%w): correct it, or escape the character with \\", p.Match, err)
+		return fmt.Errorf("%q is not a valid glob (%w): correct it, or escape the character with \\", p.Match, err)
 	}
 	if _, err := p.end(); err != nil {
-		return fmt.Errorf("until: %q is no day and no time: write 2026-12-31 for the end of that day in UTC, or 2026-12-31T18:00:00Z", p.Until)
+		return fmt.Errorf("until: %q is neither a day nor a time: write 2026-12-31 for the end of that day in UTC, or 2026-12-31T18:00:00Z", p.Until)
 	}
 	return nil
 }
@@ -132,7 +132,7 @@ func protection(n *yaml.Node) (p Protection, err error) {
 			return p, fmt.Errorf("unknown key %q%s", name, suggest(name, protectionKeys))
 		}
 		if seen[name] {
-			return p, fmt.Errorf("%s is there twice: keep one of them", name)
+			return p, fmt.Errorf("%s occurs twice: keep one of them", name)
 		}
 		seen[name] = true
 		var v any

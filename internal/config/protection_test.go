@@ -85,7 +85,7 @@ func TestEnd(t *testing.T) {
 // TestEnded: the sentence names the entry by its number, and nobody.
 func TestEnded(t *testing.T) {
 	u := Users{Protect: []Protection{{Match: "ann@*"}, {Match: "bob@*", Until: "2026-12-31"}, {Match: "cid@*", Until: "2027-01-01T00:00:01Z"}}}
-	want := []string{"users.protect: entry 2 ended at 2027-01-01T00:00:00Z and keeps nobody any more: remove the entry, or set a later end"}
+	want := []string{"users.protect: entry 2 ended at 2027-01-01T00:00:00Z and no longer protects anybody: remove the entry, or set a later end"}
 	if d := cmp.Diff(want, u.Ended(time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC))); d != "" {
 		t.Errorf("-want +got\n%s", d)
 	}

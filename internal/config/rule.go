@@ -66,12 +66,12 @@ var (
 	adminRole = rule{check: func(c *checking, v any) { validRole(c, v.(*string)) }}
 	stateDir  = text(nil, func(c *checking, dir string) {
 		if lease := c.config.Lease.Name; dir != "" && objectName.MatchString(lease) {
-			c.wrong("goes without lease.name: with a Lease, what the guards remember is in a ConfigMap beside it, where every replica finds it: leave state_dir empty")
+			c.wrong("cannot be combined with lease.name. With a Lease, the guards' memory is in a ConfigMap that every replica can read: leave state_dir empty")
 		}
 	})
 	leaseName = text(map[string]any{"pattern": `^(` + objectPattern + `)?$`}, func(c *checking, name string) {
 		if name != "" && !objectName.MatchString(name) {
-			c.wrong("%q is no name of a Kubernetes object: write lower-case letters, digits and dashes, 202 at most", name)
+			c.wrong("%q is not a valid name of a Kubernetes object: write lower-case letters, digits and dashes, 202 at most", name)
 		}
 	})
 	leaseNamespace = text(nil, func(c *checking, namespace string) {
@@ -81,7 +81,7 @@ var (
 	})
 	listen = text(map[string]any{"pattern": `^([^:\[\]]*|\[[^\[\]]*\]):[^:\[\]]+$`}, func(c *checking, address string) {
 		if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
-			c.wrong("%q is no address: write host:port, 127.0.0.1:8080 or :8080 for example", address)
+			c.wrong("%q is not an address: write host:port, 127.0.0.1:8080 or :8080 for example", address)
 		}
 	})
 )
@@ -130,7 +130,7 @@ func secret(of func(Config) Secret) rule {
 
 func validSchedule(c *checking, spec string) {
 	if strings.Contains(spec, "TZ=") {
-		c.wrong("%q names a time zone: schedules are in UTC, where no hour is missing or doubled", spec)
+		c.wrong("%q names a time zone, but schedules are in UTC: write the schedule without a time zone", spec)
 		return
 	}
 	// robfig/cron turns less than a second, and a negative duration, into a second.
@@ -143,25 +143,25 @@ func validSchedule(c *checking, spec string) {
 	s, err := cron.ParseStandard(spec)
 	switch {
 	case err != nil:
-		c.wrong("%q is no schedule (%w): write @every 15m, @hourly, or five cron fields", spec, err)
+		c.wrong("%q is not a schedule (%w): write @every 15m, @hourly, or five cron fields", spec, err)
 	case s.Next(c.now.UTC()).IsZero():
-		c.wrong("%q never comes true: write a date that exists", spec)
+		c.wrong("%q never occurs: write a date that exists", spec)
 	}
 }
 
 func validRole(c *checking, role *string) {
 	if role == nil {
 		if len(c.config.Admins.Groups) > 0 {
-			c.wrong(`must be written down when admins.groups is set: ClearML's login sync honours a role claim by default, and one sync would demote whom the other promotes: write the role, or "" for none`)
+			c.wrong(`must be set when admins.groups is set. ClearML's login also makes administrators from a role claim. If groupsync does not know the role, the two undo each other's changes: write the role, or "" for none`)
 		}
 		return
 	}
 	name, inRealm := strings.CutPrefix(*role, clearmlenv.RealmRole)
 	switch {
 	case inRealm && strings.TrimSpace(name) == "":
-		c.wrong(`%q names no role: write the realm role's name behind realm:, or "" for none`, *role)
+		c.wrong(`%q names no role: write the realm role's name after realm:, or "" for none`, *role)
 	case !inRealm && (strings.HasPrefix(*role, "/") || strings.Index(*role, "/") == len(*role)-1 && *role != ""):
-		c.wrong("%q is no client/role: write both, clearml/admin for example, or realm: and the name of a realm role", *role)
+		c.wrong("%q is not client/role: write both parts, clearml/admin for example, or realm: and the name of a realm role", *role)
 	}
 }
 
@@ -174,7 +174,7 @@ var (
 	})
 	positive = duration(longer, func(c *checking, d time.Duration) {
 		if d <= 0 {
-			c.wrong("%s is no time at all: write more than 0s", d)
+			c.wrong("%s is not a positive duration: write more than 0s", d)
 		}
 	})
 	planAge = duration(durations, func(c *checking, d time.Duration) {
@@ -187,7 +187,7 @@ var (
 	})
 	ratio = rule{func(c *checking, v any) {
 		if r := v.(float64); !(r >= 0 && r <= 1) { // written so that NaN is refused too
-			c.wrong("%v is no ratio: write a number from 0 (no limit) to 1", r)
+			c.wrong("%v is not a ratio: write a number from 0 (no limit) to 1", r)
 		}
 	}, map[string]any{"minimum": 0, "maximum": 1}}
 )
@@ -204,7 +204,7 @@ func duration(schema map[string]any, check func(*checking, time.Duration)) rule 
 func least(n int) rule {
 	return rule{func(c *checking, v any) {
 		if v.(int) < n {
-			c.wrong("%d is too little: write %d or more", v, n)
+			c.wrong("%d is too small: write %d or more", v, n)
 		}
 	}, map[string]any{"minimum": n}}
 }
@@ -215,7 +215,7 @@ var (
 	globs     = texts(nil, func(c *checking, list []string) {
 		for _, g := range list {
 			if _, err := glob.Compile(g); err != nil {
-				c.wrong(`%q is no glob (%w): correct it, or escape the character with \`, g, err)
+				c.wrong(`%q is not a valid glob (%w): correct it, or escape the character with \`, g, err)
 			}
 		}
 	})
@@ -255,7 +255,7 @@ func validMapping(c *checking, m Mapping) {
 		}
 		for _, name := range to {
 			if slices.ContainsFunc(target.BuiltinNames, func(builtin string) bool { return same(builtin, name) }) {
-				c.wrong("%q feeds %q, which is built into ClearML, and groupsync does not write it: map it to a group of your own, or name administrators in admins.groups", from, name)
+				c.wrong("%q feeds %q, which is built into ClearML, and groupsync writes no built-in group: map the name to another ClearML group, or name administrators in admins.groups", from, name)
 			}
 		}
 	}

@@ -211,7 +211,7 @@ func TestBadDocuments(t *testing.T) {
 		{"a text for a switch", with(complete(), "groups.full_path", "yes"),
 			`at '/groups/full_path': got string, want boolean`, `groups.full_path: expected true or false, got text`},
 		{"a negative limit", with(complete(), "guards.max_admin_grants", -1),
-			`at '/guards/max_admin_grants': minimum: got -1, want 0`, `guards.max_admin_grants: -1 is too little: write 0 or more`},
+			`at '/guards/max_admin_grants': minimum: got -1, want 0`, `guards.max_admin_grants: -1 is too small: write 0 or more`},
 		{"a name for a list", with(complete(), "admins.groups", "clearml-admins"),
 			`at '/admins/groups': got string, want array`, `admins.groups: expected a list of texts such as ["a", "b"], got text`},
 	} {

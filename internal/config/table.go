@@ -57,7 +57,7 @@ var table = []row{
 	{"clearml.provider", `keycloak`, filled, "ClearML's name of the sign-in provider", ""},
 
 	{"groups.claim", `groups`, filled, "the token's claim that the per-login sync reads; `groupsync check` compares the mapper of ClearML's client with it", ""},
-	{"groups.full_path", `false`, anything, "true: names are whole paths, as with \"Full group path\" in Keycloak's group mapper; `groupsync check` compares the two", ""},
+	{"groups.full_path", `false`, anything, "true: names are full paths, as with \"Full group path\" in Keycloak's group mapper; `groupsync check` compares the two", ""},
 	{"groups.case_sensitive", `true`, anything, "false: names that differ only by case are one name, as in ClearML's groups__case_sensitive", ""},
 	{"groups.include", `["*"]`, globs, "globs over claim names to sync; * also matches /", ""},
 	{"groups.exclude", `[]`, globs, "globs over claim names not to sync", ""},
@@ -83,7 +83,7 @@ var table = []row{
 	{"guards.max_age", `10m`, planAge, "how old a plan may be when it is written, counted from the start of its reads; at least 1m", ""},
 	{"guards.on_trip", `additions_only`, oneOf("additions_only", "stop"), "what happens when a guard trips: additions_only, or stop (write nothing)", ""},
 
-	{"leavers.interval", `24h`, notNegative, "how often the daemon counts them for the metric groupsync_leavers; 0: never", ""},
+	{"leavers.interval", `24h`, notNegative, "how often the daemon counts the leavers for the metric groupsync_leavers; 0: never", ""},
 
 	{"lease.name", `""`, leaseName, "name of a Kubernetes Lease; empty: one replica, without Kubernetes", ""},
 	{"lease.namespace", `""`, leaseNamespace, "namespace of the Lease; empty: the namespace of the pod", ""},

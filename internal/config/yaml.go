@@ -71,7 +71,7 @@ func (d *document) section(path string, n *yaml.Node) {
 		at, value := n.Content[i], n.Content[i+1]
 		name := at.Value
 		if first, twice := seen[name]; twice {
-			d.wrong(at, fmt.Errorf("%s is there twice, first in line %d: keep one of them", path+name, first))
+			d.wrong(at, fmt.Errorf("%s occurs twice, first in line %d: keep one of them", path+name, first))
 			continue
 		}
 		seen[name] = at.Line

@@ -13,8 +13,8 @@ import (
 	"groupsync/internal/schedule"
 )
 
-// again is the time from a failed count to the next one.
-const again = time.Hour
+// retryAfter is the time from a failed count to the next one.
+const retryAfter = time.Hour
 
 // counting counts the leavers for the metrics at an interval. The daemon calls it after a
 // pass, and runs no pass meanwhile, so two goroutines never use it at once. The daemon ends a
@@ -39,7 +39,7 @@ func (c *counting) after(ctx context.Context, rep report.Report, interval time.D
 	}
 	wait := interval
 	if c.failed {
-		wait = min(interval, again)
+		wait = min(interval, retryAfter)
 	}
 	if now := time.Now(); c.begun.IsZero() || now.Sub(c.begun) >= wait {
 		before := c.begun

@@ -105,7 +105,7 @@ func TestACountThatIsCutShort(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(context.Background())
 			cancel(schedule.ErrAsked)
 			return ctx, func() { cancel(nil) }
-		}, `level=DEBUG msg="the leavers were not counted: the count is made again after the next pass of the schedule" error="somebody asked for a pass or for a reload meanwhile"`, 1},
+		}, `level=DEBUG msg="the leavers were not counted: the count is made again after the next pass of the schedule" error="a pass or a reload was requested"`, 1},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			var log bytes.Buffer

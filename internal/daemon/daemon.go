@@ -91,7 +91,7 @@ func (s *replica) passes(ctx context.Context) error {
 	read := make(chan error, 1)
 	go func() {
 		defer cancel()
-		read <- Recovered(func() error { events.Run(ctx, s.brought()); return nil })
+		read <- Recovered(func() error { events.Run(ctx, s.eventPasses()); return nil })
 	}()
 	abandoned := s.scheduler.Run(ctx)
 	if abandoned == nil {
@@ -109,14 +109,14 @@ func (s *replica) passes(ctx context.Context) error {
 func warn(c config.Config, log *slog.Logger) {
 	WarnOfEnded(c, log)
 	if c.Keycloak.InsecureSkipVerify {
-		log.Warn("keycloak.insecure_skip_verify is set: whoever stands in between can make removals look right")
+		log.Warn("keycloak.insecure_skip_verify is set: groupsync does not verify Keycloak's certificate. Another machine can answer as Keycloak and cause wrong removals. Set keycloak.ca_file instead")
 	}
 	if c.ClearML.InsecureSkipVerify {
-		log.Warn("clearml.insecure_skip_verify is set: whoever stands in between can read the credentials")
+		log.Warn("clearml.insecure_skip_verify is set: groupsync does not verify ClearML's certificate. Another machine can answer as ClearML and read the credentials. Set clearml.ca_file instead")
 	}
 	for _, side := range []struct{ key, address string }{{"keycloak.url", c.Keycloak.URL}, {"clearml.url", c.ClearML.URL}} {
 		if transport.InTheClear(side.address) {
-			log.Warn(side.key + " is an http:// address of another machine: groupsync sends its secret and its tokens unencrypted, and whoever stands in between can read them and change the answers; use https://")
+			log.Warn(side.key + " is an http:// address of another machine: groupsync sends its secret and its tokens unencrypted. Others on the network can read them and change the answers. Use https://")
 		}
 	}
 }

@@ -7,46 +7,46 @@ import (
 	"time"
 )
 
-// lookEvery is how often the files of the configuration are read to find changes. Reading
+// readInterval is how often the files of the configuration are read to find changes. Reading
 // finds every kind of change, also the symlink swap with which Kubernetes updates a volume,
 // and changes on network file systems, which send no notification.
-const lookEvery = 2 * time.Second
+const readInterval = 2 * time.Second
 
-// tryAgain is the number of looks after which a refused configuration is loaded again, even if
-// none of its files changed.
-const tryAgain = 10
+// retryReads is the number of reads after which a refused configuration is loaded again, even
+// if none of its files changed.
+const retryReads = 10
 
 // follow reloads the configuration on SIGHUP, and when one of its files has changed and then
-// stayed the same for one look. It runs until ctx ends. follow does not watch the files of
+// stayed the same for one read. It runs until ctx ends. follow does not watch the files of
 // secrets, because each use reads them again. When follow starts, it reloads at once if a file
 // changed during the start.
 func (s *replica) follow(ctx context.Context, hangups <-chan os.Signal) {
-	ticks := time.NewTicker(lookEvery)
+	ticks := time.NewTicker(readInterval)
 	defer ticks.Stop()
 	loaded := fingerprint(s.files())
 	if s.stale() {
 		_ = s.Reload() // Reload has logged the error
 	}
-	last, looks := loaded, 0
+	last, reads := loaded, 0
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-hangups:
-			s.log.Info("SIGHUP: the configuration is loaded anew")
+			s.log.Info("SIGHUP: the configuration is loaded again")
 		case <-ticks.C:
 			before := last
 			last = fingerprint(s.files())
-			looks++
+			reads++
 			changed := last != loaded && last == before
 			if changed {
-				s.log.Info("a file of the configuration changed: it is loaded anew")
+				s.log.Info("a file of the configuration changed: the configuration is loaded again")
 			}
-			if !changed && (looks < tryAgain || !s.refused()) {
+			if !changed && (reads < retryReads || !s.refused()) {
 				continue
 			}
 		}
-		last, looks = fingerprint(s.files()), 0
+		last, reads = fingerprint(s.files()), 0
 		loaded = last
 		_ = s.Reload() // Reload has logged the error
 	}

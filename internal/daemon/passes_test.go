@@ -54,7 +54,7 @@ func TestAPassOfAnEventIsAwaitedForShutdownTimeout(t *testing.T) {
 	}{
 		{"a pass that ends in time", 19 * time.Second, 19 * time.Second, ""},
 		{"a pass that does not, such as one whose write hangs", time.Hour, patience,
-			"the running pass did not end within shutdown_timeout (20s) and was abandoned: look at its last log lines, the next pass starts from a fresh reading"},
+			"the running pass did not end within shutdown_timeout (20s) and was abandoned: look at its last log lines; the next pass reads both sides again"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -135,9 +135,9 @@ func (s *replica) events() events.Settings {
 	return events.Settings{From: s.reader, Every: k.EventsInterval}
 }
 
-// brought returns how the passes that admin events ask for are made. Their errors are only
+// eventPasses returns how the passes that admin events ask for are made. Their errors are only
 // logged, because the passes of the schedule find the same changes.
-func (s *replica) brought() events.Options {
+func (s *replica) eventPasses() events.Options {
 	return events.Options{
 		Settings: s.events, Log: s.log,
 		Person: func(ctx context.Context, p events.Person) {
@@ -146,14 +146,14 @@ func (s *replica) brought() events.Options {
 			var several *reconcile.SeveralError
 			switch {
 			case errors.As(err, &unknown), errors.As(err, &several): // the schedule's pass decides
-				s.log.Debug("an admin event is about an account that no one ClearML user is", "account", p.Account)
+				s.log.Debug("an admin event is about an account that matches no ClearML user, or several", "account", p.Account)
 			case err != nil && ctx.Err() == nil:
-				s.log.Warn("a pass that an admin event asked for was not made: the schedule finds the change too", "error", err)
+				s.log.Warn("a pass that an admin event asked for was not made: the next scheduled pass finds the change", "error", err)
 			}
 		},
 		Whole: func(ctx context.Context) {
 			if _, err := s.scheduler.Sync(ctx, "", reconcile.Request{Early: true}); err != nil && ctx.Err() == nil {
-				s.log.Warn("a pass that an admin event asked for was not made: the schedule finds the change too", "error", err)
+				s.log.Warn("a pass that an admin event asked for was not made: the next scheduled pass finds the change", "error", err)
 			}
 		},
 	}
@@ -183,7 +183,7 @@ func (s *replica) Reload() error {
 			return schedule.Job{}, err
 		}
 		if keys := s.config.Unchangeable(c); len(keys) > 0 {
-			return schedule.Job{}, fmt.Errorf("%s changed, which a running process cannot take over: restart groupsync", strings.Join(keys, ", "))
+			return schedule.Job{}, fmt.Errorf("%s changed, and a running process cannot apply this change: restart groupsync", strings.Join(keys, ", "))
 		}
 		next, err := wire.Connect(c, s.metrics, s.store, wire.Progress{}, s.log)
 		if err != nil {
@@ -207,7 +207,7 @@ func (s *replica) Reload() error {
 		}
 		s.refusal = err.Error()
 		s.metrics.Refused()
-		s.log.Log(s.stopped, level, "the configuration was refused: the one before it stays in force", "error", err)
+		s.log.Log(s.stopped, level, "the new configuration was refused. The previous configuration stays in force until the error is corrected", "error", err)
 		return err
 	}
 	s.refusal = ""
@@ -271,7 +271,7 @@ func (s *replica) sync(ctx context.Context, user string, req reconcile.Request) 
 	case errors.As(err, &unknown):
 		err = &web.Refusal{Status: http.StatusNotFound, Err: err}
 	case errors.As(err, &several): // this error lists no people; the page and groupsync explain do
-		err = &web.Refusal{Status: http.StatusConflict, Err: fmt.Errorf("%d people are called that, so no pass was made: groupsync explain lists them; ask again with the id of one", len(several.Matches))}
+		err = &web.Refusal{Status: http.StatusConflict, Err: fmt.Errorf("%d people match, so no pass was made: groupsync explain lists them; ask again with the id of one of them", len(several.Matches))}
 	}
 	return rep, err
 }

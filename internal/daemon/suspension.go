@@ -11,16 +11,16 @@ import (
 	"groupsync/internal/wire"
 )
 
-// lookForSuspension is how often the daemon asks whether another process has suspended
+// suspensionInterval is how often the daemon asks whether another process has suspended
 // writing. The answer is for the log, the page and the metrics only. A pass asks by itself
 // before each write.
-const lookForSuspension = 10 * time.Second
+const suspensionInterval = 10 * time.Second
 
 // suspension is what the daemon knows of the suspension in force.
 type suspension struct {
 	mu     sync.Mutex
 	known  memory.Suspension // zero: none
-	failed bool              // the last look failed, and the log has it
+	failed bool              // the last read failed, and the log has the error
 }
 
 // Suspend stops writing: after it has returned, no further write begins. With Resume it
@@ -46,16 +46,16 @@ func (s *replica) setSuspension(ctx context.Context, next memory.Suspension, by 
 	if next.IsZero() {
 		s.log.Info("a suspension was ended by request", "by", by)
 	}
-	s.lookAtSuspension(ctx)
+	s.readSuspension(ctx)
 	return text, nil
 }
 
-// followSuspension looks at the suspension until ctx ends.
+// followSuspension reads the suspension at that interval until ctx ends.
 func (s *replica) followSuspension(ctx context.Context) {
-	ticks := time.NewTicker(lookForSuspension)
+	ticks := time.NewTicker(suspensionInterval)
 	defer ticks.Stop()
 	for {
-		s.lookAtSuspension(ctx)
+		s.readSuspension(ctx)
 		select {
 		case <-ctx.Done():
 			return
@@ -64,17 +64,17 @@ func (s *replica) followSuspension(ctx context.Context) {
 	}
 }
 
-// lookAtSuspension reads the suspension from the store and tells the log, the page and the
+// readSuspension reads the suspension from the store and tells the log, the page and the
 // metrics. If the store cannot be read, they keep the last known state. Passes then write
 // nothing.
-func (s *replica) lookAtSuspension(ctx context.Context) {
+func (s *replica) readSuspension(ctx context.Context) {
 	k := &s.suspension
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	stored, err := s.store.Suspension(ctx)
 	if err != nil {
 		if !k.failed && ctx.Err() == nil {
-			s.log.Error("nobody can tell whether writing is suspended, so passes write nothing", "error", err)
+			s.log.Error("the stored suspension cannot be read, so passes write nothing until it can be read", "error", err)
 		}
 		k.failed = true
 		return

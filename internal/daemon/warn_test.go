@@ -18,7 +18,7 @@ func TestAnEndedExceptionIsAWarning(t *testing.T) {
 	c.Users.Protect = []config.Protection{{Match: "ann@*"}, {Match: "bob@*", Until: "2020-12-31"}}
 	var log bytes.Buffer
 	warn(c, slog.New(slog.NewTextHandler(&log, nil)))
-	want := `level=WARN msg="users.protect: entry 2 ended at 2021-01-01T00:00:00Z and keeps nobody any more: remove the entry, or set a later end"`
+	want := `level=WARN msg="users.protect: entry 2 ended at 2021-01-01T00:00:00Z and no longer protects anybody: remove the entry, or set a later end"`
 	if got := log.String(); !strings.Contains(got, want) || strings.Count(got, "\n") != 1 || strings.Contains(got, "bob") {
 		t.Errorf("got %s\nwant %s", got, want)
 	}
@@ -26,7 +26,7 @@ func TestAnEndedExceptionIsAWarning(t *testing.T) {
 
 // TestWarnOfPlainHTTP: a daemon warns of each side that it reaches without TLS.
 func TestWarnOfPlainHTTP(t *testing.T) {
-	const what = " is an http:// address of another machine: groupsync sends its secret and its tokens unencrypted, and whoever stands in between can read them and change the answers; use https://"
+	const what = " is an http:// address of another machine: groupsync sends its secret and its tokens unencrypted. Others on the network can read them and change the answers. Use https://"
 	for _, tt := range []struct {
 		name, keycloak, clearml string
 		want                    []string

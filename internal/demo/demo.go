@@ -46,7 +46,7 @@ func Play(ctx context.Context, o Options) error {
 	if err := s.play(ctx); err != nil {
 		return err
 	}
-	fmt.Fprint(o.Out, "\nWhat Prometheus would see of these passes, the zeros left out:\n\n")
+	fmt.Fprint(o.Out, "\nThe metrics of these passes, without those that are zero:\n\n")
 	if err := printMetrics(o.Out, m.Gatherer()); err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ type chapter struct {
 }
 
 var chapters = []chapter{
-	{title: "ClearML is as everybody's last login left it: nothing to do."},
+	{title: "ClearML has the groups of everybody's last login: nothing to do."},
 	{
 		title:   "A joiner: leslie is put into /data-science/vision, and need not log in again.",
 		happens: func(r *realmfile.Realm) { join(r, "leslie", "/data-science/vision") },
@@ -52,11 +52,11 @@ var chapters = []chapter{
 		},
 	},
 	{
-		title:   "A leaver: dennis's account is disabled. He never logs in again, so no login takes his group away.",
+		title:   "A leaver: dennis's account is disabled. He never logs in again, so no login removes him from his group.",
 		happens: func(r *realmfile.Realm) { user(r, "dennis").Enabled = false },
 	},
 	{
-		title: "Somebody is deleted: john.",
+		title: "A deletion: john's account is deleted.",
 		happens: func(r *realmfile.Realm) {
 			r.Users = slices.DeleteFunc(r.Users, func(u realmfile.User) bool { return u.Username == "john" })
 		},
@@ -66,14 +66,14 @@ var chapters = []chapter{
 		happens: func(r *realmfile.Realm) { leave(r, "barbara", "/clearml-admins") },
 	},
 	{
-		title: "A mass removal: /data-science and everything below it is emptied, by mistake or not. The guard stops it.",
+		title: "A mass removal: /data-science and all groups below it are emptied, perhaps by mistake. The guard stops the removals.",
 		happens: func(r *realmfile.Realm) {
 			for i := range r.Users {
 				r.Users[i].Groups = slices.DeleteFunc(r.Users[i].Groups, func(g string) bool { return strings.HasPrefix(g, "/data-science") })
 			}
 		},
 	},
-	{title: "It was meant: a person approves exactly those removals by their digest.", approve: true},
+	{title: "The removals were intended: a person approves exactly these removals by their digest.", approve: true},
 }
 
 // newStory starts the stand-in, which the caller closes.

@@ -28,12 +28,12 @@ func Of(v reconcile.View) Answer {
 		a.Sources = append(a.Sources, x.source(s))
 	}
 	for _, g := range v.Plan.Groups {
-		if group, told := x.fed(g); told {
+		if group, part := x.fed(g); part {
 			a.Groups = append(a.Groups, group)
 		}
 	}
 	for _, g := range x.tgt.Groups() {
-		if group, told := x.unfed(g); told {
+		if group, part := x.unfed(g); part {
 			a.Groups = append(a.Groups, group)
 		}
 	}
@@ -248,8 +248,8 @@ func (x *explainer) how(f match.Feed, s source.Group) string {
 func (x *explainer) trips(g plan.Group) []Trip {
 	out := []Trip{}
 	for _, t := range x.Trips {
-		whole := x.Person == nil || t.Guard == report.MissingSource || t.Guard == report.Collision
-		if t.Group == g.Feed.Group.Name && whole {
+		concerns := x.Person == nil || t.Guard == report.MissingSource || t.Guard == report.Collision
+		if t.Group == g.Feed.Group.Name && concerns {
 			out = append(out, Trip{string(t.Guard), t.Detail})
 		}
 	}
@@ -281,15 +281,15 @@ func (x *explainer) whyUnfed(g target.Group) string {
 	return match.NoSource
 }
 
-// lost returns the ClearML groups that only the journal links to the person. told are the
-// groups that the answer already has.
-func (x *explainer) lost(told []Group) (lost []Group) {
+// lost returns the ClearML groups that only the journal links to the person. answered are
+// the groups that the answer already has.
+func (x *explainer) lost(answered []Group) (lost []Group) {
 	if x.Person == nil || x.Person.User == nil {
 		return nil
 	}
 	u := x.Person.User
 	for _, g := range x.tgt.Groups() {
-		known := slices.ContainsFunc(told, func(t Group) bool { return t.ID == g.ID })
+		known := slices.ContainsFunc(answered, func(t Group) bool { return t.ID == g.ID })
 		if known || !x.asked(g.ID, nil) || x.last(g.ID, u.ID) == nil {
 			continue
 		}
@@ -323,7 +323,7 @@ func (x *explainer) notes(a Answer) []string {
 		stale = stale || x.feeds[g.ID].Own.Stale
 	}
 	if changes {
-		notes = append(notes, "The limits that count a whole pass ("+limits+") were judged by the changes of this answer and by what earlier passes left in the memory. If a pass wants more changes, these limits can withhold the changes shown here too.")
+		notes = append(notes, "The limits on all changes of a pass ("+limits+") were checked against the changes of this answer and the memory of earlier passes. If a pass wants more changes, these limits can withhold the changes shown here too.")
 	}
 	if changes && x.Input.Limits.Forgets {
 		notes = append(notes, "This configuration has no state_dir and no Lease, so this command does not know what earlier passes found: since when a removal is wanted, and how many changes were made within guards.window.")
@@ -335,7 +335,7 @@ func (x *explainer) notes(a Answer) []string {
 		notes = append(notes, "The journal begins at "+stamp(x.Past.From)+". A membership without a pass was not changed by groupsync since then.")
 	}
 	for _, text := range x.Past.Skipped {
-		notes = append(notes, "The journal does not tell everything: "+text+".")
+		notes = append(notes, "The journal is incomplete: "+text+".")
 	}
 	return notes
 }

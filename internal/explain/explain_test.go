@@ -22,6 +22,7 @@ import (
 	"groupsync/internal/match"
 	"groupsync/internal/memory"
 	"groupsync/internal/reconcile"
+	"groupsync/internal/source"
 	"groupsync/internal/source/realmfile"
 	"groupsync/internal/target/clearml"
 	"groupsync/internal/target/clearmltest"
@@ -212,6 +213,40 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// TestTheNextLoginGivesNothingToADisabledAccount: the own side of an account has a group that
+// the member list does not show. If the account is enabled, the next login gives the group. If
+// it is disabled, the person cannot log in.
+func TestTheNextLoginGivesNothingToADisabledAccount(t *testing.T) {
+	for _, row := range []struct {
+		name    string
+		enabled bool
+		status  explain.Status
+		wants   string
+		why     string
+	}{
+		{"an enabled account", true, explain.Hidden, "in",
+			"the person's own side has /research/ml-team, but Keycloak's member list hides the person, so no pass adds the person; the next login to ClearML gives the group"},
+		{"a disabled account", false, explain.NotGranted, "unknown", "no pass adds the person: only an account that Keycloak shows as disabled has /research/ml-team"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			v, err := look(t, func(r *realmfile.Realm) { account(r, "nel").Enabled = row.enabled }).Look(t.Context(), reconcile.Subject{User: "nel", Group: "ml-team"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			v.Person.Own = map[string]source.OwnGroups{id("e1"): {Groups: []string{"g-ml"}}}
+			var got []explain.Standing
+			for _, g := range explain.Of(v).Groups {
+				if g.Name == "ml-team" {
+					got = append(got, g.People...)
+				}
+			}
+			if len(got) != 1 || got[0].Status != row.status || got[0].Wants != row.wants || got[0].Why != row.why {
+				t.Errorf("got %+v", got)
+			}
+		})
+	}
+}
+
 // TestAnAnswerUnderASuspension checks that the answer names the guard, until when and why.
 func TestAnAnswerUnderASuspension(t *testing.T) {
 	r := look(t, nil)
@@ -283,17 +318,17 @@ func TestNobodyOrSeveral(t *testing.T) {
 		kind    any
 	}{
 		{"nobody", reconcile.Subject{User: "zoe@example.com"}, nil,
-			"nobody zoe@example.com in ClearML (by email or id) or in Keycloak (by username, email or id): give the whole email, username or id", new(*reconcile.UnknownError)},
+			"no person zoe@example.com in ClearML (by email or id) or in Keycloak (by username, email or id): give the complete email, username or id", new(*reconcile.UnknownError)},
 		{"nobody, and a federation is away that may have the person", reconcile.Subject{User: "zoe@example.com"}, switchOff,
-			"ClearML has nobody with the email or id zoe@example.com, and Keycloak could not be asked for everybody: the federation corp is not up, and may have the person: it is switched off in Keycloak: ask again when it is up", new(*reconcile.UnknownError)},
+			"ClearML has nobody with the email or id zoe@example.com, and the answer of Keycloak is not complete (the federation corp is not up, and may have the person: it is switched off in Keycloak): correct this, then ask again", new(*reconcile.UnknownError)},
 		{"no group", reconcile.Subject{Group: "ml-taem"}, nil,
 			"no group ml-taem in ClearML (by name or id) or in Keycloak (by path, claim name or id): did you mean ml-team?", new(*reconcile.UnknownError)},
 		{"no group that is near", reconcile.Subject{User: "ann", Group: "zzzz"}, nil,
 			"no group zzzz in ClearML (by name or id) or in Keycloak (by path, claim name or id): look the name up in ClearML or Keycloak", new(*reconcile.UnknownError)},
 		{"a hostile text", reconcile.Subject{User: hostile}, nil,
-			`nobody "\u202e<script>alert(1)</script>\n  + add  forged\x1b[2J" in ClearML (by email or id) or in Keycloak (by username, email or id): give the whole email, username or id`, new(*reconcile.UnknownError)},
+			`no person "\u202e<script>alert(1)</script>\n  + add  forged\x1b[2J" in ClearML (by email or id) or in Keycloak (by username, email or id): give the complete email, username or id`, new(*reconcile.UnknownError)},
 		{"the email of a local user and of an account", reconcile.Subject{User: "gus@example.com"}, nil,
-			"gus@example.com names 2 people: ask again with the id of one:\n  cm-gus  the ClearML user Gus <gus@example.com> (local)\n  00000000-0000-0000-0000-000000000009  the Keycloak account gus <gus@example.com>, which no ClearML user could be", new(*reconcile.SeveralError)},
+			"gus@example.com matches 2 people: ask again with the id of one of them:\n  cm-gus  the ClearML user Gus <gus@example.com> (local)\n  00000000-0000-0000-0000-000000000009  the Keycloak account gus <gus@example.com>, which matches no ClearML user", new(*reconcile.SeveralError)},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			_, err := look(t, row.edit).Look(t.Context(), row.subject)

@@ -81,15 +81,15 @@ func TestSinceWhenAndByWhichPass(t *testing.T) {
 		{"a group that was lost, although nothing links the two any more", reports{list: []report.Report{past(1, "", "-ann@cm-pla", "-bob@cm-Inf")}}, reconcile.Subject{User: "ann@example.com"},
 			"ClearML group ml-team\nClearML group Users\nClearML group guests\nClearML group platform\n      removed by the pass P13 at 2026-11-23T13:00:00Z: not_member, matched by id, read twice\nnote: The journal begins at 2026-11-23T13:00:00Z. A membership without a pass was not changed by groupsync since then.\n", "c0ffee"},
 		{"a group that somebody else gave back", reports{list: []report.Report{past(1, "", "-bob@cm-ml-")}}, reconcile.Subject{User: "bob", Group: "ml-team"},
-			"ClearML group ml-team\n      removed by the pass P13 at 2026-11-23T13:00:00Z: not_member, matched by id, read twice; since then somebody else has undone that\nnote: The journal begins at 2026-11-23T13:00:00Z. A membership without a pass was not changed by groupsync since then.\n", "c0ffee"},
+			"ClearML group ml-team\n      removed by the pass P13 at 2026-11-23T13:00:00Z: not_member, matched by id, read twice; since then somebody else has reverted this change\nnote: The journal begins at 2026-11-23T13:00:00Z. A membership without a pass was not changed by groupsync since then.\n", "c0ffee"},
 		{"a group that somebody else took", reports{list: []report.Report{past(1, "", "+ann@cm-ml-")}}, reconcile.Subject{User: "ann@example.com", Group: "ml-team"},
-			"ClearML group ml-team\n      added by the pass P13 at 2026-11-23T13:00:00Z: member of /x, matched by id, read twice; since then somebody else has undone that\nnote: The journal begins at 2026-11-23T13:00:00Z. A membership without a pass was not changed by groupsync since then.\n", "c0ffee"},
+			"ClearML group ml-team\n      added by the pass P13 at 2026-11-23T13:00:00Z: member of /x, matched by id, read twice; since then somebody else has reverted this change\nnote: The journal begins at 2026-11-23T13:00:00Z. A membership without a pass was not changed by groupsync since then.\n", "c0ffee"},
 		{"the members of a group", reports{list: []report.Report{past(1, "", "+bob@cm-pla")}}, reconcile.Subject{Group: "platform"},
 			"ClearML group platform\n      added by the pass P13 at 2026-11-23T13:00:00Z: member of /x, matched by id, read twice\nnote: The journal begins at 2026-11-23T13:00:00Z. A membership without a pass was not changed by groupsync since then.\n", "c0ffee"},
 		{"a journal that knows nothing of the person", reports{list: []report.Report{past(1, "", "+bob@cm-pla")}}, reconcile.Subject{User: "ann@example.com", Group: "platform"},
 			"ClearML group platform\nnote: The journal begins at 2026-11-23T13:00:00Z. A membership without a pass was not changed by groupsync since then.\n", ""},
 		{"a report that cannot be believed", reports{damage: []error{errors.New("the report X was edited: nothing in it counts")}}, reconcile.Subject{User: "ann@example.com", Group: "platform"},
-			"ClearML group platform\nnote: The journal does not tell everything: the report X was edited: nothing in it counts.\n", ""},
+			"ClearML group platform\nnote: The journal is incomplete: the report X was edited: nothing in it counts.\n", ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			r := look(t, nil)

@@ -87,26 +87,26 @@ func TestPeopleOfLDAP(t *testing.T) {
 	hold("LDAP is up", []row{
 		{"a member whom the list hides, and ClearML has", "feda@example.org", "hidden", []string{
 			"of the federation ldap, matched by id", "  in /hidden  feeds hidden  (Keycloak's member list does not show the account)",
-			"  = hidden  Keycloak's member list hides the person, the person's own side has the group, and the own side is right"}},
+			"  = hidden  Keycloak's member list hides the person, but the person's own side has the group; groupsync follows the own side, so the person stays"}},
 		{"a member whom the list hides, and ClearML lacks", "fedc", "hidden", []string{
-			"  · hidden  the person's own side has /hidden, Keycloak's member list hides the person, so no pass proposes the group; the next login to ClearML gives it"}},
+			"  · hidden  the person's own side has /hidden, but Keycloak's member list hides the person, so no pass adds the person; the next login to ClearML gives the group"}},
 		{"a joiner", "fedb", "", []string{"  + add  the next pass that may write adds the person: a member of /staff\n      evidence: read twice, on the account's own side too"}},
 		{"a leaver waits for the grace", "cm-fedc", "staff", []string{
 			"  - remove  the guard grace withholds the change", "      evidence: read twice: not in the one Keycloak group, on the account's own side too",
-			"      guard grace: the removal rests on a federation and waits until every pass has wanted it for 1h0m0s"}},
+			"      guard grace: the evidence for the removal depends on a federation. The removal waits until every pass has wanted it for 1h0m0s"}},
 		{"somebody without groups and without ClearML", "fedd@example.org", "", []string{"state: no_account", "ClearML: no user", "no ClearML group concerns the person"}},
 		{"a local person", "luke", "", []string{"enabled, local, matched by id", "  = in_sync  ClearML has the group, and so has Keycloak, by /club"}},
 		{"a service account, asked for by username", "service-account-" + realm.ClientID, "", []string{"state: service_account", "a service account, local"}},
-		{"nobody", "nobody@example.org", "", []string{"error: nobody nobody@example.org in ClearML"}},
+		{"nobody", "nobody@example.org", "", []string{"error: no person nobody@example.org in ClearML"}},
 		{"a group whose list hides its people", "", "hidden", []string{"  = hidden  feda <feda@example.org>", "Keycloak group /hidden"}},
 	})
 	realm.ClearUserCache(t)
 	ldap.Stop(t)
 	hold("LDAP is away", []row{
-		{"what the lists want is withheld", "cm-fedc", "staff", []string{"  - remove  by the member lists a pass removes the person, and the person's own side did not confirm that; the guard federation withholds the change"}},
+		{"what the lists want is withheld", "cm-fedc", "staff", []string{"  - remove  by the member lists a pass removes the person, but the person's own side did not confirm the change, so the guard federation withholds it"}},
 		{"the groups of the account can be missing", "feda@example.org", "", []string{"groups can be missing here: the federation ldap is not up, so groups that come from it can be missing"}},
 		{"a local person is explained as ever", "luke", "", []string{"  = in_sync  ClearML has the group, and so has Keycloak, by /club"}},
-		{"nobody can be said not to be there", "nobody@example.org", "", []string{"error: ClearML has nobody with the email or id nobody@example.org, and Keycloak could not be asked for everybody: the federation ldap is not up, and may have the person"}},
+		{"nobody can be said not to be there", "nobody@example.org", "", []string{"error: ClearML has nobody with the email or id nobody@example.org, and the answer of Keycloak is not complete (the federation ldap is not up, and may have the person"}},
 	})
 	if n := server.Count("permissions.add_or_update_user_group"); n > 0 {
 		t.Errorf("looks wrote to ClearML %d times", n)

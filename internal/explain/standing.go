@@ -61,7 +61,7 @@ func (x *explainer) ofPerson(g plan.Group) []Standing {
 			}
 		}
 	}
-	if s, told := x.absent(g); told || x.Subject.Group != "" {
+	if s, linked := x.absent(g); linked || x.Subject.Group != "" {
 		return []Standing{s}
 	}
 	return []Standing{}
@@ -81,7 +81,7 @@ func (x *explainer) member(g plan.Group, m target.Member) Standing {
 	case remove >= 0:
 		x.change(&s, g, g.Remove[remove])
 	case hidden >= 0:
-		s.Status, s.Why, s.Doubt = Hidden, "Keycloak's member list hides the person, the person's own side has the group, and the own side is right", g.Own.Hidden[hidden].Doubt
+		s.Status, s.Why, s.Doubt = Hidden, "Keycloak's member list hides the person, but the person's own side has the group; groupsync follows the own side, so the person stays", g.Own.Hidden[hidden].Doubt
 	case keep >= 0:
 		s.Status, s.Wants, s.Why = Kept, unknown, "stays: "+stays(g.Keep[keep])
 		s.Match = x.people(m.ID).Match
@@ -91,7 +91,7 @@ func (x *explainer) member(g plan.Group, m target.Member) Standing {
 	return s
 }
 
-const frozen = "a source of the group is missing or cannot be read, so nothing is decided about it"
+const frozen = "a source of the group is missing or cannot be read, so groupsync changes nothing in the group"
 
 // stays returns why a member whom Keycloak does not want stays.
 func stays(k plan.Keeper) string {
@@ -115,7 +115,7 @@ func (x *explainer) joiner(g plan.Group, c plan.Change) Standing {
 	s := Standing{ID: c.User.ID, Name: c.User.Name, Email: c.User.Email, By: x.by(g, c.Accounts)}
 	if c.Denial == source.OnlyInList {
 		s.Status, s.Wants, s.Doubt = Shown, out, c.Doubt
-		s.Why = "only Keycloak's member list shows the person, and the person's own side, which is right, does not have the group"
+		s.Why = "only Keycloak's member list shows the person; groupsync follows the person's own side, which does not have the group"
 		return s
 	}
 	x.change(&s, g, c)
@@ -137,7 +137,7 @@ func (x *explainer) change(s *Standing, g plan.Group, c plan.Change) {
 	s.Why = "the guard " + s.Guard + " withholds the change; without it a pass " + does + " the person: " + because
 	if c.Denial != source.Proved {
 		s.Wants = unknown
-		s.Why = "by the member lists a pass " + does + " the person, and the person's own side did not confirm that; the guard " + s.Guard + " withholds the change"
+		s.Why = "by the member lists a pass " + does + " the person, but the person's own side did not confirm the change, so the guard " + s.Guard + " withholds it"
 	}
 	s.Detail = x.detail(g, c)
 	if due, waits := guard.Due(c, x.Input); waits && !due.IsZero() && c.Guard == report.Grace {
@@ -180,11 +180,11 @@ func (x *explainer) detail(g plan.Group, c plan.Change) string {
 // grace returns the sentence of the guard grace for one removal. The trip's own sentence is
 // about all removals of its kind.
 func (x *explainer) grace(c plan.Change) string {
-	rests := "on a federation"
+	evidence := "on a federation"
 	if c.Evidence.ByEmail() {
-		rests = "on an email alone, since ClearML keeps no account id of the person,"
+		evidence = "on an email alone, because ClearML keeps no account id of the person"
 	}
-	return "the removal rests " + rests + " and waits until every pass has wanted it for " + x.Input.Limits.GraceOf(c.Evidence).String()
+	return "the evidence for the removal depends " + evidence + ". The removal waits until every pass has wanted it for " + x.Input.Limits.GraceOf(c.Evidence).String()
 }
 
 func (x *explainer) pending(g plan.Group, u source.User) Standing {
@@ -204,17 +204,19 @@ func (x *explainer) absent(g plan.Group) (Standing, bool) {
 	} else {
 		s.ID, s.Name, s.Email = p.Accounts[0].ID, p.Accounts[0].Username, p.Accounts[0].Email
 	}
+	own, enabled := x.holds(g)
 	if g.Frozen() {
 		s.Status, s.Wants, s.Why = Frozen, unknown, frozen
-		return s, len(s.By) > 0 || x.holds(g) != ""
+		return s, len(s.By) > 0 || own != ""
 	}
-	own := x.holds(g)
 	switch {
 	case len(s.By) > 0:
 		s.Status, s.Wants, s.Why = NotGranted, unknown, "no pass adds the person: "+x.whyNot()
+	case own != "" && !enabled:
+		s.Status, s.Wants, s.Why = NotGranted, unknown, "no pass adds the person: only an account that Keycloak shows as disabled has "+report.Name(own)
 	case own != "":
 		s.Status, s.Wants = Hidden, in
-		s.Why = "the person's own side has " + report.Name(own) + ", Keycloak's member list hides the person, so no pass proposes the group; the next login to ClearML gives it"
+		s.Why = "the person's own side has " + report.Name(own) + ", but Keycloak's member list hides the person, so no pass adds the person; the next login to ClearML gives the group"
 	default:
 		return s, false
 	}
@@ -241,16 +243,22 @@ func (x *explainer) whyNot() string {
 }
 
 // holds returns the path of the first source that the own side of one of the person's accounts
-// has. It returns an empty text if there is none.
-func (x *explainer) holds(g plan.Group) string {
+// has, and whether that account is enabled. An enabled account comes before a disabled one,
+// because nobody can log in with a disabled account. holds returns an empty text if there is no
+// such source.
+func (x *explainer) holds(g plan.Group) (path string, enabled bool) {
 	for _, s := range g.Feed.Sources {
 		for _, a := range x.Person.Accounts {
-			if _, has := slices.BinarySearch(x.Person.Own[a.ID].Groups, s.ID); has {
-				return s.Path
+			_, has := slices.BinarySearch(x.Person.Own[a.ID].Groups, s.ID)
+			switch {
+			case has && a.Enabled:
+				return s.Path, true
+			case has && path == "":
+				path = s.Path
 			}
 		}
 	}
-	return ""
+	return path, false
 }
 
 // people returns the match of a ClearML user.

@@ -101,7 +101,7 @@ func (p *printer) account(a Account, other bool) {
 		parts = append(parts, "could also be the ClearML users "+strings.Join(shown(a.Rivals), ", "))
 	}
 	if a.PendingSince != nil {
-		parts = append(parts, "waits since "+stamp(*a.PendingSince))
+		parts = append(parts, "pending since "+stamp(*a.PendingSince))
 	}
 	p.linef("Keycloak account %s  (%s)", address(a.Username, a.Email), strings.Join(parts, ", "))
 	for _, n := range a.SameEmail {
@@ -154,7 +154,7 @@ func sides(g AccountGroup) string {
 	case g.Own && g.List == no:
 		return "  (Keycloak's member list does not show the account)"
 	case !g.Own:
-		return "  (only by Keycloak's member list: the account's own side does not have the group)"
+		return "  (only Keycloak's member list shows the account: its own side does not have the group)"
 	}
 	return ""
 }
@@ -239,7 +239,7 @@ func (p *printer) last(s Standing) {
 		did = "added"
 	}
 	if added != s.Has {
-		since = "; since then somebody else has undone that"
+		since = "; since then somebody else has reverted this change"
 	}
 	by := ""
 	if c.ApprovedBy != "" {

@@ -14,13 +14,13 @@ import (
 
 // suspended withholds changes while a suspension is in force: all changes, or only removals.
 // It trips even if no change is withheld, so that every report shows the suspension.
-func (j *judge) suspended() {
-	s := j.in.Suspended
+func (e *evaluation) suspended() {
+	s := e.in.Suspended
 	if s.IsZero() {
 		return
 	}
-	n := withhold(j.changes(), report.Suspended, func(c *plan.Change) bool { return s.Withholds(isRemoval(c)) })
-	j.trip(report.Suspended, "", "%s: %d changes are withheld; the suspension ends by itself, or by groupsync resume", SuspensionText(s), n)
+	n := withhold(e.changes(), report.Suspended, func(c *plan.Change) bool { return s.Withholds(isRemoval(c)) })
+	e.trip(report.Suspended, "", "%s: %d changes are withheld; the suspension ends by itself, or by groupsync resume", SuspensionText(s), n)
 }
 
 // SuspensionText says for a guard's message what is suspended, until when and why. It leaves
@@ -30,12 +30,12 @@ func SuspensionText(s memory.Suspension) string {
 }
 
 // federation withholds the changes of people from a federation that is not up.
-func (j *judge) federation() {
-	for _, p := range j.in.Probes {
+func (e *evaluation) federation() {
+	for _, p := range e.in.Probes {
 		if p.Up {
 			continue
 		}
-		n := withhold(j.changes(), report.Federation, func(c *plan.Change) bool {
+		n := withhold(e.changes(), report.Federation, func(c *plan.Change) bool {
 			return c.Denial == source.Away && c.Federation == p.Federation.ID
 		})
 		if n == 0 {
@@ -43,21 +43,21 @@ func (j *judge) federation() {
 		}
 		advice := "check that its server answers Keycloak"
 		if !p.Federation.Enabled {
-			advice = "switch it on again, or delete it in Keycloak if its people are to go"
+			advice = "enable it again, or delete it in Keycloak if its people must lose their memberships"
 		}
-		j.trip(report.Federation, "", "the federation %q is not up (%s): %d changes that rest on it are withheld, and its people keep what they have; %s; if its silence means nothing, name it in keycloak.trusted_federations", p.Federation.Name, p.Detail, n, advice)
+		e.trip(report.Federation, "", "the federation %q is not up (%s): %d changes that depend on it are withheld, and its people keep their memberships; %s; if its probes fail for another reason, name it in keycloak.trusted_federations", p.Federation.Name, p.Detail, n, advice)
 	}
 	// These changes depend on a federation that has no probe in the list.
-	rest := withhold(j.changes(), report.Federation, func(c *plan.Change) bool { return c.Denial == source.Away && c.Guard == "" })
+	rest := withhold(e.changes(), report.Federation, func(c *plan.Change) bool { return c.Denial == source.Away && c.Guard == "" })
 	if rest > 0 {
-		j.trip(report.Federation, "", "%d changes rest on federations that this pass could not probe, and are withheld; if the next pass says the same, look into the log for the failed probes", rest)
+		e.trip(report.Federation, "", "%d changes are withheld: they depend on federations that this pass could not probe; if the next pass reports the same, look for the failed probes in the log", rest)
 	}
 }
 
 // confirm withholds changes that the second look did not confirm.
-func (j *judge) confirm() {
-	for i := range j.Plan.Groups {
-		g := &j.Plan.Groups[i]
+func (e *evaluation) confirm() {
+	for i := range e.Plan.Groups {
+		g := &e.Plan.Groups[i]
 		changes := changesOf(g)
 		why := ""
 		n := withhold(changes, report.Confirm, func(c *plan.Change) bool {
@@ -71,32 +71,32 @@ func (j *judge) confirm() {
 			continue
 		}
 		if why == "" {
-			why = "no second look was had"
+			why = "the second look gave no answer"
 		}
-		j.trip(report.Confirm, g.Feed.Group.Name, "the second look did not confirm %d of %d changes (the first: %s): they were not made, and the next pass looks again", n, len(changes), why)
+		e.trip(report.Confirm, g.Feed.Group.Name, "the second look did not confirm %d of %d changes (the first: %s): they are withheld, and the next pass checks them again", n, len(changes), why)
 	}
 }
 
 // missingSource reports missing groups and roles, and groups that cannot be read. It withholds
 // nothing, because the plan has frozen their user groups.
-func (j *judge) missingSource() {
-	for _, g := range j.Plan.Groups {
+func (e *evaluation) missingSource() {
+	for _, g := range e.Plan.Groups {
 		for _, m := range g.Missing {
 			if m.Several {
-				j.trip(report.MissingSource, g.Feed.Group.Name, "the name %q of %s can be read as the roles of several clients: the user group is frozen; rename one of the clients or roles in Keycloak", m.Name, m.Key)
+				e.trip(report.MissingSource, g.Feed.Group.Name, "the role name %q in %s fits roles of several clients: the user group is frozen; rename one of the clients or roles in Keycloak", m.Name, m.Key)
 				continue
 			}
-			j.trip(report.MissingSource, g.Feed.Group.Name, "the Keycloak %s %q, named in %s, does not exist: the user group is frozen; create it or correct the configuration%s", m.Kind, m.Name, m.Key, near(m))
+			e.trip(report.MissingSource, g.Feed.Group.Name, "the Keycloak %s %q, named in %s, does not exist: the user group is frozen; create it or correct the configuration%s", m.Kind, m.Name, m.Key, near(m))
 		}
 		if g.Unreadable != "" {
-			j.trip(report.MissingSource, g.Feed.Group.Name, "Keycloak cannot list the members of a group that feeds this user group, which is frozen (%s). Known causes: two LDAP groups of one name under the mapper's base (rename one, or exclude the group), and in Keycloak 26.0 and older an LDAP server that is away", g.Unreadable)
+			e.trip(report.MissingSource, g.Feed.Group.Name, "Keycloak cannot list the members of a group that feeds this user group, which is frozen (%s). Known causes: two LDAP groups of one name under the mapper's base (rename one, or exclude the group), and in Keycloak 26.0 and older an LDAP server that is away", g.Unreadable)
 		}
 	}
-	for _, m := range j.Plan.Missing {
+	for _, m := range e.Plan.Missing {
 		if m.Kind == "user group" {
-			j.trip(report.MissingSource, "", "ClearML returned no assignable built-in user group %q. Administrators were not synchronized. Check the group in ClearML, or remove admins.groups and admins.role", m.Name)
+			e.trip(report.MissingSource, "", "ClearML returned no assignable built-in user group %q. Administrators were not synchronized. Check the group in ClearML, or remove admins.groups and admins.role", m.Name)
 		} else {
-			j.trip(report.MissingSource, "", "the Keycloak %s %q, named in %s, does not exist: nothing is synchronized from it; create it or correct the configuration%s", m.Kind, m.Name, m.Key, near(m))
+			e.trip(report.MissingSource, "", "the Keycloak %s %q, named in %s, does not exist: nothing is synchronized from it; create it or correct the configuration%s", m.Kind, m.Name, m.Key, near(m))
 		}
 	}
 }
@@ -110,9 +110,9 @@ func near(m match.Missing) string {
 
 // collision withholds new administrators who are listed only through a name in admins.groups
 // that several groups have.
-func (j *judge) collision() {
-	for i := range j.Plan.Groups {
-		g := &j.Plan.Groups[i]
+func (e *evaluation) collision() {
+	for i := range e.Plan.Groups {
+		g := &e.Plan.Groups[i]
 		if len(g.Feed.Collisions) == 0 {
 			continue
 		}
@@ -126,29 +126,29 @@ func (j *judge) collision() {
 			if n > 0 {
 				withheld = fmt.Sprintf(", and %d new administrators are withheld", n)
 			}
-			j.trip(report.Collision, g.Feed.Group.Name, "several Keycloak groups bear the name %q of admins.groups (%s): nobody becomes an administrator by that name%s; write the path of the one that is meant into admins.groups", c.Name, strings.Join(paths, ", "), withheld)
+			e.trip(report.Collision, g.Feed.Group.Name, "several Keycloak groups have the name %q of admins.groups (%s): nobody becomes an administrator through that name%s; write the path of the right group into admins.groups", c.Name, strings.Join(paths, ", "), withheld)
 		}
 	}
 }
 
 // views withholds the changes of a group if ClearML's two views of its members disagree. A
 // write replaces the whole member list, so groupsync must know it.
-func (j *judge) views() {
-	for i := range j.Plan.Groups {
-		g := &j.Plan.Groups[i]
-		differ := j.in.Target.Disagreement(g.Feed.Group.ID)
+func (e *evaluation) views() {
+	for i := range e.Plan.Groups {
+		g := &e.Plan.Groups[i]
+		differ := e.in.Target.Disagreement(g.Feed.Group.ID)
 		if differ == "" || len(g.Add)+len(g.Remove) == 0 {
 			continue
 		}
 		withhold(changesOf(g), report.Views, func(*plan.Change) bool { return true })
-		j.trip(report.Views, g.Feed.Group.Name, "ClearML's two views of this group disagree after a second read (%s): it is not written; look at the group in ClearML", differ)
+		e.trip(report.Views, g.Feed.Group.Name, "ClearML's two views of this group disagree after a second read (%s): the group is not written; look at the group in ClearML", differ)
 	}
 }
 
 // ambiguity reports administrators who stay because groupsync cannot tell which
 // account they are. It withholds nothing: the plan proposes nothing for them.
-func (j *judge) ambiguity() {
-	for _, g := range j.Plan.Groups {
+func (e *evaluation) ambiguity() {
+	for _, g := range e.Plan.Groups {
 		n := 0
 		for _, k := range g.Keep {
 			if g.Feed.Admins && (k.Why == match.Ambiguous || k.Why == match.Rekeyed) {
@@ -156,20 +156,20 @@ func (j *judge) ambiguity() {
 			}
 		}
 		if n > 0 {
-			j.trip(report.Ambiguity, g.Feed.Group.Name, "groupsync cannot tell which Keycloak account %d administrators have. At least one possible account of each is still an administrator in Keycloak, so nobody was removed. The report names them under kept; correct the email or the sign-in in ClearML, or remove the administrator there", n)
+			e.trip(report.Ambiguity, g.Feed.Group.Name, "groupsync cannot tell which Keycloak account %d administrators have. At least one possible account of each is still an administrator in Keycloak, so nobody was removed. The report names them under kept; correct the email or the sign-in in ClearML, or remove the administrator there", n)
 		}
 	}
 }
 
 // floor withholds the removals of administrators if too few would remain who can still sign
 // in.
-func (j *judge) floor() {
-	for i := range j.Plan.Groups {
-		g := &j.Plan.Groups[i]
-		if !g.Feed.Admins || len(g.Remove) == 0 || len(g.Floor) >= j.in.Limits.Floor {
+func (e *evaluation) floor() {
+	for i := range e.Plan.Groups {
+		g := &e.Plan.Groups[i]
+		if !g.Feed.Admins || len(g.Remove) == 0 || len(g.Floor) >= e.in.Limits.Floor {
 			continue
 		}
 		withhold(changesOf(g), report.Admins, isRemoval)
-		j.trip(report.Admins, g.Feed.Group.Name, "%d administrators would remain, admins.floor is %d: the removals of administrators are withheld; an administrator who is only now added counts from the next pass on; make somebody an administrator in Keycloak first", len(g.Floor), j.in.Limits.Floor)
+		e.trip(report.Admins, g.Feed.Group.Name, "%d administrators would remain, admins.floor is %d: the removals of administrators are withheld; first make another person an administrator in Keycloak; a new administrator counts from the pass after the addition", len(g.Floor), e.in.Limits.Floor)
 	}
 }

@@ -97,16 +97,16 @@ func (c Cleared) Limits() Limits { return c.limits }
 
 // Judged is a plan with the guard of each change, and the changes that are cleared.
 type Judged struct {
-	Plan    plan.Plan // each withheld change names its guard
-	Trips   []report.Trip
-	Digest  string // digest of the changes with evidence that an approval names; empty if there are none
-	Changes int    // how many changes the digest names
-	Cleared Cleared
-	Lifted  []report.Guard // the guards that the approval lifted, in the order of report.Rules
-	Granted bool           // the approval is for this plan
-	fallen  []fall         // by group
-	admin   []string       // ids of the administrators' groups: the built-in one, or the role
-	most    bool           // the additions exceed max_additions, so an approval names them too
+	Plan           plan.Plan // each withheld change names its guard
+	Trips          []report.Trip
+	Digest         string // digest of the changes with evidence that an approval names; empty if there are none
+	Changes        int    // how many changes the digest names
+	Cleared        Cleared
+	Lifted         []report.Guard // the guards that the approval lifted, in the order of report.Rules
+	Granted        bool           // the approval is for this plan
+	fallen         []fall         // by group
+	admin          []string       // ids of the administrators' groups: the built-in one, or the role
+	namesAdditions bool           // the additions exceed max_additions, so an approval names them too
 }
 
 // Withheld returns the guards that withhold a change of the group or freeze it, in the order
@@ -126,88 +126,89 @@ func Withheld(g plan.Group) []report.Guard {
 // Judge applies the guards to the plan, in the order of report.Guards. If several guards
 // withhold a change, the change names the first one.
 func Judge(p plan.Plan, in Input) Judged {
-	j := newJudge(p, in)
-	j.Granted = in.Approve != "" && in.Approve == j.Digest
-	j.fixed()
-	if j.Granted {
-		lifted := newJudge(p, in)
+	e := newEvaluation(p, in)
+	e.Granted = in.Approve != "" && in.Approve == e.Digest
+	e.fixed()
+	if e.Granted {
+		lifted := newEvaluation(p, in)
 		lifted.fixed()
 		at := len(lifted.Trips)
 		lifted.liftable()
 		for _, rule := range report.Rules {
 			if slices.ContainsFunc(lifted.Trips[at:], func(t report.Trip) bool { return t.Guard == rule.Guard }) {
-				j.Lifted = append(j.Lifted, rule.Guard)
+				e.Lifted = append(e.Lifted, rule.Guard)
 			}
 		}
 	} else {
-		j.liftable()
+		e.liftable()
 	}
 	if in.Limits.Stop {
-		j.stop()
+		e.stop()
 	}
-	j.clear()
-	return j.Judged
+	e.clear()
+	return e.Judged
 }
 
-type judge struct {
+// evaluation is the guards at work on one plan: the result so far, and the input.
+type evaluation struct {
 	Judged
 	in Input
 }
 
-func newJudge(p plan.Plan, in Input) *judge {
-	j := &judge{in: in}
-	j.Plan = p
-	j.Plan.Groups = slices.Clone(p.Groups)
+func newEvaluation(p plan.Plan, in Input) *evaluation {
+	e := &evaluation{in: in}
+	e.Plan = p
+	e.Plan.Groups = slices.Clone(p.Groups)
 	var keys []string
-	for i := range j.Plan.Groups {
-		g := &j.Plan.Groups[i]
+	for i := range e.Plan.Groups {
+		g := &e.Plan.Groups[i]
 		g.Add, g.Remove = slices.Clone(g.Add), slices.Clone(g.Remove)
 		if g.Feed.Admins {
-			j.admin = append(j.admin, g.Feed.Group.ID)
+			e.admin = append(e.admin, g.Feed.Group.ID)
 		}
-		j.fallen = append(j.fallen, j.fell(*g))
+		e.fallen = append(e.fallen, e.fell(*g))
 	}
-	j.most = exceedsLimit(j.count(plan.Add), memory.Since(in.Memory.Added, j.since()), in.Limits.MaxAdditions)
-	for _, c := range j.changes() {
-		if j.names(*c) && c.Evidence.Valid() {
+	e.namesAdditions = exceedsLimit(e.count(plan.Add), memory.Since(in.Memory.Added, e.since()), in.Limits.MaxAdditions)
+	for _, c := range e.changes() {
+		if e.names(*c) && c.Evidence.Valid() {
 			keys = append(keys, c.Key()+"\n")
 		}
 	}
-	if j.Changes = len(keys); len(keys) > 0 {
+	if e.Changes = len(keys); len(keys) > 0 {
 		slices.Sort(keys)
 		sum := sha256.Sum256([]byte(strings.Join(keys, "")))
-		j.Digest = hex.EncodeToString(sum[:8])
+		e.Digest = hex.EncodeToString(sum[:8])
 	}
-	return j
+	return e
 }
 
 // fixed applies the guards that an approval does not lift.
-func (j *judge) fixed() {
-	j.suspended()
-	j.federation()
-	j.confirm()
-	j.missingSource()
-	j.collision()
-	j.views()
-	j.ambiguity()
-	j.floor()
+func (e *evaluation) fixed() {
+	e.suspended()
+	e.federation()
+	e.confirm()
+	e.missingSource()
+	e.collision()
+	e.views()
+	e.ambiguity()
+	e.floor()
 }
 
 // liftable applies the guards that an approval lifts.
-func (j *judge) liftable() {
-	j.scope()
-	j.fall()
-	j.removals()
-	j.gone()
-	j.grants()
-	j.grace()
+func (e *evaluation) liftable() {
+	e.scope()
+	e.fall()
+	e.removals()
+	e.gone()
+	e.grants()
+	e.grace()
 }
 
 // changes returns pointers to every change of the plan, group by group.
-func (j *judge) changes() []*plan.Change {
+func (e *evaluation) changes() []*plan.Change {
 	var all []*plan.Change
-	for i := range j.Plan.Groups {
-		all = append(all, changesOf(&j.Plan.Groups[i])...)
+	for i := range e.Plan.Groups {
+		all = append(all, changesOf(&e.Plan.Groups[i])...)
 	}
 	return all
 }
@@ -227,15 +228,15 @@ func changesOf(g *plan.Group) []*plan.Change {
 // every new administrator who is not listed only through a name that collides. It names every
 // addition if the additions exceed max_additions.
 func (j Judged) names(c plan.Change) bool {
-	return c.Action == plan.Remove || j.admins(&c) && !c.Collides || j.most
+	return c.Action == plan.Remove || j.admins(&c) && !c.Collides || j.namesAdditions
 }
 
 // admins reports whether the change is in an administrators' group.
 func (j Judged) admins(c *plan.Change) bool { return slices.Contains(j.admin, c.Group) }
 
 // count returns the number of changes with that action that have evidence.
-func (j *judge) count(a plan.Action) (n int) {
-	for _, c := range j.changes() {
+func (e *evaluation) count(a plan.Action) (n int) {
+	for _, c := range e.changes() {
 		if c.Action == a && c.Evidence.Valid() {
 			n++
 		}
@@ -244,7 +245,7 @@ func (j *judge) count(a plan.Action) (n int) {
 }
 
 // since returns the beginning of the window.
-func (j *judge) since() time.Time { return j.in.Now.Add(-j.in.Limits.Window) }
+func (e *evaluation) since() time.Time { return e.in.Now.Add(-e.in.Limits.Window) }
 
 func exceedsLimit(wanted, recent, limit int) bool {
 	return limit > 0 && wanted > 0 && wanted+recent > limit
@@ -257,12 +258,12 @@ func Exceeds(n, all int, ratio float64) bool {
 
 func percent(n, all int) float64 { return 100 * float64(n) / float64(max(all, 1)) }
 
-func (j *judge) trip(guard report.Guard, group, format string, args ...any) {
+func (e *evaluation) trip(guard report.Guard, group, format string, args ...any) {
 	override := ""
-	if guard.Rule().Liftable && j.Digest != "" {
-		override = "--approve " + j.Digest
+	if guard.Rule().Liftable && e.Digest != "" {
+		override = "--approve " + e.Digest
 	}
-	j.Trips = append(j.Trips, report.Trip{Guard: guard, Group: group, Detail: fmt.Sprintf(format, args...), Override: override})
+	e.Trips = append(e.Trips, report.Trip{Guard: guard, Group: group, Detail: fmt.Sprintf(format, args...), Override: override})
 }
 
 // withhold sets the guard of the changes that pick selects, unless another guard already
@@ -289,21 +290,21 @@ func provedRemoval(c *plan.Change) bool { return isRemoval(c) && c.Evidence.Vali
 
 // stop withholds every change if on_trip is stop and a guard has tripped. It ignores guards
 // that only wait or only report.
-func (j *judge) stop() {
-	for _, t := range j.Trips {
+func (e *evaluation) stop() {
+	for _, t := range e.Trips {
 		if rule := t.Guard.Rule(); rule.Waits || rule.Reports {
 			continue
 		}
-		withhold(j.changes(), t.Guard, func(*plan.Change) bool { return true })
+		withhold(e.changes(), t.Guard, func(*plan.Change) bool { return true })
 		return
 	}
 }
 
 // clear collects the changes that no guard withholds, in the order of writing.
-func (j *judge) clear() {
-	j.Cleared.limits = j.in.Limits
-	for _, g := range j.Plan.Groups {
-		w := Write{Group: g.Feed.Group, Admins: g.Feed.Admins, Floor: g.Floor, Approved: j.Granted}
+func (e *evaluation) clear() {
+	e.Cleared.limits = e.in.Limits
+	for _, g := range e.Plan.Groups {
+		w := Write{Group: g.Feed.Group, Admins: g.Feed.Admins, Floor: g.Floor, Approved: e.Granted}
 		for _, c := range changesOf(&g) {
 			switch {
 			case c.Guard != "" || !c.Evidence.For(c.Group, c.User.ID, c.Grant()):
@@ -314,10 +315,10 @@ func (j *judge) clear() {
 			}
 		}
 		if len(w.Add)+len(w.Remove) > 0 {
-			j.Cleared.writes = append(j.Cleared.writes, w)
+			e.Cleared.writes = append(e.Cleared.writes, w)
 		}
 	}
-	slices.SortStableFunc(j.Cleared.writes, func(a, b Write) int {
+	slices.SortStableFunc(e.Cleared.writes, func(a, b Write) int {
 		if d := a.rank() - b.rank(); d != 0 {
 			return d
 		}

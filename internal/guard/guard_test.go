@@ -143,7 +143,7 @@ func TestGuards(t *testing.T) {
 		{name: "a suspension of removals lets additions through, with on_trip: stop too",
 			world: "both ann bob\n/team: ann\nteam = bob", change: func(b *bench) { suspend(true)(b); b.limits.Stop = true },
 			want:  []string{"+ann@team from /team by id", "-bob@team not_member by id [suspended]"},
-			trips: []string{`suspended: the removing of members is suspended until 2026-11-24T13:00:00Z ("move\nof LDAP"): 1 changes are withheld; the suspension ends by itself, or by groupsync resume`}},
+			trips: []string{`suspended: the removal of members is suspended until 2026-11-24T13:00:00Z ("move\nof LDAP"): 1 changes are withheld; the suspension ends by itself, or by groupsync resume`}},
 		{name: "a suspension trips where nothing differs, so that every report tells of it",
 			world: "both ann\n/team: ann\nteam = ann", change: suspend(false),
 			want:  []string{},
@@ -155,16 +155,16 @@ func TestGuards(t *testing.T) {
 			world: "federation corp away\nboth ann\nldap ann\n/team: ann\nteam =", change: suspend(false),
 			want: []string{"+ann@team from /team by id (away) [suspended]"},
 			trips: []string{`suspended: all writing is suspended until 2026-11-24T13:00:00Z ("move\nof LDAP"): 1 changes are withheld; the suspension ends by itself, or by groupsync resume`,
-				`federation: the federation "corp" is not up (status 500): 1 changes that rest on it are withheld, and its people keep what they have; check that its server answers Keycloak; if its silence means nothing, name it in keycloak.trusted_federations`}},
+				`federation: the federation "corp" is not up (status 500): 1 changes that depend on it are withheld, and its people keep their memberships; check that its server answers Keycloak; if its probes fail for another reason, name it in keycloak.trusted_federations`}},
 		// federation
 		{name: "the people of a federation that is not up keep what they have, others go on",
 			world: "federation corp away\nboth ann bob cid\nldap ann bob\n/team: ann\nteam = bob cid",
 			want:  []string{"+ann@team from /team by id (away) [federation]", "-bob@team not_member by id (away) [federation]", "-cid@team not_member by id"},
-			trips: []string{`federation: the federation "corp" is not up (status 500): 2 changes that rest on it are withheld, and its people keep what they have; check that its server answers Keycloak; if its silence means nothing, name it in keycloak.trusted_federations`}},
+			trips: []string{`federation: the federation "corp" is not up (status 500): 2 changes that depend on it are withheld, and its people keep their memberships; check that its server answers Keycloak; if its probes fail for another reason, name it in keycloak.trusted_federations`}},
 		{name: "a federation that is switched off is told so",
 			world: "federation corp off\nboth ann bob\nldap bob\n/team: ann\nteam = ann bob",
 			want:  []string{"-bob@team not_member by id (away) [federation]"},
-			trips: []string{`federation: the federation "corp" is not up (status 500): 1 changes that rest on it are withheld, and its people keep what they have; switch it on again, or delete it in Keycloak if its people are to go; if its silence means nothing, name it in keycloak.trusted_federations`}},
+			trips: []string{`federation: the federation "corp" is not up (status 500): 1 changes that depend on it are withheld, and its people keep their memberships; enable it again, or delete it in Keycloak if its people must lose their memberships; if its probes fail for another reason, name it in keycloak.trusted_federations`}},
 		{name: "a federation that is not up and that nothing rests on trips nothing",
 			world: "federation corp away\nboth ann bob\n/team: ann\nteam = ann bob",
 			want:  []string{"-bob@team not_member by id"}},
@@ -175,13 +175,13 @@ func TestGuards(t *testing.T) {
 			world: "federation corp away\nfederation hq away\nboth ann bob cid\nldap ann\nkeycloak bob ldap=hq\n/team: cid\nteam = ann bob cid",
 			want:  []string{"-ann@team not_member by id (away) [federation]", "-bob@team not_member by id (away) [federation]"},
 			trips: []string{
-				`federation: the federation "corp" is not up (status 500): 1 changes that rest on it are withheld, and its people keep what they have; check that its server answers Keycloak; if its silence means nothing, name it in keycloak.trusted_federations`,
-				`federation: the federation "hq" is not up (status 500): 1 changes that rest on it are withheld, and its people keep what they have; check that its server answers Keycloak; if its silence means nothing, name it in keycloak.trusted_federations`}},
+				`federation: the federation "corp" is not up (status 500): 1 changes that depend on it are withheld, and its people keep their memberships; check that its server answers Keycloak; if its probes fail for another reason, name it in keycloak.trusted_federations`,
+				`federation: the federation "hq" is not up (status 500): 1 changes that depend on it are withheld, and its people keep their memberships; check that its server answers Keycloak; if its probes fail for another reason, name it in keycloak.trusted_federations`}},
 		{name: "people of a federation that could not be probed",
 			world:  "federation corp\nboth ann bob\nldap bob\n/team: ann\nteam = ann bob",
 			change: func(b *bench) { b.Second = func(s *source.SecondLook) { s.Probes = nil } },
 			want:   []string{"-bob@team not_member by id (away) [federation]"},
-			trips:  []string{"federation: 1 changes rest on federations that this pass could not probe, and are withheld; if the next pass says the same, look into the log for the failed probes"}},
+			trips:  []string{"federation: 1 changes are withheld: they depend on federations that this pass could not probe; if the next pass reports the same, look for the failed probes in the log"}},
 
 		// confirm
 		{name: "a removal and an addition that the second look did not confirm",
@@ -193,7 +193,7 @@ func TestGuards(t *testing.T) {
 				}
 			},
 			want:  []string{"+ann@team from /team by id (unclear) [confirm]", "+bob@team from /team by id", "-cid@team not_member by id (unclear) [confirm]", "-dan@team not_member by id"},
-			trips: []string{"confirm team: the second look did not confirm 2 of 4 changes (the first: the second read of the Keycloak group /team does not list the account): they were not made, and the next pass looks again"}},
+			trips: []string{"confirm team: the second look did not confirm 2 of 4 changes (the first: the second read of the Keycloak group /team does not list the account): they are withheld, and the next pass checks them again"}},
 
 		// missing_source
 		{name: "a source that does not exist freezes the user group, others go on",
@@ -225,24 +225,24 @@ func TestGuards(t *testing.T) {
 		{name: "C1: a second group of the admin group's name makes nobody an administrator, and nobody ceases to be one",
 			world: "both ann bob cid\n/ops: ann\n/x/ops: cid\nAdmins! = ann bob", rules: admins,
 			want:  []string{"+cid@Admins from /x/ops by id [collision]", "-bob@Admins not_member by id"},
-			trips: []string{`collision Admins: several Keycloak groups bear the name "ops" of admins.groups ("/ops", "/x/ops"): nobody becomes an administrator by that name, and 1 new administrators are withheld; write the path of the one that is meant into admins.groups`}},
+			trips: []string{`collision Admins: several Keycloak groups have the name "ops" of admins.groups ("/ops", "/x/ops"): nobody becomes an administrator through that name, and 1 new administrators are withheld; write the path of the right group into admins.groups`}},
 		{name: "C1: with the path only that group counts",
 			world: "both ann bob cid\n/ops: ann\n/x/ops: cid\nAdmins! = bob", rules: func(o *match.Options) { o.AdminGroups = []string{"/ops"} },
 			want: []string{"+ann@Admins from /ops by id", "-bob@Admins not_member by id"}},
 		{name: "a collision that withholds nothing is told all the same",
 			world: "both ann\n/ops: ann\n/x/ops:\nAdmins! = ann", rules: admins,
 			want:  []string{},
-			trips: []string{`collision Admins: several Keycloak groups bear the name "ops" of admins.groups ("/ops", "/x/ops"): nobody becomes an administrator by that name; write the path of the one that is meant into admins.groups`}},
+			trips: []string{`collision Admins: several Keycloak groups have the name "ops" of admins.groups ("/ops", "/x/ops"): nobody becomes an administrator through that name; write the path of the right group into admins.groups`}},
 		{name: "a collision withholds no grant that another name makes",
 			world: "both ann bob\n/ops: ann\n/x/ops:\n/sec: ann\nAdmins! = bob", rules: func(o *match.Options) { o.AdminGroups = []string{"ops", "sec"} },
 			want:  []string{"+ann@Admins from /sec by id", "-bob@Admins not_member by id"},
-			trips: []string{`collision Admins: several Keycloak groups bear the name "ops" of admins.groups ("/ops", "/x/ops"): nobody becomes an administrator by that name; write the path of the one that is meant into admins.groups`}},
+			trips: []string{`collision Admins: several Keycloak groups have the name "ops" of admins.groups ("/ops", "/x/ops"): nobody becomes an administrator through that name; write the path of the right group into admins.groups`}},
 
 		// views
 		{name: "a group that ClearML shows differently from its two sides is not written, others are",
 			world: "both ann bob\n/team: ann\n/x: ann\nteam = bob\nx = bob\nview team bob",
 			want:  []string{"+ann@team from /team by id [views]", "-bob@team not_member by id [views]", "+ann@x from /x by id", "-bob@x not_member by id"},
-			trips: []string{"views team: ClearML's two views of this group disagree after a second read (1 only in the group's list, 0 only in the users' own, 0 in both): it is not written; look at the group in ClearML"}},
+			trips: []string{"views team: ClearML's two views of this group disagree after a second read (1 only in the group's list, 0 only in the users' own, 0 in both): the group is not written; look at the group in ClearML"}},
 		{name: "views that disagree trip nothing where nothing is to be written",
 			world: "both ann\n/team: ann\nteam = ann\nview team ann", want: []string{}},
 
@@ -262,7 +262,7 @@ func TestGuards(t *testing.T) {
 		{name: "too few administrators would remain",
 			world: "both ann bob cid\n/ops: ann cid\nAdmins! = ann bob", rules: admins, change: func(b *bench) { b.limits.Floor = 2 },
 			want:  []string{"+cid@Admins from /ops by id", "-bob@Admins not_member by id [admins]"},
-			trips: []string{"admins Admins: 1 administrators would remain, admins.floor is 2: the removals of administrators are withheld; an administrator who is only now added counts from the next pass on; make somebody an administrator in Keycloak first"}},
+			trips: []string{"admins Admins: 1 administrators would remain, admins.floor is 2: the removals of administrators are withheld; first make another person an administrator in Keycloak; a new administrator counts from the pass after the addition"}},
 		{name: "few administrators of whom none is removed trip nothing",
 			world: "both ann\n/ops: ann\nAdmins! = ann", rules: admins, change: func(b *bench) { b.limits.Floor = 2 }, want: []string{}},
 		{name: "the floor is of administrators only",
@@ -275,14 +275,14 @@ func TestGuards(t *testing.T) {
 				b.before = rulesOf(func(o *match.Options) { o.Mapping = map[string][]string{"team": {"team", "x"}} })
 			},
 			want:  []string{"-cid@team not_member by id", "-bob@x not_member by id [scope]"},
-			trips: []string{"scope x: 1 removals are wanted only because groups or admins were configured differently in the last accepted pass: they are withheld; if the change of the configuration is meant, approve them"}},
+			trips: []string{"scope x: 1 removals are wanted only because groups or admins in the configuration changed after the last accepted pass: they are withheld; if the change is intended, approve them"}},
 		{name: "C4: a removal that only a changed admins.groups wants",
 			world: "both ann bob\n/ops: ann\n/sec: bob\nAdmins! = ann bob", rules: admins,
 			change: func(b *bench) {
 				b.before = rulesOf(func(o *match.Options) { o.AdminGroups = []string{"ops", "sec"} })
 			},
 			want:  []string{"-bob@Admins not_member by id [scope]"},
-			trips: []string{"scope Admins: 1 removals are wanted only because groups or admins were configured differently in the last accepted pass: they are withheld; if the change of the configuration is meant, approve them"}},
+			trips: []string{"scope Admins: 1 removals are wanted only because groups or admins in the configuration changed after the last accepted pass: they are withheld; if the change is intended, approve them"}},
 		{name: "C4: a changed Keycloak group is no scope, also where the configuration changed",
 			world:  "both ann bob\n/team: ann\nteam = ann bob",
 			change: func(b *bench) { b.before = rulesOf(func(o *match.Options) { o.Exclude = []string{"other"} }) },
@@ -291,25 +291,25 @@ func TestGuards(t *testing.T) {
 			world:  "both ann bob\n/team: ann\nteam = bob",
 			change: func(b *bench) { b.before = rulesOf(func(o *match.Options) { o.Exclude = []string{"team"} }) },
 			want:   []string{"+ann@team from /team by id", "-bob@team not_member by id [scope]"},
-			trips:  []string{"scope team: 1 removals are wanted only because groups or admins were configured differently in the last accepted pass: they are withheld; if the change of the configuration is meant, approve them"}},
+			trips:  []string{"scope team: 1 removals are wanted only because groups or admins in the configuration changed after the last accepted pass: they are withheld; if the change is intended, approve them"}},
 
 		// fall
 		{name: "the federated members of a group fell to none",
 			world:  "federation corp\nboth ann bob cid\nldap ann\n/team: bob\nteam = ann bob cid",
 			change: accepted(memory.Accepted{Sources: map[string]string{"/team": "/team"}, Federations: []string{"fed-corp"}, Federated: []string{"kc-ann"}}),
 			want:   []string{"-ann@team not_member by id [fall]", "-cid@team not_member by id"},
-			trips:  []string{"fall team: since the last accepted pass its federated members fell from 1 to none: 1 removals are withheld; if that is meant, approve them"}},
+			trips:  []string{"fall team: since the last accepted pass its federated members fell from 1 to none: 1 removals are withheld; if they are correct, approve them"}},
 		{name: "A6: a fall of federated members holds up nobody who was local: neither who left nor who is gone by id",
 			world:  "federation corp\nboth ann bob cid\nldap ann\nclearml was-ldap id=kc-was-ldap\nclearml was-local id=kc-was-local\nclearml was-remote id=f:fed-corp:9\nclearml nameless\n/team: bob\nteam = ann bob cid nameless was-ldap was-local was-remote",
 			change: accepted(memory.Accepted{Sources: map[string]string{"/team": "/team"}, Federations: []string{"fed-corp"}, Federated: []string{"kc-ann", "kc-was-ldap"}}),
 			want: []string{"-ann@team not_member by id [fall]", "-cid@team not_member by id", "-nameless@team gone [fall]",
 				"-was-ldap@team gone [fall]", "-was-local@team gone", "-was-remote@team gone [fall]"},
-			trips: []string{"fall team: since the last accepted pass its federated members fell from 2 to none: 4 removals are withheld; if that is meant, approve them"}},
+			trips: []string{"fall team: since the last accepted pass its federated members fell from 2 to none: 4 removals are withheld; if they are correct, approve them"}},
 		{name: "a source has a new id under its old name",
 			world:  "both ann bob cid\n/team: ann cid\nid /team 2\nteam = ann bob",
 			change: accepted(memory.Accepted{Sources: map[string]string{"1": "/team"}}),
 			want:   []string{"+cid@team from /team by id", "-bob@team not_member by id [fall]"},
-			trips:  []string{"fall team: since the last accepted pass the Keycloak group /team (id 1) is gone or has a new id: 1 removals are withheld; if that is meant, approve them"}},
+			trips:  []string{"fall team: since the last accepted pass the Keycloak group /team (id 1) is gone or has a new id: 1 removals are withheld; if they are correct, approve them"}},
 		{name: "a federation is gone",
 			world: "both ann bob\nclearml cid id=kc-cid\n/team: ann\nteam = ann bob cid",
 			change: func(b *bench) {
@@ -317,7 +317,7 @@ func TestGuards(t *testing.T) {
 				b.memory.Federations = map[string]string{"fed-corp": "corp"}
 			},
 			want:  []string{"-bob@team not_member by id", "-cid@team gone [fall]"},
-			trips: []string{`fall team: since the last accepted pass the federation "corp" (id fed-corp) is gone or has a new id: 1 removals are withheld; if that is meant, approve them`}},
+			trips: []string{`fall team: since the last accepted pass the federation "corp" (id fed-corp) is gone or has a new id: 1 removals are withheld; if they are correct, approve them`}},
 		{name: "a fall without removals trips nothing",
 			world:  "both ann cid\n/team: ann cid\nteam = ann",
 			change: accepted(memory.Accepted{Sources: map[string]string{"1": "/team"}}),
@@ -327,8 +327,8 @@ func TestGuards(t *testing.T) {
 			change: accepted(memory.Accepted{Sources: map[string]string{"1": "/team"}}),
 			want:   []string{"-bob@team not_member by id (away) [federation]", "-cid@team not_member by id [fall]"},
 			trips: []string{
-				`federation: the federation "corp" is not up (status 500): 1 changes that rest on it are withheld, and its people keep what they have; check that its server answers Keycloak; if its silence means nothing, name it in keycloak.trusted_federations`,
-				"fall team: since the last accepted pass the Keycloak group /team (id 1) is gone or has a new id: 1 removals are withheld; if that is meant, approve them"}},
+				`federation: the federation "corp" is not up (status 500): 1 changes that depend on it are withheld, and its people keep their memberships; check that its server answers Keycloak; if its probes fail for another reason, name it in keycloak.trusted_federations`,
+				"fall team: since the last accepted pass the Keycloak group /team (id 1) is gone or has a new id: 1 removals are withheld; if they are correct, approve them"}},
 		{name: "a group without federated members has not fallen",
 			world:  "federation corp\nboth ann bob\nldap bob\n/team: ann\nteam = ann bob",
 			change: accepted(memory.Accepted{Sources: map[string]string{"/team": "/team"}, Federations: []string{"fed-corp"}}),
@@ -342,7 +342,7 @@ func TestGuards(t *testing.T) {
 		{name: "more removals than max_removals withhold all of them, additions go on",
 			world: "both ann bob cid\n/team: ann\nteam = bob cid", change: func(b *bench) { b.limits.MaxRemovals = 1 },
 			want:  []string{"+ann@team from /team by id", "-bob@team not_member by id [removals]", "-cid@team not_member by id [removals]"},
-			trips: []string{"removals: 2 removals are wanted and 0 were made within 24h0m0s, guards.max_removals is 1: all removals are withheld; if they are meant, approve them"}},
+			trips: []string{"removals: 2 removals are wanted and 0 were made within 24h0m0s, guards.max_removals is 1: all removals are withheld; if they are correct, approve them"}},
 		{name: "a full window trips nothing where nothing is wanted",
 			world: "both ann bob\n/team: ann\nteam =", change: func(b *bench) { b.limits.MaxRemovals, b.memory.Removed = 1, intents(5, now) },
 			want: []string{"+ann@team from /team by id"}},
@@ -350,11 +350,11 @@ func TestGuards(t *testing.T) {
 			world: "both a b c d e f g\n/big: a g\n/small: a\nbig = a b c d e f\nsmall = a b", change: func(b *bench) { b.limits.MaxRatio = 0.8 },
 			want: []string{"+g@big from /big by id", "-b@big not_member by id [removals]", "-c@big not_member by id [removals]", "-d@big not_member by id [removals]",
 				"-e@big not_member by id [removals]", "-f@big not_member by id [removals]", "-b@small not_member by id"},
-			trips: []string{"removals big: 5 of its 6 members would be removed (83 %), guards.max_removal_ratio is 0.8 and guards.free_removals 3: the group's removals are withheld; if that is meant, approve them"}},
+			trips: []string{"removals big: 5 of its 6 members would be removed (83 %), guards.max_removal_ratio is 0.8 and guards.free_removals 3: the group's removals are withheld; if they are correct, approve them"}},
 		{name: "more than the ratio of all managed memberships withholds every removal",
 			world: "both a b c d e\n/x: a\n/y: a e\nx = a b c\ny = a c d", change: func(b *bench) { b.limits.MaxRatio = 0.5 },
 			want:  []string{"-b@x not_member by id [removals]", "-c@x not_member by id [removals]", "+e@y from /y by id", "-c@y not_member by id [removals]", "-d@y not_member by id [removals]"},
-			trips: []string{"removals: 4 of all 6 managed memberships would be removed (67 %), guards.max_removal_ratio is 0.5 and guards.free_removals 3: all removals are withheld; if they are meant, approve them"}},
+			trips: []string{"removals: 4 of all 6 managed memberships would be removed (67 %), guards.max_removal_ratio is 0.5 and guards.free_removals 3: all removals are withheld; if they are correct, approve them"}},
 		{name: "E5: one leaver of three memberships goes out by itself",
 			world: "both a b\n/x: a\n/y: a\nx = a b\ny = a", change: func(b *bench) { b.limits.MaxRatio = 0.25 },
 			want: []string{"-b@x not_member by id"}},
@@ -363,49 +363,49 @@ func TestGuards(t *testing.T) {
 		{name: "more people gone than max_gone withhold every removal, additions go on",
 			world: "both ann bob cid\nclearml e1\nclearml e2\n/team: ann cid\nteam = ann bob e1 e2", change: func(b *bench) { b.limits.MaxGone = 1 },
 			want:  []string{"+cid@team from /team by id", "-bob@team not_member by id [gone]", "-e1@team gone [gone]", "-e2@team gone [gone]"},
-			trips: []string{"gone: 2 people are gone from Keycloak at once, guards.max_gone is 1: all removals are withheld; if they were deleted on purpose, approve them"}},
+			trips: []string{"gone: 2 people are gone from Keycloak at once, guards.max_gone is 1: all removals are withheld; if these people were deleted on purpose, approve the removals"}},
 		{name: "somebody gone from two groups is one person",
 			world: "both ann\nclearml e1\n/team: ann\n/x: ann\nteam = ann e1\nx = ann e1", change: func(b *bench) { b.limits.MaxGone = 1 },
 			want: []string{"-e1@team gone", "-e1@x gone"}},
 		{name: "somebody rekeyed is gone too",
 			world: "both ann\nclearml e1\nkeycloak new email=e2@example.com\nclearml e2 id=kc-e2\n/team: ann\nteam = ann e1 e2", change: func(b *bench) { b.limits.MaxGone = 1 },
 			want:  []string{"-e1@team gone [gone]", "-e2@team not_member by email [gone]"},
-			trips: []string{"gone: 2 people are gone from Keycloak at once, guards.max_gone is 1: all removals are withheld; if they were deleted on purpose, approve them"}},
+			trips: []string{"gone: 2 people are gone from Keycloak at once, guards.max_gone is 1: all removals are withheld; if these people were deleted on purpose, approve the removals"}},
 
 		// grants
 		{name: "C2: more new administrators than max_admin_grants withhold all of them, other additions and removals go on",
 			world: "both ann bob cid dan\n/ops: ann bob\n/team: cid\nteam =\nAdmins! = dan", rules: admins, change: func(b *bench) { b.limits.MaxAdminGrants = 1 },
 			want:  []string{"+cid@team from /team by id", "+ann@Admins from /ops by id [grants]", "+bob@Admins from /ops by id [grants]", "-dan@Admins not_member by id"},
-			trips: []string{"grants: 2 new administrators are wanted and 0 were made within 24h0m0s, guards.max_admin_grants is 1: all new administrators are withheld; if they are meant, approve them"}},
+			trips: []string{"grants: 2 new administrators are wanted and 0 were made within 24h0m0s, guards.max_admin_grants is 1: all new administrators are withheld; if they are correct, approve them"}},
 		{name: "C2: the role slipped into the default roles makes no administrators",
 			world: "both a b c d\n/ops: a\nrole boss: a b c d\nAdmins! =", rules: func(o *match.Options) { o.AdminRole = "boss" }, change: func(b *bench) { b.limits.MaxAdminGrants = 3 },
 			want:  []string{"+a@Admins from role boss by id [grants]", "+b@Admins from role boss by id [grants]", "+c@Admins from role boss by id [grants]", "+d@Admins from role boss by id [grants]"},
-			trips: []string{"grants: 4 new administrators are wanted and 0 were made within 24h0m0s, guards.max_admin_grants is 3: all new administrators are withheld; if they are meant, approve them"}},
+			trips: []string{"grants: 4 new administrators are wanted and 0 were made within 24h0m0s, guards.max_admin_grants is 3: all new administrators are withheld; if they are correct, approve them"}},
 		{name: "more additions than max_additions withhold all of them, removals go on",
 			world: "both ann bob cid\n/team: ann bob\nteam = cid", change: func(b *bench) { b.limits.MaxAdditions = 1 },
 			want:  []string{"+ann@team from /team by id [grants]", "+bob@team from /team by id [grants]", "-cid@team not_member by id"},
-			trips: []string{"grants: 2 additions are wanted and 0 were made within 24h0m0s, guards.max_additions is 1: all additions are withheld; if they are meant, approve them"}},
+			trips: []string{"grants: 2 additions are wanted and 0 were made within 24h0m0s, guards.max_additions is 1: all additions are withheld; if they are correct, approve them"}},
 		{name: "admins.via both: somebody who gains the group and the role is one new administrator",
 			world: "both ann bob\n/ops: ann bob\nAdmins! =", rules: both, change: func(b *bench) { b.limits.MaxAdminGrants = 2 },
 			want: []string{"+ann@Admins from /ops by id", "+bob@Admins from /ops by id", "+ann@role admin from /ops by id", "+bob@role admin from /ops by id"}},
 		{name: "admins.via both: one new administrator too many withholds the group and the role",
 			world: "both ann bob\n/ops: ann bob\nAdmins! =", rules: both, change: func(b *bench) { b.limits.MaxAdminGrants = 1 },
 			want:  []string{"+ann@Admins from /ops by id [grants]", "+bob@Admins from /ops by id [grants]", "+ann@role admin from /ops by id [grants]", "+bob@role admin from /ops by id [grants]"},
-			trips: []string{"grants: 2 new administrators are wanted and 0 were made within 24h0m0s, guards.max_admin_grants is 1: all new administrators are withheld; if they are meant, approve them"}},
+			trips: []string{"grants: 2 new administrators are wanted and 0 were made within 24h0m0s, guards.max_admin_grants is 1: all new administrators are withheld; if they are correct, approve them"}},
 		{name: "admins.via role: the floor counts those who keep the role",
 			world: "both ann\nclearml bob role=admin id=kc-bob\nkeycloak bob\n/ops:\n/x: ann bob\nx = ann bob", rules: byRole, change: func(b *bench) { b.limits.Floor = 1 },
 			want:  []string{"-bob@role admin not_member by id [admins]"},
-			trips: []string{"admins role admin: 0 administrators would remain, admins.floor is 1: the removals of administrators are withheld; an administrator who is only now added counts from the next pass on; make somebody an administrator in Keycloak first"}},
+			trips: []string{"admins role admin: 0 administrators would remain, admins.floor is 1: the removals of administrators are withheld; first make another person an administrator in Keycloak; a new administrator counts from the pass after the addition"}},
 		{name: "new administrators by a name that collides do not count toward max_admin_grants",
 			world: "both a b c\n/ops: a\n/x/ops: b\n/sec: c\nAdmins! =", rules: func(o *match.Options) { o.AdminGroups = []string{"ops", "sec"} }, change: func(b *bench) { b.limits.MaxAdminGrants = 1 },
 			want:  []string{"+a@Admins from /ops by id [collision]", "+b@Admins from /x/ops by id [collision]", "+c@Admins from /sec by id"},
-			trips: []string{`collision Admins: several Keycloak groups bear the name "ops" of admins.groups ("/ops", "/x/ops"): nobody becomes an administrator by that name, and 2 new administrators are withheld; write the path of the one that is meant into admins.groups`}},
+			trips: []string{`collision Admins: several Keycloak groups have the name "ops" of admins.groups ("/ops", "/x/ops"): nobody becomes an administrator through that name, and 2 new administrators are withheld; write the path of the right group into admins.groups`}},
 
 		// grace
 		{name: "a removal that rests on a federation waits",
 			world: "federation corp\nboth ann bob cid\nldap bob\n/team: ann\nteam = ann bob cid", change: func(b *bench) { b.limits.Grace = time.Hour },
 			want:  []string{"-bob@team not_member by id [grace]", "-cid@team not_member by id"},
-			trips: []string{"grace: 1 removals rest on a federation and wait until every pass has wanted them for 1h0m0s; the first pass after that removes them"}},
+			trips: []string{"grace: 1 removals depend on a federation and wait until every pass has wanted them for 1h0m0s; the first pass after that makes them"}},
 		{name: "a removal that rests on a federation and is known says when it is due",
 			world: "federation corp\nboth ann bob cid\nldap bob cid\n/team: ann\nteam = ann bob cid",
 			change: func(b *bench) {
@@ -413,31 +413,31 @@ func TestGuards(t *testing.T) {
 				b.memory.Wanted = map[string]time.Time{memory.Key("cm-team", "bob"): now.Add(-20 * time.Minute), memory.Key("cm-team", "cid"): now.Add(-40 * time.Minute)}
 			},
 			want:  []string{"-bob@team not_member by id [grace]", "-cid@team not_member by id [grace]"},
-			trips: []string{"grace: 2 removals rest on a federation and wait until every pass has wanted them for 1h0m0s; the last of them is due at 2026-11-24T12:40:00Z"}},
+			trips: []string{"grace: 2 removals depend on a federation and wait until every pass has wanted them for 1h0m0s; the last of them is due at 2026-11-24T12:40:00Z"}},
 		{name: "a single pass cannot wait",
 			world: "federation corp\nboth ann bob\nldap bob\n/team: ann\nteam = ann bob", change: func(b *bench) { b.limits.Grace, b.limits.Forgets = time.Hour, true },
 			want:  []string{"-bob@team not_member by id [grace]"},
-			trips: []string{"grace: 1 removals rest on a federation and wait until every pass has wanted them for 1h0m0s; a single pass cannot wait: set state_dir so that passes remember, or guards.federation_grace: 0s"}},
+			trips: []string{"grace: 1 removals depend on a federation and wait until every pass has wanted them for 1h0m0s; a single pass cannot wait: set state_dir, so that later passes remember the time, or set guards.federation_grace: 0s"}},
 		{name: "A8: an account that something else disables waits, local or not",
 			world: "both ann bob cid\ndisable bob elsewhere\ndisable cid\n/team: ann\nteam = ann bob cid\n/x: bob cid\nx =", change: func(b *bench) { b.limits.Grace = time.Hour },
 			want:  []string{"-bob@team disabled by id [grace]", "-cid@team disabled by id"},
-			trips: []string{"grace: 1 removals rest on a federation and wait until every pass has wanted them for 1h0m0s; the first pass after that removes them"}},
+			trips: []string{"grace: 1 removals depend on a federation and wait until every pass has wanted them for 1h0m0s; the first pass after that makes them"}},
 		{name: "B4: a removal that rests on an email alone waits longer",
 			world: "both ann\nclearml eve\nclearml fay id=kc-fay\n/team: ann\nteam = ann eve fay", change: func(b *bench) { b.limits.GoneGrace = 24 * time.Hour },
 			want:  []string{"-eve@team gone [grace]", "-fay@team gone"},
-			trips: []string{"grace: 1 removals rest on an email alone, since ClearML keeps no account id of the person, and wait until every pass has wanted them for 24h0m0s; the first pass after that removes them"}},
+			trips: []string{"grace: 1 removals depend on an email alone, because ClearML keeps no account id of the person, and wait until every pass has wanted them for 24h0m0s; the first pass after that makes them"}},
 		{name: "a removal that rests on an email alone cannot wait in a single pass",
 			world: "both ann\nclearml eve\n/team: ann\nteam = ann eve", change: func(b *bench) { b.limits.GoneGrace, b.limits.Forgets = 24*time.Hour, true },
 			want:  []string{"-eve@team gone [grace]"},
-			trips: []string{"grace: 1 removals rest on an email alone, since ClearML keeps no account id of the person, and wait until every pass has wanted them for 24h0m0s; a single pass cannot wait: set state_dir so that passes remember, or guards.gone_grace: 0s"}},
+			trips: []string{"grace: 1 removals depend on an email alone, because ClearML keeps no account id of the person, and wait until every pass has wanted them for 24h0m0s; a single pass cannot wait: set state_dir, so that later passes remember the time, or set guards.gone_grace: 0s"}},
 		{name: "in a realm with federations a removal by the email alone waits for the longer grace",
 			world: "federation corp\nboth ann\nclearml eve\n/team: ann\nteam = ann eve", change: func(b *bench) { b.limits.GoneGrace, b.limits.Grace = time.Hour, 2*time.Hour },
 			want:  []string{"-eve@team gone [grace]"},
-			trips: []string{"grace: 1 removals rest on an email alone, since ClearML keeps no account id of the person, and wait until every pass has wanted them for 2h0m0s; the first pass after that removes them"}},
+			trips: []string{"grace: 1 removals depend on an email alone, because ClearML keeps no account id of the person, and wait until every pass has wanted them for 2h0m0s; the first pass after that makes them"}},
 		{name: "without a gone_grace a removal by the email alone waits like any other",
 			world: "federation corp\nboth ann\nclearml eve\n/team: ann\nteam = ann eve", change: func(b *bench) { b.limits.Grace = time.Hour },
 			want:  []string{"-eve@team gone [grace]"},
-			trips: []string{"grace: 1 removals rest on an email alone, since ClearML keeps no account id of the person, and wait until every pass has wanted them for 1h0m0s; the first pass after that removes them"}},
+			trips: []string{"grace: 1 removals depend on an email alone, because ClearML keeps no account id of the person, and wait until every pass has wanted them for 1h0m0s; the first pass after that makes them"}},
 		{name: "an admin event that explains the removal ends its grace, and nobody else's",
 			world: "federation corp\nboth ann bob cid\nldap bob cid\n/team: ann\nteam = ann bob cid",
 			change: func(b *bench) {
@@ -445,7 +445,7 @@ func TestGuards(t *testing.T) {
 				b.seen = []source.Witness{{Account: "kc-bob", Group: "/team"}}
 			},
 			want:  []string{"-bob@team not_member by id", "-cid@team not_member by id [grace]"},
-			trips: []string{"grace: 1 removals rest on a federation and wait until every pass has wanted them for 1h0m0s; the first pass after that removes them"}},
+			trips: []string{"grace: 1 removals depend on a federation and wait until every pass has wanted them for 1h0m0s; the first pass after that makes them"}},
 		{name: "an admin event about another group explains nothing",
 			world: "federation corp\nboth ann bob\nldap bob\n/team: ann\n/x:\nx =\nteam = ann bob",
 			change: func(b *bench) {
@@ -453,7 +453,7 @@ func TestGuards(t *testing.T) {
 				b.seen = []source.Witness{{Account: "kc-bob", Group: "/x"}, {Account: "kc-bob"}}
 			},
 			want:  []string{"-bob@team not_member by id [grace]"},
-			trips: []string{"grace: 1 removals rest on a federation and wait until every pass has wanted them for 1h0m0s; the first pass after that removes them"}},
+			trips: []string{"grace: 1 removals depend on a federation and wait until every pass has wanted them for 1h0m0s; the first pass after that makes them"}},
 		{name: "an admin event about one of two groups that feed the user group explains nothing: the person may have been in the other",
 			world: "federation corp\nboth ann bob\nldap bob\n/team: ann\n/a/team: ann\nteam = ann bob",
 			change: func(b *bench) {
@@ -461,7 +461,7 @@ func TestGuards(t *testing.T) {
 				b.seen = []source.Witness{{Account: "kc-bob", Group: "/team"}}
 			},
 			want:  []string{"-bob@team not_member by id [grace]"},
-			trips: []string{"grace: 1 removals rest on a federation and wait until every pass has wanted them for 1h0m0s; the first pass after that removes them"}},
+			trips: []string{"grace: 1 removals depend on a federation and wait until every pass has wanted them for 1h0m0s; the first pass after that makes them"}},
 		{name: "an admin event about the account explains that the account is disabled",
 			world: "both ann bob\ndisable bob elsewhere\n/team: ann\nteam = ann bob\n/x: bob\nx =",
 			change: func(b *bench) {
@@ -476,7 +476,7 @@ func TestGuards(t *testing.T) {
 				b.seen = []source.Witness{{Account: "kc-eve"}}
 			},
 			want:  []string{"-eve@team gone [grace]"},
-			trips: []string{"grace: 1 removals rest on an email alone, since ClearML keeps no account id of the person, and wait until every pass has wanted them for 1h0m0s; the first pass after that removes them"}},
+			trips: []string{"grace: 1 removals depend on an email alone, because ClearML keeps no account id of the person, and wait until every pass has wanted them for 1h0m0s; the first pass after that makes them"}},
 		{name: "an admin event that an account was deleted ends the grace of the person who had its id",
 			world: "federation corp\nboth ann\nclearml fay id=kc-fay\nclearml gus id=kc-gus\n/team: ann\nteam = ann fay gus",
 			change: func(b *bench) {
@@ -484,7 +484,7 @@ func TestGuards(t *testing.T) {
 				b.seen = []source.Witness{{Account: "kc-fay", Deleted: true}, {Account: "kc-gus"}}
 			},
 			want:  []string{"-fay@team gone", "-gus@team gone [grace]"},
-			trips: []string{"grace: 1 removals rest on a federation and wait until every pass has wanted them for 1h0m0s; the first pass after that removes them"}},
+			trips: []string{"grace: 1 removals depend on a federation and wait until every pass has wanted them for 1h0m0s; the first pass after that makes them"}},
 		{name: "a local person's removal waits for nothing",
 			world: "federation corp\nboth ann bob\nldap ann\n/team: ann\nteam = ann bob", change: func(b *bench) { b.limits.Grace, b.limits.GoneGrace = time.Hour, time.Hour },
 			want: []string{"-bob@team not_member by id"}},
@@ -588,7 +588,7 @@ func TestWithoutASecondLookEverythingIsWithheld(t *testing.T) {
 	if got := cleared(j); got != nil || j.Digest != "" {
 		t.Errorf("cleared %q, digest %q", got, j.Digest)
 	}
-	want := []string{"confirm team: the second look did not confirm 2 of 2 changes (the first: no second look was had): they were not made, and the next pass looks again"}
+	want := []string{"confirm team: the second look did not confirm 2 of 2 changes (the first: the second look gave no answer): they are withheld, and the next pass checks them again"}
 	if d := cmp.Diff(want, trips(j)); d != "" {
 		t.Errorf("-want +got\n%s", d)
 	}
@@ -631,90 +631,90 @@ func TestLimits(t *testing.T) {
 	}{
 		{name: "max_removals in a pass", at: 3, world: func(n int) string { return leavers(n, 10) },
 			limits: func(b *bench, _ int) { b.limits.MaxRemovals = 3 },
-			trip:   "removals: 4 removals are wanted and 0 were made within 24h0m0s, guards.max_removals is 3: all removals are withheld; if they are meant, approve them"},
+			trip:   "removals: 4 removals are wanted and 0 were made within 24h0m0s, guards.max_removals is 3: all removals are withheld; if they are correct, approve them"},
 		{name: "max_removals within the window", at: 4, world: func(int) string { return leavers(2, 10) },
 			limits: func(b *bench, n int) {
 				b.limits.MaxRemovals, b.memory.Removed = 6, intents(n, now.Add(-24*time.Hour))
 			},
-			trip: "removals: 2 removals are wanted and 5 were made within 24h0m0s, guards.max_removals is 6: all removals are withheld; if they are meant, approve them"},
+			trip: "removals: 2 removals are wanted and 5 were made within 24h0m0s, guards.max_removals is 6: all removals are withheld; if they are correct, approve them"},
 		{name: "max_removals by an entry of a memory that counts", at: 4, world: func(int) string { return leavers(2, 10) },
 			limits: func(b *bench, n int) {
 				b.limits.MaxRemovals, b.memory.Removed = 6, []memory.Intent{{At: now.Add(-time.Hour), Count: n}}
 			},
-			trip: "removals: 2 removals are wanted and 5 were made within 24h0m0s, guards.max_removals is 6: all removals are withheld; if they are meant, approve them"},
+			trip: "removals: 2 removals are wanted and 5 were made within 24h0m0s, guards.max_removals is 6: all removals are withheld; if they are correct, approve them"},
 		{name: "the window itself, in hours before now: what is older does not count", at: 24, below: true, world: func(int) string { return leavers(1, 10) },
 			limits: func(b *bench, n int) {
 				b.limits.MaxRemovals, b.memory.Removed = 1, intents(1, now.Add(-time.Duration(n)*time.Hour-1))
 			},
-			trip: "removals: 1 removals are wanted and 1 were made within 24h0m0s, guards.max_removals is 1: all removals are withheld; if they are meant, approve them"},
+			trip: "removals: 1 removals are wanted and 1 were made within 24h0m0s, guards.max_removals is 1: all removals are withheld; if they are correct, approve them"},
 		{name: "max_removal_ratio of a group", at: 5, world: func(n int) string {
 			return leavers(n, 10) + "\n/x: p01\nx = p01 p02 p03 p04 p05 p06 p07 p08 p09 p10\n/x: " + names("p", 10)
 		},
 			limits: func(b *bench, _ int) { b.limits.MaxRatio, b.limits.FreeRemovals = 0.5, 2 },
-			trip:   "removals team: 6 of its 10 members would be removed (60 %), guards.max_removal_ratio is 0.5 and guards.free_removals 2: the group's removals are withheld; if that is meant, approve them"},
+			trip:   "removals team: 6 of its 10 members would be removed (60 %), guards.max_removal_ratio is 0.5 and guards.free_removals 2: the group's removals are withheld; if they are correct, approve them"},
 		{name: "free_removals of a group", at: 3, world: func(n int) string {
 			return leavers(n, 4) + "\nboth " + names("q", 30) + "\n/x: " + names("q", 30) + "\nx = " + names("q", 30)
 		},
 			limits: func(b *bench, _ int) { b.limits.MaxRatio = 0.2 },
-			trip:   "removals team: 4 of its 4 members would be removed (100 %), guards.max_removal_ratio is 0.2 and guards.free_removals 3: the group's removals are withheld; if that is meant, approve them"},
+			trip:   "removals team: 4 of its 4 members would be removed (100 %), guards.max_removal_ratio is 0.2 and guards.free_removals 3: the group's removals are withheld; if they are correct, approve them"},
 		{name: "max_removal_ratio of all", at: 10, world: func(n int) string { return groups(5, n) },
 			limits: func(b *bench, _ int) { b.limits.MaxRatio = 0.5 },
-			trip:   "removals: 11 of all 20 managed memberships would be removed (55 %), guards.max_removal_ratio is 0.5 and guards.free_removals 3: all removals are withheld; if they are meant, approve them"},
+			trip:   "removals: 11 of all 20 managed memberships would be removed (55 %), guards.max_removal_ratio is 0.5 and guards.free_removals 3: all removals are withheld; if they are correct, approve them"},
 		{name: "free_removals of all", at: 3, world: func(n int) string { return groups(4, n) },
 			limits: func(b *bench, _ int) { b.limits.MaxRatio = 0.1 },
-			trip:   "removals: 4 of all 16 managed memberships would be removed (25 %), guards.max_removal_ratio is 0.1 and guards.free_removals 3: all removals are withheld; if they are meant, approve them"},
+			trip:   "removals: 4 of all 16 managed memberships would be removed (25 %), guards.max_removal_ratio is 0.1 and guards.free_removals 3: all removals are withheld; if they are correct, approve them"},
 		{name: "free_removals of a fall", at: 3, world: func(n int) string { return federated(n, 10) },
 			limits: func(b *bench, _ int) {
 				b.limits.MaxRatio = 0.2
 				accepted(memory.Accepted{Federated: fedIDs(10)})(b)
 			},
-			trip: "fall team: since the last accepted pass it lost 4 of 10 federated members (limits: guards.free_removals 3, guards.max_removal_ratio 0.2): 1 removals are withheld; if that is meant, approve them"},
+			trip: "fall team: since the last accepted pass it lost 4 of 10 federated members (limits: guards.free_removals 3, guards.max_removal_ratio 0.2): 1 removals are withheld; if they are correct, approve them"},
 		{name: "max_removal_ratio of a fall", at: 5, world: func(n int) string { return federated(n, 10) },
 			limits: func(b *bench, _ int) {
 				b.limits.MaxRatio = 0.5
 				accepted(memory.Accepted{Federated: fedIDs(10)})(b)
 			},
-			trip: "fall team: since the last accepted pass it lost 6 of 10 federated members (limits: guards.free_removals 3, guards.max_removal_ratio 0.5): 1 removals are withheld; if that is meant, approve them"},
+			trip: "fall team: since the last accepted pass it lost 6 of 10 federated members (limits: guards.free_removals 3, guards.max_removal_ratio 0.5): 1 removals are withheld; if they are correct, approve them"},
 		{name: "max_gone", at: 3, world: gone, limits: func(b *bench, _ int) { b.limits.MaxGone = 3 },
-			trip: "gone: 4 people are gone from Keycloak at once, guards.max_gone is 3: all removals are withheld; if they were deleted on purpose, approve them"},
+			trip: "gone: 4 people are gone from Keycloak at once, guards.max_gone is 3: all removals are withheld; if these people were deleted on purpose, approve the removals"},
 		{name: "max_admin_grants in a pass", at: 3, rules: admins,
 			world:  func(n int) string { return "both " + names("p", n) + "\n/ops: " + names("p", n) + "\nAdmins! =" },
 			limits: func(b *bench, _ int) { b.limits.MaxAdminGrants = 3 },
-			trip:   "grants: 4 new administrators are wanted and 0 were made within 24h0m0s, guards.max_admin_grants is 3: all new administrators are withheld; if they are meant, approve them"},
+			trip:   "grants: 4 new administrators are wanted and 0 were made within 24h0m0s, guards.max_admin_grants is 3: all new administrators are withheld; if they are correct, approve them"},
 		{name: "max_admin_grants within the window", at: 1, rules: admins,
 			world: func(int) string { return "both p01 p02\n/ops: p01 p02\nAdmins! =" },
 			limits: func(b *bench, n int) {
 				b.limits.MaxAdminGrants, b.memory.Granted = 3, intents(n, now.Add(-24*time.Hour))
 			},
-			trip: "grants: 2 new administrators are wanted and 2 were made within 24h0m0s, guards.max_admin_grants is 3: all new administrators are withheld; if they are meant, approve them"},
+			trip: "grants: 2 new administrators are wanted and 2 were made within 24h0m0s, guards.max_admin_grants is 3: all new administrators are withheld; if they are correct, approve them"},
 		{name: "max_additions in a pass", at: 3,
 			world:  func(n int) string { return "both " + names("p", n) + "\n/team: " + names("p", n) + "\nteam =" },
 			limits: func(b *bench, _ int) { b.limits.MaxAdditions = 3 },
-			trip:   "grants: 4 additions are wanted and 0 were made within 24h0m0s, guards.max_additions is 3: all additions are withheld; if they are meant, approve them"},
+			trip:   "grants: 4 additions are wanted and 0 were made within 24h0m0s, guards.max_additions is 3: all additions are withheld; if they are correct, approve them"},
 		{name: "max_additions within the window", at: 1,
 			world:  func(int) string { return "both p01 p02\n/team: p01 p02\nteam =" },
 			limits: func(b *bench, n int) { b.limits.MaxAdditions, b.memory.Added = 3, intents(n, now.Add(-24*time.Hour)) },
-			trip:   "grants: 2 additions are wanted and 2 were made within 24h0m0s, guards.max_additions is 3: all additions are withheld; if they are meant, approve them"},
+			trip:   "grants: 2 additions are wanted and 2 were made within 24h0m0s, guards.max_additions is 3: all additions are withheld; if they are correct, approve them"},
 		{name: "federation_grace, in nanoseconds that the removal was wanted", at: int(time.Hour), below: true,
 			world: func(int) string { return "federation corp\nboth ann bob\nldap bob\n/team: ann\nteam = ann bob" },
 			limits: func(b *bench, n int) {
 				b.limits.Grace = time.Hour
 				b.memory.Wanted = map[string]time.Time{memory.Key("cm-team", "bob"): now.Add(-time.Duration(n))}
 			},
-			trip: "grace: 1 removals rest on a federation and wait until every pass has wanted them for 1h0m0s; the last of them is due at 2026-11-24T12:00:00Z"},
+			trip: "grace: 1 removals depend on a federation and wait until every pass has wanted them for 1h0m0s; the last of them is due at 2026-11-24T12:00:00Z"},
 		{name: "gone_grace, in nanoseconds that the removal was wanted", at: int(24 * time.Hour), below: true,
 			world: func(int) string { return "both ann\nclearml eve\n/team: ann\nteam = ann eve" },
 			limits: func(b *bench, n int) {
 				b.limits.GoneGrace = 24 * time.Hour
 				b.memory.Wanted = map[string]time.Time{memory.Key("cm-team", "eve") + "/email": now.Add(-time.Duration(n))}
 			},
-			trip: "grace: 1 removals rest on an email alone, since ClearML keeps no account id of the person, and wait until every pass has wanted them for 24h0m0s; the last of them is due at 2026-11-24T12:00:00Z"},
+			trip: "grace: 1 removals depend on an email alone, because ClearML keeps no account id of the person, and wait until every pass has wanted them for 24h0m0s; the last of them is due at 2026-11-24T12:00:00Z"},
 		{name: "admins.floor", at: 2, below: true, rules: admins,
 			world: func(n int) string {
 				return "both leaver " + names("p", n) + "\n/ops: " + names("p", n) + "\nAdmins! = leaver " + names("p", n)
 			},
 			limits: func(b *bench, _ int) { b.limits.Floor = 2 },
-			trip:   "admins Admins: 1 administrators would remain, admins.floor is 2: the removals of administrators are withheld; an administrator who is only now added counts from the next pass on; make somebody an administrator in Keycloak first"},
+			trip:   "admins Admins: 1 administrators would remain, admins.floor is 2: the removals of administrators are withheld; first make another person an administrator in Keycloak; a new administrator counts from the pass after the addition"},
 	} {
 		for _, n := range []int{tt.at - 1, tt.at, tt.at + 1} {
 			t.Run(fmt.Sprintf("%s: %d", tt.name, n), func(t *testing.T) {

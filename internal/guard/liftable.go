@@ -15,12 +15,12 @@ import (
 
 // scope withholds a removal that only a changed configuration wants, until a person approves
 // it.
-func (j *judge) scope() {
-	for i := range j.Plan.Groups {
-		g := &j.Plan.Groups[i]
-		n := withhold(changesOf(g), report.Scope, func(c *plan.Change) bool { return isRemoval(c) && j.in.Scoped[c.Key()] })
+func (e *evaluation) scope() {
+	for i := range e.Plan.Groups {
+		g := &e.Plan.Groups[i]
+		n := withhold(changesOf(g), report.Scope, func(c *plan.Change) bool { return isRemoval(c) && e.in.Scoped[c.Key()] })
 		if n > 0 {
-			j.trip(report.Scope, g.Feed.Group.Name, "%d removals are wanted only because groups or admins were configured differently in the last accepted pass: they are withheld; if the change of the configuration is meant, approve them", n)
+			e.trip(report.Scope, g.Feed.Group.Name, "%d removals are wanted only because groups or admins in the configuration changed after the last accepted pass: they are withheld; if the change is intended, approve them", n)
 		}
 	}
 }
@@ -36,15 +36,15 @@ type fall struct {
 // fall compares each group with its last accepted pass and withholds removals if the group
 // fell. The comparison is needed because a probe does not show that people or groups are
 // missing.
-func (j *judge) fall() {
-	for i := range j.Plan.Groups {
-		g, fallen := &j.Plan.Groups[i], j.fallen[i]
+func (e *evaluation) fall() {
+	for i := range e.Plan.Groups {
+		g, fallen := &e.Plan.Groups[i], e.fallen[i]
 		if fallen.how == "" {
 			continue
 		}
-		n := withhold(changesOf(g), report.Fall, func(c *plan.Change) bool { return provedRemoval(c) && (fallen.local || !j.local(c)) })
+		n := withhold(changesOf(g), report.Fall, func(c *plan.Change) bool { return provedRemoval(c) && (fallen.local || !e.local(c)) })
 		if n > 0 {
-			j.trip(report.Fall, g.Feed.Group.Name, "since the last accepted pass %s: %d removals are withheld; if that is meant, approve them", fallen.how, n)
+			e.trip(report.Fall, g.Feed.Group.Name, "since the last accepted pass %s: %d removals are withheld; if they are correct, approve them", fallen.how, n)
 		}
 	}
 }
@@ -52,23 +52,23 @@ func (j *judge) fall() {
 // local reports whether no federation can have caused the removal. Every account that could be
 // the person's is local. If the person is gone, ClearML keeps ids of the person, and none of
 // them was a federated account in an accepted pass.
-func (j *judge) local(c *plan.Change) bool {
+func (e *evaluation) local(c *plan.Change) bool {
 	if slices.ContainsFunc(c.Accounts, func(u source.User) bool { return u.Federation != "" }) {
 		return false
 	}
 	if c.GoneBy == source.NotGone {
 		return true
 	}
-	found, _ := j.in.Source.Found(c.User.ID)
+	found, _ := e.in.Source.Found(c.User.ID)
 	return len(found.Person.IDs) > 0 && !slices.ContainsFunc(found.Person.IDs, func(id string) bool {
-		return strings.HasPrefix(id, "f:") || j.wasFederated(id)
+		return strings.HasPrefix(id, "f:") || e.wasFederated(id)
 	})
 }
 
 // wasFederated reports whether the account was federated in the last accepted pass of some
 // group.
-func (j *judge) wasFederated(account string) bool {
-	for _, accepted := range j.in.Memory.Groups {
+func (e *evaluation) wasFederated(account string) bool {
+	for _, accepted := range e.in.Memory.Groups {
 		if slices.Contains(accepted.Federated, account) {
 			return true
 		}
@@ -77,8 +77,8 @@ func (j *judge) wasFederated(account string) bool {
 }
 
 // fell returns how a group fell since its last accepted pass.
-func (j *judge) fell(g plan.Group) fall {
-	accepted, known := j.in.Memory.Groups[g.Feed.Group.ID]
+func (e *evaluation) fell(g plan.Group) fall {
+	accepted, known := e.in.Memory.Groups[g.Feed.Group.ID]
 	if !known || g.Frozen() {
 		return fall{}
 	}
@@ -89,19 +89,19 @@ func (j *judge) fell(g plan.Group) fall {
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(accepted.Sources)) {
-		if _, there := j.in.Source.Catalog().Group(id); !there {
+		if _, there := e.in.Source.Catalog().Group(id); !there {
 			return fall{how: fmt.Sprintf("the Keycloak group %s (id %s) is gone or has a new id", accepted.Sources[id], id), local: true, complete: lost == 0}
 		}
 	}
 	for _, id := range accepted.Federations {
-		if _, there := j.in.Source.Catalog().Federation(id); !there {
-			return fall{how: fmt.Sprintf("the federation %q (id %s) is gone or has a new id", j.in.Memory.Federations[id], id), complete: lost == 0}
+		if _, there := e.in.Source.Catalog().Federation(id); !there {
+			return fall{how: fmt.Sprintf("the federation %q (id %s) is gone or has a new id", e.in.Memory.Federations[id], id), complete: lost == 0}
 		}
 	}
-	limits := j.in.Limits
+	limits := e.in.Limits
 	switch {
 	case accepted.Forgotten > 0:
-		return fall{how: fmt.Sprintf("it may have lost federated members: the guards' memory had no place for its %d", accepted.Forgotten)}
+		return fall{how: fmt.Sprintf("the group may have lost federated members (the guards' memory had no space for its %d)", accepted.Forgotten)}
 	case before > 0 && len(g.Federated) == 0:
 		return fall{how: fmt.Sprintf("its federated members fell from %d to none", before)}
 	case lost > limits.FreeRemovals && Exceeds(lost, before, limits.MaxRatio):
@@ -112,39 +112,39 @@ func (j *judge) fell(g plan.Group) fall {
 
 // removals withholds removals if there are too many: in this pass, within the window, of one
 // group, or of all memberships.
-func (j *judge) removals() {
-	limits := j.in.Limits
-	for i := range j.Plan.Groups {
-		g := &j.Plan.Groups[i]
+func (e *evaluation) removals() {
+	limits := e.in.Limits
+	for i := range e.Plan.Groups {
+		g := &e.Plan.Groups[i]
 		n, members := count(changesOf(g), provedRemoval), len(g.Feed.Group.Members)
-		if recent := j.recent(*g); n > 0 {
+		if recent := e.recent(*g); n > 0 {
 			n, members = n+recent, members+recent
 		}
 		if n > limits.FreeRemovals && Exceeds(n, members, limits.MaxRatio) {
 			withhold(changesOf(g), report.Removals, provedRemoval)
-			j.trip(report.Removals, g.Feed.Group.Name, "%d of its %d members would be removed (%.0f %%), guards.max_removal_ratio is %g and guards.free_removals %d: the group's removals are withheld; if that is meant, approve them", n, members, percent(n, members), limits.MaxRatio, limits.FreeRemovals)
+			e.trip(report.Removals, g.Feed.Group.Name, "%d of its %d members would be removed (%.0f %%), guards.max_removal_ratio is %g and guards.free_removals %d: the group's removals are withheld; if they are correct, approve them", n, members, percent(n, members), limits.MaxRatio, limits.FreeRemovals)
 		}
 	}
-	wanted, recent := j.count(plan.Remove), memory.Since(j.in.Memory.Removed, j.since())
+	wanted, recent := e.count(plan.Remove), memory.Since(e.in.Memory.Removed, e.since())
 	if exceedsLimit(wanted, recent, limits.MaxRemovals) {
-		withhold(j.changes(), report.Removals, isRemoval)
-		j.trip(report.Removals, "", "%d removals are wanted and %d were made within %s, guards.max_removals is %d: all removals are withheld; if they are meant, approve them", wanted, recent, limits.Window, limits.MaxRemovals)
+		withhold(e.changes(), report.Removals, isRemoval)
+		e.trip(report.Removals, "", "%d removals are wanted and %d were made within %s, guards.max_removals is %d: all removals are withheld; if they are correct, approve them", wanted, recent, limits.Window, limits.MaxRemovals)
 	}
-	if wanted > limits.FreeRemovals && Exceeds(wanted, j.Plan.Managed, limits.MaxRatio) {
-		withhold(j.changes(), report.Removals, isRemoval)
-		j.trip(report.Removals, "", "%d of all %d managed memberships would be removed (%.0f %%), guards.max_removal_ratio is %g and guards.free_removals %d: all removals are withheld; if they are meant, approve them", wanted, j.Plan.Managed, percent(wanted, j.Plan.Managed), limits.MaxRatio, limits.FreeRemovals)
+	if wanted > limits.FreeRemovals && Exceeds(wanted, e.Plan.Managed, limits.MaxRatio) {
+		withhold(e.changes(), report.Removals, isRemoval)
+		e.trip(report.Removals, "", "%d of all %d managed memberships would be removed (%.0f %%), guards.max_removal_ratio is %g and guards.free_removals %d: all removals are withheld; if they are correct, approve them", wanted, e.Plan.Managed, percent(wanted, e.Plan.Managed), limits.MaxRatio, limits.FreeRemovals)
 	}
 }
 
 // recent returns how many people earlier passes removed from the group within the window.
 // People who are members again do not count. It returns 0 if this pass is not early.
-func (j *judge) recent(g plan.Group) int {
-	if !j.in.Early {
+func (e *evaluation) recent(g plan.Group) int {
+	if !e.in.Early {
 		return 0
 	}
 	people := make(map[string]bool)
-	for _, i := range j.in.Memory.Removed {
-		if i.Group == g.Feed.Group.ID && !i.At.Before(j.since()) {
+	for _, i := range e.in.Memory.Removed {
+		if i.Group == g.Feed.Group.ID && !i.At.Before(e.since()) {
 			people[i.User] = true
 		}
 	}
@@ -165,58 +165,58 @@ func count(changes []*plan.Change, is func(*plan.Change) bool) (n int) {
 
 // gone withholds all removals if too many people are gone at once. The likely cause is that
 // the realm lost them.
-func (j *judge) gone() {
+func (e *evaluation) gone() {
 	people := make(map[string]bool)
-	for _, c := range j.changes() {
+	for _, c := range e.changes() {
 		if provedRemoval(c) && c.GoneBy != source.NotGone {
 			people[c.User.ID] = true
 		}
 	}
-	limit := j.in.Limits.MaxGone
+	limit := e.in.Limits.MaxGone
 	if limit == 0 || len(people) == 0 {
 		return
 	}
 	if len(people) > limit {
-		withhold(j.changes(), report.GoneLimit, isRemoval)
-		j.trip(report.GoneLimit, "", "%d people are gone from Keycloak at once, guards.max_gone is %d: all removals are withheld; if they were deleted on purpose, approve them", len(people), limit)
+		withhold(e.changes(), report.GoneLimit, isRemoval)
+		e.trip(report.GoneLimit, "", "%d people are gone from Keycloak at once, guards.max_gone is %d: all removals are withheld; if these people were deleted on purpose, approve the removals", len(people), limit)
 		return
 	}
 	// The memory does not keep the reason of a removal, so every removed person counts.
-	if recent := memory.PeopleSince(j.in.Memory.Removed, j.since()); j.in.Early && len(people)+recent > limit {
-		withhold(j.changes(), report.GoneLimit, isRemoval)
-		j.trip(report.GoneLimit, "", "%d people are gone from Keycloak, and %d people were removed within %s, guards.max_gone is %d: this pass does not come by the schedule, so all its removals are left to the next one that does; if they were deleted on purpose, approve them", len(people), recent, j.in.Limits.Window, limit)
+	if recent := memory.PeopleSince(e.in.Memory.Removed, e.since()); e.in.Early && len(people)+recent > limit {
+		withhold(e.changes(), report.GoneLimit, isRemoval)
+		e.trip(report.GoneLimit, "", "%d people are gone from Keycloak, and %d people were removed within %s, guards.max_gone is %d: this pass runs outside the schedule, so its removals are withheld until the next scheduled pass; if these people were deleted on purpose, approve the removals", len(people), recent, e.in.Limits.Window, limit)
 	}
 }
 
 // grants withholds grants if there are too many new administrators, or too many additions. The
 // likely cause is a mistake or an attack. It withholds all of them, not only those beyond the
 // limit, because groupsync cannot tell which ones are right.
-func (j *judge) grants() {
-	limits := j.in.Limits
-	newAdmin := func(c *plan.Change) bool { return isAddition(c) && j.admins(c) && c.Evidence.Valid() && !c.Collides }
+func (e *evaluation) grants() {
+	limits := e.in.Limits
+	newAdmin := func(c *plan.Change) bool { return isAddition(c) && e.admins(c) && c.Evidence.Valid() && !c.Collides }
 	people := make(map[string]bool) // a person who gains both the group and the role counts once
-	for _, c := range j.changes() {
+	for _, c := range e.changes() {
 		if newAdmin(c) {
 			people[c.User.ID] = true
 		}
 	}
-	wanted, recent := len(people), memory.PeopleSince(j.in.Memory.Granted, j.since())
+	wanted, recent := len(people), memory.PeopleSince(e.in.Memory.Granted, e.since())
 	if exceedsLimit(wanted, recent, limits.MaxAdminGrants) {
-		withhold(j.changes(), report.Grants, newAdmin)
-		j.trip(report.Grants, "", "%d new administrators are wanted and %d were made within %s, guards.max_admin_grants is %d: all new administrators are withheld; if they are meant, approve them", wanted, recent, limits.Window, limits.MaxAdminGrants)
+		withhold(e.changes(), report.Grants, newAdmin)
+		e.trip(report.Grants, "", "%d new administrators are wanted and %d were made within %s, guards.max_admin_grants is %d: all new administrators are withheld; if they are correct, approve them", wanted, recent, limits.Window, limits.MaxAdminGrants)
 	}
-	wanted, recent = j.count(plan.Add), memory.Since(j.in.Memory.Added, j.since())
+	wanted, recent = e.count(plan.Add), memory.Since(e.in.Memory.Added, e.since())
 	if exceedsLimit(wanted, recent, limits.MaxAdditions) {
-		withhold(j.changes(), report.Grants, isAddition)
-		j.trip(report.Grants, "", "%d additions are wanted and %d were made within %s, guards.max_additions is %d: all additions are withheld; if they are meant, approve them", wanted, recent, limits.Window, limits.MaxAdditions)
+		withhold(e.changes(), report.Grants, isAddition)
+		e.trip(report.Grants, "", "%d additions are wanted and %d were made within %s, guards.max_additions is %d: all additions are withheld; if they are correct, approve them", wanted, recent, limits.Window, limits.MaxAdditions)
 	}
 }
 
 // grace withholds a removal whose evidence depends on a federation, or is an email alone,
 // until every pass has wanted it for long enough.
-func (j *judge) grace() {
-	j.waiting(false, "on a federation", "guards.federation_grace")
-	j.waiting(true, "on an email alone, since ClearML keeps no account id of the person,", "guards.gone_grace")
+func (e *evaluation) grace() {
+	e.waiting(false, "on a federation", "guards.federation_grace")
+	e.waiting(true, "on an email alone, because ClearML keeps no account id of the person,", "guards.gone_grace")
 }
 
 // GraceOf returns how long every pass must want a removal with that evidence before it is
@@ -294,11 +294,11 @@ func WantedSince(c plan.Change, in Input) (time.Time, bool) {
 	return since, known
 }
 
-func (j *judge) waiting(byEmail bool, rests, key string) {
-	limits := j.in.Limits
+func (e *evaluation) waiting(byEmail bool, dependsOn, key string) {
+	limits := e.in.Limits
 	fresh, last, longest := false, time.Time{}, time.Duration(0)
-	n := withhold(j.changes(), report.Grace, func(c *plan.Change) bool {
-		due, waits := Due(*c, j.in)
+	n := withhold(e.changes(), report.Grace, func(c *plan.Change) bool {
+		due, waits := Due(*c, e.in)
 		if !waits || c.Evidence.ByEmail() != byEmail {
 			return false
 		}
@@ -313,12 +313,12 @@ func (j *judge) waiting(byEmail bool, rests, key string) {
 		return
 	}
 	// The text has no time that would differ between two passes over the same state.
-	advice := "the first pass after that removes them"
+	advice := "the first pass after that makes them"
 	switch {
 	case limits.Forgets:
-		advice = "a single pass cannot wait: set state_dir so that passes remember, or " + key + ": 0s"
+		advice = "a single pass cannot wait: set state_dir, so that later passes remember the time, or set " + key + ": 0s"
 	case !fresh:
 		advice = "the last of them is due at " + last.UTC().Format(time.RFC3339)
 	}
-	j.trip(report.Grace, "", "%d removals rest %s and wait until every pass has wanted them for %s; %s", n, rests, longest, advice)
+	e.trip(report.Grace, "", "%d removals depend %s and wait until every pass has wanted them for %s; %s", n, dependsOn, longest, advice)
 }

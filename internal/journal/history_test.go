@@ -102,7 +102,7 @@ func TestTheTextOfAHistory(t *testing.T) {
 		}
 		return b.String()
 	}
-	skipped := fmt.Sprintf("\nskipped: the report %s was cut or edited: it does not end in its sha256: nothing in it counts; remove the file, or restore it from a backup\n", broken)
+	skipped := fmt.Sprintf("\nskipped: the report %s was cut or edited: it does not end in its sha256: groupsync ignores the file; remove it, or restore it from a backup\n", broken)
 	want := `journal of default: 2 reports since 2026-11-27T13:00:00Z
 
 20261127T130000Z-00000001  2026-11-27T13:00:00Z

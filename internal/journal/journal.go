@@ -39,7 +39,7 @@ var ErrNoReport = errors.New("the journal has no report of this pass")
 // only the removal fails, Add returns an error although the report is stored.
 func (d Dir) Add(r report.Report) error {
 	if !isPass(r.Pass) {
-		return fmt.Errorf("%q is no id of a pass", r.Pass)
+		return fmt.Errorf("%q is not the id of a pass", r.Pass)
 	}
 	var b bytes.Buffer
 	if err := report.SealedJSON(&b, r); err != nil {
@@ -78,7 +78,7 @@ func (d Dir) List() iter.Seq2[report.Report, error] {
 // sync.
 func (d Dir) Get(pass string) (report.Report, error) {
 	if !isPass(pass) {
-		return report.Report{}, fmt.Errorf("%q is no id of a pass: the report and the log show ids like 20260102T150405Z-0a1b2c3d", pass)
+		return report.Report{}, fmt.Errorf("%q is not the id of a pass: the report and the log show ids like 20260102T150405Z-0a1b2c3d", pass)
 	}
 	file := filepath.Join(d.Path, pass+suffix)
 	data, err := os.ReadFile(file) // #nosec G304 -- isPass has just allowed only the form of an id, which holds no separator
@@ -91,11 +91,11 @@ func (d Dir) Get(pass string) (report.Report, error) {
 	r, err := report.Unseal(data)
 	switch {
 	case err != nil:
-		return report.Report{}, fmt.Errorf("the report %s %w: nothing in it counts; remove the file, or restore it from a backup", file, err)
+		return report.Report{}, fmt.Errorf("the report %s %w: groupsync ignores the file; remove it, or restore it from a backup", file, err)
 	case r.Pass != pass:
-		return report.Report{}, fmt.Errorf("the report %s is that of the pass %q: nothing in it counts; give the file its own name again", file, r.Pass)
+		return report.Report{}, fmt.Errorf("the report %s is of the pass %q: groupsync ignores the file; give it its original name", file, r.Pass)
 	case r.Sync != d.Sync:
-		return report.Report{}, fmt.Errorf("the report %s is of the sync %q, and this one is %q: it is left alone; give each sync its own state_dir", file, r.Sync, d.Sync)
+		return report.Report{}, fmt.Errorf("the report %s is of the sync %q, and this configuration is of the sync %q: groupsync ignores the report; give each sync its own state_dir", file, r.Sync, d.Sync)
 	}
 	return r, nil
 }
@@ -111,9 +111,9 @@ func (d Dir) File(file string) (report.Report, error) {
 	r, err := report.Unseal(data)
 	switch {
 	case err != nil:
-		return report.Report{}, fmt.Errorf("the report %s %w: nothing in it counts; give a file of a journal, or one with what groupsync --once -o json printed", file, err)
+		return report.Report{}, fmt.Errorf("the report %s %w: groupsync ignores the file; give a file of a journal, or a file with the output of groupsync --once -o json", file, err)
 	case r.Sync != d.Sync:
-		return report.Report{}, fmt.Errorf("the report %s is of the sync %q, and this one is %q", file, r.Sync, d.Sync)
+		return report.Report{}, fmt.Errorf("the report %s is of the sync %q, and this configuration is of the sync %q", file, r.Sync, d.Sync)
 	}
 	return r, nil
 }

@@ -119,17 +119,17 @@ func TestAReportThatCannotBeBelievedIsNamedAndSkipped(t *testing.T) {
 		spoil func(data []byte) []byte
 		want  string // FILE stands for the file
 	}{
-		{"an outcome was edited", edit(`"applied"`, `"planned"`), "the report FILE was edited: its sha256 is that of another text: nothing in it counts; remove the file, or restore it from a backup"},
-		{"a space was added", edit(`"sync": "default"`, `"sync":  "default"`), "the report FILE was edited: its sha256 is that of another text: nothing in it counts; remove the file, or restore it from a backup"},
-		{"the sum was edited", func(data []byte) []byte { data[len(data)-6] ^= 1; return data }, "the report FILE was edited: its sha256 is that of another text: nothing in it counts; remove the file, or restore it from a backup"},
-		{"the end is missing", func(data []byte) []byte { return data[:len(data)/2] }, "the report FILE was cut or edited: it does not end in its sha256: nothing in it counts; remove the file, or restore it from a backup"},
-		{"the last byte is missing", func(data []byte) []byte { return data[:len(data)-1] }, "the report FILE was cut or edited: it does not end in its sha256: nothing in it counts; remove the file, or restore it from a backup"},
-		{"the file is empty", func([]byte) []byte { return nil }, "the report FILE was cut or edited: it does not end in its sha256: nothing in it counts; remove the file, or restore it from a backup"},
-		{"only the end is there", func(data []byte) []byte { return data[len(data)-70:] }, "the report FILE was cut or edited: it does not end in its sha256: nothing in it counts; remove the file, or restore it from a backup"},
-		{"text follows", func(data []byte) []byte { return append(data, "{}"...) }, "the report FILE was cut or edited: it does not end in its sha256: nothing in it counts; remove the file, or restore it from a backup"},
-		{"the whole report of another sync", func([]byte) []byte { r := sample(2); r.Sync = "other"; return sealed(r) }, `the report FILE is of the sync "other", and this one is "default": it is left alone; give each sync its own state_dir`},
-		{"the whole report of another pass", func([]byte) []byte { return sealed(sample(1)) }, `the report FILE is that of the pass "` + passOf(1) + `": nothing in it counts; give the file its own name again`},
-		{"a whole text that is no report", func([]byte) []byte { return summed("{\n  \"pass\": 1\n}\n") }, "the report FILE is none that this groupsync reads (json: cannot unmarshal number into Go struct field Report.pass of type string): nothing in it counts; remove the file, or restore it from a backup"},
+		{"an outcome was edited", edit(`"applied"`, `"planned"`), "the report FILE was edited: its sha256 does not match its content: groupsync ignores the file; remove it, or restore it from a backup"},
+		{"a space was added", edit(`"sync": "default"`, `"sync":  "default"`), "the report FILE was edited: its sha256 does not match its content: groupsync ignores the file; remove it, or restore it from a backup"},
+		{"the sum was edited", func(data []byte) []byte { data[len(data)-6] ^= 1; return data }, "the report FILE was edited: its sha256 does not match its content: groupsync ignores the file; remove it, or restore it from a backup"},
+		{"the end is missing", func(data []byte) []byte { return data[:len(data)/2] }, "the report FILE was cut or edited: it does not end in its sha256: groupsync ignores the file; remove it, or restore it from a backup"},
+		{"the last byte is missing", func(data []byte) []byte { return data[:len(data)-1] }, "the report FILE was cut or edited: it does not end in its sha256: groupsync ignores the file; remove it, or restore it from a backup"},
+		{"the file is empty", func([]byte) []byte { return nil }, "the report FILE was cut or edited: it does not end in its sha256: groupsync ignores the file; remove it, or restore it from a backup"},
+		{"only the end is there", func(data []byte) []byte { return data[len(data)-70:] }, "the report FILE was cut or edited: it does not end in its sha256: groupsync ignores the file; remove it, or restore it from a backup"},
+		{"text follows", func(data []byte) []byte { return append(data, "{}"...) }, "the report FILE was cut or edited: it does not end in its sha256: groupsync ignores the file; remove it, or restore it from a backup"},
+		{"the whole report of another sync", func([]byte) []byte { r := sample(2); r.Sync = "other"; return sealed(r) }, `the report FILE is of the sync "other", and this configuration is of the sync "default": groupsync ignores the report; give each sync its own state_dir`},
+		{"the whole report of another pass", func([]byte) []byte { return sealed(sample(1)) }, `the report FILE is of the pass "` + passOf(1) + `": groupsync ignores the file; give it its original name`},
+		{"a whole text that is no report", func([]byte) []byte { return summed("{\n  \"pass\": 1\n}\n") }, "the report FILE is not a report that this groupsync can read (json: cannot unmarshal number into Go struct field Report.pass of type string): groupsync ignores the file; remove it, or restore it from a backup"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			d := full(t, 3)
@@ -179,7 +179,7 @@ func sealed(r report.Report) []byte {
 // TestTheLastPassThatWrote: the three passes of a full journal each added somebody. More
 // reports follow.
 func TestTheLastPassThatWrote(t *testing.T) {
-	const unbelievable = "the report FILE was cut or edited: it does not end in its sha256: nothing in it counts; remove the file, or restore it from a backup"
+	const unbelievable = "the report FILE was cut or edited: it does not end in its sha256: groupsync ignores the file; remove it, or restore it from a backup"
 	outcome := func(n int, o report.Outcome) report.Report {
 		r := sample(n)
 		r.Applied, r.Groups[0].Add[0].Outcome = report.Tally{}, o
@@ -242,10 +242,10 @@ func TestAFileOfAJournal(t *testing.T) {
 		data             []byte
 	}{
 		{"a copy", "default", "", data},
-		{"a copy without the sum", "default", "the report " + to + " was cut or edited: it does not end in its sha256: nothing in it counts; give a file of a journal, or one with what groupsync --once -o json printed", plain(sample(1))},
+		{"a copy without the sum", "default", "the report " + to + " was cut or edited: it does not end in its sha256: groupsync ignores the file; give a file of a journal, or a file with the output of groupsync --once -o json", plain(sample(1))},
 		{"what --once -o json printed", "default", "", sealed(sample(1))},
-		{"a copy that was cut", "default", "the report " + to + " was cut or edited: it does not end in its sha256: nothing in it counts; give a file of a journal, or one with what groupsync --once -o json printed", data[:len(data)-9]},
-		{"a copy of another sync", "other", "the report " + to + ` is of the sync "default", and this one is "other"`, data},
+		{"a copy that was cut", "default", "the report " + to + " was cut or edited: it does not end in its sha256: groupsync ignores the file; give a file of a journal, or a file with the output of groupsync --once -o json", data[:len(data)-9]},
+		{"a copy of another sync", "other", "the report " + to + ` is of the sync "default", and this configuration is of the sync "other"`, data},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			if err := os.WriteFile(to, row.data, 0o600); err != nil {
@@ -275,8 +275,8 @@ func TestWhatTheJournalDoesNotHave(t *testing.T) {
 	}
 	for id, want := range map[string]string{
 		passOf(1):          "the journal has no report of this pass",
-		"../../etc/passwd": `"../../etc/passwd" is no id of a pass: the report and the log show ids like 20260102T150405Z-0a1b2c3d`,
-		"":                 `"" is no id of a pass: the report and the log show ids like 20260102T150405Z-0a1b2c3d`,
+		"../../etc/passwd": `"../../etc/passwd" is not the id of a pass: the report and the log show ids like 20260102T150405Z-0a1b2c3d`,
+		"":                 `"" is not the id of a pass: the report and the log show ids like 20260102T150405Z-0a1b2c3d`,
 	} {
 		if _, err := d.Get(id); err == nil || err.Error() != want {
 			t.Errorf("%q: got %v, want %s", id, err, want)
@@ -284,7 +284,7 @@ func TestWhatTheJournalDoesNotHave(t *testing.T) {
 	}
 	r := sample(1)
 	r.Pass = "../x"
-	if err := d.Add(r); err == nil || err.Error() != `"../x" is no id of a pass` {
+	if err := d.Add(r); err == nil || err.Error() != `"../x" is not the id of a pass` {
 		t.Errorf("a report with a path for an id: %v", err)
 	}
 }

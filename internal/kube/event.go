@@ -39,7 +39,7 @@ func (l *Lease) Tripped(ctx context.Context, trips []report.Trip) {
 	defer cancel()
 	for _, guard := range order {
 		if err := l.event(ctx, core.EventTypeWarning, "GuardTripped", texts[guard]); err != nil {
-			l.log.Warn("no Kubernetes Event was made of a tripped guard", "guard", string(guard), "error", err)
+			l.log.Warn("a Kubernetes Event about a tripped guard could not be created", "guard", string(guard), "error", err)
 		}
 	}
 }
@@ -53,7 +53,7 @@ func (l *Lease) Approved(ctx context.Context, a *report.Approval) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
 	if err := l.event(ctx, core.EventTypeNormal, "ChangesApproved", a.String()); err != nil {
-		l.log.Warn("no Kubernetes Event was made of an approval", "digest", a.Digest, "error", err)
+		l.log.Warn("a Kubernetes Event about an approval could not be created", "digest", a.Digest, "error", err)
 	}
 }
 

@@ -99,8 +99,8 @@ func TestAnAnswerWithoutTheConfigMapIsAnError(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m := (&apiServer{status: 200, body: []byte(body)}).lease(t).Memory()
-				const want = "the ConfigMap ns/groupsync-memory: no answer from the Kubernetes API: "
-				if _, err := m.Load(); err == nil || !strings.HasPrefix(err.Error(), "reading the guards' memory: "+want+"what answered sent a ConfigMap of the name ") {
+				const want = "the ConfigMap ns/groupsync-memory: no usable answer from the Kubernetes API: "
+				if _, err := m.Load(); err == nil || !strings.HasPrefix(err.Error(), "reading the guards' memory: "+want+"the answer is a ConfigMap with the name ") {
 					t.Errorf("the memory: %v", err)
 				}
 				if _, err := m.Suspension(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "reading the suspension: "+want) {

@@ -65,7 +65,11 @@ const timeout = renewDeadline / 2
 // Open returns the Lease. It sends no request yet. It returns an error if no API server is
 // configured, or if the pod's namespace cannot be found.
 func Open(o Options) (*Lease, error) {
-	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(clientcmd.NewDefaultClientConfigLoadingRules(), nil)
+	return open(o, clientcmd.NewDefaultClientConfigLoadingRules())
+}
+
+func open(o Options, rules clientcmd.ClientConfigLoader) (*Lease, error) {
+	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil)
 	config, err := loader.ClientConfig()
 	if err != nil {
 		return nil, fmt.Errorf("lease.name: finding the Kubernetes API: %w: run in a pod with a service account token, set KUBECONFIG, or leave lease.name empty and run one replica", err)
@@ -76,7 +80,7 @@ func Open(o Options) (*Lease, error) {
 	config.WarningHandler = rest.NoWarnings{}
 	own, _, err := loader.Namespace()
 	if err != nil {
-		return nil, fmt.Errorf("lease.namespace: finding the pod's own: %w: set it", err)
+		return nil, fmt.Errorf("lease.namespace: finding the pod's namespace: %w: set lease.namespace", err)
 	}
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
@@ -180,7 +184,7 @@ func (l *Lease) mayUpdate(ctx context.Context, resource schema.GroupResource, na
 	case err != nil:
 		return err
 	case !answer.Status.Allowed:
-		return apierrors.NewForbidden(resource, name, fmt.Errorf("cannot update it %s", answer.Status.Reason))
+		return apierrors.NewForbidden(resource, name, errors.New(strings.TrimSuffix("the service account cannot update this object: "+answer.Status.Reason, ": ")))
 	}
 	return nil
 }
@@ -190,7 +194,7 @@ func (l *Lease) explain(kind, name string, err error) error {
 	var status apierrors.APIStatus
 	switch {
 	case apierrors.IsForbidden(err) && strings.Contains(err.Error(), "cannot create"):
-		return fmt.Errorf("the %s %s/%s does not exist, and may not be made: %w: make it, empty, as the chart does, or correct lease.name and lease.namespace", kind, l.namespace, name, err)
+		return fmt.Errorf("the %s %s/%s does not exist, and groupsync may not create it: %w: create it empty, as the chart does, or correct lease.name and lease.namespace", kind, l.namespace, name, err)
 	case apierrors.IsForbidden(err):
 		return fmt.Errorf("the %s %s/%s may not be used: %w: give the service account get and update on it, as the chart's Role does, or correct lease.name and lease.namespace", kind, l.namespace, name, err)
 	case apierrors.IsUnauthorized(err):
@@ -202,6 +206,6 @@ func (l *Lease) explain(kind, name string, err error) error {
 	case errors.As(err, &status):
 		return fmt.Errorf("the %s %s/%s: %w", kind, l.namespace, name, err)
 	default:
-		return fmt.Errorf("the %s %s/%s: no answer from the Kubernetes API: %w: check that it is up, and the network policy", kind, l.namespace, name, err)
+		return fmt.Errorf("the %s %s/%s: no usable answer from the Kubernetes API: %w: check the API server and the network policy", kind, l.namespace, name, err)
 	}
 }

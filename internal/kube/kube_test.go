@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/client-go/tools/clientcmd"
 
 	"groupsync/internal/kube/kubetest"
 	"groupsync/internal/memory"
@@ -43,14 +44,13 @@ func (p place) named(manifest string) string { return strings.ReplaceAll(manifes
 
 func (p place) open(t *testing.T, o Options) *Lease {
 	t.Helper()
-	t.Setenv("KUBECONFIG", p.kubeconfig)
 	if o.Name == "" {
 		o.Name = "groupsync"
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	l, err := Open(o)
+	l, err := open(o, &clientcmd.ClientConfigLoadingRules{ExplicitPath: p.kubeconfig})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,6 +147,7 @@ func wait(t *testing.T, what string, c <-chan struct{}, most time.Duration) time
 // TestTheLeadershipGoesFromOneToTheOther: at once where it is given up, and
 // where the leader dies within the lease duration and the retry period.
 func TestTheLeadershipGoesFromOneToTheOther(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	p := newPlace(t, kubetest.Shared(t))
 	x := &terms{changed: make(chan struct{}, 10)}
 	a, b := p.open(t, Options{}), p.open(t, Options{})
@@ -194,6 +195,7 @@ func TestTheLeadershipGoesFromOneToTheOther(t *testing.T) {
 // TestTake: one task takes the Lease and gives it up; where somebody has it, it
 // says who, and does nothing.
 func TestTake(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	p := newPlace(t, kubetest.Shared(t))
 	holder, other := p.open(t, Options{}), p.open(t, Options{})
 	err := holder.Take(t.Context(), func(ctx context.Context) error {
@@ -230,6 +232,7 @@ func TestTake(t *testing.T) {
 // TestTheAPIServerGoesAway: the leadership ends before anybody else could have
 // it, and begins again by itself.
 func TestTheAPIServerGoesAway(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	cluster := kubetest.Start(t)
 	p := newPlace(t, cluster)
 	l := p.open(t, Options{})
@@ -274,11 +277,13 @@ func TestTheAPIServerGoesAway(t *testing.T) {
 // wakes up. Whether the other one still has the Lease by then or gave it up, the
 // old term is over, and its end takes nothing from the other.
 func TestATermThatAnotherBrokeIsNotResumed(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	for _, tt := range []struct {
 		name  string
 		stays bool // the other holds it on
 	}{{"the Lease is free again", false}, {"the Lease is another's", true}} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			p := newPlace(t, kubetest.Shared(t))
 			l, other := p.open(t, Options{}), p.open(t, Options{})
 			path := "/apis/coordination.k8s.io/v1/namespaces/" + p.namespace + "/leases/groupsync"
@@ -336,8 +341,10 @@ func TestATermThatAnotherBrokeIsNotResumed(t *testing.T) {
 // held it nor a process that has just come takes it before the holder must have
 // noticed. Deleted, it is the same.
 func TestAnEmptiedLeaseIsNotTakenUnderItsHolder(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	for name, seen := range map[string]bool{"a standby": true, "a newcomer": false} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			p := newPlace(t, kubetest.Shared(t))
 			a, b := p.open(t, Options{}), p.open(t, Options{})
 			ctx, stop := context.WithCancel(t.Context())
@@ -380,6 +387,7 @@ func TestAnEmptiedLeaseIsNotTakenUnderItsHolder(t *testing.T) {
 // TestADeletedLeaseIsCreatedAgain: the holder's term is over, and somebody leads again, if the
 // service account may create a Lease.
 func TestADeletedLeaseIsCreatedAgain(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	c := kubetest.Shared(t)
 	p := newPlace(t, c)
 	p.kubeconfig = c.Kubeconfig(t)
@@ -428,6 +436,7 @@ func (p place) empty(t *testing.T) {
 // TestWhoLosesTheLeaseAgainHasDoneSomething: a task that led is not told that
 // nothing was done when the one that it took over from holds the Lease again.
 func TestWhoLosesTheLeaseAgainHasDoneSomething(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	p := newPlace(t, kubetest.Shared(t))
 	path := "/apis/coordination.k8s.io/v1/namespaces/" + p.namespace + "/leases/groupsync"
 	var lease map[string]any
@@ -454,6 +463,7 @@ func TestWhoLosesTheLeaseAgainHasDoneSomething(t *testing.T) {
 // TestMemoryFollowsTheLeadership: a new leader finds what the one before it
 // saved, and one that is none any more saves nothing.
 func TestMemoryFollowsTheLeadership(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	p := newPlace(t, kubetest.Shared(t))
 	a, b := p.open(t, Options{}), p.open(t, Options{})
 	ma, mb := a.Memory(), b.Memory()
@@ -513,7 +523,7 @@ func TestMemoryFollowsTheLeadership(t *testing.T) {
 		for range 60_000 {
 			big.Removed = append(big.Removed, memory.Intent{At: time.Now(), User: identity()})
 		}
-		refused(ma.Save(big), "more than 1040384: narrow groups.include, or run one replica without a Lease, on state_dir")
+		refused(ma.Save(big), "more than 1040384: narrow groups.include, or run one replica with state_dir and without a Lease")
 		load(ma, 4)
 		large := memory.Memory{Removed: removed(4).Removed, Groups: map[string]memory.Accepted{"g": {}, "small": {Federated: []string{"u"}}}}
 		g := memory.Accepted{}
@@ -531,17 +541,17 @@ func TestMemoryFollowsTheLeadership(t *testing.T) {
 		p.cluster.Do(t, "PUT", path, map[string]any{"metadata": map[string]any{"name": "groupsync-memory"}}, nil)
 		load(ma.Peek(), 0) // a look takes the error from no pass
 		_, err := ma.Load()
-		refused(err, "reading the guards' memory: the ConfigMap NS/groupsync-memory was emptied, and what the guards remembered with it: the next pass starts without memory")
+		refused(err, "reading the guards' memory: the ConfigMap NS/groupsync-memory was emptied, and the guards' memory with it: the next pass starts without memory")
 		load(ma, 0)
 		var m map[string]any
 		p.cluster.Get(t, path, &m)
 		m["binaryData"] = map[string]any{memoryKey: "b29wcw=="}
 		p.cluster.Do(t, "PUT", path, m, nil)
 		_, err = ma.Load()
-		refused(err, "the ConfigMap NS/groupsync-memory: the guards' memory is corrupt (unexpected EOF): empty it to start without memory")
+		refused(err, "the ConfigMap NS/groupsync-memory: the guards' memory is corrupt (unexpected EOF): empty the ConfigMap to start without memory")
 		p.cluster.Do(t, "DELETE", path, nil, nil)
 		_, err = ma.Load()
-		refused(err, "reading the guards' memory: the ConfigMap NS/groupsync-memory was deleted, and what the guards remembered with it: the next pass starts without memory")
+		refused(err, "reading the guards' memory: the ConfigMap NS/groupsync-memory was deleted, and the guards' memory with it: the next pass starts without memory")
 		load(ma, 0)
 	})
 }
@@ -570,6 +580,7 @@ func (p place) events(t *testing.T) (found []string) {
 
 // TestATrippedGuardMakesOneEvent: one, in however many passes it trips.
 func TestATrippedGuardMakesOneEvent(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	p := newPlace(t, kubetest.Shared(t))
 	l := p.open(t, Options{Pod: Pod{Name: "groupsync-0", UID: "0123"}})
 	removals := report.Trip{Guard: report.Removals, Detail: "60 are wanted"}
@@ -598,6 +609,7 @@ func TestATrippedGuardMakesOneEvent(t *testing.T) {
 }
 
 func TestTheTableSaysWhichGuardsMakeEvents(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	p := newPlace(t, kubetest.Shared(t))
 	var trips []report.Trip
 	var want []string
@@ -615,6 +627,7 @@ func TestTheTableSaysWhichGuardsMakeEvents(t *testing.T) {
 
 // TestAnApprovalMakesAnEvent: one that was granted.
 func TestAnApprovalMakesAnEvent(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	p := newPlace(t, kubetest.Shared(t))
 	l := p.open(t, Options{Pod: Pod{Name: "groupsync-0", UID: "0123"}})
 	a := report.Approval{Digest: "d1", By: "operator", At: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC), Granted: true, Lifted: []report.Guard{report.Removals, report.Grace}, Changes: 8}

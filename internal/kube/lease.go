@@ -49,7 +49,7 @@ func (l *Lease) Take(ctx context.Context, lead func(context.Context) error) erro
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
 	patience := time.AfterFunc(2*leaseDuration+retryPeriod, func() {
-		giveUp(fmt.Errorf("the Lease %s could not be had for %s, so nothing was done: look at it with kubectl, and at the API server", l, 2*leaseDuration+retryPeriod))
+		giveUp(fmt.Errorf("the Lease %s could not be taken within %s, so nothing was done: look at the Lease with kubectl, and check the API server", l, 2*leaseDuration+retryPeriod))
 	})
 	defer patience.Stop()
 	var led atomic.Bool
@@ -60,7 +60,7 @@ func (l *Lease) Take(ctx context.Context, lead func(context.Context) error) erro
 		case first == nil || first.HolderIdentity != r.HolderIdentity:
 			first = &r
 		case !first.RenewTime.Equal(&r.RenewTime):
-			giveUp(fmt.Errorf("the Lease %s is held by %s, so nothing was done: have that process do it (POST /-/sync, /-/approve), or stop it first", l, r.HolderIdentity))
+			giveUp(fmt.Errorf("the Lease %s is held by %s, so nothing was done: ask that process instead (POST /-/sync, /-/approve), or stop it first", l, r.HolderIdentity))
 		}
 	}
 	err := l.campaign(ctx, others, func(ctx context.Context) error {

@@ -29,7 +29,7 @@ func (l *Lease) memoryName() string { return l.name + "-memory" }
 func (l *Lease) configMap(ctx context.Context) (*core.ConfigMap, error) {
 	c, err := l.client.CoreV1().ConfigMaps(l.namespace).Get(ctx, l.memoryName(), meta.GetOptions{})
 	if err == nil && c.Name != l.memoryName() {
-		return nil, fmt.Errorf("what answered sent a ConfigMap of the name %q", c.Name)
+		return nil, fmt.Errorf("the answer is a ConfigMap with the name %q, which groupsync did not ask for", c.Name)
 	}
 	return c, err
 }
@@ -40,7 +40,7 @@ func (l *Lease) configMap(ctx context.Context) (*core.ConfigMap, error) {
 type Memory struct {
 	lease  *Lease
 	seen   *core.ConfigMap  // as it was read or written last; nil: there is none
-	said   memory.Forgotten // as it was logged last
+	logged memory.Forgotten // as it was logged last
 	stored atomic.Bool      // Suspension has found the ConfigMap
 }
 
@@ -66,9 +66,9 @@ func (m *Memory) Load() (memory.Memory, error) {
 	}
 	mem, err := memory.Unpack(data)
 	if err != nil {
-		return memory.Memory{}, fmt.Errorf("the ConfigMap %s/%s: %w: empty it to start without memory", m.lease.namespace, m.lease.memoryName(), err)
+		return memory.Memory{}, fmt.Errorf("the ConfigMap %s/%s: %w: empty the ConfigMap to start without memory", m.lease.namespace, m.lease.memoryName(), err)
 	}
-	m.say(mem.Forgotten())
+	m.logForgotten(mem.Forgotten())
 	return mem, nil
 }
 
@@ -78,7 +78,7 @@ func (m *Memory) read(ctx context.Context) error {
 	switch {
 	case apierrors.IsNotFound(err) && m.seen != nil:
 		m.seen = nil
-		return fmt.Errorf("the ConfigMap %s/%s was deleted, and what the guards remembered with it: the next pass starts without memory", l.namespace, l.memoryName())
+		return fmt.Errorf("the ConfigMap %s/%s was deleted, and the guards' memory with it: the next pass starts without memory", l.namespace, l.memoryName())
 	case apierrors.IsNotFound(err):
 		return nil
 	case err != nil:
@@ -86,21 +86,21 @@ func (m *Memory) read(ctx context.Context) error {
 	}
 	m.seen = seen
 	if had && len(m.data()) == 0 {
-		return fmt.Errorf("the ConfigMap %s/%s was emptied, and what the guards remembered with it: the next pass starts without memory", l.namespace, l.memoryName())
+		return fmt.Errorf("the ConfigMap %s/%s was emptied, and the guards' memory with it: the next pass starts without memory", l.namespace, l.memoryName())
 	}
 	return nil
 }
 
-// say logs once what did not fit into the ConfigMap.
-func (m *Memory) say(f memory.Forgotten) {
-	if f == m.said {
+// logForgotten logs once what did not fit into the ConfigMap.
+func (m *Memory) logForgotten(f memory.Forgotten) {
+	if f == m.logged {
 		return
 	}
-	if m.said = f; f == (memory.Forgotten{}) {
+	if m.logged = f; f == (memory.Forgotten{}) {
 		m.lease.log.Info("the guards' memory fits into the ConfigMap again", "configmap", m.lease.memoryName())
 		return
 	}
-	m.lease.log.Warn("the guards' memory is too large for the ConfigMap, so the guard fall withholds removals of federated people from the largest groups until they are approved: narrow groups.include, or run one replica without a Lease, on state_dir",
+	m.lease.log.Warn("the guards' memory is too large for the ConfigMap. The guard fall withholds removals of federated people from the largest groups until a person approves them. Narrow groups.include, or run one replica with state_dir and without a Lease",
 		"configmap", m.lease.memoryName(), "groups", f.Groups, "memberships", f.Memberships)
 }
 
@@ -117,7 +117,7 @@ func (m *Memory) Save(mem memory.Memory) error {
 	l := m.lease
 	data, err := memory.PackWithin(mem, maxMemory)
 	if err != nil {
-		return fmt.Errorf("saving the guards' memory in the ConfigMap %s/%s: %w: narrow groups.include, or run one replica without a Lease, on state_dir", l.namespace, l.memoryName(), err)
+		return fmt.Errorf("saving the guards' memory in the ConfigMap %s/%s: %w: narrow groups.include, or run one replica with state_dir and without a Lease", l.namespace, l.memoryName(), err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*timeout)
 	defer cancel()

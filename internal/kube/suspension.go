@@ -34,15 +34,15 @@ func (m *Memory) Suspension(ctx context.Context) (memory.Suspension, error) {
 	}
 	switch {
 	case apierrors.IsNotFound(err) && m.stored.Swap(false):
-		return memory.Suspension{}, fmt.Errorf("reading the suspension: the ConfigMap %s/%s was deleted, and with it a suspension, if there was one", l.namespace, l.memoryName())
+		return memory.Suspension{}, fmt.Errorf("reading the suspension: the ConfigMap %s/%s was deleted. If it held a suspension, the suspension is lost", l.namespace, l.memoryName())
 	case apierrors.IsNotFound(err):
 		return memory.Suspension{}, nil
 	case err != nil:
 		return memory.Suspension{}, fmt.Errorf("reading the suspension: %w", l.explain("ConfigMap", l.memoryName(), err))
 	}
 	m.stored.Store(true)
-	text, set := stored.Data[suspensionKey]
-	if !set {
+	text, found := stored.Data[suspensionKey]
+	if !found {
 		return memory.Suspension{}, nil
 	}
 	s, err := memory.UnpackSuspension([]byte(text))
@@ -73,9 +73,9 @@ func (m *Memory) Suspend(ctx context.Context, s memory.Suspension) error {
 		if missing {
 			stored = &core.ConfigMap{ObjectMeta: meta.ObjectMeta{Name: l.memoryName()}}
 		}
-		_, set := stored.Data[suspensionKey]
+		_, found := stored.Data[suspensionKey]
 		switch {
-		case s.IsZero() && !set:
+		case s.IsZero() && !found:
 			return nil
 		case s.IsZero():
 			delete(stored.Data, suspensionKey)

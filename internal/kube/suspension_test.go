@@ -31,6 +31,7 @@ func until(reason string) memory.Suspension {
 // TestASuspensionIsSeenByAllAndNeedsNoLease: with the rights that the chart gives. One
 // process leads and has read its memory, another one suspends, and both are kept.
 func TestASuspensionIsSeenByAllAndNeedsNoLease(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	p := newPlace(t, kubetest.Shared(t))
 	leader, other := p.open(t, Options{}), p.open(t, Options{})
 	ml, mo := leader.Memory(), other.Memory()
@@ -80,6 +81,7 @@ func TestASuspensionIsSeenByAllAndNeedsNoLease(t *testing.T) {
 // TestSuspendAndSaveAtTheSameTime: each conflict is repeated, and neither takes what the
 // other one wrote.
 func TestSuspendAndSaveAtTheSameTime(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	p := newPlace(t, kubetest.Shared(t))
 	leader, other := p.open(t, Options{}), p.open(t, Options{})
 	ml, mo := leader.Memory(), other.Memory()
@@ -119,6 +121,7 @@ func TestSuspendAndSaveAtTheSameTime(t *testing.T) {
 
 // TestASuspensionThatCannotBeHad: cut, of a ConfigMap that was deleted, or without rights.
 func TestASuspensionThatCannotBeHad(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	c := kubetest.Shared(t)
 	p := newPlace(t, c)
 	m := p.open(t, Options{}).Memory()
@@ -136,7 +139,7 @@ func TestASuspensionThatCannotBeHad(t *testing.T) {
 	c.Get(t, p.path(), &cut)
 	cut["data"] = map[string]any{suspensionKey: `{"version":1,"until":"2026-`}
 	c.Do(t, http.MethodPut, p.path(), cut, nil)
-	refused(m, "the key suspension.json of the ConfigMap NS/groupsync-memory: the suspension is corrupt (unexpected end of JSON input), and nothing is written meanwhile: ")
+	refused(m, "the key suspension.json of the ConfigMap NS/groupsync-memory: the suspension is corrupt (unexpected end of JSON input), and groupsync writes nothing until groupsync resume removes the suspension ")
 	if err := m.Suspend(t.Context(), until("new")); err != nil {
 		t.Errorf("replacing a corrupt one: %v", err)
 	}
@@ -153,11 +156,11 @@ func TestASuspensionThatCannotBeHad(t *testing.T) {
 	}
 
 	c.Do(t, http.MethodDelete, p.path(), nil, nil)
-	refused(m, "reading the suspension: the ConfigMap NS/groupsync-memory was deleted, and with it a suspension, if there was one")
+	refused(m, "reading the suspension: the ConfigMap NS/groupsync-memory was deleted. If it held a suspension, the suspension is lost")
 	if s, err := m.Suspension(t.Context()); err != nil || !s.IsZero() {
 		t.Errorf("said once: %v, %v", s, err)
 	}
-	if err := m.Suspend(t.Context(), until("r")); err == nil || !strings.Contains(err.Error(), "does not exist, and may not be made: ") {
+	if err := m.Suspend(t.Context(), until("r")); err == nil || !strings.Contains(err.Error(), "does not exist, and groupsync may not create it: ") {
 		t.Errorf("suspending where the ConfigMap is gone: %v", err)
 	}
 	admin := p
@@ -185,6 +188,7 @@ func TestTheLargestSuspensionFitsBesideTheMemory(t *testing.T) {
 
 // TestASuspensionOutlastsARestartOfTheAPIServer: a pass need not end for one.
 func TestASuspensionOutlastsARestartOfTheAPIServer(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	c := kubetest.Start(t)
 	p := newPlace(t, c)
 	m := p.open(t, Options{}).Memory()
@@ -194,7 +198,7 @@ func TestASuspensionOutlastsARestartOfTheAPIServer(t *testing.T) {
 	c.StopAPI(t)
 	start := time.Now()
 	s, err := m.Suspension(t.Context())
-	if took := time.Since(start); err == nil || !s.IsZero() || !strings.Contains(err.Error(), "no answer from the Kubernetes API: ") || took < timeout-time.Second || took > timeout+time.Second {
+	if took := time.Since(start); err == nil || !s.IsZero() || !strings.Contains(err.Error(), "no usable answer from the Kubernetes API: ") || took < timeout-time.Second || took > timeout+time.Second {
 		t.Errorf("with the API server away: %v, %v after %s", s, err, took)
 	}
 	answered := make(chan error, 1)

@@ -32,38 +32,38 @@ const Recent = 30 * 24 * time.Hour
 // reads only the people of managed groups. So Find also looks up every other user who signed
 // in through clearml.provider and holds, or may hold, something. For each person who seems to
 // have left, Find asks Keycloak a second time (confirm). The errors are those of a pass.
-func Find(ctx context.Context, s Surveyor, d Directory, recent time.Duration) (Report, error) {
+func Find(ctx context.Context, s Surveyor, dir Directory, recent time.Duration) (Report, error) {
 	v, err := s.Survey(ctx)
 	if err != nil {
 		return Report{}, err
 	}
 	v.Rules.KeepGone = false // users.gone decides who keeps memberships, not who is gone
-	told, err := d.Holdings(ctx)
+	holdings, err := dir.Holdings(ctx)
 	if err != nil {
 		return Report{}, fmt.Errorf("reading what people hold in ClearML: %w", err)
 	}
-	people := holders(v, told, recent)
+	people := holders(v, holdings, recent)
 	if v, err = s.Meet(ctx, v, asks(v, people)); err != nil {
 		return Report{}, err
 	}
 	left := make([]Person, 0, len(people))
 	var questions []source.Question
 	for _, p := range people {
-		j := judge(v, p.ID)
-		if j.stays {
+		d := decide(v, p.ID)
+		if d.stays {
 			continue
 		}
-		p.Match, p.Status, p.Why = j.match, Doubtful, j.doubt
+		p.Match, p.Status, p.Why = d.match, Doubtful, d.doubt
 		left = append(left, p)
-		if j.doubt == "" {
-			questions = append(questions, source.Question{User: p.ID, Accounts: j.accounts, GoneBy: j.goneBy})
+		if d.doubt == "" {
+			questions = append(questions, source.Question{User: p.ID, Accounts: d.accounts, GoneBy: d.goneBy})
 		}
 	}
 	answers, err := s.Confirm(ctx, v, questions)
 	if err != nil {
 		return Report{}, err
 	}
-	r := Report{At: v.Input.Now.UTC(), Recent: recent.Seconds(), Leavers: []Person{}, InDoubt: []Person{}, Untold: untold(told)}
+	r := Report{At: v.Input.Now.UTC(), Recent: recent.Seconds(), Leavers: []Person{}, InDoubt: []Person{}, NotReturned: notReturned(holdings)}
 	for _, p := range left {
 		if p.Why == "" {
 			if p, err = answered(p, answers[0]); err != nil {
@@ -80,24 +80,24 @@ func Find(ctx context.Context, s Surveyor, d Directory, recent time.Duration) (R
 	return r, nil
 }
 
-// untold returns what the server did not return, in the order of target.Holdings.
-func untold(h target.Holdings) []Untold {
-	list := []Untold{}
+// notReturned returns what the server did not return, in the order of target.Holdings.
+func notReturned(h target.Holdings) []NotReturned {
+	list := []NotReturned{}
 	if h.RulesDoubt != "" {
-		list = append(list, Untold{Rule, h.RulesDoubt})
+		list = append(list, NotReturned{Rule, h.RulesDoubt})
 	}
 	if h.ActivityDoubt != "" {
-		list = append(list, Untold{RecentUse, h.ActivityDoubt})
+		list = append(list, NotReturned{RecentUse, h.ActivityDoubt})
 	}
 	return list
 }
 
 // holders returns every ClearML user whom Keycloak may know and who holds, or may hold,
 // something, sorted by id.
-func holders(v reconcile.View, told target.Holdings, recent time.Duration) []Person {
+func holders(v reconcile.View, holdings target.Holdings, recent time.Duration) []Person {
 	memberships := memberships(v)
 	rules := make(map[string][]Named)
-	for _, rule := range told.Rules {
+	for _, rule := range holdings.Rules {
 		for _, u := range rule.Users {
 			rules[u] = append(rules[u], Named{rule.ID, rule.Name})
 		}
@@ -114,9 +114,9 @@ func holders(v reconcile.View, told target.Holdings, recent time.Duration) []Per
 		if p.Rules == nil {
 			p.Rules = []Named{}
 		}
-		activity := told.Activity[u.ID]
+		activity := holdings.Activity[u.ID]
 		p.UI, p.Keys = moment(activity.UI), moment(activity.Keys)
-		p.weigh(v.Input.Now.Add(-recent), told.RulesDoubt != "", administers(p, v.Input.Target))
+		p.setHolds(v.Input.Now.Add(-recent), holdings.RulesDoubt != "", administers(p, v.Input.Target))
 		if len(p.Holds)+len(p.Unknown) > 0 {
 			people = append(people, p)
 		}
@@ -131,9 +131,9 @@ func mayBeKnown(u target.User, r match.Rules) bool {
 	return !u.ServiceAccount && (ours || u.Providers == nil)
 }
 
-// weigh sets the person's Holds and Unknown from what ClearML returned. A use after since
+// setHolds sets the person's Holds and Unknown from what ClearML returned. A use after since
 // counts as recent.
-func (p *Person) weigh(since time.Time, rulesUnknown, inAdmins bool) {
+func (p *Person) setHolds(since time.Time, rulesUnknown, inAdmins bool) {
 	used := p.UI != nil && p.UI.After(since) || p.Keys != nil && p.Keys.After(since)
 	for _, x := range []struct {
 		holding        Holding
@@ -230,8 +230,8 @@ func asks(v reconcile.View, people []Person) []source.Person {
 	return list
 }
 
-// judgement is the result for one person before the second look.
-type judgement struct {
+// decision is the result for one person before the second look.
+type decision struct {
 	stays    bool   // an enabled account is the person, or the user does not come from Keycloak
 	doubt    string // why groupsync cannot tell whether the person left; empty, and stays is false: the person seems to have left
 	match    string
@@ -239,16 +239,16 @@ type judgement struct {
 	goneBy   source.GoneBy
 }
 
-// judge decides whether a person left. Every account that could be the person must be disabled
+// decide returns whether a person left. Every account that could be the person must be disabled
 // or gone, as for a removal.
-func judge(v reconcile.View, id string) judgement {
+func decide(v reconcile.View, id string) decision {
 	i, _ := v.Input.Target.UserIndex(id)
 	u, who := v.Input.Target.Users()[i], v.People.Person(i)
-	j := judgement{match: who.Match, goneBy: who.GoneBy}
+	d := decision{match: who.Match, goneBy: who.GoneBy}
 	disabled, enabled, others := 0, 0, 0
 	for _, a := range who.Accounts {
 		account := v.Input.Source.Users()[a]
-		j.accounts = append(j.accounts, account)
+		d.accounts = append(d.accounts, account)
 		owner, owned := v.People.Owner(a)
 		switch {
 		case !account.Enabled:
@@ -262,30 +262,30 @@ func judge(v reconcile.View, id string) judgement {
 	found, asked := v.Input.Source.Found(id)
 	switch {
 	case who.State == match.ServiceAccount, who.State == match.Local:
-		j.stays = true
+		d.stays = true
 	case who.State == match.Rekeyed && enabled > 0:
-		j.doubt = "the account whose id ClearML keeps is gone, and another, enabled account has the email; the next login to ClearML settles who that is"
+		d.doubt = "the account whose id ClearML keeps is gone, and another, enabled account has the email; the next login to ClearML corrects the id"
 	case disabled > 0 && enabled > 0:
-		j.doubt = fmt.Sprintf("%d accounts could be the person, and %d of them are enabled", len(j.accounts), enabled)
+		d.doubt = fmt.Sprintf("%d accounts could be the person, and %d of them are enabled", len(d.accounts), enabled)
 	case asked && found.Doubt != "":
-		j.doubt = found.Doubt
+		d.doubt = found.Doubt
 	case enabled > 0 && others == enabled:
-		j.doubt = "an enabled account has the email, and another ClearML user is that account"
+		d.doubt = "an enabled account has the email, and another ClearML user is that account"
 	case enabled > 0:
-		j.stays = true
+		d.stays = true
 	case disabled > 0, who.GoneBy == source.ByID:
 	case who.GoneBy == source.ByEmail:
-		j.doubt = renamed(v, u)
+		d.doubt = renamed(v, u)
 	case who.State == match.OtherProvider:
-		j.doubt = "Keycloak has no such account, and the person signs in by another provider too"
+		d.doubt = "Keycloak has no such account, and the person signs in by another provider too"
 	case u.Email == "":
-		j.doubt = "ClearML knows no email of the person, so Keycloak cannot be asked"
+		d.doubt = "ClearML has no email for the person, so groupsync cannot look the person up in Keycloak"
 	case u.Providers == nil:
-		j.doubt = "Keycloak has no such account, and ClearML does not tell whether the person ever signed in through Keycloak"
+		d.doubt = "Keycloak has no such account, and ClearML does not return whether the person ever signed in through Keycloak"
 	default:
-		j.doubt = "Keycloak has no such account, and nothing proves that it ever had one"
+		d.doubt = "Keycloak has no such account, and groupsync cannot tell whether the person ever had one"
 	}
-	return j
+	return d
 }
 
 // renamed returns a doubt if the email of a person may have changed, else an empty text. The
@@ -295,7 +295,7 @@ func renamed(v reconcile.View, u target.User) string {
 	names := match.Names(u)
 	for i, a := range v.Input.Source.Users() {
 		if a.Enabled && !v.People.Claimed(i) && match.HasName(a, names) {
-			return "no account has the email, and an enabled account without a ClearML user bears the name; the email may have changed"
+			return "no account has the email, and an enabled account without a ClearML user has the same name; the email may have changed"
 		}
 	}
 	return ""
@@ -304,7 +304,7 @@ func renamed(v reconcile.View, u target.User) string {
 // answered returns the person with the status and reason of the second look.
 func answered(p Person, a source.Answer) (Person, error) {
 	if !a.For("", p.ID, false) {
-		return p, fmt.Errorf("the second look answers for somebody else: report this as a fault in groupsync")
+		return p, fmt.Errorf("the second look answers for another person, so no leavers are listed: report this as a fault in groupsync")
 	}
 	switch e := a.Evidence; {
 	case !e.Valid():

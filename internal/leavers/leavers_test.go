@@ -254,7 +254,7 @@ func TestWhoLeft(t *testing.T) {
 		{name: "a server that tells no sign-in provider of anybody", options: clearmltest.Options{NoProviders: true}, arrange: func(s *scene) {
 			s.user("bob", nil)
 			inLab(s, "bob")
-		}, want: []string{"cm-bob unknown group"}, why: "ClearML does not tell whether the person ever signed in through Keycloak"},
+		}, want: []string{"cm-bob unknown group"}, why: "ClearML does not return whether the person ever signed in through Keycloak"},
 		{name: "users.gone: keep and users.protect keep memberships, and hide nobody", arrange: func(s *scene) {
 			s.rules.KeepGone, s.rules.Protect = true, []string{"cid@*", "dee@*"}
 			s.user("bob", sub("b"))
@@ -332,7 +332,7 @@ const hostile = "\u202e<script>alert(1)</script>\n  role: forged\x1b[2J"
 func TestRenderings(t *testing.T) {
 	ui := noon.AddDate(0, 0, -3)
 	r := leavers.Report{
-		At: noon, Recent: leavers.Recent.Seconds(), Untold: []leavers.Untold{{What: leavers.Rule, Why: "ClearML has no call\x1b[2J"}},
+		At: noon, Recent: leavers.Recent.Seconds(), NotReturned: []leavers.NotReturned{{What: leavers.Rule, Why: "ClearML has no call\x1b[2J"}},
 		Leavers: []leavers.Person{{ID: "cm-odd", Name: hostile, Email: "odd@example.com", Status: leavers.Disabled, Match: "id", Why: "read twice: the account is disabled",
 			Groups: []leavers.Membership{{Named: leavers.Named{ID: "g", Name: hostile}}, {Named: leavers.Named{ID: "cm-team", Name: "team"}, Managed: true}},
 			Rules:  []leavers.Named{}, UI: &ui, Holds: []leavers.Holding{leavers.Group, leavers.RecentUse}, Unknown: []leavers.Holding{leavers.Admin, leavers.Rule}}},
@@ -340,7 +340,7 @@ func TestRenderings(t *testing.T) {
 			Groups: []leavers.Membership{}, Rules: []leavers.Named{{ID: "r1", Name: hostile}, {ID: "r2"}, {}}, Holds: []leavers.Holding{leavers.Rule}, Unknown: []leavers.Holding{leavers.RecentUse}}},
 	}
 	const want = `leavers: people who are disabled or gone in Keycloak and hold, or may hold, something in ClearML: 1; people who may be disabled or gone: 1
-ClearML does not tell all access rules: ClearML has no call\x1b[2J
+ClearML did not return all access rules: ClearML has no call\x1b[2J
 
 disabled  "\u202e<script>alert(1)</script>\n  role: forged\x1b[2J" <odd@example.com>  (id cm-odd)
   why: read twice: the account is disabled
@@ -354,7 +354,7 @@ unknown  Bob  (id cm-bob)
   why: the federation corp is not up
   groups: none
   role: user
-  access rules that name the person: "\u202e<script>alert(1)</script>\n  role: forged\x1b[2J", r2, one without a name
+  access rules that name the person: "\u202e<script>alert(1)</script>\n  role: forged\x1b[2J", r2, (no name)
   last use of the UI: unknown
   last use of API keys: unknown
 `

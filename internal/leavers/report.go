@@ -13,11 +13,11 @@ import (
 // Report lists the people who left and what they still hold. Text needs only the report.
 // docs/leavers.md describes its JSON, which stays stable. No list is nil.
 type Report struct {
-	At      time.Time `json:"at"`             // when both sides had been read, in UTC
-	Recent  float64   `json:"recent_seconds"` // a use within this many seconds before At counts as recent
-	Leavers []Person  `json:"leavers"`        // disabled or gone, sorted by id
-	InDoubt []Person  `json:"in_doubt"`       // groupsync cannot tell whether these people left, sorted by id
-	Untold  []Untold  `json:"untold"`         // what the server returned for nobody, or not completely
+	At          time.Time     `json:"at"`             // when both sides had been read, in UTC
+	Recent      float64       `json:"recent_seconds"` // a use within this many seconds before At counts as recent
+	Leavers     []Person      `json:"leavers"`        // disabled or gone, sorted by id
+	InDoubt     []Person      `json:"in_doubt"`       // groupsync cannot tell whether these people left, sorted by id
+	NotReturned []NotReturned `json:"untold"`         // what the server did not return, or not completely
 }
 
 // Status says whether a person left.
@@ -75,8 +75,8 @@ type Named struct {
 	Name string `json:"name"`
 }
 
-// Untold is something that the server did not return.
-type Untold struct {
+// NotReturned is something that the server did not return.
+type NotReturned struct {
 	What Holding `json:"what"`
 	Why  string  `json:"why"`
 }

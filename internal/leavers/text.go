@@ -16,8 +16,8 @@ import (
 func Text(w io.Writer, r Report) error {
 	p := &printer{}
 	p.linef("%s", r.headline())
-	for _, u := range r.Untold {
-		p.linef("ClearML does not tell %s: %s", whole[u.What], u.Why)
+	for _, u := range r.NotReturned {
+		p.linef("ClearML did not return %s: %s", returnable[u.What], u.Why)
 	}
 	since := r.At.Add(-time.Duration(r.Recent * float64(time.Second)))
 	for _, list := range [][]Person{r.Leavers, r.InDoubt} {
@@ -29,8 +29,8 @@ func Text(w io.Writer, r Report) error {
 	return err
 }
 
-// whole names the things that the server may not have returned for everybody.
-var whole = map[Holding]string{Rule: "all access rules", RecentUse: "when people last used it"}
+// returnable names the things that the server may not return, or not for everybody.
+var returnable = map[Holding]string{Rule: "all access rules", RecentUse: "when people last used ClearML"}
 
 func (r Report) headline() string {
 	line := "leavers: nobody who is disabled or gone in Keycloak holds anything in ClearML"
@@ -79,12 +79,12 @@ func (p *printer) person(who Person, since time.Time) {
 
 const unknown = "unknown"
 
-// list returns the names, or "none", or "unknown" if untold is set and there are no names.
-func list(names []string, untold bool) string {
+// list returns the names, or "none", or "unknown" if incomplete is set and there are no names.
+func list(names []string, incomplete bool) string {
 	switch {
 	case len(names) > 0:
 		return strings.Join(names, ", ")
-	case untold:
+	case incomplete:
 		return unknown
 	}
 	return "none"
@@ -93,7 +93,7 @@ func list(names []string, untold bool) string {
 func (n Named) show() string {
 	switch {
 	case n.Name == "" && n.ID == "":
-		return "one without a name"
+		return "(no name)"
 	case n.Name == "":
 		return report.Name(n.ID)
 	}

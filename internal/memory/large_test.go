@@ -148,7 +148,7 @@ func TestWhatMustNotBeForgottenIsNot(t *testing.T) {
 	if got, err := Unpack(data); err != nil || len(got.Removed) != 5000 || len(got.Pending) != 0 {
 		t.Errorf("%d removals and %d pending are left, %v", len(got.Removed), len(got.Pending), err)
 	}
-	if _, err := PackWithin(m, len(intents)-1000); err == nil || !strings.Contains(err.Error(), "without what may be forgotten it takes") {
+	if _, err := PackWithin(m, len(intents)-1000); err == nil || !strings.Contains(err.Error(), "the part that must not be forgotten takes") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -76,13 +76,13 @@ func (m Memory) Resumed(now time.Time) Memory {
 // group, and the intent stays as it is.
 func (m Memory) Settled(member func(group, user string) (is, known bool)) Memory {
 	next := m.Clone()
-	settle := func(intents []Intent, made bool) []Intent {
+	dropUnmade := func(intents []Intent, made bool) []Intent {
 		return slices.DeleteFunc(intents, func(i Intent) bool {
 			is, known := member(i.Group, i.User)
 			return i.Group != "" && !i.Settled && known && is != made
 		})
 	}
-	next.Removed, next.Granted, next.Added = settle(next.Removed, false), settle(next.Granted, true), settle(next.Added, true)
+	next.Removed, next.Granted, next.Added = dropUnmade(next.Removed, false), dropUnmade(next.Granted, true), dropUnmade(next.Added, true)
 	for _, list := range [][]Intent{next.Removed, next.Granted, next.Added} {
 		for i := range list {
 			_, known := member(list[i].Group, list[i].User)

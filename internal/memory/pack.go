@@ -120,7 +120,7 @@ func PackWithin(m Memory, limit int) ([]byte, error) {
 	m = m.keep(bySize, 0)
 	m.Pending = nil
 	if data, err = Pack(m); err == nil && len(data) > limit {
-		err = fmt.Errorf("packing the guards' memory: without what may be forgotten it takes %d bytes, more than %d", len(data), limit)
+		err = fmt.Errorf("packing the guards' memory: the part that must not be forgotten takes %d bytes, more than %d", len(data), limit)
 	}
 	return data, err
 }

@@ -41,15 +41,15 @@ func NewSuspension(now time.Time, lasts time.Duration, reason, by string, remova
 	reason = strings.TrimSpace(reason)
 	switch {
 	case lasts <= 0:
-		return Suspension{}, fmt.Errorf("a suspension of %s would have ended before it began: give a time that is still to come, such as 2h", lasts)
+		return Suspension{}, fmt.Errorf("a suspension of %s would end before it begins: give a time in the future, such as 2h", lasts)
 	case lasts > LongestSuspension:
 		return Suspension{}, fmt.Errorf("a suspension of %s is longer than %s: suspend for a shorter time, and again if that is not enough", lasts, LongestSuspension)
 	case reason == "":
-		return Suspension{}, errors.New("a suspension needs a reason: write one sentence for whoever finds that nothing is written")
+		return Suspension{}, errors.New("a suspension needs a reason: write one sentence for the person who finds that groupsync writes nothing")
 	case len(reason) > longestReason:
 		return Suspension{}, fmt.Errorf("the reason has %d bytes, the most is %d: shorten it", len(reason), longestReason)
 	case len(by) > longestReason:
-		return Suspension{}, fmt.Errorf("the name of whoever suspends has %d bytes, the most is %d", len(by), longestReason)
+		return Suspension{}, fmt.Errorf("the name of the person who suspends has %d bytes, the most is %d", len(by), longestReason)
 	}
 	until := now.UTC().Add(lasts + time.Second - 1).Truncate(time.Second) // never shorter than requested
 	return Suspension{Until: until, Reason: reason, By: by, At: now.UTC().Truncate(time.Second), RemovalsOnly: removalsOnly}, nil
@@ -75,7 +75,7 @@ func (s Suspension) Withholds(removal bool) bool {
 // What returns the words for what is suspended: all writing, or only removals.
 func (s Suspension) What() string {
 	if s.RemovalsOnly {
-		return "the removing of members"
+		return "the removal of members"
 	}
 	return "all writing"
 }
@@ -106,12 +106,12 @@ func PackSuspension(s Suspension) ([]byte, error) {
 // write again.
 func UnpackSuspension(data []byte) (Suspension, error) {
 	var f suspensionFile
-	const advice = "nothing is written meanwhile: groupsync resume removes it, and groupsync suspend replaces it"
+	const advice = "groupsync writes nothing until groupsync resume removes the suspension or groupsync suspend replaces it"
 	if err := json.Unmarshal(data, &f); err != nil {
 		return Suspension{}, fmt.Errorf("the suspension is corrupt (%w), and %s", err, advice)
 	}
 	if f.Version != suspensionVersion || f.Until.IsZero() {
-		return Suspension{}, fmt.Errorf("the suspension has version %d or no end, this groupsync reads version %d, and %s", f.Version, suspensionVersion, advice)
+		return Suspension{}, fmt.Errorf("the suspension has version %d or no end, but this groupsync reads version %d, and %s", f.Version, suspensionVersion, advice)
 	}
 	return f.Suspension, nil
 }

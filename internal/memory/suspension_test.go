@@ -22,10 +22,10 @@ func TestNewSuspension(t *testing.T) {
 	}{
 		{"two hours", 2 * time.Hour, "LDAP migration", ""},
 		{"as long as can be", 30 * 24 * time.Hour, "r", ""},
-		{"of no time", 0, "r", "a suspension of 0s would have ended before it began: give a time that is still to come, such as 2h"},
-		{"in the past", -time.Hour, "r", "a suspension of -1h0m0s would have ended before it began: give a time that is still to come, such as 2h"},
+		{"of no time", 0, "r", "a suspension of 0s would end before it begins: give a time in the future, such as 2h"},
+		{"in the past", -time.Hour, "r", "a suspension of -1h0m0s would end before it begins: give a time in the future, such as 2h"},
 		{"too long", 30*24*time.Hour + time.Second, "r", "a suspension of 720h0m1s is longer than 720h0m0s: suspend for a shorter time, and again if that is not enough"},
-		{"without a reason", time.Hour, " \n", "a suspension needs a reason: write one sentence for whoever finds that nothing is written"},
+		{"without a reason", time.Hour, " \n", "a suspension needs a reason: write one sentence for the person who finds that groupsync writes nothing"},
 		{"with a long reason", time.Hour, strings.Repeat("é", 251), "the reason has 502 bytes, the most is 500: shorten it"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -42,7 +42,7 @@ func TestNewSuspension(t *testing.T) {
 			}
 		})
 	}
-	if _, err := NewSuspension(noon, time.Hour, "r", strings.Repeat("a", 501), false); err == nil || !strings.Contains(err.Error(), "the name of whoever suspends has 501 bytes") {
+	if _, err := NewSuspension(noon, time.Hour, "r", strings.Repeat("a", 501), false); err == nil || !strings.Contains(err.Error(), "the name of the person who suspends has 501 bytes") {
 		t.Errorf("a name that is too long: %v", err)
 	}
 }
@@ -122,13 +122,13 @@ func TestAStoreKeepsTheSuspension(t *testing.T) {
 
 // TestASuspensionThatIsNotWholeIsAnError: without the error, groupsync would write again.
 func TestASuspensionThatIsNotWholeIsAnError(t *testing.T) {
-	const advice = "nothing is written meanwhile: groupsync resume removes it, and groupsync suspend replaces it"
+	const advice = "groupsync writes nothing until groupsync resume removes the suspension or groupsync suspend replaces it"
 	for _, tt := range []struct{ name, text, want string }{
 		{"empty", "", "the suspension is corrupt (unexpected end of JSON input), and " + advice},
 		{"cut", `{"version":1,"until":"2026-11-2`, "the suspension is corrupt (unexpected end of JSON input), and " + advice},
 		{"a time that is none", `{"version":1,"until":"soon"}`, "the suspension is corrupt ("},
-		{"of a later version", `{"version":2,"until":"2026-11-24T12:00:00Z"}`, "the suspension has version 2 or no end, this groupsync reads version 1, and " + advice},
-		{"without an end", `{"version":1}`, "the suspension has version 1 or no end, this groupsync reads version 1, and " + advice},
+		{"of a later version", `{"version":2,"until":"2026-11-24T12:00:00Z"}`, "the suspension has version 2 or no end, but this groupsync reads version 1, and " + advice},
+		{"without an end", `{"version":1}`, "the suspension has version 1 or no end, but this groupsync reads version 1, and " + advice},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := Dir(t.TempDir())
@@ -157,7 +157,7 @@ func TestASuspensionInALine(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	s.RemovalsOnly = true
-	if got, want := s.String(), "the removing of members is suspended until "; !strings.HasPrefix(got, want) {
+	if got, want := s.String(), "the removal of members is suspended until "; !strings.HasPrefix(got, want) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }

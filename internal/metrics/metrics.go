@@ -241,7 +241,7 @@ func (m *Metrics) Configure(s Settings) {
 	m.settings, m.reloadOK = s, true
 }
 
-// Refused records that a configuration was refused and the one before it stays in force.
+// Refused records that a configuration was refused and the previous one stays in force.
 func (m *Metrics) Refused() {
 	m.mu.Lock()
 	defer m.mu.Unlock()

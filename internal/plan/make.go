@@ -15,7 +15,7 @@ func Make(src *source.Snapshot, tgt *target.Snapshot, pairing match.Pairing, peo
 	p := &planner{
 		src: src, tgt: tgt, people: people,
 		have: make([]int32, len(tgt.Users())), in: make([]int32, len(src.Users())), place: make([]int32, len(src.Users())),
-		pending: make([]bool, len(src.Users())), states: make(map[string]match.State), barred: make(map[string]bool), asks: make(map[string]source.Person),
+		pending: make([]bool, len(src.Users())), states: make(map[string]match.State), cannotSignIn: make(map[string]bool), asks: make(map[string]source.Person),
 	}
 	plan := Plan{Groups: make([]Group, len(pairing.Feeds)), Missing: pairing.Missing}
 	for i, f := range pairing.Feeds {
@@ -36,14 +36,14 @@ type planner struct {
 	tgt    *target.Snapshot
 	people match.People
 
-	turn    int32
-	have    []int32 // by target user: last turn in which the user was a member of the user group
-	in      []int32 // by source user: last turn in which a source listed the enabled account
-	place   []int32 // by source user: index in the result of listed, valid if in has the present turn
-	pending []bool  // by source user: pending in some group
-	states  map[string]match.State
-	barred  map[string]bool
-	asks    map[string]source.Person
+	turn         int32
+	have         []int32 // by target user: last turn in which the user was a member of the user group
+	in           []int32 // by source user: last turn in which a source listed the enabled account
+	place        []int32 // by source user: index in the result of listed, valid if in has the present turn
+	pending      []bool  // by source user: pending in some group
+	states       map[string]match.State
+	cannotSignIn map[string]bool
+	asks         map[string]source.Person
 }
 
 func (p *planner) group(f match.Feed) Group {
@@ -242,7 +242,7 @@ func (p *planner) removal(g *Group, m target.Member, u int, person match.Person)
 // toward admins.floor.
 func (p *planner) except(id string, person match.Person) {
 	if person.State == match.NotAsked {
-		p.states[id], p.barred[id] = match.Protected, true
+		p.states[id], p.cannotSignIn[id] = match.Protected, true
 	}
 }
 
@@ -257,7 +257,7 @@ func (p *planner) renamed(pending []source.User, u target.User) bool {
 func (p *planner) addition(g *Group, l listing) {
 	u, sure := p.people.Owner(l.account)
 	if !sure {
-		p.settle(g, l.account)
+		p.askClaimants(g, l.account)
 		return
 	}
 	person := p.people.Person(u)
@@ -277,11 +277,11 @@ func (p *planner) addition(g *Group, l listing) {
 	})
 }
 
-// settle asks for the users who could have a listed account, if a look-up can decide which of
-// them has it. If all of them are members already, there is nothing to grant and no look-up is
-// made. An administrators' feed always makes the look-up: otherwise a person could stay an
+// askClaimants asks for the users who could have a listed account, if a look-up can decide
+// which of them has it. If all of them are members already, there is nothing to grant and no
+// look-up is made. An administrators' feed always makes the look-up: otherwise a person could stay an
 // administrator unnoticed because a second account has the same email.
-func (p *planner) settle(g *Group, account int) {
+func (p *planner) askClaimants(g *Group, account int) {
 	claimants := p.people.Claimants(account)
 	lacks := g.Feed.Admins || slices.ContainsFunc(claimants, func(u int) bool { return p.have[u] != p.turn })
 	for _, u := range claimants {
@@ -301,13 +301,13 @@ func (p *planner) remember(u int, person match.Person) {
 	}
 	p.states[id] = person.State
 	if len(person.Accounts) > 0 && !slices.ContainsFunc(person.Accounts, func(a int) bool { return p.src.Users()[a].Enabled }) {
-		p.barred[id] = true
+		p.cannotSignIn[id] = true
 	}
 }
 
 // census counts the people whom the plan concerns, by state.
 func (p *planner) census(plan *Plan) {
-	plan.People, plan.Barred, plan.Users = p.states, p.barred, make(map[match.State]int)
+	plan.People, plan.CannotSignIn, plan.Users = p.states, p.cannotSignIn, make(map[match.State]int)
 	for _, state := range p.states {
 		plan.Users[state]++
 	}

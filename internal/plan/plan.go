@@ -92,14 +92,14 @@ func (g Group) Frozen() bool { return len(g.Missing) > 0 || g.Unreadable != "" }
 
 // Plan is the proposed changes of a pass. Equal snapshots give equal plans.
 type Plan struct {
-	Groups  []Group         // in the order of the pairing's feeds
-	Missing []match.Missing // configured things that do not exist and belong to no group of Groups
-	Managed int             // memberships in ClearML that the plan covers: those of the groups that are not frozen
-	Users   map[match.State]int
-	People  map[string]match.State // by ClearML user id: the state of every person whom this plan concerns
-	Barred  map[string]bool        // by ClearML user id: no account is known with which the person could still sign in
-	Pending []source.User          // the pending accounts of all groups, sorted by id
-	Asks    []source.Person        // look-ups that the realm must answer first, sorted by key
+	Groups       []Group         // in the order of the pairing's feeds
+	Missing      []match.Missing // configured things that do not exist and belong to no group of Groups
+	Managed      int             // memberships in ClearML that the plan covers: those of the groups that are not frozen
+	Users        map[match.State]int
+	People       map[string]match.State // by ClearML user id: the state of every person whom this plan concerns
+	CannotSignIn map[string]bool        // by ClearML user id: no account is known with which the person could still sign in
+	Pending      []source.User          // the pending accounts of all groups, sorted by id
+	Asks         []source.Person        // look-ups that the realm must answer first, sorted by key
 }
 
 // Questions returns the questions of the second look, in the order of the groups. In each
@@ -173,7 +173,7 @@ func (p Plan) Weighed(c source.Confirmation) (Plan, error) {
 		}
 		rest = rest[asked:]
 		if g.Feed.Admins {
-			g.Floor = g.floor(p.People, p.Barred)
+			g.Floor = g.floor(p.People, p.CannotSignIn)
 		}
 	}
 	if len(rest) > 0 {
@@ -241,7 +241,7 @@ func (g *Group) hidden(c Change) {
 // does not remove and who can still sign in. These do not count: groupsync's own user, service
 // accounts, people who are disabled, gone or unknown to ClearML, and people whom the plan
 // adds.
-func (g Group) floor(people map[string]match.State, barred map[string]bool) []string {
+func (g Group) floor(people map[string]match.State, cannotSignIn map[string]bool) []string {
 	leaves := make(map[string]bool, len(g.Remove))
 	for _, c := range g.Remove {
 		leaves[c.User.ID] = true
@@ -249,7 +249,7 @@ func (g Group) floor(people map[string]match.State, barred map[string]bool) []st
 	var remain []string
 	for _, m := range g.Feed.Group.Members {
 		switch state, known := people[m.ID]; {
-		case !known, leaves[m.ID], barred[m.ID]:
+		case !known, leaves[m.ID], cannotSignIn[m.ID]:
 		case state == match.Self, state == match.ServiceAccount, state == match.GoneNow, state == match.GoneKept, state == match.Unresolved:
 		default:
 			remain = append(remain, m.ID)

@@ -411,8 +411,8 @@ func TestCensus(t *testing.T) {
 	if d := cmp.Diff(people, p.People); d != "" {
 		t.Errorf("people: -want +got\n%s", d)
 	}
-	if d := cmp.Diff(map[string]bool{"cid": true}, p.Barred); d != "" {
-		t.Errorf("barred: -want +got\n%s", d)
+	if d := cmp.Diff(map[string]bool{"cid": true}, p.CannotSignIn); d != "" {
+		t.Errorf("CannotSignIn: -want +got\n%s", d)
 	}
 	if len(p.Pending) != 1 || p.Pending[0].ID != "kc-dan" {
 		t.Errorf("pending, once over all groups: %v", p.Pending)

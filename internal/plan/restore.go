@@ -26,7 +26,7 @@ func (p Plan) Restoring(changes map[string][]Change) Plan {
 		slices.SortFunc(g.Add, compareChanges)
 		slices.SortFunc(g.Remove, compareChanges)
 		if g.Feed.Admins {
-			g.Floor = g.floor(p.People, p.Barred)
+			g.Floor = g.floor(p.People, p.CannotSignIn)
 		}
 	}
 	return p

@@ -16,7 +16,7 @@ func Exceptions(list []match.Exception) []Check {
 	if len(list) == 0 {
 		return nil
 	}
-	return []Check{{Name: "exceptions", Look: func(context.Context) []Finding { return Ends(list, time.Now()) }}}
+	return []Check{{Name: "exceptions", Run: func(context.Context) []Finding { return Ends(list, time.Now()) }}}
 }
 
 // Ends returns a warning for each exception that ends soon or has ended at that time, in

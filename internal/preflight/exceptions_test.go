@@ -45,7 +45,7 @@ func TestWithoutExceptionsThereIsNoCheck(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 	checks := preflight.Exceptions([]match.Exception{{Match: "a", Until: time.Unix(0, 0)}})
-	if got := checks[0].Look(t.Context()); len(got) != 1 || got[0].Level != preflight.Warning {
+	if got := checks[0].Run(t.Context()); len(got) != 1 || got[0].Level != preflight.Warning {
 		t.Errorf("the check says %v of an exception that has ended", got)
 	}
 }

@@ -20,18 +20,18 @@ type Level string
 // The levels of a finding.
 const (
 	OK      Level = "ok"      // as it should be
-	Warning Level = "warning" // worth a look, or groupsync could not look
+	Warning Level = "warning" // worth attention, or groupsync could not check it
 	Error   Level = "error"   // a pass would fail, or would fight the per-login sync
 )
 
-// Finding is what one look found. A check can have several.
+// Finding is one result of a check. A check can have several.
 type Finding struct {
-	Check  string `json:"check"`            // name of the check
-	Level  Level  `json:"level"`            //
-	Seen   string `json:"seen"`             // what was seen, a sentence
-	Advice string `json:"advice,omitempty"` // how to fix it, a sentence; empty for OK
-	Docs   string `json:"docs"`             // where the documentation describes the check
-	Needed string `json:"-"`                // name of the check whose result this one lacked; empty: this one was made
+	Check        string `json:"check"`            // name of the check
+	Level        Level  `json:"level"`            //
+	Seen         string `json:"seen"`             // what was seen, a sentence
+	Advice       string `json:"advice,omitempty"` // how to fix it, a sentence; empty for OK
+	Docs         string `json:"docs"`             // where the documentation describes the check
+	Prerequisite string `json:"-"`                // if the check was not made: name of the check that it depends on; else empty
 }
 
 // Check is one thing to look at.
@@ -39,7 +39,7 @@ type Check struct {
 	Name  string        // unique; the heading of docs/check.md that describes it
 	After []string      // checks that must have no error; otherwise this one is not made
 	Limit time.Duration // how long the check may take; 0: 20 seconds
-	Look  func(context.Context) []Finding
+	Run   func(context.Context) []Finding
 }
 
 // Fine returns the one finding of a check that found everything as it should be.
@@ -51,37 +51,37 @@ func Warn(seen, advice string) Finding { return Finding{Level: Warning, Seen: se
 // Fail returns an error.
 func Fail(seen, advice string) Finding { return Finding{Level: Error, Seen: seen, Advice: advice} }
 
-// Blind returns the warning of a check that could not look. Such a check must not pass in
-// silence.
-func Blind(err error, advice string) Finding {
-	return Warn("groupsync could not look: "+err.Error(), advice)
+// Unchecked returns the warning of a check that could not be completed because of err. Such a
+// check must not pass in silence.
+func Unchecked(err error, advice string) Finding {
+	return Warn("groupsync could not check this: "+err.Error(), advice)
 }
 
-// NotMade returns the warning of a check that was not made, because the check needed did not
-// find what this one depends on. because is a clause.
-func NotMade(needed, because, advice string) []Finding {
-	f := Warn("groupsync did not look, because "+because, advice)
-	f.Needed = needed
+// NotMade returns the warning of a check that was not made, because the check prerequisite did
+// not find what this check depends on. because is a clause.
+func NotMade(prerequisite, because, advice string) []Finding {
+	f := Warn("groupsync did not check this, because "+because, advice)
+	f.Prerequisite = prerequisite
 	return []Finding{f}
 }
 
 // Refused returns err as the one finding of a check, with level Error. If the text of err
 // holds its own advice (after "To fix it, "), that advice takes the place of advice.
 func Refused(err error, advice string) []Finding {
-	if seen, todo, told := strings.Cut(err.Error(), " To fix it, "); told {
+	if seen, todo, found := strings.Cut(err.Error(), " To fix it, "); found {
 		return []Finding{Fail(seen, todo)}
 	}
 	return []Finding{Fail(err.Error(), advice)}
 }
 
-// Run makes the checks in their order and calls tell with each finding as soon as it is known.
+// Run makes the checks in their order and calls emit with each finding as soon as it is known.
 // If a check in After has an error, the check is not made, and a warning says so. Run stops
 // when ctx is done. The report then lacks the check that was under way and those after it.
-func Run(ctx context.Context, checks []Check, tell func(Finding)) Report {
+func Run(ctx context.Context, checks []Check, emit func(Finding)) Report {
 	var r Report
 	failed := make(map[string]bool)
 	for _, c := range checks {
-		findings := c.look(ctx, failed)
+		findings := c.run(ctx, failed)
 		if ctx.Err() != nil {
 			break
 		}
@@ -89,21 +89,21 @@ func Run(ctx context.Context, checks []Check, tell func(Finding)) Report {
 			f.Check, f.Docs = c.Name, "docs/check.md#"+c.Name
 			failed[c.Name] = failed[c.Name] || f.Level == Error
 			r.Findings = append(r.Findings, f)
-			tell(f)
+			emit(f)
 		}
 	}
 	return r
 }
 
-func (c Check) look(ctx context.Context, failed map[string]bool) []Finding {
+func (c Check) run(ctx context.Context, failed map[string]bool) []Finding {
 	for _, name := range c.After {
 		if failed[name] {
-			return NotMade(name, "the check "+name+" found an error", "fix that first and run the check again")
+			return NotMade(name, "the check "+name+" found an error", "correct that error first, then run groupsync check again")
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(c.Limit, limit))
 	defer cancel()
-	return c.Look(ctx)
+	return c.Run(ctx)
 }
 
 // Report is what all checks found, in the order of the checks.

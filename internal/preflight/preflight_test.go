@@ -14,7 +14,7 @@ import (
 )
 
 func check(name string, findings []preflight.Finding, after ...string) preflight.Check {
-	return preflight.Check{Name: name, After: after, Look: func(context.Context) []preflight.Finding { return findings }}
+	return preflight.Check{Name: name, After: after, Run: func(context.Context) []preflight.Finding { return findings }}
 }
 
 func TestRun(t *testing.T) {
@@ -23,7 +23,7 @@ func TestRun(t *testing.T) {
 		check("roles", []preflight.Finding{preflight.Fail("the role is missing", "assign it"), preflight.Warn("one role too many", "take it away")}, "reach"),
 		check("groups", preflight.Fine("never looked at"), "roles"),
 		check("after a check that did not look", preflight.Fine("looked at"), "groups"),
-		check("names", []preflight.Finding{preflight.Blind(errors.New("403"), "give view-clients"), {Level: preflight.OK, Seen: "a\x1b[31m\nb"}}),
+		check("names", []preflight.Finding{preflight.Unchecked(errors.New("403"), "give view-clients"), {Level: preflight.OK, Seen: "a\x1b[31m\nb"}}),
 	}
 	var told strings.Builder
 	r := preflight.Run(t.Context(), checks, func(f preflight.Finding) { told.WriteString(f.Line()) })
@@ -34,15 +34,15 @@ func TestRun(t *testing.T) {
 ! roles: one role too many
     take it away
     see docs/check.md#roles
-! groups: groupsync did not look, because the check roles found an error
-    fix that first and run the check again
+! groups: groupsync did not check this, because the check roles found an error
+    correct that error first, then run groupsync check again
     see docs/check.md#groups
 ✔ after a check that did not look: looked at
-! names: groupsync could not look: 403
+! names: groupsync could not check this: 403
     give view-clients
     see docs/check.md#names
 ✔ names: a\x1b[31m\nb
-! 1 check was not made, because of what the check roles found: fix that first and run the check again
+! 1 check was not made. Correct what the check roles found, then run groupsync check again
 3 ok, 3 warnings, 1 error
 `
 	if d := cmp.Diff(want, told.String()+r.Summary()); d != "" {
@@ -59,7 +59,7 @@ func TestSummaryCountsTheChecksThatWereNotMade(t *testing.T) {
 		check("a", bad), check("b", nil, "a"), check("c", nil, "a"), check("d", preflight.NotMade("e", "it could not read", "see e")),
 		check("f", preflight.NotMade("b", "it could not survey", "see b")),
 	}, func(preflight.Finding) {})
-	want := "! 4 checks were not made, because of what the checks a and e found: fix that first and run the check again\n0 ok, 4 warnings, 1 error\n"
+	want := "! 4 checks were not made. Correct what the checks a and e found, then run groupsync check again\n0 ok, 4 warnings, 1 error\n"
 	if d := cmp.Diff(want, r.Summary()); d != "" {
 		t.Errorf("-want +got\n%s", d)
 	}
@@ -69,9 +69,9 @@ func TestSummaryCountsTheChecksThatWereNotMade(t *testing.T) {
 // the check that the signal ended are dropped.
 func TestRunStopsWhenTheContextIsDone(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
-	ended := preflight.Check{Name: "under way", Look: func(context.Context) []preflight.Finding {
+	ended := preflight.Check{Name: "under way", Run: func(context.Context) []preflight.Finding {
 		stop()
-		return []preflight.Finding{preflight.Blind(errors.New("context canceled"), "look why")}
+		return []preflight.Finding{preflight.Unchecked(errors.New("context canceled"), "look why")}
 	}}
 	var told []string
 	r := preflight.Run(ctx, []preflight.Check{check("before", preflight.Fine("good")), ended, check("after", preflight.Fine("good"))}, func(f preflight.Finding) { told = append(told, f.Check) })
@@ -85,9 +85,9 @@ func TestRunStopsWhenTheContextIsDone(t *testing.T) {
 func TestACheckThatHangsIsEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		hangs := preflight.Check{Look: func(ctx context.Context) []preflight.Finding {
+		hangs := preflight.Check{Run: func(ctx context.Context) []preflight.Finding {
 			<-ctx.Done()
-			return []preflight.Finding{preflight.Blind(context.Cause(ctx), "look why")}
+			return []preflight.Finding{preflight.Unchecked(context.Cause(ctx), "look why")}
 		}}
 		longer := hangs
 		hangs.Name, longer.Name, longer.Limit = "hangs", "hangs longer", time.Minute

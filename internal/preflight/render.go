@@ -41,15 +41,15 @@ func (f Finding) Line() string {
 // Summary returns the last lines of the text: how many checks were not made and why, if
 // there are any, and how many findings have each level.
 func (r Report) Summary() string {
-	var needed []string // without the checks that were not made either
+	var prerequisites []string // without the checks that were not made either
 	notMade := make(map[string]bool)
 	for _, f := range r.Findings {
-		if f.Needed == "" {
+		if f.Prerequisite == "" {
 			continue
 		}
 		notMade[f.Check] = true
-		if !notMade[f.Needed] && !slices.Contains(needed, f.Needed) {
-			needed = append(needed, f.Needed)
+		if !notMade[f.Prerequisite] && !slices.Contains(prerequisites, f.Prerequisite) {
+			prerequisites = append(prerequisites, f.Prerequisite)
 		}
 	}
 	n := len(notMade)
@@ -57,7 +57,7 @@ func (r Report) Summary() string {
 	if n == 0 {
 		return counts
 	}
-	return fmt.Sprintf("%s %s not made, because of what %s found: fix that first and run the check again\n", signs[Warning], report.Counted(n, "check was", "checks were"), These("check", needed)) + counts
+	return fmt.Sprintf("%s %s not made. Correct what %s found, then run groupsync check again\n", signs[Warning], report.Counted(n, "check was", "checks were"), These("check", prerequisites)) + counts
 }
 
 // JSON writes the report as one indented JSON object and a newline.

@@ -36,7 +36,7 @@ func TestEverybodyBecomesAnAdministrator(t *testing.T) {
 				}
 				row.do(t, s)
 				withheld := want{result: report.Guarded, members: "Admins: root", trips: []string{
-					"grants: 4 new administrators are wanted and 0 were made within 24h0m0s, guards.max_admin_grants is 3: all new administrators are withheld; if they are meant, approve them"}}
+					"grants: 4 new administrators are wanted and 0 were made within 24h0m0s, guards.max_admin_grants is 3: all new administrators are withheld; if they are correct, approve them"}}
 				s.pass(t, "everybody", withheld)
 				s.now = s.now.Add(48 * grace)
 				digest := s.pass(t, "everybody, days later", withheld).Digest

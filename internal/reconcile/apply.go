@@ -110,19 +110,19 @@ func (w *writer) write(ctx context.Context, log *slog.Logger, fence target.Fence
 		case r.held != "":
 			r.mark(write, report.Withheld, r.held)
 		case !r.stopped && r.fenced == nil:
-			r.one(write)
+			r.writeGroup(write)
 		}
 	}
-	r.left(writes)
+	r.reportUnreached(writes)
 	if r.wrote > 0 && w.lost == lostBefore {
 		w.lost = 0 // losses that logins caused long ago must not add up
 	}
 	return r.applied
 }
 
-// left reports the groups that the fence kept from being written. If the plan is too old, the
+// reportUnreached reports the groups that the fence kept from being written. If the plan is too old, the
 // guard `age` withholds their changes. Any other reason is an error.
-func (r *run) left(writes []guard.Write) {
+func (r *run) reportUnreached(writes []guard.Write) {
 	if r.fenced == nil {
 		return
 	}
@@ -195,8 +195,8 @@ type replaced struct {
 // unreadError is a failed read before a write.
 type unreadError struct{ error }
 
-// one writes one group with replace and records the outcome.
-func (r *run) one(w guard.Write) {
+// writeGroup writes one group with replace and records the outcome.
+func (r *run) writeGroup(w guard.Write) {
 	j := &job{run: r, planned: w, now: w, trips0: len(r.trips)}
 	made, err := j.replace()
 	var unread unreadError
@@ -215,7 +215,7 @@ func (r *run) one(w guard.Write) {
 		r.fail(w, fmt.Errorf("reading the user group %q before its write: %w", w.Group.Name, unread.error))
 	case errors.As(err, &busy):
 		r.stopped = true
-		r.fail(j.now, fmt.Errorf("writing the user group %q: the server did not take it in %d rounds, each begun again from the read: %w; nothing more is written in this pass", w.Group.Name, maxRounds, busy.Err))
+		r.fail(j.now, fmt.Errorf("writing the user group %q: the server did not accept the write in %d rounds, each with a new reading: %w; nothing more is written in this pass", w.Group.Name, maxRounds, busy.Err))
 	case err != nil:
 		r.fail(j.now, fmt.Errorf("writing the user group %q: %w", w.Group.Name, err))
 	case made != nil && made.unread != nil:
@@ -225,7 +225,7 @@ func (r *run) one(w guard.Write) {
 		}
 		r.fail(j.now, fmt.Errorf("reading the user group %q back after its write, which may or may not have been made: %w", w.Group.Name, made.unread))
 	case made != nil:
-		r.settle(j.now, *made)
+		r.recordWrite(j.now, *made)
 	}
 	j.ended()
 	r.late[w.Group.ID] = r.stopped
@@ -236,11 +236,11 @@ type suspendedError struct{ memory.Suspension }
 
 func (e *suspendedError) Error() string { return guard.SuspensionText(e.Suspension) }
 
-// ask reads from the store whether a person has suspended writing since the plan was made. If
-// the suspension withholds this write, ask returns a *suspendedError. A write with a removal
-// is withheld whole, and the next pass makes its additions. If the store cannot be read, ask
-// returns a fence error.
-func (j *job) ask() error {
+// checkSuspension reads from the store whether a person has suspended writing since the plan
+// was made. If the suspension withholds this write, checkSuspension returns a
+// *suspendedError. A write with a removal is withheld completely, and the next pass makes its
+// additions. If the store cannot be read, checkSuspension returns a fence error.
+func (j *job) checkSuspension() error {
 	s, err := j.suspension(j.ctx)
 	switch {
 	case err != nil:
@@ -254,7 +254,7 @@ func (j *job) ask() error {
 // suspend reports that a suspension began, once in each run.
 func (r *run) suspend(s memory.Suspension) {
 	if r.suspended.IsZero() {
-		r.note(report.Suspended, "", "while the pass was writing, a person suspended it: "+guard.SuspensionText(s)+"; a write that had begun was finished, and what is left is withheld; the suspension ends by itself, or by groupsync resume")
+		r.note(report.Suspended, "", "a suspension began while the pass was writing: "+guard.SuspensionText(s)+"; a write that had begun was finished, and the remaining changes are withheld; the suspension ends by itself, or by groupsync resume")
 	}
 	r.suspended = s
 }
@@ -274,14 +274,14 @@ func (j *job) replace() (*replaced, error) {
 		if err := j.fence.Check(); err != nil {
 			return nil, err
 		}
-		if err := j.ask(); err != nil {
+		if err := j.checkSuspension(); err != nil {
 			return nil, err
 		}
 		now, err := j.read()
 		if err != nil {
 			return nil, cmp.Or(j.fence.Check(), error(unreadError{err})) // a shutdown interrupts the read, and then the fence has the reason
 		}
-		members, write := j.again(now)
+		members, write := j.planAgain(now)
 		if err := j.fence.Check(); err != nil {
 			return nil, err
 		}
@@ -300,7 +300,7 @@ func (j *job) replace() (*replaced, error) {
 			return nil, err
 		}
 		wait := min(max(busy.After, minPause), maxPause)
-		j.log.Warn("the server did not take a write; it is begun again from the read", "group", j.planned.Group.Name, "group_id", j.planned.Group.ID, "round", round, "wait", wait, "error", busy.Err)
+		j.log.Warn("the server did not accept a write: the group is read and written again", "group", j.planned.Group.Name, "group_id", j.planned.Group.ID, "round", round, "wait", wait, "error", busy.Err)
 		j.wait(wait)
 	}
 }
@@ -339,7 +339,7 @@ func (j *job) send(g target.Group, members []string) (target.Calls, error) {
 	defer cancel()
 	fence := j.fence
 	if g.Role != "" {
-		fence = fence.And(j.ask) // a role needs one request for each person: a suspension stops it before the next request
+		fence = fence.And(j.checkSuspension) // a role needs one request for each person: a suspension stops it before the next request
 	}
 	return j.dir.SetMembers(ctx, fence, g, members)
 }
@@ -351,7 +351,7 @@ func (j *job) send(g target.Group, members []string) (target.Calls, error) {
 // people who are missing from it. The users' own lists would still have the group, so the
 // views would disagree.
 func (j *job) read() (reading, error) {
-	first, err := j.once()
+	first, err := j.readGroup()
 	if err != nil || !first.found || j.missing(first.group) == 0 {
 		return first, err
 	}
@@ -359,13 +359,13 @@ func (j *job) read() (reading, error) {
 	if err != nil {
 		return reading{}, err
 	}
-	now, err := j.once()
+	now, err := j.readGroup()
 	if err != nil || !now.found {
 		return now, err
 	}
 	if !agree || !sameMembers(first.group, now.group) {
 		n := max(j.missing(first.group), j.missing(now.group))
-		now.doubt = fmt.Sprintf("just before the write %d of its %d members were missing, and a second read does not say the same: the group is not written", n, len(j.planned.Group.Members))
+		now.doubt = fmt.Sprintf("just before the write %d of its %d members were missing, and a second read did not confirm that: the group is not written", n, len(j.planned.Group.Members))
 	}
 	return now, nil
 }
@@ -375,8 +375,8 @@ func (j *job) read() (reading, error) {
 // has a canary of its own.
 func (w *writer) watched(g target.Group) bool { return !w.proved[g.Role] || w.before != nil }
 
-// once reads the group. If the write is watched, once reads all groups before that.
-func (j *job) once() (now reading, err error) {
+// readGroup reads the group. If the write is watched, readGroup reads all groups before that.
+func (j *job) readGroup() (now reading, err error) {
 	ctx, cancel := context.WithTimeout(j.ctx, callTimeout)
 	defer cancel()
 	id := j.planned.Group.ID
@@ -457,29 +457,29 @@ func (j *job) missing(now target.Group) (n int) {
 	return n
 }
 
-// again plans the group again from the last reading: it keeps the planned additions and
+// planAgain plans the group again from the last reading: it keeps the planned additions and
 // removals that are still needed. It never removes a person who first appears in this reading.
 // It returns the members to send. It returns false if nothing is to be written.
-func (j *job) again(now reading) ([]string, bool) {
+func (j *job) planAgain(now reading) ([]string, bool) {
 	w := j.planned
 	if changed := j.changedUnread(now.all); changed != "" {
-		j.halt(w, "the first write of this process could not be read back, and since then more has changed than was sent: %s", changed)
+		j.halt(w, "a canary write could not be read back, and since then more has changed in ClearML than was sent: %s", changed)
 		j.mark(w, report.Withheld, report.Canary)
 		return nil, false
 	}
 	switch {
 	case !now.found:
-		j.withhold(w, report.Concurrent, "the group is gone from ClearML: nothing is written, since a write would create it anew")
+		j.withhold(w, report.Concurrent, "the group is gone from ClearML: it is not written, because a write would create it again")
 		return nil, false
 	case now.group.Name != w.Group.Name || now.group.System != w.Group.System || now.group.Assignable != w.Group.Assignable:
-		j.withhold(w, report.Concurrent, "the group was renamed or changed in kind while the pass ran: the next pass pairs it anew")
+		j.withhold(w, report.Concurrent, "the name or the kind of the group changed while the pass ran: the group is not written, and the next pass matches it again")
 		return nil, false
 	case now.doubt != "":
 		j.withhold(w, report.Concurrent, now.doubt)
 		return nil, false
 	}
 	if n, all := j.missing(now.group), len(w.Group.Members); n > j.limits.FreeRemovals && guard.Exceeds(n, all, j.limits.MaxRatio) {
-		j.withhold(w, report.Concurrent, fmt.Sprintf("just before the write %d of its %d members were missing, more than guards.max_removal_ratio %g: the group is not written, look at it in ClearML", n, all, j.limits.MaxRatio))
+		j.withhold(w, report.Concurrent, fmt.Sprintf("just before the write %d of its %d members were missing, more than guards.max_removal_ratio %g: the group is not written; look at the group in ClearML", n, all, j.limits.MaxRatio))
 		return nil, false
 	}
 	present := idSet(now.group.MemberIDs())
@@ -511,7 +511,7 @@ func (j *job) shrink(w guard.Write, present map[string]bool) guard.Write {
 	j.mark(w, "", "") // changes that are dropped below keep this empty outcome: somebody else made them
 	w.Add = slices.DeleteFunc(slices.Clone(w.Add), func(x plan.Change) bool { return present[x.User.ID] })
 	w.Remove = slices.DeleteFunc(slices.Clone(w.Remove), func(x plan.Change) bool { return !present[x.User.ID] })
-	const detail = "its members changed while the pass ran: planned again on what was read just before the write"
+	const detail = "the members changed while the pass ran: the changes were planned again from the last reading"
 	n := len(w.Remove)
 	if n <= j.limits.FreeRemovals || !guard.Exceeds(n, len(present), j.limits.MaxRatio) || w.Approved {
 		if w.Group.Role == "" { // the role is written one person at a time, so a change of one person's role does not affect the others
@@ -519,7 +519,7 @@ func (j *job) shrink(w guard.Write, present map[string]bool) guard.Write {
 		}
 		return w
 	}
-	j.withhold(guard.Write{Group: w.Group, Remove: w.Remove}, report.Concurrent, fmt.Sprintf("%s, and %d removals of %d members are now more than guards.max_removal_ratio %g", detail, n, len(present), j.limits.MaxRatio))
+	j.withhold(guard.Write{Group: w.Group, Remove: w.Remove}, report.Concurrent, fmt.Sprintf("%s, and %d removals of %d members, which are withheld, are now more than guards.max_removal_ratio %g", detail, n, len(present), j.limits.MaxRatio))
 	w.Remove = nil
 	return w
 }
@@ -535,9 +535,9 @@ func remaining(w guard.Write, present map[string]bool) (n int) {
 	return n
 }
 
-// settle compares the members that were sent with those that were read back, and records the
+// recordWrite compares the members that were sent with those that were read back, and records the
 // outcomes.
-func (r *run) settle(w guard.Write, made replaced) {
+func (r *run) recordWrite(w guard.Write, made replaced) {
 	was, members := idSet(made.before.group.MemberIDs()), idSet(made.after.group.MemberIDs())
 	o, failed := r.outcome(w.Group.ID), 0
 	var suspended *suspendedError
@@ -546,7 +546,7 @@ func (r *run) settle(w guard.Write, made replaced) {
 		r.suspend(suspended.Suspension)
 		o.guard = report.Suspended
 	}
-	judge := func(took bool) report.Outcome {
+	outcomeOf := func(took bool) report.Outcome {
 		switch {
 		case took:
 			return report.Done
@@ -557,10 +557,10 @@ func (r *run) settle(w guard.Write, made replaced) {
 		return report.Failed
 	}
 	for _, x := range w.Add {
-		o.add[x.User.ID] = judge(members[x.User.ID])
+		o.add[x.User.ID] = outcomeOf(members[x.User.ID])
 	}
 	for _, x := range w.Remove {
-		o.remove[x.User.ID] = judge(!members[x.User.ID])
+		o.remove[x.User.ID] = outcomeOf(!members[x.User.ID])
 	}
 	undone := made.err != nil && maps.Equal(was, members)
 	if !undone {
@@ -576,10 +576,10 @@ func (r *run) settle(w guard.Write, made replaced) {
 	case undone:
 		// The request may still be running, so this run sends nothing more to the server.
 		r.stopped = true
-		r.errors = append(r.errors, fmt.Errorf("writing the user group %q: %w; by the read-back the group is as before, and nothing more is written in this pass", w.Group.Name, made.err))
+		r.errors = append(r.errors, fmt.Errorf("writing the user group %q: %w; the read-back shows the group unchanged, and nothing more is written in this pass", w.Group.Name, made.err))
 	case failed > 0 || lost > 0:
-		r.errors = append(r.errors, rejected("ClearML accepted the write of %q, but by the read-back %d changes were not made and %d members are missing that were to stay", w.Group.Name, failed, lost))
-	case made.err != nil && odd(made.err):
+		r.errors = append(r.errors, rejected("after the write of %q the read-back shows that %d changes were not made, and that %d members are missing who had to stay", w.Group.Name, failed, lost))
+	case made.err != nil && badAnswer(made.err):
 		// The members are right, but the answer reported another problem.
 		r.stopped = true
 		r.errors = append(r.errors, fmt.Errorf("writing the user group %q: %w", w.Group.Name, made.err))
@@ -590,8 +590,8 @@ func (r *run) settle(w guard.Write, made replaced) {
 	}
 }
 
-// odd reports whether the server rejected the write or answered in an unknown form.
-func odd(err error) bool {
+// badAnswer reports whether the server rejected the write or answered in an unknown form.
+func badAnswer(err error) bool {
 	f := fault.Of(err)
 	return f != nil && (f.Reason == fault.Rejected || f.Reason == fault.Shape)
 }
@@ -602,15 +602,15 @@ func odd(err error) bool {
 // of the group changed, harm stops all writing of this process.
 func (r *run) harm(w guard.Write, got target.Group, lost int) {
 	if got.ID != w.Group.ID || got.Name != w.Group.Name || got.Description != w.Group.Description {
-		r.errors = append(r.errors, rejected("the write of %q changed its name or description, or the group is gone after it", w.Group.Name))
-		r.halt(w, "the write of %q changed more than its members", w.Group.Name)
+		r.errors = append(r.errors, rejected("the write of %q changed the group's name or description, or the group is gone after the write", w.Group.Name))
+		r.halt(w, "the write of %q changed more than the group's members", w.Group.Name)
 	}
 	r.lost += lost
 	if lost > 0 {
 		r.stopped = true
 	}
 	if lost > 0 && r.lost > lostFreely {
-		r.halt(w, "the last writes of this process, up to that of %q, lost %d members that were to stay", w.Group.Name, r.lost)
+		r.halt(w, "the last writes of this process, up to the write of %q, lost %d members who had to stay", w.Group.Name, r.lost)
 	}
 }
 
@@ -626,11 +626,11 @@ func (r *run) canary(w guard.Write, made replaced, undone bool) {
 	exact := slices.Equal(slices.Sorted(slices.Values(made.after.group.MemberIDs())), made.sent)
 	switch {
 	case changed != "":
-		r.halt(w, "the first write of this process, to %q, did more than was sent: %s", w.Group.Name, changed)
+		r.halt(w, "the canary write to %q did more than was sent: %s", w.Group.Name, changed)
 	case undone:
 	case !exact:
 		r.stopped = true
-		r.trip(report.Canary, w.Group.Name, fmt.Sprintf("the first write of this process, to %q, was read back with other members than were sent; nothing more is written in this pass", w.Group.Name))
+		r.trip(report.Canary, w.Group.Name, fmt.Sprintf("the read-back of the canary write to %q shows other members than were sent; nothing more is written in this pass", w.Group.Name))
 	default:
 		r.proved[w.Group.Role], r.before = true, nil
 	}
@@ -657,7 +657,7 @@ func changedElsewhere(before, after map[string]target.Group) string {
 		}
 	}
 	if len(before) != len(after) {
-		return fmt.Sprintf("there were %d user groups before it and %d after", len(before), len(after))
+		return fmt.Sprintf("there were %d user groups before the write and %d after the write", len(before), len(after))
 	}
 	return ""
 }

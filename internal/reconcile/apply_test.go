@@ -55,7 +55,7 @@ func TestApply(t *testing.T) {
 			},
 			writes: []string{"team: a new"},
 			want:   []string{"+a@team applied", "-b@team applied not_member"},
-			trip:   "concurrent team: its members changed while the pass ran: planned again on what was read just before the write",
+			trip:   "concurrent team: the members changed while the pass ran: the changes were planned again from the last reading",
 			result: report.Applied,
 		},
 		{
@@ -65,7 +65,7 @@ func TestApply(t *testing.T) {
 				w.beforeGroups = func(int) { w.setMembers("cm-team", []string{"a"}) }
 			},
 			want:   []string{},
-			trip:   "concurrent team: its members changed while the pass ran",
+			trip:   "concurrent team: the members changed while the pass ran",
 			result: report.InSync,
 		},
 		{
@@ -77,7 +77,7 @@ func TestApply(t *testing.T) {
 				}
 			},
 			want:   []string{"+n@team withheld by concurrent"},
-			trip:   "concurrent team: just before the write 4 of its 5 members were missing, and a second read does not say the same: the group is not written",
+			trip:   "concurrent team: just before the write 4 of its 5 members were missing, and a second read did not confirm that: the group is not written",
 			result: report.Guarded,
 		},
 		{
@@ -88,7 +88,7 @@ func TestApply(t *testing.T) {
 				w.beforeGroups = func(int) { w.setMembers("cm-team", []string{"a"}) }
 			},
 			want:   []string{"+n@team withheld by concurrent"},
-			trip:   "concurrent team: just before the write 4 of its 5 members were missing, more than guards.max_removal_ratio 0.25: the group is not written, look at it in ClearML",
+			trip:   "concurrent team: just before the write 4 of its 5 members were missing, more than guards.max_removal_ratio 0.25: the group is not written; look at the group in ClearML",
 			result: report.Guarded,
 		},
 		{
@@ -99,7 +99,7 @@ func TestApply(t *testing.T) {
 			},
 			writes: []string{"team: a n"},
 			want:   []string{"+n@team applied"},
-			trip:   "concurrent team: its members changed while the pass ran: planned again on what was read just before the write",
+			trip:   "concurrent team: the members changed while the pass ran: the changes were planned again from the last reading",
 			result: report.Applied,
 		},
 		{
@@ -110,7 +110,7 @@ func TestApply(t *testing.T) {
 				w.beforeGroups = func(int) { w.setMembers("cm-Admins", []string{"a"}); w.beforeGroups = nil }
 			},
 			want:   []string{"-a@Admins withheld not_member by admins"},
-			trip:   "concurrent Admins: its members changed while the pass ran: planned again on what was read just before the write\nadmins Admins: just before the write 0 administrators would remain, admins.floor is 1: the removals of administrators are withheld",
+			trip:   "concurrent Admins: the members changed while the pass ran: the changes were planned again from the last reading\nadmins Admins: just before the write 0 administrators would remain, admins.floor is 1: the removals of administrators are withheld",
 			result: report.Guarded,
 		},
 		{
@@ -120,7 +120,7 @@ func TestApply(t *testing.T) {
 				w.beforeGroups = func(int) { w.targets = w.targets[1:] }
 			},
 			want:   []string{"+a@team withheld by concurrent"},
-			trip:   "concurrent team: the group is gone from ClearML: nothing is written, since a write would create it anew",
+			trip:   "concurrent team: the group is gone from ClearML: it is not written, because a write would create it again",
 			result: report.Guarded,
 		},
 		{
@@ -130,7 +130,7 @@ func TestApply(t *testing.T) {
 				w.beforeGroups = func(int) { w.targets[0].Name = "renamed" }
 			},
 			want:   []string{"+a@team withheld by concurrent"},
-			trip:   "concurrent team: the group was renamed or changed in kind while the pass ran: the next pass pairs it anew",
+			trip:   "concurrent team: the name or the kind of the group changed while the pass ran: the group is not written, and the next pass matches it again",
 			result: report.Guarded,
 		},
 		{
@@ -144,7 +144,7 @@ func TestApply(t *testing.T) {
 			},
 			writes: []string{"x: a"},
 			want:   []string{"+a@x applied", "+a@y withheld by canary"},
-			trip:   `canary x: the first write of this process, to "x", did more than was sent: there were 2 user groups before it and 3 after; nothing more is written until a person has looked at ClearML and restarted groupsync`,
+			trip:   `canary x: the canary write to "x" did more than was sent: there were 2 user groups before the write and 3 after the write; nothing more is written until a person has looked at ClearML and restarted groupsync`,
 			result: report.Guarded,
 		},
 		{
@@ -158,7 +158,7 @@ func TestApply(t *testing.T) {
 			},
 			writes: []string{"x: a"},
 			want:   []string{"+a@x applied", "+a@y withheld by canary"},
-			trip:   `canary x: the first write of this process, to "x", did more than was sent: the group "y" changed its name or description, or is gone; nothing more`,
+			trip:   `canary x: the canary write to "x" did more than was sent: the group "y" changed its name or description, or is gone; nothing more`,
 			result: report.Guarded,
 		},
 		{
@@ -171,7 +171,7 @@ func TestApply(t *testing.T) {
 				}
 			},
 			want:   []string{"+a@x applied", "+a@y planned"},
-			trip:   `canary x: the first write of this process, to "x", was read back with other members than were sent; nothing more is written in this pass`,
+			trip:   `canary x: the read-back of the canary write to "x" shows other members than were sent; nothing more is written in this pass`,
 			result: report.Guarded,
 		},
 		{
@@ -182,7 +182,7 @@ func TestApply(t *testing.T) {
 			},
 			writes: []string{"x: a"},
 			want:   []string{"+a@x applied", "+a@y failed", "-b@y failed not_member"},
-			err:    `ClearML accepted the write of "y", but by the read-back 2 changes were not made and 0 members are missing that were to stay; look at the group in ClearML`,
+			err:    `after the write of "y" the read-back shows that 2 changes were not made, and that 0 members are missing who had to stay; look at the group in ClearML`,
 			result: report.Drift,
 		},
 		{
@@ -198,8 +198,8 @@ func TestApply(t *testing.T) {
 			},
 			writes: []string{"x: a", "y: a"},
 			want:   []string{"+a@x applied", "+a@y applied", "+a@z withheld by canary"},
-			trip:   `canary y: the write of "y" changed more than its members; nothing more is written until`,
-			err:    `the write of "y" changed its name or description, or the group is gone after it; look at the group in ClearML`,
+			trip:   `canary y: the write of "y" changed more than the group's members; nothing more is written until`,
+			err:    `the write of "y" changed the group's name or description, or the group is gone after the write; look at the group in ClearML`,
 			result: report.Guarded,
 		},
 		{
@@ -216,8 +216,8 @@ func TestApply(t *testing.T) {
 			},
 			writes: []string{"x: a"},
 			want:   []string{"+a@x applied", "+a@y applied", "+a@z withheld by canary", "+b@z withheld by canary", "+c@z withheld by canary", "+d@z withheld by canary", "+e@z withheld by canary"},
-			trip:   `canary y: the last writes of this process, up to that of "y", lost 4 members that were to stay; nothing more is written until`,
-			err:    `ClearML accepted the write of "y", but by the read-back 0 changes were not made and 4 members are missing that were to stay; look at the group in ClearML`,
+			trip:   `canary y: the last writes of this process, up to the write of "y", lost 4 members who had to stay; nothing more is written until`,
+			err:    `after the write of "y" the read-back shows that 0 changes were not made, and that 4 members are missing who had to stay; look at the group in ClearML`,
 			result: report.Guarded,
 		},
 		{
@@ -235,7 +235,7 @@ func TestApply(t *testing.T) {
 			},
 			writes: []string{"x: a"},
 			want:   []string{"+a@x applied", "+a@y applied", "-b@y applied not_member", "=loc@y local", "-c@z planned not_member"},
-			err:    `ClearML accepted the write of "y", but by the read-back 0 changes were not made and 1 members are missing that were to stay; look at the group in ClearML`,
+			err:    `after the write of "y" the read-back shows that 0 changes were not made, and that 1 members are missing who had to stay; look at the group in ClearML`,
 			result: report.Drift,
 		},
 		{
@@ -275,7 +275,7 @@ func TestApply(t *testing.T) {
 				}
 			},
 			want:   []string{"+a@x failed", "+a@y planned"},
-			err:    `writing the user group "x": it is not known whether the write was carried out: connection reset; by the read-back the group is as before, and nothing more is written in this pass`,
+			err:    `writing the user group "x": it is not known whether the write was carried out: connection reset; the read-back shows the group unchanged, and nothing more is written in this pass`,
 			result: report.Drift,
 		},
 		{
@@ -288,8 +288,8 @@ func TestApply(t *testing.T) {
 				}
 			},
 			want:   []string{"+a@x failed", "+a@y withheld by canary"},
-			trip:   `canary x: the first write of this process, to "x", did more than was sent: there were 2 user groups before it and 3 after; nothing more`,
-			err:    `writing the user group "x": it is not known whether the write was carried out: the answer names another group; by the read-back the group is as before, and nothing more is written in this pass`,
+			trip:   `canary x: the canary write to "x" did more than was sent: there were 2 user groups before the write and 3 after the write; nothing more`,
+			err:    `writing the user group "x": it is not known whether the write was carried out: the answer names another group; the read-back shows the group unchanged, and nothing more is written in this pass`,
 			result: report.Guarded,
 		},
 		{
@@ -755,7 +755,7 @@ func notTakenNow(after time.Duration) error {
 	return &target.NotTakenError{Err: fault.New(fault.ClearML, fault.Server, "429: too many requests"), After: after}
 }
 
-const replanned = "its members changed while the pass ran: planned again on what was read just before the write"
+const replanned = "the members changed while the pass ran: the changes were planned again from the last reading"
 
 // TestNothingIsCalledBetweenTheReadAndTheWrite: the last call before a write is the reading
 // from which the write was computed, whatever else was read before.
@@ -850,7 +850,7 @@ func TestARoundForgetsTheRoundBefore(t *testing.T) {
 }
 
 func TestRounds(t *testing.T) {
-	const gaveUp = `error: writing the user group "x": the server did not take it in 3 rounds, each begun again from the read: 429: too many requests; nothing more is written in this pass`
+	const gaveUp = `error: writing the user group "x": the server did not accept the write in 3 rounds, each with a new reading: 429: too many requests; nothing more is written in this pass`
 	for _, tt := range []struct {
 		busy   int // how many writes the server does not take
 		writes int
@@ -923,7 +923,7 @@ func TestWhatIsNotNotTakenIsSentOnce(t *testing.T) {
 		want []string
 	}{
 		{"refused for good", errors.New("400/12: no"), []string{"+n@team failed", `error: writing the user group "team": 400/12: no`}},
-		{"uncertain", &target.UncertainError{Err: errors.New("504")}, []string{"+n@team failed", `error: writing the user group "team": it is not known whether the write was carried out: 504; by the read-back the group is as before, and nothing more is written in this pass`}},
+		{"uncertain", &target.UncertainError{Err: errors.New("504")}, []string{"+n@team failed", `error: writing the user group "team": it is not known whether the write was carried out: 504; the read-back shows the group unchanged, and nothing more is written in this pass`}},
 	} {
 		s := newShelf("team: a")
 		s.onWrite = func(int, target.Group, []string) (bool, error) { return false, tt.err }
@@ -1090,7 +1090,7 @@ func TestAPlanBecomesTooOldDuringAWait(t *testing.T) {
 // TestOnTripStopStopsAtWritingToo: after a trip of apply itself, the run writes nothing more,
 // not even additions.
 func TestOnTripStopStopsAtWritingToo(t *testing.T) {
-	const gone = "the group is gone from ClearML: nothing is written, since a write would create it anew"
+	const gone = "the group is gone from ClearML: it is not written, because a write would create it again"
 	for _, tt := range []struct {
 		name   string
 		floor  int
@@ -1149,9 +1149,9 @@ func TestLostMembers(t *testing.T) {
 				}
 				done := s.apply(cleared(limits, "x: "+strings.Join(members, " ")+" +n", "y: a +n"))
 				want := []string{"+n@x applied"}
-				text := fmt.Sprintf(`error: ClearML accepted the write of "x", but by the read-back 0 changes were not made and %d members are missing that were to stay; look at the group in ClearML`, lost)
+				text := fmt.Sprintf(`error: after the write of "x" the read-back shows that 0 changes were not made, and that %d members are missing who had to stay; look at the group in ClearML`, lost)
 				if lost > lostFreely {
-					halted := fmt.Sprintf(`the last writes of this process, up to that of "x", lost %d members that were to stay; nothing more is written until a person has looked at ClearML and restarted groupsync`, lost)
+					halted := fmt.Sprintf(`the last writes of this process, up to the write of "x", lost %d members who had to stay; nothing more is written until a person has looked at ClearML and restarted groupsync`, lost)
 					want = append(want, "+n@y withheld by canary", "trip canary x: "+halted, text)
 					same(t, "the next pass says so again", []string{"+n@y withheld by canary", "trip canary: " + halted}, said(s.apply(cleared(limits, "y: a +n"))))
 				} else {
@@ -1214,7 +1214,7 @@ func TestMembersMissingBeforeTheWrite(t *testing.T) {
 				done := s.apply(cleared(limits, "team: "+strings.Join(all, " ")+" +n"))
 				want := []string{"+n@team applied", "trip concurrent team: " + replanned}
 				if !tt.writes {
-					want = []string{"+n@team withheld by concurrent", fmt.Sprintf("trip concurrent team: just before the write %d of its 10 members were missing, more than guards.max_removal_ratio %g: the group is not written, look at it in ClearML", tt.missing, tt.ratio)}
+					want = []string{"+n@team withheld by concurrent", fmt.Sprintf("trip concurrent team: just before the write %d of its 10 members were missing, more than guards.max_removal_ratio %g: the group is not written; look at the group in ClearML", tt.missing, tt.ratio)}
 				}
 				same(t, "what was done", want, said(done))
 			})
@@ -1225,7 +1225,7 @@ func TestMembersMissingBeforeTheWrite(t *testing.T) {
 // TestReadingsThatDiffer: a missing member must be missing from both views of the group and
 // from the last reading too.
 func TestReadingsThatDiffer(t *testing.T) {
-	doubt := []string{"+n@team withheld by concurrent", "trip concurrent team: just before the write 1 of its 3 members were missing, and a second read does not say the same: the group is not written"}
+	doubt := []string{"+n@team withheld by concurrent", "trip concurrent team: just before the write 1 of its 3 members were missing, and a second read did not confirm that: the group is not written"}
 	goes := []string{"+n@team applied", "trip concurrent team: " + replanned}
 	whole, short := []string{"a", "b", "c"}, []string{"a", "b"}
 	for _, tt := range []struct {
@@ -1268,7 +1268,7 @@ func TestAdministratorsWhomOnlyOneViewShows(t *testing.T) {
 	s := newShelf("Admins: a b", "team: a")
 	s.claims = map[string][]string{"Admins": {}}
 	done := s.apply(cleared(wide, "Admins: a c -b"))
-	same(t, "what was done", []string{"-b@Admins withheld by concurrent", "trip concurrent Admins: just before the write 1 of its 3 members were missing, and a second read does not say the same: the group is not written"}, said(done))
+	same(t, "what was done", []string{"-b@Admins withheld by concurrent", "trip concurrent Admins: just before the write 1 of its 3 members were missing, and a second read did not confirm that: the group is not written"}, said(done))
 }
 
 // TestAFirstWriteThatWasNotReadBackIsHeldAgainstWhatWasBeforeIt: the next first write is
@@ -1282,11 +1282,11 @@ func TestAFirstWriteThatWasNotReadBackIsHeldAgainstWhatWasBeforeIt(t *testing.T)
 		{"no harm: the next write is the canary", func(*shelf) {}, []string{"+n@y applied"}},
 		{"another group lost its description: nothing more is written", func(s *shelf) { s.groups[2].Description = "" }, []string{
 			"+n@y withheld by canary",
-			`trip canary y: the first write of this process could not be read back, and since then more has changed than was sent: the group "z" changed its name or description, or is gone; nothing more is written until a person has looked at ClearML and restarted groupsync`,
+			`trip canary y: a canary write could not be read back, and since then more has changed in ClearML than was sent: the group "z" changed its name or description, or is gone; nothing more is written until a person has looked at ClearML and restarted groupsync`,
 		}},
 		{"a group was made: nothing more is written", func(s *shelf) { s.groups = append(s.groups, shelved("new")) }, []string{
 			"+n@y withheld by canary",
-			`trip canary y: the first write of this process could not be read back, and since then more has changed than was sent: there were 3 user groups before it and 4 after; nothing more is written until a person has looked at ClearML and restarted groupsync`,
+			`trip canary y: a canary write could not be read back, and since then more has changed in ClearML than was sent: there were 3 user groups before the write and 4 after the write; nothing more is written until a person has looked at ClearML and restarted groupsync`,
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -1363,7 +1363,7 @@ func TestRemovalsThatBecameTooLargeAShare(t *testing.T) {
 			members := "a n x"
 			if !tt.removed {
 				want = []string{"+n@team applied", "-l1@team withheld by concurrent", "-l2@team withheld by concurrent", "-l3@team done by somebody else",
-					fmt.Sprintf("trip concurrent team: %s, and 2 removals of 4 members are now more than guards.max_removal_ratio %g", replanned, tt.ratio)}
+					fmt.Sprintf("trip concurrent team: %s, and 2 removals of 4 members, which are withheld, are now more than guards.max_removal_ratio %g", replanned, tt.ratio)}
 				members = "a l1 l2 n x"
 			}
 			same(t, "what was done", want, said(done))
@@ -1432,7 +1432,7 @@ func TestTheAuditLogEndsWhatItBegins(t *testing.T) {
 	if strings.Count(log, "membership change begins") != 1 || strings.Count(log, "membership change ended") != 1 {
 		t.Errorf("the log:\n%s", log)
 	}
-	if want := `level=WARN msg="the server did not take a write; it is begun again from the read" group=x group_id=cm-x round=1 wait=1s error="429: too many requests"`; !strings.Contains(log, want) {
+	if want := `level=WARN msg="the server did not accept a write: the group is read and written again" group=x group_id=cm-x round=1 wait=1s error="429: too many requests"`; !strings.Contains(log, want) {
 		t.Errorf("the log lacks %s:\n%s", want, log)
 	}
 }
@@ -1534,7 +1534,7 @@ func TestAGroupOfAnotherKindIsNotWritten(t *testing.T) {
 		s := newShelf("x: a")
 		change(&s.groups[0])
 		done := s.apply(cleared(wide, "x: a +n"))
-		same(t, what, []string{"+n@x withheld by concurrent", "trip concurrent x: the group was renamed or changed in kind while the pass ran: the next pass pairs it anew"}, said(done))
+		same(t, what, []string{"+n@x withheld by concurrent", "trip concurrent x: the name or the kind of the group changed while the pass ran: the group is not written, and the next pass matches it again"}, said(done))
 		if s.counts["write"] > 0 {
 			t.Errorf("%s changed, and the group was written", what)
 		}

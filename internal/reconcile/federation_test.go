@@ -357,9 +357,9 @@ const (
 const (
 	probeFails  = `federation: the federation "ldap" is not up (Keycloak answered the probe with 500 instead of 404): `
 	switchedOff = `federation: the federation "ldap" is not up (it is switched off in Keycloak, or was deleted since the read): `
-	keep        = " changes that rest on it are withheld, and its people keep what they have; "
-	checkServer = "check that its server answers Keycloak; if its silence means nothing, name it in keycloak.trusted_federations"
-	switchOn    = "switch it on again, or delete it in Keycloak if its people are to go; if its silence means nothing, name it in keycloak.trusted_federations"
+	keep        = " changes that depend on it are withheld, and its people keep their memberships; "
+	checkServer = "check that its server answers Keycloak; if its probes fail for another reason, name it in keycloak.trusted_federations"
+	switchOn    = "enable it again, or delete it in Keycloak if its people must lose their memberships; if its probes fail for another reason, name it in keycloak.trusted_federations"
 )
 
 // TestNobodyIsRemovedWhileAFederationIsAway is the first table of reference/keycloak-traps.md:
@@ -400,8 +400,8 @@ func TestNobodyIsRemovedWhileAFederationIsAway(t *testing.T) {
 // returns less than it has.
 func TestNobodyIsRemovedWhereLDAPAnswersTooLittle(t *testing.T) {
 	const (
-		clubFell  = "fall club: since the last accepted pass its federated members fell from 2 to none: 2 removals are withheld; if that is meant, approve them"
-		staffFell = "fall staff: since the last accepted pass its federated members fell from 6 to none: 6 removals are withheld; if that is meant, approve them"
+		clubFell  = "fall club: since the last accepted pass its federated members fell from 2 to none: 2 removals are withheld; if they are correct, approve them"
+		staffFell = "fall staff: since the last accepted pass its federated members fell from 6 to none: 6 removals are withheld; if they are correct, approve them"
 	)
 	for _, row := range []struct {
 		name    string
@@ -521,13 +521,13 @@ func TestGroupsThatASyncDropsAndBringsBack(t *testing.T) {
 	s.now = s.now.Add(2 * grace)
 	s.pass(t, "back under a new id, without lola, who is local", want{result: report.Guarded, members: whole,
 		removals: "staff: not_member of lola, withheld by fall",
-		trips:    []string{"fall staff: since the last accepted pass the Keycloak group /staff (id " + old + ") is gone or has a new id: 1 removals are withheld; if that is meant, approve them"}})
+		trips:    []string{"fall staff: since the last accepted pass the Keycloak group /staff (id " + old + ") is gone or has a new id: 1 removals are withheld; if they are correct, approve them"}})
 }
 
 func TestALeaverWhoComesBackBeforeTheGraceEnds(t *testing.T) {
 	s := newSite(t, keycloaktest.FederationOptions{})
 	waiting := want{result: report.Drift, probes: "ldap up", members: whole, removals: "staff: not_member of fedf, withheld by grace",
-		trips: []string{"grace: 1 removals rest on a federation and wait until every pass has wanted them for 1h0m0s; the first pass after that removes them"}}
+		trips: []string{"grace: 1 removals depend on a federation and wait until every pass has wanted them for 1h0m0s; the first pass after that makes them"}}
 	s.ldap.Leave(t, "fedf", "staff")
 	s.pass(t, "left", waiting)
 	s.now = s.now.Add(grace / 2)
@@ -588,7 +588,7 @@ func TestAFederationThatIsOffHoldsUpItsOwnPeopleOnly(t *testing.T) {
 			s.realm.DeleteUser(t, "lola")
 			gone := left
 			gone.removals = strings.Replace(allDisabled, "\n", "\nclub: gone of lola, withheld by grace\n", 1) + "\nstaff: gone of lola, withheld by grace"
-			gone.trips = append(slices.Clone(off.trips), "grace: 2 removals rest on a federation and wait")
+			gone.trips = append(slices.Clone(off.trips), "grace: 2 removals depend on a federation and wait")
 			if !row.gone {
 				gone.removals = strings.ReplaceAll(gone.removals, "by grace", "by federation")
 				gone.trips = []string{strings.Replace(row.trip, "8 changes", "10 changes", 1)}
@@ -617,9 +617,9 @@ func TestAFederationThatIsDeletedTakesItsPeopleAlongOnlyWhenApproved(t *testing.
 	gone := `: since the last accepted pass the federation "ldap" (id ` + s.fed.ID + ") is gone or has a new id: "
 	deleted := want{result: report.Guarded, members: whole,
 		removals: "club: gone of feda fedb, withheld by fall\nstaff: gone of feda fedb fedc fedd fede fedf, withheld by fall",
-		trips:    []string{"fall club" + gone + "2 removals are withheld; if that is meant, approve them", "fall staff" + gone + "6 removals are withheld; if that is meant, approve them"}}
+		trips:    []string{"fall club" + gone + "2 removals are withheld; if they are correct, approve them", "fall staff" + gone + "6 removals are withheld; if they are correct, approve them"}}
 	first := deleted
-	first.trips = append(slices.Clip(deleted.trips), "grace: 8 removals rest on a federation")
+	first.trips = append(slices.Clip(deleted.trips), "grace: 8 removals depend on a federation")
 	s.pass(t, "deleted", first)
 	s.now = s.now.Add(2 * grace)
 	digest := s.pass(t, "deleted for longer than the grace", deleted).Digest
@@ -643,8 +643,8 @@ func TestAFederationThatIsAwayForAPartOfThePass(t *testing.T) {
 			before:  func(t *testing.T, s *site) { s.ldap.Stop(t) },
 			between: func(t *testing.T, s *site) { s.ldap.Start(t) },
 			want: want{result: report.Guarded, members: whole, probes: "ldap up", removals: strings.ReplaceAll(halfCached, "by federation", "by confirm"), trips: []string{
-				"confirm club: the second look did not confirm 2 of 2 changes (the first: the second look finds the account enabled): they were not made, and the next pass looks again",
-				"confirm staff: the second look did not confirm 6 of 6 changes (the first: the second look finds the account enabled): they were not made, and the next pass looks again"}},
+				"confirm club: the second look did not confirm 2 of 2 changes (the first: the second look finds the account enabled): they are withheld, and the next pass checks them again",
+				"confirm staff: the second look did not confirm 6 of 6 changes (the first: the second look finds the account enabled): they are withheld, and the next pass checks them again"}},
 		},
 		{
 			name:    "there for the read, away in the second look",
@@ -711,9 +711,9 @@ func TestWhatIsTrueIsRemoved(t *testing.T) {
 		}
 		return strings.Join(lines, "")
 	}
-	const begun = "the first pass after that removes them"
+	const begun = "the first pass after that makes them"
 	wait := func(until string) []string {
-		return []string{"grace: 1 removals rest on a federation and wait until every pass has wanted them for 1h0m0s; " + until}
+		return []string{"grace: 1 removals depend on a federation and wait until every pass has wanted them for 1h0m0s; " + until}
 	}
 	type step struct {
 		name  string
@@ -747,7 +747,7 @@ func TestWhatIsTrueIsRemoved(t *testing.T) {
 			{"while Keycloak's user cache still has the person", 0, func(t *testing.T, s *site) { s.ldap.DeleteUser(t, "fedf") },
 				want{result: report.Guarded, probes: "ldap up", removals: "staff: not_member of fedf, withheld by confirm", trips: []string{
 					`confirm staff: the second look did not confirm 1 of 1 changes (the first: the account's own side was not read for the group "staff": Keycloak fails to count the groups of the account; ` +
-						"if the person was deleted or hidden in LDAP, Keycloak's user cache is old; a periodic sync of changed users or clearing the user cache refreshes it): they were not made, and the next pass looks again"}, members: whole}},
+						"if the person was deleted or hidden in LDAP, Keycloak's user cache is old; a periodic sync of changed users or clearing the user cache refreshes it): they are withheld, and the next pass checks them again"}, members: whole}},
 			{"after a sync of changed users", 0, func(t *testing.T, s *site) { s.fed.SyncChangedUsers(t) },
 				want{result: report.Drift, probes: "ldap up", removals: "staff: gone of fedf, withheld by grace", trips: wait(begun), members: whole}},
 			{"after the grace", grace, nil,

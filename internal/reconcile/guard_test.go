@@ -46,7 +46,7 @@ func TestGuards(t *testing.T) {
 			world:  "both ann bob cid\n/team: ann\nteam = bob cid",
 			limits: limit(func(l *guard.Limits) { l.MaxRemovals = 1 }),
 			want:   []string{"+ann@team applied", "-bob@team withheld not_member by removals", "-cid@team withheld not_member by removals"},
-			trip:   "removals: 2 removals are wanted and 0 were made within 24h0m0s, guards.max_removals is 1: all removals are withheld; if they are meant, approve them",
+			trip:   "removals: 2 removals are wanted and 0 were made within 24h0m0s, guards.max_removals is 1: all removals are withheld; if they are correct, approve them",
 			result: report.Guarded,
 		},
 		{
@@ -63,7 +63,7 @@ func TestGuards(t *testing.T) {
 			limits: limit(func(l *guard.Limits) { l.MaxRatio = 0.8; l.FreeRemovals = 3 }),
 			want: []string{"-b@big withheld not_member by removals", "-c@big withheld not_member by removals", "-d@big withheld not_member by removals",
 				"-e@big withheld not_member by removals", "-f@big withheld not_member by removals", "-b@small applied not_member"},
-			trip:   "removals big: 5 of its 6 members would be removed (83 %), guards.max_removal_ratio is 0.8 and guards.free_removals 3: the group's removals are withheld; if that is meant, approve them",
+			trip:   "removals big: 5 of its 6 members would be removed (83 %), guards.max_removal_ratio is 0.8 and guards.free_removals 3: the group's removals are withheld; if they are correct, approve them",
 			result: report.Guarded,
 		},
 		{
@@ -71,7 +71,7 @@ func TestGuards(t *testing.T) {
 			world:  "both a b c d\n/x: a\n/y: a\nx = a b\ny = a c d",
 			limits: limit(func(l *guard.Limits) { l.MaxRatio = 0.5; l.FreeRemovals = 2 }),
 			want:   []string{"-b@x withheld not_member by removals", "-c@y withheld not_member by removals", "-d@y withheld not_member by removals"},
-			trip:   "removals: 3 of all 5 managed memberships would be removed (60 %), guards.max_removal_ratio is 0.5 and guards.free_removals 2: all removals are withheld; if they are meant, approve them",
+			trip:   "removals: 3 of all 5 managed memberships would be removed (60 %), guards.max_removal_ratio is 0.5 and guards.free_removals 2: all removals are withheld; if they are correct, approve them",
 			result: report.Guarded,
 		},
 		{
@@ -86,7 +86,7 @@ func TestGuards(t *testing.T) {
 			world:  "both ann bob\nclearml eve\nclearml fay\n/team: ann\nteam = ann bob eve fay",
 			limits: limit(func(l *guard.Limits) { l.MaxGone = 1 }),
 			want:   []string{"-bob@team withheld not_member by gone", "-eve@team withheld gone by gone", "-fay@team withheld gone by gone"},
-			trip:   "gone: 2 people are gone from Keycloak at once, guards.max_gone is 1: all removals are withheld; if they were deleted on purpose, approve them",
+			trip:   "gone: 2 people are gone from Keycloak at once, guards.max_gone is 1: all removals are withheld; if these people were deleted on purpose, approve the removals",
 			result: report.Guarded,
 		},
 		{
@@ -95,7 +95,7 @@ func TestGuards(t *testing.T) {
 			change: func(w *world) { w.away = map[string]string{"fed-corp": "status 500"} },
 			limits: wide,
 			want:   []string{"-bob@team withheld disabled by federation", "-cid@team applied disabled"},
-			trip:   `federation: the federation "corp" is not up (status 500): 1 changes that rest on it are withheld, and its people keep what they have; check that its server answers Keycloak; if its silence means nothing, name it in keycloak.trusted_federations`,
+			trip:   `federation: the federation "corp" is not up (status 500): 1 changes that depend on it are withheld, and its people keep their memberships; check that its server answers Keycloak; if its probes fail for another reason, name it in keycloak.trusted_federations`,
 			result: report.Guarded,
 		},
 		{
@@ -106,7 +106,7 @@ func TestGuards(t *testing.T) {
 			},
 			limits: wide,
 			want:   []string{"-bob@team withheld not_member by confirm"},
-			trip:   "confirm team: the second look did not confirm 1 of 1 changes (the first: the second read of the Keycloak group /team lists the account): they were not made, and the next pass looks again",
+			trip:   "confirm team: the second look did not confirm 1 of 1 changes (the first: the second read of the Keycloak group /team lists the account): they are withheld, and the next pass checks them again",
 			result: report.Guarded,
 		},
 		{
@@ -142,7 +142,7 @@ func TestGuards(t *testing.T) {
 			options: admins,
 			limits:  limit(func(l *guard.Limits) { l.Floor = 1 }),
 			want:    []string{"-dan@Admins withheld not_member by admins", "=groupsync@Admins self"},
-			trip:    "admins Admins: 0 administrators would remain, admins.floor is 1: the removals of administrators are withheld; an administrator who is only now added counts from the next pass on; make somebody an administrator in Keycloak first",
+			trip:    "admins Admins: 0 administrators would remain, admins.floor is 1: the removals of administrators are withheld; first make another person an administrator in Keycloak; a new administrator counts from the pass after the addition",
 			result:  report.Guarded,
 		},
 		{
@@ -182,7 +182,7 @@ func TestGuards(t *testing.T) {
 			},
 			limits: wide,
 			want:   []string{"+ann@team withheld by views", "-bob@team withheld not_member by views"},
-			trip:   "views team: ClearML's two views of this group disagree after a second read (0 only in the group's list, 1 only in the users' own, 1 in both): it is not written; look at the group in ClearML",
+			trip:   "views team: ClearML's two views of this group disagree after a second read (0 only in the group's list, 1 only in the users' own, 1 in both): the group is not written; look at the group in ClearML",
 			result: report.Guarded,
 		},
 		{
@@ -190,7 +190,7 @@ func TestGuards(t *testing.T) {
 			world:  "federation corp\nboth ann bob\nldap ann bob\n/team: ann\nteam = ann bob",
 			limits: limit(func(l *guard.Limits) { l.Grace = time.Hour; l.Forgets = true }),
 			want:   []string{"-bob@team withheld not_member by grace"},
-			trip:   "grace: 1 removals rest on a federation and wait until every pass has wanted them for 1h0m0s; a single pass cannot wait: set state_dir so that passes remember, or guards.federation_grace: 0s",
+			trip:   "grace: 1 removals depend on a federation and wait until every pass has wanted them for 1h0m0s; a single pass cannot wait: set state_dir, so that later passes remember the time, or set guards.federation_grace: 0s",
 			result: report.Drift,
 		},
 		{
@@ -198,7 +198,7 @@ func TestGuards(t *testing.T) {
 			world:  "federation corp\nboth ann\nclearml eve id=11111111-2222-3333-4444-555555555555\n/team: ann\nteam = ann eve",
 			limits: limit(func(l *guard.Limits) { l.Grace = time.Hour }),
 			want:   []string{"-eve@team withheld gone by grace"},
-			trip:   "grace: 1 removals rest on a federation and wait until every pass has wanted them for 1h0m0s; the first pass after that removes them",
+			trip:   "grace: 1 removals depend on a federation and wait until every pass has wanted them for 1h0m0s; the first pass after that makes them",
 			result: report.Drift,
 		},
 		{
@@ -206,7 +206,7 @@ func TestGuards(t *testing.T) {
 			world:  "both ann\nclearml eve\n/team: ann\nteam = ann eve",
 			limits: limit(func(l *guard.Limits) { l.GoneGrace = 24 * time.Hour }),
 			want:   []string{"-eve@team withheld gone by grace"},
-			trip:   "grace: 1 removals rest on an email alone, since ClearML keeps no account id of the person, and wait until every pass has wanted them for 24h0m0s; the first pass after that removes them",
+			trip:   "grace: 1 removals depend on an email alone, because ClearML keeps no account id of the person, and wait until every pass has wanted them for 24h0m0s; the first pass after that makes them",
 			result: report.Drift,
 		},
 		{
@@ -435,7 +435,7 @@ func TestAnApprovalThatIsNotForThePlan(t *testing.T) {
 		lines             []string
 	}{
 		{"the plan is another one", "both ann bob cid\n/team: ann\nteam = bob cid",
-			"the plan has changed: the approval names the changes 0123456789abcdef, those of this pass are %s; nothing was lifted; look at the plan again",
+			"the plan has changed: the approval names the digest 0123456789abcdef, and this pass has the digest %s; nothing was lifted; look at the new plan",
 			[]string{"+ann@team applied", "-bob@team withheld not_member by removals", "-cid@team withheld not_member by removals"}},
 		{"there is nothing to approve", "both ann bob\n/team: ann bob\nteam = bob",
 			"there is nothing to approve: this pass wants no removal and no new administrator; nothing was lifted",

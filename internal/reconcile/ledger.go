@@ -137,7 +137,7 @@ func (r *Reconciler) recall(p *pass) {
 	}
 	passes, err := r.Journal.Passes()
 	if err != nil {
-		p.log.Warn("the journal is skipped", "error", err)
+		p.log.Warn("the journal cannot be read: groupsync_reverted_changes_total leaves out the changes of other processes", "error", err)
 		return
 	}
 	there := make(map[string]bool, len(passes))
@@ -150,7 +150,7 @@ func (r *Reconciler) recall(p *pass) {
 		switch {
 		case errors.Is(err, journal.ErrNoReport): // another process removed it meanwhile
 		case err != nil:
-			p.log.Warn("a report in the journal is skipped", "error", err)
+			p.log.Warn("a report in the journal cannot be read: groupsync_reverted_changes_total leaves out its changes", "error", err)
 		default:
 			r.ledger.replay(rep)
 		}

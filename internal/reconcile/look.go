@@ -226,7 +226,7 @@ func (l *looking) namePerson(ctx context.Context) error {
 		return err
 	}
 	undecided := slices.ContainsFunc(l.found.Found, func(f source.Found) bool {
-		return f.Person.Key != "" && !f.ByID && slices.ContainsFunc(f.Person.IDs, oddID)
+		return f.Person.Key != "" && !f.ByID && slices.ContainsFunc(f.Person.IDs, notAccountID)
 	})
 	return l.gatherWitnesses(ctx, undecided)
 }
@@ -319,10 +319,10 @@ func (l *looking) find(ctx context.Context, people []source.Person) ([]source.Pe
 	return more, nil
 }
 
-// oddID reports whether a kept text does not have the form of a Keycloak id.
-func oddID(id string) bool { return !source.IsAccountID(id) }
+// notAccountID reports whether a kept text does not have the form of a Keycloak id.
+func notAccountID(id string) bool { return !source.IsAccountID(id) }
 
-// gatherWitnesses adds people who help to decide whether an odd kept text that names no
+// gatherWitnesses adds people who help to decide whether a kept text that is no account id and names no
 // account was once an id. It counts as one if ClearML keeps account ids of that form for
 // another user (match.Who). A few look-ups are enough: in a realm with such ids, nearly all
 // people have one. gatherWitnesses also adds all people linked to an account that it finds. A
@@ -334,7 +334,7 @@ func (l *looking) gatherWitnesses(ctx context.Context, undecided bool) error {
 	}
 	var witnesses []source.Person
 	for _, u := range l.tgt.Users() {
-		if ids := l.Rules.KeptIDs(u); !l.users[u.ID] && slices.ContainsFunc(ids, oddID) && len(witnesses) < most {
+		if ids := l.Rules.KeptIDs(u); !l.users[u.ID] && slices.ContainsFunc(ids, notAccountID) && len(witnesses) < most {
 			witnesses = append(witnesses, source.Person{Key: u.ID, IDs: ids})
 		}
 	}
@@ -625,7 +625,7 @@ func (l *looking) finish() error {
 		return nil
 	}
 	if p.User != nil {
-		l.settle(p)
+		l.fillPerson(p)
 	}
 	slices.SortFunc(p.Accounts, func(a, b source.User) int { return strings.Compare(a.ID, b.ID) })
 	p.Accounts = slices.CompactFunc(p.Accounts, func(a, b source.User) bool { return a.ID == b.ID })
@@ -637,9 +637,9 @@ func (l *looking) finish() error {
 	return nil
 }
 
-// settle sets the person's state and accounts from the plan. A person who is in no group on
+// fillPerson sets the person's state and accounts from the plan. A person who is in no group on
 // either side is not in the plan, and keeps the state from the look-up.
-func (l *looking) settle(p *Person) {
+func (l *looking) fillPerson(p *Person) {
 	i, _ := l.tgt.UserIndex(p.User.ID)
 	if state, matters := l.view.Plan.People[p.User.ID]; matters && state != match.NotAsked {
 		p.State = state

@@ -157,7 +157,7 @@ func (s *stage) leaves(t *testing.T, name, team, own string) {
 	t.Helper()
 	before := s.members()
 	s.pass(t, name+" has left", want{result: report.Drift, probes: "ldap up", own: own, members: before,
-		removals: team + ": not_member of " + name + ", withheld by grace", trips: []string{"grace: 1 removals rest on a federation and wait until every pass has wanted them for 1h0m0s; the first pass after that removes them"}})
+		removals: team + ": not_member of " + name + ", withheld by grace", trips: []string{"grace: 1 removals depend on a federation and wait until every pass has wanted them for 1h0m0s; the first pass after that makes them"}})
 	s.now = s.now.Add(grace)
 	var lines []string
 	for line := range strings.Lines(before) {
@@ -320,7 +320,7 @@ func TestAnOldUserCache(t *testing.T) {
 			t.Fatalf("the claims of fedb and fedc are %q and %q: the cache is not old", b, c)
 		}
 		s.pass(t, "the first pass", want{result: report.Drift, probes: "ldap up", added: 1, members: "staff: feda fedb fedc",
-			removals: "staff: not_member of fedb, withheld by grace", trips: []string{"grace: 1 removals rest on a federation"}})
+			removals: "staff: not_member of fedb, withheld by grace", trips: []string{"grace: 1 removals depend on a federation"}})
 		s.now = s.now.Add(grace)
 		s.pass(t, "after the grace", want{result: report.Applied, probes: "ldap up", members: "staff: feda fedc", removals: "staff: not_member of fedb, applied"})
 		s.calm(t, "later", "")

@@ -96,7 +96,7 @@ func (p *pass) approval(judged guard.Judged, in guard.Input) *report.Approval {
 	case judged.Digest == "":
 		a.Detail = "there is nothing to approve: this pass wants no removal and no new administrator; nothing was lifted"
 	case !judged.Granted:
-		a.Detail = fmt.Sprintf("the plan has changed: the approval names the changes %s, those of this pass are %s; nothing was lifted; look at the plan again", a.Digest, judged.Digest)
+		a.Detail = fmt.Sprintf("the plan has changed: the approval names the digest %s, and this pass has the digest %s; nothing was lifted; look at the new plan", a.Digest, judged.Digest)
 	case len(a.Lifted) == 0:
 		a.Changes = judged.Changes
 		a.Detail = fmt.Sprintf("no guard withheld any of the %d changes, so nothing had to be lifted", a.Changes)
@@ -116,11 +116,19 @@ func (p *pass) approval(judged guard.Judged, in guard.Input) *report.Approval {
 func otherRoles(p plan.Plan) (remarks []report.Skip) {
 	for _, g := range p.Groups {
 		for _, u := range g.OtherRole {
-			why := "is an administrator by Keycloak, and groupsync does not change the role " + cmp.Or(u.Role, "that ClearML does not tell")
+			why := "is an administrator by Keycloak, and groupsync does not change " + roleText(u)
 			remarks = append(remarks, report.Skip{Name: cmp.Or(u.Email, u.ID), Side: match.InClearML, Why: why})
 		}
 	}
 	return remarks
+}
+
+// roleText returns the role of a user with a noun, for a message.
+func roleText(u target.User) string {
+	if u.Role == "" {
+		return "a role that ClearML does not return"
+	}
+	return "the role " + u.Role
 }
 
 func groupReport(g plan.Group) report.Group {
@@ -232,8 +240,8 @@ func (p *pass) applied(done applied) {
 		if !reached {
 			continue
 		}
-		g.Add = settled(g.Add, o.add, o)
-		g.Remove = settled(g.Remove, o.remove, o)
+		g.Add = withOutcomes(g.Add, o.add, o)
+		g.Remove = withOutcomes(g.Remove, o.remove, o)
 		if o.guard != "" && !slices.Contains(g.Withheld, o.guard) {
 			g.Withheld = append(g.Withheld, o.guard)
 		}
@@ -243,8 +251,8 @@ func (p *pass) applied(done applied) {
 	}
 }
 
-// settled sets the outcome of planned changes and drops those that somebody else has made.
-func settled(changes []report.Change, outcomes map[string]report.Outcome, of *outcome) []report.Change {
+// withOutcomes sets the outcome of planned changes and drops those that somebody else has made.
+func withOutcomes(changes []report.Change, outcomes map[string]report.Outcome, of *outcome) []report.Change {
 	kept := []report.Change{}
 	for _, c := range changes {
 		o, reached := outcomes[c.ID]
@@ -299,9 +307,9 @@ func (p *pass) result() report.Result {
 	}
 }
 
-// accounts reports whether the journal needs the report. It does if the pass could write and
+// needsJournal reports whether the journal needs the report. It does if the pass could write and
 // made, failed or withheld a change, or if it found a change of groupsync undone.
-func (p *pass) accounts() bool {
+func (p *pass) needsJournal() bool {
 	for _, g := range p.report.Groups {
 		for _, c := range slices.Concat(g.Add, g.Remove) {
 			if c.Reverted || p.request.Apply && c.Outcome != report.Planned {

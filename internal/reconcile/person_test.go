@@ -127,7 +127,7 @@ func TestPassOf(t *testing.T) {
 		{name: "one of two leavers is removed, the other waits for a whole pass", world: two, user: "ann", req: apply, want: []string{"-ann@team applied not_member"}, wrote: []string{"team: bob"}},
 		{name: "the username names the person too", world: two, user: "kc-bob", req: apply, want: []string{"-bob@team applied not_member"}, wrote: []string{"team: ann"}},
 		{name: "a dry run writes nothing", world: two, user: "ann", req: Request{DryRun: true}, want: []string{"-ann@team planned not_member"}},
-		{name: "somebody unknown is an error, and nothing is written", world: two, user: "zoe", req: apply, err: "nobody zoe in ClearML (by email or id) or in Keycloak (by username, email or id): give the whole email, username or id"},
+		{name: "somebody unknown is an error, and nothing is written", world: two, user: "zoe", req: apply, err: "no person zoe in ClearML (by email or id) or in Keycloak (by username, email or id): give the complete email, username or id"},
 		{name: "a process that does not lead writes nothing", world: two, user: "ann", req: Request{Apply: true}, want: []string{"-ann@team planned not_member"}},
 		{
 			name: "a guard withholds as in a whole pass", world: "both ann\n/ops: idle\nAdmins! = ann", user: "ann", req: apply,

@@ -200,11 +200,11 @@ func (r *Reconciler) peeking(now time.Time) *Reconciler {
 	return r
 }
 
-// record stores the report in the journal if the journal needs it (pass.accounts). A dry run's
+// record stores the report in the journal if the journal needs it (pass.needsJournal). A dry run's
 // report is not stored. If the report cannot be stored, an error is added to it. What was
 // written in ClearML stays.
 func (r *Reconciler) record(p *pass) {
-	if r.Journal == nil || !p.accounts() {
+	if r.Journal == nil || !p.needsJournal() {
 		return
 	}
 	r.seen[p.report.Pass] = true // the ledger has its changes already

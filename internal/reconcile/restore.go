@@ -210,7 +210,7 @@ func (r *Reconciler) confirm(ctx context.Context, u *restoring) error {
 	for i, a := range confirmation.Answers {
 		switch {
 		case !a.For("", questions[i].User, false):
-			return errors.New("the second look answers for somebody else: report this as a fault in groupsync")
+			return errors.New("the second look answers for another person: report this as a fault in groupsync")
 		case a.Evidence.Valid():
 			doubts[questions[i].User] = "the second look finds the person's account in Keycloak disabled"
 		case !a.Enabled:
@@ -282,7 +282,7 @@ func (u *restoring) change(g plan.Group, past report.Change, action plan.Action)
 	is := slices.ContainsFunc(g.Feed.Group.Members, func(m target.Member) bool { return m.ID == past.ID })
 	switch {
 	case !known:
-		return plan.Change{}, errors.New("ClearML has the user no more")
+		return plan.Change{}, errors.New("ClearML no longer has the user")
 	case g.Frozen():
 		return plan.Change{}, errors.New("a source of the group is missing or cannot be read, so the group is frozen")
 	case is == (action == plan.Add) && past.Outcome == report.Failed:
@@ -298,13 +298,13 @@ func (u *restoring) change(g plan.Group, past report.Change, action plan.Action)
 	_, excepted := u.people.Exception(i, g.Feed.Group)
 	switch {
 	case action == plan.Add && g.Feed.Group.Role != "" && change.User.Role != target.RoleUser:
-		return change, fmt.Errorf("groupsync does not change the role %s", cmp.Or(change.User.Role, "that ClearML does not tell"))
+		return change, fmt.Errorf("groupsync does not change %s", roleText(change.User))
 	case action == plan.Add:
 		return change, grantable(person, change.Accounts)
 	case action == plan.Remove && excepted:
 		return change, errors.New("an exception of users.protect keeps the person in the group")
 	case !person.State.Removable():
-		return change, fmt.Errorf("groupsync removes nobody of the state %s", person.State)
+		return change, fmt.Errorf("groupsync removes nobody in the state %s", person.State)
 	}
 	return change, nil
 }
@@ -316,7 +316,7 @@ func grantable(p match.Person, accounts []source.User) error {
 	case p.EmailOnly() && len(accounts) == 1:
 		return errors.New("ClearML knows the person by an email only, and another account may have the email; the person's next login gives the group")
 	case p.State != match.Matched || !p.Sure || len(accounts) != 1:
-		return fmt.Errorf("it is not sure that the person has an account in Keycloak (%s)", p.State)
+		return fmt.Errorf("it is not certain that exactly one Keycloak account is the person's (%s)", p.State)
 	case !accounts[0].Enabled:
 		return errors.New("the person's account in Keycloak is disabled")
 	}

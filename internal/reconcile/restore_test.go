@@ -62,16 +62,16 @@ func TestRestore(t *testing.T) {
 		},
 		{
 			name: "a person who is gone from Keycloak gets nothing back", world: swap, after: func(w *world) { delete(w.users, "kc-bob") },
-			want: []string{"-ann@team applied restored"}, left: []string{`bob@example.com was not restored in the group "team": it is not sure that the person has an account in Keycloak (gone)`}, redone: 1, now: nil,
+			want: []string{"-ann@team applied restored"}, left: []string{`bob@example.com was not restored in the group "team": it is not certain that exactly one Keycloak account is the person's (gone)`}, redone: 1, now: nil,
 		},
 		{
 			name: "two accounts of one email: nothing comes back", world: "duplicates\nclearml bob\nkeycloak bob\n/team:\nteam = bob",
 			after: func(w *world) { w.add(t, "keycloak rob email=bob@example.com") },
-			left:  []string{`bob@example.com was not restored in the group "team": it is not sure that the person has an account in Keycloak (ambiguous)`}, now: nil,
+			left:  []string{`bob@example.com was not restored in the group "team": it is not certain that exactly one Keycloak account is the person's (ambiguous)`}, now: nil,
 		},
 		{
 			name: "somebody who is protected by now stays", world: swap, again: func(r *Reconciler) { r.Rules = rules(t, func(o *match.Options) { o.Protect = []string{"ann*"} }) },
-			want: []string{"+bob@team applied"}, left: []string{`ann@example.com was not restored in the group "team": groupsync removes nobody of the state protected`}, redone: 1, now: []string{"ann", "bob"},
+			want: []string{"+bob@team applied"}, left: []string{`ann@example.com was not restored in the group "team": groupsync removes nobody in the state protected`}, redone: 1, now: []string{"ann", "bob"},
 		},
 		{
 			name: "somebody whom an exception keeps by now stays", world: swap,

@@ -115,7 +115,7 @@ func TestAdminsVia(t *testing.T) {
 		s := tellOfAdmins(t, match.ViaRole, apart, realm, people("user", "admin", "user")...)
 		s.clearml.MisbehaveWrites(clearmltest.Writes{Ignore: true})
 		rep := s.pass("Admins: ; roles: bob admin", "+ann@role admin failed", "=groupsync@role admin service_account")
-		const want = `ClearML accepted the write of "role admin", but by the read-back 1 changes were not made and 0 members are missing that were to stay; look at the group in ClearML`
+		const want = `after the write of "role admin" the read-back shows that 1 changes were not made, and that 0 members are missing who had to stay; look at the group in ClearML`
 		if len(rep.Errors) != 1 || rep.Errors[0].Text != want {
 			t.Errorf("the errors are %v", rep.Errors)
 		}

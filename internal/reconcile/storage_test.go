@@ -31,7 +31,7 @@ func TestAServerWithOptions(t *testing.T) {
 	)
 	// In ClearML the people of the storage are also members of staff, but not in Keycloak.
 	astray := func(s *stage) { s.clearml.SetMembers("staff", "lola", "luke", "stored-ann", "stored-bob") }
-	waits := []string{"grace: 2 removals rest on a federation and wait"}
+	waits := []string{"grace: 2 removals depend on a federation and wait"}
 	// Issue 9, A7.
 	t.Run("a storage that parses foreign ids answers the probe by a number", func(t *testing.T) {
 		s := storage(t, keycloaktest.ForeignParsed)
@@ -51,7 +51,7 @@ func TestAServerWithOptions(t *testing.T) {
 		s.realm.DeleteUser(t, "lola")
 		silent := []string{`federation: the federation "people" is not up (Keycloak answered the probe with 500 instead of 404; it has never answered a probe): 2` + keep + checkServer}
 		s.pass(t, "its people are to leave, and local people", want{result: report.Guarded, probes: "people away", members: other + "lola stored-ann stored-bob",
-			removals: "staff: gone of lola, withheld by grace\nstaff: not_member of luke, applied\n" + both + ", withheld by federation", trips: append(slices.Clone(silent), "grace: 1 removals rest on a federation")})
+			removals: "staff: gone of lola, withheld by grace\nstaff: not_member of luke, applied\n" + both + ", withheld by federation", trips: append(slices.Clone(silent), "grace: 1 removals depend on a federation")})
 		s.now = s.now.Add(2 * grace)
 		s.pass(t, "after the grace", want{result: report.Guarded, probes: "people away", members: other + "stored-ann stored-bob", trips: silent,
 			removals: "staff: gone of lola, applied\n" + both + ", withheld by federation"})
@@ -169,7 +169,7 @@ func TestAPassLeavesKeycloakAsItWas(t *testing.T) {
 	s.clearCaches(t)
 	before := s.realm.State(t)
 	s.pass(t, "changes of every kind", want{result: report.Drift, probes: "ldap up", added: 1, members: "club: fedd lola\nstaff: feda fedb",
-		removals: "club: not_member of luke, applied\nclub: not_member of fedd, withheld by grace\nstaff: not_member of fedb, withheld by grace", trips: []string{"grace: 2 removals rest on a federation"}})
+		removals: "club: not_member of luke, applied\nclub: not_member of fedd, withheld by grace\nstaff: not_member of fedb, withheld by grace", trips: []string{"grace: 2 removals depend on a federation"}})
 	s.now = s.now.Add(grace)
 	s.pass(t, "after the grace", want{result: report.Applied, probes: "ldap up", members: "club: lola\nstaff: feda",
 		removals: "club: not_member of fedd, applied\nstaff: not_member of fedb, applied"})

@@ -22,9 +22,9 @@ func (e *UnknownError) Error() string {
 	case e.Group != "":
 		return fmt.Sprintf("no group %s in ClearML (by name or id) or in Keycloak (by path, claim name or id): look the name up in ClearML or Keycloak", report.Name(e.Group))
 	case e.Doubt != "":
-		return fmt.Sprintf("ClearML has nobody with the email or id %s, and Keycloak could not be asked for everybody: %s: ask again when it is up", report.Name(e.User), e.Doubt)
+		return fmt.Sprintf("ClearML has nobody with the email or id %s, and the answer of Keycloak is not complete (%s): correct this, then ask again", report.Name(e.User), e.Doubt)
 	}
-	return fmt.Sprintf("nobody %s in ClearML (by email or id) or in Keycloak (by username, email or id): give the whole email, username or id", report.Name(e.User))
+	return fmt.Sprintf("no person %s in ClearML (by email or id) or in Keycloak (by username, email or id): give the complete email, username or id", report.Name(e.User))
 }
 
 func names(list []string) string {
@@ -50,7 +50,7 @@ type Match struct {
 
 func (e *SeveralError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s names %d people: ask again with the id of one:", report.Name(e.User), len(e.Matches))
+	fmt.Fprintf(&b, "%s matches %d people: ask again with the id of one of them:", report.Name(e.User), len(e.Matches))
 	for _, m := range e.Matches {
 		b.WriteString("\n  " + m.String())
 	}
@@ -63,7 +63,7 @@ func (m Match) String() string {
 		who += " <" + report.Name(m.Email) + ">"
 	}
 	if m.Side == match.InKeycloak {
-		return fmt.Sprintf("%s  the Keycloak account %s, which no ClearML user could be", report.Name(m.ID), who)
+		return fmt.Sprintf("%s  the Keycloak account %s, which matches no ClearML user", report.Name(m.ID), who)
 	}
 	if m.State != match.NotAsked {
 		return fmt.Sprintf("%s  the ClearML user %s (%s)", report.Name(m.ID), who, m.State)

@@ -28,9 +28,9 @@ func suspensionFor(removalsOnly bool) memory.Suspension {
 
 const (
 	allSuspended      = `all writing is suspended until 2026-11-24T14:00:00Z ("LDAP migration")`
-	removalsSuspended = `the removing of members is suspended until 2026-11-24T14:00:00Z ("LDAP migration")`
-	whileWriting      = "trip suspended: while the pass was writing, a person suspended it: "
-	whatIsLeft        = "; a write that had begun was finished, and what is left is withheld; the suspension ends by itself, or by groupsync resume"
+	removalsSuspended = `the removal of members is suspended until 2026-11-24T14:00:00Z ("LDAP migration")`
+	whileWriting      = "trip suspended: a suspension began while the pass was writing: "
+	whatIsLeft        = "; a write that had begun was finished, and the remaining changes are withheld; the suspension ends by itself, or by groupsync resume"
 )
 
 // TestASuspensionThatArrivesWhileAPassWrites: the write that was begun is the last one.

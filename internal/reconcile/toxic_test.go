@@ -332,7 +332,7 @@ func TestNoToxicMakesAWrongChangeWithoutMemory(t *testing.T) {
 	s.legs[toLDAP].begin(t, limit)
 	held := want{result: report.Drift, probes: "ldap up", members: s.truth(), timing: true,
 		removals: "club: feda fedb, withheld by grace\nstaff: feda fedb fedc fedd fedf, withheld by grace",
-		trips:    []string{"grace: 7 removals rest on a federation and wait until every pass has wanted them for 1h0m0s"}}
+		trips:    []string{"grace: 7 removals depend on a federation and wait until every pass has wanted them for 1h0m0s"}}
 	s.pass(t, "the first pass", held)
 	s.now = s.now.Add(grace - time.Minute)
 	s.pass(t, "a minute before the grace ends", held)
@@ -351,7 +351,7 @@ func (s *strait) survives(t *testing.T, row toxicRow) {
 	before := s.members()
 	s.ldap.Leave(t, leaver, "staff")
 	s.pass(t, "before", want{result: report.Drift, probes: "ldap up", members: before, timing: true, removals: "staff: " + leaver + ", withheld by grace",
-		trips: []string{"grace: 1 removals rest on a federation"}})
+		trips: []string{"grace: 1 removals depend on a federation"}})
 	s.now = s.now.Add(grace)
 	s.realm.Leave(t, out, "/club")
 	s.realm.Join(t, in, "/club")
@@ -463,9 +463,9 @@ var (
 	cutRead = want{result: report.Guarded, probes: "ldap up", added: 1, members: "new club, old staff",
 		removals: "club: OUT, applied\nclub: feda fedb, withheld by fall\nstaff: feda fedb fedc fedd LEAVER, withheld by fall",
 		trips: []string{"fall club: since the last accepted pass its federated members fell from 2 to none: 2 removals are withheld", "fall staff: since the last accepted pass its federated members fell from 5 to none: 5 removals are withheld",
-			"grace: 6 removals rest on a federation and wait until every pass has wanted them for 1h0m0s"}}
+			"grace: 6 removals depend on a federation and wait until every pass has wanted them for 1h0m0s"}}
 	cutLook = want{result: report.Guarded, probes: "ldap up", added: 1, members: "new club, staff without LEAVER", removals: "club: OUT, applied\nstaff: LEAVER, applied",
-		trips: []string{"confirm staff: the second look did not confirm 1 of 2 changes (the first: the second read of the Keycloak group /staff does not list the account): they were not made"}}
+		trips: []string{"confirm staff: the second look did not confirm 1 of 2 changes (the first: the second read of the Keycloak group /staff does not list the account): they are withheld"}}
 	awayLook = want{result: report.Guarded, probes: "ldap away", added: 1, members: "new club, old staff", trips: []string{probeFails},
 		removals: "club: OUT, applied\nstaff: LEAVER, withheld by federation"}
 	hangs = nothing.ends(func(w *want) { w.probes = "ldap away" })

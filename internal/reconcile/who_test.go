@@ -224,20 +224,20 @@ func TestFederationsHoldUpTheirOwnPeopleOnly(t *testing.T) {
 				w.away = map[string]string{"fed-corp": "it is switched off in Keycloak"}
 			},
 			want: []string{"-fed@team withheld not_member by federation", "-gone@team applied gone", "-loc@team applied not_member"},
-			trip: `federation: the federation "corp" is not up (it is switched off in Keycloak): 1 changes that rest on it are withheld, and its people keep what they have; switch it on again, or delete it in Keycloak if its people are to go; if its silence means nothing, name it in keycloak.trusted_federations`,
+			trip: `federation: the federation "corp" is not up (it is switched off in Keycloak): 1 changes that depend on it are withheld, and its people keep their memberships; enable it again, or delete it in Keycloak if its people must lose their memberships; if its probes fail for another reason, name it in keycloak.trusted_federations`,
 		},
 		{
 			name:   "never answered a probe: the same",
 			change: func(w *world) { w.away = away },
 			want:   []string{"-fed@team withheld not_member by federation", "-gone@team applied gone", "-loc@team applied not_member"},
-			trip:   `federation: the federation "corp" is not up (status 500): 1 changes that rest on it are withheld, and its people keep what they have; check that its server answers Keycloak; if its silence means nothing, name it in keycloak.trusted_federations`,
+			trip:   `federation: the federation "corp" is not up (status 500): 1 changes that depend on it are withheld, and its people keep their memberships; check that its server answers Keycloak; if its probes fail for another reason, name it in keycloak.trusted_federations`,
 		},
 		{
 			name:   "answered before and is away now: whoever is gone may be of it",
 			change: func(w *world) { w.away = away },
 			mem:    memory.Memory{Federations: map[string]string{"fed-corp": "corp"}, Answered: map[string]bool{"fed-corp": true}},
 			want:   []string{"-fed@team withheld not_member by federation", "-gone@team withheld gone by federation", "-loc@team applied not_member"},
-			trip:   `federation: the federation "corp" is not up (status 500): 2 changes that rest on it are withheld`,
+			trip:   `federation: the federation "corp" is not up (status 500): 2 changes that depend on it are withheld`,
 		},
 		{
 			name:   "trusted: its silence means nothing",
@@ -283,7 +283,7 @@ func TestGrantsAreGuarded(t *testing.T) {
 			world:   "both ann bob eve\n/ops: ann bob\n/x:\n/x/ops: eve\nAdmins! = ann",
 			options: group,
 			want:    []string{"+bob@Admins withheld by collision", "+eve@Admins withheld by collision"},
-			trips:   []string{`collision Admins: several Keycloak groups bear the name "ops" of admins.groups ("/ops", "/x/ops"): nobody becomes an administrator by that name, and 2 new administrators are withheld; write the path of the one that is meant into admins.groups`},
+			trips:   []string{`collision Admins: several Keycloak groups have the name "ops" of admins.groups ("/ops", "/x/ops"): nobody becomes an administrator through that name, and 2 new administrators are withheld; write the path of the right group into admins.groups`},
 		},
 		{
 			name:    "a path in admins.groups counts that group only",
@@ -302,7 +302,7 @@ func TestGrantsAreGuarded(t *testing.T) {
 			world:   "both a b c d\n/ops: a b c d\nAdmins! =",
 			options: group,
 			want:    []string{"+a@Admins withheld by grants", "+b@Admins withheld by grants", "+c@Admins withheld by grants", "+d@Admins withheld by grants"},
-			trips:   []string{"grants: 4 new administrators are wanted and 0 were made within 24h0m0s, guards.max_admin_grants is 3: all new administrators are withheld; if they are meant, approve them"},
+			trips:   []string{"grants: 4 new administrators are wanted and 0 were made within 24h0m0s, guards.max_admin_grants is 3: all new administrators are withheld; if they are correct, approve them"},
 		},
 		{
 			name:    "a grant by role is confirmed by the person's effective roles",
@@ -312,7 +312,7 @@ func TestGrantsAreGuarded(t *testing.T) {
 				w.second = func(s *source.SecondLook) { s.Effective[source.Held{Account: "kc-bob", Role: "boss"}] = false }
 			},
 			want:  []string{"+ann@Admins applied", "+bob@Admins withheld by confirm"},
-			trips: []string{"confirm Admins: the second look did not confirm 1 of 2 changes (the first: the account does not hold the role boss in effect; if the role was given just now, Keycloak's user cache is old): they were not made, and the next pass looks again"},
+			trips: []string{"confirm Admins: the second look did not confirm 1 of 2 changes (the first: the account does not hold the role boss in effect; if the role was given just now, Keycloak's user cache is old): they are withheld, and the next pass checks them again"},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -426,7 +426,7 @@ func TestAChangedConfigurationWaits(t *testing.T) {
 	pass("the rules are accepted", before, "")
 	w.groups["/a"] = []string{"ann"}
 	rep := pass("the mapping lost b, and cid left a", after, "", "-bob@team withheld not_member by scope", "-cid@team applied not_member")
-	want := "scope team: 1 removals are wanted only because groups or admins were configured differently in the last accepted pass: they are withheld; if the change of the configuration is meant, approve them"
+	want := "scope team: 1 removals are wanted only because groups or admins in the configuration changed after the last accepted pass: they are withheld; if the change is intended, approve them"
 	if d := cmp.Diff([]string{want}, trips(rep)); d != "" {
 		t.Errorf("-want +got\n%s", d)
 	}

@@ -204,7 +204,7 @@ func (b *builder) runs(t *testing.T, image string) {
 		t.Errorf("version prints %q, want %q", got, want)
 	}
 	// The demo has both sides and the passes inside.
-	if got := b.run(t, b.podman(sandbox("--rm", image, "demo", "--exit")...)); !strings.Contains(got, "What Prometheus would see") {
+	if got := b.run(t, b.podman(sandbox("--rm", image, "demo", "--exit")...)); !strings.Contains(got, "The metrics of these passes") {
 		t.Errorf("the demo prints\n%s", got)
 	}
 	cmd := b.podman(sandbox("--rm", "--entrypoint", "/bin/sh", image, "-c", "true")...)

@@ -61,7 +61,7 @@ func (d *document) holds(r Report) {
 		d.block("**" + code(h.String()) + "**")
 		sentences, others := h.sentences(d.full)
 		if len(others) > 0 {
-			sentences = append(sentences, fmt.Sprintf("and so for %s: %s", Counted(len(others), "more group", "more groups"), names(others)))
+			sentences = append(sentences, fmt.Sprintf("and %s: %s", Counted(len(others), "more group", "more groups"), names(others)))
 		}
 		d.bullets(sentences)
 	}

@@ -266,7 +266,7 @@ func crowd() Report {
 	return r
 }
 
-const theGuard = "5200 of all 6000 managed memberships would be removed (87 %): all removals are withheld; if they are meant, approve them"
+const theGuard = "5200 of all 6000 managed memberships would be removed (87 %): all removals are withheld; if they are correct, approve them"
 
 // Two screens of a terminal with 50 lines.
 const twoScreens = 100

@@ -48,11 +48,11 @@ func Unseal(data []byte) (Report, error) {
 	}
 	body := append(slices.Clone(rest[:at-len(sumHead)]), end...)
 	if !bytes.Equal(sealed(body), data) {
-		return Report{}, errors.New("was edited: its sha256 is that of another text")
+		return Report{}, errors.New("was edited: its sha256 does not match its content")
 	}
 	var r Report
 	if err := json.Unmarshal(body, &r); err != nil {
-		return Report{}, fmt.Errorf("is none that this groupsync reads (%w)", err)
+		return Report{}, fmt.Errorf("is not a report that this groupsync can read (%w)", err)
 	}
 	return r, nil
 }

@@ -31,7 +31,7 @@ func TestASealedReportComesBack(t *testing.T) {
 	for _, row := range []struct{ name, text, want string }{
 		{"without the key", plain.String(), "was cut or edited: it does not end in its sha256"},
 		{"cut", sealed.String()[:sealed.Len()-2], "was cut or edited: it does not end in its sha256"},
-		{"edited", strings.Replace(sealed.String(), "ann", "bob", 1), "was edited: its sha256 is that of another text"},
+		{"edited", strings.Replace(sealed.String(), "ann", "bob", 1), "was edited: its sha256 does not match its content"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			if _, err := Unseal([]byte(row.text)); err == nil || err.Error() != row.want {

@@ -252,7 +252,7 @@ func differences(r Report) (lines []string) {
 			differs = append(differs, "shows "+Counted(n, "person who is not a member", "people who are not members"))
 		}
 		if len(differs) > 0 {
-			lines = append(lines, fmt.Sprintf("own view of %s: Keycloak's member list %s. The person's own side is right, because a login reads that side. Nothing is changed for it.",
+			lines = append(lines, fmt.Sprintf("own view of %s: Keycloak's member list %s. The person's own side is right, because a login reads that side. groupsync changes nothing because of this difference.",
 				name(g.Name), strings.Join(differs, " and ")))
 		}
 		if g.OwnView.Stale {

@@ -116,7 +116,7 @@ func (p *printer) reasons(h hold) {
 	if len(others) == 0 {
 		return
 	}
-	p.linef("", "  and so for %s, which --full explains:", Counted(len(others), "more group", "more groups"))
+	p.linef("", "  and %s (--full shows the reasons):", Counted(len(others), "more group", "more groups"))
 	line := ""
 	for i, g := range others {
 		item := Escape(name(g))

@@ -30,7 +30,7 @@ var (
 // meanings describes each status in a clause.
 var meanings = map[Status]string{
 	Granted:   "ClearML has the membership, and Keycloak gives it",
-	Kept:      "ClearML has the membership, Keycloak does not surely give it, and it stays",
+	Kept:      "ClearML has the membership, Keycloak does not certainly give it, and it stays",
 	Leaves:    "ClearML has the membership, and a removal is planned",
 	Frozen:    "ClearML has the membership, and a source of the group is missing or cannot be read",
 	Unmanaged: "ClearML has the membership, and no Keycloak group or role feeds the group",

@@ -77,9 +77,9 @@ func sample() review.Review {
 			Why: "stays: this is a service account and no person, so nothing is granted and nothing is removed"},
 		{Name: "Fay Moe", Email: "fay@example.com", UserID: "cm-fay", Username: "fay", AccountID: "3e1f4f0e-7a2e-4a55-9f25-3f0d7c1f6a12", Group: "ml-team", GroupID: "f1d2d2f924e986ac86fdf7b36c94bcdf",
 			Status: review.Leaves, Reason: "not_member", By: []string{}, Matched: "email", Since: &since, Why: "the guard grace withholds the change; without it a pass removes the person: no account of the person is in a Keycloak group that feeds this one",
-			Evidence: "read twice: not in the one Keycloak group", Guard: "grace", Detail: "the removal rests on a federation and waits until every pass has wanted it for 4h0m0s"},
+			Evidence: "read twice: not in the one Keycloak group", Guard: "grace", Detail: "the evidence for the removal depends on a federation. The removal waits until every pass has wanted it for 4h0m0s"},
 		{Name: "Gus Roe", Email: "gus@example.com", UserID: "cm-gus", Group: "operations", GroupID: "0a1b", Status: review.Frozen, Reason: "missing", By: []string{},
-			Why: "a source of the group is missing or cannot be read, so nothing is decided about it", Guard: "missing_source", Detail: `the Keycloak group "opps", named in groups.mapping, does not exist: did you mean "ops"?`},
+			Why: "a source of the group is missing or cannot be read, so groupsync changes nothing in the group", Guard: "missing_source", Detail: `the Keycloak group "opps", named in groups.mapping, does not exist: did you mean "ops"?`},
 		{Name: "Hal Doe", Email: "hal@example.com", UserID: "cm-hal", Group: "role admin", GroupID: "role:admin", Status: review.Unmanaged, Reason: "no_source", By: []string{},
 			Why: "admins.via is group, so groupsync does not manage ClearML's role admin"},
 		{Name: "Zoe Kay", Email: "zoe@example.com", UserID: "cm-zoe", Username: "zoe", AccountID: "5d1f4f0e-7a2e-4a55-9f25-3f0d7c1f6a13", Group: "vision", GroupID: "77aa", Status: review.Joins, Reason: "member", By: []string{"/vision"}, Matched: "id",
@@ -101,7 +101,7 @@ func TestTheCSV(t *testing.T) {
 	}
 	want := "name,email,user_id,username,account_id,group,group_id,status,reason,by,matched,since,why,evidence,doubt,guard,detail\r\n" +
 		`Ann Lee,ann@example.com,cm-ann,ann,0b8c4f0e-7a2e-4a55-9f25-3f0d7c1f6a11,ml-team,f1d2d2f924e986ac86fdf7b36c94bcdf,granted,member,/research/ml-team; /research/visiting scientists of the summer,id,,"ClearML has the group, and so has Keycloak, by /research/ml-team",,,,` + "\r\n" +
-		`Fay Moe,fay@example.com,cm-fay,fay,3e1f4f0e-7a2e-4a55-9f25-3f0d7c1f6a12,ml-team,f1d2d2f924e986ac86fdf7b36c94bcdf,leaves,not_member,,email,2026-11-24T10:30:00Z,the guard grace withholds the change; without it a pass removes the person: no account of the person is in a Keycloak group that feeds this one,read twice: not in the one Keycloak group,,grace,the removal rests on a federation and waits until every pass has wanted it for 4h0m0s` + "\r\n"
+		`Fay Moe,fay@example.com,cm-fay,fay,3e1f4f0e-7a2e-4a55-9f25-3f0d7c1f6a12,ml-team,f1d2d2f924e986ac86fdf7b36c94bcdf,leaves,not_member,,email,2026-11-24T10:30:00Z,the guard grace withholds the change; without it a pass removes the person: no account of the person is in a Keycloak group that feeds this one,read twice: not in the one Keycloak group,,grace,the evidence for the removal depends on a federation. The removal waits until every pass has wanted it for 4h0m0s` + "\r\n"
 	if d := cmp.Diff(want, b.String()); d != "" {
 		t.Errorf("-want +got\n%s", d)
 	}
@@ -130,6 +130,27 @@ func TestTheJSONHoldsTheWholeReview(t *testing.T) {
 	}
 	if d := cmp.Diff(r, back); d != "" {
 		t.Errorf("-review +JSON\n%s", d)
+	}
+}
+
+// TestThePageSaysWhatTheTimeOfARowIs: the time of a removal is the time from which every pass
+// has wanted it. The time of a membership is the time at which groupsync added it.
+func TestThePageSaysWhatTheTimeOfARowIs(t *testing.T) {
+	for _, row := range []struct {
+		status review.Status
+		want   string
+	}{
+		{review.Leaves, ">removal wanted since 2026-11-24T10:30:00Z<"},
+		{review.Granted, ">added by groupsync at 2026-11-24T10:30:00Z<"},
+		{review.Kept, ">added by groupsync at 2026-11-24T10:30:00Z<"},
+	} {
+		var b bytes.Buffer
+		if err := review.HTML(&b, review.Review{Rows: []review.Row{{Status: row.status, Since: &since}}}); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(b.String(), row.want) {
+			t.Errorf("%s: no %s in\n%s", row.status, row.want, b.String())
+		}
 	}
 }
 

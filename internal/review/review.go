@@ -96,7 +96,7 @@ func Of(v reconcile.View, s Scope) Review {
 			continue
 		}
 		for _, s := range g.People {
-			if row, told := x.row(g, groups[g.ID], s); told {
+			if row, shown := x.row(g, groups[g.ID], s); shown {
 				r.Rows = append(r.Rows, row)
 			}
 		}

@@ -171,7 +171,7 @@ func TestRows(t *testing.T) {
 				"bob ops: frozen missing, account bob kc-bob, matched id, by -, since -, guard missing_source",
 				"bob team: granted member, account bob kc-bob, matched id, by /team, since -, guard -",
 			},
-			why: "a source of the group is missing or cannot be read, so nothing is decided about it",
+			why: "a source of the group is missing or cannot be read, so groupsync changes nothing in the group",
 		},
 		{
 			name:  "a group whose source cannot be read is frozen",
@@ -180,7 +180,7 @@ func TestRows(t *testing.T) {
 				"bob ops: frozen unreadable, account bob kc-bob, matched id, by -, since -, guard missing_source",
 				"bob team: granted member, account bob kc-bob, matched id, by /team, since -, guard -",
 			},
-			why: "a source of the group is missing or cannot be read, so nothing is decided about it",
+			why: "a source of the group is missing or cannot be read, so groupsync changes nothing in the group",
 		},
 		{
 			name:  "a group that nothing feeds is unmanaged, and the person is known all the same",

@@ -52,16 +52,16 @@ type Options struct {
 // Scheduler makes passes.
 type Scheduler struct {
 	options Options
-	// whole is held by a whole pass, also while the pass waits for passing. A caller that
-	// needs both acquires whole first.
-	whole   *semaphore.Weighted
-	passing *semaphore.Weighted // held by the pass that runs, and while the job is replaced
+	// wholePass is held by a whole pass, also while the pass waits for anyPass. A caller that
+	// needs both acquires wholePass first.
+	wholePass *semaphore.Weighted
+	anyPass   *semaphore.Weighted // held by the pass that runs, and while the job is replaced
 
-	mu      sync.Mutex
-	job     Job
-	term    *term                   // nil: this process stands by
-	asking  int                     // how many calls of Sync and Replace wait for passing
-	giveWay context.CancelCauseFunc // ends the context of Job.After; nil: it does not run
+	mu       sync.Mutex
+	job      Job
+	term     *term                   // nil: this process stands by
+	waiting  int                     // how many calls of Sync and Replace wait for anyPass
+	endAfter context.CancelCauseFunc // ends the context of Job.After; nil: it does not run
 }
 
 // term is one run of the schedule.
@@ -86,7 +86,7 @@ func New(j Job, o Options) *Scheduler {
 	if o.Jitter == nil {
 		o.Jitter = func(most time.Duration) time.Duration { return rand.N(most) } // #nosec G404 -- the delay spreads load and keeps no secret
 	}
-	return &Scheduler{options: o, job: j, whole: semaphore.NewWeighted(1), passing: semaphore.NewWeighted(1)}
+	return &Scheduler{options: o, job: j, wholePass: semaphore.NewWeighted(1), anyPass: semaphore.NewWeighted(1)}
 }
 
 // Run makes passes until ctx ends. Then it waits for the running pass. It returns an error if
@@ -118,7 +118,7 @@ func (d *Scheduler) Run(ctx context.Context) error {
 	case <-finished:
 		return nil
 	case <-patience.C:
-		return fmt.Errorf("the running pass did not end within shutdown_timeout (%s) and was abandoned: look at its last log lines, the next pass starts from a fresh reading", d.options.ShutdownTimeout)
+		return fmt.Errorf("the running pass did not end within shutdown_timeout (%s) and was abandoned: look at its last log lines; the next pass reads both sides again", d.options.ShutdownTimeout)
 	}
 }
 
@@ -135,9 +135,9 @@ func (d *Scheduler) begin(t *term) {
 		d.scheduled(t)
 	}))
 	t.jobs.Go(func() {
-		if d.whole.Acquire(t.ctx, 1) == nil {
-			defer d.whole.Release(1)
-			d.own(t)
+		if d.wholePass.Acquire(t.ctx, 1) == nil {
+			defer d.wholePass.Release(1)
+			d.passAndAfter(t)
 		}
 	})
 }
@@ -161,21 +161,21 @@ func (j Job) wait(ctx context.Context, jitter func(time.Duration) time.Duration)
 // scheduled makes a pass, unless a whole pass runs or waits. If a pass of one person runs,
 // scheduled waits for it, because that pass did not look at the other people.
 func (d *Scheduler) scheduled(t *term) {
-	if !d.whole.TryAcquire(1) {
-		d.options.Log.WarnContext(t.ctx, "a pass was due while one was running and is skipped: make schedule longer if this repeats")
+	if !d.wholePass.TryAcquire(1) {
+		d.options.Log.WarnContext(t.ctx, "a pass was due and is skipped, because another pass has not ended: if this repeats, run passes less often (schedule)")
 		d.options.Skipped()
 		return
 	}
-	defer d.whole.Release(1)
-	d.own(t)
+	defer d.wholePass.Release(1)
+	d.passAndAfter(t)
 }
 
-// own makes a pass of the schedule, and then runs Job.After. The caller holds whole.
-func (d *Scheduler) own(t *term) {
-	if d.passing.Acquire(t.ctx, 1) != nil {
+// passAndAfter makes a pass of the schedule, and then runs Job.After. The caller holds wholePass.
+func (d *Scheduler) passAndAfter(t *term) {
+	if d.anyPass.Acquire(t.ctx, 1) != nil {
 		return // the term has ended
 	}
-	defer d.passing.Release(1)
+	defer d.anyPass.Release(1)
 	d.mu.Lock()
 	j := d.job
 	d.mu.Unlock()
@@ -186,20 +186,20 @@ func (d *Scheduler) own(t *term) {
 	now := time.Now().UTC()
 	ctx, cancel := context.WithTimeout(t.ctx, j.Schedule.Next(now).Sub(now)*9/10)
 	defer cancel()
-	d.follow(ctx, j, r)
+	d.runAfter(ctx, j, r)
 }
 
-// follow runs Job.After until somebody calls Sync or Replace. The caller holds passing.
-func (d *Scheduler) follow(ctx context.Context, j Job, r report.Report) {
+// runAfter runs Job.After until somebody calls Sync or Replace. The caller holds anyPass.
+func (d *Scheduler) runAfter(ctx context.Context, j Job, r report.Report) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	d.mu.Lock()
-	asked := d.asking > 0
-	d.giveWay = cancel
+	asked := d.waiting > 0
+	d.endAfter = cancel
 	d.mu.Unlock()
 	defer func() {
 		d.mu.Lock()
-		d.giveWay = nil
+		d.endAfter = nil
 		d.mu.Unlock()
 	}()
 	if asked || ctx.Err() != nil {
@@ -212,7 +212,7 @@ func (d *Scheduler) follow(ctx context.Context, j Job, r report.Report) {
 const everybody = ""
 
 // pass makes a pass of the current job, of one user or of everybody. The caller holds
-// passing. The error is ErrStandby if the term has ended, an error about a panic, or the error
+// anyPass. The error is ErrStandby if the term has ended, an error about a panic, or the error
 // of PassOf.
 func (d *Scheduler) pass(t *term, user string, req reconcile.Request) (r report.Report, err error) {
 	d.mu.Lock()
@@ -222,7 +222,7 @@ func (d *Scheduler) pass(t *term, user string, req reconcile.Request) (r report.
 		return r, ErrStandby
 	}
 	req.Apply = j.Apply
-	err = errors.New("the pass did not end in order: look at the log")
+	err = errors.New("the pass ended with a fault in groupsync: look at the log")
 	log := logger{ctx: t.ctx, log: d.options.Log}
 	cron.Recover(log)(cron.FuncJob(func() {
 		if user == everybody {
@@ -236,19 +236,19 @@ func (d *Scheduler) pass(t *term, user string, req reconcile.Request) (r report.
 
 // ErrAsked is the cause of the end of Job.After's context when somebody asks for a pass or
 // for another job.
-var ErrAsked = errors.New("somebody asked for a pass or for a reload meanwhile")
+var ErrAsked = errors.New("a pass or a reload was requested")
 
-// ask acquires the semaphores in order. It ends a running Job.After first.
-func (d *Scheduler) ask(ctx context.Context, semaphores ...*semaphore.Weighted) (release func(), err error) {
+// acquire acquires the semaphores in order. It ends a running Job.After first.
+func (d *Scheduler) acquire(ctx context.Context, semaphores ...*semaphore.Weighted) (release func(), err error) {
 	d.mu.Lock()
-	d.asking++
-	if d.giveWay != nil {
-		d.giveWay(ErrAsked)
+	d.waiting++
+	if d.endAfter != nil {
+		d.endAfter(ErrAsked)
 	}
 	d.mu.Unlock()
 	defer func() {
 		d.mu.Lock()
-		d.asking--
+		d.waiting--
 		d.mu.Unlock()
 	}()
 	var held []*semaphore.Weighted
@@ -269,7 +269,7 @@ func (d *Scheduler) ask(ctx context.Context, semaphores ...*semaphore.Weighted) 
 
 // Errors of Sync. Sync makes no pass if it returns one of them.
 var (
-	ErrStandby  = errors.New("this process stands by and makes no passes: ask the one that leads")
+	ErrStandby  = errors.New("this process is a standby and makes no passes: ask the leader")
 	ErrObserves = errors.New("mode is observe, so a pass writes nothing and there is nothing to approve: set mode: apply first")
 )
 
@@ -288,11 +288,11 @@ func (d *Scheduler) Sync(ctx context.Context, user string, req reconcile.Request
 		return report.Report{}, ErrStandby
 	}
 	defer t.jobs.Done()
-	needed := []*semaphore.Weighted{d.passing}
+	needed := []*semaphore.Weighted{d.anyPass}
 	if user == everybody {
-		needed = []*semaphore.Weighted{d.whole, d.passing}
+		needed = []*semaphore.Weighted{d.wholePass, d.anyPass}
 	}
-	release, err := d.ask(ctx, needed...)
+	release, err := d.acquire(ctx, needed...)
 	if err != nil {
 		return report.Report{}, err
 	}
@@ -314,7 +314,7 @@ func (d *Scheduler) Sync(ctx context.Context, user string, req reconcile.Request
 // returns an error, the old job stays. If the Scheduler runs, the new job begins with a pass
 // at once.
 func (d *Scheduler) Replace(ctx context.Context, make func() (Job, error)) error {
-	release, err := d.ask(ctx, d.passing)
+	release, err := d.acquire(ctx, d.anyPass)
 	if err != nil {
 		return err
 	}

@@ -119,7 +119,7 @@ func TestAPassThatIsDueWhileOneRunsIsSkippedAndCounted(t *testing.T) {
 	if n := skipped.Load(); passes != 2 || n != 4 {
 		t.Errorf("%d passes, %d skipped; want 2 and 4", passes, n)
 	}
-	if n := strings.Count(log.String(), `level=WARN msg="a pass was due while one was running and is skipped: make schedule longer if this repeats"`); n != 4 {
+	if n := strings.Count(log.String(), `level=WARN msg="a pass was due and is skipped, because another pass has not ended: if this repeats, run passes less often (schedule)"`); n != 4 {
 		t.Errorf("%d warnings, want 4\n%s", n, &log)
 	}
 }
@@ -356,7 +356,7 @@ func TestShutdown(t *testing.T) {
 	}{
 		{"a pass that ends in time is awaited", 19 * time.Second, 19 * time.Second, ""},
 		{"a pass that does not is abandoned, and the error says so", time.Hour, patience,
-			"the running pass did not end within shutdown_timeout (20s) and was abandoned: look at its last log lines, the next pass starts from a fresh reading"},
+			"the running pass did not end within shutdown_timeout (20s) and was abandoned: look at its last log lines; the next pass reads both sides again"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

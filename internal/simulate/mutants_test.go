@@ -74,7 +74,7 @@ var mechanisms = []mutant{
 	// The floor before the write protects what the floor in the plan protects, so both are
 	// taken out.
 	{"admin floor", []patch{
-		{"internal/guard/fixed.go", "len(g.Remove) == 0 || len(g.Floor) >= j.in.Limits.Floor {", "true {"},
+		{"internal/guard/fixed.go", "len(g.Remove) == 0 || len(g.Floor) >= e.in.Limits.Floor {", "true {"},
 		{"internal/reconcile/apply.go", "len(w.Remove) > 0 && w.Admins && n < j.limits.Floor {", "false && w.Admins && n < 0 {"},
 	}, "admins,disable", ""},
 	{"a local account exists", []patch{

@@ -129,10 +129,10 @@ type Snapshot struct {
 func NewSnapshot(p Parts) (*Snapshot, error) {
 	s := &Snapshot{identity: p.Identity, groups: slices.Clone(p.Groups), users: slices.Clone(p.Users), byID: make(map[string]int, len(p.Users))}
 	if len(s.users) == 0 {
-		return nil, fault.New(fault.ClearML, fault.Incomplete, "ClearML lists no users: an emptied database answers so too, and nothing is synchronized from it")
+		return nil, fault.New(fault.ClearML, fault.Incomplete, "ClearML returned no users, as an empty database does. Nothing was synchronized. Check ClearML's database")
 	}
 	if len(s.groups) == 0 {
-		return nil, fault.New(fault.ClearML, fault.Incomplete, "ClearML lists no user groups, not even the built-in ones: nothing is synchronized")
+		return nil, fault.New(fault.ClearML, fault.Incomplete, "ClearML returned no user groups, not even the built-in ones. Nothing was synchronized. Check ClearML's database")
 	}
 	slices.SortFunc(s.users, func(a, b User) int { return strings.Compare(a.ID, b.ID) })
 	emails := false
@@ -144,7 +144,7 @@ func NewSnapshot(p Parts) (*Snapshot, error) {
 		emails = emails || u.Email != ""
 	}
 	if !emails {
-		return nil, fault.New(fault.ClearML, fault.Shape, "ClearML tells no user's email, so nobody can be matched: the credentials are not an admin's, or this server has no auth fields")
+		return nil, fault.New(fault.ClearML, fault.Shape, "ClearML returned no user's email, so groupsync can match nobody. The credentials are not an administrator's, or this server returns no auth fields")
 	}
 	if p.AdminRole {
 		s.groups = append(s.groups, AdminRole(s.users))
@@ -251,7 +251,7 @@ func views(s *Snapshot) (disagree map[string]string, oneView bool) {
 		if onlyUsers := len(c[g.ID]) - both; onlyGroup+onlyUsers > 0 {
 			disagree[g.ID] = fmt.Sprintf("%d only in the group's list, %d only in the users' own, %d in both", onlyGroup, onlyUsers, both)
 			if len(c) == 0 {
-				disagree[g.ID] = "no user is shown with any group at all (sec_groups)"
+				disagree[g.ID] = "ClearML returned no groups for any user (sec_groups)"
 			}
 		}
 	}

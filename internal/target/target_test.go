@@ -15,11 +15,11 @@ func TestSnapshotRefusesPartsThatAreNotWhole(t *testing.T) {
 		want   string
 		reason fault.Reason
 	}{
-		{"no users", Parts{Groups: []Group{g}}, "ClearML lists no users: an emptied database answers so too, and nothing is synchronized from it", fault.Incomplete},
-		{"no groups", Parts{Users: []User{u}}, "ClearML lists no user groups, not even the built-in ones: nothing is synchronized", fault.Incomplete},
+		{"no users", Parts{Groups: []Group{g}}, "ClearML returned no users, as an empty database does. Nothing was synchronized. Check ClearML's database", fault.Incomplete},
+		{"no groups", Parts{Users: []User{u}}, "ClearML returned no user groups, not even the built-in ones. Nothing was synchronized. Check ClearML's database", fault.Incomplete},
 		{"a user twice", Parts{Users: []User{u, u}, Groups: []Group{g}}, "ClearML lists the user u twice, so another may be missing; run again", fault.Incomplete},
 		{"a group twice", Parts{Users: []User{u}, Groups: []Group{g, g}}, `ClearML lists the user group "team" twice, so another may be missing; run again`, fault.Incomplete},
-		{"nobody has an email", Parts{Users: []User{{ID: "u"}}, Groups: []Group{g}}, "ClearML tells no user's email, so nobody can be matched: the credentials are not an admin's, or this server has no auth fields", fault.Shape},
+		{"nobody has an email", Parts{Users: []User{{ID: "u"}}, Groups: []Group{g}}, "ClearML returned no user's email, so groupsync can match nobody. The credentials are not an administrator's, or this server returns no auth fields", fault.Shape},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -44,7 +44,7 @@ func TestViewsAreHeldAgainstEachOther(t *testing.T) {
 		{"both views agree", Group{Members: []Member{{ID: "u"}}}, users("g"), ""},
 		{"a cut member list", Group{}, users("g"), "0 only in the group's list, 1 only in the users' own, 0 in both"},
 		{"a stale list of the user's own", Group{Members: []Member{{ID: "u"}}}, users("h"), "1 only in the group's list, 0 only in the users' own, 0 in both"},
-		{"a server that shows nobody's groups", Group{Members: []Member{{ID: "u"}}}, users(), "no user is shown with any group at all (sec_groups)"},
+		{"a server that shows nobody's groups", Group{Members: []Member{{ID: "u"}}}, users(), "ClearML returned no groups for any user (sec_groups)"},
 		{"a member whom the user list lacks is no disagreement", Group{Members: []Member{{ID: "u"}, {ID: "ghost"}}}, users("g"), ""},
 		{"a service account without auth fields is no disagreement", Group{Members: []Member{{ID: "u"}, {ID: "bot"}}}, users("g"), ""},
 		{"a member twice freezes the group alone", Group{Members: []Member{{ID: "u"}, {ID: "u"}}}, users("g"), "1 members are listed twice, so others may be missing"},
@@ -71,7 +71,7 @@ func TestAServerThatLeavesBuiltInGroupsOutOfTheUsersView(t *testing.T) {
 	admins := func(members ...string) Group { return built("adm", Admins, members...) }
 	everybody := built("all", "Users", "u", "v", "bot", "ghost")
 	team := func(members ...string) Group { return group("g", "team", members...) }
-	const absent = "no user is shown with any group at all (sec_groups)"
+	const absent = "ClearML returned no groups for any user (sec_groups)"
 	tests := []struct {
 		name         string
 		groups       []Group

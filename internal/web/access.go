@@ -18,9 +18,9 @@ type access struct {
 
 // Errors of the paths that show people's names.
 var (
-	errNames   = &Refusal{http.StatusForbidden, errors.New("this path shows people's names, so groupsync serves it only on loopback, to somebody who has signed in by web.config_file, or to everybody if web.public_status is true: set basic_auth_users in web.config_file, or set web.public_status")}
-	errHost    = &Refusal{http.StatusForbidden, errors.New("this path shows people's names, and the request names another host than this machine, as a page does that rebinds its name (DNS rebinding): open localhost or 127.0.0.1; if a proxy on this machine decides who may see names, set web.public_status")}
-	errForeign = &Refusal{http.StatusForbidden, errors.New("this path shows people's names, and a page of another site asked for it: open the path in a tab of its own, or use curl")}
+	errNames   = &Refusal{http.StatusForbidden, errors.New("this path shows people's names, so groupsync serves it only on loopback, to somebody who has signed in by web.config_file, or to everybody if web.public_status is true. Set basic_auth_users in web.config_file, or set web.public_status")}
+	errHost    = &Refusal{http.StatusForbidden, errors.New("this path shows people's names, and the Host header of the request does not name this machine, as in an attack by DNS rebinding. Open localhost or 127.0.0.1. If a proxy on this machine decides who may see names, set web.public_status")}
+	errForeign = &Refusal{http.StatusForbidden, errors.New("this path shows people's names, and a page of another site sent the request. Open the path in its own tab, or use curl")}
 )
 
 // guarded returns the handler with the rules for paths that show people's names.

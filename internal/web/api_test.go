@@ -227,7 +227,7 @@ func TestExplainAnswers(t *testing.T) {
 		{"a person", "?user=ada", 200, "{\n  \"accounts\": [\n    \"ada (id 4711)\"\n  ],\n  \"group\": \"\",\n  \"user\": \"ada\"\n}\n"},
 		{"a person and a group with a hostile name", "?user=ada&group=%3Cb%3E%E2%80%AE", 200, "{\n  \"accounts\": [\n    \"ada (id 4711)\"\n  ],\n  \"group\": \"<b>\\u202e\",\n  \"user\": \"ada\"\n}\n"},
 		{"a group", "?group=team", 200, "{\n  \"accounts\": [\n    \"ada (id 4711)\"\n  ],\n  \"group\": \"team\",\n  \"user\": \"\"\n}\n"},
-		{"nothing", "", 400, "neither a person nor a group was given: GET /api/v1/explain?user=…, ?group=…, or both\n"},
+		{"nothing", "", 400, "neither a person nor a group was given, so nothing was explained. Use GET /api/v1/explain?user=…, ?group=…, or both\n"},
 		{"nobody", "?user=bob", 404, "no person has the id, username or email \"bob\": correct it\n"},
 		{"several people", "?user=twins", 409, "\"twins\" names several people: write one of these ids\n  4711  ada@example.com\n  4712  ada@example.org\n"},
 		{"a Keycloak that is away", "?user=broken", 502, "nothing was explained: asking Keycloak: connection refused: see that it runs\n"},
@@ -243,7 +243,7 @@ func TestExplainAnswers(t *testing.T) {
 func TestNothingIsExplainedWithoutAnExplainer(t *testing.T) {
 	base, stop := start(t, Options{Status: busy(calm())})
 	code, body := described(t, base, "/api/v1/explain?user=ada")
-	if want := "this process explains nothing: run groupsync explain\n"; code != 404 || body != want {
+	if want := "this process cannot explain anything. Run the command groupsync explain\n"; code != 404 || body != want {
 		t.Errorf("got %d %q, want 404 %q", code, body, want)
 	}
 	if err := stop(); err != nil {
@@ -283,7 +283,7 @@ func TestOneExplanationAtATime(t *testing.T) {
 	}()
 	<-s.asked
 	code, body := described(t, base, "/api/v1/explain?user=bob")
-	if want := "another explanation is under way, and groupsync makes one at a time: try again in a few seconds\n"; code != 429 || body != want {
+	if want := "groupsync makes one explanation at a time, and another one is under way. Try again in a few seconds\n"; code != 429 || body != want {
 		t.Errorf("got %d %q, want 429 %q", code, body, want)
 	}
 	close(s.goOn)
@@ -307,7 +307,7 @@ func TestAnExplanationHasItsTime(t *testing.T) {
 	e.timeout = 10 * time.Millisecond
 	_, err := e.explain(t.Context(), "ada", "")
 	var refusal *Refusal
-	want := "nothing was explained, because Keycloak and ClearML did not answer within 10ms: try again, or run groupsync explain, which waits longer: asking Keycloak: context deadline exceeded"
+	want := "nothing was explained, because Keycloak and ClearML did not answer within 10ms. Try again, or run groupsync explain, which waits longer: asking Keycloak: context deadline exceeded"
 	if !errors.As(err, &refusal) || refusal.Status != http.StatusGatewayTimeout || err.Error() != want {
 		t.Errorf("got %v\nwant %s", err, want)
 	}

@@ -52,13 +52,13 @@ func control(mux *http.ServeMux, c Control, file string) {
 	post := func(path string, do func(ctx context.Context, r *http.Request) (string, error)) {
 		mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
 			if site := r.Header.Get("Sec-Fetch-Site"); r.Header.Get("Origin") != "" || site != "" && site != "none" {
-				answer(w, "", &Refusal{http.StatusForbidden, errors.New("this is not for pages in a browser: use curl")})
+				answer(w, "", &Refusal{http.StatusForbidden, errors.New("groupsync does not accept this request from a page in a browser, so nothing was done. Use curl")})
 				return
 			}
 			// The timeout of ordinary requests still applies while the body is read. So a body
 			// that never arrives does not delay the shutdown.
 			if _, err := io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, 64<<10)); err != nil {
-				answer(w, "", &Refusal{http.StatusBadRequest, fmt.Errorf("the body of the request did not arrive: %w: send an empty body", err)})
+				answer(w, "", &Refusal{http.StatusBadRequest, fmt.Errorf("the body of the request did not arrive, so nothing was done: %w. Send an empty body", err)})
 				return
 			}
 			patient(w)
@@ -75,25 +75,25 @@ func control(mux *http.ServeMux, c Control, file string) {
 			return "", err
 		}
 		rep, err := c.Sync(ctx, user)
-		return told(rep, err)
+		return passAnswer(rep, err)
 	})
 	post("/-/approve", func(ctx context.Context, r *http.Request) (string, error) {
 		digest := r.URL.Query().Get("digest")
 		if digest == "" {
-			return "", &Refusal{http.StatusBadRequest, errors.New("no digest was given, so nothing was approved: POST /-/approve?digest=…, with the digest in the summary line of the pass")}
+			return "", &Refusal{http.StatusBadRequest, errors.New("no digest was given, so nothing was approved. Use POST /-/approve?digest=…, with the digest in the summary line of the pass")}
 		}
 		user, err := userOf(r)
 		if err != nil {
 			return "", err
 		}
 		rep, err := c.Approve(ctx, user, digest, approver(r, file))
-		return told(rep, err)
+		return passAnswer(rep, err)
 	})
 	post("/-/suspend", func(ctx context.Context, r *http.Request) (string, error) {
 		q := r.URL.Query()
 		lasts, err := time.ParseDuration(q.Get("for"))
 		if err != nil {
-			return "", &Refusal{http.StatusBadRequest, fmt.Errorf("for=%q is no time, so nothing was suspended: POST /-/suspend?for=2h&reason=…", q.Get("for"))}
+			return "", &Refusal{http.StatusBadRequest, fmt.Errorf("for=%q is not a duration, so nothing was suspended. Use POST /-/suspend?for=2h&reason=…", q.Get("for"))}
 		}
 		removalsOnly, err := strconv.ParseBool(cmp.Or(q.Get("removals_only"), "false"))
 		if err != nil {
@@ -112,7 +112,7 @@ func control(mux *http.ServeMux, c Control, file string) {
 func userOf(r *http.Request) (string, error) {
 	query := r.URL.Query()
 	if query.Has("user") && query.Get("user") == "" {
-		return "", &Refusal{http.StatusBadRequest, errors.New("user is empty, so no pass was made: POST /-/sync?user=… with an email, a username or an id, or POST /-/sync for everybody")}
+		return "", &Refusal{http.StatusBadRequest, errors.New("user is empty, so no pass was made. Use POST /-/sync?user=… with an email, a username or an id, or POST /-/sync for everybody")}
 	}
 	return query.Get("user"), nil
 }
@@ -142,9 +142,9 @@ func signedIn(r *http.Request, file string) (name string, is bool) {
 	return "", false
 }
 
-// told returns the summary of a pass as the answer. It returns a Refusal if the pass had no
+// passAnswer returns the summary of a pass as the answer. It returns a Refusal if the pass had no
 // plan (502) or its approval was not granted (409).
-func told(r report.Report, err error) (string, error) {
+func passAnswer(r report.Report, err error) (string, error) {
 	text := summary(r)
 	switch {
 	case err != nil:

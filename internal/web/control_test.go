@@ -86,7 +86,7 @@ func TestControl(t *testing.T) {
 		{"a pass", asked{report: applied}, "POST", "/-/sync", "", 200, "pass p1: applied; 1 added, 2 removed, 0 failed; left to add 0, to remove 0; digest d1\n", "sync"},
 		{"a pass that a guard stops is a pass", asked{report: guarded}, "POST", "/-/sync", "", 200, "pass p2: guarded; 0 added, 0 removed, 0 failed; left to add 0, to remove 1; digest d2\nguard removals: 60 are wanted\n", "sync"},
 		{"a pass of one person", asked{report: applied}, "POST", "/-/sync?user=ann%40example.com", "", 200, "pass p1: applied; 1 added, 2 removed, 0 failed; left to add 0, to remove 0; digest d1\n", "sync ann@example.com"},
-		{"a user that is empty is not everybody", asked{report: applied}, "POST", "/-/sync?user=", "", 400, "user is empty, so no pass was made: POST /-/sync?user=… with an email, a username or an id, or POST /-/sync for everybody\n", ""},
+		{"a user that is empty is not everybody", asked{report: applied}, "POST", "/-/sync?user=", "", 400, "user is empty, so no pass was made. Use POST /-/sync?user=… with an email, a username or an id, or POST /-/sync for everybody\n", ""},
 		{"an approved pass of one person", asked{report: applied}, "POST", "/-/approve?digest=d1&user=ann", "", 200, "pass p1: applied; 1 added, 2 removed, 0 failed; left to add 0, to remove 0; digest d1\n", "approve d1 by anonymous via HTTP for ann"},
 		{"somebody whom nobody knows", asked{err: &Refusal{404, errors.New("nobody zoe")}}, "POST", "/-/sync?user=zoe", "", 404, "nobody zoe\n", "sync zoe"},
 		{"a standby says who leads", asked{err: &Refusal{503, errors.New("x leads")}}, "POST", "/-/sync", "", 503, "x leads\n", "sync"},
@@ -94,21 +94,21 @@ func TestControl(t *testing.T) {
 		{"a plan that has changed", asked{report: changed}, "POST", "/-/approve?digest=d1", "", 409, "approval of d1 by op at 2026-11-24T12:00:00Z: refused: the plan has changed: its digest is d2\npass p2: guarded; 0 added, 0 removed, 0 failed; left to add 0, to remove 1; digest d2\nguard removals: 60 are wanted\n", "approve d1 by anonymous via HTTP"},
 		{"an approval that was given before", asked{report: twice}, "POST", "/-/approve?digest=d1", "", 409, "approval of d1 by op at 2026-11-24T12:00:00Z: refused: there is nothing to approve\npass p3: in_sync; 0 added, 0 removed, 0 failed; left to add 0, to remove 0\n", "approve d1 by anonymous via HTTP"},
 		{"names forge no line of an answer", asked{report: hostile}, "POST", "/-/sync", "", 200, "pass p5: guarded; 0 added, 0 removed, 0 failed; left to add 0, to remove 0\nguard views: team\\nerror: forged\nerror: \\x1b[2J\n", "sync"},
-		{"an approval of nothing", asked{}, "POST", "/-/approve", "", 400, "no digest was given, so nothing was approved: POST /-/approve?digest=…, with the digest in the summary line of the pass\n", ""},
+		{"an approval of nothing", asked{}, "POST", "/-/approve", "", 400, "no digest was given, so nothing was approved. Use POST /-/approve?digest=…, with the digest in the summary line of the pass\n", ""},
 		{"a reload", asked{}, "POST", "/-/reload", "", 200, "the configuration was reloaded\n", "reload"},
 		{"a reload of a bad file", asked{err: errors.New("mode: \"on\" is unknown")}, "POST", "/-/reload", "", 500, "mode: \"on\" is unknown\n", "reload"},
 		{"a suspension", asked{}, "POST", "/-/suspend?for=2h&reason=LDAP+migration", "", 200, "suspended\n", `suspend 2h0m0s "LDAP migration" false by anonymous via HTTP`},
 		{"a suspension of removals", asked{}, "POST", "/-/suspend?for=90m&reason=r&removals_only=true", "", 200, "suspended\n", `suspend 1h30m0s "r" true by anonymous via HTTP`},
 		{"a suspension that is refused", asked{err: &Refusal{400, errors.New("a suspension needs a reason")}}, "POST", "/-/suspend?for=2h", "", 400, "a suspension needs a reason\n", `suspend 2h0m0s "" false by anonymous via HTTP`},
-		{"a suspension of no time", asked{}, "POST", "/-/suspend?reason=r", "", 400, "for=\"\" is no time, so nothing was suspended: POST /-/suspend?for=2h&reason=…\n", ""},
+		{"a suspension of no time", asked{}, "POST", "/-/suspend?reason=r", "", 400, "for=\"\" is not a duration, so nothing was suspended. Use POST /-/suspend?for=2h&reason=…\n", ""},
 		{"a suspension of odd removals", asked{}, "POST", "/-/suspend?for=2h&reason=r&removals_only=yes%0aplease", "", 400, "removals_only=\"yes\\nplease\" is neither true nor false, so nothing was suspended\n", ""},
-		{"a suspension that a page asks for", asked{}, "POST", "/-/suspend?for=2h&reason=r", "same-origin", 403, "this is not for pages in a browser: use curl\n", ""},
+		{"a suspension that a page asks for", asked{}, "POST", "/-/suspend?for=2h&reason=r", "same-origin", 403, "groupsync does not accept this request from a page in a browser, so nothing was done. Use curl\n", ""},
 		{"the end of one", asked{}, "POST", "/-/resume", "", 200, "resumed\n", "resume by anonymous via HTTP"},
-		{"the end of one that a page asks for", asked{}, "POST", "/-/resume", "cross-site", 403, "this is not for pages in a browser: use curl\n", ""},
+		{"the end of one that a page asks for", asked{}, "POST", "/-/resume", "cross-site", 403, "groupsync does not accept this request from a page in a browser, so nothing was done. Use curl\n", ""},
 		{"no suspension on GET", asked{}, "GET", "/-/suspend?for=2h&reason=r", "", 405, "Method Not Allowed\n", ""},
 		{"nothing is done on GET", asked{}, "GET", "/-/sync", "", 405, "Method Not Allowed\n", ""},
-		{"nothing is done for a foreign page in a browser", asked{}, "POST", "/-/sync", "cross-site", 403, "this is not for pages in a browser: use curl\n", ""},
-		{"nor for one that claims this server's name", asked{}, "POST", "/-/approve?digest=d1", "same-origin", 403, "this is not for pages in a browser: use curl\n", ""},
+		{"nothing is done for a foreign page in a browser", asked{}, "POST", "/-/sync", "cross-site", 403, "groupsync does not accept this request from a page in a browser, so nothing was done. Use curl\n", ""},
+		{"nor for one that claims this server's name", asked{}, "POST", "/-/approve?digest=d1", "same-origin", 403, "groupsync does not accept this request from a page in a browser, so nothing was done. Use curl\n", ""},
 		{"a pass that came to no plan", asked{report: report.Report{Pass: "p4", Result: report.Error, Errors: []report.Failure{{Text: "Keycloak is away"}}}}, "POST", "/-/approve?digest=d1", "", 502, "pass p4: error; 0 added, 0 removed, 0 failed; left to add 0, to remove 0\nerror: Keycloak is away\n", "approve d1 by anonymous via HTTP"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -332,7 +332,7 @@ func TestWhatIsOpenToEverybodyIsWarnedOf(t *testing.T) {
 			o.ConfigFile = webConfig(t, t.TempDir(), tt.config)
 		}
 		warn(o, tt.at)
-		for _, open := range []string{"whoever reaches web.listen can make passes", "whoever reaches web.listen can read people's names"} {
+		for _, open := range []string{"Anybody who can connect to web.listen can make passes", "Anybody who can connect to web.listen can read people's names"} {
 			if warned := strings.Contains(log.String(), open); warned != tt.warned {
 				t.Errorf("%s: warned that %s: %t\n%s", tt.name, open, warned, log.String())
 			}

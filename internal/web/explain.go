@@ -48,11 +48,11 @@ func newExplaining(e Explainer, log *slog.Logger) *explaining {
 func (e *explaining) explain(ctx context.Context, user, group string) (Explanation, error) {
 	switch {
 	case e.explainer == nil:
-		return Explanation{}, &Refusal{http.StatusNotFound, errors.New("this process explains nothing: run groupsync explain")}
+		return Explanation{}, &Refusal{http.StatusNotFound, errors.New("this process cannot explain anything. Run the command groupsync explain")}
 	case user == "" && group == "":
-		return Explanation{}, &Refusal{http.StatusBadRequest, errors.New("neither a person nor a group was given: GET /api/v1/explain?user=…, ?group=…, or both")}
+		return Explanation{}, &Refusal{http.StatusBadRequest, errors.New("neither a person nor a group was given, so nothing was explained. Use GET /api/v1/explain?user=…, ?group=…, or both")}
 	case !e.turn.TryAcquire(1):
-		return Explanation{}, &Refusal{http.StatusTooManyRequests, errors.New("another explanation is under way, and groupsync makes one at a time: try again in a few seconds")}
+		return Explanation{}, &Refusal{http.StatusTooManyRequests, errors.New("groupsync makes one explanation at a time, and another one is under way. Try again in a few seconds")}
 	}
 	defer e.turn.Release(1)
 	ctx, cancel := context.WithTimeout(ctx, e.timeout)
@@ -65,7 +65,7 @@ func (e *explaining) explain(ctx context.Context, user, group string) (Explanati
 	case errors.As(err, &refusal):
 		return Explanation{}, refusal
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		err = &Refusal{http.StatusGatewayTimeout, fmt.Errorf("nothing was explained, because Keycloak and ClearML did not answer within %s: try again, or run groupsync explain, which waits longer: %w", e.timeout, err)}
+		err = &Refusal{http.StatusGatewayTimeout, fmt.Errorf("nothing was explained, because Keycloak and ClearML did not answer within %s. Try again, or run groupsync explain, which waits longer: %w", e.timeout, err)}
 	default:
 		err = &Refusal{http.StatusBadGateway, fmt.Errorf("nothing was explained: %w", err)}
 	}

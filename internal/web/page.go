@@ -46,7 +46,7 @@ type page struct {
 func (p page) serve(w http.ResponseWriter, r *http.Request) {
 	how := p.approve
 	how.https = r.TLS != nil
-	v := look(p.status.state(), time.Now(), how)
+	v := viewOf(p.status.state(), time.Now(), how)
 	code := http.StatusOK
 	if p.explaining.explainer != nil {
 		v.Search, code = p.search(r)

@@ -53,35 +53,35 @@ func TestHeadline(t *testing.T) {
 	}{
 		{"before the first pass", state{leads: true}, "idle: No pass has ended yet."},
 		{"during the first pass", state{leads: true, running: now}, "idle: The first pass is running."},
-		{"a standby", state{leader: "pod-b"}, "idle: This process stands by and makes no passes. pod-b leads: its page shows the passes."},
-		{"a standby without a leader", state{}, "idle: This process stands by and makes no passes. The leader is not known: look again in a few seconds."},
+		{"a standby", state{leader: "pod-b"}, "idle: This process is a standby and makes no passes. pod-b is the leader. Its page shows the passes."},
+		{"a standby without a leader", state{}, "idle: This process is a standby and makes no passes. The leader is not known. Reload the page in a few seconds."},
 		{"nothing differs", of(report.Report{Result: report.InSync}), "good: ClearML agrees with Keycloak."},
 		{"everything was written", of(report.Report{Result: report.Applied, Applied: report.Tally{Added: 1}}), "good: ClearML agrees with Keycloak. The last pass made 1 change."},
-		{"a person approved", of(report.Report{Result: report.Applied, Approval: &report.Approval{Digest: "d", By: "op", At: now, Granted: true, Changes: 1}}), "good: ClearML agrees with Keycloak. The last pass was given an approval of d by op at 2026-11-27T12:00:00Z: granted: lifted no guard for 1 change."},
+		{"a person approved", of(report.Report{Result: report.Applied, Approval: &report.Approval{Digest: "d", By: "op", At: now, Granted: true, Changes: 1}}), "good: ClearML agrees with Keycloak. The last pass had an approval of d by op at 2026-11-27T12:00:00Z: granted: lifted no guard for 1 change."},
 		{"nothing may be written", of(report.Report{Result: report.Drift, Mode: "observe", Groups: change(report.Planned, "")}), "wait: 1 membership differs from Keycloak. The mode is observe, so groupsync writes nothing."},
-		{"a removal waits", of(report.Report{Result: report.Drift, Groups: change(report.Withheld, report.Grace)}), "wait: 1 membership differs from Keycloak. 1 removal waits only for the grace, until passes have agreed on it for long enough."},
-		{"a write failed", of(report.Report{Result: report.Drift, Groups: change(report.Failed, ""), Applied: report.Tally{Removed: 2, Failed: 1}}), "bad: 1 membership differs from Keycloak. The last pass made 2 changes. 1 write failed; the next pass tries again."},
+		{"a removal waits", of(report.Report{Result: report.Drift, Groups: change(report.Withheld, report.Grace)}), "wait: 1 membership differs from Keycloak. 1 removal waits only for the grace. groupsync writes a removal after all passes have wanted it throughout the grace."},
+		{"a write failed", of(report.Report{Result: report.Drift, Groups: change(report.Failed, ""), Applied: report.Tally{Removed: 2, Failed: 1}}), "bad: 1 membership differs from Keycloak. The last pass made 2 changes. 1 write failed. The next pass tries again."},
 		{"a guard withholds", of(report.Report{Result: report.Guarded, Groups: change(report.Withheld, report.Removals)}), "bad: Guards withhold 1 change."},
-		{"a guard only reports", of(report.Report{Result: report.Guarded}), "bad: A guard reports what only a person can settle."},
+		{"a guard only reports", of(report.Report{Result: report.Guarded}), "bad: A guard reports a problem that a person must resolve."},
 		{"the pass failed", of(report.Report{Result: report.Error}), "bad: The last pass failed, and nothing was written."},
 		{"the pass failed while it wrote", of(report.Report{Result: report.Error, Applied: report.Tally{Added: 1}}), "bad: The last pass failed while it wrote. The last pass made 1 change."},
 		{"the next pass is overdue", func() state {
 			s := of(report.Report{Result: report.InSync})
 			s.next = now.Add(-7 * time.Minute)
 			return s
-		}(), "bad: ClearML agrees with Keycloak. The next pass is overdue by 7 min: docs/runbook.md, GroupsyncNoTicks."},
+		}(), "bad: ClearML agrees with Keycloak. The next pass is overdue by 7 min. See docs/runbook.md, GroupsyncNoTicks."},
 		{"writing is suspended, and nothing differs", func() state {
 			s := of(report.Report{Result: report.InSync})
 			s.suspension = memory.Suspension{Until: now.Add(90 * time.Minute), Reason: "LDAP\nmove", By: "<b>", At: now}
 			return s
-		}(), `wait: ClearML agrees with Keycloak. All writing is suspended until 2026-11-27T13:30:00Z by "<b>": "LDAP\nmove", 90 min from now. groupsync resume ends it earlier: docs/running.md, Suspend.`},
+		}(), `wait: ClearML agrees with Keycloak. All writing is suspended until 2026-11-27T13:30:00Z by "<b>": "LDAP\nmove", 90 min from now. groupsync resume ends the suspension earlier. See docs/running.md, Suspend.`},
 		{"removals are suspended, and a suspension is no grace", func() state {
 			s := of(report.Report{Result: report.Drift, Groups: change(report.Withheld, report.Suspended)})
 			s.suspension = memory.Suspension{Until: now.Add(90 * time.Minute), Reason: "r", By: "op", At: now, RemovalsOnly: true}
 			return s
-		}(), `wait: 1 membership differs from Keycloak. The removing of members is suspended until 2026-11-27T13:30:00Z by "op": "r", 90 min from now. groupsync resume ends it earlier: docs/running.md, Suspend.`},
+		}(), `wait: 1 membership differs from Keycloak. The removal of members is suspended until 2026-11-27T13:30:00Z by "op": "r", 90 min from now. groupsync resume ends the suspension earlier. See docs/running.md, Suspend.`},
 		{"a standby of a suspended sync", state{leader: "pod-b", suspension: memory.Suspension{Until: now.Add(time.Hour), Reason: "r", By: "op"}},
-			`idle: This process stands by and makes no passes. All writing is suspended until 2026-11-27T13:00:00Z by "op": "r", 60 min from now. groupsync resume ends it earlier: docs/running.md, Suspend. pod-b leads: its page shows the passes.`},
+			`idle: This process is a standby and makes no passes. All writing is suspended until 2026-11-27T13:00:00Z by "op": "r", 60 min from now. groupsync resume ends the suspension earlier. See docs/running.md, Suspend. pod-b is the leader. Its page shows the passes.`},
 		{"a suspension that has ended", func() state {
 			s := of(report.Report{Result: report.InSync})
 			s.suspension = memory.Suspension{Until: now, Reason: "r", By: "op"}
@@ -94,7 +94,7 @@ func TestHeadline(t *testing.T) {
 		}(), "good: ClearML agrees with Keycloak."},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			v := look(tt.state, now, approveWay{})
+			v := viewOf(tt.state, now, approveWay{})
 			got := v.Tone + ": " + v.Headline
 			for _, d := range v.Detail {
 				got += " " + d.String()
@@ -133,8 +133,8 @@ func TestHowToApprove(t *testing.T) {
 		{"a process alone", Options{Status: alone}, false, sample(), &approval{Digest: digest, Command: "groupsync --once --apply --approve " + digest + " --config config.yaml"}},
 		{"over HTTP", Options{Status: leased, Control: &asked{}}, false, sample(), &approval{Digest: digest, Command: "curl -X POST 'http://localhost:8080/-/approve?digest=" + digest + "'"}},
 		{"over HTTPS", Options{Status: leased, Control: &asked{}}, true, sample(), &approval{Digest: digest, Command: "curl -X POST 'https://localhost:8080/-/approve?digest=" + digest + "'"}},
-		{"over HTTP, in mode observe", Options{Status: leased, Control: &asked{}}, false, observing, &approval{Digest: digest, Command: "curl -X POST 'http://localhost:8080/-/approve?digest=" + digest + "'", Note: "The mode is observe: set mode: apply first."}},
-		{"with a Lease, and nothing over HTTP", Options{Status: leased}, false, sample(), &approval{Digest: digest, Note: "Only the leader writes. Set web.enable_lifecycle, then ask the leader: docs/running.md, Approvals."}},
+		{"over HTTP, in mode observe", Options{Status: leased, Control: &asked{}}, false, observing, &approval{Digest: digest, Command: "curl -X POST 'http://localhost:8080/-/approve?digest=" + digest + "'", Note: "The mode is observe. Set mode: apply first."}},
+		{"with a Lease, and nothing over HTTP", Options{Status: leased}, false, sample(), &approval{Digest: digest, Note: "Only the leader writes. Set web.enable_lifecycle, then send the approval to the leader. See docs/running.md, Approvals."}},
 		{"no guard that an approval lifts", Options{Status: alone}, false, settled, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -218,7 +218,7 @@ func crowd() report.Report {
 			g.Remove = append(g.Remove, report.Change{ID: fmt.Sprint(i, j), Name: fmt.Sprintf("Person Number %d of %d", j, i), Email: fmt.Sprintf("person%d.%d@example.com", i, j), Why: "not_member", Outcome: report.Withheld, Guard: report.Removals})
 		}
 		r.Groups = append(r.Groups, g)
-		r.Guards = append(r.Guards, report.Trip{Guard: report.Removals, Group: name, Detail: "50 of its 60 members would be removed: the group's removals are withheld; if that is meant, approve them", Override: "--approve x"})
+		r.Guards = append(r.Guards, report.Trip{Guard: report.Removals, Group: name, Detail: "50 of its 60 members would be removed: the group's removals are withheld; if they are correct, approve them", Override: "--approve x"})
 		r.Errors = append(r.Errors, report.Failure{System: "clearml", Reason: "rejected", Text: "writing the user group " + name + ": ClearML refused the list"})
 	}
 	for i := range 10000 {

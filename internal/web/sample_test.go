@@ -39,8 +39,8 @@ func sample() report.Report {
 			{ID: "u6", Name: "Barbara Liskov", Side: "clearml", State: "rekeyed"}, {ID: "u7", Name: "Zoe", Side: "clearml", State: "local"},
 		},
 		Guards: []report.Trip{
-			{Guard: report.Removals, Group: "data-science", Detail: "14 of its 38 members would be removed (37 %), guards.max_removal_ratio is 0.25 and guards.free_removals 3: the group's removals are withheld; if that is meant, approve them", Override: "--approve a7576ab8daf0ed35"},
-			{Guard: report.Grants, Group: "Admins", Detail: "1 new administrator is wanted and 3 were made in the last 24h, guards.max_admin_grants is 3: all new administrators are withheld; if that is meant, approve them", Override: "--approve a7576ab8daf0ed35"},
+			{Guard: report.Removals, Group: "data-science", Detail: "14 of its 38 members would be removed (37 %), guards.max_removal_ratio is 0.25 and guards.free_removals 3: the group's removals are withheld; if they are correct, approve them", Override: "--approve a7576ab8daf0ed35"},
+			{Guard: report.Grants, Group: "Admins", Detail: "1 new administrator is wanted and 3 were made in the last 24h, guards.max_admin_grants is 3: all new administrators are withheld; if they are correct, approve them", Override: "--approve a7576ab8daf0ed35"},
 			{Guard: report.Grace, Group: "vision", Detail: "1 removal rests on a federation and waits until 13:05 UTC", Override: "--approve a7576ab8daf0ed35"},
 		},
 		Applied: report.Tally{Added: 2, Removed: 1, Failed: 1},

@@ -175,16 +175,16 @@ var runbook = map[report.Guard]string{
 // waiting are the states whose people the page lists by name.
 var waiting = []people{
 	{State: "pending", Meaning: "in a Keycloak group that feeds ClearML, and without a ClearML account until the first login", See: "docs/runbook.md, GroupsyncPendingOld"},
-	{State: "ambiguous", Meaning: "several accounts could be this person, so nothing is granted, and removed only if all of them are out", See: "docs/decisions.md, Who is who"},
-	{State: "rekeyed", Meaning: "the Keycloak account that ClearML knows is gone, and another one has the email; the next login settles it", See: "docs/decisions.md, Who is who"},
+	{State: "ambiguous", Meaning: "several accounts could be this person, so groupsync grants nothing, and removes only if every account is out of the group", See: "docs/decisions.md, Who is who"},
+	{State: "rekeyed", Meaning: "the Keycloak account whose id ClearML keeps is gone, and another account has the email; groupsync grants nothing until the next login corrects the id", See: "docs/decisions.md, Who is who"},
 }
 
 // overdue is how late a pass may be before the page says so. The alert GroupsyncNoTicks waits
 // for the same time.
 const overdue = 5 * time.Minute
 
-// look returns the view of the state at the time now.
-func look(s state, now time.Time, how approveWay) view {
+// viewOf returns the view of the state at the time now.
+func viewOf(s state, now time.Time, how approveWay) view {
 	v := view{Sync: text(s.sync), Now: when(now, now), Running: maybe(s.running, now), Next: maybe(s.next, now)}
 	for _, r := range report.Results {
 		v.Legend = append(v.Legend, legend{class(r), words(r)})
@@ -201,14 +201,14 @@ func look(s state, now time.Time, how approveWay) view {
 	v.success(s.passes, now)
 	v.Errors = failures(s.last.Errors)
 	if s.last.Approval != nil {
-		v.Detail = append(v.Detail, text("The last pass was given an "+s.last.Approval.String()+"."))
+		v.Detail = append(v.Detail, text("The last pass had an "+s.last.Approval.String()+"."))
 	}
 	if s.planned == nil {
 		return v
 	}
 	if s.planned != s.last {
 		of := when(s.planned.Started, now)
-		v.Detail = append(v.Detail, text("What follows is of the pass of "+of.Clock()+", the last one that came to a plan."))
+		v.Detail = append(v.Detail, text("The data below are from the pass of "+of.Clock()+", the last pass that made a plan."))
 	}
 	v.planned(*s.planned, how)
 	return v
@@ -233,10 +233,10 @@ func (v *view) planned(r report.Report, how approveWay) {
 func (v *view) headline(s state, now time.Time) {
 	switch {
 	case !s.leads:
-		v.Tone, v.Headline = "idle", "This process stands by and makes no passes."
-		who := "The leader is not known: look again in a few seconds."
+		v.Tone, v.Headline = "idle", "This process is a standby and makes no passes."
+		who := "The leader is not known. Reload the page in a few seconds."
 		if s.leader != "" {
-			who = s.leader + " leads: its page shows the passes."
+			who = s.leader + " is the leader. Its page shows the passes."
 		}
 		v.Detail = append(v.Detail, text(who))
 		return
@@ -249,7 +249,7 @@ func (v *view) headline(s state, now time.Time) {
 	}
 	if late := now.Sub(s.next); !s.next.IsZero() && late > overdue {
 		v.Tone = "bad"
-		v.Detail = append(v.Detail, text("The next pass is overdue by "+rough(late)+": docs/runbook.md, GroupsyncNoTicks."))
+		v.Detail = append(v.Detail, text("The next pass is overdue by "+rough(late)+". See docs/runbook.md, GroupsyncNoTicks."))
 	}
 }
 
@@ -262,7 +262,7 @@ func (v *view) suspended(x memory.Suspension, now time.Time) {
 	if v.Tone == "good" {
 		v.Tone = "wait"
 	}
-	first := text(fmt.Sprintf("%s, %s from now. groupsync resume ends it earlier: docs/running.md, Suspend.", strings.ToUpper(x.String()[:1])+x.String()[1:], rough(x.Until.Sub(now))))
+	first := text(fmt.Sprintf("%s, %s from now. groupsync resume ends the suspension earlier. See docs/running.md, Suspend.", strings.ToUpper(x.String()[:1])+x.String()[1:], rough(x.Until.Sub(now))))
 	v.Detail = append([]text{first}, v.Detail...)
 }
 
@@ -285,7 +285,7 @@ func (v *view) result(r report.Report) {
 			v.Headline = "The last pass failed while it wrote."
 		}
 	case report.Guarded:
-		v.Tone, v.Headline = "bad", "A guard reports what only a person can settle."
+		v.Tone, v.Headline = "bad", "A guard reports a problem that a person must resolve."
 		if held > 0 {
 			v.Headline = "Guards withhold " + report.Counted(held, "change", "changes") + "."
 		}
@@ -297,10 +297,10 @@ func (v *view) result(r report.Report) {
 	}
 	if r.Applied.Failed > 0 {
 		v.Tone = "bad"
-		v.Detail = append(v.Detail, text(report.Counted(r.Applied.Failed, "write", "writes")+" failed; the next pass tries again."))
+		v.Detail = append(v.Detail, text(report.Counted(r.Applied.Failed, "write", "writes")+" failed. The next pass tries again."))
 	}
 	if n := withheldBy(r, report.Grace); n > 0 {
-		v.Detail = append(v.Detail, text(report.Counted(n, "removal waits only for the grace", "removals wait only for the grace")+", until passes have agreed on it for long enough."))
+		v.Detail = append(v.Detail, text(report.Counted(n, "removal waits only for the grace", "removals wait only for the grace")+". groupsync writes a removal after all passes have wanted it throughout the grace."))
 	}
 	if r.Mode == "observe" {
 		v.Detail = append(v.Detail, "The mode is observe, so groupsync writes nothing.")
@@ -477,10 +477,10 @@ func (how approveWay) of(r report.Report) *approval {
 	case how.port != "":
 		a.Command = text(fmt.Sprintf("curl -X POST '%s://localhost:%s/-/approve?digest=%s'", scheme, how.port, r.Digest))
 		if r.Mode == "observe" {
-			a.Note = "The mode is observe: set mode: apply first."
+			a.Note = "The mode is observe. Set mode: apply first."
 		}
 	case how.lease:
-		a.Note = "Only the leader writes. Set web.enable_lifecycle, then ask the leader: docs/running.md, Approvals."
+		a.Note = "Only the leader writes. Set web.enable_lifecycle, then send the approval to the leader. See docs/running.md, Approvals."
 	default:
 		a.Command = text("groupsync --once --apply --approve " + r.Digest + " --config config.yaml")
 	}

@@ -50,7 +50,7 @@ func Listen(o Options) (*Server, error) {
 	}
 	l, err := net.Listen("tcp", o.Address)
 	if err != nil {
-		return nil, fmt.Errorf("listening for HTTP: %w: free the port or set web.listen to another address", err)
+		return nil, fmt.Errorf("listening for HTTP: %w. Free the port or set web.listen to another address", err)
 	}
 	warn(o, l.Addr())
 	return &Server{listener: l, config: o.ConfigFile, log: o.Log, http: http.Server{
@@ -71,7 +71,7 @@ func routes(o Options, at net.Addr) http.Handler {
 	mux.HandleFunc("GET /healthz", ok)
 	mux.HandleFunc("GET /readyz", ok)
 	if o.Status != nil {
-		names(mux, o, at)
+		registerNames(mux, o, at)
 	}
 	if o.Control != nil {
 		control(mux, o.Control, o.ConfigFile)
@@ -85,17 +85,18 @@ func warn(o Options, at net.Addr) {
 	if isLoopback(at) || keepsOut(o.ConfigFile) {
 		return
 	}
-	const open = ", and web.config_file asks for neither a password nor a certificate that is verified: whoever reaches web.listen can "
+	const open = ", and web.config_file requires neither a password nor a verified client certificate. Anybody who can connect to web.listen can "
+	const secure = ". Set basic_auth_users in web.config_file, or listen on loopback only"
 	if o.Control != nil {
-		o.Log.Warn("web.enable_lifecycle is set"+open+"make passes, approve changes and suspend writing", "listen", at.String())
+		o.Log.Warn("web.enable_lifecycle is set"+open+"make passes, approve changes and suspend writing"+secure, "listen", at.String())
 	}
 	if o.Status != nil && o.Public {
-		o.Log.Warn("web.public_status is set"+open+"read people's names", "listen", at.String())
+		o.Log.Warn("web.public_status is set"+open+"read people's names"+secure, "listen", at.String())
 	}
 }
 
-// names registers the paths that show people's names.
-func names(mux *http.ServeMux, o Options, at net.Addr) {
+// registerNames registers the paths that show people's names.
+func registerNames(mux *http.ServeMux, o Options, at net.Addr) {
 	a := access{at: at, listen: o.Address, file: o.ConfigFile, public: o.Public}
 	e := newExplaining(o.Explainer, o.Log)
 	page := page{status: o.Status, explaining: e, approve: approveBy(o, at)}
@@ -174,7 +175,7 @@ func (s *Server) Serve(ctx context.Context) error {
 		_ = s.http.Close() // cut off the requests that did not finish
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		s.log.Warn("HTTP requests that were under way are cut off")
+		s.log.Warn("HTTP requests did not finish within 5 seconds of the shutdown, and were closed")
 		err = nil
 	}
 	if served := <-failed; !errors.Is(served, http.ErrServerClosed) {

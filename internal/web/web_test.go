@@ -127,7 +127,7 @@ func TestATakenPortIsAnErrorAtStart(t *testing.T) {
 	defer func() { _ = stop() }()
 	addr := strings.TrimPrefix(base, "http://")
 	_, err := Listen(Options{Address: addr, Metrics: http.NotFoundHandler(), Log: quiet})
-	want := "listening for HTTP: listen tcp " + addr + ": bind: address already in use: free the port or set web.listen to another address"
+	want := "listening for HTTP: listen tcp " + addr + ": bind: address already in use. Free the port or set web.listen to another address"
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v\nwant %s", err, want)
 	}

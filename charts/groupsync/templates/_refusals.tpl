@@ -41,13 +41,13 @@ config.keycloak.realm: is missing: write the realm that ClearML signs its users 
 config.clearml.url: is missing: write https://api.clearml.example.com
 {{- end }}
 {{- if and $admins.groups (not (hasKey $admins "role")) (not $derived) (not (include "groupsync.fromEnv" (dict "root" . "key" "admins.role"))) }}
-config.admins.role: must be written down when admins.groups is set, or one sync would demote whom the other promotes: write the role, or "" for none
+config.admins.role: must be set when admins.groups is set, because ClearML's login also makes administrators from a role claim: write the role, or "" for none
 {{- end }}
 {{- with $admins.role }}
 {{- if regexMatch "^realm:\\s*$" . }}
-config.admins.role: {{ . | quote }} names no role: write the realm role's name behind realm:, or "" for none
+config.admins.role: {{ . | quote }} names no role: write the realm role's name after realm:, or "" for none
 {{- else if and (not (hasPrefix "realm:" .)) (regexMatch "^(/.*|[^/]*/)$" .) }}
-config.admins.role: {{ . | quote }} is no client/role: write both, clearml/admin for example, or realm: and the name of a realm role
+config.admins.role: {{ . | quote }} is not client/role: write both parts, clearml/admin for example, or realm: and the name of a realm role
 {{- end }}
 {{- end }}
 {{- with ($c.guards | default dict).max_age | default 0 | toString }}
@@ -57,13 +57,13 @@ config.guards.max_age: {{ . }} is too short, because reading alone may take a mi
 {{- end }}
 {{- end }}
 {{- if or $lease.name $lease.namespace }}
-config.lease: is set by the chart: leave it out, and switch leaderElection.enabled
+config.lease: is set by the chart: leave it out, and set leaderElection.enabled
 {{- end }}
 {{- if $c.state_dir }}
-config.state_dir: is set by the chart: leave it out, and switch state.enabled
+config.state_dir: is set by the chart: leave it out, and set state.enabled
 {{- end }}
 {{- if hasKey $web "listen" }}
-config.web.listen: is set by the chart, where the Service and the probes look: leave it out, and set service.port
+config.web.listen: is set by the chart for the Service and the probes: leave it out, and set service.port
 {{- end }}
 {{- if $web.config_file }}
 config.web.config_file: is set by the chart: leave it out, and set webConfig.config or webConfig.existingSecret
@@ -73,7 +73,7 @@ config.web.config_file: is set by the chart: leave it out, and set webConfig.con
 config.web.enable_lifecycle: lets anybody who reaches the port make passes, approve removals and suspend writing: set webConfig too, with basic_auth_users, or with the client_auth_type RequireAndVerifyClientCert
 {{- end }}
 {{- if and (include "groupsync.hasCABundle" .) (or $keycloak.ca_file $clearml.ca_file) }}
-config.keycloak.ca_file, config.clearml.ca_file: are set by the chart where there is a caBundle: keep one of the two
+config.keycloak.ca_file, config.clearml.ca_file: are set by the chart if caBundle is set: keep one of the two
 {{- end }}
 {{- end }}
 
@@ -92,20 +92,20 @@ schedule has a next time. */ -}}
 {{- $unit := "([0-9]+(\\.[0-9]*)?|\\.[0-9]+)(ns|us|µs|ms|s|m|h)" }}
 {{- $every := printf "^@every (%s)+$" $unit }}
 {{- if contains "TZ=" $schedule }}
-config.schedule: {{ $schedule | quote }} names a time zone: schedules are in UTC, so write it without one
+config.schedule: {{ $schedule | quote }} names a time zone, but schedules are in UTC: write the schedule without a time zone
 {{- else if regexMatch $every $schedule }}
 {{- if not (or (regexMatch "[1-9][0-9.]*[mh]([0-9.]|$)" $schedule) (regexMatch "[^0-9.]0*[1-9][0-9]*(\\.[0-9]*)?s|[^0-9.]0*[1-9][0-9]{3,}(\\.[0-9]*)?ms" $schedule)) }}
 config.schedule: {{ $schedule | quote }} is less than a second: write a longer one, @every 15m for example
 {{- end }}
 {{- else if not (or (regexMatch $descriptor $schedule) (regexMatch $five $schedule)) }}
-config.schedule: {{ $schedule | quote }} is no schedule: write @every 15m, @hourly, or five cron fields
+config.schedule: {{ $schedule | quote }} is not a schedule: write @every 15m, @hourly, or five cron fields
 {{- else }}
 {{- $order := dict "jan" 1 "feb" 2 "mar" 3 "apr" 4 "may" 5 "jun" 6 "jul" 7 "aug" 8 "sep" 9 "oct" 10 "nov" 11 "dec" 12 "sun" 0 "mon" 1 "tue" 2 "wed" 3 "thu" 4 "fri" 5 "sat" 6 }}
 {{- range regexFindAll "[0-9a-z]+-[0-9a-z]+" (lower $schedule) -1 }}
 {{- $ends := list }}
 {{- range splitList "-" . }}{{ $ends = append $ends (hasKey $order . | ternary (get $order .) (atoi .)) }}{{ end }}
 {{- if gt (first $ends | int) (last $ends | int) }}
-config.schedule: {{ $schedule | quote }} has a range that ends before it begins, {{ . }}: turn it round, or write two with a comma
+config.schedule: {{ $schedule | quote }} has a range that ends before it begins, {{ . }}: swap the ends, or write two ranges with a comma
 {{- end }}
 {{- end }}
 {{- end }}
@@ -120,7 +120,7 @@ config.schedule: {{ $schedule | quote }} has a range that ends before it begins,
 config.{{ $key }}: would be readable in the ConfigMap: take it out, and put it into the Secret (existingSecret, or secret.create with secret.{{ $value }})
 {{- end }}
 {{- if include "groupsync.fromEnv" (dict "root" $ "key" $key) }}
-extraEnv: GROUPSYNC_{{ $key | replace "." "_" | upper }} is a second place for what the Secret holds: take it out, and name the Secret with existingSecret
+extraEnv: GROUPSYNC_{{ $key | replace "." "_" | upper }} sets a value that the Secret holds too: take it out, and name the Secret with existingSecret
 {{- end }}
 {{- if and $values.secret.create (not (get $values.secret $value)) }}
 secret.{{ $value }}: is missing: set it, or name a Secret that holds it with existingSecret
@@ -135,7 +135,7 @@ existingSecret: is missing: name a Secret with the keys {{ $values.secretKeys.cl
 {{- if hasSuffix "client_secret" (lower $name) }}
 clearmlEnv.env: {{ $name }} would be readable in the Deployment: leave it out, groupsync has a client of its own
 {{- else if not (or (hasPrefix "CLEARML__" $name) (hasPrefix "KLIQUE__" $name)) }}
-clearmlEnv.env: {{ $name }} is no variable of ClearML's, which begin with CLEARML__ or KLIQUE__: put it into extraEnv
+clearmlEnv.env: {{ $name }} is not one of ClearML's variables, which begin with CLEARML__ or KLIQUE__: put it into extraEnv
 {{- end }}
 {{- end }}
 {{- end }}
@@ -145,11 +145,11 @@ clearmlEnv.env: {{ $name }} is no variable of ClearML's, which begin with CLEARM
 {{- $places := dict "mode" "config.mode" "lease.name" "leaderElection.enabled" "lease.namespace" "leaderElection.enabled" "state_dir" "state.enabled" "web.listen" "service.port" "web.config_file" "webConfig" "web.enable_lifecycle" "config.web.enable_lifecycle" }}
 {{- range $key, $place := $places }}
 {{- if include "groupsync.fromEnv" (dict "root" $ "key" $key) }}
-extraEnv: GROUPSYNC_{{ $key | replace "." "_" | upper }} would win over what the chart sets: take it out, and set {{ $place }}
+extraEnv: GROUPSYNC_{{ $key | replace "." "_" | upper }} would override what the chart sets: take it out, and set {{ $place }}
 {{- end }}
 {{- range $.Values.extraArgs }}
 {{- if eq (first (splitList "=" .)) (printf "--%s" $key) }}
-extraArgs: --{{ $key }} would win over what the chart sets: take it out, and set {{ $place }}
+extraArgs: --{{ $key }} would override what the chart sets: take it out, and set {{ $place }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -161,13 +161,13 @@ extraEnv: {{ .name }} would be readable in the Deployment: leave it out, groupsy
 {{- $volumes := .Values.state.enabled | ternary (list "state") list }}
 {{- range include "groupsync.volumes" . | fromYamlArray }}
 {{- if has .name $volumes }}
-extraVolumes: {{ .name }} is the name of another volume: give it one of its own, in extraVolumeMounts too
+extraVolumes: {{ .name }} is the name of another volume: choose another name, in extraVolumeMounts too
 {{- end }}
 {{- $volumes = append $volumes .name }}
 {{- end }}
 {{- range .Values.extraArgs }}
 {{- if has (first (splitList "=" .)) (list "--config" "--clearml-env") }}
-extraArgs: {{ . }} would win over what the chart mounts: take it out, and set config or clearmlEnv
+extraArgs: {{ . }} would override what the chart mounts: take it out, and set config or clearmlEnv
 {{- end }}
 {{- if has (first (splitList "=" .)) (list "--once" "--apply" "--approve" "--drift-ok") }}
 extraArgs: {{ . }} makes a single pass, and the Deployment would make it again and again: take it out, and run it as a Job
@@ -177,10 +177,10 @@ extraArgs: {{ . }} makes a single pass, and the Deployment would make it again a
 
 {{- define "groupsync.refuse.names" -}}
 {{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" (include "groupsync.fullname" .)) }}
-fullnameOverride: {{ include "groupsync.fullname" . }} is no name for a Service: write one that begins with a letter and has letters, digits and dashes only
+fullnameOverride: {{ include "groupsync.fullname" . }} is not a valid name of a Service: write one that begins with a letter and has letters, digits and dashes only
 {{- end }}
 {{- if and .Values.leaderElection.enabled .Values.rbac.create (eq (include "groupsync.serviceAccountName" .) "default") }}
-serviceAccount.name: default is the account of every pod of the namespace that names none, and they could write the Lease and what the guards remember: name another, or set serviceAccount.create
+serviceAccount.name: default is the account of every pod that names no account. All these pods could write the Lease and the guards' memory: name another account, or set serviceAccount.create
 {{- end }}
 {{- end }}
 
@@ -190,23 +190,23 @@ serviceAccount.name: default is the account of every pod of the namespace that n
 replicas: {{ $replicas }} processes would write at the same time: set leaderElection.enabled, or replicas to 1
 {{- end }}
 {{- if and .Values.state.enabled .Values.leaderElection.enabled }}
-state.enabled: goes without leader election only, which keeps the memory in a ConfigMap that every replica can reach: switch leaderElection.enabled off, or state.enabled
+state.enabled: cannot be combined with leaderElection.enabled, which keeps the memory in a ConfigMap that every replica can read: set one of the two to false
 {{- end }}
 {{- $grace := int .Values.terminationGracePeriodSeconds }}
 {{- $timeout := hasKey .Values.config "shutdown_timeout" | ternary .Values.config.shutdown_timeout "20s" | toString }}
 {{- $seconds := include "groupsync.seconds" $timeout | float64 }}
 {{- if ge $seconds (float64 $grace) }}
-terminationGracePeriodSeconds: the pod is killed after {{ $grace }} s, while it may await a running pass for {{ $timeout }}: make it more than config.shutdown_timeout
+terminationGracePeriodSeconds: the pod is killed after {{ $grace }} s, but groupsync may wait for a running pass for {{ $timeout }}: make it more than config.shutdown_timeout
 {{- end }}
 {{- with .Values.podDisruptionBudget }}
 {{- $least := toString .minAvailable }}
 {{- $pods := int $least }}
 {{- if hasSuffix "%" $least }}{{ $pods = mulf (trimSuffix "%" $least | float64) 0.01 $replicas | ceil | int }}{{ end }}
 {{- if and .enabled (gt $replicas 0) (ge $pods $replicas) }}
-podDisruptionBudget.minAvailable: {{ $least }} of {{ $replicas }} replicas lets no node be drained: make it less, or set maxUnavailable alone
+podDisruptionBudget.minAvailable: {{ $least }} of {{ $replicas }} replicas prevents the drain of every node: set a lower value, or set only maxUnavailable
 {{- end }}
 {{- if and .enabled (not $least) (regexMatch "^(0+%?)?$" (toString .maxUnavailable)) }}
-podDisruptionBudget.maxUnavailable: {{ .maxUnavailable | quote }} lets no node be drained: make it 1
+podDisruptionBudget.maxUnavailable: {{ .maxUnavailable | quote }} prevents the drain of every node: set it to 1
 {{- end }}
 {{- end }}
 {{- end }}
@@ -248,14 +248,14 @@ podMonitor.enabled: together with serviceMonitor.enabled every series would be s
 {{- end }}
 {{- range $name, $_ := .Values.prometheusRule.alerts }}
 {{- if not (contains (printf "alert: %s\n" $name) ($.Files.Get "files/rules.yaml")) }}
-prometheusRule.alerts: {{ $name }} is no alert: files/rules.yaml has their names
+prometheusRule.alerts: {{ $name }} is not an alert: files/rules.yaml has the names of the alerts
 {{- end }}
 {{- end }}
 {{- if .Values.networkPolicy.enabled }}
 {{- range $side, $section := dict "keycloak" .Values.config.keycloak "clearml" .Values.config.clearml }}
 {{- $elsewhere := include "groupsync.fromEnv" (dict "root" $ "key" (printf "%s.url" $side)) }}
 {{- if not (or (and (get ($section | default dict) "url") (not $elsewhere)) (get $.Values.networkPolicy $side).ports) }}
-networkPolicy.{{ $side }}.ports: is missing, and config.{{ $side }}.url tells no port: set one of the two
+networkPolicy.{{ $side }}.ports: is missing, and config.{{ $side }}.url does not give the port: set one of the two
 {{- end }}
 {{- end }}
 {{- end }}

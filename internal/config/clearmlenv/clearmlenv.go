@@ -91,7 +91,7 @@ const (
 )
 
 // Remark is a sentence about a variable from which groupsync derives nothing. If
-// Key is not empty, a value for that key settles the remark.
+// Key is not empty, a value for that key makes the remark unnecessary.
 type Remark struct{ Key, Text string }
 
 // Value is the value of one key of groupsync's configuration, and the variable
@@ -124,7 +124,7 @@ func Read(path string, env []string) (Facts, error) {
 	err = errors.Join(err, f.realm(vars), f.plain(vars, clientID), f.groups(vars), f.role(vars))
 	f.signIn(vars)
 	if path != "" && !slices.ContainsFunc(inFile, variable.known) {
-		err = errors.Join(err, fmt.Errorf("%s: sets no variable that groupsync knows of ClearML's sign-in through Keycloak (%s…, %s… and the same with %s): name the file that sets them with --clearml-env, or leave the flag out",
+		err = errors.Join(err, fmt.Errorf("%s: sets no known variable of ClearML's sign-in through Keycloak (%s…, %s… and the same with %s): name the right file with --clearml-env, or leave the flag out",
 			filepath.Base(path), prefix+service, prefix+secure, klique))
 	}
 	if err != nil {
@@ -132,7 +132,7 @@ func Read(path string, env []string) (Facts, error) {
 	}
 	open := !slices.ContainsFunc(found, func(v variable) bool { return v.short() == adminRole })
 	if open && len(found) > 0 {
-		f.remark(keyOf[adminRole], "%s is not set, so ClearML honours a role claim of its own default, which groupsync does not guess: set it, or write admins.role", prefix+adminRole)
+		f.remark(keyOf[adminRole], "%s is not set, so ClearML uses its default role claim, which groupsync does not know: set the variable, or set admins.role", prefix+adminRole)
 	}
 	return f, nil
 }
@@ -168,14 +168,14 @@ func (f *Facts) sort(found []variable) (map[string]variable, error) {
 		before, twice := vars[name]
 		switch {
 		case !known && decides(name):
-			errs = append(errs, fmt.Errorf("%s is not understood, and to agree with ClearML's login groupsync would have to know how it changes groups or administrators: correct the name if it is mistyped; else set the same in groupsync's own configuration, and leave the variable out of what groupsync reads", v))
+			errs = append(errs, fmt.Errorf("%s is unknown to groupsync. It may change groups or administrators at ClearML's login, so groupsync cannot ignore it: correct the name if it is mistyped. Otherwise set the same in groupsync's own configuration, and leave the variable out of what groupsync reads", v))
 		case !known:
-			f.remark("", "%s is not understood: correct the name if it is mistyped", v)
+			f.remark("", "%s is unknown to groupsync, which ignores it: correct the name if it is mistyped", v)
 		case use == dropped:
 		case use == checked && v.elsewhere:
 			vars[name] = v
 		case v.elsewhere:
-			f.remark(keyOf[name], "%s gets its value from elsewhere, so nothing is derived from it: write what it is into groupsync's own configuration", v)
+			f.remark(keyOf[name], "%s refers to a value that groupsync cannot see, so groupsync derives nothing from it: write the value into groupsync's own configuration", v)
 		case twice && before.value != v.value:
 			errs = append(errs, fmt.Errorf("%s has another value than %s: keep one of them", v, before))
 		case !twice:
@@ -191,7 +191,7 @@ func (f *Facts) agree(key, text string, v variable) error {
 		switch {
 		case other.Key != key:
 		case other.Value != text:
-			return fmt.Errorf("%s says %q for %s, but %s says %q: correct one of them, a sign-in has one realm", v, text, key, other.From, other.Value)
+			return fmt.Errorf("%s says %q for %s, but %s says %q: correct one of them, because a sign-in has one realm", v, text, key, other.From, other.Value)
 		default:
 			return nil
 		}
@@ -246,34 +246,34 @@ func (f *Facts) plain(vars map[string]variable, name string) error {
 // signIn reads what only groupsync check needs. A value that cannot be read is a
 // remark, because it must not stop a pass.
 func (f *Facts) signIn(vars map[string]variable) {
-	told := func(name string) variable {
+	value := func(name string) variable {
 		if vars[name].elsewhere {
 			return variable{}
 		}
 		return vars[name]
 	}
-	name, v, err := told(nameClaim).text()
+	name, v, err := value(nameClaim).text()
 	if err != nil {
-		f.remark("", "%s: %v; groupsync check does not know the claim", v, err)
+		f.remark("", "%s: %v; groupsync check does not know the claim that holds names", v, err)
 	}
 	f.SignIn.NameClaim = name
-	token, said, err := told(fromToken).boolean()
+	token, given, err := value(fromToken).boolean()
 	if err != nil {
-		f.remark("", "%v; groupsync check takes it for true, which is ClearML's default", err)
+		f.remark("", "%v; groupsync check assumes true, which is ClearML's default", err)
 	}
-	f.SignIn.FromUserinfo = said && !token
+	f.SignIn.FromUserinfo = given && !token
 	if f.SignIn.NeedsGroup, err = needs(vars); err != nil {
 		f.remark("", "%v; groupsync check does not know whether ClearML refuses people without a group", err)
 	}
 }
 
 // needs returns whether ClearML refuses people who are in no group that it knows. That is
-// part of the sync of groups at login, so it is known only if the variables tell of that
+// part of the sync of groups at login, so it is known only if the variables configure that
 // sync.
 func needs(vars map[string]variable) (Switch, error) {
-	enabled, told, err := vars[groupsEnabled].boolean()
+	enabled, given, err := vars[groupsEnabled].boolean()
 	switch {
-	case err != nil || !told || vars[needsGroup].elsewhere:
+	case err != nil || !given || vars[needsGroup].elsewhere:
 		return Open, nil // groups returns the error
 	case !enabled:
 		return Off, nil
@@ -291,41 +291,41 @@ func needs(vars map[string]variable) (Switch, error) {
 // groups derives values only if the login's sync of groups is on: the variables of
 // a sync that is off tell nothing about it.
 func (f *Facts) groups(vars map[string]variable) error {
-	enabled, told, err := vars[groupsEnabled].boolean()
+	enabled, given, err := vars[groupsEnabled].boolean()
 	if err != nil {
 		return err
 	}
 	if enabled {
 		return errors.Join(f.plain(vars, groupsClaim), f.caseSensitive(vars[groupsCase]), f.admins(vars))
 	}
-	if told {
+	if given {
 		f.GroupsOff = vars[groupsEnabled].String()
 	}
 	for _, name := range []string{groupsClaim, groupsCase, groupsAdmins, needsGroup} {
-		if v, told := vars[name]; told {
-			f.remark("", "%s means nothing to ClearML unless %s is true, so nothing is derived from it", v, prefix+groupsEnabled)
+		if v, given := vars[name]; given {
+			f.remark("", "%s has no effect in ClearML unless %s is true, so groupsync derives nothing from it", v, prefix+groupsEnabled)
 		}
 	}
 	return nil
 }
 
 func (f *Facts) caseSensitive(v variable) error {
-	sensitive, told, err := v.boolean()
-	if told {
+	sensitive, given, err := v.boolean()
+	if given {
 		f.add(keyOf[groupsCase], sensitive, v)
 	}
 	return err
 }
 
 func (f *Facts) admins(vars map[string]variable) error {
-	v, told := vars[groupsAdmins]
-	if !told {
+	v, given := vars[groupsAdmins]
+	if !given {
 		return nil
 	}
 	// HOCON has laxer lists, but every JSON list means the same in HOCON.
 	var list []string
 	if err := json.Unmarshal([]byte(v.value), &list); err != nil || list == nil {
-		return fmt.Errorf(`%s: %q is no list: write it as JSON, ["clearml-admins"] for example, or [] for none`, v, v.value)
+		return fmt.Errorf(`%s: %q is not a list: write it as JSON, ["clearml-admins"] for example, or [] for none`, v, v.value)
 	}
 	f.add(keyOf[groupsAdmins], list, v)
 	return nil
@@ -339,8 +339,8 @@ const RealmRole = "realm:"
 // of the token's claim, so a slash in it is part of the name; admins.role would read
 // what precedes it as a client.
 func (f *Facts) role(vars map[string]variable) error {
-	v, told := vars[adminRole]
-	if !told {
+	v, given := vars[adminRole]
+	if !given {
 		return nil
 	}
 	text, v, err := v.text()
@@ -354,20 +354,20 @@ func (f *Facts) role(vars map[string]variable) error {
 	return nil
 }
 
-// Agrees reports whether a value that groupsync was told for the key means the
-// same as ClearML's. fullPath says that the login's claim holds whole paths.
-func (v Value) Agrees(told any, fullPath bool) bool {
+// Agrees reports whether the value that groupsync's own configuration has for the key
+// means the same as ClearML's. fullPath says that the login's claim holds full paths.
+func (v Value) Agrees(own any, fullPath bool) bool {
 	switch mine := v.Value.(type) {
 	case bool:
-		return told == mine
+		return own == mine
 	case []string:
-		theirs, is := told.([]string)
+		theirs, is := own.([]string)
 		return is && sameGroups(mine, theirs, fullPath)
 	case *string:
-		theirs, is := told.(*string)
+		theirs, is := own.(*string)
 		return is && (*theirs == *mine || sameRole(strings.TrimPrefix(*mine, RealmRole), *theirs))
 	case string:
-		text, is := told.(string)
+		text, is := own.(string)
 		if is && v.Key == "keycloak.url" {
 			if root, realm, err := SplitURL(text); err == nil && realm == "" {
 				text = root
@@ -402,8 +402,8 @@ func sameGroups(mine, theirs []string, fullPath bool) bool {
 // shows by this name. That is realm:NAME, or client/NAME, because the claim does not
 // show the client.
 func sameRole(name, theirs string) bool {
-	if whole, is := strings.CutPrefix(theirs, RealmRole); is {
-		return whole == name
+	if full, is := strings.CutPrefix(theirs, RealmRole); is {
+		return full == name
 	}
 	return name != "" && strings.HasSuffix(theirs, "/"+name)
 }

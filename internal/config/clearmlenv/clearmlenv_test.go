@@ -108,7 +108,7 @@ func TestWhatIsDerived(t *testing.T) {
 			`admins.role = "" from KC_admin_role (environment)`,
 		}},
 		{"nothing of the role where it is not set", []string{"KC_idp_logout=true"}, []string{
-			`remarkadmins.role: KC_admin_role is not set, so ClearML honours a role claim of its own default, which groupsync does not guess: set it, or write admins.role`,
+			`remarkadmins.role: KC_admin_role is not set, so ClearML uses its default role claim, which groupsync does not know: set the variable, or set admins.role`,
 		}},
 		{"a realm role, if admins.role would read the name as a client's", []string{"KC_admin_role=a/b"}, []string{
 			`admins.role = "realm:a/b" from KC_admin_role (environment)`,
@@ -123,18 +123,18 @@ func TestWhatIsDerived(t *testing.T) {
 		{"nothing of groups that are switched off", []string{"KC_groups__enabled=false", `KC_groups__admins=["boss"]`, settled}, []string{
 			`admins.role = "" from KC_admin_role (environment)`,
 			`off: KC_groups__enabled (environment)`,
-			`remark: KC_groups__admins (environment) means nothing to ClearML unless KC_groups__enabled is true, so nothing is derived from it`,
+			`remark: KC_groups__admins (environment) has no effect in ClearML unless KC_groups__enabled is true, so groupsync derives nothing from it`,
 		}},
 		{"nothing of groups that are not switched on", []string{"KC_groups__claim=teams", "KC_groups__case_sensitive=false", settled}, []string{
 			`admins.role = "" from KC_admin_role (environment)`,
-			`remark: KC_groups__claim (environment) means nothing to ClearML unless KC_groups__enabled is true, so nothing is derived from it`,
-			`remark: KC_groups__case_sensitive (environment) means nothing to ClearML unless KC_groups__enabled is true, so nothing is derived from it`,
+			`remark: KC_groups__claim (environment) has no effect in ClearML unless KC_groups__enabled is true, so groupsync derives nothing from it`,
+			`remark: KC_groups__case_sensitive (environment) has no effect in ClearML unless KC_groups__enabled is true, so groupsync derives nothing from it`,
 		}},
 		{"unknown names are said, and their values are not", []string{"KC_group__admins=hidden", "SECURE_base_url=hidden", "CLEARML__services__login__sso__keycloak__x=hidden", settled}, []string{
 			`admins.role = "" from KC_admin_role (environment)`,
-			`remark: SECURE_base_url (environment) is not understood: correct the name if it is mistyped`,
-			`remark: CLEARML__services__login__sso__keycloak__x (environment) is not understood: correct the name if it is mistyped`,
-			`remark: KC_group__admins (environment) is not understood: correct the name if it is mistyped`,
+			`remark: SECURE_base_url (environment) is unknown to groupsync, which ignores it: correct the name if it is mistyped`,
+			`remark: CLEARML__services__login__sso__keycloak__x (environment) is unknown to groupsync, which ignores it: correct the name if it is mistyped`,
+			`remark: KC_group__admins (environment) is unknown to groupsync, which ignores it: correct the name if it is mistyped`,
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -155,7 +155,7 @@ func TestFiles(t *testing.T) {
 		return []string{fmt.Sprintf("admins.role = %q from KC_admin_role (clearml.env:%d)", value, line)}
 	}
 	elsewhere := func(line int) []string {
-		return []string{fmt.Sprintf("remarkadmins.role: KC_admin_role (clearml.env:%d) gets its value from elsewhere, so nothing is derived from it: write what it is into groupsync's own configuration", line)}
+		return []string{fmt.Sprintf("remarkadmins.role: KC_admin_role (clearml.env:%d) refers to a value that groupsync cannot see, so groupsync derives nothing from it: write the value into groupsync's own configuration", line)}
 	}
 	for _, tt := range []struct {
 		name, file string
@@ -183,7 +183,7 @@ func TestFiles(t *testing.T) {
 		{"Helm values with a reference to a Secret", "apiserver:\n  extraEnvs:\n  - name: KC_admin_role\n    valueFrom: {secretKeyRef: {name: a, key: b}}\n", elsewhere(3)},
 		{"Helm values with the client's id from a Secret", "apiserver:\n  extraEnvs:\n  - {name: KC_admin_role, value: \"\"}\n  - name: SECURE_client_id\n    valueFrom: {secretKeyRef: {name: a, key: b}}\n", []string{
 			`admins.role = "" from KC_admin_role (clearml.env:3)`,
-			"remarkkeycloak.clearml_client_id: SECURE_client_id (clearml.env:4) gets its value from elsewhere, so nothing is derived from it: write what it is into groupsync's own configuration",
+			"remarkkeycloak.clearml_client_id: SECURE_client_id (clearml.env:4) refers to a value that groupsync cannot see, so groupsync derives nothing from it: write the value into groupsync's own configuration",
 		}},
 		{"Helm values with a reference to a variable", "apiserver: {extraEnvs: [{name: KC_admin_role, value: $(ROLE)}]}\n", elsewhere(1)},
 		{"Helm values with a list as text", "apiserver:\n  extraEnvs:\n  - {name: KC_groups__enabled, value: \"true\"}\n  - name: KC_groups__admins\n    value: \"[\\\"boss\\\"]\"\n  - {name: KC_admin_role, value: x}\n", []string{
@@ -191,11 +191,11 @@ func TestFiles(t *testing.T) {
 		}},
 		{"a name with a space is another name", "services: {apiserver: {environment: [\"KC_idp_logout =true\", KC_admin_role=]}}\n", []string{
 			`admins.role = "" from KC_admin_role (clearml.env:1)`,
-			`remark: "KC_idp_logout " (clearml.env:1) is not understood: correct the name if it is mistyped`,
+			`remark: "KC_idp_logout " (clearml.env:1) is unknown to groupsync, which ignores it: correct the name if it is mistyped`,
 		}},
 		{"the other prefix", "KQ_admin_role=boss\n", []string{`admins.role = "boss" from KQ_admin_role (clearml.env:1)`}},
 		{"a variable that does not matter is recognized", "KC_idp_logout=true\n", []string{
-			`remarkadmins.role: KC_admin_role is not set, so ClearML honours a role claim of its own default, which groupsync does not guess: set it, or write admins.role`,
+			`remarkadmins.role: KC_admin_role is not set, so ClearML uses its default role claim, which groupsync does not know: set the variable, or set admins.role`,
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -211,20 +211,20 @@ func TestFiles(t *testing.T) {
 }
 
 func TestWhatIsRefused(t *testing.T) {
-	const unknown = " is not understood, and to agree with ClearML's login groupsync would have to know how it changes groups or administrators: correct the name if it is mistyped; else set the same in groupsync's own configuration, and leave the variable out of what groupsync reads"
-	const nothingKnown = "clearml.env: sets no variable that groupsync knows of ClearML's sign-in through Keycloak (KC_…, SECURE_… and the same with KLIQUE__): name the file that sets them with --clearml-env, or leave the flag out"
+	const unknown = " is unknown to groupsync. It may change groups or administrators at ClearML's login, so groupsync cannot ignore it: correct the name if it is mistyped. Otherwise set the same in groupsync's own configuration, and leave the variable out of what groupsync reads"
+	const nothingKnown = "clearml.env: sets no known variable of ClearML's sign-in through Keycloak (KC_…, SECURE_… and the same with KLIQUE__): name the right file with --clearml-env, or leave the flag out"
 	const kinds = "give --clearml-env an env file (NAME=value lines), a docker-compose override (services.apiserver.environment) or Helm values (apiserver.extraEnvs)"
 	for _, tt := range []struct {
 		name, file string
 		env        []string
 		want       string
 	}{
-		{"a file of nothing", "# none\n", nil, "clearml.env: is no file that sets ClearML's variables: " + kinds},
-		{"a file of something else", "keycloak: {url: x}\n", nil, "clearml.env: is no file that sets ClearML's variables: " + kinds},
-		{"a file of prose", "ClearML is set up elsewhere.\n", nil, "clearml.env: is no file that sets ClearML's variables: " + kinds},
+		{"a file of nothing", "# none\n", nil, "clearml.env: is not a file that sets ClearML's variables: " + kinds},
+		{"a file of something else", "keycloak: {url: x}\n", nil, "clearml.env: is not a file that sets ClearML's variables: " + kinds},
+		{"a file of prose", "ClearML is set up elsewhere.\n", nil, "clearml.env: is not a file that sets ClearML's variables: " + kinds},
 		{"what is no YAML", "a: b\n\tc: d\n", nil, "clearml.env: is neither an env file nor YAML (line 2): " + kinds},
 		{"what is no YAML is not quoted", "a: *hidden\n", nil, "clearml.env: is neither an env file nor YAML: " + kinds},
-		{"an env file with a line that is none", "A=b\nKC_admin_role: hidden\n", nil, "clearml.env:2: is no NAME=value: correct it, or begin it with #"},
+		{"an env file with a line that is none", "A=b\nKC_admin_role: hidden\n", nil, "clearml.env:2: is not NAME=value: correct the line, or begin it with #"},
 		{"an env file with an open quote", "SECURE_client_secret='hidden\nA=\"hidden\" x\n", nil,
 			"clearml.env:1: SECURE_client_secret begins with a quote and does not end with one: correct the quotes\nclearml.env:2: A begins with a quote and does not end with one: correct the quotes"},
 		{"compose without the API server", "services: {web: {}}\n", nil, "clearml.env: has services, but no services.apiserver.environment: " + kinds},
@@ -251,25 +251,25 @@ func TestWhatIsRefused(t *testing.T) {
 		{"a file of variables that are not understood", "KC_group__admins=hidden\n", []string{"KC_admin_role="}, nothingKnown},
 		{"case-sensitive or not", "", []string{"KC_groups__enabled=true", "KC_groups__case_sensitive=0"}, `KC_groups__case_sensitive (environment): "0" is neither true nor false: write one of them`},
 		{"two realms", "", []string{"KC_base_url=https://a.example.com/realms/a", "KC_access_token_url=https://a.example.com/realms/b/protocol/openid-connect/token"},
-			`KC_access_token_url (environment) says "b" for keycloak.realm, but KC_base_url (environment) says "a": correct one of them, a sign-in has one realm`},
+			`KC_access_token_url (environment) says "b" for keycloak.realm, but KC_base_url (environment) says "a": correct one of them, because a sign-in has one realm`},
 		{"two servers", "", []string{"KC_authorize_url=https://a.example.com/realms/a", "KC_access_token_url=http://a.example.com/realms/a"},
-			`KC_access_token_url (environment) says "http://a.example.com" for keycloak.url, but KC_authorize_url (environment) says "https://a.example.com": correct one of them, a sign-in has one realm`},
+			`KC_access_token_url (environment) says "http://a.example.com" for keycloak.url, but KC_authorize_url (environment) says "https://a.example.com": correct one of them, because a sign-in has one realm`},
 		{"an endpoint without a realm", "", []string{"KC_access_token_url=https://a.example.com/token"},
 			`KC_access_token_url (environment): "https://a.example.com/token" has no /realms/NAME: write the endpoint of the realm, https://auth.example.com/realms/NAME/protocol/openid-connect/… for example`},
 		{"a URL of another page", "", []string{"KC_base_url=https://a.example.com/realms/a/account"},
-			`KC_base_url (environment): "https://a.example.com/realms/a/account" goes on after the realm with what is not /protocol/openid-connect: write https://auth.example.com/realms/NAME for example`},
+			`KC_base_url (environment): "https://a.example.com/realms/a/account" has a path after the realm that is not /protocol/openid-connect: write https://auth.example.com/realms/NAME for example`},
 		{"a URL whose realm is empty", "", []string{"KC_base_url=https://a.example.com/realms//protocol/openid-connect/"},
 			`KC_base_url (environment): "https://a.example.com/realms//protocol/openid-connect/" names no realm: write https://auth.example.com/realms/NAME for example`},
-		{"a placeholder", "", []string{"KC_base_url=<base url>"}, `KC_base_url (environment): "<base url>" is no URL: write https://auth.example.com/realms/NAME for example`},
-		{"a URL with credentials is not quoted", "", []string{"KC_base_url=https://me:hidden@a.example.com/realms/a"}, `KC_base_url (environment): holds an @, as credentials in a URL do: remove them`},
+		{"a placeholder", "", []string{"KC_base_url=<base url>"}, `KC_base_url (environment): "<base url>" is not a URL: write https://auth.example.com/realms/NAME for example`},
+		{"a URL with credentials is not quoted", "", []string{"KC_base_url=https://me:hidden@a.example.com/realms/a"}, `KC_base_url (environment): contains an @. Remove credentials from the URL`},
 		{"an open quote", "", []string{`KC_admin_role="web`}, `KC_admin_role (environment): begins with a quote and does not end with one: correct the quotes`},
 		{"administrators that are no list", "", []string{"KC_groups__enabled=true", "KC_groups__admins=boss"},
-			`KC_groups__admins (environment): "boss" is no list: write it as JSON, ["clearml-admins"] for example, or [] for none`},
+			`KC_groups__admins (environment): "boss" is not a list: write it as JSON, ["clearml-admins"] for example, or [] for none`},
 		{"administrators that are a list of another kind", "", []string{"KC_groups__enabled=true", "KC_groups__admins=[boss]"},
-			`KC_groups__admins (environment): "[boss]" is no list: write it as JSON, ["clearml-admins"] for example, or [] for none`},
+			`KC_groups__admins (environment): "[boss]" is not a list: write it as JSON, ["clearml-admins"] for example, or [] for none`},
 		{"groups neither on nor off", "", []string{"KC_groups__enabled=maybe"}, `KC_groups__enabled (environment): "maybe" is neither true nor false: write one of them`},
 		{"all at once", "", []string{"KC_groups__enabled=maybe", "KC_base_url=x", "KC_admin_role=\"x"},
-			`KC_base_url (environment): "x" is no URL: write https://auth.example.com/realms/NAME for example
+			`KC_base_url (environment): "x" is not a URL: write https://auth.example.com/realms/NAME for example
 KC_groups__enabled (environment): "maybe" is neither true nor false: write one of them
 KC_admin_role (environment): begins with a quote and does not end with one: correct the quotes`},
 	} {
@@ -371,11 +371,11 @@ func TestSignIn(t *testing.T) {
 		{"a refusal of people without a group that cannot be read", "KC_groups__enabled=true\nKC_groups__prohibit_user_signup_if_not_in_group=maybe\n", SignIn{},
 			`KC_groups__prohibit_user_signup_if_not_in_group (clearml.env:2): "maybe" is neither true nor false: write one of them; groupsync check does not know whether ClearML refuses people without a group`},
 		{"a refusal of people without a group, and no sync of groups", "KC_groups__prohibit_user_signup_if_not_in_group=true\n", SignIn{},
-			`KC_groups__prohibit_user_signup_if_not_in_group (clearml.env:1) means nothing to ClearML unless CLEARML__services__login__sso__oauth_client__keycloak__groups__enabled is true, so nothing is derived from it`},
+			`KC_groups__prohibit_user_signup_if_not_in_group (clearml.env:1) has no effect in ClearML unless CLEARML__services__login__sso__oauth_client__keycloak__groups__enabled is true, so groupsync derives nothing from it`},
 		{"what is neither true nor false", "KC_get_info_from_access_token=off\n", SignIn{},
-			`KC_get_info_from_access_token (clearml.env:1): "off" is neither true nor false: write one of them; groupsync check takes it for true, which is ClearML's default`},
+			`KC_get_info_from_access_token (clearml.env:1): "off" is neither true nor false: write one of them; groupsync check assumes true, which is ClearML's default`},
 		{"an open quote", "KC_claims__name='\"x'\n", SignIn{},
-			`KC_claims__name (clearml.env:1): begins with a quote and does not end with one: correct the quotes; groupsync check does not know the claim`},
+			`KC_claims__name (clearml.env:1): begins with a quote and does not end with one: correct the quotes; groupsync check does not know the claim that holds names`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			f, err := read(t, tt.file, settled)

@@ -67,7 +67,7 @@ func (f *file) parse(text string) error {
 			return f.helm(below(apiserver, "extraEnvs"))
 		}
 	}
-	return fmt.Errorf("%s: is no file that sets ClearML's variables: %s", f.name, kinds)
+	return fmt.Errorf("%s: is not a file that sets ClearML's variables: %s", f.name, kinds)
 }
 
 const kinds = "give --clearml-env an env file (NAME=value lines), a docker-compose override (services.apiserver.environment) or Helm values (apiserver.extraEnvs)"
@@ -122,7 +122,7 @@ func (f *file) env(text string) {
 		}
 		m := assignment.FindStringSubmatch(line)
 		if m == nil {
-			f.wrong(number, "is no NAME=value: correct it, or begin it with #")
+			f.wrong(number, "is not NAME=value: correct the line, or begin it with #")
 			continue
 		}
 		name, value := m[1], m[2]
@@ -164,12 +164,12 @@ func (f *file) compose(n *yaml.Node) error {
 	case n.Kind == yaml.SequenceNode:
 		for _, item := range n.Content {
 			item = resolve(item)
-			name, value, told := strings.Cut(item.Value, "=")
+			name, value, given := strings.Cut(item.Value, "=")
 			if item.Kind != yaml.ScalarNode {
 				f.wrong(item.Line, "expected NAME=value in services.apiserver.environment: correct it")
 				continue
 			}
-			f.composed(item.Line, name, value, told)
+			f.composed(item.Line, name, value, given)
 		}
 		return nil
 	}
@@ -191,8 +191,8 @@ func (f *file) compose(n *yaml.Node) error {
 
 // composed adds a variable as docker compose would. A variable without a value takes
 // it from the shell.
-func (f *file) composed(line int, name, value string, told bool) {
-	elsewhere := !told || shellReference.MatchString(strings.ReplaceAll(value, "$$", ""))
+func (f *file) composed(line int, name, value string, given bool) {
+	elsewhere := !given || shellReference.MatchString(strings.ReplaceAll(value, "$$", ""))
 	f.found(line, name, strings.ReplaceAll(value, "$$", "$"), elsewhere)
 }
 

@@ -36,8 +36,8 @@ func (v variable) known() bool {
 	return is
 }
 
-// boolean returns the value, and false for told if there is none.
-func (v variable) boolean() (value, told bool, err error) {
+// boolean returns the value, and false for given if there is none.
+func (v variable) boolean() (value, given bool, err error) {
 	text, v, err := v.text()
 	if err != nil {
 		return false, false, fmt.Errorf("%s: %w", v, err)
@@ -80,11 +80,11 @@ const exampleURL = "https://auth.example.com/realms/NAME"
 func SplitURL(text string) (root, realm string, err error) {
 	text, _, _ = strings.Cut(text, "?")
 	if strings.Contains(text, "@") {
-		return "", "", errors.New("holds an @, as credentials in a URL do: remove them")
+		return "", "", errors.New("contains an @. Remove credentials from the URL")
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
-		return "", "", fmt.Errorf("%q is no URL: write %s for example", text, exampleURL)
+		return "", "", fmt.Errorf("%q is not a URL: write %s for example", text, exampleURL)
 	}
 	path, rest, _ := strings.Cut(strings.TrimRight(u.EscapedPath(), "/")+"/", "/realms/")
 	root = u.Scheme + "://" + host(u) + strings.TrimRight(path, "/")
@@ -93,7 +93,7 @@ func SplitURL(text string) (root, realm string, err error) {
 	}
 	name, tail, _ := strings.Cut(rest, "/")
 	if tail != "" && !strings.HasPrefix(tail, "protocol/openid-connect/") {
-		return "", "", fmt.Errorf("%q goes on after the realm with what is not /protocol/openid-connect: write %s for example", text, exampleURL)
+		return "", "", fmt.Errorf("%q has a path after the realm that is not /protocol/openid-connect: write %s for example", text, exampleURL)
 	}
 	realm, err = url.PathUnescape(name)
 	if err != nil || realm == "" {

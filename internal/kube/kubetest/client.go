@@ -198,7 +198,7 @@ func (c *Client) path(o map[string]any) (string, error) {
 		}
 	}
 	if err := json.Unmarshal(answer, &list); err != nil {
-		return "", fmt.Errorf("what %s has: %w", root, err)
+		return "", fmt.Errorf("the resources of %s: %w", root, err)
 	}
 	for _, r := range list.Resources {
 		switch {

@@ -56,7 +56,7 @@ func (c *Cluster) AwaitRole(tb testing.TB, namespace string) {
 			return
 		}
 		if time.Now().After(deadline) {
-			tb.Fatal("the Role does not hold")
+			tb.Fatal("the API server does not apply the Role")
 		}
 	}
 }

@@ -40,8 +40,8 @@ type federationTarget interface {
 func Checks(src federationSource, tgt federationTarget, rules match.Rules, keycloak, clearml []string) []preflight.Check {
 	f := &federations{source: src, target: tgt, rules: rules}
 	return []preflight.Check{
-		{Name: "federation", After: keycloak, Look: f.lint},
-		{Name: "federation-lists", After: slices.Concat(clearml, keycloak), Look: f.measure},
+		{Name: "federation", After: keycloak, Run: f.lint},
+		{Name: "federation-lists", After: slices.Concat(clearml, keycloak), Run: f.measure},
 	}
 }
 
@@ -85,7 +85,7 @@ func (f *federations) pair(ctx context.Context) (*both, error) {
 func (f *federations) lint(ctx context.Context) []preflight.Finding {
 	settings, err := f.source.InspectFederations(ctx)
 	if err != nil {
-		return []preflight.Finding{preflight.Blind(err, blindAdvice)}
+		return []preflight.Finding{preflight.Unchecked(err, blindAdvice)}
 	}
 	if len(settings.Storages) == 0 {
 		return preflight.Fine("the realm has no user federation")
@@ -110,5 +110,5 @@ func (f *federations) lint(ctx context.Context) []preflight.Finding {
 	for i, s := range settings.Storages {
 		names[i] = s.Name
 	}
-	return preflight.Fine("nothing in the configuration of " + preflight.These("federation", names) + " makes a list that feeds something differ from what a login reads")
+	return preflight.Fine("nothing in the configuration of " + preflight.These("federation", names) + " makes a list that feeds a ClearML group differ from what a login reads")
 }

@@ -258,7 +258,7 @@ func look(t *testing.T, checks []preflight.Check, name string) string {
 	if at < 0 {
 		t.Fatalf("there is no check %q", name)
 	}
-	return lines(checks[at].Look(t.Context()))
+	return lines(checks[at].Run(t.Context()))
 }
 
 // lines returns findings as text: the level, what was seen, and the advice below it.
@@ -283,10 +283,10 @@ func wantLines(t *testing.T, what, got, want string) {
 // The advice of the rules, which several rows expect.
 const (
 	adviceHardcoded = "let LDAP hold the group and a group mapper read it, or leave the group to ClearML's own sync at login"
-	adviceOverlap   = "give each mapper a groups path that is not below the other one's, or let one mapper read all the groups"
-	adviceFilter    = "remove the user filter of the federation, or identify entries by an attribute that is made for it, such as entryUUID or objectGUID. With another attribute Keycloak may take people for new ones: try that out first"
+	adviceOverlap   = "give each mapper a groups path that is not below the path of the other mapper, or let one mapper read all the groups"
+	adviceFilter    = "remove the user filter of the federation, or identify entries by an attribute that is made for it, such as entryUUID or objectGUID. With another attribute, Keycloak may treat existing people as new people. Test this first"
 	adviceTimeouts  = `set "Connection timeout" and "Read timeout" of the federation, for example to 5000 and 10000 milliseconds`
-	adviceSameNames = "look in LDAP for groups of one name. Rename all but one of them, or give each unit a mapper with a groups path of its own"
+	adviceSameNames = "look in LDAP for groups with the same name. Rename all but one of them, or give each unit a mapper with a groups path of its own"
 	adviceLDAPOnly  = "set the mode of the mapper to READ_ONLY, or take the group out of the realm's default groups"
 	adviceRows      = "set the mode of the mapper to READ_ONLY. If these people should not be in the group, take them out of it in Keycloak then, and set the mode back"
 	adviceImport    = `switch on "Import users" in the federation, or take the group out of the realm's default groups`
@@ -294,17 +294,17 @@ const (
 	adviceRole      = "give the role to a group, and name that group in admins.groups"
 	adviceLeaf      = "rename the other Keycloak group, or give the mapper a groups path below which only LDAP groups are"
 	adviceNoCause   = "compare the group in LDAP with the list in Keycloak's admin console. groupsync follows the people's own side, as a login does"
-	adviceBlind     = "look after the cause first, then run the check again"
+	adviceBlind     = "correct the cause first, then run groupsync check again"
 	adviceUsername  = "let every member of an LDAP group have uid, and check that entries are named by cn"
 	adviceOff       = "switch the federation on. If it is no longer needed, delete it: Keycloak then deletes the people that it imported"
-	adviceAway      = "look after the federation in Keycloak and after its server first, then run the check again"
+	adviceAway      = "check the federation in Keycloak and its server, then run groupsync check again"
 )
 
-const nothing = "ok: nothing in the configuration of the federation corp makes a list that feeds something differ from what a login reads\n"
+const nothing = "ok: nothing in the configuration of the federation corp makes a list that feeds a ClearML group differ from what a login reads\n"
 
 func TestFederationLint(t *testing.T) {
 	overlap := func(paths string) string {
-		return "warning: the group mappers groups (groups path /" + paths + " of the federation corp overlap. If both find an LDAP group of one name, Keycloak's list of the group shows the people of one mapper only\n    " + adviceOverlap + "\n"
+		return "warning: the group mappers groups (groups path /" + paths + " of the federation corp overlap. If both find an LDAP group with the same name, Keycloak's list of the group shows the people of one mapper only\n    " + adviceOverlap + "\n"
 	}
 	for _, tt := range []struct {
 		name  string
@@ -315,7 +315,7 @@ func TestFederationLint(t *testing.T) {
 		{name: "a realm without federations", realm: realm{}, want: "ok: the realm has no user federation\n"},
 		{name: "a federation that has nothing to be said of", realm: realm{storages: []keycloak.Storage{ldap(nil)}}, want: nothing},
 		{name: "two such federations", realm: realm{storages: []keycloak.Storage{ldap(nil), ldap(func(s *keycloak.Storage) { s.ID, s.Name = "other", "other" })}},
-			want: "ok: nothing in the configuration of the federations corp and other makes a list that feeds something differ from what a login reads\n"},
+			want: "ok: nothing in the configuration of the federations corp and other makes a list that feeds a ClearML group differ from what a login reads\n"},
 		{name: "a federation that is switched off has no other finding", realm: realm{storages: []keycloak.Storage{ldap(func(s *keycloak.Storage) { s.Enabled, s.ReadTimeout = false, false })}},
 			want: "warning: the federation corp is switched off. Its people cannot sign in, and groupsync neither adds nor removes any of them\n    " + adviceOff + "\n"},
 		{name: "two group mappers of one path", realm: realm{storages: []keycloak.Storage{ldap(func(s *keycloak.Storage) {
@@ -337,9 +337,9 @@ func TestFederationLint(t *testing.T) {
 			s.Mappers = append(s.Mappers, ldapMapper("more", "/", "IMPORT"))
 		})}}, want: nothing},
 		{name: "mappers of two federations do not overlap", realm: realm{storages: []keycloak.Storage{ldap(nil), ldap(func(s *keycloak.Storage) { s.ID, s.Name = "other", "other" })}},
-			want: "ok: nothing in the configuration of the federations corp and other makes a list that feeds something differ from what a login reads\n"},
+			want: "ok: nothing in the configuration of the federations corp and other makes a list that feeds a ClearML group differ from what a login reads\n"},
 		{name: "a user filter that also hits the look-up of groups", realm: realm{storages: []keycloak.Storage{ldap(func(s *keycloak.Storage) { s.UUIDAttribute, s.UserFilter = "CN", "(mail=*)" })}},
-			want: "error: the federation corp has a user filter and identifies entries by CN, and its mapper groups finds groups by cn too, so the filter of people is applied to groups. Keycloak finds no group that the filter leaves out and lists nobody for it, so groupsync adds nobody by it\n    " + adviceFilter + "\n"},
+			want: "error: the federation corp has a user filter and identifies entries by CN, and its mapper groups finds groups by cn too, so the filter of people is applied to groups. Keycloak finds no group that the filter leaves out and lists nobody for it, so groupsync adds nobody from this list\n    " + adviceFilter + "\n"},
 		{name: "the same attribute without a user filter", realm: realm{storages: []keycloak.Storage{ldap(func(s *keycloak.Storage) { s.UUIDAttribute = "cn" })}}, want: nothing},
 		{name: "a user filter with another attribute", realm: realm{storages: []keycloak.Storage{ldap(func(s *keycloak.Storage) { s.UserFilter = "(mail=*)" })}}, want: nothing},
 		{name: "a hardcoded group", realm: realm{storages: []keycloak.Storage{ldap(func(s *keycloak.Storage) {
@@ -393,7 +393,7 @@ func TestFederationLint(t *testing.T) {
 		{name: "no connection time-out", realm: realm{storages: []keycloak.Storage{ldap(func(s *keycloak.Storage) { s.ConnectionTimeout = false })}},
 			want: "warning: the federation corp has no connection timeout. If LDAP is not reachable, each request waits for Keycloak's own 5 seconds\n    " + adviceTimeouts + "\n"},
 		{name: "a search at every depth is no mistake by itself", realm: realm{storages: []keycloak.Storage{ldap(func(s *keycloak.Storage) { s.Subtree = true })}}, want: nothing},
-		{name: "the configuration may not be read", realm: realm{forbidden: errors.New("403")}, want: "warning: groupsync could not look: 403\n    " + adviceBlind + "\n"},
+		{name: "the configuration may not be read", realm: realm{forbidden: errors.New("403")}, want: "warning: groupsync could not check this: 403\n    " + adviceBlind + "\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := tt.realm
@@ -408,11 +408,17 @@ func TestFederationLists(t *testing.T) {
 	one := []keycloak.Storage{ldap(nil)}
 	with := func(change func(*keycloak.Storage)) []keycloak.Storage { return []keycloak.Storage{ldap(change)} }
 	hardcoded := keycloak.StorageMapper{Name: "all", Kind: keycloak.HardcodedGroup, Group: "/team"}
+	people := func(n string) string {
+		if n == "1" {
+			return "1 person"
+		}
+		return n + " people"
+	}
 	hides := func(list, who, state, asked, because string) string {
-		return fmt.Sprintf("warning: %s hides %s of the federation corp who %s by their own side (%s of the federation were asked about). groupsync does not add them. %s\n", list, who, state, asked, because)
+		return fmt.Sprintf("warning: %s hides %s of the federation corp who %s by their own side (groupsync checked %s of the federation). groupsync does not add these people. %s\n", list, who, state, people(asked), because)
 	}
 	shows := func(list, who, state, asked, because string) string {
-		return fmt.Sprintf("warning: %s shows %s of the federation corp who %s by their own side (%s of the federation were asked about). groupsync grants them nothing for it. %s\n", list, who, state, asked, because)
+		return fmt.Sprintf("warning: %s shows %s of the federation corp who %s by their own side (groupsync checked %s of the federation). groupsync adds nobody because of this list alone. %s\n", list, who, state, people(asked), because)
 	}
 	const noCause = "No cause was found in the configuration of the federations"
 	for _, tt := range []struct {
@@ -422,7 +428,7 @@ func TestFederationLists(t *testing.T) {
 		want  string
 	}{
 		{name: "a realm without federations", realm: realm{groups: two}, want: "ok: the realm has no user federation\n"},
-		{name: "nothing is fed", realm: realm{groups: two, unfed: two, storages: one}, want: "ok: no Keycloak group feeds a ClearML group, so there is nothing to measure\n"},
+		{name: "nothing is fed", realm: realm{groups: two, unfed: two, storages: one}, want: "ok: no Keycloak group feeds a ClearML group, so there is nothing to compare\n"},
 		{name: "both sides agree", realm: realm{groups: two, storages: one, lists: map[string]string{"/team": "ann bob local", "/ops": "bob cid"}},
 			want: "ok: Keycloak's lists and the people's own side agree: 6 answers about 3 people (everybody of a federation who is known) in 2 of 2 lists\n"},
 		{name: "disabled people are not asked about", realm: realm{groups: two, storages: one, lists: map[string]string{"/team": "ann offline"}, own: map[string]string{"/team": "ann", "/ops": "offline"}},
@@ -437,8 +443,8 @@ func TestFederationLists(t *testing.T) {
 		{name: "possible causes are all named", realm: realm{groups: two, lists: map[string]string{"/ops": "ann"}, own: map[string]string{"/team": "ann"}, storages: with(func(s *keycloak.Storage) {
 			s.Subtree, s.Mappers = true, append(s.Mappers, ldapMapper("more", "/", "READ_ONLY"))
 		})}, want: hides("the list of the group /team", "1 person", "is in the group", "1", "Possible causes: the group mappers groups (groups path /) and more (groups path /) of the federation corp overlap; "+
-			"or the federation corp searches LDAP at every depth (search scope Subtree), and its mapper groups makes one Keycloak group of several LDAP groups of one name; "+
-			"or the federation corp searches LDAP at every depth (search scope Subtree), and its mapper more makes one Keycloak group of several LDAP groups of one name") +
+			"or the federation corp searches LDAP at every depth (search scope Subtree), and its mapper groups makes one Keycloak group of several LDAP groups with the same name; "+
+			"or the federation corp searches LDAP at every depth (search scope Subtree), and its mapper more makes one Keycloak group of several LDAP groups with the same name") +
 			"    " + adviceOverlap + "; or " + adviceSameNames + "\n"},
 		{name: "a cause of another group is no cause", realm: realm{groups: two, lists: map[string]string{"/team": "ann"}, own: map[string]string{"/ops": "ann"}, storages: with(func(s *keycloak.Storage) {
 			s.Mappers = append(s.Mappers, hardcoded)
@@ -446,7 +452,7 @@ func TestFederationLists(t *testing.T) {
 		{name: "a cause of another federation is no cause", realm: realm{groups: two, lists: map[string]string{"/ops": "ann"}, own: map[string]string{"/team": "ann"}, storages: []keycloak.Storage{ldap(nil), ldap(func(s *keycloak.Storage) {
 			s.ID, s.Name, s.Mappers = "other", "other", append(s.Mappers, hardcoded)
 		})}}, want: hides("the list of the group /team", "1 person", "is in the group", "1", noCause) + "    " + adviceNoCause + "\n" +
-			"warning: groupsync knows nobody of the federation other: no list that feeds something shows anybody, and no member of the fed ClearML groups is of it. Cause: the mapper all of the federation other puts everybody into the group /team\n    " + adviceHardcoded + "\n"},
+			"warning: groupsync knows nobody of the federation other: no list that feeds a ClearML group shows anybody of it, and no member of these ClearML groups belongs to it. Cause: the mapper all of the federation other puts everybody into the group /team\n    " + adviceHardcoded + "\n"},
 		{name: "the list shows people, without a cause", realm: realm{groups: two, storages: one, lists: map[string]string{"/team": "ann bob"}, own: map[string]string{"/team": "bob"}},
 			want: shows("the list of the group /team", "1 person", "is not in the group", "2", noCause) + "    " + adviceNoCause + "\n"},
 		{name: "LDAP_ONLY, and rows that are left", realm: realm{groups: two, lists: map[string]string{"/team": "ann bob"}, own: map[string]string{"/team": "bob"}, storages: with(func(s *keycloak.Storage) { s.Mappers[0].Mode = "LDAP_ONLY" })},
@@ -462,7 +468,7 @@ func TestFederationLists(t *testing.T) {
 			s.Sync, s.Mappers = 0, append(s.Mappers, keycloak.StorageMapper{Name: "all", Kind: keycloak.HardcodedRole, Role: "all"})
 		})}, want: hides("the list of holders of the role boss", "1 person", "holds the role", "1", "Possible causes: the mapper all of the federation corp gives everybody the role all; "+
 			"or the federation corp has the cache policy DEFAULT and no periodic sync of its people, so Keycloak's user cache keeps old groups and roles without end") +
-			"    look whether the role all contains the role of administrators, and take that out of it; or " + adviceCache + "\n"},
+			"    look whether the role all contains the role of administrators. If so, remove that role from it; or " + adviceCache + "\n"},
 		{name: "a role by a hardcoded group", role: "boss", realm: realm{groups: two, gives: "/team", roles: map[string]string{"boss": ""}, held: map[string]string{"boss": "ann"}, own: map[string]string{"/team": "ann"}, lists: map[string]string{"/ops": "ann"}, storages: with(func(s *keycloak.Storage) {
 			s.Mappers = append(s.Mappers, hardcoded)
 		})}, want: hides("the list of the group /team", "1 person", "is in the group", "1", "Cause: the mapper all of the federation corp puts everybody into the group /team") + "    " + adviceHardcoded + "\n" +
@@ -472,29 +478,29 @@ func TestFederationLists(t *testing.T) {
 		{name: "a role that the realm lacks is no list", role: "boss", realm: realm{groups: two, storages: one, lists: map[string]string{"/team": "ann"}},
 			want: "ok: Keycloak's lists and the people's own side agree: 2 answers about 1 person (everybody of a federation who is known) in 2 of 3 lists\n"},
 		{name: "people who are listed twice", realm: realm{groups: two, storages: one, lists: map[string]string{"/team": "ann ann bob bob bob cid local local"}},
-			want: "warning: the list of the group /team shows 2 people of the federation corp twice: LDAP and Keycloak's database both hold the membership. If LDAP ends it, the row in the database keeps the person in the group, for a login too. A mapper that was switched from the mode IMPORT to READ_ONLY leaves such rows\n    " +
+			want: "warning: the list of the group /team shows 2 people of the federation corp twice: LDAP and Keycloak's database both hold the membership. If LDAP ends the membership, the row in the database keeps the person in the group, for a login too. A mapper that was switched from the mode IMPORT to READ_ONLY leaves such rows\n    " +
 				"set the mode of the mapper groups to IMPORT, take these people out of the group in Keycloak, and set the mode back\n" +
 				"ok: Keycloak's lists and the people's own side agree: 6 answers about 3 people (everybody of a federation who is known) in 2 of 2 lists\n"},
 		{name: "a list that Keycloak cannot give", realm: realm{groups: two, lists: map[string]string{"/ops": "ann"}, unreadable: map[string]string{"/team": "reading the members of the group /team: Keycloak answered 400"}, storages: with(func(s *keycloak.Storage) { s.Subtree = true })},
-			want: "error: reading the members of the group /team: Keycloak answered 400. groupsync changes nothing in the ClearML groups that this group feeds. Possible cause: the federation corp searches LDAP at every depth (search scope Subtree), and its mapper groups makes one Keycloak group of several LDAP groups of one name\n    " + adviceSameNames + "\n" +
+			want: "error: reading the members of the group /team: Keycloak answered 400. groupsync changes nothing in the ClearML groups that this group feeds. Possible cause: the federation corp searches LDAP at every depth (search scope Subtree), and its mapper groups makes one Keycloak group of several LDAP groups with the same name\n    " + adviceSameNames + "\n" +
 				"ok: Keycloak's lists and the people's own side agree: 1 answer about 1 person (everybody of a federation who is known) in 1 of 2 lists\n"},
 		{name: "nobody of the federation is known", realm: realm{groups: two, storages: one, lists: map[string]string{"/team": "local"}},
-			want: "ok: groupsync knows nobody of the federation corp: no list that feeds something shows anybody, and no member of the fed ClearML groups is of it\n"},
+			want: "ok: groupsync knows nobody of the federation corp: no list that feeds a ClearML group shows anybody of it, and no member of these ClearML groups belongs to it\n"},
 		{name: "nobody is known, and lists may hide people", realm: realm{groups: two, storages: with(func(s *keycloak.Storage) { s.Subtree = true })},
-			want: "warning: groupsync knows nobody of the federation corp: no list that feeds something shows anybody, and no member of the fed ClearML groups is of it. Possible cause: the federation corp searches LDAP at every depth (search scope Subtree), and its mapper groups makes one Keycloak group of several LDAP groups of one name\n    " + adviceSameNames + "\n"},
+			want: "warning: groupsync knows nobody of the federation corp: no list that feeds a ClearML group shows anybody of it, and no member of these ClearML groups belongs to it. Possible cause: the federation corp searches LDAP at every depth (search scope Subtree), and its mapper groups makes one Keycloak group of several LDAP groups with the same name\n    " + adviceSameNames + "\n"},
 		{name: "the federation is away", realm: realm{groups: two, storages: one, lists: map[string]string{"/team": "ann"}, own: map[string]string{"/team": ""}, away: map[string]string{corp: "it hangs"}},
-			want: "warning: the people of the federation corp were not measured, because the federation is not up: it hangs\n    " + adviceAway + "\n"},
+			want: "warning: groupsync did not check the people of the federation corp, because the federation is away: it hangs\n    " + adviceAway + "\n"},
 		{name: "one federation of two is away", realm: realm{groups: two, storages: []keycloak.Storage{ldap(nil), ldap(func(s *keycloak.Storage) { s.ID, s.Name = "other", "other" })}, lists: map[string]string{"/team": "ann x@other"}, away: map[string]string{"other": "it hangs"}},
-			want: "warning: the people of the federation other were not measured, because the federation is not up: it hangs\n    " + adviceAway + "\n" +
+			want: "warning: groupsync did not check the people of the federation other, because the federation is away: it hangs\n    " + adviceAway + "\n" +
 				"ok: Keycloak's lists and the people's own side agree: 2 answers about 1 person (everybody of a federation who is known) in 2 of 2 lists\n"},
 		{name: "the federation goes away while people are asked", realm: realm{groups: two, storages: one, lists: map[string]string{"/team": "ann"}, goes: map[string]string{corp: "it hangs"}},
-			want: "warning: people of the federation corp were not measured: the federation corp is not up: it hangs\n    " + adviceAway + "\n"},
+			want: "warning: groupsync did not check some people of the federation corp: the federation corp is not up: it hangs\n    " + adviceAway + "\n"},
 		{name: "an own side that cannot be read", realm: realm{groups: two, storages: one, lists: map[string]string{"/team": "ann bob"}, failed: map[string]string{"ann": "the account vanished"}},
 			want: `warning: unclear: 2 answers about people of the federation corp: the account's own side was not read for the group "ops": the account vanished; the account's own side was not read for the group "team": the account vanished` +
 				"\n    run the check again. If the answers stay unclear, look into Keycloak's log\n"},
-		{name: "ClearML cannot be read", realm: realm{groups: two, storages: one, blind: errors.New("no ClearML")}, want: "warning: groupsync could not look: no ClearML\n    " + adviceBlind + "\n"},
-		{name: "the configuration may not be read", realm: realm{groups: two, storages: one, forbidden: errors.New("403")}, want: "warning: groupsync could not look: 403\n    " + adviceBlind + "\n"},
-		{name: "the lists cannot be read", realm: realm{groups: two, storages: one, broken: errors.New("500")}, want: "warning: groupsync could not look: 500\n    " + adviceBlind + "\n"},
+		{name: "ClearML cannot be read", realm: realm{groups: two, storages: one, blind: errors.New("no ClearML")}, want: "warning: groupsync could not check this: no ClearML\n    " + adviceBlind + "\n"},
+		{name: "the configuration may not be read", realm: realm{groups: two, storages: one, forbidden: errors.New("403")}, want: "warning: groupsync could not check this: 403\n    " + adviceBlind + "\n"},
+		{name: "the lists cannot be read", realm: realm{groups: two, storages: one, broken: errors.New("500")}, want: "warning: groupsync could not check this: 500\n    " + adviceBlind + "\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := tt.realm

@@ -111,24 +111,24 @@ func (s set) make(t *testing.T) *site {
 }
 
 const (
-	calmLint = "ok: nothing in the configuration of the federation ldap makes a list that feeds something differ from what a login reads\n"
+	calmLint = "ok: nothing in the configuration of the federation ldap makes a list that feeds a ClearML group differ from what a login reads\n"
 	agree    = "ok: Keycloak's lists and the people's own side agree: 3 answers about 3 people (everybody of a federation who is known) in 1 of 1 lists\n"
 )
 
 func hides(what, state, because, advice string) string {
-	return "warning: " + what + " of the federation ldap who " + state + " by their own side (3 of the federation were asked about). groupsync does not add them. " + because + "\n    " + advice + "\n"
+	return "warning: " + what + " of the federation ldap who " + state + " by their own side (groupsync checked 3 people of the federation). groupsync does not add these people. " + because + "\n    " + advice + "\n"
 }
 
 func shows(what, state, because, advice string) string {
-	return "warning: " + what + " of the federation ldap who " + state + " by their own side (3 of the federation were asked about). groupsync grants them nothing for it. " + because + "\n    " + advice + "\n"
+	return "warning: " + what + " of the federation ldap who " + state + " by their own side (groupsync checked 3 people of the federation). groupsync adds nobody because of this list alone. " + because + "\n    " + advice + "\n"
 }
 
 const (
-	causeSameNames = "the federation ldap searches LDAP at every depth (search scope Subtree), and its mapper groups makes one Keycloak group of several LDAP groups of one name"
+	causeSameNames = "the federation ldap searches LDAP at every depth (search scope Subtree), and its mapper groups makes one Keycloak group of several LDAP groups with the same name"
 	causeRows      = "the mapper groups of the federation ldap has the mode LDAP_ONLY, and Keycloak's database still holds memberships from another mode or from the admin console"
 	causeCache     = "the federation ldap has the cache policy DEFAULT and no periodic sync of its people, so Keycloak's user cache keeps old groups and roles without end"
 	lintCache      = "warning: " + causeCache + ". A login can bring back a membership that the federation has ended\n    " + adviceCache + "\n"
-	listedTwice    = " of the federation ldap twice: LDAP and Keycloak's database both hold the membership. If LDAP ends it, the row in the database keeps the person in the group, for a login too. A mapper that was switched from the mode IMPORT to READ_ONLY leaves such rows\n    set the mode of the mapper groups to IMPORT, take these people out of the group in Keycloak, and set the mode back\n"
+	listedTwice    = " of the federation ldap twice: LDAP and Keycloak's database both hold the membership. If LDAP ends the membership, the row in the database keeps the person in the group, for a login too. A mapper that was switched from the mode IMPORT to READ_ONLY leaves such rows\n    set the mode of the mapper groups to IMPORT, take these people out of the group in Keycloak, and set the mode back\n"
 )
 
 // leaveInImport takes people out of the group while the mapper's mode is IMPORT. In that mode
@@ -155,7 +155,7 @@ func TestFederationOfARealKeycloak(t *testing.T) {
 			name: "two LDAP groups of one cn", groups: map[string][]string{"eu/staff": {"feda"}, "us/staff": {"fedb"}},
 			build: federate(func(o *keycloaktest.FederationOptions) { o.Subtree = true }), lint: calmLint,
 			// fedc is in no group, so no member of ClearML's group is fedc.
-			lists: strings.Replace(hides("the list of the group /staff hides 2 people", "are in the group", "Possible cause: "+causeSameNames, adviceSameNames), "3 of", "2 of", 1),
+			lists: strings.Replace(hides("the list of the group /staff hides 2 people", "are in the group", "Possible cause: "+causeSameNames, adviceSameNames), "checked 3 people", "checked 2 people", 1),
 			fix: func(t *testing.T, s *site) {
 				s.ldap.DeleteGroup(t, "us/staff")
 				s.ldap.AddGroup(t, "us/others", "fedb")
@@ -165,7 +165,7 @@ func TestFederationOfARealKeycloak(t *testing.T) {
 		{
 			name: "two LDAP groups of one cn, and nobody is known", unknown: true, groups: map[string][]string{"eu/staff": {"feda"}, "us/staff": {"fedb"}},
 			build: federate(func(o *keycloaktest.FederationOptions) { o.Subtree = true }), lint: calmLint,
-			lists: "warning: groupsync knows nobody of the federation ldap: no list that feeds something shows anybody, and no member of the fed ClearML groups is of it. Possible cause: " + causeSameNames + "\n    " + adviceSameNames + "\n",
+			lists: "warning: groupsync knows nobody of the federation ldap: no list that feeds a ClearML group shows anybody of it, and no member of these ClearML groups belongs to it. Possible cause: " + causeSameNames + "\n    " + adviceSameNames + "\n",
 		},
 		{
 			name: "a hardcoded group", spec: local,
@@ -198,7 +198,7 @@ func TestFederationOfARealKeycloak(t *testing.T) {
 		{
 			name: "a user filter that also hits the look-up of groups", groups: staff,
 			build: federate(func(o *keycloaktest.FederationOptions) { o.UUIDAttribute, o.UserFilter = "cn", "(mail=*)" }),
-			lint:  "error: the federation ldap has a user filter and identifies entries by cn, and its mapper groups finds groups by cn too, so the filter of people is applied to groups. Keycloak finds no group that the filter leaves out and lists nobody for it, so groupsync adds nobody by it\n    " + adviceFilter + "\n",
+			lint:  "error: the federation ldap has a user filter and identifies entries by cn, and its mapper groups finds groups by cn too, so the filter of people is applied to groups. Keycloak finds no group that the filter leaves out and lists nobody for it, so groupsync adds nobody from this list\n    " + adviceFilter + "\n",
 			lists: hides("the list of the group /staff hides 3 people", "are in the group", "Cause: the federation ldap has a user filter and identifies entries by cn, and its mapper groups finds groups by cn too, so the filter of people is applied to groups", adviceFilter),
 			fix:   func(t *testing.T, s *site) { s.fed.Configure(t, "customUserSearchFilter", "") }, fixed: agree,
 		},
@@ -281,13 +281,13 @@ func TestFederationOfARealKeycloak(t *testing.T) {
 			name: "a federation that is switched off", groups: staff, build: federate(nil),
 			changes: func(t *testing.T, s *site) { s.fed.SetEnabled(t, false) },
 			lint:    "warning: the federation ldap is switched off. Its people cannot sign in, and groupsync neither adds nor removes any of them\n    " + adviceOff + "\n",
-			lists:   "warning: the people of the federation ldap were not measured, because the federation is not up: it is switched off in Keycloak, or was deleted since the read\n    " + adviceAway + "\n",
+			lists:   "warning: groupsync did not check the people of the federation ldap, because the federation is away: it is switched off in Keycloak, or was deleted since the read\n    " + adviceAway + "\n",
 		},
 		{
 			name: "an LDAP server that is away", groups: staff, build: federate(nil),
 			changes: func(t *testing.T, s *site) { s.ldap.Stop(t); t.Cleanup(func() { s.ldap.Start(t) }) },
 			lint:    calmLint,
-			lists:   "warning: the people of the federation ldap were not measured, because the federation is not up: Keycloak answered the probe with 500 instead of 404\n    " + adviceAway + "\n",
+			lists:   "warning: groupsync did not check the people of the federation ldap, because the federation is away: Keycloak answered the probe with 500 instead of 404\n    " + adviceAway + "\n",
 		},
 		{
 			name: "no time-outs", groups: staff,
@@ -320,7 +320,7 @@ func TestFederationOfARealKeycloak(t *testing.T) {
 		},
 		{
 			name: "a reader that may not see components", groups: staff, spec: keycloaktest.Spec{ServiceRoles: []string{"view-users"}}, build: federate(nil),
-			lint: "warning: groupsync could not look: signing in to Keycloak: the access token lacks view-realm of realm-management, and with less Keycloak hides people without an error. groupsync did not read the realm. To fix it, assign view-realm of realm-management to the service account of the client \"groupsync\" in Clients > groupsync > Service account roles. If they are listed there, switch on \"Full scope allowed\" in Clients > groupsync > Client scopes > groupsync-dedicated > Scope\n    " + adviceBlind + "\n",
+			lint: "warning: groupsync could not check this: signing in to Keycloak: the access token lacks view-realm of realm-management, and with less Keycloak hides people without an error. groupsync did not read the realm. To fix it, assign view-realm of realm-management to the service account of the client \"groupsync\" in Clients > groupsync > Service account roles. If they are listed there, switch on \"Full scope allowed\" in Clients > groupsync > Client scopes > groupsync-dedicated > Scope\n    " + adviceBlind + "\n",
 		},
 	} {
 		t.Run(s.name, func(t *testing.T) {
@@ -363,7 +363,7 @@ func TestFederationWithOverlappingMappersOfARealKeycloak(t *testing.T) {
 	x := s.make(t)
 	checks := x.checks()
 	before := x.realm.State(t)
-	wantLines(t, "federation", look(t, checks, "federation"), "warning: "+cause+". If both find an LDAP group of one name, Keycloak's list of the group shows the people of one mapper only\n    "+adviceOverlap+"\n")
+	wantLines(t, "federation", look(t, checks, "federation"), "warning: "+cause+". If both find an LDAP group with the same name, Keycloak's list of the group shows the people of one mapper only\n    "+adviceOverlap+"\n")
 	got := look(t, checks, "federation-lists")
 	one := hides("the list of the group /staff hides 1 person", "is in the group", "Possible cause: "+cause, adviceOverlap)
 	two := hides("the list of the group /staff hides 2 people", "are in the group", "Possible cause: "+cause, adviceOverlap)
@@ -387,7 +387,7 @@ func TestFederationWithNestedMappersOfARealKeycloak(t *testing.T) {
 	}{
 		{
 			"one path below the other", "/",
-			"warning: " + cause + ". If both find an LDAP group of one name, Keycloak's list of the group shows the people of one mapper only\n    " + adviceOverlap + "\n",
+			"warning: " + cause + ". If both find an LDAP group with the same name, Keycloak's list of the group shows the people of one mapper only\n    " + adviceOverlap + "\n",
 			hides("the list of the group /us/staff hides 1 person", "is in the group", "Possible cause: "+cause, adviceOverlap) +
 				shows("the list of the group /us/staff shows 2 people", "are not in the group", "Possible causes: "+cause+"; or the mapper eu of the federation ldap lists the members of an LDAP group for every Keycloak group of the same name below its groups path /", adviceOverlap+"; or "+adviceLeaf),
 		},

@@ -29,20 +29,20 @@ func (f *federations) measure(ctx context.Context) []preflight.Finding {
 	settings, err := f.source.InspectFederations(ctx)
 	switch {
 	case err != nil:
-		return []preflight.Finding{preflight.Blind(err, blindAdvice)}
+		return []preflight.Finding{preflight.Unchecked(err, blindAdvice)}
 	case len(settings.Storages) == 0:
 		return preflight.Fine("the realm has no user federation")
 	}
 	sides, err := f.pair(ctx)
 	if err != nil {
-		return []preflight.Finding{preflight.Blind(err, blindAdvice)}
+		return []preflight.Finding{preflight.Unchecked(err, blindAdvice)}
 	}
 	lists, all := trait.Lists(sides.pairing), sides.catalog.Federations()
 	switch {
 	case len(all) == 0:
 		return preflight.Fine("the realm has no user federation")
 	case len(lists) == 0:
-		return preflight.Fine("no Keycloak group feeds a ClearML group, so there is nothing to measure")
+		return preflight.Fine("no Keycloak group feeds a ClearML group, so there is nothing to compare")
 	}
 	findings, up := f.awake(ctx, all)
 	if len(up) == 0 {
@@ -53,17 +53,17 @@ func (f *federations) measure(ctx context.Context) []preflight.Finding {
 		err = f.meet(ctx, m)
 	}
 	if err != nil {
-		return append(findings, preflight.Blind(err, blindAdvice))
+		return append(findings, preflight.Unchecked(err, blindAdvice))
 	}
 	m.asked = m.sample()
 	confirmation, err := f.source.Confirm(ctx, m.snap, m.questions(), nil)
 	if err != nil {
-		return append(findings, preflight.Blind(err, blindAdvice))
+		return append(findings, preflight.Unchecked(err, blindAdvice))
 	}
 	return append(findings, m.findings(confirmation)...)
 }
 
-const blindAdvice = "look after the cause first, then run the check again"
+const blindAdvice = "correct the cause first, then run groupsync check again"
 
 // awake probes the federations. It returns a warning for each federation that is away, and the
 // names of the others by id. Trusted federations count as up.
@@ -81,8 +81,8 @@ func (f *federations) awake(ctx context.Context, all []source.Federation) ([]pre
 }
 
 func notMeasured(federation, why string) preflight.Finding {
-	return preflight.Warn("the people of the federation "+federation+" were not measured, because the federation is not up: "+why,
-		"look after the federation in Keycloak and after its server first, then run the check again")
+	return preflight.Warn("groupsync did not check the people of the federation "+federation+", because the federation is away: "+why,
+		"check the federation in Keycloak and its server, then run groupsync check again")
 }
 
 // meet looks up members of the fed user groups who are in no list. A list that hides people
@@ -340,8 +340,8 @@ func (m *measuring) findings(c source.Confirmation) []preflight.Finding {
 	for _, id := range ids {
 		findings = append(findings, m.unknown(id)...)
 		if away[id] != "" {
-			findings = append(findings, preflight.Warn("people of the federation "+m.federations[id]+" were not measured: "+away[id],
-				"look after the federation in Keycloak and after its server first, then run the check again"))
+			findings = append(findings, preflight.Warn("groupsync did not check some people of the federation "+m.federations[id]+": "+away[id],
+				"check the federation in Keycloak and its server, then run groupsync check again"))
 		}
 		if len(doubts[id]) > 0 {
 			findings = append(findings, unclear(m.federations[id], doubts[id]))
@@ -407,15 +407,15 @@ func (m *measuring) differ(l trait.List, federation string, t tally) []preflight
 			return
 		}
 		because, advice := trait.Explain(trait.Causes(m.traits, []trait.List{l}, federation, hides))
-		findings = append(findings, preflight.Warn(fmt.Sprintf("%s %s %s of the federation %s who %s by their own side (%d of the federation were asked about). %s %s",
-			l, verb, people(n), m.federations[federation], is.of(n), t.asked, undone, because), advice))
+		findings = append(findings, preflight.Warn(fmt.Sprintf("%s %s %s of the federation %s who %s by their own side (groupsync checked %s of the federation). %s %s",
+			l, verb, people(n), m.federations[federation], is.of(n), people(t.asked), undone, because), advice))
 	}
 	in, out := state{"is in the group", "are in the group"}, state{"is not in the group", "are not in the group"}
 	if l.Role != "" {
 		in, out = state{"holds the role", "hold the role"}, state{"does not hold the role", "do not hold the role"}
 	}
-	add(t.hides, true, "hides", in, "groupsync does not add them.")
-	add(t.shows, false, "shows", out, "groupsync grants them nothing for it.")
+	add(t.hides, true, "hides", in, "groupsync does not add these people.")
+	add(t.shows, false, "shows", out, "groupsync adds nobody because of this list alone.")
 	return findings
 }
 
@@ -444,7 +444,7 @@ func (m *measuring) twice(l trait.List, federation string) []preflight.Finding {
 		return nil
 	}
 	return []preflight.Finding{preflight.Warn(
-		fmt.Sprintf("%s shows %s of the federation %s twice: LDAP and Keycloak's database both hold the membership. If LDAP ends it, the row in the database keeps the person in the group, for a login too. A mapper that was switched from the mode IMPORT to READ_ONLY leaves such rows", l, people(n), m.federations[federation]),
+		fmt.Sprintf("%s shows %s of the federation %s twice: LDAP and Keycloak's database both hold the membership. If LDAP ends the membership, the row in the database keeps the person in the group, for a login too. A mapper that was switched from the mode IMPORT to READ_ONLY leaves such rows", l, people(n), m.federations[federation]),
 		"set the mode of "+trait.Mappers(m.settings, l, federation)+" to IMPORT, take these people out of the group in Keycloak, and set the mode back")}
 }
 
@@ -455,7 +455,7 @@ func (m *measuring) unknown(federation string) []preflight.Finding {
 			return nil
 		}
 	}
-	seen := "groupsync knows nobody of the federation " + m.federations[federation] + ": no list that feeds something shows anybody, and no member of the fed ClearML groups is of it"
+	seen := "groupsync knows nobody of the federation " + m.federations[federation] + ": no list that feeds a ClearML group shows anybody of it, and no member of these ClearML groups belongs to it"
 	causes := trait.Causes(m.traits, m.lists, federation, true)
 	if len(causes) == 0 {
 		return preflight.Fine(seen)

@@ -20,8 +20,8 @@ func (p *pairing) guards(context.Context) []preflight.Finding {
 	}
 	var findings []preflight.Finding
 	if p.lost != "" {
-		findings = append(findings, preflight.Warn("groupsync could not look at what the guards remember of earlier passes, so they judge here as at a first pass: "+p.lost,
-			"fix what the sentence names. A daemon that can read its memory judges by it"))
+		findings = append(findings, preflight.Warn("groupsync could not read the memory of earlier passes, so the guards decide here as in a first pass: "+p.lost,
+			"correct this cause. A daemon that can read its memory uses the memory"))
 	}
 	for _, rule := range report.Rules {
 		if f, trips := p.tripped(rule, withheld[rule.Guard]); trips {
@@ -65,5 +65,5 @@ func (p *pairing) tripped(rule report.Rule, withheld int) (preflight.Finding, bo
 	case rule.Liftable:
 		return preflight.Warn(seen, "look at the changes with a dry run, groupsync --once. If they are right, approve them with the command that it prints"), true
 	}
-	return preflight.Warn(seen, "fix what the sentence names: no approval lifts this guard"), true
+	return preflight.Warn(seen, "correct this cause: no approval lifts this guard"), true
 }

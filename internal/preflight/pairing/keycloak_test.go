@@ -149,10 +149,10 @@ func TestPairingOnKeycloak(t *testing.T) {
 				s.clearml.AddTeam("ops")
 				s.rules.AdminRole = "app/boss"
 			}, "pairing-groups", `✘ reading the role "app/boss": the name means a role of a client, and groupsync cannot read the clients' roles. Give the service account of the client "groupsync" the role view-clients of realm-management
-    fix what the sentence names: a pass would fail for the same reason
+    correct this cause: a pass would fail for the same reason
 `},
 		{"without a survey nothing else is looked at", keycloaktest.Spec{Groups: []string{"/ops"}},
-			func(t *testing.T, s *site) { s.rules.Mapping = map[string][]string{"ops": {"Admins"}} }, "pairing-people", `! groupsync did not look, because it could not survey both sides
+			func(t *testing.T, s *site) { s.rules.Mapping = map[string][]string{"ops": {"Admins"}} }, "pairing-people", `! groupsync did not check this, because it could not survey both sides
     see the check pairing-groups
 `},
 
@@ -164,14 +164,14 @@ func TestPairingOnKeycloak(t *testing.T) {
 				}
 				s.rules.Mapping = map[string][]string{"fine": {"fine", "team_18"}}
 			}, "pairing-near-misses", `! the Keycloak group "Data Science" feeds nothing, and ClearML has "data-science". groupsync compares names exactly
-    if they are one group, give both the same name, or set groups.mapping
+    if both mean the same group, give both the same name, or set groups.mapping
 ! the Keycloak group "Ops" feeds nothing, and ClearML has "ops". groupsync compares names exactly
-    if they are one group, give both the same name, or set groups.mapping
+    if both mean the same group, give both the same name, or set groups.mapping
 ! the Keycloak group "devs" feeds nothing, and ClearML has "dev". groupsync compares names exactly
-    if they are one group, give both the same name, or set groups.mapping
+    if both mean the same group, give both the same name, or set groups.mapping
 ! the Keycloak group "enginers" feeds nothing, and ClearML has "engineers". groupsync compares names exactly
-    if they are one group, give both the same name, or set groups.mapping
-! groups.mapping gives "fine" the ClearML group "team_18", which there is not, and ClearML has "team-18". groupsync compares names exactly
+    if both mean the same group, give both the same name, or set groups.mapping
+! groups.mapping gives "fine" the ClearML group "team_18", which does not exist, and ClearML has "team-18". groupsync compares names exactly
     correct the name in groups.mapping
 `},
 		{"more near misses than are named", keycloaktest.Spec{Groups: strings.Split("/Ada /Bob /Cyn /Dan /Eve /Fay", " "), Users: []keycloaktest.User{user("ann", "/Ada")}},
@@ -181,15 +181,15 @@ func TestPairingOnKeycloak(t *testing.T) {
 					s.clearml.AddTeam(name)
 				}
 			}, "pairing-near-misses", `! the Keycloak group "Ada" feeds nothing, and ClearML has "ada". groupsync compares names exactly
-    if they are one group, give both the same name, or set groups.mapping
+    if both mean the same group, give both the same name, or set groups.mapping
 ! the Keycloak group "Bob" feeds nothing, and ClearML has "bob". groupsync compares names exactly
-    if they are one group, give both the same name, or set groups.mapping
+    if both mean the same group, give both the same name, or set groups.mapping
 ! the Keycloak group "Cyn" feeds nothing, and ClearML has "cyn". groupsync compares names exactly
-    if they are one group, give both the same name, or set groups.mapping
+    if both mean the same group, give both the same name, or set groups.mapping
 ! the Keycloak group "Dan" feeds nothing, and ClearML has "dan". groupsync compares names exactly
-    if they are one group, give both the same name, or set groups.mapping
+    if both mean the same group, give both the same name, or set groups.mapping
 ! the Keycloak group "Eve" feeds nothing, and ClearML has "eve". groupsync compares names exactly
-    if they are one group, give both the same name, or set groups.mapping
+    if both mean the same group, give both the same name, or set groups.mapping
 ! not shown here: 1 more near miss
     groupsync --once --full lists the groups that feed nothing (no_target) and those that nothing feeds (no_source)
 `},
@@ -200,22 +200,22 @@ func TestPairingOnKeycloak(t *testing.T) {
 				s.clearml.AddTeam("ops")
 				s.rules.FullPath = true
 			}, "pairing-near-misses", `! the Keycloak group "/lab/ops" feeds nothing, and ClearML has "ops". groupsync compares names exactly
-    if they are one group, give both the same name, or set groups.mapping
+    if both mean the same group, give both the same name, or set groups.mapping
 `},
 		{"no near miss", keycloaktest.Spec{Groups: []string{"/ops", "/sales"}, Users: []keycloaktest.User{user("ann", "/ops")}},
 			func(t *testing.T, s *site) {
 				s.signIn(t, "ann")
 				s.clearml.AddTeam("ops")
 				s.clearml.AddTeam("research")
-			}, "pairing-near-misses", `✔ no Keycloak group without a ClearML group nearly has the name of a ClearML group
+			}, "pairing-near-misses", `✔ no Keycloak group without a ClearML group has a name close to that of a ClearML group
 `},
 
 		{"several Keycloak groups of one name", keycloaktest.Spec{Groups: []string{"/a/ops", "/b/ops", "/x/idle", "/y/idle"}, Users: []keycloaktest.User{user("ann", "/a/ops")}},
-			func(t *testing.T, s *site) { s.signIn(t, "ann"); s.clearml.AddTeam("ops") }, "pairing-collisions", `! the Keycloak groups "/a/ops", "/b/ops" have one name in the claim, "ops". Whoever is in any of them is in the ClearML group "ops"
-    if only one of them is meant, rename the others. Whoever may create a subgroup anywhere in Keycloak can make such a name
+			func(t *testing.T, s *site) { s.signIn(t, "ann"); s.clearml.AddTeam("ops") }, "pairing-collisions", `! the Keycloak groups "/a/ops", "/b/ops" have one name in the claim, "ops". Everybody who is in one of them is in the ClearML group "ops"
+    if only one of them is meant, rename the others. Anybody who may create a subgroup anywhere in Keycloak can create such a name
 `},
 		{"several Keycloak groups of the name that makes administrators", keycloaktest.Spec{Groups: []string{"/it/admins", "/guests/admins"}, Users: []keycloaktest.User{user("ann", "/it/admins")}},
-			func(t *testing.T, s *site) { s.signIn(t, "ann"); s.rules.AdminGroups = []string{"admins"} }, "pairing-collisions", `✘ several Keycloak groups bear the name "admins" of admins.groups: "/guests/admins", "/it/admins". At a login ClearML takes the members of each of them for administrators. groupsync makes nobody an administrator by this name, and removes none of them
+			func(t *testing.T, s *site) { s.signIn(t, "ann"); s.rules.AdminGroups = []string{"admins"} }, "pairing-collisions", `✘ several Keycloak groups have the name "admins" of admins.groups: "/guests/admins", "/it/admins". At a login ClearML treats the members of each of these groups as administrators. groupsync makes nobody an administrator by this name, and removes none of them
     rename the groups that are not meant. Until then write the path of the one that is meant into admins.groups, such as /guests/admins
 `},
 		{"the administrators are named by a path", keycloaktest.Spec{Groups: []string{"/it/admins", "/guests/admins"}, Users: []keycloaktest.User{user("ann", "/it/admins")}},
@@ -244,15 +244,15 @@ func TestPairingOnKeycloak(t *testing.T) {
 				s.clearml.AddUser(clearmltest.User{ID: "cm-eve", Email: "twin@example.com", Providers: map[string]any{"keycloak": map[string]any{"x": ""}}})
 				s.clearml.AddTeam("ops", "cm-ann", "cm-bob", "cm-cyn", "cm-eve", "cm-gus", "cm-fay")
 			}, "pairing-people", `✔ people of the groups: 2 matched by the id, 1 by the email, 1 pending (in Keycloak, and not yet signed in to ClearML), 1 ambiguous, 1 rekeyed, 1 gone from Keycloak, 1 disabled there, 0 others
-! 1 ClearML user is ambiguous: several accounts could be this person, or several users one account. groupsync grants nothing to them. Their ids in ClearML: cm-eve
+! 1 ClearML user is ambiguous: several accounts could be this person, or several users could be one account. groupsync grants nothing to them. Their ids in ClearML: cm-eve
     look at each with groupsync explain ID, and correct the email in ClearML or in Keycloak, so that one account is left
 ! 1 ClearML user is rekeyed: the account whose id ClearML keeps is gone, and another account has the email. groupsync grants nothing to them. Their ids in ClearML: cm-cyn
     look at each with groupsync explain ID. If the account was made anew for the same person, let the person sign in to ClearML, or correct the user there
 `},
 		{"nobody is matched by the id", keycloaktest.Spec{Groups: []string{"/ops"}, Users: []keycloaktest.User{user("ann", "/ops")}},
 			func(t *testing.T, s *site) { s.known("ann", map[string]any{}); s.clearml.AddTeam("ops", "cm-ann") }, "pairing-people", `✔ people of the groups: 0 matched by the id, 1 by the email, 0 pending (in Keycloak, and not yet signed in to ClearML), 0 ambiguous, 0 rekeyed, 0 gone from Keycloak, 0 disabled there, 0 others
-! nobody is matched by the id. Everybody is matched by the email alone, so groupsync takes somebody whose email changes in Keycloak for somebody who is gone
-    look whether ClearML can keep what the sign-in provider tells (include_providers_info). Until then change an email on both sides
+! nobody is matched by the id. Everybody is matched by the email alone, so groupsync treats a person whose email changes in Keycloak as gone
+    look whether ClearML can keep the data of the sign-in provider (include_providers_info). Until then change an email on both sides
 `},
 		{"an email identifies nobody", keycloaktest.Spec{DuplicateEmails: true, Groups: []string{"/ops", "/crm"}, Users: []keycloaktest.User{user("kit", "/ops"), user("lou", "/ops")}},
 			func(t *testing.T, s *site) {
@@ -262,7 +262,7 @@ func TestPairingOnKeycloak(t *testing.T) {
 				s.clearml.AddTeam("ops", "cm-kit", "cm-lou")
 			}, "pairing-people", `✔ people of the groups: 1 matched by the id, 1 by the email, 0 pending (in Keycloak, and not yet signed in to ClearML), 0 ambiguous, 0 rekeyed, 0 gone from Keycloak, 0 disabled there, 0 others
 ! 1 person is matched by the email only, the realm allows duplicate emails, and it has a federation, which can hide a second account. groupsync adds none of these people to a group: their next login does
-    switch duplicate emails off in the realm, or look whether ClearML can keep what the sign-in provider tells (include_providers_info)
+    switch duplicate emails off in the realm, or look whether ClearML can keep the data of the sign-in provider (include_providers_info)
 `},
 		{"nobody signed in by that provider", keycloaktest.Spec{Groups: []string{"/ops"}, Users: []keycloaktest.User{user("ann", "/ops")}},
 			func(t *testing.T, s *site) {
@@ -288,7 +288,7 @@ func TestPairingOnKeycloak(t *testing.T) {
 				s.limits.Floor, s.limits.MaxAdminGrants = 2, 1
 			}, "pairing-admins", `! the first apply would make administrators (Admins): ann@example.com (by /it, withheld by the guard grants); dan@example.com (by role boss, withheld by the guard grants)
     look whether each of them should be one. If not, take them out of the Keycloak group or role that the finding names
-! the first apply would take administrators away (Admins): cyn@example.com (not_member, withheld by the guard admins)
+! the first apply would remove administrators (Admins): cyn@example.com (not_member, withheld by the guard admins)
     if somebody should stay, put this person into the Keycloak group or role that makes administrators, or into users.protect
 ! 1 administrator would be left in Admins who can sign in, and admins.floor is 2. groupsync removes no administrator until there are enough
     make somebody an administrator in Keycloak, or lower admins.floor
@@ -320,11 +320,11 @@ func TestPairingOnKeycloak(t *testing.T) {
 				s.limits.MaxRemovals = 1
 				s.rules.Mapping = map[string][]string{"Ops": {"ml"}}
 				s.lost = "configmaps is forbidden"
-			}, "pairing-guards", `! groupsync could not look at what the guards remember of earlier passes, so they judge here as at a first pass: configmaps is forbidden
-    fix what the sentence names. A daemon that can read its memory judges by it
+			}, "pairing-guards", `! groupsync could not read the memory of earlier passes, so the guards decide here as in a first pass: configmaps is forbidden
+    correct this cause. A daemon that can read its memory uses the memory
 ! the guard missing_source would trip. ml: the Keycloak group "Ops", named in groups.mapping, does not exist: the user group is frozen; create it or correct the configuration; did you mean "ops"?
-    fix what the sentence names: no approval lifts this guard
-! the guard removals would withhold 2 changes. 2 removals are wanted and 0 were made within 1h0m0s, guards.max_removals is 1: all removals are withheld; if they are meant, approve them
+    correct this cause: no approval lifts this guard
+! the guard removals would withhold 2 changes. 2 removals are wanted and 0 were made within 1h0m0s, guards.max_removals is 1: all removals are withheld; if they are correct, approve them
     look at the changes with a dry run, groupsync --once. If they are right, approve them with the command that it prints
 `},
 		{"a guard that only waits", keycloaktest.Spec{Groups: []string{"/ops"}, Users: []keycloaktest.User{user("ann", "/ops")}},
@@ -332,7 +332,7 @@ func TestPairingOnKeycloak(t *testing.T) {
 				s.signIn(t, "ann")
 				s.known("gus", map[string]any{"email": "x"})
 				s.clearml.AddTeam("ops", "cm-ann", "cm-gus")
-			}, "pairing-guards", `✔ the guard grace would withhold 1 change. 1 removals rest on an email alone, since ClearML keeps no account id of the person, and wait until every pass has wanted them for 1h0m0s; the first pass after that removes them. Later passes make these changes, if they still want them then
+			}, "pairing-guards", `✔ the guard grace would withhold 1 change. 1 removals depend on an email alone, because ClearML keeps no account id of the person, and wait until every pass has wanted them for 1h0m0s; the first pass after that makes them. Later passes make these changes, if they still want them then
 `},
 		{"no guard would trip", keycloaktest.Spec{Groups: []string{"/ops"}, Users: []keycloaktest.User{user("ann", "/ops")}},
 			func(t *testing.T, s *site) { s.signIn(t, "ann"); s.clearml.AddTeam("ops") }, "pairing-guards", `✔ no guard would withhold anything at the first apply, which would make 1 change

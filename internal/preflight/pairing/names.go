@@ -60,14 +60,14 @@ func (p *pairing) nearMisses(context.Context) []preflight.Finding {
 		if len(alike) == 0 {
 			continue
 		}
-		seen, advice := fmt.Sprintf("the Keycloak group %q feeds nothing", s.Name), "if they are one group, give both the same name, or set groups.mapping"
+		seen, advice := fmt.Sprintf("the Keycloak group %q feeds nothing", s.Name), "if both mean the same group, give both the same name, or set groups.mapping"
 		if mapped {
-			seen, advice = fmt.Sprintf("groups.mapping gives %q the ClearML group %q, which there is not", claim, name), "correct the name in groups.mapping"
+			seen, advice = fmt.Sprintf("groups.mapping gives %q the ClearML group %q, which does not exist", claim, name), "correct the name in groups.mapping"
 		}
 		findings = append(findings, preflight.Warn(seen+", and ClearML has "+list(alike)+". groupsync compares names exactly", advice))
 	}
 	if findings == nil {
-		return preflight.Fine("no Keycloak group without a ClearML group nearly has the name of a ClearML group")
+		return preflight.Fine("no Keycloak group without a ClearML group has a name close to that of a ClearML group")
 	}
 	return cut(findings, "near miss", "near misses", "groupsync --once --full lists the groups that feed nothing (no_target) and those that nothing feeds (no_source)")
 }
@@ -80,32 +80,32 @@ func otherPaths(a, b string) bool {
 
 // collisions finds names that several groups have.
 func (p *pairing) collisions(context.Context) []preflight.Finding {
-	var louder, findings []preflight.Finding
+	var failures, findings []preflight.Finding
 	for _, f := range p.view.Pairing.Feeds {
 		for _, c := range f.Collisions {
-			louder = append(louder, preflight.Fail(
-				fmt.Sprintf("several Keycloak groups bear the name %s of admins.groups: %s. At a login ClearML takes the members of each of them for administrators. groupsync makes nobody an administrator by this name, and removes none of them", strconv.Quote(c.Name), list(paths(c.Groups))),
+			failures = append(failures, preflight.Fail(
+				fmt.Sprintf("several Keycloak groups have the name %s of admins.groups: %s. At a login ClearML treats the members of each of these groups as administrators. groupsync makes nobody an administrator by this name, and removes none of them", strconv.Quote(c.Name), list(paths(c.Groups))),
 				"rename the groups that are not meant. Until then write the path of the one that is meant into admins.groups, such as "+report.Name(c.Groups[0].Path)))
 		}
 		for _, groups := range p.shared(f) {
 			findings = append(findings, preflight.Warn(
-				fmt.Sprintf("the Keycloak groups %s have one name in the claim, %s. Whoever is in any of them is in the ClearML group %s", list(paths(groups)), strconv.Quote(p.view.Rules.Claim(groups[0])), strconv.Quote(f.Group.Name)),
-				"if only one of them is meant, rename the others. Whoever may create a subgroup anywhere in Keycloak can make such a name"))
+				fmt.Sprintf("the Keycloak groups %s have one name in the claim, %s. Everybody who is in one of them is in the ClearML group %s", list(paths(groups)), strconv.Quote(p.view.Rules.Claim(groups[0])), strconv.Quote(f.Group.Name)),
+				"if only one of them is meant, rename the others. Anybody who may create a subgroup anywhere in Keycloak can create such a name"))
 		}
 	}
 	for _, name := range p.duplicates() {
 		seen := fmt.Sprintf("ClearML has several user groups with the name %s, so groupsync changes none of them", strconv.Quote(name))
 		const todo = "rename all but one of them in ClearML"
 		if p.view.Rules.Same(name, target.Admins) {
-			louder = append(louder, preflight.Fail(seen+". Administrators are not synchronized", todo))
+			failures = append(failures, preflight.Fail(seen+". Administrators are not synchronized", todo))
 			continue
 		}
 		findings = append(findings, preflight.Warn(seen, todo))
 	}
-	if len(louder)+len(findings) == 0 {
+	if len(failures)+len(findings) == 0 {
 		return preflight.Fine("no two Keycloak groups that feed a ClearML group have one name in the claim, and no two ClearML groups that they would feed have one name")
 	}
-	return append(louder, cut(findings, "collision of names", "collisions of names", "groupsync --once --full lists all of them")...)
+	return append(failures, cut(findings, "collision of names", "collisions of names", "groupsync --once --full lists all of them")...)
 }
 
 // shared returns the sources of a user group that have the same claim name, one list for each

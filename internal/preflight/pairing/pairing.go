@@ -40,7 +40,7 @@ type webApp interface {
 // Options hold the settings that the checks compare with.
 type Options struct {
 	// Open returns what surveys both sides. If the guards' memory could not be read, lost says
-	// why, and the survey judges as before the first pass.
+	// why, and the survey decides as before the first pass.
 	Open func() (s Surveyor, lost string)
 
 	URL, Realm string            // keycloak.url and keycloak.realm
@@ -57,14 +57,14 @@ const surveyLimit = 10 * time.Minute
 func Checks(o Options, k people, c webApp, keycloak, clearml []string) []preflight.Check {
 	p := &pairing{Options: o, people: k, webApp: c}
 	return []preflight.Check{
-		{Name: "pairing-groups", After: slices.Concat(keycloak, clearml), Limit: surveyLimit, Look: p.groups},
-		{Name: "pairing-near-misses", Look: p.surveyed(p.nearMisses)},
-		{Name: "pairing-collisions", Look: p.surveyed(p.collisions)},
-		{Name: "pairing-people", Look: p.surveyed(p.census)},
-		{Name: "pairing-admins", Look: p.surveyed(p.admins)},
-		{Name: "pairing-guards", Look: p.surveyed(p.guards)},
-		{Name: "pairing-connection", After: clearml, Look: p.connection},
-		{Name: "pairing-shut-out", Look: p.shutOut},
+		{Name: "pairing-groups", After: slices.Concat(keycloak, clearml), Limit: surveyLimit, Run: p.groups},
+		{Name: "pairing-near-misses", Run: p.surveyed(p.nearMisses)},
+		{Name: "pairing-collisions", Run: p.surveyed(p.collisions)},
+		{Name: "pairing-people", Run: p.surveyed(p.census)},
+		{Name: "pairing-admins", Run: p.surveyed(p.admins)},
+		{Name: "pairing-guards", Run: p.surveyed(p.guards)},
+		{Name: "pairing-connection", After: clearml, Run: p.connection},
+		{Name: "pairing-shut-out", Run: p.shutOut},
 	}
 }
 
@@ -79,13 +79,13 @@ type pairing struct {
 	needsGroup clearmlenv.Switch // what the connections of the web application say of people in no group
 }
 
-// surveyed returns a look that runs only if there is a survey.
-func (p *pairing) surveyed(look func(context.Context) []preflight.Finding) func(context.Context) []preflight.Finding {
+// surveyed returns a check that runs only if there is a survey.
+func (p *pairing) surveyed(check func(context.Context) []preflight.Finding) func(context.Context) []preflight.Finding {
 	return func(ctx context.Context) []preflight.Finding {
 		if p.view == nil {
 			return preflight.NotMade("pairing-groups", "it could not survey both sides", "see the check pairing-groups")
 		}
-		return look(ctx)
+		return check(ctx)
 	}
 }
 
@@ -105,9 +105,9 @@ const fewFeeds = 10
 func (p *pairing) groups(ctx context.Context) []preflight.Finding {
 	if err := p.survey(ctx); err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
-			return []preflight.Finding{preflight.Blind(err, "look why both sides answer slowly: a pass takes as long")}
+			return []preflight.Finding{preflight.Unchecked(err, "find out why both sides answer slowly: a pass takes as long")}
 		}
-		return preflight.Refused(err, "fix what the sentence names: a pass would fail for the same reason")
+		return preflight.Refused(err, "correct this cause: a pass would fail for the same reason")
 	}
 	findings := []preflight.Finding{p.fed()}
 	for _, left := range []struct {

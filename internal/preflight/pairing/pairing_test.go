@@ -42,9 +42,9 @@ func TestASurveyThatFails(t *testing.T) {
 		{"a refusal that holds the advice", errors.New("the token lacks view-users. To fix it, assign view-users"),
 			"✘ pairing-groups: the token lacks view-users.\n    assign view-users\n"},
 		{"any other error", errors.New("the realm is empty"),
-			"✘ pairing-groups: the realm is empty\n    fix what the sentence names: a pass would fail for the same reason\n"},
+			"✘ pairing-groups: the realm is empty\n    correct this cause: a pass would fail for the same reason\n"},
 		{"no time is left", fmt.Errorf("reading: %w", context.DeadlineExceeded),
-			"! pairing-groups: groupsync could not look: reading: context deadline exceeded\n    look why both sides answer slowly: a pass takes as long\n"},
+			"! pairing-groups: groupsync could not check this: reading: context deadline exceeded\n    find out why both sides answer slowly: a pass takes as long\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, r := printed(t, checksOf(t, pairing.Options{}, clearmltest.New(t, clearmltest.Options{}), tt.err), "pairing-groups")
@@ -53,7 +53,7 @@ func TestASurveyThatFails(t *testing.T) {
 			}
 			blind := 0
 			for _, f := range r.Findings {
-				if f.Seen == "groupsync did not look, because it could not survey both sides" {
+				if f.Seen == "groupsync did not check this, because it could not survey both sides" {
 					blind++
 				}
 			}
@@ -76,9 +76,9 @@ func TestConnection(t *testing.T) {
 		return c
 	}
 	const (
-		unknown = "! shut-out: groupsync could not look: neither ClearML's variables nor its web application tell whether ClearML refuses people who are in no group (prohibit_user_signup_if_not_in_group)\n    name the file of ClearML's variables with --clearml-env\n"
+		unknown = "! shut-out: groupsync could not check this: neither ClearML's variables nor its web application show whether ClearML refuses people who are in no group (prohibit_user_signup_if_not_in_group)\n    name the file of ClearML's variables with --clearml-env\n"
 		off     = "✔ shut-out: ClearML lets people sign in who are in no group (prohibit_user_signup_if_not_in_group is off)\n"
-		on      = "! shut-out: groupsync did not look, because it could not survey both sides\n    see the check groups\n"
+		on      = "! shut-out: groupsync did not check this, because it could not survey both sides\n    see the check groups\n"
 		agrees  = "✔ connection: 1 connection of ClearML's web application to Keycloak: the realm, the client and the claim are those of the configuration\n"
 		none    = "✔ connection: nobody has made a connection to Keycloak in ClearML's web application. A connection by ClearML's variables is not shown\n"
 		web     = "look at the connection to Keycloak in ClearML's settings, under Identity Providers, if there is one\n"
@@ -94,9 +94,9 @@ func TestConnection(t *testing.T) {
 		{"there is none", clearmltest.Options{}, clearmltest.Fault{}, nil, nil, none + unknown},
 		{"there is none to Keycloak", clearmltest.Options{}, clearmltest.Fault{}, []map[string]any{connection("provider", "okta", "client_id", "x")}, nil, none + unknown},
 		{"the server has no such call", clearmltest.Options{NoConnections: true}, clearmltest.Fault{}, nil, nil,
-			"! connection: groupsync could not look: ClearML does not show the connections of its web application (it has no call sso.get_provider_configurations)\n    " + web + unknown},
+			"! connection: groupsync could not check this: ClearML does not show the connections of its web application (it has no call sso.get_provider_configurations)\n    " + web + unknown},
 		{"the caller may not see them", clearmltest.Options{}, clearmltest.Fault{Call: "sso.get_provider_configurations", Code: 403, Subcode: 20, Text: "no"}, nil, nil,
-			"! connection: groupsync could not look: ClearML sso.get_provider_configurations: the role of these credentials may not (403/20, no): give groupsync the access key of a ClearML administrator\n    " + web + unknown},
+			"! connection: groupsync could not check this: ClearML sso.get_provider_configurations: the role of these credentials may not make this call (403/20, no): give groupsync the access key of a ClearML administrator\n    " + web + unknown},
 		{"it agrees", clearmltest.Options{}, clearmltest.Fault{}, []map[string]any{connection()}, nil, agrees + unknown},
 		{"the host is written in another way", clearmltest.Options{}, clearmltest.Fault{}, []map[string]any{connection("token_endpoint", "https://AUTH.example.com:443/realms/r/protocol/openid-connect/token")}, nil, agrees + unknown},
 		{"people in no group may sign in", clearmltest.Options{}, clearmltest.Fault{}, []map[string]any{connection("group_prohibit_user_login_if_not_in_group", false)}, nil, agrees + off},
@@ -107,17 +107,17 @@ func TestConnection(t *testing.T) {
 		{"the variables refuse them", clearmltest.Options{}, clearmltest.Fault{}, nil, func(o *pairing.Options) { o.NeedsGroup = clearmlenv.On }, none + on},
 		{"the variables let them in", clearmltest.Options{}, clearmltest.Fault{}, nil, func(o *pairing.Options) { o.NeedsGroup = clearmlenv.Off }, none + off},
 		{"it does not sync groups", clearmltest.Options{}, clearmltest.Fault{}, []map[string]any{connection("group_enabled", false, "claim_groups", "teams", "group_prohibit_user_login_if_not_in_group", true)}, nil,
-			"✔ connection: the connection does not sync groups at a login, so nothing but groupsync writes them\n" + off},
+			"✔ connection: the connection does not sync groups at a login, so only groupsync writes memberships\n" + off},
 		{"another realm", clearmltest.Options{}, clearmltest.Fault{}, []map[string]any{connection("token_endpoint", "https://auth.example.com/realms/s/protocol/openid-connect/token")}, nil,
 			"✘ connection: the token endpoint of the connection is of the realm \"s\", and keycloak.realm is \"r\", so people sign in with accounts that groupsync does not see\n    make them equal, in ClearML's settings, under Identity Providers or in keycloak.realm\n" + unknown},
 		{"another host", clearmltest.Options{}, clearmltest.Fault{}, []map[string]any{connection("authorization_endpoint", "https://login.example.com/realms/r/protocol/openid-connect/auth")}, nil,
 			"! connection: the authorization endpoint of the connection is on https://login.example.com, and keycloak.url is https://auth.example.com\n    make sure that both are one Keycloak. Two addresses of one server are all right\n" + unknown},
 		{"no endpoint of a realm", clearmltest.Options{}, clearmltest.Fault{}, []map[string]any{connection("authorization_endpoint", "https://user:s3cr3t@auth.example.com/")}, nil,
-			"! connection: the authorization endpoint of the connection is no endpoint of a realm of Keycloak, so groupsync could not compare it\n    look at the connection in ClearML's settings, under Identity Providers\n" + unknown},
+			"! connection: the authorization endpoint of the connection is not an endpoint of a Keycloak realm, so groupsync could not compare it\n    look at the connection in ClearML's settings, under Identity Providers\n" + unknown},
 		{"another client", clearmltest.Options{}, clearmltest.Fault{}, []map[string]any{connection("client_id", "web")}, nil,
-			"! connection: the connection signs people in by the client \"web\", and the checks sign-in-… looked at the client \"clearml\"\n    set keycloak.clearml_client_id to the client that people sign in by, and run the check again\n" + unknown},
+			"! connection: the connection signs people in by the client \"web\", and the checks sign-in-… checked the client \"clearml\"\n    set keycloak.clearml_client_id to the client that people sign in by, and run the check again\n" + unknown},
 		{"the client is not configured", clearmltest.Options{}, clearmltest.Fault{}, []map[string]any{connection()}, func(o *pairing.Options) { o.ClientID = "" },
-			"! connection: the connection signs people in by the client \"clearml\", and groupsync knows no client, so the checks sign-in-… did not look at it\n    set keycloak.clearml_client_id to this client\n" + unknown},
+			"! connection: the connection signs people in by the client \"clearml\", and groupsync knows no client, so the checks sign-in-… did not check that client\n    set keycloak.clearml_client_id to this client\n" + unknown},
 		{"another claim", clearmltest.Options{}, clearmltest.Fault{}, []map[string]any{connection("claim_groups", "teams")}, nil,
 			"✘ connection: the connection reads groups from the claim \"teams\", and groups.claim is \"groups\"\n    make them equal, in ClearML's settings, under Identity Providers or in groups.claim\n" + unknown},
 		{"a connection of which little is told", clearmltest.Options{}, clearmltest.Fault{}, []map[string]any{{"provider": "Keycloak"}}, nil, agrees + unknown},
@@ -204,8 +204,8 @@ func TestShutOutLeavesPeopleOfAFederationAlone(t *testing.T) {
 	got, _ := s.look(t, "pairing-shut-out")
 	const want = `! pairing-shut-out: ClearML refuses people who are in no group that it knows (prohibit_user_signup_if_not_in_group). 1 person whom ClearML knows cannot sign in: bob@example.com
     put them into a Keycloak group that has a ClearML group of the same name, or switch the setting off
-! pairing-shut-out: ClearML refuses people who are in no group that it knows (prohibit_user_signup_if_not_in_group). groupsync could not look at 1 person whom no list shows: 0 beyond the first 50, and 1 of a user federation, about whom a question would fill Keycloak's user cache
-    look at single people with groupsync explain USER
+! pairing-shut-out: ClearML refuses people who are in no group that it knows (prohibit_user_signup_if_not_in_group). groupsync did not check 1 person whom no list shows: 0 because it checks at most 50, and 1 because they belong to a user federation, and the questions would fill Keycloak's user cache
+    check single people with groupsync explain USER
 `
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("-want +got\n%s", d)
@@ -227,7 +227,7 @@ func TestShutOutOfManyPeople(t *testing.T) {
 	got, _ := s.look(t, "pairing-shut-out")
 	for _, want := range []string{
 		"50 people whom ClearML knows cannot sign in: out-00@example.com, out-01@example.com, out-02@example.com, out-03@example.com, out-04@example.com and 45 more\n",
-		"groupsync could not look at 2 people whom no list shows: 2 beyond the first 50, and 0 of a user federation",
+		"groupsync did not check 2 people whom no list shows: 2 because it checks at most 50, and 0 because they belong to a user federation",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("got\n%s\nwant\n%s", got, want)

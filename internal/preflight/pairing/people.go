@@ -37,9 +37,9 @@ func (p *pairing) census(context.Context) []preflight.Finding {
 		}
 	}
 	findings := preflight.Fine(fmt.Sprintf("people of the groups: %d matched by the id, %d by the email, %d pending (in Keycloak, and not yet signed in to ClearML), %d ambiguous, %d rekeyed, %d gone from Keycloak, %d disabled there, %d others",
-		by["id"], by["email"], n[match.Pending], n[match.Ambiguous], n[match.Rekeyed], n[match.GoneNow]+n[match.GoneKept], len(p.view.Plan.Barred), others))
+		by["id"], by["email"], n[match.Pending], n[match.Ambiguous], n[match.Rekeyed], n[match.GoneNow]+n[match.GoneKept], len(p.view.Plan.CannotSignIn), others))
 	if list := ids[match.Ambiguous]; len(list) > 0 {
-		findings = append(findings, preflight.Warn(fmt.Sprintf("%s ambiguous: several accounts could be this person, or several users one account. groupsync grants nothing to them. Their ids in ClearML: %s", counted(len(list)), preflight.Some(list)),
+		findings = append(findings, preflight.Warn(fmt.Sprintf("%s ambiguous: several accounts could be this person, or several users could be one account. groupsync grants nothing to them. Their ids in ClearML: %s", counted(len(list)), preflight.Some(list)),
 			"look at each with groupsync explain ID, and correct the email in ClearML or in Keycloak, so that one account is left"))
 	}
 	if list := ids[match.Rekeyed]; len(list) > 0 {
@@ -48,7 +48,7 @@ func (p *pairing) census(context.Context) []preflight.Finding {
 	}
 	if by["email"] > 0 && p.view.Input.Source.Catalog().HidesEmails() {
 		findings = append(findings, preflight.Warn(fmt.Sprintf("%s matched by the email only, the realm allows duplicate emails, and it has a federation, which can hide a second account. groupsync adds none of these people to a group: their next login does", report.Counted(by["email"], "person is", "people are")),
-			"switch duplicate emails off in the realm, or look whether ClearML can keep what the sign-in provider tells (include_providers_info)"))
+			"switch duplicate emails off in the realm, or look whether ClearML can keep the data of the sign-in provider (include_providers_info)"))
 	}
 	return append(findings, p.unmatched(by)...)
 }
@@ -64,8 +64,8 @@ func (p *pairing) unmatched(by map[string]int) []preflight.Finding {
 	case by["id"]+by["email"] == 0:
 		return []preflight.Finding{preflight.Warn("nobody of the groups is matched, so groupsync changes nothing", "let somebody who is in one of the groups sign in to ClearML, and compare the emails of both sides")}
 	case by["id"] == 0:
-		return []preflight.Finding{preflight.Warn("nobody is matched by the id. Everybody is matched by the email alone, so groupsync takes somebody whose email changes in Keycloak for somebody who is gone",
-			"look whether ClearML can keep what the sign-in provider tells (include_providers_info). Until then change an email on both sides")}
+		return []preflight.Finding{preflight.Warn("nobody is matched by the id. Everybody is matched by the email alone, so groupsync treats a person whose email changes in Keycloak as gone",
+			"look whether ClearML can keep the data of the sign-in provider (include_providers_info). Until then change an email on both sides")}
 	}
 	return nil
 }
@@ -85,7 +85,7 @@ func (p *pairing) admins(context.Context) []preflight.Finding {
 			what, advice string
 		}{
 			{g.Add, "the first apply would make administrators", "look whether each of them should be one. If not, take them out of the Keycloak group or role that the finding names"},
-			{g.Remove, "the first apply would take administrators away", "if somebody should stay, put this person into the Keycloak group or role that makes administrators, or into users.protect"},
+			{g.Remove, "the first apply would remove administrators", "if somebody should stay, put this person into the Keycloak group or role that makes administrators, or into users.protect"},
 		} {
 			if len(c.changes) > 0 {
 				findings = append(findings, preflight.Warn(fmt.Sprintf("%s (%s): %s", c.what, name, changesOf(c.changes)), c.advice))

@@ -23,11 +23,11 @@ const webSettings = "in ClearML's settings, under Identity Providers"
 func (p *pairing) connection(ctx context.Context) []preflight.Finding {
 	all, err := p.Connections(ctx)
 	if f := fault.Of(err); f != nil && f.Reason == fault.NotFound {
-		return []preflight.Finding{preflight.Warn("groupsync could not look: ClearML does not show the connections of its web application (it has no call sso.get_provider_configurations)",
+		return []preflight.Finding{preflight.Warn("groupsync could not check this: ClearML does not show the connections of its web application (it has no call sso.get_provider_configurations)",
 			"look at the connection to Keycloak "+webSettings+", if there is one")}
 	}
 	if err != nil {
-		return []preflight.Finding{preflight.Blind(err, "look at the connection to Keycloak "+webSettings+", if there is one")}
+		return []preflight.Finding{preflight.Unchecked(err, "look at the connection to Keycloak "+webSettings+", if there is one")}
 	}
 	ours := slices.DeleteFunc(all, func(c clearml.Connection) bool { return !strings.EqualFold(c.Provider, "keycloak") })
 	if len(ours) == 0 {
@@ -63,14 +63,14 @@ func (p *pairing) compare(c clearml.Connection) (findings []preflight.Finding) {
 	switch {
 	case c.ClientID == "":
 	case p.ClientID == "":
-		findings = append(findings, preflight.Warn(fmt.Sprintf("the connection signs people in by the client %q, and groupsync knows no client, so the checks sign-in-… did not look at it", c.ClientID), "set keycloak.clearml_client_id to this client"))
+		findings = append(findings, preflight.Warn(fmt.Sprintf("the connection signs people in by the client %q, and groupsync knows no client, so the checks sign-in-… did not check that client", c.ClientID), "set keycloak.clearml_client_id to this client"))
 	case p.ClientID != c.ClientID:
-		findings = append(findings, preflight.Warn(fmt.Sprintf("the connection signs people in by the client %q, and the checks sign-in-… looked at the client %q", c.ClientID, p.ClientID),
+		findings = append(findings, preflight.Warn(fmt.Sprintf("the connection signs people in by the client %q, and the checks sign-in-… checked the client %q", c.ClientID, p.ClientID),
 			"set keycloak.clearml_client_id to the client that people sign in by, and run the check again"))
 	}
 	switch {
 	case c.Groups != nil && !*c.Groups:
-		findings = append(findings, preflight.Fine("the connection does not sync groups at a login, so nothing but groupsync writes them")...)
+		findings = append(findings, preflight.Fine("the connection does not sync groups at a login, so only groupsync writes memberships")...)
 	case c.Claim != "" && c.Claim != p.Claim:
 		findings = append(findings, preflight.Fail(fmt.Sprintf("the connection reads groups from the claim %q, and groups.claim is %q", c.Claim, p.Claim),
 			"make them equal, "+webSettings+" or in groups.claim"))
@@ -84,7 +84,7 @@ func (p *pairing) compareEndpoint(name, endpoint string) []preflight.Finding {
 	}
 	root, realm, err := clearmlenv.SplitURL(endpoint)
 	if err != nil || realm == "" {
-		return []preflight.Finding{preflight.Warn("the "+name+" of the connection is no endpoint of a realm of Keycloak, so groupsync could not compare it", "look at the connection "+webSettings)}
+		return []preflight.Finding{preflight.Warn("the "+name+" of the connection is not an endpoint of a Keycloak realm, so groupsync could not compare it", "look at the connection "+webSettings)}
 	}
 	ours, _, err := clearmlenv.SplitURL(p.URL)
 	switch {
@@ -110,13 +110,13 @@ func (p *pairing) shutOut(ctx context.Context) []preflight.Finding {
 	case p.NeedsGroup == clearmlenv.Off || p.needsGroup == clearmlenv.Off:
 		return preflight.Fine("ClearML lets people sign in who are in no group (" + setting + " is off)")
 	default:
-		return []preflight.Finding{preflight.Warn("groupsync could not look: neither ClearML's variables nor its web application tell whether ClearML refuses people who are in no group ("+setting+")",
+		return []preflight.Finding{preflight.Warn("groupsync could not check this: neither ClearML's variables nor its web application show whether ClearML refuses people who are in no group ("+setting+")",
 			"name the file of ClearML's variables with --clearml-env")}
 	}
 	return p.surveyed(func(ctx context.Context) []preflight.Finding {
 		found, err := p.outside(ctx)
 		if err != nil {
-			return []preflight.Finding{preflight.Blind(err, "run the check again")}
+			return []preflight.Finding{preflight.Unchecked(err, "run the check again")}
 		}
 		return found.findings("ClearML refuses people who are in no group that it knows (" + setting + "). ")
 	})(ctx)
@@ -136,8 +136,8 @@ func (o outside) findings(begin string) []preflight.Finding {
 			"put them into a Keycloak group that has a ClearML group of the same name, or switch the setting off"))
 	}
 	if n := o.unasked + o.federated; n > 0 {
-		findings = append(findings, preflight.Warn(fmt.Sprintf("%sgroupsync could not look at %s whom no list shows: %d beyond the first %d, and %d of a user federation, about whom a question would fill Keycloak's user cache", begin, report.Counted(n, "person", "people"), o.unasked, mostAsked, o.federated),
-			"look at single people with groupsync explain USER"))
+		findings = append(findings, preflight.Warn(fmt.Sprintf("%sgroupsync did not check %s whom no list shows: %d because it checks at most %d, and %d because they belong to a user federation, and the questions would fill Keycloak's user cache", begin, report.Counted(n, "person", "people"), o.unasked, mostAsked, o.federated),
+			"check single people with groupsync explain USER"))
 	}
 	if findings == nil {
 		return preflight.Fine(begin + "Everybody whom ClearML knows and who may sign in through Keycloak is in such a group")
@@ -223,13 +223,13 @@ func (p *pairing) candidates(allowed map[string]bool) (candidates []int) {
 			in[account] = true
 		}
 	}
-	told := slices.ContainsFunc(users, func(u target.User) bool { return u.Providers != nil })
+	providersKnown := slices.ContainsFunc(users, func(u target.User) bool { return u.Providers != nil })
 	for i, u := range users {
 		person := p.view.People.Person(i)
 		_, ours := u.Providers[p.view.Rules.Provider]
 		accounts := enabled(src, person)
 		switch {
-		case u.ServiceAccount, told && !ours:
+		case u.ServiceAccount, providersKnown && !ours:
 		case person.State == match.GoneNow, person.State == match.GoneKept, person.State == match.ServiceAccount:
 		case len(person.Accounts) > 0 && len(accounts) == 0:
 		case slices.ContainsFunc(accounts, func(a source.User) bool { return in[a.ID] }):

@@ -40,8 +40,8 @@ const soon = 14 * 24 * time.Hour
 // the other checks of the side are not made.
 func (a Address) checks() []preflight.Check {
 	return []preflight.Check{
-		{Name: a.Side + "-dns", Look: a.dns},
-		{Name: a.Side + "-tls", After: []string{a.Side + "-dns"}, Look: a.tls},
+		{Name: a.Side + "-dns", Run: a.dns},
+		{Name: a.Side + "-tls", After: []string{a.Side + "-dns"}, Run: a.tls},
 	}
 }
 
@@ -104,13 +104,13 @@ func (a Address) tls(ctx context.Context) []preflight.Finding {
 	why, refused := a.refusedCertificate(err)
 	switch {
 	case a.InsecureSkipVerify && refused:
-		return []preflight.Finding{preflight.Warn(fmt.Sprintf("groupsync accepts any certificate (%s.insecure_skip_verify). Without that setting it would refuse this one: %s", a.Side, why.Seen), why.Advice+fmt.Sprintf("; then take %s.insecure_skip_verify out", a.Side))}
+		return []preflight.Finding{preflight.Warn(fmt.Sprintf("groupsync accepts any certificate (%s.insecure_skip_verify). Without that setting groupsync would refuse this certificate: %s", a.Side, why.Seen), why.Advice+fmt.Sprintf("; then remove %s.insecure_skip_verify", a.Side))}
 	case refused:
 		return []preflight.Finding{why}
 	case err != nil:
-		return []preflight.Finding{preflight.Fail(fmt.Sprintf("no TLS connection to %s: %v", a.URL, err), fmt.Sprintf("check %s.url, its port, and the firewalls between groupsync and it", a.Side))}
+		return []preflight.Finding{preflight.Fail(fmt.Sprintf("no TLS connection to %s: %v", a.URL, err), fmt.Sprintf("check %s.url, its port, and the firewalls between groupsync and the server", a.Side))}
 	case a.InsecureSkipVerify:
-		return []preflight.Finding{preflight.Warn(fmt.Sprintf("groupsync accepts any certificate (%s.insecure_skip_verify), though this one is valid", a.Side), fmt.Sprintf("take %s.insecure_skip_verify out", a.Side))}
+		return []preflight.Finding{preflight.Warn(fmt.Sprintf("groupsync accepts any certificate (%s.insecure_skip_verify), although this certificate is valid", a.Side), fmt.Sprintf("remove %s.insecure_skip_verify", a.Side))}
 	}
 	return expiry(state, time.Now())
 }
@@ -120,7 +120,7 @@ func (a Address) plain() []preflight.Finding {
 	if !transport.InTheClear(a.URL) {
 		return preflight.Fine("plain HTTP, which does not leave this machine")
 	}
-	return []preflight.Finding{preflight.Warn(fmt.Sprintf("groupsync sends its secret and its tokens over plain HTTP to %s: whoever is on the way can read them", a.host()),
+	return []preflight.Finding{preflight.Warn(fmt.Sprintf("groupsync sends its secret and its tokens over plain HTTP to %s. Anybody on the network between them can read these", a.host()),
 		fmt.Sprintf("put an https:// address into %s.url", a.Side))}
 }
 
@@ -167,11 +167,11 @@ func (a Address) refusedCertificate(err error) (preflight.Finding, bool) {
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return preflight.Fail(outOfTime(invalid.Cert, time.Now()), "renew the certificate on the server, and check the clock of this machine"), true
 	case errors.As(err, &unknown):
-		what := fmt.Sprintf("no authority that groupsync trusts has issued the certificate; the issuer is %q", cert.Issuer)
+		what := fmt.Sprintf("the certificate was not issued by an authority that groupsync trusts; the issuer is %q", cert.Issuer)
 		if a.CAFile != "" {
-			what += fmt.Sprintf(", and %s.ca_file does not hold it", a.Side)
+			what += fmt.Sprintf(", and %s.ca_file does not contain the issuer", a.Side)
 		}
-		return preflight.Fail(what, fmt.Sprintf("put the PEM of that authority into %s.ca_file. If the authority is a public one, the server leaves out the certificate between: have it send the whole chain", a.Side)), true
+		return preflight.Fail(what, fmt.Sprintf("put the PEM of that authority into %s.ca_file. If the authority is a public one, the server does not send the intermediate certificate. Configure the server to send the complete chain", a.Side)), true
 	}
 	return preflight.Fail(fmt.Sprintf("the certificate is not valid: %v", failed.Err), "give the server a valid certificate"), true
 }
@@ -205,13 +205,13 @@ func subject(cert *x509.Certificate) string { return fmt.Sprintf("%q", cert.Subj
 // expiry warns if a certificate of the chain ends soon. It judges the one that ends first.
 func expiry(state *tls.ConnectionState, now time.Time) []preflight.Finding {
 	if state == nil || len(state.VerifiedChains) == 0 {
-		return []preflight.Finding{preflight.Warn("groupsync could not look: the connection shows no chain of certificates", "look at what stands between groupsync and the server")}
+		return []preflight.Finding{preflight.Warn("groupsync could not check this: the connection has no verified certificate chain", "check the proxies between groupsync and the server")}
 	}
 	chain := state.VerifiedChains[0]
 	first := slices.MinFunc(chain, func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) })
 	if left := first.NotAfter.Sub(now); left < soon {
 		return []preflight.Finding{preflight.Warn(fmt.Sprintf("the certificate of %s ends on %s, in %d days. After that groupsync makes no pass", subject(first), first.NotAfter.UTC().Format(time.DateOnly), int(left.Hours()/24)),
-			"renew the certificate, and check what should have renewed it")}
+			"renew the certificate, and check why it was not renewed automatically")}
 	}
 	return preflight.Fine(fmt.Sprintf("%s, a certificate chain to %s that is valid until %s", tls.VersionName(state.Version), subject(chain[len(chain)-1]), first.NotAfter.UTC().Format(time.DateOnly)))
 }

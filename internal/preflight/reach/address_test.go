@@ -19,15 +19,15 @@ import (
 	"groupsync/internal/preflight/reach"
 )
 
-// lookAt makes the check of that name and returns its findings as text.
-func lookAt(t *testing.T, ctx context.Context, checks []preflight.Check, name string) string {
+// findingsOf makes the check of that name and returns its findings as text.
+func findingsOf(t *testing.T, ctx context.Context, checks []preflight.Check, name string) string {
 	t.Helper()
 	i := slices.IndexFunc(checks, func(c preflight.Check) bool { return c.Name == name })
 	if i < 0 {
 		t.Fatalf("there is no check %s", name)
 	}
 	var text strings.Builder
-	for _, f := range checks[i].Look(ctx) {
+	for _, f := range checks[i].Run(ctx) {
 		f.Check = name
 		text.WriteString(f.Line())
 	}
@@ -51,7 +51,7 @@ func TestTLS(t *testing.T) {
 	ours, other := newAuthority(t, "Our Authority"), newAuthority(t, "Other Authority")
 	until := func(d time.Duration) string { return time.Now().Add(d).UTC().Format(time.DateOnly) }
 	valid := ours.server(t, -day, 90*day+time.Hour, "127.0.0.1")
-	const caAdvice = "    put the PEM of that authority into keycloak.ca_file. If the authority is a public one, the server leaves out the certificate between: have it send the whole chain\n"
+	const caAdvice = "    put the PEM of that authority into keycloak.ca_file. If the authority is a public one, the server does not send the intermediate certificate. Configure the server to send the complete chain\n"
 	for _, tt := range []struct {
 		name     string
 		cert     tls.Certificate
@@ -62,7 +62,7 @@ func TestTLS(t *testing.T) {
 		{"a valid chain to the authority of the CA file", valid, ours.file(t), false,
 			`✔ keycloak-tls: TLS 1.3, a certificate chain to "CN=Our Authority" that is valid until ` + until(90*day+time.Hour) + "\n"},
 		{"it ends soon", ours.server(t, -day, 3*day+time.Hour, "127.0.0.1"), ours.file(t), false,
-			`! keycloak-tls: the certificate of "CN=the server" ends on ` + until(3*day+time.Hour) + ", in 3 days. After that groupsync makes no pass\n    renew the certificate, and check what should have renewed it\n"},
+			`! keycloak-tls: the certificate of "CN=the server" ends on ` + until(3*day+time.Hour) + ", in 3 days. After that groupsync makes no pass\n    renew the certificate, and check why it was not renewed automatically\n"},
 		{"it has expired", ours.server(t, -9*day, -2*day, "127.0.0.1"), ours.file(t), false,
 			`✘ keycloak-tls: the certificate of "CN=the server" expired on ` + until(-2*day) + "\n    renew the certificate on the server, and check the clock of this machine\n"},
 		{"it is not valid yet", ours.server(t, 2*day, 9*day, "127.0.0.1"), ours.file(t), false,
@@ -72,18 +72,18 @@ func TestTLS(t *testing.T) {
 		{"it is for no name", ours.server(t, -day, 90*day), ours.file(t), false,
 			"✘ keycloak-tls: the certificate is for no host, and not for 127.0.0.1\n    put a host that the certificate names into keycloak.url, or give the server a certificate that names 127.0.0.1\n"},
 		{"no authority is known", valid, "", false,
-			`✘ keycloak-tls: no authority that groupsync trusts has issued the certificate; the issuer is "CN=Our Authority"` + "\n" + caAdvice},
+			`✘ keycloak-tls: the certificate was not issued by an authority that groupsync trusts; the issuer is "CN=Our Authority"` + "\n" + caAdvice},
 		{"the CA file holds another authority", valid, other.file(t), false,
-			`✘ keycloak-tls: no authority that groupsync trusts has issued the certificate; the issuer is "CN=Our Authority", and keycloak.ca_file does not hold it` + "\n" + caAdvice},
+			`✘ keycloak-tls: the certificate was not issued by an authority that groupsync trusts; the issuer is "CN=Our Authority", and keycloak.ca_file does not contain the issuer` + "\n" + caAdvice},
 		{"any certificate is accepted, and this one is valid", valid, ours.file(t), true,
-			"! keycloak-tls: groupsync accepts any certificate (keycloak.insecure_skip_verify), though this one is valid\n    take keycloak.insecure_skip_verify out\n"},
+			"! keycloak-tls: groupsync accepts any certificate (keycloak.insecure_skip_verify), although this certificate is valid\n    remove keycloak.insecure_skip_verify\n"},
 		{"any certificate is accepted, and this one has expired", ours.server(t, -9*day, -2*day, "127.0.0.1"), ours.file(t), true,
-			`! keycloak-tls: groupsync accepts any certificate (keycloak.insecure_skip_verify). Without that setting it would refuse this one: the certificate of "CN=the server" expired on ` + until(-2*day) +
-				"\n    renew the certificate on the server, and check the clock of this machine; then take keycloak.insecure_skip_verify out\n"},
+			`! keycloak-tls: groupsync accepts any certificate (keycloak.insecure_skip_verify). Without that setting groupsync would refuse this certificate: the certificate of "CN=the server" expired on ` + until(-2*day) +
+				"\n    renew the certificate on the server, and check the clock of this machine; then remove keycloak.insecure_skip_verify\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			url := serveTLS(t, http.NotFoundHandler(), tt.cert)
-			if d := cmp.Diff(tt.want, lookAt(t, t.Context(), reachOf(url, tt.ca, tt.insecure), "keycloak-tls")); d != "" {
+			if d := cmp.Diff(tt.want, findingsOf(t, t.Context(), reachOf(url, tt.ca, tt.insecure), "keycloak-tls")); d != "" {
 				t.Errorf("-want +got\n%s", d)
 			}
 		})
@@ -99,10 +99,10 @@ func TestPlainHTTP(t *testing.T) {
 		"http://localhost:8080": "✔ keycloak-tls: plain HTTP, which does not leave this machine\n",
 		"http://127.0.0.2/auth": "✔ keycloak-tls: plain HTTP, which does not leave this machine\n",
 		"http://[::1]:8080":     "✔ keycloak-tls: plain HTTP, which does not leave this machine\n",
-		"http://keycloak:8080": "! keycloak-tls: groupsync sends its secret and its tokens over plain HTTP to keycloak: whoever is on the way can read them\n" +
+		"http://keycloak:8080": "! keycloak-tls: groupsync sends its secret and its tokens over plain HTTP to keycloak. Anybody on the network between them can read these\n" +
 			"    put an https:// address into keycloak.url\n",
 	} {
-		if got := lookAt(t, t.Context(), reachOf(url, "", false), "keycloak-tls"); got != want {
+		if got := findingsOf(t, t.Context(), reachOf(url, "", false), "keycloak-tls"); got != want {
 			t.Errorf("%s: %s", url, got)
 		}
 	}
@@ -117,7 +117,7 @@ func TestNoTLSConnection(t *testing.T) {
 	refused, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	refused.Close()
-	const advice = "\n    check keycloak.url, its port, and the firewalls between groupsync and it\n"
+	const advice = "\n    check keycloak.url, its port, and the firewalls between groupsync and the server\n"
 	for _, tt := range []struct{ name, url, want string }{
 		{"nobody listens", "https://" + refused.Addr().String(), "dial tcp " + refused.Addr().String() + ": connect: connection refused"},
 		{"the server speaks plain HTTP", strings.Replace(plain.URL, "http:", "https:", 1), "http: server gave HTTP response to HTTPS client"},
@@ -127,7 +127,7 @@ func TestNoTLSConnection(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 			defer cancel()
 			want := "✘ keycloak-tls: no TLS connection to " + tt.url + ": " + tt.want + advice
-			if d := cmp.Diff(want, lookAt(t, ctx, reachOf(tt.url, "", false), "keycloak-tls")); d != "" {
+			if d := cmp.Diff(want, findingsOf(t, ctx, reachOf(tt.url, "", false), "keycloak-tls")); d != "" {
 				t.Errorf("-want +got\n%s", d)
 			}
 		})
@@ -141,7 +141,7 @@ func TestDNS(t *testing.T) {
 		{"a name that is in no DNS", "https://auth.invalid", "✘ keycloak-dns: DNS has no address for the host auth.invalid (no such host)\n    check the host in keycloak.url, and the DNS settings of the machine or pod\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := strings.Replace(lookAt(t, t.Context(), reachOf(tt.url, "", false), "keycloak-dns"), "127.0.0.1, ::1", "127.0.0.1", 1)
+			got := strings.Replace(findingsOf(t, t.Context(), reachOf(tt.url, "", false), "keycloak-dns"), "127.0.0.1, ::1", "127.0.0.1", 1)
 			if d := cmp.Diff(tt.want, got); d != "" {
 				t.Errorf("-want +got\n%s", d)
 			}

@@ -50,15 +50,15 @@ type ClearMLOptions struct {
 func ClearML(c clearmlSide, people lookUp, o ClearMLOptions) []preflight.Check {
 	r := &clearmlReach{clearmlSide: c, people: people, ClearMLOptions: o}
 	checks := append(o.Address.checks(), []preflight.Check{
-		{Name: "clearml-calls", Look: r.calls},
-		{Name: "clearml-credentials", Look: r.credentials},
-		{Name: "clearml-rights", Look: r.rights},
-		{Name: "clearml-version", Look: r.version},
-		{Name: "clearml-features", Look: r.features},
-		{Name: "clearml-builtin", Look: r.builtin},
-		{Name: "clearml-admins", Look: r.admins},
-		{Name: "clearml-views", Look: r.views},
-		{Name: "clearml-identity", Look: r.identity},
+		{Name: "clearml-calls", Run: r.calls},
+		{Name: "clearml-credentials", Run: r.credentials},
+		{Name: "clearml-rights", Run: r.rights},
+		{Name: "clearml-version", Run: r.version},
+		{Name: "clearml-features", Run: r.features},
+		{Name: "clearml-builtin", Run: r.builtin},
+		{Name: "clearml-admins", Run: r.admins},
+		{Name: "clearml-views", Run: r.views},
+		{Name: "clearml-identity", Run: r.identity},
 	}...)
 	return chained(checks, 5)
 }
@@ -103,7 +103,7 @@ func (r *clearmlReach) credentials(ctx context.Context) []preflight.Finding {
 func (r *clearmlReach) version(context.Context) []preflight.Finding {
 	s := r.login.Server
 	if s.Version == "" {
-		return []preflight.Finding{preflight.Warn("groupsync could not look: the token does not tell the version of ClearML", "look into ClearML's settings which version runs")}
+		return []preflight.Finding{preflight.Warn("groupsync could not check this: the token does not contain the version of ClearML", "read the version in ClearML's settings")}
 	}
 	seen := "ClearML " + s.Version
 	if s.APIVersion != "" {
@@ -122,14 +122,14 @@ func (r *clearmlReach) features(ctx context.Context) []preflight.Finding {
 	features, err := r.Features(ctx)
 	f := fault.Of(err)
 	switch {
-	case err != nil && r.service() && (errors.Is(err, clearml.ErrNotTold) || f != nil && f.Reason == fault.Rejected):
+	case err != nil && r.service() && (errors.Is(err, clearml.ErrNoFeatures) || f != nil && f.Reason == fault.Rejected):
 		return preflight.Fine(fmt.Sprintf("the user %s is a service account, which has no features of its own; the check clearml-rights has read the user groups", r.login.Identity.User))
 	case err != nil:
-		return []preflight.Finding{preflight.Blind(err, "there is nothing to do if the check clearml-rights is ok: it has read the user groups")}
+		return []preflight.Finding{preflight.Unchecked(err, "there is nothing to do if the check clearml-rights is ok: it has read the user groups")}
 	case !slices.Contains(features, userGroups):
-		return []preflight.Finding{preflight.Warn(fmt.Sprintf("the features of the credentials do not hold %s, which the calls of user groups need: %s", userGroups, orNone(features)), "give the user a group with the feature "+userGroups+", or check the server's licence")}
+		return []preflight.Finding{preflight.Warn(fmt.Sprintf("the credentials do not have the feature %s, which the calls for user groups need. %s", userGroups, orNone(features)), "give the user a group with the feature "+userGroups+", or check the server's licence")}
 	}
-	return preflight.Fine("the features of the credentials hold " + userGroups)
+	return preflight.Fine("the credentials have the feature " + userGroups)
 }
 
 // service reports whether the credentials belong to a service account. Some servers do not
@@ -141,9 +141,9 @@ func (r *clearmlReach) service() bool {
 
 func orNone(list []string) string {
 	if len(list) == 0 {
-		return "there are none"
+		return "They have no features"
 	}
-	return "they are " + strings.Join(list, ", ")
+	return "Their features are " + strings.Join(list, ", ")
 }
 
 // rights reads all users and user groups, as a pass does. It does not try to write: writing
@@ -154,7 +154,7 @@ func (r *clearmlReach) rights(ctx context.Context) []preflight.Finding {
 		if f := fault.Of(err); f != nil && f.Reason == fault.Forbidden {
 			return preflight.Refused(err, "give groupsync the access key of a ClearML administrator")
 		}
-		return preflight.Refused(err, "fix what the sentence names: without all users and user groups there is no pass")
+		return preflight.Refused(err, "correct this cause: groupsync makes no pass until it can read all users and user groups")
 	}
 	groups, users, memberships := r.snapshot.Counts()
 	return preflight.Fine(fmt.Sprintf("the role %q may read user groups: ClearML shows %d groups, %d users and %d memberships", r.login.Identity.Role, groups, users, memberships))
@@ -197,7 +197,7 @@ func (r *clearmlReach) builtin(context.Context) (findings []preflight.Finding) {
 		case len(groups) == 0:
 			findings = append(findings, problem(fmt.Sprintf("ClearML shows no user group %q, which is built in", name), todo))
 		case len(groups) > 1:
-			findings = append(findings, problem(fmt.Sprintf("ClearML shows %d user groups named %q, which is the name of a built-in one", len(groups), name), "rename the groups that are not built in"))
+			findings = append(findings, problem(fmt.Sprintf("ClearML shows %d user groups named %q, which is the name of a built-in group", len(groups), name), "rename the groups that are not built in"))
 		case !groups[0].System:
 			findings = append(findings, problem(fmt.Sprintf("the user group %q is not marked as built in (system)", name), todo))
 		case name == target.Admins && r.AdminsGroup && !groups[0].Assignable:
@@ -242,31 +242,31 @@ func (r *clearmlReach) admins(context.Context) (findings []preflight.Finding) {
 			"look at their role in ClearML's settings, under Users & Groups"))
 	}
 	if len(without) > 0 {
-		findings = append(findings, preflight.Warn(fmt.Sprintf("members of Admins whose role is not one of an administrator: %s. On this server the group alone may not make an administrator", preflight.Some(without)),
+		findings = append(findings, preflight.Warn(fmt.Sprintf("members of Admins whose role is not one of an administrator: %s. On this server, membership of the group alone may not give administrator rights", preflight.Some(without)),
 			"try what such a user may do, and set the role in ClearML's settings, under Users & Groups"))
 	}
 	switch {
 	case len(findings) > 0:
 		return findings
 	case len(only) > 0:
-		return preflight.Fine(fmt.Sprintf("administrators are made by the role admin, service accounts aside: %s with the membership of Admins, %d without", report.Counted(agree, "user has the role", "users have the role"), len(only)))
+		return preflight.Fine(fmt.Sprintf("the role admin makes administrators. Without service accounts, %s and the membership of Admins, %d only the role", report.Counted(agree, "user has the role", "users have the role"), len(only)))
 	}
-	return preflight.Fine(fmt.Sprintf("the role admin and the membership of Admins agree: %s both, service accounts aside", report.Counted(agree, "user has", "users have")))
+	return preflight.Fine(fmt.Sprintf("the role admin and the membership of Admins agree: %s both, without service accounts", report.Counted(agree, "user has", "users have")))
 }
 
 func (r *clearmlReach) views(context.Context) (findings []preflight.Finding) {
 	for _, g := range r.snapshot.Groups() {
 		if differ := r.snapshot.Disagreement(g.ID); differ != "" {
-			findings = append(findings, preflight.Warn(fmt.Sprintf("ClearML shows the members of the user group %q differently from its two sides: %s. groupsync writes nothing into such a group (guard views)", g.Name, differ),
-				"run the check again, because a login between the two reads looks the same. If the difference stays, open the group in ClearML and save it"))
+			findings = append(findings, preflight.Warn(fmt.Sprintf("ClearML's two lists of the members of the user group %q differ: %s. groupsync writes nothing into such a group (guard views)", g.Name, differ),
+				"run the check again, because a login between the two reads can cause this too. If the difference stays, open the group in ClearML and save it"))
 		}
 	}
 	if r.snapshot.OneView() {
-		findings = append(findings, preflight.Warn("ClearML shows the members of built-in groups from one side only, so groupsync would not notice if the list of Admins were cut short",
+		findings = append(findings, preflight.Warn("ClearML returns only one list of the members of built-in groups, so groupsync cannot detect that the list of Admins is incomplete",
 			"look at the members of Admins after the first pass that changes them"))
 	}
 	if len(findings) == 0 {
-		return preflight.Fine("ClearML shows the members of every user group alike from both sides")
+		return preflight.Fine("ClearML's two lists of the members agree for every user group")
 	}
 	return findings
 }
@@ -277,7 +277,7 @@ func (r *clearmlReach) identity(ctx context.Context) []preflight.Finding {
 	id := r.login.Identity.User
 	service, err := r.ServiceUsers(ctx)
 	if f := fault.Of(err); err != nil && (f == nil || f.Reason != fault.NotFound) {
-		return []preflight.Finding{preflight.Blind(err, "look in ClearML whose credentials groupsync has")}
+		return []preflight.Finding{preflight.Unchecked(err, "look in ClearML whose credentials groupsync has")}
 	}
 	if slices.Contains(service, id) {
 		return preflight.Fine(fmt.Sprintf("the user %s is a service account", id))
@@ -290,9 +290,9 @@ func (r *clearmlReach) identity(ctx context.Context) []preflight.Finding {
 	accounts, byID, err := r.people.Accounts(ctx, source.Person{Key: id, IDs: u.Providers[r.Provider], Email: u.Email})
 	switch how := map[bool]string{true: "id", false: "email"}[byID]; {
 	case err != nil:
-		return []preflight.Finding{preflight.Blind(err, "look in ClearML whether the user "+id+" is a person. If so, "+todo)}
+		return []preflight.Finding{preflight.Unchecked(err, "look in ClearML whether the user "+id+" is a person. If so, "+todo)}
 	case len(accounts) > 0:
-		return []preflight.Finding{preflight.Warn(fmt.Sprintf("the credentials are a person's own: the ClearML user %s is the Keycloak account %s, by its %s. When that person leaves, the credentials end, and groupsync stops", id, accounts[0].ID, how), todo)}
+		return []preflight.Finding{preflight.Warn(fmt.Sprintf("the credentials belong to a person: the ClearML user %s is the Keycloak account %s, matched by the %s. When that person leaves, the credentials end, and groupsync stops", id, accounts[0].ID, how), todo)}
 	}
 	return preflight.Fine(fmt.Sprintf("the user %s is no service account, and Keycloak has no account that could be it", id))
 }

@@ -77,10 +77,10 @@ func TestAClearMLThatIsAsItShouldBe(t *testing.T) {
 ✔ clearml-credentials: ClearML accepts the credentials, which are those of the user groupsync; a token lives 1h0m0s
 ✔ clearml-rights: the role "admin" may read user groups: ClearML shows 4 groups, 3 users and 4 memberships
 ✔ clearml-version: ClearML 3.30.0, API 2.34, feature set enterprise
-✔ clearml-features: the features of the credentials hold user_management
+✔ clearml-features: the credentials have the feature user_management
 ✔ clearml-builtin: the built-in groups are there: Admins, Users, Queue admins
-✔ clearml-admins: the role admin and the membership of Admins agree: 0 users have both, service accounts aside
-✔ clearml-views: ClearML shows the members of every user group alike from both sides
+✔ clearml-admins: the role admin and the membership of Admins agree: 0 users have both, without service accounts
+✔ clearml-views: ClearML's two lists of the members agree for every user group
 ✔ clearml-identity: the user groupsync is a service account
 `
 	if d := cmp.Diff(want, printed(t, clearmlChecks(t, s, &keycloakPeople{}, match.ViaGroup, "access", "secret"))); d != "" {
@@ -133,7 +133,7 @@ func TestWhatIsWrongInClearML(t *testing.T) {
 			},
 			want: `! clearml-calls: ClearML has no call permissions.get_access_rules, so groupsync leavers does not know who is in an access rule
     look at what groupsync leavers lists as unknown; a pass does not make the call
-! clearml-calls: ClearML has no call users.get_all_ex, so groupsync leavers does not know who used ClearML last when
+! clearml-calls: ClearML has no call users.get_all_ex, so groupsync leavers does not know when people last used ClearML
     look at what groupsync leavers lists as unknown; a pass does not make the call
 ✔ clearml-calls: ClearML has auth.login, permissions.get_user_groups, users.get_all, users.get_service_users, permissions.add_or_update_user_group
 `},
@@ -149,7 +149,7 @@ func TestWhatIsWrongInClearML(t *testing.T) {
 			want: "✔ clearml-calls: ClearML has auth.login, permissions.get_user_groups, users.get_all, users.get_service_users, permissions.add_or_update_user_group, users.set_role, permissions.get_access_rules, users.get_all_ex\n"},
 		{name: "something before the server adds credentials", check: "clearml-calls",
 			mistake: func(s *clearmltest.Server) { s.Inject(clearmltest.Fault{Probe: true, Data: `{}`}) },
-			want: `✘ clearml-calls: ClearML auth.login: answered 200 without credentials, so something before the API server adds some: nothing is done through it; check clearml.url
+			want: `✘ clearml-calls: ClearML auth.login: answered 200 without credentials, so a server in front of the API server adds credentials. groupsync makes no call through such a server; check clearml.url
     check clearml.url: https://api.<domain>, or https://<web host>/api
 `},
 		{name: "the secret is wrong", secret: "s3cret-wrong", check: "clearml-credentials",
@@ -161,7 +161,7 @@ func TestWhatIsWrongInClearML(t *testing.T) {
     give groupsync the access key of a ClearML administrator
 `},
 		{name: "the role may log in, and not read user groups", options: clearmltest.Options{Role: "superuser"}, check: "clearml-rights",
-			want: `✘ clearml-rights: ClearML permissions.get_user_groups: the role of these credentials may not (403/20, Unauthorized (user role is not allowed): required roles system, root, admin): give groupsync the access key of a ClearML administrator
+			want: `✘ clearml-rights: ClearML permissions.get_user_groups: the role of these credentials may not make this call (403/20, Unauthorized (user role is not allowed): required roles system, root, admin): give groupsync the access key of a ClearML administrator
     give groupsync the access key of a ClearML administrator
 `},
 		{name: "no user has an email", check: "clearml-rights",
@@ -170,14 +170,14 @@ func TestWhatIsWrongInClearML(t *testing.T) {
 				s.RemoveUser("bob")
 				s.AddUser(clearmltest.User{ID: "cyn", Name: "Cyn"})
 			},
-			want: `✘ clearml-rights: ClearML tells no user's email, so nobody can be matched: the credentials are not an admin's, or this server has no auth fields
-    fix what the sentence names: without all users and user groups there is no pass
+			want: `✘ clearml-rights: ClearML returned no user's email, so groupsync can match nobody. The credentials are not an administrator's, or this server returns no auth fields
+    correct this cause: groupsync makes no pass until it can read all users and user groups
 `},
 		{name: "the features lack user groups", check: "clearml-features",
 			mistake: func(s *clearmltest.Server) {
 				s.Inject(clearmltest.Fault{Call: "users.get_current_user", Data: `{"user": {"features": {"vaults": true, "user_management": false, "a\u001b[2J": true}}}`})
 			},
-			want: `! clearml-features: the features of the credentials do not hold user_management, which the calls of user groups need: they are a\x1b[2J, vaults
+			want: `! clearml-features: the credentials do not have the feature user_management, which the calls for user groups need. Their features are a\x1b[2J, vaults
     give the user a group with the feature user_management, or check the server's licence
 `},
 		{name: "a service account has no user record", check: "clearml-features",
@@ -188,11 +188,11 @@ func TestWhatIsWrongInClearML(t *testing.T) {
 			mistake: func(s *clearmltest.Server) {
 				s.Inject(clearmltest.Fault{Call: "users.get_current_user", Code: 403, Subcode: 20, Text: "no"})
 			},
-			want: `! clearml-features: groupsync could not look: ClearML users.get_current_user: the role of these credentials may not (403/20, no): give groupsync the access key of a ClearML administrator
+			want: `! clearml-features: groupsync could not check this: ClearML users.get_current_user: the role of these credentials may not make this call (403/20, no): give groupsync the access key of a ClearML administrator
     there is nothing to do if the check clearml-rights is ok: it has read the user groups
 `},
 		{name: "the server tells no features", check: "clearml-features", mistake: ownKeys,
-			want: `! clearml-features: groupsync could not look: ClearML users.get_current_user: the answer lists no features
+			want: `! clearml-features: groupsync could not check this: ClearML users.get_current_user: the answer lists no features
     there is nothing to do if the check clearml-rights is ok: it has read the user groups
 `},
 		{name: "built-in groups are away, doubled, unmarked", check: "clearml-builtin",
@@ -201,7 +201,7 @@ func TestWhatIsWrongInClearML(t *testing.T) {
 				s.AddTeam("Admins")
 				s.AddGroup(clearmltest.Group{ID: clearmltest.UsersID, Name: "Users"})
 			},
-			want: `✘ clearml-builtin: ClearML shows 2 user groups named "Admins", which is the name of a built-in one
+			want: `✘ clearml-builtin: ClearML shows 2 user groups named "Admins", which is the name of a built-in group
     rename the groups that are not built in
 ! clearml-builtin: the user group "Users" is not marked as built in (system)
     look at the groups in ClearML's settings, under Users & Groups
@@ -241,7 +241,7 @@ func TestWhatIsWrongInClearML(t *testing.T) {
 			mistake: func(s *clearmltest.Server) {
 				s.AddUser(clearmltest.User{ID: "cyn", Name: "Cyn", Email: "cyn@example.com", Role: "admin"})
 			},
-			want: "✔ clearml-admins: administrators are made by the role admin, service accounts aside: 0 users have the role with the membership of Admins, 1 without\n"},
+			want: "✔ clearml-admins: the role admin makes administrators. Without service accounts, 0 users have the role and the membership of Admins, 1 only the role\n"},
 		{name: "role and group disagree", options: clearmltest.Options{RolesApart: true}, check: "clearml-admins",
 			mistake: func(s *clearmltest.Server) {
 				s.AddUser(clearmltest.User{ID: "cyn", Name: "Cyn", Email: "cyn@example.com", Role: "admin"})
@@ -251,7 +251,7 @@ func TestWhatIsWrongInClearML(t *testing.T) {
 			},
 			want: `! clearml-admins: users who have the role admin and are not members of Admins: cyn. groupsync writes the group, and does not take the role from them
     look at their role in ClearML's settings, under Users & Groups
-! clearml-admins: members of Admins whose role is not one of an administrator: ann. On this server the group alone may not make an administrator
+! clearml-admins: members of Admins whose role is not one of an administrator: ann. On this server, membership of the group alone may not give administrator rights
     try what such a user may do, and set the role in ClearML's settings, under Users & Groups
 `},
 		{name: "a list of members is cut short, of a group with a hostile name", check: "clearml-views",
@@ -260,32 +260,32 @@ func TestWhatIsWrongInClearML(t *testing.T) {
 				s.AddUser(clearmltest.User{ID: "cyn"})
 				s.TruncateMembers(1)
 			},
-			want: `! clearml-views: ClearML shows the members of the user group "\u202e<script>\n" differently from its two sides: 0 only in the group's list, 1 only in the users' own, 1 in both. groupsync writes nothing into such a group (guard views)
-    run the check again, because a login between the two reads looks the same. If the difference stays, open the group in ClearML and save it
+			want: `! clearml-views: ClearML's two lists of the members of the user group "\u202e<script>\n" differ: 0 only in the group's list, 1 only in the users' own, 1 in both. groupsync writes nothing into such a group (guard views)
+    run the check again, because a login between the two reads can cause this too. If the difference stays, open the group in ClearML and save it
 `},
 		{name: "built-in groups are shown from one side", options: clearmltest.Options{NoBuiltinSecGroups: true}, check: "clearml-views",
-			want: `! clearml-views: ClearML shows the members of built-in groups from one side only, so groupsync would not notice if the list of Admins were cut short
+			want: `! clearml-views: ClearML returns only one list of the members of built-in groups, so groupsync cannot detect that the list of Admins is incomplete
     look at the members of Admins after the first pass that changes them
 `},
 		{name: "the credentials are a person's own, by the kept id", check: "clearml-identity", mistake: ownKeys,
 			people: keycloakPeople{accounts: []source.User{{ID: "kc-boss"}}, byID: true},
-			want: `! clearml-identity: the credentials are a person's own: the ClearML user boss is the Keycloak account kc-boss, by its id. When that person leaves, the credentials end, and groupsync stops
+			want: `! clearml-identity: the credentials belong to a person: the ClearML user boss is the Keycloak account kc-boss, matched by the id. When that person leaves, the credentials end, and groupsync stops
     ` + service},
 		{name: "the credentials are a person's own, by the email", check: "clearml-identity", mistake: ownKeys,
 			people: keycloakPeople{accounts: []source.User{{ID: "kc-other"}}},
-			want: `! clearml-identity: the credentials are a person's own: the ClearML user boss is the Keycloak account kc-other, by its email. When that person leaves, the credentials end, and groupsync stops
+			want: `! clearml-identity: the credentials belong to a person: the ClearML user boss is the Keycloak account kc-other, matched by the email. When that person leaves, the credentials end, and groupsync stops
     ` + service},
 		{name: "the credentials are a local account's", check: "clearml-identity", mistake: ownKeys,
 			want: "✔ clearml-identity: the user boss is no service account, and Keycloak has no account that could be it\n"},
 		{name: "Keycloak cannot be asked about the identity", check: "clearml-identity", mistake: ownKeys,
 			people: keycloakPeople{err: errors.New("the federation is not up")},
-			want: `! clearml-identity: groupsync could not look: the federation is not up
+			want: `! clearml-identity: groupsync could not check this: the federation is not up
     look in ClearML whether the user boss is a person. If so, ` + service},
 		{name: "the service accounts may not be listed a second time", check: "clearml-identity",
 			mistake: func(s *clearmltest.Server) {
 				s.Inject(clearmltest.Fault{Call: "users.get_service_users", Nth: 2, Code: 403, Subcode: 20, Text: "feature"})
 			},
-			want: `! clearml-identity: groupsync could not look: ClearML users.get_service_users: the role of these credentials may not (403/20, feature): give groupsync the access key of a ClearML administrator
+			want: `! clearml-identity: groupsync could not check this: ClearML users.get_service_users: the role of these credentials may not make this call (403/20, feature): give groupsync the access key of a ClearML administrator
     look in ClearML whose credentials groupsync has
 `},
 	} {

@@ -38,17 +38,17 @@ type KeycloakOptions struct {
 func Keycloak(k keycloakSide, o KeycloakOptions) []preflight.Check {
 	r := &keycloakReach{keycloakSide: k, KeycloakOptions: o}
 	checks := append(o.Address.checks(), []preflight.Check{
-		{Name: "keycloak-realm", Look: r.realm},
-		{Name: "keycloak-credentials", Look: r.credentials},
-		{Name: "keycloak-token", Look: r.token},
-		{Name: "keycloak-scope", Look: r.scope},
-		{Name: "keycloak-roles", Look: r.roles},
-		{Name: "keycloak-version", Look: r.version},
-		{Name: "keycloak-permissions", Look: r.permissions},
-		{Name: "keycloak-groups", Look: r.groups},
+		{Name: "keycloak-realm", Run: r.realm},
+		{Name: "keycloak-credentials", Run: r.credentials},
+		{Name: "keycloak-token", Run: r.token},
+		{Name: "keycloak-scope", Run: r.scope},
+		{Name: "keycloak-roles", Run: r.roles},
+		{Name: "keycloak-version", Run: r.version},
+		{Name: "keycloak-permissions", Run: r.permissions},
+		{Name: "keycloak-groups", Run: r.groups},
 	}...)
 	if o.Events {
-		checks = append(checks, preflight.Check{Name: "keycloak-events", Look: r.events})
+		checks = append(checks, preflight.Check{Name: "keycloak-events", Run: r.events})
 	}
 	return chained(checks, 7)
 }
@@ -66,9 +66,9 @@ func chained(checks []preflight.Check, n int) []preflight.Check {
 	return checks
 }
 
-// Needed returns the names of the checks that checks of other families depend on, in their
+// Prerequisites returns the names of the checks that checks of other families depend on, in their
 // order. side is the result of Keycloak or ClearML.
-func Needed(side []preflight.Check) []string { return side[len(side)-1].After }
+func Prerequisites(side []preflight.Check) []string { return side[len(side)-1].After }
 
 type keycloakReach struct {
 	keycloakSide
@@ -82,7 +82,7 @@ func (r *keycloakReach) realm(ctx context.Context) []preflight.Finding {
 		return preflight.Refused(err, "check keycloak.url and keycloak.realm, and Keycloak's health")
 	}
 	if d.Issuer == "" {
-		return []preflight.Finding{preflight.Fail("the realm's discovery document names no issuer, so the answer does not come from Keycloak", "check keycloak.url, and what stands between groupsync and Keycloak")}
+		return []preflight.Finding{preflight.Fail("the realm's discovery document has no issuer, so the answer does not come from Keycloak", "check keycloak.url, and the proxies between groupsync and Keycloak")}
 	}
 	return preflight.Fine(fmt.Sprintf("Keycloak has the realm %q, whose issuer is %s", r.Realm, d.Issuer))
 }
@@ -107,10 +107,10 @@ func (r *keycloakReach) token(context.Context) []preflight.Finding {
 	client := "Clients > " + r.ClientID + " > Advanced > Advanced settings"
 	switch life := r.grant.Life; {
 	case life < shortToken:
-		return []preflight.Finding{preflight.Warn(fmt.Sprintf("an access token lives %s. A pass renews it every few seconds, and Keycloak refuses a request that waits longer for its turn", life),
+		return []preflight.Finding{preflight.Warn(fmt.Sprintf("an access token lives %s. A pass renews it every few seconds, and Keycloak refuses a request that waits longer than that before it is sent", life),
 			fmt.Sprintf("set %s%s, to one minute at least", where, client))}
 	case life > longToken:
-		return []preflight.Finding{preflight.Warn(fmt.Sprintf("an access token lives %s. Whoever gets hold of a token can read the realm for as long", life),
+		return []preflight.Finding{preflight.Warn(fmt.Sprintf("an access token lives %s. Anybody who gets a token can read the realm for that time", life),
 			fmt.Sprintf("set %s%s, to five minutes, for example: groupsync renews it by itself", where, client))}
 	default:
 		return preflight.Fine(fmt.Sprintf("an access token lives %s", life))
@@ -166,8 +166,8 @@ func (r *keycloakReach) viewClients(held []string, assign string) []preflight.Fi
 func (r *keycloakReach) excess(ctx context.Context, assign string) (findings []preflight.Finding) {
 	warn := func(whose string, roles []string) {
 		if len(roles) > 0 {
-			findings = append(findings, preflight.Warn(fmt.Sprintf("the token carries roles %s that groupsync never uses: %s. Whoever gets hold of the client secret has them, too", whose, strings.Join(roles, ", ")),
-				"take them away "+assign+", or from the group that the service account has them by"))
+			findings = append(findings, preflight.Warn(fmt.Sprintf("the token carries roles %s that groupsync never uses: %s. Anybody who gets the client secret has these roles too", whose, strings.Join(roles, ", ")),
+				"remove these roles "+assign+", or from the group that gives them to the service account"))
 		}
 	}
 	beyond := func(roles, known []string) []string {
@@ -188,7 +188,7 @@ func (r *keycloakReach) excess(ctx context.Context, assign string) (findings []p
 	}
 	defaults, err := r.DefaultRoles(ctx)
 	if err != nil {
-		return append(findings, preflight.Blind(err, "look "+assign+" for realm roles that nobody needs"))
+		return append(findings, preflight.Unchecked(err, "look "+assign+" for realm roles that groupsync does not need"))
 	}
 	warn("of the realm", beyond(r.grant.RealmRoles, defaults))
 	return findings
@@ -201,13 +201,13 @@ func (r *keycloakReach) events(ctx context.Context) []preflight.Finding {
 		return []preflight.Finding{preflight.Warn(fmt.Sprintf("keycloak.events is poll, and the token lacks view-events of %s: groupsync cannot read admin events, so changes in Keycloak wait for the schedule", r.grant.Management),
 			fmt.Sprintf("assign view-events of %s in Clients > %s > Service account roles, or set keycloak.events: off", r.grant.Management, r.ClientID))}
 	}
-	set, err := r.Settings(ctx)
+	settings, err := r.Settings(ctx)
 	switch {
 	case err != nil:
-		return []preflight.Finding{preflight.Blind(err, "look in Realm settings > Events > Admin events settings whether events are saved")}
-	case set.AdminEvents == nil:
-		return []preflight.Finding{preflight.Warn("Keycloak does not tell whether the realm saves admin events", "look in Realm settings > Events > Admin events settings")}
-	case !*set.AdminEvents:
+		return []preflight.Finding{preflight.Unchecked(err, "look in Realm settings > Events > Admin events settings whether events are saved")}
+	case settings.AdminEvents == nil:
+		return []preflight.Finding{preflight.Warn("Keycloak does not return whether the realm saves admin events", "look in Realm settings > Events > Admin events settings")}
+	case !*settings.AdminEvents:
 		return []preflight.Finding{preflight.Warn("keycloak.events is poll, and the realm saves no admin events: changes in Keycloak wait for the schedule",
 			"switch on Realm settings > Events > Admin events settings > Save events")}
 	}
@@ -215,11 +215,11 @@ func (r *keycloakReach) events(ctx context.Context) []preflight.Finding {
 }
 
 func (r *keycloakReach) permissions(ctx context.Context) []preflight.Finding {
-	set, err := r.Settings(ctx)
+	settings, err := r.Settings(ctx)
 	switch {
 	case err != nil:
-		return []preflight.Finding{preflight.Blind(err, "look at Realm settings > General > Admin permissions")}
-	case set.Permissions != nil && *set.Permissions:
+		return []preflight.Finding{preflight.Unchecked(err, "look at Realm settings > General > Admin permissions")}
+	case settings.Permissions != nil && *settings.Permissions:
 		return preflight.Fine("fine-grained admin permissions are on. They hide nothing from groupsync, since the token carries view-users")
 	default:
 		return preflight.Fine("fine-grained admin permissions are off")
@@ -229,9 +229,9 @@ func (r *keycloakReach) permissions(ctx context.Context) []preflight.Finding {
 func (r *keycloakReach) groups(ctx context.Context) []preflight.Finding {
 	c, err := r.Catalog(ctx)
 	if err != nil {
-		return preflight.Refused(err, "fix what the sentence names: without the whole list of groups there is no pass")
+		return preflight.Refused(err, "correct this cause: groupsync makes no pass until it can read the complete list of groups")
 	}
-	return preflight.Fine(fmt.Sprintf("Keycloak lists %d groups, as many as it counts", len(c.Groups())))
+	return preflight.Fine(fmt.Sprintf("Keycloak lists %d groups, and its count of groups is the same", len(c.Groups())))
 }
 
 // oldest is the oldest release of Keycloak that groupsync supports and is tested with.
@@ -241,15 +241,15 @@ func (r *keycloakReach) version(ctx context.Context) []preflight.Finding {
 	todo := fmt.Sprintf("make sure that Keycloak is %d or newer", oldest)
 	v, err := r.Version(ctx)
 	if err != nil {
-		return []preflight.Finding{preflight.Blind(err, todo)}
+		return []preflight.Finding{preflight.Unchecked(err, todo)}
 	}
 	if v == "" {
-		return r.untold(ctx, todo)
+		return r.versionNotShown(ctx, todo)
 	}
 	major, err := strconv.Atoi(strings.SplitN(v, ".", 2)[0])
 	switch {
 	case err != nil:
-		return []preflight.Finding{preflight.Warn(fmt.Sprintf("groupsync could not look: Keycloak's version %q is no number", v), todo)}
+		return []preflight.Finding{preflight.Warn(fmt.Sprintf("groupsync could not check this: Keycloak's version %q is not a number", v), todo)}
 	case major < oldest:
 		return []preflight.Finding{preflight.Fail(fmt.Sprintf("Keycloak is %s, and groupsync supports %d and newer", v, oldest), "upgrade Keycloak")}
 	case major < leavesDisabled:
@@ -269,25 +269,25 @@ const leavesDisabled = 26
 func (r *keycloakReach) enablesAgain(ctx context.Context, version string) []preflight.Finding {
 	catalog, err := r.Catalog(ctx)
 	if err != nil {
-		return []preflight.Finding{preflight.Blind(err, fmt.Sprintf("upgrade to Keycloak %d if people come from LDAP", leavesDisabled))}
+		return []preflight.Finding{preflight.Unchecked(err, fmt.Sprintf("upgrade to Keycloak %d if people come from LDAP", leavesDisabled))}
 	}
 	if len(catalog.Federations()) == 0 {
 		return nil
 	}
 	return []preflight.Finding{preflight.Warn(
-		fmt.Sprintf("Keycloak is %s. When anybody reads the members of an LDAP group, Keycloak before %d enables the accounts again that an administrator disabled in Keycloak. groupsync reads members in every pass", version, leavesDisabled),
+		fmt.Sprintf("Keycloak is %s. When the members of an LDAP group are read, Keycloak before %d enables accounts again that an administrator disabled in Keycloak. groupsync reads members in every pass", version, leavesDisabled),
 		fmt.Sprintf("upgrade to Keycloak %d, or disable people in LDAP", leavesDisabled))}
 }
 
-// untold judges a Keycloak that does not tell the client its version. Every release that
-// groupsync does not support tells it.
-func (r *keycloakReach) untold(ctx context.Context, todo string) []preflight.Finding {
-	set, err := r.Settings(ctx)
+// versionNotShown checks a Keycloak that does not show the client its version. Every release
+// that groupsync does not support shows it.
+func (r *keycloakReach) versionNotShown(ctx context.Context, todo string) []preflight.Finding {
+	settings, err := r.Settings(ctx)
 	switch {
 	case err != nil:
-		return []preflight.Finding{preflight.Blind(err, todo)}
-	case set.Permissions == nil:
-		return []preflight.Finding{preflight.Warn("groupsync could not look: Keycloak does not tell the client its version, and the settings of the realm do not show it", todo)}
+		return []preflight.Finding{preflight.Unchecked(err, todo)}
+	case settings.Permissions == nil:
+		return []preflight.Finding{preflight.Warn("groupsync could not check this: Keycloak does not show the client its version, and the settings of the realm do not show it", todo)}
 	}
-	return preflight.Fine("Keycloak does not tell the client its version. It is newer than 26.0 by the settings of the realm")
+	return preflight.Fine("Keycloak does not show the client its version. It is newer than 26.0 by the settings of the realm")
 }

@@ -66,9 +66,9 @@ func TestAKeycloakThatIsAsItShouldBe(t *testing.T) {
 ✔ keycloak-token: an access token lives 5m0s
 ✔ keycloak-scope: the token carries roles of clients and of the realm
 ✔ keycloak-roles: the token carries view-users and view-realm of realm-management
-✔ keycloak-version: Keycloak does not tell the client its version. It is newer than 26.0 by the settings of the realm
+✔ keycloak-version: Keycloak does not show the client its version. It is newer than 26.0 by the settings of the realm
 ✔ keycloak-permissions: fine-grained admin permissions are off
-✔ keycloak-groups: Keycloak lists 3 groups, as many as it counts
+✔ keycloak-groups: Keycloak lists 3 groups, and its count of groups is the same
 `
 	issuer := "http" + strings.TrimPrefix(c.keycloak.URL, "https") // the proxy does not say that it ends TLS
 	if d := cmp.Diff(strings.NewReplacer("REALM", r.Name, "URL", issuer).Replace(want), got); d != "" {
@@ -101,7 +101,7 @@ func TestWhatIsWrongInKeycloak(t *testing.T) {
 		}
 	}
 	const assign = "in Clients > groupsync > Service account roles"
-	const takeAway = "    take them away " + assign + ", or from the group that the service account has them by\n"
+	const takeAway = "    remove these roles " + assign + ", or from the group that gives them to the service account\n"
 	needs := []string{"view-users", "view-realm"}
 	for _, tt := range []struct {
 		name    string
@@ -144,11 +144,11 @@ func TestWhatIsWrongInKeycloak(t *testing.T) {
 			},
 			want: "✔ keycloak-credentials: Keycloak accepts the secret of the client \"groupsync\", by the method client_secret_basic\n"},
 		{name: "the token is short", spec: keycloaktest.Spec{TokenSeconds: 20}, check: "keycloak-token",
-			want: `! keycloak-token: an access token lives 20s. A pass renews it every few seconds, and Keycloak refuses a request that waits longer for its turn
+			want: `! keycloak-token: an access token lives 20s. A pass renews it every few seconds, and Keycloak refuses a request that waits longer than that before it is sent
     set "Access Token Lifespan" in Realm settings > Tokens, or for the client in Clients > groupsync > Advanced > Advanced settings, to one minute at least
 `},
 		{name: "the token is long", spec: keycloaktest.Spec{TokenSeconds: 86400}, check: "keycloak-token",
-			want: `! keycloak-token: an access token lives 10h0m0s. Whoever gets hold of a token can read the realm for as long
+			want: `! keycloak-token: an access token lives 10h0m0s. Anybody who gets a token can read the realm for that time
     set "Access Token Lifespan" in Realm settings > Tokens, or for the client in Clients > groupsync > Advanced > Advanced settings, to five minutes, for example: groupsync renews it by itself
 `},
 		{name: "full scope is not allowed", check: "keycloak-scope", mistake: set("fullScopeAllowed", false),
@@ -180,9 +180,9 @@ func TestWhatIsWrongInKeycloak(t *testing.T) {
 				r.GrantClientRole(t, "web/<script>")
 			},
 			want: "✔ keycloak-roles: the token carries view-users and view-realm of realm-management\n" +
-				"! keycloak-roles: the token carries roles of the client realm-management that groupsync never uses: impersonation, manage-users. Whoever gets hold of the client secret has them, too\n" + takeAway +
-				"! keycloak-roles: the token carries roles of the client web that groupsync never uses: <script>. Whoever gets hold of the client secret has them, too\n" + takeAway +
-				"! keycloak-roles: the token carries roles of the realm that groupsync never uses: boss\\u202e. Whoever gets hold of the client secret has them, too\n" + takeAway},
+				"! keycloak-roles: the token carries roles of the client realm-management that groupsync never uses: impersonation, manage-users. Anybody who gets the client secret has these roles too\n" + takeAway +
+				"! keycloak-roles: the token carries roles of the client web that groupsync never uses: <script>. Anybody who gets the client secret has these roles too\n" + takeAway +
+				"! keycloak-roles: the token carries roles of the realm that groupsync never uses: boss\\u202e. Anybody who gets the client secret has these roles too\n" + takeAway},
 		{name: "a role that everybody new in the realm holds is not too much", spec: keycloaktest.Spec{Roles: []string{"staff", "inner"}, Composites: map[string][]string{"staff": {"inner"}}}, check: "keycloak-roles",
 			mistake: func(t *testing.T, r *keycloaktest.Realm, _ *reaching) {
 				r.AddDefaultRole(t, "staff")
@@ -218,11 +218,11 @@ func TestWhatIsWrongInKeycloak(t *testing.T) {
 			want: "✔ keycloak-events: the realm saves admin events, and groupsync may read them\n"},
 		{name: "the role view-events is one too many if events are off", spec: keycloaktest.Spec{ServiceRoles: append([]string{"view-events"}, needs...)}, check: "keycloak-roles",
 			want: "✔ keycloak-roles: the token carries view-users and view-realm of realm-management\n" +
-				"! keycloak-roles: the token carries roles of the client realm-management that groupsync never uses: view-events. Whoever gets hold of the client secret has them, too\n" + takeAway},
+				"! keycloak-roles: the token carries roles of the client realm-management that groupsync never uses: view-events. Anybody who gets the client secret has these roles too\n" + takeAway},
 		{name: "the realm has no groups", check: "keycloak-groups",
 			mistake: func(t *testing.T, r *keycloaktest.Realm, _ *reaching) { r.DeleteGroup(t, "/a") },
 			want: `✘ keycloak-groups: the realm has no groups: nothing is synchronized from an empty realm; check keycloak.realm
-    fix what the sentence names: without the whole list of groups there is no pass
+    correct this cause: groupsync makes no pass until it can read the complete list of groups
 `},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -268,14 +268,14 @@ func TestAKeycloakThatCannotBeLookedAt(t *testing.T) {
 		grant: keycloak.Grant{Life: 5 * time.Minute, Management: "realm-management", RealmRoles: []string{"x"}, ClientRoles: map[string][]string{"realm-management": {"view-realm", "view-users"}}},
 	}
 	want := `✔ keycloak-roles: the token carries view-users and view-realm of realm-management
-! keycloak-roles: groupsync could not look: 403 from a proxy\x1b[2J
-    look in Clients > c > Service account roles for realm roles that nobody needs
-! keycloak-version: groupsync could not look: 403 from a proxy\x1b[2J
+! keycloak-roles: groupsync could not check this: 403 from a proxy\x1b[2J
+    look in Clients > c > Service account roles for realm roles that groupsync does not need
+! keycloak-version: groupsync could not check this: 403 from a proxy\x1b[2J
     make sure that Keycloak is 24 or newer
-! keycloak-permissions: groupsync could not look: 403 from a proxy\x1b[2J
+! keycloak-permissions: groupsync could not check this: 403 from a proxy\x1b[2J
     look at Realm settings > General > Admin permissions
 ✘ keycloak-groups: 403 from a proxy\x1b[2J
-    fix what the sentence names: without the whole list of groups there is no pass
+    correct this cause: groupsync makes no pass until it can read the complete list of groups
 `
 	checks := reach.Keycloak(k, reach.KeycloakOptions{Address: reach.Address{Side: "keycloak", URL: "http://127.0.0.1"}, ClientID: "c"})
 	if d := cmp.Diff(want, printed(t, checks, "keycloak-roles", "keycloak-version", "keycloak-permissions", "keycloak-groups")); d != "" {
@@ -283,8 +283,8 @@ func TestAKeycloakThatCannotBeLookedAt(t *testing.T) {
 	}
 	k.discovery.Issuer = ""
 	checks = reach.Keycloak(k, reach.KeycloakOptions{Address: reach.Address{Side: "keycloak", URL: "http://127.0.0.1"}})
-	want = `✘ keycloak-realm: the realm's discovery document names no issuer, so the answer does not come from Keycloak
-    check keycloak.url, and what stands between groupsync and Keycloak
+	want = `✘ keycloak-realm: the realm's discovery document has no issuer, so the answer does not come from Keycloak
+    check keycloak.url, and the proxies between groupsync and Keycloak
 `
 	if d := cmp.Diff(want, printed(t, checks, "keycloak-realm")); d != "" {
 		t.Errorf("-want +got\n%s", d)
@@ -300,11 +300,11 @@ func TestTheVersionOfKeycloak(t *testing.T) {
 	}{
 		{"too old", "23.0.7", keycloak.Settings{}, "✘ keycloak-version: Keycloak is 23.0.7, and groupsync supports 24 and newer\n    upgrade Keycloak\n"},
 		{"the oldest, and no federation", "24.0.5", keycloak.Settings{}, "✔ keycloak-version: Keycloak is 24.0.5; groupsync supports 24 and newer\n"},
-		{"one that enables people of LDAP again", "25.0.6", keycloak.Settings{}, "! keycloak-version: Keycloak is 25.0.6. When anybody reads the members of an LDAP group, Keycloak before 26 enables the accounts again that an administrator disabled in Keycloak. groupsync reads members in every pass\n    upgrade to Keycloak 26, or disable people in LDAP\n"},
+		{"one that enables people of LDAP again", "25.0.6", keycloak.Settings{}, "! keycloak-version: Keycloak is 25.0.6. When the members of an LDAP group are read, Keycloak before 26 enables accounts again that an administrator disabled in Keycloak. groupsync reads members in every pass\n    upgrade to Keycloak 26, or disable people in LDAP\n"},
 		{"a release to come", "100", keycloak.Settings{}, "✔ keycloak-version: Keycloak is 100; groupsync supports 24 and newer\n"},
-		{"no number", "main\x1b[2J", keycloak.Settings{}, "! keycloak-version: groupsync could not look: Keycloak's version \"main\\x1b[2J\" is no number\n    make sure that Keycloak is 24 or newer\n"},
-		{"not told, by a new one", "", keycloak.Settings{Permissions: &off}, "✔ keycloak-version: Keycloak does not tell the client its version. It is newer than 26.0 by the settings of the realm\n"},
-		{"not told, by one that shows nothing", "", keycloak.Settings{}, "! keycloak-version: groupsync could not look: Keycloak does not tell the client its version, and the settings of the realm do not show it\n    make sure that Keycloak is 24 or newer\n"},
+		{"no number", "main\x1b[2J", keycloak.Settings{}, "! keycloak-version: groupsync could not check this: Keycloak's version \"main\\x1b[2J\" is not a number\n    make sure that Keycloak is 24 or newer\n"},
+		{"not told, by a new one", "", keycloak.Settings{Permissions: &off}, "✔ keycloak-version: Keycloak does not show the client its version. It is newer than 26.0 by the settings of the realm\n"},
+		{"not told, by one that shows nothing", "", keycloak.Settings{}, "! keycloak-version: groupsync could not check this: Keycloak does not show the client its version, and the settings of the realm do not show it\n    make sure that Keycloak is 24 or newer\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			parts := source.CatalogParts{Groups: []source.Group{{ID: "g", Name: "a", Path: "/a"}}, Counted: 1}
@@ -314,7 +314,7 @@ func TestTheVersionOfKeycloak(t *testing.T) {
 			catalog, err := source.NewCatalog(parts)
 			must(t, err)
 			checks := reach.Keycloak(answers{version: tt.version, settings: tt.settings, catalog: catalog}, reach.KeycloakOptions{})
-			if d := cmp.Diff(tt.want, lookAt(t, t.Context(), checks, "keycloak-version")); d != "" {
+			if d := cmp.Diff(tt.want, findingsOf(t, t.Context(), checks, "keycloak-version")); d != "" {
 				t.Errorf("-want +got\n%s", d)
 			}
 		})
@@ -326,7 +326,7 @@ func TestOlderReleasesTellTheirVersion(t *testing.T) {
 	for _, version := range []string{keycloaktest.Version24, keycloaktest.Version260} {
 		t.Run(version, func(t *testing.T) {
 			r := keycloaktest.Start(t, keycloaktest.Options{Version: version}).NewRealm(t, keycloaktest.Spec{Groups: []string{"/a/b"}})
-			want := "✔ keycloak-version: Keycloak is " + version + "; groupsync supports 24 and newer\n✔ keycloak-permissions: fine-grained admin permissions are off\n✔ keycloak-groups: Keycloak lists 2 groups, as many as it counts\n"
+			want := "✔ keycloak-version: Keycloak is " + version + "; groupsync supports 24 and newer\n✔ keycloak-permissions: fine-grained admin permissions are off\n✔ keycloak-groups: Keycloak lists 2 groups, and its count of groups is the same\n"
 			if d := cmp.Diff(want, printed(t, reachingOf(r).checks(t), "keycloak-version", "keycloak-permissions", "keycloak-groups")); d != "" {
 				t.Errorf("-want +got\n%s", d)
 			}

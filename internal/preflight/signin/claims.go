@@ -16,7 +16,7 @@ func (l *mapperLint) exampleOfPerson() []preflight.Finding {
 	var found []preflight.Finding
 	begin := l.token() + " that Keycloak would give one person "
 	say := func(what string) {
-		found = append(found, preflight.Fail(begin+what, "look at what the check sign-in-person says"))
+		found = append(found, preflight.Fail(begin+what, "see the check sign-in-person"))
 	}
 	claims, person := l.example.Claims, l.example.Person
 	switch sub := claims["sub"]; {
@@ -32,16 +32,16 @@ func (l *mapperLint) exampleOfPerson() []preflight.Finding {
 	// and last name. A mapper that is missing is an error of the check sign-in-person.
 	if l.NameClaim != "" && claimIn(claims, l.NameClaim) == nil {
 		found = append(found, preflight.Warn(fmt.Sprintf("%shas no claim %q, which ClearML reads the name from", begin, l.NameClaim),
-			"look at what the check sign-in-person says; if it found no error, that account lacks what the claim is made from"))
+			"see the check sign-in-person; if it found no error, that account lacks what the claim is made from"))
 	}
 	return found
 }
 
 // pairwise says what happens if ClearML keeps an id that is not the account's id.
-const pairwise = "ClearML then keeps an id that the realm does not have, so groupsync takes the person for one who was deleted and made anew, and grants nothing"
+const pairwise = "ClearML then keeps an id that the realm does not have, so groupsync treats the person as deleted and created again, and grants nothing"
 
-// lookAtPersonClaims checks the mappers of the claims that say who signs in.
-func (l *mapperLint) lookAtPersonClaims(context.Context) []preflight.Finding {
+// checkPersonClaims checks the mappers of the claims that say who signs in.
+func (l *mapperLint) checkPersonClaims(context.Context) []preflight.Finding {
 	found := l.subjectWriters()
 	claims := []string{"email"}
 	// The user-info answer always holds the claim "sub". So does the access token in a realm
@@ -109,8 +109,8 @@ func (l *mapperLint) adviceFor(claim string) string {
 	return advice
 }
 
-// lookAtRoleClaim looks for the mapper that shows ClearML the role of its administrators.
-func (l *mapperLint) lookAtRoleClaim(ctx context.Context) []preflight.Finding {
+// checkRoleClaim looks for the mapper that shows ClearML the role of its administrators.
+func (l *mapperLint) checkRoleClaim(ctx context.Context) []preflight.Finding {
 	ofRealm, _ := source.RealmRole(l.AdminRole)
 	kind, what := keycloak.ClientRoles, "client roles"
 	if ofRealm {
@@ -170,7 +170,7 @@ func (l *mapperLint) roleScope(ctx context.Context) []preflight.Finding {
 	granted, err := l.read.InScope(ctx, l.client, l.AdminRole)
 	switch {
 	case err != nil:
-		return []preflight.Finding{preflight.Blind(err, `look whether the role is listed in `+place+`, because "Full scope allowed" is off there`)}
+		return []preflight.Finding{preflight.Unchecked(err, `look whether the role is listed in `+place+`, because "Full scope allowed" is off there`)}
 	case !granted:
 		return []preflight.Finding{preflight.Fail(fmt.Sprintf(`"Full scope allowed" of the client %q is off, and the role %q is not in its scope, so no token holds the role`, l.ClientID, l.AdminRole),
 			fmt.Sprintf(`switch on "Full scope allowed" in %s, or assign the role there`, place))}

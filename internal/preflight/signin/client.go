@@ -37,22 +37,22 @@ type Options struct {
 // which says so. after names the checks that must have no error.
 func Checks(s Options, read clientReader, after ...string) []preflight.Check {
 	l := &mapperLint{Options: s, read: read}
-	checks := []preflight.Check{{Name: "sign-in-client", After: after, Look: l.lookAtClient}}
+	checks := []preflight.Check{{Name: "sign-in-client", After: after, Run: l.checkClient}}
 	if s.ClientID == "" {
 		return checks
 	}
 	for _, c := range []preflight.Check{
-		{Name: "sign-in-redirect", Look: l.lookAtRedirects},
-		{Name: "sign-in-token", Look: l.lookAtExample},
-		{Name: "sign-in-groups", Look: l.lookAtGroupMapper},
-		{Name: "sign-in-other-mappers", Look: l.lookAtOtherWriters},
-		{Name: "sign-in-person", Look: l.lookAtPersonClaims},
-		{Name: "sign-in-roles", Look: l.lookAtRoleClaim},
+		{Name: "sign-in-redirect", Run: l.checkRedirects},
+		{Name: "sign-in-token", Run: l.checkExample},
+		{Name: "sign-in-groups", Run: l.checkGroupMapper},
+		{Name: "sign-in-other-mappers", Run: l.checkOtherWriters},
+		{Name: "sign-in-person", Run: l.checkPersonClaims},
+		{Name: "sign-in-roles", Run: l.checkRoleClaim},
 	} {
 		if c.Name == "sign-in-roles" && s.AdminRole == "" {
 			continue
 		}
-		checks = append(checks, preflight.Check{Name: c.Name, Look: l.withClient(c.Look)})
+		checks = append(checks, preflight.Check{Name: c.Name, Run: l.withClient(c.Run)})
 	}
 	return checks
 }
@@ -66,24 +66,24 @@ type mapperLint struct {
 	example *keycloak.Example
 }
 
-// withClient returns a look that runs only if the client could be read.
-func (l *mapperLint) withClient(look func(context.Context) []preflight.Finding) func(context.Context) []preflight.Finding {
+// withClient returns a check that runs only if the client could be read.
+func (l *mapperLint) withClient(check func(context.Context) []preflight.Finding) func(context.Context) []preflight.Finding {
 	return func(ctx context.Context) []preflight.Finding {
 		if l.client == nil {
 			return preflight.NotMade("sign-in-client", "it could not read ClearML's client", "see the check sign-in-client")
 		}
-		return look(ctx)
+		return check(ctx)
 	}
 }
 
-func (l *mapperLint) lookAtClient(ctx context.Context) []preflight.Finding {
+func (l *mapperLint) checkClient(ctx context.Context) []preflight.Finding {
 	if l.ClientID == "" {
 		return []preflight.Finding{preflight.Warn("groupsync does not know ClearML's client in Keycloak, so it did not look at the client and its mappers",
 			"set keycloak.clearml_client_id to the client that ClearML signs people in by, or name the file of ClearML's variables with --clearml-env")}
 	}
 	client, err := l.read.Client(ctx, l.ClientID)
 	if err != nil {
-		return []preflight.Finding{preflight.Blind(err, "assign the role view-clients of realm-management if it is missing; a pass needs the role only for admins.role")}
+		return []preflight.Finding{preflight.Unchecked(err, "assign the role view-clients of realm-management if it is missing; a pass needs the role only for admins.role")}
 	}
 	if client == nil {
 		return []preflight.Finding{preflight.Fail(fmt.Sprintf("the realm has no client %q, so nobody can sign in to ClearML by it", l.ClientID),
@@ -100,11 +100,11 @@ func (l *mapperLint) lookAtClient(ctx context.Context) []preflight.Finding {
 	}
 	switch {
 	case l.Own == l.ClientID:
-		found = append(found, preflight.Warn(fmt.Sprintf("groupsync signs in by ClearML's own client %q, so whoever has the secret of ClearML's sign-in can read the whole realm", l.ClientID),
+		found = append(found, preflight.Warn(fmt.Sprintf("groupsync signs in by ClearML's own client %q, so anybody who has the secret of ClearML's sign-in can read the whole realm", l.ClientID),
 			"make a client for groupsync alone, name it in keycloak.client_id, and take the service account away from ClearML's client"))
 	case len(client.ServiceRoles) > 0:
-		found = append(found, preflight.Warn(fmt.Sprintf("the service account of the client %q has %s of realm-management, so whoever has the secret of ClearML's sign-in has these rights", l.ClientID, listed(client.ServiceRoles)),
-			"ClearML's sign-in needs no service account: take the roles away in "+l.console("Service account roles")))
+		found = append(found, preflight.Warn(fmt.Sprintf("the service account of the client %q has %s of realm-management, so anybody who has the secret of ClearML's sign-in has these rights", l.ClientID, listed(client.ServiceRoles)),
+			"ClearML's sign-in needs no service account: remove the roles in "+l.console("Service account roles")))
 	}
 	if found == nil {
 		return preflight.Fine(fmt.Sprintf("the client %q is enabled", l.ClientID))
@@ -135,8 +135,8 @@ func (l *mapperLint) addTo() (key, name string) {
 // reaches reports whether the mapper adds its claim to what ClearML reads.
 func (l *mapperLint) reaches(m keycloak.Mapper) bool {
 	key, _ := l.addTo()
-	value, told := m.Config[key]
-	if l.Userinfo && !told {
+	value, given := m.Config[key]
+	if l.Userinfo && !given {
 		value = m.Config["id.token.claim"] // Keycloak does the same for mappers that are older than the setting
 	}
 	return value == "true" || m.Kind == keycloak.PairwiseSubject

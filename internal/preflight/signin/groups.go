@@ -11,16 +11,16 @@ import (
 	"groupsync/internal/source/keycloak"
 )
 
-// lookAtExample compares the token that Keycloak would give one person with that person's
+// checkExample compares the token that Keycloak would give one person with that person's
 // groups in Keycloak. It names no person and quotes no claim, because a claim can hold
 // personal data.
-func (l *mapperLint) lookAtExample(ctx context.Context) []preflight.Finding {
+func (l *mapperLint) checkExample(ctx context.Context) []preflight.Finding {
 	e, err := l.read.Example(ctx, l.client, l.Userinfo)
 	if err != nil {
-		return []preflight.Finding{preflight.Blind(err, "the checks below judge the settings of the client alone")}
+		return []preflight.Finding{preflight.Unchecked(err, "the checks below use only the settings of the client")}
 	}
 	if e == nil {
-		return []preflight.Finding{preflight.Warn("groupsync found no local person in a group to try a sign-in for, so the checks below judge the settings of the client alone",
+		return []preflight.Finding{preflight.Warn("groupsync found no local person in a group whose sign-in it could simulate, so the checks below use only the settings of the client",
 			"put a local account of Keycloak into one of the groups, for example one made for tests")}
 	}
 	l.example = e
@@ -100,12 +100,12 @@ func (l *mapperLint) exampleOfGroups() preflight.Finding {
 	case l.shown():
 		return preflight.Fine(fmt.Sprintf("%s holds them in the claim %q, as groupsync names them", begin, l.Claim))[0]
 	case !there:
-		return preflight.Fail(fmt.Sprintf("%s has no claim %q", begin, l.Claim), "look at what the check sign-in-groups says")
+		return preflight.Fail(fmt.Sprintf("%s has no claim %q", begin, l.Claim), "see the check sign-in-groups")
 	case slices.Equal(got, l.expected(!l.FullPath)):
-		return preflight.Fail(fmt.Sprintf("%s holds them in the claim %q as %s, but groups.full_path is %t", begin, l.Claim, form(!l.FullPath), l.FullPath), "look at what the check sign-in-groups says")
+		return preflight.Fail(fmt.Sprintf("%s holds them in the claim %q as %s, but groups.full_path is %t", begin, l.Claim, form(!l.FullPath), l.FullPath), "see the check sign-in-groups")
 	}
 	others, missing := without(got, want), without(want, got)
-	return preflight.Fail(fmt.Sprintf("%s does not hold exactly these in the claim %q (missing: %d, others: %d)", begin, l.Claim, missing, others), "look at what the checks sign-in-groups and sign-in-other-mappers say")
+	return preflight.Fail(fmt.Sprintf("%s does not hold exactly these in the claim %q (missing: %d, others: %d)", begin, l.Claim, missing, others), "see the checks sign-in-groups and sign-in-other-mappers")
 }
 
 // without returns how many of the names are not among the others.
@@ -121,14 +121,14 @@ func without(names, others []string) (n int) {
 // form returns the words for how the group claim names groups.
 func form(fullPath bool) string {
 	if fullPath {
-		return "whole paths"
+		return "full paths"
 	}
 	return "names without their path"
 }
 
-// lookAtGroupMapper looks for exactly one mapper that puts a person's groups into what
+// checkGroupMapper looks for exactly one mapper that puts a person's groups into what
 // ClearML reads, under the claim and in the form that groupsync expects.
-func (l *mapperLint) lookAtGroupMapper(context.Context) []preflight.Finding {
+func (l *mapperLint) checkGroupMapper(context.Context) []preflight.Finding {
 	var mappers, claimed, always, optional []keycloak.Mapper
 	for _, m := range l.client.Mappers {
 		if m.Kind != keycloak.GroupMembership {
@@ -159,15 +159,15 @@ func (l *mapperLint) lookAtGroupMapper(context.Context) []preflight.Finding {
 	case len(mappers) > 0:
 		return l.groupMappersOfOtherClaims(mappers)
 	}
-	return []preflight.Finding{l.weigh(fmt.Sprintf("the client %q has no group membership mapper, so no sign-in tells ClearML a group", l.ClientID),
+	return []preflight.Finding{l.failUnlessShown(fmt.Sprintf("the client %q has no group membership mapper, so no sign-in gives ClearML a group", l.ClientID),
 		fmt.Sprintf(`add a mapper "Group Membership" with the token claim name %s in %s`, l.Claim, l.console("Client scopes > "+l.ClientID+"-dedicated")))}
 }
 
-// weigh returns an error. It returns a warning if the group claim of the example is right,
+// failUnlessShown returns an error. It returns a warning if the group claim of the example is right,
 // because what a token holds counts more than the settings.
-func (l *mapperLint) weigh(seen, advice string) preflight.Finding {
+func (l *mapperLint) failUnlessShown(seen, advice string) preflight.Finding {
 	if l.shown() {
-		return preflight.Warn(seen+". What Keycloak would give one person is right all the same", advice)
+		return preflight.Warn(seen+". What Keycloak would give one person is correct nevertheless", advice)
 	}
 	return preflight.Fail(seen, advice)
 }
@@ -186,7 +186,7 @@ func (l *mapperLint) wrongForm(m keycloak.Mapper) preflight.Finding {
 	if l.FullPath {
 		turn = "on"
 	}
-	return l.weigh(fmt.Sprintf("%s writes groups as %s, but groups.full_path is %t, so the sign-in and groupsync name the groups differently", named(m), form(fullPath(m)), l.FullPath),
+	return l.failUnlessShown(fmt.Sprintf("%s writes groups as %s, but groups.full_path is %t, so the sign-in and groupsync name the groups differently", named(m), form(fullPath(m)), l.FullPath),
 		fmt.Sprintf(`switch "Full group path" %s in %s, or set groups.full_path to %t`, turn, l.settings(m), fullPath(m)))
 }
 
@@ -204,7 +204,7 @@ func (l *mapperLint) severalGroupMappers(mappers []keycloak.Mapper) []preflight.
 	advice := fmt.Sprintf(`keep one of them, with "Full group path" %s`, map[bool]string{true: "on", false: "off"}[l.FullPath])
 	switch {
 	case differ:
-		return []preflight.Finding{l.weigh(seen+", some as whole paths and some as names, so the claim holds two names of each group", advice)}
+		return []preflight.Finding{l.failUnlessShown(seen+", some as full paths and some as names, so the claim holds two names of each group", advice)}
 	case fullPath(mappers[0]) != l.FullPath:
 		return []preflight.Finding{l.wrongForm(mappers[0]), preflight.Warn(seen, advice)}
 	case l.example != nil && !l.shown():
@@ -216,7 +216,7 @@ func (l *mapperLint) severalGroupMappers(mappers []keycloak.Mapper) []preflight.
 func (l *mapperLint) optionalGroupMappers(mappers []keycloak.Mapper) []preflight.Finding {
 	var found []preflight.Finding
 	for _, m := range mappers {
-		found = append(found, preflight.Warn(fmt.Sprintf("%s works only if ClearML asks for that scope, because the scope is an optional one of the client %q", named(m), l.ClientID),
+		found = append(found, preflight.Warn(fmt.Sprintf("%s works only if ClearML asks for that scope, because the scope is an optional client scope of %q", named(m), l.ClientID),
 			fmt.Sprintf("make %q a default scope in %s", m.Scope, l.console("Client scopes"))))
 		if fullPath(m) != l.FullPath {
 			found = append(found, l.wrongForm(m))
@@ -235,7 +235,7 @@ func (l *mapperLint) groupMappersElsewhere(mappers []keycloak.Mapper) []prefligh
 		if l.client.Lightweight && !l.Userinfo {
 			advice += `, or switch off "Always use lightweight access token" in ` + l.console("Advanced > Advanced settings")
 		}
-		found = append(found, l.weigh(fmt.Sprintf("%s does not add the claim %q to %s, which is what ClearML reads", named(m), l.Claim, l.tokenKind()), advice))
+		found = append(found, l.failUnlessShown(fmt.Sprintf("%s does not add the claim %q to %s, which is what ClearML reads", named(m), l.Claim, l.tokenKind()), advice))
 	}
 	return found
 }
@@ -251,15 +251,15 @@ func (l *mapperLint) tokenKind() string {
 func (l *mapperLint) groupMappersOfOtherClaims(mappers []keycloak.Mapper) []preflight.Finding {
 	var found []preflight.Finding
 	for _, m := range mappers {
-		found = append(found, l.weigh(fmt.Sprintf("%s writes groups into the claim %q, but groups.claim is %q", named(m), claimOf(m), l.Claim),
+		found = append(found, l.failUnlessShown(fmt.Sprintf("%s writes groups into the claim %q, but groups.claim is %q", named(m), claimOf(m), l.Claim),
 			fmt.Sprintf(`set "Token Claim Name" to %s in %s, or set groups.claim and ClearML's variable groups__claim to %s`, l.Claim, l.settings(m), claimOf(m))))
 	}
 	return found
 }
 
-// lookAtOtherWriters finds mappers of another kind that write into the group claim. ClearML
+// checkOtherWriters finds mappers of another kind that write into the group claim. ClearML
 // takes what they write for names of groups.
-func (l *mapperLint) lookAtOtherWriters(context.Context) []preflight.Finding {
+func (l *mapperLint) checkOtherWriters(context.Context) []preflight.Finding {
 	always, optional := l.writers(l.Claim)
 	isGroups := func(m keycloak.Mapper) bool { return m.Kind == keycloak.GroupMembership }
 	always, optional = slices.DeleteFunc(always, isGroups), slices.DeleteFunc(optional, isGroups)
@@ -269,7 +269,7 @@ func (l *mapperLint) lookAtOtherWriters(context.Context) []preflight.Finding {
 		if m.Scope != "" {
 			advice += fmt.Sprintf(", or remove the client scope %q in %s", m.Scope, l.console("Client scopes"))
 		}
-		found = append(found, preflight.Fail(fmt.Sprintf("%s (%s) writes into the claim %q of %s too, and ClearML takes what it writes for names of groups", named(m), m.Kind, l.Claim, l.token()), advice))
+		found = append(found, preflight.Fail(fmt.Sprintf("%s (%s) writes into the claim %q of %s too, and ClearML treats these values as names of groups", named(m), m.Kind, l.Claim, l.token()), advice))
 	}
 	switch {
 	case found != nil:

@@ -187,12 +187,12 @@ const (
 	given     = `the access token that Keycloak would give one person in 2 groups `
 	answered  = `the user-info answer that Keycloak would give one person in 2 groups `
 	givenOne  = `the access token that Keycloak would give one person `
-	strangeID = "ClearML then keeps an id that the realm does not have, so groupsync takes the person for one who was deleted and made anew, and grants nothing\n"
+	strangeID = "ClearML then keeps an id that the realm does not have, so groupsync treats the person as deleted and created again, and grants nothing\n"
 	notLight  = `, or switch off "Always use lightweight access token" in Clients > web > Advanced > Advanced settings` + "\n"
-	seeGroups = "    look at what the check sign-in-groups says\n"
-	seeBoth   = "    look at what the checks sign-in-groups and sign-in-other-mappers say\n"
-	seePerson = "    look at what the check sign-in-person says\n"
-	seeName   = "    look at what the check sign-in-person says; if it found no error, that account lacks what the claim is made from\n"
+	seeGroups = "    see the check sign-in-groups\n"
+	seeBoth   = "    see the checks sign-in-groups and sign-in-other-mappers\n"
+	seePerson = "    see the check sign-in-person\n"
+	seeName   = "    see the check sign-in-person; if it found no error, that account lacks what the claim is made from\n"
 	groupsAt  = "Clients > web > Client scopes > web-dedicated > Mappers > groups"
 	urisAt    = `"Valid redirect URIs" in Clients > web > Settings > Access settings` + "\n"
 )
@@ -228,11 +228,11 @@ func TestMapperOnKeycloak(t *testing.T) {
 			c.edit(object{"serviceAccountsEnabled": true})
 			c.grantOwn("manage-users", "view-realm")
 		},
-			`! sign-in-client: the service account of the client "web" has manage-users and view-realm of realm-management, so whoever has the secret of ClearML's sign-in has these rights
-    ClearML's sign-in needs no service account: take the roles away in Clients > web > Service account roles
+			`! sign-in-client: the service account of the client "web" has manage-users and view-realm of realm-management, so anybody who has the secret of ClearML's sign-in has these rights
+    ClearML's sign-in needs no service account: remove the roles in Clients > web > Service account roles
 `},
 		{"groupsync's own client", func(c *signInClient) { c.signIn.Own = c.signIn.ClientID },
-			`! sign-in-client: groupsync signs in by ClearML's own client "web", so whoever has the secret of ClearML's sign-in can read the whole realm
+			`! sign-in-client: groupsync signs in by ClearML's own client "web", so anybody who has the secret of ClearML's sign-in can read the whole realm
     make a client for groupsync alone, name it in keycloak.client_id, and take the service account away from ClearML's client
 `},
 
@@ -248,7 +248,7 @@ func TestMapperOnKeycloak(t *testing.T) {
 
 		{"no group mapper", func(c *signInClient) { c.removeMapper("groups") },
 			`✘ sign-in-token: ` + given + `has no claim "groups"
-` + seeGroups + `✘ sign-in-groups: the client "web" has no group membership mapper, so no sign-in tells ClearML a group
+` + seeGroups + `✘ sign-in-groups: the client "web" has no group membership mapper, so no sign-in gives ClearML a group
     add a mapper "Group Membership" with the token claim name groups in Clients > web > Client scopes > web-dedicated
 `},
 		{"another claim", func(c *signInClient) { c.editMapper("groups", "claim.name=teams") },
@@ -265,8 +265,8 @@ func TestMapperOnKeycloak(t *testing.T) {
 			c.editMapper("groups", `claim.name=clearml\.groups`)
 		}, ""},
 		{"full paths that nobody expects", func(c *signInClient) { c.editMapper("groups", "full.path=true") },
-			`✘ sign-in-token: ` + given + `holds them in the claim "groups" as whole paths, but groups.full_path is false
-` + seeGroups + `✘ sign-in-groups: the mapper "groups" of the client writes groups as whole paths, but groups.full_path is false, so the sign-in and groupsync name the groups differently
+			`✘ sign-in-token: ` + given + `holds them in the claim "groups" as full paths, but groups.full_path is false
+` + seeGroups + `✘ sign-in-groups: the mapper "groups" of the client writes groups as full paths, but groups.full_path is false, so the sign-in and groupsync name the groups differently
     switch "Full group path" off in ` + groupsAt + `, or set groups.full_path to true
 `},
 		{"names where paths are expected", func(c *signInClient) { c.signIn.FullPath = true },
@@ -315,7 +315,7 @@ func TestMapperOnKeycloak(t *testing.T) {
 `},
 		{"two mappers of two forms", func(c *signInClient) { c.addMapper("members", keycloak.GroupMembership, "groups", "full.path=true") },
 			`✘ sign-in-token: ` + given + `does not hold exactly these in the claim "groups" (missing: 0, others: 2)
-` + seeBoth + `✘ sign-in-groups: the mapper "groups" of the client and the mapper "members" of the client write the groups into the claim "groups" of the access token, some as whole paths and some as names, so the claim holds two names of each group
+` + seeBoth + `✘ sign-in-groups: the mapper "groups" of the client and the mapper "members" of the client write the groups into the claim "groups" of the access token, some as full paths and some as names, so the claim holds two names of each group
     keep one of them, with "Full group path" off
 `},
 		{"a mapper in a shared scope", func(c *signInClient) {
@@ -327,34 +327,34 @@ func TestMapperOnKeycloak(t *testing.T) {
 			c.scope("optional", "teams-if-asked", representation("members", keycloak.GroupMembership, "groups", "full.path=false"))
 		},
 			`✘ sign-in-token: ` + given + `has no claim "groups"
-` + seeGroups + `! sign-in-groups: the mapper "members" of the client scope "teams-if-asked" works only if ClearML asks for that scope, because the scope is an optional one of the client "web"
+` + seeGroups + `! sign-in-groups: the mapper "members" of the client scope "teams-if-asked" works only if ClearML asks for that scope, because the scope is an optional client scope of "web"
     make "teams-if-asked" a default scope in Clients > web > Client scopes
 `},
 
 		{"realm roles in the group claim", func(c *signInClient) { c.scope("default", "microprofile-jwt", nil) },
 			`✘ sign-in-token: ` + given + `does not hold exactly these in the claim "groups" (missing: 0, others: 3)
-` + seeBoth + `✘ sign-in-other-mappers: the mapper "groups" of the client scope "microprofile-jwt" (oidc-usermodel-realm-role-mapper) writes into the claim "groups" of the access token too, and ClearML takes what it writes for names of groups
+` + seeBoth + `✘ sign-in-other-mappers: the mapper "groups" of the client scope "microprofile-jwt" (oidc-usermodel-realm-role-mapper) writes into the claim "groups" of the access token too, and ClearML treats these values as names of groups
     give it another "Token Claim Name" in Client scopes > microprofile-jwt > Mappers > groups, or remove the client scope "microprofile-jwt" in Clients > web > Client scopes
 `},
 		{"a hardcoded claim", func(c *signInClient) {
 			c.addMapper("fixed", "oidc-hardcoded-claim-mapper", "groups", "claim.value=staff", "jsonType.label=String")
 		},
 			`✘ sign-in-token: ` + given + `does not hold exactly these in the claim "groups" (missing: 0, others: 1)
-` + seeBoth + `✘ sign-in-other-mappers: the mapper "fixed" of the client (oidc-hardcoded-claim-mapper) writes into the claim "groups" of the access token too, and ClearML takes what it writes for names of groups
+` + seeBoth + `✘ sign-in-other-mappers: the mapper "fixed" of the client (oidc-hardcoded-claim-mapper) writes into the claim "groups" of the access token too, and ClearML treats these values as names of groups
     give it another "Token Claim Name" in Clients > web > Client scopes > web-dedicated > Mappers > fixed
 `},
 		{"client roles", func(c *signInClient) {
 			c.addMapper("roles", keycloak.ClientRoles, "groups", "multivalued=true", "usermodel.clientRoleMapping.clientId=account")
 		},
 			`✘ sign-in-token: ` + given + `does not hold exactly these in the claim "groups" (missing: 0, others: 3)
-` + seeBoth + `✘ sign-in-other-mappers: the mapper "roles" of the client (oidc-usermodel-client-role-mapper) writes into the claim "groups" of the access token too, and ClearML takes what it writes for names of groups
+` + seeBoth + `✘ sign-in-other-mappers: the mapper "roles" of the client (oidc-usermodel-client-role-mapper) writes into the claim "groups" of the access token too, and ClearML treats these values as names of groups
     give it another "Token Claim Name" in Clients > web > Client scopes > web-dedicated > Mappers > roles
 `},
 		{"a user attribute", func(c *signInClient) {
 			c.addMapper("attribute", attribute, "groups", "user.attribute=email", "jsonType.label=String")
 		},
 			`✘ sign-in-token: ` + given + `does not hold exactly these in the claim "groups" (missing: 0, others: 1)
-` + seeBoth + `✘ sign-in-other-mappers: the mapper "attribute" of the client (oidc-usermodel-attribute-mapper) writes into the claim "groups" of the access token too, and ClearML takes what it writes for names of groups
+` + seeBoth + `✘ sign-in-other-mappers: the mapper "attribute" of the client (oidc-usermodel-attribute-mapper) writes into the claim "groups" of the access token too, and ClearML treats these values as names of groups
     give it another "Token Claim Name" in Clients > web > Client scopes > web-dedicated > Mappers > attribute
 `},
 
@@ -444,7 +444,7 @@ func TestMapperOnKeycloak(t *testing.T) {
 // notMade returns the text of checks that were not made.
 func notMade(names ...string) (text string) {
 	for _, name := range names {
-		text += "! sign-in-" + name + ": groupsync did not look, because it could not read ClearML's client\n    see the check sign-in-client\n"
+		text += "! sign-in-" + name + ": groupsync did not check this, because it could not read ClearML's client\n    see the check sign-in-client\n"
 	}
 	return text
 }
@@ -455,7 +455,7 @@ func TestMapperWithoutRights(t *testing.T) {
 	for _, roles := range [][]string{{"view-users", "view-realm"}, {"view-users", "view-realm", "query-clients"}} {
 		t.Run(strings.Join(roles, " "), func(t *testing.T) {
 			c := newSignInClient(t, signInRealm(t, roles))
-			want := `! sign-in-client: groupsync could not look: reading the client web: the service account of the client "groupsync" lacks view-clients of realm-management. groupsync did not complete this read. To fix it, assign view-clients in Clients > groupsync > Service account roles
+			want := `! sign-in-client: groupsync could not check this: reading the client web: the service account of the client "groupsync" lacks view-clients of realm-management. groupsync did not complete this read. To fix it, assign view-clients in Clients > groupsync > Service account roles
     assign the role view-clients of realm-management if it is missing; a pass needs the role only for admins.role
 ` + notMade("redirect", "token", "groups", "other-mappers", "person", "roles")
 			if d := cmp.Diff(want, c.check(false)); d != "" {
@@ -558,9 +558,9 @@ func TestMapperOfAPersonWithoutAName(t *testing.T) {
 func TestMapperWithoutAPerson(t *testing.T) {
 	c := newSignInClient(t, signInRealm(t, checker, keycloaktest.User{Username: "hidden", Disabled: true, Groups: []string{"/eng"}}, keycloaktest.User{Username: "nowhere"}))
 	c.editMapper("groups", "full.path=true")
-	want := `! sign-in-token: groupsync found no local person in a group to try a sign-in for, so the checks below judge the settings of the client alone
+	want := `! sign-in-token: groupsync found no local person in a group whose sign-in it could simulate, so the checks below use only the settings of the client
     put a local account of Keycloak into one of the groups, for example one made for tests
-✘ sign-in-groups: the mapper "groups" of the client writes groups as whole paths, but groups.full_path is false, so the sign-in and groupsync name the groups differently
+✘ sign-in-groups: the mapper "groups" of the client writes groups as full paths, but groups.full_path is false, so the sign-in and groupsync name the groups differently
     switch "Full group path" off in ` + groupsAt + `, or set groups.full_path to true
 `
 	if d := cmp.Diff(want, c.check(false)); d != "" {

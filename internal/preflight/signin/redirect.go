@@ -12,9 +12,9 @@ import (
 // callback is the path at which ClearML's web application receives sign-ins from Keycloak.
 const callback = "/callback_keycloak"
 
-// lookAtRedirects looks for a redirect URI that leads a sign-in to ClearML. It warns of
+// checkRedirects looks for a redirect URI that leads a sign-in to ClearML. It warns of
 // wildcards, because each of them lets the code of a sign-in go somewhere else too.
-func (l *mapperLint) lookAtRedirects(context.Context) []preflight.Finding {
+func (l *mapperLint) checkRedirects(context.Context) []preflight.Finding {
 	wanted := "the address of ClearML's web application with " + callback
 	place := `"Valid redirect URIs" in ` + l.console("Settings > Access settings")
 	var exact, wide, dead []string
@@ -44,7 +44,7 @@ func (l *mapperLint) lookAtRedirects(context.Context) []preflight.Finding {
 	}
 	seen := fmt.Sprintf("no redirect URI of the client %q is %s, so Keycloak refuses every sign-in to ClearML", l.ClientID, wanted)
 	if len(dead) > 0 {
-		seen += ". Keycloak takes a * for a wildcard only at the end of a URI, and not in " + quoted(dead)
+		seen += ". Keycloak treats a * as a wildcard only at the end of a URI, and not in " + quoted(dead)
 	}
 	return []preflight.Finding{preflight.Fail(seen, fmt.Sprintf("add %s to %s", wanted, place))}
 }

@@ -148,14 +148,14 @@ func (f *fakeClients) replace(name, scope string, with ...keycloak.Mapper) {
 
 func TestMapper(t *testing.T) {
 	const (
-		noExample = `! sign-in-token: groupsync found no local person in a group to try a sign-in for, so the checks below judge the settings of the client alone
+		noExample = `! sign-in-token: groupsync found no local person in a group whose sign-in it could simulate, so the checks below use only the settings of the client
     put a local account of Keycloak into one of the groups, for example one made for tests
 `
-		allTheSame = `. What Keycloak would give one person is right all the same
+		allTheSame = `. What Keycloak would give one person is correct nevertheless
 `
 		lightweightOff = `, or switch off "Always use lightweight access token" in Clients > web > Advanced > Advanced settings
 `
-		pairwise = `ClearML then keeps an id that the realm does not have, so groupsync takes the person for one who was deleted and made anew, and grants nothing
+		pairwise = `ClearML then keeps an id that the realm does not have, so groupsync treats the person as deleted and created again, and grants nothing
 `
 	)
 	for _, tt := range []struct {
@@ -168,7 +168,7 @@ func TestMapper(t *testing.T) {
     set keycloak.clearml_client_id to the client that ClearML signs people in by, or name the file of ClearML's variables with --clearml-env
 `},
 		{"a client that cannot be read is no client that is missing", func(_ *signin.Options, f *fakeClients) { f.client, f.clientErr = nil, errors.New("403") },
-			`! sign-in-client: groupsync could not look: 403
+			`! sign-in-client: groupsync could not check this: 403
     assign the role view-clients of realm-management if it is missing; a pass needs the role only for admins.role
 ` + notMade("redirect", "token", "groups", "other-mappers", "person", "roles")},
 		{"no such client", func(s *signin.Options, f *fakeClients) { s.AdminRole, f.client = "", nil },
@@ -205,7 +205,7 @@ func TestMapper(t *testing.T) {
 		{"wildcards that nothing fits", func(_ *signin.Options, f *fakeClients) {
 			f.client.RedirectURIs = []string{"https://*.example.com/callback_keycloak", "https://*.example.com/*", "https://app.example.com/?a=*", "myapp:*"}
 		},
-			`✘ sign-in-redirect: no redirect URI of the client "web" is the address of ClearML's web application with /callback_keycloak, so Keycloak refuses every sign-in to ClearML. Keycloak takes a * for a wildcard only at the end of a URI, and not in "https://*.example.com/callback_keycloak", "https://*.example.com/*", "https://app.example.com/?a=*" and "myapp:*"
+			`✘ sign-in-redirect: no redirect URI of the client "web" is the address of ClearML's web application with /callback_keycloak, so Keycloak refuses every sign-in to ClearML. Keycloak treats a * as a wildcard only at the end of a URI, and not in "https://*.example.com/callback_keycloak", "https://*.example.com/*", "https://app.example.com/?a=*" and "myapp:*"
     add the address of ClearML's web application with /callback_keycloak to "Valid redirect URIs" in Clients > web > Settings > Access settings
 `},
 		{"a wildcard that nothing fits does no harm beside the right one", func(_ *signin.Options, f *fakeClients) {
@@ -220,16 +220,16 @@ func TestMapper(t *testing.T) {
 
 		// The group membership mapper.
 		{"no group mapper", func(_ *signin.Options, f *fakeClients) { none(f); f.replace("groups", "") }, noExample +
-			`✘ sign-in-groups: the client "web" has no group membership mapper, so no sign-in tells ClearML a group
+			`✘ sign-in-groups: the client "web" has no group membership mapper, so no sign-in gives ClearML a group
     add a mapper "Group Membership" with the token claim name groups in Clients > web > Client scopes > web-dedicated
 `},
 		{"no group mapper, but a token that is right", func(_ *signin.Options, f *fakeClients) { f.replace("groups", "") },
-			`! sign-in-groups: the client "web" has no group membership mapper, so no sign-in tells ClearML a group` + allTheSame +
+			`! sign-in-groups: the client "web" has no group membership mapper, so no sign-in gives ClearML a group` + allTheSame +
 				`    add a mapper "Group Membership" with the token claim name groups in Clients > web > Client scopes > web-dedicated
 `},
 		{"no group mapper, and a token that shows it", func(_ *signin.Options, f *fakeClients) { f.example = exampleOf(nil); f.replace("groups", "") },
 			`✘ sign-in-token: the access token that Keycloak would give one person in 2 groups has no claim "groups"
-` + seeGroups + `✘ sign-in-groups: the client "web" has no group membership mapper, so no sign-in tells ClearML a group
+` + seeGroups + `✘ sign-in-groups: the client "web" has no group membership mapper, so no sign-in gives ClearML a group
     add a mapper "Group Membership" with the token claim name groups in Clients > web > Client scopes > web-dedicated
 `},
 		{"another claim name", func(_ *signin.Options, f *fakeClients) {
@@ -273,8 +273,8 @@ func TestMapper(t *testing.T) {
 			f.example = exampleOf([]any{"/eng", "/x/ops"})
 			f.replace("groups", "", groupMapper("full.path=true"))
 		},
-			`✘ sign-in-token: the access token that Keycloak would give one person in 2 groups holds them in the claim "groups" as whole paths, but groups.full_path is false
-` + seeGroups + `✘ sign-in-groups: the mapper "groups" of the client writes groups as whole paths, but groups.full_path is false, so the sign-in and groupsync name the groups differently
+			`✘ sign-in-token: the access token that Keycloak would give one person in 2 groups holds them in the claim "groups" as full paths, but groups.full_path is false
+` + seeGroups + `✘ sign-in-groups: the mapper "groups" of the client writes groups as full paths, but groups.full_path is false, so the sign-in and groupsync name the groups differently
     switch "Full group path" off in Clients > web > Client scopes > web-dedicated > Mappers > groups, or set groups.full_path to true
 `},
 		{"names where full paths are expected, in a shared scope", func(s *signin.Options, f *fakeClients) {
@@ -345,7 +345,7 @@ func TestMapper(t *testing.T) {
 			none(f)
 			f.replace("groups", "", groupMapper("full.path=true"), mapper("members", keycloak.GroupMembership, "teams", "groups", "full.path=true"))
 		}, noExample +
-			`✘ sign-in-groups: the mapper "groups" of the client writes groups as whole paths, but groups.full_path is false, so the sign-in and groupsync name the groups differently
+			`✘ sign-in-groups: the mapper "groups" of the client writes groups as full paths, but groups.full_path is false, so the sign-in and groupsync name the groups differently
     switch "Full group path" off in Clients > web > Client scopes > web-dedicated > Mappers > groups, or set groups.full_path to true
 ! sign-in-groups: the mapper "groups" of the client and the mapper "members" of the client scope "teams" write the groups into the claim "groups" of the access token
     keep one of them, with "Full group path" off
@@ -355,13 +355,13 @@ func TestMapper(t *testing.T) {
 			s.FullPath = true
 			f.replace("groups", "", groupMapper(), mapper("members", keycloak.GroupMembership, "teams", "groups", "full.path=true"))
 		}, noExample +
-			`✘ sign-in-groups: the mapper "groups" of the client and the mapper "members" of the client scope "teams" write the groups into the claim "groups" of the access token, some as whole paths and some as names, so the claim holds two names of each group
+			`✘ sign-in-groups: the mapper "groups" of the client and the mapper "members" of the client scope "teams" write the groups into the claim "groups" of the access token, some as full paths and some as names, so the claim holds two names of each group
     keep one of them, with "Full group path" on
 `},
 		{"two mappers of two forms, and a token that is right", func(_ *signin.Options, f *fakeClients) {
 			f.replace("groups", "", groupMapper(), mapper("members", keycloak.GroupMembership, "teams", "groups", "full.path=true"))
 		},
-			`! sign-in-groups: the mapper "groups" of the client and the mapper "members" of the client scope "teams" write the groups into the claim "groups" of the access token, some as whole paths and some as names, so the claim holds two names of each group` + allTheSame +
+			`! sign-in-groups: the mapper "groups" of the client and the mapper "members" of the client scope "teams" write the groups into the claim "groups" of the access token, some as full paths and some as names, so the claim holds two names of each group` + allTheSame +
 				`    keep one of them, with "Full group path" off
 `},
 		{"two mappers, of which one writes elsewhere", func(_ *signin.Options, f *fakeClients) {
@@ -371,9 +371,9 @@ func TestMapper(t *testing.T) {
 			none(f)
 			f.replace("groups", "", optional(mapper("members", keycloak.GroupMembership, "teams", "groups", "full.path=true")))
 		}, noExample +
-			`! sign-in-groups: the mapper "members" of the client scope "teams" works only if ClearML asks for that scope, because the scope is an optional one of the client "web"
+			`! sign-in-groups: the mapper "members" of the client scope "teams" works only if ClearML asks for that scope, because the scope is an optional client scope of "web"
     make "teams" a default scope in Clients > web > Client scopes
-✘ sign-in-groups: the mapper "members" of the client scope "teams" writes groups as whole paths, but groups.full_path is false, so the sign-in and groupsync name the groups differently
+✘ sign-in-groups: the mapper "members" of the client scope "teams" writes groups as full paths, but groups.full_path is false, so the sign-in and groupsync name the groups differently
     switch "Full group path" off in Client scopes > teams > Mappers > members, or set groups.full_path to true
 `},
 
@@ -383,15 +383,15 @@ func TestMapper(t *testing.T) {
 			f.replace("groups", "microprofile-jwt", mapper("groups", keycloak.RealmRoles, "microprofile-jwt", "groups"), mapper("extra", attribute, "", "groups"))
 		},
 			`✘ sign-in-token: the access token that Keycloak would give one person in 2 groups does not hold exactly these in the claim "groups" (missing: 0, others: 2)
-` + seeBoth + `✘ sign-in-other-mappers: the mapper "groups" of the client scope "microprofile-jwt" (oidc-usermodel-realm-role-mapper) writes into the claim "groups" of the access token too, and ClearML takes what it writes for names of groups
+` + seeBoth + `✘ sign-in-other-mappers: the mapper "groups" of the client scope "microprofile-jwt" (oidc-usermodel-realm-role-mapper) writes into the claim "groups" of the access token too, and ClearML treats these values as names of groups
     give it another "Token Claim Name" in Client scopes > microprofile-jwt > Mappers > groups, or remove the client scope "microprofile-jwt" in Clients > web > Client scopes
-✘ sign-in-other-mappers: the mapper "extra" of the client (oidc-usermodel-attribute-mapper) writes into the claim "groups" of the access token too, and ClearML takes what it writes for names of groups
+✘ sign-in-other-mappers: the mapper "extra" of the client (oidc-usermodel-attribute-mapper) writes into the claim "groups" of the access token too, and ClearML treats these values as names of groups
     give it another "Token Claim Name" in Clients > web > Client scopes > web-dedicated > Mappers > extra
 `},
 		{"a mapper and a scope with hostile names", func(_ *signin.Options, f *fakeClients) {
 			f.client.Mappers = append(f.client.Mappers, mapper("a\x1b[31m\n✔ b", attribute, "\u202ec<script>", "groups"))
 		},
-			`✘ sign-in-other-mappers: the mapper "a\x1b[31m\n✔ b" of the client scope "\u202ec<script>" (oidc-usermodel-attribute-mapper) writes into the claim "groups" of the access token too, and ClearML takes what it writes for names of groups
+			`✘ sign-in-other-mappers: the mapper "a\x1b[31m\n✔ b" of the client scope "\u202ec<script>" (oidc-usermodel-attribute-mapper) writes into the claim "groups" of the access token too, and ClearML treats these values as names of groups
     give it another "Token Claim Name" in Client scopes > \u202ec<script> > Mappers > a\x1b[31m\n✔ b, or remove the client scope "\u202ec<script>" in Clients > web > Client scopes
 `},
 		{"another mapper that writes the claim elsewhere", func(_ *signin.Options, f *fakeClients) {
@@ -509,7 +509,7 @@ func TestMapper(t *testing.T) {
 		{"a scope that cannot be read", func(_ *signin.Options, f *fakeClients) {
 			f.client.FullScope, f.scopeErr = false, errors.New("500")
 		},
-			`! sign-in-roles: groupsync could not look: 500
+			`! sign-in-roles: groupsync could not check this: 500
     look whether the role is listed in Clients > web > Client scopes > web-dedicated > Scope, because "Full scope allowed" is off there
 `},
 
@@ -525,18 +525,18 @@ func TestMapper(t *testing.T) {
 		{"a service account that can change people", func(_ *signin.Options, f *fakeClients) {
 			f.client.ServiceRoles = []string{"manage-users", "view-realm"}
 		},
-			`! sign-in-client: the service account of the client "web" has manage-users and view-realm of realm-management, so whoever has the secret of ClearML's sign-in has these rights
-    ClearML's sign-in needs no service account: take the roles away in Clients > web > Service account roles
+			`! sign-in-client: the service account of the client "web" has manage-users and view-realm of realm-management, so anybody who has the secret of ClearML's sign-in has these rights
+    ClearML's sign-in needs no service account: remove the roles in Clients > web > Service account roles
 `},
 		{"groupsync's own client is ClearML's", func(s *signin.Options, f *fakeClients) {
 			s.Own, f.client.ServiceRoles = "web", []string{"view-users"}
 		},
-			`! sign-in-client: groupsync signs in by ClearML's own client "web", so whoever has the secret of ClearML's sign-in can read the whole realm
+			`! sign-in-client: groupsync signs in by ClearML's own client "web", so anybody who has the secret of ClearML's sign-in can read the whole realm
     make a client for groupsync alone, name it in keycloak.client_id, and take the service account away from ClearML's client
 `},
 		{"an example that cannot be had", func(_ *signin.Options, f *fakeClients) { f.example, f.exampleErr = nil, errors.New("403") },
-			`! sign-in-token: groupsync could not look: 403
-    the checks below judge the settings of the client alone
+			`! sign-in-token: groupsync could not check this: 403
+    the checks below use only the settings of the client
 `},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -59,9 +59,9 @@ func parse(resp *http.Response, body []byte) answer {
 	return a
 }
 
-// judge returns nil for an answer with the envelope and the status 200. For any other answer
+// check returns nil for an answer with the envelope and the status 200. For any other answer
 // it returns an error that says what the answer means and what to do.
-func (c *Client) judge(call string, a answer) error {
+func (c *Client) check(call string, a answer) error {
 	switch {
 	case a.code >= 300 && a.code < 400:
 		return c.redirected(call, a)
@@ -75,7 +75,7 @@ func (c *Client) judge(call string, a answer) error {
 	case http.StatusUnauthorized:
 		return unauthorized(call, a, text)
 	case http.StatusForbidden:
-		return failf(fault.Forbidden, call, "the role of these credentials may not (403/%d, %s): give groupsync the access key of a ClearML administrator", a.subcode, text)
+		return failf(fault.Forbidden, call, "the role of these credentials may not make this call (403/%d, %s): give groupsync the access key of a ClearML administrator", a.subcode, text)
 	case http.StatusNotFound:
 		return noCall(call)
 	case http.StatusTooManyRequests:
@@ -84,7 +84,7 @@ func (c *Client) judge(call string, a answer) error {
 	if a.code >= 500 {
 		advice := "look at the log of the API server"
 		if a.subcode == 1 {
-			advice = "its database is away; " + advice
+			advice = "ClearML's database is not reachable; " + advice
 		}
 		return failf(fault.Server, call, "the server failed (%d/%d, %s): %s", a.code, a.subcode, text, advice)
 	}
@@ -94,7 +94,7 @@ func (c *Client) judge(call string, a answer) error {
 func unauthorized(call string, a answer, text string) error {
 	switch a.subcode {
 	case 20:
-		return failf(fault.Auth, call, "the server saw no credentials (401/20, %s): a proxy takes the Authorization header away; check clearml.url", text)
+		return failf(fault.Auth, call, "the server received no credentials (401/20, %s): a proxy removes the Authorization header; check clearml.url", text)
 	case 22:
 		return failf(fault.Auth, call, "wrong credentials (401/22, %s): check clearml.access_key and clearml.secret_key", text)
 	case 30:
@@ -105,20 +105,20 @@ func unauthorized(call string, a answer, text string) error {
 
 func noCall(call string) error {
 	if call == groupsCall || call == writeCall {
-		return fault.New(fault.ClearML, fault.NotFound, "ClearML has no call %s: user groups are part of ClearML Enterprise, and this server is without them; check clearml.url, and the server's licence and version", call)
+		return fault.New(fault.ClearML, fault.NotFound, "ClearML has no call %s: user groups are part of ClearML Enterprise, and this server does not have them; check clearml.url, and the server's licence and version", call)
 	}
 	return fault.New(fault.ClearML, fault.NotFound, "ClearML has no call %s: check clearml.url, and the server's version", call)
 }
 
 func (c *Client) redirected(call string, a answer) error {
 	if a.location == "" {
-		return failf(fault.NotFound, call, "the call has been withdrawn (%d without a Location): this version of ClearML is not one that groupsync knows", a.code)
+		return failf(fault.NotFound, call, "the call has been withdrawn (%d without a Location): groupsync does not know this version of ClearML", a.code)
 	}
 	host := "another path"
 	if u, err := url.Parse(a.location); err == nil && u.Host != "" {
 		host = c.secrets.Mask(u.Host)
 	}
-	return failf(fault.Shape, call, "redirected (%d) to %s; redirects are not followed, since they drop the request: set clearml.url to the API server's own address", a.code, host)
+	return failf(fault.Shape, call, "redirected (%d) to %s, and groupsync does not follow redirects: set clearml.url to the API server's own address", a.code, host)
 }
 
 // foreign returns the error for an answer without the envelope, which is not from ClearML.
@@ -134,20 +134,20 @@ func (c *Client) foreign(call string, a answer) error {
 	}
 	switch a.code {
 	case http.StatusNotFound:
-		return fail(fault.Server, "the API server is away behind its web server, or clearml.url lacks /api")
+		return fail(fault.Server, "the API server behind the web server is not reachable, or clearml.url lacks /api")
 	case http.StatusUnauthorized, http.StatusProxyAuthRequired:
-		return fail(fault.Auth, "something before the API server asks for credentials; set clearml.url to the API server's own address")
+		return fail(fault.Auth, "a server in front of the API server asks for credentials; set clearml.url to the API server's own address")
 	case http.StatusForbidden:
-		return fail(fault.Forbidden, "something before the API server refuses; set clearml.url to the API server's own address")
+		return fail(fault.Forbidden, "a server in front of the API server refuses the request; set clearml.url to the API server's own address")
 	case http.StatusTooManyRequests:
 		return fail(fault.Server, "too many requests, also after waiting; run passes less often")
 	case http.StatusUnsupportedMediaType:
 		return fail(fault.Rejected, "a proxy has encoded the request's body; set clearml.url to the API server's own address")
 	}
 	if a.code >= 500 {
-		return fail(fault.Server, "the API server is away or failing; try later, and look at the log of the proxy before it")
+		return fail(fault.Server, "the API server is not reachable or fails; try later, and look at the log of the proxy in front of it")
 	}
-	return fail(fault.Shape, "something else answers there; set clearml.url to https://api.<domain>, or https://<web host>/api")
+	return fail(fault.Shape, "another server answers, not ClearML's API server; set clearml.url to https://api.<domain>, or https://<web host>/api")
 }
 
 // mostMasked is how many bytes of a body are masked before piece cuts the text. It is more

@@ -54,7 +54,7 @@ func (c *Client) read(ctx context.Context, r request, out any) error {
 // decode decodes the data of a good answer.
 func (c *Client) decode(a answer, call string, out any) error {
 	if err := c.secrets.Error(json.Unmarshal(a.data, out)); err != nil { // the decoder's error may quote a value
-		return failf(fault.Shape, call, "the answer's data is of another shape than documented: %w; is this a ClearML version that groupsync knows?", err)
+		return failf(fault.Shape, call, "the answer's data does not have the documented form: %w; groupsync may not know this version of ClearML", err)
 	}
 	return nil
 }
@@ -80,7 +80,7 @@ func (c *Client) probe(ctx context.Context, call string) error {
 		c.mu.Unlock()
 		return nil
 	case err == nil:
-		return failf(fault.Shape, call, "answered 200 without credentials, so something before the API server adds some: nothing is done through it; check clearml.url")
+		return failf(fault.Shape, call, "answered 200 without credentials, so a server in front of the API server adds credentials. groupsync makes no call through such a server; check clearml.url")
 	}
 	return err
 }
@@ -102,7 +102,7 @@ func (c *Client) send(ctx context.Context, r request) (answer, error) {
 	ctx = transport.WithCall(ctx, r.call)
 	req, err := retryablehttp.NewRequestWithContext(ctx, http.MethodPost, c.base+"/"+r.call, body)
 	if err != nil {
-		return answer{}, failf(fault.Connection, r.call, "clearml.url makes no request: %w", err)
+		return answer{}, failf(fault.Connection, r.call, "clearml.url is not usable: %w", err)
 	}
 	req.Header.Set("Content-Type", "application/json")
 	if r.auth != "" {
@@ -118,16 +118,16 @@ func (c *Client) send(ctx context.Context, r request) (answer, error) {
 	}
 	if err != nil {
 		err = c.unreached(r.call, err)
-	} else if w := wholeBody(resp); tooLarge(w.broke) {
-		err = failf(fault.Shape, r.call, "%w; nothing of it counts: check clearml.url, and what stands between groupsync and the API server", w.broke)
-	} else if w.broke != nil {
-		err = failf(fault.OfNetwork(w.broke), r.call, "the answer broke off after %d bytes: %w; nothing of it counts", len(w.body), bare(w.broke))
+	} else if w := readBody(resp); tooLarge(w.err) {
+		err = failf(fault.Shape, r.call, "%w; groupsync uses nothing of the answer: check clearml.url, and the proxies between groupsync and the API server", w.err)
+	} else if w.err != nil {
+		err = failf(fault.OfNetwork(w.err), r.call, "the answer broke off after %d bytes: %w; groupsync uses nothing of the answer", len(w.body), bare(w.err))
 	} else {
 		a = parse(resp, w.body)
 		if c.secrets.Mask(a.id) != a.id { // the report shows the id
 			a.id = ""
 		}
-		err = c.judge(r.call, a)
+		err = c.check(r.call, a)
 	}
 	return a, err
 }
@@ -145,7 +145,7 @@ func (c *Client) unreached(call string, err error) error {
 	}
 	if reason == fault.Timeout {
 		// net/http has several texts for a time-out; use one.
-		return failf(reason, call, "no answer from %s in time (an attempt may take %s): %w; check that the API server is well, and clearml.timeout", c.base, c.timeout, context.DeadlineExceeded)
+		return failf(reason, call, "no answer from %s in time (an attempt may take %s): %w; check the API server, and clearml.timeout", c.base, c.timeout, context.DeadlineExceeded)
 	}
 	return failf(reason, call, "no connection to %s: %w; check clearml.url, clearml.ca_file and that the API server is up", c.base, err)
 }
@@ -159,19 +159,19 @@ func bare(err error) error {
 	return err
 }
 
-// whole is an answer's body, read to its end inside the attempt. So retry sees an answer that
+// buffered is an answer's body, read to its end inside the attempt. So retry sees an answer that
 // broke off, and can repeat the request.
-type whole struct {
+type buffered struct {
 	io.Reader
-	body  []byte
-	broke error
+	body []byte
+	err  error
 }
 
-func (w *whole) Close() error { return nil }
+func (w *buffered) Close() error { return nil }
 
-// wholeBody reads the body to its end, or returns the *whole of an earlier call.
-func wholeBody(resp *http.Response) *whole {
-	if w, read := resp.Body.(*whole); read {
+// readBody reads the body to its end, or returns the *buffered of an earlier call.
+func readBody(resp *http.Response) *buffered {
+	if w, read := resp.Body.(*buffered); read {
 		return w
 	}
 	body, err := io.ReadAll(resp.Body) // the transport limits it
@@ -179,7 +179,7 @@ func wholeBody(resp *http.Response) *whole {
 	if err == nil {
 		err = transport.CheckJSON(body)
 	}
-	w := &whole{bytes.NewReader(body), body, err}
+	w := &buffered{bytes.NewReader(body), body, err}
 	resp.Body = w
 	return w
 }
@@ -190,13 +190,13 @@ func retry(_ context.Context, resp *http.Response, err error) bool {
 	if err != nil {
 		return broken(err)
 	}
-	w := wholeBody(resp)
+	w := readBody(resp)
 	switch resp.StatusCode {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		return true
 	}
-	if w.broke != nil {
-		return broken(w.broke)
+	if w.err != nil {
+		return broken(w.err)
 	}
 	switch resp.StatusCode {
 	case http.StatusBadGateway, http.StatusGatewayTimeout, 509:

@@ -113,7 +113,7 @@ func TestReadSaysWhatWentWrong(t *testing.T) {
 	const (
 		users  = "users.get_all"
 		groups = "permissions.get_user_groups"
-		away   = "the API server is away or failing; try later, and look at the log of the proxy before it"
+		away   = "the API server is not reachable or fails; try later, and look at the log of the proxy in front of it"
 	)
 	page := "<html><body>Not Found\n nginx</body></html>"
 	tests := []struct {
@@ -124,95 +124,95 @@ func TestReadSaysWhatWentWrong(t *testing.T) {
 		reason  fault.Reason
 	}{
 		{"a proxy's 404, while the API server is away", clearmltest.Options{}, clearmltest.Fault{Call: users, Status: 404, Body: page},
-			"ClearML users.get_all: 404 without ClearML's envelope (text/html, <html><body>Not Found nginx</body></html>): the API server is away behind its web server, or clearml.url lacks /api", fault.Server},
+			"ClearML users.get_all: 404 without ClearML's envelope (text/html, <html><body>Not Found nginx</body></html>): the API server behind the web server is not reachable, or clearml.url lacks /api", fault.Server},
 		{"a proxy's 502", clearmltest.Options{}, clearmltest.Fault{Call: users, Status: 502, Body: page},
 			"ClearML users.get_all: 502 without ClearML's envelope (text/html, <html><body>Not Found nginx</body></html>): " + away, fault.Server},
 		{"200 with the web page", clearmltest.Options{}, clearmltest.Fault{Call: users, Status: 200, Body: page},
-			"ClearML users.get_all: 200 without ClearML's envelope (text/html, <html><body>Not Found nginx</body></html>): something else answers there; set clearml.url to https://api.<domain>, or https://<web host>/api", fault.Shape},
+			"ClearML users.get_all: 200 without ClearML's envelope (text/html, <html><body>Not Found nginx</body></html>): another server answers, not ClearML's API server; set clearml.url to https://api.<domain>, or https://<web host>/api", fault.Shape},
 		{"200 and an empty object", clearmltest.Options{}, clearmltest.Fault{Call: users, Status: 200, ContentType: "application/json", Body: "{}"},
-			"ClearML users.get_all: 200 without ClearML's envelope (application/json, {}): something else answers there; set clearml.url to https://api.<domain>, or https://<web host>/api", fault.Shape},
+			"ClearML users.get_all: 200 without ClearML's envelope (application/json, {}): another server answers, not ClearML's API server; set clearml.url to https://api.<domain>, or https://<web host>/api", fault.Shape},
 		{"200 whose envelope says 500", clearmltest.Options{}, clearmltest.Fault{Call: users, Status: 200, ContentType: "application/json", Body: `{"meta":{"result_code":500},"data":{}}`},
-			`ClearML users.get_all: 200 without ClearML's envelope (application/json, {"meta":{"result_code":500},"data":{}}): something else answers there; set clearml.url to https://api.<domain>, or https://<web host>/api`, fault.Shape},
+			`ClearML users.get_all: 200 without ClearML's envelope (application/json, {"meta":{"result_code":500},"data":{}}): another server answers, not ClearML's API server; set clearml.url to https://api.<domain>, or https://<web host>/api`, fault.Shape},
 		{"bytes after the envelope", clearmltest.Options{}, clearmltest.Fault{Call: users, Status: 200, ContentType: "application/json", Body: `{"meta":{"result_code":200},"data":{"users":[]}}{}`},
-			`ClearML users.get_all: 200 without ClearML's envelope (application/json, {"meta":{"result_code":200},"data":{"users":[]}}{}): something else answers there; set clearml.url to https://api.<domain>, or https://<web host>/api`, fault.Shape},
+			`ClearML users.get_all: 200 without ClearML's envelope (application/json, {"meta":{"result_code":200},"data":{"users":[]}}{}): another server answers, not ClearML's API server; set clearml.url to https://api.<domain>, or https://<web host>/api`, fault.Shape},
 		{"204 without anything", clearmltest.Options{}, clearmltest.Fault{Call: users, Status: 204},
-			"ClearML users.get_all: 204 without ClearML's envelope (text/html, empty): something else answers there; set clearml.url to https://api.<domain>, or https://<web host>/api", fault.Shape},
+			"ClearML users.get_all: 204 without ClearML's envelope (text/html, empty): another server answers, not ClearML's API server; set clearml.url to https://api.<domain>, or https://<web host>/api", fault.Shape},
 		{"a redirect names its host", clearmltest.Options{}, clearmltest.Fault{Call: users, Status: 302, Header: map[string]string{"Location": "https://other.example.com/x?y=z"}},
-			"ClearML users.get_all: redirected (302) to other.example.com; redirects are not followed, since they drop the request: set clearml.url to the API server's own address", fault.Shape},
+			"ClearML users.get_all: redirected (302) to other.example.com, and groupsync does not follow redirects: set clearml.url to the API server's own address", fault.Shape},
 		{"a withdrawn call", clearmltest.Options{}, clearmltest.Fault{Call: users, Code: 301, Subcode: 1, Text: "moved"},
-			"ClearML users.get_all: the call has been withdrawn (301 without a Location): this version of ClearML is not one that groupsync knows", fault.NotFound},
+			"ClearML users.get_all: the call has been withdrawn (301 without a Location): groupsync does not know this version of ClearML", fault.NotFound},
 		{"a proxy that asks for credentials", clearmltest.Options{}, clearmltest.Fault{Call: users, Status: 401, Body: page},
-			"ClearML users.get_all: 401 without ClearML's envelope (text/html, <html><body>Not Found nginx</body></html>): something before the API server asks for credentials; set clearml.url to the API server's own address", fault.Auth},
+			"ClearML users.get_all: 401 without ClearML's envelope (text/html, <html><body>Not Found nginx</body></html>): a server in front of the API server asks for credentials; set clearml.url to the API server's own address", fault.Auth},
 		{"a proxy that refuses", clearmltest.Options{}, clearmltest.Fault{Call: users, Status: 403, Body: "no"},
-			"ClearML users.get_all: 403 without ClearML's envelope (text/html, no): something before the API server refuses; set clearml.url to the API server's own address", fault.Forbidden},
+			"ClearML users.get_all: 403 without ClearML's envelope (text/html, no): a server in front of the API server refuses the request; set clearml.url to the API server's own address", fault.Forbidden},
 		{"a compressed request", clearmltest.Options{}, clearmltest.Fault{Call: users, Status: 415, ContentType: "text/plain", Body: "no"},
 			"ClearML users.get_all: 415 without ClearML's envelope (text/plain, no): a proxy has encoded the request's body; set clearml.url to the API server's own address", fault.Rejected},
 		{"too many requests", clearmltest.Options{}, clearmltest.Fault{Call: users, Status: 429, Body: "slow"},
 			"ClearML users.get_all: 429 without ClearML's envelope (text/html, slow): too many requests, also after waiting; run passes less often", fault.Server},
 		{"the database is away", clearmltest.Options{}, clearmltest.Fault{Call: users, Code: 500, Subcode: 1, Text: "No replica set members"},
-			"ClearML users.get_all: the server failed (500/1, No replica set members): its database is away; look at the log of the API server", fault.Server},
+			"ClearML users.get_all: the server failed (500/1, No replica set members): ClearML's database is not reachable; look at the log of the API server", fault.Server},
 		{"a type error", clearmltest.Options{}, clearmltest.Fault{Call: users, Code: 500, Text: "TypeError"},
 			"ClearML users.get_all: the server failed (500/0, TypeError): look at the log of the API server", fault.Server},
 		{"a refused field", clearmltest.Options{}, clearmltest.Fault{Call: users, Code: 400, Subcode: 14, Text: "unknown field"},
 			"ClearML users.get_all: the request was refused (400/14, unknown field): look at the log of the API server", fault.Rejected},
 		{"a role that may not", clearmltest.Options{}, clearmltest.Fault{Call: groups, Code: 403, Subcode: 20, Text: "required roles admin"},
-			"ClearML permissions.get_user_groups: the role of these credentials may not (403/20, required roles admin): give groupsync the access key of a ClearML administrator", fault.Forbidden},
+			"ClearML permissions.get_user_groups: the role of these credentials may not make this call (403/20, required roles admin): give groupsync the access key of a ClearML administrator", fault.Forbidden},
 		{"a token that stays refused", clearmltest.Options{}, clearmltest.Fault{Call: users, Code: 401, Subcode: 30, Text: "expired"},
 			"ClearML users.get_all: a new token is refused too (401/30, expired): check the clocks of the API servers and that they share one secret", fault.Auth},
 		{"a header that gets lost", clearmltest.Options{}, clearmltest.Fault{Call: users, Code: 401, Subcode: 20, Text: "missing"},
-			"ClearML users.get_all: the server saw no credentials (401/20, missing): a proxy takes the Authorization header away; check clearml.url", fault.Auth},
+			"ClearML users.get_all: the server received no credentials (401/20, missing): a proxy removes the Authorization header; check clearml.url", fault.Auth},
 		{"another scheme is refused", clearmltest.Options{}, clearmltest.Fault{Call: users, Code: 401, Subcode: 10, Text: "scheme"},
 			"ClearML users.get_all: the credentials are refused (401/10, scheme): check clearml.access_key and clearml.secret_key", fault.Auth},
 		{"a login without a token", clearmltest.Options{}, clearmltest.Fault{Call: loginCall, Data: `{"nothing": 1}`},
 			"ClearML auth.login: the answer holds no token; is this a ClearML API server? Check clearml.url", fault.Shape},
 		{"a token that is no JWT", clearmltest.Options{}, clearmltest.Fault{Call: loginCall, Data: `{"token": "s3cr3t"}`},
-			"ClearML auth.login: the token does not say who we are (no JWT with an identity): this version of ClearML is not one that groupsync knows", fault.Shape},
+			"ClearML auth.login: the token does not name groupsync's user (it is not a JWT with an identity): groupsync does not know this version of ClearML", fault.Shape},
 		{"a login answer of another shape is not shown", clearmltest.Options{}, clearmltest.Fault{Call: loginCall, Status: 200, ContentType: "application/json", Body: `{"token": "s3cr3t"}`},
-			"ClearML auth.login: 200 without ClearML's envelope (application/json): something else answers there; set clearml.url to https://api.<domain>, or https://<web host>/api", fault.Shape},
+			"ClearML auth.login: 200 without ClearML's envelope (application/json): another server answers, not ClearML's API server; set clearml.url to https://api.<domain>, or https://<web host>/api", fault.Shape},
 		{"a role that is no administrator's", clearmltest.Options{Role: "user"}, clearmltest.Fault{},
 			`ClearML auth.login: the role of these credentials is "user": user groups need the access key of a ClearML administrator`, fault.Forbidden},
 		{"a token without life", clearmltest.Options{TokenLife: -time.Second}, clearmltest.Fault{},
 			"ClearML auth.login: the token ends before it begins (-1s of life): check the clock of the API server", fault.Shape},
 		{"the open server", clearmltest.Options{Open: true}, clearmltest.Fault{},
-			"ClearML has no call permissions.get_user_groups: user groups are part of ClearML Enterprise, and this server is without them; check clearml.url, and the server's licence and version", fault.NotFound},
+			"ClearML has no call permissions.get_user_groups: user groups are part of ClearML Enterprise, and this server does not have them; check clearml.url, and the server's licence and version", fault.NotFound},
 		{"credentials that a proxy adds", clearmltest.Options{}, clearmltest.Fault{Call: groups, Probe: true, Data: `{}`},
-			"ClearML permissions.get_user_groups: answered 200 without credentials, so something before the API server adds some: nothing is done through it; check clearml.url", fault.Shape},
+			"ClearML permissions.get_user_groups: answered 200 without credentials, so a server in front of the API server adds credentials. groupsync makes no call through such a server; check clearml.url", fault.Shape},
 		{"an answer that breaks off, again and again", clearmltest.Options{}, clearmltest.Fault{Call: users, Truncate: 30},
-			"ClearML users.get_all: the answer broke off after 30 bytes: unexpected EOF; nothing of it counts", fault.Connection},
+			"ClearML users.get_all: the answer broke off after 30 bytes: unexpected EOF; groupsync uses nothing of the answer", fault.Connection},
 		{"users are missing from the answer", clearmltest.Options{}, clearmltest.Fault{Call: users, Data: `{"people": []}`},
-			"ClearML users.get_all: the answer has no users, not even an empty list: this version of ClearML is not one that groupsync knows", fault.Shape},
+			"ClearML users.get_all: the answer has no users, not even an empty list: groupsync does not know this version of ClearML", fault.Shape},
 		{"users are null", clearmltest.Options{}, clearmltest.Fault{Call: users, Data: `{"users": null}`},
-			"ClearML users.get_all: the answer has no users, not even an empty list: this version of ClearML is not one that groupsync knows", fault.Shape},
+			"ClearML users.get_all: the answer has no users, not even an empty list: groupsync does not know this version of ClearML", fault.Shape},
 		{"a user without an id", clearmltest.Options{}, clearmltest.Fault{Call: users, Data: `{"users": [{"name": "x"}]}`},
-			"ClearML users.get_all: a user without an id: this version of ClearML is not one that groupsync knows", fault.Shape},
+			"ClearML users.get_all: the answer has a user without an id: groupsync does not know this version of ClearML", fault.Shape},
 		{"a service account without an id", clearmltest.Options{}, clearmltest.Fault{Call: "users.get_service_users", Data: `{"users": [{"id": ""}]}`},
-			"ClearML users.get_service_users: a user without an id: this version of ClearML is not one that groupsync knows", fault.Shape},
+			"ClearML users.get_service_users: the answer has a user without an id: groupsync does not know this version of ClearML", fault.Shape},
 		{"service users are missing from the answer", clearmltest.Options{}, clearmltest.Fault{Call: "users.get_service_users", Data: `{"x": 1}`},
-			"ClearML users.get_service_users: the answer has no users, not even an empty list: this version of ClearML is not one that groupsync knows", fault.Shape},
+			"ClearML users.get_service_users: the answer has no users, not even an empty list: groupsync does not know this version of ClearML", fault.Shape},
 		{"service users are refused", clearmltest.Options{}, clearmltest.Fault{Call: "users.get_service_users", Code: 403, Subcode: 20, Text: "no"},
-			"ClearML users.get_service_users: the role of these credentials may not (403/20, no): give groupsync the access key of a ClearML administrator", fault.Forbidden},
+			"ClearML users.get_service_users: the role of these credentials may not make this call (403/20, no): give groupsync the access key of a ClearML administrator", fault.Forbidden},
 		{"an emptied database", clearmltest.Options{NoServiceUsers: true}, clearmltest.Fault{Call: users, Data: `{"users": []}`},
-			"ClearML lists no users: an emptied database answers so too, and nothing is synchronized from it", fault.Incomplete},
+			"ClearML returned no users, as an empty database does. Nothing was synchronized. Check ClearML's database", fault.Incomplete},
 		{"a user of another shape", clearmltest.Options{}, clearmltest.Fault{Call: users, Data: `{"users": [{"id": 5}]}`},
-			"ClearML users.get_all: the answer's data is of another shape than documented: json: cannot unmarshal number into Go struct field userRecord.users.id of type string; is this a ClearML version that groupsync knows?", fault.Shape},
+			"ClearML users.get_all: the answer's data does not have the documented form: json: cannot unmarshal number into Go struct field userRecord.users.id of type string; groupsync may not know this version of ClearML", fault.Shape},
 		{"the same page again and again", clearmltest.Options{}, clearmltest.Fault{Call: users, Data: `{"users": [{"id": "a"}]}`},
 			"ClearML users.get_all: 4 readings of the user list, and no two in a row agree: users are being added or deleted; run again", fault.Incomplete},
 		{"groups are missing from the answer", clearmltest.Options{}, clearmltest.Fault{Call: groups, Data: `{"list": []}`},
-			"ClearML permissions.get_user_groups: the answer has no groups, not even an empty list: this version of ClearML is not one that groupsync knows", fault.Shape},
+			"ClearML permissions.get_user_groups: the answer has no groups, not even an empty list: groupsync does not know this version of ClearML", fault.Shape},
 		{"no groups at all", clearmltest.Options{}, clearmltest.Fault{Call: groups, Data: `{"groups": []}`},
-			"ClearML lists no user groups, not even the built-in ones: nothing is synchronized", fault.Incomplete},
+			"ClearML returned no user groups, not even the built-in ones. Nothing was synchronized. Check ClearML's database", fault.Incomplete},
 		{"a group without an id", clearmltest.Options{}, clearmltest.Fault{Call: groups, Data: `{"groups": [{"name": "x"}]}`},
-			`ClearML permissions.get_user_groups: a group without an id (name "x"): this version of ClearML is not one that groupsync knows`, fault.Shape},
+			`ClearML permissions.get_user_groups: the answer has a group without an id (name "x"): groupsync does not know this version of ClearML`, fault.Shape},
 		{"a group twice", clearmltest.Options{}, clearmltest.Fault{Call: groups, Data: `{"groups": [{"id": "g", "name": "x"}, {"id": "g", "name": "x"}]}`},
 			`ClearML permissions.get_user_groups: the group "x" is listed twice, so another may be missing; run again`, fault.Incomplete},
 		{"no group says whether it is built in", clearmltest.Options{}, clearmltest.Fault{Call: groups, Data: `{"groups": [{"id": "g", "name": "x", "assignable": true, "users": []}]}`},
-			"ClearML permissions.get_user_groups: no group of 1 has the field system: an answer of another shape, from which nothing is synchronized; this version of ClearML is not one that groupsync knows", fault.Shape},
+			"ClearML permissions.get_user_groups: no group of 1 has the field system, so groupsync synchronizes nothing from the answer; groupsync does not know this version of ClearML", fault.Shape},
 		{"no group says whether it is assignable", clearmltest.Options{}, clearmltest.Fault{Call: groups, Data: `{"groups": [{"id": "g", "name": "x", "system": true, "users": []}]}`},
-			"ClearML permissions.get_user_groups: no group of 1 has the field assignable: an answer of another shape, from which nothing is synchronized; this version of ClearML is not one that groupsync knows", fault.Shape},
+			"ClearML permissions.get_user_groups: no group of 1 has the field assignable, so groupsync synchronizes nothing from the answer; groupsync does not know this version of ClearML", fault.Shape},
 		{"no group shows its members", clearmltest.Options{}, clearmltest.Fault{Call: groups, Data: `{"groups": [{"id": "g", "name": "x", "system": true, "assignable": true}]}`},
-			"ClearML permissions.get_user_groups: no group of 1 has the field users: an answer of another shape, from which nothing is synchronized; this version of ClearML is not one that groupsync knows", fault.Shape},
+			"ClearML permissions.get_user_groups: no group of 1 has the field users, so groupsync synchronizes nothing from the answer; groupsync does not know this version of ClearML", fault.Shape},
 		{"a member without an id", clearmltest.Options{}, clearmltest.Fault{Call: groups, Data: `{"groups": [{"id": "g", "name": "x", "system": true, "assignable": true, "users": [{"name": "n"}]}]}`},
-			`ClearML permissions.get_user_groups: a member of the group "x" has no id: this version of ClearML is not one that groupsync knows`, fault.Shape},
+			`ClearML permissions.get_user_groups: a member of the group "x" has no id: groupsync does not know this version of ClearML`, fault.Shape},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -236,7 +236,7 @@ func TestWrongCredentialsAreNeverShown(t *testing.T) {
 	refused(t, c, err, "ClearML auth.login: wrong credentials (401/22, Unauthorized (invalid credentials) (failed to locate provided credentials)): check clearml.access_key and clearml.secret_key", fault.Auth)
 	s.Inject(clearmltest.Fault{Call: loginCall, Status: 500, Body: "Basic YWNjZXNzOnMzY3IzdA== means s3cr3t"})
 	_, err = c.Read(t.Context())
-	refused(t, c, err, "ClearML auth.login: 500 without ClearML's envelope (text/html, Basic [hidden] means [hidden]): the API server is away or failing; try later, and look at the log of the proxy before it", fault.Server)
+	refused(t, c, err, "ClearML auth.login: 500 without ClearML's envelope (text/html, Basic [hidden] means [hidden]): the API server is not reachable or fails; try later, and look at the log of the proxy in front of it", fault.Server)
 }
 
 // TestKeysMayRotate checks that the client reads the keys again if they are refused with the
@@ -268,7 +268,7 @@ func TestABaseURLWithoutItsPrefix(t *testing.T) {
 	s, _ := setup(t, clearmltest.Options{Base: "/api"})
 	c := client(t, strings.TrimSuffix(s.URL, "/api"))
 	_, err := c.Read(t.Context())
-	refused(t, c, err, "ClearML permissions.get_user_groups: 405 without ClearML's envelope (text/html, <!doctype html><html><head><title>ClearML</title></head></html>): something else answers there; set clearml.url to https://api.<domain>, or https://<web host>/api", fault.Shape)
+	refused(t, c, err, "ClearML permissions.get_user_groups: 405 without ClearML's envelope (text/html, <!doctype html><html><head><title>ClearML</title></head></html>): another server answers, not ClearML's API server; set clearml.url to https://api.<domain>, or https://<web host>/api", fault.Shape)
 	if _, err := client(t, s.URL+"/").Read(t.Context()); err != nil {
 		t.Errorf("with its prefix and a trailing slash: %v", err)
 	}
@@ -300,7 +300,7 @@ func TestSilence(t *testing.T) {
 	c := configured(t, Config{URL: s.URL, Keys: keys("access", "secret"), Timeout: 100 * time.Millisecond})
 	s.Inject(clearmltest.Fault{Call: "users.get_all", Hang: true})
 	_, err := c.Read(t.Context())
-	refused(t, c, err, "ClearML users.get_all: no answer from http://HOST in time (an attempt may take 100ms): context deadline exceeded; check that the API server is well, and clearml.timeout", fault.Timeout)
+	refused(t, c, err, "ClearML users.get_all: no answer from http://HOST in time (an attempt may take 100ms): context deadline exceeded; check the API server, and clearml.timeout", fault.Timeout)
 	if n := s.Count("users.get_all"); n != 1 {
 		t.Errorf("asked %d times: silence is not repeated", n)
 	}

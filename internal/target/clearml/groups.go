@@ -83,7 +83,7 @@ func (c *Client) Group(ctx context.Context, id string) (g target.Group, found bo
 	call, read := writeCall, c.one
 	switch {
 	case id == "":
-		return g, false, failf(fault.Rejected, groupsCall, "an empty group id is not asked for")
+		return g, false, failf(fault.Rejected, groupsCall, "the group id is empty, so no request was sent")
 	case id == target.AdminRoleID:
 		call, read = roleCall, c.role
 	}
@@ -117,7 +117,7 @@ func (c *Client) one(ctx context.Context, id string) (target.Group, bool, error)
 	r, found, err := c.record(ctx, id, id)
 	if err == nil && found && r.Users == nil {
 		if r, found, err = c.record(ctx, "", id); err == nil && len(r.Users) > 0 {
-			err = failf(fault.Shape, groupsCall, "the group %q comes without its members when it is asked for by its id: nothing is written from such an answer; this version of ClearML is not one that groupsync knows", r.Name)
+			err = failf(fault.Shape, groupsCall, "the group %q has no list of members when it is read by its id: groupsync writes nothing from such an answer; groupsync does not know this version of ClearML", r.Name)
 		}
 	}
 	if err != nil || !found {
@@ -152,17 +152,17 @@ func (c *Client) groups(ctx context.Context, id string) ([]groupRecord, error) {
 		return nil, err
 	}
 	if data.Groups == nil {
-		return nil, failf(fault.Shape, groupsCall, "the answer has no groups, not even an empty list: this version of ClearML is not one that groupsync knows")
+		return nil, failf(fault.Shape, groupsCall, "the answer has no groups, not even an empty list: groupsync does not know this version of ClearML")
 	}
 	seen := make(map[string]bool, len(*data.Groups))
 	for _, g := range *data.Groups {
 		switch {
 		case g.ID == "": // the name is optional when a group is made, so a group may have no name
-			return nil, failf(fault.Shape, groupsCall, "a group without an id (name %q): this version of ClearML is not one that groupsync knows", g.Name)
+			return nil, failf(fault.Shape, groupsCall, "the answer has a group without an id (name %q): groupsync does not know this version of ClearML", g.Name)
 		case seen[g.ID]:
 			return nil, failf(fault.Incomplete, groupsCall, "the group %q is listed twice, so another may be missing; run again", g.Name)
 		case id != "" && g.ID != id:
-			return nil, failf(fault.Shape, groupsCall, "the group %q was not asked for: the server ignores the list of ids, so nothing is read from the answer", g.Name)
+			return nil, failf(fault.Shape, groupsCall, "the group %q is in the answer, and groupsync asked for another group: the server ignores the list of ids, so groupsync uses nothing of the answer", g.Name)
 		}
 		seen[g.ID] = true
 	}
@@ -187,7 +187,7 @@ func everyField(groups []groupRecord) error {
 		{"users", func(g groupRecord) bool { return g.Users != nil }},
 	} {
 		if !slices.ContainsFunc(groups, field.has) {
-			return failf(fault.Shape, groupsCall, "no group of %d has the field %s: an answer of another shape, from which nothing is synchronized; this version of ClearML is not one that groupsync knows", len(groups), field.name)
+			return failf(fault.Shape, groupsCall, "no group of %d has the field %s, so groupsync synchronizes nothing from the answer; groupsync does not know this version of ClearML", len(groups), field.name)
 		}
 	}
 	return nil
@@ -206,7 +206,7 @@ func (r groupRecord) group() (target.Group, error) {
 	}
 	for i, m := range r.Users {
 		if m.ID == "" {
-			return g, failf(fault.Shape, groupsCall, "a member of the group %q has no id: this version of ClearML is not one that groupsync knows", r.Name)
+			return g, failf(fault.Shape, groupsCall, "a member of the group %q has no id: groupsync does not know this version of ClearML", r.Name)
 		}
 		g.Members[i] = target.Member(m)
 	}

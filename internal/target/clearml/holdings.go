@@ -28,21 +28,21 @@ const (
 // returns an error if the server is not reachable or refuses the credentials.
 func (c *Client) Holdings(ctx context.Context) (h target.Holdings, err error) {
 	rules, err := c.accessRules(ctx)
-	if h.RulesDoubt, err = untold(err); err != nil {
+	if h.RulesDoubt, err = doubtOf(err); err != nil {
 		return target.Holdings{}, err
 	}
 	h.Rules = rules
 	activity, err := c.activity(ctx)
-	if h.ActivityDoubt, err = untold(err); err != nil {
+	if h.ActivityDoubt, err = doubtOf(err); err != nil {
 		return target.Holdings{}, err
 	}
 	h.Activity = activity
 	return h, nil
 }
 
-// untold turns the error of a server that does not return the data into a doubt. It returns
+// doubtOf turns the error of a server that does not return the data into a doubt. It returns
 // every other error unchanged.
-func untold(err error) (doubt string, _ error) {
+func doubtOf(err error) (doubt string, _ error) {
 	f := fault.Of(err)
 	switch {
 	case err == nil:
@@ -121,7 +121,7 @@ func (c *Client) accessRules(ctx context.Context) ([]target.AccessRule, error) {
 // documented. An answer without exactly one such list is an error.
 func rulesIn(data map[string]json.RawMessage) ([]ruleRecord, error) {
 	unknown := func(what string) error {
-		return failf(fault.Shape, rulesCall, "%s: this version of ClearML is not one that groupsync knows", what)
+		return failf(fault.Shape, rulesCall, "%s: groupsync does not know this version of ClearML", what)
 	}
 	var records []ruleRecord
 	lists := 0
@@ -130,14 +130,14 @@ func rulesIn(data map[string]json.RawMessage) ([]ruleRecord, error) {
 			continue
 		}
 		if !bytes.HasPrefix(bytes.TrimSpace(value), []byte("[")) || json.Unmarshal(value, &records) != nil {
-			return nil, unknown("the rules are of another form than documented")
+			return nil, unknown("the rules do not have the documented form")
 		}
 		lists++
 	}
 	switch {
 	case lists != 1:
 		return nil, unknown("the answer has no list of rules, not even an empty one")
-	case slices.ContainsFunc(records, func(r ruleRecord) bool { return r.Users == nil && !set(r.Groups) }):
+	case slices.ContainsFunc(records, func(r ruleRecord) bool { return r.Users == nil && !present(r.Groups) }):
 		return nil, unknown("a rule names neither users nor groups")
 	}
 	return records, nil
@@ -171,8 +171,8 @@ func (m *moment) UnmarshalJSON(data []byte) error {
 		if number > 1e11 { // 1e11 is the year 5138 in seconds and 1973 in milliseconds
 			number /= 1000
 		}
-		whole, part := math.Modf(number)
-		m.Time = time.Unix(int64(whole), int64(part*1e9)).UTC()
+		seconds, part := math.Modf(number)
+		m.Time = time.Unix(int64(seconds), int64(part*1e9)).UTC()
 	}
 	return nil
 }
@@ -180,7 +180,7 @@ func (m *moment) UnmarshalJSON(data []byte) error {
 // activity returns the last activity by user id, for the users whose activity the server
 // returns. If there is no such user, that is an error of reason shape.
 func (c *Client) activity(ctx context.Context) (map[string]target.Activity, error) {
-	told, met := make(map[string]target.Activity), make(map[string]bool)
+	found, met := make(map[string]target.Activity), make(map[string]bool)
 	for page := 0; ; page++ {
 		var data struct {
 			Users *[]activityRecord `json:"users"`
@@ -192,21 +192,21 @@ func (c *Client) activity(ctx context.Context) (map[string]target.Activity, erro
 		case err != nil:
 			return nil, err
 		case data.Users == nil:
-			return nil, failf(fault.Shape, activityCall, "the answer has no users, not even an empty list: this version of ClearML is not one that groupsync knows")
+			return nil, failf(fault.Shape, activityCall, "the answer has no users, not even an empty list: groupsync does not know this version of ClearML")
 		}
 		known := len(met)
 		for _, u := range *data.Users {
 			met[u.ID] = true
 			if u.ID != "" && u.Activity != nil {
-				told[u.ID] = target.Activity{UI: u.Activity.UI.Time, Keys: u.Activity.Keys.Time}
+				found[u.ID] = target.Activity{UI: u.Activity.UI.Time, Keys: u.Activity.Keys.Time}
 			}
 		}
 		switch {
 		case len(met) > known: // there may be another page
-		case len(told) == 0:
-			return nil, failf(fault.Shape, activityCall, "the server tells nobody's activity")
+		case len(found) == 0:
+			return nil, failf(fault.Shape, activityCall, "the server returned no user's activity")
 		default:
-			return told, nil
+			return found, nil
 		}
 	}
 }

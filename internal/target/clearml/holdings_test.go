@@ -68,17 +68,17 @@ func TestHoldingsThatTheServerDoesNotTell(t *testing.T) {
 		kept            int    // number of rules
 	}{
 		{"no call for rules", clearmltest.Options{NoAccessRules: true}, clearmltest.Fault{}, "ClearML has no call permissions.get_access_rules: check", "", 0},
-		{"no activity", clearmltest.Options{NoActivity: true}, clearmltest.Fault{}, "", "the server tells nobody's activity", 1},
+		{"no activity", clearmltest.Options{NoActivity: true}, clearmltest.Fault{}, "", "the server returned no user's activity", 1},
 		{"rules are refused", clearmltest.Options{}, clearmltest.Fault{Call: rulesCall, Code: 403, Subcode: 20}, "the role of these credentials may not", "", 0},
 		{"activity is refused", clearmltest.Options{}, clearmltest.Fault{Call: activityCall, Code: 400, Subcode: 12}, "", "the request was refused (400/12", 1},
 		{"no list of rules", clearmltest.Options{}, clearmltest.Fault{Call: rulesCall, Data: `{}`}, "has no list of rules", "", 0},
 		{"two lists of rules", clearmltest.Options{}, clearmltest.Fault{Call: rulesCall, Data: `{"rules": [], "old_rules": []}`}, "has no list of rules", "", 0},
-		{"null in place of rules", clearmltest.Options{}, clearmltest.Fault{Call: rulesCall, Data: `{"rules": null}`}, "of another form than documented", "", 0},
+		{"null in place of rules", clearmltest.Options{}, clearmltest.Fault{Call: rulesCall, Data: `{"rules": null}`}, "do not have the documented form", "", 0},
 		{"a rule that names neither users nor groups", clearmltest.Options{}, clearmltest.Fault{Call: rulesCall, Data: `{"rules": [{"id": "r", "principals": ["a"]}]}`}, "names neither users nor groups", "", 0},
-		{"a user without an id", clearmltest.Options{}, clearmltest.Fault{Call: rulesCall, Data: `{"rules": [{"id": "r", "users": [{"name": "a"}]}]}`}, "of another form than documented", "", 0},
+		{"a user without an id", clearmltest.Options{}, clearmltest.Fault{Call: rulesCall, Data: `{"rules": [{"id": "r", "users": [{"name": "a"}]}]}`}, "do not have the documented form", "", 0},
 		{"users as objects, under another key", clearmltest.Options{}, clearmltest.Fault{Call: rulesCall, Data: `{"access_rules": [{"users": [{"id": "a"}]}]}`}, "", "", 1},
 		{"exactly as many rules as a page has", clearmltest.Options{}, clearmltest.Fault{Call: rulesCall, Data: many}, "exactly 500 rules, so the server may have cut it", "", 1},
-		{"activity of another form", clearmltest.Options{}, clearmltest.Fault{Call: activityCall, Data: `{"users": [{"id": "a", "activity": "often"}]}`}, "", "of another shape than documented", 1},
+		{"activity of another form", clearmltest.Options{}, clearmltest.Fault{Call: activityCall, Data: `{"users": [{"id": "a", "activity": "often"}]}`}, "", "does not have the documented form", 1},
 		{"no users in the activity", clearmltest.Options{}, clearmltest.Fault{Call: activityCall, Data: `{}`}, "", "has no users", 1},
 		{"every page is the same", clearmltest.Options{}, clearmltest.Fault{Call: activityCall, Data: `{"users": [{"id": "a", "activity": {}}]}`}, "", "", 1},
 	} {

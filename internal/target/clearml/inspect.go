@@ -58,7 +58,7 @@ func callsOf(setsRole bool) []Call {
 	}
 	return append(calls,
 		Call{Name: rulesCall, Lost: "groupsync leavers does not know who is in an access rule", Advice: leavers},
-		Call{Name: activityCall, Lost: "groupsync leavers does not know who used ClearML last when", Advice: leavers})
+		Call{Name: activityCall, Lost: "groupsync leavers does not know when people last used ClearML", Advice: leavers})
 }
 
 // Calls reports for each call of a pass, in the order of a pass, and then for each call of
@@ -79,8 +79,8 @@ func (c *Client) Calls(ctx context.Context, setsRole bool) []Call {
 	return calls
 }
 
-// ErrNotTold is the error of Features if the server's answer lists no features.
-var ErrNotTold = errors.New("ClearML users.get_current_user: the answer lists no features")
+// ErrNoFeatures is the error of Features if the server's answer lists no features.
+var ErrNoFeatures = errors.New("ClearML users.get_current_user: the answer lists no features")
 
 // Features returns the features of the user whose credentials are used, sorted. ClearML
 // documents the request but not the form of the answer (reference/clearml-api.md). So Features
@@ -95,18 +95,18 @@ func (c *Client) Features(ctx context.Context) ([]string, error) {
 	_ = json.Unmarshal(data["user"], &user) // a value that is no object has no features
 	for _, object := range []map[string]json.RawMessage{data, user} {
 		for key, value := range object {
-			if names, told := featuresIn(value); told && strings.HasSuffix(key, "features") {
+			if names, ok := featuresIn(value); ok && strings.HasSuffix(key, "features") {
 				slices.Sort(names)
 				return names, nil
 			}
 		}
 	}
-	return nil, ErrNotTold
+	return nil, ErrNoFeatures
 }
 
-// featuresIn reads a list of names, or an object in which the value true marks a name. told is
+// featuresIn reads a list of names, or an object in which the value true marks a name. ok is
 // false if the value has neither form.
-func featuresIn(value json.RawMessage) (names []string, told bool) {
+func featuresIn(value json.RawMessage) (names []string, ok bool) {
 	if json.Unmarshal(value, &names) == nil {
 		return names, names != nil
 	}
@@ -162,7 +162,7 @@ func (c *Client) Connections(ctx context.Context) ([]Connection, error) {
 		return nil, err
 	}
 	if data.Configurations == nil {
-		return nil, failf(fault.Shape, call, "the answer has no list of configurations; is this a ClearML version that groupsync knows?")
+		return nil, failf(fault.Shape, call, "the answer has no list of configurations; groupsync may not know this version of ClearML")
 	}
 	connections := make([]Connection, len(data.Configurations))
 	for i, r := range data.Configurations {

@@ -49,11 +49,11 @@ func TestConnectionsThatCannotBeRead(t *testing.T) {
 		{"the server has no such call", clearmltest.Options{NoConnections: true}, clearmltest.Fault{},
 			"ClearML has no call " + call + ": check clearml.url, and the server's version", fault.NotFound},
 		{"the caller may not", clearmltest.Options{}, clearmltest.Fault{Call: call, Code: 403, Subcode: 20, Text: "no"},
-			"ClearML " + call + ": the role of these credentials may not (403/20, no): give groupsync the access key of a ClearML administrator", fault.Forbidden},
+			"ClearML " + call + ": the role of these credentials may not make this call (403/20, no): give groupsync the access key of a ClearML administrator", fault.Forbidden},
 		{"no list is no empty list", clearmltest.Options{}, clearmltest.Fault{Call: call, Data: `{}`},
-			"ClearML " + call + ": the answer has no list of configurations; is this a ClearML version that groupsync knows?", fault.Shape},
+			"ClearML " + call + ": the answer has no list of configurations; groupsync may not know this version of ClearML", fault.Shape},
 		{"a switch that is text", clearmltest.Options{}, clearmltest.Fault{Call: call, Data: `{"configurations": [{"group_enabled": "s3cr3t"}]}`},
-			"ClearML " + call + ": the answer's data is of another shape than documented: json: cannot unmarshal string into Go struct field .configurations.Connection.group_enabled of type bool; is this a ClearML version that groupsync knows?", fault.Shape},
+			"ClearML " + call + ": the answer's data does not have the documented form: json: cannot unmarshal string into Go struct field .configurations.Connection.group_enabled of type bool; groupsync may not know this version of ClearML", fault.Shape},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s, c := setup(t, tt.options)

@@ -119,7 +119,7 @@ func TestWhoseIdIsKept(t *testing.T) {
 
 func TestProvidersThatAreNoObject(t *testing.T) {
 	_, err := decodeUsers([]userRecord{{ID: "a", Providers: json.RawMessage(`["keycloak"]`)}})
-	refused(t, nil, err, "ClearML users.get_all: the providers of the user a are no object: this version of ClearML is not one that groupsync knows", fault.Shape)
+	refused(t, nil, err, "ClearML users.get_all: the providers of the user a are not an object: groupsync does not know this version of ClearML", fault.Shape)
 	users, err := decodeUsers([]userRecord{{ID: "a", Providers: json.RawMessage(`null`)}})
 	if err != nil || users[0].Providers != nil {
 		t.Errorf("null is absent: got %v, %v", users, err)

@@ -127,7 +127,7 @@ func TestSetMembersOfTheRole(t *testing.T) {
 			}, admins: []string{"ann", clearmltest.Self}},
 		{name: "an empty id is never sent", members: []string{"ann", "", clearmltest.Self},
 			is: func(err error) bool {
-				return err.Error() == "ClearML users.set_role: the role of a user without an id is not set"
+				return err.Error() == "ClearML users.set_role: a user id is empty, so no role was set"
 			}, admins: []string{"ann", clearmltest.Self}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -141,7 +141,7 @@ func parseToken(text string, asked time.Time) (token, error) {
 		FeatureSet    string `json:"feature_set"`
 	}
 	if _, _, err := jwt.NewParser().ParseUnverified(text, &c); err != nil || c.Identity.User == "" || strings.TrimSpace(text) != text {
-		return token{}, failf(fault.Shape, loginCall, "the token does not say who we are (no JWT with an identity): this version of ClearML is not one that groupsync knows")
+		return token{}, failf(fault.Shape, loginCall, "the token does not name groupsync's user (it is not a JWT with an identity): groupsync does not know this version of ClearML")
 	}
 	life := tokenLife
 	if c.ExpiresAt != nil && c.IssuedAt != nil { // only the difference counts, because the clocks of both sides may differ

@@ -71,11 +71,11 @@ func (c *Client) users(ctx context.Context) ([]target.User, error) {
 func (c *Client) agreed(ctx context.Context) ([]userRecord, error) {
 	var last []string
 	for range maxReadings {
-		records, whole, err := c.reading(ctx)
+		records, complete, err := c.reading(ctx)
 		if err != nil {
 			return nil, err
 		}
-		if !whole {
+		if !complete {
 			last = nil
 			continue
 		}
@@ -93,9 +93,9 @@ func (c *Client) agreed(ctx context.Context) ([]userRecord, error) {
 }
 
 // reading reads the list once, up to an empty page. After a full page it reads several pages
-// at a time. whole is false if a user appeared twice, because another user may be missing
+// at a time. complete is false if a user appeared twice, because another user may be missing
 // then.
-func (c *Client) reading(ctx context.Context) (records []userRecord, whole bool, err error) {
+func (c *Client) reading(ctx context.Context) (records []userRecord, complete bool, err error) {
 	seen := make(map[string]bool)
 	for next, n := 0, 1; ; {
 		pages, err := c.pages(ctx, next, n)
@@ -146,9 +146,9 @@ func (c *Client) page(ctx context.Context, page int) ([]userRecord, error) {
 	case err != nil:
 		return nil, err
 	case data.Users == nil:
-		return nil, failf(fault.Shape, "users.get_all", "the answer has no users, not even an empty list: this version of ClearML is not one that groupsync knows")
+		return nil, failf(fault.Shape, "users.get_all", "the answer has no users, not even an empty list: groupsync does not know this version of ClearML")
 	case slices.ContainsFunc(*data.Users, func(u userRecord) bool { return u.ID == "" }):
-		return nil, failf(fault.Shape, "users.get_all", "a user without an id: this version of ClearML is not one that groupsync knows")
+		return nil, failf(fault.Shape, "users.get_all", "the answer has a user without an id: groupsync does not know this version of ClearML")
 	}
 	return *data.Users, nil
 }
@@ -157,17 +157,17 @@ func (c *Client) page(ctx context.Context, page int) ([]userRecord, error) {
 // have providers, a user without the field has none. If no user has the field, the server does
 // not return providers.
 func decodeUsers(records []userRecord) (users []target.User, err error) {
-	told := slices.ContainsFunc(records, func(u userRecord) bool { return set(u.Providers) })
+	given := slices.ContainsFunc(records, func(u userRecord) bool { return present(u.Providers) })
 	users = make([]target.User, len(records))
 	for i, r := range records {
 		u := target.User{
 			ID: r.ID, Name: r.Name, GivenName: r.GivenName, FamilyName: r.FamilyName,
 			Email: r.Email, Role: r.Role, Groups: r.SecGroups,
 		}
-		if told {
+		if given {
 			u.Providers = make(map[string][]string)
 		}
-		if set(r.Providers) {
+		if present(r.Providers) {
 			if u.Providers, err = providersOf(r); err != nil {
 				return nil, err
 			}
@@ -178,17 +178,17 @@ func decodeUsers(records []userRecord) (users []target.User, err error) {
 }
 
 // providersOf returns, for each sign-in provider of a user, the user's possible ids there
-// (kept). The list of a provider can be empty. The server may send an empty list in place of
+// (idsIn). The list of a provider can be empty. The server may send an empty list in place of
 // an empty object.
 func providersOf(r userRecord) (map[string][]string, error) {
 	var providers map[string]any
 	var none []struct{}
 	if err := json.Unmarshal(r.Providers, &providers); err != nil && (json.Unmarshal(r.Providers, &none) != nil || len(none) > 0) {
-		return nil, failf(fault.Shape, "users.get_all", "the providers of the user %s are no object: this version of ClearML is not one that groupsync knows", r.ID)
+		return nil, failf(fault.Shape, "users.get_all", "the providers of the user %s are not an object: groupsync does not know this version of ClearML", r.ID)
 	}
 	all := make(map[string][]string, len(providers))
-	for name, told := range providers {
-		all[name] = kept(told)
+	for name, value := range providers {
+		all[name] = idsIn(value)
 	}
 	return all, nil
 }
@@ -196,25 +196,25 @@ func providersOf(r userRecord) (map[string][]string, error) {
 // idKeys are the keys under which a provider may store its own id of a user.
 var idKeys = []string{"sub", "id", "user_id", "external_id"}
 
-// kept returns the user's possible ids in the value that the server keeps for one provider,
+// idsIn returns the user's possible ids in the value that the server keeps for one provider,
 // sorted. A string is an id, or the time of the last sign-in, which is no user's id. In an
 // object only the strings directly under idKeys count; the case of a key does not matter. If
 // there is a subject (sub), only the subject counts, because a realm can fill the other claims
 // from attributes that people may edit.
 //
-// kept does not search nested objects. By the documentation the object holds what the provider
+// idsIn does not search nested objects. By the documentation the object holds what the provider
 // sent, so its keys are the claims themselves. An id below another claim, such as manager,
 // belongs to another person.
-func kept(told any) []string {
+func idsIn(value any) []string {
 	ids := []string{}
-	switch told := told.(type) {
+	switch value := value.(type) {
 	case string:
-		if told != "" {
-			ids = append(ids, told)
+		if value != "" {
+			ids = append(ids, value)
 		}
 	case map[string]any:
 		for _, want := range idKeys {
-			for key, v := range told {
+			for key, v := range value {
 				if id, is := v.(string); is && id != "" && asciiFold(key) == want {
 					ids = append(ids, id)
 				}
@@ -239,7 +239,7 @@ func asciiFold(s string) string {
 	}, s)
 }
 
-func set(v json.RawMessage) bool { return len(v) > 0 && !bytes.Equal(v, []byte("null")) }
+func present(v json.RawMessage) bool { return len(v) > 0 && !bytes.Equal(v, []byte("null")) }
 
 const serviceUsersCall = "users.get_service_users"
 
@@ -264,11 +264,11 @@ func (c *Client) listServiceUsers(ctx context.Context) ([]userRecord, error) {
 		return nil, err
 	}
 	if data.Users == nil {
-		return nil, failf(fault.Shape, serviceUsersCall, "the answer has no users, not even an empty list: this version of ClearML is not one that groupsync knows")
+		return nil, failf(fault.Shape, serviceUsersCall, "the answer has no users, not even an empty list: groupsync does not know this version of ClearML")
 	}
 	for _, u := range *data.Users {
 		if strings.TrimSpace(u.ID) == "" {
-			return nil, failf(fault.Shape, serviceUsersCall, "a user without an id: this version of ClearML is not one that groupsync knows")
+			return nil, failf(fault.Shape, serviceUsersCall, "the answer has a user without an id: groupsync does not know this version of ClearML")
 		}
 	}
 	return *data.Users, nil

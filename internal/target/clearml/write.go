@@ -51,11 +51,11 @@ func (c *Client) SetMembers(ctx context.Context, fence target.Fence, g target.Gr
 	}
 	switch {
 	case g.ID == "" || g.Name == "":
-		return nil, failf(fault.Rejected, writeCall, "a group without an id or a name is not written, since that would create one")
+		return nil, failf(fault.Rejected, writeCall, "the group has no id or no name, so nothing was written: ClearML would create a group")
 	case !g.Assignable, g.Name != target.Admins && (g.System || target.Builtin(g.Name)):
-		return nil, failf(fault.Rejected, writeCall, "the group %q is built in or not assignable, and never written", g.Name)
+		return nil, failf(fault.Rejected, writeCall, "the group %q is built in or not assignable, so groupsync never writes it", g.Name)
 	case slices.Contains(users, ""):
-		return nil, failf(fault.Rejected, writeCall, "an empty user id is not written into the group %q", g.Name)
+		return nil, failf(fault.Rejected, writeCall, "a user id is empty, so nothing was written into the group %q", g.Name)
 	}
 	body := map[string]any{"id": g.ID, "name": g.Name, "users": append([]string{}, users...)}
 	if !g.Undescribed {
@@ -73,7 +73,7 @@ func (c *Client) SetMembers(ctx context.Context, fence target.Fence, g target.Gr
 		return calls, err
 	}
 	if data.ID != "" && data.ID != g.ID { // if the answer names no group, the read-back decides
-		return calls, &target.UncertainError{Err: failf(fault.Rejected, writeCall, "the answer to the write of %q (%s) names the group %q: look in ClearML for a group that was created or changed beside it", g.Name, g.ID, data.ID)}
+		return calls, &target.UncertainError{Err: failf(fault.Rejected, writeCall, "the answer to the write of %q (%s) names the group %q: look in ClearML for another group that was created or changed", g.Name, g.ID, data.ID)}
 	}
 	return calls, nil
 }
@@ -113,7 +113,7 @@ func difference(g target.Group, users []string) []change {
 // only a read shows what was done.
 func (c *Client) setRoles(ctx context.Context, fence target.Fence, g target.Group, users []string) (target.Calls, error) {
 	if slices.Contains(users, "") {
-		return nil, failf(fault.Rejected, roleCall, "the role of a user without an id is not set")
+		return nil, failf(fault.Rejected, roleCall, "a user id is empty, so no role was set")
 	}
 	calls := make(target.Calls)
 	for i, x := range difference(g, users) {
@@ -140,7 +140,7 @@ func (c *Client) setRoles(ctx context.Context, fence target.Fence, g target.Grou
 func (c *Client) write(ctx context.Context, fence target.Fence, r request, out any) (string, error) {
 	t := c.held()
 	if !c.exists(r.call) || !t.lasts(0) {
-		return "", &target.NotTakenError{Err: failf(fault.Auth, r.call, "there is no valid login any more, and a write does not log in: the group must be read again first")}
+		return "", &target.NotTakenError{Err: failf(fault.Auth, r.call, "there is no valid login any more, and a write does not log in: groupsync must first read the group again")}
 	}
 	ctx = transport.WithGate(ctx, fence.Check)
 	r.auth = "Bearer " + t.text

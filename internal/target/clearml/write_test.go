@@ -67,7 +67,7 @@ func TestGroupsAndGroup(t *testing.T) {
 func TestAnEmptyIDIsNotAskedFor(t *testing.T) {
 	s, c := setup(t, clearmltest.Options{})
 	_, found, err := c.Group(t.Context(), "")
-	refused(t, c, err, "ClearML permissions.get_user_groups: an empty group id is not asked for", fault.Rejected)
+	refused(t, c, err, "ClearML permissions.get_user_groups: the group id is empty, so no request was sent", fault.Rejected)
 	if found || len(s.Requests()) != 0 {
 		t.Errorf("found %v, %d requests", found, len(s.Requests()))
 	}
@@ -79,11 +79,11 @@ func TestAGroupIsHeldAgainstTheQuestion(t *testing.T) {
 		reason           fault.Reason
 	}{
 		{"another group", `{"groups": [{"id": "x", "name": "other", "users": []}]}`,
-			`ClearML permissions.get_user_groups: the group "other" was not asked for: the server ignores the list of ids, so nothing is read from the answer`, fault.Shape},
+			`ClearML permissions.get_user_groups: the group "other" is in the answer, and groupsync asked for another group: the server ignores the list of ids, so groupsync uses nothing of the answer`, fault.Shape},
 		{"it and another group", `{"groups": [{"id": "cm-team", "name": "team", "users": []}, {"id": "x", "name": "other", "users": []}]}`,
-			`ClearML permissions.get_user_groups: the group "other" was not asked for: the server ignores the list of ids, so nothing is read from the answer`, fault.Shape},
+			`ClearML permissions.get_user_groups: the group "other" is in the answer, and groupsync asked for another group: the server ignores the list of ids, so groupsync uses nothing of the answer`, fault.Shape},
 		{"the members left out", `{"groups": [{"id": "cm-team", "name": "team"}]}`,
-			`ClearML permissions.get_user_groups: the group "team" comes without its members when it is asked for by its id: nothing is written from such an answer; this version of ClearML is not one that groupsync knows`, fault.Shape},
+			`ClearML permissions.get_user_groups: the group "team" has no list of members when it is read by its id: groupsync writes nothing from such an answer; groupsync does not know this version of ClearML`, fault.Shape},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -217,7 +217,7 @@ func TestBetweenReadAndWriteThereIsNoOtherCall(t *testing.T) {
 // TestAWriteNeitherLogsInNorProbes checks that SetMembers sends nothing if the read did not do
 // both. The caller must begin again with the read.
 func TestAWriteNeitherLogsInNorProbes(t *testing.T) {
-	const want = "the write was not carried out: ClearML permissions.add_or_update_user_group: there is no valid login any more, and a write does not log in: the group must be read again first"
+	const want = "the write was not carried out: ClearML permissions.add_or_update_user_group: there is no valid login any more, and a write does not log in: groupsync must first read the group again"
 	g := target.Group{ID: "cm-team", Name: "team", Assignable: true}
 	for name, arrange := range map[string]func(*testing.T, *Client){
 		"nothing was read":       func(*testing.T, *Client) {},
@@ -243,12 +243,12 @@ func TestSetMembersNeverCreates(t *testing.T) {
 		users []string
 		want  string
 	}{
-		{"a group without an id", target.Group{Name: "x", Assignable: true}, nil, "ClearML permissions.add_or_update_user_group: a group without an id or a name is not written, since that would create one"},
-		{"a group without a name", target.Group{ID: "x", Assignable: true}, nil, "ClearML permissions.add_or_update_user_group: a group without an id or a name is not written, since that would create one"},
-		{"an unassignable group", target.Group{ID: "x", Name: "x"}, nil, `ClearML permissions.add_or_update_user_group: the group "x" is built in or not assignable, and never written`},
-		{"a built-in group", target.Group{ID: "x", Name: "Users", System: true, Assignable: true}, nil, `ClearML permissions.add_or_update_user_group: the group "Users" is built in or not assignable, and never written`},
-		{"a group of a built-in name", target.Group{ID: "x", Name: "Queue admins", Assignable: true}, nil, `ClearML permissions.add_or_update_user_group: the group "Queue admins" is built in or not assignable, and never written`},
-		{"an empty user id", target.Group{ID: "x", Name: "x", Assignable: true}, []string{""}, `ClearML permissions.add_or_update_user_group: an empty user id is not written into the group "x"`},
+		{"a group without an id", target.Group{Name: "x", Assignable: true}, nil, "ClearML permissions.add_or_update_user_group: the group has no id or no name, so nothing was written: ClearML would create a group"},
+		{"a group without a name", target.Group{ID: "x", Assignable: true}, nil, "ClearML permissions.add_or_update_user_group: the group has no id or no name, so nothing was written: ClearML would create a group"},
+		{"an unassignable group", target.Group{ID: "x", Name: "x"}, nil, `ClearML permissions.add_or_update_user_group: the group "x" is built in or not assignable, so groupsync never writes it`},
+		{"a built-in group", target.Group{ID: "x", Name: "Users", System: true, Assignable: true}, nil, `ClearML permissions.add_or_update_user_group: the group "Users" is built in or not assignable, so groupsync never writes it`},
+		{"a group of a built-in name", target.Group{ID: "x", Name: "Queue admins", Assignable: true}, nil, `ClearML permissions.add_or_update_user_group: the group "Queue admins" is built in or not assignable, so groupsync never writes it`},
+		{"an empty user id", target.Group{ID: "x", Name: "x", Assignable: true}, []string{""}, `ClearML permissions.add_or_update_user_group: a user id is empty, so nothing was written into the group "x"`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -297,7 +297,7 @@ func TestWhatIsKnownOfAFailedWrite(t *testing.T) {
 		unsure = "it is not known whether the write was carried out: "
 		taken  = "the write was not carried out: "
 		call   = "ClearML permissions.add_or_update_user_group: "
-		away   = "the API server is away or failing; try later, and look at the log of the proxy before it"
+		away   = "the API server is not reachable or fails; try later, and look at the log of the proxy in front of it"
 	)
 	after := func(text string) map[string]string { return map[string]string{"Retry-After": text} }
 	tests := []struct {
@@ -309,10 +309,10 @@ func TestWhatIsKnownOfAFailedWrite(t *testing.T) {
 		after  time.Duration
 		wrote  bool
 	}{
-		{"refused by the role", clearmltest.Fault{Code: 403, Subcode: 20, Text: "no"}, call + "the role of these credentials may not (403/20, no): give groupsync the access key of a ClearML administrator", fault.Forbidden, forGood, 0, false},
+		{"refused by the role", clearmltest.Fault{Code: 403, Subcode: 20, Text: "no"}, call + "the role of these credentials may not make this call (403/20, no): give groupsync the access key of a ClearML administrator", fault.Forbidden, forGood, 0, false},
 		{"an unknown user", clearmltest.Fault{Code: 400, Subcode: 10, Text: "Invalid user id"}, call + "the request was refused (400/10, Invalid user id): look at the log of the API server", fault.Rejected, forGood, 0, false},
-		{"a call that is gone", clearmltest.Fault{Code: 404, Text: "no"}, "ClearML has no call permissions.add_or_update_user_group: user groups are part of ClearML Enterprise, and this server is without them; check clearml.url, and the server's licence and version", fault.NotFound, forGood, 0, false},
-		{"a redirect", clearmltest.Fault{Status: 301, Header: map[string]string{"Location": "/x"}}, call + "redirected (301) to another path; redirects are not followed, since they drop the request: set clearml.url to the API server's own address", fault.Shape, forGood, 0, false},
+		{"a call that is gone", clearmltest.Fault{Code: 404, Text: "no"}, "ClearML has no call permissions.add_or_update_user_group: user groups are part of ClearML Enterprise, and this server does not have them; check clearml.url, and the server's licence and version", fault.NotFound, forGood, 0, false},
+		{"a redirect", clearmltest.Fault{Status: 301, Header: map[string]string{"Location": "/x"}}, call + "redirected (301) to another path, and groupsync does not follow redirects: set clearml.url to the API server's own address", fault.Shape, forGood, 0, false},
 		{"an encoded body", clearmltest.Fault{Status: 415, Body: "no"}, call + "415 without ClearML's envelope (text/html, no): a proxy has encoded the request's body; set clearml.url to the API server's own address", fault.Rejected, forGood, 0, false},
 
 		{"429", clearmltest.Fault{Status: 429, Body: "slow"}, taken + call + "429 without ClearML's envelope (text/html, slow): too many requests, also after waiting; run passes less often", fault.Server, notTakenYet, 0, false},
@@ -322,20 +322,20 @@ func TestWhatIsKnownOfAFailedWrite(t *testing.T) {
 		{"503 that asks for ten hours", clearmltest.Fault{Status: 503, Body: "busy", Header: after("36000")}, taken + call + "503 without ClearML's envelope (text/html, busy): " + away, fault.Server, notTakenYet, 30 * time.Second, false},
 		{"a token that expired or was revoked", clearmltest.Fault{Code: 401, Subcode: 30, Text: "expired"}, taken + call + "a new token is refused too (401/30, expired): check the clocks of the API servers and that they share one secret", fault.Auth, notTakenYet, 0, false},
 		{"credentials that are unknown", clearmltest.Fault{Code: 401, Subcode: 22, Text: "unknown"}, taken + call + "wrong credentials (401/22, unknown): check clearml.access_key and clearml.secret_key", fault.Auth, notTakenYet, 0, false},
-		{"a header that got lost", clearmltest.Fault{Code: 401, Subcode: 20, Text: "missing"}, taken + call + "the server saw no credentials (401/20, missing): a proxy takes the Authorization header away; check clearml.url", fault.Auth, notTakenYet, 0, false},
+		{"a header that got lost", clearmltest.Fault{Code: 401, Subcode: 20, Text: "missing"}, taken + call + "the server received no credentials (401/20, missing): a proxy removes the Authorization header; check clearml.url", fault.Auth, notTakenYet, 0, false},
 
-		{"a proxy's 401", clearmltest.Fault{Status: 401, Body: "who?"}, unsure + call + "401 without ClearML's envelope (text/html, who?): something before the API server asks for credentials; set clearml.url to the API server's own address", fault.Auth, unknown, 0, false},
-		{"the database away", clearmltest.Fault{Code: 500, Subcode: 1, Text: "away"}, unsure + call + "the server failed (500/1, away): its database is away; look at the log of the API server", fault.Server, unknown, 0, false},
+		{"a proxy's 401", clearmltest.Fault{Status: 401, Body: "who?"}, unsure + call + "401 without ClearML's envelope (text/html, who?): a server in front of the API server asks for credentials; set clearml.url to the API server's own address", fault.Auth, unknown, 0, false},
+		{"the database away", clearmltest.Fault{Code: 500, Subcode: 1, Text: "away"}, unsure + call + "the server failed (500/1, away): ClearML's database is not reachable; look at the log of the API server", fault.Server, unknown, 0, false},
 		{"a proxy's 502", clearmltest.Fault{Status: 502, Body: "bad"}, unsure + call + "502 without ClearML's envelope (text/html, bad): " + away, fault.Server, unknown, 0, false},
 		{"a proxy's 502 with Retry-After", clearmltest.Fault{Status: 502, Body: "bad", Header: after("0")}, unsure + call + "502 without ClearML's envelope (text/html, bad): " + away, fault.Server, unknown, 0, false},
 		{"a proxy's 503 without Retry-After", clearmltest.Fault{Status: 503, Body: "bad"}, unsure + call + "503 without ClearML's envelope (text/html, bad): " + away, fault.Server, unknown, 0, false},
 		{"a proxy's 504", clearmltest.Fault{Status: 504, Body: "bad", Header: after("0")}, unsure + call + "504 without ClearML's envelope (text/html, bad): " + away, fault.Server, unknown, 0, false},
-		{"a proxy's 404", clearmltest.Fault{Status: 404, Body: "away"}, unsure + call + "404 without ClearML's envelope (text/html, away): the API server is away behind its web server, or clearml.url lacks /api", fault.Server, unknown, 0, false},
-		{"200 without the envelope", clearmltest.Fault{Status: 200, Body: "ok"}, unsure + call + "200 without ClearML's envelope (text/html, ok): something else answers there; set clearml.url to https://api.<domain>, or https://<web host>/api", fault.Shape, unknown, 0, false},
-		{"200 that names another group", clearmltest.Fault{Data: `{"id": "x"}`}, unsure + call + `the answer to the write of "team" (cm-team) names the group "x": look in ClearML for a group that was created or changed beside it`, fault.Rejected, unknown, 0, false},
-		{"200 of another shape", clearmltest.Fault{Data: `{"id": 1}`}, unsure + call + "the answer's data is of another shape than documented: json: cannot unmarshal number into Go struct field .id of type string; is this a ClearML version that groupsync knows?", fault.Shape, unknown, 0, false},
-		{"an answer that broke off", clearmltest.Fault{Truncate: 30}, unsure + call + "the answer broke off after 30 bytes: unexpected EOF; nothing of it counts", fault.Connection, unknown, 0, true},
-		{"silence after it was carried out", clearmltest.Fault{LoseSlow: true}, unsure + call + "no answer from http://HOST in time (an attempt may take 200ms): context deadline exceeded; check that the API server is well, and clearml.timeout", fault.Timeout, unknown, 0, true},
+		{"a proxy's 404", clearmltest.Fault{Status: 404, Body: "away"}, unsure + call + "404 without ClearML's envelope (text/html, away): the API server behind the web server is not reachable, or clearml.url lacks /api", fault.Server, unknown, 0, false},
+		{"200 without the envelope", clearmltest.Fault{Status: 200, Body: "ok"}, unsure + call + "200 without ClearML's envelope (text/html, ok): another server answers, not ClearML's API server; set clearml.url to https://api.<domain>, or https://<web host>/api", fault.Shape, unknown, 0, false},
+		{"200 that names another group", clearmltest.Fault{Data: `{"id": "x"}`}, unsure + call + `the answer to the write of "team" (cm-team) names the group "x": look in ClearML for another group that was created or changed`, fault.Rejected, unknown, 0, false},
+		{"200 of another shape", clearmltest.Fault{Data: `{"id": 1}`}, unsure + call + "the answer's data does not have the documented form: json: cannot unmarshal number into Go struct field .id of type string; groupsync may not know this version of ClearML", fault.Shape, unknown, 0, false},
+		{"an answer that broke off", clearmltest.Fault{Truncate: 30}, unsure + call + "the answer broke off after 30 bytes: unexpected EOF; groupsync uses nothing of the answer", fault.Connection, unknown, 0, true},
+		{"silence after it was carried out", clearmltest.Fault{LoseSlow: true}, unsure + call + "no answer from http://HOST in time (an attempt may take 200ms): context deadline exceeded; check the API server, and clearml.timeout", fault.Timeout, unknown, 0, true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

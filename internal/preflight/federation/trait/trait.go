@@ -167,8 +167,8 @@ func overlappingMappers(c configuration) []Trait {
 			traits = append(traits, Trait{
 				level:  preflight.Warning,
 				cause:  fmt.Sprintf("the group mappers %s (groups path %s) and %s (groups path %s) of the federation %s overlap", a.Name, a.Path, b.Name, b.Path, c.Name),
-				effect: "If both find an LDAP group of one name, Keycloak's list of the group shows the people of one mapper only",
-				advice: "give each mapper a groups path that is not below the other one's, or let one mapper read all the groups",
+				effect: "If both find an LDAP group with the same name, Keycloak's list of the group shows the people of one mapper only",
+				advice: "give each mapper a groups path that is not below the path of the other mapper, or let one mapper read all the groups",
 				hides:  true, shows: true, touches: below(inner),
 			})
 		}
@@ -188,8 +188,8 @@ func filteredGroups(c configuration) []Trait {
 		traits = append(traits, Trait{
 			level:  preflight.Error,
 			cause:  fmt.Sprintf("the federation %s has a user filter and identifies entries by %s, and its mapper %s finds groups by %s too, so the filter of people is applied to groups", c.Name, c.UUIDAttribute, m.Name, m.NameAttribute),
-			effect: "Keycloak finds no group that the filter leaves out and lists nobody for it, so groupsync adds nobody by it",
-			advice: "remove the user filter of the federation, or identify entries by an attribute that is made for it, such as entryUUID or objectGUID. With another attribute Keycloak may take people for new ones: try that out first",
+			effect: "Keycloak finds no group that the filter leaves out and lists nobody for it, so groupsync adds nobody from this list",
+			advice: "remove the user filter of the federation, or identify entries by an attribute that is made for it, such as entryUUID or objectGUID. With another attribute, Keycloak may treat existing people as new people. Test this first",
 			hides:  true, sure: true, touches: below(m.Path),
 		})
 	}
@@ -229,7 +229,7 @@ func hardcodedRoles(c configuration) []Trait {
 			hides:  true, sure: true, touches: func(l List) bool { return l.Role != "" && hardcodes(m.Role, l.Role) },
 		}, Trait{ // the role can be a composite that contains the other one
 			cause:  c.mapper(m) + " gives everybody the role " + m.Role,
-			advice: "look whether the role " + m.Role + " contains the role of administrators, and take that out of it",
+			advice: "look whether the role " + m.Role + " contains the role of administrators. If so, remove that role from it",
 			hides:  true, touches: func(l List) bool { return l.Role != "" },
 		})
 	}
@@ -352,8 +352,8 @@ func sameNames(c configuration) []Trait {
 			break
 		}
 		traits = append(traits, Trait{
-			cause:  fmt.Sprintf("the federation %s searches LDAP at every depth (search scope Subtree), and its mapper %s makes one Keycloak group of several LDAP groups of one name", c.Name, m.Name),
-			advice: "look in LDAP for groups of one name. Rename all but one of them, or give each unit a mapper with a groups path of its own",
+			cause:  fmt.Sprintf("the federation %s searches LDAP at every depth (search scope Subtree), and its mapper %s makes one Keycloak group of several LDAP groups with the same name", c.Name, m.Name),
+			advice: "look in LDAP for groups with the same name. Rename all but one of them, or give each unit a mapper with a groups path of its own",
 			hides:  true, touches: below(m.Path),
 		})
 	}
