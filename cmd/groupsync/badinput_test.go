@@ -410,7 +410,7 @@ func TestRefusedPass(t *testing.T) {
 			name: "nothing listens where Keycloak should",
 			args: []string{"--keycloak.url", "http://127.0.0.1:1"},
 			want: report.Failure{System: "keycloak", Reason: "connection",
-				Text: `signing in to Keycloak: no connection to http://127.0.0.1:1: dial tcp 127.0.0.1:1: connect: connection refused; check keycloak.url, and keycloak.ca_file for a certificate`},
+				Text: `signing in to Keycloak: no connection to http://127.0.0.1:1: dial tcp 127.0.0.1:1: connect: connection refused; check keycloak.url. If the error is about a certificate, check keycloak.ca_file`},
 		},
 		{
 			name:  "the service account has query-groups only",
@@ -435,7 +435,7 @@ func TestRefusedPass(t *testing.T) {
 			realm:  func(s *keycloaktest.Spec) { s.Roles = []string{"grafana/admin"} },
 			config: "admins: {role: grafana/admin}",
 			want: report.Failure{System: "keycloak", Reason: "forbidden",
-				Text: `reading the role "grafana/admin": it is no realm role, and to see the clients' roles the service account of the client "groupsync" needs view-clients of realm-management`},
+				Text: `reading the role "grafana/admin": the name means a role of a client, and groupsync cannot read the clients' roles. Give the service account of the client "groupsync" the role view-clients of realm-management`},
 		},
 		{
 			name: "the realm has no groups",
@@ -499,7 +499,7 @@ func TestRefusedPass(t *testing.T) {
 			},
 			config: "groups: {mapping: {team: Auditors}}",
 			want: report.Failure{System: "groupsync", Reason: "config",
-				Text: `groups.mapping: "team" is mapped to ClearML's built-in group "Auditors", which is never written: map it to a group of your own`},
+				Text: `groups.mapping: "team" is mapped to ClearML's built-in group "Auditors", and a mapping cannot write a built-in group. Map it to another user group`},
 		},
 		{
 			name: "nobody in ClearML has an email",

@@ -170,7 +170,7 @@ func TestConfigOfWhatIsNotValid(t *testing.T) {
 		{"a source that cannot be read prints nothing", "nane: x\n", nil, nil, "groupsync: config.yaml:1: unknown key \"nane\"; did you mean \"name\"?\n"},
 		{"what is not valid is printed, and said", "keycloak: {url: \"https://me:hidden@auth.example.com\", realm: r, client_secret: x}\nclearml: {url: https://api.example.com, access_key: x, secret_key: x}\n", nil,
 			[]string{"  url: '[masked]' # config.yaml:1", "  # role is not set"},
-			"groupsync: keycloak.url: holds an @, as credentials in a URL do: remove them, they have keys of their own\n"},
+			"groupsync: keycloak.url: contains an @. Remove credentials from the URL: they have their own keys\n"},
 		{"so is what contradicts ClearML", "keycloak: {realm: other, client_secret: x}\nclearml: {url: https://api.example.com, access_key: x, secret_key: x}\n",
 			[]string{services + "base_url=https://auth.example.com/realms/clearml", services + "admin_role="},
 			[]string{"  realm: other # config.yaml:1", "  url: https://auth.example.com # ClearML's " + services + "base_url (environment)"},

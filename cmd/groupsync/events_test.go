@@ -72,7 +72,7 @@ func TestAdminEventsBringPassesForward(t *testing.T) {
 func TestAdminEventsThatCannotBeRead(t *testing.T) {
 	p := newServicePlace(t)
 	s := serve(t, p.configured(t, p.url, "apply"), "--keycloak.events", "poll")
-	text, _ := s.until(t, "the admin events cannot be read, so changes in Keycloak wait for the schedule")["error"].(string)
+	text, _ := s.until(t, "the admin events cannot be read, so changes in Keycloak wait for the next scheduled pass")["error"].(string)
 	if want := "view-events"; !strings.Contains(text, want) {
 		t.Errorf("the error is %q, and lacks %s", text, want)
 	}

@@ -241,7 +241,7 @@ func TestApproval(t *testing.T) {
 		t.Errorf("exit code %d\n%s", code, s.log.String())
 	}
 	var said []string
-	for _, e := range append(s.with("changes were approved"), s.with("an approval was refused: nothing was lifted")...) {
+	for _, e := range append(s.with("changes were approved"), s.with("an approval was refused, so it lifted no guard")...) {
 		said = append(said, fmt.Sprint(e["digest"], " ", e["by"], " ", e["lifted"], " ", e["changes"]))
 	}
 	want := []string{digest + " anonymous via HTTP removals 1", "0123456789abcdef anonymous via HTTP <nil> <nil>", digest + " anonymous via HTTP <nil> <nil>"}

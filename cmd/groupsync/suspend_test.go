@@ -54,7 +54,7 @@ func TestASuspensionHoldsForTheOtherProcess(t *testing.T) {
 
 	standby := e.enter(t, "second", wideGuards, nil)
 	standby.until(t, "writing is suspended")
-	if code, body := post(t, standby.address+"/-/suspend?for=3h&reason=it+takes+longer"); code != http.StatusOK || !strings.Contains(body, "\nit replaces this one: all writing is suspended until ") || !strings.Contains(body, ": \"LDAP move\"\n") {
+	if code, body := post(t, standby.address+"/-/suspend?for=3h&reason=it+takes+longer"); code != http.StatusOK || !strings.Contains(body, "\nthe new suspension replaces this one: all writing is suspended until ") || !strings.Contains(body, ": \"LDAP move\"\n") {
 		t.Errorf("a standby that is asked to suspend anew: %d %s", code, body)
 	}
 	if code, body := post(t, daemon.address+"/-/sync"); code != http.StatusOK || !strings.Contains(body, "guard suspended: all writing is suspended until ") || !strings.Contains(body, `("it takes longer")`) {
@@ -143,7 +143,7 @@ func TestASuspensionInADirectory(t *testing.T) {
 	if r := o.report(t); o.code != 1 || writes.Load() != 4 || len(r.Errors) != 1 || r.Errors[0].Text != want {
 		t.Errorf("a suspension that was cut: exit %d, %d writes, %v\nwant %s", o.code, writes.Load(), r.Errors, want)
 	}
-	if o := groupsync(t, "resume", "--config", c.config); o.code != 0 || o.stdout != "nothing is suspended: the next pass writes\nthis suspension was ended: one that could not be read\n" {
+	if o := groupsync(t, "resume", "--config", c.config); o.code != 0 || o.stdout != "nothing is suspended: the next pass writes\nthis suspension was ended: a suspension that could not be read\n" {
 		t.Errorf("resume: exit %d\n%s%s", o.code, o.stdout, o.stderr)
 	}
 	if o := groupsync(t, "--once", "--apply", "--config", c.config); o.code != 0 || c.check(t) != teams {

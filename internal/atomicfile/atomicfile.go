@@ -79,7 +79,7 @@ func syncDir(dir string) error {
 	}
 	defer d.Close()
 	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) {
-		return fmt.Errorf("the new name in it may not be on the disk: %w", err)
+		return fmt.Errorf("the change of the directory %s may not be on the disk: %w", dir, err)
 	}
 	return nil
 }

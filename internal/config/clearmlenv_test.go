@@ -87,7 +87,7 @@ func TestWhatContradictsClearML(t *testing.T) {
 		{"another role", "admins: {role: owner}\n", `admins.role: "owner" (config.yaml:4) contradicts "admin" of ClearML's KC_admin_role (clearml.env:7)` + fight},
 		{"no role", "admins: {role: \"\"}\n", `admins.role: "" (config.yaml:4) contradicts "admin" of ClearML's KC_admin_role (clearml.env:7)` + fight},
 		{"everything at once, the URL with credentials unquoted", "admins: {role: owner}\nkeycloak: {realm: other, url: \"https://me:hidden@auth.example.com\"}\n",
-			`keycloak.url: holds an @, as credentials in a URL do: remove them, they have keys of their own
+			`keycloak.url: contains an @. Remove credentials from the URL: they have their own keys
 keycloak.url: "[masked]" (config.yaml:5) contradicts "https://auth.example.com/auth" of ClearML's KC_base_url (clearml.env:3)` + fight + `
 keycloak.realm: "other" (config.yaml:5) contradicts "clearml" of ClearML's KC_base_url (clearml.env:3)` + fight + `
 admins.role: "owner" (config.yaml:4) contradicts "admin" of ClearML's KC_admin_role (clearml.env:7)` + fight},

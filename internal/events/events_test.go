@@ -192,7 +192,7 @@ func TestAReadingThatFailsIsLoggedOnce(t *testing.T) {
 	if want := []string{"30s ann"}; !slices.Equal(made, want) {
 		t.Errorf("got %q, want %q", made, want)
 	}
-	const want = `level=WARN msg="the admin events cannot be read, so changes in Keycloak wait for the schedule" error="the role view-events is missing"
+	const want = `level=WARN msg="the admin events cannot be read, so changes in Keycloak wait for the next scheduled pass" error="the role view-events is missing"
 level=INFO msg="the admin events can be read again"
 `
 	if d := cmp.Diff(want, logged); d != "" {

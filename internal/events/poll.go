@@ -135,5 +135,5 @@ func (p *poller) fail(ctx context.Context, err error) {
 		return
 	}
 	p.failed = err.Error()
-	p.Log.Warn("the admin events cannot be read, so changes in Keycloak wait for the schedule", "error", err)
+	p.Log.Warn("the admin events cannot be read, so changes in Keycloak wait for the next scheduled pass", "error", err)
 }

@@ -113,7 +113,7 @@ func stays(k plan.Keeper) string {
 // does not.
 func (x *explainer) joiner(g plan.Group, c plan.Change) Standing {
 	s := Standing{ID: c.User.ID, Name: c.User.Name, Email: c.User.Email, By: x.by(g, c.Accounts)}
-	if c.Denial == source.OwnLacks {
+	if c.Denial == source.OnlyInList {
 		s.Status, s.Wants, s.Doubt = Shown, out, c.Doubt
 		s.Why = "only Keycloak's member list shows the person; groupsync follows the person's own side, which does not have the group"
 		return s
@@ -135,7 +135,7 @@ func (x *explainer) change(s *Standing, g plan.Group, c plan.Change) {
 		return
 	}
 	s.Why = "the guard " + s.Guard + " withholds the change; without it a pass " + does + " the person: " + because
-	if c.Denial != source.Borne {
+	if c.Denial != source.Proved {
 		s.Wants = unknown
 		s.Why = "by the member lists a pass " + does + " the person, but the person's own side did not confirm the change, so the guard " + s.Guard + " withholds it"
 	}

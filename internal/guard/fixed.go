@@ -61,7 +61,7 @@ func (e *evaluation) confirm() {
 		changes := changesOf(g)
 		why := ""
 		n := withhold(changes, report.Confirm, func(c *plan.Change) bool {
-			unborne := c.Denial == source.Unclear || c.Denial == source.Borne && !c.Evidence.Valid()
+			unborne := c.Denial == source.Unclear || c.Denial == source.Proved && !c.Evidence.Valid()
 			if unborne && why == "" {
 				why = c.Doubt
 			}

@@ -179,7 +179,7 @@ func TestGuards(t *testing.T) {
 				`federation: the federation "hq" is not up (status 500): 1 changes that depend on it are withheld, and its people keep their memberships; check that its server answers Keycloak; if its probes fail for another reason, name it in keycloak.trusted_federations`}},
 		{name: "people of a federation that could not be probed",
 			world:  "federation corp\nboth ann bob\nldap bob\n/team: ann\nteam = ann bob",
-			change: func(b *bench) { b.Second = func(s *source.Second) { s.Probes = nil } },
+			change: func(b *bench) { b.Second = func(s *source.SecondLook) { s.Probes = nil } },
 			want:   []string{"-bob@team not_member by id (away) [federation]"},
 			trips:  []string{"federation: 1 changes are withheld: they depend on federations that this pass could not probe; if the next pass reports the same, look for the failed probes in the log"}},
 
@@ -187,7 +187,7 @@ func TestGuards(t *testing.T) {
 		{name: "a removal and an addition that the second look did not confirm",
 			world: "both ann bob cid dan\n/team: ann bob\nteam = cid dan",
 			change: func(b *bench) {
-				b.Second = func(s *source.Second) {
+				b.Second = func(s *source.SecondLook) {
 					s.Members["/team"] = slices.DeleteFunc(s.Members["/team"], func(u source.User) bool { return u.ID == "kc-ann" })
 					s.Members["/team"] = append(s.Members["/team"], source.User{ID: "kc-cid", Enabled: true})
 				}
@@ -986,7 +986,7 @@ func TestAnApprovalLiftsNoFixedGuard(t *testing.T) {
 		{"federation", "federation corp away\nboth ann bob cid\nldap bob\n/team: ann\nteam = bob cid", nil,
 			[]string{"+ann@team from /team by id", "-bob@team not_member by id (away) [federation]", "-cid@team not_member by id"}, 1},
 		{"confirm", "both ann bob cid\n/team: ann\nteam = bob cid", func(b *bench) {
-			b.Second = func(s *source.Second) { s.Members["/team"] = append(s.Members["/team"], source.User{ID: "kc-bob"}) }
+			b.Second = func(s *source.SecondLook) { s.Members["/team"] = append(s.Members["/team"], source.User{ID: "kc-bob"}) }
 		}, []string{"+ann@team from /team by id", "-bob@team not_member by id (unclear) [confirm]", "-cid@team not_member by id"}, 1},
 		{"collision", "both ann bob\n/ops: ann\n/x/ops:\nAdmins! = bob", nil,
 			[]string{"+ann@Admins from /ops by id [collision]", "-bob@Admins not_member by id"}, 1},

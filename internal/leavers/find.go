@@ -294,7 +294,7 @@ func decide(v reconcile.View, id string) decision {
 func renamed(v reconcile.View, u target.User) string {
 	names := match.Names(u)
 	for i, a := range v.Input.Source.Users() {
-		if a.Enabled && !v.People.Claimed(i) && match.Bears(a, names) {
+		if a.Enabled && !v.People.Claimed(i) && match.HasName(a, names) {
 			return "no account has the email, and an enabled account without a ClearML user has the same name; the email may have changed"
 		}
 	}

@@ -231,7 +231,7 @@ func TestWhoLeft(t *testing.T) {
 			s.account("bob", "bb").Enabled = false
 			s.user("bob", sub("b"))
 			inLab(s, "bob")
-		}, want: []string{"cm-bob disabled group"}, why: "each of 2 accounts that could be this person is out"},
+		}, want: []string{"cm-bob disabled group"}, why: "none of the 2 accounts that could be this person belongs in the user group"},
 		{name: "two accounts of one email, one of them enabled", arrange: func(s *scene) {
 			s.realm.DuplicateEmails = true
 			s.account("bob", "b")

@@ -84,8 +84,9 @@ func (r Rules) matching(names []string) (list []Exception) {
 	return list
 }
 
-// astray returns a remark for each group that an exception names and ClearML does not have.
-func astray(tgt *target.Snapshot, r Rules) (remarks []Skip) {
+// unknownExceptionGroups returns a remark for each group that an exception names and ClearML
+// does not have.
+func unknownExceptionGroups(tgt *target.Snapshot, r Rules) (remarks []Skip) {
 	for _, e := range r.Exceptions {
 		for _, name := range e.Groups {
 			one := Exception{Groups: []string{name}}

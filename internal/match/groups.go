@@ -225,7 +225,7 @@ func Selection(pairings ...Pairing) source.Selection {
 type BuiltinError struct{ Claim, Group string }
 
 func (e *BuiltinError) Error() string {
-	return fmt.Sprintf("groups.mapping: %q is mapped to ClearML's built-in group %q, which is never written: map it to a group of your own", e.Claim, e.Group)
+	return fmt.Sprintf("groups.mapping: %q is mapped to ClearML's built-in group %q, and a mapping cannot write a built-in group. Map it to another user group", e.Claim, e.Group)
 }
 
 // Groups pairs the groups of both sides under the rules. The only possible error is a
@@ -322,7 +322,7 @@ func (p *pairer) mirrored() error {
 			p.lost = append(p.lost, p.missing(claim, "groups.mapping"))
 		}
 		if fed && len(p.claims[key]) > 1 {
-			p.skip(claim, InKeycloak, "collision: one claim name of "+paths(p.claims[key])+", their members are united")
+			p.skip(claim, InKeycloak, "collision: "+paths(p.claims[key])+" have the same claim name, so their members are united")
 		}
 	}
 	return nil
@@ -493,7 +493,7 @@ func (p *pairer) result() Pairing {
 		f.Sources = slices.CompactFunc(f.Sources, func(a, b source.Group) bool { return a.ID == b.ID })
 		for i := 1; i < len(f.Sources); i++ {
 			if f.Sources[i].Path == f.Sources[i-1].Path {
-				out.Skips = append(out.Skips, Skip{f.Sources[i].Path, InKeycloak, "two groups share this path: a name holds a slash"})
+				out.Skips = append(out.Skips, Skip{f.Sources[i].Path, InKeycloak, "two groups have this path, because a name contains a slash"})
 			}
 		}
 		out.Feeds = append(out.Feeds, *f)

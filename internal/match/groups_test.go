@@ -119,7 +119,7 @@ func TestGroups(t *testing.T) {
 			name:  "equal leaf names are united, and the collision is reported",
 			paths: []string{"/a", "/b", "/a/team", "/b/team"}, groups: []string{"team"},
 			feeds: []string{"team <- /a/team /b/team"},
-			skips: []string{"keycloak team: collision: one claim name of /a/team, /b/team, their members are united", "keycloak a: no_target", "keycloak b: no_target"},
+			skips: []string{"keycloak team: collision: /a/team, /b/team have the same claim name, so their members are united", "keycloak a: no_target", "keycloak b: no_target"},
 		},
 		{
 			name:  "equal leaf names without a user group are no collision",
@@ -204,7 +204,7 @@ func TestGroups(t *testing.T) {
 			name:  "without case several Keycloak groups that differ by case are one desired group",
 			paths: []string{"/Team", "/a", "/a/team"}, groups: []string{"TEAM"}, options: nocase(Options{}),
 			feeds: []string{"TEAM <- /Team /a/team"},
-			skips: []string{"keycloak Team: collision: one claim name of /Team, /a/team, their members are united", "keycloak a: no_target"},
+			skips: []string{"keycloak Team: collision: /Team, /a/team have the same claim name, so their members are united", "keycloak a: no_target"},
 		},
 		{
 			name:  "without case several user groups that differ by case are duplicates",
@@ -404,7 +404,7 @@ func TestTheClaimIsKeycloaksOwnPath(t *testing.T) {
 	}{
 		{"escaped: two claim names", "/a~/b", []string{"/a/b <- /a/b", "/a~/b <- /a~/b"}, []string{"keycloak /a: no_target"}},
 		{"not escaped: one claim name", "/a/b", []string{"/a/b <- /a/b /a/b"},
-			[]string{"clearml /a~/b: no_source", "keycloak /a/b: collision: one claim name of /a/b, /a/b, their members are united", "keycloak /a: no_target", "keycloak /a/b: two groups share this path: a name holds a slash"}},
+			[]string{"clearml /a~/b: no_source", "keycloak /a/b: collision: /a/b, /a/b have the same claim name, so their members are united", "keycloak /a: no_target", "keycloak /a/b: two groups have this path, because a name contains a slash"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := counted(t, append(slices.Clone(child), source.Group{ID: "3", Name: "a/b", Path: tt.top})...)
@@ -444,7 +444,7 @@ func TestMappingOntoABuiltinIsAnError(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := Groups(catalog(t, "/team"), groups(tt.groups), compile(t, Options{Mapping: map[string][]string{"team": {tt.to}}, CaseInsensitive: !tt.caseSensitive}))
-			want := `groups.mapping: "team" is mapped to ClearML's built-in group "` + tt.to + `", which is never written: map it to a group of your own`
+			want := `groups.mapping: "team" is mapped to ClearML's built-in group "` + tt.to + `", and a mapping cannot write a built-in group. Map it to another user group`
 			if b, is := err.(*BuiltinError); !is || err.Error() != want || b.Claim != "team" || b.Group != tt.to {
 				t.Fatalf("got  %v\nwant %s", err, want)
 			}

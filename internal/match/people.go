@@ -59,9 +59,9 @@ type Person struct {
 	// person. Its Key is empty if no look-up is needed.
 	Ask source.Person
 
-	// Settle reports that Ask must also be answered before any grant to one of the accounts,
-	// because the answer decides which user has the account.
-	Settle bool
+	// AskBeforeGrant reports that Ask must also be answered before any grant to one of the
+	// accounts, because the answer decides which user has the account.
+	AskBeforeGrant bool
 }
 
 // People says which account is which user.
@@ -117,7 +117,7 @@ func Who(src *source.Snapshot, tgt *target.Snapshot, r Rules) People {
 		}
 	}
 	for _, u := range tgt.Users() {
-		m.told = m.told || u.Providers != nil
+		m.providersReturned = m.providersReturned || u.Providers != nil
 		for _, id := range r.KeptIDs(u) {
 			_, known := src.UserIndex(id)
 			m.otherIDs = m.otherIDs || known && !source.IsAccountID(id)
@@ -127,16 +127,16 @@ func Who(src *source.Snapshot, tgt *target.Snapshot, r Rules) People {
 		m.persons[i] = m.person(u)
 	}
 	m.except()
-	m.settleClaims()
+	m.resolveClaims()
 	return m.People
 }
 
 type matcher struct {
 	People
-	src     *source.Snapshot
-	tgt     *target.Snapshot
-	byEmail map[string][]int // enabled and disabled accounts, by folded email
-	told    bool             // ClearML returned the sign-in provider of at least one user
+	src               *source.Snapshot
+	tgt               *target.Snapshot
+	byEmail           map[string][]int // enabled and disabled accounts, by folded email
+	providersReturned bool             // ClearML returned the sign-in provider of at least one user
 
 	otherIDs bool // some kept id is the id of an account and does not have the form of a Keycloak id
 }
@@ -171,7 +171,7 @@ func (m *matcher) person(u target.User) Person {
 // through clearml.provider, or ClearML returned no user's provider.
 func (m *matcher) signedIn(u target.User) bool {
 	_, ours := u.Providers[m.rules.Provider]
-	return ours || !m.told
+	return ours || !m.providersReturned
 }
 
 func (m *matcher) self(u target.User) bool { return u.ID == m.tgt.Identity().User }
@@ -209,14 +209,14 @@ func (m *matcher) except() {
 func (m *matcher) accounts(u target.User) Person {
 	kept := m.rules.KeptIDs(u)
 	found, asked := m.src.Found(u.ID)
-	whole := asked && found.Doubt == ""
+	complete := asked && found.Doubt == ""
 	if byID := m.known(kept); len(byID) > 0 {
 		p := Person{Accounts: byID, Match: "id", Sure: len(byID) == 1, State: Matched}
 		switch {
 		case len(byID) > 1:
 			p.State = Ambiguous
-		case len(kept) > 1 && !whole: // another kept id may be an account too
-			p.Sure, p.Settle = false, true
+		case len(kept) > 1 && !complete: // another kept id may be an account too
+			p.Sure, p.AskBeforeGrant = false, true
 			p.Ask = source.Person{Key: u.ID, IDs: kept, Email: u.Email}
 		}
 		return p
@@ -226,27 +226,27 @@ func (m *matcher) accounts(u target.User) Person {
 		byEmail = m.byEmail[source.FoldEmail(u.Email)]
 	}
 	p := Person{Accounts: byEmail, Match: "email"}
-	if !whole {
+	if !complete {
 		p.Ask = source.Person{Key: u.ID, IDs: kept, Email: u.Email}
 	}
 	if len(byEmail) == 0 {
 		p.Match = ""
-		return m.absent(p, u, kept, whole)
+		return m.absent(p, u, kept, complete)
 	}
 	switch {
-	case m.wasAccount(kept) && whole:
+	case m.wasAccount(kept) && complete:
 		p.State, p.GoneBy = Rekeyed, source.ByID
-	case len(kept) > 0 && !whole: // the kept id may belong to an account that is in no group that was read
-		p.State, p.Settle = Ambiguous, true
+	case len(kept) > 0 && !complete: // the kept id may belong to an account that is in no group that was read
+		p.State, p.AskBeforeGrant = Ambiguous, true
 	case len(byEmail) > 1:
 		p.State = Ambiguous
 	case m.src.Catalog().HidesEmails(): // a look-up can find another account, but not exclude one
-		p.State, p.Settle = Matched, !whole
-	case whole || !m.src.Catalog().DuplicateEmails():
+		p.State, p.AskBeforeGrant = Matched, !complete
+	case complete || !m.src.Catalog().DuplicateEmails():
 		p.State, p.Sure = Matched, true
 		p.Ask = source.Person{}
 	default: // another account may have the same email
-		p.State, p.Settle = Matched, true
+		p.State, p.AskBeforeGrant = Matched, true
 	}
 	return p
 }
@@ -273,13 +273,13 @@ func (m *matcher) known(ids []string) []int {
 
 // absent decides the state of a user without an account among those that were read. The caller
 // has checked signedIn.
-func (m *matcher) absent(p Person, u target.User, kept []string, whole bool) Person {
+func (m *matcher) absent(p Person, u target.User, kept []string, complete bool) Person {
 	switch {
 	case len(kept) == 0 && u.Email == "":
 		p.State, p.Ask = Unknown, source.Person{} // there is no id and no email to ask for
-	case !whole:
+	case !complete:
 		p.State = NotAsked
-	case !m.told:
+	case !m.providersReturned:
 		p.State = Unknown
 	case len(u.Providers) > 1:
 		p.State = OtherProvider // the person may still be able to sign in through the other provider
@@ -296,9 +296,9 @@ func (m *matcher) absent(p Person, u target.User, kept []string, whole bool) Per
 	return p
 }
 
-// settleClaims makes users ambiguous who claim the same account, and finds each account's
+// resolveClaims makes users ambiguous who claim the same account, and finds each account's
 // owner.
-func (m *matcher) settleClaims() {
+func (m *matcher) resolveClaims() {
 	type claims struct{ byID, byEmail []int }
 	all := make([]claims, len(m.owner))
 	for i, p := range m.persons {
@@ -359,8 +359,8 @@ func Names(u target.User) []string {
 	return slices.DeleteFunc([]string{normal(u.Name), normal(u.GivenName + " " + u.FamilyName)}, func(n string) bool { return n == "" })
 }
 
-// Bears reports whether the account's username or full name is one of the names.
-func Bears(a source.User, names []string) bool {
+// HasName reports whether the account's username or full name is one of the names.
+func HasName(a source.User, names []string) bool {
 	return slices.Contains(names, normal(a.Username)) || slices.Contains(names, normal(a.FirstName+" "+a.LastName))
 }
 

@@ -18,7 +18,7 @@ import (
 //
 //	matched kc-ann by id, sure
 //	rekeyed kc-new by email, gone by id
-//	ambiguous kc-ann by email, ask, settle
+//	ambiguous kc-ann by email, ask, before grants
 func person(people match.People, src *source.Snapshot, tgt *target.Snapshot, id string) string {
 	i, ok := tgt.UserIndex(id)
 	if !ok {
@@ -45,8 +45,8 @@ func person(people match.People, src *source.Snapshot, tgt *target.Snapshot, id 
 	if p.Ask.Key != "" {
 		s += fmt.Sprintf(", ask %v %s", p.Ask.IDs, p.Ask.Email)
 	}
-	if p.Settle {
-		s += ", settle"
+	if p.AskBeforeGrant {
+		s += ", before grants"
 	}
 	return s
 }
@@ -104,7 +104,7 @@ func TestWho(t *testing.T) {
 		{
 			name:   "a kept text that is no id of Keycloak's form, in a ClearML that keeps no account ids: the email decides",
 			world:  "keycloak new email=ann@example.com\nclearml ann id=ann",
-			before: map[string]string{"ann": "ambiguous kc-new by email, ask [ann] ann@example.com, settle"},
+			before: map[string]string{"ann": "ambiguous kc-new by email, ask [ann] ann@example.com, before grants"},
 			after:  map[string]string{"ann": "matched kc-new by email, sure"},
 		},
 		{
@@ -116,19 +116,19 @@ func TestWho(t *testing.T) {
 		{
 			name:   "a kept id of another form is an id where ClearML keeps such ids of accounts",
 			world:  "both bob\nkeycloak new email=ann@example.com\nclearml ann id=kc-old",
-			before: map[string]string{"ann": "ambiguous kc-new by email, ask [kc-old] ann@example.com, settle"},
+			before: map[string]string{"ann": "ambiguous kc-new by email, ask [kc-old] ann@example.com, before grants"},
 			after:  map[string]string{"ann": "rekeyed kc-new by email, gone by id"},
 		},
 		{
 			name:   "B2: a kept id that the realm has no more, and another account has the email",
 			world:  "keycloak new email=ann@example.com\nclearml ann id=11111111-2222-3333-4444-555555555555",
-			before: map[string]string{"ann": "ambiguous kc-new by email, ask [11111111-2222-3333-4444-555555555555] ann@example.com, settle"},
+			before: map[string]string{"ann": "ambiguous kc-new by email, ask [11111111-2222-3333-4444-555555555555] ann@example.com, before grants"},
 			after:  map[string]string{"ann": "rekeyed kc-new by email, gone by id"},
 		},
 		{
 			name:   "a kept id of an account that is in no group: the look-up finds it",
 			world:  "keycloak new email=ann@example.com\nkeycloak out email=out@example.com\nclearml ann id=kc-out\n/team: new",
-			before: map[string]string{"ann": "ambiguous kc-new by email, ask [kc-out] ann@example.com, settle"},
+			before: map[string]string{"ann": "ambiguous kc-new by email, ask [kc-out] ann@example.com, before grants"},
 			after:  map[string]string{"ann": "matched kc-out by id, sure"},
 		},
 		{
@@ -139,7 +139,7 @@ func TestWho(t *testing.T) {
 		{
 			name:   "of several kept ids the one that the realm has decides, once the others were looked up",
 			world:  "keycloak ann\nclearml ann id=kc-old,kc-ann",
-			before: map[string]string{"ann": "matched kc-ann by id, ask [kc-old kc-ann] ann@example.com, settle"},
+			before: map[string]string{"ann": "matched kc-ann by id, ask [kc-old kc-ann] ann@example.com, before grants"},
 			after:  map[string]string{"ann": "matched kc-ann by id, sure"},
 		},
 		{
@@ -203,13 +203,13 @@ func TestWho(t *testing.T) {
 		{
 			name:   "where the realm allows duplicate emails, one account is not sure before the email is looked up",
 			world:  "duplicates\nkeycloak ann\nclearml ann",
-			before: map[string]string{"ann": "matched kc-ann by email, ask [] ann@example.com, settle"},
+			before: map[string]string{"ann": "matched kc-ann by email, ask [] ann@example.com, before grants"},
 			after:  map[string]string{"ann": "matched kc-ann by email, sure"},
 		},
 		{
 			name:   "where the realm allows duplicate emails and has a federation, no look-up makes an email sure",
 			world:  "duplicates\nfederation corp\nkeycloak ann\nclearml ann",
-			before: map[string]string{"ann": "matched kc-ann by email, ask [] ann@example.com, settle"},
+			before: map[string]string{"ann": "matched kc-ann by email, ask [] ann@example.com, before grants"},
 			after:  map[string]string{"ann": "matched kc-ann by email"},
 		},
 		{
@@ -220,7 +220,7 @@ func TestWho(t *testing.T) {
 		{
 			name:   "the look-up finds a second account of the email",
 			world:  "duplicates\nkeycloak ann\nkeycloak b email=ann@example.com\nclearml ann\n/team: ann",
-			before: map[string]string{"ann": "matched kc-ann by email, ask [] ann@example.com, settle"},
+			before: map[string]string{"ann": "matched kc-ann by email, ask [] ann@example.com, before grants"},
 			after:  map[string]string{"ann": "ambiguous kc-ann kc-b by email"},
 		},
 		{
@@ -251,7 +251,7 @@ func TestWho(t *testing.T) {
 		{
 			name:   "one of two claimants by email keeps an id, which settles both",
 			world:  "keycloak ann\nkeycloak out\nclearml a email=ann@example.com\nclearml b email=ann@example.com id=kc-out\n/team: ann",
-			before: map[string]string{"a": "ambiguous kc-ann by email", "b": "ambiguous kc-ann by email, ask [kc-out] ann@example.com, settle"},
+			before: map[string]string{"a": "ambiguous kc-ann by email", "b": "ambiguous kc-ann by email, ask [kc-out] ann@example.com, before grants"},
 			after:  map[string]string{"a": "matched kc-ann by email, sure", "b": "matched kc-out by id, sure"},
 		},
 		{
@@ -351,8 +351,8 @@ func TestWho(t *testing.T) {
 		{
 			name:   "an away federation may have the kept id, so nobody is rekeyed",
 			world:  "duplicates\nfederation corp away\nkeycloak new email=ann@example.com\nclearml ann id=kc-old",
-			before: map[string]string{"ann": "ambiguous kc-new by email, ask [kc-old] ann@example.com, settle"},
-			after:  map[string]string{"ann": "ambiguous kc-new by email, ask [kc-old] ann@example.com, settle"},
+			before: map[string]string{"ann": "ambiguous kc-new by email, ask [kc-old] ann@example.com, before grants"},
+			after:  map[string]string{"ann": "ambiguous kc-new by email, ask [kc-old] ann@example.com, before grants"},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -479,7 +479,7 @@ func TestKeptIDs(t *testing.T) {
 	}
 }
 
-func TestBears(t *testing.T) {
+func TestHasName(t *testing.T) {
 	user := target.User{Name: "Ann  LEE", GivenName: "Anna", FamilyName: "Lee"}
 	for _, tt := range []struct {
 		name    string
@@ -494,7 +494,7 @@ func TestBears(t *testing.T) {
 		{"two people without names bear no name", source.User{}, target.User{}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := match.Bears(tt.account, match.Names(tt.user)); got != tt.want {
+			if got := match.HasName(tt.account, match.Names(tt.user)); got != tt.want {
 				t.Errorf("got %v, want %v", got, tt.want)
 			}
 		})
@@ -511,10 +511,10 @@ func TestRemarks(t *testing.T) {
 	}{
 		{"a provider by which nobody signed in, where there are others", "keycloak ann\nclearml ann also=google\nclearml bob local\n/team: ann\nteam = ann",
 			func(o *match.Options) { o.Provider = "Keycloak-prod" },
-			[]string{"clearml Keycloak-prod: clearml.provider, by which nobody has signed in, but by google, keycloak", "keycloak idle: no_target"}},
+			[]string{"clearml Keycloak-prod: the value of clearml.provider, but no user has signed in through that provider. Users signed in through google, keycloak", "keycloak idle: no_target"}},
 		{"a provider by which somebody signed in", "keycloak ann\nclearml ann\nclearml bob google\n/team: ann\nteam = ann", nil, []string{"keycloak idle: no_target"}},
 		{"no provider at all", "clearml ann local\n/team:\nteam = ann", nil,
-			[]string{"clearml keycloak: clearml.provider, by which nobody has signed in: ClearML tells no sign-in provider of anybody, so nobody is matched", "keycloak idle: no_target"}},
+			[]string{"clearml keycloak: the value of clearml.provider, but ClearML returns no sign-in provider for any user, so no user can be matched", "keycloak idle: no_target"}},
 		{"administrators by one of two signs", "keycloak ann\nclearml ann role=user\nclearml bob role=admin\nclearml cid role=admin\nclearml dan\nclearml eve role=user\nclearml bot role=admin service\nclearml fay role=root\n/ops: ann\nAdmins! = ann cid dan fay", admins,
 			[]string{"clearml bob@example.com: has the role admin and is not in Admins", "clearml ann@example.com: is in Admins and has the role user", "keycloak idle: no_target"}},
 		{"administrators without an email are named by id", "clearml bob email= role=admin\nclearml ann\n/ops:\nAdmins! =", admins,
@@ -524,7 +524,7 @@ func TestRemarks(t *testing.T) {
 			o.Exceptions = []match.Exception{{Match: "a", Groups: []string{"nope", "team", "cm-ops"}}, {Match: "b", Groups: []string{"nope"}}, {Match: "c"}}
 		}, []string{"clearml ops: no_source", "clearml nope: users.protect names this group in an exception, and ClearML has no such group", "keycloak idle: no_target"}},
 		{"a server that shows built-in groups from one side", "clearml ann id=kc-ann\nkeycloak ann\n/ops: ann\nAdmins! = ann\nview Admins ann", admins,
-			[]string{"clearml Admins: ClearML shows built-in groups in no user's own list: the group's own list is judged alone", "keycloak idle: no_target"}},
+			[]string{"clearml Admins: ClearML shows the members of built-in groups only in the group's member list, so groupsync uses that list alone", "keycloak idle: no_target"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := plantest.New(t, tt.world)

@@ -19,29 +19,29 @@ import (
 //
 // more are further remarks, such as those of Unsure.
 func Remarks(tgt *target.Snapshot, p Pairing, r Rules, more ...Skip) []Skip {
-	all := slices.Concat(p.Skips, Strangers(tgt, r), Mismatched(tgt, p), oneView(tgt), astray(tgt, r), more)
+	all := slices.Concat(p.Skips, UnusedProvider(tgt, r), Mismatched(tgt, p), oneView(tgt), unknownExceptionGroups(tgt, r), more)
 	slices.SortFunc(all, compareSkips)
 	return slices.Compact(all)
 }
 
-// Strangers returns a remark on clearml.provider if no user has signed in through it. In that
-// case no user is matched. It returns nothing if ClearML does not return sign-in providers at
-// all.
-func Strangers(tgt *target.Snapshot, r Rules) []Skip {
-	others, told := make(map[string]bool), false
+// UnusedProvider returns a remark on clearml.provider if no user has signed in through that
+// provider. In that case no user is matched. It returns nothing if ClearML does not return
+// sign-in providers at all.
+func UnusedProvider(tgt *target.Snapshot, r Rules) []Skip {
+	others, returned := make(map[string]bool), false
 	for _, u := range tgt.Users() {
-		told = told || u.Providers != nil
+		returned = returned || u.Providers != nil
 		for name := range u.Providers {
 			others[name] = true
 		}
 	}
-	if told && len(others) == 0 {
-		return []Skip{{r.Provider, InClearML, "clearml.provider, by which nobody has signed in: ClearML tells no sign-in provider of anybody, so nobody is matched"}}
+	if returned && len(others) == 0 {
+		return []Skip{{r.Provider, InClearML, "the value of clearml.provider, but ClearML returns no sign-in provider for any user, so no user can be matched"}}
 	}
 	if len(others) == 0 || others[r.Provider] {
 		return nil
 	}
-	return []Skip{{r.Provider, InClearML, "clearml.provider, by which nobody has signed in, but by " + strings.Join(slices.Sorted(maps.Keys(others)), ", ")}}
+	return []Skip{{r.Provider, InClearML, "the value of clearml.provider, but no user has signed in through that provider. Users signed in through " + strings.Join(slices.Sorted(maps.Keys(others)), ", ")}}
 }
 
 // Unsure returns a remark if emails identify nobody in the realm, and ClearML knows somebody by
@@ -50,7 +50,7 @@ func Unsure(c source.Catalog, people People) []Skip {
 	if !c.HidesEmails() || !slices.ContainsFunc(people.persons, Person.EmailOnly) {
 		return nil
 	}
-	return []Skip{{"duplicateEmailsAllowed", InKeycloak, "emails may repeat in the realm, and a federation can hide an account: nobody whom ClearML knows by an email only is added to a group; the next login of the person gives the groups"}}
+	return []Skip{{"duplicateEmailsAllowed", InKeycloak, "emails may repeat in the realm, and a federation can hide an account. groupsync adds nobody whom ClearML knows only by email. Such people get their groups at their next login"}}
 }
 
 // oneView returns a remark if ClearML shows the members of built-in groups only in the group's
@@ -59,7 +59,7 @@ func oneView(tgt *target.Snapshot) []Skip {
 	if !tgt.OneView() {
 		return nil
 	}
-	return []Skip{{target.Admins, InClearML, "ClearML shows built-in groups in no user's own list: the group's own list is judged alone"}}
+	return []Skip{{target.Admins, InClearML, "ClearML shows the members of built-in groups only in the group's member list, so groupsync uses that list alone"}}
 }
 
 // Mismatched returns a remark for each user whose role disagrees with the membership of the

@@ -250,7 +250,7 @@ func (p *planner) except(id string, person match.Person) {
 // gone. Then it is probably the same person with a new email.
 func (p *planner) renamed(pending []source.User, u target.User) bool {
 	names := match.Names(u)
-	return slices.ContainsFunc(pending, func(a source.User) bool { return match.Bears(a, names) })
+	return slices.ContainsFunc(pending, func(a source.User) bool { return match.HasName(a, names) })
 }
 
 // addition proposes to add the user who certainly has the listed account.
@@ -287,7 +287,7 @@ func (p *planner) askClaimants(g *Group, account int) {
 	for _, u := range claimants {
 		person := p.people.Person(u)
 		p.remember(u, person)
-		if lacks && person.Settle && person.Ask.Key != "" {
+		if lacks && person.AskBeforeGrant && person.Ask.Key != "" {
 			p.asks[person.Ask.Key] = person.Ask
 		}
 	}

@@ -216,9 +216,9 @@ func (g *Group) weighAll(changes []Change, answers []source.Answer) ([]Change, e
 		}
 		g.Own.Stale = g.Own.Stale || a.Stale
 		switch a.Denial {
-		case source.OwnHas:
+		case source.HiddenByList:
 			g.hidden(c)
-		case source.OwnLacks:
+		case source.OnlyInList:
 			g.Own.Shown = append(g.Own.Shown, c)
 		default:
 			kept = append(kept, c)

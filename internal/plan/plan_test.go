@@ -490,7 +490,7 @@ func TestWeighedCarriesTheAnswer(t *testing.T) {
 	if c := g.Remove[0]; c.Denial != source.Away || c.Federation != "fed-corp" || c.Doubt != "the federation corp is not up: status 500" || c.Evidence.Valid() {
 		t.Errorf("ann: %+v", c)
 	}
-	if c := g.Remove[1]; c.Denial != source.Borne || c.Doubt != "" || !c.Evidence.For("cm-team", "bob", false) {
+	if c := g.Remove[1]; c.Denial != source.Proved || c.Doubt != "" || !c.Evidence.For("cm-team", "bob", false) {
 		t.Errorf("bob: %+v", c)
 	}
 	if c := g.Remove[2]; c.Why != source.Disabled || !c.Evidence.Valid() {
@@ -502,7 +502,7 @@ func TestWeighedCarriesTheAnswer(t *testing.T) {
 // no other group.
 func TestWhatIsSeenOfTheCacheIsKept(t *testing.T) {
 	w := plantest.New(t, "federation corp\nboth ann bob\nldap ann bob\n/team:\n/x:\nteam = ann\nx = bob")
-	w.Second = func(s *source.Second) {
+	w.Second = func(s *source.SecondLook) {
 		s.Own[source.OwnKey{Account: "kc-ann", Name: "team"}] = source.Own{Asked: true, Cached: []string{"/team"}}
 	}
 	p := w.Pass(t).Weighed

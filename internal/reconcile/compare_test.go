@@ -245,11 +245,11 @@ func TestCompareFails(t *testing.T) {
 	}{
 		{
 			name: "the changed mapping feeds a built-in group", changed: builtin,
-			want: `the changed configuration: groups.mapping: "a" is mapped to ClearML's built-in group "Users", which is never written: map it to a group of your own`,
+			want: `the changed configuration: groups.mapping: "a" is mapped to ClearML's built-in group "Users", and a mapping cannot write a built-in group. Map it to another user group`,
 		},
 		{
 			name: "the present mapping feeds a built-in group", present: builtin,
-			want: `the present configuration: groups.mapping: "a" is mapped to ClearML's built-in group "Users", which is never written: map it to a group of your own`,
+			want: `the present configuration: groups.mapping: "a" is mapped to ClearML's built-in group "Users", and a mapping cannot write a built-in group. Map it to another user group`,
 		},
 		{name: "Keycloak cannot be read", break_: func(w *world) { w.readKC = errors.New("keycloak is down") }, want: "keycloak is down"},
 		{name: "ClearML cannot be read", break_: func(w *world) { w.readCM = errors.New("clearml is down") }, want: "clearml is down"},

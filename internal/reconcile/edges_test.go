@@ -72,12 +72,12 @@ func TestACollisionBearsOutNobody(t *testing.T) {
 	})
 	t.Run("a holder of the role who does not hold it in effect", func(t *testing.T) {
 		s := tell(t, realm+"role boss: mal\nAdmins! = ann", wide, func(o *match.Options) { o.AdminGroups, o.AdminRole = []string{"clearml-admins"}, "boss" })
-		s.second = func(x *source.Second) { x.Effective[source.Held{Account: "kc-mal", Role: "boss"}] = false }
+		s.second = func(x *source.SecondLook) { x.Effective[source.Held{Account: "kc-mal", Role: "boss"}] = false }
 		s.pass("the pass", "", "+mal@Admins withheld by confirm")
 	})
 	t.Run("somebody who leaves the other group between the two reads", func(t *testing.T) {
 		s := tell(t, realm+"/ops-admins: ann mal\nAdmins! = ann", wide, adminsOf("clearml-admins", "ops-admins"))
-		s.second = func(x *source.Second) { x.Members["/ops-admins"] = []source.User{s.users["kc-ann"]} }
+		s.second = func(x *source.SecondLook) { x.Members["/ops-admins"] = []source.User{s.users["kc-ann"]} }
 		s.pass("the pass", "", "+mal@Admins withheld by confirm")
 	})
 }

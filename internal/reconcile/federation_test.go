@@ -355,7 +355,7 @@ const (
 
 // The messages of the guard `federation`.
 const (
-	probeFails  = `federation: the federation "ldap" is not up (a lookup through it answered 500 in place of 404): `
+	probeFails  = `federation: the federation "ldap" is not up (Keycloak answered the probe with 500 instead of 404): `
 	switchedOff = `federation: the federation "ldap" is not up (it is switched off in Keycloak, or was deleted since the read): `
 	keep        = " changes that depend on it are withheld, and its people keep their memberships; "
 	checkServer = "check that its server answers Keycloak; if its probes fail for another reason, name it in keycloak.trusted_federations"
@@ -673,14 +673,14 @@ func TestAReadThatAFederationHangsIsAnErrorThatNamesIt(t *testing.T) {
 	s := newSite(t, keycloaktest.FederationOptions{Timeout: time.Minute})
 	s.rec = s.reconciler(t, setup{config: func(c *keycloak.Config) { c.Timeout = 2 * time.Second }})
 	s.ldap.Pause(t)
-	const away = "the federation ldap is not up (Keycloak had no answer from it within 2s): look after it first"
+	const away = "the federation ldap is not up (Keycloak did not answer the probe within 2s). Repair the federation first"
 	s.pass(t, "hanging", want{result: report.Error, probes: "ldap away", members: whole,
-		errors: []string{"…: no whole answer from …" + away}})
+		errors: []string{"…: no complete answer from …" + away}})
 	s.ldap.Resume(t)
 	s.realm.Leave(t, "luke", "/club")
 	s.between = func() { s.ldap.Pause(t) }
 	s.pass(t, "hanging in the second look", want{result: report.Error, probes: "ldap away", members: whole,
-		errors: []string{"confirming the changes: reading the members of the group /club: no whole answer from …" + away}})
+		errors: []string{"confirming the changes: reading the members of the group /club: no complete answer from …" + away}})
 	s.ldap.Resume(t)
 }
 

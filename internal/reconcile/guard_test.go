@@ -102,7 +102,7 @@ func TestGuards(t *testing.T) {
 			name:  "the confirm step: a second look that has the person withholds the removal",
 			world: "both ann bob\n/team: ann\nteam = ann bob",
 			change: func(w *world) {
-				w.second = func(s *source.Second) { s.Members["/team"] = append(s.Members["/team"], w.users["kc-bob"]) }
+				w.second = func(s *source.SecondLook) { s.Members["/team"] = append(s.Members["/team"], w.users["kc-bob"]) }
 			},
 			limits: wide,
 			want:   []string{"-bob@team withheld not_member by confirm"},
@@ -213,7 +213,7 @@ func TestGuards(t *testing.T) {
 			name:  "a federated person whom the database itself calls disabled waits for nothing",
 			world: "federation corp\nboth ann bob\nldap ann bob\ndisable bob\n/team: ann bob\nteam = ann bob",
 			change: func(w *world) {
-				w.second = func(s *source.Second) { s.DisabledDB["kc-bob"] = true }
+				w.second = func(s *source.SecondLook) { s.DisabledDB["kc-bob"] = true }
 			},
 			limits: limit(func(l *guard.Limits) { l.Grace = time.Hour }),
 			want:   []string{"-bob@team applied disabled"},

@@ -564,7 +564,7 @@ func (l *looking) asks(src *source.Snapshot) func(source.Person) bool {
 			}
 		}
 		for _, a := range src.Users() {
-			if match.Bears(a, names) {
+			if match.HasName(a, names) {
 				for _, i := range l.links.of(a) {
 					needed[l.tgt.Users()[i].ID] = true
 				}

@@ -211,9 +211,9 @@ func TestRemarks(t *testing.T) {
 	}{
 		{"a provider that nobody came by, where there are others", "keycloak ann\nclearml ann other\nclearml bob local\n/team: ann\nteam = ann",
 			func(o *match.Options) { o.Provider = "Keycloak-prod" },
-			[]report.Skip{{Name: "Keycloak-prod", Side: "clearml", Why: "clearml.provider, by which nobody has signed in, but by google, keycloak"}}},
+			[]report.Skip{{Name: "Keycloak-prod", Side: "clearml", Why: "the value of clearml.provider, but no user has signed in through that provider. Users signed in through google, keycloak"}}},
 		{"no provider at all", "clearml ann local\n/team:\nteam = ann", nil,
-			[]report.Skip{{Name: "keycloak", Side: "clearml", Why: "clearml.provider, by which nobody has signed in: ClearML tells no sign-in provider of anybody, so nobody is matched"}}},
+			[]report.Skip{{Name: "keycloak", Side: "clearml", Why: "the value of clearml.provider, but ClearML returns no sign-in provider for any user, so no user can be matched"}}},
 		{"administrators by one of two signs", "keycloak ann\nclearml ann role=user\nclearml bob role=admin\nclearml cid role=admin\nclearml dan\nclearml bot role=admin service\n/ops: ann\nAdmins! = ann cid dan", admins,
 			[]report.Skip{
 				{Name: "bob@example.com", Side: "clearml", Why: "has the role admin and is not in Admins"},

@@ -94,7 +94,7 @@ func TestRestore(t *testing.T) {
 		},
 		{
 			name: "the second look finds the account disabled", world: swap, after: func(w *world) {
-				w.second = func(s *source.Second) {
+				w.second = func(s *source.SecondLook) {
 					u := account("bob")
 					u.Enabled = false
 					s.Accounts["kc-bob"], s.DisabledDB["kc-bob"] = source.Account{Found: true, User: u}, true
@@ -104,13 +104,13 @@ func TestRestore(t *testing.T) {
 		},
 		{
 			name: "the second look finds no account", world: swap, after: func(w *world) {
-				w.second = func(s *source.Second) { s.Accounts["kc-bob"] = source.Account{} }
+				w.second = func(s *source.SecondLook) { s.Accounts["kc-bob"] = source.Account{} }
 			},
 			want: []string{"-ann@team applied restored"}, left: []string{`bob@example.com was not restored in the group "team": the second look finds no such account`}, redone: 1, now: nil,
 		},
 		{
 			name: "the second look cannot read the account", world: swap, after: func(w *world) {
-				w.second = func(s *source.Second) { delete(s.Accounts, "kc-bob") }
+				w.second = func(s *source.SecondLook) { delete(s.Accounts, "kc-bob") }
 			},
 			want: []string{"-ann@team applied restored"}, left: []string{`bob@example.com was not restored in the group "team": the account was not read a second time`}, redone: 1, now: nil,
 		},

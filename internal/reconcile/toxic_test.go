@@ -436,21 +436,21 @@ var keycloakRows = slices.Concat(
 	rows(toKeycloak, signIn, map[toxic]want{
 		resetUp:   nothing.says("signing in to Keycloak: no connection to …connection reset by peer; check keycloak.url"),
 		resetDown: nothing.says("signing in to Keycloak: no connection to …connection reset by peer; check keycloak.url"),
-		timeout:   nothing.says("signing in to Keycloak: no whole answer from …within …; check Keycloak's health"),
+		timeout:   nothing.says("signing in to Keycloak: no complete answer from …within …; check Keycloak's health"),
 		limit:     nothing.says("signing in to Keycloak: no connection to …unexpected EOF; check keycloak.url"),
 		down:      nothing.says("signing in to Keycloak: no connection to …connection refused; check keycloak.url"),
 	}),
 	rows(toKeycloak, read, map[toxic]want{
 		resetUp:   nothing.says("reading the members of the group /…: no connection to …connection reset by peer; check keycloak.url"),
 		resetDown: nothing.says("reading the members of the group /…: no connection to …connection reset by peer; check keycloak.url"),
-		timeout:   nothing.says("reading the members of the group /…: no whole answer from …within …; check Keycloak's health").ends(func(w *want) { w.probes = "ldap away" }),
+		timeout:   nothing.says("reading the members of the group /…: no complete answer from …within …; check Keycloak's health").ends(func(w *want) { w.probes = "ldap away" }),
 		limit:     nothing.says("reading the members of the group /…: no connection to …unexpected EOF; check keycloak.url"),
 		down:      nothing.says("reading the members of the group /…: no connection to …connection refused; check keycloak.url"),
 	}),
 	rows(toKeycloak, confirm, map[toxic]want{
 		resetUp:   nothing.says("confirming the changes: …: no connection to …connection reset by peer; check keycloak.url"),
 		resetDown: nothing.says("confirming the changes: …: no connection to …connection reset by peer; check keycloak.url"),
-		timeout:   nothing.says("confirming the changes: …: no whole answer from …within …; check Keycloak's health"),
+		timeout:   nothing.says("confirming the changes: …: no complete answer from …within …; check Keycloak's health"),
 		limit:     nothing.says("confirming the changes: …: no connection to …unexpected EOF; check keycloak.url"),
 		down:      nothing.says("confirming the changes: …: no connection to …connection refused; check keycloak.url"),
 	}),
@@ -474,12 +474,12 @@ var (
 var ldapRows = slices.Concat(
 	rows(toLDAP, read, map[toxic]want{
 		resetUp: awayRead, resetDown: awayRead, down: awayRead,
-		timeout: hangs.says("reading the members of the group /…: no whole answer from …the federation ldap is not up"),
+		timeout: hangs.says("reading the members of the group /…: no complete answer from …the federation ldap is not up"),
 		limit:   cutRead,
 	}),
 	rows(toLDAP, confirm, map[toxic]want{
 		resetUp: awayLook, resetDown: awayLook, down: awayLook,
-		timeout: hangs.says("confirming the changes: …: no whole answer from …the federation ldap is not up"),
+		timeout: hangs.says("confirming the changes: …: no complete answer from …the federation ldap is not up"),
 		limit:   cutLook,
 	}),
 )

@@ -309,7 +309,7 @@ func TestGrantsAreGuarded(t *testing.T) {
 			world:   "both ann bob\nrole boss: ann bob\nAdmins! =",
 			options: role,
 			change: func(w *world) {
-				w.second = func(s *source.Second) { s.Effective[source.Held{Account: "kc-bob", Role: "boss"}] = false }
+				w.second = func(s *source.SecondLook) { s.Effective[source.Held{Account: "kc-bob", Role: "boss"}] = false }
 			},
 			want:  []string{"+ann@Admins applied", "+bob@Admins withheld by confirm"},
 			trips: []string{"confirm Admins: the second look did not confirm 1 of 2 changes (the first: the account does not hold the role boss in effect; if the role was given just now, Keycloak's user cache is old): they are withheld, and the next pass checks them again"},

@@ -49,10 +49,10 @@ type world struct {
 	targets  []target.Group
 	self     string
 
-	away     map[string]string    // probe detail by federation id
-	trusted  []string             // names of trusted federations
-	lookedUp []string             // keys of the look-ups that were made
-	second   func(*source.Second) // changes the answer of the second look
+	away     map[string]string        // probe detail by federation id
+	trusted  []string                 // names of trusted federations
+	lookedUp []string                 // keys of the look-ups that were made
+	second   func(*source.SecondLook) // changes the answer of the second look
 	readKC   error
 	readCM   error
 	writes   []string // what was written, "group: members"
@@ -336,7 +336,7 @@ func (w *world) GroupsOf(_ context.Context, _ source.Catalog, accounts []source.
 }
 
 func (w *world) Confirm(_ context.Context, snap *source.Snapshot, questions []source.Question, known []source.Federation) (source.Confirmation, error) {
-	s := source.Second{
+	s := source.SecondLook{
 		Members: map[string][]source.User{}, Roles: map[string]*source.RoleHolders{}, Accounts: map[string]source.Account{}, DisabledDB: map[string]bool{},
 		Own: map[source.OwnKey]source.Own{}, Effective: map[source.Held]bool{}, Failed: map[string]string{}, Federated: len(w.federations)+len(known) > 0,
 	}

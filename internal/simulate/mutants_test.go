@@ -117,7 +117,7 @@ var mechanisms = []mutant{
 		{"internal/metrics/metrics.go", "m.count(\"remove\", g.Remove)", "m.count(\"remove\", g.Remove[:0])"},
 	}, "membership", ""},
 	{"signed in by Keycloak", []patch{
-		{"internal/match/people.go", "return ours || !m.told", "return true || ours"},
+		{"internal/match/people.go", "return ours || !m.providersReturned", "return true || ours"},
 	}, "", ""},
 }
 

@@ -74,8 +74,8 @@ func (p Probe) Silent() bool {
 	return !p.Up && !p.Federation.Vanished && (!p.Federation.Enabled || !p.Federation.Answered)
 }
 
-// speaks reports whether Keycloak's answers about the federation's people count.
-func (p Probe) speaks() bool { return p.Up || p.Trusted }
+// answersCount reports whether Keycloak's answers about the federation's people count.
+func (p Probe) answersCount() bool { return p.Up || p.Trusted }
 
 // mergeProbes returns one probe for each federation, sorted by id. A federation is up only
 // if all its probes were up.
@@ -101,7 +101,7 @@ func mergeProbes(a, b []Probe) []Probe {
 // of Keycloak's form, and people who have a kept id of its own form.
 func Blocks(p Person, probes []Probe) (Probe, bool) {
 	for _, probe := range probes {
-		if probe.speaks() {
+		if probe.answersCount() {
 			continue
 		}
 		own := func(id string) bool { return strings.HasPrefix(id, "f:"+probe.Federation.ID+":") }
@@ -128,16 +128,16 @@ type Own struct {
 	Asked  bool // Cached was read
 }
 
-// OwnKey is the key of Second.Own.
+// OwnKey is the key of SecondLook.Own.
 type OwnKey struct{ Account, Name string }
 
-// Held is the key of Second.Effective.
+// Held is the key of SecondLook.Effective.
 type Held struct{ Account, Role string }
 
-// Second is the result of the second look at the realm. A reader fills in the fields that
+// SecondLook is the result of the second look at the realm. A reader fills in the fields that
 // the questions need. A failed read is an error of the look, or an entry of Failed. It is
 // never an empty entry of another field.
-type Second struct {
+type SecondLook struct {
 	Probes     []Probe                 // one for each probed federation; not up if any of its probes was not up
 	Members    map[string][]User       // by group id: the direct members, read again
 	Renamed    map[string]bool         // by group id: after Members was read, the group had another name or path than in the snapshot
@@ -206,11 +206,11 @@ type Denial string
 
 // The values of Denial.
 const (
-	Borne    Denial = ""        // there is evidence
-	OwnHas   Denial = "hides"   // the list of members or holders does not show the account, the own side does: the user keeps the membership
-	OwnLacks Denial = "shows"   // only the list of members or holders shows the account: nothing is granted
-	Away     Denial = "away"    // a federation whose answer counts is not up
-	Unclear  Denial = "unclear" // the second look disagrees, or was not possible
+	Proved       Denial = ""        // there is evidence
+	HiddenByList Denial = "hides"   // the list of members or holders does not show the account, the own side does: the user keeps the membership
+	OnlyInList   Denial = "shows"   // only the list of members or holders shows the account: nothing is granted
+	Away         Denial = "away"    // a federation whose answer counts is not up
+	Unclear      Denial = "unclear" // the second look disagrees, or was not possible
 )
 
 // Answer is the answer to one question: either valid Evidence, or a Denial with its Doubt.
@@ -239,5 +239,5 @@ type Confirmation struct {
 
 // Away returns the probes that were not up, except those of trusted federations.
 func (c Confirmation) Away() []Probe {
-	return slices.DeleteFunc(slices.Clone(c.Probes), Probe.speaks)
+	return slices.DeleteFunc(slices.Clone(c.Probes), Probe.answersCount)
 }

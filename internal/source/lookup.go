@@ -43,21 +43,21 @@ func (s *Snapshot) With(l LookUps) (*Snapshot, error) {
 	if next.found == nil {
 		next.found = make(map[string]Found, len(l.Found))
 	}
-	whole := 0
+	complete := 0
 	for _, f := range l.Found {
 		next.found[f.Person.Key] = f
 		for _, u := range f.Accounts {
 			next.add(u)
 		}
 		if f.Doubt == "" {
-			whole++
+			complete++
 		}
 	}
 	next.sortUsers()
 	next.probes = mergeProbes(s.probes, l.Probes)
-	if whole > 0 && len(next.users) == 0 {
+	if complete > 0 && len(next.users) == 0 {
 		return nil, fault.New(fault.Keycloak, fault.Incomplete,
-			"the realm shows no account at all: not in the groups that were read, and not for %d people of ClearML who were looked up; nothing is synchronized from an empty realm; check keycloak.realm", whole)
+			"the realm shows no account at all: not in the groups that were read, and not for %d people of ClearML who were looked up; nothing is synchronized from an empty realm; check keycloak.realm", complete)
 	}
 	return &next, nil
 }

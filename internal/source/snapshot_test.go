@@ -34,9 +34,9 @@ func TestSnapshotRefusesPartsThatAreNotWhole(t *testing.T) {
 		{"a group that gives the role was not read", Parts{Selection: Selection{Roles: boss}, Roles: map[string]*RoleHolders{"boss": {Found: true, Groups: []string{"2"}}}},
 			"the members of the group /b were not read; run again"},
 		{"a member has no id", Parts{Selection: Selection{Groups: []string{"1"}}, Members: map[string][]User{"1": {u, {Username: "v"}}}},
-			"the members of the group /a: an account without an id; run again"},
+			"Keycloak listed an account without an id among the members of the group /a; run again"},
 		{"a holder of a role has no id", Parts{Selection: Selection{Roles: boss}, Roles: map[string]*RoleHolders{"boss": {Found: true, Direct: []User{{Username: "v"}}}}},
-			`the holders of the role "boss": an account without an id; run again`},
+			`Keycloak listed an account without an id among the holders of the role "boss"; run again`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.parts.Catalog = c

@@ -116,7 +116,7 @@ func NewSnapshot(p Parts) (*Snapshot, error) {
 		wanted = append(wanted, role.Groups...)
 		for _, u := range role.Direct {
 			if u.ID == "" {
-				return nil, fault.New(fault.Keycloak, fault.Incomplete, "the holders of the role %q: an account without an id; run again", name)
+				return nil, fault.New(fault.Keycloak, fault.Incomplete, "Keycloak listed an account without an id among the holders of the role %q; run again", name)
 			}
 			s.add(u)
 		}
@@ -133,7 +133,7 @@ func NewSnapshot(p Parts) (*Snapshot, error) {
 		for _, u := range p.Members[id] {
 			if u.ID == "" {
 				g, _ := p.Catalog.Group(id)
-				return nil, fault.New(fault.Keycloak, fault.Incomplete, "the members of the group %s: an account without an id; run again", g.Path)
+				return nil, fault.New(fault.Keycloak, fault.Incomplete, "Keycloak listed an account without an id among the members of the group %s; run again", g.Path)
 			}
 			s.add(u)
 			ids = append(ids, u.ID)

@@ -10,7 +10,7 @@ import (
 // be the person to be out of all sources. A grant needs its one account to be in a source,
 // or to hold the role. If the own side of a federated account and the member list disagree,
 // the own side is right (reference/keycloak-own-view.md).
-func Weigh(snap *Snapshot, questions []Question, s Second) Confirmation {
+func Weigh(snap *Snapshot, questions []Question, s SecondLook) Confirmation {
 	w := &weigher{snap: snap, second: s, members: s.memberSets(), holders: make(map[string]map[string]bool)}
 	for name := range s.Roles {
 		w.holders[name] = s.roleHolders(name)
@@ -33,12 +33,12 @@ func Weigh(snap *Snapshot, questions []Question, s Second) Confirmation {
 
 type weigher struct {
 	snap    *Snapshot
-	second  Second
+	second  SecondLook
 	members map[string]map[string]bool // enabled and disabled members, by group id
 	holders map[string]map[string]bool // by role name
 }
 
-func (s Second) memberSets() map[string]map[string]bool {
+func (s SecondLook) memberSets() map[string]map[string]bool {
 	sets := make(map[string]map[string]bool, len(s.Members))
 	for group, users := range s.Members {
 		set := make(map[string]bool, len(users))
@@ -50,7 +50,7 @@ func (s Second) memberSets() map[string]map[string]bool {
 	return sets
 }
 
-func (s Second) roleHolders(name string) map[string]bool {
+func (s SecondLook) roleHolders(name string) map[string]bool {
 	role := s.Roles[name]
 	if role == nil || !role.Found {
 		return nil
@@ -80,7 +80,7 @@ func (w *weigher) away(federation string) (Answer, bool) {
 		a.Federation = federation
 		return a, true
 	}
-	if p := w.second.Probes[i]; !p.speaks() {
+	if p := w.second.Probes[i]; !p.answersCount() {
 		a := doubt(Away, "the federation %s is not up: %s", cmp.Or(p.Federation.Name, p.Federation.ID), p.Detail)
 		a.Federation = federation
 		return a, true
@@ -109,11 +109,11 @@ func (w *weigher) removal(q Question) Answer {
 		all = append(all, a.Evidence)
 	}
 	if len(all) == 0 {
-		return doubt(Unclear, "no account was named that could be this person")
+		return doubt(Unclear, "the plan names no account that could be this person")
 	}
 	a := Answer{Evidence: all[0], Stale: stale}
 	if len(all) > 1 {
-		a.Evidence.text = fmt.Sprintf("each of %d accounts that could be this person is out: %s", len(all), all[0].text)
+		a.Evidence.text = fmt.Sprintf("none of the %d accounts that could be this person belongs in the user group: %s", len(all), all[0].text)
 		for _, e := range all[1:] {
 			a.Evidence.text += "; " + e.text
 			a.Evidence.waits = a.Evidence.waits || e.waits
@@ -154,14 +154,14 @@ func (w *weigher) disabled(u User) Answer {
 	case w.second.DisabledDB[u.ID]:
 		return Answer{Evidence: Evidence{why: Disabled, text: "read twice: the account is disabled, in Keycloak's own database too"}}
 	case u.Federation != "" || account.User.Federation != "":
-		return Answer{Evidence: Evidence{why: Disabled, text: "read twice: the federation disables the account, Keycloak's database does not", waits: true}}
+		return Answer{Evidence: Evidence{why: Disabled, text: "read twice: the federation disables the account, but Keycloak's database does not", waits: true}}
 	}
 	return Answer{Evidence: Evidence{why: Disabled, text: "read twice: the account is disabled, but not in Keycloak's database (an organization may be switched off)", waits: true}}
 }
 
 func (w *weigher) notMember(q Question, u User) Answer {
 	if len(q.Sources) == 0 && q.Role == "" {
-		return doubt(Unclear, "nothing was named that feeds the user group")
+		return doubt(Unclear, "the plan names no Keycloak group and no role that feeds the user group")
 	}
 	for _, g := range q.Sources {
 		set, read := w.members[g.ID]
@@ -181,7 +181,7 @@ func (w *weigher) notMember(q Question, u User) Answer {
 			side, old, a := w.own(u, name, q.Sources)
 			switch stale = stale || old; side {
 			case in:
-				a = doubt(OwnHas, "Keycloak's list of the group does not show the account, the account's own side holds the group %q", name)
+				a = doubt(HiddenByList, "Keycloak's list of the group does not show the account, but the account's own side holds the group %q", name)
 				a.Stale = old
 				return a
 			case unclear:
@@ -190,12 +190,12 @@ func (w *weigher) notMember(q Question, u User) Answer {
 		}
 	}
 	if q.Role != "" {
-		if a := w.withoutRole(q, u); a.Denial != Borne {
+		if a := w.withoutRole(q, u); a.Denial != Proved {
 			return a
 		}
 	}
 	if u.Federation == "" {
-		if a := w.exists(u); a.Denial != Borne {
+		if a := w.exists(u); a.Denial != Proved {
 			return a
 		}
 	}
@@ -224,7 +224,7 @@ func (w *weigher) exists(u User) Answer {
 	case !account.Found:
 		return doubt(Unclear, "the second look finds no such account")
 	case account.User.Federation != "":
-		return doubt(Unclear, "the second look finds the account in a federation, whose side was not asked")
+		return doubt(Unclear, "the second look finds the account in a federation, and did not read the account's own side there")
 	}
 	return Answer{}
 }
@@ -260,7 +260,7 @@ func (w *weigher) withoutRole(q Question, u User) Answer {
 	if u.Federation != "" {
 		switch side, old, a := w.ownOfRole(u, role); side {
 		case in:
-			a = doubt(OwnHas, "Keycloak's list of holders does not show the account, the account's own side holds a group that gives the role %s", q.Role)
+			a = doubt(HiddenByList, "Keycloak's list of holders does not show the account, but the account's own side holds a group that gives the role %s", q.Role)
 			a.Stale = old
 			return a
 		case unclear:
@@ -272,13 +272,13 @@ func (w *weigher) withoutRole(q Question, u User) Answer {
 	case !read:
 		return doubt(Unclear, "the roles that the account holds in effect were not read%s", w.because(u))
 	case held && u.Federation != "":
-		a := doubt(OwnHas, "Keycloak's list of holders does not show the account, the account holds the role %s in effect; if that is no longer so, Keycloak's user cache is old: a periodic sync of changed users or clearing the user cache refreshes it", q.Role)
+		a := doubt(HiddenByList, "Keycloak's list of holders does not show the account, but the account holds the role %s in effect; if the role was taken away, Keycloak's user cache is old: a periodic sync of changed users or clearing the user cache refreshes it", q.Role)
 		a.Stale = true
 		return a
 	case held && role.Partial:
-		return doubt(Unclear, "the account holds the role %s in effect, perhaps through a role of a client, which groupsync may not see: give the service account of keycloak.client_id the role view-clients", q.Role)
+		return doubt(Unclear, "the account holds the role %s in effect, perhaps through a client's role. groupsync cannot read the clients' roles. Give the service account of keycloak.client_id the role view-clients", q.Role)
 	case held:
-		return doubt(Unclear, "the account holds the role %s in effect; if that is no longer so, Keycloak's user cache is old: clearing the user cache refreshes it", q.Role)
+		return doubt(Unclear, "the account holds the role %s in effect; if the role was taken away, Keycloak's user cache is old: clearing the user cache refreshes it", q.Role)
 	}
 	return Answer{}
 }
@@ -327,15 +327,15 @@ func (w *weigher) gone(q Question) Answer {
 		}
 		return a
 	case f.Person.Email == "":
-		return doubt(Unclear, "without an email nothing tells whether the person is gone")
+		return doubt(Unclear, "the person has no email, so groupsync cannot tell whether the person is gone")
 	case f.ByID:
 		return doubt(Unclear, "the look-up finds the account whose id ClearML keeps")
 	case slices.ContainsFunc(f.Accounts, func(u User) bool { return !isAccount(q.Accounts, u.ID) }):
-		return doubt(Unclear, "the look-up finds an account with the email, which was not asked about")
+		return doubt(Unclear, "the look-up finds another account with the email, and the plan does not name that account")
 	}
 	e := Evidence{why: Gone, text: "looked up: Keycloak has neither the id that ClearML keeps nor the email", waits: w.second.Federated}
 	if len(f.Accounts) > 0 { // rekeyed: removal checks each of those accounts
-		e.text = "looked up: Keycloak has the id that ClearML keeps no more"
+		e.text = "looked up: Keycloak no longer has the id that ClearML keeps"
 	}
 	if q.GoneBy == ByEmail {
 		e.byEmail = true
@@ -355,7 +355,7 @@ func isAccount(accounts []User, id string) bool {
 // role.
 func (w *weigher) grant(q Question) Answer {
 	if len(q.Accounts) != 1 {
-		return doubt(Unclear, "a grant needs exactly one account, there are %d", len(q.Accounts))
+		return doubt(Unclear, "a grant needs exactly one account, but the plan names %d", len(q.Accounts))
 	}
 	u := q.Accounts[0]
 	if u.Federation != "" {
@@ -364,7 +364,7 @@ func (w *weigher) grant(q Question) Answer {
 		}
 	}
 	l, a := w.lists(q, u)
-	if a.Denial != Borne {
+	if a.Denial != Proved {
 		return a
 	}
 	if u.Federation == "" && l.group != nil {
@@ -413,7 +413,7 @@ func (w *weigher) lists(q Question, u User) (listing, Answer) {
 	case l.role, l.group != nil:
 		return l, Answer{}
 	case len(q.Sources) == 0 && q.Role == "":
-		return l, doubt(Unclear, "nothing was named that feeds the user group")
+		return l, doubt(Unclear, "the plan names no Keycloak group and no role that feeds the user group")
 	case len(q.Sources) == 0:
 		return l, doubt(Unclear, "the second read of the holders of the role %s does not list the account", q.Role)
 	case len(q.Sources) == 1 && q.Role == "":
@@ -428,11 +428,11 @@ func (w *weigher) lists(q Question, u User) (listing, Answer) {
 func shown(q Question, l listing) Answer {
 	switch {
 	case l.group == nil:
-		return doubt(OwnLacks, "Keycloak's list of holders shows the account, the account does not hold the role %s in effect", q.Role)
+		return doubt(OnlyInList, "Keycloak's list of holders shows the account, but the account does not hold the role %s in effect", q.Role)
 	case len(q.Sources) == 1:
-		return doubt(OwnLacks, "Keycloak's list of the group %s shows the account, the account's own side does not hold the group", l.group.Path)
+		return doubt(OnlyInList, "Keycloak's list of the group %s shows the account, but the account's own side does not hold the group", l.group.Path)
 	}
-	return doubt(OwnLacks, "Keycloak's list of the group %s shows the account, the account's own side holds none of the %d groups that feed the user group", l.group.Path, len(q.Sources))
+	return doubt(OnlyInList, "Keycloak's list of the group %s shows the account, but the account's own side holds none of the %d groups that feed the user group", l.group.Path, len(q.Sources))
 }
 
 // inGroups checks the account's own side for every source. The answer is empty if the
@@ -502,7 +502,7 @@ func (w *weigher) inRole(q Question, u User, listed bool) Answer {
 	case held && listed:
 		return Answer{Evidence: Evidence{why: Member, text: "read twice, and the account holds the role in effect"}}
 	case held:
-		a := doubt(Unclear, "the account holds the role %s in effect, Keycloak's list of holders does not show the account; if the role was taken away, Keycloak's user cache is old: a periodic sync of changed users or clearing the user cache refreshes it", q.Role)
+		a := doubt(Unclear, "the account holds the role %s in effect, but Keycloak's list of holders does not show the account; if the role was taken away, Keycloak's user cache is old: a periodic sync of changed users or clearing the user cache refreshes it", q.Role)
 		a.Stale = true
 		return a
 	case listed && u.Federation == "":

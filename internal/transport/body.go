@@ -141,7 +141,7 @@ func CheckJSON(text []byte) error {
 	// In answers of both servers, each object has an id of 32 characters or more, and each
 	// other value has a key.
 	if objects > len(text)/32 || values > len(text)/6 {
-		return tooLarge("the answer of %d bytes holds %d objects and %d values, which is more than an answer of that length can hold in order", len(text), objects, values)
+		return tooLarge("the answer of %d bytes holds %d objects and %d values, which is more than a normal answer of that length contains", len(text), objects, values)
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ func ServerURL(text, example string) (*url.URL, error) {
 	case text == "":
 		return nil, fmt.Errorf("is missing: write %s", example)
 	case strings.Contains(text, "@"):
-		return nil, errors.New("holds an @, as credentials in a URL do: remove them, they have keys of their own")
+		return nil, errors.New("contains an @. Remove credentials from the URL: they have their own keys")
 	case !strings.Contains(text, "://"):
 		return nil, fmt.Errorf("%q has no scheme: write https://%s", text, text)
 	}
@@ -29,9 +29,9 @@ func ServerURL(text, example string) (*url.URL, error) {
 	case u.Hostname() == "":
 		return nil, fmt.Errorf("%q has no host: write %s", text, example)
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		return nil, errors.New("has a query or a fragment: end it with the path")
+		return nil, errors.New("has a query or a fragment. Remove everything after the path")
 	case strings.Contains(text+"/", "/realms/"):
-		return nil, fmt.Errorf("%q goes on to a realm: end it before /realms/, and write the realm into keycloak.realm", text)
+		return nil, fmt.Errorf("%q contains a realm. Remove /realms/ and everything after it, and write the realm into keycloak.realm", text)
 	}
 	u.Path = strings.TrimRight(u.Path, "/")
 	return u, nil

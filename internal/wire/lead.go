@@ -26,7 +26,7 @@ func LogApproval(ctx context.Context, log *slog.Logger, lease *kube.Lease, rep r
 	}
 	log = log.With("sync", rep.Sync, "pass", rep.Pass, "digest", a.Digest, "by", a.By, "at", a.At)
 	if !a.Granted {
-		log.Warn("an approval was refused: nothing was lifted", "detail", a.Detail)
+		log.Warn("an approval was refused, so it lifted no guard", "detail", a.Detail)
 		return
 	}
 	log.Info("changes were approved", "lifted", a.LiftedNames(), "changes", a.Changes)

@@ -17,7 +17,7 @@ func SetSuspension(ctx context.Context, store Store, next memory.Suspension) (st
 	}
 	before = before.Current(time.Now())
 	var lines []string
-	ended := "it replaces this one: "
+	ended := "the new suspension replaces this one: "
 	switch {
 	case next.IsZero() && unread == nil && before.IsZero():
 		return "no suspension was in force, so nothing was changed", nil
@@ -31,7 +31,7 @@ func SetSuspension(ctx context.Context, store Store, next memory.Suspension) (st
 	}
 	switch {
 	case unread != nil:
-		lines = append(lines, ended+"one that could not be read")
+		lines = append(lines, ended+"a suspension that could not be read")
 	case !before.IsZero():
 		lines = append(lines, ended+before.String())
 	}

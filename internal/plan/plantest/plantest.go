@@ -24,8 +24,8 @@ type TB interface {
 // World is a realm and a ClearML server in memory. New describes the lines.
 type World struct {
 	Rules  match.Rules
-	Second func(*source.Second) // changes the answer of a second look; nil: no change
-	Away   map[string]bool      // by federation id: its probes fail
+	Second func(*source.SecondLook) // changes the answer of a second look; nil: no change
+	Away   map[string]bool          // by federation id: its probes fail
 
 	users       map[string]source.User   // by name
 	groups      map[string][]string      // by path: the names in the member list
@@ -486,7 +486,7 @@ func (w *World) find(p source.Person) source.Found {
 // Confirm answers the plan's questions as a second look does.
 func (w *World) Confirm(tb TB, snap *source.Snapshot, p plan.Plan) source.Confirmation {
 	tb.Helper()
-	s := source.Second{
+	s := source.SecondLook{
 		Probes: w.probes(), Members: map[string][]source.User{}, Roles: map[string]*source.RoleHolders{}, Accounts: map[string]source.Account{},
 		DisabledDB: map[string]bool{}, Own: map[source.OwnKey]source.Own{}, Effective: map[source.Held]bool{}, Federated: len(w.federations) > 0,
 	}
@@ -643,7 +643,7 @@ func Lines(p plan.Plan) []string {
 
 func fate(c plan.Change) string {
 	s := ""
-	if c.Denial != source.Borne {
+	if c.Denial != source.Proved {
 		s += fmt.Sprintf(" (%s)", c.Denial)
 	}
 	if c.Guard != "" {

@@ -166,7 +166,7 @@ func (r *realm) LookUp(_ context.Context, snap *source.Snapshot, people []source
 
 func (r *realm) Confirm(ctx context.Context, snap *source.Snapshot, questions []source.Question, _ []source.Federation) (source.Confirmation, error) {
 	r.asked = questions
-	second := source.Second{
+	second := source.SecondLook{
 		Probes: r.probes(snap.Catalog().Federations(), r.goes), Own: make(map[source.OwnKey]source.Own), Effective: make(map[source.Held]bool),
 		Failed: make(map[string]string), Members: r.members(r.groups), Roles: r.holders(slices.Collect(maps.Keys(r.roles))),
 	}

@@ -287,7 +287,7 @@ func TestFederationOfARealKeycloak(t *testing.T) {
 			name: "an LDAP server that is away", groups: staff, build: federate(nil),
 			changes: func(t *testing.T, s *site) { s.ldap.Stop(t); t.Cleanup(func() { s.ldap.Start(t) }) },
 			lint:    calmLint,
-			lists:   "warning: groupsync did not check the people of the federation ldap, because the federation is away: a lookup through it answered 500 in place of 404\n    " + adviceAway + "\n",
+			lists:   "warning: groupsync did not check the people of the federation ldap, because the federation is away: Keycloak answered the probe with 500 instead of 404\n    " + adviceAway + "\n",
 		},
 		{
 			name: "no time-outs", groups: staff,

@@ -312,11 +312,11 @@ func (m *measuring) findings(c source.Confirmation) []preflight.Finding {
 		}
 		t := tallies[k]
 		switch a.Denial {
-		case source.Borne:
+		case source.Proved:
 			agree++
-		case source.OwnHas:
+		case source.HiddenByList:
 			t.hides++
-		case source.OwnLacks:
+		case source.OnlyInList:
 			t.shows++
 		case source.Away:
 			away[k.federation] = a.Doubt

@@ -148,7 +148,7 @@ func TestPairingOnKeycloak(t *testing.T) {
 				s.signIn(t, "ann")
 				s.clearml.AddTeam("ops")
 				s.rules.AdminRole = "app/boss"
-			}, "pairing-groups", `✘ reading the role "app/boss": it is no realm role, and to see the clients' roles the service account of the client "groupsync" needs view-clients of realm-management
+			}, "pairing-groups", `✘ reading the role "app/boss": the name means a role of a client, and groupsync cannot read the clients' roles. Give the service account of the client "groupsync" the role view-clients of realm-management
     correct this cause: a pass would fail for the same reason
 `},
 		{"without a survey nothing else is looked at", keycloaktest.Spec{Groups: []string{"/ops"}},
@@ -270,7 +270,7 @@ func TestPairingOnKeycloak(t *testing.T) {
 				s.clearml.AddTeam("ops", "cm-ann")
 				s.rules.Provider = "oidc"
 			}, "pairing-people", `✔ people of the groups: 0 matched by the id, 0 by the email, 1 pending (in Keycloak, and not yet signed in to ClearML), 0 ambiguous, 0 rekeyed, 0 gone from Keycloak, 0 disabled there, 1 others
-! nobody is matched: oidc is clearml.provider, by which nobody has signed in, but by keycloak
+! nobody is matched: oidc is the value of clearml.provider, but no user has signed in through that provider. Users signed in through keycloak
     set clearml.provider to the name that ClearML has for the sign-in through Keycloak
 `},
 		{"nobody has signed in yet", keycloaktest.Spec{Groups: []string{"/ops"}, Users: []keycloaktest.User{user("ann", "/ops"), user("bob")}},

@@ -58,9 +58,9 @@ func counted(n int) string { return report.Counted(n, "ClearML user is", "ClearM
 
 // unmatched warns if nobody is matched, or nobody by the id.
 func (p *pairing) unmatched(by map[string]int) []preflight.Finding {
-	switch strangers := match.Strangers(p.view.Input.Target, p.view.Rules); {
-	case len(strangers) > 0:
-		return []preflight.Finding{preflight.Warn("nobody is matched: "+report.Name(strangers[0].Name)+" is "+strangers[0].Why, "set clearml.provider to the name that ClearML has for the sign-in through Keycloak")}
+	switch unused := match.UnusedProvider(p.view.Input.Target, p.view.Rules); {
+	case len(unused) > 0:
+		return []preflight.Finding{preflight.Warn("nobody is matched: "+report.Name(unused[0].Name)+" is "+unused[0].Why, "set clearml.provider to the name that ClearML has for the sign-in through Keycloak")}
 	case by["id"]+by["email"] == 0:
 		return []preflight.Finding{preflight.Warn("nobody of the groups is matched, so groupsync changes nothing", "let somebody who is in one of the groups sign in to ClearML, and compare the emails of both sides")}
 	case by["id"] == 0:

@@ -112,7 +112,7 @@ func list[T any](ctx context.Context, s *Source, c call) ([]T, error) {
 		return nil, err
 	}
 	if items == nil {
-		return nil, fault.New(fault.Keycloak, fault.Shape, "%s: Keycloak answered null where a list belongs; check what stands between groupsync and Keycloak", c.doing)
+		return nil, fault.New(fault.Keycloak, fault.Shape, "%s: Keycloak answered null instead of a list; check the proxies between groupsync and Keycloak", c.doing)
 	}
 	return items, nil
 }
@@ -165,15 +165,15 @@ func (s *Source) sendAs(ctx context.Context, c call, tok *token) (*resty.Respons
 	address := s.address(append(path, c.path...)...)
 	req := s.cloak.GetRequestWithBearerAuth(ctx, tok.access).SetQueryParamsFromValues(c.query)
 	resp, err := req.Get(address)
-	if err = s.broken(ctx, c.doing, resp, err); err != nil {
+	if err = s.incompleteAnswer(ctx, c.doing, resp, err); err != nil {
 		return nil, err
 	}
 	return resp, nil
 }
 
-// brokeOff reports whether an error comes from the network, and not from the content of an
+// isNetworkError reports whether an error comes from the network, and not from the content of an
 // answer.
-func brokeOff(err error) bool {
+func isNetworkError(err error) bool {
 	var n net.Error
 	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &n)
 }
@@ -187,13 +187,13 @@ func (s *Source) address(segments ...string) string {
 	return b.String()
 }
 
-// broken returns the error for a request without a complete answer. It returns nil if the
-// answer is complete, or if its status is an error and only the body is bad.
-func (s *Source) broken(ctx context.Context, doing string, resp *resty.Response, err error) error {
+// incompleteAnswer returns the error for a request without a complete answer. It returns nil
+// if the answer is complete, or if its status is an error and only the body is bad.
+func (s *Source) incompleteAnswer(ctx context.Context, doing string, resp *resty.Response, err error) error {
 	if err == nil {
 		return nil
 	}
-	if resp != nil && resp.StatusCode() > 299 && ctx.Err() == nil && !brokeOff(err) {
+	if resp != nil && resp.StatusCode() > 299 && ctx.Err() == nil && !isNetworkError(err) {
 		return nil // the status decides, even if the body does not parse
 	}
 	if ctx.Err() != nil { // resty hides the context's error from errors.Is
@@ -207,13 +207,13 @@ func (s *Source) broken(ctx context.Context, doing string, resp *resty.Response,
 	var large *transport.TooLargeError
 	switch {
 	case errors.As(err, &large):
-		return fault.New(fault.Keycloak, fault.Shape, "%s: %w; check keycloak.url, and what stands between groupsync and Keycloak. If several groups have hundreds of thousands of members, lower keycloak.concurrency", doing, large)
+		return fault.New(fault.Keycloak, fault.Shape, "%s: %w; check keycloak.url, and the proxies between groupsync and Keycloak. If several groups have hundreds of thousands of members, lower keycloak.concurrency", doing, large)
 	case fault.OfNetwork(err) == fault.Timeout:
-		return fault.New(fault.Keycloak, fault.Timeout, "%s: no whole answer from %s within %s; check Keycloak's health, or raise keycloak.timeout", doing, s.base, limitOf(ctx, s.config.Timeout))
+		return fault.New(fault.Keycloak, fault.Timeout, "%s: no complete answer from %s within %s; check Keycloak's health, or raise keycloak.timeout", doing, s.base, limitOf(ctx, s.config.Timeout))
 	case resp != nil && resp.StatusCode() != 0:
 		return fault.New(fault.Keycloak, fault.Incomplete, "%s: the answer broke off: %w; run again", doing, err)
 	}
-	return fault.New(fault.Keycloak, fault.Connection, "%s: no connection to %s: %w; check keycloak.url, and keycloak.ca_file for a certificate", doing, s.base, err)
+	return fault.New(fault.Keycloak, fault.Connection, "%s: no connection to %s: %w; check keycloak.url. If the error is about a certificate, check keycloak.ca_file", doing, s.base, err)
 }
 
 // location returns the target of a redirect, without the query, which may hold secrets.
@@ -234,14 +234,14 @@ func (s *Source) decode(doing string, resp *resty.Response, into any) error {
 		if kind := resp.Header().Get("Content-Type"); doing == signingIn && !strings.HasPrefix(kind, "text/") {
 			seen = "(not shown: it may hold a token)"
 		}
-		return fault.New(fault.Keycloak, fault.Shape, "%s: answered %d with content type %q in place of JSON: %s; check what stands between groupsync and Keycloak",
+		return fault.New(fault.Keycloak, fault.Shape, "%s: the answer has status %d and content type %q instead of JSON: %s; check the proxies between groupsync and Keycloak",
 			doing, resp.StatusCode(), s.header(resp, "Content-Type"), seen)
 	}
 	if err := transport.CheckJSON(resp.Body()); err != nil {
-		return fault.New(fault.Keycloak, fault.Shape, "%s: %w; check what stands between groupsync and Keycloak", doing, err)
+		return fault.New(fault.Keycloak, fault.Shape, "%s: %w; check the proxies between groupsync and Keycloak", doing, err)
 	}
 	if err := s.secrets.Error(json.Unmarshal(resp.Body(), into)); err != nil { // the error may quote a number of the answer
-		return fault.New(fault.Keycloak, fault.Shape, "%s: the answer of %d bytes is not whole JSON of the documented form: %w; look into Keycloak's log and run again", doing, len(resp.Body()), err)
+		return fault.New(fault.Keycloak, fault.Shape, "%s: the answer of %d bytes is not complete JSON of the documented form: %w; look into Keycloak's log and run again", doing, len(resp.Body()), err)
 	}
 	return nil
 }

@@ -210,12 +210,12 @@ func TestATimeOutKeepsItsReason(t *testing.T) {
 		ctx  func(context.Context) (context.Context, context.CancelFunc)
 		want string
 	}{
-		{"a call without an answer", "x", hangs, nil, "reading x: no whole answer from"},
-		{"a call whose body stops", "x", begun(200), nil, "reading x: no whole answer from"},
-		{"a refusal whose body stops", "x", begun(403), nil, "reading x: no whole answer from"},
-		{"a 404 whose body stops", "x", begun(404), nil, "reading x: no whole answer from"},
-		{"a token without an answer", "token", hangs, nil, "signing in to Keycloak: no whole answer from"},
-		{"a token that is refused, whose body stops", "token", begun(401), nil, "signing in to Keycloak: no whole answer from"},
+		{"a call without an answer", "x", hangs, nil, "reading x: no complete answer from"},
+		{"a call whose body stops", "x", begun(200), nil, "reading x: no complete answer from"},
+		{"a refusal whose body stops", "x", begun(403), nil, "reading x: no complete answer from"},
+		{"a 404 whose body stops", "x", begun(404), nil, "reading x: no complete answer from"},
+		{"a token without an answer", "token", hangs, nil, "signing in to Keycloak: no complete answer from"},
+		{"a token that is refused, whose body stops", "token", begun(401), nil, "signing in to Keycloak: no complete answer from"},
 		{"a call with a limit of its own", "x", hangs, func(ctx context.Context) (context.Context, context.CancelFunc) {
 			return withLimit(ctx, limit/2), func() {}
 		}, "within 200ms"},

@@ -20,7 +20,7 @@ import (
 // failed read is an error.
 func (s *Source) Confirm(ctx context.Context, snap *source.Snapshot, questions []source.Question, known []source.Federation) (source.Confirmation, error) {
 	if len(questions) == 0 {
-		return source.Weigh(snap, nil, source.Second{}), nil
+		return source.Weigh(snap, nil, source.SecondLook{}), nil
 	}
 	tok, err := s.fresh(ctx)
 	if err != nil {
@@ -30,8 +30,8 @@ func (s *Source) Confirm(ctx context.Context, snap *source.Snapshot, questions [
 	if err != nil {
 		return source.Confirmation{}, err
 	}
-	c := &confirming{look: newLook(s, snap, components, known), tok: tok, snap: snap, questions: questions, roles: make(map[string]roleRep)}
-	c.second = source.Second{
+	c := &confirming{personReader: newPersonReader(s, snap, components, known), tok: tok, snap: snap, questions: questions, roles: make(map[string]roleRep)}
+	c.second = source.SecondLook{
 		Accounts: make(map[string]source.Account), DisabledDB: make(map[string]bool), Own: make(map[source.OwnKey]source.Own),
 		Effective: make(map[source.Held]bool), Failed: make(map[string]string), Roles: make(map[string]*source.RoleHolders),
 		Federated: len(c.federations) > 0,
@@ -48,15 +48,15 @@ func (s *Source) Confirm(ctx context.Context, snap *source.Snapshot, questions [
 	return source.Weigh(snap, questions, c.second), nil
 }
 
-// confirming is the state of a running second look. The lock of look guards the maps of
-// second.
+// confirming is the state of a running second look. The lock of personReader guards the maps
+// of second.
 type confirming struct {
-	*look
+	*personReader
 	tok       *token
 	snap      *source.Snapshot
 	questions []source.Question
 	roles     map[string]roleRep // by configured name
-	second    source.Second
+	second    source.SecondLook
 }
 
 // question is one read about one account. ask returns a doubt about that account, or an
@@ -129,7 +129,7 @@ func (c *confirming) readNames(ctx context.Context) error {
 			case err != nil:
 				return err
 			case now.ID != id:
-				return nameless(what.doing)
+				return otherObject(what.doing)
 			case now.Name != g.Name || now.Path != "" && now.Path != g.Path:
 				c.mu.Lock()
 				defer c.mu.Unlock()
@@ -216,7 +216,7 @@ func (c *confirming) askAll(ctx context.Context, questions []question) error {
 	}
 	c.probeAll(ctx, c.unprobed(federated))
 	for len(federated) > 0 {
-		federated = slices.DeleteFunc(federated, func(q question) bool { return !c.speaks(q.account.Federation) })
+		federated = slices.DeleteFunc(federated, func(q question) bool { return !c.mayAsk(q.account.Federation) })
 		part := federated[:min(batch, len(federated))]
 		if err := c.ask(ctx, part, counted); err != nil {
 			return err
@@ -252,9 +252,9 @@ func (c *confirming) ask(ctx context.Context, questions []question, counted func
 	return work.Wait()
 }
 
-// speaks reports whether the federation's people may be asked about: its last probe was up,
+// mayAsk reports whether the federation's people may be asked about: its last probe was up,
 // or it is trusted.
-func (c *confirming) speaks(id string) bool {
+func (c *confirming) mayAsk(id string) bool {
 	p, probed := c.probeOf(id)
 	return probed && (p.Up || p.Trusted)
 }
@@ -265,7 +265,7 @@ func (c *confirming) federationsOf(questions []question) []source.Federation {
 	for i, q := range questions {
 		accounts[i] = q.account
 	}
-	return c.look.federationsOf(accounts)
+	return c.personReader.federationsOf(accounts)
 }
 
 func (c *confirming) unprobed(questions []question) []source.Federation {
@@ -298,7 +298,7 @@ func (c *confirming) disabled(ctx context.Context, u source.User) (string, error
 // that was deleted between their two reads, so they cannot tell deleted from removed.
 func (c *confirming) exists(ctx context.Context, u source.User) (string, error) {
 	if !c.mayLookUp(u.ID) {
-		return "the id of the account is none that Keycloak can be asked for", nil
+		return "groupsync cannot look up the account, because its id has an unexpected form", nil
 	}
 	account, doubt, err := c.account(ctx, u.ID)
 	if doubt != "" || err != nil {
@@ -319,7 +319,7 @@ func (c *confirming) namedDisabled(ctx context.Context, u source.User) (bool, st
 	}
 	ctx = withLimit(ctx, c.limit())
 	query := url.Values{"username": {u.Username}, "exact": {"true"}, "enabled": {"false"}, "first": {"0"}, "max": {"1"}, "briefRepresentation": {"true"}}
-	users, err := c.s.users(ctx, call{name: "users_disabled", doing: "asking whether the database calls an account disabled", role: viewUsers, path: []string{"users"}, query: query})
+	users, err := c.s.users(ctx, call{name: "users_disabled", doing: "asking whether the database says that an account is disabled", role: viewUsers, path: []string{"users"}, query: query})
 	if err != nil {
 		doubt, err := c.doubtful(ctx, err)
 		return false, doubt, err
@@ -351,7 +351,7 @@ func (c *confirming) count(ctx context.Context, key source.OwnKey) (string, erro
 	case err != nil:
 		return c.doubtful(ctx, err)
 	case counted.Count == nil:
-		return "", fault.New(fault.Keycloak, fault.Shape, "%s: the answer holds no count; check what stands between groupsync and Keycloak", what.doing)
+		return "", fault.New(fault.Keycloak, fault.Shape, "%s: the answer holds no count; check the proxies between groupsync and Keycloak", what.doing)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -365,7 +365,7 @@ func (c *confirming) count(ctx context.Context, key source.OwnKey) (string, erro
 // so it is sent only to break a tie.
 func (c *confirming) cached(ctx context.Context, key source.OwnKey) (string, error) {
 	ctx = withLimit(ctx, c.limit())
-	groups, err := c.s.groups(ctx, call{name: "own_groups", doing: "reading the groups of an account", role: viewUsers, path: []string{"users", key.Account, "groups"}, query: whole()})
+	groups, err := c.s.groups(ctx, call{name: "own_groups", doing: "reading the groups of an account", role: viewUsers, path: []string{"users", key.Account, "groups"}, query: unpaged()})
 	switch {
 	case isReason(err, fault.NotFound):
 		return noAccount, nil

@@ -151,11 +151,11 @@ func TestWhatTheSecondLookCosts(t *testing.T) {
 		{"65 people are two batches", "eng", people(65, "c1"), false, `{"count":0}`, "", "65 count, 3 probe", 65, ""},
 		{"150 local people: whether each is still there, and no probe", "eng", people(150, ""), false, `{"count":0}`, "", "150 account", 150, ""},
 		{"a count that says in, and no other group's name contains this one: no cached list", "eng", people(3, "c1"), false, `{"count":1}`, "", "3 count, 2 probe", 0,
-			`Keycloak's list of the group does not show the account, the account's own side holds the group "eng"`},
+			`Keycloak's list of the group does not show the account, but the account's own side holds the group "eng"`},
 		{"a count of 0 is exact though another group's name contains this one", "o", people(3, "c1"), false, `{"count":0}`, "", "3 count, 2 probe", 3, ""},
 		{"a tie: the cached list is asked for too, it lacks the group", "o", people(3, "c1"), false, `{"count":1}`, `[{"id":"g2","name":"ops"}]`, "3 count, 3 own, 3 probe", 3, ""},
 		{"a tie: the cached list holds the group", "o", people(3, "c1"), false, `{"count":1}`, `[{"id":"g1","name":"o"}]`, "3 count, 3 own, 3 probe", 0,
-			`Keycloak's list of the group does not show the account, the account's own side holds the group "o"`},
+			`Keycloak's list of the group does not show the account, but the account's own side holds the group "o"`},
 		{"a tie: the cached list is old", "o", people(3, "c1"), false, `{"count":2}`, `[{"id":"g2","name":"ops"}]`, "3 count, 3 own, 3 probe", 0,
 			`the names of other groups contain "o", and Keycloak's user cache is too old to tell which of them the account has; a periodic sync of changed users or clearing the user cache refreshes it`},
 		{"100 disabled people of a federation: the database's word, 1 each", "eng", people(100, "c1"), true, "", "", "100 database, 3 probe", 100, ""},
@@ -211,8 +211,8 @@ func TestALocalAccountThatIsDeletedMeanwhileIsNoLeaver(t *testing.T) {
 	wantEvidence(t, got, 0, source.NotMember, false, "read twice: not in the one Keycloak group")
 	wantDoubt(t, got, 1, source.Unclear, "the second look finds no such account")
 	wantDoubt(t, got, 2, source.Unclear, "the account was not read a second time: Keycloak answered with an error about the person; look into Keycloak's log")
-	wantDoubt(t, got, 3, source.Unclear, "the account was not read a second time: the id of the account is none that Keycloak can be asked for")
-	wantDoubt(t, got, 4, source.Unclear, "the second look finds the account in a federation, whose side was not asked")
+	wantDoubt(t, got, 3, source.Unclear, "the account was not read a second time: groupsync cannot look up the account, because its id has an unexpected form")
+	wantDoubt(t, got, 4, source.Unclear, "the second look finds the account in a federation, and did not read the account's own side there")
 	wantCounts(t, c.fake, "4 account")
 }
 
@@ -254,7 +254,7 @@ func TestAGroupThatIsRenamedMeanwhile(t *testing.T) {
 }
 
 func TestTheSecondLookOfAFederationStandsBetweenProbes(t *testing.T) {
-	const away = "the federation ldap is not up: a lookup through it answered 500 in place of 404"
+	const away = "the federation ldap is not up: Keycloak answered the probe with 500 instead of 404"
 	rows := []struct {
 		name   string
 		probes []http.HandlerFunc // answers to random names, in order; the last one repeats
@@ -318,7 +318,7 @@ func TestEachFederationSpeaksForItsOwnPeople(t *testing.T) {
 	got := c.confirm(t, c.removals(t, append(mine, other...)))
 	for i := range 2 {
 		wantEvidence(t, got, i, source.NotMember, true, "read twice: not in the one Keycloak group, on the account's own side too")
-		wantDoubt(t, got, 2+i, source.Away, "the federation other is not up: a lookup through it answered 500 in place of 404; it has never answered a probe")
+		wantDoubt(t, got, 2+i, source.Away, "the federation other is not up: Keycloak answered the probe with 500 instead of 404; it has never answered a probe")
 	}
 	if idle := c.asked("/users/f:c3:"); idle != 0 {
 		t.Errorf("a federation that nobody is of was probed %d times", idle)
@@ -336,9 +336,9 @@ func TestWhatOneFailedQuestionMeans(t *testing.T) {
 	}{
 		{"404: the account is gone since", status(404, "application/json", `{"error":"User not found"}`), unread + "Keycloak no longer finds the account", ""},
 		{"500", probeDown, unread + "Keycloak fails to count the groups of the account; if the person was deleted or hidden in LDAP, Keycloak's user cache is old; a periodic sync of changed users or clearing the user cache refreshes it", ""},
-		{"a time-out", hang, unread + "Keycloak had no answer for the person in time", ""},
-		{"a count without a number", answer(`{}`), "", "counting the groups of an account: the answer holds no count; check what stands between groupsync and Keycloak"},
-		{"a page", status(200, "text/html", "<html>"), "", `counting the groups of an account: answered 200 with content type "text/html" in place of JSON: "<html>"; check what stands between groupsync and Keycloak`},
+		{"a time-out", hang, unread + "Keycloak did not answer about the person in time", ""},
+		{"a count without a number", answer(`{}`), "", "counting the groups of an account: the answer holds no count; check the proxies between groupsync and Keycloak"},
+		{"a page", status(200, "text/html", "<html>"), "", `counting the groups of an account: the answer has status 200 and content type "text/html" instead of JSON: "<html>"; check the proxies between groupsync and Keycloak`},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -371,8 +371,8 @@ func TestWhatOneFailedQuestionMeans(t *testing.T) {
 			t.Errorf("%d counts in %v, want 2 in one time-out", c.counts()["count"], took)
 		}
 		wantEvidence(t, got, 0, source.NotMember, true, "read twice: not in the one Keycloak group, on the account's own side too")
-		wantDoubt(t, got, 1, source.Unclear, unread+"Keycloak had no answer for the person in time")
-		wantDoubt(t, got, 2, source.Unclear, unread+"Keycloak was slow, so the remaining people were not asked about in this pass")
+		wantDoubt(t, got, 1, source.Unclear, unread+"Keycloak did not answer about the person in time")
+		wantDoubt(t, got, 2, source.Unclear, unread+"Keycloak was too slow, so groupsync did not ask about the remaining people")
 	})
 	t.Run("members that cannot be listed leave the group's people as they are", func(t *testing.T) {
 		c := newCrowd(t, "eng", nil)
@@ -389,7 +389,7 @@ func TestWhatOneFailedQuestionMeans(t *testing.T) {
 		c := newCrowd(t, "eng", nil)
 		c.answers["/groups/g1/members"], c.answers["probe"] = probeDown, probeDown
 		_, err := c.s.Confirm(t.Context(), c.snap, c.removals(t, people(1, "c1")), nil)
-		wantError(t, err, fault.Server, "reading the members of the group /eng: Keycloak answered 500", "the federation ldap is not up (a lookup through it answered 500 in place of 404): look after it first")
+		wantError(t, err, fault.Server, "reading the members of the group /eng: Keycloak answered 500", "the federation ldap is not up (Keycloak answered the probe with 500 instead of 404). Repair the federation first")
 		if p := probesOf(err); len(p) != 1 || p[0].Up {
 			t.Errorf("the error's probes are %+v, want ldap, not up", p)
 		}
@@ -462,10 +462,10 @@ func TestAnAccountOfAnImportingFederationIsNotAskedForByName(t *testing.T) {
 	c := newCrowd(t, "eng", nil)
 	c.answers["/roles"] = answer(`[{"id":"r1","name":"boss"}]`)
 	c.answers["/roles/boss/users"], c.answers["/roles/boss/groups"] = answer(`[]`), answer(`[]`)
-	odd := source.User{ID: "f:c1:ann", Username: "ann", Federation: "c1"}
-	on := odd
+	stored := source.User{ID: "f:c1:ann", Username: "ann", Federation: "c1"}
+	on := stored
 	on.Enabled = true
-	got := c.confirm(t, []source.Question{removal(groupsOf(t, c.snap.Catalog(), "/eng"), odd), withRole(removal(nil, on), "boss")})
+	got := c.confirm(t, []source.Question{removal(groupsOf(t, c.snap.Catalog(), "/eng"), stored), withRole(removal(nil, on), "boss")})
 	wantDoubt(t, got, 0, source.Unclear, "the second look finds no such account")
 	wantDoubt(t, got, 1, source.Unclear, "the roles that the account holds in effect were not read: the roles of the account cannot be read without importing the person")
 	for _, r := range c.requests {

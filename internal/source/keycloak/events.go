@@ -42,7 +42,7 @@ func (s *Source) AdminEvents(ctx context.Context, since time.Time) ([]events.Eve
 	found := make([]events.Event, len(reps))
 	for i, r := range reps {
 		if r.Time <= 0 || r.OperationType == "" || r.ResourceType == "" {
-			return nil, mostEvents, fault.New(fault.Keycloak, fault.Shape, "%s: an event lacks its time, its operation or its kind; groupsync does not know this Keycloak", c.doing)
+			return nil, mostEvents, fault.New(fault.Keycloak, fault.Shape, "%s: an event lacks its time, its operation or its kind; check that groupsync supports this version of Keycloak", c.doing)
 		}
 		found[i] = events.Event{At: time.UnixMilli(r.Time).UTC(), Operation: r.OperationType, Resource: r.ResourceType, Path: r.ResourcePath}
 	}

@@ -166,14 +166,14 @@ func TestAHalfReadIsAnErrorAndNeverAShortResult(t *testing.T) {
 		pieces []string
 	}{
 		{"a proxy's page with 200", members, status(200, "text/html", "<html>Sign in</html>"), fault.Shape,
-			[]string{"reading the members of the group /eng: answered 200 with content type \"text/html\" in place of JSON: \"<html>Sign in</html>\""}},
-		{"a proxy's page in place of the realm's settings", "", status(200, "text/html; charset=utf-8", "<html>"), fault.Shape, []string{"reading the realm's settings: answered 200 with content type"}},
-		{"a proxy's page in place of the federations", "/components", status(200, "text/html; charset=utf-8", "<html>"), fault.Shape, []string{"reading the realm's federations: answered 200 with content type"}},
-		{"204 without a body", members, status(204, "application/json", ""), fault.Shape, []string{"answered 204 with content type \"application/json\" in place of JSON: (no body)"}},
-		{"an empty 200", members, answer(""), fault.Shape, []string{"the answer of 0 bytes is not whole JSON of the documented form: unexpected end of JSON input"}},
-		{"null", members, answer("null"), fault.Shape, []string{"Keycloak answered null where a list belongs"}},
-		{"an object in place of a list", members, answer("{}"), fault.Shape, []string{"not whole JSON of the documented form: json: cannot unmarshal object"}},
-		{"a list that ends early, its length announced so", members, answer(`[{"id":"u1","username":"ann","enabled":true},`), fault.Shape, []string{"not whole JSON of the documented form: unexpected end of JSON input"}},
+			[]string{"reading the members of the group /eng: the answer has status 200 and content type \"text/html\" instead of JSON: \"<html>Sign in</html>\""}},
+		{"a proxy's page in place of the realm's settings", "", status(200, "text/html; charset=utf-8", "<html>"), fault.Shape, []string{"reading the realm's settings: the answer has status 200 and content type"}},
+		{"a proxy's page in place of the federations", "/components", status(200, "text/html; charset=utf-8", "<html>"), fault.Shape, []string{"reading the realm's federations: the answer has status 200 and content type"}},
+		{"204 without a body", members, status(204, "application/json", ""), fault.Shape, []string{"the answer has status 204 and content type \"application/json\" instead of JSON: (no body)"}},
+		{"an empty 200", members, answer(""), fault.Shape, []string{"the answer of 0 bytes is not complete JSON of the documented form: unexpected end of JSON input"}},
+		{"null", members, answer("null"), fault.Shape, []string{"Keycloak answered null instead of a list"}},
+		{"an object in place of a list", members, answer("{}"), fault.Shape, []string{"not complete JSON of the documented form: json: cannot unmarshal object"}},
+		{"a list that ends early, its length announced so", members, answer(`[{"id":"u1","username":"ann","enabled":true},`), fault.Shape, []string{"not complete JSON of the documented form: unexpected end of JSON input"}},
 		{"a list that ends in an error object", members, answer(`[{"id":"u1","username":"ann","enabled":true},{"error":"unknown_error"}]`), fault.Shape, []string{"an entry lacks its id or its name"}},
 		{"an error object after the list", members, answer(`[{"id":"u1","username":"ann","enabled":true}]{"error":"unknown_error"}`), fault.Shape, []string{"invalid character '{' after top-level value"}},
 		{"an account that does not say whether it is enabled", members, answer(`[{"id":"u1","username":"ann"}]`), fault.Shape, []string{"reading the members of the group /eng: an account does not say whether it is enabled"}},
@@ -187,23 +187,23 @@ func TestAHalfReadIsAnErrorAndNeverAShortResult(t *testing.T) {
 			fmt.Fprint(w, `[{"id":"u1",`)
 			w.(http.Flusher).Flush()
 			<-r.Context().Done()
-		}, fault.Timeout, []string{"no whole answer from http://127.0.0.1:", "within 2s"}},
+		}, fault.Timeout, []string{"no complete answer from http://127.0.0.1:", "within 2s"}},
 		{"a redirect", members, func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "https://login.example.com/?state=hidden", http.StatusFound)
-		}, fault.Shape, []string{`a redirect (302) to "https://login.example.com/"; put the address that answers by itself into keycloak.url`}},
+		}, fault.Shape, []string{`a redirect (302) to "https://login.example.com/"; set keycloak.url to an address that answers without a redirect`}},
 		{"403", members, status(403, "application/json", `{"error":"HTTP 403 Forbidden"}`), fault.Forbidden, []string{`give the service account of the client "groupsync" the role view-users of realm-management`}},
 		{"403 for the federations", "/components", status(403, "application/json", `{}`), fault.Forbidden, []string{"the role view-realm of realm-management"}},
 		{"500", members, status(500, "application/json", `{"error":"unknown_error"}`), fault.Server, []string{`Keycloak answered 500: "{\"error\":\"unknown_error\"}"`}},
 		{"a group that vanishes before its members", members, status(404, "application/json", `{"error":"Could not find group by id"}`), fault.Incomplete, []string{"the group /eng: the group vanished during the read (404); run again"}},
 		{"a group that vanishes before its children", "/groups/g1/children", status(404, "application/json", `{}`), fault.Incomplete, []string{`listing the groups below "eng": the group vanished during the read (404); run again`}},
-		{"fewer children than announced", "/groups/g1/children", answer("[]"), fault.Incomplete, []string{"1 were announced and 0 listed"}},
+		{"fewer children than announced", "/groups/g1/children", answer("[]"), fault.Incomplete, []string{"Keycloak announced 1 groups and listed 0"}},
 		{"a group more in the count", "/groups/count", answer(`{"count":4}`), fault.Incomplete, []string{"Keycloak listed 3 groups but counts 4"}},
 		{"a group fewer in the count", "/groups/count", answer(`{"count":2}`), fault.Incomplete, []string{"Keycloak listed 3 groups but counts 2"}},
 		{"a count without a number", "/groups/count", answer(`{}`), fault.Shape, []string{"counting the groups: the answer holds no count"}},
-		{"settings in the form of Keycloak 23", "", answer(`{"duplicateEmailsAllowed":false,"permanentLockout":false}`), fault.Shape, []string{"reading the realm's settings: the settings lack those that Keycloak 24 added, so this Keycloak is too old: groupsync supports Keycloak 24 and newer; upgrade Keycloak"}},
+		{"settings in the form of Keycloak 23", "", answer(`{"duplicateEmailsAllowed":false,"permanentLockout":false}`), fault.Shape, []string{"reading the realm's settings: the settings that Keycloak 24 added are missing, so this Keycloak is too old: groupsync supports Keycloak 24 and newer; upgrade Keycloak"}},
 		{"groups in the form of releases before 23", "/groups", answer(`[{"id":"g1","name":"eng","subGroups":[]}]`), fault.Shape, []string{"listing the groups: the list does not tell how many groups are below each one, so this Keycloak is too old: groupsync supports Keycloak 24 and newer; upgrade Keycloak"}},
 		{"a group without a name", "/groups", answer(`[{"id":"g1"}]`), fault.Shape, []string{"listing the groups: an entry lacks its id or its name"}},
-		{"a token that is a page", kc, status(200, "text/html", "<html>"), fault.Shape, []string{"signing in to Keycloak: answered 200 with content type \"text/html\""}},
+		{"a token that is a page", kc, status(200, "text/html", "<html>"), fault.Shape, []string{"signing in to Keycloak: the answer has status 200 and content type \"text/html\""}},
 		{"a token that is no JWT", kc, answer(`{"access_token":"opaque","expires_in":60}`), fault.Shape, []string{"the access token is not a JWT"}},
 		{"a token without roles", kc, answer(`{"access_token":"` + jwt("1", nil) + `","expires_in":60}`), fault.Forbidden, []string{"the access token carries no client roles"}},
 		{"a token with view-users only", kc, answer(`{"access_token":"` + jwt("1", []string{viewUsers}) + `","expires_in":60}`), fault.Forbidden, []string{"the access token lacks view-realm of realm-management"}},
@@ -287,7 +287,7 @@ func TestWhatIsRetried(t *testing.T) {
 		f, s := newFake(t, func(c *Config) { c.Timeout = 100 * time.Millisecond })
 		f.answers["/groups/g1/members"] = func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 		_, err := read(t.Context(), s)
-		wantError(t, err, fault.Timeout, "reading the members of the group /eng: no whole answer from", "within 100ms")
+		wantError(t, err, fault.Timeout, "reading the members of the group /eng: no complete answer from", "within 100ms")
 		if n := f.count("GET /groups/g1/members"); n != 1 {
 			t.Errorf("%d tries, want 1", n)
 		}
@@ -331,7 +331,7 @@ func TestAFailedReadNamesTheFederationThatIsAway(t *testing.T) {
 	f.answers["/groups/g1/members"] = status(500, "application/json", `{"error":"unknown_error"}`)
 	f.answers["probe"] = status(500, "application/json", `{"error":"unknown_error"}`)
 	_, err := read(t.Context(), s)
-	wantError(t, err, fault.Server, "reading the members of the group /eng: Keycloak answered 500", "the federation ldap is not up (a lookup through it answered 500 in place of 404): look after it first")
+	wantError(t, err, fault.Server, "reading the members of the group /eng: Keycloak answered 500", "the federation ldap is not up (Keycloak answered the probe with 500 instead of 404). Repair the federation first")
 	if p := probesOf(err); len(p) != 1 || p[0].Up {
 		t.Errorf("the error's probes are %+v, want ldap, not up", p)
 	}
@@ -354,10 +354,10 @@ func TestConfigurationThatIsRefused(t *testing.T) {
 	}{
 		{"no URL", func(c *Config) { c.URL = "" }, "keycloak.url: is missing: write https://auth.example.com"},
 		{"a URL without a scheme", func(c *Config) { c.URL = "auth.example.com:8443" }, `keycloak.url: "auth.example.com:8443" has no scheme: write https://auth.example.com:8443`},
-		{"a URL with credentials", func(c *Config) { c.URL = "https://user:pw@auth.example.com" }, "keycloak.url: holds an @, as credentials in a URL do: remove them, they have keys of their own"},
+		{"a URL with credentials", func(c *Config) { c.URL = "https://user:pw@auth.example.com" }, "keycloak.url: contains an @. Remove credentials from the URL: they have their own keys"},
 		{"a URL without a host", func(c *Config) { c.URL = "https:///auth" }, `keycloak.url: "https:///auth" has no host: write https://auth.example.com`},
-		{"a URL with a query", func(c *Config) { c.URL = "https://a.example.com?x=1" }, "keycloak.url: has a query or a fragment: end it with the path"},
-		{"a URL into a realm", func(c *Config) { c.URL = "https://a.example.com/realms/demo" }, `keycloak.url: "https://a.example.com/realms/demo" goes on to a realm: end it before /realms/, and write the realm into keycloak.realm`},
+		{"a URL with a query", func(c *Config) { c.URL = "https://a.example.com?x=1" }, "keycloak.url: has a query or a fragment. Remove everything after the path"},
+		{"a URL into a realm", func(c *Config) { c.URL = "https://a.example.com/realms/demo" }, `keycloak.url: "https://a.example.com/realms/demo" contains a realm. Remove /realms/ and everything after it, and write the realm into keycloak.realm`},
 		{"no realm", func(c *Config) { c.Realm = "" }, "keycloak.realm is empty; name the realm whose groups are read"},
 		{"no client", func(c *Config) { c.ClientID = "" }, "keycloak.client_id is empty; name the client whose service account reads the realm"},
 		{"no secret", func(c *Config) { c.ClientSecret = nil }, "keycloak.client_secret is not set; set it, or keycloak.client_secret_file"},

@@ -69,7 +69,7 @@ func (s *Source) probeFor(ctx context.Context, f source.Federation, name string)
 	resp, err := s.send(ctx, c)
 	switch {
 	case isReason(err, fault.Timeout):
-		return fmt.Sprintf("Keycloak had no answer from it within %s", limit), false
+		return fmt.Sprintf("Keycloak did not answer the probe within %s", limit), false
 	case err != nil:
 		return err.Error(), false
 	}
@@ -79,7 +79,7 @@ func (s *Source) probeFor(ctx context.Context, f source.Federation, name string)
 	if resp.StatusCode() == http.StatusNotFound && json.Unmarshal(resp.Body(), &own) == nil && own.Error != "" {
 		return "", false
 	}
-	return fmt.Sprintf("a lookup through it answered %d in place of 404", resp.StatusCode()), resp.StatusCode() == http.StatusInternalServerError
+	return fmt.Sprintf("Keycloak answered the probe with %d instead of 404", resp.StatusCode()), resp.StatusCode() == http.StatusInternalServerError
 }
 
 // awayError is a failed read, with the probes of the federations after the failure.
@@ -91,7 +91,7 @@ type awayError struct {
 func (e *awayError) Error() string {
 	for _, p := range e.probes {
 		if !p.Up {
-			return fmt.Sprintf("%v; the federation %s is not up (%s): look after it first", e.err, p.Federation.Name, p.Detail)
+			return fmt.Sprintf("%v; the federation %s is not up (%s). Repair the federation first", e.err, p.Federation.Name, p.Detail)
 		}
 	}
 	return fmt.Sprintf("%v; every federation is up", e.err)

@@ -20,12 +20,12 @@ func (s *Source) Find(ctx context.Context, catalog source.Catalog, people []sour
 	if len(people) == 0 {
 		return source.LookUps{}, nil
 	}
-	return s.lookNow(catalog, known).find(ctx, people)
+	return s.personReaderOf(catalog, known).find(ctx, people)
 }
 
-// lookNow returns a look at a realm whose catalog has just been read.
-func (s *Source) lookNow(catalog source.Catalog, known []source.Federation) *look {
-	return &look{s: s, catalog: catalog, federations: union(nil, catalog.Federations(), known), answered: make(map[string]source.Probe), hangs: make(map[string]bool)}
+// personReaderOf returns a reader of people in a realm whose catalog has just been read.
+func (s *Source) personReaderOf(catalog source.Catalog, known []source.Federation) *personReader {
+	return &personReader{s: s, catalog: catalog, federations: union(nil, catalog.Federations(), known), answered: make(map[string]source.Probe), hangs: make(map[string]bool)}
 }
 
 // GroupsOf returns, by account id, the groups of each account's own side. Answers about
@@ -36,15 +36,15 @@ func (s *Source) lookNow(catalog source.Catalog, known []source.Federation) *loo
 // call GroupsOf, because it would keep old entries alive. GroupsOf is for rare questions
 // about one person.
 func (s *Source) GroupsOf(ctx context.Context, catalog source.Catalog, accounts []source.User, known []source.Federation) (map[string]source.OwnGroups, error) {
-	l := s.lookNow(catalog, known)
-	federations := l.federationsOf(accounts)
-	l.probeAll(ctx, federations)
+	r := s.personReaderOf(catalog, known)
+	federations := r.federationsOf(accounts)
+	r.probeAll(ctx, federations)
 	var mu sync.Mutex
 	found := make(map[string]source.OwnGroups, len(accounts))
 	work, inner := s.errgroup(ctx)
 	for _, u := range accounts {
 		work.Go(func() error {
-			own, err := l.ownGroups(inner, u)
+			own, err := r.ownGroups(inner, u)
 			mu.Lock()
 			defer mu.Unlock()
 			found[u.ID] = own
@@ -54,9 +54,9 @@ func (s *Source) GroupsOf(ctx context.Context, catalog source.Catalog, accounts 
 	if err := work.Wait(); err != nil {
 		return nil, err
 	}
-	l.probeAll(ctx, federations)
+	r.probeAll(ctx, federations)
 	for _, u := range accounts {
-		if p, probed := l.probeOf(u.Federation); probed && !p.Up && !p.Trusted {
+		if p, probed := r.probeOf(u.Federation); probed && !p.Up && !p.Trusted {
 			own := found[u.ID]
 			own.Doubt = "the federation " + p.Federation.Name + " is not up, so groups that come from it can be missing: " + p.Detail
 			found[u.ID] = own
@@ -65,14 +65,14 @@ func (s *Source) GroupsOf(ctx context.Context, catalog source.Catalog, accounts 
 	return found, nil
 }
 
-func (l *look) ownGroups(ctx context.Context, u source.User) (source.OwnGroups, error) {
-	ctx = withLimit(ctx, l.limit())
-	groups, err := l.s.groups(ctx, call{name: "own_groups", doing: "reading the groups of an account", role: viewUsers, path: []string{"users", u.ID, "groups"}, query: whole()})
+func (r *personReader) ownGroups(ctx context.Context, u source.User) (source.OwnGroups, error) {
+	ctx = withLimit(ctx, r.limit())
+	groups, err := r.s.groups(ctx, call{name: "own_groups", doing: "reading the groups of an account", role: viewUsers, path: []string{"users", u.ID, "groups"}, query: unpaged()})
 	switch {
 	case isReason(err, fault.NotFound):
 		return source.OwnGroups{Doubt: noAccount}, nil
 	case err != nil:
-		doubt, err := l.doubtful(ctx, err)
+		doubt, err := r.doubtful(ctx, err)
 		return source.OwnGroups{Doubt: doubt}, err
 	}
 	var own source.OwnGroups
@@ -85,19 +85,19 @@ func (l *look) ownGroups(ctx context.Context, u source.User) (source.OwnGroups, 
 
 // federationsOf returns the federations of the accounts, sorted by id. A federation that the
 // realm no longer has counts as switched off.
-func (l *look) federationsOf(accounts []source.User) []source.Federation {
+func (r *personReader) federationsOf(accounts []source.User) []source.Federation {
 	var needed []source.Federation
 	for _, u := range accounts {
 		id := u.Federation
 		if id == "" || slices.ContainsFunc(needed, func(f source.Federation) bool { return f.ID == id }) {
 			continue
 		}
-		i := slices.IndexFunc(l.federations, func(f source.Federation) bool { return f.ID == id })
+		i := slices.IndexFunc(r.federations, func(f source.Federation) bool { return f.ID == id })
 		if i < 0 {
-			l.federations = append(l.federations, source.Federation{ID: id, Name: id})
-			i = len(l.federations) - 1
+			r.federations = append(r.federations, source.Federation{ID: id, Name: id})
+			i = len(r.federations) - 1
 		}
-		needed = append(needed, l.federations[i])
+		needed = append(needed, r.federations[i])
 	}
 	slices.SortFunc(needed, func(a, b source.Federation) int { return strings.Compare(a.ID, b.ID) })
 	return needed

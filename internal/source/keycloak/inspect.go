@@ -28,11 +28,11 @@ type Discovery struct {
 // there is no such realm, or no Keycloak at the address.
 func (s *Source) Discover(ctx context.Context) (Discovery, error) {
 	resp, err := s.cloak.GetRequest(transport.WithCall(ctx, "discovery")).Get(s.address("realms", s.config.Realm, ".well-known", "openid-configuration"))
-	if err = s.broken(ctx, discovering, resp, err); err != nil {
+	if err = s.incompleteAnswer(ctx, discovering, resp, err); err != nil {
 		return Discovery{}, err
 	}
 	if code := resp.StatusCode(); code < 200 || code > 299 {
-		if why, own := saidIn(resp); own && code == http.StatusNotFound {
+		if why, own := keycloakErrorIn(resp); own && code == http.StatusNotFound {
 			return Discovery{}, s.noRealm(discovering, s.cause(why, code))
 		}
 		return Discovery{}, s.refusal(call{doing: discovering, role: viewUsers}, resp)
@@ -65,15 +65,15 @@ func (s *Source) SignIn(ctx context.Context) (Grant, error) {
 	if err != nil {
 		return Grant{}, err
 	}
-	told := Grant{
+	grant := Grant{
 		Method: string(cmp.Or(s.tokens.method, post)), Life: g.life, Lightweight: g.claims.kind() == "lt",
 		RealmRoles: slices.Sorted(slices.Values(g.claims.RealmAccess.Roles)), ClientRoles: make(map[string][]string), Management: s.management(),
 	}
 	for client, access := range g.claims.ResourceAccess {
-		told.ClientRoles[client] = slices.Sorted(slices.Values(access.Roles))
+		grant.ClientRoles[client] = slices.Sorted(slices.Values(access.Roles))
 	}
-	_, told.Refusal = s.rolesOf(g.claims)
-	return told, nil
+	_, grant.Refusal = s.rolesOf(g.claims)
+	return grant, nil
 }
 
 // Settings are the realm's settings that groupsync check looks at.
@@ -97,23 +97,23 @@ type Role struct {
 
 // Settings reads the realm's representation from Keycloak.
 func (s *Source) Settings(ctx context.Context) (Settings, error) {
-	var set Settings
-	err := s.get(ctx, call{name: "realm", doing: "reading the realm's settings", role: viewRealm}, &set)
-	return set, err
+	var settings Settings
+	err := s.get(ctx, call{name: "realm", doing: "reading the realm's settings", role: viewRealm}, &settings)
+	return settings, err
 }
 
 // DefaultRoles returns the names of the realm roles that every new account gets, sorted: the
 // default role and the realm roles that it contains, at any depth.
 func (s *Source) DefaultRoles(ctx context.Context) ([]string, error) {
-	set, err := s.Settings(ctx)
+	settings, err := s.Settings(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if set.DefaultRole.ID == "" {
-		return nil, fault.New(fault.Keycloak, fault.Shape, "reading the realm's settings: the answer names no default role; groupsync does not know this Keycloak")
+	if settings.DefaultRole.ID == "" {
+		return nil, fault.New(fault.Keycloak, fault.Shape, "reading the realm's settings: the answer names no default role; check that groupsync supports this version of Keycloak")
 	}
-	names := map[string]bool{set.DefaultRole.Name: true}
-	for open := []Role{set.DefaultRole}; len(open) > 0; open = open[1:] {
+	names := map[string]bool{settings.DefaultRole.Name: true}
+	for open := []Role{settings.DefaultRole}; len(open) > 0; open = open[1:] {
 		c := call{name: "composites", doing: "reading what the default role " + open[0].Name + " contains", role: viewRealm, path: []string{"roles-by-id", open[0].ID, "composites", "realm"}}
 		parts, err := s.roles(ctx, "", c)
 		if err != nil {

@@ -126,7 +126,7 @@ func (s *Source) serviceRoles(ctx context.Context, c *Client) ([]string, error) 
 		return nil, err
 	}
 	if account.ID == "" {
-		return nil, nameless(doing)
+		return nil, incompleteEntry(doing)
 	}
 	var assigned struct {
 		Clients map[string]struct {
@@ -259,7 +259,7 @@ func (s *Source) Example(ctx context.Context, c *Client, userinfo bool) (*Exampl
 	if err != nil {
 		return nil, err
 	}
-	groups, err := s.groups(ctx, call{name: "own_groups", doing: "reading the groups of an account", role: viewUsers, path: []string{"users", person.ID, "groups"}, query: whole()})
+	groups, err := s.groups(ctx, call{name: "own_groups", doing: "reading the groups of an account", role: viewUsers, path: []string{"users", person.ID, "groups"}, query: unpaged()})
 	if err != nil || len(groups) == 0 { // the person left the group just now
 		return nil, err
 	}
@@ -278,7 +278,7 @@ func (s *Source) somebody(ctx context.Context) (*source.User, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, exampleTimeout, fault.New(fault.Keycloak, fault.Timeout, "no local person was found within %s", exampleTimeout))
 	defer cancel()
 	for _, g := range groups[:min(len(groups), exampleGroups)] {
-		query := whole()
+		query := unpaged()
 		query.Set("max", "100")
 		members, err := s.users(ctx, call{name: "members", doing: "reading members of the group " + cmp.Or(g.Path, g.Name), role: viewUsers, path: []string{"groups", g.ID, "members"}, query: query})
 		if isReason(err, fault.NotFound, fault.Server, fault.Rejected) {

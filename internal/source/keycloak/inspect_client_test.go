@@ -55,7 +55,7 @@ func TestClientThatCannotBeRead(t *testing.T) {
 		{"a scope that is not in the list", []string{viewUsers, viewRealm, viewClients}, theClient, `[]`, fault.Incomplete,
 			`reading the client scopes: the client web has the scope "basic", which is not in the realm's list; run again`},
 		{"no list", []string{viewUsers, viewRealm, viewClients}, `null`, `[]`, fault.Shape,
-			`reading the client web: Keycloak answered null where a list belongs; check what stands between groupsync and Keycloak`},
+			`reading the client web: Keycloak answered null instead of a list; check the proxies between groupsync and Keycloak`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			f, s := newFake(t, nil)

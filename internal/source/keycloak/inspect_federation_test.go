@@ -106,7 +106,7 @@ func TestInspectFederationsRefusesWhatIsNotWhole(t *testing.T) {
 			`reading the realm's federations: Keycloak refuses the call (403 HTTP 403 Forbidden). The call needs the role view-realm of realm-management`},
 		{"the reader may not see default groups", components(one, nil), forbidden, fault.Forbidden,
 			`reading the realm's default groups: Keycloak refuses the call (403 HTTP 403 Forbidden). The call needs the role view-realm of realm-management`},
-		{"the mappers are no list", components(one, map[string]string{"f1": `{}`}), answer(`[]`), fault.Shape, `reading the mappers of the federation a: the answer of 2 bytes is not whole JSON of the documented form`},
+		{"the mappers are no list", components(one, map[string]string{"f1": `{}`}), answer(`[]`), fault.Shape, `reading the mappers of the federation a: the answer of 2 bytes is not complete JSON of the documented form`},
 		{"a default group without a name", components(one, nil), answer(`[{"id":"g1"}]`), fault.Shape, `reading the realm's default groups: an entry lacks its id or its name`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -157,7 +157,7 @@ func TestNoEvidenceFollowsFromAFederationThatIsAway(t *testing.T) {
 					asked, questions := f.removals(t, healthy, healthy)
 					got := f.confirm(t, asked, questions)
 					wantNone(t, when, got, questions)
-					wantDoubt(t, got, 0, source.Away, "the federation ldap is not up: a lookup through it answered 500 in place of 404")
+					wantDoubt(t, got, 0, source.Away, "the federation ldap is not up: Keycloak answered the probe with 500 instead of 404")
 					if len(got.Away()) != 1 || got.Answers[0].Federation != f.fed.ID {
 						t.Errorf("%s: %d federations are away, and the answer names %q; want 1, %s", when, len(got.Away()), got.Answers[0].Federation, f.fed.ID)
 					}
@@ -190,7 +190,7 @@ func TestAFederationThatHangsIsNamedInTheError(t *testing.T) {
 	f.ldap.Pause(t)
 	_, err := f.source.Read(t.Context(), catalog, everything(catalog))
 	f.ldap.Resume(t)
-	wantError(t, err, fault.Timeout, "within 2s", "the federation ldap is not up (Keycloak had no answer from it within 2s): look after it first")
+	wantError(t, err, fault.Timeout, "within 2s", "the federation ldap is not up (Keycloak did not answer the probe within 2s). Repair the federation first")
 	probes := probesOf(err)
 	if len(probes) != 1 || probes[0].Up || probes[0].Federation.ID != f.fed.ID {
 		t.Errorf("the error's probes are %+v, want ldap, not up", probes)
@@ -323,6 +323,6 @@ func TestALocalLeaverGoesOutWhileTheLDAPServerIsGone(t *testing.T) {
 		gone(source.ByID, "deleted"),
 	})
 	wantEvidence(t, got, 0, source.NotMember, false, "read twice: in none of 2 Keycloak groups")
-	wantDoubt(t, got, 1, source.Away, "the federation ldap is not up: a lookup through it answered 500 in place of 404")
-	wantDoubt(t, got, 2, source.Away, "the federation ldap is not up, and may have the person: a lookup through it answered 500 in place of 404")
+	wantDoubt(t, got, 1, source.Away, "the federation ldap is not up: Keycloak answered the probe with 500 instead of 404")
+	wantDoubt(t, got, 2, source.Away, "the federation ldap is not up, and may have the person: Keycloak answered the probe with 500 instead of 404")
 }

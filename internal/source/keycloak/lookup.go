@@ -33,7 +33,7 @@ func (s *Source) LookUp(ctx context.Context, snap *source.Snapshot, people []sou
 	if err != nil {
 		return nil, err
 	}
-	found, err := newLook(s, snap, components, known).find(ctx, people)
+	found, err := newPersonReader(s, snap, components, known).find(ctx, people)
 	if err != nil {
 		return nil, err
 	}
@@ -41,8 +41,8 @@ func (s *Source) LookUp(ctx context.Context, snap *source.Snapshot, people []sou
 }
 
 // find looks up the people, first by id.
-func (l *look) find(ctx context.Context, people []source.Person) (source.LookUps, error) {
-	asked := &lookUp{look: l, people: people, found: make([]source.Found, len(people))}
+func (r *personReader) find(ctx context.Context, people []source.Person) (source.LookUps, error) {
+	asked := &lookUp{personReader: r, people: people, found: make([]source.Found, len(people))}
 	for i, p := range people {
 		asked.found[i] = source.Found{Person: p}
 	}
@@ -52,13 +52,13 @@ func (l *look) find(ctx context.Context, people []source.Person) (source.LookUps
 	if err := asked.byName(ctx); err != nil {
 		return source.LookUps{}, err
 	}
-	return source.LookUps{Found: asked.found, Probes: l.probes()}, nil
+	return source.LookUps{Found: asked.found, Probes: r.probes()}, nil
 }
 
 // lookUp is the state of a running look-up. Only one goroutine at a time writes an index of
 // found.
 type lookUp struct {
-	*look
+	*personReader
 	people []source.Person
 	found  []source.Found
 }
@@ -125,7 +125,7 @@ func (l *lookUp) byName(ctx context.Context) error {
 		l.probeAll(ctx, l.federations)
 	}
 	if !l.away() {
-		l.forgive()
+		l.clearHangs()
 	}
 	counted := l.s.counter(len(left))
 	for part := range slices.Chunk(left, batch) {
@@ -142,7 +142,7 @@ func (l *lookUp) byName(ctx context.Context) error {
 		l.probeAll(ctx, l.federations)
 	}
 	for i := range l.found {
-		l.judge(&l.found[i])
+		l.setDoubt(&l.found[i])
 	}
 	return nil
 }
@@ -172,7 +172,7 @@ func (l *lookUp) email(ctx context.Context, f *source.Found) error {
 	if err == nil && doubt == "" && (listed != 1 || l.catalog.DuplicateEmails()) {
 		var again []source.User
 		again, _, doubt, err = l.withEmail(ctx, f.Person.Email, all)
-		users = together(users, again)
+		users = mergeAccounts(users, again)
 	}
 	f.Accounts, f.Doubt = users, doubt
 	l.note(f.Person.Key, "", doubt)
@@ -216,14 +216,14 @@ func (l *lookUp) username(ctx context.Context, f *source.Found) error {
 		l.note(f.Person.Key, "", f.Doubt)
 		return err
 	}
-	f.Accounts = together(f.Accounts, slices.DeleteFunc(users, func(u source.User) bool {
+	f.Accounts = mergeAccounts(f.Accounts, slices.DeleteFunc(users, func(u source.User) bool {
 		return source.FoldEmail(u.Username) != source.FoldEmail(f.Person.Username)
 	}))
 	return nil
 }
 
-// together returns the accounts of both lists, each account once.
-func together(a, b []source.User) []source.User {
+// mergeAccounts returns the accounts of both lists, each account once.
+func mergeAccounts(a, b []source.User) []source.User {
 	for _, u := range b {
 		if !slices.ContainsFunc(a, func(known source.User) bool { return known.ID == u.ID }) {
 			a = append(a, u)
@@ -232,8 +232,8 @@ func together(a, b []source.User) []source.User {
 	return a
 }
 
-// judge sets the doubt of a person whom a federation that is not up may have.
-func (l *lookUp) judge(f *source.Found) {
+// setDoubt sets the doubt of a person whom a federation that is not up may have.
+func (l *lookUp) setDoubt(f *source.Found) {
 	if f.ByID && f.Doubt == "" || len(f.Accounts) > 0 && f.Doubt == "" && !l.catalog.DuplicateEmails() {
 		return
 	}
@@ -243,9 +243,9 @@ func (l *lookUp) judge(f *source.Found) {
 	}
 }
 
-// look is the common part of a look-up and a second look: the federations with their
-// answers, and which kinds of questions had no answer in time.
-type look struct {
+// personReader reads single people, for a look-up or for a second look. It knows the
+// federations with their answers, and which kinds of questions had no answer in time.
+type personReader struct {
 	s           *Source
 	catalog     source.Catalog
 	federations []source.Federation
@@ -263,50 +263,50 @@ type look struct {
 	hangs map[string]bool
 }
 
-func newLook(s *Source, snap *source.Snapshot, components []componentRep, known []source.Federation) *look {
+func newPersonReader(s *Source, snap *source.Snapshot, components []componentRep, known []source.Federation) *personReader {
 	var now []source.Federation
 	for _, c := range components {
 		now = append(now, c.federation())
 	}
-	l := &look{s: s, catalog: snap.Catalog(), federations: union(snap.Catalog().Federations(), now, known), answered: make(map[string]source.Probe), hangs: make(map[string]bool)}
-	for i, f := range l.federations {
-		l.federations[i].Answered = f.Answered || slices.ContainsFunc(snap.Probes(), func(p source.Probe) bool { return p.Federation.ID == f.ID && p.Up })
+	r := &personReader{s: s, catalog: snap.Catalog(), federations: union(snap.Catalog().Federations(), now, known), answered: make(map[string]source.Probe), hangs: make(map[string]bool)}
+	for i, f := range r.federations {
+		r.federations[i].Answered = f.Answered || slices.ContainsFunc(snap.Probes(), func(p source.Probe) bool { return p.Federation.ID == f.ID && p.Up })
 	}
-	return l
+	return r
 }
 
 // probeAll probes the federations. A federation that was not up once is not probed again,
-// and stays not up for this look.
-func (l *look) probeAll(ctx context.Context, federations []source.Federation) {
+// and stays not up for this reader.
+func (r *personReader) probeAll(ctx context.Context, federations []source.Federation) {
 	asked := slices.DeleteFunc(slices.Clone(federations), func(f source.Federation) bool {
-		p, known := l.probeOf(f.ID)
+		p, known := r.probeOf(f.ID)
 		return known && !p.Up
 	})
-	for _, p := range l.s.probe(ctx, asked) {
-		last, _ := l.probeOf(p.Federation.ID)
-		p.Federation.Answered = p.Federation.Answered || last.Up // the federation answered an earlier probe of this look
+	for _, p := range r.s.probe(ctx, asked) {
+		last, _ := r.probeOf(p.Federation.ID)
+		p.Federation.Answered = p.Federation.Answered || last.Up // the federation answered an earlier probe of this reader
 		if !p.Up && p.Federation.Enabled && !p.Federation.Answered {
 			p.Detail += "; it has never answered a probe"
 		}
-		l.mu.Lock()
-		l.answered[p.Federation.ID] = p
-		l.mu.Unlock()
+		r.mu.Lock()
+		r.answered[p.Federation.ID] = p
+		r.mu.Unlock()
 	}
 }
 
-// probeOf returns the federation's last probe in this look.
-func (l *look) probeOf(id string) (source.Probe, bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	p, known := l.answered[id]
+// probeOf returns the federation's last probe by this reader.
+func (r *personReader) probeOf(id string) (source.Probe, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p, known := r.answered[id]
 	return p, known
 }
 
 // probes returns the last probe of each federation so far, sorted by id.
-func (l *look) probes() []source.Probe {
+func (r *personReader) probes() []source.Probe {
 	var probes []source.Probe
-	for _, f := range l.federations {
-		if p, known := l.probeOf(f.ID); known {
+	for _, f := range r.federations {
+		if p, known := r.probeOf(f.ID); known {
 			probes = append(probes, p)
 		}
 	}
@@ -316,19 +316,19 @@ func (l *look) probes() []source.Probe {
 // limit returns the timeout of one request about a person. It is short while a federation is
 // away: if LDAP hangs, Keycloak waits for it several times for each person, even for local
 // people, and its answers about federated people do not count.
-func (l *look) limit() time.Duration {
-	limit := min(l.s.config.Timeout, probeTimeout)
-	if l.away() {
+func (r *personReader) limit() time.Duration {
+	limit := min(r.s.config.Timeout, probeTimeout)
+	if r.away() {
 		return min(limit, awayTimeout)
 	}
 	return limit
 }
 
 // away reports whether an enabled federation was not up at its last probe.
-func (l *look) away() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, p := range l.answered {
+func (r *personReader) away() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range r.answered {
 		if !p.Up && p.Federation.Enabled {
 			return true
 		}
@@ -339,17 +339,17 @@ func (l *look) away() bool {
 // The doubts about a person whom Keycloak did not answer about. They go into trips and
 // Events, so they name no person and quote nothing of Keycloak's answer.
 const (
-	noAnswer = "Keycloak had no answer for the person in time"
-	notAsked = "Keycloak was slow, so the remaining people were not asked about in this pass"
+	noAnswer = "Keycloak did not answer about the person in time"
+	notAsked = "Keycloak was too slow, so groupsync did not ask about the remaining people"
 	failed   = "Keycloak answered with an error about the person; look into Keycloak's log"
 )
 
 // slow returns why no more people of the federation are asked about, or "" if no answer was
 // late.
-func (l *look) slow(federation string) string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.hangs[federation] {
+func (r *personReader) slow(federation string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.hangs[federation] {
 		return notAsked
 	}
 	return ""
@@ -357,40 +357,40 @@ func (l *look) slow(federation string) string {
 
 // note records the doubt about one person. If Keycloak had no answer in time, no more people
 // of the federation are asked about, and the person comes last in the next pass.
-func (l *look) note(person, federation, doubt string) {
+func (r *personReader) note(person, federation, doubt string) {
 	if doubt == notAsked {
 		return
 	}
-	l.s.late.set(person, doubt == noAnswer)
+	r.s.late.set(person, doubt == noAnswer)
 	if doubt == noAnswer {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.hangs[federation] = true
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.hangs[federation] = true
 	}
 }
 
-// forgive clears hangs, so that people are asked about again: a late answer to one kind of
+// clearHangs clears hangs, so that people are asked about again: a late answer to one kind of
 // question does not stop the questions of another kind.
-func (l *look) forgive() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	clear(l.hangs)
+func (r *personReader) clearHangs() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	clear(r.hangs)
 }
 
-// took probes the federations once, after the first answer that took long: while LDAP hangs,
-// Keycloak answers late, without an error. If a federation is away, no more people are asked
-// about.
-func (l *look) took(ctx context.Context, d time.Duration) {
-	if d < awayTimeout || len(l.federations) == 0 {
+// probeIfSlow probes the federations once, after the first answer that took long: while LDAP
+// hangs, Keycloak answers late, without an error. If a federation is away, groupsync asks
+// about no more people.
+func (r *personReader) probeIfSlow(ctx context.Context, d time.Duration) {
+	if d < awayTimeout || len(r.federations) == 0 {
 		return
 	}
-	l.mu.Lock()
-	probed, first := l.suspect, l.suspect == nil
+	r.mu.Lock()
+	probed, first := r.suspect, r.suspect == nil
 	if first {
 		probed = make(chan struct{})
-		l.suspect = probed
+		r.suspect = probed
 	}
-	l.mu.Unlock()
+	r.mu.Unlock()
 	if !first {
 		select {
 		case <-probed:
@@ -399,25 +399,25 @@ func (l *look) took(ctx context.Context, d time.Duration) {
 		return
 	}
 	defer close(probed)
-	l.probeAll(ctx, l.federations)
-	if l.away() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.hangs[""] = true
+	r.probeAll(ctx, r.federations)
+	if r.away() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.hangs[""] = true
 	}
 }
 
 // doubtful turns a failure into a doubt about one person, if a federation or the person's
 // entry in it may be the cause. Keycloak answers 400 for an LDAP entry without the username
 // attribute (reference/keycloak-api.md). doubtful returns every other failure as an error.
-func (l *look) doubtful(ctx context.Context, err error) (string, error) {
+func (r *personReader) doubtful(ctx context.Context, err error) (string, error) {
 	if !mayBeAway(err) && !isReason(err, fault.Rejected) || context.Cause(ctx) == context.Canceled {
 		return "", err
 	}
 	if isReason(err, fault.Timeout) {
 		return noAnswer, nil
 	}
-	l.s.config.Log.DebugContext(ctx, "a question about one person failed", "error", err)
+	r.s.config.Log.DebugContext(ctx, "a question about one person failed", "error", err)
 	return failed, nil
 }
 
@@ -429,9 +429,9 @@ var plainID = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z_-]*$`)
 // "f:{federation}:{name}", the GET imports that person, unless the federation does not
 // import. The import also enables the person again, even if an administrator had disabled
 // the account (reference/keycloak-traps.md).
-func (l *look) mayLookUp(id string) bool {
+func (r *personReader) mayLookUp(id string) bool {
 	if federation := storageOf(id); federation != "" {
-		f, known := l.catalog.Federation(federation)
+		f, known := r.catalog.Federation(federation)
 		return known && !f.Imports
 	}
 	return plainID.MatchString(id) && id != "count" && id != "profile"
@@ -439,33 +439,33 @@ func (l *look) mayLookUp(id string) bool {
 
 // account reads one account by its id. An id that must not be requested counts as not found:
 // accounts of a federation that imports have ids of the database.
-func (l *look) account(ctx context.Context, id string) (source.Account, string, error) {
-	if !l.mayLookUp(id) {
+func (r *personReader) account(ctx context.Context, id string) (source.Account, string, error) {
+	if !r.mayLookUp(id) {
 		return source.Account{}, "", nil
 	}
-	if why := l.slow(""); why != "" {
+	if why := r.slow(""); why != "" {
 		return source.Account{}, why, nil
 	}
-	ctx = withLimit(ctx, l.limit())
+	ctx = withLimit(ctx, r.limit())
 	asked := time.Now()
-	defer func() { l.took(ctx, time.Since(asked)) }()
+	defer func() { r.probeIfSlow(ctx, time.Since(asked)) }()
 	c := call{name: "user", doing: "looking up an account by its id", role: viewUsers, path: []string{"users", id}}
 	var rep userRep
-	err := l.s.get(ctx, c, &rep)
+	err := r.s.get(ctx, c, &rep)
 	switch {
 	case isReason(err, fault.NotFound):
 		return source.Account{}, "", nil
 	case err != nil:
-		doubt, err := l.doubtful(ctx, err)
+		doubt, err := r.doubtful(ctx, err)
 		return source.Account{}, doubt, err
 	case !strings.EqualFold(rep.ID, id): // some databases ignore the case of an id
-		return source.Account{}, "", nameless(c.doing)
+		return source.Account{}, "", otherObject(c.doing)
 	}
 	user, err := rep.user(c.doing)
 	if err != nil {
 		return source.Account{}, "", err
 	}
 	users := []source.User{user}
-	err = l.s.markServiceAccounts(ctx, users)
+	err = r.s.markServiceAccounts(ctx, users)
 	return source.Account{Found: true, User: users[0]}, "", err
 }

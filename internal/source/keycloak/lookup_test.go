@@ -166,7 +166,7 @@ func TestWhoIsLookedUpAndHow(t *testing.T) {
 
 func TestWhatAFailedLookUpMeans(t *testing.T) {
 	hang := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
-	const slow = "Keycloak had no answer for the person in time"
+	const slow = "Keycloak did not answer about the person in time"
 	rows := []struct {
 		name   string
 		path   string
@@ -178,12 +178,12 @@ func TestWhatAFailedLookUpMeans(t *testing.T) {
 		{"an id that is answered 500 is in doubt", "/users/1-1", probeDown, `Keycloak answered with an error about the person; look into Keycloak's log`, ""},
 		{"an id that is answered 400 is in doubt", "/users/1-1", status(400, "application/json", `{"error":"unknown_error"}`), `Keycloak answered with an error about the person; look into Keycloak's log`, ""},
 		{"an id that hangs is in doubt", "/users/1-1", hang, slow, ""},
-		{"an id that is answered with another account is an error", "/users/1-1", answer(accountOf("2-2", "ann", "")), "", "looking up an account by its id: an entry lacks its id or its name, so the list may have broken off; look into Keycloak's log and run again"},
-		{"an id that is answered with a page is an error", "/users/1-1", status(200, "text/html", "<html>"), "", `looking up an account by its id: answered 200 with content type "text/html" in place of JSON: "<html>"; check what stands between groupsync and Keycloak`},
+		{"an id that is answered with another account is an error", "/users/1-1", answer(accountOf("2-2", "ann", "")), "", "looking up an account by its id: Keycloak answered about another object than the requested one; look into Keycloak's log and run again"},
+		{"an id that is answered with a page is an error", "/users/1-1", status(200, "text/html", "<html>"), "", `looking up an account by its id: the answer has status 200 and content type "text/html" instead of JSON: "<html>"; check the proxies between groupsync and Keycloak`},
 		{"an email that is answered 500 is in doubt", "/users", probeDown, `Keycloak answered with an error about the person; look into Keycloak's log`, ""},
 		{"an email that hangs is in doubt", "/users", hang, slow, ""},
-		{"an email that is answered 404 is an error: the call is not there", "/users", status(404, "application/json", `{}`), "", "looking up a person by email: Keycloak does not find it (404). groupsync did not complete this read. To fix it, run again. If that does not help, check keycloak.realm and keycloak.url"},
-		{"an email that is answered null is an error", "/users", answer("null"), "", "looking up a person by email: Keycloak answered null where a list belongs; check what stands between groupsync and Keycloak"},
+		{"an email that is answered 404 is an error: the call is not there", "/users", status(404, "application/json", `{}`), "", "looking up a person by email: Keycloak does not find the requested object (404). groupsync did not complete this read. To fix it, run again. If that does not help, check keycloak.realm and keycloak.url"},
+		{"an email that is answered null is an error", "/users", answer("null"), "", "looking up a person by email: Keycloak answered null instead of a list; check the proxies between groupsync and Keycloak"},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -221,7 +221,7 @@ func TestWhatAFailedLookUpMeans(t *testing.T) {
 }
 
 func TestTheFirstSlowLookUpEndsTheOthers(t *testing.T) {
-	const slow = "Keycloak was slow, so the remaining people were not asked about in this pass"
+	const slow = "Keycloak was too slow, so groupsync did not ask about the remaining people"
 	for _, by := range []string{"id", "email"} {
 		t.Run("by "+by, func(t *testing.T) {
 			f, s := newFake(t, func(c *Config) { c.Timeout, c.Concurrency = 300*time.Millisecond, 1 })
@@ -265,7 +265,7 @@ func TestTheFirstSlowLookUpEndsTheOthers(t *testing.T) {
 				case i < 2:
 					want = ""
 				case i == 2:
-					want = "Keycloak had no answer for the person in time"
+					want = "Keycloak did not answer about the person in time"
 				}
 				if f, _ := next.Found(p.Key); f.Doubt != want {
 					t.Errorf("person %d: doubt %q, want %q", i, f.Doubt, want)
@@ -307,7 +307,7 @@ func TestLookUpsEndSoonWhileAFederationIsAway(t *testing.T) {
 		t.Errorf("the local person who was asked for first: %+v, want found by id", found)
 	}
 	for _, p := range people[1+2*8:] {
-		if found, _ := next.Found(p.Key); found.Doubt != "the federation ldap is not up, and may have the person: a lookup through it answered 500 in place of 404; it has never answered a probe" && !strings.HasPrefix(found.Doubt, "Keycloak ") {
+		if found, _ := next.Found(p.Key); found.Doubt != "the federation ldap is not up, and may have the person: Keycloak answered the probe with 500 instead of 404; it has never answered a probe" && !strings.HasPrefix(found.Doubt, "Keycloak ") {
 			t.Fatalf("%s is not in doubt: %+v", p.Key, found)
 		}
 	}
@@ -325,16 +325,16 @@ func TestIDsThatNeverReachAnAddress(t *testing.T) {
 	f.answers["probe"] = probeUp
 	snap := mustRead(t, s)
 	f.forget()
-	odd := []string{"", ".", "..", "count", "profile", "a/b", "a?b", "a#b", "a%2fb", "a b", "ä", "-a", "_a", "*", `a\b`, "a;b", "a:b",
+	unusual := []string{"", ".", "..", "count", "profile", "a/b", "a?b", "a#b", "a%2fb", "a b", "ä", "-a", "_a", "*", `a\b`, "a;b", "a:b",
 		"f:c1:ann", "f:unknown:ann", "f:", "f::", "f:c1", "F:c2:ann"}
 	next := mustLookUp(t, s, snap,
-		source.Person{Key: "odd", IDs: odd, Email: "ann@example.com"},
+		source.Person{Key: "unusual", IDs: unusual, Email: "ann@example.com"},
 		source.Person{Key: "asked", IDs: []string{"11111111-2222-3333-4444-555555555555", "u9", "f:c2:ann", "f:c3:7"}, Email: "bob@example.com"})
 	if got, want := f.ids(), []string{"11111111-2222-3333-4444-555555555555", "f:c2:ann", "f:c3:7", "u9"}; !slices.Equal(got, want) {
 		t.Errorf("ids asked for: %q, want %q", got, want)
 	}
-	if found, _ := next.Found("odd"); found.ByID || found.Doubt != "" {
-		t.Errorf("the person with odd ids: %+v, want the email asked for", found)
+	if found, _ := next.Found("unusual"); found.ByID || found.Doubt != "" {
+		t.Errorf("the person with unusual ids: %+v, want the email asked for", found)
 	}
 	// The federation that does not import may have a second account with the email.
 	if got := f.emails(); !slices.Equal(got, []string{"ann@example.com max -1", "ann@example.com max 2", "bob@example.com max -1", "bob@example.com max 2"}) {
@@ -378,7 +378,7 @@ func TestWhereEmailsMayRepeatBothAnswersCount(t *testing.T) {
 }
 
 func TestAnEmptyLookUpCountsOnlyBetweenProbes(t *testing.T) {
-	const away = "the federation ldap is not up, and may have the person: a lookup through it answered 500 in place of 404"
+	const away = "the federation ldap is not up, and may have the person: Keycloak answered the probe with 500 instead of 404"
 	up, down := []http.HandlerFunc{probeUp}, []http.HandlerFunc{probeDown}
 	ann := accountOf("2-2", "ann", "ann@example.com")
 	rows := []struct {
@@ -511,17 +511,17 @@ func TestProbes(t *testing.T) {
 	}{
 		{name: "404 to the name is up", named: probeUp, up: true},
 		{name: "500 to the name and 404 to the number is up", named: probeDown, numbered: probeUp, up: true},
-		{name: "500 to both is away", named: probeDown, numbered: probeDown, known: true, detail: "a lookup through it answered 500 in place of 404"},
-		{name: "500 to both and never an answer is silent", named: probeDown, numbered: probeDown, silent: true, detail: "a lookup through it answered 500 in place of 404; it has never answered a probe"},
-		{name: "500 to the name and a time-out to the number is away", named: probeDown, numbered: hang, known: true, detail: "a lookup through it answered 500 in place of 404"},
-		{name: "a time-out to the name is away, and the number is not tried", named: hang, known: true, detail: "Keycloak had no answer from it within 300ms"},
-		{name: "404 of somebody else's is no answer of the federation", named: status(404, "text/html", "<html>not here</html>"), known: true, detail: "a lookup through it answered 404 in place of 404"},
-		{name: "404 without a cause is no answer of Keycloak's", named: status(404, "application/json", `{}`), known: true, detail: "a lookup through it answered 404 in place of 404"},
-		{name: "200 is no answer", named: answer(`{"id":"f:c1:x","username":"x","enabled":true}`), known: true, detail: "a lookup through it answered 200 in place of 404"},
-		{name: "403 is no answer", named: status(403, "application/json", `{"error":"HTTP 403 Forbidden"}`), known: true, detail: "a lookup through it answered 403 in place of 404"},
+		{name: "500 to both is away", named: probeDown, numbered: probeDown, known: true, detail: "Keycloak answered the probe with 500 instead of 404"},
+		{name: "500 to both and never an answer is silent", named: probeDown, numbered: probeDown, silent: true, detail: "Keycloak answered the probe with 500 instead of 404; it has never answered a probe"},
+		{name: "500 to the name and a time-out to the number is away", named: probeDown, numbered: hang, known: true, detail: "Keycloak answered the probe with 500 instead of 404"},
+		{name: "a time-out to the name is away, and the number is not tried", named: hang, known: true, detail: "Keycloak did not answer the probe within 300ms"},
+		{name: "404 of somebody else's is no answer of the federation", named: status(404, "text/html", "<html>not here</html>"), known: true, detail: "Keycloak answered the probe with 404 instead of 404"},
+		{name: "404 without a cause is no answer of Keycloak's", named: status(404, "application/json", `{}`), known: true, detail: "Keycloak answered the probe with 404 instead of 404"},
+		{name: "200 is no answer", named: answer(`{"id":"f:c1:x","username":"x","enabled":true}`), known: true, detail: "Keycloak answered the probe with 200 instead of 404"},
+		{name: "403 is no answer", named: status(403, "application/json", `{"error":"HTTP 403 Forbidden"}`), known: true, detail: "Keycloak answered the probe with 403 instead of 404"},
 		{name: "one that is switched off is not asked, and is silent", component: `[{"id":"c1","name":"ldap","providerId":"ldap","config":{"enabled":["false"]}}]`, known: true, silent: true,
 			detail: "it is switched off in Keycloak, or was deleted since the read"},
-		{name: "one that is trusted and away is not up", named: probeDown, numbered: probeDown, trusted: []string{"other", "ldap"}, known: true, detail: "a lookup through it answered 500 in place of 404"},
+		{name: "one that is trusted and away is not up", named: probeDown, numbered: probeDown, trusted: []string{"other", "ldap"}, known: true, detail: "Keycloak answered the probe with 500 instead of 404"},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {

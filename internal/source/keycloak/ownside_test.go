@@ -113,8 +113,8 @@ func wantAnswer(t *testing.T, what string, a source.Answer, denial source.Denial
 
 // The texts of the second look about /staff.
 const (
-	hidden      = `Keycloak's list of the group does not show the account, the account's own side holds the group "staff"`
-	onlyListed  = "Keycloak's list of the group /staff shows the account, the account's own side does not hold the group"
+	hidden      = `Keycloak's list of the group does not show the account, but the account's own side holds the group "staff"`
+	onlyListed  = "Keycloak's list of the group /staff shows the account, but the account's own side does not hold the group"
 	isIn        = "read twice, on the account's own side too"
 	isOut       = "read twice: not in the one Keycloak group, on the account's own side too"
 	stillListed = "the second read of the Keycloak group /staff lists the account"
@@ -126,7 +126,7 @@ func (s verdict) wantHidden(t *testing.T, who string) {
 	if s.listed || !s.claimed {
 		t.Errorf("%s: listed %v, in the token %v; want a member whom the list hides", who, s.listed, s.claimed)
 	}
-	wantAnswer(t, "removal of "+who, s.removal, source.OwnHas, false, hidden)
+	wantAnswer(t, "removal of "+who, s.removal, source.HiddenByList, false, hidden)
 	wantAnswer(t, "grant to "+who, s.grant, source.Unclear, false, notListed)
 }
 
@@ -135,19 +135,19 @@ func (s verdict) wantOnlyListed(t *testing.T, who string) {
 	if !s.listed || s.claimed {
 		t.Errorf("%s: listed %v, in the token %v; want somebody whom only the list shows", who, s.listed, s.claimed)
 	}
-	wantAnswer(t, "grant to "+who, s.grant, source.OwnLacks, false, onlyListed)
+	wantAnswer(t, "grant to "+who, s.grant, source.OnlyInList, false, onlyListed)
 	wantAnswer(t, "removal of "+who, s.removal, source.Unclear, false, stillListed)
 }
 
 func (s verdict) wantMember(t *testing.T, who string) {
 	t.Helper()
-	wantAnswer(t, "grant to "+who, s.grant, source.Borne, false, isIn)
+	wantAnswer(t, "grant to "+who, s.grant, source.Proved, false, isIn)
 	wantAnswer(t, "removal of "+who, s.removal, source.Unclear, false, stillListed)
 }
 
 func (s verdict) wantOut(t *testing.T, who string) {
 	t.Helper()
-	wantAnswer(t, "removal of "+who, s.removal, source.Borne, false, isOut)
+	wantAnswer(t, "removal of "+who, s.removal, source.Proved, false, isOut)
 	wantAnswer(t, "grant to "+who, s.grant, source.Unclear, false, notListed)
 	if s.removal.Evidence.Valid() && !s.removal.Evidence.Waits() {
 		t.Errorf("the removal of %s does not wait the grace of a federation", who)
@@ -180,7 +180,7 @@ func TestTwoLDAPGroupsOfOneNameHideTheirMembers(t *testing.T) {
 		o.ldap.Leave(t, "fedb", "us/staff")
 		snap := o.read(t, staff...)
 		c := mustConfirm(t, o.source, snap, removal(groupsOf(t, snap.Catalog(), "/staff"), userOf(t, snap, "fedb")))
-		wantAnswer(t, "removal of fedb", c.Answers[0], source.Borne, false, isOut)
+		wantAnswer(t, "removal of fedb", c.Answers[0], source.Proved, false, isOut)
 	})
 }
 
@@ -200,7 +200,7 @@ func TestAHardcodedGroupHidesEverybody(t *testing.T) {
 		snap := mustRead(t, o.source, "boss")
 		snap = mustLookUp(t, o.source, snap, source.Person{Key: "feda", IDs: []string{o.realm.UserID(t, "feda")}})
 		c := mustConfirm(t, o.source, snap, withRole(removal(nil, userOf(t, snap, "feda")), "boss"))
-		wantDoubt(t, c, 0, source.OwnHas, "Keycloak's list of holders does not show the account, the account holds the role boss in effect; if that is no longer so, Keycloak's user cache is old: a periodic sync of changed users or clearing the user cache refreshes it")
+		wantDoubt(t, c, 0, source.HiddenByList, "Keycloak's list of holders does not show the account, but the account holds the role boss in effect; if the role was taken away, Keycloak's user cache is old: a periodic sync of changed users or clearing the user cache refreshes it")
 	})
 }
 
@@ -242,7 +242,7 @@ func TestAMemberListedTwiceIsOneMember(t *testing.T) {
 		snap := o.read(t, staff...)
 		c := o.source
 		catalog := snap.Catalog()
-		whole := call{name: "members", doing: "reading the members", role: viewUsers, path: []string{"groups", groupsOf(t, catalog, "/staff")[0].ID, "members"}, query: whole()}
+		whole := call{name: "members", doing: "reading the members", role: viewUsers, path: []string{"groups", groupsOf(t, catalog, "/staff")[0].ID, "members"}, query: unpaged()}
 		listed, err := c.users(t.Context(), whole)
 		if err != nil || len(listed) != 4 {
 			t.Fatalf("Keycloak lists %d members (%v), want feda and fedb twice each", len(listed), err)
@@ -361,19 +361,19 @@ func TestALocalSubgroupBesideAnLDAPGroupOfItsName(t *testing.T) {
 	if diff := cmp.Diff(lists, membersOf(snap)); diff != "" {
 		t.Errorf("the lists of members (-want +got):\n%s", diff)
 	}
-	const only = "Keycloak's list of the group %s shows the account, the account's own side does not hold the group"
+	const only = "Keycloak's list of the group %s shows the account, but the account's own side does not hold the group"
 	for _, path := range []string{"/dev", "/projects/dev", "/DEV"} {
 		got := o.agree(t, snap, []string{path}, people...)
 		for _, name := range []string{"feda", "fedb"} {
 			if path == "/dev" {
-				wantAnswer(t, "grant of /dev to "+name, got[name].grant, source.Borne, false, "read twice, on the account's own side too")
+				wantAnswer(t, "grant of /dev to "+name, got[name].grant, source.Proved, false, "read twice, on the account's own side too")
 			} else {
-				wantAnswer(t, "grant of "+path+" to "+name, got[name].grant, source.OwnLacks, false, fmt.Sprintf(only, path))
+				wantAnswer(t, "grant of "+path+" to "+name, got[name].grant, source.OnlyInList, false, fmt.Sprintf(only, path))
 			}
 		}
 		if path == "/projects/dev" {
-			wantAnswer(t, "grant to fedc", got["fedc"].grant, source.Borne, false, "read twice, on the account's own side too")
-			wantAnswer(t, "grant to local", got["local"].grant, source.Borne, false, "read twice")
+			wantAnswer(t, "grant to fedc", got["fedc"].grant, source.Proved, false, "read twice, on the account's own side too")
+			wantAnswer(t, "grant to local", got["local"].grant, source.Proved, false, "read twice")
 		}
 	}
 }

@@ -51,7 +51,7 @@ func (s *Source) Catalog(ctx context.Context) (source.Catalog, error) {
 		return source.Catalog{}, err
 	}
 	if counted.Count == nil {
-		return source.Catalog{}, fault.New(fault.Keycloak, fault.Shape, "%s: the answer holds no count; check what stands between groupsync and Keycloak", c.doing)
+		return source.Catalog{}, fault.New(fault.Keycloak, fault.Shape, "%s: the answer holds no count; check the proxies between groupsync and Keycloak", c.doing)
 	}
 	parts.Counted = *counted.Count
 	return source.NewCatalog(parts)
@@ -76,7 +76,7 @@ func (s *Source) duplicateEmails(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	if realm.Lockout != nil && realm.Lockouts == nil && realm.Broker == nil {
-		return false, tooOld(c.doing, "the settings lack those that Keycloak 24 added")
+		return false, tooOld(c.doing, "the settings that Keycloak 24 added are missing")
 	}
 	return realm.Allowed == nil || *realm.Allowed, nil
 }
@@ -106,7 +106,7 @@ func (s *Source) errgroup(ctx context.Context) (*errgroup.Group, context.Context
 
 // tree reads the groups level by level, because the list of groups holds only the top level.
 func (s *Source) tree(ctx context.Context) ([]source.Group, error) {
-	top, err := s.groups(ctx, call{name: "groups", doing: "listing the groups", role: viewUsers, path: []string{"groups"}, query: whole()})
+	top, err := s.groups(ctx, call{name: "groups", doing: "listing the groups", role: viewUsers, path: []string{"groups"}, query: unpaged()})
 	if err != nil {
 		return nil, err
 	}
@@ -149,13 +149,13 @@ func (s *Source) children(ctx context.Context, groups []groupRep) ([][]groupRep,
 	work, ctx := s.errgroup(ctx)
 	for i, g := range groups {
 		work.Go(func() error {
-			c := call{name: "children", doing: fmt.Sprintf("listing the groups below %q", g.Name), role: viewUsers, path: []string{"groups", g.ID, "children"}, query: whole()}
+			c := call{name: "children", doing: fmt.Sprintf("listing the groups below %q", g.Name), role: viewUsers, path: []string{"groups", g.ID, "children"}, query: unpaged()}
 			reps, err := s.groups(ctx, c)
 			if isReason(err, fault.NotFound) {
 				return vanished(c.doing)
 			}
 			if err == nil && len(reps) != *g.SubGroupCount {
-				return fault.New(fault.Keycloak, fault.Incomplete, "%s: %d were announced and %d listed; run again", c.doing, *g.SubGroupCount, len(reps))
+				return fault.New(fault.Keycloak, fault.Incomplete, "%s: Keycloak announced %d groups and listed %d; run again", c.doing, *g.SubGroupCount, len(reps))
 			}
 			below[i] = reps
 			return err
@@ -218,7 +218,7 @@ func (m *memberReads) read(ctx context.Context, s *Source, catalog source.Catalo
 	if name == "" {
 		name = id
 	}
-	c := call{name: "members", doing: "reading the members of the group " + name, role: viewUsers, path: []string{"groups", id, "members"}, query: whole()}
+	c := call{name: "members", doing: "reading the members of the group " + name, role: viewUsers, path: []string{"groups", id, "members"}, query: unpaged()}
 	users, err := s.users(ctx, c)
 	switch {
 	case isReason(err, fault.NotFound):
@@ -261,9 +261,9 @@ func (s *Source) markServiceAccounts(ctx context.Context, users []source.User) e
 		if u.Federation != "" || !strings.HasPrefix(u.Username, "service-account-") {
 			continue
 		}
-		query := whole()
+		query := unpaged()
 		query.Set("search", strconv.Quote(u.Username))
-		found, err := s.users(ctx, call{name: "users_search", doing: "looking whether an account is a service account", role: viewUsers, path: []string{"users"}, query: query})
+		found, err := s.users(ctx, call{name: "users_search", doing: "checking whether an account is a service account", role: viewUsers, path: []string{"users"}, query: query})
 		if err != nil {
 			return err
 		}

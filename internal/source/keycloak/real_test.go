@@ -330,7 +330,7 @@ func TestHoldersOfTheAdminRole(t *testing.T) {
 	t.Run("without view-clients a client role is an error that names it", func(t *testing.T) {
 		r := keycloaktest.Shared(t).NewRealm(t, keycloaktest.Spec{Groups: []string{"/a"}, Users: []keycloaktest.User{{Username: "u", Roles: []string{"shop/owner"}}}})
 		_, err := read(t.Context(), newSource(t, configOf(r)), "shop/owner")
-		wantError(t, err, fault.Forbidden, `reading the role "shop/owner"`, `the client "groupsync" needs view-clients of realm-management`)
+		wantError(t, err, fault.Forbidden, `reading the role "shop/owner"`, `the service account of the client "groupsync" the role view-clients of realm-management`)
 	})
 	t.Run("without view-clients a realm role follows the realm's composites", func(t *testing.T) {
 		r := keycloaktest.Shared(t).NewRealm(t, keycloaktest.Spec{Groups: []string{"/a"},
@@ -343,7 +343,7 @@ func TestHoldersOfTheAdminRole(t *testing.T) {
 		// The second look reads the roles in effect, so w is not removed.
 		snap = mustLookUp(t, newSource(t, configOf(r)), snap, source.Person{Key: "w", IDs: []string{r.UserID(t, "w")}})
 		c := mustConfirm(t, newSource(t, configOf(r)), snap, withRole(removal(nil, userOf(t, snap, "w")), "boss"))
-		wantDoubt(t, c, 0, source.Unclear, "the account holds the role boss in effect, perhaps through a role of a client, which groupsync may not see: give the service account of keycloak.client_id the role view-clients")
+		wantDoubt(t, c, 0, source.Unclear, "the account holds the role boss in effect, perhaps through a client's role. groupsync cannot read the clients' roles. Give the service account of keycloak.client_id the role view-clients")
 	})
 	t.Run("a service account that holds the role reads as one", func(t *testing.T) {
 		r := keycloaktest.Shared(t).NewRealm(t, keycloaktest.Spec{Groups: []string{"/a"}, Users: []keycloaktest.User{
@@ -452,7 +452,7 @@ func TestConfirmInARealmWithoutFederations(t *testing.T) {
 		source.Person{Key: "gone by email", Email: "no.body@example.com"},
 		source.Person{Key: "rekeyed", Email: "LEFT@example.com", IDs: []string{"11111111-2222-3333-4444-555555555555"}},
 		source.Person{Key: "moved", Email: "other@example.com", IDs: []string{user("stays").ID}},
-		source.Person{Key: "odd ids", Email: "odd@example.com", IDs: []string{"count", "profile", "..", "", "a/b", "f:x:somebody"}},
+		source.Person{Key: "unusual ids", Email: "odd@example.com", IDs: []string{"count", "profile", "..", "", "a/b", "f:x:somebody"}},
 		source.Person{Key: "no email", IDs: []string{"11111111-2222-3333-4444-555555555555"}},
 	)
 	if seen.calls["probe"] != 0 || seen.calls["users"] != 0 {
@@ -467,7 +467,7 @@ func TestConfirmInARealmWithoutFederations(t *testing.T) {
 		gone(source.ByID, "gone"),
 		gone(source.ByEmail, "gone by email"),
 		gone(source.ByID, "moved"),
-		gone(source.ByID, "odd ids"),
+		gone(source.ByID, "unusual ids"),
 		gone(source.ByID, "no email"),
 		gone(source.ByID, "nobody asked"),
 		withRole(removal(eng, left), "boss"),
@@ -485,15 +485,15 @@ func TestConfirmInARealmWithoutFederations(t *testing.T) {
 	wantEvidence(t, got, 4, source.Gone, false, "looked up: no account has the email; ClearML keeps no account id, so the person is judged by the email only")
 	wantDoubt(t, got, 5, source.Unclear, "the look-up finds the account whose id ClearML keeps")
 	wantEvidence(t, got, 6, source.Gone, false, "looked up: Keycloak has neither the id that ClearML keeps nor the email")
-	wantDoubt(t, got, 7, source.Unclear, "without an email nothing tells whether the person is gone")
+	wantDoubt(t, got, 7, source.Unclear, "the person has no email, so groupsync cannot tell whether the person is gone")
 	wantDoubt(t, got, 8, source.Unclear, "the person was not looked up in Keycloak")
 	wantEvidence(t, got, 9, source.NotMember, false, "read twice: not in the one Keycloak group, and without the role boss")
 	wantDoubt(t, got, 10, source.Unclear, "the second read of the holders of the role boss lists the account")
-	wantEvidence(t, got, 11, source.NotMember, false, "each of 2 accounts that could be this person is out: read twice: not in the one Keycloak group; looked up: Keycloak has the id that ClearML keeps no more")
+	wantEvidence(t, got, 11, source.NotMember, false, "none of the 2 accounts that could be this person belongs in the user group: read twice: not in the one Keycloak group; looked up: Keycloak no longer has the id that ClearML keeps")
 	wantEvidence(t, got, 12, source.Member, false, "read twice")
 	wantDoubt(t, got, 13, source.Unclear, "the second read of the Keycloak group /ops does not list the account")
 	wantEvidence(t, got, 14, source.Member, false, "read twice, and the account holds the role in effect")
-	wantEvidence(t, got, 15, source.Disabled, false, "each of 2 accounts that could be this person is out: read twice: the account is disabled, in Keycloak's own database too; read twice: not in the one Keycloak group")
+	wantEvidence(t, got, 15, source.Disabled, false, "none of the 2 accounts that could be this person belongs in the user group: read twice: the account is disabled, in Keycloak's own database too; read twice: not in the one Keycloak group")
 	if seen.calls["members"] != 2 || seen.calls["probe"] != 0 || seen.calls["own_count"] != 0 || seen.calls["own_groups"] != 0 || seen.calls["token"] != 2 {
 		t.Errorf("requests are %v; want 2 members, no probe, nobody's own side, 2 tokens", seen.calls)
 	}
@@ -562,7 +562,7 @@ func TestKeycloakUnderAPathPrefix(t *testing.T) {
 		server.Pause(t)
 		_, err := s.Read(t.Context(), catalog, everything(catalog))
 		server.Resume(t)
-		wantError(t, err, fault.Timeout, "no whole answer from", "within 1s")
+		wantError(t, err, fault.Timeout, "no complete answer from", "within 1s")
 	})
 	t.Run("a pass that is called off says so, and errors.Is tells", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())

@@ -16,13 +16,13 @@ import (
 // refusal returns the error, with its cause, for an answer that is not 2xx.
 func (s *Source) refusal(c call, resp *resty.Response) error {
 	code := resp.StatusCode()
-	why, own := saidIn(resp)
+	why, own := keycloakErrorIn(resp)
 	cause := s.cause(why, code)
 	switch {
 	case code >= 500 || code == http.StatusTooManyRequests:
 		return fault.New(fault.Keycloak, fault.Server, "%s: Keycloak answered %d: %s; look into Keycloak's log", c.doing, code, s.piece(resp))
 	case code < 400:
-		return fault.New(fault.Keycloak, fault.Shape, "%s: a redirect (%d) to %q; put the address that answers by itself into keycloak.url", c.doing, code, s.location(resp))
+		return fault.New(fault.Keycloak, fault.Shape, "%s: Keycloak answered with a redirect (%d) to %q; set keycloak.url to an address that answers without a redirect", c.doing, code, s.location(resp))
 	case !own && refusesPath(code):
 		return s.refusedOnTheWay(c.doing, resp)
 	case why.Text == httpsRequired:
@@ -102,7 +102,7 @@ func (s *Source) refusedPlainHTTP(doing, cause string) error {
 
 // notFound returns the error for a 404 of Keycloak. The reason is NotFound only if an object
 // is missing, because a removal may rely on it.
-func (s *Source) notFound(doing string, why said, cause string) error {
+func (s *Source) notFound(doing string, why keycloakError, cause string) error {
 	switch why.Code {
 	case "Realm not found.":
 		return refused(fault.Incomplete, doing, fmt.Sprintf("the realm %q is no longer there (%s)", s.config.Realm, cause),
@@ -111,30 +111,30 @@ func (s *Source) notFound(doing string, why said, cause string) error {
 		return refused(fault.Shape, doing, fmt.Sprintf("this Keycloak does not have the call (%s)", cause),
 			"check that Keycloak's feature admin-api is enabled and that groupsync supports this version of Keycloak")
 	}
-	return refused(fault.NotFound, doing, fmt.Sprintf("Keycloak does not find it (%s)", cause), "run again. If that does not help, check keycloak.realm and keycloak.url")
+	return refused(fault.NotFound, doing, fmt.Sprintf("Keycloak does not find the requested object (%s)", cause), "run again. If that does not help, check keycloak.realm and keycloak.url")
 }
 
-// said holds Keycloak's own error from the body of a refusal.
-type said struct {
+// keycloakError holds Keycloak's own error from the body of a refusal.
+type keycloakError struct {
 	Code    string `json:"error"`
 	Text    string `json:"error_description"`
 	Message string `json:"errorMessage"`
 }
 
-// saidIn returns Keycloak's own error. own is false if Keycloak did not write the answer: a
+// keycloakErrorIn returns Keycloak's own error. own is false if Keycloak did not write the answer: a
 // page is not JSON, a gateway's JSON has other fields, and Spring's JSON has "path" besides
 // "error". An empty object {} counts as Keycloak's.
-func saidIn(resp *resty.Response) (why said, own bool) {
+func keycloakErrorIn(resp *resty.Response) (why keycloakError, own bool) {
 	var fields map[string]json.RawMessage
 	if !isJSON(resp) || json.Unmarshal(resp.Body(), &fields) != nil || json.Unmarshal(resp.Body(), &why) != nil {
-		return said{}, false
+		return keycloakError{}, false
 	}
 	_, foreign := fields["path"]
 	return why, !foreign && (why.Code != "" || why.Message != "" || len(fields) == 0)
 }
 
 // cause returns the status and Keycloak's words, on one line and shortened.
-func (s *Source) cause(w said, code int) string {
+func (s *Source) cause(w keycloakError, code int) string {
 	const most = 160
 	words := strings.Join(slices.DeleteFunc([]string{w.Code, w.Text, w.Message}, func(part string) bool { return part == "" }), ": ")
 	words = s.secrets.Mask(words)

@@ -216,7 +216,7 @@ func TestARealmThatTakesNobodyNamesItsCause(t *testing.T) {
 			more = ": For more on this error consult the server log at the debug level."
 		}
 		err := s.get(t.Context(), call{doing: "looking up a user", role: viewUsers, path: []string{"users", "nobody"}}, nil)
-		wantSentence(t, err, fault.NotFound, `looking up a user: Keycloak does not find it (404 User not found`+more+`). groupsync did not complete this read. To fix it, run again. If that does not help, check keycloak.realm and keycloak.url`)
+		wantSentence(t, err, fault.NotFound, `looking up a user: Keycloak does not find the requested object (404 User not found`+more+`). groupsync did not complete this read. To fix it, run again. If that does not help, check keycloak.realm and keycloak.url`)
 		err = s.get(t.Context(), call{doing: "listing the gnomes", role: viewUsers, path: []string{"gnomes"}}, nil)
 		wantSentence(t, err, fault.Shape, `listing the gnomes: this Keycloak does not have the call (404 HTTP 404 Not Found`+more+`). groupsync did not complete this read. To fix it, check that Keycloak's feature admin-api is enabled and that groupsync supports this version of Keycloak`)
 	})

@@ -67,18 +67,24 @@ func (c componentRep) federation() source.Federation {
 	return source.Federation{ID: c.ID, Name: c.Name, Enabled: !c.is("enabled", "false"), Imports: imports}
 }
 
-// nameless returns the error for an entry without an id or a name. An error object at the
-// end of a list decodes to such an entry (reference/libraries.md).
-func nameless(doing string) error {
-	return fault.New(fault.Keycloak, fault.Shape, "%s: an entry lacks its id or its name, so the list may have broken off; look into Keycloak's log and run again", doing)
+// incompleteEntry returns the error for an entry without an id or a name. An error object at
+// the end of a list decodes to such an entry (reference/libraries.md).
+func incompleteEntry(doing string) error {
+	return fault.New(fault.Keycloak, fault.Shape, "%s: an entry lacks its id or its name, so the answer may be incomplete; look into Keycloak's log and run again", doing)
+}
+
+// otherObject returns the error for an answer about an object with another id than the
+// requested one.
+func otherObject(doing string) error {
+	return fault.New(fault.Keycloak, fault.Shape, "%s: Keycloak answered about another object than the requested one; look into Keycloak's log and run again", doing)
 }
 
 func (u userRep) user(doing string) (source.User, error) {
 	if u.ID == "" || u.Username == "" {
-		return source.User{}, nameless(doing)
+		return source.User{}, incompleteEntry(doing)
 	}
 	if u.Enabled == nil {
-		return source.User{}, fault.New(fault.Keycloak, fault.Shape, "%s: an account does not say whether it is enabled; groupsync does not know this Keycloak", doing)
+		return source.User{}, fault.New(fault.Keycloak, fault.Shape, "%s: an account does not say whether it is enabled; check that groupsync supports this version of Keycloak", doing)
 	}
 	return source.User{
 		ID: u.ID, Username: u.Username, Email: u.Email, FirstName: u.FirstName, LastName: u.LastName,
@@ -99,8 +105,8 @@ func storageOf(id string) string {
 	return federation
 }
 
-// whole returns the query for all entries, in brief form, in one answer.
-func whole() url.Values {
+// unpaged returns the query that requests every entry, in brief form, in one answer.
+func unpaged() url.Values {
 	return url.Values{"first": {"0"}, "max": {all}, "briefRepresentation": {"true"}}
 }
 
@@ -127,7 +133,7 @@ func (s *Source) groups(ctx context.Context, c call) ([]groupRep, error) {
 	}
 	for _, g := range reps {
 		if g.ID == "" || g.Name == "" {
-			return nil, nameless(c.doing)
+			return nil, incompleteEntry(c.doing)
 		}
 	}
 	return reps, nil
@@ -148,7 +154,7 @@ func (s *Source) roles(ctx context.Context, client string, c call) ([]roleRep, e
 	}
 	for i := range reps {
 		if reps[i].ID == "" || reps[i].Name == "" {
-			return nil, nameless(c.doing)
+			return nil, incompleteEntry(c.doing)
 		}
 		reps[i].client = client
 	}
@@ -166,7 +172,7 @@ func (s *Source) components(ctx context.Context) ([]componentRep, error) {
 	}
 	for _, r := range reps {
 		if r.ID == "" || r.Name == "" {
-			return nil, nameless(c.doing)
+			return nil, incompleteEntry(c.doing)
 		}
 	}
 	return reps, nil

@@ -71,7 +71,7 @@ func (s *Source) holders(ctx context.Context, tok *token, catalog source.Catalog
 		h.Several = true
 		return h, nil
 	case len(found) == 0 && book.clients == nil && !ofRealm:
-		return holding{}, fault.New(fault.Keycloak, fault.Forbidden, "reading the role %q: it is no realm role, and to see the clients' roles the service account of the client %q needs %s of %s", name, s.config.ClientID, viewClients, s.management())
+		return holding{}, fault.New(fault.Keycloak, fault.Forbidden, "reading the role %q: the name means a role of a client, and groupsync cannot read the clients' roles. Give the service account of the client %q the role %s of %s", name, s.config.ClientID, viewClients, s.management())
 	case len(found) == 0:
 		h.Near = book.near(name)
 		return h, nil
@@ -93,7 +93,7 @@ func (s *Source) readRoles(ctx context.Context, tok *token, name string) (roleBo
 	}
 	if !tok.roles[viewClients] {
 		s.warned.Do(func() {
-			s.config.Log.WarnContext(ctx, "holders of the admin role through a client's composite role cannot be seen; give the service account view-clients", "role", name, "client_id", s.config.ClientID)
+			s.config.Log.WarnContext(ctx, "groupsync cannot see who holds the admin role through a client's composite role; give the service account the role view-clients", "role", name, "client_id", s.config.ClientID)
 		})
 		return book, nil
 	}
@@ -106,7 +106,7 @@ func (s *Source) readRoles(ctx context.Context, tok *token, name string) (roleBo
 	work, ctx := s.errgroup(ctx)
 	for i, c := range clients {
 		if c.ID == "" || c.ClientID == "" {
-			return book, nameless("listing the clients")
+			return book, incompleteEntry("listing the clients")
 		}
 		book.clients[c.ID] = c.ClientID
 		work.Go(func() (err error) {
@@ -127,7 +127,7 @@ func (s *Source) rolesCall(client string, more ...string) call {
 		c = call{name: "roles", doing: "listing the roles of the client " + client, role: viewClients, path: []string{"clients", client, "roles"}}
 	}
 	c.path = append(c.path, more...)
-	c.query = whole()
+	c.query = unpaged()
 	if len(more) == 0 {
 		c.query.Set("briefRepresentation", "false") // the brief form lacks the field composite
 	}

@@ -110,7 +110,7 @@ func TestWhichCallsMakeKeycloakWrite(t *testing.T) {
 		return call{name: "t", doing: "t", path: []string{"users"}, query: map[string][]string{"email": {name + "@example.org"}, "exact": {"true"}}}
 	}
 	members := func(path string) call {
-		return call{name: "t", doing: "t", path: []string{"groups", groupsOf(t, catalog, path)[0].ID, "members"}, query: whole()}
+		return call{name: "t", doing: "t", path: []string{"groups", groupsOf(t, catalog, path)[0].ID, "members"}, query: unpaged()}
 	}
 	search := get("users", id("count-of-deleted"), "groups", "count")
 	search.query = map[string][]string{"search": {"staff"}}

@@ -162,7 +162,7 @@ func (s *Source) signIn(ctx context.Context, secret string) (*resty.Response, er
 		return second, nil
 	}
 	// If the first refusal was about the method, the second refusal is about the secret.
-	if why, _ := saidIn(refusal); isMethodRefused(why) {
+	if why, _ := keycloakErrorIn(refusal); isMethodRefused(why) {
 		return second, nil
 	}
 	return refusal, nil
@@ -177,19 +177,21 @@ func (s *Source) signInBy(ctx context.Context, m method, secret string) (*resty.
 		form["client_id"], form["client_secret"] = s.config.ClientID, secret
 	}
 	resp, err := req.SetFormData(form).Post(s.address("realms", s.config.Realm, "protocol", "openid-connect", "token"))
-	return resp, s.broken(ctx, signingIn, resp, err)
+	return resp, s.incompleteAnswer(ctx, signingIn, resp, err)
 }
 
 // isClientRefused reports whether the refusal may be about the method.
 func isClientRefused(resp *resty.Response) bool {
-	why, own := saidIn(resp)
+	why, own := keycloakErrorIn(resp)
 	code := resp.StatusCode()
 	return own && (code == http.StatusUnauthorized || code == http.StatusBadRequest) &&
 		(why.Code == "invalid_client" || why.Code == "unauthorized_client")
 }
 
 // isMethodRefused reports whether Keycloak says that the client is set to another method.
-func isMethodRefused(why said) bool { return strings.HasPrefix(why.Text, "Invalid method used") }
+func isMethodRefused(why keycloakError) bool {
+	return strings.HasPrefix(why.Text, "Invalid method used")
+}
 
 // offers reports whether the realm's discovery document lists the method. It returns false
 // if the document cannot be read, and then the first refusal stands.
@@ -200,7 +202,7 @@ func (s *Source) offers(ctx context.Context, m method) bool {
 
 func (s *Source) tokenRefusal(resp *resty.Response) error {
 	code := resp.StatusCode()
-	why, own := saidIn(resp)
+	why, own := keycloakErrorIn(resp)
 	switch {
 	case code >= 200 && code <= 299:
 		return nil
@@ -219,7 +221,7 @@ func (s *Source) noRealm(doing, cause string) error {
 
 // clientRefusal returns the error that says why the client may not sign in, as far as
 // Keycloak tells the reason.
-func (s *Source) clientRefusal(why said, cause string) error {
+func (s *Source) clientRefusal(why keycloakError, cause string) error {
 	credentials, capability := s.console("Credentials"), s.console("Settings > Capability config")
 	var what, todo string
 	switch {
@@ -288,7 +290,7 @@ func (s *Source) claimsOf(access string) (claims, error) {
 	var c claims
 	parts := strings.Split(access, ".")
 	if len(parts) != 3 {
-		return c, fault.New(fault.Keycloak, fault.Shape, "%s: the access token is not a JWT, so its roles cannot be told; check the client %q", signingIn, s.config.ClientID)
+		return c, fault.New(fault.Keycloak, fault.Shape, "%s: the access token is not a JWT, so its roles cannot be read; check the client %q", signingIn, s.config.ClientID)
 	}
 	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
 	if err == nil {

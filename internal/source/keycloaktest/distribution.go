@@ -93,7 +93,7 @@ func prepared(o Options) (string, error) {
 	}
 	for _, dir := range left {
 		if err := os.RemoveAll(dir); err != nil {
-			return "", fmt.Errorf("removing a half made Keycloak: %w", err)
+			return "", fmt.Errorf("removing an incomplete copy of Keycloak: %w", err)
 		}
 	}
 	work, err := os.MkdirTemp(cache, "new-")
@@ -153,7 +153,7 @@ func prepare(work, data string, o Options) error {
 func download(version string) (string, error) {
 	for program, pkg := range map[string]string{"java": "openjdk-17-jdk-headless", "javac": "openjdk-17-jdk-headless", "mvn": "maven", "unzip": "unzip"} {
 		if _, err := exec.LookPath(program); err != nil {
-			return "", fmt.Errorf("the real Keycloak needs %s, which is not on the PATH: install it (Debian: apt-get install %s), or run go test -short", program, pkg)
+			return "", fmt.Errorf("the real Keycloak needs %s, and the PATH does not have this program. Install it (Debian: apt-get install %s), or run go test -short", program, pkg)
 		}
 	}
 	home, err := os.UserHomeDir()
@@ -170,7 +170,7 @@ func download(version string) (string, error) {
 		return "", err
 	}
 	if _, err := os.Stat(zip); err != nil {
-		return "", fmt.Errorf("fetching %s: it is not where Maven puts it: %w", artifact, err)
+		return "", fmt.Errorf("fetching %s: the file is not where Maven stores artifacts: %w", artifact, err)
 	}
 	return zip, nil
 }

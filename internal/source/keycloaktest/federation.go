@@ -241,10 +241,10 @@ func (f *Federation) Configure(tb testing.TB, key, value string) {
 // configure changes one setting of a component.
 func (r *Realm) configure(tb testing.TB, id, key, value string) {
 	tb.Helper()
-	var whole map[string]any
-	r.Do(tb, http.MethodGet, "/components/"+id, nil, &whole)
-	whole["config"].(map[string]any)[key] = []string{value}
-	r.Do(tb, http.MethodPut, "/components/"+id, whole, nil)
+	var component map[string]any
+	r.Do(tb, http.MethodGet, "/components/"+id, nil, &component)
+	component["config"].(map[string]any)[key] = []string{value}
+	r.Do(tb, http.MethodPut, "/components/"+id, component, nil)
 }
 
 // Delete deletes the component and its imported people.

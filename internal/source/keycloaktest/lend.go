@@ -46,7 +46,7 @@ func borrowOrStart() (*Server, error) {
 	}
 	var l lent
 	if err := json.Unmarshal([]byte(description), &l); err != nil {
-		return nil, fmt.Errorf("the server of %s: %w", lentVariable, err)
+		return nil, fmt.Errorf("reading %s, which describes a running Keycloak: %w", lentVariable, err)
 	}
 	if l.Version != (Options{}).version() {
 		return start(Options{})
@@ -57,7 +57,7 @@ func borrowOrStart() (*Server, error) {
 	}
 	s.admin = &Admin{server: s}
 	if err := s.proc.Await(time.Minute, func() bool { return answers(s.URL + "/realms/master") }); err != nil {
-		return nil, fmt.Errorf("the server of %s at %s: %w", lentVariable, s.URL, err)
+		return nil, fmt.Errorf("the Keycloak that %s describes, at %s: %w", lentVariable, s.URL, err)
 	}
 	return s, nil
 }

@@ -69,10 +69,10 @@ const (
 // SetEnabled switches the organization on or off.
 func (o *Organization) SetEnabled(tb testing.TB, enabled bool) {
 	tb.Helper()
-	var whole map[string]any
-	o.realm.Do(tb, http.MethodGet, "/organizations/"+o.ID, nil, &whole)
-	whole["enabled"] = enabled
-	o.realm.Do(tb, http.MethodPut, "/organizations/"+o.ID, whole, nil)
+	var organization map[string]any
+	o.realm.Do(tb, http.MethodGet, "/organizations/"+o.ID, nil, &organization)
+	organization["enabled"] = enabled
+	o.realm.Do(tb, http.MethodPut, "/organizations/"+o.ID, organization, nil)
 }
 
 // SetPassword gives the account a password.

@@ -197,7 +197,7 @@ func (m *messages) Write(b []byte) (int, error) {
 }
 
 var (
-	errShort   = errors.New("the message is not whole yet")
+	errShort   = errors.New("the message is not complete yet")
 	errNotLDAP = errors.New("the bytes are no LDAP message")
 )
 

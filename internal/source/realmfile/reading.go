@@ -10,7 +10,7 @@ import (
 	"groupsync/internal/source"
 )
 
-// reading is the result of one look at a realm.
+// reading is the result of one read of a realm.
 type reading struct {
 	groups      []source.Group
 	accounts    []account                // in the file's order
@@ -28,15 +28,15 @@ type account struct {
 	roles  []role
 }
 
-// look reads the realm. It returns an error that says what in the realm is impossible in a
-// complete export.
-func look(realm *Realm) (*reading, error) {
+// newReading reads the realm. It returns an error that says what in the realm is impossible in
+// a complete export.
+func newReading(realm *Realm) (*reading, error) {
 	if len(realm.Users) == 0 {
 		return nil, errors.New("it holds no users; export them into the same file (kc.sh export --file … --users same_file)")
 	}
 	// federatedUsers hold memberships, but not the names of the people.
 	if n := len(realm.FederatedUsers); n > 0 {
-		return nil, fmt.Errorf("it holds %d federatedUsers, people of a federation that imports nobody; an export does not tell who they are, so read the live server", n)
+		return nil, fmt.Errorf("it holds %d federatedUsers: people of a federation that imports nobody. An export does not contain their names, so groupsync cannot use it. Use the live server", n)
 	}
 	r := &reading{duplicates: realm.DuplicateEmails, members: make(map[string][]source.User), groupRoles: make(map[string][]role)}
 	r.roles = newRoles(realm.Roles)
@@ -65,7 +65,7 @@ func (r *reading) addGroups(groups []Group, parent, above string, byPath map[str
 		// of "a" get different ids.
 		id := idOr(g.ID, "group", parent+path)
 		if _, twice := r.members[id]; twice {
-			return fmt.Errorf("the group %s is there twice (id %s); export the realm again", path, id)
+			return fmt.Errorf("the group %s appears twice (id %s); export the realm again", path, id)
 		}
 		r.members[id] = []source.User{}
 		r.groups = append(r.groups, source.Group{ID: id, Name: g.Name, Path: g.Path, Parent: parent})

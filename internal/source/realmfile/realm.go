@@ -20,7 +20,7 @@ type Realm struct {
 	DuplicateEmails bool                   `json:"duplicateEmailsAllowed,omitempty"`
 	Groups          []Group                `json:"groups"`
 	Users           []User                 `json:"users"`
-	FederatedUsers  []json.RawMessage      `json:"federatedUsers,omitempty"` // must be empty: see look
+	FederatedUsers  []json.RawMessage      `json:"federatedUsers,omitempty"` // must be empty: see newReading
 	Roles           Roles                  `json:"roles"`
 	Components      map[string][]Component `json:"components,omitempty"`
 }
@@ -95,7 +95,7 @@ func decode(text []byte) (*Realm, error) {
 		return nil, malformed(err, d.InputOffset())
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("something follows the realm's closing brace at byte %d; give one realm's export as kc.sh export --file writes it", d.InputOffset())
+		return nil, fmt.Errorf("there is more text after the realm's closing brace at byte %d; give one realm's export as kc.sh export --file writes it", d.InputOffset())
 	}
 	if realm == nil || realm.Name == "" {
 		return nil, errors.New(`it holds no "realm"; give one realm's export as kc.sh export --file writes it`)

@@ -21,7 +21,7 @@ import (
 	"groupsync/internal/source"
 )
 
-// Source reads the realm again at every look, so edits between two looks have an effect.
+// Source reads the realm again for every question, so edits between two questions have an effect.
 type Source struct {
 	name string // name of the realm in errors
 
@@ -30,7 +30,7 @@ type Source struct {
 	realm *Realm // only if the realm is in memory
 }
 
-// Open returns a source that reads the file at every look. Open also reads the file once, so
+// Open returns a source that reads the file for every question. Open also reads the file once, so
 // that a bad file is an error of Open.
 func Open(path string) (*Source, error) {
 	s := &Source{name: "the realm file " + path, load: func() (*Realm, error) {
@@ -44,7 +44,7 @@ func Open(path string) (*Source, error) {
 		}
 		return decode(text)
 	}}
-	_, err := s.look(context.Background())
+	_, err := s.reading(context.Background())
 	return only(s, err)
 }
 
@@ -55,19 +55,19 @@ func Parse(text []byte) (*Source, error) {
 	if err != nil {
 		return nil, s.wrap(err)
 	}
-	_, err = s.look(context.Background())
+	_, err = s.reading(context.Background())
 	return only(s, err)
 }
 
 // New returns a source for a realm in memory. From then on, only Edit may change the realm.
-// If the realm is not valid, every look returns an error.
+// If the realm is not valid, every read returns an error.
 func New(realm *Realm) *Source {
 	s := &Source{name: "the realm in memory", realm: realm}
 	s.load = func() (*Realm, error) { return s.realm, nil }
 	return s
 }
 
-// Edit changes a realm in memory between two looks. It must not be called on a
+// Edit changes a realm in memory between two reads. It must not be called on a
 // source that reads a file.
 func (s *Source) Edit(edit func(*Realm)) {
 	s.mu.Lock()
@@ -90,7 +90,7 @@ func (s *Source) wrap(err error) error {
 	return fault.New(fault.Keycloak, reason, "reading %s: %w", s.name, err)
 }
 
-func (s *Source) look(ctx context.Context) (*reading, error) {
+func (s *Source) reading(ctx context.Context) (*reading, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fault.New(fault.Keycloak, fault.OfNetwork(err), "reading %s: given up: %w", s.name, context.Cause(ctx))
 	}
@@ -100,7 +100,7 @@ func (s *Source) look(ctx context.Context) (*reading, error) {
 	if err != nil {
 		return nil, s.wrap(err)
 	}
-	r, err := look(realm)
+	r, err := newReading(realm)
 	if err != nil {
 		return nil, s.wrap(err)
 	}
@@ -109,7 +109,7 @@ func (s *Source) look(ctx context.Context) (*reading, error) {
 
 // Catalog returns the realm's groups and federations.
 func (s *Source) Catalog(ctx context.Context) (source.Catalog, error) {
-	r, err := s.look(ctx)
+	r, err := s.reading(ctx)
 	if err != nil {
 		return source.Catalog{}, err
 	}
@@ -123,7 +123,7 @@ func (r *reading) catalog() (source.Catalog, error) {
 // Read reads the realm and returns a complete snapshot of the selection, or an error. It
 // returns an error if a group has vanished since the catalog was read.
 func (s *Source) Read(ctx context.Context, catalog source.Catalog, selection source.Selection) (*source.Snapshot, error) {
-	r, err := s.look(ctx)
+	r, err := s.reading(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +147,7 @@ func (s *Source) LookUp(ctx context.Context, snap *source.Snapshot, people []sou
 	if len(people) == 0 {
 		return snap, nil
 	}
-	r, err := s.look(ctx)
+	r, err := s.reading(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +159,7 @@ func (s *Source) Find(ctx context.Context, catalog source.Catalog, people []sour
 	if len(people) == 0 {
 		return source.LookUps{}, nil
 	}
-	r, err := s.look(ctx)
+	r, err := s.reading(ctx)
 	if err != nil {
 		return source.LookUps{}, err
 	}
@@ -179,7 +179,7 @@ func (r *reading) find(catalog source.Catalog, people []source.Person, known []s
 				return email || p.Username != "" && source.FoldEmail(a.Username) == source.FoldEmail(p.Username)
 			})
 		}
-		if whole := f.ByID || len(f.Accounts) > 0 && !catalog.DuplicateEmails(); !whole {
+		if complete := f.ByID || len(f.Accounts) > 0 && !catalog.DuplicateEmails(); !complete {
 			if probe, blocks := source.Blocks(p, l.Probes); blocks {
 				f.Away, f.Doubt = probe.Federation.ID, "the federation "+probe.Federation.Name+" is not up, and may have the person: "+probe.Detail
 			}
@@ -201,7 +201,7 @@ func (r *reading) accountsWith(is func(account) bool) []source.User {
 
 // GroupsOf returns, by account id, the groups that each account is in.
 func (s *Source) GroupsOf(ctx context.Context, catalog source.Catalog, accounts []source.User, known []source.Federation) (map[string]source.OwnGroups, error) {
-	r, err := s.look(ctx)
+	r, err := s.reading(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -230,9 +230,9 @@ func (s *Source) GroupsOf(ctx context.Context, catalog source.Catalog, accounts 
 // absence, as with the server.
 func (s *Source) Confirm(ctx context.Context, snap *source.Snapshot, questions []source.Question, known []source.Federation) (source.Confirmation, error) {
 	if len(questions) == 0 {
-		return source.Weigh(snap, nil, source.Second{}), nil
+		return source.Weigh(snap, nil, source.SecondLook{}), nil
 	}
-	r, err := s.look(ctx)
+	r, err := s.reading(ctx)
 	if err != nil {
 		return source.Confirmation{}, err
 	}
@@ -240,7 +240,7 @@ func (s *Source) Confirm(ctx context.Context, snap *source.Snapshot, questions [
 	if err != nil {
 		return source.Confirmation{}, err
 	}
-	second := source.Second{
+	second := source.SecondLook{
 		Probes: r.probes(snap.Catalog().Federations(), known), Members: make(map[string][]source.User), Roles: make(map[string]*source.RoleHolders),
 		Accounts: make(map[string]source.Account), DisabledDB: make(map[string]bool), Own: make(map[source.OwnKey]source.Own), Effective: make(map[source.Held]bool),
 	}
@@ -252,7 +252,7 @@ func (s *Source) Confirm(ctx context.Context, snap *source.Snapshot, questions [
 }
 
 // answer fills the second look with the facts that the questions need.
-func (r *reading) answer(second *source.Second, questions []source.Question, catalog source.Catalog) error {
+func (r *reading) answer(second *source.SecondLook, questions []source.Question, catalog source.Catalog) error {
 	byID := make(map[string]account)
 	for _, a := range r.accounts {
 		byID[a.ID] = a
@@ -270,7 +270,7 @@ func (r *reading) answer(second *source.Second, questions []source.Question, cat
 		for _, id := range groups {
 			members, ok := r.members[id]
 			if !ok {
-				return fault.New(fault.Keycloak, fault.Incomplete, "the group %s vanished from the realm between two looks; run again", id)
+				return fault.New(fault.Keycloak, fault.Incomplete, "the group %s vanished from the realm between two reads; run again", id)
 			}
 			second.Members[id] = members
 		}
@@ -326,7 +326,7 @@ func (r *reading) probes(read, known []source.Federation) []source.Probe {
 	for i := range gone {
 		gone[i].Enabled, gone[i].Vanished = false, true
 	}
-	answer(gone, func(source.Federation) string { return "it vanished from the realm between two looks" })
+	answer(gone, func(source.Federation) string { return "it vanished from the realm between two reads" })
 	answer(known, func(source.Federation) string { return "" })
 	return probes
 }

@@ -22,16 +22,16 @@ func TestParseRefusesWhatIsNoWholeRealm(t *testing.T) {
 		{"another shape", `{"realm": "r", "groups": {}}`, "groups is a JSON object, which Keycloak does not write there; export the realm again"},
 		{"null", `null`, `it holds no "realm"; give one realm's export as kc.sh export --file writes it`},
 		{"an error object", `{"error": "unknown_error"}`, `it holds no "realm"; give one realm's export as kc.sh export --file writes it`},
-		{"something after it", `{"realm": "r"} {"error": "unknown_error"}`, "something follows the realm's closing brace at byte 16; give one realm's export as kc.sh export --file writes it"},
+		{"something after it", `{"realm": "r"} {"error": "unknown_error"}`, "there is more text after the realm's closing brace at byte 16; give one realm's export as kc.sh export --file writes it"},
 		{"no users", `{"realm": "r", "groups": [{"name": "a"}]}`, "it holds no users; export them into the same file (kc.sh export --file … --users same_file)"},
 		{"people whose names it does not have", `{"realm": "r", "users": [{"username": "ann"}], "federatedUsers": [{"id": "f:1:x", "groups": ["/a"]}]}`,
-			"it holds 1 federatedUsers, people of a federation that imports nobody; an export does not tell who they are, so read the live server"},
+			"it holds 1 federatedUsers: people of a federation that imports nobody. An export does not contain their names, so groupsync cannot use it. Use the live server"},
 		{"a group that is not there", `{"realm": "r", "groups": [{"name": "a"}], "users": [{"username": "ann", "groups": ["/a/b"]}]}`,
 			`the user "ann" is in the group /a/b, which the realm does not have; export the realm again`},
 		{"a path of two groups", `{"realm": "r", "groups": [{"name": "a/b"}, {"name": "a", "subGroups": [{"name": "b"}]}], "users": [{"username": "ann", "groups": ["/a/b"]}]}`,
 			`the user "ann" is in the group /a/b, and 2 groups have that path; rename one of them (a slash in a name looks like a parent)`},
 		{"a group twice", `{"realm": "r", "groups": [{"name": "a", "id": "1"}, {"name": "b", "id": "1"}], "users": [{"username": "ann"}]}`,
-			"the group /b is there twice (id 1); export the realm again"},
+			"the group /b appears twice (id 1); export the realm again"},
 		{"a group without a name", `{"realm": "r", "groups": [{"name": "a", "subGroups": [{"id": "1"}]}], "users": [{"username": "ann"}]}`,
 			`a group below "/a/" has no name; export the realm again`},
 		{"a username twice", `{"realm": "r", "users": [{"username": "ann"}, {"username": "Ann"}]}`, `two users have the username "ann"; export the realm again`},
@@ -196,7 +196,7 @@ func TestConfirmIsASecondLook(t *testing.T) {
 		{name: "disabled and deleted since", who: "ann", off: true, edit: func(r *realmfile.Realm) { r.Users = r.Users[1:] }, want: "the second look finds no such account", denial: source.Unclear},
 		{name: "a federation that is switched off says nothing of local people", who: "ann", edit: both(leave(0), switchOff), want: "read twice: not in the one Keycloak group"},
 		{name: "a federation that is switched off holds up its own people", who: "fed", edit: both(leave(2), switchOff), want: "the federation ldap is not up: it is switched off in Keycloak", denial: source.Away},
-		{name: "a federation that vanished holds up its own people", who: "fed", edit: both(leave(2), func(r *realmfile.Realm) { r.Components = nil }), want: "the federation ldap is not up: it vanished from the realm between two looks", denial: source.Away},
+		{name: "a federation that vanished holds up its own people", who: "fed", edit: both(leave(2), func(r *realmfile.Realm) { r.Components = nil }), want: "the federation ldap is not up: it vanished from the realm between two reads", denial: source.Away},
 		{name: "a federation that is only remembered is up", who: "ann", edit: leave(0), known: []source.Federation{{ID: "2", Name: "old"}}, want: "read twice: not in the one Keycloak group"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -288,7 +288,7 @@ func TestAGroupThatVanishesBetweenTheLooksIsAnError(t *testing.T) {
 	catalog, selection := snap.Catalog(), source.Selection{Groups: []string{b.ID}}
 	s.Edit(func(r *realmfile.Realm) { r.Groups = r.Groups[:1] })
 	_, err := s.Confirm(t.Context(), snap, []source.Question{{Accounts: snap.Users()[:1], Sources: []source.Group{b}}}, nil)
-	refused(t, err, fault.Incomplete, "the group "+b.ID+" vanished from the realm between two looks; run again")
+	refused(t, err, fault.Incomplete, "the group "+b.ID+" vanished from the realm between two reads; run again")
 	_, err = s.Read(t.Context(), catalog, selection)
 	refused(t, err, fault.Incomplete, "the members of the group /b were not read; run again")
 }

@@ -96,8 +96,8 @@ func TestNewRefusesABadConfiguration(t *testing.T) {
 	}{
 		{"a URL without scheme", Config{URL: "api.clearml.example.com"}, `clearml.url: "api.clearml.example.com" has no scheme: write https://api.clearml.example.com`, fault.Connection},
 		{"another scheme", Config{URL: "ftp://x"}, `clearml.url: "ftp://x" has the scheme ftp: write http or https`, fault.Connection},
-		{"credentials in the URL", Config{URL: "https://u:s3cr3t@x"}, "clearml.url: holds an @, as credentials in a URL do: remove them, they have keys of their own", fault.Connection},
-		{"a query", Config{URL: "https://x?y"}, "clearml.url: has a query or a fragment: end it with the path", fault.Connection},
+		{"credentials in the URL", Config{URL: "https://u:s3cr3t@x"}, "clearml.url: contains an @. Remove credentials from the URL: they have their own keys", fault.Connection},
+		{"a query", Config{URL: "https://x?y"}, "clearml.url: has a query or a fragment. Remove everything after the path", fault.Connection},
 		{"no secret", Config{URL: "https://x"}, "no credentials: set clearml.access_key (or access_key_file) and clearml.secret_key (or secret_key_file) to those of a ClearML administrator", fault.Auth},
 		{"a CA file without certificates", Config{URL: "https://x", Keys: keys("a", "s"), CAFile: empty}, "clearml.ca_file: the CA file " + empty + " holds no PEM certificate", fault.Connection},
 	}

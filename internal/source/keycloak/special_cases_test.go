@@ -16,7 +16,7 @@ import (
 func TestACustomStorageThatFailsOnForeignIDs(t *testing.T) {
 	server := keycloaktest.Shared(t)
 	const (
-		never = "a lookup through it answered 500 in place of 404; it has never answered a probe"
+		never = "Keycloak answered the probe with 500 instead of 404; it has never answered a probe"
 		out   = "read twice: not in the one Keycloak group, on the account's own side too"
 	)
 	for _, row := range []struct {
@@ -166,7 +166,7 @@ func TestOlderReleasesCannotListAGroupThatLDAPHasTwice(t *testing.T) {
 			}
 			o.agree(t, snap, []string{"/dev"}, staff...)
 			for name, s := range o.agree(t, snap, []string{"/everybody"}, staff...) {
-				if !s.claimed || s.listed || s.removal.Denial != source.OwnHas {
+				if !s.claimed || s.listed || s.removal.Denial != source.HiddenByList {
 					t.Errorf("%s of the hardcoded group: %+v", name, s)
 				}
 			}
