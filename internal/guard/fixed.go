@@ -61,11 +61,11 @@ func (e *evaluation) confirm() {
 		changes := changesOf(g)
 		why := ""
 		n := withhold(changes, report.Confirm, func(c *plan.Change) bool {
-			unborne := c.Denial == source.Unclear || c.Denial == source.Proved && !c.Evidence.Valid()
-			if unborne && why == "" {
+			unconfirmed := c.Denial == source.Unclear || c.Denial == source.Proved && !c.Evidence.Valid()
+			if unconfirmed && why == "" {
 				why = c.Doubt
 			}
-			return unborne
+			return unconfirmed
 		})
 		if n == 0 {
 			continue

@@ -49,8 +49,8 @@ func (s settings) rules() (match.Rules, error) {
 	})
 }
 
-// told returns the settings that the oracle needs.
-func (s settings) told(r *idp.Realm) history.Settings {
+// forOracle returns the settings that the oracle needs.
+func (s settings) forOracle(r *idp.Realm) history.Settings {
 	h := history.Settings{
 		FullPath: s.FullPath, Mapping: s.Mapping, AdminGroups: s.AdminGroups, AdminRole: s.AdminRole, AdminVia: string(s.AdminVia), Self: dir.Self, Protected: s.Protect,
 		Grace: s.Limits.Grace, GoneGrace: s.Limits.GoneGrace, Floor: s.Limits.Floor, MaxAge: s.Limits.MaxAge,
@@ -110,7 +110,7 @@ func (w *world) start(name string, s settings) (*node, error) {
 	})
 	ctx, stop := context.WithCancel(context.Background())
 	n.stop = stop
-	w.log.Add(history.InForce{Node: name, Settings: s.told(w.realm)})
+	w.log.Add(history.InForce{Node: name, Settings: s.forOracle(w.realm)})
 	go func() {
 		defer close(n.ended)
 		var err error
@@ -294,7 +294,7 @@ func (n *node) reload(ctx context.Context, s settings) error {
 		}
 		n.reconciler = n.reconciler.Reconfigured(next.source, next.target, next.options)
 		n.settings = s
-		n.w.log.Add(history.InForce{Node: n.name, Settings: s.told(n.w.realm)})
+		n.w.log.Add(history.InForce{Node: n.name, Settings: s.forOracle(n.w.realm)})
 		return n.job(), nil
 	})
 }
