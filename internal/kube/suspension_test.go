@@ -81,7 +81,6 @@ func TestASuspensionIsSeenByAllAndNeedsNoLease(t *testing.T) {
 // TestSuspendAndSaveAtTheSameTime: each conflict is repeated, and neither takes what the
 // other one wrote.
 func TestSuspendAndSaveAtTheSameTime(t *testing.T) {
-	t.Parallel() // most of it is waiting
 	p := newPlace(t, kubetest.Shared(t))
 	leader, other := p.open(t, Options{}), p.open(t, Options{})
 	ml, mo := leader.Memory(), other.Memory()
