@@ -84,13 +84,13 @@ func (p *Process) Lock() (release func(), err error) {
 		return func() {}, nil
 	}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket(p.clearml), Net: "unix"})
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, errors.New("another groupsync on this machine is making a pass for the same clearml.url, so this pass was not made: try again when the other pass has ended, or set state_dir or lease.name for both")
-	case err != nil:
-		return nil, fmt.Errorf("locking out other passes on this machine: %w: set state_dir or lease.name, which lock in another way", err)
+	if err == nil {
+		return func() { _ = l.Close() }, nil
 	}
-	return func() { _ = l.Close() }, nil
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, errors.New("another groupsync on this machine is making a pass for the same clearml.url, so this pass was not made: try again when the other pass has ended, or set state_dir or lease.name for both")
+	}
+	return nil, fmt.Errorf("locking out other passes on this machine: %w: set state_dir or lease.name, which lock in another way", err)
 }
 
 // socket returns the name of the abstract socket for one ClearML. Spellings of the
