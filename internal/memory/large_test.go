@@ -117,6 +117,14 @@ func TestAMemoryThatIsTooLargeForAConfigMap(t *testing.T) {
 	t.Logf("file: written and read in %s", time.Since(start).Round(time.Millisecond))
 }
 
+// TestForgotten counts the groups that have forgotten members, and their memberships.
+func TestForgotten(t *testing.T) {
+	m := Memory{Groups: map[string]Accepted{"a": {Forgotten: 3}, "b": {Forgotten: 4}, "c": {Federated: []string{"ann"}}}}
+	if got, want := m.Forgotten(), (Forgotten{Groups: 2, Memberships: 7}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
 func TestWhatFitsIsNotForgotten(t *testing.T) {
 	m := federated(1000, 10, 5000)
 	want, err := Pack(m)

@@ -70,16 +70,18 @@ func TestNoMemoryIsUnpackedFromWhatIsNone(t *testing.T) {
 		data []byte
 		want string
 	}{
-		"no bytes":           {nil, "the guards' memory is corrupt (EOF)"},
-		"some text":          {[]byte("memory and more"), "the guards' memory is corrupt (gzip: invalid header)"},
-		"half of one":        {whole[:len(whole)/2], "the guards' memory is corrupt (unexpected EOF)"},
-		"without its end":    {whole[:len(whole)-4], "the guards' memory is corrupt (unexpected EOF)"},
-		"a changed checksum": {append(append([]byte{}, whole[:len(whole)-8]...), make([]byte, 8)...), "the guards' memory is corrupt (gzip: invalid checksum)"},
-		"no JSON":            {inside("memory"), "the guards' memory is corrupt (invalid character 'm' looking for beginning of value)"},
-		"another version":    {inside(`{"version":99}`), fmt.Sprintf("the guards' memory has version 99, this groupsync reads version %d", version)},
-		"an unknown group":   {inside(fmt.Sprintf(`{"version":%d,"people":["u"],"members":{"g":[0]}}`, version)), "the guards' memory is corrupt (no group g)"},
-		"a place too far":    {inside(fmt.Sprintf(`{"version":%d,"people":["u"],"members":{"g":[0,1]},"memory":{"groups":{"g":{}}}}`, version)), "the guards' memory is corrupt (no person 1)"},
-		"a place before all": {inside(fmt.Sprintf(`{"version":%d,"people":["u"],"members":{"g":[-1]},"memory":{"groups":{"g":{}}}}`, version)), "the guards' memory is corrupt (no person -1)"},
+		"no bytes":                      {nil, "the guards' memory is corrupt (EOF)"},
+		"some text":                     {[]byte("memory and more"), "the guards' memory is corrupt (gzip: invalid header)"},
+		"half of one":                   {whole[:len(whole)/2], "the guards' memory is corrupt (unexpected EOF)"},
+		"without its end":               {whole[:len(whole)-4], "the guards' memory is corrupt (unexpected EOF)"},
+		"a changed checksum":            {append(append([]byte{}, whole[:len(whole)-8]...), make([]byte, 8)...), "the guards' memory is corrupt (gzip: invalid checksum)"},
+		"no JSON":                       {inside("memory"), "the guards' memory is corrupt (invalid character 'm' looking for beginning of value)"},
+		"another version":               {inside(`{"version":99}`), fmt.Sprintf("the guards' memory has version 99, this groupsync reads version %d", version)},
+		"an unknown group":              {inside(fmt.Sprintf(`{"version":%d,"people":["u"],"members":{"g":[0]}}`, version)), "the guards' memory is corrupt (no group g)"},
+		"a place too far":               {inside(fmt.Sprintf(`{"version":%d,"people":["u"],"members":{"g":[0,1]},"memory":{"groups":{"g":{}}}}`, version)), "the guards' memory is corrupt (no person 1)"},
+		"a place before all":            {inside(fmt.Sprintf(`{"version":%d,"people":["u"],"members":{"g":[-1]},"memory":{"groups":{"g":{}}}}`, version)), "the guards' memory is corrupt (no person -1)"},
+		"fewer than none are forgotten": {inside(fmt.Sprintf(`{"version":%d,"memory":{"groups":{"g":{"forgotten":-1}}}}`, forgettingVersion)), "the guards' memory is corrupt (-1 forgotten members of the group g)"},
+		"too many are forgotten":        {inside(fmt.Sprintf(`{"version":%d,"memory":{"groups":{"g":{"forgotten":%d}}}}`, forgettingVersion, maxForgotten+1)), fmt.Sprintf("the guards' memory is corrupt (%d forgotten members of the group g)", maxForgotten+1)},
 	} {
 		if _, err := Unpack(row.data); err == nil || err.Error() != row.want {
 			t.Errorf("%s: got %v, want %s", name, err, row.want)
