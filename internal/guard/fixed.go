@@ -29,7 +29,7 @@ func SuspensionText(s memory.Suspension) string {
 	return fmt.Sprintf("%s is suspended until %s (%q)", s.What(), s.Until.UTC().Format(time.RFC3339), s.Reason)
 }
 
-// federation withholds the changes of people from a federation that is not up.
+// federation withholds the changes that depend on a federation that is not up.
 func (e *evaluation) federation() {
 	for _, p := range e.in.Probes {
 		if p.Up {
@@ -73,7 +73,7 @@ func (e *evaluation) confirm() {
 		if why == "" {
 			why = "the second look gave no answer"
 		}
-		e.trip(report.Confirm, g.Feed.Group.Name, "the second look did not confirm %d of %d changes (the first: %s): they are withheld, and the next pass checks them again", n, len(changes), why)
+		e.trip(report.Confirm, g.Feed.Group.Name, "the second look did not confirm %d of %d changes (the reason for the first: %s): they are withheld, and the next pass checks them again", n, len(changes), why)
 	}
 }
 
@@ -131,8 +131,9 @@ func (e *evaluation) collision() {
 	}
 }
 
-// views withholds the changes of a group if ClearML's two views of its members disagree. A
-// write replaces the whole member list, so groupsync must know it.
+// views withholds the changes of a group if ClearML's two views of its members disagree: the
+// group's member list, and the users' own lists of groups. A write replaces the whole member
+// list, so groupsync must know that list.
 func (e *evaluation) views() {
 	for i := range e.Plan.Groups {
 		g := &e.Plan.Groups[i]

@@ -43,7 +43,7 @@ func TestAMemoryThatForgotMakesNoRemovalSooner(t *testing.T) {
 	}{
 		{"all is remembered", whole, []string{"-ann@team not_member by id", "-cid@team not_member by id", "-was-ldap@team gone"}, ""},
 		{"the members are forgotten", forgot, []string{"-ann@team not_member by id [fall]", "-cid@team not_member by id", "-was-ldap@team gone [grace]"},
-			"since the last accepted pass the group may have lost federated members (the guards' memory had no space for its 4): 1 removals are withheld; if they are correct, approve them"},
+			"since the last accepted pass the group may have lost federated members (the guards' memory had no space for the ids of its 4 federated members): 1 removals are withheld; if they are correct, approve them"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			b.memory = row.memory

@@ -1,6 +1,15 @@
 // Package guard checks a plan against the limits and returns the changes that may be written.
-// It is pure: the caller passes the memory and the time, and the package does no I/O and logs
-// nothing. A guard can only remove changes from a plan.
+// A guard is a rule that withholds changes. A guard that withholds something trips. A change
+// that no guard withholds is cleared. A change without evidence is never cleared: the second
+// look at the person's own side must have confirmed it. A person can approve a plan by its
+// digest. The approval lifts the liftable guards for the changes that the digest names, and no
+// fixed guard.
+//
+// A federation is a user storage behind Keycloak, such as LDAP. A probe shows whether a
+// federation answers. If it does, the federation is up.
+//
+// The package is pure: the caller passes the memory and the time, and the package does no I/O
+// and logs nothing. A guard can only remove changes from a plan.
 package guard
 
 import (
@@ -49,15 +58,15 @@ type Input struct {
 	// Witnesses are admin events. A removal that they explain needs no grace.
 	Witnesses []source.Witness
 
-	// Early says that this is an early pass. Several early passes in a row could each stay
-	// below a share, so removals of earlier passes within Window count as if this pass made
-	// them.
+	// Early says that the pass runs outside the schedule. Several early passes in a row could
+	// each stay below a limit. So removals of earlier passes within Window count as if this
+	// pass made them.
 	Early bool
 
 	Suspended memory.Suspension // in force at Now; zero: nothing is suspended
 }
 
-// Write is everything that the guards let through for one user group.
+// Write is the cleared changes of one user group.
 type Write struct {
 	Group    target.Group // as the plan saw it
 	Admins   bool         // an administrators' group: the built-in one, or the role
@@ -67,10 +76,10 @@ type Write struct {
 	Approved bool          // a person approved the changes by their digest: no limit applies
 }
 
-// Cleared is the changes that the guards let through, in the order of writing. First come
-// groups that only gain members, then groups that gain and lose, then groups that only lose,
-// and administrators last. In each part the group with the fewest changes comes first. Only
-// Judge returns a Cleared that is not empty.
+// Cleared is the changes that no guard withholds, in the order of writing. First come groups
+// that only gain members, then groups that gain and lose, then groups that only lose, and
+// administrators last. In each part the group with the fewest changes comes first. Only Judge
+// returns a Cleared that is not empty.
 type Cleared struct {
 	writes []Write
 	limits Limits
@@ -104,7 +113,7 @@ type Judged struct {
 	Cleared        Cleared
 	Lifted         []report.Guard // the guards that the approval lifted, in the order of report.Rules
 	Granted        bool           // the approval is for this plan
-	fallen         []fall         // by group
+	fallen         []fall         // how each group fell since its last accepted pass, in the order of Plan.Groups
 	admin          []string       // ids of the administrators' groups: the built-in one, or the role
 	namesAdditions bool           // the additions exceed max_additions, so an approval names them too
 }
@@ -149,7 +158,7 @@ func Judge(p plan.Plan, in Input) Judged {
 	return e.Judged
 }
 
-// evaluation is the guards at work on one plan: the result so far, and the input.
+// evaluation holds one plan while the guards judge it: the result so far, and the input.
 type evaluation struct {
 	Judged
 	in Input
@@ -224,9 +233,10 @@ func changesOf(g *plan.Group) []*plan.Change {
 	return all
 }
 
-// names reports whether the digest names changes of that kind. It names every removal, and
-// every new administrator who is not listed only through a name that collides. It names every
-// addition if the additions exceed max_additions.
+// names reports whether the digest names the change c, so that an approval of the digest
+// covers c. The digest names every removal. It names every new administrator, except those who
+// are listed only through a name that collides. It names every addition if the additions
+// exceed max_additions.
 func (j Judged) names(c plan.Change) bool {
 	return c.Action == plan.Remove || j.admins(&c) && !c.Collides || j.namesAdditions
 }
@@ -251,7 +261,8 @@ func exceedsLimit(wanted, recent, limit int) bool {
 	return limit > 0 && wanted > 0 && wanted+recent > limit
 }
 
-// Exceeds reports whether n is more than the share ratio of all. A ratio of 0 is off.
+// Exceeds reports whether n is more than the given ratio of all. If ratio is 0, there is no
+// limit, and Exceeds returns false.
 func Exceeds(n, all int, ratio float64) bool {
 	return ratio > 0 && float64(n) > ratio*float64(all)
 }
@@ -288,8 +299,8 @@ func isAddition(c *plan.Change) bool { return c.Action == plan.Add }
 // count toward a limit, because a removal without evidence is never written.
 func provedRemoval(c *plan.Change) bool { return isRemoval(c) && c.Evidence.Valid() }
 
-// stop withholds every change if on_trip is stop and a guard has tripped. It ignores guards
-// that only wait or only report.
+// stop withholds every change if a guard has tripped. It runs only with guards.on_trip: stop.
+// It ignores guards that only wait or only report.
 func (e *evaluation) stop() {
 	for _, t := range e.Trips {
 		if rule := t.Guard.Rule(); rule.Waits || rule.Reports {

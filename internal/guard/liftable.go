@@ -26,7 +26,8 @@ func (e *evaluation) scope() {
 }
 
 // fall says how a group fell since its last accepted pass: a source or a federation is gone,
-// or too many federated members are. The zero value means that the group did not fall.
+// or too many federated members are gone. An accepted pass is one whose plan no guard
+// withheld, or that a person approved. The zero value means that the group did not fall.
 type fall struct {
 	how      string
 	local    bool // local people's removals are withheld too, because the source group itself is gone
@@ -34,8 +35,8 @@ type fall struct {
 }
 
 // fall compares each group with its last accepted pass and withholds removals if the group
-// fell. The comparison is needed because a probe does not show that people or groups are
-// missing.
+// fell. A probe shows that a federation answers. It does not show that people or groups are
+// missing, so this comparison is needed.
 func (e *evaluation) fall() {
 	for i := range e.Plan.Groups {
 		g, fallen := &e.Plan.Groups[i], e.fallen[i]
@@ -49,9 +50,9 @@ func (e *evaluation) fall() {
 	}
 }
 
-// local reports whether no federation can have caused the removal. Every account that could be
-// the person's is local. If the person is gone, ClearML keeps ids of the person, and none of
-// them was a federated account in an accepted pass.
+// local reports whether no federation can have caused the removal. Two things must be true.
+// Every account that could be the person's is local. And if the person is gone, ClearML keeps
+// ids of the person, and none of them was a federated account in an accepted pass.
 func (e *evaluation) local(c *plan.Change) bool {
 	if slices.ContainsFunc(c.Accounts, func(u source.User) bool { return u.Federation != "" }) {
 		return false
@@ -101,7 +102,7 @@ func (e *evaluation) fell(g plan.Group) fall {
 	limits := e.in.Limits
 	switch {
 	case accepted.Forgotten > 0:
-		return fall{how: fmt.Sprintf("the group may have lost federated members (the guards' memory had no space for its %d)", accepted.Forgotten)}
+		return fall{how: fmt.Sprintf("the group may have lost federated members (the guards' memory had no space for the ids of its %d federated members)", accepted.Forgotten)}
 	case before > 0 && len(g.Federated) == 0:
 		return fall{how: fmt.Sprintf("its federated members fell from %d to none", before)}
 	case lost > limits.FreeRemovals && Exceeds(lost, before, limits.MaxRatio):
@@ -249,10 +250,10 @@ func Due(c plan.Change, in Input) (due time.Time, waits bool) {
 }
 
 // witnessed reports whether admin events explain a removal, so that an outage of a federation
-// cannot have caused it. Every account that could be the person's needs a witness. An event
-// about a group explains a removal only if that group is the user group's only source. A
-// removal whose evidence is an email alone has no witness: the event names an account, and
-// ClearML does not say that the account is the person's.
+// cannot have caused it. Every account that could be the person's needs such an event. An
+// event about a group explains a removal only if that group is the user group's only source.
+// No event explains a removal whose evidence is an email alone: the event names an account,
+// and ClearML does not say that the account is the person's.
 func (in Input) witnessed(c plan.Change) bool {
 	if c.Evidence.ByEmail() {
 		return false

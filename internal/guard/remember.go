@@ -11,8 +11,8 @@ import (
 
 // Remember returns the memory after the plan was judged and before any change is written. If
 // intended is true, the cleared changes are about to be written, and the memory includes them.
-// They are remembered first, so that a crash during the writes does not start the window
-// again. scope is match.Rules.Scope of the rules of the plan.
+// So they still count toward the limits if the process crashes during the writes. scope is
+// match.Rules.Scope of the rules of the plan.
 func (j Judged) Remember(in Input, scope string, intended bool) memory.Memory {
 	next := in.Memory.Clone()
 	next.FailedAt = time.Time{}
@@ -26,9 +26,10 @@ func (j Judged) Remember(in Input, scope string, intended bool) memory.Memory {
 	}
 	next.Wanted = j.wantedSince(in)
 	for i, g := range j.Plan.Groups {
-		// A fall is not accepted silently. An approval that names removals of the group
-		// accepts the fall. A pass that removes nobody and finds all federated members accepts
-		// it too, for example when a group has a new id.
+		// A group that fell (see fall) keeps its old entry, so that the next pass still sees
+		// the fall. An approval that names removals of the group accepts the fall. A pass that
+		// removes nobody and finds all federated members accepts it too, for example when a
+		// group has a new id.
 		fell, removes := j.fallen[i], len(g.Remove) > 0
 		if len(Withheld(g)) == 0 && (fell.how == "" || j.Granted && removes || fell.complete && !removes) {
 			next.Groups[g.Feed.Group.ID] = accept(g, in)
@@ -69,9 +70,9 @@ func (j Judged) Intended(mem memory.Memory, in Input) memory.Memory {
 }
 
 // acceptsRules reports whether the rules of this pass become those of the last accepted pass.
-// They do not while a group is frozen or a source is missing, because the effect of the rules
-// there is unknown. They do not while a removal that only the new rules want is not cleared,
-// because the next pass must still recognize it.
+// There are two reasons against it. If a group is frozen or a source is missing, the effect of
+// the rules there is unknown. If a removal that only the new rules want is not cleared, the
+// next pass must still recognize that removal.
 func (j Judged) acceptsRules(in Input) bool {
 	if len(j.Plan.Missing) > 0 || slices.ContainsFunc(j.Plan.Groups, plan.Group.Frozen) {
 		return false
@@ -111,8 +112,8 @@ func (j Judged) intend(next *memory.Memory, in Input) {
 
 // forget removes a federation from the memory when two things are true: the realm no longer
 // has it, and no group's last accepted pass used it. Until then the guard `fall` still needs
-// the entry. A group that ClearML does not list needs no federation. Its own entry stays in
-// the memory, so that one short list does not erase it.
+// the entry. A group that ClearML does not list needs no federation. The group's own entry
+// stays in the memory, so that one list that is too short does not erase it.
 func (j Judged) forget(next memory.Memory, in Input) {
 	needed := make(map[string]bool)
 	for _, f := range in.Source.Catalog().Federations() {

@@ -75,8 +75,8 @@ type History struct {
 	Unreadable []string  `json:"unreadable"` // a sentence for each report that was skipped
 }
 
-// History returns the changes of the journal that match the query. It returns an error, a
-// sentence, if the journal has no report at all.
+// History returns the changes of the journal that match the query. If the journal has no
+// report at all, History returns an error. The text of the error is a whole sentence.
 func (d Dir) History(q Query) (History, error) {
 	h := History{Sync: d.Sync, Changes: []Record{}, Unreadable: []string{}}
 	for r, err := range d.List() {
@@ -99,8 +99,8 @@ func (d Dir) History(q Query) (History, error) {
 	return h, nil
 }
 
-// Past holds the last change of each membership, from a journal. The zero Past is the result
-// without a journal.
+// Past holds the last change of each membership, from a journal. Without a journal, it is the
+// zero Past.
 type Past struct {
 	From    time.Time             // start of the oldest report that was read, in UTC; zero: there is none
 	Latest  map[Membership]Record // the last change that a pass made
@@ -117,8 +117,7 @@ type Reports interface {
 
 // PastOf returns the past of the memberships for which wanted returns true. It reads the
 // newest report first. Before each report it calls goOn, and stops if goOn returns false,
-// because a large journal takes long to read. It names the reports that it did not read in
-// Skipped.
+// because a large journal takes long to read. Skipped says which reports it did not read.
 func PastOf(j Reports, wanted func(Membership) bool, goOn func() bool) Past {
 	p := Past{Latest: make(map[Membership]Record)}
 	passes, err := j.Passes()
@@ -132,7 +131,7 @@ func PastOf(j Reports, wanted func(Membership) bool, goOn func() bool) Past {
 		}
 		r, err := j.Get(pass)
 		switch {
-		case errors.Is(err, ErrNoReport): // another process removed it meanwhile
+		case errors.Is(err, ErrNoReport): // another process has removed the report in the meantime
 			continue
 		case err != nil:
 			p.Skipped = append(p.Skipped, err.Error())

@@ -51,9 +51,9 @@ func (d Dir) Add(r report.Report) error {
 	return d.prune(r.Started)
 }
 
-// List returns the reports, the newest last. A report that is damaged or belongs to another
-// sync comes as an error in its place, a sentence that names the file. The other reports
-// follow. A journal that does not exist has no reports.
+// List returns the reports, the newest last. If a report is damaged or belongs to another
+// sync, List yields an error instead of it, and goes on with the next report. The text of the
+// error is a sentence that names the file. A journal that does not exist has no reports.
 func (d Dir) List() iter.Seq2[report.Report, error] {
 	return func(yield func(report.Report, error) bool) {
 		passes, err := d.passes()
@@ -64,7 +64,7 @@ func (d Dir) List() iter.Seq2[report.Report, error] {
 		for _, pass := range passes {
 			r, err := d.Get(pass)
 			if errors.Is(err, ErrNoReport) {
-				continue // another process removed it meanwhile
+				continue // another process has removed the report in the meantime
 			}
 			if !yield(r, err) {
 				return
@@ -73,9 +73,9 @@ func (d Dir) List() iter.Seq2[report.Report, error] {
 	}
 }
 
-// Get returns the report of one pass. It returns ErrNoReport if there is none. It returns a
-// sentence as an error if the file was cut or edited, or is the report of another pass or
-// sync.
+// Get returns the report of one pass, or ErrNoReport if there is none. It returns another
+// error if pass is not the id of a pass, or if the file was cut or edited, or is the report of
+// another pass or sync. The error names the file or the id.
 func (d Dir) Get(pass string) (report.Report, error) {
 	if !isPass(pass) {
 		return report.Report{}, fmt.Errorf("%q is not the id of a pass: the report and the log show ids like 20260102T150405Z-0a1b2c3d", pass)
@@ -100,9 +100,9 @@ func (d Dir) Get(pass string) (report.Report, error) {
 	return r, nil
 }
 
-// File returns the report in any file: one of a journal, or one with the output of --once -o
-// json. It returns a sentence as an error if the file cannot be read, was cut or edited, or is
-// the report of another sync.
+// File returns the report in any file: a file of a journal, or a file with the output of
+// --once -o json. It returns an error that names the file if it cannot read the file, or if
+// the file was cut or edited, or is the report of another sync.
 func (d Dir) File(file string) (report.Report, error) {
 	data, err := os.ReadFile(file) // #nosec G304 -- the operator names the file on the command line
 	if err != nil {
@@ -118,10 +118,10 @@ func (d Dir) File(file string) (report.Report, error) {
 	return r, nil
 }
 
-// LastThatWrote returns the newest report of a pass that changed ClearML, or may have changed
-// it, and that is no restore. It returns a sentence as an error if there is no such report. It
-// also returns an error if it cannot read a report that may be newer, because that report may
-// be the right one.
+// LastThatWrote returns the newest report whose pass changed ClearML, or may have changed it.
+// Reports of restores do not count. If there is no such report, LastThatWrote returns an
+// error. It also returns an error if it cannot read a report that may be newer, because that
+// report may be the one to return.
 func (d Dir) LastThatWrote() (report.Report, error) {
 	passes, err := d.passes()
 	if err != nil {
@@ -129,14 +129,14 @@ func (d Dir) LastThatWrote() (report.Report, error) {
 	}
 	var last report.Report
 	for _, pass := range slices.Backward(passes) {
-		// Passes of the same second are all read, because an unreadable one may be the later
-		// one.
+		// Several passes can start in the same second. All their reports are read, because an
+		// unreadable one may be the newest.
 		if last.Pass != "" && started(pass).Before(started(last.Pass)) {
 			break
 		}
 		r, err := d.Get(pass)
 		switch {
-		case errors.Is(err, ErrNoReport): // another process removed it meanwhile
+		case errors.Is(err, ErrNoReport): // another process has removed the report in the meantime
 		case err != nil:
 			return report.Report{}, err
 		case last.Pass == "" && r.Restores == "" && r.MayHaveChanged():
@@ -181,26 +181,26 @@ func (d Dir) Passes() ([]string, error) {
 	return passes, nil
 }
 
-// passes returns the same ids as Passes, and also sorts passes of the same second by time.
+// passes returns the ids of Passes, but sorts passes of the same second by their exact start.
 func (d Dir) passes() ([]string, error) {
 	passes, err := d.Passes()
 	slices.SortStableFunc(passes, d.order)
 	return passes, err
 }
 
-// order compares two passes by their start. For two passes of the same second it reads the
-// reports, which have the start with fractions of a second.
+// order compares two passes by their start. An id has whole seconds only. So for two passes of
+// the same second, order reads the reports, which have fractions of a second.
 func (d Dir) order(a, b string) int {
 	if byID := started(a).Compare(started(b)); byID != 0 {
 		return byID
 	}
-	first, _ := d.Get(a) // an unreadable report comes first
+	first, _ := d.Get(a) // if a report is unreadable, its start is zero, so its pass comes first
 	second, _ := d.Get(b)
 	return first.Started.Compare(second.Started)
 }
 
-// prune removes the reports beyond Keep and KeepFor, and the temporary files of killed
-// processes.
+// prune removes the reports beyond Keep and KeepFor, and the temporary files that killed
+// processes have left.
 func (d Dir) prune(now time.Time) error {
 	passes, err := d.passes()
 	if err != nil {

@@ -1,5 +1,5 @@
 // Package memory holds what the guards must know of earlier passes. Memory is a value: a pass
-// gets one and returns the next. Only Dir reads and writes files.
+// gets a Memory and returns the next one. Only Dir reads and writes files.
 package memory
 
 import (
@@ -16,18 +16,20 @@ import (
 	"groupsync/internal/atomicfile"
 )
 
-// Accepted is the sources and federated members of a user group at its last accepted pass.
+// Accepted holds the sources and the federated members of a user group at its last accepted
+// pass: the last pass that withheld nothing in the group, or that a person approved. The
+// sources are the Keycloak groups whose members belong in the user group.
 type Accepted struct {
 	Sources     map[string]string `json:"sources"`     // path by id of each Keycloak group
 	Federated   []string          `json:"federated"`   // ids of the enabled federated accounts of ClearML users in the group, sorted
-	Federations []string          `json:"federations"` // ids of the realm's federations then, sorted
+	Federations []string          `json:"federations"` // ids of the realm's federations at that time, sorted
 
 	// Forgotten is the number of ids that did not fit into the store (PackWithin). For each of
-	// them Federated has a placeholder that no account has as its id.
+	// these ids, Federated has a placeholder, which is the id of no account.
 	Forgotten int `json:"forgotten,omitempty"`
 }
 
-// Intent is one change that was about to be written. It is remembered before the write is
+// Intent is one change that was about to be written. The memory has it before the write is
 // sent. The next reading of ClearML shows whether the change was made.
 type Intent struct {
 	At      time.Time `json:"at"`
@@ -54,9 +56,10 @@ type Memory struct {
 	FailedAt    time.Time            `json:"failed_at"`   // start of the time in which passes failed: the first failed pass since the last plan; zero: none
 }
 
-// Resumed adjusts the clocks of Wanted for failed passes. The time between the first
-// failed pass and now does not count toward a grace, and does not reset it. Time in
-// which no pass ran (the process was down) does count.
+// Resumed returns the memory with the times in Wanted adjusted for failed passes. A grace is
+// how long every pass must want a removal. The time between the first failed pass and now does
+// not count toward a grace, and does not reset it. Time in which no pass ran (the process was
+// down) does count.
 func (m Memory) Resumed(now time.Time) Memory {
 	if m.FailedAt.IsZero() {
 		return m
@@ -148,8 +151,8 @@ type file struct {
 }
 
 // load returns the memory that was saved in a directory, or the zero Memory if none was saved.
-// If the file cannot be read whole, load returns an error. An empty memory instead would
-// silently lift the guards that need it.
+// If the file cannot be read whole, load returns an error. An empty memory would silently
+// switch off the guards that compare with earlier passes.
 func load(dir string) (Memory, error) {
 	path := filepath.Join(dir, fileName)
 	data, err := os.ReadFile(path) // #nosec G304 -- a fixed name in state_dir

@@ -84,7 +84,7 @@ const forgotten = "(forgotten)"
 
 // PackWithin packs the memory into at most limit bytes. If the memory is larger, PackWithin
 // forgets the federated members of the largest groups. If that is not enough, it forgets since
-// when people are pending. It never makes a removal come sooner:
+// when each person has been pending. Forgetting never makes groupsync remove somebody sooner:
 //
 //   - A forgotten member counts as lost at the next comparison. So the guard `fall` withholds
 //     the removals of federated people from such a group until a person approves them.
@@ -94,7 +94,7 @@ const forgotten = "(forgotten)"
 //
 // Additions, local people and the other groups are not affected. PackWithin returns an error
 // if the part that must not be forgotten takes more than limit bytes. That part is mainly the
-// changes within the window.
+// changes within the window, the time for which changes count toward a limit.
 func PackWithin(m Memory, limit int) ([]byte, error) {
 	data, err := Pack(m)
 	if err != nil || len(data) <= limit {
@@ -125,8 +125,8 @@ func PackWithin(m Memory, limit int) ([]byte, error) {
 	return data, err
 }
 
-// keep returns the memory in which the first of the given groups keep their federated members.
-// The kept groups have at most the given number of memberships together. The members of the
+// keep returns the memory in which the first of the given groups keep their federated members,
+// as long as they have at most the given number of memberships together. The members of the
 // other groups are forgotten.
 func (m Memory) keep(groups []string, memberships int) Memory {
 	m = m.Clone()
@@ -160,7 +160,8 @@ const (
 var errCorrupt = errors.New("the guards' memory is corrupt")
 
 // Unpack returns the memory that was packed. If it cannot be read whole, Unpack returns an
-// error. An empty memory instead would silently lift the guards that need it.
+// error. An empty memory would silently switch off the guards that compare with earlier
+// passes.
 func Unpack(data []byte) (Memory, error) {
 	text, err := unzipped(data, maxUnpacked)
 	if err != nil {
@@ -197,7 +198,8 @@ func Unpack(data []byte) (Memory, error) {
 	return p.Memory, nil
 }
 
-// unzipped returns the unpacked bytes. More than most bytes are an error.
+// unzipped returns the unpacked bytes. It returns an error if there are more than most of
+// them.
 func unzipped(data []byte, most int64) ([]byte, error) {
 	z, err := gzip.NewReader(bytes.NewReader(data))
 	if err != nil {

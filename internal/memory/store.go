@@ -25,7 +25,7 @@ func (d Dir) Load() (Memory, error) { return load(string(d)) }
 // Save replaces the saved memory in one step.
 func (d Dir) Save(m Memory) error { return save(string(d), m) }
 
-// Lock keeps passes of other processes out until release is called. Lock does not wait: if
+// Lock prevents passes of other processes until release is called. Lock does not wait: if
 // another pass is running, it returns an error that says so.
 func (d Dir) Lock() (release func(), err error) {
 	if err := os.MkdirAll(string(d), 0o700); err != nil {
@@ -45,14 +45,14 @@ func (d Dir) Lock() (release func(), err error) {
 // Process keeps the memory only for the life of the process. The zero Process takes no lock.
 // Load and Save are safe for concurrent use.
 type Process struct {
-	mu         sync.Mutex // guards memory and suspension: a look at one person may load while a pass saves
+	mu         sync.Mutex // protects memory and suspension: a look at one person may load while a pass saves
 	memory     Memory
 	suspension Suspension
-	clearml    string // the URL for which Lock keeps other processes out; empty: no lock
+	clearml    string // ClearML's URL, for which Lock prevents passes of other processes; empty: Lock does nothing
 }
 
-// NewProcess returns a Process whose Lock keeps out the passes of all processes on
-// this machine for the same ClearML.
+// NewProcess returns a Process with a lock: Lock prevents passes of other processes on this
+// machine that have the same ClearML URL.
 func NewProcess(clearmlURL string) *Process { return &Process{clearml: clearmlURL} }
 
 // Move makes Lock work for another ClearML URL, after the configuration changed. No pass may
@@ -74,7 +74,7 @@ func (p *Process) Save(m Memory) error {
 	return nil
 }
 
-// Lock keeps passes of other processes out until release is called. It binds an abstract Unix
+// Lock prevents passes of other processes until release is called. It binds an abstract Unix
 // socket whose name contains a hash of ClearML's URL. Such a socket needs no file system, and
 // the kernel frees it when the process ends. Lock does not wait: if another pass is running,
 // it returns an error that says so. Only Linux has abstract sockets; on other systems Lock

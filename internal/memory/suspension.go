@@ -17,7 +17,7 @@ import (
 // The limits of a suspension.
 const (
 	// LongestSuspension is the longest time that one suspension may last. A person who needs
-	// longer must suspend again, and so has to check again.
+	// longer must suspend again, and so must decide again.
 	LongestSuspension = 30 * 24 * time.Hour
 	// longestReason limits the bytes of a reason, and of a name, because a ConfigMap must
 	// hold the suspension beside the memory.
@@ -101,9 +101,9 @@ func PackSuspension(s Suspension) ([]byte, error) {
 	return json.Marshal(suspensionFile{Version: suspensionVersion, Suspension: s})
 }
 
-// UnpackSuspension returns the suspension that PackSuspension stored. If it cannot be read
-// whole, UnpackSuspension returns an error. The zero Suspension instead would make groupsync
-// write again.
+// UnpackSuspension returns the suspension that PackSuspension stored. If data cannot be read
+// whole, UnpackSuspension returns an error. If it returned the zero Suspension instead,
+// groupsync would write again.
 func UnpackSuspension(data []byte) (Suspension, error) {
 	var f suspensionFile
 	const advice = "groupsync writes nothing until groupsync resume removes the suspension or groupsync suspend replaces it"
@@ -134,9 +134,9 @@ func (d Dir) Suspension(context.Context) (Suspension, error) {
 	return s, nil
 }
 
-// Suspend replaces the suspension in one step, so that a crash leaves the old or the new one.
-// The zero Suspension removes it. Suspend takes no lock, so it does not wait for a running
-// pass.
+// Suspend replaces the stored suspension by s. It does so in one step: after a crash, the old
+// or the new suspension is stored. If s is the zero Suspension, Suspend removes the stored
+// one. Suspend takes no lock, so it does not wait for a running pass.
 func (d Dir) Suspend(_ context.Context, s Suspension) error {
 	if s.IsZero() {
 		if err := atomicfile.Remove(string(d), suspensionName); err != nil {
@@ -149,8 +149,9 @@ func (d Dir) Suspend(_ context.Context, s Suspension) error {
 		err = os.MkdirAll(string(d), 0o700)
 	}
 	if err == nil {
-		// The mode of the directory keeps other users out. The mode of the file lets the
-		// daemon read a suspension that another user, such as root, has set.
+		// Root, or another user, may set the suspension, and the daemon's user must read it.
+		// So the mode of the file lets everybody read. The directory that groupsync makes has
+		// the mode 0700, so that only its owner gets to the file.
 		err = atomicfile.Write(string(d), suspensionName, data, 0o644)
 	}
 	if err != nil {
@@ -166,8 +167,8 @@ func (p *Process) Suspension(context.Context) (Suspension, error) {
 	return p.suspension, nil
 }
 
-// Suspend replaces the suspension, for the life of the process. The zero Suspension
-// removes it.
+// Suspend replaces the suspension by s, for as long as the process runs. If s is the zero
+// Suspension, Suspend removes the old one.
 func (p *Process) Suspend(_ context.Context, s Suspension) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -10,7 +10,8 @@ import (
 	"groupsync/internal/target"
 )
 
-// Make computes the plan. It is linear in the memberships of both sides.
+// Make computes the plan. The time that it takes grows linearly with the memberships of both
+// sides.
 func Make(src *source.Snapshot, tgt *target.Snapshot, pairing match.Pairing, people match.People) Plan {
 	p := &planner{
 		src: src, tgt: tgt, people: people,
@@ -29,8 +30,9 @@ func Make(src *source.Snapshot, tgt *target.Snapshot, pairing match.Pairing, peo
 	return plan
 }
 
-// planner makes the plan. It marks people with the number of the turn, one turn for each
-// group, so that no group needs a set of its own.
+// planner makes the plan, one group after the other. The number of the group that it works on
+// is the turn. To mark a person for a group, it stores the turn beside the person. So no group
+// needs a set of its own.
 type planner struct {
 	src    *source.Snapshot
 	tgt    *target.Snapshot
@@ -90,10 +92,11 @@ func (p *planner) unreadable(f match.Feed) string {
 	return ""
 }
 
-// listing is an enabled account that a source lists.
+// listing is an enabled account that a source lists. A name in admins.groups collides if
+// several Keycloak groups have it.
 type listing struct {
 	account int
-	clear   bool // a source lists the account through more than a name that collides
+	clear   bool // the role, or a source that is there by more than a name that collides, lists the account
 }
 
 // listed marks and returns the enabled accounts that the sources list, in the order of the
@@ -132,10 +135,11 @@ func (p *planner) listed(f match.Feed) []listing {
 	return all
 }
 
-// grantSources returns the sources whose own side can confirm a grant. Sources that do not
-// list the account are among them, because a member list can miss an account. If clear is set
-// (another source or the role lists the account), the sources that collide are left out. A
-// group that only has the same name as an admin group must not confirm a grant.
+// grantSources returns the sources about which the second look asks to confirm a grant. They
+// include sources that do not list the account, because a member list can miss an account. If
+// clear is true, another source or the role lists the account, and the sources that collide
+// are left out. A group that only has the same name as an admin group must not confirm a
+// grant.
 func grantSources(f match.Feed, clear bool) []source.Group {
 	return slices.DeleteFunc(slices.Clone(f.Sources), func(g source.Group) bool { return clear && f.Colliding(g.ID) })
 }
@@ -154,7 +158,7 @@ func (p *planner) from(sources []source.Group, account string) string {
 	return sources[i].Path
 }
 
-// sortOut collects, from the listed accounts, the pending ones and the federated ones of
+// sortOut collects two kinds of listed accounts: the pending ones, and the federated ones of
 // ClearML users.
 func (p *planner) sortOut(g *Group, listed []listing) {
 	for _, l := range listed {
@@ -169,8 +173,8 @@ func (p *planner) sortOut(g *Group, listed []listing) {
 	}
 }
 
-// members marks the user group's members. It proposes to remove each member none of whose
-// accounts is listed.
+// members marks the user group's members. It proposes to remove a member if no source lists an
+// account of the member.
 func (p *planner) members(g *Group) {
 	f := g.Feed
 	for _, m := range f.Group.Members {
@@ -246,8 +250,8 @@ func (p *planner) except(id string, person match.Person) {
 	}
 }
 
-// renamed reports whether a pending account of the group has the name of a user whose email is
-// gone. Then it is probably the same person with a new email.
+// renamed reports whether a pending account of the group has the name of u, a user whose email
+// no account has any more. Then the account probably belongs to u, with a new email.
 func (p *planner) renamed(pending []source.User, u target.User) bool {
 	names := match.Names(u)
 	return slices.ContainsFunc(pending, func(a source.User) bool { return match.HasName(a, names) })
@@ -277,10 +281,11 @@ func (p *planner) addition(g *Group, l listing) {
 	})
 }
 
-// askClaimants asks for the users who could have a listed account, if a look-up can decide
-// which of them has it. If all of them are members already, there is nothing to grant and no
-// look-up is made. An administrators' feed always makes the look-up: otherwise a person could stay an
-// administrator unnoticed because a second account has the same email.
+// askClaimants asks for a look-up of each user who could have a listed account, if the look-up
+// can decide which of them has it. If all of them are members already, there is nothing to
+// grant and no look-up is made. For administrators the look-up is always made. If it were not,
+// a second account with the same email could hide that a person is no longer an administrator
+// in Keycloak.
 func (p *planner) askClaimants(g *Group, account int) {
 	claimants := p.people.Claimants(account)
 	lacks := g.Feed.Admins || slices.ContainsFunc(claimants, func(u int) bool { return p.have[u] != p.turn })

@@ -1,6 +1,9 @@
-// Package plan computes the changes after which the two sides agree. A plan only proposes
-// changes, from the member lists. The person's own side decides each one (source.Weigh). The
-// package is pure: it reads no clock, does no I/O and logs nothing.
+// Package plan computes the changes after which the two sides agree. A feed is one user group
+// with its sources: the groups and the role whose members belong in it. A plan only proposes
+// changes, from the member lists of the sources. The person's own side decides each change
+// (source.Weigh): it is Keycloak's answer about one account, as opposed to a group's member
+// list. The answer is the evidence of the change, or a denial. The package is pure: it reads
+// no clock, does no I/O and logs nothing.
 package plan
 
 import (
@@ -24,8 +27,8 @@ const (
 )
 
 // Change is one membership that the plan proposes to add or to remove. It is passed by value.
-// The second look sets Evidence, or Denial with Doubt; the guards set Guard; apply sets
-// Outcome.
+// The second look sets Evidence, or Denial with Doubt. The guards set Guard. Nothing sets
+// Outcome: the outcome of a write is only in the report.
 type Change struct {
 	Group  string // id of the user group
 	User   target.User
@@ -37,7 +40,7 @@ type Change struct {
 
 	Accounts []source.User // an addition: the one account; a removal: every account that could be the person's
 	GoneBy   source.GoneBy
-	Sources  []source.Group // the sources to ask the own side for: all of the feed's; an addition leaves out those that collide
+	Sources  []source.Group // the sources about which the second look asks: all of the feed's; an addition leaves out those that collide (see grantSources)
 	Collides bool           // additions: only names in admins.groups that collide list the person
 
 	Evidence   source.Evidence
@@ -123,8 +126,8 @@ func (p Plan) Only(keys map[string]bool) Plan {
 
 // Cut returns the plan with only those changes for which keep returns true. The own side is
 // not asked about a removal that Cut drops, and may have the membership. So Cut counts the
-// federated accounts of such a removal as members. Otherwise the guard `fall` would take them
-// for lost.
+// federated accounts of such a removal as members. If it did not, the guard `fall` would take
+// them for lost.
 func (p Plan) Cut(keep func(Change) bool) Plan {
 	drop := func(c Change) bool { return !keep(c) }
 	p.Groups = slices.Clone(p.Groups)

@@ -6,10 +6,10 @@ import (
 	"groupsync/internal/source"
 )
 
-// Restoring returns the plan with other changes instead of its own. The given changes undo
-// those of an earlier pass; the map's keys are the ids of the user groups. Each change has its
-// evidence, which is the report of that earlier pass. Everything else that the guards need of
-// the groups stays.
+// Restoring returns the plan with the given changes instead of its own. The keys of changes
+// are the ids of the user groups. The changes undo those of an earlier pass, and the evidence
+// of each is the report of that pass. Everything else that the guards need of the groups
+// stays.
 func (p Plan) Restoring(changes map[string][]Change) Plan {
 	p.Groups = slices.Clone(p.Groups)
 	for i := range p.Groups {

@@ -24,28 +24,29 @@ const (
 	// read-back. Each step has its own limit, so a slow write leaves the read-back its full
 	// time.
 	callTimeout = 2 * time.Minute
-	// maxRounds is how often groupsync reads and sends a group before it gives up, if the
-	// server does not take the write.
+	// maxRounds is how many times groupsync reads and sends one group if the server does not
+	// accept the write. After that, groupsync gives up.
 	maxRounds = 3
 	// minPause and maxPause limit the pause between two rounds. Within these limits the
 	// server's Retry-After decides.
 	minPause, maxPause = time.Second, 30 * time.Second
-	// lostFreely is how many members that had to stay may be missing after writes before this
-	// process stops writing. A login between a write and its read-back changes the groups of
-	// one or two people. lostFreely does not depend on guards.free_removals: if that were 0,
-	// one such login would stop all writing.
+	// lostFreely is how many members may be missing after writes that did not remove them. If
+	// more are missing, this process stops writing. A login between a write and its read-back
+	// changes the groups of one or two people. lostFreely does not depend on
+	// guards.free_removals: if that were 0, one such login would stop all writing.
 	lostFreely = 3
 )
 
-// outcome is what happened to the changes of one cleared write. A change that is in neither
-// map was not reached. A change with an empty value was made by somebody else.
+// outcome says what happened to each change of one guard.Write. If a change is in neither map,
+// the run did not reach it. If its value is empty, somebody else made the change before
+// groupsync did.
 type outcome struct {
 	add, remove map[string]report.Outcome // by user id
 	guard       report.Guard              // the guard of the withheld changes
 	calls       target.Calls              // ClearML's ids of the calls that it answered
 }
 
-// applied is what a run of apply did.
+// applied is the result of one call of writer.apply.
 type applied struct {
 	outcomes map[string]*outcome // by user group id
 	trips    []report.Trip
@@ -54,23 +55,26 @@ type applied struct {
 	suspended memory.Suspension // a suspension that began during the run and withheld a write; zero: none
 }
 
-// writer applies cleared plans. A Reconciler keeps one writer for all its passes, because the
-// writer's first writes are canaries, and because a harmful write stops all later ones.
+// writer writes cleared changes, which are the changes that no guard withholds. Its first
+// write of a member list and its first write of a role are canaries: each is read back, and
+// all groups are compared, before the next write of that kind. If a write did more than was
+// sent, or lost too many members, the writer stops for good (broken). A Reconciler keeps one
+// writer for all its passes, so that later passes know this.
 type writer struct {
 	dir Directory
-	// suspension returns the suspension that is in force now. An error means that it could not
-	// be read.
+	// suspension returns the suspension that is in force now, or the zero Suspension. It
+	// returns an error if it cannot read that.
 	suspension func(context.Context) (memory.Suspension, error)
 
-	proved map[string]bool                      // by target.Group.Role: the canary's read-back showed exactly the members that were sent
-	before map[string]target.Group              // all groups before a canary that could not be read back; nil: no such write
-	lost   int                                  // members that had to stay and were missing after writes, since the last pass that wrote without a loss
+	proved map[string]bool                      // by target.Group.Role, which is empty for a member list: the canary's read-back showed exactly the members that were sent
+	before map[string]target.Group              // by id, all groups before a canary that could not be read back; nil: there is no such canary
+	lost   int                                  // members who were missing after writes that did not remove them, since the last run that wrote and lost nobody
 	broken string                               // why this process no longer writes; empty: it writes
-	late   map[string]bool                      // by user group id: the group ended the last run that reached it, so the next run writes it after the others
+	late   map[string]bool                      // by user group id: the last run that reached the group stopped there, so the next run writes the group after the others
 	pause  func(context.Context, time.Duration) // waits between two rounds; nil: uses a timer
 }
 
-// run is one run of apply.
+// run is one call of writer.apply.
 type run struct {
 	applied
 	*writer
@@ -80,13 +84,13 @@ type run struct {
 	limits  guard.Limits
 	wrote   int          // writes that were made according to the read-back
 	stopped bool         // this run sends no more writes, and the rest stays planned
-	held    report.Guard // with on_trip: stop, the guard whose trip withholds the rest
+	held    report.Guard // with guards.on_trip: stop, the guard that tripped, so that the run withholds the rest; empty: none
 	fenced  error        // why the fence ended the run
 }
 
 // apply writes the cleared changes in order, one group at a time, and returns the outcomes.
-// job.replace makes each write. If ctx ends or the fence refuses, the run stops between two
-// writes. A write that was sent is always read back.
+// job.replace makes each write. If ctx ends or the fence refuses, the run stops before the
+// next write. A write that was sent is always read back.
 func (w *writer) apply(ctx context.Context, log *slog.Logger, fence target.Fence, c guard.Cleared) applied {
 	return w.write(ctx, log, fence, c.Writes(), c.Limits())
 }
@@ -115,13 +119,13 @@ func (w *writer) write(ctx context.Context, log *slog.Logger, fence target.Fence
 	}
 	r.reportUnreached(writes)
 	if r.wrote > 0 && w.lost == lostBefore {
-		w.lost = 0 // losses that logins caused long ago must not add up
+		w.lost = 0 // this run lost nobody, so earlier losses came from logins and no longer count
 	}
 	return r.applied
 }
 
-// reportUnreached reports the groups that the fence kept from being written. If the plan is too old, the
-// guard `age` withholds their changes. Any other reason is an error.
+// reportUnreached reports the groups that the run did not reach because the fence refused. If
+// the plan is too old, the guard `age` withholds their changes. Any other reason is an error.
 func (r *run) reportUnreached(writes []guard.Write) {
 	if r.fenced == nil {
 		return
@@ -146,8 +150,9 @@ func (r *run) reportUnreached(writes []guard.Write) {
 	}
 }
 
-// inOrder puts the groups that ended an earlier run after the others. Otherwise a group that
-// cannot be written could keep all others from being written. Administrators stay last.
+// inOrder returns the writes in the order of this run. A group at which an earlier run stopped
+// comes after the others: if it came first, a group that cannot be written could stop every
+// run. Administrators stay last.
 func (w *writer) inOrder(writes []guard.Write) []guard.Write {
 	rank := func(x guard.Write) int {
 		switch {
@@ -167,10 +172,10 @@ func (w *writer) inOrder(writes []guard.Write) []guard.Write {
 // job is the write of one group, from the first read to the read-back.
 type job struct {
 	*run
-	planned guard.Write  // the changes as they were cleared
+	planned guard.Write  // the changes as the guards cleared them
 	now     guard.Write  // the changes after they were compared with the last reading
 	trips0  int          // how many trips the run had before this group
-	begun   bool         // the audit log has a line that its changes begin
+	begun   bool         // the audit log says that the group's changes begin
 	calls   target.Calls // of the last write that was sent
 }
 
@@ -179,12 +184,12 @@ type reading struct {
 	group target.Group
 	found bool
 	doubt string // why the reading is not trusted; empty: it is trusted
-	// all is every group, by id. It is read just before the group itself, and only while the
-	// write is watched.
+	// all is every group, by id. The groups are read just before the group itself, and only if
+	// the write is watched (see watched).
 	all map[string]target.Group
 }
 
-// replaced is a write that was sent.
+// replaced describes a write that was sent to ClearML.
 type replaced struct {
 	before, after reading
 	sent          []string // the members, sorted
@@ -237,21 +242,23 @@ type suspendedError struct{ memory.Suspension }
 func (e *suspendedError) Error() string { return guard.SuspensionText(e.Suspension) }
 
 // checkSuspension reads from the store whether a person has suspended writing since the plan
-// was made. If the suspension withholds this write, checkSuspension returns a
-// *suspendedError. A write with a removal is withheld completely, and the next pass makes its
-// additions. If the store cannot be read, checkSuspension returns a fence error.
+// was made. If the suspension withholds this write, checkSuspension returns a *suspendedError.
+// If only removals are suspended, a write with a removal is still withheld completely, and the
+// next pass makes its additions. If the store cannot be read, checkSuspension returns a fence
+// error.
 func (j *job) checkSuspension() error {
 	s, err := j.suspension(j.ctx)
 	switch {
 	case err != nil:
-		return cmp.Or(j.fence.Check(), error(&target.FenceError{Err: err})) // a shutdown interrupts the read, and then the fence has the reason
+		return cmp.Or(j.fence.Check(), error(&target.FenceError{Err: err})) // if a shutdown interrupted the read, the fence has the reason
 	case s.Withholds(len(j.planned.Remove) > 0):
 		return &suspendedError{s}
 	}
 	return nil
 }
 
-// suspend reports that a suspension began, once in each run.
+// suspend records a suspension that began during the run. Only the first call of a run adds a
+// trip to the report.
 func (r *run) suspend(s memory.Suspension) {
 	if r.suspended.IsZero() {
 		r.note(report.Suspended, "", "a suspension began while the pass was writing: "+guard.SuspensionText(s)+"; a write that had begun was finished, and the remaining changes are withheld; the suspension ends by itself, or by groupsync resume")
@@ -279,7 +286,7 @@ func (j *job) replace() (*replaced, error) {
 		}
 		now, err := j.read()
 		if err != nil {
-			return nil, cmp.Or(j.fence.Check(), error(unreadError{err})) // a shutdown interrupts the read, and then the fence has the reason
+			return nil, cmp.Or(j.fence.Check(), error(unreadError{err})) // if a shutdown interrupted the read, the fence has the reason
 		}
 		members, write := j.planAgain(now)
 		if err := j.fence.Check(); err != nil {
@@ -311,7 +318,7 @@ func (j *job) restart() {
 	delete(j.outcomes, j.planned.Group.ID)
 }
 
-// ended writes the outcomes of the changes that were begun to the audit log.
+// ended logs the outcomes of the group's changes, if the audit log says that they began.
 func (j *job) ended() {
 	if j.begun {
 		j.outcome(j.planned.Group.ID).calls = j.calls
@@ -333,23 +340,24 @@ func (j *job) wait(d time.Duration) {
 	}
 }
 
-// send sends the write. The end of the pass does not interrupt it.
+// send sends the members to ClearML. It has its own time limit: the end of the pass does not
+// interrupt a write that was begun.
 func (j *job) send(g target.Group, members []string) (target.Calls, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(j.ctx), callTimeout)
 	defer cancel()
 	fence := j.fence
 	if g.Role != "" {
-		fence = fence.And(j.checkSuspension) // a role needs one request for each person: a suspension stops it before the next request
+		fence = fence.And(j.checkSuspension) // a role is written with one request for each person, so a suspension can stop the write between two requests
 	}
 	return j.dir.SetMembers(ctx, fence, g, members)
 }
 
-// read reads the group and returns the last reading before the write. If members are missing
-// that the plan has and does not remove, read also reads both views of all groups, and then
-// the group again. All readings must show the same members. The reason: a write replaces the
+// read reads the group and returns the last reading before the write. A write replaces the
 // whole member list. If the server returned a list that is too short, a write would remove the
-// people who are missing from it. The users' own lists would still have the group, so the
-// views would disagree.
+// missing people. So if members are missing whom the plan does not remove, read checks the
+// list: it also reads all groups and all users, and then the group again. The users' own lists
+// would still have the group, so a list that is too short does not agree with them. If the
+// readings do not all agree, the result has a doubt, and planAgain withholds the changes.
 func (j *job) read() (reading, error) {
 	first, err := j.readGroup()
 	if err != nil || !first.found || j.missing(first.group) == 0 {
@@ -371,11 +379,11 @@ func (j *job) read() (reading, error) {
 }
 
 // watched reports whether a write of the group is a canary, or follows a canary that could not
-// be read back. A member list and a role are written by different calls of ClearML, so each
-// has a canary of its own.
+// be read back. Then all groups are read before and after the write, and compared. ClearML
+// writes a member list and a role with different calls, so each has a canary of its own.
 func (w *writer) watched(g target.Group) bool { return !w.proved[g.Role] || w.before != nil }
 
-// readGroup reads the group. If the write is watched, readGroup reads all groups before that.
+// readGroup reads the group. If the write is watched, readGroup first reads all groups.
 func (j *job) readGroup() (now reading, err error) {
 	ctx, cancel := context.WithTimeout(j.ctx, callTimeout)
 	defer cancel()
@@ -392,9 +400,10 @@ func (j *job) readGroup() (now reading, err error) {
 	return now, err
 }
 
-// viewsAgree reads all groups and all users. It reports whether both views of the group show
-// the members of the first reading. It returns false for a built-in group that ClearML shows
-// only in the group's own list, because there is no second view.
+// viewsAgree reads all groups and all users. It reports whether the group's member list and
+// the users' own lists of groups both show the members in first. For some servers, only the
+// member list shows the members of a built-in group. Then viewsAgree returns false, because
+// there is no second view.
 func (j *job) viewsAgree(first target.Group) (bool, error) {
 	ctx, cancel := context.WithTimeout(j.ctx, callTimeout)
 	defer cancel()
@@ -415,7 +424,8 @@ func sameMembers(a, b target.Group) bool {
 	return maps.Equal(idSet(a.MemberIDs()), idSet(b.MemberIDs()))
 }
 
-// readBack reads the group after its write. If the write is watched, it reads all groups.
+// readBack reads the group after its write. If the write is watched, readBack reads all groups
+// instead.
 func (j *job) readBack() (after reading, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(j.ctx), callTimeout)
 	defer cancel()
@@ -442,8 +452,8 @@ func (j *job) all(ctx context.Context) (map[string]target.Group, error) {
 	return byID, nil
 }
 
-// missing returns how many members of the planned group are not in a reading, apart from those
-// that the plan removes.
+// missing returns how many members of the planned group are not in now. Members whom the plan
+// removes do not count.
 func (j *job) missing(now target.Group) (n int) {
 	present := idSet(now.MemberIDs())
 	for _, x := range j.planned.Remove {
@@ -457,9 +467,9 @@ func (j *job) missing(now target.Group) (n int) {
 	return n
 }
 
-// planAgain plans the group again from the last reading: it keeps the planned additions and
-// removals that are still needed. It never removes a person who first appears in this reading.
-// It returns the members to send. It returns false if nothing is to be written.
+// planAgain plans the group again from now, the last reading: it keeps the planned additions
+// and removals that are still needed. It never removes a person who first appears in this
+// reading. It returns the members to send, and false if nothing is to be written.
 func (j *job) planAgain(now reading) ([]string, bool) {
 	w := j.planned
 	if changed := j.changedUnread(now.all); changed != "" {
@@ -505,8 +515,9 @@ func (j *job) planAgain(now reading) ([]string, bool) {
 	return slices.Sorted(maps.Keys(present)), len(w.Add)+len(w.Remove) > 0
 }
 
-// shrink drops the changes that somebody else has made since the plan. It withholds the
-// removals if they have become too large a share of the members.
+// shrink drops the changes that somebody else has made since the plan. present are the ids of
+// the present members. If the removals have become too large a share of the members, shrink
+// withholds them.
 func (j *job) shrink(w guard.Write, present map[string]bool) guard.Write {
 	j.mark(w, "", "") // changes that are dropped below keep this empty outcome: somebody else made them
 	w.Add = slices.DeleteFunc(slices.Clone(w.Add), func(x plan.Change) bool { return present[x.User.ID] })
@@ -519,13 +530,13 @@ func (j *job) shrink(w guard.Write, present map[string]bool) guard.Write {
 		}
 		return w
 	}
-	j.withhold(guard.Write{Group: w.Group, Remove: w.Remove}, report.Concurrent, fmt.Sprintf("%s, and %d removals of %d members, which are withheld, are now more than guards.max_removal_ratio %g", detail, n, len(present), j.limits.MaxRatio))
+	j.withhold(guard.Write{Group: w.Group, Remove: w.Remove}, report.Concurrent, fmt.Sprintf("%s, and now %d removals of %d members are more than guards.max_removal_ratio %g: these removals are withheld", detail, n, len(present), j.limits.MaxRatio))
 	w.Remove = nil
 	return w
 }
 
-// remaining returns how many administrators of the floor are still members. None of them is
-// removed by this write.
+// remaining returns how many of the administrators in w.Floor are still members. w removes
+// none of them.
 func remaining(w guard.Write, present map[string]bool) (n int) {
 	for _, id := range w.Floor {
 		if present[id] {
@@ -596,10 +607,11 @@ func badAnswer(err error) bool {
 	return f != nil && (f.Reason == fault.Rejected || f.Reason == fault.Shape)
 }
 
-// harm stops writing if a write did what a write must never do. If members are missing that
-// had to stay, harm ends this run, because a login between the write and the read-back may
-// have removed them. If more than lostFreely are missing over several writes, or anything else
-// of the group changed, harm stops all writing of this process.
+// harm stops writing if a write changed more than was sent. lost is how many members are
+// missing whom the write did not remove. A login between the write and the read-back may have
+// removed them, so a loss ends only this run. If more than lostFreely are lost over several
+// writes, harm stops all writing of this process. It does the same if the name or description
+// of the group changed, or if the group is gone.
 func (r *run) harm(w guard.Write, got target.Group, lost int) {
 	if got.ID != w.Group.ID || got.Name != w.Group.Name || got.Description != w.Group.Description {
 		r.errors = append(r.errors, rejected("the write of %q changed the group's name or description, or the group is gone after the write", w.Group.Name))
@@ -614,13 +626,13 @@ func (r *run) harm(w guard.Write, got target.Group, lost int) {
 	}
 }
 
-// canary checks the first write of each kind that the process makes, and the first ones after a
-// change of the configuration. The written group must have exactly the members that were sent. The set of
-// groups, and the name and description of each, must be as before. The members of other groups
-// may have changed. If only the written group's members differ, a login may have caused that.
-// Then the run ends, and the next write of that kind is the canary. Any other difference stops
-// all writing of this process. A write that was not made or was cut short (undone) does not
-// prove the canary, but it is checked for harm.
+// canary checks a watched write. The written group must have exactly the members that were
+// sent. The set of groups, and the name and description of each group, must be as before. The
+// members of other groups may have changed. If only the written group's members differ from
+// what was sent, a login may have caused that: the run ends, and the next write of that kind
+// is the canary. Any other difference stops all writing of this process. If undone is true,
+// the write was not made or was cut short. Such a write proves nothing, but canary still
+// compares the groups.
 func (r *run) canary(w guard.Write, made replaced, undone bool) {
 	changed := changedElsewhere(made.before.all, made.after.all)
 	exact := slices.Equal(slices.Sorted(slices.Values(made.after.group.MemberIDs())), made.sent)
@@ -636,10 +648,10 @@ func (r *run) canary(w guard.Write, made replaced, undone bool) {
 	}
 }
 
-// changedUnread returns how the groups differ from those before a first write that could not
-// be read back. It compares as the canary does. It returns "" if there was no such write, or
-// if nothing differs. A person may have made the difference. The process cannot know that, so
-// a person must check.
+// changedUnread compares all groups, now, with the groups before a canary that could not be
+// read back. It returns the first difference, as changedElsewhere does. It returns "" if there
+// was no such canary, or if nothing differs. A person may have made the difference. The
+// process cannot know that, so a person must check.
 func (w *writer) changedUnread(now map[string]target.Group) string {
 	if w.before == nil {
 		return ""
@@ -647,8 +659,8 @@ func (w *writer) changedUnread(now map[string]target.Group) string {
 	return changedElsewhere(w.before, now)
 }
 
-// changedElsewhere returns the first difference in the set of groups, their names or
-// descriptions, or "".
+// changedElsewhere returns the first difference between before and after, in the set of groups
+// and in their names and descriptions. It returns "" if there is no difference.
 func changedElsewhere(before, after map[string]target.Group) string {
 	for _, id := range slices.Sorted(maps.Keys(before)) {
 		b, x := before[id], after[id]
@@ -674,7 +686,8 @@ func (r *run) halt(w guard.Write, format string, args ...any) {
 	}
 }
 
-// outcome returns the outcome of a group's write. It is empty at first.
+// outcome returns the outcome of the group with that id. It makes an empty outcome if the run
+// has none yet.
 func (r *run) outcome(group string) *outcome {
 	o, known := r.outcomes[group]
 	if !known {
@@ -706,7 +719,8 @@ func (r *run) withhold(w guard.Write, guard report.Guard, detail string) {
 	r.trip(guard, w.Group.Name, detail)
 }
 
-// trip records a guard's trip. With on_trip: stop, the rest of the run is withheld.
+// trip records a guard's trip. With guards.on_trip: stop, the run then withholds all further
+// changes.
 func (r *run) trip(guard report.Guard, group, detail string) {
 	r.note(guard, group, detail)
 	if r.limits.Stop && r.held == "" {
@@ -714,13 +728,14 @@ func (r *run) trip(guard report.Guard, group, detail string) {
 	}
 }
 
-// note records a trip that withholds nothing, so on_trip: stop does not stop at it.
+// note records a trip after which the run continues, even with guards.on_trip: stop.
 func (r *run) note(guard report.Guard, group, detail string) {
 	r.trips = append(r.trips, report.Trip{Guard: guard, Group: group, Detail: detail})
 }
 
-// audit logs one line for each change: person, group, reason and evidence. When they are
-// known, the line also has the outcome and ClearML's id of the call. The logger adds the pass.
+// audit logs one line for each change: person, group, reason and evidence. The line also has
+// the outcome and ClearML's id of the call, if they are known. The logger adds the id of the
+// pass.
 func (r *run) audit(message string, w guard.Write) {
 	o := r.outcome(w.Group.ID)
 	for _, x := range slices.Concat(w.Add, w.Remove) {

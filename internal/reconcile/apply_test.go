@@ -1363,7 +1363,7 @@ func TestRemovalsThatBecameTooLargeAShare(t *testing.T) {
 			members := "a n x"
 			if !tt.removed {
 				want = []string{"+n@team applied", "-l1@team withheld by concurrent", "-l2@team withheld by concurrent", "-l3@team done by somebody else",
-					fmt.Sprintf("trip concurrent team: %s, and 2 removals of 4 members, which are withheld, are now more than guards.max_removal_ratio %g", replanned, tt.ratio)}
+					fmt.Sprintf("trip concurrent team: %s, and now 2 removals of 4 members are more than guards.max_removal_ratio %g: these removals are withheld", replanned, tt.ratio)}
 				members = "a l1 l2 n x"
 			}
 			same(t, "what was done", want, said(done))

@@ -16,10 +16,11 @@ import (
 	"groupsync/internal/target"
 )
 
-// Compare plans under the present rules and under changed rules, from one reading of both
-// sides. It returns the differences between the two plans. Like a dry run, Compare writes
-// nothing and does not change the memory. The second look checks every change of both plans,
-// because a member list that hides a person can make either plan propose a wrong change.
+// Compare makes two plans from one reading of both sides: one under the present rules, and one
+// under the rules changed. It returns the differences between the two plans. Like a dry run,
+// Compare writes nothing and does not change the memory. The second look checks every change
+// of both plans, because a member list that hides a person can make either plan propose a
+// wrong change.
 //
 // The guards judge the changed plan as if the present rules were those of the last accepted
 // pass, and as if there were no suspension.
@@ -73,7 +74,8 @@ func (r *Reconciler) Compare(ctx context.Context, changed match.Rules) (report.C
 	return c, nil
 }
 
-// beside returns the pairer of a comparison. Its rules before are the present ones.
+// beside returns the pairer of Compare. In its pairs, now is the pairing under the rules
+// changed, and before is the pairing under the present rules.
 func (r *Reconciler) beside(changed match.Rules) pairer {
 	return func(catalog source.Catalog, groups []target.Group) (pairs, error) {
 		before, err := match.Groups(catalog, groups, r.Rules)
@@ -88,7 +90,7 @@ func (r *Reconciler) beside(changed match.Rules) pairer {
 	}
 }
 
-// lookUpBoth returns the snapshot with the look-ups that either plan needs.
+// lookUpBoth returns the snapshot after the look-ups that at least one of the two plans needs.
 func (r *Reconciler) lookUpBoth(ctx context.Context, src *source.Snapshot, tgt *target.Snapshot, both pairs, changed match.Rules, mem memory.Memory) (*source.Snapshot, error) {
 	asks := slices.Concat(
 		plan.Make(src, tgt, *both.before, match.Who(src, tgt, r.Rules)).Asks,
@@ -153,8 +155,8 @@ func byID(p plan.Plan) map[string]plan.Group {
 }
 
 // only returns the changes of the group after that are not also changes of the group before. A
-// change is also one of the group before if it has evidence there. Without evidence there, it
-// is if both plans ask the own side the same question, because then both wait for the same
+// change that both propose is left out in two cases. Either the group before has evidence for
+// it. Or both plans ask the own side the same question about it, so both wait for the same
 // answer.
 func only(before, after plan.Group, changes func(plan.Group) []plan.Change) []plan.Change {
 	old := byKey(changes(before))
@@ -184,8 +186,8 @@ func sameQuestion(a, b plan.Change) bool {
 		slices.EqualFunc(a.Accounts, b.Accounts, func(x, y source.User) bool { return x.ID == y.ID })
 }
 
-// dropped returns the changes of the plan before that the plan after does not propose. It
-// clears their guards, because the changed configuration does not propose them at all.
+// dropped returns the changes in before that are not in after. It clears their guards: the
+// changed configuration does not propose these changes, so no guard withholds them there.
 func dropped(before, after []plan.Change) []report.Change {
 	next := byKey(after)
 	left := slices.DeleteFunc(slices.Clone(before), func(c plan.Change) bool {

@@ -11,13 +11,14 @@ import (
 )
 
 // ledger is the last change that groupsync made to each membership, by user group id and user
-// id. An entry stays while ClearML shows the membership as groupsync wrote it. The ledger is
-// only for the metrics and influences no decision.
+// id. From it groupsync knows which of its changes somebody else has undone. An entry stays
+// while ClearML shows the membership as groupsync wrote it. The ledger is only for reports and
+// metrics. It influences no decision about a change.
 //
-// Changes of other groupsync processes, ended or running, come from the journal. The journal
-// misses one case: somebody undid a change at a time when Keycloak did not want the change, so
-// no pass had anything to write. If Keycloak wants the change again after a restart, it counts
-// as undone.
+// The changes of other groupsync processes, ended or running, come from the journal. The
+// journal does not show one case: somebody undid a change while Keycloak did not want the
+// change, so no pass had anything to write. A process that runs all the time does not count
+// this change. After a restart, the change counts as undone if Keycloak wants it again.
 type ledger map[string]map[string]entry
 
 // entry is one change that groupsync made.
@@ -43,7 +44,7 @@ func (u undone) enter(group, user, action string) {
 	u[group][user] = action
 }
 
-// mark marks and counts the changes in the report of the pass that found them undone.
+// mark marks the undone changes in the report of the pass that found them, and counts them.
 func (u undone) mark(r *report.Report) {
 	for _, g := range r.Groups {
 		for action, list := range map[string][]report.Change{added: g.Add, removed: g.Remove} {
@@ -100,15 +101,15 @@ func (l ledger) replay(r report.Report) {
 	for _, g := range r.Groups {
 		for _, c := range slices.Concat(g.Add, g.Remove) {
 			if c.Reverted && !l[g.ID][c.ID].at.After(r.Started) {
-				delete(l[g.ID], c.ID) // the other process has counted it
+				delete(l[g.ID], c.ID) // the other process has already counted that the change was undone
 			}
 		}
 	}
 	l.enter(r)
 }
 
-// enter adds the changes that were made. It does not replace a change of a later pass, because
-// the report of another process can come late.
+// enter adds the changes that the report shows as made. The report of another process can come
+// late. So enter does not replace a change of a later pass.
 func (l ledger) enter(r report.Report) {
 	for _, g := range r.Groups {
 		l.changes(g.ID, entry{added, r.Started}, g.Add)
@@ -128,9 +129,9 @@ func (l ledger) changes(group string, made entry, changes []report.Change) {
 	}
 }
 
-// recall enters the changes of other processes into the ledger. It reads the reports that came
-// to the journal since the last recall, each once. It skips a report that cannot be read or
-// believed, and logs a warning.
+// recall enters the changes of other processes into the ledger. It reads each report that came
+// to the journal since the last recall. If a report cannot be read, or was cut or edited,
+// recall skips it and logs a warning.
 func (r *Reconciler) recall(p *pass) {
 	if r.Journal == nil {
 		return
@@ -148,7 +149,7 @@ func (r *Reconciler) recall(p *pass) {
 		r.seen[pass] = true
 		rep, err := r.Journal.Get(pass)
 		switch {
-		case errors.Is(err, journal.ErrNoReport): // another process removed it meanwhile
+		case errors.Is(err, journal.ErrNoReport): // another process has removed the report in the meantime
 		case err != nil:
 			p.log.Warn("a report in the journal cannot be read: groupsync_reverted_changes_total leaves out its changes", "error", err)
 		default:

@@ -42,8 +42,8 @@ type View struct {
 	Past    journal.Past   // what the journal says about the subject's memberships
 }
 
-// Person is the person of a View. It is a ClearML user with the accounts that could be this
-// user's, or an account that could be no ClearML user's.
+// Person is the person of a View: either a ClearML user with the accounts that could be this
+// user's, or one account that no ClearML user could have.
 type Person struct {
 	User     *target.User                // nil: only an account
 	State    match.State                 // of User
@@ -79,7 +79,8 @@ func (r *Reconciler) Look(ctx context.Context, s Subject) (View, error) {
 	return l.view, nil
 }
 
-// look makes a look. It uses only the approval, the witnesses and Early of the request.
+// look does the work of Look and of PassOf. Of req it uses only the approval, the witnesses
+// and Early.
 func (r *Reconciler) look(ctx context.Context, s Subject, mem memory.Memory, req Request) (*looking, error) {
 	l := &looking{
 		Reconciler: r, view: View{Subject: s, Rules: r.Rules}, mem: mem.Resumed(r.Now()), request: req,
@@ -93,9 +94,10 @@ func (r *Reconciler) look(ctx context.Context, s Subject, mem memory.Memory, req
 	return l, nil
 }
 
-// looking is a look while it is made. users and accounts are needed to find out who the
-// subject is. They are the subject, all users who could have an account of the subject, all
-// accounts that could be those users', and so on.
+// looking is the state of one look. users and accounts are the subject and everybody who could
+// be mixed up with the subject: all users who could have an account of the subject, all
+// accounts that could be those users', and so on. The look needs them to decide which account
+// is whose.
 type looking struct {
 	*Reconciler
 	view    View
@@ -109,7 +111,7 @@ type looking struct {
 	links    links
 	users    map[string]bool        // by id
 	accounts map[string]source.User // by id
-	floor    bool                   // the administrators are included
+	floor    bool                   // users and accounts include the administrators
 	found    source.LookUps
 	own      map[string]source.OwnGroups
 }
@@ -132,7 +134,8 @@ func newLinks(tgt *target.Snapshot, r match.Rules) links {
 	return k
 }
 
-// of returns the indexes of the users who keep the account's id or have its email.
+// of returns the indexes of the users who could have the account: ClearML keeps its id for
+// them, or they have its email.
 func (k links) of(a source.User) []int {
 	return slices.Concat(k.byKept[a.ID], k.byEmail[source.FoldEmail(a.Email)])
 }
@@ -152,9 +155,9 @@ func (l *looking) readJournal(ctx context.Context) {
 }
 
 // read reads ClearML and the list of Keycloak's groups at the same time. The members of
-// Keycloak's groups must be read later, as in a pass. Otherwise a person whom a login adds in
-// the meantime would look like a member to remove. If ClearML's two views of a user group
-// disagree, read reads both once more.
+// Keycloak's groups must be read later, as in a pass. If they were read first and a login then
+// added a person, that person would look like a member to remove. If ClearML's two views of a
+// user group disagree, read reads both sides once more.
 func (l *looking) read(ctx context.Context) error {
 	if err := l.readOnce(ctx); err != nil || l.tgt.Disagreements() == 0 {
 		return err
@@ -241,9 +244,9 @@ func (l *looking) witnessGroup(ctx context.Context) error {
 
 // readOwn reads the groups of all accounts from their own side.
 //
-// A pass does not ask for the groups of an account. Keycloak would answer from its user cache,
-// and the question would keep the cache entry alive (reference/keycloak-own-view.md). A look
-// is rare, and the answer only decides which member lists are read.
+// A pass avoids this question (see source.Own). Keycloak answers from its user cache, and the
+// question keeps the cache entry alive (reference/keycloak-own-view.md). A look is rare, and
+// the answer only decides which member lists are read.
 func (l *looking) readOwn(ctx context.Context) (err error) {
 	var accounts []source.User
 	for _, u := range l.accounts {
@@ -259,9 +262,9 @@ func (l *looking) readOwn(ctx context.Context) (err error) {
 	return nil
 }
 
-// gather finds the text on both sides, and all people linked to the results. It returns the
-// indexes of the ClearML users that the text names directly. If the text is the id of a
-// ClearML user, gather does not look for it as a username or email, because an id names
+// gather looks for the text on both sides, and adds all people linked to what it finds. It
+// returns the indexes of the ClearML users that the text names directly. If the text is the id
+// of a ClearML user, gather does not look for it as a username or email, because an id names
 // exactly one person.
 func (l *looking) gather(ctx context.Context, text string) (direct []int, err error) {
 	typed := source.Person{IDs: []string{text}}
@@ -278,7 +281,7 @@ func (l *looking) gather(ctx context.Context, text string) (direct []int, err er
 	return direct, l.findAll(ctx, append(l.join(direct), typed))
 }
 
-// findAll makes look-ups of people and of all people linked to them.
+// findAll looks the given people up, and then all people linked to the accounts that it finds.
 func (l *looking) findAll(ctx context.Context, people []source.Person) (err error) {
 	for len(people) > 0 {
 		if people, err = l.find(ctx, people); err != nil {
@@ -288,7 +291,8 @@ func (l *looking) findAll(ctx context.Context, people []source.Person) (err erro
 	return nil
 }
 
-// join adds users. It returns the look-ups of those who are new.
+// join adds the users with these indexes. It returns a look-up for each user who was not added
+// before.
 func (l *looking) join(users []int) []source.Person {
 	var people []source.Person
 	for _, i := range users {
@@ -319,14 +323,18 @@ func (l *looking) find(ctx context.Context, people []source.Person) ([]source.Pe
 	return more, nil
 }
 
-// notAccountID reports whether a kept text does not have the form of a Keycloak id.
+// notAccountID reports whether an id that ClearML keeps does not have the form of a Keycloak
+// account id.
 func notAccountID(id string) bool { return !source.IsAccountID(id) }
 
-// gatherWitnesses adds people who help to decide whether a kept text that is no account id and names no
-// account was once an id. It counts as one if ClearML keeps account ids of that form for
-// another user (match.Who). A few look-ups are enough: in a realm with such ids, nearly all
-// people have one. gatherWitnesses also adds all people linked to an account that it finds. A
-// pass could find that account through any of them. Then it reads the groups of all accounts.
+// gatherWitnesses helps to decide what it means that ClearML keeps a text that is no account
+// id and names no account. The text counts as an old id if ClearML keeps account ids of that
+// form for another user (match.Who). So gatherWitnesses looks up some users with such a text,
+// here called witnesses; source.Witness is something else. A few are enough: in a realm with
+// such ids, nearly all people have one. If undecided is false, no witness is needed.
+//
+// gatherWitnesses also adds all people linked to an account that it finds, because a pass
+// could find that account through any of them. Last, it reads the groups of all accounts.
 func (l *looking) gatherWitnesses(ctx context.Context, undecided bool) error {
 	const most = 20
 	if !undecided {
@@ -340,7 +348,7 @@ func (l *looking) gatherWitnesses(ctx context.Context, undecided bool) error {
 	}
 	found, err := l.source.Find(ctx, l.catalog, witnesses, known(l.mem))
 	if err != nil {
-		return fmt.Errorf("looking up people whose ids are of the same form: %w", err)
+		return fmt.Errorf("looking up other people for whom ClearML keeps ids of the same form: %w", err)
 	}
 	var claimants []source.Person
 	for _, f := range found.Found {
@@ -377,7 +385,8 @@ func (l *looking) everybody() (src *source.Snapshot, people match.People, ok boo
 
 // choose returns the one person that the text names. If the text names an account, the person
 // is the ClearML user who could have it. If there is no such user, the person is the account
-// alone. choose returns *UnknownError for none and *SeveralError for several.
+// alone. If the text names nobody, the error is *UnknownError. If it names several people, the
+// error is *SeveralError.
 func (l *looking) choose(direct []int) (*Person, error) {
 	users, alone := slices.Clone(direct), []source.User{}
 	src, people, any, err := l.everybody()
@@ -480,9 +489,9 @@ func (l *looking) decide(ctx context.Context) error {
 	return l.finish()
 }
 
-// meetsNobody reports whether look-ups are needed while no account at all was read. A look-up
-// that finds nobody proves something only if the realm is not empty. Only a reading of the
-// whole realm can show that.
+// meetsNobody reports whether look-ups are needed although no account was read, and none of
+// the people to look up was found before. A look-up that finds nobody proves something only if
+// the realm is not empty. To see that, decide then reads every source.
 func (l *looking) meetsNobody(src *source.Snapshot, pairing match.Pairing, asks func(source.Person) bool) bool {
 	if len(src.Users()) > 0 {
 		return false
@@ -497,9 +506,10 @@ func (l *looking) meetsNobody(src *source.Snapshot, pairing match.Pairing, asks 
 	return len(asked) > 0 && !slices.ContainsFunc(asked, found)
 }
 
-// concerns reports whether a feed concerns the subject. It does if the subject names it. For a
-// person, the feeds of the groups that the person has on either side and of the administrators
-// concern the subject too.
+// concerns reports whether the feed, a user group with its sources, concerns the subject. This
+// is so if the subject names one of the feed's groups. If the subject is a person, these feeds
+// concern it too: those of the administrators, and those of groups that the person has on
+// either side.
 func (l *looking) concerns(f match.Feed) bool {
 	named := slices.ContainsFunc(l.view.Targets, func(g target.Group) bool { return g.ID == f.Group.ID })
 	named = named || slices.ContainsFunc(f.Sources, func(g source.Group) bool {
@@ -519,7 +529,7 @@ func (l *looking) concerns(f match.Feed) bool {
 	return false
 }
 
-// cut returns the pairs with only the feeds that concern a subject.
+// cut returns the pairs with only the feeds for which concerns returns true.
 func (p pairs) cut(concerns func(match.Feed) bool) pairs {
 	only := func(all match.Pairing) match.Pairing {
 		all.Feeds = slices.DeleteFunc(slices.Clone(all.Feeds), func(f match.Feed) bool { return !concerns(f) })
@@ -533,8 +543,8 @@ func (p pairs) cut(concerns func(match.Feed) bool) pairs {
 	return p
 }
 
-// managed returns how many memberships a pass covers. It includes groups whose sources turn
-// out to be unreadable.
+// managed returns how many memberships a whole pass covers. A look does not read all groups.
+// So managed also counts groups whose sources a pass would find unreadable.
 func (p pairs) managed() (n int) {
 	for _, f := range p.now.Feeds {
 		if len(f.Missing) == 0 {
@@ -544,9 +554,9 @@ func (p pairs) managed() (n int) {
 	return n
 }
 
-// asks returns a function that reports whether a look-up is needed. nil means that every
-// look-up is needed. For a person, the look-ups of most other people in the same groups change
-// nothing.
+// asks returns a function that reports whether a look-up is needed. If asks returns nil, every
+// look-up is needed. If the subject is a person, the look-ups of most other people in the same
+// groups change nothing.
 func (l *looking) asks(src *source.Snapshot) func(source.Person) bool {
 	p := l.view.Person
 	if p == nil {
@@ -554,9 +564,9 @@ func (l *looking) asks(src *source.Snapshot) func(source.Person) bool {
 	}
 	needed := make(map[string]bool)
 	if p.User != nil {
-		// An account with the person's name may be the person's with a new email, unless it is
-		// another ClearML user's. So those users must be looked up. The same is true for the
-		// administrators that count toward the floor.
+		// An account with the person's name may be the person's with a new email. It is not if
+		// it is another ClearML user's, so the users who could have it must be looked up. The
+		// same is true for the administrators that count toward the floor.
 		var names []string
 		for _, u := range l.tgt.Users() {
 			if l.users[u.ID] {
@@ -605,8 +615,9 @@ func (l *looking) gatherAdmins(ctx context.Context) error {
 	return l.readOwn(ctx)
 }
 
-// decides returns which changes matter for the answer: those of the person and, if the person
-// would lose administration, all removals of administrators.
+// decides returns a function that reports whether a change matters for the answer. If the
+// subject is a group, every change matters. If it is a person, that person's changes matter.
+// If the person would lose administration, all removals of administrators matter too.
 func (l *looking) decides(draft plan.Plan) func(plan.Change) bool {
 	if l.view.Person == nil {
 		return func(plan.Change) bool { return true }

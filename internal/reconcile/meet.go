@@ -8,9 +8,9 @@ import (
 	"groupsync/internal/source"
 )
 
-// Meet returns the view of a survey with look-ups of more people. It matches all accounts and
-// users again, under the view's Rules. The rest of the view stays as it is. Errors are those
-// of a look-up.
+// Meet makes look-ups of more people and returns the view with the answers. v is the result of
+// Survey. Meet matches all accounts and users again, under the view's Rules. The rest of the
+// view stays as it is. Errors are those of a look-up.
 func (r *Reconciler) Meet(ctx context.Context, v View, people []source.Person) (View, error) {
 	if len(people) > 0 {
 		src, err := r.lookUp(ctx, v.Input.Source, people, v.Input.Memory)
@@ -23,7 +23,7 @@ func (r *Reconciler) Meet(ctx context.Context, v View, people []source.Person) (
 	return v, nil
 }
 
-// Confirm takes a second look at people of the view. A question without a source asks whether
+// Confirm takes a second look at people of the view. A question without sources asks whether
 // the accounts are disabled or gone, and needs no user group. The answers are in the order of
 // the questions.
 func (r *Reconciler) Confirm(ctx context.Context, v View, questions []source.Question) ([]source.Answer, error) {

@@ -28,7 +28,7 @@ type pass struct {
 	suspended memory.Suspension // the suspension that the pass found last; zero: none
 }
 
-// prober is an error that has the answers of the federations before it.
+// prober is an error that also has the probes of federations that were made before it.
 type prober interface{ Probes() []source.Probe }
 
 // fail puts the error that ended the pass into the report.
@@ -64,7 +64,8 @@ func (p *pass) found(d decision) {
 	r.Guards = append(r.Guards, judged.Trips...)
 	r.Approval = p.approval(judged, in)
 	p.probes(slices.DeleteFunc(slices.Clone(in.Probes), func(x source.Probe) bool {
-		// A federation that the realm no longer has answers 404 like one that is up.
+		// Keycloak answers 404 to the probe of a federation that the realm no longer has, as
+		// it does for a federation that is up. Such a probe shows nothing.
 		_, there := in.Source.Catalog().Federation(x.Federation.ID)
 		return x.Up && !there
 	}))
@@ -111,8 +112,8 @@ func (p *pass) approval(judged guard.Judged, in guard.Input) *report.Approval {
 	return a
 }
 
-// otherRoles returns a remark for each administrator by Keycloak whose role in ClearML is
-// neither admin nor user.
+// otherRoles returns a remark for each person who is an administrator by Keycloak, and whose
+// role in ClearML is neither admin nor user.
 func otherRoles(p plan.Plan) (remarks []report.Skip) {
 	for _, g := range p.Groups {
 		for _, u := range g.OtherRole {
@@ -149,7 +150,7 @@ func groupReport(g plan.Group) report.Group {
 	return out
 }
 
-// feeders returns the paths of a user group's sources, and the role.
+// feeders returns the paths of a user group's sources, and the admin role if it is a source.
 func feeders(f match.Feed) []string {
 	from := []string{}
 	for _, s := range f.Sources {
@@ -185,8 +186,8 @@ func whyOf(c plan.Change) string {
 	return string(c.Why)
 }
 
-// personsOf lists the people whom the plan concerns and who are not simply matched. They are
-// sorted by side and id.
+// personsOf lists the people whom the plan concerns and whose state is not an ordinary match.
+// They are sorted by side and id.
 func personsOf(src *source.Snapshot, tgt *target.Snapshot, people match.People, judged plan.Plan) []report.Person {
 	list := []report.Person{}
 	for _, u := range tgt.Users() {
@@ -208,8 +209,8 @@ func personsOf(src *source.Snapshot, tgt *target.Snapshot, people match.People, 
 	return list
 }
 
-// byEmailOnly reports whether the account has no owner only because emails identify nobody in
-// the realm. A remark of the report says so once.
+// byEmailOnly reports whether the account has no certain user only because emails identify
+// nobody in the realm. One remark of the report says so for all such accounts.
 func byEmailOnly(src *source.Snapshot, people match.People, account int) bool {
 	users := people.Claimants(account)
 	return src.Catalog().HidesEmails() && len(users) == 1 && people.Person(users[0]).EmailOnly()
@@ -283,8 +284,8 @@ func count(changes []report.Change, o report.Outcome) (n int) {
 	return n
 }
 
-// result returns the result of the pass. A guard that only waits does not make a pass guarded:
-// a grace, or a suspension, which a person wanted. A guard that can trip without withholding
+// result returns the result of the pass. A guard that only waits (Rule.Waits), such as a grace
+// or a suspension, does not make a pass guarded. A guard that can trip without withholding
 // anything (Rule.Informs) makes a pass guarded only if it withholds changes.
 func (p *pass) result() report.Result {
 	r := p.report
@@ -307,8 +308,9 @@ func (p *pass) result() report.Result {
 	}
 }
 
-// needsJournal reports whether the journal needs the report. It does if the pass could write and
-// made, failed or withheld a change, or if it found a change of groupsync undone.
+// needsJournal reports whether the report must be in the journal. There are two reasons: the
+// pass could write, and made, failed or withheld a change. Or it found that somebody has
+// undone a change of groupsync.
 func (p *pass) needsJournal() bool {
 	for _, g := range p.report.Groups {
 		for _, c := range slices.Concat(g.Add, g.Remove) {

@@ -11,14 +11,14 @@ import (
 )
 
 // PassOf makes a pass of one person. It reads and decides as Look does. It writes the cleared
-// changes of that person in the same way as a whole pass. user is as in Subject. The report
-// has only that person. If its result is error, the View is empty.
+// changes of that person in the same way as a whole pass. user is as in Subject.User. The
+// report has only that person. If the report's result is error, the View is empty.
 //
-// PassOf's changes count toward the limits of later passes. PassOf starts no grace and accepts
-// no rules, because it has not read the other people.
+// PassOf's changes count toward the limits of later passes. PassOf has not read the other
+// people. So it starts no grace, and is never an accepted pass.
 //
-// The error is *UnknownError or *SeveralError. Then no pass was made. All other errors are in
-// the report.
+// If the error is not nil, it is *UnknownError or *SeveralError, and no pass was made. All
+// other errors are in the report.
 func (r *Reconciler) PassOf(ctx context.Context, user string, req Request) (View, report.Report, error) {
 	req.Early = true
 	p := r.begin(req)

@@ -1,6 +1,9 @@
-// Package reconcile makes passes. A pass reads both sides, plans, confirms every proposed
-// change with the person's own side, applies the guards, and writes what they return. Only
-// apply.go writes.
+// Package reconcile makes passes. A pass is one run: it reads Keycloak and ClearML, and plans
+// changes from Keycloak's member lists. Then it takes a second look: it asks Keycloak once
+// more about each change. The second look relies on the person's own side, which is Keycloak's
+// answer about one account, as opposed to a group's member list. The answer is the evidence of
+// the change. The guards withhold some changes, and the pass writes the others, which are the
+// cleared changes. Only apply.go writes.
 package reconcile
 
 import (
@@ -33,34 +36,38 @@ type Source interface {
 	Catalog(ctx context.Context) (source.Catalog, error)
 	// Read returns a complete snapshot of the selection, or an error.
 	Read(ctx context.Context, catalog source.Catalog, selection source.Selection) (*source.Snapshot, error)
-	// LookUp returns the snapshot with the realm's answers about those people. known are the
-	// federations of earlier passes.
+	// LookUp asks the realm about people whom no member list has shown, and returns the
+	// snapshot with the answers. known are the federations of earlier passes.
 	LookUp(ctx context.Context, snap *source.Snapshot, people []source.Person, known []source.Federation) (*source.Snapshot, error)
-	// Confirm answers the questions, in their order, from a second and independent look at
-	// each person's own side.
+	// Confirm takes the second look. It answers the questions, in their order, from a new
+	// reading of each person's own side.
 	Confirm(ctx context.Context, snap *source.Snapshot, questions []source.Question, known []source.Federation) (source.Confirmation, error)
-	// Find returns the realm's answers about those people. It can find them by username too.
-	// Only Look and PassOf use it.
+	// Find returns the realm's answers about those people. Unlike LookUp, Find can also search
+	// for a username. Only Look and PassOf use Find.
 	Find(ctx context.Context, catalog source.Catalog, people []source.Person, known []source.Federation) (source.LookUps, error)
-	// GroupsOf returns each account's groups from its own side, by account id. Only Look and
-	// PassOf use it, because the answer comes from Keycloak's user cache.
+	// GroupsOf returns each account's groups from its own side, by account id. The answer
+	// comes from Keycloak's user cache, and the question keeps old cache entries alive. So
+	// only Look and PassOf use GroupsOf.
 	GroupsOf(ctx context.Context, catalog source.Catalog, accounts []source.User, known []source.Federation) (map[string]source.OwnGroups, error)
 }
 
 // Directory is ClearML as a pass needs it.
 type Directory interface {
-	// UserGroups returns every user group, read for a snapshot.
+	// UserGroups returns every user group of ClearML, without roles. Snapshot needs this list.
 	UserGroups(ctx context.Context) ([]target.Group, error)
 	// Snapshot reads the users and returns the snapshot of groups and users. groups must be
 	// those that UserGroups returned last.
 	Snapshot(ctx context.Context, groups []target.Group) (*target.Snapshot, error)
-	// Groups returns every user group, read for a write.
+	// Groups returns the groups of UserGroups and, if groupsync manages the role admin, that
+	// role. A write compares them before and after.
 	Groups(ctx context.Context) ([]target.Group, error)
-	// Group returns one user group, read for a write. It returns false if the group is gone.
+	// Group returns one user group and prepares its write, so that SetMembers needs no other
+	// request. It returns false if the group is gone.
 	Group(ctx context.Context, id string) (target.Group, bool, error)
 	// SetMembers replaces the members of a group that Group has just returned. It sends at
-	// most one request, or for a role one for each person, and asks the fence before each. It
-	// returns ClearML's ids of the answered calls, even with an error. Its errors are those of
+	// most one request for a user group, and at most one request for each person of a role.
+	// Before each request it asks the fence whether this process may still write. It returns
+	// ClearML's ids of the answered calls, even with an error. Its errors are those of
 	// clearml.Client.SetMembers.
 	SetMembers(ctx context.Context, fence target.Fence, group target.Group, members []string) (target.Calls, error)
 }
@@ -69,7 +76,8 @@ type Directory interface {
 type Store interface {
 	Load() (memory.Memory, error)
 	Save(memory.Memory) error
-	// Lock keeps passes of other processes out until release is called.
+	// Lock prevents passes of other processes until release is called. If this process must
+	// not make a pass now, Lock returns an error and does not wait.
 	Lock() (release func(), err error)
 	// Suspension returns the suspension that was set last, by any process, even if it has
 	// ended.
@@ -90,20 +98,22 @@ type Options struct {
 	Name   string // the sync's name
 	Rules  match.Rules
 	Limits guard.Limits
-	Store  Store // keeps the memory; nil: for the life of the process
-	// Peek returns the store for one Look, Survey or Compare. These may run beside a pass, and
-	// must not consume an error of Store that is meant for the pass. nil: Store.
+	Store  Store // keeps the memory; nil: the memory lasts as long as the process
+	// Peek returns the store for one Look, Survey or Compare, which may run beside a pass. A
+	// store can return an error only once, for example that its ConfigMap was deleted. The
+	// pass must get such an error, so a look does not use Store. If Peek is nil, a look uses
+	// Store.
 	Peek func() Store
-	// Journal keeps the reports and shows which changes other groupsync processes made. nil:
-	// neither.
+	// Journal keeps the reports, and shows which changes other groupsync processes made. If
+	// Journal is nil, no report is kept, and the changes of other processes are unknown.
 	Journal Journal
 	Now     func() time.Time  // nil: time.Now
 	Step    func(step string) // called with the next step of the pass, for a person who waits; may be nil
 	Log     *slog.Logger
 }
 
-// Reconciler makes passes, one at a time. From one pass to the next it keeps the memory and
-// whether the canary is proved.
+// Reconciler makes passes, one at a time. From one pass to the next it keeps the memory, the
+// ledger and the writer.
 type Reconciler struct {
 	Options
 	source Source
@@ -130,10 +140,12 @@ func New(src Source, tgt Directory, o Options) *Reconciler {
 	return r
 }
 
-// Reconfigured returns the Reconciler to use after a change of the configuration. It keeps what
-// such a change must not undo: the memory (if o has no Store), the ledger, the losses in
-// writes, the groups to write last, and whether writing was stopped for good. Its first write
-// is a canary again. No pass may run during the call, and r must make no pass afterwards.
+// Reconfigured returns the Reconciler to use after a change of the configuration. Such a
+// change must not undo what r knows. So the result keeps the ledger, the count of lost
+// members, the groups to write last, a canary that could not be read back, and whether writing
+// was stopped for good. If o.Store is nil, it keeps the memory too. Its first write is a
+// canary again (see writer). No pass may run during the call, and r must make no pass
+// afterwards.
 func (r *Reconciler) Reconfigured(src Source, tgt Directory, o Options) *Reconciler {
 	if o.Store == nil {
 		o.Store = r.Store
@@ -144,8 +156,9 @@ func (r *Reconciler) Reconfigured(src Source, tgt Directory, o Options) *Reconci
 	return next
 }
 
-// NewTerm clears the ledger, because another process may have made changes since the last
-// term. No pass may run during the call.
+// NewTerm clears the ledger. It is called when this process becomes the leader, because
+// another process may have made changes since this process was the leader last. No pass may
+// run during the call.
 func (r *Reconciler) NewTerm() { clear(r.ledger) }
 
 // Approval is a person's permission for the changes that a digest names.
@@ -158,7 +171,7 @@ type Approval struct {
 type Request struct {
 	Apply    bool         // write what the guards clear
 	Approval Approval     // lifts the liftable guards for the changes that the digest names
-	MayWrite func() error // called before each write, returns why this process is not the leader; nil: nothing is written
+	MayWrite func() error // called before each write; its error says why this process is not the leader; if MayWrite is nil, nothing is written
 	DryRun   bool         // do not change the memory
 
 	// Early says that the pass runs outside the schedule (guard.Input.Early). A PassOf is
@@ -182,16 +195,17 @@ func (r *Reconciler) Pass(ctx context.Context, req Request) report.Report {
 	return r.end(p)
 }
 
-// asOf returns a copy of the Reconciler with the exceptions that have not ended at that time.
-// It shares everything else with r. A pass calls asOf once, when it starts, so that an
-// exception that ends during the pass counts for the whole pass.
+// asOf returns a copy of the Reconciler that has only the exceptions of users.protect that
+// have not ended at the time now. The copy shares everything else with r. A pass calls asOf
+// once, when it starts. So an exception that ends during the pass counts for the whole pass.
 func (r *Reconciler) asOf(now time.Time) *Reconciler {
 	c := *r
 	c.Rules = r.Rules.At(now)
 	return &c
 }
 
-// peeking returns the Reconciler for one look: asOf, with the store from Peek if Peek is set.
+// peeking returns the copy of asOf for one Look, Survey or Compare. If Peek is set, the copy
+// has the store that Peek returns.
 func (r *Reconciler) peeking(now time.Time) *Reconciler {
 	r = r.asOf(now)
 	if r.Peek != nil {
@@ -213,8 +227,8 @@ func (r *Reconciler) record(p *pass) {
 	}
 }
 
-// locked runs a pass with the stored memory, and keeps passes of other processes out. A dry
-// run does not lock, because it writes nothing.
+// locked runs a pass with the stored memory, while it holds the store's lock. The lock
+// prevents passes of other processes. A dry run takes no lock, because it writes nothing.
 func (r *Reconciler) locked(p *pass, run func(memory.Memory) error) error {
 	if !p.request.DryRun {
 		release, err := r.Store.Lock()
@@ -263,7 +277,7 @@ func (r *Reconciler) decide(ctx context.Context, mem memory.Memory, req Request)
 	rules := r.remembered(mem)
 	tgt, src, err := r.read(ctx, rules)
 	if err != nil {
-		return d, err // the error says what could not be read
+		return d, err // the error already says what could not be read
 	}
 	mem = mem.Settled(tgt.Member)
 	pairs, err := rules(src.Catalog(), tgt.Groups())
@@ -330,8 +344,8 @@ func (r *Reconciler) run(ctx context.Context, p *pass, mem memory.Memory) error 
 }
 
 // write saves the memory and then, if the pass applies, writes the cleared changes. began is
-// the start of the pass's reads. The memory is saved before the first write, so that a crash
-// during the writes does not start the window again.
+// the start of the pass's reads. The memory already counts the cleared changes. If the process
+// crashes during the writes, the next pass still counts them toward the limits.
 func (r *Reconciler) write(ctx context.Context, p *pass, began time.Time, next memory.Memory, cleared guard.Cleared) error {
 	if err := r.keep(p, next); err != nil || !p.request.Apply {
 		return err
@@ -342,8 +356,9 @@ func (r *Reconciler) write(ctx context.Context, p *pass, began time.Time, next m
 	return nil
 }
 
-// read reads both sides. If ClearML's two views of a user group disagree, read reads both
-// sides once more. A login during the reading causes that.
+// read reads both sides. ClearML has two views of a user group: the group's member list, and
+// the users' own lists of groups. If the views disagree, read reads both sides once more,
+// because a login during the reading can cause this.
 func (r *Reconciler) read(ctx context.Context, pair pairer) (*target.Snapshot, *source.Snapshot, error) {
 	tgt, src, err := r.readOnce(ctx, pair)
 	if err != nil || tgt.Disagreements() == 0 {
@@ -352,9 +367,10 @@ func (r *Reconciler) read(ctx context.Context, pair pairer) (*target.Snapshot, *
 	return r.readOnce(ctx, pair)
 }
 
-// readOnce reads the two sides at the same time. Only the members of Keycloak's groups are
-// read after ClearML's groups. Then a person whom a login adds in the meantime appears as an
-// addition that is already made, and never as a member to remove.
+// readOnce reads the two sides at the same time, with one exception: it reads the members of
+// Keycloak's groups after ClearML's groups. If a login adds a person in between, the plan then
+// proposes an addition that is already made. In the other order, the plan would propose to
+// remove that person.
 func (r *Reconciler) readOnce(ctx context.Context, pair pairer) (tgt *target.Snapshot, src *source.Snapshot, err error) {
 	r.Step("reading ClearML and Keycloak's groups")
 	work, ctx := errgroup.WithContext(ctx)
@@ -391,8 +407,8 @@ func (r *Reconciler) readOnce(ctx context.Context, pair pairer) (tgt *target.Sna
 	return tgt, src, work.Wait()
 }
 
-// fence returns the fence of the pass: this process must be the leader, and the plan must be
-// young enough.
+// fence returns the fence of the pass, which is asked before each write. It refuses the write
+// if this process is not the leader, or if the plan is too old.
 func (r *Reconciler) fence(req Request, began time.Time) target.Fence {
 	return target.Leading(req.MayWrite).And(target.NotOlder(began, r.Limits.MaxAge, r.Now))
 }

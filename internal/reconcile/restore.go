@@ -40,7 +40,8 @@ type Restoration struct {
 // and two looks find the account enabled. It does not remove people who are protected, local,
 // a service account, or groupsync's own user.
 //
-// The error is *RestoreError. Then nothing was read. All other errors are in the report.
+// If the error is not nil, it is a *RestoreError, and nothing was read. All other errors are
+// in the report.
 func (r *Reconciler) Restore(ctx context.Context, past report.Report, req Request) (Restoration, error) {
 	if err := r.restorable(past); err != nil {
 		return Restoration{}, err
@@ -107,7 +108,7 @@ func (p *pass) foundRestored(d decision, left []report.Skip) {
 	r.People, r.Skipped, r.Users, r.AdminMismatch = []report.Person{}, left, map[string]int{}, 0
 }
 
-// restoring is the changes of an earlier pass that can be undone, and the readings for that.
+// restoring holds the changes that undo an earlier pass, and the readings for them.
 type restoring struct {
 	src     *source.Snapshot
 	tgt     *target.Snapshot
@@ -179,13 +180,13 @@ func (u *restoring) unmet(past report.Report) []source.Person {
 	return list
 }
 
-// confirm asks once more for the account of each person who would be added, between two probes
-// of its federation. It leaves out each person whose account is not certainly enabled. The
-// first look is not enough: while LDAP is not reachable, Keycloak returns its own copy of an
-// account.
+// confirm takes the second look at the account of each person who would be added. It leaves
+// out each person whose account is not certainly enabled. The first look is not enough: while
+// LDAP is not reachable, Keycloak returns its own copy of an account. The second look probes
+// the account's federation before and after.
 //
-// The question is the one for a removal because of a disabled account. So the account itself
-// is read again, and no group.
+// The question is the one for a removal because of a disabled account. For that question the
+// second look reads only the account itself, and no group.
 func (r *Reconciler) confirm(ctx context.Context, u *restoring) error {
 	var questions []source.Question
 	asked := make(map[string]bool)
@@ -236,8 +237,8 @@ func (u *restoring) leave(id, name, email, group string, why error) {
 	u.left = append(u.left, report.Skip{Name: cmp.Or(email, name, id), Side: match.InClearML, Why: fmt.Sprintf("was not restored in the group %q: %v", group, why)})
 }
 
-// redone returns how many of the changes the next pass will undo if Keycloak stays as it is:
-// all that a pass does not want now.
+// redone returns how many of the changes the next pass will undo if Keycloak stays as it is.
+// These are the changes that the plan of a pass does not want now.
 func (u *restoring) redone() (n int) {
 	for _, g := range u.draft.Groups {
 		wanted := slices.Concat(g.Add, g.Remove)
@@ -276,7 +277,8 @@ func (u *restoring) group(pass string, past report.Group) {
 	}
 }
 
-// change returns the change that undoes one change of the earlier pass, or why it is left out.
+// change returns the change that undoes past, one change of the earlier pass. It returns an
+// error with the reason if past is left out.
 func (u *restoring) change(g plan.Group, past report.Change, action plan.Action) (plan.Change, error) {
 	i, known := u.tgt.UserIndex(past.ID)
 	is := slices.ContainsFunc(g.Feed.Group.Members, func(m target.Member) bool { return m.ID == past.ID })
@@ -309,8 +311,8 @@ func (u *restoring) change(g plan.Group, past report.Change, action plan.Action)
 	return change, nil
 }
 
-// grantable returns why a person may not get a grant, or nil. A grant needs exactly one
-// account that is certainly the person's and is enabled.
+// grantable returns an error that says why the person may not get a grant, or nil. A grant
+// needs exactly one account that is certainly the person's and is enabled.
 func grantable(p match.Person, accounts []source.User) error {
 	switch {
 	case p.EmailOnly() && len(accounts) == 1:

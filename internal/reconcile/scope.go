@@ -11,19 +11,21 @@ import (
 	"groupsync/internal/target"
 )
 
-// pairs is the pairing under the present rules and, if the rules of the last accepted pass
-// differ, the pairing under those.
+// pairs holds pairings. A pairing says which Keycloak groups and roles feed which user groups.
+// now is the pairing under the present rules. before is the one under the rules of the last
+// accepted pass: a pass whose plan no guard withheld, or that a person approved.
 type pairs struct {
 	now    match.Pairing
 	before *match.Pairing // nil: the last accepted pass had the same rules, or no pass was accepted yet
 	none   bool           // the rules of the last accepted pass can no longer be applied: every removal counts as new
 }
 
-// pairer pairs the groups of both sides under two sets of rules.
+// pairer pairs the groups of both sides, under the present rules and under those to compare
+// with.
 type pairer func(catalog source.Catalog, groups []target.Group) (pairs, error)
 
-// remembered returns the pairer of a pass. Its rules before are those of the last accepted
-// pass.
+// remembered returns the pairer of a pass. In its pairs, before is the pairing under the rules
+// of the last accepted pass.
 func (r *Reconciler) remembered(mem memory.Memory) pairer {
 	return func(catalog source.Catalog, groups []target.Group) (pairs, error) {
 		return r.pair(catalog, groups, mem)
@@ -42,13 +44,13 @@ func (r *Reconciler) pair(catalog source.Catalog, groups []target.Group, mem mem
 		return pairs{}, err
 	}
 	before, err := match.Groups(catalog, groups, rules)
-	if err != nil { // that pairing now maps to a group that is built in
+	if err != nil { // under those rules, a Keycloak group now feeds a built-in user group, which is not allowed
 		return pairs{now: now, none: true}, nil
 	}
 	return pairs{now: now, before: &before}, nil
 }
 
-// selection returns which parts of the realm both pairings need.
+// selection returns the parts of the realm that the pairings need.
 func (p pairs) selection() source.Selection {
 	if p.before == nil {
 		return match.Selection(p.now)
@@ -56,9 +58,10 @@ func (p pairs) selection() source.Selection {
 	return match.Selection(p.now, *p.before)
 }
 
-// scoped returns the removals of the plan that the rules before would not propose. If those
-// rules have other sources, the second look checks their removals too. Otherwise a member list
-// that hides a person would make it seem that the rules before wanted the removal.
+// scoped returns the removals of the plan now that the rules before would not propose, by
+// plan.Change.Key. It returns nil if the rules have not changed. A member list that hides a
+// person would make it seem that the rules before wanted the removal. So the second look
+// checks the removals under the rules before too.
 func (r *Reconciler) scoped(ctx context.Context, p pairs, src *source.Snapshot, tgt *target.Snapshot, people match.People, now plan.Plan, known []source.Federation) (map[string]bool, error) {
 	if p.before == nil && !p.none {
 		return nil, nil

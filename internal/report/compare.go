@@ -118,8 +118,8 @@ func (c Comparison) readings() string {
 	return fmt.Sprintf("read once: keycloak %s; clearml %s", c.Source, c.Target)
 }
 
-// report returns the guards and groups of the comparison in the form of a report, so that
-// holds can read them.
+// report returns the guards and groups of the comparison in the form of a report, as the
+// function holds needs them.
 func (c Comparison) report() Report {
 	r := Report{Guards: c.Guards}
 	for _, g := range c.Groups {

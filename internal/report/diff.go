@@ -10,10 +10,10 @@ import (
 // Diff writes one line for each membership that the pass would change or has changed: + or -,
 // the user group, and the person with the email. If there is no email, the line has ClearML's
 // id. A line ends in a comment if the change is withheld or failed. The lines are sorted by
-// group and person, and equal plans give equal bytes. So the output can be compared, and can
-// be pasted into a pull request.
+// group and person, and equal plans give equal bytes. So two outputs can be compared, and an
+// output can be pasted into a pull request.
 //
-// If there are errors or guards, lines that begin with # come first. Without them an
+// If there are errors or guards, lines that begin with # come first. Without these lines an
 // incomplete plan would look like a plan without changes.
 func Diff(w io.Writer, r Report) error {
 	p := &printer{Style: Style{Full: true}}

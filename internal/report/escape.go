@@ -37,8 +37,8 @@ func EscapeLines(text string) string {
 	return b.String()
 }
 
-// EscapeJSON returns the same JSON, with the characters that Escape replaces written as
-// \uXXXX. So the JSON can be shown in a terminal.
+// EscapeJSON returns the JSON in data with the characters that Escape replaces written as
+// \uXXXX. The value of the JSON does not change, and the JSON can be shown in a terminal.
 func EscapeJSON(data []byte) []byte {
 	text := string(data)
 	if isPlain(strings.ReplaceAll(text, "\n", "")) {
@@ -63,10 +63,11 @@ func EscapeJSON(data []byte) []byte {
 // it could be mistaken for another part of its line.
 func Name(s string) string { return name(s) }
 
-// name is Name.
+// name does what Name documents.
 func name(s string) string { return quotedWith(s, "") }
 
-// quotedWith is name, and also quotes and escapes the ASCII characters in special.
+// quotedWith does what Name documents. It also quotes a text that contains one of the ASCII
+// characters in special, and escapes these characters.
 func quotedWith(s, special string) string {
 	confusing := s == "" || strings.HasPrefix(s, `"`) || strings.TrimSpace(s) != s ||
 		strings.Contains(s, "  ") || strings.ContainsAny(s, "<>"+special)

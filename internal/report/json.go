@@ -25,7 +25,7 @@ func WriteJSON(w io.Writer, value any) error {
 	return err
 }
 
-// filled returns the report with an empty list or map in place of each nil.
+// filled returns the report with an empty list or map instead of each nil.
 func (r Report) filled() Report {
 	r.Groups = slices.Clone(list(r.Groups))
 	for i, g := range r.Groups {

@@ -49,7 +49,7 @@ type Change struct {
 	Email    string  `json:"email"`
 	Why      string  `json:"why"`
 	Match    string  `json:"match"`              // how the person was matched: id or email
-	Evidence string  `json:"evidence,omitempty"` // what the person's own side said
+	Evidence string  `json:"evidence,omitempty"` // what the second look found on the person's own side
 	Doubt    string  `json:"doubt,omitempty"`    // why there is no evidence
 	Outcome  Outcome `json:"outcome"`
 	Call     string  `json:"call,omitempty"`     // ClearML's id (meta.id) of the call that wrote the change; empty: no call was sent, or no call was answered
@@ -78,7 +78,7 @@ type Kept struct {
 	Reason string    `json:"reason,omitempty"` // as configured
 }
 
-// Group is one user group that Keycloak groups, or the admin role, feed.
+// Group is one user group whose members come from Keycloak groups or from the admin role.
 type Group struct {
 	Name     string    `json:"name"`
 	ID       string    `json:"id"`
@@ -92,7 +92,8 @@ type Group struct {
 }
 
 // OwnView counts the people of one group for whom Keycloak's member list and the person's own
-// side disagree. The own side is right, so these people are no drift.
+// side disagree. The own side is Keycloak's answer about one account, as a login reads it. The
+// own side is right, so these people are no drift.
 type OwnView struct {
 	Hides int `json:"hides"` // members who are missing from the list
 	Shows int `json:"shows"` // people in the list whose own side does not have the group
@@ -151,7 +152,7 @@ type Person struct {
 // UserStates are the possible states of a person.
 var UserStates = []string{"matched", "pending", "local", "other_provider", "unknown", "service_account", "protected", "unresolved", "ambiguous", "rekeyed", "renamed", "gone", "gone_kept", "self"}
 
-// Trip is one trip of a guard.
+// Trip says that a guard tripped: it withheld changes, or found something to report.
 type Trip struct {
 	Guard    Guard  `json:"guard"`
 	Group    string `json:"group"`    // empty: the trip is not about one group
@@ -173,7 +174,7 @@ type Failure struct {
 	Text   string `json:"text"`
 }
 
-// Probe is the answer of a federation in this pass.
+// Probe says whether a federation answered in this pass.
 type Probe struct {
 	Federation string `json:"federation"`
 	Up         bool   `json:"up"`
@@ -196,7 +197,7 @@ type Report struct {
 	Sync     string    `json:"sync"`
 	Mode     string    `json:"mode"`               // observe or apply
 	Person   string    `json:"person,omitempty"`   // the one person of this pass: id of the ClearML user, or of the account if ClearML has no such user; empty: everybody
-	Restores string    `json:"restores,omitempty"` // id of the pass whose changes this restore took back; empty: the pass mirrored Keycloak
+	Restores string    `json:"restores,omitempty"` // id of the pass whose changes this restore undid; empty: this is no restore
 	Result   Result    `json:"result"`
 	Digest   string    `json:"digest"` // names the changes that an approval would cover; empty: there are none
 	Started  time.Time `json:"started"`

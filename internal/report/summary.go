@@ -144,16 +144,16 @@ func (t Trip) String() string {
 
 func (t Trip) liftable() bool { return t.Override != "" }
 
-// How many sentences of one guard are shown, unless the report is shown in full: all of them,
-// or, if there are more than tripsShown, the first tripsFirst and the names of the other
-// groups.
+// How many sentences of one guard are shown. If a guard has at most tripsShown sentences, all
+// of them are shown. If it has more, the first tripsFirst are shown, and only the names of the
+// other groups. A report that is shown in full has all sentences.
 const (
 	tripsShown = 20
 	tripsFirst = 3
 )
 
-// sentences returns the sentences of the guard that are shown. others are the user groups
-// whose sentence is left out.
+// sentences returns the sentences of the guard that are shown, and the names of the user
+// groups whose sentences are left out (others).
 func (h hold) sentences(full bool) (sentences, others []string) {
 	folded := !full && len(h.trips) > tripsShown
 	for i, t := range h.trips {
@@ -240,8 +240,9 @@ func cutLines(lines []string, full bool, what string) []string {
 	return lines
 }
 
-// differences returns a line for each group whose member list in Keycloak differs from what a
-// login reads, or whose user cache may be stale.
+// differences returns a line for each group whose member list in Keycloak differs from the own
+// side of its people, which a login reads. It returns another line if Keycloak's user cache
+// may be out of date.
 func differences(r Report) (lines []string) {
 	for _, g := range r.Groups {
 		var differs []string
@@ -269,7 +270,7 @@ type notice struct {
 	names     []string
 }
 
-// notices returns the skips by side and reason, the remarks last.
+// notices collects the skips that have the same side and reason. The remarks come last.
 func notices(skips []Skip) (list []notice) {
 	for _, s := range skips {
 		i := slices.IndexFunc(list, func(n notice) bool { return n.side == s.Side && n.why == s.Why })
@@ -291,8 +292,8 @@ func (n notice) kind() string {
 	return "left alone"
 }
 
-// shown returns the names. If the list is cut, it adds the number of the others. A realm can
-// have thousands of groups that ClearML lacks.
+// shown returns the names. Unless full is true, it cuts a long list and adds the number of the
+// other names. A realm can have thousands of groups that ClearML lacks.
 func (n notice) shown(full bool, show func(string) string) string {
 	list, more := n.names, ""
 	if !full && len(list) > listShown {

@@ -9,9 +9,9 @@ import (
 	"groupsync/internal/match"
 )
 
-// Draw returns the lines of a small random world. Its people are of every kind, and their ids,
-// emails and names overlap. Its groups have overlapping names. The member lists and the own
-// side of federated accounts can differ.
+// Draw returns the lines of a small random World, for New. Its people are of every kind, and
+// their ids, emails and names overlap. Its groups have overlapping names. The member lists and
+// the own side of federated accounts can differ.
 func Draw(t *rapid.T) string {
 	var b strings.Builder
 	line := func(words ...string) { b.WriteString(strings.Join(words, " ") + "\n") }
@@ -67,7 +67,7 @@ func Draw(t *rapid.T) string {
 	return b.String()
 }
 
-// DrawRules returns a random change of the rules that fits the worlds of Draw.
+// DrawRules returns a random change of the rules that fits the lines of Draw.
 func DrawRules(t *rapid.T) func(*match.Options) {
 	drawn := match.Options{
 		FullPath: rapid.Bool().Draw(t, "full_path"), CaseInsensitive: rapid.Bool().Draw(t, "case_insensitive"), KeepGone: rapid.IntRange(0, 4).Draw(t, "keep gone") == 0,
@@ -80,8 +80,9 @@ func DrawRules(t *rapid.T) func(*match.Options) {
 	}
 }
 
-// Shuffled returns the same world in another order. It shuffles the lines that do not depend
-// on each other, and the members of each group.
+// Shuffled returns the lines of a World, world, in another order, so that New makes the same
+// World from them. A test can then check that the order makes no difference. Shuffled moves
+// the lines that do not depend on each other, and the members in the line of each group.
 func Shuffled(world string, r *rand.Rand) string {
 	var first, rest []string
 	for l := range strings.Lines(world) {

@@ -1,5 +1,6 @@
-// Package plantest builds both sides of a synchronization from lines of text. It is for the
-// tests of the pure packages. It answers look-ups and second looks as Keycloak does.
+// Package plantest builds both sides of a synchronization from lines of text, for the tests of
+// the pure packages. Both sides together are a World. A World answers look-ups and second
+// looks as Keycloak does.
 package plantest
 
 import (
@@ -50,9 +51,10 @@ type holders struct{ users, paths []string }
 //
 //	both ann bob              people with an account and a user; ClearML keeps the account's id
 //	keycloak dan FLAGS        an account; flags: disabled, ldap, ldap=FEDERATION, service, email=X, name=First_Last
-//	clearml eve FLAGS         a ClearML user who signed in by keycloak; flags: local, google, also=google, untold,
-//	                          service, email=X, name=First_Last, id=X,Y, role=X
-//	disable ann, ldap ann     changes an account; "disable ann elsewhere": not in the database's list
+//	clearml eve FLAGS         a ClearML user who signed in by keycloak; flags: local, google, also=google, untold
+//	                          (ClearML returns no providers), service, email=X, name=First_Last, id=X,Y, role=X
+//	disable ann, ldap ann     changes an account; "disable ann elsewhere": the database's list of disabled accounts
+//	                          does not have the account
 //	federation corp FLAGS     flags: off, away, trusted, unanswered, foreign (it does not import)
 //	duplicates                the realm allows duplicate emails
 //	/team: ann dan            a Keycloak group with its direct members
@@ -544,7 +546,7 @@ func (w *World) holds(name string, h *holders) bool {
 	return false
 }
 
-// Pass is everything that a pass knows before its plan is judged.
+// Pass is everything that a pass knows before the guards judge its plan.
 type Pass struct {
 	Pairing      match.Pairing
 	Source       *source.Snapshot
