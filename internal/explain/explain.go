@@ -337,7 +337,7 @@ func (x *explainer) notes(a Answer) []string {
 		notes = append(notes, "Keycloak's user cache may be older than its database. If it is, a periodic sync of changed users, or clearing the user cache, refreshes the cache; until then a login follows the old entry.")
 	}
 	if !x.Past.From.IsZero() {
-		notes = append(notes, "The journal begins at "+stamp(x.Past.From)+". A membership without a pass was not changed by groupsync since then.")
+		notes = append(notes, "The journal begins at "+stamp(x.Past.From)+". If this answer names no pass for a membership, groupsync has not changed the membership since then.")
 	}
 	for _, text := range x.Past.Skipped {
 		notes = append(notes, "The journal is incomplete: "+text+".")

@@ -62,7 +62,7 @@ type world struct {
 
 	watch func(report.Report) // called with each report; may be nil
 
-	made  int // number of processes, and of some accounts and users, that were made so far
+	made  int // counts the processes, accounts and users that got a number in their name
 	waits int // number of writes that the server has refused so far
 }
 

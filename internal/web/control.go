@@ -21,14 +21,15 @@ type Control interface {
 	// user is empty.
 	Sync(ctx context.Context, user string) (report.Report, error)
 	// Approve runs a pass as Sync does, with an approval. The pass lifts the liftable guards
-	// for exactly the changes that the digest names. by is the name of the person who approves, for the log
-	// and the report.
+	// for exactly the changes that the digest names. by is the name of the person who approves,
+	// for the log and the report.
 	Approve(ctx context.Context, user, digest, by string) (report.Report, error)
 	// Reload loads the configuration again. A valid configuration takes effect.
 	Reload() error
-	// Suspend stops writing when it returns, and lasts says for how long. If removalsOnly is
-	// true, only removals stop. Suspend returns a few lines that name the new suspension, and
-	// the earlier suspension that it replaces. by is the name of the person who suspends.
+	// Suspend stops writing: after it has returned, no further write begins until the time lasts
+	// has passed. If removalsOnly is true, this holds for removals only. Suspend returns a few
+	// lines that name the new suspension, and the earlier suspension that it replaces. by is the
+	// name of the person who suspends.
 	Suspend(ctx context.Context, lasts time.Duration, reason string, removalsOnly bool, by string) (string, error)
 	// Resume ends the suspension and returns a few lines that say so. by is the name of the
 	// person who resumes.
