@@ -1,6 +1,10 @@
-// Package explain says why a person is or is not in a group. It takes the reasons from one
-// look at both sides, which decides as a pass does. An Answer holds everything that Text
-// writes. docs/explain.md describes its JSON, which stays stable.
+// Package explain says why a person is or is not in a group. It takes the reasons from a
+// reconcile.View: one read of both sides, with the decisions that a pass would make. An Answer
+// holds everything that Text writes. docs/explain.md describes the JSON of an Answer, which
+// stays stable.
+//
+// Keycloak says in two ways who is in a group. A group's member list names the accounts in the
+// group. An account's own side names the groups of the account, as a login reads them.
 package explain
 
 import "time"
@@ -8,8 +12,8 @@ import "time"
 // Answer says why a person is or is not in ClearML groups, or what feeds a group and who is in
 // it. No list is nil.
 type Answer struct {
-	User    string    `json:"user"`    // as in the question; empty: the question is about a group
-	Group   string    `json:"group"`   // as in the question; empty: every group of the person
+	User    string    `json:"user"`    // the person as the question names it; empty: the question is about a group
+	Group   string    `json:"group"`   // the group as the question names it; empty: every group of the person
 	At      time.Time `json:"at"`      // when both sides had been read, in UTC
 	Person  *Person   `json:"person"`  // null: the question is about a group
 	Groups  []Group   `json:"groups"`  // ClearML groups; the administrators come last, before groups that nothing feeds
@@ -19,7 +23,7 @@ type Answer struct {
 
 // Person is the person of an answer, on both sides.
 type Person struct {
-	State    string    `json:"state"` // as in groupsync_users; for an account without a possible ClearML user: pending, disabled, in_doubt, service_account or no_account
+	State    string    `json:"state"` // as in the metric groupsync_users; for an account without a possible ClearML user: pending, disabled, in_doubt, service_account or no_account
 	Means    string    `json:"means"` // the state in a sentence
 	ClearML  *User     `json:"clearml"`
 	Keycloak []Account `json:"keycloak"` // every account that could be the person, sorted by id
@@ -112,15 +116,15 @@ type Status string
 
 // The values of Status.
 const (
-	InSync     Status = "in_sync"     // has the group, and Keycloak wants it
-	Out        Status = "out"         // does not have the group, and Keycloak does not want it
+	InSync     Status = "in_sync"     // both ClearML and Keycloak have the person in the group
+	Out        Status = "out"         // neither ClearML nor Keycloak has the person in the group
 	Add        Status = "add"         // a pass adds the person, unless Guard withholds the change
 	Remove     Status = "remove"      // a pass removes the person, unless Guard withholds the change
-	Kept       Status = "kept"        // has the group, Keycloak does not want it, and the person stays
-	Pending    Status = "pending"     // Keycloak wants the group, and no ClearML user is this person yet
+	Kept       Status = "kept"        // ClearML has the person in the group, Keycloak does not or may not, and a rule keeps the membership
+	Pending    Status = "pending"     // Keycloak has the person in a source of the group, and the person has no ClearML user yet
 	NotGranted Status = "not_granted" // Keycloak has an account in the group, but the account is disabled or may not be this person's
 	Hidden     Status = "hidden"      // the person's own side has the group, and Keycloak's member list hides the person
-	Shown      Status = "shown"       // only Keycloak's member list has the person; the own side does not, and is right
+	Shown      Status = "shown"       // only Keycloak's member list has the person; groupsync follows the own side, which does not have the group
 	Frozen     Status = "frozen"      // a source is missing or cannot be read, so nothing is decided
 	Unmanaged  Status = "unmanaged"   // nothing feeds the ClearML group, so groupsync does not change it
 )
@@ -133,16 +137,16 @@ type Standing struct {
 	Name     string     `json:"name"`
 	Email    string     `json:"email"`
 	Has      bool       `json:"has"`      // ClearML has the person in the group
-	Wants    string     `json:"wants"`    // whether Keycloak wants it: in, out or unknown
+	Wants    string     `json:"wants"`    // whether the person belongs in the group by Keycloak: in, out or unknown
 	Status   Status     `json:"status"`   //
-	By       []string   `json:"by"`       // the sources that show the person: paths, "role NAME"
+	By       []string   `json:"by"`       // the sources that list an account of the person: paths of Keycloak groups, and "role NAME"
 	Why      string     `json:"why"`      // in a sentence
 	Match    string     `json:"match"`    // for a change: how the person was matched, id or email
 	Evidence string     `json:"evidence"` // for a change: what the person's own side said
 	Doubt    string     `json:"doubt"`    // for a change: why there is no evidence
-	Guard    string     `json:"guard"`    // for a change: the guard that withholds it; empty: none
+	Guard    string     `json:"guard"`    // for a change: the guard that withholds it; empty: no guard withholds it
 	Detail   string     `json:"detail"`   // the guard's sentence
-	Until    *time.Time `json:"until"`    // when the grace ends; null: no wait, or no pass has wanted the change yet
+	Until    *time.Time `json:"until"`    // when the grace ends; null: the change does not wait, or no pass has wanted it yet
 	Last     *Change    `json:"last"`     // the last change of the membership by a pass; null: the journal has none, or there is no journal
 }
 

@@ -14,7 +14,8 @@ import (
 	"groupsync/internal/target"
 )
 
-// Of returns the answer for a look. A survey has no subject, so its answer has every group.
+// Of returns the answer for a View. A View from a survey has no subject, so its answer has every
+// group.
 func Of(v reconcile.View) Answer {
 	x := &explainer{View: v, src: v.Input.Source, tgt: v.Input.Target, feeds: make(map[string]plan.Group, len(v.Plan.Groups))}
 	for _, g := range v.Plan.Groups {
@@ -76,7 +77,7 @@ func (x *explainer) person(p reconcile.Person) *Person {
 	return out
 }
 
-// stateOf returns the state of an account that no ClearML user could be.
+// stateOf returns the state of an account without a possible ClearML user.
 func (x *explainer) stateOf(a source.User) string {
 	switch {
 	case a.ServiceAccount:
@@ -112,8 +113,9 @@ func (x *explainer) account(p reconcile.Person, a source.User) Account {
 	return out
 }
 
-// match returns how an account could be the person: "id" or "email". It returns an empty text
-// if there is no ClearML user, or if the user's state rules the account out.
+// match returns what links an account to the person's ClearML user: "id" or "email". It returns
+// an empty text if neither links them, if there is no ClearML user, or if a user in this state
+// can have no account.
 func (x *explainer) match(p reconcile.Person, a source.User) string {
 	switch {
 	case p.User == nil, p.State == match.Local, p.State == match.OtherProvider, p.State == match.ServiceAccount:
@@ -126,8 +128,8 @@ func (x *explainer) match(p reconcile.Person, a source.User) string {
 	return ""
 }
 
-// rivals adds other ClearML users to the account: those who could be the account (Rivals), and
-// those who have its email and could not (SameEmail).
+// rivals adds other ClearML users to the account. Rivals gets the users who could have this
+// account. SameEmail gets the users who have the account's email and cannot have the account.
 func (x *explainer) rivals(a *Account, p reconcile.Person) {
 	at, met := x.src.UserIndex(a.ID)
 	for i, u := range x.tgt.Users() {
@@ -199,8 +201,9 @@ func (x *explainer) source(g source.Group) Source {
 	return out
 }
 
-// asked reports whether the question is about the ClearML group or about no group. sources are
-// the Keycloak groups that feed it.
+// asked reports whether the question includes the ClearML group with this id. sources are the
+// Keycloak groups that feed the group. The question includes the group if it names no group, or
+// names the group or one of its sources.
 func (x *explainer) asked(id string, sources []source.Group) bool {
 	if x.Subject.Group == "" {
 		return true
@@ -211,8 +214,8 @@ func (x *explainer) asked(id string, sources []source.Group) bool {
 		})
 }
 
-// fed returns a ClearML group that something feeds. It returns false if the group is not part
-// of the answer.
+// fed returns a ClearML group that a Keycloak group or role feeds. It returns false if the group
+// is not part of the answer.
 func (x *explainer) fed(g plan.Group) (Group, bool) {
 	f := g.Feed
 	if !x.asked(f.Group.ID, f.Sources) {
@@ -244,7 +247,7 @@ func (x *explainer) how(f match.Feed, s source.Group) string {
 }
 
 // trips returns the trips that concern the whole group. In an answer about a person it returns
-// only those that freeze the group, because the others appear with the person's change.
+// only the trips that freeze the group, because other trips appear with the person's change.
 func (x *explainer) trips(g plan.Group) []Trip {
 	out := []Trip{}
 	for _, t := range x.Trips {
@@ -256,8 +259,9 @@ func (x *explainer) trips(g plan.Group) []Trip {
 	return out
 }
 
-// unfed returns a ClearML group that nothing feeds. The person has the group, or the question
-// names it. It returns false if the group is not part of the answer.
+// unfed returns a ClearML group that nothing feeds. It returns false if the group is not part
+// of the answer: the question does not name the group, and the group has no member that the
+// answer is about.
 func (x *explainer) unfed(g target.Group) (Group, bool) {
 	fed := slices.ContainsFunc(x.Pairing.Feeds, func(f match.Feed) bool { return f.Group.ID == g.ID })
 	if fed || !x.asked(g.ID, nil) {
@@ -305,7 +309,8 @@ func (x *explainer) lost(answered []Group) (lost []Group) {
 	return lost
 }
 
-// last returns the last change of a membership that a pass made, from the journal, or nil.
+// last returns the newest change that a pass made to a membership, by the journal. It returns
+// nil if the journal has no such change.
 func (x *explainer) last(group, user string) *Change {
 	r, known := x.Past.Latest[journal.Membership{Group: group, User: user}]
 	if !known {
@@ -332,7 +337,7 @@ func (x *explainer) notes(a Answer) []string {
 		notes = append(notes, "Keycloak's user cache may be older than its database. If it is, a periodic sync of changed users, or clearing the user cache, refreshes the cache; until then a login follows the old entry.")
 	}
 	if !x.Past.From.IsZero() {
-		notes = append(notes, "The journal begins at "+stamp(x.Past.From)+". A membership without a pass was not changed by groupsync since then.")
+		notes = append(notes, "The journal begins at "+stamp(x.Past.From)+". If this answer names no pass for a membership, groupsync has not changed the membership since then.")
 	}
 	for _, text := range x.Past.Skipped {
 		notes = append(notes, "The journal is incomplete: "+text+".")

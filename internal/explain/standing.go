@@ -40,7 +40,7 @@ func (x *explainer) standings(g plan.Group) []Standing {
 }
 
 // ofPerson returns the standing of the answer's person in the group. The list is empty if
-// nothing links the two and the question does not name the group.
+// nothing links the person to the group and the question does not name the group.
 func (x *explainer) ofPerson(g plan.Group) []Standing {
 	p := x.Person
 	is := func(c plan.Change) bool { return p.User != nil && c.User.ID == p.User.ID }
@@ -93,7 +93,7 @@ func (x *explainer) member(g plan.Group, m target.Member) Standing {
 
 const frozen = "a source of the group is missing or cannot be read, so groupsync changes nothing in the group"
 
-// stays returns why a member whom Keycloak does not want stays.
+// stays returns why a member stays although no member list of Keycloak has the person.
 func stays(k plan.Keeper) string {
 	e := k.Exception
 	if e.Match == "" {
@@ -109,8 +109,8 @@ func stays(k plan.Keeper) string {
 	return why
 }
 
-// joiner returns the standing of a person whom a member list shows in the group and ClearML
-// does not.
+// joiner returns the standing of a person whom a member list of Keycloak shows and whom ClearML
+// does not have in the group.
 func (x *explainer) joiner(g plan.Group, c plan.Change) Standing {
 	s := Standing{ID: c.User.ID, Name: c.User.Name, Email: c.User.Email, By: x.by(g, c.Accounts)}
 	if c.Denial == source.OnlyInList {
@@ -177,8 +177,8 @@ func (x *explainer) detail(g plan.Group, c plan.Change) string {
 	return best
 }
 
-// grace returns the sentence of the guard grace for one removal. The trip's own sentence is
-// about all removals of its kind.
+// grace returns the sentence of the guard grace for one removal. The sentence of the trip does
+// not fit here, because it is about all removals of the same kind.
 func (x *explainer) grace(c plan.Change) string {
 	evidence := "on a federation"
 	if c.Evidence.ByEmail() {
@@ -242,10 +242,10 @@ func (x *explainer) whyNot() string {
 	return meanings[string(p.State)]
 }
 
-// holds returns the path of the first source that the own side of one of the person's accounts
-// has, and whether that account is enabled. An enabled account comes before a disabled one,
-// because nobody can log in with a disabled account. holds returns an empty text if there is no
-// such source.
+// holds looks for a source of the group on the own sides of the person's accounts. It returns
+// the path of the first source that it finds, and whether that account is enabled. It prefers
+// an enabled account, because nobody can log in with a disabled one. holds returns an empty
+// path if no own side has a source of the group.
 func (x *explainer) holds(g plan.Group) (path string, enabled bool) {
 	for _, s := range g.Feed.Sources {
 		for _, a := range x.Person.Accounts {
@@ -261,7 +261,8 @@ func (x *explainer) holds(g plan.Group) (path string, enabled bool) {
 	return path, false
 }
 
-// people returns the match of a ClearML user.
+// people returns the accounts that could be a ClearML user's, and the state of the user. For an
+// id that is not in the list of users it returns the zero Person.
 func (x *explainer) people(id string) match.Person {
 	i, known := x.tgt.UserIndex(id)
 	if !known {

@@ -4,7 +4,7 @@ import (
 	"groupsync/internal/match"
 )
 
-// States of an account that no ClearML user could be, in addition to match.Pending and
+// States of an account without a possible ClearML user, in addition to match.Pending and
 // match.ServiceAccount.
 const (
 	disabled  = "disabled"
@@ -39,7 +39,7 @@ var meanings = map[string]string{
 }
 
 // unfed returns a sentence that says why nothing feeds a ClearML group. It returns an empty
-// text if why is not such a reason.
+// text if why is no reason of a ClearML group.
 func unfed(why string) string { return unfedReasons[why] }
 
 var unfedReasons = map[string]string{

@@ -31,7 +31,8 @@ const Recent = 30 * 24 * time.Hour
 // Find reads both sides and returns the people who left and still hold something. A survey
 // reads only the people of managed groups. So Find also looks up every other user who signed
 // in through clearml.provider and holds, or may hold, something. For each person who seems to
-// have left, Find asks Keycloak a second time (confirm). The errors are those of a pass.
+// have left, Find asks Keycloak about that person's accounts a second time. This is the second
+// look (confirm). If a side cannot be read, Find returns the same errors as a pass.
 func Find(ctx context.Context, s Surveyor, dir Directory, recent time.Duration) (Report, error) {
 	v, err := s.Survey(ctx)
 	if err != nil {
@@ -124,15 +125,16 @@ func holders(v reconcile.View, holdings target.Holdings, recent time.Duration) [
 	return people
 }
 
-// mayBeKnown reports whether Keycloak may know the user. That is a person who has signed in
-// through clearml.provider, or whose providers ClearML does not return.
+// mayBeKnown reports whether Keycloak may know the user. Keycloak may know a person who has
+// signed in through clearml.provider, or whose providers ClearML does not return.
 func mayBeKnown(u target.User, r match.Rules) bool {
 	_, ours := u.Providers[r.Provider]
 	return !u.ServiceAccount && (ours || u.Providers == nil)
 }
 
 // setHolds sets the person's Holds and Unknown from what ClearML returned. A use after since
-// counts as recent.
+// counts as recent. rulesUnknown is true if ClearML did not return all access rules. inAdmins is
+// true if the person is a member of the group Admins.
 func (p *Person) setHolds(since time.Time, rulesUnknown, inAdmins bool) {
 	used := p.UI != nil && p.UI.After(since) || p.Keys != nil && p.Keys.After(since)
 	for _, x := range []struct {
@@ -153,8 +155,9 @@ func (p *Person) setHolds(since time.Time, rulesUnknown, inAdmins bool) {
 	}
 }
 
-// administers reports whether a person is in the built-in group Admins. Whether membership of
-// Admins gives the role is unknown, so membership counts too.
+// administers reports whether a person is in the built-in group Admins. It is not known whether
+// ClearML gives a member of Admins the rights of the role admin. So leavers counts a member as
+// an administrator.
 func administers(p Person, tgt *target.Snapshot) bool {
 	for _, g := range tgt.Groups() {
 		if g.System && g.Name == target.Admins && g.Role == "" {
@@ -165,8 +168,8 @@ func administers(p Person, tgt *target.Snapshot) bool {
 }
 
 // memberships returns the groups of every user by user id, sorted by name and id. A membership
-// counts if either the group or the user shows it. The group of all users and roles are left
-// out.
+// counts if the group lists the user, or if the user lists the group. memberships leaves out
+// the group of all users, and roles.
 func memberships(v reconcile.View) map[string][]Membership {
 	managed := make(map[string]bool)
 	for _, f := range v.Pairing.Feeds {
@@ -208,8 +211,8 @@ func moment(t time.Time) *time.Time {
 	return &t
 }
 
-// asks returns the people to look up in the realm, sorted by id: those about whom the survey
-// does not know enough.
+// asks returns the people to look up in the realm, sorted by id. These are the people about
+// whom the survey did not ask Keycloak enough.
 func asks(v reconcile.View, people []Person) []source.Person {
 	var list []source.Person
 	for _, p := range people {
@@ -233,14 +236,14 @@ func asks(v reconcile.View, people []Person) []source.Person {
 // decision is the result for one person before the second look.
 type decision struct {
 	stays    bool   // an enabled account is the person, or the user does not come from Keycloak
-	doubt    string // why groupsync cannot tell whether the person left; empty, and stays is false: the person seems to have left
+	doubt    string // why groupsync cannot tell whether the person left; empty while stays is false: the person seems to have left
 	match    string
 	accounts []source.User // every account that could be the person
 	goneBy   source.GoneBy
 }
 
-// decide returns whether a person left. Every account that could be the person must be disabled
-// or gone, as for a removal.
+// decide returns whether a person left. A person left only if every account that could be the
+// person is disabled or gone. A removal has the same rule.
 func decide(v reconcile.View, id string) decision {
 	i, _ := v.Input.Target.UserIndex(id)
 	u, who := v.Input.Target.Users()[i], v.People.Person(i)
@@ -288,9 +291,9 @@ func decide(v reconcile.View, id string) decision {
 	return d
 }
 
-// renamed returns a doubt if the email of a person may have changed, else an empty text. The
-// email may have changed if an enabled account has the person's name and belongs to no ClearML
-// user.
+// renamed returns a doubt if the email of a person may have changed. It may have changed if an
+// enabled account has the person's name and belongs to no ClearML user. Else renamed returns an
+// empty text.
 func renamed(v reconcile.View, u target.User) string {
 	names := match.Names(u)
 	for i, a := range v.Input.Source.Users() {

@@ -1,6 +1,9 @@
 // Package leavers finds people who are disabled or gone in Keycloak and still hold something
 // in ClearML. It only reads. find.go reads and decides, report.go defines the result, and
 // text.go writes the result for a person.
+//
+// What a person holds is a user group, the role of an administrator, an access rule, or a recent
+// use of ClearML.
 package leavers
 
 import (
@@ -10,8 +13,8 @@ import (
 	"groupsync/internal/report"
 )
 
-// Report lists the people who left and what they still hold. Text needs only the report.
-// docs/leavers.md describes its JSON, which stays stable. No list is nil.
+// Report lists the people who left and what they still hold. It holds everything that Text
+// writes. docs/leavers.md describes the JSON of a Report, which stays stable. No list is nil.
 type Report struct {
 	At          time.Time     `json:"at"`             // when both sides had been read, in UTC
 	Recent      float64       `json:"recent_seconds"` // a use within this many seconds before At counts as recent
@@ -27,7 +30,7 @@ type Status string
 const (
 	Disabled Status = "disabled" // every account that could be the person is disabled or gone
 	Gone     Status = "gone"     // Keycloak no longer has the person
-	Doubtful Status = "unknown"  // groupsync cannot tell
+	Doubtful Status = "unknown"  // groupsync cannot tell whether the person left
 )
 
 // Holding is one kind of thing that a person can hold. The values are those of the label holds
@@ -52,8 +55,8 @@ type Person struct {
 	Name    string       `json:"name"`
 	Email   string       `json:"email"`
 	Status  Status       `json:"status"`
-	Match   string       `json:"match"` // how the accounts were matched: id or email; empty: there are no accounts
-	Why     string       `json:"why"`   // the evidence; for a person in doubt, the doubt
+	Match   string       `json:"match"` // how the person's accounts were found: id or email; empty: there are no accounts
+	Why     string       `json:"why"`   // what shows that the person left; for a person in doubt, why groupsync cannot tell
 	Groups  []Membership `json:"groups"`
 	Role    string       `json:"role"` // in ClearML; empty: ClearML did not return it
 	Rules   []Named      `json:"rules"`
@@ -89,8 +92,8 @@ func (r Report) ExitCode() int {
 	return 0
 }
 
-// Count returns the number of leavers that hold each kind. A kind is missing if no leaver
-// certainly holds it and somebody may hold it, because then the number may not be 0.
+// Count returns the number of leavers that hold each kind. If no leaver certainly holds a kind
+// but somebody may hold it, the map lacks the kind, because the number 0 could be wrong.
 func (r Report) Count() map[Holding]int {
 	counts, unsure := make(map[Holding]int), make(map[Holding]bool)
 	for _, p := range r.Leavers {

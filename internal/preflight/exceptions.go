@@ -20,11 +20,11 @@ func Exceptions(list []match.Exception) []Check {
 }
 
 // Ends returns a warning for each exception that ends soon or has ended at that time, in
-// the order of the list. If there is none, it returns one finding that says so.
+// the order of the list. If there is no such exception, it returns one finding that says so.
 func Ends(list []match.Exception, now time.Time) (findings []Finding) {
 	for _, e := range match.Expiring(list, now) {
 		findings = append(findings, Warn(exceptionFor(e)+" ends at "+utc(e.Until)+because(e),
-			"set a later until in users.protect if these people still need the memberships; from that time on groupsync removes them from the groups that Keycloak does not give them"))
+			"set a later until in users.protect if these people still need the memberships; when the exception ends, groupsync removes them from the groups that Keycloak does not give them"))
 	}
 	for _, e := range list {
 		if e.Ended(now) {

@@ -14,7 +14,7 @@ func TestEnds(t *testing.T) {
 	now := time.Date(2026, 12, 30, 12, 0, 0, 0, time.UTC)
 	newYear := time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
 	const (
-		later = "set a later until in users.protect if these people still need the memberships; from that time on groupsync removes them from the groups that Keycloak does not give them"
+		later = "set a later until in users.protect if these people still need the memberships; when the exception ends, groupsync removes them from the groups that Keycloak does not give them"
 		over  = "remove the entry from users.protect, or set a later until"
 	)
 	for _, tt := range []struct {

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// limit is how long a check may take if it sets no limit of its own. A side that hangs costs
-// only one limit, because the checks that need its answer are then not made.
+// limit is how long a check may take if its Limit is 0. If Keycloak or ClearML does not answer,
+// groupsync check waits only once for this time: the checks that need the answer are not made.
 const limit = 20 * time.Second
 
 // Level says how bad a finding is.
@@ -21,7 +21,7 @@ type Level string
 const (
 	OK      Level = "ok"      // as it should be
 	Warning Level = "warning" // worth attention, or groupsync could not check it
-	Error   Level = "error"   // a pass would fail, or would fight the per-login sync
+	Error   Level = "error"   // a pass would fail, or a pass and the per-login sync would undo each other's changes
 )
 
 // Finding is one result of a check. A check can have several.
@@ -51,22 +51,22 @@ func Warn(seen, advice string) Finding { return Finding{Level: Warning, Seen: se
 // Fail returns an error.
 func Fail(seen, advice string) Finding { return Finding{Level: Error, Seen: seen, Advice: advice} }
 
-// Unchecked returns the warning of a check that could not be completed because of err. Such a
-// check must not pass in silence.
+// Unchecked returns the warning of a check that could not be completed because of err. Without
+// a warning the report would look as if the check had found no problem.
 func Unchecked(err error, advice string) Finding {
-	return Warn("groupsync could not check this: "+err.Error(), advice)
+	return Warn("groupsync could not complete this check: "+err.Error(), advice)
 }
 
-// NotMade returns the warning of a check that was not made, because the check prerequisite did
-// not find what this check depends on. because is a clause.
+// NotMade returns the warning of a check that was not made. prerequisite is the name of the
+// check that did not find what this check depends on. because is a clause with the reason.
 func NotMade(prerequisite, because, advice string) []Finding {
-	f := Warn("groupsync did not check this, because "+because, advice)
+	f := Warn("groupsync did not make this check, because "+because, advice)
 	f.Prerequisite = prerequisite
 	return []Finding{f}
 }
 
-// Refused returns err as the one finding of a check, with level Error. If the text of err
-// holds its own advice (after "To fix it, "), that advice takes the place of advice.
+// Refused returns err as the one finding of a check, with level Error. If the text of err has
+// advice of its own after "To fix it, ", the finding has that advice instead of the parameter.
 func Refused(err error, advice string) []Finding {
 	if seen, todo, found := strings.Cut(err.Error(), " To fix it, "); found {
 		return []Finding{Fail(seen, todo)}
@@ -75,8 +75,9 @@ func Refused(err error, advice string) []Finding {
 }
 
 // Run makes the checks in their order and calls emit with each finding as soon as it is known.
-// If a check in After has an error, the check is not made, and a warning says so. Run stops
-// when ctx is done. The report then lacks the check that was under way and those after it.
+// If a check in After has found an error, the check is not made, and a warning says so. Run
+// stops when ctx is done. The report then lacks the check that was under way and all later
+// checks.
 func Run(ctx context.Context, checks []Check, emit func(Finding)) Report {
 	var r Report
 	failed := make(map[string]bool)

@@ -34,11 +34,11 @@ func TestRun(t *testing.T) {
 ! roles: one role too many
     take it away
     see docs/check.md#roles
-! groups: groupsync did not check this, because the check roles found an error
+! groups: groupsync did not make this check, because the check roles found an error
     correct that error first, then run groupsync check again
     see docs/check.md#groups
 ✔ after a check that did not look: looked at
-! names: groupsync could not check this: 403
+! names: groupsync could not complete this check: 403
     give view-clients
     see docs/check.md#names
 ✔ names: a\x1b[31m\nb

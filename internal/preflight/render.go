@@ -41,7 +41,7 @@ func (f Finding) Line() string {
 // Summary returns the last lines of the text: how many checks were not made and why, if
 // there are any, and how many findings have each level.
 func (r Report) Summary() string {
-	var prerequisites []string // without the checks that were not made either
+	var prerequisites []string // checks that were made, and whose result other checks lack
 	notMade := make(map[string]bool)
 	for _, f := range r.Findings {
 		if f.Prerequisite == "" {

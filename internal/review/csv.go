@@ -57,9 +57,9 @@ func CSV(w io.Writer, r Review) error {
 	return out.Error()
 }
 
-// formula holds the characters with which spreadsheets begin a formula, and their full-width
-// forms, which some spreadsheets fold. Tab and carriage return are not in it, because
-// report.Escape replaces them.
+// formula holds the characters with which spreadsheets begin a formula. It also holds their
+// full-width forms, because some spreadsheets treat these as the plain characters. It lacks tab
+// and carriage return, because report.Escape replaces them.
 const formula = "=+-@＝＋－＠"
 
 // cell returns a text that no spreadsheet takes for a formula. It splits the text at

@@ -1,6 +1,9 @@
 // Package review lists the people with access to each ClearML user group, and the reason. A
-// Review is made from one survey of both sides and holds the whole list, which is all that
-// CSV, JSON and HTML need. docs/review.md describes the columns, which stay stable.
+// Review is made from one survey of both sides and holds the complete list. CSV, JSON and HTML
+// need only the Review. docs/review.md describes the columns, which stay stable.
+//
+// Keycloak says in two ways who is in a group. A group's member list names the accounts in the
+// group. An account's own side names the groups of the account, as a login reads them.
 package review
 
 import (
@@ -64,7 +67,7 @@ type Row struct {
 	Reason    string     `json:"reason"`   // the reason of the status, in one word
 	By        []string   `json:"by"`       // the sources that list an account of the person: paths, "role NAME"; never nil
 	Matched   string     `json:"matched"`  // how the account was matched: id or email; empty: no match
-	Since     *time.Time `json:"since"`    // for a removal: since when every pass has wanted it; for a membership that groupsync added: when; null: not known
+	Since     *time.Time `json:"since"`    // for a removal: since when every pass has wanted it; for a membership that groupsync added: when it was added; null: not known
 	Why       string     `json:"why"`      // in a sentence
 	Evidence  string     `json:"evidence"` // for a change: what the person's own side said
 	Doubt     string     `json:"doubt"`    // for a change: why there is no evidence
@@ -111,8 +114,9 @@ func Of(v reconcile.View, s Scope) Review {
 	return r
 }
 
-// everybody reports whether a group is ClearML's built-in group of all users. Every user is a
-// member, so the membership gives nothing that another user lacks (reference/clearml-api.md).
+// everybody reports whether a group is ClearML's built-in group of all users. A review leaves
+// this group out: every user is a member, so the membership gives nobody more access than
+// others have (reference/clearml-api.md).
 func everybody(id string, tgt *target.Snapshot) bool {
 	return slices.ContainsFunc(tgt.Groups(), func(g target.Group) bool { return g.ID == id && g.System && g.Name == target.Everybody })
 }
@@ -137,7 +141,8 @@ func index(g plan.Group) fed {
 
 type reviewer struct{ reconcile.View }
 
-// row returns the row of a standing. It returns false if ClearML does not have the membership
+// row returns the row for the standing s in the group g. f is the same group in the plan; f is
+// empty if nothing feeds the group. row returns false if ClearML does not have the membership
 // and no addition is planned.
 func (x reviewer) row(g explain.Group, f fed, s explain.Standing) (Row, bool) {
 	row := Row{
@@ -175,8 +180,8 @@ func (x reviewer) row(g explain.Group, f fed, s explain.Standing) (Row, bool) {
 	return row, true
 }
 
-// given returns when groupsync added a membership, by the journal. It returns nil if the last
-// change in the journal was no addition, or if the journal has no change.
+// given returns when groupsync added a membership, by the journal. It returns nil if the newest
+// change of the membership in the journal is a removal, or if the journal has no such change.
 func (x reviewer) given(group, user string) *time.Time {
 	last, known := x.Past.Latest[journal.Membership{Group: group, User: user}]
 	if !known || last.Action != journal.Added {
@@ -213,8 +218,8 @@ func (x reviewer) person(row *Row) {
 
 func (x reviewer) account(p match.Person) source.User { return x.Input.Source.Users()[p.Accounts[0]] }
 
-// role returns the rows of ClearML's role admin if the configuration does not manage the role.
-// If it does, the role is among the groups.
+// role returns the rows of ClearML's role admin. It returns nil if the configuration manages
+// the role, because the role is then among the groups.
 func (x reviewer) role() []Row {
 	tgt := x.Input.Target
 	if slices.ContainsFunc(tgt.Groups(), func(g target.Group) bool { return g.ID == target.AdminRoleID }) {

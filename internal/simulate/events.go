@@ -13,17 +13,18 @@ import (
 	"groupsync/internal/simulate/idp"
 )
 
-// joins is the event that people join groups in Keycloak and sign in. It happens while a
-// refused write waits to be sent again.
+// joins is the kind of the event in which people join groups in Keycloak and sign in. This event
+// happens while a refused write waits to be sent again.
 const joins = "people join and sign in"
 
-// event is something that happens to the world.
+// event is a kind of thing that happens in the world, such as a login. weight says how often it
+// happens in comparison with other kinds.
 type event struct {
 	kind   string
 	weight int
 	do     func(*world, *rand.Rand)
 
-	ofProcess bool // the event is about the processes, and does not run on a timer during a pass
+	ofProcess bool // the event is about the processes of groupsync, so it never waits for the next pass
 }
 
 // events lists the kinds of events.
@@ -35,7 +36,7 @@ var events = []event{
 	}, false},
 	{"role", 5, func(w *world, r *rand.Rand) {
 		id := pick(r, w.realm.IDs())
-		if r.IntN(2) == 0 { // to a group, and sometimes somebody joins it
+		if r.IntN(2) == 0 { // a group gets or loses the role, and sometimes somebody joins the group
 			id = pick(r, w.realm.Groups())
 			if a := pick(r, w.realm.IDs()); r.IntN(2) == 0 {
 				w.realm.Put(a, id, true)
@@ -44,8 +45,9 @@ var events = []event{
 		w.realm.GiveRole(id, []string{idp.Boss, idp.Chief}[r.IntN(2)], r.IntN(2) == 0)
 	}, false},
 	{"hidden holder", 1, func(w *world, r *rand.Rand) {
-		// Somebody of an LDAP, whom a login has put into Keycloak's cache, joins a group whose
-		// list hides the LDAP's people. The group gives the role of administrators.
+		// A login puts an account of an LDAP into Keycloak's user cache. Then the account joins
+		// a group that gives the role of administrators. The group's list hides the people of
+		// this LDAP.
 		account, group := w.realm.Hidden(r)
 		user := w.login(account)
 		if user == "" {
@@ -65,7 +67,7 @@ var events = []event{
 	{"import again", 5, func(w *world, r *rand.Rand) { w.realm.Reimport(pick(r, w.realm.IDs())) }, false},
 	{"new account", 4, func(w *world, r *rand.Rand) {
 		w.made++
-		// Sometimes with an address that somebody had, or that differs in case.
+		// Sometimes the email is one that somebody else has had.
 		mail := email(r.IntN(w.People + 3))
 		if w.taken(mail) && !w.realm.Duplicates {
 			mail = email(100 + w.made)
@@ -107,7 +109,7 @@ var events = []event{
 		if n := w.realm.Federations(); n > 0 {
 			i, lasts := r.IntN(n), time.Duration(1+r.IntN(2000))*time.Second
 			m := idp.Mode(1 + r.IntN(3))
-			if g := w.base.Limits.Grace; m == idp.Blind && lasts > g/2 { // after the grace groupsync believes an LDAP that shows nobody
+			if g := w.base.Limits.Grace; m == idp.Blind && lasts > g/2 { // if LDAP shows nobody for longer than the grace, groupsync rightly removes these people
 				lasts = g / 2
 			}
 			w.realm.SetMode(i, m)
@@ -189,7 +191,8 @@ var events = []event{
 			w.lease.block(name, true)
 			time.AfterFunc(time.Duration(5+r.IntN(60))*time.Second, func() { w.lease.block(name, false) })
 			w.count("the Lease was out of reach")
-			// Somebody asks for a pass after the Lease has ended. The process may not know yet.
+			// Somebody asks the process for a pass after its Lease has ended. The process may not
+			// have noticed the end.
 			all := w.living()
 			i := slices.IndexFunc(all, func(n *node) bool { return n.name == name })
 			if i >= 0 && r.IntN(2) == 0 {
@@ -200,8 +203,8 @@ var events = []event{
 	}, true},
 }
 
-// writeWaits lets people join groups and sign in before a write that the server refused is
-// sent again.
+// writeWaits is called when the server has refused a write. It lets people join groups and sign
+// in before groupsync sends the write again.
 func (w *world) writeWaits() {
 	if w.over.Load() || w.Off[joins] || w.Off["events"] {
 		return
@@ -218,9 +221,9 @@ func (w *world) writeWaits() {
 	time.AfterFunc(time.Duration(rng.IntN(900))*time.Millisecond, func() { w.happen(e, rng) })
 }
 
-// happen runs one event at a time. Events during a pass run in goroutines of their own. happen
-// uses a channel, because virtual time goes on while an event waits for a channel, but not
-// while it waits for a mutex.
+// happen runs an event when no other event runs. Events during a pass run in goroutines of their
+// own. The lock is a channel, because virtual time goes on while an event waits for a channel,
+// but not while it waits for a mutex.
 func (w *world) happen(e event, rng *rand.Rand) {
 	w.turn <- struct{}{}
 	defer func() { <-w.turn }()
@@ -253,8 +256,8 @@ func (w *world) mayBeNamed(name string) bool {
 // taken reports whether an account has the email already.
 func (w *world) taken(mail string) bool { return w.realm.HasEmail(mail) }
 
-// script lets events happen until the schedule ends. Half of them wait for the next pass, and
-// happen while it runs.
+// script lets events happen until the schedule ends. About half of the events wait for the next
+// pass, and happen while that pass runs.
 func (w *world) script(begin time.Time) {
 	rng := w.rand("script")
 	if w.Off["events"] {
@@ -281,7 +284,7 @@ func (w *world) script(begin time.Time) {
 	for i := range passes * (1 + rng.IntN(4)) / 2 {
 		own := w.rand(fmt.Sprint("event ", i))
 		d := due{at: time.Duration(own.Int64N(int64(w.Hours) * int64(time.Hour))), event: kinds[own.IntN(len(kinds))], rng: own}
-		d.at += time.Duration(i)*11*time.Nanosecond + 3 // no two at one instant
+		d.at += time.Duration(i)*11*time.Nanosecond + 3 // so that no two events happen at the same instant
 		list = append(list, d)
 	}
 	slices.SortFunc(list, func(a, b due) int { return int(a.at - b.at) })

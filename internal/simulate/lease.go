@@ -10,7 +10,7 @@ import (
 	"groupsync/internal/simulate/history"
 )
 
-// The times of a lease, as internal/kube has them.
+// The times of a lease. They are those of internal/kube.
 const (
 	leaseDuration = 15 * time.Second
 	renewDeadline = 10 * time.Second
@@ -26,9 +26,8 @@ type lease struct {
 	renewed time.Time
 	blocked map[string]bool // processes that cannot reach the Lease
 
-	// late returns how long a process takes to notice that it is no longer the leader. A
-	// process that was paused notices it late. Until then only its fence keeps it from
-	// writing.
+	// late returns how long a process takes to notice that it is no longer the leader. A process
+	// that was paused notices the loss late. Until then, only its fence (held) prevents writes.
 	late func() time.Duration
 }
 
@@ -36,7 +35,8 @@ func newLease(log *history.Log, rng *rand.Rand) *lease {
 	return &lease{log: log, blocked: make(map[string]bool), late: func() time.Duration { return time.Duration(rng.IntN(60)) * time.Second }}
 }
 
-// renew takes or renews the Lease for a process, and reports whether it could.
+// renew takes or renews the Lease for a process. It returns false if the process cannot reach
+// the Lease, or if another process holds the Lease.
 func (l *lease) renew(node string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -85,7 +85,7 @@ func (l *lease) leader() string {
 	return l.holder
 }
 
-// run campaigns until ctx ends, and runs lead while the process holds the Lease.
+// run tries to take the Lease until ctx ends, and runs lead while the process holds the Lease.
 func (l *lease) run(ctx context.Context, node string, lead func(context.Context) error) error {
 	tick := time.NewTicker(retryPeriod)
 	defer tick.Stop()
@@ -104,7 +104,8 @@ func (l *lease) run(ctx context.Context, node string, lead func(context.Context)
 	}
 }
 
-// term runs lead until the Lease cannot be renewed in time.
+// term runs lead until ctx ends or the process has not renewed the Lease in time. It returns the
+// error of lead.
 func (l *lease) term(ctx context.Context, node string, tick *time.Ticker, lead func(context.Context) error) error {
 	leading, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -49,7 +49,7 @@ func (s settings) rules() (match.Rules, error) {
 	})
 }
 
-// forOracle returns the settings that the oracle needs.
+// forOracle returns the settings in the form that the oracle reads. r is the model of the realm.
 func (s settings) forOracle(r *idp.Realm) history.Settings {
 	h := history.Settings{
 		FullPath: s.FullPath, Mapping: s.Mapping, AdminGroups: s.AdminGroups, AdminRole: s.AdminRole, AdminVia: string(s.AdminVia), Self: dir.Self, Protected: s.Protect,
@@ -62,7 +62,7 @@ func (s settings) forOracle(r *idp.Realm) history.Settings {
 	return h
 }
 
-// cronOf returns the schedule with that time between passes.
+// cronOf returns the cron schedule with the time every between two passes.
 func cronOf(every time.Duration) cron.Schedule {
 	spec := fmt.Sprintf("*/%d * * * *", int(every/time.Minute))
 	if every >= time.Hour {
@@ -75,7 +75,7 @@ func cronOf(every time.Duration) cron.Schedule {
 	return s
 }
 
-// node is one process of groupsync. It is put together as in cmd/groupsync.
+// node is one process of groupsync. start builds it from the same parts as cmd/groupsync.
 type node struct {
 	name    string
 	w       *world
@@ -88,7 +88,7 @@ type node struct {
 	dead    atomic.Bool
 	broken  atomic.Bool // the last pass reported the guard canary: the process writes nothing until it is restarted
 
-	reconciler *reconcile.Reconciler // the one that the daemon's job uses
+	reconciler *reconcile.Reconciler // the Reconciler that the daemon's job uses
 	settings   settings
 }
 
@@ -131,7 +131,7 @@ func (w *world) start(name string, s settings) (*node, error) {
 	return n, nil
 }
 
-// sides holds what a Reconciler is made of.
+// sides holds the clients of both sides and the options from which a Reconciler is made.
 type sides struct {
 	source  *keycloak.Source
 	target  *clearml.Client
@@ -145,7 +145,7 @@ func (n *node) connect(s settings) (sides, error) {
 	}
 	src, err := keycloak.New(keycloak.Config{
 		URL: idp.Base, Realm: idp.Name, ClientID: "groupsync", ClientSecret: func() (string, error) { return "secret", nil },
-		Timeout: s.Timeout, Concurrency: 64, // no request waits for a slot: the seed would not decide their order
+		Timeout: s.Timeout, Concurrency: 64, // so many that no request waits for another: the seed would not decide the order of waiting requests
 		Observe: n.metrics.Observe(fault.Keycloak), Transport: n.w.wire.To(chaos.Keycloak, n.name, n.w.realm), Log: n.log,
 	})
 	if err != nil {
@@ -165,7 +165,8 @@ func (n *node) connect(s settings) (sides, error) {
 	return sides{src, tgt, o}, nil
 }
 
-// lead is the fence of the process.
+// lead is the fence of the process: groupsync calls it before each write. It returns an error if
+// the process must not write now.
 func (n *node) lead() error {
 	switch {
 	case n.dead.Load():
@@ -212,8 +213,7 @@ func (n *node) began(req reconcile.Request, ofOne bool) int {
 	return number
 }
 
-// passed does what cmd/groupsync does after a pass, and enters the end of the pass into the
-// log.
+// passed does what cmd/groupsync does after a pass, and adds the end of the pass to the log.
 func (n *node) passed(number int, rep report.Report, req reconcile.Request) {
 	n.metrics.Record(rep)
 	if n.dead.Load() {
@@ -245,7 +245,7 @@ func (n *node) passed(number int, rep report.Report, req reconcile.Request) {
 	n.w.log.Add(e.PassEnded)
 }
 
-// counted reads the counters of memberships as a scrape of /metrics does.
+// counted reads the counters of changed memberships as a scrape of /metrics does.
 func (n *node) counted() (c history.Counters) {
 	families, err := n.metrics.Gatherer().Gather()
 	if err != nil {
@@ -269,7 +269,7 @@ func (n *node) counted() (c history.Counters) {
 	return c
 }
 
-// ending is the end of a pass as the oracle gets it.
+// ending is the fact about the end of a pass, while passed fills it in.
 type ending struct{ history.PassEnded }
 
 func (e *ending) note(group string, c report.Change, add bool) {
@@ -285,7 +285,7 @@ func (e *ending) note(group string, c report.Change, add bool) {
 	}
 }
 
-// reload puts other settings in force, as POST /-/reload does.
+// reload makes the process use other settings, as POST /-/reload does.
 func (n *node) reload(ctx context.Context, s settings) error {
 	return n.daemon.Replace(ctx, func() (schedule.Job, error) {
 		next, err := n.connect(s)
@@ -305,7 +305,7 @@ func (n *node) end() {
 	<-n.ended
 }
 
-// kill ends a process at once: from now on it sends nothing and stores nothing.
+// kill ends a process at once. From now on the process sends nothing and stores nothing.
 func (n *node) kill() {
 	n.dead.Store(true)
 	n.w.wire.Kill(n.name)

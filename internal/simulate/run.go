@@ -19,7 +19,8 @@ import (
 	"groupsync/internal/simulate/oracle"
 )
 
-// Outcome is the result of a schedule.
+// Outcome is the result of a schedule. Sometimes counts what happened, by a description. Virtual
+// is how much virtual time the schedule took.
 type Outcome struct {
 	Violations []oracle.Violation
 	Sometimes  map[string]int
@@ -27,7 +28,7 @@ type Outcome struct {
 	Virtual    time.Duration
 }
 
-// Run runs one schedule in a bubble of virtual time.
+// Run runs one schedule in virtual time (testing/synctest).
 func Run(t *testing.T, s Scenario) (out Outcome) {
 	synctest.Test(t, func(*testing.T) { out = run(s) })
 	return out
@@ -43,7 +44,7 @@ func run(s Scenario) Outcome {
 	}
 	w.script(begin)
 	end := w.settle()
-	settled := time.Now() // shutdown takes time, and an exception could end meanwhile
+	settled := time.Now() // judgeEnd needs the time before the shutdown, because an exception of users.protect could end during the shutdown
 	w.shutdown()
 	judge.Judge(w.log.Take())
 	w.judgeEnd(judge, end, settled)
@@ -78,15 +79,16 @@ func (w *world) spawn() {
 	w.nodes = append(w.nodes, n)
 }
 
-// living returns the processes that run, the oldest first.
+// living returns the processes that run, oldest first.
 func (w *world) living() []*node {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Clone(w.nodes)
 }
 
-// restart ends the oldest process, by a kill or in order, and starts another one. forget also
-// deletes the memory.
+// restart ends the oldest process and starts another one. If kill is true, the process ends
+// at once; else it shuts down in order. If forget is true, restart also deletes the guards'
+// memory.
 func (w *world) restart(kill, forget bool) {
 	w.mu.Lock()
 	n := w.nodes[0]
@@ -116,7 +118,8 @@ func (w *world) leading() *node {
 	return nil
 }
 
-// sync asks for a pass, of one person or of everybody.
+// sync asks the leader for a pass of one person. If user is empty, it asks for a pass of
+// everybody.
 func (w *world) sync(user string, req reconcile.Request) (report.Report, error) {
 	n := w.leading()
 	if n == nil {
@@ -125,7 +128,7 @@ func (w *world) sync(user string, req reconcile.Request) (report.Report, error) 
 	return w.ask(n, user, req)
 }
 
-// ask asks one process for a pass.
+// ask asks the process n for a pass, as sync does.
 func (w *world) ask(n *node, user string, req reconcile.Request) (report.Report, error) {
 	r, err := n.daemon.Sync(context.Background(), user, req)
 	switch {
@@ -170,7 +173,7 @@ func (w *world) settle() report.Report {
 	var last report.Report
 	for range 5 {
 		for _, n := range w.living() {
-			if n.broken.Load() { // as if a person had looked at ClearML
+			if n.broken.Load() { // a person would look at ClearML and then restart the process
 				w.restart(false, false)
 				time.Sleep(time.Minute)
 				break
@@ -191,18 +194,19 @@ func (w *world) shutdown() {
 	for _, n := range w.living() {
 		n.end()
 	}
-	time.Sleep(20 * time.Minute) // abandoned requests
+	time.Sleep(20 * time.Minute) // requests that a process has abandoned end in this time
 }
 
-// waiting lists the guards that may withhold something for good even if nothing fails.
+// waiting lists the guards that may withhold changes without end even if nothing fails.
 var waiting = []report.Guard{report.Admins, report.MissingSource, report.Collision, report.Ambiguity, report.Confirm}
 
-// judgeEnd judges the end of a schedule, at the time of the last report.
+// judgeEnd judges the end of a schedule: both sides must agree. last is the last report, and
+// settled is the time of that report.
 func (w *world) judgeEnd(judge *oracle.Oracle, last report.Report, settled time.Time) {
 	for text, what := range map[string]string{"no account at all": "an empty realm", "the realm has no groups": "a realm without groups", "tells no user's email": "a ClearML without people"} {
 		if slices.ContainsFunc(last.Errors, func(f report.Failure) bool { return strings.Contains(f.Text, text) }) {
 			w.count(what)
-			return // nothing is synchronized, which is right
+			return // groupsync rightly synchronizes nothing
 		}
 	}
 	var frozen []string
@@ -231,7 +235,7 @@ func (w *world) judgeEnd(judge *oracle.Oracle, last report.Report, settled time.
 		_ = report.JSON(w.Trace, last)
 	}
 	if exempt && w.living()[0].settings.Limits.Stop {
-		return // on_trip: stop withholds everything
+		return // with on_trip: stop, one trip withholds all changes, so the sides need not agree
 	}
 	judge.Settled(settled, w.living()[0].name, frozen)
 }
@@ -243,5 +247,5 @@ func Merge(into, from map[string]int) {
 	}
 }
 
-// Sorted returns the keys, sorted.
+// Sorted returns the keys of the map in order.
 func Sorted(m map[string]int) []string { return slices.Sorted(maps.Keys(m)) }

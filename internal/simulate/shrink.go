@@ -28,12 +28,12 @@ func (s Scenario) Command() string {
 	return c
 }
 
-// features are the parts of a schedule that a seed can have, beside faults and events.
+// features lists the parts that a schedule can have in addition to faults and events.
 var features = []string{"replicas", "journal", "rogue server", "one view", "duplicate emails", "mapping", "full path", "admins", "admin role", "via role", "collision", "quirk", "federation"}
 
-// Shrink returns a smaller schedule that still fails. It first leaves out the faults, events
-// and features that the failure does not need. Then it makes the schedule shorter, then it
-// leaves out people. It runs at most so many schedules.
+// Shrink returns a smaller schedule for which fails is still true. It first leaves out the
+// faults, events and features that the failure does not need. Then it makes the schedule
+// shorter, and then it leaves out people. It calls fails at most most times.
 func Shrink(s Scenario, most int, fails func(Scenario) bool) Scenario {
 	try := func(smaller Scenario) bool {
 		if most <= 0 {

@@ -12,8 +12,8 @@ import (
 	"groupsync/internal/report"
 )
 
-// disk keeps what outlives a process: the guards' memory in its stored form, the suspension
-// and the journal. All replicas share it.
+// disk keeps the data that is still there after a process has ended: the guards' memory in its
+// stored form, the suspension and the journal. All replicas share one disk.
 type disk struct {
 	mu         sync.Mutex
 	memory     []byte
@@ -21,7 +21,8 @@ type disk struct {
 	reports    []report.Report
 }
 
-// store is the disk as one process sees it. A process that was killed stores nothing more.
+// store is the access of one process to the disk. After the process was killed, it can store
+// nothing.
 type store struct {
 	*disk
 	dead func() bool
@@ -70,7 +71,7 @@ func (d *disk) suspend(s memory.Suspension) {
 
 func (d *disk) forgetSuspension() { d.suspend(memory.Suspension{}) }
 
-// forget deletes the memory.
+// forget deletes the guards' memory.
 func (d *disk) forget() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

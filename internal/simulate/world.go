@@ -1,6 +1,9 @@
 // Package simulate runs the whole daemon in memory and in virtual time, against models of
-// Keycloak and of ClearML. The models fail in every known way. An oracle judges each write.
-// The seed decides everything about a schedule (docs/simulation.md).
+// Keycloak and ClearML. The models fail in every known way. An oracle judges each write.
+//
+// A schedule is one run: a configuration, people and groups, events and faults, for some hours of
+// virtual time. The seed decides everything about a schedule (docs/simulation.md). A world is
+// the state of a schedule while it runs. A node is one process of groupsync in that world.
 package simulate
 
 import (
@@ -22,17 +25,17 @@ import (
 	"groupsync/internal/simulate/idp"
 )
 
-// Scenario is one schedule. For each field that is zero, except Seed, the seed decides.
+// Scenario describes one schedule. If Hours or People is zero, the seed decides its value.
 type Scenario struct {
 	Seed   uint64
-	Hours  int             // how long it runs before it calms down
+	Hours  int             // how many virtual hours the schedule runs before all faults and events end
 	People int             // how many people there are
-	Off    map[string]bool // kinds of faults and of events that are switched off
-	Focus  map[string]bool // kinds that happen often and, if any is a fault, the only faults
+	Off    map[string]bool // kinds of faults, events and features that are switched off
+	Focus  map[string]bool // kinds that happen often; if one of them is a fault, no other kind of fault happens
 	Trace  io.Writer       // where the processes log to; nil: nowhere
 }
 
-// Known also lets the known errors happen (docs/simulation.md).
+// Known lets the errors happen that are known and not fixed (docs/simulation.md).
 var Known bool
 
 // world is a schedule while it runs.
@@ -47,28 +50,28 @@ type world struct {
 	journals  bool
 	base      settings
 	passes    atomic.Int64
-	running   atomic.Int64 // passes that run
+	running   atomic.Int64 // number of passes that run now
 
 	mu        sync.Mutex
 	sometimes map[string]int
 	nodes     []*node // the processes that run, the oldest first
 
-	turn    chan struct{} // held by the event that happens
+	turn    chan struct{} // a lock: the event that happens now holds it
 	over    atomic.Bool   // no further event happens
 	pending []func()      // called when the next pass begins
 
 	watch func(report.Report) // called with each report; may be nil
 
-	made  int // processes so far
-	waits int // writes so far that the server refused
+	made  int // counts the processes, accounts and users that got a number in their name
+	waits int // number of writes that the server has refused so far
 }
 
-// rand returns the random numbers for one purpose. They do not depend on other purposes. So
-// everything else stays the same if one thing is switched off.
+// rand returns the random numbers for one purpose. They do not depend on the random numbers for
+// other purposes. So if one feature is switched off, the rest of the schedule stays the same.
 func (s Scenario) rand(purpose string) *rand.Rand { return chaos.Rand(s.Seed, purpose) }
 
-// on reports whether the schedule has the feature. The seed decides, unless the feature is in
-// Focus or in Off.
+// on reports whether the schedule has the feature what. The seed decides with the probability
+// chance, unless the feature is in Focus or in Off.
 func (s Scenario) on(what string, chance float64) bool {
 	return (s.rand("on "+what).Float64() < chance || s.Focus[what]) && !s.Off[what]
 }
@@ -122,14 +125,15 @@ func (w *world) saw(r report.Report) {
 	}
 }
 
-// meanwhile keeps do until the next pass begins.
+// meanwhile stores the function do, which is called when the next pass begins.
 func (w *world) meanwhile(do func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.pending = append(w.pending, do)
 }
 
-// passBegins calls what meanwhile has kept. If forget is true, it only drops it.
+// passBegins calls the functions that meanwhile has stored, and drops them. If forget is true,
+// it drops them without a call.
 func (w *world) passBegins(forget bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -197,7 +201,7 @@ func (w *world) faults() {
 	}
 }
 
-// draw draws the settings.
+// draw returns settings that rng chooses.
 func (w *world) draw(rng *rand.Rand) settings {
 	s := settings{
 		Limits: guard.Limits{
@@ -234,7 +238,7 @@ func (w *world) draw(rng *rand.Rand) settings {
 	return s
 }
 
-// claim returns the claim name of a group at the top.
+// claim returns the claim name of a group that has no parent.
 func (s settings) claim(name string) string {
 	if s.FullPath {
 		return "/" + name
@@ -311,9 +315,9 @@ func (w *world) person(rng *rand.Rand, i, feds int, groups []string) {
 	kind := rng.IntN(10)
 	user := ""
 	switch {
-	case kind < 6 && w.login(account) != "": // in the state after a sign-in
+	case kind < 6 && w.login(account) != "": // a user whose memberships are those of a sign-in just now
 		return
-	case kind < 8: // known to ClearML, and not up to date
+	case kind < 8: // a user whose memberships in ClearML are out of date
 		u := dir.NewUser{Name: fmt.Sprint("user", i), Email: email(i), Keycloak: true}
 		if w.directory.KeepsIDs {
 			u.Kept = account
@@ -321,7 +325,7 @@ func (w *world) person(rng *rand.Rand, i, feds int, groups []string) {
 		user = w.directory.AddUser(u)
 	case kind == 8:
 		user = w.directory.AddUser(dir.NewUser{Name: fmt.Sprint("user", i), Email: email(i), Other: rng.IntN(2) == 0})
-	default: // not yet in ClearML
+	default: // the person has no ClearML user yet
 		return
 	}
 	for _, g := range w.directory.GroupIDs() {

@@ -72,8 +72,9 @@ func hostname(host string) string {
 	return strings.Trim(host, "[]")
 }
 
-// foreign reports whether a browser says that a page of another site sent the request. A link
-// that opens the page is allowed, because the browser shows the page itself.
+// foreign reports whether a browser says that a page of another site sent the request. A link on
+// another site may open groupsync's page, because the browser then shows the page to the person
+// and not to the other site.
 func foreign(r *http.Request) bool {
 	site := r.Header.Get("Sec-Fetch-Site")
 	linked := r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"

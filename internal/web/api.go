@@ -30,7 +30,7 @@ type statusAnswer struct {
 	Running *time.Time `json:"running_since"` // null: no pass is running
 	Next    *time.Time `json:"next_pass"`     // null: no pass is due
 
-	Suspension *memory.Suspension `json:"suspension"` // the suspension in force; null: none
+	Suspension *memory.Suspension `json:"suspension"` // the suspension in force; null: nothing is suspended
 	Passes     []Pass             `json:"passes"`     // the last passes of this process, newest first
 	Last       json.RawMessage    `json:"last"`       // the last report; null: no pass has ended
 	Planned    json.RawMessage    `json:"planned"`    // if the last pass had no plan: the last report with a plan, or null
@@ -71,7 +71,7 @@ func moment(at time.Time) *time.Time {
 	return &at
 }
 
-// journal returns the report as report.JSON writes it, or nil.
+// journal returns the report as report.JSON writes it. For nil it returns nil.
 func journal(r *report.Report) (json.RawMessage, error) {
 	if r == nil {
 		return nil, nil

@@ -14,22 +14,25 @@ import (
 	"groupsync/internal/report"
 )
 
-// Control carries out what POST /-/… asks for. The status of the answer is Refusal.Status if
-// an error is a *Refusal, and 500 for any other error.
+// Control carries out the requests POST /-/…. If a method returns a *Refusal, the HTTP answer
+// has its Status. For any other error the answer has the status 500.
 type Control interface {
 	// Sync runs a pass now and returns its report. The pass is of one user, or of everybody if
 	// user is empty.
 	Sync(ctx context.Context, user string) (report.Report, error)
-	// Approve is Sync with an approval. The pass lifts the liftable guards for exactly the
-	// changes that the digest names. by is the name of the person who approves, for the log
-	// and the report.
+	// Approve runs a pass as Sync does, with an approval. The pass lifts the liftable guards
+	// for exactly the changes that the digest names. by is the name of the person who approves,
+	// for the log and the report.
 	Approve(ctx context.Context, user, digest, by string) (report.Report, error)
 	// Reload loads the configuration again. A valid configuration takes effect.
 	Reload() error
-	// Suspend stops writing as soon as it returns, for the given time. It returns a few lines
-	// that say what was done and what was replaced. by is the name of the person.
+	// Suspend stops writing: after it has returned, no further write begins until the time lasts
+	// has passed. If removalsOnly is true, this holds for removals only. Suspend returns a few
+	// lines that name the new suspension, and the earlier suspension that it replaces. by is the
+	// name of the person who suspends.
 	Suspend(ctx context.Context, lasts time.Duration, reason string, removalsOnly bool, by string) (string, error)
-	// Resume ends the suspension and returns a few lines that say so.
+	// Resume ends the suspension and returns a few lines that say so. by is the name of the
+	// person who resumes.
 	Resume(ctx context.Context, by string) (string, error)
 }
 
@@ -41,13 +44,13 @@ type Refusal struct {
 
 func (r *Refusal) Error() string { return r.Err.Error() }
 
-// Unwrap returns the reason.
+// Unwrap returns Err.
 func (r *Refusal) Unwrap() error { return r.Err }
 
 // control registers the requests that make the process do something. It refuses every request
-// that a page in a browser sends, because groupsync's own page sends none. This includes a
-// page that uses this server's own name (DNS rebinding). file is exporter-toolkit's web
-// configuration, or empty.
+// that a page in a browser sends, because groupsync's own page sends no such request. It
+// refuses the request even if the page was loaded under this server's own name (DNS
+// rebinding). file is exporter-toolkit's web configuration, or empty.
 func control(mux *http.ServeMux, c Control, file string) {
 	post := func(path string, do func(ctx context.Context, r *http.Request) (string, error)) {
 		mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
@@ -106,9 +109,9 @@ func control(mux *http.ServeMux, c Control, file string) {
 	})
 }
 
-// userOf returns the one user that the pass is for, or an empty string if the request names
-// none. It refuses an empty name: if a script's variable is empty, the script must not start a
-// pass of everybody.
+// userOf returns the one user that the pass is for. If the request names no user, it returns an
+// empty string. userOf refuses a parameter user with an empty value: a script whose variable is
+// empty must not start a pass of everybody.
 func userOf(r *http.Request) (string, error) {
 	query := r.URL.Query()
 	if query.Has("user") && query.Get("user") == "" {
@@ -120,16 +123,17 @@ func userOf(r *http.Request) (string, error) {
 // anonymous is the name of the approver if nobody was authenticated.
 const anonymous = "anonymous via HTTP"
 
-// approver returns the name that exporter-toolkit authenticated, or anonymous.
+// approver returns the name that exporter-toolkit authenticated. If it authenticated no name,
+// approver returns the constant anonymous.
 func approver(r *http.Request, file string) string {
 	name, _ := signedIn(r, file)
 	return cmp.Or(name, anonymous)
 }
 
 // signedIn reports whether exporter-toolkit authenticated the request, and returns the name.
-// The name is the user of basic auth, else the common name of the verified client certificate,
-// which may be empty. A user name counts only if the web configuration has it. Without users
-// in that file, exporter-toolkit does not check the password.
+// The name is the user of basic auth. Without basic auth, the name is the common name of the
+// verified client certificate, which may be empty. A user name counts only if the web
+// configuration lists it: if that file lists no users, exporter-toolkit checks no password.
 func signedIn(r *http.Request, file string) (name string, is bool) {
 	if user, _, ok := r.BasicAuth(); ok && user != "" {
 		if _, known := readAuth(file).Users[user]; known {

@@ -11,24 +11,24 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// Explainer says why a person is, or is not, in a group. If an error is a *Refusal, the answer
-// has its status: 404 for a person or a group that does not exist, 409 for a text that names
-// several people. For any other error the status is 504 after explainTimeout, and else 502,
-// because an Explainer asks Keycloak and ClearML.
+// Explainer says why a person is, or is not, in a group. If it returns a *Refusal, the HTTP
+// answer has its Status: 404 if the person or the group does not exist, 409 if the text names
+// several people. For any other error the answer has the status 504 if explainTimeout has
+// passed. Before that time the status is 502, because an Explainer asks Keycloak and ClearML.
 type Explainer interface {
-	// Explain explains a person, a person's membership of a group, or a group. One of the two
-	// may be empty. user is an email, a username or an id of either side.
+	// Explain explains a person, a person's membership of a group, or a group. Either user or
+	// group may be empty. user is an email, a username, or an id in Keycloak or ClearML.
 	Explain(ctx context.Context, user, group string) (Explanation, error)
 }
 
 // Explanation is the result of an Explainer.
 type Explanation struct {
 	Value any    // a JSON object for encoding/json
-	Text  string // the same in lines for a person
+	Text  string // the same facts in lines of text, for a person
 }
 
 // explainTimeout limits one explanation. It is less than the server's WriteTimeout, so that
-// the answer can still say what happened.
+// the server can still send the error when this time has passed.
 const explainTimeout = 20 * time.Second
 
 // explaining calls the Explainer for one request at a time, because each explanation costs
@@ -44,7 +44,7 @@ func newExplaining(e Explainer, log *slog.Logger) *explaining {
 	return &explaining{explainer: e, timeout: explainTimeout, turn: semaphore.NewWeighted(1), log: log}
 }
 
-// explain returns the explanation. Every error is a *Refusal.
+// explain makes one explanation. Every error that it returns is a *Refusal.
 func (e *explaining) explain(ctx context.Context, user, group string) (Explanation, error) {
 	switch {
 	case e.explainer == nil:

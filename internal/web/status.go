@@ -13,7 +13,7 @@ const kept = 50
 
 // Status is the state of the sync in this process: whether it leads, the last reports, and the
 // time of the next pass. The daemon updates a Status, and the page and /api/v1/status show it.
-// A restart loses it. Several goroutines may use it.
+// A Status is not saved, so it is empty after a restart. Several goroutines may use it.
 type Status struct {
 	sync   string
 	leader func() string
@@ -26,7 +26,7 @@ type Status struct {
 	planned *report.Report // the last report of a pass that had a plan
 	passes  []Pass         // newest first, at most kept
 
-	suspension memory.Suspension // that was set last; zero: none
+	suspension memory.Suspension // the suspension that was set last; zero: no suspension was set
 }
 
 // Pass is the summary of one pass.
@@ -35,7 +35,7 @@ type Pass struct {
 	Started  time.Time     `json:"started"`
 	Duration float64       `json:"duration_seconds"`
 	Result   report.Result `json:"result"`
-	Success  bool          `json:"success"` // both sides were read completely, no write failed, and no write did more than was sent
+	Success  bool          `json:"success"` // both sides were read completely, no write failed, and no write changed more than groupsync sent
 	Applied  report.Tally  `json:"applied"`
 	Left     Left          `json:"left"`
 }
@@ -62,8 +62,8 @@ func (s *Status) SetLeader(leads bool) {
 	s.next, s.last, s.planned, s.passes = time.Time{}, nil, nil, nil
 }
 
-// Suspend sets the suspension. The zero Suspension means none. A standby shows the suspension
-// too.
+// Suspend sets the suspension. The zero Suspension means that nothing is suspended. A standby
+// shows the suspension too.
 func (s *Status) Suspend(x memory.Suspension) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -122,7 +122,7 @@ type state struct {
 	last, planned *report.Report // nil: none
 	passes        []Pass         // newest first
 
-	suspension memory.Suspension // the last one that was set, also if it has ended; zero: none
+	suspension memory.Suspension // the suspension that was set last, even if it has ended; zero: no suspension was set
 }
 
 func (s *Status) state() state {

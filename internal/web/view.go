@@ -13,8 +13,8 @@ import (
 	"groupsync/internal/report"
 )
 
-// How many entries of each list the page shows, so that it stays small. The page says how many
-// there are, and the JSON has all of them.
+// How many entries of each list the page shows. These limits keep the page small. The page says
+// how many entries a list has, and the JSON of /api/v1/status has all of them.
 const (
 	shownGroups  = 40
 	shownChanges = 10 // of one group
@@ -53,7 +53,7 @@ type view struct {
 	Search   *search // nil: there is no Explainer
 }
 
-// Asked reports whether the page shows an explanation in place of the status.
+// Asked reports whether the page shows an explanation instead of the status.
 func (v view) Asked() bool { return v.Search != nil && v.Search.Asked }
 
 // instant is a time and its distance from now.
@@ -183,7 +183,8 @@ var waiting = []people{
 // for the same time.
 const overdue = 5 * time.Minute
 
-// viewOf returns the view of the state at the time now.
+// viewOf returns what the page shows at the time now, for the state s. how says how a person
+// approves withheld changes.
 func viewOf(s state, now time.Time, how approveWay) view {
 	v := view{Sync: text(s.sync), Now: when(now, now), Running: maybe(s.running, now), Next: maybe(s.next, now)}
 	for _, r := range report.Results {
@@ -317,7 +318,7 @@ func withheldBy(r report.Report, guard report.Guard) int {
 	return held(r, func(g report.Guard) bool { return g == guard })
 }
 
-// held counts the withheld changes whose guard satisfies is.
+// held counts the changes that are withheld by a guard for which is returns true.
 func held(r report.Report, is func(report.Guard) bool) (n int) {
 	for _, g := range r.Groups {
 		for _, list := range [][]report.Change{g.Add, g.Remove} {
@@ -447,7 +448,7 @@ func (v *view) people(r report.Report) {
 
 // approveWay says how a person approves withheld changes.
 type approveWay struct {
-	port  string // port that serves POST /-/approve; empty: it is not served
+	port  string // port that serves POST /-/approve; empty: no port serves this path
 	https bool
 	lease bool // there is a Lease, so only the leader writes
 }
@@ -460,9 +461,9 @@ func approveBy(o Options, at net.Addr) approveWay {
 	return how
 }
 
-// of returns how to approve what the pass withheld, or nil if an approval lifts nothing. The
-// command names localhost and not the request's Host header, because the sender of the request
-// chose that header.
+// of returns how to approve the changes that the pass withheld. It returns nil if an approval
+// would lift no guard. The command names localhost and not the host in the request's Host
+// header, because the sender of the request chose that header.
 func (how approveWay) of(r report.Report) *approval {
 	lifted := slices.ContainsFunc(r.Guards, func(t report.Trip) bool { return t.Override != "" })
 	if r.Digest == "" || !lifted {

@@ -28,22 +28,24 @@ type Server struct {
 	http     http.Server
 }
 
-// Options say what is served, and where.
+// Options says what the server serves, and at which address.
 type Options struct {
 	Address    string
-	ConfigFile string       // exporter-toolkit's web configuration, for TLS and authentication of every path; empty: neither
+	ConfigFile string       // exporter-toolkit's web configuration, for TLS and authentication of every path; empty: no TLS and no authentication
 	Metrics    http.Handler // served at /metrics
-	Status     *Status      // shown by / and /api/v1/status; nil: these and /api/v1/explain are not served
+	Status     *Status      // shown by / and /api/v1/status; nil: the page and /api/v1/ are not served
 	Explainer  Explainer    // used by / and /api/v1/explain; nil: nothing can be explained
 	Public     bool         // everybody who reaches the address may see people's names
 	Control    Control      // used by POST /-/…; nil: these paths are not served
 	Log        *slog.Logger
 }
 
-// Listen binds the address. An address that is in use, or an invalid ConfigFile, is an error
-// here, at start. Serve answers 200 at /healthz and /readyz: a process that answers is alive,
-// and it listens only after its configuration was loaded. Paths that Options do not enable are
-// 404.
+// Listen binds the address. It returns an error if the address is in use or ConfigFile is
+// invalid.
+//
+// The server answers 200 at /healthz and /readyz. A process that answers is alive, and the
+// daemon listens only after it has loaded its configuration. The server answers 404 for a path
+// that Options does not enable.
 func Listen(o Options) (*Server, error) {
 	if err := toolkit.Validate(o.ConfigFile); err != nil {
 		return nil, fmt.Errorf("web.config_file: %s: %s: see exporter-toolkit's documentation of the web configuration", o.ConfigFile, unquoted(err))
@@ -79,8 +81,9 @@ func routes(o Options, at net.Addr) http.Handler {
 	return mux
 }
 
-// warn logs a warning for each thing that anybody who reaches the address can do, if the
-// address is not loopback and the server does not authenticate everybody.
+// warn logs a warning if everybody who can connect may control the process, and one if
+// everybody may read people's names. That is possible only if the address at is not loopback
+// and the server does not authenticate everybody.
 func warn(o Options, at net.Addr) {
 	if isLoopback(at) || keepsOut(o.ConfigFile) {
 		return
@@ -112,9 +115,10 @@ func registerNames(mux *http.ServeMux, o Options, at net.Addr) {
 	}
 }
 
-// keepsOut reports whether a valid web configuration authenticates everybody. Among the values
-// of client_auth_type only RequireAndVerifyClientCert does. The others accept any certificate,
-// or none.
+// keepsOut reports whether the web configuration in file, which is valid, makes exporter-toolkit
+// authenticate every request. Among the values of client_auth_type only
+// RequireAndVerifyClientCert does so. Every other value accepts an unverified certificate, or a
+// request without a certificate.
 func keepsOut(file string) bool {
 	c := readAuth(file)
 	return len(c.Users) > 0 || c.TLS.ClientAuth == "RequireAndVerifyClientCert"
@@ -152,8 +156,9 @@ func ok(w http.ResponseWriter, _ *http.Request) {
 // Addr returns the address of the listener, with the port that was bound.
 func (s *Server) Addr() string { return s.listener.Addr().String() }
 
-// Serve answers requests until ctx ends, and then waits up to five seconds for the answers
-// under way. It returns nil after that, or the error that ended it. It may be called once.
+// Serve answers requests until ctx ends. Then it waits up to five seconds for the answers under
+// way, and returns nil. If the server stops earlier, Serve returns the error that stopped it.
+// Call Serve only once.
 func (s *Server) Serve(ctx context.Context) error {
 	failed := make(chan error, 1)
 	log := s.log

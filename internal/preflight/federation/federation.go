@@ -1,5 +1,9 @@
 // Package federation holds the checks of the realm's user federations. They check the
 // configuration, and whether Keycloak's lists and the people's own side agree.
+//
+// A list is the member list of a group, or the list of holders of a role. The own side of a
+// person is Keycloak's answer about the groups and roles of that one person. A login reads the
+// own side.
 package federation
 
 import (
@@ -35,8 +39,9 @@ type federationTarget interface {
 }
 
 // Checks returns two checks of the realm's user federations. One checks their configuration.
-// The other measures whether Keycloak's lists agree with the people's own side. keycloak and
-// clearml name the checks that must have no error: without them that side cannot be read.
+// The other measures whether Keycloak's lists agree with the people's own side. keycloak lists
+// the names of the checks that must find no error before Keycloak can be read. clearml lists
+// the same for ClearML.
 func Checks(src federationSource, tgt federationTarget, rules match.Rules, keycloak, clearml []string) []preflight.Check {
 	f := &federations{source: src, target: tgt, rules: rules}
 	return []preflight.Check{
@@ -53,15 +58,16 @@ type federations struct {
 	read *both // nil: not read yet
 }
 
-// both holds the two sides as the checks read them, with the groups paired.
+// both holds Keycloak's groups and ClearML as the checks have read them, and which groups feed
+// which user groups.
 type both struct {
 	target  *target.Snapshot
 	catalog source.Catalog
 	pairing match.Pairing
 }
 
-// pair reads both sides and pairs their groups, once for all checks. ClearML comes first,
-// as in a pass.
+// pair reads both sides and pairs their groups. It does so once for all checks. It reads
+// ClearML first, as a pass does.
 func (f *federations) pair(ctx context.Context) (*both, error) {
 	if f.read != nil {
 		return f.read, nil
@@ -90,8 +96,8 @@ func (f *federations) lint(ctx context.Context) []preflight.Finding {
 	if len(settings.Storages) == 0 {
 		return preflight.Fine("the realm has no user federation")
 	}
-	// If a side cannot be read, another check reports it. Here lists is then nil, and every
-	// group counts as one that feeds something.
+	// If a side cannot be read, another check reports that. Then lists is nil here, and Concerns
+	// treats every group as one that feeds a user group.
 	var lists []trait.List
 	var catalog source.Catalog
 	if sides, err := f.pair(ctx); err == nil {

@@ -393,7 +393,7 @@ func TestFederationLint(t *testing.T) {
 		{name: "no connection time-out", realm: realm{storages: []keycloak.Storage{ldap(func(s *keycloak.Storage) { s.ConnectionTimeout = false })}},
 			want: "warning: the federation corp has no connection timeout. If LDAP is not reachable, each request waits for Keycloak's own 5 seconds\n    " + adviceTimeouts + "\n"},
 		{name: "a search at every depth is no mistake by itself", realm: realm{storages: []keycloak.Storage{ldap(func(s *keycloak.Storage) { s.Subtree = true })}}, want: nothing},
-		{name: "the configuration may not be read", realm: realm{forbidden: errors.New("403")}, want: "warning: groupsync could not check this: 403\n    " + adviceBlind + "\n"},
+		{name: "the configuration may not be read", realm: realm{forbidden: errors.New("403")}, want: "warning: groupsync could not complete this check: 403\n    " + adviceBlind + "\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := tt.realm
@@ -498,9 +498,9 @@ func TestFederationLists(t *testing.T) {
 		{name: "an own side that cannot be read", realm: realm{groups: two, storages: one, lists: map[string]string{"/team": "ann bob"}, failed: map[string]string{"ann": "the account vanished"}},
 			want: `warning: unclear: 2 answers about people of the federation corp: the account's own side was not read for the group "ops": the account vanished; the account's own side was not read for the group "team": the account vanished` +
 				"\n    run the check again. If the answers stay unclear, look into Keycloak's log\n"},
-		{name: "ClearML cannot be read", realm: realm{groups: two, storages: one, blind: errors.New("no ClearML")}, want: "warning: groupsync could not check this: no ClearML\n    " + adviceBlind + "\n"},
-		{name: "the configuration may not be read", realm: realm{groups: two, storages: one, forbidden: errors.New("403")}, want: "warning: groupsync could not check this: 403\n    " + adviceBlind + "\n"},
-		{name: "the lists cannot be read", realm: realm{groups: two, storages: one, broken: errors.New("500")}, want: "warning: groupsync could not check this: 500\n    " + adviceBlind + "\n"},
+		{name: "ClearML cannot be read", realm: realm{groups: two, storages: one, blind: errors.New("no ClearML")}, want: "warning: groupsync could not complete this check: no ClearML\n    " + adviceBlind + "\n"},
+		{name: "the configuration may not be read", realm: realm{groups: two, storages: one, forbidden: errors.New("403")}, want: "warning: groupsync could not complete this check: 403\n    " + adviceBlind + "\n"},
+		{name: "the lists cannot be read", realm: realm{groups: two, storages: one, broken: errors.New("500")}, want: "warning: groupsync could not complete this check: 500\n    " + adviceBlind + "\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := tt.realm

@@ -16,16 +16,17 @@ import (
 	"groupsync/internal/source/keycloak"
 )
 
-// The size of a sample. A question costs Keycloak about 10 ms and a search in LDAP.
+// The largest number of people and of questions in a sample. A question costs Keycloak about
+// 10 ms and a search in LDAP.
 const (
 	mostPeople    = 50
 	mostQuestions = 200
 )
 
-// measure asks people of federations on their own side, and compares the answers with
-// Keycloak's lists. The rule is that of a pass: source.Weigh judges the answers.
+// measure asks Keycloak about the own side of a sample of people of federations, and compares
+// the answers with Keycloak's lists. source.Weigh judges the answers, as in a pass.
 func (f *federations) measure(ctx context.Context) []preflight.Finding {
-	// The configuration comes first: in a realm without federations nothing else is read.
+	// The configuration is read first, because a realm without federations needs no other read.
 	settings, err := f.source.InspectFederations(ctx)
 	switch {
 	case err != nil:
@@ -65,8 +66,9 @@ func (f *federations) measure(ctx context.Context) []preflight.Finding {
 
 const blindAdvice = "correct the cause first, then run groupsync check again"
 
-// awake probes the federations. It returns a warning for each federation that is away, and the
-// names of the others by id. Trusted federations count as up.
+// awake probes the federations: it asks each one whether it answers. It returns a warning for
+// each federation that does not answer, and the names of the other federations by id. A federation
+// in keycloak.trusted_federations counts as up.
 func (f *federations) awake(ctx context.Context, all []source.Federation) ([]preflight.Finding, map[string]string) {
 	var findings []preflight.Finding
 	up := make(map[string]string)
@@ -85,8 +87,8 @@ func notMeasured(federation, why string) preflight.Finding {
 		"check the federation in Keycloak and its server, then run groupsync check again")
 }
 
-// meet looks up members of the fed user groups who are in no list. A list that hides people
-// cannot name them, so their accounts must be found by id or email.
+// meet looks up the members of the fed user groups whose account is in no list. If a list hides
+// people, only a look-up by id or email can find their accounts.
 func (f *federations) meet(ctx context.Context, m *measuring) error {
 	m.people = match.Who(m.snap, m.target, f.rules)
 	members := make(map[string]bool)
@@ -130,10 +132,10 @@ type measuring struct {
 	asked       []pair
 }
 
-// pair is one account and the list that it is asked about.
+// pair is one question: does the own side of this account agree with this list?
 type pair struct {
-	user  int // place in the snapshot's users
-	list  int
+	user  int  // index in the snapshot's users
+	list  int  // index in measuring.lists
 	shown bool // the list shows the account
 }
 
@@ -166,7 +168,8 @@ func (m *measuring) known() []bool {
 	return known
 }
 
-// view compares one list with ClearML. The keys are places in the snapshot's users.
+// view holds the accounts of one list, and the accounts that ClearML has in the user groups of
+// the list. The keys are indexes in the snapshot's users.
 type view struct {
 	shown   map[int]bool // the accounts that the list shows
 	members map[int]bool // the accounts that could be members of the user groups that the list feeds
@@ -207,15 +210,16 @@ func (v view) sorted(accounts []int) []int {
 	return accounts
 }
 
-// candidates returns the accounts of the list and of ClearML's members.
+// candidates returns the accounts that may be put into the sample: those that the list shows,
+// and those of ClearML's members.
 func (v view) candidates() []int {
 	all := maps.Clone(v.shown)
 	maps.Copy(all, v.members)
 	return v.sorted(slices.Collect(maps.Keys(all)))
 }
 
-// pairs returns a pair for each of the people. People whom the list shows and people whom it
-// does not show take turns.
+// pairs returns a pair for each of the people and the list. People whom the list shows and
+// people whom it does not show alternate.
 func (v view) pairs(list int, people []int) []pair {
 	var shown, others []pair
 	for _, u := range v.sorted(slices.Clone(people)) {
@@ -228,8 +232,8 @@ func (v view) pairs(list int, people []int) []pair {
 	return inTurn([][]pair{shown, others})
 }
 
-// sample returns which people are asked about which list. If there are few, everybody is asked
-// about every list. Otherwise the lists take turns.
+// sample returns the questions to ask. If there are few people and lists, everybody is asked
+// about every list. If there are too many, sample takes questions about each list in turn.
 func (m *measuring) sample() []pair {
 	views := make(map[int]view)
 	var candidates [][]int
@@ -248,7 +252,7 @@ func (m *measuring) sample() []pair {
 	return sample[:min(len(sample), mostQuestions)]
 }
 
-// choose returns the first candidates who are known, at most mostPeople, each once.
+// choose returns the first candidates that known allows, at most mostPeople, each once.
 func (m *measuring) choose(candidates []int) []int {
 	known := m.known()
 	var chosen []int
@@ -277,8 +281,9 @@ func inTurn[T any](queues [][]T) []T {
 	}
 }
 
-// questions returns the sample as questions to the people's own side. A question is a grant if
-// the list shows the account, else a removal. Each question is about one list.
+// questions returns the sample as questions about the people's own side. If the list shows the
+// account, the question is that of a grant: is the account in the group? If not, the question
+// is that of a removal: is the account out of the group? Each question is about one list.
 func (m *measuring) questions() []source.Question {
 	questions := make([]source.Question, len(m.asked))
 	for i, p := range m.asked {
@@ -292,7 +297,8 @@ func (m *measuring) questions() []source.Question {
 	return questions
 }
 
-// tally counts the answers about the people of one federation in one list.
+// tally counts the answers about the people of one federation in one list. hides counts those
+// whom the list hides, and shows counts those whom the list shows wrongly.
 type tally struct{ asked, hides, shows int }
 
 func (m *measuring) findings(c source.Confirmation) []preflight.Finding {
@@ -365,7 +371,7 @@ func (m *measuring) ids() []string {
 	return ids
 }
 
-// agreement returns the sentence for the case that all answers agree.
+// agreement returns the sentence of the report if all answers agree.
 func (m *measuring) agreement() string {
 	asked, lists := make(map[int]bool), make(map[int]bool)
 	for _, p := range m.asked {
@@ -419,7 +425,7 @@ func (m *measuring) differ(l trait.List, federation string, t tally) []preflight
 	return findings
 }
 
-// state is the verb for one person, and for several.
+// state is a phrase in the form for one person, and in the form for several.
 type state struct{ one, several string }
 
 func (s state) of(n int) string {

@@ -10,7 +10,7 @@ import (
 )
 
 // guards returns a finding for each guard that would trip at the first apply, in the order of
-// report.Rules. Each says how many changes the guard withholds.
+// report.Rules. A finding says how many changes the guard would withhold.
 func (p *pairing) guards(context.Context) []preflight.Finding {
 	withheld := make(map[report.Guard]int)
 	for _, g := range p.view.Plan.Groups {

@@ -152,7 +152,7 @@ func TestPairingOnKeycloak(t *testing.T) {
     correct this cause: a pass would fail for the same reason
 `},
 		{"without a survey nothing else is looked at", keycloaktest.Spec{Groups: []string{"/ops"}},
-			func(t *testing.T, s *site) { s.rules.Mapping = map[string][]string{"ops": {"Admins"}} }, "pairing-people", `! groupsync did not check this, because it could not survey both sides
+			func(t *testing.T, s *site) { s.rules.Mapping = map[string][]string{"ops": {"Admins"}} }, "pairing-people", `! groupsync did not make this check, because it could not survey both sides
     see the check pairing-groups
 `},
 

@@ -15,12 +15,12 @@ import (
 	"groupsync/internal/target"
 )
 
-// mostNamed limits the findings of near misses, and those of collisions without
-// administrators.
+// mostNamed limits the number of findings about near misses. It also limits the findings about
+// collisions of names, except those that concern administrators.
 const mostNamed = 5
 
-// cut returns the first findings, and one that counts the others. where is the advice that
-// says where the others are listed.
+// cut returns the first mostNamed findings, and one finding that counts the others. one and
+// several name the kind of finding. where is the advice that says where all are listed.
 func cut(findings []preflight.Finding, one, several, where string) []preflight.Finding {
 	if n := len(findings) - mostNamed; n > 0 {
 		return append(findings[:mostNamed:mostNamed], preflight.Warn("not shown here: "+report.Counted(n, "more "+one, "more "+several), where))
@@ -29,8 +29,8 @@ func cut(findings []preflight.Finding, one, several, where string) []preflight.F
 }
 
 // nearMisses finds Keycloak groups that feed nothing because of a small difference in the
-// name. The name is nearly that of a ClearML group that nothing feeds, or differs from a fed
-// one only by case or separators.
+// name. Such a name is nearly the name of a ClearML group that nothing feeds. Or it differs
+// from the name of a fed ClearML group only by case or separators.
 func (p *pairing) nearMisses(context.Context) []preflight.Finding {
 	pairing := p.view.Pairing
 	var unfed []string
@@ -48,7 +48,8 @@ func (p *pairing) nearMisses(context.Context) []preflight.Finding {
 		if s.Side != match.InKeycloak || s.Why != match.NoTarget {
 			continue
 		}
-		// A name of groups.mapping that ClearML lacks is written "claim → name".
+		// If groups.mapping names a group that ClearML lacks, the skip has the form
+		// "claim → name".
 		claim, name, mapped := strings.Cut(s.Name, " → ")
 		if !mapped {
 			name = s.Name
@@ -72,7 +73,8 @@ func (p *pairing) nearMisses(context.Context) []preflight.Finding {
 	return cut(findings, "near miss", "near misses", "groupsync --once --full lists the groups that feed nothing (no_target) and those that nothing feeds (no_source)")
 }
 
-// otherPaths reports whether two paths have different parents. Names without a path never do.
+// otherPaths reports whether two paths have different parents. It returns false if a or b is a
+// name without a parent.
 func otherPaths(a, b string) bool {
 	parent := func(path string) string { return strings.Trim(path[:strings.LastIndex(path, "/")+1], "/") }
 	return parent(a) != "" && parent(b) != "" && near.Fold(parent(a)) != near.Fold(parent(b))
@@ -109,7 +111,8 @@ func (p *pairing) collisions(context.Context) []preflight.Finding {
 }
 
 // shared returns the sources of a user group that have the same claim name, one list for each
-// such name. Names of admins.groups that collide are left out.
+// such name. It leaves out the sources of administrators, and the sources that collide under a
+// name of admins.groups.
 func (p *pairing) shared(f match.Feed) (all [][]source.Group) {
 	at := make(map[string]int)
 	for _, g := range f.Sources {

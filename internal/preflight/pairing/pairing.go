@@ -1,6 +1,7 @@
 // Package pairing holds the checks of what a pass would do with both sides. They check which
-// groups feed which user groups, who is matched with whom, what the first apply would change,
-// and whether ClearML's own sign-in agrees. They use one survey, which decides as a pass does.
+// groups feed which user groups, which accounts are matched with which users, what the first
+// apply would change, and whether ClearML's own sign-in is configured in the same way. They
+// use one survey. A survey reads and decides as a pass does, and writes nothing.
 package pairing
 
 import (
@@ -39,21 +40,23 @@ type webApp interface {
 
 // Options hold the settings that the checks compare with.
 type Options struct {
-	// Open returns what surveys both sides. If the guards' memory could not be read, lost says
-	// why, and the survey decides as before the first pass.
+	// Open returns the Surveyor of both sides. If groupsync could not read the guards' memory,
+	// lost says why, and the survey then decides as a first pass would.
 	Open func() (s Surveyor, lost string)
 
 	URL, Realm string            // keycloak.url and keycloak.realm
 	ClientID   string            // keycloak.clearml_client_id; empty: not known
 	Claim      string            // groups.claim
-	NeedsGroup clearmlenv.Switch // what ClearML's variables say of people in no group
+	NeedsGroup clearmlenv.Switch // whether ClearML's variables say that people in no group cannot sign in
 }
 
 // surveyLimit is how long the survey may take. It reads as much as a pass.
 const surveyLimit = 10 * time.Minute
 
-// Checks returns the checks. keycloak and clearml name the checks that must have no error:
-// without them that side cannot be read.
+// Checks returns the checks of this package. k asks Keycloak about single people, and c reads
+// the connections of ClearML's web application. keycloak lists the names of the checks that
+// must find no error before Keycloak can be read. clearml lists the same for ClearML. If one of
+// these checks finds an error, the checks that depend on it are not made.
 func Checks(o Options, k people, c webApp, keycloak, clearml []string) []preflight.Check {
 	p := &pairing{Options: o, people: k, webApp: c}
 	return []preflight.Check{
@@ -68,7 +71,8 @@ func Checks(o Options, k people, c webApp, keycloak, clearml []string) []preflig
 	}
 }
 
-// pairing holds what the checks share. The checks run one after another.
+// pairing holds the data that the checks share. It has no lock, because the checks run one
+// after another.
 type pairing struct {
 	Options
 	people
@@ -76,7 +80,7 @@ type pairing struct {
 
 	view       *reconcile.View // nil: there is no survey
 	lost       string
-	needsGroup clearmlenv.Switch // what the connections of the web application say of people in no group
+	needsGroup clearmlenv.Switch // whether the connections of the web application say that people in no group cannot sign in
 }
 
 // surveyed returns a check that runs only if there is a survey.
@@ -99,7 +103,7 @@ func (p *pairing) survey(ctx context.Context) error {
 	return nil
 }
 
-// fewFeeds is up to how many fed user groups are listed with their sources.
+// fewFeeds is the largest number of fed user groups that the finding lists with their sources.
 const fewFeeds = 10
 
 func (p *pairing) groups(ctx context.Context) []preflight.Finding {
@@ -156,8 +160,8 @@ func (p *pairing) fed() preflight.Finding {
 	return preflight.Fine(seen)[0]
 }
 
-// skipped returns the names of the groups that are skipped for that reason, in the order of
-// the pairing.
+// skipped returns the names of the groups of one side that are skipped for the reason why, in
+// the order of the pairing.
 func (p *pairing) skipped(why, side string) (names []string) {
 	for _, s := range p.view.Pairing.Skips {
 		if s.Why == why && s.Side == side {
@@ -167,7 +171,7 @@ func (p *pairing) skipped(why, side string) (names []string) {
 	return names
 }
 
-// named names a ClearML user: by the email, or else by the id.
+// named returns the email of a ClearML user, or the id if the user has no email.
 func named(u target.User) string {
 	if u.Email == "" {
 		return report.Name(u.ID)

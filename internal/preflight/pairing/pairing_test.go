@@ -44,7 +44,7 @@ func TestASurveyThatFails(t *testing.T) {
 		{"any other error", errors.New("the realm is empty"),
 			"✘ pairing-groups: the realm is empty\n    correct this cause: a pass would fail for the same reason\n"},
 		{"no time is left", fmt.Errorf("reading: %w", context.DeadlineExceeded),
-			"! pairing-groups: groupsync could not check this: reading: context deadline exceeded\n    find out why both sides answer slowly: a pass takes as long\n"},
+			"! pairing-groups: groupsync could not complete this check: reading: context deadline exceeded\n    find out why both sides answer slowly: a pass takes as long\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, r := printed(t, checksOf(t, pairing.Options{}, clearmltest.New(t, clearmltest.Options{}), tt.err), "pairing-groups")
@@ -53,7 +53,7 @@ func TestASurveyThatFails(t *testing.T) {
 			}
 			blind := 0
 			for _, f := range r.Findings {
-				if f.Seen == "groupsync did not check this, because it could not survey both sides" {
+				if f.Seen == "groupsync did not make this check, because it could not survey both sides" {
 					blind++
 				}
 			}
@@ -76,12 +76,12 @@ func TestConnection(t *testing.T) {
 		return c
 	}
 	const (
-		unknown = "! shut-out: groupsync could not check this: neither ClearML's variables nor its web application show whether ClearML refuses people who are in no group (prohibit_user_signup_if_not_in_group)\n    name the file of ClearML's variables with --clearml-env\n"
+		unknown = "! shut-out: groupsync could not check whether people are shut out of ClearML: neither ClearML's variables nor its web application show whether ClearML refuses people who are in no group (prohibit_user_signup_if_not_in_group)\n    name the file of ClearML's variables with --clearml-env\n"
 		off     = "✔ shut-out: ClearML lets people sign in who are in no group (prohibit_user_signup_if_not_in_group is off)\n"
-		on      = "! shut-out: groupsync did not check this, because it could not survey both sides\n    see the check groups\n"
+		on      = "! shut-out: groupsync did not make this check, because it could not survey both sides\n    see the check groups\n"
 		agrees  = "✔ connection: 1 connection of ClearML's web application to Keycloak: the realm, the client and the claim are those of the configuration\n"
 		none    = "✔ connection: nobody has made a connection to Keycloak in ClearML's web application. A connection by ClearML's variables is not shown\n"
-		web     = "look at the connection to Keycloak in ClearML's settings, under Identity Providers, if there is one\n"
+		web     = "look for a connection to Keycloak in ClearML's settings, under Identity Providers. If there is one, compare its realm, client and groups claim with groupsync's configuration\n"
 	)
 	for _, tt := range []struct {
 		name    string
@@ -94,9 +94,9 @@ func TestConnection(t *testing.T) {
 		{"there is none", clearmltest.Options{}, clearmltest.Fault{}, nil, nil, none + unknown},
 		{"there is none to Keycloak", clearmltest.Options{}, clearmltest.Fault{}, []map[string]any{connection("provider", "okta", "client_id", "x")}, nil, none + unknown},
 		{"the server has no such call", clearmltest.Options{NoConnections: true}, clearmltest.Fault{}, nil, nil,
-			"! connection: groupsync could not check this: ClearML does not show the connections of its web application (it has no call sso.get_provider_configurations)\n    " + web + unknown},
+			"! connection: groupsync could not check the sign-in connections of ClearML's web application, because ClearML has no call that returns them (sso.get_provider_configurations)\n    " + web + unknown},
 		{"the caller may not see them", clearmltest.Options{}, clearmltest.Fault{Call: "sso.get_provider_configurations", Code: 403, Subcode: 20, Text: "no"}, nil, nil,
-			"! connection: groupsync could not check this: ClearML sso.get_provider_configurations: the role of these credentials may not make this call (403/20, no): give groupsync the access key of a ClearML administrator\n    " + web + unknown},
+			"! connection: groupsync could not complete this check: ClearML sso.get_provider_configurations: the role of these credentials may not make this call (403/20, no): give groupsync the access key of a ClearML administrator\n    " + web + unknown},
 		{"it agrees", clearmltest.Options{}, clearmltest.Fault{}, []map[string]any{connection()}, nil, agrees + unknown},
 		{"the host is written in another way", clearmltest.Options{}, clearmltest.Fault{}, []map[string]any{connection("token_endpoint", "https://AUTH.example.com:443/realms/r/protocol/openid-connect/token")}, nil, agrees + unknown},
 		{"people in no group may sign in", clearmltest.Options{}, clearmltest.Fault{}, []map[string]any{connection("group_prohibit_user_login_if_not_in_group", false)}, nil, agrees + off},

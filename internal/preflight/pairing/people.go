@@ -13,8 +13,8 @@ import (
 	"groupsync/internal/target"
 )
 
-// census counts how people are matched. It counts only members of the groups that groupsync
-// keeps equal, on either side.
+// census counts how people are matched. It counts only members of user groups that Keycloak
+// feeds, and of the Keycloak groups that feed them.
 func (p *pairing) census(context.Context) []preflight.Finding {
 	by := make(map[string]int)
 	ids := make(map[match.State][]string)
@@ -70,7 +70,8 @@ func (p *pairing) unmatched(by map[string]int) []preflight.Finding {
 	return nil
 }
 
-// admins lists the administrators who would change. The list is never cut.
+// admins lists the people who would become administrators or stop being administrators. It
+// names all of them, however many there are.
 func (p *pairing) admins(context.Context) []preflight.Finding {
 	var findings []preflight.Finding
 	managed := false
@@ -111,7 +112,8 @@ func (p *pairing) admins(context.Context) []preflight.Finding {
 	return findings
 }
 
-// changesOf names the people of changes, each with the reason and the guard.
+// changesOf names the people of changes. For each person it gives the reason, and the guard
+// that withholds the change.
 func changesOf(changes []plan.Change) string {
 	each := make([]string, len(changes))
 	for i, c := range changes {

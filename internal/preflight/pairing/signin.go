@@ -18,16 +18,16 @@ import (
 
 const webSettings = "in ClearML's settings, under Identity Providers"
 
-// connection compares the connections that were made in the web application with the
-// configuration.
+// connection compares the sign-in connections that somebody made in ClearML's web application
+// with groupsync's configuration.
 func (p *pairing) connection(ctx context.Context) []preflight.Finding {
 	all, err := p.Connections(ctx)
 	if f := fault.Of(err); f != nil && f.Reason == fault.NotFound {
-		return []preflight.Finding{preflight.Warn("groupsync could not check this: ClearML does not show the connections of its web application (it has no call sso.get_provider_configurations)",
-			"look at the connection to Keycloak "+webSettings+", if there is one")}
+		return []preflight.Finding{preflight.Warn("groupsync could not check the sign-in connections of ClearML's web application, because ClearML has no call that returns them (sso.get_provider_configurations)",
+			"look for a connection to Keycloak "+webSettings+". If there is one, compare its realm, client and groups claim with groupsync's configuration")}
 	}
 	if err != nil {
-		return []preflight.Finding{preflight.Unchecked(err, "look at the connection to Keycloak "+webSettings+", if there is one")}
+		return []preflight.Finding{preflight.Unchecked(err, "look for a connection to Keycloak "+webSettings+". If there is one, compare its realm, client and groups claim with groupsync's configuration")}
 	}
 	ours := slices.DeleteFunc(all, func(c clearml.Connection) bool { return !strings.EqualFold(c.Provider, "keycloak") })
 	if len(ours) == 0 {
@@ -44,8 +44,8 @@ func (p *pairing) connection(ctx context.Context) []preflight.Finding {
 	return findings
 }
 
-// learn keeps whether a connection refuses people who are in no group. One connection that
-// does so is enough.
+// learn sets needsGroup from a connection. needsGroup is On if at least one connection refuses
+// people who are in no group. It is Off if a connection says otherwise and none refuses them.
 func (p *pairing) learn(c clearml.Connection) {
 	syncs := c.Groups != nil && *c.Groups
 	switch {
@@ -98,7 +98,7 @@ func (p *pairing) compareEndpoint(name, endpoint string) []preflight.Finding {
 	return nil
 }
 
-// mostAsked is the number of people that shutOut asks Keycloak about.
+// mostAsked is the largest number of people that shutOut asks Keycloak about.
 const mostAsked = 50
 
 // shutOut lists the people whom ClearML would refuse at sign-in, because they are in no group
@@ -110,7 +110,7 @@ func (p *pairing) shutOut(ctx context.Context) []preflight.Finding {
 	case p.NeedsGroup == clearmlenv.Off || p.needsGroup == clearmlenv.Off:
 		return preflight.Fine("ClearML lets people sign in who are in no group (" + setting + " is off)")
 	default:
-		return []preflight.Finding{preflight.Warn("groupsync could not check this: neither ClearML's variables nor its web application show whether ClearML refuses people who are in no group ("+setting+")",
+		return []preflight.Finding{preflight.Warn("groupsync could not check whether people are shut out of ClearML: neither ClearML's variables nor its web application show whether ClearML refuses people who are in no group ("+setting+")",
 			"name the file of ClearML's variables with --clearml-env")}
 	}
 	return p.surveyed(func(ctx context.Context) []preflight.Finding {
@@ -122,11 +122,12 @@ func (p *pairing) shutOut(ctx context.Context) []preflight.Finding {
 	})(ctx)
 }
 
-// outside counts the people who are in no list of an allowed group.
+// outside counts the ClearML users who are in no member list of an allowed group. An allowed
+// group is a Keycloak group whose members may sign in to ClearML.
 type outside struct {
 	shut      []string // names of people who are in no allowed group
-	unasked   int      // people beyond mostAsked
-	federated int      // people with an account of a federation, who are not asked about
+	unasked   int      // people whom groupsync did not check, because there are more than mostAsked
+	federated int      // people whom groupsync did not check, because an account comes from a federation
 }
 
 func (o outside) findings(begin string) []preflight.Finding {
@@ -145,8 +146,8 @@ func (o outside) findings(begin string) []preflight.Finding {
 	return findings
 }
 
-// outside asks Keycloak about the people who are in no list of an allowed group. It first
-// looks up those who had no account in the survey.
+// outside asks Keycloak about the people who are in no member list of an allowed group. It
+// first looks up the people for whom the survey found no account.
 func (p *pairing) outside(ctx context.Context) (o outside, err error) {
 	src, tgt, rules := p.view.Input.Source, p.view.Input.Target, p.view.Rules
 	allowed := p.allowed()
@@ -190,8 +191,8 @@ func (p *pairing) outside(ctx context.Context) (o outside, err error) {
 }
 
 // allowed returns the ids of the Keycloak groups whose members may sign in. These are the
-// groups that feed a user group or make administrators, and those with the name of a ClearML
-// group.
+// groups that feed a user group or make administrators, and the groups with the same claim
+// name as a ClearML group.
 func (p *pairing) allowed() map[string]bool {
 	ids, names := make(map[string]bool), make(map[string]bool)
 	for _, f := range p.view.Pairing.Feeds {
@@ -212,8 +213,8 @@ func (p *pairing) allowed() map[string]bool {
 	return ids
 }
 
-// candidates returns the places of the ClearML users who sign in through Keycloak and are in
-// no list of an allowed group. People who are gone or disabled are left out.
+// candidates returns the indexes of the ClearML users who sign in through Keycloak and are in
+// no member list of an allowed group. It leaves out people who are gone or disabled.
 func (p *pairing) candidates(allowed map[string]bool) (candidates []int) {
 	src, users := p.view.Input.Source, p.view.Input.Target.Users()
 	in := make(map[string]bool) // account ids

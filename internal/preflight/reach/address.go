@@ -22,7 +22,7 @@ import (
 	"groupsync/internal/transport"
 )
 
-// Address is the address of a side, and how its certificate is checked.
+// Address is the address of Keycloak or of ClearML, and how its certificate is checked.
 type Address struct {
 	Side               string // keycloak or clearml: begins the names of the checks and of the keys
 	URL                string
@@ -30,14 +30,14 @@ type Address struct {
 	InsecureSkipVerify bool
 }
 
-// stepLimit limits each of the two checks of an address.
+// stepLimit is how long each of the two checks of an address may take.
 const stepLimit = 5 * time.Second
 
 // soon is how long before the end of a certificate the check warns.
 const soon = 14 * 24 * time.Hour
 
-// checks returns the checks of the name and of the certificate. If one of them has an error,
-// the other checks of the side are not made.
+// checks returns the check of the host name in DNS and the check of the certificate. The other
+// checks of the same server depend on these two.
 func (a Address) checks() []preflight.Check {
 	return []preflight.Check{
 		{Name: a.Side + "-dns", Run: a.dns},
@@ -115,7 +115,8 @@ func (a Address) tls(ctx context.Context) []preflight.Finding {
 	return expiry(state, time.Now())
 }
 
-// plain judges an address without TLS. Requests that do not leave the machine are fine.
+// plain returns the finding for an address without TLS. If requests do not leave the machine,
+// the finding is OK.
 func (a Address) plain() []preflight.Finding {
 	if !transport.InTheClear(a.URL) {
 		return preflight.Fine("plain HTTP, which does not leave this machine")
@@ -124,8 +125,8 @@ func (a Address) plain() []preflight.Finding {
 		fmt.Sprintf("put an https:// address into %s.url", a.Side))}
 }
 
-// handshake makes one request as the side's client does and returns the state of the TLS
-// connection. It verifies the certificate even if insecure_skip_verify is set.
+// handshake makes one request in the same way as groupsync's client and returns the state of
+// the TLS connection. It verifies the certificate even if insecure_skip_verify is set.
 func (a Address) handshake(ctx context.Context) (*tls.ConnectionState, error) {
 	client, err := transport.New(transport.Options{CAFile: a.CAFile, Timeout: stepLimit})
 	if err != nil {
@@ -176,7 +177,7 @@ func (a Address) refusedCertificate(err error) (preflight.Finding, bool) {
 	return preflight.Fail(fmt.Sprintf("the certificate is not valid: %v", failed.Err), "give the server a valid certificate"), true
 }
 
-// outOfTime says that the certificate's time is over, or has not begun.
+// outOfTime returns a sentence that the certificate has expired, or is not valid yet.
 func outOfTime(cert *x509.Certificate, now time.Time) string {
 	if now.Before(cert.NotBefore) {
 		return fmt.Sprintf("the certificate of %s is valid only from %s on", subject(cert), cert.NotBefore.UTC().Format(time.DateOnly))
@@ -202,10 +203,11 @@ func namesOf(cert *x509.Certificate) string {
 
 func subject(cert *x509.Certificate) string { return fmt.Sprintf("%q", cert.Subject) }
 
-// expiry warns if a certificate of the chain ends soon. It judges the one that ends first.
+// expiry warns if a certificate of the chain ends soon. It looks at the certificate that ends
+// first.
 func expiry(state *tls.ConnectionState, now time.Time) []preflight.Finding {
 	if state == nil || len(state.VerifiedChains) == 0 {
-		return []preflight.Finding{preflight.Warn("groupsync could not check this: the connection has no verified certificate chain", "check the proxies between groupsync and the server")}
+		return []preflight.Finding{preflight.Warn("groupsync could not complete this check: the connection has no verified certificate chain", "check the proxies between groupsync and the server")}
 	}
 	chain := state.VerifiedChains[0]
 	first := slices.MinFunc(chain, func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) })

@@ -39,14 +39,14 @@ type lookUp interface {
 type ClearMLOptions struct {
 	Address  Address // its Side is clearml
 	Provider string  // clearml.provider
-	// What a pass writes to make somebody an administrator. Both are false if the
-	// configuration names no administrators.
+	// AdminsGroup and AdminsRole say what a pass writes to make somebody an administrator.
+	// Both are false if the configuration names no administrators.
 	AdminsGroup bool // the members of Admins
 	AdminsRole  bool // the role admin
 }
 
-// ClearML returns the checks that ClearML can be reached, that the credentials may
-// read and write user groups, and that ClearML shows them without contradiction.
+// ClearML returns the checks that ClearML can be reached, that the credentials may read and
+// write user groups, and that ClearML shows the user groups without contradiction.
 func ClearML(c clearmlSide, people lookUp, o ClearMLOptions) []preflight.Check {
 	r := &clearmlReach{clearmlSide: c, people: people, ClearMLOptions: o}
 	checks := append(o.Address.checks(), []preflight.Check{
@@ -69,7 +69,7 @@ type clearmlReach struct {
 	people lookUp
 
 	login    clearml.Login
-	snapshot *target.Snapshot // what rights read
+	snapshot *target.Snapshot // ClearML as the check clearml-rights has read it
 }
 
 func (r *clearmlReach) calls(ctx context.Context) (findings []preflight.Finding) {
@@ -103,7 +103,7 @@ func (r *clearmlReach) credentials(ctx context.Context) []preflight.Finding {
 func (r *clearmlReach) version(context.Context) []preflight.Finding {
 	s := r.login.Server
 	if s.Version == "" {
-		return []preflight.Finding{preflight.Warn("groupsync could not check this: the token does not contain the version of ClearML", "read the version in ClearML's settings")}
+		return []preflight.Finding{preflight.Warn("groupsync could not complete this check: the token does not contain the version of ClearML", "read the version in ClearML's settings")}
 	}
 	seen := "ClearML " + s.Version
 	if s.APIVersion != "" {
@@ -133,7 +133,8 @@ func (r *clearmlReach) features(ctx context.Context) []preflight.Finding {
 }
 
 // service reports whether the credentials belong to a service account. Some servers do not
-// list service accounts among the users, so a user that is not listed counts as one.
+// list service accounts among the users. So a user that is not listed counts as a service
+// account.
 func (r *clearmlReach) service() bool {
 	i, listed := r.snapshot.UserIndex(r.login.Identity.User)
 	return !listed || r.snapshot.Users()[i].ServiceAccount
@@ -146,8 +147,8 @@ func orNone(list []string) string {
 	return "Their features are " + strings.Join(list, ", ")
 }
 
-// rights reads all users and user groups, as a pass does. It does not try to write: writing
-// needs the same roles as reading (reference/clearml-api.md).
+// rights reads all users and user groups, as a pass does. It does not try to write, because
+// writing needs the same roles as reading (reference/clearml-api.md).
 func (r *clearmlReach) rights(ctx context.Context) []preflight.Finding {
 	var err error
 	if r.snapshot, err = Directory(ctx, r); err != nil {
@@ -160,9 +161,9 @@ func (r *clearmlReach) rights(ctx context.Context) []preflight.Finding {
 	return preflight.Fine(fmt.Sprintf("the role %q may read user groups: ClearML shows %d groups, %d users and %d memberships", r.login.Identity.Role, groups, users, memberships))
 }
 
-// Directory reads both views of every user group. If the views disagree, it reads them a
-// second time, because a login during the reading can cause that. The errors are those of the
-// reads.
+// Directory reads both views of every user group: the group's own list of members, and the
+// users' own lists of groups. If the views disagree, it reads both a second time, because a
+// login between the reads can cause a difference. It returns the error of a read that failed.
 func Directory(ctx context.Context, c directory) (snapshot *target.Snapshot, err error) {
 	for range 2 {
 		groups, err := c.UserGroups(ctx)
@@ -210,9 +211,10 @@ func (r *clearmlReach) builtin(context.Context) (findings []preflight.Finding) {
 	return findings
 }
 
-// admins compares the role admin with the members of Admins. It is unknown whether one implies
-// the other (reference/clearml-api.md). If a pass sets only the role, a role without the
-// membership is no disagreement.
+// admins compares the users with the role admin with the members of the group Admins. It is
+// unknown whether the role gives the membership, or the membership the role
+// (reference/clearml-api.md). If a pass sets only the role, a user with the role and without
+// the membership is no problem.
 func (r *clearmlReach) admins(context.Context) (findings []preflight.Finding) {
 	member := make(map[string]bool)
 	for _, g := range r.named(target.Admins) {
@@ -271,7 +273,8 @@ func (r *clearmlReach) views(context.Context) (findings []preflight.Finding) {
 	return findings
 }
 
-// identity checks whether the credentials are a person's. They end when the person leaves.
+// identity checks whether the credentials belong to a person. Such credentials stop working
+// when the person leaves.
 func (r *clearmlReach) identity(ctx context.Context) []preflight.Finding {
 	const todo = "make a service account with the rights of an administrator in ClearML, and give groupsync its credentials (since ClearML 3.25, with CLEARML__services__organization__allow_service_user_admins=true)"
 	id := r.login.Identity.User

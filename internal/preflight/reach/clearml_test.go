@@ -188,11 +188,11 @@ func TestWhatIsWrongInClearML(t *testing.T) {
 			mistake: func(s *clearmltest.Server) {
 				s.Inject(clearmltest.Fault{Call: "users.get_current_user", Code: 403, Subcode: 20, Text: "no"})
 			},
-			want: `! clearml-features: groupsync could not check this: ClearML users.get_current_user: the role of these credentials may not make this call (403/20, no): give groupsync the access key of a ClearML administrator
+			want: `! clearml-features: groupsync could not complete this check: ClearML users.get_current_user: the role of these credentials may not make this call (403/20, no): give groupsync the access key of a ClearML administrator
     there is nothing to do if the check clearml-rights is ok: it has read the user groups
 `},
 		{name: "the server tells no features", check: "clearml-features", mistake: ownKeys,
-			want: `! clearml-features: groupsync could not check this: ClearML users.get_current_user: the answer lists no features
+			want: `! clearml-features: groupsync could not complete this check: ClearML users.get_current_user: the answer lists no features
     there is nothing to do if the check clearml-rights is ok: it has read the user groups
 `},
 		{name: "built-in groups are away, doubled, unmarked", check: "clearml-builtin",
@@ -279,13 +279,13 @@ func TestWhatIsWrongInClearML(t *testing.T) {
 			want: "✔ clearml-identity: the user boss is no service account, and Keycloak has no account that could be it\n"},
 		{name: "Keycloak cannot be asked about the identity", check: "clearml-identity", mistake: ownKeys,
 			people: keycloakPeople{err: errors.New("the federation is not up")},
-			want: `! clearml-identity: groupsync could not check this: the federation is not up
+			want: `! clearml-identity: groupsync could not complete this check: the federation is not up
     look in ClearML whether the user boss is a person. If so, ` + service},
 		{name: "the service accounts may not be listed a second time", check: "clearml-identity",
 			mistake: func(s *clearmltest.Server) {
 				s.Inject(clearmltest.Fault{Call: "users.get_service_users", Nth: 2, Code: 403, Subcode: 20, Text: "feature"})
 			},
-			want: `! clearml-identity: groupsync could not check this: ClearML users.get_service_users: the role of these credentials may not make this call (403/20, feature): give groupsync the access key of a ClearML administrator
+			want: `! clearml-identity: groupsync could not complete this check: ClearML users.get_service_users: the role of these credentials may not make this call (403/20, feature): give groupsync the access key of a ClearML administrator
     look in ClearML whose credentials groupsync has
 `},
 	} {

@@ -53,8 +53,8 @@ func Keycloak(k keycloakSide, o KeycloakOptions) []preflight.Check {
 	return chained(checks, 7)
 }
 
-// chained makes each of the first n checks depend on all checks before it, and the others on
-// the first n.
+// chained makes each of the first n checks depend on all checks before it. It makes every later
+// check depend on the first n checks.
 func chained(checks []preflight.Check, n int) []preflight.Check {
 	var names []string
 	for i := range checks {
@@ -73,7 +73,7 @@ func Prerequisites(side []preflight.Check) []string { return side[len(side)-1].A
 type keycloakReach struct {
 	keycloakSide
 	KeycloakOptions
-	grant keycloak.Grant // of the last sign-in
+	grant keycloak.Grant // the token of the last sign-in, and what it allows
 }
 
 func (r *keycloakReach) realm(ctx context.Context) []preflight.Finding {
@@ -95,8 +95,9 @@ func (r *keycloakReach) credentials(ctx context.Context) (findings []preflight.F
 	return preflight.Fine(fmt.Sprintf("Keycloak accepts the secret of the client %q, by the method %s", r.ClientID, r.grant.Method))
 }
 
-// The bounds of a token's life. groupsync renews a token when a quarter of its life is
-// left, at most 30 seconds before its end.
+// The bounds of a token's life. The check warns of a token that lives shorter or longer.
+// groupsync renews a token when a quarter of its life is left, at most 30 seconds before its
+// end.
 const (
 	shortToken = time.Minute
 	longToken  = time.Hour
@@ -117,8 +118,8 @@ func (r *keycloakReach) token(context.Context) []preflight.Finding {
 	}
 }
 
-// scope checks whether the token carries roles at all. A service account always holds some
-// roles that nobody assigned. So a token without roles does not show what the account holds.
+// scope checks whether the token carries any roles. A service account always holds some
+// default roles. So a token without roles does not show which roles the account holds.
 func (r *keycloakReach) scope(context.Context) []preflight.Finding {
 	if r.grant.Refusal != nil && len(r.grant.RealmRoles) == 0 && len(r.grant.ClientRoles) == 0 {
 		return preflight.Refused(r.grant.Refusal, "")
@@ -161,8 +162,8 @@ func (r *keycloakReach) viewClients(held []string, assign string) []preflight.Fi
 	}
 }
 
-// excess warns of roles that groupsync does not use. It leaves out the client "account": its
-// roles are default roles and concern only the account itself.
+// excess warns of roles that groupsync does not use. It leaves out the roles of the client
+// "account", because these are default roles and concern only the account itself.
 func (r *keycloakReach) excess(ctx context.Context, assign string) (findings []preflight.Finding) {
 	warn := func(whose string, roles []string) {
 		if len(roles) > 0 {
@@ -249,7 +250,7 @@ func (r *keycloakReach) version(ctx context.Context) []preflight.Finding {
 	major, err := strconv.Atoi(strings.SplitN(v, ".", 2)[0])
 	switch {
 	case err != nil:
-		return []preflight.Finding{preflight.Warn(fmt.Sprintf("groupsync could not check this: Keycloak's version %q is not a number", v), todo)}
+		return []preflight.Finding{preflight.Warn(fmt.Sprintf("groupsync could not complete this check: Keycloak's version %q is not a number", v), todo)}
 	case major < oldest:
 		return []preflight.Finding{preflight.Fail(fmt.Sprintf("Keycloak is %s, and groupsync supports %d and newer", v, oldest), "upgrade Keycloak")}
 	case major < leavesDisabled:
@@ -265,7 +266,7 @@ func (r *keycloakReach) version(ctx context.Context) []preflight.Finding {
 const leavesDisabled = 26
 
 // enablesAgain returns the finding for a Keycloak that enables disabled accounts of LDAP
-// again. In a realm without a federation it returns none.
+// again. In a realm without a federation it returns nil.
 func (r *keycloakReach) enablesAgain(ctx context.Context, version string) []preflight.Finding {
 	catalog, err := r.Catalog(ctx)
 	if err != nil {
@@ -280,14 +281,15 @@ func (r *keycloakReach) enablesAgain(ctx context.Context, version string) []pref
 }
 
 // versionNotShown checks a Keycloak that does not show the client its version. Every release
-// that groupsync does not support shows it.
+// that groupsync does not support shows its version. The settings of the realm confirm that the
+// release is newer than 26.0, because only newer releases have admin permissions there.
 func (r *keycloakReach) versionNotShown(ctx context.Context, todo string) []preflight.Finding {
 	settings, err := r.Settings(ctx)
 	switch {
 	case err != nil:
 		return []preflight.Finding{preflight.Unchecked(err, todo)}
 	case settings.Permissions == nil:
-		return []preflight.Finding{preflight.Warn("groupsync could not check this: Keycloak does not show the client its version, and the settings of the realm do not show it", todo)}
+		return []preflight.Finding{preflight.Warn("groupsync could not complete this check: Keycloak does not show the client its version, and the settings of the realm do not show it", todo)}
 	}
 	return preflight.Fine("Keycloak does not show the client its version. It is newer than 26.0 by the settings of the realm")
 }

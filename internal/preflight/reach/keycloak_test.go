@@ -268,11 +268,11 @@ func TestAKeycloakThatCannotBeLookedAt(t *testing.T) {
 		grant: keycloak.Grant{Life: 5 * time.Minute, Management: "realm-management", RealmRoles: []string{"x"}, ClientRoles: map[string][]string{"realm-management": {"view-realm", "view-users"}}},
 	}
 	want := `✔ keycloak-roles: the token carries view-users and view-realm of realm-management
-! keycloak-roles: groupsync could not check this: 403 from a proxy\x1b[2J
+! keycloak-roles: groupsync could not complete this check: 403 from a proxy\x1b[2J
     look in Clients > c > Service account roles for realm roles that groupsync does not need
-! keycloak-version: groupsync could not check this: 403 from a proxy\x1b[2J
+! keycloak-version: groupsync could not complete this check: 403 from a proxy\x1b[2J
     make sure that Keycloak is 24 or newer
-! keycloak-permissions: groupsync could not check this: 403 from a proxy\x1b[2J
+! keycloak-permissions: groupsync could not complete this check: 403 from a proxy\x1b[2J
     look at Realm settings > General > Admin permissions
 ✘ keycloak-groups: 403 from a proxy\x1b[2J
     correct this cause: groupsync makes no pass until it can read the complete list of groups
@@ -302,9 +302,9 @@ func TestTheVersionOfKeycloak(t *testing.T) {
 		{"the oldest, and no federation", "24.0.5", keycloak.Settings{}, "✔ keycloak-version: Keycloak is 24.0.5; groupsync supports 24 and newer\n"},
 		{"one that enables people of LDAP again", "25.0.6", keycloak.Settings{}, "! keycloak-version: Keycloak is 25.0.6. When the members of an LDAP group are read, Keycloak before 26 enables accounts again that an administrator disabled in Keycloak. groupsync reads members in every pass\n    upgrade to Keycloak 26, or disable people in LDAP\n"},
 		{"a release to come", "100", keycloak.Settings{}, "✔ keycloak-version: Keycloak is 100; groupsync supports 24 and newer\n"},
-		{"no number", "main\x1b[2J", keycloak.Settings{}, "! keycloak-version: groupsync could not check this: Keycloak's version \"main\\x1b[2J\" is not a number\n    make sure that Keycloak is 24 or newer\n"},
+		{"no number", "main\x1b[2J", keycloak.Settings{}, "! keycloak-version: groupsync could not complete this check: Keycloak's version \"main\\x1b[2J\" is not a number\n    make sure that Keycloak is 24 or newer\n"},
 		{"not told, by a new one", "", keycloak.Settings{Permissions: &off}, "✔ keycloak-version: Keycloak does not show the client its version. It is newer than 26.0 by the settings of the realm\n"},
-		{"not told, by one that shows nothing", "", keycloak.Settings{}, "! keycloak-version: groupsync could not check this: Keycloak does not show the client its version, and the settings of the realm do not show it\n    make sure that Keycloak is 24 or newer\n"},
+		{"not told, by one that shows nothing", "", keycloak.Settings{}, "! keycloak-version: groupsync could not complete this check: Keycloak does not show the client its version, and the settings of the realm do not show it\n    make sure that Keycloak is 24 or newer\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			parts := source.CatalogParts{Groups: []source.Group{{ID: "g", Name: "a", Path: "/a"}}, Counted: 1}

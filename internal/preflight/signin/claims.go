@@ -10,8 +10,8 @@ import (
 	"groupsync/internal/source/keycloak"
 )
 
-// exampleOfPerson checks the claims that say who signs in. It returns no finding if they are
-// right.
+// exampleOfPerson checks the claims of the example that say who signs in. It returns no finding
+// if these claims are right.
 func (l *mapperLint) exampleOfPerson() []preflight.Finding {
 	var found []preflight.Finding
 	begin := l.token() + " that Keycloak would give one person "
@@ -44,9 +44,9 @@ const pairwise = "ClearML then keeps an id that the realm does not have, so grou
 func (l *mapperLint) checkPersonClaims(context.Context) []preflight.Finding {
 	found := l.subjectWriters()
 	claims := []string{"email"}
-	// The user-info answer always holds the claim "sub". So does the access token in a realm
-	// without mappers of this kind, which came with Keycloak 25. Otherwise a mapper must add
-	// the claim.
+	// The user-info answer always holds the claim "sub". In an access token a mapper must add
+	// the claim, if the realm has mappers of this kind. They came with Keycloak 25. In a realm
+	// without such mappers, Keycloak adds the claim itself.
 	if !l.Userinfo && l.client.SubjectMapper {
 		claims = append(claims, "sub")
 	}
@@ -94,8 +94,8 @@ func purpose(claim string) string {
 	return "the name of a person"
 }
 
-// adviceFor returns how to get a claim into what ClearML reads. It names the scopes that
-// Keycloak gives every new client.
+// adviceFor returns the advice how to add a claim to what ClearML reads. It names the client
+// scope that has the mapper of the claim, and that Keycloak gives every new client.
 func (l *mapperLint) adviceFor(claim string) string {
 	scope := map[string]string{"sub": "basic", "email": "email"}[claim]
 	if scope == "" {
@@ -150,12 +150,12 @@ func (l *mapperLint) checkRoleClaim(ctx context.Context) []preflight.Finding {
 	return found
 }
 
-// isRoleClaim reports whether ClearML finds roles in the claim: the claim is named roles,
-// or roles is the last part of its name.
+// isRoleClaim reports whether ClearML finds roles in the claim. This is so if the claim is
+// named roles, or if roles is the last part of the claim's name.
 func isRoleClaim(claim string) bool { return claim == "roles" || strings.HasSuffix(claim, ".roles") }
 
-// covers reports whether the mapper shows roles of the client that holds the admin role:
-// a mapper of client roles can be limited to one client.
+// covers reports whether the mapper adds the roles of the client that the admin role belongs
+// to. A mapper of client roles can be limited to the roles of one client.
 func (l *mapperLint) covers(m keycloak.Mapper) bool {
 	only := m.Config["usermodel.clientRoleMapping.clientId"]
 	return m.Kind != keycloak.ClientRoles || only == "" || strings.HasPrefix(l.AdminRole, only+"/")

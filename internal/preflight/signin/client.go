@@ -1,5 +1,6 @@
-// Package signin checks the client in Keycloak that ClearML signs people in by. Its mappers
-// must give ClearML the same groups as groupsync does.
+// Package signin checks the client in Keycloak by which people sign in to ClearML. The
+// client's mappers write claims into the token of a sign-in. They must give ClearML the same
+// groups as groupsync does.
 package signin
 
 import (
@@ -19,8 +20,8 @@ type clientReader interface {
 	InScope(ctx context.Context, c *keycloak.Client, role string) (bool, error)
 }
 
-// Options describe how people sign in to ClearML, as far as the configuration and ClearML's
-// own variables say.
+// Options describes how people sign in to ClearML, as far as groupsync's configuration and
+// ClearML's own variables say.
 type Options struct {
 	ClientID  string // keycloak.clearml_client_id
 	Own       string // keycloak.client_id
@@ -33,8 +34,9 @@ type Options struct {
 
 // Checks returns the checks of ClearML's client in Keycloak. They check whether people can
 // sign in by the client, and whether its mappers give ClearML the same groups as groupsync
-// does (reference/clearml-keycloak-idp.md). If the client is not known, there is one check,
-// which says so. after names the checks that must have no error.
+// does (reference/clearml-keycloak-idp.md). If s names no client, Checks returns one check, which
+// warns of that. after lists the names of the checks that must find no error before these
+// checks are made.
 func Checks(s Options, read clientReader, after ...string) []preflight.Check {
 	l := &mapperLint{Options: s, read: read}
 	checks := []preflight.Check{{Name: "sign-in-client", After: after, Run: l.checkClient}}
@@ -57,13 +59,13 @@ func Checks(s Options, read clientReader, after ...string) []preflight.Check {
 	return checks
 }
 
-// mapperLint holds what the checks of ClearML's client share. The checks run one after
-// another.
+// mapperLint holds the data that the checks of ClearML's client share. It has no lock, because
+// the checks run one after another.
 type mapperLint struct {
 	Options
 	read    clientReader
-	client  *keycloak.Client // nil: it could not be read
-	example *keycloak.Example
+	client  *keycloak.Client  // nil: it could not be read
+	example *keycloak.Example // a sign-in that Keycloak simulated for one person; nil: there is none
 }
 
 // withClient returns a check that runs only if the client could be read.
@@ -112,7 +114,8 @@ func (l *mapperLint) checkClient(ctx context.Context) []preflight.Finding {
 	return found
 }
 
-// token returns the name of what ClearML reads.
+// token returns a phrase for what ClearML reads at a sign-in: the user-info answer or the
+// access token.
 func (l *mapperLint) token() string {
 	if l.Userinfo {
 		return "the user-info answer"
@@ -155,8 +158,9 @@ func writes(m keycloak.Mapper, claim string) bool {
 
 func claimOf(m keycloak.Mapper) string { return m.Config["claim.name"] }
 
-// writers returns the mappers that write the claim into what ClearML reads: always at every
-// sign-in, optional only if ClearML asks for an optional scope.
+// writers returns the mappers that write the claim into what ClearML reads. The mappers in
+// always do so at every sign-in. The mappers in optional do so only if ClearML asks for their
+// optional client scope.
 func (l *mapperLint) writers(claim string) (always, optional []keycloak.Mapper) {
 	for _, m := range l.client.Mappers {
 		switch {
@@ -170,7 +174,7 @@ func (l *mapperLint) writers(claim string) (always, optional []keycloak.Mapper) 
 	return always, optional
 }
 
-// named returns the name of a mapper and where it is.
+// named returns a phrase with the name of a mapper and the place where it is configured.
 func named(m keycloak.Mapper) string {
 	if m.Scope == "" {
 		return fmt.Sprintf("the mapper %q of the client", m.Name)
@@ -178,7 +182,7 @@ func named(m keycloak.Mapper) string {
 	return fmt.Sprintf("the mapper %q of the client scope %q", m.Name, m.Scope)
 }
 
-// console returns where a place of the client is found in the admin console.
+// console returns the path of menus in the admin console to a place in the client's settings.
 func (l *mapperLint) console(place string) string {
 	if place == "" {
 		return "Clients > " + l.ClientID
@@ -186,7 +190,7 @@ func (l *mapperLint) console(place string) string {
 	return "Clients > " + l.ClientID + " > " + place
 }
 
-// settings returns where the settings of the mapper are found in the admin console.
+// settings returns the path of menus in the admin console to the settings of the mapper.
 func (l *mapperLint) settings(m keycloak.Mapper) string {
 	if m.Scope == "" {
 		return l.console("Client scopes > " + l.ClientID + "-dedicated > Mappers > " + m.Name)
@@ -202,7 +206,7 @@ func listed(parts []string) string {
 	return strings.Join(parts, "")
 }
 
-// quoted lists names in quotes.
+// quoted returns the names in quotes, joined by listed.
 func quoted(names []string) string {
 	list := make([]string, len(names))
 	for i, name := range names {

@@ -12,8 +12,8 @@ import (
 )
 
 // checkExample compares the token that Keycloak would give one person with that person's
-// groups in Keycloak. It names no person and quotes no claim, because a claim can hold
-// personal data.
+// groups in Keycloak. This simulated sign-in is the example that the other checks use.
+// checkExample names no person and quotes no claim, because a claim can hold personal data.
 func (l *mapperLint) checkExample(ctx context.Context) []preflight.Finding {
 	e, err := l.read.Example(ctx, l.client, l.Userinfo)
 	if err != nil {
@@ -28,7 +28,7 @@ func (l *mapperLint) checkExample(ctx context.Context) []preflight.Finding {
 }
 
 // claimed returns the entries of the group claim in the example, sorted, each once. It returns
-// false if there is no such claim.
+// false if the example has no group claim.
 func (l *mapperLint) claimed() ([]string, bool) {
 	var entries []string
 	switch value := claimIn(l.example.Claims, l.Claim).(type) {
@@ -44,9 +44,9 @@ func (l *mapperLint) claimed() ([]string, bool) {
 	return sortedOnce(entries), true
 }
 
-// claimIn returns the value of a claim, or nil. name is written as the "Token Claim Name" of a
-// mapper: Keycloak reads a.b as the claim b in the object a, and a\.b as one name with a dot
-// (seen on Keycloak 26.7).
+// claimIn returns the value of a claim, or nil if there is no such claim. name has the form of
+// the "Token Claim Name" of a mapper: Keycloak reads a.b as the claim b in the object a, and
+// a\.b as one name with a dot (seen on Keycloak 26.7).
 func claimIn(claims map[string]any, name string) any {
 	var part strings.Builder
 	for i := 0; i < len(name); i++ {
@@ -65,7 +65,7 @@ func claimIn(claims map[string]any, name string) any {
 }
 
 // expected returns the entries that the group claim of the example should have, sorted, each
-// once.
+// once. The entries are paths if fullPath is true, else leaf names.
 func (l *mapperLint) expected(fullPath bool) []string {
 	var names []string
 	for _, g := range l.example.Groups {
@@ -108,7 +108,7 @@ func (l *mapperLint) exampleOfGroups() preflight.Finding {
 	return preflight.Fail(fmt.Sprintf("%s does not hold exactly these in the claim %q (missing: %d, others: %d)", begin, l.Claim, missing, others), "see the checks sign-in-groups and sign-in-other-mappers")
 }
 
-// without returns how many of the names are not among the others.
+// without returns how many of names are not in others.
 func without(names, others []string) (n int) {
 	for _, name := range names {
 		if !slices.Contains(others, name) {
@@ -118,7 +118,8 @@ func without(names, others []string) (n int) {
 	return n
 }
 
-// form returns the words for how the group claim names groups.
+// form returns a phrase for how the group claim names groups. fullPath is true if it holds
+// paths.
 func form(fullPath bool) string {
 	if fullPath {
 		return "full paths"
@@ -163,8 +164,8 @@ func (l *mapperLint) checkGroupMapper(context.Context) []preflight.Finding {
 		fmt.Sprintf(`add a mapper "Group Membership" with the token claim name %s in %s`, l.Claim, l.console("Client scopes > "+l.ClientID+"-dedicated")))}
 }
 
-// failUnlessShown returns an error. It returns a warning if the group claim of the example is right,
-// because what a token holds counts more than the settings.
+// failUnlessShown returns an error about a setting. If the group claim of the example is right,
+// it returns a warning, because the token shows that sign-ins work in spite of the setting.
 func (l *mapperLint) failUnlessShown(seen, advice string) preflight.Finding {
 	if l.shown() {
 		return preflight.Warn(seen+". What Keycloak would give one person is correct nevertheless", advice)
@@ -190,9 +191,9 @@ func (l *mapperLint) wrongForm(m keycloak.Mapper) preflight.Finding {
 		fmt.Sprintf(`switch "Full group path" %s in %s, or set groups.full_path to %t`, turn, l.settings(m), fullPath(m)))
 }
 
-// severalGroupMappers judges mappers that write the same claim. The claim then holds what all
-// of them write, each entry once (seen on Keycloak 24.0, 26.0 and 26.7). So mappers of the
-// same form do no harm, and mappers of two forms give each group two names.
+// severalGroupMappers returns the findings about several mappers that write the same claim. The
+// claim holds the entries of all these mappers, each entry once (seen on Keycloak 24.0, 26.0 and
+// 26.7). So mappers of the same form do no harm. Mappers of two forms give each group two names.
 func (l *mapperLint) severalGroupMappers(mappers []keycloak.Mapper) []preflight.Finding {
 	var names []string
 	differ := false
@@ -225,8 +226,8 @@ func (l *mapperLint) optionalGroupMappers(mappers []keycloak.Mapper) []preflight
 	return found
 }
 
-// groupMappersElsewhere judges mappers of the right claim that do not write it into what
-// ClearML reads.
+// groupMappersElsewhere returns the findings about mappers that have the right claim, but do
+// not add the claim to what ClearML reads.
 func (l *mapperLint) groupMappersElsewhere(mappers []keycloak.Mapper) []preflight.Finding {
 	var found []preflight.Finding
 	_, setting := l.addTo()
@@ -240,7 +241,7 @@ func (l *mapperLint) groupMappersElsewhere(mappers []keycloak.Mapper) []prefligh
 	return found
 }
 
-// tokenKind returns token, and says if the access token is a lightweight one.
+// tokenKind returns the same phrase as token, but says if the access token is lightweight.
 func (l *mapperLint) tokenKind() string {
 	if l.client.Lightweight && !l.Userinfo {
 		return "the lightweight access token"
@@ -258,7 +259,7 @@ func (l *mapperLint) groupMappersOfOtherClaims(mappers []keycloak.Mapper) []pref
 }
 
 // checkOtherWriters finds mappers of another kind that write into the group claim. ClearML
-// takes what they write for names of groups.
+// treats the values of such a mapper as names of groups.
 func (l *mapperLint) checkOtherWriters(context.Context) []preflight.Finding {
 	always, optional := l.writers(l.Claim)
 	isGroups := func(m keycloak.Mapper) bool { return m.Kind == keycloak.GroupMembership }

@@ -444,7 +444,7 @@ func TestMapperOnKeycloak(t *testing.T) {
 // notMade returns the text of checks that were not made.
 func notMade(names ...string) (text string) {
 	for _, name := range names {
-		text += "! sign-in-" + name + ": groupsync did not check this, because it could not read ClearML's client\n    see the check sign-in-client\n"
+		text += "! sign-in-" + name + ": groupsync did not make this check, because it could not read ClearML's client\n    see the check sign-in-client\n"
 	}
 	return text
 }
@@ -455,7 +455,7 @@ func TestMapperWithoutRights(t *testing.T) {
 	for _, roles := range [][]string{{"view-users", "view-realm"}, {"view-users", "view-realm", "query-clients"}} {
 		t.Run(strings.Join(roles, " "), func(t *testing.T) {
 			c := newSignInClient(t, signInRealm(t, roles))
-			want := `! sign-in-client: groupsync could not check this: reading the client web: the service account of the client "groupsync" lacks view-clients of realm-management. groupsync did not complete this read. To fix it, assign view-clients in Clients > groupsync > Service account roles
+			want := `! sign-in-client: groupsync could not complete this check: reading the client web: the service account of the client "groupsync" lacks view-clients of realm-management. groupsync did not complete this read. To fix it, assign view-clients in Clients > groupsync > Service account roles
     assign the role view-clients of realm-management if it is missing; a pass needs the role only for admins.role
 ` + notMade("redirect", "token", "groups", "other-mappers", "person", "roles")
 			if d := cmp.Diff(want, c.check(false)); d != "" {

@@ -12,8 +12,8 @@ import (
 // callback is the path at which ClearML's web application receives sign-ins from Keycloak.
 const callback = "/callback_keycloak"
 
-// checkRedirects looks for a redirect URI that leads a sign-in to ClearML. It warns of
-// wildcards, because each of them lets the code of a sign-in go somewhere else too.
+// checkRedirects looks for a redirect URI that leads a sign-in to ClearML. It warns of a URI
+// with a wildcard, because Keycloak may then send the code of a sign-in to another address.
 func (l *mapperLint) checkRedirects(context.Context) []preflight.Finding {
 	wanted := "the address of ClearML's web application with " + callback
 	place := `"Valid redirect URIs" in ` + l.console("Settings > Access settings")
@@ -49,18 +49,19 @@ func (l *mapperLint) checkRedirects(context.Context) []preflight.Finding {
 	return []preflight.Finding{preflight.Fail(seen, fmt.Sprintf("add %s to %s", wanted, place))}
 }
 
-// isCallback reports whether a redirect URI is ClearML's own, for one address.
+// isCallback reports whether a redirect URI names exactly one address, with the callback path of
+// ClearML.
 func isCallback(uri string) bool {
 	u, err := url.Parse(uri)
 	return err == nil && u.Host != "" && u.RawQuery == "" && strings.HasSuffix(u.Path, callback) && !strings.Contains(uri, "*")
 }
 
-// reach returns where else than to ClearML a redirect URI with a wildcard lets the code of a
-// sign-in go. It returns "" for a URI that Keycloak compares letter by letter, and for a URI
-// that no address on the web matches. Keycloak takes a * for a wildcard only at the end of a
-// URI without a query. The wildcard then stands for every end (seen on Keycloak 24.0, 26.0 and
-// 26.7). If the URI has a host before the wildcard, Keycloak 26.7 compares the host too; 24.0
-// and 26.0 do not.
+// reach returns a phrase for the addresses other than ClearML's to which Keycloak may send the
+// code of a sign-in, if a redirect URI has a wildcard. It returns "" for a URI that Keycloak
+// compares letter by letter, and for a URI that no address on the web matches. Keycloak treats a
+// * as a wildcard only at the end of a URI without a query. The wildcard then matches any text
+// (seen on Keycloak 24.0, 26.0 and 26.7). If the URI has a host before the wildcard, Keycloak
+// 26.7 compares the host too. Keycloak 24.0 and 26.0 do not compare the host.
 func reach(uri string) string {
 	begin, wild := strings.CutSuffix(uri, "*")
 	if !wild || strings.ContainsAny(begin, "*?#") {

@@ -168,7 +168,7 @@ func TestMapper(t *testing.T) {
     set keycloak.clearml_client_id to the client that ClearML signs people in by, or name the file of ClearML's variables with --clearml-env
 `},
 		{"a client that cannot be read is no client that is missing", func(_ *signin.Options, f *fakeClients) { f.client, f.clientErr = nil, errors.New("403") },
-			`! sign-in-client: groupsync could not check this: 403
+			`! sign-in-client: groupsync could not complete this check: 403
     assign the role view-clients of realm-management if it is missing; a pass needs the role only for admins.role
 ` + notMade("redirect", "token", "groups", "other-mappers", "person", "roles")},
 		{"no such client", func(s *signin.Options, f *fakeClients) { s.AdminRole, f.client = "", nil },
@@ -509,7 +509,7 @@ func TestMapper(t *testing.T) {
 		{"a scope that cannot be read", func(_ *signin.Options, f *fakeClients) {
 			f.client.FullScope, f.scopeErr = false, errors.New("500")
 		},
-			`! sign-in-roles: groupsync could not check this: 500
+			`! sign-in-roles: groupsync could not complete this check: 500
     look whether the role is listed in Clients > web > Client scopes > web-dedicated > Scope, because "Full scope allowed" is off there
 `},
 
@@ -535,7 +535,7 @@ func TestMapper(t *testing.T) {
     make a client for groupsync alone, name it in keycloak.client_id, and take the service account away from ClearML's client
 `},
 		{"an example that cannot be had", func(_ *signin.Options, f *fakeClients) { f.example, f.exampleErr = nil, errors.New("403") },
-			`! sign-in-token: groupsync could not check this: 403
+			`! sign-in-token: groupsync could not complete this check: 403
     the checks below use only the settings of the client
 `},
 	} {

@@ -23,7 +23,7 @@ const (
 	CutJSON        Kind = "cut_json"        // the body ends before its announced length
 	ShortJSON      Kind = "short_json"      // the body has the announced length, and the JSON in it is not complete
 	TrailingJSON   Kind = "trailing_json"   // an error object follows the answer
-	HTML200        Kind = "html_200"        // a proxy's page with 200
+	HTML200        Kind = "html_200"        // an HTML page of a proxy, with the status 200
 	NoContent      Kind = "no_content"      // 204
 	Unauthorized   Kind = "unauthorized"    // 401 in the middle of the pass
 	GroupForbidden Kind = "group_forbidden" // 403 for the members of one group
@@ -54,7 +54,7 @@ const (
 
 // Kinds lists every kind.
 var Kinds = []Kind{
-	Empty, ShortList, ShortMembers, ShiftedPage, TwicePage, // first, so that they win over the others: a client cannot see them
+	Empty, ShortList, ShortMembers, ShiftedPage, TwicePage, // these come first, because the first active kind is used, and a client cannot see these in the answer
 	WriteDone500, WriteNot200, WriteTwice, WriteLate, WriteDoneReset,
 	Refused, ResetBefore, ResetIn, ResetAfter, CutJSON, ShortJSON, TrailingJSON, HTML200, NoContent, Unauthorized, GroupForbidden, GroupMissing,
 	Page404, Conflict, TooMany, ServerError, NotImplemented, BadGateway, Unavailable, GatewayTimeout, SlowDrip, Timeout,

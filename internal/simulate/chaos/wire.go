@@ -1,10 +1,13 @@
-// Package chaos is the network between groupsync and the two models. It delays each request by
-// a time that only the seed decides. It does to requests and answers what networks, proxies
-// and servers do.
+// Package chaos is the network between groupsync and the models of Keycloak and ClearML. It
+// delays each request by a time that only the seed decides. It causes the faults of networks,
+// proxies and servers. A fault changes, delays or drops a request or its answer.
 //
 // Every decision is a hash of the seed, of the request and of how often the same request came.
 // So a decision does not depend on the order in which goroutines run. If one kind of fault is
-// switched off, the other faults stay where they were.
+// switched off, the other faults hit the same requests as before.
+//
+// A node is one process of groupsync. A pass is stormy if faults can hit it. A lie is a false
+// answer that looks complete and right.
 package chaos
 
 import (
@@ -42,7 +45,7 @@ type Answer struct {
 	Took   time.Duration // how long the server takes before it answers
 }
 
-// Model is one side.
+// Model is the model of Keycloak or of ClearML.
 type Model interface {
 	// Answer answers one request.
 	Answer(Request) Answer
@@ -57,14 +60,14 @@ type Model interface {
 type Wire struct {
 	Seed  uint64
 	Kinds map[Kind]bool // the kinds that are switched on
-	Rate  float64       // share of the requests of a stormy pass that a fault hits
-	Storm float64       // share of the passes that are stormy
-	Share float64       // share of the stormy passes in which a kind is active, so that other kinds hit too
+	Rate  float64       // the probability that an active kind of fault hits a request
+	Storm float64       // the probability that a pass is stormy
+	Share float64       // the probability that a kind is active in a stormy pass; if every kind were active, the first ones would hide the others
 
 	Always bool // every kind that is switched on is active in every stormy pass
 
 	// OneView says that ClearML shows the members of built-in groups in one view only. The
-	// wire then cuts no list of such a group, because nothing could detect that.
+	// wire then shortens no list of such a group, because groupsync could not detect that.
 	OneView bool
 
 	Trace    io.Writer // gets a line for each fault; may be nil
@@ -76,10 +79,10 @@ type Wire struct {
 	calm  bool
 	pass  map[string]int  // by node: the pass that runs
 	asked map[string]int  // by node and key: how many requests came
-	lied  map[string]bool // by node, pass and key: a false answer was given
+	lied  map[string]bool // by node, pass, side and key: a false answer was given
 	hit   map[string]bool // by node: a fault hit the running pass
-	dead  map[string]bool // by node: it was killed
-	Hits  map[Kind]int    // how often each fault was put in
+	dead  map[string]bool // by node: the process was killed
+	Hits  map[Kind]int    // how often each fault was caused
 }
 
 // New returns a wire without faults.
@@ -97,7 +100,7 @@ func (w *Wire) Calm() {
 	w.calm = true
 }
 
-// PassBegins notes that a pass of the node begins.
+// PassBegins records that a pass of the node begins. pass is its number.
 func (w *Wire) PassBegins(node string, pass int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -135,7 +138,7 @@ func (w *Wire) Counts() map[Kind]int {
 	return counts
 }
 
-// To returns the node's connection to a side.
+// To returns the connection of a node to the model m of a side.
 func (w *Wire) To(side Side, node string, m Model) http.RoundTripper {
 	return roundTripper{w, side, node, m}
 }
@@ -149,8 +152,8 @@ type roundTripper struct {
 
 var probed = regexp.MustCompile(`f:([^:/]+):(groupsync-probe-[A-Z0-9]+|\d{10})`)
 
-// keyOf returns the key of a request. Requests for the same thing have equal keys, also probes
-// with random names.
+// keyOf returns the key of a request. Requests for the same thing have equal keys. Probes have
+// equal keys too, although each asks for another random name.
 func (r roundTripper) keyOf(req *http.Request, body []byte) string {
 	if r.side == ClearML {
 		return req.URL.Path + " " + string(body)
@@ -165,8 +168,8 @@ func Rand(seed uint64, parts ...any) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, h.Sum64())) // #nosec G404 -- the same seed must give the same schedule
 }
 
-// question returns the key of what is asked for, without the number of wanted answers. All
-// requests about the holders of a role are one question.
+// question returns the key of the thing that a request asks for, without the limit on the number
+// of entries. All requests about the holders of a role have the same key.
 func (r roundTripper) question(req *http.Request, key string) string {
 	if r.side == ClearML {
 		return key
@@ -217,7 +220,7 @@ func (r roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !writes {
 		return r.read(req, q, r.question(req, key), fault, rng)
 	}
-	if err := take(); err != nil { // reading the body asks the gate (transport.WithGate)
+	if err := take(); err != nil { // reading the body of a write asks whether it may still be sent (transport.WithGate)
 		return nil, err
 	}
 	if q.Number = r.model.Sent(q); q.Number == 0 { // the request only asks whether the call exists
@@ -226,8 +229,8 @@ func (r roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	return r.write(req, q, fault, rng)
 }
 
-// draw returns the fault of a request, or none, and a delay that makes the request end at an
-// instant of its own.
+// draw returns the fault of a request, or an empty Kind, and the random numbers for the rest of
+// the request. It also returns a small delay, so that no two requests end at the same instant.
 func (r roundTripper) draw(key string, writes bool) (*rand.Rand, Kind, time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -241,7 +244,7 @@ func (r roundTripper) draw(key string, writes bool) (*rand.Rand, Kind, time.Dura
 	}
 	for _, k := range Kinds {
 		rate := r.Rate
-		if writes { // there are few writes
+		if writes { // a schedule has few writes, so each needs a higher probability of a fault
 			rate = max(rate, 0.4)
 		}
 		if r.Kinds[k] && k.of(r.side) && (r.Always || Rand(r.Seed, k, r.node, pass).Float64() < r.Share) && Rand(r.Seed, k, r.side, r.node, key, n).Float64() < rate {
@@ -261,8 +264,8 @@ func (r roundTripper) count(k Kind) {
 	r.hit[r.node] = true
 }
 
-// once reports whether this is the first false answer about the key in this pass. Two equal
-// false answers in one pass cannot be told from the truth.
+// once reports whether this is the first false answer about the key in this pass. The network
+// gives only one, because no client could detect a false answer that it gets twice.
 func (r roundTripper) once(key string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -286,8 +289,9 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// silence waits until ctx ends. It ends a moment before the deadline, so that the seed decides
-// which of two requests with the same deadline ends first.
+// silence simulates a request without an answer. It waits until a random moment shortly before
+// the deadline of ctx. So the seed decides which of two requests with the same deadline ends
+// first.
 func (r roundTripper) silence(ctx context.Context, rng *rand.Rand) error {
 	early := time.Duration(rng.IntN(int(time.Millisecond)))
 	if end, limited := ctx.Deadline(); limited {
@@ -318,7 +322,8 @@ func encode(v any) []byte {
 	return b
 }
 
-// read answers a request that changes nothing, with the fault.
+// read answers a request that changes nothing. fault is the fault that hits the request, or
+// empty.
 func (r roundTripper) read(req *http.Request, q Request, key string, fault Kind, rng *rand.Rand) (*http.Response, error) {
 	switch fault {
 	case ResetBefore:
@@ -359,7 +364,7 @@ func (r roundTripper) read(req *http.Request, q Request, key string, fault Kind,
 			at = len(body)
 		}
 		resp.Body = &broken{bytes.NewReader(body[:at]), end}
-	case ShortJSON: // the length is right, and the JSON ends too early
+	case ShortJSON: // the announced length is right, but the JSON in the body is not complete
 		r.count(fault)
 		resp.Body = io.NopCloser(bytes.NewReader(body[:max(0, len(body)-1-rng.IntN(8))]))
 	case TrailingJSON:
@@ -372,8 +377,8 @@ func (r roundTripper) read(req *http.Request, q Request, key string, fault Kind,
 	return resp, nil
 }
 
-// refuse returns an answer that does not come from the model, such as a proxy's. It returns
-// nil if the fault does not fit the request.
+// refuse returns an answer that does not come from the model, such as the error page of a
+// proxy. It returns nil if the fault does not fit the request.
 func (r roundTripper) refuse(req *http.Request, q Request, fault Kind, rng *rand.Rand) *http.Response {
 	text := func(status int, words string) *http.Response {
 		if r.side == ClearML {
@@ -426,8 +431,9 @@ func (r roundTripper) refuse(req *http.Request, q Request, fault Kind, rng *rand
 	return nil
 }
 
-// lie returns a complete answer of the right form that is false. group is the user group whose
-// members the answer shortens, or empty. told is false if the fault does not fit the answer.
+// lie returns an answer that is complete and has the right form, but is false. truth is the
+// model's own answer. group is the user group from whose members the lie leaves some out, or
+// empty. told is false if the fault does not fit the answer, so there is no lie.
 func (r roundTripper) lie(fault Kind, q Request, truth any, rng *rand.Rand) (lie any, group string, told bool) {
 	switch fault {
 	case Empty:
@@ -455,7 +461,8 @@ func (r roundTripper) lie(fault Kind, q Request, truth any, rng *rand.Rand) (lie
 	return nil, "", false
 }
 
-// lieOfClearML shortens the members of a group, or shifts or repeats part of a page of users.
+// lieOfClearML is lie for an answer of ClearML. It leaves out members of a group, or leaves out
+// or repeats a user in a page of users.
 func (r roundTripper) lieOfClearML(fault Kind, q Request, data map[string]any, rng *rand.Rand) (lie map[string]any, group string, told bool) {
 	if fault == ShortMembers {
 		groups, is := data["groups"].([]any)
@@ -491,7 +498,8 @@ func (r roundTripper) lieOfClearML(fault Kind, q Request, data map[string]any, r
 	return map[string]any{"users": append(append([]any{}, users[:at]...), users[at+1:]...)}, "", true
 }
 
-// write answers a request that changes something, with the fault.
+// write answers a request that changes something. fault is the fault that hits the request, or
+// empty.
 func (r roundTripper) write(req *http.Request, q Request, fault Kind, rng *rand.Rand) (*http.Response, error) {
 	ctx := req.Context()
 	carry := func() (*http.Response, error) {
@@ -566,7 +574,7 @@ func (b *broken) Read(p []byte) (int, error) {
 
 func (b *broken) Close() error { return nil }
 
-// drip is a body that comes in small pieces.
+// drip is a body that arrives in small pieces, with the time wait before each piece.
 type drip struct {
 	ctx  context.Context
 	body *bytes.Reader

@@ -1,6 +1,6 @@
-// Package dir is a model of a ClearML Enterprise server. It has the calls that groupsync
-// makes, as the notes on the API describe them. People sign in to it, and administrators and
-// other tools edit it. It shares nothing with clearmltest.
+// Package dir is a model of a ClearML Enterprise server. It implements the calls that groupsync
+// makes, as the notes on the API describe them. People sign in to the model, and administrators
+// and other tools edit its groups. It shares no code with clearmltest.
 package dir
 
 import (
@@ -31,7 +31,7 @@ const (
 
 type user struct {
 	id, name, email string
-	kept            string // the id that is kept of the sign-in by Keycloak; empty: none
+	kept            string // the account id that the server keeps from a sign-in through Keycloak; empty: no id
 	keycloak, other bool
 	service         bool
 	role            string
@@ -45,14 +45,14 @@ type group struct {
 	byLogin               map[string]bool // the users whom a sign-in made members
 }
 
-// Directory is the model.
+// Directory is the model of the server. Its exported bool fields choose how the server behaves.
 type Directory struct {
 	TokenLife  time.Duration
 	KeepsIDs   bool // the server keeps the id that the identity provider sent
-	LoginOwns  bool // a sign-in takes back only what a sign-in gave
+	LoginOwns  bool // a sign-in removes only memberships that a sign-in added
 	OneView    bool // the users' own lists leave built-in groups out
-	Rogue      bool // a write also changes another group
-	CutsAdmins bool // the server cuts the lists of built-in groups even if no other view shows their members
+	Rogue      bool // the server changes another group too when it carries out a write
+	CutsAdmins bool // the limit of Cut holds for built-in groups too, even if no other view shows their members
 
 	log *history.Log
 
@@ -178,7 +178,8 @@ func (d *Directory) named(name string) *group {
 	return nil
 }
 
-// set adds or removes one membership. It reports whether that changed anything.
+// set adds or removes one membership. It returns false if the membership already was like that.
+// by and write are the fields of the same names in history.Member.
 func (d *Directory) set(g *group, id string, in bool, by string, write int) bool {
 	if g.members[id] == in {
 		return false
@@ -214,7 +215,8 @@ func (d *Directory) Members(groupID string) []string {
 	return nil
 }
 
-// Replace writes a whole list of members, as another tool does that has read the list earlier.
+// Replace writes a complete list of members. Another tool does so, and it may have read the list
+// some time before, so it can undo newer changes.
 func (d *Directory) Replace(groupID string, members []string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -242,8 +244,8 @@ func (d *Directory) replace(g *group, members []string, by string, write int) {
 	}
 }
 
-// Cut limits the member lists of groups to so many members from now on; 0 ends the limit. If
-// own is true, the users' own lists lack the cut memberships too.
+// Cut limits every member list to the first to members from now on. If to is 0, the limit ends.
+// If own is true, the users' own lists lack the cut memberships too.
 func (d *Directory) Cut(to int, own bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -254,11 +256,11 @@ func (d *Directory) Cut(to int, own bool) {
 type Login struct {
 	ID, Name, Email string
 	Claim           []string // names of groups
-	Admin, Boss     bool     // an administrator by the group Admins, and by the role
+	Admin, Boss     bool     // whether the sign-in puts the person into the group Admins; whether it gives the role admin
 }
 
-// SignIn signs a person in and sets the memberships of the claim. It finds the user by the
-// kept id, then by the email. If there is none, it makes one.
+// SignIn signs a person in, sets the memberships of the claim and returns the id of the user. It
+// finds the user by the kept id, then by the email. If it finds no user, it makes one.
 func (d *Directory) SignIn(l Login) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -311,15 +313,16 @@ func (d *Directory) find(l Login) *user {
 	return nil
 }
 
-// UserIDs returns the ids of the users that an event can be about, sorted. groupsync's own
-// user and service accounts are left out.
+// UserIDs returns the ids of the users that an event can be about, sorted. It leaves out
+// groupsync's own user and service accounts.
 func (d *Directory) UserIDs() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return slices.DeleteFunc(keysOf(d.users), func(id string) bool { return id == Self || d.users[id].service })
 }
 
-// GroupIDs returns the groups that people can be put into, by name.
+// GroupIDs returns the ids of the groups that people can be put into, sorted by the groups'
+// names.
 func (d *Directory) GroupIDs() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -366,8 +369,8 @@ type writeBody struct {
 	Users       *[]string
 }
 
-// Sent implements chaos.Model. It enters the write into the log. A request without credentials
-// only asks whether the call exists, and gets 0.
+// Sent implements chaos.Model. It adds the write to the log and returns the number of the write.
+// It returns 0 for a request without credentials, which only asks whether the call exists.
 func (d *Directory) Sent(q chaos.Request) int {
 	if q.Header.Get("Authorization") == "" {
 		return 0
@@ -552,7 +555,7 @@ func (d *Directory) harm(written *group, number int) {
 	}
 }
 
-// Behave ends the rogue behaviour of a server.
+// Behave sets Rogue to false.
 func (d *Directory) Behave() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -15,7 +15,7 @@ const (
 	Superuser = "superuser"
 )
 
-// setRole sets the role of a user. It reports whether that changed anything.
+// setRole sets the role of a user. It returns false if the user already had the role.
 func (d *Directory) setRole(u *user, role, by string, write int) bool {
 	if u.role == role {
 		return false
@@ -29,8 +29,8 @@ func (d *Directory) setRole(u *user, role, by string, write int) bool {
 	return true
 }
 
-// EditRole sets a role, as an administrator does. role chooses among admin, superuser and
-// user.
+// EditRole sets the role of a user, as an administrator does. role is an index: it chooses among
+// admin, superuser and user.
 func (d *Directory) EditRole(userID string, role int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -1,6 +1,8 @@
-// Package history is the log of everything that happened in a simulated world. It is a list of
-// facts, each with its virtual time. The models of Keycloak and of ClearML write it, and so
-// does the code that drives the daemon. The oracle judges from the log alone.
+// Package history is the log of everything that happened in a simulated world. The log is a list
+// of facts, each with its virtual time. The models of Keycloak and ClearML add facts to the log,
+// and so does the code that runs the daemon. After the simulation the oracle (package oracle)
+// reads the log and decides whether everything that groupsync did was right. The log is all that
+// the oracle reads.
 package history
 
 import (
@@ -8,15 +10,16 @@ import (
 	"time"
 )
 
-// Facts about Keycloak. They are true even if the answers of Keycloak differ.
+// Facts about Keycloak. A fact is the true state of the model. An answer of Keycloak can differ
+// from it, for example while LDAP is away.
 type (
 	// Account is the new state of an account.
 	Account struct {
 		ID, Username, Email, Federation string
 		Enabled, Service                bool
 	}
-	// AccountGone says that Keycloak no longer has the account. Misread says that Keycloak
-	// deleted it only because LDAP showed too little: the person is still there.
+	// AccountGone says that Keycloak no longer has the account. Misread is true if Keycloak
+	// deleted the account only because LDAP did not show the person, who is still in LDAP.
 	AccountGone struct {
 		ID      string
 		Misread bool
@@ -30,9 +33,9 @@ type (
 		Account, Group string
 		In             bool
 	}
-	// Role says whether an account or a group holds the role of administrators, itself or by a
-	// role that contains it. The members of such a group, and of the groups below it, hold the
-	// role too.
+	// Role says whether an account or a group holds the role of administrators. The holder has
+	// the role itself, or a role that contains it. The members of such a group, and of the
+	// groups below it, hold the role too.
 	Role struct {
 		Holder string // id of an account or of a group
 		In     bool
@@ -51,11 +54,11 @@ type (
 
 // Facts about ClearML.
 type (
-	// User is the new state of a user. Kept is the id that ClearML keeps of the sign-in by
-	// Keycloak. Role is the role in ClearML.
+	// User is the new state of a user. Kept is the account id that ClearML keeps from a sign-in
+	// through Keycloak. Role is the role in ClearML.
 	User struct {
 		ID, Name, Email, Kept, Role string
-		Keycloak, Other, Service    bool // has signed in by Keycloak; by something else; is a service account
+		Keycloak, Other, Service    bool // has signed in through Keycloak; has signed in through another provider; is a service account
 	}
 	// UserGone says that ClearML no longer has the user.
 	UserGone struct{ ID string }
@@ -72,42 +75,44 @@ type (
 		Group, User string
 		In          bool
 		By          string
-		Write       int // number of the Sent that caused it; 0: groupsync did not cause it
+		Write       int // number of the Sent or SentRole that caused the change; 0: groupsync did not cause it
 	}
 )
 
 // AdminRole is the id of the user group that stands for ClearML's role admin.
 const AdminRole = "role:admin"
 
-// Writer is the Member.By of groupsync.
+// Writer is the value of Member.By for a change that groupsync made.
 const Writer = "groupsync"
 
 // Facts about what groupsync did.
 type (
-	// Read says that the server put together an answer with members: of that group, or of all
-	// groups if Group is empty. An answer with the users and their roles has Group AdminRole.
+	// Read says that the server made an answer with the members of Group. If Group is empty, the
+	// answer has the members of all groups. If Group is AdminRole, the answer has the users and
+	// their roles.
 	Read struct{ Node, Group string }
-	// Short says that an answer to the process lacked members of the group.
+	// Short says that an answer to the process Node lacked members of the group.
 	Short struct{ Node, Group string }
-	// Sent is a write at the moment in which its body went onto the connection. The numbers
-	// begin at 1.
+	// Sent is a write of a user group. Its time is the moment in which the body of the request
+	// went onto the connection. Number counts the writes from 1.
 	Sent struct {
 		Node, Group, Name, Description string
 		Number                         int
 		Members                        []string
 	}
-	// SentRole is a write that sets the role of one user, at the same moment. It shares the
-	// numbers with Sent.
+	// SentRole is a write that sets the role of one user. Its time is the same moment as for
+	// Sent, and Number counts Sent and SentRole together.
 	SentRole struct {
 		Node, User, Role string
 		Number           int
 	}
-	// Harm says that the server did more than a write asked for.
+	// Harm says that the server changed more than the write with this number asked for.
 	Harm struct{ Number int }
-	// Carried says that the server carried out a write, perhaps for a second time.
+	// Carried says that the server carried out the write with this number, perhaps for a second
+	// time.
 	Carried struct{ Number int }
-	// PassBegan is the beginning of a pass. Approved says that a person's approval may lift
-	// guards for it. OfOne says that it is the pass of one person.
+	// PassBegan is the beginning of a pass. Approved is true if the pass has an approval, which
+	// may lift guards. OfOne is true if the pass is about one person.
 	PassBegan struct {
 		Node     string
 		Pass     int
@@ -121,23 +126,23 @@ type (
 		ID             string // of the report
 		Result         string
 		Exit           int
-		Early, Faulted bool // asked for by somebody; a fault hit one of its requests
+		Early, Faulted bool // the pass ran outside the schedule; a fault hit one of its requests
 		Done, Failed   []Change
-		Left           int  // changes that are left
+		Left           int  // number of changes that the pass wanted and did not make
 		Journaled      bool // the journal has the report
-		HasJournal     bool
+		HasJournal     bool // the process keeps a journal
 		Errors, Guards []string
 		Counted        Counters
 	}
-	// Counters are the memberships that the metrics of a process have counted since the
-	// process began.
+	// Counters are the numbers of changed memberships that the metrics of a process have counted
+	// since the process began. NotAdded and NotRemoved count writes that failed.
 	Counters struct{ Added, Removed, NotAdded, NotRemoved int }
-	// Leads says that the process is the leader, at most until that time.
+	// Leads says that the process Node is the leader, at most until the time Until.
 	Leads struct {
 		Node  string
 		Until time.Time
 	}
-	// InForce holds the settings of a process from now on.
+	// InForce says that the process Node uses these settings from now on.
 	InForce struct {
 		Node string
 		Settings
@@ -165,7 +170,7 @@ type Settings struct {
 	Grace, GoneGrace time.Duration
 	Floor            int
 	MaxAge           time.Duration
-	HidesEmails      bool // accounts may share an email, and a federation can hide one of them
+	HidesEmails      bool // accounts may share an email, and the realm has a federation, which can hide such an account
 }
 
 // Exception keeps one person's memberships until a time.
@@ -186,14 +191,14 @@ type Log struct {
 	entries []Entry
 }
 
-// Add enters a fact with the present time.
+// Add adds a fact with the current virtual time.
 func (l *Log) Add(what any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.entries = append(l.entries, Entry{time.Now(), what})
 }
 
-// Take returns the facts that were entered since the last Take.
+// Take returns the facts that were added since the last Take.
 func (l *Log) Take() []Entry {
 	l.mu.Lock()
 	defer l.mu.Unlock()

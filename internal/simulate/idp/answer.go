@@ -12,7 +12,7 @@ import (
 	"groupsync/internal/simulate/chaos"
 )
 
-// Name is the realm's name, and Base the server's address.
+// Name is the name of the realm. Base is the address of the server.
 const (
 	Name = "work"
 	Base = "http://127.0.0.1:1/kc"
@@ -21,7 +21,7 @@ const (
 // Writes implements chaos.Model. groupsync writes nothing into Keycloak.
 func (r *Realm) Writes(string) bool { return false }
 
-// Sent implements chaos.Model.
+// Sent implements chaos.Model. It returns 0, because no request writes.
 func (r *Realm) Sent(chaos.Request) int { return 0 }
 
 func ok(v any) chaos.Answer { return chaos.Answer{Status: 200, JSON: v} }
@@ -124,8 +124,8 @@ func (r *Realm) answerGroups(path []string, query url.Values) chaos.Answer {
 	return ok(r.rep(g))
 }
 
-// page cuts a list by the parameters first and max. otherwise is the most entries if there is
-// no max.
+// page returns the part of a list that the parameters first and max ask for. If the query has no
+// max, otherwise is the largest number of entries; a negative number means no limit.
 func page(list []any, query url.Values, otherwise int) []any {
 	first, _ := strconv.Atoi(query.Get("first"))
 	most := otherwise
@@ -142,8 +142,8 @@ func page(list []any, query url.Values, otherwise int) []any {
 // hangTime is how long Keycloak waits for an LDAP that hangs.
 const hangTime = 5 * time.Second
 
-// members returns the list of a group as Keycloak does in the present state of its
-// federations.
+// members returns the member list of a group as Keycloak answers it while its federations are in
+// their present states, and how long Keycloak takes.
 func (r *Realm) members(g *group) (list []any, took time.Duration) {
 	list = []any{}
 	for _, f := range r.federations {
@@ -169,7 +169,7 @@ func (r *Realm) members(g *group) (list []any, took time.Duration) {
 				took += 2 * time.Second
 			}
 			if f.Mode == Blind && f.Forgets && f.Enabled {
-				continue // deleted below
+				continue // forget deletes the account below
 			}
 			list = append(list, r.user(a, false))
 			r.Sometimes["people shown as disabled because their federation is away"]++
@@ -198,7 +198,8 @@ func (r *Realm) user(a *account, enabled bool) any {
 // away.
 func (r *Realm) shown(a *account) any { return r.user(a, a.enabled && r.speaks(a)) }
 
-// wait returns how long a question about people takes while an LDAP hangs; else 0.
+// wait returns how long a question about people takes while an LDAP hangs. If no LDAP hangs, it
+// returns 0.
 func (r *Realm) wait() time.Duration {
 	for _, f := range r.federations {
 		if f.Enabled && f.Mode == Hanging {
@@ -309,7 +310,7 @@ func (r *Realm) search(query url.Values) chaos.Answer {
 			fits = !a.service
 		}
 		if query.Get("enabled") == "false" && a.enabled {
-			fits = false // the database decides this
+			fits = false // Keycloak evaluates this filter in its database, where the account is enabled
 		}
 		if fits {
 			list = append(list, r.shown(a))

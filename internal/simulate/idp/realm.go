@@ -1,7 +1,10 @@
-// Package idp is a model of Keycloak and of the LDAP servers behind it. It has what groupsync
-// asks of the admin API, as the notes on the real API describe it. It shares nothing with
-// keycloaktest. It enters the truth into the log. It answers what a Keycloak in its state
-// would answer, which is not always the truth.
+// Package idp is a model of Keycloak and of the LDAP servers behind it. It implements the calls
+// of the admin API that groupsync uses, as the notes on the real API describe them. It shares no
+// code with keycloaktest. The model adds the true state to the log. It answers requests as a
+// Keycloak in this state would, and such an answer is not always true.
+//
+// The own side of an account is Keycloak's answer about the groups of this one account. A group's
+// member list can differ from the own side.
 package idp
 
 import (
@@ -31,42 +34,42 @@ type Federation struct {
 	ID, Name string
 	Enabled  bool
 	Mode     Mode
-	Forgets  bool // Keycloak deletes the people whom a blind LDAP does not show (removeInvalidUsersEnabled)
-	Caches   bool // the own side of its people is cached
+	Forgets  bool // Keycloak deletes the people whom an LDAP in the mode Blind does not show (removeInvalidUsersEnabled)
+	Caches   bool // Keycloak's user cache holds the own side of the federation's people
 	removed  []account
 }
 
-// Quirk is a lasting difference between a group's list and the own side of a federation's
-// people.
+// Quirk is a lasting difference between a group's member list and the own side of the people of
+// a federation.
 type Quirk int
 
 // The quirks.
 const (
 	True   Quirk = iota
-	Hides        // the list shows none of them
-	Halves       // the list shows every other one of them
-	Shows        // the list shows some whose own side does not have the group
-	Twice        // the list shows each of them twice
+	Hides        // the list shows none of the federation's members of the group
+	Halves       // the list shows about half of the federation's members of the group
+	Shows        // the list also shows people whose own side does not have the group
+	Twice        // the list shows each of the federation's members of the group twice
 )
 
 type account struct {
 	id, username, email, federation string
 	enabled, service                bool
-	own                             map[string]bool // by group id: the token holds the group
-	roles                           map[string]bool // by name: given to the account itself
-	cached                          map[string]bool // nil: not cached
+	own                             map[string]bool // by group id: the account's token holds the group
+	roles                           map[string]bool // by name: the account itself was given the role
+	cached                          map[string]bool // the own side in the user cache, by group id; nil: not in the cache
 }
 
 type group struct {
 	id, name, parent string
 	federation       string // the federation whose LDAP group it is; empty: a local group
 	quirk            Quirk
-	roles            map[string]bool // by name
+	roles            map[string]bool // by name: the group was given the role
 }
 
-// Realm is the model.
+// Realm is the model of a realm of Keycloak.
 type Realm struct {
-	Duplicates bool // emails may repeat
+	Duplicates bool // several accounts may have the same email
 	TokenLife  time.Duration
 
 	log *history.Log
@@ -109,7 +112,7 @@ func (r *Realm) SetMode(i int, m Mode) {
 	r.log.Add(history.Blind{Federation: r.federations[i].ID, Is: m == Blind})
 }
 
-// Switch switches a federation on or off.
+// Switch switches a federation of Keycloak on or off.
 func (r *Realm) Switch(i int, on bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -154,7 +157,7 @@ func (r *Realm) AddGroup(name, parent string, federation int, q Quirk) string {
 	return g.id
 }
 
-// tell enters a group, and those below it, into the log.
+// tell adds a group, and the groups below it, to the log.
 func (r *Realm) tell(g *group) {
 	r.log.Add(history.Group{ID: g.id, Name: g.name, Path: r.path(g), Parent: g.parent})
 	for _, c := range r.below(g.id) {
@@ -191,7 +194,7 @@ func (r *Realm) RenameGroup(id, name string) {
 	}
 }
 
-// NameContains reports whether the name contains the name of a group.
+// NameContains reports whether name contains the name of a group of the realm.
 func (r *Realm) NameContains(name string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -203,7 +206,7 @@ func (r *Realm) NameContains(name string) bool {
 	return false
 }
 
-// DeleteGroup deletes a group, and those below it.
+// DeleteGroup deletes a group, and the groups below it.
 func (r *Realm) DeleteGroup(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -293,8 +296,8 @@ func (r *Realm) Enable(id string, enabled bool) {
 	}
 }
 
-// SetEmail gives an account another email. Like Keycloak it refuses an email that is taken,
-// unless emails may repeat.
+// SetEmail gives an account another email. If another account has the email, it does nothing, as
+// Keycloak does, unless several accounts may have the same email.
 func (r *Realm) SetEmail(id, email string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -326,8 +329,8 @@ func (r *Realm) HasEmail(email string) bool {
 	return r.hasEmail(email, "")
 }
 
-// hasEmail reports whether another account has the email. Deleted accounts that LDAP will show
-// again count too.
+// hasEmail reports whether another account has the email. An account also counts if Keycloak
+// deleted it but LDAP will show the person again.
 func (r *Realm) hasEmail(email, except string) bool {
 	for _, a := range r.accounts {
 		if a.id != except && strings.EqualFold(a.email, email) {
@@ -353,11 +356,12 @@ func (r *Realm) Put(id, groupID string, in bool) {
 	}
 	r.setOwn(a, groupID, in)
 	if g.federation == "" {
-		a.cached = nil // Keycloak writes the membership itself
+		a.cached = nil // Keycloak writes this membership itself, so it clears the cache
 	}
 }
 
-// setOwn changes one membership, and enters it into the log with what the list shows.
+// setOwn changes one membership. It adds to the log what the account's token holds, and what the
+// group's list shows.
 func (r *Realm) setOwn(a *account, groupID string, in bool) {
 	if a.own[groupID] == in {
 		return
@@ -375,7 +379,8 @@ func (r *Realm) tellListed(a *account, g *group) {
 	r.log.Add(history.Listed{Account: a.id, Group: g.id, In: r.listed(a, g) > 0})
 }
 
-// listed returns how often the group's list shows the account when nothing fails.
+// listed returns how many times the group's list shows the account when nothing fails: 0, 1 or
+// 2.
 func (r *Realm) listed(a *account, g *group) int {
 	own := a.own[g.id]
 	if a.federation == "" || g.federation == "" {
@@ -480,7 +485,8 @@ func (r *Realm) SignIn(id string) (Login, bool) {
 	return l, true
 }
 
-// speaks reports whether the account's federation is up. A local account always speaks.
+// speaks reports whether the account's federation is up, so that Keycloak knows the state of the
+// account. For a local account it returns true.
 func (r *Realm) speaks(a *account) bool {
 	f := r.federation(a.federation)
 	return a.federation == "" || f != nil && f.Enabled && f.Mode == Up
@@ -503,8 +509,9 @@ func (r *Realm) cachedOwn(a *account) map[string]bool {
 	return a.cached
 }
 
-// forget deletes the people of a blind LDAP. When the LDAP shows them again, see makes them
-// again under new ids, without their local groups.
+// forget deletes the people of a federation whose LDAP is in the mode Blind, if Forgets is set.
+// When the LDAP shows these people again, the method see makes their accounts again. The accounts
+// then have new ids and no local groups.
 func (r *Realm) forget(f *Federation) {
 	if f.Mode != Blind || !f.Forgets || !f.Enabled {
 		return
@@ -536,7 +543,7 @@ func (r *Realm) see(f *Federation) {
 	f.removed = nil
 }
 
-// Settle makes the people again whom Keycloak deleted because of a blind LDAP.
+// Settle makes the accounts again that Keycloak deleted while an LDAP was in the mode Blind.
 func (r *Realm) Settle() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -16,7 +16,7 @@ const (
 	Chief = "chief"
 )
 
-// contains returns what each role contains.
+// contains has the roles that a role contains, by the role's name.
 var contains = map[string][]string{Boss: nil, Chief: {Boss}}
 
 // GiveRole gives an account or a group a role, or takes it away.
@@ -37,8 +37,9 @@ func (r *Realm) GiveRole(id, role string, in bool) {
 	r.tellRole(id, roles)
 }
 
-// Hidden returns the ids of an account and of a group of the same LDAP whose list hides the
-// LDAP's people. The account is not in the group. Both are "" if there are none.
+// Hidden returns the ids of an account and of a group of the same LDAP. The group's list hides
+// the people of that LDAP, and the account is not in the group. If there is no such pair, both
+// ids are "".
 func (r *Realm) Hidden(rng *rand.Rand) (account, group string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -61,8 +62,9 @@ func (r *Realm) tellRole(holder string, roles map[string]bool) {
 	r.log.Add(history.Role{Holder: holder, In: roles[Boss] || roles[Chief]})
 }
 
-// rolesOf returns the roles that a token of the account holds. Its groups come from the user
-// cache, and those of a federation that is not up are missing.
+// rolesOf returns the roles that a token of the account holds. It reads the groups of the
+// account from the user cache. It leaves out the roles of a federation's group while the
+// federation is not up.
 func (r *Realm) rolesOf(a *account) map[string]bool {
 	held := maps.Clone(a.roles)
 	groups := r.cachedOwn(a)

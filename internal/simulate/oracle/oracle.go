@@ -39,7 +39,7 @@ const (
 	Agrees    Law = "the report agrees with what happened"
 )
 
-// pass is what the oracle knows of a pass.
+// pass is what the oracle knows about a pass.
 type pass struct {
 	node         string
 	number       int
@@ -47,7 +47,7 @@ type pass struct {
 	ofOne        bool
 	began, ended time.Time
 	result       string
-	changed      map[history.Change]time.Time // what its writes changed, and when first
+	changed      map[history.Change]time.Time // the changes that its writes made, and when each was first made
 }
 
 // leadership is the last renewal of the Lease.
@@ -68,19 +68,19 @@ type Oracle struct {
 	*past
 	Violations []Violation
 	Sometimes  map[string]int
-	Strict     bool // judge also what is known to go wrong (docs/simulation.md)
+	Strict     bool // also report violations that are known (docs/simulation.md)
 
-	running map[string]*pass   // by node
-	tried   map[pair]time.Time // node, group: when a write was sent last
-	short   map[pair]time.Time // node, group: when an answer last left members out
+	running map[string]*pass   // by node: the pass that runs
+	tried   map[pair]time.Time // by node and group: when a write was sent last
+	short   map[pair]time.Time // by node and group: when an answer last left members out
 	passes  []*pass            // the passes that ended
-	reads   map[pair]time.Time // node, group: when it was read last
+	reads   map[pair]time.Time // by node and group: when the node read the group last
 	writes  map[int]*write
 	leader  leadership
 	leads   bool // the log has facts about the leader
 	carried map[int]int
 	counted map[string]history.Counters // by node: what its metrics had counted after its last pass
-	harmed  map[string]int              // by node: the number of writes for which the server did more than asked
+	harmed  map[string]int              // by node: the number of writes for which the server changed more than asked
 	calm    time.Time
 }
 
@@ -92,7 +92,7 @@ func New() *Oracle {
 	}
 }
 
-// Judge judges further facts.
+// Judge judges the entries, which must follow the entries of the last call.
 func (o *Oracle) Judge(entries []history.Entry) {
 	for _, e := range entries {
 		if m, is := e.What.(history.Member); is && m.By == history.Writer {
@@ -206,9 +206,9 @@ func (o *Oracle) allowed(t time.Time, s history.Sent) *pass {
 	return p
 }
 
-// basis returns the time of the state that a write is judged by. A read serves one write. If
-// the write is sent again without another read, it is judged by the state at the time of
-// sending.
+// basis returns the time of the state by which a write at the time t is judged. For the first
+// write after a read, this is the time of the read. If the write is sent again without another
+// read, this is the time t. key names the node and the group.
 func (o *Oracle) basis(t, read time.Time, key pair) time.Time {
 	last, again := o.tried[key]
 	o.tried[key] = t
@@ -271,8 +271,8 @@ func (o *Oracle) some(node string, instants []time.Time, holds func(at) bool) bo
 	return slices.ContainsFunc(instants, func(t time.Time) bool { return holds(o.at(t, node)) })
 }
 
-// during is some for the instants of one pass. If the pass has an approval, there is no grace.
-// People whom a blind LDAP does not show then count as gone.
+// during reports whether holds is true at one of the instants of a pass. If the pass has an
+// approval, there is no grace, and people whom a blind LDAP does not show count as gone.
 func (o *Oracle) during(p *pass, instants []time.Time, holds func(at) bool) bool {
 	return o.some(p.node, instants, func(w at) bool {
 		if p.approved {
@@ -303,9 +303,9 @@ func (o *Oracle) removal(t time.Time, p *pass, team history.UserGroup, id string
 	o.waited(t, p, team, id, instants)
 }
 
-// waited judges the grace of a removal. The grace applies if all accounts that could be the
-// person are enabled accounts of a federation. Then each whole pass of the last grace must
-// have seen the person out of the group at some instant.
+// waited judges the grace of a removal. The grace applies if all candidates are enabled
+// accounts of a federation. Then, at some instant of each whole pass within the last grace, the
+// person must have been out of the group.
 func (o *Oracle) waited(t time.Time, p *pass, team history.UserGroup, id string, instants []time.Time) {
 	now := o.at(t, p.node)
 	list := now.candidates(o.users[id].get(t))
@@ -321,7 +321,7 @@ func (o *Oracle) waited(t time.Time, p *pass, team history.UserGroup, id string,
 			continue
 		}
 		if !o.some(p.node, o.instants(earlier.began, earlier.ended), func(w at) bool {
-			w.s.Grace = 0 // a person whom the pass could not find counts as out, whatever the reason
+			w.s.Grace = 0 // the pass could not find a ghost either, so a ghost counts as out
 			return !w.in(o.users[id].get(w.t), team)
 		}) && earlier.began.After(p.began.Add(-now.s.Grace)) {
 			o.broken(Wait, t, "%s is taken out of %q, and was in it throughout the pass of %s, the grace is %s", o.who(id, t), team.Name, earlier.began.Format("02 15:04:05"), now.s.Grace)
@@ -349,8 +349,8 @@ func (o *Oracle) grant(t time.Time, p *pass, team history.UserGroup, id string, 
 }
 
 // unambiguousAdmin reports whether the user holds the role of administrators or is in a group
-// of administrators. The configuration must name the group by its path, or by a name that no
-// other group has.
+// of administrators. A group counts only if the configuration names it by its path, or by a name
+// that no other group has.
 func (w at) unambiguousAdmin(u history.User) bool {
 	if slices.ContainsFunc(w.candidates(u), w.boss) {
 		return true
@@ -382,8 +382,8 @@ func (w at) repeats(g history.Group) bool {
 	return false
 }
 
-// floor judges how many administrators a write leaves. groupsync's own user and service
-// accounts do not count.
+// floor judges whether a write leaves enough administrators. members are the members after the
+// write. groupsync's own user and service accounts do not count.
 func (o *Oracle) floor(t time.Time, p *pass, team history.UserGroup, members []string, instants []time.Time) {
 	n := 0
 	for _, id := range members {
@@ -406,7 +406,7 @@ func (o *Oracle) who(id string, t time.Time) string {
 	return fmt.Sprintf("%s (%s, kept %q, email %q)", id, u.Name, u.Kept, u.Email)
 }
 
-// accountsOf describes the accounts that could be a user.
+// accountsOf describes the candidates of a user for a person who reads a failure.
 func (w at) accountsOf(u history.User, team history.UserGroup) string {
 	text := ""
 	for _, a := range w.candidates(u) {
@@ -415,7 +415,7 @@ func (w at) accountsOf(u history.User, team history.UserGroup) string {
 	return text
 }
 
-// changed notes a change that a write of a pass made.
+// changed records a change that a write of a pass made.
 func (o *Oracle) changed(t time.Time, m history.Member) {
 	w := o.writes[m.Write]
 	if w == nil {
@@ -438,8 +438,8 @@ func (o *Oracle) ended(t time.Time, e history.PassEnded) {
 	p.ended, p.result = t, e.Result
 	o.passes = append(o.passes, p)
 	for _, c := range e.Done {
-		// Somebody else may have made the change too. Then it was true at some instant of the
-		// pass.
+		// If somebody else made the change first, no write of the pass made it. The report is
+		// then right if ClearML had the result of the change at some instant of the pass.
 		if p.changed[c].IsZero() && !slices.ContainsFunc(o.instants(p.began, t), func(x time.Time) bool { return o.members[pair{c.Group, c.User}].get(x) == c.Add }) && !o.hidden(p, c) {
 			o.broken(Agrees, t, "the pass %s says that it made %s, and that never was so", e.ID, text(c))
 		}
@@ -459,8 +459,8 @@ func (o *Oracle) ended(t time.Time, e history.PassEnded) {
 	}
 }
 
-// counts compares what the metrics counted in a pass with the changes that its report calls
-// done and failed. ended has compared those with ClearML.
+// counts compares the metrics of a pass with the changes that its report calls done and
+// failed. ended compares the changes of the report with ClearML.
 func (o *Oracle) counts(t time.Time, e history.PassEnded) {
 	add := func(list []history.Change, adds bool) (n int) {
 		for _, c := range list {
@@ -486,8 +486,9 @@ func number(b bool) int {
 	return 0
 }
 
-// hidden reports whether c is a removal from a group whose members the pass did not see
-// completely. If an answer left out the removed person, the removal looks done when it is not.
+// hidden reports whether c is a removal from a group whose members an answer showed incompletely
+// during the pass. If the answer left out the removed person, the removal looks done when it is
+// not. If Strict is set, hidden returns false.
 func (o *Oracle) hidden(p *pass, c history.Change) bool {
 	if c.Add || o.Strict || o.short[pair{p.node, c.Group}].Before(p.began) {
 		return false
@@ -496,8 +497,9 @@ func (o *Oracle) hidden(p *pass, c history.Change) bool {
 	return true
 }
 
-// raced reports whether a write made the change only because somebody else changed the group
-// between the read and the moment in which the write was carried out.
+// raced reports whether the membership already had the result of the change at some instant of
+// the pass before t. Then the write made the change only because somebody else had changed the
+// group between the read and the write.
 func (o *Oracle) raced(p *pass, c history.Change, t time.Time) bool {
 	return slices.ContainsFunc(o.instants(p.began, t), func(x time.Time) bool {
 		return x.Before(t) && o.members[pair{c.Group, c.User}].get(x) == c.Add
@@ -511,8 +513,9 @@ func text(c history.Change) string {
 	return fmt.Sprintf("the removal of %s from %s", c.User, c.Group)
 }
 
-// Settled judges the end of a schedule, when nothing has changed since Calm and passes have
-// run. frozen names the user groups in which a guard rightly withholds something for good.
+// Settled judges the end of a schedule, when nothing has changed since the fact Calm and passes
+// have run: both sides must agree. It uses the settings of node at the time t. frozen names the
+// user groups in which a guard rightly withholds changes without end.
 func (o *Oracle) Settled(t time.Time, node string, frozen []string) {
 	w := o.at(t, node)
 	w.s.Grace = 0
@@ -533,9 +536,9 @@ func (o *Oracle) Settled(t time.Time, node string, frozen []string) {
 			case claim == is:
 			case claim && !listed, !claim && listed && is: // the list and the own side disagree: the next login settles it
 				o.Sometimes["somebody whom only a login settles"]++
-			case claim && w.s.HidesEmails && a.ID != u.Kept: // an email alone is no grant
+			case claim && w.s.HidesEmails && a.ID != u.Kept: // groupsync grants nothing on an email alone
 				o.Sometimes["somebody whom an email does not identify"]++
-			case id == history.AdminRole && u.Role != "admin" && u.Role != "user": // every other role stays
+			case id == history.AdminRole && u.Role != "admin" && u.Role != "user": // groupsync changes no other role
 				o.Sometimes["somebody with another role"]++
 			case w.protected(u): // gains nothing and loses nothing
 			case claim && team.System && !w.unambiguousAdmin(u):

@@ -1,10 +1,14 @@
-// Package oracle judges what groupsync did in a simulated world. It reads the log of facts
-// and nothing else: it shares no code with the product, and none with the models of
-// Keycloak and of ClearML.
+// Package oracle judges what groupsync did in a simulated world. It reads only the log of
+// facts (package history). It shares no code with the product, or with the models of Keycloak
+// and ClearML, so it does not repeat their mistakes.
 //
-// It judges by intervals, because a pass cannot read everything at one instant. A change was
-// right if its reason was true at some instant between the beginning of the pass and the
-// moment in which the write went onto the connection.
+// The oracle judges by intervals, because a pass cannot read everything at one instant. A
+// change was right if its reason was true at some instant between the beginning of the pass
+// and the moment in which the write went onto the connection.
+//
+// In this package, a team is a user group of ClearML. A boss is an account that holds
+// Keycloak's role of administrators. A candidate is an account that could be a user's. A ghost is
+// an account that Keycloak deleted only because LDAP did not show the person.
 package oracle
 
 import (
@@ -26,7 +30,8 @@ func (c *course[T]) set(t time.Time, v T) {
 	c.at, c.value = append(c.at, t), append(c.value, v)
 }
 
-// get returns the value at a time, after everything that happened at that time.
+// get returns the value at the time t. A change at exactly t counts. If the value was not set
+// before, get returns the zero value.
 func (c *course[T]) get(t time.Time) (v T) {
 	if c == nil {
 		return v
@@ -40,10 +45,10 @@ func (c *course[T]) get(t time.Time) (v T) {
 
 type pair struct{ a, b string }
 
-// account is an account at some time; the id is empty if there was none.
+// account is the state of an account at some time. The id is empty if there was no account.
 type account struct {
 	history.Account
-	ghost time.Time // when Keycloak deleted it because LDAP showed too little; zero: Keycloak did not
+	ghost time.Time // when Keycloak deleted the account because LDAP did not show the person; zero: no ghost
 }
 
 // past holds all facts about the world and the settings.
@@ -52,7 +57,7 @@ type past struct {
 	claims   map[pair]*course[bool]   // account, group
 	roles    map[string]*course[bool] // by account or group
 	blind    map[string]*course[bool] // by federation
-	listed   map[pair]*course[bool]
+	listed   map[pair]*course[bool]   // account, group
 	groups   map[string]*course[history.Group]
 	users    map[string]*course[history.User]
 	teams    map[string]*course[history.UserGroup]
@@ -78,8 +83,8 @@ func of[K comparable, T any](m map[K]*course[T], k K) *course[T] {
 	return c
 }
 
-// enter takes in one fact about the world. It returns false if the fact is about something
-// else.
+// enter records one fact about the world or the settings. It returns false for any other fact,
+// such as a pass or a write.
 func (p *past) enter(e history.Entry) bool {
 	switch w := e.What.(type) {
 	case history.Account:
@@ -123,8 +128,8 @@ func (p *past) enter(e history.Entry) bool {
 	return true
 }
 
-// imported ends the ghosts of a person whom Keycloak imports again. What happens to the new
-// account is true of the person.
+// imported ends the ghosts of a person whom Keycloak imports again. From now on the new account
+// says where the person belongs.
 func (p *past) imported(t time.Time, a history.Account) {
 	for _, c := range p.accounts {
 		if old := c.get(t); !old.ghost.IsZero() && old.ID != a.ID && old.Username == a.Username && old.Federation == a.Federation {
@@ -133,7 +138,8 @@ func (p *past) imported(t time.Time, a history.Account) {
 	}
 }
 
-// instants returns one time for each state of the world between two times.
+// instants returns the times between from and to at which the state of the world changed, and
+// from itself.
 func (p *past) instants(from, to time.Time) []time.Time {
 	list := []time.Time{from}
 	i := sort.Search(len(p.times), func(i int) bool { return p.times[i].After(from) })
@@ -155,22 +161,21 @@ func fold(email string) string {
 	return string(b)
 }
 
-// at is the world at one instant, with the settings of one node.
+// at is the world at the time t, with the settings s of one process.
 type at struct {
 	*past
 	t time.Time
 	s history.Settings
 
-	approved bool // a person has approved what Keycloak shows
+	approved bool // the pass has an approval, so people whom a blind LDAP does not show count as gone
 }
 
 func (p *past) at(t time.Time, node string) at {
 	return at{past: p, t: t, s: p.settings[node].get(t).Settings}
 }
 
-// account returns the account with that id. An account that Keycloak deleted because LDAP
-// showed too little still counts until the grace has run out or it was made again, because the
-// person is still there.
+// account returns the account with that id. A ghost counts as an account until the grace has
+// passed or Keycloak has imported the person again, because the person is still in LDAP.
 func (w at) account(id string) (account, bool) {
 	a := w.accounts[id].get(w.t)
 	if a.ID == "" || !a.ghost.IsZero() && w.t.Sub(a.ghost) >= w.s.Grace {
@@ -254,8 +259,8 @@ func (w at) fed(team history.UserGroup) bool {
 	return len(w.sources(team)) > 0 || w.ofAdmins(team) && w.s.AdminRole != ""
 }
 
-// bosses returns the ids of the groups whose members hold the role of administrators: those
-// with the role, and those below them.
+// bosses returns the ids of the groups whose members hold the role of administrators. These
+// are the groups with the role, and the groups below them.
 func (w at) bosses() []string {
 	var ids []string
 	for id := range w.groups {
@@ -282,13 +287,13 @@ func (w at) boss(a account) bool {
 	return w.roles[a.ID].get(w.t) || w.holds(a, w.bosses())
 }
 
-// gives reports whether the account gives its user the user group.
+// gives reports whether the account holds a group or role that feeds the user group.
 func (w at) gives(a account, team history.UserGroup) bool {
 	return w.holds(a, w.sources(team)) || w.ofAdmins(team) && w.boss(a)
 }
 
-// shows reports whether a list of Keycloak shows the account for the user group when nothing
-// fails.
+// shows reports whether a list of Keycloak that feeds the user group shows the account when
+// nothing fails.
 func (w at) shows(a account, team history.UserGroup) bool {
 	if !a.Enabled {
 		return false
@@ -322,20 +327,20 @@ func (w at) holds(a account, groups []string) bool {
 	return slices.ContainsFunc(groups, func(g string) bool { return w.claims[pair{a.ID, g}].get(w.t) })
 }
 
-// in reports whether some candidate of the user holds a group or role that feeds the user
-// group.
+// in reports whether at least one candidate of the user holds a group or role that feeds the
+// user group.
 func (w at) in(u history.User, team history.UserGroup) bool {
 	return slices.ContainsFunc(w.candidates(u), func(a account) bool { return w.gives(a, team) })
 }
 
-// ours reports whether the user has signed in by Keycloak, and is neither groupsync itself nor
-// a service account. The model of ClearML always says how a user has signed in.
+// ours reports whether the user has signed in through Keycloak, and is neither groupsync's own
+// user nor a service account. The model of ClearML always returns how a user has signed in.
 func (w at) ours(u history.User) bool {
 	return u.ID != "" && !u.Service && u.ID != w.s.Self && u.Keycloak
 }
 
-// protected reports whether the configuration keeps everything that the user has: by the
-// email of the user or of an account that could be the user, whatever the letter case.
+// protected reports whether the configuration keeps all memberships of the user. It names the
+// email of the user, or of an account that could be the user's. Letter case does not matter.
 func (w at) protected(u history.User) bool {
 	emails := []string{fold(u.Email)}
 	for _, a := range w.candidates(u) {
@@ -345,7 +350,8 @@ func (w at) protected(u history.User) bool {
 		slices.ContainsFunc(w.s.Exceptions, func(x history.Exception) bool { return slices.Contains(emails, fold(x.User)) && w.t.Before(x.Until) })
 }
 
-// sure returns the one account that the user surely is.
+// sure returns the one account that is certainly the user's. It returns false if there are
+// several candidates or none, or if another user could have the account too.
 func (w at) sure(u history.User) (account, bool) {
 	list := w.candidates(u)
 	if len(list) != 1 {

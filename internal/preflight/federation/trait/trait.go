@@ -1,5 +1,6 @@
 // Package trait finds the settings of a user federation that make a list of Keycloak differ
-// from what a login reads (reference/keycloak-own-view.md, reference/keycloak-traps.md).
+// from a person's own side (reference/keycloak-own-view.md, reference/keycloak-traps.md). The
+// own side is Keycloak's answer about the groups and roles of one person. A login reads it.
 package trait
 
 import (
@@ -28,8 +29,8 @@ func (l List) String() string {
 	return "the list of the group " + l.Groups[0].Path
 }
 
-// Lists returns the lists that feed a user group, each once, in the order of the feeds. The
-// list of a role has no groups yet.
+// Lists returns the lists that feed a user group, each once, in the order of the feeds. For the
+// list of a role, Groups is empty: the caller adds the groups after it has read the role.
 func Lists(pairing match.Pairing) []List {
 	var lists []List
 	add := func(l List, feed string) {
@@ -53,17 +54,16 @@ func Lists(pairing match.Pairing) []List {
 	return lists
 }
 
-// Trait is a part of the configuration of a federation. It makes a list of Keycloak differ
-// from the people's own side, or makes one of the two late (reference/keycloak-own-view.md,
-// reference/keycloak-traps.md).
+// Trait is a part of the configuration of a federation. A trait makes a list of Keycloak differ
+// from the people's own side, or makes the list or the own side late.
 type Trait struct {
-	level        preflight.Level // empty: no mistake by itself, only a possible cause of a measured difference
+	level        preflight.Level // empty: the trait is no mistake by itself, only a possible cause of a measured difference
 	cause        string          // the setting
 	effect       string          // what follows from the setting; empty if the level is empty
 	advice       string
 	federation   string          // id
 	hides, shows bool            // the list hides people, or shows people wrongly, because of the trait
-	sure         bool            // the trait does so whatever LDAP holds
+	sure         bool            // the trait always has this effect; false: the effect depends on what LDAP holds
 	touches      func(List) bool // whether the trait acts on the list; nil: it acts on no list
 }
 
@@ -72,21 +72,21 @@ func (t Trait) Finding() preflight.Finding {
 	return preflight.Finding{Level: t.level, Seen: t.cause + ". " + t.effect, Advice: t.advice}
 }
 
-// Concerns reports whether check reports the trait when those lists feed something. A trait
-// with no touches concerns every realm. If the lists are not known (nil), every trait with a
-// level concerns them.
+// Concerns reports whether the check federation reports the trait. lists are the lists that feed
+// a user group. A trait without a level is not reported. A trait with a level is reported if it
+// acts on one of the lists, if touches is nil, or if lists is nil, which means not known.
 func (t Trait) Concerns(lists []List) bool {
 	return t.level != "" && (t.touches == nil || lists == nil || slices.ContainsFunc(lists, t.touches))
 }
 
-// throughGroup returns a touches function: the lists that get people by a group for which is
-// returns true.
+// throughGroup returns a touches function. It returns true for a list that depends on a group
+// for which is returns true.
 func throughGroup(is func(source.Group) bool) func(List) bool {
 	return func(l List) bool { return slices.ContainsFunc(l.Groups, is) }
 }
 
-// below returns a touches function: the lists of the groups that Keycloak asks a mapper with
-// that path for. These are all groups at or below the path, at every depth.
+// below returns a touches function. It returns true for a list of a group that a mapper with
+// this groups path serves. These are all groups at or below the path, at every depth.
 func below(path string) func(List) bool {
 	return throughGroup(func(g source.Group) bool { return isBelow(g.Path, path) })
 }
@@ -130,7 +130,7 @@ const (
 	importMode   = "IMPORT"
 )
 
-// configuration is one federation with what the rules need.
+// configuration is one federation with the data that the functions that find traits need.
 type configuration struct {
 	keycloak.Storage
 	mappers  []keycloak.StorageMapper // the group mappers that read LDAP
@@ -176,9 +176,8 @@ func overlappingMappers(c configuration) []Trait {
 	return traits
 }
 
-// filteredGroups finds a federation whose mapper finds groups by the attribute that also holds
-// the ids of entries. Keycloak takes such a search for a search of people, and adds the filter
-// of people.
+// filteredGroups finds a mapper that searches groups by the attribute that also holds the ids of
+// entries. Keycloak treats such a search as a search for people, and adds the user filter.
 func filteredGroups(c configuration) []Trait {
 	var traits []Trait
 	for _, m := range c.mappers {
@@ -227,7 +226,7 @@ func hardcodedRoles(c configuration) []Trait {
 			effect: "Keycloak's list of the role's holders shows none of them, so groupsync makes none of them an administrator",
 			advice: "give the role to a group, and name that group in admins.groups",
 			hides:  true, sure: true, touches: func(l List) bool { return l.Role != "" && hardcodes(m.Role, l.Role) },
-		}, Trait{ // the role can be a composite that contains the other one
+		}, Trait{ // the mapper's role can be a composite role that contains the admin role
 			cause:  c.mapper(m) + " gives everybody the role " + m.Role,
 			advice: "look whether the role " + m.Role + " contains the role of administrators. If so, remove that role from it",
 			hides:  true, touches: func(l List) bool { return l.Role != "" },
@@ -236,8 +235,8 @@ func hardcodedRoles(c configuration) []Trait {
 	return traits
 }
 
-// hardcodes reports whether the role of a mapper ("role", or "client.role") is the
-// configured one.
+// hardcodes reports whether the role of a mapper ("role", or "client.role") is the configured
+// admin role.
 func hardcodes(mapper, configured string) bool {
 	realm, name := source.RealmRole(configured)
 	if !realm {
@@ -246,8 +245,9 @@ func hardcodes(mapper, configured string) bool {
 	return mapper == name
 }
 
-// ldapOnly finds mappers that hide the rows of Keycloak's database from the people's own side.
-// Only mappers at the top level do so. The list still shows the rows.
+// ldapOnly finds mappers in the mode LDAP_ONLY. Such a mapper hides the memberships in
+// Keycloak's database from the people's own side, and the list still shows them. Only mappers
+// with the groups path / do so.
 func ldapOnly(c configuration) []Trait {
 	var traits []Trait
 	for _, m := range c.mappers {
@@ -272,7 +272,8 @@ func ldapOnly(c configuration) []Trait {
 	return traits
 }
 
-// defaultGroups finds default groups of people who have no row in Keycloak's database.
+// defaultGroups finds default groups of the realm, for a federation that does not import
+// people. Such people have no row in Keycloak's database, so the list does not show them.
 func defaultGroups(c configuration) []Trait {
 	var traits []Trait
 	for _, g := range c.defaults {
@@ -290,8 +291,8 @@ func defaultGroups(c configuration) []Trait {
 	return traits
 }
 
-// usernameAttribute finds a federation whose entries can lack the username. sAMAccountName is
-// no such case, because Active Directory gives it to every account.
+// usernameAttribute finds a federation whose entries can lack the attribute of the username. It
+// accepts sAMAccountName, because Active Directory gives that attribute to every account.
 func usernameAttribute(c configuration) []Trait {
 	username := c.UsernameAttribute
 	if len(c.mappers) == 0 || username == "" || strings.EqualFold(username, c.RDNAttribute) || strings.EqualFold(username, "sAMAccountName") {
@@ -308,8 +309,9 @@ func usernameAttribute(c configuration) []Trait {
 	}}
 }
 
-// oldCache finds a user cache that nothing refreshes. A login reads the cache, and so do the
-// roles in effect. The count of groups that groupsync asks for does not read it.
+// oldCache finds a user cache that nothing refreshes. A login reads the cache, and Keycloak's
+// answer about a person's effective roles does so too. Keycloak's count of a person's groups,
+// which groupsync asks for, does not read the cache.
 func oldCache(c configuration) []Trait {
 	reads := c.Provider != "kerberos" && (c.Provider != "ldap" || len(c.mappers) > 0)
 	if !reads || c.Sync > 0 || c.CachePolicy != "DEFAULT" {
@@ -343,8 +345,8 @@ func timeouts(c configuration) []Trait {
 	return []Trait{t}
 }
 
-// sameNames finds settings with which two LDAP groups of one name can become one Keycloak
-// group. The Keycloak group itself does not show that.
+// sameNames finds settings with which two LDAP groups of the same name can become one Keycloak
+// group. The Keycloak group does not show how many LDAP groups it comes from.
 func sameNames(c configuration) []Trait {
 	var traits []Trait
 	for _, m := range c.mappers {
@@ -360,8 +362,8 @@ func sameNames(c configuration) []Trait {
 	return traits
 }
 
-// sameLeaf finds Keycloak groups of one name below a mapper's path. For each of them Keycloak
-// lists the members of the LDAP group of that name.
+// sameLeaf finds Keycloak groups with the same name below a mapper's path. For each of these
+// groups Keycloak lists the members of the LDAP group with that name.
 func sameLeaf(c configuration) []Trait {
 	var traits []Trait
 	for _, m := range c.mappers {
