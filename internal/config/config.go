@@ -65,8 +65,8 @@ type Keycloak struct {
 	Timeout            time.Duration `key:"timeout"`
 	Concurrency        int           `key:"concurrency"`
 	// TrustedFederations names user federations whose failed probes groupsync ignores. A probe
-	// is a question to a federation that shows whether it answers. Without probes, only
-	// guards.federation_grace protects the people of these federations.
+	// is a question to a federation that shows whether it answers. Only
+	// guards.federation_grace then protects the people of these federations.
 	TrustedFederations []string `key:"trusted_federations"`
 
 	Events         string        `key:"events"`          // off or poll: whether admin events bring passes forward

@@ -55,9 +55,9 @@ func (Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(mask)) }
 // MarshalText returns "[masked]".
 func (Secret) MarshalText() ([]byte, error) { return []byte(mask), nil }
 
-// Read returns the current secret. It reads the file at each call, so that the secret may
-// rotate, and removes the line ends after the secret. An error names the key and the file, and
-// quotes no part of the secret.
+// Read returns the current secret. If the secret is in a file, Read reads the file at each call,
+// so that the secret may rotate, and removes the line ends after the secret. An error names the
+// key and the file, and quotes no part of the secret.
 func (s Secret) Read() (string, error) {
 	if s.file == "" {
 		return string(s.value), nil

@@ -74,8 +74,8 @@ func (s *replica) run(ctx context.Context) error {
 		s.newTerm()
 		s.lead(true)
 		defer s.lead(false)
-		// The deferred call above runs only after the running pass. This one runs as soon as ctx
-		// ends, so the metrics and the page show at once that the Lease is lost.
+		// The deferred call above runs only after the running pass. The call below runs as soon as
+		// ctx ends, so the metrics and the page show at once that the Lease is lost.
 		defer context.AfterFunc(ctx, func() { s.lead(false) })()
 		return s.passes(ctx)
 	})

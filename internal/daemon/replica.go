@@ -26,7 +26,8 @@ import (
 	"groupsync/internal/wire"
 )
 
-// replica is the running daemon. It stays the same when the configuration is reloaded.
+// replica is the running daemon. A reload replaces only those parts that depend on the
+// configuration.
 type replica struct {
 	options   config.Options // where the configuration comes from
 	log       *slog.Logger

@@ -153,9 +153,9 @@ func (l *Lease) Holder() string {
 	return l.holder
 }
 
-// Held returns nil if the Lease allows this process to write: it holds the Lease, and the last
-// renewal is younger than renewDeadline. If not, the error says why. Held reads the clock and
-// uses no timer. So its answer is right also when a paused process has just continued.
+// Held returns nil if this process may write because of the Lease: this process holds the Lease,
+// and the last renewal is younger than renewDeadline. If not, the error says why. Held reads the
+// clock and uses no timer. So its answer is right also when a paused process has just continued.
 func (l *Lease) Held() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -158,8 +158,10 @@ func (f *Facts) remark(key, format string, args ...any) {
 	f.Remarks = append(f.Remarks, Remark{key, fmt.Sprintf(format, args...)})
 }
 
-// sort returns the variables whose values matter, by their name without the
-// prefix.
+// sort returns the variables whose values groupsync uses, by their name without the prefix. It
+// adds a remark about a variable that groupsync ignores, or whose value it cannot see. It
+// returns an error if a variable has two values, or if it is unknown and may change groups or
+// administrators.
 func (f *Facts) sort(found []variable) (map[string]variable, error) {
 	vars := make(map[string]variable)
 	var errs []error

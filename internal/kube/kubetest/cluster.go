@@ -61,7 +61,8 @@ func Start(tb testing.TB) *Cluster {
 var shared = processtest.Shared[*Cluster]{Name: "Kubernetes", Start: start, Stop: (*Cluster).close}
 
 // Shared returns the one cluster of the test binary, and starts it at the first call. TestMain
-// of the package must call Main. A test that stops the API server uses Start.
+// of the package must call Main. A test that stops the API server must use Start, because other
+// tests need the shared one.
 func Shared(tb testing.TB) *Cluster {
 	tb.Helper()
 	skipShort(tb)

@@ -184,8 +184,8 @@ func readBody(resp *http.Response) *buffered {
 	return w
 }
 
-// retry reports whether a read is repeated, because another attempt may succeed. The transport
-// never repeats a write: a write has a gate, which transport.WithGate describes.
+// retry reports whether a read is repeated. A read is repeated if its failure may be temporary.
+// The transport never repeats a write, because a write has a gate (transport.WithGate).
 func retry(_ context.Context, resp *http.Response, err error) bool {
 	if err != nil {
 		return broken(err)

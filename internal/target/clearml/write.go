@@ -172,8 +172,8 @@ func outcome(a answer, err error) error {
 	}
 }
 
-// notTaken reports whether a write certainly did not reach the part of the server that carries
-// it out, for a reason that may pass.
+// notTaken reports whether the server certainly did not carry the write out, for a reason that
+// may be temporary (target.NotTakenError).
 func notTaken(a answer, err error) bool {
 	switch a.code {
 	case 0:
@@ -188,8 +188,8 @@ func notTaken(a answer, err error) bool {
 	return false
 }
 
-// rejected reports whether a write was certainly refused. The server refused it with its
-// envelope, or the answer has a status with which nothing is carried out.
+// rejected reports whether a write was certainly refused. Either ClearML refused it in its
+// envelope, or the status of the answer shows that no server carried the write out.
 func rejected(a answer) bool {
 	return a.code >= 300 && a.code < 400 || a.code == http.StatusUnsupportedMediaType || a.enveloped && a.code >= 400 && a.code < 500
 }

@@ -139,8 +139,8 @@ func webPage(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, "<!doctype html><html><head><title>ClearML</title></head></html>")
 }
 
-// endpoint is one call: the roles that may make it, the types of its fields, and its function.
-// It ignores other fields.
+// endpoint is one call: the roles that may make the call, the types of its fields, and its
+// function. The server ignores fields that the endpoint does not name.
 type endpoint struct {
 	roles  []string // empty: everybody with valid credentials
 	open   bool     // needs no credentials

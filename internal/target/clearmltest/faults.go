@@ -94,17 +94,17 @@ func (s *Server) Heal() {
 	s.faults.planned, s.faults.writes, s.faults.truncate, s.faults.stale = nil, Writes{}, 0, nil
 }
 
-// Before registers f, which runs before each request with credentials to a call is carried
-// out. n is the number of such requests so far, this one included. f may change the server's
-// state.
+// Before registers a hook for a call. The server runs f before it carries out a request to this
+// call. Requests without credentials run no hook. n is the number of requests with credentials
+// to this call so far, this one included. f may change the server's state.
 func (s *Server) Before(call string, f func(n int)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults.before = append(s.faults.before, hook{call, f})
 }
 
-// After registers f, which runs after each request with credentials to a call was carried out
-// and before its answer is sent.
+// After registers a hook as Before does. The server runs f after it has carried out a request to
+// the call, and before it sends the answer.
 func (s *Server) After(call string, f func(n int)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -118,7 +118,7 @@ func (s *Server) MisbehaveWrites(w Writes) {
 	s.faults.writes = w
 }
 
-// TruncateMembers cuts each member list of get_user_groups after n.
+// TruncateMembers cuts each member list of permissions.get_user_groups after n members.
 func (s *Server) TruncateMembers(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -18,8 +18,8 @@ import (
 	"time"
 )
 
-// The ids of the built-in groups. The sources about ClearML give different ids; these are from
-// one of them.
+// The ids of the built-in groups. The sources about ClearML disagree on which of the last two
+// ids belongs to Admins (reference/clearml-api.md). Nothing depends on the choice.
 const (
 	UsersID       = "30795571-a470-4717-a80d-e8705fc776bf"
 	AdminsID      = "c14a3cc6-1144-4896-8ea6-fb186ee19896"
