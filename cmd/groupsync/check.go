@@ -58,9 +58,8 @@ warning.`,
 	return cmd
 }
 
-// runCheck makes the checks and prints the findings. The text shows each finding as soon as
-// it is there, because some checks take seconds. Checks that were not made are counted at the
-// end.
+// runCheck makes the checks and prints the findings. As text, it prints each finding at once,
+// because some checks take seconds. At the end it prints how many checks were not made.
 func runCheck(ctx context.Context, w io.Writer, checks []preflight.Check, asJSON, strict bool) error {
 	var failed error
 	r := preflight.Run(ctx, checks, func(f preflight.Finding) {
@@ -128,9 +127,9 @@ func checksOf(c config.Config, signIn clearmlenv.SignIn, p program, log *slog.Lo
 	), nil
 }
 
-// surveyOptions returns the options of a survey, which plans and never writes. It reads the
-// guards' memory, and neither locks nor writes it. If the memory cannot be read, lost says
-// why.
+// surveyOptions returns the options of a survey: a reading of both sides and a plan, without a
+// write. A survey reads the guards' memory, and neither locks nor writes the memory. If the
+// memory cannot be opened, the options have no store, and lost says why.
 func surveyOptions(c config.Config, rules match.Rules, p program, log *slog.Logger) (o reconcile.Options, lost string) {
 	store, _, err := openMemory(c, p, log)
 	if err != nil {
@@ -141,7 +140,8 @@ func surveyOptions(c config.Config, rules match.Rules, p program, log *slog.Logg
 	return o, ""
 }
 
-// signInOf returns how people sign in to ClearML.
+// signInOf returns how people sign in to ClearML. theirs is what ClearML's own variables say
+// about that.
 func signInOf(c config.Config, theirs clearmlenv.SignIn) signin.Options {
 	s := signin.Options{
 		ClientID: c.Keycloak.ClearMLClientID, Own: c.Keycloak.ClientID, Claim: c.Groups.Claim, FullPath: c.Groups.FullPath,

@@ -63,7 +63,7 @@ func printConfig(w io.Writer, t config.Traced) error {
 	}
 	root := &yaml.Node{Kind: yaml.MappingNode}
 	sections := make(map[string]*yaml.Node)
-	unwritten := "" // a comment for the next key: the key before it is not set
+	unwritten := "" // a comment above the next key, which says that the key before it is not set
 	for _, s := range t.Settings {
 		into, name := root, s.Key
 		if section, key, is := strings.Cut(s.Key, "."); is {
@@ -94,10 +94,10 @@ func printConfig(w io.Writer, t config.Traced) error {
 	return e.Close()
 }
 
-// valueNode is a value on one line, with its origin as a comment.
+// valueNode returns the value on one line, with its origin as a comment.
 func valueNode(s config.Setting) (*yaml.Node, error) {
 	value := s.Value
-	if value == config.Masked("") { // nothing to mask
+	if value == config.Masked("") { // the secret is empty, so there is nothing to mask
 		value = ""
 	}
 	n := new(yaml.Node)

@@ -25,8 +25,8 @@ var formats = []format{
 	{"markdown", true, func(w io.Writer, r report.Report, s report.Style) error { return report.Markdown(w, r, s.Full) }},
 }
 
-// format returns the format that -o names, or the zero format if there is none of
-// that name.
+// format returns the format that -o names. If no format has that name, it returns the zero
+// format.
 func (f flags) format() format {
 	i := slices.IndexFunc(formats, func(x format) bool { return x.name == f.output })
 	if i < 0 {

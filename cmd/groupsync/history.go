@@ -67,11 +67,11 @@ func runHistory(p program, c config.Config, q journal.Query, output string) erro
 	switch {
 	case kept:
 	case c.Lease.Name != "":
-		return errors.New("history reads the journal, and with a Lease there is none: look for audit=true in the logs of all replicas")
+		return errors.New("groupsync keeps no journal when it uses a Lease, so history has nothing to read: look for audit=true in the logs of all replicas")
 	case c.StateDir == "":
-		return errors.New("history reads the journal, and there is none without state_dir: look for audit=true in the log, and set state_dir for the passes to come")
+		return errors.New("groupsync keeps no journal when state_dir is not set, so history has nothing to read: look for audit=true in the log, and set state_dir to keep a journal of later passes")
 	default:
-		return errors.New("history reads the journal, and with state.keep 0 there is none: look for audit=true in the log, and set state.keep for the passes to come")
+		return errors.New("groupsync keeps no journal when state.keep is 0, so history has nothing to read: look for audit=true in the log, and set state.keep to keep a journal of later passes")
 	}
 	h, err := d.History(q)
 	if err != nil {

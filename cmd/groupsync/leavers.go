@@ -53,7 +53,7 @@ nobody is, and 1 if there was an error.`,
 	return cmd
 }
 
-// check refuses flags that cannot work.
+// check returns an error if a flag has a wrong value.
 func (f leaversFlags) check() error {
 	switch {
 	case f.output != "text" && f.output != "json":

@@ -21,7 +21,7 @@ func newLog(p program, c config.Log) *slog.Logger {
 }
 
 // escaped writes each log record without the characters that could control a terminal. slog
-// itself lets some of them pass in text, and most of them in JSON.
+// itself writes some of these characters in its text format, and most of them in JSON.
 type escaped struct {
 	io.Writer
 	escape func([]byte) []byte

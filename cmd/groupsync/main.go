@@ -37,8 +37,8 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	return 1
 }
 
-// exitCode is an error that ends the program with this code. run prints nothing for it,
-// because the command has printed everything before.
+// exitCode is an error that ends the program with this code. run prints no message for such an
+// error, because the command has already printed everything.
 type exitCode int
 
 func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
@@ -49,7 +49,8 @@ type program struct {
 	stdout, stderr io.Writer
 }
 
-// lookup returns the value of a variable; empty if it is not set.
+// lookup returns the value of an environment variable. If the variable is not set, it returns
+// an empty text.
 func (p program) lookup(name string) string {
 	for _, entry := range p.env {
 		if key, value, _ := strings.Cut(entry, "="); key == name {

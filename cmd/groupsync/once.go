@@ -12,8 +12,8 @@ import (
 	"groupsync/internal/wire"
 )
 
-// runOnce makes one pass and prints its report. The exit code is the report's. With --drift-ok
-// it is 0 instead of 2 if the report holds nothing wrong except drift.
+// runOnce makes one pass and prints its report. The exit code is that of the report. With
+// --drift-ok the exit code is 0 instead of 2 if drift is all that the report found wrong.
 func runOnce(ctx context.Context, p program, c config.Config, f flags, shown *progress, log *slog.Logger) error {
 	defer shown.end()
 	r, _, lease, err := openReconciler(c, p, shown, log)

@@ -67,7 +67,7 @@ The exit code is 2 if the configurations differ in what they do, 0 if they do no
 	return cmd
 }
 
-// check refuses flags that do not go together.
+// check returns an error if a flag has a wrong value, or if flags cannot be combined.
 func (f planFlags) check() error {
 	switch {
 	case f.against == "":

@@ -9,17 +9,18 @@ import (
 	"syscall"
 )
 
-// asProcess runs the program as this process and ends the process with its exit code. The exit
-// codes rest on two rules.
+// asProcess runs the program as this process and ends the process with the program's exit
+// code. Two rules decide the exit code if a signal or a panic ends the process.
 //
 // Signals: the first SIGINT or SIGTERM ends ctx, and the program then finishes the write that
 // is under way. The second signal ends the process at once. The exit code is then 128 plus the
 // number of the signal, as in a shell.
 //
-// Panics: the exit code is never 2, because 2 means drift here and is also Go's own code for a
-// panic. run and the goroutines of the daemon use recovered, so their panics end the process
-// with code 1. A panic in any other goroutine, such as a library's, and a fatal error of Go's
-// runtime cannot be caught. They end the process by SIGABRT, which a shell shows as 134.
+// Panics: a panic never ends the process with code 2. That is Go's own code for a panic, but
+// here 2 means drift. run and the goroutines of the daemon call daemon.Recovered, so their
+// panics end the process with code 1. A panic in any other goroutine, such as a library's, and
+// a fatal error of Go's runtime cannot be caught. They end the process by SIGABRT, which a
+// shell shows as 134.
 func asProcess(program func(context.Context) int) {
 	abortOnPanic()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -40,8 +41,8 @@ func asProcess(program func(context.Context) int) {
 }
 
 // abortOnPanic makes Go's runtime end the process by SIGABRT after a panic that nothing
-// recovers, instead of with exit code 2. It also disables core files: SIGABRT would write one,
-// and it would hold the secrets.
+// recovers, instead of with exit code 2. It also disables core files, because SIGABRT would
+// write a core file that holds the secrets.
 func abortOnPanic() {
 	debug.SetTraceback("crash")
 	var core syscall.Rlimit

@@ -68,7 +68,8 @@ groupsync suspend, or correct Keycloak first. The exit code is that of --once.`,
 	return cmd
 }
 
-// check refuses flags and arguments that do not go together.
+// check returns an error if a flag has a wrong value, or if flags and arguments cannot be
+// combined. name is the argument, or empty.
 func (f restoreFlags) check(name string) error {
 	switch {
 	case name == "" && !f.last:
@@ -83,8 +84,8 @@ func (f restoreFlags) check(name string) error {
 	return nil
 }
 
-// reportOf returns the report of the pass to take back. name is a file, or the id of a pass in
-// the journal. An empty name means the newest pass that wrote something.
+// reportOf returns the report of the pass to undo. name is a file, or the id of a pass in the
+// journal. An empty name means the newest pass that wrote something and is not a restore.
 func reportOf(c config.Config, name string) (report.Report, error) {
 	d, kept := wire.Journal(c)
 	switch {
@@ -98,7 +99,7 @@ func reportOf(c config.Config, name string) (report.Report, error) {
 	return d.Get(name)
 }
 
-// runRestore takes a pass back and prints the report.
+// runRestore undoes the changes of a past pass and prints the report.
 func runRestore(ctx context.Context, p program, c config.Config, name string, f restoreFlags, log *slog.Logger) error {
 	past, err := reportOf(c, name)
 	if err != nil {
@@ -127,8 +128,8 @@ func runRestore(ctx context.Context, p program, c config.Config, name string, f 
 	return nil
 }
 
-// restored prints which pass was taken back, the report, and how many of the changes the next
-// pass undoes.
+// restored prints which pass the restore undoes, the report, and how many of the restore's
+// changes the next pass undoes again.
 func restored(p program, past report.Report, made reconcile.Restoration, f restoreFlags) error {
 	if f.output == "json" {
 		return report.WriteJSON(p.stdout, struct {

@@ -61,7 +61,7 @@ bytes. The exit code is 0, also if there is drift, and 1 if there was an error.`
 	return cmd
 }
 
-// check refuses flags that do not go together.
+// check returns an error if a flag has a wrong value, or if flags cannot be combined.
 func (f reviewFlags) check() error {
 	switch {
 	case reviewFormats[f.output] == nil:
@@ -87,7 +87,7 @@ func runReview(ctx context.Context, p program, c config.Config, f reviewFlags, s
 		everybody := func(journal.Membership) bool { return true }
 		view.Past = journal.PastOf(d, everybody, func() bool { return ctx.Err() == nil })
 		for _, text := range view.Past.Skipped {
-			log.Warn("a report of the journal could not be read, so some values of since can be missing", "why", text)
+			log.Warn("a report of the journal could not be read, so the review may not say since when some people have been members", "why", text)
 		}
 	}
 	shown.end()

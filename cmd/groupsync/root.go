@@ -56,7 +56,7 @@ Without --once it runs the schedule, and writes only with mode: apply. With
 			return err
 		}
 		c := t.Config
-		var shown *progress // the daemon shows none
+		var shown *progress // nil: the daemon shows no progress
 		if f.once {
 			shown = showProgress(&p)
 		}
@@ -70,7 +70,7 @@ Without --once it runs the schedule, and writes only with mode: apply. With
 		return daemon.Run(cmd.Context(), c, daemon.Options{Sources: from, Pod: p.pod(), Build: build(), Log: log})
 	}
 	own := root.Flags()
-	own.SortFlags = false // in the order in which they are explained
+	own.SortFlags = false // the help keeps the order of the calls below
 	f.add(own)
 	own.BoolVar(&f.once, "once", false, "make one pass, print it and end")
 	own.BoolVar(&f.apply, "apply", false, "with --once: write, whatever the mode")
@@ -78,14 +78,14 @@ Without --once it runs the schedule, and writes only with mode: apply. With
 	own.BoolVar(&f.driftOK, "drift-ok", false, "with --once: exit 0, not 2, if only drift is left")
 	own.StringVarP(&f.output, "output", "o", "text", "with --once: "+formatNames())
 	own.BoolVar(&f.full, "full", false, "with --once: cut no list of the report")
-	own.Bool("version", false, "print the version and the commit") // cobra prints them
+	own.Bool("version", false, "print the version and the commit") // cobra handles this flag
 	root.Long += keysHelp(own)
 	root.AddCommand(newCheck(p), newConfig(p), newDemo(p), newExplain(p), newHealth(), newHistory(p), newLeavers(p), newPlan(p), newRestore(p), newResume(p), newReview(p), newSuspend(p), newSync(p), newVersion(p))
 	complete(root)
 	return root
 }
 
-// check refuses flags that do not go together.
+// check returns an error if a flag has a wrong value, or if flags cannot be combined.
 func (f flags) check() error {
 	switch {
 	case f.apply && !f.once:
@@ -106,7 +106,7 @@ func (f flags) check() error {
 	return nil
 }
 
-// hint adds to an error of cobra how to list what is allowed.
+// hint adds to an error of cobra which command lists the allowed commands and flags.
 func hint(err error) error {
 	return fmt.Errorf("%w: groupsync --help lists the commands and flags", err)
 }
@@ -120,8 +120,8 @@ func hinted(check cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
-// keysHelp lists the flags that are keys of the configuration, one section per line. Listed
-// one by one, they would hide the other flags.
+// keysHelp lists the flags that are keys of the configuration, one section per line. A list
+// with one of these flags per line would be so long that nobody sees the other flags.
 func keysHelp(flags *pflag.FlagSet) string {
 	var b strings.Builder
 	b.WriteString(`

@@ -23,8 +23,8 @@ func openSides(c config.Config, p program, shown *progress, log *slog.Logger) (w
 }
 
 // openReconciler returns the Reconciler of a command that makes no more than one pass, with
-// the sides and the Lease of openSides. If the memory ends with the process, it sets
-// Limits.Forgets: no removal can then wait for its grace.
+// the sides and the Lease of openSides. If the guards' memory ends with the process, it sets
+// Limits.Forgets, because then no later pass can know how long a removal has waited.
 func openReconciler(c config.Config, p program, shown *progress, log *slog.Logger) (*reconcile.Reconciler, wire.Sides, *kube.Lease, error) {
 	s, lease, err := openSides(c, p, shown, log)
 	if err != nil {
@@ -55,7 +55,8 @@ func openMemory(c config.Config, p program, log *slog.Logger) (reconcile.Store, 
 	return store, lease, err
 }
 
-// pod returns the pod that this process runs in, as the downward API tells it.
+// pod returns the pod that this process runs in. The downward API of Kubernetes sets the two
+// variables.
 func (p program) pod() kube.Pod {
 	return kube.Pod{Name: p.lookup("POD_NAME"), UID: p.lookup("POD_UID")}
 }

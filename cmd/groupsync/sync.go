@@ -87,8 +87,8 @@ func runSync(ctx context.Context, p program, c config.Config, user string, f syn
 	return nil
 }
 
-// synced prints the answer of explain and the report. A pass that ended early has no
-// answer.
+// synced prints the answer of explain and the report. If the pass failed, there is no answer of
+// explain.
 func synced(p program, view reconcile.View, rep report.Report, asJSON bool) error {
 	var answer *explain.Answer
 	if rep.Result != report.Error {
@@ -97,7 +97,7 @@ func synced(p program, view reconcile.View, rep report.Report, asJSON bool) erro
 	}
 	if asJSON {
 		return report.WriteJSON(p.stdout, struct {
-			Explain *explain.Answer `json:"explain"` // null: the pass ended early
+			Explain *explain.Answer `json:"explain"` // null: the pass failed
 			Report  report.Report   `json:"report"`
 		}{answer, rep})
 	}

@@ -45,10 +45,11 @@ type progress struct {
 	mu    sync.Mutex
 	doing string
 	drawn bool      // the line is on the terminal
-	next  time.Time // no count is drawn before this time
+	next  time.Time // no count is drawn before this time, except the last one of a step
 }
 
-// redraw is the least time between two counts that are drawn, except the last one of a step.
+// redraw is the shortest time between two counts on the terminal. The last count of a step is
+// always drawn.
 const redraw = 100 * time.Millisecond
 
 // showProgress returns the progress for stderr. It also replaces p.stderr by the progress, so

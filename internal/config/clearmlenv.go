@@ -9,7 +9,7 @@ import (
 	"groupsync/internal/config/clearmlenv"
 )
 
-// derived returns the defaults from ClearML's own variables.
+// derived returns the values that ClearML's own variables give to groupsync's keys.
 func derived(facts clearmlenv.Facts) layer {
 	l := layer{}
 	for _, v := range facts.Values {
@@ -18,9 +18,9 @@ func derived(facts clearmlenv.Facts) layer {
 	return l
 }
 
-// contradictions returns an error for each key that groupsync's own sources set to
-// another value than ClearML's own variables, in the order of the keys. fullPath is
-// groups.full_path, from whatever source.
+// contradictions compares groupsync's own settings with ClearML's own variables. Its error
+// joins a sentence for each key to which they give different values, in the order of the
+// keys. fullPath is the value of groups.full_path.
 func contradictions(facts clearmlenv.Facts, own layer, fullPath bool) error {
 	errs := []error{pathsWithoutFullPath(facts, fullPath)}
 	off := facts.GroupsOff
@@ -43,9 +43,10 @@ func contradictions(facts clearmlenv.Facts, own layer, fullPath bool) error {
 	return errors.Join(errs...)
 }
 
-// pathsWithoutFullPath returns an error if ClearML's administrators are paths, but
-// the login's claim holds leaf names. The login then makes none of them an
-// administrator, and groupsync, which reads a path as one group, would.
+// pathsWithoutFullPath returns an error if ClearML's variable for administrators names a
+// group by its path, but fullPath is false. The groups claim of the login token then holds
+// leaf names, so the login makes nobody an administrator because of this path. groupsync would
+// do that, because it reads the path as one group.
 func pathsWithoutFullPath(facts clearmlenv.Facts, fullPath bool) error {
 	var errs []error
 	for _, v := range facts.Values {
@@ -64,7 +65,7 @@ func quote(name string, value any) string {
 	var text strings.Builder
 	e := json.NewEncoder(&text)
 	e.SetEscapeHTML(false)
-	_ = e.Encode(printable(name, value)) // of texts, lists, mappings, booleans: none fails
+	_ = e.Encode(printable(name, value)) // this cannot fail: the value is a text, a list, a mapping or a boolean
 	return strings.TrimSpace(text.String())
 }
 

@@ -56,7 +56,7 @@ type Log struct {
 type Keycloak struct {
 	URL                string        `key:"url"`
 	Realm              string        `key:"realm"`
-	ClearMLClientID    string        `key:"clearml_client_id"` // ClearML's own client; empty: unknown; only check reads the client
+	ClearMLClientID    string        `key:"clearml_client_id"` // the client through which ClearML signs people in; empty: unknown; only groupsync check uses it
 	ClientID           string        `key:"client_id"`
 	ClientSecret       Masked        `key:"client_secret"`
 	ClientSecretFile   string        `key:"client_secret_file"`
@@ -64,8 +64,9 @@ type Keycloak struct {
 	InsecureSkipVerify bool          `key:"insecure_skip_verify"`
 	Timeout            time.Duration `key:"timeout"`
 	Concurrency        int           `key:"concurrency"`
-	// TrustedFederations names user federations whose failed probes groupsync ignores. Only
-	// the grace then protects their people.
+	// TrustedFederations names user federations whose failed probes groupsync ignores. A probe
+	// is a question to a federation that shows whether it answers. Only
+	// guards.federation_grace then protects the people of these federations.
 	TrustedFederations []string `key:"trusted_federations"`
 
 	Events         string        `key:"events"`          // off or poll: whether admin events bring passes forward
@@ -106,13 +107,13 @@ type Admins struct {
 	Floor  int      `key:"floor"`
 }
 
-// Users says who never loses a membership.
+// Users says which people keep their memberships although Keycloak does not give them.
 type Users struct {
 	Gone    string       `key:"gone"` // remove or keep
 	Protect []Protection `key:"protect"`
 }
 
-// Guards holds the limits. 0 turns a limit off.
+// Guards holds the limits of the guards, which withhold changes. 0 turns a limit off.
 type Guards struct {
 	MaxRemovals     int           `key:"max_removals"`
 	Window          time.Duration `key:"window"`

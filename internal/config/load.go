@@ -43,7 +43,7 @@ type Traced struct {
 	Config   Config
 	Settings []Setting         // each key, in the order of Config; a URL that may hold credentials is Masked
 	SignIn   clearmlenv.SignIn // what ClearML's own variables say of the claims that ClearML reads
-	Remarks  []string          // sentences about ClearML's own variables from which nothing is derived
+	Remarks  []string          // sentences about variables of ClearML that give no value to groupsync
 }
 
 // Load returns a valid configuration whose secrets can be read now. Its error joins
@@ -57,8 +57,8 @@ func Load(o Options) (Config, error) {
 	return t.Config, nil
 }
 
-// Trace is Load with the source of each value. If a source cannot be read, it
-// returns an error and no Settings. If the sources can be read, but the result is
+// Trace does what Load does, and also returns the source of each value. If a source cannot
+// be read, it returns an error and no Settings. If the sources can be read, but the result is
 // not valid, it returns an error and the result, which is only for printing.
 func Trace(o Options) (Traced, error) {
 	facts, factsErr := clearmlenv.Read(o.ClearMLEnv, o.Env)
@@ -93,7 +93,8 @@ type setting struct {
 // layer holds the settings of one source, by key.
 type layer map[string]setting
 
-// readOwn returns the settings from groupsync's own sources.
+// readOwn returns the settings from groupsync's own sources: the file, the environment and the
+// flags.
 func readOwn(o Options) (layer, error) {
 	file, fileErr := readFile(o.File)
 	env, envErr := readEnv(o.Env)
@@ -132,7 +133,7 @@ func readFile(path string) (layer, error) {
 }
 
 // serviceLink matches the variables that Kubernetes sets in every pod for a Service
-// whose name begins with groupsync. No key looks like one.
+// whose name begins with groupsync. It matches no variable of a key.
 var serviceLink = regexp.MustCompile(`_SERVICE_(HOST|PORT)$|_SERVICE_PORT_\w+$|_PORT$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$`)
 
 func readEnv(env []string) (layer, error) {

@@ -11,16 +11,18 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Protection is one entry of users.protect: a glob, or an exception with an end, with
-// groups or with a reason.
+// Protection is one entry of users.protect. groupsync removes no membership of the people
+// whose email or id matches the glob Match. An entry that sets Groups, Until or Reason is
+// called an exception, and may set any of the three. Groups and Until limit what the entry
+// protects. Reason is a text for the reader.
 type Protection struct {
 	Match  string   `yaml:"match"`            // glob over emails and ids
 	Groups []string `yaml:"groups,omitempty"` // names or ids of ClearML groups; nil: every group
-	Until  string   `yaml:"until,omitempty"`  // as written: a day, in UTC and to its end, or a time; empty: no end
+	Until  string   `yaml:"until,omitempty"`  // as in the file: a day, which protects to its end in UTC, or a time; empty: no end
 	Reason string   `yaml:"reason,omitempty"`
 }
 
-// Plain reports whether the entry is only a glob.
+// Plain reports whether the entry is only a glob, and not an exception.
 func (p Protection) Plain() bool { return p.Groups == nil && p.Until == "" && p.Reason == "" }
 
 // MarshalYAML returns the entry as a file has it: the glob alone if there is nothing else.
@@ -32,8 +34,8 @@ func (p Protection) MarshalYAML() (any, error) {
 	return mapping(p), nil
 }
 
-// End returns the time from which the entry counts no more, in UTC. It is zero if the entry
-// has no end. The configuration must be valid.
+// End returns the time, in UTC, from which the entry protects nobody. It returns the zero time
+// if the entry has no end. The configuration must be valid.
 func (p Protection) End() time.Time {
 	end, err := p.end()
 	if err != nil {
@@ -54,8 +56,8 @@ func (p Protection) end() (time.Time, error) {
 	return at.UTC(), err
 }
 
-// Ended returns a sentence for each entry of users.protect that counts no more at that
-// time, in the order of the entries. It names nobody. The configuration must be valid.
+// Ended returns a sentence for each entry of users.protect that has ended at the time now, in
+// the order of the entries. The sentences name no people. The configuration must be valid.
 func (u Users) Ended(now time.Time) (remarks []string) {
 	for i, p := range u.Protect {
 		if end := p.End(); !end.IsZero() && !now.Before(end) {

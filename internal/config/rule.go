@@ -18,15 +18,16 @@ import (
 	"groupsync/internal/transport"
 )
 
-// rule is what the value of a key must be, beyond its type.
+// rule says which values of a key are right, beyond their type.
 type rule struct {
 	// check calls wrong for each fault of the value. It is nil if every value is right.
 	check func(c *checking, value any)
-	// schema says the same as JSON Schema, as far as a schema can. A test compares the two.
+	// schema holds the same rule as JSON Schema, as far as a schema can express the rule. A
+	// test compares check and schema.
 	schema map[string]any
 }
 
-// checking is the check of one key.
+// checking holds what the check of one key needs, and the faults that the check has found.
 type checking struct {
 	config Config // the whole configuration, for rules that compare two keys
 	now    time.Time

@@ -9,10 +9,10 @@ import (
 
 // Schema returns the configuration as a JSON Schema (draft-07). It has every key of
 // Config and no other, with its type, its default and the values that are allowed.
-// It requires no key, because each can come from the environment or a flag. It
-// leaves to Load what no pattern can hold: the grammar of schedules, globs and
-// admins.role, the days of a month, the least guards.max_age, ClearML's built-in groups, and keys that
-// depend on one another. The schema is a new value that the caller may change.
+// It requires no key, because each can come from the environment or a flag. Only Load checks
+// what a schema cannot express: the grammar of schedules, globs and admins.role, the days of
+// a month, the least guards.max_age, ClearML's built-in groups, and keys that depend on one
+// another. The schema is a new value that the caller may change.
 func Schema() map[string]any {
 	return section("", reflect.TypeFor[Config](), reflect.ValueOf(Default()))
 }
@@ -37,7 +37,7 @@ func section(path string, t reflect.Type, defaults reflect.Value) map[string]any
 func (k key) schema(initial reflect.Value) map[string]any {
 	s := make(map[string]any)
 	switch k.typ {
-	case reflect.TypeFor[time.Duration](): // the rule has the type
+	case reflect.TypeFor[time.Duration](): // the schema of the rule has the type
 	case reflect.TypeFor[[]string]():
 		maps.Copy(s, map[string]any{"type": "array", "items": map[string]any{"type": "string", "minLength": 1}})
 	case reflect.TypeFor[[]Protection]():
@@ -69,7 +69,7 @@ var (
 	durations = map[string]any{
 		"type": []any{"string", "integer"}, "pattern": `^(0|([0-9]+(\.[0-9]+)?` + unit + `)+)$`, "minimum": 0, "maximum": 0,
 	}
-	// longer matches a duration of more than nothing: one digit is not 0.
+	// longer matches a duration of more than 0: at least one digit is not 0.
 	longer = map[string]any{
 		"type": "string", "pattern": `^` + some + `([0-9]*[1-9][0-9]*(\.[0-9]+)?|[0-9]+\.[0-9]*[1-9][0-9]*)` + unit + some + `$`,
 	}

@@ -10,8 +10,8 @@ import (
 
 const mask = "[masked]"
 
-// Masked is a text that never prints: formatting, encoding and logging give
-// "[masked]". Only a Secret reads it.
+// Masked is a secret text. Formatting, encoding or logging a Masked gives "[masked]".
+// Secret.Read returns the text itself.
 type Masked string
 
 // String returns "[masked]".
@@ -20,10 +20,11 @@ func (Masked) String() string { return mask }
 // Format writes "[masked]", whatever the verb.
 func (Masked) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(mask)) }
 
-// MarshalText returns "[masked]"; JSON, YAML and slog ask it.
+// MarshalText returns "[masked]". JSON, YAML and slog call it.
 func (Masked) MarshalText() ([]byte, error) { return []byte(mask), nil }
 
-// Secret is a secret in the configuration or in a file. It never prints.
+// Secret is a secret whose text is in the configuration or in a file. Printing a Secret gives
+// "[masked]".
 type Secret struct {
 	key   string // of the configuration, for errors
 	value Masked
@@ -54,9 +55,9 @@ func (Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(mask)) }
 // MarshalText returns "[masked]".
 func (Secret) MarshalText() ([]byte, error) { return []byte(mask), nil }
 
-// Read returns the current secret. It reads a file each time, so that the secret may
-// rotate, and cuts the line ends off. An error names the key and the file, and no
-// part of the secret.
+// Read returns the current secret. If the secret is in a file, Read reads the file at each call,
+// so that the secret may rotate, and removes the line ends after the secret. An error names the
+// key and the file, and quotes no part of the secret.
 func (s Secret) Read() (string, error) {
 	if s.file == "" {
 		return string(s.value), nil

@@ -42,8 +42,9 @@ func decodeYAML(path string, data []byte) (layer, error) {
 	return d.into, errors.Join(d.errs...)
 }
 
-// malformed words the library's error anew. The library quotes the name of an
-// unknown alias, which may be a secret that begins with * and is not in quotes.
+// malformed returns an error with the library's text, unless the text may quote a secret. YAML
+// reads a value that begins with * and is not in quotes as an alias, and the library quotes the
+// name of an unknown alias.
 func (d *document) malformed(err error) error {
 	if strings.Contains(err.Error(), "unknown anchor") {
 		return fmt.Errorf("%s: a value begins with * and names no anchor of the file: put it in quotes", d.name)

@@ -24,7 +24,7 @@ type counting struct {
 	metrics   *metrics.Metrics
 	directory leavers.Directory // of the configuration in force
 
-	begun  time.Time // start of the last count that no request for a pass or a reload ended; zero: there was none in this term
+	begun  time.Time // start of the last count, without counts that a request for a pass or a reload ended; zero: no count in this term
 	failed bool      // the last count failed, and the log has its error
 }
 

@@ -74,15 +74,15 @@ func (s *replica) run(ctx context.Context) error {
 		s.newTerm()
 		s.lead(true)
 		defer s.lead(false)
-		// Without this, the metrics and the page would show the lost Lease only after the
-		// running pass.
+		// The deferred call above runs only after the running pass. The call below runs as soon as
+		// ctx ends, so the metrics and the page show at once that the Lease is lost.
 		defer context.AfterFunc(ctx, func() { s.lead(false) })()
 		return s.passes(ctx)
 	})
 }
 
 // passes runs the schedule until ctx ends. At the same time it reads the admin events, which
-// bring passes forward. If the reading panics, passes returns the panic as an error, after the
+// can ask for early passes. If the reading panics, passes returns the panic as an error, after the
 // running pass has ended. If the running pass was abandoned, passes does not wait for the
 // reading, because the reading may wait for that pass.
 func (s *replica) passes(ctx context.Context) error {

@@ -26,7 +26,8 @@ import (
 	"groupsync/internal/wire"
 )
 
-// replica holds the daemon and the state that outlives a reload.
+// replica is the running daemon. A reload replaces only those parts that depend on the
+// configuration.
 type replica struct {
 	options   config.Options // where the configuration comes from
 	log       *slog.Logger
@@ -46,7 +47,7 @@ type replica struct {
 	mu      sync.Mutex // held while a configuration is loaded
 	config  config.Config
 	reader  events.Reader // of Keycloak's admin events, by the configuration in force
-	refusal string        // the error if the last configuration was refused; empty: it is in force
+	refusal string        // why the last configuration was refused; empty: the last configuration is in force
 
 	suspension suspension
 }
@@ -124,7 +125,7 @@ func newStatus(c config.Config, lease *kube.Lease) *web.Status {
 }
 
 // events returns how admin events are read under the configuration in force. In mode observe
-// they are not read, because nothing would be written sooner.
+// groupsync does not read them, because an early pass would write nothing.
 func (s *replica) events() events.Settings {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -145,7 +146,7 @@ func (s *replica) eventPasses() events.Options {
 			var unknown *reconcile.UnknownError
 			var several *reconcile.SeveralError
 			switch {
-			case errors.As(err, &unknown), errors.As(err, &several): // the schedule's pass decides
+			case errors.As(err, &unknown), errors.As(err, &several): // the next scheduled pass decides about this account
 				s.log.Debug("an admin event is about an account that matches no ClearML user, or several", "account", p.Account)
 			case err != nil && ctx.Err() == nil:
 				s.log.Warn("a pass that an admin event asked for was not made: the next scheduled pass finds the change", "error", err)
@@ -216,9 +217,10 @@ func (s *replica) Reload() error {
 	return nil
 }
 
-// newTerm begins a term without the ledger and without the last count of the leavers. Another
-// process may have written since the last term, so the ledger no longer shows which changes
-// somebody reverted.
+// newTerm begins a term without the ledger and without the last count of the leavers. The
+// ledger is the list of the changes that this process has made, and shows which of them
+// somebody reverted. Another process may have written since the last term, so the old ledger is
+// no longer right.
 func (s *replica) newTerm() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -235,8 +237,9 @@ func (s *replica) stale() bool {
 	return err != nil || !reflect.DeepEqual(c, s.config)
 }
 
-// refused reports whether the last configuration was refused. It can become valid without a
-// change of its files: a Secret can come later than the ConfigMap that names its file.
+// refused reports whether the last configuration was refused. Such a configuration can become
+// valid without a change of its files. For example, Kubernetes can mount a Secret later than the
+// ConfigMap that names the Secret's file.
 func (s *replica) refused() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

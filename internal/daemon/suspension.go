@@ -50,7 +50,7 @@ func (s *replica) setSuspension(ctx context.Context, next memory.Suspension, by 
 	return text, nil
 }
 
-// followSuspension reads the suspension at that interval until ctx ends.
+// followSuspension reads the suspension every suspensionInterval until ctx ends.
 func (s *replica) followSuspension(ctx context.Context) {
 	ticks := time.NewTicker(suspensionInterval)
 	defer ticks.Stop()
@@ -64,9 +64,9 @@ func (s *replica) followSuspension(ctx context.Context) {
 	}
 }
 
-// readSuspension reads the suspension from the store and tells the log, the page and the
-// metrics. If the store cannot be read, they keep the last known state. Passes then write
-// nothing.
+// readSuspension reads the suspension from the store. It logs a change and updates the page and
+// the metrics. If the store cannot be read, the page and the metrics keep the last known state,
+// and passes write nothing.
 func (s *replica) readSuspension(ctx context.Context) {
 	k := &s.suspension
 	k.mu.Lock()
@@ -86,8 +86,8 @@ func (s *replica) readSuspension(ctx context.Context) {
 	}
 	before := k.known
 	k.known = now
-	// The log comes last: somebody who has read the line finds the page and the metrics as
-	// the line says.
+	// The log line comes last, so that the page and the metrics already agree with the line when
+	// somebody reads it.
 	s.status.Suspend(now)
 	s.metrics.Suspend(now)
 	if now.IsZero() {

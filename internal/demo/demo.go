@@ -1,6 +1,6 @@
 // Package demo plays a small story on the example realm and on a stand-in for ClearML, inside
-// the process. Only the command demo uses it, so the stand-in with its known keys is no part
-// of what the daemon runs.
+// the process. Only the command demo uses this package. So the daemon never runs the stand-in,
+// whose keys everybody knows.
 package demo
 
 import (

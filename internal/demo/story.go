@@ -76,7 +76,8 @@ var chapters = []chapter{
 	{title: "The removals were intended: a person approves exactly these removals by their digest.", approve: true},
 }
 
-// newStory starts the stand-in, which the caller closes.
+// newStory starts the ClearML stand-in and returns the story at its beginning. The caller closes
+// the stand-in.
 func newStory(out io.Writer, log *slog.Logger, observe func(transport.Attempt), record func(report.Report)) (*story, error) {
 	var export realmfile.Realm
 	server, err := standIn(&export, clearmltest.Options{})

@@ -18,8 +18,9 @@ const maxMessage = 1024
 
 // Tripped makes one Event of type Warning on the pod for each guard that tripped
 // in this pass and did not trip in the pass before. The table of guards says
-// which guards make Events. If the API server does not take an Event, Tripped logs
-// a warning and does not try again: the log and the metrics report guards, too.
+// which guards make Events (report.Rule.Event). If the API server does not take an
+// Event, Tripped logs a warning and does not try again, because the log and the
+// metrics report the guards too.
 func (l *Lease) Tripped(ctx context.Context, trips []report.Trip) {
 	now, texts := make(map[report.Guard]bool), make(map[report.Guard]string)
 	var order []report.Guard

@@ -1,6 +1,6 @@
 // Package kube is groupsync's use of Kubernetes. A Lease decides which replica leads. A
-// ConfigMap beside the Lease holds the guards' memory and the suspension. Events tell of
-// guards that trip and of approvals.
+// ConfigMap beside the Lease holds the guards' memory and the suspension. Events report
+// guards that trip, and approvals.
 package kube
 
 import (
@@ -33,12 +33,13 @@ import (
 
 // Options name the Lease and the pod that campaigns for it.
 type Options struct {
-	Name, Namespace string // Namespace empty: the pod's own, or the kubeconfig's
-	Pod             Pod    // the object of Events; if its name is empty, no Events are made
+	Name, Namespace string // of the Lease; Namespace empty: the namespace of the pod, or of the kubeconfig
+	Pod             Pod    // the pod that Events are about; if its name is empty, no Events are made
 	Log             *slog.Logger
 }
 
-// Pod is the pod that this process runs in, as the downward API tells it.
+// Pod is the pod that this process runs in. The values come from the downward API of
+// Kubernetes.
 type Pod struct{ Name, UID string }
 
 // Lease is a Kubernetes Lease and the ConfigMap beside it.
@@ -50,11 +51,11 @@ type Lease struct {
 	client          kubernetes.Interface
 	log             *slog.Logger
 
-	tripped map[report.Guard]bool // guards that the last pass tripped; of the goroutine that makes passes
+	tripped map[report.Guard]bool // guards that tripped in the last pass; only the goroutine that makes passes uses the map
 
 	mu      sync.Mutex
 	renewed time.Time // when the last successful renewal was sent; zero: this process has no term
-	ended   error     // why the term is over; nil: it is not
+	ended   error     // why the term is over; nil: it is not over
 	holder  string    // the holder that was seen last
 }
 
@@ -76,7 +77,7 @@ func open(o Options, rules clientcmd.ClientConfigLoader) (*Lease, error) {
 	}
 	config.Timeout = timeout
 	config.Wrap(new(transport.Bound).RoundTripper)
-	// The API's warnings do not belong into this log.
+	// client-go would write warnings of the API to stderr, between the lines of groupsync's log.
 	config.WarningHandler = rest.NoWarnings{}
 	own, _, err := loader.Namespace()
 	if err != nil {
@@ -110,8 +111,8 @@ func (l *Lease) quiet(ctx context.Context) context.Context {
 	return klog.NewContext(ctx, logr.FromSlogHandler(lowered{l.log.Handler()}))
 }
 
-// lowered gives every record the level debug. This package logs by itself what a failed
-// renewal means.
+// lowered gives every record of client-go the level debug. When a renewal fails, this package
+// writes its own log lines, which say what the failure means.
 type lowered struct{ slog.Handler }
 
 // Enabled leaves out the records that client-go makes each time it looks at the Lease.
@@ -153,7 +154,8 @@ func (l *Lease) Check(ctx context.Context) error {
 	return nil
 }
 
-// objects are the objects of one kind in a namespace, as client-go's clients have them.
+// objects is the part of a client of client-go that reads and creates the objects of one kind
+// in one namespace.
 type objects[T any] interface {
 	Get(context.Context, string, meta.GetOptions) (*T, error)
 	Create(context.Context, *T, meta.CreateOptions) (*T, error)
@@ -180,7 +182,7 @@ func (l *Lease) mayUpdate(ctx context.Context, resource schema.GroupResource, na
 	answer, err := l.client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, meta.CreateOptions{})
 	switch {
 	case apierrors.IsForbidden(err):
-		return nil // the cluster lets nobody ask: the first update will say
+		return nil // the cluster refuses the question, so only the first update shows the answer
 	case err != nil:
 		return err
 	case !answer.Status.Allowed:

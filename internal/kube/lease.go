@@ -25,15 +25,15 @@ const (
 	// released is the duration, in seconds, that client-go writes into a Lease that its
 	// holder released in order.
 	released = 1
-	// unknown is the holder that Get returns for a Lease that may have one.
+	// unknown is the holder that Get returns for a Lease that names no holder but may have one.
 	unknown = "unknown"
 )
 
 // Run campaigns for the Lease until ctx ends. While this process leads, it runs lead. The
 // context of lead ends when the leadership is lost or ctx ends. Run releases the Lease, or
-// campaigns again, only after lead has returned. Run returns nil, or the error of a lead that
-// did not end in order. After such an error Run does not release the Lease, so another
-// process leads only when the Lease has expired.
+// campaigns again, only after lead has returned. If lead returns an error, Run returns it and
+// does not release the Lease, because writes may still be under way. Another process then
+// leads only when the Lease has expired.
 func (l *Lease) Run(ctx context.Context, lead func(context.Context) error) error {
 	for ctx.Err() == nil {
 		if err := l.campaign(ctx, func(resourcelock.LeaderElectionRecord) {}, lead); err != nil {
@@ -49,14 +49,14 @@ func (l *Lease) Take(ctx context.Context, lead func(context.Context) error) erro
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
 	patience := time.AfterFunc(2*leaseDuration+retryPeriod, func() {
-		giveUp(fmt.Errorf("the Lease %s could not be taken within %s, so nothing was done: look at the Lease with kubectl, and check the API server", l, 2*leaseDuration+retryPeriod))
+		giveUp(fmt.Errorf("the Lease %s could not be taken within %s, so nothing was done: read the holder (holderIdentity) and the last renewal (renewTime) of the Lease with kubectl, and check that the API server answers", l, 2*leaseDuration+retryPeriod))
 	})
 	defer patience.Stop()
 	var led atomic.Bool
 	var first *resourcelock.LeaderElectionRecord
 	others := func(r resourcelock.LeaderElectionRecord) {
 		switch {
-		case led.Load(): // then something was done
+		case led.Load(): // this process has led, so "nothing was done" would be wrong
 		case first == nil || first.HolderIdentity != r.HolderIdentity:
 			first = &r
 		case !first.RenewTime.Equal(&r.RenewTime):
@@ -153,9 +153,9 @@ func (l *Lease) Holder() string {
 	return l.holder
 }
 
-// Held returns nil if this process may write because of the Lease: it holds the Lease, and
-// the last renewal is younger than renewDeadline. Otherwise the error says why not. Held
-// reads the clock. So it is right in a process that was paused, before any timer has fired.
+// Held returns nil if this process may write because of the Lease: this process holds the Lease,
+// and the last renewal is younger than renewDeadline. If not, the error says why. Held reads the
+// clock and uses no timer. So its answer is right also when a paused process has just continued.
 func (l *Lease) Held() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -196,9 +196,10 @@ func (l *Lease) forget() {
 	}
 }
 
-// lock is client-go's lock with a fence. It records when the Lease was renewed, and it ends a
-// term for good: client-go would take the Lease again in the same campaign after another
-// process had it, and the pass of this process may rest on what was true before that.
+// lock adds two things to client-go's lock. It records when the Lease was renewed. And it ends
+// a term for good as soon as another process has held the Lease. client-go alone would take the
+// Lease again in the same campaign, and a running pass would continue, although the other
+// process may have changed what the pass has read.
 type lock struct {
 	resourcelock.Interface
 	lease  *Lease
@@ -208,7 +209,7 @@ type lock struct {
 }
 
 // over returns why the term is over, and ends the campaign. It returns nil if the term is not
-// over, or if there is none.
+// over, or if this process has no term.
 func (k *lock) over() error {
 	k.lease.mu.Lock()
 	term := !k.lease.renewed.IsZero()
@@ -226,10 +227,10 @@ func (k *lock) over() error {
 // Get reads the Lease. If this process leads, and the Lease does not name this process, the
 // term is over.
 //
-// A Lease that is new, emptied or deleted may have a holder that does not know yet. Within
-// renewDeadline that holder finds out or stops writing. So Get returns an unknown holder,
-// and client-go waits for leaseDuration as for any other holder. Get creates a Lease that does
-// not exist, without a holder.
+// If somebody empties, deletes or replaces the Lease, its holder does not notice that at once.
+// Within renewDeadline the holder notices it or stops writing. So if a Lease names no holder
+// and was not released, Get returns the holder unknown, and client-go waits for leaseDuration as
+// for any other holder. If the Lease does not exist, Get creates it without a holder.
 func (k *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
 	if err := k.over(); err != nil {
 		return nil, nil, err
@@ -265,8 +266,8 @@ func (k *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []b
 	return record, raw, nil
 }
 
-// Create is never called: client-go calls it if Get finds no Lease, and Get creates the Lease
-// itself.
+// Create is never called. client-go would call it if Get returned that there is no Lease, but
+// Get then creates the Lease itself.
 func (k *lock) Create(context.Context, resourcelock.LeaderElectionRecord) error {
 	return fmt.Errorf("the Lease %s did not exist", k.lease)
 }
@@ -287,8 +288,9 @@ func (k *lock) Update(ctx context.Context, record resourcelock.LeaderElectionRec
 	return err
 }
 
-// trouble logs the first failed request, and the first successful request after it. A conflict
-// is no failure: another process was faster. The end of ctx is no failure of the API.
+// trouble logs the first failed request, and the first successful request after it. err is the
+// error of the last request. A conflict does not count as a failure, because it only means that
+// another process was faster. An error after the end of ctx does not count either.
 func (k *lock) trouble(ctx context.Context, err error) {
 	if apierrors.IsConflict(err) {
 		err = nil

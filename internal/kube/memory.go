@@ -15,11 +15,12 @@ import (
 	"groupsync/internal/memory"
 )
 
-// memoryKey is where the ConfigMap holds the memory.
+// memoryKey is the key of the ConfigMap that holds the memory.
 const memoryKey = "memory.json.gz"
 
-// maxMemory is what a ConfigMap holds (core's MaxSecretSize, which counts for
-// both), less what the suspension takes at most.
+// maxMemory is the largest size of the packed memory in bytes. A ConfigMap holds 1 MiB
+// (core.MaxSecretSize, which is the limit of ConfigMaps too). The suspension needs at most
+// 8 KiB of that.
 const maxMemory = 1<<20 - 8<<10
 
 func (l *Lease) memoryName() string { return l.name + "-memory" }
@@ -34,26 +35,27 @@ func (l *Lease) configMap(ctx context.Context) (*core.ConfigMap, error) {
 	return c, err
 }
 
-// Memory is what the guards remember, in a ConfigMap beside the Lease: it
-// follows the leadership. It is for one goroutine at a time, but Suspension and
-// Suspend may be called beside it.
+// Memory stores the guards' memory in a ConfigMap beside the Lease, where the next leader finds
+// it. Only one goroutine at a time may use a Memory. The exceptions are Suspension and Suspend,
+// which any goroutine may call at any time.
 type Memory struct {
 	lease  *Lease
-	seen   *core.ConfigMap  // as it was read or written last; nil: there is none
-	logged memory.Forgotten // as it was logged last
+	seen   *core.ConfigMap  // the ConfigMap as it was last read or written; nil: it does not exist or was not read yet
+	logged memory.Forgotten // what logForgotten logged last
 	stored atomic.Bool      // Suspension has found the ConfigMap
 }
 
 // Memory returns the guards' memory beside the Lease.
 func (l *Lease) Memory() *Memory { return &Memory{lease: l} }
 
-// Peek returns a Memory that shares nothing with m but the Lease, so that it may be used
-// beside m. What m has read before is unknown to it: it reports no ConfigMap as deleted or
-// emptied, and m still does.
+// Peek returns another Memory of the same Lease, which may be used at the same time as m. The
+// new Memory does not know what m has read. So it does not notice that the ConfigMap was deleted
+// or emptied, and does not keep m from reporting that.
 func (m *Memory) Peek() *Memory { return m.lease.Memory() }
 
-// Load returns what was saved last, by whoever led then; the zero Memory where
-// nothing was yet.
+// Load returns the memory that the last leader saved, or the zero Memory if nobody has saved
+// one. If the ConfigMap was deleted or emptied since m used it last, Load returns an error once,
+// and then the zero Memory.
 func (m *Memory) Load() (memory.Memory, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
@@ -78,7 +80,7 @@ func (m *Memory) read(ctx context.Context) error {
 	switch {
 	case apierrors.IsNotFound(err) && m.seen != nil:
 		m.seen = nil
-		return fmt.Errorf("the ConfigMap %s/%s was deleted, and the guards' memory with it: the next pass starts without memory", l.namespace, l.memoryName())
+		return fmt.Errorf("the ConfigMap %s/%s was deleted, and the guards' memory with it. This pass fails, and the next one starts without memory: the guards' windows and waits start again. If groupsync may not create the ConfigMap, create it again, empty, as helm upgrade does", l.namespace, l.memoryName())
 	case apierrors.IsNotFound(err):
 		return nil
 	case err != nil:
@@ -86,12 +88,13 @@ func (m *Memory) read(ctx context.Context) error {
 	}
 	m.seen = seen
 	if had && len(m.data()) == 0 {
-		return fmt.Errorf("the ConfigMap %s/%s was emptied, and the guards' memory with it: the next pass starts without memory", l.namespace, l.memoryName())
+		return fmt.Errorf("the ConfigMap %s/%s was emptied, and the guards' memory with it. This pass fails, and the next one starts without memory: the guards' windows and waits start again", l.namespace, l.memoryName())
 	}
 	return nil
 }
 
-// logForgotten logs once what did not fit into the ConfigMap.
+// logForgotten logs how much of the memory did not fit into the ConfigMap. It logs again only
+// when this changes.
 func (m *Memory) logForgotten(f memory.Forgotten) {
 	if f == m.logged {
 		return
@@ -111,13 +114,13 @@ func (m *Memory) data() []byte {
 	return m.seen.BinaryData[memoryKey]
 }
 
-// Save keeps the memory, if this process leads and nobody else has written it
-// since it was read.
+// Save stores the memory in the ConfigMap. It returns an error if this process does not lead, or
+// if another process has written the memory since m read it.
 func (m *Memory) Save(mem memory.Memory) error {
 	l := m.lease
 	data, err := memory.PackWithin(mem, maxMemory)
 	if err != nil {
-		return fmt.Errorf("saving the guards' memory in the ConfigMap %s/%s: %w: narrow groups.include, or run one replica with state_dir and without a Lease", l.namespace, l.memoryName(), err)
+		return fmt.Errorf("the guards' memory is too large for the ConfigMap %s/%s and was not saved: %w: narrow groups.include, or run one replica with state_dir and without a Lease", l.namespace, l.memoryName(), err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*timeout)
 	defer cancel()
@@ -127,11 +130,11 @@ func (m *Memory) Save(mem memory.Memory) error {
 	var lost error
 	err = retry.OnError(conflicts, changedMeanwhile, func() error {
 		err := m.write(ctx, data)
-		if changedMeanwhile(err) { // whoever changed its labels, or the suspension, did no harm
+		if changedMeanwhile(err) { // the memory may be unchanged: somebody may have changed only labels or the suspension
 			lost = m.again(ctx)
 		}
 		if lost != nil {
-			return nil // there is nothing to repeat
+			return nil // another attempt would fail too
 		}
 		return err
 	})
@@ -178,6 +181,6 @@ func (m *Memory) write(ctx context.Context, data []byte) error {
 	return nil
 }
 
-// Lock returns an error unless this process leads: the leadership keeps other
-// processes' passes out.
+// Lock returns an error if this process does not lead. It takes no lock, because only the leader
+// makes passes that write.
 func (m *Memory) Lock() (release func(), err error) { return func() {}, m.lease.Held() }

@@ -16,14 +16,14 @@ import (
 	"groupsync/internal/memory"
 )
 
-// suspensionKey is where the memory's ConfigMap holds the suspension.
+// suspensionKey is the key of the memory's ConfigMap that holds the suspension.
 const suspensionKey = "suspension.json"
 
 // Suspension returns the suspension that was set last, also if it has ended, or the zero
 // Suspension if none is set. It asks the API server each time, so that it sees what
 // another process has set. While the API server is away, Suspension repeats the request for
-// up to five seconds, so that a restart of the API server does not end a pass. It may be
-// called beside the other methods.
+// up to five seconds, so that a restart of the API server does not end a pass. Any goroutine
+// may call Suspension at any time.
 func (m *Memory) Suspension(ctx context.Context) (memory.Suspension, error) {
 	l := m.lease
 	ctx, cancel := context.WithTimeout(ctx, timeout)
@@ -34,7 +34,7 @@ func (m *Memory) Suspension(ctx context.Context) (memory.Suspension, error) {
 	}
 	switch {
 	case apierrors.IsNotFound(err) && m.stored.Swap(false):
-		return memory.Suspension{}, fmt.Errorf("reading the suspension: the ConfigMap %s/%s was deleted. If it held a suspension, the suspension is lost", l.namespace, l.memoryName())
+		return memory.Suspension{}, fmt.Errorf("reading the suspension: the ConfigMap %s/%s was deleted. If it held a suspension, the suspension is lost: set it again with groupsync suspend", l.namespace, l.memoryName())
 	case apierrors.IsNotFound(err):
 		return memory.Suspension{}, nil
 	case err != nil:
@@ -97,13 +97,13 @@ func (m *Memory) Suspend(ctx context.Context, s memory.Suspension) error {
 	return nil
 }
 
-// conflicts says how often a write is repeated that met another one, and how soon: for
-// about two seconds. A pass saves its memory once, so one repetition is nearly always
-// enough.
+// conflicts says how often and how soon a write is repeated if another process has changed the
+// ConfigMap: for about two seconds in all. A pass saves its memory only once, or twice if it
+// fails, so one repetition is nearly always enough.
 var conflicts = backoff.Backoff{Steps: 12, Duration: 10 * time.Millisecond, Factor: 1.5, Jitter: 0.5}
 
-// away reports an error that the API server did not mean: no answer, or an answer of a
-// server that is starting, stopping or overloaded.
+// away reports whether err means that the API server is away: there was no answer, or the
+// server is starting, stopping or overloaded.
 func away(err error) bool {
 	if err == nil {
 		return false
@@ -124,8 +124,8 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// changedMeanwhile reports an error after which the object is to be read again: somebody
-// else has changed or made it since it was read.
+// changedMeanwhile reports whether err means that another process has changed or created the
+// object since it was read. The caller then reads the object again.
 func changedMeanwhile(err error) bool {
 	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err)
 }

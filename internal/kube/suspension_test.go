@@ -155,7 +155,7 @@ func TestASuspensionThatCannotBeHad(t *testing.T) {
 	}
 
 	c.Do(t, http.MethodDelete, p.path(), nil, nil)
-	refused(m, "reading the suspension: the ConfigMap NS/groupsync-memory was deleted. If it held a suspension, the suspension is lost")
+	refused(m, "reading the suspension: the ConfigMap NS/groupsync-memory was deleted. If it held a suspension, the suspension is lost: set it again with groupsync suspend")
 	if s, err := m.Suspension(t.Context()); err != nil || !s.IsZero() {
 		t.Errorf("said once: %v, %v", s, err)
 	}

@@ -1,6 +1,6 @@
-// Package metrics holds every metric of groupsync. A collector serves what a pass found from
-// the last report, so that a gauge does not outlive its report. Counters and histograms hold
-// what adds up over the life of the process.
+// Package metrics holds every metric of groupsync. A collector makes the gauges of a pass from
+// the last report at each scrape, so no gauge keeps the value of an older report. Counters and
+// histograms count over the life of the process.
 package metrics
 
 import (
@@ -44,7 +44,7 @@ type Metrics struct {
 	leavers  map[string]int // number of leavers by the kind of what they hold
 	counted  time.Time      // when leavers were counted; zero: never
 
-	suspension memory.Suspension // the last one that was set; zero: none
+	suspension memory.Suspension // the last suspension that was set; zero: none
 }
 
 // Options are the facts about the process that do not change.
@@ -136,8 +136,8 @@ func (m *Metrics) Observe(system fault.System) func(transport.Attempt) {
 }
 
 // Record adds the report of a pass that has ended. If the pass had no plan, the gauges of the
-// plan keep the values of the pass before. On a standby, or for a pass that is not whole, only
-// the counters change.
+// plan keep the values of the pass before. On a standby, and after a pass of one person or a
+// restore, only the counters change.
 func (m *Metrics) Record(r report.Report) {
 	if r.Whole() {
 		m.duration.WithLabelValues().Observe(r.Duration)
@@ -198,7 +198,7 @@ func ended(r report.Report) time.Time {
 	return r.Started.Add(time.Duration(r.Duration * float64(time.Second)))
 }
 
-// NextPass sets the time of the next pass. A standby ignores it.
+// NextPass sets the time of the next pass. On a standby NextPass does nothing.
 func (m *Metrics) NextPass(at time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -218,7 +218,7 @@ func (m *Metrics) SetLeader(leads bool) {
 }
 
 // Leavers sets the number of leavers, by the kind of what they hold. A kind that is missing in
-// the map is unknown. A standby ignores it.
+// the map is unknown. On a standby Leavers does nothing.
 func (m *Metrics) Leavers(counts map[string]int, at time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

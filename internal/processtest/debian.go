@@ -11,7 +11,7 @@ import (
 
 // Install makes sure that the programs are on the PATH. If one is missing and the test runs as
 // root on Debian, it installs the packages. Otherwise it returns an error that says what to
-// do. what names the thing that needs the programs, for that error.
+// do. The error names by what the part of the tests that needs the programs.
 func Install(what string, programs []string, packages ...string) error {
 	have := func() bool {
 		for _, p := range programs {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// WatchHeap collects garbage and then samples the heap of this process every 5 ms. The
-// function that it returns ends that, and returns the most heap that was in use, in MB.
+// WatchHeap collects garbage and then samples the heap of this process every 5 ms. The returned
+// function stops the sampling and returns the most heap that was in use, in MB.
 func WatchHeap() func() float64 {
 	runtime.GC()
 	done, most := make(chan struct{}), make(chan uint64)

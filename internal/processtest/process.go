@@ -1,5 +1,5 @@
-// Package processtest runs the real servers of the tests as processes. They end with the test
-// binary, however it ends.
+// Package processtest runs the real servers of the tests as processes. On Linux the processes
+// end with the test binary, even if the test binary is killed.
 package processtest
 
 import (
@@ -16,8 +16,7 @@ import (
 	"time"
 )
 
-// Process is a program that was started in its own process group. It does not outlive the test
-// binary.
+// Process is a program that was started in its own process group.
 type Process struct {
 	pid  int
 	log  string        // file of its output
@@ -60,8 +59,8 @@ func Start(log string, env []string, program string, args ...string) (*Process, 
 // PID returns the process's id, which is also the id of its group.
 func (p *Process) PID() int { return p.pid }
 
-// Attach returns a Process for a process that another program has started by Start. It can get
-// signals, and counts as running for ever.
+// Attach returns a Process for a process that another program has started by Start. Signal
+// reaches the process. Ended always returns false, so Kill never returns.
 func Attach(pid int, log string) *Process {
 	return &Process{pid: pid, log: log, done: make(chan struct{})}
 }
@@ -117,9 +116,9 @@ func (p *Process) Await(within time.Duration, ready func() bool) error {
 	for !ready() {
 		switch {
 		case p.Ended():
-			return fmt.Errorf("it ended before it was ready:\n%s", p.tail())
+			return fmt.Errorf("the process ended before it was ready:\n%s", p.tail())
 		case time.Now().After(deadline):
-			return fmt.Errorf("it was not ready within %v:\n%s", within, p.tail())
+			return fmt.Errorf("the process was not ready within %v:\n%s", within, p.tail())
 		}
 		time.Sleep(100 * time.Millisecond)
 	}

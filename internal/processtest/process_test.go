@@ -110,7 +110,7 @@ func TestWhatWasNotReadyIsToldWithItsOutput(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = p.Await(10*time.Second, func() bool { return false })
-	if want := "it ended before it was ready:\nno such file\n"; err == nil || err.Error() != want {
+	if want := "the process ended before it was ready:\nno such file\n"; err == nil || err.Error() != want {
 		t.Errorf("%v, want %q", err, want)
 	}
 }

@@ -4,5 +4,6 @@ package processtest
 
 import "syscall"
 
-// Only Linux can end the program with a test binary that is killed. Elsewhere nothing does.
+// ownGroup puts the program into its own process group. Only Linux can also end the program when
+// the test binary is killed. On other systems the program then goes on running.
 func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

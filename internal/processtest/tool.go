@@ -17,7 +17,7 @@ func Tool(tb testing.TB, variable string) string {
 	}
 	path := os.Getenv(variable)
 	if path == "" {
-		tb.Fatalf("%s names no program: run make test, or make tools and set it to what is in ~/.cache/groupsync/bin", variable)
+		tb.Fatalf("the environment variable %s is not set, so there is no program to run: run make test, or run make tools and set the variable to the path of the program in ~/.cache/groupsync/bin", variable)
 	}
 	return path
 }

@@ -31,8 +31,8 @@ type Job struct {
 	// After runs after each pass of the schedule, and gets the report. No pass runs at the
 	// same time. Its context ends after nine tenths of the time to the next scheduled pass,
 	// so that the next pass is not skipped. If somebody calls Sync or Replace, the context
-	// ends with the cause ErrAsked. After does not run if somebody waits already, and does
-	// not run after a pass of Sync. It may be nil.
+	// ends with the cause ErrAsked. After does not run if a call of Sync or Replace waits
+	// already, and does not run after a pass of Sync. After may be nil.
 	After func(context.Context, report.Report)
 }
 
@@ -52,8 +52,8 @@ type Options struct {
 // Scheduler makes passes.
 type Scheduler struct {
 	options Options
-	// wholePass is held by a whole pass, also while the pass waits for anyPass. A caller that
-	// needs both acquires wholePass first.
+	// wholePass is held by a whole pass, which is a pass of everybody, also while the pass waits
+	// for anyPass. A caller that needs both acquires wholePass first.
 	wholePass *semaphore.Weighted
 	anyPass   *semaphore.Weighted // held by the pass that runs, and while the job is replaced
 
@@ -61,18 +61,19 @@ type Scheduler struct {
 	job      Job
 	term     *term                   // nil: this process stands by
 	waiting  int                     // how many calls of Sync and Replace wait for anyPass
-	endAfter context.CancelCauseFunc // ends the context of Job.After; nil: it does not run
+	endAfter context.CancelCauseFunc // ends the context of Job.After; nil: Job.After does not run
 }
 
-// term is one run of the schedule.
+// term is the time from a call of Run to the end of its context. In a term this process makes
+// passes.
 type term struct {
 	ctx   context.Context
 	cron  *cron.Cron
 	entry cron.EntryID
-	jobs  sync.WaitGroup // passes that no tick started
+	jobs  sync.WaitGroup // passes that the cron schedule did not start: the first pass of a job, and those of Sync
 }
 
-// New returns a Scheduler that stands by.
+// New returns a Scheduler. It makes no passes until Run is called.
 func New(j Job, o Options) *Scheduler {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -142,8 +143,9 @@ func (d *Scheduler) begin(t *term) {
 	})
 }
 
-// wait waits for the jitter of a scheduled pass. A longer jitter than half the time to the
-// next pass would make passes skip each other.
+// wait waits for the jitter of a scheduled pass, at most half the time to the next pass. With a
+// longer jitter, the pass could still run when the next pass is due, and the next pass would be
+// skipped.
 func (j Job) wait(ctx context.Context, jitter func(time.Duration) time.Duration) {
 	now := time.Now().UTC()
 	most := min(j.Jitter, j.Schedule.Next(now).Sub(now)/2)
@@ -208,7 +210,7 @@ func (d *Scheduler) runAfter(ctx context.Context, j Job, r report.Report) {
 	cron.Recover(logger{ctx: ctx, log: d.options.Log})(cron.FuncJob(func() { j.After(ctx, r) })).Run()
 }
 
-// everybody is the user of a whole pass.
+// everybody is the value of the parameter user for a whole pass.
 const everybody = ""
 
 // pass makes a pass of the current job, of one user or of everybody. The caller holds
@@ -234,8 +236,9 @@ func (d *Scheduler) pass(t *term, user string, req reconcile.Request) (r report.
 	return r, err
 }
 
-// ErrAsked is the cause of the end of Job.After's context when somebody asks for a pass or
-// for another job.
+// ErrAsked is the cause with which the Scheduler ends the context of Job.After if somebody
+// calls Sync or Replace while Job.After runs. context.Cause returns it. The call ends Job.After
+// early, so that the new pass or the new job does not wait long.
 var ErrAsked = errors.New("a pass or a reload was requested")
 
 // acquire acquires the semaphores in order. It ends a running Job.After first.
@@ -276,7 +279,8 @@ var (
 // Sync makes a pass as soon as the running pass has ended, and returns its report. The
 // pass is of one user (reconcile.Subject.User), or of everybody if user is empty. Sync sets
 // req.Apply to Job.Apply. It returns ErrStandby, ErrObserves, the error of ctx or of
-// Job.PassOf, or an error about a panic. The pass ends with the term, not with ctx.
+// Job.PassOf, or an error about a panic. The end of ctx does not stop a pass that has begun. The
+// end of Run's context does.
 func (d *Scheduler) Sync(ctx context.Context, user string, req reconcile.Request) (report.Report, error) {
 	d.mu.Lock()
 	t := d.term

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// Fence decides whether a write may still be sent. A write takes it as an
+// Fence decides whether a write may still be sent. A write takes the fence as an
 // argument, so no caller can forget it. The client asks the fence immediately
-// before the request goes onto the connection: a process that was paused, or a
-// connection that took long, may have lost the right to write in between.
+// before the request goes onto the connection. If it asked earlier, the process
+// could lose the right to write during a pause or a slow connection, and still write.
 //
 // The zero Fence refuses every write.
 type Fence struct {
@@ -88,9 +88,9 @@ var (
 )
 
 // NotOlder returns a check for a fence. The check returns ErrTooOld when more than limit has
-// passed since the given time; a limit of 0 switches it off. The check measures with both
-// clocks and takes the larger age: the monotonic clock stands still while a machine is
-// suspended, and the wall clock can be set back.
+// passed since the given time. A limit of 0 switches the check off. The check measures the age
+// with the monotonic clock and with the wall clock, and takes the larger age. The monotonic
+// clock stands still while a machine is suspended, and the wall clock can be set back.
 func NotOlder(since time.Time, limit time.Duration, now func() time.Time) func() error {
 	return func() error {
 		t := now()

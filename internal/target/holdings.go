@@ -3,7 +3,8 @@ package target
 import "time"
 
 // Holdings are what ClearML returns about people in addition to users and user groups. A doubt
-// says what the server did not return, because a missing answer is not an empty one.
+// is a text that says what the server did not return. Without the text, a missing answer would
+// look like an empty one.
 type Holdings struct {
 	Rules      []AccessRule // the rules that name people directly, sorted by id and name
 	RulesDoubt string       // why rules may be missing; empty: the list is complete

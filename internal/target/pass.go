@@ -5,7 +5,8 @@ import "context"
 type passKey struct{}
 
 // WithPass returns a context with the id of the pass that requests belong to. A client sends
-// the id along, so that an operator can compare the server's log with groupsync's.
+// the id with each request, so that an operator can find the requests of a pass in the server's
+// log.
 func WithPass(ctx context.Context, id string) context.Context {
 	return context.WithValue(ctx, passKey{}, id)
 }

@@ -1,7 +1,8 @@
 // Package target holds what groupsync has read from ClearML: users, user groups and their
-// members. A Snapshot is complete or does not exist. It also reports the user groups for which
-// ClearML's two views of the members differ. The package clearml reads and writes a real
-// server; clearmltest is a test server.
+// members. A Snapshot is complete or does not exist. ClearML has two views of the members: each
+// group has a list of its members, and each user has a list of the user's groups (sec_groups).
+// A Snapshot reports the groups for which the two views differ. The package clearml reads and
+// writes a real server; clearmltest is a test server.
 package target
 
 import (
@@ -106,7 +107,7 @@ func (g Group) MemberIDs() []string {
 type Parts struct {
 	Identity Identity
 	Groups   []Group // every user group
-	Users    []User  // every user of two equal readings of the user list, and the service accounts
+	Users    []User  // every user of the user list, which was read until two readings agreed, and the service accounts
 
 	// AdminRole adds the role admin to the snapshot's groups.
 	AdminRole bool
@@ -268,7 +269,8 @@ func (s *Snapshot) Groups() []Group { return s.groups }
 // Users returns every user, sorted by id. The caller must not change the slice.
 func (s *Snapshot) Users() []User { return s.users }
 
-// UserIndex returns the index in Users of the user with that id.
+// UserIndex returns the index in Users of the user with that id. It returns false if there is
+// no such user.
 func (s *Snapshot) UserIndex(id string) (int, bool) {
 	i, ok := s.byID[id]
 	return i, ok

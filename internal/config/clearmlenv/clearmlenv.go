@@ -1,7 +1,7 @@
 // Package clearmlenv reads the variables that configure ClearML's sign-in through
-// Keycloak (reference/clearml-keycloak-idp.md), from the environment and from the
-// file that sets them for ClearML. It keeps no secret of ClearML, and no error
-// quotes one.
+// Keycloak (reference/clearml-keycloak-idp.md). It reads them from the environment and
+// from the file that sets them for ClearML. It keeps no secret of ClearML, and no error
+// quotes such a secret.
 package clearmlenv
 
 import (
@@ -40,9 +40,9 @@ const (
 type use int
 
 const (
-	dropped use = iota // as soon as it is read
-	derived            // it gives values of the configuration
-	checked            // only groupsync check reads it
+	dropped use = iota // groupsync drops the value as soon as it is read
+	derived            // the value gives keys of groupsync's configuration
+	checked            // only groupsync check uses the value
 )
 
 // names holds the known variables. Values of all others are dropped as soon as they
@@ -56,7 +56,8 @@ var names = map[string]use{
 	service + "idp_logout":     dropped,
 }
 
-// keyOf holds the keys of the variables that give one key each.
+// keyOf holds, by variable, the key of groupsync's configuration that the variable gives.
+// The variables of the realm are not in it, because each gives two keys.
 var keyOf = map[string]string{
 	clientID: "keycloak.clearml_client_id", groupsClaim: "groups.claim", groupsCase: "groups.case_sensitive",
 	groupsAdmins: "admins.groups", adminRole: "admins.role",
@@ -64,12 +65,12 @@ var keyOf = map[string]string{
 
 // Facts is what ClearML's own variables tell groupsync.
 type Facts struct {
-	Values []Value // one a key, in the order of the variables above
+	Values []Value // one for each key that a variable gives, in the order of the variables above
 	// GroupsOff names the variable that switches ClearML's own sync of groups
 	// off. It is empty if no variable does.
 	GroupsOff string
 	SignIn    SignIn
-	Remarks   []Remark // on variables that give nothing, in the order found
+	Remarks   []Remark // about variables that give no value, in the order found
 }
 
 // SignIn is what the variables say of how ClearML signs people in. The zero value is
@@ -157,8 +158,10 @@ func (f *Facts) remark(key, format string, args ...any) {
 	f.Remarks = append(f.Remarks, Remark{key, fmt.Sprintf(format, args...)})
 }
 
-// sort returns the variables whose values matter, by their name without the
-// prefix.
+// sort returns the variables whose values groupsync uses, by their name without the prefix. It
+// adds a remark about a variable that groupsync ignores, or whose value it cannot see. It
+// returns an error if a variable has two values, or if it is unknown and may change groups or
+// administrators.
 func (f *Facts) sort(found []variable) (map[string]variable, error) {
 	vars := make(map[string]variable)
 	var errs []error
@@ -185,7 +188,8 @@ func (f *Facts) sort(found []variable) (map[string]variable, error) {
 	return vars, errors.Join(errs...)
 }
 
-// agree adds a value. It returns an error if another variable gives another value.
+// agree adds text as the value of the key. It returns an error if another variable has given
+// the key a different value.
 func (f *Facts) agree(key, text string, v variable) error {
 	for _, other := range f.Values {
 		switch {
@@ -243,8 +247,8 @@ func (f *Facts) plain(vars map[string]variable, name string) error {
 	return nil
 }
 
-// signIn reads what only groupsync check needs. A value that cannot be read is a
-// remark, because it must not stop a pass.
+// signIn reads what only groupsync check needs. A value that cannot be read gives a
+// remark and no error, because it must not stop a pass.
 func (f *Facts) signIn(vars map[string]variable) {
 	value := func(name string) variable {
 		if vars[name].elsewhere {
@@ -267,9 +271,9 @@ func (f *Facts) signIn(vars map[string]variable) {
 	}
 }
 
-// needs returns whether ClearML refuses people who are in no group that it knows. That is
-// part of the sync of groups at login, so it is known only if the variables configure that
-// sync.
+// needs returns whether ClearML refuses people who are in no group that it knows. This
+// setting is part of the per-login sync. So needs returns Open unless the variables say
+// whether that sync is on.
 func needs(vars map[string]variable) (Switch, error) {
 	enabled, given, err := vars[groupsEnabled].boolean()
 	switch {
@@ -288,8 +292,8 @@ func needs(vars map[string]variable) (Switch, error) {
 	return Off, nil
 }
 
-// groups derives values only if the login's sync of groups is on: the variables of
-// a sync that is off tell nothing about it.
+// groups derives values only if ClearML's per-login sync is on. If the sync is off, its
+// other variables have no effect in ClearML.
 func (f *Facts) groups(vars map[string]variable) error {
 	enabled, given, err := vars[groupsEnabled].boolean()
 	if err != nil {
@@ -331,13 +335,14 @@ func (f *Facts) admins(vars map[string]variable) error {
 	return nil
 }
 
-// RealmRole begins an admins.role that names a realm role. The rest is the name
-// whole, slashes included; without it, a slash ends the name of a client.
+// RealmRole is the prefix of an admins.role that names a realm role. All text after the
+// prefix is the name of the role, also slashes. Without the prefix, the text before the
+// first slash is the name of a client.
 const RealmRole = "realm:"
 
-// role derives admins.role. ClearML compares the variable with the plain role names
-// of the token's claim, so a slash in it is part of the name; admins.role would read
-// what precedes it as a client.
+// role derives admins.role. ClearML compares the variable with the plain role names in the
+// role claim of the token, so a slash in the variable is part of the name. In admins.role
+// the text before a slash names a client. So role adds the prefix RealmRole to such a name.
 func (f *Facts) role(vars map[string]variable) error {
 	v, given := vars[adminRole]
 	if !given {
@@ -354,8 +359,9 @@ func (f *Facts) role(vars map[string]variable) error {
 	return nil
 }
 
-// Agrees reports whether the value that groupsync's own configuration has for the key
-// means the same as ClearML's. fullPath says that the login's claim holds full paths.
+// Agrees reports whether own means the same as v.Value, ClearML's value for the key v.Key.
+// own is the value that groupsync's own configuration has for this key. fullPath is true if
+// the groups claim of the login token holds full paths.
 func (v Value) Agrees(own any, fullPath bool) bool {
 	switch mine := v.Value.(type) {
 	case bool:
@@ -378,9 +384,10 @@ func (v Value) Agrees(own any, fullPath bool) bool {
 	return false
 }
 
-// sameGroups reports whether two lists name the same groups, in any order. The
-// variable names a group as the login's claim does. If the claim holds leaf names, a
-// path in groupsync's list agrees with the leaf name at its end.
+// sameGroups reports whether two lists name the same groups, in any order. mine is the list
+// of ClearML's variable, and theirs is the list of groupsync's configuration. The variable
+// names each group as the groups claim does. If the claim holds leaf names (fullPath is
+// false), a path in theirs agrees with the leaf name at its end.
 func sameGroups(mine, theirs []string, fullPath bool) bool {
 	same := func(mine, theirs string) bool {
 		return theirs == mine || !fullPath && strings.HasPrefix(theirs, "/") && strings.HasSuffix(theirs, "/"+mine)
@@ -398,9 +405,9 @@ func sameGroups(mine, theirs []string, fullPath bool) bool {
 	return true
 }
 
-// sameRole reports whether groupsync's admins.role is the role that the token's claim
-// shows by this name. That is realm:NAME, or client/NAME, because the claim does not
-// show the client.
+// sameRole reports whether the role claim of the token can show the role theirs by this name.
+// theirs is groupsync's admins.role. The claim shows both realm:NAME and client/NAME as NAME,
+// because it does not show the client.
 func sameRole(name, theirs string) bool {
 	if full, is := strings.CutPrefix(theirs, RealmRole); is {
 		return full == name

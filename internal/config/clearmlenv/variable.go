@@ -36,7 +36,7 @@ func (v variable) known() bool {
 	return is
 }
 
-// boolean returns the value, and false for given if there is none.
+// boolean returns the value as true or false. given is false if the variable has no value.
 func (v variable) boolean() (value, given bool, err error) {
 	text, v, err := v.text()
 	if err != nil {
@@ -74,9 +74,9 @@ func (v variable) text() (string, variable, error) {
 
 const exampleURL = "https://auth.example.com/realms/NAME"
 
-// SplitURL splits a URL of a realm into Keycloak's own URL and the realm. The realm
-// is empty if the URL ends before it. The error does not quote a URL that may hold
-// credentials.
+// SplitURL splits a URL of a realm into Keycloak's own URL and the realm. The result realm is
+// empty if the URL ends before the name of a realm. The error does not quote a URL that may
+// hold credentials.
 func SplitURL(text string) (root, realm string, err error) {
 	text, _, _ = strings.Cut(text, "?")
 	if strings.Contains(text, "@") {

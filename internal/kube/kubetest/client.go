@@ -109,7 +109,7 @@ func (c *Client) Try(tb testing.TB, method, path string, body any) (status int, 
 	return status, answer
 }
 
-// Get reads the object at path into out, and reports whether there is one.
+// Get reads the object at path into out, and reports whether the object exists.
 func (c *Client) Get(tb testing.TB, path string, out any) bool {
 	tb.Helper()
 	status, answer := c.Try(tb, http.MethodGet, path, nil)
@@ -124,7 +124,8 @@ func (c *Client) Get(tb testing.TB, path string, out any) bool {
 	return false
 }
 
-// In returns this client with a namespace for the objects that name none.
+// In returns a client of the same user that uses the given namespace for objects that name no
+// namespace.
 func (c *Client) In(namespace string) *Client {
 	in := *c
 	in.namespace = namespace
@@ -156,7 +157,8 @@ func (c *Client) Delete(tb testing.TB, manifest string) {
 }
 
 // Each calls do with each object of the manifest and the object's path in the API. If an
-// object names no namespace, its namespace is the client's, or "default".
+// object names no namespace, Each uses the client's namespace, or "default" if the client has
+// no namespace.
 func (c *Client) Each(tb testing.TB, manifest string, do func(path string, o map[string]any)) {
 	tb.Helper()
 	for d := yaml.NewDecoder(strings.NewReader(manifest)); ; {

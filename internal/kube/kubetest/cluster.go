@@ -1,11 +1,12 @@
 // Package kubetest starts the real Kubernetes API server for tests, on a real etcd. Like
 // httptest, it gives a test a server of its own.
 //
-// There is no controller, scheduler or kubelet. Objects are kept, validated, admitted and
-// authorised (RBAC, Pod Security) as in any cluster, and nothing runs. KUBE_APISERVER names
-// the API server, which the Makefile builds from tools/kube. etcd is Debian's. A test that
-// uses the package is skipped under go test -short. It fails if one of the servers is missing,
-// and says what to do. The servers listen on 127.0.0.1 only and end with the test binary.
+// There is no controller, scheduler or kubelet. The API server stores, validates, admits and
+// authorises objects (RBAC, Pod Security) as in any cluster, but no pod runs. The environment
+// variable KUBE_APISERVER names the API server, which the Makefile builds from tools/kube. etcd
+// comes from Debian. A test that uses the package is skipped under go test -short. It fails if
+// one of the servers is missing, and says what to do. The servers listen on 127.0.0.1 only and
+// end with the test binary.
 package kubetest
 
 import (
@@ -60,7 +61,8 @@ func Start(tb testing.TB) *Cluster {
 var shared = processtest.Shared[*Cluster]{Name: "Kubernetes", Start: start, Stop: (*Cluster).close}
 
 // Shared returns the one cluster of the test binary, and starts it at the first call. TestMain
-// of the package must call Main. A test that stops the API server uses Start.
+// of the package must call Main. A test that stops the API server must use Start, because other
+// tests need the shared one.
 func Shared(tb testing.TB) *Cluster {
 	tb.Helper()
 	skipShort(tb)
@@ -81,7 +83,7 @@ func skipShort(tb testing.TB) {
 
 func start() (*Cluster, error) {
 	if os.Getenv("KUBE_APISERVER") == "" {
-		return nil, errors.New("KUBE_APISERVER names no API server: run make test, which builds one")
+		return nil, errors.New("the environment variable KUBE_APISERVER is not set, so there is no API server to start: run make test, which builds the API server and sets the variable")
 	}
 	if err := processtest.Install("the real Kubernetes API server", []string{"etcd"}, "etcd-server"); err != nil {
 		return nil, err
@@ -151,7 +153,8 @@ func (c *Cluster) runAPI() error {
 		"--authorization-mode=RBAC", "--token-auth-file="+c.file("tokens.csv"),
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file="+c.file("accounts.key"), "--service-account-signing-key-file="+c.file("accounts.key"),
-		// No controller makes the ServiceAccount that each pod would get.
+		// The plugin refuses a pod in a namespace without the ServiceAccount "default". A
+		// controller would create that account, but no controller runs.
 		"--disable-admission-plugins=ServiceAccount",
 	)
 	if err != nil {

@@ -34,10 +34,10 @@ kind: ConfigMap
 metadata: {name: groupsync-memory, namespace: NS}
 `
 
-// Groupsync makes a namespace with the Lease and the memory that the chart makes. The
-// ServiceAccount groupsync may do there what the chart allows. The Lease looks as if its
-// holder had released it, because groupsync does not take a new Lease at first. Groupsync
-// returns the namespace and the path of the account's kubeconfig.
+// Groupsync makes a namespace with the Lease and the memory's ConfigMap that the chart makes.
+// The ServiceAccount groupsync may do there what the chart allows. The Lease looks as if its
+// holder had released it, because groupsync waits before it takes a Lease that was not
+// released. Groupsync returns the namespace and the path of the account's kubeconfig.
 func (c *Cluster) Groupsync(tb testing.TB) (namespace, kubeconfig string) {
 	tb.Helper()
 	namespace = c.Namespace(tb, nil)

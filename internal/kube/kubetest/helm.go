@@ -10,8 +10,9 @@ import (
 )
 
 // Helm runs the helm client as this user and in its namespace, and returns all that it prints.
-// HELM names the client, which the Makefile builds from tools/helm. The error is that of its
-// exit code. The test fails if the client cannot be run.
+// The environment variable HELM names the client, which the Makefile builds from tools/helm. If
+// the client ends with an exit code other than 0, Helm returns an error. If HELM is not set, the
+// test fails.
 func (c *Client) Helm(tb testing.TB, args ...string) (string, error) {
 	tb.Helper()
 	program := processtest.Tool(tb, "HELM")

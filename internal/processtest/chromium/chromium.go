@@ -10,9 +10,9 @@ import (
 	"groupsync/internal/processtest"
 )
 
-// Tab starts Chromium, which ends with the test, and returns the context of its one tab. If
-// Chromium is missing, it installs the Debian package. purpose says in the error what the test
-// needs Chromium for.
+// Tab starts Chromium and returns the context of its one tab. Chromium is stopped when the test
+// ends. If Chromium is missing, Tab installs the Debian package. If that is not possible, the
+// test fails, and the message says by purpose what needs Chromium.
 func Tab(tb testing.TB, purpose string) context.Context {
 	tb.Helper()
 	if err := processtest.Install(purpose, []string{"chromium"}, "chromium"); err != nil {

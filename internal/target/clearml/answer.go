@@ -16,11 +16,12 @@ import (
 // is no id and would only fill the log.
 const maxID = 128
 
-// answer is the response to one call. Only an answer with ClearML's envelope counts.
+// answer is the response to one call. ClearML sends each answer in an envelope: a JSON object
+// with the fields meta and data. groupsync uses no answer without the envelope.
 type answer struct {
 	code       int    // the HTTP status; 0: no answer
 	retryAfter string // the header Retry-After; empty: absent
-	location   string
+	location   string // the header Location; empty: absent
 	kind       string // media type
 	body       []byte
 
@@ -150,8 +151,8 @@ func (c *Client) foreign(call string, a answer) error {
 	return fail(fault.Shape, "another server answers, not ClearML's API server; set clearml.url to https://api.<domain>, or https://<web host>/api")
 }
 
-// mostMasked is how many bytes of a body are masked before piece cuts the text. It is more
-// than piece shows, because masking makes a text shorter.
+// mostMasked is how many bytes of a body are masked before piece cuts the text. The number is
+// larger than the number of bytes that piece shows, because masking makes a text shorter.
 const mostMasked = 64 << 10
 
 // piece returns the beginning of a text on one line.

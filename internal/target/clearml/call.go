@@ -136,7 +136,7 @@ func (c *Client) send(ctx context.Context, r request) (answer, error) {
 func (c *Client) unreached(call string, err error) error {
 	var gate *transport.GateError
 	if errors.As(err, &gate) {
-		return gate // the fence refused; the server has no part in it
+		return gate // the fence refused the write, so this is no error of the server
 	}
 	reason := fault.OfNetwork(err)
 	err = bare(err)
@@ -159,8 +159,8 @@ func bare(err error) error {
 	return err
 }
 
-// buffered is an answer's body, read to its end inside the attempt. So retry sees an answer that
-// broke off, and can repeat the request.
+// buffered is the body of an answer, which was read to its end within the attempt. So retry sees
+// whether the answer broke off, and can repeat the request.
 type buffered struct {
 	io.Reader
 	body []byte
@@ -184,8 +184,8 @@ func readBody(resp *http.Response) *buffered {
 	return w
 }
 
-// retry reports whether a read is repeated. It is repeated if the failure may pass. The
-// transport never repeats a write, because a write has a gate.
+// retry reports whether a read is repeated. A read is repeated if its failure may be temporary.
+// The transport never repeats a write, because a write has a gate (transport.WithGate).
 func retry(_ context.Context, resp *http.Response, err error) bool {
 	if err != nil {
 		return broken(err)
@@ -216,8 +216,9 @@ func tooLarge(err error) bool {
 	return errors.As(err, &large)
 }
 
-// broken reports whether err is a connection that was refused or broke. A time-out is not one,
-// so it is not repeated: the timeout is longer than the server's longest silence.
+// broken reports whether err is a connection that was refused or broke. A time-out does not
+// count, so a request that timed out is not repeated. The timeout is already longer than the
+// server's longest silence.
 func broken(err error) bool {
 	return slices.ContainsFunc([]error{syscall.ECONNREFUSED, syscall.ECONNRESET, io.EOF, io.ErrUnexpectedEOF},
 		func(e error) bool { return errors.Is(err, e) })

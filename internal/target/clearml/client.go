@@ -26,9 +26,9 @@ type Config struct {
 	InsecureSkipVerify bool
 	Timeout            time.Duration           // of one attempt; 0: transport.ClearMLTimeout
 	RetryWait          time.Duration           // first pause between attempts; the longest pause is 60 times as long; 0: 500 ms
-	AdminRole          bool                    // the snapshot has the role admin as a group, and a write can set it
+	AdminRole          bool                    // the snapshot has the role admin as a group, and a write can set the role
 	Observe            func(transport.Attempt) // called after every attempt; may be nil
-	Transport          http.RoundTripper       // sends the requests in place of the network (transport.Options.Base); nil: the network
+	Transport          http.RoundTripper       // sends the requests instead of the network (transport.Options.Base); nil: the network is used
 	Log                *slog.Logger            // may be nil
 }
 

@@ -75,10 +75,10 @@ func (c *Client) UserGroups(ctx context.Context) ([]target.Group, error) {
 // lasts for a write after the read.
 const maxPrepared = 3
 
-// Group returns one user group, read for a write: after it, SetMembers needs no other call.
+// Group reads one user group just before a write. After Group, SetMembers needs no other call.
 // Therefore Group also probes the call of the write, and renews a token that would have to be
 // renewed within the time of one attempt. found is false if there is no such group. An empty
-// id is an error, because the server answers it with all groups.
+// id is an error, because the server would return all groups.
 func (c *Client) Group(ctx context.Context, id string) (g target.Group, found bool, err error) {
 	call, read := writeCall, c.one
 	switch {
@@ -127,8 +127,8 @@ func (c *Client) one(ctx context.Context, id string) (target.Group, bool, error)
 	return g, err == nil, err
 }
 
-// record asks for a group, or for all groups if asked is empty, and returns the
-// record with that id.
+// record asks the server for the group with the id asked, or for all groups if asked is empty.
+// It returns the record of the group id, and false if the answer has no such record.
 func (c *Client) record(ctx context.Context, asked, id string) (groupRecord, bool, error) {
 	records, err := c.groups(ctx, asked)
 	i := slices.IndexFunc(records, func(g groupRecord) bool { return g.ID == id })

@@ -15,9 +15,10 @@ import (
 	"groupsync/internal/target"
 )
 
-// This file holds what groupsync leavers reads in addition to a pass. Both calls are
-// documented for ClearML Enterprise and were never run on it (reference/clearml-api.md). So if
-// a server lacks a call, refuses it or answers in another form, that is a doubt and no error.
+// This file holds what groupsync leavers reads in addition to what a pass reads. Both calls are
+// documented for ClearML Enterprise, but nobody has tried them there (reference/clearml-api.md).
+// So if a server lacks a call, refuses it or answers in another form, that is a doubt
+// (target.Holdings) and no error.
 
 const (
 	rulesCall    = "permissions.get_access_rules"
@@ -83,9 +84,9 @@ func (r *idRecord) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// accessRules returns the rules that name people. It returns them with an error of reason
-// incomplete if the number of rules is a multiple of the cap on other lists. Whether this call
-// has that cap is unknown.
+// accessRules returns the rules that name people. If the number of rules is a multiple of
+// pageSize, it returns the rules and an error of reason incomplete. pageSize is the server's
+// limit for the user list. It is unknown whether the server cuts the list of rules there too.
 func (c *Client) accessRules(ctx context.Context) ([]target.AccessRule, error) {
 	var data map[string]json.RawMessage
 	if err := c.read(ctx, request{call: rulesCall, body: struct{}{}}, &data); err != nil {

@@ -13,7 +13,7 @@ import (
 	"groupsync/internal/target"
 )
 
-// This file holds what groupsync check reads in addition to a pass.
+// This file holds what groupsync check reads in addition to what a pass reads.
 
 // Login is the content of the token of a new login.
 type Login struct {
@@ -63,8 +63,8 @@ func callsOf(setsRole bool) []Call {
 
 // Calls reports for each call of a pass, in the order of a pass, and then for each call of
 // groupsync leavers, whether the server has the call. It asks without credentials, so the
-// questions have no effect. setsRole says that a pass sets the role admin. After the first
-// answer that is not clear, Calls asks no more; that call is the last one returned.
+// questions have no effect. setsRole is true if a pass sets the role admin. If an answer is not
+// clear, Calls stops, and the call with that answer is the last one returned.
 func (c *Client) Calls(ctx context.Context, setsRole bool) []Call {
 	calls := callsOf(setsRole)
 	for i := range calls {

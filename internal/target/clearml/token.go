@@ -36,8 +36,8 @@ type ServerInfo struct {
 	FeatureSet string
 }
 
-// lasts reports whether the token does not have to be renewed within d. For a token with a
-// short life, a fifth of the life takes the place of a longer d.
+// lasts reports whether the token does not have to be renewed within d. If d is longer than a
+// fifth of the token's life, lasts uses that fifth instead of d.
 func (t token) lasts(d time.Duration) bool {
 	return t.text != "" && time.Now().Add(min(d, t.life/5)).Before(t.renewAt)
 }
@@ -126,8 +126,8 @@ func (c *Client) signIn(ctx context.Context) (token, error) {
 }
 
 // parseToken reads groupsync's identity from a token. It does not check the signature, because
-// the server checks it with every request. asked is when the login was sent; the time of
-// renewal counts from it.
+// the server checks it with every request. asked is when the login was sent. The time of the
+// renewal is counted from then.
 func parseToken(text string, asked time.Time) (token, error) {
 	var c struct {
 		jwt.RegisteredClaims

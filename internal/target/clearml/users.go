@@ -178,8 +178,8 @@ func decodeUsers(records []userRecord) (users []target.User, err error) {
 }
 
 // providersOf returns, for each sign-in provider of a user, the user's possible ids there
-// (idsIn). The list of a provider can be empty. The server may send an empty list in place of
-// an empty object.
+// (idsIn). The list of a provider can be empty. The server may send an empty list instead of an
+// empty object.
 func providersOf(r userRecord) (map[string][]string, error) {
 	var providers map[string]any
 	var none []struct{}

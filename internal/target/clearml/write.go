@@ -72,7 +72,7 @@ func (c *Client) SetMembers(ctx context.Context, fence target.Fence, g target.Gr
 	if err != nil {
 		return calls, err
 	}
-	if data.ID != "" && data.ID != g.ID { // if the answer names no group, the read-back decides
+	if data.ID != "" && data.ID != g.ID { // if the answer names no group, the caller's next read shows what was written
 		return calls, &target.UncertainError{Err: failf(fault.Rejected, writeCall, "the answer to the write of %q (%s) names the group %q: look in ClearML for another group that was created or changed", g.Name, g.ID, data.ID)}
 	}
 	return calls, nil
@@ -122,7 +122,7 @@ func (c *Client) setRoles(ctx context.Context, fence target.Fence, g target.Grou
 			role = target.RoleAdmin
 		}
 		// The answer says `updated: 0` for a role that is set already and for a role that may
-		// not be set. So the read-back decides (reference/clearml-api.md).
+		// not be set (reference/clearml-api.md). So only the caller's next read shows the result.
 		id, err := c.write(ctx, fence, request{call: roleCall, body: map[string]any{"user": x.user, "role": role}}, new(map[string]any))
 		calls.Answered(x.user, id)
 		if err != nil && i > 0 {
@@ -172,8 +172,8 @@ func outcome(a answer, err error) error {
 	}
 }
 
-// notTaken reports whether a write certainly did not reach the part of the server that carries
-// it out, for a reason that may pass.
+// notTaken reports whether the server certainly did not carry the write out, for a reason that
+// may be temporary (target.NotTakenError).
 func notTaken(a answer, err error) bool {
 	switch a.code {
 	case 0:
@@ -188,8 +188,8 @@ func notTaken(a answer, err error) bool {
 	return false
 }
 
-// rejected reports whether a write was certainly refused. The server refused it with its
-// envelope, or the answer has a status with which nothing is carried out.
+// rejected reports whether a write was certainly refused. Either ClearML refused it in its
+// envelope, or the status of the answer shows that no server carried the write out.
 func rejected(a answer) bool {
 	return a.code >= 300 && a.code < 400 || a.code == http.StatusUnsupportedMediaType || a.enveloped && a.code >= 400 && a.code < 500
 }

@@ -33,7 +33,8 @@ type answer struct {
 
 func ok(data any) answer { return answer{code: 200, data: data, version: "2.34"} }
 
-// failed returns an error answer. Its requested_version is a number, as ClearML's is.
+// failed returns an error answer. Its requested_version is a number, as in ClearML's error
+// answers.
 func failed(code, subcode int, format string, args ...any) answer {
 	return answer{code: code, subcode: subcode, text: fmt.Sprintf(format, args...), version: 2.34}
 }
@@ -138,8 +139,8 @@ func webPage(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, "<!doctype html><html><head><title>ClearML</title></head></html>")
 }
 
-// endpoint is one call: the roles that may make it, the types of its fields, and its function.
-// It ignores other fields.
+// endpoint is one call: the roles that may make the call, the types of its fields, and its
+// function. The server ignores fields that the endpoint does not name.
 type endpoint struct {
 	roles  []string // empty: everybody with valid credentials
 	open   bool     // needs no credentials
@@ -407,8 +408,8 @@ func (s *Server) list(who identity, fields map[string]any, extended bool) answer
 	return ok(map[string]any{"users": append([]map[string]any{}, page...)})
 }
 
-// cut returns the page that the request asks for. The offset counts in pages of the capped
-// size.
+// cut returns the page that the request asks for. The page begins at the page number times the
+// page size, after the size was cut to pageCap.
 func cut[T any](records []T, fields map[string]any) []T {
 	size, page := pageCap, 0
 	if n, given := fields["page_size"].(float64); given && n > 0 {
@@ -474,8 +475,8 @@ func (s *Server) roleOf(u User) string {
 	return u.Role
 }
 
-// setRole sets the role of a user, with the limits of the reference: some roles cannot be set,
-// and nobody can set their own role.
+// setRole sets the role of a user, with the limits that reference/clearml-api.md lists: some
+// roles cannot be set, and nobody can set their own role.
 func (s *Server) setRole(who identity, fields map[string]any) answer {
 	id, _ := fields["user"].(string)
 	role, _ := fields["role"].(string)
@@ -531,8 +532,9 @@ func (s *Server) serviceUsers(identity, map[string]any) answer {
 	return ok(map[string]any{"users": list})
 }
 
-// getAccessRules returns the access rules with the ids of users and groups, as the reference
-// documents them.
+// getAccessRules answers permissions.get_access_rules. Each rule has its id, its name, and the
+// ids of the users and groups that it names. reference/clearml-api.md documents the fields users
+// and groups. The key of the list, and that users are ids, are a guess.
 func (s *Server) getAccessRules(identity, map[string]any) answer {
 	list := []map[string]any{}
 	for _, rule := range s.rules {
@@ -548,8 +550,8 @@ func (s *Server) getAccessRules(identity, map[string]any) answer {
 	return ok(map[string]any{"rules": list})
 }
 
-// providerConfigurations returns the connections made in the web application, with their
-// secrets.
+// providerConfigurations answers sso.get_provider_configurations with the connections of
+// SetConnections, also with their secrets.
 func (s *Server) providerConfigurations(identity, map[string]any) answer {
 	return ok(map[string]any{"configurations": append([]map[string]any{}, s.connections...)})
 }

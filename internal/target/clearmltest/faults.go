@@ -19,10 +19,11 @@ type Request struct {
 	Body   []byte
 }
 
-// Fault is one way to fail. It affects requests to Call, or to any call if Call is empty. They
-// are the requests with credentials, or without credentials if Probe is set. Nth is the number
-// of the one request that is affected, counted from Inject; 0 affects every request. The
-// server carries the request out only if the field says so.
+// Fault is one way to fail. It affects requests to Call, or to any call if Call is empty. If
+// Probe is true, it affects only requests without credentials. If Probe is false, it affects
+// only requests with credentials. Nth is the number of the one such request that is affected,
+// counted from Inject; 0 affects all of them. The server carries an affected request out only if
+// the comment of the field says so.
 type Fault struct {
 	Call  string
 	Nth   int
@@ -34,7 +35,7 @@ type Fault struct {
 	Reset     bool          // resets the connection and carries nothing out
 	Lose      bool          // carries the request out, then resets the connection
 	LoseSlow  bool          // carries the request out, then never answers
-	Truncate  int           // carries it out, and breaks the answer off after this many bytes
+	Truncate  int           // carries the request out, and breaks the answer off after this many bytes
 
 	Code, Subcode int    // answers with the envelope and this error
 	Text          string // the error's result_msg
@@ -93,17 +94,17 @@ func (s *Server) Heal() {
 	s.faults.planned, s.faults.writes, s.faults.truncate, s.faults.stale = nil, Writes{}, 0, nil
 }
 
-// Before registers f, which runs before each request with credentials to a call is carried
-// out. n is the number of such requests so far, this one included. f may change the server's
-// state.
+// Before registers a hook for a call. The server runs f before it carries out a request to this
+// call. Requests without credentials run no hook. n is the number of requests with credentials
+// to this call so far, this one included. f may change the server's state.
 func (s *Server) Before(call string, f func(n int)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults.before = append(s.faults.before, hook{call, f})
 }
 
-// After registers f, which runs after each request with credentials to a call was carried out
-// and before its answer is sent.
+// After registers a hook as Before does. The server runs f after it has carried out a request to
+// the call, and before it sends the answer.
 func (s *Server) After(call string, f func(n int)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -117,7 +118,7 @@ func (s *Server) MisbehaveWrites(w Writes) {
 	s.faults.writes = w
 }
 
-// TruncateMembers cuts each member list of get_user_groups after n.
+// TruncateMembers cuts each member list of permissions.get_user_groups after n members.
 func (s *Server) TruncateMembers(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -171,7 +172,8 @@ func (s *Server) Forget() {
 	s.faults.requests, s.faults.counts = nil, nil
 }
 
-// record counts a request and returns its number and the fault that affects it.
+// record counts a request. It returns the request's number and the fault that affects the
+// request, or nil if no fault does.
 func (s *Server) record(r Request) (n int, f *Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,7 +1,7 @@
 // Package clearmltest is a stand-in for a ClearML Enterprise server, for tests and for the
-// demo. It listens on the loopback interface and behaves as reference/clearml-api.md says,
-// with the oddities. state.go holds the server's data, contract.go its answers, and faults.go
-// its failures in tests.
+// demo. It listens on the loopback interface by default. It behaves as reference/clearml-api.md
+// says, also where ClearML is odd. state.go holds the server's data, contract.go its answers,
+// and faults.go its failures in tests.
 package clearmltest
 
 import (
@@ -18,7 +18,8 @@ import (
 	"time"
 )
 
-// The ids of the built-in groups, from one of the sources.
+// The ids of the built-in groups. The sources about ClearML disagree on which of the last two
+// ids belongs to Admins (reference/clearml-api.md). Nothing depends on the choice.
 const (
 	UsersID       = "30795571-a470-4717-a80d-e8705fc776bf"
 	AdminsID      = "c14a3cc6-1144-4896-8ea6-fb186ee19896"
@@ -34,7 +35,7 @@ type Options struct {
 	AccessKey, SecretKey string        // of Self; default "access", "secret"
 	Role                 string        // of Self; default "admin"
 	Listen               string        // address; empty: a free loopback port
-	Base                 string        // path prefix, "/api" behind the web server; empty: none
+	Base                 string        // path prefix of the API, for example "/api" as behind ClearML's web server; empty: none
 	Open                 bool          // the open server: no group calls, no auth fields
 	NoServiceUsers       bool          // users.get_service_users does not exist
 	ServiceUsersListed   bool          // users.get_all lists service accounts too
@@ -45,7 +46,7 @@ type Options struct {
 	RolesApart           bool          // a member of Admins does not get the role admin
 	NoAccessRules        bool          // permissions.get_access_rules does not exist
 	NoActivity           bool          // users.get_all_ex returns no activity
-	TokenLife            time.Duration // life of every token, whatever the login asks for; 0: as asked
+	TokenLife            time.Duration // life of every token, whatever the login asks for; 0: the life that the login asks for
 }
 
 // User is a user or a service account. Empty fields are absent from the answers.
@@ -79,7 +80,7 @@ type Server struct {
 
 	options Options
 	http    *http.Server
-	done    chan struct{} // closed by Close, and ends every wait
+	done    chan struct{} // Close closes it, which ends every delayed or hanging answer
 	stop    sync.Once
 	key     []byte // signs tokens
 
@@ -95,7 +96,7 @@ type Server struct {
 	faults      faults
 }
 
-// Start starts a stand-in; the caller closes it.
+// Start starts a stand-in. The caller closes the stand-in.
 func Start(o Options) (*Server, error) {
 	o.AccessKey, o.SecretKey = cmp.Or(o.AccessKey, "access"), cmp.Or(o.SecretKey, "secret")
 	o.Role = cmp.Or(o.Role, "admin")
@@ -139,7 +140,7 @@ func New(tb TB, o Options) *Server {
 	return s
 }
 
-// Close stops the server and ends every wait. It may be called twice.
+// Close stops the server and ends every delayed or hanging answer. It may be called twice.
 func (s *Server) Close() {
 	s.stop.Do(func() {
 		close(s.done)
