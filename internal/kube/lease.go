@@ -255,7 +255,10 @@ func (k *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []b
 			err = nil // another process was faster
 		}
 		k.trouble(ctx, err)
-		return nil, nil, fmt.Errorf("the Lease %s did not exist; creating it: %v", k.lease, err)
+		if err != nil {
+			return nil, nil, fmt.Errorf("creating the Lease %s, which did not exist: %w", k.lease, err)
+		}
+		return nil, nil, fmt.Errorf("the Lease %s did not exist. It was created without a holder, and the next look reads it", k.lease)
 	case record.HolderIdentity != "":
 		k.others(*record)
 		// The holder counts on leaseDuration, even if somebody edits the Lease.

@@ -27,8 +27,8 @@ const (
 )
 
 // Change is one membership that the plan proposes to add or to remove. It is passed by value.
-// The second look sets Evidence, or Denial with Doubt. The guards set Guard. Nothing sets
-// Outcome: the outcome of a write is only in the report.
+// The second look sets Evidence, or Denial with Doubt. The guards set Guard. The outcome
+// of a write is only in the report.
 type Change struct {
 	Group  string // id of the user group
 	User   target.User
@@ -48,8 +48,7 @@ type Change struct {
 	Doubt      string
 	Federation string // id of the federation that is not up, if that is the reason for Doubt
 
-	Guard   report.Guard
-	Outcome report.Outcome
+	Guard report.Guard
 }
 
 // Key identifies the change in digests and in the memory.

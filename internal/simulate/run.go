@@ -203,7 +203,7 @@ var waiting = []report.Guard{report.Admins, report.MissingSource, report.Collisi
 // judgeEnd judges the end of a schedule: both sides must agree. last is the last report, and
 // settled is the time of that report.
 func (w *world) judgeEnd(judge *oracle.Oracle, last report.Report, settled time.Time) {
-	for text, what := range map[string]string{"no account at all": "an empty realm", "the realm has no groups": "a realm without groups", "tells no user's email": "a ClearML without people"} {
+	for text, what := range map[string]string{"no account at all": "an empty realm", "the realm has no groups": "a realm without groups", "returned no user's email": "a ClearML without people"} {
 		if slices.ContainsFunc(last.Errors, func(f report.Failure) bool { return strings.Contains(f.Text, text) }) {
 			w.count(what)
 			return // groupsync rightly synchronizes nothing

@@ -49,7 +49,6 @@ type group struct {
 type Directory struct {
 	TokenLife  time.Duration
 	KeepsIDs   bool // the server keeps the id that the identity provider sent
-	LoginOwns  bool // a sign-in removes only memberships that a sign-in added
 	OneView    bool // the users' own lists leave built-in groups out
 	Rogue      bool // the server changes another group too when it carries out a write
 	CutsAdmins bool // the limit of Cut holds for built-in groups too, even if no other view shows their members
