@@ -446,8 +446,8 @@ func (r *personReader) mayLookUp(id string) bool {
 }
 
 // account reads one account by its id. If groupsync must not request the id (mayLookUp), the
-// account counts as not found. That is right, because no account of a federation that imports
-// has an id that begins with "f:".
+// account counts as not found. account misses nobody in this way: the accounts of a federation
+// that imports have ids of Keycloak's database, which do not begin with "f:".
 func (r *personReader) account(ctx context.Context, id string) (source.Account, string, error) {
 	if !r.mayLookUp(id) {
 		return source.Account{}, "", nil
