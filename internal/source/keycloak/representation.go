@@ -67,8 +67,8 @@ func (c componentRep) federation() source.Federation {
 	return source.Federation{ID: c.ID, Name: c.Name, Enabled: !c.is("enabled", "false"), Imports: imports}
 }
 
-// incompleteEntry returns the error for an entry of a list that has no id or no name. If
-// Keycloak fails while it writes a list, the last entry is an error object, which has neither
+// incompleteEntry returns the error for an entry of a list that has no id or no name. A list
+// that Keycloak could not finish can end with an error object, which has neither
 // (reference/libraries.md).
 func incompleteEntry(doing string) error {
 	return fault.New(fault.Keycloak, fault.Shape, "%s: an entry lacks its id or its name, so the answer may be incomplete; look into Keycloak's log and run again", doing)
