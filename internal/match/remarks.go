@@ -63,10 +63,12 @@ func oneView(tgt *target.Snapshot) []Skip {
 }
 
 // Mismatched returns a remark for each user who has the role admin and is not in the built-in
-// group Admins, and for each user who is in Admins without an administrator's role. It returns nothing if
-// groupsync does not manage administrators. groupsync does not know whether ClearML gives
-// the role to the members of the group, or the group to the holders of the role
-// (reference/clearml-api.md). So a person who lost the one may still have the other.
+// group Admins, and for each user who is in Admins without an administrator's role. It returns
+// nothing if groupsync does not manage administrators.
+//
+// groupsync does not know whether ClearML gives the role to the members of the group, or the
+// group to the holders of the role (reference/clearml-api.md). So a person who lost the group
+// may still have the role, and a person who lost the role may still be in the group.
 func Mismatched(tgt *target.Snapshot, p Pairing) (remarks []Skip) {
 	if !slices.ContainsFunc(p.Feeds, func(f Feed) bool { return f.Admins }) {
 		return nil
