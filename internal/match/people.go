@@ -359,8 +359,8 @@ func (r Rules) KeptIDs(u target.User) []string {
 	return ids
 }
 
-// Names returns the names to look for if the person's email may have changed in Keycloak. They
-// are normalized, and none is empty.
+// Names returns the names to look for if the person's email may have changed in Keycloak. The
+// names are in lower case, with single blanks, and not empty.
 func Names(u target.User) []string {
 	return slices.DeleteFunc([]string{normal(u.Name), normal(u.GivenName + " " + u.FamilyName)}, func(n string) bool { return n == "" })
 }

@@ -23,7 +23,7 @@ const batch = 64
 // returns a snapshot that also holds the accounts that it found. known are the federations
 // of earlier passes. An empty email is not looked up.
 //
-// If no account is found, the person counts as not found only if every federation that may
+// If a look-up finds no account, groupsync relies on that only if every federation that may
 // have the person was up before and after the look-up (source.Blocks). If one answer does not
 // come in time, LookUp makes no more look-ups of the same kind (by id, or by email). People
 // who were not looked up stay in doubt.
@@ -78,7 +78,7 @@ func (l *lookUp) order() []int {
 }
 
 // byID looks up the account ids that ClearML keeps. It needs no probes, because it relies only
-// on accounts that were found.
+// on accounts that were found. The answer about such an account names its federation.
 func (l *lookUp) byID(ctx context.Context) error {
 	work, inner := l.s.errgroup(ctx)
 	counted := l.s.counter(len(l.people))
@@ -167,11 +167,11 @@ func (l *lookUp) email(ctx context.Context, f *source.Found) error {
 	}
 	const most = 2
 	users, listed, doubt, err := l.withEmail(ctx, f.Person.Email, strconv.Itoa(most))
-	// The first request asks for at most two accounts. A second request asks for all accounts
-	// in two cases: if the first answer does not list exactly one account, and if several
-	// accounts may have the same email. A person without an account would look gone, and a
-	// person with one of several accounts would look certain. The accounts of both answers
-	// count.
+	// The first request asks for at most two accounts. If the answer does not list exactly one
+	// account, or if several accounts may have the same email, a second request asks for all
+	// accounts. It protects against an answer with too few accounts. By such an answer, a
+	// person could look gone, or one of several accounts could look like the only one. The
+	// accounts of both answers count.
 	if err == nil && doubt == "" && (listed != 1 || l.catalog.DuplicateEmails()) {
 		var again []source.User
 		again, _, doubt, err = l.withEmail(ctx, f.Person.Email, all)

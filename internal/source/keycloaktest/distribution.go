@@ -31,8 +31,8 @@ const (
 )
 
 // Older returns the older releases that a test must start by itself. If KEYCLOAK_VERSION is
-// not set, these are Version260 and Version24. If it is set, they are the release that it
-// names, or none if that is Version.
+// not set, these are Version260 and Version24. If KEYCLOAK_VERSION names Version, Older
+// returns nil. If it names another release, Older returns that release.
 func Older() []string {
 	switch v := (Options{}).version(); {
 	case os.Getenv("KEYCLOAK_VERSION") == "":
