@@ -242,7 +242,7 @@ func (m *matcher) accounts(u target.User) Person {
 	switch {
 	case m.wasAccount(kept) && complete:
 		p.State, p.GoneBy = Rekeyed, source.ByID
-	case len(kept) > 0 && !complete: // the kept id may be the id of an account that is in none of the groups that were read
+	case len(kept) > 0 && !complete: // an account that was not read may have the kept id
 		p.State, p.AskBeforeGrant = Ambiguous, true
 	case len(byEmail) > 1:
 		p.State = Ambiguous

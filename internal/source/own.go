@@ -52,11 +52,11 @@ func (w *weigher) own(u User, name string, sources []Group) (s side, old bool, a
 	return unclear, true, a
 }
 
-// Tied reports whether the count o.Count leaves open if the account is in a source with the
-// name. The account's cached list must then be read too. The count leaves this open if it is
-// not 0 and another group's name contains the name. If the name contains a backslash, the
-// count is never enough: a database may read the backslash as an escape character, and then
-// counts groups with other names.
+// Tied reports whether o.Count is not enough to say whether the account is in a source with
+// the name. The account's cached list must then be read too. The count is not enough if it is
+// not 0 and another group's name contains the name. It is never enough if the name contains a
+// backslash: a database may read the backslash as an escape character, and then counts groups
+// with other names.
 func (c Catalog) Tied(o Own, name string, sources []Group) bool {
 	if strings.Contains(name, `\`) {
 		return true

@@ -1,8 +1,9 @@
 // Package source defines what a pass knows about Keycloak: a Snapshot of the realm, and the
-// Evidence for each change that a plan proposes.
+// Evidence, which proves that a proposed change is right. A change without Evidence is not
+// written.
 //
 // NewSnapshot returns an error if a part of the realm was not read, so a Snapshot is always
-// complete. It comes from member lists, which answer "who is in this group?".
+// complete. A Snapshot comes from member lists, which answer "who is in this group?".
 //
 // The second look reads the realm again, after the plan is made. It also asks the own side of
 // the accounts: Keycloak's answer to "is this account in this group?". Weigh makes the
