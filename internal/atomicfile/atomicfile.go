@@ -1,5 +1,5 @@
-// Package atomicfile replaces a file so that a crash of the process or of the machine leaves
-// either the whole old file or the whole new one.
+// Package atomicfile replaces a file. After a crash of the process or of the machine, the file
+// has either its whole old content or its whole new content.
 package atomicfile
 
 import (
@@ -16,9 +16,9 @@ import (
 // If the process is killed during Write, a temporary file can remain; Temporary returns the
 // pattern of its name.
 //
-// The order matters. The data is synced before the rename, because a file system may store the
-// new name before the data. The directory is synced after the rename, because otherwise the
-// rename is lost if the machine stops.
+// Write syncs the data before it renames the file, because a file system may store the new
+// name before the data. It syncs the directory after the rename. If it did not, the rename
+// could be lost when the machine stops.
 func Write(dir, name string, data []byte, mode fs.FileMode) error {
 	if err := makeDir(dir); err != nil {
 		return err
@@ -27,7 +27,7 @@ func Write(dir, name string, data []byte, mode fs.FileMode) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) // after the rename there is nothing left to remove, and this fails
+	defer os.Remove(f.Name()) // after the rename the temporary file no longer exists, and Remove returns an error that is ignored
 	_, err = f.Write(data)
 	if err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
 		return err
@@ -55,7 +55,8 @@ func Remove(dir, name string) error {
 // Write creates for a file name.
 func Temporary(name string) string { return "." + name + ".*" }
 
-// makeDir creates the directory and its missing parents, and syncs the name of each new one.
+// makeDir creates the directory and its missing parents. It syncs the parent of each new
+// directory, so that the new name is on the disk.
 func makeDir(dir string) error {
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return err

@@ -1,7 +1,7 @@
 // Package events starts early passes. It reads Keycloak's admin events between the scheduled
-// passes. An event about a person starts a pass of that person, and an event about a group or
-// a role starts a whole pass. If an event is missed, repeated or out of order, only time is
-// lost, because the scheduled passes find every change too.
+// passes. An event about a person starts a pass for that person only. An event about a group
+// or a role starts a whole pass: a pass for everybody. If an event is missed, repeated or out
+// of order, only time is lost, because the scheduled passes find every change too.
 package events
 
 import (
@@ -21,18 +21,18 @@ type Event struct {
 	Path      string // path of the changed resource, for example "users/ID/groups/ID"
 }
 
-// Work is the passes that a list of events needs.
+// Work says which passes a list of events needs.
 type Work struct {
-	// People are the accounts in the events, in the order in which they first appear. Each
-	// comes with the events that are evidence for a removal.
+	// People are the accounts in the events, in the order in which they first appear. Each of
+	// them needs a pass.
 	People []Person
 	Whole  bool // an event is about a group or a role, so it can concern any person
 }
 
 // Person is one account that appears in events.
 type Person struct {
-	Account   string
-	Witnesses []source.Witness
+	Account   string           // id of the account
+	Witnesses []source.Witness // the events that explain a removal
 }
 
 // Read returns the passes that the events need. It ignores events of other kinds, and events
@@ -53,7 +53,7 @@ func Read(events []Event) (w Work) {
 	return w
 }
 
-// person adds an event about one account.
+// person adds an event about one account. parts are the segments of the event's path.
 func (w *Work) person(parts []string, e Event) {
 	account := parts[1]
 	at := slices.IndexFunc(w.People, func(p Person) bool { return p.Account == account })

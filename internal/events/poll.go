@@ -8,15 +8,15 @@ import (
 
 const (
 	// overlap is how far each reading goes back before the newest known event. Keycloak saves
-	// an event in the transaction of its change, so an event can appear after an event with a
-	// later time.
+	// an event in the transaction of its change. If that transaction ends late, the event
+	// appears after an event with a later time.
 	overlap = 30 * time.Second
-	// skew is the largest difference that is allowed between Keycloak's clock and this one.
-	// The first reading goes back this far. Events further in the future than this do not move
-	// the time of the next reading.
+	// skew is the largest allowed difference between Keycloak's clock and the clock of this
+	// machine. The first reading goes back this far. The next reading begins at the newest
+	// event, but an event further in the future than skew does not count as the newest.
 	skew = 10 * time.Minute
-	// mostPeople is the largest number of people for whom one reading starts single passes. If
-	// there are more, one whole pass replaces them.
+	// mostPeople is the largest number of people for whom one reading starts a pass each. If
+	// a reading has more people, one whole pass is started instead.
 	mostPeople = 20
 	// pause is the shortest time between two whole passes that events start. A burst of
 	// changes, such as an import of groups, starts one pass instead of hundreds.
@@ -44,14 +44,15 @@ type Options struct {
 	Log      *slog.Logger
 }
 
-// poller is one run of reading events.
+// poller is the state of Run. It starts anew if the configuration switches the reading of
+// events off.
 type poller struct {
 	Options
-	primed bool           // the first reading is done; its events are left to the first pass
+	primed bool           // the first reading is done; its events start no pass, because the first scheduled pass finds their changes
 	since  time.Time      // time of the newest event that was read
 	seen   map[Event]bool // the events of the last reading, which an overlapping reading returns again
 	last   time.Time      // when events last started a whole pass
-	wanted bool           // a whole pass is needed, and waits for pause
+	wanted bool           // a whole pass is needed, and pause is not over yet
 	failed string         // the error of the last reading; empty: the last reading succeeded
 }
 
@@ -98,9 +99,9 @@ func (p *poller) poll(ctx context.Context, from Reader) {
 	}
 	work := Read(fresh)
 	p.wanted = p.wanted || work.Whole || len(fresh) >= most || len(work.People) > mostPeople
-	if len(work.People) <= mostPeople { // each person now, even if a whole pass follows
+	if len(work.People) <= mostPeople { // these passes also run if a whole pass follows, because the whole pass may have to wait for pause
 		for _, person := range work.People {
-			if late { // after a failed reading, these events are no evidence: much may have changed since
+			if late { // the reading before failed, so the events can be old and must not explain a removal
 				person.Witnesses = nil
 			}
 			p.Person(ctx, person)
@@ -113,7 +114,8 @@ func (p *poller) poll(ctx context.Context, from Reader) {
 	}
 }
 
-// fresh returns the events that the last reading did not return, and remembers all of them.
+// fresh returns the events that the last reading did not return. It remembers all events of
+// this reading, and the time of the newest one.
 func (p *poller) fresh(events []Event, now time.Time) (fresh []Event) {
 	seen := make(map[Event]bool, len(events))
 	for _, e := range events {
@@ -129,7 +131,7 @@ func (p *poller) fresh(events []Event, now time.Time) (fresh []Event) {
 	return fresh
 }
 
-// fail logs why events cannot be read, once for each cause.
+// fail logs why events cannot be read. It does not log the same cause twice in a row.
 func (p *poller) fail(ctx context.Context, err error) {
 	if ctx.Err() != nil || err.Error() == p.failed {
 		return

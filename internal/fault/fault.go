@@ -1,6 +1,6 @@
-// Package fault defines the error type of both sides, Keycloak and ClearML. A failed request,
-// read or write has one of the reasons here. They are the values of the label `reason` of
-// groupsync_errors_total.
+// Package fault defines the type of errors about the two sides, Keycloak and ClearML. Each
+// failed request, read or write has a Reason. The metric groupsync_errors_total has the same
+// values in its label `reason`.
 package fault
 
 import (
@@ -26,7 +26,7 @@ const (
 	Rejected   Reason = "rejected"   // the request was refused or not carried out
 )
 
-// System is one of the two sides, as in the label `system` of the metrics.
+// System is one of the two sides. The metrics have the same values in their label `system`.
 type System string
 
 // The two sides.
@@ -35,8 +35,8 @@ const (
 	ClearML  System = "clearml"
 )
 
-// Error is a failure of one side. Its text says what was being done, what was seen and what to
-// do. The text never holds a secret.
+// Error is the error of a request, read or write of one side. Its text says what groupsync was
+// doing, what went wrong and what to do now. The text never contains a secret.
 type Error struct {
 	System System
 	Reason Reason
@@ -47,12 +47,13 @@ func (e *Error) Error() string { return e.Err.Error() }
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// New returns an *Error whose text is formatted as by fmt.Errorf, %w included.
+// New returns an *Error. Its text is formatted as fmt.Errorf does it. With %w, the *Error wraps
+// that argument.
 func New(system System, reason Reason, format string, args ...any) *Error {
 	return &Error{System: system, Reason: reason, Err: fmt.Errorf(format, args...)}
 }
 
-// Of returns the first *Error in err's tree, or nil.
+// Of returns the first *Error that err is or wraps. It returns nil if there is none.
 func Of(err error) *Error {
 	var e *Error
 	if errors.As(err, &e) {
@@ -61,8 +62,8 @@ func Of(err error) *Error {
 	return nil
 }
 
-// OfNetwork returns the reason of an error that a transport returned in place of an answer:
-// Timeout, or else Connection.
+// OfNetwork returns the reason of an error that an HTTP transport returned instead of an
+// answer: Timeout if the time was over, and otherwise Connection.
 func OfNetwork(err error) Reason {
 	var n net.Error
 	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &n) && n.Timeout() {

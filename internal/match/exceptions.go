@@ -10,9 +10,9 @@ import (
 	"groupsync/internal/target"
 )
 
-// Exception keeps memberships of some people, usually until a given time. An exception never
-// adds a membership and does not change which account is which user. It only turns a removal
-// into a kept membership.
+// Exception keeps memberships of some people, usually until a given time. groupsync does not
+// remove a membership that an exception keeps. An exception never adds a membership, and does
+// not change which account is which user.
 type Exception struct {
 	Match  string    // glob over emails and ids
 	Groups []string  // names or ids of user groups; nil: every group
@@ -46,8 +46,8 @@ type exception struct {
 	people *glob.Pattern
 }
 
-// At returns the rules without the exceptions that have ended at that time. Rules that did not
-// come from At still apply every exception, ended ones too.
+// At returns the rules without the exceptions that have ended at that time. The rules do not
+// know the time: without At, they also apply exceptions that have ended.
 func (r Rules) At(now time.Time) Rules {
 	r.Exceptions = slices.DeleteFunc(slices.Clone(r.Exceptions), func(e Exception) bool { return e.Ended(now) })
 	r.exceptions = slices.DeleteFunc(slices.Clone(r.exceptions), func(e exception) bool { return e.Ended(now) })
@@ -74,7 +74,8 @@ func (r Rules) covers(e Exception, g target.Group) bool {
 	return e.Groups == nil || slices.ContainsFunc(e.Groups, func(name string) bool { return name == g.ID || r.Same(name, g.Name) })
 }
 
-// matching returns the exceptions whose glob matches one of the names.
+// matching returns the exceptions whose glob matches one of the names of a person (see
+// matcher.names).
 func (r Rules) matching(names []string) (list []Exception) {
 	for _, e := range r.exceptions {
 		if slices.ContainsFunc(names, func(n string) bool { return n != "" && e.people.Match(strings.ToLower(n)) }) {

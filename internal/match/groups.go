@@ -1,8 +1,13 @@
 // Package match pairs the two sides: which Keycloak group feeds which ClearML user group, and
-// which account is which user. It returns a typed reason for each group and user without a
-// match. The package is pure: it reads no clock and does no I/O. Its rules are those of
-// ClearML's per-login sync (reference/clearml-keycloak-idp.md). If they differed, each would
-// undo the other's changes.
+// which account is which user. A Keycloak group feeds a user group if its members belong in
+// the user group. The Keycloak group is then a source of the user group.
+//
+// For each group and each user without a match, the package returns a reason. The package is
+// pure: it reads no clock and does no I/O.
+//
+// At each login, ClearML itself copies a person's groups from Keycloak. The rules of this
+// package are the same as ClearML's (reference/clearml-keycloak-idp.md). If they differed,
+// groupsync and ClearML would undo each other's changes.
 package match
 
 import (
@@ -22,14 +27,14 @@ import (
 // Options are the rules as they are configured.
 type Options struct {
 	FullPath         bool                // claim names are full paths
-	CaseInsensitive  bool                // names compare without case
-	Include, Exclude []string            // globs over claim names; * crosses /
+	CaseInsensitive  bool                // names that differ only in upper and lower case are equal
+	Include, Exclude []string            // globs over claim names; a * also matches a slash
 	Mapping          map[string][]string // claim name to user group names; without an entry, the claim name is the user group's name
 	AdminGroups      []string            // sources of administrators: claim names, or paths that begin with a slash
 	AdminRole        string              // role whose holders become administrators; empty: none
 	AdminVia         Via                 // what makes an administrator in ClearML
-	Protect          []string            // globs over emails and ids
-	Exceptions       []Exception         // keep memberships, usually until a given time
+	Protect          []string            // globs over emails and ids of people who keep every membership
+	Exceptions       []Exception         // keep some memberships, usually until a given time
 	Provider         string              // ClearML's name of the sign-in provider
 	KeepGone         bool                // people who are gone from Keycloak keep their memberships
 }
@@ -37,8 +42,8 @@ type Options struct {
 // Via says what makes a user an administrator in ClearML.
 type Via string
 
-// The values of Via. It is unknown whether the group implies the role or the role implies the
-// group (reference/clearml-api.md).
+// The values of Via. groupsync does not know whether ClearML gives the role to the members of
+// the group, or the group to the holders of the role (reference/clearml-api.md).
 const (
 	ViaGroup Via = ""     // membership of the built-in group Admins
 	ViaRole  Via = "role" // the role admin
@@ -58,7 +63,8 @@ type Rules struct {
 	exceptions                []exception
 }
 
-// Compile returns the rules, or an error that quotes the pattern that is not a valid glob.
+// Compile returns the rules. If a pattern is not a valid glob, it returns an error that quotes
+// the pattern.
 func Compile(o Options) (Rules, error) {
 	r := Rules{Options: o}
 	for _, part := range []struct {
@@ -125,9 +131,10 @@ func (r Rules) keys(names []string) []string {
 	return keys
 }
 
-// Claim returns the claim name of a group: its leaf name, or its path with the leading slash.
-// The path is Keycloak's own, because a name can contain a slash and a Keycloak server option
-// escapes that slash in the path.
+// Claim returns the claim name of a group: the name under which ClearML's login receives the
+// group. It is the leaf name, or the path with the leading slash if groups.full_path is set.
+// The path is the one that Keycloak returns. It can differ from the joined names, because an
+// option of the Keycloak server escapes a slash in a name.
 func (r Rules) Claim(g source.Group) string {
 	if r.FullPath {
 		return g.Path
@@ -139,28 +146,29 @@ func (r Rules) Claim(g source.Group) string {
 type Feed struct {
 	Group      target.Group
 	Sources    []source.Group // sorted by path, then id
-	Role       string         // the admin role, if it is a source too
-	Admins     bool           // the built-in group of administrators, or the role admin
-	Missing    []Missing      // configured sources that do not exist: the group is frozen
+	Role       string         // the admin role, if it is a source too; empty: it is not
+	Admins     bool           // Group is the built-in group Admins, or stands for the role admin
+	Missing    []Missing      // configured sources that do not exist; if there are any, nothing in the user group changes
 	Collisions []Collision    // names in admins.groups that several Keycloak groups have, sorted
 }
 
 // Collision is a name in admins.groups that several Keycloak groups have. Such a name makes
-// nobody an administrator: otherwise anyone who can create a group anywhere could make
-// administrators. Such a name does not remove an administrator either.
+// nobody an administrator. If it did, anyone who can create a group anywhere in the realm
+// could make administrators. Such a name does not remove an administrator either.
 type Collision struct {
 	Name   string         // as configured
 	Groups []source.Group // sorted by path, then id
 }
 
-// Colliding reports whether a group is a source of the feed only through names that collide.
+// Colliding reports whether the Keycloak group with that id is a source of the feed only
+// because of a Collision.
 func (f Feed) Colliding(group string) bool {
 	return slices.ContainsFunc(f.Collisions, func(c Collision) bool {
 		return slices.ContainsFunc(c.Groups, func(g source.Group) bool { return g.ID == group })
 	})
 }
 
-// Missing is something that the configuration names and that does not exist.
+// Missing is a group or a role that the configuration names and that does not exist.
 type Missing struct {
 	Kind    string   // "group" or "role"; "user group" for a group that ClearML does not have
 	Name    string   // as configured
@@ -191,16 +199,16 @@ const (
 	InClearML  = "clearml"
 )
 
-// Pairing says which Keycloak groups feed which user groups. Feeds are sorted by name, with
-// the administrators' feeds last. Skips are sorted too.
+// Pairing says which Keycloak groups feed which user groups. Feeds are sorted by the name of
+// the user group, with the administrators' feeds last. Skips are sorted too.
 type Pairing struct {
 	Feeds   []Feed
 	Skips   []Skip
-	Missing []Missing // missing things that belong to no entry of Feeds, sorted by key and name
+	Missing []Missing // missing groups and roles that belong to no entry of Feeds, sorted by key and name
 }
 
-// Selection returns which parts of the realm a pass must read for the feeds of all pairings:
-// the members of every source, and the admin roles. Both lists are sorted and without
+// Selection returns the groups of which a pass must read the members, and the roles of which
+// it must read the holders: every source of a feed. Both lists are sorted and without
 // duplicates.
 func Selection(pairings ...Pairing) source.Selection {
 	var sel source.Selection
@@ -221,7 +229,7 @@ func Selection(pairings ...Pairing) source.Selection {
 	return sel
 }
 
-// BuiltinError is a mapping onto a built-in user group.
+// BuiltinError is the error if groups.mapping maps a claim name to a built-in user group.
 type BuiltinError struct{ Claim, Group string }
 
 func (e *BuiltinError) Error() string {
@@ -263,7 +271,7 @@ func Groups(c source.Catalog, groups []target.Group, r Rules) (Pairing, error) {
 	return p.result(), nil
 }
 
-// pairer pairs the groups. Its maps by name use the form that Rules.Key returns.
+// pairer pairs the groups. The keys of its maps by name have the form that Rules.Key returns.
 type pairer struct {
 	rules   Rules
 	catalog source.Catalog
@@ -273,7 +281,7 @@ type pairer struct {
 	byName  map[string][]target.Group
 	feeds   map[string]*Feed // by user group id
 	skips   map[Skip]bool
-	lost    []Missing // missing things that belong to no feed
+	lost    []Missing // missing groups and roles that belong to no feed
 
 	makesAdmins map[string]bool // ids of the groups that admins.groups names; they need no user group of the same name
 }
@@ -287,8 +295,8 @@ func (p *pairer) name(claim string) {
 
 func (p *pairer) skip(name, side, why string) { p.skips[Skip{name, side, why}] = true }
 
-// mirrored pairs the claim names with the user groups that they name, directly
-// or by mapping.
+// mirrored pairs each claim name with the user groups of the same name, or with those in
+// groups.mapping.
 func (p *pairer) mirrored() error {
 	folded := make(map[string]string, len(p.byName))
 	for _, key := range slices.Sorted(maps.Keys(p.byName)) {
@@ -328,7 +336,9 @@ func (p *pairer) mirrored() error {
 	return nil
 }
 
-// feed returns the user group that a claim name feeds, or nil with a Skip.
+// feed returns the Feed of the user group with that name, to which the claim name belongs.
+// mapped says that groups.mapping names the user group. If the claim name cannot feed the user
+// group, feed returns nil and records the reason as a Skip.
 func (p *pairer) feed(claim, name string, mapped bool) (*Feed, error) {
 	groups := p.byName[p.rules.Key(name)]
 	switch {
@@ -357,7 +367,7 @@ func (p *pairer) feed(claim, name string, mapped bool) (*Feed, error) {
 	return p.feedOf(groups[0]), nil
 }
 
-// builtin reports whether a name is that of a built-in group, as names compare.
+// builtin reports whether a name equals the name of a built-in group under the rules.
 func (p *pairer) builtin(name string) bool {
 	return target.Builtin(name) || slices.ContainsFunc(target.BuiltinNames, func(b string) bool { return p.rules.Key(b) == p.rules.Key(name) })
 }
@@ -396,7 +406,7 @@ func (p *pairer) admins(groups []target.Group) {
 	var missing []Missing
 	var sources []source.Group
 	var collisions []Collision
-	alone := make(map[string]bool) // ids of groups that an unambiguous name or path makes sources
+	alone := make(map[string]bool) // ids of the groups that are the only group of some name or path in admins.groups
 	for _, name := range p.rules.AdminGroups {
 		named := p.adminGroups(name)
 		switch len(named) {
@@ -449,9 +459,10 @@ func (p *pairer) adminsGroup() (g target.Group, there bool) {
 	return target.Group{}, false
 }
 
-// adminGroups returns the groups that an entry of admins.groups names, by path or by claim
-// name. If a path equals the entry exactly, adminGroups returns only the groups with that
-// path. Otherwise it compares as the rules do, possibly without case.
+// adminGroups returns the groups that an entry of admins.groups names. An entry that begins
+// with a slash is a path, and any other entry is a claim name. If a group has exactly that
+// path, adminGroups returns only the groups with that path. If no group has it, adminGroups
+// compares paths under the rules, possibly without regard to case.
 func (p *pairer) adminGroups(name string) []source.Group {
 	if !strings.HasPrefix(name, "/") {
 		return p.claims[p.rules.Key(name)]
@@ -471,7 +482,7 @@ func (p *pairer) adminGroups(name string) []source.Group {
 	return folded
 }
 
-// unfed skips the user groups that nothing feeds.
+// unfed records a Skip for each user group that nothing feeds.
 func (p *pairer) unfed(groups []target.Group) {
 	for _, g := range groups {
 		switch {

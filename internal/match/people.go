@@ -9,8 +9,8 @@ import (
 	"groupsync/internal/target"
 )
 
-// State says what groupsync knows of a person. The values are also those of the label `state`
-// of the metric groupsync_users.
+// State says what groupsync knows of a person. The metric groupsync_users has the same values
+// in its label `state`.
 type State string
 
 // The states of a ClearML user. In Matched, Rekeyed, Ambiguous, GoneNow and NotAsked a pass
@@ -18,24 +18,25 @@ type State string
 // membership.
 const (
 	Matched        State = "matched"         // one Keycloak account was found; Person.Sure says whether it is certain
-	GoneNow        State = "gone"            // only ever signed in through Keycloak, which no longer has the account
-	Rekeyed        State = "rekeyed"         // the kept id is gone, and another account has the email
+	GoneNow        State = "gone"            // has signed in only through Keycloak, and Keycloak no longer has the account
+	Rekeyed        State = "rekeyed"         // no account has the id that ClearML keeps any more, and another account has the email
 	Ambiguous      State = "ambiguous"       // several accounts could be this person, or several users one account
 	Local          State = "local"           // has no sign-in provider
 	OtherProvider  State = "other_provider"  // signs in by another provider
 	Unknown        State = "unknown"         // ClearML returns no provider, or no email, so it is unknown whether the account is gone
 	ServiceAccount State = "service_account" // not a person
-	Protected      State = "protected"       // by users.protect
-	Unresolved     State = "unresolved"      // a member id that the user list lacks
-	Renamed        State = "renamed"         // probably a changed email
-	GoneKept       State = "gone_kept"       // gone, and users.gone is keep
+	Protected      State = "protected"       // users.protect names the person
+	Unresolved     State = "unresolved"      // a user group has a member with this id, and ClearML's user list has no such user
+	Renamed        State = "renamed"         // the person's email has probably changed in Keycloak
+	GoneKept       State = "gone_kept"       // gone from Keycloak, and users.gone is keep
 	Self           State = "self"            // groupsync's own user
 	Pending        State = "pending"         // a Keycloak member without a ClearML user
-	NotAsked       State = ""                // no member list has the person, and no look-up has answered
+	NotAsked       State = ""                // no account that was read could be the person's, and no look-up is complete
 )
 
-// Removable reports whether a pass may remove memberships of a person in that state, given the
-// evidence. In every other state the person stays, and the state is the reason.
+// Removable reports whether a pass may remove memberships of a person in that state, if there
+// is evidence. In every other state the person keeps every membership, and the state is the
+// reason.
 func (s State) Removable() bool {
 	switch s {
 	case Matched, Ambiguous, Rekeyed, GoneNow, NotAsked:
@@ -51,45 +52,46 @@ type Person struct {
 	// Accounts are the indexes, in the snapshot's users, of every account that could be the
 	// person's. They are sorted.
 	Accounts []int
-	Sure     bool          // Accounts is one account, and no other could be the person's: the person can get a grant
-	GoneBy   source.GoneBy // what the realm no longer has: a kept id, or the email
-	Match    string        // how the person was matched: "id" or "email"; empty: not matched
+	Sure     bool          // Accounts has one account, and no other account could be the person's, so the person can get a grant
+	GoneBy   source.GoneBy // how groupsync knows that the person is gone
+	Match    string        // how the accounts were found: "id" or "email"; empty: none was found
 
-	// Ask is the look-up that the realm must answer before a pass removes a membership of the
-	// person. Its Key is empty if no look-up is needed.
+	// Ask is the look-up that a pass must make before it removes a membership of the person.
+	// Its Key is empty if no look-up is needed.
 	Ask source.Person
 
-	// AskBeforeGrant reports that Ask must also be answered before any grant to one of the
-	// accounts, because the answer decides which user has the account.
+	// AskBeforeGrant says that a pass must also make the look-up Ask before it grants anything
+	// to one of the accounts. The result decides which user has the account.
 	AskBeforeGrant bool
 }
 
-// People says which account is which user.
+// People says which account is which user. A source user is an account of the realm, and a
+// target user is a ClearML user. Both are named by their index in the snapshot of their side.
 type People struct {
 	persons   []Person // by target user
 	owner     []int    // by source user: the target user who certainly has the account, or none
-	claimants [][]int  // by source user: the target users who could be the account, sorted
+	claimants [][]int  // by source user: the target users who could have the account, sorted
 
 	excepted [][]Exception // by target user: the exceptions that match the person; nil: no exceptions
 	rules    Rules
 }
 
-const none = -1
+const none = -1 // no user
 
 // Person returns what is known of the target user with that index.
 func (p People) Person(targetUser int) Person { return p.persons[targetUser] }
 
 // Owner returns the index of the target user who certainly has that source user's account. It
-// returns false if there is none.
+// returns false if there is no such target user.
 func (p People) Owner(sourceUser int) (int, bool) {
 	i := p.owner[sourceUser]
 	return i, i != none
 }
 
-// Claimed reports whether the account of that source user could be some target user's.
+// Claimed reports whether some target user could have the account of that source user.
 func (p People) Claimed(sourceUser int) bool { return len(p.claimants[sourceUser]) > 0 }
 
-// EmailOnly reports whether an email is all that links the person to the one account, and
+// EmailOnly reports whether groupsync found the person's one account only by the email, and
 // another account may have the email too.
 func (p Person) EmailOnly() bool { return p.State == Matched && p.Match == "email" && !p.Sure }
 
@@ -97,11 +99,14 @@ func (p Person) EmailOnly() bool { return p.State == Matched && p.Match == "emai
 // user, sorted.
 func (p People) Claimants(sourceUser int) []int { return p.claimants[sourceUser] }
 
-// Who finds, for every ClearML user, the accounts that could be the user's. It looks first for
-// the Keycloak id that ClearML keeps from the sign-in provider, then for the email. If several
-// users claim an account, the user who claims it by id gets it. If several claim it by id, or
-// several by email and none by id, all of them are ambiguous. Names do not identify anybody,
-// because any ClearML user can rename any other (reference/clearml-api.md).
+// Who finds, for every ClearML user, the accounts that could be the user's. It first looks for
+// the Keycloak id that ClearML keeps from the sign-in provider, and then for the email. A user
+// claims the accounts that were found.
+//
+// If one user claims an account by id, that user gets the account, and users who claim it by
+// email are ambiguous. If several users claim it by id, all users who claim it are ambiguous.
+// The same holds if several users claim it by email and nobody claims it by id. Names do not
+// identify anybody, because any ClearML user can rename any other (reference/clearml-api.md).
 func Who(src *source.Snapshot, tgt *target.Snapshot, r Rules) People {
 	m := &matcher{People: People{rules: r}, src: src, tgt: tgt, byEmail: make(map[string][]int)}
 	m.persons = make([]Person, len(tgt.Users()))
@@ -138,7 +143,7 @@ type matcher struct {
 	byEmail           map[string][]int // enabled and disabled accounts, by folded email
 	providersReturned bool             // ClearML returned the sign-in provider of at least one user
 
-	otherIDs bool // some kept id is the id of an account and does not have the form of a Keycloak id
+	otherIDs bool // ClearML keeps an id of an account that does not have the form of a Keycloak id
 }
 
 // person finds one user's accounts, without regard to other users' claims.
@@ -167,8 +172,9 @@ func (m *matcher) person(u target.User) Person {
 	return p
 }
 
-// signedIn reports whether Keycloak could have an account of the user: the user has signed in
-// through clearml.provider, or ClearML returned no user's provider.
+// signedIn reports whether Keycloak could have an account of the user. It could if the user
+// has signed in through clearml.provider, or if ClearML returned no sign-in provider of any
+// user.
 func (m *matcher) signedIn(u target.User) bool {
 	_, ours := u.Providers[m.rules.Provider]
 	return ours || !m.providersReturned
@@ -236,11 +242,11 @@ func (m *matcher) accounts(u target.User) Person {
 	switch {
 	case m.wasAccount(kept) && complete:
 		p.State, p.GoneBy = Rekeyed, source.ByID
-	case len(kept) > 0 && !complete: // the kept id may belong to an account that is in no group that was read
+	case len(kept) > 0 && !complete: // an account that was not read may have the kept id
 		p.State, p.AskBeforeGrant = Ambiguous, true
 	case len(byEmail) > 1:
 		p.State = Ambiguous
-	case m.src.Catalog().HidesEmails(): // a look-up can find another account, but not exclude one
+	case m.src.Catalog().HidesEmails(): // even a complete look-up does not show that there is no other account
 		p.State, p.AskBeforeGrant = Matched, !complete
 	case complete || !m.src.Catalog().DuplicateEmails():
 		p.State, p.Sure = Matched, true
@@ -251,10 +257,10 @@ func (m *matcher) accounts(u target.User) Person {
 	return p
 }
 
-// wasAccount reports whether one of the kept values, none of which is the id of an account
-// now, can have been such an id. A value can if it has the form of a Keycloak id. Any value
-// can if this ClearML keeps account ids of another form for some user. Every other value may
-// be a username and proves nothing.
+// wasAccount reports whether one of the kept values can have been the id of an account. None
+// of the values is such an id now. A value with the form of a Keycloak id can have been one.
+// If ClearML keeps, for some user, the id of an account in another form, every value can have
+// been one. Every other value may be a username and proves nothing.
 func (m *matcher) wasAccount(kept []string) bool {
 	return slices.ContainsFunc(kept, func(id string) bool { return m.otherIDs || source.IsAccountID(id) })
 }
@@ -271,12 +277,12 @@ func (m *matcher) known(ids []string) []int {
 	return found
 }
 
-// absent decides the state of a user without an account among those that were read. The caller
-// has checked signedIn.
+// absent decides the state of a user for whom no account was found among those that were read.
+// complete says that a look-up of the user is complete. The caller has checked signedIn.
 func (m *matcher) absent(p Person, u target.User, kept []string, complete bool) Person {
 	switch {
 	case len(kept) == 0 && u.Email == "":
-		p.State, p.Ask = Unknown, source.Person{} // there is no id and no email to ask for
+		p.State, p.Ask = Unknown, source.Person{} // there is no id and no email to look up
 	case !complete:
 		p.State = NotAsked
 	case !m.providersReturned:
@@ -284,7 +290,7 @@ func (m *matcher) absent(p Person, u target.User, kept []string, complete bool) 
 	case len(u.Providers) > 1:
 		p.State = OtherProvider // the person may still be able to sign in through the other provider
 	case u.Email == "":
-		p.State = Unknown // without an email there is no full look-up, and an id that is gone proves nothing
+		p.State = Unknown // the person can have an account with another id, and only the email would find it
 	case m.rules.KeepGone:
 		p.State = GoneKept
 	default:
@@ -296,8 +302,8 @@ func (m *matcher) absent(p Person, u target.User, kept []string, complete bool) 
 	return p
 }
 
-// resolveClaims makes users ambiguous who claim the same account, and finds each account's
-// owner.
+// resolveClaims makes users who claim the same account ambiguous (see Who), and finds the
+// owner of each account.
 func (m *matcher) resolveClaims() {
 	type claims struct{ byID, byEmail []int }
 	all := make([]claims, len(m.owner))
@@ -334,8 +340,8 @@ func (m *matcher) resolveClaims() {
 }
 
 // keptID matches an account id of Keycloak's database, or of a federation that does not import
-// its accounts. The pattern timestamp matches the value that ClearML keeps if it keeps only
-// the time of a sign-in.
+// its accounts. timestamp matches a time or a number. ClearML keeps such a value if it keeps
+// only the time of a sign-in.
 var (
 	keptID    = regexp.MustCompile(`^(f:[^:]+:.+|[0-9A-Za-z][0-9A-Za-z_-]*)$`)
 	timestamp = regexp.MustCompile(`^(\d{4}-\d{2}-\d{2}.*|\d{8}T\d{6}.*|[0-9.]+)$`)
@@ -353,8 +359,8 @@ func (r Rules) KeptIDs(u target.User) []string {
 	return ids
 }
 
-// Names returns the names to look for if the person's email may have changed in Keycloak. They
-// are normalized, and none is empty.
+// Names returns the names to look for if the person's email may have changed in Keycloak. The
+// names are in lower case, with single blanks, and not empty.
 func Names(u target.User) []string {
 	return slices.DeleteFunc([]string{normal(u.Name), normal(u.GivenName + " " + u.FamilyName)}, func(n string) bool { return n == "" })
 }

@@ -10,14 +10,14 @@ import (
 	"groupsync/internal/target"
 )
 
-// Remarks returns the skips of the pairing and warnings that do not stop the pass, sorted
-// together. A warning says one of these:
+// Remarks returns the skips of the pairing and warnings that do not stop the pass, in one
+// sorted list. A warning says one of these:
 //   - No ClearML user has signed in through clearml.provider, so no user can be matched.
-//   - An administrator has only the role, or only the membership of the built-in group.
-//   - ClearML shows the members of built-in groups only in the group's own list.
+//   - An administrator has only the role admin, or only the membership of the group Admins.
+//   - ClearML shows the members of built-in groups only in the group's own member list.
 //   - An exception names a group that ClearML does not have.
 //
-// more are further remarks, such as those of Unsure.
+// more are further remarks for the list, such as those of Unsure.
 func Remarks(tgt *target.Snapshot, p Pairing, r Rules, more ...Skip) []Skip {
 	all := slices.Concat(p.Skips, UnusedProvider(tgt, r), Mismatched(tgt, p), oneView(tgt), unknownExceptionGroups(tgt, r), more)
 	slices.SortFunc(all, compareSkips)
@@ -44,8 +44,8 @@ func UnusedProvider(tgt *target.Snapshot, r Rules) []Skip {
 	return []Skip{{r.Provider, InClearML, "the value of clearml.provider, but no user has signed in through that provider. Users signed in through " + strings.Join(slices.Sorted(maps.Keys(others)), ", ")}}
 }
 
-// Unsure returns a remark if emails identify nobody in the realm, and ClearML knows somebody by
-// an email only.
+// Unsure returns a remark if an email does not identify an account in the realm (see
+// source.Catalog.HidesEmails), and ClearML knows somebody only by email.
 func Unsure(c source.Catalog, people People) []Skip {
 	if !c.HidesEmails() || !slices.ContainsFunc(people.persons, Person.EmailOnly) {
 		return nil
@@ -62,11 +62,13 @@ func oneView(tgt *target.Snapshot) []Skip {
 	return []Skip{{target.Admins, InClearML, "ClearML shows the members of built-in groups only in the group's member list, so groupsync uses that list alone"}}
 }
 
-// Mismatched returns a remark for each user whose role disagrees with the membership of the
-// built-in group of administrators. It returns nothing if groupsync does not manage
-// administrators. It is unknown whether the role implies the group or the reverse
-// (reference/clearml-api.md). So a person who lost the group may keep the role, and the
-// reverse.
+// Mismatched returns a remark for each user who has the role admin and is not in the built-in
+// group Admins, and for each user who is in Admins without an administrator's role. It returns
+// nothing if groupsync does not manage administrators.
+//
+// groupsync does not know whether ClearML gives the role to the members of the group, or the
+// group to the holders of the role (reference/clearml-api.md). So a person who lost the group
+// may still have the role, and a person who lost the role may still be in the group.
 func Mismatched(tgt *target.Snapshot, p Pairing) (remarks []Skip) {
 	if !slices.ContainsFunc(p.Feeds, func(f Feed) bool { return f.Admins }) {
 		return nil

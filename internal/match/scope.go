@@ -7,7 +7,8 @@ import (
 )
 
 // scope is the part of the rules that decides which Keycloak groups and roles feed which user
-// groups. The guard `scope` keeps it in the memory. It contains no secret.
+// groups. The guards' memory keeps it, so that the guard `scope` can compare it with the rules
+// of the next pass. It contains no secret.
 type scope struct {
 	FullPath        bool                `json:"full_path"`
 	CaseInsensitive bool                `json:"case_insensitive"`
@@ -19,8 +20,9 @@ type scope struct {
 	AdminVia        Via                 `json:"admin_via,omitempty"` // missing in a memory that an earlier version wrote
 }
 
-// Scope returns the part of the rules that decides what feeds what, as JSON. Equal rules give
-// equal texts: the order of the configured lists makes no difference.
+// Scope returns, as JSON, the part of the rules that decides which groups and roles feed which
+// user groups. If two rules differ only in the order of a list in the configuration, Scope
+// returns the same text for both.
 func (r Rules) Scope() string {
 	sorted := func(list []string) []string {
 		s := slices.Compact(slices.Sorted(slices.Values(list)))
@@ -37,9 +39,9 @@ func (r Rules) Scope() string {
 	return string(text)
 }
 
-// WithScope returns the rules with a scope that Scope returned earlier. The other rules
-// (users.protect, the provider) stay as they are. It returns an error if the text cannot be
-// decoded or a glob does not compile.
+// WithScope returns the rules with another scope. text is a result of Scope. The rules that do
+// not belong to the scope, for example users.protect, stay unchanged. WithScope returns an
+// error if the text cannot be decoded or a glob does not compile.
 func (r Rules) WithScope(text string) (Rules, error) {
 	var s scope
 	if err := json.Unmarshal([]byte(text), &s); err != nil {

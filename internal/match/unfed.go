@@ -7,8 +7,8 @@ import (
 	"groupsync/internal/source"
 )
 
-// Unfed returns the reasons why a Keycloak group feeds no user group: values of Skip.Why,
-// sorted, without duplicates. It returns nothing for a group that feeds a user group.
+// Unfed returns the reasons why the Keycloak group feeds no user group. They are values of
+// Skip.Why, sorted, without duplicates. If the group feeds a user group, Unfed returns nil.
 func (r Rules) Unfed(p Pairing, g source.Group) []string {
 	feeds := func(f Feed) bool {
 		return slices.ContainsFunc(f.Sources, func(s source.Group) bool { return s.ID == g.ID })

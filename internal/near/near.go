@@ -1,5 +1,5 @@
-// Package near finds names that nearly match another name, for the advice "did you mean". It
-// is pure.
+// Package near finds names that nearly match another name. groupsync proposes such a name if
+// the configuration names something that does not exist. The package does no I/O.
 package near
 
 import (
@@ -10,15 +10,15 @@ import (
 
 var separators = strings.NewReplacer(" ", "", "-", "", "_", "")
 
-// Fold returns the form of a name in which near misses are found: lower case, without
-// blanks, dashes and underscores.
+// Fold returns the name in lower case, without blanks, dashes and underscores. Two names that
+// differ only in these are the same after Fold.
 func Fold(name string) string { return separators.Replace(strings.ToLower(name)) }
 
 // Names returns up to three of the names that nearly match the given name, in the order of
-// names. Only the last path segments are compared. Names nearly match if they differ only by
-// case, blanks, dashes and underscores, or only by singular and plural. They also nearly
-// match if they differ by at most two letters and the given name has at least four. Names
-// with different digits do not match: team-1 is no near miss of team-2.
+// names. It compares only the text after the last slash. Two names nearly match if they differ
+// only by case, blanks, dashes and underscores, or only by singular and plural. They also
+// nearly match if they differ by at most two letters, have the same digits, and the given name
+// has at least four letters. So team-1 and team-2 do not nearly match.
 func Names(name string, names []string) []string {
 	const most = 3
 	folded := foldLeaf(name)
@@ -34,8 +34,9 @@ func Names(name string, names []string) []string {
 	return near
 }
 
-// Nearest returns the name that has the fewest letters changed, or an empty text if none is
-// near. At most a quarter of the letters may differ, and two letters always may.
+// Nearest returns the one of names that differs from the given name by the fewest letters. At
+// most two letters may differ, or a quarter of the given name if that is more. If no name is
+// so near, Nearest returns "".
 func Nearest(name string, names []string) string {
 	best, distance := "", max(2, len(name)/4)+1
 	for _, n := range names {
@@ -50,7 +51,7 @@ func foldLeaf(name string) string { return Fold(name[strings.LastIndex(name, "/"
 
 // nearly reports whether two folded names nearly match.
 func nearly(a, b string) bool {
-	const off, letter = 2, 4 // the most letters that may differ, and the most bytes of one letter
+	const off, letter = 2, 4 // how many letters may differ, and how many bytes one letter has at most
 	switch {
 	case a == b || singular(a) == singular(b):
 		return true

@@ -8,8 +8,8 @@ import (
 	"groupsync/internal/fault"
 )
 
-// Group is one group of the realm, at any depth. The id identifies a group: names may hold a
-// slash, so a path can be ambiguous.
+// Group is one group of the realm, at any depth. Only the id identifies a group. A name may
+// contain a slash, so two groups can have the same path.
 type Group struct {
 	ID     string
 	Name   string // the leaf name
@@ -26,17 +26,17 @@ type Federation struct {
 	Vanished bool // the pass read the federation, and the realm no longer has it
 }
 
-// CatalogParts are the results of the first reads of a pass, before the needed groups are
-// known.
+// CatalogParts are the results of the first reads of a pass. The pass needs them to decide
+// which groups' members it reads.
 type CatalogParts struct {
 	Groups          []Group // in any order; an empty Path is built from the names
-	Counted         int     // the realm's own count of its groups
+	Counted         int     // how many groups Keycloak counts in the realm
 	Federations     []Federation
 	DuplicateEmails bool // the realm's setting duplicateEmailsAllowed
 }
 
-// Catalog is the complete, counted list of a realm's groups, with its federations.
-// The zero Catalog is empty.
+// Catalog is the complete list of a realm's groups, and of its federations. The zero Catalog
+// is empty.
 type Catalog struct {
 	groups      []Group // sorted by path, then id
 	byID        map[string]int
@@ -45,9 +45,10 @@ type Catalog struct {
 }
 
 // NewCatalog returns the catalog of the parts. It returns an error of reason incomplete if
-// the list of groups is empty, or if its length differs from the count. It returns the same
-// error for a repeated id and for a parent that is not in the list. Keycloak answers 200
-// with a shorter list to a reader who may see less (reference/keycloak-api.md).
+// the list of groups is empty, or if its length differs from Counted. It returns the same
+// error if an id is missing or repeated, or if a parent is not in the list. NewCatalog checks
+// this because Keycloak answers 200 with a shorter list if groupsync lacks a role
+// (reference/keycloak-api.md).
 func NewCatalog(p CatalogParts) (Catalog, error) {
 	if len(p.Groups) != p.Counted {
 		return Catalog{}, fault.New(fault.Keycloak, fault.Incomplete,
@@ -146,15 +147,17 @@ func (c Catalog) DuplicateEmails() bool {
 	return c.duplicates || slices.ContainsFunc(c.federations, func(f Federation) bool { return !f.Imports })
 }
 
-// HidesEmails reports whether a federation may hide a second account with an email. The realm
-// must allow an email twice, and have a federation. A federation that answers and shows too
-// little then hides an account, and Keycloak deletes an imported account that it no longer
-// finds. So in such a realm an email never tells that an account is the only one.
+// HidesEmails reports whether a federation may hide a second account with the same email.
+// That is possible if the realm has a federation and allows an email twice. A federation can
+// answer with too few people, and Keycloak then deletes an imported account that the
+// federation does not show. So in such a realm groupsync never knows that an account is the
+// only one with its email.
 func (c Catalog) HidesEmails() bool { return c.duplicates && len(c.federations) > 0 }
 
-// Containing returns the ids of the groups that `groups/count?search=NAME` may count: groups
-// whose leaf name contains the name, case ignored. `_` in the name stands for any character
-// and `%` for any text, as in SQL's LIKE (reference/keycloak-own-view.md).
+// Containing returns the ids of the groups that Keycloak may count for
+// `groups/count?search=NAME`. These are the groups whose leaf name contains the name. Upper
+// and lower case are the same. In the name, `_` stands for any character and `%` for any
+// text, as in SQL's LIKE (reference/keycloak-own-view.md).
 func (c Catalog) Containing(name string) []string {
 	var ids []string
 	for _, g := range c.groups {
@@ -165,12 +168,13 @@ func (c Catalog) Containing(name string) []string {
 	return ids
 }
 
-// like reports whether the text contains the pattern of SQL's LIKE.
+// like reports whether a part of the text matches the pattern, as in SQL's LIKE.
 func like(text, pattern string) bool {
 	if !strings.ContainsAny(pattern, `_%`) {
 		return strings.Contains(text, pattern)
 	}
-	// The classic two-pointer match of "%" + pattern + "%".
+	// This matches "%" + pattern + "%". star is the last % of the pattern. After a mismatch,
+	// that % takes one more character of the text, and the match continues behind it.
 	t, p := []rune(text), append(append([]rune{'%'}, []rune(pattern)...), '%')
 	at, star, mark := 0, -1, 0
 	j := 0
@@ -195,8 +199,8 @@ func like(text, pattern string) bool {
 	return j == len(p)
 }
 
-// WithDescendants returns the given ids and the ids of all groups below them, sorted by
-// path. Members of these groups inherit a role that the given groups hold.
+// WithDescendants returns the given ids and the ids of all groups below these groups, sorted
+// by path. If a given group holds a role, the members of all groups below it hold the role too.
 func (c Catalog) WithDescendants(ids []string) []string {
 	in := make(map[string]bool, len(ids))
 	for _, id := range ids {

@@ -8,48 +8,52 @@ import (
 // Why is the reason why an account does or does not belong in a user group.
 type Why string
 
-// The values of Why. Only the first three are reasons of a removal in a pass.
+// The values of Why. A pass removes a membership only for one of the first three reasons.
 const (
 	NotMember Why = "not_member" // the account is known and enabled, and a member of none of the sources
 	Disabled  Why = "disabled"   // the account is disabled
 	Gone      Why = "gone"       // the realm no longer has the account
-	Member    Why = "member"     // the account is a member of a source: the reason of a grant
+	Member    Why = "member"     // the account is a member of a source, or holds the admin role: the reason for a grant
 	Restored  Why = "restored"   // an operator reverts a change of an earlier pass
 )
 
-// GoneBy says what ClearML keeps of a person who is gone from the realm.
+// GoneBy says how groupsync knows that a person is gone from the realm: by an account id that
+// ClearML keeps, or only by the email.
 type GoneBy string
 
 // The values of GoneBy.
 const (
 	NotGone GoneBy = ""      // the person is not gone
-	ByID    GoneBy = "id"    // an account id, which the realm no longer has
-	ByEmail GoneBy = "email" // only the email
+	ByID    GoneBy = "id"    // ClearML keeps an account id, and the realm no longer has an account with that id
+	ByEmail GoneBy = "email" // ClearML keeps nothing that is certainly an account id, and the realm has no account with the email
 )
 
-// Question asks the person's own side about one change that a plan proposes.
+// Question is the question to the second look about one change that a plan proposes.
 type Question struct {
 	Group, User string // ids of the user group and of the user in ClearML
 	Grant       bool   // false: a removal
-	// Accounts holds, for a grant, the one account. For a removal, it holds every candidate:
-	// every account that could be the person.
+	// Accounts of a grant is the one account. Accounts of a removal are the candidates: every
+	// account that could be the person's.
 	Accounts []User
-	GoneBy   GoneBy // for a removal: the person, or one of the kept account ids, is gone from the realm
+	GoneBy   GoneBy // of a removal: not empty if the person, or one of the account ids that ClearML keeps, is gone from the realm
 
-	// Sources are the Keycloak groups that feed the user group. A grant leaves out the
-	// groups whose claim name collides, if another source or the role lists the account.
+	// Sources are the Keycloak groups that feed the user group: their members belong in it.
+	// If several groups share a name in admins.groups, that name makes nobody an
+	// administrator. The Sources of a grant then leave these groups out, if another source or
+	// the role lists the account.
 	Sources []Group
 
-	Role string // the admin role, if that feeds the user group too
+	Role string // the admin role, if the role feeds the user group too; empty: it does not
 
-	// ByEmail says that the accounts were found by the person's email: ClearML keeps no id of
-	// theirs.
+	// ByEmail says that the accounts were found by the person's email, because ClearML keeps
+	// no id of these accounts.
 	ByEmail bool
 }
 
-// OwnSides returns the sets of groups for which the second look must ask the own side of each
-// enabled federated account: the question's sources, and the groups whose members hold the
-// role. roles are the holders from the second read.
+// OwnSides returns the groups for which the second look must ask the own side of each
+// enabled federated account. The first set holds the question's sources. If the question has
+// a role, a second set holds the groups whose members hold the role. roles are the holders
+// that the second look has read.
 func (q Question) OwnSides(c Catalog, roles map[string]*RoleHolders) [][]Group {
 	sets := [][]Group{q.Sources}
 	if role := roles[q.Role]; role != nil && q.Role != "" {
@@ -58,7 +62,8 @@ func (q Question) OwnSides(c Catalog, roles map[string]*RoleHolders) [][]Group {
 	return sets
 }
 
-// Probe is one federation's answer to a look-up of a name that no account can have.
+// Probe is the result of a probe of one federation. A probe looks up a name that no account
+// can have. If the federation answers that there is no such account, the federation is up.
 type Probe struct {
 	Federation Federation
 	Up         bool
@@ -66,15 +71,16 @@ type Probe struct {
 	Detail     string // why the federation is not up, in words
 }
 
-// Silent reports whether the federation is not up, and is switched off or has never answered
-// a probe. Such a federation blocks only people who are possibly its own (see Blocks). A
-// federation that vanished during the pass is not silent: any person may have come from it,
-// and its people vanished together with it.
+// Silent reports whether the federation is not up and, besides, either is switched off or
+// has never answered a probe. A silent federation blocks only people who possibly come from
+// it (see Blocks). A federation that vanished during the pass is not silent. Its people
+// vanished together with it, so any person may have come from it.
 func (p Probe) Silent() bool {
 	return !p.Up && !p.Federation.Vanished && (!p.Federation.Enabled || !p.Federation.Answered)
 }
 
-// answersCount reports whether Keycloak's answers about the federation's people count.
+// answersCount reports whether groupsync relies on Keycloak's answers about the federation's
+// people.
 func (p Probe) answersCount() bool { return p.Up || p.Trusted }
 
 // mergeProbes returns one probe for each federation, sorted by id. A federation is up only
@@ -95,10 +101,13 @@ func mergeProbes(a, b []Probe) []Probe {
 	return merged
 }
 
-// Blocks returns the first federation that may have a person whom a look-up did not find.
-// Such a person does not count as gone. A federation that is not up and not trusted blocks
-// everybody. The exception is a silent federation: it blocks only people who have no kept id
-// of Keycloak's form, and people who have a kept id of its own form.
+// Blocks returns the first federation that may still have the person, although a look-up did
+// not find the person. The federation blocks the person: groupsync does not treat the person
+// as gone.
+//
+// A federation that is not up and not trusted blocks everybody. The exception is a silent
+// federation. It blocks a person if no kept id has the form of a Keycloak id, or if a kept id
+// begins with "f:" and the federation's id.
 func Blocks(p Person, probes []Probe) (Probe, bool) {
 	for _, probe := range probes {
 		if probe.answersCount() {
@@ -118,40 +127,40 @@ type Account struct {
 	User  User
 }
 
-// Own is the answer of one account's own side for one group name.
+// Own is the answer of one account's own side about one group name.
 type Own struct {
-	Count int // number of the account's groups whose names contain the name; not from Keycloak's user cache
+	Count int // number of the account's groups whose names contain the group name; never from Keycloak's user cache
 
-	// Cached are the ids of the account's groups in Keycloak's user cache. They are read
-	// only if Count does not decide whether the account is in a source.
+	// Cached are the ids of the account's groups, from Keycloak's user cache. They are read
+	// only if Count does not decide whether the account is in a source (see Catalog.Tied).
 	Cached []string
 	Asked  bool // Cached was read
 }
 
-// OwnKey is the key of SecondLook.Own.
+// OwnKey is the key of SecondLook.Own: the id of an account and the name of a group.
 type OwnKey struct{ Account, Name string }
 
-// Held is the key of SecondLook.Effective.
+// Held is the key of SecondLook.Effective: the id of an account and the name of a role.
 type Held struct{ Account, Role string }
 
-// SecondLook is the result of the second look at the realm. A reader fills in the fields that
-// the questions need. A failed read is an error of the look, or an entry of Failed. It is
-// never an empty entry of another field.
+// SecondLook holds what the second look has read. The reader fills in only what the
+// questions need. If a read fails, the second look returns an error, or Failed has an entry.
+// A failed read never leaves an empty entry in another field.
 type SecondLook struct {
 	Probes     []Probe                 // one for each probed federation; not up if any of its probes was not up
 	Members    map[string][]User       // by group id: the direct members, read again
 	Renamed    map[string]bool         // by group id: after Members was read, the group had another name or path than in the snapshot
 	Roles      map[string]*RoleHolders // by name, read again
-	Accounts   map[string]Account      // by id, for disabled accounts, and for local accounts that a removal is about
-	DisabledDB map[string]bool         // ids that the database itself lists as disabled
-	Own        map[OwnKey]Own          // for federated accounts
-	Effective  map[Held]bool           // whether the account holds the role, in any way
-	Failed     map[string]string       // by account id: why its own side could not be read
+	Accounts   map[string]Account      // by id: disabled accounts, and the local accounts of removals
+	DisabledDB map[string]bool         // ids of the accounts that are disabled in Keycloak's own database
+	Own        map[OwnKey]Own          // of federated accounts
+	Effective  map[Held]bool           // whether the account holds the role, directly or through a group or a composite role
+	Failed     map[string]string       // by account id: why a read about the account failed
 	Federated  bool                    // the realm has, or had, federations
 }
 
-// Evidence is the proof for one change, and names that change. Only Weigh and Recorded make
-// valid evidence. The zero value is not valid (see Valid).
+// Evidence is the proof that one change is right. It holds for that change only (see For).
+// Only Weigh and Recorded make valid evidence. The zero value is not valid.
 type Evidence struct {
 	group, user string
 	grant       bool
@@ -161,10 +170,11 @@ type Evidence struct {
 	byEmail     bool
 }
 
-// Recorded returns the evidence for reverting one change of an earlier pass, which the
-// report of that pass lists. grant is the direction of the reverting change. failed says
-// that the write of the earlier pass failed, but may have taken effect. The evidence says
-// nothing about Keycloak, so only a restore may use it.
+// Recorded returns the evidence for reverting one change of an earlier pass. The report of
+// that pass lists the change. grant is true if the restore adds the membership again, and
+// false if it removes the membership. failed says that the write of the earlier pass failed,
+// but may have taken effect. The evidence says nothing about Keycloak, so only a restore may
+// use it.
 func Recorded(pass, group, user string, grant, failed bool) Evidence {
 	did := "added"
 	if grant {
@@ -176,11 +186,11 @@ func Recorded(pass, group, user string, grant, failed bool) Evidence {
 	return Evidence{group: group, user: user, grant: grant, why: Restored, text: "the report of pass " + pass + " says that groupsync " + did + " the person"}
 }
 
-// Valid reports whether there is evidence. The zero value is not valid.
+// Valid reports whether the evidence proves a change. The zero value proves nothing.
 func (e Evidence) Valid() bool { return e.why != "" }
 
-// For reports whether the evidence is for that change: the ids of the user group and of the
-// user in ClearML, and the direction.
+// For reports whether the evidence is valid for that change. group and user are the ids of
+// the user group and of the user in ClearML.
 func (e Evidence) For(group, user string, grant bool) bool {
 	return e.Valid() && e.group == group && e.user == user && e.grant == grant
 }
@@ -188,17 +198,18 @@ func (e Evidence) For(group, user string, grant bool) bool {
 // Why returns the reason that the evidence proves.
 func (e Evidence) Why() Why { return e.why }
 
-// String returns the evidence in words, for the audit line and the report. The text names no
+// String returns the evidence in words, for the audit log and the report. The text names no
 // person.
 func (e Evidence) String() string { return e.text }
 
-// Waits reports whether the removal waits for guards.federation_grace: every pass must want
-// it for that long. It waits if it relies on the answer of a federation or an organization.
-// It also waits if a person is gone from a realm with federations.
+// Waits reports whether groupsync must wait before it writes the removal. Every pass must
+// want the removal for the time guards.federation_grace. A removal waits if it relies on the
+// answer of a federation or an organization. It also waits if the person is gone from a
+// realm with federations.
 func (e Evidence) Waits() bool { return e.waits }
 
 // ByEmail reports whether the person was looked up by the email only. Then every pass must
-// want the removal for guards.gone_grace.
+// want the removal for the time guards.gone_grace before groupsync writes it.
 func (e Evidence) ByEmail() bool { return e.byEmail }
 
 // Denial says why there is no evidence for a change.
@@ -207,13 +218,13 @@ type Denial string
 // The values of Denial.
 const (
 	Proved       Denial = ""        // there is evidence
-	HiddenByList Denial = "hides"   // the list of members or holders does not show the account, the own side does: the user keeps the membership
-	OnlyInList   Denial = "shows"   // only the list of members or holders shows the account: nothing is granted
-	Away         Denial = "away"    // a federation whose answer counts is not up
-	Unclear      Denial = "unclear" // the second look disagrees, or was not possible
+	HiddenByList Denial = "hides"   // the own side shows the account, and the list of members or holders does not: the user keeps the membership
+	OnlyInList   Denial = "shows"   // the list of members or holders shows the account, and the own side does not: nothing is granted
+	Away         Denial = "away"    // the answer depends on a federation that is not up
+	Unclear      Denial = "unclear" // the second look disagrees with the first read, or was not possible
 )
 
-// Answer is the answer to one question: either valid Evidence, or a Denial with its Doubt.
+// Answer is the answer to one Question: either valid Evidence, or a Denial and a Doubt.
 type Answer struct {
 	group, user string
 	grant       bool
@@ -221,12 +232,13 @@ type Answer struct {
 	Evidence   Evidence
 	Denial     Denial
 	Doubt      string // why there is no evidence, in words that name no person; empty if and only if Evidence is valid
-	Federation string // id of the federation that is not up; set for Away
-	Stale      bool   // Keycloak's user cache differs from the fresh answer for the account
+	Federation string // id of the federation that is not up; empty unless Denial is Away
+	Stale      bool   // Keycloak's user cache differs from the fresh answer about the account, so the cache may be out of date
 	Enabled    bool   // the question says that an account is disabled, and the second look finds it enabled
 }
 
-// For reports whether the answer is for that change.
+// For reports whether the answer is about that change. group and user are the ids of the
+// user group and of the user in ClearML.
 func (a Answer) For(group, user string, grant bool) bool {
 	return a.group == group && a.user == user && a.grant == grant
 }

@@ -13,8 +13,9 @@ type Person struct {
 	IDs   []string // account ids that ClearML keeps of the person
 	Email string   // empty: the person is not looked up by email
 
-	// Username is looked up beside the email. An operator typed it: ClearML keeps nothing
-	// that is known to be a username. Empty: the person is not looked up by username.
+	// Username is looked up in addition to the email. It comes from an operator, because no
+	// value in ClearML is certainly a username. If it is empty, the person is not looked up
+	// by username.
 	Username string
 }
 
@@ -24,7 +25,7 @@ type Found struct {
 	Accounts []User // accounts with a kept id; if there are none, accounts with the email or the username
 	ByID     bool   // a kept id found the accounts, and the email was not looked up
 	Doubt    string // why the look-up is not complete; empty: it is complete
-	Away     string // id of the federation that Doubt is about; empty: it is about none
+	Away     string // id of the federation that Doubt is about; empty: Doubt is not about a federation
 }
 
 // LookUps are the results of the look-ups of several people.
@@ -33,9 +34,10 @@ type LookUps struct {
 	Probes []Probe // one for each probed federation, sorted by id
 }
 
-// With returns a snapshot that also holds the looked-up accounts. The receiver does not
-// change. With returns an error of reason incomplete if neither the reading nor a look-up
-// found any account: an emptied realm answers like this.
+// With returns a snapshot that also holds the accounts of the look-ups. The receiver does
+// not change. With returns an error of reason incomplete if the result would have no account
+// at all, although a look-up is complete. A realm whose accounts were all deleted looks like
+// this, and so does the wrong realm.
 func (s *Snapshot) With(l LookUps) (*Snapshot, error) {
 	next := *s
 	next.users, next.byID = slices.Clone(s.users), maps.Clone(s.byID)
@@ -72,9 +74,9 @@ func (s *Snapshot) Found(key string) (Found, bool) {
 // Probes returns the federations' probes around the look-ups, sorted by id.
 func (s *Snapshot) Probes() []Probe { return s.probes }
 
-// OwnGroups are the groups of one account according to its own side. Keycloak answers from
-// its user cache, so the groups can be older than the database
-// (reference/keycloak-own-view.md). No change relies on them.
+// OwnGroups are the groups of one account according to its own side. Keycloak reads them from
+// its user cache, so they can be out of date (reference/keycloak-own-view.md). groupsync
+// decides no change by them.
 type OwnGroups struct {
 	Groups []string // ids, sorted
 	Doubt  string   // why groups can be missing; empty: the list is complete

@@ -14,10 +14,11 @@ const (
 	out
 )
 
-// own returns the account's own side for one name of the sources. The fresh count decides.
-// If the names of other groups contain this name, the cached list breaks the tie
+// own returns what the account's own side says about the sources with this name. If no
+// other group's name contains the name, the count decides. Otherwise the count can include
+// other groups, and own also uses the list from Keycloak's user cache
 // (reference/keycloak-own-view.md, "The rule that fits every row"). old reports that the
-// cached list differs from the count. If the side is unclear, a holds the reason.
+// cached list differs from the count. If s is unclear, a holds the reason.
 func (w *weigher) own(u User, name string, sources []Group) (s side, old bool, a Answer) {
 	o, read := w.second.Own[OwnKey{u.ID, name}]
 	if !read {
@@ -51,10 +52,11 @@ func (w *weigher) own(u User, name string, sources []Group) (s side, old bool, a
 	return unclear, true, a
 }
 
-// Tied reports whether an account's count for a name does not decide, so that the account's
-// cached list must be read too. This is so if the count is not 0 and other groups' names
-// contain the name. It is always so if the name contains a backslash: a database may read
-// the backslash as an escape, and then counts groups with other names.
+// Tied reports whether o.Count is not enough to say whether the account is in a source with
+// the name. The account's cached list must then be read too. The count is not enough if it is
+// not 0 and another group's name contains the name. It is never enough if the name contains a
+// backslash: a database may read the backslash as an escape character, and then counts groups
+// with other names.
 func (c Catalog) Tied(o Own, name string, sources []Group) bool {
 	if strings.Contains(name, `\`) {
 		return true

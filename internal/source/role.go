@@ -2,12 +2,13 @@ package source
 
 import "strings"
 
-// realmPrefix marks a realm role whose name contains a slash or begins with the prefix.
+// realmPrefix is written before the name of a realm role if the name contains a slash or
+// begins with the prefix itself. Otherwise the name would mean a role of a client.
 const realmPrefix = "realm:"
 
-// RealmRole parses a configured role name. For a name without a slash and for "realm:NAME",
-// it returns true and the name of the realm role. Otherwise it returns false and
-// "client/role".
+// RealmRole parses the name of a role in the configuration. "NAME" without a slash and
+// "realm:NAME" are realm roles: RealmRole returns true and NAME. "client/role" is a role of a
+// client: RealmRole returns false and the text unchanged.
 func RealmRole(configured string) (bool, string) {
 	if name, marked := strings.CutPrefix(configured, realmPrefix); marked {
 		return true, name
@@ -15,7 +16,8 @@ func RealmRole(configured string) (bool, string) {
 	return !strings.Contains(configured, "/"), configured
 }
 
-// RealmRoleName returns the configured form of a realm role's name.
+// RealmRoleName returns how the configuration must write the realm role with that name. It is
+// the reverse of RealmRole.
 func RealmRoleName(name string) string {
 	if strings.Contains(name, "/") || strings.HasPrefix(name, realmPrefix) {
 		return realmPrefix + name

@@ -1,8 +1,17 @@
-// Package source defines a snapshot of the identity provider, and evidence. Both are always
-// complete. NewSnapshot builds a Snapshot only from parts that add up. Weigh makes Evidence
-// from a second, independent look, which asks the person's own side. Recorded makes the
-// evidence of a restore from a report. The packages below read the parts: keycloak from a
-// real server, realmfile from a realm's export.
+// Package source defines what a pass knows about Keycloak: a Snapshot of the realm, and the
+// Evidence, which proves that a proposed change is right. A change without Evidence is not
+// written.
+//
+// NewSnapshot returns an error if a part of the realm was not read, so a Snapshot is always
+// complete. A Snapshot comes from member lists, which answer "who is in this group?".
+//
+// The second look reads the realm again, after the plan is made. It also asks the own side of
+// the accounts: Keycloak's answer to "is this account in this group?". Weigh makes the
+// Evidence from the second look. For a restore, Recorded makes the Evidence from the report
+// of an earlier pass.
+//
+// Package source sends no requests. Package keycloak reads a real server, and package
+// realmfile reads a realm's export.
 package source
 
 import (
@@ -15,7 +24,8 @@ import (
 	"groupsync/internal/fault"
 )
 
-// User is an account of the realm, with the fields of a brief representation.
+// User is an account of the realm. The fields are those that Keycloak returns if a request
+// sets briefRepresentation.
 type User struct {
 	ID, Username, Email, FirstName, LastName string
 
@@ -30,9 +40,10 @@ var accountID = regexp.MustCompile(`^(f:[^:]+:.+|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4})
 // accounts: a UUID, or "f:{federation}:{id}". An imported realm may have ids of other forms.
 func IsAccountID(id string) bool { return accountID.MatchString(id) }
 
-// FoldEmail returns the form of the email in which two emails are compared: ASCII letters in
-// lower case, every other character unchanged. Unicode's rules would make two different
-// addresses equal: they fold the Kelvin sign (U+212A) to k.
+// FoldEmail returns the email with its ASCII letters in lower case. Two emails are the same
+// if FoldEmail returns the same text for both. Other characters stay unchanged, because
+// Unicode's rules would make two different addresses equal. For example, they turn the Kelvin
+// sign (U+212A) into k.
 func FoldEmail(email string) string {
 	return strings.Map(func(r rune) rune {
 		if 'A' <= r && r <= 'Z' {
@@ -42,7 +53,7 @@ func FoldEmail(email string) string {
 	}, email)
 }
 
-// Selection names the groups and roles of the realm that a pass needs, beside the catalog.
+// Selection names the groups and roles of which a pass needs the members and holders.
 type Selection struct {
 	Groups []string // ids of the groups whose members are needed
 	Roles  []string // roles whose holders are needed, as configured
@@ -60,8 +71,8 @@ type RoleHolders struct {
 	// "a/b/c" is the role b/c of the client a and the role c of the client a/b.
 	Several bool
 
-	// Partial says that the reader may not see clients, so holders through a client's
-	// composite role can be missing.
+	// Partial says that groupsync may not read the realm's clients. A client's role can
+	// contain this role. People who hold this role in that way can then be missing.
 	Partial bool
 
 	Near   []string // names of roles that nearly match, if Found is false
@@ -73,8 +84,8 @@ type RoleHolders struct {
 type Parts struct {
 	Catalog    Catalog
 	Selection  Selection
-	Members    map[string][]User       // by group id: the direct members, from one complete answer each
-	Unreadable map[string]string       // by group id: why Keycloak cannot list the members for any reader
+	Members    map[string][]User       // by group id: the direct members; each list comes from one complete answer
+	Unreadable map[string]string       // by group id: why Keycloak cannot list the members, whoever asks
 	Roles      map[string]*RoleHolders // by name; an entry for each of Selection.Roles
 }
 
@@ -94,14 +105,15 @@ type Snapshot struct {
 	probes      []Probe          // of the look-ups
 }
 
-// NewSnapshot checks the parts against each other and returns the snapshot. It returns an
-// error of reason incomplete if a selected role was not read, if an account has no id, or if
-// a group was not read. The groups are the selected ones and those that give a selected
-// role. A group was read if it has members, or a reason why they cannot be listed.
+// NewSnapshot returns the snapshot of the parts. It returns an error of reason incomplete if
+// an account has no id, or if a selected role, a selected group or a group that gives a
+// selected role was not read. A group was read if it has an entry in Parts.Members or in
+// Parts.Unreadable.
 //
-// If two readings of an account differ, the account is disabled if either reading says so.
-// If one answer lists an account twice, the account is one member: Keycloak lists it twice
-// when the database and LDAP both hold the membership (reference/keycloak-own-view.md).
+// If the parts contain an account twice, and one reading says that it is disabled, the
+// account is disabled in the snapshot. If one answer lists an account twice, the account is
+// one member. Keycloak lists an account twice if its database and LDAP both hold the
+// membership (reference/keycloak-own-view.md).
 func NewSnapshot(p Parts) (*Snapshot, error) {
 	s := &Snapshot{
 		catalog: p.Catalog, unreadable: maps.Clone(p.Unreadable), roles: maps.Clone(p.Roles),
@@ -199,8 +211,9 @@ func (s *Snapshot) holdersOf(role *RoleHolders) []string {
 // Catalog returns the realm's groups and federations.
 func (s *Snapshot) Catalog() Catalog { return s.catalog }
 
-// Users returns every account that was read in a group, as a holder of a role or by a
-// look-up, sorted by id. The caller must not change the slice.
+// Users returns the accounts of the snapshot, sorted by id. The snapshot has an account if a
+// group's member list had it, if the list of a role's holders had it, or if a look-up found
+// it. The caller must not change the slice.
 func (s *Snapshot) Users() []User { return s.users }
 
 // UserIndex returns the index in Users of the account with that id.
@@ -217,7 +230,8 @@ func (s *Snapshot) Members(group string) ([]string, bool) {
 }
 
 // Repeated returns the ids of the accounts that one answer of Keycloak listed more than once
-// as members of a group, sorted. The database and LDAP both hold such a membership.
+// as members of a group, sorted. Keycloak does so if its database and LDAP both hold the
+// membership.
 func (s *Snapshot) Repeated(group string) []string { return s.repeated[group] }
 
 // Unreadable returns why Keycloak cannot list the members of a group, or "" if it can.
@@ -230,7 +244,7 @@ func (s *Snapshot) Role(name string) *RoleHolders { return s.roles[name] }
 func (s *Snapshot) HoldersOfRole(name string) []string { return s.holders[name] }
 
 // Counts returns how many groups the realm has, and how many accounts and memberships were
-// read, disabled people included.
+// read. Disabled accounts count too.
 func (s *Snapshot) Counts() (groups, users, memberships int) {
 	return len(s.catalog.groups), len(s.users), s.memberships
 }

@@ -6,10 +6,10 @@ import (
 	"slices"
 )
 
-// Weigh answers each question from the second look. A removal needs every account that could
-// be the person to be out of all sources. A grant needs its one account to be in a source,
-// or to hold the role. If the own side of a federated account and the member list disagree,
-// the own side is right (reference/keycloak-own-view.md).
+// Weigh answers each question from the second look s. A removal gets evidence only if every
+// account that could be the person's is out of all sources. A grant gets evidence only if its
+// one account is in a source or holds the role. If the own side of a federated account and
+// the member list disagree, the own side decides (reference/keycloak-own-view.md).
 func Weigh(snap *Snapshot, questions []Question, s SecondLook) Confirmation {
 	w := &weigher{snap: snap, second: s, members: s.memberSets(), holders: make(map[string]map[string]bool)}
 	for name := range s.Roles {
@@ -71,8 +71,9 @@ func doubt(d Denial, format string, args ...any) Answer {
 	return Answer{Denial: d, Doubt: fmt.Sprintf(format, args...)}
 }
 
-// away returns the denial for an answer that relies on a federation which is not up or was
-// not probed. The second result is false if the federation is up or trusted.
+// away returns the denial for an answer that relies on the federation with that id. The
+// second result is true if the federation is not up and not trusted, or was not probed. If
+// it is false, there is no denial.
 func (w *weigher) away(federation string) (Answer, bool) {
 	i := slices.IndexFunc(w.second.Probes, func(p Probe) bool { return p.Federation.ID == federation })
 	if i < 0 {
@@ -88,8 +89,9 @@ func (w *weigher) away(federation string) (Answer, bool) {
 	return Answer{}, false
 }
 
-// removal checks every account that could be the person, and whether the person is gone. The
-// first account that is not out denies the removal.
+// removal answers the question about a removal. It checks every account that could be the
+// person's, and whether the person is gone. The first account that is not out of every
+// source denies the removal.
 func (w *weigher) removal(q Question) Answer {
 	var all []Evidence
 	stale := false
@@ -206,16 +208,16 @@ func (w *weigher) notMember(q Question, u User) Answer {
 	return Answer{Evidence: e, Stale: stale}
 }
 
-// renamed is the denial for a group that got another name or path while the pass read. The
-// group may feed another user group now, and people may have joined it only since then.
+// renamed returns the denial for a group that got another name or path while the pass read.
+// The group may feed another user group now, and people may have joined it after the rename.
 func renamed(g Group) Answer {
 	return doubt(Unclear, "the Keycloak group %s was renamed or moved while the pass read", g.Path)
 }
 
-// exists denies the removal of a local account that Keycloak no longer has. An account that
-// was deleted, or deleted and imported again under a new id, is in no list either. The next
-// pass looks up such a person. A federated account needs no such check: Keycloak refuses to
-// count the groups of an account that it no longer has.
+// exists denies the removal of a local account that Keycloak no longer has. Such an account
+// is in no member list, because it was deleted, or deleted and imported again under a new
+// id. The next pass looks up the person. A federated account needs no such check: Keycloak
+// refuses to count the groups of an account that it no longer has.
 func (w *weigher) exists(u User) Answer {
 	account, read := w.second.Accounts[u.ID]
 	switch {
@@ -243,7 +245,8 @@ func outText(sources int, role string) string {
 	return fmt.Sprintf("read twice: in none of %d Keycloak groups, and without the role %s", sources, role)
 }
 
-// withoutRole denies the removal of a holder of the admin role.
+// withoutRole checks that the account does not hold the admin role, and otherwise denies the
+// removal.
 func (w *weigher) withoutRole(q Question, u User) Answer {
 	role := w.second.Roles[q.Role]
 	if role == nil || !role.Found {
@@ -283,9 +286,9 @@ func (w *weigher) withoutRole(q Question, u User) Answer {
 	return Answer{}
 }
 
-// ownOfRole returns the own side of a federated account for the groups that give the role. The
-// roles in effect come from Keycloak's user cache, which can be old. The count of groups is the
-// fresh look (reference/keycloak-own-view.md).
+// ownOfRole returns whether the own side of a federated account has a group that gives the
+// role. Keycloak's answer about the account's roles comes from the user cache, which can be
+// out of date. The count of the account's groups does not (reference/keycloak-own-view.md).
 func (w *weigher) ownOfRole(u User, role *RoleHolders) (s side, old bool, a Answer) {
 	groups := w.snap.Catalog().groupsOf(role.Groups)
 	if len(groups) < len(role.Groups) {
@@ -313,8 +316,8 @@ func (w *weigher) because(u User) string {
 	return ""
 }
 
-// gone checks the look-up of a person whom the plan calls gone. The look-up was made between
-// probes of every federation.
+// gone checks the look-up of a person whom the plan calls gone. Every federation was probed
+// before and after the look-up.
 func (w *weigher) gone(q Question) Answer {
 	f, asked := w.snap.Found(q.User)
 	switch {
@@ -334,7 +337,7 @@ func (w *weigher) gone(q Question) Answer {
 		return doubt(Unclear, "the look-up finds another account with the email, and the plan does not name that account")
 	}
 	e := Evidence{why: Gone, text: "looked up: Keycloak has neither the id that ClearML keeps nor the email", waits: w.second.Federated}
-	if len(f.Accounts) > 0 { // rekeyed: removal checks each of those accounts
+	if len(f.Accounts) > 0 { // the person has an account with a new id; removal checks each of these accounts
 		e.text = "looked up: Keycloak no longer has the id that ClearML keeps"
 	}
 	if q.GoneBy == ByEmail {
@@ -348,11 +351,10 @@ func isAccount(accounts []User, id string) bool {
 	return slices.ContainsFunc(accounts, func(u User) bool { return u.ID == id })
 }
 
-// grant checks whether the one account is in a source or holds the role. The second read of
-// a list must show the account, like the first read. Then the account's own side decides,
-// over every source and the role: one list can show the account wrongly while another hides
-// it. The account is surely out only if the own side is known for every source and for the
-// role.
+// grant answers the question about a grant. First, a list of the second read must show the
+// account. Then the account's own side decides. grant asks the own side about every source
+// and about the role, because one list can show the account wrongly while another list hides
+// it. grant denies with OnlyInList only if the own side is known for all of them.
 func (w *weigher) grant(q Question) Answer {
 	if len(q.Accounts) != 1 {
 		return doubt(Unclear, "a grant needs exactly one account, but the plan names %d", len(q.Accounts))
@@ -385,12 +387,12 @@ func (w *weigher) grant(q Question) Answer {
 
 // listing says which lists of the second read show an account.
 type listing struct {
-	group *Group // the first source that lists the account; nil: none
+	group *Group // the first source whose member list shows the account; nil: no member list shows it
 	role  bool   // the list of the role's holders shows the account
 }
 
-// lists returns the listing of an enabled account. If no list shows the account, or a list
-// says that the account is disabled, the answer denies the grant.
+// lists returns the listing of an account. If no list shows the account, if a list says that
+// the account is disabled, or if a list was not read, the answer denies the grant.
 func (w *weigher) lists(q Question, u User) (listing, Answer) {
 	var l listing
 	for _, g := range q.Sources {
@@ -424,7 +426,8 @@ func (w *weigher) lists(q Question, u User) (listing, Answer) {
 	return l, doubt(Unclear, "the second read lists the account neither in a Keycloak group of administrators nor among the holders of the role %s", q.Role)
 }
 
-// shown returns the denial for an account that a list shows and whose own side is out.
+// shown returns the denial for an account that a list shows, although its own side has
+// neither a source nor the role.
 func shown(q Question, l listing) Answer {
 	switch {
 	case l.group == nil:
@@ -435,9 +438,10 @@ func shown(q Question, l listing) Answer {
 	return doubt(OnlyInList, "Keycloak's list of the group %s shows the account, but the account's own side holds none of the %d groups that feed the user group", l.group.Path, len(q.Sources))
 }
 
-// inGroups checks the account's own side for every source. The answer is empty if the
-// account is surely in none of them. For a local account it is always empty: the member
-// lists of local accounts are right.
+// inGroups checks the account's own side for every source. It returns evidence if the
+// account is in a source, and a denial if the own side is unclear. It returns neither if the
+// account is certainly in no source. It also returns neither for a local account, because the
+// member lists are right about local accounts.
 func (w *weigher) inGroups(q Question, u User) Answer {
 	if u.Federation == "" {
 		return Answer{}
@@ -458,7 +462,7 @@ func (w *weigher) inGroups(q Question, u User) Answer {
 	return none
 }
 
-// disabled reports whether the users hold a reading of the account that says disabled.
+// disabled reports whether one of the users is the account with that id and is disabled.
 func disabled(users []User, id string) bool {
 	return slices.ContainsFunc(users, func(u User) bool { return u.ID == id && !u.Enabled })
 }
@@ -476,11 +480,12 @@ func (w *weigher) direct(role, id string) bool {
 	return slices.ContainsFunc(w.second.Roles[role].Direct, func(u User) bool { return u.ID == id })
 }
 
-// inRole checks the roles that the account holds, directly or through groups and composites.
-// Keycloak answers from its user cache, so the answer supports a grant only together with
-// the list of holders. If only groups give the role to a federated account, the fresh count
-// must have one of the groups too. The answer is empty if the account surely does not hold the
-// role.
+// inRole checks whether the account holds the role, directly or through groups and
+// composites. listed says that the list of the role's holders shows the account. Keycloak
+// answers from its user cache, so inRole returns evidence only if listed is true too. If only
+// groups give the role to a federated account, the account's own side must have one of these
+// groups. inRole returns neither evidence nor a denial if the account certainly does not hold
+// the role.
 func (w *weigher) inRole(q Question, u User, listed bool) Answer {
 	if q.Role == "" {
 		return Answer{}

@@ -10,22 +10,22 @@ import (
 // The limits of a server's answers. docs/security.md lists them, with the memory that the
 // process needs for them.
 const (
-	// MaxBody limits the body of one answer, after gzip is undone. The longest normal answer
-	// is the member list of a group. 128 MiB hold about 400,000 people of Keycloak, or
-	// 1,500,000 memberships of ClearML.
+	// MaxBody is the largest size of the body of one answer, in bytes, after decompression.
+	// The longest normal answer is the member list of a group. 128 MiB hold about 400,000
+	// people of Keycloak, or 1,500,000 memberships of ClearML.
 	MaxBody = 128 << 20
 
-	// MaxBodies limits the bodies that a client reads at the same time. Without it, concurrent
-	// requests would multiply MaxBody. If the bodies together exceed it, all of them are
-	// refused.
+	// MaxBodies is the largest size, in bytes, of all bodies together that a client reads at
+	// the same time. Without this limit, several concurrent requests could each use MaxBody.
+	// If the bodies together are larger, reading any of them returns an error.
 	MaxBodies = 2 * MaxBody
 
 	// MaxHeader limits the header of one answer.
 	MaxHeader = 256 << 10
 )
 
-// TooLargeError is the error of an answer that exceeds a limit: MaxBody, MaxBodies together
-// with other answers, or the limit of CheckJSON.
+// TooLargeError is the error if an answer exceeds MaxBody, if it exceeds MaxBodies together
+// with other answers, or if CheckJSON refuses it.
 type TooLargeError struct{ what string }
 
 func (e *TooLargeError) Error() string { return e.what }
@@ -40,7 +40,7 @@ type Bound struct {
 	one, all int64    // the limits in bytes; 0: MaxBody and MaxBodies
 	secrets  *Secrets // masks the errors of reading a body; may be nil
 	open     atomic.Int64
-	refused  atomic.Int64 // number of times that the open bodies together exceeded the limit
+	refused  atomic.Int64 // how often the open bodies together exceeded the limit; every body that was open at that time returns an error
 }
 
 func (b *Bound) limits() (one, all int64) {
@@ -81,7 +81,7 @@ func (b *bounded) Read(p []byte) (int, error) {
 		return 0, b.err
 	}
 	one, all := b.bound.limits()
-	if b.length > one { // do not read 128 MiB only to refuse them
+	if b.length > one { // the answer announces a body that is too long, so it need not be read
 		b.err = tooLarge("the answer is longer than %d MiB", one>>20)
 		return 0, b.err
 	}
@@ -112,13 +112,14 @@ func (b *bounded) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// smallJSON is the size in bytes up to which CheckJSON accepts every text. Such a text cannot
-// become large when it is decoded.
+// smallJSON is the size in bytes up to which CheckJSON accepts every text. A text of this size
+// needs little memory after it is decoded, whatever it contains.
 const smallJSON = 1 << 20
 
 // CheckJSON returns a *TooLargeError if a long text would need many times its own size in
-// memory once it is decoded. An example is a list of empty objects, which no server sends.
-// CheckJSON does not check that the text is JSON.
+// memory after it is decoded. An example is a list of a million empty objects. Keycloak and
+// ClearML never send such an answer, but a broken or hostile server can. CheckJSON does not
+// check that the text is JSON.
 func CheckJSON(text []byte) error {
 	if len(text) <= smallJSON {
 		return nil
@@ -138,8 +139,9 @@ func CheckJSON(text []byte) error {
 			values++
 		}
 	}
-	// In answers of both servers, each object has an id of 32 characters or more, and each
-	// other value has a key.
+	// In the answers of Keycloak and ClearML, each object has an id of 32 characters or more,
+	// and each other value has a key. So an object takes more than 32 bytes, and a value more
+	// than 6.
 	if objects > len(text)/32 || values > len(text)/6 {
 		return tooLarge("the answer of %d bytes holds %d objects and %d values, which is more than a normal answer of that length contains", len(text), objects, values)
 	}

@@ -16,9 +16,9 @@ import (
 	"sync"
 )
 
-// Secrets holds the texts that must appear in no message. Messages quote answers, and a server
-// or a proxy may repeat the request in its answer. The zero Secrets is ready for use. Several
-// goroutines may use it.
+// Secrets holds the texts that no message may contain, and masks them. Messages quote answers,
+// and a server or a proxy may repeat the request with its credentials in the answer. The zero
+// Secrets is ready for use. Several goroutines may use one Secrets.
 type Secrets struct {
 	mu    sync.Mutex
 	known []string // oldest first
@@ -30,19 +30,20 @@ const (
 	// and old tokens are not used again.
 	keptSecrets = 16
 
-	// shortSecret is the length from which a text is masked. A shorter text would be found
-	// inside ordinary words, and the mask would reveal it.
+	// shortSecret is the smallest number of bytes of a text that is masked. A shorter text
+	// can be a part of ordinary words. A reader could then guess the secret from the places
+	// that are masked.
 	shortSecret = 4
 
-	// longPiece is the length from which a piece of a secret is masked. Proxies cut the texts
-	// that they quote.
+	// longPiece is the smallest number of bytes of a piece of a secret that is masked. A
+	// message can contain only a piece, because proxies cut the texts that they quote.
 	longPiece = 12
 
 	hidden = "[hidden]"
 )
 
 // looksSecret matches texts that look like a token (JWT), and the credentials after "bearer"
-// or "basic". It finds secrets that are not known yet.
+// or "basic". So secrets that nobody has added are masked too.
 var looksSecret = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{8,}(\.[A-Za-z0-9_-]*){0,4}|` +
 	`(?i:\b(bearer|basic)(\s|%20|\+)+)[A-Za-z0-9._~+/=%-]{8,}`)
 
@@ -68,8 +69,8 @@ func (s *Secrets) Add(secret string) {
 	s.forms = slices.Compact(s.forms)
 }
 
-// addProxies adds the proxy passwords in the environment, also in the form of the Basic
-// scheme.
+// addProxies adds the passwords in the proxy variables of the environment, for example
+// HTTPS_PROXY. It also adds the form that HTTP Basic authentication sends.
 func (s *Secrets) addProxies() {
 	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"} {
 		u, err := url.Parse(os.Getenv(name))
@@ -107,9 +108,10 @@ var escape = regexp.MustCompile(`%[0-9A-F]{2}`)
 
 func lowerEscapes(text string) string { return escape.ReplaceAllStringFunc(text, strings.ToLower) }
 
-// Mask returns a text of the other side without secrets. It masks every known secret in each
-// usual spelling, long pieces of a secret, and texts that look like a token. Mask the whole
-// text before cutting it, because Mask does not find a short piece of a secret.
+// Mask returns a text that a server has sent, with [hidden] instead of secrets. It masks every
+// known secret in each usual spelling, long pieces of a secret, and texts that look like a
+// token. The caller must mask the whole text before it cuts the text, because Mask does not
+// find a short piece of a secret.
 func (s *Secrets) Mask(text string) string {
 	s.mu.Lock()
 	forms := s.forms
@@ -149,9 +151,9 @@ func maskPieces(text, secret string) string {
 	return b.String() + text[masked:]
 }
 
-// Error returns err unchanged if its text holds no secret. Else it returns a new error with
-// the masked text and without the chain, because the chain would still hold the secret. For
-// example, an error of net/http can quote an answer that is not HTTP.
+// Error returns err unchanged if its text holds no secret. If it holds a secret, Error returns
+// a new error with the masked text. The new error does not wrap err, because err still holds
+// the secret. For example, an error of net/http can quote an answer that is not HTTP.
 func (s *Secrets) Error(err error) error {
 	if err == nil {
 		return nil

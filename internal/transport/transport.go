@@ -1,7 +1,11 @@
-// Package transport is the HTTP layer of both clients. It limits attempts and bodies, retries
-// with a limited Retry-After, and follows no redirects. It keeps no cookies, masks secrets in
-// errors, and reports every attempt to an observer. The clients decide what may be retried and
-// what an answer means.
+// Package transport is the HTTP layer of the clients of Keycloak and ClearML. It limits the
+// number of attempts and the size of bodies, retries with a limited Retry-After, and follows
+// no redirects. It keeps no cookies, masks secrets in errors, and reports every attempt to an
+// observer. The clients decide what may be retried and what an answer means.
+//
+// A gate is a function that the transport asks immediately before it sends a write: may this
+// process still write? If the gate returns an error, the server does not get the write.
+// WithGate adds a gate to a request.
 package transport
 
 import (
@@ -21,15 +25,15 @@ import (
 	"github.com/hashicorp/go-retryablehttp"
 )
 
-// The default time of one request, body included. ClearML takes 30 s to answer that its
-// database is not reachable, so a shorter time would miss that answer
+// The default timeout of one request, body included. If ClearML's database is not reachable,
+// ClearML says so after 30 s. With a shorter timeout, groupsync would not get that answer
 // (reference/clearml-api.md).
 const (
 	KeycloakTimeout = time.Minute
 	ClearMLTimeout  = 40 * time.Second
 )
 
-// Attempt is one request that was sent, for the metrics.
+// Attempt is one attempt to send a request, for the metrics.
 type Attempt struct {
 	Call string        // the name given to WithCall, for example "members"
 	Code int           // HTTP status; 0 if no answer came
@@ -38,25 +42,26 @@ type Attempt struct {
 
 // Options say how to reach one server.
 type Options struct {
-	CAFile             string        // PEM file of additional authorities; empty: only the system's
+	CAFile             string        // PEM file of additional certificate authorities; empty: only those of the system
 	InsecureSkipVerify bool          // accept any certificate
 	Timeout            time.Duration // limit of one attempt, body included
 	Connections        int           // idle connections to keep; 0: keep none, for servers that close each connection
-	RetryMax           int           // attempts after the first
-	WaitMin, WaitMax   time.Duration // limits of the pause between attempts, also for Retry-After
-	// Retry reports whether a request is sent again after the result of an attempt. ctx is the
-	// context of the request. It is not called for a request with a gate (WithGate).
+	RetryMax           int           // most retries of a request
+	WaitMin, WaitMax   time.Duration // limits of the pause between attempts; WaitMax also limits Retry-After
+	// Retry reports whether the client retries a request after an attempt with this answer or
+	// error. ctx is the context of the request. If Retry is nil, the client never retries. It
+	// also never retries a request with a gate (WithGate).
 	Retry   func(ctx context.Context, resp *http.Response, err error) bool
-	Observe func(Attempt) // may be nil
-	Log     *slog.Logger  // debug lines about failed attempts; may be nil
+	Observe func(Attempt) // called after each attempt; may be nil
+	Log     *slog.Logger  // gets debug lines about failed attempts; may be nil
 
-	// Base sends the requests in place of the network, for tests that keep both sides in
-	// memory. It must read the body of a request, because the gate is asked during that read.
-	// nil: the network.
+	// Base sends the requests instead of the network. Tests that simulate the servers in
+	// memory set it. Base must read the body of a request, because the gate is asked when the
+	// body is read (see WithGate). If Base is nil, requests go to the network.
 	Base http.RoundTripper
 
-	// Secrets are masked in errors. The credentials in a request's Authorization header are
-	// added to them. nil: the client has its own set.
+	// Secrets are masked in errors. The client adds the credentials in the Authorization
+	// header of each request. If Secrets is nil, the client makes its own.
 	Secrets *Secrets
 }
 
@@ -83,8 +88,8 @@ func gateOf(ctx context.Context) func() error {
 	return gate
 }
 
-// GateError is the error of a request that a gate refused. The server did not get the whole
-// request.
+// GateError is the error of a request if its gate returned an error. The server did not get
+// the whole request.
 type GateError struct{ Err error }
 
 func (e *GateError) Error() string { return e.Err.Error() }
@@ -92,18 +97,18 @@ func (e *GateError) Error() string { return e.Err.Error() }
 // Unwrap returns the gate's own error.
 func (e *GateError) Unwrap() error { return e.Err }
 
-// WithGate returns a context for a request that must be sent at most once, and only while the
-// gate returns nil. The transport asks the gate twice: before it dials, and again on the
-// connection, before it sends the body, because dialling takes time. It returns an error of
-// the gate as a *GateError. Neither this package nor net/http repeats such a request, whatever
-// its result is.
+// WithGate returns a context for a request that must be sent at most once, and only if the
+// gate returns nil. The transport asks the gate twice: before it connects, and again before it
+// sends the body, because connecting takes time. If the gate returns an error, the transport
+// returns a *GateError with that error. Neither this package nor net/http retries such a
+// request, whatever its result is.
 func WithGate(ctx context.Context, gate func() error) context.Context {
 	return context.WithValue(ctx, gateKey{}, gate)
 }
 
 // New returns a client for the options. After the last attempt, the client's Do returns the
-// last answer unchanged (status, headers and body), or the last error. It turns no status into
-// an error. Reading a body that exceeds MaxBody returns a *TooLargeError. New returns an error
+// last answer unchanged (status, headers and body), or the last error. No status is an error.
+// If a body exceeds MaxBody, reading the body returns a *TooLargeError. New returns an error
 // if the CA file cannot be read or holds no certificate.
 func New(o Options) (*retryablehttp.Client, error) {
 	base := o.Base
@@ -126,8 +131,8 @@ func New(o Options) (*retryablehttp.Client, error) {
 	c.HTTPClient = &http.Client{
 		Timeout:   o.Timeout,
 		Transport: observed{next: bound.RoundTripper(base), observe: o.Observe, secrets: o.Secrets},
-		// Following a redirect would turn POST into GET and drop the body. So the 3xx is
-		// returned.
+		// If the client followed a redirect, it would turn POST into GET and drop the body. So
+		// it returns the 3xx answer.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	c.Backoff = func(low, high time.Duration, attempt int, resp *http.Response) time.Duration {
@@ -149,7 +154,8 @@ func New(o Options) (*retryablehttp.Client, error) {
 	return c, nil
 }
 
-// bare returns the cause inside a *url.Error, whose text repeats the URL with its query.
+// bare returns the cause inside a *url.Error, and every other error unchanged. The text of a
+// *url.Error contains the URL with its query, which can hold an email.
 func bare(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
@@ -182,8 +188,8 @@ func baseTransport(o Options) (*http.Transport, error) {
 	return t, nil
 }
 
-// observed is the round tripper below the retries. It asks the gate before each attempt, and
-// reports each attempt to the observer.
+// observed is the round tripper of single attempts. For each attempt, it asks the gate, sends
+// the request and reports the attempt to the observer.
 type observed struct {
 	next    http.RoundTripper
 	observe func(Attempt)
@@ -199,9 +205,9 @@ func (o observed) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, &GateError{err}
 		}
 		if req.Body != nil {
-			req = req.WithContext(req.Context()) // a copy, so that its body may be changed
-			// Without GetBody, net/http has no second body to send, so it does not repeat the
-			// request.
+			req = req.WithContext(req.Context()) // a RoundTripper must not change the caller's request, so this is a copy
+			// If GetBody is nil, net/http cannot send the body a second time, so it does not
+			// retry the request.
 			req.Body, req.GetBody = &gated{ReadCloser: req.Body, gate: gate}, nil
 		}
 	}
@@ -217,8 +223,8 @@ func (o observed) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// gated is a body that asks the gate before its first byte. If the gate refuses, the server
-// does not get the whole request.
+// gated is a body that asks the gate before it returns its first byte. If the gate returns an
+// error, the server does not get the body.
 type gated struct {
 	io.ReadCloser
 	gate func() error

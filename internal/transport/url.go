@@ -8,9 +8,10 @@ import (
 	"strings"
 )
 
-// ServerURL returns the base URL of a server from its text in the configuration, without a
-// slash at the end. The error says what is wrong and what to write. It does not name the key
-// of the configuration. It quotes the text only if the text certainly holds no credentials.
+// ServerURL parses the address of a server in the configuration. It returns the URL without a
+// slash at the end. example is a correct address for the error. The error says what is wrong
+// and what to write, but the caller must add the key of the configuration. The error quotes
+// the text only if the text certainly holds no credentials.
 func ServerURL(text, example string) (*url.URL, error) {
 	switch {
 	case text == "":
@@ -37,8 +38,8 @@ func ServerURL(text, example string) (*url.URL, error) {
 	return u, nil
 }
 
-// InTheClear reports whether requests to the address leave this machine without TLS. That is
-// an http:// address whose host is neither localhost nor a loopback address.
+// InTheClear reports whether requests to the address leave this machine without TLS. They do
+// if the address begins with http:// and its host is neither localhost nor a loopback address.
 func InTheClear(address string) bool {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "http" {

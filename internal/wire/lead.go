@@ -17,8 +17,9 @@ func MayWrite(lease *kube.Lease) func() error {
 	return lease.Held
 }
 
-// LogApproval logs what became of the approval that the pass was given. If the approval was
-// granted and there is a Lease, LogApproval also makes the Kubernetes Event.
+// LogApproval logs whether the approval of the pass was granted. If it was granted and lease is
+// not nil, LogApproval also creates a Kubernetes Event. If the pass had no approval,
+// LogApproval does nothing.
 func LogApproval(ctx context.Context, log *slog.Logger, lease *kube.Lease, rep report.Report) {
 	a := rep.Approval
 	if a == nil {

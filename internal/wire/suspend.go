@@ -8,8 +8,8 @@ import (
 	"groupsync/internal/memory"
 )
 
-// SetSuspension replaces the suspension of the store and returns in a few lines what was
-// done. The zero Suspension ends the one that is in force.
+// SetSuspension replaces the suspension in the store, and returns a few lines for a person that
+// say what was done. If next is the zero Suspension, SetSuspension ends the suspension.
 func SetSuspension(ctx context.Context, store Store, next memory.Suspension) (string, error) {
 	before, unread := store.Suspension(ctx)
 	if err := store.Suspend(ctx, next); err != nil {

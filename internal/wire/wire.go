@@ -1,6 +1,6 @@
-// Package wire builds the parts of groupsync from a configuration: the two Sides, the rules
-// between them, the limits, the store of the guards' memory, the journal, the Lease and the
-// metrics. The daemon and the commands use it.
+// Package wire builds the parts of groupsync from a configuration: the clients of Keycloak and
+// ClearML, the rules of matching, the guards' limits, the store of the guards' memory, the
+// journal, the Lease and the metrics. The daemon and the commands use this package.
 package wire
 
 import (
@@ -24,7 +24,8 @@ import (
 
 var adminVia = map[string]match.Via{"group": match.ViaGroup, "role": match.ViaRole, "both": match.ViaBoth}
 
-// Rules returns the rules of matching that the configuration states.
+// Rules returns the rules of matching from the configuration: which groups belong together,
+// and which account is which user.
 func Rules(c config.Config) (match.Rules, error) {
 	o := match.Options{
 		FullPath: c.Groups.FullPath, CaseInsensitive: !c.Groups.CaseSensitive, Include: c.Groups.Include, Exclude: c.Groups.Exclude, Mapping: c.Groups.Mapping,
@@ -42,7 +43,8 @@ func Rules(c config.Config) (match.Rules, error) {
 	return match.Compile(o)
 }
 
-// Exceptions returns the exceptions that the configuration states, ended ones included.
+// Exceptions returns the exceptions in users.protect. Exceptions that have ended are in the
+// list too.
 func Exceptions(c config.Config) (list []match.Exception) {
 	for _, p := range c.Users.Protect {
 		if !p.Plain() {
@@ -52,7 +54,7 @@ func Exceptions(c config.Config) (list []match.Exception) {
 	return list
 }
 
-// Limits returns the limits of the guards that the configuration states.
+// Limits returns the limits of the guards from the configuration.
 func Limits(c config.Config) guard.Limits {
 	g := c.Guards
 	return guard.Limits{
@@ -62,7 +64,7 @@ func Limits(c config.Config) guard.Limits {
 	}
 }
 
-// Metrics returns the metrics of a sync before its first pass.
+// Metrics returns the metrics as they are before the first pass.
 func Metrics(c config.Config, b Build) *metrics.Metrics {
 	return metrics.New(metrics.Options{Sync: c.Name, Version: b.Version, Revision: b.Revision}, Settings(c))
 }
@@ -82,19 +84,19 @@ type Build struct{ Version, Revision string }
 
 // Progress shows a person what a pass does. The functions may be nil.
 type Progress struct {
-	Step  func(step string)  // called with the next step
-	Count func(done, of int) // called with how much of the step is done
+	Step  func(step string)  // called when a step begins, with its name
+	Count func(done, of int) // called with the number of finished reads, and of all reads, of the step
 }
 
-// Store keeps the guards' memory, and beside it the suspension.
+// Store keeps the guards' memory and the suspension.
 type Store interface {
 	reconcile.Store
-	// Suspend replaces the suspension. The zero Suspension removes it. Suspend waits for no
-	// pass.
+	// Suspend replaces the suspension. The zero Suspension ends the suspension. Suspend does
+	// not wait until a running pass ends.
 	Suspend(ctx context.Context, s memory.Suspension) error
 }
 
-// Sides holds what a Reconciler is made of: both sides and its options.
+// Sides holds the clients of both sides, and the options of a Reconciler that uses them.
 type Sides struct {
 	Source  reconcile.Source
 	Target  *clearml.Client
@@ -102,8 +104,8 @@ type Sides struct {
 	Options reconcile.Options
 }
 
-// Connect connects the two sides as the configuration says. The store keeps the guards'
-// memory. shown gets the progress of a pass.
+// Connect makes the clients of both sides and the options of a Reconciler. It sends no
+// request. The store keeps the guards' memory. shown gets the progress of a pass.
 func Connect(c config.Config, m *metrics.Metrics, store reconcile.Store, shown Progress, log *slog.Logger) (Sides, error) {
 	rules, err := Rules(c)
 	if err != nil {
@@ -138,16 +140,18 @@ func Journal(c config.Config) (journal.Dir, bool) {
 	return d, c.StateDir != "" && c.State.Keep > 0
 }
 
-// OpenStore returns where the guards' memory is kept: beside the Lease, in
-// state_dir, or in this process. A store that cannot be read is an error at start.
+// OpenStore returns the store that StoreOf returns. It also reads the store once. It returns
+// an error if the store cannot be read, so that groupsync then does not start.
 func OpenStore(c config.Config, lease *kube.Lease) (Store, error) {
 	store := StoreOf(c, lease)
 	_, err := store.Load()
 	return store, err
 }
 
-// StoreOf returns the store without reading it. A suspension must be possible even if the
-// memory in the store cannot be read.
+// StoreOf returns the store of the guards' memory. If lease is not nil, the memory is kept
+// beside the Lease. If lease is nil, it is kept in state_dir, or in this process if state_dir
+// is empty. StoreOf does not read the store, because an operator must be able to suspend
+// groupsync even if the memory cannot be read.
 func StoreOf(c config.Config, lease *kube.Lease) Store {
 	switch {
 	case lease != nil:
@@ -159,7 +163,8 @@ func StoreOf(c config.Config, lease *kube.Lease) Store {
 	}
 }
 
-// OpenLease returns the Lease that the configuration names, or nil.
+// OpenLease returns the Lease that the configuration names. It returns nil if the configuration
+// names no Lease.
 func OpenLease(c config.Config, pod kube.Pod, log *slog.Logger) (*kube.Lease, error) {
 	if c.Lease.Name == "" {
 		return nil, nil

@@ -31,16 +31,16 @@ const (
 	viewClients = "view-clients"
 )
 
-// all is the value of max that requests every entry in one answer. Several pages are not one
-// consistent read.
+// all is the value of the parameter max that requests every entry in one answer. If groupsync
+// read several pages, the list could change between two pages.
 const all = "-1"
 
 // call is one GET below the admin address of the realm, or of the server.
 type call struct {
 	name  string   // name of the call in the metrics
-	doing string   // first words of the errors: "reading the members of the group /a"
+	doing string   // first words of the errors, for example "reading the members of the group /a"
 	role  string   // role of realm-management that the call needs
-	path  []string // segments, not escaped
+	path  []string // segments of the path, not escaped
 	query url.Values
 
 	ofServer bool // the path is below /admin, not below the realm
@@ -55,8 +55,8 @@ func newClient(c Config, base *url.URL, secrets *transport.Secrets) (*gocloak.Go
 	if err != nil {
 		return nil, err
 	}
-	// slots sets the time limit of an attempt instead of the client. The time in which an
-	// attempt waits for its slot must not count as time that Keycloak took.
+	// slots sets the time limit of an attempt, not the HTTP client. The limit of the HTTP
+	// client would also count the time in which an attempt waits for its slot.
 	client.HTTPClient.Timeout = 0
 	client.HTTPClient.Transport = &slots{next: client.HTTPClient.Transport, free: semaphore.NewWeighted(int64(c.Concurrency)), limit: c.Timeout}
 	rest := resty.NewWithClient(&http.Client{
@@ -69,10 +69,10 @@ func newClient(c Config, base *url.URL, secrets *transport.Secrets) (*gocloak.Go
 	return cloak, nil
 }
 
-// worthRetrying reports whether an attempt is repeated. All requests are GETs, or the POST
-// for the token, so a repetition is harmless. A 500 and a time-out are not repeated:
-// Keycloak answers 500 if a federation is away, and does not answer in time if a federation
-// hangs. A repetition would not help.
+// worthRetrying reports whether groupsync retries after an attempt. A retry is harmless,
+// because all requests are GETs or the POST for the token. groupsync does not retry after a
+// 500 or a timeout. Keycloak answers 500 if a federation is away, and does not answer in time
+// if a federation hangs. A retry would not help.
 func worthRetrying(_ context.Context, resp *http.Response, err error) bool {
 	if err != nil {
 		return fault.OfNetwork(err) == fault.Connection
@@ -84,8 +84,8 @@ func worthRetrying(_ context.Context, resp *http.Response, err error) bool {
 	return false
 }
 
-// roundTripper never returns both an answer and an error, as http.RoundTripper requires. The
-// inner one returns both when a context ends together with an answer.
+// roundTripper returns an answer or an error, but never both, as http.RoundTripper requires.
+// The round tripper of retryablehttp returns both if the context ends when an answer arrives.
 type roundTripper struct{ next http.RoundTripper }
 
 func (r roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -97,15 +97,16 @@ func (r roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// silent drops resty's log lines: resty would print addresses with emails to stderr.
+// silent is a logger that drops the log lines of resty. resty would print URLs to stderr, and
+// a URL can contain an email.
 type silent struct{}
 
 func (silent) Errorf(string, ...any) {}
 func (silent) Warnf(string, ...any)  {}
 func (silent) Debugf(string, ...any) {}
 
-// list sends one GET whose answer is an array. An answer of null is an error of reason
-// shape.
+// list sends one GET whose answer is an array. If the answer is null, list returns an error of
+// reason shape.
 func list[T any](ctx context.Context, s *Source, c call) ([]T, error) {
 	var items []T
 	if err := s.get(ctx, c, &items); err != nil {
@@ -146,9 +147,9 @@ func (s *Source) send(ctx context.Context, c call) (*resty.Response, error) {
 	return s.sendAs(ctx, c, tok)
 }
 
-// aboutRealm turns a not-found error about the realm into one of reason incomplete.
-// Otherwise the caller would take the object of the call for missing, and a removal may rely
-// on a user who is not found.
+// aboutRealm turns a not-found error about the realm into an error of reason incomplete. If
+// the reason stayed not_found, the caller would take a missing realm for a missing user, and
+// a removal may rely on a missing user.
 func aboutRealm(err error) error {
 	if isReason(err, fault.NotFound) {
 		return fault.New(fault.Keycloak, fault.Incomplete, "%w", err)
@@ -187,14 +188,15 @@ func (s *Source) address(segments ...string) string {
 	return b.String()
 }
 
-// incompleteAnswer returns the error for a request without a complete answer. It returns nil
-// if the answer is complete, or if its status is an error and only the body is bad.
+// incompleteAnswer returns the error for a request without a complete answer. err is the
+// error of the request. incompleteAnswer returns nil if err is nil. It also returns nil if
+// the status is not 2xx and only the body cannot be parsed, because the status says enough.
 func (s *Source) incompleteAnswer(ctx context.Context, doing string, resp *resty.Response, err error) error {
 	if err == nil {
 		return nil
 	}
 	if resp != nil && resp.StatusCode() > 299 && ctx.Err() == nil && !isNetworkError(err) {
-		return nil // the status decides, even if the body does not parse
+		return nil
 	}
 	if ctx.Err() != nil { // resty hides the context's error from errors.Is
 		cause, reason := context.Cause(ctx), fault.OfNetwork(ctx.Err())
@@ -226,8 +228,9 @@ func (s *Source) location(resp *resty.Response) string {
 	return s.secrets.Mask(u.String())
 }
 
-// decode decodes a 2xx answer, which must be JSON from the first byte to the last. gocloak
-// alone reads a proxy's page as an empty list (reference/libraries.md).
+// decode decodes a 2xx answer. It returns an error if the body is not complete JSON. gocloak
+// has no such check: it would read the HTML page of a proxy as an empty list
+// (reference/libraries.md).
 func (s *Source) decode(doing string, resp *resty.Response, into any) error {
 	if !isJSON(resp) {
 		seen := s.piece(resp)

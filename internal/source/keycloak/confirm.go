@@ -11,13 +11,13 @@ import (
 	"groupsync/internal/source"
 )
 
-// Confirm takes the second look that the questions need, and weighs it. The answers are in
-// the questions' order. known are the federations of earlier passes.
+// Confirm takes the second look that the questions need, and returns an answer to each
+// question, in the questions' order. known are the federations of earlier passes.
 //
 // Questions about local people need no probes. Questions about federated people are asked in
-// batches, each between two probes of the federation. If such a probe is not up, or a
-// question about one person fails, only the people concerned stay in doubt. Every other
-// failed read is an error.
+// batches, and the federation is probed before and after each batch. If a federation is not
+// up, only its people stay in doubt. If a question about one person fails, only that person
+// stays in doubt. If any other read fails, Confirm returns an error.
 func (s *Source) Confirm(ctx context.Context, snap *source.Snapshot, questions []source.Question, known []source.Federation) (source.Confirmation, error) {
 	if len(questions) == 0 {
 		return source.Weigh(snap, nil, source.SecondLook{}), nil
@@ -39,8 +39,8 @@ func (s *Source) Confirm(ctx context.Context, snap *source.Snapshot, questions [
 	if err := c.take(ctx); err != nil {
 		return source.Confirmation{}, err
 	}
-	// If the service account loses a role during the look, Keycloak hides people without an
-	// error. A new token shows the loss.
+	// If the service account loses a role during the second look, Keycloak hides people and
+	// still answers 200. A new token shows that the role is lost.
 	if _, err := s.fresh(ctx); err != nil {
 		return source.Confirmation{}, err
 	}
@@ -59,8 +59,8 @@ type confirming struct {
 	second    source.SecondLook
 }
 
-// question is one read about one account. ask returns a doubt about that account, or an
-// error that ends the whole look.
+// question is one read about one account. ask returns a doubt about that account, or an error
+// that ends the whole second look.
 type question struct {
 	account source.User
 	ask     func(context.Context) (doubt string, err error)
@@ -109,8 +109,8 @@ func (c *confirming) readLists(ctx context.Context) error {
 	return c.readNames(ctx)
 }
 
-// readNames reads the names of the groups again whose members were read. The members are read by
-// the group's id, so the reading alone does not show that the group was renamed.
+// readNames reads the names of those groups again whose members were read. The members are
+// read by the group's id, so the member list does not show that the group was renamed.
 func (c *confirming) readNames(ctx context.Context) error {
 	c.second.Renamed = make(map[string]bool)
 	work, inner := c.s.errgroup(ctx)
@@ -141,7 +141,7 @@ func (c *confirming) readNames(ctx context.Context) error {
 	return work.Wait()
 }
 
-// accounts returns the questions about single accounts, each question once.
+// accounts returns the reads about single accounts that the questions need, each read once.
 func (c *confirming) accounts() []question {
 	var list []question
 	once := make(map[any]bool)
@@ -175,8 +175,8 @@ func (c *confirming) accounts() []question {
 	return list
 }
 
-// ties returns the questions for the cached groups of accounts whose count does not decide
-// (see source.Catalog.Tied).
+// ties returns the reads of an account's groups from Keycloak's user cache. They are needed
+// for accounts whose count does not decide (see source.Catalog.Tied).
 func (c *confirming) ties() []question {
 	var list []question
 	once := make(map[source.OwnKey]bool)
@@ -252,8 +252,8 @@ func (c *confirming) ask(ctx context.Context, questions []question, counted func
 	return work.Wait()
 }
 
-// mayAsk reports whether the federation's people may be asked about: its last probe was up,
-// or it is trusted.
+// mayAsk reports whether groupsync may ask about the federation's people: the federation was
+// up at its last probe, or it is trusted.
 func (c *confirming) mayAsk(id string) bool {
 	p, probed := c.probeOf(id)
 	return probed && (p.Up || p.Trusted)
@@ -272,10 +272,10 @@ func (c *confirming) unprobed(questions []question) []source.Federation {
 	return slices.DeleteFunc(c.federationsOf(questions), func(f source.Federation) bool { _, known := c.probeOf(f.ID); return known })
 }
 
-// disabled reads a disabled account again. It first asks Keycloak's database, by the filter
-// enabled=false, which no federation answers. If the database does not name the account,
-// disabled reads the account itself. It asks about this account only: for a list of all
-// disabled accounts, Keycloak would ask LDAP about each person, and delete people whom LDAP
+// disabled reads a disabled account again. It first searches with the filter enabled=false,
+// which Keycloak answers from its own database. If the search does not find the account,
+// disabled reads the account by its id. It never requests the list of all disabled accounts:
+// for such a list, Keycloak would ask LDAP about each person, and delete the people whom LDAP
 // no longer has.
 func (c *confirming) disabled(ctx context.Context, u source.User) (string, error) {
 	named, doubt, err := c.namedDisabled(ctx, u)
@@ -294,8 +294,9 @@ func (c *confirming) disabled(ctx context.Context, u source.User) (string, error
 	return "", nil
 }
 
-// exists reads a local account that the plan would remove. The lists do not show an account
-// that was deleted between their two reads, so they cannot tell deleted from removed.
+// exists reads a local account from which the plan would remove a membership. An account that
+// was deleted between the two reads of a member list is missing in the second one, like an
+// account that was removed from the group. The read by id shows the difference.
 func (c *confirming) exists(ctx context.Context, u source.User) (string, error) {
 	if !c.mayLookUp(u.ID) {
 		return "groupsync cannot look up the account, because its id has an unexpected form", nil
@@ -310,9 +311,10 @@ func (c *confirming) exists(ctx context.Context, u source.User) (string, error) 
 	return "", nil
 }
 
-// namedDisabled reports whether Keycloak's database says that the account is disabled. It
-// does not ask about an account of a federation that does not import: the database does not
-// have the account, and a storage that ignores filters would answer for it.
+// namedDisabled reports whether Keycloak's database says that the account is disabled. If the
+// account comes from a federation that does not import, namedDisabled returns false and sends
+// no request. The database does not have such an account, and a federation that ignores the
+// filter could list the account.
 func (c *confirming) namedDisabled(ctx context.Context, u source.User) (bool, string, error) {
 	if strings.HasPrefix(u.ID, "f:") {
 		return false, "", nil
@@ -327,11 +329,11 @@ func (c *confirming) namedDisabled(ctx context.Context, u source.User) (bool, st
 	return slices.ContainsFunc(users, func(found source.User) bool { return found.ID == u.ID && !found.Enabled }), "", nil
 }
 
-// noAccount is the doubt about an account for which Keycloak answers 404.
+// noAccount is the doubt if Keycloak answers 404 for an account.
 const noAccount = "Keycloak no longer finds the account"
 
-// uncounted is the doubt about an account whose groups Keycloak cannot count. Keycloak
-// answers 500 if the person was deleted in LDAP and is still in the user cache.
+// uncounted is the doubt if Keycloak answers 500 when it must count an account's groups. It
+// does so if the person was deleted in LDAP and is still in the user cache.
 const uncounted = "Keycloak fails to count the groups of the account; if the person was deleted or hidden in LDAP, Keycloak's user cache is old; a periodic sync of changed users or clearing the user cache refreshes it"
 
 // count reads how many of the account's groups have a name that contains the given name. The
@@ -361,8 +363,8 @@ func (c *confirming) count(ctx context.Context, key source.OwnKey) (string, erro
 	return "", nil
 }
 
-// cached reads the account's groups from the user cache. The request also fills the cache,
-// so it is sent only to break a tie.
+// cached reads the account's groups from Keycloak's user cache. The request also fills the
+// cache, so groupsync sends it only if the count does not decide.
 func (c *confirming) cached(ctx context.Context, key source.OwnKey) (string, error) {
 	ctx = withLimit(ctx, c.limit())
 	groups, err := c.s.groups(ctx, call{name: "own_groups", doing: "reading the groups of an account", role: viewUsers, path: []string{"users", key.Account, "groups"}, query: unpaged()})

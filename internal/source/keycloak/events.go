@@ -26,10 +26,11 @@ type eventRep struct {
 	ResourcePath  string `json:"resourcePath"`
 }
 
-// AdminEvents returns the realm's admin events about users, groups and roles since a time,
-// oldest first. The number is the most that it returns; if there are more events, it returns
-// the newest. The list is empty if the realm saves no admin events. The error names the role
-// view-events if the service account lacks it.
+// AdminEvents returns the realm's admin events about users, groups and roles since the time
+// since, oldest first. The second result is always the largest number of events that
+// AdminEvents can return. If there are more events, it returns the newest. The list is empty
+// if the realm saves no admin events. If the service account lacks the role view-events, the
+// error says so.
 func (s *Source) AdminEvents(ctx context.Context, since time.Time) ([]events.Event, int, error) {
 	c := call{
 		name: "admin_events", doing: "reading the admin events", role: viewEvents, path: []string{"admin-events"},

@@ -18,18 +18,18 @@ import (
 	"groupsync/internal/source"
 )
 
-// probeTimeout is the timeout of a probe, and of a request about one person: a federation
-// that hangs may never answer.
+// probeTimeout is the timeout of a probe, and of a request about one person. It is short,
+// because a federation that hangs may never answer.
 const probeTimeout = 10 * time.Second
 
-// awayTimeout is the timeout of a request about one person while a federation is away. An
-// answer that took this long makes a look probe the federations.
+// awayTimeout is the timeout of a request about one person while a federation is away. If an
+// answer takes this long, groupsync probes the federations (see probeIfSlow).
 const awayTimeout = 2 * time.Second
 
-// probe looks up, in every federation, a name that no account can have. The look-ups run at
-// the same time. probe returns the results in the federations' order. Only Keycloak's own
-// 404 shows that a federation answered. A real name is never used, because Keycloak would
-// import that person (reference/keycloak-traps.md).
+// probe looks up, in each of the federations, a name that no account can have. The look-ups
+// run at the same time. probe returns the results in the federations' order. Only a 404 that
+// Keycloak itself wrote shows that the federation answered. probe never uses a real name,
+// because Keycloak would import that person (reference/keycloak-traps.md).
 func (s *Source) probe(ctx context.Context, federations []source.Federation) []source.Probe {
 	probes := make([]source.Probe, len(federations))
 	var wait sync.WaitGroup
@@ -44,9 +44,9 @@ func (s *Source) probe(ctx context.Context, federations []source.Federation) []s
 	return probes
 }
 
-// probeOne returns why the federation is not up, or "" if it is. A provider that parses ids
-// can fail on every text. So if Keycloak answers 500 for the name, probeOne tries a number
-// too. A 404 to either shows that the federation answered.
+// probeOne returns why the federation is not up, or "" if it is up. A federation that expects
+// numbers as ids can fail on every text. So if Keycloak answers 500 for the name, probeOne
+// probes with a number too. If one of the two answers is 404, the federation is up.
 func (s *Source) probeOne(ctx context.Context, f source.Federation) string {
 	if !f.Enabled {
 		return "it is switched off in Keycloak, or was deleted since the read"
@@ -82,7 +82,8 @@ func (s *Source) probeFor(ctx context.Context, f source.Federation, name string)
 	return fmt.Sprintf("Keycloak answered the probe with %d instead of 404", resp.StatusCode()), resp.StatusCode() == http.StatusInternalServerError
 }
 
-// awayError is a failed read, with the probes of the federations after the failure.
+// awayError is the error of a read that failed, with the probes of the federations after the
+// failure.
 type awayError struct {
 	err    error
 	probes []source.Probe
@@ -116,10 +117,11 @@ func (s *Source) blame(ctx context.Context, err error, federations []source.Fede
 	return fault.New(fault.Keycloak, fault.Of(err).Reason, "%w", away)
 }
 
-// union returns every federation that a look-up must consider, sorted by id: those of the
-// reading, those of now, and those of earlier passes. A federation that the reading had and
-// that the realm now lacks is marked as not enabled and vanished. A federation known only
-// from earlier passes is probed; the guard fall judges its absence.
+// union returns every federation that a look-up must consider, sorted by id. read are the
+// federations of this pass's reading, now are those that the realm has at this moment, and
+// known are those of earlier passes. A federation in read that the realm no longer has is
+// marked as vanished and not enabled. A federation only in known counts as enabled, so it is
+// probed. The guard fall decides what its absence means.
 func union(read, now, known []source.Federation) []source.Federation {
 	byID := make(map[string]source.Federation)
 	answered := make(map[string]bool)

@@ -10,8 +10,9 @@ import (
 	"groupsync/internal/source"
 )
 
-// Find looks up people as LookUp does, and also by username, without a snapshot. The catalog
-// must have been read just before, because Find does not read the federations again.
+// Find looks up people as LookUp does, and also by username. It needs no snapshot, only a
+// catalog. The catalog must have been read just before, because Find does not read the
+// federations again. known are the federations of earlier passes.
 //
 // Like every look-up by email or username, Find can change the realm: Keycloak imports a
 // person whom it finds in a federation that imports, if its database lacks the person
@@ -28,13 +29,14 @@ func (s *Source) personReaderOf(catalog source.Catalog, known []source.Federatio
 	return &personReader{s: s, catalog: catalog, federations: union(nil, catalog.Federations(), known), answered: make(map[string]source.Probe), hangs: make(map[string]bool)}
 }
 
-// GroupsOf returns, by account id, the groups of each account's own side. Answers about
-// federated people stand between two probes of the federation: while LDAP is away, Keycloak
-// leaves out LDAP's groups and still answers 200 (reference/keycloak-traps.md).
+// GroupsOf returns, by account id, the groups of each account according to its own side. It
+// probes the federations of the accounts before and after the reads. While LDAP is away,
+// Keycloak leaves out the groups from LDAP and still answers 200
+// (reference/keycloak-traps.md).
 //
-// Keycloak answers from its user cache, and the question fills that cache. A pass must not
-// call GroupsOf, because it would keep old entries alive. GroupsOf is for rare questions
-// about one person.
+// Keycloak answers from its user cache, and the request fills that cache. A pass must not call
+// GroupsOf, because frequent requests would keep old entries in the cache. GroupsOf is for
+// rare questions about one person.
 func (s *Source) GroupsOf(ctx context.Context, catalog source.Catalog, accounts []source.User, known []source.Federation) (map[string]source.OwnGroups, error) {
 	r := s.personReaderOf(catalog, known)
 	federations := r.federationsOf(accounts)

@@ -44,9 +44,9 @@ func (s *Source) Discover(ctx context.Context) (Discovery, error) {
 
 // Grant describes a new access token of the client's service account.
 type Grant struct {
-	Method      string              // the method by which the client sent its secret, by its name in the discovery document
+	Method      string              // how the client sent its secret: client_secret_post or client_secret_basic
 	Life        time.Duration       // lifetime of the token
-	Lightweight bool                // the token says that it is lightweight: such a token carries no roles
+	Lightweight bool                // the token's id says that the token is lightweight; such a token carries no roles
 	RealmRoles  []string            // the realm roles that the token carries, sorted
 	ClientRoles map[string][]string // the clients' roles that the token carries, by client id, sorted
 	Management  string              // id of the client whose roles the admin API needs
@@ -79,11 +79,11 @@ func (s *Source) SignIn(ctx context.Context) (Grant, error) {
 // Settings are the realm's settings that groupsync check looks at.
 type Settings struct {
 	// Permissions says whether fine-grained admin permissions (v2) are switched on. It is
-	// nil if the release does not have them, like 26.0 and older releases.
+	// nil if the release does not have such permissions. Releases up to 26.0 do not.
 	Permissions *bool `json:"adminPermissionsEnabled"`
 
-	// AdminEvents says whether the realm saves admin events. It is nil if the answer does
-	// not tell.
+	// AdminEvents says whether the realm saves admin events. It is nil if the answer does not
+	// contain the setting.
 	AdminEvents *bool `json:"adminEventsEnabled"`
 
 	DefaultRole Role `json:"defaultRole"` // the composite role that every new account gets
@@ -129,9 +129,9 @@ func (s *Source) DefaultRoles(ctx context.Context) ([]string, error) {
 	return slices.Sorted(maps.Keys(names)), nil
 }
 
-// Version returns Keycloak's own release number, or "" if Keycloak does not tell it to the
-// client. Keycloak 24.0 and 26.0 tell it to every account with a role of the management
-// client; 26.7 tells it only to administrators (measured).
+// Version returns Keycloak's release number, or "" if Keycloak does not show the number to the
+// client. Keycloak 24.0 and 26.0 show it to every account with a role of the management
+// client. Keycloak 26.7 shows it only to administrators (measured).
 func (s *Source) Version(ctx context.Context) (string, error) {
 	var info struct {
 		System struct {
@@ -145,9 +145,9 @@ func (s *Source) Version(ctx context.Context) (string, error) {
 	return info.System.Version, err
 }
 
-// Accounts looks up one person as a pass does: by the kept ids, and if no kept id names an
-// account, by the exact email. byID says that a kept id found the accounts. If Keycloak
-// could not be asked, Accounts returns an error.
+// Accounts looks up one person as a pass does: first by the account ids that ClearML keeps,
+// and if no account has such an id, by the exact email. byID is true if the accounts were
+// found by a kept id. If the look-up is not complete, Accounts returns an error.
 func (s *Source) Accounts(ctx context.Context, p source.Person) (accounts []source.User, byID bool, err error) {
 	catalog, err := s.Catalog(ctx)
 	if err != nil {

@@ -26,9 +26,9 @@ type Client struct {
 	Mappers      []Mapper // mappers of the client, then of its default client scopes, then of the optional ones
 	ServiceRoles []string // the roles of realm-management that are assigned to the client's service account, sorted
 
-	// SubjectMapper says that a client scope of the realm has a mapper of kind Subject. If
-	// no scope has one (before Keycloak 25), tokens contain the claim "sub" without a
-	// mapper.
+	// SubjectMapper says that a client scope of the realm has a mapper of kind Subject. No
+	// scope has such a mapper before Keycloak 25. Tokens then contain the claim "sub" without
+	// a mapper.
 	SubjectMapper bool
 }
 
@@ -51,7 +51,7 @@ type Mapper struct {
 	Config   map[string]string
 }
 
-// mapperRep and the types below are parts of Keycloak's answers.
+// mapperRep, signInClientRep and clientScopeRep are parts of Keycloak's answers.
 type mapperRep struct {
 	Name     string            `json:"name"`
 	Kind     string            `json:"protocolMapper"`
@@ -90,7 +90,8 @@ func (s *Source) Client(ctx context.Context, clientID string) (*Client, error) {
 		return nil, err
 	}
 	c := call{name: "client", doing: "reading the client " + clientID, role: viewClients, path: []string{"clients"}, query: url.Values{"clientId": {clientID}}}
-	// With query-clients alone Keycloak answers 200 and an empty list.
+	// Keycloak does not refuse the call if the account has query-clients and lacks
+	// view-clients. It answers 200 with an empty list.
 	if !tok.roles[viewClients] {
 		return nil, refused(fault.Forbidden, c.doing, fmt.Sprintf("the service account of the client %q lacks %s of %s", s.config.ClientID, viewClients, s.management()),
 			fmt.Sprintf("assign %s in %s", viewClients, s.console("Service account roles")))
@@ -171,7 +172,8 @@ func (c signInClientRep) client(scopes []clientScopeRep) (*Client, error) {
 	return read, nil
 }
 
-// add adds the mappers of one place, sorted by name.
+// add adds the mappers of the client itself, or of one client scope, sorted by name. place
+// holds the name of the scope, and whether the scope is optional.
 func (c *Client) add(place Mapper, mappers []mapperRep) {
 	slices.SortFunc(mappers, func(a, b mapperRep) int { return strings.Compare(a.Name, b.Name) })
 	for _, m := range mappers {
@@ -181,9 +183,9 @@ func (c *Client) add(place Mapper, mappers []mapperRep) {
 	}
 }
 
-// InScope reports whether tokens of the client can contain the role, which has the form of
-// admins.role. The result matters only for a client without Client.FullScope. A role that
-// does not exist is in no scope.
+// InScope reports whether the client's scope contains the role. Only then can the client's
+// tokens contain the role, if Client.FullScope is false. The name of the role is written as
+// in admins.role. For a role that does not exist, InScope returns false.
 func (s *Source) InScope(ctx context.Context, c *Client, role string) (bool, error) {
 	ofRealm, name := source.RealmRole(role)
 	if ofRealm {
@@ -209,8 +211,8 @@ func (s *Source) InScope(ctx context.Context, c *Client, role string) (bool, err
 	return false, nil
 }
 
-// grants reports whether the client's scope contains the role of a container. The container
-// is the realm, by its name, or a client, by its id.
+// grants reports whether the client's scope contains the role with that name. container says
+// where the role is defined: it is the name of the realm, or the internal id of a client.
 func (s *Source) grants(ctx context.Context, c *Client, container, name string) (bool, error) {
 	roles, err := s.roles(ctx, "", call{
 		name: "client_scope_roles", doing: "reading the roles in the scope of the client " + c.ClientID, role: viewClients,
@@ -219,8 +221,8 @@ func (s *Source) grants(ctx context.Context, c *Client, container, name string) 
 	return slices.ContainsFunc(roles, func(r roleRep) bool { return r.Name == name }), err
 }
 
-// Example holds the claims of an example sign-in of one person by a client, and the person's
-// account and groups from the admin API.
+// Example holds the claims that one person would get at a sign-in by a client. It also holds
+// the person's account and groups as the admin API returns them.
 type Example struct {
 	Claims map[string]any // of the access token, or of the user-info answer
 	Person source.User
@@ -234,14 +236,15 @@ const (
 	exampleGroups = 50
 )
 
-// Example returns the claims that Keycloak would give one person at a sign-in by the client,
-// or nil if no suitable person was found. userinfo selects the user-info answer in place of
-// the access token. The call needs view-clients and view-users. Keycloak issues no token for
-// the call, and the session that it creates ends with the answer.
+// Example returns the claims that one person would get at a sign-in by the client. It returns
+// nil if no suitable person was found. The claims are those of the access token, or those of
+// the user-info answer if userinfo is true. The call needs the roles view-clients and
+// view-users. Keycloak issues no real token, and the session that Keycloak creates ends with
+// the answer.
 //
-// The person is local, enabled and a member of a group. Federated people are left out: the
-// call would fill Keycloak's user cache with their present groups, and a later sign-in would
-// read these old groups (reference/keycloak-own-view.md).
+// The person is local, enabled and a member of a group. Example does not use federated people,
+// because the call would put their groups into Keycloak's user cache. A later sign-in would
+// then read these groups, even if they had changed (reference/keycloak-own-view.md).
 func (s *Source) Example(ctx context.Context, c *Client, userinfo bool) (*Example, error) {
 	person, err := s.somebody(ctx)
 	if person == nil || err != nil {
@@ -269,7 +272,8 @@ func (s *Source) Example(ctx context.Context, c *Client, userinfo bool) (*Exampl
 	return e, nil
 }
 
-// somebody returns a local, enabled person who is a member of a group, or nil.
+// somebody returns a local, enabled person who is a member of a group. It returns nil if the
+// first exampleGroups groups have no such member.
 func (s *Source) somebody(ctx context.Context) (*source.User, error) {
 	groups, err := s.tree(ctx)
 	if err != nil {

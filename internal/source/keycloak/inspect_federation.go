@@ -23,7 +23,7 @@ type Storage struct {
 	ID, Name string
 	Provider string // kind of the federation: "ldap", "kerberos", or another kind
 	Enabled  bool
-	Imports  bool // accounts are rows of Keycloak's database, so memberships can be rows of it too
+	Imports  bool // Keycloak copies the accounts into its database, so the database can hold their memberships too
 
 	CachePolicy string        // how long the user cache keeps people; never empty
 	Sync        time.Duration // shortest period of a synchronization of people; 0: they are never synchronized
@@ -62,7 +62,7 @@ const (
 
 // InspectFederations reads the configuration of the realm's federations and of their
 // mappers, and the realm's default groups. Its errors are *fault.Error. The reason is
-// forbidden if groupsync may not see them.
+// forbidden if groupsync lacks the role that the calls need.
 func (s *Source) InspectFederations(ctx context.Context) (FederationSettings, error) {
 	components, err := s.components(ctx)
 	if err != nil {
@@ -77,7 +77,7 @@ func (s *Source) InspectFederations(ctx context.Context) (FederationSettings, er
 		storage := c.storage()
 		mappers, err := list[storageMapperRep](ctx, s, call{
 			name: "components", doing: "reading the mappers of the federation " + c.Name, role: viewRealm, path: []string{"components"},
-			// Without a parent Keycloak looks for components of the realm itself only.
+			// Without the parameter parent, Keycloak lists only components of the realm itself.
 			query: url.Values{"parent": {c.ID}, "type": {"org.keycloak.storage.ldap.mappers.LDAPStorageMapper"}},
 		})
 		if err != nil {
@@ -97,8 +97,8 @@ func (s *Source) InspectFederations(ctx context.Context) (FederationSettings, er
 	return found, nil
 }
 
-// ProbeFederations probes each federation by a name that no account can have. It returns the
-// probes in the federations' order.
+// ProbeFederations probes each federation, with a look-up of a name that no account can have.
+// It returns the probes in the federations' order.
 func (s *Source) ProbeFederations(ctx context.Context, federations []source.Federation) []source.Probe {
 	return s.probe(ctx, federations)
 }
@@ -106,7 +106,7 @@ func (s *Source) ProbeFederations(ctx context.Context, federations []source.Fede
 // storageMapperRep is a component below a federation.
 type storageMapperRep struct{ componentRep }
 
-// first returns the first value of a setting; empty if there is none.
+// first returns the first value of a setting, or "" if the setting has no value.
 func (c componentRep) first(key string) string {
 	if v := c.Config[key]; len(v) > 0 {
 		return v[0]
@@ -115,8 +115,8 @@ func (c componentRep) first(key string) string {
 }
 
 // storage returns the settings of a federation, with Keycloak's defaults for missing
-// settings. It returns only the settings that are named here, so credentials do not leave
-// the representation.
+// settings. It copies only the settings that Storage has, so the result contains no
+// credentials.
 func (c componentRep) storage() Storage {
 	f := c.federation()
 	positive := func(key string) bool { n, err := strconv.Atoi(c.first(key)); return err == nil && n > 0 }
@@ -155,7 +155,7 @@ func (m storageMapperRep) mapper() StorageMapper {
 	return out
 }
 
-// absolute returns a group's path in the form of Keycloak's groups: with a leading slash and
-// without one at the end. Keycloak also accepts settings without the first or with the
-// second.
+// absolute returns the path in the form that Keycloak's groups have: with a slash at the
+// beginning and without a slash at the end. A setting of a mapper can have another form,
+// because Keycloak accepts a missing first slash and an additional last slash.
 func absolute(path string) string { return "/" + strings.Trim(path, "/") }

@@ -1,11 +1,16 @@
 // Package keycloak reads from a real Keycloak the part of a realm that a pass needs. It also
-// takes the second look, which gives a change its evidence.
+// takes the second look: after the plan is made, Confirm reads again and returns the evidence
+// for each change.
 //
-// A reading is complete, or it is an error. Each answer must be JSON to its last byte. The
-// list of groups must add up to the realm's own count. The token must carry the roles
-// without which Keycloak shows less and still answers 200 (reference/keycloak-api.md,
-// reference/keycloak-traps.md). Every error of Read and Confirm is a *fault.Error of the
-// system keycloak.
+// A probe shows whether a federation answers. It looks up a name that no account can have. A
+// federation that answers is up, and otherwise it is away. A doubt is a text that says why
+// nothing is known about a person. A change of a person in doubt gets no evidence.
+//
+// A reading is complete, or it returns an error. Each answer must be complete JSON. The
+// length of the list of groups must be the number that Keycloak counts. The token must carry
+// the roles view-users and view-realm, because without them Keycloak shows less and still
+// answers 200 (reference/keycloak-api.md, reference/keycloak-traps.md). Every error of Read
+// and Confirm is a *fault.Error of the system keycloak.
 package keycloak
 
 import (
@@ -38,14 +43,15 @@ type Config struct {
 	InsecureSkipVerify bool          // accept any certificate
 	Timeout            time.Duration // of one request, body included; 0 means transport.KeycloakTimeout
 	Concurrency        int           // most requests at the same time; 0 means 8
-	Trusted            []string      // names of federations whose people are judged even if a probe is not up
+	Trusted            []string      // names of federations whose people are judged even if the federation is away
 
 	Observe func(transport.Attempt) // called after every attempt; may be nil
 
-	Transport http.RoundTripper // sends the requests in place of the network (transport.Options.Base); nil: the network is used
+	Transport http.RoundTripper // sends the requests instead of the network (transport.Options.Base); nil: the network is used
 
-	// Progress is called after each of several equal reads, with how many reads are done and
-	// how many there are. Calls do not overlap. It may be nil.
+	// Progress is called after each read of a series, for example the member lists. done is
+	// the number of finished reads, and of is the number of all reads in the series. Within a
+	// series, calls do not overlap. Progress may be nil.
 	Progress func(done, of int)
 
 	Log *slog.Logger // may be nil
@@ -89,8 +95,8 @@ func New(c Config) (*Source, error) {
 	return s, nil
 }
 
-// counter returns a function that must be called after each of `of` reads. It calls
-// Progress.
+// counter returns a function that calls Progress. The caller must call the function after
+// each read of a series. of is the number of reads in the series.
 func (s *Source) counter(of int) func() {
 	if s.config.Progress == nil {
 		return func() {}

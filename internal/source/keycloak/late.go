@@ -2,8 +2,8 @@ package keycloak
 
 import "sync"
 
-// late remembers the people about whom Keycloak had no answer in time when it was last
-// asked. It lives as long as the Source, over many passes.
+// late remembers the people about whom Keycloak did not answer in time at the last question.
+// It lives as long as the Source, so later passes can ask about these people last.
 type late struct {
 	mu     sync.Mutex
 	people map[string]bool // by the key of a source.Person, or the id of an account
@@ -22,7 +22,7 @@ func (l *late) set(person string, slow bool) {
 	}
 }
 
-// compare orders people: those in late come last.
+// compare compares two people for a sort that puts the people in late last.
 func (l *late) compare(a, b string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -14,17 +14,19 @@ import (
 	"groupsync/internal/source"
 )
 
-// batch is the number of reads between two probes. A smaller batch notices a flapping
-// federation sooner. A larger batch costs fewer probes.
+// batch is the largest number of reads between two probes of a federation. With a smaller
+// batch, groupsync notices sooner that a federation does not answer all the time. With a
+// larger batch, it sends fewer probes.
 const batch = 64
 
 // LookUp looks up people in the realm, first by the kept ids and then by the exact email. It
 // returns a snapshot that also holds the accounts that it found. known are the federations
 // of earlier passes. An empty email is not looked up.
 //
-// An empty answer counts only between probes of every federation that may have the person
-// (source.Blocks). If one answer does not come in time, the remaining look-ups of the same
-// kind (by id, or by email) are not made. People who were not asked about stay in doubt.
+// If a look-up finds no account, groupsync relies on that only if every federation that may
+// have the person was up before and after the look-up (source.Blocks). If one answer does not
+// come in time, LookUp makes no more look-ups of the same kind (by id, or by email). People
+// who were not looked up stay in doubt.
 func (s *Source) LookUp(ctx context.Context, snap *source.Snapshot, people []source.Person, known []source.Federation) (*source.Snapshot, error) {
 	if len(people) == 0 {
 		return snap, nil
@@ -55,8 +57,8 @@ func (r *personReader) find(ctx context.Context, people []source.Person) (source
 	return source.LookUps{Found: asked.found, Probes: r.probes()}, nil
 }
 
-// lookUp is the state of a running look-up. Only one goroutine at a time writes an index of
-// found.
+// lookUp is the state of a running look-up. found has one element for each of people, in the
+// same order. Only one goroutine at a time writes an element.
 type lookUp struct {
 	*personReader
 	people []source.Person
@@ -64,8 +66,8 @@ type lookUp struct {
 }
 
 // order returns the indexes of the people in the order of the look-ups. People whose answer
-// did not come in time in an earlier pass are last. Otherwise one such person would keep the
-// others from being looked up in every pass.
+// did not come in time in an earlier pass are last. After the first late answer, no more
+// people are looked up. If such a person came first, the others would be looked up in no pass.
 func (l *lookUp) order() []int {
 	order := make([]int, len(l.people))
 	for i := range order {
@@ -75,8 +77,8 @@ func (l *lookUp) order() []int {
 	return order
 }
 
-// byID looks up the kept ids. An account that is found needs no probe: its representation
-// says whether it comes from a federation.
+// byID looks up the account ids that ClearML keeps. It needs no probes, because it relies only
+// on accounts that were found. The answer about such an account names its federation.
 func (l *lookUp) byID(ctx context.Context) error {
 	work, inner := l.s.errgroup(ctx)
 	counted := l.s.counter(len(l.people))
@@ -108,8 +110,8 @@ func (l *lookUp) byID(ctx context.Context) error {
 	return work.Wait()
 }
 
-// byName looks up the emails and usernames of the people whom no kept id has found. It works
-// in batches between probes of every federation.
+// byName looks up, by email and username, the people for whom byID has found no account. It
+// works in batches, and probes every federation before and after each batch.
 func (l *lookUp) byName(ctx context.Context) error {
 	var left []int
 	inDoubt := false
@@ -165,10 +167,11 @@ func (l *lookUp) email(ctx context.Context, f *source.Found) error {
 	}
 	const most = 2
 	users, listed, doubt, err := l.withEmail(ctx, f.Person.Email, strconv.Itoa(most))
-	// Every account with the email counts, and the first answer has at most two. An answer
-	// without an account makes a person look gone. If several accounts may share an email, a
-	// short answer could make an ambiguous person look certain. In these cases Keycloak is
-	// asked a second time, for all of them. The accounts of both answers count.
+	// The first request asks for at most two accounts. If the answer does not list exactly one
+	// account, or if several accounts may have the same email, a second request asks for all
+	// accounts. It protects against an answer with too few accounts. By such an answer, a
+	// person could look gone, or one of several accounts could look like the only one. The
+	// accounts of both answers count.
 	if err == nil && doubt == "" && (listed != 1 || l.catalog.DuplicateEmails()) {
 		var again []source.User
 		again, _, doubt, err = l.withEmail(ctx, f.Person.Email, all)
@@ -179,8 +182,9 @@ func (l *lookUp) email(ctx context.Context, f *source.Found) error {
 	return err
 }
 
-// withEmail returns the accounts with exactly that email, without service accounts. listed
-// is the number of accounts that Keycloak listed, with service accounts and other emails.
+// withEmail returns the accounts with exactly that email, without service accounts. most is
+// the largest number of accounts that Keycloak may list. listed is the number of accounts
+// that Keycloak listed, including service accounts and accounts with another email.
 func (l *lookUp) withEmail(ctx context.Context, email, most string) (users []source.User, listed int, doubt string, err error) {
 	ctx = withLimit(ctx, l.limit())
 	query := url.Values{"email": {email}, "exact": {"true"}, "max": {most}, "briefRepresentation": {"true"}}
@@ -198,8 +202,8 @@ func (l *lookUp) withEmail(ctx context.Context, email, most string) (users []sou
 	}), listed, "", nil
 }
 
-// username looks up the account with exactly that username. It folds the case of ASCII
-// letters. Unlike a look-up by email, it also finds a service account.
+// username looks up the account with exactly that username. Upper and lower case of ASCII
+// letters are the same. Unlike a look-up by email, username also finds a service account.
 func (l *lookUp) username(ctx context.Context, f *source.Found) error {
 	if why := l.slow(""); why != "" {
 		f.Doubt = why
@@ -232,7 +236,7 @@ func mergeAccounts(a, b []source.User) []source.User {
 	return a
 }
 
-// setDoubt sets the doubt of a person whom a federation that is not up may have.
+// setDoubt sets the doubt of a person if a federation that is not up may have the person.
 func (l *lookUp) setDoubt(f *source.Found) {
 	if f.ByID && f.Doubt == "" || len(f.Accounts) > 0 && f.Doubt == "" && !l.catalog.DuplicateEmails() {
 		return
@@ -243,8 +247,8 @@ func (l *lookUp) setDoubt(f *source.Found) {
 	}
 }
 
-// personReader reads single people, for a look-up or for a second look. It knows the
-// federations with their answers, and which kinds of questions had no answer in time.
+// personReader reads single people, for a look-up or for a second look. It remembers the
+// results of the probes, and for which federations Keycloak did not answer in time.
 type personReader struct {
 	s           *Source
 	catalog     source.Catalog
@@ -252,14 +256,15 @@ type personReader struct {
 
 	mu sync.Mutex
 
-	// suspect is closed when the federations were probed after the first long answer. It is
-	// nil if no answer took long.
+	// suspect is made when an answer takes awayTimeout or longer, and closed after the
+	// federations were probed. It is nil if no answer has taken so long.
 	suspect chan struct{}
 
-	answered map[string]source.Probe // by federation id
+	answered map[string]source.Probe // the last probe of each federation, by federation id
 
 	// hangs says for which federations a question had no answer in time. The key is the
-	// federation's id, or "" for people who are not known to come from a federation.
+	// federation's id. The key "" stands for people of whom groupsync does not know that they
+	// come from a federation.
 	hangs map[string]bool
 }
 
@@ -275,8 +280,8 @@ func newPersonReader(s *Source, snap *source.Snapshot, components []componentRep
 	return r
 }
 
-// probeAll probes the federations. A federation that was not up once is not probed again,
-// and stays not up for this reader.
+// probeAll probes the federations, except those that were not up at an earlier probe. Such a
+// federation stays not up for this reader.
 func (r *personReader) probeAll(ctx context.Context, federations []source.Federation) {
 	asked := slices.DeleteFunc(slices.Clone(federations), func(f source.Federation) bool {
 		p, known := r.probeOf(f.ID)
@@ -336,16 +341,16 @@ func (r *personReader) away() bool {
 	return false
 }
 
-// The doubts about a person whom Keycloak did not answer about. They go into trips and
-// Events, so they name no person and quote nothing of Keycloak's answer.
+// The doubts about a person if Keycloak gave no useful answer. They are shown in trips of
+// guards and in Kubernetes Events, so they name no person and do not quote Keycloak's answer.
 const (
 	noAnswer = "Keycloak did not answer about the person in time"
 	notAsked = "Keycloak was too slow, so groupsync did not ask about the remaining people"
 	failed   = "Keycloak answered with an error about the person; look into Keycloak's log"
 )
 
-// slow returns why no more people of the federation are asked about, or "" if no answer was
-// late.
+// slow returns why groupsync asks about no more people of the federation. It returns "" if
+// every answer about its people came in time.
 func (r *personReader) slow(federation string) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -355,8 +360,9 @@ func (r *personReader) slow(federation string) string {
 	return ""
 }
 
-// note records the doubt about one person. If Keycloak had no answer in time, no more people
-// of the federation are asked about, and the person comes last in the next pass.
+// note records the doubt about one person; "" means that there is no doubt. If Keycloak did
+// not answer in time, groupsync asks about no more people of the federation, and asks about
+// this person last in the next pass.
 func (r *personReader) note(person, federation, doubt string) {
 	if doubt == notAsked {
 		return
@@ -369,17 +375,18 @@ func (r *personReader) note(person, federation, doubt string) {
 	}
 }
 
-// clearHangs clears hangs, so that people are asked about again: a late answer to one kind of
-// question does not stop the questions of another kind.
+// clearHangs clears hangs, so that groupsync asks about people again. A late answer to a
+// look-up by id must not stop the look-ups by email.
 func (r *personReader) clearHangs() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	clear(r.hangs)
 }
 
-// probeIfSlow probes the federations once, after the first answer that took long: while LDAP
-// hangs, Keycloak answers late, without an error. If a federation is away, groupsync asks
-// about no more people.
+// probeIfSlow probes the federations after the first answer that took awayTimeout or longer.
+// d is the time that the answer took. While LDAP hangs, Keycloak answers late, but without an
+// error. If a federation is away, groupsync asks about no more people. Other goroutines with a
+// slow answer wait until the probe is done.
 func (r *personReader) probeIfSlow(ctx context.Context, d time.Duration) {
 	if d < awayTimeout || len(r.federations) == 0 {
 		return
@@ -407,9 +414,10 @@ func (r *personReader) probeIfSlow(ctx context.Context, d time.Duration) {
 	}
 }
 
-// doubtful turns a failure into a doubt about one person, if a federation or the person's
-// entry in it may be the cause. Keycloak answers 400 for an LDAP entry without the username
-// attribute (reference/keycloak-api.md). doubtful returns every other failure as an error.
+// doubtful turns the error of a request about one person into a doubt, if a federation or the
+// person's entry in it may be the cause. For example, Keycloak answers 400 for an LDAP entry
+// without the username attribute (reference/keycloak-api.md). doubtful returns every other
+// error unchanged.
 func (r *personReader) doubtful(ctx context.Context, err error) (string, error) {
 	if !mayBeAway(err) && !isReason(err, fault.Rejected) || context.Cause(ctx) == context.Canceled {
 		return "", err
@@ -421,8 +429,8 @@ func (r *personReader) doubtful(ctx context.Context, err error) (string, error) 
 	return failed, nil
 }
 
-// plainID matches the ids that may be part of a request's path. ClearML keeps the ids, so
-// they can be any text.
+// plainID matches the ids that groupsync may put into the path of a request. The check is
+// necessary because the ids come from ClearML and can be any text.
 var plainID = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z_-]*$`)
 
 // mayLookUp reports whether a GET of users/{id} only reads. With an id
@@ -437,8 +445,9 @@ func (r *personReader) mayLookUp(id string) bool {
 	return plainID.MatchString(id) && id != "count" && id != "profile"
 }
 
-// account reads one account by its id. An id that must not be requested counts as not found:
-// accounts of a federation that imports have ids of the database.
+// account reads one account by its id. If groupsync must not request the id (mayLookUp), the
+// account counts as not found. account misses nobody in this way: the accounts of a federation
+// that imports have ids of Keycloak's database, which do not begin with "f:".
 func (r *personReader) account(ctx context.Context, id string) (source.Account, string, error) {
 	if !r.mayLookUp(id) {
 		return source.Account{}, "", nil

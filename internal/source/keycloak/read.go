@@ -14,9 +14,9 @@ import (
 	"groupsync/internal/source"
 )
 
-// Catalog reads every group at every depth, the realm's count of its groups, the
-// federations, and whether emails may repeat. A pass needs these before it knows which
-// groups matter.
+// Catalog reads every group at every depth, the number of groups that Keycloak counts, the
+// federations, and whether several accounts may have the same email. A pass needs these
+// facts to decide which groups' members it reads.
 func (s *Source) Catalog(ctx context.Context) (source.Catalog, error) {
 	if _, err := s.fresh(ctx); err != nil {
 		return source.Catalog{}, err
@@ -41,8 +41,8 @@ func (s *Source) Catalog(ctx context.Context) (source.Catalog, error) {
 	if err := work.Wait(); err != nil {
 		return source.Catalog{}, err
 	}
-	// The count is read last, so that it shows a group that was made or deleted during the
-	// read.
+	// The count is read last. If a group was made or deleted during the read, the count
+	// differs from the length of the list.
 	var counted struct {
 		Count *int `json:"count"`
 	}
@@ -57,13 +57,13 @@ func (s *Source) Catalog(ctx context.Context) (source.Catalog, error) {
 	return source.NewCatalog(parts)
 }
 
-// duplicateEmails reads whether two accounts of the realm may share an email. It returns
-// true if the answer does not tell.
+// duplicateEmails reads whether two accounts of the realm may have the same email. It returns
+// true if the answer lacks the setting.
 //
-// It also refuses a release before Keycloak 24, by the settings in the same answer. Keycloak
-// 24 added maxTemporaryLockouts and firstBrokerLoginFlow: 24.0.5 and 26.7.3 have both,
-// 23.0.7 has neither. Older releases already have permanentLockout. An answer without
-// permanentLockout tells nothing about the release.
+// duplicateEmails also returns an error if Keycloak is older than release 24. It finds this in
+// the same answer: 24.0.5 and 26.7.3 have the settings maxTemporaryLockouts and
+// firstBrokerLoginFlow, and 23.0.7 has neither. All these releases have permanentLockout. If
+// the answer lacks permanentLockout, it shows nothing about the release.
 func (s *Source) duplicateEmails(ctx context.Context) (bool, error) {
 	var realm struct {
 		Allowed  *bool   `json:"duplicateEmailsAllowed"`
@@ -83,8 +83,9 @@ func (s *Source) duplicateEmails(ctx context.Context) (bool, error) {
 
 // Read reads the members of the selected groups and the holders of the selected roles. It
 // never reads the list of all accounts. It returns a complete snapshot or an error. If a
-// federation may have caused the failure, Read probes the federations. The error then tells
-// whether one is not up, and wraps an error with a method Probes, which returns the answers.
+// federation may have caused the failure, Read probes the federations. The text of the error
+// then says whether a federation is not up. The error also wraps an error with a method
+// Probes, which returns the results of the probes.
 func (s *Source) Read(ctx context.Context, catalog source.Catalog, selection source.Selection) (*source.Snapshot, error) {
 	tok, err := s.token(ctx)
 	if err != nil {
@@ -188,7 +189,8 @@ func (s *Source) fill(ctx context.Context, tok *token, p *source.Parts) error {
 	return nil
 }
 
-// memberReads collects the members of groups, each from one complete answer.
+// memberReads collects the members of groups. Each list of members comes from one complete
+// answer.
 type memberReads struct {
 	mu         sync.Mutex
 	byGroup    map[string][]source.User
@@ -243,18 +245,19 @@ func (m *memberReads) read(ctx context.Context, s *Source, catalog source.Catalo
 	return nil
 }
 
-// withoutBody returns the error's text up to and including the status that Keycloak
-// answered. The text goes into trips and Events, and the body after the status may name
-// people.
+// withoutBody returns the error's text up to the status that Keycloak answered. It cuts off
+// the body, because the body may name people, and the text is shown in trips of guards and in
+// Kubernetes Events.
 func withoutBody(err error) string {
 	const status = "Keycloak answered "
 	before, after, _ := strings.Cut(err.Error(), status)
 	return before + status + after[:min(len(after), len("400"))]
 }
 
-// markServiceAccounts marks the service accounts among the users. A list shows only that a
-// username begins with "service-account-", which is possible for a person too. A search
-// leaves service accounts out, so it tells them apart (reference/keycloak-api.md).
+// markServiceAccounts marks the service accounts among the users. A username that begins with
+// "service-account-" does not decide, because a person can have such a username too. So
+// markServiceAccounts searches for the username: a search never finds a service account
+// (reference/keycloak-api.md).
 func (s *Source) markServiceAccounts(ctx context.Context, users []source.User) error {
 	for i := range users {
 		u := &users[i]

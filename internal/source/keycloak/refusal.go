@@ -44,14 +44,14 @@ func (s *Source) refusal(c call, resp *resty.Response) error {
 	return fault.New(fault.Keycloak, fault.Rejected, "%s: Keycloak answered %d: %s; look into Keycloak's log", c.doing, code, s.piece(resp))
 }
 
-// Keycloak's error descriptions for a realm that takes no requests.
+// The texts of error_description by which Keycloak refuses every request to a realm.
 const (
 	httpsRequired = "HTTPS required"
 	realmOff      = "Realm not enabled"
 )
 
-// refused returns the error of a refusal. Its text has four parts: what happened, to what,
-// what groupsync did not do, and what to do now.
+// refused returns the error of a refusal. Its text has four parts: what groupsync was doing,
+// what happened, what groupsync did not do because of it, and what to do now.
 func refused(reason fault.Reason, doing, what, todo string) error {
 	undone := "groupsync did not complete this read"
 	if beforeRead(doing) {
@@ -60,8 +60,9 @@ func refused(reason fault.Reason, doing, what, todo string) error {
 	return fault.New(fault.Keycloak, reason, "%s: %s. %s. To fix it, %s", doing, what, undone, todo)
 }
 
-// beforeRead reports whether the request comes before every read of the realm. Such requests
-// go to the path /realms, all others to /admin.
+// beforeRead reports whether the request is the sign-in or the read of the discovery document.
+// These two come before every read of the realm. They go to the path /realms, and all other
+// requests go to /admin.
 func beforeRead(doing string) bool { return doing == signingIn || doing == discovering }
 
 // refusesPath reports whether the status is one by which a proxy refuses a path.
@@ -73,8 +74,9 @@ func refusesPath(code int) bool {
 	return false
 }
 
-// refusedOnTheWay returns the error for a refusal that does not come from Keycloak. It does
-// not quote the page, which may repeat the address with somebody's email.
+// refusedOnTheWay returns the error for a refusal by a proxy or firewall in front of Keycloak.
+// It does not quote the page, because the page may repeat the URL, and the URL may contain an
+// email.
 func (s *Source) refusedOnTheWay(doing string, resp *resty.Response) error {
 	seen := fmt.Sprintf("%d, content type %q", resp.StatusCode(), s.header(resp, "Content-Type"))
 	if server := s.header(resp, "Server"); server != "" {
@@ -100,8 +102,8 @@ func (s *Source) refusedPlainHTTP(doing, cause string) error {
 	return refused(fault.Rejected, doing, fmt.Sprintf("the realm %q requires HTTPS, and the request reached Keycloak as plain HTTP (%s)", s.config.Realm, cause), todo)
 }
 
-// notFound returns the error for a 404 of Keycloak. The reason is NotFound only if an object
-// is missing, because a removal may rely on it.
+// notFound returns the error for a 404 of Keycloak. The error has the reason not_found only if
+// the requested object is missing, because a removal may rely on that.
 func (s *Source) notFound(doing string, why keycloakError, cause string) error {
 	switch why.Code {
 	case "Realm not found.":
@@ -121,9 +123,10 @@ type keycloakError struct {
 	Message string `json:"errorMessage"`
 }
 
-// keycloakErrorIn returns Keycloak's own error. own is false if Keycloak did not write the answer: a
-// page is not JSON, a gateway's JSON has other fields, and Spring's JSON has "path" besides
-// "error". An empty object {} counts as Keycloak's.
+// keycloakErrorIn returns Keycloak's error from the body of an answer. own is false if another
+// program wrote the answer. An HTML page is not JSON, the JSON of a gateway has other fields,
+// and the JSON of a Spring server has the field "path" besides "error". An empty object {}
+// counts as an answer of Keycloak.
 func keycloakErrorIn(resp *resty.Response) (why keycloakError, own bool) {
 	var fields map[string]json.RawMessage
 	if !isJSON(resp) || json.Unmarshal(resp.Body(), &fields) != nil || json.Unmarshal(resp.Body(), &why) != nil {
@@ -133,7 +136,7 @@ func keycloakErrorIn(resp *resty.Response) (why keycloakError, own bool) {
 	return why, !foreign && (why.Code != "" || why.Message != "" || len(fields) == 0)
 }
 
-// cause returns the status and Keycloak's words, on one line and shortened.
+// cause returns the status and the text of Keycloak's error, on one line and shortened.
 func (s *Source) cause(w keycloakError, code int) string {
 	const most = 160
 	words := strings.Join(slices.DeleteFunc([]string{w.Code, w.Text, w.Message}, func(part string) bool { return part == "" }), ": ")

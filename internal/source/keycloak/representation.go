@@ -56,9 +56,9 @@ func (c componentRep) is(key, value string) bool {
 	return len(v) > 0 && v[0] == value
 }
 
-// federation returns the component in the form of a snapshot. LDAP and Kerberos import
-// accounts unless importEnabled is false. A provider of another kind imports accounts only
-// if importEnabled is true.
+// federation returns the component as a source.Federation. LDAP and Kerberos import accounts
+// unless importEnabled is false. A provider of another kind imports accounts only if
+// importEnabled is true.
 func (c componentRep) federation() source.Federation {
 	imports := c.is("importEnabled", "true")
 	if c.ProviderID == "ldap" || c.ProviderID == "kerberos" {
@@ -67,8 +67,9 @@ func (c componentRep) federation() source.Federation {
 	return source.Federation{ID: c.ID, Name: c.Name, Enabled: !c.is("enabled", "false"), Imports: imports}
 }
 
-// incompleteEntry returns the error for an entry without an id or a name. An error object at
-// the end of a list decodes to such an entry (reference/libraries.md).
+// incompleteEntry returns the error for an entry of a list that has no id or no name. A list
+// that Keycloak could not finish can end with an error object, which has neither
+// (reference/libraries.md).
 func incompleteEntry(doing string) error {
 	return fault.New(fault.Keycloak, fault.Shape, "%s: an entry lacks its id or its name, so the answer may be incomplete; look into Keycloak's log and run again", doing)
 }
@@ -92,10 +93,11 @@ func (u userRep) user(doing string) (source.User, error) {
 	}, nil
 }
 
-// storageOf returns the federation that an account's id names, or "" if it names none. An
-// account that is not imported has the id f:FEDERATION:NAME. Keycloak 24 shows its
-// federation only in the id. If storageOf did not read the id, the account would count as
-// local, and its absence from a list as evidence while LDAP is away.
+// storageOf returns the id of the federation in an account's id, or "" if the account's id
+// has another form. An account that is not imported has the id f:FEDERATION:NAME. Keycloak 24
+// shows the federation of such an account only in this id. If groupsync did not read it
+// there, the account would count as local. While LDAP is away, groupsync would then take a
+// missing account for a removed one.
 func storageOf(id string) string {
 	rest, is := strings.CutPrefix(id, "f:")
 	federation, _, named := strings.Cut(rest, ":")
@@ -105,7 +107,7 @@ func storageOf(id string) string {
 	return federation
 }
 
-// unpaged returns the query that requests every entry, in brief form, in one answer.
+// unpaged returns the query of a request for all entries in one answer, in brief form.
 func unpaged() url.Values {
 	return url.Values{"first": {"0"}, "max": {all}, "briefRepresentation": {"true"}}
 }
@@ -139,8 +141,8 @@ func (s *Source) groups(ctx context.Context, c call) ([]groupRep, error) {
 	return reps, nil
 }
 
-// tooOld returns the error for an answer in the form of a release before Keycloak 24. seen
-// says which sign shows the release.
+// tooOld returns the error for a Keycloak older than release 24. seen says how groupsync
+// recognized the release.
 func tooOld(doing, seen string) error {
 	return fault.New(fault.Keycloak, fault.Shape, "%s: %s, so this Keycloak is too old: groupsync supports Keycloak 24 and newer; upgrade Keycloak", doing, seen)
 }

@@ -11,7 +11,7 @@ import (
 	"groupsync/internal/source"
 )
 
-// holding is the holders of a role, and the role itself.
+// holding holds a role and its holders.
 type holding struct {
 	source.RoleHolders
 	role roleRep // the zero value if the role was not found
@@ -32,7 +32,7 @@ func (b roleBook) name(r roleRep) string {
 }
 
 // find returns the roles that a configured name can mean. "a/b" is the role b of the client
-// a, even if there is a realm role of that name; "realm:a/b" is that realm role. Several
+// a, even if there is a realm role with the name a/b. "realm:a/b" is that realm role. Several
 // roles can match, because the client id and the role name may both contain a slash.
 func (b roleBook) find(name string) []roleRep {
 	ofRealm, named := source.RealmRole(name)
@@ -134,8 +134,9 @@ func (s *Source) rolesCall(client string, more ...string) call {
 	return c
 }
 
-// containers returns the role and every role that contains it, at any depth. Keycloak tells
-// only the parts of a composite, so containers reads all composites.
+// containers returns the role and every role that contains it, at any depth. Keycloak has no
+// call for that: it returns only which roles a composite contains. So containers reads what
+// every composite contains.
 func (s *Source) containers(ctx context.Context, book roleBook, role roleRep) ([]roleRep, error) {
 	var mu sync.Mutex
 	holds := make(map[string][]roleRep) // by contained role's id
@@ -213,9 +214,9 @@ func (s *Source) collect(ctx context.Context, book roleBook, roles []roleRep, ca
 	return nil
 }
 
-// unique merges the readings of each account and returns them sorted by id. An account can
-// hold several of the roles. If one reading says disabled, the account counts as disabled,
-// as in the snapshot.
+// unique merges the entries of each account and returns one entry for each, sorted by id. An
+// account that holds several of the roles has several entries. If one entry says that the
+// account is disabled, the account is disabled in the result, as in a snapshot.
 func unique(users []source.User) []source.User {
 	slices.SortStableFunc(users, func(a, b source.User) int { return strings.Compare(a.ID, b.ID) })
 	var kept []source.User

@@ -10,18 +10,20 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// slots limits the number of concurrent requests of a Source. Nested groups of goroutines,
-// probes and token requests share one semaphore.
+// slots limits the number of requests that a Source sends at the same time. A slot is the
+// permission to send one request. All requests of the Source share the slots, probes and
+// token requests too.
 //
-// An attempt holds its slot from before it is sent until its body is closed. It does not
-// hold the slot during the pause before a repetition. Otherwise a server that answers 503 to
-// some requests would also stop the requests that it could answer. A goroutine that holds a
-// slot waits only for the network, never for another slot or for the turn of the tokens. So
-// nested requests cannot deadlock.
+// An attempt holds its slot from before it is sent until the body of the answer is closed. An
+// attempt does not hold a slot during the pause before a retry. If it did, a server that
+// answers 503 to some requests would also hold up the requests that it can answer.
+//
+// The slots cannot deadlock: a goroutine that holds a slot waits only for the network. It
+// never waits for a second slot, and never for a goroutine that fetches a token (see tokens).
 type slots struct {
 	next  http.RoundTripper
 	free  *semaphore.Weighted
-	limit time.Duration // of one attempt, body included, if withLimit sets none
+	limit time.Duration // time limit of one attempt, body included, if withLimit sets no other limit
 }
 
 // RoundTrip waits for a slot, then sends the request with its time limit.
@@ -29,7 +31,7 @@ func (s *slots) RoundTrip(req *http.Request) (*http.Response, error) {
 	outer := req.Context()
 	if err := s.free.Acquire(outer, 1); err != nil {
 		if req.Body != nil {
-			_ = req.Body.Close() // as a RoundTripper must
+			_ = req.Body.Close() // a RoundTripper must close the body, also if it returns an error
 		}
 		return nil, err
 	}
@@ -57,14 +59,15 @@ func (b slotBody) Close() error {
 
 type limitKey struct{}
 
-// withLimit returns a context whose requests have that time limit for one attempt, in place
-// of keycloak.timeout. Unlike the timeout of context.WithTimeout, the limit does not count
+// withLimit returns a context for requests with their own time limit. The limit holds for one
+// attempt and replaces keycloak.timeout. Unlike context.WithTimeout, the limit does not count
 // the time in which a request waits for its slot or for a token.
 func withLimit(ctx context.Context, limit time.Duration) context.Context {
 	return context.WithValue(ctx, limitKey{}, limit)
 }
 
-// limitOf returns the limit that withLimit set, or the value otherwise if none is set.
+// limitOf returns the limit that withLimit has set. If withLimit has set no limit, limitOf
+// returns otherwise.
 func limitOf(ctx context.Context, otherwise time.Duration) time.Duration {
 	if limit, ok := ctx.Value(limitKey{}).(time.Duration); ok {
 		return limit

@@ -26,16 +26,17 @@ type token struct {
 	roles  map[string]bool
 }
 
-// tokens holds the current token. A goroutine holds turn while it fetches a new token, so
-// that many waiting requests cause one token request. turn is a semaphore and no mutex, so
-// that a waiting goroutine stops when its context ends.
+// tokens holds the current token. A goroutine holds the semaphore turn while it uses the
+// other fields, also while it fetches a new token. So many waiting requests cause only one
+// token request. turn is not a mutex, because a goroutine that waits for a mutex does not stop
+// when its context ends.
 type tokens struct {
 	turn    *semaphore.Weighted
 	current *token
-	method  method // the method that worked last; empty: none has worked yet
+	method  method // the method that the next sign-in tries first; empty: post
 }
 
-// takeTurn waits until no other goroutine uses the tokens.
+// takeTurn waits until no other goroutine uses the tokens. The caller must call release.
 func (s *Source) takeTurn(ctx context.Context) (release func(), err error) {
 	if err := s.tokens.turn.Acquire(ctx, 1); err != nil {
 		return nil, fault.New(fault.Keycloak, fault.OfNetwork(err), "%s: given up: %w", signingIn, context.Cause(ctx))
@@ -57,7 +58,8 @@ func (s *Source) token(ctx context.Context) (*token, error) {
 	return s.fetchToken(ctx)
 }
 
-// renew returns a token other than the refused one.
+// renew returns another token than the refused one: the current token if it is newer, or else
+// a new token.
 func (s *Source) renew(ctx context.Context, refused *token) (*token, error) {
 	release, err := s.takeTurn(ctx)
 	if err != nil {
@@ -70,8 +72,8 @@ func (s *Source) renew(ctx context.Context, refused *token) (*token, error) {
 	return s.fetchToken(ctx)
 }
 
-// fresh fetches a new token, whatever the age of the current one. Only a new token shows the
-// roles that the service account has now.
+// fresh always fetches a new token. Only a new token shows the roles that the service account
+// has now.
 func (s *Source) fresh(ctx context.Context) (*token, error) {
 	release, err := s.takeTurn(ctx)
 	if err != nil {
@@ -104,7 +106,7 @@ type issued struct {
 	claims claims
 }
 
-// fetchGrant signs in. The caller must hold the turn of the tokens.
+// fetchGrant signs in and returns the token. The caller must hold tokens.turn.
 func (s *Source) fetchGrant(ctx context.Context) (issued, error) {
 	s.tokens.current = nil
 	secret, err := s.config.ClientSecret()
@@ -133,13 +135,13 @@ func (s *Source) fetchGrant(ctx context.Context) (issued, error) {
 	return g, err
 }
 
-// method is a way to send the client secret, by its name in the discovery document (RFC
-// 6749, section 2.3.1).
+// method is a way to send the client secret (RFC 6749, section 2.3.1). The value is the name
+// of the method in the discovery document.
 type method string
 
 const (
 	post  method = "client_secret_post"  // as form values; the default, because releases of Keycloak decode Basic differently
-	basic method = "client_secret_basic" // in the header; a client can be set to accept only this method
+	basic method = "client_secret_basic" // in the header Authorization; a client of the realm can be set to accept only this method
 )
 
 // signIn requests a token with the method that worked last. If Keycloak refuses the client
@@ -180,7 +182,8 @@ func (s *Source) signInBy(ctx context.Context, m method, secret string) (*resty.
 	return resp, s.incompleteAnswer(ctx, signingIn, resp, err)
 }
 
-// isClientRefused reports whether the refusal may be about the method.
+// isClientRefused reports whether Keycloak refuses the client. The cause may be the method by
+// which the client sends its secret.
 func isClientRefused(resp *resty.Response) bool {
 	why, own := keycloakErrorIn(resp)
 	code := resp.StatusCode()
@@ -193,8 +196,8 @@ func isMethodRefused(why keycloakError) bool {
 	return strings.HasPrefix(why.Text, "Invalid method used")
 }
 
-// offers reports whether the realm's discovery document lists the method. It returns false
-// if the document cannot be read, and then the first refusal stands.
+// offers reports whether the realm's discovery document lists the method. It returns false if
+// the document cannot be read. signIn then returns its first refusal.
 func (s *Source) offers(ctx context.Context, m method) bool {
 	d, err := s.Discover(ctx)
 	return err == nil && slices.Contains(d.Methods, string(m))
@@ -219,8 +222,8 @@ func (s *Source) noRealm(doing, cause string) error {
 		"check keycloak.realm, and the path prefix in keycloak.url")
 }
 
-// clientRefusal returns the error that says why the client may not sign in, as far as
-// Keycloak tells the reason.
+// clientRefusal returns the error that says why Keycloak refuses the client. It is only as
+// exact as Keycloak's own error.
 func (s *Source) clientRefusal(why keycloakError, cause string) error {
 	credentials, capability := s.console("Credentials"), s.console("Settings > Capability config")
 	var what, todo string
@@ -253,7 +256,8 @@ func (s *Source) clientRefusal(why keycloakError, cause string) error {
 	return refused(fault.Auth, signingIn, fmt.Sprintf("the realm %q refuses the client %q (%s). %s", s.config.Realm, s.config.ClientID, cause, what), todo)
 }
 
-// management returns the client id of the client whose roles the admin calls need.
+// management returns the client id of the management client: the client whose roles allow the
+// calls of the admin API.
 func (s *Source) management() string {
 	if s.config.Realm == "master" {
 		return "master-realm"
@@ -272,8 +276,9 @@ type claims struct {
 	} `json:"resource_access"`
 }
 
-// kind matches the prefix of a token's id, which Keycloak writes since release 26.2: two
-// letters each for the session, the token (rt regular, lt lightweight) and the grant.
+// kind matches the prefix of a token's id. Keycloak writes the prefix since release 26.2. It
+// has two letters each for the session, the token and the grant. For the token, "rt" means
+// regular and "lt" means lightweight.
 var kind = regexp.MustCompile(`^[a-z]{2}(rt|lt)[a-z]{2}:`)
 
 // kind returns "rt" or "lt", or "" if the token's id has no such prefix.
@@ -284,8 +289,8 @@ func (c claims) kind() string {
 	return ""
 }
 
-// claimsOf decodes the claims of the access token. It does not check the signature: the
-// token has just come from its issuer.
+// claimsOf decodes the claims of the access token. It does not check the signature, because
+// Keycloak has just sent the token.
 func (s *Source) claimsOf(access string) (claims, error) {
 	var c claims
 	parts := strings.Split(access, ".")
@@ -302,9 +307,9 @@ func (s *Source) claimsOf(access string) (claims, error) {
 	return c, nil
 }
 
-// rolesOf returns the roles of the management client that the token carries. It refuses a
-// token without the roles that every reading needs: with fewer roles, Keycloak hides people
-// and still answers 200 (reference/keycloak-traps.md).
+// rolesOf returns the roles of the management client that the token carries. It returns an
+// error if the token lacks a role that every reading needs. With fewer roles, Keycloak hides
+// people and still answers 200 (reference/keycloak-traps.md).
 func (s *Source) rolesOf(c claims) (map[string]bool, error) {
 	roles := make(map[string]bool)
 	for _, r := range c.ResourceAccess[s.management()].Roles {
@@ -322,13 +327,14 @@ func (s *Source) rolesOf(c claims) (map[string]bool, error) {
 	return roles, nil
 }
 
-// rolesMissing returns the error for a token that lacks roles, with the probable cause as
-// far as the token shows it.
+// rolesMissing returns the error for a token that lacks roles. It names the probable cause,
+// if the token shows it:
 //
-//   - A lightweight token says so in its id, since release 26.2.
-//   - A service account has default roles that nobody assigned. If the token carries no role
-//     at all, the probable cause is "Full scope allowed" or the client scope.
-//   - If the token carries roles of other clients, both of these settings are right.
+//   - Since release 26.2, the id of a lightweight token shows that the token is lightweight.
+//   - Every service account has default roles. If the token carries no role at all, the
+//     probable cause is "Full scope allowed" or the client scope "roles".
+//   - If the token carries roles of other clients, both of these settings are right. The
+//     roles are then probably not assigned.
 func (s *Source) rolesMissing(c claims, missing string) error {
 	assigned := s.console("Service account roles")
 	if len(c.ResourceAccess) > 0 || len(c.RealmAccess.Roles) > 0 {
@@ -357,8 +363,9 @@ func (s *Source) rolesMissing(c claims, missing string) error {
 		fmt.Sprintf("check %d settings, each of which can be the cause. %s", len(checks), strings.Join(checks, ". ")))
 }
 
-// hasOthers reports whether the token carries roles that it can have only through the full
-// scope: any role except those of the client itself and of the management client.
+// hasOthers reports whether the token carries a realm role, or a role of a client other than
+// groupsync's client and the management client. A token has such roles only if "Full scope
+// allowed" is on.
 func (s *Source) hasOthers(c claims) bool {
 	if len(c.RealmAccess.Roles) > 0 {
 		return true

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// Admin is a small client of the admin API with the rights of the server's administrator. It
-// renews its token, which lives for a minute.
+// Admin is a small client of the admin API with the rights of the server's administrator. A
+// token is valid for a minute, so Admin fetches new tokens.
 type Admin struct {
 	server *Server
 
@@ -27,9 +27,9 @@ type Admin struct {
 func (s *Server) Admin() *Admin { return s.admin }
 
 // Do sends a request to the admin API. path is the part after /admin/realms, for example
-// "/demo/groups". A body that is not nil is sent as JSON, and a []byte unchanged. The answer
-// is decoded into out if out is not nil. Do returns the id of the created object. Any status
-// other than 2xx fails the test.
+// "/demo/groups". If body is nil, the request has no body. A []byte is sent unchanged, and
+// any other body is sent as JSON. If out is not nil, Do decodes the answer into out. If the
+// request creates an object, Do returns its id. Any status other than 2xx fails the test.
 func (a *Admin) Do(tb testing.TB, method, path string, body, out any) (id string) {
 	tb.Helper()
 	status, answer, id := a.Try(tb, method, path, body)
@@ -44,8 +44,8 @@ func (a *Admin) Do(tb testing.TB, method, path string, body, out any) (id string
 	return id
 }
 
-// Try is Do for requests that may be refused. It returns the status and the body, and fails
-// the test only if there is no answer.
+// Try sends a request as Do does, but the server may refuse the request. Try returns the
+// status and the body of the answer. It fails the test only if there is no answer.
 func (a *Admin) Try(tb testing.TB, method, path string, body any) (status int, answer []byte, id string) {
 	tb.Helper()
 	token, err := a.bearer()
@@ -139,7 +139,8 @@ func (r *Realm) Get(tb testing.TB, path string) (int, []byte) {
 	return status, body
 }
 
-// Do is Admin.Do within the realm: path is the part after the realm's name.
+// Do calls Admin.Do for the realm. path is the part after the realm's name, for example
+// "/groups".
 func (r *Realm) Do(tb testing.TB, method, path string, body, out any) (id string) {
 	tb.Helper()
 	return r.Server.admin.Do(tb, method, "/"+r.Name+path, body, out)
@@ -224,8 +225,8 @@ func (r *Realm) GrantClientRole(tb testing.TB, role string) {
 	r.Do(tb, http.MethodPost, to, []json.RawMessage{representation}, nil)
 }
 
-// ScopeClient lets the client's tokens carry these roles of realm-management if the client's
-// full scope is not allowed.
+// ScopeClient adds these roles of realm-management to the client's scope. If the client's
+// setting "Full scope allowed" is off, its tokens can carry only roles in its scope.
 func (r *Realm) ScopeClient(tb testing.TB, roles ...string) {
 	tb.Helper()
 	management := r.clientUUID(tb, "realm-management")
@@ -254,9 +255,8 @@ func (r *Realm) AddDefaultGroup(tb testing.TB, path string) {
 	r.Do(tb, http.MethodPut, "/default-groups/"+r.GroupID(tb, path), nil, nil)
 }
 
-// AddDefaultRole adds the realm role to the realm's default role, the composite that every
-// new account gets. The people of a Spec hold that composite only if Spec.DefaultRoles is
-// set.
+// AddDefaultRole adds the realm role to the realm's default role, a composite role that every
+// new account gets. The people of a Spec hold the composite only if Spec.DefaultRoles is set.
 func (r *Realm) AddDefaultRole(tb testing.TB, role string) {
 	tb.Helper()
 	var representation json.RawMessage

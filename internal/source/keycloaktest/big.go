@@ -11,10 +11,10 @@ const (
 	BigMemberships = 50_000
 )
 
-// BigSpec returns a large realm for benchmarks. Each of BigUsers people is in five groups,
-// each of BigGroups groups has fifty direct members, and each of BigParents top-level groups
-// has five children. The realm is always the same. NewRealm creates it in about twenty
-// seconds.
+// BigSpec returns a large realm for benchmarks. It has BigUsers people and BigGroups groups.
+// Each person is in five groups, each group has fifty direct members, and BigParents of the
+// top-level groups have five children each. The realm is always the same. NewRealm creates it
+// in about twenty seconds.
 func BigSpec() Spec {
 	groups := make([]string, BigGroups)
 	for i := range groups {

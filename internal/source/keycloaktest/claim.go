@@ -14,10 +14,11 @@ const ClearML = "clearml"
 // ClearMLSecret is the secret of the client that AddClearML creates.
 const ClearMLSecret = "clearml-test-secret" // #nosec G101 -- only a Keycloak of the tests knows it
 
-// AddClearML creates the client ClearML, or changes the client that a role of the Spec
-// created. It adds a Group Membership mapper: the claim "groups" of access tokens holds the
-// paths of groups if fullPath is set, otherwise their names. People can sign in through the
-// client with a password (direct grant).
+// AddClearML creates the client by which ClearML signs people in. If the client exists already,
+// because a role of the Spec names it, AddClearML changes it. AddClearML adds a Group
+// Membership mapper to the client. If fullPath is true, the claim "groups" of tokens holds
+// the paths of groups, and otherwise their names. People can sign in through the client with a
+// password (direct grant).
 func (r *Realm) AddClearML(tb testing.TB, fullPath bool) {
 	tb.Helper()
 	client := object{
@@ -55,14 +56,15 @@ type Token struct {
 }
 
 // Token returns the token that the person would get at a sign-in to ClearML now. Like a
-// sign-in, it looks up the username, which imports a person who is in LDAP only. It reads
-// from the user cache and fills it. AddClearML must be called first.
+// sign-in, Token looks up the username, and Keycloak imports a person who is only in LDAP.
+// Keycloak answers from its user cache and fills the cache. AddClearML must be called first.
 func (r *Realm) Token(tb testing.TB, username string) Token {
 	tb.Helper()
 	return r.TokenOf(tb, r.UserID(tb, username))
 }
 
-// TokenOf is Token for the account with that id. It does not look up the username.
+// TokenOf returns the same as Token for the account with that id. It does not look up the
+// username.
 func (r *Realm) TokenOf(tb testing.TB, userID string) Token {
 	tb.Helper()
 	var token struct {
@@ -81,7 +83,8 @@ func (r *Realm) Claim(tb testing.TB, username string) []string {
 	return slices.Sorted(slices.Values(r.Token(tb, username).Groups))
 }
 
-// ClaimOf is Claim for the account with that id. It does not look up the username.
+// ClaimOf returns the same as Claim for the account with that id. It does not look up the
+// username.
 func (r *Realm) ClaimOf(tb testing.TB, userID string) []string {
 	tb.Helper()
 	return slices.Sorted(slices.Values(r.TokenOf(tb, userID).Groups))

@@ -57,12 +57,12 @@ func newNode(database string) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	// JGroups takes the second port as an offset upwards from the first.
+	// JGroups, the cluster library, needs the second port as a positive offset from the first.
 	return &node{database: database, port: min(one, other), failurePort: max(one, other)}, nil
 }
 
-// properties returns the Java system properties of a node. The first node that opens the H2
-// file serves it to the others.
+// properties returns the Java system properties of a node. The nodes share one file of the
+// database H2. The first node that opens the file gives the other node access over TCP.
 func (n *node) properties() []string {
 	return []string{
 		"-Dh2.bindAddress=127.0.0.1", "-Djgroups.bind.address=127.0.0.1",
@@ -79,7 +79,8 @@ func (n *node) arguments() []string {
 	}
 }
 
-// On returns the same realm, addressed through another node of its cluster.
+// On returns the same realm on another node of its cluster. Requests for the result go to the
+// server s.
 func (r *Realm) On(s *Server) *Realm {
 	on := *r
 	on.Server = s

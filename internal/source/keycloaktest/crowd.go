@@ -13,7 +13,7 @@ const (
 	CrowdClearML = 300 // people of LDAP with a ClearML user
 	CrowdGroups  = 20  // LDAP groups, each with thirty of these people and twenty others
 	CrowdLeavers = 200 // people with a ClearML user who are in no group
-	CrowdHidden  = 500 // members of a group that LDAP has twice, so that no member list shows them
+	CrowdHidden  = 500 // members of the group /hidden; LDAP has two groups of this name, so no member list shows these people
 )
 
 // Crowd is a realm with a large LDAP directory behind it, for benchmarks. All people are
@@ -34,9 +34,9 @@ type Crowd struct {
 	IDs map[string]string
 }
 
-// NewCrowd creates a realm with that many people, at least 2,000, on the server. 10,000
-// people take about a minute. After NewCrowd, latency is added to each request to LDAP, half
-// of it in each direction.
+// NewCrowd creates a realm on the server. people is the number of people, at least 2,000.
+// 10,000 people take about a minute. After NewCrowd, each request to LDAP takes longer by
+// latency, half of it in each direction.
 func NewCrowd(tb testing.TB, s *Server, people int, latency time.Duration) *Crowd {
 	tb.Helper()
 	names := make([]string, people)

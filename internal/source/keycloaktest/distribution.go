@@ -17,8 +17,8 @@ import (
 // name another one.
 const Version = "26.7.3"
 
-// version returns the server's release. KEYCLOAK_VERSION replaces only the default: a test
-// that names a release is about that release.
+// version returns the server's release. The variable KEYCLOAK_VERSION has no effect if
+// o.Version is set, because such a test is about a certain release.
 func (o Options) version() string {
 	return cmp.Or(o.Version, os.Getenv("KEYCLOAK_VERSION"), Version)
 }
@@ -31,8 +31,8 @@ const (
 )
 
 // Older returns the older releases that a test must start by itself. If KEYCLOAK_VERSION is
-// not set, these are Version260 and Version24. If it is set, they are the release that it
-// names, or none if that is Version.
+// not set, these are Version260 and Version24. If KEYCLOAK_VERSION names Version, Older
+// returns nil. If it names another release, Older returns that release.
 func Older() []string {
 	switch v := (Options{}).version(); {
 	case os.Getenv("KEYCLOAK_VERSION") == "":
@@ -44,15 +44,14 @@ func Older() []string {
 	}
 }
 
-// prepared returns the directory of a distribution of o.Version that is built for o. It also
-// holds the data of a server that was started once:
+// prepared returns a directory with two parts:
 //
-//	dist/  bin, conf, lib, providers, themes: shared by all servers, never written again
-//	data/  a database with the master realm and its administrator: copied for each server
+//	dist/  the distribution of o.Version, built for o; all servers share it and do not change it
+//	data/  a database with the master realm and its administrator; each server gets a copy
 //
-// The directory is made once on a machine, under a lock, and appears by a rename. So test
-// binaries can run side by side, and a binary that is killed leaves no incomplete directory
-// that another one would use.
+// prepared makes the directory once on a machine. It holds a lock meanwhile, so that test
+// binaries can run at the same time. It gives the directory its final name last. So if a test
+// binary is killed, no other test binary uses an incomplete directory.
 func prepared(o Options) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -65,7 +64,8 @@ func prepared(o Options) (string, error) {
 	// Keycloak 24 reads a + in its own path as a space.
 	name := "keycloak-" + o.Version + strings.ReplaceAll(o.Path, "/", "-") + "-" + storageVersion()
 	dir := filepath.Join(cache, name)
-	// A release that exists need not wait for another release that is being made.
+	// This check comes before the lock: if the directory exists, the test need not wait while
+	// another process prepares another release.
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
@@ -85,8 +85,8 @@ func prepared(o Options) (string, error) {
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
-	// Only the holder of the lock makes these directories, so a process that was killed left
-	// them.
+	// Only the process that holds the lock makes these directories. So existing ones come from
+	// a process that was killed.
 	left, err := filepath.Glob(filepath.Join(cache, "new-*"))
 	if err != nil {
 		return "", err
@@ -107,8 +107,9 @@ func prepared(o Options) (string, error) {
 	return dir, os.Rename(work, dir)
 }
 
-// prepare creates dist and data in the directory work. data is a copy of the given
-// directory, or else the data that a first start makes.
+// prepare creates dist and data in the directory work. If the argument data is not empty, it
+// names a directory, and prepare copies it. If it is empty, prepare starts the server once,
+// which creates the data.
 func prepare(work, data string, o Options) error {
 	zip, err := download(o.Version)
 	if err != nil {
@@ -137,7 +138,7 @@ func prepare(work, data string, o Options) error {
 	if data != "" {
 		return os.CopyFS(filepath.Join(work, "data"), os.DirFS(data))
 	}
-	// The first start makes the database, which takes longer than everything else.
+	// The first start creates the database. That takes most of the time.
 	first, err := launch(dist, filepath.Join(work, "first"), Options{Path: o.Path, Version: o.Version})
 	if err != nil {
 		return err

@@ -40,7 +40,7 @@ type FederationOptions struct {
 	Through    *LDAPProxy // Keycloak connects to the LDAP server through this proxy; nil: directly
 	Subtree    bool       // searchScope 2: searches for people and groups cover every depth, so also units
 	Mappers    []GroupMapper
-	NoMapper   bool        // the federation does not get the default group mapper, named "groups"
+	NoMapper   bool        // the federation does not get the default group mapper, which is named "groups"
 	NoSync     bool        // Federate does not sync groups and people
 	Cache      CachePolicy // empty: CacheDefault
 	Pooling    bool        // connections to LDAP are kept and reused
@@ -71,9 +71,10 @@ type Federation struct {
 
 type mapper struct{ id, name string }
 
-// Federate adds the LDAP server to the realm as a user-storage component of edit mode
-// READ_ONLY. It adds a group mapper named "groups" for the base of the groups, and
-// o.Mappers. It then syncs the groups (to the top level) and the people.
+// Federate adds the LDAP server to the realm as a user-storage component with the edit mode
+// READ_ONLY. It adds a group mapper named "groups", which searches from the base of the LDAP
+// groups, and the mappers of o.Mappers. It then syncs the groups and the people. The groups of
+// the mapper "groups" become top-level groups of Keycloak.
 func (r *Realm) Federate(tb testing.TB, l *LDAP, o FederationOptions) *Federation {
 	tb.Helper()
 	if o.Timeout == 0 {
@@ -165,10 +166,10 @@ func component(name, provider, kind, parent string, config map[string]string) ob
 	return object{"name": name, "providerId": provider, "providerType": kind, "parentId": parent, "config": lists}
 }
 
-// Taken is the report of a sync of people.
+// Taken is Keycloak's result of a sync of people: how many accounts it changed.
 type Taken struct {
 	Added, Updated, Removed, Failed int
-	Ignored                         bool // another sync was running
+	Ignored                         bool // Keycloak did not sync, because another sync was running
 }
 
 // Sync imports groups and then people from LDAP.

@@ -18,8 +18,7 @@ import (
 	"groupsync/internal/processtest"
 )
 
-// The tree of every LDAP server that is started, its owner, and the account with which
-// Keycloak binds.
+// Every LDAP server has this tree, this owner, and this account with which Keycloak binds.
 const (
 	ldapSuffix   = "dc=example,dc=org"
 	ldapPeople   = "ou=people," + ldapSuffix
@@ -29,8 +28,8 @@ const (
 	ldapPassword = "ldap-test-password" // #nosec G101 -- only a slapd of the tests knows it
 )
 
-// LDAP is a running slapd. People are inetOrgPerson entries with the email uid@example.org.
-// Groups are groupOfNames entries.
+// LDAP is a running LDAP server (slapd). People are inetOrgPerson entries with the email
+// uid@example.org. Groups are groupOfNames entries.
 //
 // A person is named by the uid, or by the cn if the entry has no uid. A group is named by
 // its cn, or by "unit/cn" if it is in an organizational unit below the base of the groups,
@@ -55,9 +54,9 @@ type Answers struct {
 	WrongBind bool // the server refuses Keycloak's password
 }
 
-// StartLDAP starts an LDAP server for the test with these people, and with these groups:
-// their members by group name. If slapd is missing, StartLDAP installs it if the test runs
-// as root on Debian, and otherwise fails the test.
+// StartLDAP starts an LDAP server for the test with these people and groups. groups holds the
+// members by group name. If slapd is missing and the test runs as root on Debian, StartLDAP
+// installs slapd. If slapd is missing and cannot be installed, StartLDAP fails the test.
 func StartLDAP(tb testing.TB, people []string, groups map[string][]string) *LDAP {
 	tb.Helper()
 	skipShort(tb)
@@ -79,8 +78,8 @@ func StartLDAP(tb testing.TB, people []string, groups map[string][]string) *LDAP
 	return l
 }
 
-// Load adds these people, and these groups with their members by group name. It stops the
-// server meanwhile. It takes seconds for 10,000 people.
+// Load adds these people and groups. groups holds the members by group name. Load stops the
+// server, adds the entries and starts it again. It takes seconds for 10,000 people.
 func (l *LDAP) Load(tb testing.TB, people []string, groups map[string][]string) {
 	tb.Helper()
 	l.Stop(tb)
@@ -127,8 +126,8 @@ userPassword: ` + ldapPassword + `
 
 `
 
-// config returns the server's slapd.conf. No access rule applies to the owner, who is the
-// root of the database.
+// config returns the server's slapd.conf. The access rules do not apply to ldapOwner, because
+// that account is the rootdn of the database.
 func (l *LDAP) config() string {
 	var rules strings.Builder
 	if l.lies.WrongBind {
@@ -191,7 +190,7 @@ func (l *LDAP) Start(tb testing.TB) {
 	}
 }
 
-// Stop ends the server. It refuses connections until Start.
+// Stop ends the server. Connections are refused until Start is called.
 func (l *LDAP) Stop(tb testing.TB) { tb.Helper(); must(tb, l.proc.End(10*time.Second)) }
 
 // Pause makes the server hang: it accepts connections and answers nothing.
@@ -236,9 +235,9 @@ func (l *LDAP) DeleteUser(tb testing.TB, uid string) {
 	l.modify(tb, "ldapmodify", "dn: "+l.personDN(uid)+"\nchangetype: delete\n")
 }
 
-// RecreateUser deletes the person and adds them again under the same name. The entry gets a
-// new entryUUID, so it is another person to Keycloak. The memberships in LDAP stay, because
-// LDAP keeps them by name.
+// RecreateUser deletes the person and adds a person with the same name. The new entry has
+// another entryUUID, so Keycloak takes it for another person. The memberships in LDAP stay,
+// because LDAP groups list their members by name.
 func (l *LDAP) RecreateUser(tb testing.TB, uid string) {
 	tb.Helper()
 	l.DeleteUser(tb, uid)
@@ -287,7 +286,8 @@ func personEntry(uid string) string {
 
 func (l *LDAP) groupEntry(name string, people []string) string {
 	var entry strings.Builder
-	// A groupOfNames needs at least one member. The owner is not a person.
+	// A groupOfNames needs at least one member. So every group has the owner as a member, who
+	// is not a person.
 	fmt.Fprintf(&entry, "dn: %s\nobjectClass: groupOfNames\ncn: %s\nmember: %s\n", groupDN(name), last(name), ldapOwner)
 	for _, uid := range people {
 		fmt.Fprintf(&entry, "member: %s\n", l.personDN(uid))
@@ -295,8 +295,8 @@ func (l *LDAP) groupEntry(name string, people []string) string {
 	return entry.String()
 }
 
-// unitEntry returns the entry of the group's unit if the unit must be added first, otherwise
-// "".
+// unitEntry returns the entry of the group's unit if the unit must be added before the group.
+// It returns "" if the group is in no unit, or if the unit has been added.
 func (l *LDAP) unitEntry(group string) string {
 	unit, _, in := strings.Cut(group, "/")
 	if !in || l.units[unit] {

@@ -10,21 +10,21 @@ import (
 	"groupsync/internal/processtest"
 )
 
-// lentVariable is the environment variable that describes the server that Lend has started
-// to test binaries. Its value is a lent server as JSON.
+// lentVariable is the environment variable by which other processes find the server that Lend
+// has started. Its value is a lent as JSON.
 const lentVariable = "KEYCLOAK_TEST_SERVER"
 
-// lent describes a server to another process.
+// lent describes a running server to another process.
 type lent struct {
 	URL, Home, Log string
 	Version        string
 	PID            int
 }
 
-// Lend starts a server, calls use with an environment variable (NAME=VALUE), and then stops
-// the server. Shared finds the server by this variable in other processes. Test binaries of
-// several packages then need not start a server each, which would take each of them about
-// half a minute of processor time.
+// Lend starts a server, calls use, and then stops the server. The argument of use is an
+// environment variable (NAME=VALUE). If a process has this variable, its calls of Shared
+// return the server. So the test binaries of several packages use one server. Starting a
+// server takes about half a minute of processor time.
 func Lend(use func(variable string) error) error {
 	s, err := start(Options{lent: true})
 	if err != nil {
@@ -37,8 +37,8 @@ func Lend(use func(variable string) error) error {
 	return errors.Join(use(lentVariable+"="+string(description)), s.close())
 }
 
-// borrowOrStart returns the server that Lend has started. It starts a server if there is
-// none, or if the tests must run on another release.
+// borrowOrStart returns the server that Lend has started. If there is no such server, or if
+// the tests must run on another release, borrowOrStart starts a server.
 func borrowOrStart() (*Server, error) {
 	description := os.Getenv(lentVariable)
 	if description == "" {

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// Organization is an organization of a realm with its own identity provider, which is a
-// second realm of the same server.
+// Organization is an organization of a realm. It has an identity provider of its own, which is
+// a second realm of the same server.
 type Organization struct {
 	ID, Name string
 	Provider *Realm
@@ -22,10 +22,10 @@ type Organization struct {
 	realm *Realm
 }
 
-// AddOrganization adds an organization of that name with the email domain name.example.org.
-// Its members are managed: each has an account in the identity provider, and has signed in
-// to ClearML through that provider with the email username@name.example.org. The realm needs
-// Spec.Organizations and AddClearML.
+// AddOrganization adds an organization with that name. Its email domain is the name followed
+// by .example.org. Its members are managed by the organization: each has an account in the
+// identity provider, and has signed in to ClearML through that provider with an email of the
+// domain. The realm needs Spec.Organizations, and AddClearML must have been called.
 func (r *Realm) AddOrganization(tb testing.TB, name string, members ...string) *Organization {
 	tb.Helper()
 	domain := name + ".example.org"
@@ -112,8 +112,8 @@ func (r *Realm) SignInBy(tb testing.TB, alias, username, password string) {
 
 var loginForm = regexp.MustCompile(`(?s)<form[^>]*id="kc-form-login"[^>]*action="([^"]*)"`)
 
-// page is the page on which a browser ended. location is the target of the redirect that the
-// browser did not follow.
+// page is the last page that a browser received. location is the target of a redirect that the
+// browser did not follow, or empty.
 type page struct{ url, location, body string }
 
 func fetch(tb testing.TB, browser *http.Client, method, address string, form url.Values) page {
@@ -134,7 +134,8 @@ func fetch(tb testing.TB, browser *http.Client, method, address string, form url
 }
 
 // plainCookies is a transport that removes the attribute Secure from cookies. Keycloak sets
-// it on 127.0.0.1 too. Browsers send such cookies there, but Go's cookie jar does not.
+// this attribute even if it runs on 127.0.0.1 without TLS. Browsers send such cookies to
+// 127.0.0.1 all the same, but Go's cookie jar does not.
 type plainCookies struct{}
 
 func (plainCookies) RoundTrip(req *http.Request) (*http.Response, error) {

@@ -167,9 +167,10 @@ const (
 	searchRequest = 0x63
 )
 
-// messages splits the bytes of one direction into LDAP messages, however the bytes arrive.
-// It calls each with the operation's tag for every complete message. After bytes that are
-// not LDAP, it ignores everything that follows.
+// messages is a writer that splits the bytes of one direction into LDAP messages. A message
+// can arrive in several writes, and a write can hold several messages. For every complete
+// message, messages calls each with the operation's tag. After bytes that are not LDAP, it
+// ignores everything.
 type messages struct {
 	each func(operation byte)
 
@@ -220,8 +221,9 @@ func parseMessage(b []byte) (operation byte, size int, err error) {
 	return body[head+length], size, nil
 }
 
-// parseElement reads the tag and the length of a BER element. head is the number of bytes
-// that these take, and length is the number of bytes that follow.
+// parseElement reads the tag and the length of a BER element. It returns an error if the
+// element has another tag than tag. head is the number of bytes that tag and length take, and
+// length is the number of bytes that follow.
 func parseElement(b []byte, tag byte) (head, length int, err error) {
 	if len(b) > 0 && b[0] != tag {
 		return 0, 0, errNotLDAP

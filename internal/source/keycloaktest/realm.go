@@ -35,7 +35,7 @@ type Spec struct {
 	Groups     []string            // paths such as "/eng/ops"; their parents are created too
 	GroupRoles map[string][]string // roles by the path of the group that holds them
 	Users      []User
-	Roles      []string            // roles that no other field names; those are created too
+	Roles      []string            // further roles; NewRealm also creates every role that another field names
 	Composites map[string][]string // by composite role: the roles that it contains
 
 	// ServiceRoles are the roles of realm-management that the client's service account
@@ -83,10 +83,12 @@ func (s *Server) NewRealm(tb testing.TB, spec Spec) *Realm {
 	return &Realm{Server: s, Name: spec.Name, ClientID: ClientID, Secret: Secret}
 }
 
-// ImportRealm imports a realm export unchanged. If the export has no client groupsync,
-// ImportRealm creates it with view-users and view-realm. If the export's client has a
-// secret, the client keeps it. The realm is deleted when the test ends. Until then, another
-// import of a realm of this name waits, in every process.
+// ImportRealm imports a realm export unchanged. If the export has no client with the id groupsync,
+// ImportRealm creates the client and gives it view-users and view-realm. If the export's
+// client has no secret, ImportRealm sets Secret.
+//
+// The realm is deleted when the test ends. If another test, in any process, imports a realm
+// with this name into the server, it waits until then.
 func (s *Server) ImportRealm(tb testing.TB, export []byte) *Realm {
 	tb.Helper()
 	var head struct {
@@ -195,9 +197,9 @@ func (spec Spec) representation() object {
 	return realm
 }
 
-// signingKey returns the key with which all realms of a test binary sign, in the form of
-// Keycloak's realm import. If Keycloak made a key for each realm, that would take longer
-// than the rest of the realm.
+// signingKey returns the key with which all realms of a test binary sign tokens, in the form
+// of Keycloak's realm import. The realms share one key, because Keycloak takes longer to make
+// a key than to create the rest of a realm.
 var signingKey = sync.OnceValue(func() string {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -209,7 +211,7 @@ var signingKey = sync.OnceValue(func() string {
 // defaultRoles returns the name of the realm's default role, which is a composite.
 func defaultRoles(realm string) string { return "default-roles-" + strings.ToLower(realm) }
 
-// grant adds roles to a representation of a user or a group.
+// grant adds the roles to the representation of a user or a group.
 func grant(to object, roles []string) {
 	byClient := map[string][]string{}
 	for _, role := range roles {

@@ -1,10 +1,10 @@
 // Package keycloaktest starts a real Keycloak, and a real LDAP server behind it, for tests
 // and benchmarks.
 //
-// Keycloak comes from its Maven distribution, which is kept in the user's cache directory
-// (reference/keycloak-api.md). A test that needs Keycloak is skipped under go test -short.
+// The package fetches Keycloak's distribution with Maven, and keeps it in the user's cache
+// directory (reference/keycloak-api.md). go test -short skips every test that needs Keycloak.
 // If Java, Maven or unzip is missing, the test fails and says what to install. All servers
-// listen on 127.0.0.1 only, and end with the test binary.
+// listen on 127.0.0.1 only, and stop when the test binary ends.
 package keycloaktest
 
 import (
@@ -23,7 +23,8 @@ import (
 	"groupsync/internal/processtest"
 )
 
-// Name and password of the bootstrap administrator. The servers live only as long as a test.
+// Name and password of the administrator whom Keycloak creates at its first start. The
+// password may be simple, because the servers run only during tests.
 const (
 	adminName     = "admin"
 	adminPassword = "admin"
@@ -40,12 +41,12 @@ type Options struct {
 
 	node  *node // nil: the server is not part of a cluster
 	brief bool  // only one test uses the server
-	lent  bool  // many test binaries use the server, each with its own realms
+	lent  bool  // Lend starts the server, and many test binaries use it, each with its own realms
 }
 
-// machine returns the options of the Java virtual machine. The server of one test runs
-// without the second JIT compiler, which saves a third of the processor time: the server
-// ends before that compiler has an advantage.
+// machine returns the options of the Java virtual machine. A server of only one test runs
+// without the second JIT compiler. This saves a third of the processor time, because the
+// server ends before that compiler has an advantage.
 func (o Options) machine() []string {
 	switch {
 	case o.brief:
@@ -94,10 +95,12 @@ var shared = processtest.Shared[*Server]{
 	Name: "Keycloak " + Options{}.version(), Start: borrowOrStart, Stop: (*Server).close,
 }
 
-// Shared returns the server that all tests of the binary share. It is the server that Lend
-// has started, or else a server that the first call starts. The TestMain of the binary must
-// call Main. Other test binaries may use the same server at the same time, so a test that
-// stops the server must use Start.
+// Shared returns the server that all tests of the test binary share. If Lend has started a
+// server, Shared returns that server. If there is none, the first call of Shared starts one.
+// The TestMain of the test binary must call Main, which stops the server.
+//
+// Other tests, also those of other test binaries, can use the server at the same time. So a
+// test must not stop it. A test that stops its server must call Start instead of Shared.
 func Shared(tb testing.TB) *Server {
 	tb.Helper()
 	skipShort(tb)
@@ -136,8 +139,8 @@ func start(o Options) (*Server, error) {
 	return s, nil
 }
 
-// launch starts a server of the distribution on free ports, with the home directory home,
-// and waits until it is ready.
+// launch starts a server on free ports and waits until it is ready. dist is the directory of
+// the distribution, and home is the server's own directory.
 func launch(dist, home string, o Options) (*Server, error) {
 	if err := os.MkdirAll(filepath.Join(home, "data"), 0o750); err != nil {
 		return nil, err
@@ -188,8 +191,8 @@ func (s *Server) run() error {
 
 func (s *Server) log() string { return filepath.Join(s.home, "server.log") }
 
-// command returns the arguments that kc.sh would pass to java. kc.sh itself is not used,
-// because it does not pass every signal on to the Java process.
+// command returns the arguments that kc.sh would pass to java. The package does not use kc.sh,
+// because kc.sh does not pass every signal on to the Java process.
 func (s *Server) command() []string {
 	args := append(s.options.machine(),
 		"-Xms64m", "-XX:MaxMetaspaceSize=256m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError",
@@ -215,7 +218,7 @@ func (s *Server) command() []string {
 	if s.options.node != nil {
 		return append(args, s.options.node.arguments()...)
 	}
-	args = append(args, "--db-url-properties=;WRITE_DELAY=0") // so that a killed server keeps all changes that it has confirmed
+	args = append(args, "--db-url-properties=;WRITE_DELAY=0") // a killed server then loses no change that it has confirmed
 	if !s.options.before(2500) {
 		args = append(args, localCache)
 	}
@@ -229,8 +232,9 @@ func (s *Server) command() []string {
 	return args
 }
 
-// localCache is an option of the start, and before 25.0 an option of the build. The default
-// cache opens the ports of a cluster on all interfaces.
+// localCache switches off Keycloak's default cache, which opens the ports of a cluster on all
+// interfaces. It is an option of the command start, and before 25.0 an option of the command
+// build.
 const localCache = "--cache=local"
 
 // before reports whether the release is older than the given release, which is written as
@@ -244,8 +248,8 @@ func (o Options) before(release int) bool {
 }
 
 // Before reports whether the server's release is older than the given release, which is
-// written as one number: 2603 is 26.3. KEYCLOAK_VERSION runs tests on several releases;
-// tests use Before to say what differs between them.
+// written as one number: 2603 is 26.3. The variable KEYCLOAK_VERSION runs the tests on another
+// release. A test uses Before if it expects other results from older releases.
 func (s *Server) Before(release int) bool { return s.options.before(release) }
 
 // Program returns the path of a program of the distribution, such as kcadm.sh.

@@ -14,8 +14,8 @@ import (
 	"testing"
 )
 
-// State is the database's content about a realm's people and groups. If two States are
-// equal, nothing was written to it between them.
+// State is what Keycloak's database holds about a realm's people and groups. If two States are
+// equal, Keycloak has written nothing about these between the two reads.
 type State struct {
 	Users     []StoredUser // sorted by username, then id; includes service accounts
 	Groups    []StoredGroup
@@ -39,17 +39,16 @@ type StoredGroup struct{ ID, Path string }
 // FederatedRow is a membership of a person who has no account in Keycloak's database.
 type FederatedRow struct{ UserID, Group string }
 
-// State reads the realm's people and groups directly from the database. The admin API does
-// not serve: with LDAP nearly every call (users, users/{id}, members) imports or deletes
-// people, and the counts tell no ids.
+// State reads the realm's people and groups directly from the database. It cannot use the
+// admin API. With LDAP, nearly every call (users, users/{id}, members) imports or deletes
+// people, and the calls that only count return no ids.
 //
 // State pauses the server for some milliseconds while it copies the database file. The copy
-// is what a crash at that moment would leave: everything that the server has confirmed. The
-// database's own program then reads the copy, in about a second. The server, its caches and
-// its database do not change.
+// contains everything that the server has confirmed. A program of the database H2 then reads
+// the copy, in about a second. The server, its caches and its database do not change.
 //
-// The test is skipped on a release before 26.0, which writes to the file long after its
-// answer.
+// On a release before 26.0, State skips the test, because such a server writes to the file
+// long after it has answered.
 func (r *Realm) State(tb testing.TB) State {
 	tb.Helper()
 	if r.Server.options.before(2600) {

@@ -15,8 +15,9 @@ import (
 //go:embed storage/UserStorage.java
 var storageSource []byte
 
-// StoragePeople are the usernames of the people of a custom user storage. Their emails have
-// the domain example.org. Their ids are "f:", the component's id, ":", and 1 or 2.
+// StoragePeople are the usernames of the people of a custom user storage: a federation that is
+// not LDAP. Their emails have the domain example.org. Their ids are f:COMPONENT:1 and
+// f:COMPONENT:2, with the id of the component.
 var StoragePeople = []string{"stored-ann", "stored-bob"}
 
 // ForeignID says how a custom user storage answers for an id that it does not know.
@@ -39,12 +40,12 @@ func (r *Realm) AddStorage(tb testing.TB, name, group string, foreign ForeignID)
 	})
 }
 
-// storageVersion identifies the source text of the storage, so that a build with an older
-// text is not used for a newer one.
+// storageVersion returns a name for the version of the storage's source. If the source
+// changes, the name changes too, so that no test uses a distribution with the older storage.
 func storageVersion() string { return fmt.Sprintf("storage-%.4x", sha256.Sum256(storageSource)) }
 
-// buildStorage compiles the storage against the distribution and adds it to the
-// distribution's providers. The storage does nothing in a realm without such a component.
+// buildStorage compiles the storage and adds it to the providers of the distribution. The
+// storage does nothing in a realm for which AddStorage was not called.
 func buildStorage(dist string) error {
 	work, err := os.MkdirTemp("", "keycloaktest-storage-")
 	if err != nil {

@@ -28,8 +28,8 @@ type account struct {
 	roles  []role
 }
 
-// newReading reads the realm. It returns an error that says what in the realm is impossible in
-// a complete export.
+// newReading reads the realm. If the realm cannot be a complete export, newReading returns an
+// error that says which part is wrong.
 func newReading(realm *Realm) (*reading, error) {
 	if len(realm.Users) == 0 {
 		return nil, errors.New("it holds no users; export them into the same file (kc.sh export --file … --users same_file)")
@@ -138,8 +138,8 @@ func idOr(id, kind, name string) string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", sum[:4], sum[4:6], sum[6:8], sum[8:10], sum[10:16])
 }
 
-// lower returns the text in lower case, as Java does. Go turns İ, an I with a dot, into a
-// plain i, which would be another person's address.
+// lower returns the text in lower case, as Java does. Only İ, the letter I with a dot, is
+// different: Go turns it into a plain i, and the result could be another person's address.
 func lower(text string) string {
 	return strings.ToLower(strings.ReplaceAll(text, "\u0130", "i\u0307"))
 }

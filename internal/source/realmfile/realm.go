@@ -35,7 +35,7 @@ type Group struct {
 	SubGroups   []Group             `json:"subGroups,omitempty"`
 }
 
-// User is an account. Groups holds paths with the leading slash.
+// User is an account. Groups holds the paths of its groups, with the leading slash.
 type User struct {
 	ID             string              `json:"id,omitempty"`
 	Username       string              `json:"username"`
@@ -76,9 +76,10 @@ type Component struct {
 	Config     map[string][]string `json:"config,omitempty"`
 }
 
-// imports reports whether the federation's people are rows of Keycloak's database. LDAP and
-// Kerberos import unless importEnabled is false, other providers only if importEnabled is
-// true. A component without a provider, in a realm written by hand, counts as LDAP.
+// imports reports whether Keycloak copies the federation's accounts into its database. LDAP
+// and Kerberos import accounts unless importEnabled is false. Other providers import accounts
+// only if importEnabled is true. A component without a provider counts as LDAP: a realm that
+// was written by hand can leave the provider out.
 func (c Component) imports() bool {
 	switch c.ProviderID {
 	case "", "ldap", "kerberos":
@@ -87,7 +88,8 @@ func (c Component) imports() bool {
 	return slices.Equal(c.Config["importEnabled"], []string{"true"})
 }
 
-// decode reads one realm. Text after the realm is an error.
+// decode decodes the text of one realm. It returns an error if there is more text after the
+// realm.
 func decode(text []byte) (*Realm, error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	var realm *Realm
@@ -110,7 +112,7 @@ func malformed(err error, offset int64) error {
 	case errors.As(err, &syntax):
 		return fmt.Errorf("it is not JSON at byte %d: %w; export the realm again", syntax.Offset, err)
 	case errors.As(err, &kind) && kind.Field == "":
-		return fmt.Errorf("it holds a JSON %s in place of one realm; give one realm's export as kc.sh export --file writes it", kind.Value)
+		return fmt.Errorf("it is a JSON %s, not the JSON object of one realm; give one realm's export as kc.sh export --file writes it", kind.Value)
 	case errors.As(err, &kind):
 		return fmt.Errorf("%s is a JSON %s, which Keycloak does not write there; export the realm again", kind.Field, kind.Value)
 	case errors.Is(err, io.EOF):

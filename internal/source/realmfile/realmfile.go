@@ -1,10 +1,10 @@
-// Package realmfile reads a realm from its export, for the demo, rehearsals and tests. It
-// gives the same snapshot as the server gives for the same realm (internal/source/keycloak),
+// Package realmfile reads a realm from its export, for the demo, rehearsals and tests. The
+// snapshot is the same as the one that package keycloak reads from a server with this realm,
 // except for ids that the export leaves out.
 //
 // If an export does not contain a needed fact, the package returns an error and does not
-// guess. A federation counts as up if its component is in the export and is switched on,
-// because no server can be asked.
+// guess. No federation can be probed. So a federation counts as up if its component is in the
+// export and is switched on.
 package realmfile
 
 import (
@@ -23,11 +23,11 @@ import (
 
 // Source reads the realm again for every question, so edits between two questions have an effect.
 type Source struct {
-	name string // name of the realm in errors
+	name string // how errors name the realm
 
 	mu    sync.Mutex
 	load  func() (*Realm, error)
-	realm *Realm // only if the realm is in memory
+	realm *Realm // nil if the source reads a file
 }
 
 // Open returns a source that reads the file for every question. Open also reads the file once, so
@@ -67,8 +67,8 @@ func New(realm *Realm) *Source {
 	return s
 }
 
-// Edit changes a realm in memory between two reads. It must not be called on a
-// source that reads a file.
+// Edit changes a realm in memory between two reads. It must not be called on a source that
+// Open returned.
 func (s *Source) Edit(edit func(*Realm)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -154,7 +154,8 @@ func (s *Source) LookUp(ctx context.Context, snap *source.Snapshot, people []sou
 	return snap.With(r.find(snap.Catalog(), people, known))
 }
 
-// Find looks up people as LookUp does, and also by username, without a snapshot.
+// Find looks up people as LookUp does, and also by username. It needs no snapshot, only a
+// catalog.
 func (s *Source) Find(ctx context.Context, catalog source.Catalog, people []source.Person, known []source.Federation) (source.LookUps, error) {
 	if len(people) == 0 {
 		return source.LookUps{}, nil
@@ -222,12 +223,12 @@ func (s *Source) GroupsOf(ctx context.Context, catalog source.Catalog, accounts 
 	return found, nil
 }
 
-// Confirm reads the realm a second time and weighs the questions with that reading. The
+// Confirm reads the realm a second time, and answers each question from that reading. The
 // answers are in the questions' order. known are the federations of earlier passes.
 //
-// A federation that is switched off, or that vanished between the looks, is not up. A
-// federation that is only known from earlier passes is up, and the guard fall judges its
-// absence, as with the server.
+// A federation that is switched off is not up. The same holds for a federation that vanished
+// between the two reads. A federation that only known contains counts as up. The guard fall
+// decides what its absence means.
 func (s *Source) Confirm(ctx context.Context, snap *source.Snapshot, questions []source.Question, known []source.Federation) (source.Confirmation, error) {
 	if len(questions) == 0 {
 		return source.Weigh(snap, nil, source.SecondLook{}), nil
@@ -288,8 +289,8 @@ func (r *reading) answer(second *source.SecondLook, questions []source.Question,
 	return nil
 }
 
-// own returns the account's own side for a name. An export stores each membership once, so
-// the count and the list of groups agree.
+// own returns the answer of the account's own side about a group name. An export stores each
+// membership once, so the count and the list of groups agree.
 func own(a account, name string, catalog source.Catalog) source.Own {
 	o := source.Own{Asked: true, Cached: a.groups}
 	for _, id := range catalog.Containing(name) {

@@ -18,7 +18,7 @@ func TestParseRefusesWhatIsNoWholeRealm(t *testing.T) {
 		{"an empty file", ``, "it is empty; export the realm again"},
 		{"a file that breaks off", `{"realm": "r", "users": [{"username": "ann"}`, "it breaks off in the middle; export the realm again"},
 		{"no JSON", `{"realm": r}`, "it is not JSON at byte 11: invalid character 'r' looking for beginning of value; export the realm again"},
-		{"several realms", `[{"realm": "r"}]`, "it holds a JSON array in place of one realm; give one realm's export as kc.sh export --file writes it"},
+		{"several realms", `[{"realm": "r"}]`, "it is a JSON array, not the JSON object of one realm; give one realm's export as kc.sh export --file writes it"},
 		{"another shape", `{"realm": "r", "groups": {}}`, "groups is a JSON object, which Keycloak does not write there; export the realm again"},
 		{"null", `null`, `it holds no "realm"; give one realm's export as kc.sh export --file writes it`},
 		{"an error object", `{"error": "unknown_error"}`, `it holds no "realm"; give one realm's export as kc.sh export --file writes it`},

@@ -37,8 +37,9 @@ func newRoles(all Roles) roles {
 	return rs
 }
 
-// take returns the named roles, sorted. It adds a role that is only mentioned: Keycloak has
-// some roles of its own, and creates the others at import.
+// take returns the named roles, sorted. If the export mentions a role and does not define it,
+// take adds the role to rs. Keycloak has some roles that an export does not define, and
+// creates the others at import.
 func (rs roles) take(realm []string, byClient map[string][]string) []role {
 	var named []role
 	for _, name := range realm {
@@ -104,9 +105,9 @@ func (rs roles) containers(r role) map[role]bool {
 	return in
 }
 
-// holders returns the holders of the role with that name, as the server would list them. The
-// holders of a composite count as direct holders. The descendants of a group inherit its
-// roles.
+// holders returns the holders of the role with that name, as package keycloak reads them from
+// a server. The holders of a composite that contains the role count as direct holders. The
+// groups below a group inherit its roles.
 func (r *reading) holders(name string, catalog source.Catalog) *source.RoleHolders {
 	found := r.roles.find(name)
 	switch len(found) {
@@ -135,7 +136,8 @@ func (r *reading) holders(name string, catalog source.Catalog) *source.RoleHolde
 }
 
 // effective reports whether the account holds the role directly, or through a group or a
-// composite. It starts at the account's roles, while holders starts at the role.
+// composite. It searches from the account to the role, and holders searches from the role to
+// the accounts.
 func (r *reading) effective(a account, name string, catalog source.Catalog) bool {
 	found := r.roles.find(name)
 	if len(found) != 1 {

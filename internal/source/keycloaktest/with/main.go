@@ -1,5 +1,6 @@
-// Command with starts one Keycloak and runs a command, such as go test ./..., whose test
-// binaries share that Keycloak. It exits with the command's code.
+// Command with starts one Keycloak and runs another command, for example go test ./... . The
+// test binaries of that command share the Keycloak. The exit code of with is the exit code of
+// that command.
 package main
 
 import (
@@ -29,8 +30,8 @@ func main() {
 	}
 }
 
-// run runs the command to its end. If with receives a signal to end, it ends the command
-// first.
+// run runs the command and waits until it ends. If with receives SIGINT or SIGTERM, run sends
+// SIGTERM to the command.
 func run(variable string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
