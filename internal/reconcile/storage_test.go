@@ -100,7 +100,7 @@ func TestAnOrganizationThatIsSwitchedOff(t *testing.T) {
 		},
 	})
 	const everybody = "staff: lola luke olga"
-	waits := want{result: report.Drift, members: everybody, removals: "staff: disabled of olga, withheld by grace", trips: []string{"grace: 1 removals rest on"}}
+	waits := want{result: report.Drift, members: everybody, removals: "staff: disabled of olga, withheld by grace", trips: []string{"grace: 1 removals depend on"}}
 	o.SetEnabled(t, false)
 	s.pass(t, "switched off", waits)
 	s.now = s.now.Add(grace / 2)
