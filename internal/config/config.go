@@ -147,8 +147,8 @@ type Web struct {
 	PublicStatus    bool   `key:"public_status"` // whoever reaches Listen may see people's names
 }
 
-// Default returns the defaults of the table. The required keys (URLs, realm, secrets) are
-// empty, and admins.role is not set.
+// Default returns the configuration with the defaults of the table of keys (table.go). The
+// required keys (URLs, realm, secrets) and admins.role have no default.
 func Default() (c Config) {
 	for _, k := range keys {
 		k.set(&c, k.initialValue())

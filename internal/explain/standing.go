@@ -39,8 +39,9 @@ func (x *explainer) standings(g plan.Group) []Standing {
 	return list
 }
 
-// ofPerson returns the standing of the answer's person in the group. The list is empty if
-// nothing links the person to the group and the question does not name the group.
+// ofPerson returns the standing in the group of the person whom the answer is about. The list
+// has no standing if nothing links the person to the group and the question does not name the
+// group.
 func (x *explainer) ofPerson(g plan.Group) []Standing {
 	p := x.Person
 	is := func(c plan.Change) bool { return p.User != nil && c.User.ID == p.User.ID }

@@ -189,9 +189,9 @@ func (e *evaluation) gone() {
 	}
 }
 
-// grants withholds grants if there are too many new administrators, or too many additions. The
-// likely cause is a mistake or an attack. It withholds all of them, not only those beyond the
-// limit, because groupsync cannot tell which ones are right.
+// grants withholds all new administrators if there are too many, and all additions if there
+// are too many. So many are probably a mistake or an attack. groupsync cannot tell which ones
+// are right, so it does not make the changes below the limit either.
 func (e *evaluation) grants() {
 	limits := e.in.Limits
 	newAdmin := func(c *plan.Change) bool { return isAddition(c) && e.admins(c) && c.Evidence.Valid() && !c.Collides }

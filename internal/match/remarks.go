@@ -44,8 +44,9 @@ func UnusedProvider(tgt *target.Snapshot, r Rules) []Skip {
 	return []Skip{{r.Provider, InClearML, "the value of clearml.provider, but no user has signed in through that provider. Users signed in through " + strings.Join(slices.Sorted(maps.Keys(others)), ", ")}}
 }
 
-// Unsure returns a remark if an email does not identify an account in the realm (see
-// source.Catalog.HidesEmails), and ClearML knows somebody only by email.
+// Unsure returns a remark if two things are true. In this realm an email is not enough to
+// identify one account (see source.Catalog.HidesEmails). ClearML knows at least one person only
+// by email.
 func Unsure(c source.Catalog, people People) []Skip {
 	if !c.HidesEmails() || !slices.ContainsFunc(people.persons, Person.EmailOnly) {
 		return nil

@@ -50,10 +50,10 @@ type Question struct {
 	ByEmail bool
 }
 
-// OwnSides returns the groups for which the second look must ask the own side of each
-// enabled federated account. The first set holds the question's sources. If the question has
-// a role, a second set holds the groups whose members hold the role. roles are the holders
-// that the second look has read.
+// OwnSides returns sets of groups. For each enabled federated account, the second look asks
+// Keycloak in how many groups of each set the account is. The first set holds the sources of
+// the question. If the question has a role, a second set holds the groups whose members hold
+// the role. roles are the holders of roles, which the second look reads first.
 func (q Question) OwnSides(c Catalog, roles map[string]*RoleHolders) [][]Group {
 	sets := [][]Group{q.Sources}
 	if role := roles[q.Role]; role != nil && q.Role != "" {

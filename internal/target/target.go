@@ -291,11 +291,10 @@ func (s *Snapshot) Member(group, user string) (is, known bool) {
 // they agree.
 func (s *Snapshot) Disagreement(group string) string { return s.disagree[group] }
 
-// OneView reports whether the server shows the members of built-in groups only in the group's
-// own list. This is so if built-in groups have members, and no user's own list of groups
-// (sec_groups) holds a built-in group. groupsync then writes the Admins group on the basis of
-// one view, and would not notice a member list that the server cut short. A report should say
-// so.
+// OneView reports whether built-in groups have members, and no user's own list of groups
+// (sec_groups) holds a built-in group. Then groupsync cannot compare two views of the group
+// Admins, and does not notice a member list that the server cut short. Every report has a
+// remark about it.
 func (s *Snapshot) OneView() bool { return s.oneView }
 
 // Disagreements returns the number of groups whose two views differ.

@@ -26,10 +26,10 @@ type Control interface {
 	Approve(ctx context.Context, user, digest, by string) (report.Report, error)
 	// Reload loads the configuration again. A valid configuration takes effect.
 	Reload() error
-	// Suspend stops writing: after it has returned, no further write begins until the time lasts
-	// has passed. If removalsOnly is true, this holds for removals only. Suspend returns a few
-	// lines that name the new suspension, and the earlier suspension that it replaces. by is the
-	// name of the person who suspends.
+	// Suspend stops writing for the duration that lasts gives. After Suspend has returned, no
+	// new write begins. If removalsOnly is true, only writes that remove somebody do not begin.
+	// Suspend returns a few lines about the new suspension, and about the earlier suspension
+	// that it replaces. by is the name of the person who suspends.
 	Suspend(ctx context.Context, lasts time.Duration, reason string, removalsOnly bool, by string) (string, error)
 	// Resume ends the suspension and returns a few lines that say so. by is the name of the
 	// person who resumes.

@@ -46,21 +46,22 @@ type World struct {
 
 type holders struct{ users, paths []string }
 
-// New returns the world that the lines describe. Its rules include every group, and their
-// provider is "keycloak":
+// New returns the world that the lines describe. The rules include every group, and the
+// provider in the rules is "keycloak". A line has one of these forms:
 //
 //	both ann bob              people with an account and a user; ClearML keeps the account's id
 //	keycloak dan FLAGS        an account; flags: disabled, ldap, ldap=FEDERATION, service, email=X, name=First_Last
 //	clearml eve FLAGS         a ClearML user who signed in by keycloak; flags: local, google, also=google, untold
 //	                          (ClearML returns no providers), service, email=X, name=First_Last, id=X,Y, role=X
-//	disable ann, ldap ann     changes an account; "disable ann elsewhere": the database's list of disabled accounts
-//	                          does not have the account
-//	federation corp FLAGS     flags: off, away, trusted, unanswered, foreign (it does not import)
+//	disable ann, ldap ann     changes an account; "disable ann elsewhere": the account is disabled, but the
+//	                          database's list of disabled accounts does not have the account
+//	federation corp FLAGS     flags: off (disabled), away (the probe fails), trusted (keycloak.trusted_federations
+//	                          names it), unanswered (no probe), foreign (people are not imported)
 //	duplicates                the realm allows duplicate emails
 //	/team: ann dan            a Keycloak group with its direct members
 //	id /team X                the group's id; the default is the path
-//	hides /team ann           the own side has the group, and the member list does not show the account
-//	shows /team ann           the member list shows the account, and the own side lacks the group
+//	hides /team ann           ann's own side has /team, but the member list of /team lacks ann
+//	shows /team ann           the member list of /team has ann, but ann's own side lacks /team
 //	unreadable /team          Keycloak cannot list the members
 //	role boss: ann /team      holders of a role, people and groups
 //	team = ann eve            a ClearML user group with its members; "team!" is built in, "team?" not assignable,

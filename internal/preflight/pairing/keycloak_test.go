@@ -261,7 +261,7 @@ func TestPairingOnKeycloak(t *testing.T) {
 				s.known("lou", map[string]any{})
 				s.clearml.AddTeam("ops", "cm-kit", "cm-lou")
 			}, "pairing-people", `✔ people of the groups: 1 matched by the id, 1 by the email, 0 pending (in Keycloak, and not yet signed in to ClearML), 0 ambiguous, 0 rekeyed, 0 gone from Keycloak, 0 disabled there, 0 others
-! 1 person is matched by the email only, the realm allows duplicate emails, and it has a federation, which can hide a second account. groupsync adds none of these people to a group: their next login does
+! 1 person is matched by the email only, the realm allows duplicate emails, and it has a federation, which can hide a second account. groupsync adds none of these people to a group. They get their groups at their next login to ClearML
     switch duplicate emails off in the realm, or look whether ClearML can keep the data of the sign-in provider (include_providers_info)
 `},
 		{"nobody signed in by that provider", keycloaktest.Spec{Groups: []string{"/ops"}, Users: []keycloaktest.User{user("ann", "/ops")}},

@@ -204,7 +204,7 @@ func TestShutOutLeavesPeopleOfAFederationAlone(t *testing.T) {
 	got, _ := s.look(t, "pairing-shut-out")
 	const want = `! pairing-shut-out: ClearML refuses people who are in no group that it knows (prohibit_user_signup_if_not_in_group). 1 person whom ClearML knows cannot sign in: bob@example.com
     put them into a Keycloak group that has a ClearML group of the same name, or switch the setting off
-! pairing-shut-out: ClearML refuses people who are in no group that it knows (prohibit_user_signup_if_not_in_group). groupsync did not check 1 person whom no list shows: 0 because it checks at most 50, and 1 because they belong to a user federation, and the questions would fill Keycloak's user cache
+! pairing-shut-out: ClearML refuses people who are in no group that it knows (prohibit_user_signup_if_not_in_group). groupsync did not check 1 person without a place in a member list of such a group: 0 because groupsync checks at most 50, and 1 because they belong to a user federation, where each question would fill Keycloak's user cache
     check single people with groupsync explain USER
 `
 	if d := cmp.Diff(want, got); d != "" {
@@ -227,7 +227,7 @@ func TestShutOutOfManyPeople(t *testing.T) {
 	got, _ := s.look(t, "pairing-shut-out")
 	for _, want := range []string{
 		"50 people whom ClearML knows cannot sign in: out-00@example.com, out-01@example.com, out-02@example.com, out-03@example.com, out-04@example.com and 45 more\n",
-		"groupsync did not check 2 people whom no list shows: 2 because it checks at most 50, and 0 because they belong to a user federation",
+		"groupsync did not check 2 people without a place in a member list of such a group: 2 because groupsync checks at most 50, and 0 because they belong to a user federation",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("got\n%s\nwant\n%s", got, want)

@@ -47,7 +47,7 @@ func (p *pairing) census(context.Context) []preflight.Finding {
 			"look at each with groupsync explain ID. If the account was made anew for the same person, let the person sign in to ClearML, or correct the user there"))
 	}
 	if by["email"] > 0 && p.view.Input.Source.Catalog().HidesEmails() {
-		findings = append(findings, preflight.Warn(fmt.Sprintf("%s matched by the email only, the realm allows duplicate emails, and it has a federation, which can hide a second account. groupsync adds none of these people to a group: their next login does", report.Counted(by["email"], "person is", "people are")),
+		findings = append(findings, preflight.Warn(fmt.Sprintf("%s matched by the email only, the realm allows duplicate emails, and it has a federation, which can hide a second account. groupsync adds none of these people to a group. They get their groups at their next login to ClearML", report.Counted(by["email"], "person is", "people are")),
 			"switch duplicate emails off in the realm, or look whether ClearML can keep the data of the sign-in provider (include_providers_info)"))
 	}
 	return append(findings, p.unmatched(by)...)

@@ -137,7 +137,7 @@ func (o outside) findings(begin string) []preflight.Finding {
 			"put them into a Keycloak group that has a ClearML group of the same name, or switch the setting off"))
 	}
 	if n := o.unasked + o.federated; n > 0 {
-		findings = append(findings, preflight.Warn(fmt.Sprintf("%sgroupsync did not check %s whom no list shows: %d because it checks at most %d, and %d because they belong to a user federation, and the questions would fill Keycloak's user cache", begin, report.Counted(n, "person", "people"), o.unasked, mostAsked, o.federated),
+		findings = append(findings, preflight.Warn(fmt.Sprintf("%sgroupsync did not check %s without a place in a member list of such a group: %d because groupsync checks at most %d, and %d because they belong to a user federation, where each question would fill Keycloak's user cache", begin, report.Counted(n, "person", "people"), o.unasked, mostAsked, o.federated),
 			"check single people with groupsync explain USER"))
 	}
 	if findings == nil {

@@ -102,7 +102,7 @@ func (l *mapperLint) checkClient(ctx context.Context) []preflight.Finding {
 	}
 	switch {
 	case l.Own == l.ClientID:
-		found = append(found, preflight.Warn(fmt.Sprintf("groupsync signs in by ClearML's own client %q, so anybody who has the secret of ClearML's sign-in can read the whole realm", l.ClientID),
+		found = append(found, preflight.Warn(fmt.Sprintf("groupsync signs in to Keycloak with ClearML's own client %q, so anybody who has the secret of ClearML's sign-in can read the whole realm", l.ClientID),
 			"make a client for groupsync alone, name it in keycloak.client_id, and take the service account away from ClearML's client"))
 	case len(client.ServiceRoles) > 0:
 		found = append(found, preflight.Warn(fmt.Sprintf("the service account of the client %q has %s of realm-management, so anybody who has the secret of ClearML's sign-in has these rights", l.ClientID, listed(client.ServiceRoles)),

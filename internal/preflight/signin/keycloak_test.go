@@ -232,7 +232,7 @@ func TestMapperOnKeycloak(t *testing.T) {
     ClearML's sign-in needs no service account: remove the roles in Clients > web > Service account roles
 `},
 		{"groupsync's own client", func(c *signInClient) { c.signIn.Own = c.signIn.ClientID },
-			`! sign-in-client: groupsync signs in by ClearML's own client "web", so anybody who has the secret of ClearML's sign-in can read the whole realm
+			`! sign-in-client: groupsync signs in to Keycloak with ClearML's own client "web", so anybody who has the secret of ClearML's sign-in can read the whole realm
     make a client for groupsync alone, name it in keycloak.client_id, and take the service account away from ClearML's client
 `},
 

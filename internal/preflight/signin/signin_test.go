@@ -531,7 +531,7 @@ func TestMapper(t *testing.T) {
 		{"groupsync's own client is ClearML's", func(s *signin.Options, f *fakeClients) {
 			s.Own, f.client.ServiceRoles = "web", []string{"view-users"}
 		},
-			`! sign-in-client: groupsync signs in by ClearML's own client "web", so anybody who has the secret of ClearML's sign-in can read the whole realm
+			`! sign-in-client: groupsync signs in to Keycloak with ClearML's own client "web", so anybody who has the secret of ClearML's sign-in can read the whole realm
     make a client for groupsync alone, name it in keycloak.client_id, and take the service account away from ClearML's client
 `},
 		{"an example that cannot be had", func(_ *signin.Options, f *fakeClients) { f.example, f.exampleErr = nil, errors.New("403") },

@@ -26,9 +26,8 @@ type Client struct {
 	Mappers      []Mapper // mappers of the client, then of its default client scopes, then of the optional ones
 	ServiceRoles []string // the roles of realm-management that are assigned to the client's service account, sorted
 
-	// SubjectMapper says that a client scope of the realm has a mapper of kind Subject. No
-	// scope has such a mapper before Keycloak 25. Tokens then contain the claim "sub" without
-	// a mapper.
+	// SubjectMapper says that a client scope of the realm has a mapper of kind Subject. Before
+	// Keycloak 25 no scope has such a mapper, and tokens contain the claim "sub" without one.
 	SubjectMapper bool
 }
 
