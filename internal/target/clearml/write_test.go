@@ -340,7 +340,11 @@ func TestWhatIsKnownOfAFailedWrite(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s, _ := setup(t, clearmltest.Options{})
-			c := configured(t, Config{URL: s.URL, Keys: keys("access", "secret"), Timeout: 200 * time.Millisecond, RetryWait: time.Millisecond})
+			limit := time.Minute
+			if tt.reason == fault.Timeout {
+				limit = 200 * time.Millisecond
+			}
+			c := configured(t, Config{URL: s.URL, Keys: keys("access", "secret"), Timeout: limit, RetryWait: time.Millisecond})
 			g := team(t, c)
 			tt.fault.Call = writeCall
 			s.Inject(tt.fault)
