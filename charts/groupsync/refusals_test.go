@@ -112,7 +112,7 @@ func TestWhatIsRefused(t *testing.T) {
 			`extraArgs: --once makes a single pass, and the Deployment would make it again and again: take it out, and run it as a Job`},
 
 		{"everybody's account", `serviceAccount: {create: false}`,
-			`serviceAccount.name: default is the account of every pod that names no account. All these pods could write the Lease and the guards' memory: name another account, or set serviceAccount.create`},
+			`serviceAccount.name: default is the account of every pod of the namespace that names no account. All these pods could write the Lease and the guards' memory: name another account, or set serviceAccount.create`},
 		{"a probe of another kind", `livenessProbe: {exec: {command: [x]}}`,
 			`- at '/livenessProbe': additional properties 'exec' not allowed`},
 		{"a web configuration that is misspelt", `webConfig: {config: {basic_auth_usres: {ops: x}}}`,

@@ -59,7 +59,7 @@ func TestReload(t *testing.T) {
 		_, metrics := fetch(t, address+"/metrics")
 		mustContain(t, "/metrics", metrics, "\n"+want+"\n")
 	}
-	const refusal = "the new configuration was refused. The previous configuration stays in force until the error is corrected"
+	const refusal = "the new configuration was refused. The previous configuration stays in force"
 
 	rewrite(t, config, "mode: observe", "mode: on")
 	hangUp()
@@ -187,7 +187,7 @@ func TestASecretThatComesLate(t *testing.T) {
 	s.until(t, "pass ended")
 	late := filepath.Join(t.TempDir(), "client_secret")
 	rewrite(t, config, fmt.Sprintf("client_secret: %q", keycloaktest.Secret), fmt.Sprintf("client_secret_file: %q", late))
-	refusal := s.until(t, "the new configuration was refused. The previous configuration stays in force until the error is corrected")
+	refusal := s.until(t, "the new configuration was refused. The previous configuration stays in force")
 	if want := "keycloak.client_secret_file: there is no file " + late; !strings.HasPrefix(fmt.Sprint(refusal["error"]), want) {
 		t.Errorf("refused for %v, want %s", refusal["error"], want)
 	}

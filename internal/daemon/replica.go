@@ -208,7 +208,7 @@ func (s *replica) Reload() error {
 		}
 		s.refusal = err.Error()
 		s.metrics.Refused()
-		s.log.Log(s.stopped, level, "the new configuration was refused. The previous configuration stays in force until the error is corrected", "error", err)
+		s.log.Log(s.stopped, level, "the new configuration was refused. The previous configuration stays in force", "error", err)
 		return err
 	}
 	s.refusal = ""

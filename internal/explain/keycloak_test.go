@@ -103,7 +103,7 @@ func TestPeopleOfLDAP(t *testing.T) {
 	realm.ClearUserCache(t)
 	ldap.Stop(t)
 	hold("LDAP is away", []row{
-		{"what the lists want is withheld", "cm-fedc", "staff", []string{"  - remove  by the member lists a pass removes the person, but the person's own side did not confirm the change, so the guard federation withholds it"}},
+		{"what the lists want is withheld", "cm-fedc", "staff", []string{"  - remove  by the member lists a pass removes the person, but the person's own side did not confirm the change; the guard federation withholds it"}},
 		{"the groups of the account can be missing", "feda@example.org", "", []string{"groups can be missing here: the federation ldap is not up, so groups that come from it can be missing"}},
 		{"a local person is explained as ever", "luke", "", []string{"  = in_sync  ClearML has the group, and so has Keycloak, by /club"}},
 		{"nobody can be said not to be there", "nobody@example.org", "", []string{"error: ClearML has nobody with the email or id nobody@example.org, and the answer of Keycloak is not complete (the federation ldap is not up, and may have the person"}},

@@ -138,7 +138,7 @@ func (x *explainer) change(s *Standing, g plan.Group, c plan.Change) {
 	s.Why = "the guard " + s.Guard + " withholds the change; without it a pass " + does + " the person: " + because
 	if c.Denial != source.Proved {
 		s.Wants = unknown
-		s.Why = "by the member lists a pass " + does + " the person, but the person's own side did not confirm the change, so the guard " + s.Guard + " withholds it"
+		s.Why = "by the member lists a pass " + does + " the person, but the person's own side did not confirm the change; the guard " + s.Guard + " withholds it"
 	}
 	s.Detail = x.detail(g, c)
 	if due, waits := guard.Due(c, x.Input); waits && !due.IsZero() && c.Guard == report.Grace {

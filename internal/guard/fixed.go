@@ -45,7 +45,7 @@ func (e *evaluation) federation() {
 		if !p.Federation.Enabled {
 			advice = "enable it again, or delete it in Keycloak if its people must lose their memberships"
 		}
-		e.trip(report.Federation, "", "the federation %q is not up (%s): %d changes that depend on it are withheld, and its people keep their memberships; %s; if its probes fail for another reason, name it in keycloak.trusted_federations", p.Federation.Name, p.Detail, n, advice)
+		e.trip(report.Federation, "", "the federation %q is not up (%s): %d changes that depend on it are withheld, and its people keep their memberships; %s; if it stays switched off, or never answers a probe although it works, name it in keycloak.trusted_federations", p.Federation.Name, p.Detail, n, advice)
 	}
 	// These changes depend on a federation that has no probe in the list.
 	rest := withhold(e.changes(), report.Federation, func(c *plan.Change) bool { return c.Denial == source.Away && c.Guard == "" })

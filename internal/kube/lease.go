@@ -258,7 +258,7 @@ func (k *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []b
 		if err != nil {
 			return nil, nil, fmt.Errorf("creating the Lease %s, which did not exist: %w", k.lease, err)
 		}
-		return nil, nil, fmt.Errorf("the Lease %s did not exist. It was created without a holder, and the next look reads it", k.lease)
+		return nil, nil, fmt.Errorf("the Lease %s did not exist. The next look reads the new one", k.lease)
 	case record.HolderIdentity != "":
 		k.others(*record)
 		// The holder counts on leaseDuration, even if somebody edits the Lease.
@@ -269,8 +269,8 @@ func (k *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []b
 	return record, raw, nil
 }
 
-// Create is never called. client-go would call it if Get returned that there is no Lease, but
-// Get then creates the Lease itself.
+// Create always fails, so that no process holds a Lease that it has just created. client-go
+// calls Create only if the namespace does not exist: for a missing Lease, Get creates it.
 func (k *lock) Create(context.Context, resourcelock.LeaderElectionRecord) error {
 	return fmt.Errorf("the Lease %s did not exist", k.lease)
 }

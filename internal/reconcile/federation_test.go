@@ -358,8 +358,8 @@ const (
 	probeFails  = `federation: the federation "ldap" is not up (Keycloak answered the probe with 500 instead of 404): `
 	switchedOff = `federation: the federation "ldap" is not up (it is switched off in Keycloak, or was deleted since the read): `
 	keep        = " changes that depend on it are withheld, and its people keep their memberships; "
-	checkServer = "check that its server answers Keycloak; if its probes fail for another reason, name it in keycloak.trusted_federations"
-	switchOn    = "enable it again, or delete it in Keycloak if its people must lose their memberships; if its probes fail for another reason, name it in keycloak.trusted_federations"
+	checkServer = "check that its server answers Keycloak; if it stays switched off, or never answers a probe although it works, name it in keycloak.trusted_federations"
+	switchOn    = "enable it again, or delete it in Keycloak if its people must lose their memberships; if it stays switched off, or never answers a probe although it works, name it in keycloak.trusted_federations"
 )
 
 // TestNobodyIsRemovedWhileAFederationIsAway is the first table of reference/keycloak-traps.md:

@@ -95,7 +95,7 @@ func TestGuards(t *testing.T) {
 			change: func(w *world) { w.away = map[string]string{"fed-corp": "status 500"} },
 			limits: wide,
 			want:   []string{"-bob@team withheld disabled by federation", "-cid@team applied disabled"},
-			trip:   `federation: the federation "corp" is not up (status 500): 1 changes that depend on it are withheld, and its people keep their memberships; check that its server answers Keycloak; if its probes fail for another reason, name it in keycloak.trusted_federations`,
+			trip:   `federation: the federation "corp" is not up (status 500): 1 changes that depend on it are withheld, and its people keep their memberships; check that its server answers Keycloak; if it stays switched off, or never answers a probe although it works, name it in keycloak.trusted_federations`,
 			result: report.Guarded,
 		},
 		{

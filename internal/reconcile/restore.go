@@ -318,7 +318,7 @@ func grantable(p match.Person, accounts []source.User) error {
 	case p.EmailOnly() && len(accounts) == 1:
 		return errors.New("ClearML knows the person by an email only, and another account may have the email; the person's next login gives the group")
 	case p.State != match.Matched || !p.Sure || len(accounts) != 1:
-		return fmt.Errorf("groupsync cannot tell which Keycloak account belongs to the person (%s)", p.State)
+		return fmt.Errorf("groupsync grants nothing to a person without one certain Keycloak account (%s)", p.State)
 	case !accounts[0].Enabled:
 		return errors.New("the person's account in Keycloak is disabled")
 	}

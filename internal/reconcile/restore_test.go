@@ -62,12 +62,12 @@ func TestRestore(t *testing.T) {
 		},
 		{
 			name: "a person who is gone from Keycloak gets nothing back", world: swap, after: func(w *world) { delete(w.users, "kc-bob") },
-			want: []string{"-ann@team applied restored"}, left: []string{`bob@example.com was not restored in the group "team": groupsync cannot tell which Keycloak account belongs to the person (gone)`}, redone: 1, now: nil,
+			want: []string{"-ann@team applied restored"}, left: []string{`bob@example.com was not restored in the group "team": groupsync grants nothing to a person without one certain Keycloak account (gone)`}, redone: 1, now: nil,
 		},
 		{
 			name: "two accounts of one email: nothing comes back", world: "duplicates\nclearml bob\nkeycloak bob\n/team:\nteam = bob",
 			after: func(w *world) { w.add(t, "keycloak rob email=bob@example.com") },
-			left:  []string{`bob@example.com was not restored in the group "team": groupsync cannot tell which Keycloak account belongs to the person (ambiguous)`}, now: nil,
+			left:  []string{`bob@example.com was not restored in the group "team": groupsync grants nothing to a person without one certain Keycloak account (ambiguous)`}, now: nil,
 		},
 		{
 			name: "somebody who is protected by now stays", world: swap, again: func(r *Reconciler) { r.Rules = rules(t, func(o *match.Options) { o.Protect = []string{"ann*"} }) },

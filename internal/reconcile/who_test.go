@@ -224,13 +224,13 @@ func TestFederationsHoldUpTheirOwnPeopleOnly(t *testing.T) {
 				w.away = map[string]string{"fed-corp": "it is switched off in Keycloak"}
 			},
 			want: []string{"-fed@team withheld not_member by federation", "-gone@team applied gone", "-loc@team applied not_member"},
-			trip: `federation: the federation "corp" is not up (it is switched off in Keycloak): 1 changes that depend on it are withheld, and its people keep their memberships; enable it again, or delete it in Keycloak if its people must lose their memberships; if its probes fail for another reason, name it in keycloak.trusted_federations`,
+			trip: `federation: the federation "corp" is not up (it is switched off in Keycloak): 1 changes that depend on it are withheld, and its people keep their memberships; enable it again, or delete it in Keycloak if its people must lose their memberships; if it stays switched off, or never answers a probe although it works, name it in keycloak.trusted_federations`,
 		},
 		{
 			name:   "never answered a probe: the same",
 			change: func(w *world) { w.away = away },
 			want:   []string{"-fed@team withheld not_member by federation", "-gone@team applied gone", "-loc@team applied not_member"},
-			trip:   `federation: the federation "corp" is not up (status 500): 1 changes that depend on it are withheld, and its people keep their memberships; check that its server answers Keycloak; if its probes fail for another reason, name it in keycloak.trusted_federations`,
+			trip:   `federation: the federation "corp" is not up (status 500): 1 changes that depend on it are withheld, and its people keep their memberships; check that its server answers Keycloak; if it stays switched off, or never answers a probe although it works, name it in keycloak.trusted_federations`,
 		},
 		{
 			name:   "answered before and is away now: whoever is gone may be of it",

@@ -180,7 +180,7 @@ extraArgs: {{ . }} makes a single pass, and the Deployment would make it again a
 fullnameOverride: {{ include "groupsync.fullname" . }} is not a valid name of a Service: write one that begins with a letter and has letters, digits and dashes only
 {{- end }}
 {{- if and .Values.leaderElection.enabled .Values.rbac.create (eq (include "groupsync.serviceAccountName" .) "default") }}
-serviceAccount.name: default is the account of every pod that names no account. All these pods could write the Lease and the guards' memory: name another account, or set serviceAccount.create
+serviceAccount.name: default is the account of every pod of the namespace that names no account. All these pods could write the Lease and the guards' memory: name another account, or set serviceAccount.create
 {{- end }}
 {{- end }}
 

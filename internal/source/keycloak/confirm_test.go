@@ -318,7 +318,7 @@ func TestEachFederationSpeaksForItsOwnPeople(t *testing.T) {
 	got := c.confirm(t, c.removals(t, append(mine, other...)))
 	for i := range 2 {
 		wantEvidence(t, got, i, source.NotMember, true, "read twice: not in the one Keycloak group, on the account's own side too")
-		wantDoubt(t, got, 2+i, source.Away, "the federation other is not up: Keycloak answered the probe with 500 instead of 404; it has never answered a probe")
+		wantDoubt(t, got, 2+i, source.Away, "the federation other is not up: Keycloak answered the probe with 500 instead of 404; this federation has never answered a probe")
 	}
 	if idle := c.asked("/users/f:c3:"); idle != 0 {
 		t.Errorf("a federation that nobody is of was probed %d times", idle)

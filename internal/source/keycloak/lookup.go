@@ -291,7 +291,7 @@ func (r *personReader) probeAll(ctx context.Context, federations []source.Federa
 		last, _ := r.probeOf(p.Federation.ID)
 		p.Federation.Answered = p.Federation.Answered || last.Up // the federation answered an earlier probe of this reader
 		if !p.Up && p.Federation.Enabled && !p.Federation.Answered {
-			p.Detail += "; it has never answered a probe"
+			p.Detail += "; this federation has never answered a probe"
 		}
 		r.mu.Lock()
 		r.answered[p.Federation.ID] = p

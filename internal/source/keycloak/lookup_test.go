@@ -178,7 +178,7 @@ func TestWhatAFailedLookUpMeans(t *testing.T) {
 		{"an id that is answered 500 is in doubt", "/users/1-1", probeDown, `Keycloak answered with an error about the person; look into Keycloak's log`, ""},
 		{"an id that is answered 400 is in doubt", "/users/1-1", status(400, "application/json", `{"error":"unknown_error"}`), `Keycloak answered with an error about the person; look into Keycloak's log`, ""},
 		{"an id that hangs is in doubt", "/users/1-1", hang, slow, ""},
-		{"an id that is answered with another account is an error", "/users/1-1", answer(accountOf("2-2", "ann", "")), "", "looking up an account by its id: Keycloak answered about another object than the requested one; look into Keycloak's log and run again"},
+		{"an id that is answered with another account is an error", "/users/1-1", answer(accountOf("2-2", "ann", "")), "", "looking up an account by its id: the answer is not about the requested object; look into Keycloak's log and run again"},
 		{"an id that is answered with a page is an error", "/users/1-1", status(200, "text/html", "<html>"), "", `looking up an account by its id: the answer has status 200 and content type "text/html" instead of JSON: "<html>"; check the proxies between groupsync and Keycloak`},
 		{"an email that is answered 500 is in doubt", "/users", probeDown, `Keycloak answered with an error about the person; look into Keycloak's log`, ""},
 		{"an email that hangs is in doubt", "/users", hang, slow, ""},
@@ -307,7 +307,7 @@ func TestLookUpsEndSoonWhileAFederationIsAway(t *testing.T) {
 		t.Errorf("the local person who was asked for first: %+v, want found by id", found)
 	}
 	for _, p := range people[1+2*8:] {
-		if found, _ := next.Found(p.Key); found.Doubt != "the federation ldap is not up, and may have the person: Keycloak answered the probe with 500 instead of 404; it has never answered a probe" && !strings.HasPrefix(found.Doubt, "Keycloak ") {
+		if found, _ := next.Found(p.Key); found.Doubt != "the federation ldap is not up, and may have the person: Keycloak answered the probe with 500 instead of 404; this federation has never answered a probe" && !strings.HasPrefix(found.Doubt, "Keycloak ") {
 			t.Fatalf("%s is not in doubt: %+v", p.Key, found)
 		}
 	}
@@ -399,8 +399,8 @@ func TestAnEmptyLookUpCountsOnlyBetweenProbes(t *testing.T) {
 		{"found by email while it is up, and emails may repeat", up, "true", true, source.Person{Email: "ann@example.com"}, []string{ann}, ""},
 		{"found by id while it is down, and emails may repeat", down, "true", true, source.Person{IDs: []string{"3-3"}}, nil, ""},
 		{"it never answered: a person with a kept id is not its own", down, "false", false, source.Person{IDs: []string{"11111111-2222-3333-4444-555555555555"}, Email: "ann@example.com"}, nil, ""},
-		{"it never answered: a person without a kept id may be its own", down, "false", false, source.Person{Email: "ann@example.com"}, nil, away + "; it has never answered a probe"},
-		{"it never answered: a kept id of its own form", down, "false", false, source.Person{IDs: []string{"f:c1:ann"}, Email: "ann@example.com"}, nil, away + "; it has never answered a probe"},
+		{"it never answered: a person without a kept id may be its own", down, "false", false, source.Person{Email: "ann@example.com"}, nil, away + "; this federation has never answered a probe"},
+		{"it never answered: a kept id of its own form", down, "false", false, source.Person{IDs: []string{"f:c1:ann"}, Email: "ann@example.com"}, nil, away + "; this federation has never answered a probe"},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -512,7 +512,7 @@ func TestProbes(t *testing.T) {
 		{name: "404 to the name is up", named: probeUp, up: true},
 		{name: "500 to the name and 404 to the number is up", named: probeDown, numbered: probeUp, up: true},
 		{name: "500 to both is away", named: probeDown, numbered: probeDown, known: true, detail: "Keycloak answered the probe with 500 instead of 404"},
-		{name: "500 to both and never an answer is silent", named: probeDown, numbered: probeDown, silent: true, detail: "Keycloak answered the probe with 500 instead of 404; it has never answered a probe"},
+		{name: "500 to both and never an answer is silent", named: probeDown, numbered: probeDown, silent: true, detail: "Keycloak answered the probe with 500 instead of 404; this federation has never answered a probe"},
 		{name: "500 to the name and a time-out to the number is away", named: probeDown, numbered: hang, known: true, detail: "Keycloak answered the probe with 500 instead of 404"},
 		{name: "a time-out to the name is away, and the number is not tried", named: hang, known: true, detail: "Keycloak did not answer the probe within 300ms"},
 		{name: "404 of somebody else's is no answer of the federation", named: status(404, "text/html", "<html>not here</html>"), known: true, detail: "Keycloak answered the probe with 404 instead of 404"},

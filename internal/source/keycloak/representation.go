@@ -77,7 +77,7 @@ func incompleteEntry(doing string) error {
 // otherObject returns the error for an answer about an object with another id than the
 // requested one.
 func otherObject(doing string) error {
-	return fault.New(fault.Keycloak, fault.Shape, "%s: Keycloak answered about another object than the requested one; look into Keycloak's log and run again", doing)
+	return fault.New(fault.Keycloak, fault.Shape, "%s: the answer is not about the requested object; look into Keycloak's log and run again", doing)
 }
 
 func (u userRep) user(doing string) (source.User, error) {
