@@ -303,13 +303,16 @@ func (o *Oracle) removal(t time.Time, p *pass, team history.UserGroup, id string
 	o.waited(t, p, team, id, instants)
 }
 
-// waited judges the grace of a removal. The grace applies if all candidates are enabled
-// accounts of a federation. Then, at some instant of each whole pass within the last grace, the
-// person must have been out of the group.
+// waited judges the grace of a removal. The grace applies if at every instant of the pass all
+// candidates are enabled accounts of a federation: an account that was disabled while the pass
+// read, and is enabled before the write, was a reason to remove at once. Then, at some instant
+// of each whole pass within the last grace, the person must have been out of the group.
 func (o *Oracle) waited(t time.Time, p *pass, team history.UserGroup, id string, instants []time.Time) {
 	now := o.at(t, p.node)
-	list := now.candidates(o.users[id].get(t))
-	if len(list) == 0 || slices.ContainsFunc(list, func(a account) bool { return a.Federation == "" || !a.Enabled }) {
+	if o.during(p, instants, func(w at) bool {
+		list := w.candidates(o.users[id].get(w.t))
+		return len(list) == 0 || slices.ContainsFunc(list, func(a account) bool { return a.Federation == "" || !a.Enabled })
+	}) {
 		return
 	}
 	o.Sometimes["a removal of somebody of a federation"]++

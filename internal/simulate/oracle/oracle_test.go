@@ -39,6 +39,10 @@ func TestJudge(t *testing.T) {
 		return history.PassEnded{Node: "n", Pass: 1, Result: "applied", Done: done, Counted: c}
 	}
 	one := history.Counters{Removed: 1}
+	annIsOut := history.Claim{Account: "ann", Group: "g"}
+	annIs := func(enabled bool) history.Account {
+		return history.Account{ID: "ann", Username: "ann", Email: "Ann@example.com", Federation: "ldap", Enabled: enabled}
+	}
 	for _, x := range []struct {
 		name     string
 		settings history.Settings
@@ -54,6 +58,10 @@ func TestJudge(t *testing.T) {
 			[]any{history.Blind{Federation: "ldap", Is: true}, begin, read, write(1, "u-bob")}, []Law{Lost}},
 		{"ann is taken out while her LDAP shows nobody, and a person approves it", history.Settings{}, false,
 			[]any{history.Blind{Federation: "ldap", Is: true}, history.PassBegan{Node: "n", Pass: 1, Approved: true}, read, write(1, "u-bob")}, nil},
+		{"ann is taken out as soon as her LDAP has no membership of her", history.Settings{Grace: time.Hour}, false,
+			[]any{begin, ended(nil, history.Counters{}), annIsOut, history.PassBegan{Node: "n", Pass: 2}, read, write(1, "u-bob")}, []Law{Wait}},
+		{"ann is taken out, and was disabled while the pass read", history.Settings{Grace: time.Hour}, false,
+			[]any{begin, ended(nil, history.Counters{}), annIs(false), history.PassBegan{Node: "n", Pass: 2}, read, annIs(true), write(1, "u-bob")}, nil},
 		{"bob is taken out, and is protected in capital letters", history.Settings{Protected: []string{"BOB@example.com"}}, false,
 			[]any{begin, read, write(1, "u-ann")}, []Law{Kept}},
 		{"ann comes in while a write waits, and it is sent again as it was", history.Settings{}, false,
