@@ -447,6 +447,19 @@ func TestQuestionsAboutAdministratorsNameTheRole(t *testing.T) {
 	}
 }
 
+// The second look treats a person whom only an email names with more care
+// (source.Catalog.HidesEmails).
+func TestQuestionsSayWhoIsMatchedByEmail(t *testing.T) {
+	w := plantest.New(t, "both ann bob\nkeycloak dan\nkeycloak eve\nclearml dan\nclearml eve\n/team: ann dan\nteam = bob eve")
+	got := map[string]bool{}
+	for _, q := range w.Pass(t).Plan.Questions() {
+		got[q.User] = q.ByEmail
+	}
+	if d := cmp.Diff(map[string]bool{"ann": false, "bob": false, "dan": true, "eve": true}, got); d != "" {
+		t.Errorf("-want +got\n%s", d)
+	}
+}
+
 func TestWeighedRefusesAnswersOfOtherQuestions(t *testing.T) {
 	w := plantest.New(t, "both ann bob\n/team: ann\n/x: ann\nteam = bob\nx = bob")
 	p := w.Pass(t)
