@@ -460,6 +460,23 @@ func TestQuestionsSayWhoIsMatchedByEmail(t *testing.T) {
 	}
 }
 
+// groupsync changes the ClearML role user to admin and back, and no other role.
+func TestOnlyTheRoleUserBecomesAdmin(t *testing.T) {
+	w := plantest.New(t, "both ann\nclearml bob role=superuser id=kc-bob\nkeycloak bob\n/ops: ann bob\n/x:\nx =", func(o *match.Options) { o.AdminGroups, o.AdminVia = []string{"ops"}, match.ViaRole })
+	var added, other []string
+	for _, g := range w.Pass(t).Plan.Groups {
+		for _, c := range g.Add {
+			added = append(added, c.User.ID)
+		}
+		for _, u := range g.OtherRole {
+			other = append(other, u.ID)
+		}
+	}
+	if !slices.Equal(added, []string{"ann"}) || !slices.Equal(other, []string{"bob"}) {
+		t.Errorf("administrators to add: %q, of another role: %q", added, other)
+	}
+}
+
 func TestWeighedRefusesAnswersOfOtherQuestions(t *testing.T) {
 	w := plantest.New(t, "both ann bob\n/team: ann\n/x: ann\nteam = bob\nx = bob")
 	p := w.Pass(t)
