@@ -469,6 +469,14 @@ func TestGuards(t *testing.T) {
 				b.seen = []source.Witness{{Account: "kc-bob"}}
 			},
 			want: []string{"-bob@team disabled by id"}},
+		{name: "an admin event about a group does not explain that the account is disabled",
+			world: "both ann bob\ndisable bob elsewhere\n/team: ann\nteam = ann bob\n/x: bob\nx =",
+			change: func(b *bench) {
+				b.limits.Grace = time.Hour
+				b.seen = []source.Witness{{Account: "kc-bob", Group: "/team"}}
+			},
+			want:  []string{"-bob@team disabled by id [grace]"},
+			trips: []string{"grace: 1 removals depend on a federation and wait until every pass has wanted them for 1h0m0s; the first pass after that makes them"}},
 		{name: "an admin event ends no grace of somebody who is known by the email only",
 			world: "federation corp\nboth ann\nclearml eve\n/team: ann\nteam = ann eve",
 			change: func(b *bench) {
