@@ -23,16 +23,13 @@ WITH = $(GO) run ./internal/source/keycloaktest/with
 .PHONY: test test-release test-keycloak-versions test-toxics tools short bench assurance mutation mutation-simulate simulate soak fuzz image release security
 
 DIRS := charts cmd docs examples internal tools
-# The packages whose tests take minutes begin first. Otherwise a core has nothing to do while
-# the last of them runs.
-SLOW := ./cmd/groupsync ./internal/source/keycloak ./internal/reconcile ./charts/groupsync ./internal/source/keycloaktest ./internal/preflight/federation
 
 test:
 	$(MAKE) -j2 tools
 	@echo "gofmt" && test -z "$$(gofmt -l $(DIRS))" || { gofmt -l $(DIRS); exit 1; }
 	$(GO) vet ./...
 	$(BIN)/staticcheck ./...
-	$(WITH) $(GO) test -race -timeout 45m -parallel 4 $(SLOW) ./...
+	$(WITH) $(GO) test -race -timeout 45m -parallel 4 ./...
 	$(GO) test ./internal/simulate -run TestEverySchedule -count 1 -seeds 2000
 	$(GO) run ./cmd/groupsync demo --exit
 
