@@ -70,6 +70,16 @@ func TestRestore(t *testing.T) {
 			left:  []string{`bob@example.com was not restored in the group "team": groupsync grants nothing to a person without one certain Keycloak account (ambiguous)`}, now: nil,
 		},
 		{
+			name: "nobody comes back or leaves while a source of the group is missing", world: swap,
+			again: func(r *Reconciler) {
+				r.Rules = rules(t, func(o *match.Options) { o.Mapping = map[string][]string{"team": {"team"}, "ghost": {"team"}} })
+			},
+			left: []string{
+				`ann@example.com was not restored in the group "team": a source of the group is missing or cannot be read, so the group is frozen`,
+				`bob@example.com was not restored in the group "team": a source of the group is missing or cannot be read, so the group is frozen`,
+			}, now: []string{"ann"},
+		},
+		{
 			name: "somebody who is protected by now stays", world: swap, again: func(r *Reconciler) { r.Rules = rules(t, func(o *match.Options) { o.Protect = []string{"ann*"} }) },
 			want: []string{"+bob@team applied"}, left: []string{`ann@example.com was not restored in the group "team": groupsync removes nobody in the state protected`}, redone: 1, now: []string{"ann", "bob"},
 		},
