@@ -69,7 +69,7 @@ func (s *Source) GroupsOf(ctx context.Context, catalog source.Catalog, accounts 
 
 func (r *personReader) ownGroups(ctx context.Context, u source.User) (source.OwnGroups, error) {
 	ctx = withLimit(ctx, r.limit())
-	groups, err := r.s.groups(ctx, call{name: "own_groups", doing: "reading the groups of an account", role: viewUsers, path: []string{"users", u.ID, "groups"}, query: unpaged()})
+	groups, err := r.s.groupsOf(ctx, u.ID)
 	switch {
 	case isReason(err, fault.NotFound):
 		return source.OwnGroups{Doubt: noAccount}, nil

@@ -261,7 +261,7 @@ func (s *Source) Example(ctx context.Context, c *Client, userinfo bool) (*Exampl
 	if err != nil {
 		return nil, err
 	}
-	groups, err := s.groups(ctx, call{name: "own_groups", doing: "reading the groups of an account", role: viewUsers, path: []string{"users", person.ID, "groups"}, query: unpaged()})
+	groups, err := s.groupsOf(ctx, person.ID)
 	if err != nil || len(groups) == 0 { // the person left the group just now
 		return nil, err
 	}

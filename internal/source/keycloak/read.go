@@ -43,17 +43,11 @@ func (s *Source) Catalog(ctx context.Context) (source.Catalog, error) {
 	}
 	// The count is read last. If a group was made or deleted during the read, the count
 	// differs from the length of the list.
-	var counted struct {
-		Count *int `json:"count"`
-	}
-	c := call{name: "groups_count", doing: "counting the groups", role: viewUsers, path: []string{"groups", "count"}}
-	if err := s.get(ctx, c, &counted); err != nil {
+	counted, err := s.readCount(ctx, call{name: "groups_count", doing: "counting the groups", role: viewUsers, path: []string{"groups", "count"}})
+	if err != nil {
 		return source.Catalog{}, err
 	}
-	if counted.Count == nil {
-		return source.Catalog{}, fault.New(fault.Keycloak, fault.Shape, "%s: the answer holds no count; check the proxies between groupsync and Keycloak", c.doing)
-	}
-	parts.Counted = *counted.Count
+	parts.Counted = counted
 	return source.NewCatalog(parts)
 }
 

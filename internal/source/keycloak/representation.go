@@ -141,6 +141,25 @@ func (s *Source) groups(ctx context.Context, c call) ([]groupRep, error) {
 	return reps, nil
 }
 
+// groupsOf reads the groups of an account, from Keycloak's user cache.
+func (s *Source) groupsOf(ctx context.Context, account string) ([]groupRep, error) {
+	return s.groups(ctx, call{name: "own_groups", doing: "reading the groups of an account", role: viewUsers, path: []string{"users", account, "groups"}, query: unpaged()})
+}
+
+// readCount sends one GET whose answer is a count.
+func (s *Source) readCount(ctx context.Context, c call) (int, error) {
+	var counted struct {
+		Count *int `json:"count"`
+	}
+	if err := s.get(ctx, c, &counted); err != nil {
+		return 0, err
+	}
+	if counted.Count == nil {
+		return 0, fault.New(fault.Keycloak, fault.Shape, "%s: the answer holds no count; check the proxies between groupsync and Keycloak", c.doing)
+	}
+	return *counted.Count, nil
+}
+
 // tooOld returns the error for a Keycloak older than release 24. seen says how groupsync
 // recognized the release.
 func tooOld(doing, seen string) error {
