@@ -186,7 +186,11 @@ func (l *Lease) mayUpdate(ctx context.Context, resource schema.GroupResource, na
 	case err != nil:
 		return err
 	case !answer.Status.Allowed:
-		return apierrors.NewForbidden(resource, name, errors.New(strings.TrimSuffix("the service account cannot update this object: "+answer.Status.Reason, ": ")))
+		why := "the service account cannot update this object"
+		if answer.Status.Reason != "" {
+			why += ": " + answer.Status.Reason
+		}
+		return apierrors.NewForbidden(resource, name, errors.New(why))
 	}
 	return nil
 }

@@ -255,8 +255,8 @@ func (k *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []b
 			err = nil // another process was faster
 		}
 		k.trouble(ctx, err)
-		if err != nil {
-			return nil, nil, fmt.Errorf("creating the Lease %s, which did not exist: %w", k.lease, err)
+		if err != nil { // not wrapped, because client-go would take a missing namespace for a missing Lease
+			return nil, nil, fmt.Errorf("creating the Lease %s, which did not exist: %v", k.lease, err)
 		}
 		return nil, nil, fmt.Errorf("the Lease %s did not exist. The next look reads the new one", k.lease)
 	case record.HolderIdentity != "":
@@ -269,8 +269,8 @@ func (k *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []b
 	return record, raw, nil
 }
 
-// Create always fails, so that no process holds a Lease that it has just created. client-go
-// calls Create only if the namespace does not exist: for a missing Lease, Get creates it.
+// Create is never called. client-go would call it if Get returned that there is no Lease, but
+// Get then creates the Lease itself.
 func (k *lock) Create(context.Context, resourcelock.LeaderElectionRecord) error {
 	return fmt.Errorf("the Lease %s did not exist", k.lease)
 }
