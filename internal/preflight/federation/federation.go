@@ -91,7 +91,7 @@ func (f *federations) pair(ctx context.Context) (*both, error) {
 func (f *federations) lint(ctx context.Context) []preflight.Finding {
 	settings, err := f.source.InspectFederations(ctx)
 	if err != nil {
-		return []preflight.Finding{preflight.Unchecked(err, blindAdvice)}
+		return []preflight.Finding{preflight.Unchecked(err, uncheckedAdvice)}
 	}
 	if len(settings.Storages) == 0 {
 		return preflight.Fine("the realm has no user federation")

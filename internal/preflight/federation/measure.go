@@ -30,13 +30,13 @@ func (f *federations) measure(ctx context.Context) []preflight.Finding {
 	settings, err := f.source.InspectFederations(ctx)
 	switch {
 	case err != nil:
-		return []preflight.Finding{preflight.Unchecked(err, blindAdvice)}
+		return []preflight.Finding{preflight.Unchecked(err, uncheckedAdvice)}
 	case len(settings.Storages) == 0:
 		return preflight.Fine("the realm has no user federation")
 	}
 	sides, err := f.pair(ctx)
 	if err != nil {
-		return []preflight.Finding{preflight.Unchecked(err, blindAdvice)}
+		return []preflight.Finding{preflight.Unchecked(err, uncheckedAdvice)}
 	}
 	lists, all := trait.Lists(sides.pairing), sides.catalog.Federations()
 	switch {
@@ -54,17 +54,17 @@ func (f *federations) measure(ctx context.Context) []preflight.Finding {
 		err = f.meet(ctx, m)
 	}
 	if err != nil {
-		return append(findings, preflight.Unchecked(err, blindAdvice))
+		return append(findings, preflight.Unchecked(err, uncheckedAdvice))
 	}
 	m.asked = m.sample()
 	confirmation, err := f.source.Confirm(ctx, m.snap, m.questions(), nil)
 	if err != nil {
-		return append(findings, preflight.Unchecked(err, blindAdvice))
+		return append(findings, preflight.Unchecked(err, uncheckedAdvice))
 	}
 	return append(findings, m.findings(confirmation)...)
 }
 
-const blindAdvice = "correct the cause first, then run groupsync check again"
+const uncheckedAdvice = "correct the cause first, then run groupsync check again"
 
 // awake probes the federations: it asks each one whether it answers. It returns a warning for
 // each federation that does not answer, and the names of the other federations by id. A federation
