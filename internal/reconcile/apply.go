@@ -20,30 +20,31 @@ import (
 
 // The limits of writing that cannot be configured.
 const (
-	// callTimeout limits each step of a write: the read before it, the write, and the
-	// read-back. Each step has its own limit, so a slow write leaves the read-back its full
-	// time.
+	// callTimeout limits each step of a write: the read before the write, the write, and the
+	// read-back. Each step has its own limit, so a slow write does not shorten the time for the
+	// read-back.
 	callTimeout = 2 * time.Minute
-	// maxRounds is how many times groupsync reads and sends one group if the server does not
-	// accept the write. After that, groupsync gives up.
+	// maxRounds is how many times groupsync tries to write one group. Each round reads the
+	// group and sends the members. groupsync starts another round only if the server did not
+	// accept the write.
 	maxRounds = 3
-	// minPause and maxPause limit the pause between two rounds. Within these limits the
-	// server's Retry-After decides.
+	// minPause and maxPause limit the pause between two rounds. Within these limits, the pause
+	// is the server's Retry-After.
 	minPause, maxPause = time.Second, 30 * time.Second
-	// lostFreely is how many members may be missing after writes that did not remove them. If
-	// more are missing, this process stops writing. A login between a write and its read-back
-	// changes the groups of one or two people. lostFreely does not depend on
-	// guards.free_removals: if that were 0, one such login would stop all writing.
+	// lostFreely is how many members this process may lose before it stops all writing. A
+	// member is lost if a write kept the member, and the read-back does not show the member. A
+	// login between a write and its read-back causes this for one or two people. lostFreely is
+	// not guards.free_removals: if that were 0, one such login would stop all writing.
 	lostFreely = 3
 )
 
-// outcome says what happened to each change of one guard.Write. If a change is in neither map,
-// the run did not reach it. If its value is empty, somebody else made the change before
-// groupsync did.
+// outcome says what happened to each change of one guard.Write. A change that is in neither
+// map was not reached by the run. An empty value in a map means that somebody else made the
+// change before groupsync did.
 type outcome struct {
 	add, remove map[string]report.Outcome // by user id
 	guard       report.Guard              // the guard of the withheld changes
-	calls       target.Calls              // ClearML's ids of the calls that it answered
+	calls       target.Calls              // the ids that ClearML gave the answered calls
 }
 
 // applied is the result of one call of writer.apply.
@@ -56,21 +57,22 @@ type applied struct {
 }
 
 // writer writes cleared changes, which are the changes that no guard withholds. Its first
-// write of a member list and its first write of a role are canaries: each is read back, and
-// all groups are compared, before the next write of that kind. If a write did more than was
-// sent, or lost too many members, the writer stops for good (broken). A Reconciler keeps one
-// writer for all its passes, so that later passes know this.
+// write of a member list and its first write of a role are canaries. A canary is read back,
+// and all groups are compared, before the next write of that kind. The writer stops for good
+// (broken) if a write did more than was sent, or lost too many members (lostFreely). A
+// Reconciler uses one writer for all its passes, so that this stop and the count of lost
+// members last.
 type writer struct {
 	dir Directory
-	// suspension returns the suspension that is in force now, or the zero Suspension. It
-	// returns an error if it cannot read that.
+	// suspension returns the suspension that is in force now, or the zero Suspension if there
+	// is none. An error means that the store could not be read.
 	suspension func(context.Context) (memory.Suspension, error)
 
-	proved map[string]bool                      // by target.Group.Role, which is empty for a member list: the canary's read-back showed exactly the members that were sent
-	before map[string]target.Group              // by id, all groups before a canary that could not be read back; nil: there is no such canary
-	lost   int                                  // members who were missing after writes that did not remove them, since the last run that wrote and lost nobody
+	proved map[string]bool                      // true: the canary of this kind was read back with exactly the members that were sent; the key is target.Group.Role, empty for member lists
+	before map[string]target.Group              // all groups, by id, as they were before a canary that could not be read back; nil: every canary was read back
+	lost   int                                  // members lost (see lostFreely) since the last run that wrote and lost nobody
 	broken string                               // why this process no longer writes; empty: it writes
-	late   map[string]bool                      // by user group id: the last run that reached the group stopped there, so the next run writes the group after the others
+	late   map[string]bool                      // by user group id; true: the last run that reached this group stopped at it, so the next run writes the group later (inOrder)
 	pause  func(context.Context, time.Duration) // waits between two rounds; nil: uses a timer
 }
 
@@ -78,19 +80,19 @@ type writer struct {
 type run struct {
 	applied
 	*writer
-	ctx     context.Context // of the pass; when it ends, the run stops between two writes
-	fence   target.Fence    // the fence of the pass, and the end of ctx
+	ctx     context.Context // the context of the pass; when ctx ends, the run stops before its next write
+	fence   target.Fence    // refuses a write if the fence of the pass refuses it, or if ctx has ended
 	log     *slog.Logger
 	limits  guard.Limits
-	wrote   int          // writes that were made according to the read-back
-	stopped bool         // this run sends no more writes, and the rest stays planned
-	held    report.Guard // with guards.on_trip: stop, the guard that tripped, so that the run withholds the rest; empty: none
-	fenced  error        // why the fence ended the run
+	wrote   int          // number of writes that the read-back shows as made
+	stopped bool         // this run sends no more writes, and the changes that are left keep the outcome `planned`
+	held    report.Guard // with guards.on_trip: stop, the guard that tripped first: it withholds all further changes; empty: none
+	fenced  error        // the fence's refusal, which ended the run; nil: it did not refuse
 }
 
-// apply writes the cleared changes in order, one group at a time, and returns the outcomes.
-// job.replace makes each write. If ctx ends or the fence refuses, the run stops before the
-// next write. A write that was sent is always read back.
+// apply writes the cleared changes, one group at a time (job.replace), and returns the
+// outcomes. If ctx ends or the fence refuses, the run stops before the next write. A write
+// that was sent is always read back.
 func (w *writer) apply(ctx context.Context, log *slog.Logger, fence target.Fence, c guard.Cleared) applied {
 	return w.write(ctx, log, fence, c.Writes(), c.Limits())
 }
@@ -119,13 +121,14 @@ func (w *writer) write(ctx context.Context, log *slog.Logger, fence target.Fence
 	}
 	r.reportUnreached(writes)
 	if r.wrote > 0 && w.lost == lostBefore {
-		w.lost = 0 // this run lost nobody, so earlier losses came from logins and no longer count
+		w.lost = 0 // this run wrote and lost nobody, so logins probably caused the earlier losses, and they no longer count
 	}
 	return r.applied
 }
 
 // reportUnreached reports the groups that the run did not reach because the fence refused. If
-// the plan is too old, the guard `age` withholds their changes. Any other reason is an error.
+// the fence refused because the plan is too old, the guard `age` withholds the changes of
+// these groups. Any other refusal becomes an error.
 func (r *run) reportUnreached(writes []guard.Write) {
 	if r.fenced == nil {
 		return
@@ -151,8 +154,8 @@ func (r *run) reportUnreached(writes []guard.Write) {
 }
 
 // inOrder returns the writes in the order of this run. A group at which an earlier run stopped
-// comes after the others: if it came first, a group that cannot be written could stop every
-// run. Administrators stay last.
+// (late) comes after the other groups. If it stayed first, a group that cannot be written
+// could stop every run before the other groups. Administrators stay last.
 func (w *writer) inOrder(writes []guard.Write) []guard.Write {
 	rank := func(x guard.Write) int {
 		switch {
@@ -173,10 +176,10 @@ func (w *writer) inOrder(writes []guard.Write) []guard.Write {
 type job struct {
 	*run
 	planned guard.Write  // the changes as the guards cleared them
-	now     guard.Write  // the changes after they were compared with the last reading
-	trips0  int          // how many trips the run had before this group
-	begun   bool         // the audit log says that the group's changes begin
-	calls   target.Calls // of the last write that was sent
+	now     guard.Write  // the planned changes that the last reading shows to be still needed
+	trips0  int          // number of the run's trips before this group; restart drops later ones
+	begun   bool         // the audit log has the line that the group's changes begin
+	calls   target.Calls // the ids of ClearML's answers to the last write that was sent
 }
 
 // reading is a group as it was read for a write.
@@ -184,8 +187,8 @@ type reading struct {
 	group target.Group
 	found bool
 	doubt string // why the reading is not trusted; empty: it is trusted
-	// all is every group, by id. The groups are read just before the group itself, and only if
-	// the write is watched (see watched).
+	// all has every group, by id. They are read just before the group itself. all is nil if the
+	// write is not watched (see watched).
 	all map[string]target.Group
 }
 
@@ -193,7 +196,7 @@ type reading struct {
 type replaced struct {
 	before, after reading
 	sent          []string // the members, sorted
-	err           error    // nil, or an error for which target.Uncertain holds
+	err           error    // nil, or an error after which it is unknown whether the write was made (target.Uncertain)
 	unread        error    // why the group could not be read back
 }
 
@@ -214,7 +217,7 @@ func (r *run) writeGroup(w guard.Write) {
 	case target.Fenced(err):
 		r.fenced = err
 		j.ended()
-		j.restart() // the group counts as not reached, whatever an earlier round did
+		j.restart() // the group counts as not reached, even if an earlier round sent a write
 		return
 	case errors.As(err, &unread):
 		r.fail(w, fmt.Errorf("reading the user group %q before its write: %w", w.Group.Name, unread.error))
@@ -242,10 +245,9 @@ type suspendedError struct{ memory.Suspension }
 func (e *suspendedError) Error() string { return guard.SuspensionText(e.Suspension) }
 
 // checkSuspension reads from the store whether a person has suspended writing since the plan
-// was made. If the suspension withholds this write, checkSuspension returns a *suspendedError.
-// If only removals are suspended, a write with a removal is still withheld completely, and the
-// next pass makes its additions. If the store cannot be read, checkSuspension returns a fence
-// error.
+// was made. If the suspension withholds this write, the error is a *suspendedError. If only
+// removals are suspended, a write with a removal is withheld completely. The next pass then
+// makes its additions. If the store cannot be read, the error is a fence error.
 func (j *job) checkSuspension() error {
 	s, err := j.suspension(j.ctx)
 	switch {
@@ -257,8 +259,8 @@ func (j *job) checkSuspension() error {
 	return nil
 }
 
-// suspend records a suspension that began during the run. Only the first call of a run adds a
-// trip to the report.
+// suspend records a suspension that began during the run. The first call of a run adds a trip
+// to the report. Later calls add none.
 func (r *run) suspend(s memory.Suspension) {
 	if r.suspended.IsZero() {
 		r.note(report.Suspended, "", "a suspension began while the pass was writing: "+guard.SuspensionText(s)+"; a write that had begun was finished, and the remaining changes are withheld; the suspension ends by itself, or by groupsync resume")
@@ -266,15 +268,15 @@ func (r *run) suspend(s memory.Suspension) {
 	r.suspended = s
 }
 
-// replace is the only code that writes a user group. Each round has these steps: ask the fence
-// and the suspension, read the group, compute the members from that reading, ask the fence
-// again, send the members once, read the group back. No other request goes to ClearML between
-// the reading and the write. If the server did not take the write, replace waits and starts a
-// new round with a new reading, because the group may have changed.
+// replace is the only code that writes a user group. One round has these steps: ask the fence
+// and the suspension, read the group, compute the new members from that reading, ask the fence
+// again, send the new members once, read the group back. No other request goes to ClearML
+// between the reading and the write. If the server did not accept the write, replace waits and
+// starts a new round. The new round needs a new reading, because the group may have changed.
 //
-// replace returns nil if there is nothing to write. An error means that nothing was written.
-// The error is a *suspendedError, an unreadError, the fence's error, a *target.NotTakenError
-// after the last round, or the server's refusal.
+// replace returns nil and no error if there is nothing to write. An error means that nothing
+// was written. The error is a *suspendedError, an unreadError, the fence's error, a
+// *target.NotTakenError after the last round, or the server's refusal.
 func (j *job) replace() (*replaced, error) {
 	for round := 1; ; round++ {
 		j.restart()
@@ -312,13 +314,15 @@ func (j *job) replace() (*replaced, error) {
 	}
 }
 
-// restart resets the group's state to that before the first round.
+// restart discards what earlier rounds recorded for the group: its changes, its outcome, and
+// its trips.
 func (j *job) restart() {
 	j.now, j.trips, j.held = j.planned, j.trips[:j.trips0], ""
 	delete(j.outcomes, j.planned.Group.ID)
 }
 
-// ended logs the outcomes of the group's changes, if the audit log says that they began.
+// ended logs the outcomes of the group's changes. It logs nothing if the audit log has no line
+// that the changes began.
 func (j *job) ended() {
 	if j.begun {
 		j.outcome(j.planned.Group.ID).calls = j.calls
@@ -340,24 +344,24 @@ func (j *job) wait(d time.Duration) {
 	}
 }
 
-// send sends the members to ClearML. It has its own time limit: the end of the pass does not
-// interrupt a write that was begun.
+// send sends the new members to ClearML. The end of the pass does not interrupt a write that
+// was sent. Only callTimeout does.
 func (j *job) send(g target.Group, members []string) (target.Calls, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(j.ctx), callTimeout)
 	defer cancel()
 	fence := j.fence
 	if g.Role != "" {
-		fence = fence.And(j.checkSuspension) // a role is written with one request for each person, so a suspension can stop the write between two requests
+		fence = fence.And(j.checkSuspension) // ClearML writes a role with one request for each person, so a suspension can take effect between two requests
 	}
 	return j.dir.SetMembers(ctx, fence, g, members)
 }
 
-// read reads the group and returns the last reading before the write. A write replaces the
-// whole member list. If the server returned a list that is too short, a write would remove the
-// missing people. So if members are missing whom the plan does not remove, read checks the
-// list: it also reads all groups and all users, and then the group again. The users' own lists
-// would still have the group, so a list that is too short does not agree with them. If the
-// readings do not all agree, the result has a doubt, and planAgain withholds the changes.
+// read reads the group before its write. A write replaces the whole member list. If the server
+// returned too short a list, the write would remove the missing people. So if a member is
+// missing whom the plan does not remove, read checks the list: it reads all groups and all
+// users, and then the group again. The users' own lists of groups would contradict a list that
+// is too short. If the readings do not all agree, the result has a doubt, and planAgain
+// withholds the changes.
 func (j *job) read() (reading, error) {
 	first, err := j.readGroup()
 	if err != nil || !first.found || j.missing(first.group) == 0 {
@@ -378,9 +382,10 @@ func (j *job) read() (reading, error) {
 	return now, nil
 }
 
-// watched reports whether a write of the group is a canary, or follows a canary that could not
-// be read back. Then all groups are read before and after the write, and compared. ClearML
-// writes a member list and a role with different calls, so each has a canary of its own.
+// watched reports whether all groups must be read and compared before and after a write of the
+// group. This is so for a canary, and for each write after a canary that could not be read
+// back. ClearML writes a member list and a role with different calls, so each kind has its own
+// canary.
 func (w *writer) watched(g target.Group) bool { return !w.proved[g.Role] || w.before != nil }
 
 // readGroup reads the group. If the write is watched, readGroup first reads all groups.
@@ -401,9 +406,9 @@ func (j *job) readGroup() (now reading, err error) {
 }
 
 // viewsAgree reads all groups and all users. It reports whether the group's member list and
-// the users' own lists of groups both show the members in first. For some servers, only the
-// member list shows the members of a built-in group. Then viewsAgree returns false, because
-// there is no second view.
+// the users' own lists of groups both show the same members as first. Some servers show the
+// members of a built-in group only in its member list. Then viewsAgree returns false, because
+// there is nothing to compare with.
 func (j *job) viewsAgree(first target.Group) (bool, error) {
 	ctx, cancel := context.WithTimeout(j.ctx, callTimeout)
 	defer cancel()
@@ -467,9 +472,9 @@ func (j *job) missing(now target.Group) (n int) {
 	return n
 }
 
-// planAgain plans the group again from now, the last reading: it keeps the planned additions
-// and removals that are still needed. It never removes a person who first appears in this
-// reading. It returns the members to send, and false if nothing is to be written.
+// planAgain compares the plan with now, the last reading. It keeps the planned additions and
+// removals that are still needed. It never removes a person whom the plan did not remove. It
+// returns the members to send, and false if nothing is to be written.
 func (j *job) planAgain(now reading) ([]string, bool) {
 	w := j.planned
 	if changed := j.changedUnread(now.all); changed != "" {
@@ -515,9 +520,9 @@ func (j *job) planAgain(now reading) ([]string, bool) {
 	return slices.Sorted(maps.Keys(present)), len(w.Add)+len(w.Remove) > 0
 }
 
-// shrink drops the changes that somebody else has made since the plan. present are the ids of
-// the present members. If the removals have become too large a share of the members, shrink
-// withholds them.
+// shrink drops the changes that somebody else has made since the plan. present has the ids of
+// the members in the last reading. If the remaining removals are now too large a share of the
+// members, shrink withholds them.
 func (j *job) shrink(w guard.Write, present map[string]bool) guard.Write {
 	j.mark(w, "", "") // changes that are dropped below keep this empty outcome: somebody else made them
 	w.Add = slices.DeleteFunc(slices.Clone(w.Add), func(x plan.Change) bool { return present[x.User.ID] })
@@ -525,7 +530,7 @@ func (j *job) shrink(w guard.Write, present map[string]bool) guard.Write {
 	const detail = "the members changed while the pass ran: the changes were planned again from the last reading"
 	n := len(w.Remove)
 	if n <= j.limits.FreeRemovals || !guard.Exceeds(n, len(present), j.limits.MaxRatio) || w.Approved {
-		if w.Group.Role == "" { // the role is written one person at a time, so a change of one person's role does not affect the others
+		if w.Group.Role == "" { // a role is written one person at a time, so other people's changes to the role cannot be overwritten and need no trip
 			j.note(report.Concurrent, w.Group.Name, detail)
 		}
 		return w
@@ -535,8 +540,8 @@ func (j *job) shrink(w guard.Write, present map[string]bool) guard.Write {
 	return w
 }
 
-// remaining returns how many of the administrators in w.Floor are still members. w removes
-// none of them.
+// remaining returns how many administrators who count toward admins.floor are still members.
+// w.Floor lists them, and w removes none of them.
 func remaining(w guard.Write, present map[string]bool) (n int) {
 	for _, id := range w.Floor {
 		if present[id] {
@@ -552,7 +557,7 @@ func (r *run) recordWrite(w guard.Write, made replaced) {
 	was, members := idSet(made.before.group.MemberIDs()), idSet(made.after.group.MemberIDs())
 	o, failed := r.outcome(w.Group.ID), 0
 	var suspended *suspendedError
-	cut := errors.As(made.err, &suspended) // the suspension stopped the write between two people of a role
+	cut := errors.As(made.err, &suspended) // a suspension stopped the write of a role after some of its people
 	if cut {
 		r.suspend(suspended.Suspension)
 		o.guard = report.Suspended
@@ -601,17 +606,18 @@ func (r *run) recordWrite(w guard.Write, made replaced) {
 	}
 }
 
-// badAnswer reports whether the server rejected the write or answered in an unknown form.
+// badAnswer reports whether the server rejected the write, or its answer did not have the
+// documented form.
 func badAnswer(err error) bool {
 	f := fault.Of(err)
 	return f != nil && (f.Reason == fault.Rejected || f.Reason == fault.Shape)
 }
 
-// harm stops writing if a write changed more than was sent. lost is how many members are
-// missing whom the write did not remove. A login between the write and the read-back may have
-// removed them, so a loss ends only this run. If more than lostFreely are lost over several
-// writes, harm stops all writing of this process. It does the same if the name or description
-// of the group changed, or if the group is gone.
+// harm stops writing if a write changed more than was sent. lost is how many members the
+// read-back does not show although the write kept them. A login between the write and the
+// read-back may be the cause, so a loss ends only this run. harm stops all writing of this
+// process in two cases: more than lostFreely members are lost over several writes, or the
+// group is gone or has another name or description.
 func (r *run) harm(w guard.Write, got target.Group, lost int) {
 	if got.ID != w.Group.ID || got.Name != w.Group.Name || got.Description != w.Group.Description {
 		r.errors = append(r.errors, rejected("the write of %q changed the group's name or description, or the group is gone after the write", w.Group.Name))
@@ -626,12 +632,12 @@ func (r *run) harm(w guard.Write, got target.Group, lost int) {
 	}
 }
 
-// canary checks a watched write. The written group must have exactly the members that were
-// sent. The set of groups, and the name and description of each group, must be as before. The
-// members of other groups may have changed. If only the written group's members differ from
-// what was sent, a login may have caused that: the run ends, and the next write of that kind
-// is the canary. Any other difference stops all writing of this process. If undone is true,
-// the write was not made or was cut short. Such a write proves nothing, but canary still
+// canary judges a watched write. The set of groups, and the name and description of each
+// group, must be as before the write. If they are not, canary stops all writing of this
+// process. The members of other groups may have changed. The written group must have exactly
+// the members that were sent. If its members differ, a login may be the cause: the run ends,
+// and the next write of that kind is a canary again. undone says that the write was not made,
+// or was made only for some people of a role. Such a write proves nothing, but canary still
 // compares the groups.
 func (r *run) canary(w guard.Write, made replaced, undone bool) {
 	changed := changedElsewhere(made.before.all, made.after.all)
@@ -648,10 +654,10 @@ func (r *run) canary(w guard.Write, made replaced, undone bool) {
 	}
 }
 
-// changedUnread compares all groups, now, with the groups before a canary that could not be
-// read back. It returns the first difference, as changedElsewhere does. It returns "" if there
-// was no such canary, or if nothing differs. A person may have made the difference. The
-// process cannot know that, so a person must check.
+// changedUnread compares now, all groups as they are now, with the groups before a canary that
+// could not be read back. It returns the first difference as text (changedElsewhere). It
+// returns "" if there was no such canary, or if nothing differs. The canary or a person may
+// have made the difference, so a person must check.
 func (w *writer) changedUnread(now map[string]target.Group) string {
 	if w.before == nil {
 		return ""
@@ -659,8 +665,9 @@ func (w *writer) changedUnread(now map[string]target.Group) string {
 	return changedElsewhere(w.before, now)
 }
 
-// changedElsewhere returns the first difference between before and after, in the set of groups
-// and in their names and descriptions. It returns "" if there is no difference.
+// changedElsewhere returns a text about the first difference between before and after: a group
+// that is gone or new, or has another name or description. It does not compare members. It
+// returns "" if there is no difference.
 func changedElsewhere(before, after map[string]target.Group) string {
 	for _, id := range slices.Sorted(maps.Keys(before)) {
 		b, x := before[id], after[id]
@@ -686,8 +693,8 @@ func (r *run) halt(w guard.Write, format string, args ...any) {
 	}
 }
 
-// outcome returns the outcome of the group with that id. It makes an empty outcome if the run
-// has none yet.
+// outcome returns the outcome of the user group with the id group. It adds an empty outcome to
+// the run if there is none.
 func (r *run) outcome(group string) *outcome {
 	o, known := r.outcomes[group]
 	if !known {
@@ -733,9 +740,8 @@ func (r *run) note(guard report.Guard, group, detail string) {
 	r.trips = append(r.trips, report.Trip{Guard: guard, Group: group, Detail: detail})
 }
 
-// audit logs one line for each change: person, group, reason and evidence. The line also has
-// the outcome and ClearML's id of the call, if they are known. The logger adds the id of the
-// pass.
+// audit writes one log line for each change: person, group, reason, evidence, and the outcome
+// and ClearML's id of the call as far as they are known. The logger adds the id of the pass.
 func (r *run) audit(message string, w guard.Write) {
 	o := r.outcome(w.Group.ID)
 	for _, x := range slices.Concat(w.Add, w.Remove) {

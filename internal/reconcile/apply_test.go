@@ -391,8 +391,8 @@ func TestAPassWhoseLeadershipIsLostWritesNothing(t *testing.T) {
 	}
 }
 
-// TestAChangeSomebodyElseUndidIsCounted: it counts once, and only if the plan wants the same
-// change again.
+// TestAChangeSomebodyElseUndidIsCounted: a change that somebody else undid counts once, and
+// only if the plan proposes the change again.
 func TestAChangeSomebodyElseUndidIsCounted(t *testing.T) {
 	w := newWorld(t, "both a b\n/team: a\nteam = b")
 	r, _ := w.reconciler(t, wide, nil)
@@ -510,8 +510,8 @@ func TestAGroupThatCannotBeWrittenDoesNotStarveTheOthers(t *testing.T) {
 	}
 }
 
-// TestLossesOfLongAgoDoNotAddUp: in months, a daemon sees several logins between a write and
-// its read-back.
+// TestLossesOfLongAgoDoNotAddUp: in months, several logins happen between a write and its
+// read-back. The losses that they cause must not stop the daemon.
 func TestLossesOfLongAgoDoNotAddUp(t *testing.T) {
 	w := newWorld(t, "both a\nclearml loc local\n/x: a\nx = loc")
 	r, _ := w.reconciler(t, wide, nil)
@@ -897,7 +897,7 @@ func TestThePauseBetweenRoundsIsLimited(t *testing.T) {
 	}
 }
 
-// TestTheEndOfThePassEndsAPause: the group then counts as not reached.
+// TestTheEndOfThePassEndsAPause: the group for which the run waits then counts as not reached.
 func TestTheEndOfThePassEndsAPause(t *testing.T) {
 	s := newShelf("x: a", "y: a")
 	s.writer.pause = nil // uses a timer
@@ -914,8 +914,8 @@ func TestTheEndOfThePassEndsAPause(t *testing.T) {
 	}
 }
 
-// TestWhatIsNotNotTakenIsSentOnce: only a write that certainly was not carried out is begun
-// again.
+// TestWhatIsNotNotTakenIsSentOnce: only a write that the server certainly did not carry
+// out is sent again.
 func TestWhatIsNotNotTakenIsSentOnce(t *testing.T) {
 	for _, tt := range []struct {
 		name string

@@ -16,11 +16,11 @@ import (
 	"groupsync/internal/target"
 )
 
-// Compare makes two plans from one reading of both sides: one under the present rules, and one
-// under the rules changed. It returns the differences between the two plans. Like a dry run,
-// Compare writes nothing and does not change the memory. The second look checks every change
-// of both plans, because a member list that hides a person can make either plan propose a
-// wrong change.
+// Compare makes two plans from one reading of both sides: the present plan under the present
+// rules, and the changed plan under the rules changed. It returns the differences between the
+// two plans. Like a dry run, Compare writes nothing and does not change the memory. The second
+// look checks every change of both plans, because a member list that hides a person can make
+// either plan propose a wrong change.
 //
 // The guards judge the changed plan as if the present rules were those of the last accepted
 // pass, and as if there were no suspension.
@@ -104,7 +104,8 @@ func (r *Reconciler) lookUpBoth(ctx context.Context, src *source.Snapshot, tgt *
 	return r.lookUp(ctx, src, asks, mem)
 }
 
-// weighBoth returns both plans with the answers of one second look.
+// weighBoth takes one second look at the changes of both plans. It returns both plans with the
+// answers, and the probes of the second look.
 func (r *Reconciler) weighBoth(ctx context.Context, src *source.Snapshot, before, after plan.Plan, mem memory.Memory) (_, _ plan.Plan, _ []source.Probe, err error) {
 	r.Step("taking the second look")
 	questions := before.Questions()
@@ -113,7 +114,7 @@ func (r *Reconciler) weighBoth(ctx context.Context, src *source.Snapshot, before
 	if err != nil {
 		return plan.Plan{}, plan.Plan{}, nil, fmt.Errorf("confirming the changes: %w", err)
 	}
-	n = min(n, len(seen.Answers)) // Weighed returns an error if answers are missing
+	n = min(n, len(seen.Answers)) // prevents a panic; if answers are missing, Weighed returns an error
 	if before, err = before.Weighed(source.Confirmation{Answers: seen.Answers[:n]}); err != nil {
 		return plan.Plan{}, plan.Plan{}, nil, err
 	}
@@ -154,10 +155,11 @@ func byID(p plan.Plan) map[string]plan.Group {
 	return groups
 }
 
-// only returns the changes of the group after that are not also changes of the group before. A
-// change that both propose is left out in two cases. Either the group before has evidence for
-// it. Or both plans ask the own side the same question about it, so both wait for the same
-// answer.
+// only returns the changes that the changed plan proposes for a group, and the present plan
+// does not. before and after are this group in the present plan and in the changed plan. A
+// change that both plans propose is left out only if before has evidence for it, or if both
+// plans ask the own side the same question about it. In the second case both plans wait for
+// the same answer.
 func only(before, after plan.Group, changes func(plan.Group) []plan.Change) []plan.Change {
 	old := byKey(changes(before))
 	sameRole := before.Feed.Role == after.Feed.Role
@@ -186,8 +188,9 @@ func sameQuestion(a, b plan.Change) bool {
 		slices.EqualFunc(a.Accounts, b.Accounts, func(x, y source.User) bool { return x.ID == y.ID })
 }
 
-// dropped returns the changes in before that are not in after. It clears their guards: the
-// changed configuration does not propose these changes, so no guard withholds them there.
+// dropped returns the changes of the present plan, before, that are not in the changed plan,
+// after. It clears the guard of each, because the changed plan does not propose the change, so
+// no guard withholds it there.
 func dropped(before, after []plan.Change) []report.Change {
 	next := byKey(after)
 	left := slices.DeleteFunc(slices.Clone(before), func(c plan.Change) bool {

@@ -38,7 +38,7 @@ func (s *story) reload(options func(*match.Options)) {
 	s.rec = s.rec.Reconfigured(s.world, directory{s.world}, Options{Name: "test", Rules: rules(s.t, options), Limits: s.limits, Now: s.rec.Now, Log: s.rec.Log})
 }
 
-// pass makes a pass that may write, and compares its lines with those that are wanted.
+// pass makes a pass that may write, and compares the lines of its report with want.
 func (s *story) pass(when, digest string, want ...string) report.Report {
 	s.t.Helper()
 	rep := s.rec.Pass(s.t.Context(), Request{MayWrite: leads, Apply: true, Approval: Approval{Digest: digest, By: "grace"}})
@@ -61,7 +61,7 @@ func mapped(claims ...string) func(*match.Options) {
 	}
 }
 
-// TestACollisionBearsOutNobody: a group that only has the same name as an admin group makes
+// TestACollisionBearsOutNobody: a Keycloak group that only has the same name as an admin group makes
 // nobody an administrator. This is true even if another source lists the person and the own
 // side does not confirm that.
 func TestACollisionBearsOutNobody(t *testing.T) {
@@ -170,8 +170,9 @@ func TestRulesAreAcceptedOnlyOnceTheyAreKnown(t *testing.T) {
 	s.pass("afterwards", "")
 }
 
-// TestTheRulesBeforeAreHeldAgainstTheOwnSide: a person whom the list of a former source hides
-// was a member under the rules before.
+// TestTheRulesBeforeAreHeldAgainstTheOwnSide: the member list of a source that the new rules
+// no longer have hides two people. Under the earlier rules they were members nevertheless, so
+// the guard `scope` withholds their removals.
 func TestTheRulesBeforeAreHeldAgainstTheOwnSide(t *testing.T) {
 	s := tell(t, "both ann lee lia\nfederation corp\nldap ann lee lia\nhides /dev: lee lia\n/dev:\n/ops: ann\nteam = ann lee lia", wide, mapped("dev", "ops"))
 	s.pass("in sync", "")
@@ -179,8 +180,8 @@ func TestTheRulesBeforeAreHeldAgainstTheOwnSide(t *testing.T) {
 	s.pass("the mapping lost dev", "", "-lee@team withheld not_member by scope", "-lia@team withheld not_member by scope")
 }
 
-// TestAnApprovalAcceptsOnlyWhatItNames: the digest does not name a person without a decision,
-// so that person's removal stays withheld.
+// TestAnApprovalAcceptsOnlyWhatItNames: the digest names only removals with evidence. A
+// removal that had none when a person approved is not approved later either.
 func TestAnApprovalAcceptsOnlyWhatItNames(t *testing.T) {
 	s := tell(t, "both ann lee bob fay\nfederation corp\nldap lee fay\n/dev: bob fay\n/ops: ann lee\nteam = ann bob lee fay", wide, mapped("dev", "ops"))
 	s.pass("in sync", "")
@@ -213,8 +214,8 @@ func TestWhatIsNoIDProvesNobodyGone(t *testing.T) {
 	s.pass("her username too", "", "-ann@team withheld gone by grace", "?other@team")
 }
 
-// TestNobodyStaysAnAdministratorInSilence: an administrator who is not certainly one account
-// is reported, even if a list hides the account that is a member.
+// TestNobodyStaysAnAdministratorInSilence: if it is unclear which account an administrator has,
+// the administrator is reported, even if a list hides the account that is a member.
 func TestNobodyStaysAnAdministratorInSilence(t *testing.T) {
 	for name, people := range map[string]string{
 		"two accounts of one email": "keycloak ann ldap\nkeycloak ann2 email=ann@example.com disabled\nclearml ann\n",

@@ -438,7 +438,7 @@ func TestAnApprovalThatIsNotForThePlan(t *testing.T) {
 			"the plan has changed: the approval names the digest 0123456789abcdef, and this pass has the digest %s; nothing was lifted; look at the new plan",
 			[]string{"+ann@team applied", "-bob@team withheld not_member by removals", "-cid@team withheld not_member by removals"}},
 		{"there is nothing to approve", "both ann bob\n/team: ann bob\nteam = bob",
-			"there is nothing to approve: this pass wants no removal and no new administrator; nothing was lifted",
+			"there is nothing to approve: the plan proposes no removal and no new administrator; nothing was lifted",
 			[]string{"+ann@team applied"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -11,14 +11,15 @@ import (
 )
 
 // ledger is the last change that groupsync made to each membership, by user group id and user
-// id. From it groupsync knows which of its changes somebody else has undone. An entry stays
-// while ClearML shows the membership as groupsync wrote it. The ledger is only for reports and
-// metrics. It influences no decision about a change.
+// id. It shows which changes somebody else has undone. An entry stays while ClearML shows the
+// membership as groupsync wrote it. The ledger is only for reports and metrics, and influences
+// no decision about a change.
 //
-// The changes of other groupsync processes, ended or running, come from the journal. The
-// journal does not show one case: somebody undid a change while Keycloak did not want the
-// change, so no pass had anything to write. A process that runs all the time does not count
-// this change. After a restart, the change counts as undone if Keycloak wants it again.
+// The changes of other groupsync processes come from the journal. In one case a restart makes
+// a difference. Somebody undoes a change while the plan does not propose it, so no pass writes
+// and the journal gets no report. A process that keeps running drops the entry and never
+// counts this. After a restart, the entry comes back from the journal. The change then counts
+// as undone if the plan proposes it again.
 type ledger map[string]map[string]entry
 
 // entry is one change that groupsync made.
@@ -33,8 +34,8 @@ const (
 	removed = "remove"
 )
 
-// undone is the changes of groupsync that somebody else undid and that the plan wants again.
-// The value is the action, by user group id and user id.
+// undone is the changes of groupsync that somebody else undid and that the plan proposes
+// again. The value is the action, by user group id and user id.
 type undone map[string]map[string]string
 
 func (u undone) enter(group, user, action string) {
@@ -58,9 +59,9 @@ func (u undone) mark(r *report.Report) {
 	}
 }
 
-// reverted returns the changes that somebody else has undone and that the plan wants again. It
-// removes the entries of memberships that are not as groupsync wrote them, so that each change
-// counts once.
+// reverted returns the changes that somebody else has undone and that the plan proposes again.
+// It then removes each entry that ClearML contradicts, so that each change counts once. It
+// also removes the entries of groups that the plan does not have.
 func (l ledger) reverted(p plan.Plan) undone {
 	found := make(undone)
 	planned := make(map[string]bool, len(p.Groups))
@@ -101,15 +102,15 @@ func (l ledger) replay(r report.Report) {
 	for _, g := range r.Groups {
 		for _, c := range slices.Concat(g.Add, g.Remove) {
 			if c.Reverted && !l[g.ID][c.ID].at.After(r.Started) {
-				delete(l[g.ID], c.ID) // the other process has already counted that the change was undone
+				delete(l[g.ID], c.ID) // the other process has counted the undone change, so this process must not count it too
 			}
 		}
 	}
 	l.enter(r)
 }
 
-// enter adds the changes that the report shows as made. The report of another process can come
-// late. So enter does not replace a change of a later pass.
+// enter adds the changes that the report shows as made. Reports of other processes can come
+// late, so enter does not replace a change of a later pass.
 func (l ledger) enter(r report.Report) {
 	for _, g := range r.Groups {
 		l.changes(g.ID, entry{added, r.Started}, g.Add)
@@ -129,9 +130,9 @@ func (l ledger) changes(group string, made entry, changes []report.Change) {
 	}
 }
 
-// recall enters the changes of other processes into the ledger. It reads each report that came
-// to the journal since the last recall. If a report cannot be read, or was cut or edited,
-// recall skips it and logs a warning.
+// recall enters the changes of other processes into the ledger, from the reports in the
+// journal that it has not read before. If a report cannot be read, or was cut or edited,
+// recall skips the report and logs a warning.
 func (r *Reconciler) recall(p *pass) {
 	if r.Journal == nil {
 		return

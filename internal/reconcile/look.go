@@ -23,7 +23,7 @@ import (
 // Subject is what a look is about: a person, a group, or a person in one group.
 type Subject struct {
 	User  string // an email, a username, or an id of either side; empty: all people in Group
-	Group string // the name or id of a ClearML group, or the path or claim name of a Keycloak group; empty: every group that concerns User
+	Group string // the name or id of a ClearML group, or the path, id or claim name of a Keycloak group; empty: every group that concerns User
 }
 
 // View is what a pass would find and decide about a subject now. A View of a person has only
@@ -35,7 +35,7 @@ type View struct {
 	Pairing match.Pairing  // of all groups of both sides
 	People  match.People   // its indexes are those of the snapshots in Input
 	Plan    plan.Plan      // only the feeds that concern the subject; each withheld change names its guard
-	Trips   []report.Trip  // their numbers count only the changes of Plan, so they have no digest to approve
+	Trips   []report.Trip  // the numbers in their texts count only the changes of Plan, so Look leaves out the digest to approve
 	Targets []target.Group // the ClearML groups that Subject.Group names
 	Sources []source.Group // the Keycloak groups that Subject.Group names
 	Person  *Person        // nil: the subject is a group
@@ -47,18 +47,18 @@ type View struct {
 type Person struct {
 	User     *target.User                // nil: only an account
 	State    match.State                 // of User
-	Accounts []source.User               // every account that could be the user's, sorted by id; or the one account
+	Accounts []source.User               // every account that could be the user's, sorted by id; without a user: the one account
 	Own      map[string]source.OwnGroups // by account id
-	Doubt    string                      // why accounts can be missing; empty: none are missing
+	Doubt    string                      // why Accounts may lack an account; empty: it lacks none
 }
 
 // Look reads what concerns one subject and decides as a pass does, with the same functions. It
 // writes nothing, does not change the memory, and may run beside a pass.
 //
-// Look reads ClearML and the list of Keycloak's groups whole. It reads the members only of
-// groups that concern the subject. So limits on a whole pass see only the subject's changes
-// and the memory. A guard that trips here trips in a pass too. In a pass, further guards can
-// trip.
+// Look reads all of ClearML and the whole list of Keycloak's groups. It reads the members only
+// of groups that concern the subject. So a guard with a limit for a whole pass counts only the
+// subject's changes and the memory. A guard that trips in a look trips in a pass too. A pass
+// may trip further guards.
 //
 // Errors are those of a pass, *UnknownError and *SeveralError.
 func (r *Reconciler) Look(ctx context.Context, s Subject) (View, error) {
@@ -73,13 +73,13 @@ func (r *Reconciler) Look(ctx context.Context, s Subject) (View, error) {
 		return View{}, err
 	}
 	for i := range l.view.Trips {
-		l.view.Trips[i].Override = "" // the digest is of a part of the plan, not of a pass
+		l.view.Trips[i].Override = "" // the digest names a part of the plan only, so a pass would not accept it
 	}
 	l.readJournal(ctx)
 	return l.view, nil
 }
 
-// look does the work of Look and of PassOf. Of req it uses only the approval, the witnesses
+// look does the work of Look and of PassOf. It uses three fields of req: Approval, Witnesses
 // and Early.
 func (r *Reconciler) look(ctx context.Context, s Subject, mem memory.Memory, req Request) (*looking, error) {
 	l := &looking{
@@ -94,10 +94,10 @@ func (r *Reconciler) look(ctx context.Context, s Subject, mem memory.Memory, req
 	return l, nil
 }
 
-// looking is the state of one look. users and accounts are the subject and everybody who could
-// be mixed up with the subject: all users who could have an account of the subject, all
-// accounts that could be those users', and so on. The look needs them to decide which account
-// is whose.
+// looking is the state of one look. users and accounts have the subject and everybody who
+// could be mixed up with the subject: all users who could have an account of the subject, all
+// accounts that could be those users', and so on. The look needs them all to decide which
+// account belongs to which user.
 type looking struct {
 	*Reconciler
 	view    View
@@ -154,10 +154,10 @@ func (l *looking) readJournal(ctx context.Context) {
 	}, func() bool { return time.Since(begun) < most && ctx.Err() == nil })
 }
 
-// read reads ClearML and the list of Keycloak's groups at the same time. The members of
-// Keycloak's groups must be read later, as in a pass. If they were read first and a login then
-// added a person, that person would look like a member to remove. If ClearML's two views of a
-// user group disagree, read reads both sides once more.
+// read reads ClearML and the list of Keycloak's groups at the same time. As in a pass, the
+// members of Keycloak's groups are read later. If they were read first, and a login then added
+// a person in ClearML, the plan would propose to remove that person. If ClearML's two views of
+// a user group disagree, read reads everything once more.
 func (l *looking) read(ctx context.Context) error {
 	if err := l.readOnce(ctx); err != nil || l.tgt.Disagreements() == 0 {
 		return err
@@ -234,7 +234,8 @@ func (l *looking) namePerson(ctx context.Context) error {
 	return l.gatherWitnesses(ctx, undecided)
 }
 
-// witnessGroup adds the people who are needed to decide who the members of a group are.
+// witnessGroup adds the people who are needed to decide which accounts the members of the
+// subject's group have. It does nothing if the subject is a person.
 func (l *looking) witnessGroup(ctx context.Context) error {
 	if l.view.Person != nil {
 		return nil
@@ -242,11 +243,11 @@ func (l *looking) witnessGroup(ctx context.Context) error {
 	return l.gatherWitnesses(ctx, true)
 }
 
-// readOwn reads the groups of all accounts from their own side.
+// readOwn asks Keycloak for the groups of all accounts found so far (the own side).
 //
-// A pass avoids this question (see source.Own). Keycloak answers from its user cache, and the
-// question keeps the cache entry alive (reference/keycloak-own-view.md). A look is rare, and
-// the answer only decides which member lists are read.
+// A pass avoids this question (see source.Own): Keycloak answers from its user cache, and the
+// question keeps the old cache entry alive (reference/keycloak-own-view.md). A look may ask,
+// because looks are rare, and the answer only decides which member lists are read.
 func (l *looking) readOwn(ctx context.Context) (err error) {
 	var accounts []source.User
 	for _, u := range l.accounts {
@@ -262,10 +263,10 @@ func (l *looking) readOwn(ctx context.Context) (err error) {
 	return nil
 }
 
-// gather looks for the text on both sides, and adds all people linked to what it finds. It
-// returns the indexes of the ClearML users that the text names directly. If the text is the id
-// of a ClearML user, gather does not look for it as a username or email, because an id names
-// exactly one person.
+// gather looks for the text on both sides, and adds everybody linked to what it finds. It
+// returns the indexes of the ClearML users whom the text names directly. If the text is the id
+// of a ClearML user, gather does not look for the text as a username or email, because an id
+// names exactly one person.
 func (l *looking) gather(ctx context.Context, text string) (direct []int, err error) {
 	typed := source.Person{IDs: []string{text}}
 	if i, named := l.tgt.UserIndex(text); named {
@@ -304,8 +305,8 @@ func (l *looking) join(users []int) []source.Person {
 	return people
 }
 
-// find makes look-ups of people and adds their accounts. It returns the look-ups of the new
-// users linked to these accounts.
+// find makes the look-ups of people and adds the accounts that it finds. It returns the
+// look-ups of users who could have these accounts and were not added before.
 func (l *looking) find(ctx context.Context, people []source.Person) ([]source.Person, error) {
 	found, err := l.source.Find(ctx, l.catalog, people, known(l.mem))
 	if err != nil {
@@ -327,14 +328,16 @@ func (l *looking) find(ctx context.Context, people []source.Person) ([]source.Pe
 // account id.
 func notAccountID(id string) bool { return !source.IsAccountID(id) }
 
-// gatherWitnesses helps to decide what it means that ClearML keeps a text that is no account
-// id and names no account. The text counts as an old id if ClearML keeps account ids of that
-// form for another user (match.Who). So gatherWitnesses looks up some users with such a text,
-// here called witnesses; source.Witness is something else. A few are enough: in a realm with
-// such ids, nearly all people have one. If undecided is false, no witness is needed.
+// gatherWitnesses looks up some users who show the meaning of a text that ClearML keeps as an
+// id, if the text does not have the form of an account id and names no account. Such a text
+// counts as an old account id if other users have account ids of that form (match.Who). These
+// users are here called witnesses; source.Witness is something else. A few witnesses are
+// enough: in a realm with such ids, nearly all people have one. If undecided is false, no
+// witness is needed.
 //
-// gatherWitnesses also adds all people linked to an account that it finds, because a pass
-// could find that account through any of them. Last, it reads the groups of all accounts.
+// gatherWitnesses also adds everybody linked to a witness's account, because a pass finds that
+// account when it looks up any of them. At the end it reads the groups of all accounts
+// (readOwn).
 func (l *looking) gatherWitnesses(ctx context.Context, undecided bool) error {
 	const most = 20
 	if !undecided {
@@ -366,8 +369,8 @@ func (l *looking) gatherWitnesses(ctx context.Context, undecided bool) error {
 	return l.readOwn(ctx)
 }
 
-// everybody returns a snapshot of the accounts that were found, and which account is which
-// user. ok is false if no account was found.
+// everybody returns a snapshot of the accounts found so far, and which of them belongs to
+// which user. ok is false if no account was found.
 func (l *looking) everybody() (src *source.Snapshot, people match.People, ok bool, err error) {
 	if len(l.accounts) == 0 {
 		return nil, people, false, nil
@@ -489,9 +492,10 @@ func (l *looking) decide(ctx context.Context) error {
 	return l.finish()
 }
 
-// meetsNobody reports whether look-ups are needed although no account was read, and none of
+// meetsNobody reports whether look-ups are needed, no member list had an account, and none of
 // the people to look up was found before. A look-up that finds nobody proves something only if
-// the realm is not empty. To see that, decide then reads every source.
+// the realm is not empty. So decide then reads every source, to see whether the realm has
+// people.
 func (l *looking) meetsNobody(src *source.Snapshot, pairing match.Pairing, asks func(source.Person) bool) bool {
 	if len(src.Users()) > 0 {
 		return false
@@ -506,10 +510,10 @@ func (l *looking) meetsNobody(src *source.Snapshot, pairing match.Pairing, asks 
 	return len(asked) > 0 && !slices.ContainsFunc(asked, found)
 }
 
-// concerns reports whether the feed, a user group with its sources, concerns the subject. This
-// is so if the subject names one of the feed's groups. If the subject is a person, these feeds
-// concern it too: those of the administrators, and those of groups that the person has on
-// either side.
+// concerns reports whether the feed, a user group with its sources, concerns the subject.
+// There are three cases. The subject names a group of the feed. The subject is a person, and
+// the feed is one of the administrators'. A user in l.users or an account in l.accounts has a
+// group of the feed.
 func (l *looking) concerns(f match.Feed) bool {
 	named := slices.ContainsFunc(l.view.Targets, func(g target.Group) bool { return g.ID == f.Group.ID })
 	named = named || slices.ContainsFunc(f.Sources, func(g source.Group) bool {
@@ -543,8 +547,9 @@ func (p pairs) cut(concerns func(match.Feed) bool) pairs {
 	return p
 }
 
-// managed returns how many memberships a whole pass covers. A look does not read all groups.
-// So managed also counts groups whose sources a pass would find unreadable.
+// managed returns how many memberships a whole pass covers. A pass does not count the groups
+// of which a source cannot be read. A look does not read every source, so managed counts these
+// groups too.
 func (p pairs) managed() (n int) {
 	for _, f := range p.now.Feeds {
 		if len(f.Missing) == 0 {
@@ -554,9 +559,9 @@ func (p pairs) managed() (n int) {
 	return n
 }
 
-// asks returns a function that reports whether a look-up is needed. If asks returns nil, every
-// look-up is needed. If the subject is a person, the look-ups of most other people in the same
-// groups change nothing.
+// asks returns a function that reports whether a look-up is needed. A nil function means that
+// every look-up is needed, as for a group. For a person, the look-ups of most other people in
+// the same groups change nothing.
 func (l *looking) asks(src *source.Snapshot) func(source.Person) bool {
 	p := l.view.Person
 	if p == nil {
@@ -564,9 +569,9 @@ func (l *looking) asks(src *source.Snapshot) func(source.Person) bool {
 	}
 	needed := make(map[string]bool)
 	if p.User != nil {
-		// An account with the person's name may be the person's with a new email. It is not if
-		// it is another ClearML user's, so the users who could have it must be looked up. The
-		// same is true for the administrators that count toward the floor.
+		// An account with the person's name may belong to the person, under a new email, or to
+		// another ClearML user. So all users who could have the account must be looked up. If
+		// admins.floor matters, l.users has the administrators, and this is done for them too.
 		var names []string
 		for _, u := range l.tgt.Users() {
 			if l.users[u.ID] {
@@ -590,9 +595,9 @@ func (l *looking) ofPerson(c plan.Change) bool {
 	return p != nil && p.User != nil && c.User.ID == p.User.ID
 }
 
-// losesAdmin reports whether the plan would remove the person from the administrators. Then
-// groupsync must know which of the other administrators can still sign in, because of
-// admins.floor.
+// losesAdmin reports whether the plan would remove the person from the administrators. If so,
+// admins.floor matters, and the look must find out which other administrators can still sign
+// in.
 func (l *looking) losesAdmin(draft plan.Plan) bool {
 	return slices.ContainsFunc(draft.Groups, func(g plan.Group) bool {
 		return g.Feed.Admins && slices.ContainsFunc(g.Remove, l.ofPerson)
@@ -615,9 +620,9 @@ func (l *looking) gatherAdmins(ctx context.Context) error {
 	return l.readOwn(ctx)
 }
 
-// decides returns a function that reports whether a change matters for the answer. If the
-// subject is a group, every change matters. If it is a person, that person's changes matter.
-// If the person would lose administration, all removals of administrators matter too.
+// decides returns a function that reports whether a change matters for the answer. For a
+// group, every change matters. For a person, only that person's changes matter. If the person
+// would stop being an administrator, all removals of administrators matter too.
 func (l *looking) decides(draft plan.Plan) func(plan.Change) bool {
 	if l.view.Person == nil {
 		return func(plan.Change) bool { return true }
@@ -648,8 +653,9 @@ func (l *looking) finish() error {
 	return nil
 }
 
-// fillPerson sets the person's state and accounts from the plan. A person who is in no group on
-// either side is not in the plan, and keeps the state from the look-up.
+// fillPerson sets the person's state and accounts from the plan. The plan lacks a person who
+// is in no group on either side. Such a person keeps the state from choose, if choose found
+// one.
 func (l *looking) fillPerson(p *Person) {
 	i, _ := l.tgt.UserIndex(p.User.ID)
 	if state, matters := l.view.Plan.People[p.User.ID]; matters && state != match.NotAsked {

@@ -8,9 +8,9 @@ import (
 	"groupsync/internal/source"
 )
 
-// Meet makes look-ups of more people and returns the view with the answers. v is the result of
-// Survey. Meet matches all accounts and users again, under the view's Rules. The rest of the
-// view stays as it is. Errors are those of a look-up.
+// Meet looks up more people for a view, which is a result of Survey. It returns the view with
+// the answers, and with all accounts and users matched again under the view's Rules. The rest
+// of the view stays unchanged. Errors are those of a look-up.
 func (r *Reconciler) Meet(ctx context.Context, v View, people []source.Person) (View, error) {
 	if len(people) > 0 {
 		src, err := r.lookUp(ctx, v.Input.Source, people, v.Input.Memory)
@@ -23,9 +23,9 @@ func (r *Reconciler) Meet(ctx context.Context, v View, people []source.Person) (
 	return v, nil
 }
 
-// Confirm takes a second look at people of the view. A question without sources asks whether
-// the accounts are disabled or gone, and needs no user group. The answers are in the order of
-// the questions.
+// Confirm takes a second look at people of the view, and returns the answers in the order of
+// the questions. A question without sources asks only whether the accounts are disabled or
+// gone, so it needs no user group.
 func (r *Reconciler) Confirm(ctx context.Context, v View, questions []source.Question) ([]source.Answer, error) {
 	r.Step("taking the second look")
 	c, err := r.source.Confirm(ctx, v.Input.Source, questions, known(v.Input.Memory))

@@ -28,10 +28,12 @@ type pass struct {
 	suspended memory.Suspension // the suspension that the pass found last; zero: none
 }
 
-// prober is an error that also has the probes of federations that were made before it.
+// prober is an error that has the probes of federations that were made before the error, for
+// the report.
 type prober interface{ Probes() []source.Probe }
 
-// fail puts the error that ended the pass into the report.
+// fail puts the error that ended the pass into the report, with the probes that were made
+// before it.
 func (p *pass) fail(err error) {
 	p.planned = false
 	p.failure(err)
@@ -95,7 +97,7 @@ func (p *pass) approval(judged guard.Judged, in guard.Input) *report.Approval {
 	}
 	switch {
 	case judged.Digest == "":
-		a.Detail = "there is nothing to approve: this pass wants no removal and no new administrator; nothing was lifted"
+		a.Detail = "there is nothing to approve: the plan proposes no removal and no new administrator; nothing was lifted"
 	case !judged.Granted:
 		a.Detail = fmt.Sprintf("the plan has changed: the approval names the digest %s, and this pass has the digest %s; nothing was lifted; look at the new plan", a.Digest, judged.Digest)
 	case len(a.Lifted) == 0:
@@ -112,19 +114,19 @@ func (p *pass) approval(judged guard.Judged, in guard.Input) *report.Approval {
 	return a
 }
 
-// otherRoles returns a remark for each person who is an administrator by Keycloak, and whose
-// role in ClearML is neither admin nor user.
+// otherRoles returns a remark for each person whom Keycloak makes an administrator, and whose
+// role in ClearML is neither admin nor user. groupsync does not change such a role.
 func otherRoles(p plan.Plan) (remarks []report.Skip) {
 	for _, g := range p.Groups {
 		for _, u := range g.OtherRole {
-			why := "is an administrator by Keycloak, and groupsync does not change " + roleText(u)
+			why := "is an administrator in Keycloak, and was not made one in ClearML: change the role there, because groupsync does not change " + roleText(u)
 			remarks = append(remarks, report.Skip{Name: cmp.Or(u.Email, u.ID), Side: match.InClearML, Why: why})
 		}
 	}
 	return remarks
 }
 
-// roleText returns the role of a user with a noun, for a message.
+// roleText returns words for the role of a user, such as "the role guest", for a message.
 func roleText(u target.User) string {
 	if u.Role == "" {
 		return "a role that ClearML does not return"
@@ -209,14 +211,16 @@ func personsOf(src *source.Snapshot, tgt *target.Snapshot, people match.People, 
 	return list
 }
 
-// byEmailOnly reports whether the account has no certain user only because emails identify
-// nobody in the realm. One remark of the report says so for all such accounts.
+// byEmailOnly reports whether one user could have the account, and only the email connects the
+// two, in a realm where an email is not enough to identify an account. personsOf leaves out
+// such accounts, because one remark of the report is about all of them (match.Unsure).
 func byEmailOnly(src *source.Snapshot, people match.People, account int) bool {
 	users := people.Claimants(account)
 	return src.Catalog().HidesEmails() && len(users) == 1 && people.Person(users[0]).EmailOnly()
 }
 
-// stateCounts returns the number of people in each state, by the names in the report.
+// stateCounts returns the number of people in each state, by the name of the state in the
+// report. Every state has an entry, if need be 0.
 func stateCounts(users map[match.State]int) map[string]int {
 	counts := make(map[string]int, len(report.UserStates))
 	for _, s := range report.UserStates {
@@ -252,7 +256,8 @@ func (p *pass) applied(done applied) {
 	}
 }
 
-// withOutcomes sets the outcome of planned changes and drops those that somebody else has made.
+// withOutcomes sets the outcomes of the planned changes. It drops a change that somebody else
+// has made, and does not alter a change that the run did not reach.
 func withOutcomes(changes []report.Change, outcomes map[string]report.Outcome, of *outcome) []report.Change {
 	kept := []report.Change{}
 	for _, c := range changes {
@@ -284,9 +289,10 @@ func count(changes []report.Change, o report.Outcome) (n int) {
 	return n
 }
 
-// result returns the result of the pass. A guard that only waits (Rule.Waits), such as a grace
-// or a suspension, does not make a pass guarded. A guard that can trip without withholding
-// anything (Rule.Informs) makes a pass guarded only if it withholds changes.
+// result returns the result of the pass. A trip of a guard that only waits (Rule.Waits), such
+// as a grace or a suspension, does not make the result "guarded". A guard that can trip
+// without withholding anything (Rule.Informs) makes the result "guarded" only if it withholds
+// changes.
 func (p *pass) result() report.Result {
 	r := p.report
 	add, remove := r.Drift()
@@ -308,9 +314,9 @@ func (p *pass) result() report.Result {
 	}
 }
 
-// needsJournal reports whether the report must be in the journal. There are two reasons: the
-// pass could write, and made, failed or withheld a change. Or it found that somebody has
-// undone a change of groupsync.
+// needsJournal reports whether the report must be kept in the journal. There are two reasons.
+// The pass was allowed to write, and a change was made, failed or was withheld. Or the pass
+// found that somebody has undone a change of groupsync.
 func (p *pass) needsJournal() bool {
 	for _, g := range p.report.Groups {
 		for _, c := range slices.Concat(g.Add, g.Remove) {

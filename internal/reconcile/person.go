@@ -10,21 +10,21 @@ import (
 	"groupsync/internal/target"
 )
 
-// PassOf makes a pass of one person. It reads and decides as Look does. It writes the cleared
-// changes of that person in the same way as a whole pass. user is as in Subject.User. The
-// report has only that person. If the report's result is error, the View is empty.
+// PassOf makes a pass of one person. It reads and decides as Look does, and writes the
+// person's cleared changes as a whole pass does. user is as in Subject.User. The report has
+// only that person. If the report's result is error, the View is empty.
 //
-// PassOf's changes count toward the limits of later passes. PassOf has not read the other
-// people. So it starts no grace, and is never an accepted pass.
+// PassOf's changes count toward the limits of later passes. But PassOf has not read the other
+// people, so it starts no grace, and is never an accepted pass.
 //
-// If the error is not nil, it is *UnknownError or *SeveralError, and no pass was made. All
-// other errors are in the report.
+// If the returned error is not nil, it is *UnknownError or *SeveralError, and no pass was
+// made. All other errors are in the report.
 func (r *Reconciler) PassOf(ctx context.Context, user string, req Request) (View, report.Report, error) {
 	req.Early = true
 	p := r.begin(req)
 	r = r.asOf(p.report.Started)
 	p.log = p.log.With("scope", "person")
-	p.report.Person = user // until the person is found
+	p.report.Person = user // as typed; foundOf replaces it with the id
 	view, err := r.runOf(target.WithPass(ctx, p.report.Pass), p, user)
 	var unknown *UnknownError
 	var several *SeveralError
@@ -60,7 +60,7 @@ func (r *Reconciler) runOf(ctx context.Context, p *pass, user string) (view View
 	return view, nil
 }
 
-// foundOf puts what the look found about its person into the report.
+// foundOf puts what the look found into the report, reduced to the person of the look.
 func (p *pass) foundOf(l *looking) {
 	v := l.view
 	judged := l.judged
@@ -84,6 +84,6 @@ func (p *pass) foundOf(l *looking) {
 		return len(g.Add)+len(g.Remove)+len(g.Kept)+len(g.Pending) == 0
 	})
 	r.People = slices.DeleteFunc(r.People, func(x report.Person) bool { return !ids[x.ID] })
-	// Counts over both whole sides have no meaning for one person.
+	// These cover everybody, so they have no meaning in the report of one person.
 	r.Skipped, r.Users, r.AdminMismatch = []report.Skip{}, map[string]int{}, 0
 }

@@ -1,9 +1,9 @@
 // Package reconcile makes passes. A pass is one run: it reads Keycloak and ClearML, and plans
 // changes from Keycloak's member lists. Then it takes a second look: it asks Keycloak once
-// more about each change. The second look relies on the person's own side, which is Keycloak's
-// answer about one account, as opposed to a group's member list. The answer is the evidence of
-// the change. The guards withhold some changes, and the pass writes the others, which are the
-// cleared changes. Only apply.go writes.
+// more about each change. This time it asks about the person's account, not about the group's
+// member list. The answer (the person's own side) is the evidence of the change. The guards
+// withhold some changes. The pass writes the others, which are the cleared changes. Only
+// apply.go writes.
 package reconcile
 
 import (
@@ -34,20 +34,21 @@ import (
 type Source interface {
 	// Catalog returns the complete list of groups, with the federations.
 	Catalog(ctx context.Context) (source.Catalog, error)
-	// Read returns a complete snapshot of the selection, or an error.
+	// Read returns a snapshot of the selected groups and roles with their members. The snapshot
+	// is complete, or Read returns an error.
 	Read(ctx context.Context, catalog source.Catalog, selection source.Selection) (*source.Snapshot, error)
-	// LookUp asks the realm about people whom no member list has shown, and returns the
-	// snapshot with the answers. known are the federations of earlier passes.
+	// LookUp asks the realm about people whom no member list has shown. It returns the snapshot
+	// with the answers. known are the federations of earlier passes.
 	LookUp(ctx context.Context, snap *source.Snapshot, people []source.Person, known []source.Federation) (*source.Snapshot, error)
 	// Confirm takes the second look. It answers the questions, in their order, from a new
 	// reading of each person's own side.
 	Confirm(ctx context.Context, snap *source.Snapshot, questions []source.Question, known []source.Federation) (source.Confirmation, error)
-	// Find returns the realm's answers about those people. Unlike LookUp, Find can also search
-	// for a username. Only Look and PassOf use Find.
+	// Find returns the realm's answers about people. Unlike LookUp, it needs no snapshot and
+	// can search for a username. Only Look and PassOf use Find.
 	Find(ctx context.Context, catalog source.Catalog, people []source.Person, known []source.Federation) (source.LookUps, error)
-	// GroupsOf returns each account's groups from its own side, by account id. The answer
-	// comes from Keycloak's user cache, and the question keeps old cache entries alive. So
-	// only Look and PassOf use GroupsOf.
+	// GroupsOf returns the groups of each account (its own side), by account id. Keycloak
+	// answers this from its user cache, and the question keeps old cache entries alive. So only
+	// Look and PassOf use GroupsOf.
 	GroupsOf(ctx context.Context, catalog source.Catalog, accounts []source.User, known []source.Federation) (map[string]source.OwnGroups, error)
 }
 
@@ -64,10 +65,10 @@ type Directory interface {
 	// Group returns one user group and prepares its write, so that SetMembers needs no other
 	// request. It returns false if the group is gone.
 	Group(ctx context.Context, id string) (target.Group, bool, error)
-	// SetMembers replaces the members of a group that Group has just returned. It sends at
-	// most one request for a user group, and at most one request for each person of a role.
-	// Before each request it asks the fence whether this process may still write. It returns
-	// ClearML's ids of the answered calls, even with an error. Its errors are those of
+	// SetMembers replaces the members of a group that Group has just returned. It sends one
+	// request for a user group at most, and one for each person of a role at most. Before each
+	// request it asks the fence whether this process may still write. It returns the ids that
+	// ClearML gave the answered calls, even with an error. Its errors are those of
 	// clearml.Client.SetMembers.
 	SetMembers(ctx context.Context, fence target.Fence, group target.Group, members []string) (target.Calls, error)
 }
@@ -76,8 +77,8 @@ type Directory interface {
 type Store interface {
 	Load() (memory.Memory, error)
 	Save(memory.Memory) error
-	// Lock prevents passes of other processes until release is called. If this process must
-	// not make a pass now, Lock returns an error and does not wait.
+	// Lock prevents passes of other processes until release is called. It does not wait: if
+	// this process must not make a pass now, Lock returns an error.
 	Lock() (release func(), err error)
 	// Suspension returns the suspension that was set last, by any process, even if it has
 	// ended.
@@ -99,16 +100,16 @@ type Options struct {
 	Rules  match.Rules
 	Limits guard.Limits
 	Store  Store // keeps the memory; nil: the memory lasts as long as the process
-	// Peek returns the store for one Look, Survey or Compare, which may run beside a pass. A
-	// store can return an error only once, for example that its ConfigMap was deleted. The
-	// pass must get such an error, so a look does not use Store. If Peek is nil, a look uses
-	// Store.
+	// Peek returns the store for one Look, Survey or Compare, which may run beside a pass. If
+	// Peek is nil, these use Store. Peek is needed if Store reports a problem only once, for
+	// example that its ConfigMap was deleted. The pass must get that error, so a look must not
+	// use it up.
 	Peek func() Store
 	// Journal keeps the reports, and shows which changes other groupsync processes made. If
 	// Journal is nil, no report is kept, and the changes of other processes are unknown.
 	Journal Journal
 	Now     func() time.Time  // nil: time.Now
-	Step    func(step string) // called with the next step of the pass, for a person who waits; may be nil
+	Step    func(step string) // called before each step of a pass with its name, to show a waiting person the progress; may be nil
 	Log     *slog.Logger
 }
 
@@ -120,7 +121,7 @@ type Reconciler struct {
 	target Directory
 	writer *writer
 	ledger ledger
-	// seen are the ids of the passes whose reports are already in the ledger.
+	// seen has the ids of the passes whose reports were entered into the ledger.
 	seen map[string]bool
 }
 
@@ -140,12 +141,11 @@ func New(src Source, tgt Directory, o Options) *Reconciler {
 	return r
 }
 
-// Reconfigured returns the Reconciler to use after a change of the configuration. Such a
-// change must not undo what r knows. So the result keeps the ledger, the count of lost
-// members, the groups to write last, a canary that could not be read back, and whether writing
-// was stopped for good. If o.Store is nil, it keeps the memory too. Its first write is a
-// canary again (see writer). No pass may run during the call, and r must make no pass
-// afterwards.
+// Reconfigured returns the Reconciler to use after a change of the configuration. The new
+// Reconciler keeps what must outlive the change: the ledger, the count of lost members, the
+// groups to write last, a canary that could not be read back, and whether writing was stopped
+// for good. If o.Store is nil, it also keeps the memory. Its first write is a canary again
+// (see writer). No pass may run during the call, and r must make no pass afterwards.
 func (r *Reconciler) Reconfigured(src Source, tgt Directory, o Options) *Reconciler {
 	if o.Store == nil {
 		o.Store = r.Store
@@ -156,9 +156,9 @@ func (r *Reconciler) Reconfigured(src Source, tgt Directory, o Options) *Reconci
 	return next
 }
 
-// NewTerm clears the ledger. It is called when this process becomes the leader, because
-// another process may have made changes since this process was the leader last. No pass may
-// run during the call.
+// NewTerm clears the ledger. It is called when this process becomes the leader. Another leader
+// may have made changes in between, so the entries may be out of date. No pass may run during
+// the call.
 func (r *Reconciler) NewTerm() { clear(r.ledger) }
 
 // Approval is a person's permission for the changes that a digest names.
@@ -169,13 +169,13 @@ type Approval struct {
 
 // Request says what a pass may do.
 type Request struct {
-	Apply    bool         // write what the guards clear
+	Apply    bool         // write the cleared changes; false: only report them
 	Approval Approval     // lifts the liftable guards for the changes that the digest names
-	MayWrite func() error // called before each write; its error says why this process is not the leader; if MayWrite is nil, nothing is written
-	DryRun   bool         // do not change the memory
+	MayWrite func() error // called before each write; an error means that this process is not the leader and must not write; if MayWrite is nil, nothing is written
+	DryRun   bool         // take no lock, and do not change the memory
 
-	// Early says that the pass runs outside the schedule (guard.Input.Early). A PassOf is
-	// always early.
+	// Early says that the pass runs outside the schedule, which makes some limits stricter
+	// (guard.Input.Early). A PassOf is always early.
 	Early bool
 
 	// Witnesses are admin events about the person of a PassOf. A removal that they explain
@@ -195,17 +195,18 @@ func (r *Reconciler) Pass(ctx context.Context, req Request) report.Report {
 	return r.end(p)
 }
 
-// asOf returns a copy of the Reconciler that has only the exceptions of users.protect that
-// have not ended at the time now. The copy shares everything else with r. A pass calls asOf
-// once, when it starts. So an exception that ends during the pass counts for the whole pass.
+// asOf returns a copy of the Reconciler without the exceptions of users.protect that have
+// ended at the time now. The copy shares everything else with r. A pass uses one such copy,
+// made when the pass starts. So an exception that ends during the pass counts for the whole
+// pass.
 func (r *Reconciler) asOf(now time.Time) *Reconciler {
 	c := *r
 	c.Rules = r.Rules.At(now)
 	return &c
 }
 
-// peeking returns the copy of asOf for one Look, Survey or Compare. If Peek is set, the copy
-// has the store that Peek returns.
+// peeking returns the Reconciler for one Look, Survey or Compare: a copy as of now (asOf),
+// with the store that Peek returns, if Peek is set.
 func (r *Reconciler) peeking(now time.Time) *Reconciler {
 	r = r.asOf(now)
 	if r.Peek != nil {
@@ -214,20 +215,20 @@ func (r *Reconciler) peeking(now time.Time) *Reconciler {
 	return r
 }
 
-// record stores the report in the journal if the journal needs it (pass.needsJournal). A dry run's
-// report is not stored. If the report cannot be stored, an error is added to it. What was
-// written in ClearML stays.
+// record stores the report in the journal if it must be kept (pass.needsJournal). If the
+// report cannot be stored, record adds an error to it. This does not undo what was written in
+// ClearML.
 func (r *Reconciler) record(p *pass) {
 	if r.Journal == nil || !p.needsJournal() {
 		return
 	}
-	r.seen[p.report.Pass] = true // the ledger has its changes already
+	r.seen[p.report.Pass] = true // the ledger has the changes of this pass, so recall must not read the report
 	if err := r.Journal.Add(p.report); err != nil {
 		p.report.Errors = append(p.report.Errors, report.Failure{System: "groupsync", Reason: "journal", Text: fmt.Sprintf("storing the report of this pass in the journal: %v: make room in state_dir, or make it writable; the log has the changes of this pass", err)})
 	}
 }
 
-// locked runs a pass with the stored memory, while it holds the store's lock. The lock
+// locked calls run with the stored memory while this process holds the store's lock, which
 // prevents passes of other processes. A dry run takes no lock, because it writes nothing.
 func (r *Reconciler) locked(p *pass, run func(memory.Memory) error) error {
 	if !p.request.DryRun {
@@ -244,8 +245,9 @@ func (r *Reconciler) locked(p *pass, run func(memory.Memory) error) error {
 	return run(mem)
 }
 
-// remembering runs a whole pass with the stored memory. If the pass fails, remembering saves
-// the time of the first failure.
+// remembering makes a whole pass by calling run with the stored memory. If the pass fails,
+// remembering saves the time of the failure, unless an earlier failure is saved
+// (Memory.FailedAt).
 func (r *Reconciler) remembering(p *pass, run func(memory.Memory) error) error {
 	return r.locked(p, func(mem memory.Memory) error {
 		err := run(mem.Resumed(r.Now()))
@@ -277,7 +279,7 @@ func (r *Reconciler) decide(ctx context.Context, mem memory.Memory, req Request)
 	rules := r.remembered(mem)
 	tgt, src, err := r.read(ctx, rules)
 	if err != nil {
-		return d, err // the error already says what could not be read
+		return d, err // the error says what could not be read
 	}
 	mem = mem.Settled(tgt.Member)
 	pairs, err := rules(src.Catalog(), tgt.Groups())
@@ -316,7 +318,7 @@ func (r *Reconciler) decide(ctx context.Context, mem memory.Memory, req Request)
 }
 
 // suspension returns the suspension that is in force now, or the zero Suspension. If it
-// returns an error, the state is unknown, and nothing may be written.
+// returns an error, it is unknown whether writing is suspended, and nothing may be written.
 func (r *Reconciler) suspension(ctx context.Context) (memory.Suspension, error) {
 	s, err := r.Store.Suspension(ctx)
 	if err != nil {
@@ -343,9 +345,10 @@ func (r *Reconciler) run(ctx context.Context, p *pass, mem memory.Memory) error 
 	return r.write(ctx, p, began, next, d.judged.Cleared)
 }
 
-// write saves the memory and then, if the pass applies, writes the cleared changes. began is
-// the start of the pass's reads. The memory already counts the cleared changes. If the process
-// crashes during the writes, the next pass still counts them toward the limits.
+// write saves the memory and then, if the pass applies, writes the cleared changes. next, the
+// memory, includes the cleared changes. So if the process crashes during the writes, the next
+// pass still counts them toward the limits. began is when the pass began to read, for the age
+// of the plan.
 func (r *Reconciler) write(ctx context.Context, p *pass, began time.Time, next memory.Memory, cleared guard.Cleared) error {
 	if err := r.keep(p, next); err != nil || !p.request.Apply {
 		return err
@@ -395,7 +398,8 @@ func (r *Reconciler) readOnce(ctx context.Context, pair pairer) (tgt *target.Sna
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		// It is not known yet who has the role admin. That does not change what is read.
+		// nil: it is not known yet who has the role admin. What is read from Keycloak does not
+		// depend on that.
 		pairs, err := pair(catalog, append(slices.Clone(groups), target.AdminRole(nil)))
 		if err != nil {
 			return err
@@ -407,8 +411,9 @@ func (r *Reconciler) readOnce(ctx context.Context, pair pairer) (tgt *target.Sna
 	return tgt, src, work.Wait()
 }
 
-// fence returns the fence of the pass, which is asked before each write. It refuses the write
-// if this process is not the leader, or if the plan is too old.
+// fence returns the fence of the pass, which is asked before each write. The fence refuses if
+// this process is not the leader, or if the plan is too old. began is when the pass began to
+// read.
 func (r *Reconciler) fence(req Request, began time.Time) target.Fence {
 	return target.Leading(req.MayWrite).And(target.NotOlder(began, r.Limits.MaxAge, r.Now))
 }
@@ -481,8 +486,8 @@ func (r *Reconciler) begin(req Request) *pass {
 	}}
 }
 
-// passID returns an id of the time and a random part, so that ids sort by time and do not
-// repeat.
+// passID returns a unique id. It begins with the time, so that ids sort by time, and ends with
+// a random part.
 func passID(started time.Time) string {
 	var random [4]byte
 	rand.Read(random[:]) // never fails

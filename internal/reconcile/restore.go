@@ -25,23 +25,25 @@ func (e *RestoreError) Error() string { return e.text }
 
 // Restoration is what a restore found and did.
 type Restoration struct {
-	Report report.Report // its Restores names the earlier pass; its Skipped says what was not restored, and why
-	Redone int           // how many changes in Report the next pass will undo if Keycloak stays as it is
+	Report report.Report // Report.Restores is the id of the earlier pass; Report.Skipped has the changes that were not undone, and why
+	Redone int           // how many changes of Report the next pass will reverse, unless Keycloak changes
 }
 
 // Restore undoes what an earlier pass did: it adds the people whom that pass removed, and
 // removes those whom it added. past is the report of that pass. Like a pass, Restore reads
 // both sides whole, applies the guards to its plan, and writes with the same code.
 //
-// Restore also undoes a change whose write failed, if ClearML now shows that it was made.
+// Restore also undoes a change whose write failed, if ClearML now shows that the change was
+// made.
 //
 // Restore leaves out memberships that have changed since, and people whom a pass must not
 // change. It adds a person only if exactly one Keycloak account is certainly that person's,
-// and two looks find the account enabled. It does not remove people who are protected, local,
-// a service account, or groupsync's own user.
+// and two looks find the account enabled. It removes nobody whom a pass must not remove
+// (match.State.Removable), for example people who are protected or local, and nobody whom an
+// exception keeps.
 //
-// If the error is not nil, it is a *RestoreError, and nothing was read. All other errors are
-// in the report.
+// If the returned error is not nil, it is a *RestoreError, and nothing was read. All other
+// errors are in the report.
 func (r *Reconciler) Restore(ctx context.Context, past report.Report, req Request) (Restoration, error) {
 	if err := r.restorable(past); err != nil {
 		return Restoration{}, err
@@ -57,7 +59,8 @@ func (r *Reconciler) Restore(ctx context.Context, past report.Report, req Reques
 	return Restoration{r.end(p), redone}, nil
 }
 
-// restorable returns why nothing in a report can be restored, or nil.
+// restorable returns a *RestoreError that says why nothing in a report can be restored, or
+// nil.
 func (r *Reconciler) restorable(past report.Report) error {
 	switch {
 	case past.Pass == "":
@@ -97,7 +100,8 @@ func (r *Reconciler) runRestore(ctx context.Context, p *pass, past report.Report
 	return redone, nil
 }
 
-// foundRestored puts what a restore decided, and what it left out, into the report.
+// foundRestored puts what a restore decided into the report. left has the changes that are not
+// undone. Parts of the report that are only about a whole pass are emptied.
 func (p *pass) foundRestored(d decision, left []report.Skip) {
 	p.found(d)
 	r := &p.report
@@ -115,15 +119,15 @@ type restoring struct {
 	mem     memory.Memory
 	pairing match.Pairing
 	people  match.People
-	draft   plan.Plan                // the plan of a pass now
+	draft   plan.Plan                // the plan that a pass would make now
 	changes map[string][]plan.Change // by id of the user group
-	probes  []source.Probe           // from the second look
+	probes  []source.Probe           // made during the second look
 	left    []report.Skip
 }
 
-// undo reads both sides and makes look-ups of the earlier pass's people who were not read. It
-// takes a second look at the people who would be added. It returns the changes that can be
-// undone.
+// undo reads both sides and decides which changes of the earlier pass can be undone. It looks
+// up the people of that pass who were not read. It takes a second look at the people to add
+// (confirm).
 func (r *Reconciler) undo(ctx context.Context, past report.Report, mem memory.Memory) (*restoring, error) {
 	mem = mem.Resumed(r.Now())
 	rules := r.remembered(mem)
@@ -159,8 +163,8 @@ func (r *Reconciler) undo(ctx context.Context, past report.Report, mem memory.Me
 	return u, nil
 }
 
-// unmet returns the look-ups that are needed for the people of the earlier pass, sorted by
-// key.
+// unmet returns the look-ups that must be made before the people of the earlier pass are
+// judged, sorted by key.
 func (u *restoring) unmet(past report.Report) []source.Person {
 	asks := make(map[string]source.Person)
 	for _, g := range past.Groups {
@@ -180,13 +184,13 @@ func (u *restoring) unmet(past report.Report) []source.Person {
 	return list
 }
 
-// confirm takes the second look at the account of each person who would be added. It leaves
-// out each person whose account is not certainly enabled. The first look is not enough: while
-// LDAP is not reachable, Keycloak returns its own copy of an account. The second look probes
-// the account's federation before and after.
+// confirm takes the second look at the account of each person to add. It leaves out each
+// person whose account is not certainly enabled. The first look is not enough: while LDAP is
+// not reachable, Keycloak returns its own copy of an account. The second look probes the
+// account's federation before and after.
 //
-// The question is the one for a removal because of a disabled account. For that question the
-// second look reads only the account itself, and no group.
+// confirm asks whether the account is disabled, as for a removal. For that question the second
+// look reads only the account, and no group.
 func (r *Reconciler) confirm(ctx context.Context, u *restoring) error {
 	var questions []source.Question
 	asked := make(map[string]bool)
@@ -196,7 +200,7 @@ func (r *Reconciler) confirm(ctx context.Context, u *restoring) error {
 				continue
 			}
 			asked[c.User.ID] = true
-			account := c.Accounts[0] // grantable requires exactly one account
+			account := c.Accounts[0] // grantable has checked that there is exactly one account
 			account.Enabled = false
 			questions = append(questions, source.Question{User: c.User.ID, Accounts: []source.User{account}})
 		}
@@ -211,7 +215,7 @@ func (r *Reconciler) confirm(ctx context.Context, u *restoring) error {
 	for i, a := range confirmation.Answers {
 		switch {
 		case !a.For("", questions[i].User, false):
-			return errors.New("the second look answers for another person: report this as a fault in groupsync")
+			return errors.New("the second look answers for another person, so nothing was restored: report this as a fault in groupsync")
 		case a.Evidence.Valid():
 			doubts[questions[i].User] = "the second look finds the person's account in Keycloak disabled"
 		case !a.Enabled:
@@ -237,8 +241,8 @@ func (u *restoring) leave(id, name, email, group string, why error) {
 	u.left = append(u.left, report.Skip{Name: cmp.Or(email, name, id), Side: match.InClearML, Why: fmt.Sprintf("was not restored in the group %q: %v", group, why)})
 }
 
-// redone returns how many of the changes the next pass will undo if Keycloak stays as it is.
-// These are the changes that the plan of a pass does not want now.
+// redone returns how many of the changes the next pass will reverse, unless Keycloak changes.
+// These are the changes that the plan of a pass does not propose now.
 func (u *restoring) redone() (n int) {
 	for _, g := range u.draft.Groups {
 		wanted := slices.Concat(g.Add, g.Remove)
@@ -251,7 +255,8 @@ func (u *restoring) redone() (n int) {
 	return n
 }
 
-// group undoes what the earlier pass did to one user group.
+// group collects the changes that undo what the earlier pass did to one user group. pass is
+// the id of the earlier pass, and past is its report of the group.
 func (u *restoring) group(pass string, past report.Group) {
 	at := slices.IndexFunc(u.draft.Groups, func(g plan.Group) bool { return g.Feed.Group.ID == past.ID })
 	for _, side := range []struct {
@@ -277,8 +282,8 @@ func (u *restoring) group(pass string, past report.Group) {
 	}
 }
 
-// change returns the change that undoes past, one change of the earlier pass. It returns an
-// error with the reason if past is left out.
+// change returns the change that undoes past, one change of the earlier pass. action is the
+// action of the returned change. If past must not be undone, the error says why.
 func (u *restoring) change(g plan.Group, past report.Change, action plan.Action) (plan.Change, error) {
 	i, known := u.tgt.UserIndex(past.ID)
 	is := slices.ContainsFunc(g.Feed.Group.Members, func(m target.Member) bool { return m.ID == past.ID })
@@ -311,7 +316,7 @@ func (u *restoring) change(g plan.Group, past report.Change, action plan.Action)
 	return change, nil
 }
 
-// grantable returns an error that says why the person may not get a grant, or nil. A grant
+// grantable returns nil if the person may get a grant, or an error that says why not. A grant
 // needs exactly one account that is certainly the person's and is enabled.
 func grantable(p match.Person, accounts []source.User) error {
 	switch {

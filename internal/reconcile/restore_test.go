@@ -286,7 +286,7 @@ func TestLawARestoreTakesBackAPass(t *testing.T) {
 	})
 }
 
-// undoneBy returns how many of the restore's changes a later pass wants to undo.
+// undoneBy returns how many of the restore's changes the plan of a later pass would undo.
 func undoneBy(next, restore report.Report) (n int) {
 	wanted := make(map[string]bool)
 	for _, g := range next.Groups {

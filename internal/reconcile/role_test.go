@@ -106,7 +106,7 @@ func TestAdminsVia(t *testing.T) {
 	t.Run("role: a role that is neither admin nor user stays, and is no drift", func(t *testing.T) {
 		s := tellOfAdmins(t, match.ViaRole, apart, realm, people("annotator", "admin", "consumer")...)
 		rep := s.pass("Admins: ; roles: ann annotator, bob admin, cid consumer", "=groupsync@role admin service_account")
-		want := report.Skip{Name: "ann@example.com", Side: match.InClearML, Why: "is an administrator by Keycloak, and groupsync does not change the role annotator"}
+		want := report.Skip{Name: "ann@example.com", Side: match.InClearML, Why: "is an administrator in Keycloak, and was not made one in ClearML: change the role there, because groupsync does not change the role annotator"}
 		if !slices.Contains(rep.Skipped, want) || rep.ExitCode() != 0 {
 			t.Errorf("exit code %d, skipped %v", rep.ExitCode(), rep.Skipped)
 		}

@@ -11,29 +11,29 @@ import (
 	"groupsync/internal/target"
 )
 
-// pairs holds pairings. A pairing says which Keycloak groups and roles feed which user groups.
-// now is the pairing under the present rules. before is the one under the rules of the last
-// accepted pass: a pass whose plan no guard withheld, or that a person approved.
+// pairs holds two pairings, which say which Keycloak groups and roles feed which user groups.
+// In a pass, now is the pairing under the present rules. before is the pairing under the rules
+// of the last accepted pass: a pass whose plan no guard withheld, or that a person approved.
+// In Compare they differ (see beside).
 type pairs struct {
 	now    match.Pairing
-	before *match.Pairing // nil: the last accepted pass had the same rules, or no pass was accepted yet
-	none   bool           // the rules of the last accepted pass can no longer be applied: every removal counts as new
+	before *match.Pairing // nil: the last accepted pass had the same rules, or no pass was accepted yet, or none is true
+	none   bool           // the rules of the last accepted pass can no longer be applied, so every removal counts as one that they would not propose
 }
 
-// pairer pairs the groups of both sides, under the present rules and under those to compare
-// with.
+// pairer makes the two pairings of pairs from the groups of both sides.
 type pairer func(catalog source.Catalog, groups []target.Group) (pairs, error)
 
-// remembered returns the pairer of a pass. In its pairs, before is the pairing under the rules
-// of the last accepted pass.
+// remembered returns the pairer of a pass, which takes the rules of the last accepted pass
+// from the memory.
 func (r *Reconciler) remembered(mem memory.Memory) pairer {
 	return func(catalog source.Catalog, groups []target.Group) (pairs, error) {
 		return r.pair(catalog, groups, mem)
 	}
 }
 
-// pair pairs the groups under the present rules and under those of the last accepted pass. The
-// guard `scope` needs the second pairing.
+// pair makes the pairing under the present rules and, for the guard `scope`, the pairing under
+// the rules of the last accepted pass.
 func (r *Reconciler) pair(catalog source.Catalog, groups []target.Group, mem memory.Memory) (pairs, error) {
 	now, err := match.Groups(catalog, groups, r.Rules)
 	if err != nil || mem.Rules == "" || mem.Rules == r.Rules.Scope() {
@@ -44,13 +44,13 @@ func (r *Reconciler) pair(catalog source.Catalog, groups []target.Group, mem mem
 		return pairs{}, err
 	}
 	before, err := match.Groups(catalog, groups, rules)
-	if err != nil { // under those rules, a Keycloak group now feeds a built-in user group, which is not allowed
+	if err != nil { // the groups.mapping of those rules names a user group that is now built in, which is not allowed
 		return pairs{now: now, none: true}, nil
 	}
 	return pairs{now: now, before: &before}, nil
 }
 
-// selection returns the parts of the realm that the pairings need.
+// selection returns the groups and roles of the realm that must be read for both pairings.
 func (p pairs) selection() source.Selection {
 	if p.before == nil {
 		return match.Selection(p.now)
@@ -58,10 +58,11 @@ func (p pairs) selection() source.Selection {
 	return match.Selection(p.now, *p.before)
 }
 
-// scoped returns the removals of the plan now that the rules before would not propose, by
-// plan.Change.Key. It returns nil if the rules have not changed. A member list that hides a
-// person would make it seem that the rules before wanted the removal. So the second look
-// checks the removals under the rules before too.
+// scoped returns the keys (plan.Change.Key) of the removals in the plan now that the rules of
+// the last accepted pass would not propose. It returns nil if the rules have not changed. The
+// second look also checks the removals under those earlier rules. Without this check, a member
+// list that hides a person would make the earlier rules seem to propose a removal, and the
+// guard `scope` would not withhold it.
 func (r *Reconciler) scoped(ctx context.Context, p pairs, src *source.Snapshot, tgt *target.Snapshot, people match.People, now plan.Plan, known []source.Federation) (map[string]bool, error) {
 	if p.before == nil && !p.none {
 		return nil, nil
@@ -78,7 +79,7 @@ func (r *Reconciler) scoped(ctx context.Context, p pairs, src *source.Snapshot, 
 	before := plan.Make(src, tgt, *p.before, people).Only(scoped)
 	confirmation, err := r.source.Confirm(ctx, src, before.Questions(), known)
 	if err != nil {
-		return nil, fmt.Errorf("confirming what the rules of the last accepted pass want: %w", err)
+		return nil, fmt.Errorf("confirming the removals that the rules of the last accepted pass propose: %w", err)
 	}
 	if before, err = before.Weighed(confirmation); err != nil {
 		return nil, err

@@ -10,9 +10,9 @@ import (
 
 // UnknownError says that no person, or no group, matches a subject.
 type UnknownError struct {
-	User, Group string   // as in the subject; one of the two is empty
+	User, Group string   // what the subject names; one of the two is empty
 	Near        []string // names of groups that are similar
-	Doubt       string   // why the realm may have the person nevertheless; empty: it does not have the person
+	Doubt       string   // why the realm may have the person although nobody was found; empty: it does not have the person
 }
 
 func (e *UnknownError) Error() string {

@@ -7,9 +7,9 @@ import (
 	"groupsync/internal/target"
 )
 
-// Survey reads and decides as a pass does, and returns everything. It writes nothing and does
-// not change the memory. The View has no subject: its Plan has every feed, and its Trips are
-// those of a whole pass.
+// Survey reads and decides as a pass does, and returns the result as a View without a subject.
+// The Plan of the View has every feed, and its Trips are those of a whole pass. Survey writes
+// nothing and does not change the memory.
 //
 // Errors are those of a pass.
 func (r *Reconciler) Survey(ctx context.Context) (View, error) {
