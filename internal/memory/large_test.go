@@ -54,8 +54,8 @@ func BenchmarkAMillionMemberships(b *testing.B) {
 	b.ReportMetric(float64(len(whole))/(1<<10), "KiB")
 }
 
-// TestAMemoryThatIsTooLargeForAConfigMap: a file holds all of the memory, and a ConfigMap the
-// part that fits. With that part no removal comes sooner. The limit is a fiftieth of a
+// TestAMemoryThatIsTooLargeForAConfigMap: a file holds all of the memory, and a ConfigMap only
+// the part that fits. The missing part makes no removal come sooner. The limit is a fiftieth of a
 // ConfigMap's. The benchmark uses a million memberships.
 func TestAMemoryThatIsTooLargeForAConfigMap(t *testing.T) {
 	const configMap = configMap / 50

@@ -1,5 +1,5 @@
-// Package memory holds what the guards must know of earlier passes. Memory is a value: a pass
-// gets a Memory and returns the next one. Only Dir reads and writes files.
+// Package memory holds what the guards must remember of earlier passes. A pass gets a Memory,
+// and returns the Memory for the next pass. Only Dir reads and writes files.
 package memory
 
 import (
@@ -18,48 +18,51 @@ import (
 
 // Accepted holds the sources and the federated members of a user group at its last accepted
 // pass: the last pass that withheld nothing in the group, or that a person approved. The
-// sources are the Keycloak groups whose members belong in the user group.
+// sources are the Keycloak groups whose members belong in the user group. A federated member
+// has an account from a federation, such as LDAP.
 type Accepted struct {
 	Sources     map[string]string `json:"sources"`     // path by id of each Keycloak group
 	Federated   []string          `json:"federated"`   // ids of the enabled federated accounts of ClearML users in the group, sorted
 	Federations []string          `json:"federations"` // ids of the realm's federations at that time, sorted
 
-	// Forgotten is the number of ids that did not fit into the store (PackWithin). For each of
-	// these ids, Federated has a placeholder, which is the id of no account.
+	// Forgotten is the number of ids of Federated that did not fit into the store (PackWithin).
+	// Federated has a placeholder for each of them, which is the id of no account.
 	Forgotten int `json:"forgotten,omitempty"`
 }
 
-// Intent is one change that was about to be written. The memory has it before the write is
-// sent. The next reading of ClearML shows whether the change was made.
+// Intent is one change that is about to be written. It is saved in the memory before the write
+// is sent, so that a crash cannot lose it. The next reading of ClearML shows whether the
+// change was made.
 type Intent struct {
 	At      time.Time `json:"at"`
 	Group   string    `json:"group,omitempty"` // id of the ClearML user group
 	User    string    `json:"user,omitempty"`
-	Settled bool      `json:"settled,omitempty"` // a later reading showed that the change was made
+	Settled bool      `json:"settled,omitempty"` // true: a later reading of ClearML showed that the change was made
 
-	// Count is the number of changes that the entry stands for. It is set in a memory from an
-	// old version that kept no groups and users. 0 means 1.
+	// Count is the number of changes for which the entry counts; 0 means 1. Only an entry from
+	// an old version has a Count, because that version kept no groups and users.
 	Count int `json:"count,omitempty"`
 }
 
-// Memory is what the guards know of earlier passes. The zero Memory is empty.
+// Memory is what the guards remember of earlier passes. The zero Memory is that of a groupsync
+// that has made no pass.
 type Memory struct {
 	Federations map[string]string    `json:"federations"` // name by id: federations of the realm, and those that a group's last accepted pass still needs
 	Answered    map[string]bool      `json:"answered"`    // by id: federations that have answered a probe
 	Groups      map[string]Accepted  `json:"groups"`      // by id of the ClearML user group
-	Wanted      map[string]time.Time `json:"wanted"`      // by Key, or Key and "/email" if the evidence is an email alone: since when every pass has wanted the removal
-	Removed     []Intent             `json:"removed"`     // removals that no approval covered, oldest first
-	Granted     []Intent             `json:"granted"`     // new administrators that no approval covered, oldest first
+	Wanted      map[string]time.Time `json:"wanted"`      // since when every pass has proposed the removal and had evidence for it; by Key, with "/email" after it if the evidence is an email alone
+	Removed     []Intent             `json:"removed"`     // removals that no approval covered, oldest first; only if max_removals is set, or from early passes
+	Granted     []Intent             `json:"granted"`     // new administrators that no approval covered, oldest first; only if max_admin_grants is set
 	Added       []Intent             `json:"added"`       // additions that no approval covered, oldest first; only if max_additions is set
-	Pending     map[string]time.Time `json:"pending"`     // by Keycloak account id: when first seen without a ClearML user
+	Pending     map[string]time.Time `json:"pending"`     // by Keycloak account id: when the account was first seen without a ClearML user
 	Rules       string               `json:"rules"`       // match.Rules.Scope of the last accepted pass; empty: no pass was accepted yet
-	FailedAt    time.Time            `json:"failed_at"`   // start of the time in which passes failed: the first failed pass since the last plan; zero: none
+	FailedAt    time.Time            `json:"failed_at"`   // time of the first failed pass after the last pass that made a plan; zero: no pass has failed since
 }
 
-// Resumed returns the memory with the times in Wanted adjusted for failed passes. A grace is
-// how long every pass must want a removal. The time between the first failed pass and now does
-// not count toward a grace, and does not reset it. Time in which no pass ran (the process was
-// down) does count.
+// Resumed returns the memory with the times in Wanted adjusted for failed passes. These times
+// are for the grace: how long every pass must propose a removal before it is written. The time
+// between the first failed pass and now does not count toward a grace, and does not reset it.
+// Time in which no pass ran (the process was down) does count.
 func (m Memory) Resumed(now time.Time) Memory {
 	if m.FailedAt.IsZero() {
 		return m
@@ -74,9 +77,9 @@ func (m Memory) Resumed(now time.Time) Memory {
 
 // Settled compares the intents with a reading of ClearML that was made after them. It removes
 // the intents of changes that were not made: a removal whose person is still a member, and an
-// addition whose person is not a member. It marks the others as settled. The function member
-// reports what the reading shows. If its result known is false, the reading does not have the
-// group, and the intent stays as it is.
+// addition whose person is not a member. It marks the other intents as settled. The function
+// member returns whether the reading has the membership (is), and whether it has the group
+// (known). If it does not have the group, the intent stays as it is.
 func (m Memory) Settled(member func(group, user string) (is, known bool)) Memory {
 	next := m.Clone()
 	dropUnmade := func(intents []Intent, made bool) []Intent {
@@ -95,7 +98,7 @@ func (m Memory) Settled(member func(group, user string) (is, known bool)) Memory
 	return next
 }
 
-// Key returns the key of a removal in Wanted.
+// Key returns the key in Wanted of the removal of user from group. Both are ids of ClearML.
 func Key(group, user string) string { return group + "/" + user }
 
 // Clone returns a copy with its own maps and lists. The maps are never nil. The copy shares
@@ -114,7 +117,7 @@ func cloneMap[V any](m map[string]V) map[string]V {
 	return maps.Clone(m)
 }
 
-// Since returns the number of changes at or after a time.
+// Since returns the number of changes at or after the time t.
 func Since(intents []Intent, t time.Time) (n int) {
 	for _, i := range intents {
 		if !i.At.Before(t) {
@@ -124,8 +127,8 @@ func Since(intents []Intent, t time.Time) (n int) {
 	return n
 }
 
-// PeopleSince returns the number of people with a change at or after a time. An intent from a
-// version that kept no users counts as its number of changes.
+// PeopleSince returns the number of different people with a change at or after the time t. An
+// intent from an old version that kept no users counts as Count people.
 func PeopleSince(intents []Intent, t time.Time) (n int) {
 	people := make(map[string]bool)
 	for _, i := range intents {
@@ -151,8 +154,8 @@ type file struct {
 }
 
 // load returns the memory that was saved in a directory, or the zero Memory if none was saved.
-// If the file cannot be read whole, load returns an error. An empty memory would silently
-// switch off the guards that compare with earlier passes.
+// If the file cannot be read completely, load returns an error and no zero Memory. With a zero
+// Memory, the guards that compare with earlier passes would silently not work.
 func load(dir string) (Memory, error) {
 	path := filepath.Join(dir, fileName)
 	data, err := os.ReadFile(path) // #nosec G304 -- a fixed name in state_dir

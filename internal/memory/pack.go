@@ -14,16 +14,18 @@ import (
 	"time"
 )
 
-// packed is a Memory that contains each federated id once. In a large realm almost all of the
-// memory is these ids, one for each membership.
+// packed is the stored form of a Memory. It contains the id of each federated member once,
+// even if the person is in several groups. In a large realm these ids are almost all of the
+// memory.
 type packed struct {
 	Version int              `json:"version"`
 	People  []string         `json:"people"`
-	Members map[string][]int `json:"members"` // Federated by group id, as indexes into People
-	Memory  Memory           `json:"memory"`  // with groups that have no Federated
+	Members map[string][]int `json:"members"` // by group id: the federated members, as indexes into People
+	Memory  Memory           `json:"memory"`  // its Groups have no Federated
 }
 
-// Pack returns the memory in few bytes, for small stores. Equal memories give equal bytes.
+// Pack returns the memory in few bytes, for stores with little space, such as a ConfigMap.
+// Equal memories give equal bytes.
 func Pack(m Memory) ([]byte, error) {
 	p := packed{Version: m.packedVersion(), Members: make(map[string][]int, len(m.Groups)), Memory: m.Clone()}
 	index := make(map[string]int)
@@ -50,9 +52,9 @@ func Pack(m Memory) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// forgettingVersion is the version of packed bytes with forgotten members. A groupsync version
-// that does not know Forgotten must not read these bytes: it would assume that such a group
-// had no federated members.
+// forgettingVersion is the version of packed bytes with forgotten members. An older groupsync
+// must refuse these bytes. It does not have the field Forgotten, so it would assume that such
+// a group had no federated members.
 const forgettingVersion = version + 1
 
 func (m Memory) packedVersion() int {
@@ -62,13 +64,14 @@ func (m Memory) packedVersion() int {
 	return version
 }
 
-// Forgotten counts what did not fit into the store.
+// Forgotten counts the federated memberships that did not fit into the store.
 type Forgotten struct {
 	Groups      int // groups whose federated members are forgotten
 	Memberships int // memberships of those groups
 }
 
-// Forgotten returns how much the memory has forgotten because it did not fit into the store.
+// Forgotten returns how much of the memory is missing because it did not fit into the store.
+// The zero value means that nothing is missing.
 func (m Memory) Forgotten() (f Forgotten) {
 	for _, g := range m.Groups {
 		if g.Forgotten > 0 {
@@ -83,14 +86,15 @@ func (m Memory) Forgotten() (f Forgotten) {
 const forgotten = "(forgotten)"
 
 // PackWithin packs the memory into at most limit bytes. If the memory is larger, PackWithin
-// forgets the federated members of the largest groups. If that is not enough, it forgets since
-// when each person has been pending. Forgetting never makes groupsync remove somebody sooner:
+// forgets the federated members of the largest groups. If it is too large without any of
+// these, PackWithin also forgets since when accounts have been pending. Forgetting never makes
+// groupsync remove somebody sooner:
 //
 //   - A forgotten member counts as lost at the next comparison. So the guard `fall` withholds
 //     the removals of federated people from such a group until a person approves them.
-//   - The grace of a removal from such a group starts again in each pass. An account that is
-//     gone may have been federated, and only the forgotten ids could show that. So such a
-//     removal waits for an approval too.
+//   - The grace of a removal from such a group starts again in each pass, so the removal waits
+//     for an approval. This is for people who are gone: only the forgotten ids could show that
+//     their accounts were federated.
 //
 // Additions, local people and the other groups are not affected. PackWithin returns an error
 // if the part that must not be forgotten takes more than limit bytes. That part is mainly the
@@ -103,7 +107,7 @@ func PackWithin(m Memory, limit int) ([]byte, error) {
 	bySize := slices.SortedFunc(maps.Keys(m.Groups), func(a, b string) int {
 		return cmp.Or(len(m.Groups[a].Federated)-len(m.Groups[b].Federated), strings.Compare(a, b))
 	})
-	kept := 0 // memberships
+	kept := 0 // how many federated memberships to keep
 	for _, g := range m.Groups {
 		kept += len(g.Federated)
 	}
@@ -125,9 +129,9 @@ func PackWithin(m Memory, limit int) ([]byte, error) {
 	return data, err
 }
 
-// keep returns the memory in which the first of the given groups keep their federated members,
-// as long as they have at most the given number of memberships together. The members of the
-// other groups are forgotten.
+// keep returns the memory in which only the first of the given groups keep their federated
+// members. Together these groups have at most the given number of memberships. The members of
+// the other groups are forgotten.
 func (m Memory) keep(groups []string, memberships int) Memory {
 	m = m.Clone()
 	for _, id := range groups {
@@ -143,7 +147,7 @@ func (m Memory) keep(groups []string, memberships int) Memory {
 	return m
 }
 
-// placeheld returns the group with placeholders for the forgotten ids.
+// placeheld returns a in which Federated has only placeholders, one for each forgotten id.
 func (a Accepted) placeheld() Accepted {
 	a.Federated = slices.Repeat([]string{forgotten}, a.Forgotten)
 	return a
@@ -153,15 +157,15 @@ func (a Accepted) placeheld() Accepted {
 // The limit is about ten times the memory of 1,000,000 memberships.
 const (
 	maxUnpacked  = 256 << 20
-	maxForgotten = 10_000_000 // of one group
+	maxForgotten = 10_000_000 // the most forgotten members that one group can have
 )
 
 // errCorrupt is the error for packed bytes that cannot be decoded into a memory.
 var errCorrupt = errors.New("the guards' memory is corrupt")
 
-// Unpack returns the memory that was packed. If it cannot be read whole, Unpack returns an
-// error. An empty memory would silently switch off the guards that compare with earlier
-// passes.
+// Unpack returns the memory that Pack stored. If the bytes cannot be read completely, Unpack
+// returns an error and no zero Memory. With a zero Memory, the guards that compare with
+// earlier passes would silently not work.
 func Unpack(data []byte) (Memory, error) {
 	text, err := unzipped(data, maxUnpacked)
 	if err != nil {
@@ -198,8 +202,7 @@ func Unpack(data []byte) (Memory, error) {
 	return p.Memory, nil
 }
 
-// unzipped returns the unpacked bytes. It returns an error if there are more than most of
-// them.
+// unzipped returns the unpacked bytes, or an error if they are more than most bytes.
 func unzipped(data []byte, most int64) ([]byte, error) {
 	z, err := gzip.NewReader(bytes.NewReader(data))
 	if err != nil {

@@ -25,8 +25,8 @@ func (d Dir) Load() (Memory, error) { return load(string(d)) }
 // Save replaces the saved memory in one step.
 func (d Dir) Save(m Memory) error { return save(string(d), m) }
 
-// Lock prevents passes of other processes until release is called. Lock does not wait: if
-// another pass is running, it returns an error that says so.
+// Lock prevents passes of other processes with the same directory, until release is called. It
+// does not wait: if another pass is running, Lock returns an error that says so.
 func (d Dir) Lock() (release func(), err error) {
 	if err := os.MkdirAll(string(d), 0o700); err != nil {
 		return nil, fmt.Errorf("locking state_dir: %w", err)
@@ -45,18 +45,18 @@ func (d Dir) Lock() (release func(), err error) {
 // Process keeps the memory only for the life of the process. The zero Process takes no lock.
 // Load and Save are safe for concurrent use.
 type Process struct {
-	mu         sync.Mutex // protects memory and suspension: a look at one person may load while a pass saves
+	mu         sync.Mutex // protects memory and suspension, because a look at one person may load while a pass saves
 	memory     Memory
 	suspension Suspension
-	clearml    string // ClearML's URL, for which Lock prevents passes of other processes; empty: Lock does nothing
+	clearml    string // ClearML's URL: Lock prevents passes of other processes that have this URL; empty: Lock does nothing
 }
 
 // NewProcess returns a Process with a lock: Lock prevents passes of other processes on this
 // machine that have the same ClearML URL.
 func NewProcess(clearmlURL string) *Process { return &Process{clearml: clearmlURL} }
 
-// Move makes Lock work for another ClearML URL, after the configuration changed. No pass may
-// run during the call.
+// Move changes the ClearML URL that Lock uses, after a change of the configuration. No pass
+// may run during the call.
 func (p *Process) Move(clearmlURL string) { p.clearml = clearmlURL }
 
 // Load returns the memory that was saved last.

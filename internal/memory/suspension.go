@@ -19,18 +19,18 @@ const (
 	// LongestSuspension is the longest time that one suspension may last. A person who needs
 	// longer must suspend again, and so must decide again.
 	LongestSuspension = 30 * 24 * time.Hour
-	// longestReason limits the bytes of a reason, and of a name, because a ConfigMap must
-	// hold the suspension beside the memory.
+	// longestReason limits the bytes of a reason, and of the name of a person. One ConfigMap
+	// must have space for the suspension and the memory.
 	longestReason = 500
 )
 
-// Suspension says that a person stopped writing for a time. It is kept beside the memory and
-// not in it, so that a pass that saves the memory cannot overwrite it. The zero Suspension
-// suspends nothing.
+// Suspension says that a person stopped writing for a time. It is stored apart from the
+// memory, so that a pass that saves the memory cannot overwrite a suspension that began
+// meanwhile. The zero Suspension suspends nothing.
 type Suspension struct {
 	Until        time.Time `json:"until"`         // when the suspension ends by itself
 	Reason       string    `json:"reason"`        // as the person wrote it
-	By           string    `json:"by"`            // the authenticated name, or the name of the operating system user
+	By           string    `json:"by"`            // name of the person: as authenticated, or of the operating system's user
 	At           time.Time `json:"at"`            // when it was set
 	RemovalsOnly bool      `json:"removals_only"` // additions are still written
 }
@@ -102,8 +102,8 @@ func PackSuspension(s Suspension) ([]byte, error) {
 }
 
 // UnpackSuspension returns the suspension that PackSuspension stored. If data cannot be read
-// whole, UnpackSuspension returns an error. If it returned the zero Suspension instead,
-// groupsync would write again.
+// completely, the result is an error and not the zero Suspension, with which groupsync would
+// write again.
 func UnpackSuspension(data []byte) (Suspension, error) {
 	var f suspensionFile
 	const advice = "groupsync writes nothing until groupsync resume removes the suspension or groupsync suspend replaces it"
@@ -149,9 +149,9 @@ func (d Dir) Suspend(_ context.Context, s Suspension) error {
 		err = os.MkdirAll(string(d), 0o700)
 	}
 	if err == nil {
-		// Root, or another user, may set the suspension, and the daemon's user must read it.
-		// So the mode of the file lets everybody read. The directory that groupsync makes has
-		// the mode 0700, so that only its owner gets to the file.
+		// Root, or another user, may set the suspension, and the daemon's user must be able to
+		// read the file. So the mode of the file lets everybody read. Other users are kept out
+		// by the mode 0700 of the directory, if groupsync made it.
 		err = atomicfile.Write(string(d), suspensionName, data, 0o644)
 	}
 	if err != nil {

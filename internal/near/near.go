@@ -1,5 +1,6 @@
-// Package near finds names that nearly match another name. groupsync proposes such a name if
-// the configuration names something that does not exist. The package does no I/O.
+// Package near finds names that are similar to a given name. If the configuration names
+// something that does not exist, groupsync proposes such names ("did you mean"). The package
+// does no I/O.
 package near
 
 import (
@@ -14,11 +15,11 @@ var separators = strings.NewReplacer(" ", "", "-", "", "_", "")
 // differ only in these are the same after Fold.
 func Fold(name string) string { return separators.Replace(strings.ToLower(name)) }
 
-// Names returns up to three of the names that nearly match the given name, in the order of
-// names. It compares only the text after the last slash. Two names nearly match if they differ
-// only by case, blanks, dashes and underscores, or only by singular and plural. They also
-// nearly match if they differ by at most two letters, have the same digits, and the given name
-// has at least four letters. So team-1 and team-2 do not nearly match.
+// Names returns up to three of names that are similar to the given name, in the order of
+// names. It compares only the text after the last slash. Two names are similar if they differ
+// only by case, blanks, dashes and underscores, or only by singular and plural. If the given
+// name has at least four letters, two letters may differ too, but the digits must be the same:
+// team-1 and team-2 are not similar. A name equal to the given one is left out.
 func Names(name string, names []string) []string {
 	const most = 3
 	folded := foldLeaf(name)
@@ -34,9 +35,9 @@ func Names(name string, names []string) []string {
 	return near
 }
 
-// Nearest returns the one of names that differs from the given name by the fewest letters. At
-// most two letters may differ, or a quarter of the given name if that is more. If no name is
-// so near, Nearest returns "".
+// Nearest returns the element of names from which the given name differs by the fewest
+// letters. At most two letters may differ, or a quarter of the given name if that is more. If
+// no element is so near, Nearest returns "".
 func Nearest(name string, names []string) string {
 	best, distance := "", max(2, len(name)/4)+1
 	for _, n := range names {
@@ -49,7 +50,8 @@ func Nearest(name string, names []string) string {
 
 func foldLeaf(name string) string { return Fold(name[strings.LastIndex(name, "/")+1:]) }
 
-// nearly reports whether two folded names nearly match.
+// nearly reports whether two names are similar in the sense of Names. Both are results of
+// foldLeaf.
 func nearly(a, b string) bool {
 	const off, letter = 2, 4 // how many letters may differ, and how many bytes one letter has at most
 	switch {
