@@ -23,13 +23,14 @@ func (e *evaluation) suspended() {
 	e.trip(report.Suspended, "", "%s: %d changes are withheld; the suspension ends by itself, or by groupsync resume", SuspensionText(s), n)
 }
 
-// SuspensionText says for a guard's message what is suspended, until when and why. It leaves
-// out who asked for the suspension, because guards name no people.
+// SuspensionText returns the part of a guard's message that says what is suspended, until when
+// and why. It leaves out who asked for the suspension, because guards name no people.
 func SuspensionText(s memory.Suspension) string {
 	return fmt.Sprintf("%s is suspended until %s (%q)", s.What(), s.Until.UTC().Format(time.RFC3339), s.Reason)
 }
 
-// federation withholds the changes that depend on a federation that is not up.
+// federation withholds the changes that depend on a federation that is not up. It adds one
+// trip for each such federation.
 func (e *evaluation) federation() {
 	for _, p := range e.in.Probes {
 		if p.Up {
@@ -47,7 +48,7 @@ func (e *evaluation) federation() {
 		}
 		e.trip(report.Federation, "", "the federation %q is not up (%s): %d changes that depend on it are withheld, and its people keep their memberships; %s; if it stays switched off, or never answers a probe although it works, name it in keycloak.trusted_federations", p.Federation.Name, p.Detail, n, advice)
 	}
-	// These changes depend on a federation that has no probe in the list.
+	// These changes depend on federations that this pass has not probed.
 	rest := withhold(e.changes(), report.Federation, func(c *plan.Change) bool { return c.Denial == source.Away && c.Guard == "" })
 	if rest > 0 {
 		e.trip(report.Federation, "", "%d changes are withheld: they depend on federations that this pass could not probe; if the next pass reports the same, look for the failed probes in the log", rest)
@@ -77,8 +78,9 @@ func (e *evaluation) confirm() {
 	}
 }
 
-// missingSource reports missing groups and roles, and groups that cannot be read. It withholds
-// nothing, because the plan has frozen their user groups.
+// missingSource reports what the configuration names and what does not exist or cannot be
+// read: Keycloak groups and roles, and ClearML's group Admins. It withholds nothing, because
+// the plan proposes nothing for their user groups.
 func (e *evaluation) missingSource() {
 	for _, g := range e.Plan.Groups {
 		for _, m := range g.Missing {
@@ -108,8 +110,8 @@ func near(m match.Missing) string {
 	return fmt.Sprintf(`; did you mean "%s"?`, strings.Join(m.Near, `" or "`))
 }
 
-// collision withholds new administrators who are listed only through a name in admins.groups
-// that several groups have.
+// collision withholds a new administrator if only a colliding name makes this person one. A
+// name in admins.groups collides if several Keycloak groups have it.
 func (e *evaluation) collision() {
 	for i := range e.Plan.Groups {
 		g := &e.Plan.Groups[i]
@@ -146,8 +148,8 @@ func (e *evaluation) views() {
 	}
 }
 
-// ambiguity reports administrators who stay because groupsync cannot tell which
-// account they are. It withholds nothing: the plan proposes nothing for them.
+// ambiguity reports administrators who stay because groupsync cannot tell which Keycloak
+// account is theirs. It withholds nothing, because the plan proposes nothing for them.
 func (e *evaluation) ambiguity() {
 	for _, g := range e.Plan.Groups {
 		n := 0
@@ -162,8 +164,8 @@ func (e *evaluation) ambiguity() {
 	}
 }
 
-// floor withholds the removals of administrators if too few would remain who can still sign
-// in.
+// floor withholds the removals of administrators if fewer than admins.floor would remain who
+// can still sign in.
 func (e *evaluation) floor() {
 	for i := range e.Plan.Groups {
 		g := &e.Plan.Groups[i]

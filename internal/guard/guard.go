@@ -1,9 +1,10 @@
 // Package guard checks a plan against the limits and returns the changes that may be written.
 // A guard is a rule that withholds changes. A guard that withholds something trips. A change
 // that no guard withholds is cleared. A change without evidence is never cleared: the second
-// look at the person's own side must have confirmed it. A person can approve a plan by its
-// digest. The approval lifts the liftable guards for the changes that the digest names, and no
-// fixed guard.
+// look at the person's own side must have confirmed the change.
+//
+// A person can approve a plan by its digest. The approval lifts the liftable guards for the
+// changes that the digest names. It lifts no fixed guard.
 //
 // A federation is a user storage behind Keycloak, such as LDAP. A probe shows whether a
 // federation answers. If it does, the federation is up.
@@ -34,13 +35,13 @@ type Limits struct {
 	MaxAdditions   int           // additions in a pass, and within Window
 	Window         time.Duration // how far back changes of earlier passes count
 	MaxRatio       float64       // largest share to remove, of a group's members and of all managed memberships
-	FreeRemovals   int           // up to this many removals, MaxRatio does not apply
+	FreeRemovals   int           // for this many removals or fewer, MaxRatio does not apply
 	MaxGone        int           // people gone from Keycloak at once
 	Grace          time.Duration // how long every pass must want a removal whose evidence depends on a federation
 	GoneGrace      time.Duration // how long every pass must want a removal whose evidence is an email alone
-	MaxAge         time.Duration // how old a plan may be when it is written, counted from the start of its reads
-	Floor          int           // administrators that must remain
-	Stop           bool          // a trip withholds every change, not only some
+	MaxAge         time.Duration // how old a plan may be before each write; its age counts from the start of the pass's reads
+	Floor          int           // how many administrators must remain
+	Stop           bool          // guards.on_trip is stop: if a guard trips, every change is withheld
 	Forgets        bool          // the process makes a single pass and keeps no memory
 }
 
@@ -48,7 +49,7 @@ type Limits struct {
 type Input struct {
 	Source  *source.Snapshot
 	Target  *target.Snapshot
-	Probes  []source.Probe  // answers of the federations in this pass
+	Probes  []source.Probe  // the probes of this pass, which show which federations are up
 	Scoped  map[string]bool // by plan.Change.Key: removals that the rules of the last accepted pass would not propose
 	Limits  Limits
 	Memory  memory.Memory
@@ -59,8 +60,8 @@ type Input struct {
 	Witnesses []source.Witness
 
 	// Early says that the pass runs outside the schedule. Several early passes in a row could
-	// each stay below a limit. So removals of earlier passes within Window count as if this
-	// pass made them.
+	// each stay below a limit. So in an early pass, the removals of earlier passes within
+	// Window count toward the limits of one pass, as if this pass made them.
 	Early bool
 
 	Suspended memory.Suspension // in force at Now; zero: nothing is suspended
@@ -68,9 +69,9 @@ type Input struct {
 
 // Write is the cleared changes of one user group.
 type Write struct {
-	Group    target.Group // as the plan saw it
+	Group    target.Group // as it was read for the plan
 	Admins   bool         // an administrators' group: the built-in one, or the role
-	Floor    []string     // ids of the administrators that count toward admins.floor
+	Floor    []string     // ids of the administrators who count toward admins.floor
 	Add      []plan.Change
 	Remove   []plan.Change // each with its evidence
 	Approved bool          // a person approved the changes by their digest: no limit applies
@@ -78,8 +79,8 @@ type Write struct {
 
 // Cleared is the changes that no guard withholds, in the order of writing. First come groups
 // that only gain members, then groups that gain and lose, then groups that only lose, and
-// administrators last. In each part the group with the fewest changes comes first. Only Judge
-// returns a Cleared that is not empty.
+// administrators last. Within each of these four kinds, the group with the fewest changes
+// comes first. Only Judge returns a Cleared with changes.
 type Cleared struct {
 	writes []Write
 	limits Limits
@@ -88,7 +89,7 @@ type Cleared struct {
 // Writes returns the writes in their order.
 func (c Cleared) Writes() []Write { return slices.Clone(c.writes) }
 
-// Of returns the cleared changes of one user, in the same order.
+// Of returns the cleared changes of the ClearML user with the id user, in the same order.
 func (c Cleared) Of(user string) Cleared {
 	others := func(x plan.Change) bool { return x.User.ID != user }
 	own := Cleared{limits: c.limits}
@@ -104,18 +105,19 @@ func (c Cleared) Of(user string) Cleared {
 // Limits returns the limits that Judge applied.
 func (c Cleared) Limits() Limits { return c.limits }
 
-// Judged is a plan with the guard of each change, and the changes that are cleared.
+// Judged is the result of Judge: the plan with the guard of each withheld change, and the
+// changes that are cleared.
 type Judged struct {
 	Plan           plan.Plan // each withheld change names its guard
 	Trips          []report.Trip
-	Digest         string // digest of the changes with evidence that an approval names; empty if there are none
+	Digest         string // digest of the changes that have evidence and that an approval names (see names); empty: there are none
 	Changes        int    // how many changes the digest names
 	Cleared        Cleared
 	Lifted         []report.Guard // the guards that the approval lifted, in the order of report.Rules
-	Granted        bool           // the approval is for this plan
+	Granted        bool           // the approval names the digest of this plan
 	fallen         []fall         // how each group fell since its last accepted pass, in the order of Plan.Groups
 	admin          []string       // ids of the administrators' groups: the built-in one, or the role
-	namesAdditions bool           // the additions exceed max_additions, so an approval names them too
+	namesAdditions bool           // the additions exceed max_additions, so the digest names them too
 }
 
 // Withheld returns the guards that withhold a change of the group or freeze it, in the order
@@ -277,8 +279,8 @@ func (e *evaluation) trip(guard report.Guard, group, format string, args ...any)
 	e.Trips = append(e.Trips, report.Trip{Guard: guard, Group: group, Detail: fmt.Sprintf(format, args...), Override: override})
 }
 
-// withhold sets the guard of the changes that pick selects, unless another guard already
-// withholds them. It returns how many changes pick selected, including those withheld before.
+// withhold sets the guard of the changes that pick selects. A change that another guard
+// withholds keeps that guard. The result is how many changes pick selected, including those.
 func withhold(changes []*plan.Change, guard report.Guard, pick func(*plan.Change) bool) (n int) {
 	for _, c := range changes {
 		if !pick(c) {
@@ -299,8 +301,9 @@ func isAddition(c *plan.Change) bool { return c.Action == plan.Add }
 // count toward a limit, because a removal without evidence is never written.
 func provedRemoval(c *plan.Change) bool { return isRemoval(c) && c.Evidence.Valid() }
 
-// stop withholds every change if a guard has tripped. It runs only with guards.on_trip: stop.
-// It ignores guards that only wait or only report.
+// stop withholds every change if a guard has tripped. It is called only if guards.on_trip is
+// stop. Trips of guards that only wait (Rule.Waits) or only report (Rule.Reports) do not
+// count.
 func (e *evaluation) stop() {
 	for _, t := range e.Trips {
 		if rule := t.Guard.Rule(); rule.Waits || rule.Reports {
@@ -337,8 +340,7 @@ func (e *evaluation) clear() {
 	})
 }
 
-// rank is the position in the order of writing: groups that only gain first, administrators
-// last.
+// rank returns the position of a write in the order that Cleared describes, from 0 to 3.
 func (w Write) rank() int {
 	switch {
 	case w.Admins:

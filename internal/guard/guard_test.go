@@ -558,8 +558,8 @@ func TestAnApprovalLiftsNoSuspension(t *testing.T) {
 	}
 }
 
-// TestASuspensionDoesNotStartTheGraceAnew: the grace continues, because every pass still wants
-// the removal.
+// TestASuspensionDoesNotStartTheGraceAnew: the grace continues, because every pass still
+// proposes the removal.
 func TestASuspensionDoesNotStartTheGraceAnew(t *testing.T) {
 	b := newBench(t, "federation corp\nboth ann bob\nldap bob\n/team: ann\nteam = ann bob")
 	b.limits.Grace = 2 * time.Hour
@@ -748,7 +748,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// TestALimitOf0IsOff: a limit of 0 withholds nothing, however many changes are wanted.
+// TestALimitOf0IsOff: a limit of 0 withholds nothing, however many changes the plan proposes.
 func TestALimitOf0IsOff(t *testing.T) {
 	b := newBench(t, "federation corp\nboth a b c d e f\nldap f\nclearml g\n/ops: a b c\nAdmins! = d e f g", admins)
 	b.limits = guard.Limits{Window: 24 * time.Hour}
@@ -775,8 +775,8 @@ func TestExceeds(t *testing.T) {
 	}
 }
 
-// TestOnlyRemovalsWithEvidenceCount: a removal that is not written anyway does not count
-// toward a limit.
+// TestOnlyRemovalsWithEvidenceCount: a removal without evidence is never written, so it
+// does not count toward a limit.
 func TestOnlyRemovalsWithEvidenceCount(t *testing.T) {
 	b := newBench(t, "federation corp away\nboth a b c d e\nldap b c d\n/team: a\nteam = a b c d e")
 	b.limits.MaxRemovals, b.limits.MaxRatio, b.limits.FreeRemovals = 1, 0.5, 1

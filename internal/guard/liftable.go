@@ -13,8 +13,8 @@ import (
 	"groupsync/internal/source"
 )
 
-// scope withholds a removal that only a changed configuration wants, until a person approves
-// it.
+// scope withholds the removals that the plan proposes only because the configuration changed
+// since the last accepted pass. They wait for an approval.
 func (e *evaluation) scope() {
 	for i := range e.Plan.Groups {
 		g := &e.Plan.Groups[i]
@@ -25,18 +25,18 @@ func (e *evaluation) scope() {
 	}
 }
 
-// fall says how a group fell since its last accepted pass: a source or a federation is gone,
-// or too many federated members are gone. An accepted pass is one whose plan no guard
-// withheld, or that a person approved. The zero value means that the group did not fall.
+// fall says what a group has lost since its last accepted pass: a source, a federation, or too
+// many of its federated members. An accepted pass is one whose plan no guard withheld, or that
+// a person approved. If how is empty, the group did not fall.
 type fall struct {
 	how      string
-	local    bool // local people's removals are withheld too, because the source group itself is gone
+	local    bool // removals of local people are withheld too, because a source group itself is gone
 	complete bool // all federated members of the last accepted pass are still there
 }
 
-// fall compares each group with its last accepted pass and withholds removals if the group
-// fell. A probe shows that a federation answers. It does not show that people or groups are
-// missing, so this comparison is needed.
+// fall withholds removals from each group that fell since its last accepted pass. Probes are
+// not enough for this: a probe shows that a federation answers, and not whether its answers
+// lack people or groups.
 func (e *evaluation) fall() {
 	for i := range e.Plan.Groups {
 		g, fallen := &e.Plan.Groups[i], e.fallen[i]
@@ -50,9 +50,10 @@ func (e *evaluation) fall() {
 	}
 }
 
-// local reports whether no federation can have caused the removal. Two things must be true.
-// Every account that could be the person's is local. And if the person is gone, ClearML keeps
-// ids of the person, and none of them was a federated account in an accepted pass.
+// local reports whether the removal cannot come from a fault of a federation. Two things must
+// be true. Every account that could be the person's is local. And if the person is gone,
+// ClearML keeps ids of the person, and none of them has the form of a federated id or was a
+// federated account in an accepted pass.
 func (e *evaluation) local(c *plan.Change) bool {
 	if slices.ContainsFunc(c.Accounts, func(u source.User) bool { return u.Federation != "" }) {
 		return false
@@ -77,7 +78,8 @@ func (e *evaluation) wasFederated(account string) bool {
 	return false
 }
 
-// fell returns how a group fell since its last accepted pass.
+// fell compares a group with its last accepted pass and returns how it fell. Without an
+// accepted pass, or if the group is frozen, the group did not fall.
 func (e *evaluation) fell(g plan.Group) fall {
 	accepted, known := e.in.Memory.Groups[g.Feed.Group.ID]
 	if !known || g.Frozen() {
@@ -111,8 +113,9 @@ func (e *evaluation) fell(g plan.Group) fall {
 	return fall{}
 }
 
-// removals withholds removals if there are too many: in this pass, within the window, of one
-// group, or of all memberships.
+// removals withholds removals if there are too many of them. There are three limits: for the
+// share of one group's members, for the number of removals within the window, and for the
+// share of all memberships.
 func (e *evaluation) removals() {
 	limits := e.in.Limits
 	for i := range e.Plan.Groups {
@@ -137,8 +140,9 @@ func (e *evaluation) removals() {
 	}
 }
 
-// recent returns how many people earlier passes removed from the group within the window.
-// People who are members again do not count. It returns 0 if this pass is not early.
+// recent returns how many people earlier passes removed from the group within the window. It
+// does not count people who are members again. In a scheduled pass only that pass's own
+// removals count, so recent returns 0.
 func (e *evaluation) recent(g plan.Group) int {
 	if !e.in.Early {
 		return 0
@@ -164,8 +168,8 @@ func count(changes []*plan.Change, is func(*plan.Change) bool) (n int) {
 	return n
 }
 
-// gone withholds all removals if too many people are gone at once. The likely cause is that
-// the realm lost them.
+// gone withholds all removals if too many people are gone from Keycloak at once. The likely
+// cause is that the realm lost these people.
 func (e *evaluation) gone() {
 	people := make(map[string]bool)
 	for _, c := range e.changes() {
@@ -182,16 +186,17 @@ func (e *evaluation) gone() {
 		e.trip(report.GoneLimit, "", "%d people are gone from Keycloak at once, guards.max_gone is %d: all removals are withheld; if these people were deleted on purpose, approve the removals", len(people), limit)
 		return
 	}
-	// The memory does not keep the reason of a removal, so every removed person counts.
+	// The memory does not keep why a person was removed, so every removed person counts as gone.
 	if recent := memory.PeopleSince(e.in.Memory.Removed, e.since()); e.in.Early && len(people)+recent > limit {
 		withhold(e.changes(), report.GoneLimit, isRemoval)
 		e.trip(report.GoneLimit, "", "%d people are gone from Keycloak, and %d people were removed within %s, guards.max_gone is %d: this pass runs outside the schedule, so its removals are withheld until the next scheduled pass; if these people were deleted on purpose, approve the removals", len(people), recent, e.in.Limits.Window, limit)
 	}
 }
 
-// grants withholds all new administrators if there are too many, and all additions if there
-// are too many. So many are probably a mistake or an attack. groupsync cannot tell which ones
-// are right, so it does not make the changes below the limit either.
+// grants withholds all new administrators if there are too many within the window
+// (max_admin_grants), and all additions if there are too many (max_additions). So many are
+// probably a mistake or an attack. groupsync cannot tell which of them are right, so it makes
+// none of them.
 func (e *evaluation) grants() {
 	limits := e.in.Limits
 	newAdmin := func(c *plan.Change) bool { return isAddition(c) && e.admins(c) && c.Evidence.Valid() && !c.Collides }
@@ -213,8 +218,8 @@ func (e *evaluation) grants() {
 	}
 }
 
-// grace withholds a removal whose evidence depends on a federation, or is an email alone,
-// until every pass has wanted it for long enough.
+// grace withholds some removals until every pass has proposed them for long enough. These are
+// the removals whose evidence depends on a federation, or is an email alone.
 func (e *evaluation) grace() {
 	e.waiting(false, "on a federation", "guards.federation_grace")
 	e.waiting(true, "on an email alone, because ClearML keeps no account id of the person,", "guards.gone_grace")
@@ -233,9 +238,9 @@ func (l Limits) GraceOf(e source.Evidence) time.Duration {
 	return grace
 }
 
-// Due reports whether a removal still waits for its grace at in.Now. It also returns the time
-// from which a pass writes the removal if every pass until then wants it. The time is zero if
-// no pass has wanted the removal yet.
+// Due reports whether a removal still waits for its grace at in.Now. due is the time from
+// which a pass writes the removal, if every pass until then proposes it. due is zero if the
+// memory has no pass that proposed the removal, or if the removal needs no grace.
 func Due(c plan.Change, in Input) (due time.Time, waits bool) {
 	grace := in.Limits.GraceOf(c.Evidence)
 	if !provedRemoval(&c) || grace == 0 || in.witnessed(c) {
@@ -285,8 +290,8 @@ func (in Input) witnessed(c plan.Change) bool {
 	return len(accounts) > 0
 }
 
-// WantedSince returns the time since which every pass has wanted a removal. It returns false
-// if the memory has no such pass. Time in which passes failed does not count.
+// WantedSince returns the time since which every pass has proposed a removal with evidence. It
+// returns false if the memory has no such pass. Time in which passes failed does not count.
 func WantedSince(c plan.Change, in Input) (time.Time, bool) {
 	if c.Grant() || !c.Evidence.Valid() {
 		return time.Time{}, false
@@ -313,7 +318,8 @@ func (e *evaluation) waiting(byEmail bool, dependsOn, key string) {
 	if n == 0 {
 		return
 	}
-	// The text has no time that would differ between two passes over the same state.
+	// The text has no time that differs between two passes over the same state, so that their
+	// reports are equal.
 	advice := "the first pass after that makes them"
 	switch {
 	case limits.Forgets:

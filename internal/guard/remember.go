@@ -9,10 +9,10 @@ import (
 	"groupsync/internal/plan"
 )
 
-// Remember returns the memory after the plan was judged and before any change is written. If
-// intended is true, the cleared changes are about to be written, and the memory includes them.
-// So they still count toward the limits if the process crashes during the writes. scope is
-// match.Rules.Scope of the rules of the plan.
+// Remember returns the memory for the next pass, before any change is written. If intended is
+// true, the cleared changes are about to be written, and the memory includes them. So they
+// count toward the limits of later passes even if the process crashes during the writes. scope
+// is match.Rules.Scope of the rules of the plan.
 func (j Judged) Remember(in Input, scope string, intended bool) memory.Memory {
 	next := in.Memory.Clone()
 	next.FailedAt = time.Time{}
@@ -26,10 +26,10 @@ func (j Judged) Remember(in Input, scope string, intended bool) memory.Memory {
 	}
 	next.Wanted = j.wantedSince(in)
 	for i, g := range j.Plan.Groups {
-		// A group that fell (see fall) keeps its old entry, so that the next pass still sees
-		// the fall. An approval that names removals of the group accepts the fall. A pass that
-		// removes nobody and finds all federated members accepts it too, for example when a
-		// group has a new id.
+		// A group that fell (see fall) keeps its old entry, so that the next pass finds the fall
+		// again. Two things accept the fall. A person approves removals from the group. Or the
+		// pass removes nobody from the group and finds all its federated members, for example
+		// after its Keycloak group got a new id.
 		fell, removes := j.fallen[i], len(g.Remove) > 0
 		if len(Withheld(g)) == 0 && (fell.how == "" || j.Granted && removes || fell.complete && !removes) {
 			next.Groups[g.Feed.Group.ID] = accept(g, in)
@@ -54,15 +54,16 @@ func (j Judged) Remember(in Input, scope string, intended bool) memory.Memory {
 	return next
 }
 
-// Of returns the judgement with only the cleared changes of one user.
+// Of returns j with only the cleared changes of one user. The plan and the trips stay as they
+// are.
 func (j Judged) Of(user string) Judged {
 	j.Cleared = j.Cleared.Of(user)
 	return j
 }
 
-// Intended returns the memory with the cleared changes that count toward a limit, and
-// otherwise unchanged. It is for a pass of one person. The plan of such a pass says nothing of
-// other people, so the entries for groups, waiting removals and pending people must stay.
+// Intended returns mem with the cleared changes that count toward a limit added, and nothing
+// else changed. It is for a pass of one person and for a restore. Their plans do not have
+// everybody, so the entries for groups, waiting removals and pending people must stay.
 func (j Judged) Intended(mem memory.Memory, in Input) memory.Memory {
 	next := mem.Clone()
 	j.intend(&next, in)
@@ -70,9 +71,9 @@ func (j Judged) Intended(mem memory.Memory, in Input) memory.Memory {
 }
 
 // acceptsRules reports whether the rules of this pass become those of the last accepted pass.
-// There are two reasons against it. If a group is frozen or a source is missing, the effect of
-// the rules there is unknown. If a removal that only the new rules want is not cleared, the
-// next pass must still recognize that removal.
+// They do not in two cases. If a group is frozen or a source is missing, the effect of the
+// rules there is unknown. If a removal that only the new rules propose is not cleared, the
+// next pass must find it again.
 func (j Judged) acceptsRules(in Input) bool {
 	if len(j.Plan.Missing) > 0 || slices.ContainsFunc(j.Plan.Groups, plan.Group.Frozen) {
 		return false
@@ -110,10 +111,11 @@ func (j Judged) intend(next *memory.Memory, in Input) {
 	}
 }
 
-// forget removes a federation from the memory when two things are true: the realm no longer
-// has it, and no group's last accepted pass used it. Until then the guard `fall` still needs
-// the entry. A group that ClearML does not list needs no federation. The group's own entry
-// stays in the memory, so that one list that is too short does not erase it.
+// forget removes a federation from next, the memory, when two things are true: the realm no
+// longer has the federation, and no group's last accepted pass used it. Until then the guard
+// `fall` needs the entry. Only groups that ClearML lists count here. The own entry of a group
+// that ClearML does not list stays in the memory, so that one list that is too short does not
+// erase it.
 func (j Judged) forget(next memory.Memory, in Input) {
 	needed := make(map[string]bool)
 	for _, f := range in.Source.Catalog().Federations() {
@@ -128,8 +130,9 @@ func (j Judged) forget(next memory.Memory, in Input) {
 	maps.DeleteFunc(next.Answered, func(id string, _ bool) bool { return !needed[id] })
 }
 
-// wantedSince returns the grace clocks of all removals that have evidence. A removal that lost
-// its evidence, for example because a probe was not up, loses its clock.
+// wantedSince returns the new Memory.Wanted: since when every pass has proposed each removal
+// with evidence. A removal that lost its evidence, for example because a probe failed, loses
+// its time too.
 func (j Judged) wantedSince(in Input) map[string]time.Time {
 	wanted := make(map[string]time.Time)
 	for _, g := range j.Plan.Groups {
@@ -147,8 +150,8 @@ func (j Judged) wantedSince(in Input) map[string]time.Time {
 	return wanted
 }
 
-// clock returns the removal's key in Memory.Wanted. The key changes if the evidence becomes an
-// email alone, so the wait starts again.
+// clock returns the removal's key in Memory.Wanted. The key is another one if the evidence
+// becomes an email alone, so the grace then starts again.
 func clock(c plan.Change) string {
 	key := memory.Key(c.Group, c.User.ID)
 	if c.Evidence.ByEmail() {

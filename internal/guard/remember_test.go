@@ -433,7 +433,8 @@ func TestAFederationIsForgottenWhenItsLossIsAccepted(t *testing.T) {
 	}
 }
 
-// TestAGroupThatClearMLDoesNotListNeedsNoFederation: the group's own entry stays.
+// TestAGroupThatClearMLDoesNotListNeedsNoFederation: the memory keeps the group's own entry, and
+// forgets the federation.
 func TestAGroupThatClearMLDoesNotListNeedsNoFederation(t *testing.T) {
 	b := newBench(t, "federation corp\nboth ann\n/team: ann\nteam = ann\nother =")
 	b.pass(t, "")
@@ -445,7 +446,8 @@ func TestAGroupThatClearMLDoesNotListNeedsNoFederation(t *testing.T) {
 	}
 }
 
-// TestOnlyAFederationThatIsUpHasAnswered: a federation that answered once keeps its entry.
+// TestOnlyAFederationThatIsUpHasAnswered: the memory keeps that a federation answered once, also
+// while the federation is not up.
 func TestOnlyAFederationThatIsUpHasAnswered(t *testing.T) {
 	b := newBench(t, "federation corp\nfederation hq away\nboth ann\nclearml eve\n/team: ann\nteam = ann eve")
 	b.pass(t, "")
@@ -468,7 +470,7 @@ func TestTheRulesAreAccepted(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		before string // the scope in the memory
-		scoped bool   // only the changed rules want a removal
+		scoped bool   // only the changed rules propose a removal
 		grant  bool
 		world  string // additional lines
 		rules  func(*match.Options)
