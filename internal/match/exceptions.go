@@ -14,7 +14,7 @@ import (
 // remove a membership that an exception keeps. An exception never adds a membership, and does
 // not change which account is which user.
 type Exception struct {
-	Match  string    // glob over emails and ids
+	Match  string    // glob; the exception is for each person whose email or id matches
 	Groups []string  // names or ids of user groups; nil: every group
 	Until  time.Time // the exception ends at this time; zero: no end
 	Reason string    // shown with each membership that the exception keeps
@@ -46,17 +46,18 @@ type exception struct {
 	people *glob.Pattern
 }
 
-// At returns the rules without the exceptions that have ended at that time. The rules do not
-// know the time: without At, they also apply exceptions that have ended.
+// At returns the rules without the exceptions that have ended at the time now. Rules have no
+// clock: unless At is called, they also apply exceptions that have ended.
 func (r Rules) At(now time.Time) Rules {
 	r.Exceptions = slices.DeleteFunc(slices.Clone(r.Exceptions), func(e Exception) bool { return e.Ended(now) })
 	r.exceptions = slices.DeleteFunc(slices.Clone(r.exceptions), func(e exception) bool { return e.Ended(now) })
 	return r
 }
 
-// Exception returns the exception that keeps the target user with the index targetUser in a
-// user group. If several match, Exception returns the one that ends last. If several of these
-// end at the same time, Exception returns the one that is configured first.
+// Exception returns the exception that keeps a ClearML user in a user group. targetUser is the
+// user's index in the snapshot. If several exceptions apply, Exception returns the one that
+// ends last. If several of these end at the same time, it returns the one that is configured
+// first.
 func (p People) Exception(targetUser int, g target.Group) (best Exception, excepted bool) {
 	if p.excepted == nil {
 		return Exception{}, false
@@ -74,8 +75,8 @@ func (r Rules) covers(e Exception, g target.Group) bool {
 	return e.Groups == nil || slices.ContainsFunc(e.Groups, func(name string) bool { return name == g.ID || r.Same(name, g.Name) })
 }
 
-// matching returns the exceptions whose glob matches one of the names of a person (see
-// matcher.names).
+// matching returns the exceptions whose glob matches one of the names. names are the emails
+// and ids of one person (matcher.names).
 func (r Rules) matching(names []string) (list []Exception) {
 	for _, e := range r.exceptions {
 		if slices.ContainsFunc(names, func(n string) bool { return n != "" && e.people.Match(strings.ToLower(n)) }) {

@@ -5,8 +5,8 @@
 // For each group and each user without a match, the package returns a reason. The package is
 // pure: it reads no clock and does no I/O.
 //
-// At each login, ClearML itself copies a person's groups from Keycloak. The rules of this
-// package are the same as ClearML's (reference/clearml-keycloak-idp.md). If they differed,
+// At each login, ClearML itself copies a person's groups from Keycloak. This package follows
+// the same rules as that login (reference/clearml-keycloak-idp.md). If the rules differed,
 // groupsync and ClearML would undo each other's changes.
 package match
 
@@ -28,14 +28,14 @@ import (
 type Options struct {
 	FullPath         bool                // claim names are full paths
 	CaseInsensitive  bool                // names that differ only in upper and lower case are equal
-	Include, Exclude []string            // globs over claim names; a * also matches a slash
+	Include, Exclude []string            // globs that claim names must match, or must not match; a * also matches a slash
 	Mapping          map[string][]string // claim name to user group names; without an entry, the claim name is the user group's name
 	AdminGroups      []string            // sources of administrators: claim names, or paths that begin with a slash
 	AdminRole        string              // role whose holders become administrators; empty: none
 	AdminVia         Via                 // what makes an administrator in ClearML
-	Protect          []string            // globs over emails and ids of people who keep every membership
-	Exceptions       []Exception         // keep some memberships, usually until a given time
-	Provider         string              // ClearML's name of the sign-in provider
+	Protect          []string            // globs; a person whose email or id matches one keeps every membership
+	Exceptions       []Exception         // memberships that some people keep, usually until a given time
+	Provider         string              // ClearML's name for the sign-in by Keycloak (clearml.provider)
 	KeepGone         bool                // people who are gone from Keycloak keep their memberships
 }
 
@@ -56,7 +56,7 @@ func (v Via) Group() bool { return v != ViaRole }
 // Role reports whether a pass sets the role admin.
 func (v Via) Role() bool { return v != ViaGroup }
 
-// Rules are compiled Options.
+// Rules are Options with compiled globs. Compile makes them.
 type Rules struct {
 	Options
 	include, exclude, protect []*glob.Pattern
@@ -112,7 +112,8 @@ func (r Rules) Included(claim string) bool {
 	return anyMatch(r.include, r.Key(claim)) && !anyMatch(r.exclude, r.Key(claim))
 }
 
-// Key returns a group name in the form in which names are compared.
+// Key returns a group name in the form in which the rules compare names: in lower case, if
+// names that differ only by case are equal.
 func (r Rules) Key(name string) string {
 	if r.CaseInsensitive {
 		return strings.ToLower(name)
@@ -148,8 +149,8 @@ type Feed struct {
 	Sources    []source.Group // sorted by path, then id
 	Role       string         // the admin role, if it is a source too; empty: it is not
 	Admins     bool           // Group is the built-in group Admins, or stands for the role admin
-	Missing    []Missing      // configured sources that do not exist; if there are any, nothing in the user group changes
-	Collisions []Collision    // names in admins.groups that several Keycloak groups have, sorted
+	Missing    []Missing      // configured sources that do not exist; if there are any, the user group is frozen, so nothing in it changes
+	Collisions []Collision    // names in admins.groups that several Keycloak groups have, in the order of admins.groups
 }
 
 // Collision is a name in admins.groups that several Keycloak groups have. Such a name makes
@@ -157,7 +158,7 @@ type Feed struct {
 // could make administrators. Such a name does not remove an administrator either.
 type Collision struct {
 	Name   string         // as configured
-	Groups []source.Group // sorted by path, then id
+	Groups []source.Group // without those that another entry of admins.groups names alone; sorted by path, then id
 }
 
 // Colliding reports whether the Keycloak group with that id is a source of the feed only
@@ -168,22 +169,22 @@ func (f Feed) Colliding(group string) bool {
 	})
 }
 
-// Missing is a group or a role that the configuration names and that does not exist.
+// Missing is something that the configuration names or needs and that does not exist.
 type Missing struct {
 	Kind    string   // "group" or "role"; "user group" for a group that ClearML does not have
 	Name    string   // as configured
-	Key     string   // the configuration key that names it
+	Key     string   // the configuration key that has the name
 	Near    []string // existing names that are similar
-	Several bool     // the name can mean several roles
+	Several bool     // the name fits roles of several clients, so it is unknown which role is meant
 }
 
-// Skip is a group of either side that groupsync leaves alone, or a remark about a group or a
-// person.
+// Skip is a group of either side that groupsync does not synchronize, or a remark about a
+// group or a person.
 type Skip struct {
 	Name, Side, Why string
 }
 
-// Reasons why groupsync leaves a group alone. Any other value of Skip.Why is a remark.
+// Values of Skip.Why for a group that groupsync does not synchronize. Any other value is a remark.
 const (
 	NoTarget      = "no_target"
 	NoSource      = "no_source"
@@ -204,12 +205,11 @@ const (
 type Pairing struct {
 	Feeds   []Feed
 	Skips   []Skip
-	Missing []Missing // missing groups and roles that belong to no entry of Feeds, sorted by key and name
+	Missing []Missing // missing groups that belong to no entry of Feeds, sorted by key and name
 }
 
-// Selection returns the groups of which a pass must read the members, and the roles of which
-// it must read the holders: every source of a feed. Both lists are sorted and without
-// duplicates.
+// Selection returns what a pass must read of the realm for the pairings: the groups and roles
+// that are a source of a feed. Both lists are sorted and without duplicates.
 func Selection(pairings ...Pairing) source.Selection {
 	var sel source.Selection
 	for _, p := range pairings {
@@ -271,22 +271,24 @@ func Groups(c source.Catalog, groups []target.Group, r Rules) (Pairing, error) {
 	return p.result(), nil
 }
 
-// pairer pairs the groups. The keys of its maps by name have the form that Rules.Key returns.
+// pairer makes one Pairing. The keys of claims, names, mapping and byName have the form that
+// Rules.Key returns.
 type pairer struct {
 	rules   Rules
 	catalog source.Catalog
 	claims  map[string][]source.Group // by claim name; each list sorted by path and id
-	names   map[string]string         // by claim name: the spelling to show
+	names   map[string]string         // by claim name: its spelling in reports
 	mapping map[string][]string
 	byName  map[string][]target.Group
 	feeds   map[string]*Feed // by user group id
 	skips   map[Skip]bool
-	lost    []Missing // missing groups and roles that belong to no feed
+	lost    []Missing // see Pairing.Missing
 
-	makesAdmins map[string]bool // ids of the groups that admins.groups names; they need no user group of the same name
+	makesAdmins map[string]bool // ids of the groups that admins.groups names; these need no user group of their name
 }
 
-// name keeps the first spelling of a claim name for display.
+// name keeps the spelling of a claim name for reports. If the name occurs in several
+// spellings, the first one counts.
 func (p *pairer) name(claim string) {
 	if _, known := p.names[p.rules.Key(claim)]; !known {
 		p.names[p.rules.Key(claim)] = claim
@@ -295,8 +297,8 @@ func (p *pairer) name(claim string) {
 
 func (p *pairer) skip(name, side, why string) { p.skips[Skip{name, side, why}] = true }
 
-// mirrored pairs each claim name with the user groups of the same name, or with those in
-// groups.mapping.
+// mirrored makes the feeds of all groups but the administrators'. A claim name feeds the user
+// groups in groups.mapping, or else the user group of the same name.
 func (p *pairer) mirrored() error {
 	folded := make(map[string]string, len(p.byName))
 	for _, key := range slices.Sorted(maps.Keys(p.byName)) {
@@ -336,9 +338,11 @@ func (p *pairer) mirrored() error {
 	return nil
 }
 
-// feed returns the Feed of the user group with that name, to which the claim name belongs.
-// mapped says that groups.mapping names the user group. If the claim name cannot feed the user
-// group, feed returns nil and records the reason as a Skip.
+// feed returns the Feed of the user group with the given name, in which the claim name is to
+// be a source. mapped says that groups.mapping gives the user group for the claim name. If the
+// claim name cannot be a source, feed returns nil and records the reason as a Skip. It records
+// none if the user group does not exist and all groups with the claim name are in
+// admins.groups, because these need no user group of their name.
 func (p *pairer) feed(claim, name string, mapped bool) (*Feed, error) {
 	groups := p.byName[p.rules.Key(name)]
 	switch {
@@ -367,7 +371,8 @@ func (p *pairer) feed(claim, name string, mapped bool) (*Feed, error) {
 	return p.feedOf(groups[0]), nil
 }
 
-// builtin reports whether a name equals the name of a built-in group under the rules.
+// builtin reports whether a name is that of a built-in group, under the rules that compare
+// names.
 func (p *pairer) builtin(name string) bool {
 	return target.Builtin(name) || slices.ContainsFunc(target.BuiltinNames, func(b string) bool { return p.rules.Key(b) == p.rules.Key(name) })
 }
@@ -406,7 +411,7 @@ func (p *pairer) admins(groups []target.Group) {
 	var missing []Missing
 	var sources []source.Group
 	var collisions []Collision
-	alone := make(map[string]bool) // ids of the groups that are the only group of some name or path in admins.groups
+	alone := make(map[string]bool) // ids of the groups that some entry of admins.groups names without a second group
 	for _, name := range p.rules.AdminGroups {
 		named := p.adminGroups(name)
 		switch len(named) {
@@ -445,7 +450,9 @@ func (p *pairer) admins(groups []target.Group) {
 	}
 }
 
-// adminsGroup returns the built-in group of administrators if groupsync may write it.
+// adminsGroup returns ClearML's built-in group of administrators. It returns false if
+// groupsync cannot write that group, and records a Skip if the group is not assignable or
+// exists twice.
 func (p *pairer) adminsGroup() (g target.Group, there bool) {
 	groups := p.byName[p.rules.Key(target.Admins)]
 	switch {

@@ -13,16 +13,16 @@ import (
 // in its label `state`.
 type State string
 
-// The states of a ClearML user. In Matched, Rekeyed, Ambiguous, GoneNow and NotAsked a pass
-// may remove memberships (Removable). Every other state is a reason why the person keeps every
-// membership.
+// The states of a ClearML user, except Pending, which is a state of an account. In Matched,
+// Rekeyed, Ambiguous, GoneNow and NotAsked a pass may remove memberships (Removable). Every
+// other state is a reason why the person keeps every membership.
 const (
 	Matched        State = "matched"         // one Keycloak account was found; Person.Sure says whether it is certain
-	GoneNow        State = "gone"            // has signed in only through Keycloak, and Keycloak no longer has the account
-	Rekeyed        State = "rekeyed"         // no account has the id that ClearML keeps any more, and another account has the email
-	Ambiguous      State = "ambiguous"       // several accounts could be this person, or several users one account
-	Local          State = "local"           // has no sign-in provider
-	OtherProvider  State = "other_provider"  // signs in by another provider
+	GoneNow        State = "gone"            // the person has signed in only through Keycloak, and Keycloak no longer has the account
+	Rekeyed        State = "rekeyed"         // the account whose id ClearML keeps is gone, and another account has the email
+	Ambiguous      State = "ambiguous"       // several accounts could be this person's, or several users could have one account
+	Local          State = "local"           // ClearML shows no sign-in provider for the user
+	OtherProvider  State = "other_provider"  // the person signs in by another provider than Keycloak
 	Unknown        State = "unknown"         // ClearML returns no provider, or no email, so it is unknown whether the account is gone
 	ServiceAccount State = "service_account" // not a person
 	Protected      State = "protected"       // users.protect names the person
@@ -30,8 +30,8 @@ const (
 	Renamed        State = "renamed"         // the person's email has probably changed in Keycloak
 	GoneKept       State = "gone_kept"       // gone from Keycloak, and users.gone is keep
 	Self           State = "self"            // groupsync's own user
-	Pending        State = "pending"         // a Keycloak member without a ClearML user
-	NotAsked       State = ""                // no account that was read could be the person's, and no look-up is complete
+	Pending        State = "pending"         // an account that belongs in a user group and has no ClearML user
+	NotAsked       State = ""                // no account that was read could be the person's, and the person has not been looked up completely
 )
 
 // Removable reports whether a pass may remove memberships of a person in that state, if there
@@ -45,28 +45,29 @@ func (s State) Removable() bool {
 	return false
 }
 
-// Person is what is known of one ClearML user.
+// Person is what the package finds out about one ClearML user.
 type Person struct {
 	State State
 
-	// Accounts are the indexes, in the snapshot's users, of every account that could be the
-	// person's. They are sorted.
+	// Accounts are the accounts that could be the person's, as sorted indexes in the users of
+	// the source snapshot.
 	Accounts []int
-	Sure     bool          // Accounts has one account, and no other account could be the person's, so the person can get a grant
-	GoneBy   source.GoneBy // how groupsync knows that the person is gone
+	Sure     bool          // Accounts has one account, which is certainly the person's; only then can the person get a grant
+	GoneBy   source.GoneBy // if the person is gone: whether a kept id or only the email shows this
 	Match    string        // how the accounts were found: "id" or "email"; empty: none was found
 
 	// Ask is the look-up that a pass must make before it removes a membership of the person.
 	// Its Key is empty if no look-up is needed.
 	Ask source.Person
 
-	// AskBeforeGrant says that a pass must also make the look-up Ask before it grants anything
-	// to one of the accounts. The result decides which user has the account.
+	// AskBeforeGrant says that a pass must make the look-up Ask also before it grants anything
+	// to one of the accounts. The answer decides which user has the account.
 	AskBeforeGrant bool
 }
 
-// People says which account is which user. A source user is an account of the realm, and a
-// target user is a ClearML user. Both are named by their index in the snapshot of their side.
+// People says which account belongs to which user. A source user is an account of the realm,
+// and a target user is a ClearML user. Each is identified by the index in the snapshot of its
+// side.
 type People struct {
 	persons   []Person // by target user
 	owner     []int    // by source user: the target user who certainly has the account, or none
@@ -91,8 +92,8 @@ func (p People) Owner(sourceUser int) (int, bool) {
 // Claimed reports whether some target user could have the account of that source user.
 func (p People) Claimed(sourceUser int) bool { return len(p.claimants[sourceUser]) > 0 }
 
-// EmailOnly reports whether groupsync found the person's one account only by the email, and
-// another account may have the email too.
+// EmailOnly reports whether only the email connects the person with the one account, and
+// another account may have the same email.
 func (p Person) EmailOnly() bool { return p.State == Matched && p.Match == "email" && !p.Sure }
 
 // Claimants returns the indexes of the target users who could have the account of that source
@@ -101,12 +102,13 @@ func (p People) Claimants(sourceUser int) []int { return p.claimants[sourceUser]
 
 // Who finds, for every ClearML user, the accounts that could be the user's. It first looks for
 // the Keycloak id that ClearML keeps from the sign-in provider, and then for the email. A user
-// claims the accounts that were found.
+// claims each account that is found for the user.
 //
-// If one user claims an account by id, that user gets the account, and users who claim it by
-// email are ambiguous. If several users claim it by id, all users who claim it are ambiguous.
-// The same holds if several users claim it by email and nobody claims it by id. Names do not
-// identify anybody, because any ClearML user can rename any other (reference/clearml-api.md).
+// Several users can claim one account. If exactly one of them claims the account by id, that
+// user gets it, and the users who claim it by email are ambiguous. If several claim it by id,
+// all who claim it are ambiguous. If nobody claims it by id and several by email, these are
+// ambiguous. Names do not identify anybody, because any ClearML user can rename any other
+// (reference/clearml-api.md).
 func Who(src *source.Snapshot, tgt *target.Snapshot, r Rules) People {
 	m := &matcher{People: People{rules: r}, src: src, tgt: tgt, byEmail: make(map[string][]int)}
 	m.persons = make([]Person, len(tgt.Users()))
@@ -143,7 +145,7 @@ type matcher struct {
 	byEmail           map[string][]int // enabled and disabled accounts, by folded email
 	providersReturned bool             // ClearML returned the sign-in provider of at least one user
 
-	otherIDs bool // ClearML keeps an id of an account that does not have the form of a Keycloak id
+	otherIDs bool // for some user, ClearML keeps the id of an account, and the id does not have the form of a Keycloak id
 }
 
 // person finds one user's accounts, without regard to other users' claims.
@@ -172,9 +174,8 @@ func (m *matcher) person(u target.User) Person {
 	return p
 }
 
-// signedIn reports whether Keycloak could have an account of the user. It could if the user
-// has signed in through clearml.provider, or if ClearML returned no sign-in provider of any
-// user.
+// signedIn reports whether Keycloak could have an account of the user: the user has signed in
+// through clearml.provider, or ClearML returned no sign-in provider of any user.
 func (m *matcher) signedIn(u target.User) bool {
 	_, ours := u.Providers[m.rules.Provider]
 	return ours || !m.providersReturned
@@ -191,7 +192,8 @@ func (m *matcher) protected(u target.User, accounts []int) bool {
 	})
 }
 
-// names returns the names that the globs of users.protect are matched with.
+// names returns the emails and ids of a person, with which the globs of users.protect are
+// compared. accounts are the person's.
 func (m *matcher) names(u target.User, accounts []int) []string {
 	names := []string{u.ID, u.Email}
 	for _, a := range accounts {
@@ -221,7 +223,7 @@ func (m *matcher) accounts(u target.User) Person {
 		switch {
 		case len(byID) > 1:
 			p.State = Ambiguous
-		case len(kept) > 1 && !complete: // another kept id may be an account too
+		case len(kept) > 1 && !complete: // another kept id may belong to a second account of the person
 			p.Sure, p.AskBeforeGrant = false, true
 			p.Ask = source.Person{Key: u.ID, IDs: kept, Email: u.Email}
 		}
@@ -257,10 +259,10 @@ func (m *matcher) accounts(u target.User) Person {
 	return p
 }
 
-// wasAccount reports whether one of the kept values can have been the id of an account. None
-// of the values is such an id now. A value with the form of a Keycloak id can have been one.
-// If ClearML keeps, for some user, the id of an account in another form, every value can have
-// been one. Every other value may be a username and proves nothing.
+// wasAccount reports whether one of the kept values was probably the id of an account. The
+// caller has found that no account has such an id now. A value with the form of a Keycloak id
+// counts. If otherIDs is true, account ids of this realm can have any form, and every value
+// counts. Any other value may be a username and proves nothing.
 func (m *matcher) wasAccount(kept []string) bool {
 	return slices.ContainsFunc(kept, func(id string) bool { return m.otherIDs || source.IsAccountID(id) })
 }
@@ -278,7 +280,8 @@ func (m *matcher) known(ids []string) []int {
 }
 
 // absent decides the state of a user for whom no account was found among those that were read.
-// complete says that a look-up of the user is complete. The caller has checked signedIn.
+// complete says that a look-up of the user is complete. The caller has checked that Keycloak
+// could have an account of the user (signedIn).
 func (m *matcher) absent(p Person, u target.User, kept []string, complete bool) Person {
 	switch {
 	case len(kept) == 0 && u.Email == "":
@@ -290,7 +293,7 @@ func (m *matcher) absent(p Person, u target.User, kept []string, complete bool) 
 	case len(u.Providers) > 1:
 		p.State = OtherProvider // the person may still be able to sign in through the other provider
 	case u.Email == "":
-		p.State = Unknown // the person can have an account with another id, and only the email would find it
+		p.State = Unknown // the person can have an account with another id, and only an email could find that account
 	case m.rules.KeepGone:
 		p.State = GoneKept
 	default:
@@ -302,8 +305,8 @@ func (m *matcher) absent(p Person, u target.User, kept []string, complete bool) 
 	return p
 }
 
-// resolveClaims makes users who claim the same account ambiguous (see Who), and finds the
-// owner of each account.
+// resolveClaims decides between users who claim the same account, as Who describes, and sets
+// the owner of each account.
 func (m *matcher) resolveClaims() {
 	type claims struct{ byID, byEmail []int }
 	all := make([]claims, len(m.owner))
@@ -318,7 +321,7 @@ func (m *matcher) resolveClaims() {
 		}
 	}
 	for _, c := range all {
-		contested := c.byEmail // if one user claims the account by id, claims by email lose
+		contested := c.byEmail // if one user claims the account by id, only the claims by email are contested
 		if len(c.byID) > 1 {
 			contested = slices.Concat(c.byID, c.byEmail)
 		} else if len(c.byID) == 0 && len(c.byEmail) < 2 {
@@ -348,7 +351,8 @@ var (
 )
 
 // KeptIDs returns the values that ClearML keeps for the sign-in provider and that can be a
-// Keycloak id. It leaves out times and numbers, because ClearML keeps those for a sign-in too.
+// Keycloak id. It leaves out times and numbers: ClearML also keeps these for a sign-in, and
+// they identify nobody.
 func (r Rules) KeptIDs(u target.User) []string {
 	var ids []string
 	for _, v := range u.Providers[r.Provider] {
@@ -359,8 +363,9 @@ func (r Rules) KeptIDs(u target.User) []string {
 	return ids
 }
 
-// Names returns the names to look for if the person's email may have changed in Keycloak. The
-// names are in lower case, with single blanks, and not empty.
+// Names returns the names of a user: the name, and the given name with the family name. If the
+// user's email may have changed in Keycloak, HasName finds the account by these. The names are
+// in lower case, with single blanks, and not empty.
 func Names(u target.User) []string {
 	return slices.DeleteFunc([]string{normal(u.Name), normal(u.GivenName + " " + u.FamilyName)}, func(n string) bool { return n == "" })
 }

@@ -424,7 +424,7 @@ func consistent(t *testing.T, people match.People, src *source.Snapshot, tgt *ta
 	}
 }
 
-// TestWhoIsNotClaimed is B9. An account that could be no user's has no claimants, even if a
+// TestWhoIsNotClaimed is B9. An account that cannot belong to any user has no claimants, even if a
 // user of another provider has the same email.
 func TestWhoIsNotClaimed(t *testing.T) {
 	w := plantest.New(t, "keycloak ann\nkeycloak bob\nkeycloak cid\nclearml ann google\nclearml bob local\nclearml cid\n/team: ann bob cid\nteam =")

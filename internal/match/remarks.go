@@ -24,9 +24,9 @@ func Remarks(tgt *target.Snapshot, p Pairing, r Rules, more ...Skip) []Skip {
 	return slices.Compact(all)
 }
 
-// UnusedProvider returns a remark on clearml.provider if no user has signed in through that
-// provider. In that case no user is matched. It returns nothing if ClearML does not return
-// sign-in providers at all.
+// UnusedProvider returns a remark if no user has signed in through the provider that
+// clearml.provider names, because then no user is matched. It returns nothing if ClearML does
+// not return sign-in providers at all.
 func UnusedProvider(tgt *target.Snapshot, r Rules) []Skip {
 	others, returned := make(map[string]bool), false
 	for _, u := range tgt.Users() {
@@ -64,12 +64,12 @@ func oneView(tgt *target.Snapshot) []Skip {
 }
 
 // Mismatched returns a remark for each user who has the role admin and is not in the built-in
-// group Admins, and for each user who is in Admins without an administrator's role. It returns
-// nothing if groupsync does not manage administrators.
+// group Admins. It also returns one for each user in Admins who does not have an
+// administrator's role. It returns nothing if groupsync does not manage administrators.
 //
 // groupsync does not know whether ClearML gives the role to the members of the group, or the
 // group to the holders of the role (reference/clearml-api.md). So a person who lost the group
-// may still have the role, and a person who lost the role may still be in the group.
+// may still have the role, or the reverse.
 func Mismatched(tgt *target.Snapshot, p Pairing) (remarks []Skip) {
 	if !slices.ContainsFunc(p.Feeds, func(f Feed) bool { return f.Admins }) {
 		return nil

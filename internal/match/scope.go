@@ -17,7 +17,7 @@ type scope struct {
 	Mapping         map[string][]string `json:"mapping"`
 	AdminGroups     []string            `json:"admin_groups"`
 	AdminRole       string              `json:"admin_role"`
-	AdminVia        Via                 `json:"admin_via,omitempty"` // missing in a memory that an earlier version wrote
+	AdminVia        Via                 `json:"admin_via,omitempty"` // empty: ViaGroup; also empty in a memory from a version without admins.via
 }
 
 // Scope returns, as JSON, the part of the rules that decides which groups and roles feed which
@@ -39,9 +39,9 @@ func (r Rules) Scope() string {
 	return string(text)
 }
 
-// WithScope returns the rules with another scope. text is a result of Scope. The rules that do
-// not belong to the scope, for example users.protect, stay unchanged. WithScope returns an
-// error if the text cannot be decoded or a glob does not compile.
+// WithScope returns the rules with their scope replaced by text, a result of Scope. Rules
+// outside the scope, for example users.protect, stay unchanged. If the text cannot be decoded
+// or a glob does not compile, WithScope returns an error.
 func (r Rules) WithScope(text string) (Rules, error) {
 	var s scope
 	if err := json.Unmarshal([]byte(text), &s); err != nil {
