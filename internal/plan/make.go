@@ -30,9 +30,9 @@ func Make(src *source.Snapshot, tgt *target.Snapshot, pairing match.Pairing, peo
 	return plan
 }
 
-// planner makes the plan, one group after the other. The number of the group that it works on
-// is the turn. To mark a person for a group, it stores the turn beside the person. So no group
-// needs a set of its own.
+// planner makes the plan, one group after the other. turn is the number of the present group.
+// To mark a person for this group, planner stores turn at the index of the person, in have or
+// in. So no set must be made for each group.
 type planner struct {
 	src    *source.Snapshot
 	tgt    *target.Snapshot
@@ -73,7 +73,8 @@ func (p *planner) group(f match.Feed) Group {
 	return g
 }
 
-// unreadable returns why the members of a source cannot be listed, or "" if they all can.
+// unreadable returns why Keycloak cannot list the members of a source, or of a group that
+// gives the admin role. It returns "" if Keycloak can list them all.
 func (p *planner) unreadable(f match.Feed) string {
 	ids := make([]string, 0, len(f.Sources))
 	for _, s := range f.Sources {
@@ -92,11 +93,10 @@ func (p *planner) unreadable(f match.Feed) string {
 	return ""
 }
 
-// listing is an enabled account that a source lists. A name in admins.groups collides if
-// several Keycloak groups have it.
+// listing is an enabled account that a source lists.
 type listing struct {
 	account int
-	clear   bool // the role, or a source that is there by more than a name that collides, lists the account
+	clear   bool // the role lists the account, or a source whose name does not collide (match.Collision)
 }
 
 // listed marks and returns the enabled accounts that the sources list, in the order of the
@@ -136,16 +136,16 @@ func (p *planner) listed(f match.Feed) []listing {
 }
 
 // grantSources returns the sources about which the second look asks to confirm a grant. They
-// include sources that do not list the account, because a member list can miss an account. If
-// clear is true, another source or the role lists the account, and the sources that collide
-// are left out. A group that only has the same name as an admin group must not confirm a
-// grant.
+// include sources that do not list the account, because a member list can miss an account.
+// clear says that the role or a source that does not collide lists the account. If it is true,
+// the colliding sources are left out: a group that only has the same name as an admin group
+// must not confirm a grant.
 func grantSources(f match.Feed, clear bool) []source.Group {
 	return slices.DeleteFunc(slices.Clone(f.Sources), func(g source.Group) bool { return clear && f.Colliding(g.ID) })
 }
 
-// from returns the path of the first source that lists the account. It is empty if only the
-// admin role lists the account.
+// from returns the path of the first source that lists the account, or "" if only the admin
+// role lists the account.
 func (p *planner) from(sources []source.Group, account string) string {
 	i := slices.IndexFunc(sources, func(g source.Group) bool {
 		ids, _ := p.src.Members(g.ID)
@@ -158,8 +158,8 @@ func (p *planner) from(sources []source.Group, account string) string {
 	return sources[i].Path
 }
 
-// sortOut collects two kinds of listed accounts: the pending ones, and the federated ones of
-// ClearML users.
+// sortOut fills g.Pending with the listed accounts that no ClearML user could have, and
+// g.Federated with the other listed accounts that are federated.
 func (p *planner) sortOut(g *Group, listed []listing) {
 	for _, l := range listed {
 		a := &p.src.Users()[l.account]
@@ -173,8 +173,9 @@ func (p *planner) sortOut(g *Group, listed []listing) {
 	}
 }
 
-// members marks the user group's members. It proposes to remove a member if no source lists an
-// account of the member.
+// members marks the members of the user group (have) and decides about each of them. If no
+// source lists an account of a member, it proposes the removal. If it is unclear which account
+// is the member's, the member is kept.
 func (p *planner) members(g *Group) {
 	f := g.Feed
 	for _, m := range f.Group.Members {
@@ -240,24 +241,25 @@ func (p *planner) removal(g *Group, m target.Member, u int, person match.Person)
 	g.Remove = append(g.Remove, c)
 }
 
-// except sets the state of a person whom an exception keeps in a group. No look-up is made for
-// the person, because every pass would repeat it until the exception ends. So it is unknown
-// whether a person without a known account can still sign in, and the person must not count
-// toward admins.floor.
+// except sets the state of a person whom an exception keeps in a group and of whom no account
+// is known. No look-up is made for this person, because every pass would repeat it until the
+// exception ends. So it stays unknown whether the person can still sign in, and the person
+// must not count toward admins.floor.
 func (p *planner) except(id string, person match.Person) {
 	if person.State == match.NotAsked {
 		p.states[id], p.cannotSignIn[id] = match.Protected, true
 	}
 }
 
-// renamed reports whether a pending account of the group has the name of u, a user whose email
-// no account has any more. Then the account probably belongs to u, with a new email.
+// renamed reports whether a pending account of the group has the name of u. No account has the
+// email of u, so this account probably belongs to u, with a new email.
 func (p *planner) renamed(pending []source.User, u target.User) bool {
 	names := match.Names(u)
 	return slices.ContainsFunc(pending, func(a source.User) bool { return match.HasName(a, names) })
 }
 
-// addition proposes to add the user who certainly has the listed account.
+// addition proposes to add the user who certainly has the listed account. If no user certainly
+// has it, addition may ask for look-ups (askClaimants).
 func (p *planner) addition(g *Group, l listing) {
 	u, sure := p.people.Owner(l.account)
 	if !sure {
@@ -281,11 +283,11 @@ func (p *planner) addition(g *Group, l listing) {
 	})
 }
 
-// askClaimants asks for a look-up of each user who could have a listed account, if the look-up
-// can decide which of them has it. If all of them are members already, there is nothing to
-// grant and no look-up is made. For administrators the look-up is always made. If it were not,
-// a second account with the same email could hide that a person is no longer an administrator
-// in Keycloak.
+// askClaimants asks for a look-up of each user who could have a listed account, if the answer
+// can decide which of them has it. If all these users are members, there is nothing to grant,
+// and no look-up is made. For administrators the look-ups are made even then. Without them, a
+// second account with the same email could hide that a person is no longer an administrator in
+// Keycloak.
 func (p *planner) askClaimants(g *Group, account int) {
 	claimants := p.people.Claimants(account)
 	lacks := g.Feed.Admins || slices.ContainsFunc(claimants, func(u int) bool { return p.have[u] != p.turn })
@@ -298,7 +300,8 @@ func (p *planner) askClaimants(g *Group, account int) {
 	}
 }
 
-// remember keeps the state of a person whom the plan concerns.
+// remember records the state of a person whom the plan concerns, and whether all accounts of
+// the person are disabled.
 func (p *planner) remember(u int, person match.Person) {
 	id := p.tgt.Users()[u].ID
 	if _, known := p.states[id]; known {
@@ -310,7 +313,8 @@ func (p *planner) remember(u int, person match.Person) {
 	}
 }
 
-// census counts the people whom the plan concerns, by state.
+// census fills the fields of the plan that cover all groups: the states of people and their
+// numbers, the pending accounts and the look-ups.
 func (p *planner) census(plan *Plan) {
 	plan.People, plan.CannotSignIn, plan.Users = p.states, p.cannotSignIn, make(map[match.State]int)
 	for _, state := range p.states {

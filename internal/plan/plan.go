@@ -1,9 +1,11 @@
 // Package plan computes the changes after which the two sides agree. A feed is one user group
 // with its sources: the groups and the role whose members belong in it. A plan only proposes
-// changes, from the member lists of the sources. The person's own side decides each change
-// (source.Weigh): it is Keycloak's answer about one account, as opposed to a group's member
-// list. The answer is the evidence of the change, or a denial. The package is pure: it reads
-// no clock, does no I/O and logs nothing.
+// changes, from the member lists of the sources.
+//
+// The second look then asks Keycloak about the person's account (the own side) and decides
+// about each change (source.Weigh). Its answer is the evidence of the change, or a denial.
+//
+// The package is pure: it reads no clock, does no I/O and logs nothing.
 package plan
 
 import (
@@ -26,9 +28,9 @@ const (
 	Remove Action = "remove"
 )
 
-// Change is one membership that the plan proposes to add or to remove. It is passed by value.
-// The second look sets Evidence, or Denial with Doubt. The guards set Guard. The outcome
-// of a write is only in the report.
+// Change is one membership that the plan proposes to add or to remove. It is passed by value,
+// and filled in step by step: the second look sets Evidence, or Denial with Doubt, and the
+// guards set Guard. Only the report has the outcome of the write.
 type Change struct {
 	Group  string // id of the user group
 	User   target.User
@@ -40,8 +42,8 @@ type Change struct {
 
 	Accounts []source.User // an addition: the one account; a removal: every account that could be the person's
 	GoneBy   source.GoneBy
-	Sources  []source.Group // the sources about which the second look asks: all of the feed's; an addition leaves out those that collide (see grantSources)
-	Collides bool           // additions: only names in admins.groups that collide list the person
+	Sources  []source.Group // the sources about which the second look asks: all sources of the feed; for an addition, see grantSources
+	Collides bool           // additions: the person is listed only by sources with a colliding name (match.Collision)
 
 	Evidence   source.Evidence
 	Denial     source.Denial
@@ -51,7 +53,8 @@ type Change struct {
 	Guard report.Guard
 }
 
-// Key identifies the change in digests and in the memory.
+// Key returns a text that is different for each group, user and action. It identifies the
+// change in digests and between plans.
 func (c Change) Key() string { return c.Group + "\x00" + c.User.ID + "\x00" + string(c.Action) }
 
 // Grant reports whether the change is an addition.
@@ -64,17 +67,18 @@ type Keeper struct {
 	Exception match.Exception // the exception that keeps the member; zero: none
 }
 
-// Group is the drift of one user group.
+// Group is the drift of one user group: the changes that the plan proposes, and what else the
+// plan finds there.
 type Group struct {
 	Feed      match.Feed
 	Add       []Change        // sorted by user id
 	Remove    []Change        // sorted by user id
-	Pending   []source.User   // members by Keycloak without a ClearML user, sorted by id
+	Pending   []source.User   // accounts that belong in the group and have no ClearML user, sorted by id
 	Keep      []Keeper        // sorted by member id
-	Federated []string        // ids of the federated accounts of ClearML users that are members by Keycloak, sorted
-	Floor     []string        // ids of the administrators that count toward admins.floor; only in an administrators' feed
-	OtherRole []target.User   // only if the user group is a role: administrators by Keycloak who have another ClearML role, which stays; sorted by id
-	Missing   []match.Missing // configured sources that do not exist: the group is frozen, and only Feed and Unreadable are set besides
+	Federated []string        // ids of the federated accounts that belong in the group and could be a ClearML user's, sorted
+	Floor     []string        // ids of the administrators who count toward admins.floor; only in an administrators' feed
+	OtherRole []target.User   // only if the user group is a role: people whom Keycloak makes administrators and whose other ClearML role groupsync does not change; sorted by id
+	Missing   []match.Missing // configured sources that do not exist; if there are any, the group is frozen, and only Feed and Unreadable are set too
 
 	// Unreadable says why Keycloak cannot list the members of a source. If it is set, the
 	// group is frozen. If it is empty, every source was read.
@@ -84,8 +88,8 @@ type Group struct {
 
 // OwnView lists the people for whom the member list and the own side disagree.
 type OwnView struct {
-	Hidden []Change // removals that the list proposed, but the own side has the membership
-	Shown  []Change // additions that the list proposed, but the own side does not have the membership
+	Hidden []Change // removals that the member lists proposed; the own side has the membership, so the person stays
+	Shown  []Change // additions that the member lists proposed; the own side does not have the membership, so nobody is added
 	Stale  bool     // an answer showed that Keycloak's user cache was out of date
 }
 
@@ -95,7 +99,7 @@ func (g Group) Frozen() bool { return len(g.Missing) > 0 || g.Unreadable != "" }
 // Plan is the proposed changes of a pass. Equal snapshots give equal plans.
 type Plan struct {
 	Groups       []Group         // in the order of the pairing's feeds
-	Missing      []match.Missing // configured things that do not exist and belong to no group of Groups
+	Missing      []match.Missing // configured groups that do not exist and belong to no group of Groups
 	Managed      int             // memberships in ClearML that the plan covers: those of the groups that are not frozen
 	Users        map[match.State]int
 	People       map[string]match.State // by ClearML user id: the state of every person whom this plan concerns
@@ -118,15 +122,16 @@ func (p Plan) Questions() []source.Question {
 	return questions
 }
 
-// Only returns the plan with only those removals whose keys are given, and no other changes.
+// Only returns the plan without additions, and with only the removals whose keys (Change.Key)
+// are given.
 func (p Plan) Only(keys map[string]bool) Plan {
 	return p.Cut(func(c Change) bool { return !c.Grant() && keys[c.Key()] })
 }
 
-// Cut returns the plan with only those changes for which keep returns true. The own side is
-// not asked about a removal that Cut drops, and may have the membership. So Cut counts the
-// federated accounts of such a removal as members. If it did not, the guard `fall` would take
-// them for lost.
+// Cut returns the plan with only those changes for which keep returns true. If Cut drops a
+// removal, the second look does not ask about it, and the own side may have the membership. So
+// Cut counts the federated accounts of that removal as members. If it did not, the guard
+// `fall` would take these members for lost.
 func (p Plan) Cut(keep func(Change) bool) Plan {
 	drop := func(c Change) bool { return !keep(c) }
 	p.Groups = slices.Clone(p.Groups)
@@ -157,10 +162,10 @@ func (c Change) federated() []string {
 	return ids
 }
 
-// Weighed returns the plan with the answers of the second look. A change that the own side
-// contradicts is no drift: it moves to the group's OwnView. Weighed returns an error if the
-// number of answers differs from the number of questions, or if an answer is for another
-// change.
+// Weighed returns the plan with the answers of the second look. If the own side contradicts a
+// change, the change leaves the plan and moves to the group's OwnView. Weighed returns an
+// error if the number of answers differs from the number of questions, or if an answer is for
+// another change.
 func (p Plan) Weighed(c source.Confirmation) (Plan, error) {
 	p.Groups = slices.Clone(p.Groups)
 	rest := c.Answers
@@ -203,8 +208,8 @@ func (g *Group) weigh(answers []source.Answer) error {
 	return nil
 }
 
-// weighAll returns the changes that stay in the plan, each with its answer. It returns an
-// error if an answer is for another change.
+// weighAll returns the changes that stay in the plan, each with its answer. It moves the other
+// changes to OwnView. It returns an error if an answer is for another change.
 func (g *Group) weighAll(changes []Change, answers []source.Answer) ([]Change, error) {
 	var kept []Change
 	for i, c := range changes {
@@ -229,8 +234,9 @@ func (g *Group) weighAll(changes []Change, answers []source.Answer) ([]Change, e
 	return kept, nil
 }
 
-// hidden moves a removal to OwnView. Its federated accounts count as members of the group. If
-// the state is Ambiguous or Rekeyed, the member is also listed in Keep with that reason.
+// hidden moves the removal c to OwnView. The accounts of the removal that are federated count
+// as members of the group. If it is unclear which account is the person's (Ambiguous,
+// Rekeyed), the person is also listed in Keep.
 func (g *Group) hidden(c Change) {
 	g.Own.Hidden = append(g.Own.Hidden, c)
 	if c.State == match.Ambiguous || c.State == match.Rekeyed {

@@ -259,8 +259,8 @@ func TestAsks(t *testing.T) {
 	}
 }
 
-// TestAnUnansweredQuestionProvesNothing: a removal of a person without a look-up has no
-// evidence, whatever the other readings say.
+// TestAnUnansweredQuestionProvesNothing: a removal of a person who was not looked up has no
+// evidence, even if all other readings agree with the removal.
 func TestAnUnansweredQuestionProvesNothing(t *testing.T) {
 	for _, tt := range []struct{ name, world, want string }{
 		{"the person was not met at all", "both ann\nclearml eve\n/team: ann\nteam = ann eve", "the person was not looked up in Keycloak"},
@@ -317,7 +317,7 @@ func TestChangesCarryWhatTheGuardsNeed(t *testing.T) {
 	}
 }
 
-// TestCollides: an addition collides if only names that collide list the person.
+// TestCollides: an addition collides if only groups with a colliding name list the person.
 func TestCollides(t *testing.T) {
 	for _, tt := range []struct {
 		name  string

@@ -7,9 +7,8 @@ import (
 )
 
 // Restoring returns the plan with the given changes instead of its own. The keys of changes
-// are the ids of the user groups. The changes undo those of an earlier pass, and the evidence
-// of each is the report of that pass. Everything else that the guards need of the groups
-// stays.
+// are ids of user groups. The changes undo those of an earlier pass, and their evidence is the
+// report of that pass. The rest of the plan stays, except OwnView, because the guards need it.
 func (p Plan) Restoring(changes map[string][]Change) Plan {
 	p.Groups = slices.Clone(p.Groups)
 	for i := range p.Groups {

@@ -25,12 +25,12 @@ type TB interface {
 // World is a realm and a ClearML server in memory. New describes the lines.
 type World struct {
 	Rules  match.Rules
-	Second func(*source.SecondLook) // changes the answer of a second look; nil: no change
+	Second func(*source.SecondLook) // changes what a second look reads; nil: no change
 	Away   map[string]bool          // by federation id: its probes fail
 
 	users       map[string]source.User   // by name
 	groups      map[string][]string      // by path: the names in the member list
-	ids         map[string]string        // by path: group ids that differ from the path
+	ids         map[string]string        // by path: the group's id, if it differs from the path
 	hidden      map[string][]string      // by path: names for whom the own side has the group and the member list does not
 	shown       map[string][]string      // by path: names for whom only the member list has the group
 	unreadable  map[string]string        // reason by path
@@ -38,10 +38,10 @@ type World struct {
 	federations []source.Federation      // the flag ldap without a name means the first one
 	trusted     map[string]bool          // by federation id
 	duplicates  bool                     // the realm allows duplicate emails
-	elsewhere   map[string]bool          // by name: the database's list of disabled accounts does not have the account
+	elsewhere   map[string]bool          // by name: accounts that Keycloak's list of disabled accounts lacks
 	accounts    map[string]target.User   // ClearML's users by id
 	targets     map[string]*target.Group // by id
-	views       map[string][]string      // by ClearML group id: users whose own list lacks the group
+	views       map[string][]string      // by ClearML group id: the users whose own list of groups lacks the group
 }
 
 type holders struct{ users, paths []string }
@@ -97,7 +97,8 @@ func (w *World) Configure(tb TB, options ...func(*match.Options)) {
 	w.Rules = rules
 }
 
-// Add reads more lines. A line about a thing that already exists replaces it.
+// Add reads more lines, in the form that New describes. A line about a thing that exists
+// replaces this thing.
 func (w *World) Add(tb TB, text string) {
 	tb.Helper()
 	for line := range strings.Lines(text) {
@@ -486,7 +487,7 @@ func (w *World) find(p source.Person) source.Found {
 	return f
 }
 
-// Confirm answers the plan's questions as a second look does.
+// Confirm takes the second look for the plan and returns its answers.
 func (w *World) Confirm(tb TB, snap *source.Snapshot, p plan.Plan) source.Confirmation {
 	tb.Helper()
 	s := source.SecondLook{
@@ -547,13 +548,13 @@ func (w *World) holds(name string, h *holders) bool {
 	return false
 }
 
-// Pass is everything that a pass knows before the guards judge its plan.
+// Pass is everything that a pass has read and planned before the guards judge its plan.
 type Pass struct {
 	Pairing      match.Pairing
 	Source       *source.Snapshot
 	Target       *target.Snapshot
 	People       match.People
-	Draft        plan.Plan // before the look-ups
+	Draft        plan.Plan // the plan before the look-ups
 	Plan         plan.Plan
 	Confirmation source.Confirmation
 	Weighed      plan.Plan
