@@ -30,15 +30,15 @@ const Recent = 30 * 24 * time.Hour
 
 // Find reads both sides and returns the people who left and still hold something. A survey
 // reads only the people of managed groups. So Find also looks up every other user who signed
-// in through clearml.provider and holds, or may hold, something. For each person who seems to
-// have left, Find asks Keycloak about that person's accounts a second time. This is the second
-// look (confirm). If a side cannot be read, Find returns the same errors as a pass.
+// in through clearml.provider and holds, or may hold, something. Then it takes a second look
+// at each person who seems to have left: it asks Keycloak about the person's accounts once
+// more. If a side cannot be read, Find returns the same errors as a pass.
 func Find(ctx context.Context, s Surveyor, dir Directory, recent time.Duration) (Report, error) {
 	v, err := s.Survey(ctx)
 	if err != nil {
 		return Report{}, err
 	}
-	v.Rules.KeepGone = false // users.gone decides who keeps memberships, not who is gone
+	v.Rules.KeepGone = false // leavers must find people who are gone, even if users.gone lets them keep their memberships
 	holdings, err := dir.Holdings(ctx)
 	if err != nil {
 		return Report{}, fmt.Errorf("reading what people hold in ClearML: %w", err)
@@ -155,9 +155,9 @@ func (p *Person) setHolds(since time.Time, rulesUnknown, inAdmins bool) {
 	}
 }
 
-// administers reports whether a person is in the built-in group Admins. It is not known whether
-// ClearML gives a member of Admins the rights of the role admin. So leavers counts a member as
-// an administrator.
+// administers reports whether a person is in the built-in group Admins. groupsync does not
+// know whether ClearML gives the members of Admins the rights of the role admin. So for
+// leavers, every member counts as an administrator.
 func administers(p Person, tgt *target.Snapshot) bool {
 	for _, g := range tgt.Groups() {
 		if g.System && g.Name == target.Admins && g.Role == "" {
@@ -167,9 +167,9 @@ func administers(p Person, tgt *target.Snapshot) bool {
 	return false
 }
 
-// memberships returns the groups of every user by user id, sorted by name and id. A membership
-// counts if the group lists the user, or if the user lists the group. memberships leaves out
-// the group of all users, and roles.
+// memberships returns the groups of every user, sorted by name and id. The keys are user ids.
+// A membership counts if the group lists the user, or if the user lists the group. Roles and
+// the group of all users are left out.
 func memberships(v reconcile.View) map[string][]Membership {
 	managed := make(map[string]bool)
 	for _, f := range v.Pairing.Feeds {
@@ -190,7 +190,7 @@ func memberships(v reconcile.View) map[string][]Membership {
 	for _, u := range v.Input.Target.Users() {
 		for _, id := range u.Groups {
 			m := groups[id]
-			m.ID = id // a group that only the user shows has no name
+			m.ID = id // a group that only the user lists has no name here, but the id must be set
 			if !ofAll[id] {
 				all[u.ID] = append(all[u.ID], m)
 			}
@@ -211,8 +211,8 @@ func moment(t time.Time) *time.Time {
 	return &t
 }
 
-// asks returns the people to look up in the realm, sorted by id. These are the people about
-// whom the survey did not ask Keycloak enough.
+// asks returns the people to look up in the realm, sorted by id. These are the people whom the
+// survey did not look up, and about whom groupsync cannot decide without a look-up.
 func asks(v reconcile.View, people []Person) []source.Person {
 	var list []source.Person
 	for _, p := range people {
@@ -235,15 +235,16 @@ func asks(v reconcile.View, people []Person) []source.Person {
 
 // decision is the result for one person before the second look.
 type decision struct {
-	stays    bool   // an enabled account is the person, or the user does not come from Keycloak
-	doubt    string // why groupsync cannot tell whether the person left; empty while stays is false: the person seems to have left
+	stays    bool   // an enabled account belongs to the person, or the user does not come from Keycloak
+	doubt    string // why groupsync cannot tell whether the person left; if doubt is empty and stays is false, the person seems to have left
 	match    string
-	accounts []source.User // every account that could be the person
+	accounts []source.User // every account that could be the person's
 	goneBy   source.GoneBy
 }
 
-// decide returns whether a person left. A person left only if every account that could be the
-// person is disabled or gone. A removal has the same rule.
+// decide returns whether the person with the ClearML id left. A person left only if every
+// account that could be the person's is disabled or gone. groupsync removes a disabled or gone
+// person from a group under the same condition.
 func decide(v reconcile.View, id string) decision {
 	i, _ := v.Input.Target.UserIndex(id)
 	u, who := v.Input.Target.Users()[i], v.People.Person(i)
@@ -273,7 +274,7 @@ func decide(v reconcile.View, id string) decision {
 	case asked && found.Doubt != "":
 		d.doubt = found.Doubt
 	case enabled > 0 && others == enabled:
-		d.doubt = "an enabled account has the email, and another ClearML user is that account"
+		d.doubt = "an enabled account has the email, and that account belongs to another ClearML user"
 	case enabled > 0:
 		d.stays = true
 	case disabled > 0, who.GoneBy == source.ByID:
@@ -291,9 +292,9 @@ func decide(v reconcile.View, id string) decision {
 	return d
 }
 
-// renamed returns a doubt if the email of a person may have changed. It may have changed if an
-// enabled account has the person's name and belongs to no ClearML user. Else renamed returns an
-// empty text.
+// renamed returns a doubt if the email of a person may have changed in Keycloak. This is so if
+// an enabled account has the person's name and belongs to no ClearML user. If there is no such
+// account, renamed returns an empty text.
 func renamed(v reconcile.View, u target.User) string {
 	names := match.Names(u)
 	for i, a := range v.Input.Source.Users() {

@@ -245,7 +245,7 @@ func TestWhoLeft(t *testing.T) {
 			s.user("bob", sub("b"))
 			s.user("rob", byEmail, func(u *clearmltest.User) { u.Email = "bob@example.com" })
 			inLab(s, "rob")
-		}, want: []string{"cm-rob unknown group"}, why: "another ClearML user is that account"},
+		}, want: []string{"cm-rob unknown group"}, why: "that account belongs to another ClearML user"},
 		{name: "a changed email", arrange: func(s *scene) {
 			s.account("bob", "b", "/team").Email = "robert@example.com"
 			s.user("bob", byEmail, func(u *clearmltest.User) { u.Name = "bob" })
@@ -380,8 +380,8 @@ unknown  Bob  (id cm-bob)
 	}
 }
 
-// TestCount checks that a kind is counted, and is 0 if nobody can hold it. It is missing if
-// nobody certainly holds it and somebody may.
+// TestCount checks the count of each kind. It is 0 if nobody can hold the kind. It is missing if
+// nobody certainly holds the kind and somebody may hold it.
 func TestCount(t *testing.T) {
 	type holdings = []leavers.Holding
 	person := func(holds, unknown holdings) leavers.Person { return leavers.Person{Holds: holds, Unknown: unknown} }

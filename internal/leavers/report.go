@@ -2,8 +2,8 @@
 // in ClearML. It only reads. find.go reads and decides, report.go defines the result, and
 // text.go writes the result for a person.
 //
-// What a person holds is a user group, the role of an administrator, an access rule, or a recent
-// use of ClearML.
+// A person can hold four kinds of things: a user group, the rights of an administrator, an
+// access rule that names the person, and a recent use of ClearML.
 package leavers
 
 import (
@@ -28,19 +28,19 @@ type Status string
 
 // The values of Status.
 const (
-	Disabled Status = "disabled" // every account that could be the person is disabled or gone
+	Disabled Status = "disabled" // every account that could be the person's is disabled or gone
 	Gone     Status = "gone"     // Keycloak no longer has the person
 	Doubtful Status = "unknown"  // groupsync cannot tell whether the person left
 )
 
-// Holding is one kind of thing that a person can hold. The values are those of the label holds
-// of groupsync_leavers.
+// Holding is one kind of thing that a person can hold. The metric groupsync_leavers has the
+// same values in its label `holds`.
 type Holding string
 
 // The values of Holding.
 const (
 	Group     Holding = "group"      // a user group, but not the group of all users
-	Admin     Holding = "admin"      // the role of an administrator, or membership of Admins
+	Admin     Holding = "admin"      // the role of an administrator, or membership of the group Admins
 	Rule      Holding = "rule"       // an access rule that names the person
 	RecentUse Holding = "recent_use" // a recent use of the UI or of API keys
 )
@@ -78,7 +78,8 @@ type Named struct {
 	Name string `json:"name"`
 }
 
-// NotReturned is something that the server did not return.
+// NotReturned is a kind of thing that the server did not return, or not completely, and the
+// reason.
 type NotReturned struct {
 	What Holding `json:"what"`
 	Why  string  `json:"why"`
@@ -92,8 +93,8 @@ func (r Report) ExitCode() int {
 	return 0
 }
 
-// Count returns the number of leavers that hold each kind. If no leaver certainly holds a kind
-// but somebody may hold it, the map lacks the kind, because the number 0 could be wrong.
+// Count returns the number of leavers who certainly hold each kind. A kind is missing in the
+// map if its number would be 0 and somebody may hold it, because 0 could be wrong.
 func (r Report) Count() map[Holding]int {
 	counts, unsure := make(map[Holding]int), make(map[Holding]bool)
 	for _, p := range r.Leavers {

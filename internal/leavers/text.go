@@ -29,7 +29,7 @@ func Text(w io.Writer, r Report) error {
 	return err
 }
 
-// returnable names the things that the server may not return, or not for everybody.
+// returnable has words for the kinds that the server may not return, or not for everybody.
 var returnable = map[Holding]string{Rule: "all access rules", RecentUse: "when people last used ClearML"}
 
 func (r Report) headline() string {

@@ -57,15 +57,15 @@ func CSV(w io.Writer, r Review) error {
 	return out.Error()
 }
 
-// formula holds the characters with which spreadsheets begin a formula. It also holds their
-// full-width forms, because some spreadsheets treat these as the plain characters. It lacks tab
-// and carriage return, because report.Escape replaces them.
+// formula holds the characters with which spreadsheets begin a formula, and their full-width
+// forms, which some spreadsheets treat as the plain characters. Tab and carriage return are
+// missing, because report.Escape replaces them.
 const formula = "=+-@＝＋－＠"
 
-// cell returns a text that no spreadsheet takes for a formula. It splits the text at
-// semicolons, because spreadsheets of many languages split lines there. It puts an apostrophe
-// before each part that begins with a formula character. It skips spaces and quotes before
-// that character, because some importers drop them.
+// cell returns a text that no spreadsheet takes for a formula. It puts an apostrophe before
+// each part of the text that begins with a formula character. The parts end at semicolons,
+// because spreadsheets of many languages split lines there. Spaces and quotes at the beginning
+// of a part do not count, because some importers drop them.
 func cell(text string) string {
 	parts := strings.Split(report.Escape(text), ";")
 	for i, part := range parts {

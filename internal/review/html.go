@@ -27,7 +27,7 @@ var (
 	}).Parse(pageHTML))
 )
 
-// meanings describes each status in a clause.
+// meanings describes each status in words, for the page.
 var meanings = map[Status]string{
 	Granted:   "ClearML has the membership, and Keycloak gives it",
 	Kept:      "ClearML has the membership, Keycloak does not certainly give it, and it stays",
@@ -37,7 +37,7 @@ var meanings = map[Status]string{
 	Joins:     "ClearML does not have the membership, and an addition is planned",
 }
 
-// policy is the Content-Security-Policy of the page. It allows only the page's own style.
+// policy returns the Content-Security-Policy of the page. It allows only the page's own style.
 func policy() string {
 	sum := sha256.Sum256([]byte(pageCSS))
 	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; form-action 'none'"

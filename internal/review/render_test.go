@@ -15,7 +15,7 @@ import (
 )
 
 // TestNoCellIsAFormula checks the cells of hostile names after reading the CSV with
-// encoding/csv, which sees them as an importer does.
+// encoding/csv, as an importer reads them.
 func TestNoCellIsAFormula(t *testing.T) {
 	for _, row := range []struct{ name, text, want string }{
 		{"a plain name", "Ann Lee", "Ann Lee"},

@@ -1,9 +1,11 @@
 // Package review lists the people with access to each ClearML user group, and the reason. A
 // Review is made from one survey of both sides and holds the complete list. CSV, JSON and HTML
-// need only the Review. docs/review.md describes the columns, which stay stable.
+// write a Review and need nothing else. docs/review.md describes the columns, which stay
+// stable.
 //
-// Keycloak says in two ways who is in a group. A group's member list names the accounts in the
-// group. An account's own side names the groups of the account, as a login reads them.
+// Keycloak has two answers to who is in a group. A group's member list names the accounts in
+// the group. An account's own side names the groups of the account. A login reads the own
+// side.
 package review
 
 import (
@@ -33,7 +35,7 @@ type Scope struct {
 // about to add. Two reviews of the same state are equal.
 type Review struct {
 	Scope
-	At       *time.Time     `json:"at"`       // when both sides had been read, in UTC; null: the review holds no time
+	At       *time.Time     `json:"at"`       // when both sides had been read, in UTC; null: the time was left out
 	Statuses map[Status]int `json:"statuses"` // number of rows for every status
 	Rows     []Row          `json:"rows"`     // sorted by group, group id, name and user id; never nil
 }
@@ -47,7 +49,7 @@ const (
 	Kept      Status = "kept"      // ClearML has the membership, Keycloak does not certainly give it, and it stays
 	Leaves    Status = "leaves"    // ClearML has the membership, and a removal is planned
 	Frozen    Status = "frozen"    // ClearML has the membership, and a source of the group is missing or cannot be read
-	Unmanaged Status = "unmanaged" // ClearML has the membership, and nothing feeds the group
+	Unmanaged Status = "unmanaged" // ClearML has the membership, and no Keycloak group or role feeds the group
 	Joins     Status = "joins"     // ClearML does not have the membership, and an addition is planned
 )
 
@@ -68,11 +70,11 @@ type Row struct {
 	By        []string   `json:"by"`       // the sources that list an account of the person: paths, "role NAME"; never nil
 	Matched   string     `json:"matched"`  // how the account was matched: id or email; empty: no match
 	Since     *time.Time `json:"since"`    // for a removal: since when every pass has wanted it; for a membership that groupsync added: when it was added; null: not known
-	Why       string     `json:"why"`      // in a sentence
+	Why       string     `json:"why"`      // the reason in a sentence
 	Evidence  string     `json:"evidence"` // for a change: what the person's own side said
 	Doubt     string     `json:"doubt"`    // for a change: why there is no evidence
 	Guard     string     `json:"guard"`    // for a change: the guard that withholds it; for a frozen group: the guard that froze it
-	Detail    string     `json:"detail"`   // the guard's sentence
+	Detail    string     `json:"detail"`   // the message of that guard
 }
 
 // Values of Row.Reason that are defined only here.
@@ -83,7 +85,7 @@ const (
 	unreadable = "unreadable" // Keycloak cannot list the members of a source
 )
 
-// Of returns the review of a survey, which is a View without a subject.
+// Of returns the review of a View without a subject, which is the result of a survey.
 func Of(v reconcile.View, s Scope) Review {
 	r := Review{Scope: s, Statuses: make(map[Status]int, len(Statuses)), Rows: []Row{}}
 	for _, status := range Statuses {
@@ -121,7 +123,8 @@ func everybody(id string, tgt *target.Snapshot) bool {
 	return slices.ContainsFunc(tgt.Groups(), func(g target.Group) bool { return g.ID == id && g.System && g.Name == target.Everybody })
 }
 
-// fed is a group of the plan, with its kept members and changes by id of the ClearML user.
+// fed is a group of the plan, with the states of its kept members and with its changes. The
+// keys of both maps are ids of ClearML users.
 type fed struct {
 	plan.Group
 	kept    map[string]match.State
@@ -141,9 +144,10 @@ func index(g plan.Group) fed {
 
 type reviewer struct{ reconcile.View }
 
-// row returns the row for the standing s in the group g. f is the same group in the plan; f is
-// empty if nothing feeds the group. row returns false if ClearML does not have the membership
-// and no addition is planned.
+// row returns the row of one person in the group g. s, from the package explain, says how the
+// person is related to the group. f is the same group in the plan, or empty if nothing feeds
+// the group. row returns false if ClearML does not have the membership and no addition is
+// planned.
 func (x reviewer) row(g explain.Group, f fed, s explain.Standing) (Row, bool) {
 	row := Row{
 		Name: s.Name, Email: s.Email, UserID: s.ID, Group: g.Name, GroupID: g.ID,
@@ -158,7 +162,7 @@ func (x reviewer) row(g explain.Group, f fed, s explain.Standing) (Row, bool) {
 		row.Since = x.given(g.ID, s.ID)
 	case explain.Kept, explain.Hidden:
 		row.Status, row.Reason = Kept, string(kept)
-		if !stays { // the person's own side has the group
+		if !stays { // the member stays, and no rule keeps it: the person's own side has the group
 			row.Status, row.Reason = Granted, hidden
 		}
 		row.Since = x.given(g.ID, s.ID)
@@ -174,14 +178,15 @@ func (x reviewer) row(g explain.Group, f fed, s explain.Standing) (Row, bool) {
 		x.frozen(&row, g, f)
 	case explain.Unmanaged:
 		row.Status, row.Reason = Unmanaged, g.Unfed
-	default: // pending, or shown only by a member list: no access, and none is planned
+	default: // the person is pending, or only a member list shows the person: there is no access, and none is planned
 		return Row{}, false
 	}
 	return row, true
 }
 
-// given returns when groupsync added a membership, by the journal. It returns nil if the newest
-// change of the membership in the journal is a removal, or if the journal has no such change.
+// given returns when groupsync added a membership, according to the journal. It returns nil if
+// the newest change of the membership in the journal is a removal, or if the journal has no
+// change of the membership.
 func (x reviewer) given(group, user string) *time.Time {
 	last, known := x.Past.Latest[journal.Membership{Group: group, User: user}]
 	if !known || last.Action != journal.Added {
