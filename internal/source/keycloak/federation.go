@@ -79,7 +79,7 @@ func (s *Source) probeFor(ctx context.Context, f source.Federation, name string)
 	if resp.StatusCode() == http.StatusNotFound && json.Unmarshal(resp.Body(), &own) == nil && own.Error != "" {
 		return "", false
 	}
-	return fmt.Sprintf("Keycloak answered the probe with %d instead of 404", resp.StatusCode()), resp.StatusCode() == http.StatusInternalServerError
+	return fmt.Sprintf("the probe got %d instead of a 404 from Keycloak itself", resp.StatusCode()), resp.StatusCode() == http.StatusInternalServerError
 }
 
 // awayError is the error of a read that failed, with the probes of the federations after the

@@ -307,7 +307,7 @@ func TestLookUpsEndSoonWhileAFederationIsAway(t *testing.T) {
 		t.Errorf("the local person who was asked for first: %+v, want found by id", found)
 	}
 	for _, p := range people[1+2*8:] {
-		if found, _ := next.Found(p.Key); found.Doubt != "the federation ldap is not up, and may have the person: Keycloak answered the probe with 500 instead of 404; this federation has never answered a probe" && !strings.HasPrefix(found.Doubt, "Keycloak ") {
+		if found, _ := next.Found(p.Key); found.Doubt != "the federation ldap is not up, and may have the person: the probe got 500 instead of a 404 from Keycloak itself; this federation has never answered a probe" && !strings.HasPrefix(found.Doubt, "Keycloak ") {
 			t.Fatalf("%s is not in doubt: %+v", p.Key, found)
 		}
 	}
@@ -378,7 +378,7 @@ func TestWhereEmailsMayRepeatBothAnswersCount(t *testing.T) {
 }
 
 func TestAnEmptyLookUpCountsOnlyBetweenProbes(t *testing.T) {
-	const away = "the federation ldap is not up, and may have the person: Keycloak answered the probe with 500 instead of 404"
+	const away = "the federation ldap is not up, and may have the person: the probe got 500 instead of a 404 from Keycloak itself"
 	up, down := []http.HandlerFunc{probeUp}, []http.HandlerFunc{probeDown}
 	ann := accountOf("2-2", "ann", "ann@example.com")
 	rows := []struct {
@@ -511,17 +511,17 @@ func TestProbes(t *testing.T) {
 	}{
 		{name: "404 to the name is up", named: probeUp, up: true},
 		{name: "500 to the name and 404 to the number is up", named: probeDown, numbered: probeUp, up: true},
-		{name: "500 to both is away", named: probeDown, numbered: probeDown, known: true, detail: "Keycloak answered the probe with 500 instead of 404"},
-		{name: "500 to both and never an answer is silent", named: probeDown, numbered: probeDown, silent: true, detail: "Keycloak answered the probe with 500 instead of 404; this federation has never answered a probe"},
-		{name: "500 to the name and a time-out to the number is away", named: probeDown, numbered: hang, known: true, detail: "Keycloak answered the probe with 500 instead of 404"},
+		{name: "500 to both is away", named: probeDown, numbered: probeDown, known: true, detail: "the probe got 500 instead of a 404 from Keycloak itself"},
+		{name: "500 to both and never an answer is silent", named: probeDown, numbered: probeDown, silent: true, detail: "the probe got 500 instead of a 404 from Keycloak itself; this federation has never answered a probe"},
+		{name: "500 to the name and a time-out to the number is away", named: probeDown, numbered: hang, known: true, detail: "the probe got 500 instead of a 404 from Keycloak itself"},
 		{name: "a time-out to the name is away, and the number is not tried", named: hang, known: true, detail: "Keycloak did not answer the probe within 300ms"},
-		{name: "404 of somebody else's is no answer of the federation", named: status(404, "text/html", "<html>not here</html>"), known: true, detail: "Keycloak answered the probe with 404 instead of 404"},
-		{name: "404 without a cause is no answer of Keycloak's", named: status(404, "application/json", `{}`), known: true, detail: "Keycloak answered the probe with 404 instead of 404"},
-		{name: "200 is no answer", named: answer(`{"id":"f:c1:x","username":"x","enabled":true}`), known: true, detail: "Keycloak answered the probe with 200 instead of 404"},
-		{name: "403 is no answer", named: status(403, "application/json", `{"error":"HTTP 403 Forbidden"}`), known: true, detail: "Keycloak answered the probe with 403 instead of 404"},
+		{name: "404 of somebody else's is no answer of the federation", named: status(404, "text/html", "<html>not here</html>"), known: true, detail: "the probe got 404 instead of a 404 from Keycloak itself"},
+		{name: "404 without a cause is no answer of Keycloak's", named: status(404, "application/json", `{}`), known: true, detail: "the probe got 404 instead of a 404 from Keycloak itself"},
+		{name: "200 is no answer", named: answer(`{"id":"f:c1:x","username":"x","enabled":true}`), known: true, detail: "the probe got 200 instead of a 404 from Keycloak itself"},
+		{name: "403 is no answer", named: status(403, "application/json", `{"error":"HTTP 403 Forbidden"}`), known: true, detail: "the probe got 403 instead of a 404 from Keycloak itself"},
 		{name: "one that is switched off is not asked, and is silent", component: `[{"id":"c1","name":"ldap","providerId":"ldap","config":{"enabled":["false"]}}]`, known: true, silent: true,
 			detail: "it is switched off in Keycloak, or was deleted since the read"},
-		{name: "one that is trusted and away is not up", named: probeDown, numbered: probeDown, trusted: []string{"other", "ldap"}, known: true, detail: "Keycloak answered the probe with 500 instead of 404"},
+		{name: "one that is trusted and away is not up", named: probeDown, numbered: probeDown, trusted: []string{"other", "ldap"}, known: true, detail: "the probe got 500 instead of a 404 from Keycloak itself"},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 func TestACustomStorageThatFailsOnForeignIDs(t *testing.T) {
 	server := keycloaktest.Shared(t)
 	const (
-		never = "Keycloak answered the probe with 500 instead of 404; this federation has never answered a probe"
+		never = "the probe got 500 instead of a 404 from Keycloak itself; this federation has never answered a probe"
 		out   = "read twice: not in the one Keycloak group, on the account's own side too"
 	)
 	for _, row := range []struct {

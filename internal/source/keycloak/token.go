@@ -340,9 +340,9 @@ func (s *Source) rolesOf(c claims) (map[string]bool, error) {
 func (s *Source) rolesMissing(c claims, missing string) error {
 	assigned := s.console("Service account roles")
 	if len(c.ResourceAccess) > 0 || len(c.RealmAccess.Roles) > 0 {
-		what := fmt.Sprintf("the access token lacks %s, and with less Keycloak hides people without an error", missing)
+		what := fmt.Sprintf("the access token lacks %s, without which Keycloak hides people and reports no error", missing)
 		if s.hasOthers(c) {
-			what += ". It carries other roles, so these are probably not assigned"
+			what += ". The token carries other roles, so the missing roles are probably not assigned"
 		}
 		return refused(fault.Forbidden, signingIn, what,
 			fmt.Sprintf("assign %s to the service account of the client %q in %s. If they are listed there, switch on %s", missing, s.config.ClientID, assigned, s.fullScope()))
