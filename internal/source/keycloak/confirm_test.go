@@ -197,8 +197,8 @@ func TestWhatTheSecondLookCosts(t *testing.T) {
 	}
 }
 
-// A local account that was deleted during a pass is in no list of the second look. The
-// person may have a new account under a new id, with the same groups.
+// A local account that was deleted during a pass is in no list of the second look, like an account
+// that left its groups. But the person may have a new account, with another id and the same groups.
 func TestALocalAccountThatIsDeletedMeanwhileIsNoLeaver(t *testing.T) {
 	c := newCrowd(t, "eng", nil)
 	users := people(5, "")
@@ -475,9 +475,8 @@ func TestAnAccountOfAnImportingFederationIsNotAskedForByName(t *testing.T) {
 	}
 }
 
-// Keycloak's database has no account of a federation that does not import. A storage that
-// ignores the filter enabled=false would answer for such an account, and its answer would be
-// taken for the database's.
+// Keycloak's database has no account of a federation that does not import. If such a federation
+// ignored the filter enabled=false, its answer would look like an answer of the database.
 func TestTheDatabaseIsNotAskedForAnAccountThatItDoesNotHave(t *testing.T) {
 	c := newCrowd(t, "eng", nil)
 	c.answers["/components"] = answer(`[{"id":"c2","name":"no import","providerId":"ldap","config":{"importEnabled":["false"]}}]`)

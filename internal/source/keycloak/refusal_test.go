@@ -249,7 +249,8 @@ func parsed(t *testing.T, raw string) *url.URL {
 	return u
 }
 
-// TestAnAnswerThatIsNotKeycloaksIsNoMissingRole uses answers that no Keycloak gives.
+// TestAnAnswerThatIsNotKeycloaksIsNoMissingRole uses answers of proxies and other servers, which a
+// Keycloak never gives. The error must not blame a missing role.
 func TestAnAnswerThatIsNotKeycloaksIsNoMissingRole(t *testing.T) {
 	const page = "text/html; charset=utf-8"
 	rows := []struct {
