@@ -53,7 +53,7 @@ func (w *weigher) own(u User, name string, sources []Group) (s side, old bool, a
 	return unclear, true, a
 }
 
-// Tied reports whether o.Count leaves open if the account is in a source with the name. The
+// Tied reports whether o.Count leaves open whether the account is in a source with the name. The
 // account's list of groups in Keycloak's user cache must then be read too. A count of 0 decides.
 // Any other count decides only if no group outside the sources has a name that contains the
 // name. If the name contains a backslash, no count decides: a database may read the backslash as

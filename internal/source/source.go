@@ -72,7 +72,8 @@ type RoleHolders struct {
 	Several bool
 
 	// Partial says that groupsync may not read the clients' roles. A client's role can be a
-	// composite that contains this role. Its holders are then missing from Direct and Groups.
+	// composite that contains this role. The holders of such a composite are then missing from
+	// Direct and Groups.
 	Partial bool
 
 	Near   []string // names of roles that nearly match, if Found is false

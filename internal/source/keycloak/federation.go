@@ -60,8 +60,9 @@ func (s *Source) probeOne(ctx context.Context, f source.Federation) string {
 	return detail
 }
 
-// probeFor looks up one name in the federation. detail says why the answer does not show
-// that the federation is up, or is "" if it does. failed reports that Keycloak answered 500.
+// probeFor looks up one name in the federation. detail is "" if the answer shows that the
+// federation is up. In all other cases, detail says what happened. failed reports that Keycloak
+// answered 500.
 func (s *Source) probeFor(ctx context.Context, f source.Federation, name string) (detail string, failed bool) {
 	limit := min(s.config.Timeout, probeTimeout)
 	ctx = withLimit(ctx, limit)

@@ -23,7 +23,7 @@ type Storage struct {
 	ID, Name string
 	Provider string // kind of the federation: "ldap", "kerberos", or another kind
 	Enabled  bool
-	Imports  bool // Keycloak copies the accounts into its database, so the database can hold memberships of theirs too
+	Imports  bool // Keycloak copies the accounts into its database, so the database can hold memberships of these accounts
 
 	CachePolicy string        // how long the user cache keeps people; never empty
 	Sync        time.Duration // the shorter period of the full and the changed-users sync; 0: neither sync runs periodically

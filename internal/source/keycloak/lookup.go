@@ -78,8 +78,8 @@ func (l *lookUp) order() []int {
 	return order
 }
 
-// byID looks up the account ids that ClearML keeps. It makes no probes, because an account that
-// Keycloak returns exists. byName probes the federations for the people who were not found.
+// byID looks up the account ids that ClearML keeps. It needs no probes before and after, because
+// an account that Keycloak returns exists. byName probes for the people who were not found.
 func (l *lookUp) byID(ctx context.Context) error {
 	work, inner := l.s.errgroup(ctx)
 	counted := l.s.counter(len(l.people))
@@ -238,7 +238,7 @@ func mergeAccounts(a, b []source.User) []source.User {
 }
 
 // setDoubt sets the doubt of a person if a federation that is not up may have the person. It
-// changes nothing if the look-up without a doubt found the person: by id, or by an email that no
+// changes nothing if the look-up has no doubt and found the person by id, or by an email that no
 // second account can have.
 func (l *lookUp) setDoubt(f *source.Found) {
 	if f.ByID && f.Doubt == "" || len(f.Accounts) > 0 && f.Doubt == "" && !l.catalog.DuplicateEmails() {
@@ -324,7 +324,7 @@ func (r *personReader) probes() []source.Probe {
 
 // limit returns the timeout of one request about a person. The timeout is short while a
 // federation is away. If LDAP hangs, Keycloak waits for LDAP several times for each person, even
-// for local people. groupsync does not rely on the answers about federated people anyhow.
+// for local people. groupsync does not rely on the answers about the people of that federation.
 func (r *personReader) limit() time.Duration {
 	limit := min(r.s.config.Timeout, probeTimeout)
 	if r.away() {

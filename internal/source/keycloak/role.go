@@ -179,7 +179,7 @@ func (s *Source) containers(ctx context.Context, book roleBook, role roleRep) ([
 }
 
 // collect reads the people and groups to which the roles are assigned, and puts them into h. It
-// adds all groups below the groups.
+// adds all groups below these groups, which inherit the roles.
 func (s *Source) collect(ctx context.Context, book roleBook, roles []roleRep, catalog source.Catalog, h *holding) error {
 	users := make([][]source.User, len(roles))
 	groups := make([][]groupRep, len(roles))

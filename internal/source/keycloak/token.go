@@ -225,7 +225,7 @@ func (s *Source) noRealm(doing, cause string) error {
 }
 
 // clientRefusal returns the error that says why Keycloak refuses the client, and what to do. It
-// recognizes the cause by the text of Keycloak's error.
+// finds the cause by the code and the text of Keycloak's error.
 func (s *Source) clientRefusal(why keycloakError, cause string) error {
 	credentials, capability := s.console("Credentials"), s.console("Settings > Capability config")
 	var what, todo string
