@@ -44,11 +44,10 @@ type Catalog struct {
 	duplicates  bool
 }
 
-// NewCatalog returns the catalog of the parts. It returns an error of reason incomplete if
-// the list of groups is empty, or if its length differs from Counted. It returns the same
-// error if an id is missing or repeated, or if a parent is not in the list. NewCatalog checks
-// this because Keycloak answers 200 with a shorter list if groupsync lacks a role
-// (reference/keycloak-api.md).
+// NewCatalog returns the catalog of the parts, or an error of reason incomplete. The list of
+// groups must not be empty, and its length must be Counted. Every group must have an id of its
+// own, and every parent must be in the list. NewCatalog checks this because Keycloak answers 200
+// with a shorter list if groupsync lacks a role (reference/keycloak-api.md).
 func NewCatalog(p CatalogParts) (Catalog, error) {
 	if len(p.Groups) != p.Counted {
 		return Catalog{}, fault.New(fault.Keycloak, fault.Incomplete,

@@ -75,9 +75,9 @@ func refusesPath(code int) bool {
 	return false
 }
 
-// refusedOnTheWay returns the error for a refusal by a proxy or firewall in front of Keycloak.
-// It does not quote the page, because the page may repeat the URL, and the URL may contain an
-// email.
+// refusedOnTheWay returns the error for a refusal by a proxy or firewall in front of Keycloak. The
+// error does not quote the body of the answer, because a body may repeat the URL, and the URL may
+// contain an email.
 func (s *Source) refusedOnTheWay(doing string, resp *resty.Response) error {
 	seen := fmt.Sprintf("%d, content type %q", resp.StatusCode(), s.header(resp, "Content-Type"))
 	if server := s.header(resp, "Server"); server != "" {

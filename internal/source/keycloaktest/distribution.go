@@ -138,7 +138,7 @@ func prepare(work, data string, o Options) error {
 	if data != "" {
 		return os.CopyFS(filepath.Join(work, "data"), os.DirFS(data))
 	}
-	// The first start creates the database. That takes most of the time.
+	// The first start creates the database, and takes most of the time of prepare.
 	first, err := launch(dist, filepath.Join(work, "first"), Options{Path: o.Path, Version: o.Version})
 	if err != nil {
 		return err
