@@ -416,13 +416,13 @@ func TestRefusedPass(t *testing.T) {
 			name:  "the service account has query-groups only",
 			realm: func(s *keycloaktest.Spec) { s.ServiceRoles = []string{"query-groups"} },
 			want: report.Failure{System: "keycloak", Reason: "forbidden",
-				Text: `signing in to Keycloak: the access token lacks view-users and view-realm of realm-management, and with less Keycloak hides people without an error. groupsync did not read the realm. To fix it, assign view-users and view-realm of realm-management to the service account of the client "groupsync" in Clients > groupsync > Service account roles. If they are listed there, switch on "Full scope allowed" in Clients > groupsync > Client scopes > groupsync-dedicated > Scope`},
+				Text: `signing in to Keycloak: the access token lacks view-users and view-realm of realm-management, without which Keycloak hides people and reports no error. groupsync did not read the realm. To fix it, assign view-users and view-realm of realm-management to the service account of the client "groupsync" in Clients > groupsync > Service account roles. If they are listed there, switch on "Full scope allowed" in Clients > groupsync > Client scopes > groupsync-dedicated > Scope`},
 		},
 		{
 			name:  "the service account has view-users only",
 			realm: func(s *keycloaktest.Spec) { s.ServiceRoles = []string{"view-users"} },
 			want: report.Failure{System: "keycloak", Reason: "forbidden",
-				Text: `signing in to Keycloak: the access token lacks view-realm of realm-management, and with less Keycloak hides people without an error. groupsync did not read the realm. To fix it, assign view-realm of realm-management to the service account of the client "groupsync" in Clients > groupsync > Service account roles. If they are listed there, switch on "Full scope allowed" in Clients > groupsync > Client scopes > groupsync-dedicated > Scope`},
+				Text: `signing in to Keycloak: the access token lacks view-realm of realm-management, without which Keycloak hides people and reports no error. groupsync did not read the realm. To fix it, assign view-realm of realm-management to the service account of the client "groupsync" in Clients > groupsync > Service account roles. If they are listed there, switch on "Full scope allowed" in Clients > groupsync > Client scopes > groupsync-dedicated > Scope`},
 		},
 		{
 			name:  "the access token is a lightweight one",

@@ -355,7 +355,7 @@ const (
 
 // The messages of the guard `federation`.
 const (
-	probeFails  = `federation: the federation "ldap" is not up (Keycloak answered the probe with 500 instead of 404): `
+	probeFails  = `federation: the federation "ldap" is not up (the probe got 500 instead of a 404 from Keycloak itself): `
 	switchedOff = `federation: the federation "ldap" is not up (it is switched off in Keycloak, or was deleted since the read): `
 	keep        = " changes that depend on it are withheld, and its people keep their memberships; "
 	checkServer = "check that its server answers Keycloak; if it stays switched off, or never answers a probe although it works, name it in keycloak.trusted_federations"

@@ -49,7 +49,7 @@ func TestAServerWithOptions(t *testing.T) {
 		astray(s)
 		s.realm.Leave(t, "luke", "/staff")
 		s.realm.DeleteUser(t, "lola")
-		silent := []string{`federation: the federation "people" is not up (Keycloak answered the probe with 500 instead of 404; this federation has never answered a probe): 2` + keep + checkServer}
+		silent := []string{`federation: the federation "people" is not up (the probe got 500 instead of a 404 from Keycloak itself; this federation has never answered a probe): 2` + keep + checkServer}
 		s.pass(t, "its people are to leave, and local people", want{result: report.Guarded, probes: "people away", members: other + "lola stored-ann stored-bob",
 			removals: "staff: gone of lola, withheld by grace\nstaff: not_member of luke, applied\n" + both + ", withheld by federation", trips: append(slices.Clone(silent), "grace: 1 removals depend on a federation")})
 		s.now = s.now.Add(2 * grace)

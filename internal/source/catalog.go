@@ -23,7 +23,7 @@ type Federation struct {
 	Enabled  bool
 	Imports  bool // Keycloak copies the federation's accounts into its database
 	Answered bool // the federation has answered a probe in this pass or an earlier one
-	Vanished bool // the pass read the federation, and the realm no longer has it
+	Vanished bool // the realm had the federation when the pass read the catalog, and no longer has it
 }
 
 // CatalogParts are the results of the first reads of a pass. The pass needs them to decide
@@ -44,11 +44,10 @@ type Catalog struct {
 	duplicates  bool
 }
 
-// NewCatalog returns the catalog of the parts. It returns an error of reason incomplete if
-// the list of groups is empty, or if its length differs from Counted. It returns the same
-// error if an id is missing or repeated, or if a parent is not in the list. NewCatalog checks
-// this because Keycloak answers 200 with a shorter list if groupsync lacks a role
-// (reference/keycloak-api.md).
+// NewCatalog returns the catalog of the parts, or an error of reason incomplete. The list of
+// groups must not be empty, and its length must be Counted. Every group must have an id of its
+// own, and every parent must be in the list. NewCatalog checks this because Keycloak answers 200
+// with a shorter list if groupsync lacks a role (reference/keycloak-api.md).
 func NewCatalog(p CatalogParts) (Catalog, error) {
 	if len(p.Groups) != p.Counted {
 		return Catalog{}, fault.New(fault.Keycloak, fault.Incomplete,
@@ -83,8 +82,8 @@ func NewCatalog(p CatalogParts) (Catalog, error) {
 	return c, nil
 }
 
-// pathByNames builds a path from names and parents. It returns an error for a parent that is
-// not in the list, or for a cycle.
+// pathByNames builds the path of the group with index i from its name and the names of its
+// parents. It returns an error if a parent is not in the list, or if the parents form a cycle.
 func (c Catalog) pathByNames(i int) (string, error) {
 	var path string
 	for depth := 0; ; depth++ {
@@ -147,17 +146,16 @@ func (c Catalog) DuplicateEmails() bool {
 	return c.duplicates || slices.ContainsFunc(c.federations, func(f Federation) bool { return !f.Imports })
 }
 
-// HidesEmails reports whether a federation may hide a second account with the same email.
-// That is possible if the realm has a federation and allows an email twice. A federation can
-// answer with too few people, and Keycloak then deletes an imported account that the
-// federation does not show. So in such a realm groupsync never knows that an account is the
-// only one with its email.
+// HidesEmails reports whether a federation may hide a second account with the same email. The
+// result is true if the realm has a federation and allows an email twice. A federation can
+// answer with too few people, and Keycloak then deletes the imported accounts of the people who
+// are missing. In such a realm, an account that is found may not be the only one with its email.
 func (c Catalog) HidesEmails() bool { return c.duplicates && len(c.federations) > 0 }
 
 // Containing returns the ids of the groups that Keycloak may count for
-// `groups/count?search=NAME`. These are the groups whose leaf name contains the name. Upper
-// and lower case are the same. In the name, `_` stands for any character and `%` for any
-// text, as in SQL's LIKE (reference/keycloak-own-view.md).
+// `users/{id}/groups/count?search=NAME`. These are the groups whose leaf name contains NAME in
+// upper or lower case. In NAME, `_` stands for any character and `%` for any text, as in SQL's
+// LIKE (reference/keycloak-own-view.md).
 func (c Catalog) Containing(name string) []string {
 	var ids []string
 	for _, g := range c.groups {
@@ -173,8 +171,9 @@ func like(text, pattern string) bool {
 	if !strings.ContainsAny(pattern, `_%`) {
 		return strings.Contains(text, pattern)
 	}
-	// This matches "%" + pattern + "%". star is the last % of the pattern. After a mismatch,
-	// that % takes one more character of the text, and the match continues behind it.
+	// The loop matches the text with "%" + pattern + "%". star is the index of the last % in p
+	// that was reached. After a mismatch, this % takes one more character of the text (mark), and
+	// the comparison continues after the %.
 	t, p := []rune(text), append(append([]rune{'%'}, []rune(pattern)...), '%')
 	at, star, mark := 0, -1, 0
 	j := 0
@@ -200,7 +199,7 @@ func like(text, pattern string) bool {
 }
 
 // WithDescendants returns the given ids and the ids of all groups below these groups, sorted
-// by path. If a given group holds a role, the members of all groups below it hold the role too.
+// by path. In Keycloak, the groups below a group inherit its roles.
 func (c Catalog) WithDescendants(ids []string) []string {
 	in := make(map[string]bool, len(ids))
 	for _, id := range ids {

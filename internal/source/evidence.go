@@ -28,32 +28,32 @@ const (
 	ByEmail GoneBy = "email" // ClearML keeps nothing that is certainly an account id, and the realm has no account with the email
 )
 
-// Question is the question to the second look about one change that a plan proposes.
+// Question asks the second look whether one change that the plan proposes is right.
 type Question struct {
 	Group, User string // ids of the user group and of the user in ClearML
-	Grant       bool   // false: a removal
-	// Accounts of a grant is the one account. Accounts of a removal are the candidates: every
-	// account that could be the person's.
+	Grant       bool   // true: the change adds the user; false: it removes the user
+	// For a grant, Accounts holds the one account of the person. For a removal, Accounts holds
+	// the candidates: every account that could be the person's.
 	Accounts []User
-	GoneBy   GoneBy // of a removal: not empty if the person, or one of the account ids that ClearML keeps, is gone from the realm
+	GoneBy   GoneBy // for a removal: not empty if the person, or an account id that ClearML keeps for the person, is gone from the realm
 
-	// Sources are the Keycloak groups that feed the user group: their members belong in it.
-	// If several groups share a name in admins.groups, that name makes nobody an
-	// administrator. The Sources of a grant then leave these groups out, if another source or
-	// the role lists the account.
+	// Sources are the Keycloak groups whose members belong in the user group. If a name in
+	// admins.groups is the name of several groups, these groups make nobody an administrator.
+	// The Sources of a grant leave these groups out if another source or the role lists the
+	// account.
 	Sources []Group
 
-	Role string // the admin role, if the role feeds the user group too; empty: it does not
+	Role string // the admin role, if its holders belong in the user group too; empty: no role
 
 	// ByEmail says that the accounts were found by the person's email, because ClearML keeps
 	// no id of these accounts.
 	ByEmail bool
 }
 
-// OwnSides returns sets of groups. For each enabled federated account, the second look asks
-// Keycloak in how many groups of each set the account is. The first set holds the sources of
-// the question. If the question has a role, a second set holds the groups whose members hold
-// the role. roles are the holders of roles, which the second look reads first.
+// OwnSides returns the groups about which the second look asks the own side of each enabled
+// federated account. The first set holds the sources of the question. If the question has a
+// role, the second set holds the groups that give the role. roles holds the role's holders, which
+// the second look has read before.
 func (q Question) OwnSides(c Catalog, roles map[string]*RoleHolders) [][]Group {
 	sets := [][]Group{q.Sources}
 	if role := roles[q.Role]; role != nil && q.Role != "" {
@@ -71,10 +71,10 @@ type Probe struct {
 	Detail     string // why the federation is not up, in words
 }
 
-// Silent reports whether the federation is not up and, besides, either is switched off or
-// has never answered a probe. A silent federation blocks only people who possibly come from
-// it (see Blocks). A federation that vanished during the pass is not silent. Its people
-// vanished together with it, so any person may have come from it.
+// Silent reports whether the federation is not up, and is switched off or has never answered a
+// probe. A silent federation blocks only people who may come from it (see Blocks). A federation
+// that vanished during the pass is not silent. Its people vanished together with it, so any
+// missing person may have come from it.
 func (p Probe) Silent() bool {
 	return !p.Up && !p.Federation.Vanished && (!p.Federation.Enabled || !p.Federation.Answered)
 }
@@ -101,13 +101,13 @@ func mergeProbes(a, b []Probe) []Probe {
 	return merged
 }
 
-// Blocks returns the first federation that may still have the person, although a look-up did
-// not find the person. The federation blocks the person: groupsync does not treat the person
-// as gone.
+// Blocks returns the first federation that may have the person although a look-up did not find
+// the person. Such a federation blocks the person: groupsync does not treat the person as gone.
+// The second result is false if no federation blocks the person.
 //
-// A federation that is not up and not trusted blocks everybody. The exception is a silent
-// federation. It blocks a person if no kept id has the form of a Keycloak id, or if a kept id
-// begins with "f:" and the federation's id.
+// A federation that is not up and not trusted blocks everybody. Only a silent federation (see
+// Probe.Silent) blocks fewer people: those for whom ClearML keeps no Keycloak account id, and
+// those for whom ClearML keeps an id that begins with "f:" and the federation's id.
 func Blocks(p Person, probes []Probe) (Probe, bool) {
 	for _, probe := range probes {
 		if probe.answersCount() {
@@ -147,13 +147,13 @@ type Held struct{ Account, Role string }
 // questions need. If a read fails, the second look returns an error, or Failed has an entry.
 // A failed read never leaves an empty entry in another field.
 type SecondLook struct {
-	Probes     []Probe                 // one for each probed federation; not up if any of its probes was not up
+	Probes     []Probe                 // one for each probed federation; up only if all probes of the federation were up
 	Members    map[string][]User       // by group id: the direct members, read again
 	Renamed    map[string]bool         // by group id: after Members was read, the group had another name or path than in the snapshot
 	Roles      map[string]*RoleHolders // by name, read again
 	Accounts   map[string]Account      // by id: disabled accounts, and the local accounts of removals
-	DisabledDB map[string]bool         // ids of the accounts that are disabled in Keycloak's own database
-	Own        map[OwnKey]Own          // of federated accounts
+	DisabledDB map[string]bool         // by account id: whether the account is disabled in Keycloak's own database
+	Own        map[OwnKey]Own          // the own sides of federated accounts
 	Effective  map[Held]bool           // whether the account holds the role, directly or through a group or a composite role
 	Failed     map[string]string       // by account id: why a read about the account failed
 	Federated  bool                    // the realm has, or had, federations
@@ -202,14 +202,14 @@ func (e Evidence) Why() Why { return e.why }
 // person.
 func (e Evidence) String() string { return e.text }
 
-// Waits reports whether groupsync must wait before it writes the removal. Every pass must
-// want the removal for the time guards.federation_grace. A removal waits if it relies on the
-// answer of a federation or an organization. It also waits if the person is gone from a
-// realm with federations.
+// Waits reports whether the removal must wait: groupsync writes it only after every pass has
+// proposed it for the time guards.federation_grace. A removal waits if its evidence relies on
+// the answer of a federation or an organization, or if the person is gone from a realm with
+// federations. It also waits if a federation may hide another account of the person.
 func (e Evidence) Waits() bool { return e.waits }
 
-// ByEmail reports whether the person was looked up by the email only. Then every pass must
-// want the removal for the time guards.gone_grace before groupsync writes it.
+// ByEmail reports whether the evidence relies on a look-up by email only. groupsync writes such
+// a removal only after every pass has proposed it for the time guards.gone_grace.
 func (e Evidence) ByEmail() bool { return e.byEmail }
 
 // Denial says why there is no evidence for a change.

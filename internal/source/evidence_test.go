@@ -63,7 +63,7 @@ func TestBlocks(t *testing.T) {
 		{"a federation that never answered blocks people without a kept id", nil, []Probe{{Federation: never}}, "corp"},
 		{"a federation that never answered does not block a plain id", plain, []Probe{{Federation: never}}, ""},
 		{"a trusted federation blocks nobody", nil, []Probe{{Federation: corp, Trusted: true}}, ""},
-		{"the first that blocks is named", nil, []Probe{{Federation: corp, Up: true}, {Federation: hq}, {Federation: never}}, "hq"},
+		{"the result is the first federation that blocks", nil, []Probe{{Federation: corp, Up: true}, {Federation: hq}, {Federation: never}}, "hq"},
 		{"without federations nothing blocks", nil, nil, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -134,7 +134,7 @@ func TestWeigh(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		ask    Question
-		found  *Found // of the look-up; nil: the person was not looked up
+		found  *Found // result of the look-up; nil: the person was not looked up
 		probed []Probe
 		second SecondLook
 
@@ -160,13 +160,13 @@ func TestWeigh(t *testing.T) {
 			denial: Unclear, doubt: "the second read of the Keycloak group /team lists the account"},
 		{name: "a local account that was deleted meanwhile is in no list either", ask: remove(ann), second: SecondLook{Members: lists("team"), Accounts: map[string]Account{"ann": {}}},
 			denial: Unclear, doubt: "the second look finds no such account"},
-		{name: "nobody asked whether a local account is still there", ask: remove(ann), second: SecondLook{Members: lists("team"), Accounts: map[string]Account{}},
+		{name: "the second look did not read the local account by its id", ask: remove(ann), second: SecondLook{Members: lists("team"), Accounts: map[string]Account{}},
 			denial: Unclear, doubt: "the account was not read a second time"},
-		{name: "the reader says why it could not read a local account", ask: remove(ann), second: SecondLook{Members: lists("team"), Accounts: map[string]Account{}, Failed: map[string]string{"ann": "status 500"}},
+		{name: "the denial says why the local account could not be read", ask: remove(ann), second: SecondLook{Members: lists("team"), Accounts: map[string]Account{}, Failed: map[string]string{"ann": "status 500"}},
 			denial: Unclear, doubt: "the account was not read a second time: status 500"},
-		{name: "a local account came to a federation between the reads", ask: remove(ann), second: SecondLook{Members: lists("team"), Accounts: map[string]Account{"ann": {Found: true, User: User{ID: "ann", Enabled: true, Federation: "f"}}}},
+		{name: "a local account became federated between the reads", ask: remove(ann), second: SecondLook{Members: lists("team"), Accounts: map[string]Account{"ann": {Found: true, User: User{ID: "ann", Enabled: true, Federation: "f"}}}},
 			denial: Unclear, doubt: "the second look finds the account in a federation, and did not read the account's own side there"},
-		{name: "no federation has a say about local people", ask: remove(ann), second: SecondLook{Members: lists("team"), Probes: down},
+		{name: "an outage of a federation does not stop the removal of a local person", ask: remove(ann), second: SecondLook{Members: lists("team"), Probes: down},
 			why: NotMember, evidence: "read twice: not in the one Keycloak group"},
 
 		// Removals of a federated person: not_member.
@@ -176,7 +176,7 @@ func TestWeigh(t *testing.T) {
 			denial: HiddenByList, doubt: `Keycloak's list of the group does not show the account, but the account's own side holds the group "team"`},
 		{name: "the own side of a federated person was not read", ask: remove(lea), second: SecondLook{Members: lists("team"), Probes: up},
 			denial: Unclear, doubt: `the account's own side was not read for the group "team"`},
-		{name: "the reader says why it could not read the own side", ask: remove(lea), second: SecondLook{Members: lists("team"), Probes: up, Failed: map[string]string{"lea": "status 500", "bob": "status 403"}},
+		{name: "the denial says why the own side could not be read", ask: remove(lea), second: SecondLook{Members: lists("team"), Probes: up, Failed: map[string]string{"lea": "status 500", "bob": "status 403"}},
 			denial: Unclear, doubt: `the account's own side was not read for the group "team": status 500`},
 		{name: "the federation is not up", ask: remove(lea), second: SecondLook{Members: lists("team"), Probes: down, Own: own("team", Own{})},
 			denial: Away, doubt: "the federation corp is not up: status 500", federation: "f"},
@@ -184,11 +184,11 @@ func TestWeigh(t *testing.T) {
 			denial: Away, doubt: "the federation f is not up: status 500", federation: "f"},
 		{name: "the federation was not probed", ask: remove(lea), second: SecondLook{Members: lists("team"), Probes: []Probe{{Federation: hq, Up: true}}, Own: own("team", Own{})},
 			denial: Away, doubt: "the federation with the id f was not probed", federation: "f"},
-		{name: "the silence of a trusted federation means nothing", ask: remove(lea), second: SecondLook{Members: lists("team"), Probes: []Probe{{Federation: corp, Trusted: true}}, Own: own("team", Own{})},
+		{name: "an outage of a trusted federation does not stop the removal", ask: remove(lea), second: SecondLook{Members: lists("team"), Probes: []Probe{{Federation: corp, Trusted: true}}, Own: own("team", Own{})},
 			why: NotMember, evidence: "read twice: not in the one Keycloak group, on the account's own side too", waits: true},
-		{name: "another federation that is away has no say", ask: remove(lea), probed: []Probe{{Federation: hq}}, second: SecondLook{Members: lists("team"), Probes: up, Own: own("team", Own{})},
+		{name: "an outage of another federation does not stop the removal", ask: remove(lea), probed: []Probe{{Federation: hq}}, second: SecondLook{Members: lists("team"), Probes: up, Own: own("team", Own{})},
 			why: NotMember, evidence: "read twice: not in the one Keycloak group, on the account's own side too", waits: true},
-		{name: "every name of the sources is asked for on the own side", ask: with(remove(lea), from("team", "qa")), second: SecondLook{Members: map[string][]User{"team": nil, "qa": nil}, Probes: up, Own: own("qa", Own{})},
+		{name: "the own side must have answered for the name of every source", ask: with(remove(lea), from("team", "qa")), second: SecondLook{Members: map[string][]User{"team": nil, "qa": nil}, Probes: up, Own: own("qa", Own{})},
 			denial: Unclear, doubt: `the account's own side was not read for the group "team"`},
 
 		// Ties: the names of other groups contain the name.
@@ -218,15 +218,15 @@ func TestWeigh(t *testing.T) {
 			why: NotMember, evidence: "read twice: not in the one Keycloak group, on the account's own side too", waits: true, stale: true},
 
 		// Removals: disabled.
-		{name: "the database itself has a local account disabled", ask: remove(off(ann)), second: SecondLook{Accounts: read(off(ann)), DisabledDB: map[string]bool{"ann": true}},
+		{name: "a local account is disabled in the database", ask: remove(off(ann)), second: SecondLook{Accounts: read(off(ann)), DisabledDB: map[string]bool{"ann": true}},
 			why: Disabled, evidence: "read twice: the account is disabled, in Keycloak's own database too"},
-		{name: "a local account is disabled by something else, and waits", ask: remove(off(ann)), second: SecondLook{Accounts: read(off(ann)), DisabledDB: map[string]bool{"bob": true}},
+		{name: "a local account is disabled, but not in the database: the removal waits", ask: remove(off(ann)), second: SecondLook{Accounts: read(off(ann)), DisabledDB: map[string]bool{"bob": true}},
 			why: Disabled, evidence: "read twice: the account is disabled, but not in Keycloak's database (an organization may be switched off)", waits: true},
-		{name: "the database itself has a federated account disabled", ask: remove(off(lea)), second: SecondLook{Accounts: read(off(lea)), DisabledDB: map[string]bool{"lea": true}, Probes: up},
+		{name: "a federated account is disabled in the database", ask: remove(off(lea)), second: SecondLook{Accounts: read(off(lea)), DisabledDB: map[string]bool{"lea": true}, Probes: up},
 			why: Disabled, evidence: "read twice: the account is disabled, in Keycloak's own database too"},
 		{name: "the federation disables the account, and the removal waits", ask: remove(off(lea)), second: SecondLook{Accounts: read(off(lea)), Probes: up},
 			why: Disabled, evidence: "read twice: the federation disables the account, but Keycloak's database does not", waits: true},
-		{name: "the account came to a federation between the reads", ask: remove(off(ann)), second: SecondLook{Accounts: map[string]Account{"ann": {Found: true, User: User{ID: "ann", Federation: "f"}}}},
+		{name: "a disabled local account became federated between the reads", ask: remove(off(ann)), second: SecondLook{Accounts: map[string]Account{"ann": {Found: true, User: User{ID: "ann", Federation: "f"}}}},
 			why: Disabled, evidence: "read twice: the federation disables the account, but Keycloak's database does not", waits: true},
 		{name: "the federation of a disabled account is not up", ask: remove(off(lea)), second: SecondLook{Accounts: read(off(lea)), DisabledDB: map[string]bool{"lea": true}, Probes: down},
 			denial: Away, doubt: "the federation corp is not up: status 500", federation: "f"},
@@ -240,9 +240,9 @@ func TestWeigh(t *testing.T) {
 		// Removals: gone.
 		{name: "neither the kept id nor the email is in the realm", ask: with(remove(), by(ByID)), found: &Found{Person: Person{Email: "a@x"}},
 			why: Gone, evidence: "looked up: Keycloak has neither the id that ClearML keeps nor the email"},
-		{name: "in a realm with federations that waits", ask: with(remove(), by(ByID)), found: &Found{Person: Person{Email: "a@x"}}, second: SecondLook{Federated: true},
+		{name: "neither the kept id nor the email is in a realm with federations: the removal waits", ask: with(remove(), by(ByID)), found: &Found{Person: Person{Email: "a@x"}}, second: SecondLook{Federated: true},
 			why: Gone, evidence: "looked up: Keycloak has neither the id that ClearML keeps nor the email", waits: true},
-		{name: "somebody known by the email only", ask: with(remove(), by(ByEmail)), found: &Found{Person: Person{Email: "a@x"}},
+		{name: "ClearML keeps no account id, and the email is not in the realm", ask: with(remove(), by(ByEmail)), found: &Found{Person: Person{Email: "a@x"}},
 			why: Gone, evidence: "looked up: no account has the email; ClearML keeps no account id, so the person is judged by the email only", byEmail: true},
 		{name: "the person was not looked up", ask: with(remove(), by(ByEmail)), denial: Unclear, doubt: "the person was not looked up in Keycloak"},
 		{name: "the look-up is in doubt", ask: with(remove(), by(ByID)), found: &Found{Person: Person{Email: "a@x"}, Doubt: "Keycloak did not answer about the person in time"},
@@ -251,9 +251,9 @@ func TestWeigh(t *testing.T) {
 			denial: Away, doubt: "the federation corp is not up", federation: "f"},
 		{name: "a person without an email", ask: with(remove(), by(ByID)), found: &Found{},
 			denial: Unclear, doubt: "the person has no email, so groupsync cannot tell whether the person is gone"},
-		{name: "the kept id is an account's after all", ask: with(remove(), by(ByID)), found: &Found{Person: Person{Email: "a@x"}, ByID: true},
+		{name: "the look-up finds an account with the kept id", ask: with(remove(), by(ByID)), found: &Found{Person: Person{Email: "a@x"}, ByID: true},
 			denial: Unclear, doubt: "the look-up finds the account whose id ClearML keeps"},
-		{name: "the email is an account's that nobody asked about", ask: with(remove(), by(ByEmail)), found: &Found{Person: Person{Email: "a@x"}, Accounts: []User{ann}},
+		{name: "the look-up finds an account that the question does not name", ask: with(remove(), by(ByEmail)), found: &Found{Person: Person{Email: "a@x"}, Accounts: []User{ann}},
 			denial: Unclear, doubt: "the look-up finds another account with the email, and the plan does not name that account"},
 
 		// Several accounts, and rekeyed people.
@@ -269,16 +269,16 @@ func TestWeigh(t *testing.T) {
 			why: NotMember, evidence: "none of the 2 accounts that could be this person belongs in the user group: read twice: not in the one Keycloak group, on the account's own side too; read twice: not in the one Keycloak group", waits: true, stale: true},
 		{name: "rekeyed: the kept id is gone, and the account with the email is out", ask: with(remove(ann), by(ByID)), found: &Found{Person: Person{Email: "a@x"}, Accounts: []User{ann}}, second: SecondLook{Members: lists("team")},
 			why: NotMember, evidence: "none of the 2 accounts that could be this person belongs in the user group: read twice: not in the one Keycloak group; looked up: Keycloak no longer has the id that ClearML keeps"},
-		{name: "rekeyed: in a realm with federations that waits", ask: with(remove(ann), by(ByID)), found: &Found{Person: Person{Email: "a@x"}, Accounts: []User{ann}}, second: SecondLook{Members: lists("team"), Federated: true},
+		{name: "rekeyed, in a realm with federations: the removal waits", ask: with(remove(ann), by(ByID)), found: &Found{Person: Person{Email: "a@x"}, Accounts: []User{ann}}, second: SecondLook{Members: lists("team"), Federated: true},
 			why: NotMember, evidence: "none of the 2 accounts that could be this person belongs in the user group: read twice: not in the one Keycloak group; looked up: Keycloak no longer has the id that ClearML keeps", waits: true},
 		{name: "rekeyed: the account with the email is in", ask: with(remove(ann), by(ByID)), found: &Found{Person: Person{Email: "a@x"}, Accounts: []User{ann}}, second: SecondLook{Members: lists("team", ann)},
 			denial: Unclear, doubt: "the second read of the Keycloak group /team lists the account"},
 		{name: "rekeyed: the look-up is in doubt", ask: with(remove(ann), by(ByID)), found: &Found{Person: Person{Email: "a@x"}, Doubt: "status 500"}, second: SecondLook{Members: lists("team")},
 			denial: Unclear, doubt: "status 500"},
-		{name: "a removal judged by an email waits for that, whatever else bears it out", ask: with(remove(ann), by(ByEmail)), found: &Found{Person: Person{Email: "a@x"}, Accounts: []User{ann}}, second: SecondLook{Members: lists("team")},
+		{name: "a removal by email is marked, even if an account is out too", ask: with(remove(ann), by(ByEmail)), found: &Found{Person: Person{Email: "a@x"}, Accounts: []User{ann}}, second: SecondLook{Members: lists("team")},
 			why: NotMember, evidence: "none of the 2 accounts that could be this person belongs in the user group: read twice: not in the one Keycloak group; looked up: no account has the email; ClearML keeps no account id, so the person is judged by the email only", byEmail: true},
-		{name: "no account at all is no evidence", ask: remove(), denial: Unclear, doubt: "the plan names no account that could be this person"},
-		{name: "a question without a source is no evidence", ask: Question{Accounts: []User{ann}}, denial: Unclear, doubt: "the plan names no Keycloak group and no role that feeds the user group"},
+		{name: "a removal without an account and without a gone person is denied", ask: remove(), denial: Unclear, doubt: "the plan names no account that could be this person"},
+		{name: "a removal without a source is denied", ask: Question{Accounts: []User{ann}}, denial: Unclear, doubt: "the plan names no Keycloak group and no role that feeds the user group"},
 
 		// Removals: roles.
 		{name: "without the role, and in no group", ask: with(remove(ann), role), second: SecondLook{Members: lists("team"), Roles: holders(bob), Effective: held("ann", false)},
@@ -324,7 +324,7 @@ func TestWeigh(t *testing.T) {
 			why: Member, evidence: "read twice"},
 		{name: "an account listed twice in one answer is a member", ask: grant(ann), second: SecondLook{Members: lists("team", ann, ann)},
 			why: Member, evidence: "read twice"},
-		{name: "no federation has a say about a local joiner", ask: grant(ann), second: SecondLook{Members: lists("team", ann), Probes: down},
+		{name: "an outage of a federation does not stop the grant to a local person", ask: grant(ann), second: SecondLook{Members: lists("team", ann), Probes: down},
 			why: Member, evidence: "read twice"},
 		{name: "the second read does not list the joiner", ask: grant(ann), second: SecondLook{Members: lists("team", bob)},
 			denial: Unclear, doubt: "the second read of the Keycloak group /team does not list the account"},
@@ -352,11 +352,11 @@ func TestWeigh(t *testing.T) {
 			denial: Unclear, doubt: `the names of other groups contain "dev", and Keycloak's user cache is too old to tell which of them the account has; a periodic sync of changed users or clearing the user cache refreshes it`, stale: true},
 		{name: "a name with a backslash: a count may be of a name without it", ask: with(grant(lea), from(`a\b`)), second: SecondLook{Members: lists(`a\b`, lea), Probes: up, Own: own(`a\b`, Own{Count: 1})},
 			denial: Unclear, doubt: `the names of other groups contain "a\\b", and the account's own list was not read`},
-		{name: "the second of two sources bears the grant out", ask: with(grant(lea), from("qa", "team")), second: SecondLook{Members: map[string][]User{"qa": {lea}, "team": {lea}}, Probes: up, Own: map[OwnKey]Own{{"lea", "qa"}: {}, {"lea", "team"}: {Count: 1}}},
+		{name: "the own side has the second of two sources", ask: with(grant(lea), from("qa", "team")), second: SecondLook{Members: map[string][]User{"qa": {lea}, "team": {lea}}, Probes: up, Own: map[OwnKey]Own{{"lea", "qa"}: {}, {"lea", "team"}: {Count: 1}}},
 			why: Member, evidence: "read twice, on the account's own side too"},
-		{name: "where one source is unclear and the other lacks the account, the grant is unclear", ask: with(grant(lea), from("qa", "team")), second: SecondLook{Members: map[string][]User{"qa": {lea}, "team": {lea}}, Probes: up, Own: own("team", Own{})},
+		{name: "the own side is unclear for the first source and lacks the second: the grant is unclear", ask: with(grant(lea), from("qa", "team")), second: SecondLook{Members: map[string][]User{"qa": {lea}, "team": {lea}}, Probes: up, Own: own("team", Own{})},
 			denial: Unclear, doubt: `the account's own side was not read for the group "qa"`},
-		{name: "where the first source lacks the account and the other is unclear, the grant is unclear", ask: with(grant(lea), from("qa", "team")), second: SecondLook{Members: map[string][]User{"qa": {lea}, "team": {lea}}, Probes: up, Own: own("qa", Own{})},
+		{name: "the own side lacks the first source and is unclear for the second: the grant is unclear", ask: with(grant(lea), from("qa", "team")), second: SecondLook{Members: map[string][]User{"qa": {lea}, "team": {lea}}, Probes: up, Own: own("qa", Own{})},
 			denial: Unclear, doubt: `the account's own side was not read for the group "team"`},
 		{name: "one list shows the account wrongly, and another hides it: the own side has the second group", ask: with(grant(lea), from("qa", "team")), second: SecondLook{Members: map[string][]User{"qa": {lea}, "team": {}}, Probes: up, Own: map[OwnKey]Own{{"lea", "qa"}: {}, {"lea", "team"}: {Count: 1}}},
 			why: Member, evidence: "read twice, on the account's own side too"},
@@ -370,7 +370,7 @@ func TestWeigh(t *testing.T) {
 			why: Member, evidence: "read twice"},
 		{name: "a grant needs one account, not none", ask: grant(), denial: Unclear, doubt: "a grant needs exactly one account, but the plan names 0"},
 		{name: "a grant needs one account, not two", ask: grant(ann, bob), second: SecondLook{Members: lists("team", ann, bob)}, denial: Unclear, doubt: "a grant needs exactly one account, but the plan names 2"},
-		{name: "a grant without a source is no evidence", ask: Question{Grant: true, Accounts: []User{ann}}, denial: Unclear, doubt: "the plan names no Keycloak group and no role that feeds the user group"},
+		{name: "a grant without a source is denied", ask: Question{Grant: true, Accounts: []User{ann}}, denial: Unclear, doubt: "the plan names no Keycloak group and no role that feeds the user group"},
 
 		// Grants by role.
 		{name: "a holder of the role, in effect too", ask: with(grant(ann), onlyRole), second: SecondLook{Roles: holders(ann), Effective: held("ann", true)},
@@ -397,7 +397,7 @@ func TestWeigh(t *testing.T) {
 			denial: Unclear, doubt: "the account holds the role boss in effect, but by a fresh count it is in none of the groups that give the role; Keycloak's user cache is old: a periodic sync of changed users or clearing the user cache refreshes it", stale: true},
 		{name: "the groups of a federated holder were not counted", ask: with(grant(lea), onlyRole), second: SecondLook{Probes: up, Roles: byQA, Members: lists("qa", lea), Effective: held("lea", true)},
 			denial: Unclear, doubt: `the account's own side was not read for the group "qa"`},
-		{name: "the role bears out what the group does not", ask: with(grant(lea), role), second: SecondLook{Members: lists("team", lea), Probes: up, Own: own("team", Own{}), Roles: holders(lea), Effective: held("lea", true)},
+		{name: "the own side lacks the group, and the account holds the role", ask: with(grant(lea), role), second: SecondLook{Members: lists("team", lea), Probes: up, Own: own("team", Own{}), Roles: holders(lea), Effective: held("lea", true)},
 			why: Member, evidence: "read twice, and the account holds the role in effect"},
 		{name: "group and role both show the account, and the own side has neither", ask: with(grant(lea), role), second: SecondLook{Members: lists("team", lea), Probes: up, Own: own("team", Own{}), Roles: holders(lea), Effective: held("lea", false)},
 			denial: OnlyInList, doubt: "Keycloak's list of the group /team shows the account, but the account's own side does not hold the group", stale: true},
@@ -451,8 +451,8 @@ func TestWeigh(t *testing.T) {
 	}
 }
 
-// TestAFailureOfOneAccountIsOfThatAccountOnly: a failed read of one account denies no change
-// of another account.
+// TestAFailureOfOneAccountIsOfThatAccountOnly checks that a failed read about one account denies
+// no change of another account.
 func TestAFailureOfOneAccountIsOfThatAccountOnly(t *testing.T) {
 	catalog, group := weighing(t)
 	snap, err := NewSnapshot(Parts{Catalog: catalog})

@@ -10,7 +10,7 @@ import (
 // Person is a ClearML user whom groupsync looks up in the realm.
 type Person struct {
 	Key   string   // id of the user in ClearML
-	IDs   []string // account ids that ClearML keeps of the person
+	IDs   []string // values that ClearML keeps for the person and that can be account ids
 	Email string   // empty: the person is not looked up by email
 
 	// Username is looked up in addition to the email. It comes from an operator, because no
@@ -22,10 +22,10 @@ type Person struct {
 // Found is the result of the look-up of one person.
 type Found struct {
 	Person   Person
-	Accounts []User // accounts with a kept id; if there are none, accounts with the email or the username
-	ByID     bool   // a kept id found the accounts, and the email was not looked up
+	Accounts []User // accounts with one of Person.IDs; if there are none, accounts with the email or the username
+	ByID     bool   // one of Person.IDs found an account, so the email was not looked up
 	Doubt    string // why the look-up is not complete; empty: it is complete
-	Away     string // id of the federation that Doubt is about; empty: Doubt is not about a federation
+	Away     string // id of the federation whose outage is the cause of Doubt; empty: Doubt has another cause
 }
 
 // LookUps are the results of the look-ups of several people.
@@ -34,10 +34,9 @@ type LookUps struct {
 	Probes []Probe // one for each probed federation, sorted by id
 }
 
-// With returns a snapshot that also holds the accounts of the look-ups. The receiver does
-// not change. With returns an error of reason incomplete if the result would have no account
-// at all, although a look-up is complete. A realm whose accounts were all deleted looks like
-// this, and so does the wrong realm.
+// With returns a snapshot with the accounts of s and of the look-ups. s does not change. With
+// returns an error of reason incomplete if a look-up is complete and the result has no account
+// at all. The realm is then empty, or keycloak.realm names the wrong one.
 func (s *Snapshot) With(l LookUps) (*Snapshot, error) {
 	next := *s
 	next.users, next.byID = slices.Clone(s.users), maps.Clone(s.byID)
@@ -71,12 +70,13 @@ func (s *Snapshot) Found(key string) (Found, bool) {
 	return f, ok
 }
 
-// Probes returns the federations' probes around the look-ups, sorted by id.
+// Probes returns one probe for each federation that was probed before and after the look-ups,
+// sorted by the federation's id.
 func (s *Snapshot) Probes() []Probe { return s.probes }
 
 // OwnGroups are the groups of one account according to its own side. Keycloak reads them from
-// its user cache, so they can be out of date (reference/keycloak-own-view.md). groupsync
-// decides no change by them.
+// its user cache, so they can be out of date (reference/keycloak-own-view.md). groupsync does
+// not base a change on them.
 type OwnGroups struct {
 	Groups []string // ids, sorted
 	Doubt  string   // why groups can be missing; empty: the list is complete

@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// side says whether an account belongs in a user group according to its own side.
+// side says whether an account's own side has one of the groups in question: in, out, or unclear
+// if Keycloak's answers do not decide.
 type side int
 
 const (
@@ -14,11 +15,11 @@ const (
 	out
 )
 
-// own returns what the account's own side says about the sources with this name. If no
-// other group's name contains the name, the count decides. Otherwise the count can include
-// other groups, and own also uses the list from Keycloak's user cache
-// (reference/keycloak-own-view.md, "The rule that fits every row"). old reports that the
-// cached list differs from the count. If s is unclear, a holds the reason.
+// own returns whether the account's own side has one of the sources with this leaf name.
+// Keycloak counts the account's groups whose names contain the name. If groups that are no
+// sources have such names too, the count can include them. own then also uses the account's list
+// of groups from Keycloak's user cache (reference/keycloak-own-view.md, "The rule that fits
+// every row"). old reports that this list and the count differ. If s is unclear, a is the denial.
 func (w *weigher) own(u User, name string, sources []Group) (s side, old bool, a Answer) {
 	o, read := w.second.Own[OwnKey{u.ID, name}]
 	if !read {
@@ -52,11 +53,11 @@ func (w *weigher) own(u User, name string, sources []Group) (s side, old bool, a
 	return unclear, true, a
 }
 
-// Tied reports whether o.Count is not enough to say whether the account is in a source with
-// the name. The account's cached list must then be read too. The count is not enough if it is
-// not 0 and another group's name contains the name. It is never enough if the name contains a
-// backslash: a database may read the backslash as an escape character, and then counts groups
-// with other names.
+// Tied reports whether o.Count leaves open whether the account is in a source with the name. The
+// account's list of groups in Keycloak's user cache must then be read too. A count of 0 decides.
+// Any other count decides only if no group outside the sources has a name that contains the
+// name. If the name contains a backslash, no count decides: a database may read the backslash as
+// an escape character, and count groups with other names.
 func (c Catalog) Tied(o Own, name string, sources []Group) bool {
 	if strings.Contains(name, `\`) {
 		return true

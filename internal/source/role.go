@@ -2,8 +2,9 @@ package source
 
 import "strings"
 
-// realmPrefix is written before the name of a realm role if the name contains a slash or
-// begins with the prefix itself. Otherwise the name would mean a role of a client.
+// realmPrefix marks a realm role in the configuration. The configuration needs the prefix if the
+// role's name contains a slash or begins with realmPrefix. Without the prefix, a name with a
+// slash means a role of a client.
 const realmPrefix = "realm:"
 
 // RealmRole parses the name of a role in the configuration. "NAME" without a slash and

@@ -1,9 +1,9 @@
-// Package source defines what a pass knows about Keycloak: a Snapshot of the realm, and the
-// Evidence, which proves that a proposed change is right. A change without Evidence is not
-// written.
+// Package source holds what a pass has read from Keycloak. A Snapshot is one complete reading of
+// the realm. Evidence is the proof that one proposed change is right. A change without Evidence
+// is not written.
 //
-// NewSnapshot returns an error if a part of the realm was not read, so a Snapshot is always
-// complete. A Snapshot comes from member lists, which answer "who is in this group?".
+// A Snapshot comes from member lists, which answer "who is in this group?". NewSnapshot returns
+// an error if a needed list was not read.
 //
 // The second look reads the realm again, after the plan is made. It also asks the own side of
 // the accounts: Keycloak's answer to "is this account in this group?". Weigh makes the
@@ -24,13 +24,13 @@ import (
 	"groupsync/internal/fault"
 )
 
-// User is an account of the realm. The fields are those that Keycloak returns if a request
-// sets briefRepresentation.
+// User is an account of the realm. All fields except ServiceAccount come from Keycloak's short
+// form of an account (briefRepresentation=true).
 type User struct {
 	ID, Username, Email, FirstName, LastName string
 
 	Enabled        bool
-	Federation     string // id of the user-storage component; empty for a local account
+	Federation     string // id of the federation that the account comes from; empty: a local account
 	ServiceAccount bool
 }
 
@@ -53,15 +53,15 @@ func FoldEmail(email string) string {
 	}, email)
 }
 
-// Selection names the groups and roles of which a pass needs the members and holders.
+// Selection says which groups' members and which roles' holders a pass must read.
 type Selection struct {
-	Groups []string // ids of the groups whose members are needed
-	Roles  []string // roles whose holders are needed, as configured
+	Groups []string // group ids
+	Roles  []string // names of roles, as the configuration writes them
 }
 
 // RoleHolders are the accounts and groups that hold a role.
 type RoleHolders struct {
-	Name string // as configured
+	Name string // the role's name, as the configuration writes it
 
 	// Found is false if the realm has no such role, or if Several is true. Then Direct and
 	// Groups are empty.
@@ -71,13 +71,14 @@ type RoleHolders struct {
 	// "a/b/c" is the role b/c of the client a and the role c of the client a/b.
 	Several bool
 
-	// Partial says that groupsync may not read the realm's clients. A client's role can
-	// contain this role. People who hold this role in that way can then be missing.
+	// Partial says that groupsync may not read the clients' roles. A client's role can be a
+	// composite that contains this role. The holders of such a composite are then missing from
+	// Direct and Groups.
 	Partial bool
 
 	Near   []string // names of roles that nearly match, if Found is false
-	Direct []User   // holders of the role itself or of a composite that contains it
-	Groups []string // ids of the groups whose members hold the role, descendants included
+	Direct []User   // accounts to which the role, or a composite that contains it, is assigned
+	Groups []string // ids of the groups that give the role to their members: groups with the role, and all groups below them
 }
 
 // Parts are the results of all reads of one realm in one pass.
@@ -85,24 +86,24 @@ type Parts struct {
 	Catalog    Catalog
 	Selection  Selection
 	Members    map[string][]User       // by group id: the direct members; each list comes from one complete answer
-	Unreadable map[string]string       // by group id: why Keycloak cannot list the members, whoever asks
+	Unreadable map[string]string       // by group id: why Keycloak cannot list the members; the cause is not a missing role of groupsync
 	Roles      map[string]*RoleHolders // by name; an entry for each of Selection.Roles
 }
 
-// Snapshot is one complete reading of the groups, accounts and roles that a pass needs. It
-// cannot be built from a partial reading. It is immutable.
+// Snapshot is one complete reading of the groups, accounts and roles that a pass needs.
+// NewSnapshot refuses an incomplete reading. A Snapshot never changes.
 type Snapshot struct {
 	catalog     Catalog
 	users       []User // sorted by id
 	byID        map[string]int
 	members     map[string][]string
-	repeated    map[string][]string // by group id: accounts that one answer listed twice
+	repeated    map[string][]string // by group id: the accounts that one member list contains twice
 	unreadable  map[string]string
 	roles       map[string]*RoleHolders
 	holders     map[string][]string
 	memberships int
 	found       map[string]Found // by Person.Key
-	probes      []Probe          // of the look-ups
+	probes      []Probe          // made before and after the look-ups
 }
 
 // NewSnapshot returns the snapshot of the parts. It returns an error of reason incomplete if
@@ -110,9 +111,9 @@ type Snapshot struct {
 // selected role was not read. A group was read if it has an entry in Parts.Members or in
 // Parts.Unreadable.
 //
-// If the parts contain an account twice, and one reading says that it is disabled, the
-// account is disabled in the snapshot. If one answer lists an account twice, the account is
-// one member. Keycloak lists an account twice if its database and LDAP both hold the
+// If the parts contain an account twice, and one reading says that the account is disabled, the
+// account is disabled in the snapshot. If one member list contains an account twice, the account
+// counts as one member. Keycloak lists an account twice if its database and LDAP both hold the
 // membership (reference/keycloak-own-view.md).
 func NewSnapshot(p Parts) (*Snapshot, error) {
 	s := &Snapshot{
@@ -175,7 +176,8 @@ func repeats(ids []string) []string {
 	return slices.Compact(twice)
 }
 
-// add merges one reading of an account into the snapshot.
+// add adds one reading of an account. If the snapshot has the account already, add merges both
+// readings: the account is disabled, federated or a service account if one of them says so.
 func (s *Snapshot) add(u User) {
 	i, known := s.byID[u.ID]
 	if !known {
@@ -222,16 +224,17 @@ func (s *Snapshot) UserIndex(id string) (int, bool) {
 	return i, ok
 }
 
-// Members returns the ids of a group's direct members, sorted. They include disabled
-// accounts and service accounts. The second result is false if the group was not read.
+// Members returns the ids of a group's direct members, sorted. They include disabled accounts
+// and service accounts. The second result is false if the pass did not need the group, or if
+// Keycloak cannot list its members (see Unreadable).
 func (s *Snapshot) Members(group string) ([]string, bool) {
 	ids, ok := s.members[group]
 	return ids, ok
 }
 
-// Repeated returns the ids of the accounts that one answer of Keycloak listed more than once
-// as members of a group, sorted. Keycloak does so if its database and LDAP both hold the
-// membership.
+// Repeated returns the ids of the accounts that Keycloak listed more than once in the member
+// list of the group, sorted. Keycloak lists an account twice if its database and LDAP both hold
+// the membership.
 func (s *Snapshot) Repeated(group string) []string { return s.repeated[group] }
 
 // Unreadable returns why Keycloak cannot list the members of a group, or "" if it can.
@@ -240,7 +243,8 @@ func (s *Snapshot) Unreadable(group string) string { return s.unreadable[group] 
 // Role returns the holders of a selected role, or nil if the role was not selected.
 func (s *Snapshot) Role(name string) *RoleHolders { return s.roles[name] }
 
-// HoldersOfRole returns the ids of all holders of a selected role, sorted.
+// HoldersOfRole returns the ids of all holders of a selected role, sorted: the direct holders,
+// and the members of the groups that give the role.
 func (s *Snapshot) HoldersOfRole(name string) []string { return s.holders[name] }
 
 // Counts returns how many groups the realm has, and how many accounts and memberships were

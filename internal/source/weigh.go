@@ -7,8 +7,8 @@ import (
 )
 
 // Weigh answers each question from the second look s. A removal gets evidence only if every
-// account that could be the person's is out of all sources. A grant gets evidence only if its
-// one account is in a source or holds the role. If the own side of a federated account and
+// candidate is disabled, or is in no source and without the role. A grant gets evidence only if
+// its one account is in a source or holds the role. If the own side of a federated account and
 // the member list disagree, the own side decides (reference/keycloak-own-view.md).
 func Weigh(snap *Snapshot, questions []Question, s SecondLook) Confirmation {
 	w := &weigher{snap: snap, second: s, members: s.memberSets(), holders: make(map[string]map[string]bool)}
@@ -34,8 +34,8 @@ func Weigh(snap *Snapshot, questions []Question, s SecondLook) Confirmation {
 type weigher struct {
 	snap    *Snapshot
 	second  SecondLook
-	members map[string]map[string]bool // enabled and disabled members, by group id
-	holders map[string]map[string]bool // by role name
+	members map[string]map[string]bool // by group id: the ids of all members, also of disabled ones
+	holders map[string]map[string]bool // by role name: the ids of all holders
 }
 
 func (s SecondLook) memberSets() map[string]map[string]bool {
@@ -71,9 +71,8 @@ func doubt(d Denial, format string, args ...any) Answer {
 	return Answer{Denial: d, Doubt: fmt.Sprintf(format, args...)}
 }
 
-// away returns the denial for an answer that relies on the federation with that id. The
-// second result is true if the federation is not up and not trusted, or was not probed. If
-// it is false, there is no denial.
+// away returns a denial if the federation with that id is not up and not trusted, or was not
+// probed. The second result reports whether there is a denial.
 func (w *weigher) away(federation string) (Answer, bool) {
 	i := slices.IndexFunc(w.second.Probes, func(p Probe) bool { return p.Federation.ID == federation })
 	if i < 0 {
@@ -89,9 +88,9 @@ func (w *weigher) away(federation string) (Answer, bool) {
 	return Answer{}, false
 }
 
-// removal answers the question about a removal. It checks every account that could be the
-// person's, and whether the person is gone. The first account that is not out of every
-// source denies the removal.
+// removal answers the question about a removal. It checks every candidate with out. If q.GoneBy
+// is set, it also checks the look-up of the person. The first check without evidence denies the
+// removal.
 func (w *weigher) removal(q Question) Answer {
 	var all []Evidence
 	stale := false
@@ -129,7 +128,8 @@ func (w *weigher) removal(q Question) Answer {
 	return a
 }
 
-// out checks whether one account is out of every source.
+// out returns evidence that one account gives no right to the membership, because the account is
+// disabled, or is in no source and without the role. Without such evidence it returns a denial.
 func (w *weigher) out(q Question, u User) Answer {
 	if u.Federation != "" {
 		if a, is := w.away(u.Federation); is {
@@ -245,8 +245,8 @@ func outText(sources int, role string) string {
 	return fmt.Sprintf("read twice: in none of %d Keycloak groups, and without the role %s", sources, role)
 }
 
-// withoutRole checks that the account does not hold the admin role, and otherwise denies the
-// removal.
+// withoutRole returns a denial if the account holds the admin role, or if the second look does
+// not decide. It returns an empty answer if the account does not hold the role.
 func (w *weigher) withoutRole(q Question, u User) Answer {
 	role := w.second.Roles[q.Role]
 	if role == nil || !role.Found {
@@ -287,8 +287,8 @@ func (w *weigher) withoutRole(q Question, u User) Answer {
 }
 
 // ownOfRole returns whether the own side of a federated account has a group that gives the
-// role. Keycloak's answer about the account's roles comes from the user cache, which can be
-// out of date. The count of the account's groups does not (reference/keycloak-own-view.md).
+// role. Keycloak's answer about the account's roles comes from the user cache, which can be out
+// of date. Keycloak's count of the account's groups is fresh (reference/keycloak-own-view.md).
 func (w *weigher) ownOfRole(u User, role *RoleHolders) (s side, old bool, a Answer) {
 	groups := w.snap.Catalog().groupsOf(role.Groups)
 	if len(groups) < len(role.Groups) {
@@ -316,8 +316,9 @@ func (w *weigher) because(u User) string {
 	return ""
 }
 
-// gone checks the look-up of a person whom the plan calls gone. Every federation was probed
-// before and after the look-up.
+// gone returns evidence that the person, or the account id that ClearML keeps, is gone. The
+// evidence comes from the look-up. The look-up has a doubt if a federation that may have the
+// person was not up, before or after it. For a look-up with a doubt, gone returns a denial.
 func (w *weigher) gone(q Question) Answer {
 	f, asked := w.snap.Found(q.User)
 	switch {
@@ -354,7 +355,7 @@ func isAccount(accounts []User, id string) bool {
 // grant answers the question about a grant. First, a list of the second read must show the
 // account. Then the account's own side decides. grant asks the own side about every source
 // and about the role, because one list can show the account wrongly while another list hides
-// it. grant denies with OnlyInList only if the own side is known for all of them.
+// it. The denial is OnlyInList only if the own side has answered for every source and the role.
 func (w *weigher) grant(q Question) Answer {
 	if len(q.Accounts) != 1 {
 		return doubt(Unclear, "a grant needs exactly one account, but the plan names %d", len(q.Accounts))
@@ -391,8 +392,8 @@ type listing struct {
 	role  bool   // the list of the role's holders shows the account
 }
 
-// lists returns the listing of an account. If no list shows the account, if a list says that
-// the account is disabled, or if a list was not read, the answer denies the grant.
+// lists returns which lists of the second read show the account. The answer is a denial if no
+// list shows the account, if a list says that the account is disabled, or if a list was not read.
 func (w *weigher) lists(q Question, u User) (listing, Answer) {
 	var l listing
 	for _, g := range q.Sources {
@@ -438,10 +439,10 @@ func shown(q Question, l listing) Answer {
 	return doubt(OnlyInList, "Keycloak's list of the group %s shows the account, but the account's own side holds none of the %d groups that feed the user group", l.group.Path, len(q.Sources))
 }
 
-// inGroups checks the account's own side for every source. It returns evidence if the
-// account is in a source, and a denial if the own side is unclear. It returns neither if the
-// account is certainly in no source. It also returns neither for a local account, because the
-// member lists are right about local accounts.
+// inGroups checks the account's own side for every source. It returns evidence if the account is
+// in a source, and a denial if the own side is unclear. It returns an empty answer if the
+// account is certainly in no source. It also returns an empty answer for a local account,
+// because the member lists are right about local accounts.
 func (w *weigher) inGroups(q Question, u User) Answer {
 	if u.Federation == "" {
 		return Answer{}
@@ -467,8 +468,8 @@ func disabled(users []User, id string) bool {
 	return slices.ContainsFunc(users, func(u User) bool { return u.ID == id && !u.Enabled })
 }
 
-// disabledHolder reports whether a second reading of the role's holders says that the
-// account is disabled.
+// disabledHolder reports whether the second read lists the account as a disabled holder of the
+// role.
 func (w *weigher) disabledHolder(role, id string) bool {
 	holders := w.second.Roles[role]
 	return disabled(holders.Direct, id) || slices.ContainsFunc(holders.Groups, func(g string) bool { return disabled(w.second.Members[g], id) })
@@ -480,12 +481,13 @@ func (w *weigher) direct(role, id string) bool {
 	return slices.ContainsFunc(w.second.Roles[role].Direct, func(u User) bool { return u.ID == id })
 }
 
-// inRole checks whether the account holds the role, directly or through groups and
-// composites. listed says that the list of the role's holders shows the account. Keycloak
-// answers from its user cache, so inRole returns evidence only if listed is true too. If only
-// groups give the role to a federated account, the account's own side must have one of these
-// groups. inRole returns neither evidence nor a denial if the account certainly does not hold
-// the role.
+// inRole checks whether the account holds the role, directly or through groups and composites.
+// listed says that the list of the role's holders shows the account. Keycloak answers from its
+// user cache, so inRole returns evidence only if listed is true too. If only groups give the role
+// to a federated account, the account's own side must have one of these groups.
+//
+// If Keycloak answers that the account does not hold the role, inRole returns neither evidence
+// nor a denial. The exception is a local account that is listed: it gets a denial.
 func (w *weigher) inRole(q Question, u User, listed bool) Answer {
 	if q.Role == "" {
 		return Answer{}

@@ -1,8 +1,8 @@
 package source
 
-// Witness is an admin event about one account. It shows that an administrator of Keycloak
-// changed the account on purpose. If a Witness explains why an account is missing, the cause
-// is not an outage of a federation.
+// Witness is an admin event about one account: Keycloak's record that an administrator changed
+// the account. If a Witness explains a removal, the cause is not an outage of a federation, and
+// the removal needs no grace.
 type Witness struct {
 	Account string // id of the account
 	Group   string // id of the Keycloak group that the account was removed from; empty: the account itself was changed or deleted

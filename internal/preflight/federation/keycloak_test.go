@@ -287,7 +287,7 @@ func TestFederationOfARealKeycloak(t *testing.T) {
 			name: "an LDAP server that is away", groups: staff, build: federate(nil),
 			changes: func(t *testing.T, s *site) { s.ldap.Stop(t); t.Cleanup(func() { s.ldap.Start(t) }) },
 			lint:    calmLint,
-			lists:   "warning: groupsync did not check the people of the federation ldap, because the federation is away: Keycloak answered the probe with 500 instead of 404\n    " + adviceAway + "\n",
+			lists:   "warning: groupsync did not check the people of the federation ldap, because the federation is away: the probe got 500 instead of a 404 from Keycloak itself\n    " + adviceAway + "\n",
 		},
 		{
 			name: "no time-outs", groups: staff,
@@ -320,7 +320,7 @@ func TestFederationOfARealKeycloak(t *testing.T) {
 		},
 		{
 			name: "a reader that may not see components", groups: staff, spec: keycloaktest.Spec{ServiceRoles: []string{"view-users"}}, build: federate(nil),
-			lint: "warning: groupsync could not complete this check: signing in to Keycloak: the access token lacks view-realm of realm-management, and with less Keycloak hides people without an error. groupsync did not read the realm. To fix it, assign view-realm of realm-management to the service account of the client \"groupsync\" in Clients > groupsync > Service account roles. If they are listed there, switch on \"Full scope allowed\" in Clients > groupsync > Client scopes > groupsync-dedicated > Scope\n    " + adviceBlind + "\n",
+			lint: "warning: groupsync could not complete this check: signing in to Keycloak: the access token lacks view-realm of realm-management, without which Keycloak hides people and reports no error. groupsync did not read the realm. To fix it, assign view-realm of realm-management to the service account of the client \"groupsync\" in Clients > groupsync > Service account roles. If they are listed there, switch on \"Full scope allowed\" in Clients > groupsync > Client scopes > groupsync-dedicated > Scope\n    " + adviceBlind + "\n",
 		},
 	} {
 		t.Run(s.name, func(t *testing.T) {

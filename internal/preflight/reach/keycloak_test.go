@@ -167,11 +167,11 @@ func TestWhatIsWrongInKeycloak(t *testing.T) {
 `},
 		{name: "a role is missing", spec: keycloaktest.Spec{ServiceRoles: []string{"view-users"}, Roles: []string{"other"}}, check: "keycloak-roles",
 			mistake: func(t *testing.T, r *keycloaktest.Realm, _ *reaching) { r.GrantClientRole(t, "other") },
-			want: `✘ keycloak-roles: signing in to Keycloak: the access token lacks view-realm of realm-management, and with less Keycloak hides people without an error. It carries other roles, so these are probably not assigned. groupsync did not read the realm.
+			want: `✘ keycloak-roles: signing in to Keycloak: the access token lacks view-realm of realm-management, without which Keycloak hides people and reports no error. The token carries other roles, so the missing roles are probably not assigned. groupsync did not read the realm.
     assign view-realm of realm-management to the service account of the client "groupsync" in Clients > groupsync > Service account roles. If they are listed there, switch on "Full scope allowed" in Clients > groupsync > Client scopes > groupsync-dedicated > Scope
 `},
 		{name: "fine-grained permissions in place of view-users", spec: keycloaktest.Spec{ServiceRoles: []string{"query-groups", "view-realm"}, Permissions: true}, check: "keycloak-roles",
-			want: `✘ keycloak-roles: signing in to Keycloak: the access token lacks view-users of realm-management, and with less Keycloak hides people without an error. groupsync did not read the realm. The role query-groups with fine-grained permissions does not take the place of view-users: Keycloak then leaves groups out of its own count, too.
+			want: `✘ keycloak-roles: signing in to Keycloak: the access token lacks view-users of realm-management, without which Keycloak hides people and reports no error. groupsync did not read the realm. The role query-groups with fine-grained permissions does not take the place of view-users: Keycloak then leaves groups out of its own count, too.
     assign view-users of realm-management to the service account of the client "groupsync" in Clients > groupsync > Service account roles. If they are listed there, switch on "Full scope allowed" in Clients > groupsync > Client scopes > groupsync-dedicated > Scope
 `},
 		{name: "too many roles", spec: keycloaktest.Spec{ServiceRoles: append([]string{"manage-users", "impersonation"}, needs...), Roles: []string{"boss\u202e", "web/<script>"}}, check: "keycloak-roles",

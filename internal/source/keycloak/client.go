@@ -35,7 +35,7 @@ const (
 // read several pages, the list could change between two pages.
 const all = "-1"
 
-// call is one GET below the admin address of the realm, or of the server.
+// call describes one GET of Keycloak's admin API.
 type call struct {
 	name  string   // name of the call in the metrics
 	doing string   // first words of the errors, for example "reading the members of the group /a"
@@ -43,7 +43,7 @@ type call struct {
 	path  []string // segments of the path, not escaped
 	query url.Values
 
-	ofServer bool // the path is below /admin, not below the realm
+	ofServer bool // true: the path is below /admin; false: it is below /admin/realms/{realm}
 }
 
 func newClient(c Config, base *url.URL, secrets *transport.Secrets) (*gocloak.GoCloak, error) {
@@ -69,10 +69,10 @@ func newClient(c Config, base *url.URL, secrets *transport.Secrets) (*gocloak.Go
 	return cloak, nil
 }
 
-// worthRetrying reports whether groupsync retries after an attempt. A retry is harmless,
-// because all requests are GETs or the POST for the token. groupsync does not retry after a
-// 500 or a timeout. Keycloak answers 500 if a federation is away, and does not answer in time
-// if a federation hangs. A retry would not help.
+// worthRetrying reports whether groupsync sends a request again after this result. A retry is
+// harmless, because all requests are GETs or the POST for the token. After a 500 or a timeout, a
+// retry would not help: Keycloak answers 500 if a federation is away, and does not answer in time
+// if a federation hangs.
 func worthRetrying(_ context.Context, resp *http.Response, err error) bool {
 	if err != nil {
 		return fault.OfNetwork(err) == fault.Connection
@@ -118,7 +118,8 @@ func list[T any](ctx context.Context, s *Source, c call) ([]T, error) {
 	return items, nil
 }
 
-// get sends one GET and decodes the whole answer into the value.
+// get sends one GET and decodes the answer into the value. If the status is not 2xx, or the
+// answer is not complete JSON, get returns an error.
 func (s *Source) get(ctx context.Context, c call, into any) error {
 	resp, err := s.send(ctx, c)
 	if err != nil {
@@ -130,8 +131,8 @@ func (s *Source) get(ctx context.Context, c call, into any) error {
 	return s.decode(c.doing, resp, into)
 }
 
-// send returns the answer to one GET, whatever its status. If Keycloak refuses the token,
-// send renews it once.
+// send returns the answer to one GET, whatever its status. If Keycloak refuses the token (401),
+// send gets a newer token and tries once more.
 func (s *Source) send(ctx context.Context, c call) (*resty.Response, error) {
 	tok, err := s.token(ctx)
 	if err != nil {
@@ -147,9 +148,9 @@ func (s *Source) send(ctx context.Context, c call) (*resty.Response, error) {
 	return s.sendAs(ctx, c, tok)
 }
 
-// aboutRealm turns a not-found error about the realm into an error of reason incomplete. If
-// the reason stayed not_found, the caller would take a missing realm for a missing user, and
-// a removal may rely on a missing user.
+// aboutRealm changes the reason of a sign-in error from not_found to incomplete. The sign-in
+// finds no realm, but the caller would take not_found for a missing account. A removal may rely
+// on a missing account.
 func aboutRealm(err error) error {
 	if isReason(err, fault.NotFound) {
 		return fault.New(fault.Keycloak, fault.Incomplete, "%w", err)
@@ -172,8 +173,8 @@ func (s *Source) sendAs(ctx context.Context, c call, tok *token) (*resty.Respons
 	return resp, nil
 }
 
-// isNetworkError reports whether an error comes from the network, and not from the content of an
-// answer.
+// isNetworkError reports whether an error comes from the network. All other errors of a request
+// are about the content of the answer.
 func isNetworkError(err error) bool {
 	var n net.Error
 	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &n)
@@ -188,9 +189,9 @@ func (s *Source) address(segments ...string) string {
 	return b.String()
 }
 
-// incompleteAnswer returns the error for a request without a complete answer. err is the
-// error of the request. incompleteAnswer returns nil if err is nil. It also returns nil if
-// the status is not 2xx and only the body cannot be parsed, because the status says enough.
+// incompleteAnswer returns the error for a request without a complete answer. err is the error of
+// the request. incompleteAnswer returns nil if err is nil. It also returns nil if the status is
+// not 2xx and only the body cannot be parsed: the caller then makes an error from the status.
 func (s *Source) incompleteAnswer(ctx context.Context, doing string, resp *resty.Response, err error) error {
 	if err == nil {
 		return nil
@@ -243,7 +244,7 @@ func (s *Source) decode(doing string, resp *resty.Response, into any) error {
 	if err := transport.CheckJSON(resp.Body()); err != nil {
 		return fault.New(fault.Keycloak, fault.Shape, "%s: %w; check the proxies between groupsync and Keycloak", doing, err)
 	}
-	if err := s.secrets.Error(json.Unmarshal(resp.Body(), into)); err != nil { // the error may quote a number of the answer
+	if err := s.secrets.Error(json.Unmarshal(resp.Body(), into)); err != nil { // the error may quote a piece of the answer, so secrets are masked
 		return fault.New(fault.Keycloak, fault.Shape, "%s: the answer of %d bytes is not complete JSON of the documented form: %w; look into Keycloak's log and run again", doing, len(resp.Body()), err)
 	}
 	return nil
@@ -261,7 +262,7 @@ func (s *Source) header(resp *resty.Response, name string) string {
 
 // piece returns the beginning of a body for an error message, with secrets masked.
 func (s *Source) piece(resp *resty.Response) string {
-	const most, looked = 160, 64 << 10 // masking can make the text shorter, so more is read
+	const most, looked = 160, 64 << 10 // more than most bytes are masked, because masking can make the text shorter
 	body := bytes.TrimSpace(resp.Body())
 	body = []byte(s.secrets.Mask(string(body[:min(len(body), looked)])))
 	if len(body) == 0 {

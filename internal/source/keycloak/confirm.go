@@ -11,8 +11,8 @@ import (
 	"groupsync/internal/source"
 )
 
-// Confirm takes the second look that the questions need, and returns an answer to each
-// question, in the questions' order. known are the federations of earlier passes.
+// Confirm is the second look: it reads from Keycloak what the questions need, and returns an
+// answer to each question, in the questions' order. known are the federations of earlier passes.
 //
 // Questions about local people need no probes. Questions about federated people are asked in
 // batches, and the federation is probed before and after each batch. If a federation is not
@@ -55,7 +55,7 @@ type confirming struct {
 	tok       *token
 	snap      *source.Snapshot
 	questions []source.Question
-	roles     map[string]roleRep // by configured name
+	roles     map[string]roleRep // by the name in the configuration
 	second    source.SecondLook
 }
 
@@ -76,8 +76,8 @@ func (c *confirming) take(ctx context.Context) error {
 	return c.askAll(ctx, c.ties())
 }
 
-// readLists reads the members of every source and the holders of every role again, and then the
-// names of the groups.
+// readLists reads again the members of every source, the holders of every role, and then the
+// names of the groups. It leaves out the questions that have only disabled accounts.
 func (c *confirming) readLists(ctx context.Context) error {
 	var groups []string
 	names := make(map[string]bool)
@@ -109,8 +109,9 @@ func (c *confirming) readLists(ctx context.Context) error {
 	return c.readNames(ctx)
 }
 
-// readNames reads the names of those groups again whose members were read. The members are
-// read by the group's id, so the member list does not show that the group was renamed.
+// readNames reads the names of the groups in second.Members again, and fills second.Renamed.
+// groupsync reads members by the group's id, so a member list does not show that the group was
+// renamed.
 func (c *confirming) readNames(ctx context.Context) error {
 	c.second.Renamed = make(map[string]bool)
 	work, inner := c.s.errgroup(ctx)
@@ -141,7 +142,7 @@ func (c *confirming) readNames(ctx context.Context) error {
 	return work.Wait()
 }
 
-// accounts returns the reads about single accounts that the questions need, each read once.
+// accounts returns the reads about single accounts that the questions need, without repeats.
 func (c *confirming) accounts() []question {
 	var list []question
 	once := make(map[any]bool)
@@ -175,8 +176,8 @@ func (c *confirming) accounts() []question {
 	return list
 }
 
-// ties returns the reads of an account's groups from Keycloak's user cache. They are needed
-// for accounts whose count does not decide (see source.Catalog.Tied).
+// ties returns the reads of accounts' groups from Keycloak's user cache. An account needs this
+// read if the count of its groups does not decide (see source.Catalog.Tied).
 func (c *confirming) ties() []question {
 	var list []question
 	once := make(map[source.OwnKey]bool)
@@ -229,7 +230,8 @@ func (c *confirming) askAll(ctx context.Context, questions []question) error {
 	return nil
 }
 
-// ask asks the questions, several at a time, and calls counted after each.
+// ask asks the questions, several at a time, and calls counted after each. It puts doubts into
+// second.Failed.
 func (c *confirming) ask(ctx context.Context, questions []question, counted func()) error {
 	work, inner := c.s.errgroup(ctx)
 	for _, q := range questions {
@@ -272,11 +274,11 @@ func (c *confirming) unprobed(questions []question) []source.Federation {
 	return slices.DeleteFunc(c.federationsOf(questions), func(f source.Federation) bool { _, known := c.probeOf(f.ID); return known })
 }
 
-// disabled reads a disabled account again. It first searches with the filter enabled=false,
-// which Keycloak answers from its own database. If the search does not find the account,
-// disabled reads the account by its id. It never requests the list of all disabled accounts:
-// for such a list, Keycloak would ask LDAP about each person, and delete the people whom LDAP
-// no longer has.
+// disabled reads a disabled account again. It first searches for the username with the filter
+// enabled=false, which Keycloak answers from its own database. If the search does not find the
+// account, disabled reads the account by its id. It never requests the list of all disabled
+// accounts: Keycloak would ask LDAP about each person in the list, and delete the people whom
+// LDAP no longer has.
 func (c *confirming) disabled(ctx context.Context, u source.User) (string, error) {
 	named, doubt, err := c.namedDisabled(ctx, u)
 	if doubt != "" || err != nil {
@@ -294,9 +296,9 @@ func (c *confirming) disabled(ctx context.Context, u source.User) (string, error
 	return "", nil
 }
 
-// exists reads a local account from which the plan would remove a membership. An account that
-// was deleted between the two reads of a member list is missing in the second one, like an
-// account that was removed from the group. The read by id shows the difference.
+// exists reads the local account of a proposed removal by its id. An account that was deleted
+// between the two reads of a member list is missing in the second list. So is an account that was
+// removed from the group. The read by id shows the difference.
 func (c *confirming) exists(ctx context.Context, u source.User) (string, error) {
 	if !c.mayLookUp(u.ID) {
 		return "groupsync cannot look up the account, because its id has an unexpected form", nil
@@ -311,10 +313,10 @@ func (c *confirming) exists(ctx context.Context, u source.User) (string, error) 
 	return "", nil
 }
 
-// namedDisabled reports whether Keycloak's database says that the account is disabled. If the
-// account comes from a federation that does not import, namedDisabled returns false and sends
-// no request. The database does not have such an account, and a federation that ignores the
-// filter could list the account.
+// namedDisabled reports whether the account is disabled in Keycloak's own database. The second
+// result is a doubt. If the account comes from a federation that does not import, namedDisabled
+// returns false and sends no request. The database does not have such an account, and a
+// federation that ignores the filter enabled=false could list it.
 func (c *confirming) namedDisabled(ctx context.Context, u source.User) (bool, string, error) {
 	if strings.HasPrefix(u.ID, "f:") {
 		return false, "", nil
@@ -332,8 +334,8 @@ func (c *confirming) namedDisabled(ctx context.Context, u source.User) (bool, st
 // noAccount is the doubt if Keycloak answers 404 for an account.
 const noAccount = "Keycloak no longer finds the account"
 
-// uncounted is the doubt if Keycloak answers 500 when it must count an account's groups. It
-// does so if the person was deleted in LDAP and is still in the user cache.
+// uncounted is the doubt if Keycloak answers 500 when it must count an account's groups. Keycloak
+// answers 500 if the person was deleted in LDAP and is still in Keycloak's user cache.
 const uncounted = "Keycloak fails to count the groups of the account; if the person was deleted or hidden in LDAP, Keycloak's user cache is old; a periodic sync of changed users or clearing the user cache refreshes it"
 
 // count reads how many of the account's groups have a name that contains the given name. The

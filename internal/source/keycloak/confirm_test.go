@@ -197,8 +197,8 @@ func TestWhatTheSecondLookCosts(t *testing.T) {
 	}
 }
 
-// A local account that was deleted during a pass is in no list of the second look. The
-// person may have a new account under a new id, with the same groups.
+// A local account that was deleted during a pass is in no list of the second look, like an account
+// that left its groups. But the person may have a new account, with another id and the same groups.
 func TestALocalAccountThatIsDeletedMeanwhileIsNoLeaver(t *testing.T) {
 	c := newCrowd(t, "eng", nil)
 	users := people(5, "")
@@ -254,7 +254,7 @@ func TestAGroupThatIsRenamedMeanwhile(t *testing.T) {
 }
 
 func TestTheSecondLookOfAFederationStandsBetweenProbes(t *testing.T) {
-	const away = "the federation ldap is not up: Keycloak answered the probe with 500 instead of 404"
+	const away = "the federation ldap is not up: the probe got 500 instead of a 404 from Keycloak itself"
 	rows := []struct {
 		name   string
 		probes []http.HandlerFunc // answers to random names, in order; the last one repeats
@@ -318,7 +318,7 @@ func TestEachFederationSpeaksForItsOwnPeople(t *testing.T) {
 	got := c.confirm(t, c.removals(t, append(mine, other...)))
 	for i := range 2 {
 		wantEvidence(t, got, i, source.NotMember, true, "read twice: not in the one Keycloak group, on the account's own side too")
-		wantDoubt(t, got, 2+i, source.Away, "the federation other is not up: Keycloak answered the probe with 500 instead of 404; this federation has never answered a probe")
+		wantDoubt(t, got, 2+i, source.Away, "the federation other is not up: the probe got 500 instead of a 404 from Keycloak itself; this federation has never answered a probe")
 	}
 	if idle := c.asked("/users/f:c3:"); idle != 0 {
 		t.Errorf("a federation that nobody is of was probed %d times", idle)
@@ -389,7 +389,7 @@ func TestWhatOneFailedQuestionMeans(t *testing.T) {
 		c := newCrowd(t, "eng", nil)
 		c.answers["/groups/g1/members"], c.answers["probe"] = probeDown, probeDown
 		_, err := c.s.Confirm(t.Context(), c.snap, c.removals(t, people(1, "c1")), nil)
-		wantError(t, err, fault.Server, "reading the members of the group /eng: Keycloak answered 500", "the federation ldap is not up (Keycloak answered the probe with 500 instead of 404). Repair the federation first")
+		wantError(t, err, fault.Server, "reading the members of the group /eng: Keycloak answered 500", "the federation ldap is not up (the probe got 500 instead of a 404 from Keycloak itself). Repair the federation first")
 		if p := probesOf(err); len(p) != 1 || p[0].Up {
 			t.Errorf("the error's probes are %+v, want ldap, not up", p)
 		}
@@ -475,9 +475,8 @@ func TestAnAccountOfAnImportingFederationIsNotAskedForByName(t *testing.T) {
 	}
 }
 
-// Keycloak's database has no account of a federation that does not import. A storage that
-// ignores the filter enabled=false would answer for such an account, and its answer would be
-// taken for the database's.
+// Keycloak's database has no account of a federation that does not import. If such a federation
+// ignored the filter enabled=false, its answer would look like an answer of the database.
 func TestTheDatabaseIsNotAskedForAnAccountThatItDoesNotHave(t *testing.T) {
 	c := newCrowd(t, "eng", nil)
 	c.answers["/components"] = answer(`[{"id":"c2","name":"no import","providerId":"ldap","config":{"importEnabled":["false"]}}]`)

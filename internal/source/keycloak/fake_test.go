@@ -331,7 +331,7 @@ func TestAFailedReadNamesTheFederationThatIsAway(t *testing.T) {
 	f.answers["/groups/g1/members"] = status(500, "application/json", `{"error":"unknown_error"}`)
 	f.answers["probe"] = status(500, "application/json", `{"error":"unknown_error"}`)
 	_, err := read(t.Context(), s)
-	wantError(t, err, fault.Server, "reading the members of the group /eng: Keycloak answered 500", "the federation ldap is not up (Keycloak answered the probe with 500 instead of 404). Repair the federation first")
+	wantError(t, err, fault.Server, "reading the members of the group /eng: Keycloak answered 500", "the federation ldap is not up (the probe got 500 instead of a 404 from Keycloak itself). Repair the federation first")
 	if p := probesOf(err); len(p) != 1 || p[0].Up {
 		t.Errorf("the error's probes are %+v, want ldap, not up", p)
 	}

@@ -18,7 +18,7 @@ import (
 	"groupsync/internal/source"
 )
 
-// probeTimeout is the timeout of a probe, and of a request about one person. It is short,
+// probeTimeout is the longest timeout of a probe, and of a request about one person. It is short,
 // because a federation that hangs may never answer.
 const probeTimeout = 10 * time.Second
 
@@ -27,9 +27,9 @@ const probeTimeout = 10 * time.Second
 const awayTimeout = 2 * time.Second
 
 // probe looks up, in each of the federations, a name that no account can have. The look-ups
-// run at the same time. probe returns the results in the federations' order. Only a 404 that
-// Keycloak itself wrote shows that the federation answered. probe never uses a real name,
-// because Keycloak would import that person (reference/keycloak-traps.md).
+// run at the same time. probe returns the results in the order of the federations. Only Keycloak's
+// own 404 shows that the federation answered. probe never uses a real name, because Keycloak would
+// import that person (reference/keycloak-traps.md).
 func (s *Source) probe(ctx context.Context, federations []source.Federation) []source.Probe {
 	probes := make([]source.Probe, len(federations))
 	var wait sync.WaitGroup
@@ -45,23 +45,24 @@ func (s *Source) probe(ctx context.Context, federations []source.Federation) []s
 }
 
 // probeOne returns why the federation is not up, or "" if it is up. A federation that expects
-// numbers as ids can fail on every text. So if Keycloak answers 500 for the name, probeOne
-// probes with a number too. If one of the two answers is 404, the federation is up.
+// numbers as ids can fail on every other text. So if Keycloak answers 500 for a name, probeOne
+// tries a number. If one of the two answers is 404, the federation is up.
 func (s *Source) probeOne(ctx context.Context, f source.Federation) string {
 	if !f.Enabled {
 		return "it is switched off in Keycloak, or was deleted since the read"
 	}
 	detail, failed := s.probeFor(ctx, f, "groupsync-probe-"+rand.Text())
 	if failed {
-		if second, _ := s.probeFor(ctx, f, strconv.FormatUint(mathrand.Uint64N(9e8)+1e9, 10)); second == "" { // #nosec G404 -- the number only has to name nobody, and is no secret
+		if second, _ := s.probeFor(ctx, f, strconv.FormatUint(mathrand.Uint64N(9e8)+1e9, 10)); second == "" { // #nosec G404 -- the number is no secret; no account has it
 			return ""
 		}
 	}
 	return detail
 }
 
-// probeFor looks up one name in the federation. detail says why the answer does not show
-// that the federation is up, or is "" if it does. failed reports that Keycloak answered 500.
+// probeFor looks up one name in the federation. detail is "" if the answer shows that the
+// federation is up. In all other cases, detail says what happened. failed reports that Keycloak
+// answered 500.
 func (s *Source) probeFor(ctx context.Context, f source.Federation, name string) (detail string, failed bool) {
 	limit := min(s.config.Timeout, probeTimeout)
 	ctx = withLimit(ctx, limit)
@@ -79,7 +80,7 @@ func (s *Source) probeFor(ctx context.Context, f source.Federation, name string)
 	if resp.StatusCode() == http.StatusNotFound && json.Unmarshal(resp.Body(), &own) == nil && own.Error != "" {
 		return "", false
 	}
-	return fmt.Sprintf("Keycloak answered the probe with %d instead of 404", resp.StatusCode()), resp.StatusCode() == http.StatusInternalServerError
+	return fmt.Sprintf("the probe got %d instead of a 404 from Keycloak itself", resp.StatusCode()), resp.StatusCode() == http.StatusInternalServerError
 }
 
 // awayError is the error of a read that failed, with the probes of the federations after the
@@ -103,11 +104,12 @@ func (e *awayError) Unwrap() error { return e.err }
 // Probes returns the probe of each federation after the failure.
 func (e *awayError) Probes() []source.Probe { return e.probes }
 
-// mayBeAway reports whether a federation can be the cause of the failure.
+// mayBeAway reports whether a federation that is away can be the cause of the error: Keycloak did
+// not answer in time, or answered with a server error.
 func mayBeAway(err error) bool { return isReason(err, fault.Timeout, fault.Server) }
 
-// blame probes the enabled federations after a failure that one of them may have caused, and
-// adds the result to the error.
+// blame returns the error of a read with more detail. If a federation may be the cause, blame
+// probes the enabled federations, and adds to the error which federation is not up.
 func (s *Source) blame(ctx context.Context, err error, federations []source.Federation) error {
 	federations = slices.DeleteFunc(slices.Clone(federations), func(f source.Federation) bool { return !f.Enabled })
 	if !mayBeAway(err) || len(federations) == 0 || ctx.Err() != nil {
@@ -118,10 +120,10 @@ func (s *Source) blame(ctx context.Context, err error, federations []source.Fede
 }
 
 // union returns every federation that a look-up must consider, sorted by id. read are the
-// federations of this pass's reading, now are those that the realm has at this moment, and
-// known are those of earlier passes. A federation in read that the realm no longer has is
-// marked as vanished and not enabled. A federation only in known counts as enabled, so it is
-// probed. The guard fall decides what its absence means.
+// federations of the pass's catalog, now are those that the realm has at this moment, and known
+// are those of earlier passes. A federation in read and not in now is marked as vanished and not
+// enabled. A federation only in known is marked as enabled, so it is probed. The guard "fall"
+// withholds the removals that the absence of such a federation causes.
 func union(read, now, known []source.Federation) []source.Federation {
 	byID := make(map[string]source.Federation)
 	answered := make(map[string]bool)

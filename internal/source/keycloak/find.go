@@ -10,9 +10,9 @@ import (
 	"groupsync/internal/source"
 )
 
-// Find looks up people as LookUp does, and also by username. It needs no snapshot, only a
-// catalog. The catalog must have been read just before, because Find does not read the
-// federations again. known are the federations of earlier passes.
+// Find looks up people as LookUp does, but needs no snapshot. The catalog must have been read
+// just before, because Find does not read the list of federations again. known are the
+// federations of earlier passes.
 //
 // Like every look-up by email or username, Find can change the realm: Keycloak imports a
 // person whom it finds in a federation that imports, if its database lacks the person
@@ -24,7 +24,7 @@ func (s *Source) Find(ctx context.Context, catalog source.Catalog, people []sour
 	return s.personReaderOf(catalog, known).find(ctx, people)
 }
 
-// personReaderOf returns a reader of people in a realm whose catalog has just been read.
+// personReaderOf returns a reader of single people. The catalog must have been read just before.
 func (s *Source) personReaderOf(catalog source.Catalog, known []source.Federation) *personReader {
 	return &personReader{s: s, catalog: catalog, federations: union(nil, catalog.Federations(), known), answered: make(map[string]source.Probe), hangs: make(map[string]bool)}
 }
@@ -34,9 +34,9 @@ func (s *Source) personReaderOf(catalog source.Catalog, known []source.Federatio
 // Keycloak leaves out the groups from LDAP and still answers 200
 // (reference/keycloak-traps.md).
 //
-// Keycloak answers from its user cache, and the request fills that cache. A pass must not call
-// GroupsOf, because frequent requests would keep old entries in the cache. GroupsOf is for
-// rare questions about one person.
+// Keycloak answers from its user cache, and the request fills the cache. A pass must not call
+// GroupsOf, because frequent requests would keep old entries in the cache. GroupsOf is for rare
+// questions about one person.
 func (s *Source) GroupsOf(ctx context.Context, catalog source.Catalog, accounts []source.User, known []source.Federation) (map[string]source.OwnGroups, error) {
 	r := s.personReaderOf(catalog, known)
 	federations := r.federationsOf(accounts)
@@ -85,8 +85,8 @@ func (r *personReader) ownGroups(ctx context.Context, u source.User) (source.Own
 	return own, nil
 }
 
-// federationsOf returns the federations of the accounts, sorted by id. A federation that the
-// realm no longer has counts as switched off.
+// federationsOf returns the federations of the accounts, sorted by id. If r.federations lacks
+// one of them, federationsOf adds it there, as switched off.
 func (r *personReader) federationsOf(accounts []source.User) []source.Federation {
 	var needed []source.Federation
 	for _, u := range accounts {

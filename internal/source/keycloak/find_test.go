@@ -9,8 +9,8 @@ import (
 	"groupsync/internal/source"
 )
 
-// TestFind: Find looks up a text first as an id, then as an email and as a username, each
-// exactly. It finds a service account only by its username.
+// TestFind checks that Find looks up the ids first, then the exact email and the exact username.
+// Find finds a service account only by its username.
 func TestFind(t *testing.T) {
 	users := map[string]string{ // by query
 		"email=ann@example.com":        accountOf("1-1", "ann", "ann@example.com"),
@@ -27,14 +27,14 @@ func TestFind(t *testing.T) {
 		ids    []string // ids of the expected accounts
 		asked  []string // expected queries, without those for service accounts
 	}{
-		{"an id that is found: no name is asked for", source.Person{IDs: []string{"9-9"}, Username: "9-9"}, []string{"9-9"}, nil},
+		{"an id that is found: no look-up by username", source.Person{IDs: []string{"9-9"}, Username: "9-9"}, []string{"9-9"}, nil},
 		{"a username", source.Person{IDs: []string{"ann"}, Username: "ann"}, []string{"1-1"}, []string{"username=ann"}},
 		{"a username in capitals", source.Person{Username: "ANN"}, []string{"1-1"}, []string{"username=ANN"}},
 		{"an email that is somebody else's username", source.Person{Email: "ann@example.com", Username: "ann@example.com"}, []string{"1-1", "2-2"}, []string{"email=ann@example.com", "username=ann@example.com"}},
-		{"an account that only begins so", source.Person{Username: "an"}, nil, []string{"username=an"}},
+		{"an account whose username only begins with the text", source.Person{Username: "an"}, nil, []string{"username=an"}},
 		{"a service account by its username", source.Person{Username: "service-account-app"}, []string{"5-5"}, []string{"username=service-account-app"}},
-		{"a service account by its email is nobody", source.Person{Email: "app@example.com"}, nil, []string{"email=app@example.com"}},
-		{"nothing to ask by", source.Person{}, nil, nil},
+		{"a service account is not found by its email", source.Person{Email: "app@example.com"}, nil, []string{"email=app@example.com"}},
+		{"neither id, email nor username", source.Person{}, nil, nil},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			f, s := newFake(t, nil)
@@ -77,8 +77,8 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// TestGroupsOf: reads of the groups of federated people stand between probes. Reads of the
-// groups of local people need no probes.
+// TestGroupsOf checks that GroupsOf probes a federation before and after it reads the groups of
+// the federation's people. For local people it makes no probes.
 func TestGroupsOf(t *testing.T) {
 	const away = "the federation ldap is not up, so groups that come from it can be missing: "
 	local, fed := source.User{ID: "1-1"}, source.User{ID: "2-2", Federation: "c1"}

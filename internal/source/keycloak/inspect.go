@@ -13,7 +13,7 @@ import (
 	"groupsync/internal/transport"
 )
 
-// Reads for groupsync check that a pass does not need.
+// This file holds the reads of the command groupsync check. A pass uses only Discover.
 
 const discovering = "reading the realm's discovery document"
 
@@ -49,7 +49,7 @@ type Grant struct {
 	Lightweight bool                // the token's id says that the token is lightweight; such a token carries no roles
 	RealmRoles  []string            // the realm roles that the token carries, sorted
 	ClientRoles map[string][]string // the clients' roles that the token carries, by client id, sorted
-	Management  string              // id of the client whose roles the admin API needs
+	Management  string              // client id of the client whose roles allow calls of the admin API
 	Refusal     error               // why a pass cannot use the token; nil if it can
 }
 
@@ -78,8 +78,8 @@ func (s *Source) SignIn(ctx context.Context) (Grant, error) {
 
 // Settings are the realm's settings that groupsync check looks at.
 type Settings struct {
-	// Permissions says whether fine-grained admin permissions (v2) are switched on. It is
-	// nil if the release does not have such permissions. Releases up to 26.0 do not.
+	// Permissions says whether fine-grained admin permissions (v2) are switched on. It is nil if
+	// the release does not have such permissions: Keycloak up to 26.0.
 	Permissions *bool `json:"adminPermissionsEnabled"`
 
 	// AdminEvents says whether the realm saves admin events. It is nil if the answer does not
@@ -129,9 +129,9 @@ func (s *Source) DefaultRoles(ctx context.Context) ([]string, error) {
 	return slices.Sorted(maps.Keys(names)), nil
 }
 
-// Version returns Keycloak's release number, or "" if Keycloak does not show the number to the
-// client. Keycloak 24.0 and 26.0 show it to every account with a role of the management
-// client. Keycloak 26.7 shows it only to administrators (measured).
+// Version returns Keycloak's release number, or "" if Keycloak does not show the number to
+// groupsync. Keycloak 24.0 and 26.0 show the number to every account with a role of the
+// management client. Keycloak 26.7 shows the number only to administrators (measured).
 func (s *Source) Version(ctx context.Context) (string, error) {
 	var info struct {
 		System struct {

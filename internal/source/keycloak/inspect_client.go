@@ -50,7 +50,8 @@ type Mapper struct {
 	Config   map[string]string
 }
 
-// mapperRep, signInClientRep and clientScopeRep are parts of Keycloak's answers.
+// mapperRep, signInClientRep and clientScopeRep hold the parts of Keycloak's answers that Client
+// needs.
 type mapperRep struct {
 	Name     string            `json:"name"`
 	Kind     string            `json:"protocolMapper"`
@@ -89,8 +90,8 @@ func (s *Source) Client(ctx context.Context, clientID string) (*Client, error) {
 		return nil, err
 	}
 	c := call{name: "client", doing: "reading the client " + clientID, role: viewClients, path: []string{"clients"}, query: url.Values{"clientId": {clientID}}}
-	// Keycloak does not refuse the call if the account has query-clients and lacks
-	// view-clients. It answers 200 with an empty list.
+	// If the service account has query-clients and lacks view-clients, Keycloak does not refuse
+	// the call. Keycloak answers 200 with an empty list.
 	if !tok.roles[viewClients] {
 		return nil, refused(fault.Forbidden, c.doing, fmt.Sprintf("the service account of the client %q lacks %s of %s", s.config.ClientID, viewClients, s.management()),
 			fmt.Sprintf("assign %s in %s", viewClients, s.console("Service account roles")))
@@ -171,8 +172,8 @@ func (c signInClientRep) client(scopes []clientScopeRep) (*Client, error) {
 	return read, nil
 }
 
-// add adds the mappers of the client itself, or of one client scope, sorted by name. place
-// holds the name of the scope, and whether the scope is optional.
+// add adds the OpenID Connect mappers of the client itself, or of one client scope, sorted by
+// name. Each gets the fields Scope and Optional of place.
 func (c *Client) add(place Mapper, mappers []mapperRep) {
 	slices.SortFunc(mappers, func(a, b mapperRep) int { return strings.Compare(a.Name, b.Name) })
 	for _, m := range mappers {
@@ -182,15 +183,16 @@ func (c *Client) add(place Mapper, mappers []mapperRep) {
 	}
 }
 
-// InScope reports whether the client's scope contains the role. Only then can the client's
-// tokens contain the role, if Client.FullScope is false. The name of the role is written as
-// in admins.role. For a role that does not exist, InScope returns false.
+// InScope reports whether the client's scope contains the role. If Client.FullScope is false, the
+// client's tokens can contain only roles in the scope. The name of the role is written as in
+// admins.role. For a role that does not exist, InScope returns false.
 func (s *Source) InScope(ctx context.Context, c *Client, role string) (bool, error) {
 	ofRealm, name := source.RealmRole(role)
 	if ofRealm {
 		return s.grants(ctx, c, s.config.Realm, name)
 	}
-	// A slash may belong to either part of client/role.
+	// The client id and the role name may both contain a slash, so the loop tries every slash as
+	// the separator.
 	for i := range role {
 		if role[i] != '/' {
 			continue
@@ -210,8 +212,8 @@ func (s *Source) InScope(ctx context.Context, c *Client, role string) (bool, err
 	return false, nil
 }
 
-// grants reports whether the client's scope contains the role with that name. container says
-// where the role is defined: it is the name of the realm, or the internal id of a client.
+// grants reports whether the client's scope contains the role with that name. container is the
+// owner of the role: the name of the realm, or the internal id of a client.
 func (s *Source) grants(ctx context.Context, c *Client, container, name string) (bool, error) {
 	roles, err := s.roles(ctx, "", call{
 		name: "client_scope_roles", doing: "reading the roles in the scope of the client " + c.ClientID, role: viewClients,
@@ -223,15 +225,15 @@ func (s *Source) grants(ctx context.Context, c *Client, container, name string) 
 // Example holds the claims that one person would get at a sign-in by a client. It also holds
 // the person's account and groups as the admin API returns them.
 type Example struct {
-	Claims map[string]any // of the access token, or of the user-info answer
+	Claims map[string]any // the claims of the access token or of the user-info answer
 	Person source.User
-	Groups []source.Group // the person's own side; at least one group
+	Groups []source.Group // the person's groups according to the own side; at least one group
 }
 
 const (
 	// exampleTimeout limits the search for a person, because a federation can be slow.
 	exampleTimeout = 10 * time.Second
-	// exampleGroups is the most groups in which a person is searched for.
+	// exampleGroups is the largest number of groups whose members somebody reads.
 	exampleGroups = 50
 )
 

@@ -23,12 +23,12 @@ type Storage struct {
 	ID, Name string
 	Provider string // kind of the federation: "ldap", "kerberos", or another kind
 	Enabled  bool
-	Imports  bool // Keycloak copies the accounts into its database, so the database can hold their memberships too
+	Imports  bool // Keycloak copies the accounts into its database, so the database can hold memberships of these accounts
 
 	CachePolicy string        // how long the user cache keeps people; never empty
-	Sync        time.Duration // shortest period of a synchronization of people; 0: they are never synchronized
+	Sync        time.Duration // the shorter period of the full and the changed-users sync; 0: neither sync runs periodically
 
-	// The fields below are about LDAP.
+	// The fields below have a meaning only for LDAP.
 	Subtree           bool   // searches cover every depth, not only one level below the base
 	ConnectionTimeout bool   // a time limit for connecting is set
 	ReadTimeout       bool   // a time limit for an answer is set
@@ -62,7 +62,7 @@ const (
 
 // InspectFederations reads the configuration of the realm's federations and of their
 // mappers, and the realm's default groups. Its errors are *fault.Error. The reason is
-// forbidden if groupsync lacks the role that the calls need.
+// forbidden if groupsync lacks the role view-users or view-realm.
 func (s *Source) InspectFederations(ctx context.Context) (FederationSettings, error) {
 	components, err := s.components(ctx)
 	if err != nil {
@@ -97,13 +97,13 @@ func (s *Source) InspectFederations(ctx context.Context) (FederationSettings, er
 	return found, nil
 }
 
-// ProbeFederations probes each federation, with a look-up of a name that no account can have.
-// It returns the probes in the federations' order.
+// ProbeFederations probes each federation: it looks up a name that no account can have, to find
+// out whether the federation answers. It returns the probes in the order of the federations.
 func (s *Source) ProbeFederations(ctx context.Context, federations []source.Federation) []source.Probe {
 	return s.probe(ctx, federations)
 }
 
-// storageMapperRep is a component below a federation.
+// storageMapperRep is one mapper of a federation, as Keycloak returns it.
 type storageMapperRep struct{ componentRep }
 
 // first returns the first value of a setting, or "" if the setting has no value.

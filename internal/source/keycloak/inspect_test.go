@@ -10,7 +10,8 @@ import (
 	"groupsync/internal/source/keycloaktest"
 )
 
-// Accounts finds one person like a pass. If the answer is not certain, it returns an error.
+// Accounts looks up one person as a pass does. If the look-up is not complete, Accounts returns an
+// error.
 func TestAccountsOfOnePerson(t *testing.T) {
 	l := keycloaktest.StartLDAP(t, []string{"feda"}, map[string][]string{"staff": {"feda"}})
 	r := keycloaktest.Shared(t).NewRealm(t, keycloaktest.Spec{Groups: []string{"/a"}, Users: []keycloaktest.User{{Username: "ann", Email: "ann@example.com"}}})

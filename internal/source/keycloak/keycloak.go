@@ -2,9 +2,10 @@
 // takes the second look: after the plan is made, Confirm reads again and returns the evidence
 // for each change.
 //
-// A probe shows whether a federation answers. It looks up a name that no account can have. A
-// federation that answers is up, and otherwise it is away. A doubt is a text that says why
-// nothing is known about a person. A change of a person in doubt gets no evidence.
+// A probe looks up a name that no account can have, and so shows whether a federation answers. A
+// federation that answers is up. A federation that does not answer is away. A doubt is a text
+// that says why Keycloak's answers about a person prove nothing. A change of a person in doubt
+// gets no evidence.
 //
 // A reading is complete, or it returns an error. Each answer must be complete JSON. The
 // length of the list of groups must be the number that Keycloak counts. The token must carry
@@ -31,9 +32,9 @@ import (
 
 // Config says which realm a Source reads, and with which client.
 type Config struct {
-	URL      string // of the server, with its path prefix if it has one
+	URL      string // address of Keycloak, with its path prefix if it has one
 	Realm    string
-	ClientID string // of the client whose service account reads
+	ClientID string // of the client with which groupsync signs in; its service account does the reads
 
 	// ClientSecret returns the client's secret. It is called before every token request, so
 	// the secret may be rotated.
@@ -41,9 +42,9 @@ type Config struct {
 
 	CAFile             string        // PEM file of additional certificate authorities
 	InsecureSkipVerify bool          // accept any certificate
-	Timeout            time.Duration // of one request, body included; 0 means transport.KeycloakTimeout
+	Timeout            time.Duration // of one attempt of a request, body included; 0 means transport.KeycloakTimeout
 	Concurrency        int           // most requests at the same time; 0 means 8
-	Trusted            []string      // names of federations whose people are judged even if the federation is away
+	Trusted            []string      // keycloak.trusted_federations: names of federations whose people are judged even if the federation is away
 
 	Observe func(transport.Attempt) // called after every attempt; may be nil
 
@@ -64,7 +65,7 @@ type Source struct {
 	base    *url.URL
 	tokens  tokens
 	secrets *transport.Secrets // the client secrets and tokens that were used; messages mask them
-	warned  sync.Once          // one warning per Source: composite roles of clients cannot be read
+	warned  sync.Once          // logs only once that groupsync cannot read the clients' roles
 	late    late
 }
 
@@ -95,8 +96,8 @@ func New(c Config) (*Source, error) {
 	return s, nil
 }
 
-// counter returns a function that calls Progress. The caller must call the function after
-// each read of a series. of is the number of reads in the series.
+// counter returns a function that calls Config.Progress, if it is set. The caller must call the
+// function after each read of a series. of is the number of reads in the series.
 func (s *Source) counter(of int) func() {
 	if s.config.Progress == nil {
 		return func() {}

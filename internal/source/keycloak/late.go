@@ -2,8 +2,8 @@ package keycloak
 
 import "sync"
 
-// late remembers the people about whom Keycloak did not answer in time at the last question.
-// It lives as long as the Source, so later passes can ask about these people last.
+// late holds the people for whom Keycloak's last answer did not come in time. A Source keeps late
+// from pass to pass, so that later passes ask about these people last.
 type late struct {
 	mu     sync.Mutex
 	people map[string]bool // by the key of a source.Person, or the id of an account
@@ -22,7 +22,7 @@ func (l *late) set(person string, slow bool) {
 	}
 }
 
-// compare compares two people for a sort that puts the people in late last.
+// compare compares two people for sorting: the people in late come after all others.
 func (l *late) compare(a, b string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -159,7 +159,7 @@ func TestNoEvidenceFollowsFromAFederationThatIsAway(t *testing.T) {
 					asked, questions := f.removals(t, healthy, healthy)
 					got := f.confirm(t, asked, questions)
 					wantNone(t, when, got, questions)
-					wantDoubt(t, got, 0, source.Away, "the federation ldap is not up: Keycloak answered the probe with 500 instead of 404")
+					wantDoubt(t, got, 0, source.Away, "the federation ldap is not up: the probe got 500 instead of a 404 from Keycloak itself")
 					if len(got.Away()) != 1 || got.Answers[0].Federation != f.fed.ID {
 						t.Errorf("%s: %d federations are away, and the answer names %q; want 1, %s", when, len(got.Away()), got.Answers[0].Federation, f.fed.ID)
 					}
@@ -325,6 +325,6 @@ func TestALocalLeaverGoesOutWhileTheLDAPServerIsGone(t *testing.T) {
 		gone(source.ByID, "deleted"),
 	})
 	wantEvidence(t, got, 0, source.NotMember, false, "read twice: in none of 2 Keycloak groups")
-	wantDoubt(t, got, 1, source.Away, "the federation ldap is not up: Keycloak answered the probe with 500 instead of 404")
-	wantDoubt(t, got, 2, source.Away, "the federation ldap is not up, and may have the person: Keycloak answered the probe with 500 instead of 404")
+	wantDoubt(t, got, 1, source.Away, "the federation ldap is not up: the probe got 500 instead of a 404 from Keycloak itself")
+	wantDoubt(t, got, 2, source.Away, "the federation ldap is not up, and may have the person: the probe got 500 instead of a 404 from Keycloak itself")
 }

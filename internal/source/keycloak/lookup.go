@@ -19,13 +19,13 @@ import (
 // larger batch, it sends fewer probes.
 const batch = 64
 
-// LookUp looks up people in the realm, first by the kept ids and then by the exact email. It
-// returns a snapshot that also holds the accounts that it found. known are the federations
-// of earlier passes. An empty email is not looked up.
+// LookUp looks up people in the realm: first by the account ids that ClearML keeps, then by the
+// exact email, and by the username if the person has one. It returns a snapshot that holds the
+// found accounts too. known are the federations of earlier passes.
 //
 // If a look-up finds no account, groupsync relies on that only if every federation that may
 // have the person was up before and after the look-up (source.Blocks). If one answer does not
-// come in time, LookUp makes no more look-ups of the same kind (by id, or by email). People
+// come in time, LookUp makes no more look-ups of the same kind (by id, or by email). The people
 // who were not looked up stay in doubt.
 func (s *Source) LookUp(ctx context.Context, snap *source.Snapshot, people []source.Person, known []source.Federation) (*source.Snapshot, error) {
 	if len(people) == 0 {
@@ -42,7 +42,8 @@ func (s *Source) LookUp(ctx context.Context, snap *source.Snapshot, people []sou
 	return snap.With(found)
 }
 
-// find looks up the people, first by id.
+// find looks up the people by id, and then by name those who were not found. The results are in
+// the order of people.
 func (r *personReader) find(ctx context.Context, people []source.Person) (source.LookUps, error) {
 	asked := &lookUp{personReader: r, people: people, found: make([]source.Found, len(people))}
 	for i, p := range people {
@@ -57,8 +58,8 @@ func (r *personReader) find(ctx context.Context, people []source.Person) (source
 	return source.LookUps{Found: asked.found, Probes: r.probes()}, nil
 }
 
-// lookUp is the state of a running look-up. found has one element for each of people, in the
-// same order. Only one goroutine at a time writes an element.
+// lookUp is the state of a running look-up. found has one element for each person in people, in
+// the same order. Only one goroutine at a time writes an element.
 type lookUp struct {
 	*personReader
 	people []source.Person
@@ -77,8 +78,8 @@ func (l *lookUp) order() []int {
 	return order
 }
 
-// byID looks up the account ids that ClearML keeps. It needs no probes, because it relies only
-// on accounts that were found. The answer about such an account names its federation.
+// byID looks up the account ids that ClearML keeps. It needs no probes before and after, because
+// an account that Keycloak returns exists. byName probes for the people who were not found.
 func (l *lookUp) byID(ctx context.Context) error {
 	work, inner := l.s.errgroup(ctx)
 	counted := l.s.counter(len(l.people))
@@ -169,9 +170,9 @@ func (l *lookUp) email(ctx context.Context, f *source.Found) error {
 	users, listed, doubt, err := l.withEmail(ctx, f.Person.Email, strconv.Itoa(most))
 	// The first request asks for at most two accounts. If the answer does not list exactly one
 	// account, or if several accounts may have the same email, a second request asks for all
-	// accounts. It protects against an answer with too few accounts. By such an answer, a
-	// person could look gone, or one of several accounts could look like the only one. The
-	// accounts of both answers count.
+	// accounts. The second request protects against a wrong answer with too few accounts. After
+	// such an answer, a person could look gone, or one of several accounts could look like the
+	// only one. groupsync uses the accounts of both answers.
 	if err == nil && doubt == "" && (listed != 1 || l.catalog.DuplicateEmails()) {
 		var again []source.User
 		again, _, doubt, err = l.withEmail(ctx, f.Person.Email, all)
@@ -236,7 +237,9 @@ func mergeAccounts(a, b []source.User) []source.User {
 	return a
 }
 
-// setDoubt sets the doubt of a person if a federation that is not up may have the person.
+// setDoubt sets the doubt of a person if a federation that is not up may have the person. It
+// changes nothing if the look-up has no doubt and found the person by id, or by an email that no
+// second account can have.
 func (l *lookUp) setDoubt(f *source.Found) {
 	if f.ByID && f.Doubt == "" || len(f.Accounts) > 0 && f.Doubt == "" && !l.catalog.DuplicateEmails() {
 		return
@@ -247,8 +250,8 @@ func (l *lookUp) setDoubt(f *source.Found) {
 	}
 }
 
-// personReader reads single people, for a look-up or for a second look. It remembers the
-// results of the probes, and for which federations Keycloak did not answer in time.
+// personReader reads single people, for a look-up or for a second look. It keeps the results of
+// the probes, and the federations about whose people Keycloak did not answer in time.
 type personReader struct {
 	s           *Source
 	catalog     source.Catalog
@@ -256,15 +259,15 @@ type personReader struct {
 
 	mu sync.Mutex
 
-	// suspect is made when an answer takes awayTimeout or longer, and closed after the
-	// federations were probed. It is nil if no answer has taken so long.
+	// suspect is nil until an answer takes awayTimeout or longer. probeIfSlow then makes the
+	// channel, probes the federations, and closes the channel.
 	suspect chan struct{}
 
 	answered map[string]source.Probe // the last probe of each federation, by federation id
 
-	// hangs says for which federations a question had no answer in time. The key is the
-	// federation's id. The key "" stands for people of whom groupsync does not know that they
-	// come from a federation.
+	// hangs holds the federations about whose people Keycloak did not answer in time, by the
+	// federation's id. The key "" stands for local people, and for people whose federation is not
+	// known.
 	hangs map[string]bool
 }
 
@@ -280,8 +283,8 @@ func newPersonReader(s *Source, snap *source.Snapshot, components []componentRep
 	return r
 }
 
-// probeAll probes the federations, except those that were not up at an earlier probe. Such a
-// federation stays not up for this reader.
+// probeAll probes the federations, except those that were not up at an earlier probe. Until the
+// end of the look-up or second look, such a federation counts as not up.
 func (r *personReader) probeAll(ctx context.Context, federations []source.Federation) {
 	asked := slices.DeleteFunc(slices.Clone(federations), func(f source.Federation) bool {
 		p, known := r.probeOf(f.ID)
@@ -299,7 +302,8 @@ func (r *personReader) probeAll(ctx context.Context, federations []source.Federa
 	}
 }
 
-// probeOf returns the federation's last probe by this reader.
+// probeOf returns the last probe of the federation with that id. The second result is false if
+// there was none.
 func (r *personReader) probeOf(id string) (source.Probe, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -318,9 +322,9 @@ func (r *personReader) probes() []source.Probe {
 	return probes
 }
 
-// limit returns the timeout of one request about a person. It is short while a federation is
-// away: if LDAP hangs, Keycloak waits for it several times for each person, even for local
-// people, and its answers about federated people do not count.
+// limit returns the timeout of one request about a person. The timeout is short while a
+// federation is away. If LDAP hangs, Keycloak waits for LDAP several times for each person, even
+// for local people. groupsync does not rely on the answers about the people of that federation.
 func (r *personReader) limit() time.Duration {
 	limit := min(r.s.config.Timeout, probeTimeout)
 	if r.away() {
@@ -341,16 +345,16 @@ func (r *personReader) away() bool {
 	return false
 }
 
-// The doubts about a person if Keycloak gave no useful answer. They are shown in trips of
-// guards and in Kubernetes Events, so they name no person and do not quote Keycloak's answer.
+// The doubts about a person if Keycloak gave no useful answer. groupsync shows doubts in reports
+// and in Kubernetes Events, so they name no person and do not quote Keycloak's answer.
 const (
 	noAnswer = "Keycloak did not answer about the person in time"
 	notAsked = "Keycloak was too slow, so groupsync did not ask about the remaining people"
 	failed   = "Keycloak answered with an error about the person; look into Keycloak's log"
 )
 
-// slow returns why groupsync asks about no more people of the federation. It returns "" if
-// every answer about its people came in time.
+// slow returns the doubt notAsked if groupsync must not ask about more people of the federation,
+// because Keycloak was too slow. If groupsync may ask, slow returns "".
 func (r *personReader) slow(federation string) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -360,9 +364,9 @@ func (r *personReader) slow(federation string) string {
 	return ""
 }
 
-// note records the doubt about one person; "" means that there is no doubt. If Keycloak did
-// not answer in time, groupsync asks about no more people of the federation, and asks about
-// this person last in the next pass.
+// note records whether Keycloak answered in time about one person. doubt is the doubt about the
+// person, or "". After a late answer, groupsync asks about no more people of the federation, and
+// asks about this person last in the next pass.
 func (r *personReader) note(person, federation, doubt string) {
 	if doubt == notAsked {
 		return
@@ -375,8 +379,8 @@ func (r *personReader) note(person, federation, doubt string) {
 	}
 }
 
-// clearHangs clears hangs, so that groupsync asks about people again. A late answer to a
-// look-up by id must not stop the look-ups by email.
+// clearHangs clears hangs, so that groupsync asks about people again. byName calls it if no
+// federation is away: a late answer to a look-up by id must not stop the look-ups by email.
 func (r *personReader) clearHangs() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -414,10 +418,10 @@ func (r *personReader) probeIfSlow(ctx context.Context, d time.Duration) {
 	}
 }
 
-// doubtful turns the error of a request about one person into a doubt, if a federation or the
-// person's entry in it may be the cause. For example, Keycloak answers 400 for an LDAP entry
-// without the username attribute (reference/keycloak-api.md). doubtful returns every other
-// error unchanged.
+// doubtful turns the error of a request about one person into a doubt, if the cause may be a
+// federation or the person's entry in the federation. For example, Keycloak answers 400 for an
+// LDAP entry without the username attribute (reference/keycloak-api.md). doubtful returns every
+// other error unchanged.
 func (r *personReader) doubtful(ctx context.Context, err error) (string, error) {
 	if !mayBeAway(err) && !isReason(err, fault.Rejected) || context.Cause(ctx) == context.Canceled {
 		return "", err
@@ -433,10 +437,10 @@ func (r *personReader) doubtful(ctx context.Context, err error) (string, error) 
 // necessary because the ids come from ClearML and can be any text.
 var plainID = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z_-]*$`)
 
-// mayLookUp reports whether a GET of users/{id} only reads. With an id
-// "f:{federation}:{name}", the GET imports that person, unless the federation does not
-// import. The import also enables the person again, even if an administrator had disabled
-// the account (reference/keycloak-traps.md).
+// mayLookUp reports whether groupsync may send a GET of users/{id}, because the GET changes
+// nothing. For an id "f:{federation}:{name}", Keycloak imports the person, if the federation
+// imports at all. The import enables the account, even if an administrator has disabled it
+// (reference/keycloak-traps.md).
 func (r *personReader) mayLookUp(id string) bool {
 	if federation := storageOf(id); federation != "" {
 		f, known := r.catalog.Federation(federation)
@@ -445,9 +449,10 @@ func (r *personReader) mayLookUp(id string) bool {
 	return plainID.MatchString(id) && id != "count" && id != "profile"
 }
 
-// account reads one account by its id. If groupsync must not request the id (mayLookUp), the
-// account counts as not found. account misses nobody in this way: the accounts of a federation
-// that imports have ids of Keycloak's database, which do not begin with "f:".
+// account reads one account by its id. The second result is a doubt. If groupsync must not
+// request the id (mayLookUp), the account counts as not found. No account is missed in this way:
+// the accounts of a federation that imports have ids of Keycloak's database, which do not begin
+// with "f:".
 func (r *personReader) account(ctx context.Context, id string) (source.Account, string, error) {
 	if !r.mayLookUp(id) {
 		return source.Account{}, "", nil

@@ -115,9 +115,9 @@ func TestWhoIsLookedUpAndHow(t *testing.T) {
 			person:   source.Person{Email: "ann@example.com"}, emails: []string{"ann@example.com max -1", "ann@example.com max 2"}, want: []string{"1-1", "2-2", "3-3"}},
 		{name: "letter case of ASCII is folded",
 			accounts: []string{accountOf("1-1", "kit", "kit@example.com")}, person: source.Person{Email: "KIT@Example.COM"}, emails: []string{"KIT@Example.COM max 2"}, want: []string{"1-1"}},
-		{name: "the Kelvin sign is no k: an account with it is somebody else",
+		{name: "the Kelvin sign is no k: an account with the sign is another person's",
 			accounts: []string{accountOf("1-1", "kit", kelvin)}, person: source.Person{Email: "kit@example.com"}, emails: []string{"kit@example.com max 2"}},
-		{name: "the Kelvin sign is no k: a person with it is somebody else",
+		{name: "the Kelvin sign is no k: a person with the sign has no account",
 			accounts: []string{accountOf("1-1", "kit", "kit@example.com")}, person: source.Person{Email: kelvin}, emails: []string{kelvin + " max 2"}},
 		{name: "an account whose email only contains the address is somebody else",
 			accounts: []string{`{"id":"1-1","username":"x","email":"ann@example.com","enabled":true}`}, person: source.Person{Email: "nn@example.com"}, emails: []string{"nn@example.com max -1", "nn@example.com max 2"}},
@@ -307,7 +307,7 @@ func TestLookUpsEndSoonWhileAFederationIsAway(t *testing.T) {
 		t.Errorf("the local person who was asked for first: %+v, want found by id", found)
 	}
 	for _, p := range people[1+2*8:] {
-		if found, _ := next.Found(p.Key); found.Doubt != "the federation ldap is not up, and may have the person: Keycloak answered the probe with 500 instead of 404; this federation has never answered a probe" && !strings.HasPrefix(found.Doubt, "Keycloak ") {
+		if found, _ := next.Found(p.Key); found.Doubt != "the federation ldap is not up, and may have the person: the probe got 500 instead of a 404 from Keycloak itself; this federation has never answered a probe" && !strings.HasPrefix(found.Doubt, "Keycloak ") {
 			t.Fatalf("%s is not in doubt: %+v", p.Key, found)
 		}
 	}
@@ -342,7 +342,8 @@ func TestIDsThatNeverReachAnAddress(t *testing.T) {
 	}
 }
 
-// A short answer would leave one account, and the person would no longer be ambiguous.
+// If one of the two answers lists too few accounts, the person must still be ambiguous: the
+// accounts of both answers count.
 func TestWhereEmailsMayRepeatBothAnswersCount(t *testing.T) {
 	ann, other := accountOf("1-1", "ann", "ann@example.com"), accountOf("2-2", "other", "ann@example.com")
 	for _, row := range []struct {
@@ -378,7 +379,7 @@ func TestWhereEmailsMayRepeatBothAnswersCount(t *testing.T) {
 }
 
 func TestAnEmptyLookUpCountsOnlyBetweenProbes(t *testing.T) {
-	const away = "the federation ldap is not up, and may have the person: Keycloak answered the probe with 500 instead of 404"
+	const away = "the federation ldap is not up, and may have the person: the probe got 500 instead of a 404 from Keycloak itself"
 	up, down := []http.HandlerFunc{probeUp}, []http.HandlerFunc{probeDown}
 	ann := accountOf("2-2", "ann", "ann@example.com")
 	rows := []struct {
@@ -398,9 +399,9 @@ func TestAnEmptyLookUpCountsOnlyBetweenProbes(t *testing.T) {
 		{"found by email while it is down, and the realm does not tell whether emails may repeat", down, "null", true, source.Person{Email: "ann@example.com"}, []string{ann}, away},
 		{"found by email while it is up, and emails may repeat", up, "true", true, source.Person{Email: "ann@example.com"}, []string{ann}, ""},
 		{"found by id while it is down, and emails may repeat", down, "true", true, source.Person{IDs: []string{"3-3"}}, nil, ""},
-		{"it never answered: a person with a kept id is not its own", down, "false", false, source.Person{IDs: []string{"11111111-2222-3333-4444-555555555555"}, Email: "ann@example.com"}, nil, ""},
-		{"it never answered: a person without a kept id may be its own", down, "false", false, source.Person{Email: "ann@example.com"}, nil, away + "; this federation has never answered a probe"},
-		{"it never answered: a kept id of its own form", down, "false", false, source.Person{IDs: []string{"f:c1:ann"}, Email: "ann@example.com"}, nil, away + "; this federation has never answered a probe"},
+		{"a federation that never answered: a person with a kept id does not come from it", down, "false", false, source.Person{IDs: []string{"11111111-2222-3333-4444-555555555555"}, Email: "ann@example.com"}, nil, ""},
+		{"a federation that never answered: a person without a kept id may come from it", down, "false", false, source.Person{Email: "ann@example.com"}, nil, away + "; this federation has never answered a probe"},
+		{"a federation that never answered: the kept id contains the federation's id", down, "false", false, source.Person{IDs: []string{"f:c1:ann"}, Email: "ann@example.com"}, nil, away + "; this federation has never answered a probe"},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -511,17 +512,17 @@ func TestProbes(t *testing.T) {
 	}{
 		{name: "404 to the name is up", named: probeUp, up: true},
 		{name: "500 to the name and 404 to the number is up", named: probeDown, numbered: probeUp, up: true},
-		{name: "500 to both is away", named: probeDown, numbered: probeDown, known: true, detail: "Keycloak answered the probe with 500 instead of 404"},
-		{name: "500 to both and never an answer is silent", named: probeDown, numbered: probeDown, silent: true, detail: "Keycloak answered the probe with 500 instead of 404; this federation has never answered a probe"},
-		{name: "500 to the name and a time-out to the number is away", named: probeDown, numbered: hang, known: true, detail: "Keycloak answered the probe with 500 instead of 404"},
+		{name: "500 to both is away", named: probeDown, numbered: probeDown, known: true, detail: "the probe got 500 instead of a 404 from Keycloak itself"},
+		{name: "500 to both and never an answer is silent", named: probeDown, numbered: probeDown, silent: true, detail: "the probe got 500 instead of a 404 from Keycloak itself; this federation has never answered a probe"},
+		{name: "500 to the name and a time-out to the number is away", named: probeDown, numbered: hang, known: true, detail: "the probe got 500 instead of a 404 from Keycloak itself"},
 		{name: "a time-out to the name is away, and the number is not tried", named: hang, known: true, detail: "Keycloak did not answer the probe within 300ms"},
-		{name: "404 of somebody else's is no answer of the federation", named: status(404, "text/html", "<html>not here</html>"), known: true, detail: "Keycloak answered the probe with 404 instead of 404"},
-		{name: "404 without a cause is no answer of Keycloak's", named: status(404, "application/json", `{}`), known: true, detail: "Keycloak answered the probe with 404 instead of 404"},
-		{name: "200 is no answer", named: answer(`{"id":"f:c1:x","username":"x","enabled":true}`), known: true, detail: "Keycloak answered the probe with 200 instead of 404"},
-		{name: "403 is no answer", named: status(403, "application/json", `{"error":"HTTP 403 Forbidden"}`), known: true, detail: "Keycloak answered the probe with 403 instead of 404"},
-		{name: "one that is switched off is not asked, and is silent", component: `[{"id":"c1","name":"ldap","providerId":"ldap","config":{"enabled":["false"]}}]`, known: true, silent: true,
+		{name: "a 404 that is not from Keycloak is no answer of the federation", named: status(404, "text/html", "<html>not here</html>"), known: true, detail: "the probe got 404 instead of a 404 from Keycloak itself"},
+		{name: "a 404 without Keycloak's field error is no answer of the federation", named: status(404, "application/json", `{}`), known: true, detail: "the probe got 404 instead of a 404 from Keycloak itself"},
+		{name: "200 is no answer", named: answer(`{"id":"f:c1:x","username":"x","enabled":true}`), known: true, detail: "the probe got 200 instead of a 404 from Keycloak itself"},
+		{name: "403 is no answer", named: status(403, "application/json", `{"error":"HTTP 403 Forbidden"}`), known: true, detail: "the probe got 403 instead of a 404 from Keycloak itself"},
+		{name: "a federation that is switched off is not probed, and is silent", component: `[{"id":"c1","name":"ldap","providerId":"ldap","config":{"enabled":["false"]}}]`, known: true, silent: true,
 			detail: "it is switched off in Keycloak, or was deleted since the read"},
-		{name: "one that is trusted and away is not up", named: probeDown, numbered: probeDown, trusted: []string{"other", "ldap"}, known: true, detail: "Keycloak answered the probe with 500 instead of 404"},
+		{name: "a trusted federation that is away is not up", named: probeDown, numbered: probeDown, trusted: []string{"other", "ldap"}, known: true, detail: "the probe got 500 instead of a 404 from Keycloak itself"},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {

@@ -345,8 +345,8 @@ func TestNamesThatContainOneAnother(t *testing.T) {
 	}
 }
 
-// A mapper lists the members of the LDAP group dev for every Keycloak group of that name. So
-// the member list of /projects/dev shows the people of /dev.
+// Keycloak's LDAP group mapper lists the members of the LDAP group dev for every Keycloak group
+// named dev. So the member list of /projects/dev shows the people of /dev.
 func TestALocalSubgroupBesideAnLDAPGroupOfItsName(t *testing.T) {
 	people := append(slices.Clone(staff), "local")
 	o := newOwnSideOf(t, true, map[string][]string{"dev": {"feda", "fedb"}},

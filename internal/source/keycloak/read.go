@@ -41,8 +41,8 @@ func (s *Source) Catalog(ctx context.Context) (source.Catalog, error) {
 	if err := work.Wait(); err != nil {
 		return source.Catalog{}, err
 	}
-	// The count is read last. If a group was made or deleted during the read, the count
-	// differs from the length of the list.
+	// The count is read last. If a group was made or deleted during the read, the count differs
+	// from the length of the list, and NewCatalog returns an error.
 	counted, err := s.readCount(ctx, call{name: "groups_count", doing: "counting the groups", role: viewUsers, path: []string{"groups", "count"}})
 	if err != nil {
 		return source.Catalog{}, err
@@ -54,10 +54,10 @@ func (s *Source) Catalog(ctx context.Context) (source.Catalog, error) {
 // duplicateEmails reads whether two accounts of the realm may have the same email. It returns
 // true if the answer lacks the setting.
 //
-// duplicateEmails also returns an error if Keycloak is older than release 24. It finds this in
-// the same answer: 24.0.5 and 26.7.3 have the settings maxTemporaryLockouts and
-// firstBrokerLoginFlow, and 23.0.7 has neither. All these releases have permanentLockout. If
-// the answer lacks permanentLockout, it shows nothing about the release.
+// duplicateEmails also returns an error if Keycloak is older than release 24. The same answer
+// shows the release: 24.0.5 and 26.7.3 have the settings maxTemporaryLockouts and
+// firstBrokerLoginFlow, and 23.0.7 has neither. All three releases have permanentLockout. If the
+// answer lacks permanentLockout, it shows nothing about the release.
 func (s *Source) duplicateEmails(ctx context.Context) (bool, error) {
 	var realm struct {
 		Allowed  *bool   `json:"duplicateEmailsAllowed"`
@@ -78,8 +78,8 @@ func (s *Source) duplicateEmails(ctx context.Context) (bool, error) {
 // Read reads the members of the selected groups and the holders of the selected roles. It
 // never reads the list of all accounts. It returns a complete snapshot or an error. If a
 // federation may have caused the failure, Read probes the federations. The text of the error
-// then says whether a federation is not up. The error also wraps an error with a method
-// Probes, which returns the results of the probes.
+// then says whether a federation is not up. The error also wraps an error with a method Probes,
+// which returns the results of the probes.
 func (s *Source) Read(ctx context.Context, catalog source.Catalog, selection source.Selection) (*source.Snapshot, error) {
 	tok, err := s.token(ctx)
 	if err != nil {
@@ -92,14 +92,14 @@ func (s *Source) Read(ctx context.Context, catalog source.Catalog, selection sou
 	return source.NewSnapshot(parts)
 }
 
-// errgroup returns a group that runs at most the configured number of requests at a time.
+// errgroup returns a group of goroutines, of which at most Config.Concurrency run at a time.
 func (s *Source) errgroup(ctx context.Context) (*errgroup.Group, context.Context) {
 	work, inner := errgroup.WithContext(ctx)
 	work.SetLimit(s.config.Concurrency)
 	return work, inner
 }
 
-// tree reads the groups level by level, because the list of groups holds only the top level.
+// tree reads all groups, level by level: Keycloak's list of groups holds only the top level.
 func (s *Source) tree(ctx context.Context) ([]source.Group, error) {
 	top, err := s.groups(ctx, call{name: "groups", doing: "listing the groups", role: viewUsers, path: []string{"groups"}, query: unpaged()})
 	if err != nil {
@@ -183,8 +183,8 @@ func (s *Source) fill(ctx context.Context, tok *token, p *source.Parts) error {
 	return nil
 }
 
-// memberReads collects the members of groups. Each list of members comes from one complete
-// answer.
+// memberReads collects the members of groups, by group id. Each list comes from one complete
+// answer. unreadable says why Keycloak cannot list the members of a group.
 type memberReads struct {
 	mu         sync.Mutex
 	byGroup    map[string][]source.User
@@ -239,8 +239,8 @@ func (m *memberReads) read(ctx context.Context, s *Source, catalog source.Catalo
 	return nil
 }
 
-// withoutBody returns the error's text up to the status that Keycloak answered. It cuts off
-// the body, because the body may name people, and the text is shown in trips of guards and in
+// withoutBody returns the error's text up to the status that Keycloak answered, without the body
+// of the answer. The body may name people, and groupsync shows the text in reports and in
 // Kubernetes Events.
 func withoutBody(err error) string {
 	const status = "Keycloak answered "
@@ -248,9 +248,9 @@ func withoutBody(err error) string {
 	return before + status + after[:min(len(after), len("400"))]
 }
 
-// markServiceAccounts marks the service accounts among the users. A username that begins with
-// "service-account-" does not decide, because a person can have such a username too. So
-// markServiceAccounts searches for the username: a search never finds a service account
+// markServiceAccounts sets ServiceAccount for the service accounts among the users. Their
+// usernames begin with "service-account-", but a person can have such a username too. So
+// markServiceAccounts searches for the username: Keycloak's search never finds a service account
 // (reference/keycloak-api.md).
 func (s *Source) markServiceAccounts(ctx context.Context, users []source.User) error {
 	for i := range users {

@@ -13,7 +13,8 @@ import (
 	"groupsync/internal/fault"
 )
 
-// refusal returns the error, with its cause, for an answer that is not 2xx.
+// refusal returns the error for an answer to the call whose status is not 2xx. The error says who
+// refused (Keycloak or a proxy), why, and what to do.
 func (s *Source) refusal(c call, resp *resty.Response) error {
 	code := resp.StatusCode()
 	why, own := keycloakErrorIn(resp)
@@ -44,7 +45,7 @@ func (s *Source) refusal(c call, resp *resty.Response) error {
 	return fault.New(fault.Keycloak, fault.Rejected, "%s: Keycloak answered %d: %s; look into Keycloak's log", c.doing, code, s.piece(resp))
 }
 
-// The texts of error_description by which Keycloak refuses every request to a realm.
+// Values of error_description with which Keycloak refuses every request to a realm.
 const (
 	httpsRequired = "HTTPS required"
 	realmOff      = "Realm not enabled"
@@ -74,9 +75,9 @@ func refusesPath(code int) bool {
 	return false
 }
 
-// refusedOnTheWay returns the error for a refusal by a proxy or firewall in front of Keycloak.
-// It does not quote the page, because the page may repeat the URL, and the URL may contain an
-// email.
+// refusedOnTheWay returns the error for a refusal by a proxy or firewall in front of Keycloak. The
+// error does not quote the body of the answer, because a body may repeat the URL, and the URL may
+// contain an email.
 func (s *Source) refusedOnTheWay(doing string, resp *resty.Response) error {
 	seen := fmt.Sprintf("%d, content type %q", resp.StatusCode(), s.header(resp, "Content-Type"))
 	if server := s.header(resp, "Server"); server != "" {
@@ -87,7 +88,7 @@ func (s *Source) refusedOnTheWay(doing string, resp *resty.Response) error {
 		path = s.base.Path + "/realms"
 	}
 	todo := fmt.Sprintf("let the proxy pass %s from groupsync to Keycloak, or set keycloak.url to an address behind the proxy", path)
-	if beforeRead(doing) && resp.StatusCode() == http.StatusNotFound { // Keycloak under another path prefix answers with a page, too
+	if beforeRead(doing) && resp.StatusCode() == http.StatusNotFound { // if the path prefix is wrong, Keycloak itself answers with an HTML page
 		return refused(fault.NotFound, doing, fmt.Sprintf("there is no Keycloak at %s (%s). The path prefix is wrong, or a proxy in front of Keycloak refuses the path %s", s.base, seen, path),
 			"check the path prefix in keycloak.url, for example /auth. If it is right, "+todo)
 	}
@@ -103,7 +104,7 @@ func (s *Source) refusedPlainHTTP(doing, cause string) error {
 }
 
 // notFound returns the error for a 404 of Keycloak. The error has the reason not_found only if
-// the requested object is missing, because a removal may rely on that.
+// the requested object is missing, because a removal may rely on a missing account.
 func (s *Source) notFound(doing string, why keycloakError, cause string) error {
 	switch why.Code {
 	case "Realm not found.":
@@ -124,9 +125,9 @@ type keycloakError struct {
 }
 
 // keycloakErrorIn returns Keycloak's error from the body of an answer. own is false if another
-// program wrote the answer. An HTML page is not JSON, the JSON of a gateway has other fields,
-// and the JSON of a Spring server has the field "path" besides "error". An empty object {}
-// counts as an answer of Keycloak.
+// program, for example a proxy, wrote the answer. Such an answer is no JSON (an HTML page), has
+// other fields (gateways), or has the field "path" besides "error" (Spring servers). An empty
+// object {} counts as an answer of Keycloak.
 func keycloakErrorIn(resp *resty.Response) (why keycloakError, own bool) {
 	var fields map[string]json.RawMessage
 	if !isJSON(resp) || json.Unmarshal(resp.Body(), &fields) != nil || json.Unmarshal(resp.Body(), &why) != nil {
@@ -153,13 +154,13 @@ func (s *Source) cause(w keycloakError, code int) string {
 	return strings.TrimSpace(fmt.Sprintf("%d %s", code, words))
 }
 
-// console returns a place in the settings of groupsync's client in the admin console.
+// console returns the way to a page of groupsync's client in Keycloak's admin console.
 func (s *Source) console(place string) string {
 	return "Clients > " + s.config.ClientID + " > " + place
 }
 
-// fullScope returns the name and the place of the switch "Full scope allowed". If it is off,
-// assigned roles are not in the token.
+// fullScope returns the name and the place of the switch "Full scope allowed". If the switch is
+// off, a token carries only roles in the client's scope, not every assigned role.
 func (s *Source) fullScope() string {
 	return `"Full scope allowed" in ` + s.console("Client scopes > "+s.config.ClientID+"-dedicated > Scope")
 }

@@ -119,10 +119,10 @@ func TestARefusedSignInNamesItsCause(t *testing.T) {
 			refuses + "(401 unauthorized_client: Public client not allowed to retrieve service account). The client is public, so it has no secret and no service account" + unread +
 				`switch on "Client authentication" and "Service account roles" in Clients > CLIENT > Settings > Capability config`},
 		{"roles-not-assigned", nil, nil, "", fault.Forbidden,
-			"signing in to Keycloak: the access token lacks view-users and view-realm of realm-management, and with less Keycloak hides people without an error. It carries other roles, so these are probably not assigned" + unread +
+			"signing in to Keycloak: the access token lacks view-users and view-realm of realm-management, without which Keycloak hides people and reports no error. The token carries other roles, so the missing roles are probably not assigned" + unread +
 				assigned + `to the service account of the client "CLIENT" in Clients > CLIENT > Service account roles. If they are listed there, switch on "Full scope allowed" in Clients > CLIENT > Client scopes > CLIENT-dedicated > Scope`},
 		{"one-role-missing", nil, []string{viewUsers}, "", fault.Forbidden,
-			"signing in to Keycloak: the access token lacks view-realm of realm-management, and with less Keycloak hides people without an error. It carries other roles, so these are probably not assigned" + unread +
+			"signing in to Keycloak: the access token lacks view-realm of realm-management, without which Keycloak hides people and reports no error. The token carries other roles, so the missing roles are probably not assigned" + unread +
 				`assign view-realm of realm-management to the service account of the client "CLIENT" in Clients > CLIENT > Service account roles. If they are listed there, switch on "Full scope allowed" in Clients > CLIENT > Client scopes > CLIENT-dedicated > Scope`},
 		{"full-scope-off", map[string]any{"fullScopeAllowed": false}, []string{viewUsers, viewRealm}, "", fault.Forbidden,
 			noRoles},
@@ -249,7 +249,8 @@ func parsed(t *testing.T, raw string) *url.URL {
 	return u
 }
 
-// TestAnAnswerThatIsNotKeycloaksIsNoMissingRole uses answers that no Keycloak gives.
+// TestAnAnswerThatIsNotKeycloaksIsNoMissingRole uses answers of proxies and other servers, which a
+// Keycloak never gives. The error must not blame a missing role.
 func TestAnAnswerThatIsNotKeycloaksIsNoMissingRole(t *testing.T) {
 	const page = "text/html; charset=utf-8"
 	rows := []struct {

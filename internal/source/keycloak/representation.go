@@ -10,8 +10,8 @@ import (
 	"groupsync/internal/source"
 )
 
-// The parts of Keycloak's answers that groupsync reads. gocloak's models are larger, but
-// lack subGroupCount and origin.
+// The types below are the parts of Keycloak's answers that groupsync reads. The types of gocloak
+// (the client library) are larger, but lack subGroupCount and origin.
 
 type groupRep struct {
 	ID            string `json:"id"`
@@ -74,8 +74,7 @@ func incompleteEntry(doing string) error {
 	return fault.New(fault.Keycloak, fault.Shape, "%s: an entry lacks its id or its name, so the answer may be incomplete; look into Keycloak's log and run again", doing)
 }
 
-// otherObject returns the error for an answer about an object with another id than the
-// requested one.
+// otherObject returns the error for an answer with another id than the request.
 func otherObject(doing string) error {
 	return fault.New(fault.Keycloak, fault.Shape, "%s: the answer is not about the requested object; look into Keycloak's log and run again", doing)
 }
@@ -95,9 +94,9 @@ func (u userRep) user(doing string) (source.User, error) {
 
 // storageOf returns the id of the federation in an account's id, or "" if the account's id
 // has another form. An account that is not imported has the id f:FEDERATION:NAME. Keycloak 24
-// shows the federation of such an account only in this id. If groupsync did not read it
-// there, the account would count as local. While LDAP is away, groupsync would then take a
-// missing account for a removed one.
+// shows the federation of such an account only in this id. Without storageOf, the account would
+// count as local. While LDAP is away, groupsync would then take a missing account for a removed
+// one.
 func storageOf(id string) string {
 	rest, is := strings.CutPrefix(id, "f:")
 	federation, _, named := strings.Cut(rest, ":")
@@ -146,7 +145,8 @@ func (s *Source) groupsOf(ctx context.Context, account string) ([]groupRep, erro
 	return s.groups(ctx, call{name: "own_groups", doing: "reading the groups of an account", role: viewUsers, path: []string{"users", account, "groups"}, query: unpaged()})
 }
 
-// readCount sends one GET whose answer is a count.
+// readCount sends one GET whose answer is a count. If the answer lacks the count, readCount
+// returns an error.
 func (s *Source) readCount(ctx context.Context, c call) (int, error) {
 	var counted struct {
 		Count *int `json:"count"`

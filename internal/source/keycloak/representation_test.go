@@ -2,8 +2,8 @@ package keycloak
 
 import "testing"
 
-// TestTheFederationOfAnAccount: Keycloak 24 shows the federation of an account that is not
-// imported only in the account's id.
+// TestTheFederationOfAnAccount: if an account is not imported, Keycloak 24 shows its federation
+// only in the account's id.
 func TestTheFederationOfAnAccount(t *testing.T) {
 	yes := true
 	for _, row := range []struct {

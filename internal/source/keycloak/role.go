@@ -11,10 +11,10 @@ import (
 	"groupsync/internal/source"
 )
 
-// holding holds a role and its holders.
+// holding is a role of the realm with its holders.
 type holding struct {
 	source.RoleHolders
-	role roleRep // the zero value if the role was not found
+	role roleRep // the zero value if RoleHolders.Found is false
 }
 
 // roleBook holds every role of the realm that groupsync may see.
@@ -32,7 +32,7 @@ func (b roleBook) name(r roleRep) string {
 }
 
 // find returns the roles that a configured name can mean. "a/b" is the role b of the client
-// a, even if there is a realm role with the name a/b. "realm:a/b" is that realm role. Several
+// a, even if the realm has a role with the name a/b. "realm:a/b" is the realm role. Several
 // roles can match, because the client id and the role name may both contain a slash.
 func (b roleBook) find(name string) []roleRep {
 	ofRealm, named := source.RealmRole(name)
@@ -55,9 +55,9 @@ func (b roleBook) near(name string) []string {
 	return near.Names(name, names)
 }
 
-// holders reads the accounts and groups that hold the admin role, or a composite that
-// contains it at any depth. The groups include all descendants, because they inherit the
-// role. holders does not read the groups' members.
+// holders reads the accounts and groups that hold the role with that configured name, or a
+// composite that contains the role at any depth. The groups include all groups below, because
+// these inherit the role. holders does not read the groups' members.
 func (s *Source) holders(ctx context.Context, tok *token, catalog source.Catalog, name string) (holding, error) {
 	book, err := s.readRoles(ctx, tok, name)
 	if err != nil {
@@ -84,7 +84,8 @@ func (s *Source) holders(ctx context.Context, tok *token, catalog source.Catalog
 	return h, s.collect(ctx, book, containers, catalog, &h)
 }
 
-// readRoles reads every realm role, and the clients' roles if the token allows it.
+// readRoles reads every realm role. It reads the clients' roles too, if the token carries the
+// role view-clients. If not, it logs one warning for each Source. name is only for the warning.
 func (s *Source) readRoles(ctx context.Context, tok *token, name string) (roleBook, error) {
 	var book roleBook
 	var err error
@@ -135,11 +136,11 @@ func (s *Source) rolesCall(client string, more ...string) call {
 }
 
 // containers returns the role and every role that contains it, at any depth. Keycloak has no
-// call for that: it returns only which roles a composite contains. So containers reads what
-// every composite contains.
+// such call. It only returns the roles that a given composite contains. So containers reads the
+// content of every composite.
 func (s *Source) containers(ctx context.Context, book roleBook, role roleRep) ([]roleRep, error) {
 	var mu sync.Mutex
-	holds := make(map[string][]roleRep) // by contained role's id
+	holds := make(map[string][]roleRep) // by the id of a role: the composites that contain it directly
 	work, ctx := s.errgroup(ctx)
 	for _, composite := range book.roles {
 		if !composite.Composite {
@@ -177,7 +178,8 @@ func (s *Source) containers(ctx context.Context, book roleBook, role roleRep) ([
 	return found, nil
 }
 
-// collect reads the direct holders of each role: people and groups.
+// collect reads the people and groups to which the roles are assigned, and puts them into h. It
+// adds all groups below these groups, which inherit the roles.
 func (s *Source) collect(ctx context.Context, book roleBook, roles []roleRep, catalog source.Catalog, h *holding) error {
 	users := make([][]source.User, len(roles))
 	groups := make([][]groupRep, len(roles))

@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// slots limits the number of requests that a Source sends at the same time. A slot is the
-// permission to send one request. All requests of the Source share the slots, probes and
-// token requests too.
+// slots is a transport that limits how many requests a Source has open at the same time. A slot
+// is the permission to send one request. All requests of the Source share the slots, also probes
+// and token requests.
 //
 // An attempt holds its slot from before it is sent until the body of the answer is closed. An
 // attempt does not hold a slot during the pause before a retry. If it did, a server that
@@ -59,15 +59,14 @@ func (b slotBody) Close() error {
 
 type limitKey struct{}
 
-// withLimit returns a context for requests with their own time limit. The limit holds for one
-// attempt and replaces keycloak.timeout. Unlike context.WithTimeout, the limit does not count
-// the time in which a request waits for its slot or for a token.
+// withLimit returns a context for requests with a timeout of their own, instead of
+// keycloak.timeout. The timeout is for one attempt. Unlike the timeout of context.WithTimeout, it
+// does not include the time in which a request waits for its slot or for a token.
 func withLimit(ctx context.Context, limit time.Duration) context.Context {
 	return context.WithValue(ctx, limitKey{}, limit)
 }
 
-// limitOf returns the limit that withLimit has set. If withLimit has set no limit, limitOf
-// returns otherwise.
+// limitOf returns the timeout that withLimit has set, or the argument otherwise if there is none.
 func limitOf(ctx context.Context, otherwise time.Duration) time.Duration {
 	if limit, ok := ctx.Value(limitKey{}).(time.Duration); ok {
 		return limit

@@ -11,12 +11,12 @@ import (
 	"groupsync/internal/source/keycloaktest"
 )
 
-// A custom user storage may always fail on the id of a probe. Its own people wait, and other
-// people do not.
+// A custom user storage may fail on every probe. Changes of its own people then wait. Changes of
+// other people do not.
 func TestACustomStorageThatFailsOnForeignIDs(t *testing.T) {
 	server := keycloaktest.Shared(t)
 	const (
-		never = "Keycloak answered the probe with 500 instead of 404; this federation has never answered a probe"
+		never = "the probe got 500 instead of a 404 from Keycloak itself; this federation has never answered a probe"
 		out   = "read twice: not in the one Keycloak group, on the account's own side too"
 	)
 	for _, row := range []struct {
@@ -24,7 +24,7 @@ func TestACustomStorageThatFailsOnForeignIDs(t *testing.T) {
 		foreign  keycloaktest.ForeignID
 		trusted  []string
 		up       bool
-		evidence bool // about its own people
+		evidence bool // whether changes of the storage's own people get evidence
 	}{
 		{"it parses ids as numbers: the second probe is a number and answered", keycloaktest.ForeignParsed, nil, true, true},
 		{"it fails on every foreign id: its people wait", keycloaktest.ForeignThrown, nil, false, false},
@@ -142,8 +142,8 @@ func TestPathsAreKeycloaksOwn(t *testing.T) {
 	}
 }
 
-// Keycloak 24 and 26.0 answer 400 for the members of a group that LDAP has twice. The other
-// groups are read, and a question about that group gets no evidence.
+// Keycloak 24 and 26.0 answer 400 for the members of a group that LDAP has twice. groupsync reads
+// the other groups. A question about the group that LDAP has twice gets no evidence.
 func TestOlderReleasesCannotListAGroupThatLDAPHasTwice(t *testing.T) {
 	for _, version := range keycloaktest.Older() {
 		t.Run(version, func(t *testing.T) {

@@ -22,8 +22,8 @@ import (
 // token is one access token that carries the roles that a reading needs.
 type token struct {
 	access string
-	renew  time.Time // from this time on, no new request uses the token
-	roles  map[string]bool
+	renew  time.Time       // from this time on, no new request uses the token
+	roles  map[string]bool // the roles of the management client (see management), by name
 }
 
 // tokens holds the current token. A goroutine holds the semaphore turn while it uses the
@@ -58,8 +58,8 @@ func (s *Source) token(ctx context.Context) (*token, error) {
 	return s.fetchToken(ctx)
 }
 
-// renew returns another token than the refused one: the current token if it is newer, or else
-// a new token.
+// renew returns another token than the refused one. If another goroutine has fetched a token
+// since, renew returns that token. If not, renew fetches a token.
 func (s *Source) renew(ctx context.Context, refused *token) (*token, error) {
 	release, err := s.takeTurn(ctx)
 	if err != nil {
@@ -106,7 +106,8 @@ type issued struct {
 	claims claims
 }
 
-// fetchGrant signs in and returns the token. The caller must hold tokens.turn.
+// fetchGrant signs in and returns the token, whatever its roles are. It forgets the current token.
+// The caller must hold tokens.turn.
 func (s *Source) fetchGrant(ctx context.Context) (issued, error) {
 	s.tokens.current = nil
 	secret, err := s.config.ClientSecret()
@@ -182,8 +183,8 @@ func (s *Source) signInBy(ctx context.Context, m method, secret string) (*resty.
 	return resp, s.incompleteAnswer(ctx, signingIn, resp, err)
 }
 
-// isClientRefused reports whether Keycloak refuses the client. The cause may be the method by
-// which the client sends its secret.
+// isClientRefused reports whether Keycloak refuses the client. One possible cause is the method
+// by which groupsync sends the client's secret.
 func isClientRefused(resp *resty.Response) bool {
 	why, own := keycloakErrorIn(resp)
 	code := resp.StatusCode()
@@ -191,13 +192,14 @@ func isClientRefused(resp *resty.Response) bool {
 		(why.Code == "invalid_client" || why.Code == "unauthorized_client")
 }
 
-// isMethodRefused reports whether Keycloak says that the client is set to another method.
+// isMethodRefused reports whether Keycloak's error says that the client must send its secret by
+// another method.
 func isMethodRefused(why keycloakError) bool {
 	return strings.HasPrefix(why.Text, "Invalid method used")
 }
 
-// offers reports whether the realm's discovery document lists the method. It returns false if
-// the document cannot be read. signIn then returns its first refusal.
+// offers reports whether the realm's discovery document lists the method. If the document cannot
+// be read, offers returns false, so signIn does not try the method.
 func (s *Source) offers(ctx context.Context, m method) bool {
 	d, err := s.Discover(ctx)
 	return err == nil && slices.Contains(d.Methods, string(m))
@@ -222,8 +224,8 @@ func (s *Source) noRealm(doing, cause string) error {
 		"check keycloak.realm, and the path prefix in keycloak.url")
 }
 
-// clientRefusal returns the error that says why Keycloak refuses the client. It is only as
-// exact as Keycloak's own error.
+// clientRefusal returns the error that says why Keycloak refuses the client, and what to do. It
+// finds the cause by the code and the text of Keycloak's error.
 func (s *Source) clientRefusal(why keycloakError, cause string) error {
 	credentials, capability := s.console("Credentials"), s.console("Settings > Capability config")
 	var what, todo string
@@ -276,9 +278,9 @@ type claims struct {
 	} `json:"resource_access"`
 }
 
-// kind matches the prefix of a token's id. Keycloak writes the prefix since release 26.2. It
-// has two letters each for the session, the token and the grant. For the token, "rt" means
-// regular and "lt" means lightweight.
+// kind matches the prefix of a token's id (claim jti). Keycloak writes the prefix since release
+// 26.2. The prefix has two letters for the session, two for the token and two for the grant. For
+// the token, "rt" means regular and "lt" means lightweight.
 var kind = regexp.MustCompile(`^[a-z]{2}(rt|lt)[a-z]{2}:`)
 
 // kind returns "rt" or "lt", or "" if the token's id has no such prefix.
@@ -333,14 +335,14 @@ func (s *Source) rolesOf(c claims) (map[string]bool, error) {
 //   - Since release 26.2, the id of a lightweight token shows that the token is lightweight.
 //   - Every service account has default roles. If the token carries no role at all, the
 //     probable cause is "Full scope allowed" or the client scope "roles".
-//   - If the token carries roles of other clients, both of these settings are right. The
-//     roles are then probably not assigned.
+//   - If the token carries realm roles or roles of other clients, both of these settings are
+//     right. The missing roles are then probably not assigned.
 func (s *Source) rolesMissing(c claims, missing string) error {
 	assigned := s.console("Service account roles")
 	if len(c.ResourceAccess) > 0 || len(c.RealmAccess.Roles) > 0 {
-		what := fmt.Sprintf("the access token lacks %s, and with less Keycloak hides people without an error", missing)
+		what := fmt.Sprintf("the access token lacks %s, without which Keycloak hides people and reports no error", missing)
 		if s.hasOthers(c) {
-			what += ". It carries other roles, so these are probably not assigned"
+			what += ". The token carries other roles, so the missing roles are probably not assigned"
 		}
 		return refused(fault.Forbidden, signingIn, what,
 			fmt.Sprintf("assign %s to the service account of the client %q in %s. If they are listed there, switch on %s", missing, s.config.ClientID, assigned, s.fullScope()))

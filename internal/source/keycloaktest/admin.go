@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// Admin is a small client of the admin API with the rights of the server's administrator. A
-// token is valid for a minute, so Admin fetches new tokens.
+// Admin is a small client of the admin API with the rights of the server's administrator. Admin
+// fetches a new token before the old one ends.
 type Admin struct {
 	server *Server
 
@@ -44,8 +44,9 @@ func (a *Admin) Do(tb testing.TB, method, path string, body, out any) (id string
 	return id
 }
 
-// Try sends a request as Do does, but the server may refuse the request. Try returns the
-// status and the body of the answer. It fails the test only if there is no answer.
+// Try sends a request as Do does, but the server may refuse the request. Try returns the status
+// and the body of the answer, and the id of a created object. It fails the test only if there is
+// no answer.
 func (a *Admin) Try(tb testing.TB, method, path string, body any) (status int, answer []byte, id string) {
 	tb.Helper()
 	token, err := a.bearer()
@@ -158,8 +159,8 @@ func (r *Realm) GroupID(tb testing.TB, path string) string {
 	return group.ID
 }
 
-// UserID returns the id of the account with that username, which may be a service account.
-// If the person is in LDAP only, the look-up imports the person. It does not use the user
+// UserID returns the id of the account with that username, which may be a service account. If
+// the person is in LDAP only, Keycloak imports the person. The look-up does not use the user
 // cache.
 func (r *Realm) UserID(tb testing.TB, username string) string {
 	tb.Helper()
@@ -210,8 +211,8 @@ func (r *Realm) EditClient(tb testing.TB, edit func(client map[string]any)) {
 	r.Do(tb, http.MethodPut, path, client, nil)
 }
 
-// GrantClientRole gives a role to the client's service account. The role is written "role"
-// for a realm role and "client/role" for a client's role.
+// GrantClientRole gives a role to the service account of groupsync's client. The role is written
+// "role" for a realm role and "client/role" for a client's role.
 func (r *Realm) GrantClientRole(tb testing.TB, role string) {
 	tb.Helper()
 	client, name := splitRole(role)
@@ -225,8 +226,8 @@ func (r *Realm) GrantClientRole(tb testing.TB, role string) {
 	r.Do(tb, http.MethodPost, to, []json.RawMessage{representation}, nil)
 }
 
-// ScopeClient adds these roles of realm-management to the client's scope. If the client's
-// setting "Full scope allowed" is off, its tokens can carry only roles in its scope.
+// ScopeClient adds these roles of realm-management to the scope of groupsync's client. If the
+// client's setting "Full scope allowed" is off, its tokens can carry only roles in the scope.
 func (r *Realm) ScopeClient(tb testing.TB, roles ...string) {
 	tb.Helper()
 	management := r.clientUUID(tb, "realm-management")
@@ -256,7 +257,7 @@ func (r *Realm) AddDefaultGroup(tb testing.TB, path string) {
 }
 
 // AddDefaultRole adds the realm role to the realm's default role, a composite role that every
-// new account gets. The people of a Spec hold the composite only if Spec.DefaultRoles is set.
+// new account gets. Spec.Users hold the default role only if Spec.DefaultRoles is set.
 func (r *Realm) AddDefaultRole(tb testing.TB, role string) {
 	tb.Helper()
 	var representation json.RawMessage

@@ -2,12 +2,12 @@ package keycloaktest
 
 import "fmt"
 
-// The size of the big realm.
+// The size of the realm of BigSpec.
 const (
 	BigUsers       = 10_000
 	BigGroups      = 1_000
-	BigNested      = 330 // groups below one of BigParents
-	BigParents     = 66
+	BigNested      = 330 // how many of the groups have a parent
+	BigParents     = 66  // how many of the groups have children
 	BigMemberships = 50_000
 )
 
@@ -35,9 +35,9 @@ func BigSpec() Spec {
 	return Spec{Groups: groups, Users: users}
 }
 
-// FlatSpec returns a realm with the given number of top-level groups, each with fifty direct
-// members. There are ten people for each group, and each is in five groups. The realm is
-// always the same.
+// FlatSpec returns a realm with the given number of top-level groups and ten times as many people.
+// Each person is in five groups, and each group has fifty direct members. The realm is always the
+// same.
 func FlatSpec(groups int) Spec {
 	spec := Spec{Users: make([]User, 10*groups)}
 	for i := range groups {

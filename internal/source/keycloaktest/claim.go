@@ -63,8 +63,8 @@ func (r *Realm) Token(tb testing.TB, username string) Token {
 	return r.TokenOf(tb, r.UserID(tb, username))
 }
 
-// TokenOf returns the same as Token for the account with that id. It does not look up the
-// username.
+// TokenOf is Token for the account with that id. It makes no look-up by username, so it imports
+// nobody.
 func (r *Realm) TokenOf(tb testing.TB, userID string) Token {
 	tb.Helper()
 	var token struct {
@@ -83,8 +83,8 @@ func (r *Realm) Claim(tb testing.TB, username string) []string {
 	return slices.Sorted(slices.Values(r.Token(tb, username).Groups))
 }
 
-// ClaimOf returns the same as Claim for the account with that id. It does not look up the
-// username.
+// ClaimOf is Claim for the account with that id. It makes no look-up by username, so it imports
+// nobody.
 func (r *Realm) ClaimOf(tb testing.TB, userID string) []string {
 	tb.Helper()
 	return slices.Sorted(slices.Values(r.TokenOf(tb, userID).Groups))

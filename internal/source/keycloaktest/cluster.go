@@ -61,8 +61,8 @@ func newNode(database string) (*node, error) {
 	return &node{database: database, port: min(one, other), failurePort: max(one, other)}, nil
 }
 
-// properties returns the Java system properties of a node. The nodes share one file of the
-// database H2. The first node that opens the file gives the other node access over TCP.
+// properties returns the Java options with the addresses and ports of a node. The nodes share one
+// file of the database H2. The first node that opens the file gives the other node access over TCP.
 func (n *node) properties() []string {
 	return []string{
 		"-Dh2.bindAddress=127.0.0.1", "-Djgroups.bind.address=127.0.0.1",
@@ -71,7 +71,7 @@ func (n *node) properties() []string {
 	}
 }
 
-// arguments returns the arguments for the start of a node.
+// arguments returns the arguments of Keycloak's command start that make a server a node.
 func (n *node) arguments() []string {
 	return []string{
 		"--cache=ispn", "--cache-stack=jdbc-ping",

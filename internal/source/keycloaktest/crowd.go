@@ -10,14 +10,14 @@ import (
 
 // The size of a Crowd.
 const (
-	CrowdClearML = 300 // people of LDAP with a ClearML user
-	CrowdGroups  = 20  // LDAP groups, each with thirty of these people and twenty others
-	CrowdLeavers = 200 // people with a ClearML user who are in no group
+	CrowdClearML = 300 // people of LDAP who have a ClearML user and are in groups
+	CrowdGroups  = 20  // LDAP groups, each with thirty people who have a ClearML user and twenty who have none
+	CrowdLeavers = 200 // people of LDAP who have a ClearML user and are in no group
 	CrowdHidden  = 500 // members of the group /hidden; LDAP has two groups of this name, so no member list shows these people
 )
 
-// Crowd is a realm with a large LDAP directory behind it, for benchmarks. All people are
-// imported. The realm is always the same except for ids.
+// Crowd is a realm whose people come from a large LDAP directory, for benchmarks. Keycloak has
+// imported all people. The realm is always the same except for ids.
 type Crowd struct {
 	LDAP       *LDAP
 	Proxy      *LDAPProxy // between Keycloak and LDAP
@@ -72,9 +72,9 @@ func NewCrowd(tb testing.TB, s *Server, people int, latency time.Duration) *Crow
 	return c
 }
 
-// NewLocalCrowd creates a realm with that many local people. 100,000 people take some
-// minutes. The first CrowdClearML people are in the groups of a Crowd, thirty in each group.
-// The others are in no group.
+// NewLocalCrowd creates a realm with that many local people. 100,000 people take some minutes.
+// The first CrowdClearML people are in CrowdGroups groups, thirty in each group. All other people
+// are in no group.
 func NewLocalCrowd(tb testing.TB, s *Server, people int) *Realm {
 	tb.Helper()
 	spec := Spec{}

@@ -13,12 +13,12 @@ import (
 	"groupsync/internal/processtest"
 )
 
-// Version is the release of Keycloak that is started if neither Options nor KEYCLOAK_VERSION
-// name another one.
+// Version is the release of Keycloak that tests use, unless Options.Version or the environment
+// variable KEYCLOAK_VERSION names another release.
 const Version = "26.7.3"
 
-// version returns the server's release. The variable KEYCLOAK_VERSION has no effect if
-// o.Version is set, because such a test is about a certain release.
+// version returns the release to start. If o.Version is set, the environment variable
+// KEYCLOAK_VERSION has no effect, because the test is about this one release.
 func (o Options) version() string {
 	return cmp.Or(o.Version, os.Getenv("KEYCLOAK_VERSION"), Version)
 }
@@ -30,9 +30,9 @@ const (
 	Version24  = "24.0.5"
 )
 
-// Older returns the older releases that a test must start by itself. If KEYCLOAK_VERSION is
-// not set, these are Version260 and Version24. If KEYCLOAK_VERSION names Version, Older
-// returns nil. If it names another release, Older returns that release.
+// Older returns the releases on which a test about older releases must run. If KEYCLOAK_VERSION
+// is not set, these are Version260 and Version24. If KEYCLOAK_VERSION names Version, Older
+// returns nil. If KEYCLOAK_VERSION names another release, Older returns only that release.
 func Older() []string {
 	switch v := (Options{}).version(); {
 	case os.Getenv("KEYCLOAK_VERSION") == "":
@@ -49,9 +49,9 @@ func Older() []string {
 //	dist/  the distribution of o.Version, built for o; all servers share it and do not change it
 //	data/  a database with the master realm and its administrator; each server gets a copy
 //
-// prepared makes the directory once on a machine. It holds a lock meanwhile, so that test
-// binaries can run at the same time. It gives the directory its final name last. So if a test
-// binary is killed, no other test binary uses an incomplete directory.
+// prepared makes the directory once on a machine. Meanwhile it holds a lock, because several test
+// binaries can run at the same time. The directory gets its final name as the last step. So if a
+// test binary is killed, no other test binary uses an incomplete directory.
 func prepared(o Options) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -61,7 +61,7 @@ func prepared(o Options) (string, error) {
 	if err := os.MkdirAll(cache, 0o750); err != nil {
 		return "", fmt.Errorf("no place to keep Keycloak: %w", err)
 	}
-	// Keycloak 24 reads a + in its own path as a space.
+	// The name must not contain a +, because Keycloak 24 reads a + in its own path as a space.
 	name := "keycloak-" + o.Version + strings.ReplaceAll(o.Path, "/", "-") + "-" + storageVersion()
 	dir := filepath.Join(cache, name)
 	// This check comes before the lock: if the directory exists, the test need not wait while
@@ -69,7 +69,7 @@ func prepared(o Options) (string, error) {
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
-	var data string // a database with only the master realm is the same for every path
+	var data string // a copy is enough: the database with only the master realm is the same for every Options.Path
 	if o.Path != "" {
 		plain, err := prepared(Options{Version: o.Version})
 		if err != nil {
@@ -85,8 +85,8 @@ func prepared(o Options) (string, error) {
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
-	// Only the process that holds the lock makes these directories. So existing ones come from
-	// a process that was killed.
+	// Only the process that holds the lock makes directories with these names. So an existing
+	// directory was left by a process that was killed.
 	left, err := filepath.Glob(filepath.Join(cache, "new-*"))
 	if err != nil {
 		return "", err
@@ -107,9 +107,9 @@ func prepared(o Options) (string, error) {
 	return dir, os.Rename(work, dir)
 }
 
-// prepare creates dist and data in the directory work. If the argument data is not empty, it
-// names a directory, and prepare copies it. If it is empty, prepare starts the server once,
-// which creates the data.
+// prepare creates the directories dist and data in the directory work. If the argument data is
+// the path of a directory, prepare copies that directory. If the argument is empty, prepare starts
+// the server once, and the server creates the database.
 func prepare(work, data string, o Options) error {
 	zip, err := download(o.Version)
 	if err != nil {
@@ -138,7 +138,7 @@ func prepare(work, data string, o Options) error {
 	if data != "" {
 		return os.CopyFS(filepath.Join(work, "data"), os.DirFS(data))
 	}
-	// The first start creates the database. That takes most of the time.
+	// The first start creates the database, and takes most of the time of prepare.
 	first, err := launch(dist, filepath.Join(work, "first"), Options{Path: o.Path, Version: o.Version})
 	if err != nil {
 		return err
@@ -149,8 +149,8 @@ func prepare(work, data string, o Options) error {
 	return os.Rename(filepath.Join(first.home, "data"), filepath.Join(work, "data"))
 }
 
-// download returns the path of the distribution in Maven's local repository. It fetches the
-// distribution if it is not there yet.
+// download returns the path of the distribution's zip file in Maven's local repository. If the
+// file does not exist, download fetches it.
 func download(version string) (string, error) {
 	for program, pkg := range map[string]string{"java": "openjdk-17-jdk-headless", "javac": "openjdk-17-jdk-headless", "mvn": "maven", "unzip": "unzip"} {
 		if _, err := exec.LookPath(program); err != nil {

@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// Mode is the mode of a group-ldap-mapper. It says where memberships of LDAP groups are
-// kept.
+// Mode is the mode of a group-ldap-mapper, the part of a federation that turns LDAP groups into
+// Keycloak groups. The mode says where the memberships of these groups are kept: in LDAP, in
+// Keycloak's database, or in both.
 type Mode string
 
 // The values of Mode.
@@ -31,14 +32,14 @@ const (
 // FederationOptions say how a realm uses an LDAP server.
 type FederationOptions struct {
 	Mode        Mode          // empty: ReadOnly
-	NoImport    bool          // importEnabled=false: accounts are not kept in Keycloak's database
-	KeepInvalid bool          // removeInvalidUsersEnabled=false
+	NoImport    bool          // importEnabled=false: accounts are not copied into Keycloak's database
+	KeepInvalid bool          // removeInvalidUsersEnabled=false: Keycloak does not delete accounts whose person LDAP no longer has
 	DropGroups  bool          // a sync deletes groups that LDAP does not have
 	Timeout     time.Duration // for connecting and for reading; 0: two seconds
 
 	Name       string     // empty: "ldap"
 	Through    *LDAPProxy // Keycloak connects to the LDAP server through this proxy; nil: directly
-	Subtree    bool       // searchScope 2: searches for people and groups cover every depth, so also units
+	Subtree    bool       // searchScope 2: searches for people and groups cover every depth, so they find groups in units
 	Mappers    []GroupMapper
 	NoMapper   bool        // the federation does not get the default group mapper, which is named "groups"
 	NoSync     bool        // Federate does not sync groups and people
@@ -56,8 +57,8 @@ type FederationOptions struct {
 type GroupMapper struct {
 	Name       string
 	Mode       Mode   // empty: ReadOnly
-	Unit       string // the unit of the LDAP server whose groups are mapped; empty: the groups of the base
-	Path       string // existing Keycloak group below which the groups are kept; empty: "/"
+	Unit       string // the unit whose LDAP groups are imported; empty: the groups below the base of all groups
+	Path       string // path of the existing Keycloak group below which the groups are imported; empty: "/", the top level
 	DropGroups bool   // a sync deletes groups that LDAP does not have
 }
 
@@ -166,7 +167,7 @@ func component(name, provider, kind, parent string, config map[string]string) ob
 	return object{"name": name, "providerId": provider, "providerType": kind, "parentId": parent, "config": lists}
 }
 
-// Taken is Keycloak's result of a sync of people: how many accounts it changed.
+// Taken is Keycloak's answer to a sync of people: how many accounts the sync changed.
 type Taken struct {
 	Added, Updated, Removed, Failed int
 	Ignored                         bool // Keycloak did not sync, because another sync was running

@@ -18,7 +18,8 @@ import (
 	"groupsync/internal/processtest"
 )
 
-// Every LDAP server has this tree, this owner, and this account with which Keycloak binds.
+// Every LDAP server has these entries: a suffix with a subtree for people and one for groups, an
+// owner with all rights, and a reader, the account with which Keycloak binds.
 const (
 	ldapSuffix   = "dc=example,dc=org"
 	ldapPeople   = "ou=people," + ldapSuffix
@@ -79,7 +80,7 @@ func StartLDAP(tb testing.TB, people []string, groups map[string][]string) *LDAP
 }
 
 // Load adds these people and groups. groups holds the members by group name. Load stops the
-// server, adds the entries and starts it again. It takes seconds for 10,000 people.
+// server, adds the entries and starts the server again. For 10,000 people, Load takes seconds.
 func (l *LDAP) Load(tb testing.TB, people []string, groups map[string][]string) {
 	tb.Helper()
 	l.Stop(tb)
@@ -236,7 +237,7 @@ func (l *LDAP) DeleteUser(tb testing.TB, uid string) {
 }
 
 // RecreateUser deletes the person and adds a person with the same name. The new entry has
-// another entryUUID, so Keycloak takes it for another person. The memberships in LDAP stay,
+// another entryUUID, so for Keycloak the entry is another person. The memberships in LDAP stay,
 // because LDAP groups list their members by name.
 func (l *LDAP) RecreateUser(tb testing.TB, uid string) {
 	tb.Helper()
@@ -286,8 +287,8 @@ func personEntry(uid string) string {
 
 func (l *LDAP) groupEntry(name string, people []string) string {
 	var entry strings.Builder
-	// A groupOfNames needs at least one member. So every group has the owner as a member, who
-	// is not a person.
+	// LDAP requires at least one member in a groupOfNames. So ldapOwner, which is no person, is a
+	// member of every group.
 	fmt.Fprintf(&entry, "dn: %s\nobjectClass: groupOfNames\ncn: %s\nmember: %s\n", groupDN(name), last(name), ldapOwner)
 	for _, uid := range people {
 		fmt.Fprintf(&entry, "member: %s\n", l.personDN(uid))
@@ -295,8 +296,8 @@ func (l *LDAP) groupEntry(name string, people []string) string {
 	return entry.String()
 }
 
-// unitEntry returns the entry of the group's unit if the unit must be added before the group.
-// It returns "" if the group is in no unit, or if the unit has been added.
+// unitEntry returns the LDAP entry of the group's organizational unit. It returns "" if the group
+// is in no unit, or if the unit has been added already.
 func (l *LDAP) unitEntry(group string) string {
 	unit, _, in := strings.Cut(group, "/")
 	if !in || l.units[unit] {
@@ -313,8 +314,8 @@ func (l *LDAP) personDN(name string) string {
 	return "uid=" + name + "," + ldapPeople
 }
 
-// unitDN returns the base of the groups in the unit. For "" it returns the base of all
-// groups.
+// unitDN returns the DN below which the groups of the unit are. For "" it returns the DN below
+// which all groups are.
 func unitDN(unit string) string {
 	if unit == "" {
 		return ldapGroups

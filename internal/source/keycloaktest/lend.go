@@ -11,7 +11,7 @@ import (
 )
 
 // lentVariable is the environment variable by which other processes find the server that Lend
-// has started. Its value is a lent as JSON.
+// has started. Its value is the JSON of the type lent.
 const lentVariable = "KEYCLOAK_TEST_SERVER"
 
 // lent describes a running server to another process.

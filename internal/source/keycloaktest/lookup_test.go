@@ -7,18 +7,19 @@ import (
 	"testing"
 )
 
-// aftermath is the answer to a question about an imported person, and the person's row in
-// the database afterwards.
+// aftermath is the answer to a request about an imported person, and what has become of the
+// person's row in the database.
 type aftermath struct {
 	Status int
 	Found  bool   // the answer names the person, or counts more than 0
-	Row    string // "same", "gone", "new id", "none"
+	Row    string // "same": not changed; "gone": deleted; "new id": another row; "none": never a row
 }
 
-// Nearly every call that looks up a person writes to the database. It deletes the row of a
-// person whom LDAP no longer has, even if the answer still comes from the user cache. It
-// imports a person who is in LDAP only, or who was re-created there. Only counts of users,
-// the list of disabled people, and the members of an LDAP group do not delete rows.
+// With nearly every call about a person, Keycloak writes to its database. It deletes the row of a
+// person whom LDAP no longer has, even if the answer still comes from the user cache. It imports a
+// person who is in LDAP only, or who was re-created there. These calls delete no row: counts of
+// users, searches with enabled=false, the members of an LDAP group, and the groups of a person in
+// the user cache.
 func TestWhatAskingAboutAFederatedPersonWrites(t *testing.T) {
 	const (
 		ok, absent, broken    = http.StatusOK, http.StatusNotFound, http.StatusInternalServerError

@@ -22,10 +22,10 @@ type Organization struct {
 	realm *Realm
 }
 
-// AddOrganization adds an organization with that name. Its email domain is the name followed
-// by .example.org. Its members are managed by the organization: each has an account in the
-// identity provider, and has signed in to ClearML through that provider with an email of the
-// domain. The realm needs Spec.Organizations, and AddClearML must have been called.
+// AddOrganization adds an organization with that name and the email domain NAME.example.org. Its
+// members are managed members: each has an account in the organization's identity provider, and
+// has signed in to ClearML through that provider. The realm needs Spec.Organizations, and
+// AddClearML must have been called.
 func (r *Realm) AddOrganization(tb testing.TB, name string, members ...string) *Organization {
 	tb.Helper()
 	domain := name + ".example.org"
@@ -82,8 +82,8 @@ func (r *Realm) SetPassword(tb testing.TB, username, password string) {
 		object{"type": "password", "value": password, "temporary": false}, nil)
 }
 
-// SignInBy signs the person in to ClearML like a browser does, through the identity provider
-// with that alias. The provider must be a realm of the same server.
+// SignInBy signs the person in to ClearML as a browser does, through the identity provider with
+// that alias. The identity provider must be a realm of the same server.
 func (r *Realm) SignInBy(tb testing.TB, alias, username, password string) {
 	tb.Helper()
 	jar, err := cookiejar.New(nil)
@@ -134,8 +134,8 @@ func fetch(tb testing.TB, browser *http.Client, method, address string, form url
 }
 
 // plainCookies is a transport that removes the attribute Secure from cookies. Keycloak sets
-// this attribute even if it runs on 127.0.0.1 without TLS. Browsers send such cookies to
-// 127.0.0.1 all the same, but Go's cookie jar does not.
+// this attribute even on 127.0.0.1 without TLS. A browser sends such cookies to 127.0.0.1, but
+// Go's cookie jar does not.
 type plainCookies struct{}
 
 func (plainCookies) RoundTrip(req *http.Request) (*http.Response, error) {

@@ -43,9 +43,9 @@ func (l *LDAP) Proxy(tb testing.TB) *LDAPProxy {
 	return p
 }
 
-// SetLatency sets the delay of bytes to the LDAP server and of bytes back to the client. A
-// request takes longer by the sum of both. The latency applies to bytes that arrive after
-// the call.
+// SetLatency sets the delay of bytes to the LDAP server, and the delay of bytes back to the
+// client. A request takes longer by the sum of both delays. The delays apply to bytes that arrive
+// after the call.
 func (p *LDAPProxy) SetLatency(toServer, toClient time.Duration) {
 	p.toServer.Store(int64(toServer))
 	p.toClient.Store(int64(toClient))
@@ -69,7 +69,7 @@ func (p *LDAPProxy) accept() {
 		}
 		server, err := net.Dial("tcp", p.backend)
 		if err != nil {
-			_ = client.Close() // like a server that is away
+			_ = client.Close() // no LDAP server is running
 			continue
 		}
 		if !p.keep(client, server) {
@@ -131,7 +131,7 @@ func (p *LDAPProxy) forward(to, from net.Conn, latency *atomic.Int64, parse io.W
 		for c := range queue {
 			time.Sleep(time.Until(c.due))
 			if _, err := to.Write(c.bytes); err != nil {
-				_ = from.Close() // ends the reader
+				_ = from.Close() // ends the loop below, which reads from it
 			}
 		}
 	})
@@ -169,8 +169,8 @@ const (
 
 // messages is a writer that splits the bytes of one direction into LDAP messages. A message
 // can arrive in several writes, and a write can hold several messages. For every complete
-// message, messages calls each with the operation's tag. After bytes that are not LDAP, it
-// ignores everything.
+// message, messages calls each with the operation's tag. After bytes that are not LDAP, messages
+// ignores all further bytes.
 type messages struct {
 	each func(operation byte)
 
@@ -202,8 +202,9 @@ var (
 	errNotLDAP = errors.New("the bytes are no LDAP message")
 )
 
-// parseMessage returns the operation's tag and the size of the first message. An LDAPMessage
-// is a SEQUENCE of the message's id, an INTEGER, and the operation.
+// parseMessage returns the tag of the operation in the first message, and the size of that
+// message. An LDAPMessage (RFC 4511) is a SEQUENCE. It begins with the message's id, which is an
+// INTEGER. The operation follows.
 func parseMessage(b []byte) (operation byte, size int, err error) {
 	head, length, err := parseElement(b, 0x30)
 	if err != nil {
@@ -221,9 +222,9 @@ func parseMessage(b []byte) (operation byte, size int, err error) {
 	return body[head+length], size, nil
 }
 
-// parseElement reads the tag and the length of a BER element. It returns an error if the
-// element has another tag than tag. head is the number of bytes that tag and length take, and
-// length is the number of bytes that follow.
+// parseElement reads the tag and the length of a BER element, the unit of LDAP's encoding. It
+// returns an error if the element has another tag than the argument. head is the number of bytes
+// that tag and length take. length is the number of bytes that follow.
 func parseElement(b []byte, tag byte) (head, length int, err error) {
 	if len(b) > 0 && b[0] != tag {
 		return 0, 0, errNotLDAP

@@ -38,8 +38,8 @@ type Spec struct {
 	Roles      []string            // further roles; NewRealm also creates every role that another field names
 	Composites map[string][]string // by composite role: the roles that it contains
 
-	// ServiceRoles are the roles of realm-management that the client's service account
-	// holds. nil means view-users and view-realm.
+	// ServiceRoles are the roles of realm-management that the service account of groupsync's
+	// client holds. nil means view-users and view-realm.
 	ServiceRoles  []string
 	ServiceGroups []string // groups of the service account
 	TokenSeconds  int      // lifespan of an access token; 0: Keycloak's 300
@@ -87,8 +87,8 @@ func (s *Server) NewRealm(tb testing.TB, spec Spec) *Realm {
 // ImportRealm creates the client and gives it view-users and view-realm. If the export's
 // client has no secret, ImportRealm sets Secret.
 //
-// The realm is deleted when the test ends. If another test, in any process, imports a realm
-// with this name into the server, it waits until then.
+// The realm is deleted when the test ends. If another test, in any process, imports a realm with
+// the same name into the server, that test waits until this test ends.
 func (s *Server) ImportRealm(tb testing.TB, export []byte) *Realm {
 	tb.Helper()
 	var head struct {
@@ -128,7 +128,7 @@ func (r *Realm) setSecret(tb testing.TB) {
 	r.Do(tb, http.MethodPut, "/clients/"+r.clientUUID(tb, ClientID), map[string]any{"secret": Secret}, nil)
 }
 
-// GrantClient gives these roles of realm-management to the client's service account.
+// GrantClient gives these roles of realm-management to the service account of groupsync's client.
 func (r *Realm) GrantClient(tb testing.TB, roles ...string) {
 	tb.Helper()
 	management := r.clientUUID(tb, "realm-management")
@@ -150,7 +150,7 @@ func (r *Realm) clientUUID(tb testing.TB, clientID string) string {
 	return clients[0].ID
 }
 
-// object is a representation of the admin API.
+// object is a JSON object of the admin API.
 type object = map[string]any
 
 func (spec Spec) representation() object {
@@ -211,7 +211,7 @@ var signingKey = sync.OnceValue(func() string {
 // defaultRoles returns the name of the realm's default role, which is a composite.
 func defaultRoles(realm string) string { return "default-roles-" + strings.ToLower(realm) }
 
-// grant adds the roles to the representation of a user or a group.
+// grant adds the roles to the JSON object of a user or a group.
 func grant(to object, roles []string) {
 	byClient := map[string][]string{}
 	for _, role := range roles {

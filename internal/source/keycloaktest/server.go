@@ -30,7 +30,7 @@ const (
 	adminPassword = "admin"
 )
 
-// Options say how a server is started.
+// Options are the options of a server. The zero value is right for most tests.
 type Options struct {
 	Path    string // prefix of all paths, for example "/auth"; empty: no prefix
 	Version string // release of Keycloak; empty: KEYCLOAK_VERSION of the environment, or Version
@@ -41,12 +41,12 @@ type Options struct {
 
 	node  *node // nil: the server is not part of a cluster
 	brief bool  // only one test uses the server
-	lent  bool  // Lend starts the server, and many test binaries use it, each with its own realms
+	lent  bool  // Lend starts the server; many test binaries use the server, each with its own realms
 }
 
-// machine returns the options of the Java virtual machine. A server of only one test runs
-// without the second JIT compiler. This saves a third of the processor time, because the
-// server ends before that compiler has an advantage.
+// machine returns the options of the Java virtual machine. A server of only one test runs without
+// Java's second, slower JIT compiler. This saves a third of the processor time, because the server
+// ends before the better code of that compiler saves time.
 func (o Options) machine() []string {
 	switch {
 	case o.brief:
@@ -62,7 +62,7 @@ func (o Options) machine() []string {
 type Server struct {
 	URL string // with the path prefix, without a trailing slash
 
-	home       string // Keycloak's home directory; all servers share its parts except the data
+	home       string // Keycloak's home directory: links to the shared distribution, and the server's own data
 	options    Options
 	port, mgmt int
 	proc       *processtest.Process
@@ -232,9 +232,9 @@ func (s *Server) command() []string {
 	return args
 }
 
-// localCache switches off Keycloak's default cache, which opens the ports of a cluster on all
-// interfaces. It is an option of the command start, and before 25.0 an option of the command
-// build.
+// localCache makes Keycloak use a cache of its own process. Keycloak's default cache opens the
+// ports of a cluster on all interfaces. The option belongs to the command start, and before
+// release 25.0 to the command build.
 const localCache = "--cache=local"
 
 // before reports whether the release is older than the given release, which is written as
@@ -248,8 +248,8 @@ func (o Options) before(release int) bool {
 }
 
 // Before reports whether the server's release is older than the given release, which is
-// written as one number: 2603 is 26.3. The variable KEYCLOAK_VERSION runs the tests on another
-// release. A test uses Before if it expects other results from older releases.
+// written as one number: 2603 is 26.3. A test uses Before if it expects another result from an
+// older release, on which KEYCLOAK_VERSION can run it.
 func (s *Server) Before(release int) bool { return s.options.before(release) }
 
 // Program returns the path of a program of the distribution, such as kcadm.sh.
@@ -277,7 +277,7 @@ func (s *Server) Restart(tb testing.TB) {
 
 func (s *Server) shutdown() error { return s.proc.End(30 * time.Second) }
 
-// close ends the server and removes its data. It leaves a borrowed server alone.
+// close ends the server and removes its data. For a borrowed server, close does nothing.
 func (s *Server) close() error {
 	if s.borrowed {
 		return nil

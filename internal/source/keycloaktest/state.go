@@ -15,7 +15,7 @@ import (
 )
 
 // State is what Keycloak's database holds about a realm's people and groups. If two States are
-// equal, Keycloak has written nothing about these between the two reads.
+// equal, Keycloak has written nothing about people and groups between the two reads.
 type State struct {
 	Users     []StoredUser // sorted by username, then id; includes service accounts
 	Groups    []StoredGroup
@@ -23,24 +23,24 @@ type State struct {
 	Storages  []string       // ids of the user-storage components, sorted
 }
 
-// StoredUser is the row of an account. People of a federation that does not import have no
-// row.
+// StoredUser is an account in Keycloak's database. The database has no accounts of a federation
+// that does not import.
 type StoredUser struct {
 	ID, Username, Email string
 	Enabled             bool
 	Federation          string   // id of the federation from which the account was imported; empty: a local account
-	Groups              []string // paths of the groups for which the account has a row, sorted
-	Roles               []string // names of the roles for which the account has a row, sorted
+	Groups              []string // paths of the groups of which the account is a member in the database, sorted
+	Roles               []string // names of the roles that the account holds directly in the database, sorted
 }
 
-// StoredGroup is the row of a group. A State holds them sorted by path, then id.
+// StoredGroup is a group in Keycloak's database. A State holds the groups sorted by path, then id.
 type StoredGroup struct{ ID, Path string }
 
 // FederatedRow is a membership of a person who has no account in Keycloak's database.
 type FederatedRow struct{ UserID, Group string }
 
-// State reads the realm's people and groups directly from the database. It cannot use the
-// admin API. With LDAP, nearly every call (users, users/{id}, members) imports or deletes
+// State reads the realm's people and groups directly from the database. The admin API is of no
+// use for this: with LDAP, nearly every call (users, users/{id}, members) imports or deletes
 // people, and the calls that only count return no ids.
 //
 // State pauses the server for some milliseconds while it copies the database file. The copy
@@ -60,8 +60,8 @@ func (r *Realm) State(tb testing.TB) State {
 	return newState(tables)
 }
 
-// databaseLogins are the name and password of the database's owner, in Keycloak 26.7 and in
-// older releases.
+// databaseLogins are the names and passwords of the database's owner: first in Keycloak 26.7, then
+// in older releases.
 var databaseLogins = [][2]string{{"", ""}, {"sa", "password"}}
 
 func (s *Server) copyDatabase(to string) (err error) {
@@ -89,8 +89,8 @@ func (s *Server) copyDatabase(to string) (err error) {
 	return out.Close()
 }
 
-// stateQueries are the queries about one realm. The realm's name replaces the question mark.
-// Columns are read by position.
+// stateQueries are the SQL queries of State, by name. The realm's name replaces the question mark.
+// newState reads the columns by position.
 var stateQueries = map[string]string{
 	"users": `select u.ID, u.USERNAME, coalesce(u.EMAIL, ''), u.ENABLED, coalesce(u.FEDERATION_LINK, '')
 		from USER_ENTITY u join REALM r on u.REALM_ID = r.ID where r.NAME = ?`,
@@ -212,8 +212,8 @@ func groupPaths(rows [][]string) map[string]string {
 	return paths
 }
 
-// User returns the row of the account with that username. The test fails if there is not
-// exactly one such account.
+// User returns the account with that username. The test fails if the database has no such account
+// or several.
 func (s State) User(tb testing.TB, username string) StoredUser {
 	tb.Helper()
 	var found []StoredUser

@@ -32,7 +32,7 @@ const (
 )
 
 // AddStorage adds a custom user storage to the realm. The StoragePeople are members of the
-// group with that path.
+// Keycloak group with the path group.
 func (r *Realm) AddStorage(tb testing.TB, name, group string, foreign ForeignID) *Federation {
 	tb.Helper()
 	return r.addStorage(tb, name, "groupsync-test-storage", map[string]string{
@@ -40,12 +40,12 @@ func (r *Realm) AddStorage(tb testing.TB, name, group string, foreign ForeignID)
 	})
 }
 
-// storageVersion returns a name for the version of the storage's source. If the source
+// storageVersion returns a name made from the hash of the storage's Java source. If the source
 // changes, the name changes too, so that no test uses a distribution with the older storage.
 func storageVersion() string { return fmt.Sprintf("storage-%.4x", sha256.Sum256(storageSource)) }
 
-// buildStorage compiles the storage and adds it to the providers of the distribution. The
-// storage does nothing in a realm for which AddStorage was not called.
+// buildStorage compiles the custom user storage and adds it to the providers of the distribution.
+// The storage does nothing in a realm for which AddStorage was not called.
 func buildStorage(dist string) error {
 	work, err := os.MkdirTemp("", "keycloaktest-storage-")
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"groupsync/internal/source"
 )
 
-// reading is the result of one read of a realm.
+// reading is the content of a realm after one read of its export.
 type reading struct {
 	groups      []source.Group
 	accounts    []account                // in the file's order
@@ -34,7 +34,7 @@ func newReading(realm *Realm) (*reading, error) {
 	if len(realm.Users) == 0 {
 		return nil, errors.New("it holds no users; export them into the same file (kc.sh export --file … --users same_file)")
 	}
-	// federatedUsers hold memberships, but not the names of the people.
+	// In an export, federatedUsers hold the memberships of people without their names.
 	if n := len(realm.FederatedUsers); n > 0 {
 		return nil, fmt.Errorf("it holds %d federatedUsers: people of a federation that imports nobody. An export does not contain their names, so groupsync cannot use it. Use the live server", n)
 	}
@@ -84,7 +84,7 @@ func (r *reading) addUsers(users []User, byPath map[string][]string) error {
 		if u.Username == "" {
 			return fmt.Errorf("user number %d has no username; export the realm again", i+1)
 		}
-		// Keycloak stores both in lower case.
+		// Keycloak stores usernames and emails in lower case.
 		name, email := lower(u.Username), lower(u.Email)
 		a := account{
 			User: source.User{
@@ -108,7 +108,8 @@ func (r *reading) addUsers(users []User, byPath map[string][]string) error {
 	return nil
 }
 
-// join makes the account a direct member of the groups with those paths.
+// join makes the account a direct member of the groups with those paths. It returns an error if
+// no group or several groups have one of the paths.
 func (r *reading) join(a *account, paths []string, byPath map[string][]string) error {
 	for _, path := range paths {
 		found := byPath["/"+strings.TrimPrefix(path, "/")]
@@ -128,8 +129,8 @@ func (r *reading) join(a *account, paths []string, byPath map[string][]string) e
 	return nil
 }
 
-// idOr returns the id. For an entry without an id (in a realm written by hand), it returns
-// an id that depends only on the kind and the name.
+// idOr returns the id, or an id made from the kind and the name if id is empty. A realm written
+// by hand can leave ids out. The made id is the same in every read.
 func idOr(id, kind, name string) string {
 	if id != "" {
 		return id
@@ -138,8 +139,8 @@ func idOr(id, kind, name string) string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", sum[:4], sum[4:6], sum[6:8], sum[8:10], sum[10:16])
 }
 
-// lower returns the text in lower case, as Java does. Only İ, the letter I with a dot, is
-// different: Go turns it into a plain i, and the result could be another person's address.
+// lower returns the text in lower case, as Keycloak (Java) does. Go differs for one letter: it
+// turns İ, an I with a dot, into a plain i. The result could be another person's address.
 func lower(text string) string {
 	return strings.ToLower(strings.ReplaceAll(text, "\u0130", "i\u0307"))
 }

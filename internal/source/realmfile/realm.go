@@ -78,8 +78,8 @@ type Component struct {
 
 // imports reports whether Keycloak copies the federation's accounts into its database. LDAP
 // and Kerberos import accounts unless importEnabled is false. Other providers import accounts
-// only if importEnabled is true. A component without a provider counts as LDAP: a realm that
-// was written by hand can leave the provider out.
+// only if importEnabled is true. A component without a provider counts as LDAP, because a realm
+// written by hand can leave the provider out.
 func (c Component) imports() bool {
 	switch c.ProviderID {
 	case "", "ldap", "kerberos":

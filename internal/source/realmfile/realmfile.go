@@ -3,8 +3,7 @@
 // except for ids that the export leaves out.
 //
 // If an export does not contain a needed fact, the package returns an error and does not
-// guess. No federation can be probed. So a federation counts as up if its component is in the
-// export and is switched on.
+// guess. A federation in an export cannot be probed, so it counts as up if it is switched on.
 package realmfile
 
 import (
@@ -21,22 +20,22 @@ import (
 	"groupsync/internal/source"
 )
 
-// Source reads the realm again for every question, so edits between two questions have an effect.
+// Source reads the realm again for every call, so an edit between two calls has an effect.
 type Source struct {
-	name string // how errors name the realm
+	name string // of the realm, in errors: for example "the realm file realm.json"
 
 	mu    sync.Mutex
 	load  func() (*Realm, error)
 	realm *Realm // nil if the source reads a file
 }
 
-// Open returns a source that reads the file for every question. Open also reads the file once, so
-// that a bad file is an error of Open.
+// Open returns a source that reads the file for every call. Open reads the file once itself, and
+// returns an error if the file is not a complete realm.
 func Open(path string) (*Source, error) {
 	s := &Source{name: "the realm file " + path, load: func() (*Realm, error) {
 		text, err := os.ReadFile(path) // #nosec G304 -- the operator names the realm file
 		if err != nil {
-			var where *fs.PathError // its text would name the file a second time
+			var where *fs.PathError // has the path in its text, and wrap adds the path too
 			if errors.As(err, &where) {
 				err = where.Err
 			}
@@ -48,7 +47,8 @@ func Open(path string) (*Source, error) {
 	return only(s, err)
 }
 
-// Parse returns a source for the text of a realm export.
+// Parse returns a source for the text of a realm export, or an error if the text is not a
+// complete realm.
 func Parse(text []byte) (*Source, error) {
 	realm, err := decode(text)
 	s := New(realm)
@@ -121,7 +121,7 @@ func (r *reading) catalog() (source.Catalog, error) {
 }
 
 // Read reads the realm and returns a complete snapshot of the selection, or an error. It
-// returns an error if a group has vanished since the catalog was read.
+// returns an error if a needed group has vanished since the catalog was read.
 func (s *Source) Read(ctx context.Context, catalog source.Catalog, selection source.Selection) (*source.Snapshot, error) {
 	r, err := s.reading(ctx)
 	if err != nil {
@@ -141,8 +141,9 @@ func (s *Source) Read(ctx context.Context, catalog source.Catalog, selection sou
 	return source.NewSnapshot(parts)
 }
 
-// LookUp looks up people in the realm, first by the kept ids and then by the email. known
-// are the federations of earlier passes.
+// LookUp looks up people in the realm. It looks for Person.IDs first, and if no account has one
+// of them, for the email and the username. It returns a snapshot with the accounts that it found.
+// known are the federations of earlier passes.
 func (s *Source) LookUp(ctx context.Context, snap *source.Snapshot, people []source.Person, known []source.Federation) (*source.Snapshot, error) {
 	if len(people) == 0 {
 		return snap, nil
@@ -154,8 +155,8 @@ func (s *Source) LookUp(ctx context.Context, snap *source.Snapshot, people []sou
 	return snap.With(r.find(snap.Catalog(), people, known))
 }
 
-// Find looks up people as LookUp does, and also by username. It needs no snapshot, only a
-// catalog.
+// Find looks up people as LookUp does, but needs no snapshot. The result holds one entry for each
+// of people, in the same order.
 func (s *Source) Find(ctx context.Context, catalog source.Catalog, people []source.Person, known []source.Federation) (source.LookUps, error) {
 	if len(people) == 0 {
 		return source.LookUps{}, nil
@@ -200,7 +201,8 @@ func (r *reading) accountsWith(is func(account) bool) []source.User {
 	return users
 }
 
-// GroupsOf returns, by account id, the groups that each account is in.
+// GroupsOf returns the groups that each account is in, by account id. An entry has a doubt if the
+// account is gone, or if its federation is not up.
 func (s *Source) GroupsOf(ctx context.Context, catalog source.Catalog, accounts []source.User, known []source.Federation) (map[string]source.OwnGroups, error) {
 	r, err := s.reading(ctx)
 	if err != nil {
@@ -226,9 +228,9 @@ func (s *Source) GroupsOf(ctx context.Context, catalog source.Catalog, accounts 
 // Confirm reads the realm a second time, and answers each question from that reading. The
 // answers are in the questions' order. known are the federations of earlier passes.
 //
-// A federation that is switched off is not up. The same holds for a federation that vanished
-// between the two reads. A federation that only known contains counts as up. The guard fall
-// decides what its absence means.
+// A federation is not up if it is switched off, or if it vanished between the two reads. A
+// federation that was gone before the first read is only in known, and counts as up: the guard
+// "fall" withholds the removals that its absence causes.
 func (s *Source) Confirm(ctx context.Context, snap *source.Snapshot, questions []source.Question, known []source.Federation) (source.Confirmation, error) {
 	if len(questions) == 0 {
 		return source.Weigh(snap, nil, source.SecondLook{}), nil
@@ -289,8 +291,8 @@ func (r *reading) answer(second *source.SecondLook, questions []source.Question,
 	return nil
 }
 
-// own returns the answer of the account's own side about a group name. An export stores each
-// membership once, so the count and the list of groups agree.
+// own returns the answer of the account's own side about a group name. On a server, the count and
+// the cached list of groups can differ. Here they agree, because an export has no cache.
 func own(a account, name string, catalog source.Catalog) source.Own {
 	o := source.Own{Asked: true, Cached: a.groups}
 	for _, id := range catalog.Containing(name) {
@@ -301,7 +303,8 @@ func own(a account, name string, catalog source.Catalog) source.Own {
 	return o
 }
 
-// probes returns a probe for every federation that the realm has or had.
+// probes returns a probe for every federation that the realm has now, that it had at the first
+// read (read), or that it had in earlier passes (known).
 func (r *reading) probes(read, known []source.Federation) []source.Probe {
 	var probes []source.Probe
 	asked := make(map[string]bool)

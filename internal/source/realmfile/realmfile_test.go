@@ -245,19 +245,19 @@ func TestWhoIsLookedUp(t *testing.T) {
 		byID   bool
 		doubt  string
 	}{
-		{name: "by the kept id", person: source.Person{IDs: []string{ids["ann"]}, Email: "bob@example.com"}, want: []string{"ann"}, byID: true},
-		{name: "by the email where the id is gone", person: source.Person{IDs: []string{"gone"}, Email: "bob@example.com"}, want: []string{"bob"}},
+		{name: "an account with the kept id", person: source.Person{IDs: []string{ids["ann"]}, Email: "bob@example.com"}, want: []string{"ann"}, byID: true},
+		{name: "no account with the kept id, and one with the email", person: source.Person{IDs: []string{"gone"}, Email: "bob@example.com"}, want: []string{"bob"}},
 		{name: "letter case of ASCII is folded", person: source.Person{Email: "KIM@example.com"}, want: []string{"kim"}},
 		{name: "the Kelvin sign is no k", person: source.Person{Email: kelvin}},
 		{name: "an I with a dot is no i", person: source.Person{Email: "kit@example.com"}},
 		{name: "an I with a dot is not folded to i in a look-up", person: source.Person{Email: "ann@exampl\u0130.com"}},
-		{name: "nobody has an empty email", person: source.Person{}},
-		{name: "a service account is nobody", person: source.Person{Email: "app@example.com"}},
+		{name: "a person without an id and an email is not found", person: source.Person{}},
+		{name: "a service account is not found by its email", person: source.Person{Email: "app@example.com"}},
 		{name: "two accounts of one email", person: source.Person{Email: "two@example.com"}, want: []string{"too", "two"}},
 		{name: "nobody has the email", person: source.Person{Email: "nobody@example.com"}},
-		{name: "a federation that is switched off may have somebody without a kept id", person: source.Person{Email: "nobody@example.com"}, edit: switchOff,
+		{name: "a federation that is switched off blocks a person without a kept id", person: source.Person{Email: "nobody@example.com"}, edit: switchOff,
 			doubt: "the federation ldap is not up, and may have the person: it is switched off in Keycloak"},
-		{name: "a federation that is switched off cannot have somebody with another kept id", person: source.Person{IDs: []string{"11111111-2222-3333-4444-555555555555"}, Email: "nobody@example.com"}, edit: switchOff},
+		{name: "a federation that is switched off does not block a person with a plain kept id", person: source.Person{IDs: []string{"11111111-2222-3333-4444-555555555555"}, Email: "nobody@example.com"}, edit: switchOff},
 		{name: "where emails may repeat, a federation that is switched off may have another account", person: source.Person{Email: "bob@example.com"},
 			edit: func(r *realmfile.Realm) { switchOff(r); r.DuplicateEmails = true }, want: []string{"bob"},
 			doubt: "the federation ldap is not up, and may have the person: it is switched off in Keycloak"},
@@ -320,11 +320,11 @@ func TestWhichFederationsImport(t *testing.T) {
 		imports   bool
 	}{
 		{"LDAP", realmfile.Component{ProviderID: "ldap"}, true},
-		{"LDAP that is told to", realmfile.Component{ProviderID: "ldap", Config: map[string][]string{"importEnabled": {"true"}}}, true},
-		{"LDAP that is told not to", realmfile.Component{ProviderID: "ldap", Config: map[string][]string{"importEnabled": {"false"}}}, false},
+		{"LDAP with importEnabled true", realmfile.Component{ProviderID: "ldap", Config: map[string][]string{"importEnabled": {"true"}}}, true},
+		{"LDAP with importEnabled false", realmfile.Component{ProviderID: "ldap", Config: map[string][]string{"importEnabled": {"false"}}}, false},
 		{"Kerberos", realmfile.Component{ProviderID: "kerberos"}, true},
 		{"a custom storage", realmfile.Component{ProviderID: "storage"}, false},
-		{"a custom storage that says so", realmfile.Component{ProviderID: "storage", Config: map[string][]string{"importEnabled": {"true"}}}, true},
+		{"a custom storage with importEnabled true", realmfile.Component{ProviderID: "storage", Config: map[string][]string{"importEnabled": {"true"}}}, true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			row.component.ID, row.component.Name = "1", "people"

@@ -19,10 +19,11 @@ func (r role) String() string {
 	return r.client + "/" + r.name
 }
 
-// roles are the roles of the realm, each with the roles that it contains.
+// roles holds every role of the realm and of its clients. The value lists the roles that a
+// composite contains.
 type roles map[role][]role
 
-// newRoles reads the export's roles.
+// newRoles returns the roles that the export defines, and the roles that composites contain.
 func newRoles(all Roles) roles {
 	rs := make(roles)
 	add := func(client string, defined []Role) {
@@ -38,8 +39,7 @@ func newRoles(all Roles) roles {
 }
 
 // take returns the named roles, sorted. If the export mentions a role and does not define it,
-// take adds the role to rs. Keycloak has some roles that an export does not define, and
-// creates the others at import.
+// take adds the role to rs: Keycloak has the role built in, or creates the role at import.
 func (rs roles) take(realm []string, byClient map[string][]string) []role {
 	var named []role
 	for _, name := range realm {
@@ -105,9 +105,9 @@ func (rs roles) containers(r role) map[role]bool {
 	return in
 }
 
-// holders returns the holders of the role with that name, as package keycloak reads them from
-// a server. The holders of a composite that contains the role count as direct holders. The
-// groups below a group inherit its roles.
+// holders returns the holders of the role with that configured name. The result is the one that
+// package keycloak reads from a server. Holders of a composite that contains the role count as
+// direct holders. The groups below a group inherit its roles.
 func (r *reading) holders(name string, catalog source.Catalog) *source.RoleHolders {
 	found := r.roles.find(name)
 	switch len(found) {
@@ -136,8 +136,8 @@ func (r *reading) holders(name string, catalog source.Catalog) *source.RoleHolde
 }
 
 // effective reports whether the account holds the role directly, or through a group or a
-// composite. It searches from the account to the role, and holders searches from the role to
-// the accounts.
+// composite. effective searches from the account to the role. holders searches in the other
+// direction.
 func (r *reading) effective(a account, name string, catalog source.Catalog) bool {
 	found := r.roles.find(name)
 	if len(found) != 1 {

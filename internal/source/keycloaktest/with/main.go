@@ -1,6 +1,6 @@
-// Command with starts one Keycloak and runs another command, for example go test ./... . The
-// test binaries of that command share the Keycloak. The exit code of with is the exit code of
-// that command.
+// Command "with" starts one Keycloak and runs another command, for example go test ./... . The
+// test binaries of the other command share this Keycloak. The exit code of with is the exit code
+// of the other command.
 package main
 
 import (
@@ -35,7 +35,7 @@ func main() {
 func run(variable string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	cmd := exec.CommandContext(ctx, os.Args[1], os.Args[2:]...) // #nosec G702 -- to run the command that the developer gives is what the program is for
+	cmd := exec.CommandContext(ctx, os.Args[1], os.Args[2:]...) // #nosec G702 -- the purpose of the program is to run the command that the developer gives
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.Env = append(os.Environ(), variable)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
