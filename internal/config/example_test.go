@@ -26,10 +26,10 @@ const exampleHead = `# Every key of groupsync with its default. You can also set
 
 // exampleOf has what stands below a key in the example.
 var exampleOf = map[string]string{
-	"users.protect": `  # An exception keeps the memberships of the people whom match names, and adds nobody. It
-  # ends at the end of the day until, in UTC, or at a time such as 2026-12-31T18:00:00+01:00.
-  # groups are names or ids of ClearML groups. Without groups it keeps all groups. Without
-  # until it has no end. groupsync shows the reason wherever the exception keeps somebody.
+	"users.protect": `  # An exception keeps the memberships of the people whose email or id matches the glob match.
+  # It adds nobody. groups: names or ids of ClearML groups; absent: every group. until: a day,
+  # whose end in UTC ends the exception, or a time such as 2026-12-31T18:00:00+01:00; absent:
+  # no end. reason: a text that groupsync shows if the exception keeps somebody.
   # protect:
   #   - breakglass@*
   #   - {match: "ann@example.com", groups: [nlp], until: 2026-12-31, reason: "hands over, TICKET-7"}
