@@ -541,7 +541,7 @@ func TestMemoryFollowsTheLeadership(t *testing.T) {
 		p.cluster.Do(t, "PUT", path, map[string]any{"metadata": map[string]any{"name": "groupsync-memory"}}, nil)
 		load(ma.Peek(), 0) // a look takes the error from no pass
 		_, err := ma.Load()
-		refused(err, "reading the guards' memory: the ConfigMap NS/groupsync-memory was emptied, and the guards' memory with it. This pass fails, and the next one starts without memory: the guards' windows and waits start again")
+		refused(err, "reading the guards' memory: the ConfigMap NS/groupsync-memory was emptied, and the guards' memory with it. This pass fails, and the next one starts without memory: the guards' windows and graces start again")
 		load(ma, 0)
 		var m map[string]any
 		p.cluster.Get(t, path, &m)
@@ -551,7 +551,7 @@ func TestMemoryFollowsTheLeadership(t *testing.T) {
 		refused(err, "the ConfigMap NS/groupsync-memory: the guards' memory is corrupt (unexpected EOF): empty the ConfigMap to start without memory")
 		p.cluster.Do(t, "DELETE", path, nil, nil)
 		_, err = ma.Load()
-		refused(err, "reading the guards' memory: the ConfigMap NS/groupsync-memory was deleted, and the guards' memory with it. This pass fails, and the next one starts without memory: the guards' windows and waits start again. If groupsync may not create the ConfigMap, create it again, empty, as helm upgrade does")
+		refused(err, "reading the guards' memory: the ConfigMap NS/groupsync-memory was deleted, and the guards' memory with it. This pass fails, and the next one starts without memory: the guards' windows and graces start again. If groupsync may not create the ConfigMap, create it again, empty, as helm upgrade does")
 		load(ma, 0)
 	})
 }

@@ -80,7 +80,7 @@ func (m *Memory) read(ctx context.Context) error {
 	switch {
 	case apierrors.IsNotFound(err) && m.seen != nil:
 		m.seen = nil
-		return fmt.Errorf("the ConfigMap %s/%s was deleted, and the guards' memory with it. This pass fails, and the next one starts without memory: the guards' windows and waits start again. If groupsync may not create the ConfigMap, create it again, empty, as helm upgrade does", l.namespace, l.memoryName())
+		return fmt.Errorf("the ConfigMap %s/%s was deleted, and the guards' memory with it. This pass fails, and the next one starts without memory: the guards' windows and graces start again. If groupsync may not create the ConfigMap, create it again, empty, as helm upgrade does", l.namespace, l.memoryName())
 	case apierrors.IsNotFound(err):
 		return nil
 	case err != nil:
@@ -88,7 +88,7 @@ func (m *Memory) read(ctx context.Context) error {
 	}
 	m.seen = seen
 	if had && len(m.data()) == 0 {
-		return fmt.Errorf("the ConfigMap %s/%s was emptied, and the guards' memory with it. This pass fails, and the next one starts without memory: the guards' windows and waits start again", l.namespace, l.memoryName())
+		return fmt.Errorf("the ConfigMap %s/%s was emptied, and the guards' memory with it. This pass fails, and the next one starts without memory: the guards' windows and graces start again", l.namespace, l.memoryName())
 	}
 	return nil
 }
