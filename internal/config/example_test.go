@@ -24,7 +24,7 @@ const exampleHead = `# Every key of groupsync with its default. You can also set
 # Durations are written 30s, 15m, 1h. An unknown key is an error.
 `
 
-// exampleOf has what stands below a key in the example.
+// exampleOf has, by key, the comment below the key in config.example.yaml.
 var exampleOf = map[string]string{
 	"users.protect": `  # An exception keeps the memberships of the people whose email or id matches the glob match.
   # It adds nobody. groups: names or ids of ClearML groups; absent: every group. until: a day,
@@ -97,8 +97,8 @@ func TestTheExampleIsTheTable(t *testing.T) {
 	}
 }
 
-// TestTheExampleIsValid: the example loads, and has the default of each key but of those
-// that must be set.
+// TestTheExampleIsValid: the example loads, and has the default of each key, except the keys that
+// must be set.
 func TestTheExampleIsValid(t *testing.T) {
 	said, err := decodeYAML(example, []byte(renderExample()))
 	if err != nil {
