@@ -434,8 +434,9 @@ func (s *Server) userField(u User, name string, auth bool) string {
 	return text
 }
 
-// userRecord returns a user as an answer contains the user. Unset fields are absent. auth and
-// info say whether the request has include_auth and include_providers_info.
+// userRecord returns a user as an answer contains the user. Unset fields are absent. The fields of
+// include_auth are absent unless auth is true. info is true if the request has
+// include_providers_info.
 func (s *Server) userRecord(u User, auth, info bool, groups []string) map[string]any {
 	r := map[string]any{"id": u.ID, "company": "company-1", "created": "2026-01-01T00:00:00Z"}
 	set := func(name, value string) {
