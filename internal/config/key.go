@@ -251,7 +251,7 @@ func suggest(name string, known map[string]string) string {
 	if n := near.Nearest(name, names); n != "" {
 		return fmt.Sprintf("; did you mean %q?", n)
 	}
-	// Perhaps the name is correct, and stands in the wrong section.
+	// Perhaps the name is the name of a key in another section.
 	for _, k := range keys {
 		if strings.HasSuffix(k.name, "."+name) {
 			return fmt.Sprintf("; did you mean %q?", k.name)

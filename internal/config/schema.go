@@ -65,7 +65,7 @@ const (
 )
 
 var (
-	// durations matches the durations that time.ParseDuration accepts. 0 needs no unit and no quotes.
+	// durations matches a duration of 0 or more, such as 1h30m. 0 needs no unit and no quotes.
 	durations = map[string]any{
 		"type": []any{"string", "integer"}, "pattern": `^(0|([0-9]+(\.[0-9]+)?` + unit + `)+)$`, "minimum": 0, "maximum": 0,
 	}

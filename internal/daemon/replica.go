@@ -176,8 +176,9 @@ func (s *replica) lead(leads bool) {
 }
 
 // Reload waits until the running pass has ended, loads the configuration, and puts the new
-// configuration in force. If the new configuration has an error, the old configuration stays in
-// force. Reload logs the error, unless the process is ending.
+// configuration in force. If the new configuration is refused, because it has an error or needs a
+// restart, the old configuration stays in force. Reload logs the error, unless the process is
+// ending.
 func (s *replica) Reload() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -15,8 +15,8 @@ const (
 	// groupsync allows for. The first reading goes back this far. The next reading begins at the
 	// newest event. An event further in the future than skew does not count as the newest.
 	skew = 10 * time.Minute
-	// mostPeople is the largest number of people in a reading for which each person gets an own
-	// pass. If a reading has more people, one whole pass starts instead.
+	// mostPeople is the largest number of people in a reading for which groupsync makes a pass
+	// of each person. If a reading has more people, one whole pass starts instead.
 	mostPeople = 20
 	// pause is the shortest time between two whole passes that events start. A burst of
 	// changes, such as an import of groups, starts one pass instead of hundreds.

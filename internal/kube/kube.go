@@ -1,6 +1,6 @@
 // Package kube is groupsync's use of Kubernetes. The replica that holds the Lease is the leader,
-// and only the leader makes passes. A ConfigMap in the Lease's namespace holds the guards' memory
-// and the suspension. Kubernetes Events report guards that trip, and approvals.
+// and only the leader makes passes that write. A ConfigMap in the Lease's namespace holds the
+// guards' memory and the suspension. Kubernetes Events report guards that trip, and approvals.
 package kube
 
 import (

@@ -300,7 +300,7 @@ func TestATermThatAnotherBrokeIsNotResumed(t *testing.T) {
 			ctx, stop := context.WithCancel(t.Context())
 			led, ran := make(chan struct{}), make(chan error, 1)
 			err := l.Take(t.Context(), func(mine context.Context) error {
-				// The effect of a pause: another process can take the Lease without the leader's knowledge.
+				// A paused leader does not notice that another process takes the Lease.
 				for status := 0; status != 200; { // 409: the leader has renewed the Lease since the read
 					holder()
 					lease["spec"].(map[string]any)["holderIdentity"] = ""

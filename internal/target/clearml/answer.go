@@ -126,8 +126,8 @@ func (c *Client) redirected(call string, a answer) error {
 // foreign returns the error for an answer without the envelope, which is not from ClearML.
 func (c *Client) foreign(call string, a answer) error {
 	shown := cmp.Or(c.secrets.Mask(a.kind), "no content type")
-	// The body of an answer to a login may hold a new token, and Mask finds only secrets that it
-	// was given. So the error shows this body only if it is HTML or plain text.
+	// The body of an answer to a login may hold a new token, which Mask may not recognize. So the
+	// error shows this body only if it is HTML or plain text.
 	if call != loginCall || a.kind == "text/html" || a.kind == "text/plain" {
 		shown += ", " + piece(c.secrets.Mask(string(a.body[:min(len(a.body), mostMasked)])))
 	}
