@@ -11,14 +11,14 @@ import (
 	"syscall"
 )
 
-// Write writes data to the file name in the directory dir, with the given mode. It creates
-// dir, with mode 0700, if it is missing. When Write has returned nil, the file is on the disk.
-// If the process is killed during Write, a temporary file can remain; Temporary returns the
-// pattern of its name.
+// Write writes data to the file name in the directory dir, with the given mode. If dir is
+// missing, Write creates dir with mode 0700. When Write has returned nil, the file is on the
+// disk. If the process is killed during Write, a temporary file can remain. Temporary returns
+// the pattern of that file's name.
 //
-// Write syncs the data before it renames the file, because a file system may store the new
-// name before the data. It syncs the directory after the rename. If it did not, the rename
-// could be lost when the machine stops.
+// Write syncs the data before it renames the temporary file, because a file system may store the
+// new name before the data. Write syncs the directory after the rename. Otherwise a crash of the
+// machine could undo the rename.
 func Write(dir, name string, data []byte, mode fs.FileMode) error {
 	if err := makeDir(dir); err != nil {
 		return err
@@ -27,7 +27,7 @@ func Write(dir, name string, data []byte, mode fs.FileMode) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) // after the rename the temporary file no longer exists, and Remove returns an error that is ignored
+	defer os.Remove(f.Name()) // after the rename there is no temporary file, and the error of Remove is ignored
 	_, err = f.Write(data)
 	if err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
 		return err
@@ -55,8 +55,8 @@ func Remove(dir, name string) error {
 // Write creates for a file name.
 func Temporary(name string) string { return "." + name + ".*" }
 
-// makeDir creates the directory and its missing parents. It syncs the parent of each new
-// directory, so that the new name is on the disk.
+// makeDir creates the directory and its missing parents, with mode 0700. It syncs the parent of
+// each new directory, so that a crash of the machine does not remove the directory.
 func makeDir(dir string) error {
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -71,8 +71,8 @@ func makeDir(dir string) error {
 	return syncDir(parent)
 }
 
-// syncDir syncs a directory, so that new names in it are on the disk. Some file systems cannot
-// sync a directory and return EINVAL. syncDir ignores that error.
+// syncDir syncs a directory, so that new and removed names in the directory are on the disk. Some
+// file systems cannot sync a directory, and return EINVAL. syncDir ignores that error.
 func syncDir(dir string) error {
 	d, err := os.Open(dir) // #nosec G304 -- the directory of a file that groupsync writes
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"groupsync/internal/config/clearmlenv"
 )
 
-// derived returns the values that ClearML's own variables give to groupsync's keys.
+// derived returns the settings that groupsync takes from ClearML's own variables.
 func derived(facts clearmlenv.Facts) layer {
 	l := layer{}
 	for _, v := range facts.Values {
@@ -18,9 +18,10 @@ func derived(facts clearmlenv.Facts) layer {
 	return l
 }
 
-// contradictions compares groupsync's own settings with ClearML's own variables. Its error
-// joins a sentence for each key to which they give different values, in the order of the
-// keys. fullPath is the value of groups.full_path.
+// contradictions compares groupsync's own settings with ClearML's own variables. Its error joins
+// a sentence for each key that has one value in own and another value in facts, in the order of
+// the keys. If the variables switch ClearML's sync of groups off, a key about groups in own is an
+// error too. fullPath is the value of groups.full_path.
 func contradictions(facts clearmlenv.Facts, own layer, fullPath bool) error {
 	errs := []error{pathsWithoutFullPath(facts, fullPath)}
 	off := facts.GroupsOff
@@ -32,7 +33,7 @@ func contradictions(facts clearmlenv.Facts, own layer, fullPath bool) error {
 		}
 		if off != "" && (strings.HasPrefix(name, "groups.") || name == "admins.groups") {
 			errs = append(errs, fmt.Errorf("%s: %s (%s) sets groups, but %s is false: set the variable to true, or leave ClearML's variables out", name, quote(name, s.value), s.origin, off))
-			off = "" // one error is enough
+			off = "" // one error about the variable is enough
 		}
 		for _, v := range facts.Values {
 			if v.Key == name && !v.Agrees(s.value, fullPath) {
@@ -44,9 +45,9 @@ func contradictions(facts clearmlenv.Facts, own layer, fullPath bool) error {
 }
 
 // pathsWithoutFullPath returns an error if ClearML's variable for administrators names a
-// group by its path, but fullPath is false. The groups claim of the login token then holds
-// leaf names, so the login makes nobody an administrator because of this path. groupsync would
-// do that, because it reads the path as one group.
+// group by its path, but fullPath is false. The login token then holds leaf names, so ClearML's
+// login finds no group with this path, and makes nobody an administrator. groupsync would find
+// the group by its path, and make its members administrators.
 func pathsWithoutFullPath(facts clearmlenv.Facts, fullPath bool) error {
 	var errs []error
 	for _, v := range facts.Values {
@@ -60,7 +61,7 @@ func pathsWithoutFullPath(facts clearmlenv.Facts, fullPath bool) error {
 	return errors.Join(errs...)
 }
 
-// quote formats a value for an error.
+// quote returns the value of the key name as JSON, for an error.
 func quote(name string, value any) string {
 	var text strings.Builder
 	e := json.NewEncoder(&text)
@@ -69,7 +70,8 @@ func quote(name string, value any) string {
 	return strings.TrimSpace(text.String())
 }
 
-// printable masks a URL that may hold credentials.
+// printable returns the value of the key name. If the value is a URL that may hold credentials,
+// it returns the URL as Masked.
 func printable(name string, value any) any {
 	if text, is := value.(string); is && strings.HasSuffix(name, ".url") && strings.ContainsAny(text, "@?#") {
 		return Masked(text)

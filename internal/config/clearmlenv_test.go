@@ -11,7 +11,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// long writes out a name of ClearML's that the tests shorten.
+// long replaces the abbreviations of the tests, such as KC_, by the long names of ClearML's
+// variables.
 func long(text string) string {
 	return strings.NewReplacer(
 		"KC_", "CLEARML__services__login__sso__oauth_client__keycloak__",
@@ -19,7 +20,7 @@ func long(text string) string {
 	).Replace(text)
 }
 
-// clearmlEnv is what ClearML's own documentation has one set.
+// clearmlEnv sets the variables that ClearML's documentation tells an operator to set.
 const clearmlEnv = `SECURE_client_id=web
 SECURE_client_secret=hidden
 KC_base_url=https://auth.example.com/auth/realms/clearml
@@ -40,7 +41,7 @@ func theirs(t *testing.T, text string) string {
 	return path
 }
 
-// own is the least that must be told beside ClearML's variables.
+// own is the smallest configuration file that is valid together with clearmlEnv.
 const own = `
 keycloak: {client_secret: one}
 clearml: {url: https://api.example.com, access_key: two, secret_key: three}
@@ -102,7 +103,8 @@ admins.role: "owner" (config.yaml:4) contradicts "admin" of ClearML's KC_admin_r
 	}
 }
 
-// TestAdministratorsByPath: ClearML's variable names groups as the login's claim does.
+// TestAdministratorsByPath: ClearML's variable must have the names that the groups claim of the
+// token has. So a path in the variable needs groups.full_path.
 func TestAdministratorsByPath(t *testing.T) {
 	const paths, leaf = `["/x/boss", "/chief"]`, `["boss"]`
 	for _, tt := range []struct{ name, admins, yaml, want string }{
@@ -156,8 +158,8 @@ func TestGroupsThatClearMLDoesNotSync(t *testing.T) {
 	}
 }
 
-// TestARoleLeftOpen: admins.groups may come from ClearML; the role that it does
-// not name must then be written down.
+// TestARoleLeftOpen: if admins.groups comes from ClearML's variables and no variable sets
+// the role, groupsync's own configuration must set admins.role.
 func TestARoleLeftOpen(t *testing.T) {
 	env := theirs(t, strings.ReplaceAll(clearmlEnv, "KC_admin_role=admin\n", "KC_nonsense=hidden\n"))
 	_, err := Load(Options{File: write(t, own), ClearMLEnv: env})

@@ -12,7 +12,7 @@ import (
 	"github.com/robfig/cron/v3"
 )
 
-// Config is the whole configuration. Load and Default return one; the zero value is not
+// Config is the whole configuration. Load and Default return a Config. The zero value is not
 // valid. The tags are the names of the keys.
 type Config struct {
 	Name            string        `key:"name"`
@@ -40,19 +40,19 @@ const (
 	Apply   = "apply"
 )
 
-// State says how much of the journal in state_dir is kept.
+// State says how many reports the journal in state_dir keeps, and for how long.
 type State struct {
-	Keep    int           `key:"keep"`     // reports; 0: there is no journal
-	KeepFor time.Duration `key:"keep_for"` // 0: a report may be of any age
+	Keep    int           `key:"keep"`     // largest number of reports; 0: there is no journal
+	KeepFor time.Duration `key:"keep_for"` // largest age of a report; 0: any age
 }
 
-// Log says what is logged, and how.
+// Log holds the settings of the log.
 type Log struct {
 	Level  string `key:"level"`  // debug, info, warn or error
 	Format string `key:"format"` // text or json
 }
 
-// Keycloak says how the realm is read.
+// Keycloak holds the address of the realm, the credentials, and the settings of reading it.
 type Keycloak struct {
 	URL                string        `key:"url"`
 	Realm              string        `key:"realm"`
@@ -70,10 +70,10 @@ type Keycloak struct {
 	TrustedFederations []string `key:"trusted_federations"`
 
 	Events         string        `key:"events"`          // off or poll: whether admin events bring passes forward
-	EventsInterval time.Duration `key:"events_interval"` // between two readings of admin events
+	EventsInterval time.Duration `key:"events_interval"` // time between two readings of admin events
 }
 
-// ClearML says how ClearML is read and written.
+// ClearML holds the address of ClearML's API, the credentials, and the settings of its use.
 type ClearML struct {
 	URL                string        `key:"url"`
 	AccessKey          Masked        `key:"access_key"`
@@ -89,7 +89,7 @@ type ClearML struct {
 // Mapping holds, for each claim name, the names of the user groups that it feeds.
 type Mapping map[string][]string
 
-// Groups says which groups are kept equal.
+// Groups says which groups of Keycloak feed which user groups, and how names are compared.
 type Groups struct {
 	Claim         string   `key:"claim"`
 	FullPath      bool     `key:"full_path"`
@@ -99,7 +99,7 @@ type Groups struct {
 	Mapping       Mapping  `key:"mapping"`
 }
 
-// Admins says who becomes an administrator.
+// Admins says who becomes an administrator of ClearML.
 type Admins struct {
 	Groups []string `key:"groups"` // claim names, or paths that begin with /
 	Role   *string  `key:"role"`   // NAME, client/NAME or realm:NAME; empty: none; nil: not set
@@ -107,7 +107,7 @@ type Admins struct {
 	Floor  int      `key:"floor"`
 }
 
-// Users says which people keep their memberships although Keycloak does not give them.
+// Users says which people keep their memberships although they are not in Keycloak's groups.
 type Users struct {
 	Gone    string       `key:"gone"` // remove or keep
 	Protect []Protection `key:"protect"`
@@ -123,12 +123,13 @@ type Guards struct {
 	MaxAdminGrants  int           `key:"max_admin_grants"` // new administrators in a pass, and within Window
 	MaxAdditions    int           `key:"max_additions"`    // additions in a pass, and within Window
 	FederationGrace time.Duration `key:"federation_grace"`
-	GoneGrace       time.Duration `key:"gone_grace"` // how long a person known only by email must be gone
-	MaxAge          time.Duration `key:"max_age"`    // of a plan, from the start of its reads; after it, no write
+	GoneGrace       time.Duration `key:"gone_grace"` // how long a person whom ClearML knows only by email must be gone
+	MaxAge          time.Duration `key:"max_age"`    // from the start of a plan's reads to its last write
 	OnTrip          string        `key:"on_trip"`    // additions_only or stop
 }
 
-// Leavers says how often the daemon counts people who left and still hold something.
+// Leavers says how often the daemon counts the leavers: people who are disabled or gone in
+// Keycloak and still hold something in ClearML.
 type Leavers struct {
 	Interval time.Duration `key:"interval"` // 0: never
 }
@@ -139,12 +140,12 @@ type Lease struct {
 	Namespace string `key:"namespace"`
 }
 
-// Web says what is served over HTTP, and where.
+// Web says what the web server serves, and at which address.
 type Web struct {
 	Listen          string `key:"listen"`
 	ConfigFile      string `key:"config_file"`
 	EnableLifecycle bool   `key:"enable_lifecycle"`
-	PublicStatus    bool   `key:"public_status"` // whoever reaches Listen may see people's names
+	PublicStatus    bool   `key:"public_status"` // anybody who can reach Listen may see people's names
 }
 
 // Default returns the configuration with the defaults of the table of keys (table.go). The
@@ -169,11 +170,12 @@ func (c Config) secrets() []Secret {
 	return []Secret{c.Keycloak.Secret(), c.ClearML.Access(), c.ClearML.Secret()}
 }
 
-// fixed holds the keys, or sections, that a process reads only when it starts.
+// fixed holds the keys and sections that a process reads only when it starts. A reload cannot
+// change them.
 var fixed = []string{"name", "shutdown_timeout", "state_dir", "log", "lease", "web"}
 
-// Unchangeable returns the keys, or sections, that differ in the next
-// configuration and that a running process cannot take over.
+// Unchangeable returns the keys and sections that have another value in next, and that a
+// running process cannot change (fixed).
 func (c Config) Unchangeable(next Config) []string {
 	var differ []string
 	a, b := reflect.ValueOf(c), reflect.ValueOf(next)

@@ -17,7 +17,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// needed is the least that must be told.
+// needed is the smallest valid configuration file.
 const needed = `
 keycloak: {url: https://auth.example.com, realm: clearml, client_secret: one}
 clearml: {url: https://api.example.com, access_key: two, secret_key: three}
@@ -198,8 +198,8 @@ func TestWhatIsRefusedByValue(t *testing.T) {
 		{"a URL with credentials is not quoted", `keycloak: {url: "https://me:hidden@auth.example.com"}`, `keycloak.url: contains an @. Remove credentials from the URL: they have their own keys`},
 		{"a URL with a query is not quoted", `keycloak: {url: "https://auth.example.com?key=hidden"}`, `keycloak.url: has a query or a fragment. Remove everything after the path`},
 		{"no time to answer", `clearml: {timeout: 0s}`, `clearml.timeout: 0s is not a positive duration: write more than 0s`},
-		{"no request at a time", `keycloak: {concurrency: 0}`, `keycloak.concurrency: 0 is too small: write 1 or more`},
-		{"a glob that is none", `groups: {include: ["{a"]}`, "groups.include: \"{a\" is not a valid glob (" + globError(t, "{a") + "): correct it, or escape the character with \\"},
+		{"zero requests at the same time", `keycloak: {concurrency: 0}`, `keycloak.concurrency: 0 is too small: write 1 or more`},
+		{"a text that is no valid glob", `groups: {include: ["{a"]}`, "groups.include: \"{a\" is not a valid glob (" + globError(t, "{a") + "): correct it, or escape the character with \\"},
 		{"a federation without a name", `keycloak: {trusted_federations: [ldap, ""]}`, `keycloak.trusted_federations: has an empty entry: remove it`},
 		{"an empty glob", `users: {protect: [""]}`, `users.protect: has an empty entry: remove it`},
 		{"an exception without anything", `users: {protect: [{}]}`, `users.protect: has an empty entry: remove it`},
@@ -237,7 +237,7 @@ func TestWhatIsRefusedByValue(t *testing.T) {
 		{"a negative limit of additions", `guards: {max_additions: -1}`, `guards.max_additions: -1 is too small: write 0 or more`},
 		{"a negative grace", `guards: {gone_grace: -1h}`, `guards.gone_grace: -1h0m0s is negative: write 0s or more`},
 		{"a negative age", `guards: {max_age: -1m}`, `guards.max_age: -1m0s is negative: write 1m or more, or 0s for no limit`},
-		{"an age that no pass keeps", `guards: {max_age: 59s}`, `guards.max_age: 59s is too short, because reading alone may take a minute and nothing would be written: write 1m or more, or 0s for no limit`},
+		{"a max_age that is too short for every pass", `guards: {max_age: 59s}`, `guards.max_age: 59s is too short, because reading alone may take a minute and nothing would be written: write 1m or more, or 0s for no limit`},
 		{"the least age", `guards: {max_age: 1m}`, ``},
 		{"every new limit off", `guards: {max_admin_grants: 0, max_additions: 0, gone_grace: 0s, max_age: 0s}`, ``},
 		{"an unknown trip", `guards: {on_trip: go}`, `guards.on_trip: "go" is unknown: write additions_only or stop`},
@@ -249,7 +249,7 @@ func TestWhatIsRefusedByValue(t *testing.T) {
 		{"a Lease and a directory", "state_dir: a\nlease: {name: a}", `state_dir: cannot be combined with lease.name. With a Lease, the guards' memory is in a ConfigMap that every replica can read: leave state_dir empty`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			// The row's section is laid over what is needed, as a variable would be.
+			// The row's section replaces keys of the needed configuration, as a variable would.
 			c := laidOver(t, tt.yaml)
 			if d := cmp.Diff(tt.want, errorText(c.Validate(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)))); d != "" {
 				t.Error(d)
@@ -258,7 +258,7 @@ func TestWhatIsRefusedByValue(t *testing.T) {
 	}
 }
 
-// laidOver returns the needed configuration with a line of YAML over it.
+// laidOver returns the needed configuration, with the keys of a line of YAML replaced.
 func laidOver(t *testing.T, line string) Config {
 	t.Helper()
 	over, err := decodeYAML("config.yaml", []byte(line))

@@ -24,12 +24,12 @@ const exampleHead = `# Every key of groupsync with its default. You can also set
 # Durations are written 30s, 15m, 1h. An unknown key is an error.
 `
 
-// exampleOf has what stands below a key in the example.
+// exampleOf has, by key, the comment below the key in config.example.yaml.
 var exampleOf = map[string]string{
-	"users.protect": `  # An exception keeps the memberships of the people whom match names, and adds nobody. It
-  # ends at the end of the day until, in UTC, or at a time such as 2026-12-31T18:00:00+01:00.
-  # groups are names or ids of ClearML groups. Without groups it keeps all groups. Without
-  # until it has no end. groupsync shows the reason wherever the exception keeps somebody.
+	"users.protect": `  # An exception keeps the memberships of the people whose email or id matches the glob match.
+  # It adds nobody. groups: names or ids of ClearML groups; absent: every group. until: a day,
+  # whose end in UTC ends the exception, or a time such as 2026-12-31T18:00:00+01:00; absent:
+  # no end. reason: a text that groupsync shows if the exception keeps somebody.
   # protect:
   #   - breakglass@*
   #   - {match: "ann@example.com", groups: [nlp], until: 2026-12-31, reason: "hands over, TICKET-7"}
@@ -97,8 +97,8 @@ func TestTheExampleIsTheTable(t *testing.T) {
 	}
 }
 
-// TestTheExampleIsValid: the example loads, and has the default of each key but of those
-// that must be set.
+// TestTheExampleIsValid: the example loads, and has the default of each key, except the keys that
+// must be set.
 func TestTheExampleIsValid(t *testing.T) {
 	said, err := decodeYAML(example, []byte(renderExample()))
 	if err != nil {

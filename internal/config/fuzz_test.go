@@ -9,8 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// FuzzLoad: a configuration that is accepted is valid, and is the same when it is loaded
-// again.
+// FuzzLoad: a configuration that Load accepts is valid, and a second Load returns an equal one.
 func FuzzLoad(f *testing.F) {
 	for _, name := range []string{"../../config.example.yaml"} {
 		text, err := os.ReadFile(name)

@@ -18,15 +18,15 @@ import (
 // key is one key of the configuration: its row of the table, and its field of Config.
 type key struct {
 	row
-	index []int // of the field
+	index []int // of the field, for reflect.Value.FieldByIndex
 	typ   reflect.Type
 }
 
 // keys has all keys, in the order of the table.
 var keys = fields(table)
 
-// fields finds the field of each row. It panics unless the table and Config have the same
-// keys.
+// fields returns a key for each row of the table, with the field of Config that has the row's
+// name. It panics unless the table and Config have the same keys.
 func fields(rows []row) (found []key) {
 	all := make(map[string]key)
 	collect(all, "", reflect.TypeFor[Config](), nil)
@@ -57,7 +57,7 @@ func collect(into map[string]key, path string, t reflect.Type, index []int) {
 	}
 }
 
-// find returns the key of a name.
+// find returns the key with that name, such as keycloak.url. It returns false if there is none.
 func find(name string) (key, bool) {
 	i := slices.IndexFunc(keys, func(k key) bool { return k.name == name })
 	if i < 0 {
@@ -72,16 +72,16 @@ func IsKey(name string) bool {
 	return is
 }
 
-// of returns the key's value in a configuration.
+// of returns the value of the key in c.
 func (k key) of(c Config) any { return reflect.ValueOf(c).FieldByIndex(k.index).Interface() }
 
-// set replaces the key's value, which must be of the key's type.
+// set sets the key in c. The value must have the type of the key's field.
 func (k key) set(c *Config, value any) {
 	reflect.ValueOf(c).Elem().FieldByIndex(k.index).Set(reflect.ValueOf(value))
 }
 
-// initialValue returns the default as a new value, or the zero value of the type if the key
-// has no default.
+// initialValue returns the default of the key, or the zero value of its type if it has no
+// default. The caller may change the result.
 func (k key) initialValue() any {
 	if k.initial == "" {
 		return reflect.Zero(k.typ).Interface()
@@ -97,8 +97,8 @@ func (k key) initialValue() any {
 	return v
 }
 
-// below returns the keys and sections that a section may contain, without their path. The
-// section "" is the top of the file.
+// below returns the names that may occur directly in a section, without the section's path. Map
+// keys and values are the same. section ends in a dot, or is "" for the top of the file.
 func below(section string) map[string]string {
 	names := make(map[string]string)
 	for _, k := range keys {
@@ -110,13 +110,13 @@ func below(section string) map[string]string {
 	return names
 }
 
-// literal reports whether a variable or a flag of the key is taken as plain text,
-// not as YAML.
+// literal reports whether the value of an environment variable or a flag for this key is
+// plain text. The values of other keys are YAML.
 func (k key) literal() bool {
 	return k.typ.Kind() == reflect.String || k.typ.Kind() == reflect.Pointer || k.typ == reflect.TypeFor[time.Duration]()
 }
 
-// expected describes a value of the key.
+// expected describes, for an error, the values that the key's type allows.
 func (k key) expected() string {
 	switch k.typ {
 	case reflect.TypeFor[time.Duration]():
@@ -223,7 +223,7 @@ func (k key) mapping(n *yaml.Node) (Mapping, error) {
 	return m, nil
 }
 
-// resolve follows aliases.
+// resolve returns the node that n is an alias of, or n if n is no alias.
 func resolve(n *yaml.Node) *yaml.Node {
 	for n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -231,7 +231,7 @@ func resolve(n *yaml.Node) *yaml.Node {
 	return n
 }
 
-// kindOf describes the kind of a node.
+// kindOf describes, for an error, what kind of value a node is.
 func kindOf(n *yaml.Node) string {
 	switch n.Kind {
 	case yaml.SequenceNode:
@@ -244,14 +244,14 @@ func kindOf(n *yaml.Node) string {
 	}[n.ShortTag()], "something else")
 }
 
-// suggest returns the advice for an unknown name: the nearest known name, or all
-// known names if none is near.
+// suggest returns the end of an error about an unknown name. It proposes the known name
+// that is most like the unknown one. If no known name is like it, it lists the known names.
 func suggest(name string, known map[string]string) string {
 	names := slices.Sorted(maps.Keys(known))
 	if n := near.Nearest(name, names); n != "" {
 		return fmt.Sprintf("; did you mean %q?", n)
 	}
-	// No name is near. The name may belong to another section.
+	// Perhaps the name is the name of a key in another section.
 	for _, k := range keys {
 		if strings.HasSuffix(k.name, "."+name) {
 			return fmt.Sprintf("; did you mean %q?", k.name)
@@ -263,5 +263,5 @@ func suggest(name string, known map[string]string) string {
 	return ": the known names are " + strings.Join(names, ", ")
 }
 
-// errTwoDocuments says that a file holds more than one YAML document.
+// errTwoDocuments is the error of a configuration file with more than one YAML document.
 var errTwoDocuments = errors.New("a second YAML document begins here, and groupsync reads only one: keep one")

@@ -24,31 +24,31 @@ type Options struct {
 	File       string         // YAML; empty: none
 	ClearMLEnv string         // a file that sets ClearML's own variables; empty: none
 	Env        []string       // NAME=value, as os.Environ gives it
-	Flags      *pflag.FlagSet // flags made by AddFlags that were set; nil: none
+	Flags      *pflag.FlagSet // flags of AddFlags, parsed; nil: none
 }
 
-// prefix begins the name of every variable that sets a key. The variable of
-// keycloak.url is GROUPSYNC_KEYCLOAK_URL.
+// prefix begins the name of every environment variable that sets a key. For example,
+// GROUPSYNC_KEYCLOAK_URL sets keycloak.url.
 const prefix = "GROUPSYNC_"
 
 // Setting is the value of one key, and its source.
 type Setting struct {
 	Key    string
-	Value  any // of the key's type in Config; nil for a *string that is not set
-	Origin string
+	Value  any    // has the type of the key's field in Config; a nil *string is not set
+	Origin string // the source, for example "default" or a file with the line
 }
 
 // Traced is a configuration with the source of each value.
 type Traced struct {
 	Config   Config
-	Settings []Setting         // each key, in the order of Config; a URL that may hold credentials is Masked
-	SignIn   clearmlenv.SignIn // what ClearML's own variables say of the claims that ClearML reads
+	Settings []Setting         // one for each key, in the order of config.example.yaml; a URL that may hold credentials is Masked
+	SignIn   clearmlenv.SignIn // settings of ClearML's sign-in, from ClearML's own variables
 	Remarks  []string          // sentences about variables of ClearML that give no value to groupsync
 }
 
-// Load returns a valid configuration whose secrets can be read now. Its error joins
-// all faults, a line each, in the order of the sources and, within a source, in the
-// order of its text. No line holds a secret.
+// Load returns a valid configuration, and has read its secrets once. The error joins all
+// faults, one a line. If the sources cannot be read, the lines have the order of the
+// sources. If values are wrong, they have the order of the keys. No line holds a secret.
 func Load(o Options) (Config, error) {
 	t, err := Trace(o)
 	if err != nil {
@@ -58,8 +58,9 @@ func Load(o Options) (Config, error) {
 }
 
 // Trace does what Load does, and also returns the source of each value. If a source cannot
-// be read, it returns an error and no Settings. If the sources can be read, but the result is
-// not valid, it returns an error and the result, which is only for printing.
+// be read, Trace returns an error and no Settings. If the sources can be read, but the
+// configuration is not valid, it returns both an error and the configuration, which may then be
+// used only for printing.
 func Trace(o Options) (Traced, error) {
 	facts, factsErr := clearmlenv.Read(o.ClearMLEnv, o.Env)
 	own, err := readOwn(o)
@@ -84,7 +85,7 @@ func Trace(o Options) (Traced, error) {
 	return t, errors.Join(errs...)
 }
 
-// setting is a value of its key's type, and its source.
+// setting is the value of a key, and the source of the value.
 type setting struct {
 	value  any
 	origin string
@@ -106,7 +107,8 @@ func readOwn(o Options) (layer, error) {
 	return own, errors.Join(fileErr, envErr, flagErr)
 }
 
-// merge lays the layers over the defaults. It does not validate the result.
+// merge returns the configuration in which each key has the value of the last layer that sets the
+// key, or its default. It does not validate the result.
 func merge(layers ...layer) (t Traced) {
 	for _, k := range keys {
 		s := setting{k.initialValue(), "default"}
@@ -132,8 +134,8 @@ func readFile(path string) (layer, error) {
 	return decodeYAML(path, data)
 }
 
-// serviceLink matches the variables that Kubernetes sets in every pod for a Service
-// whose name begins with groupsync. It matches no variable of a key.
+// serviceLink matches the environment variables that Kubernetes sets in every pod for a
+// Service whose name begins with groupsync. groupsync ignores them. No key's variable matches.
 var serviceLink = regexp.MustCompile(`_SERVICE_(HOST|PORT)$|_SERVICE_PORT_\w+$|_PORT$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$`)
 
 func readEnv(env []string) (layer, error) {
@@ -186,8 +188,8 @@ func addFlag(flags *pflag.FlagSet, k key) {
 	}
 }
 
-// readFlags reads the flags that are named like a key. Other flags of a command
-// do not belong to the configuration.
+// readFlags returns the settings from the flags that have the name of a key and were set. It
+// ignores the other flags of a command.
 func readFlags(flags *pflag.FlagSet) (layer, error) {
 	if flags == nil {
 		return nil, nil
@@ -208,8 +210,8 @@ func readFlags(flags *pflag.FlagSet) (layer, error) {
 	return l, errors.Join(errs...)
 }
 
-// parse decodes the text of a variable or a flag. The value of a literal key is the
-// text itself; other values are YAML.
+// parse returns the value that the text of a variable or a flag means for the key name. If
+// the key is literal, the text itself is the value. Otherwise the text is YAML.
 func parse(name, text string) (any, error) {
 	k, _ := find(name)
 	node := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: text}

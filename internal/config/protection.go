@@ -12,20 +12,20 @@ import (
 )
 
 // Protection is one entry of users.protect. groupsync removes no membership of the people
-// whose email or id matches the glob Match. An entry that sets Groups, Until or Reason is
-// called an exception, and may set any of the three. Groups and Until limit what the entry
-// protects. Reason is a text for the reader.
+// whose email or id matches the glob Match. An entry that also sets Groups, Until or Reason is
+// called an exception. Groups limits the protection to some user groups, and Until limits its
+// time. Reports show the Reason.
 type Protection struct {
 	Match  string   `yaml:"match"`            // glob over emails and ids
 	Groups []string `yaml:"groups,omitempty"` // names or ids of ClearML groups; nil: every group
-	Until  string   `yaml:"until,omitempty"`  // as in the file: a day, which protects to its end in UTC, or a time; empty: no end
+	Until  string   `yaml:"until,omitempty"`  // end of the protection, as in the file: a day (its end in UTC) or a time; empty: no end
 	Reason string   `yaml:"reason,omitempty"`
 }
 
 // Plain reports whether the entry is only a glob, and not an exception.
 func (p Protection) Plain() bool { return p.Groups == nil && p.Until == "" && p.Reason == "" }
 
-// MarshalYAML returns the entry as a file has it: the glob alone if there is nothing else.
+// MarshalYAML returns the glob if the entry is only a glob, and otherwise a mapping.
 func (p Protection) MarshalYAML() (any, error) {
 	if p.Plain() {
 		return p.Match, nil
@@ -44,7 +44,7 @@ func (p Protection) End() time.Time {
 	return end
 }
 
-// end returns the end of the day, or the time, that Until names.
+// end returns the time that Until means. If Until is a day, this is the end of the day in UTC.
 func (p Protection) end() (time.Time, error) {
 	if p.Until == "" {
 		return time.Time{}, nil
@@ -157,7 +157,7 @@ func protection(n *yaml.Node) (p Protection, err error) {
 	return p, err
 }
 
-// until decodes a day or a time, in quotes or not.
+// until returns the text of a day or a time. In YAML it may be in quotes or not.
 func until(n *yaml.Node) (string, error) {
 	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!str" && n.ShortTag() != "!!timestamp" {
 		return "", fmt.Errorf("expected a day such as 2026-12-31 or a time such as 2026-12-31T18:00:00Z, got %s", kindOf(n))

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// TestProtect: every source takes globs and exceptions.
+// TestProtect: a file, a variable and a flag can each set users.protect with globs and exceptions.
 func TestProtect(t *testing.T) {
 	const list = `[root@*, {match: "b@*", groups: [team, cm-1], until: 2026-12-31, reason: "leaves: soon"}, {match: c}]`
 	want := []Protection{{Match: "root@*"}, {Match: "b@*", Groups: []string{"team", "cm-1"}, Until: "2026-12-31", Reason: "leaves: soon"}, {Match: "c"}}
@@ -82,7 +82,7 @@ func TestEnd(t *testing.T) {
 	}
 }
 
-// TestEnded: the sentence names the entry by its number, and nobody.
+// TestEnded: the sentence names the entry by its number, and contains no person's name or email.
 func TestEnded(t *testing.T) {
 	u := Users{Protect: []Protection{{Match: "ann@*"}, {Match: "bob@*", Until: "2026-12-31"}, {Match: "cid@*", Until: "2027-01-01T00:00:01Z"}}}
 	want := []string{"users.protect: entry 2 ended at 2027-01-01T00:00:00Z and no longer protects anybody: remove the entry, or set a later end"}

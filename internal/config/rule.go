@@ -18,12 +18,12 @@ import (
 	"groupsync/internal/transport"
 )
 
-// rule says which values of a key are right, beyond their type.
+// rule says which values of a key are allowed. Values of another type are refused earlier.
 type rule struct {
-	// check calls wrong for each fault of the value. It is nil if every value is right.
+	// check calls wrong for each fault of the value. If check is nil, every value is allowed.
 	check func(c *checking, value any)
-	// schema holds the same rule as JSON Schema, as far as a schema can express the rule. A
-	// test compares check and schema.
+	// schema holds the rule as JSON Schema, as far as a schema can express the rule. A test
+	// compares check with schema.
 	schema map[string]any
 }
 
@@ -35,14 +35,14 @@ type checking struct {
 	errs   []error
 }
 
-// wrong adds a fault of the key.
+// wrong adds an error that begins with the name of the key.
 func (c *checking) wrong(format string, args ...any) {
 	c.errs = append(c.errs, fmt.Errorf(c.key+": "+format, args...))
 }
 
 // Validate returns one error that joins a sentence for each wrong value, in the order of the
-// keys. It returns nil if every value is right. It is pure: it reads no file, and takes the
-// time from now.
+// keys. It returns nil if every value is allowed. It reads no file and no clock: now is the time
+// for checks of the schedule.
 func (c Config) Validate(now time.Time) error {
 	var errs []error
 	for _, k := range keys {
@@ -87,8 +87,8 @@ var (
 	})
 )
 
-// objectPattern matches a name that Kubernetes accepts for a Lease. It leaves room for the
-// longer name of the ConfigMap beside it.
+// objectPattern matches a name that Kubernetes accepts for a Lease. The name of the memory's
+// ConfigMap is the Lease's name with "-memory" added, so the pattern allows only 202 characters.
 const objectPattern = `[a-z0-9]([-a-z0-9.]{0,200}[a-z0-9])?`
 
 var objectName = regexp.MustCompile(`^` + objectPattern + `$`)
@@ -117,7 +117,8 @@ func serverURL(example string) rule {
 	})
 }
 
-// secret demands that exactly one of the two keys of a secret is set.
+// secret is the rule that exactly one of the two keys of a secret is set: the secret itself, or
+// the file that holds it.
 func secret(of func(Config) Secret) rule {
 	return rule{check: func(c *checking, _ any) {
 		switch s := of(c.config); {
@@ -134,7 +135,7 @@ func validSchedule(c *checking, spec string) {
 		c.wrong("%q names a time zone, but schedules are in UTC: write the schedule without a time zone", spec)
 		return
 	}
-	// robfig/cron turns less than a second, and a negative duration, into a second.
+	// robfig/cron would accept a duration under a second, and a negative one, and use 1 s.
 	if every, is := strings.CutPrefix(spec, "@every "); is {
 		if d, err := time.ParseDuration(every); err == nil && d < time.Second {
 			c.wrong("%q is less than a second: write a longer one, @every 15m for example", spec)
@@ -193,9 +194,9 @@ var (
 	}, map[string]any{"minimum": 0, "maximum": 1}}
 )
 
-// leastAge is the shortest limit of a plan's age. A pass reads both sides and asks again
-// about each change, and one slow request alone may take keycloak.timeout (1m by default).
-// A shorter limit would end such a pass before its first write, every time.
+// leastAge is the smallest value of guards.max_age, except 0. A pass reads both sides and asks
+// again about each change, and one slow request alone may take keycloak.timeout (1m by default).
+// With a smaller value, each such pass would end before its first write.
 const leastAge = time.Minute
 
 func duration(schema map[string]any, check func(*checking, time.Duration)) rule {
@@ -229,7 +230,7 @@ var (
 	mapping     = rule{check: func(c *checking, v any) { validMapping(c, v.(Mapping)) }}
 )
 
-// texts demands that no entry of a list is empty.
+// texts is the rule that no entry of a list is empty. check adds further conditions.
 func texts(schema map[string]any, check func(*checking, []string)) rule {
 	return rule{func(c *checking, v any) {
 		list := v.([]string)

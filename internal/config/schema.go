@@ -7,18 +7,18 @@ import (
 	"time"
 )
 
-// Schema returns the configuration as a JSON Schema (draft-07). It has every key of
-// Config and no other, with its type, its default and the values that are allowed.
-// It requires no key, because each can come from the environment or a flag. Only Load checks
-// what a schema cannot express: the grammar of schedules, globs and admins.role, the days of
-// a month, the least guards.max_age, ClearML's built-in groups, and keys that depend on one
-// another. The schema is a new value that the caller may change.
+// Schema returns a JSON Schema (draft-07) of the configuration file. The schema has every key
+// of Config and no other, with its type, its default and its allowed values. No key is required
+// in the file, because each key can be set by the environment or a flag instead. A schema cannot
+// express some rules, which only Load checks: the grammar of schedules, globs and admins.role,
+// the days of a month, the smallest guards.max_age, ClearML's built-in groups, and keys that
+// depend on one another. The caller may change the result.
 func Schema() map[string]any {
 	return section("", reflect.TypeFor[Config](), reflect.ValueOf(Default()))
 }
 
-// section returns the schema of the keys below a path. It allows null, because Load
-// accepts a section whose keys are all commented out.
+// section returns the schema of the keys below a path. The schema allows null, because in YAML
+// a section whose keys are all commented out is null, and Load accepts such a section.
 func section(path string, t reflect.Type, defaults reflect.Value) map[string]any {
 	properties := make(map[string]any)
 	for i := range t.NumField() {
@@ -37,7 +37,7 @@ func section(path string, t reflect.Type, defaults reflect.Value) map[string]any
 func (k key) schema(initial reflect.Value) map[string]any {
 	s := make(map[string]any)
 	switch k.typ {
-	case reflect.TypeFor[time.Duration](): // the schema of the rule has the type
+	case reflect.TypeFor[time.Duration](): // the rule's own schema contains the type
 	case reflect.TypeFor[[]string]():
 		maps.Copy(s, map[string]any{"type": "array", "items": map[string]any{"type": "string", "minLength": 1}})
 	case reflect.TypeFor[[]Protection]():
@@ -65,22 +65,23 @@ const (
 )
 
 var (
-	// durations matches the durations of Go. 0 needs no unit and no quotes.
+	// durations matches a duration of 0 or more, such as 1h30m. 0 needs no unit and no quotes.
 	durations = map[string]any{
 		"type": []any{"string", "integer"}, "pattern": `^(0|([0-9]+(\.[0-9]+)?` + unit + `)+)$`, "minimum": 0, "maximum": 0,
 	}
-	// longer matches a duration of more than 0: at least one digit is not 0.
+	// longer matches a duration of more than 0: at least one digit must not be 0.
 	longer = map[string]any{
 		"type": "string", "pattern": `^` + some + `([0-9]*[1-9][0-9]*(\.[0-9]+)?|[0-9]+\.[0-9]*[1-9][0-9]*)` + unit + some + `$`,
 	}
-	// mappings matches names with one group, or a list of groups.
+	// mappings matches a mapping of names. Each value is one group or a list of groups.
 	mappings = map[string]any{
 		"type": "object", "propertyNames": map[string]any{"minLength": 1},
 		"additionalProperties": map[string]any{
 			"type": []any{"string", "array"}, "minLength": 1, "minItems": 1, "items": map[string]any{"type": "string", "minLength": 1},
 		},
 	}
-	// protected matches a glob, or an exception. It does not know how many days a month has.
+	// protected matches a glob or an exception. It accepts days that do not exist, such as
+	// 2026-02-31.
 	protected = map[string]any{
 		"type": []any{"string", "object"}, "minLength": 1, "required": []any{"match"}, "additionalProperties": false,
 		"properties": map[string]any{
@@ -92,8 +93,8 @@ var (
 	}
 )
 
-// written returns a default as the file would have it. It returns false if there is
-// nothing to write, because the key is required or its default is empty.
+// written returns a default in the form that a configuration file has. It returns false if
+// the key has no default, or an empty one.
 func written(v reflect.Value) (any, bool) {
 	if v.IsZero() && v.Kind() != reflect.Bool {
 		return nil, false

@@ -17,8 +17,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// compiled is the schema as Helm would use it: with its validator, and by way
-// of JSON.
+// compiled returns the schema as Helm uses it: encoded as JSON, and compiled by Helm's
+// validator.
 func compiled(t *testing.T) *jsonschema.Schema {
 	t.Helper()
 	c := jsonschema.NewCompiler()
@@ -46,7 +46,7 @@ func throughJSON(t *testing.T, v any) any {
 	return doc
 }
 
-// loads returns what Load says of a document.
+// loads returns the error of Load for a document.
 func loads(t *testing.T, doc any) error {
 	t.Helper()
 	data, err := json.Marshal(doc)
@@ -85,7 +85,7 @@ func with(doc map[string]any, key string, value any) map[string]any {
 	return doc
 }
 
-// TestTheSchemaHasTheKeysOfTheLoader: neither has one that the other lacks.
+// TestTheSchemaHasTheKeysOfTheLoader: the schema and the table have the same keys.
 func TestTheSchemaHasTheKeysOfTheLoader(t *testing.T) {
 	if d := cmp.Diff(slices.Sorted(names()), slices.Sorted(maps.Keys(leaves("", Schema())))); d != "" {
 		t.Errorf("-loader +schema\n%s", d)
@@ -117,7 +117,8 @@ func leaves(path string, s map[string]any) map[string]map[string]any {
 	return all
 }
 
-// TestTheSchemasDefaultsAreTheLoaders: written into a file, they change nothing.
+// TestTheSchemasDefaultsAreTheLoaders: a file that sets each key to the schema's default
+// gives the same configuration as a file without these keys.
 func TestTheSchemasDefaultsAreTheLoaders(t *testing.T) {
 	doc := make(map[string]any)
 	for name, s := range leaves("", Schema()) {
@@ -143,8 +144,8 @@ func TestTheSchemasDefaultsAreTheLoaders(t *testing.T) {
 	}
 }
 
-// leftToLoad are the keys that depend on another one, or whose grammar no
-// pattern holds: the schema looks at their type only.
+// leftToLoad are the keys of which the schema checks only the type, because they depend
+// on another key, or because no pattern can express their grammar.
 var leftToLoad = []string{
 	"schedule", "state_dir",
 	"keycloak.client_secret", "keycloak.client_secret_file",
@@ -153,7 +154,7 @@ var leftToLoad = []string{
 	"admins.role", "guards.max_age",
 }
 
-// probes are what is written into every key in turn.
+// probes are the values that the test writes into every key, one after the other.
 var probes = []any{
 	nil, true, false, -1, 0, 1, 0.5, 1.5, "", " ", "x", "0", "-1s", "0s", "1m30s", "1.5h", "0.5s", "0.0s", "0h0m1s", "30",
 	"https://auth.example.com/prefix", "http://[::1]:8080", "auth.example.com", "ftp://auth.example.com", "https://", "https://:80",
@@ -170,8 +171,8 @@ var probes = []any{
 	":8080", "127.0.0.1:http", "[::1]:80", "::1:80", "localhost:",
 }
 
-// TestTheSchemaAgreesWithTheLoader: whatever a key is set to, both take it or
-// both refuse it.
+// TestTheSchemaAgreesWithTheLoader: the schema and Load accept the same values of each
+// key.
 func TestTheSchemaAgreesWithTheLoader(t *testing.T) {
 	schema := compiled(t)
 	for key := range names() {
@@ -188,7 +189,8 @@ func TestTheSchemaAgreesWithTheLoader(t *testing.T) {
 	}
 }
 
-// TestBadDocuments: what each of the two says, and where.
+// TestBadDocuments checks the errors of the schema and of Load, and the place that each
+// names.
 func TestBadDocuments(t *testing.T) {
 	schema := compiled(t)
 	for _, tt := range []struct {
@@ -229,7 +231,7 @@ func mentions(t *testing.T, who string, err error, want string) {
 	}
 }
 
-// TestGoodDocuments: what people write, both take.
+// TestGoodDocuments: the schema and Load accept the forms that people write.
 func TestGoodDocuments(t *testing.T) {
 	schema := compiled(t)
 	example, err := os.ReadFile("../../config.example.yaml")

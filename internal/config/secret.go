@@ -26,22 +26,22 @@ func (Masked) MarshalText() ([]byte, error) { return []byte(mask), nil }
 // Secret is a secret whose text is in the configuration or in a file. Printing a Secret gives
 // "[masked]".
 type Secret struct {
-	key   string // of the configuration, for errors
+	key   string // the key of the configuration that holds the text, for errors
 	value Masked
 	file  string
 }
 
-// Secret returns the client's secret.
+// Secret returns the secret of groupsync's client in Keycloak.
 func (k Keycloak) Secret() Secret {
 	return Secret{"keycloak.client_secret", k.ClientSecret, k.ClientSecretFile}
 }
 
-// Access returns the access key.
+// Access returns the access key of groupsync's credentials for ClearML.
 func (c ClearML) Access() Secret {
 	return Secret{"clearml.access_key", c.AccessKey, c.AccessKeyFile}
 }
 
-// Secret returns the secret key.
+// Secret returns the secret key of groupsync's credentials for ClearML.
 func (c ClearML) Secret() Secret {
 	return Secret{"clearml.secret_key", c.SecretKey, c.SecretKeyFile}
 }
@@ -55,9 +55,9 @@ func (Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(mask)) }
 // MarshalText returns "[masked]".
 func (Secret) MarshalText() ([]byte, error) { return []byte(mask), nil }
 
-// Read returns the current secret. If the secret is in a file, Read reads the file at each call,
-// so that the secret may rotate, and removes the line ends after the secret. An error names the
-// key and the file, and quotes no part of the secret.
+// Read returns the text of the secret. If the secret is in a file, each call of Read reads the
+// file, so that an operator can replace the secret without a restart. Read removes the line ends
+// after the secret. An error names the key and the file, and quotes no part of the secret.
 func (s Secret) Read() (string, error) {
 	if s.file == "" {
 		return string(s.value), nil

@@ -11,15 +11,15 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// document is a YAML file that is being decoded, with the errors so far.
+// document holds the settings and the errors that were found so far in a YAML file.
 type document struct {
 	name string // of the file, without its directory
 	into layer
 	errs []error
 }
 
-// decodeYAML returns the settings of a file. Its error joins a sentence for each key
-// that is unknown, repeated or of the wrong type, with file and line.
+// decodeYAML returns the settings in data, the content of the file path. Its error joins a
+// sentence, with file and line, for each key that is unknown, repeated or of the wrong type.
 func decodeYAML(path string, data []byte) (layer, error) {
 	d := &document{name: filepath.Base(path), into: layer{}}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
@@ -42,9 +42,9 @@ func decodeYAML(path string, data []byte) (layer, error) {
 	return d.into, errors.Join(d.errs...)
 }
 
-// malformed returns an error with the library's text, unless the text may quote a secret. YAML
-// reads a value that begins with * and is not in quotes as an alias, and the library quotes the
-// name of an unknown alias.
+// malformed returns the error for a file that is not valid YAML. It quotes the error of the YAML
+// library, except the error about an unknown alias, because that error may quote a secret. In
+// YAML, a value that begins with * and is not in quotes is an alias.
 func (d *document) malformed(err error) error {
 	if strings.Contains(err.Error(), "unknown anchor") {
 		return fmt.Errorf("%s: a value begins with * and names no anchor of the file: put it in quotes", d.name)
@@ -56,7 +56,8 @@ func (d *document) wrong(n *yaml.Node, err error) {
 	d.errs = append(d.errs, fmt.Errorf("%s:%d: %w", d.name, n.Line, err))
 }
 
-// section decodes the keys below a path. The path of the top is "".
+// section decodes the keys of a section. path is the section's name with a dot at the end, or ""
+// for the top of the file.
 func (d *document) section(path string, n *yaml.Node) {
 	n = resolve(n)
 	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" {

@@ -13,29 +13,30 @@ import (
 	"groupsync/internal/schedule"
 )
 
-// retryAfter is the time from a failed count to the next one.
+// retryAfter is the shortest time from the start of a failed count to the next count, if
+// leavers.interval is not shorter.
 const retryAfter = time.Hour
 
-// counting counts the leavers for the metrics at an interval. The daemon calls it after a
-// pass, and runs no pass meanwhile, so two goroutines never use it at once. The daemon ends a
-// count if somebody asks for a pass or a reload.
+// counting counts the leavers for the metrics, once every leavers.interval. The daemon calls
+// after when a pass has ended, and runs no pass during the call. So two goroutines never use a
+// counting at the same time. If somebody requests a pass or a reload, the daemon ends the count.
 type counting struct {
 	log       *slog.Logger
 	metrics   *metrics.Metrics
-	directory leavers.Directory // of the configuration in force
+	directory leavers.Directory // the client of ClearML; a reload replaces it
 
-	begun  time.Time // start of the last count, without counts that a request for a pass or a reload ended; zero: no count in this term
-	failed bool      // the last count failed, and the log has its error
+	begun  time.Time // start of the last count that no request for a pass or a reload ended; zero: there is none in this term
+	failed bool      // the last count failed, and its error is in the log
 }
 
-// after counts the leavers after a pass, if the interval since the last count has gone by. An
-// interval of 0 means never. If a count fails, the metrics keep the values of the last one.
-// The next count follows after an hour, or after the interval if that is shorter. A count that
-// ends because somebody asked for a pass or a reload is not a failure. It is made again after
-// the next pass.
+// after counts the leavers, if the last count began at least interval ago. The daemon calls after
+// when a pass of the schedule has ended. If interval is 0, after never counts. If a count fails,
+// the metrics keep the values of the count before, and the next count follows after an hour, or
+// after interval if that is shorter. If a request for a pass or a reload ends the count, that is
+// no failure, and the next pass of the schedule is followed by a new count.
 func (c *counting) after(ctx context.Context, rep report.Report, interval time.Duration, s leavers.Surveyor, d leavers.Directory) {
 	if interval == 0 || rep.Result == report.Error {
-		return // the count would fail as the pass did
+		return // the pass failed, and a count makes similar requests and would fail too
 	}
 	wait := interval
 	if c.failed {
@@ -50,8 +51,8 @@ func (c *counting) after(ctx context.Context, rep report.Report, interval time.D
 	}
 }
 
-// count counts the leavers. It returns true if the count ended without a result because
-// somebody asked for a pass or a reload.
+// count counts the leavers. asked is true if a request for a pass or a reload ended the count
+// before there was a result.
 func (c *counting) count(ctx context.Context, s leavers.Surveyor, d leavers.Directory) (asked bool) {
 	found, err := leavers.Find(ctx, s, d, leavers.Recent)
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
@@ -69,7 +70,7 @@ func (c *counting) count(ctx context.Context, s leavers.Surveyor, d leavers.Dire
 		return false
 	case err != nil:
 		c.failed = true
-		c.log.Warn("the leavers were not counted: the metric groupsync_leavers keeps the last count, and the next count is tried within an hour", "error", err)
+		c.log.Warn("the leavers were not counted: the metric groupsync_leavers keeps the last count, and the next count follows after an hour, or after leavers.interval if that is shorter", "error", err)
 		return false
 	}
 	c.failed = false

@@ -1,6 +1,6 @@
-// Package daemon is the long-running process: it makes passes on a schedule, counts leavers,
-// reads admin events, serves the web server, follows the Lease and a suspension, and reloads
-// its configuration.
+// Package daemon is the long-running process of groupsync. It makes passes on a schedule, if it
+// holds the Lease or there is no Lease. It counts leavers, reads Keycloak's admin events, and
+// runs the web server. It shows a suspension, and reloads its configuration.
 package daemon
 
 import (
@@ -24,15 +24,15 @@ import (
 
 // Options are what the daemon needs besides its configuration.
 type Options struct {
-	Sources config.Options // a reload reads the configuration from them
+	Sources config.Options // the files, variables and flags from which a reload reads the configuration
 	Pod     kube.Pod       // the pod that this process runs in
 	Build   wire.Build
 	Log     *slog.Logger
 }
 
-// Run serves the metrics and runs the schedule until ctx is done. If there is a Lease, the
-// schedule runs only while this process holds it. Run reloads the configuration if one of its
-// files changes, after SIGHUP, and on request.
+// Run runs the web server and the schedule until ctx is done. If there is a Lease, the schedule
+// runs only while this process holds the Lease. Run reloads the configuration if one of the
+// configuration's files changes, after SIGHUP, and when a person requests it over HTTP.
 func Run(ctx context.Context, c config.Config, o Options) error {
 	log := o.Log
 	hangups := make(chan os.Signal, 1)
@@ -49,7 +49,7 @@ func Run(ctx context.Context, c config.Config, o Options) error {
 	log.Info("groupsync starts", "version", o.Build.Version, "sync", c.Name, "mode", c.Mode, "writes", c.Mode == config.Apply, "schedule", c.Schedule, "lease", c.Lease.Name, "listen", server.Addr())
 	warn(c, log)
 	group, ctx := errgroup.WithContext(ctx)
-	s.stopped = ctx // if the daemon fails, this ends a reload that waits
+	s.stopped = ctx // if a part of the daemon fails, ctx ends, and so does a reload that waits for a pass
 	for _, work := range []func() error{
 		func() error { return server.Serve(ctx) },
 		func() error { return s.run(ctx) },
@@ -63,8 +63,8 @@ func Run(ctx context.Context, c config.Config, o Options) error {
 	return err
 }
 
-// run makes passes until ctx ends. If there is a Lease, it makes them only while
-// this process holds it.
+// run makes passes until ctx ends. If there is a Lease, run makes passes only while
+// this process holds the Lease.
 func (s *replica) run(ctx context.Context) error {
 	if s.lease == nil {
 		return s.passes(ctx)
@@ -74,17 +74,17 @@ func (s *replica) run(ctx context.Context) error {
 		s.newTerm()
 		s.lead(true)
 		defer s.lead(false)
-		// The deferred call above runs only after the running pass. The call below runs as soon as
-		// ctx ends, so the metrics and the page show at once that the Lease is lost.
+		// The deferred call above runs only after the running pass has ended. The call below runs
+		// as soon as ctx ends. So the metrics and the page show at once that the Lease is lost.
 		defer context.AfterFunc(ctx, func() { s.lead(false) })()
 		return s.passes(ctx)
 	})
 }
 
-// passes runs the schedule until ctx ends. At the same time it reads the admin events, which
-// can ask for early passes. If the reading panics, passes returns the panic as an error, after the
-// running pass has ended. If the running pass was abandoned, passes does not wait for the
-// reading, because the reading may wait for that pass.
+// passes runs the schedule until ctx ends. At the same time a goroutine reads the admin events,
+// which can cause early passes. If the goroutine panics, passes waits until the running pass has
+// ended, and returns the panic as an error. If the schedule abandons a pass at the end, passes does
+// not wait for the goroutine, because the goroutine may wait for that pass.
 func (s *replica) passes(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -7,19 +7,20 @@ import (
 	"time"
 )
 
-// readInterval is how often the files of the configuration are read to find changes. Reading
-// finds every kind of change, also the symlink swap with which Kubernetes updates a volume,
-// and changes on network file systems, which send no notification.
+// readInterval is the time between two reads of the configuration's files. groupsync compares
+// their content, because notifications of the file system can be missing: on network file
+// systems, and when Kubernetes updates a volume by replacing a symbolic link.
 const readInterval = 2 * time.Second
 
-// retryReads is the number of reads after which a refused configuration is loaded again, even
-// if none of its files changed.
+// retryReads is the number of reads after which follow loads a refused configuration again, even
+// if no file has changed (see refused).
 const retryReads = 10
 
-// follow reloads the configuration on SIGHUP, and when one of its files has changed and then
-// stayed the same for one read. It runs until ctx ends. follow does not watch the files of
-// secrets, because each use reads them again. When follow starts, it reloads at once if a file
-// changed during the start.
+// follow reloads the configuration on SIGHUP, and if a file of the configuration has changed. It
+// waits until two reads in a row have the same content, so that it does not load a file that is
+// being written. follow runs until ctx ends. It does not read the files of secrets, because every
+// use of a secret reads its file. When follow starts, it reloads at once if a source of the
+// configuration has changed since the start of the process.
 func (s *replica) follow(ctx context.Context, hangups <-chan os.Signal) {
 	ticks := time.NewTicker(readInterval)
 	defer ticks.Stop()
@@ -52,15 +53,16 @@ func (s *replica) follow(ctx context.Context, hangups <-chan os.Signal) {
 	}
 }
 
-// files returns the paths of the files that the configuration in force was read from.
+// files returns the paths of the configuration's files, and of the CA files that the configuration
+// in force names. A path can be empty.
 func (s *replica) files() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return []string{s.options.File, s.options.ClearMLEnv, s.config.Keycloak.CAFile, s.config.ClearML.CAFile}
 }
 
-// fingerprint returns a digest of the contents of the files. A file that cannot be read counts
-// as a digest of zeros.
+// fingerprint returns a digest of the contents of all files. A file that cannot be read has a
+// fixed digest of its own, which no content has.
 func fingerprint(paths []string) [sha256.Size]byte {
 	h := sha256.New()
 	for _, path := range paths {

@@ -42,8 +42,8 @@ func reading(r events.Reader, passOf func(context.Context), patience time.Durati
 	}, schedule.Options{ShutdownTimeout: patience})}
 }
 
-// TestAPassOfAnEventIsAwaitedForShutdownTimeout: the daemon waits for it so long and no
-// longer, whatever the pass waits for.
+// TestAPassOfAnEventIsAwaitedForShutdownTimeout: when the daemon ends, it waits up to
+// shutdown_timeout for a pass that an admin event started.
 func TestAPassOfAnEventIsAwaitedForShutdownTimeout(t *testing.T) {
 	const patience = 20 * time.Second
 	for _, row := range []struct {

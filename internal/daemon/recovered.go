@@ -5,7 +5,8 @@ import (
 	"runtime/debug"
 )
 
-// Recovered calls f and returns a panic of f as an error, with the stack.
+// Recovered calls f and returns the error of f. If f panics, Recovered returns an error with the
+// panic and its stack.
 func Recovered(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

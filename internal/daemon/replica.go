@@ -26,10 +26,10 @@ import (
 	"groupsync/internal/wire"
 )
 
-// replica is the running daemon. A reload replaces only those parts that depend on the
-// configuration.
+// replica is the running daemon: the leader, a standby, or the only process. A reload replaces
+// only the fields that depend on the configuration.
 type replica struct {
-	options   config.Options // where the configuration comes from
+	options   config.Options // the sources of the configuration
 	log       *slog.Logger
 	metrics   *metrics.Metrics
 	status    *web.Status
@@ -37,7 +37,7 @@ type replica struct {
 	store     wire.Store
 	scheduler *schedule.Scheduler
 	counted   counting
-	stopped   context.Context // ends with the process
+	stopped   context.Context // ends when the process must end
 
 	// reconciler is the Reconciler of the configuration in force. Only a goroutine that holds
 	// mu stores a new one. Explain loads it without mu, because a reload holds mu while it
@@ -46,14 +46,14 @@ type replica struct {
 
 	mu      sync.Mutex // held while a configuration is loaded
 	config  config.Config
-	reader  events.Reader // of Keycloak's admin events, by the configuration in force
-	refusal string        // why the last configuration was refused; empty: the last configuration is in force
+	reader  events.Reader // reads Keycloak's admin events
+	refusal string        // why the configuration that was loaded last was refused; empty: it is in force
 
 	suspension suspension
 }
 
-// newReplica connects the Lease, the memory and both sides. It returns an error for a fault
-// that would not go away by itself. It makes no pass.
+// newReplica opens the Lease and the store of the memory, and makes the clients of both sides. It
+// returns an error if a person must change something before groupsync can run. It makes no pass.
 func newReplica(ctx context.Context, c config.Config, o Options) (*replica, error) {
 	log := o.Log
 	lease, err := wire.OpenLease(c, o.Pod, log)
@@ -81,13 +81,14 @@ func newReplica(ctx context.Context, c config.Config, o Options) (*replica, erro
 	return s, nil
 }
 
-// job returns what the daemon runs under the configuration in force.
+// job returns the schedule and the functions that make passes under the configuration in force.
 func (s *replica) job() schedule.Job {
 	r, directory, interval := s.reconciler.Load(), s.counted.directory, s.config.Leavers.Interval
 	return schedule.Job{
 		After: func(ctx context.Context, rep report.Report) {
 			s.counted.after(ctx, rep, interval, r, directory)
-			// A pass over a large realm needs a lot of memory, and the next one is minutes away.
+			// A pass over a large realm needs a lot of memory, and the next pass is minutes away.
+			// So the memory goes back to the operating system.
 			debug.FreeOSMemory()
 		},
 		Schedule: s.config.Cron(), Jitter: s.config.Jitter, Apply: s.config.Mode == config.Apply,
@@ -116,7 +117,8 @@ func (s *replica) job() schedule.Job {
 	}
 }
 
-// newStatus returns the status that the page shows.
+// newStatus returns the empty status of the web server's status page. If there is a Lease, the page
+// names the holder of the Lease.
 func newStatus(c config.Config, lease *kube.Lease) *web.Status {
 	if lease == nil {
 		return web.NewStatus(c.Name, nil)
@@ -124,8 +126,8 @@ func newStatus(c config.Config, lease *kube.Lease) *web.Status {
 	return web.NewStatus(c.Name, lease.Holder)
 }
 
-// events returns how admin events are read under the configuration in force. In mode observe
-// groupsync does not read them, because an early pass would write nothing.
+// events returns how the daemon reads admin events under the configuration in force. In mode
+// observe the daemon does not read admin events, because an early pass would write nothing.
 func (s *replica) events() events.Settings {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -136,8 +138,8 @@ func (s *replica) events() events.Settings {
 	return events.Settings{From: s.reader, Every: k.EventsInterval}
 }
 
-// eventPasses returns how the passes that admin events ask for are made. Their errors are only
-// logged, because the passes of the schedule find the same changes.
+// eventPasses returns the functions that make the early passes for admin events. These functions
+// only log errors, because the scheduled passes find the same changes.
 func (s *replica) eventPasses() events.Options {
 	return events.Options{
 		Settings: s.events, Log: s.log,
@@ -166,15 +168,17 @@ func (s *replica) nextPass(at time.Time) {
 	s.status.NextPass(at)
 }
 
-// lead tells the metrics and the page whether this process is the leader from now on.
+// lead tells the metrics and the page that this process is the leader from now on, or that it is
+// not.
 func (s *replica) lead(leads bool) {
 	s.metrics.SetLeader(leads)
 	s.status.SetLeader(leads)
 }
 
-// Reload loads the configuration again and puts it in force after the running pass. If the new
-// configuration is refused, the old one stays in force. The log has the error, unless the
-// process is ending.
+// Reload waits until the running pass has ended, loads the configuration, and puts the new
+// configuration in force. If the new configuration is refused, because it has an error or needs a
+// restart, the old configuration stays in force. Reload logs the error, unless the process is
+// ending.
 func (s *replica) Reload() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -217,19 +221,18 @@ func (s *replica) Reload() error {
 	return nil
 }
 
-// newTerm begins a term without the ledger and without the last count of the leavers. The
-// ledger is the list of the changes that this process has made, and shows which of them
-// somebody reverted. Another process may have written since the last term, so the old ledger is
-// no longer right.
+// newTerm deletes the ledger and the time of the last count of leavers when a term begins. The
+// ledger is the list of this process's changes, which shows whether somebody reverted one of them.
+// Another process may have written since the last term, so the old ledger is no longer right.
 func (s *replica) newTerm() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reconciler.Load().NewTerm()
-	s.counted.begun = time.Time{} // the metrics have forgotten the last count
+	s.counted.begun = time.Time{} // the metrics deleted the last count when the last term ended
 }
 
-// stale reports whether the configuration in force differs from what its sources say now. A
-// configuration that cannot be loaded counts as different.
+// stale reports whether the configuration in force differs from the configuration that Load would
+// return now. An error of Load counts as a difference.
 func (s *replica) stale() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -237,9 +240,9 @@ func (s *replica) stale() bool {
 	return err != nil || !reflect.DeepEqual(c, s.config)
 }
 
-// refused reports whether the last configuration was refused. Such a configuration can become
-// valid without a change of its files. For example, Kubernetes can mount a Secret later than the
-// ConfigMap that names the Secret's file.
+// refused reports whether the configuration that was loaded last was refused. A refused
+// configuration can become valid without a change of its files. For example, Kubernetes can mount
+// a Secret later than the ConfigMap that names the Secret's file.
 func (s *replica) refused() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -252,8 +255,9 @@ func (s *replica) Sync(ctx context.Context, user string) (report.Report, error) 
 	return s.sync(ctx, user, reconcile.Request{})
 }
 
-// Approve makes a pass as Sync does, with an approval. It logs the request before the pass,
-// because the process may end before the pass does.
+// Approve makes a pass as Sync does, with an approval of the plan with that digest. by is the
+// person who approves. Approve logs the request before the pass, so that the log has the request
+// even if the process ends during the pass.
 func (s *replica) Approve(ctx context.Context, user, digest, by string) (report.Report, error) {
 	s.log.Info("a pass with an approval was asked for", "digest", digest, "by", by)
 	return s.sync(ctx, user, reconcile.Request{Approval: reconcile.Approval{Digest: digest, By: by}})
@@ -273,14 +277,14 @@ func (s *replica) sync(ctx context.Context, user string, req reconcile.Request) 
 		err = &web.Refusal{Status: http.StatusConflict, Err: err}
 	case errors.As(err, &unknown):
 		err = &web.Refusal{Status: http.StatusNotFound, Err: err}
-	case errors.As(err, &several): // this error lists no people; the page and groupsync explain do
+	case errors.As(err, &several): // the answer does not list the people; groupsync explain and the page do
 		err = &web.Refusal{Status: http.StatusConflict, Err: fmt.Errorf("%d people match, so no pass was made: groupsync explain lists them; ask again with the id of one of them", len(several.Matches))}
 	}
 	return rep, err
 }
 
-// Explain returns the answer of groupsync explain under the configuration in force. It
-// implements web.Explainer.
+// Explain returns the answer that the command groupsync explain would give about the user, the
+// group, or both (reconcile.Subject). It implements web.Explainer.
 func (s *replica) Explain(ctx context.Context, user, group string) (web.Explanation, error) {
 	view, err := s.reconciler.Load().Look(ctx, reconcile.Subject{User: user, Group: group})
 	var unknown *reconcile.UnknownError
@@ -301,7 +305,7 @@ func (s *replica) Explain(ctx context.Context, user, group string) (web.Explanat
 	return web.Explanation{Value: answer, Text: text.String()}, nil
 }
 
-// webOptions returns what the web server serves.
+// webOptions returns the options of the web server.
 func (s *replica) webOptions(c config.Config) web.Options {
 	o := web.Options{
 		Address: c.Web.Listen, ConfigFile: c.Web.ConfigFile, Metrics: s.metrics.Handler(), Log: s.log,

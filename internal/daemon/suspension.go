@@ -11,20 +11,20 @@ import (
 	"groupsync/internal/wire"
 )
 
-// suspensionInterval is how often the daemon asks whether another process has suspended
-// writing. The answer is for the log, the page and the metrics only. A pass asks by itself
-// before each write.
+// suspensionInterval is the time between two reads of the suspension, which another process may
+// have set. These reads are only for the log, the page and the metrics. A pass reads the
+// suspension itself before each write.
 const suspensionInterval = 10 * time.Second
 
-// suspension is what the daemon knows of the suspension in force.
+// suspension is the suspension in force, as the daemon read it last.
 type suspension struct {
 	mu     sync.Mutex
 	known  memory.Suspension // zero: none
-	failed bool              // the last read failed, and the log has the error
+	failed bool              // the last read failed, and its error is in the log
 }
 
-// Suspend stops writing: after it has returned, no further write begins. With Resume it
-// implements web.Control.
+// Suspend sets a suspension. After Suspend has returned nil, no further write begins, or no further
+// removal if removalsOnly is true. It is a part of web.Control, as Resume is.
 func (s *replica) Suspend(ctx context.Context, lasts time.Duration, reason string, removalsOnly bool, by string) (string, error) {
 	next, err := memory.NewSuspension(time.Now(), lasts, reason, by, removalsOnly)
 	if err != nil {
@@ -64,9 +64,9 @@ func (s *replica) followSuspension(ctx context.Context) {
 	}
 }
 
-// readSuspension reads the suspension from the store. It logs a change and updates the page and
-// the metrics. If the store cannot be read, the page and the metrics keep the last known state,
-// and passes write nothing.
+// readSuspension reads the suspension from the store. If the suspension has changed, readSuspension
+// logs the change and updates the page and the metrics. If the store cannot be read, the page and
+// the metrics keep the last known suspension, and passes write nothing.
 func (s *replica) readSuspension(ctx context.Context) {
 	k := &s.suspension
 	k.mu.Lock()
@@ -86,8 +86,8 @@ func (s *replica) readSuspension(ctx context.Context) {
 	}
 	before := k.known
 	k.known = now
-	// The log line comes last, so that the page and the metrics already agree with the line when
-	// somebody reads it.
+	// The log line comes last. Somebody who reads the line then finds the same state on the page
+	// and in the metrics.
 	s.status.Suspend(now)
 	s.metrics.Suspend(now)
 	if now.IsZero() {

@@ -1,7 +1,8 @@
-// Package events starts early passes. It reads Keycloak's admin events between the scheduled
-// passes. An event about a person starts a pass for that person only. An event about a group
-// or a role starts a whole pass: a pass for everybody. If an event is missed, repeated or out
-// of order, only time is lost, because the scheduled passes find every change too.
+// Package events reads Keycloak's admin events between the scheduled passes, and starts early
+// passes because of them. An event about a person starts a pass for that person only. An event
+// about a group or a role starts a whole pass, which is a pass for everybody. If an event is
+// missed, repeated or out of order, no change is lost, because the scheduled passes find every
+// change too.
 package events
 
 import (
@@ -26,17 +27,17 @@ type Work struct {
 	// People are the accounts in the events, in the order in which they first appear. Each of
 	// them needs a pass.
 	People []Person
-	Whole  bool // an event is about a group or a role, so it can concern any person
+	Whole  bool // a whole pass is needed, because an event is about a group or a role and can concern anybody
 }
 
 // Person is one account that appears in events.
 type Person struct {
 	Account   string           // id of the account
-	Witnesses []source.Witness // the events that explain a removal
+	Witnesses []source.Witness // the events that explain why the account may have lost a membership
 }
 
-// Read returns the passes that the events need. It ignores events of other kinds, and events
-// whose path does not have Keycloak's form.
+// Read returns the passes that the events need. It ignores events that are about no account, group
+// or role, and events whose path does not have Keycloak's form.
 func Read(events []Event) (w Work) {
 	for _, e := range events {
 		parts := strings.Split(e.Path, "/")
@@ -71,8 +72,9 @@ func (w *Work) person(parts []string, e Event) {
 	default:
 		return
 	}
-	// A later event about the same thing replaces an earlier one. For example, an account that
-	// was added to the group again was not removed from it.
+	// A later event about the same membership, or about the account itself, replaces the earlier
+	// event. For example, if the account was removed from a group and then added again, the
+	// removal explains nothing.
 	p.Witnesses = slices.DeleteFunc(p.Witnesses, func(x source.Witness) bool { return x.Group == witness.Group })
 	if e.Resource == "USER" || e.Operation == "DELETE" {
 		p.Witnesses = append(p.Witnesses, witness)

@@ -8,15 +8,15 @@ import (
 
 const (
 	// overlap is how far each reading goes back before the newest known event. Keycloak saves
-	// an event in the transaction of its change. If that transaction ends late, the event
-	// appears after an event with a later time.
+	// an event in the same transaction as the change. If that transaction takes long, the event
+	// appears only after an event with a later time was read.
 	overlap = 30 * time.Second
-	// skew is the largest allowed difference between Keycloak's clock and the clock of this
-	// machine. The first reading goes back this far. The next reading begins at the newest
-	// event, but an event further in the future than skew does not count as the newest.
+	// skew is the largest difference between Keycloak's clock and this machine's clock that
+	// groupsync allows for. The first reading goes back this far. The next reading begins at the
+	// newest event. An event further in the future than skew does not count as the newest.
 	skew = 10 * time.Minute
-	// mostPeople is the largest number of people for whom one reading starts a pass each. If
-	// a reading has more people, one whole pass is started instead.
+	// mostPeople is the largest number of people in a reading for which groupsync makes a pass
+	// of each person. If a reading has more people, one whole pass starts instead.
 	mostPeople = 20
 	// pause is the shortest time between two whole passes that events start. A burst of
 	// changes, such as an import of groups, starts one pass instead of hundreds.
@@ -25,8 +25,9 @@ const (
 
 // Reader reads admin events.
 type Reader interface {
-	// AdminEvents returns the events since a time, oldest first. most is the largest number of
-	// events that it returns. If it returns that many, there may be more events.
+	// AdminEvents returns the events at the time since or later, oldest first. most is the
+	// largest number of events that AdminEvents can return. If it returns most events, there may
+	// be more.
 	AdminEvents(ctx context.Context, since time.Time) (events []Event, most int, err error)
 }
 
@@ -36,7 +37,7 @@ type Settings struct {
 	Every time.Duration // the pause between two readings
 }
 
-// Options are what a Poller needs.
+// Options are what Run needs.
 type Options struct {
 	Settings func() Settings                     // called before each reading, so that a changed configuration takes effect
 	Person   func(ctx context.Context, p Person) // runs the pass of one person
@@ -44,15 +45,15 @@ type Options struct {
 	Log      *slog.Logger
 }
 
-// poller is the state of Run. It starts anew if the configuration switches the reading of
-// events off.
+// poller is the state of Run. Run uses a new poller if the configuration switches the reading of
+// events off and on again.
 type poller struct {
 	Options
 	primed bool           // the first reading is done; its events start no pass, because the first scheduled pass finds their changes
 	since  time.Time      // time of the newest event that was read
-	seen   map[Event]bool // the events of the last reading, which an overlapping reading returns again
+	seen   map[Event]bool // the events of the last reading; the next reading returns some of them again (overlap)
 	last   time.Time      // when events last started a whole pass
-	wanted bool           // a whole pass is needed, and pause is not over yet
+	wanted bool           // a whole pass is needed, and has not started because pause is not over
 	failed string         // the error of the last reading; empty: the last reading succeeded
 }
 
@@ -99,9 +100,9 @@ func (p *poller) poll(ctx context.Context, from Reader) {
 	}
 	work := Read(fresh)
 	p.wanted = p.wanted || work.Whole || len(fresh) >= most || len(work.People) > mostPeople
-	if len(work.People) <= mostPeople { // these passes also run if a whole pass follows, because the whole pass may have to wait for pause
+	if len(work.People) <= mostPeople { // also if a whole pass is needed, because that pass may have to wait for pause
 		for _, person := range work.People {
-			if late { // the reading before failed, so the events can be old and must not explain a removal
+			if late { // the last reading failed, so these events can be old, and an old event must not explain a removal
 				person.Witnesses = nil
 			}
 			p.Person(ctx, person)
@@ -114,8 +115,8 @@ func (p *poller) poll(ctx context.Context, from Reader) {
 	}
 }
 
-// fresh returns the events that the last reading did not return. It remembers all events of
-// this reading, and the time of the newest one.
+// fresh returns those of the events that the last reading did not return. It stores all events in
+// seen, and the time of the newest event in since.
 func (p *poller) fresh(events []Event, now time.Time) (fresh []Event) {
 	seen := make(map[Event]bool, len(events))
 	for _, e := range events {
@@ -131,7 +132,7 @@ func (p *poller) fresh(events []Event, now time.Time) (fresh []Event) {
 	return fresh
 }
 
-// fail logs why events cannot be read. It does not log the same cause twice in a row.
+// fail logs why the admin events cannot be read. It does not log the same error twice in a row.
 func (p *poller) fail(ctx context.Context, err error) {
 	if ctx.Err() != nil || err.Error() == p.failed {
 		return

@@ -1,6 +1,6 @@
-// Package fault defines the type of errors about the two sides, Keycloak and ClearML. Each
-// failed request, read or write has a Reason. The metric groupsync_errors_total has the same
-// values in its label `reason`.
+// Package fault defines the type of errors about the two sides, Keycloak and ClearML. Each error
+// has a Reason. The metric groupsync_errors_total has the reasons as the values of its label
+// `reason`.
 package fault
 
 import (
@@ -10,7 +10,7 @@ import (
 	"net"
 )
 
-// Reason is the kind of a failure. The zero value is not a reason.
+// Reason is the kind of a failure. The empty Reason is not valid.
 type Reason string
 
 // The reasons, as docs/metrics.md lists them.
@@ -26,7 +26,7 @@ const (
 	Rejected   Reason = "rejected"   // the request was refused or not carried out
 )
 
-// System is one of the two sides. The metrics have the same values in their label `system`.
+// System is one of the two sides. The metrics use its values in their label `system`.
 type System string
 
 // The two sides.
@@ -35,8 +35,9 @@ const (
 	ClearML  System = "clearml"
 )
 
-// Error is the error of a request, read or write of one side. Its text says what groupsync was
-// doing, what went wrong and what to do now. The text never contains a secret.
+// Error is the error of a failed request to one side, or of an answer that groupsync cannot use.
+// The text says what groupsync was doing, what went wrong, and what a person can do. It never
+// contains a secret.
 type Error struct {
 	System System
 	Reason Reason
@@ -47,8 +48,8 @@ func (e *Error) Error() string { return e.Err.Error() }
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// New returns an *Error. Its text is formatted as fmt.Errorf does it. With %w, the *Error wraps
-// that argument.
+// New returns an *Error with a text that is formatted as in fmt.Errorf. If format contains %w, the
+// *Error wraps the argument of %w.
 func New(system System, reason Reason, format string, args ...any) *Error {
 	return &Error{System: system, Reason: reason, Err: fmt.Errorf(format, args...)}
 }
@@ -62,8 +63,8 @@ func Of(err error) *Error {
 	return nil
 }
 
-// OfNetwork returns the reason of an error that an HTTP transport returned instead of an
-// answer: Timeout if the time was over, and otherwise Connection.
+// OfNetwork returns the reason of an error that an HTTP client returned instead of an answer:
+// Timeout if the timeout was exceeded, and otherwise Connection.
 func OfNetwork(err error) Reason {
 	var n net.Error
 	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &n) && n.Timeout() {

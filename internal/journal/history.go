@@ -16,7 +16,7 @@ import (
 type Record struct {
 	Pass       string    `json:"pass"`
 	At         time.Time `json:"at"`          // start of the pass, in UTC
-	ApprovedBy string    `json:"approved_by"` // who approved withheld changes of the pass; empty: nobody
+	ApprovedBy string    `json:"approved_by"` // who gave the approval that the pass granted; empty: nobody
 	Group      string    `json:"group"`       // name of the ClearML group
 	GroupID    string    `json:"group_id"`
 	Action     string    `json:"action"` // add or remove
@@ -53,9 +53,9 @@ func Records(r report.Report) []Record {
 	return records
 }
 
-// Query selects the changes that a History has. An empty field selects all.
+// Query selects changes of the journal. An empty field selects all changes.
 type Query struct {
-	User  string    // exact id, name or email of a ClearML user; the ASCII case of an email does not matter
+	User  string    // exact id, name or email of a ClearML user; upper and lower case (A to Z) are equal in an email
 	Group string    // exact name or id of a ClearML group
 	Since time.Time // only passes that started at this time or later
 }
@@ -66,17 +66,17 @@ func (q Query) matches(r Record) bool {
 	return user && group && !r.At.Before(q.Since)
 }
 
-// History is the result of a Query. No list is nil.
+// History is the result of a Query. Its lists can be empty, but are not nil.
 type History struct {
 	Sync       string    `json:"sync"`
 	Reports    int       `json:"reports"`    // number of readable reports in the journal, whatever the query selects
-	From       time.Time `json:"from"`       // start of the oldest of these reports, in UTC
-	Changes    []Record  `json:"changes"`    // by pass, the newest pass last
-	Unreadable []string  `json:"unreadable"` // a sentence for each report that was skipped
+	From       time.Time `json:"from"`       // start of the oldest readable report's pass, in UTC
+	Changes    []Record  `json:"changes"`    // the selected changes, those of the newest pass last
+	Unreadable []string  `json:"unreadable"` // a sentence for each report that cannot be read
 }
 
-// History returns the changes of the journal that match the query. If the journal has no
-// report at all, History returns an error. The text of the error is a whole sentence.
+// History returns the changes in the journal that the query selects. If the journal has no report,
+// not even an unreadable one, History returns an error whose text says why that can be.
 func (d Dir) History(q Query) (History, error) {
 	h := History{Sync: d.Sync, Changes: []Record{}, Unreadable: []string{}}
 	for r, err := range d.List() {
@@ -99,12 +99,12 @@ func (d Dir) History(q Query) (History, error) {
 	return h, nil
 }
 
-// Past holds the last change of each membership, from a journal. Without a journal, it is the
-// zero Past.
+// Past holds the last change of each membership, from a journal. If there is no journal, callers
+// use the zero Past.
 type Past struct {
-	From    time.Time             // start of the oldest report that was read, in UTC; zero: there is none
-	Latest  map[Membership]Record // the last change that a pass made
-	Skipped []string              // a sentence for each report that was skipped
+	From    time.Time             // start of the pass of the oldest report that was read, in UTC; zero: no report was read
+	Latest  map[Membership]Record // the last change of the membership that a pass wrote
+	Skipped []string              // a sentence for each report that cannot be read, and one about the reports that were not read
 }
 
 // Reports gives access to the reports of a journal, one at a time.
@@ -115,9 +115,9 @@ type Reports interface {
 	Get(pass string) (report.Report, error)
 }
 
-// PastOf returns the past of the memberships for which wanted returns true. It reads the
-// newest report first. Before each report it calls goOn, and stops if goOn returns false,
-// because a large journal takes long to read. Skipped says which reports it did not read.
+// PastOf returns the past of the memberships for which wanted returns true. It reads the reports
+// from the newest to the oldest. Reading a large journal takes long, so PastOf calls goOn before
+// each report, and stops if goOn returns false. Skipped then says which reports were not read.
 func PastOf(j Reports, wanted func(Membership) bool, goOn func() bool) Past {
 	p := Past{Latest: make(map[Membership]Record)}
 	passes, err := j.Passes()
@@ -203,8 +203,8 @@ func person(c Record) string {
 	return who
 }
 
-// what returns a change's outcome, why it was wanted, and ClearML's id of the call that wrote
-// it.
+// what describes a change: its outcome, the reason for the change, and ClearML's id of the call
+// that wrote the change.
 func what(c Record) string {
 	parts := []string{string(c.Outcome)}
 	if c.Guard != "" {

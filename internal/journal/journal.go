@@ -1,6 +1,7 @@
 // Package journal keeps the reports of passes in a directory, one file for each pass. Months
-// later an operator can read there what groupsync changed and who approved it. A report is
-// written to the disk completely or not at all. A file that was cut or edited is detected.
+// later an operator can still read what groupsync changed, and who approved the changes. The
+// package writes a report to the disk completely or not at all. It returns an error for a file
+// that was cut or edited.
 package journal
 
 import (
@@ -29,14 +30,15 @@ type Dir struct {
 	KeepFor time.Duration // how long a report is kept after the start of its pass; 0: without limit
 }
 
-// Under returns the directory of the journal in a state_dir.
+// Under returns the path of the journal's directory in a state_dir.
 func Under(stateDir string) string { return filepath.Join(stateDir, "journal") }
 
 // ErrNoReport is the error of Get if the journal has no report of the pass.
 var ErrNoReport = errors.New("the journal has no report of this pass")
 
-// Add stores the report of a pass, and then removes the reports beyond Keep and KeepFor. If
-// only the removal fails, Add returns an error although the report is stored.
+// Add stores the report of a pass. It then removes reports that are older than KeepFor, and the
+// oldest reports if there are more than Keep. If only the removal fails, the report is stored, and
+// Add still returns an error.
 func (d Dir) Add(r report.Report) error {
 	if !isPass(r.Pass) {
 		return fmt.Errorf("%q is not the id of a pass", r.Pass)
@@ -51,9 +53,9 @@ func (d Dir) Add(r report.Report) error {
 	return d.prune(r.Started)
 }
 
-// List returns the reports, the newest last. If a report is damaged or belongs to another
-// sync, List yields an error instead of it, and goes on with the next report. The text of the
-// error is a sentence that names the file. A journal that does not exist has no reports.
+// List yields the reports, the newest last. If a report is damaged or belongs to another sync, List
+// yields an error in place of the report, and goes on with the next report. The error names the
+// file. If the directory does not exist, List yields nothing.
 func (d Dir) List() iter.Seq2[report.Report, error] {
 	return func(yield func(report.Report, error) bool) {
 		passes, err := d.passes()
@@ -73,9 +75,9 @@ func (d Dir) List() iter.Seq2[report.Report, error] {
 	}
 }
 
-// Get returns the report of one pass, or ErrNoReport if there is none. It returns another
-// error if pass is not the id of a pass, or if the file was cut or edited, or is the report of
-// another pass or sync. The error names the file or the id.
+// Get returns the report of the pass with the id pass. If the journal has no such report, the error
+// is ErrNoReport. If pass is no id, or if the file was cut, edited, or is the report of another
+// pass or sync, Get returns an error that names the id or the file.
 func (d Dir) Get(pass string) (report.Report, error) {
 	if !isPass(pass) {
 		return report.Report{}, fmt.Errorf("%q is not the id of a pass: the report and the log show ids like 20260102T150405Z-0a1b2c3d", pass)
@@ -100,9 +102,9 @@ func (d Dir) Get(pass string) (report.Report, error) {
 	return r, nil
 }
 
-// File returns the report in any file: a file of a journal, or a file with the output of
-// --once -o json. It returns an error that names the file if it cannot read the file, or if
-// the file was cut or edited, or is the report of another sync.
+// File returns the report in any file: a file of a journal, or the saved output of
+// groupsync --once -o json. If the file cannot be read, was cut or edited, or is the report of
+// another sync, File returns an error that names the file.
 func (d Dir) File(file string) (report.Report, error) {
 	data, err := os.ReadFile(file) // #nosec G304 -- the operator names the file on the command line
 	if err != nil {
@@ -118,10 +120,10 @@ func (d Dir) File(file string) (report.Report, error) {
 	return r, nil
 }
 
-// LastThatWrote returns the newest report whose pass changed ClearML, or may have changed it.
-// Reports of restores do not count. If there is no such report, LastThatWrote returns an
-// error. It also returns an error if it cannot read a report that may be newer, because that
-// report may be the one to return.
+// LastThatWrote returns the newest report of a pass that changed ClearML or may have changed
+// ClearML. It ignores restores. If the journal has no such report, LastThatWrote returns an error.
+// It also returns an error if a report that may be newer cannot be read, because that report's
+// pass may have changed ClearML too.
 func (d Dir) LastThatWrote() (report.Report, error) {
 	passes, err := d.passes()
 	if err != nil {
@@ -129,8 +131,8 @@ func (d Dir) LastThatWrote() (report.Report, error) {
 	}
 	var last report.Report
 	for _, pass := range slices.Backward(passes) {
-		// Several passes can start in the same second. All their reports are read, because an
-		// unreadable one may be the newest.
+		// Several passes can start in the same second. All reports of that second are read,
+		// because an unreadable report may be the newest.
 		if last.Pass != "" && started(pass).Before(started(last.Pass)) {
 			break
 		}
@@ -181,7 +183,8 @@ func (d Dir) Passes() ([]string, error) {
 	return passes, nil
 }
 
-// passes returns the ids of Passes, but sorts passes of the same second by their exact start.
+// passes returns the same ids as Passes. It sorts the passes of the same second by their exact
+// start.
 func (d Dir) passes() ([]string, error) {
 	passes, err := d.Passes()
 	slices.SortStableFunc(passes, d.order)
@@ -194,13 +197,13 @@ func (d Dir) order(a, b string) int {
 	if byID := started(a).Compare(started(b)); byID != 0 {
 		return byID
 	}
-	first, _ := d.Get(a) // if a report is unreadable, its start is zero, so its pass comes first
+	first, _ := d.Get(a) // an unreadable report has the zero start, so its pass comes first
 	second, _ := d.Get(b)
 	return first.Started.Compare(second.Started)
 }
 
-// prune removes the reports beyond Keep and KeepFor, and the temporary files that killed
-// processes have left.
+// prune removes the reports that Keep and KeepFor do not allow, and temporary files that killed
+// processes have left. The age of a report is the time from its pass's start to now.
 func (d Dir) prune(now time.Time) error {
 	passes, err := d.passes()
 	if err != nil {

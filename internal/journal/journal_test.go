@@ -229,7 +229,7 @@ func TestTheLastPassThatWrote(t *testing.T) {
 	}
 }
 
-// TestAFileOfAJournal: a report is read from wherever its file is.
+// TestAFileOfAJournal: File reads the file of a report from any directory.
 func TestAFileOfAJournal(t *testing.T) {
 	d := full(t, 1)
 	from, to := filepath.Join(d.Path, passOf(1)+".json"), filepath.Join(t.TempDir(), "copy.json")
@@ -326,7 +326,8 @@ func TestWhatIsKept(t *testing.T) {
 	}
 }
 
-// TestWhatAKilledProcessLeftIsRemoved: a day after its pass, and nothing else.
+// TestWhatAKilledProcessLeftIsRemoved: Add removes a temporary file a day after its pass, and no
+// other file.
 func TestWhatAKilledProcessLeftIsRemoved(t *testing.T) {
 	d := full(t, 1)
 	leave := func(name string) string {

@@ -41,7 +41,8 @@ func TestMain(m *testing.M) {
 var fileCalls = []string{"openat", "mkdirat", "write", "fsync", "close", "renameat", "unlinkat", "fcntl", "getdents64", "newfstatat"}
 
 // TestAKilledProcessLeavesWholeReports kills a process that stores a report. For each kind of
-// call that touches files, it does so before the first call, before the second, and so on.
+// system call that touches files, the test kills one process before the first such call, one
+// before the second, and so on.
 func TestAKilledProcessLeavesWholeReports(t *testing.T) {
 	if testing.Short() || runtime.GOOS != "linux" {
 		t.Skip("needs strace")

@@ -17,10 +17,10 @@ import (
 const maxMessage = 1024
 
 // Tripped makes one Event of type Warning on the pod for each guard that tripped
-// in this pass and did not trip in the pass before. The table of guards says
-// which guards make Events (report.Rule.Event). If the API server does not take an
-// Event, Tripped logs a warning and does not try again, because the log and the
-// metrics report the guards too.
+// in this pass and did not trip in the pass before. Only guards with
+// report.Rule.Event make Events. If the API server does not accept an Event,
+// Tripped logs a warning and does not try again, because the log and the metrics
+// report the guards too.
 func (l *Lease) Tripped(ctx context.Context, trips []report.Trip) {
 	now, texts := make(map[report.Guard]bool), make(map[report.Guard]string)
 	var order []report.Guard
@@ -34,8 +34,8 @@ func (l *Lease) Tripped(ctx context.Context, trips []report.Trip) {
 		now[t.Guard] = true
 	}
 	l.tripped = now
-	// One timeout for all Events: a process that loses the leadership must not wait
-	// long for an API server that does not answer.
+	// All Events together get one timeout. Otherwise a process that has lost the leadership
+	// could wait long for an API server that does not answer.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
 	for _, guard := range order {
@@ -45,8 +45,9 @@ func (l *Lease) Tripped(ctx context.Context, trips []report.Trip) {
 	}
 }
 
-// Approved makes one Event of type Normal on the pod if the pass was given an
-// approval and granted it. It says who approved, when, and what was lifted.
+// Approved makes one Event of type Normal on the pod if a, the approval of a pass,
+// was granted. The Event names who approved, when, and which guards were lifted. If
+// a is nil or was not granted, Approved does nothing.
 func (l *Lease) Approved(ctx context.Context, a *report.Approval) {
 	if a == nil || !a.Granted {
 		return
@@ -65,7 +66,7 @@ func message(t report.Trip) string {
 	return fmt.Sprintf("the guard %s: %s", t.Guard, t.Detail)
 }
 
-// event makes an Event on the pod. If the pod's name is not known, it makes none.
+// event makes an Event on the pod. If the pod's name is not known, event does nothing.
 func (l *Lease) event(ctx context.Context, kind, reason, text string) error {
 	if l.pod.Name == "" {
 		return nil
@@ -80,7 +81,7 @@ func (l *Lease) event(ctx context.Context, kind, reason, text string) error {
 	return err
 }
 
-// shortened cuts a text that is longer than an Event may be.
+// shortened returns the text, cut to maxMessage bytes if it is longer.
 func shortened(text string) string {
 	if len(text) <= maxMessage {
 		return text

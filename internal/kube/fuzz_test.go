@@ -27,8 +27,8 @@ import (
 	"groupsync/internal/report"
 )
 
-// apiServer answers each GET with one answer, until something is written. From then on it
-// answers with what was written last.
+// apiServer answers each GET with the same answer, until a client writes an object. After that it
+// answers with the object that was written last.
 type apiServer struct {
 	status int
 	body   []byte
@@ -82,11 +82,11 @@ func (s *apiServer) lease(t *testing.T) *Lease {
 	return &Lease{name: "groupsync", namespace: "ns", identity: identity(), client: client, log: slog.New(slog.DiscardHandler), tripped: make(map[report.Guard]bool)}
 }
 
-// statusOf makes a status of HTTP of any number.
+// statusOf returns an HTTP status from 200 to 599 for any number.
 func statusOf(n uint16) int { return 200 + int(n)%400 }
 
-// TestAnAnswerWithoutTheConfigMapIsAnError: it is not taken for a ConfigMap that holds
-// nothing, which would lift guards and a suspension.
+// TestAnAnswerWithoutTheConfigMapIsAnError: an answer 200 that is not the memory's ConfigMap is an
+// error. If it counted as an empty ConfigMap, guards and a suspension would be lifted.
 func TestAnAnswerWithoutTheConfigMapIsAnError(t *testing.T) {
 	for name, body := range map[string]string{
 		"an empty object":                `{}`,
@@ -111,9 +111,9 @@ func TestAnAnswerWithoutTheConfigMapIsAnError(t *testing.T) {
 	}
 }
 
-// FuzzConfigMap: memory and suspension that are read from a ConfigMap are the same after
-// they are written and read again, and to write one leaves the other as it is. An error
-// comes with neither. A suspension that cannot be read can be ended.
+// FuzzConfigMap: a memory or a suspension that was read from a ConfigMap is equal after it was
+// written and read again. A write of one does not change the other. If a read returns an error, it
+// returns the zero value. A suspension that cannot be read can be ended.
 func FuzzConfigMap(f *testing.F) {
 	const mem = `{"version":1,"memory":{"groups":{"g":{"sources":{"s":"/s"}}}}}`
 	f.Add(uint16(0), []byte(nil), []byte(mem), `{"version":1,"until":"2026-11-24T13:00:00Z","reason":"r","by":"alice","at":"2026-11-24T12:00:00Z","removals_only":true}`)
@@ -131,7 +131,7 @@ func FuzzConfigMap(f *testing.F) {
 				api.body = configMap(t, packed, suspension)
 			}
 			l := api.lease(t)
-			l.renewed = time.Now() // it leads
+			l.renewed = time.Now() // so that this process is the leader
 			m := l.Memory()
 			first, err := m.Load()
 			switch {
@@ -158,7 +158,7 @@ func FuzzConfigMap(f *testing.F) {
 	})
 }
 
-// fuzzSuspension reads the suspension, replaces it by itself, and ends it.
+// fuzzSuspension reads the suspension, writes the same suspension, and ends it.
 func fuzzSuspension(t *testing.T, api *apiServer, m *Memory) {
 	t.Helper()
 	s, unread := m.Suspension(t.Context())
@@ -192,7 +192,7 @@ func fuzzSuspension(t *testing.T, api *apiServer, m *Memory) {
 }
 
 // configMap returns a ConfigMap that holds the memory, which is compressed here, and the
-// suspension. What is empty is left out.
+// suspension. An empty memory or suspension is left out.
 func configMap(t *testing.T, mem []byte, suspension string) []byte {
 	t.Helper()
 	c := core.ConfigMap{TypeMeta: meta.TypeMeta{Kind: "ConfigMap", APIVersion: "v1"}, ObjectMeta: meta.ObjectMeta{Name: "groupsync-memory"}}
@@ -213,9 +213,9 @@ func configMap(t *testing.T, mem []byte, suspension string) []byte {
 	return text
 }
 
-// FuzzLease: whatever the Lease holds, a process leads only after it has written itself into
-// the Lease, and no sooner than an earlier holder has stopped to write. It gives the Lease up
-// in the end. If it does not lead, it says why, in time, and writes nothing.
+// FuzzLease: whatever the Lease contains, a process leads only after it has written itself into the
+// Lease as the holder, and only after an earlier holder has stopped writing. At the end it releases
+// the Lease. If it cannot lead, it returns an error in time, and writes nothing.
 func FuzzLease(f *testing.F) {
 	const head = `{"kind":"Lease","apiVersion":"coordination.k8s.io/v1","metadata":{"name":"groupsync"},"spec":`
 	f.Add(uint16(0), []byte(head+`{"holderIdentity":"other","leaseDurationSeconds":15,"acquireTime":"2026-11-24T12:00:00.000000Z","renewTime":"2026-11-24T12:00:00.000000Z","leaseTransitions":3}}`))
@@ -273,13 +273,13 @@ func (s *apiServer) writtenSpec(t *testing.T) coordination.LeaseSpec {
 	return l.Spec
 }
 
-// leastWait returns how long a process must look at a Lease before it takes it.
+// leastWait returns how long a process must at least wait before it takes the Lease in body.
 func leastWait(body []byte) time.Duration {
 	var l coordination.Lease
 	o, _, err := scheme.Codecs.UniversalDeserializer().Decode(body, nil, &l)
 	switch {
 	case err != nil || o != &l:
-		return renewDeadline // no Lease: somebody may have held one that is gone
+		return renewDeadline // there is no Lease: a process may have held a Lease that was deleted
 	case l.Spec.HolderIdentity != nil && *l.Spec.HolderIdentity != "":
 		return leaseDuration
 	case l.Spec.LeaseDurationSeconds != nil && *l.Spec.LeaseDurationSeconds == released:

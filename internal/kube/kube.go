@@ -1,6 +1,6 @@
-// Package kube is groupsync's use of Kubernetes. A Lease decides which replica leads. A
-// ConfigMap beside the Lease holds the guards' memory and the suspension. Events report
-// guards that trip, and approvals.
+// Package kube is groupsync's use of Kubernetes. The replica that holds the Lease is the leader,
+// and only the leader makes passes that write. A ConfigMap in the Lease's namespace holds the
+// guards' memory and the suspension. Kubernetes Events report guards that trip, and approvals.
 package kube
 
 import (
@@ -31,7 +31,7 @@ import (
 	"groupsync/internal/transport"
 )
 
-// Options name the Lease and the pod that campaigns for it.
+// Options name the Lease and the pod of this process.
 type Options struct {
 	Name, Namespace string // of the Lease; Namespace empty: the namespace of the pod, or of the kubeconfig
 	Pod             Pod    // the pod that Events are about; if its name is empty, no Events are made
@@ -42,7 +42,7 @@ type Options struct {
 // Kubernetes.
 type Pod struct{ Name, UID string }
 
-// Lease is a Kubernetes Lease and the ConfigMap beside it.
+// Lease is a Kubernetes Lease, and the ConfigMap of the memory in the same namespace.
 type Lease struct {
 	name, namespace string
 	identity        string
@@ -51,20 +51,20 @@ type Lease struct {
 	client          kubernetes.Interface
 	log             *slog.Logger
 
-	tripped map[report.Guard]bool // guards that tripped in the last pass; only the goroutine that makes passes uses the map
+	tripped map[report.Guard]bool // guards with Events that tripped in the last pass; only the goroutine that makes passes uses the map
 
 	mu      sync.Mutex
 	renewed time.Time // when the last successful renewal was sent; zero: this process has no term
-	ended   error     // why the term is over; nil: it is not over
-	holder  string    // the holder that was seen last
+	ended   error     // why the term is over; nil: the term is not over, or there is none
+	holder  string    // the holder in the last read of the Lease; empty: none
 }
 
 // timeout limits one request to the API server. It is half of renewDeadline, so the leader can
 // retry once, against another API server, before it loses the Lease.
 const timeout = renewDeadline / 2
 
-// Open returns the Lease. It sends no request yet. It returns an error if no API server is
-// configured, or if the pod's namespace cannot be found.
+// Open returns the Lease that o names. It sends no request. It returns an error if no API server
+// is configured, or if the pod's namespace is unknown.
 func Open(o Options) (*Lease, error) {
 	return open(o, clientcmd.NewDefaultClientConfigLoadingRules())
 }
@@ -93,8 +93,9 @@ func open(o Options, rules clientcmd.ClientConfigLoader) (*Lease, error) {
 	}, nil
 }
 
-// identity returns the host's name, which in a pod is the pod's name, and a random part. The
-// random part distinguishes a container that restarts from the one before it.
+// identity returns the name under which this process holds the Lease: the host's name (in a pod,
+// the pod's name) and a random part. The random part distinguishes a restarted container from the
+// container before the restart.
 func identity() string {
 	host, err := os.Hostname()
 	if err != nil {
@@ -111,11 +112,12 @@ func (l *Lease) quiet(ctx context.Context) context.Context {
 	return klog.NewContext(ctx, logr.FromSlogHandler(lowered{l.log.Handler()}))
 }
 
-// lowered gives every record of client-go the level debug. When a renewal fails, this package
-// writes its own log lines, which say what the failure means.
+// lowered is a log handler that gives every record of client-go the level debug. Operators do not
+// need these records: when a renewal fails, this package logs what the failure means.
 type lowered struct{ slog.Handler }
 
-// Enabled leaves out the records that client-go makes each time it looks at the Lease.
+// Enabled drops the debug records of client-go, which it makes each time it reads the Lease. The
+// other records are enabled if the log has the level debug.
 func (h lowered) Enabled(ctx context.Context, level slog.Level) bool {
 	return level > slog.LevelDebug && h.Handler.Enabled(ctx, slog.LevelDebug)
 }
@@ -131,9 +133,9 @@ func (h lowered) WithAttrs(attrs []slog.Attr) slog.Handler {
 
 func (h lowered) WithGroup(name string) slog.Handler { return lowered{h.Handler.WithGroup(name)} }
 
-// Check finds out whether the Lease and the memory's ConfigMap can be read and written. It
-// changes neither. If one does not exist, Check creates it, empty. An error says what is
-// missing or not allowed, and what to do.
+// Check finds out whether this process can read the Lease and the memory's ConfigMap, and may
+// write them. Check does not change an object that exists, and creates a missing object, empty.
+// An error names what is missing or not allowed, and what to do.
 func (l *Lease) Check(ctx context.Context) error {
 	lease := &coordination.Lease{ObjectMeta: meta.ObjectMeta{Name: l.name}}
 	err := exists(ctx, l.client.CoordinationV1().Leases(l.namespace), l.name, lease)
@@ -154,14 +156,14 @@ func (l *Lease) Check(ctx context.Context) error {
 	return nil
 }
 
-// objects is the part of a client of client-go that reads and creates the objects of one kind
-// in one namespace.
+// objects are the methods of client-go that read and create objects of one kind in one namespace.
 type objects[T any] interface {
 	Get(context.Context, string, meta.GetOptions) (*T, error)
 	Create(context.Context, *T, meta.CreateOptions) (*T, error)
 }
 
-// exists reads the object, and creates it if it does not exist.
+// exists returns nil if the object with that name exists and can be read. If the object does not
+// exist, exists creates it from empty.
 func exists[T any](ctx context.Context, all objects[T], name string, empty *T) error {
 	_, err := all.Get(ctx, name, meta.GetOptions{})
 	if !apierrors.IsNotFound(err) {
@@ -174,7 +176,8 @@ func exists[T any](ctx context.Context, all objects[T], name string, empty *T) e
 	return err
 }
 
-// mayUpdate asks the API server whether this process may update the object.
+// mayUpdate asks the API server whether this process may update the object. It returns nil if the
+// process may, or if the API server refuses the question.
 func (l *Lease) mayUpdate(ctx context.Context, resource schema.GroupResource, name string) error {
 	review := &authorization.SelfSubjectAccessReview{Spec: authorization.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorization.ResourceAttributes{
 		Namespace: l.namespace, Verb: "update", Group: resource.Group, Resource: resource.Resource, Name: name,
@@ -182,7 +185,7 @@ func (l *Lease) mayUpdate(ctx context.Context, resource schema.GroupResource, na
 	answer, err := l.client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, meta.CreateOptions{})
 	switch {
 	case apierrors.IsForbidden(err):
-		return nil // the cluster refuses the question, so only the first update shows the answer
+		return nil // some clusters forbid this question; then only the first update shows whether it is allowed
 	case err != nil:
 		return err
 	case !answer.Status.Allowed:
@@ -195,7 +198,8 @@ func (l *Lease) mayUpdate(ctx context.Context, resource schema.GroupResource, na
 	return nil
 }
 
-// explain returns the error of a request about one object, with its meaning and what to do.
+// explain wraps err, the error of a request about one object. It adds what the error means and
+// what to do.
 func (l *Lease) explain(kind, name string, err error) error {
 	var status apierrors.APIStatus
 	switch {

@@ -20,8 +20,8 @@ import (
 	"groupsync/internal/report"
 )
 
-// look is the longest time between two looks of a standby: client-go adds up to 1.2 times
-// retryPeriod to retryPeriod. A second is for a busy machine.
+// look is the longest time between two reads of the Lease by a standby. client-go adds up to 1.2
+// times retryPeriod to retryPeriod. One second more is for a busy machine.
 const look = 22*retryPeriod/10 + time.Second
 
 func TestMain(m *testing.M) { os.Exit(kubetest.Main(m)) }
@@ -68,7 +68,7 @@ func TestWhatIsNotAllowedOrNotThereIsSaid(t *testing.T) {
 		want       []string
 	}{
 		{"what the chart allows is enough", p.kubeconfig, Options{}, nil},
-		{"where both may be made, they are made", admin, Options{Name: "new", Namespace: p.namespace}, nil},
+		{"if groupsync may create both objects, it creates them", admin, Options{Name: "new", Namespace: p.namespace}, nil},
 		{"no permission on the Lease", bare, Options{}, []string{"the Lease NS/groupsync may not be used: ", `"system:serviceaccount:NS:nobody" cannot get resource "leases"`, ": give the service account get and update on it, as the chart's Role does, or correct lease.name and lease.namespace"}},
 		{"another Lease than the Role's", p.kubeconfig, Options{Name: "other"}, []string{"the Lease NS/other may not be used: "}},
 		{"no such namespace", admin, Options{Namespace: "nowhere"}, []string{"the Lease nowhere/groupsync: there is no namespace nowhere: create it, or correct lease.namespace"}},
@@ -98,7 +98,8 @@ func TestWhatIsNotAllowedOrNotThereIsSaid(t *testing.T) {
 	})
 }
 
-// terms writes down who leads when, and refuses two at a time.
+// terms records which process leads, in order. It fails the test if two processes lead at the same
+// time.
 type terms struct {
 	mu      sync.Mutex
 	leading string
@@ -106,7 +107,8 @@ type terms struct {
 	changed chan struct{}
 }
 
-// lead leads as name until ctx or the test ends it.
+// lead returns a function for Lease.Run. The function records that name leads, until ctx ends or
+// the test sends an error (or nil) to end.
 func (x *terms) lead(t *testing.T, name string, l *Lease, end <-chan error) func(context.Context) error {
 	return func(ctx context.Context) error {
 		x.mu.Lock()
@@ -144,8 +146,9 @@ func wait(t *testing.T, what string, c <-chan struct{}, most time.Duration) time
 	}
 }
 
-// TestTheLeadershipGoesFromOneToTheOther: at once where it is given up, and
-// where the leader dies within the lease duration and the retry period.
+// TestTheLeadershipGoesFromOneToTheOther: if the leader releases the Lease, a standby
+// takes the Lease at its next read. If the leader dies, a standby takes the Lease
+// after leaseDuration.
 func TestTheLeadershipGoesFromOneToTheOther(t *testing.T) {
 	t.Parallel() // most of it is waiting
 	p := newPlace(t, kubetest.Shared(t))
@@ -192,8 +195,8 @@ func TestTheLeadershipGoesFromOneToTheOther(t *testing.T) {
 	}
 }
 
-// TestTake: one task takes the Lease and gives it up; where somebody has it, it
-// says who, and does nothing.
+// TestTake: Take takes the Lease, runs the task and releases the Lease. If another
+// process holds the Lease, the error names that process, and the task does not run.
 func TestTake(t *testing.T) {
 	t.Parallel() // most of it is waiting
 	p := newPlace(t, kubetest.Shared(t))
@@ -229,8 +232,9 @@ func TestTake(t *testing.T) {
 	}
 }
 
-// TestTheAPIServerGoesAway: the leadership ends before anybody else could have
-// it, and begins again by itself.
+// TestTheAPIServerGoesAway: if the API server does not answer, the leader loses the
+// leadership before another process could take the Lease. When the API server is back,
+// the process leads again.
 func TestTheAPIServerGoesAway(t *testing.T) {
 	t.Parallel() // most of it is waiting
 	cluster := kubetest.Start(t)
@@ -250,7 +254,7 @@ func TestTheAPIServerGoesAway(t *testing.T) {
 	wait(t, "the leadership", led, 5*time.Second)
 	cluster.StopAPI(t)
 	away := time.Now()
-	asked := time.Now() // before it answers, so that no delay of the test's counts
+	asked := time.Now() // taken before the call of Held, so that a delay of the test does not count
 	for l.Held() == nil {
 		if took := asked.Sub(away); took >= renewDeadline {
 			t.Fatalf("it takes the Lease for its own %s after the API server had gone", took)
@@ -273,14 +277,15 @@ func TestTheAPIServerGoesAway(t *testing.T) {
 	}
 }
 
-// TestATermThatAnotherBrokeIsNotResumed: what a paused process believes when it
-// wakes up. Whether the other one still has the Lease by then or gave it up, the
-// old term is over, and its end takes nothing from the other.
+// TestATermThatAnotherBrokeIsNotResumed: while a leader is paused, another process takes
+// the Lease. When the paused process continues, its term is over, even if the other
+// process has released the Lease by then. If the other process still holds the Lease,
+// the end of the old term does not release it.
 func TestATermThatAnotherBrokeIsNotResumed(t *testing.T) {
 	t.Parallel() // most of it is waiting
 	for _, tt := range []struct {
 		name  string
-		stays bool // the other holds it on
+		stays bool // the other process still holds the Lease when the first one continues
 	}{{"the Lease is free again", false}, {"the Lease is another's", true}} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -295,8 +300,8 @@ func TestATermThatAnotherBrokeIsNotResumed(t *testing.T) {
 			ctx, stop := context.WithCancel(t.Context())
 			led, ran := make(chan struct{}), make(chan error, 1)
 			err := l.Take(t.Context(), func(mine context.Context) error {
-				// As if this process had slept: its Lease is given away behind its back.
-				for status := 0; status != 200; { // 409: the Lease was renewed meanwhile
+				// A paused leader does not notice that another process takes the Lease.
+				for status := 0; status != 200; { // 409: the leader has renewed the Lease since the read
 					holder()
 					lease["spec"].(map[string]any)["holderIdentity"] = ""
 					status, _ = p.cluster.Try(t, "PUT", path, lease)
@@ -337,9 +342,10 @@ func TestATermThatAnotherBrokeIsNotResumed(t *testing.T) {
 	}
 }
 
-// TestAnEmptiedLeaseIsNotTakenUnderItsHolder: neither a standby that has seen who
-// held it nor a process that has just come takes it before the holder must have
-// noticed. Deleted, it is the same.
+// TestAnEmptiedLeaseIsNotTakenUnderItsHolder: a person empties the Lease while a process
+// holds it. No other process takes the Lease before the holder has noticed the change or
+// has stopped writing. This is so for a standby that knew the holder, and for a process
+// that has just started.
 func TestAnEmptiedLeaseIsNotTakenUnderItsHolder(t *testing.T) {
 	t.Parallel() // most of it is waiting
 	for name, seen := range map[string]bool{"a standby": true, "a newcomer": false} {
@@ -384,8 +390,8 @@ func TestAnEmptiedLeaseIsNotTakenUnderItsHolder(t *testing.T) {
 	}
 }
 
-// TestADeletedLeaseIsCreatedAgain: the holder's term is over, and somebody leads again, if the
-// service account may create a Lease.
+// TestADeletedLeaseIsCreatedAgain: if a person deletes the Lease, the holder's term is over. If the
+// service account may create a Lease, a process leads again after leaseDuration.
 func TestADeletedLeaseIsCreatedAgain(t *testing.T) {
 	t.Parallel() // most of it is waiting
 	c := kubetest.Shared(t)
@@ -408,7 +414,7 @@ func TestADeletedLeaseIsCreatedAgain(t *testing.T) {
 	}
 }
 
-// awaitHolder waits until the standby takes that one for the leader.
+// awaitHolder waits until the standby has read that holder is the holder of the Lease.
 func awaitHolder(t *testing.T, standby *Lease, holder string) {
 	t.Helper()
 	for deadline := time.Now().Add(5 * time.Second); standby.Holder() != holder; time.Sleep(20 * time.Millisecond) {
@@ -418,7 +424,7 @@ func awaitHolder(t *testing.T, standby *Lease, holder string) {
 	}
 }
 
-// empty empties the Lease, as somebody does by hand or helm upgrade --force.
+// empty empties the spec of the Lease, as a person or helm upgrade --force can do.
 func (p place) empty(t *testing.T) {
 	t.Helper()
 	path := "/apis/coordination.k8s.io/v1/namespaces/" + p.namespace + "/leases/groupsync"
@@ -427,28 +433,29 @@ func (p place) empty(t *testing.T) {
 		p.cluster.Get(t, path, &lease)
 		lease["spec"] = map[string]any{}
 		if status, _ := p.cluster.Try(t, "PUT", path, lease); status == 200 {
-			return // else it was renewed meanwhile
+			return // another status means that the holder has renewed the Lease since the read
 		}
 	}
 	t.Fatal("the Lease cannot be emptied")
 }
 
-// TestWhoLosesTheLeaseAgainHasDoneSomething: a task that led is not told that
-// nothing was done when the one that it took over from holds the Lease again.
+// TestWhoLosesTheLeaseAgainHasDoneSomething: a process takes the Lease with Take, runs
+// its task, and then loses the Lease to the earlier holder. The error must not say that
+// nothing was done.
 func TestWhoLosesTheLeaseAgainHasDoneSomething(t *testing.T) {
 	t.Parallel() // most of it is waiting
 	p := newPlace(t, kubetest.Shared(t))
 	path := "/apis/coordination.k8s.io/v1/namespaces/" + p.namespace + "/leases/groupsync"
 	var lease map[string]any
 	hold := func() {
-		for status := 0; status != 200; { // 409: the Lease was renewed meanwhile
+		for status := 0; status != 200; { // 409: the Lease has been renewed since the read
 			p.cluster.Get(t, path, &lease)
 			now := time.Now().UTC().Format("2006-01-02T15:04:05.000000Z")
 			lease["spec"] = map[string]any{"holderIdentity": "x", "leaseDurationSeconds": 2, "acquireTime": now, "renewTime": now}
 			status, _ = p.cluster.Try(t, "PUT", path, lease)
 		}
 	}
-	hold() // and dies
+	hold() // the holder x does not renew the Lease
 	l := p.open(t, Options{})
 	err := l.Take(t.Context(), func(ctx context.Context) error {
 		hold()
@@ -460,8 +467,8 @@ func TestWhoLosesTheLeaseAgainHasDoneSomething(t *testing.T) {
 	}
 }
 
-// TestMemoryFollowsTheLeadership: a new leader finds what the one before it
-// saved, and one that is none any more saves nothing.
+// TestMemoryFollowsTheLeadership: a new leader loads the memory that the leader before it
+// saved. A process that leads no longer cannot save.
 func TestMemoryFollowsTheLeadership(t *testing.T) {
 	t.Parallel() // most of it is waiting
 	p := newPlace(t, kubetest.Shared(t))
@@ -539,9 +546,9 @@ func TestMemoryFollowsTheLeadership(t *testing.T) {
 			t.Errorf("forgotten %+v, %v", got.Forgotten(), err)
 		}
 		p.cluster.Do(t, "PUT", path, map[string]any{"metadata": map[string]any{"name": "groupsync-memory"}}, nil)
-		load(ma.Peek(), 0) // a look takes the error from no pass
+		load(ma.Peek(), 0) // a Load of another Memory does not use up the error of ma
 		_, err := ma.Load()
-		refused(err, "reading the guards' memory: the ConfigMap NS/groupsync-memory was emptied, and the guards' memory with it. This pass fails, and the next one starts without memory: the guards' windows and waits start again")
+		refused(err, "reading the guards' memory: the ConfigMap NS/groupsync-memory was emptied, and the guards' memory with it. This pass fails, and the next one starts without memory: the guards' windows and graces start again")
 		load(ma, 0)
 		var m map[string]any
 		p.cluster.Get(t, path, &m)
@@ -551,7 +558,7 @@ func TestMemoryFollowsTheLeadership(t *testing.T) {
 		refused(err, "the ConfigMap NS/groupsync-memory: the guards' memory is corrupt (unexpected EOF): empty the ConfigMap to start without memory")
 		p.cluster.Do(t, "DELETE", path, nil, nil)
 		_, err = ma.Load()
-		refused(err, "reading the guards' memory: the ConfigMap NS/groupsync-memory was deleted, and the guards' memory with it. This pass fails, and the next one starts without memory: the guards' windows and waits start again. If groupsync may not create the ConfigMap, create it again, empty, as helm upgrade does")
+		refused(err, "reading the guards' memory: the ConfigMap NS/groupsync-memory was deleted, and the guards' memory with it. This pass fails, and the next one starts without memory: the guards' windows and graces start again. If groupsync may not create the ConfigMap, create it again, empty, as helm upgrade does")
 		load(ma, 0)
 	})
 }
@@ -578,7 +585,7 @@ func (p place) events(t *testing.T) (found []string) {
 	return found
 }
 
-// TestATrippedGuardMakesOneEvent: one, in however many passes it trips.
+// TestATrippedGuardMakesOneEvent: a guard that trips in several passes in a row makes one Event.
 func TestATrippedGuardMakesOneEvent(t *testing.T) {
 	t.Parallel() // most of it is waiting
 	p := newPlace(t, kubetest.Shared(t))
@@ -625,7 +632,7 @@ func TestTheTableSaysWhichGuardsMakeEvents(t *testing.T) {
 	}
 }
 
-// TestAnApprovalMakesAnEvent: one that was granted.
+// TestAnApprovalMakesAnEvent: a granted approval makes an Event, and a refused approval makes none.
 func TestAnApprovalMakesAnEvent(t *testing.T) {
 	t.Parallel() // most of it is waiting
 	p := newPlace(t, kubetest.Shared(t))

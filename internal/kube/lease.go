@@ -12,28 +12,29 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
 
-// client-go recommends these durations. A standby looks at the Lease every 2 to 4.4 seconds.
-// It takes the Lease at most 24 seconds after the last renewal: one look to see the renewal,
-// leaseDuration, and one look to find the renewal too old.
+// client-go recommends these durations. A standby reads the Lease every 2 to 4.4 seconds. So it
+// takes the Lease at most 24 seconds after the leader's last renewal: 4.4 seconds until it reads
+// that renewal, leaseDuration, and 4.4 seconds until the next read.
 //
 // The leader sends no write later than renewDeadline after its last renewal (Held). A standby
-// waits for leaseDuration. In the time between the two, nobody writes.
+// waits for leaseDuration, which is 5 seconds longer. In these 5 seconds no process sends a write.
 const (
 	leaseDuration = 15 * time.Second
 	renewDeadline = 10 * time.Second
 	retryPeriod   = 2 * time.Second
-	// released is the duration, in seconds, that client-go writes into a Lease that its
-	// holder released in order.
+	// released is the value of leaseDurationSeconds in a Lease that its holder has released.
+	// client-go writes this value.
 	released = 1
-	// unknown is the holder that Get returns for a Lease that names no holder but may have one.
+	// unknown is the holder that lock.Get returns for a Lease that names no holder and was not
+	// released, because a process may still believe that it holds this Lease.
 	unknown = "unknown"
 )
 
-// Run campaigns for the Lease until ctx ends. While this process leads, it runs lead. The
-// context of lead ends when the leadership is lost or ctx ends. Run releases the Lease, or
-// campaigns again, only after lead has returned. If lead returns an error, Run returns it and
-// does not release the Lease, because writes may still be under way. Another process then
-// leads only when the Lease has expired.
+// Run tries to take the Lease until ctx ends. When this process has taken the Lease, Run calls
+// lead. The context of lead ends when this process loses the Lease, or when ctx ends. Only after
+// lead has returned, Run releases the Lease or tries to take it again. If lead returns an error,
+// Run returns that error and does not release the Lease, because a write may still be under way.
+// Another process can then lead only after the Lease has expired.
 func (l *Lease) Run(ctx context.Context, lead func(context.Context) error) error {
 	for ctx.Err() == nil {
 		if err := l.campaign(ctx, func(resourcelock.LeaderElectionRecord) {}, lead); err != nil {
@@ -43,8 +44,9 @@ func (l *Lease) Run(ctx context.Context, lead func(context.Context) error) error
 	return nil
 }
 
-// Take takes the Lease, runs lead once and releases the Lease. If lead returns an error, Take
-// does not release the Lease. If another process renews the Lease, the error names that process.
+// Take takes the Lease, calls lead once and releases the Lease. If lead returns an error, Take
+// returns that error and does not release the Lease. If another process holds and renews the
+// Lease, Take gives up, and the error names that process.
 func (l *Lease) Take(ctx context.Context, lead func(context.Context) error) error {
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
@@ -56,7 +58,7 @@ func (l *Lease) Take(ctx context.Context, lead func(context.Context) error) erro
 	var first *resourcelock.LeaderElectionRecord
 	others := func(r resourcelock.LeaderElectionRecord) {
 		switch {
-		case led.Load(): // this process has led, so "nothing was done" would be wrong
+		case led.Load(): // this process has led, so "nothing was done" in the error would be wrong
 		case first == nil || first.HolderIdentity != r.HolderIdentity:
 			first = &r
 		case !first.RenewTime.Equal(&r.RenewTime):
@@ -74,8 +76,8 @@ func (l *Lease) Take(ctx context.Context, lead func(context.Context) error) erro
 	return err
 }
 
-// campaign waits for the Lease, leads once and releases the Lease. It calls others with each
-// record that shows another holder.
+// campaign waits until it can take the Lease, calls lead and releases the Lease. Each time a read
+// of the Lease shows another holder, campaign calls others with what it read.
 func (l *Lease) campaign(ctx context.Context, others func(resourcelock.LeaderElectionRecord), lead func(context.Context) error) error {
 	electing, stop := context.WithCancel(l.quiet(context.WithoutCancel(ctx)))
 	defer stop()
@@ -110,7 +112,8 @@ func (l *Lease) campaign(ctx context.Context, others func(resourcelock.LeaderEle
 	return err
 }
 
-// lead runs lead under a context that ends with the leadership.
+// lead calls its argument lead with a context that ends when ctx ends or the channel lost is
+// closed, which means that this process has lost the Lease.
 func (l *Lease) lead(ctx context.Context, lost <-chan struct{}, lead func(context.Context) error) error {
 	leading, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -132,7 +135,7 @@ func (l *Lease) lead(ctx context.Context, lost <-chan struct{}, lead func(contex
 	return lead(leading)
 }
 
-// leaderIs remembers the holder of the Lease.
+// leaderIs records the new holder of the Lease. client-go calls it when the holder changes.
 func (l *Lease) leaderIs(holder string) {
 	if holder == unknown {
 		holder = ""
@@ -145,17 +148,17 @@ func (l *Lease) leaderIs(holder string) {
 	}
 }
 
-// Holder returns the identity of the last holder that this process has seen. It is empty if
-// there was none.
+// Holder returns the identity of the Lease's holder, as this process read it last. The identity is
+// empty if there is no holder, or if the holder is unknown.
 func (l *Lease) Holder() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.holder
 }
 
-// Held returns nil if this process may write because of the Lease: this process holds the Lease,
-// and the last renewal is younger than renewDeadline. If not, the error says why. Held reads the
-// clock and uses no timer. So its answer is right also when a paused process has just continued.
+// Held returns nil if this process holds the Lease and renewed it less than renewDeadline ago. Only
+// then may the process write. Otherwise the error says why not. Held reads the clock and uses no
+// timer, so its result is right even if the process was paused and has just continued.
 func (l *Lease) Held() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -171,13 +174,14 @@ func (l *Lease) Held() error {
 }
 
 // since returns the time since t by the monotonic clock or by the wall clock, whichever is
-// longer. The monotonic clock stands still while a machine sleeps.
+// longer. The monotonic clock stops while a machine is suspended.
 func since(t time.Time) time.Duration {
 	now := time.Now()
 	return max(now.Sub(t), now.Round(0).Sub(t.Round(0)))
 }
 
-// end ends the term, if there is one. From then on the lock sends no request.
+// end ends the term of this process, if it has one. After that, lock sends no more requests, so
+// the Lease is neither renewed nor released.
 func (l *Lease) end(reason error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -186,7 +190,7 @@ func (l *Lease) end(reason error) {
 	}
 }
 
-// forget makes the Lease ready for another campaign.
+// forget deletes what the last campaign left, so that another campaign can begin.
 func (l *Lease) forget() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -196,20 +200,20 @@ func (l *Lease) forget() {
 	}
 }
 
-// lock adds two things to client-go's lock. It records when the Lease was renewed. And it ends
-// a term for good as soon as another process has held the Lease. client-go alone would take the
-// Lease again in the same campaign, and a running pass would continue, although the other
-// process may have changed what the pass has read.
+// lock adds two things to client-go's lock. It records when this process renewed the Lease. And it
+// ends the term as soon as another process has held the Lease. client-go alone would take the Lease
+// again in the same campaign. A running pass would then continue with what it has read, although
+// the other process may have changed that.
 type lock struct {
 	resourcelock.Interface
 	lease  *Lease
 	others func(resourcelock.LeaderElectionRecord)
 	stop   func() // ends the campaign
-	failed bool   // the last request got an error
+	failed bool   // the last request failed, and its error is in the log
 }
 
-// over returns why the term is over, and ends the campaign. It returns nil if the term is not
-// over, or if this process has no term.
+// over returns why the term of this process is over. If it is over, over ends the campaign. It
+// returns nil if the term is not over, or if this process has no term.
 func (k *lock) over() error {
 	k.lease.mu.Lock()
 	term := !k.lease.renewed.IsZero()
@@ -224,13 +228,13 @@ func (k *lock) over() error {
 	return err
 }
 
-// Get reads the Lease. If this process leads, and the Lease does not name this process, the
-// term is over.
+// Get reads the Lease. If this process leads, and the Lease does not name this process as the
+// holder, Get ends the term.
 //
-// If somebody empties, deletes or replaces the Lease, its holder does not notice that at once.
-// Within renewDeadline the holder notices it or stops writing. So if a Lease names no holder
-// and was not released, Get returns the holder unknown, and client-go waits for leaseDuration as
-// for any other holder. If the Lease does not exist, Get creates it without a holder.
+// If a person empties, deletes or replaces the Lease, its holder may write for up to renewDeadline
+// before it notices the change. So if a Lease names no holder and was not released, Get returns the
+// holder unknown, and client-go waits for leaseDuration, as for any other holder. If the Lease does
+// not exist, Get creates a Lease without a holder.
 func (k *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
 	if err := k.over(); err != nil {
 		return nil, nil, err
@@ -255,13 +259,14 @@ func (k *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []b
 			err = nil // another process was faster
 		}
 		k.trouble(ctx, err)
-		if err != nil { // not wrapped, because client-go would take a missing namespace for a missing Lease
+		if err != nil { // err is not wrapped, because client-go would take "namespace not found" for "Lease not found"
 			return nil, nil, fmt.Errorf("creating the Lease %s, which did not exist: %v", k.lease, err)
 		}
 		return nil, nil, fmt.Errorf("the Lease %s did not exist. The next look reads the new one", k.lease)
 	case record.HolderIdentity != "":
 		k.others(*record)
-		// The holder counts on leaseDuration, even if somebody edits the Lease.
+		// The holder renews in time for leaseDuration. A person may have edited a shorter
+		// duration into the Lease, so that is ignored.
 		record.LeaseDurationSeconds = max(record.LeaseDurationSeconds, int(leaseDuration/time.Second))
 	case record.LeaseDurationSeconds != released:
 		record.HolderIdentity, record.LeaseDurationSeconds = unknown, int(leaseDuration/time.Second)
@@ -269,13 +274,13 @@ func (k *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []b
 	return record, raw, nil
 }
 
-// Create is never called. client-go would call it if Get returned that there is no Lease, but
-// Get then creates the Lease itself.
+// Create returns an error, and is never called. client-go would call Create if Get returned that
+// there is no Lease, but Get creates a missing Lease itself.
 func (k *lock) Create(context.Context, resourcelock.LeaderElectionRecord) error {
 	return fmt.Errorf("the Lease %s did not exist", k.lease)
 }
 
-// Update takes, renews or releases the Lease.
+// Update writes the Lease: client-go calls it to take, renew or release the Lease.
 func (k *lock) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
 	if err := k.over(); err != nil {
 		return err
@@ -291,9 +296,9 @@ func (k *lock) Update(ctx context.Context, record resourcelock.LeaderElectionRec
 	return err
 }
 
-// trouble logs the first failed request, and the first successful request after it. err is the
-// error of the last request. A conflict does not count as a failure, because it only means that
-// another process was faster. An error after the end of ctx does not count either.
+// trouble logs the first failure in a row, and the first success after a failure. err is the error
+// of the last request, or nil. A conflict is no failure, because it only means that another process
+// was faster. trouble ignores requests after the end of ctx.
 func (k *lock) trouble(ctx context.Context, err error) {
 	if apierrors.IsConflict(err) {
 		err = nil

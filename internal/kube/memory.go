@@ -15,7 +15,7 @@ import (
 	"groupsync/internal/memory"
 )
 
-// memoryKey is the key of the ConfigMap that holds the memory.
+// memoryKey is the key in the ConfigMap whose value is the guards' memory.
 const memoryKey = "memory.json.gz"
 
 // maxMemory is the largest size of the packed memory in bytes. A ConfigMap holds 1 MiB
@@ -25,8 +25,9 @@ const maxMemory = 1<<20 - 8<<10
 
 func (l *Lease) memoryName() string { return l.name + "-memory" }
 
-// configMap reads the ConfigMap of the memory. An answer without its name is an error: a
-// proxy that answers {} would look like a ConfigMap that holds neither memory nor suspension.
+// configMap reads the ConfigMap of the memory. If the answer has another name or none, configMap
+// returns an error. Otherwise a proxy that answers {} would look like a ConfigMap without memory
+// and without suspension.
 func (l *Lease) configMap(ctx context.Context) (*core.ConfigMap, error) {
 	c, err := l.client.CoreV1().ConfigMaps(l.namespace).Get(ctx, l.memoryName(), meta.GetOptions{})
 	if err == nil && c.Name != l.memoryName() {
@@ -35,27 +36,27 @@ func (l *Lease) configMap(ctx context.Context) (*core.ConfigMap, error) {
 	return c, err
 }
 
-// Memory stores the guards' memory in a ConfigMap beside the Lease, where the next leader finds
-// it. Only one goroutine at a time may use a Memory. The exceptions are Suspension and Suspend,
-// which any goroutine may call at any time.
+// Memory stores the guards' memory in a ConfigMap, so that the next leader can read what this
+// leader wrote. Only one goroutine at a time may use a Memory. The exceptions are Suspension and
+// Suspend, which any goroutine may call at any time.
 type Memory struct {
 	lease  *Lease
 	seen   *core.ConfigMap  // the ConfigMap as it was last read or written; nil: it does not exist or was not read yet
-	logged memory.Forgotten // what logForgotten logged last
-	stored atomic.Bool      // Suspension has found the ConfigMap
+	logged memory.Forgotten // the argument of the last call of logForgotten
+	stored atomic.Bool      // the last call of Suspension found the ConfigMap
 }
 
-// Memory returns the guards' memory beside the Lease.
+// Memory returns a new Memory, which uses the ConfigMap of this Lease.
 func (l *Lease) Memory() *Memory { return &Memory{lease: l} }
 
-// Peek returns another Memory of the same Lease, which may be used at the same time as m. The
-// new Memory does not know what m has read. So it does not notice that the ConfigMap was deleted
-// or emptied, and does not keep m from reporting that.
+// Peek returns another Memory of the same Lease. A caller may use it at the same time as m. The two
+// remember separately what they have read. So only m notices that the ConfigMap was deleted or
+// emptied since m read it, and a Load of the new Memory does not use up that one error of m.
 func (m *Memory) Peek() *Memory { return m.lease.Memory() }
 
-// Load returns the memory that the last leader saved, or the zero Memory if nobody has saved
-// one. If the ConfigMap was deleted or emptied since m used it last, Load returns an error once,
-// and then the zero Memory.
+// Load returns the memory that the last leader saved. If no leader has saved a memory, Load returns
+// the zero Memory. If the ConfigMap was deleted or emptied since m read or wrote it, Load returns
+// an error once, and the zero Memory from then on.
 func (m *Memory) Load() (memory.Memory, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
@@ -80,7 +81,7 @@ func (m *Memory) read(ctx context.Context) error {
 	switch {
 	case apierrors.IsNotFound(err) && m.seen != nil:
 		m.seen = nil
-		return fmt.Errorf("the ConfigMap %s/%s was deleted, and the guards' memory with it. This pass fails, and the next one starts without memory: the guards' windows and waits start again. If groupsync may not create the ConfigMap, create it again, empty, as helm upgrade does", l.namespace, l.memoryName())
+		return fmt.Errorf("the ConfigMap %s/%s was deleted, and the guards' memory with it. This pass fails, and the next one starts without memory: the guards' windows and graces start again. If groupsync may not create the ConfigMap, create it again, empty, as helm upgrade does", l.namespace, l.memoryName())
 	case apierrors.IsNotFound(err):
 		return nil
 	case err != nil:
@@ -88,13 +89,13 @@ func (m *Memory) read(ctx context.Context) error {
 	}
 	m.seen = seen
 	if had && len(m.data()) == 0 {
-		return fmt.Errorf("the ConfigMap %s/%s was emptied, and the guards' memory with it. This pass fails, and the next one starts without memory: the guards' windows and waits start again", l.namespace, l.memoryName())
+		return fmt.Errorf("the ConfigMap %s/%s was emptied, and the guards' memory with it. This pass fails, and the next one starts without memory: the guards' windows and graces start again", l.namespace, l.memoryName())
 	}
 	return nil
 }
 
-// logForgotten logs how much of the memory did not fit into the ConfigMap. It logs again only
-// when this changes.
+// logForgotten logs how much of the memory did not fit into the ConfigMap. It logs again only when
+// f has changed.
 func (m *Memory) logForgotten(f memory.Forgotten) {
 	if f == m.logged {
 		return
@@ -114,8 +115,8 @@ func (m *Memory) data() []byte {
 	return m.seen.BinaryData[memoryKey]
 }
 
-// Save stores the memory in the ConfigMap. It returns an error if this process does not lead, or
-// if another process has written the memory since m read it.
+// Save stores the memory in the ConfigMap. It returns an error if this process is not the leader,
+// if the memory is too large, or if another process has written the memory since m read it.
 func (m *Memory) Save(mem memory.Memory) error {
 	l := m.lease
 	data, err := memory.PackWithin(mem, maxMemory)
@@ -130,7 +131,7 @@ func (m *Memory) Save(mem memory.Memory) error {
 	var lost error
 	err = retry.OnError(conflicts, changedMeanwhile, func() error {
 		err := m.write(ctx, data)
-		if changedMeanwhile(err) { // the memory may be unchanged: somebody may have changed only labels or the suspension
+		if changedMeanwhile(err) { // a change of labels or of the suspension is no reason to give up
 			lost = m.again(ctx)
 		}
 		if lost != nil {
@@ -147,10 +148,10 @@ func (m *Memory) Save(mem memory.Memory) error {
 	return nil
 }
 
-// again reads the ConfigMap anew after a conflict. It returns an error if somebody else has
-// written the memory.
+// again reads the ConfigMap again after a conflict. It returns an error if another process has
+// written the memory in the ConfigMap.
 func (m *Memory) again(ctx context.Context) error {
-	was := m.data() // of the object that read replaces
+	was := m.data() // read replaces m.seen
 	if err := m.read(ctx); err != nil {
 		return err
 	}
@@ -181,6 +182,6 @@ func (m *Memory) write(ctx context.Context, data []byte) error {
 	return nil
 }
 
-// Lock returns an error if this process does not lead. It takes no lock, because only the leader
-// makes passes that write.
+// Lock returns an error if this process is not the leader. Lock locks nothing, because only the
+// leader makes passes that write.
 func (m *Memory) Lock() (release func(), err error) { return func() {}, m.lease.Held() }

@@ -16,14 +16,14 @@ import (
 	"groupsync/internal/memory"
 )
 
-// suspensionKey is the key of the memory's ConfigMap that holds the suspension.
+// suspensionKey is the key in the memory's ConfigMap whose value is the suspension.
 const suspensionKey = "suspension.json"
 
-// Suspension returns the suspension that was set last, also if it has ended, or the zero
-// Suspension if none is set. It asks the API server each time, so that it sees what
-// another process has set. While the API server is away, Suspension repeats the request for
-// up to five seconds, so that a restart of the API server does not end a pass. Any goroutine
-// may call Suspension at any time.
+// Suspension returns the suspension that was set last, even if its time is over. If no
+// suspension is set, it returns the zero Suspension. Each call asks the API server, because
+// another process may have set a suspension. If the API server does not answer, Suspension
+// repeats the request for up to five seconds, so that a restart of the API server does not end a
+// pass. If the ConfigMap was deleted since the last call, Suspension returns an error once.
 func (m *Memory) Suspension(ctx context.Context) (memory.Suspension, error) {
 	l := m.lease
 	ctx, cancel := context.WithTimeout(ctx, timeout)
@@ -52,9 +52,10 @@ func (m *Memory) Suspension(ctx context.Context) (memory.Suspension, error) {
 	return s, nil
 }
 
-// Suspend replaces the suspension. The zero Suspension removes it. Suspend does not need
-// the Lease. If somebody else writes the ConfigMap at the same time, Suspend reads it
-// again and changes only its own key, so the memory that a running pass saves is kept.
+// Suspend replaces the suspension by s. If s is the zero Suspension, Suspend removes the
+// suspension. This process need not hold the Lease. If another process writes the ConfigMap at
+// the same time, Suspend reads the ConfigMap again and changes only the key of the suspension.
+// So it does not overwrite the memory that a running pass saves.
 func (m *Memory) Suspend(ctx context.Context, s memory.Suspension) error {
 	data, err := memory.PackSuspension(s)
 	if err != nil {
@@ -98,12 +99,12 @@ func (m *Memory) Suspend(ctx context.Context, s memory.Suspension) error {
 }
 
 // conflicts says how often and how soon a write is repeated if another process has changed the
-// ConfigMap: for about two seconds in all. A pass saves its memory only once, or twice if it
-// fails, so one repetition is nearly always enough.
+// ConfigMap: for about two seconds in all. A pass saves its memory once, or twice if the pass
+// fails. So one repetition is nearly always enough.
 var conflicts = backoff.Backoff{Steps: 12, Duration: 10 * time.Millisecond, Factor: 1.5, Jitter: 0.5}
 
-// away reports whether err means that the API server is away: there was no answer, or the
-// server is starting, stopping or overloaded.
+// away reports whether err means that the API server cannot answer now: there was no answer, or
+// the server is starting, stopping or overloaded. A repetition of the request may succeed.
 func away(err error) bool {
 	if err == nil {
 		return false
@@ -112,7 +113,7 @@ func away(err error) bool {
 	return !errors.As(err, &status) || apierrors.IsTooManyRequests(err) || status.Status().Code >= http.StatusInternalServerError
 }
 
-// pause waits. It returns false if ctx ends meanwhile.
+// pause waits for d. It returns false if ctx ends before d is over.
 func pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -12,7 +12,7 @@ import (
 	"groupsync/internal/memory"
 )
 
-// stored is the memory's ConfigMap as it lies on the API server.
+// stored is the memory's ConfigMap as the API server returns it.
 type stored struct {
 	Metadata   map[string]any    `json:"metadata"`
 	Data       map[string]string `json:"data,omitempty"`
@@ -28,8 +28,9 @@ func until(reason string) memory.Suspension {
 	return memory.Suspension{Until: at.Add(time.Hour), Reason: reason, By: "alice", At: at}
 }
 
-// TestASuspensionIsSeenByAllAndNeedsNoLease: with the rights that the chart gives. One
-// process leads and has read its memory, another one suspends, and both are kept.
+// TestASuspensionIsSeenByAllAndNeedsNoLease: one process leads and has read the memory. Another
+// process, without the Lease, sets a suspension. Both the memory and the suspension are kept. The
+// processes have only the rights that the chart gives.
 func TestASuspensionIsSeenByAllAndNeedsNoLease(t *testing.T) {
 	t.Parallel() // most of it is waiting
 	p := newPlace(t, kubetest.Shared(t))
@@ -78,8 +79,8 @@ func TestASuspensionIsSeenByAllAndNeedsNoLease(t *testing.T) {
 	}
 }
 
-// TestSuspendAndSaveAtTheSameTime: each conflict is repeated, and neither takes what the
-// other one wrote.
+// TestSuspendAndSaveAtTheSameTime: Suspend and Save repeat a write after each conflict, and do not
+// overwrite what the other has written.
 func TestSuspendAndSaveAtTheSameTime(t *testing.T) {
 	p := newPlace(t, kubetest.Shared(t))
 	leader, other := p.open(t, Options{}), p.open(t, Options{})
@@ -118,7 +119,8 @@ func TestSuspendAndSaveAtTheSameTime(t *testing.T) {
 	}
 }
 
-// TestASuspensionThatCannotBeHad: cut, of a ConfigMap that was deleted, or without rights.
+// TestASuspensionThatCannotBeHad: the suspension is cut, the ConfigMap was deleted, or the
+// ServiceAccount has no rights.
 func TestASuspensionThatCannotBeHad(t *testing.T) {
 	t.Parallel() // most of it is waiting
 	c := kubetest.Shared(t)
@@ -172,7 +174,8 @@ func TestASuspensionThatCannotBeHad(t *testing.T) {
 	}
 }
 
-// TestTheLargestSuspensionFitsBesideTheMemory: Save leaves room for it.
+// TestTheLargestSuspensionFitsBesideTheMemory: the largest memory that Save accepts and the largest
+// suspension fit into one ConfigMap.
 func TestTheLargestSuspensionFitsBesideTheMemory(t *testing.T) {
 	hostile := strings.Repeat("\x01", 500)
 	s, err := memory.NewSuspension(time.Now(), time.Hour, "r"+hostile[1:499]+"r", hostile, true)
@@ -185,7 +188,8 @@ func TestTheLargestSuspensionFitsBesideTheMemory(t *testing.T) {
 	}
 }
 
-// TestASuspensionOutlastsARestartOfTheAPIServer: a pass need not end for one.
+// TestASuspensionOutlastsARestartOfTheAPIServer: Suspension waits for the API server during a
+// restart, so that the restart does not end a pass.
 func TestASuspensionOutlastsARestartOfTheAPIServer(t *testing.T) {
 	t.Parallel() // most of it is waiting
 	c := kubetest.Start(t)

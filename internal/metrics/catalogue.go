@@ -30,14 +30,14 @@ var (
 	passesTotal     = define("passes_total", "counter", "Passes by result: in_sync, drift, applied, guarded or error.", "result")
 	passesSkipped   = define("passes_skipped_total", "counter", "Ticks of the schedule that found a whole pass still running, or waiting to run.")
 	lastPass        = define("last_pass_timestamp_seconds", "gauge", "When the last pass ended.")
-	lastSuccess     = define("last_success_timestamp_seconds", "gauge", "When the last successful pass ended: both sides were read completely, no write failed, and no write did more than was sent.")
+	lastSuccess     = define("last_success_timestamp_seconds", "gauge", "When the last successful pass ended: both sides were read completely, no write failed, and no write changed more than groupsync asked for.")
 	nextPass        = define("next_pass_timestamp_seconds", "gauge", "When the next pass is due, without jitter.")
-	drift           = define("drift_memberships", "gauge", "Memberships still to add or to remove after the last pass that had a plan, also if nothing may be written.", "action")
-	groupDrift      = define("group_drift_memberships", "gauge", "Memberships still to add or to remove in a user group after the last pass that had a plan, also if nothing may be written. A group without drift has no series.", "group", "action")
+	drift           = define("drift_memberships", "gauge", "Memberships still to add or to remove after the last pass that had a plan, even if the pass may not write them.", "action")
+	groupDrift      = define("group_drift_memberships", "gauge", "Memberships still to add or to remove in a user group after the last pass that had a plan, even if the pass may not write them. A group without drift has no series.", "group", "action")
 	groups          = define("groups", "gauge", "Groups by state: in_sync, drift, withheld (user groups that have a source); no_target, builtin, excluded (Keycloak's); no_source, builtin, not_assignable, duplicate (ClearML's).", "state")
 	users           = define("users", "gauge", "People by state: matched, pending, and the reasons why a person keeps every membership. It counts the people who matter to the pass (members of user groups that have a source, and members of the sources), not every account of the realm.", "state")
-	pendingOldest   = define("pending_oldest_seconds", "gauge", "How long the longest waiting Keycloak member has been without a ClearML account.")
-	forgotten       = define("memory_forgotten_memberships", "gauge", "Federated memberships for which the guards' memory has no space, because the ConfigMap is full. The guard fall withholds removals of federated people from their user groups until they are approved.")
+	pendingOldest   = define("pending_oldest_seconds", "gauge", "Longest time that a pending account has waited. A pending account is a member of a Keycloak group without a ClearML user.")
+	forgotten       = define("memory_forgotten_memberships", "gauge", "Federated memberships for which the guards' memory has no space, because the ConfigMap is full. The guard fall withholds removals of federated people from their user groups until a person approves the removals.")
 	ownView         = define("own_view_memberships", "gauge", "Memberships in which a Keycloak group's member list and the person's own groups disagree: the list hides a member, or shows a person whose token lacks the group. The person's own groups count, so this is no drift.", "list")
 	adminMismatch   = define("admin_mismatch", "gauge", "ClearML users whose role and membership of Admins disagree. 0 if administrators are not managed.")
 	leavers         = define("leavers", "gauge", "People who are disabled or gone in Keycloak, by what they still hold in ClearML: group (a user group), admin (the role or the group of administrators), rule (an access rule that names the person) or recent_use (the UI or API keys were used within 30 days). Counted every leavers.interval. A series is absent while groupsync cannot tell whether any leaver holds that.", "holds")
@@ -50,11 +50,11 @@ var (
 	errorsTotal     = define("errors_total", "counter", "Errors of passes by side and reason: auth, forbidden, not_found, timeout, connection, server, shape, incomplete or rejected; of groupsync itself: config, internal, or journal (a report that was not stored).", "system", "reason")
 	requestsTotal   = define("requests_total", "counter", "Requests sent, with retries, by status code; `none` if no answer came.", "system", "code")
 	requestDuration = define("request_duration_seconds", "histogram", "Duration of requests until the header of the answer, by call.", "system", "call")
-	reverted        = define("reverted_changes_total", "counter", "Changes that somebody else undid: the last change of that membership was groupsync's, and the next pass wants it again. If state_dir keeps a journal, a new process knows the changes of earlier processes.", "action")
+	reverted        = define("reverted_changes_total", "counter", "Changes that somebody else undid: groupsync made the last change of the membership, and a later pass proposes the same change again. If state_dir keeps a journal, changes of earlier processes count too.", "action")
 	leader          = define("leader", "gauge", "1 if this process makes the passes: it holds the Lease, or there is no Lease. 0 on a standby. A standby exports no metrics of passes, groups, users and guards.")
-	suspendedUntil  = define("suspended_until_timestamp_seconds", "gauge", "When the suspension ends; 0 if none is in force. A suspension of removals only leaves the action `add` at 0. A standby exports it too.", "action")
+	suspendedUntil  = define("suspended_until_timestamp_seconds", "gauge", "When the suspension ends; 0 if none is in force. If only removals are suspended, the action `add` stays at 0. A standby exports this metric too.", "action")
 	applyEnabled    = define("apply_enabled", "gauge", "1 if scheduled passes write (mode: apply), 0 if they only observe (mode: observe).")
-	reloadOK        = define("config_last_reload_successful", "gauge", "1 if the last loaded configuration is in force; 0 if it was refused and the previous one stays.")
+	reloadOK        = define("config_last_reload_successful", "gauge", "1 if the last loaded configuration is in force; 0 if it was refused and the previous configuration stays in force.")
 	expiringSoon    = define("exceptions_expiring", "gauge", "Exceptions of users.protect that end within 7 days. They still keep memberships.")
 	tlsInsecure     = define("tls_insecure", "gauge", "1 if groupsync does not verify the certificate of a side.", "system")
 	buildInfo       = define("build_info", "gauge", "Always 1. The labels describe the program.", "version", "revision", "goversion")
@@ -64,8 +64,9 @@ func (m *metric) desc() *prometheus.Desc {
 	return prometheus.NewDesc(m.name, m.help, m.labels, nil)
 }
 
-// gauge returns a gauge with the value v. It replaces label bytes that are not UTF-8, because
-// the library panics on them in its own goroutine, which would end the process.
+// gauge returns a gauge with the value v. It replaces bytes in labels that are not UTF-8. The
+// Prometheus library would panic because of such bytes, in a goroutine of its own, and that would
+// end the process.
 func (m *metric) gauge(v float64, labels ...string) prometheus.Metric {
 	for i, l := range labels {
 		labels[i] = strings.ToValidUTF8(l, "\ufffd")

@@ -1,6 +1,6 @@
-// Package metrics holds every metric of groupsync. A collector makes the gauges of a pass from
-// the last report at each scrape, so no gauge keeps the value of an older report. Counters and
-// histograms count over the life of the process.
+// Package metrics holds every metric of groupsync. At each scrape, a collector makes the gauges
+// about passes from the last report. So no gauge keeps a value of an older report. Counters and
+// histograms count from the start of the process.
 package metrics
 
 import (
@@ -41,13 +41,13 @@ type Metrics struct {
 	standby  bool
 	settings Settings
 	reloadOK bool
-	leavers  map[string]int // number of leavers by the kind of what they hold
-	counted  time.Time      // when leavers were counted; zero: never
+	leavers  map[string]int // number of leavers, by what they hold (the label holds)
+	counted  time.Time      // when the leavers were last counted; zero: never
 
 	suspension memory.Suspension // the last suspension that was set; zero: none
 }
 
-// Options are the facts about the process that do not change.
+// Options are the values that do not change while the process runs.
 type Options struct {
 	Sync              string
 	Version, Revision string
@@ -57,12 +57,13 @@ type Options struct {
 type Settings struct {
 	Apply    bool                  // scheduled passes write
 	Leavers  bool                  // the daemon counts leavers
-	Expiring func(time.Time) int   // number of exceptions of users.protect that end soon; nil: there are no exceptions
+	Expiring func(time.Time) int   // number of exceptions of users.protect that end within 7 days of a time; nil: 0
 	Insecure map[fault.System]bool // sides whose certificate is not verified
 }
 
-// New returns the metrics of a sync before its first pass. A counter whose label values are
-// known starts at zero, so that Prometheus sees the first increase.
+// New returns the metrics of a sync before its first pass. If the label values of a counter are
+// known, the counter has a series with the value 0 for each of them. Otherwise Prometheus would
+// not count the first increase of a series.
 func New(o Options, s Settings) *Metrics {
 	m := &Metrics{
 		settings:        s,
@@ -77,7 +78,7 @@ func New(o Options, s Settings) *Metrics {
 		reverted:        reverted.counter(),
 		approvals:       approvals.counter(),
 		requests:        requestsTotal.counter(),
-		requestDuration: requestDuration.histogram(prometheus.ExponentialBuckets(0.005, 2, 14)), // up to 41 s, because ClearML can be silent for 30 s
+		requestDuration: requestDuration.histogram(prometheus.ExponentialBuckets(0.005, 2, 14)), // up to 41 s, because ClearML can take 30 s to answer
 	}
 	wrapped := prometheus.WrapRegistererWith(prometheus.Labels{"sync": o.Sync}, m.registry)
 	wrapped.MustRegister(m.duration, m.passes, m.skipped, m.changes, m.trips, m.errors, m.reverted, m.approvals, m.requests, m.requestDuration, (*state)(m), &build{o})
@@ -123,7 +124,7 @@ func (m *Metrics) Handler() http.Handler {
 // Gatherer returns the registry, for tests and the demo.
 func (m *Metrics) Gatherer() prometheus.Gatherer { return m.registry }
 
-// Observe returns a function that counts the requests to one side.
+// Observe returns a function that records the result and the duration of each request to one side.
 func (m *Metrics) Observe(system fault.System) func(transport.Attempt) {
 	return func(a transport.Attempt) {
 		code := "none" // no answer came
@@ -135,9 +136,9 @@ func (m *Metrics) Observe(system fault.System) func(transport.Attempt) {
 	}
 }
 
-// Record adds the report of a pass that has ended. If the pass had no plan, the gauges of the
-// plan keep the values of the pass before. On a standby, and after a pass of one person or a
-// restore, only the counters change.
+// Record takes the report of a pass that has ended into the metrics. If the pass failed before it
+// had a plan, the gauges about the plan keep their values. On a standby, and for a pass of one
+// person or a restore, Record changes only counters.
 func (m *Metrics) Record(r report.Report) {
 	if r.Whole() {
 		m.duration.WithLabelValues().Observe(r.Duration)
@@ -207,8 +208,8 @@ func (m *Metrics) NextPass(at time.Time) {
 	}
 }
 
-// SetLeader sets whether this process is the leader. It deletes what earlier passes found, because
-// another process may have made passes since. The leader serves the present values.
+// SetLeader sets whether this process is the leader. It deletes the results of earlier passes and
+// counts, because another process may have made newer ones, which that process serves.
 func (m *Metrics) SetLeader(leads bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -217,8 +218,9 @@ func (m *Metrics) SetLeader(leads bool) {
 	m.leavers, m.counted = nil, time.Time{}
 }
 
-// Leavers sets the number of leavers, by the kind of what they hold. A kind that is missing in
-// the map is unknown. On a standby Leavers does nothing.
+// Leavers sets the numbers of leavers, which were counted at the time at. The keys of counts are
+// values of the label holds. If a value is absent, the number is unknown, and has no series. On a
+// standby Leavers does nothing.
 func (m *Metrics) Leavers(counts map[string]int, at time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -248,5 +250,5 @@ func (m *Metrics) Refused() {
 	m.reloadOK = false
 }
 
-// Skipped counts a tick of the schedule that found a whole pass running or waiting.
+// Skipped counts a scheduled pass that was not made, because a whole pass was running or waiting.
 func (m *Metrics) Skipped() { m.skipped.WithLabelValues().Inc() }

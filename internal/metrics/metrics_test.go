@@ -152,7 +152,7 @@ func TestANameForgesNoSample(t *testing.T) {
 		{"an escape sequence is text", "\x1b[2J", "\x1b[2J"},
 		{"a direction mark is text", "\u202ea", "\u202ea"},
 		{"markup is text", "<script>alert(1)</script>", "<script>alert(1)</script>"},
-		{"a name is no formula's business", "=1+1", "=1+1"},
+		{"a formula in a name is text", "=1+1", "=1+1"},
 		{"bytes that are not UTF-8 do not fail the page", "a\xff", "a\ufffd"},
 	} {
 		t.Run(tt.what, func(t *testing.T) {

@@ -9,7 +9,8 @@ import (
 	"groupsync/internal/report"
 )
 
-// state is the collector of the values from the last reports and of the present settings.
+// state is the collector of all gauges except groupsync_build_info. Their values come from the last
+// reports and the settings.
 type state Metrics
 
 // Describe implements prometheus.Collector.
@@ -104,8 +105,9 @@ func collect(ch chan<- prometheus.Metric, r report.Report) {
 	}
 }
 
-// activeGuards returns the guards that withhold something. A guard that tripped is active,
-// unless the trip may report that nothing is withheld any more (Rule.Informs).
+// activeGuards returns the guards for which groupsync_guard_active is 1. These are the guards that
+// withhold a change, and the guards that tripped. A guard with Rule.Informs can trip without
+// withholding anything, so its trip alone does not make it active.
 func activeGuards(r report.Report) map[report.Guard]bool {
 	active := make(map[report.Guard]bool)
 	for _, t := range r.Guards {
@@ -119,9 +121,9 @@ func activeGuards(r report.Report) map[report.Guard]bool {
 	return active
 }
 
-// federations returns, by name, whether each federation is up. A realm may have two
-// federations of one name. Two series with the same labels would fail the whole scrape, so
-// there is one series, which is up only if both are up.
+// federations returns, by name, whether each federation is up. In a realm, two federations can have
+// the same name. Two series with the same labels would fail the whole scrape. So federations of the
+// same name share one series, which is up only if all of them are up.
 func federations(probes []report.Probe) map[string]bool {
 	ups := make(map[string]bool, len(probes))
 	for _, p := range probes {

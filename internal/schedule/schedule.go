@@ -1,5 +1,5 @@
-// Package schedule runs passes: one at once, then on a schedule, and on request. It never runs
-// two passes at the same time.
+// Package schedule runs passes: one as soon as it starts, then on a schedule, and on request. It
+// never runs two passes at the same time.
 package schedule
 
 import (
@@ -19,7 +19,8 @@ import (
 	"groupsync/internal/report"
 )
 
-// Job is the schedule and the passes. Replace replaces it while the Scheduler runs.
+// Job is the schedule, and the functions that make passes. Scheduler.Replace replaces the Job while
+// the Scheduler runs.
 type Job struct {
 	Schedule cron.Schedule // in UTC
 	Jitter   time.Duration // the longest random delay of a scheduled pass; at most half the time to the next pass; the first pass has none
@@ -28,44 +29,44 @@ type Job struct {
 	// PassOf makes the pass of one person. If it returns an error, there is no report.
 	PassOf func(ctx context.Context, user string, req reconcile.Request) (report.Report, error)
 
-	// After runs after each pass of the schedule, and gets the report. No pass runs at the
-	// same time. Its context ends after nine tenths of the time to the next scheduled pass,
-	// so that the next pass is not skipped. If somebody calls Sync or Replace, the context
-	// ends with the cause ErrAsked. After does not run if a call of Sync or Replace waits
-	// already, and does not run after a pass of Sync. After may be nil.
+	// After is called with the report after each pass of the schedule, but not after a pass of
+	// Sync. No pass runs during the call. The context of After ends after nine tenths of the time
+	// to the next scheduled pass, so that the next pass is not skipped. If somebody calls Sync or
+	// Replace, the context ends at once, with the cause ErrAsked. If a call of Sync or Replace is
+	// already waiting when the pass ends, After is not called. After may be nil.
 	After func(context.Context, report.Report)
 }
 
-// Options are what a Scheduler needs besides its job. Next and Skipped are called from
-// goroutines of their own, also while a pass runs.
+// Options are what a Scheduler needs besides its Job. Several goroutines call Next and Skipped, also
+// while a pass runs.
 type Options struct {
 	ShutdownTimeout time.Duration   // how long Run waits for a running pass after its context has ended
-	Next            func(time.Time) // called with the time of each next scheduled pass, without jitter; may be nil
+	Next            func(time.Time) // called with the time of the next scheduled pass, without jitter, when that time changes; may be nil
 	Skipped         func()          // called for each pass that was due while a whole pass ran or waited; may be nil
 	Log             *slog.Logger    // nil: nothing is logged
 
-	// Jitter returns the delay of a scheduled pass, less than most. If it is nil, the delay is
-	// random.
+	// Jitter returns the delay of a scheduled pass, which is less than most. If Jitter is nil,
+	// the delay is random.
 	Jitter func(most time.Duration) time.Duration
 }
 
 // Scheduler makes passes.
 type Scheduler struct {
 	options Options
-	// wholePass is held by a whole pass, which is a pass of everybody, also while the pass waits
-	// for anyPass. A caller that needs both acquires wholePass first.
+	// wholePass is held by a whole pass (a pass of everybody) while the pass runs, and while it
+	// waits for anyPass. A caller that needs both semaphores acquires wholePass first.
 	wholePass *semaphore.Weighted
 	anyPass   *semaphore.Weighted // held by the pass that runs, and while the job is replaced
 
 	mu       sync.Mutex
 	job      Job
-	term     *term                   // nil: this process stands by
-	waiting  int                     // how many calls of Sync and Replace wait for anyPass
+	term     *term                   // nil: this process is a standby, or the schedule has not started
+	waiting  int                     // number of calls of Sync and Replace that wait for a semaphore
 	endAfter context.CancelCauseFunc // ends the context of Job.After; nil: Job.After does not run
 }
 
-// term is the time from a call of Run to the end of its context. In a term this process makes
-// passes.
+// term is the time from a call of Run to the end of the context of Run. This process makes passes
+// only in a term.
 type term struct {
 	ctx   context.Context
 	cron  *cron.Cron
@@ -90,9 +91,9 @@ func New(j Job, o Options) *Scheduler {
 	return &Scheduler{options: o, job: j, wholePass: semaphore.NewWeighted(1), anyPass: semaphore.NewWeighted(1)}
 }
 
-// Run makes passes until ctx ends. Then it waits for the running pass. It returns an error if
-// that pass did not end within ShutdownTimeout. If a pass panics, Run logs the panic and the
-// schedule goes on. Run may be called again after it has returned.
+// Run makes passes until ctx ends. Run then waits until the running pass ends. If that takes longer
+// than ShutdownTimeout, Run returns an error. If a pass panics, Run logs the panic and goes on with
+// the schedule. Run may be called again after it has returned.
 func (d *Scheduler) Run(ctx context.Context) error {
 	log := logger{ctx: ctx, log: d.options.Log}
 	t := &term{ctx: ctx, cron: cron.New(cron.WithLocation(time.UTC), cron.WithLogger(log))}
@@ -123,8 +124,8 @@ func (d *Scheduler) Run(ctx context.Context) error {
 	}
 }
 
-// begin puts the job on the term's schedule, and makes the first pass at once. The caller
-// holds d.mu.
+// begin starts the schedule of d.job in the term t, and starts a first pass at once. It replaces the
+// schedule of an earlier job. The caller holds d.mu.
 func (d *Scheduler) begin(t *term) {
 	j := d.job
 	next := func() { d.options.Next(j.Schedule.Next(time.Now().UTC())) }
@@ -143,8 +144,8 @@ func (d *Scheduler) begin(t *term) {
 	})
 }
 
-// wait waits for the jitter of a scheduled pass, at most half the time to the next pass. With a
-// longer jitter, the pass could still run when the next pass is due, and the next pass would be
+// wait waits for the jitter of a scheduled pass, but at most half the time to the next pass. After a
+// longer wait, the pass could still run when the next pass is due, and the next pass would be
 // skipped.
 func (j Job) wait(ctx context.Context, jitter func(time.Duration) time.Duration) {
 	now := time.Now().UTC()
@@ -160,8 +161,9 @@ func (j Job) wait(ctx context.Context, jitter func(time.Duration) time.Duration)
 	}
 }
 
-// scheduled makes a pass, unless a whole pass runs or waits. If a pass of one person runs,
-// scheduled waits for it, because that pass did not look at the other people.
+// scheduled makes a scheduled pass. If a whole pass runs or waits, scheduled skips the scheduled
+// pass. If a pass of one person runs, scheduled waits until that pass ends, because that pass does
+// nothing for other people.
 func (d *Scheduler) scheduled(t *term) {
 	if !d.wholePass.TryAcquire(1) {
 		d.options.Log.WarnContext(t.ctx, "a pass was due and is skipped, because another pass has not ended: if this repeats, run passes less often (schedule)")
@@ -191,7 +193,8 @@ func (d *Scheduler) passAndAfter(t *term) {
 	d.runAfter(ctx, j, r)
 }
 
-// runAfter runs Job.After until somebody calls Sync or Replace. The caller holds anyPass.
+// runAfter calls j.After, and ends its context when somebody calls Sync or Replace. The caller holds
+// anyPass.
 func (d *Scheduler) runAfter(ctx context.Context, j Job, r report.Report) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -213,9 +216,9 @@ func (d *Scheduler) runAfter(ctx context.Context, j Job, r report.Report) {
 // everybody is the value of the parameter user for a whole pass.
 const everybody = ""
 
-// pass makes a pass of the current job, of one user or of everybody. The caller holds
-// anyPass. The error is ErrStandby if the term has ended, an error about a panic, or the error
-// of PassOf.
+// pass makes a pass with the functions of the current job: for one user, or for everybody. The
+// caller holds anyPass. If the term has ended, the error is ErrStandby. Otherwise an error means
+// that the pass panicked, or is the error of Job.PassOf.
 func (d *Scheduler) pass(t *term, user string, req reconcile.Request) (r report.Report, err error) {
 	d.mu.Lock()
 	j := d.job
@@ -236,12 +239,12 @@ func (d *Scheduler) pass(t *term, user string, req reconcile.Request) (r report.
 	return r, err
 }
 
-// ErrAsked is the cause with which the Scheduler ends the context of Job.After if somebody
-// calls Sync or Replace while Job.After runs. context.Cause returns it. The call ends Job.After
-// early, so that the new pass or the new job does not wait long.
+// ErrAsked is the context.Cause of Job.After's context if somebody calls Sync or Replace while
+// Job.After runs. Such a call ends Job.After early, so that the new pass or the new job need not
+// wait long.
 var ErrAsked = errors.New("a pass or a reload was requested")
 
-// acquire acquires the semaphores in order. It ends a running Job.After first.
+// acquire acquires the semaphores in order. If Job.After runs, acquire first ends its context.
 func (d *Scheduler) acquire(ctx context.Context, semaphores ...*semaphore.Weighted) (release func(), err error) {
 	d.mu.Lock()
 	d.waiting++
@@ -270,17 +273,17 @@ func (d *Scheduler) acquire(ctx context.Context, semaphores ...*semaphore.Weight
 	return release, nil
 }
 
-// Errors of Sync. Sync makes no pass if it returns one of them.
+// Errors of Sync for a request that this process cannot serve now.
 var (
 	ErrStandby  = errors.New("this process is a standby and makes no passes: ask the leader")
 	ErrObserves = errors.New("mode is observe, so a pass writes nothing and there is nothing to approve: set mode: apply first")
 )
 
-// Sync makes a pass as soon as the running pass has ended, and returns its report. The
-// pass is of one user (reconcile.Subject.User), or of everybody if user is empty. Sync sets
-// req.Apply to Job.Apply. It returns ErrStandby, ErrObserves, the error of ctx or of
-// Job.PassOf, or an error about a panic. The end of ctx does not stop a pass that has begun. The
-// end of Run's context does.
+// Sync waits until the running pass has ended, makes a pass, and returns the report of that pass.
+// The pass is for one user (reconcile.Subject.User), or for everybody if user is empty. Sync sets
+// req.Apply to Job.Apply. It returns ErrStandby if there is no term, and ErrObserves if req has an
+// approval but Job.Apply is false. Other errors are those of ctx and of Job.PassOf, and an error
+// about a panic. The end of ctx does not stop a pass that has begun. The end of Run's context does.
 func (d *Scheduler) Sync(ctx context.Context, user string, req reconcile.Request) (report.Report, error) {
 	d.mu.Lock()
 	t := d.term
@@ -302,7 +305,7 @@ func (d *Scheduler) Sync(ctx context.Context, user string, req reconcile.Request
 	}
 	defer release()
 	d.mu.Lock()
-	apply := d.job.Apply // read only now: the job may have been replaced while Sync waited
+	apply := d.job.Apply // read after the wait, because Replace may have replaced the job during the wait
 	d.mu.Unlock()
 	if req.Approval.Digest != "" && !apply {
 		return report.Report{}, ErrObserves
@@ -314,9 +317,9 @@ func (d *Scheduler) Sync(ctx context.Context, user string, req reconcile.Request
 	return r, err
 }
 
-// Replace replaces the job after the running pass has ended. make returns the new job. If make
-// returns an error, the old job stays. If the Scheduler runs, the new job begins with a pass
-// at once.
+// Replace waits until the running pass has ended, calls make, and replaces the job by the result.
+// If make returns an error, Replace keeps the old job and returns the error. If the Scheduler runs,
+// the new job begins with a pass at once.
 func (d *Scheduler) Replace(ctx context.Context, make func() (Job, error)) error {
 	release, err := d.acquire(ctx, d.anyPass)
 	if err != nil {
@@ -336,7 +339,7 @@ func (d *Scheduler) Replace(ctx context.Context, make func() (Job, error)) error
 	return nil
 }
 
-// logger passes cron's log to slog.
+// logger writes the log of the cron library to log. It lowers the level info to debug.
 type logger struct {
 	ctx context.Context
 	log *slog.Logger

@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// making returns a pass that calls a function and finds nothing.
+// making returns a Job.Pass that calls the function pass and returns an empty report.
 func making(pass func(context.Context)) func(context.Context, reconcile.Request) report.Report {
 	return func(ctx context.Context, _ reconcile.Request) report.Report { pass(ctx); return report.Report{} }
 }
@@ -124,8 +124,9 @@ func TestAPassThatIsDueWhileOneRunsIsSkippedAndCounted(t *testing.T) {
 	}
 }
 
-// TestWhatFollowsAPass: Job.After gets the report. No pass begins before it has ended. Its
-// context ends before the next pass is due. A panic in it does not end the schedule.
+// TestWhatFollowsAPass: Job.After gets the report. No pass begins before Job.After has returned.
+// The context of Job.After ends before the next pass is due. A panic in Job.After does not end the
+// schedule.
 func TestWhatFollowsAPass(t *testing.T) {
 	var log bytes.Buffer
 	passes, follows, running := 0, 0, false
@@ -167,7 +168,8 @@ func TestWhatFollowsAPass(t *testing.T) {
 	}
 }
 
-// TestNothingFollowsAPassThatSomebodyWaitsFor: Sync returns at once after its pass.
+// TestNothingFollowsAPassThatSomebodyWaitsFor: Job.After does not run after a pass of Sync, so Sync
+// returns at once when its pass has ended.
 func TestNothingFollowsAPassThatSomebodyWaitsFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -251,7 +253,7 @@ func TestATickThatWaitsEndsWithTheTerm(t *testing.T) {
 		ended := make(chan error)
 		go func() { ended <- d.Run(ctx) }()
 		time.Sleep(5 * time.Minute)
-		_, _ = d.Sync(t.Context(), "ann", reconcile.Request{}) // its outcome is not what is tested
+		_, _ = d.Sync(t.Context(), "ann", reconcile.Request{}) // the test does not check the result of Sync
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
@@ -450,8 +452,8 @@ func TestAPassOfOnePerson(t *testing.T) {
 	})
 }
 
-// TestAPassThatIsAskedFor: the pass begins after the running pass and does not change the
-// schedule. Sync returns its report.
+// TestAPassThatIsAskedFor: the pass of Sync begins after the running pass and does not change the
+// schedule. Sync returns the report of its pass.
 func TestAPassThatIsAskedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var lines []string

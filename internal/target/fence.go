@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// Fence decides whether a write may still be sent. A write takes the fence as an
-// argument, so no caller can forget it. The client asks the fence immediately
-// before the request goes onto the connection. If it asked earlier, the process
-// could lose the right to write during a pause or a slow connection, and still write.
+// Fence decides whether a write may be sent now. Every function that writes has a Fence
+// as a parameter, so no caller can forget the fence. The client asks the fence
+// immediately before it sends the request. If the client asked earlier, the process
+// could lose the right to write while it connects, and write nevertheless.
 //
 // The zero Fence refuses every write.
 type Fence struct {
@@ -20,8 +20,9 @@ type Fence struct {
 // check gives the zero Fence.
 func NewFence(check func() error) Fence { return Fence{}.with(check) }
 
-// Leading returns a fence that allows writes while held returns nil. An error of held is
-// wrapped together with ErrNotLeading.
+// Leading returns a fence that allows writes while held returns nil. held reports whether this
+// process holds the Lease. If held returns an error, the fence's error wraps that error and
+// ErrNotLeading. A nil held gives the zero Fence.
 func Leading(held func() error) Fence {
 	if held == nil {
 		return Fence{}
@@ -34,9 +35,9 @@ func Leading(held func() error) Fence {
 	})
 }
 
-// And returns a fence that allows writes while f allows them and check returns
-// nil. f is asked first. If f is the zero Fence or check is nil, the result
-// refuses every write.
+// And returns a fence that allows a write if f allows the write and check returns
+// nil. The new fence asks f first. If f is the zero Fence or check is nil, the new
+// fence refuses every write.
 func (f Fence) And(check func() error) Fence {
 	if len(f.checks) == 0 {
 		return f
@@ -65,7 +66,8 @@ func (f Fence) Check() error {
 }
 
 // FenceError is the error of a write that a fence refused. The write was not
-// sent. It wraps ErrNotLeading or ErrTooOld, or the error of another check.
+// sent. FenceError wraps the error of the check that refused the write, for example
+// ErrNotLeading or ErrTooOld.
 type FenceError struct{ Err error }
 
 func (e *FenceError) Error() string { return e.Err.Error() }
@@ -73,13 +75,13 @@ func (e *FenceError) Error() string { return e.Err.Error() }
 // Unwrap returns the error of the check.
 func (e *FenceError) Unwrap() error { return e.Err }
 
-// Fenced reports whether a fence refused the write that returned err.
+// Fenced reports whether err, the error of a write, means that a fence refused the write.
 func Fenced(err error) bool {
 	var f *FenceError
 	return errors.As(err, &f)
 }
 
-// The reasons for which a fence refuses a write.
+// Errors of the checks of a fence. A check may return other errors too.
 var (
 	ErrNotLeading = errors.New("the leadership is lost")
 	ErrTooOld     = errors.New("the plan is too old")
@@ -87,10 +89,11 @@ var (
 	errNoFence = errors.New("no write fence was given, so nothing is written: this is a fault in groupsync, report it")
 )
 
-// NotOlder returns a check for a fence. The check returns ErrTooOld when more than limit has
-// passed since the given time. A limit of 0 switches the check off. The check measures the age
-// with the monotonic clock and with the wall clock, and takes the larger age. The monotonic
-// clock stands still while a machine is suspended, and the wall clock can be set back.
+// NotOlder returns a check for a fence. The check returns ErrTooOld if more than limit has passed
+// between the time since, when the reads of the plan began, and the time that now returns. If
+// limit is 0, the check always returns nil. The check measures the age with the monotonic clock
+// and with the wall clock, and takes the larger age. The monotonic clock stops while a machine is
+// suspended, and the wall clock can be set back.
 func NotOlder(since time.Time, limit time.Duration, now func() time.Time) func() error {
 	return func() error {
 		t := now()

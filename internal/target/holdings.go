@@ -2,9 +2,9 @@ package target
 
 import "time"
 
-// Holdings are what ClearML returns about people in addition to users and user groups. A doubt
-// is a text that says what the server did not return. Without the text, a missing answer would
-// look like an empty one.
+// Holdings are what `groupsync leavers` reads about people in addition to users and user groups. A
+// doubt is a text that says which data ClearML did not return. Without the text, missing data
+// would look like empty data.
 type Holdings struct {
 	Rules      []AccessRule // the rules that name people directly, sorted by id and name
 	RulesDoubt string       // why rules may be missing; empty: the list is complete

@@ -4,9 +4,9 @@ import "context"
 
 type passKey struct{}
 
-// WithPass returns a context with the id of the pass that requests belong to. A client sends
-// the id with each request, so that an operator can find the requests of a pass in the server's
-// log.
+// WithPass returns a context with the id of a pass. The client of ClearML sends this id with each
+// request that it makes under the context, so that an operator can find the requests of a pass in
+// ClearML's log.
 func WithPass(ctx context.Context, id string) context.Context {
 	return context.WithValue(ctx, passKey{}, id)
 }

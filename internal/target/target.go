@@ -1,8 +1,8 @@
 // Package target holds what groupsync has read from ClearML: users, user groups and their
 // members. A Snapshot is complete or does not exist. ClearML has two views of the members: each
 // group has a list of its members, and each user has a list of the user's groups (sec_groups).
-// A Snapshot reports the groups for which the two views differ. The package clearml reads and
-// writes a real server; clearmltest is a test server.
+// A Snapshot reports the groups whose two views differ. The package clearml reads from and writes
+// to a server. The package clearmltest simulates a server for tests.
 package target
 
 import (
@@ -14,19 +14,20 @@ import (
 	"groupsync/internal/fault"
 )
 
-// Admins is the name of the built-in group whose members are administrators. The group is
-// recognized by this name together with System, and not by its id. The id differs between
-// sources (reference/clearml-api.md).
+// Admins is the name of the built-in group whose members are administrators. groupsync recognizes
+// the group by this name together with Group.System. It does not use the id of the group, because
+// documents about ClearML disagree on the id (reference/clearml-api.md).
 const Admins = "Admins"
 
 // Everybody is the name of the built-in group of all users, service accounts included
-// (reference/clearml-api.md). The group is recognized by this name together with System.
+// (reference/clearml-api.md). groupsync recognizes the group by this name together with
+// Group.System.
 const Everybody = "Users"
 
-// AdminRoleID is the id of the group that stands for ClearML's role admin.
+// AdminRoleID is the id of the Group that AdminRole makes from ClearML's role admin.
 const AdminRoleID = "role:admin"
 
-// The roles that groupsync sets. It changes no other role.
+// The roles that groupsync gives to users. It gives no other role.
 const (
 	RoleAdmin = "admin"
 	RoleUser  = "user"
@@ -41,12 +42,12 @@ func Administrator(role string) bool {
 // BuiltinNames are the names of the built-in groups.
 var BuiltinNames = []string{Admins, Everybody, "Queue admins"}
 
-// Builtin reports whether a name is in BuiltinNames. groupsync never writes such a group,
-// whatever the server says in `system`, because the API reference is ambiguous about that
-// field. The one exception is Admins, if the configuration has it.
+// Builtin reports whether a name is in BuiltinNames. groupsync never writes a group of such a
+// name, even if the answer's field `system` is false, because ClearML's API reference is
+// ambiguous about that field. The one exception is Admins, if admins.groups is set.
 func Builtin(name string) bool { return slices.Contains(BuiltinNames, name) }
 
-// Identity is groupsync's own user, as its token says.
+// Identity is groupsync's own user in ClearML, from the token that a login returned.
 type Identity struct {
 	User string // the id
 	Name string
@@ -57,29 +58,29 @@ type Identity struct {
 type User struct {
 	ID, Name, GivenName, FamilyName, Email, Role string
 
-	// Providers holds the user's possible ids at each sign-in provider that the user has used,
-	// sorted. The list is often empty. Nil means that the server returns no providers for any
-	// user.
+	// Providers holds, for each sign-in provider that the user has used, the ids that the user
+	// may have at that provider, sorted. The list of ids is often empty. If Providers is nil, the
+	// server returned no providers for any user.
 	Providers map[string][]string
 	// Groups are the ids of the user's groups, from the user list (sec_groups).
 	Groups         []string
 	ServiceAccount bool
 }
 
-// Member is a member of a user group, as the group's own list shows the user.
+// Member is a member of a user group, from the member list of the group.
 type Member struct{ ID, Name, Email string }
 
 // Group is a user group.
 type Group struct {
 	ID, Name, Description string
-	Undescribed           bool // the server returned no description, not even an empty one
+	Undescribed           bool // the server returned no description, so Description is unknown
 	System                bool // built in
 	Assignable            bool // users can be assigned and removed
 	Members               []Member
 
-	// Role is set if this is a role and not a user group of ClearML. The members are the users
-	// who have the role, and adding or removing a member sets that user's role. Plans, guards
-	// and writes treat a role like a user group. Only AdminRole returns such a Group.
+	// Role is empty for a user group. If it is not empty, the Group is this role of ClearML. Its
+	// members are the users who have the role, and adding or removing a member sets that user's
+	// role. So plans and guards treat a role like a user group. Only AdminRole sets this field.
 	Role string
 }
 
@@ -107,7 +108,7 @@ func (g Group) MemberIDs() []string {
 type Parts struct {
 	Identity Identity
 	Groups   []Group // every user group
-	Users    []User  // every user of the user list, which was read until two readings agreed, and the service accounts
+	Users    []User  // every user, service accounts included
 
 	// AdminRole adds the role admin to the snapshot's groups.
 	AdminRole bool
@@ -123,10 +124,10 @@ type Snapshot struct {
 	oneView  bool
 }
 
-// NewSnapshot compares the parts with each other and returns the snapshot. It returns a
-// *fault.Error of reason incomplete if there are no groups or no users, or if a user or a
-// group is listed twice. It returns one of reason shape if no user has an email, because then
-// no user can be matched.
+// NewSnapshot returns the snapshot of the parts, and compares the two views of each group. If
+// there are no groups or no users, or if a user or a group is listed twice, it returns a
+// *fault.Error of reason incomplete. If no user has an email, groupsync can match nobody, and the
+// error has the reason shape.
 func NewSnapshot(p Parts) (*Snapshot, error) {
 	s := &Snapshot{identity: p.Identity, groups: slices.Clone(p.Groups), users: slices.Clone(p.Users), byID: make(map[string]int, len(p.Users))}
 	if len(s.users) == 0 {
@@ -159,8 +160,9 @@ func NewSnapshot(p Parts) (*Snapshot, error) {
 	return s, nil
 }
 
-// sortGroups sorts the groups and their members. It returns, by group id, a text about each
-// member list that has a member twice. Such a list may lack another member.
+// sortGroups sorts the groups and their members. For each group whose member list contains a
+// member twice, repeated has a text by group id. Such a list may lack another member. If a group
+// is listed twice, sortGroups returns an error.
 func (s *Snapshot) sortGroups() (repeated map[string]string, err error) {
 	repeated = make(map[string]string)
 	slices.SortFunc(s.groups, func(a, b Group) int {
@@ -189,7 +191,8 @@ func sortMembers(members []Member) []Member {
 	return slices.CompactFunc(sorted, func(a, b Member) bool { return a.ID == b.ID })
 }
 
-// claims are the groups as the users' own lists (sec_groups) show them: user ids by group id.
+// claims are the members of each group according to the users' own lists of groups (sec_groups).
+// The outer key is the id of a group, the inner key the id of a user.
 type claims map[string]map[string]bool
 
 func (s *Snapshot) claims() claims {
@@ -205,16 +208,16 @@ func (s *Snapshot) claims() claims {
 	return c
 }
 
-// bothKnow reports whether both views can show a member of a group. The user must be in the
-// user list, and must not be a service account, because service accounts are listed without
-// their groups.
+// bothKnow reports whether both views of a group can contain the user with the id member. The
+// user must be in the user list, and must be no service account, because ClearML lists service
+// accounts without their groups.
 func (s *Snapshot) bothKnow(member string) bool {
 	i, known := s.byID[member]
 	return known && !s.users[i].ServiceAccount
 }
 
-// oneViewOf reports whether the server leaves built-in groups out of the users' own lists. It
-// returns true if a built-in group has members and no user's list holds a built-in group.
+// oneViewOf reports whether the server leaves built-in groups out of the users' own lists: a
+// built-in group has members that both views can contain, but no user's list has a built-in group.
 func (s *Snapshot) oneViewOf(c claims) bool {
 	members := false
 	for _, g := range s.groups {
@@ -229,9 +232,10 @@ func (s *Snapshot) oneViewOf(c claims) bool {
 	return members
 }
 
-// views compares the two views of each group. It compares only the users that both views can
-// show: a member who is not in the user list is no disagreement. Of the built-in groups it
-// compares only Admins, and not if oneView is true.
+// views compares the two views of each group. It returns, by group id, a text about each group
+// whose views disagree. A member whom only the group's list can contain is no disagreement
+// (bothKnow). Of the built-in groups, views compares only Admins. If oneView is true, it does not
+// compare Admins either.
 func views(s *Snapshot) (disagree map[string]string, oneView bool) {
 	c := s.claims()
 	oneView = s.oneViewOf(c)
@@ -287,21 +291,20 @@ func (s *Snapshot) Member(group, user string) (is, known bool) {
 	return false, false
 }
 
-// Disagreement returns a text on how the two views of a group differ, or an empty string if
-// they agree.
+// Disagreement returns a text on how the two views of the group with that id differ. The text is
+// empty if the views agree.
 func (s *Snapshot) Disagreement(group string) string { return s.disagree[group] }
 
-// OneView reports whether built-in groups have members, and no user's own list of groups
-// (sec_groups) holds a built-in group. Then groupsync cannot compare two views of the group
-// Admins, and does not notice a member list that the server cut short. Every report has a
-// remark about it.
+// OneView reports whether the server leaves built-in groups out of the users' own lists of groups
+// (sec_groups). Then groupsync cannot compare two views of the group Admins, and does not notice
+// if the server cuts the member list of Admins. Every report then has a remark about it.
 func (s *Snapshot) OneView() bool { return s.oneView }
 
 // Disagreements returns the number of groups whose two views differ.
 func (s *Snapshot) Disagreements() int { return len(s.disagree) }
 
-// Counts returns the number of user groups, users and memberships. Roles do not count as user
-// groups.
+// Counts returns the number of user groups, of users, and of memberships in these groups. The role
+// admin does not count as a user group.
 func (s *Snapshot) Counts() (groups, users, memberships int) {
 	for _, g := range s.groups {
 		if g.Role == "" {

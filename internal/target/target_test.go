@@ -87,8 +87,8 @@ func TestAServerThatLeavesBuiltInGroupsOutOfTheUsersView(t *testing.T) {
 		{"one claim of any built-in group: there are two views, and Admins disagrees", []Group{admins("u"), everybody, team("u")}, []string{"all", "g"}, false, "1 only in the group's list, 0 only in the users' own, 0 in both", ""},
 		{"Admins claimed by its only member", []Group{admins("u"), team("u")}, []string{"adm", "g"}, false, "", ""},
 		{"Admins claimed, its list cut", []Group{admins(), everybody, team("u")}, []string{"adm", "g"}, false, "0 only in the group's list, 1 only in the users' own, 0 in both", ""},
-		{"built-in groups without members say nothing", []Group{admins(), team("u")}, []string{"g"}, false, "", ""},
-		{"nor with service accounts and strangers alone", []Group{admins("bot", "ghost"), team("u")}, []string{"g"}, false, "", ""},
+		{"built-in groups without members: there may be two views", []Group{admins(), team("u")}, []string{"g"}, false, "", ""},
+		{"built-in groups with only service accounts and unknown users: there may be two views", []Group{admins("bot", "ghost"), team("u")}, []string{"g"}, false, "", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

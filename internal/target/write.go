@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// Calls holds ClearML's own id of the call that added or removed a user, by user id. The id is
-// meta.id of the answer, which is likely the call_id of ClearML's API audit log
-// (reference/clearml-api.md). A user whose call was not answered is not in the map.
+// Calls holds, by user id, ClearML's id of the call that added or removed the user. This id is
+// meta.id in the answer, which is likely the call_id in ClearML's API audit log
+// (reference/clearml-api.md). If ClearML did not answer, the user is not in the map.
 type Calls map[string]string
 
-// Answered records the call that changed one user. An empty id is not recorded.
+// Answered records the id of the call that changed one user. It ignores an empty id.
 func (c Calls) Answered(user, call string) {
 	if call != "" {
 		c[user] = call
@@ -39,7 +39,7 @@ func Uncertain(err error) bool {
 // again, but must first read the group again, because the group may have changed.
 type NotTakenError struct {
 	Err   error
-	After time.Duration // how long the server asks to wait (Retry-After), limited by the client; 0: it does not say
+	After time.Duration // the wait that the server asks for (Retry-After), limited by the client; 0: none
 }
 
 func (e *NotTakenError) Error() string { return "the write was not carried out: " + e.Err.Error() }

@@ -7,12 +7,12 @@ import (
 	"sync/atomic"
 )
 
-// The limits of a server's answers. docs/security.md lists them, with the memory that the
-// process needs for them.
+// The limits of a server's answers. docs/security.md says how much memory the process needs at
+// these limits.
 const (
 	// MaxBody is the largest size of the body of one answer, in bytes, after decompression.
-	// The longest normal answer is the member list of a group. 128 MiB hold about 400,000
-	// people of Keycloak, or 1,500,000 memberships of ClearML.
+	// The longest normal answer is the member list of a group. 128 MiB are enough for about
+	// 400,000 members of a Keycloak group, or for 1,500,000 memberships in ClearML's answer.
 	MaxBody = 128 << 20
 
 	// MaxBodies is the largest size, in bytes, of all bodies together that a client reads at
@@ -20,7 +20,7 @@ const (
 	// If the bodies together are larger, reading any of them returns an error.
 	MaxBodies = 2 * MaxBody
 
-	// MaxHeader limits the header of one answer.
+	// MaxHeader is the largest size of the header of one answer, in bytes.
 	MaxHeader = 256 << 10
 )
 
@@ -37,10 +37,10 @@ func tooLarge(format string, args ...any) error {
 // Bound limits the bodies of the answers of one round tripper. The zero Bound has the limits
 // MaxBody and MaxBodies.
 type Bound struct {
-	one, all int64    // the limits in bytes; 0: MaxBody and MaxBodies
-	secrets  *Secrets // masks the errors of reading a body; may be nil
-	open     atomic.Int64
-	refused  atomic.Int64 // how often the open bodies together exceeded the limit; every body that was open at that time returns an error
+	one, all int64        // the limits in bytes; 0: MaxBody and MaxBodies
+	secrets  *Secrets     // masks the errors of reading a body; may be nil
+	open     atomic.Int64 // bytes that were read of all bodies that are not closed yet
+	refused  atomic.Int64 // how often the open bodies together exceeded the limit; each time, every body that is open returns an error
 }
 
 func (b *Bound) limits() (one, all int64) {
@@ -65,13 +65,13 @@ type roundTripperFunc func(*http.Request) (*http.Response, error)
 
 func (f roundTripperFunc) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
-// bounded is a body whose Read returns a *TooLargeError after the body exceeds a limit. The
-// body counts toward the bodies that are read at the same time until it is closed.
+// bounded is a body whose Read returns a *TooLargeError if this body exceeds the limit for one
+// body, or if all open bodies together exceed their limit. A body is open until Close is called.
 type bounded struct {
 	io.ReadCloser
 	bound   *Bound
 	length  int64 // Content-Length; -1: unknown
-	refused int64 // bound.refused when the body was opened
+	refused int64 // the value of bound.refused when the body was opened
 	read    int64
 	err     error
 }
@@ -81,7 +81,7 @@ func (b *bounded) Read(p []byte) (int, error) {
 		return 0, b.err
 	}
 	one, all := b.bound.limits()
-	if b.length > one { // the answer announces a body that is too long, so it need not be read
+	if b.length > one { // Content-Length is too large already, so nothing is read
 		b.err = tooLarge("the answer is longer than %d MiB", one>>20)
 		return 0, b.err
 	}
@@ -112,14 +112,14 @@ func (b *bounded) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// smallJSON is the size in bytes up to which CheckJSON accepts every text. A text of this size
-// needs little memory after it is decoded, whatever it contains.
+// smallJSON is the size in bytes up to which CheckJSON accepts every text. Whatever such a text
+// contains, its decoded form needs little memory.
 const smallJSON = 1 << 20
 
-// CheckJSON returns a *TooLargeError if a long text would need many times its own size in
-// memory after it is decoded. An example is a list of a million empty objects. Keycloak and
-// ClearML never send such an answer, but a broken or hostile server can. CheckJSON does not
-// check that the text is JSON.
+// CheckJSON returns a *TooLargeError if the decoded form of a long JSON text could need many times
+// as much memory as the text. An example is a list of a million empty objects. Keycloak and
+// ClearML never send such a text, but a broken or hostile server can. CheckJSON does not check
+// that the text is valid JSON.
 func CheckJSON(text []byte) error {
 	if len(text) <= smallJSON {
 		return nil
@@ -139,9 +139,9 @@ func CheckJSON(text []byte) error {
 			values++
 		}
 	}
-	// In the answers of Keycloak and ClearML, each object has an id of 32 characters or more,
-	// and each other value has a key. So an object takes more than 32 bytes, and a value more
-	// than 6.
+	// In the answers of Keycloak and ClearML, each object has an id of 32 characters or more. So
+	// an object takes more than 32 bytes. Each value that is no object has a key, so the value
+	// and its key take more than 6 bytes.
 	if objects > len(text)/32 || values > len(text)/6 {
 		return tooLarge("the answer of %d bytes holds %d objects and %d values, which is more than a normal answer of that length contains", len(text), objects, values)
 	}

@@ -26,7 +26,7 @@ import (
 // also count the memory of the race detector.
 const stated = 12 * MaxBody
 
-// hostile holds servers that send answers which are too long or too deep.
+// hostile holds servers whose answers are too long, too deep, or too large after they are decoded.
 var hostile = map[string]http.HandlerFunc{
 	"a body of 10 GB, as the header announces it": func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", strconv.Itoa(10<<30))

@@ -16,9 +16,9 @@ import (
 	"sync"
 )
 
-// Secrets holds the texts that no message may contain, and masks them. Messages quote answers,
-// and a server or a proxy may repeat the request with its credentials in the answer. The zero
-// Secrets is ready for use. Several goroutines may use one Secrets.
+// Secrets holds the texts that no message may contain, and masks them. groupsync's messages quote
+// the answers of servers, and a server or a proxy may repeat the credentials of the request in
+// its answer. The zero Secrets is ready for use. Several goroutines may use one Secrets.
 type Secrets struct {
 	mu    sync.Mutex
 	known []string // oldest first
@@ -26,8 +26,8 @@ type Secrets struct {
 }
 
 const (
-	// keptSecrets is the largest number of known secrets. Each renewal of a token adds one,
-	// and old tokens are not used again.
+	// keptSecrets is how many known secrets are kept. If there are more, the oldest is dropped.
+	// Each renewal of a token adds a secret, and groupsync does not send an old token again.
 	keptSecrets = 16
 
 	// shortSecret is the smallest number of bytes of a text that is masked. A shorter text
@@ -35,15 +35,16 @@ const (
 	// that are masked.
 	shortSecret = 4
 
-	// longPiece is the smallest number of bytes of a piece of a secret that is masked. A
-	// message can contain only a piece, because proxies cut the texts that they quote.
+	// longPiece is the smallest number of bytes of a piece of a secret that is masked. An
+	// answer can contain a piece instead of the whole secret, because proxies cut the texts
+	// that they quote.
 	longPiece = 12
 
 	hidden = "[hidden]"
 )
 
 // looksSecret matches texts that look like a token (JWT), and the credentials after "bearer"
-// or "basic". So secrets that nobody has added are masked too.
+// or "basic". With looksSecret, Mask also finds secrets that Add did not get.
 var looksSecret = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{8,}(\.[A-Za-z0-9_-]*){0,4}|` +
 	`(?i:\b(bearer|basic)(\s|%20|\+)+)[A-Za-z0-9._~+/=%-]{8,}`)
 
@@ -70,7 +71,8 @@ func (s *Secrets) Add(secret string) {
 }
 
 // addProxies adds the passwords in the proxy variables of the environment, for example
-// HTTPS_PROXY. It also adds the form that HTTP Basic authentication sends.
+// HTTPS_PROXY. It adds each password alone, and encoded with its user name for HTTP Basic
+// authentication.
 func (s *Secrets) addProxies() {
 	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"} {
 		u, err := url.Parse(os.Getenv(name))
@@ -84,7 +86,8 @@ func (s *Secrets) addProxies() {
 	}
 }
 
-// spellings returns the forms in which an answer may contain a secret.
+// spellings returns the forms in which an answer may contain a secret, for example with URL
+// escapes or in base64.
 func spellings(secret string) []string {
 	query, path := url.QueryEscape(secret), url.PathEscape(secret)
 	all := []string{
@@ -108,10 +111,10 @@ var escape = regexp.MustCompile(`%[0-9A-F]{2}`)
 
 func lowerEscapes(text string) string { return escape.ReplaceAllStringFunc(text, strings.ToLower) }
 
-// Mask returns a text that a server has sent, with [hidden] instead of secrets. It masks every
-// known secret in each usual spelling, long pieces of a secret, and texts that look like a
-// token. The caller must mask the whole text before it cuts the text, because Mask does not
-// find a short piece of a secret.
+// Mask returns the text with [hidden] instead of secrets. It masks every known secret in each
+// usual spelling, pieces of a secret of longPiece bytes or more, and texts that look like a token.
+// The caller must mask the whole text before it cuts the text, because Mask does not find a
+// shorter piece of a secret.
 func (s *Secrets) Mask(text string) string {
 	s.mu.Lock()
 	forms := s.forms

@@ -54,8 +54,8 @@ func TestMask(t *testing.T) {
 	}
 }
 
-// TestWhatIsInUseStaysKnown checks that the client secret, which is used for every token, is
-// not forgotten after many tokens.
+// TestWhatIsInUseStaysKnown checks that the client secret is still masked after many tokens. Each
+// new token uses the client secret, so the client secret stays among the newest secrets.
 func TestWhatIsInUseStaysKnown(t *testing.T) {
 	var s Secrets
 	for i := range 100 {

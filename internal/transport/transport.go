@@ -1,7 +1,8 @@
-// Package transport is the HTTP layer of the clients of Keycloak and ClearML. It limits the
-// number of attempts and the size of bodies, retries with a limited Retry-After, and follows
-// no redirects. It keeps no cookies, masks secrets in errors, and reports every attempt to an
-// observer. The clients decide what may be retried and what an answer means.
+// Package transport is the HTTP layer of the clients of Keycloak and ClearML. It retries requests,
+// but limits the number of attempts and the wait that a server asks for (Retry-After). It limits
+// the size of bodies, follows no redirects, and keeps no cookies. It masks secrets in errors, and
+// reports every attempt for the metrics. The clients decide which failures are retried and what
+// an answer means.
 //
 // A gate is a function that the transport asks immediately before it sends a write: may this
 // process still write? If the gate returns an error, the server does not get the write.
@@ -25,9 +26,9 @@ import (
 	"github.com/hashicorp/go-retryablehttp"
 )
 
-// The default timeout of one request, body included. If ClearML's database is not reachable,
-// ClearML says so after 30 s. With a shorter timeout, groupsync would not get that answer
-// (reference/clearml-api.md).
+// The default timeouts of one attempt to send a request, body of the answer included. If
+// ClearML's database is not reachable, ClearML answers with that error after 30 s
+// (reference/clearml-api.md). With a shorter timeout, groupsync would not get that answer.
 const (
 	KeycloakTimeout = time.Minute
 	ClearMLTimeout  = 40 * time.Second
@@ -44,9 +45,9 @@ type Attempt struct {
 type Options struct {
 	CAFile             string        // PEM file of additional certificate authorities; empty: only those of the system
 	InsecureSkipVerify bool          // accept any certificate
-	Timeout            time.Duration // limit of one attempt, body included
-	Connections        int           // idle connections to keep; 0: keep none, for servers that close each connection
-	RetryMax           int           // most retries of a request
+	Timeout            time.Duration // limit of one attempt, body of the answer included
+	Connections        int           // number of idle connections to keep; 0: none, for a server that closes each connection
+	RetryMax           int           // largest number of retries of a request
 	WaitMin, WaitMax   time.Duration // limits of the pause between attempts; WaitMax also limits Retry-After
 	// Retry reports whether the client retries a request after an attempt with this answer or
 	// error. ctx is the context of the request. If Retry is nil, the client never retries. It
@@ -55,20 +56,20 @@ type Options struct {
 	Observe func(Attempt) // called after each attempt; may be nil
 	Log     *slog.Logger  // gets debug lines about failed attempts; may be nil
 
-	// Base sends the requests instead of the network. Tests that simulate the servers in
-	// memory set it. Base must read the body of a request, because the gate is asked when the
-	// body is read (see WithGate). If Base is nil, requests go to the network.
+	// Base, if it is not nil, gets the requests instead of the network. Tests that simulate the
+	// servers in memory set Base. Base must read the body of a request, because reading the
+	// body makes the transport ask the gate the second time (see WithGate).
 	Base http.RoundTripper
 
 	// Secrets are masked in errors. The client adds the credentials in the Authorization
-	// header of each request. If Secrets is nil, the client makes its own.
+	// header of each request to Secrets. If Secrets is nil, the client makes a new Secrets.
 	Secrets *Secrets
 }
 
 type callKey struct{}
 
-// WithCall returns a context with the name of the API call of a request, for the metrics and
-// the log.
+// WithCall returns a context for a request. The metrics and the log show name as the API call of
+// the request.
 func WithCall(ctx context.Context, name string) context.Context {
 	return context.WithValue(ctx, callKey{}, name)
 }
@@ -88,8 +89,8 @@ func gateOf(ctx context.Context) func() error {
 	return gate
 }
 
-// GateError is the error of a request if its gate returned an error. The server did not get
-// the whole request.
+// GateError is the error of a request whose gate returned an error. The server did not get the
+// request, or got only its header.
 type GateError struct{ Err error }
 
 func (e *GateError) Error() string { return e.Err.Error() }
@@ -106,10 +107,10 @@ func WithGate(ctx context.Context, gate func() error) context.Context {
 	return context.WithValue(ctx, gateKey{}, gate)
 }
 
-// New returns a client for the options. After the last attempt, the client's Do returns the
-// last answer unchanged (status, headers and body), or the last error. No status is an error.
-// If a body exceeds MaxBody, reading the body returns a *TooLargeError. New returns an error
-// if the CA file cannot be read or holds no certificate.
+// New returns a client with the options o. After the last attempt, the client's Do returns the
+// last answer unchanged (status, headers and body), or the last error. An answer with a status
+// such as 500 is no error. If a body exceeds MaxBody or MaxBodies, reading the body returns a
+// *TooLargeError. New returns an error if the CA file cannot be read or holds no certificate.
 func New(o Options) (*retryablehttp.Client, error) {
 	base := o.Base
 	if base == nil {
@@ -149,7 +150,7 @@ func New(o Options) (*retryablehttp.Client, error) {
 		return again, nil
 	}
 	c.ErrorHandler = func(resp *http.Response, err error, _ int) (*http.Response, error) {
-		return resp, err // the caller reads status and body, and closes the body
+		return resp, err // the caller of Do reads the status and the body, and closes the body
 	}
 	return c, nil
 }
@@ -188,8 +189,8 @@ func baseTransport(o Options) (*http.Transport, error) {
 	return t, nil
 }
 
-// observed is the round tripper of single attempts. For each attempt, it asks the gate, sends
-// the request and reports the attempt to the observer.
+// observed is the round tripper that makes one attempt. It asks the gate, sends the request, and
+// then calls observe. If the gate refuses, observed sends nothing and does not call observe.
 type observed struct {
 	next    http.RoundTripper
 	observe func(Attempt)
@@ -200,7 +201,7 @@ func (o observed) RoundTrip(req *http.Request) (*http.Response, error) {
 	if gate := gateOf(req.Context()); gate != nil {
 		if err := gate(); err != nil {
 			if req.Body != nil {
-				_ = req.Body.Close() // a RoundTripper must close it
+				_ = req.Body.Close() // a RoundTripper must close the body, also if it returns an error
 			}
 			return nil, &GateError{err}
 		}

@@ -118,8 +118,8 @@ func TestARedirectIsTheAnswer(t *testing.T) {
 	}
 }
 
-// TestARequestWithAGateIsSentAtMostOnce checks that the client's retry policy does not apply
-// to such a request.
+// TestARequestWithAGateIsSentAtMostOnce checks that the client does not retry a request with a
+// gate, whatever Options.Retry returns.
 func TestARequestWithAGateIsSentAtMostOnce(t *testing.T) {
 	answers := map[string]http.HandlerFunc{
 		"503 with Retry-After": func(w http.ResponseWriter, _ *http.Request) {
@@ -172,8 +172,8 @@ func TestARequestWithAGateIsSentAtMostOnce(t *testing.T) {
 	}
 }
 
-// TestAGateKeepsTheRequestBack checks both questions: before the client dials, and on the
-// connection.
+// TestAGateKeepsTheRequestBack checks that the client asks the gate before it connects, and again
+// before it sends the body.
 func TestAGateKeepsTheRequestBack(t *testing.T) {
 	var whole atomic.Int32
 	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// ServerURL parses the address of a server in the configuration. It returns the URL without a
-// slash at the end. example is a correct address for the error. The error says what is wrong
-// and what to write, but the caller must add the key of the configuration. The error quotes
-// the text only if the text certainly holds no credentials.
+// ServerURL parses text, the address of a server in the configuration. It returns the URL without
+// a slash at the end. The error says what is wrong with the address and what to write, with the
+// address example. The caller must add the key of the configuration to the error. The error
+// quotes text only if text certainly holds no credentials.
 func ServerURL(text, example string) (*url.URL, error) {
 	switch {
 	case text == "":

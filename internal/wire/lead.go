@@ -8,8 +8,8 @@ import (
 	"groupsync/internal/report"
 )
 
-// MayWrite returns the check that a pass makes before each write. The check returns an error if
-// this process does not hold the Lease. Without a Lease it always returns nil.
+// MayWrite returns the check that a pass calls before each write. The check returns an error if
+// this process does not hold the Lease. If lease is nil, the check always returns nil.
 func MayWrite(lease *kube.Lease) func() error {
 	if lease == nil {
 		return func() error { return nil }
@@ -17,8 +17,8 @@ func MayWrite(lease *kube.Lease) func() error {
 	return lease.Held
 }
 
-// LogApproval logs whether the approval of the pass was granted. If it was granted and lease is
-// not nil, LogApproval also creates a Kubernetes Event. If the pass had no approval,
+// LogApproval logs whether the pass granted or refused its approval. If the pass granted it, and
+// lease is not nil, LogApproval also creates a Kubernetes Event. If the pass had no approval,
 // LogApproval does nothing.
 func LogApproval(ctx context.Context, log *slog.Logger, lease *kube.Lease, rep report.Report) {
 	a := rep.Approval

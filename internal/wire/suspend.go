@@ -8,8 +8,8 @@ import (
 	"groupsync/internal/memory"
 )
 
-// SetSuspension replaces the suspension in the store, and returns a few lines for a person that
-// say what was done. If next is the zero Suspension, SetSuspension ends the suspension.
+// SetSuspension replaces the suspension in the store by next. If next is the zero Suspension, it
+// ends the suspension. It returns one to three lines that tell a person what was done.
 func SetSuspension(ctx context.Context, store Store, next memory.Suspension) (string, error) {
 	before, unread := store.Suspension(ctx)
 	if err := store.Suspend(ctx, next); err != nil {

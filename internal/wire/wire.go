@@ -24,8 +24,8 @@ import (
 
 var adminVia = map[string]match.Via{"group": match.ViaGroup, "role": match.ViaRole, "both": match.ViaBoth}
 
-// Rules returns the rules of matching from the configuration: which groups belong together,
-// and which account is which user.
+// Rules returns the rules of matching from the configuration: which groups of Keycloak feed which
+// user groups, and which account belongs to which user.
 func Rules(c config.Config) (match.Rules, error) {
 	o := match.Options{
 		FullPath: c.Groups.FullPath, CaseInsensitive: !c.Groups.CaseSensitive, Include: c.Groups.Include, Exclude: c.Groups.Exclude, Mapping: c.Groups.Mapping,
@@ -69,7 +69,7 @@ func Metrics(c config.Config, b Build) *metrics.Metrics {
 	return metrics.New(metrics.Options{Sync: c.Name, Version: b.Version, Revision: b.Revision}, Settings(c))
 }
 
-// Settings returns the settings that the metrics show.
+// Settings returns the parts of the configuration that the metrics show.
 func Settings(c config.Config) metrics.Settings {
 	return metrics.Settings{
 		Apply:    c.Mode == config.Apply,
@@ -82,7 +82,7 @@ func Settings(c config.Config) metrics.Settings {
 // Build is the version and the commit of this program.
 type Build struct{ Version, Revision string }
 
-// Progress shows a person what a pass does. The functions may be nil.
+// Progress holds functions that show a person the progress of a pass. They may be nil.
 type Progress struct {
 	Step  func(step string)  // called when a step begins, with its name
 	Count func(done, of int) // called with the number of finished reads, and of all reads, of the step
@@ -104,8 +104,9 @@ type Sides struct {
 	Options reconcile.Options
 }
 
-// Connect makes the clients of both sides and the options of a Reconciler. It sends no
-// request. The store keeps the guards' memory. shown gets the progress of a pass.
+// Connect makes the clients of both sides, and the options of a Reconciler. It sends no request.
+// m counts the requests of the clients, store keeps the guards' memory, and shown shows the
+// progress of a pass.
 func Connect(c config.Config, m *metrics.Metrics, store reconcile.Store, shown Progress, log *slog.Logger) (Sides, error) {
 	rules, err := Rules(c)
 	if err != nil {
@@ -140,8 +141,8 @@ func Journal(c config.Config) (journal.Dir, bool) {
 	return d, c.StateDir != "" && c.State.Keep > 0
 }
 
-// OpenStore returns the store that StoreOf returns. It also reads the store once. It returns
-// an error if the store cannot be read, so that groupsync then does not start.
+// OpenStore returns the store that StoreOf returns, and reads the store once. If the store cannot
+// be read, OpenStore returns an error, and the caller must not start.
 func OpenStore(c config.Config, lease *kube.Lease) (Store, error) {
 	store := StoreOf(c, lease)
 	_, err := store.Load()
@@ -150,8 +151,8 @@ func OpenStore(c config.Config, lease *kube.Lease) (Store, error) {
 
 // StoreOf returns the store of the guards' memory. If lease is not nil, the memory is kept
 // beside the Lease. If lease is nil, it is kept in state_dir, or in this process if state_dir
-// is empty. StoreOf does not read the store, because an operator must be able to suspend
-// groupsync even if the memory cannot be read.
+// is empty. StoreOf does not read the store. So an operator can suspend groupsync even if the
+// memory cannot be read.
 func StoreOf(c config.Config, lease *kube.Lease) Store {
 	switch {
 	case lease != nil:

@@ -1,7 +1,7 @@
 // Package clearmlenv reads the variables that configure ClearML's sign-in through
 // Keycloak (reference/clearml-keycloak-idp.md). It reads them from the environment and
-// from the file that sets them for ClearML. It keeps no secret of ClearML, and no error
-// quotes such a secret.
+// from the file that sets them for ClearML. The variables can hold secrets of ClearML. The
+// package keeps no such secret, and quotes none in an error.
 package clearmlenv
 
 import (
@@ -13,9 +13,9 @@ import (
 	"strings"
 )
 
-// ClearML splits a name at __, ignores its case after the prefix, and reads the
-// value as HOCON (confirmed in the open server's configuration loader). The same
-// server is documented under the name Klique too, with the prefix KLIQUE__.
+// The names of the variables. ClearML splits a name at __, ignores the case after the
+// prefix, and reads the value as HOCON. (The source of the open ClearML server shows
+// this.) The same server is also documented under the name Klique, with KLIQUE__.
 const (
 	prefix  = "CLEARML__"
 	klique  = "KLIQUE__"
@@ -45,8 +45,8 @@ const (
 	checked            // only groupsync check uses the value
 )
 
-// names holds the known variables. Values of all others are dropped as soon as they
-// are read.
+// names holds the known variables, by their names without the prefix. groupsync does not
+// use the value of any other variable.
 var names = map[string]use{
 	baseURL: derived, authorizeURL: derived, accessTokenURL: derived, clientID: derived,
 	groupsEnabled: derived, groupsClaim: derived, groupsAdmins: derived, groupsCase: derived, adminRole: derived,
@@ -56,8 +56,8 @@ var names = map[string]use{
 	service + "idp_logout":     dropped,
 }
 
-// keyOf holds, by variable, the key of groupsync's configuration that the variable gives.
-// The variables of the realm are not in it, because each gives two keys.
+// keyOf maps a variable to the key of groupsync's configuration that it sets. The three
+// URLs are missing, because a URL sets two keys: keycloak.url and keycloak.realm.
 var keyOf = map[string]string{
 	clientID: "keycloak.clearml_client_id", groupsClaim: "groups.claim", groupsCase: "groups.case_sensitive",
 	groupsAdmins: "admins.groups", adminRole: "admins.role",
@@ -65,49 +65,49 @@ var keyOf = map[string]string{
 
 // Facts is what ClearML's own variables tell groupsync.
 type Facts struct {
-	Values []Value // one for each key that a variable gives, in the order of the variables above
-	// GroupsOff names the variable that switches ClearML's own sync of groups
-	// off. It is empty if no variable does.
+	Values []Value // at most one for each key
+	// GroupsOff names the variable that switches ClearML's per-login sync off. It is
+	// empty if no variable does.
 	GroupsOff string
 	SignIn    SignIn
-	Remarks   []Remark // about variables that give no value, in the order found
+	Remarks   []Remark // in the order found
 }
 
-// SignIn is what the variables say of how ClearML signs people in. The zero value is
-// ClearML's default.
+// SignIn holds the settings of ClearML's sign-in that groupsync check uses. In the zero
+// value, FromUserinfo has ClearML's default, and the other settings are unknown.
 type SignIn struct {
-	FromUserinfo bool   // ClearML asks the user-info endpoint and does not read the access token
-	NameClaim    string // the claim that holds a person's name; empty: the variables do not say
-	NeedsGroup   Switch // whether ClearML refuses people who are in no group that it knows
+	FromUserinfo bool   // true: ClearML gets the claims from the user-info endpoint; false: from the access token
+	NameClaim    string // the claim that holds a person's name; empty: no variable sets the claim
+	NeedsGroup   Switch // whether ClearML refuses people who are in none of its user groups
 }
 
-// Switch is a setting that the variables can leave open.
+// Switch is a setting that is on, off, or unknown because no variable sets it.
 type Switch string
 
-// The values of a Switch. Open is the zero value.
+// The values of a Switch. Open means unknown, and is the zero value.
 const (
 	Open Switch = ""
 	On   Switch = "on"
 	Off  Switch = "off"
 )
 
-// Remark is a sentence about a variable from which groupsync derives nothing. If
-// Key is not empty, a value for that key makes the remark unnecessary.
+// Remark is a sentence about a variable that sets no key of groupsync. If Key is not
+// empty, the remark is unnecessary once groupsync's own configuration sets that key.
 type Remark struct{ Key, Text string }
 
-// Value is the value of one key of groupsync's configuration, and the variable
-// that gives it.
+// Value is a value that one of ClearML's variables sets for a key of groupsync's
+// configuration.
 type Value struct {
 	Key   string
-	Value any // string, bool, []string or *string, as the key's field is
-	From  string
+	Value any    // string, bool, []string or *string: the type of the key's field in Config
+	From  string // the name and the source of the variable
 }
 
-// Read returns the facts from the environment (NAME=value, as os.Environ gives
-// it) and the file together. An empty path means no file. Its error joins a
-// sentence for each variable that cannot be read, that contradicts another one, or
-// that is unknown and could change groups or administrators; and one for a file
-// that sets no known variable.
+// Read returns the facts from env (NAME=value, as os.Environ returns it) and from the
+// file path together. If path is empty, there is no file. The error joins a sentence for
+// each variable that cannot be read, that contradicts another variable, or that is
+// unknown and could change groups or administrators. It has a sentence too if the file
+// sets no known variable.
 func Read(path string, env []string) (Facts, error) {
 	var found []variable
 	for _, entry := range slices.Sorted(slices.Values(env)) {
@@ -138,17 +138,17 @@ func Read(path string, env []string) (Facts, error) {
 	return f, nil
 }
 
-// family is in the name of every variable of the sign-in through Keycloak.
+// family is the part that all variables of the sign-in through Keycloak have in their names.
 const family = "__keycloak__"
 
-// relevant reports whether a name belongs to the sign-in through Keycloak, known or
-// not.
+// relevant reports whether a variable of that name configures ClearML's sign-in through
+// Keycloak, even if groupsync does not know the variable.
 func relevant(name string) bool {
 	return (strings.HasPrefix(name, prefix) || strings.HasPrefix(name, klique)) && strings.Contains(strings.ToLower(name), family)
 }
 
-// decides reports whether a variable could change who gets which group, or who
-// becomes an administrator, if ClearML knows it.
+// decides reports whether an unknown variable could change who gets which group, or who
+// becomes an administrator. short is the name without the prefix.
 func decides(short string) bool {
 	_, rest, _ := strings.Cut("__"+short, family)
 	return strings.HasPrefix(rest, "groups") || strings.HasPrefix(rest, "admin_role")
@@ -158,10 +158,10 @@ func (f *Facts) remark(key, format string, args ...any) {
 	f.Remarks = append(f.Remarks, Remark{key, fmt.Sprintf(format, args...)})
 }
 
-// sort returns the variables whose values groupsync uses, by their name without the prefix. It
-// adds a remark about a variable that groupsync ignores, or whose value it cannot see. It
-// returns an error if a variable has two values, or if it is unknown and may change groups or
-// administrators.
+// sort returns the variables whose values groupsync uses, by their names without the prefix. It
+// adds a remark about each variable that groupsync ignores, and about each variable whose value
+// is a reference that groupsync cannot resolve. It returns an error if a variable has two values,
+// or if a variable is unknown and may change groups or administrators.
 func (f *Facts) sort(found []variable) (map[string]variable, error) {
 	vars := make(map[string]variable)
 	var errs []error
@@ -188,8 +188,8 @@ func (f *Facts) sort(found []variable) (map[string]variable, error) {
 	return vars, errors.Join(errs...)
 }
 
-// agree adds text as the value of the key. It returns an error if another variable has given
-// the key a different value.
+// agree adds text, from the variable v, as the value of the key. It returns an error if another
+// variable has set the key to a different value.
 func (f *Facts) agree(key, text string, v variable) error {
 	for _, other := range f.Values {
 		switch {
@@ -235,7 +235,8 @@ func (f *Facts) realm(vars map[string]variable) error {
 	return errors.Join(errs...)
 }
 
-// plain adds the text of a variable that gives one key, unless the text is empty.
+// plain adds the text of the variable name as the value of its key (keyOf), unless the text is
+// empty.
 func (f *Facts) plain(vars map[string]variable, name string) error {
 	text, v, err := vars[name].text()
 	if err != nil {
@@ -247,8 +248,8 @@ func (f *Facts) plain(vars map[string]variable, name string) error {
 	return nil
 }
 
-// signIn reads what only groupsync check needs. A value that cannot be read gives a
-// remark and no error, because it must not stop a pass.
+// signIn reads the settings that only groupsync check uses. If a value cannot be read,
+// signIn adds a remark and no error, because an error would stop every pass.
 func (f *Facts) signIn(vars map[string]variable) {
 	value := func(name string) variable {
 		if vars[name].elsewhere {
@@ -271,14 +272,14 @@ func (f *Facts) signIn(vars map[string]variable) {
 	}
 }
 
-// needs returns whether ClearML refuses people who are in no group that it knows. This
-// setting is part of the per-login sync. So needs returns Open unless the variables say
-// whether that sync is on.
+// needs returns whether ClearML refuses people who are in none of its user groups. This
+// setting belongs to the per-login sync. If no variable says whether the per-login sync is
+// on, needs returns Open. If the sync is off, it returns Off.
 func needs(vars map[string]variable) (Switch, error) {
 	enabled, given, err := vars[groupsEnabled].boolean()
 	switch {
 	case err != nil || !given || vars[needsGroup].elsewhere:
-		return Open, nil // groups returns the error
+		return Open, nil // if err is not nil, the method groups has returned the same error
 	case !enabled:
 		return Off, nil
 	}
@@ -292,8 +293,8 @@ func needs(vars map[string]variable) (Switch, error) {
 	return Off, nil
 }
 
-// groups derives values only if ClearML's per-login sync is on. If the sync is off, its
-// other variables have no effect in ClearML.
+// groups adds the values of the variables of the per-login sync, if this sync is on. If the
+// sync is off, its variables have no effect in ClearML, and groups adds remarks.
 func (f *Facts) groups(vars map[string]variable) error {
 	enabled, given, err := vars[groupsEnabled].boolean()
 	if err != nil {
@@ -326,7 +327,8 @@ func (f *Facts) admins(vars map[string]variable) error {
 	if !given {
 		return nil
 	}
-	// HOCON has laxer lists, but every JSON list means the same in HOCON.
+	// ClearML reads HOCON, which allows more forms of a list than JSON. Every JSON list means
+	// the same in HOCON.
 	var list []string
 	if err := json.Unmarshal([]byte(v.value), &list); err != nil || list == nil {
 		return fmt.Errorf(`%s: %q is not a list: write it as JSON, ["clearml-admins"] for example, or [] for none`, v, v.value)
@@ -335,14 +337,14 @@ func (f *Facts) admins(vars map[string]variable) error {
 	return nil
 }
 
-// RealmRole is the prefix of an admins.role that names a realm role. All text after the
-// prefix is the name of the role, also slashes. Without the prefix, the text before the
-// first slash is the name of a client.
+// RealmRole is the prefix in admins.role that marks a realm role. All text after the prefix is
+// the name of the role, even if it contains a slash. In an admins.role without the prefix, the
+// text before the first slash is the name of a client.
 const RealmRole = "realm:"
 
-// role derives admins.role. ClearML compares the variable with the plain role names in the
-// role claim of the token, so a slash in the variable is part of the name. In admins.role
-// the text before a slash names a client. So role adds the prefix RealmRole to such a name.
+// role adds the value of admins.role. ClearML compares its variable with the role names in the
+// role claim of the token, so a slash in the variable is part of a role's name. In admins.role
+// the text before a slash would be a client. So role puts RealmRole before a name with a slash.
 func (f *Facts) role(vars map[string]variable) error {
 	v, given := vars[adminRole]
 	if !given {
@@ -359,8 +361,8 @@ func (f *Facts) role(vars map[string]variable) error {
 	return nil
 }
 
-// Agrees reports whether own means the same as v.Value, ClearML's value for the key v.Key.
-// own is the value that groupsync's own configuration has for this key. fullPath is true if
+// Agrees reports whether own and v.Value mean the same. v.Value is ClearML's value for the key
+// v.Key, and own is the value of this key in groupsync's own configuration. fullPath is true if
 // the groups claim of the login token holds full paths.
 func (v Value) Agrees(own any, fullPath bool) bool {
 	switch mine := v.Value.(type) {
@@ -385,9 +387,9 @@ func (v Value) Agrees(own any, fullPath bool) bool {
 }
 
 // sameGroups reports whether two lists name the same groups, in any order. mine is the list
-// of ClearML's variable, and theirs is the list of groupsync's configuration. The variable
-// names each group as the groups claim does. If the claim holds leaf names (fullPath is
-// false), a path in theirs agrees with the leaf name at its end.
+// in ClearML's variable, and theirs is the list in groupsync's configuration. The variable has
+// the names that the groups claim of the token has. If fullPath is false, these are leaf names,
+// and a path in theirs means the same as the leaf name at its end.
 func sameGroups(mine, theirs []string, fullPath bool) bool {
 	same := func(mine, theirs string) bool {
 		return theirs == mine || !fullPath && strings.HasPrefix(theirs, "/") && strings.HasSuffix(theirs, "/"+mine)
@@ -405,9 +407,9 @@ func sameGroups(mine, theirs []string, fullPath bool) bool {
 	return true
 }
 
-// sameRole reports whether the role claim of the token can show the role theirs by this name.
-// theirs is groupsync's admins.role. The claim shows both realm:NAME and client/NAME as NAME,
-// because it does not show the client.
+// sameRole reports whether the role theirs can appear as name in the role claim of the token.
+// theirs is groupsync's admins.role. The claim does not tell which client a role belongs to, so
+// realm:NAME and client/NAME both appear as NAME.
 func sameRole(name, theirs string) bool {
 	if full, is := strings.CutPrefix(theirs, RealmRole); is {
 		return full == name

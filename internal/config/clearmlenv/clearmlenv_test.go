@@ -10,12 +10,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// long writes out the names that the tests shorten.
+// long replaces the abbreviations of the tests, such as KC_, by the long names of the variables.
 func long(text string) string {
 	return strings.NewReplacer("KC_", prefix+service, "SECURE_", prefix+secure, "KQ_", klique+service).Replace(text)
 }
 
-// read reads a file of this text and these variables, all shortened.
+// read returns the facts from a file with this text and from these environment variables. Both use
+// the abbreviations of long.
 func read(t *testing.T, text string, env ...string) (Facts, error) {
 	t.Helper()
 	path := ""
@@ -31,7 +32,7 @@ func read(t *testing.T, text string, env ...string) (Facts, error) {
 	return Read(path, env)
 }
 
-// says writes facts as lines, for comparison.
+// says returns the facts as lines, for a comparison.
 func says(f Facts) []string {
 	var lines []string
 	short := strings.NewReplacer(prefix+service, "KC_", prefix+secure, "SECURE_", klique+service, "KQ_")
@@ -54,7 +55,7 @@ func says(f Facts) []string {
 	return lines
 }
 
-// settled keeps the remark on a missing role out of a row.
+// settled sets the administrators' role to "", so that a test gets no remark about a missing role.
 const settled = "KC_admin_role="
 
 func TestWhatIsDerived(t *testing.T) {
@@ -149,7 +150,7 @@ func TestWhatIsDerived(t *testing.T) {
 	}
 }
 
-// TestFiles: the same variables in each kind of file.
+// TestFiles reads the same variables from each kind of file.
 func TestFiles(t *testing.T) {
 	role := func(value string, line int) []string {
 		return []string{fmt.Sprintf("admins.role = %q from KC_admin_role (clearml.env:%d)", value, line)}
@@ -335,7 +336,7 @@ func TestAgrees(t *testing.T) {
 	}
 }
 
-// TestAgreesWithFullPath: a claim of whole paths never holds a leaf name.
+// TestAgreesWithFullPath: if the groups claim holds full paths, a leaf name agrees with no path.
 func TestAgreesWithFullPath(t *testing.T) {
 	for _, tt := range []struct {
 		mine, told []string
@@ -351,7 +352,7 @@ func TestAgreesWithFullPath(t *testing.T) {
 	}
 }
 
-// TestSignIn: what only groupsync check reads never stops a pass.
+// TestSignIn: the variables that only groupsync check uses give remarks, and never an error.
 func TestSignIn(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -396,8 +397,8 @@ func TestSignIn(t *testing.T) {
 	}
 }
 
-// TestThePage: each file on the page about these variables says the same, and
-// the page names every variable.
+// TestThePage: the example files in docs/clearml-variables.md give the same facts, and the
+// page names every variable.
 func TestThePage(t *testing.T) {
 	data, err := os.ReadFile("../../../docs/clearml-variables.md")
 	if err != nil {

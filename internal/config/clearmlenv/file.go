@@ -14,9 +14,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// file is a file of ClearML's variables that is being read.
+// file holds what has been read so far from a file that sets ClearML's variables.
 type file struct {
-	name string // without its directory
+	name string // of the file, without its directory
 	vars []variable
 	errs []error
 }
@@ -51,7 +51,7 @@ func (f *file) parse(text string) error {
 	}
 	var doc yaml.Node
 	if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
-		// The library's error may quote the text, so only its line is kept.
+		// The error of the YAML library may quote a secret, so only the line number is kept.
 		at := ""
 		if line := atLine.FindString(err.Error()); line != "" {
 			at = " (" + line + ")"
@@ -75,15 +75,15 @@ const kinds = "give --clearml-env an env file (NAME=value lines), a docker-compo
 var (
 	assignment = regexp.MustCompile(`^(?:export\s+)?([A-Za-z_]\w*)=(.*)$`)
 	atLine     = regexp.MustCompile(`line \d+`)
-	// References that a shell or docker compose resolves, and that Helm or
-	// Kubernetes resolves.
+	// shellReference matches a reference that a shell or docker compose replaces.
+	// helmReference matches a reference that Helm or Kubernetes replaces.
 	shellReference = regexp.MustCompile(`\$[A-Za-z_{]`)
 	helmReference  = regexp.MustCompile(`\{\{|\$\(`)
 )
 
 // below returns the value of a name in a mapping, or nil if there is none.
 func below(n *yaml.Node, name string) *yaml.Node {
-	var m map[string]yaml.Node // follows aliases and merges
+	var m map[string]yaml.Node // decoding into a map resolves YAML's aliases and merge keys
 	if n == nil || n.Decode(&m) != nil {
 		return nil
 	}
@@ -110,8 +110,8 @@ func (f *file) found(line int, name, value string, elsewhere bool) {
 	}
 }
 
-// env reads lines of NAME=value. Quotes and comments mean the same as in docker
-// compose.
+// env reads an env file: lines of NAME=value. Quotes and comments mean the same as in
+// docker compose.
 func (f *file) env(text string) {
 	number := 0
 	for line := range strings.Lines(text) {
@@ -156,7 +156,7 @@ func nothing(rest string) bool {
 	return rest == "" || rest[0] == '#'
 }
 
-// compose reads the environment of a service, which is a mapping or a list.
+// compose reads the environment of a docker compose service, which is a mapping or a list.
 func (f *file) compose(n *yaml.Node) error {
 	switch {
 	case n == nil:
@@ -189,8 +189,8 @@ func (f *file) compose(n *yaml.Node) error {
 	return nil
 }
 
-// composed adds a variable as docker compose would. A variable without a value takes
-// it from the shell.
+// composed adds a variable of a docker compose file. given is false if the file has only
+// the name. docker compose then takes the value from the shell, which groupsync cannot see.
 func (f *file) composed(line int, name, value string, given bool) {
 	elsewhere := !given || shellReference.MatchString(strings.ReplaceAll(value, "$$", ""))
 	f.found(line, name, strings.ReplaceAll(value, "$$", "$"), elsewhere)
@@ -202,7 +202,7 @@ func (f *file) notText(line int, name string) {
 	}
 }
 
-// helm reads the list of a container's variables.
+// helm reads the list of a container's variables from Helm values.
 func (f *file) helm(n *yaml.Node) error {
 	if n == nil || n.Kind != yaml.SequenceNode {
 		return fmt.Errorf("%s: has apiserver, but no list apiserver.extraEnvs: %s", f.name, kinds)

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// FuzzRead reads a file of each form, and one variable of the environment. What is derived
-// is for keys of groupsync, names its variable, and is the same when it is read again.
+// FuzzRead reads a file of each form, and one environment variable. Each value is for a key of
+// groupsync and names its variable. A second read gives equal facts.
 func FuzzRead(f *testing.F) {
 	const pre = "CLEARML__services__login__sso__oauth_client__keycloak__"
 	f.Add(0, prefix+service+"=x\n", "")

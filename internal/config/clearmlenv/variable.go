@@ -9,11 +9,11 @@ import (
 	"strings"
 )
 
-// variable is one variable of a source.
+// variable is one of ClearML's variables, from the environment or from the file.
 type variable struct {
 	name, value string
 	origin      string // "environment", or file and line
-	elsewhere   bool   // the value is a reference that something else resolves
+	elsewhere   bool   // the value is a reference, for example to a Secret, that groupsync cannot resolve
 }
 
 // String returns the name of the variable and its source, never its value.
@@ -25,12 +25,12 @@ func (v variable) String() string {
 	return fmt.Sprintf("%s (%s)", name, v.origin)
 }
 
-// short returns the name without its prefix, as ClearML compares it.
+// short returns the name without its prefix, in lower case, because ClearML ignores the case.
 func (v variable) short() string {
 	return strings.ToLower(strings.TrimPrefix(strings.TrimPrefix(v.name, prefix), klique))
 }
 
-// known reports whether groupsync understands the variable.
+// known reports whether the variable is in names.
 func (v variable) known() bool {
 	_, is := names[v.short()]
 	return is
@@ -53,8 +53,8 @@ func (v variable) boolean() (value, given bool, err error) {
 	return false, false, fmt.Errorf("%s: %q is neither true nor false: write one of them", v, text)
 }
 
-// text returns the value as ClearML reads a text: without quotes and comment, and
-// empty for null. It returns the variable too, for errors.
+// text returns the value as ClearML reads a text: without quotes, without a comment, and
+// empty if the value is null. It also returns v, which callers need for their errors.
 func (v variable) text() (string, variable, error) {
 	text := strings.TrimSpace(v.value)
 	if strings.HasPrefix(text, `"`) {
@@ -74,9 +74,9 @@ func (v variable) text() (string, variable, error) {
 
 const exampleURL = "https://auth.example.com/realms/NAME"
 
-// SplitURL splits a URL of a realm into Keycloak's own URL and the realm. The result realm is
-// empty if the URL ends before the name of a realm. The error does not quote a URL that may
-// hold credentials.
+// SplitURL splits the URL of a realm or of its endpoint into Keycloak's own URL (root) and the
+// name of the realm. realm is empty if the URL contains no realm. The error does not quote a URL
+// that may hold credentials.
 func SplitURL(text string) (root, realm string, err error) {
 	text, _, _ = strings.Cut(text, "?")
 	if strings.Contains(text, "@") {

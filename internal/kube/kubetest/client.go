@@ -17,7 +17,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Client makes requests as one user.
+// Client makes requests to the API server of a Cluster, as one user.
 type Client struct {
 	cluster          *Cluster
 	token, namespace string
@@ -26,7 +26,7 @@ type Client struct {
 // object is a JSON object.
 type object map[string]any
 
-// Namespace makes a namespace with those labels and returns its name.
+// Namespace makes a namespace with the labels and returns its name, which is random.
 func (c *Cluster) Namespace(tb testing.TB, labels map[string]string) string {
 	tb.Helper()
 	name := "test-" + strings.ToLower(rand.Text()[:10])
@@ -34,8 +34,8 @@ func (c *Cluster) Namespace(tb testing.TB, labels map[string]string) string {
 	return name
 }
 
-// As returns a client that is that ServiceAccount, with a token from the API server. It makes
-// the account if it is missing.
+// As returns a client that makes requests as the ServiceAccount account, with a token from the API
+// server. If the account is missing, As creates it.
 func (c *Cluster) As(tb testing.TB, namespace, account string) *Client {
 	tb.Helper()
 	path := "/api/v1/namespaces/" + namespace + "/serviceaccounts"
@@ -47,8 +47,8 @@ func (c *Cluster) As(tb testing.TB, namespace, account string) *Client {
 	return &Client{cluster: c, token: request.Status.Token, namespace: namespace}
 }
 
-// ServiceAccount returns the path of a kubeconfig of that ServiceAccount, in its namespace. It
-// makes the account if it is missing.
+// ServiceAccount returns the path of a kubeconfig of the ServiceAccount account. The kubeconfig
+// uses the account's namespace. If the account is missing, ServiceAccount creates it.
 func (c *Cluster) ServiceAccount(tb testing.TB, namespace, account string) string {
 	tb.Helper()
 	return c.As(tb, namespace, account).Kubeconfig(tb)
@@ -76,8 +76,8 @@ func (c *Client) Kubeconfig(tb testing.TB) string {
 	return path
 }
 
-// Do sends the request. path is as in "/api/v1/namespaces". If body is not nil, it is sent as
-// JSON. If out is not nil, the answer is decoded into it. Do fails the test on any status
+// Do sends a request. path is, for example, "/api/v1/namespaces". If body is not nil, Do sends
+// body as JSON. If out is not nil, Do decodes the answer into out. Do fails the test on any status
 // other than 2xx.
 func (c *Client) Do(tb testing.TB, method, path string, body, out any) {
 	tb.Helper()
@@ -109,7 +109,7 @@ func (c *Client) Try(tb testing.TB, method, path string, body any) (status int, 
 	return status, answer
 }
 
-// Get reads the object at path into out, and reports whether the object exists.
+// Get reads the object at path into out. It returns false if the object does not exist.
 func (c *Client) Get(tb testing.TB, path string, out any) bool {
 	tb.Helper()
 	status, answer := c.Try(tb, http.MethodGet, path, nil)
@@ -124,7 +124,7 @@ func (c *Client) Get(tb testing.TB, path string, out any) bool {
 	return false
 }
 
-// In returns a client of the same user that uses the given namespace for objects that name no
+// In returns a client of the same user. If an object names no namespace, the client uses the given
 // namespace.
 func (c *Client) In(namespace string) *Client {
 	in := *c
@@ -214,7 +214,8 @@ func (c *Client) path(o map[string]any) (string, error) {
 	return "", fmt.Errorf("%s has no kind %s", root, kind)
 }
 
-// answer sends the request and reads the answer.
+// answer sends a request, and returns the status and the body of the answer. An error means that
+// there was no answer.
 func (c *Client) answer(method, path, contentType string, body []byte) (int, []byte, error) {
 	resp, err := c.send(method, path, contentType, body)
 	if err != nil {

@@ -1,12 +1,12 @@
-// Package kubetest starts the real Kubernetes API server for tests, on a real etcd. Like
-// httptest, it gives a test a server of its own.
+// Package kubetest starts a Kubernetes API server and etcd for tests. Both are the real programs.
+// A test can have a cluster of its own (Start) or share a cluster (Shared).
 //
 // There is no controller, scheduler or kubelet. The API server stores, validates, admits and
 // authorises objects (RBAC, Pod Security) as in any cluster, but no pod runs. The environment
-// variable KUBE_APISERVER names the API server, which the Makefile builds from tools/kube. etcd
-// comes from Debian. A test that uses the package is skipped under go test -short. It fails if
-// one of the servers is missing, and says what to do. The servers listen on 127.0.0.1 only and
-// end with the test binary.
+// variable KUBE_APISERVER names the program of the API server, which the Makefile builds from
+// tools/kube. The program etcd is Debian's. go test -short skips each test that uses the package.
+// If a program is missing, the test fails with a message that says what to do. The servers listen
+// on 127.0.0.1 only, and end with the test binary.
 package kubetest
 
 import (
@@ -60,9 +60,9 @@ func Start(tb testing.TB) *Cluster {
 
 var shared = processtest.Shared[*Cluster]{Name: "Kubernetes", Start: start, Stop: (*Cluster).close}
 
-// Shared returns the one cluster of the test binary, and starts it at the first call. TestMain
-// of the package must call Main. A test that stops the API server must use Start, because other
-// tests need the shared one.
+// Shared returns the one cluster that the tests of the test binary share. The first call starts
+// the cluster. TestMain of the package must call Main. A test that stops the API server must use
+// Start, because other tests need the shared cluster.
 func Shared(tb testing.TB) *Cluster {
 	tb.Helper()
 	skipShort(tb)
@@ -99,7 +99,8 @@ func start() (*Cluster, error) {
 	return c, nil
 }
 
-// launch starts both servers on free ports and makes the administrator.
+// launch starts etcd and the API server on free ports, and makes the credentials of the
+// administrator.
 func (c *Cluster) launch() error {
 	var err error
 	if c.port, err = processtest.FreePort(); err != nil {
@@ -153,7 +154,7 @@ func (c *Cluster) runAPI() error {
 		"--authorization-mode=RBAC", "--token-auth-file="+c.file("tokens.csv"),
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file="+c.file("accounts.key"), "--service-account-signing-key-file="+c.file("accounts.key"),
-		// The plugin refuses a pod in a namespace without the ServiceAccount "default". A
+		// The plugin ServiceAccount refuses a pod in a namespace without the account "default". A
 		// controller would create that account, but no controller runs.
 		"--disable-admission-plugins=ServiceAccount",
 	)
@@ -166,8 +167,8 @@ func (c *Cluster) runAPI() error {
 	return nil
 }
 
-// ready reports whether the API server serves everything. The API server makes its certificate
-// itself, so the file appears shortly after the start.
+// ready reports whether the API server is ready (/readyz). The API server makes its certificate
+// itself, so at the start the file of the certificate may be missing.
 func (c *Cluster) ready() bool {
 	if c.http == nil {
 		cert, err := os.ReadFile(c.file("certs/apiserver.crt"))

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// installed is what the chart makes for the leader election of a release named groupsync. The
-// tests of the chart check that its Role has these rules.
+// installed has the objects that the Helm chart makes for the leader election of a release named
+// groupsync. The tests of the chart check that the chart's Role has these rules.
 const installed = `
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
@@ -34,10 +34,10 @@ kind: ConfigMap
 metadata: {name: groupsync-memory, namespace: NS}
 `
 
-// Groupsync makes a namespace with the Lease and the memory's ConfigMap that the chart makes.
-// The ServiceAccount groupsync may do there what the chart allows. The Lease looks as if its
-// holder had released it, because groupsync waits before it takes a Lease that was not
-// released. Groupsync returns the namespace and the path of the account's kubeconfig.
+// Groupsync makes a namespace with the Lease and the memory's ConfigMap, as the chart does. In this
+// namespace the ServiceAccount groupsync has the rights that the chart gives. groupsync waits
+// before it takes a Lease that was not released, so this Lease looks like a released one. Groupsync
+// returns the name of the namespace and the path of the account's kubeconfig.
 func (c *Cluster) Groupsync(tb testing.TB) (namespace, kubeconfig string) {
 	tb.Helper()
 	namespace = c.Namespace(tb, nil)
@@ -47,7 +47,8 @@ func (c *Cluster) Groupsync(tb testing.TB) (namespace, kubeconfig string) {
 	return namespace, kubeconfig
 }
 
-// AwaitRole waits until the API server applies the Role of the account groupsync.
+// AwaitRole waits until the API server applies the Role of the account groupsync, which takes a
+// moment after the Role was created.
 func (c *Cluster) AwaitRole(tb testing.TB, namespace string) {
 	tb.Helper()
 	as := c.As(tb, namespace, "groupsync")

@@ -9,10 +9,10 @@ import (
 	"groupsync/internal/processtest"
 )
 
-// Helm runs the helm client as this user and in its namespace, and returns all that it prints.
-// The environment variable HELM names the client, which the Makefile builds from tools/helm. If
-// the client ends with an exit code other than 0, Helm returns an error. If HELM is not set, the
-// test fails.
+// Helm runs the program helm as the client's user and in the client's namespace, and returns
+// everything that helm prints. The environment variable HELM names the program, which the
+// Makefile builds from tools/helm. If helm ends with an exit code other than 0, Helm returns an
+// error. If HELM is not set, the test fails.
 func (c *Client) Helm(tb testing.TB, args ...string) (string, error) {
 	tb.Helper()
 	program := processtest.Tool(tb, "HELM")

@@ -12,8 +12,8 @@ import (
 	"groupsync/internal/fault"
 )
 
-// maxID is the longest call id that is kept. ClearML's ids have 32 characters. A longer text
-// is no id and would only fill the log.
+// maxID is the largest number of bytes in an id of a call (meta.id) that groupsync stores.
+// ClearML's ids have 32 characters. A text longer than maxID is no id and would only fill the log.
 const maxID = 128
 
 // answer is the response to one call. ClearML sends each answer in an envelope: a JSON object
@@ -22,7 +22,7 @@ type answer struct {
 	code       int    // the HTTP status; 0: no answer
 	retryAfter string // the header Retry-After; empty: absent
 	location   string // the header Location; empty: absent
-	kind       string // media type
+	kind       string // media type, without parameters; empty: absent or malformed
 	body       []byte
 
 	enveloped bool
@@ -32,9 +32,10 @@ type answer struct {
 	data      json.RawMessage
 }
 
-// parse recognizes the envelope. The body must be one JSON object whose meta holds a
-// result_code equal to the HTTP status. With the status 200, data must be an object. Other
-// fields of meta, such as the versions, are not checked: they can be strings, numbers or null.
+// parse returns the answer, and sets enveloped if the body has ClearML's envelope. The body must
+// be one JSON object whose meta holds a result_code equal to the HTTP status. With the status
+// 200, data must be an object. parse does not check the versions in meta, because ClearML sends
+// them as strings, numbers or null.
 func parse(resp *http.Response, body []byte) answer {
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	a := answer{code: resp.StatusCode, kind: kind, body: body,
@@ -125,8 +126,8 @@ func (c *Client) redirected(call string, a answer) error {
 // foreign returns the error for an answer without the envelope, which is not from ClearML.
 func (c *Client) foreign(call string, a answer) error {
 	shown := cmp.Or(c.secrets.Mask(a.kind), "no content type")
-	// An answer to a login may hold a new token, which the mask does not know. Its body is
-	// shown only if it is HTML or plain text.
+	// The body of an answer to a login may hold a new token, which Mask may not recognize. So the
+	// error shows this body only if it is HTML or plain text.
 	if call != loginCall || a.kind == "text/html" || a.kind == "text/plain" {
 		shown += ", " + piece(c.secrets.Mask(string(a.body[:min(len(a.body), mostMasked)])))
 	}
@@ -151,11 +152,11 @@ func (c *Client) foreign(call string, a answer) error {
 	return fail(fault.Shape, "another server answers, not ClearML's API server; set clearml.url to https://api.<domain>, or https://<web host>/api")
 }
 
-// mostMasked is how many bytes of a body are masked before piece cuts the text. The number is
-// larger than the number of bytes that piece shows, because masking makes a text shorter.
+// mostMasked is how many bytes of a body are masked before piece cuts the text to 160 bytes.
+// Masking can make a text shorter, so mostMasked is much larger than 160.
 const mostMasked = 64 << 10
 
-// piece returns the beginning of a text on one line.
+// piece returns the first 160 bytes of a text on one line, or "empty".
 func piece(text string) string {
 	const most = 160
 	cutOff := len(text) > most

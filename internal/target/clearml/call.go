@@ -18,16 +18,16 @@ import (
 	"groupsync/internal/transport"
 )
 
-// request is one call to make.
+// request is one request to the API. The body is sent as JSON.
 type request struct {
-	call string
+	call string // for example "users.get_all"
 	body any
 	auth string // the Authorization header; empty: none
 }
 
-// read makes a call that changes nothing, with the token, and decodes its data into out. read
-// probes the call before its first use. If the server refuses the token, read logs in again
-// and repeats the call once. Writes are in write.go.
+// read makes a call that changes nothing in ClearML, and decodes the answer's data into out.
+// Before the first use of a call, read asks whether the server has the call (probe). If the
+// server refuses the token, read logs in again and repeats the call once.
 func (c *Client) read(ctx context.Context, r request, out any) error {
 	if err := c.probe(ctx, r.call); err != nil {
 		return err
@@ -51,7 +51,7 @@ func (c *Client) read(ctx context.Context, r request, out any) error {
 	return c.decode(a, r.call, out)
 }
 
-// decode decodes the data of a good answer.
+// decode decodes the data of an answer with the status 200 into out.
 func (c *Client) decode(a answer, call string, out any) error {
 	if err := c.secrets.Error(json.Unmarshal(a.data, out)); err != nil { // the decoder's error may quote a value
 		return failf(fault.Shape, call, "the answer's data does not have the documented form: %w; groupsync may not know this version of ClearML", err)
@@ -65,9 +65,9 @@ func refusedToken(a answer) bool {
 	return a.enveloped && a.code == 401 && slices.Contains([]int{20, 22, 30}, a.subcode)
 }
 
-// probe asks whether the server has the call. The request has no credentials, so it has no
-// effect: the server looks the call up before it checks credentials
-// (reference/clearml-api.md). The client remembers the calls that exist.
+// probe asks whether the server has the call, and returns nil if it does. ClearML looks a call
+// up before it checks credentials (reference/clearml-api.md). So probe sends no credentials, and
+// the request has no effect. The client remembers the calls that exist.
 func (c *Client) probe(ctx context.Context, call string) error {
 	if c.exists(call) {
 		return nil
@@ -85,15 +85,15 @@ func (c *Client) probe(ctx context.Context, call string) error {
 	return err
 }
 
-// exists reports whether a probe has found the call.
+// exists reports whether an earlier probe found that the server has the call.
 func (c *Client) exists(call string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.probed[call]
 }
 
-// send makes one request, and repeats it if retry allows that. It returns the answer also if
-// the answer is an error.
+// send makes one request, and repeats the request if retry allows that. If the server answers
+// with an error, send returns both the answer and the error.
 func (c *Client) send(ctx context.Context, r request) (answer, error) {
 	body, err := json.Marshal(r.body)
 	if err != nil {
@@ -124,7 +124,7 @@ func (c *Client) send(ctx context.Context, r request) (answer, error) {
 		err = failf(fault.OfNetwork(w.err), r.call, "the answer broke off after %d bytes: %w; groupsync uses nothing of the answer", len(w.body), bare(w.err))
 	} else {
 		a = parse(resp, w.body)
-		if c.secrets.Mask(a.id) != a.id { // the report shows the id
+		if c.secrets.Mask(a.id) != a.id { // the report shows the id, so an id that looks like a secret is dropped
 			a.id = ""
 		}
 		err = c.check(r.call, a)
@@ -150,7 +150,8 @@ func (c *Client) unreached(call string, err error) error {
 	return failf(reason, call, "no connection to %s: %w; check clearml.url, clearml.ca_file and that the API server is up", c.base, err)
 }
 
-// bare returns the cause inside an *url.Error. The text of *url.Error repeats the URL.
+// bare returns the cause inside a *url.Error, and every other error unchanged. The text of a
+// *url.Error repeats the URL.
 func bare(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
@@ -159,8 +160,8 @@ func bare(err error) error {
 	return err
 }
 
-// buffered is the body of an answer, which was read to its end within the attempt. So retry sees
-// whether the answer broke off, and can repeat the request.
+// buffered is the body of an answer that was read to its end before retry decides. So retry can
+// repeat a request whose answer broke off.
 type buffered struct {
 	io.Reader
 	body []byte
@@ -174,7 +175,7 @@ func readBody(resp *http.Response) *buffered {
 	if w, read := resp.Body.(*buffered); read {
 		return w
 	}
-	body, err := io.ReadAll(resp.Body) // the transport limits it
+	body, err := io.ReadAll(resp.Body) // the transport limits the size
 	_ = resp.Body.Close()
 	if err == nil {
 		err = transport.CheckJSON(body)
@@ -184,8 +185,9 @@ func readBody(resp *http.Response) *buffered {
 	return w
 }
 
-// retry reports whether a read is repeated. A read is repeated if its failure may be temporary.
-// The transport never repeats a write, because a write has a gate (transport.WithGate).
+// retry reports whether the transport repeats a request: it does if the failure may be
+// temporary. The transport never repeats a write, because a write has a gate
+// (transport.WithGate).
 func retry(_ context.Context, resp *http.Response, err error) bool {
 	if err != nil {
 		return broken(err)
@@ -217,8 +219,8 @@ func tooLarge(err error) bool {
 }
 
 // broken reports whether err is a connection that was refused or broke. A time-out does not
-// count, so a request that timed out is not repeated. The timeout is already longer than the
-// server's longest silence.
+// count, so a request that timed out is not repeated. The default timeout is longer than the
+// 30 s after which ClearML answers that its database is not reachable.
 func broken(err error) bool {
 	return slices.ContainsFunc([]error{syscall.ECONNREFUSED, syscall.ECONNRESET, io.EOF, io.ErrUnexpectedEOF},
 		func(e error) bool { return errors.Is(err, e) })

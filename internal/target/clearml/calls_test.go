@@ -14,8 +14,8 @@ import (
 	"groupsync/internal/target/clearmltest"
 )
 
-// answered starts a proxy that keeps meta.id of each answer, by call and in order. rewrite may
-// change an answer.
+// answered starts a proxy before the server s. ids returns the meta.id of each answer to a call, in
+// order. rewrite may change the body of an answer.
 func answered(t *testing.T, s *clearmltest.Server, rewrite func(call, body string) string) (url string, ids func(call string) []string) {
 	t.Helper()
 	var mu sync.Mutex
@@ -58,7 +58,7 @@ func TestAWriteReturnsClearMLsIDOfTheCall(t *testing.T) {
 		name    string
 		fault   *clearmltest.Fault
 		rewrite func(call, body string) string
-		users   []string // the users that have the call
+		users   []string // the users for whom the id of the call is returned
 	}{
 		{name: "a write that is accepted", users: []string{"a", "b"}},
 		{name: "a write that is refused", fault: &clearmltest.Fault{Call: writeCall, Code: 400, Subcode: 10, Text: "no"}, users: []string{"a", "b"}},

@@ -1,6 +1,6 @@
 // Package clearml is the client of a ClearML Enterprise server. It reads the users and user
-// groups completely or returns an error, and it replaces the members of one group. It does not
-// decide whether a write may be made.
+// groups completely or returns an error. It replaces the members of one group at a time. Its
+// caller decides whether a write may be made (target.Fence).
 package clearml
 
 import (
@@ -47,12 +47,12 @@ type Client struct {
 
 	mu       sync.Mutex
 	token    token
-	probed   map[string]bool // calls that are known to exist
+	probed   map[string]bool // calls that the server has, by their names
 	warnedOf string          // the last warning that was logged
 }
 
-// New returns a client for the configuration. It sends nothing. An error names the key of the
-// configuration that is wrong.
+// New returns a client of the server that c describes. It sends no request. An error names the
+// key of the configuration that is wrong.
 func New(c Config) (*Client, error) {
 	base, err := transport.ServerURL(c.URL, "https://api.clearml.example.com")
 	if err != nil {
@@ -81,12 +81,12 @@ func New(c Config) (*Client, error) {
 	return cl, nil
 }
 
-// basic returns the keys in the form of the Basic scheme.
+// basic returns the keys encoded for an Authorization header of the scheme Basic.
 func (k Keys) basic() string {
 	return base64.StdEncoding.EncodeToString([]byte(k.Access + ":" + k.Secret))
 }
 
-// failf returns a *fault.Error of one call.
+// failf returns a *fault.Error whose text begins with the name of the call.
 func failf(reason fault.Reason, call, format string, args ...any) error {
 	return fault.New(fault.ClearML, reason, "ClearML %s: %w", call, fmt.Errorf(format, args...))
 }

@@ -27,9 +27,10 @@ type memberRecord struct {
 	Email string `json:"email"`
 }
 
-// Snapshot reads the users and returns a snapshot of them and of the groups that UserGroups
-// returned before. If somebody logs in between the two reads, the two views of a group can
-// disagree (Snapshot.Disagreements).
+// Snapshot reads the users, and returns a snapshot of the users and groups. The parameter groups
+// is an earlier result of UserGroups. If somebody logs in between the read of the groups and the
+// read of the users, the snapshot can contain groups whose two views of their members disagree
+// (target.Snapshot.Disagreement).
 func (c *Client) Snapshot(ctx context.Context, groups []target.Group) (*target.Snapshot, error) {
 	users, err := c.users(ctx)
 	if err != nil {
@@ -42,7 +43,8 @@ func (c *Client) Snapshot(ctx context.Context, groups []target.Group) (*target.S
 	return target.NewSnapshot(target.Parts{Identity: t.identity, Groups: groups, Users: users, AdminRole: c.adminRole})
 }
 
-// Groups returns the groups of UserGroups and, if Config.AdminRole is set, the role admin.
+// Groups returns the groups that UserGroups reads. If Config.AdminRole is set, it adds the role
+// admin in the form of a group.
 func (c *Client) Groups(ctx context.Context) ([]target.Group, error) {
 	groups, err := c.UserGroups(ctx)
 	if err != nil || !c.adminRole {
@@ -71,14 +73,14 @@ func (c *Client) UserGroups(ctx context.Context) ([]target.Group, error) {
 	return groups, nil
 }
 
-// maxPrepared is how often Group reads a group at most. It repeats the read until the token
-// lasts for a write after the read.
+// maxPrepared is how often Group reads a group at most. Group repeats the read if, after the
+// read, the token would not last for the write.
 const maxPrepared = 3
 
-// Group reads one user group just before a write. After Group, SetMembers needs no other call.
-// Therefore Group also probes the call of the write, and renews a token that would have to be
-// renewed within the time of one attempt. found is false if there is no such group. An empty
-// id is an error, because the server would return all groups.
+// Group reads one user group, or the role admin, just before a write. It prepares everything that
+// SetMembers needs: it probes the call that writes, and renews a token that is due for renewal
+// within Config.Timeout. found is false if there is no such group. An empty id is an error,
+// because the server would return all groups.
 func (c *Client) Group(ctx context.Context, id string) (g target.Group, found bool, err error) {
 	call, read := writeCall, c.one
 	switch {
@@ -101,7 +103,8 @@ func (c *Client) Group(ctx context.Context, id string) (g target.Group, found bo
 	return g, found, err
 }
 
-// role returns the role admin as a group.
+// role reads the users and returns the role admin in the form of a group. It has the signature
+// of one, and ignores the id.
 func (c *Client) role(ctx context.Context, _ string) (target.Group, bool, error) {
 	users, err := c.users(ctx)
 	if err != nil {
@@ -110,9 +113,10 @@ func (c *Client) role(ctx context.Context, _ string) (target.Group, bool, error)
 	return target.AdminRole(users), true, nil
 }
 
-// one reads a group by its id. If the record has no list of members, the group is taken from
-// the list of all groups. If that list shows members, the result is an error: a write on the
-// basis of the incomplete record would remove people.
+// one reads a group by its id. If the record has no list of members, one reads all groups and
+// takes the group's record from that answer. If the second record has members, the server hides
+// members in the first form of the answer. Then one returns an error, because a write based on
+// such an answer would remove people.
 func (c *Client) one(ctx context.Context, id string) (target.Group, bool, error) {
 	r, found, err := c.record(ctx, id, id)
 	if err == nil && found && r.Users == nil {
@@ -138,8 +142,8 @@ func (c *Client) record(ctx context.Context, asked, id string) (groupRecord, boo
 	return records[i], true, nil
 }
 
-// groups reads the records of all groups, or of the group with that id if id is not empty. An
-// answer that is not of the documented shape is an error.
+// groups reads the records of all groups if id is empty, and otherwise of the group with that id.
+// An answer that does not have the documented form is an error.
 func (c *Client) groups(ctx context.Context, id string) ([]groupRecord, error) {
 	body := map[string]any{"include_permissions": false}
 	if id != "" {
@@ -157,7 +161,7 @@ func (c *Client) groups(ctx context.Context, id string) ([]groupRecord, error) {
 	seen := make(map[string]bool, len(*data.Groups))
 	for _, g := range *data.Groups {
 		switch {
-		case g.ID == "": // the name is optional when a group is made, so a group may have no name
+		case g.ID == "": // an empty name is no fault: ClearML can create a group without a name
 			return nil, failf(fault.Shape, groupsCall, "the answer has a group without an id (name %q): groupsync does not know this version of ClearML", g.Name)
 		case seen[g.ID]:
 			return nil, failf(fault.Incomplete, groupsCall, "the group %q is listed twice, so another may be missing; run again", g.Name)
@@ -172,11 +176,11 @@ func (c *Client) groups(ctx context.Context, id string) ([]groupRecord, error) {
 	return *data.Groups, nil
 }
 
-// everyField returns an error if no group at all has one of the fields that decisions need. A
-// single group without a field is valid, because the server leaves out unset fields.
+// everyField checks that each field that groupsync needs is present in at least one group. It
+// does not demand the field in every group, because the server leaves out unset fields.
 func everyField(groups []groupRecord) error {
 	if len(groups) == 0 {
-		return nil // NewSnapshot returns the error
+		return nil // target.NewSnapshot returns an error for an empty list
 	}
 	for _, field := range []struct {
 		name string

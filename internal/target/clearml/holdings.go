@@ -15,10 +15,10 @@ import (
 	"groupsync/internal/target"
 )
 
-// This file holds what groupsync leavers reads in addition to what a pass reads. Both calls are
-// documented for ClearML Enterprise, but nobody has tried them there (reference/clearml-api.md).
-// So if a server lacks a call, refuses it or answers in another form, that is a doubt
-// (target.Holdings) and no error.
+// This file holds the two calls that `groupsync leavers` makes and a pass does not. ClearML
+// documents them for its Enterprise server, but nobody has tried them there
+// (reference/clearml-api.md). So if a server lacks a call, refuses it or answers in another form,
+// Holdings returns no error. It returns a doubt: a text that says which data is missing.
 
 const (
 	rulesCall    = "permissions.get_access_rules"
@@ -41,8 +41,8 @@ func (c *Client) Holdings(ctx context.Context) (h target.Holdings, err error) {
 	return h, nil
 }
 
-// doubtOf turns the error of a server that does not return the data into a doubt. It returns
-// every other error unchanged.
+// doubtOf turns an error into a doubt if the server lacks the call, refuses it, or answers in
+// another form or incompletely. It returns every other error unchanged.
 func doubtOf(err error) (doubt string, _ error) {
 	f := fault.Of(err)
 	switch {
@@ -63,7 +63,8 @@ type ruleRecord struct {
 	Groups json.RawMessage `json:"groups"`
 }
 
-// idRecord is the id of a user, as a string or in an object. Which form a rule has is unknown.
+// idRecord is the id of a user in an access rule. ClearML does not document its form, so idRecord
+// accepts a string, and an object with the field id.
 type idRecord string
 
 func (r *idRecord) UnmarshalJSON(data []byte) error {
@@ -84,9 +85,9 @@ func (r *idRecord) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// accessRules returns the rules that name people. If the number of rules is a multiple of
-// pageSize, it returns the rules and an error of reason incomplete. pageSize is the server's
-// limit for the user list. It is unknown whether the server cuts the list of rules there too.
+// accessRules returns the rules that name people. The server cuts the user list after pageSize
+// users, and may cut the list of rules in the same way. So if the number of rules is a multiple
+// of pageSize, accessRules returns the rules and also an error of reason incomplete.
 func (c *Client) accessRules(ctx context.Context) ([]target.AccessRule, error) {
 	var data map[string]json.RawMessage
 	if err := c.read(ctx, request{call: rulesCall, body: struct{}{}}, &data); err != nil {
@@ -118,8 +119,9 @@ func (c *Client) accessRules(ctx context.Context) ([]target.AccessRule, error) {
 	return rules, nil
 }
 
-// rulesIn returns the records of the list whose key ends in "rules". The key itself is not
-// documented. An answer without exactly one such list is an error.
+// rulesIn returns the rules in an answer's data. ClearML does not document the key of the list,
+// so rulesIn uses the key that ends in "rules". If data has no such list or several, rulesIn
+// returns an error.
 func rulesIn(data map[string]json.RawMessage) ([]ruleRecord, error) {
 	unknown := func(what string) error {
 		return failf(fault.Shape, rulesCall, "%s: groupsync does not know this version of ClearML", what)
@@ -153,8 +155,9 @@ type activityRecord struct {
 	} `json:"activity"`
 }
 
-// moment is a point in time. Its form is unknown: a text with or without a zone, or a number
-// of seconds or milliseconds. A value of another form gives the zero time.
+// moment is a point in time. ClearML does not document its form, so moment accepts a text with or
+// without a time zone, and a number of seconds or milliseconds since 1970. Any other value gives
+// the zero time.
 type moment struct{ time.Time }
 
 func (m *moment) UnmarshalJSON(data []byte) error {
@@ -169,7 +172,7 @@ func (m *moment) UnmarshalJSON(data []byte) error {
 			}
 		}
 	case json.Unmarshal(data, &number) == nil && number > 0 && number < 1e14:
-		if number > 1e11 { // 1e11 is the year 5138 in seconds and 1973 in milliseconds
+		if number > 1e11 { // milliseconds: 1e11 ms is in the year 1973, but 1e11 s is in the year 5138
 			number /= 1000
 		}
 		seconds, part := math.Modf(number)
@@ -178,8 +181,9 @@ func (m *moment) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// activity returns the last activity by user id, for the users whose activity the server
-// returns. If there is no such user, that is an error of reason shape.
+// activity returns the last activity of each user, by user id. Users whose activity the server
+// does not return are absent. If the server returns the activity of nobody, the error has the
+// reason shape.
 func (c *Client) activity(ctx context.Context) (map[string]target.Activity, error) {
 	found, met := make(map[string]target.Activity), make(map[string]bool)
 	for page := 0; ; page++ {
@@ -203,7 +207,7 @@ func (c *Client) activity(ctx context.Context) (map[string]target.Activity, erro
 			}
 		}
 		switch {
-		case len(met) > known: // there may be another page
+		case len(met) > known: // this page had new users, so there may be another page
 		case len(found) == 0:
 			return nil, failf(fault.Shape, activityCall, "the server returned no user's activity")
 		default:

@@ -13,16 +13,17 @@ import (
 	"groupsync/internal/target"
 )
 
-// This file holds what groupsync check reads in addition to what a pass reads.
+// This file holds the calls that `groupsync check` makes and a pass does not.
 
 // Login is the content of the token of a new login.
 type Login struct {
 	Identity target.Identity
 	Server   ServerInfo
-	Life     time.Duration // of the token, from its issue to its end
+	Life     time.Duration // time from the token's issue to its end
 }
 
-// Login logs in again and returns the content of the token. It accepts every role.
+// Login logs in and returns the content of the new token. Unlike the login of a pass, it returns
+// no error if the credentials belong to a user who is no administrator.
 func (c *Client) Login(ctx context.Context) (Login, error) {
 	t, err := c.signIn(ctx)
 	if err != nil {
@@ -35,14 +36,14 @@ func (c *Client) Login(ctx context.Context) (Login, error) {
 type Call struct {
 	Name    string
 	Needed  bool   // a pass needs the call
-	Lost    string // what groupsync cannot do without a call that is not needed; a clause
+	Lost    string // if Needed is false: a clause that says what groupsync does not know without the call
 	Advice  string // what to do if the call is missing; a sentence
 	Missing bool   // the server does not have the call
-	Err     error  // the error if it is not clear whether the server has the call; else nil
+	Err     error  // why groupsync cannot tell whether the server has the call; nil: it can tell
 }
 
-// callsOf returns the calls of a pass, in the order of a pass, and then the calls of groupsync
-// leavers.
+// callsOf returns the calls that a pass makes, in the order in which it makes them, and then the
+// calls that only `groupsync leavers` makes. setsRole is true if a pass sets the role admin.
 func callsOf(setsRole bool) []Call {
 	const enterprise = "check clearml.url, and that the server is ClearML Enterprise with user groups (its feature user_management)"
 	const leavers = "look at what groupsync leavers lists as unknown; a pass does not make the call"
@@ -61,10 +62,10 @@ func callsOf(setsRole bool) []Call {
 		Call{Name: activityCall, Lost: "groupsync leavers does not know when people last used ClearML", Advice: leavers})
 }
 
-// Calls reports for each call of a pass, in the order of a pass, and then for each call of
-// groupsync leavers, whether the server has the call. It asks without credentials, so the
-// questions have no effect. setsRole is true if a pass sets the role admin. If an answer is not
-// clear, Calls stops, and the call with that answer is the last one returned.
+// Calls asks the server which of the calls of callsOf it has. It asks without credentials, so
+// the requests have no effect. setsRole is true if a pass sets the role admin. If an answer shows
+// neither that the server has the call nor that it lacks the call, Calls stops. The last call
+// that it returns then has Err set.
 func (c *Client) Calls(ctx context.Context, setsRole bool) []Call {
 	calls := callsOf(setsRole)
 	for i := range calls {
@@ -82,17 +83,18 @@ func (c *Client) Calls(ctx context.Context, setsRole bool) []Call {
 // ErrNoFeatures is the error of Features if the server's answer lists no features.
 var ErrNoFeatures = errors.New("ClearML users.get_current_user: the answer lists no features")
 
-// Features returns the features of the user whose credentials are used, sorted. ClearML
-// documents the request but not the form of the answer (reference/clearml-api.md). So Features
-// accepts a list of names or an object of switches, under a key that ends in "features". An
-// identity without a user record, such as a service account, gets an error of reason rejected.
+// Features returns the names of the features that the server reports for groupsync's own user,
+// sorted. ClearML documents the request but not the form of the answer
+// (reference/clearml-api.md). So Features accepts a list of names or an object of switches, under
+// a key that ends in "features". If groupsync's credentials belong to a service account, the
+// error has the reason rejected.
 func (c *Client) Features(ctx context.Context) ([]string, error) {
 	var data map[string]json.RawMessage
 	if err := c.read(ctx, request{call: "users.get_current_user", body: map[string]bool{"get_supported_features": true}}, &data); err != nil {
 		return nil, err
 	}
 	var user map[string]json.RawMessage
-	_ = json.Unmarshal(data["user"], &user) // a value that is no object has no features
+	_ = json.Unmarshal(data["user"], &user) // if "user" is no object, it holds no features
 	for _, object := range []map[string]json.RawMessage{data, user} {
 		for key, value := range object {
 			if names, ok := featuresIn(value); ok && strings.HasSuffix(key, "features") {
@@ -104,8 +106,8 @@ func (c *Client) Features(ctx context.Context) ([]string, error) {
 	return nil, ErrNoFeatures
 }
 
-// featuresIn reads a list of names, or an object in which the value true marks a name. ok is
-// false if the value has neither form.
+// featuresIn returns the names in a JSON list of names. From a JSON object of booleans it returns
+// the keys whose value is true. ok is false if the value has neither form.
 func featuresIn(value json.RawMessage) (names []string, ok bool) {
 	if json.Unmarshal(value, &names) == nil {
 		return names, names != nil
@@ -134,8 +136,8 @@ func (c *Client) ServiceUsers(ctx context.Context) ([]string, error) {
 	return ids, err
 }
 
-// Connection is a connection to an identity provider that somebody made in ClearML's web
-// application. An empty field was not in the answer.
+// Connection is the part that groupsync uses of a connection to an identity provider. Somebody
+// made the connection in ClearML's web application. An empty field was not in the answer.
 type Connection struct {
 	Provider      string `json:"provider"` // "keycloak", for example
 	ClientID      string `json:"client_id"`
@@ -155,7 +157,7 @@ func (c *Client) Connections(ctx context.Context) ([]Connection, error) {
 	var data struct {
 		Configurations []struct {
 			Connection
-			Nested Connection `json:"configuration"` // the form in which a connection is saved
+			Nested Connection `json:"configuration"` // the fields may be here, as in the call that saves a connection
 		} `json:"configurations"`
 	}
 	if err := c.read(ctx, request{call: call, body: struct{}{}}, &data); err != nil {

@@ -82,7 +82,7 @@ func TestWhoseIdIsKept(t *testing.T) {
 		{"an id", `{"id": "mine"}`, []string{"mine"}},
 		{"a user id", `{"user_id": "mine"}`, []string{"mine"}},
 		{"an external id", `{"external_id": "mine"}`, []string{"mine"}},
-		{"several of them, sorted, each once", `{"user_id": "b", "id": "a", "external_id": "a"}`, []string{"a", "b"}},
+		{"several ids, sorted, each once", `{"user_id": "b", "id": "a", "external_id": "a"}`, []string{"a", "b"}},
 		{"any case of letters", `{"Sub": "mine", "ID": "another's"}`, []string{"mine"}},
 		{"any case, of each key", `{"USER_ID": "b", "Id": "a", "External_Id": "c"}`, []string{"a", "b", "c"}},
 		{"the subject alone, where there is one", `{"sub": "mine", "id": "1", "user_id": "another's", "external_id": "another's"}`, []string{"mine"}},
@@ -92,9 +92,9 @@ func TestWhoseIdIsKept(t *testing.T) {
 
 		{"somebody else's id in a claim of the realm's own", `{"manager": "another's", "sub": "mine"}`, []string{"mine"}},
 		{"such a claim alone", `{"manager": "another's"}`, []string{}},
-		{"an id below such a claim", `{"manager": {"id": "another's", "sub": "another's"}}`, []string{}},
+		{"an id below a claim of the realm's own", `{"manager": {"id": "another's", "sub": "another's"}}`, []string{}},
 		{"an id below anything", `{"info": {"sub": "mine"}, "claims": [{"id": "mine"}]}`, []string{}},
-		{"a key that only ends so", `{"manager_id": "another's", "employee_external_id": "another's", "uid": "x"}`, []string{}},
+		{"a key that only ends in id", `{"manager_id": "another's", "employee_external_id": "another's", "uid": "x"}`, []string{}},
 		{"a key whose letters only look alike", `{"\u017fub": "another's", "\u0130d": "another's", "\u0131d": "another's"}`, []string{}},
 		{"claims of a profile", `{"name": "x", "nickname": "x", "preferred_username": "x", "email": "x", "phone_number": "x"}`, []string{}},
 		{"a list of ids is no id", `{"sub": ["another's"], "id": ["another's"]}`, []string{}},
@@ -140,8 +140,8 @@ func TestAServerWithoutServiceAccountsIsWarnedOfOnce(t *testing.T) {
 	}
 }
 
-// This test is about a deletion between two pages. It hides one existing user, although every
-// answer is 200.
+// TestAUserHiddenByADeletionIsFound deletes a user while the client is between two pages. One
+// existing user is then missing from the answers, although every answer is 200.
 func TestAUserHiddenByADeletionIsFound(t *testing.T) {
 	s, c := setup(t, clearmltest.Options{})
 	for i := range 700 {
@@ -190,8 +190,8 @@ func TestAListThatNeverRestsIsRefused(t *testing.T) {
 	refused(t, c, err, "ClearML users.get_all: 4 readings of the user list, and no two in a row agree: users are being added or deleted; run again", fault.Incomplete)
 }
 
-// TestAServerThatLeavesBuiltInGroupsOutIsReadOnce checks that Admins is judged by its own list
-// if the users' own view does not show the built-in groups.
+// TestAServerThatLeavesBuiltInGroupsOutIsReadOnce checks that the member list of Admins alone counts
+// if the users' own lists of groups do not contain built-in groups.
 func TestAServerThatLeavesBuiltInGroupsOutIsReadOnce(t *testing.T) {
 	s, c := setup(t, clearmltest.Options{NoBuiltinSecGroups: true})
 	s.SetMembers("Admins", "a")

@@ -15,14 +15,14 @@ import (
 
 const loginCall = "auth.login"
 
-// tokenLife is the life that groupsync asks for. A token keeps the role that its user had at
-// the login, so a short life is safer.
+// tokenLife is how long groupsync asks ClearML to make a token valid. A token keeps the role that
+// its user had at the login, so a short time is safer.
 const tokenLife = time.Hour
 
 // token is the result of a login.
 type token struct {
 	text     string
-	renewAt  time.Time     // by this machine's clock; zero: the server refused the token
+	renewAt  time.Time     // from then on groupsync does not use the token; by this machine's clock; zero: the server refused the token
 	life     time.Duration // from the token's issue to its end
 	identity target.Identity
 	server   ServerInfo
@@ -36,13 +36,14 @@ type ServerInfo struct {
 	FeatureSet string
 }
 
-// lasts reports whether the token does not have to be renewed within d. If d is longer than a
-// fifth of the token's life, lasts uses that fifth instead of d.
+// lasts reports whether the token needs no renewal within d. If d is longer than a fifth of the
+// token's life, lasts uses that fifth instead of d, because a token with a short life would never
+// last for d.
 func (t token) lasts(d time.Duration) bool {
 	return t.text != "" && time.Now().Add(min(d, t.life/5)).Before(t.renewAt)
 }
 
-// current returns a token that does not have to be renewed within d. It logs in if the client
+// current returns a token that needs no renewal within d (see lasts). It logs in if the client
 // has no such token.
 func (c *Client) current(ctx context.Context, d time.Duration) (token, error) {
 	t := c.held()
@@ -59,7 +60,8 @@ func (c *Client) held() token {
 	return c.token
 }
 
-// forget makes the next call log in, unless another goroutine has replaced the token already.
+// forget marks the token t as refused, so that the next read logs in. It does nothing if another
+// goroutine has already replaced t.
 func (c *Client) forget(t token) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -68,8 +70,9 @@ func (c *Client) forget(t token) {
 	}
 }
 
-// renew replaces the token old by a new one, unless another goroutine has done so already. Two
-// goroutines may log in at the same time, which does no harm.
+// renew logs in, replaces the token old by the new token, and returns the new token. If another
+// goroutine has already replaced old, renew returns that goroutine's token. Two goroutines may
+// log in at the same time, which does no harm.
 func (c *Client) renew(ctx context.Context, old token) (token, error) {
 	if t := c.held(); t.text != old.text {
 		return t, nil
@@ -84,8 +87,8 @@ func (c *Client) renew(ctx context.Context, old token) (token, error) {
 	return t, nil
 }
 
-// login logs in. It returns an error of reason forbidden if the role of the credentials may
-// not read and write user groups.
+// login logs in and returns the token. If the role of the credentials may not read and write user
+// groups, the error has the reason forbidden.
 func (c *Client) login(ctx context.Context) (token, error) {
 	t, err := c.signIn(ctx)
 	if err != nil {
@@ -97,7 +100,7 @@ func (c *Client) login(ctx context.Context) (token, error) {
 	return t, nil
 }
 
-// signIn logs in and accepts every role.
+// signIn logs in and returns the token, whatever the role of the credentials is.
 func (c *Client) signIn(ctx context.Context) (token, error) {
 	keys, err := c.keys()
 	if err != nil {
@@ -126,8 +129,8 @@ func (c *Client) signIn(ctx context.Context) (token, error) {
 }
 
 // parseToken reads groupsync's identity from a token. It does not check the signature, because
-// the server checks it with every request. asked is when the login was sent. The time of the
-// renewal is counted from then.
+// the server checks it with every request. asked is when the login was sent, and the token's life
+// is counted from asked.
 func parseToken(text string, asked time.Time) (token, error) {
 	var c struct {
 		jwt.RegisteredClaims

@@ -13,15 +13,15 @@ import (
 	"groupsync/internal/target"
 )
 
-// pageSize is the largest page of the server. The server cuts a larger page without saying so
-// (reference/clearml-api.md).
+// pageSize is the number of users in a page. If a request asks for more than 500, ClearML returns
+// 500 and no error (reference/clearml-api.md).
 const pageSize = 500
 
 // pagesAtOnce is how many pages of users are read at the same time. The server closes every
 // connection after its answer, so each page costs a connection.
 const pagesAtOnce = 4
 
-// maxReadings limits how often the user list is read until two readings in a row agree.
+// maxReadings is how often agreed reads the whole user list at most.
 const maxReadings = 4
 
 // userRecord is a user in the form of users.get_all, as an administrator gets it.
@@ -36,8 +36,8 @@ type userRecord struct {
 	SecGroups  []string        `json:"sec_groups"`
 }
 
-// users returns every user of the user list and every service account. The list may or may not
-// hold the service accounts.
+// users returns every user of the user list (users.get_all), and every service account. Whether
+// the user list contains service accounts depends on the server.
 func (c *Client) users(ctx context.Context) ([]target.User, error) {
 	records, err := c.agreed(ctx)
 	if err != nil {
@@ -65,9 +65,9 @@ func (c *Client) users(ctx context.Context) ([]target.User, error) {
 	return users, nil
 }
 
-// agreed reads the list until two readings in a row have the same users. If a user is deleted
-// between two pages, another user can be missing from a reading, and the answers do not show
-// that.
+// agreed reads the user list until two readings in a row have the same users. If a user is
+// deleted while a reading is between two pages, another user can be missing from that reading.
+// Only a second reading shows the difference.
 func (c *Client) agreed(ctx context.Context) ([]userRecord, error) {
 	var last []string
 	for range maxReadings {
@@ -92,9 +92,9 @@ func (c *Client) agreed(ctx context.Context) ([]userRecord, error) {
 	return nil, failf(fault.Incomplete, "users.get_all", "%d readings of the user list, and no two in a row agree: users are being added or deleted; run again", maxReadings)
 }
 
-// reading reads the list once, up to an empty page. After a full page it reads several pages
-// at a time. complete is false if a user appeared twice, because another user may be missing
-// then.
+// reading reads the user list once, page by page, up to an empty page. After a full page it reads
+// pagesAtOnce pages at a time. complete is false if a user appeared twice, because another user
+// may then be missing.
 func (c *Client) reading(ctx context.Context) (records []userRecord, complete bool, err error) {
 	seen := make(map[string]bool)
 	for next, n := 0, 1; ; {
@@ -102,7 +102,7 @@ func (c *Client) reading(ctx context.Context) (records []userRecord, complete bo
 		if err != nil {
 			return nil, false, err
 		}
-		next, n = next+n, 1 // a page that is not full is likely the last one with users
+		next, n = next+n, 1 // if no page was full, only an empty page is likely to follow, so one is read
 		for _, users := range pages {
 			if len(users) == 0 {
 				return records, true, nil
@@ -121,7 +121,7 @@ func (c *Client) reading(ctx context.Context) (records []userRecord, complete bo
 	}
 }
 
-// pages reads n pages at the same time.
+// pages reads n pages at the same time, beginning with the page first, and returns them in order.
 func (c *Client) pages(ctx context.Context, first, n int) ([][]userRecord, error) {
 	pages := make([][]userRecord, n)
 	work, ctx := errgroup.WithContext(ctx)
@@ -153,9 +153,9 @@ func (c *Client) page(ctx context.Context, page int) ([]userRecord, error) {
 	return *data.Users, nil
 }
 
-// decodeUsers turns records into users. The server leaves out unset fields. So if some users
-// have providers, a user without the field has none. If no user has the field, the server does
-// not return providers.
+// decodeUsers turns records into users. The server leaves out unset fields. So if some record has
+// the field providers, a user without the field has used no provider. If no record has the field,
+// the server does not return providers, and User.Providers is nil for every user.
 func decodeUsers(records []userRecord) (users []target.User, err error) {
 	given := slices.ContainsFunc(records, func(u userRecord) bool { return present(u.Providers) })
 	users = make([]target.User, len(records))
@@ -177,9 +177,9 @@ func decodeUsers(records []userRecord) (users []target.User, err error) {
 	return users, nil
 }
 
-// providersOf returns, for each sign-in provider of a user, the user's possible ids there
-// (idsIn). The list of a provider can be empty. The server may send an empty list instead of an
-// empty object.
+// providersOf returns, for each sign-in provider of a user, the ids that the user may have at
+// that provider (idsIn). There may be no id. Instead of an empty object of providers, the server
+// may send an empty list.
 func providersOf(r userRecord) (map[string][]string, error) {
 	var providers map[string]any
 	var none []struct{}
@@ -196,15 +196,15 @@ func providersOf(r userRecord) (map[string][]string, error) {
 // idKeys are the keys under which a provider may store its own id of a user.
 var idKeys = []string{"sub", "id", "user_id", "external_id"}
 
-// idsIn returns the user's possible ids in the value that the server keeps for one provider,
-// sorted. A string is an id, or the time of the last sign-in, which is no user's id. In an
-// object only the strings directly under idKeys count; the case of a key does not matter. If
-// there is a subject (sub), only the subject counts, because a realm can fill the other claims
+// idsIn returns the ids that a user may have at a sign-in provider, sorted. value is what ClearML
+// stores about the user for this provider. If value is a string, it is the only id. The string
+// may also be the time of the last sign-in, which is harmless, because it is no account's id. If
+// value is an object, its strings under idKeys are ids. The case of a key does not matter. If the
+// object has a subject (sub), idsIn ignores its other keys, because a realm can fill other claims
 // from attributes that people may edit.
 //
-// idsIn does not search nested objects. By the documentation the object holds what the provider
-// sent, so its keys are the claims themselves. An id below another claim, such as manager,
-// belongs to another person.
+// idsIn does not search nested objects. ClearML documents that the object holds the claims that
+// the provider sent. An id below a claim such as manager belongs to another person.
 func idsIn(value any) []string {
 	ids := []string{}
 	switch value := value.(type) {
@@ -228,8 +228,8 @@ func idsIn(value any) []string {
 	return slices.Compact(ids)
 }
 
-// asciiFold returns the text with the letters A to Z in lower case. It does not change letters
-// of other alphabets that look alike.
+// asciiFold returns the text with the letters A to Z in lower case. strings.ToLower would also
+// turn some other characters into a to z, such as the Kelvin sign into k.
 func asciiFold(s string) string {
 	return strings.Map(func(r rune) rune {
 		if 'A' <= r && r <= 'Z' {
@@ -243,8 +243,8 @@ func present(v json.RawMessage) bool { return len(v) > 0 && !bytes.Equal(v, []by
 
 const serviceUsersCall = "users.get_service_users"
 
-// serviceUsers returns the service accounts. If the server has no such call, serviceUsers
-// returns none and logs one warning.
+// serviceUsers returns the service accounts. If the server does not have the call
+// users.get_service_users, serviceUsers returns no accounts and no error, and logs one warning.
 func (c *Client) serviceUsers(ctx context.Context) ([]userRecord, error) {
 	records, err := c.listServiceUsers(ctx)
 	if f := fault.Of(err); f != nil && f.Reason == fault.NotFound {
@@ -254,8 +254,8 @@ func (c *Client) serviceUsers(ctx context.Context) ([]userRecord, error) {
 	return records, err
 }
 
-// listServiceUsers returns the service accounts. If the server has no such call, the error has
-// the reason not_found.
+// listServiceUsers returns the service accounts. If the server does not have the call
+// users.get_service_users, the error has the reason not_found.
 func (c *Client) listServiceUsers(ctx context.Context) ([]userRecord, error) {
 	var data struct {
 		Users *[]userRecord `json:"users"`

@@ -14,27 +14,27 @@ import (
 	"groupsync/internal/transport"
 )
 
-// The calls that write. The first replaces the members of a user group, the second sets the
-// role of one user.
+// The calls that write.
 const (
-	writeCall = "permissions.add_or_update_user_group"
-	roleCall  = "users.set_role"
+	writeCall = "permissions.add_or_update_user_group" // replaces the members of a user group
+	roleCall  = "users.set_role"                       // sets the role of one user
 )
 
-// maxRetryAfter limits how long a server may ask a write to wait.
+// maxRetryAfter is the longest wait before a repeated write that groupsync accepts from a server
+// (Retry-After).
 const maxRetryAfter = 30 * time.Second
 
-// SetMembers replaces the members of a group by exactly these users. The list may be empty. If
-// the group is a role, see setRoles; the text below is about user groups. The group must be
-// the last result of Group. The write sends name and description as they were read. It sends
-// no description if the server did not show one.
+// SetMembers replaces the members of the group g by exactly these users. The list of users may be
+// empty. g must be the last result of Group. If g is the role admin, SetMembers calls setRoles,
+// and the text below does not apply. The write repeats the name and description of g. It contains
+// no description if the server returned none.
 //
-// SetMembers returns target.Calls: the id of ClearML's answer for each user whom the write
-// adds or removes. With an error it returns the calls that were answered.
+// SetMembers returns, for each user whom the write adds or removes, ClearML's id of the call
+// (target.Calls). If the write fails, it returns the ids too, if ClearML answered.
 //
-// SetMembers sends one request, at most once. It does not log in and does not probe, and no
-// lower layer repeats the request. The fence is asked immediately before the request goes onto
-// the connection.
+// SetMembers sends one request, at most once. It does not log in and does not probe, and the
+// transport does not repeat the request. The transport asks the fence immediately before it sends
+// the request.
 //
 // SetMembers refuses a group without an id or a name, because the server would create a group.
 // It refuses every group that is built in or not assignable, except Admins.
@@ -43,7 +43,7 @@ const maxRetryAfter = 30 * time.Second
 //   - *target.FenceError: the fence refused, and nothing was sent;
 //   - *target.NotTakenError: the server certainly did not carry the write out,
 //     and the caller may begin again with Group;
-//   - *target.UncertainError: the server may or may not have carried it out;
+//   - *target.UncertainError: the server may or may not have carried the write out;
 //   - any other error: the server refused the write for good.
 func (c *Client) SetMembers(ctx context.Context, fence target.Fence, g target.Group, users []string) (target.Calls, error) {
 	if g.Role != "" {
@@ -72,7 +72,7 @@ func (c *Client) SetMembers(ctx context.Context, fence target.Fence, g target.Gr
 	if err != nil {
 		return calls, err
 	}
-	if data.ID != "" && data.ID != g.ID { // if the answer names no group, the caller's next read shows what was written
+	if data.ID != "" && data.ID != g.ID { // an answer without an id is accepted: the caller reads the group after the write
 		return calls, &target.UncertainError{Err: failf(fault.Rejected, writeCall, "the answer to the write of %q (%s) names the group %q: look in ClearML for another group that was created or changed", g.Name, g.ID, data.ID)}
 	}
 	return calls, nil
@@ -106,11 +106,11 @@ func difference(g target.Group, users []string) []change {
 	return changes
 }
 
-// setRoles gives the role admin to exactly these users: it adds the role to users who lack it,
-// and takes it from the group's other members. It sends one request for each user whose role
-// changes, and asks the fence before each request. It stops after the first request that
-// fails. If an earlier request was carried out, the error is a *target.UncertainError, because
-// only a read shows what was done.
+// setRoles gives the role admin to exactly these users. The members of g are the present holders
+// of the role. setRoles sends one request for each user whose role changes, and the transport
+// asks the fence before each request. setRoles stops at the first request that fails. If an
+// earlier request succeeded, the error is a *target.UncertainError, because only a read shows
+// which roles have changed.
 func (c *Client) setRoles(ctx context.Context, fence target.Fence, g target.Group, users []string) (target.Calls, error) {
 	if slices.Contains(users, "") {
 		return nil, failf(fault.Rejected, roleCall, "a user id is empty, so no role was set")
@@ -121,8 +121,9 @@ func (c *Client) setRoles(ctx context.Context, fence target.Fence, g target.Grou
 		if x.adds {
 			role = target.RoleAdmin
 		}
-		// The answer says `updated: 0` for a role that is set already and for a role that may
-		// not be set (reference/clearml-api.md). So only the caller's next read shows the result.
+		// setRoles does not check the answer. ClearML answers `updated: 0` both if the user has the
+		// role already and if the role may not be set (reference/clearml-api.md). The caller reads
+		// the role again and finds out.
 		id, err := c.write(ctx, fence, request{call: roleCall, body: map[string]any{"user": x.user, "role": role}}, new(map[string]any))
 		calls.Answered(x.user, id)
 		if err != nil && i > 0 {
@@ -135,8 +136,9 @@ func (c *Client) setRoles(ctx context.Context, fence target.Fence, g target.Grou
 	return calls, nil
 }
 
-// write sends one write with the token of the last read. It returns ClearML's id of the call,
-// also with an error. The id is empty if ClearML did not answer.
+// write sends one write with the token that the client has, and decodes the answer's data into
+// out. It returns ClearML's id of the call, also with an error. The id is empty if ClearML did
+// not answer.
 func (c *Client) write(ctx context.Context, fence target.Fence, r request, out any) (string, error) {
 	t := c.held()
 	if !c.exists(r.call) || !t.lasts(0) {
@@ -157,7 +159,7 @@ func (c *Client) write(ctx context.Context, fence target.Fence, r request, out a
 	return a.id, nil
 }
 
-// outcome returns the error of a failed write in the form that SetMembers documents.
+// outcome turns the error of a failed write into one of the errors that SetMembers documents.
 func outcome(a answer, err error) error {
 	var gate *transport.GateError
 	switch {

@@ -98,9 +98,8 @@ func TestAGroupIsHeldAgainstTheQuestion(t *testing.T) {
 	}
 }
 
-// TestAnEmptyGroupWithoutAList checks a group without a member list. It counts as empty only
-// if the list of all groups shows no member either. The record of that later reading is
-// returned.
+// TestAnEmptyGroupWithoutAList checks a group whose record has no member list. Group then reads all
+// groups, and returns the group's record from that answer if that record has no members either.
 func TestAnEmptyGroupWithoutAList(t *testing.T) {
 	s, c := setup(t, clearmltest.Options{})
 	s.SetMembers("team")
@@ -192,7 +191,7 @@ func TestBetweenReadAndWriteThereIsNoOtherCall(t *testing.T) {
 		}, []string{groupsCall, loginCall, groupsCall}},
 		{"a token that was revoked", clearmltest.Options{}, func(s *clearmltest.Server, c *Client) { team(t, c); s.ExpireTokens() }, []string{groupsCall, loginCall, groupsCall}},
 		{"tokens that live two seconds", clearmltest.Options{TokenLife: 2 * time.Second}, func(_ *clearmltest.Server, c *Client) { team(t, c) }, []string{groupsCall}},
-		{"two seconds, of which most are over", clearmltest.Options{TokenLife: 2 * time.Second}, func(_ *clearmltest.Server, c *Client) {
+		{"a token of two seconds that is due for renewal", clearmltest.Options{TokenLife: 2 * time.Second}, func(_ *clearmltest.Server, c *Client) {
 			team(t, c)
 			c.token.renewAt = time.Now().Add(100 * time.Millisecond)
 		}, []string{loginCall, groupsCall}},
@@ -214,8 +213,8 @@ func TestBetweenReadAndWriteThereIsNoOtherCall(t *testing.T) {
 	}
 }
 
-// TestAWriteNeitherLogsInNorProbes checks that SetMembers sends nothing if the read did not do
-// both. The caller must begin again with the read.
+// TestAWriteNeitherLogsInNorProbes checks that SetMembers sends nothing if there is no valid token,
+// or if the call was not probed. The caller must begin again with Group.
 func TestAWriteNeitherLogsInNorProbes(t *testing.T) {
 	const want = "the write was not carried out: ClearML permissions.add_or_update_user_group: there is no valid login any more, and a write does not log in: groupsync must first read the group again"
 	g := target.Group{ID: "cm-team", Name: "team", Assignable: true}
@@ -406,8 +405,8 @@ func TestARefusedTokenIsForgotten(t *testing.T) {
 	}
 }
 
-// TestAWriteWhoseAnswerNamesNoGroup checks that this is no error, because the read-back
-// decides.
+// TestAWriteWhoseAnswerNamesNoGroup checks that an answer without the group's id is no error,
+// because the caller reads the group after the write.
 func TestAWriteWhoseAnswerNamesNoGroup(t *testing.T) {
 	for _, data := range []string{`{}`, `{"updated": 1}`, `{"group": {"id": "cm-team"}}`} {
 		s, c := setup(t, clearmltest.Options{})
@@ -491,7 +490,8 @@ func TestAWriteIsSentOnlyWhileTheFenceAllowsIt(t *testing.T) {
 	}
 }
 
-// refuseFrom returns a check that refuses from the nth question on.
+// refuseFrom returns a check of a fence that returns err from its nth call on. asked counts the
+// calls.
 func refuseFrom(n int, asked *int, err error) func() error {
 	return func() error {
 		if *asked++; *asked >= n {
@@ -501,8 +501,8 @@ func refuseFrom(n int, asked *int, err error) func() error {
 	}
 }
 
-// TestAWriteThatDialsForLongIsKeptBack checks that a write is not sent if the leadership is
-// lost between the first question and the connection.
+// TestAWriteThatDialsForLongIsKeptBack checks that the client does not send a write if the
+// leadership is lost while the client connects.
 func TestAWriteThatDialsForLongIsKeptBack(t *testing.T) {
 	s, _ := setup(t, clearmltest.Options{})
 	var dialling atomic.Bool

@@ -17,10 +17,11 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// pageCap is the largest page. The server cuts a larger page without saying so.
+// pageCap is the largest number of users in a page. If a request asks for more, the server
+// returns pageCap users and no error, as ClearML does.
 const pageCap = 500
 
-// answer is the result of a call.
+// answer is what the server sends back for one call, before encode adds ClearML's envelope.
 type answer struct {
 	code, subcode int
 	text          string
@@ -83,7 +84,7 @@ func (a answer) send(w http.ResponseWriter, r *http.Request, call string) {
 
 var callPath = regexp.MustCompile(`^(?:/v(\d+(?:\.\d+)?))?/(\w+\.\w+)$`)
 
-// ServeHTTP makes its checks in the order in which ClearML makes them.
+// ServeHTTP answers a request. It checks a request in the order in which ClearML does.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Connection", "close")
 	body, err := io.ReadAll(r.Body)
@@ -130,7 +131,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	carry().send(w, r, call)
 }
 
-// webPage answers a request outside the API's prefix, as the web server does.
+// webPage answers a request outside Options.Base, as ClearML's web server does: with an HTML page.
 func webPage(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/html")
 	if r.Method != http.MethodGet {
@@ -139,8 +140,8 @@ func webPage(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, "<!doctype html><html><head><title>ClearML</title></head></html>")
 }
 
-// endpoint is one call: the roles that may make the call, the types of its fields, and its
-// function. The server ignores fields that the endpoint does not name.
+// endpoint describes one call: the roles that may make the call, the types of the request's
+// fields by name, and the function that answers. The server ignores fields without a type.
 type endpoint struct {
 	roles  []string // empty: everybody with valid credentials
 	open   bool     // needs no credentials
@@ -341,8 +342,8 @@ func (s *Server) getAll(who identity, fields map[string]any) answer {
 	return s.list(who, fields, false)
 }
 
-// getAllEx is getAll with the company as an object. It returns only the names and times of
-// providers, because include_providers_info belongs to getAll.
+// getAllEx is like getAll, but the company in its answer is an object. It returns only the names
+// and times of providers, because only getAll has the parameter include_providers_info.
 func (s *Server) getAllEx(who identity, fields map[string]any) answer {
 	delete(fields, "include_providers_info")
 	return s.list(who, fields, true)
@@ -388,7 +389,8 @@ func (s *Server) list(who identity, fields map[string]any, extended bool) answer
 		if extended {
 			r["company"] = map[string]any{"id": "company-1", "name": "clearml"}
 		}
-		// Whether include_activity works without include_auth is unknown. Here it does not.
+		// It is unknown whether include_activity works without include_auth in ClearML. It does
+		// not work here.
 		if activity, _ := fields["include_activity"].(bool); extended && auth && activity && u.Activity != nil && !s.options.NoActivity {
 			r["activity"] = u.Activity
 		}
@@ -408,8 +410,8 @@ func (s *Server) list(who identity, fields map[string]any, extended bool) answer
 	return ok(map[string]any{"users": append([]map[string]any{}, page...)})
 }
 
-// cut returns the page that the request asks for. The page begins at the page number times the
-// page size, after the size was cut to pageCap.
+// cut returns the records of the page that the request asks for. The page size is pageCap at
+// most. Pages are counted from 0.
 func cut[T any](records []T, fields map[string]any) []T {
 	size, page := pageCap, 0
 	if n, given := fields["page_size"].(float64); given && n > 0 {
@@ -422,7 +424,8 @@ func cut[T any](records []T, fields map[string]any) []T {
 	return slices.Clone(records[start:min(start+size, len(records))])
 }
 
-// userField returns the text by which a list of users is sorted.
+// userField returns the value of the named field of a user, as text. Lists of users are sorted by
+// this text.
 func (s *Server) userField(u User, name string, auth bool) string {
 	if name == "id" {
 		return u.ID
@@ -431,7 +434,9 @@ func (s *Server) userField(u User, name string, auth bool) string {
 	return text
 }
 
-// userRecord returns a user's record without unset fields.
+// userRecord returns a user as an answer contains the user. Unset fields are absent. The fields of
+// include_auth are absent unless auth is true. info is true if the request has
+// include_providers_info.
 func (s *Server) userRecord(u User, auth, info bool, groups []string) map[string]any {
 	r := map[string]any{"id": u.ID, "company": "company-1", "created": "2026-01-01T00:00:00Z"}
 	set := func(name, value string) {
@@ -465,9 +470,8 @@ func (s *Server) userRecord(u User, auth, info bool, groups []string) map[string
 	return r
 }
 
-// roleOf returns the role that a user's record shows. Whether Admins and the role admin imply
-// each other in ClearML is unknown. Here a member of Admins has the role, unless RolesApart is
-// set.
+// roleOf returns the role in a user's record. It is unknown whether a member of Admins also has
+// the role admin in ClearML. Here a member of Admins has the role, unless RolesApart is set.
 func (s *Server) roleOf(u User) string {
 	if !s.options.RolesApart && slices.Contains(s.groups[AdminsID].Members, u.ID) {
 		return "admin"
@@ -533,8 +537,8 @@ func (s *Server) serviceUsers(identity, map[string]any) answer {
 }
 
 // getAccessRules answers permissions.get_access_rules. Each rule has its id, its name, and the
-// ids of the users and groups that it names. reference/clearml-api.md documents the fields users
-// and groups. The key of the list, and that users are ids, are a guess.
+// ids of the users and groups that it names. ClearML documents the fields users and groups
+// (reference/clearml-api.md). The key "rules" of the list, and that users are ids, are guesses.
 func (s *Server) getAccessRules(identity, map[string]any) answer {
 	list := []map[string]any{}
 	for _, rule := range s.rules {
@@ -550,8 +554,8 @@ func (s *Server) getAccessRules(identity, map[string]any) answer {
 	return ok(map[string]any{"rules": list})
 }
 
-// providerConfigurations answers sso.get_provider_configurations with the connections of
-// SetConnections, also with their secrets.
+// providerConfigurations answers sso.get_provider_configurations with the connections that
+// SetConnections set. It does not remove secrets from them.
 func (s *Server) providerConfigurations(identity, map[string]any) answer {
 	return ok(map[string]any{"configurations": append([]map[string]any{}, s.connections...)})
 }
@@ -588,8 +592,8 @@ func (s *Server) getUserGroups(_ identity, fields map[string]any) answer {
 	return ok(map[string]any{"groups": list})
 }
 
-// writeGroup replaces the fields of a group that the request has. If the id is unknown or
-// absent, it creates a group, with the given id if there is one.
+// writeGroup changes the fields of a group that the request contains. If no group has the id, or
+// if the request has no id, writeGroup creates a group.
 func (s *Server) writeGroup(_ identity, fields map[string]any) answer {
 	id, _ := fields["id"].(string)
 	g, known := s.groups[id]
@@ -617,7 +621,7 @@ func (s *Server) writeGroup(_ identity, fields map[string]any) answer {
 	return s.store(g)
 }
 
-// store stores a written group, or misbehaves as the test asked.
+// store stores a written group, or misbehaves as MisbehaveWrites says.
 func (s *Server) store(g Group) answer {
 	w, before := s.faults.writes, s.groups[g.ID]
 	shown := g.ID

@@ -260,8 +260,8 @@ func TestUsersGetAll(t *testing.T) {
 	}
 }
 
-// The connections made in the web application are only for administrators, and are returned
-// exactly as they are stored.
+// TestConnections checks that only an administrator may read the connections, and that the server
+// returns them exactly as they are stored.
 func TestConnections(t *testing.T) {
 	const call = "/sso.get_provider_configurations"
 	s := New(t, Options{})

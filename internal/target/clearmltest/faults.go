@@ -14,32 +14,33 @@ import (
 type Request struct {
 	Call   string // for example "users.get_all"; the path if the request is no call
 	Probe  bool   // the request had no credentials
-	Trx    string // X-Clearml-Trx
+	Trx    string // the header X-Clearml-Trx
 	Header http.Header
 	Body   []byte
 }
 
-// Fault is one way to fail. It affects requests to Call, or to any call if Call is empty. If
-// Probe is true, it affects only requests without credentials. If Probe is false, it affects
-// only requests with credentials. Nth is the number of the one such request that is affected,
-// counted from Inject; 0 affects all of them. The server carries an affected request out only if
-// the comment of the field says so.
+// Fault is one way to fail. It matches requests to Call, or to any call if Call is empty. If
+// Probe is true, it matches only requests without credentials. If Probe is false, it matches only
+// requests with credentials. The fault affects only the matching request number Nth since Inject,
+// or all of them if Nth is 0. Meanwhile and Delay act first. Then the server answers as one other
+// field says, and carries the request out only if that field's comment says so. If no other field
+// is set, the server answers as usual.
 type Fault struct {
 	Call  string
 	Nth   int
 	Probe bool
 
 	Meanwhile func()        // called first; may change the server's state
-	Delay     time.Duration // before anything else
+	Delay     time.Duration // waits this long, after Meanwhile
 	Hang      bool          // never answers
-	Reset     bool          // resets the connection and carries nothing out
+	Reset     bool          // resets the connection
 	Lose      bool          // carries the request out, then resets the connection
 	LoseSlow  bool          // carries the request out, then never answers
-	Truncate  int           // carries the request out, and breaks the answer off after this many bytes
+	Truncate  int           // carries the request out, and sends only this many bytes of the answer
 
 	Code, Subcode int    // answers with the envelope and this error
 	Text          string // the error's result_msg
-	Status        int    // answers with this status and without the envelope
+	Status        int    // answers with this status and Body, without the envelope
 	ContentType   string // type of Body; default text/html
 	Body          string
 	Header        map[string]string // also used with Code and Data
@@ -49,12 +50,12 @@ type Fault struct {
 // Writes says how permissions.add_or_update_user_group misbehaves.
 type Writes struct {
 	Ignore           bool   // answers 200 and does nothing
-	Merge            bool   // keeps the members that are there and adds the users
+	Merge            bool   // adds the users, and removes nobody
 	ClearDescription bool   // empties the description
-	DropUser         string // leaves this user out
+	DropUser         string // does not make this user a member
 	CreateOther      bool   // also creates another group
 	RenameOther      string // also renames the group with this name
-	OtherID          bool   // answers with another id
+	OtherID          bool   // answers with an id that is not the group's
 }
 
 type planned struct {
@@ -103,8 +104,8 @@ func (s *Server) Before(call string, f func(n int)) {
 	s.faults.before = append(s.faults.before, hook{call, f})
 }
 
-// After registers a hook as Before does. The server runs f after it has carried out a request to
-// the call, and before it sends the answer.
+// After registers a hook, as Before does. But the server runs f after it has carried out a request
+// to the call, and before it sends the answer.
 func (s *Server) After(call string, f func(n int)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -215,8 +216,8 @@ func (s *Server) runHooks(after bool, call string, n int) {
 	}
 }
 
-// strike answers a request as the fault says. It returns false if the request is to be
-// answered as usual. carry carries the request out.
+// strike answers a request as the fault says. It returns false if the fault has no way to answer,
+// so that the caller must answer as usual. carry carries the request out and returns the answer.
 func (f *Fault) strike(s *Server, w http.ResponseWriter, r *http.Request, call string, carry func() answer) bool {
 	if f.Meanwhile != nil {
 		f.Meanwhile()
@@ -264,8 +265,8 @@ func (f *Fault) headers(w http.ResponseWriter) {
 	}
 }
 
-// wait waits for d, or without end if d is negative. It returns early if the client or the
-// server goes away.
+// wait waits for d, or without end if d is negative. It returns early if the client closes the
+// connection or the server is closed.
 func (s *Server) wait(r *http.Request, d time.Duration) {
 	if d == 0 {
 		return

@@ -1,7 +1,7 @@
-// Package clearmltest is a stand-in for a ClearML Enterprise server, for tests and for the
-// demo. It listens on the loopback interface by default. It behaves as reference/clearml-api.md
-// says, also where ClearML is odd. state.go holds the server's data, contract.go its answers,
-// and faults.go its failures in tests.
+// Package clearmltest simulates a ClearML Enterprise server, for tests and for the demo. This
+// stand-in listens on the loopback interface by default. It copies ClearML's behaviour, with its
+// oddities, as reference/clearml-api.md describes it. state.go holds the server's data,
+// contract.go its answers, and faults.go the failures that tests ask for.
 package clearmltest
 
 import (
@@ -18,8 +18,8 @@ import (
 	"time"
 )
 
-// The ids of the built-in groups. The sources about ClearML disagree on which of the last two
-// ids belongs to Admins (reference/clearml-api.md). Nothing depends on the choice.
+// The ids of the built-in groups. Documents about ClearML disagree on which of the last two ids
+// is the id of Admins (reference/clearml-api.md). groupsync does not depend on the ids.
 const (
 	UsersID       = "30795571-a470-4717-a80d-e8705fc776bf"
 	AdminsID      = "c14a3cc6-1144-4896-8ea6-fb186ee19896"
@@ -36,12 +36,12 @@ type Options struct {
 	Role                 string        // of Self; default "admin"
 	Listen               string        // address; empty: a free loopback port
 	Base                 string        // path prefix of the API, for example "/api" as behind ClearML's web server; empty: none
-	Open                 bool          // the open server: no group calls, no auth fields
+	Open                 bool          // behave as the open-source server: no calls for groups, and no fields of include_auth
 	NoServiceUsers       bool          // users.get_service_users does not exist
 	ServiceUsersListed   bool          // users.get_all lists service accounts too
-	NoProviders          bool          // the auth fields lack providers
-	NoRoles              bool          // the auth fields lack the role
-	NoBuiltinSecGroups   bool          // sec_groups does not hold the built-in groups
+	NoProviders          bool          // users.get_all returns no providers
+	NoRoles              bool          // users.get_all returns no roles
+	NoBuiltinSecGroups   bool          // a user's own list of groups (sec_groups) lacks the built-in groups
 	NoConnections        bool          // sso.get_provider_configurations does not exist
 	RolesApart           bool          // a member of Admins does not get the role admin
 	NoAccessRules        bool          // permissions.get_access_rules does not exist
@@ -53,7 +53,7 @@ type Options struct {
 type User struct {
 	ID, Name, GivenName, FamilyName, Email, Role string
 
-	Providers map[string]any // what each sign-in provider sent
+	Providers map[string]any // by name: what the sign-in provider sent about the user
 	Activity  map[string]any // what users.get_all_ex returns, for example last_ui_access; nil: nothing
 	Service   bool
 }
@@ -71,7 +71,7 @@ type Group struct {
 	Members               []string // user ids, in the order they were written
 }
 
-// credential is the secret of an access key and its owner.
+// credential is the secret that belongs to an access key, and the id of the key's user.
 type credential struct{ secret, user string }
 
 // Server is a running stand-in. Its methods may be called at any time, also from hooks.
