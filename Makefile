@@ -103,7 +103,7 @@ mutation-simulate:
 	nice $(GO) test ./internal/simulate -run TestEveryMutantIsCaught -timeout 4h -v -mutants all
 
 # Runs a simulated year of passes, and then passes for the real time SOAK under the race detector.
-# Memory, goroutines and open files must not grow. Both take about five minutes.
+# Memory, goroutines and open files must not grow. Together they take about five minutes.
 SOAK := 3m
 soak:
 	nice $(GO) test ./internal/simulate -run TestAYearOfPassesDoesNotGrow -timeout 1h -v -year

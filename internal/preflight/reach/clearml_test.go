@@ -18,7 +18,7 @@ import (
 	"groupsync/internal/target/clearmltest"
 )
 
-// keycloakPeople stands for Keycloak.
+// keycloakPeople takes the place of Keycloak in the check clearml-identity.
 type keycloakPeople struct {
 	asked    source.Person
 	accounts []source.User

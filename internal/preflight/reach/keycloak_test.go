@@ -260,8 +260,8 @@ func (a answers) DefaultRoles(context.Context) ([]string, error)       { return 
 func (a answers) Version(context.Context) (string, error)              { return a.version, a.err }
 func (a answers) Catalog(context.Context) (source.Catalog, error)      { return a.catalog, a.err }
 
-// TestAKeycloakThatCannotBeLookedAt: a check that Keycloak does not let look never passes in
-// silence.
+// TestAKeycloakThatCannotBeLookedAt: if Keycloak refuses the request of a check, the finding is a
+// warning or an error, and never OK.
 func TestAKeycloakThatCannotBeLookedAt(t *testing.T) {
 	k := answers{
 		discovery: keycloak.Discovery{Issuer: "x"}, err: errors.New("403 from a proxy\x1b[2J"),
