@@ -43,7 +43,7 @@ func (c Comparison) ExitCode() int {
 func (c Comparison) JSON(w io.Writer) error { return WriteJSON(w, c) }
 
 // Text writes the comparison for a person. It cuts long lists unless s.Full is set, but it never
-// leaves out a guard or an administrator. It escapes names as Report's Text does.
+// leaves out a guard or an administrator. It escapes names as the function Text does.
 func (c Comparison) Text(w io.Writer, s Style) error {
 	p := &printer{Style: s}
 	color := green

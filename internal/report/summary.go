@@ -233,8 +233,8 @@ func errorLines(r Report) (lines []string) {
 	return lines
 }
 
-// cutLines returns the first listShown lines. If there are more lines, it adds one line with their
-// number and with what, the noun for these lines. If full is set, it returns all lines.
+// cutLines returns the first listShown lines. If there are more, it adds one line with the number
+// of the cut lines, and with what (a noun for the lines). If full is set, it returns all lines.
 func cutLines(lines []string, full bool, what string) []string {
 	if more := len(lines) - listShown; !full && more > 0 {
 		return append(slices.Clone(lines[:listShown]), fmt.Sprintf("… %d more %s", more, what))
