@@ -1,6 +1,6 @@
-# make test is the one test command. It brings everything that it needs: Go modules, Keycloak
-# from its Maven distribution, slapd and etcd from Debian, and the developer tools of tools/,
-# which are built once into the cache.
+# make test runs all tests. It gets everything that the tests need: Go modules, Keycloak from its
+# Maven distribution, and slapd and etcd from Debian. It builds the developer tools of tools/ once,
+# into the cache.
 CACHE := $(HOME)/.cache/groupsync
 BIN := $(CACHE)/bin
 GO := go
@@ -17,7 +17,8 @@ export COMPOSE_SPEC := $(BIN)/compose-spec
 export GORELEASER := $(BIN)/goreleaser
 export ACTIONLINT := $(BIN)/actionlint
 
-# One Keycloak for the tests of all packages. Without this each package starts its own.
+# Starts one Keycloak for the tests of all packages, and runs a command. Without it each package
+# would start its own Keycloak.
 WITH = $(GO) run ./internal/source/keycloaktest/with
 
 .PHONY: test test-release test-keycloak-versions test-toxics tools short bench assurance mutation mutation-simulate simulate soak fuzz image release security
@@ -33,15 +34,16 @@ test:
 	$(GO) test ./internal/simulate -run TestEverySchedule -count 1 -seeds 2000
 	$(GO) run ./cmd/groupsync demo --exit
 
-# The releases of Keycloak that the source is tested with. make test uses the last one, which
-# is the newest. The tests say where an older release answers differently.
+# The releases of Keycloak that groupsync's client is tested with. make test uses only the newest,
+# the last one here. Where an older release answers differently, the tests expect that.
 KEYCLOAK_VERSIONS := 24.0.5 25.0.6 26.0.8 26.7.3
-# Passes over a realm in which lists and people disagree, and one that removes people.
+# Tests of whole passes: over realms in which the member lists and the people's own side disagree,
+# and one that removes people.
 PASSES := ^(TestTwoLDAPGroupsOfOneName|TestAHardcodedGroupAndRole|TestADefaultGroupOfARealmWithLDAP|TestAMemberListedTwice|TestAnOldUserCache|TestWhatIsTrueIsRemoved)$$
 
-# The tests of the source, the table of what a person's own side says, and the passes above,
-# against one release after the other. For one release: make test-keycloak-versions
-# KEYCLOAK_VERSIONS=25.0.6.
+# Runs against each release, one after the other: the tests of groupsync's Keycloak client, the
+# table of Keycloak's answers about a person's own side, and PASSES. For one release:
+# make test-keycloak-versions KEYCLOAK_VERSIONS=25.0.6.
 test-keycloak-versions:
 	@for version in $(KEYCLOAK_VERSIONS); do \
 		echo "Keycloak $$version"; export KEYCLOAK_VERSION=$$version; \
@@ -49,19 +51,20 @@ test-keycloak-versions:
 		$(GO) test -count=1 -timeout 20m -skip 'TestTwoLDAPGroupsOfOneName/an_older' -run '$(PASSES)' ./internal/reconcile || failed="$$failed $$version"; \
 	done; test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
-# Passes over connections that are slow, cut or reset. They are not in make test, because they
-# take up to four minutes on two busy cores: clients wait for their timeouts.
+# Tests of passes over connections that are slow, cut or reset. They are not part of make test,
+# because clients wait for their timeouts. So they take up to four minutes on two busy cores.
 test-toxics:
 	$(GO) test -count=1 -timeout 20m -tags toxic -run TestNoToxicMakesAWrongChange ./internal/reconcile
 
-# The findings of gosec. Fix a finding, or write after #nosec in its line why it is none. gosec
-# reads no _test.go, and not tools, which holds other modules. Three rules do not apply to
-# three packages that only tests import: there a test names every program and every file.
+# The findings of gosec about security. Fix a finding, or write #nosec into its line, with the
+# reason why there is no problem. gosec reads neither _test.go files nor tools, which holds other
+# modules. Three rules do not apply to three packages that only tests import, because there the
+# tests choose every program and every file.
 security: $(BIN)/gosec
 	nice $(BIN)/gosec -quiet -nosec-require-rules -nosec-require-justification -exclude-dir=tools \
 		-exclude-rules='internal/(processtest|source/keycloaktest|kube/kubetest)/.*:G122,G204,G304' ./...
 
-# The tests that need neither Java nor a server.
+# The tests that need no Java and no other server.
 short:
 	$(GO) test -short -race ./...
 
@@ -71,11 +74,11 @@ ONLY :=
 bench: $(BIN)/assurance
 	$(BIN)/assurance -only '$(ONLY)'
 
-# Runs every fuzz target for FUZZTIME, one after the other (docs/fuzzing.md). make test runs
-# the committed corpora. Go stores an input that fails under testdata/fuzz. The minimizing time
-# is short, because Go would otherwise make each new input smaller for up to a minute. Go also
-# fails now and then because the time has ended. In that case there is no new input, and the
-# corpus passes.
+# Runs every fuzz target for FUZZTIME, one after the other (docs/fuzzing.md). make test runs only
+# the committed inputs. Go stores an input that fails under testdata/fuzz. The minimizing time is
+# short, because by default Go makes each new input smaller for up to a minute. Sometimes Go fails
+# only because the time has ended. In that case there is no new input, the committed inputs pass,
+# and the target counts as passed.
 FUZZTIME := 30s
 fuzz:
 	@set -e; for file in $$(grep -rl --include='*_test.go' '^func Fuzz' internal); do \
@@ -87,27 +90,27 @@ fuzz:
 		done; \
 	done
 
-# The whole daemon in virtual time (docs/simulation.md). It prints how long it took. For fewer
-# schedules: make simulate SEEDS=5000. For others: make simulate SEED=200001.
+# Simulates the whole daemon in virtual time (docs/simulation.md), and prints how long that took.
+# For fewer schedules: make simulate SEEDS=5000. For other schedules: make simulate SEED=200001.
 SEEDS := 100000
 SEED := 1
 simulate:
 	nice $(GO) test ./internal/simulate -run TestEverySchedule -timeout 24h -v -seeds $(SEEDS) -seed $(SEED)
 
-# Takes out safety mechanisms one by one. A schedule must catch each.
+# Removes the safety mechanisms of groupsync one by one. For each, a simulated schedule must break
+# a law.
 mutation-simulate:
 	nice $(GO) test ./internal/simulate -run TestEveryMutantIsCaught -timeout 4h -v -mutants all
 
-# A simulated year of passes, and SOAK of real time under the race detector: nothing may
-# grow. It takes about five minutes.
+# Runs a simulated year of passes, and then passes for the real time SOAK under the race detector.
+# Memory, goroutines and open files must not grow. Together they take about five minutes.
 SOAK := 3m
 soak:
 	nice $(GO) test ./internal/simulate -run TestAYearOfPassesDoesNotGrow -timeout 1h -v -year
 	nice $(GO) test -race ./cmd/groupsync -run 'TestSoak$$' -timeout 1h -v -soak $(SOAK)
 
-# Makes docs/assurance.md from SEEDS schedules, the mechanisms taken out, and the benchmarks.
-# It takes as long as simulate, mutation-simulate and bench together. Nothing else may run on
-# the machine.
+# Makes docs/assurance.md from the results of simulate, mutation-simulate and bench. It takes as
+# long as these three together. Nothing else may run on the machine, because bench measures time.
 RESULTS := $(CACHE)/assurance
 assurance: $(BIN)/assurance
 	mkdir -p $(RESULTS)
@@ -116,11 +119,10 @@ assurance: $(BIN)/assurance
 	$(MAKE) -s bench > $(RESULTS)/figures.md
 	$(BIN)/assurance -document $(RESULTS) > docs/assurance.md
 
-# Mutation tests of the code that decides. docs/mutation.md says how to read the result. They
-# take about an hour on two cores, so they are not part of test. For another package, or for
-# some files of one: make mutation MUTATED=./internal/memory. MUTATION_EXCLUDE is a regular
-# expression over the names of files that gremlins skips: parts of tests, and code that does
-# not decide.
+# Mutation tests of the packages that decide about changes. docs/mutation.md describes how to read
+# the result. They take about an hour on two cores, so they are not part of test. For another
+# package: make mutation MUTATED=./internal/memory. MUTATION_EXCLUDE is a regular expression over
+# the names of files that gremlins skips: helpers of tests, and code that does not decide.
 MUTATED := ./internal/match ./internal/plan ./internal/guard ./internal/source ./internal/reconcile
 MUTATION_EXCLUDE := plantest/|keycloak|realmfile|(catalog|lookup|near|source|role|ledger|pass|reconciler|scope|look|subject)\.go
 mutation: export GOFLAGS := -mod=readonly -buildvcs=false -short
@@ -131,8 +133,8 @@ mutation: $(BIN)/gremlins $(BIN)/mutate-cases
 			--exclude-files '$(MUTATION_EXCLUDE)' --output-statuses lt || exit 1; \
 	done
 
-# The image, built by docker with buildx. docs/image.md has other builders. The time in the
-# image is the commit's, so that every build gives the same image.
+# Builds the image with docker buildx. docs/image.md describes other builders. The time in the
+# image is the time of the commit, so that every build of a commit gives the same image.
 IMAGE := groupsync:dev
 SOURCE :=
 BUILDX := --load
@@ -141,7 +143,7 @@ image:
 		--build-arg VERSION=$$(git describe --tags --always --dirty) --build-arg REVISION=$$(git rev-parse HEAD) \
 		--build-arg SOURCE=$(SOURCE) -t $(IMAGE) $(BUILDX) .
 
-# Makes the release that .goreleaser.yaml describes, for the tag that is checked out.
+# Makes the release of the tag that is checked out, as .goreleaser.yaml describes.
 release: $(BIN)/goreleaser $(BIN)/helm
 	PATH=$(BIN):$$PATH $(GORELEASER) release --clean
 
@@ -151,15 +153,15 @@ test-release: $(BIN)/goreleaser $(BIN)/helm
 
 tools: $(BIN)/staticcheck $(BIN)/promtool $(BIN)/prometheus $(BIN)/helm $(BIN)/kube-apiserver $(BIN)/kubeconform $(KUBESCHEMAS)/made $(BIN)/compose-spec $(BIN)/actionlint
 
-# Without service discovery for clouds, which takes longer to build than everything else. Files
-# and static addresses remain.
+# The tag remove_all_sd builds Prometheus without service discovery for clouds, which takes longer
+# to build than everything else. Discovery from files and static addresses remains.
 $(BIN)/staticcheck $(BIN)/promtool $(BIN)/prometheus &: tools/go.mod tools/go.sum
 	cd tools && $(GO) build -tags remove_all_sd -o $(BIN)/ tool && touch $(BIN)/staticcheck $(BIN)/promtool $(BIN)/prometheus
 
 $(BIN)/helm: tools/helm/go.mod tools/helm/go.sum
 	cd tools/helm && $(GO) build -o $(BIN)/ tool && touch $(BIN)/helm
 
-# Helm asks the server for its version. Only the linker sets the version.
+# Helm asks the API server for its version. A build without these linker flags has no version.
 $(BIN)/kube-apiserver: tools/kube/go.mod tools/kube/go.sum
 	cd tools/kube && v=$$($(GO) list -m -f '{{.Version}}' k8s.io/kubernetes) && \
 		$(GO) build -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$$v" -o $(BIN)/ tool && touch $(BIN)/kube-apiserver
@@ -167,7 +169,7 @@ $(BIN)/kube-apiserver: tools/kube/go.mod tools/kube/go.sum
 $(BIN)/kubeconform: tools/kubeconform/go.mod tools/kubeconform/go.sum
 	cd tools/kubeconform && $(GO) build -o $(BIN)/ tool && touch $(BIN)/kubeconform
 
-# The schemas of kubeconform, made from Go modules. kubeconform itself would download them.
+# Makes the schemas for kubeconform from Go modules. kubeconform alone would download schemas.
 $(KUBESCHEMAS)/made: tools/kubeconform/go.mod tools/kubeconform/schemas/main.go
 	cd tools/kubeconform && $(GO) vet ./... && $(GO) run ./schemas $(KUBESCHEMAS) && touch $(KUBESCHEMAS)/made
 

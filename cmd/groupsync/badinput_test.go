@@ -329,7 +329,7 @@ func TestPortTaken(t *testing.T) {
 type place struct {
 	realm   *keycloaktest.Realm
 	clearml *clearmltest.Server
-	url     string // of ClearML
+	url     string // the URL of ClearML
 }
 
 func newPlace(t *testing.T, edit func(*keycloaktest.Spec), o clearmltest.Options) *place {
@@ -355,7 +355,7 @@ func newPlace(t *testing.T, edit func(*keycloaktest.Spec), o clearmltest.Options
 	return p
 }
 
-// apply makes the pass that would write every change that is due.
+// apply runs --once --apply: a pass that would write the addition and the removal that are due.
 func (p *place) apply(t *testing.T, more string, env []string, args ...string) outcome {
 	t.Helper()
 	more += "\nguards: {max_removal_ratio: 0, federation_grace: 0s}"
@@ -545,8 +545,8 @@ func people(s *clearmltest.Server, names ...string) {
 	}
 }
 
-// TestCountedFindings checks what a pass reports and goes on after: each finding by its label,
-// the exit code, and that nobody was changed because of it.
+// TestCountedFindings checks findings that do not end a pass. The report must have each finding
+// with its label, the exit code must be right, and no finding may change anybody.
 func TestCountedFindings(t *testing.T) {
 	keycloaktest.Shared(t)
 	for _, row := range []struct {

@@ -100,10 +100,10 @@ func TestOnceAtSize(t *testing.T) {
 }
 
 // TestExplainAtSize explains people and a group in the big realm, and makes the pass of one
-// person, each with the whole program. It prints how long each took. It takes the best of up
-// to three times, because other tests run at the same time. The cost does not grow with the
-// members of the realm: beside ClearML the command reads the list of groups and what concerns
-// the person.
+// person, each with the whole program. It prints the times. It takes the best of up to three
+// tries, because other tests run at the same time. The number of requests must not grow with the
+// members of the realm: of Keycloak the command reads only the list of groups and the data of the
+// person.
 func TestExplainAtSize(t *testing.T) {
 	spec, realm, directory := bigPlace(t)
 	var requests atomic.Int32

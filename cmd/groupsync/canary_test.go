@@ -259,7 +259,7 @@ func TestNoOutputShowsASecret(t *testing.T) {
 			name     string
 			at       []string
 			signsIn  bool
-			repeated string // empty: which side is asked first decides
+			repeated string // the kinds of secrets that the fault repeats; empty: this depends on which side groupsync asks first
 		}{
 			{"ClearML repeats", []string{"clearml"}, false, clearmlKeys},
 			{"Keycloak repeats", []string{"keycloak"}, false, clientSecret},

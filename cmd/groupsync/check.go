@@ -86,8 +86,8 @@ func runCheck(ctx context.Context, w io.Writer, checks []preflight.Check, asJSON
 	return nil
 }
 
-// checksOf returns the checks in the order in which they run. The checks that others depend on
-// come first.
+// checksOf returns all checks in the order in which they run. A check comes after the checks that
+// it depends on.
 func checksOf(c config.Config, signIn clearmlenv.SignIn, p program, log *slog.Logger) ([]preflight.Check, error) {
 	m := wire.Metrics(c, build())
 	keycloak, err := wire.Keycloak(c, m, wire.Progress{}, log)
@@ -127,9 +127,9 @@ func checksOf(c config.Config, signIn clearmlenv.SignIn, p program, log *slog.Lo
 	), nil
 }
 
-// surveyOptions returns the options of a survey: a reading of both sides and a plan, without a
-// write. A survey reads the guards' memory, and neither locks nor writes the memory. If the
-// memory cannot be opened, the options have no store, and lost says why.
+// surveyOptions returns the options of a survey. A survey reads both sides and makes a plan, and
+// writes nothing. It reads the guards' memory, without locking the memory. If the memory cannot be
+// opened, the options have no store, and lost says why.
 func surveyOptions(c config.Config, rules match.Rules, p program, log *slog.Logger) (o reconcile.Options, lost string) {
 	store, _, err := openMemory(c, p, log)
 	if err != nil {
@@ -140,8 +140,8 @@ func surveyOptions(c config.Config, rules match.Rules, p program, log *slog.Logg
 	return o, ""
 }
 
-// signInOf returns how people sign in to ClearML. theirs is what ClearML's own variables say
-// about that.
+// signInOf returns the options of the checks of the sign-in to ClearML. theirs has the values from
+// ClearML's own variables.
 func signInOf(c config.Config, theirs clearmlenv.SignIn) signin.Options {
 	s := signin.Options{
 		ClientID: c.Keycloak.ClearMLClientID, Own: c.Keycloak.ClientID, Claim: c.Groups.Claim, FullPath: c.Groups.FullPath,

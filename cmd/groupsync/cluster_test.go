@@ -191,7 +191,7 @@ func TestAsTheChartInstallsIt(t *testing.T) {
 
 	i.kubernetes.MustHelm(t, "upgrade", "groupsync", chart, "--reuse-values", "--set", "config.mode=observe")
 	replica, _ = i.pods(t)
-	first.mustEnd(t) // as the Deployment does, one after the other
+	first.mustEnd(t) // an upgrade of the Deployment replaces one pod after the other
 	second.leads(t)
 	if ended := second.until(t, "pass ended"); ended["mode"] != "apply" || ended["result"] != "in_sync" {
 		t.Errorf("the second: %v", ended)

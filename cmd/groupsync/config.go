@@ -53,8 +53,8 @@ the exit code is 1.`,
 	return cmd
 }
 
-// printConfig writes the configuration as YAML. Load can read it again, except for
-// the masked secrets.
+// printConfig writes the configuration as YAML. groupsync can read the output as a configuration
+// file, except for the masked secrets.
 func printConfig(w io.Writer, t config.Traced) error {
 	for _, remark := range t.Remarks {
 		if _, err := fmt.Fprintf(w, "# %s\n", remark); err != nil {
@@ -63,7 +63,7 @@ func printConfig(w io.Writer, t config.Traced) error {
 	}
 	root := &yaml.Node{Kind: yaml.MappingNode}
 	sections := make(map[string]*yaml.Node)
-	unwritten := "" // a comment above the next key, which says that the key before it is not set
+	unwritten := "" // "# NAME is not set", for a key without a value; it becomes a comment above the key that follows
 	for _, s := range t.Settings {
 		into, name := root, s.Key
 		if section, key, is := strings.Cut(s.Key, "."); is {
@@ -94,7 +94,8 @@ func printConfig(w io.Writer, t config.Traced) error {
 	return e.Close()
 }
 
-// valueNode returns the value on one line, with its origin as a comment.
+// valueNode returns the value of a setting on one line of YAML, with the origin of the value as a
+// comment.
 func valueNode(s config.Setting) (*yaml.Node, error) {
 	value := s.Value
 	if value == config.Masked("") { // the secret is empty, so there is nothing to mask

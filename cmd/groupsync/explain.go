@@ -54,7 +54,8 @@ the group. It remembers nothing.`,
 	return cmd
 }
 
-// runExplain looks at the subject and prints the answer.
+// runExplain reads what the subject (a person, a group or both) needs of both sides, and prints the
+// explanation.
 func runExplain(ctx context.Context, p program, c config.Config, subject reconcile.Subject, output string, log *slog.Logger) error {
 	r, _, _, err := openReconciler(c, p, nil, log)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 // format is one value of -o.
 type format struct {
 	name   string
-	cuts   bool // cuts long lists unless --full is given
+	cuts   bool // the format cuts long lists unless --full is given
 	render func(io.Writer, report.Report, report.Style) error
 }
 
@@ -52,7 +52,7 @@ func formatNames() string {
 func complete(root *cobra.Command) {
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
-		if c.Name() == "completion" { // by itself cobra prints its help and exits with 0 for an unknown shell
+		if c.Name() == "completion" { // cobra's own command would print help and exit with 0 for an unknown shell
 			c.Args = cobra.ArbitraryArgs
 			c.RunE = func(*cobra.Command, []string) error {
 				return errors.New("completion needs a shell: write groupsync completion bash, zsh, fish or powershell")
@@ -63,7 +63,7 @@ func complete(root *cobra.Command) {
 	for i, x := range formats {
 		values[i] = x.name
 	}
-	// These calls fail only for a flag that does not exist. A test would show that.
+	// These calls return an error only if the flag does not exist. A test would notice that.
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	_ = root.MarkFlagFilename("config", "yaml", "yml")
 }

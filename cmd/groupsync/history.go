@@ -46,8 +46,8 @@ asks neither Keycloak nor ClearML.`,
 	return cmd
 }
 
-// sinceOf returns the time that --since names, given as a duration before now or as a time. An
-// empty text gives the zero time.
+// sinceOf returns the time that the text of --since means. The text is a duration before now, or a
+// time. For an empty text sinceOf returns the zero time.
 func sinceOf(text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil

@@ -26,9 +26,9 @@ import (
 	"groupsync/internal/target/clearmltest"
 )
 
-// keepThread names a variable. With it, groupsync as a process of a test runs its main
-// goroutine on the main thread. strace follows only that thread, and so sees the file
-// operations of a pass in one order.
+// keepThread is the name of an environment variable. If it is set, groupsync as a process of a test
+// keeps its main goroutine on the main thread. strace follows only that thread, so its output has
+// all file operations of a pass in one order.
 const keepThread = "TEST_KEEP_THREAD"
 
 func init() {
@@ -41,11 +41,11 @@ func init() {
 type fuse struct {
 	mu    sync.Mutex
 	seen  []string      // paths of the requests
-	at    int           // the number of the request; 0: none
-	lost  bool          // no server receives that request
+	at    int           // the number of the request at which groupsync is killed; 0: none
+	lost  bool          // no server receives the request at which groupsync is killed
 	kill  func()        // returns when the process has ended
-	over  chan struct{} // closed when that request is done
-	fatal string        // path of that request; empty: it has not come
+	over  chan struct{} // closed when the request at which groupsync is killed is done
+	fatal string        // path of the request at which groupsync was killed; empty: that request has not come
 }
 
 // before returns a handler that puts the fuse before a server.
@@ -97,7 +97,7 @@ type arena struct {
 	start   string // members of each team before a run
 	seed    string // the state_dir before a run
 	earlier string // id of the pass whose report is in the seed; empty: none
-	calm    trace  // what an undisturbed run leaves
+	calm    trace  // what a run without a kill leaves behind
 
 	requests []string // paths of the requests of the undisturbed run
 }

@@ -21,8 +21,8 @@ import (
 const (
 	leaseDuration = 15 * time.Second
 	renewDeadline = 10 * time.Second
-	look          = 4400 * time.Millisecond // the longest time between two looks of a standby
-	slack         = time.Second             // from an event to its line in the log
+	look          = 4400 * time.Millisecond // the longest time between two reads of the Lease by a standby
+	slack         = time.Second             // the longest time from an event to its line in the log
 )
 
 // election is a namespace of the real API server with what the chart makes there. Several

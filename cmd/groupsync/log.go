@@ -11,7 +11,7 @@ import (
 // newLog returns the logger. It writes to stderr, so that stdout holds only the report.
 func newLog(p program, c config.Log) *slog.Logger {
 	var level slog.Level
-	_ = level.UnmarshalText([]byte(c.Level)) // the configuration has checked the level
+	_ = level.UnmarshalText([]byte(c.Level)) // no error is possible, because the configuration has checked the level
 	options := &slog.HandlerOptions{Level: level}
 	if c.Format == "json" {
 		return slog.New(slog.NewJSONHandler(escaped{p.stderr, report.EscapeJSON}, options))
@@ -20,8 +20,9 @@ func newLog(p program, c config.Log) *slog.Logger {
 	return slog.New(slog.NewTextHandler(escaped{p.stderr, text}, options))
 }
 
-// escaped writes each log record without the characters that could control a terminal. slog
-// itself writes some of these characters in its text format, and most of them in JSON.
+// escaped writes each log record with escape applied, so that no character of the record can
+// control a terminal. This is needed, because slog leaves some such characters as they are in its
+// text format, and most of them in JSON.
 type escaped struct {
 	io.Writer
 	escape func([]byte) []byte

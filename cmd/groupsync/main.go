@@ -18,8 +18,8 @@ func main() {
 	asProcess(func(ctx context.Context) int { return run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr) })
 }
 
-// run runs the program with these arguments and returns the exit code. A panic counts as an
-// error.
+// run runs the program and returns the exit code. args do not contain the name of the program. env
+// has entries of the form NAME=value. A panic counts as an error (exit code 1).
 func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int {
 	root := newRoot(program{env: env, stdout: stdout, stderr: stderr})
 	root.SetArgs(args)
@@ -37,8 +37,8 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	return 1
 }
 
-// exitCode is an error that ends the program with this code. run prints no message for such an
-// error, because the command has already printed everything.
+// exitCode is an error that a command returns to end the program with this exit code. run prints no
+// message for it, because the command has already printed everything.
 type exitCode int
 
 func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }

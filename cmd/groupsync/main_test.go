@@ -67,7 +67,8 @@ const raceOptions = "GORACE"
 // coverDir is the variable that names the directory of coverage counters.
 const coverDir = "GOCOVERDIR"
 
-// runner lets one Main call another.
+// runner makes a function usable as the argument m of a Main of another package, so that several
+// Mains can be nested.
 type runner func() int
 
 func (r runner) Run() int { return r() }
@@ -168,7 +169,8 @@ func (p *trap) kill() {
 	p.CloseClientConnections()
 }
 
-// toServer passes requests on to a real server under the name that the client used.
+// toServer passes requests on to a real server. It keeps the Host header of the client, because
+// Keycloak makes URLs from this header.
 func toServer(t *testing.T, address string) http.Handler {
 	t.Helper()
 	to, err := url.Parse(address)

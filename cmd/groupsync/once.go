@@ -12,8 +12,8 @@ import (
 	"groupsync/internal/wire"
 )
 
-// runOnce makes one pass and prints its report. The exit code is that of the report. With
-// --drift-ok the exit code is 0 instead of 2 if drift is all that the report found wrong.
+// runOnce makes one pass and prints its report. The exit code is Report.ExitCode. With --drift-ok
+// the exit code is 0 instead of 2 if the pass found no problem but drift.
 func runOnce(ctx context.Context, p program, c config.Config, f flags, shown *progress, log *slog.Logger) error {
 	defer shown.end()
 	r, _, lease, err := openReconciler(c, p, shown, log)
@@ -41,8 +41,8 @@ func runOnce(ctx context.Context, p program, c config.Config, f flags, shown *pr
 	return nil
 }
 
-// leading calls pass. If there is a Lease and the pass writes, leading takes the Lease first.
-// A dry run needs no Lease.
+// leading calls pass. If there is a Lease and the pass writes, leading first takes the Lease, so
+// that no other process writes at the same time. A dry run needs no Lease.
 func leading(ctx context.Context, lease *kube.Lease, writes bool, pass func(context.Context) error) error {
 	if lease == nil || !writes {
 		return pass(ctx)

@@ -48,6 +48,6 @@ func abortOnPanic() {
 	var core syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_CORE, &core) == nil {
 		core.Cur = 0
-		_ = syscall.Setrlimit(syscall.RLIMIT_CORE, &core) // if this fails, the limit of the machine stays
+		_ = syscall.Setrlimit(syscall.RLIMIT_CORE, &core) // if the call fails, the limit of the machine for core files stays
 	}
 }

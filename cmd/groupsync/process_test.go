@@ -85,7 +85,7 @@ func TestAPanicIsNotDrift(t *testing.T) {
 	}
 }
 
-// TestAPanicOfACommandIsAnError: recovered returns the panic as an error.
+// TestAPanicOfACommandIsAnError: daemon.Recovered returns a panic as an error with the stack.
 func TestAPanicOfACommandIsAnError(t *testing.T) {
 	err := daemon.Recovered(func() error { panic(fmt.Errorf("a bug")) })
 	if err == nil || !strings.HasPrefix(err.Error(), "a fault in groupsync: a bug: report it with these lines\n\ngoroutine ") {

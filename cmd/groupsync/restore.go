@@ -128,8 +128,8 @@ func runRestore(ctx context.Context, p program, c config.Config, name string, f 
 	return nil
 }
 
-// restored prints which pass the restore undoes, the report, and how many of the restore's
-// changes the next pass undoes again.
+// restored prints which pass the restore undoes, and the report of the restore. It then prints how
+// many of these changes the next pass would undo, because Keycloak has not changed.
 func restored(p program, past report.Report, made reconcile.Restoration, f restoreFlags) error {
 	if f.output == "json" {
 		return report.WriteJSON(p.stdout, struct {
@@ -150,8 +150,8 @@ func restored(p program, past report.Report, made reconcile.Restoration, f resto
 	return err
 }
 
-// takenBack returns the line that names the pass, so that a person sees if it is the wrong
-// one.
+// takenBack returns a line with the id, the time and the figures of the undone pass, so that a
+// person notices a wrong choice.
 func takenBack(past report.Report) string {
 	what := "the pass"
 	switch {

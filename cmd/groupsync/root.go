@@ -106,7 +106,8 @@ func (f flags) check() error {
 	return nil
 }
 
-// hint adds to an error of cobra which command lists the allowed commands and flags.
+// hint adds advice to an error of cobra about a wrong command or flag: groupsync --help lists the
+// allowed ones.
 func hint(err error) error {
 	return fmt.Errorf("%w: groupsync --help lists the commands and flags", err)
 }
@@ -120,8 +121,9 @@ func hinted(check cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
-// keysHelp lists the flags that are keys of the configuration, one section per line. A list
-// with one of these flags per line would be so long that nobody sees the other flags.
+// keysHelp returns the part of the help about flags that are keys of the configuration. It lists
+// the flags of a section in one line. With one line per flag, the list would be so long that nobody
+// notices the other flags.
 func keysHelp(flags *pflag.FlagSet) string {
 	var b strings.Builder
 	b.WriteString(`

@@ -10,9 +10,8 @@ import (
 	"groupsync/internal/wire"
 )
 
-// openSides connects the two sides for a command that makes no more than one pass, with the
-// guards' memory where the configuration keeps it. The Lease is nil if the configuration
-// names none.
+// openSides connects to Keycloak and ClearML, and opens the guards' memory, for a command that
+// makes no more than one pass. The Lease is nil if the configuration names none.
 func openSides(c config.Config, p program, shown *progress, log *slog.Logger) (wire.Sides, *kube.Lease, error) {
 	store, lease, err := openMemory(c, p, log)
 	if err != nil {
@@ -22,9 +21,10 @@ func openSides(c config.Config, p program, shown *progress, log *slog.Logger) (w
 	return s, lease, err
 }
 
-// openReconciler returns the Reconciler of a command that makes no more than one pass, with
-// the sides and the Lease of openSides. If the guards' memory ends with the process, it sets
-// Limits.Forgets, because then no later pass can know how long a removal has waited.
+// openReconciler returns the Reconciler of a command that makes no more than one pass, with the
+// sides and the Lease of openSides. If the configuration keeps the guards' memory only in this
+// process, it sets Limits.Forgets, because no later pass can then know how long a removal has
+// waited.
 func openReconciler(c config.Config, p program, shown *progress, log *slog.Logger) (*reconcile.Reconciler, wire.Sides, *kube.Lease, error) {
 	s, lease, err := openSides(c, p, shown, log)
 	if err != nil {
@@ -44,7 +44,7 @@ func requestOf(apply bool, approve string, lease *kube.Lease) reconcile.Request 
 	return req
 }
 
-// openMemory returns where the guards' memory is kept, and the Lease. The Lease is nil if the
+// openMemory opens the store of the guards' memory, and the Lease. The Lease is nil if the
 // configuration names none.
 func openMemory(c config.Config, p program, log *slog.Logger) (reconcile.Store, *kube.Lease, error) {
 	lease, err := wire.OpenLease(c, p.pod(), log)
@@ -55,8 +55,8 @@ func openMemory(c config.Config, p program, log *slog.Logger) (reconcile.Store, 
 	return store, lease, err
 }
 
-// pod returns the pod that this process runs in. The downward API of Kubernetes sets the two
-// variables.
+// pod returns the Kubernetes pod that this process runs in. The chart sets the two variables
+// through the downward API of Kubernetes.
 func (p program) pod() kube.Pod {
 	return kube.Pod{Name: p.lookup("POD_NAME"), UID: p.lookup("POD_UID")}
 }

@@ -69,7 +69,8 @@ no pass: the next one writes again.`,
 	return cmd
 }
 
-// replaceSuspension replaces the suspension that processes share, and prints what was done.
+// replaceSuspension stores next in place of the suspension that all processes share, and prints
+// what was done. A zero next ends the suspension.
 func replaceSuspension(cmd *cobra.Command, p program, from sources, next memory.Suspension) error {
 	t, err := config.Trace(from.options(p, cmd.Flags()))
 	if err != nil {
@@ -89,8 +90,8 @@ func replaceSuspension(cmd *cobra.Command, p program, from sources, next memory.
 	return nil
 }
 
-// sharedStore returns the store that other processes read too. If neither state_dir nor a
-// Lease is set, it returns an error.
+// sharedStore opens the store that this process shares with other processes. If neither state_dir
+// nor lease.name is set, no store is shared, and it returns an error.
 func sharedStore(c config.Config, p program, log *slog.Logger) (wire.Store, error) {
 	lease, err := wire.OpenLease(c, p.pod(), log)
 	if err != nil {

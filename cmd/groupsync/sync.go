@@ -87,8 +87,8 @@ func runSync(ctx context.Context, p program, c config.Config, user string, f syn
 	return nil
 }
 
-// synced prints the answer of explain and the report. If the pass failed, there is no answer of
-// explain.
+// synced prints the explanation of the person, as groupsync explain does, and then the report of
+// the pass. If the pass failed, there is no explanation.
 func synced(p program, view reconcile.View, rep report.Report, asJSON bool) error {
 	var answer *explain.Answer
 	if rep.Result != report.Error {

@@ -20,8 +20,8 @@ import (
 //   - Progress is one line on stderr, and nothing of it is left at the end. TERM=dumb
 //     switches it off, because such a terminal cannot erase a line.
 
-// terminal returns the file descriptor of w, and whether w is a terminal that can show more
-// than plain text.
+// terminal returns the file descriptor of w, and whether w is a terminal that can show colours and
+// erase a line.
 func (p program) terminal(w io.Writer) (fd int, is bool) {
 	f, is := w.(*os.File)
 	if !is || p.lookup("TERM") == "dumb" {
@@ -37,24 +37,25 @@ func (p program) colors() bool {
 	return is && p.lookup("NO_COLOR") == ""
 }
 
-// progress shows in one line which step a pass is at. A nil progress shows nothing.
+// progress shows the current step of a pass in one line. It is also the writer of the log, because
+// the line must be erased before a line of the log. A nil progress shows nothing.
 type progress struct {
 	out   io.Writer
 	width int // of the terminal
 
 	mu    sync.Mutex
 	doing string
-	drawn bool      // the line is on the terminal
-	next  time.Time // no count is drawn before this time, except the last one of a step
+	drawn bool      // the line is on the terminal now
+	next  time.Time // before this time only the last count of a step is drawn
 }
 
-// redraw is the shortest time between two counts on the terminal. The last count of a step is
-// always drawn.
+// redraw is the shortest time between two counts of progress on the terminal. The last count of a
+// step is always drawn.
 const redraw = 100 * time.Millisecond
 
-// showProgress returns the progress for stderr. It also replaces p.stderr by the progress, so
-// that a line of the log does not run into the line of the progress. If stderr is no terminal,
-// it returns nil and changes nothing.
+// showProgress returns the progress for stderr, and replaces p.stderr by the progress. So the log
+// is written through the progress, and no line of the log runs into the progress line. If stderr is
+// no terminal, showProgress returns nil and changes nothing.
 func showProgress(p *program) *progress {
 	fd, is := p.terminal(p.stderr)
 	if !is {
@@ -72,7 +73,7 @@ func showProgress(p *program) *progress {
 // hooks returns the functions by which a pass shows its progress.
 func (g *progress) hooks() wire.Progress { return wire.Progress{Step: g.step, Count: g.count} }
 
-// step shows what the pass does next.
+// step shows the name of the step that begins.
 func (g *progress) step(doing string) {
 	if g == nil {
 		return
@@ -83,7 +84,7 @@ func (g *progress) step(doing string) {
 	g.draw(doing + " …")
 }
 
-// count shows how much of the step is done.
+// count shows that done of the of parts of the step are done.
 func (g *progress) count(done, of int) {
 	if g == nil {
 		return
@@ -96,7 +97,7 @@ func (g *progress) count(done, of int) {
 	}
 }
 
-// end erases the line.
+// end erases the progress line at the end of a pass.
 func (g *progress) end() {
 	if g == nil {
 		return
@@ -114,8 +115,8 @@ func (g *progress) Write(lines []byte) (int, error) {
 	return g.out.Write(lines)
 }
 
-// draw writes the line over the last one. It cuts the line to less than the width of the
-// terminal, because a line that wraps cannot be erased.
+// draw replaces the progress line. It cuts the line to less than the width of the terminal, because
+// a line that wraps cannot be erased.
 func (g *progress) draw(line string) {
 	g.erase()
 	runes := []rune("groupsync: " + line)

@@ -1,6 +1,6 @@
-// Package demo plays a small story on the example realm and on a stand-in for ClearML, inside
-// the process. Only the command demo uses this package. So the daemon never runs the stand-in,
-// whose keys everybody knows.
+// Package demo plays a small story with the example realm and a stand-in for ClearML, inside the
+// process. Only the command demo uses this package. So the daemon never serves the stand-in, whose
+// access key and secret key everybody knows.
 package demo
 
 import (
@@ -61,8 +61,8 @@ func Play(ctx context.Context, o Options) error {
 	return server.Serve(ctx)
 }
 
-// printMetrics writes the counters and gauges that are not zero. It leaves out those that
-// differ from run to run.
+// printMetrics writes the counters and gauges that are not zero. It leaves out histograms, times
+// and the build, because these differ from run to run.
 func printMetrics(w io.Writer, g prometheus.Gatherer) error {
 	families, err := g.Gather()
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"groupsync/internal/target/clearmltest"
 )
 
-// standIn starts a ClearML stand-in in which the people of the example realm have signed in.
-// It reads the realm into export. The caller closes the stand-in.
+// standIn reads the example realm into export, and starts a ClearML stand-in. In the stand-in, the
+// people of the realm have already signed in (see populate). The caller closes the stand-in.
 func standIn(export *realmfile.Realm, o clearmltest.Options) (*clearmltest.Server, error) {
 	if err := json.Unmarshal(realm.Export, export); err != nil {
 		return nil, fmt.Errorf("reading the example realm: %w", err)
@@ -36,7 +36,7 @@ func Serve(ctx context.Context, out io.Writer, address string) error {
 	}
 	defer server.Close()
 	fmt.Fprintf(out, "The ClearML stand-in: %s (Ctrl-C ends)\n", server.URL)
-	forget := time.NewTicker(time.Minute) // the stand-in keeps every request, for tests
+	forget := time.NewTicker(time.Minute) // the stand-in records every request for tests; here the record is dropped, so that memory does not grow
 	defer forget.Stop()
 	for {
 		select {

@@ -35,7 +35,7 @@ type story struct {
 type chapter struct {
 	title   string
 	happens func(*realmfile.Realm)
-	approve bool // with the digest of the chapter before
+	approve bool // the pass has an approval, with the digest of the pass before it
 }
 
 var chapters = []chapter{
@@ -105,14 +105,14 @@ func newStory(out io.Writer, log *slog.Logger, observe func(transport.Attempt), 
 	}, nil
 }
 
-// populate gives each person of the realm a ClearML user, except karen, who has never logged
-// in. It adds user groups with the members that the per-login sync would have given them. The
+// populate fills the stand-in s from the realm r. Each person except karen gets a ClearML user, as
+// after a login. The user groups get the members that the per-login sync would have written. The
 // groups on-call and sales get no user group.
 func populate(s *clearmltest.Server, r *realmfile.Realm) {
 	members := map[string][]string{"data-science": nil, "nlp": nil, "vision": nil, "platform": nil}
 	admins := []string{clearmltest.Self}
 	for _, u := range r.Users {
-		if u.ServiceAccount != "" || u.Username == "karen" { // karen has never logged in
+		if u.ServiceAccount != "" || u.Username == "karen" { // karen has never logged in, so she is pending
 			continue
 		}
 		id := "cm-" + u.Username
@@ -161,7 +161,7 @@ func changesOf(r report.Report) report.Report {
 	return r
 }
 
-// play tells the story pass by pass.
+// play makes the passes of all chapters, and writes the title and the report of each.
 func (s *story) play(ctx context.Context) error {
 	digest := ""
 	for i, c := range chapters {

@@ -1,7 +1,7 @@
 // Package explain says why a person is or is not in a group. It takes the reasons from a
-// reconcile.View: one read of both sides, with the decisions that a pass would make. An Answer
-// holds everything that Text writes. docs/explain.md describes the JSON of an Answer, which
-// stays stable.
+// reconcile.View: one reading of Keycloak and ClearML, with the decisions that a pass would make.
+// Text writes only values that the Answer holds. docs/explain.md describes the JSON of an Answer,
+// which stays stable.
 //
 // Keycloak says in two ways who is in a group. A group's member list names the accounts in the
 // group. An account's own side names the groups of the account, as a login reads them.
@@ -16,14 +16,14 @@ type Answer struct {
 	Group   string    `json:"group"`   // the group as the question names it; empty: every group of the person
 	At      time.Time `json:"at"`      // when both sides had been read, in UTC
 	Person  *Person   `json:"person"`  // null: the question is about a group
-	Groups  []Group   `json:"groups"`  // ClearML groups; the administrators come last, before groups that nothing feeds
+	Groups  []Group   `json:"groups"`  // ClearML groups: first the fed ones, with the administrators last, and then the groups that nothing feeds
 	Sources []Source  `json:"sources"` // the Keycloak groups that Group names, sorted by path
-	Notes   []string  `json:"notes"`   // what this answer cannot know, in sentences
+	Notes   []string  `json:"notes"`   // sentences about the limits of this answer
 }
 
-// Person is the person of an answer, on both sides.
+// Person is the person of an answer: the ClearML user and the Keycloak accounts.
 type Person struct {
-	State    string    `json:"state"` // as in the metric groupsync_users; for an account without a possible ClearML user: pending, disabled, in_doubt, service_account or no_account
+	State    string    `json:"state"` // a state of the metric groupsync_users; for an account without a possible ClearML user: pending, disabled, in_doubt, service_account or no_account
 	Means    string    `json:"means"` // the state in a sentence
 	ClearML  *User     `json:"clearml"`
 	Keycloak []Account `json:"keycloak"` // every account that could be the person, sorted by id
@@ -37,7 +37,7 @@ type User struct {
 	Email     string   `json:"email"`
 	Role      string   `json:"role"`
 	Providers []string `json:"providers"` // sign-in providers that the user has used, sorted
-	KeptIDs   []string `json:"kept_ids"`  // the values that ClearML keeps for clearml.provider and that can be an account id
+	KeptIDs   []string `json:"kept_ids"`  // possible account ids: the values that ClearML keeps from sign-ins through clearml.provider
 }
 
 // Account is a Keycloak account that could be the person.
@@ -48,10 +48,10 @@ type Account struct {
 	Enabled        bool           `json:"enabled"`
 	ServiceAccount bool           `json:"service_account"`
 	Federation     string         `json:"federation"`    // name of the federation; empty: a local account
-	Match          string         `json:"match"`         // why the account could be the person: id or email; empty: it could not be, or there is no ClearML user
+	Match          string         `json:"match"`         // what links the account to the person's ClearML user: id or email; empty: nothing does, or there is no ClearML user
 	Rivals         []string       `json:"rivals"`        // ids of other ClearML users who could be the account, sorted
 	SameEmail      []Namesake     `json:"same_email"`    // other ClearML users who have the email and could not be the account
-	PendingSince   *time.Time     `json:"pending_since"` // when a pass first saw the account wait for a ClearML user; null: it does not wait, or the memory does not have it
+	PendingSince   *time.Time     `json:"pending_since"` // since when passes have counted the account as pending; null: the account is not pending, or the memory does not have the time
 	Groups         []AccountGroup `json:"groups"`        // sorted by path
 	AdminRole      *AdminRole     `json:"admin_role"`    // null: admins.role is empty, or was not read
 	Doubt          string         `json:"doubt"`         // why groups may be missing; empty: the list is complete
@@ -66,11 +66,12 @@ type Namesake struct {
 // AccountGroup is a Keycloak group that the account has by its own side or by the member list.
 type AccountGroup struct {
 	Source
-	Own  bool   `json:"own"`  // the account's own side has the group; read through Keycloak's user cache
+	Own  bool   `json:"own"`  // the account's own side has the group; Keycloak answers this from its user cache
 	List string `json:"list"` // yes or no: whether the member list shows the account; not_read: the group feeds nothing, so its list was not read
 }
 
-// AdminRole says whether an account holds admins.role, by Keycloak's lists of holders.
+// AdminRole says whether an account holds admins.role. The account holds the role if Keycloak lists
+// the account as a holder, or if the account is in a group that gives the role.
 type AdminRole struct {
 	Name    string   `json:"name"`
 	Held    bool     `json:"held"`
@@ -81,9 +82,9 @@ type AdminRole struct {
 type Source struct {
 	ID    string   `json:"id"`
 	Path  string   `json:"path"`
-	Claim string   `json:"claim"` // its name in the token's claim
-	Feeds []string `json:"feeds"` // names of ClearML groups, sorted
-	Unfed []string `json:"unfed"` // why it feeds no group: no_target, excluded, builtin, not_assignable, duplicate, or a remark
+	Claim string   `json:"claim"` // the group's name in the token's claim
+	Feeds []string `json:"feeds"` // names of the ClearML groups that the group feeds, sorted
+	Unfed []string `json:"unfed"` // why the group feeds no ClearML group: no_target, excluded, builtin, not_assignable, duplicate, or a remark
 }
 
 // Group is a ClearML group with the people of the answer.
@@ -92,7 +93,7 @@ type Group struct {
 	ID     string     `json:"id"`
 	From   []Feeder   `json:"from"`   // the Keycloak groups that feed the group, sorted by path
 	Role   string     `json:"role"`   // the admin role, if it feeds the group too
-	Unfed  string     `json:"unfed"`  // why nothing feeds it: no_source, builtin, not_assignable or duplicate
+	Unfed  string     `json:"unfed"`  // why nothing feeds the group: no_source, builtin, not_assignable or duplicate
 	Guards []Trip     `json:"guards"` // guards that concern the whole group
 	People []Standing `json:"people"` // in an answer about a person, that person; else members by id, then additions, then pending people
 }
@@ -102,7 +103,7 @@ type Feeder struct {
 	ID    string `json:"id"`
 	Path  string `json:"path"`
 	Claim string `json:"claim"`
-	How   string `json:"how"` // name, groups.mapping or admins.groups
+	How   string `json:"how"` // why the group feeds the ClearML group: name (equal names), groups.mapping or admins.groups
 }
 
 // Trip is one trip of a guard. Its numbers count only the changes of this answer.
@@ -137,7 +138,7 @@ type Standing struct {
 	Name     string     `json:"name"`
 	Email    string     `json:"email"`
 	Has      bool       `json:"has"`      // ClearML has the person in the group
-	Wants    string     `json:"wants"`    // whether the person belongs in the group by Keycloak: in, out or unknown
+	Wants    string     `json:"wants"`    // where the person belongs by Keycloak: in the group, out of it, or unknown
 	Status   Status     `json:"status"`   //
 	By       []string   `json:"by"`       // the sources that list an account of the person: paths of Keycloak groups, and "role NAME"
 	Why      string     `json:"why"`      // in a sentence
@@ -145,8 +146,8 @@ type Standing struct {
 	Evidence string     `json:"evidence"` // for a change: what the person's own side said
 	Doubt    string     `json:"doubt"`    // for a change: why there is no evidence
 	Guard    string     `json:"guard"`    // for a change: the guard that withholds it; empty: no guard withholds it
-	Detail   string     `json:"detail"`   // the guard's sentence
-	Until    *time.Time `json:"until"`    // when the grace ends; null: the change does not wait, or no pass has wanted it yet
+	Detail   string     `json:"detail"`   // for a change that Guard withholds: what the guard reports about it
+	Until    *time.Time `json:"until"`    // when the grace ends; null: the change does not wait for a grace, or no pass has proposed it yet
 	Last     *Change    `json:"last"`     // the last change of the membership by a pass; null: the journal has none, or there is no journal
 }
 
@@ -156,7 +157,7 @@ type Change struct {
 	Pass       string    `json:"pass"`
 	At         time.Time `json:"at"`          // start of the pass, in UTC
 	ApprovedBy string    `json:"approved_by"` // who approved withheld changes of that pass; empty: nobody
-	Why        string    `json:"why"`         // as in the report of that pass
+	Why        string    `json:"why"`         // the reason in the report of that pass
 	Match      string    `json:"match"`
 	Evidence   string    `json:"evidence"`
 	Call       string    `json:"call"` // ClearML's id of the call (meta.id); empty: not known

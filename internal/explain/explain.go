@@ -14,8 +14,8 @@ import (
 	"groupsync/internal/target"
 )
 
-// Of returns the answer for a View. A View from a survey has no subject, so its answer has every
-// group.
+// Of returns the answer for a View. If the View has no subject (the View of a survey of everybody),
+// the answer has every ClearML group.
 func Of(v reconcile.View) Answer {
 	x := &explainer{View: v, src: v.Input.Source, tgt: v.Input.Target, feeds: make(map[string]plan.Group, len(v.Plan.Groups))}
 	for _, g := range v.Plan.Groups {
@@ -55,7 +55,7 @@ type explainer struct {
 	feeds map[string]plan.Group // by id of the ClearML group
 }
 
-// person returns the person on both sides.
+// person returns the ClearML user and the Keycloak accounts of the person.
 func (x *explainer) person(p reconcile.Person) *Person {
 	out := &Person{State: string(p.State), Doubt: p.Doubt, Keycloak: []Account{}}
 	for _, a := range p.Accounts {
@@ -83,7 +83,7 @@ func (x *explainer) stateOf(a source.User) string {
 	case a.ServiceAccount:
 		return string(match.ServiceAccount)
 	case !a.Enabled && x.Person.Own[a.ID].Doubt != "":
-		return inDoubt // see maybeDisabled
+		return inDoubt // the account may be enabled: its federation is away (see maybeDisabled)
 	case !a.Enabled:
 		return disabled
 	case slices.ContainsFunc(x.Plan.Pending, func(u source.User) bool { return u.ID == a.ID }):
@@ -114,8 +114,8 @@ func (x *explainer) account(p reconcile.Person, a source.User) Account {
 }
 
 // match returns what links an account to the person's ClearML user: "id" or "email". It returns
-// an empty text if neither links them, if there is no ClearML user, or if a user in this state
-// can have no account.
+// an empty text if nothing links the two, or if there is no ClearML user. It also does so for a
+// user without an account by definition: local, of another provider, or a service account.
 func (x *explainer) match(p reconcile.Person, a source.User) string {
 	switch {
 	case p.User == nil, p.State == match.Local, p.State == match.OtherProvider, p.State == match.ServiceAccount:
@@ -128,8 +128,9 @@ func (x *explainer) match(p reconcile.Person, a source.User) string {
 	return ""
 }
 
-// rivals adds other ClearML users to the account. Rivals gets the users who could have this
-// account. SameEmail gets the users who have the account's email and cannot have the account.
+// rivals fills two lists of a with ClearML users other than p. a.Rivals gets the users who could be
+// this account. a.SameEmail gets the users who have the account's email and could not be the
+// account.
 func (x *explainer) rivals(a *Account, p reconcile.Person) {
 	at, met := x.src.UserIndex(a.ID)
 	for i, u := range x.tgt.Users() {
@@ -285,8 +286,8 @@ func (x *explainer) whyUnfed(g target.Group) string {
 	return match.NoSource
 }
 
-// lost returns the ClearML groups that only the journal links to the person. answered are
-// the groups that the answer already has.
+// lost returns the ClearML groups in which, by the journal, a pass changed the membership of the
+// person. It leaves out the groups that the answer already has (answered).
 func (x *explainer) lost(answered []Group) (lost []Group) {
 	if x.Person == nil || x.Person.User == nil {
 		return nil
@@ -319,7 +320,8 @@ func (x *explainer) last(group, user string) *Change {
 	return &Change{Action: r.Action, Pass: r.Pass, At: r.At, ApprovedBy: r.ApprovedBy, Why: r.Why, Match: r.Match, Evidence: r.Evidence, Call: r.Call}
 }
 
-// notes returns sentences about what the answer cannot know.
+// notes returns sentences about the limits of the answer: what depends on a whole pass, and which
+// memory or journal is missing.
 func (x *explainer) notes(a Answer) []string {
 	notes := []string{}
 	changes, stale := false, false
@@ -345,5 +347,6 @@ func (x *explainer) notes(a Answer) []string {
 	return notes
 }
 
-// limits are the configuration keys whose limits depend on the changes of a whole pass.
+// limits names the configuration keys whose effect depends on all changes of a pass, and not only
+// on those of one person.
 const limits = "guards.max_removals, guards.max_removal_ratio, guards.max_gone, guards.max_admin_grants, guards.max_additions, and on_trip: stop"

@@ -74,7 +74,7 @@ func TestSinceWhenAndByWhichPass(t *testing.T) {
 		journal reports
 		subject reconcile.Subject
 		want    string // the lines about earlier passes, each after the heading of its group
-		call    string // call of the last change of the first person that has one
+		call    string // ClearML's id of the call of the first standing with a last change
 	}{
 		{"a group that a pass gave, by approval", reports{list: []report.Report{past(1, "", "+bob@cm-pla"), past(2, "root", "+bob@cm-pla")}}, reconcile.Subject{User: "bob", Group: "platform"},
 			"ClearML group platform\n      added by the pass P14 at 2026-11-23T14:00:00Z, approved by root: member of /x, matched by id, read twice\nnote: The journal begins at 2026-11-23T13:00:00Z. If this answer names no pass for a membership, groupsync has not changed the membership since then.\n", "c0ffee"},

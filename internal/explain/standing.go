@@ -20,8 +20,8 @@ const (
 	unknown = "unknown"
 )
 
-// standings returns the standings of the answer's people in a ClearML group that something
-// feeds: members, then additions, then pending people.
+// standings returns one Standing for each person that the answer shows in a fed ClearML group.
+// Members come first, then people whom a member list of Keycloak would add, then pending people.
 func (x *explainer) standings(g plan.Group) []Standing {
 	if x.Person != nil {
 		return x.ofPerson(g)
@@ -39,9 +39,8 @@ func (x *explainer) standings(g plan.Group) []Standing {
 	return list
 }
 
-// ofPerson returns the standing in the group of the person whom the answer is about. The list
-// has no standing if nothing links the person to the group and the question does not name the
-// group.
+// ofPerson returns the standing of the answer's one person in the group. The list is empty if
+// nothing links the person to the group and the question does not name the group.
 func (x *explainer) ofPerson(g plan.Group) []Standing {
 	p := x.Person
 	is := func(c plan.Change) bool { return p.User != nil && c.User.ID == p.User.ID }
@@ -123,7 +122,7 @@ func (x *explainer) joiner(g plan.Group, c plan.Change) Standing {
 	return s
 }
 
-// change fills the standing from a change of the plan.
+// change fills the standing s of a person whom the plan adds to the group or removes from it.
 func (x *explainer) change(s *Standing, g plan.Group, c plan.Change) {
 	s.Match, s.Evidence, s.Doubt, s.Guard = c.Match, c.Evidence.String(), c.Doubt, string(c.Guard)
 	s.Status, s.Wants = Add, in
@@ -146,7 +145,7 @@ func (x *explainer) change(s *Standing, g plan.Group, c plan.Change) {
 	}
 }
 
-// reasons describes the reasons of a removal.
+// reasons describes each reason of a removal in a clause.
 var reasons = map[source.Why]string{
 	source.NotMember: "no account of the person is in a Keycloak group that feeds this one",
 	source.Disabled:  "the account is disabled",
@@ -154,8 +153,8 @@ var reasons = map[source.Why]string{
 }
 
 // detail returns the sentence of the guard that withholds a change. If the guard has several
-// trips, detail prefers the trip about the group or the change's federation, then a trip about
-// no group.
+// trips, detail takes the sentence of a trip about the group, or about the federation of the
+// change. If there is none, it prefers a trip about no group.
 func (x *explainer) detail(g plan.Group, c plan.Change) string {
 	if c.Guard == report.Grace {
 		return x.grace(c)
@@ -178,8 +177,8 @@ func (x *explainer) detail(g plan.Group, c plan.Change) string {
 	return best
 }
 
-// grace returns the sentence of the guard grace for one removal. The sentence of the trip does
-// not fit here, because it is about all removals of the same kind.
+// grace returns the sentence of the guard grace for one removal. The sentence in the guard's trip
+// does not fit here, because it counts all removals of the same kind.
 func (x *explainer) grace(c plan.Change) string {
 	evidence := "on a federation"
 	if c.Evidence.ByEmail() {
@@ -194,9 +193,9 @@ func (x *explainer) pending(g plan.Group, u source.User) Standing {
 	return s
 }
 
-// absent returns the standing of a person who does not have the group and for whom no change
-// is proposed. The second result is false if nothing links the person to the group: no account
-// of the person is in a group that feeds it.
+// absent returns the standing of a person who is not in the group and whom the plan does not add.
+// The second result is false if nothing links the person to the group. This is so if no account of
+// the person is in a source of the group.
 func (x *explainer) absent(g plan.Group) (Standing, bool) {
 	p := x.Person
 	s := Standing{Status: Out, Wants: out, By: x.by(g, p.Accounts), Why: neither}
@@ -226,7 +225,8 @@ func (x *explainer) absent(g plan.Group) (Standing, bool) {
 
 const neither = "neither ClearML nor Keycloak has the person in the group"
 
-// whyNot returns why groupsync grants nothing to an account in a source.
+// whyNot returns why groupsync does not add the person, although an account of the person is in a
+// source of the group.
 func (x *explainer) whyNot() string {
 	p := x.Person
 	switch {
@@ -298,7 +298,7 @@ func (x *explainer) by(g plan.Group, accounts []source.User) []string {
 	return by
 }
 
-// shown returns the names in the form of the text report.
+// shown returns each name as report.Name writes it: in quotes if it needs escapes.
 func shown(list []string) []string {
 	names := make([]string, len(list))
 	for i, n := range list {

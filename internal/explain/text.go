@@ -62,7 +62,8 @@ func (p *printer) person(who Person) {
 	}
 }
 
-// about returns the other facts that ClearML has about a user.
+// about returns what ClearML has about a user besides name and email: the id, the role, the sign-in
+// providers and the kept account ids.
 func about(u User) []string {
 	parts := []string{"id " + report.Name(u.ID)}
 	if u.Role != "" {
@@ -77,7 +78,8 @@ func about(u User) []string {
 	return parts
 }
 
-// account writes one account. other means that the account does not match the ClearML user.
+// account writes one account with its groups. other means that there is a ClearML user, and that
+// neither the id nor the email links the account to that user.
 func (p *printer) account(a Account, other bool) {
 	parts := []string{"id " + report.Name(a.ID), "enabled"}
 	if !a.Enabled {
@@ -124,7 +126,8 @@ func (p *printer) account(a Account, other bool) {
 	}
 }
 
-// through returns how a role is held.
+// through returns a phrase for what gives the admin role to an account. list has the form of
+// AdminRole.Through.
 func through(list []string) string {
 	parts := make([]string, len(list))
 	for i, t := range list {
@@ -136,7 +139,8 @@ func through(list []string) string {
 	return strings.Join(parts, " and ")
 }
 
-// fed returns the ClearML groups that a Keycloak group feeds.
+// fed returns a phrase for the ClearML groups that a Keycloak group feeds, or for why the group
+// feeds none.
 func fed(s Source) string {
 	if len(s.Feeds) > 0 {
 		return "  feeds " + strings.Join(shown(s.Feeds), ", ")
@@ -194,7 +198,7 @@ func origin(g Group) string {
 	return "  from " + strings.Join(parts, ", ")
 }
 
-// signs mark the standings in the text.
+// signs has the sign before a line of the text, for each status that proposes a change or waits.
 var signs = map[Status]string{Add: "+", Remove: "-", Pending: "?"}
 
 func (p *printer) standing(s Standing, ofPerson bool) {

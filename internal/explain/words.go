@@ -4,16 +4,17 @@ import (
 	"groupsync/internal/match"
 )
 
-// States of an account without a possible ClearML user, in addition to match.Pending and
-// match.ServiceAccount.
+// The states of an account for which ClearML has no user that could be the same person.
+// match.Pending and match.ServiceAccount are two more such states.
 const (
 	disabled  = "disabled"
 	inDoubt   = "in_doubt"
 	noAccount = "no_account"
 )
 
-// maybeDisabled explains why groupsync cannot tell whether an account is disabled. While LDAP
-// is not reachable, Keycloak shows its people as disabled (reference/keycloak-traps.md).
+// maybeDisabled explains why groupsync cannot tell whether an account is disabled. While an LDAP
+// server is not reachable, Keycloak shows all of its people as disabled
+// (reference/keycloak-traps.md).
 const maybeDisabled = "Keycloak shows the account as disabled, but its federation is away, and then Keycloak shows enabled accounts as disabled too"
 
 // meanings describes each state of a person in a sentence.
@@ -38,8 +39,8 @@ var meanings = map[string]string{
 	noAccount:                    "no ClearML user could be this person, and the account is in no Keycloak group that feeds a ClearML group",
 }
 
-// unfed returns a sentence that says why nothing feeds a ClearML group. It returns an empty
-// text if why is no reason of a ClearML group.
+// unfed returns a sentence that says why nothing feeds a ClearML group. why is a value of
+// Group.Unfed. For any other value unfed returns an empty text.
 func unfed(why string) string { return unfedReasons[why] }
 
 var unfedReasons = map[string]string{

@@ -10,8 +10,8 @@ import (
 	"groupsync/internal/report"
 )
 
-// Exceptions returns the check that names the exceptions of users.protect that end soon or
-// have ended. There is no check if there are no exceptions.
+// Exceptions returns one check, which warns of the exceptions of users.protect that end soon or
+// have ended. If the list is empty, it returns no check.
 func Exceptions(list []match.Exception) []Check {
 	if len(list) == 0 {
 		return nil
@@ -19,8 +19,8 @@ func Exceptions(list []match.Exception) []Check {
 	return []Check{{Name: "exceptions", Run: func(context.Context) []Finding { return Ends(list, time.Now()) }}}
 }
 
-// Ends returns a warning for each exception that ends soon or has ended at that time, in
-// the order of the list. If there is no such exception, it returns one finding that says so.
+// Ends returns a warning for each exception that ends within 7 days after now, and then one for
+// each exception that has ended. If there is neither, it returns one finding of level OK.
 func Ends(list []match.Exception, now time.Time) (findings []Finding) {
 	for _, e := range match.Expiring(list, now) {
 		findings = append(findings, Warn(exceptionFor(e)+" ends at "+utc(e.Until)+because(e),

@@ -1,5 +1,5 @@
-// Package preflight looks at the live systems for wrong settings, before a pass is made. It
-// only reads. Each package below it holds one family of checks.
+// Package preflight looks for wrong settings in the running Keycloak and ClearML, before groupsync
+// makes a pass. It only reads. Each package below preflight holds one family of checks.
 package preflight
 
 import (
@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// limit is how long a check may take if its Limit is 0. If Keycloak or ClearML does not answer,
-// groupsync check waits only once for this time: the checks that need the answer are not made.
+// limit is how long a check may take if its Limit is 0. If Keycloak does not answer, only one check
+// of Keycloak waits so long, because the later checks depend on that check and are then not made.
+// The same holds for ClearML.
 const limit = 20 * time.Second
 
 // Level says how bad a finding is.
@@ -19,8 +20,8 @@ type Level string
 
 // The levels of a finding.
 const (
-	OK      Level = "ok"      // as it should be
-	Warning Level = "warning" // worth attention, or groupsync could not check it
+	OK      Level = "ok"      // the setting is right
+	Warning Level = "warning" // a person should look at the setting, or groupsync could not check the setting
 	Error   Level = "error"   // a pass would fail, or a pass and the per-login sync would undo each other's changes
 )
 
@@ -28,7 +29,7 @@ const (
 type Finding struct {
 	Check        string `json:"check"`            // name of the check
 	Level        Level  `json:"level"`            //
-	Seen         string `json:"seen"`             // what was seen, a sentence
+	Seen         string `json:"seen"`             // what the check saw, a sentence
 	Advice       string `json:"advice,omitempty"` // how to fix it, a sentence; empty for OK
 	Docs         string `json:"docs"`             // where the documentation describes the check
 	Prerequisite string `json:"-"`                // if the check was not made: name of the check that it depends on; else empty
@@ -37,18 +38,18 @@ type Finding struct {
 // Check is one thing to look at.
 type Check struct {
 	Name  string        // unique; the heading of docs/check.md that describes it
-	After []string      // checks that must have no error; otherwise this one is not made
+	After []string      // names of earlier checks; if one of them found an error, Run does not make this check
 	Limit time.Duration // how long the check may take; 0: 20 seconds
 	Run   func(context.Context) []Finding
 }
 
-// Fine returns the one finding of a check that found everything as it should be.
+// Fine returns the result of a check without a problem: one finding of level OK.
 func Fine(seen string) []Finding { return []Finding{{Level: OK, Seen: seen}} }
 
-// Warn returns a warning.
+// Warn returns a finding of level Warning. advice says how to fix what was seen.
 func Warn(seen, advice string) Finding { return Finding{Level: Warning, Seen: seen, Advice: advice} }
 
-// Fail returns an error.
+// Fail returns a finding of level Error. advice says how to fix what was seen.
 func Fail(seen, advice string) Finding { return Finding{Level: Error, Seen: seen, Advice: advice} }
 
 // Unchecked returns the warning of a check that could not be completed because of err. Without
@@ -58,15 +59,16 @@ func Unchecked(err error, advice string) Finding {
 }
 
 // NotMade returns the warning of a check that was not made. prerequisite is the name of the
-// check that did not find what this check depends on. because is a clause with the reason.
+// earlier check whose result this check lacks. because is a clause with the reason.
 func NotMade(prerequisite, because, advice string) []Finding {
 	f := Warn("groupsync did not make this check, because "+because, advice)
 	f.Prerequisite = prerequisite
 	return []Finding{f}
 }
 
-// Refused returns err as the one finding of a check, with level Error. If the text of err has
-// advice of its own after "To fix it, ", the finding has that advice instead of the parameter.
+// Refused returns the result of a check that ended with err: one finding of level Error. If the
+// text of err has its own advice after "To fix it, ", the finding has that advice. If not, it has
+// the parameter advice.
 func Refused(err error, advice string) []Finding {
 	if seen, todo, found := strings.Cut(err.Error(), " To fix it, "); found {
 		return []Finding{Fail(seen, todo)}
@@ -74,10 +76,10 @@ func Refused(err error, advice string) []Finding {
 	return []Finding{Fail(err.Error(), advice)}
 }
 
-// Run makes the checks in their order and calls emit with each finding as soon as it is known.
-// If a check in After has found an error, the check is not made, and a warning says so. Run
-// stops when ctx is done. The report then lacks the check that was under way and all later
-// checks.
+// Run makes the checks in their order. It calls emit with each finding as soon as the check has
+// ended. If a check named in After has found an error, Run does not make the check, and a warning
+// says so. Run stops when ctx is done. The report then lacks the check that was under way and all
+// later checks.
 func Run(ctx context.Context, checks []Check, emit func(Finding)) Report {
 	var r Report
 	failed := make(map[string]bool)
@@ -107,7 +109,7 @@ func (c Check) run(ctx context.Context, failed map[string]bool) []Finding {
 	return c.Run(ctx)
 }
 
-// Report is what all checks found, in the order of the checks.
+// Report holds the findings of all checks, in the order of the checks.
 type Report struct {
 	Findings []Finding `json:"findings"`
 }

@@ -9,7 +9,8 @@ import (
 	"groupsync/internal/report"
 )
 
-// Some joins the first five names of a list, in its order, and says how many more there are.
+// Some returns the first five names of a list as one text, in the order of the list, and the
+// number of the other names.
 func Some(list []string) string {
 	const most = 5
 	if len(list) > most {
@@ -20,7 +21,8 @@ func Some(list []string) string {
 
 var signs = map[Level]string{OK: "✔", Warning: "!", Error: "✘"}
 
-// These names one thing or several: "the federation a", "the federations a and b".
+// These returns a phrase for one name or several, such as "the federation a" or "the federations a
+// and b". what is the noun in the singular.
 func These(what string, names []string) string {
 	if len(names) == 1 {
 		return "the " + what + " " + names[0]
@@ -41,7 +43,7 @@ func (f Finding) Line() string {
 // Summary returns the last lines of the text: how many checks were not made and why, if
 // there are any, and how many findings have each level.
 func (r Report) Summary() string {
-	var prerequisites []string // checks that were made, and whose result other checks lack
+	var prerequisites []string // the checks that were made and whose error kept other checks from being made
 	notMade := make(map[string]bool)
 	for _, f := range r.Findings {
 		if f.Prerequisite == "" {

@@ -9,9 +9,9 @@ import (
 	"syscall"
 )
 
-// Install makes sure that the programs are on the PATH. If one is missing and the test runs as
-// root on Debian, it installs the packages. Otherwise it returns an error that says what to
-// do. The error names by what the part of the tests that needs the programs.
+// Install makes sure that the programs are on the PATH. If a program is missing, Install installs
+// the Debian packages. It needs apt-get and root for that. Without them it returns an error that
+// says what to do. what names the part of the tests that needs the programs, for the error.
 func Install(what string, programs []string, packages ...string) error {
 	have := func() bool {
 		for _, p := range programs {
@@ -24,7 +24,8 @@ func Install(what string, programs []string, packages ...string) error {
 	if have() {
 		return nil
 	}
-	// apt-get does not wait for another apt-get.
+	// Two test binaries can need packages at the same time, and apt-get does not wait for another
+	// apt-get.
 	unlock, err := Lock(filepath.Join(os.TempDir(), "groupsync-apt.lock"))
 	if err != nil {
 		return err
@@ -45,8 +46,9 @@ func Install(what string, programs []string, packages ...string) error {
 	return nil
 }
 
-// A policy-rc.d that exits with 101 keeps the packages from starting their services. If there
-// is one already, as in containers, it belongs to the machine and stays.
+// installScript installs the packages whose names are appended to the script. A file policy-rc.d
+// that exits with 101 keeps packages from starting their services. If the machine already has such
+// a file, as containers do, the script leaves it alone.
 const installScript = `set -e
 export DEBIAN_FRONTEND=noninteractive
 p=/usr/sbin/policy-rc.d
@@ -58,8 +60,8 @@ fi
 apt-get update -qq
 apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 `
 
-// Lock waits for the exclusive lock of the file and takes it. It returns the function that
-// releases it.
+// Lock waits for the exclusive lock of the file at path, and takes it. The returned function
+// releases the lock.
 func Lock(path string) (func(), error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {

@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// Inputs reads every file below the directory. go test caches a result by the files that the
-// test itself reads. It does not see files that only another program reads, and would repeat
-// an old result after they changed.
+// Inputs reads every file below the directory dir, so that go test does not repeat a cached result
+// after one of these files has changed. go test notices only changes of files that the test binary
+// itself reads, and not of files that a program reads for the test.
 func Inputs(tb testing.TB, dir string) {
 	tb.Helper()
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {

@@ -20,7 +20,7 @@ import (
 type Process struct {
 	pid  int
 	log  string        // file of its output
-	done chan struct{} // closed when it has ended
+	done chan struct{} // closed when the program has ended
 }
 
 // Start starts the program. Its output is appended to the file log, and env is added to the
@@ -37,8 +37,8 @@ func Start(log string, env []string, program string, args ...string) (*Process, 
 	p := &Process{log: log, done: make(chan struct{})}
 	started := make(chan error)
 	go func() {
-		// The kernel ends the program when the thread that started it ends. So this goroutine
-		// keeps the thread until the program has ended.
+		// On Linux the kernel kills the program when the thread that started the program ends
+		// (Pdeathsig). So this goroutine keeps the thread until the program has ended.
 		runtime.LockOSThread()
 		defer out.Close()
 		if err := cmd.Start(); err != nil {
@@ -47,7 +47,7 @@ func Start(log string, env []string, program string, args ...string) (*Process, 
 		}
 		p.pid = cmd.Process.Pid
 		started <- nil
-		_ = cmd.Wait() // how it ended is in its log
+		_ = cmd.Wait() // the log of the program shows how the program ended
 		close(p.done)
 	}()
 	if err := <-started; err != nil {
@@ -59,8 +59,9 @@ func Start(log string, env []string, program string, args ...string) (*Process, 
 // PID returns the process's id, which is also the id of its group.
 func (p *Process) PID() int { return p.pid }
 
-// Attach returns a Process for a process that another program has started by Start. Signal
-// reaches the process. Ended always returns false, so Kill never returns.
+// Attach returns a Process for a process that another program has started with Start. pid is the
+// process's id. Signal works as usual. Ended always returns false, and Kill never returns, because
+// only the program that called Start learns of the end.
 func Attach(pid int, log string) *Process {
 	return &Process{pid: pid, log: log, done: make(chan struct{})}
 }
@@ -86,8 +87,8 @@ func (p *Process) Ended() bool {
 	}
 }
 
-// End asks the process to end, even if it is paused. If it has not ended within the time, End
-// kills it.
+// End asks the process to end, by SIGTERM. A paused process is continued for that. If the process
+// has not ended within the given time, End kills the process.
 func (p *Process) End(within time.Duration) error {
 	if err := errors.Join(p.Signal(syscall.SIGTERM), p.Signal(syscall.SIGCONT)); err != nil {
 		return err
@@ -100,7 +101,7 @@ func (p *Process) End(within time.Duration) error {
 	}
 }
 
-// Kill ends the process at once.
+// Kill ends the process group at once, by SIGKILL, and waits until the process has ended.
 func (p *Process) Kill() error {
 	if err := p.Signal(syscall.SIGKILL); err != nil {
 		return err
@@ -109,8 +110,8 @@ func (p *Process) Kill() error {
 	return nil
 }
 
-// Await calls ready until it returns true. If the process ends or the time is up before that,
-// the error holds the end of the process's output.
+// Await calls ready every 100 ms until ready returns true. If the process ends first, or ready is
+// not true within the given time, Await returns an error with the last lines of the output.
 func (p *Process) Await(within time.Duration, ready func() bool) error {
 	deadline := time.Now().Add(within)
 	for !ready() {
@@ -125,9 +126,9 @@ func (p *Process) Await(within time.Duration, ready func() bool) error {
 	return nil
 }
 
-// The ports that FreePort chooses from. Linux gives ports from 32768 upwards to outgoing
-// connections and to listeners that ask for any port. A server that starts seconds later could
-// find such a port taken.
+// The ports that FreePort chooses from. They are below 32768, because Linux gives higher ports to
+// outgoing connections and to listeners that ask for any port. A server that starts seconds later
+// could find a higher port taken.
 const (
 	firstPort = 10_000
 	lastPort  = 32_767

@@ -9,7 +9,7 @@ import (
 
 // Shared is one server that all tests of a binary share.
 type Shared[S any] struct {
-	Name  string // for errors
+	Name  string // the name of the server, for errors
 	Start func() (S, error)
 	Stop  func(S) error
 

@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// Tool returns the path of a program that the Makefile builds from tools/. variable is the
-// environment variable that the Makefile exports for it. Tool skips the test under go test
-// -short, and fails it if the variable is not set.
+// Tool returns the path of a program that the Makefile builds from tools/. variable is the name of
+// the environment variable that holds this path. The Makefile exports the variable. Tool skips the
+// test under go test -short. If the variable is not set, the test fails.
 func Tool(tb testing.TB, variable string) string {
 	tb.Helper()
 	if testing.Short() {
@@ -22,8 +22,8 @@ func Tool(tb testing.TB, variable string) string {
 	return path
 }
 
-// Output runs the command and returns its stdout. The test fails, with all that
-// was printed, if the command fails.
+// Output runs the command and returns its stdout. If the command fails, the test fails, and the
+// message has the stdout and the stderr of the command.
 func Output(tb testing.TB, cmd *exec.Cmd) string {
 	tb.Helper()
 	var stderr bytes.Buffer

@@ -7,30 +7,31 @@ import (
 	"slices"
 )
 
-// Comparison holds the differences between the plan of a changed configuration and the plan of
-// the present one, made from one reading of both sides. Every list is sorted and none is nil.
+// Comparison holds the differences between two plans: that of the present configuration and that
+// of a changed one. Keycloak and ClearML are read only once, for both plans. Every list is sorted
+// and none is nil.
 type Comparison struct {
 	Source  Counts       `json:"source"`
 	Target  Counts       `json:"target"`
 	Groups  []Difference `json:"groups"`  // the user groups in which the plans differ
-	Guards  []Trip       `json:"guards"`  // the trips of the changed plan that the present plan does not have
-	Skipped []Skip       `json:"skipped"` // the skips and remarks that only the changed configuration has
+	Guards  []Trip       `json:"guards"`  // the guard trips that only the plan of the changed configuration has
+	Skipped []Skip       `json:"skipped"` // the skipped groups and remarks that only the changed configuration has
 }
 
 // Difference is one user group in which the plans of the two configurations differ.
 type Difference struct {
 	Name        string   `json:"name"`
 	ID          string   `json:"id"`
-	FromPresent []string `json:"from_present"` // paths of Keycloak groups, "role NAME" for the admin role
-	FromChanged []string `json:"from_changed"`
-	Add         []Change `json:"add"`         // only the changed configuration adds them
-	Remove      []Change `json:"remove"`      // only the changed configuration removes them
-	NotAdded    []Change `json:"not_added"`   // only the present configuration adds them
-	NotRemoved  []Change `json:"not_removed"` // only the present configuration removes them
+	FromPresent []string `json:"from_present"` // the sources under the present configuration: paths of Keycloak groups, and "role NAME" for the admin role
+	FromChanged []string `json:"from_changed"` // the sources under the changed configuration
+	Add         []Change `json:"add"`          // additions that only the changed configuration makes
+	Remove      []Change `json:"remove"`       // removals that only the changed configuration makes
+	NotAdded    []Change `json:"not_added"`    // additions that only the present configuration makes
+	NotRemoved  []Change `json:"not_removed"`  // removals that only the present configuration makes
 }
 
-// ExitCode returns 2 if the plans differ, or if a guard trips only in the changed plan; else
-// 0.
+// ExitCode returns 2 if the plans differ, or if a guard trips only under the changed
+// configuration. Else it returns 0.
 func (c Comparison) ExitCode() int {
 	if len(c.Groups) > 0 || len(c.Guards) > 0 {
 		return 2
@@ -41,8 +42,8 @@ func (c Comparison) ExitCode() int {
 // JSON writes the comparison as one indented JSON object and a newline.
 func (c Comparison) JSON(w io.Writer) error { return WriteJSON(w, c) }
 
-// Text writes the comparison for a person. It cuts long lists unless the style says otherwise;
-// it never cuts guards and administrators. Names are escaped as in the report of a pass.
+// Text writes the comparison for a person. It cuts long lists unless s.Full is set, but it never
+// leaves out a guard or an administrator. It escapes names as the function Text does.
 func (c Comparison) Text(w io.Writer, s Style) error {
 	p := &printer{Style: s}
 	color := green
@@ -71,8 +72,8 @@ func (c Comparison) Text(w io.Writer, s Style) error {
 	return err
 }
 
-// Markdown writes the comparison as Markdown with tables, for a pull request. Long lists are
-// cut as in Text, unless full is set. Names are in code spans, as in the report of a pass.
+// Markdown writes the comparison as Markdown with tables, for a pull request. It cuts long lists
+// as Text does, unless full is set. It writes names in code spans, as the function Markdown does.
 func (c Comparison) Markdown(w io.Writer, full bool) error {
 	d := &document{full: full}
 	d.block("**" + code(c.headline()) + "**")
@@ -96,8 +97,8 @@ func (c Comparison) Markdown(w io.Writer, full bool) error {
 	return err
 }
 
-// headline returns one line with the number of memberships that only one of the configurations
-// changes.
+// headline returns one line with the number of changes that only one of the two configurations
+// makes.
 func (c Comparison) headline() string {
 	var add, remove, notAdded, notRemoved int
 	for _, g := range c.Groups {
@@ -118,8 +119,8 @@ func (c Comparison) readings() string {
 	return fmt.Sprintf("read once: keycloak %s; clearml %s", c.Source, c.Target)
 }
 
-// report returns the guards and groups of the comparison in the form of a report, as the
-// function holds needs them.
+// report returns a Report for the function holds. The Report has only the guard trips, and the
+// additions and removals that only the changed configuration makes.
 func (c Comparison) report() Report {
 	r := Report{Guards: c.Guards}
 	for _, g := range c.Groups {
@@ -128,8 +129,8 @@ func (c Comparison) report() Report {
 	return r
 }
 
-// sections returns the groups with their people: Admins first, then those with the most
-// differences.
+// sections returns the groups with their people. Admins comes first, and then the groups with
+// the most differences.
 func (c Comparison) sections() []section {
 	var all []section
 	for _, g := range c.Groups {
@@ -141,7 +142,8 @@ func (c Comparison) sections() []section {
 	return all
 }
 
-// from returns the sources of the group, under both configurations if they differ.
+// from returns a text with the sources of the group. If the two configurations have different
+// sources, the text names both.
 func (d Difference) from() string {
 	present, changed := feeders(d.FromPresent), feeders(d.FromChanged)
 	if present == changed {
@@ -150,7 +152,7 @@ func (d Difference) from() string {
 	return present + "; changed: " + changed
 }
 
-// rows returns one row for each change that only one of the configurations makes. The sign ~
+// rows returns one row for each change that only one of the two configurations makes. The sign ~
 // marks a change that only the present configuration makes.
 func (d Difference) rows() []row {
 	var rows []row

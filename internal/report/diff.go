@@ -7,13 +7,14 @@ import (
 	"strings"
 )
 
-// Diff writes one line for each membership that the pass would change or has changed: + or -,
-// the user group, and the person with the email. If there is no email, the line has ClearML's
-// id. A line ends in a comment if the change is withheld or failed. The lines are sorted by
-// group and person, and equal plans give equal bytes. So two outputs can be compared, and an
-// output can be pasted into a pull request.
+// Diff writes one line for each membership that the pass would change or has changed. The line
+// has + or -, the user group, and the person with the email. If ClearML has no email, the line has
+// the id of the ClearML user. If the change is withheld or failed, the line ends in a comment.
 //
-// If there are errors or guards, lines that begin with # come first. Without these lines an
+// The lines are sorted by group and person, and equal plans give equal bytes. So a person can
+// compare two outputs, or paste an output into a pull request.
+//
+// Errors and guard trips come first, in lines that begin with #. Without these lines an
 // incomplete plan would look like a plan without changes.
 func Diff(w io.Writer, r Report) error {
 	p := &printer{Style: Style{Full: true}}

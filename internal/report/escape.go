@@ -37,8 +37,8 @@ func EscapeLines(text string) string {
 	return b.String()
 }
 
-// EscapeJSON returns the JSON in data with the characters that Escape replaces written as
-// \uXXXX. The value of the JSON does not change, and the JSON can be shown in a terminal.
+// EscapeJSON makes the JSON in data safe to show in a terminal. It writes \uXXXX for each
+// character that Escape would replace, so a JSON parser reads the same value as before.
 func EscapeJSON(data []byte) []byte {
 	text := string(data)
 	if isPlain(strings.ReplaceAll(text, "\n", "")) {
@@ -63,11 +63,11 @@ func EscapeJSON(data []byte) []byte {
 // it could be mistaken for another part of its line.
 func Name(s string) string { return name(s) }
 
-// name does what Name documents.
+// name is Name under a short name, for this package.
 func name(s string) string { return quotedWith(s, "") }
 
-// quotedWith does what Name documents. It also quotes a text that contains one of the ASCII
-// characters in special, and escapes these characters.
+// quotedWith quotes a name as Name does. It also quotes a name that contains one of the ASCII
+// characters in special, and writes each of these characters as \xNN.
 func quotedWith(s, special string) string {
 	confusing := s == "" || strings.HasPrefix(s, `"`) || strings.TrimSpace(s) != s ||
 		strings.Contains(s, "  ") || strings.ContainsAny(s, "<>"+special)

@@ -27,22 +27,22 @@ const (
 	Canary        Guard = "canary"
 )
 
-// Rule is one row of the table of guards. Exit codes, counters, on_trip, the flag --drift-ok,
-// Kubernetes Events and the documentation derive from the row.
+// Rule describes one guard: a row of the table Rules. Exit codes, counters, on_trip, the flag
+// --drift-ok, Kubernetes Events and the documentation are made from the row.
 type Rule struct {
 	Guard     Guard
 	Withholds string // what the guard withholds, for the documentation
 	Liftable  bool   // an approval lifts the guard
-	Drift     bool   // the guard withholds only drift; false: something is wrong with a side or the configuration
-	Waits     bool   // the guard ends by itself at a known time, so its trip does not count for on_trip or for the result "guarded"
+	Drift     bool   // a trip means only that drift is left; false: a trip means that Keycloak, ClearML or the configuration needs a repair
+	Waits     bool   // the guard stops withholding by itself at a known time, so its trip does not count for on_trip or for the result "guarded"
 	Event     bool   // groupsync makes a Kubernetes Event of a trip
-	Reports   bool   // the guard withholds nothing and only reports
-	Informs   bool   // a trip may report that nothing is withheld any more, so the gauge counts only withheld changes
+	Reports   bool   // the guard withholds nothing, and its trips only report
+	Informs   bool   // a trip can also report a change that is no longer withheld, so only withheld changes make the guard active in the metrics
 	Broken    bool   // a trip means that the pass failed
 }
 
-// Rules is the table of guards. If several guards withhold a change, the report names the
-// first one in this order.
+// Rules is the table of guards. If several guards withhold one change, the report names the guard
+// that comes first in this table.
 var Rules = []Rule{
 	{Guard: Suspended, Withholds: "every change, or every removal, while a person has suspended writing (`groupsync suspend`)", Drift: true, Waits: true},
 	{Guard: Federation, Withholds: "changes of people whose federation (LDAP) is away, although Keycloak answers 200", Event: true},
@@ -63,8 +63,8 @@ var Rules = []Rule{
 	{Guard: Canary, Withholds: "every later write, if a canary did more or less than was sent", Event: true, Broken: true},
 }
 
-// Guards lists the names of the guards in the order of Rules, so that the metrics can start
-// each one at zero.
+// Guards lists the names of the guards in the order of Rules. The metrics start a counter at zero
+// for each name.
 var Guards = func() []Guard {
 	names := make([]Guard, len(Rules))
 	for i, r := range Rules {

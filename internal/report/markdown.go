@@ -9,9 +9,9 @@ import (
 // Markdown writes the report as Markdown with tables, for a pull request or an issue. It cuts
 // long lists as Text does, unless full is set.
 //
-// Every name, and every sentence with names, is in a code span. In a code span, no Markdown,
-// no HTML, no link and no mention of an account is recognized. Backticks and pipes could end
-// the span or the cell, so they are written as \x60 and \x7c.
+// Every name, and every sentence with names, is in a code span. There a renderer recognizes no
+// Markdown, no HTML, no link and no mention of an account. Backticks could end the span and pipes
+// the table cell, so Markdown writes them as \x60 and \x7c.
 func Markdown(w io.Writer, r Report, full bool) error {
 	d := &document{full: full}
 	d.summary(r)
@@ -88,8 +88,8 @@ func (d *document) bullets(list []string) {
 	}
 }
 
-// people writes one table with the people of the groups that are shown. rest is the number of
-// groups that are not shown.
+// people writes one table with the people of the shown groups. rest is the number of groups whose
+// people are not shown.
 func (d *document) people(shown []section, rest int) {
 	var table [][]string
 	for _, s := range shown {

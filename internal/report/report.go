@@ -1,7 +1,7 @@
-// Package report defines the report of a pass as a value, and its renderers. The renderers
-// (Text, JSON, Diff, Markdown), the metrics and the exit code derive from the value.
-// docs/json.md describes the JSON, which stays stable. Every renderer needs only what the JSON
-// holds.
+// Package report defines the report of a pass as a Go value, and its renderers. The renderers
+// (Text, JSON, Diff, Markdown), the metrics and the exit code are all made from this value.
+// docs/json.md describes the JSON, which stays stable. The JSON holds everything that the other
+// renderers use.
 package report
 
 import (
@@ -17,11 +17,11 @@ const (
 	InSync  Result = "in_sync" // nothing differs
 	Drift   Result = "drift"   // differences are left, because of a dry run, a guard that only waits, or a write that failed
 	Applied Result = "applied" // every difference was written and read back
-	Guarded Result = "guarded" // a guard withheld a change or tripped; guards that wait do not count, nor trips that only inform
+	Guarded Result = "guarded" // a guard withheld a change or tripped; a guard with Rule.Waits does not count, nor does a trip of a guard with Rule.Informs
 	Error   Result = "error"   // the pass ended before it had a plan
 )
 
-// Results lists every result, so that the metrics can start each one at zero.
+// Results lists every result. The metrics start a counter at zero for each result.
 var Results = []Result{InSync, Drift, Applied, Guarded, Error}
 
 // Outcome is the result of one planned change.
@@ -35,7 +35,7 @@ const (
 	Withheld Outcome = "withheld" // Change.Guard names the guard
 )
 
-// Counts is the size of one side as it was read, disabled people included.
+// Counts is the size of Keycloak or of ClearML as the pass read it. It includes disabled people.
 type Counts struct {
 	Groups      int `json:"groups"`
 	Users       int `json:"users"`
@@ -50,7 +50,7 @@ type Change struct {
 	Why      string  `json:"why"`
 	Match    string  `json:"match"`              // how the person was matched: id or email
 	Evidence string  `json:"evidence,omitempty"` // what the second look found on the person's own side
-	Doubt    string  `json:"doubt,omitempty"`    // why there is no evidence
+	Doubt    string  `json:"doubt,omitempty"`    // why the second look gave no evidence for the change
 	Outcome  Outcome `json:"outcome"`
 	Call     string  `json:"call,omitempty"`     // ClearML's id (meta.id) of the call that wrote the change; empty: no call was sent, or no call was answered
 	Reverted bool    `json:"reverted,omitempty"` // groupsync made this change before, and somebody else undid it
@@ -75,7 +75,7 @@ type Kept struct {
 	Why  string `json:"why"`
 
 	Until  time.Time `json:"until,omitzero"`   // when the exception ends; zero: there is no exception, or the exception has no end
-	Reason string    `json:"reason,omitempty"` // as configured
+	Reason string    `json:"reason,omitempty"` // the reason in the exception, as configured
 }
 
 // Group is one user group whose members come from Keycloak groups or from the admin role.
@@ -91,18 +91,18 @@ type Group struct {
 	OwnView  OwnView   `json:"own_view"`
 }
 
-// OwnView counts the people of one group for whom Keycloak's member list and the person's own
-// side disagree. The own side is Keycloak's answer about one account, as a login reads it. The
-// own side is right, so these people are no drift.
+// OwnView counts the people for whom the group's member list in Keycloak and the person's own side
+// disagree. The own side is Keycloak's answer about one account, as a login reads it. The own side
+// decides, so the difference in the list is no drift.
 type OwnView struct {
-	Hides int `json:"hides"` // members who are missing from the list
-	Shows int `json:"shows"` // people in the list whose own side does not have the group
-	// Stale means that Keycloak's user cache may be older than its database. Either the cache
-	// differed from a fresh reading, or only the cache shows who holds a role.
+	Hides int `json:"hides"` // ClearML members whose own side has the group, and whom the member list does not show
+	Shows int `json:"shows"` // people whom the member list shows, whose own side does not have the group, and who are no ClearML members
+	// Stale means that Keycloak's user cache may be older than Keycloak's database. Either the
+	// cache differed from a fresh reading, or only the cache shows who holds a role.
 	Stale bool `json:"stale"`
 }
 
-// Drift returns how many additions and removals are left after the pass.
+// Drift returns how many additions and removals of this group the pass did not make.
 func (g Group) Drift() (add, remove int) {
 	return left(g.Add), left(g.Remove)
 }
@@ -116,7 +116,8 @@ func left(changes []Change) (n int) {
 	return n
 }
 
-// State returns in_sync, drift or withheld.
+// State returns the state of the group after the pass. It is withheld if a guard withheld a
+// change of the group, drift if changes are left for another reason, else in_sync.
 func (g Group) State() string {
 	add, remove := g.Drift()
 	switch {
@@ -137,11 +138,12 @@ type Skip struct {
 	Why  string `json:"why"`
 }
 
-// SkipStates are the values of Skip.Why that are states of groups. Any other value is a remark
-// and is in no count.
+// SkipStates are the values of Skip.Why that are states of a skipped group. Any other value is a
+// remark, and GroupStates does not count it.
 var SkipStates = []string{"no_target", "no_source", "builtin", "not_assignable", "duplicate", "excluded"}
 
-// Person is a user or an account whose state is not an ordinary match.
+// Person is a ClearML user or a Keycloak account whose state is not "matched", such as a pending
+// account.
 type Person struct {
 	ID    string `json:"id"`
 	Name  string `json:"name"`
@@ -152,12 +154,12 @@ type Person struct {
 // UserStates are the possible states of a person.
 var UserStates = []string{"matched", "pending", "local", "other_provider", "unknown", "service_account", "protected", "unresolved", "ambiguous", "rekeyed", "renamed", "gone", "gone_kept", "self"}
 
-// Trip says that a guard tripped: it withheld changes, or found something to report.
+// Trip is one trip of a guard. The guard withheld changes, or found something to report.
 type Trip struct {
 	Guard    Guard  `json:"guard"`
 	Group    string `json:"group"`    // empty: the trip is not about one group
 	Detail   string `json:"detail"`   // the number, the limit and what to do
-	Override string `json:"override"` // how to lift the guard; empty: nothing lifts it
+	Override string `json:"override"` // how a person lifts the guard; empty: no approval lifts the guard
 }
 
 // Tally counts the changes of a pass.
@@ -183,10 +185,10 @@ type Probe struct {
 // Approval is the result of a person's approval of withheld changes.
 type Approval struct {
 	Digest  string    `json:"digest"`
-	By      string    `json:"by"` // the authenticated name, or the operating system's user
+	By      string    `json:"by"` // who approved: the name that the HTTP server authenticated, or the operating system's user
 	At      time.Time `json:"at"`
 	Granted bool      `json:"granted"` // false: the digest does not match this pass's plan, so nothing was lifted
-	Lifted  []Guard   `json:"lifted"`  // the guards that were lifted, in the order of the table
+	Lifted  []Guard   `json:"lifted"`  // the guards that were lifted, in the order of Rules
 	Changes int       `json:"changes"` // number of changes that the digest covers
 	Detail  string    `json:"detail"`  // what was lifted, or why nothing was
 }
@@ -199,7 +201,7 @@ type Report struct {
 	Person   string    `json:"person,omitempty"`   // the one person of this pass: id of the ClearML user, or of the account if ClearML has no such user; empty: everybody
 	Restores string    `json:"restores,omitempty"` // id of the pass whose changes this restore undid; empty: this is no restore
 	Result   Result    `json:"result"`
-	Digest   string    `json:"digest"` // names the changes that an approval would cover; empty: there are none
+	Digest   string    `json:"digest"` // the checksum that names the changes that an approval would cover; empty: there are no such changes
 	Started  time.Time `json:"started"`
 	Duration float64   `json:"duration_seconds"`
 	Source   Counts    `json:"source"`
@@ -216,16 +218,16 @@ type Report struct {
 	Users         map[string]int `json:"users"`                  // number of people by state
 	Probes        []Probe        `json:"federations"`            // the federations that this pass probed
 	PendingOldest float64        `json:"pending_oldest_seconds"` // how many seconds the longest waiting person has been pending
-	Reverted      map[string]int `json:"reverted"`               // number of groupsync's changes that somebody else undid, by action
+	Reverted      map[string]int `json:"reverted"`               // number of groupsync's changes that somebody else undid, by action (add, remove)
 
 	// Forgotten is the number of federated memberships that did not fit in the guards' memory.
-	// The guard fall withholds removals of federated people from the user groups of these
-	// memberships.
+	// The guard fall treats these memberships as lost, so it withholds the removals of federated
+	// people from their user groups.
 	Forgotten int `json:"forgotten_memberships,omitempty"`
 }
 
-// Whole reports whether the pass covered everybody, so that its figures are the state of both
-// sides. A pass of one person and a restore are not whole.
+// Whole reports whether the pass covered everybody. Only the figures of such a pass describe all
+// of Keycloak and ClearML. A pass of one person and a restore are not whole.
 func (r Report) Whole() bool { return r.Person == "" && r.Restores == "" }
 
 // MayHaveChanged reports whether the pass changed something in ClearML, or may have.
@@ -235,7 +237,7 @@ func (r Report) MayHaveChanged() bool {
 	})
 }
 
-// Drift returns how many additions and removals are left after the pass.
+// Drift returns how many additions and removals of all groups the pass did not make.
 func (r Report) Drift() (add, remove int) {
 	for _, g := range r.Groups {
 		a, m := g.Drift()
@@ -244,7 +246,8 @@ func (r Report) Drift() (add, remove int) {
 	return add, remove
 }
 
-// GroupStates returns the number of groups by state.
+// GroupStates returns the number of groups by state: the states of Group.State, and SkipStates
+// for the skipped groups.
 func (r Report) GroupStates() map[string]int {
 	states := make(map[string]int)
 	for _, g := range r.Groups {
@@ -258,14 +261,15 @@ func (r Report) GroupStates() map[string]int {
 	return states
 }
 
-// Succeeded reports whether the pass succeeded: it read both sides completely, no write failed,
-// and no write did more than was sent.
+// Succeeded reports whether the pass succeeded. A pass succeeds if it read both sides completely,
+// no write failed, and no canary changed more or less than groupsync sent.
 func (r Report) Succeeded() bool {
 	return len(r.Errors) == 0 && r.Applied.Failed == 0 && !r.tripped(func(g Rule) bool { return g.Broken })
 }
 
-// ExitCode returns the exit code of a single pass. It is 1 if the pass ended early. It is 2 if
-// drift is left, if there was an error, or if the result is Guarded. Else it is 0.
+// ExitCode returns the exit code of a command that made this one pass. It is 1 if the pass ended
+// before it had a plan. It is 2 if drift is left, if there was an error, or if the result is
+// Guarded. Else it is 0.
 func (r Report) ExitCode() int {
 	if r.Result == Error {
 		return 1
@@ -277,8 +281,8 @@ func (r Report) ExitCode() int {
 	return 0
 }
 
-// OnlyDrift reports whether drift is the only problem: the pass did not end early, there was
-// no error, and every guard that tripped withholds only drift.
+// OnlyDrift reports whether the pass found no problem but drift. The pass had a plan and no error,
+// and every guard that tripped has Rule.Drift.
 func (r Report) OnlyDrift() bool {
 	return r.Result != Error && len(r.Errors) == 0 && !r.tripped(func(g Rule) bool { return !g.Drift })
 }

@@ -7,27 +7,27 @@ import (
 	"time"
 )
 
-// How much a report shows of long lists, unless it is shown in full. Administrators are always
-// shown in full.
+// The limits of long lists in a report, unless the report is shown in full. Administrators are
+// always shown in full.
 const (
-	listShown   = 5  // per group and sign: people; per list: names, remarks, own views, errors
-	rowsShown   = 30 // rows of people in all groups together
-	groupsShown = 10 // rows of the table of groups
+	listShown   = 5  // the most people of one group with one sign (+, -, ?, =), and the most entries of any other list
+	rowsShown   = 30 // the most rows of people in all groups together
+	groupsShown = 10 // the most groups in the table of groups
 )
 
-// administrators reports whether the group is ClearML's built-in group Admins, or stands for
-// the role admin. A group named Admins in a report is always the built-in group.
+// administrators reports whether the group is ClearML's built-in group Admins, or represents
+// ClearML's role admin. A group named Admins in a report is always the built-in group.
 func (g Group) administrators() bool { return g.Name == "Admins" || g.ID == "role:admin" }
 
 // row is one person in one group.
 type row struct {
-	sign        string // + joins, - leaves, ? waits for the first login, = stays, ~ no longer changes (Comparison)
+	sign        string // + joins, - leaves, ? waits for the first login, = stays; ~ in a Comparison: only the present configuration makes the change
 	name, email string
 	id          string // id of the ClearML user; empty for a person who waits for the first login
 	outcome     string
 	why         string
 	withheld    bool
-	more        int // 0: the row is a person; else the number of people of this sign that are not shown
+	more        int // 0: the row is a person; else the number of people with this sign that are not shown
 }
 
 // person returns the name and, in angle brackets, the email. A name with angle brackets is
@@ -39,7 +39,7 @@ func (x row) person() string {
 	return name(x.name) + " <" + name(x.email) + ">"
 }
 
-// section is one group and the rows of it that are shown.
+// section is one group, and those of its rows that are shown.
 type section struct {
 	Group
 	from string // the sources of the group
@@ -55,8 +55,8 @@ func feeders(from []string) string {
 	return "from " + names(from)
 }
 
-// sections returns the groups with something to report: Admins first, then by the number of
-// changes. Unless the report is shown in full, sections cuts long lists. rest is the number of
+// sections returns the groups with something to report. Admins comes first, and then the groups
+// with the most changes. Unless full is set, sections cuts long lists. rest is the number of
 // groups whose people are not shown at all.
 func sections(r Report, full bool) (shown []section, rest int) {
 	var all []section
@@ -66,8 +66,8 @@ func sections(r Report, full bool) (shown []section, rest int) {
 	return fitting(all, full)
 }
 
-// fitting returns the sections to show, with their long lists cut, and the number of sections
-// that are not shown. It does not cut administrators or a full report.
+// fitting returns the sections to show, with their long lists cut. rest is the number of sections
+// that are not shown. fitting cuts nothing of administrators, and nothing at all if full is set.
 func fitting(all []section, full bool) (shown []section, rest int) {
 	used := 0
 	for i, s := range all {
@@ -100,7 +100,8 @@ func b2i(b bool) int {
 	return 0
 }
 
-// rows returns the people of the group: those who join, leave, wait, and stay.
+// rows returns one row for each person of the group: first who joins, then who leaves, who waits
+// for the first login, and who stays.
 func (g Group) rows() []row {
 	var rows []row
 	for _, c := range g.Add {
@@ -118,7 +119,7 @@ func (g Group) rows() []row {
 	return rows
 }
 
-// because returns why the member stays, and until when.
+// because returns why the member stays, and for an exception of users.protect its end and reason.
 func (k Kept) because() string {
 	why := k.Why
 	if !k.Until.IsZero() {
@@ -138,8 +139,8 @@ func (c Change) row(sign string) row {
 	return x
 }
 
-// Because returns one line: why the change is wanted, how the person was matched, and what the
-// person's own side said.
+// Because returns one line: why the plan proposes the change, how the person was matched, and what
+// the person's own side showed.
 func (c Change) Because() string {
 	because := c.Why
 	if c.Match != "" {
@@ -154,8 +155,8 @@ func (c Change) Because() string {
 	return because
 }
 
-// cut keeps listShown rows of each sign, and after them adds one row with the number of the
-// others. The rows of a sign must be together.
+// cut returns the first listShown rows of each sign. If a sign has more rows, one row with the
+// number of the missing rows follows. Rows with the same sign must be next to each other.
 func cut(rows []row) (left []row) {
 	for len(rows) > 0 {
 		n := slices.IndexFunc(rows, func(x row) bool { return x.sign != rows[0].sign })
@@ -187,9 +188,9 @@ func sumsOf(groups []Group) (s sums) {
 	return s
 }
 
-// groupTable returns a table with the figures of the groups: the head, then one row a group. A
-// long table is cut, with one row for all other groups. The last row is the sum of all groups,
-// if there are several.
+// groupTable returns a table with the figures of the groups with something to report. The first
+// row is the head, and each group has one row. Unless full is set, one row sums up the groups
+// after the first groupsShown. If there are several groups, the last row is the sum of all.
 func groupTable(r Report, full bool) [][]string {
 	groups := ordered(r.Groups)
 	table := [][]string{{"group", "add", "remove", "done", "withheld", "wait", "stay"}}

@@ -11,10 +11,10 @@ import (
 	"slices"
 )
 
-// The end of a report's JSON, and the end of a sealed report. A sealed report has one more
-// key, the SHA-256 of the JSON without that key. The sum detects a report that was cut or
-// edited by mistake. It is no signature: anybody who may write the file can also compute the
-// sum.
+// The end of a report's JSON, and the end of a sealed report. A sealed report has one more key at
+// its end: the SHA-256 of the JSON without that key. The sum detects a report that was cut or
+// edited by mistake. The sum is no signature, because anybody who may write the file can also
+// compute the sum.
 const (
 	end     = "\n}\n"
 	sumHead = ",\n  \"sha256\": \""
@@ -37,9 +37,8 @@ func sealed(body []byte) []byte {
 	return append(slices.Clone(body[:len(body)-len(end)]), sumHead+hex.EncodeToString(sum[:])+sumTail...)
 }
 
-// Unseal returns the report that SealedJSON wrote. It returns an error if the text was cut or
-// edited, or is no report. The error's text continues a sentence that begins with the name of
-// the file.
+// Unseal returns the report that SealedJSON wrote. It returns an error if the data were cut or
+// edited, or are no report. The caller writes the name of the file before the text of the error.
 func Unseal(data []byte) (Report, error) {
 	rest, closed := bytes.CutSuffix(data, []byte(sumTail))
 	at := len(rest) - hex.EncodedLen(sha256.Size)

@@ -8,8 +8,8 @@ import (
 	"unicode"
 )
 
-// headline returns one line: the result of the pass, the changes it would make or made, the
-// number of withheld changes, and how many people wait for their first login.
+// headline returns one line: the result of the pass, the changes that the pass would make or made,
+// and the numbers of withheld changes, of people who wait for their first login, and of errors.
 func (r Report) headline() string {
 	mode := r.Mode
 	if mode == "observe" {
@@ -28,7 +28,8 @@ func (r Report) headline() string {
 	return fmt.Sprintf("%s (%s): %s", r.Result, mode, strings.Join(parts, "; "))
 }
 
-// outlook returns what a dry run would change, or what a pass changed and left.
+// outlook returns the numbers of changes that a dry run would make. For a pass that may write, it
+// returns the numbers of changes that the pass made and that are left.
 func (r Report) outlook() string {
 	add, remove := r.Drift()
 	left := fmt.Sprintf("%d to add, %d to remove", add, remove)
@@ -60,8 +61,8 @@ func (c Counts) String() string {
 	return fmt.Sprintf("%d groups, %d users, %d memberships", c.Groups, c.Users, c.Memberships)
 }
 
-// readings returns the size of both sides as they were read. It is empty if the pass ended
-// early.
+// readings returns the size of Keycloak and of ClearML as the pass read them. It returns an empty
+// text if the pass ended before it had a plan.
 func (r Report) readings() string {
 	if r.Result == Error {
 		return ""
@@ -77,9 +78,9 @@ type hold struct {
 	trips   []Trip
 }
 
-// holds returns the guards that tripped or withheld something, in the order of Rules. Equal
-// trips are listed once, since two parts of a pass can report the same trip. Trips that are
-// not about one group come first.
+// holds returns the guards that tripped or withheld something, in the order of Rules. It lists
+// equal trips once, because two parts of a pass can report the same trip. In each hold, trips that
+// are not about one group come first.
 func holds(r Report) []hold {
 	byGuard, order := make(map[Guard]*hold), slices.Clone(Guards)
 	of := func(g Guard) *hold {
@@ -121,7 +122,8 @@ func holds(r Report) []hold {
 	return list
 }
 
-// String returns one line: what the guard withholds, and whether an approval lifts it.
+// String returns one line: how many changes the guard withholds in how many groups, and whether
+// an approval lifts the guard.
 func (h hold) String() string {
 	if h.changes == 0 {
 		return fmt.Sprintf("guard %s: no change withheld", h.guard)
@@ -144,16 +146,16 @@ func (t Trip) String() string {
 
 func (t Trip) liftable() bool { return t.Override != "" }
 
-// How many sentences of one guard are shown. If a guard has at most tripsShown sentences, all
-// of them are shown. If it has more, the first tripsFirst are shown, and only the names of the
-// other groups. A report that is shown in full has all sentences.
+// The limits for the sentences of one guard (the details of its trips). A report shows up to
+// tripsShown sentences. If a guard has more, the report shows only the first tripsFirst sentences,
+// the sentences about no group, and the names of the other groups. A full report shows all.
 const (
 	tripsShown = 20
 	tripsFirst = 3
 )
 
-// sentences returns the sentences of the guard that are shown, and the names of the user
-// groups whose sentences are left out (others).
+// sentences returns the sentences of the guard that the report shows. others are the names of the
+// user groups whose sentences the report leaves out.
 func (h hold) sentences(full bool) (sentences, others []string) {
 	folded := !full && len(h.trips) > tripsShown
 	for i, t := range h.trips {
@@ -167,8 +169,8 @@ func (h hold) sentences(full bool) (sentences, others []string) {
 	return sentences, others
 }
 
-// approving returns the command that approves the withheld changes. It is empty if an approval
-// lifts nothing.
+// approving returns the command that approves the withheld changes. It returns an empty text if an
+// approval would lift no guard.
 func (r Report) approving() string {
 	if r.Digest == "" || !slices.ContainsFunc(r.Guards, Trip.liftable) {
 		return ""
@@ -182,8 +184,8 @@ func (r Report) approving() string {
 	return "groupsync --once --apply --approve " + r.Digest
 }
 
-// shellWord returns the text as one word of a POSIX shell. It quotes the text only if needed;
-// nearly every id needs no quotes.
+// shellWord returns the text as one word of a POSIX shell. It quotes the text only if the shell
+// needs quotes, because a plain id is easier to read.
 func shellWord(text string) string {
 	plain := func(c rune) bool {
 		return c < unicode.MaxASCII && (unicode.IsLetter(c) || unicode.IsDigit(c) || strings.ContainsRune("-_.@:", c))
@@ -223,7 +225,7 @@ func Counted(n int, one, several string) string {
 	return fmt.Sprintf("%d %s", n, several)
 }
 
-// errorLines returns a line for each error of the pass.
+// errorLines returns one line for each error of the pass, in the order of the report.
 func errorLines(r Report) (lines []string) {
 	for _, f := range r.Errors {
 		lines = append(lines, "error: "+f.Text)
@@ -231,8 +233,8 @@ func errorLines(r Report) (lines []string) {
 	return lines
 }
 
-// cutLines returns at most listShown lines, and then one line with the number of the others.
-// If the report is shown in full, it returns all lines.
+// cutLines returns the first listShown lines. If there are more, it adds one line with the number
+// of the cut lines, and with what (a noun for the lines). If full is set, it returns all lines.
 func cutLines(lines []string, full bool, what string) []string {
 	if more := len(lines) - listShown; !full && more > 0 {
 		return append(slices.Clone(lines[:listShown]), fmt.Sprintf("… %d more %s", more, what))
@@ -241,8 +243,8 @@ func cutLines(lines []string, full bool, what string) []string {
 }
 
 // differences returns a line for each group whose member list in Keycloak differs from the own
-// side of its people, which a login reads. It returns another line if Keycloak's user cache
-// may be out of date.
+// side of the people. A login reads the own side. For each group for which Keycloak's user cache
+// may be out of date, differences adds another line.
 func differences(r Report) (lines []string) {
 	for _, g := range r.Groups {
 		var differs []string
@@ -263,7 +265,7 @@ func differences(r Report) (lines []string) {
 	return lines
 }
 
-// notice is one reason to skip groups, or one remark, with the names it applies to.
+// notice is one reason to skip groups, or one remark, with the names that it is about.
 type notice struct {
 	remark    bool
 	side, why string
@@ -292,8 +294,9 @@ func (n notice) kind() string {
 	return "left alone"
 }
 
-// shown returns the names. Unless full is true, it cuts a long list and adds the number of the
-// other names. A realm can have thousands of groups that ClearML lacks.
+// shown returns the names in one text, each as the function show writes it. Unless full is set, it
+// returns only the first listShown names and the number of the other names. A realm can have
+// thousands of groups that ClearML lacks.
 func (n notice) shown(full bool, show func(string) string) string {
 	list, more := n.names, ""
 	if !full && len(list) > listShown {

@@ -15,14 +15,16 @@ type Style struct {
 	Color bool // for a terminal that shows colours
 }
 
-// Text writes the report for a person. The summary comes first: what would change or did, what
-// each guard withholds and why, and the command that approves it. The people follow by group,
-// and then the skipped groups and remarks. At the end Text repeats the summary without the
-// reasons. Long lists are cut unless the style says otherwise, and then a table shows the
-// figures of each group. Guards and administrators are never cut.
+// Text writes the report for a person. The summary comes first: the numbers of changes, what each
+// guard withholds and why, and the command that approves the withheld changes. The people follow
+// by group, and then the skipped groups and remarks. At the end Text repeats the summary without
+// the reasons of the guards.
 //
-// Text needs only what the JSON holds. Names are quoted if they hold characters that could
-// forge a line or control the terminal.
+// Unless s.Full is set, Text cuts long lists. If it cuts the people, it adds a table with the
+// figures of each group. It never leaves out a guard or an administrator.
+//
+// Text uses only values that the JSON holds. It quotes a name with characters that could begin a
+// line or control the terminal.
 func Text(w io.Writer, r Report, s Style) error {
 	p := &printer{Style: s}
 	p.summary(r, true)
@@ -72,7 +74,8 @@ func (p *printer) lines(color string, lines []string) {
 	}
 }
 
-// block writes an empty line and a list of lines. It writes nothing if there are no lines.
+// block writes an empty line and then the lines, cut as cutLines does. what is the noun for the
+// lines. If there are no lines, block writes nothing.
 func (p *printer) block(lines []string, what string) {
 	if len(lines) > 0 {
 		p.linef("", "")
@@ -80,7 +83,8 @@ func (p *printer) block(lines []string, what string) {
 	}
 }
 
-// summary writes the headline, the guards and the approval, with or without the reasons.
+// summary writes the headline, the guards and the approval. If reasons is true, it also writes the
+// sizes of both sides, the errors, and the sentences of each guard.
 func (p *printer) summary(r Report, reasons bool) {
 	p.linef(resultColors[r.Result], "%s", r.headline())
 	if reasons {
@@ -107,7 +111,8 @@ func (p *printer) summary(r Report, reasons bool) {
 	}
 }
 
-// reasons writes the sentences of a guard.
+// reasons writes the sentences of a guard, and the names of the groups whose sentences are left
+// out.
 func (p *printer) reasons(h hold) {
 	sentences, others := h.sentences(p.Full)
 	for _, s := range sentences {
@@ -189,15 +194,15 @@ func (p *printer) notices(skips []Skip) {
 	p.block(aligned(table), "reasons and remarks")
 }
 
-// The width of an ordinary terminal, and the widest cell that sets the width of its column. A
-// longer cell moves only the rest of its own line.
+// The width of a line in terminal columns, and the widest cell that sets the width of its column.
+// A wider cell moves only the rest of its own line.
 const (
 	pageWidth = 100
 	cellWidth = 48
 )
 
-// aligned returns one line for each row, with aligned columns and two spaces between them. It
-// escapes the cells.
+// aligned returns one line for each row of the table. The columns are aligned, with two spaces
+// between columns. aligned escapes the cells.
 func aligned(table [][]string) []string {
 	var widths []int
 	for _, row := range table {

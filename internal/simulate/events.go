@@ -24,7 +24,7 @@ type event struct {
 	weight int
 	do     func(*world, *rand.Rand)
 
-	ofProcess bool // the event is about the processes of groupsync, so it never waits for the next pass
+	ofProcess bool // the event is about the processes of groupsync, so script does not delay it until a pass runs
 }
 
 // events lists the kinds of events.
@@ -36,7 +36,7 @@ var events = []event{
 	}, false},
 	{"role", 5, func(w *world, r *rand.Rand) {
 		id := pick(r, w.realm.IDs())
-		if r.IntN(2) == 0 { // a group gets or loses the role, and sometimes somebody joins the group
+		if r.IntN(2) == 0 { // not an account but a group gets or loses the role, and sometimes somebody joins that group
 			id = pick(r, w.realm.Groups())
 			if a := pick(r, w.realm.IDs()); r.IntN(2) == 0 {
 				w.realm.Put(a, id, true)
@@ -46,8 +46,8 @@ var events = []event{
 	}, false},
 	{"hidden holder", 1, func(w *world, r *rand.Rand) {
 		// A login puts an account of an LDAP into Keycloak's user cache. Then the account joins
-		// a group that gives the role of administrators. The group's list hides the people of
-		// this LDAP.
+		// a group that gives the role of administrators. Neither the cache nor the member list
+		// of the group shows that.
 		account, group := w.realm.Hidden(r)
 		user := w.login(account)
 		if user == "" {
@@ -67,7 +67,7 @@ var events = []event{
 	{"import again", 5, func(w *world, r *rand.Rand) { w.realm.Reimport(pick(r, w.realm.IDs())) }, false},
 	{"new account", 4, func(w *world, r *rand.Rand) {
 		w.made++
-		// Sometimes the email is one that somebody else has had.
+		// Sometimes the email belonged to another person before.
 		mail := email(r.IntN(w.People + 3))
 		if w.taken(mail) && !w.realm.Duplicates {
 			mail = email(100 + w.made)
@@ -75,7 +75,7 @@ var events = []event{
 		a := w.realm.AddAccount(fmt.Sprint("late", w.made), mail, r.IntN(w.realm.Federations()+1)-1, false)
 		w.realm.Put(a, pick(r, w.realm.Groups()), true)
 	}, false},
-	{"namesake", 1, func(w *world, r *rand.Rand) { // a second account with somebody's address, in no group
+	{"namesake", 1, func(w *world, r *rand.Rand) { // a second account with the email of another account, in no group
 		if mail := w.realm.EmailOf(pick(r, w.realm.IDs())); mail != "" && w.realm.Duplicates {
 			w.made++
 			w.realm.AddAccount(fmt.Sprint("namesake", w.made), mail, -1, false)
@@ -148,7 +148,7 @@ var events = []event{
 	}, false},
 	{"delete user group", 1, func(w *world, r *rand.Rand) { w.directory.DeleteGroup(pick(r, w.directory.GroupIDs())) }, false},
 	{"new user group", 2, func(w *world, r *rand.Rand) { w.directory.AddGroup(w.base.claim(words[r.IntN(len(words))])) }, false},
-	{"twin user", 1, func(w *world, r *rand.Rand) { // releases of ClearML before 3.24.7 could have an email twice
+	{"twin user", 1, func(w *world, r *rand.Rand) { // ClearML before 3.24.7 could have two users with one email
 		if mail := w.directory.EmailOf(pick(r, w.directory.UserIDs())); mail != "" {
 			w.made++
 			w.directory.AddUser(dir.NewUser{Name: fmt.Sprint("twin", w.made), Email: mail, Keycloak: true})
@@ -168,7 +168,7 @@ var events = []event{
 	}, true},
 	{"approve", 4, func(w *world, _ *rand.Rand) { go w.approve() }, true},
 	{"sync", 4, func(w *world, r *rand.Rand) {
-		n := pick(r, w.living()) // perhaps a standby
+		n := pick(r, w.living()) // the process may be a standby
 		go func() { _, _ = w.ask(n, "", reconcile.Request{Early: true}) }()
 	}, true},
 	{"sync person", 4, func(w *world, r *rand.Rand) {
@@ -203,8 +203,8 @@ var events = []event{
 	}, true},
 }
 
-// writeWaits is called when the server has refused a write. It lets people join groups and sign
-// in before groupsync sends the write again.
+// writeWaits is called when the server has refused a write, which groupsync then sends again. In
+// the meantime, writeWaits lets people join groups and sign in.
 func (w *world) writeWaits() {
 	if w.over.Load() || w.Off[joins] || w.Off["events"] {
 		return
@@ -221,9 +221,9 @@ func (w *world) writeWaits() {
 	time.AfterFunc(time.Duration(rng.IntN(900))*time.Millisecond, func() { w.happen(e, rng) })
 }
 
-// happen runs an event when no other event runs. Events during a pass run in goroutines of their
-// own. The lock is a channel, because virtual time goes on while an event waits for a channel,
-// but not while it waits for a mutex.
+// happen runs an event when no other event runs. It takes the lock turn for that, because events
+// during a pass run in their own goroutines. The lock is a channel and no mutex, because virtual
+// time stops while a goroutine waits for a mutex.
 func (w *world) happen(e event, rng *rand.Rand) {
 	w.turn <- struct{}{}
 	defer func() { <-w.turn }()
@@ -245,10 +245,10 @@ func pick[T any](r *rand.Rand, all []T) (one T) {
 	return all[r.IntN(len(all))]
 }
 
-// mayBeNamed reports whether a group of Keycloak may get the name now. Unless -known is set, a
-// name that contains the name of another group does not appear while a pass runs. Keycloak
-// only counts groups whose names contain a text, so the pass could not tell the two groups
-// apart (docs/simulation.md).
+// mayBeNamed reports whether a group of Keycloak may get the name now. The name must not contain
+// the name of another group while a pass runs, because the pass could not tell the two groups
+// apart: Keycloak counts groups whose names contain a text (docs/simulation.md). With the flag
+// -known every name is allowed.
 func (w *world) mayBeNamed(name string) bool {
 	return Known || w.running.Load() == 0 || !w.realm.NameContains(name)
 }
@@ -256,8 +256,8 @@ func (w *world) mayBeNamed(name string) bool {
 // taken reports whether an account has the email already.
 func (w *world) taken(mail string) bool { return w.realm.HasEmail(mail) }
 
-// script lets events happen until the schedule ends. About half of the events wait for the next
-// pass, and happen while that pass runs.
+// script lets events happen until the hours of the schedule are over. About half of the events
+// about Keycloak and ClearML wait for the next pass, and happen while that pass runs.
 func (w *world) script(begin time.Time) {
 	rng := w.rand("script")
 	if w.Off["events"] {

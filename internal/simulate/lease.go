@@ -10,7 +10,7 @@ import (
 	"groupsync/internal/simulate/history"
 )
 
-// The times of a lease. They are those of internal/kube.
+// The times of the Lease, with the values that internal/kube has.
 const (
 	leaseDuration = 15 * time.Second
 	renewDeadline = 10 * time.Second
@@ -49,7 +49,8 @@ func (l *lease) renew(node string) bool {
 	return true
 }
 
-// held is the fence of a process. It returns an error if the process does not hold the Lease.
+// held is the fence of a process before each write. It returns an error if another process holds
+// the Lease, or if this process did not renew the Lease within renewDeadline.
 func (l *lease) held(node string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -23,7 +23,7 @@ var (
 type mutant struct {
 	name       string
 	patches    []patch
-	focus, off string // the features with which the mechanism often matters
+	focus, off string // the faults, events and features that make the mechanism matter (focus), or hide it (off)
 }
 
 // patch replaces a text. The text must be in the file exactly once.
@@ -124,8 +124,9 @@ var mechanisms = []mutant{
 // mutantHours is the length of a schedule for a mutant, in hours.
 const mutantHours = 3
 
-// TestEveryMutantIsCaught takes out each mechanism and prints the seed that catches that. With
-// the mechanism, the same schedule must keep every law, so that nothing else can be the cause.
+// TestEveryMutantIsCaught removes each mechanism, and prints the seed of a schedule that then
+// breaks a law. With the mechanism, the same schedule must keep every law, so that nothing else can
+// be the cause.
 // The test builds the program once for each mutant, so it runs only with -mutants all.
 func TestEveryMutantIsCaught(t *testing.T) {
 	if *mutants == "" {

@@ -75,7 +75,8 @@ func cronOf(every time.Duration) cron.Schedule {
 	return s
 }
 
-// node is one process of groupsync. start builds it from the same parts as cmd/groupsync.
+// node is one process of groupsync. start builds it from the parts that the daemon uses, but with
+// models in place of the network, the store and the Lease.
 type node struct {
 	name    string
 	w       *world
@@ -86,13 +87,14 @@ type node struct {
 	stop    context.CancelFunc
 	ended   chan struct{}
 	dead    atomic.Bool
-	broken  atomic.Bool // the last pass reported the guard canary: the process writes nothing until it is restarted
+	broken  atomic.Bool // the guard canary tripped in the last pass, so the process writes nothing until it is restarted
 
 	reconciler *reconcile.Reconciler // the Reconciler that the daemon's job uses
 	settings   settings
 }
 
-// start starts a process.
+// start starts a process with the name and the settings, and returns it. The process runs until
+// end or kill is called.
 func (w *world) start(name string, s settings) (*node, error) {
 	n := &node{name: name, w: w, log: slog.New(slog.NewTextHandler(w.trace(), &slog.HandlerOptions{Level: slog.LevelInfo})).With("node", name), ended: make(chan struct{}), settings: s}
 	n.store = store{w.disk, n.dead.Load}
@@ -145,7 +147,7 @@ func (n *node) connect(s settings) (sides, error) {
 	}
 	src, err := keycloak.New(keycloak.Config{
 		URL: idp.Base, Realm: idp.Name, ClientID: "groupsync", ClientSecret: func() (string, error) { return "secret", nil },
-		Timeout: s.Timeout, Concurrency: 64, // so many that no request waits for another: the seed would not decide the order of waiting requests
+		Timeout: s.Timeout, Concurrency: 64, // so many that no request waits for another, because the seed could not decide the order of waiting requests
 		Observe: n.metrics.Observe(fault.Keycloak), Transport: n.w.wire.To(chaos.Keycloak, n.name, n.w.realm), Log: n.log,
 	})
 	if err != nil {
@@ -213,7 +215,8 @@ func (n *node) began(req reconcile.Request, ofOne bool) int {
 	return number
 }
 
-// passed does what cmd/groupsync does after a pass, and adds the end of the pass to the log.
+// passed records a pass in the metrics, as the daemon does, and adds the end of the pass to the log
+// of facts. number is the number of the pass.
 func (n *node) passed(number int, rep report.Report, req reconcile.Request) {
 	n.metrics.Record(rep)
 	if n.dead.Load() {
@@ -245,7 +248,7 @@ func (n *node) passed(number int, rep report.Report, req reconcile.Request) {
 	n.w.log.Add(e.PassEnded)
 }
 
-// counted reads the counters of changed memberships as a scrape of /metrics does.
+// counted returns the counters of changed memberships, as a scrape of /metrics shows them.
 func (n *node) counted() (c history.Counters) {
 	families, err := n.metrics.Gatherer().Gather()
 	if err != nil {
@@ -305,7 +308,7 @@ func (n *node) end() {
 	<-n.ended
 }
 
-// kill ends a process at once. From now on the process sends nothing and stores nothing.
+// kill ends a process as a crash does: from now on it sends nothing and stores nothing.
 func (n *node) kill() {
 	n.dead.Store(true)
 	n.w.wire.Kill(n.name)

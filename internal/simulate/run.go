@@ -19,8 +19,8 @@ import (
 	"groupsync/internal/simulate/oracle"
 )
 
-// Outcome is the result of a schedule. Sometimes counts what happened, by a description. Virtual
-// is how much virtual time the schedule took.
+// Outcome is the result of a schedule. Sometimes has the names of things that happened, and how
+// often. Virtual is how much virtual time the schedule took.
 type Outcome struct {
 	Violations []oracle.Violation
 	Sometimes  map[string]int
@@ -44,7 +44,7 @@ func run(s Scenario) Outcome {
 	}
 	w.script(begin)
 	end := w.settle()
-	settled := time.Now() // judgeEnd needs the time before the shutdown, because an exception of users.protect could end during the shutdown
+	settled := time.Now() // the end is judged by this time and not by the end of the shutdown, during which an exception of users.protect could end
 	w.shutdown()
 	judge.Judge(w.log.Take())
 	w.judgeEnd(judge, end, settled)
@@ -86,8 +86,8 @@ func (w *world) living() []*node {
 	return slices.Clone(w.nodes)
 }
 
-// restart ends the oldest process and starts another one. If kill is true, the process ends
-// at once; else it shuts down in order. If forget is true, restart also deletes the guards'
+// restart ends the oldest process and starts a new one. If kill is true, the old process ends as by
+// a crash. If not, it shuts down in order. If forget is true, restart also deletes the guards'
 // memory.
 func (w *world) restart(kill, forget bool) {
 	w.mu.Lock()
@@ -140,7 +140,8 @@ func (w *world) ask(n *node, user string, req reconcile.Request) (report.Report,
 	return r, err
 }
 
-// approve makes a pass, and then a pass with an approval of its digest.
+// approve asks the leader for a pass. If the report has a digest, it then asks for a second pass,
+// with an approval of that digest. It returns the last report.
 func (w *world) approve() (report.Report, error) {
 	r, err := w.sync("", reconcile.Request{Early: true})
 	if err != nil || r.Digest == "" {
@@ -150,8 +151,8 @@ func (w *world) approve() (report.Report, error) {
 	return w.sync("", reconcile.Request{Approval: reconcile.Approval{Digest: r.Digest, By: "somebody"}})
 }
 
-// settle ends all faults and lets passes run until both sides should agree. It returns the
-// last report.
+// settle ends all faults and events, and lets passes run until a pass finds both sides in sync, at
+// most five times. It returns the last report.
 func (w *world) settle() report.Report {
 	w.over.Store(true)
 	w.wire.Calm()
@@ -173,7 +174,7 @@ func (w *world) settle() report.Report {
 	var last report.Report
 	for range 5 {
 		for _, n := range w.living() {
-			if n.broken.Load() { // a person would look at ClearML and then restart the process
+			if n.broken.Load() { // the process writes nothing more; a person would look at ClearML and then restart it
 				w.restart(false, false)
 				time.Sleep(time.Minute)
 				break
@@ -194,19 +195,20 @@ func (w *world) shutdown() {
 	for _, n := range w.living() {
 		n.end()
 	}
-	time.Sleep(20 * time.Minute) // requests that a process has abandoned end in this time
+	time.Sleep(20 * time.Minute) // in this time, requests end that a process no longer waits for
 }
 
-// waiting lists the guards that may withhold changes without end even if nothing fails.
+// waiting lists the guards that may withhold changes for ever, although nothing fails: only a
+// change in Keycloak or ClearML ends the cause.
 var waiting = []report.Guard{report.Admins, report.MissingSource, report.Collision, report.Ambiguity, report.Confirm}
 
-// judgeEnd judges the end of a schedule: both sides must agree. last is the last report, and
-// settled is the time of that report.
+// judgeEnd judges the end of a schedule: the last report must say in_sync, and both sides must
+// agree. settled is the time of the last report.
 func (w *world) judgeEnd(judge *oracle.Oracle, last report.Report, settled time.Time) {
 	for text, what := range map[string]string{"no account at all": "an empty realm", "the realm has no groups": "a realm without groups", "returned no user's email": "a ClearML without people"} {
 		if slices.ContainsFunc(last.Errors, func(f report.Failure) bool { return strings.Contains(f.Text, text) }) {
 			w.count(what)
-			return // groupsync rightly synchronizes nothing
+			return // groupsync rightly refuses to synchronize, so both sides need not agree
 		}
 	}
 	var frozen []string
@@ -240,7 +242,7 @@ func (w *world) judgeEnd(judge *oracle.Oracle, last report.Report, settled time.
 	judge.Settled(settled, w.living()[0].name, frozen)
 }
 
-// Merge adds the counts of from to those of into.
+// Merge adds each count of from to the count in into with the same name.
 func Merge(into, from map[string]int) {
 	for k, n := range from {
 		into[k] += n

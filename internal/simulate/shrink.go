@@ -65,7 +65,7 @@ func Shrink(s Scenario, most int, fails func(Scenario) bool) Scenario {
 		names = append(names, e.kind)
 	}
 	names = append(names, features...)
-	// Large pieces first, because most of the names do not matter for the failure.
+	// First many names are left out at once, because most names do not matter for the failure.
 	for size := len(names); size > 0; size /= 2 {
 		for i := 0; i < len(names); {
 			piece := names[i:min(i+size, len(names))]

@@ -166,8 +166,9 @@ var sights = []string{
 	"the Lease was out of reach",
 }
 
-// TestAScheduleFollowsFromItsSeed compares two runs of one seed. It leaves out errors, because
-// the seed does not decide which of two requests with the same limit is given up first.
+// TestAScheduleFollowsFromItsSeed compares the passes and the changes of two runs of one seed. It
+// leaves out errors, because the seed does not decide which of two requests with one deadline ends
+// first.
 func TestAScheduleFollowsFromItsSeed(t *testing.T) {
 	for s := range uint64(5) {
 		a, b := Run(t, scenario(s+1)), Run(t, scenario(s+1))

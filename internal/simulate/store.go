@@ -12,8 +12,8 @@ import (
 	"groupsync/internal/report"
 )
 
-// disk keeps the data that is still there after a process has ended: the guards' memory in its
-// stored form, the suspension and the journal. All replicas share one disk.
+// disk keeps the data that survives the end of a process: the guards' memory as JSON, the
+// suspension and the journal. All replicas share one disk.
 type disk struct {
 	mu         sync.Mutex
 	memory     []byte
@@ -21,8 +21,8 @@ type disk struct {
 	reports    []report.Report
 }
 
-// store is the access of one process to the disk. After the process was killed, it can store
-// nothing.
+// store is the access of one process to the disk. After the process was killed, Save, Lock and Add
+// return errDead.
 type store struct {
 	*disk
 	dead func() bool

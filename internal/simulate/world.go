@@ -31,11 +31,12 @@ type Scenario struct {
 	Hours  int             // how many virtual hours the schedule runs before all faults and events end
 	People int             // how many people there are
 	Off    map[string]bool // kinds of faults, events and features that are switched off
-	Focus  map[string]bool // kinds that happen often; if one of them is a fault, no other kind of fault happens
+	Focus  map[string]bool // kinds of faults, events and features that happen often; if one of them is a fault, no other kind of fault happens
 	Trace  io.Writer       // where the processes log to; nil: nowhere
 }
 
-// Known lets the errors happen that are known and not fixed (docs/simulation.md).
+// Known (the flag -known) also creates the situations in which groupsync has errors that are known
+// and not fixed (docs/simulation.md).
 var Known bool
 
 // world is a schedule while it runs.
@@ -62,16 +63,16 @@ type world struct {
 
 	watch func(report.Report) // called with each report; may be nil
 
-	made  int // counts the processes, accounts and users that got a number in their name
+	made  int // the last number in the name of a process, an account or a user
 	waits int // number of writes that the server has refused so far
 }
 
-// rand returns the random numbers for one purpose. They do not depend on the random numbers for
-// other purposes. So if one feature is switched off, the rest of the schedule stays the same.
+// rand returns a source of random numbers for one purpose. Only the seed and the purpose decide the
+// numbers. So if one feature is switched off, the rest of the schedule stays the same.
 func (s Scenario) rand(purpose string) *rand.Rand { return chaos.Rand(s.Seed, purpose) }
 
-// on reports whether the schedule has the feature what. The seed decides with the probability
-// chance, unless the feature is in Focus or in Off.
+// on reports whether the schedule has the feature what. A feature in Off is never on, and a feature
+// in Focus always is. For any other feature the seed decides, with the probability chance.
 func (s Scenario) on(what string, chance float64) bool {
 	return (s.rand("on "+what).Float64() < chance || s.Focus[what]) && !s.Off[what]
 }
@@ -82,7 +83,7 @@ func (w *world) count(what string) {
 	w.sometimes[what]++
 }
 
-// saw counts what a report contains.
+// saw counts the guards, errors, states and outcomes in a report, and passes the report to watch.
 func (w *world) saw(r report.Report) {
 	if w.watch != nil {
 		w.watch(r)
@@ -147,7 +148,8 @@ func (w *world) passBegins(forget bool) {
 
 var words = []string{"ml", "data", "vision", "ops", "speech", "robots", "audit"}
 
-// newWorld makes the two sides as they are at the beginning of a schedule.
+// newWorld makes the models of both sides in their state at the beginning of a schedule. The seed
+// decides everything.
 func newWorld(s Scenario) *world {
 	rng := s.rand("world")
 	log := new(history.Log)
@@ -278,7 +280,7 @@ func (w *world) populate(rng *rand.Rand) {
 			w.directory.AddGroup(path)
 		}
 	}
-	if rng.IntN(4) == 0 { // a second group with the same leaf name
+	if rng.IntN(4) == 0 { // a group with the same leaf name as the first group
 		ids = append(ids, w.realm.AddGroup(words[0], ids[1], -1, idp.True))
 	}
 	ids = append(ids, w.realm.AddGroup("bosses", "", rng.IntN(feds+1)-1, idp.True))
@@ -315,7 +317,7 @@ func (w *world) person(rng *rand.Rand, i, feds int, groups []string) {
 	kind := rng.IntN(10)
 	user := ""
 	switch {
-	case kind < 6 && w.login(account) != "": // a user whose memberships are those of a sign-in just now
+	case kind < 6 && w.login(account) != "": // the user has just signed in, so the memberships are right
 		return
 	case kind < 8: // a user whose memberships in ClearML are out of date
 		u := dir.NewUser{Name: fmt.Sprint("user", i), Email: email(i), Keycloak: true}
@@ -364,7 +366,8 @@ func (w *world) login(account string) string {
 	return w.directory.SignIn(x)
 }
 
-// change returns the settings after a change of the configuration.
+// change returns settings that differ from s in one point that rng chooses, as after an edit of the
+// configuration.
 func (s settings) change(rng *rand.Rand) settings {
 	s.Mapping = maps.Clone(s.Mapping)
 	switch rng.IntN(5) {

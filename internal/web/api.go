@@ -63,7 +63,7 @@ func serveOpenAPI(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write(openAPI) // an error only means that the client has gone away
 }
 
-// moment returns nil for the zero time.
+// moment returns a pointer to the time, or nil for the zero time. In JSON, nil is null.
 func moment(at time.Time) *time.Time {
 	if at.IsZero() {
 		return nil
@@ -71,7 +71,8 @@ func moment(at time.Time) *time.Time {
 	return &at
 }
 
-// journal returns the report as report.JSON writes it. For nil it returns nil.
+// journal returns the JSON of the report, as report.JSON writes it. It returns nil for a nil
+// report.
 func journal(r *report.Report) (json.RawMessage, error) {
 	if r == nil {
 		return nil, nil
@@ -81,7 +82,8 @@ func journal(r *report.Report) (json.RawMessage, error) {
 	return b.Bytes(), err
 }
 
-// writeJSON answers with the value, or with the error.
+// writeJSON answers with the JSON of v. If err is not nil, or v cannot be encoded, it answers with
+// the error.
 func writeJSON(w http.ResponseWriter, v any, err error) {
 	var b bytes.Buffer
 	if err == nil {

@@ -17,19 +17,20 @@ import (
 // Control carries out the requests POST /-/…. If a method returns a *Refusal, the HTTP answer
 // has its Status. For any other error the answer has the status 500.
 type Control interface {
-	// Sync runs a pass now and returns its report. The pass is of one user, or of everybody if
+	// Sync runs a pass now and returns its report. The pass covers only the user, or everybody if
 	// user is empty.
 	Sync(ctx context.Context, user string) (report.Report, error)
 	// Approve runs a pass as Sync does, with an approval. The pass lifts the liftable guards
 	// for exactly the changes that the digest names. by is the name of the person who approves,
 	// for the log and the report.
 	Approve(ctx context.Context, user, digest, by string) (report.Report, error)
-	// Reload loads the configuration again. A valid configuration takes effect.
+	// Reload loads the configuration again. If the configuration is not valid, Reload returns an
+	// error, and the old configuration stays in force.
 	Reload() error
-	// Suspend stops writing for the duration that lasts gives. After Suspend has returned, no
-	// new write begins. If removalsOnly is true, only writes that remove somebody do not begin.
-	// Suspend returns a few lines about the new suspension, and about the earlier suspension
-	// that it replaces. by is the name of the person who suspends.
+	// Suspend stops writing for the duration lasts. After Suspend has returned, no new write
+	// begins. If removalsOnly is true, this holds only for writes that remove somebody. Suspend
+	// returns a few lines of text about the new suspension, and about an earlier suspension that
+	// the new one replaces. by is the name of the person who suspends.
 	Suspend(ctx context.Context, lasts time.Duration, reason string, removalsOnly bool, by string) (string, error)
 	// Resume ends the suspension and returns a few lines that say so. by is the name of the
 	// person who resumes.
@@ -44,13 +45,13 @@ type Refusal struct {
 
 func (r *Refusal) Error() string { return r.Err.Error() }
 
-// Unwrap returns Err.
+// Unwrap returns Err, so that errors.Is and errors.As find the cause of the refusal.
 func (r *Refusal) Unwrap() error { return r.Err }
 
-// control registers the requests that make the process do something. It refuses every request
-// that a page in a browser sends, because groupsync's own page sends no such request. It
-// refuses the request even if the page was loaded under this server's own name (DNS
-// rebinding). file is exporter-toolkit's web configuration, or empty.
+// control registers the paths /-/…, which make the process do something. It refuses every request
+// that a page in a browser sends, because groupsync's own page sends no such request. So it also
+// refuses a page that was loaded under this server's own name (DNS rebinding). file is the name of
+// exporter-toolkit's web configuration, or empty.
 func control(mux *http.ServeMux, c Control, file string) {
 	post := func(path string, do func(ctx context.Context, r *http.Request) (string, error)) {
 		mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
@@ -58,8 +59,8 @@ func control(mux *http.ServeMux, c Control, file string) {
 				answer(w, "", &Refusal{http.StatusForbidden, errors.New("groupsync does not accept this request from a page in a browser, so nothing was done. Use curl")})
 				return
 			}
-			// The timeout of ordinary requests still applies while the body is read. So a body
-			// that never arrives does not delay the shutdown.
+			// The body is read before patient removes the timeout of the request. So a body that
+			// never arrives does not delay the shutdown.
 			if _, err := io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, 64<<10)); err != nil {
 				answer(w, "", &Refusal{http.StatusBadRequest, fmt.Errorf("the body of the request did not arrive, so nothing was done: %w. Send an empty body", err)})
 				return
@@ -146,8 +147,8 @@ func signedIn(r *http.Request, file string) (name string, is bool) {
 	return "", false
 }
 
-// passAnswer returns the summary of a pass as the answer. It returns a Refusal if the pass had no
-// plan (502) or its approval was not granted (409).
+// passAnswer returns the summary of a pass as the text of the answer. It returns a Refusal if the
+// pass ended before it had a plan (502), or if the approval was not granted (409).
 func passAnswer(r report.Report, err error) (string, error) {
 	text := summary(r)
 	switch {
@@ -161,11 +162,11 @@ func passAnswer(r report.Report, err error) (string, error) {
 	return text, nil
 }
 
-// patient removes the timeouts of ordinary requests, because this answer takes as long as a
-// pass.
+// patient removes the read and write timeouts of this one request, because the answer comes only
+// after a whole pass.
 func patient(w http.ResponseWriter) {
 	c := http.NewResponseController(w)
-	_ = c.SetReadDeadline(time.Time{}) // if this fails, the ordinary timeouts stay
+	_ = c.SetReadDeadline(time.Time{}) // if the call fails, the ordinary timeouts stay
 	_ = c.SetWriteDeadline(time.Time{})
 }
 

@@ -11,10 +11,12 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// Explainer says why a person is, or is not, in a group. If it returns a *Refusal, the HTTP
-// answer has its Status: 404 if the person or the group does not exist, 409 if the text names
-// several people. For any other error the answer has the status 504 if explainTimeout has
-// passed. Before that time the status is 502, because an Explainer asks Keycloak and ClearML.
+// Explainer says why a person is, or is not, in a group. Its errors decide the HTTP status:
+//
+//   - For a *Refusal it is Refusal.Status. This is 404 if the person or the group does not exist,
+//     and 409 if the text names several people.
+//   - For any other error it is 504 if explainTimeout has passed, else 502. An Explainer asks
+//     Keycloak and ClearML.
 type Explainer interface {
 	// Explain explains a person, a person's membership of a group, or a group. Either user or
 	// group may be empty. user is an email, a username, or an id in Keycloak or ClearML.
@@ -31,7 +33,7 @@ type Explanation struct {
 // the server can still send the error when this time has passed.
 const explainTimeout = 20 * time.Second
 
-// explaining calls the Explainer for one request at a time, because each explanation costs
+// explaining calls the Explainer for one HTTP request at a time, because each explanation makes
 // requests to Keycloak and ClearML. It caches no answer.
 type explaining struct {
 	explainer Explainer

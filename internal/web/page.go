@@ -62,7 +62,8 @@ func (p page) serve(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(b.Bytes()) // an error only means that the client has gone away
 }
 
-// search explains the person or group in the form. If the form is empty, it explains nothing.
+// search returns the explanation for the person or the group in the form, and the HTTP status of
+// the page. If the form is empty, the result has no explanation, and the status is 200.
 func (p page) search(r *http.Request) (*search, int) {
 	q := r.URL.Query()
 	user, group := q.Get("user"), q.Get("group")

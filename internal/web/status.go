@@ -46,15 +46,15 @@ type Left struct {
 	Remove int `json:"remove"`
 }
 
-// NewStatus returns the status of a process that leads and has made no pass. name is the name
-// in the configuration. leader returns the holder of the Lease, or an empty text if the holder
-// is not known. A nil leader means that there is no Lease.
+// NewStatus returns a Status without passes. Until SetLeader is called, the process counts as the
+// leader. name is the key name of the configuration. leader returns the holder of the Lease, or an
+// empty text if the holder is not known. A nil leader means that there is no Lease.
 func NewStatus(name string, leader func() string) *Status {
 	return &Status{sync: name, leader: leader}
 }
 
-// SetLeader sets whether this process is the leader. It forgets all passes, because another process
-// may have made passes since.
+// SetLeader sets whether this process is the leader. It also forgets all passes, because another
+// process may have made newer passes.
 func (s *Status) SetLeader(leads bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -62,8 +62,8 @@ func (s *Status) SetLeader(leads bool) {
 	s.next, s.last, s.planned, s.passes = time.Time{}, nil, nil, nil
 }
 
-// Suspend sets the suspension. The zero Suspension means that nothing is suspended. A standby
-// shows the suspension too.
+// Suspend sets the suspension, on a standby too. The zero Suspension means that nothing is
+// suspended.
 func (s *Status) Suspend(x memory.Suspension) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -130,7 +130,7 @@ func (s *Status) state() state {
 	defer s.mu.Unlock()
 	now := state{
 		sync: s.sync, leads: !s.standby, hasLease: s.leader != nil, running: s.running, next: s.next,
-		last: s.last, planned: s.planned, passes: s.passes, // Record never changes a slice that was returned
+		last: s.last, planned: s.planned, passes: s.passes, // no copy is needed: Record makes a new slice each time
 		suspension: s.suspension,
 	}
 	if s.standby && s.leader != nil {

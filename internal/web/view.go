@@ -13,8 +13,8 @@ import (
 	"groupsync/internal/report"
 )
 
-// How many entries of each list the page shows. These limits keep the page small. The page says
-// how many entries a list has, and the JSON of /api/v1/status has all of them.
+// The most entries of each list that the page shows, so that the page stays small. The page also
+// shows the length of each list. The JSON of /api/v1/status has all entries.
 const (
 	shownGroups  = 40
 	shownChanges = 10 // of one group
@@ -23,8 +23,8 @@ const (
 	shownPeople  = 25 // of one state
 )
 
-// text is a text that may come from outside. Its String method escapes the characters that
-// could change the direction of the text, hide something or begin a line.
+// text is a text that may come from Keycloak, ClearML or the request. Its String method escapes
+// the characters that could change the direction of the text, hide something or begin a line.
 type text string
 
 func (t text) String() string { return report.Escape(string(t)) }
@@ -47,7 +47,7 @@ type view struct {
 	Groups   cut[group]
 	States   []count // groups by state
 	People   []people
-	Others   []count // number of people in each of the other states
+	Others   []count // number of people in each state that People does not list
 	Strip    []pastPass
 	Legend   []legend
 	Search   *search // nil: there is no Explainer
@@ -56,7 +56,7 @@ type view struct {
 // Asked reports whether the page shows an explanation instead of the status.
 func (v view) Asked() bool { return v.Search != nil && v.Search.Asked }
 
-// instant is a time and its distance from now.
+// instant is a time, with its distance from now in words, such as "5 min ago".
 type instant struct {
 	At  time.Time
 	Ago string
@@ -78,7 +78,7 @@ type pastPass struct {
 type figure struct {
 	Name, Label string
 	Value       int
-	Tone        string // tone of the value if it is not 0
+	Tone        string // the tone (see view.Tone) of a value that is not 0
 }
 
 type failure struct {
@@ -131,7 +131,7 @@ type people struct {
 
 type person struct{ Name, Side text }
 
-// cut is the beginning of a list.
+// cut is the beginning of a list (Shown), with the length of the whole list (All).
 type cut[T any] struct {
 	All   int
 	Shown []T
@@ -183,7 +183,7 @@ var waiting = []people{
 // for the same time.
 const overdue = 5 * time.Minute
 
-// viewOf returns what the page shows at the time now, for the state s. how says how a person
+// viewOf returns the data of the page for the state s at the time now. how describes how a person
 // approves withheld changes.
 func viewOf(s state, now time.Time, how approveWay) view {
 	v := view{Sync: text(s.sync), Now: when(now, now), Running: maybe(s.running, now), Next: maybe(s.next, now)}
@@ -215,7 +215,8 @@ func viewOf(s state, now time.Time, how approveWay) view {
 	return v
 }
 
-// planned fills in the results of the last pass that had a plan.
+// planned fills in the figures, trips, groups and people of r, the last report of a pass that had
+// a plan.
 func (v *view) planned(r report.Report, how approveWay) {
 	v.Figures = figures(r)
 	v.Trips = trips(r.Guards)
@@ -318,7 +319,8 @@ func withheldBy(r report.Report, guard report.Guard) int {
 	return held(r, func(g report.Guard) bool { return g == guard })
 }
 
-// held counts the changes that are withheld by a guard for which is returns true.
+// held counts the changes that guards withhold. It counts only guards for which the function is
+// returns true.
 func held(r report.Report, is func(report.Guard) bool) (n int) {
 	for _, g := range r.Groups {
 		for _, list := range [][]report.Change{g.Add, g.Remove} {
@@ -332,7 +334,8 @@ func held(r report.Report, is func(report.Guard) bool) (n int) {
 	return n
 }
 
-// success sets the last successful pass if the last pass did not succeed.
+// success sets v.Success to the end of the last successful pass. It sets nothing if the last pass
+// succeeded, or if no pass did. passes has the newest pass first.
 func (v *view) success(passes []Pass, now time.Time) {
 	if i := slices.IndexFunc(passes, func(p Pass) bool { return p.Success }); i > 0 {
 		v.Success = maybe(passes[i].ended(), now)
@@ -357,7 +360,8 @@ func failures(errs []report.Failure) cut[failure] {
 	return cutAt(list, shownErrors)
 }
 
-// trips returns each sentence once, since two parts of a pass can report the same trip.
+// trips returns the trips without repetitions, because two parts of a pass can report the same
+// trip.
 func trips(all []report.Trip) cut[trip] {
 	var list []trip
 	for _, t := range all {
@@ -369,8 +373,8 @@ func trips(all []report.Trip) cut[trip] {
 	return cutAt(list, shownTrips)
 }
 
-// differing returns the groups with drift or withheld changes, sorted by the number of
-// changes, most first, and then by name.
+// differing returns the groups that are not in sync. The group with the most changes left comes
+// first, and groups with equally many are sorted by name.
 func differing(all []report.Group) cut[group] {
 	var list []report.Group
 	for _, g := range all {
@@ -403,7 +407,7 @@ func size(g report.Group) int {
 	return add + remove
 }
 
-// changes returns the changes of one group that are not made, removals first.
+// changes returns the changes of one group that the pass did not make, removals first.
 func changes(g report.Group) cut[change] {
 	var list []change
 	for _, part := range []struct {
@@ -461,9 +465,9 @@ func approveBy(o Options, at net.Addr) approveWay {
 	return how
 }
 
-// of returns how to approve the changes that the pass withheld. It returns nil if an approval
-// would lift no guard. The command names localhost and not the host in the request's Host
-// header, because the sender of the request chose that header.
+// of returns how a person approves the changes that the pass withheld. It returns nil if an
+// approval would lift no guard. The command names localhost and not the host of the request's Host
+// header, because whoever sent the request chose that header.
 func (how approveWay) of(r report.Report) *approval {
 	lifted := slices.ContainsFunc(r.Guards, func(t report.Trip) bool { return t.Override != "" })
 	if r.Digest == "" || !lifted {
@@ -497,7 +501,8 @@ func past(p Pass, now time.Time) pastPass {
 	return pastPass{Ended: when(p.ended(), now), Result: words(p.Result), Class: class(p.Result), Took: took.String(), Summary: done}
 }
 
-// class returns the CSS class of a result.
+// class returns the CSS class of a result. Only known results become a class, so an unknown result
+// gets the class "unknown".
 func class(r report.Result) string {
 	if slices.Contains(report.Results, r) {
 		return string(r)
@@ -524,7 +529,7 @@ func maybe(t, now time.Time) *instant {
 	return &i
 }
 
-// rough returns the duration as a whole number with one unit.
+// rough returns the duration as a whole number of seconds, minutes, hours or days, rounded down.
 func rough(d time.Duration) string {
 	switch {
 	case d < time.Minute:

@@ -20,7 +20,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Server is an HTTP server that is bound to its address.
+// Server is an HTTP server that already listens on its address. Serve answers the requests.
 type Server struct {
 	listener net.Listener
 	config   string
@@ -43,9 +43,9 @@ type Options struct {
 // Listen binds the address. It returns an error if the address is in use or ConfigFile is
 // invalid.
 //
-// The server answers 200 at /healthz and /readyz. A process that answers is alive, and the
-// daemon listens only after it has loaded its configuration. The server answers 404 for a path
-// that Options does not enable.
+// The server always answers 200 at /healthz and /readyz. No check is needed there: a process that
+// answers is alive, and the daemon listens only after it has loaded its configuration. The server
+// answers 404 for a path that Options does not enable.
 func Listen(o Options) (*Server, error) {
 	if err := toolkit.Validate(o.ConfigFile); err != nil {
 		return nil, fmt.Errorf("web.config_file: %s: %s: see exporter-toolkit's documentation of the web configuration", o.ConfigFile, unquoted(err))
@@ -81,9 +81,9 @@ func routes(o Options, at net.Addr) http.Handler {
 	return mux
 }
 
-// warn logs a warning if everybody who can connect may control the process, and one if
-// everybody may read people's names. That is possible only if the address at is not loopback
-// and the server does not authenticate everybody.
+// warn logs a warning if everybody who can connect may control the process. It logs another one if
+// everybody who can connect may read people's names. It logs nothing if the address at is
+// loopback, or if the server authenticates every request.
 func warn(o Options, at net.Addr) {
 	if isLoopback(at) || keepsOut(o.ConfigFile) {
 		return
@@ -115,9 +115,9 @@ func registerNames(mux *http.ServeMux, o Options, at net.Addr) {
 	}
 }
 
-// keepsOut reports whether the web configuration in file, which is valid, makes exporter-toolkit
-// authenticate every request. Among the values of client_auth_type only
-// RequireAndVerifyClientCert does so. Every other value accepts an unverified certificate, or a
+// keepsOut reports whether exporter-toolkit authenticates every request. file is the name of a
+// valid web configuration, or empty. Among the values of client_auth_type, only
+// RequireAndVerifyClientCert is enough. Every other value accepts an unverified certificate, or a
 // request without a certificate.
 func keepsOut(file string) bool {
 	c := readAuth(file)
@@ -132,8 +132,9 @@ type auth struct {
 	} `yaml:"tls_server_config"`
 }
 
-// readAuth reads the web configuration. It reads the file for every request, as
-// exporter-toolkit does. It returns an empty auth if the file cannot be read.
+// readAuth reads the web configuration from the file. exporter-toolkit reads the file for every
+// request, and so do the callers of readAuth. If the file cannot be read, readAuth returns an
+// empty auth: no users, and no client certificates.
 func readAuth(file string) auth {
 	var c auth
 	data, err := os.ReadFile(file) // #nosec G304 -- the operator names the file with web.config_file
@@ -156,9 +157,9 @@ func ok(w http.ResponseWriter, _ *http.Request) {
 // Addr returns the address of the listener, with the port that was bound.
 func (s *Server) Addr() string { return s.listener.Addr().String() }
 
-// Serve answers requests until ctx ends. Then it waits up to five seconds for the answers under
-// way, and returns nil. If the server stops earlier, Serve returns the error that stopped it.
-// Call Serve only once.
+// Serve answers requests until ctx ends. It then waits up to five seconds for requests that are
+// under way, closes the rest, and returns nil. If the server stops before ctx ends, Serve returns
+// the error that stopped the server. Call Serve only once.
 func (s *Server) Serve(ctx context.Context) error {
 	failed := make(chan error, 1)
 	log := s.log

@@ -25,8 +25,8 @@ type simulation struct {
 	Sometimes                 map[string]int
 }
 
-// caught is one mechanism that TestEveryMutantIsCaught of internal/simulate took out, and the
-// schedule that noticed.
+// caught is one safety mechanism that TestEveryMutantIsCaught of internal/simulate removed, with
+// the schedule that then broke a law.
 type caught struct {
 	Mechanism, Seed, Took, Law string
 }
@@ -71,7 +71,7 @@ func readSimulation(file string) (s simulation, err error) {
 	return s, nil
 }
 
-// readCaught reads the output of TestEveryMutantIsCaught. The order is that of the output.
+// readCaught reads the output of TestEveryMutantIsCaught. The result has the order of the output.
 func readCaught(file string) ([]caught, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -87,14 +87,14 @@ func readCaught(file string) ([]caught, error) {
 	return found, nil
 }
 
-// counter says how often something happened.
+// counter is the name of something that happened in the schedules, and how often it happened.
 type counter struct {
 	Name string
 	N    int
 }
 
-// Counts returns the counters whose names begin with a word, sorted by name, without the word.
-// With the empty word it returns the counters that begin with none of words.
+// Counts returns the counters whose names begin with the word, sorted by name. It removes the word
+// from the names. With an empty word it returns the counters whose names begin with none of words.
 func (s simulation) Counts(word string) (found []counter) {
 	for name, n := range s.Sometimes {
 		first, rest, is := strings.Cut(name, " ")

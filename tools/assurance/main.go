@@ -107,7 +107,7 @@ func yes(held bool) string {
 	return "**no**"
 }
 
-// procs matches what go test appends to the name of a benchmark.
+// procs matches the number of processors that go test appends to the name of a benchmark.
 var procs = regexp.MustCompile(`-\d+$`)
 
 // collect adds the values in the output of go test, by benchmark and unit.

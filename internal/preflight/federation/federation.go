@@ -1,5 +1,5 @@
-// Package federation holds the checks of the realm's user federations. They check the
-// configuration, and whether Keycloak's lists and the people's own side agree.
+// Package federation holds the checks of the realm's user federations. One check is about their
+// configuration. The other compares Keycloak's lists with the people's own side.
 //
 // A list is the member list of a group, or the list of holders of a role. The own side of a
 // person is Keycloak's answer about the groups and roles of that one person. A login reads the
@@ -19,7 +19,7 @@ import (
 	"groupsync/internal/target"
 )
 
-// federationSource is what the checks of the federations ask of Keycloak.
+// federationSource has the requests to Keycloak that the checks of the federations make.
 type federationSource interface {
 	// InspectFederations returns the configuration of the realm's federations.
 	InspectFederations(ctx context.Context) (keycloak.FederationSettings, error)
@@ -32,16 +32,15 @@ type federationSource interface {
 	Confirm(ctx context.Context, snap *source.Snapshot, questions []source.Question, known []source.Federation) (source.Confirmation, error)
 }
 
-// federationTarget is what the checks of the federations ask of ClearML.
+// federationTarget has the requests to ClearML that the checks of the federations make.
 type federationTarget interface {
 	UserGroups(ctx context.Context) ([]target.Group, error)
 	Snapshot(ctx context.Context, groups []target.Group) (*target.Snapshot, error)
 }
 
-// Checks returns two checks of the realm's user federations. One checks their configuration.
-// The other measures whether Keycloak's lists agree with the people's own side. keycloak lists
-// the names of the checks that must find no error before Keycloak can be read. clearml lists
-// the same for ClearML.
+// Checks returns the two checks of the realm's user federations. keycloak lists the names of the
+// checks that must find no error before Keycloak can be read. clearml lists the names of such
+// checks for ClearML.
 func Checks(src federationSource, tgt federationTarget, rules match.Rules, keycloak, clearml []string) []preflight.Check {
 	f := &federations{source: src, target: tgt, rules: rules}
 	return []preflight.Check{
@@ -58,16 +57,16 @@ type federations struct {
 	read *both // nil: not read yet
 }
 
-// both holds Keycloak's groups and ClearML as the checks have read them, and which groups feed
-// which user groups.
+// both holds what the checks have read of both sides: Keycloak's groups, ClearML's users and user
+// groups, and which Keycloak group feeds which user group.
 type both struct {
 	target  *target.Snapshot
 	catalog source.Catalog
 	pairing match.Pairing
 }
 
-// pair reads both sides and pairs their groups. It does so once for all checks. It reads
-// ClearML first, as a pass does.
+// pair reads both sides and finds out which Keycloak group feeds which user group. Only the first
+// call reads; later calls return the same result. pair reads ClearML first, as a pass does.
 func (f *federations) pair(ctx context.Context) (*both, error) {
 	if f.read != nil {
 		return f.read, nil
@@ -96,8 +95,8 @@ func (f *federations) lint(ctx context.Context) []preflight.Finding {
 	if len(settings.Storages) == 0 {
 		return preflight.Fine("the realm has no user federation")
 	}
-	// If a side cannot be read, another check reports that. Then lists is nil here, and Concerns
-	// treats every group as one that feeds a user group.
+	// If a side cannot be read, another check reports the error. Here lists then stays nil, so that
+	// Concerns treats every group as the source of a user group.
 	var lists []trait.List
 	var catalog source.Catalog
 	if sides, err := f.pair(ctx); err == nil {

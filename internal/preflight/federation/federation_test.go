@@ -430,9 +430,9 @@ func TestFederationLists(t *testing.T) {
 		{name: "a realm without federations", realm: realm{groups: two}, want: "ok: the realm has no user federation\n"},
 		{name: "nothing is fed", realm: realm{groups: two, unfed: two, storages: one}, want: "ok: no Keycloak group feeds a ClearML group, so there is nothing to compare\n"},
 		{name: "both sides agree", realm: realm{groups: two, storages: one, lists: map[string]string{"/team": "ann bob local", "/ops": "bob cid"}},
-			want: "ok: Keycloak's lists and the people's own side agree: 6 answers about 3 people (everybody of a federation who is known) in 2 of 2 lists\n"},
+			want: "ok: Keycloak's lists and the people's own side agree: 6 answers about 3 people (everybody of a federation whom groupsync knows) in 2 of 2 lists\n"},
 		{name: "disabled people are not asked about", realm: realm{groups: two, storages: one, lists: map[string]string{"/team": "ann offline"}, own: map[string]string{"/team": "ann", "/ops": "offline"}},
-			want: "ok: Keycloak's lists and the people's own side agree: 2 answers about 1 person (everybody of a federation who is known) in 2 of 2 lists\n"},
+			want: "ok: Keycloak's lists and the people's own side agree: 2 answers about 1 person (everybody of a federation whom groupsync knows) in 2 of 2 lists\n"},
 		{name: "the list hides people, without a cause", realm: realm{groups: two, storages: one, lists: map[string]string{"/ops": "ann bob cid"}, own: map[string]string{"/team": "ann bob"}},
 			want: hides("the list of the group /team", "2 people", "are in the group", "3", noCause) + "    " + adviceNoCause + "\n"},
 		{name: "a list that shows nobody hides a member of the ClearML group", realm: realm{groups: []string{"/team"}, storages: one, own: map[string]string{"/team": "ann"}, teams: map[string]string{"/team": "ann"}, settled: []string{"ann"}},
@@ -476,14 +476,14 @@ func TestFederationLists(t *testing.T) {
 		{name: "a role that only the list shows", role: "boss", realm: realm{groups: two, roles: map[string]string{"boss": "ann"}, storages: one},
 			want: shows("the list of holders of the role boss", "1 person", "does not hold the role", "1", noCause) + "    " + adviceNoCause + "\n"},
 		{name: "a role that the realm lacks is no list", role: "boss", realm: realm{groups: two, storages: one, lists: map[string]string{"/team": "ann"}},
-			want: "ok: Keycloak's lists and the people's own side agree: 2 answers about 1 person (everybody of a federation who is known) in 2 of 3 lists\n"},
+			want: "ok: Keycloak's lists and the people's own side agree: 2 answers about 1 person (everybody of a federation whom groupsync knows) in 2 of 3 lists\n"},
 		{name: "people who are listed twice", realm: realm{groups: two, storages: one, lists: map[string]string{"/team": "ann ann bob bob bob cid local local"}},
 			want: "warning: the list of the group /team shows 2 people of the federation corp twice: LDAP and Keycloak's database both hold the membership. If LDAP ends the membership, the row in the database keeps the person in the group, for a login too. A mapper that was switched from the mode IMPORT to READ_ONLY leaves such rows\n    " +
 				"set the mode of the mapper groups to IMPORT, take these people out of the group in Keycloak, and set the mode back\n" +
-				"ok: Keycloak's lists and the people's own side agree: 6 answers about 3 people (everybody of a federation who is known) in 2 of 2 lists\n"},
+				"ok: Keycloak's lists and the people's own side agree: 6 answers about 3 people (everybody of a federation whom groupsync knows) in 2 of 2 lists\n"},
 		{name: "a list that Keycloak cannot give", realm: realm{groups: two, lists: map[string]string{"/ops": "ann"}, unreadable: map[string]string{"/team": "reading the members of the group /team: Keycloak answered 400"}, storages: with(func(s *keycloak.Storage) { s.Subtree = true })},
 			want: "error: reading the members of the group /team: Keycloak answered 400. groupsync changes nothing in the ClearML groups that this group feeds. Possible cause: the federation corp searches LDAP at every depth (search scope Subtree), and its mapper groups makes one Keycloak group of several LDAP groups with the same name\n    " + adviceSameNames + "\n" +
-				"ok: Keycloak's lists and the people's own side agree: 1 answer about 1 person (everybody of a federation who is known) in 1 of 2 lists\n"},
+				"ok: Keycloak's lists and the people's own side agree: 1 answer about 1 person (everybody of a federation whom groupsync knows) in 1 of 2 lists\n"},
 		{name: "nobody of the federation is known", realm: realm{groups: two, storages: one, lists: map[string]string{"/team": "local"}},
 			want: "ok: groupsync knows nobody of the federation corp: no list that feeds a ClearML group shows anybody of it, and no member of these ClearML groups belongs to it\n"},
 		{name: "nobody is known, and lists may hide people", realm: realm{groups: two, storages: with(func(s *keycloak.Storage) { s.Subtree = true })},
@@ -492,7 +492,7 @@ func TestFederationLists(t *testing.T) {
 			want: "warning: groupsync did not check the people of the federation corp, because the federation is away: it hangs\n    " + adviceAway + "\n"},
 		{name: "one federation of two is away", realm: realm{groups: two, storages: []keycloak.Storage{ldap(nil), ldap(func(s *keycloak.Storage) { s.ID, s.Name = "other", "other" })}, lists: map[string]string{"/team": "ann x@other"}, away: map[string]string{"other": "it hangs"}},
 			want: "warning: groupsync did not check the people of the federation other, because the federation is away: it hangs\n    " + adviceAway + "\n" +
-				"ok: Keycloak's lists and the people's own side agree: 2 answers about 1 person (everybody of a federation who is known) in 2 of 2 lists\n"},
+				"ok: Keycloak's lists and the people's own side agree: 2 answers about 1 person (everybody of a federation whom groupsync knows) in 2 of 2 lists\n"},
 		{name: "the federation goes away while people are asked", realm: realm{groups: two, storages: one, lists: map[string]string{"/team": "ann"}, goes: map[string]string{corp: "it hangs"}},
 			want: "warning: groupsync did not check some people of the federation corp: the federation corp is not up: it hangs\n    " + adviceAway + "\n"},
 		{name: "an own side that cannot be read", realm: realm{groups: two, storages: one, lists: map[string]string{"/team": "ann bob"}, failed: map[string]string{"ann": "the account vanished"}},
@@ -534,15 +534,15 @@ func TestTheSampleOfManyPeople(t *testing.T) {
 		want              string
 	}{
 		{"60 people of one group", 1, map[string]string{"/g00": names(0, 60)}, map[string]string{"/g00": names(0, 60)}, 50, 50, map[string]string{"/g00": "p000"},
-			"ok: Keycloak's lists and the people's own side agree: 50 answers about 50 people (a sample of the 60 who are known) in 1 of 1 lists\n"},
+			"ok: Keycloak's lists and the people's own side agree: 50 answers about 50 people (a sample of the 60 whom groupsync knows) in 1 of 1 lists\n"},
 		{"60 people of ten groups", 10, map[string]string{"/g00": names(0, 60), "/g03": names(0, 60)}, map[string]string{"/g00": names(0, 59), "/g03": names(0, 58) + " p059"}, 22, 200, map[string]string{"/g00": "p059", "/g03": "p058"},
-			"ok: Keycloak's lists and the people's own side agree: 200 answers about 22 people (a sample of the 60 who are known) in 10 of 10 lists\n"},
+			"ok: Keycloak's lists and the people's own side agree: 200 answers about 22 people (a sample of the 60 whom groupsync knows) in 10 of 10 lists\n"},
 		{"people whom a list shows and others take turns", 10, map[string]string{"/g00": names(0, 30), "/g01": names(30, 60)}, map[string]string{"/g00": names(0, 30), "/g01": names(30, 60)}, 30, 200, map[string]string{"/g00": "p000", "/g01": "p030"},
-			"ok: Keycloak's lists and the people's own side agree: 200 answers about 30 people (a sample of the 60 who are known) in 10 of 10 lists\n"},
+			"ok: Keycloak's lists and the people's own side agree: 200 answers about 30 people (a sample of the 60 whom groupsync knows) in 10 of 10 lists\n"},
 		{"40 people of five groups are everybody", 5, map[string]string{"/g00": names(0, 40)}, nil, 40, 200, map[string]string{"/g04": "p000"},
-			"ok: Keycloak's lists and the people's own side agree: 200 answers about 40 people (everybody of a federation who is known) in 5 of 5 lists\n"},
+			"ok: Keycloak's lists and the people's own side agree: 200 answers about 40 people (everybody of a federation whom groupsync knows) in 5 of 5 lists\n"},
 		{"250 groups of one person", 250, map[string]string{"/g00": "p000"}, nil, 1, 200, map[string]string{"/g00": "p000"},
-			"ok: Keycloak's lists and the people's own side agree: 200 answers about 1 person (everybody of a federation who is known) in 200 of 250 lists\n"},
+			"ok: Keycloak's lists and the people's own side agree: 200 answers about 1 person (everybody of a federation whom groupsync knows) in 200 of 250 lists\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := &realm{storages: []keycloak.Storage{ldap(nil)}, lists: tt.lists, teams: tt.teams}

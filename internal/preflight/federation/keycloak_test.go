@@ -112,7 +112,7 @@ func (s set) make(t *testing.T) *site {
 
 const (
 	calmLint = "ok: nothing in the configuration of the federation ldap makes a list that feeds a ClearML group differ from what a login reads\n"
-	agree    = "ok: Keycloak's lists and the people's own side agree: 3 answers about 3 people (everybody of a federation who is known) in 1 of 1 lists\n"
+	agree    = "ok: Keycloak's lists and the people's own side agree: 3 answers about 3 people (everybody of a federation whom groupsync knows) in 1 of 1 lists\n"
 )
 
 func hides(what, state, because, advice string) string {

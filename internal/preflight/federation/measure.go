@@ -16,15 +16,15 @@ import (
 	"groupsync/internal/source/keycloak"
 )
 
-// The largest number of people and of questions in a sample. A question costs Keycloak about
-// 10 ms and a search in LDAP.
+// The largest number of people and of questions in a sample. For each question, Keycloak needs
+// about 10 ms and a search in LDAP.
 const (
 	mostPeople    = 50
 	mostQuestions = 200
 )
 
-// measure asks Keycloak about the own side of a sample of people of federations, and compares
-// the answers with Keycloak's lists. source.Weigh judges the answers, as in a pass.
+// measure takes a sample of people of federations. It asks Keycloak about the own side of each, and
+// compares the answers with Keycloak's lists. source.Weigh judges the answers, as in a pass.
 func (f *federations) measure(ctx context.Context) []preflight.Finding {
 	// The configuration is read first, because a realm without federations needs no other read.
 	settings, err := f.source.InspectFederations(ctx)
@@ -66,9 +66,9 @@ func (f *federations) measure(ctx context.Context) []preflight.Finding {
 
 const uncheckedAdvice = "correct the cause first, then run groupsync check again"
 
-// awake probes the federations: it asks each one whether it answers. It returns a warning for
-// each federation that does not answer, and the names of the other federations by id. A federation
-// in keycloak.trusted_federations counts as up.
+// awake probes the federations: it asks each one a question to see whether it answers. It returns
+// a warning for each federation that is away, and the names, by id, of the federations that are up.
+// A federation in keycloak.trusted_federations counts as up.
 func (f *federations) awake(ctx context.Context, all []source.Federation) ([]preflight.Finding, map[string]string) {
 	var findings []preflight.Finding
 	up := make(map[string]string)
@@ -87,8 +87,9 @@ func notMeasured(federation, why string) preflight.Finding {
 		"check the federation in Keycloak and its server, then run groupsync check again")
 }
 
-// meet looks up the members of the fed user groups whose account is in no list. If a list hides
-// people, only a look-up by id or email can find their accounts.
+// meet looks up accounts that are in no list: those of the members of fed user groups, at most
+// mostPeople. A list can hide people, and then only a look-up by id or email finds their accounts.
+// meet also adds to each list of a role the groups that give the role.
 func (f *federations) meet(ctx context.Context, m *measuring) error {
 	m.people = match.Who(m.snap, m.target, f.rules)
 	members := make(map[string]bool)
@@ -124,7 +125,7 @@ func (f *federations) meet(ctx context.Context, m *measuring) error {
 type measuring struct {
 	*both
 	settings    keycloak.FederationSettings
-	federations map[string]string // the federations that are up: their names by id
+	federations map[string]string // the names, by id, of the federations that are up
 	lists       []trait.List
 	traits      []trait.Trait
 	snap        *source.Snapshot
@@ -157,8 +158,8 @@ func (m *measuring) shown(l trait.List) []string {
 	return ids
 }
 
-// known returns whether each of the snapshot's users is an enabled account of a federation
-// that is up.
+// known returns a value for each of the snapshot's users: true for an enabled account of a
+// federation that is up. Only these accounts can be in the sample.
 func (m *measuring) known() []bool {
 	known := make([]bool, len(m.snap.Users()))
 	for i, u := range m.snap.Users() {
@@ -168,11 +169,11 @@ func (m *measuring) known() []bool {
 	return known
 }
 
-// view holds the accounts of one list, and the accounts that ClearML has in the user groups of
-// the list. The keys are indexes in the snapshot's users.
+// view holds two sets of accounts for one list: those that the list shows, and those of the members
+// of the user groups that the list feeds. The keys are indexes in the snapshot's users.
 type view struct {
 	shown   map[int]bool // the accounts that the list shows
-	members map[int]bool // the accounts that could be members of the user groups that the list feeds
+	members map[int]bool // the accounts that could be a member's
 }
 
 func (m *measuring) view(l trait.List) view {
@@ -197,8 +198,8 @@ func (m *measuring) view(l trait.List) view {
 	return v
 }
 
-// sorted returns the accounts in the order in which they are asked about. Accounts on which
-// the list and ClearML disagree come first.
+// sorted returns the accounts in the order in which Keycloak is asked about them. Accounts that
+// only the list or only ClearML has come first, because a difference is most likely there.
 func (v view) sorted(accounts []int) []int {
 	rank := func(u int) int {
 		if v.shown[u] != v.members[u] {
@@ -210,16 +211,16 @@ func (v view) sorted(accounts []int) []int {
 	return accounts
 }
 
-// candidates returns the accounts that may be put into the sample: those that the list shows,
-// and those of ClearML's members.
+// candidates returns the accounts of both sets, in the order of sorted. The sample is taken from
+// these accounts.
 func (v view) candidates() []int {
 	all := maps.Clone(v.shown)
 	maps.Copy(all, v.members)
 	return v.sorted(slices.Collect(maps.Keys(all)))
 }
 
-// pairs returns a pair for each of the people and the list. People whom the list shows and
-// people whom it does not show alternate.
+// pairs returns one pair for each account in people. list is the index of the list. Accounts that
+// the list shows alternate with accounts that the list does not show.
 func (v view) pairs(list int, people []int) []pair {
 	var shown, others []pair
 	for _, u := range v.sorted(slices.Clone(people)) {
@@ -232,8 +233,9 @@ func (v view) pairs(list int, people []int) []pair {
 	return inTurn([][]pair{shown, others})
 }
 
-// sample returns the questions to ask. If there are few people and lists, everybody is asked
-// about every list. If there are too many, sample takes questions about each list in turn.
+// sample returns the questions to ask, at most mostQuestions. If there are few people and lists,
+// it returns one question for each person and each list. If there are more, it takes questions
+// about each list in turn.
 func (m *measuring) sample() []pair {
 	views := make(map[int]view)
 	var candidates [][]int
@@ -252,7 +254,8 @@ func (m *measuring) sample() []pair {
 	return sample[:min(len(sample), mostQuestions)]
 }
 
-// choose returns the first candidates that known allows, at most mostPeople, each once.
+// choose returns the first mostPeople candidates, without repetitions. It takes only accounts for
+// which known is true.
 func (m *measuring) choose(candidates []int) []int {
 	known := m.known()
 	var chosen []int
@@ -281,9 +284,9 @@ func inTurn[T any](queues [][]T) []T {
 	}
 }
 
-// questions returns the sample as questions about the people's own side. If the list shows the
-// account, the question is that of a grant: is the account in the group? If not, the question
-// is that of a removal: is the account out of the group? Each question is about one list.
+// questions returns the sample as questions about the people's own side. Each question is about one
+// account and one list. If the list shows the account, it is the question of a grant: is the
+// account in the group? If not, it is the question of a removal: is the account out of the group?
 func (m *measuring) questions() []source.Question {
 	questions := make([]source.Question, len(m.asked))
 	for i, p := range m.asked {
@@ -297,8 +300,8 @@ func (m *measuring) questions() []source.Question {
 	return questions
 }
 
-// tally counts the answers about the people of one federation in one list. hides counts those
-// whom the list hides, and shows counts those whom the list shows wrongly.
+// tally counts the clear answers about the people of one federation in one list (asked). hides
+// counts people whom the list hides, and shows counts people whom the list shows wrongly.
 type tally struct{ asked, hides, shows int }
 
 func (m *measuring) findings(c source.Confirmation) []preflight.Finding {
@@ -307,7 +310,7 @@ func (m *measuring) findings(c source.Confirmation) []preflight.Finding {
 		federation string
 	}
 	tallies := make(map[key]*tally)
-	doubts := make(map[string][]string) // by federation
+	doubts := make(map[string][]string) // by federation: why answers are unclear
 	away := make(map[string]string)
 	agree := 0
 	for i, a := range c.Answers {
@@ -371,27 +374,28 @@ func (m *measuring) ids() []string {
 	return ids
 }
 
-// agreement returns the sentence of the report if all answers agree.
+// agreement returns the sentence of the finding for a sample in which every answer agrees with the
+// list.
 func (m *measuring) agreement() string {
 	asked, lists := make(map[int]bool), make(map[int]bool)
 	for _, p := range m.asked {
 		asked[p.user], lists[p.list] = true, true
 	}
-	who, known := "everybody of a federation who is known", 0
+	who, known := "everybody of a federation whom groupsync knows", 0
 	for _, is := range m.known() {
 		if is {
 			known++
 		}
 	}
 	if len(m.asked) < known*len(lists) {
-		who = fmt.Sprintf("a sample of the %d who are known", known)
+		who = fmt.Sprintf("a sample of the %d whom groupsync knows", known)
 	}
 	return fmt.Sprintf("Keycloak's lists and the people's own side agree: %s about %s (%s) in %d of %d lists", report.Counted(len(m.asked), "answer", "answers"), people(len(asked)), who, len(lists), len(m.lists))
 }
 
 func people(n int) string { return report.Counted(n, "person", "people") }
 
-// unreadable returns a finding for each group whose members Keycloak cannot list.
+// unreadable returns an error for each group whose members Keycloak cannot list.
 func (m *measuring) unreadable() []preflight.Finding {
 	var findings []preflight.Finding
 	for _, l := range m.lists {
@@ -404,8 +408,8 @@ func (m *measuring) unreadable() []preflight.Finding {
 	return findings
 }
 
-// differ returns a warning for the people whom the list hides, and one for those whom it shows
-// wrongly.
+// differ returns a warning if the list hides people of the federation, and another one if the list
+// shows people wrongly. t has the numbers.
 func (m *measuring) differ(l trait.List, federation string, t tally) []preflight.Finding {
 	var findings []preflight.Finding
 	add := func(n int, hides bool, verb string, is state, undone string) {
@@ -454,7 +458,8 @@ func (m *measuring) twice(l trait.List, federation string) []preflight.Finding {
 		"set the mode of "+trait.Mappers(m.settings, l, federation)+" to IMPORT, take these people out of the group in Keycloak, and set the mode back")}
 }
 
-// unknown returns a finding if groupsync knows no account of the federation to ask about.
+// unknown returns a finding if the checks have found no enabled account of the federation. Keycloak
+// can then not be asked about anybody of that federation.
 func (m *measuring) unknown(federation string) []preflight.Finding {
 	for i, is := range m.known() {
 		if is && m.snap.Users()[i].Federation == federation {

@@ -9,8 +9,8 @@ import (
 	"groupsync/internal/report"
 )
 
-// guards returns a finding for each guard that would trip at the first apply, in the order of
-// report.Rules. A finding says how many changes the guard would withhold.
+// guards returns a finding for each guard that would trip at the first pass that writes (the first
+// apply), in the order of report.Rules. A finding says how many changes the guard would withhold.
 func (p *pairing) guards(context.Context) []preflight.Finding {
 	withheld := make(map[report.Guard]int)
 	for _, g := range p.view.Plan.Groups {
@@ -61,7 +61,7 @@ func (p *pairing) tripped(rule report.Rule, withheld int) (preflight.Finding, bo
 	}
 	switch {
 	case rule.Waits:
-		return preflight.Fine(seen + ". Later passes make these changes, if they still want them then")[0], true
+		return preflight.Fine(seen + ". A later pass makes these changes, if its plan proposes them too")[0], true
 	case rule.Liftable:
 		return preflight.Warn(seen, "look at the changes with a dry run, groupsync --once. If they are right, approve them with the command that it prints"), true
 	}

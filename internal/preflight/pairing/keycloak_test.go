@@ -332,7 +332,7 @@ func TestPairingOnKeycloak(t *testing.T) {
 				s.signIn(t, "ann")
 				s.known("gus", map[string]any{"email": "x"})
 				s.clearml.AddTeam("ops", "cm-ann", "cm-gus")
-			}, "pairing-guards", `✔ the guard grace would withhold 1 change. 1 removals depend on an email alone, because ClearML keeps no account id of the person, and wait until every pass has wanted them for 1h0m0s; the first pass after that makes them. Later passes make these changes, if they still want them then
+			}, "pairing-guards", `✔ the guard grace would withhold 1 change. 1 removals depend on an email alone, because ClearML keeps no account id of the person, and wait until every pass has wanted them for 1h0m0s; the first pass after that makes them. A later pass makes these changes, if its plan proposes them too
 `},
 		{"no guard would trip", keycloaktest.Spec{Groups: []string{"/ops"}, Users: []keycloaktest.User{user("ann", "/ops")}},
 			func(t *testing.T, s *site) { s.signIn(t, "ann"); s.clearml.AddTeam("ops") }, "pairing-guards", `✔ no guard would withhold anything at the first apply, which would make 1 change

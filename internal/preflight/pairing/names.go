@@ -15,12 +15,14 @@ import (
 	"groupsync/internal/target"
 )
 
-// mostNamed limits the number of findings about near misses. It also limits the findings about
-// collisions of names, except those that concern administrators.
+// mostNamed is the largest number of findings about near misses (names that are nearly equal). It
+// is also the largest number of findings about collisions of names. Collisions of administrators
+// do not count.
 const mostNamed = 5
 
-// cut returns the first mostNamed findings, and one finding that counts the others. one and
-// several name the kind of finding. where is the advice that says where all are listed.
+// cut returns the first mostNamed findings, and one finding with the number of the others. one and
+// several are the noun for a finding. where is the advice of the last finding: where a person finds
+// the complete list.
 func cut(findings []preflight.Finding, one, several, where string) []preflight.Finding {
 	if n := len(findings) - mostNamed; n > 0 {
 		return append(findings[:mostNamed:mostNamed], preflight.Warn("not shown here: "+report.Counted(n, "more "+one, "more "+several), where))
@@ -28,13 +30,13 @@ func cut(findings []preflight.Finding, one, several, where string) []preflight.F
 	return findings
 }
 
-// nearMisses finds Keycloak groups that feed nothing because of a small difference in the
-// name. Such a name is nearly the name of a ClearML group that nothing feeds. Or it differs
-// from the name of a fed ClearML group only by case or separators.
+// nearMisses finds Keycloak groups that feed nothing, perhaps because of a small difference in the
+// name. There are two kinds. The name is nearly that of a ClearML group that nothing feeds. Or it
+// differs from the name of a fed ClearML group only by letter case or separators.
 func (p *pairing) nearMisses(context.Context) []preflight.Finding {
 	pairing := p.view.Pairing
 	var unfed []string
-	fed := make(map[string]string) // by folded name
+	fed := make(map[string]string) // names of fed ClearML groups, by the name without letter case and separators
 	for _, f := range pairing.Feeds {
 		fed[near.Fold(f.Group.Name)] = f.Group.Name
 	}
@@ -73,14 +75,15 @@ func (p *pairing) nearMisses(context.Context) []preflight.Finding {
 	return cut(findings, "near miss", "near misses", "groupsync --once --full lists the groups that feed nothing (no_target) and those that nothing feeds (no_source)")
 }
 
-// otherPaths reports whether two paths have different parents. It returns false if a or b is a
-// name without a parent.
+// otherPaths reports whether two group paths have different parents. It returns false if a or b is
+// a name without a parent.
 func otherPaths(a, b string) bool {
 	parent := func(path string) string { return strings.Trim(path[:strings.LastIndex(path, "/")+1], "/") }
 	return parent(a) != "" && parent(b) != "" && near.Fold(parent(a)) != near.Fold(parent(b))
 }
 
-// collisions finds names that several groups have.
+// collisions finds names that several Keycloak groups have, or several ClearML groups. For
+// administrators the finding is an error, else a warning.
 func (p *pairing) collisions(context.Context) []preflight.Finding {
 	var failures, findings []preflight.Finding
 	for _, f := range p.view.Pairing.Feeds {
@@ -110,9 +113,9 @@ func (p *pairing) collisions(context.Context) []preflight.Finding {
 	return append(failures, cut(findings, "collision of names", "collisions of names", "groupsync --once --full lists all of them")...)
 }
 
-// shared returns the sources of a user group that have the same claim name, one list for each
-// such name. It leaves out the sources of administrators, and the sources that collide under a
-// name of admins.groups.
+// shared finds sources of a user group that have the same claim name. It returns one list of
+// sources for each such name. It returns nothing for administrators, and leaves out groups that
+// collide under a name of admins.groups, because other findings report these.
 func (p *pairing) shared(f match.Feed) (all [][]source.Group) {
 	at := make(map[string]int)
 	for _, g := range f.Sources {
@@ -130,8 +133,8 @@ func (p *pairing) shared(f match.Feed) (all [][]source.Group) {
 	return slices.DeleteFunc(all, func(groups []source.Group) bool { return len(groups) < 2 })
 }
 
-// duplicates returns the names that several ClearML groups have and that a Keycloak group
-// would feed.
+// duplicates returns the names that several ClearML groups have, if a Keycloak group would feed a
+// ClearML group of that name.
 func (p *pairing) duplicates() (names []string) {
 	for _, s := range p.view.Pairing.Skips {
 		if s.Why == match.Duplicate && !slices.ContainsFunc(names, func(n string) bool { return p.view.Rules.Same(n, s.Name) }) {

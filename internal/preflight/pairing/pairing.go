@@ -1,7 +1,8 @@
-// Package pairing holds the checks of what a pass would do with both sides. They check which
-// groups feed which user groups, which accounts are matched with which users, what the first
-// apply would change, and whether ClearML's own sign-in is configured in the same way. They
-// use one survey. A survey reads and decides as a pass does, and writes nothing.
+// Package pairing holds the checks of what the first pass that writes (the first apply) would do.
+// They check which groups feed which user groups, which accounts are matched with which users, and
+// what the pass would change. They also check whether ClearML's own sign-in is configured in the
+// same way as groupsync. They share one survey, which reads and decides as a pass does, and writes
+// nothing.
 package pairing
 
 import (
@@ -27,7 +28,7 @@ type Surveyor interface {
 	Survey(ctx context.Context) (reconcile.View, error)
 }
 
-// people asks Keycloak about single people.
+// people has the requests to Keycloak about single people.
 type people interface {
 	LookUp(ctx context.Context, snap *source.Snapshot, people []source.Person, known []source.Federation) (*source.Snapshot, error)
 	GroupsOf(ctx context.Context, catalog source.Catalog, accounts []source.User, known []source.Federation) (map[string]source.OwnGroups, error)
@@ -80,10 +81,11 @@ type pairing struct {
 
 	view       *reconcile.View // nil: there is no survey
 	lost       string
-	needsGroup clearmlenv.Switch // whether the connections of the web application say that people in no group cannot sign in
+	needsGroup clearmlenv.Switch // by the connections made in ClearML's web application: whether people who are in no group cannot sign in
 }
 
-// surveyed returns a check that runs only if there is a survey.
+// surveyed wraps a check that needs the survey. If there is no survey, the result is a warning that
+// the check was not made.
 func (p *pairing) surveyed(check func(context.Context) []preflight.Finding) func(context.Context) []preflight.Finding {
 	return func(ctx context.Context) []preflight.Finding {
 		if p.view == nil {
@@ -103,7 +105,8 @@ func (p *pairing) survey(ctx context.Context) error {
 	return nil
 }
 
-// fewFeeds is the largest number of fed user groups that the finding lists with their sources.
+// fewFeeds is the largest number of fed user groups with which the finding of fed names all of
+// them. If there are more, the finding has only the numbers.
 const fewFeeds = 10
 
 func (p *pairing) groups(ctx context.Context) []preflight.Finding {
@@ -160,8 +163,7 @@ func (p *pairing) fed() preflight.Finding {
 	return preflight.Fine(seen)[0]
 }
 
-// skipped returns the names of the groups of one side that are skipped for the reason why, in
-// the order of the pairing.
+// skipped returns the names of the groups of one side that groupsync skips for the reason why.
 func (p *pairing) skipped(why, side string) (names []string) {
 	for _, s := range p.view.Pairing.Skips {
 		if s.Why == why && s.Side == side {

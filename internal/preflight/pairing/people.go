@@ -13,8 +13,8 @@ import (
 	"groupsync/internal/target"
 )
 
-// census counts how people are matched. It counts only members of user groups that Keycloak
-// feeds, and of the Keycloak groups that feed them.
+// census counts people by how they are matched. It counts only the members of fed user groups and
+// of the Keycloak groups that feed these.
 func (p *pairing) census(context.Context) []preflight.Finding {
 	by := make(map[string]int)
 	ids := make(map[match.State][]string)
@@ -53,10 +53,11 @@ func (p *pairing) census(context.Context) []preflight.Finding {
 	return append(findings, p.unmatched(by)...)
 }
 
-// counted begins a sentence about ClearML users.
+// counted returns the beginning of a sentence, such as "3 ClearML users are".
 func counted(n int) string { return report.Counted(n, "ClearML user is", "ClearML users are") }
 
-// unmatched warns if nobody is matched, or nobody by the id.
+// unmatched returns a warning if nobody is matched at all, or if nobody is matched by the account
+// id. by has the number of matched people, by "id" and "email".
 func (p *pairing) unmatched(by map[string]int) []preflight.Finding {
 	switch unused := match.UnusedProvider(p.view.Input.Target, p.view.Rules); {
 	case len(unused) > 0:
@@ -93,7 +94,7 @@ func (p *pairing) admins(context.Context) []preflight.Finding {
 			}
 		}
 		if len(g.OtherRole) > 0 {
-			findings = append(findings, preflight.Warn(fmt.Sprintf("administrators by Keycloak whose role in ClearML groupsync does not change: %s", others(g.OtherRole)),
+			findings = append(findings, preflight.Warn(fmt.Sprintf("Keycloak makes these people administrators, but their role in ClearML is neither user nor admin, so groupsync does not change it: %s", others(g.OtherRole)),
 				"set the role to user in ClearML if they should become administrators"))
 		}
 		if floor := p.view.Input.Limits.Floor; len(g.Floor) < floor && !g.Frozen() {

@@ -44,8 +44,9 @@ func (p *pairing) connection(ctx context.Context) []preflight.Finding {
 	return findings
 }
 
-// learn sets needsGroup from a connection. needsGroup is On if at least one connection refuses
-// people who are in no group. It is Off if a connection says otherwise and none refuses them.
+// learn updates needsGroup from one connection. needsGroup becomes On if the connection refuses
+// people who are in no group. It becomes Off if the connection accepts such people, and no earlier
+// connection refuses them.
 func (p *pairing) learn(c clearml.Connection) {
 	syncs := c.Groups != nil && *c.Groups
 	switch {
@@ -101,8 +102,8 @@ func (p *pairing) compareEndpoint(name, endpoint string) []preflight.Finding {
 // mostAsked is the largest number of people that shutOut asks Keycloak about.
 const mostAsked = 50
 
-// shutOut lists the people whom ClearML would refuse at sign-in, because they are in no group
-// that ClearML knows.
+// shutOut lists the people whom ClearML would refuse at sign-in. ClearML can be configured to refuse
+// people who are in no Keycloak group that has a ClearML group.
 func (p *pairing) shutOut(ctx context.Context) []preflight.Finding {
 	const setting = "prohibit_user_signup_if_not_in_group"
 	switch {
@@ -122,10 +123,10 @@ func (p *pairing) shutOut(ctx context.Context) []preflight.Finding {
 	})(ctx)
 }
 
-// outside counts the ClearML users who are in no member list of an allowed group. An allowed
-// group is a Keycloak group whose members may sign in to ClearML.
+// outside is the result of the method outside: the ClearML users who are in no member list of an
+// allowed group. An allowed group is a Keycloak group whose members may sign in to ClearML.
 type outside struct {
-	shut      []string // names of people who are in no allowed group
+	shut      []string // names of people who are also by their own side in no allowed group
 	unasked   int      // people whom groupsync did not check, because there are more than mostAsked
 	federated int      // people whom groupsync did not check, because an account comes from a federation
 }
@@ -146,8 +147,8 @@ func (o outside) findings(begin string) []preflight.Finding {
 	return findings
 }
 
-// outside asks Keycloak about the people who are in no member list of an allowed group. It
-// first looks up the people for whom the survey found no account.
+// outside asks Keycloak for the groups of each person who is in no member list of an allowed group.
+// If the survey found no account of the person, it first looks the account up.
 func (p *pairing) outside(ctx context.Context) (o outside, err error) {
 	src, tgt, rules := p.view.Input.Source, p.view.Input.Target, p.view.Rules
 	allowed := p.allowed()
@@ -217,7 +218,7 @@ func (p *pairing) allowed() map[string]bool {
 // no member list of an allowed group. It leaves out people who are gone or disabled.
 func (p *pairing) candidates(allowed map[string]bool) (candidates []int) {
 	src, users := p.view.Input.Source, p.view.Input.Target.Users()
-	in := make(map[string]bool) // account ids
+	in := make(map[string]bool) // ids of the accounts in the member lists of allowed groups
 	for id := range allowed {
 		members, _ := src.Members(id)
 		for _, account := range members {

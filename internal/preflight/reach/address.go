@@ -24,7 +24,7 @@ import (
 
 // Address is the address of Keycloak or of ClearML, and how its certificate is checked.
 type Address struct {
-	Side               string // keycloak or clearml: begins the names of the checks and of the keys
+	Side               string // keycloak or clearml: the first part of the names of the checks and of the configuration keys
 	URL                string
 	CAFile             string
 	InsecureSkipVerify bool
@@ -33,7 +33,7 @@ type Address struct {
 // stepLimit is how long each of the two checks of an address may take.
 const stepLimit = 5 * time.Second
 
-// soon is how long before the end of a certificate the check warns.
+// soon is how long before the end of a certificate the check begins to warn.
 const soon = 14 * 24 * time.Hour
 
 // checks returns the check of the host name in DNS and the check of the certificate. The other
@@ -45,11 +45,12 @@ func (a Address) checks() []preflight.Check {
 	}
 }
 
-// proxy returns the proxy that requests go through, or nil.
+// proxy returns the proxy that the environment (HTTPS_PROXY and others) sets for requests to the
+// address. It returns nil if there is no proxy.
 func (a Address) proxy() *url.URL {
 	req, err := http.NewRequest(http.MethodGet, a.URL, nil)
 	if err != nil {
-		return nil // the configuration has checked the URL
+		return nil // this does not happen, because the configuration has checked the URL
 	}
 	through, err := http.ProxyFromEnvironment(req)
 	if err != nil {
@@ -73,7 +74,7 @@ func (a Address) dns(ctx context.Context) []preflight.Finding {
 		host, through = p.Hostname(), " of the proxy that HTTP_PROXY or HTTPS_PROXY names"
 	}
 	if _, err := netip.ParseAddr(host); err == nil {
-		return preflight.Fine(fmt.Sprintf("the host%s is the address %s", through, host))
+		return preflight.Fine(fmt.Sprintf("the host%s is the IP address %s, so DNS is not needed", through, host))
 	}
 	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err != nil {
@@ -125,8 +126,8 @@ func (a Address) plain() []preflight.Finding {
 		fmt.Sprintf("put an https:// address into %s.url", a.Side))}
 }
 
-// handshake makes one request in the same way as groupsync's client and returns the state of
-// the TLS connection. It verifies the certificate even if insecure_skip_verify is set.
+// handshake makes one request with the HTTP client that groupsync uses everywhere, and returns the
+// state of the TLS connection. It verifies the certificate even if insecure_skip_verify is set.
 func (a Address) handshake(ctx context.Context) (*tls.ConnectionState, error) {
 	client, err := transport.New(transport.Options{CAFile: a.CAFile, Timeout: stepLimit})
 	if err != nil {
@@ -148,8 +149,8 @@ func (a Address) handshake(ctx context.Context) (*tls.ConnectionState, error) {
 	return resp.TLS, nil
 }
 
-// refusedCertificate returns a finding that says why the certificate was refused. It returns
-// false if err is not about the certificate.
+// refusedCertificate returns a finding that says why the client refused the certificate of the
+// server. It returns false if err has another cause.
 func (a Address) refusedCertificate(err error) (preflight.Finding, bool) {
 	var failed *tls.CertificateVerificationError
 	if !errors.As(err, &failed) || len(failed.UnverifiedCertificates) == 0 {
@@ -177,7 +178,7 @@ func (a Address) refusedCertificate(err error) (preflight.Finding, bool) {
 	return preflight.Fail(fmt.Sprintf("the certificate is not valid: %v", failed.Err), "give the server a valid certificate"), true
 }
 
-// outOfTime returns a sentence that the certificate has expired, or is not valid yet.
+// outOfTime returns a sentence for a certificate that has expired or is not valid yet.
 func outOfTime(cert *x509.Certificate, now time.Time) string {
 	if now.Before(cert.NotBefore) {
 		return fmt.Sprintf("the certificate of %s is valid only from %s on", subject(cert), cert.NotBefore.UTC().Format(time.DateOnly))
@@ -185,7 +186,7 @@ func outOfTime(cert *x509.Certificate, now time.Time) string {
 	return fmt.Sprintf("the certificate of %s expired on %s", subject(cert), cert.NotAfter.UTC().Format(time.DateOnly))
 }
 
-// namesOf returns the hosts that the certificate is for.
+// namesOf returns the DNS names and IP addresses in the certificate, at most five.
 func namesOf(cert *x509.Certificate) string {
 	const most = 5
 	names := slices.Clone(cert.DNSNames)

@@ -136,7 +136,7 @@ func TestNoTLSConnection(t *testing.T) {
 
 func TestDNS(t *testing.T) {
 	for _, tt := range []struct{ name, url, want string }{
-		{"an address needs no DNS", "https://127.0.0.1:8443", "✔ keycloak-dns: the host is the address 127.0.0.1\n"},
+		{"an address needs no DNS", "https://127.0.0.1:8443", "✔ keycloak-dns: the host is the IP address 127.0.0.1, so DNS is not needed\n"},
 		{"a name of this machine", "https://localhost", "✔ keycloak-dns: the host localhost has the address 127.0.0.1\n"},
 		{"a name that is in no DNS", "https://auth.invalid", "✘ keycloak-dns: DNS has no address for the host auth.invalid (no such host)\n    check the host in keycloak.url, and the DNS settings of the machine or pod\n"},
 	} {

@@ -15,7 +15,7 @@ import (
 	"groupsync/internal/target/clearml"
 )
 
-// clearmlSide is what the checks of ClearML ask of the server.
+// clearmlSide has the requests that the checks of ClearML make.
 type clearmlSide interface {
 	Calls(ctx context.Context, setsRole bool) []clearml.Call
 	Login(context.Context) (clearml.Login, error)
@@ -24,7 +24,7 @@ type clearmlSide interface {
 	directory
 }
 
-// directory is ClearML with its user groups.
+// directory reads the user groups of ClearML with their members.
 type directory interface {
 	UserGroups(context.Context) ([]target.Group, error)
 	Snapshot(context.Context, []target.Group) (*target.Snapshot, error)
@@ -37,7 +37,7 @@ type lookUp interface {
 
 // ClearMLOptions hold the configuration that the checks of ClearML need.
 type ClearMLOptions struct {
-	Address  Address // its Side is clearml
+	Address  Address // with Side clearml
 	Provider string  // clearml.provider
 	// AdminsGroup and AdminsRole say what a pass writes to make somebody an administrator.
 	// Both are false if the configuration names no administrators.
@@ -45,8 +45,9 @@ type ClearMLOptions struct {
 	AdminsRole  bool // the role admin
 }
 
-// ClearML returns the checks that ClearML can be reached, that the credentials may read and
-// write user groups, and that ClearML shows the user groups without contradiction.
+// ClearML returns the checks of ClearML. They check that groupsync can reach ClearML, that the
+// credentials may read and write user groups, and that ClearML's own lists agree. people looks up
+// in Keycloak whom the credentials belong to.
 func ClearML(c clearmlSide, people lookUp, o ClearMLOptions) []preflight.Check {
 	r := &clearmlReach{clearmlSide: c, people: people, ClearMLOptions: o}
 	checks := append(o.Address.checks(), []preflight.Check{
@@ -132,9 +133,8 @@ func (r *clearmlReach) features(ctx context.Context) []preflight.Finding {
 	return preflight.Fine("the credentials have the feature " + userGroups)
 }
 
-// service reports whether the credentials belong to a service account. Some servers do not
-// list service accounts among the users. So a user that is not listed counts as a service
-// account.
+// service reports whether the credentials belong to a service account. A user who is not in the
+// list of users counts as one, because some ClearML servers do not list service accounts there.
 func (r *clearmlReach) service() bool {
 	i, listed := r.snapshot.UserIndex(r.login.Identity.User)
 	return !listed || r.snapshot.Users()[i].ServiceAccount
@@ -161,9 +161,9 @@ func (r *clearmlReach) rights(ctx context.Context) []preflight.Finding {
 	return preflight.Fine(fmt.Sprintf("the role %q may read user groups: ClearML shows %d groups, %d users and %d memberships", r.login.Identity.Role, groups, users, memberships))
 }
 
-// Directory reads both views of every user group: the group's own list of members, and the
-// users' own lists of groups. If the views disagree, it reads both a second time, because a
-// login between the reads can cause a difference. It returns the error of a read that failed.
+// Directory reads both views of every user group: the member list of the group, and the users' own
+// lists of groups. If the views disagree, it reads both views once more, because a login between
+// the two reads can cause a difference. The second result counts even if the views still disagree.
 func Directory(ctx context.Context, c directory) (snapshot *target.Snapshot, err error) {
 	for range 2 {
 		groups, err := c.UserGroups(ctx)
@@ -211,10 +211,10 @@ func (r *clearmlReach) builtin(context.Context) (findings []preflight.Finding) {
 	return findings
 }
 
-// admins compares the users with the role admin with the members of the group Admins. It is
-// unknown whether the role gives the membership, or the membership the role
-// (reference/clearml-api.md). If a pass sets only the role, a user with the role and without
-// the membership is no problem.
+// admins compares two lists of ClearML: the users with the role admin, and the members of the
+// group Admins. It is unknown whether ClearML derives one from the other
+// (reference/clearml-api.md). If a pass writes only the role, a user who has the role and is no
+// member is no problem.
 func (r *clearmlReach) admins(context.Context) (findings []preflight.Finding) {
 	member := make(map[string]bool)
 	for _, g := range r.named(target.Admins) {
@@ -236,7 +236,7 @@ func (r *clearmlReach) admins(context.Context) (findings []preflight.Finding) {
 		}
 	}
 	if roleAlone := r.AdminsRole && !r.AdminsGroup; len(only) > 0 && !roleAlone {
-		does := "groupsync writes the group, and does not take the role from them"
+		does := "groupsync writes only the group, so these users keep the role"
 		if r.AdminsRole {
 			does = "A pass sets both, the group and the role, for the people whom it finds in Keycloak"
 		}
@@ -251,7 +251,7 @@ func (r *clearmlReach) admins(context.Context) (findings []preflight.Finding) {
 	case len(findings) > 0:
 		return findings
 	case len(only) > 0:
-		return preflight.Fine(fmt.Sprintf("the role admin makes administrators. Without service accounts, %s and the membership of Admins, %d only the role", report.Counted(agree, "user has the role", "users have the role"), len(only)))
+		return preflight.Fine(fmt.Sprintf("groupsync writes only the role admin. Without service accounts, %s and the membership of Admins, and %d only the role", report.Counted(agree, "user has the role", "users have the role"), len(only)))
 	}
 	return preflight.Fine(fmt.Sprintf("the role admin and the membership of Admins agree: %s both, without service accounts", report.Counted(agree, "user has", "users have")))
 }

@@ -18,7 +18,7 @@ import (
 	"groupsync/internal/target/clearmltest"
 )
 
-// keycloakPeople stands for Keycloak.
+// keycloakPeople takes the place of Keycloak in the check clearml-identity.
 type keycloakPeople struct {
 	asked    source.Person
 	accounts []source.User
@@ -71,7 +71,7 @@ func printed(t *testing.T, checks []preflight.Check, names ...string) string {
 func TestAClearMLThatIsAsItShouldBe(t *testing.T) {
 	s := newClearML(t, clearmltest.Options{})
 	s.Inject(clearmltest.Fault{Call: "users.get_current_user", Data: `{"user": {"id": "x"}, "supported_features": ["experiments", "user_management"]}`})
-	want := `✔ clearml-dns: the host is the address 127.0.0.1
+	want := `✔ clearml-dns: the host is the IP address 127.0.0.1, so DNS is not needed
 ✔ clearml-tls: plain HTTP, which does not leave this machine
 ✔ clearml-calls: ClearML has auth.login, permissions.get_user_groups, users.get_all, users.get_service_users, permissions.add_or_update_user_group, permissions.get_access_rules, users.get_all_ex
 ✔ clearml-credentials: ClearML accepts the credentials, which are those of the user groupsync; a token lives 1h0m0s
@@ -241,7 +241,7 @@ func TestWhatIsWrongInClearML(t *testing.T) {
 			mistake: func(s *clearmltest.Server) {
 				s.AddUser(clearmltest.User{ID: "cyn", Name: "Cyn", Email: "cyn@example.com", Role: "admin"})
 			},
-			want: "✔ clearml-admins: the role admin makes administrators. Without service accounts, 0 users have the role and the membership of Admins, 1 only the role\n"},
+			want: "✔ clearml-admins: groupsync writes only the role admin. Without service accounts, 0 users have the role and the membership of Admins, and 1 only the role\n"},
 		{name: "role and group disagree", options: clearmltest.Options{RolesApart: true}, check: "clearml-admins",
 			mistake: func(s *clearmltest.Server) {
 				s.AddUser(clearmltest.User{ID: "cyn", Name: "Cyn", Email: "cyn@example.com", Role: "admin"})
@@ -249,7 +249,7 @@ func TestWhatIsWrongInClearML(t *testing.T) {
 				s.AddUser(clearmltest.User{ID: "eve", Name: "Eve", Email: "eve@example.com", Role: "system"})
 				s.SetMembers("Admins", "ann", "dan")
 			},
-			want: `! clearml-admins: users who have the role admin and are not members of Admins: cyn. groupsync writes the group, and does not take the role from them
+			want: `! clearml-admins: users who have the role admin and are not members of Admins: cyn. groupsync writes only the group, so these users keep the role
     look at their role in ClearML's settings, under Users & Groups
 ! clearml-admins: members of Admins whose role is not one of an administrator: ann. On this server, membership of the group alone may not give administrator rights
     try what such a user may do, and set the role in ClearML's settings, under Users & Groups

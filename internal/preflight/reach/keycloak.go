@@ -14,7 +14,7 @@ import (
 	"groupsync/internal/source/keycloak"
 )
 
-// keycloakSide is what the checks of Keycloak ask of the server.
+// keycloakSide has the requests that the checks of Keycloak make.
 type keycloakSide interface {
 	Discover(context.Context) (keycloak.Discovery, error)
 	SignIn(context.Context) (keycloak.Grant, error)
@@ -26,15 +26,15 @@ type keycloakSide interface {
 
 // KeycloakOptions hold the configuration that the checks of Keycloak need.
 type KeycloakOptions struct {
-	Address   Address // its Side is keycloak
+	Address   Address // with Side keycloak
 	Realm     string
 	ClientID  string
 	AdminRole string // admins.role; empty: none
 	Events    bool   // the daemon reads admin events: keycloak.events is poll
 }
 
-// Keycloak returns the checks that Keycloak can be reached, and that the client may read what
-// a pass reads and no more.
+// Keycloak returns the checks of Keycloak. They check that groupsync can reach Keycloak, and that
+// groupsync's client may read what a pass reads, and nothing else.
 func Keycloak(k keycloakSide, o KeycloakOptions) []preflight.Check {
 	r := &keycloakReach{keycloakSide: k, KeycloakOptions: o}
 	checks := append(o.Address.checks(), []preflight.Check{
@@ -53,8 +53,8 @@ func Keycloak(k keycloakSide, o KeycloakOptions) []preflight.Check {
 	return chained(checks, 7)
 }
 
-// chained makes each of the first n checks depend on all checks before it. It makes every later
-// check depend on the first n checks.
+// chained sets After of the checks of one side. Each of the first n checks depends on all checks
+// before it. Every later check depends only on the first n checks.
 func chained(checks []preflight.Check, n int) []preflight.Check {
 	var names []string
 	for i := range checks {
@@ -66,14 +66,14 @@ func chained(checks []preflight.Check, n int) []preflight.Check {
 	return checks
 }
 
-// Prerequisites returns the names of the checks that checks of other families depend on, in their
-// order. side is the result of Keycloak or ClearML.
+// Prerequisites returns the names of the checks that must find no error before another package's
+// checks can read this side. side is the result of Keycloak or ClearML.
 func Prerequisites(side []preflight.Check) []string { return side[len(side)-1].After }
 
 type keycloakReach struct {
 	keycloakSide
 	KeycloakOptions
-	grant keycloak.Grant // the token of the last sign-in, and what it allows
+	grant keycloak.Grant // the token of the last sign-in, with the roles in the token
 }
 
 func (r *keycloakReach) realm(ctx context.Context) []preflight.Finding {
@@ -95,9 +95,8 @@ func (r *keycloakReach) credentials(ctx context.Context) (findings []preflight.F
 	return preflight.Fine(fmt.Sprintf("Keycloak accepts the secret of the client %q, by the method %s", r.ClientID, r.grant.Method))
 }
 
-// The bounds of a token's life. The check warns of a token that lives shorter or longer.
-// groupsync renews a token when a quarter of its life is left, at most 30 seconds before its
-// end.
+// The shortest and the longest lifetime of an access token that cause no warning. groupsync renews
+// a token when a quarter of its lifetime is left, at most 30 seconds before the end.
 const (
 	shortToken = time.Minute
 	longToken  = time.Hour
@@ -108,7 +107,7 @@ func (r *keycloakReach) token(context.Context) []preflight.Finding {
 	client := "Clients > " + r.ClientID + " > Advanced > Advanced settings"
 	switch life := r.grant.Life; {
 	case life < shortToken:
-		return []preflight.Finding{preflight.Warn(fmt.Sprintf("an access token lives %s. A pass renews it every few seconds, and Keycloak refuses a request that waits longer than that before it is sent", life),
+		return []preflight.Finding{preflight.Warn(fmt.Sprintf("an access token lives %s. A pass renews it every few seconds, and Keycloak refuses a request that is sent after its token has ended", life),
 			fmt.Sprintf("set %s%s, to one minute at least", where, client))}
 	case life > longToken:
 		return []preflight.Finding{preflight.Warn(fmt.Sprintf("an access token lives %s. Anybody who gets a token can read the realm for that time", life),
@@ -118,8 +117,9 @@ func (r *keycloakReach) token(context.Context) []preflight.Finding {
 	}
 }
 
-// scope checks whether the token carries any roles. A service account always holds some
-// default roles. So a token without roles does not show which roles the account holds.
+// scope checks whether the token carries any roles. A service account always holds some default
+// roles. So if the token carries none, Keycloak left the roles out of the token, and the token does
+// not show what groupsync may read.
 func (r *keycloakReach) scope(context.Context) []preflight.Finding {
 	if r.grant.Refusal != nil && len(r.grant.RealmRoles) == 0 && len(r.grant.ClientRoles) == 0 {
 		return preflight.Refused(r.grant.Refusal, "")
@@ -130,7 +130,8 @@ func (r *keycloakReach) scope(context.Context) []preflight.Finding {
 	return preflight.Fine("the token carries roles of clients and of the realm")
 }
 
-// The roles of the management client that groupsync uses, and those that they include.
+// usedRoles are the roles of Keycloak's management client (realm-management) that groupsync uses,
+// and the roles that these include.
 var usedRoles = []string{"view-users", "view-realm", "view-clients", "query-users", "query-groups", "query-clients", "query-realms"}
 
 func (r *keycloakReach) roles(ctx context.Context) []preflight.Finding {
@@ -139,7 +140,7 @@ func (r *keycloakReach) roles(ctx context.Context) []preflight.Finding {
 	if r.grant.Refusal != nil {
 		findings := preflight.Refused(r.grant.Refusal, "assign view-users and view-realm of "+r.grant.Management+" "+assign)
 		if slices.Contains(held, "query-groups") && !slices.Contains(held, "view-users") {
-			findings[0].Seen += " The role query-groups with fine-grained permissions does not take the place of view-users: Keycloak then leaves groups out of its own count, too."
+			findings[0].Seen += " The role query-groups with fine-grained permissions is not enough: Keycloak would then leave hidden groups out of its count of groups too, so groupsync could not detect that groups are missing."
 		}
 		return findings
 	}
@@ -148,7 +149,8 @@ func (r *keycloakReach) roles(ctx context.Context) []preflight.Finding {
 	return append(findings, r.excess(ctx, assign)...)
 }
 
-// viewClients checks the role view-clients. Only admins.role needs it.
+// viewClients checks the role view-clients. groupsync needs the role only for admins.role. assign
+// is the place in the admin console where a person assigns the role.
 func (r *keycloakReach) viewClients(held []string, assign string) []preflight.Finding {
 	ofRealm, _ := source.RealmRole(r.AdminRole)
 	todo := fmt.Sprintf("assign view-clients of %s %s", r.grant.Management, assign)
@@ -162,8 +164,8 @@ func (r *keycloakReach) viewClients(held []string, assign string) []preflight.Fi
 	}
 }
 
-// excess warns of roles that groupsync does not use. It leaves out the roles of the client
-// "account", because these are default roles and concern only the account itself.
+// excess warns of roles that the token carries and groupsync does not use. It leaves out the roles
+// of the client "account", because these are default roles and concern only the account itself.
 func (r *keycloakReach) excess(ctx context.Context, assign string) (findings []preflight.Finding) {
 	warn := func(whose string, roles []string) {
 		if len(roles) > 0 {
@@ -195,8 +197,8 @@ func (r *keycloakReach) excess(ctx context.Context, assign string) (findings []p
 	return findings
 }
 
-// events checks what keycloak.events needs. It finds no errors, because without events a
-// change in Keycloak only waits for the schedule.
+// events checks what keycloak.events: poll needs. It reports problems as warnings and not as
+// errors, because without events a change in Keycloak only waits for the next scheduled pass.
 func (r *keycloakReach) events(ctx context.Context) []preflight.Finding {
 	if !slices.Contains(r.grant.ClientRoles[r.grant.Management], "view-events") {
 		return []preflight.Finding{preflight.Warn(fmt.Sprintf("keycloak.events is poll, and the token lacks view-events of %s: groupsync cannot read admin events, so changes in Keycloak wait for the schedule", r.grant.Management),
@@ -235,7 +237,7 @@ func (r *keycloakReach) groups(ctx context.Context) []preflight.Finding {
 	return preflight.Fine(fmt.Sprintf("Keycloak lists %d groups, and its count of groups is the same", len(c.Groups())))
 }
 
-// oldest is the oldest release of Keycloak that groupsync supports and is tested with.
+// oldest is the oldest major release of Keycloak that groupsync supports and is tested with.
 const oldest = 24
 
 func (r *keycloakReach) version(ctx context.Context) []preflight.Finding {
@@ -261,12 +263,12 @@ func (r *keycloakReach) version(ctx context.Context) []preflight.Finding {
 	return preflight.Fine(fmt.Sprintf("Keycloak is %s; groupsync supports %d and newer", v, oldest))
 }
 
-// leavesDisabled is the first release that leaves an account of LDAP disabled when the
-// members of an LDAP group are read.
+// leavesDisabled is the first major release of Keycloak without this fault: when groupsync reads
+// the members of an LDAP group, Keycloak enables accounts that an administrator has disabled.
 const leavesDisabled = 26
 
-// enablesAgain returns the finding for a Keycloak that enables disabled accounts of LDAP
-// again. In a realm without a federation it returns nil.
+// enablesAgain returns the warning for a Keycloak before leavesDisabled. In a realm without a
+// federation it returns nil.
 func (r *keycloakReach) enablesAgain(ctx context.Context, version string) []preflight.Finding {
 	catalog, err := r.Catalog(ctx)
 	if err != nil {
@@ -280,9 +282,9 @@ func (r *keycloakReach) enablesAgain(ctx context.Context, version string) []pref
 		fmt.Sprintf("upgrade to Keycloak %d, or disable people in LDAP", leavesDisabled))}
 }
 
-// versionNotShown checks a Keycloak that does not show the client its version. Every release
-// that groupsync does not support shows its version. The settings of the realm confirm that the
-// release is newer than 26.0, because only newer releases have admin permissions there.
+// versionNotShown checks a Keycloak that does not show its version to groupsync's client. Only
+// supported releases hide the version. The setting "Admin permissions" of the realm confirms that
+// the release is newer than 26.0, because older releases do not have this setting.
 func (r *keycloakReach) versionNotShown(ctx context.Context, todo string) []preflight.Finding {
 	settings, err := r.Settings(ctx)
 	switch {
@@ -291,5 +293,5 @@ func (r *keycloakReach) versionNotShown(ctx context.Context, todo string) []pref
 	case settings.Permissions == nil:
 		return []preflight.Finding{preflight.Warn("groupsync could not complete this check: Keycloak does not show the client its version, and the settings of the realm do not show it", todo)}
 	}
-	return preflight.Fine("Keycloak does not show the client its version. It is newer than 26.0 by the settings of the realm")
+	return preflight.Fine("Keycloak does not show the client its version. The settings of the realm show that Keycloak is newer than 26.0")
 }

@@ -59,14 +59,14 @@ func TestAKeycloakThatIsAsItShouldBe(t *testing.T) {
 	c.at(serveTLS(t, proxyTo(t, r.Server.URL), ours.server(t, -day, 90*day, "127.0.0.1")), ours.file(t))
 	start := time.Now()
 	got := lifespan(printed(t, c.checks(t)))
-	want := `✔ keycloak-dns: the host is the address 127.0.0.1
+	want := `✔ keycloak-dns: the host is the IP address 127.0.0.1, so DNS is not needed
 ✔ keycloak-tls: TLS 1.3, a certificate chain to "CN=Our Authority" that is valid until ` + until.UTC().Format(time.DateOnly) + `
 ✔ keycloak-realm: Keycloak has the realm "REALM", whose issuer is URL/realms/REALM
 ✔ keycloak-credentials: Keycloak accepts the secret of the client "groupsync", by the method client_secret_post
 ✔ keycloak-token: an access token lives 5m0s
 ✔ keycloak-scope: the token carries roles of clients and of the realm
 ✔ keycloak-roles: the token carries view-users and view-realm of realm-management
-✔ keycloak-version: Keycloak does not show the client its version. It is newer than 26.0 by the settings of the realm
+✔ keycloak-version: Keycloak does not show the client its version. The settings of the realm show that Keycloak is newer than 26.0
 ✔ keycloak-permissions: fine-grained admin permissions are off
 ✔ keycloak-groups: Keycloak lists 3 groups, and its count of groups is the same
 `
@@ -144,7 +144,7 @@ func TestWhatIsWrongInKeycloak(t *testing.T) {
 			},
 			want: "✔ keycloak-credentials: Keycloak accepts the secret of the client \"groupsync\", by the method client_secret_basic\n"},
 		{name: "the token is short", spec: keycloaktest.Spec{TokenSeconds: 20}, check: "keycloak-token",
-			want: `! keycloak-token: an access token lives 20s. A pass renews it every few seconds, and Keycloak refuses a request that waits longer than that before it is sent
+			want: `! keycloak-token: an access token lives 20s. A pass renews it every few seconds, and Keycloak refuses a request that is sent after its token has ended
     set "Access Token Lifespan" in Realm settings > Tokens, or for the client in Clients > groupsync > Advanced > Advanced settings, to one minute at least
 `},
 		{name: "the token is long", spec: keycloaktest.Spec{TokenSeconds: 86400}, check: "keycloak-token",
@@ -171,7 +171,7 @@ func TestWhatIsWrongInKeycloak(t *testing.T) {
     assign view-realm of realm-management to the service account of the client "groupsync" in Clients > groupsync > Service account roles. If they are listed there, switch on "Full scope allowed" in Clients > groupsync > Client scopes > groupsync-dedicated > Scope
 `},
 		{name: "fine-grained permissions in place of view-users", spec: keycloaktest.Spec{ServiceRoles: []string{"query-groups", "view-realm"}, Permissions: true}, check: "keycloak-roles",
-			want: `✘ keycloak-roles: signing in to Keycloak: the access token lacks view-users of realm-management, without which Keycloak hides people and reports no error. groupsync did not read the realm. The role query-groups with fine-grained permissions does not take the place of view-users: Keycloak then leaves groups out of its own count, too.
+			want: `✘ keycloak-roles: signing in to Keycloak: the access token lacks view-users of realm-management, without which Keycloak hides people and reports no error. groupsync did not read the realm. The role query-groups with fine-grained permissions is not enough: Keycloak would then leave hidden groups out of its count of groups too, so groupsync could not detect that groups are missing.
     assign view-users of realm-management to the service account of the client "groupsync" in Clients > groupsync > Service account roles. If they are listed there, switch on "Full scope allowed" in Clients > groupsync > Client scopes > groupsync-dedicated > Scope
 `},
 		{name: "too many roles", spec: keycloaktest.Spec{ServiceRoles: append([]string{"manage-users", "impersonation"}, needs...), Roles: []string{"boss\u202e", "web/<script>"}}, check: "keycloak-roles",
@@ -260,8 +260,8 @@ func (a answers) DefaultRoles(context.Context) ([]string, error)       { return 
 func (a answers) Version(context.Context) (string, error)              { return a.version, a.err }
 func (a answers) Catalog(context.Context) (source.Catalog, error)      { return a.catalog, a.err }
 
-// TestAKeycloakThatCannotBeLookedAt: a check that Keycloak does not let look never passes in
-// silence.
+// TestAKeycloakThatCannotBeLookedAt: if Keycloak refuses the request of a check, the finding is a
+// warning or an error, and never OK.
 func TestAKeycloakThatCannotBeLookedAt(t *testing.T) {
 	k := answers{
 		discovery: keycloak.Discovery{Issuer: "x"}, err: errors.New("403 from a proxy\x1b[2J"),
@@ -303,7 +303,7 @@ func TestTheVersionOfKeycloak(t *testing.T) {
 		{"one that enables people of LDAP again", "25.0.6", keycloak.Settings{}, "! keycloak-version: Keycloak is 25.0.6. When the members of an LDAP group are read, Keycloak before 26 enables accounts again that an administrator disabled in Keycloak. groupsync reads members in every pass\n    upgrade to Keycloak 26, or disable people in LDAP\n"},
 		{"a release to come", "100", keycloak.Settings{}, "✔ keycloak-version: Keycloak is 100; groupsync supports 24 and newer\n"},
 		{"no number", "main\x1b[2J", keycloak.Settings{}, "! keycloak-version: groupsync could not complete this check: Keycloak's version \"main\\x1b[2J\" is not a number\n    make sure that Keycloak is 24 or newer\n"},
-		{"not told, by a new one", "", keycloak.Settings{Permissions: &off}, "✔ keycloak-version: Keycloak does not show the client its version. It is newer than 26.0 by the settings of the realm\n"},
+		{"not told, by a new one", "", keycloak.Settings{Permissions: &off}, "✔ keycloak-version: Keycloak does not show the client its version. The settings of the realm show that Keycloak is newer than 26.0\n"},
 		{"not told, by one that shows nothing", "", keycloak.Settings{}, "! keycloak-version: groupsync could not complete this check: Keycloak does not show the client its version, and the settings of the realm do not show it\n    make sure that Keycloak is 24 or newer\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

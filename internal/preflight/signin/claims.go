@@ -10,8 +10,8 @@ import (
 	"groupsync/internal/source/keycloak"
 )
 
-// exampleOfPerson checks the claims of the example that say who signs in. It returns no finding
-// if these claims are right.
+// exampleOfPerson checks the claims of the example (a simulated sign-in) that identify the person.
+// It returns no finding if these claims are right.
 func (l *mapperLint) exampleOfPerson() []preflight.Finding {
 	var found []preflight.Finding
 	begin := l.token() + " that Keycloak would give one person "
@@ -28,8 +28,9 @@ func (l *mapperLint) exampleOfPerson() []preflight.Finding {
 	if person.Email != "" && claims["email"] == nil {
 		say(`has no claim "email", although the account has an email`)
 	}
-	// A warning only: an account may lack what the claim is made from, such as its first
-	// and last name. A mapper that is missing is an error of the check sign-in-person.
+	// This is only a warning, because the account may have no first and last name from which
+	// Keycloak could make the claim. If a mapper is missing, the check sign-in-person reports an
+	// error.
 	if l.NameClaim != "" && claimIn(claims, l.NameClaim) == nil {
 		found = append(found, preflight.Warn(fmt.Sprintf("%shas no claim %q, which ClearML reads the name from", begin, l.NameClaim),
 			"see the check sign-in-person; if it found no error, that account lacks what the claim is made from"))
@@ -37,16 +38,17 @@ func (l *mapperLint) exampleOfPerson() []preflight.Finding {
 	return found
 }
 
-// pairwise says what happens if ClearML keeps an id that is not the account's id.
+// pairwise is a sentence for a sign-in that gives ClearML an id other than the account's id, as the
+// pairwise subject mapper does.
 const pairwise = "ClearML then keeps an id that the realm does not have, so groupsync treats the person as deleted and created again, and grants nothing"
 
-// checkPersonClaims checks the mappers of the claims that say who signs in.
+// checkPersonClaims checks that mappers add the claims that identify the person who signs in.
 func (l *mapperLint) checkPersonClaims(context.Context) []preflight.Finding {
 	found := l.subjectWriters()
 	claims := []string{"email"}
-	// The user-info answer always holds the claim "sub". In an access token a mapper must add
-	// the claim, if the realm has mappers of this kind. They came with Keycloak 25. In a realm
-	// without such mappers, Keycloak adds the claim itself.
+	// Keycloak always adds the claim "sub" to the user-info answer. Since Keycloak 25 an access
+	// token has the claim only if a mapper adds it. In a realm without mappers of this kind (an
+	// older Keycloak), Keycloak adds the claim itself.
 	if !l.Userinfo && l.client.SubjectMapper {
 		claims = append(claims, "sub")
 	}
@@ -94,8 +96,8 @@ func purpose(claim string) string {
 	return "the name of a person"
 }
 
-// adviceFor returns the advice how to add a claim to what ClearML reads. It names the client
-// scope that has the mapper of the claim, and that Keycloak gives every new client.
+// adviceFor returns the advice how to add a claim to what ClearML reads. It names a client scope
+// that Keycloak assigns to every new client. This scope has the mapper of the claim.
 func (l *mapperLint) adviceFor(claim string) string {
 	scope := map[string]string{"sub": "basic", "email": "email"}[claim]
 	if scope == "" {
@@ -109,7 +111,8 @@ func (l *mapperLint) adviceFor(claim string) string {
 	return advice
 }
 
-// checkRoleClaim looks for the mapper that shows ClearML the role of its administrators.
+// checkRoleClaim looks for a mapper that adds the person's roles to what ClearML reads. Without
+// such a mapper, ClearML cannot see who holds the role of its administrators.
 func (l *mapperLint) checkRoleClaim(ctx context.Context) []preflight.Finding {
 	ofRealm, _ := source.RealmRole(l.AdminRole)
 	kind, what := keycloak.ClientRoles, "client roles"
@@ -150,18 +153,19 @@ func (l *mapperLint) checkRoleClaim(ctx context.Context) []preflight.Finding {
 	return found
 }
 
-// isRoleClaim reports whether ClearML finds roles in the claim. This is so if the claim is
-// named roles, or if roles is the last part of the claim's name.
+// isRoleClaim reports whether ClearML looks for roles in the claim. ClearML does so if the claim is
+// named "roles", or if the name ends in ".roles".
 func isRoleClaim(claim string) bool { return claim == "roles" || strings.HasSuffix(claim, ".roles") }
 
-// covers reports whether the mapper adds the roles of the client that the admin role belongs
-// to. A mapper of client roles can be limited to the roles of one client.
+// covers reports whether the mapper adds the admin role. A mapper of client roles can be limited to
+// one client. It then covers the admin role only if the role belongs to this client.
 func (l *mapperLint) covers(m keycloak.Mapper) bool {
 	only := m.Config["usermodel.clientRoleMapping.clientId"]
 	return m.Kind != keycloak.ClientRoles || only == "" || strings.HasPrefix(l.AdminRole, only+"/")
 }
 
-// roleScope returns a finding if tokens of the client cannot hold the admin role.
+// roleScope returns a finding if the scope of the client keeps the admin role out of its tokens. It
+// returns nil if the tokens can hold the role.
 func (l *mapperLint) roleScope(ctx context.Context) []preflight.Finding {
 	if l.client.FullScope {
 		return nil

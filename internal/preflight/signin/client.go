@@ -1,6 +1,6 @@
-// Package signin checks the client in Keycloak by which people sign in to ClearML. The
-// client's mappers write claims into the token of a sign-in. They must give ClearML the same
-// groups as groupsync does.
+// Package signin checks the client in Keycloak by which people sign in to ClearML. Protocol mappers
+// of this client write claims into the token of a sign-in. The claim with the groups must give
+// ClearML the same groups as groupsync does.
 package signin
 
 import (
@@ -20,22 +20,22 @@ type clientReader interface {
 	InScope(ctx context.Context, c *keycloak.Client, role string) (bool, error)
 }
 
-// Options describes how people sign in to ClearML, as far as groupsync's configuration and
-// ClearML's own variables say.
+// Options describes how people sign in to ClearML. The values come from groupsync's configuration
+// and from ClearML's own variables.
 type Options struct {
 	ClientID  string // keycloak.clearml_client_id
 	Own       string // keycloak.client_id
 	Claim     string // groups.claim
 	FullPath  bool   // groups.full_path
 	AdminRole string // admins.role; empty: none
-	Userinfo  bool   // ClearML asks the user-info endpoint and does not read the access token
+	Userinfo  bool   // ClearML reads the claims from the user-info endpoint; false: from the access token
 	NameClaim string // the claim that ClearML reads a person's name from; empty: not known
 }
 
-// Checks returns the checks of ClearML's client in Keycloak. They check whether people can
-// sign in by the client, and whether its mappers give ClearML the same groups as groupsync
-// does (reference/clearml-keycloak-idp.md). If s names no client, Checks returns one check, which
-// warns of that. after lists the names of the checks that must find no error before these
+// Checks returns the checks of ClearML's client in Keycloak (reference/clearml-keycloak-idp.md).
+// They check whether people can sign in by the client, and whether the client's mappers give
+// ClearML the same groups as groupsync does. If s names no client, Checks returns only one check,
+// which warns of that. after lists the names of the checks that must find no error before these
 // checks are made.
 func Checks(s Options, read clientReader, after ...string) []preflight.Check {
 	l := &mapperLint{Options: s, read: read}
@@ -64,11 +64,12 @@ func Checks(s Options, read clientReader, after ...string) []preflight.Check {
 type mapperLint struct {
 	Options
 	read    clientReader
-	client  *keycloak.Client  // nil: it could not be read
+	client  *keycloak.Client  // nil: the client could not be read
 	example *keycloak.Example // a sign-in that Keycloak simulated for one person; nil: there is none
 }
 
-// withClient returns a check that runs only if the client could be read.
+// withClient wraps a check. If the client could not be read, the result is a warning that the check
+// was not made.
 func (l *mapperLint) withClient(check func(context.Context) []preflight.Finding) func(context.Context) []preflight.Finding {
 	return func(ctx context.Context) []preflight.Finding {
 		if l.client == nil {
@@ -114,8 +115,8 @@ func (l *mapperLint) checkClient(ctx context.Context) []preflight.Finding {
 	return found
 }
 
-// token returns a phrase for what ClearML reads at a sign-in: the user-info answer or the
-// access token.
+// token returns a phrase for where ClearML reads the claims of a sign-in: the user-info answer or
+// the access token.
 func (l *mapperLint) token() string {
 	if l.Userinfo {
 		return "the user-info answer"
@@ -123,8 +124,8 @@ func (l *mapperLint) token() string {
 	return "the access token"
 }
 
-// addTo returns the key of a mapper's setting that adds its claim to what ClearML reads,
-// and the name of the setting in the admin console.
+// addTo returns the setting of a mapper that adds the mapper's claim to what ClearML reads. key is
+// the key of the setting, and name is its name in the admin console.
 func (l *mapperLint) addTo() (key, name string) {
 	switch {
 	case l.Userinfo:
@@ -140,12 +141,13 @@ func (l *mapperLint) reaches(m keycloak.Mapper) bool {
 	key, _ := l.addTo()
 	value, given := m.Config[key]
 	if l.Userinfo && !given {
-		value = m.Config["id.token.claim"] // Keycloak does the same for mappers that are older than the setting
+		value = m.Config["id.token.claim"] // a mapper that is older than userinfo.token.claim lacks the setting; Keycloak then uses this one, too
 	}
 	return value == "true" || m.Kind == keycloak.PairwiseSubject
 }
 
-// writes reports whether the mapper writes the claim into any token or answer.
+// writes reports whether the mapper writes the claim into an access token, an ID token or the
+// user-info answer.
 func writes(m keycloak.Mapper, claim string) bool {
 	switch m.Kind {
 	case keycloak.Subject, keycloak.PairwiseSubject:
@@ -158,9 +160,9 @@ func writes(m keycloak.Mapper, claim string) bool {
 
 func claimOf(m keycloak.Mapper) string { return m.Config["claim.name"] }
 
-// writers returns the mappers that write the claim into what ClearML reads. The mappers in
-// always do so at every sign-in. The mappers in optional do so only if ClearML asks for their
-// optional client scope.
+// writers returns the mappers that write the claim into what ClearML reads. The mappers in always
+// write the claim at every sign-in. The mappers in optional belong to an optional client scope, and
+// write the claim only if ClearML asks for that scope.
 func (l *mapperLint) writers(claim string) (always, optional []keycloak.Mapper) {
 	for _, m := range l.client.Mappers {
 		switch {
@@ -182,7 +184,8 @@ func named(m keycloak.Mapper) string {
 	return fmt.Sprintf("the mapper %q of the client scope %q", m.Name, m.Scope)
 }
 
-// console returns the path of menus in the admin console to a place in the client's settings.
+// console returns the path of menus in Keycloak's admin console to a place in the settings of
+// ClearML's client. If place is empty, it returns the path to the client.
 func (l *mapperLint) console(place string) string {
 	if place == "" {
 		return "Clients > " + l.ClientID
@@ -190,7 +193,7 @@ func (l *mapperLint) console(place string) string {
 	return "Clients > " + l.ClientID + " > " + place
 }
 
-// settings returns the path of menus in the admin console to the settings of the mapper.
+// settings returns the path of menus in Keycloak's admin console to the settings of the mapper.
 func (l *mapperLint) settings(m keycloak.Mapper) string {
 	if m.Scope == "" {
 		return l.console("Client scopes > " + l.ClientID + "-dedicated > Mappers > " + m.Name)
@@ -198,7 +201,7 @@ func (l *mapperLint) settings(m keycloak.Mapper) string {
 	return "Client scopes > " + m.Scope + " > Mappers > " + m.Name
 }
 
-// listed joins the parts of a sentence: a, b and c.
+// listed joins the parts of a sentence, such as "a, b and c".
 func listed(parts []string) string {
 	if n := len(parts); n > 1 {
 		return strings.Join(parts[:n-1], ", ") + " and " + parts[n-1]

@@ -11,9 +11,9 @@ import (
 	"groupsync/internal/source/keycloak"
 )
 
-// checkExample compares the token that Keycloak would give one person with that person's
-// groups in Keycloak. This simulated sign-in is the example that the other checks use.
-// checkExample names no person and quotes no claim, because a claim can hold personal data.
+// checkExample lets Keycloak simulate a sign-in of one person. It compares the claims with the
+// person's groups in Keycloak, and stores the result as the example, which other checks use. The
+// findings name no person and quote no claim, because a claim can hold personal data.
 func (l *mapperLint) checkExample(ctx context.Context) []preflight.Finding {
 	e, err := l.read.Example(ctx, l.client, l.Userinfo)
 	if err != nil {
@@ -44,9 +44,9 @@ func (l *mapperLint) claimed() ([]string, bool) {
 	return sortedOnce(entries), true
 }
 
-// claimIn returns the value of a claim, or nil if there is no such claim. name has the form of
-// the "Token Claim Name" of a mapper: Keycloak reads a.b as the claim b in the object a, and
-// a\.b as one name with a dot (seen on Keycloak 26.7).
+// claimIn returns the value of a claim, or nil if there is no such claim. name has the form of a
+// mapper's setting "Token Claim Name". In this form, a.b is the claim b in the object a, and a\.b
+// is one name with a dot (seen on Keycloak 26.7).
 func claimIn(claims map[string]any, name string) any {
 	var part strings.Builder
 	for i := 0; i < len(name); i++ {
@@ -83,7 +83,8 @@ func sortedOnce(names []string) []string {
 	return slices.Compact(names)
 }
 
-// shown reports whether the group claim of the example is what groupsync expects.
+// shown reports whether the group claim of the example has exactly the entries that groupsync
+// expects. It returns false if there is no example.
 func (l *mapperLint) shown() bool {
 	if l.example == nil {
 		return false
@@ -118,8 +119,8 @@ func without(names, others []string) (n int) {
 	return n
 }
 
-// form returns a phrase for how the group claim names groups. fullPath is true if it holds
-// paths.
+// form returns a phrase for the form of the entries of a group claim: paths if fullPath is true,
+// else leaf names.
 func form(fullPath bool) string {
 	if fullPath {
 		return "full paths"
@@ -127,8 +128,8 @@ func form(fullPath bool) string {
 	return "names without their path"
 }
 
-// checkGroupMapper looks for exactly one mapper that puts a person's groups into what
-// ClearML reads, under the claim and in the form that groupsync expects.
+// checkGroupMapper looks for the mapper that adds a person's groups to what ClearML reads. There
+// must be exactly one, with the claim groups.claim and the form groups.full_path.
 func (l *mapperLint) checkGroupMapper(context.Context) []preflight.Finding {
 	var mappers, claimed, always, optional []keycloak.Mapper
 	for _, m := range l.client.Mappers {
@@ -164,8 +165,9 @@ func (l *mapperLint) checkGroupMapper(context.Context) []preflight.Finding {
 		fmt.Sprintf(`add a mapper "Group Membership" with the token claim name %s in %s`, l.Claim, l.console("Client scopes > "+l.ClientID+"-dedicated")))}
 }
 
-// failUnlessShown returns an error about a setting. If the group claim of the example is right,
-// it returns a warning, because the token shows that sign-ins work in spite of the setting.
+// failUnlessShown returns a finding about a wrong setting of a mapper. The finding is an error. It
+// is only a warning if the group claim of the example is right, because sign-ins then work in
+// spite of the setting.
 func (l *mapperLint) failUnlessShown(seen, advice string) preflight.Finding {
 	if l.shown() {
 		return preflight.Warn(seen+". What Keycloak would give one person is correct nevertheless", advice)
@@ -191,9 +193,10 @@ func (l *mapperLint) wrongForm(m keycloak.Mapper) preflight.Finding {
 		fmt.Sprintf(`switch "Full group path" %s in %s, or set groups.full_path to %t`, turn, l.settings(m), fullPath(m)))
 }
 
-// severalGroupMappers returns the findings about several mappers that write the same claim. The
-// claim holds the entries of all these mappers, each entry once (seen on Keycloak 24.0, 26.0 and
-// 26.7). So mappers of the same form do no harm. Mappers of two forms give each group two names.
+// severalGroupMappers returns the findings about several mappers that write the group claim.
+// Keycloak then writes the entries of all these mappers, each entry once (seen on Keycloak 24.0,
+// 26.0 and 26.7). So mappers of the same form do no harm. Mappers of different forms give each
+// group two names.
 func (l *mapperLint) severalGroupMappers(mappers []keycloak.Mapper) []preflight.Finding {
 	var names []string
 	differ := false
@@ -241,7 +244,8 @@ func (l *mapperLint) groupMappersElsewhere(mappers []keycloak.Mapper) []prefligh
 	return found
 }
 
-// tokenKind returns the same phrase as token, but says if the access token is lightweight.
+// tokenKind returns the phrase of token, with the word "lightweight" if the client always uses
+// lightweight access tokens. To these, a mapper adds its claim only with a setting of its own.
 func (l *mapperLint) tokenKind() string {
 	if l.client.Lightweight && !l.Userinfo {
 		return "the lightweight access token"

@@ -12,8 +12,9 @@ import (
 // callback is the path at which ClearML's web application receives sign-ins from Keycloak.
 const callback = "/callback_keycloak"
 
-// checkRedirects looks for a redirect URI that leads a sign-in to ClearML. It warns of a URI
-// with a wildcard, because Keycloak may then send the code of a sign-in to another address.
+// checkRedirects looks for a redirect URI of the client that is ClearML's callback address. It
+// warns of a URI with a wildcard, because Keycloak may then send the code of a sign-in to another
+// address.
 func (l *mapperLint) checkRedirects(context.Context) []preflight.Finding {
 	wanted := "the address of ClearML's web application with " + callback
 	place := `"Valid redirect URIs" in ` + l.console("Settings > Access settings")
@@ -57,11 +58,12 @@ func isCallback(uri string) bool {
 }
 
 // reach returns a phrase for the addresses other than ClearML's to which Keycloak may send the
-// code of a sign-in, if a redirect URI has a wildcard. It returns "" for a URI that Keycloak
-// compares letter by letter, and for a URI that no address on the web matches. Keycloak treats a
-// * as a wildcard only at the end of a URI without a query. The wildcard then matches any text
-// (seen on Keycloak 24.0, 26.0 and 26.7). If the URI has a host before the wildcard, Keycloak
-// 26.7 compares the host too. Keycloak 24.0 and 26.0 do not compare the host.
+// code of a sign-in, because the redirect URI has a wildcard. It returns "" for a URI that Keycloak
+// compares letter by letter, and for a URI that no address on the web matches.
+//
+// Keycloak treats a * as a wildcard only at the end of a URI without a query. The wildcard matches
+// any text (seen on Keycloak 24.0, 26.0 and 26.7). If the URI ends in a host and the wildcard,
+// Keycloak 26.7 also compares the host. Keycloak 24.0 and 26.0 do not.
 func reach(uri string) string {
 	begin, wild := strings.CutSuffix(uri, "*")
 	if !wild || strings.ContainsAny(begin, "*?#") {

@@ -11,8 +11,8 @@ import (
 )
 
 // Tab starts Chromium and returns the context of its one tab. Chromium is stopped when the test
-// ends. If Chromium is missing, Tab installs the Debian package. If that is not possible, the
-// test fails, and the message says by purpose what needs Chromium.
+// ends. If Chromium is missing, Tab installs the Debian package. If Tab cannot install it, the test
+// fails. purpose names what needs Chromium, for that message.
 func Tab(tb testing.TB, purpose string) context.Context {
 	tb.Helper()
 	if err := processtest.Install(purpose, []string{"chromium"}, "chromium"); err != nil {

@@ -14,7 +14,7 @@ const (
 // Kind is a kind of fault.
 type Kind string
 
-// The kinds of fault that the wire can cause.
+// The kinds of fault that the wire (type Wire) can cause.
 const (
 	Refused        Kind = "refused"         // no connection is made
 	ResetBefore    Kind = "reset_before"    // the connection breaks before the answer
@@ -22,9 +22,9 @@ const (
 	ResetAfter     Kind = "reset_after"     // the connection breaks after the last byte of the body
 	CutJSON        Kind = "cut_json"        // the body ends before its announced length
 	ShortJSON      Kind = "short_json"      // the body has the announced length, and the JSON in it is not complete
-	TrailingJSON   Kind = "trailing_json"   // an error object follows the answer
+	TrailingJSON   Kind = "trailing_json"   // the body has the right JSON, and then an error object
 	HTML200        Kind = "html_200"        // an HTML page of a proxy, with the status 200
-	NoContent      Kind = "no_content"      // 204
+	NoContent      Kind = "no_content"      // status 204 without a body
 	Unauthorized   Kind = "unauthorized"    // 401 in the middle of the pass
 	GroupForbidden Kind = "group_forbidden" // 403 for the members of one group
 	GroupMissing   Kind = "group_missing"   // 404 for the members of one group
@@ -39,11 +39,11 @@ const (
 	SlowDrip       Kind = "slow_drip"       // the body comes in pieces, seconds apart
 	Timeout        Kind = "timeout"         // no answer at all
 
-	Empty        Kind = "empty"         // [] with 200
+	Empty        Kind = "empty"         // an empty list with the status 200
 	ShortList    Kind = "short_list"    // a list without some of its entries
 	ShortMembers Kind = "short_members" // a user group of ClearML without some of its members
-	ShiftedPage  Kind = "shifted_page"  // a page of ClearML's users without one of them
-	TwicePage    Kind = "twice_page"    // a page of ClearML's users with one of them twice
+	ShiftedPage  Kind = "shifted_page"  // a page of ClearML's users that lacks one user
+	TwicePage    Kind = "twice_page"    // a page of ClearML's users that has one user twice
 
 	WriteDone500   Kind = "write_done_500"   // a write is done, and the answer is an error
 	WriteNot200    Kind = "write_not_200"    // a write is not done, and the answer is 200
@@ -54,7 +54,7 @@ const (
 
 // Kinds lists every kind.
 var Kinds = []Kind{
-	Empty, ShortList, ShortMembers, ShiftedPage, TwicePage, // these come first, because the first active kind is used, and a client cannot see these in the answer
+	Empty, ShortList, ShortMembers, ShiftedPage, TwicePage, // these false answers come first: draw uses the first kind that hits a request, so other faults would hide them
 	WriteDone500, WriteNot200, WriteTwice, WriteLate, WriteDoneReset,
 	Refused, ResetBefore, ResetIn, ResetAfter, CutJSON, ShortJSON, TrailingJSON, HTML200, NoContent, Unauthorized, GroupForbidden, GroupMissing,
 	Page404, Conflict, TooMany, ServerError, NotImplemented, BadGateway, Unavailable, GatewayTimeout, SlowDrip, Timeout,
@@ -71,7 +71,7 @@ func (k Kind) of(s Side) bool {
 	return true
 }
 
-// lies reports whether an answer with the fault looks complete and right.
+// lies reports whether an answer with this fault is false but looks complete and right.
 func (k Kind) lies() bool {
 	return slices.Contains([]Kind{Empty, ShortList, ShortMembers, ShiftedPage, TwicePage}, k)
 }

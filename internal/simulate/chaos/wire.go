@@ -2,9 +2,9 @@
 // delays each request by a time that only the seed decides. It causes the faults of networks,
 // proxies and servers. A fault changes, delays or drops a request or its answer.
 //
-// Every decision is a hash of the seed, of the request and of how often the same request came.
-// So a decision does not depend on the order in which goroutines run. If one kind of fault is
-// switched off, the other faults hit the same requests as before.
+// Every decision comes from a hash of the seed, the request, and how often the same request came
+// before. So the decision does not depend on the order in which goroutines run. If one kind of
+// fault is switched off, the other faults hit the same requests as before.
 //
 // A node is one process of groupsync. A pass is stormy if faults can hit it. A lie is a false
 // answer that looks complete and right.
@@ -35,7 +35,7 @@ type Request struct {
 	Query              url.Values
 	Header             http.Header
 	Body               []byte
-	Number             int // the number of a write, from Model.Sent
+	Number             int // the number of the write, as Model.Sent returned it; 0: no write
 }
 
 // Answer is the answer of a model.
@@ -49,10 +49,10 @@ type Answer struct {
 type Model interface {
 	// Answer answers one request.
 	Answer(Request) Answer
-	// Writes reports whether requests to that path change something.
+	// Writes reports whether requests to the path change something in the model.
 	Writes(path string) bool
-	// Sent is called when the body of a write goes onto the connection. It returns the number
-	// of the write, or 0 if the request is no write.
+	// Sent is called at the moment when the body of a write goes onto the connection. Sent
+	// returns the number of the write, or 0 if the request changes nothing.
 	Sent(Request) int
 }
 
@@ -62,24 +62,25 @@ type Wire struct {
 	Kinds map[Kind]bool // the kinds that are switched on
 	Rate  float64       // the probability that an active kind of fault hits a request
 	Storm float64       // the probability that a pass is stormy
-	Share float64       // the probability that a kind is active in a stormy pass; if every kind were active, the first ones would hide the others
+	Share float64       // the probability that a kind is active in a stormy pass; if all were active, the first kinds in the list Kinds would hide the others
 
 	Always bool // every kind that is switched on is active in every stormy pass
 
-	// OneView says that ClearML shows the members of built-in groups in one view only. The
-	// wire then shortens no list of such a group, because groupsync could not detect that.
+	// OneView says that the model of ClearML shows the members of built-in groups in one view
+	// only. The wire then shortens no member list of such a group, because groupsync could not
+	// detect a short list without the second view.
 	OneView bool
 
 	Trace    io.Writer // gets a line for each fault; may be nil
-	NotTaken func()    // called for each write that is refused and may be sent again; may be nil
+	NotTaken func()    // called for each write that is refused, and that groupsync may send again; may be nil
 
 	Short func(node, group string) // called for each user group whose members an answer shows incompletely; may be nil
 
 	mu    sync.Mutex
 	calm  bool
 	pass  map[string]int  // by node: the pass that runs
-	asked map[string]int  // by node and key: how many requests came
-	lied  map[string]bool // by node, pass, side and key: a false answer was given
+	asked map[string]int  // by node and keyOf: how many requests came
+	lied  map[string]bool // by node, pass, side and question: a false answer was given
 	hit   map[string]bool // by node: a fault hit the running pass
 	dead  map[string]bool // by node: the process was killed
 	Hits  map[Kind]int    // how often each fault was caused
@@ -93,7 +94,7 @@ func New(seed uint64) *Wire {
 	}
 }
 
-// Calm ends all faults for good.
+// Calm ends all faults until the end of the schedule.
 func (w *Wire) Calm() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -138,7 +139,7 @@ func (w *Wire) Counts() map[Kind]int {
 	return counts
 }
 
-// To returns the connection of a node to the model m of a side.
+// To returns the transport through which a node sends its requests to the model m of a side.
 func (w *Wire) To(side Side, node string, m Model) http.RoundTripper {
 	return roundTripper{w, side, node, m}
 }
@@ -152,8 +153,8 @@ type roundTripper struct {
 
 var probed = regexp.MustCompile(`f:([^:/]+):(groupsync-probe-[A-Z0-9]+|\d{10})`)
 
-// keyOf returns the key of a request. Requests for the same thing have equal keys. Probes have
-// equal keys too, although each asks for another random name.
+// keyOf returns the key of a request. Equal requests have equal keys. All probes of a federation
+// have one key, although each probe asks for another random name.
 func (r roundTripper) keyOf(req *http.Request, body []byte) string {
 	if r.side == ClearML {
 		return req.URL.Path + " " + string(body)
@@ -168,8 +169,9 @@ func Rand(seed uint64, parts ...any) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, h.Sum64())) // #nosec G404 -- the same seed must give the same schedule
 }
 
-// question returns the key of the thing that a request asks for, without the limit on the number
-// of entries. All requests about the holders of a role have the same key.
+// question returns the key of what a request asks for. Requests that can confirm each other have
+// one key, so that only one of them gets a false answer (see once). So question ignores the limit
+// on the number of entries, and all requests about the holders of a role have one key.
 func (r roundTripper) question(req *http.Request, key string) string {
 	if r.side == ClearML {
 		return key
@@ -200,7 +202,7 @@ func (r roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	key := r.keyOf(req, q.Body)
 	rng, fault, unique := r.draw(key, writes)
 	took := time.Duration(1+rng.IntN(20)) * time.Millisecond
-	if rng.IntN(6) == 0 { // so that events can fall between two answers
+	if rng.IntN(6) == 0 { // some answers take longer, so that events can happen between two answers
 		took *= 20
 	}
 	err := sleep(req.Context(), took+unique)
@@ -220,7 +222,7 @@ func (r roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !writes {
 		return r.read(req, q, r.question(req, key), fault, rng)
 	}
-	if err := take(); err != nil { // reading the body of a write asks whether it may still be sent (transport.WithGate)
+	if err := take(); err != nil { // the reader of the body asks the fence whether the write may still be sent (transport.WithGate)
 		return nil, err
 	}
 	if q.Number = r.model.Sent(q); q.Number == 0 { // the request only asks whether the call exists
@@ -229,8 +231,9 @@ func (r roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	return r.write(req, q, fault, rng)
 }
 
-// draw returns the fault of a request, or an empty Kind, and the random numbers for the rest of
-// the request. It also returns a small delay, so that no two requests end at the same instant.
+// draw returns the fault that hits a request (empty: no fault), and the source of random numbers
+// for the rest of the request. It also returns a small delay of this request, so that no two
+// requests end at the same instant.
 func (r roundTripper) draw(key string, writes bool) (*rand.Rand, Kind, time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -264,8 +267,9 @@ func (r roundTripper) count(k Kind) {
 	r.hit[r.node] = true
 }
 
-// once reports whether this is the first false answer about the key in this pass. The network
-// gives only one, because no client could detect a false answer that it gets twice.
+// once reports whether the node has got no false answer to the question key in this pass. The wire
+// gives only one, because no client could detect a false answer that it gets twice. once also
+// records that a false answer is given now.
 func (r roundTripper) once(key string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -289,9 +293,9 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// silence simulates a request without an answer. It waits until a random moment shortly before
-// the deadline of ctx. So the seed decides which of two requests with the same deadline ends
-// first.
+// silence simulates a request that gets no answer. It waits until a random moment shortly before
+// the deadline of ctx, and returns an error. So if two requests have the same deadline, the seed
+// decides which request ends first.
 func (r roundTripper) silence(ctx context.Context, rng *rand.Rand) error {
 	early := time.Duration(rng.IntN(int(time.Millisecond)))
 	if end, limited := ctx.Deadline(); limited {
@@ -304,7 +308,7 @@ func (r roundTripper) silence(ctx context.Context, rng *rand.Rand) error {
 	return ctx.Err()
 }
 
-// response returns the answer as an HTTP response.
+// response returns an HTTP response to req. kind is the content type of the body.
 func response(req *http.Request, status int, kind string, body []byte) *http.Response {
 	return &http.Response{
 		Status: fmt.Sprint(status), StatusCode: status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
@@ -322,8 +326,8 @@ func encode(v any) []byte {
 	return b
 }
 
-// read answers a request that changes nothing. fault is the fault that hits the request, or
-// empty.
+// read answers a request that changes nothing. key is the question of the request. fault is the
+// fault that hits the request, or empty.
 func (r roundTripper) read(req *http.Request, q Request, key string, fault Kind, rng *rand.Rand) (*http.Response, error) {
 	switch fault {
 	case ResetBefore:
@@ -364,7 +368,7 @@ func (r roundTripper) read(req *http.Request, q Request, key string, fault Kind,
 			at = len(body)
 		}
 		resp.Body = &broken{bytes.NewReader(body[:at]), end}
-	case ShortJSON: // the announced length is right, but the JSON in the body is not complete
+	case ShortJSON: // the JSON in the body is not complete
 		r.count(fault)
 		resp.Body = io.NopCloser(bytes.NewReader(body[:max(0, len(body)-1-rng.IntN(8))]))
 	case TrailingJSON:
@@ -377,8 +381,8 @@ func (r roundTripper) read(req *http.Request, q Request, key string, fault Kind,
 	return resp, nil
 }
 
-// refuse returns an answer that does not come from the model, such as the error page of a
-// proxy. It returns nil if the fault does not fit the request.
+// refuse returns an answer without asking the model, such as the error page of a proxy. It returns
+// nil if the fault does not fit the request.
 func (r roundTripper) refuse(req *http.Request, q Request, fault Kind, rng *rand.Rand) *http.Response {
 	text := func(status int, words string) *http.Response {
 		if r.side == ClearML {
@@ -461,8 +465,8 @@ func (r roundTripper) lie(fault Kind, q Request, truth any, rng *rand.Rand) (lie
 	return nil, "", false
 }
 
-// lieOfClearML is lie for an answer of ClearML. It leaves out members of a group, or leaves out
-// or repeats a user in a page of users.
+// lieOfClearML does what lie does, for an answer of ClearML. The lie lacks members of a group, or
+// lacks or repeats one user in a page of users.
 func (r roundTripper) lieOfClearML(fault Kind, q Request, data map[string]any, rng *rand.Rand) (lie map[string]any, group string, told bool) {
 	if fault == ShortMembers {
 		groups, is := data["groups"].([]any)
@@ -509,7 +513,7 @@ func (r roundTripper) write(req *http.Request, q Request, fault Kind, rng *rand.
 		}
 		return response(req, a.Status, jsonType, encode(a.JSON)), nil
 	}
-	// The server receives the request a moment after it was sent.
+	// The server receives the request a moment after groupsync has sent it.
 	if err := sleep(ctx, time.Duration(1+rng.IntN(30))*time.Millisecond); err != nil {
 		return nil, err
 	}
@@ -546,7 +550,7 @@ func (r roundTripper) write(req *http.Request, q Request, fault Kind, rng *rand.
 		r.count(fault)
 		return nil, &net.OpError{Op: "write", Net: "tcp", Err: syscall.ECONNRESET}
 	case TooMany, Unavailable, Unauthorized, Conflict, Page404, ServerError, BadGateway, GatewayTimeout:
-		r.count(fault) // the write is not carried out
+		r.count(fault) // the model is not asked, so the write is not carried out
 		if r.NotTaken != nil {
 			r.NotTaken()
 		}
@@ -558,7 +562,7 @@ func (r roundTripper) write(req *http.Request, q Request, fault Kind, rng *rand.
 	return carry()
 }
 
-// broken is a body that ends with an error.
+// broken is a response body that ends with the error end instead of io.EOF.
 type broken struct {
 	*bytes.Reader
 	end error
@@ -574,7 +578,8 @@ func (b *broken) Read(p []byte) (int, error) {
 
 func (b *broken) Close() error { return nil }
 
-// drip is a body that arrives in small pieces, with the time wait before each piece.
+// drip is a response body that arrives in small pieces. Before each piece it waits for the time
+// wait.
 type drip struct {
 	ctx  context.Context
 	body *bytes.Reader

@@ -1,6 +1,7 @@
-// Package dir is a model of a ClearML Enterprise server. It implements the calls that groupsync
-// makes, as the notes on the API describe them. People sign in to the model, and administrators
-// and other tools edit its groups. It shares no code with clearmltest.
+// Package dir is a model of a ClearML Enterprise server for the simulation. It implements the calls
+// that groupsync makes, as reference/clearml-api.md describes them. Its other methods are what
+// people do in ClearML: they sign in, and administrators and other tools edit groups. The package
+// shares no code with clearmltest, the stand-in of the other tests.
 package dir
 
 import (
@@ -49,9 +50,9 @@ type group struct {
 type Directory struct {
 	TokenLife  time.Duration
 	KeepsIDs   bool // the server keeps the id that the identity provider sent
-	OneView    bool // the users' own lists leave built-in groups out
+	OneView    bool // the users' own lists of groups leave out built-in groups
 	Rogue      bool // the server changes another group too when it carries out a write
-	CutsAdmins bool // the limit of Cut holds for built-in groups too, even if no other view shows their members
+	CutsAdmins bool // Cut shortens the lists of built-in groups too, even if OneView is set and no other view shows their members
 
 	log *history.Log
 
@@ -60,14 +61,14 @@ type Directory struct {
 	users     map[string]*user
 	groups    map[string]*group
 	tokens    map[string]time.Time
-	cut       int // the most members that a list shows; 0: no limit
+	cut       int // the largest number of members that a member list shows; 0: no limit
 	cutOwn    bool
 	made      int
 	sent      int
 	Sometimes map[string]int
 }
 
-// New returns a server with the built-in groups and groupsync's own administrator.
+// New returns a server with the built-in groups and one user: groupsync's own, an administrator.
 func New(log *history.Log, rng *rand.Rand) *Directory {
 	d := &Directory{
 		log: log, rng: rng, TokenLife: time.Hour, users: make(map[string]*user), groups: make(map[string]*group),
@@ -177,8 +178,8 @@ func (d *Directory) named(name string) *group {
 	return nil
 }
 
-// set adds or removes one membership. It returns false if the membership already was like that.
-// by and write are the fields of the same names in history.Member.
+// set adds the user id to the group (in is true) or removes the user. It returns false if nothing
+// had to be changed. by and write are for the fact history.Member.
 func (d *Directory) set(g *group, id string, in bool, by string, write int) bool {
 	if g.members[id] == in {
 		return false
@@ -214,8 +215,8 @@ func (d *Directory) Members(groupID string) []string {
 	return nil
 }
 
-// Replace writes a complete list of members. Another tool does so, and it may have read the list
-// some time before, so it can undo newer changes.
+// Replace writes the complete member list of a group, as another tool does. The tool may have read
+// the list some time before, and then undoes newer changes.
 func (d *Directory) Replace(groupID string, members []string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -243,8 +244,8 @@ func (d *Directory) replace(g *group, members []string, by string, write int) {
 	}
 }
 
-// Cut limits every member list to the first to members from now on. If to is 0, the limit ends.
-// If own is true, the users' own lists lack the cut memberships too.
+// Cut makes every member list show only its first to members from now on. If to is 0, lists are
+// complete again. If own is true, the users' own lists of groups lack the same memberships.
 func (d *Directory) Cut(to int, own bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -255,11 +256,12 @@ func (d *Directory) Cut(to int, own bool) {
 type Login struct {
 	ID, Name, Email string
 	Claim           []string // names of groups
-	Admin, Boss     bool     // whether the sign-in puts the person into the group Admins; whether it gives the role admin
+	Admin, Boss     bool     // Admin: the sign-in puts the person into the group Admins; Boss: it gives the role admin
 }
 
-// SignIn signs a person in, sets the memberships of the claim and returns the id of the user. It
-// finds the user by the kept id, then by the email. If it finds no user, it makes one.
+// SignIn signs a person in. It looks for the user by the kept id, and then by the email. If there
+// is no user, it makes one. It then sets the user's memberships from the claim, as the per-login
+// sync does, and returns the id of the user.
 func (d *Directory) SignIn(l Login) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -405,7 +407,7 @@ func envelope(code, subcode int, words string, id int, data any) chaos.Answer {
 
 var calls = []string{"/auth.login", "/users.get_all", "/users.get_service_users", "/permissions.get_user_groups", writeCall, roleCall}
 
-// Answer answers one request.
+// Answer implements chaos.Model. It answers one request of groupsync.
 func (d *Directory) Answer(q chaos.Request) chaos.Answer {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -542,7 +544,8 @@ func (d *Directory) getGroups(q chaos.Request) chaos.Answer {
 	return envelope(200, 0, "OK", d.made, map[string]any{"groups": list})
 }
 
-// harm changes the description of another group.
+// harm changes the description of a group other than the written one, and adds the fact Harm to the
+// log. A canary must notice such a server.
 func (d *Directory) harm(written *group, number int) {
 	for _, g := range d.sorted() {
 		if g != written && !g.system {
@@ -554,14 +557,15 @@ func (d *Directory) harm(written *group, number int) {
 	}
 }
 
-// Behave sets Rogue to false.
+// Behave ends the misbehaviour: it sets Rogue to false.
 func (d *Directory) Behave() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.Rogue = false
 }
 
-// update carries out a write. If the id is not found, it makes a group, as the reference says.
+// update carries out a write of a user group. If there is no group with the id, update makes one,
+// as ClearML does by reference/clearml-api.md.
 func (d *Directory) update(q chaos.Request) chaos.Answer {
 	var b writeBody
 	if json.Unmarshal(q.Body, &b) != nil || b.Users == nil {
@@ -591,7 +595,7 @@ func (d *Directory) update(q chaos.Request) chaos.Answer {
 	return envelope(200, 0, "OK", d.made, map[string]any{"id": g.id, "name": g.name, "assignable": g.assignable, "system": g.system})
 }
 
-// NameOf returns the name of a user.
+// NameOf returns the name of a user, or an empty text if there is no such user.
 func (d *Directory) NameOf(id string) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -601,7 +605,7 @@ func (d *Directory) NameOf(id string) string {
 	return ""
 }
 
-// EmailOf returns the email of a user.
+// EmailOf returns the email of a user, or an empty text if there is no such user.
 func (d *Directory) EmailOf(id string) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -8,7 +8,8 @@ import (
 	"groupsync/internal/simulate/history"
 )
 
-// The roles of users in this model. Only people give the role Superuser.
+// The roles of users in this model. groupsync writes only the roles admin and user, so only people
+// give somebody the role Superuser.
 const (
 	roleAdmin = "admin"
 	roleUser  = "user"

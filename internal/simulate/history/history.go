@@ -19,7 +19,8 @@ type (
 		Enabled, Service                bool
 	}
 	// AccountGone says that Keycloak no longer has the account. Misread is true if Keycloak
-	// deleted the account only because LDAP did not show the person, who is still in LDAP.
+	// deleted the account although the person is still in LDAP, because LDAP did not show the
+	// person.
 	AccountGone struct {
 		ID      string
 		Misread bool
@@ -33,9 +34,9 @@ type (
 		Account, Group string
 		In             bool
 	}
-	// Role says whether an account or a group holds the role of administrators. The holder has
-	// the role itself, or a role that contains it. The members of such a group, and of the
-	// groups below it, hold the role too.
+	// Role says whether an account or a group was given the role of administrators, or a role
+	// that contains it. If the holder is a group, the members of the group, and of the groups
+	// below, hold the role too.
 	Role struct {
 		Holder string // id of an account or of a group
 		In     bool
@@ -87,9 +88,9 @@ const Writer = "groupsync"
 
 // Facts about what groupsync did.
 type (
-	// Read says that the server made an answer with the members of Group. If Group is empty, the
-	// answer has the members of all groups. If Group is AdminRole, the answer has the users and
-	// their roles.
+	// Read says that the model of ClearML answered the process Node with the members of Group. If
+	// Group is empty, the answer has the members of all groups. If Group is AdminRole, the answer
+	// has the users and their roles.
 	Read struct{ Node, Group string }
 	// Short says that an answer to the process Node lacked members of the group.
 	Short struct{ Node, Group string }
@@ -100,8 +101,8 @@ type (
 		Number                         int
 		Members                        []string
 	}
-	// SentRole is a write that sets the role of one user. Its time is the same moment as for
-	// Sent, and Number counts Sent and SentRole together.
+	// SentRole is a write that sets the role of one user. Time and Number mean the same as for
+	// Sent. The numbers of Sent and SentRole are one sequence.
 	SentRole struct {
 		Node, User, Role string
 		Number           int
@@ -123,12 +124,12 @@ type (
 	PassEnded struct {
 		Node           string
 		Pass           int
-		ID             string // of the report
+		ID             string // the id in the report of the pass
 		Result         string
 		Exit           int
 		Early, Faulted bool // the pass ran outside the schedule; a fault hit one of its requests
 		Done, Failed   []Change
-		Left           int  // number of changes that the pass wanted and did not make
+		Left           int  // number of changes that the pass planned and did not make
 		Journaled      bool // the journal has the report
 		HasJournal     bool // the process keeps a journal
 		Errors, Guards []string
@@ -164,13 +165,13 @@ type Settings struct {
 	AdminGroups      []string
 	AdminRole        string // Keycloak's role of administrators; empty: none
 	AdminVia         string // what makes administrators in ClearML: group, role or both
-	Self             string // the id that groupsync has in ClearML
+	Self             string // id of groupsync's own ClearML user
 	Protected        []string
 	Exceptions       []Exception
 	Grace, GoneGrace time.Duration
 	Floor            int
 	MaxAge           time.Duration
-	HidesEmails      bool // accounts may share an email, and the realm has a federation, which can hide such an account
+	HidesEmails      bool // several accounts may have one email, and the realm has a federation, which can hide a second account
 }
 
 // Exception keeps one person's memberships until a time.

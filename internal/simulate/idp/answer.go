@@ -30,7 +30,7 @@ func refusal(status int, words string) chaos.Answer {
 	return chaos.Answer{Status: status, JSON: map[string]any{"error": words}}
 }
 
-// Answer answers one request.
+// Answer implements chaos.Model. It answers one request of groupsync.
 func (r *Realm) Answer(q chaos.Request) chaos.Answer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -124,8 +124,8 @@ func (r *Realm) answerGroups(path []string, query url.Values) chaos.Answer {
 	return ok(r.rep(g))
 }
 
-// page returns the part of a list that the parameters first and max ask for. If the query has no
-// max, otherwise is the largest number of entries; a negative number means no limit.
+// page returns the part of a list that the query parameters first and max ask for. If the query has
+// no max, otherwise takes its place. A negative max means no limit.
 func page(list []any, query url.Values, otherwise int) []any {
 	first, _ := strconv.Atoi(query.Get("first"))
 	most := otherwise
@@ -158,7 +158,7 @@ func (r *Realm) members(g *group) (list []any, took time.Duration) {
 		case n == 0:
 			continue
 		case f == nil || f.Enabled && f.Mode == Up:
-		case g.federation != "": // the group comes from an LDAP that is away
+		case g.federation != "": // an LDAP group, whose federation is not up or is switched off
 			r.Sometimes["a list without the people of a federation that is away"]++
 			if f.Mode == Hanging {
 				took = hangTime
@@ -169,7 +169,7 @@ func (r *Realm) members(g *group) (list []any, took time.Duration) {
 				took += 2 * time.Second
 			}
 			if f.Mode == Blind && f.Forgets && f.Enabled {
-				continue // forget deletes the account below
+				continue // the call of forget below deletes the account
 			}
 			list = append(list, r.user(a, false))
 			r.Sometimes["people shown as disabled because their federation is away"]++
@@ -185,7 +185,7 @@ func (r *Realm) members(g *group) (list []any, took time.Duration) {
 	return list, took
 }
 
-// user returns an account as lists show it.
+// user returns the JSON of an account, with the given value of enabled.
 func (r *Realm) user(a *account, enabled bool) any {
 	u := map[string]any{"id": a.id, "username": a.username, "email": a.email, "enabled": enabled, "firstName": "", "lastName": ""}
 	if a.federation != "" {
@@ -194,12 +194,12 @@ func (r *Realm) user(a *account, enabled bool) any {
 	return u
 }
 
-// shown returns an account as users and users/{id} show it: disabled while its federation is
-// away.
+// shown returns the JSON of an account as the paths users and users/{id} show it. While its
+// federation is not up, the account is shown as disabled.
 func (r *Realm) shown(a *account) any { return r.user(a, a.enabled && r.speaks(a)) }
 
-// wait returns how long a question about people takes while an LDAP hangs. If no LDAP hangs, it
-// returns 0.
+// wait returns how much longer a search for people takes because an LDAP hangs. If no LDAP hangs,
+// it returns 0.
 func (r *Realm) wait() time.Duration {
 	for _, f := range r.federations {
 		if f.Enabled && f.Mode == Hanging {
@@ -260,7 +260,8 @@ func (r *Realm) answerUsers(path []string, query url.Values) chaos.Answer {
 	return answer
 }
 
-// count counts the account's groups whose names contain a text. It does not use the cache.
+// count answers how many groups of the account have a name that contains the text search. Keycloak
+// does not use its user cache for this answer.
 func (r *Realm) count(a *account, search string) chaos.Answer {
 	n := 0
 	for id := range a.own {
@@ -275,7 +276,8 @@ func (r *Realm) count(a *account, search string) chaos.Answer {
 	return ok(map[string]any{"count": n})
 }
 
-// probe looks up a name that nobody has.
+// probe answers a probe of a federation: a look-up of a name that nobody has. The answer is 404 if
+// the LDAP answers, and 500 if it does not.
 func (r *Realm) probe(id string) chaos.Answer {
 	f := r.federation(id)
 	if f == nil || !f.Enabled || f.Mode == Up || f.Mode == Blind {
@@ -288,7 +290,8 @@ func (r *Realm) probe(id string) chaos.Answer {
 	return a
 }
 
-// search answers GET users with a filter.
+// search answers the request GET users, which looks for accounts by email, username or another
+// filter.
 func (r *Realm) search(query url.Values) chaos.Answer {
 	for _, f := range r.federations {
 		r.see(f)
@@ -323,7 +326,7 @@ func (r *Realm) search(query url.Values) chaos.Answer {
 	return answer
 }
 
-// String describes the realm for a person who reads a failure.
+// String describes the realm, for the message of a test that fails.
 func (r *Realm) String() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -1,7 +1,7 @@
-// Package idp is a model of Keycloak and of the LDAP servers behind it. It implements the calls
-// of the admin API that groupsync uses, as the notes on the real API describe them. It shares no
-// code with keycloaktest. The model adds the true state to the log. It answers requests as a
-// Keycloak in this state would, and such an answer is not always true.
+// Package idp is a model of Keycloak and of the LDAP servers behind it, for the simulation. It
+// implements the calls of Keycloak's admin API that groupsync uses, as the notes in reference/
+// describe them. It shares no code with keycloaktest. The model adds its true state to the log. It
+// answers requests as a Keycloak in this state would, and such an answer is not always true.
 //
 // The own side of an account is Keycloak's answer about the groups of this one account. A group's
 // member list can differ from the own side.
@@ -62,7 +62,7 @@ type account struct {
 
 type group struct {
 	id, name, parent string
-	federation       string // the federation whose LDAP group it is; empty: a local group
+	federation       string // id of the federation, if this is an LDAP group; empty: a local group
 	quirk            Quirk
 	roles            map[string]bool // by name: the group was given the role
 }
@@ -81,7 +81,7 @@ type Realm struct {
 	federations []*Federation
 	tokens      map[string]time.Time
 	made        int
-	Sometimes   map[string]int // counts of what happened
+	Sometimes   map[string]int // names of things that happened, and how often
 }
 
 // New returns an empty realm.
@@ -89,7 +89,7 @@ func New(log *history.Log, rng *rand.Rand) *Realm {
 	return &Realm{log: log, rng: rng, TokenLife: time.Minute, accounts: make(map[string]*account), groups: make(map[string]*group), tokens: make(map[string]time.Time), Sometimes: make(map[string]int)}
 }
 
-// newID returns an id of Keycloak's form.
+// newID returns a new id in the form of Keycloak's ids (a UUID).
 func (r *Realm) newID() string {
 	r.made++
 	return fmt.Sprintf("%08x-%04x-4%03x-a%03x-%012x", r.rng.Uint32(), r.rng.IntN(1<<16), r.rng.IntN(1<<12), r.rng.IntN(1<<12), r.made)
@@ -140,8 +140,8 @@ func (r *Realm) federation(id string) *Federation {
 // Federations returns the number of federations.
 func (r *Realm) Federations() int { return len(r.federations) }
 
-// AddGroup makes a group below parent (empty: at the top) and returns its id.
-// federation is the index of the LDAP whose group it is, or -1.
+// AddGroup makes a group and returns its id. parent is the id of the parent, or empty for a group
+// at the top. federation is the index of the federation of an LDAP group, or -1 for a local group.
 func (r *Realm) AddGroup(name, parent string, federation int, q Quirk) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -227,7 +227,8 @@ func (r *Realm) deleteGroup(id string) {
 	r.log.Add(history.GroupGone{ID: id})
 }
 
-// AddAccount makes an account and returns its id. federation is an index, or -1.
+// AddAccount makes an enabled account and returns its id. federation is the index of its federation,
+// or -1 for a local account.
 func (r *Realm) AddAccount(username, email string, federation int, service bool) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -329,8 +330,8 @@ func (r *Realm) HasEmail(email string) bool {
 	return r.hasEmail(email, "")
 }
 
-// hasEmail reports whether another account has the email. An account also counts if Keycloak
-// deleted it but LDAP will show the person again.
+// hasEmail reports whether an account other than except has the email. A person whose account
+// Keycloak deleted counts too, if LDAP will show the person again.
 func (r *Realm) hasEmail(email, except string) bool {
 	for _, a := range r.accounts {
 		if a.id != except && strings.EqualFold(a.email, email) {
@@ -379,8 +380,8 @@ func (r *Realm) tellListed(a *account, g *group) {
 	r.log.Add(history.Listed{Account: a.id, Group: g.id, In: r.listed(a, g) > 0})
 }
 
-// listed returns how many times the group's list shows the account when nothing fails: 0, 1 or
-// 2.
+// listed returns how often the group's member list shows the account (0, 1 or 2) when every LDAP
+// answers.
 func (r *Realm) listed(a *account, g *group) int {
 	own := a.own[g.id]
 	if a.federation == "" || g.federation == "" {
@@ -456,14 +457,14 @@ func (r *Realm) Groups() []string {
 	return ids
 }
 
-// Login is what ClearML receives at a sign-in.
+// Login holds what ClearML receives from Keycloak when an account signs in.
 type Login struct {
 	ID, Username, Email string
 	Groups              []Named
 	Boss                bool // the token holds the role of administrators
 }
 
-// Named is a group of the claim.
+// Named is a group in the claim of a Login.
 type Named struct{ Name, Path string }
 
 // SignIn signs an account in. If the federation's people are cached, the claim comes from the
@@ -485,14 +486,15 @@ func (r *Realm) SignIn(id string) (Login, bool) {
 	return l, true
 }
 
-// speaks reports whether the account's federation is up, so that Keycloak knows the state of the
-// account. For a local account it returns true.
+// speaks reports whether the account's federation is switched on and its LDAP answers correctly. If
+// not, Keycloak cannot tell the state of the account. For a local account speaks returns true.
 func (r *Realm) speaks(a *account) bool {
 	f := r.federation(a.federation)
 	return a.federation == "" || f != nil && f.Enabled && f.Mode == Up
 }
 
-// cachedOwn returns the own side from the cache, and fills the cache if it is empty.
+// cachedOwn returns the groups of the account from the user cache, and fills the cache if it is
+// empty. If the federation of the account does not cache, it returns the true groups.
 func (r *Realm) cachedOwn(a *account) map[string]bool {
 	f := r.federation(a.federation)
 	if f == nil || !f.Caches {
@@ -509,9 +511,9 @@ func (r *Realm) cachedOwn(a *account) map[string]bool {
 	return a.cached
 }
 
-// forget deletes the people of a federation whose LDAP is in the mode Blind, if Forgets is set.
-// When the LDAP shows these people again, the method see makes their accounts again. The accounts
-// then have new ids and no local groups.
+// forget deletes the accounts of a federation, if its LDAP is in the mode Blind and Forgets is set.
+// When the LDAP shows these people again, the method see makes new accounts for them. The new
+// accounts have other ids and no local groups.
 func (r *Realm) forget(f *Federation) {
 	if f.Mode != Blind || !f.Forgets || !f.Enabled {
 		return
@@ -543,7 +545,7 @@ func (r *Realm) see(f *Federation) {
 	f.removed = nil
 }
 
-// Settle makes the accounts again that Keycloak deleted while an LDAP was in the mode Blind.
+// Settle imports the people again whose accounts forget has deleted. Each LDAP must be up for that.
 func (r *Realm) Settle() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -16,7 +16,7 @@ const (
 	Chief = "chief"
 )
 
-// contains has the roles that a role contains, by the role's name.
+// contains has, for each role by name, the roles that this role contains.
 var contains = map[string][]string{Boss: nil, Chief: {Boss}}
 
 // GiveRole gives an account or a group a role, or takes it away.
@@ -62,9 +62,9 @@ func (r *Realm) tellRole(holder string, roles map[string]bool) {
 	r.log.Add(history.Role{Holder: holder, In: roles[Boss] || roles[Chief]})
 }
 
-// rolesOf returns the roles that a token of the account holds. It reads the groups of the
-// account from the user cache. It leaves out the roles of a federation's group while the
-// federation is not up.
+// rolesOf returns the roles that a token of the account holds: its own roles, the roles of its
+// groups, and the roles that these contain. The groups come from cachedOwn. The roles of an LDAP
+// group do not count while the federation is not up.
 func (r *Realm) rolesOf(a *account) map[string]bool {
 	held := maps.Clone(a.roles)
 	groups := r.cachedOwn(a)
@@ -95,7 +95,8 @@ func roleReps(names []string) []any {
 	return list
 }
 
-// answerRoles answers the requests below roles.
+// answerRoles answers requests for the path roles and the paths below it. path has the parts after
+// roles.
 func (r *Realm) answerRoles(path []string, query url.Values) chaos.Answer {
 	if len(path) == 0 {
 		return ok(page(roleReps([]string{Boss, Chief, "offline_access"}), query, 100))

@@ -25,21 +25,21 @@ type Law string
 
 // The laws.
 const (
-	Lost      Law = "nobody loses what a candidate's claim gave throughout"
-	Gained    Law = "nobody gains what no claim gave"
-	Kept      Law = "whoever is kept loses nothing"
-	Wait      Law = "a removal that rests on a federation waits the grace"
+	Lost      Law = "nobody loses a group that a token of the person held during the whole pass"
+	Gained    Law = "nobody gains a group that no token of the person held"
+	Kept      Law = "nobody loses a membership that a rule keeps"
+	Wait      Law = "a removal that depends on a federation waits for the grace"
 	Floor     Law = "the floor of administrators holds"
-	Writers   Law = "nobody writes but the leader"
-	Bounds    Law = "a write changes members only, of a group that exists and may be written"
-	Canary    Law = "a server that does more than it is asked gets no third write"
-	Age       Law = "a plan is not written when it is too old"
+	Writers   Law = "only the leader writes"
+	Bounds    Law = "a write changes only the members of an existing group that may be written"
+	Canary    Law = "a server that changes more than it was asked gets no third write"
+	Age       Law = "no plan is written after its maximum age"
 	Converges Law = "without faults both sides agree after two passes"
 	Counts    Law = "the metrics count what happened"
 	Agrees    Law = "the report agrees with what happened"
 )
 
-// pass is what the oracle knows about a pass.
+// pass holds the facts about one pass.
 type pass struct {
 	node         string
 	number       int
@@ -47,7 +47,7 @@ type pass struct {
 	ofOne        bool
 	began, ended time.Time
 	result       string
-	changed      map[history.Change]time.Time // the changes that its writes made, and when each was first made
+	changed      map[history.Change]time.Time // the changes that the writes of the pass made, with the time when each was first made
 }
 
 // leadership is the last renewal of the Lease.
@@ -63,12 +63,12 @@ type write struct {
 	pass *pass
 }
 
-// Oracle judges facts in the order of their times.
+// Oracle judges the facts of the log in the order of their times. Violations has what it found.
 type Oracle struct {
 	*past
 	Violations []Violation
 	Sometimes  map[string]int
-	Strict     bool // also report violations that are known (docs/simulation.md)
+	Strict     bool // also report violations by known errors that are not fixed (docs/simulation.md)
 
 	running map[string]*pass   // by node: the pass that runs
 	tried   map[pair]time.Time // by node and group: when a write was sent last
@@ -79,12 +79,12 @@ type Oracle struct {
 	leader  leadership
 	leads   bool // the log has facts about the leader
 	carried map[int]int
-	counted map[string]history.Counters // by node: what its metrics had counted after its last pass
-	harmed  map[string]int              // by node: the number of writes for which the server changed more than asked
+	counted map[string]history.Counters // by node: the counters of the node's metrics after its last pass
+	harmed  map[string]int              // by node: the number of writes by which the server changed more than the node asked
 	calm    time.Time
 }
 
-// New returns an oracle that has seen nothing.
+// New returns an oracle without any facts.
 func New() *Oracle {
 	return &Oracle{
 		past: newPast(), Sometimes: make(map[string]int), running: make(map[string]*pass), tried: make(map[pair]time.Time), short: make(map[pair]time.Time),
@@ -92,7 +92,8 @@ func New() *Oracle {
 	}
 }
 
-// Judge judges the entries, which must follow the entries of the last call.
+// Judge judges the next entries of the log. Each call continues after the entries of the call
+// before.
 func (o *Oracle) Judge(entries []history.Entry) {
 	for _, e := range entries {
 		if m, is := e.What.(history.Member); is && m.By == history.Writer {
@@ -172,7 +173,7 @@ func (o *Oracle) sent(t time.Time, s history.Sent) {
 			removed++
 			rests := instants
 			if !o.members[pair{s.Group, id}].get(shown) {
-				rests = []time.Time{t} // the pass has never seen that member
+				rests = []time.Time{t} // the pass had not read that member, so only the moment of the write counts
 			}
 			o.removal(t, p, team, id, rests)
 		}
@@ -187,8 +188,8 @@ func (o *Oracle) sent(t time.Time, s history.Sent) {
 	}
 }
 
-// allowed judges whether the process may write at that time. It returns the pass that writes,
-// or nil.
+// allowed judges whether the process may write at the time t. It returns the pass that writes, or
+// nil if no pass of the process runs.
 func (o *Oracle) allowed(t time.Time, s history.Sent) *pass {
 	p := o.running[s.Node]
 	if p == nil {
@@ -206,9 +207,9 @@ func (o *Oracle) allowed(t time.Time, s history.Sent) *pass {
 	return p
 }
 
-// basis returns the time of the state by which a write at the time t is judged. For the first
-// write after a read, this is the time of the read. If the write is sent again without another
-// read, this is the time t. key names the node and the group.
+// basis returns a time. A write at the time t is judged by the members at this time. For the first
+// write after a read, it is the time of the read. If the write is sent again without another read,
+// it is t. key names the node and the group.
 func (o *Oracle) basis(t, read time.Time, key pair) time.Time {
 	last, again := o.tried[key]
 	o.tried[key] = t
@@ -218,8 +219,8 @@ func (o *Oracle) basis(t, read time.Time, key pair) time.Time {
 	return read
 }
 
-// sentRole judges a write of one user's role in the same way as a write of a group with one
-// change.
+// sentRole judges a write of one user's role. It treats the role admin as a group, and the write
+// as one change of its members.
 func (o *Oracle) sentRole(t time.Time, s history.SentRole) {
 	p := o.allowed(t, history.Sent{Node: s.Node, Group: history.AdminRole, Number: s.Number})
 	if p == nil {
@@ -254,7 +255,7 @@ func (o *Oracle) sentRole(t time.Time, s history.SentRole) {
 	}
 }
 
-// membersAt returns the ids of the members at that time, sorted.
+// membersAt returns the ids of the members of a user group (team) at the time t, sorted.
 func (o *Oracle) membersAt(team string, t time.Time) []string {
 	var ids []string
 	for k, c := range o.members {
@@ -266,13 +267,15 @@ func (o *Oracle) membersAt(team string, t time.Time) []string {
 	return ids
 }
 
-// some reports whether holds is true at one of the instants.
+// some reports whether the function holds returns true at one of the instants or more, with the
+// settings of the node at that instant.
 func (o *Oracle) some(node string, instants []time.Time, holds func(at) bool) bool {
 	return slices.ContainsFunc(instants, func(t time.Time) bool { return holds(o.at(t, node)) })
 }
 
-// during reports whether holds is true at one of the instants of a pass. If the pass has an
-// approval, there is no grace, and people whom a blind LDAP does not show count as gone.
+// during reports whether the function holds returns true at one of the instants of the pass p or
+// more. If p has an approval, there is no grace, and people whom a blind LDAP does not show count
+// as gone.
 func (o *Oracle) during(p *pass, instants []time.Time, holds func(at) bool) bool {
 	return o.some(p.node, instants, func(w at) bool {
 		if p.approved {
@@ -282,7 +285,8 @@ func (o *Oracle) during(p *pass, instants []time.Time, holds func(at) bool) bool
 	})
 }
 
-// removal judges a write that removes a user from a group.
+// removal judges a write at the time t that removes the user id from a group. The removal is right
+// if it has a reason at one of the instants.
 func (o *Oracle) removal(t time.Time, p *pass, team history.UserGroup, id string, instants []time.Time) {
 	user := func(w at) history.User { return o.users[id].get(w.t) }
 	gone := o.during(p, instants, func(w at) bool { return user(w).ID == "" })
@@ -296,17 +300,17 @@ func (o *Oracle) removal(t time.Time, p *pass, team history.UserGroup, id string
 		o.broken(Kept, t, "%s is taken out of %q, and is protected", o.who(id, t), team.Name)
 		return
 	case !o.during(p, instants, func(w at) bool { return !w.in(user(w), team) }):
-		o.broken(Lost, t, "%s is taken out of %q, and a claim gave it from %s on: %s", o.who(id, t), team.Name, p.began.Format("15:04:05.000"), o.at(t, p.node).accountsOf(user(o.at(t, p.node)), team))
+		o.broken(Lost, t, "%s is taken out of %q, although at every instant since %s a token of the person held the group: %s", o.who(id, t), team.Name, p.began.Format("15:04:05.000"), o.at(t, p.node).accountsOf(user(o.at(t, p.node)), team))
 		return
 	}
 	o.Sometimes["a removal that was right"]++
 	o.waited(t, p, team, id, instants)
 }
 
-// waited judges the grace of a removal. The grace applies if at every instant of the pass all
-// candidates are enabled accounts of a federation: an account that was disabled while the pass
-// read, and is enabled before the write, was a reason to remove at once. Then, at some instant
-// of each whole pass within the last grace, the person must have been out of the group.
+// waited judges whether a removal waited for the grace. The grace applies if at every instant of
+// the pass all candidates are enabled accounts of a federation. (If an account was disabled at one
+// instant, the pass may remove the person at once.) If the grace applies, each pass of everybody
+// within the grace must have had an instant at which the person was out of the group.
 func (o *Oracle) waited(t time.Time, p *pass, team history.UserGroup, id string, instants []time.Time) {
 	now := o.at(t, p.node)
 	if o.during(p, instants, func(w at) bool {
@@ -324,16 +328,17 @@ func (o *Oracle) waited(t time.Time, p *pass, team history.UserGroup, id string,
 			continue
 		}
 		if !o.some(p.node, o.instants(earlier.began, earlier.ended), func(w at) bool {
-			w.s.Grace = 0 // the pass could not find a ghost either, so a ghost counts as out
+			w.s.Grace = 0 // the earlier pass could not find a ghost account, so for it the ghost was out of the group
 			return !w.in(o.users[id].get(w.t), team)
 		}) && earlier.began.After(p.began.Add(-now.s.Grace)) {
-			o.broken(Wait, t, "%s is taken out of %q, and was in it throughout the pass of %s, the grace is %s", o.who(id, t), team.Name, earlier.began.Format("02 15:04:05"), now.s.Grace)
+			o.broken(Wait, t, "%s is taken out of %q, although the person belonged in the group during the whole pass of %s, and the grace is %s", o.who(id, t), team.Name, earlier.began.Format("02 15:04:05"), now.s.Grace)
 			return
 		}
 	}
 }
 
-// grant judges a write that adds a user to a group.
+// grant judges a write at the time t that adds the user id to a group. The addition is right if it
+// has a reason at one of the instants.
 func (o *Oracle) grant(t time.Time, p *pass, team history.UserGroup, id string, instants []time.Time) {
 	user := func(w at) history.User { return o.users[id].get(w.t) }
 	switch {
@@ -341,11 +346,11 @@ func (o *Oracle) grant(t time.Time, p *pass, team history.UserGroup, id string, 
 	case !o.during(p, instants, func(w at) bool { return w.ours(user(w)) }):
 		o.broken(Gained, t, "%s is put into %q, and has never signed in by Keycloak", o.who(id, t), team.Name)
 	case !o.during(p, instants, func(w at) bool { return w.in(user(w), team) }):
-		o.broken(Gained, t, "%s is put into %q, and no claim gave it at any time since %s", o.who(id, t), team.Name, p.began.Format("15:04:05.000"))
+		o.broken(Gained, t, "%s is put into %q, although no token of the person held the group at any instant since %s", o.who(id, t), team.Name, p.began.Format("15:04:05.000"))
 	case !o.during(p, instants, func(w at) bool { _, sure := w.sure(user(w)); return sure }):
-		o.broken(Gained, t, "%s is put into %q, and was never surely one account: %s", o.who(id, t), team.Name, o.at(t, p.node).accountsOf(user(o.at(t, p.node)), team))
+		o.broken(Gained, t, "%s is put into %q, although it was never certain which account is this user: %s", o.who(id, t), team.Name, o.at(t, p.node).accountsOf(user(o.at(t, p.node)), team))
 	case team.System && !o.during(p, instants, func(w at) bool { return w.unambiguousAdmin(user(w)) }):
-		o.broken(Gained, t, "%s becomes an administrator by a name that several groups bear", o.who(id, t))
+		o.broken(Gained, t, "%s becomes an administrator by a name that several groups have", o.who(id, t))
 	default:
 		o.Sometimes["a grant that was right"]++
 	}
@@ -375,7 +380,7 @@ func (w at) unambiguousAdmin(u history.User) bool {
 	return false
 }
 
-// repeats reports whether another group has the same name.
+// repeats reports whether another Keycloak group has the same leaf name as g.
 func (w at) repeats(g history.Group) bool {
 	for id := range w.groups {
 		if o := w.groups[id].get(w.t); o.ID != "" && o.ID != g.ID && o.Name == g.Name {
@@ -385,8 +390,8 @@ func (w at) repeats(g history.Group) bool {
 	return false
 }
 
-// floor judges whether a write leaves enough administrators. members are the members after the
-// write. groupsync's own user and service accounts do not count.
+// floor judges whether a write leaves at least admins.floor administrators. members are the ids of
+// the members after the write. groupsync's own user and service accounts do not count.
 func (o *Oracle) floor(t time.Time, p *pass, team history.UserGroup, members []string, instants []time.Time) {
 	n := 0
 	for _, id := range members {
@@ -403,13 +408,13 @@ func (o *Oracle) floor(t time.Time, p *pass, team history.UserGroup, members []s
 	}
 }
 
-// who describes a user for a person who reads a failure.
+// who returns a phrase that describes a user, for the text of a violation.
 func (o *Oracle) who(id string, t time.Time) string {
 	u := o.users[id].get(t)
 	return fmt.Sprintf("%s (%s, kept %q, email %q)", id, u.Name, u.Kept, u.Email)
 }
 
-// accountsOf describes the candidates of a user for a person who reads a failure.
+// accountsOf returns a phrase that describes the candidates of a user, for the text of a violation.
 func (w at) accountsOf(u history.User, team history.UserGroup) string {
 	text := ""
 	for _, a := range w.candidates(u) {
@@ -418,11 +423,11 @@ func (w at) accountsOf(u history.User, team history.UserGroup) string {
 	return text
 }
 
-// changed records a change that a write of a pass made.
+// changed records a change of a membership that a write of groupsync made.
 func (o *Oracle) changed(t time.Time, m history.Member) {
 	w := o.writes[m.Write]
 	if w == nil {
-		o.broken(Writers, t, "a change of %q by a write that nobody sent", m.Group)
+		o.broken(Writers, t, "a membership of %q changed by a write that no process sent", m.Group)
 		return
 	}
 	c := history.Change{Group: m.Group, User: m.User, Add: m.In}
@@ -431,7 +436,7 @@ func (o *Oracle) changed(t time.Time, m history.Member) {
 	}
 }
 
-// ended judges the report of a pass.
+// ended judges the report of a pass: its changes, its exit code and its place in the journal.
 func (o *Oracle) ended(t time.Time, e history.PassEnded) {
 	p := o.running[e.Node]
 	if p == nil {
@@ -441,10 +446,10 @@ func (o *Oracle) ended(t time.Time, e history.PassEnded) {
 	p.ended, p.result = t, e.Result
 	o.passes = append(o.passes, p)
 	for _, c := range e.Done {
-		// If somebody else made the change first, no write of the pass made it. The report is
-		// then right if ClearML had the result of the change at some instant of the pass.
+		// If somebody else made the change first, no write of the pass made the change. The report
+		// is still right if ClearML had the result of the change at an instant of the pass.
 		if p.changed[c].IsZero() && !slices.ContainsFunc(o.instants(p.began, t), func(x time.Time) bool { return o.members[pair{c.Group, c.User}].get(x) == c.Add }) && !o.hidden(p, c) {
-			o.broken(Agrees, t, "the pass %s says that it made %s, and that never was so", e.ID, text(c))
+			o.broken(Agrees, t, "the pass %s reports %s as done, and ClearML never had that result", e.ID, text(c))
 		}
 	}
 	for c, at := range p.changed {
@@ -462,8 +467,8 @@ func (o *Oracle) ended(t time.Time, e history.PassEnded) {
 	}
 }
 
-// counts compares the metrics of a pass with the changes that its report calls done and
-// failed. ended compares the changes of the report with ClearML.
+// counts compares how the metrics grew in a pass with the changes that the report calls done or
+// failed. (ended compares the report with what happened in ClearML.)
 func (o *Oracle) counts(t time.Time, e history.PassEnded) {
 	add := func(list []history.Change, adds bool) (n int) {
 		for _, c := range list {
@@ -489,9 +494,9 @@ func number(b bool) int {
 	return 0
 }
 
-// hidden reports whether c is a removal from a group whose members an answer showed incompletely
-// during the pass. If the answer left out the removed person, the removal looks done when it is
-// not. If Strict is set, hidden returns false.
+// hidden reports whether the report may be wrong about the removal c for a known reason: during the
+// pass, an answer of ClearML lacked members of the group. If it lacked the removed person, a
+// removal that was not made looks done. If Strict is set, hidden returns false.
 func (o *Oracle) hidden(p *pass, c history.Change) bool {
 	if c.Add || o.Strict || o.short[pair{p.node, c.Group}].Before(p.began) {
 		return false
@@ -500,9 +505,9 @@ func (o *Oracle) hidden(p *pass, c history.Change) bool {
 	return true
 }
 
-// raced reports whether the membership already had the result of the change at some instant of
-// the pass before t. Then the write made the change only because somebody else had changed the
-// group between the read and the write.
+// raced reports whether ClearML had the result of the change c at an instant of the pass before t.
+// Then somebody else undid that result between the read and the write, and the write restored it
+// without a planned change.
 func (o *Oracle) raced(p *pass, c history.Change, t time.Time) bool {
 	return slices.ContainsFunc(o.instants(p.began, t), func(x time.Time) bool {
 		return x.Before(t) && o.members[pair{c.Group, c.User}].get(x) == c.Add
@@ -516,8 +521,8 @@ func text(c history.Change) string {
 	return fmt.Sprintf("the removal of %s from %s", c.User, c.Group)
 }
 
-// Settled judges the end of a schedule, when nothing has changed since the fact Calm and passes
-// have run: both sides must agree. It uses the settings of node at the time t. frozen names the
+// Settled judges the end of a schedule: both sides must agree. Since the fact Calm, nothing has
+// changed, and passes have run. Settled uses the settings of node at the time t. frozen names the
 // user groups in which a guard rightly withholds changes without end.
 func (o *Oracle) Settled(t time.Time, node string, frozen []string) {
 	w := o.at(t, node)
@@ -537,13 +542,13 @@ func (o *Oracle) Settled(t time.Time, node string, frozen []string) {
 			listed := w.shows(a, team)
 			switch {
 			case claim == is:
-			case claim && !listed, !claim && listed && is: // the list and the own side disagree: the next login settles it
+			case claim && !listed, !claim && listed && is: // the list and the own side disagree, so groupsync waits for the next login
 				o.Sometimes["somebody whom only a login settles"]++
 			case claim && w.s.HidesEmails && a.ID != u.Kept: // groupsync grants nothing on an email alone
 				o.Sometimes["somebody whom an email does not identify"]++
 			case id == history.AdminRole && u.Role != "admin" && u.Role != "user": // groupsync changes no other role
 				o.Sometimes["somebody with another role"]++
-			case w.protected(u): // gains nothing and loses nothing
+			case w.protected(u): // a rule keeps the memberships of the user
 			case claim && team.System && !w.unambiguousAdmin(u):
 			default:
 				o.broken(Converges, t, "%s: %q has the user: %t, the claim: %t", o.who(uid, t), team.Name, is, claim)
@@ -552,7 +557,7 @@ func (o *Oracle) Settled(t time.Time, node string, frozen []string) {
 	}
 }
 
-// twins reports whether another user group has the same name.
+// twins reports whether another user group of ClearML has the same name.
 func (w at) twins(team history.UserGroup) bool {
 	for id := range w.teams {
 		if o := w.teams[id].get(w.t); o.ID != "" && o.ID != team.ID && o.Name == team.Name {

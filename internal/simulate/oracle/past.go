@@ -2,9 +2,9 @@
 // facts (package history). It shares no code with the product, or with the models of Keycloak
 // and ClearML, so it does not repeat their mistakes.
 //
-// The oracle judges by intervals, because a pass cannot read everything at one instant. A
-// change was right if its reason was true at some instant between the beginning of the pass
-// and the moment in which the write went onto the connection.
+// A pass cannot read everything at one instant. So a change was right if its reason was true at any
+// instant between the beginning of the pass and the moment when the write went onto the
+// connection.
 //
 // In this package, a team is a user group of ClearML. A boss is an account that holds
 // Keycloak's role of administrators. A candidate is an account that could be a user's. A ghost is
@@ -20,7 +20,7 @@ import (
 	"groupsync/internal/simulate/history"
 )
 
-// course is how one value changed over time.
+// course holds one value over time: value[i] counts from the time at[i] on.
 type course[T any] struct {
 	at    []time.Time
 	value []T
@@ -54,16 +54,16 @@ type account struct {
 // past holds all facts about the world and the settings.
 type past struct {
 	accounts map[string]*course[account]
-	claims   map[pair]*course[bool]   // account, group
-	roles    map[string]*course[bool] // by account or group
-	blind    map[string]*course[bool] // by federation
-	listed   map[pair]*course[bool]   // account, group
+	claims   map[pair]*course[bool]   // by account and group: a token of the account holds the group
+	roles    map[string]*course[bool] // by account or group: it was given the role of administrators
+	blind    map[string]*course[bool] // by federation: it answers and shows nobody
+	listed   map[pair]*course[bool]   // by account and group: the member list shows the account
 	groups   map[string]*course[history.Group]
 	users    map[string]*course[history.User]
 	teams    map[string]*course[history.UserGroup]
-	members  map[pair]*course[bool]              // user group, user
+	members  map[pair]*course[bool]              // by user group and user: the user is a member
 	settings map[string]*course[history.InForce] // by node
-	times    []time.Time                         // of all facts about the world, in order
+	times    []time.Time                         // the times of all these facts, in order
 }
 
 func newPast() *past {
@@ -83,8 +83,8 @@ func of[K comparable, T any](m map[K]*course[T], k K) *course[T] {
 	return c
 }
 
-// enter records one fact about the world or the settings. It returns false for any other fact,
-// such as a pass or a write.
+// enter records one fact about Keycloak, ClearML or the settings. For any other fact, such as a
+// pass or a write, it records nothing and returns false.
 func (p *past) enter(e history.Entry) bool {
 	switch w := e.What.(type) {
 	case history.Account:
@@ -128,8 +128,8 @@ func (p *past) enter(e history.Entry) bool {
 	return true
 }
 
-// imported ends the ghosts of a person whom Keycloak imports again. From now on the new account
-// says where the person belongs.
+// imported removes the ghosts of a person whom Keycloak imports again as the account a. From now on
+// only the new account decides the groups of the person.
 func (p *past) imported(t time.Time, a history.Account) {
 	for _, c := range p.accounts {
 		if old := c.get(t); !old.ghost.IsZero() && old.ID != a.ID && old.Username == a.Username && old.Federation == a.Federation {
@@ -138,8 +138,8 @@ func (p *past) imported(t time.Time, a history.Account) {
 	}
 }
 
-// instants returns the times between from and to at which the state of the world changed, and
-// from itself.
+// instants returns the time from, and the times up to to at which Keycloak, ClearML or the settings
+// changed. Between two of these times nothing changes, so no other time needs to be looked at.
 func (p *past) instants(from, to time.Time) []time.Time {
 	list := []time.Time{from}
 	i := sort.Search(len(p.times), func(i int) bool { return p.times[i].After(from) })
@@ -161,7 +161,7 @@ func fold(email string) string {
 	return string(b)
 }
 
-// at is the world at the time t, with the settings s of one process.
+// at is the state of Keycloak and ClearML at the time t, with the settings s of one process.
 type at struct {
 	*past
 	t time.Time
@@ -174,8 +174,9 @@ func (p *past) at(t time.Time, node string) at {
 	return at{past: p, t: t, s: p.settings[node].get(t).Settings}
 }
 
-// account returns the account with that id. A ghost counts as an account until the grace has
-// passed or Keycloak has imported the person again, because the person is still in LDAP.
+// account returns the account with the id, and whether there is one. A ghost counts as an account,
+// because the person is still in LDAP. It counts until the grace has passed or Keycloak has
+// imported the person again.
 func (w at) account(id string) (account, bool) {
 	a := w.accounts[id].get(w.t)
 	if a.ID == "" || !a.ghost.IsZero() && w.t.Sub(a.ghost) >= w.s.Grace {
@@ -242,8 +243,9 @@ func (w at) sources(team history.UserGroup) []string {
 	return ids
 }
 
-// ofAdmins reports whether the configuration keeps the user group equal to Keycloak's
-// administrators. The group can stand for ClearML's role admin.
+// ofAdmins reports whether groupsync writes Keycloak's administrators into the user group. This is
+// the built-in group Admins, or the group that represents ClearML's role admin, or both
+// (admins.via).
 func (w at) ofAdmins(team history.UserGroup) bool {
 	switch {
 	case team.ID == history.AdminRole:
@@ -259,8 +261,8 @@ func (w at) fed(team history.UserGroup) bool {
 	return len(w.sources(team)) > 0 || w.ofAdmins(team) && w.s.AdminRole != ""
 }
 
-// bosses returns the ids of the groups whose members hold the role of administrators. These
-// are the groups with the role, and the groups below them.
+// bosses returns the ids of the Keycloak groups whose members hold the role of administrators.
+// These are the groups that were given the role, and the groups below them.
 func (w at) bosses() []string {
 	var ids []string
 	for id := range w.groups {
@@ -287,7 +289,8 @@ func (w at) boss(a account) bool {
 	return w.roles[a.ID].get(w.t) || w.holds(a, w.bosses())
 }
 
-// gives reports whether the account holds a group or role that feeds the user group.
+// gives reports whether a token of the account would hold a group or role that feeds the user
+// group.
 func (w at) gives(a account, team history.UserGroup) bool {
 	return w.holds(a, w.sources(team)) || w.ofAdmins(team) && w.boss(a)
 }
@@ -327,8 +330,8 @@ func (w at) holds(a account, groups []string) bool {
 	return slices.ContainsFunc(groups, func(g string) bool { return w.claims[pair{a.ID, g}].get(w.t) })
 }
 
-// in reports whether at least one candidate of the user holds a group or role that feeds the
-// user group.
+// in reports whether the user belongs in the user group: a token of one of the candidates would
+// hold a group or role that feeds the user group.
 func (w at) in(u history.User, team history.UserGroup) bool {
 	return slices.ContainsFunc(w.candidates(u), func(a account) bool { return w.gives(a, team) })
 }
@@ -339,8 +342,8 @@ func (w at) ours(u history.User) bool {
 	return u.ID != "" && !u.Service && u.ID != w.s.Self && u.Keycloak
 }
 
-// protected reports whether the configuration keeps all memberships of the user. It names the
-// email of the user, or of an account that could be the user's. Letter case does not matter.
+// protected reports whether users.protect keeps the memberships of the user. The setting can name
+// the email of the user, or the email of a candidate. Letter case does not matter.
 func (w at) protected(u history.User) bool {
 	emails := []string{fold(u.Email)}
 	for _, a := range w.candidates(u) {
@@ -360,7 +363,7 @@ func (w at) sure(u history.User) (account, bool) {
 	a := list[0]
 	byID := a.ID == u.Kept
 	if u.Kept != "" && !byID {
-		return account{}, false // the kept id is gone, so another person may have the email now
+		return account{}, false // the account with the kept id is gone, so the account with the email may be another person's
 	}
 	for id := range w.users {
 		o := w.users[id].get(w.t)

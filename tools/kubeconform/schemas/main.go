@@ -1,11 +1,11 @@
-// Command schemas writes JSON Schemas below the directory that it is given. kubeconform checks
-// with them what the chart renders. kubeconform would download schemas. This command makes
-// them from what the projects publish as Go modules: the OpenAPI description of the Kubernetes
-// API, in two versions, and the CRDs of the Prometheus operator. The schemas are strict: a
-// field that is not described is refused. They have no descriptions.
+// Command schemas writes JSON Schemas below the directory that is its argument. With these schemas
+// kubeconform checks the manifests that the chart renders. kubeconform alone would download its
+// schemas. This command makes them from Go modules: from the OpenAPI description of the Kubernetes
+// API, in two versions, and from the CRDs of the Prometheus operator. The schemas are strict: they
+// refuse a field that is not described. They contain no descriptions of fields.
 //
-// The files are KUBERNETES_VERSION/KIND-GROUP-VERSION.json. Those of the CRDs are in
-// monitoring/. The CRDs themselves are there too, as PLURAL.yaml, for a real API server.
+// The files are named KUBERNETES_VERSION/KIND-GROUP-VERSION.json. The schemas of the CRDs are in
+// monitoring/. The CRDs themselves are there too, as PLURAL.yaml, for tests with a real API server.
 package main
 
 import (
@@ -33,7 +33,7 @@ var (
 	operator = module{"github.com/prometheus-operator/prometheus-operator", "v0.85.0", "h1:M5xLCLEoaW2IJfnuCwFzzpL+jSVQu3KGT84Pye+fW8s="}
 )
 
-// kinds lists what the chart may render, by the group as in apiVersion.
+// kinds lists the Kubernetes kinds that the chart may render, by the group in apiVersion.
 var kinds = map[string][]string{
 	"":                          {"ConfigMap", "PersistentVolumeClaim", "Pod", "Secret", "Service", "ServiceAccount"},
 	"apps":                      {"Deployment"},
@@ -43,7 +43,7 @@ var kinds = map[string][]string{
 	"rbac.authorization.k8s.io": {"Role", "RoleBinding"},
 }
 
-// resources are the plural names of the operator's kinds.
+// resources are the plural names of the kinds of the Prometheus operator that the chart may render.
 var resources = []string{"podmonitors", "prometheusrules", "servicemonitors"}
 
 // schema is a JSON Schema, or a part of one.
@@ -124,7 +124,7 @@ func writeKubernetes(dir string, m module) error {
 // it describes no kind or more than one.
 func identify(s schema) (group, version, kind string) {
 	list, _ := s["x-kubernetes-group-version-kind"].([]any)
-	if len(list) != 1 { // options of a call belong to many kinds
+	if len(list) != 1 { // such as DeleteOptions, which belongs to many groups, or a part of a kind
 		return "", "", ""
 	}
 	gvk := list[0].(schema)
@@ -139,7 +139,7 @@ func standalone(all map[string]schema, name string) schema {
 		if _, is := needed[name]; is {
 			return
 		}
-		needed[name] = nil // ends recursion
+		needed[name] = nil // marks the definition as seen, so that definitions that refer to each other end the recursion
 		s := strict(all[name], need)
 		switch name {
 		case "io.k8s.apimachinery.pkg.util.intstr.IntOrString":
@@ -153,8 +153,9 @@ func standalone(all map[string]schema, name string) schema {
 	return schema{"$ref": "#/definitions/" + name, "definitions": needed}
 }
 
-// strict returns a schema without its prose. An object may then have only the properties that
-// are described. strict calls refers for each definition that the schema refers to.
+// strict returns the schema without descriptions, and with the rule that an object has only the
+// described properties. strict calls refers with the name of each definition that the schema refers
+// to.
 func strict(s schema, refers func(name string)) schema {
 	out := schema{}
 	for key, v := range s {
@@ -181,7 +182,8 @@ func strict(s schema, refers func(name string)) schema {
 	return out
 }
 
-// below applies strict to schemas in a list, or one level deeper.
+// below applies strict to a value inside a schema: to a schema, or to each schema in a list. It
+// returns any other value unchanged.
 func below(v any, refers func(string)) any {
 	switch v := v.(type) {
 	case schema:
@@ -232,7 +234,7 @@ func writeOperator(dir string) error {
 	return nil
 }
 
-// save writes a schema under the name that kubeconform looks for.
+// save writes a schema to a file in dir with the name that kubeconform looks for.
 func save(dir, group, version, kind string, s schema) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err

@@ -1,11 +1,11 @@
-// Command cases mutates the conditions of case clauses. gremlins does not: Go's coverage has
-// no block for them, so gremlins takes them for code that no test runs. Each mutant is one
-// changed condition. go's -overlay puts the changed file in the place of the original. The
+// Command cases mutates the conditions of case clauses. The mutation tool gremlins leaves them out:
+// Go's coverage does not count them, so gremlins believes that no test runs them. Each mutant has
+// one changed condition. Go's flag -overlay replaces the original file by the changed one. The
 // tests of the package must fail for each mutant.
 //
 //	cases [-only EXPRESSION] DIRECTORY...
 //
-// It prints the mutants for which the tests pass, and ends with exit code 1 if there are any.
+// It prints each mutant for which the tests pass, and exits with 1 if there is such a mutant.
 package main
 
 import (
@@ -132,8 +132,8 @@ func lives(dir, file string, source []byte, m mutant) bool {
 	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{path: mutated}})
 	fail(err)
 	fail(os.WriteFile(filepath.Join(tmp, "overlay.json"), overlay, 0o600))
-	// The tests of laws run last. They take long to fail, because rapid shrinks the case that
-	// it found.
+	// The property tests (TestLaw…) run last. They take long to fail, because the library rapid
+	// first makes the failing case smaller.
 	for _, which := range []string{"-skip=^TestLaw", "-run=^TestLaw"} {
 		var out bytes.Buffer
 		test := exec.Command("go", "test", "-failfast", "-vet=off", "-overlay="+filepath.Join(tmp, "overlay.json"), which, ".")

@@ -17,7 +17,7 @@ import (
 // List is one list of Keycloak that feeds user groups: the members of a group, or the
 // holders of the admin role.
 type List struct {
-	Role   string         // as configured; empty: the members of a group
+	Role   string         // admins.role, if this is the list of its holders; empty: the list is the members of a group
 	Groups []source.Group // the group, or the groups that give the role
 	Feeds  []string       // ids of the user groups
 }
@@ -54,14 +54,14 @@ func Lists(pairing match.Pairing) []List {
 	return lists
 }
 
-// Trait is a part of the configuration of a federation. A trait makes a list of Keycloak differ
-// from the people's own side, or makes the list or the own side late.
+// Trait is a setting of a federation that can cause a problem. It can make a list of Keycloak
+// differ from the people's own side, or make the list or the own side late.
 type Trait struct {
-	level        preflight.Level // empty: the trait is no mistake by itself, only a possible cause of a measured difference
-	cause        string          // the setting
-	effect       string          // what follows from the setting; empty if the level is empty
+	level        preflight.Level // empty: the setting is no mistake by itself, and is named only as a possible cause of a measured difference
+	cause        string          // a clause that describes the setting
+	effect       string          // a sentence about what the setting does; empty if the level is empty
 	advice       string
-	federation   string          // id
+	federation   string          // id of the federation
 	hides, shows bool            // the list hides people, or shows people wrongly, because of the trait
 	sure         bool            // the trait always has this effect; false: the effect depends on what LDAP holds
 	touches      func(List) bool // whether the trait acts on the list; nil: it acts on no list
@@ -72,21 +72,21 @@ func (t Trait) Finding() preflight.Finding {
 	return preflight.Finding{Level: t.level, Seen: t.cause + ". " + t.effect, Advice: t.advice}
 }
 
-// Concerns reports whether the check federation reports the trait. lists are the lists that feed
-// a user group. A trait without a level is not reported. A trait with a level is reported if it
-// acts on one of the lists, if touches is nil, or if lists is nil, which means not known.
+// Concerns reports whether the check federation reports the trait. It does so if the trait has a
+// level and acts on one of the lists. lists are the lists that feed a user group. If lists is nil
+// (not known), or if touches is nil, a trait with a level is always reported.
 func (t Trait) Concerns(lists []List) bool {
 	return t.level != "" && (t.touches == nil || lists == nil || slices.ContainsFunc(lists, t.touches))
 }
 
-// throughGroup returns a touches function. It returns true for a list that depends on a group
-// for which is returns true.
+// throughGroup returns a function for Trait.touches. The function returns true for a list that
+// depends on a group for which the function is returns true.
 func throughGroup(is func(source.Group) bool) func(List) bool {
 	return func(l List) bool { return slices.ContainsFunc(l.Groups, is) }
 }
 
-// below returns a touches function. It returns true for a list of a group that a mapper with
-// this groups path serves. These are all groups at or below the path, at every depth.
+// below returns a function for Trait.touches. The function returns true for a list of a group at
+// or below the path, at every depth. A mapper with this groups path reads these groups from LDAP.
 func below(path string) func(List) bool {
 	return throughGroup(func(g source.Group) bool { return isBelow(g.Path, path) })
 }
@@ -95,8 +95,8 @@ func isBelow(group, path string) bool {
 	return path == "/" || group == path || strings.HasPrefix(group, path+"/")
 }
 
-// Of returns the traits of all federations, in the order of the federations. For a federation
-// that is switched off it returns only the trait that says so.
+// Of returns the traits of all federations, in the order of the federations. A federation that is
+// switched off has only one trait, which reports that.
 func Of(settings keycloak.FederationSettings, catalog source.Catalog) []Trait {
 	var all []Trait
 	for _, s := range settings.Storages {
@@ -123,17 +123,17 @@ func Of(settings keycloak.FederationSettings, catalog source.Catalog) []Trait {
 	return all
 }
 
-// The modes of a group mapper. IMPORT keeps memberships in Keycloak's database. The list and
-// the person's own side then read the same rows.
+// Two modes of an LDAP group mapper. With IMPORT, Keycloak copies memberships into its database.
+// The member list and the person's own side then read the same rows, and cannot differ.
 const (
 	ldapOnlyMode = "LDAP_ONLY"
 	importMode   = "IMPORT"
 )
 
-// configuration is one federation with the data that the functions that find traits need.
+// configuration is one federation, with the data that the functions below need to find traits.
 type configuration struct {
 	keycloak.Storage
-	mappers  []keycloak.StorageMapper // the group mappers that read LDAP
+	mappers  []keycloak.StorageMapper // the group mappers whose mode is not IMPORT, so that Keycloak reads memberships from LDAP
 	defaults []source.Group
 	catalog  source.Catalog
 }
@@ -151,8 +151,8 @@ func switchedOff(c configuration) []Trait {
 	}}
 }
 
-// overlappingMappers finds mappers that Keycloak asks for the same groups. Keycloak lists only
-// the people of the first mapper that finds somebody.
+// overlappingMappers finds pairs of mappers that are responsible for the same groups. For such a
+// group, Keycloak lists only the people of the first mapper that finds somebody.
 func overlappingMappers(c configuration) []Trait {
 	var traits []Trait
 	for i, a := range c.mappers {
@@ -176,8 +176,9 @@ func overlappingMappers(c configuration) []Trait {
 	return traits
 }
 
-// filteredGroups finds a mapper that searches groups by the attribute that also holds the ids of
-// entries. Keycloak treats such a search as a search for people, and adds the user filter.
+// filteredGroups finds mappers that search groups by the attribute that the federation uses as the
+// id of its entries. Keycloak treats such a search as a search for people, and adds the user
+// filter.
 func filteredGroups(c configuration) []Trait {
 	var traits []Trait
 	for _, m := range c.mappers {
@@ -195,8 +196,8 @@ func filteredGroups(c configuration) []Trait {
 	return traits
 }
 
-// hardcodedGroups finds groups that a mapper gives to everybody of the federation. A mapper of
-// that kind cannot list members.
+// hardcodedGroups finds mappers that put everybody of the federation into a group. A mapper of this
+// kind cannot list members, so the group's member list lacks these people.
 func hardcodedGroups(c configuration) []Trait {
 	var traits []Trait
 	for _, m := range c.Mappers {
@@ -235,8 +236,8 @@ func hardcodedRoles(c configuration) []Trait {
 	return traits
 }
 
-// hardcodes reports whether the role of a mapper ("role", or "client.role") is the configured
-// admin role.
+// hardcodes reports whether the role of a mapper is the configured admin role. The mapper has the
+// role as "role", or as "client.role".
 func hardcodes(mapper, configured string) bool {
 	realm, name := source.RealmRole(configured)
 	if !realm {
@@ -309,9 +310,9 @@ func usernameAttribute(c configuration) []Trait {
 	}}
 }
 
-// oldCache finds a user cache that nothing refreshes. A login reads the cache, and Keycloak's
-// answer about a person's effective roles does so too. Keycloak's count of a person's groups,
-// which groupsync asks for, does not read the cache.
+// oldCache finds a federation whose entries in Keycloak's user cache nothing refreshes. A login and
+// Keycloak's answer about a person's effective roles come from this cache. Keycloak's count of a
+// person's groups, which groupsync asks for, does not.
 func oldCache(c configuration) []Trait {
 	reads := c.Provider != "kerberos" && (c.Provider != "ldap" || len(c.mappers) > 0)
 	if !reads || c.Sync > 0 || c.CachePolicy != "DEFAULT" {
@@ -345,8 +346,8 @@ func timeouts(c configuration) []Trait {
 	return []Trait{t}
 }
 
-// sameNames finds settings with which two LDAP groups of the same name can become one Keycloak
-// group. The Keycloak group does not show how many LDAP groups it comes from.
+// sameNames finds mappers that can make one Keycloak group of two LDAP groups with the same name.
+// Keycloak does not show from how many LDAP groups a group comes.
 func sameNames(c configuration) []Trait {
 	var traits []Trait
 	for _, m := range c.mappers {
@@ -382,9 +383,9 @@ func sameLeaf(c configuration) []Trait {
 	return traits
 }
 
-// Causes returns the traits of the federation that can make one of the lists hide people, or
-// show people wrongly if hides is false. An empty federation means every federation. If some
-// of the traits are sure, the others are left out.
+// Causes returns the traits that can make one of the lists hide people. If hides is false, it
+// returns the traits that can make one of the lists show people wrongly. federation is an id, or
+// empty for all federations. If some of the traits are sure, Causes leaves out the others.
 func Causes(traits []Trait, lists []List, federation string, hides bool) []Trait {
 	var causes []Trait
 	for _, t := range traits {
@@ -399,7 +400,8 @@ func Causes(traits []Trait, lists []List, federation string, hides bool) []Trait
 	return causes
 }
 
-// Explain returns the sentence that names the causes, and how to fix them.
+// Explain returns a sentence that names the causes, and the advice how to fix them. Without causes,
+// the advice is how to find one.
 func Explain(causes []Trait) (because, advice string) {
 	if len(causes) == 0 {
 		return "No cause was found in the configuration of the federations",
@@ -422,7 +424,8 @@ func Explain(causes []Trait) (because, advice string) {
 	return word + ": " + strings.Join(all, "; or "), strings.Join(fixes, "; or ")
 }
 
-// Mappers names the mappers of the federation that read the list from LDAP.
+// Mappers returns a phrase with the names of those mappers of the federation that read the list
+// from LDAP.
 func Mappers(settings keycloak.FederationSettings, l List, federation string) string {
 	var names []string
 	for _, s := range settings.Storages {
