@@ -543,10 +543,10 @@ func TestTheNotes(t *testing.T) {
 		name, set string
 		want, not []string
 	}{
-		{"watching", "", []string{"release-groupsync OBSERVES: it reads", "writes\nnothing until config.mode is apply", "logs deployment/release-groupsync", "helm test release -n clearml --logs", "helm upgrade release CHART -n clearml -f VALUES", "kubectl -n clearml exec deployment/release-groupsync -- /groupsync suspend --for 2h --reason WHY --config=/etc/groupsync/config/config.yaml\n", "Nothing scrapes its metrics", "the log of the pods is the journal", "`groupsync history` needs state.enabled"}, []string{"APPLIES", "replicas", "outlive"}},
-		{"writing", "config.mode=apply,replicas=2,podMonitor.enabled=true", []string{"release-groupsync APPLIES: on schedule it mirrors", "One of the 2 replicas", "get lease release-groupsync"}, []string{"OBSERVES", "helm upgrade", "Nothing scrapes"}},
-		{"without a memory", "leaderElection.enabled=false", []string{"does not outlive a restart", "the log of the pods is the journal"}, []string{"suspend"}},
-		{"with a volume", "leaderElection.enabled=false,state.enabled=true", []string{"release-groupsync OBSERVES"}, []string{"outlive", "journal"}},
+		{"watching", "", []string{"release-groupsync OBSERVES: it reads", "writes\nnothing until config.mode is apply", "logs deployment/release-groupsync", "helm test release -n clearml --logs", "helm upgrade release CHART -n clearml -f VALUES", "kubectl -n clearml exec deployment/release-groupsync -- /groupsync suspend --for 2h --reason WHY --config=/etc/groupsync/config/config.yaml\n", "No ServiceMonitor and no PodMonitor", "only the log of the pods records what groupsync changed", "`groupsync history` needs state.enabled"}, []string{"APPLIES", "replicas", "loses"}},
+		{"writing", "config.mode=apply,replicas=2,podMonitor.enabled=true", []string{"release-groupsync APPLIES: on schedule it mirrors", "One of the 2 replicas", "get lease release-groupsync"}, []string{"OBSERVES", "helm upgrade", "No ServiceMonitor"}},
+		{"without a memory", "leaderElection.enabled=false", []string{"A restart loses the guards' memory", "only the log of the pods records what groupsync changed"}, []string{"suspend"}},
+		{"with a volume", "leaderElection.enabled=false,state.enabled=true", []string{"release-groupsync OBSERVES"}, []string{"loses", "only the log"}},
 		{"without the test", "test.enabled=false", []string{"what it would do:"}, []string{"helm test"}},
 		{"stopped", "replicas=0", []string{"There are 0 replicas, so nothing runs."}, nil},
 	} {

@@ -3,7 +3,7 @@ app.kubernetes.io/name: {{ include "groupsync.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
-{{- /* The pods that run the schedule, and not the one of helm test. */ -}}
+{{- /* The pods of the Deployment, and not the pods of helm test. */ -}}
 {{- define "groupsync.selector" -}}
 {{ include "groupsync.instance" . }}
 app.kubernetes.io/component: daemon

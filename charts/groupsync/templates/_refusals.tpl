@@ -73,7 +73,7 @@ config.web.config_file: is set by the chart: leave it out, and set webConfig.con
 config.web.enable_lifecycle: lets anybody who reaches the port make passes, approve removals and suspend writing: set webConfig too, with basic_auth_users, or with the client_auth_type RequireAndVerifyClientCert
 {{- end }}
 {{- if and (include "groupsync.hasCABundle" .) (or $keycloak.ca_file $clearml.ca_file) }}
-config.keycloak.ca_file, config.clearml.ca_file: are set by the chart if caBundle is set: keep one of the two
+config.keycloak.ca_file, config.clearml.ca_file: are set by the chart if caBundle is set: remove caBundle, or remove these keys
 {{- end }}
 {{- end }}
 
@@ -133,7 +133,7 @@ existingSecret: is missing: name a Secret with the keys {{ $values.secretKeys.cl
 {{- end }}
 {{- range $name, $_ := $values.clearmlEnv.env }}
 {{- if hasSuffix "client_secret" (lower $name) }}
-clearmlEnv.env: {{ $name }} would be readable in the Deployment: leave it out, groupsync has a client of its own
+clearmlEnv.env: {{ $name }} would be readable in the Deployment: leave it out, because groupsync does not use ClearML's client
 {{- else if not (or (hasPrefix "CLEARML__" $name) (hasPrefix "KLIQUE__" $name)) }}
 clearmlEnv.env: {{ $name }} is not one of ClearML's variables, which begin with CLEARML__ or KLIQUE__: put it into extraEnv
 {{- end }}
@@ -155,7 +155,7 @@ extraArgs: --{{ $key }} would override what the chart sets: take it out, and set
 {{- end }}
 {{- range .Values.extraEnv }}
 {{- if and (or (hasPrefix "CLEARML__" .name) (hasPrefix "KLIQUE__" .name)) (hasSuffix "client_secret" (lower .name)) (hasKey . "value") }}
-extraEnv: {{ .name }} would be readable in the Deployment: leave it out, groupsync has a client of its own
+extraEnv: {{ .name }} would be readable in the Deployment: leave it out, because groupsync does not use ClearML's client
 {{- end }}
 {{- end }}
 {{- $volumes := .Values.state.enabled | ternary (list "state") list }}
@@ -224,7 +224,7 @@ clearmlEnv: has more than one of configMap, secret and env: keep one
 {{- end }}
 {{- with .Values.webConfig }}
 {{- if and .config .existingSecret }}
-webConfig: has a config, and names a Secret with another: keep one of the two
+webConfig: config and existingSecret both give the file: keep one of the two
 {{- end }}
 {{- if and .tlsSecret (not .config) (not .existingSecret) }}
 webConfig.tlsSecret: is used by no configuration: set webConfig.config.tls_server_config with cert_file /etc/groupsync/tls/tls.crt and key_file /etc/groupsync/tls/tls.key

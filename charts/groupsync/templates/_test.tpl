@@ -28,7 +28,7 @@ spec:
   volumes:
     {{- include "groupsync.volumes" $root | nindent 4 }}
     {{- if $root.Values.state.enabled }}
-    # no claim here: it may be bound to another node
+    # no PersistentVolumeClaim here: its volume may be bound to another node
     - {name: state, emptyDir: {}}
     {{- end }}
 {{- end }}
