@@ -84,7 +84,7 @@ func (g *progress) step(doing string) {
 	g.draw(doing + " …")
 }
 
-// count shows that done of the of parts of the step are done.
+// count shows how much of the current step is done. of is the number of all parts of the step.
 func (g *progress) count(done, of int) {
 	if g == nil {
 		return

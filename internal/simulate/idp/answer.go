@@ -277,7 +277,7 @@ func (r *Realm) count(a *account, search string) chaos.Answer {
 }
 
 // probe answers a probe of a federation: a look-up of a name that nobody has. The answer is 404 if
-// the LDAP answers, and 500 if it does not.
+// the LDAP answers or the federation is switched off, and 500 if the LDAP does not answer.
 func (r *Realm) probe(id string) chaos.Answer {
 	f := r.federation(id)
 	if f == nil || !f.Enabled || f.Mode == Up || f.Mode == Blind {
