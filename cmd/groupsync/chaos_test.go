@@ -119,15 +119,11 @@ func (c *chaos) told(t *testing.T) (made int) {
 // may then have ended only memberships that the complete snapshot would have ended. When
 // everything is back, the next pass finishes the work.
 func TestKills(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	if testing.Short() {
 		t.Skip("needs a real Keycloak")
 	}
-	server := keycloaktest.Start(t, keycloaktest.Options{})
-	moments := []struct {
-		name  string
-		arm   func(c *chaos, kill func())
-		reach func(done int) bool // how many teams may be done at that moment
-	}{
+	moments := []moment{
 		{
 			name:  "while members are read",
 			arm:   func(c *chaos, kill func()) { c.proxy.on(nth(members, 3, kill)) },
@@ -148,49 +144,67 @@ func TestKills(t *testing.T) {
 		},
 	}
 	for _, victim := range []string{"keycloak", "clearml", "groupsync"} {
-		for _, m := range moments {
-			t.Run(victim+" is killed "+m.name, func(t *testing.T) {
-				c := newChaos(t, server)
-				cmd := command(t.Context(), "--once", "--apply", "-o", "json", "--state_dir", filepath.Dir(c.journal.Path), "--config", c.config)
-				started, killed := make(chan struct{}), make(chan struct{})
-				m.arm(c, func() {
-					<-started
-					defer close(killed)
-					switch victim {
-					case "keycloak":
-						server.Kill(t)
-					case "clearml":
-						c.front.kill()
-					case "groupsync":
-						kill(t, cmd)
-					}
-				})
-				wait := start(t, cmd)
-				close(started)
-				o := wait()
-				<-killed
-				if victim == "keycloak" {
-					server.Restart(t)
-				}
-				done, told := c.check(t), c.told(t)
-				if !m.reach(done) && !(victim == "keycloak" && done == teams) {
-					t.Errorf("%d of %d teams are done", done, teams)
-				}
-				if done < teams && victim != "groupsync" && o.code == 0 {
-					t.Errorf("exit code 0 with %d of %d teams done\n%s", done, teams, o.stdout)
-				}
-				if victim == "groupsync" && told > 0 {
-					t.Errorf("the pass was killed, and its report tells of %d changes", told)
-				}
-				c.restore(t)
-				if o := groupsync(t, "--once", "--apply", "-o", "json", "--state_dir", filepath.Dir(c.journal.Path), "--config", c.config); o.code != 0 || c.check(t) != teams {
-					t.Errorf("the next pass: exit %d\n%s\n%s", o.code, o.stdout, o.stderr)
-				}
-				if now := c.told(t); done < teams && now == told {
-					t.Errorf("the next pass stored no change: there are %d as before", now)
-				}
-			})
+		t.Run(victim, func(t *testing.T) {
+			t.Parallel()
+			server := keycloaktest.Shared(t)
+			if victim == "keycloak" {
+				server = keycloaktest.Start(t, keycloaktest.Options{})
+			}
+			for _, m := range moments {
+				t.Run("is killed "+m.name, func(t *testing.T) { killed(t, server, victim, m) })
+			}
+		})
+	}
+}
+
+// moment is a moment of a pass at which something is killed.
+type moment struct {
+	name  string
+	arm   func(c *chaos, kill func()) // makes kill run at that moment
+	reach func(done int) bool         // how many teams may be done at that moment
+}
+
+// killed kills the victim at the moment, checks what the pass has done, and makes a second pass.
+func killed(t *testing.T, server *keycloaktest.Server, victim string, m moment) {
+	t.Helper()
+	c := newChaos(t, server)
+	cmd := command(t.Context(), "--once", "--apply", "-o", "json", "--state_dir", filepath.Dir(c.journal.Path), "--config", c.config)
+	started, killed := make(chan struct{}), make(chan struct{})
+	m.arm(c, func() {
+		<-started
+		defer close(killed)
+		switch victim {
+		case "keycloak":
+			server.Kill(t)
+		case "clearml":
+			c.front.kill()
+		case "groupsync":
+			kill(t, cmd)
 		}
+	})
+	wait := start(t, cmd)
+	close(started)
+	o := wait()
+	<-killed
+	if victim == "keycloak" {
+		server.Restart(t)
+	}
+	done, told := c.check(t), c.told(t)
+	if !m.reach(done) && !(victim == "keycloak" && done == teams) {
+		t.Errorf("%d of %d teams are done", done, teams)
+	}
+	if done < teams && victim != "groupsync" && o.code == 0 {
+		t.Errorf("exit code 0 with %d of %d teams done\n%s", done, teams, o.stdout)
+	}
+	if victim == "groupsync" && told > 0 {
+		t.Errorf("the pass was killed, and its report tells of %d changes", told)
+	}
+	c.restore(t)
+	if o := groupsync(t, "--once", "--apply", "-o", "json", "--state_dir", filepath.Dir(c.journal.Path), "--config", c.config); o.code != 0 || c.check(t) != teams {
+		t.Errorf("the next pass: exit %d\n%s\n%s", o.code, o.stdout, o.stderr)
+	}
+	if now := c.told(t); done < teams && now == told {
+		t.Errorf("the next pass stored no change: there are %d as before", now)
 	}
 }
 

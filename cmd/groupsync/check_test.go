@@ -154,6 +154,7 @@ func TestASignalStopsTheCheck(t *testing.T) {
 // TestCheckBehindAProxy: behind a proxy the machine must know only the proxy's name, not
 // Keycloak's.
 func TestCheckBehindAProxy(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	if testing.Short() {
 		t.Skip("it waits for seconds until requests are given up")
 	}

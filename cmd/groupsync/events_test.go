@@ -27,6 +27,7 @@ func within(t *testing.T, limit time.Duration, what string, is func() bool) time
 // TestAdminEventsBringPassesForward: with a schedule of an hour, a change in Keycloak is in
 // ClearML within 10 s. The test prints the times.
 func TestAdminEventsBringPassesForward(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	p := newPlace(t, func(s *keycloaktest.Spec) {
 		s.ServiceRoles = []string{"view-users", "view-realm", "view-events"}
 		s.Users = append(s.Users, keycloaktest.User{Username: "dee", Email: "dee@example.com", Groups: []string{"/team"}})

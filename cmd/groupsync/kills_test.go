@@ -313,6 +313,7 @@ func (a *arena) converges(t *testing.T, what, dir string) {
 // is killed. For a write there is a second run: the server carries it out after the kill, and
 // nobody reads the answer.
 func TestAKillAtEveryRequest(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	for _, w := range writing {
 		t.Run(w.name, func(t *testing.T) {
 			a := newArena(t, w)
@@ -365,6 +366,7 @@ const stateCalls = "openat,mkdirat,write,fchmod,fsync,close,renameat,unlinkat,fl
 // file or a name in state_dir. The daemon is left out, because its pass is the same as that of
 // --once.
 func TestAKillAtEveryFileOperation(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	if testing.Short() || runtime.GOOS != "linux" {
 		t.Skip("needs strace and a real Keycloak")
 	}

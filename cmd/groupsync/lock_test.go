@@ -13,6 +13,7 @@ import (
 // TestTwoPassesOnAMachineDoNotMeet runs a daemon and a --once --apply, both without state_dir
 // and Lease. A dry run takes no lock.
 func TestTwoPassesOnAMachineDoNotMeet(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux has abstract Unix sockets")
 	}

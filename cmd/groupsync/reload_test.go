@@ -181,6 +181,7 @@ web: {listen: "127.0.0.1:0", enable_lifecycle: true}
 // TestASecretThatComesLate: a configuration that names a missing file is refused, and logged
 // once. It comes into force when the file exists.
 func TestASecretThatComesLate(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	p := newServicePlace(t)
 	config := p.configured(t, p.url, "observe")
 	s := serve(t, config)

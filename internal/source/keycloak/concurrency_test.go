@@ -90,6 +90,7 @@ func get(ctx context.Context, s *Source, name string) error {
 }
 
 func TestConcurrencyBoundsNestedRequestsToo(t *testing.T) {
+	t.Parallel()
 	for _, concurrency := range []int{1, 3} {
 		t.Run(fmt.Sprintf("%d at once", concurrency), func(t *testing.T) {
 			k, s := newCounter(t, concurrency, 10*time.Second, nil)
@@ -131,6 +132,7 @@ func TestConcurrencyBoundsNestedRequestsToo(t *testing.T) {
 }
 
 func TestNoSlotIsHeldBetweenTwoAttempts(t *testing.T) {
+	t.Parallel()
 	first := make(chan struct{})
 	var once sync.Once
 	k, s := newCounter(t, 1, 10*time.Second, map[string]http.HandlerFunc{
@@ -160,6 +162,7 @@ func TestNoSlotIsHeldBetweenTwoAttempts(t *testing.T) {
 }
 
 func TestWaitingForASlotIsNotTimeThatKeycloakTook(t *testing.T) {
+	t.Parallel()
 	slow := func(w http.ResponseWriter, r *http.Request) {
 		time.Sleep(150 * time.Millisecond)
 		answer(`[]`)(w, r)
@@ -173,6 +176,7 @@ func TestWaitingForASlotIsNotTimeThatKeycloakTook(t *testing.T) {
 		{"under a limit of the call's own", 10 * time.Second, 600 * time.Millisecond},
 	} {
 		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
 			_, s := newCounter(t, 1, row.limit, map[string]http.HandlerFunc{"slow": slow})
 			ctx := t.Context()
 			if row.own > 0 {
@@ -190,6 +194,7 @@ func TestWaitingForASlotIsNotTimeThatKeycloakTook(t *testing.T) {
 }
 
 func TestATimeOutKeepsItsReason(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("it waits for seconds until requests are given up")
 	}

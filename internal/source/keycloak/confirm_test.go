@@ -326,6 +326,7 @@ func TestEachFederationSpeaksForItsOwnPeople(t *testing.T) {
 }
 
 func TestWhatOneFailedQuestionMeans(t *testing.T) {
+	t.Parallel()
 	hang := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 	const unread = `the account's own side was not read for the group "eng": `
 	rows := []struct {

@@ -157,6 +157,7 @@ func (f *fake) count(request string) (n int) {
 }
 
 func TestAHalfReadIsAnErrorAndNeverAShortResult(t *testing.T) {
+	t.Parallel()
 	const members, kc = "/groups/g1/members", "/realms/demo/protocol/openid-connect/token"
 	rows := []struct {
 		name   string
@@ -256,6 +257,7 @@ func TestARefusedTokenIsRenewedOnceForAll(t *testing.T) {
 }
 
 func TestWhatIsRetried(t *testing.T) {
+	t.Parallel()
 	rows := []struct {
 		name  string
 		code  int

@@ -165,6 +165,7 @@ func TestWhoIsLookedUpAndHow(t *testing.T) {
 }
 
 func TestWhatAFailedLookUpMeans(t *testing.T) {
+	t.Parallel()
 	hang := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 	const slow = "Keycloak did not answer about the person in time"
 	rows := []struct {

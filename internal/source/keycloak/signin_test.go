@@ -55,6 +55,7 @@ func TestTheMethodThatTheClientAcceptsIsFoundAndKept(t *testing.T) {
 }
 
 func TestTheOtherMethodIsTriedOnceAndOnlyWhereItIsOffered(t *testing.T) {
+	t.Parallel()
 	refusal := status(401, "application/json", `{"error":"unauthorized_client","error_description":"Invalid client or Invalid client credentials"}`)
 	methods := func(names string) http.HandlerFunc {
 		return answer(`{"token_endpoint_auth_methods_supported":[` + names + `]}`)
