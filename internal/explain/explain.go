@@ -247,8 +247,9 @@ func (x *explainer) how(f match.Feed, s source.Group) string {
 	return "name"
 }
 
-// trips returns the trips that concern the whole group. In an answer about a person it returns
-// only the trips that freeze the group, because other trips appear with the person's change.
+// trips returns the trips of the guards that name the group. An answer about a person has only
+// the trips that withhold no particular change: of a missing source, which freezes the group, and
+// of a collision. The answer shows every other trip beside the person's change.
 func (x *explainer) trips(g plan.Group) []Trip {
 	out := []Trip{}
 	for _, t := range x.Trips {

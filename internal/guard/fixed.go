@@ -74,7 +74,7 @@ func (e *evaluation) confirm() {
 		if why == "" {
 			why = "the second look gave no answer"
 		}
-		e.trip(report.Confirm, g.Feed.Group.Name, "the second look did not confirm %d of %d changes (the reason for the first: %s): they are withheld, and the next pass checks them again", n, len(changes), why)
+		e.trip(report.Confirm, g.Feed.Group.Name, "the second look did not confirm %d of %d changes (the first unconfirmed change: %s): they are withheld, and the next pass checks them again", n, len(changes), why)
 	}
 }
 

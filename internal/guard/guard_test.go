@@ -193,7 +193,7 @@ func TestGuards(t *testing.T) {
 				}
 			},
 			want:  []string{"+ann@team from /team by id (unclear) [confirm]", "+bob@team from /team by id", "-cid@team not_member by id (unclear) [confirm]", "-dan@team not_member by id"},
-			trips: []string{"confirm team: the second look did not confirm 2 of 4 changes (the reason for the first: the second read of the Keycloak group /team does not list the account): they are withheld, and the next pass checks them again"}},
+			trips: []string{"confirm team: the second look did not confirm 2 of 4 changes (the first unconfirmed change: the second read of the Keycloak group /team does not list the account): they are withheld, and the next pass checks them again"}},
 
 		// missing_source
 		{name: "a source that does not exist freezes the user group, others go on",
@@ -596,7 +596,7 @@ func TestWithoutASecondLookEverythingIsWithheld(t *testing.T) {
 	if got := cleared(j); got != nil || j.Digest != "" {
 		t.Errorf("cleared %q, digest %q", got, j.Digest)
 	}
-	want := []string{"confirm team: the second look did not confirm 2 of 2 changes (the reason for the first: the second look gave no answer): they are withheld, and the next pass checks them again"}
+	want := []string{"confirm team: the second look did not confirm 2 of 2 changes (the first unconfirmed change: the second look gave no answer): they are withheld, and the next pass checks them again"}
 	if d := cmp.Diff(want, trips(j)); d != "" {
 		t.Errorf("-want +got\n%s", d)
 	}

@@ -115,7 +115,7 @@ func (d Dir) File(file string) (report.Report, error) {
 	case err != nil:
 		return report.Report{}, fmt.Errorf("the report %s %w: groupsync ignores the file; give a file of a journal, or a file with the output of groupsync --once -o json", file, err)
 	case r.Sync != d.Sync:
-		return report.Report{}, fmt.Errorf("the report %s is of the sync %q, and this configuration is of the sync %q", file, r.Sync, d.Sync)
+		return report.Report{}, fmt.Errorf("the report %s is of the sync %q, and this configuration is of the sync %q: give a report of this sync, or the configuration with that name", file, r.Sync, d.Sync)
 	}
 	return r, nil
 }

@@ -245,7 +245,7 @@ func TestAFileOfAJournal(t *testing.T) {
 		{"a copy without the sum", "default", "the report " + to + " was cut or edited: it does not end in its sha256: groupsync ignores the file; give a file of a journal, or a file with the output of groupsync --once -o json", plain(sample(1))},
 		{"what --once -o json printed", "default", "", sealed(sample(1))},
 		{"a copy that was cut", "default", "the report " + to + " was cut or edited: it does not end in its sha256: groupsync ignores the file; give a file of a journal, or a file with the output of groupsync --once -o json", data[:len(data)-9]},
-		{"a copy of another sync", "other", "the report " + to + ` is of the sync "default", and this configuration is of the sync "other"`, data},
+		{"a copy of another sync", "other", "the report " + to + ` is of the sync "default", and this configuration is of the sync "other": give a report of this sync, or the configuration with that name`, data},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			if err := os.WriteFile(to, row.data, 0o600); err != nil {

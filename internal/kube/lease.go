@@ -212,8 +212,9 @@ type lock struct {
 	failed bool   // the last request failed, and its error is in the log
 }
 
-// over returns why the term of this process is over. If it is over, over ends the campaign. It
-// returns nil if the term is not over, or if this process has no term.
+// over returns the reason why the term of this process has ended, and then makes client-go's
+// election loop (campaign) return. It returns nil if the term continues, or if this process is not
+// the leader.
 func (k *lock) over() error {
 	k.lease.mu.Lock()
 	term := !k.lease.renewed.IsZero()

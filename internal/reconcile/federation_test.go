@@ -643,8 +643,8 @@ func TestAFederationThatIsAwayForAPartOfThePass(t *testing.T) {
 			before:  func(t *testing.T, s *site) { s.ldap.Stop(t) },
 			between: func(t *testing.T, s *site) { s.ldap.Start(t) },
 			want: want{result: report.Guarded, members: whole, probes: "ldap up", removals: strings.ReplaceAll(halfCached, "by federation", "by confirm"), trips: []string{
-				"confirm club: the second look did not confirm 2 of 2 changes (the reason for the first: the second look finds the account enabled): they are withheld, and the next pass checks them again",
-				"confirm staff: the second look did not confirm 6 of 6 changes (the reason for the first: the second look finds the account enabled): they are withheld, and the next pass checks them again"}},
+				"confirm club: the second look did not confirm 2 of 2 changes (the first unconfirmed change: the second look finds the account enabled): they are withheld, and the next pass checks them again",
+				"confirm staff: the second look did not confirm 6 of 6 changes (the first unconfirmed change: the second look finds the account enabled): they are withheld, and the next pass checks them again"}},
 		},
 		{
 			name:    "there for the read, away in the second look",
@@ -746,7 +746,7 @@ func TestWhatIsTrueIsRemoved(t *testing.T) {
 		{"a person deleted in LDAP waits for the grace and is then removed", []step{
 			{"while Keycloak's user cache still has the person", 0, func(t *testing.T, s *site) { s.ldap.DeleteUser(t, "fedf") },
 				want{result: report.Guarded, probes: "ldap up", removals: "staff: not_member of fedf, withheld by confirm", trips: []string{
-					`confirm staff: the second look did not confirm 1 of 1 changes (the reason for the first: the account's own side was not read for the group "staff": Keycloak fails to count the groups of the account; ` +
+					`confirm staff: the second look did not confirm 1 of 1 changes (the first unconfirmed change: the account's own side was not read for the group "staff": Keycloak fails to count the groups of the account; ` +
 						"if the person was deleted or hidden in LDAP, Keycloak's user cache is old; a periodic sync of changed users or clearing the user cache refreshes it): they are withheld, and the next pass checks them again"}, members: whole}},
 			{"after a sync of changed users", 0, func(t *testing.T, s *site) { s.fed.SyncChangedUsers(t) },
 				want{result: report.Drift, probes: "ldap up", removals: "staff: gone of fedf, withheld by grace", trips: wait(begun), members: whole}},

@@ -106,7 +106,7 @@ func TestGuards(t *testing.T) {
 			},
 			limits: wide,
 			want:   []string{"-bob@team withheld not_member by confirm"},
-			trip:   "confirm team: the second look did not confirm 1 of 1 changes (the reason for the first: the second read of the Keycloak group /team lists the account): they are withheld, and the next pass checks them again",
+			trip:   "confirm team: the second look did not confirm 1 of 1 changes (the first unconfirmed change: the second read of the Keycloak group /team lists the account): they are withheld, and the next pass checks them again",
 			result: report.Guarded,
 		},
 		{

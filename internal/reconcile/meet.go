@@ -23,9 +23,9 @@ func (r *Reconciler) Meet(ctx context.Context, v View, people []source.Person) (
 	return v, nil
 }
 
-// Confirm takes a second look at people of the view, and returns the answers in the order of
-// the questions. A question without sources asks only whether the accounts are disabled or
-// gone, so it needs no user group.
+// Confirm takes a second look at people of v, which holds both snapshots, and returns the answers
+// in the order of the questions. If a question's Sources is empty, the answer says only whether the
+// accounts are disabled or gone. Such a question can be about a person in no user group.
 func (r *Reconciler) Confirm(ctx context.Context, v View, questions []source.Question) ([]source.Answer, error) {
 	r.Step("taking the second look")
 	c, err := r.source.Confirm(ctx, v.Input.Source, questions, known(v.Input.Memory))

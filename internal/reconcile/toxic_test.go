@@ -465,7 +465,7 @@ var (
 		trips: []string{"fall club: since the last accepted pass its federated members fell from 2 to none: 2 removals are withheld", "fall staff: since the last accepted pass its federated members fell from 5 to none: 5 removals are withheld",
 			"grace: 6 removals depend on a federation and wait until every pass has wanted them for 1h0m0s"}}
 	cutLook = want{result: report.Guarded, probes: "ldap up", added: 1, members: "new club, staff without LEAVER", removals: "club: OUT, applied\nstaff: LEAVER, applied",
-		trips: []string{"confirm staff: the second look did not confirm 1 of 2 changes (the reason for the first: the second read of the Keycloak group /staff does not list the account): they are withheld"}}
+		trips: []string{"confirm staff: the second look did not confirm 1 of 2 changes (the first unconfirmed change: the second read of the Keycloak group /staff does not list the account): they are withheld"}}
 	awayLook = want{result: report.Guarded, probes: "ldap away", added: 1, members: "new club, old staff", trips: []string{probeFails},
 		removals: "club: OUT, applied\nstaff: LEAVER, withheld by federation"}
 	hangs = nothing.ends(func(w *want) { w.probes = "ldap away" })

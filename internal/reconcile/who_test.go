@@ -312,7 +312,7 @@ func TestGrantsAreGuarded(t *testing.T) {
 				w.second = func(s *source.SecondLook) { s.Effective[source.Held{Account: "kc-bob", Role: "boss"}] = false }
 			},
 			want:  []string{"+ann@Admins applied", "+bob@Admins withheld by confirm"},
-			trips: []string{"confirm Admins: the second look did not confirm 1 of 2 changes (the reason for the first: the account does not hold the role boss in effect; if the role was given just now, Keycloak's user cache is old): they are withheld, and the next pass checks them again"},
+			trips: []string{"confirm Admins: the second look did not confirm 1 of 2 changes (the first unconfirmed change: the account does not hold the role boss in effect; if the role was given just now, Keycloak's user cache is old): they are withheld, and the next pass checks them again"},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

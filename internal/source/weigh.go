@@ -286,9 +286,11 @@ func (w *weigher) withoutRole(q Question, u User) Answer {
 	return Answer{}
 }
 
-// ownOfRole returns whether the own side of a federated account has a group that gives the
-// role. Keycloak's answer about the account's roles comes from the user cache, which can be out
-// of date. Keycloak's count of the account's groups is fresh (reference/keycloak-own-view.md).
+// ownOfRole returns whether a federated account is in a group that gives the role. It does not ask
+// for the account's roles, because Keycloak answers that question from the user cache, which can be
+// out of date. Instead it asks about each group by name, as own does: Keycloak's count of an
+// account's groups of that name is fresh (reference/keycloak-own-view.md). old is true if the
+// cache differs from such a count.
 func (w *weigher) ownOfRole(u User, role *RoleHolders) (s side, old bool, a Answer) {
 	groups := w.snap.Catalog().groupsOf(role.Groups)
 	if len(groups) < len(role.Groups) {

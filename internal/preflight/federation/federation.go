@@ -95,8 +95,9 @@ func (f *federations) lint(ctx context.Context) []preflight.Finding {
 	if len(settings.Storages) == 0 {
 		return preflight.Fine("the realm has no user federation")
 	}
-	// If a side cannot be read, another check reports the error. Here lists then stays nil, so that
-	// Concerns treats every group as the source of a user group.
+	// lists are the member lists that feed user groups. They stay nil if the realm or ClearML cannot
+	// be read. Then Concerns treats every group as a source, so this check warns too often rather
+	// than too rarely. Another check reports the error.
 	var lists []trait.List
 	var catalog source.Catalog
 	if sides, err := f.pair(ctx); err == nil {

@@ -307,10 +307,12 @@ func (o *Oracle) removal(t time.Time, p *pass, team history.UserGroup, id string
 	o.waited(t, p, team, id, instants)
 }
 
-// waited judges whether a removal waited for the grace. The grace applies if at every instant of
-// the pass all candidates are enabled accounts of a federation. (If an account was disabled at one
-// instant, the pass may remove the person at once.) If the grace applies, each pass of everybody
-// within the grace must have had an instant at which the person was out of the group.
+// waited records a violation if a removal did not wait for the grace. instants are the times during
+// the pass at which its reads can have seen the realm. The grace applies if, at each of them, all
+// candidates are enabled accounts of a federation. (A person with a disabled account may be removed
+// at once.) Then every earlier pass for everybody within the grace must have proposed the removal.
+// The oracle accepts an earlier pass if the person was out of the group at one instant of that pass,
+// because the pass can have read the realm at that instant.
 func (o *Oracle) waited(t time.Time, p *pass, team history.UserGroup, id string, instants []time.Time) {
 	now := o.at(t, p.node)
 	if o.during(p, instants, func(w at) bool {
