@@ -32,7 +32,7 @@ func contradictions(facts clearmlenv.Facts, own layer, fullPath bool) error {
 			continue
 		}
 		if off != "" && (strings.HasPrefix(name, "groups.") || name == "admins.groups") {
-			errs = append(errs, fmt.Errorf("%s: %s (%s) sets groups, but %s is false: set the variable to true, or leave ClearML's variables out", name, quote(name, s.value), s.origin, off))
+			errs = append(errs, fmt.Errorf("%s: the configuration sets this key to %s (%s), but %s is false, so ClearML's login changes no groups: set that variable to true, or do not give ClearML's variables to groupsync", name, quote(name, s.value), s.origin, off))
 			off = "" // one error about the variable is enough
 		}
 		for _, v := range facts.Values {

@@ -144,9 +144,9 @@ func TestGroupsThatClearMLDoesNotSync(t *testing.T) {
 	for _, tt := range []struct{ name, yaml, want string }{
 		{"nothing said of groups", "", ""},
 		{"groups of its own, said once", "admins: {groups: [boss]}\ngroups: {exclude: [a], include: [b]}\n",
-			`groups.include: ["b"] (config.yaml:6) sets groups, but KC_groups__enabled (clearml.env:3) is false: set the variable to true, or leave ClearML's variables out`},
+			`groups.include: the configuration sets this key to ["b"] (config.yaml:6), but KC_groups__enabled (clearml.env:3) is false, so ClearML's login changes no groups: set that variable to true, or do not give ClearML's variables to groupsync`},
 		{"administrators by group", "admins: {groups: [boss]}\n",
-			`admins.groups: ["boss"] (config.yaml:5) sets groups, but KC_groups__enabled (clearml.env:3) is false: set the variable to true, or leave ClearML's variables out`},
+			`admins.groups: the configuration sets this key to ["boss"] (config.yaml:5), but KC_groups__enabled (clearml.env:3) is false, so ClearML's login changes no groups: set that variable to true, or do not give ClearML's variables to groupsync`},
 		{"administrators by role alone", "admins: {floor: 2}\n", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

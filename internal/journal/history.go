@@ -154,7 +154,7 @@ type Membership struct{ Group, User string }
 // JSON writes the history as one indented JSON object and a newline.
 func JSON(w io.Writer, h History) error { return report.WriteJSON(w, h) }
 
-// Text writes the history for a person: a line for each pass with changes, and below it a line
+// Text writes the history as text for people to read: a line for each pass with changes, and below it a line
 // for each change.
 func Text(w io.Writer, h History) error {
 	var b strings.Builder

@@ -42,8 +42,9 @@ func (d Dir) Lock() (release func(), err error) {
 	return func() { _ = f.Close() }, nil // closing the file releases the lock
 }
 
-// Process keeps the memory only for the life of the process. The zero Process takes no lock.
-// Load and Save are safe for concurrent use.
+// Process keeps the memory only for the life of the process. Load and Save are safe for
+// concurrent use. Lock keeps other processes out only if NewProcess made the Process. The zero
+// Process lets other processes make passes at the same time.
 type Process struct {
 	mu         sync.Mutex // protects memory and suspension, because a look at one person may load while a pass saves
 	memory     Memory

@@ -110,8 +110,11 @@ func UnpackSuspension(data []byte) (Suspension, error) {
 	if err := json.Unmarshal(data, &f); err != nil {
 		return Suspension{}, fmt.Errorf("the suspension is corrupt (%w), and %s", err, advice)
 	}
-	if f.Version != suspensionVersion || f.Until.IsZero() {
-		return Suspension{}, fmt.Errorf("the suspension has version %d or no end, but this groupsync reads version %d, and %s", f.Version, suspensionVersion, advice)
+	switch {
+	case f.Version != suspensionVersion:
+		return Suspension{}, fmt.Errorf("the suspension has version %d, but this groupsync reads only version %d, and %s", f.Version, suspensionVersion, advice)
+	case f.Until.IsZero():
+		return Suspension{}, fmt.Errorf("the suspension has no end, and %s", advice)
 	}
 	return f.Suspension, nil
 }

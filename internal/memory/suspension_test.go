@@ -127,8 +127,8 @@ func TestASuspensionThatIsNotWholeIsAnError(t *testing.T) {
 		{"empty", "", "the suspension is corrupt (unexpected end of JSON input), and " + advice},
 		{"cut", `{"version":1,"until":"2026-11-2`, "the suspension is corrupt (unexpected end of JSON input), and " + advice},
 		{"a time that is none", `{"version":1,"until":"soon"}`, "the suspension is corrupt ("},
-		{"of a later version", `{"version":2,"until":"2026-11-24T12:00:00Z"}`, "the suspension has version 2 or no end, but this groupsync reads version 1, and " + advice},
-		{"without an end", `{"version":1}`, "the suspension has version 1 or no end, but this groupsync reads version 1, and " + advice},
+		{"of a later version", `{"version":2,"until":"2026-11-24T12:00:00Z"}`, "the suspension has version 2, but this groupsync reads only version 1, and " + advice},
+		{"without an end", `{"version":1}`, "the suspension has no end, and " + advice},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := Dir(t.TempDir())

@@ -214,10 +214,11 @@ func renamed(g Group) Answer {
 	return doubt(Unclear, "the Keycloak group %s was renamed or moved while the pass read", g.Path)
 }
 
-// exists denies the removal of a local account that Keycloak no longer has. Such an account
-// is in no member list, because it was deleted, or deleted and imported again under a new
-// id. The next pass looks up the person. A federated account needs no such check: Keycloak
-// refuses to count the groups of an account that it no longer has.
+// exists denies a removal if Keycloak no longer has the person's local account. The account was
+// deleted, or deleted and imported again under a new id. No member list has such an account, and
+// this is no evidence that the person has left the group. So the next pass looks up the person. A
+// federated account needs no such check, because the second look counts its groups, and Keycloak
+// answers that question with an error if the account is gone.
 func (w *weigher) exists(u User) Answer {
 	account, read := w.second.Accounts[u.ID]
 	switch {

@@ -290,7 +290,7 @@ func TestPairingOnKeycloak(t *testing.T) {
     look whether each of them should be one. If not, take them out of the Keycloak group or role that the finding names
 ! the first apply would remove administrators (Admins): cyn@example.com (not_member, withheld by the guard admins)
     if somebody should stay, put this person into the Keycloak group or role that makes administrators, or into users.protect
-! 1 administrator would be left in Admins who can sign in, and admins.floor is 2. groupsync removes no administrator until there are enough
+! after the first apply, 1 administrator who can sign in would be left in Admins, and admins.floor is 2. groupsync removes no administrator while fewer than admins.floor would be left
     make somebody an administrator in Keycloak, or lower admins.floor
 `},
 		{"no administrator would change", keycloaktest.Spec{Groups: []string{"/it"}, Users: []keycloaktest.User{user("ann", "/it")}},

@@ -98,7 +98,7 @@ func (p *pairing) admins(context.Context) []preflight.Finding {
 				"set the role to user in ClearML if they should become administrators"))
 		}
 		if floor := p.view.Input.Limits.Floor; len(g.Floor) < floor && !g.Frozen() {
-			findings = append(findings, preflight.Warn(fmt.Sprintf("%s would be left in %s who can sign in, and admins.floor is %d. groupsync removes no administrator until there are enough", report.Counted(len(g.Floor), "administrator", "administrators"), name, floor),
+			findings = append(findings, preflight.Warn(fmt.Sprintf("after the first apply, %s who can sign in would be left in %s, and admins.floor is %d. groupsync removes no administrator while fewer than admins.floor would be left", report.Counted(len(g.Floor), "administrator", "administrators"), name, floor),
 				"make somebody an administrator in Keycloak, or lower admins.floor"))
 		}
 	}

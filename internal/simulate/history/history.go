@@ -70,8 +70,9 @@ type (
 	}
 	// UserGroupGone says that ClearML no longer has the user group.
 	UserGroupGone struct{ ID string }
-	// Member says that a user became a member, or no longer is one. By is "login", "person",
-	// "tool", "setup" or Writer.
+	// Member says that a user became a member of the user group Group, or no longer is one. By
+	// says what made the change: "login" (a sign-in), "person" (somebody in ClearML's interface),
+	// "tool" (another program), "setup" (the begin of the schedule) or Writer (groupsync).
 	Member struct {
 		Group, User string
 		In          bool
