@@ -136,7 +136,7 @@ var howTos = []struct {
 	checks  []string
 }{
 	{"Add a key", []insertion{
-		{"internal/config/config.go", "PublicStatus    bool   `key:\"public_status\"` // whoever reaches Listen may see people's names\n", "\tBanner string `key:\"banner\"`\n"},
+		{"internal/config/config.go", "PublicStatus    bool   `key:\"public_status\"` // anybody who can reach Listen may see people's names\n", "\tBanner string `key:\"banner\"`\n"},
 		{"internal/config/table.go", "n loopback, or with the authentication of config_file\", \"\"},\n", "\t{\"web.banner\", `\"\"`, anything, \"a line above the status page\", \"\"},\n"},
 	}, []string{"./internal/config", "./internal/wire", "./charts/groupsync"}},
 	{"Add a metric", []insertion{
