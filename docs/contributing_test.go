@@ -157,6 +157,18 @@ var howTos = []struct {
 	}, []string{"./internal/report", "./internal/guard", "./internal/web", "./docs"}},
 }
 
+// TestTheHowTosHaveTheirPlaces finds the place of each step in the repository. It is the part of
+// TestTheHowTosAreTrue that takes no time.
+func TestTheHowTosHaveTheirPlaces(t *testing.T) {
+	for _, h := range howTos {
+		for _, s := range h.steps {
+			if !strings.Contains(read(t, filepath.Join("..", s.file)), s.behind) {
+				t.Errorf("%s: %s has no place %q", h.heading, s.file, s.behind)
+			}
+		}
+	}
+}
+
 // TestTheHowTosAreTrue follows each how-to of CONTRIBUTING.md in a copy of the repository: its
 // steps, and the commands that the page shows. Then the tests must pass.
 func TestTheHowTosAreTrue(t *testing.T) {
@@ -184,9 +196,6 @@ func TestTheHowTosAreTrue(t *testing.T) {
 				}
 				path := filepath.Join(dir, s.file)
 				text := read(t, path)
-				if strings.Count(text, s.behind) < 1 {
-					t.Fatalf("%s has no place %q", s.file, s.behind)
-				}
 				if err := os.WriteFile(path, []byte(strings.Replace(text, s.behind, s.behind+s.text, 1)), 0o600); err != nil {
 					t.Fatal(err)
 				}
