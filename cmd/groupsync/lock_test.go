@@ -35,7 +35,7 @@ web: {listen: "127.0.0.1:0"}
 	case <-time.After(30 * time.Second):
 		t.Fatal("the daemon's pass never began")
 	}
-	const locked = "another groupsync on this machine is making a pass for the same clearml.url, so this pass was not made: try again when the other pass has ended, or set state_dir or lease.name for both"
+	const locked = "another groupsync on this machine is making a pass for the same clearml.url, so this pass was not made: try again when the other pass has ended; if the two synchronize different groups and may run at the same time, give each its own state_dir or lease.name"
 	got := groupsync(t, "--once", "--apply", "-o", "json", "--config", config, "--clearml.timeout", "1s")
 	if r := got.report(t); got.code != 1 || len(r.Errors) != 1 || r.Errors[0].Text != locked {
 		t.Errorf("beside the daemon's pass: exit code %d, %v\nwant 1, %s", got.code, r.Errors, locked)

@@ -96,7 +96,7 @@ func (e *evaluation) missingSource() {
 	}
 	for _, m := range e.Plan.Missing {
 		if m.Kind == "user group" {
-			e.trip(report.MissingSource, "", "ClearML returned no assignable built-in user group %q. Administrators were not synchronized. Check the group in ClearML, or remove admins.groups and admins.role", m.Name)
+			e.trip(report.MissingSource, "", "ClearML did not return exactly one user group %q that is built in and assignable (users can be added and removed). Administrators were not synchronized. Check these three points in ClearML, or remove admins.groups and admins.role", m.Name)
 		} else {
 			e.trip(report.MissingSource, "", "the Keycloak %s %q, named in %s, does not exist: nothing is synchronized from it; create it or correct the configuration%s", m.Kind, m.Name, m.Key, near(m))
 		}

@@ -74,7 +74,7 @@ type Write struct {
 	Floor    []string     // ids of the administrators who count toward admins.floor
 	Add      []plan.Change
 	Remove   []plan.Change // each with its evidence
-	Approved bool          // a person approved the changes by their digest: no limit applies
+	Approved bool          // a person approved the changes by their digest: the limits of liftable guards do not apply to the changes, and the writer does not check max_removal_ratio for them again
 }
 
 // Cleared is the changes that no guard withholds, in the order of writing. First come groups
@@ -235,10 +235,11 @@ func changesOf(g *plan.Group) []*plan.Change {
 	return all
 }
 
-// names reports whether the digest names the change c, so that an approval of the digest
-// covers c. The digest names every removal. It names every new administrator, except those who
-// are listed only through a name that collides. It names every addition if the additions
-// exceed max_additions.
+// names reports whether the digest names the change c if c has evidence. An approval of the
+// digest covers the changes that it names. A change without evidence is in no digest. Of the
+// changes with evidence, the digest names every removal. It names every new administrator, except
+// those who are listed only through a name that collides. It names every addition if the
+// additions exceed max_additions.
 func (j Judged) names(c plan.Change) bool {
 	return c.Action == plan.Remove || j.admins(&c) && !c.Collides || j.namesAdditions
 }
@@ -280,7 +281,8 @@ func (e *evaluation) trip(guard report.Guard, group, format string, args ...any)
 }
 
 // withhold sets the guard of the changes that pick selects. A change that another guard
-// withholds keeps that guard. The result is how many changes pick selected, including those.
+// withholds keeps that guard. The result is how many changes pick selected, including changes
+// that another guard withholds.
 func withhold(changes []*plan.Change, guard report.Guard, pick func(*plan.Change) bool) (n int) {
 	for _, c := range changes {
 		if !pick(c) {

@@ -26,8 +26,9 @@ func (e *evaluation) scope() {
 }
 
 // fall says what a group has lost since its last accepted pass: a source, a federation, or too
-// many of its federated members. An accepted pass is one whose plan no guard withheld, or that
-// a person approved. If how is empty, the group did not fall.
+// many of its federated members. For this guard a pass is accepted for each group alone: no
+// guard withheld a change of the group (memory.Accepted). If how is empty, the group did not
+// fall.
 type fall struct {
 	how      string
 	local    bool // removals of local people are withheld too, because a source group itself is gone
@@ -50,10 +51,10 @@ func (e *evaluation) fall() {
 	}
 }
 
-// local reports whether the removal cannot come from a fault of a federation. Two things must
-// be true. Every account that could be the person's is local. And if the person is gone,
-// ClearML keeps ids of the person, and none of them has the form of a federated id or was a
-// federated account in an accepted pass.
+// local reports whether the removal cannot come from a fault of a federation. Every account
+// that could be the person's must be local. If the person is gone, two more things must be true.
+// ClearML keeps at least one id of the person. And no kept id has the form of a federated id or
+// was a federated account in an accepted pass.
 func (e *evaluation) local(c *plan.Change) bool {
 	if slices.ContainsFunc(c.Accounts, func(u source.User) bool { return u.Federation != "" }) {
 		return false
@@ -239,8 +240,9 @@ func (l Limits) GraceOf(e source.Evidence) time.Duration {
 }
 
 // Due reports whether a removal still waits for its grace at in.Now. due is the time from
-// which a pass writes the removal, if every pass until then proposes it. due is zero if the
-// memory has no pass that proposed the removal, or if the removal needs no grace.
+// which a pass writes the removal, if every pass until then proposes it. In two cases due is
+// zero. If the removal needs no grace, or has no evidence, waits is false. If no earlier pass
+// proposed the removal, the grace begins now, and waits is true.
 func Due(c plan.Change, in Input) (due time.Time, waits bool) {
 	grace := in.Limits.GraceOf(c.Evidence)
 	if !provedRemoval(&c) || grace == 0 || in.witnessed(c) {

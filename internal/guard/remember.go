@@ -112,10 +112,10 @@ func (j Judged) intend(next *memory.Memory, in Input) {
 }
 
 // forget removes a federation from next, the memory, when two things are true: the realm no
-// longer has the federation, and no group's last accepted pass used it. Until then the guard
-// `fall` needs the entry. Only groups that ClearML lists count here. The own entry of a group
-// that ClearML does not list stays in the memory, so that one list that is too short does not
-// erase it.
+// longer has the federation, and the realm did not have it at the last accepted pass of any
+// group that ClearML lists now. Until then the guard `fall` needs the federation's entry. forget
+// removes no entry of a group, even if ClearML does not list the group now. So one list that is
+// too short does not erase what `fall` needs about a group.
 func (j Judged) forget(next memory.Memory, in Input) {
 	needed := make(map[string]bool)
 	for _, f := range in.Source.Catalog().Federations() {

@@ -132,9 +132,10 @@ func mayBeKnown(u target.User, r match.Rules) bool {
 	return !u.ServiceAccount && (ours || u.Providers == nil)
 }
 
-// setHolds sets the person's Holds and Unknown from what ClearML returned. A use after since
-// counts as recent. rulesUnknown is true if ClearML did not return all access rules. inAdmins is
-// true if the person is a member of the group Admins.
+// setHolds sets the person's Holds and Unknown from what ClearML returned. If the person used
+// ClearML after the time since, this counts as a recent use. rulesUnknown is true if ClearML
+// did not return all access rules. inAdmins is true if the person is a member of the group
+// Admins.
 func (p *Person) setHolds(since time.Time, rulesUnknown, inAdmins bool) {
 	used := p.UI != nil && p.UI.After(since) || p.Keys != nil && p.Keys.After(since)
 	for _, x := range []struct {
@@ -281,13 +282,13 @@ func decide(v reconcile.View, id string) decision {
 	case who.GoneBy == source.ByEmail:
 		d.doubt = renamed(v, u)
 	case who.State == match.OtherProvider:
-		d.doubt = "Keycloak has no such account, and the person signs in by another provider too"
+		d.doubt = "Keycloak has no account with the id or email that ClearML has of the person, and the person signs in by another provider too"
 	case u.Email == "":
 		d.doubt = "ClearML has no email for the person, so groupsync cannot look the person up in Keycloak"
 	case u.Providers == nil:
-		d.doubt = "Keycloak has no such account, and ClearML does not return whether the person ever signed in through Keycloak"
+		d.doubt = "Keycloak has no account with the id or email that ClearML has of the person, and ClearML does not return whether the person ever signed in through Keycloak"
 	default:
-		d.doubt = "Keycloak has no such account, and groupsync cannot tell whether the person ever had one"
+		d.doubt = "Keycloak has no account with the id or email that ClearML has of the person, and groupsync cannot tell whether the person ever had one"
 	}
 	return d
 }

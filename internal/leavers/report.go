@@ -28,7 +28,7 @@ type Status string
 
 // The values of Status.
 const (
-	Disabled Status = "disabled" // every account that could be the person's is disabled or gone
+	Disabled Status = "disabled" // at least one account that could be the person's is disabled, and every other one is disabled or gone
 	Gone     Status = "gone"     // Keycloak no longer has the person
 	Doubtful Status = "unknown"  // groupsync cannot tell whether the person left
 )

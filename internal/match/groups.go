@@ -158,7 +158,7 @@ type Feed struct {
 // could make administrators. Such a name does not remove an administrator either.
 type Collision struct {
 	Name   string         // as configured
-	Groups []source.Group // without those that another entry of admins.groups names alone; sorted by path, then id
+	Groups []source.Group // without the groups that are the only group of another entry of admins.groups, because these make administrators; sorted by path, then id
 }
 
 // Colliding reports whether the Keycloak group with that id is a source of the feed only
@@ -325,7 +325,7 @@ func (p *pairer) mirrored() error {
 				p.connect(f, claim)
 				fed = true
 			} else if near := folded[near.Fold(name)]; near != "" && p.rules.Key(near) != p.rules.Key(name) {
-				p.skip(claim, InKeycloak, fmt.Sprintf("near miss: ClearML has %q", near))
+				p.skip(claim, InKeycloak, fmt.Sprintf("near miss: no user group has exactly the wanted name, and ClearML has the similar name %q: make the names equal, or correct groups.mapping", near))
 			}
 		}
 		if !fed && len(p.claims[key]) == 0 {
@@ -338,11 +338,12 @@ func (p *pairer) mirrored() error {
 	return nil
 }
 
-// feed returns the Feed of the user group with the given name, in which the claim name is to
-// be a source. mapped says that groups.mapping gives the user group for the claim name. If the
-// claim name cannot be a source, feed returns nil and records the reason as a Skip. It records
-// none if the user group does not exist and all groups with the claim name are in
-// admins.groups, because these need no user group of their name.
+// feed returns the Feed of the user group with the given name. The caller makes the claim name a
+// source of this feed. mapped is true if the name comes from groups.mapping. If groupsync must
+// not write the user group, or there is not exactly one, feed returns nil and records the reason
+// as a Skip. In one case it records no Skip: no such user group exists, the name is not mapped,
+// and admins.groups names all groups with the claim name. Such groups need no user group of
+// their own name. The error is a *BuiltinError: groups.mapping names a built-in user group.
 func (p *pairer) feed(claim, name string, mapped bool) (*Feed, error) {
 	groups := p.byName[p.rules.Key(name)]
 	switch {
@@ -450,9 +451,10 @@ func (p *pairer) admins(groups []target.Group) {
 	}
 }
 
-// adminsGroup returns ClearML's built-in group of administrators. It returns false if
-// groupsync cannot write that group, and records a Skip if the group is not assignable or
-// exists twice.
+// adminsGroup returns ClearML's built-in group of administrators. It returns false if groupsync
+// cannot write that group. If several groups have the name, or ClearML does not let users be
+// added and removed (not assignable), it also records a Skip. It records none if there is no
+// group of that name, or if the group is not built in.
 func (p *pairer) adminsGroup() (g target.Group, there bool) {
 	groups := p.byName[p.rules.Key(target.Admins)]
 	switch {

@@ -23,7 +23,7 @@ const (
 	Ambiguous      State = "ambiguous"       // several accounts could be this person's, or several users could have one account
 	Local          State = "local"           // ClearML shows no sign-in provider for the user
 	OtherProvider  State = "other_provider"  // the person signs in by another provider than Keycloak
-	Unknown        State = "unknown"         // ClearML returns no provider, or no email, so it is unknown whether the account is gone
+	Unknown        State = "unknown"         // no account was found, and ClearML returns no providers for any user, or no email of this user, so it is unknown whether the account is gone
 	ServiceAccount State = "service_account" // not a person
 	Protected      State = "protected"       // users.protect names the person
 	Unresolved     State = "unresolved"      // a user group has a member with this id, and ClearML's user list has no such user
@@ -82,22 +82,22 @@ const none = -1 // no user
 // Person returns what is known of the target user with that index.
 func (p People) Person(targetUser int) Person { return p.persons[targetUser] }
 
-// Owner returns the index of the target user who certainly has that source user's account. It
-// returns false if there is no such target user.
+// Owner returns the index of the target user to whom the account with the index sourceUser
+// certainly belongs. It returns false if there is no such target user.
 func (p People) Owner(sourceUser int) (int, bool) {
 	i := p.owner[sourceUser]
 	return i, i != none
 }
 
-// Claimed reports whether some target user could have the account of that source user.
+// Claimed reports whether the account with the index sourceUser could belong to some target user.
 func (p People) Claimed(sourceUser int) bool { return len(p.claimants[sourceUser]) > 0 }
 
 // EmailOnly reports whether only the email connects the person with the one account, and
 // another account may have the same email.
 func (p Person) EmailOnly() bool { return p.State == Matched && p.Match == "email" && !p.Sure }
 
-// Claimants returns the indexes of the target users who could have the account of that source
-// user, sorted.
+// Claimants returns the indexes of the target users to whom the account with the index
+// sourceUser could belong, sorted.
 func (p People) Claimants(sourceUser int) []int { return p.claimants[sourceUser] }
 
 // Who finds, for every ClearML user, the accounts that could be the user's. These are the account
@@ -343,8 +343,8 @@ func (m *matcher) resolveClaims() {
 }
 
 // keptID matches an account id of Keycloak's database, or of a federation that does not import
-// its accounts. timestamp matches a time or a number. ClearML keeps such a value if it keeps
-// only the time of a sign-in.
+// its accounts. timestamp matches a time, or a number that can be a time. If ClearML keeps no id
+// from a sign-in, it keeps only the time of the sign-in in this place.
 var (
 	keptID    = regexp.MustCompile(`^(f:[^:]+:.+|[0-9A-Za-z][0-9A-Za-z_-]*)$`)
 	timestamp = regexp.MustCompile(`^(\d{4}-\d{2}-\d{2}.*|\d{8}T\d{6}.*|[0-9.]+)$`)

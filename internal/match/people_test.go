@@ -514,11 +514,11 @@ func TestRemarks(t *testing.T) {
 			[]string{"clearml Keycloak-prod: the value of clearml.provider, but no user has signed in through that provider. Users signed in through google, keycloak", "keycloak idle: no_target"}},
 		{"a provider by which somebody signed in", "keycloak ann\nclearml ann\nclearml bob google\n/team: ann\nteam = ann", nil, []string{"keycloak idle: no_target"}},
 		{"no provider at all", "clearml ann local\n/team:\nteam = ann", nil,
-			[]string{"clearml keycloak: the value of clearml.provider, but ClearML returns no sign-in provider for any user, so no user can be matched", "keycloak idle: no_target"}},
+			[]string{"clearml keycloak: the value of clearml.provider, but according to ClearML no user has signed in through any provider. No user can be matched until somebody signs in to ClearML through Keycloak", "keycloak idle: no_target"}},
 		{"administrators by one of two signs", "keycloak ann\nclearml ann role=user\nclearml bob role=admin\nclearml cid role=admin\nclearml dan\nclearml eve role=user\nclearml bot role=admin service\nclearml fay role=root\n/ops: ann\nAdmins! = ann cid dan fay", admins,
-			[]string{"clearml bob@example.com: has the role admin and is not in Admins", "clearml ann@example.com: is in Admins and has the role user", "keycloak idle: no_target"}},
+			[]string{"clearml bob@example.com: has the role admin and is not in Admins: check whether the person must be an administrator, and correct the group or the role in ClearML", "clearml ann@example.com: is in Admins and has no administrator's role: check whether the person must be an administrator, and correct the group or the role in ClearML; the role is user", "keycloak idle: no_target"}},
 		{"administrators without an email are named by id", "clearml bob email= role=admin\nclearml ann\n/ops:\nAdmins! =", admins,
-			[]string{"clearml bob: has the role admin and is not in Admins", "keycloak idle: no_target"}},
+			[]string{"clearml bob: has the role admin and is not in Admins: check whether the person must be an administrator, and correct the group or the role in ClearML", "keycloak idle: no_target"}},
 		{"administrators that groupsync does not manage", "clearml ann role=admin\n/team:\nteam =\nAdmins! =", nil, []string{"clearml Admins: builtin", "keycloak idle: no_target"}},
 		{"an exception for a group that ClearML lacks, in two entries, and for groups that it has by name and by id", "clearml ann\n/team:\nteam =\nops =", func(o *match.Options) {
 			o.Exceptions = []match.Exception{{Match: "a", Groups: []string{"nope", "team", "cm-ops"}}, {Match: "b", Groups: []string{"nope"}}, {Match: "c"}}

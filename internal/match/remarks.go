@@ -25,8 +25,9 @@ func Remarks(tgt *target.Snapshot, p Pairing, r Rules, more ...Skip) []Skip {
 }
 
 // UnusedProvider returns a remark if no user has signed in through the provider that
-// clearml.provider names, because then no user is matched. It returns nothing if ClearML does
-// not return sign-in providers at all.
+// clearml.provider names, because then no user is matched. If ClearML does not return the
+// providers of any user (target.User.Providers is nil), it returns nothing. If ClearML returns
+// them, and every user has none, it returns a remark.
 func UnusedProvider(tgt *target.Snapshot, r Rules) []Skip {
 	others, returned := make(map[string]bool), false
 	for _, u := range tgt.Users() {
@@ -36,7 +37,7 @@ func UnusedProvider(tgt *target.Snapshot, r Rules) []Skip {
 		}
 	}
 	if returned && len(others) == 0 {
-		return []Skip{{r.Provider, InClearML, "the value of clearml.provider, but ClearML returns no sign-in provider for any user, so no user can be matched"}}
+		return []Skip{{r.Provider, InClearML, "the value of clearml.provider, but according to ClearML no user has signed in through any provider. No user can be matched until somebody signs in to ClearML through Keycloak"}}
 	}
 	if len(others) == 0 || others[r.Provider] {
 		return nil
@@ -87,9 +88,9 @@ func Mismatched(tgt *target.Snapshot, p Pairing) (remarks []Skip) {
 		switch {
 		case u.ServiceAccount || u.Role == "":
 		case u.Role == target.RoleAdmin && !member[u.ID]:
-			remarks = append(remarks, Skip{name, InClearML, "has the role admin and is not in Admins"})
+			remarks = append(remarks, Skip{name, InClearML, "has the role admin and is not in Admins: check whether the person must be an administrator, and correct the group or the role in ClearML"})
 		case !target.Administrator(u.Role) && member[u.ID]:
-			remarks = append(remarks, Skip{name, InClearML, "is in Admins and has the role " + u.Role})
+			remarks = append(remarks, Skip{name, InClearML, "is in Admins and has no administrator's role: check whether the person must be an administrator, and correct the group or the role in ClearML; the role is " + u.Role})
 		}
 	}
 	return remarks

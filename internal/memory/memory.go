@@ -17,7 +17,8 @@ import (
 )
 
 // Accepted holds the sources and the federated members of a user group at its last accepted
-// pass: the last pass that withheld nothing in the group, or that a person approved. The
+// pass: the last pass that withheld nothing in the group, or that a person approved. This is
+// decided for each group alone: a pass that withheld changes of other groups counts too. The
 // sources are the Keycloak groups whose members belong in the user group. A federated member
 // has an account from a federation, such as LDAP.
 type Accepted struct {
@@ -47,7 +48,7 @@ type Intent struct {
 // Memory is what the guards remember of earlier passes. The zero Memory is that of a groupsync
 // that has made no pass.
 type Memory struct {
-	Federations map[string]string    `json:"federations"` // name by id: federations of the realm, and those that a group's last accepted pass still needs
+	Federations map[string]string    `json:"federations"` // name by id: the federations of the realm, and those with which the guard `fall` still compares a group (Accepted.Federations)
 	Answered    map[string]bool      `json:"answered"`    // by id: federations that have answered a probe
 	Groups      map[string]Accepted  `json:"groups"`      // by id of the ClearML user group
 	Wanted      map[string]time.Time `json:"wanted"`      // since when every pass has proposed the removal and had evidence for it; by Key, with "/email" after it if the evidence is an email alone

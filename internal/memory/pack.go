@@ -86,15 +86,15 @@ func (m Memory) Forgotten() (f Forgotten) {
 const forgotten = "(forgotten)"
 
 // PackWithin packs the memory into at most limit bytes. If the memory is larger, PackWithin
-// forgets the federated members of the largest groups. If it is too large without any of
-// these, PackWithin also forgets since when accounts have been pending. Forgetting never makes
-// groupsync remove somebody sooner:
+// forgets the federated members of the largest groups. If it is too large even without all
+// federated members, PackWithin also forgets since when accounts have been pending. Forgetting
+// never makes groupsync remove somebody sooner:
 //
 //   - A forgotten member counts as lost at the next comparison. So the guard `fall` withholds
 //     the removals of federated people from such a group until a person approves them.
-//   - The grace of a removal from such a group starts again in each pass, so the removal waits
-//     for an approval. This is for people who are gone: only the forgotten ids could show that
-//     their accounts were federated.
+//   - The grace of every removal from such a group starts again in each pass, so a removal that
+//     needs a grace waits for an approval. Without this, a person who is gone could be removed:
+//     only the forgotten ids could show `fall` that the person's account was federated.
 //
 // Additions, local people and the other groups are not affected. PackWithin returns an error
 // if the part that must not be forgotten takes more than limit bytes. That part is mainly the
@@ -147,7 +147,8 @@ func (m Memory) keep(groups []string, memberships int) Memory {
 	return m
 }
 
-// placeheld returns a in which Federated has only placeholders, one for each forgotten id.
+// placeheld returns a copy of the Accepted. In the copy, Federated has only placeholders, one
+// for each forgotten id.
 func (a Accepted) placeheld() Accepted {
 	a.Federated = slices.Repeat([]string{forgotten}, a.Forgotten)
 	return a
@@ -180,7 +181,7 @@ func Unpack(data []byte) (Memory, error) {
 	}
 	for id, g := range p.Memory.Groups {
 		if g.Forgotten < 0 || g.Forgotten > maxForgotten || g.Forgotten > 0 && (p.Version != forgettingVersion || len(p.Members[id]) > 0) {
-			return Memory{}, fmt.Errorf("%w (%d forgotten members of the group %s)", errCorrupt, g.Forgotten, id)
+			return Memory{}, fmt.Errorf("%w (%d is not a possible number of forgotten members of the group %s)", errCorrupt, g.Forgotten, id)
 		}
 		if g.Forgotten > 0 {
 			p.Memory.Groups[id] = g.placeheld()
@@ -202,7 +203,8 @@ func Unpack(data []byte) (Memory, error) {
 	return p.Memory, nil
 }
 
-// unzipped returns the unpacked bytes, or an error if they are more than most bytes.
+// unzipped returns the unpacked bytes. If there are more bytes than the parameter most, it
+// returns an error.
 func unzipped(data []byte, most int64) ([]byte, error) {
 	z, err := gzip.NewReader(bytes.NewReader(data))
 	if err != nil {

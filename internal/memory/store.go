@@ -89,7 +89,7 @@ func (p *Process) Lock() (release func(), err error) {
 		return func() { _ = l.Close() }, nil
 	}
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, errors.New("another groupsync on this machine is making a pass for the same clearml.url, so this pass was not made: try again when the other pass has ended, or set state_dir or lease.name for both")
+		return nil, errors.New("another groupsync on this machine is making a pass for the same clearml.url, so this pass was not made: try again when the other pass has ended; if the two synchronize different groups and may run at the same time, give each its own state_dir or lease.name")
 	}
 	return nil, fmt.Errorf("locking out other passes on this machine: %w: set state_dir or lease.name, which lock in another way", err)
 }

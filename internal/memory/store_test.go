@@ -46,7 +46,7 @@ func TestOnePassAtATimeHasTheDirectory(t *testing.T) {
 	release()
 }
 
-const locked = "another groupsync on this machine is making a pass for the same clearml.url, so this pass was not made: try again when the other pass has ended, or set state_dir or lease.name for both"
+const locked = "another groupsync on this machine is making a pass for the same clearml.url, so this pass was not made: try again when the other pass has ended; if the two synchronize different groups and may run at the same time, give each its own state_dir or lease.name"
 
 func onLinux(t *testing.T) {
 	t.Helper()

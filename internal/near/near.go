@@ -15,11 +15,12 @@ var separators = strings.NewReplacer(" ", "", "-", "", "_", "")
 // differ only in these are the same after Fold.
 func Fold(name string) string { return separators.Replace(strings.ToLower(name)) }
 
-// Names returns up to three of names that are similar to the given name, in the order of
-// names. It compares only the text after the last slash. Two names are similar if they differ
-// only by case, blanks, dashes and underscores, or only by singular and plural. If the given
-// name has at least four letters, two letters may differ too, but the digits must be the same:
-// team-1 and team-2 are not similar. A name equal to the given one is left out.
+// Names returns the first three or fewer elements of the list names that are similar to the
+// given name. It compares only the text after the last slash. Two names are similar if they
+// differ only by case, blanks, dashes and underscores, or only by singular and plural. If the
+// given name has at least four letters, they are also similar if at most two letters differ.
+// Then the digits must be the same: team-1 and team-2 are not similar. A name equal to the
+// given one is left out.
 func Names(name string, names []string) []string {
 	const most = 3
 	folded := foldLeaf(name)

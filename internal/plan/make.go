@@ -31,8 +31,8 @@ func Make(src *source.Snapshot, tgt *target.Snapshot, pairing match.Pairing, peo
 }
 
 // planner makes the plan, one group after the other. turn is the number of the present group.
-// To mark a person for this group, planner stores turn at the index of the person, in have or
-// in. So no set must be made for each group.
+// To mark a person for this group, planner stores turn at the index of the person in the list
+// `have` or in the list `in`. This saves a new set of people for each group.
 type planner struct {
 	src    *source.Snapshot
 	tgt    *target.Snapshot
@@ -41,7 +41,7 @@ type planner struct {
 	turn         int32
 	have         []int32 // by target user: last turn in which the user was a member of the user group
 	in           []int32 // by source user: last turn in which a source listed the enabled account
-	place        []int32 // by source user: index in the result of listed, valid if in has the present turn
+	place        []int32 // by source user: index in the result of the function `listed`; valid if the user's entry in the list `in` is the present turn
 	pending      []bool  // by source user: pending in some group
 	states       map[string]match.State
 	cannotSignIn map[string]bool
@@ -110,6 +110,7 @@ func (p *planner) listed(f match.Feed) []listing {
 			return nil
 		}
 		if p.in[i] != p.turn {
+			// len(all) fits into an int32, because no realm has 2^31 accounts.
 			p.in[i], p.place[i] = p.turn, int32(len(all)) // #nosec G115 -- so many accounts do not fit into the limit of an answer
 			all = append(all, listing{account: i})
 		}
@@ -227,7 +228,7 @@ func (p *planner) removal(g *Group, m target.Member, u int, person match.Person)
 	}
 	if person.Ask.Key != "" {
 		p.asks[person.Ask.Key] = person.Ask
-		c.GoneBy = source.ByEmail // until the look-up is answered, there is no evidence for a removal
+		c.GoneBy = source.ByEmail // with a GoneBy, the second look denies the removal as long as the look-up is not answered
 	}
 	for _, a := range person.Accounts {
 		account := p.src.Users()[a]
@@ -241,10 +242,11 @@ func (p *planner) removal(g *Group, m target.Member, u int, person match.Person)
 	g.Remove = append(g.Remove, c)
 }
 
-// except sets the state of a person whom an exception keeps in a group and of whom no account
-// is known. No look-up is made for this person, because every pass would repeat it until the
-// exception ends. So it stays unknown whether the person can still sign in, and the person
-// must not count toward admins.floor.
+// except sets the state of a person to Protected if no account of the person is known yet. The
+// caller has found that an exception keeps the person in the present group. No look-up is made
+// for this person, because every pass would repeat it until the exception ends. So it stays
+// unknown whether the person can still sign in, and the person must not count toward
+// admins.floor.
 func (p *planner) except(id string, person match.Person) {
 	if person.State == match.NotAsked {
 		p.states[id], p.cannotSignIn[id] = match.Protected, true
@@ -285,9 +287,10 @@ func (p *planner) addition(g *Group, l listing) {
 
 // askClaimants asks for a look-up of each user who could have a listed account, if the answer
 // can decide which of them has it. If all these users are members, there is nothing to grant,
-// and no look-up is made. For administrators the look-ups are made even then. Without them, a
-// second account with the same email could hide that a person is no longer an administrator in
-// Keycloak.
+// and no look-up is made. For administrators the look-ups are made even then. Example: a member
+// and somebody else have accounts with the same email, and only the account of somebody else is
+// still an administrator. Without the look-up, groupsync takes that account for the member's,
+// and nothing shows that the member may no longer be an administrator.
 func (p *planner) askClaimants(g *Group, account int) {
 	claimants := p.people.Claimants(account)
 	lacks := g.Feed.Admins || slices.ContainsFunc(claimants, func(u int) bool { return p.have[u] != p.turn })

@@ -29,8 +29,10 @@ const (
 )
 
 // Change is one membership that the plan proposes to add or to remove. It is passed by value,
-// and filled in step by step: the second look sets Evidence, or Denial with Doubt, and the
-// guards set Guard. Only the report has the outcome of the write.
+// and filled in step by step. The second look sets Evidence, or why there is none: Denial (the
+// kind of the reason) and Doubt (the reason in words). If a change stays in the plan without
+// evidence, its Denial is source.Away or source.Unclear. The guards set Guard. Only the report
+// has the outcome of the write.
 type Change struct {
 	Group  string // id of the user group
 	User   target.User
@@ -173,7 +175,7 @@ func (p Plan) Weighed(c source.Confirmation) (Plan, error) {
 		g := &p.Groups[i]
 		asked := len(g.Add) + len(g.Remove)
 		if len(rest) < asked {
-			return Plan{}, fmt.Errorf("the second look answers fewer questions than were asked (%d)", len(c.Answers))
+			return Plan{}, fmt.Errorf("the second look answers fewer questions than were asked (%d answers), so the changes were not judged: report this as a fault in groupsync", len(c.Answers))
 		}
 		if err := g.weigh(rest[:asked]); err != nil {
 			return Plan{}, err
@@ -184,7 +186,7 @@ func (p Plan) Weighed(c source.Confirmation) (Plan, error) {
 		}
 	}
 	if len(rest) > 0 {
-		return Plan{}, fmt.Errorf("the second look answers more questions than were asked (%d)", len(c.Answers))
+		return Plan{}, fmt.Errorf("the second look answers more questions than were asked (%d answers), so the changes were not judged: report this as a fault in groupsync", len(c.Answers))
 	}
 	return p, nil
 }
@@ -215,7 +217,7 @@ func (g *Group) weighAll(changes []Change, answers []source.Answer) ([]Change, e
 	for i, c := range changes {
 		a := answers[i]
 		if !a.For(c.Group, c.User.ID, c.Grant()) || a.Evidence.Valid() && !a.Evidence.For(c.Group, c.User.ID, c.Grant()) {
-			return nil, fmt.Errorf("the second look answers for another change than the one asked about, in the user group with the id %s", c.Group)
+			return nil, fmt.Errorf("the second look answers for another change than the one asked about, in the user group with the id %s, so the changes were not judged: report this as a fault in groupsync", c.Group)
 		}
 		c.Evidence, c.Denial, c.Doubt, c.Federation = a.Evidence, a.Denial, a.Doubt, a.Federation
 		if a.Evidence.Valid() {

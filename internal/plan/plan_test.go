@@ -481,7 +481,7 @@ func TestWeighedRefusesAnswersOfOtherQuestions(t *testing.T) {
 	w := plantest.New(t, "both ann bob\n/team: ann\n/x: ann\nteam = bob\nx = bob")
 	p := w.Pass(t)
 	answers := p.Confirmation.Answers
-	const other = "the second look answers for another change than the one asked about, in the user group with the id cm-team"
+	const other = "the second look answers for another change than the one asked about, in the user group with the id cm-team, so the changes were not judged: report this as a fault in groupsync"
 	for _, tt := range []struct {
 		name    string
 		answers []source.Answer
@@ -490,8 +490,8 @@ func TestWeighedRefusesAnswersOfOtherQuestions(t *testing.T) {
 		{"the answers to these questions", answers, ""},
 		{"an answer for the other direction", []source.Answer{answers[1], answers[0], answers[2], answers[3]}, other},
 		{"an answer for another group", []source.Answer{answers[2], answers[1], answers[0], answers[3]}, other},
-		{"too few answers", answers[:3], "the second look answers fewer questions than were asked (3)"},
-		{"too many answers", append(append([]source.Answer{}, answers...), source.Answer{}), "the second look answers more questions than were asked (5)"},
+		{"too few answers", answers[:3], "the second look answers fewer questions than were asked (3 answers), so the changes were not judged: report this as a fault in groupsync"},
+		{"too many answers", append(append([]source.Answer{}, answers...), source.Answer{}), "the second look answers more questions than were asked (5 answers), so the changes were not judged: report this as a fault in groupsync"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := ""

@@ -31,10 +31,12 @@ const (
 	// minPause and maxPause limit the pause between two rounds. Within these limits, the pause
 	// is the server's Retry-After.
 	minPause, maxPause = time.Second, 30 * time.Second
-	// lostFreely is how many members this process may lose before it stops all writing. A
-	// member is lost if a write kept the member, and the read-back does not show the member. A
-	// login between a write and its read-back causes this for one or two people. lostFreely is
-	// not guards.free_removals: if that were 0, one such login would stop all writing.
+	// lostFreely is how many members this process may lose. If it loses more, it stops all
+	// writing. A member is lost if the list that was sent has the member, and the read-back does
+	// not. A login between a write and its read-back causes this for one or two people. The
+	// count starts again after a run that wrote and lost nobody. The limit is fixed. It is not
+	// guards.free_removals (how many removals guards.max_removal_ratio never withholds), because
+	// an operator may set that key to 0. Then one such login would stop all writing.
 	lostFreely = 3
 )
 
@@ -56,12 +58,12 @@ type applied struct {
 	suspended memory.Suspension // a suspension that began during the run and withheld a write; zero: none
 }
 
-// writer writes cleared changes, which are the changes that no guard withholds. Its first
-// write of a member list and its first write of a role are canaries. A canary is read back,
-// and all groups are compared, before the next write of that kind. The writer stops for good
-// (broken) if a write did more than was sent, or lost too many members (lostFreely). A
-// Reconciler uses one writer for all its passes, so that this stop and the count of lost
-// members last.
+// writer writes cleared changes, which are the changes that no guard withholds. There are two
+// kinds of writes: ClearML's list of the members of a user group, and the role admin. The
+// first write of each kind is a canary. A canary is read back, and all groups are compared,
+// before the next write of the same kind. The writer stops for good (broken) if a write did
+// more than was sent, or lost too many members (lostFreely). A Reconciler uses one writer for
+// all its passes, so that this stop and the count of lost members last.
 type writer struct {
 	dir Directory
 	// suspension returns the suspension that is in force now, or the zero Suspension if there
@@ -86,7 +88,7 @@ type run struct {
 	limits  guard.Limits
 	wrote   int          // number of writes that the read-back shows as made
 	stopped bool         // this run sends no more writes, and the changes that are left keep the outcome `planned`
-	held    report.Guard // with guards.on_trip: stop, the guard that tripped first: it withholds all further changes; empty: none
+	held    report.Guard // only if guards.on_trip is "stop": the guard that tripped first in this run, which then withholds all further changes; empty: none
 	fenced  error        // the fence's refusal, which ended the run; nil: it did not refuse
 }
 
@@ -200,7 +202,8 @@ type replaced struct {
 	unread        error    // why the group could not be read back
 }
 
-// unreadError is a failed read before a write.
+// unreadError is a failed read before a write, so nothing was sent. The field replaced.unread
+// is a failed read after a write.
 type unreadError struct{ error }
 
 // writeGroup writes one group with replace and records the outcome.
@@ -217,7 +220,7 @@ func (r *run) writeGroup(w guard.Write) {
 	case target.Fenced(err):
 		r.fenced = err
 		j.ended()
-		j.restart() // the group counts as not reached, even if an earlier round sent a write
+		j.restart() // the fence refused this round, so the group counts as not reached; if an earlier round sent a write, the server did not make that write
 		return
 	case errors.As(err, &unread):
 		r.fail(w, fmt.Errorf("reading the user group %q before its write: %w", w.Group.Name, unread.error))
@@ -271,12 +274,14 @@ func (r *run) suspend(s memory.Suspension) {
 // replace is the only code that writes a user group. One round has these steps: ask the fence
 // and the suspension, read the group, compute the new members from that reading, ask the fence
 // again, send the new members once, read the group back. No other request goes to ClearML
-// between the reading and the write. If the server did not accept the write, replace waits and
-// starts a new round. The new round needs a new reading, because the group may have changed.
+// between the reading and the write. If the server did not make the write for a reason that may
+// pass, such as a busy server (*target.NotTakenError), replace waits and starts a new round. The
+// new round needs a new reading, because the group may have changed. If the server rejected the
+// request itself, replace returns that error at once.
 //
 // replace returns nil and no error if there is nothing to write. An error means that nothing
 // was written. The error is a *suspendedError, an unreadError, the fence's error, a
-// *target.NotTakenError after the last round, or the server's refusal.
+// *target.NotTakenError after the last round, or the server's rejection.
 func (j *job) replace() (*replaced, error) {
 	for round := 1; ; round++ {
 		j.restart()
@@ -377,7 +382,7 @@ func (j *job) read() (reading, error) {
 	}
 	if !agree || !sameMembers(first.group, now.group) {
 		n := max(j.missing(first.group), j.missing(now.group))
-		now.doubt = fmt.Sprintf("just before the write %d of its %d members were missing, and a second read did not confirm that: the group is not written", n, len(j.planned.Group.Members))
+		now.doubt = fmt.Sprintf("just before the write %d of the group's %d members were missing, and a second read did not confirm that: the group is not written, and the next pass reads it again; if that pass reports the same, look at the group in ClearML", n, len(j.planned.Group.Members))
 	}
 	return now, nil
 }
@@ -457,8 +462,8 @@ func (j *job) all(ctx context.Context) (map[string]target.Group, error) {
 	return byID, nil
 }
 
-// missing returns how many members of the planned group are not in now. Members whom the plan
-// removes do not count.
+// missing returns how many of the members that the group had when the plan was made are not in
+// now, the last reading. Members whom the plan removes do not count.
 func (j *job) missing(now target.Group) (n int) {
 	present := idSet(now.MemberIDs())
 	for _, x := range j.planned.Remove {
@@ -487,7 +492,7 @@ func (j *job) planAgain(now reading) ([]string, bool) {
 		j.withhold(w, report.Concurrent, "the group is gone from ClearML: it is not written, because a write would create it again")
 		return nil, false
 	case now.group.Name != w.Group.Name || now.group.System != w.Group.System || now.group.Assignable != w.Group.Assignable:
-		j.withhold(w, report.Concurrent, "the name or the kind of the group changed while the pass ran: the group is not written, and the next pass matches it again")
+		j.withhold(w, report.Concurrent, "the group's name, or whether it is built in or assignable in ClearML, changed while the pass ran: the group is not written, and the next pass matches it again")
 		return nil, false
 	case now.doubt != "":
 		j.withhold(w, report.Concurrent, now.doubt)
@@ -530,7 +535,7 @@ func (j *job) shrink(w guard.Write, present map[string]bool) guard.Write {
 	const detail = "the members changed while the pass ran: the changes were planned again from the last reading"
 	n := len(w.Remove)
 	if n <= j.limits.FreeRemovals || !guard.Exceeds(n, len(present), j.limits.MaxRatio) || w.Approved {
-		if w.Group.Role == "" { // a role is written one person at a time, so other people's changes to the role cannot be overwritten and need no trip
+		if w.Group.Role == "" { // a role is written one person at a time, so this write cannot overwrite a change that somebody else makes to the role, and no trip is needed
 			j.note(report.Concurrent, w.Group.Name, detail)
 		}
 		return w
@@ -540,8 +545,9 @@ func (j *job) shrink(w guard.Write, present map[string]bool) guard.Write {
 	return w
 }
 
-// remaining returns how many administrators who count toward admins.floor are still members.
-// w.Floor lists them, and w removes none of them.
+// remaining returns how many of the administrators in w.Floor are still members. w.Floor lists
+// the administrators who count toward admins.floor. The write w does not remove any of them.
+// present has the ids of the members in the last reading.
 func remaining(w guard.Write, present map[string]bool) (n int) {
 	for _, id := range w.Floor {
 		if present[id] {
@@ -594,7 +600,7 @@ func (r *run) recordWrite(w guard.Write, made replaced) {
 		r.stopped = true
 		r.errors = append(r.errors, fmt.Errorf("writing the user group %q: %w; the read-back shows the group unchanged, and nothing more is written in this pass", w.Group.Name, made.err))
 	case failed > 0 || lost > 0:
-		r.errors = append(r.errors, rejected("after the write of %q the read-back shows that %d changes were not made, and that %d members are missing who had to stay", w.Group.Name, failed, lost))
+		r.errors = append(r.errors, rejected("after the write of %q the read-back shows that %d changes were not made, and that %d members are missing who had to stay: the next pass tries again, but adds only people to whom Keycloak gives the group", w.Group.Name, failed, lost))
 	case made.err != nil && badAnswer(made.err):
 		// The members are right, but the answer reported another problem.
 		r.stopped = true
@@ -636,9 +642,10 @@ func (r *run) harm(w guard.Write, got target.Group, lost int) {
 // group, must be as before the write. If they are not, canary stops all writing of this
 // process. The members of other groups may have changed. The written group must have exactly
 // the members that were sent. If its members differ, a login may be the cause: the run ends,
-// and the next write of that kind is a canary again. undone says that the write was not made,
-// or was made only for some people of a role. Such a write proves nothing, but canary still
-// compares the groups.
+// and the next write of that kind is a canary again. undone is true if the write was not made,
+// or was made only for some people of a role. (The type undone has another meaning: changes
+// that somebody else has reversed.) Such a write proves nothing, but canary still compares the
+// groups.
 func (r *run) canary(w guard.Write, made replaced, undone bool) {
 	changed := changedElsewhere(made.before.all, made.after.all)
 	exact := slices.Equal(slices.Sorted(slices.Values(made.after.group.MemberIDs())), made.sent)

@@ -77,7 +77,7 @@ func TestApply(t *testing.T) {
 				}
 			},
 			want:   []string{"+n@team withheld by concurrent"},
-			trip:   "concurrent team: just before the write 4 of its 5 members were missing, and a second read did not confirm that: the group is not written",
+			trip:   "concurrent team: just before the write 4 of the group's 5 members were missing, and a second read did not confirm that: the group is not written, and the next pass reads it again; if that pass reports the same, look at the group in ClearML",
 			result: report.Guarded,
 		},
 		{
@@ -130,7 +130,7 @@ func TestApply(t *testing.T) {
 				w.beforeGroups = func(int) { w.targets[0].Name = "renamed" }
 			},
 			want:   []string{"+a@team withheld by concurrent"},
-			trip:   "concurrent team: the name or the kind of the group changed while the pass ran: the group is not written, and the next pass matches it again",
+			trip:   "concurrent team: the group's name, or whether it is built in or assignable in ClearML, changed while the pass ran: the group is not written, and the next pass matches it again",
 			result: report.Guarded,
 		},
 		{
@@ -182,7 +182,7 @@ func TestApply(t *testing.T) {
 			},
 			writes: []string{"x: a"},
 			want:   []string{"+a@x applied", "+a@y failed", "-b@y failed not_member"},
-			err:    `after the write of "y" the read-back shows that 2 changes were not made, and that 0 members are missing who had to stay; look at the group in ClearML`,
+			err:    `after the write of "y" the read-back shows that 2 changes were not made, and that 0 members are missing who had to stay: the next pass tries again, but adds only people to whom Keycloak gives the group; look at the group in ClearML`,
 			result: report.Drift,
 		},
 		{
@@ -217,7 +217,7 @@ func TestApply(t *testing.T) {
 			writes: []string{"x: a"},
 			want:   []string{"+a@x applied", "+a@y applied", "+a@z withheld by canary", "+b@z withheld by canary", "+c@z withheld by canary", "+d@z withheld by canary", "+e@z withheld by canary"},
 			trip:   `canary y: the last writes of this process, up to the write of "y", lost 4 members who had to stay; nothing more is written until`,
-			err:    `after the write of "y" the read-back shows that 0 changes were not made, and that 4 members are missing who had to stay; look at the group in ClearML`,
+			err:    `after the write of "y" the read-back shows that 0 changes were not made, and that 4 members are missing who had to stay: the next pass tries again, but adds only people to whom Keycloak gives the group; look at the group in ClearML`,
 			result: report.Guarded,
 		},
 		{
@@ -235,7 +235,7 @@ func TestApply(t *testing.T) {
 			},
 			writes: []string{"x: a"},
 			want:   []string{"+a@x applied", "+a@y applied", "-b@y applied not_member", "=loc@y local", "-c@z planned not_member"},
-			err:    `after the write of "y" the read-back shows that 0 changes were not made, and that 1 members are missing who had to stay; look at the group in ClearML`,
+			err:    `after the write of "y" the read-back shows that 0 changes were not made, and that 1 members are missing who had to stay: the next pass tries again, but adds only people to whom Keycloak gives the group; look at the group in ClearML`,
 			result: report.Drift,
 		},
 		{
@@ -1149,7 +1149,7 @@ func TestLostMembers(t *testing.T) {
 				}
 				done := s.apply(cleared(limits, "x: "+strings.Join(members, " ")+" +n", "y: a +n"))
 				want := []string{"+n@x applied"}
-				text := fmt.Sprintf(`error: after the write of "x" the read-back shows that 0 changes were not made, and that %d members are missing who had to stay; look at the group in ClearML`, lost)
+				text := fmt.Sprintf(`error: after the write of "x" the read-back shows that 0 changes were not made, and that %d members are missing who had to stay: the next pass tries again, but adds only people to whom Keycloak gives the group; look at the group in ClearML`, lost)
 				if lost > lostFreely {
 					halted := fmt.Sprintf(`the last writes of this process, up to the write of "x", lost %d members who had to stay; nothing more is written until a person has looked at ClearML and restarted groupsync`, lost)
 					want = append(want, "+n@y withheld by canary", "trip canary x: "+halted, text)
@@ -1225,7 +1225,7 @@ func TestMembersMissingBeforeTheWrite(t *testing.T) {
 // TestReadingsThatDiffer: a missing member must be missing from both views of the group and
 // from the last reading too.
 func TestReadingsThatDiffer(t *testing.T) {
-	doubt := []string{"+n@team withheld by concurrent", "trip concurrent team: just before the write 1 of its 3 members were missing, and a second read did not confirm that: the group is not written"}
+	doubt := []string{"+n@team withheld by concurrent", "trip concurrent team: just before the write 1 of the group's 3 members were missing, and a second read did not confirm that: the group is not written, and the next pass reads it again; if that pass reports the same, look at the group in ClearML"}
 	goes := []string{"+n@team applied", "trip concurrent team: " + replanned}
 	whole, short := []string{"a", "b", "c"}, []string{"a", "b"}
 	for _, tt := range []struct {
@@ -1268,7 +1268,7 @@ func TestAdministratorsWhomOnlyOneViewShows(t *testing.T) {
 	s := newShelf("Admins: a b", "team: a")
 	s.claims = map[string][]string{"Admins": {}}
 	done := s.apply(cleared(wide, "Admins: a c -b"))
-	same(t, "what was done", []string{"-b@Admins withheld by concurrent", "trip concurrent Admins: just before the write 1 of its 3 members were missing, and a second read did not confirm that: the group is not written"}, said(done))
+	same(t, "what was done", []string{"-b@Admins withheld by concurrent", "trip concurrent Admins: just before the write 1 of the group's 3 members were missing, and a second read did not confirm that: the group is not written, and the next pass reads it again; if that pass reports the same, look at the group in ClearML"}, said(done))
 }
 
 // TestAFirstWriteThatWasNotReadBackIsHeldAgainstWhatWasBeforeIt: the next first write is
@@ -1534,7 +1534,7 @@ func TestAGroupOfAnotherKindIsNotWritten(t *testing.T) {
 		s := newShelf("x: a")
 		change(&s.groups[0])
 		done := s.apply(cleared(wide, "x: a +n"))
-		same(t, what, []string{"+n@x withheld by concurrent", "trip concurrent x: the name or the kind of the group changed while the pass ran: the group is not written, and the next pass matches it again"}, said(done))
+		same(t, what, []string{"+n@x withheld by concurrent", "trip concurrent x: the group's name, or whether it is built in or assignable in ClearML, changed while the pass ran: the group is not written, and the next pass matches it again"}, said(done))
 		if s.counts["write"] > 0 {
 			t.Errorf("%s changed, and the group was written", what)
 		}

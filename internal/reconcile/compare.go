@@ -17,13 +17,14 @@ import (
 )
 
 // Compare makes two plans from one reading of both sides: the present plan under the present
-// rules, and the changed plan under the rules changed. It returns the differences between the
-// two plans. Like a dry run, Compare writes nothing and does not change the memory. The second
-// look checks every change of both plans, because a member list that hides a person can make
-// either plan propose a wrong change.
+// rules, and the changed plan under the new rules (the parameter changed). It returns the
+// differences between the two plans. Like a dry run, Compare writes nothing and does not
+// change the memory. The second look checks every change of both plans, because a member list
+// that hides a person can make either plan propose a wrong change.
 //
 // The guards judge the changed plan as if the present rules were those of the last accepted
-// pass, and as if there were no suspension.
+// pass. So the guard `scope` withholds what it will withhold after the change of the rules. They
+// also judge as if there were no suspension, because a suspension ends by itself.
 func (r *Reconciler) Compare(ctx context.Context, changed match.Rules) (report.Comparison, error) {
 	r, changed = r.peeking(r.Now()), changed.At(r.Now())
 	ctx = target.WithPass(ctx, passID(r.Now().UTC()))
@@ -74,8 +75,9 @@ func (r *Reconciler) Compare(ctx context.Context, changed match.Rules) (report.C
 	return c, nil
 }
 
-// beside returns the pairer of Compare. In its pairs, now is the pairing under the rules
-// changed, and before is the pairing under the present rules.
+// beside returns the pairer of Compare: a function that makes two pairings from the groups of
+// both sides (see pairs). In its result, the field now has the pairing under the new rules (the
+// parameter changed), and the field before has the pairing under the present rules.
 func (r *Reconciler) beside(changed match.Rules) pairer {
 	return func(catalog source.Catalog, groups []target.Group) (pairs, error) {
 		before, err := match.Groups(catalog, groups, r.Rules)
@@ -157,9 +159,10 @@ func byID(p plan.Plan) map[string]plan.Group {
 
 // only returns the changes that the changed plan proposes for a group, and the present plan
 // does not. before and after are this group in the present plan and in the changed plan. A
-// change that both plans propose is left out only if before has evidence for it, or if both
-// plans ask the own side the same question about it. In the second case both plans wait for
-// the same answer.
+// change that both plans propose is left out in two cases: the present plan has evidence for
+// it, or both plans ask the own side the same question about it. In the second case both plans
+// wait for the same answer. In any other case the present plan lacks evidence that the changed
+// plan can have. Then only the changed rules lead to the change, so it must be returned.
 func only(before, after plan.Group, changes func(plan.Group) []plan.Change) []plan.Change {
 	old := byKey(changes(before))
 	sameRole := before.Feed.Role == after.Feed.Role

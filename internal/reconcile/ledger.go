@@ -16,10 +16,11 @@ import (
 // no decision about a change.
 //
 // The changes of other groupsync processes come from the journal. In one case a restart makes
-// a difference. Somebody undoes a change while the plan does not propose it, so no pass writes
-// and the journal gets no report. A process that keeps running drops the entry and never
-// counts this. After a restart, the entry comes back from the journal. The change then counts
-// as undone if the plan proposes it again.
+// a difference: somebody undoes a change, and the plan does not propose that change again. A
+// process that keeps running drops the entry and never counts the undoing. The journal gets no
+// report of the undoing, because it gets only reports with a change (pass.needsJournal). So
+// after a restart the entry comes back from the journal. If a later plan proposes the change,
+// it then counts as undone.
 type ledger map[string]map[string]entry
 
 // entry is one change that groupsync made.

@@ -43,7 +43,7 @@ type View struct {
 }
 
 // Person is the person of a View: either a ClearML user with the accounts that could be this
-// user's, or one account that no ClearML user could have.
+// user's, or one account that could belong to no ClearML user.
 type Person struct {
 	User     *target.User                // nil: only an account
 	State    match.State                 // of User
@@ -116,9 +116,9 @@ type looking struct {
 	own      map[string]source.OwnGroups
 }
 
-// links finds the ClearML users who could have an account.
+// links finds the ClearML users to whom a given account could belong.
 type links struct {
-	byKept, byEmail map[string][]int // indexes in the snapshot's users, by kept id and by folded email
+	byKept, byEmail map[string][]int // indexes in the snapshot's users: by an id that ClearML keeps from a sign-in (match.Rules.KeptIDs), and by the email in lower case (source.FoldEmail)
 }
 
 func newLinks(tgt *target.Snapshot, r match.Rules) links {
@@ -134,8 +134,8 @@ func newLinks(tgt *target.Snapshot, r match.Rules) links {
 	return k
 }
 
-// of returns the indexes of the users who could have the account: ClearML keeps its id for
-// them, or they have its email.
+// of returns the indexes of the users to whom the account a could belong: ClearML keeps the
+// account's id for them, or they have the account's email.
 func (k links) of(a source.User) []int {
 	return slices.Concat(k.byKept[a.ID], k.byEmail[source.FoldEmail(a.Email)])
 }
@@ -156,8 +156,9 @@ func (l *looking) readJournal(ctx context.Context) {
 
 // read reads ClearML and the list of Keycloak's groups at the same time. As in a pass, the
 // members of Keycloak's groups are read later. If they were read first, and a login then added
-// a person in ClearML, the plan would propose to remove that person. If ClearML's two views of
-// a user group disagree, read reads everything once more.
+// a person in ClearML, the plan would propose to remove that person. ClearML has two views of a
+// user group: the group's member list, and the users' own lists of groups. If they disagree,
+// read reads everything once more.
 func (l *looking) read(ctx context.Context) error {
 	if err := l.readOnce(ctx); err != nil || l.tgt.Disagreements() == 0 {
 		return err
@@ -328,16 +329,17 @@ func (l *looking) find(ctx context.Context, people []source.Person) ([]source.Pe
 // account id.
 func notAccountID(id string) bool { return !source.IsAccountID(id) }
 
-// gatherWitnesses looks up some users who show the meaning of a text that ClearML keeps as an
-// id, if the text does not have the form of an account id and names no account. Such a text
-// counts as an old account id if other users have account ids of that form (match.Who). These
-// users are here called witnesses; source.Witness is something else. A few witnesses are
-// enough: in a realm with such ids, nearly all people have one. If undecided is false, no
-// witness is needed.
+// gatherWitnesses helps to decide whether a value that ClearML keeps for a user was an account
+// id. undecided is true if somebody has a value, such as "ann", that does not have the form of
+// Keycloak's ids and is not the id of an account now. match.Who takes it for an old account id
+// if some other user's value of such a form is the id of an account. Those other users are here
+// called witnesses; source.Witness is something else. gatherWitnesses looks up a few of them. A
+// few are enough: in a realm with such ids, nearly all people have one. If undecided is false,
+// no witness is needed.
 //
-// gatherWitnesses also adds everybody linked to a witness's account, because a pass finds that
-// account when it looks up any of them. At the end it reads the groups of all accounts
-// (readOwn).
+// gatherWitnesses also adds the users to whom a witness's account could belong, because a pass
+// finds that account when it looks up any of these users. At the end it reads the groups of all
+// accounts (readOwn).
 func (l *looking) gatherWitnesses(ctx context.Context, undecided bool) error {
 	const most = 20
 	if !undecided {
@@ -351,7 +353,7 @@ func (l *looking) gatherWitnesses(ctx context.Context, undecided bool) error {
 	}
 	found, err := l.source.Find(ctx, l.catalog, witnesses, known(l.mem))
 	if err != nil {
-		return fmt.Errorf("looking up other people for whom ClearML keeps ids of the same form: %w", err)
+		return fmt.Errorf("looking up other users for whom ClearML keeps an id that does not have the form of a Keycloak id: %w", err)
 	}
 	var claimants []source.Person
 	for _, f := range found.Found {
@@ -386,10 +388,11 @@ func (l *looking) everybody() (src *source.Snapshot, people match.People, ok boo
 	return src, match.Who(src, l.tgt, l.Rules), true, nil
 }
 
-// choose returns the one person that the text names. If the text names an account, the person
-// is the ClearML user who could have it. If there is no such user, the person is the account
-// alone. If the text names nobody, the error is *UnknownError. If it names several people, the
-// error is *SeveralError.
+// choose returns the one person whom the text Subject.User names. direct has the indexes of the
+// ClearML users whom the text names directly (gather). If the text names an account, the person
+// is the ClearML user to whom the account could belong. If there is no such user, the person is
+// the account alone. If the text names nobody, the error is *UnknownError. If it names several
+// people, the error is *SeveralError.
 func (l *looking) choose(direct []int) (*Person, error) {
 	users, alone := slices.Clone(direct), []source.User{}
 	src, people, any, err := l.everybody()
@@ -492,10 +495,11 @@ func (l *looking) decide(ctx context.Context) error {
 	return l.finish()
 }
 
-// meetsNobody reports whether look-ups are needed, no member list had an account, and none of
-// the people to look up was found before. A look-up that finds nobody proves something only if
-// the realm is not empty. So decide then reads every source, to see whether the realm has
-// people.
+// meetsNobody returns true if the look has met no account at all. Three things must be true:
+// the plan needs look-ups (of those that asks selects), no member list in src has an account,
+// and no earlier look-up found any person who must be looked up. A look-up that finds nobody
+// proves that the person is gone only if the realm is not empty. So decide then reads every
+// source, to see whether the realm has people.
 func (l *looking) meetsNobody(src *source.Snapshot, pairing match.Pairing, asks func(source.Person) bool) bool {
 	if len(src.Users()) > 0 {
 		return false
@@ -547,9 +551,10 @@ func (p pairs) cut(concerns func(match.Feed) bool) pairs {
 	return p
 }
 
-// managed returns how many memberships a whole pass covers. A pass does not count the groups
-// of which a source cannot be read. A look does not read every source, so managed counts these
-// groups too.
+// managed returns how many memberships a whole pass covers, or more. A pass does not count the
+// groups of which a source cannot be read. A look does not read every source, so managed counts
+// these groups too. With a larger number, the limit for the share of all memberships allows
+// more removals, so that guard may trip in a pass and not in the look.
 func (p pairs) managed() (n int) {
 	for _, f := range p.now.Feeds {
 		if len(f.Missing) == 0 {
@@ -569,9 +574,10 @@ func (l *looking) asks(src *source.Snapshot) func(source.Person) bool {
 	}
 	needed := make(map[string]bool)
 	if p.User != nil {
-		// An account with the person's name may belong to the person, under a new email, or to
-		// another ClearML user. So all users who could have the account must be looked up. If
-		// admins.floor matters, l.users has the administrators, and this is done for them too.
+		// An account with the person's full name or username may be the person's, if the email
+		// has changed in Keycloak. Or it belongs to another ClearML user. Only look-ups of all
+		// users to whom it could belong decide this. If admins.floor matters, l.users has the
+		// administrators, so accounts with their names need such look-ups too.
 		var names []string
 		for _, u := range l.tgt.Users() {
 			if l.users[u.ID] {
@@ -589,7 +595,7 @@ func (l *looking) asks(src *source.Snapshot) func(source.Person) bool {
 	return func(ask source.Person) bool { return l.users[ask.Key] || needed[ask.Key] }
 }
 
-// ofPerson reports whether a change is one of the subject's person.
+// ofPerson reports whether the change c concerns the person who is the subject.
 func (l *looking) ofPerson(c plan.Change) bool {
 	p := l.view.Person
 	return p != nil && p.User != nil && c.User.ID == p.User.ID

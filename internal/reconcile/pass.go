@@ -119,7 +119,7 @@ func (p *pass) approval(judged guard.Judged, in guard.Input) *report.Approval {
 func otherRoles(p plan.Plan) (remarks []report.Skip) {
 	for _, g := range p.Groups {
 		for _, u := range g.OtherRole {
-			why := "is an administrator in Keycloak, and was not made one in ClearML: change the role there, because groupsync does not change " + roleText(u)
+			why := "is an administrator in Keycloak, and was not made one in ClearML: change the role in ClearML, because groupsync does not change " + roleText(u)
 			remarks = append(remarks, report.Skip{Name: cmp.Or(u.Email, u.ID), Side: match.InClearML, Why: why})
 		}
 	}
@@ -211,9 +211,10 @@ func personsOf(src *source.Snapshot, tgt *target.Snapshot, people match.People, 
 	return list
 }
 
-// byEmailOnly reports whether one user could have the account, and only the email connects the
-// two, in a realm where an email is not enough to identify an account. personsOf leaves out
-// such accounts, because one remark of the report is about all of them (match.Unsure).
+// byEmailOnly returns true if three things are true. The account could belong to exactly one
+// user. Only the email connects the two. And in this realm an email is not enough to identify an
+// account (source.Catalog.HidesEmails). personsOf leaves out such accounts, because one remark
+// of the report is about all of them (match.Unsure).
 func byEmailOnly(src *source.Snapshot, people match.People, account int) bool {
 	users := people.Claimants(account)
 	return src.Catalog().HidesEmails() && len(users) == 1 && people.Person(users[0]).EmailOnly()

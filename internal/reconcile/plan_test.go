@@ -213,11 +213,11 @@ func TestRemarks(t *testing.T) {
 			func(o *match.Options) { o.Provider = "Keycloak-prod" },
 			[]report.Skip{{Name: "Keycloak-prod", Side: "clearml", Why: "the value of clearml.provider, but no user has signed in through that provider. Users signed in through google, keycloak"}}},
 		{"no provider at all", "clearml ann local\n/team:\nteam = ann", nil,
-			[]report.Skip{{Name: "keycloak", Side: "clearml", Why: "the value of clearml.provider, but ClearML returns no sign-in provider for any user, so no user can be matched"}}},
+			[]report.Skip{{Name: "keycloak", Side: "clearml", Why: "the value of clearml.provider, but according to ClearML no user has signed in through any provider. No user can be matched until somebody signs in to ClearML through Keycloak"}}},
 		{"administrators by one of two signs", "keycloak ann\nclearml ann role=user\nclearml bob role=admin\nclearml cid role=admin\nclearml dan\nclearml bot role=admin service\n/ops: ann\nAdmins! = ann cid dan", admins,
 			[]report.Skip{
-				{Name: "bob@example.com", Side: "clearml", Why: "has the role admin and is not in Admins"},
-				{Name: "ann@example.com", Side: "clearml", Why: "is in Admins and has the role user"},
+				{Name: "bob@example.com", Side: "clearml", Why: "has the role admin and is not in Admins: check whether the person must be an administrator, and correct the group or the role in ClearML"},
+				{Name: "ann@example.com", Side: "clearml", Why: "is in Admins and has no administrator's role: check whether the person must be an administrator, and correct the group or the role in ClearML; the role is user"},
 			}},
 		{"administrators that are not ours", "clearml ann role=admin\n/team:\nteam =\nAdmins! =", nil, []report.Skip{{Name: "Admins", Side: "clearml", Why: "builtin"}}},
 	} {

@@ -38,7 +38,8 @@ type Source interface {
 	// is complete, or Read returns an error.
 	Read(ctx context.Context, catalog source.Catalog, selection source.Selection) (*source.Snapshot, error)
 	// LookUp asks the realm about people whom no member list has shown. It returns the snapshot
-	// with the answers. known are the federations of earlier passes.
+	// with the answers. known are the federations of earlier passes. They are probed too,
+	// even if the realm does not list them now.
 	LookUp(ctx context.Context, snap *source.Snapshot, people []source.Person, known []source.Federation) (*source.Snapshot, error)
 	// Confirm takes the second look. It answers the questions, in their order, from a new
 	// reading of each person's own side.
@@ -85,7 +86,9 @@ type Store interface {
 	Suspension(ctx context.Context) (memory.Suspension, error)
 }
 
-// Journal keeps the reports of passes that made, failed or withheld a change.
+// Journal keeps some of the reports. These are the reports of passes that were allowed to write
+// and have a change that was made, failed or was withheld. A report that shows an undone change
+// is kept too (pass.needsJournal).
 type Journal interface {
 	// Add stores the report of a pass.
 	Add(report.Report) error
@@ -169,10 +172,10 @@ type Approval struct {
 
 // Request says what a pass may do.
 type Request struct {
-	Apply    bool         // write the cleared changes; false: only report them
+	Apply    bool         // write the cleared changes; false (mode observe): only report them, but still take the lock and save the memory, unless DryRun is set
 	Approval Approval     // lifts the liftable guards for the changes that the digest names
 	MayWrite func() error // called before each write; an error means that this process is not the leader and must not write; if MayWrite is nil, nothing is written
-	DryRun   bool         // take no lock, and do not change the memory
+	DryRun   bool         // take no lock, and do not change the memory; set only if Apply is false
 
 	// Early says that the pass runs outside the schedule, which makes some limits stricter
 	// (guard.Input.Early). A PassOf is always early.
@@ -523,7 +526,8 @@ func (r *Reconciler) end(p *pass) report.Report {
 	return *rep
 }
 
-// systemOf returns the system and the reason of an error, for the report.
+// systemOf returns where an error comes from ("keycloak", "clearml" or "groupsync") and the kind
+// of the error (a fault.Reason, "config" or "internal"), for the report.
 func systemOf(err error) (system, reason string) {
 	if f := fault.Of(err); f != nil {
 		return string(f.System), string(f.Reason)

@@ -241,8 +241,9 @@ func (u *restoring) leave(id, name, email, group string, why error) {
 	u.left = append(u.left, report.Skip{Name: cmp.Or(email, name, id), Side: match.InClearML, Why: fmt.Sprintf("was not restored in the group %q: %v", group, why)})
 }
 
-// redone returns how many of the changes the next pass will reverse, unless Keycloak changes.
-// These are the changes that the plan of a pass does not propose now.
+// redone returns how many changes of the restore the next pass will reverse, unless Keycloak
+// changes. The plan of a pass follows Keycloak. So if that plan does not propose a change of the
+// restore now, it will propose the opposite after the restore.
 func (u *restoring) redone() (n int) {
 	for _, g := range u.draft.Groups {
 		wanted := slices.Concat(g.Add, g.Remove)

@@ -14,10 +14,10 @@ import (
 // pairs holds two pairings, which say which Keycloak groups and roles feed which user groups.
 // In a pass, now is the pairing under the present rules. before is the pairing under the rules
 // of the last accepted pass: a pass whose plan no guard withheld, or that a person approved.
-// In Compare they differ (see beside).
+// In Compare, the two fields have other meanings (see beside).
 type pairs struct {
 	now    match.Pairing
-	before *match.Pairing // nil: the last accepted pass had the same rules, or no pass was accepted yet, or none is true
+	before *match.Pairing // nil: the last accepted pass had the same rules, or no pass was accepted yet, or the field none is true
 	none   bool           // the rules of the last accepted pass can no longer be applied, so every removal counts as one that they would not propose
 }
 
@@ -58,11 +58,11 @@ func (p pairs) selection() source.Selection {
 	return match.Selection(p.now, *p.before)
 }
 
-// scoped returns the keys (plan.Change.Key) of the removals in the plan now that the rules of
-// the last accepted pass would not propose. It returns nil if the rules have not changed. The
-// second look also checks the removals under those earlier rules. Without this check, a member
-// list that hides a person would make the earlier rules seem to propose a removal, and the
-// guard `scope` would not withhold it.
+// scoped returns the keys (plan.Change.Key) of some removals in now, the plan under the
+// present rules: those that the rules of the last accepted pass would not propose. It returns
+// nil if the rules have not changed. The second look also checks the removals under those
+// earlier rules. Without this check, a member list that hides a person would make the earlier
+// rules seem to propose a removal, and the guard `scope` would not withhold it.
 func (r *Reconciler) scoped(ctx context.Context, p pairs, src *source.Snapshot, tgt *target.Snapshot, people match.People, now plan.Plan, known []source.Federation) (map[string]bool, error) {
 	if p.before == nil && !p.none {
 		return nil, nil

@@ -37,7 +37,7 @@ var columns = []struct {
 
 // CSV writes the rows in the format of RFC 4180: a line of column names first, and CR LF at
 // the end of each line. It changes cells that a spreadsheet would run as a formula, and
-// escapes control and direction characters.
+// escapes control characters and the Unicode characters that change the direction of the text.
 func CSV(w io.Writer, r Review) error {
 	out := csv.NewWriter(w)
 	out.UseCRLF = true

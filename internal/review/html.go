@@ -44,7 +44,8 @@ func policy() string {
 }
 
 // HTML writes the review as one page. The page needs no other file, runs no script and can be
-// printed. Control and direction characters are escaped.
+// printed. Control characters and the Unicode characters that change the direction of the text
+// are escaped.
 func HTML(w io.Writer, r Review) error {
 	var b bytes.Buffer
 	if err := page.Execute(&b, r); err != nil {

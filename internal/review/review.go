@@ -162,7 +162,7 @@ func (x reviewer) row(g explain.Group, f fed, s explain.Standing) (Row, bool) {
 		row.Since = x.given(g.ID, s.ID)
 	case explain.Kept, explain.Hidden:
 		row.Status, row.Reason = Kept, string(kept)
-		if !stays { // the member stays, and no rule keeps it: the person's own side has the group
+		if !stays { // the plan's Keep does not have the person, so no rule keeps the member: the person stays because the own side has the group
 			row.Status, row.Reason = Granted, hidden
 		}
 		row.Since = x.given(g.ID, s.ID)
