@@ -146,10 +146,11 @@ func (c Catalog) DuplicateEmails() bool {
 	return c.duplicates || slices.ContainsFunc(c.federations, func(f Federation) bool { return !f.Imports })
 }
 
-// HidesEmails reports whether a federation may hide a second account with the same email. The
-// result is true if the realm has a federation and allows an email twice. A federation can
-// answer with too few people, and Keycloak then deletes the imported accounts of the people who
-// are missing. In such a realm, an account that is found may not be the only one with its email.
+// HidesEmails reports whether a federation may hide a second account with the same email. If a
+// federation answers with too few people, Keycloak deletes the imported accounts of the people
+// who are missing. If the realm also allows an email twice, a deleted account can have had the
+// same email as an account that is found. So the result is true if the realm has a federation
+// and allows an email twice.
 func (c Catalog) HidesEmails() bool { return c.duplicates && len(c.federations) > 0 }
 
 // Containing returns the ids of the groups that Keycloak may count for
@@ -171,9 +172,10 @@ func like(text, pattern string) bool {
 	if !strings.ContainsAny(pattern, `_%`) {
 		return strings.Contains(text, pattern)
 	}
-	// The loop matches the text with "%" + pattern + "%". star is the index of the last % in p
-	// that was reached. After a mismatch, this % takes one more character of the text (mark), and
-	// the comparison continues after the %.
+	// The loop matches the text with "%" + pattern + "%". star is the index in p of the last % that
+	// was reached. mark is the index in the text where the comparison after this % began. After a
+	// mismatch, the % takes one more character of the text: mark goes up by one, and the
+	// comparison begins again at mark.
 	t, p := []rune(text), append(append([]rune{'%'}, []rune(pattern)...), '%')
 	at, star, mark := 0, -1, 0
 	j := 0

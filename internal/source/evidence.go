@@ -37,10 +37,11 @@ type Question struct {
 	Accounts []User
 	GoneBy   GoneBy // for a removal: not empty if the person, or an account id that ClearML keeps for the person, is gone from the realm
 
-	// Sources are the Keycloak groups whose members belong in the user group. If a name in
-	// admins.groups is the name of several groups, these groups make nobody an administrator.
-	// The Sources of a grant leave these groups out if another source or the role lists the
-	// account.
+	// Sources are the Keycloak groups that feed the user group. A removal always has all of them.
+	// Groups collide if several groups have one name that is in admins.groups. If only groups that
+	// collide list the account of a grant, Sources has them, and the guard "collision" withholds the
+	// grant. If another source or the role lists the account, Sources leaves these groups out,
+	// because they must not prove the grant.
 	Sources []Group
 
 	Role string // the admin role, if its holders belong in the user group too; empty: no role
@@ -50,10 +51,11 @@ type Question struct {
 	ByEmail bool
 }
 
-// OwnSides returns the groups about which the second look asks the own side of each enabled
-// federated account. The first set holds the sources of the question. If the question has a
-// role, the second set holds the groups that give the role. roles holds the role's holders, which
-// the second look has read before.
+// OwnSides returns the groups about which the second look asks for the own side of each enabled
+// federated account. The first set holds the sources of the question, and the second set holds the
+// groups that give the role. Weigh judges each set alone: is the account in a group of this set?
+// roles holds the role's holders, which the second look has read before. If the question has no
+// role, or roles has no entry for the role, there is no second set.
 func (q Question) OwnSides(c Catalog, roles map[string]*RoleHolders) [][]Group {
 	sets := [][]Group{q.Sources}
 	if role := roles[q.Role]; role != nil && q.Role != "" {
@@ -105,9 +107,13 @@ func mergeProbes(a, b []Probe) []Probe {
 // the person. Such a federation blocks the person: groupsync does not treat the person as gone.
 // The second result is false if no federation blocks the person.
 //
-// A federation that is not up and not trusted blocks everybody. Only a silent federation (see
-// Probe.Silent) blocks fewer people: those for whom ClearML keeps no Keycloak account id, and
-// those for whom ClearML keeps an id that begins with "f:" and the federation's id.
+// There are three cases:
+//
+//   - A federation that is up or trusted blocks nobody.
+//   - A silent federation (see Probe.Silent) blocks the people for whom ClearML keeps no Keycloak
+//     account id. It also blocks those for whom ClearML keeps an id that begins with "f:" and the
+//     federation's id.
+//   - Every other federation blocks everybody.
 func Blocks(p Person, probes []Probe) (Probe, bool) {
 	for _, probe := range probes {
 		if probe.answersCount() {
@@ -204,8 +210,10 @@ func (e Evidence) String() string { return e.text }
 
 // Waits reports whether the removal must wait: groupsync writes it only after every pass has
 // proposed it for the time guards.federation_grace. A removal waits if its evidence relies on
-// the answer of a federation or an organization, or if the person is gone from a realm with
-// federations. It also waits if a federation may hide another account of the person.
+// the answer of a federation, or if the person is gone from a realm with federations. It also
+// waits if a federation may hide another account of the person. And it waits if the account is
+// shown as disabled, but is not disabled in Keycloak's database: Keycloak shows the members of an
+// organization that is switched off as disabled.
 func (e Evidence) Waits() bool { return e.waits }
 
 // ByEmail reports whether the evidence relies on a look-up by email only. groupsync writes such

@@ -35,8 +35,8 @@ type LookUps struct {
 }
 
 // With returns a snapshot with the accounts of s and of the look-ups. s does not change. With
-// returns an error of reason incomplete if a look-up is complete and the result has no account
-// at all. The realm is then empty, or keycloak.realm names the wrong one.
+// returns an error of reason incomplete if a look-up is complete and the new snapshot has no
+// account at all. The realm is then empty, or keycloak.realm names the wrong one.
 func (s *Snapshot) With(l LookUps) (*Snapshot, error) {
 	next := *s
 	next.users, next.byID = slices.Clone(s.users), maps.Clone(s.byID)

@@ -42,7 +42,7 @@ func (w *weigher) own(u User, name string, sources []Group) (s side, old bool, a
 		}
 		return in, old, a
 	case !o.Asked:
-		return unclear, false, doubt(Unclear, "the names of other groups contain %q, and the account's own list was not read%s", name, w.because(u))
+		return unclear, false, doubt(Unclear, "Keycloak's count of the account's groups with %q in the name does not decide, because it can include other groups; the list of the account's groups was not read%s", name, w.because(u))
 	case holds:
 		return in, old, a
 	case o.Count == others:

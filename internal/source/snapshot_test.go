@@ -30,7 +30,7 @@ func TestSnapshotRefusesPartsThatAreNotWhole(t *testing.T) {
 			"the members of the group /b were not read; run again"},
 		{"a selected group is none of the catalog", Parts{Selection: Selection{Groups: []string{"9"}}},
 			"the members of the group 9 were not read; run again"},
-		{"a selected role was not read", Parts{Selection: Selection{Roles: boss}}, `the holders of the role "boss" were not read`},
+		{"a selected role was not read", Parts{Selection: Selection{Roles: boss}}, `the holders of the role "boss" were not read, so nothing is synchronized: report this as a fault in groupsync`},
 		{"a group that gives the role was not read", Parts{Selection: Selection{Roles: boss}, Roles: map[string]*RoleHolders{"boss": {Found: true, Groups: []string{"2"}}}},
 			"the members of the group /b were not read; run again"},
 		{"a member has no id", Parts{Selection: Selection{Groups: []string{"1"}}, Members: map[string][]User{"1": {u, {Username: "v"}}}},

@@ -124,7 +124,7 @@ func NewSnapshot(p Parts) (*Snapshot, error) {
 	for _, name := range p.Selection.Roles {
 		role := p.Roles[name]
 		if role == nil {
-			return nil, fault.New(fault.Keycloak, fault.Incomplete, "the holders of the role %q were not read", name)
+			return nil, fault.New(fault.Keycloak, fault.Incomplete, "the holders of the role %q were not read, so nothing is synchronized: report this as a fault in groupsync", name)
 		}
 		wanted = append(wanted, role.Groups...)
 		for _, u := range role.Direct {

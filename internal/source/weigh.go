@@ -88,9 +88,9 @@ func (w *weigher) away(federation string) (Answer, bool) {
 	return Answer{}, false
 }
 
-// removal answers the question about a removal. It checks every candidate with out. If q.GoneBy
-// is set, it also checks the look-up of the person. The first check without evidence denies the
-// removal.
+// removal answers the question about a removal. It calls the method out for every candidate. If
+// q.GoneBy is set, it also calls the method gone, which judges the look-up of the person. If one of
+// these calls returns no evidence, removal returns the denial of that call.
 func (w *weigher) removal(q Question) Answer {
 	var all []Evidence
 	stale := false
@@ -158,7 +158,7 @@ func (w *weigher) disabled(u User) Answer {
 	case u.Federation != "" || account.User.Federation != "":
 		return Answer{Evidence: Evidence{why: Disabled, text: "read twice: the federation disables the account, but Keycloak's database does not", waits: true}}
 	}
-	return Answer{Evidence: Evidence{why: Disabled, text: "read twice: the account is disabled, but not in Keycloak's database (an organization may be switched off)", waits: true}}
+	return Answer{Evidence: Evidence{why: Disabled, text: "read twice: the account is disabled, but not in Keycloak's database (Keycloak shows the members of an organization that is switched off as disabled)", waits: true}}
 }
 
 func (w *weigher) notMember(q Question, u User) Answer {
@@ -214,11 +214,11 @@ func renamed(g Group) Answer {
 	return doubt(Unclear, "the Keycloak group %s was renamed or moved while the pass read", g.Path)
 }
 
-// exists denies a removal if Keycloak no longer has the person's local account. The account was
-// deleted, or deleted and imported again under a new id. No member list has such an account, and
-// this is no evidence that the person has left the group. So the next pass looks up the person. A
-// federated account needs no such check, because the second look counts its groups, and Keycloak
-// answers that question with an error if the account is gone.
+// exists denies the removal of a user from the user group if Keycloak no longer has the local
+// account. A deleted account is in no member list, but the person may have a new account that
+// belongs in the group: for example, the account was imported again under a new id. So the next
+// pass looks up the person. A federated account needs no such check, because the second look counts
+// its groups, and Keycloak answers that question with an error if the account is gone.
 func (w *weigher) exists(u User) Answer {
 	account, read := w.second.Accounts[u.ID]
 	switch {
@@ -227,7 +227,7 @@ func (w *weigher) exists(u User) Answer {
 	case !account.Found:
 		return doubt(Unclear, "the second look finds no such account")
 	case account.User.Federation != "":
-		return doubt(Unclear, "the second look finds the account in a federation, and did not read the account's own side there")
+		return doubt(Unclear, "the first read shows the account as local, and the second look finds it in a federation, so the account's own side was not read")
 	}
 	return Answer{}
 }
@@ -287,11 +287,12 @@ func (w *weigher) withoutRole(q Question, u User) Answer {
 	return Answer{}
 }
 
-// ownOfRole returns whether a federated account is in a group that gives the role. It does not ask
-// for the account's roles, because Keycloak answers that question from the user cache, which can be
-// out of date. Instead it asks about each group by name, as own does: Keycloak's count of an
-// account's groups of that name is fresh (reference/keycloak-own-view.md). old is true if the
-// cache differs from such a count.
+// ownOfRole returns whether a federated account is in a group that gives the role: s is in, out or
+// unclear. It does not use the account's roles, because Keycloak reads them from the user cache,
+// which can be out of date. Instead it calls the method own for the name of each group. The
+// method own uses Keycloak's count of the account's groups with that name, and this count is fresh
+// (reference/keycloak-own-view.md). old is true if the user cache differs from such a count. If s
+// is unclear, a is the denial.
 func (w *weigher) ownOfRole(u User, role *RoleHolders) (s side, old bool, a Answer) {
 	groups := w.snap.Catalog().groupsOf(role.Groups)
 	if len(groups) < len(role.Groups) {
@@ -485,12 +486,15 @@ func (w *weigher) direct(role, id string) bool {
 }
 
 // inRole checks whether the account holds the role, directly or through groups and composites.
-// listed says that the list of the role's holders shows the account. Keycloak answers from its
-// user cache, so inRole returns evidence only if listed is true too. If only groups give the role
-// to a federated account, the account's own side must have one of these groups.
+// listed says that the list of the role's holders shows the account. The account's roles come from
+// Keycloak's user cache, so they alone are no evidence. The result depends on both:
 //
-// If Keycloak answers that the account does not hold the role, inRole returns neither evidence
-// nor a denial. The exception is a local account that is listed: it gets a denial.
+//   - The roles were not read: a denial.
+//   - The account holds the role and is listed: evidence. If only groups give the role to a
+//     federated account, its own side must have one of these groups; otherwise a denial.
+//   - The account holds the role and is not listed: a denial.
+//   - The account does not hold the role: a denial if it is local and listed; otherwise an empty
+//     answer.
 func (w *weigher) inRole(q Question, u User, listed bool) Answer {
 	if q.Role == "" {
 		return Answer{}

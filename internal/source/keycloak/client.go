@@ -55,8 +55,9 @@ func newClient(c Config, base *url.URL, secrets *transport.Secrets) (*gocloak.Go
 	if err != nil {
 		return nil, err
 	}
-	// slots sets the time limit of an attempt, not the HTTP client. The limit of the HTTP
-	// client would also count the time in which an attempt waits for its slot.
+	// The transport slots limits the time of each attempt, so the HTTP client has no time limit. A
+	// limit of the HTTP client would also count the time in which an attempt waits for its slot,
+	// the permission to send the request.
 	client.HTTPClient.Timeout = 0
 	client.HTTPClient.Transport = &slots{next: client.HTTPClient.Transport, free: semaphore.NewWeighted(int64(c.Concurrency)), limit: c.Timeout}
 	rest := resty.NewWithClient(&http.Client{
@@ -262,7 +263,9 @@ func (s *Source) header(resp *resty.Response, name string) string {
 
 // piece returns the beginning of a body for an error message, with secrets masked.
 func (s *Source) piece(resp *resty.Response) string {
-	const most, looked = 160, 64 << 10 // more than most bytes are masked, because masking can make the text shorter
+	// The function masks the first `looked` bytes, and then cuts the text to `most` bytes. looked is
+	// larger than most, because masking can make the text shorter.
+	const most, looked = 160, 64 << 10
 	body := bytes.TrimSpace(resp.Body())
 	body = []byte(s.secrets.Mask(string(body[:min(len(body), looked)])))
 	if len(body) == 0 {

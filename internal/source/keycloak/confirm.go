@@ -48,8 +48,8 @@ func (s *Source) Confirm(ctx context.Context, snap *source.Snapshot, questions [
 	return source.Weigh(snap, questions, c.second), nil
 }
 
-// confirming is the state of a running second look. The lock of personReader guards the maps
-// of second.
+// confirming is the state of a running second look. The lock of personReader guards the maps in
+// the field second.
 type confirming struct {
 	*personReader
 	tok       *token
@@ -77,7 +77,8 @@ func (c *confirming) take(ctx context.Context) error {
 }
 
 // readLists reads again the members of every source, the holders of every role, and then the
-// names of the groups. It leaves out the questions that have only disabled accounts.
+// names of the groups. It does not read lists for a source.Question whose accounts are all
+// disabled: their removal is proved by the accounts themselves, and no list matters.
 func (c *confirming) readLists(ctx context.Context) error {
 	var groups []string
 	names := make(map[string]bool)

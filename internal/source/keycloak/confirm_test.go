@@ -212,7 +212,7 @@ func TestALocalAccountThatIsDeletedMeanwhileIsNoLeaver(t *testing.T) {
 	wantDoubt(t, got, 1, source.Unclear, "the second look finds no such account")
 	wantDoubt(t, got, 2, source.Unclear, "the account was not read a second time: Keycloak answered with an error about the person; look into Keycloak's log")
 	wantDoubt(t, got, 3, source.Unclear, "the account was not read a second time: groupsync cannot look up the account, because its id has an unexpected form")
-	wantDoubt(t, got, 4, source.Unclear, "the second look finds the account in a federation, and did not read the account's own side there")
+	wantDoubt(t, got, 4, source.Unclear, "the first read shows the account as local, and the second look finds it in a federation, so the account's own side was not read")
 	wantCounts(t, c.fake, "4 account")
 }
 

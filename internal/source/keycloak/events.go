@@ -26,11 +26,11 @@ type eventRep struct {
 	ResourcePath  string `json:"resourcePath"`
 }
 
-// AdminEvents returns the realm's admin events about users, groups and roles, oldest first,
-// beginning with the time since. It returns at most mostEvents events, the newest. The second
-// result is mostEvents, so that the caller can see that older events may be missing. The list is
-// empty if the realm saves no admin events. If the service account lacks the role view-events,
-// the error says so.
+// AdminEvents returns the realm's admin events about users, groups and roles, oldest first. since
+// is the earliest time of an event. AdminEvents returns at most mostEvents events, the newest. The
+// second result is always mostEvents: if the list has this length, older events may be missing.
+// The list is empty if the realm saves no admin events. If the service account lacks the role
+// view-events, the error says so.
 func (s *Source) AdminEvents(ctx context.Context, since time.Time) ([]events.Event, int, error) {
 	c := call{
 		name: "admin_events", doing: "reading the admin events", role: viewEvents, path: []string{"admin-events"},

@@ -122,8 +122,9 @@ func (s *Source) blame(ctx context.Context, err error, federations []source.Fede
 // union returns every federation that a look-up must consider, sorted by id. read are the
 // federations of the pass's catalog, now are those that the realm has at this moment, and known
 // are those of earlier passes. A federation in read and not in now is marked as vanished and not
-// enabled. A federation only in known is marked as enabled, so it is probed. The guard "fall"
-// withholds the removals that the absence of such a federation causes.
+// enabled, so it counts as not up. A federation only in known was deleted before this pass. It is
+// marked as enabled and so it is probed. Keycloak answers 404, so the federation counts as up, and
+// its people count as gone. Their removals are withheld by the guard "fall" until an approval.
 func union(read, now, known []source.Federation) []source.Federation {
 	byID := make(map[string]source.Federation)
 	answered := make(map[string]bool)

@@ -85,8 +85,10 @@ func (r *personReader) ownGroups(ctx context.Context, u source.User) (source.Own
 	return own, nil
 }
 
-// federationsOf returns the federations of the accounts, sorted by id. If r.federations lacks
-// one of them, federationsOf adds it there, as switched off.
+// federationsOf returns the federations of the accounts, sorted by id. An account can name a
+// federation that r.federations lacks, because the realm no longer has it. federationsOf then
+// adds it to r.federations as switched off. So the federation counts as not up without a request,
+// and its accounts stay in doubt. Keycloak would answer a probe of it as if it were up.
 func (r *personReader) federationsOf(accounts []source.User) []source.Federation {
 	var needed []source.Federation
 	for _, u := range accounts {

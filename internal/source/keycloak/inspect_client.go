@@ -233,7 +233,7 @@ type Example struct {
 const (
 	// exampleTimeout limits the search for a person, because a federation can be slow.
 	exampleTimeout = 10 * time.Second
-	// exampleGroups is the largest number of groups whose members somebody reads.
+	// exampleGroups is the largest number of groups whose members the search for a person reads.
 	exampleGroups = 50
 )
 

@@ -237,9 +237,10 @@ func mergeAccounts(a, b []source.User) []source.User {
 	return a
 }
 
-// setDoubt sets the doubt of a person if a federation that is not up may have the person. It
-// changes nothing if the look-up has no doubt and found the person by id, or by an email that no
-// second account can have.
+// setDoubt sets the doubt of a person if a federation that is not up may have the person. The new
+// doubt replaces an earlier one. A found person needs a doubt too if the federation may have a
+// second account with the same email. setDoubt changes nothing if the look-up has no doubt, and
+// either found the person by id, or found an account and no two accounts can have the same email.
 func (l *lookUp) setDoubt(f *source.Found) {
 	if f.ByID && f.Doubt == "" || len(f.Accounts) > 0 && f.Doubt == "" && !l.catalog.DuplicateEmails() {
 		return
@@ -364,9 +365,11 @@ func (r *personReader) slow(federation string) string {
 	return ""
 }
 
-// note records whether Keycloak answered in time about one person. doubt is the doubt about the
-// person, or "". After a late answer, groupsync asks about no more people of the federation, and
-// asks about this person last in the next pass.
+// note records whether Keycloak answered in time about one person. person is the key of a
+// source.Person or the id of an account. federation is a key of hangs: a look-up passes "", because
+// it does not know the person's federation. doubt is the doubt about the person, or "". After a
+// late answer, slow returns notAsked for this key, so groupsync asks about no more people with the
+// same key, unless clearHangs is called. The next pass asks about this person last.
 func (r *personReader) note(person, federation, doubt string) {
 	if doubt == notAsked {
 		return
@@ -389,8 +392,9 @@ func (r *personReader) clearHangs() {
 
 // probeIfSlow probes the federations after the first answer that took awayTimeout or longer.
 // d is the time that the answer took. While LDAP hangs, Keycloak answers late, but without an
-// error. If a federation is away, groupsync asks about no more people. Other goroutines with a
-// slow answer wait until the probe is done.
+// error. If a federation is away, groupsync makes no more look-ups, asks no more about local people,
+// and reads no more accounts by id. Other requests about federated people go on, with the short
+// timeout (see limit). Other goroutines with a slow answer wait until the probe is done.
 func (r *personReader) probeIfSlow(ctx context.Context, d time.Duration) {
 	if d < awayTimeout || len(r.federations) == 0 {
 		return
@@ -437,10 +441,11 @@ func (r *personReader) doubtful(ctx context.Context, err error) (string, error) 
 // necessary because the ids come from ClearML and can be any text.
 var plainID = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z_-]*$`)
 
-// mayLookUp reports whether groupsync may send a GET of users/{id}, because the GET changes
-// nothing. For an id "f:{federation}:{name}", Keycloak imports the person, if the federation
-// imports at all. The import enables the account, even if an administrator has disabled it
-// (reference/keycloak-traps.md).
+// mayLookUp reports whether groupsync may send a GET of users/{id}. For an id
+// "f:{federation}:{name}", the result is true only if the catalog has the federation and the
+// federation does not import. Otherwise the GET could import the person. The import enables the
+// account, even if an administrator has disabled it (reference/keycloak-traps.md). For any other
+// id, the result is true if plainID matches and the id is not the name of another call.
 func (r *personReader) mayLookUp(id string) bool {
 	if federation := storageOf(id); federation != "" {
 		f, known := r.catalog.Federation(federation)

@@ -54,10 +54,10 @@ func (s *Source) Catalog(ctx context.Context) (source.Catalog, error) {
 // duplicateEmails reads whether two accounts of the realm may have the same email. It returns
 // true if the answer lacks the setting.
 //
-// duplicateEmails also returns an error if Keycloak is older than release 24. The same answer
-// shows the release: 24.0.5 and 26.7.3 have the settings maxTemporaryLockouts and
-// firstBrokerLoginFlow, and 23.0.7 has neither. All three releases have permanentLockout. If the
-// answer lacks permanentLockout, it shows nothing about the release.
+// duplicateEmails also returns an error if Keycloak is older than release 24. This is so if the
+// answer has the setting permanentLockout, and neither maxTemporaryLockouts nor
+// firstBrokerLoginFlow. Releases 24.0.5 and 26.7.3 have all three settings, and 23.0.7 has only
+// permanentLockout. If the answer lacks permanentLockout, it shows nothing about the release.
 func (s *Source) duplicateEmails(ctx context.Context) (bool, error) {
 	var realm struct {
 		Allowed  *bool   `json:"duplicateEmailsAllowed"`

@@ -66,7 +66,8 @@ func withLimit(ctx context.Context, limit time.Duration) context.Context {
 	return context.WithValue(ctx, limitKey{}, limit)
 }
 
-// limitOf returns the timeout that withLimit has set, or the argument otherwise if there is none.
+// limitOf returns the timeout that withLimit has set. If there is none, it returns the value of the
+// parameter otherwise.
 func limitOf(ctx context.Context, otherwise time.Duration) time.Duration {
 	if limit, ok := ctx.Value(limitKey{}).(time.Duration); ok {
 		return limit

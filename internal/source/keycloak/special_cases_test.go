@@ -94,7 +94,7 @@ func TestAMemberOfAnOrganizationThatIsSwitchedOffWaits(t *testing.T) {
 		t.Fatal("olga does not look disabled")
 	}
 	got := mustConfirm(t, s, snap, removal(groups, olga), removal(groups, userOf(t, snap, "off")), removal(groups, userOf(t, snap, "both")), grant(groups, userOf(t, snap, "local")))
-	wantEvidence(t, got, 0, source.Disabled, true, "read twice: the account is disabled, but not in Keycloak's database (an organization may be switched off)")
+	wantEvidence(t, got, 0, source.Disabled, true, "read twice: the account is disabled, but not in Keycloak's database (Keycloak shows the members of an organization that is switched off as disabled)")
 	wantEvidence(t, got, 1, source.Disabled, false, "read twice: the account is disabled, in Keycloak's own database too")
 	wantEvidence(t, got, 2, source.Disabled, false, "read twice: the account is disabled, in Keycloak's own database too")
 	wantEvidence(t, got, 3, source.Member, false, "read twice")

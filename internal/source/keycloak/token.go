@@ -27,9 +27,9 @@ type token struct {
 }
 
 // tokens holds the current token. A goroutine holds the semaphore turn while it uses the
-// other fields, also while it fetches a new token. So many waiting requests cause only one
-// token request. turn is not a mutex, because a goroutine that waits for a mutex does not stop
-// when its context ends.
+// other fields, also while it fetches a new token. In this way, all requests that wait for a
+// token cause only one token request. turn is not a mutex, because a goroutine that waits for a
+// mutex does not stop when its context ends.
 type tokens struct {
 	turn    *semaphore.Weighted
 	current *token
@@ -164,7 +164,9 @@ func (s *Source) signIn(ctx context.Context, secret string) (*resty.Response, er
 		s.tokens.method = other
 		return second, nil
 	}
-	// If the first refusal was about the method, the second refusal is about the secret.
+	// signIn returns the refusal that names the real cause. If the first refusal was about the
+	// method, the second one is about the secret. Otherwise the first one is about the secret or
+	// the client, and the second one may be only about the method.
 	if why, _ := keycloakErrorIn(refusal); isMethodRefused(why) {
 		return second, nil
 	}
@@ -297,14 +299,14 @@ func (s *Source) claimsOf(access string) (claims, error) {
 	var c claims
 	parts := strings.Split(access, ".")
 	if len(parts) != 3 {
-		return c, fault.New(fault.Keycloak, fault.Shape, "%s: the access token is not a JWT, so its roles cannot be read; check the client %q", signingIn, s.config.ClientID)
+		return c, fault.New(fault.Keycloak, fault.Shape, "%s: the access token is not a JWT, so groupsync cannot read its roles; check that keycloak.url leads to Keycloak itself, and that no extension of Keycloak changes the access tokens of the client %q", signingIn, s.config.ClientID)
 	}
 	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
 	if err == nil {
 		err = json.Unmarshal(payload, &c)
 	}
 	if err != nil {
-		return c, fault.New(fault.Keycloak, fault.Shape, "%s: the access token's claims cannot be read; check the client %q", signingIn, s.config.ClientID)
+		return c, fault.New(fault.Keycloak, fault.Shape, "%s: the claims of the access token cannot be decoded, so groupsync cannot read its roles; check that keycloak.url leads to Keycloak itself, and that no extension of Keycloak changes the access tokens of the client %q", signingIn, s.config.ClientID)
 	}
 	return c, nil
 }

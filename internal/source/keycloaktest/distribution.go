@@ -69,7 +69,10 @@ func prepared(o Options) (string, error) {
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
-	var data string // a copy is enough: the database with only the master realm is the same for every Options.Path
+	// data is the directory of a database to copy, or "". The database with only the master realm
+	// is the same for every Options.Path. So for a Path, prepare copies the database that was made
+	// for the server without a Path.
+	var data string
 	if o.Path != "" {
 		plain, err := prepared(Options{Version: o.Version})
 		if err != nil {

@@ -169,8 +169,8 @@ const (
 
 // messages is a writer that splits the bytes of one direction into LDAP messages. A message
 // can arrive in several writes, and a write can hold several messages. For every complete
-// message, messages calls each with the operation's tag. After bytes that are not LDAP, messages
-// ignores all further bytes.
+// message, Write calls the function in the field each with the operation's tag. After bytes that
+// are not LDAP, Write ignores all further bytes.
 type messages struct {
 	each func(operation byte)
 

@@ -44,9 +44,10 @@ type Options struct {
 	lent  bool  // Lend starts the server; many test binaries use the server, each with its own realms
 }
 
-// machine returns the options of the Java virtual machine. A server of tests runs without the
-// second JIT compiler. This saves a third of the processor time. A server that benchmarks
-// measure has both compilers, like a Keycloak in production. Benchmarks run without Lend.
+// machine returns the options of the Java virtual machine. A server that is only for tests (lent,
+// brief or node is set) runs without the second JIT compiler. This saves a third of the processor
+// time. The server that Shared starts has both compilers, like a Keycloak in production, because
+// benchmarks measure it.
 func (o Options) machine() []string {
 	const firstCompilerOnly = "-XX:TieredStopAtLevel=1"
 	switch {

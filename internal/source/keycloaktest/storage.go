@@ -31,8 +31,9 @@ const (
 	ForeignThrown ForeignID = "throw"
 )
 
-// AddStorage adds a custom user storage to the realm. The StoragePeople are members of the
-// Keycloak group with the path group.
+// AddStorage adds a custom user storage with that name to the realm. group is the path of a Keycloak
+// group. The StoragePeople are its members. foreign says how the storage answers for an id that it
+// does not know.
 func (r *Realm) AddStorage(tb testing.TB, name, group string, foreign ForeignID) *Federation {
 	tb.Helper()
 	return r.addStorage(tb, name, "groupsync-test-storage", map[string]string{

@@ -35,7 +35,9 @@ func Open(path string) (*Source, error) {
 	s := &Source{name: "the realm file " + path, load: func() (*Realm, error) {
 		text, err := os.ReadFile(path) // #nosec G304 -- the operator names the realm file
 		if err != nil {
-			var where *fs.PathError // has the path in its text, and wrap adds the path too
+			// The text of a PathError has the path. The function wrap adds the path, so it is
+			// removed here.
+			var where *fs.PathError
 			if errors.As(err, &where) {
 				err = where.Err
 			}
