@@ -111,7 +111,7 @@ clearml.url: "api.clearml.example.com" has no scheme: write https://api.clearml.
 		{
 			name:   "admin groups without a word about the admin role",
 			config: good + "admins: {groups: [clearml-admins]}\n",
-			want:   `groupsync: admins.role: must be set when admins.groups is set. ClearML's login also makes administrators from a role claim. If groupsync does not know the role, the two undo each other's changes: write the role, or "" for none`,
+			want:   `groupsync: admins.role: must be set when admins.groups is set. ClearML's login also makes administrators from a role claim. If groupsync does not know this role, groupsync and ClearML's login undo each other's changes: write the role that ClearML's login reads, as client/role or realm:role, or "" if it reads none`,
 		},
 		{
 			name:   "a mapping to a group that is built into ClearML",
