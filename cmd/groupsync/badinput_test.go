@@ -510,7 +510,7 @@ func TestRefusedPass(t *testing.T) {
 				}
 			},
 			want: report.Failure{System: "clearml", Reason: "shape",
-				Text: `ClearML returned no user's email, so groupsync can match nobody. The credentials are not an administrator's, or this server returns no auth fields`},
+				Text: `ClearML returned no user's email, so groupsync can match nobody, and nothing was synchronized. Give groupsync the access key of a ClearML administrator. If it has one, this server does not return emails (include_auth of users.get_all): check the server's version`},
 		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
