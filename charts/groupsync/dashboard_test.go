@@ -101,7 +101,7 @@ var dashboard = []row{
 			queries: []query{{`max by (sync) (groupsync_admin_mismatch{sync=~"$sync"})`, "{{sync}}"}}},
 		{title: "Exceptions that end within 7 days", kind: "timeseries", unit: "none", about: "Entries of users.protect that still keep memberships. groupsync check names them.",
 			queries: []query{{`max by (sync) (groupsync_exceptions_expiring{sync=~"$sync"})`, "{{sync}}"}}},
-		{title: "Memberships that the guards forgot", kind: "timeseries", unit: "none", about: "Federated memberships for which the ConfigMap of the guards' memory has no place. The guard fall withholds removals of federated people from their user groups until they are approved.",
+		{title: "Memberships that the guards forgot", kind: "timeseries", unit: "none", about: "Federated memberships for which the ConfigMap of the guards' memory has no place. The guard `fall` withholds removals of federated people from their user groups until they are approved.",
 			queries: []query{{`max by (sync) (groupsync_memory_forgotten_memberships{sync=~"$sync"})`, "{{sync}}"}}},
 	}},
 	{"Leavers", 8, []panel{

@@ -111,7 +111,7 @@ clearml.url: "api.clearml.example.com" has no scheme: write https://api.clearml.
 		{
 			name:   "admin groups without a word about the admin role",
 			config: good + "admins: {groups: [clearml-admins]}\n",
-			want:   `groupsync: admins.role: must be set when admins.groups is set. ClearML's login also makes administrators from a role claim. If groupsync does not know the role, the two undo each other's changes: write the role, or "" for none`,
+			want:   `groupsync: admins.role: must be set when admins.groups is set. ClearML's login also makes administrators from a role claim. If groupsync does not know this role, groupsync and ClearML's login undo each other's changes: write the role that ClearML's login reads, as client/role or realm:role, or "" if it reads none`,
 		},
 		{
 			name:   "a mapping to a group that is built into ClearML",
@@ -510,7 +510,7 @@ func TestRefusedPass(t *testing.T) {
 				}
 			},
 			want: report.Failure{System: "clearml", Reason: "shape",
-				Text: `ClearML returned no user's email, so groupsync can match nobody. The credentials are not an administrator's, or this server returns no auth fields`},
+				Text: `ClearML returned no user's email, so groupsync can match nobody, and nothing was synchronized. Give groupsync the access key of a ClearML administrator. If it has one, this server does not return emails (include_auth of users.get_all): check the server's version`},
 		},
 	} {
 		t.Run(row.name, func(t *testing.T) {

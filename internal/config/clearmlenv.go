@@ -9,7 +9,8 @@ import (
 	"groupsync/internal/config/clearmlenv"
 )
 
-// derived returns the settings that groupsync takes from ClearML's own variables.
+// derived returns the settings that groupsync takes from ClearML's own variables: the environment
+// variables that configure ClearML's sign-in through Keycloak (package clearmlenv).
 func derived(facts clearmlenv.Facts) layer {
 	l := layer{}
 	for _, v := range facts.Values {
@@ -61,7 +62,7 @@ func pathsWithoutFullPath(facts clearmlenv.Facts, fullPath bool) error {
 	return errors.Join(errs...)
 }
 
-// quote returns the value of the key name as JSON, for an error.
+// quote returns the value as JSON, for an error. The value belongs to the key with that name.
 func quote(name string, value any) string {
 	var text strings.Builder
 	e := json.NewEncoder(&text)
@@ -70,8 +71,8 @@ func quote(name string, value any) string {
 	return strings.TrimSpace(text.String())
 }
 
-// printable returns the value of the key name. If the value is a URL that may hold credentials,
-// it returns the URL as Masked.
+// printable returns the value, which belongs to the key with that name. If the value is a URL that
+// may hold credentials, printable masks the credentials (Masked).
 func printable(name string, value any) any {
 	if text, is := value.(string); is && strings.HasSuffix(name, ".url") && strings.ContainsAny(text, "@?#") {
 		return Masked(text)

@@ -163,7 +163,7 @@ func TestGroupsThatClearMLDoesNotSync(t *testing.T) {
 func TestARoleLeftOpen(t *testing.T) {
 	env := theirs(t, strings.ReplaceAll(clearmlEnv, "KC_admin_role=admin\n", "KC_nonsense=hidden\n"))
 	_, err := Load(Options{File: write(t, own), ClearMLEnv: env})
-	want := `admins.role: must be set when admins.groups is set. ClearML's login also makes administrators from a role claim. If groupsync does not know the role, the two undo each other's changes: write the role, or "" for none`
+	want := `admins.role: must be set when admins.groups is set. ClearML's login also makes administrators from a role claim. If groupsync does not know this role, groupsync and ClearML's login undo each other's changes: write the role that ClearML's login reads, as client/role or realm:role, or "" if it reads none`
 	if d := cmp.Diff(want, errorText(err)); d != "" {
 		t.Error(d)
 	}

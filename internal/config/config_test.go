@@ -218,7 +218,7 @@ func TestWhatIsRefusedByValue(t *testing.T) {
 		{"names that differ by case", `groups: {mapping: {ML: a, ml: b}}`, ``},
 		{"names that differ by case, without case", `groups: {case_sensitive: false, mapping: {ML: a, ml: b}}`, `groups.mapping: "ML" and "ml" differ only by case, and groups.case_sensitive is false, so they are one name: keep one of them`},
 		{"a mapping to no group", `groups: {mapping: {a: []}}`, `groups.mapping: "a" names no ClearML group: name one, or put the group into groups.exclude`},
-		{"admin groups without a role written down", `admins: {groups: [a]}`, `admins.role: must be set when admins.groups is set. ClearML's login also makes administrators from a role claim. If groupsync does not know the role, the two undo each other's changes: write the role, or "" for none`},
+		{"admin groups without a role written down", `admins: {groups: [a]}`, `admins.role: must be set when admins.groups is set. ClearML's login also makes administrators from a role claim. If groupsync does not know this role, groupsync and ClearML's login undo each other's changes: write the role that ClearML's login reads, as client/role or realm:role, or "" if it reads none`},
 		{"an admin group by its path", `admins: {groups: [/teams/admins, leaf], role: ""}`, ``},
 		{"an admin group by its path, with full paths", "groups: {full_path: true}\nadmins: {groups: [/teams/admins], role: \"\"}", ``},
 		{"an admin group without a name", `admins: {groups: [a, "/"], role: ""}`, `admins.groups: "/" names no group: write the path of one, /teams/clearml-admins for example`},

@@ -72,7 +72,7 @@ func IsKey(name string) bool {
 	return is
 }
 
-// of returns the value of the key in c.
+// of is a method that returns the value which the configuration c has for the key k.
 func (k key) of(c Config) any { return reflect.ValueOf(c).FieldByIndex(k.index).Interface() }
 
 // set sets the key in c. The value must have the type of the key's field.
@@ -97,8 +97,9 @@ func (k key) initialValue() any {
 	return v
 }
 
-// below returns the names that may occur directly in a section, without the section's path. Map
-// keys and values are the same. section ends in a dot, or is "" for the top of the file.
+// below returns the names that may occur directly in a section, without the section's path. The
+// result is a set of names: each map value is the same as its map key. section ends in a dot, or is
+// "" for the top of the file.
 func below(section string) map[string]string {
 	names := make(map[string]string)
 	for _, k := range keys {

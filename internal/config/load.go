@@ -210,8 +210,8 @@ func readFlags(flags *pflag.FlagSet) (layer, error) {
 	return l, errors.Join(errs...)
 }
 
-// parse returns the value that the text of a variable or a flag means for the key name. If
-// the key is literal, the text itself is the value. Otherwise the text is YAML.
+// parse returns the value of the key with that name. text is the text of an environment variable
+// or of a flag. If the key is literal, the text itself is the value. Otherwise the text is YAML.
 func parse(name, text string) (any, error) {
 	k, _ := find(name)
 	node := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: text}

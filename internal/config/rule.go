@@ -154,7 +154,7 @@ func validSchedule(c *checking, spec string) {
 func validRole(c *checking, role *string) {
 	if role == nil {
 		if len(c.config.Admins.Groups) > 0 {
-			c.wrong(`must be set when admins.groups is set. ClearML's login also makes administrators from a role claim. If groupsync does not know the role, the two undo each other's changes: write the role, or "" for none`)
+			c.wrong(`must be set when admins.groups is set. ClearML's login also makes administrators from a role claim. If groupsync does not know this role, groupsync and ClearML's login undo each other's changes: write the role that ClearML's login reads, as client/role or realm:role, or "" if it reads none`)
 		}
 		return
 	}

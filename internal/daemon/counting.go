@@ -17,23 +17,24 @@ import (
 // leavers.interval is not shorter.
 const retryAfter = time.Hour
 
-// counting counts the leavers for the metrics, once every leavers.interval. The daemon calls
-// after when a pass has ended, and runs no pass during the call. So two goroutines never use a
-// counting at the same time. If somebody requests a pass or a reload, the daemon ends the count.
+// counting is the state of the counts of leavers for the metrics. There is one count every
+// leavers.interval. The daemon calls the method after at the end of a pass, and runs no pass during
+// the call. So only one goroutine at a time uses this state. If somebody requests a pass or a
+// reload, the daemon interrupts the count.
 type counting struct {
 	log       *slog.Logger
 	metrics   *metrics.Metrics
 	directory leavers.Directory // the client of ClearML; a reload replaces it
 
-	begun  time.Time // start of the last count that no request for a pass or a reload ended; zero: there is none in this term
+	begun  time.Time // start of the last count that no request interrupted; zero: no such count in this term
 	failed bool      // the last count failed, and its error is in the log
 }
 
-// after counts the leavers, if the last count began at least interval ago. The daemon calls after
-// when a pass of the schedule has ended. If interval is 0, after never counts. If a count fails,
-// the metrics keep the values of the count before, and the next count follows after an hour, or
-// after interval if that is shorter. If a request for a pass or a reload ends the count, that is
-// no failure, and the next pass of the schedule is followed by a new count.
+// after is the method that the daemon calls at the end of each pass of the schedule. It counts the
+// leavers if the last count began at least interval ago. If interval is 0, it never counts. If a
+// count fails, the metrics keep the values of the previous count. The next count then starts one
+// hour later (retryAfter), or one interval later if that is shorter. A count that a request for a
+// pass or a reload interrupts has not failed. A new count follows the next pass of the schedule.
 func (c *counting) after(ctx context.Context, rep report.Report, interval time.Duration, s leavers.Surveyor, d leavers.Directory) {
 	if interval == 0 || rep.Result == report.Error {
 		return // the pass failed, and a count makes similar requests and would fail too

@@ -82,9 +82,10 @@ func (s *replica) run(ctx context.Context) error {
 }
 
 // passes runs the schedule until ctx ends. At the same time a goroutine reads the admin events,
-// which can cause early passes. If the goroutine panics, passes waits until the running pass has
-// ended, and returns the panic as an error. If the schedule abandons a pass at the end, passes does
-// not wait for the goroutine, because the goroutine may wait for that pass.
+// which can cause early passes. If the goroutine panics, the function waits until the running pass
+// has ended, and returns the panic as an error. After the end of ctx, the schedule abandons a pass
+// that runs longer than shutdown_timeout. In that case the function does not wait for the
+// goroutine, because the goroutine may wait for that pass.
 func (s *replica) passes(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -12,8 +12,9 @@ const (
 	// appears only after an event with a later time was read.
 	overlap = 30 * time.Second
 	// skew is the largest difference between Keycloak's clock and this machine's clock that
-	// groupsync allows for. The first reading goes back this far. The next reading begins at the
-	// newest event. An event further in the future than skew does not count as the newest.
+	// groupsync allows for. The first reading knows no event yet, so it goes back skew and overlap
+	// before the present. An event whose time is more than skew after this machine's present time
+	// does not count as the newest.
 	skew = 10 * time.Minute
 	// mostPeople is the largest number of people in a reading for which groupsync makes a pass
 	// of each person. If a reading has more people, one whole pass starts instead.
@@ -25,9 +26,9 @@ const (
 
 // Reader reads admin events.
 type Reader interface {
-	// AdminEvents returns the events at the time since or later, oldest first. most is the
-	// largest number of events that AdminEvents can return. If it returns most events, there may
-	// be more.
+	// AdminEvents returns the events that are not older than the parameter since, oldest first. The
+	// result most is the largest number of events that one call can return. If a call returns that
+	// number of events, Keycloak may have more of them.
 	AdminEvents(ctx context.Context, since time.Time) (events []Event, most int, err error)
 }
 

@@ -242,7 +242,7 @@ func TestGuards(t *testing.T) {
 		{name: "a group that ClearML shows differently from its two sides is not written, others are",
 			world: "both ann bob\n/team: ann\n/x: ann\nteam = bob\nx = bob\nview team bob",
 			want:  []string{"+ann@team from /team by id [views]", "-bob@team not_member by id [views]", "+ann@x from /x by id", "-bob@x not_member by id"},
-			trips: []string{"views team: ClearML's two views of this group disagree after a second read (1 only in the group's list, 0 only in the users' own, 0 in both): the group is not written; look at the group in ClearML"}},
+			trips: []string{"views team: ClearML's two views of this group disagree after a second read (1 members only in the group's list, 0 only in the users' own lists, 0 in both): the group is not written; look at the group in ClearML"}},
 		{name: "views that disagree trip nothing where nothing is to be written",
 			world: "both ann\n/team: ann\nteam = ann\nview team ann", want: []string{}},
 

@@ -121,9 +121,9 @@ func (d Dir) File(file string) (report.Report, error) {
 }
 
 // LastThatWrote returns the newest report of a pass that changed ClearML or may have changed
-// ClearML. It ignores restores. If the journal has no such report, LastThatWrote returns an error.
-// It also returns an error if a report that may be newer cannot be read, because that report's
-// pass may have changed ClearML too.
+// ClearML. It ignores the reports of `groupsync restore`. If the journal has no such report,
+// LastThatWrote returns an error. It also returns an error if a report that may be newer cannot be
+// read, because that report's pass may have changed ClearML too.
 func (d Dir) LastThatWrote() (report.Report, error) {
 	passes, err := d.passes()
 	if err != nil {

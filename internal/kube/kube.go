@@ -116,8 +116,9 @@ func (l *Lease) quiet(ctx context.Context) context.Context {
 // need these records: when a renewal fails, this package logs what the failure means.
 type lowered struct{ slog.Handler }
 
-// Enabled drops the debug records of client-go, which it makes each time it reads the Lease. The
-// other records are enabled if the log has the level debug.
+// Enabled reports whether a record of client-go is logged. It returns false for client-go's own
+// debug records, because client-go makes one at each read of the Lease. For the other records it
+// returns true if the log has the level debug.
 func (h lowered) Enabled(ctx context.Context, level slog.Level) bool {
 	return level > slog.LevelDebug && h.Handler.Enabled(ctx, slog.LevelDebug)
 }

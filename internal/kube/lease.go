@@ -112,8 +112,9 @@ func (l *Lease) campaign(ctx context.Context, others func(resourcelock.LeaderEle
 	return err
 }
 
-// lead calls its argument lead with a context that ends when ctx ends or the channel lost is
-// closed, which means that this process has lost the Lease.
+// lead runs the function that it gets as an argument, which makes the passes of a term. The context
+// of that function ends when ctx ends, or when this process has lost the Lease. The caller closes
+// the channel `lost` when the Lease is lost.
 func (l *Lease) lead(ctx context.Context, lost <-chan struct{}, lead func(context.Context) error) error {
 	leading, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -212,9 +213,9 @@ type lock struct {
 	failed bool   // the last request failed, and its error is in the log
 }
 
-// over returns the reason why the term of this process has ended, and then makes client-go's
-// election loop (campaign) return. It returns nil if the term continues, or if this process is not
-// the leader.
+// over reports whether the term of this process has ended. If so, it stops client-go's election
+// loop, which campaign started, and returns the reason of the end. It returns nil if the term
+// continues, or if this process is not the leader.
 func (k *lock) over() error {
 	k.lease.mu.Lock()
 	term := !k.lease.renewed.IsZero()
@@ -263,7 +264,7 @@ func (k *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []b
 		if err != nil { // err is not wrapped, because client-go would take "namespace not found" for "Lease not found"
 			return nil, nil, fmt.Errorf("creating the Lease %s, which did not exist: %v", k.lease, err)
 		}
-		return nil, nil, fmt.Errorf("the Lease %s did not exist. The next look reads the new one", k.lease)
+		return nil, nil, fmt.Errorf("the Lease %s did not exist, so it was created, and this process reads it again at its next attempt", k.lease)
 	case record.HolderIdentity != "":
 		k.others(*record)
 		// The holder renews in time for leaseDuration. A person may have edited a shorter

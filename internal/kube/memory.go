@@ -49,9 +49,10 @@ type Memory struct {
 // Memory returns a new Memory, which uses the ConfigMap of this Lease.
 func (l *Lease) Memory() *Memory { return &Memory{lease: l} }
 
-// Peek returns another Memory of the same Lease. A caller may use it at the same time as m. The two
-// remember separately what they have read. So only m notices that the ConfigMap was deleted or
-// emptied since m read it, and a Load of the new Memory does not use up that one error of m.
+// Peek returns another Memory of the same Lease. A caller may use it at the same time as m. Each of
+// the two Memories remembers only what it has read itself. Load returns an error once if the
+// ConfigMap was deleted or emptied since the last read. m still returns this error after a Load of
+// the new Memory.
 func (m *Memory) Peek() *Memory { return m.lease.Memory() }
 
 // Load returns the memory that the last leader saved. If no leader has saved a memory, Load returns
@@ -104,7 +105,7 @@ func (m *Memory) logForgotten(f memory.Forgotten) {
 		m.lease.log.Info("the guards' memory fits into the ConfigMap again", "configmap", m.lease.memoryName())
 		return
 	}
-	m.lease.log.Warn("the guards' memory is too large for the ConfigMap. The guard fall withholds removals of federated people from the largest groups until a person approves them. Narrow groups.include, or run one replica with state_dir and without a Lease",
+	m.lease.log.Warn("the guards' memory is too large for the ConfigMap, so it lacks memberships of the largest groups. For these groups the guard `fall` withholds removals of federated people until a person approves the removals. Narrow groups.include, or run one replica with state_dir and without a Lease",
 		"configmap", m.lease.memoryName(), "groups", f.Groups, "memberships", f.Memberships)
 }
 
@@ -135,7 +136,7 @@ func (m *Memory) Save(mem memory.Memory) error {
 			lost = m.again(ctx)
 		}
 		if lost != nil {
-			return nil // another attempt would fail too
+			return nil // only ends the attempts, because another one would fail too; Save returns lost below
 		}
 		return err
 	})

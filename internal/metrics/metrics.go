@@ -137,8 +137,9 @@ func (m *Metrics) Observe(system fault.System) func(transport.Attempt) {
 }
 
 // Record takes the report of a pass that has ended into the metrics. If the pass failed before it
-// had a plan, the gauges about the plan keep their values. On a standby, and for a pass of one
-// person or a restore, Record changes only counters.
+// had a plan, the gauges about the plan keep their values. On a standby, Record changes only
+// counters. The same holds for a pass of one person, and for a restore: a run of `groupsync
+// restore`, which takes back the changes of a pass.
 func (m *Metrics) Record(r report.Report) {
 	if r.Whole() {
 		m.duration.WithLabelValues().Observe(r.Duration)
@@ -208,8 +209,9 @@ func (m *Metrics) NextPass(at time.Time) {
 	}
 }
 
-// SetLeader sets whether this process is the leader. It deletes the results of earlier passes and
-// counts, because another process may have made newer ones, which that process serves.
+// SetLeader sets whether this process is the leader. Whether leads is true or false, SetLeader
+// deletes the results of earlier passes, and of earlier counts of leavers. Another process may have
+// led in the meantime or leads now, and has newer results.
 func (m *Metrics) SetLeader(leads bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -106,8 +106,8 @@ func collect(ch chan<- prometheus.Metric, r report.Report) {
 }
 
 // activeGuards returns the guards for which groupsync_guard_active is 1. These are the guards that
-// withhold a change, and the guards that tripped. A guard with Rule.Informs can trip without
-// withholding anything, so its trip alone does not make it active.
+// withhold a change, and all other guards that tripped, except those with Rule.Informs. A guard
+// with Rule.Informs can trip only to report something that needs no decision by a person.
 func activeGuards(r report.Report) map[report.Guard]bool {
 	active := make(map[report.Guard]bool)
 	for _, t := range r.Guards {

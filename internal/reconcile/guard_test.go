@@ -182,7 +182,7 @@ func TestGuards(t *testing.T) {
 			},
 			limits: wide,
 			want:   []string{"+ann@team withheld by views", "-bob@team withheld not_member by views"},
-			trip:   "views team: ClearML's two views of this group disagree after a second read (0 only in the group's list, 1 only in the users' own, 1 in both): the group is not written; look at the group in ClearML",
+			trip:   "views team: ClearML's two views of this group disagree after a second read (0 members only in the group's list, 1 only in the users' own lists, 1 in both): the group is not written; look at the group in ClearML",
 			result: report.Guarded,
 		},
 		{

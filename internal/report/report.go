@@ -221,7 +221,7 @@ type Report struct {
 	Reverted      map[string]int `json:"reverted"`               // number of groupsync's changes that somebody else undid, by action (add, remove)
 
 	// Forgotten is the number of federated memberships that did not fit in the guards' memory.
-	// The guard fall treats these memberships as lost, so it withholds the removals of federated
+	// The guard `fall` treats these memberships as lost, so it withholds the removals of federated
 	// people from their user groups.
 	Forgotten int `json:"forgotten_memberships,omitempty"`
 }

@@ -89,11 +89,11 @@ var (
 	errNoFence = errors.New("no write fence was given, so nothing is written: this is a fault in groupsync, report it")
 )
 
-// NotOlder returns a check for a fence. The check returns ErrTooOld if more than limit has passed
-// between the time since, when the reads of the plan began, and the time that now returns. If
-// limit is 0, the check always returns nil. The check measures the age with the monotonic clock
-// and with the wall clock, and takes the larger age. The monotonic clock stops while a machine is
-// suspended, and the wall clock can be set back.
+// NotOlder returns a check for a fence. The check returns ErrTooOld if the plan is older than
+// limit. The age of the plan is now() minus since. The parameter since is when the reads of the
+// plan began. If limit is 0, the check always returns nil. The check measures the age with the
+// monotonic clock and with the wall clock, and takes the larger age. The monotonic clock stops while
+// a machine is suspended, and the wall clock can be set back.
 func NotOlder(since time.Time, limit time.Duration, now func() time.Time) func() error {
 	return func() error {
 		t := now()

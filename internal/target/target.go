@@ -33,8 +33,9 @@ const (
 	RoleUser  = "user"
 )
 
-// Administrator reports whether a role may administer user groups: admin, root or system
-// (reference/clearml-api.md).
+// Administrator reports whether ClearML lets a user with this role read and write user groups:
+// admin, root or system (reference/clearml-api.md). groupsync's own user needs one of them. Of
+// these three roles, groupsync gives people only RoleAdmin.
 func Administrator(role string) bool {
 	return slices.Contains([]string{RoleAdmin, "root", "system"}, role)
 }
@@ -42,9 +43,10 @@ func Administrator(role string) bool {
 // BuiltinNames are the names of the built-in groups.
 var BuiltinNames = []string{Admins, Everybody, "Queue admins"}
 
-// Builtin reports whether a name is in BuiltinNames. groupsync never writes a group of such a
-// name, even if the answer's field `system` is false, because ClearML's API reference is
-// ambiguous about that field. The one exception is Admins, if admins.groups is set.
+// Builtin reports whether a name is in BuiltinNames. groupsync writes no group that has such a
+// name, and no group that has Group.System. The name counts too, because ClearML's API reference
+// is ambiguous about the field `system`. groupsync writes only one built-in group: Admins, if
+// admins.groups is set.
 func Builtin(name string) bool { return slices.Contains(BuiltinNames, name) }
 
 // Identity is groupsync's own user in ClearML, from the token that a login returned.
@@ -58,9 +60,10 @@ type Identity struct {
 type User struct {
 	ID, Name, GivenName, FamilyName, Email, Role string
 
-	// Providers holds, for each sign-in provider that the user has used, the ids that the user
-	// may have at that provider, sorted. The list of ids is often empty. If Providers is nil, the
-	// server returned no providers for any user.
+	// Providers holds, by the name of each sign-in provider that the user has used, the values in
+	// ClearML's record that can be the user's id at that provider, sorted. Often there is none.
+	// groupsync matches the user to an account by these ids. If Providers is nil, the server
+	// returned no providers for any user.
 	Providers map[string][]string
 	// Groups are the ids of the user's groups, from the user list (sec_groups).
 	Groups         []string
@@ -125,9 +128,9 @@ type Snapshot struct {
 }
 
 // NewSnapshot returns the snapshot of the parts, and compares the two views of each group. If
-// there are no groups or no users, or if a user or a group is listed twice, it returns a
-// *fault.Error of reason incomplete. If no user has an email, groupsync can match nobody, and the
-// error has the reason shape.
+// there are no groups or no users, or if a user or a group is listed twice, a part of the answer
+// may be missing. NewSnapshot then returns a *fault.Error with the reason fault.Incomplete. If no
+// user has an email, groupsync can match nobody, and the reason is fault.Shape.
 func NewSnapshot(p Parts) (*Snapshot, error) {
 	s := &Snapshot{identity: p.Identity, groups: slices.Clone(p.Groups), users: slices.Clone(p.Users), byID: make(map[string]int, len(p.Users))}
 	if len(s.users) == 0 {
@@ -146,7 +149,7 @@ func NewSnapshot(p Parts) (*Snapshot, error) {
 		emails = emails || u.Email != ""
 	}
 	if !emails {
-		return nil, fault.New(fault.ClearML, fault.Shape, "ClearML returned no user's email, so groupsync can match nobody. The credentials are not an administrator's, or this server returns no auth fields")
+		return nil, fault.New(fault.ClearML, fault.Shape, "ClearML returned no user's email, so groupsync can match nobody, and nothing was synchronized. Give groupsync the access key of a ClearML administrator. If it has one, this server does not return emails (include_auth of users.get_all): check the server's version")
 	}
 	if p.AdminRole {
 		s.groups = append(s.groups, AdminRole(s.users))
@@ -160,9 +163,10 @@ func NewSnapshot(p Parts) (*Snapshot, error) {
 	return s, nil
 }
 
-// sortGroups sorts the groups and their members. For each group whose member list contains a
-// member twice, repeated has a text by group id. Such a list may lack another member. If a group
-// is listed twice, sortGroups returns an error.
+// sortGroups sorts the groups and their members. If ClearML lists a member of a group twice, another
+// member may be missing in the list. For each such group, repeated has a sentence that says this
+// in the report. Its keys are the ids of the groups. If a group is listed twice, sortGroups returns
+// an error.
 func (s *Snapshot) sortGroups() (repeated map[string]string, err error) {
 	repeated = make(map[string]string)
 	slices.SortFunc(s.groups, func(a, b Group) int {
@@ -208,16 +212,18 @@ func (s *Snapshot) claims() claims {
 	return c
 }
 
-// bothKnow reports whether both views of a group can contain the user with the id member. The
-// user must be in the user list, and must be no service account, because ClearML lists service
-// accounts without their groups.
+// bothKnow reports whether a user can appear in both views of a group: in the group's list of
+// members, and in the users' own lists of groups. The parameter member is the user's id. The user
+// must be in the user list, and must be no service account, because ClearML lists service accounts
+// without their groups.
 func (s *Snapshot) bothKnow(member string) bool {
 	i, known := s.byID[member]
 	return known && !s.users[i].ServiceAccount
 }
 
-// oneViewOf reports whether the server leaves built-in groups out of the users' own lists: a
-// built-in group has members that both views can contain, but no user's list has a built-in group.
+// oneViewOf reports whether the server leaves built-in groups out of the users' own lists of
+// groups, which are c. The server does so if two things are true. No user's list has any built-in
+// group. And at least one built-in group has a member who could be in both views (bothKnow).
 func (s *Snapshot) oneViewOf(c claims) bool {
 	members := false
 	for _, g := range s.groups {
@@ -232,10 +238,10 @@ func (s *Snapshot) oneViewOf(c claims) bool {
 	return members
 }
 
-// views compares the two views of each group. It returns, by group id, a text about each group
+// views compares the two views of the members. It returns, by group id, a text about each group
 // whose views disagree. A member whom only the group's list can contain is no disagreement
-// (bothKnow). Of the built-in groups, views compares only Admins. If oneView is true, it does not
-// compare Admins either.
+// (bothKnow). oneView is true if the users' own lists leave out built-in groups (oneViewOf). Of
+// the built-in groups, only Admins is compared, and only if oneView is false.
 func views(s *Snapshot) (disagree map[string]string, oneView bool) {
 	c := s.claims()
 	oneView = s.oneViewOf(c)
@@ -254,7 +260,7 @@ func views(s *Snapshot) (disagree map[string]string, oneView bool) {
 			}
 		}
 		if onlyUsers := len(c[g.ID]) - both; onlyGroup+onlyUsers > 0 {
-			disagree[g.ID] = fmt.Sprintf("%d only in the group's list, %d only in the users' own, %d in both", onlyGroup, onlyUsers, both)
+			disagree[g.ID] = fmt.Sprintf("%d members only in the group's list, %d only in the users' own lists, %d in both", onlyGroup, onlyUsers, both)
 			if len(c) == 0 {
 				disagree[g.ID] = "ClearML returned no groups for any user (sec_groups)"
 			}

@@ -19,7 +19,7 @@ func TestSnapshotRefusesPartsThatAreNotWhole(t *testing.T) {
 		{"no groups", Parts{Users: []User{u}}, "ClearML returned no user groups, not even the built-in ones. Nothing was synchronized. Check ClearML's database", fault.Incomplete},
 		{"a user twice", Parts{Users: []User{u, u}, Groups: []Group{g}}, "ClearML lists the user u twice, so another may be missing; run again", fault.Incomplete},
 		{"a group twice", Parts{Users: []User{u}, Groups: []Group{g, g}}, `ClearML lists the user group "team" twice, so another may be missing; run again`, fault.Incomplete},
-		{"nobody has an email", Parts{Users: []User{{ID: "u"}}, Groups: []Group{g}}, "ClearML returned no user's email, so groupsync can match nobody. The credentials are not an administrator's, or this server returns no auth fields", fault.Shape},
+		{"nobody has an email", Parts{Users: []User{{ID: "u"}}, Groups: []Group{g}}, "ClearML returned no user's email, so groupsync can match nobody, and nothing was synchronized. Give groupsync the access key of a ClearML administrator. If it has one, this server does not return emails (include_auth of users.get_all): check the server's version", fault.Shape},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -42,14 +42,14 @@ func TestViewsAreHeldAgainstEachOther(t *testing.T) {
 		want  string
 	}{
 		{"both views agree", Group{Members: []Member{{ID: "u"}}}, users("g"), ""},
-		{"a cut member list", Group{}, users("g"), "0 only in the group's list, 1 only in the users' own, 0 in both"},
-		{"a stale list of the user's own", Group{Members: []Member{{ID: "u"}}}, users("h"), "1 only in the group's list, 0 only in the users' own, 0 in both"},
+		{"a cut member list", Group{}, users("g"), "0 members only in the group's list, 1 only in the users' own lists, 0 in both"},
+		{"a stale list of the user's own", Group{Members: []Member{{ID: "u"}}}, users("h"), "1 members only in the group's list, 0 only in the users' own lists, 0 in both"},
 		{"a server that shows nobody's groups", Group{Members: []Member{{ID: "u"}}}, users(), "ClearML returned no groups for any user (sec_groups)"},
 		{"a member whom the user list lacks is no disagreement", Group{Members: []Member{{ID: "u"}, {ID: "ghost"}}}, users("g"), ""},
 		{"a service account without auth fields is no disagreement", Group{Members: []Member{{ID: "u"}, {ID: "bot"}}}, users("g"), ""},
 		{"a member twice freezes the group alone", Group{Members: []Member{{ID: "u"}, {ID: "u"}}}, users("g"), "1 members are listed twice, so others may be missing"},
 		{"built-in groups are not compared", Group{Name: "Users", System: true}, users("g"), ""},
-		{"the administrators are", Group{Name: Admins, System: true}, users("g"), "0 only in the group's list, 1 only in the users' own, 0 in both"},
+		{"the administrators are", Group{Name: Admins, System: true}, users("g"), "0 members only in the group's list, 1 only in the users' own lists, 0 in both"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -81,12 +81,12 @@ func TestAServerThatLeavesBuiltInGroupsOutOfTheUsersView(t *testing.T) {
 	}{
 		{"both views show both kinds", []Group{admins("u"), everybody, team("u")}, []string{"adm", "all", "g"}, false, "", ""},
 		{"built-in groups are left out", []Group{admins("u", "v"), everybody, team("u")}, []string{"g"}, true, "", ""},
-		{"built-in groups are left out, and the team's list is cut", []Group{admins("u"), everybody, team()}, []string{"g"}, true, "", "0 only in the group's list, 1 only in the users' own, 0 in both"},
+		{"built-in groups are left out, and the team's list is cut", []Group{admins("u"), everybody, team()}, []string{"g"}, true, "", "0 members only in the group's list, 1 only in the users' own lists, 0 in both"},
 		{"built-in groups are left out, and no team has members", []Group{admins("u"), everybody, team()}, nil, true, "", ""},
 		{"all groups are left out: ordinary ones disagree", []Group{admins("u"), everybody, team("u")}, nil, true, "", absent},
-		{"one claim of any built-in group: there are two views, and Admins disagrees", []Group{admins("u"), everybody, team("u")}, []string{"all", "g"}, false, "1 only in the group's list, 0 only in the users' own, 0 in both", ""},
+		{"one claim of any built-in group: there are two views, and Admins disagrees", []Group{admins("u"), everybody, team("u")}, []string{"all", "g"}, false, "1 members only in the group's list, 0 only in the users' own lists, 0 in both", ""},
 		{"Admins claimed by its only member", []Group{admins("u"), team("u")}, []string{"adm", "g"}, false, "", ""},
-		{"Admins claimed, its list cut", []Group{admins(), everybody, team("u")}, []string{"adm", "g"}, false, "0 only in the group's list, 1 only in the users' own, 0 in both", ""},
+		{"Admins claimed, its list cut", []Group{admins(), everybody, team("u")}, []string{"adm", "g"}, false, "0 members only in the group's list, 1 only in the users' own lists, 0 in both", ""},
 		{"built-in groups without members: there may be two views", []Group{admins(), team("u")}, []string{"g"}, false, "", ""},
 		{"built-in groups with only service accounts and unknown users: there may be two views", []Group{admins("bot", "ghost"), team("u")}, []string{"g"}, false, "", ""},
 	}

@@ -9,9 +9,10 @@ import (
 )
 
 // ServerURL parses text, the address of a server in the configuration. It returns the URL without
-// a slash at the end. The error says what is wrong with the address and what to write, with the
-// address example. The caller must add the key of the configuration to the error. The error
-// quotes text only if text certainly holds no credentials.
+// a slash at the end. The error says what is wrong with the address, and what to write. It shows
+// the parameter example as a right address. The error begins with a verb, so the caller must put
+// the key of the configuration before it. The error quotes text only if text certainly holds no
+// credentials.
 func ServerURL(text, example string) (*url.URL, error) {
 	switch {
 	case text == "":

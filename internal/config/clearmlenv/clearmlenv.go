@@ -171,7 +171,7 @@ func (f *Facts) sort(found []variable) (map[string]variable, error) {
 		before, twice := vars[name]
 		switch {
 		case !known && decides(name):
-			errs = append(errs, fmt.Errorf("%s is unknown to groupsync. It may change groups or administrators at ClearML's login, so groupsync cannot ignore it: correct the name if it is mistyped. Otherwise set the same in groupsync's own configuration, and leave the variable out of what groupsync reads", v))
+			errs = append(errs, fmt.Errorf("%s is unknown to groupsync. It may change groups or administrators at ClearML's login, so groupsync cannot ignore it: correct the name if it is mistyped. Otherwise set groupsync's keys groups.* and admins.* to the same effect, and remove the variable from groupsync's environment and from the file of --clearml-env", v))
 		case !known:
 			f.remark("", "%s is unknown to groupsync, which ignores it: correct the name if it is mistyped", v)
 		case use == dropped:
@@ -235,8 +235,8 @@ func (f *Facts) realm(vars map[string]variable) error {
 	return errors.Join(errs...)
 }
 
-// plain adds the text of the variable name as the value of its key (keyOf), unless the text is
-// empty.
+// plain adds the text of a variable to f.Values, without a change, as the value of the variable's
+// key (keyOf). name is the variable's name without the prefix. An empty text is not added.
 func (f *Facts) plain(vars map[string]variable, name string) error {
 	text, v, err := vars[name].text()
 	if err != nil {
@@ -259,16 +259,16 @@ func (f *Facts) signIn(vars map[string]variable) {
 	}
 	name, v, err := value(nameClaim).text()
 	if err != nil {
-		f.remark("", "%s: %v; groupsync check does not know the claim that holds names", v, err)
+		f.remark("", "%s: %v; until then the command groupsync check does not know the claim that holds names", v, err)
 	}
 	f.SignIn.NameClaim = name
 	token, given, err := value(fromToken).boolean()
 	if err != nil {
-		f.remark("", "%v; groupsync check assumes true, which is ClearML's default", err)
+		f.remark("", "%v; until then the command groupsync check assumes that this variable is true, which is ClearML's default", err)
 	}
 	f.SignIn.FromUserinfo = given && !token
 	if f.SignIn.NeedsGroup, err = needs(vars); err != nil {
-		f.remark("", "%v; groupsync check does not know whether ClearML refuses people without a group", err)
+		f.remark("", "%v; until then the command groupsync check does not know whether ClearML refuses people without a group", err)
 	}
 }
 
@@ -279,7 +279,7 @@ func needs(vars map[string]variable) (Switch, error) {
 	enabled, given, err := vars[groupsEnabled].boolean()
 	switch {
 	case err != nil || !given || vars[needsGroup].elsewhere:
-		return Open, nil // if err is not nil, the method groups has returned the same error
+		return Open, nil // Read has got the same err from the method groups before, and returns it
 	case !enabled:
 		return Off, nil
 	}
@@ -293,8 +293,8 @@ func needs(vars map[string]variable) (Switch, error) {
 	return Off, nil
 }
 
-// groups adds the values of the variables of the per-login sync, if this sync is on. If the
-// sync is off, its variables have no effect in ClearML, and groups adds remarks.
+// groups adds the values of the variables of the per-login sync to f, if this sync is on. If the
+// sync is off, its variables have no effect in ClearML, and f gets remarks that say this.
 func (f *Facts) groups(vars map[string]variable) error {
 	enabled, given, err := vars[groupsEnabled].boolean()
 	if err != nil {
@@ -386,10 +386,10 @@ func (v Value) Agrees(own any, fullPath bool) bool {
 	return false
 }
 
-// sameGroups reports whether two lists name the same groups, in any order. mine is the list
-// in ClearML's variable, and theirs is the list in groupsync's configuration. The variable has
-// the names that the groups claim of the token has. If fullPath is false, these are leaf names,
-// and a path in theirs means the same as the leaf name at its end.
+// sameGroups reports whether two lists name the same groups, in any order. This package speaks for
+// ClearML: mine is the list in ClearML's variable, and theirs is the list in groupsync's
+// configuration. ClearML's list has the names that the groups claim of the token has. If fullPath
+// is false, these are leaf names, and a path in groupsync's list means the leaf name at its end.
 func sameGroups(mine, theirs []string, fullPath bool) bool {
 	same := func(mine, theirs string) bool {
 		return theirs == mine || !fullPath && strings.HasPrefix(theirs, "/") && strings.HasSuffix(theirs, "/"+mine)
@@ -407,9 +407,9 @@ func sameGroups(mine, theirs []string, fullPath bool) bool {
 	return true
 }
 
-// sameRole reports whether the role theirs can appear as name in the role claim of the token.
-// theirs is groupsync's admins.role. The claim does not tell which client a role belongs to, so
-// realm:NAME and client/NAME both appear as NAME.
+// sameRole reports whether groupsync's admins.role (the parameter theirs) can appear in the role
+// claim of the token as the name that ClearML's variable has (the parameter name). The claim does
+// not tell which client a role belongs to, so realm:NAME and client/NAME both appear as NAME.
 func sameRole(name, theirs string) bool {
 	if full, is := strings.CutPrefix(theirs, RealmRole); is {
 		return full == name

@@ -212,7 +212,7 @@ func TestFiles(t *testing.T) {
 }
 
 func TestWhatIsRefused(t *testing.T) {
-	const unknown = " is unknown to groupsync. It may change groups or administrators at ClearML's login, so groupsync cannot ignore it: correct the name if it is mistyped. Otherwise set the same in groupsync's own configuration, and leave the variable out of what groupsync reads"
+	const unknown = " is unknown to groupsync. It may change groups or administrators at ClearML's login, so groupsync cannot ignore it: correct the name if it is mistyped. Otherwise set groupsync's keys groups.* and admins.* to the same effect, and remove the variable from groupsync's environment and from the file of --clearml-env"
 	const nothingKnown = "clearml.env: sets no known variable of ClearML's sign-in through Keycloak (KC_…, SECURE_… and the same with KLIQUE__): name the right file with --clearml-env, or leave the flag out"
 	const kinds = "give --clearml-env an env file (NAME=value lines), a docker-compose override (services.apiserver.environment) or Helm values (apiserver.extraEnvs)"
 	for _, tt := range []struct {
@@ -370,13 +370,13 @@ func TestSignIn(t *testing.T) {
 		{"the sync of groups is off, so nobody is refused", "KC_groups__enabled=false\n", SignIn{NeedsGroup: Off}, ""},
 		{"whether people without a group are refused comes from elsewhere", "KC_groups__enabled=true\nKC_groups__prohibit_user_signup_if_not_in_group=${PROHIBIT}\n", SignIn{}, ""},
 		{"a refusal of people without a group that cannot be read", "KC_groups__enabled=true\nKC_groups__prohibit_user_signup_if_not_in_group=maybe\n", SignIn{},
-			`KC_groups__prohibit_user_signup_if_not_in_group (clearml.env:2): "maybe" is neither true nor false: write one of them; groupsync check does not know whether ClearML refuses people without a group`},
+			`KC_groups__prohibit_user_signup_if_not_in_group (clearml.env:2): "maybe" is neither true nor false: write one of them; until then the command groupsync check does not know whether ClearML refuses people without a group`},
 		{"a refusal of people without a group, and no sync of groups", "KC_groups__prohibit_user_signup_if_not_in_group=true\n", SignIn{},
 			`KC_groups__prohibit_user_signup_if_not_in_group (clearml.env:1) has no effect in ClearML unless CLEARML__services__login__sso__oauth_client__keycloak__groups__enabled is true, so groupsync derives nothing from it`},
 		{"what is neither true nor false", "KC_get_info_from_access_token=off\n", SignIn{},
-			`KC_get_info_from_access_token (clearml.env:1): "off" is neither true nor false: write one of them; groupsync check assumes true, which is ClearML's default`},
+			`KC_get_info_from_access_token (clearml.env:1): "off" is neither true nor false: write one of them; until then the command groupsync check assumes that this variable is true, which is ClearML's default`},
 		{"an open quote", "KC_claims__name='\"x'\n", SignIn{},
-			`KC_claims__name (clearml.env:1): begins with a quote and does not end with one: correct the quotes; groupsync check does not know the claim that holds names`},
+			`KC_claims__name (clearml.env:1): begins with a quote and does not end with one: correct the quotes; until then the command groupsync check does not know the claim that holds names`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			f, err := read(t, tt.file, settled)

@@ -119,7 +119,7 @@ func TestWhatIsWrongInClearML(t *testing.T) {
 ✘ clearml-calls: ClearML has no call permissions.add_or_update_user_group
     check clearml.url, and that the server is ClearML Enterprise with user groups (its feature user_management)
 ! clearml-calls: ClearML has no call permissions.get_access_rules, so groupsync leavers does not know who is in an access rule
-    look at what groupsync leavers lists as unknown; a pass does not make the call
+    look up in ClearML what the command groupsync leavers lists as unknown; passes do not need this call
 ✔ clearml-calls: ClearML has auth.login, users.get_all, users.get_all_ex
 `},
 		{name: "the server does not list its service accounts", options: clearmltest.Options{NoServiceUsers: true}, check: "clearml-calls",
@@ -132,9 +132,9 @@ func TestWhatIsWrongInClearML(t *testing.T) {
 				s.Inject(clearmltest.Fault{Call: "users.get_all_ex", Probe: true, Code: 404, Text: "no such call"})
 			},
 			want: `! clearml-calls: ClearML has no call permissions.get_access_rules, so groupsync leavers does not know who is in an access rule
-    look at what groupsync leavers lists as unknown; a pass does not make the call
+    look up in ClearML what the command groupsync leavers lists as unknown; passes do not need this call
 ! clearml-calls: ClearML has no call users.get_all_ex, so groupsync leavers does not know when people last used ClearML
-    look at what groupsync leavers lists as unknown; a pass does not make the call
+    look up in ClearML what the command groupsync leavers lists as unknown; passes do not need this call
 ✔ clearml-calls: ClearML has auth.login, permissions.get_user_groups, users.get_all, users.get_service_users, permissions.add_or_update_user_group
 `},
 		{name: "the role admin is written, and the server does not let anybody set it", via: match.ViaBoth, check: "clearml-calls",
@@ -170,7 +170,7 @@ func TestWhatIsWrongInClearML(t *testing.T) {
 				s.RemoveUser("bob")
 				s.AddUser(clearmltest.User{ID: "cyn", Name: "Cyn"})
 			},
-			want: `✘ clearml-rights: ClearML returned no user's email, so groupsync can match nobody. The credentials are not an administrator's, or this server returns no auth fields
+			want: `✘ clearml-rights: ClearML returned no user's email, so groupsync can match nobody, and nothing was synchronized. Give groupsync the access key of a ClearML administrator. If it has one, this server does not return emails (include_auth of users.get_all): check the server's version
     correct this cause: groupsync makes no pass until it can read all users and user groups
 `},
 		{name: "the features lack user groups", check: "clearml-features",
@@ -260,7 +260,7 @@ func TestWhatIsWrongInClearML(t *testing.T) {
 				s.AddUser(clearmltest.User{ID: "cyn"})
 				s.TruncateMembers(1)
 			},
-			want: `! clearml-views: ClearML's two lists of the members of the user group "\u202e<script>\n" differ: 0 only in the group's list, 1 only in the users' own, 1 in both. groupsync writes nothing into such a group (guard views)
+			want: `! clearml-views: ClearML's two lists of the members of the user group "\u202e<script>\n" differ: 0 members only in the group's list, 1 only in the users' own lists, 1 in both. groupsync writes nothing into such a group (guard views)
     run the check again, because a login between the two reads can cause this too. If the difference stays, open the group in ClearML and save it
 `},
 		{name: "built-in groups are shown from one side", options: clearmltest.Options{NoBuiltinSecGroups: true}, check: "clearml-views",

@@ -100,7 +100,7 @@ func unauthorized(call string, a answer, text string) error {
 	case 22:
 		return failf(fault.Auth, call, "wrong credentials (401/22, %s): check clearml.access_key and clearml.secret_key", text)
 	case 30:
-		return failf(fault.Auth, call, "a new token is refused too (401/30, %s): check the clocks of the API servers and that they share one secret", text)
+		return failf(fault.Auth, call, "a new token is refused too (401/30, %s): check the clocks of the API servers, and that all of them sign tokens with the same secret (ClearML's secure.auth.token_secret)", text)
 	}
 	return failf(fault.Auth, call, "the credentials are refused (401/%d, %s): check clearml.access_key and clearml.secret_key", a.subcode, text)
 }
@@ -114,7 +114,7 @@ func noCall(call string) error {
 
 func (c *Client) redirected(call string, a answer) error {
 	if a.location == "" {
-		return failf(fault.NotFound, call, "the call has been withdrawn (%d without a Location): groupsync does not know this version of ClearML", a.code)
+		return failf(fault.NotFound, call, "the server has withdrawn this call (status %d without the header Location), and groupsync does not know this version of ClearML: look for a newer groupsync", a.code)
 	}
 	host := "another path"
 	if u, err := url.Parse(a.location); err == nil && u.Host != "" {
@@ -152,8 +152,9 @@ func (c *Client) foreign(call string, a answer) error {
 	return fail(fault.Shape, "another server answers, not ClearML's API server; set clearml.url to https://api.<domain>, or https://<web host>/api")
 }
 
-// mostMasked is how many bytes of a body are masked before piece cuts the text to 160 bytes.
-// Masking can make a text shorter, so mostMasked is much larger than 160.
+// mostMasked is how many bytes of a body are searched for secrets. The secrets are masked, and then
+// the function piece shortens the text to 160 bytes. Masking can make a text shorter, so mostMasked
+// is much larger than 160.
 const mostMasked = 64 << 10
 
 // piece returns the first 160 bytes of a text on one line, or "empty".

@@ -65,9 +65,10 @@ func refusedToken(a answer) bool {
 	return a.enveloped && a.code == 401 && slices.Contains([]int{20, 22, 30}, a.subcode)
 }
 
-// probe asks whether the server has the call, and returns nil if it does. ClearML looks a call
-// up before it checks credentials (reference/clearml-api.md). So probe sends no credentials, and
-// the request has no effect. The client remembers the calls that exist.
+// probe asks whether the server has the call, and returns nil if it does. (This has nothing to do
+// with a pass's probe of a federation.) ClearML looks a call up before it checks credentials
+// (reference/clearml-api.md). So probe sends no credentials, and the request has no effect. The
+// client remembers the calls that exist.
 func (c *Client) probe(ctx context.Context, call string) error {
 	if c.exists(call) {
 		return nil
@@ -186,8 +187,8 @@ func readBody(resp *http.Response) *buffered {
 }
 
 // retry reports whether the transport repeats a request: it does if the failure may be
-// temporary. The transport never repeats a write, because a write has a gate
-// (transport.WithGate).
+// temporary. A write is never repeated, whatever retry returns. Its context has the fence as the
+// gate (transport.WithGate), and the transport sends a request with a gate at most once.
 func retry(_ context.Context, resp *http.Response, err error) bool {
 	if err != nil {
 		return broken(err)
@@ -219,8 +220,9 @@ func tooLarge(err error) bool {
 }
 
 // broken reports whether err is a connection that was refused or broke. A time-out does not
-// count, so a request that timed out is not repeated. The default timeout is longer than the
-// 30 s after which ClearML answers that its database is not reachable.
+// count, so a request that timed out is not repeated. If ClearML's database is not reachable,
+// ClearML answers so after 30 s. The default timeout is longer, so this is no time-out, and the
+// request is repeated (retry).
 func broken(err error) bool {
 	return slices.ContainsFunc([]error{syscall.ECONNREFUSED, syscall.ECONNRESET, io.EOF, io.ErrUnexpectedEOF},
 		func(e error) bool { return errors.Is(err, e) })

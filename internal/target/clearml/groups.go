@@ -78,9 +78,9 @@ func (c *Client) UserGroups(ctx context.Context) ([]target.Group, error) {
 const maxPrepared = 3
 
 // Group reads one user group, or the role admin, just before a write. It prepares everything that
-// SetMembers needs: it probes the call that writes, and renews a token that is due for renewal
-// within Config.Timeout. found is false if there is no such group. An empty id is an error,
-// because the server would return all groups.
+// SetMembers needs: it asks whether the server has the call that writes (probe), and renews a token
+// that is due for renewal within Config.Timeout. found is false if there is no such group. An empty
+// id is an error, because the server would return all groups.
 func (c *Client) Group(ctx context.Context, id string) (g target.Group, found bool, err error) {
 	call, read := writeCall, c.one
 	switch {
@@ -103,8 +103,8 @@ func (c *Client) Group(ctx context.Context, id string) (g target.Group, found bo
 	return g, found, err
 }
 
-// role reads the users and returns the role admin in the form of a group. It has the signature
-// of one, and ignores the id.
+// role reads the users and returns the role admin in the form of a group. It ignores its id: it has
+// that parameter only because Group calls either role or the method one, with the same arguments.
 func (c *Client) role(ctx context.Context, _ string) (target.Group, bool, error) {
 	users, err := c.users(ctx)
 	if err != nil {
@@ -113,10 +113,11 @@ func (c *Client) role(ctx context.Context, _ string) (target.Group, bool, error)
 	return target.AdminRole(users), true, nil
 }
 
-// one reads a group by its id. If the record has no list of members, one reads all groups and
-// takes the group's record from that answer. If the second record has members, the server hides
-// members in the first form of the answer. Then one returns an error, because a write based on
-// such an answer would remove people.
+// one is a method: it reads a single group by its id. If the record has no list of members, the
+// method reads all groups, and takes the group's record from that answer. If the second record has
+// no members either, the group is empty. If it has members, the server hides the members of a group
+// that is read by its id. This is an error, because a write based on the first record would remove
+// people.
 func (c *Client) one(ctx context.Context, id string) (target.Group, bool, error) {
 	r, found, err := c.record(ctx, id, id)
 	if err == nil && found && r.Users == nil {
@@ -131,8 +132,9 @@ func (c *Client) one(ctx context.Context, id string) (target.Group, bool, error)
 	return g, err == nil, err
 }
 
-// record asks the server for the group with the id asked, or for all groups if asked is empty.
-// It returns the record of the group id, and false if the answer has no such record.
+// record returns the record of the group whose id is the parameter id. The parameter asked says
+// what to request from the server: if it is empty, all groups, and otherwise the group with that
+// id. record returns false if the answer has no such record.
 func (c *Client) record(ctx context.Context, asked, id string) (groupRecord, bool, error) {
 	records, err := c.groups(ctx, asked)
 	i := slices.IndexFunc(records, func(g groupRecord) bool { return g.ID == id })
@@ -166,7 +168,7 @@ func (c *Client) groups(ctx context.Context, id string) ([]groupRecord, error) {
 		case seen[g.ID]:
 			return nil, failf(fault.Incomplete, groupsCall, "the group %q is listed twice, so another may be missing; run again", g.Name)
 		case id != "" && g.ID != id:
-			return nil, failf(fault.Shape, groupsCall, "the group %q is in the answer, and groupsync asked for another group: the server ignores the list of ids, so groupsync uses nothing of the answer", g.Name)
+			return nil, failf(fault.Shape, groupsCall, "the answer has the group %q, and groupsync asked only for another group, by its id. The server ignores the ids in a request, so groupsync uses nothing of the answer: check the server's version", g.Name)
 		}
 		seen[g.ID] = true
 	}

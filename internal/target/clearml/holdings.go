@@ -114,7 +114,7 @@ func (c *Client) accessRules(ctx context.Context) ([]target.AccessRule, error) {
 		return cmp.Or(strings.Compare(a.ID, b.ID), strings.Compare(a.Name, b.Name))
 	})
 	if len(records) > 0 && len(records)%pageSize == 0 {
-		return rules, failf(fault.Incomplete, rulesCall, "the answer has exactly %d rules, so the server may have cut it", len(records))
+		return rules, failf(fault.Incomplete, rulesCall, "the answer has exactly %d rules. ClearML cuts its user list after 500 users, and may cut this list too, so rules may be missing: look at the access rules in ClearML", len(records))
 	}
 	return rules, nil
 }
@@ -183,7 +183,7 @@ func (m *moment) UnmarshalJSON(data []byte) error {
 
 // activity returns the last activity of each user, by user id. Users whose activity the server
 // does not return are absent. If the server returns the activity of nobody, the error has the
-// reason shape.
+// reason fault.Shape.
 func (c *Client) activity(ctx context.Context) (map[string]target.Activity, error) {
 	found, met := make(map[string]target.Activity), make(map[string]bool)
 	for page := 0; ; page++ {

@@ -77,7 +77,7 @@ func TestHoldingsThatTheServerDoesNotTell(t *testing.T) {
 		{"a rule that names neither users nor groups", clearmltest.Options{}, clearmltest.Fault{Call: rulesCall, Data: `{"rules": [{"id": "r", "principals": ["a"]}]}`}, "names neither users nor groups", "", 0},
 		{"a user without an id", clearmltest.Options{}, clearmltest.Fault{Call: rulesCall, Data: `{"rules": [{"id": "r", "users": [{"name": "a"}]}]}`}, "do not have the documented form", "", 0},
 		{"users as objects, under another key", clearmltest.Options{}, clearmltest.Fault{Call: rulesCall, Data: `{"access_rules": [{"users": [{"id": "a"}]}]}`}, "", "", 1},
-		{"exactly as many rules as a page has", clearmltest.Options{}, clearmltest.Fault{Call: rulesCall, Data: many}, "exactly 500 rules, so the server may have cut it", "", 1},
+		{"exactly as many rules as a page has", clearmltest.Options{}, clearmltest.Fault{Call: rulesCall, Data: many}, "exactly 500 rules. ClearML cuts its user list after 500 users, and may cut this list too, so rules may be missing: look at the access rules in ClearML", "", 1},
 		{"activity of another form", clearmltest.Options{}, clearmltest.Fault{Call: activityCall, Data: `{"users": [{"id": "a", "activity": "often"}]}`}, "", "does not have the documented form", 1},
 		{"no users in the activity", clearmltest.Options{}, clearmltest.Fault{Call: activityCall, Data: `{}`}, "", "has no users", 1},
 		{"every page is the same", clearmltest.Options{}, clearmltest.Fault{Call: activityCall, Data: `{"users": [{"id": "a", "activity": {}}]}`}, "", "", 1},

@@ -46,7 +46,7 @@ type Call struct {
 // calls that only `groupsync leavers` makes. setsRole is true if a pass sets the role admin.
 func callsOf(setsRole bool) []Call {
 	const enterprise = "check clearml.url, and that the server is ClearML Enterprise with user groups (its feature user_management)"
-	const leavers = "look at what groupsync leavers lists as unknown; a pass does not make the call"
+	const leavers = "look up in ClearML what the command groupsync leavers lists as unknown; passes do not need this call"
 	calls := []Call{
 		{Name: loginCall, Needed: true, Advice: enterprise},
 		{Name: groupsCall, Needed: true, Advice: enterprise},
@@ -62,10 +62,10 @@ func callsOf(setsRole bool) []Call {
 		Call{Name: activityCall, Lost: "groupsync leavers does not know when people last used ClearML", Advice: leavers})
 }
 
-// Calls asks the server which of the calls of callsOf it has. It asks without credentials, so
-// the requests have no effect. setsRole is true if a pass sets the role admin. If an answer shows
-// neither that the server has the call nor that it lacks the call, Calls stops. The last call
-// that it returns then has Err set.
+// Calls returns the list of callsOf, and fills in which of these calls the server has. It asks the
+// server without credentials, so the requests have no effect. setsRole is true if a pass sets the
+// role admin. If an answer shows neither that the server has a call nor that it lacks the call, the
+// returned list ends with this call, whose field Err is set.
 func (c *Client) Calls(ctx context.Context, setsRole bool) []Call {
 	calls := callsOf(setsRole)
 	for i := range calls {
@@ -149,7 +149,7 @@ type Connection struct {
 }
 
 // Connections returns the connections that were made in the web application, in ClearML's
-// order. Connections that ClearML's variables configure may be missing
+// order. Connections that environment variables of ClearML's server configure may be missing
 // (reference/clearml-api.md). The answer can hold secrets, so Connections keeps only the
 // fields of Connection. If the server has no such call, the error has the reason not_found.
 func (c *Client) Connections(ctx context.Context) ([]Connection, error) {

@@ -225,7 +225,7 @@ func TestACutMemberListIsADisagreement(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := snap.Disagreement("cm-team"); d != "0 only in the group's list, 1 only in the users' own, 1 in both" {
+	if d := snap.Disagreement("cm-team"); d != "0 members only in the group's list, 1 only in the users' own lists, 1 in both" {
 		t.Errorf("got %q", d)
 	}
 }

@@ -177,9 +177,9 @@ func decodeUsers(records []userRecord) (users []target.User, err error) {
 	return users, nil
 }
 
-// providersOf returns, for each sign-in provider of a user, the ids that the user may have at
-// that provider (idsIn). There may be no id. Instead of an empty object of providers, the server
-// may send an empty list.
+// providersOf returns, by the name of each sign-in provider of a user, the values that can be the
+// user's id at that provider (idsIn). If there is no such value, the provider has an empty list.
+// providersOf accepts an empty list in place of an empty object of providers.
 func providersOf(r userRecord) (map[string][]string, error) {
 	var providers map[string]any
 	var none []struct{}

@@ -25,19 +25,20 @@ const (
 const maxRetryAfter = 30 * time.Second
 
 // SetMembers replaces the members of the group g by exactly these users. The list of users may be
-// empty. g must be the last result of Group. If g is the role admin, SetMembers calls setRoles,
-// and the text below does not apply. The write repeats the name and description of g. It contains
-// no description if the server returned none.
+// empty. g must be the last result of Group. If g is the role admin, SetMembers sets roles instead,
+// as setRoles describes. Then only the errors below, and the ids of the calls, are the same.
+//
+// The write repeats the name and description of g. It contains no description if the server
+// returned none. SetMembers sends one request, at most once. It does not log in, does not ask
+// whether the server has the call, and the transport does not repeat the request. The transport
+// asks the fence immediately before it sends the request.
 //
 // SetMembers returns, for each user whom the write adds or removes, ClearML's id of the call
-// (target.Calls). If the write fails, it returns the ids too, if ClearML answered.
-//
-// SetMembers sends one request, at most once. It does not log in and does not probe, and the
-// transport does not repeat the request. The transport asks the fence immediately before it sends
-// the request.
+// (target.Calls). It returns these ids also with an error, unless ClearML did not answer.
 //
 // SetMembers refuses a group without an id or a name, because the server would create a group.
-// It refuses every group that is built in or not assignable, except Admins.
+// It refuses every group that is built in or not assignable, except Admins. It sends nothing then,
+// and the error has the reason fault.Rejected.
 //
 // Its errors are:
 //   - *target.FenceError: the fence refused, and nothing was sent;
@@ -142,7 +143,7 @@ func (c *Client) setRoles(ctx context.Context, fence target.Fence, g target.Grou
 func (c *Client) write(ctx context.Context, fence target.Fence, r request, out any) (string, error) {
 	t := c.held()
 	if !c.exists(r.call) || !t.lasts(0) {
-		return "", &target.NotTakenError{Err: failf(fault.Auth, r.call, "there is no valid login any more, and a write does not log in: groupsync must first read the group again")}
+		return "", &target.NotTakenError{Err: failf(fault.Auth, r.call, "there is no valid login any more, and a write does not log in. groupsync logs in again when it reads the group again, before it repeats the write")}
 	}
 	ctx = transport.WithGate(ctx, fence.Check)
 	r.auth = "Bearer " + t.text
@@ -190,8 +191,9 @@ func notTaken(a answer, err error) bool {
 	return false
 }
 
-// rejected reports whether a write was certainly refused. Either ClearML refused it in its
-// envelope, or the status of the answer shows that no server carried the write out.
+// rejected reports whether a write was certainly refused for good, so that the same write would
+// fail again. (notTaken is about temporary reasons.) Either the answer is ClearML's own refusal, or
+// the status of the answer shows that no server carried the write out.
 func rejected(a answer) bool {
 	return a.code >= 300 && a.code < 400 || a.code == http.StatusUnsupportedMediaType || a.enveloped && a.code >= 400 && a.code < 500
 }

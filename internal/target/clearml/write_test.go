@@ -79,9 +79,9 @@ func TestAGroupIsHeldAgainstTheQuestion(t *testing.T) {
 		reason           fault.Reason
 	}{
 		{"another group", `{"groups": [{"id": "x", "name": "other", "users": []}]}`,
-			`ClearML permissions.get_user_groups: the group "other" is in the answer, and groupsync asked for another group: the server ignores the list of ids, so groupsync uses nothing of the answer`, fault.Shape},
+			`ClearML permissions.get_user_groups: the answer has the group "other", and groupsync asked only for another group, by its id. The server ignores the ids in a request, so groupsync uses nothing of the answer: check the server's version`, fault.Shape},
 		{"it and another group", `{"groups": [{"id": "cm-team", "name": "team", "users": []}, {"id": "x", "name": "other", "users": []}]}`,
-			`ClearML permissions.get_user_groups: the group "other" is in the answer, and groupsync asked for another group: the server ignores the list of ids, so groupsync uses nothing of the answer`, fault.Shape},
+			`ClearML permissions.get_user_groups: the answer has the group "other", and groupsync asked only for another group, by its id. The server ignores the ids in a request, so groupsync uses nothing of the answer: check the server's version`, fault.Shape},
 		{"the members left out", `{"groups": [{"id": "cm-team", "name": "team"}]}`,
 			`ClearML permissions.get_user_groups: the group "team" has no list of members when it is read by its id: groupsync writes nothing from such an answer; groupsync does not know this version of ClearML`, fault.Shape},
 	}
@@ -216,7 +216,7 @@ func TestBetweenReadAndWriteThereIsNoOtherCall(t *testing.T) {
 // TestAWriteNeitherLogsInNorProbes checks that SetMembers sends nothing if there is no valid token,
 // or if the call was not probed. The caller must begin again with Group.
 func TestAWriteNeitherLogsInNorProbes(t *testing.T) {
-	const want = "the write was not carried out: ClearML permissions.add_or_update_user_group: there is no valid login any more, and a write does not log in: groupsync must first read the group again"
+	const want = "the write was not carried out: ClearML permissions.add_or_update_user_group: there is no valid login any more, and a write does not log in. groupsync logs in again when it reads the group again, before it repeats the write"
 	g := target.Group{ID: "cm-team", Name: "team", Assignable: true}
 	for name, arrange := range map[string]func(*testing.T, *Client){
 		"nothing was read":       func(*testing.T, *Client) {},
@@ -319,7 +319,7 @@ func TestWhatIsKnownOfAFailedWrite(t *testing.T) {
 		{"429 of the server's own", clearmltest.Fault{Code: 429, Text: "slow"}, taken + call + "too many requests, also after waiting (429/0, slow): run passes less often", fault.Server, notTakenYet, 0, false},
 		{"503 with Retry-After", clearmltest.Fault{Status: 503, Body: "busy", Header: after("0")}, taken + call + "503 without ClearML's envelope (text/html, busy): " + away, fault.Server, notTakenYet, 0, false},
 		{"503 that asks for ten hours", clearmltest.Fault{Status: 503, Body: "busy", Header: after("36000")}, taken + call + "503 without ClearML's envelope (text/html, busy): " + away, fault.Server, notTakenYet, 30 * time.Second, false},
-		{"a token that expired or was revoked", clearmltest.Fault{Code: 401, Subcode: 30, Text: "expired"}, taken + call + "a new token is refused too (401/30, expired): check the clocks of the API servers and that they share one secret", fault.Auth, notTakenYet, 0, false},
+		{"a token that expired or was revoked", clearmltest.Fault{Code: 401, Subcode: 30, Text: "expired"}, taken + call + "a new token is refused too (401/30, expired): check the clocks of the API servers, and that all of them sign tokens with the same secret (ClearML's secure.auth.token_secret)", fault.Auth, notTakenYet, 0, false},
 		{"credentials that are unknown", clearmltest.Fault{Code: 401, Subcode: 22, Text: "unknown"}, taken + call + "wrong credentials (401/22, unknown): check clearml.access_key and clearml.secret_key", fault.Auth, notTakenYet, 0, false},
 		{"a header that got lost", clearmltest.Fault{Code: 401, Subcode: 20, Text: "missing"}, taken + call + "the server received no credentials (401/20, missing): a proxy removes the Authorization header; check clearml.url", fault.Auth, notTakenYet, 0, false},
 

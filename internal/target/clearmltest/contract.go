@@ -342,8 +342,9 @@ func (s *Server) getAll(who identity, fields map[string]any) answer {
 	return s.list(who, fields, false)
 }
 
-// getAllEx is like getAll, but the company in its answer is an object. It returns only the names
-// and times of providers, because only getAll has the parameter include_providers_info.
+// getAllEx is like getAll, with two differences. The company of a user is an object, and not only
+// an id. And include_providers_info has no effect, because only getAll has this parameter. So the
+// answer has only the name of each provider, and the time of the last sign-in through it.
 func (s *Server) getAllEx(who identity, fields map[string]any) answer {
 	delete(fields, "include_providers_info")
 	return s.list(who, fields, true)
@@ -425,7 +426,7 @@ func cut[T any](records []T, fields map[string]any) []T {
 }
 
 // userField returns the value of the named field of a user, as text. Lists of users are sorted by
-// this text.
+// this text. If auth is false, the fields of include_auth, such as email and role, are empty.
 func (s *Server) userField(u User, name string, auth bool) string {
 	if name == "id" {
 		return u.ID
@@ -434,9 +435,10 @@ func (s *Server) userField(u User, name string, auth bool) string {
 	return text
 }
 
-// userRecord returns a user as an answer contains the user. Unset fields are absent. The fields of
-// include_auth are absent unless auth is true. info is true if the request has
-// include_providers_info.
+// userRecord returns the record of a user for an answer. Unset fields are absent. The fields of
+// include_auth are absent unless auth is true. groups is the value of the field sec_groups. If info
+// is true (include_providers_info), a provider has all that User.Providers holds about it, and
+// otherwise only a time.
 func (s *Server) userRecord(u User, auth, info bool, groups []string) map[string]any {
 	r := map[string]any{"id": u.ID, "company": "company-1", "created": "2026-01-01T00:00:00Z"}
 	set := func(name, value string) {

@@ -21,10 +21,13 @@ type Request struct {
 
 // Fault is one way to fail. It matches requests to Call, or to any call if Call is empty. If
 // Probe is true, it matches only requests without credentials. If Probe is false, it matches only
-// requests with credentials. The fault affects only the matching request number Nth since Inject,
-// or all of them if Nth is 0. Meanwhile and Delay act first. Then the server answers as one other
-// field says, and carries the request out only if that field's comment says so. If no other field
-// is set, the server answers as usual.
+// requests with credentials. If Nth is 0, the fault affects all matching requests. Otherwise it
+// affects only one of them: the Nth one after the call of Inject.
+//
+// The server first calls the function Meanwhile and waits for Delay. Then it answers as the fields
+// from Hang on say, which must name only one way to answer. The server carries the request out
+// only if the comment of that field says so. If none of these fields is set, the server answers as
+// usual.
 type Fault struct {
 	Call  string
 	Nth   int
@@ -148,7 +151,7 @@ func (s *Server) Count(call string) int {
 	return s.faults.counts[call]
 }
 
-// Requests returns every request so far, probes included, in order.
+// Requests returns every request so far, in order, also those without credentials.
 func (s *Server) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
