@@ -147,7 +147,7 @@ var howTos = []struct {
 	}, []string{"./internal/metrics", "./charts/groupsync"}},
 	{"Add a guard", []insertion{
 		{"internal/report/guards.go", "const (\n", "\tWeekend Guard = \"weekend\"\n"},
-		{"internal/report/guards.go", "differs from the users' own lists in ClearML\", Event: true},\n", "\t{Guard: Weekend, Withholds: \"every change on a Sunday\", Drift: true, Event: true},\n"},
+		{"internal/report/guards.go", "differs from the groups that ClearML shows for each user\", Event: true},\n", "\t{Guard: Weekend, Withholds: \"every change on a Sunday\", Drift: true, Event: true},\n"},
 		{"internal/guard/fixed.go", "\t\"groupsync/internal/source\"\n)\n", "\n// weekend withholds every change on a Sunday.\nfunc (e *evaluation) weekend() {\n\tif e.in.Now.Weekday() == time.Sunday {\n\t\tn := withhold(e.changes(), report.Weekend, func(*plan.Change) bool { return true })\n\t\te.trip(report.Weekend, \"\", \"it is Sunday: %d changes are withheld\", n)\n\t}\n}\n"},
 		{"internal/guard/guard.go", "\te.ambiguity()\n", "\te.weekend()\n"},
 		{"internal/guard/guard_test.go", "\t\t// suspended\n", "\t\t{name: \"nothing is written on a Sunday\", world: \"both ann\\n/team: ann\\nteam =\", change: func(b *bench) { b.at = b.at.AddDate(0, 0, 5) },\n\t\t\twant: []string{\"+ann@team from /team by id [weekend]\"}, trips: []string{\"weekend: it is Sunday: 1 changes are withheld\"}},\n"},

@@ -14,8 +14,8 @@ import (
 	"groupsync/internal/target"
 )
 
-// Of returns the answer for a View. If the View has no subject (the View of a survey of everybody),
-// the answer has every ClearML group.
+// Of returns the answer for a View. If the View is about everybody, and not about one person or
+// group (View.Subject is empty), the answer has every ClearML group.
 func Of(v reconcile.View) Answer {
 	x := &explainer{View: v, src: v.Input.Source, tgt: v.Input.Target, feeds: make(map[string]plan.Group, len(v.Plan.Groups))}
 	for _, g := range v.Plan.Groups {
@@ -114,8 +114,9 @@ func (x *explainer) account(p reconcile.Person, a source.User) Account {
 }
 
 // match returns what links an account to the person's ClearML user: "id" or "email". It returns
-// an empty text if nothing links the two, or if there is no ClearML user. It also does so for a
-// user without an account by definition: local, of another provider, or a service account.
+// an empty text if nothing links the two, or if there is no ClearML user. It also returns an empty
+// text for a user who cannot have an account: a service account of ClearML, a user who signs in by
+// another provider, or a user for whom ClearML shows no sign-in provider.
 func (x *explainer) match(p reconcile.Person, a source.User) string {
 	switch {
 	case p.User == nil, p.State == match.Local, p.State == match.OtherProvider, p.State == match.ServiceAccount:
@@ -128,9 +129,9 @@ func (x *explainer) match(p reconcile.Person, a source.User) string {
 	return ""
 }
 
-// rivals fills two lists of a with ClearML users other than p. a.Rivals gets the users who could be
-// this account. a.SameEmail gets the users who have the account's email and could not be the
-// account.
+// rivals fills two lists of the account a with ClearML users other than the user of p. Rivals gets
+// the users who could be this account. SameEmail gets the users who have the account's email and
+// could not be the account.
 func (x *explainer) rivals(a *Account, p reconcile.Person) {
 	at, met := x.src.UserIndex(a.ID)
 	for i, u := range x.tgt.Users() {
@@ -248,8 +249,9 @@ func (x *explainer) how(f match.Feed, s source.Group) string {
 }
 
 // trips returns the trips of the guards that name the group. An answer about a person has only
-// the trips that withhold no particular change: of a missing source, which freezes the group, and
-// of a collision. The answer shows every other trip beside the person's change.
+// the trips of two guards. The guard missing_source freezes the whole group. The guard collision
+// reports that several Keycloak groups have one name of admins.groups. The trips of the other
+// guards belong to single changes, and the answer shows them beside the person's change.
 func (x *explainer) trips(g plan.Group) []Trip {
 	out := []Trip{}
 	for _, t := range x.Trips {
@@ -287,8 +289,9 @@ func (x *explainer) whyUnfed(g target.Group) string {
 	return match.NoSource
 }
 
-// lost returns the ClearML groups in which, by the journal, a pass changed the membership of the
-// person. It leaves out the groups that the answer already has (answered).
+// lost returns the ClearML groups that the person is no longer in, if the journal has a pass that
+// changed the membership. With them the answer also says which pass removed the person. lost
+// leaves out the groups that the answer already has (answered).
 func (x *explainer) lost(answered []Group) (lost []Group) {
 	if x.Person == nil || x.Person.User == nil {
 		return nil
@@ -337,7 +340,7 @@ func (x *explainer) notes(a Answer) []string {
 		notes = append(notes, "This configuration has no state_dir and no Lease, so this command does not know what earlier passes found: since when a removal is wanted, and how many changes were made within guards.window.")
 	}
 	if stale {
-		notes = append(notes, "Keycloak's user cache may be older than its database. If it is, a periodic sync of changed users, or clearing the user cache, refreshes the cache; until then a login follows the old entry.")
+		notes = append(notes, "Keycloak's user cache may be older than Keycloak's database. If it is, a login follows the old entry until the cache is refreshed. To refresh it, clear the user cache in Keycloak, or switch on the periodic sync of changed users in the settings of the federation in Keycloak.")
 	}
 	if !x.Past.From.IsZero() {
 		notes = append(notes, "The journal begins at "+stamp(x.Past.From)+". If this answer names no pass for a membership, groupsync has not changed the membership since then.")

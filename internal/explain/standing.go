@@ -154,7 +154,7 @@ var reasons = map[source.Why]string{
 
 // detail returns the sentence of the guard that withholds a change. If the guard has several
 // trips, detail takes the sentence of a trip about the group, or about the federation of the
-// change. If there is none, it prefers a trip about no group.
+// change. Else it takes the first trip that is not about one group, and else the first trip.
 func (x *explainer) detail(g plan.Group, c plan.Change) string {
 	if c.Guard == report.Grace {
 		return x.grace(c)

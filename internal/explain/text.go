@@ -133,7 +133,7 @@ func through(list []string) string {
 	for i, t := range list {
 		parts[i] = "by the group " + report.Name(t)
 		if t == "direct" {
-			parts[i] = "by the account itself or a composite role"
+			parts[i] = "by the account's own roles (this role, or a composite role that contains it)"
 		}
 	}
 	return strings.Join(parts, " and ")

@@ -116,11 +116,11 @@ func (c Comparison) headline() string {
 }
 
 func (c Comparison) readings() string {
-	return fmt.Sprintf("read once: keycloak %s; clearml %s", c.Source, c.Target)
+	return fmt.Sprintf("both plans use one reading: keycloak %s; clearml %s", c.Source, c.Target)
 }
 
-// report returns a Report for the function holds. The Report has only the guard trips, and the
-// additions and removals that only the changed configuration makes.
+// report returns the guard trips, and the additions and removals that only the changed
+// configuration makes, as a Report. The function holds() needs a Report to group them by guard.
 func (c Comparison) report() Report {
 	r := Report{Guards: c.Guards}
 	for _, g := range c.Groups {

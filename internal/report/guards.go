@@ -37,7 +37,7 @@ type Rule struct {
 	Waits     bool   // the guard stops withholding by itself at a known time, so its trip does not count for on_trip or for the result "guarded"
 	Event     bool   // groupsync makes a Kubernetes Event of a trip
 	Reports   bool   // the guard withholds nothing, and its trips only report
-	Informs   bool   // a trip can also report a change that is no longer withheld, so only withheld changes make the guard active in the metrics
+	Informs   bool   // a trip may only inform, such as that a pass planned a group again because its members had changed; the metrics show the guard as active only if it withholds a change
 	Broken    bool   // a trip means that the pass failed
 }
 
@@ -49,15 +49,15 @@ var Rules = []Rule{
 	{Guard: Confirm, Withholds: "a change that the person's own side does not confirm", Drift: true, Event: true},
 	{Guard: MissingSource, Withholds: "every change of a user group that a missing or unreadable group or role feeds", Event: true},
 	{Guard: Collision, Withholds: "new administrators through a group name that several Keycloak groups have", Event: true},
-	{Guard: Views, Withholds: "every change of a user group whose member list differs from the users' own lists in ClearML", Event: true},
+	{Guard: Views, Withholds: "every change of a user group, if ClearML's list of its members differs from the groups that ClearML shows for each user", Event: true},
 	{Guard: Ambiguity, Withholds: "nothing; it reports an administrator who stays because several accounts could be this person", Reports: true, Drift: true, Event: true},
 	{Guard: Admins, Withholds: "removals that would leave fewer than `admins.floor` administrators", Drift: true, Event: true},
-	{Guard: Scope, Withholds: "removals that only a changed configuration wants", Liftable: true, Drift: true, Event: true},
-	{Guard: Fall, Withholds: "removals of a group that lost federated members, or got another id or federation, since the last accepted pass", Liftable: true, Drift: true, Event: true},
-	{Guard: Removals, Withholds: "removals beyond `max_removals` in a pass or `window`, or beyond `max_removal_ratio` of a group or of all", Liftable: true, Drift: true, Event: true},
+	{Guard: Scope, Withholds: "removals that are wanted only because the configuration changed after the last accepted pass", Liftable: true, Drift: true, Event: true},
+	{Guard: Fall, Withholds: "removals from a user group, if since the last accepted pass it lost federated members, or one of its Keycloak groups or federations is gone or has a new id", Liftable: true, Drift: true, Event: true},
+	{Guard: Removals, Withholds: "all removals, if they are more than `max_removals` in a pass or `window`, or more than `max_removal_ratio` of all memberships; the removals from one user group, if they are more than `max_removal_ratio` of its members", Liftable: true, Drift: true, Event: true},
 	{Guard: GoneLimit, Withholds: "all removals, while more than `max_gone` people are gone at once", Liftable: true, Drift: true, Event: true},
-	{Guard: Grants, Withholds: "all new administrators beyond `max_admin_grants`, or all additions beyond `max_additions`, in a pass or `window`", Liftable: true, Drift: true, Event: true},
-	{Guard: Grace, Withholds: "a removal that depends on a federation or on an email alone, until every pass has wanted it for the whole grace", Liftable: true, Drift: true, Waits: true},
+	{Guard: Grants, Withholds: "all new administrators, if they are more than `max_admin_grants`; all additions, if they are more than `max_additions`; both limits are for a pass or `window`", Liftable: true, Drift: true, Event: true},
+	{Guard: Grace, Withholds: "a removal whose evidence depends on a federation, or only on a look-up by email, until every pass has wanted the removal for the whole grace", Liftable: true, Drift: true, Waits: true},
 	{Guard: Age, Withholds: "changes that are not written within `max_age` after the reading", Drift: true, Event: true},
 	{Guard: Concurrent, Withholds: "changes that became uncertain because the group changed between plan and write", Drift: true, Informs: true},
 	{Guard: Canary, Withholds: "every later write, if a canary did more or less than was sent", Event: true, Broken: true},

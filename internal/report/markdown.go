@@ -22,7 +22,7 @@ func Markdown(w io.Writer, r Report, full bool) error {
 		d.table(groups[0], groups[1:])
 	}
 	d.people(sections(r, full))
-	d.bullets(cutLines(differences(r), full, "own views"))
+	d.bullets(cutLines(differences(r), full, "differences of lists and caches"))
 	d.notices(r.Skipped)
 	_, err := io.WriteString(w, d.String())
 	return err

@@ -17,7 +17,7 @@ const (
 	InSync  Result = "in_sync" // nothing differs
 	Drift   Result = "drift"   // differences are left, because of a dry run, a guard that only waits, or a write that failed
 	Applied Result = "applied" // every difference was written and read back
-	Guarded Result = "guarded" // a guard withheld a change or tripped; a guard with Rule.Waits does not count, nor does a trip of a guard with Rule.Informs
+	Guarded Result = "guarded" // a guard withheld a change, or tripped without withholding one; a guard with Rule.Waits does not count, and a guard with Rule.Informs counts only if it withheld a change
 	Error   Result = "error"   // the pass ended before it had a plan
 )
 
@@ -97,8 +97,8 @@ type Group struct {
 type OwnView struct {
 	Hides int `json:"hides"` // ClearML members whose own side has the group, and whom the member list does not show
 	Shows int `json:"shows"` // people whom the member list shows, whose own side does not have the group, and who are no ClearML members
-	// Stale means that Keycloak's user cache may be older than Keycloak's database. Either the
-	// cache differed from a fresh reading, or only the cache shows who holds a role.
+	// Stale means that Keycloak's user cache may be older than Keycloak's database. The cache and
+	// a fresh answer differed about a person's groups, or about who holds the admin role.
 	Stale bool `json:"stale"`
 }
 
@@ -142,8 +142,8 @@ type Skip struct {
 // remark, and GroupStates does not count it.
 var SkipStates = []string{"no_target", "no_source", "builtin", "not_assignable", "duplicate", "excluded"}
 
-// Person is a ClearML user or a Keycloak account whose state is not "matched", such as a pending
-// account.
+// Person is an entry of Report.People, which leaves out the people with the state "matched". It is
+// a ClearML user, or a Keycloak account such as a pending one.
 type Person struct {
 	ID    string `json:"id"`
 	Name  string `json:"name"`
@@ -151,7 +151,7 @@ type Person struct {
 	State string `json:"state"`
 }
 
-// UserStates are the possible states of a person.
+// UserStates are the states of people that Report.Users counts.
 var UserStates = []string{"matched", "pending", "local", "other_provider", "unknown", "service_account", "protected", "unresolved", "ambiguous", "rekeyed", "renamed", "gone", "gone_kept", "self"}
 
 // Trip is one trip of a guard. The guard withheld changes, or found something to report.
@@ -199,7 +199,7 @@ type Report struct {
 	Sync     string    `json:"sync"`
 	Mode     string    `json:"mode"`               // observe or apply
 	Person   string    `json:"person,omitempty"`   // the one person of this pass: id of the ClearML user, or of the account if ClearML has no such user; empty: everybody
-	Restores string    `json:"restores,omitempty"` // id of the pass whose changes this restore undid; empty: this is no restore
+	Restores string    `json:"restores,omitempty"` // id of the earlier pass whose changes were undone, in the report of a restore (the command groupsync restore); empty: this is the report of a pass
 	Result   Result    `json:"result"`
 	Digest   string    `json:"digest"` // the checksum that names the changes that an approval would cover; empty: there are no such changes
 	Started  time.Time `json:"started"`

@@ -28,8 +28,8 @@ func (r Report) headline() string {
 	return fmt.Sprintf("%s (%s): %s", r.Result, mode, strings.Join(parts, "; "))
 }
 
-// outlook returns the numbers of changes that a dry run would make. For a pass that may write, it
-// returns the numbers of changes that the pass made and that are left.
+// outlook returns numbers of changes. For a dry run, these are the changes that the plan proposes.
+// For a pass that may write, these are the changes that the pass made, and those that are left.
 func (r Report) outlook() string {
 	add, remove := r.Drift()
 	left := fmt.Sprintf("%d to add, %d to remove", add, remove)
@@ -146,9 +146,10 @@ func (t Trip) String() string {
 
 func (t Trip) liftable() bool { return t.Override != "" }
 
-// The limits for the sentences of one guard (the details of its trips). A report shows up to
-// tripsShown sentences. If a guard has more, the report shows only the first tripsFirst sentences,
-// the sentences about no group, and the names of the other groups. A full report shows all.
+// The limits for the sentences of one guard. Each trip of the guard is one sentence. A report shows
+// up to tripsShown sentences. If a guard has more, the report shows the first tripsFirst, and all
+// later ones that are not about one group. For the sentences that it leaves out, it shows only the
+// names of their groups. A full report shows all.
 const (
 	tripsShown = 20
 	tripsFirst = 3
@@ -255,11 +256,11 @@ func differences(r Report) (lines []string) {
 			differs = append(differs, "shows "+Counted(n, "person who is not a member", "people who are not members"))
 		}
 		if len(differs) > 0 {
-			lines = append(lines, fmt.Sprintf("own view of %s: Keycloak's member list %s. The person's own side is right, because a login reads that side. groupsync changes nothing because of this difference.",
+			lines = append(lines, fmt.Sprintf("member list of %s: Keycloak's list %s. The own side of these people is right, because a login reads the own side. groupsync changes nothing because of this difference.",
 				name(g.Name), strings.Join(differs, " and ")))
 		}
 		if g.OwnView.Stale {
-			lines = append(lines, fmt.Sprintf("own view of %s: Keycloak's user cache may be older than its database. If it is, a periodic sync of changed users, or clearing the user cache, refreshes the cache; until then a login follows the old entry.", name(g.Name)))
+			lines = append(lines, fmt.Sprintf("user cache for %s: Keycloak's user cache may be older than Keycloak's database. If it is, a login follows the old entry until the cache is refreshed. To refresh it, clear the user cache in Keycloak, or switch on the periodic sync of changed users in the settings of the federation in Keycloak.", name(g.Name)))
 		}
 	}
 	return lines

@@ -30,7 +30,7 @@ func Text(w io.Writer, r Report, s Style) error {
 	p.summary(r, true)
 	head := p.Len()
 	p.groups(r)
-	p.block(differences(r), "own views")
+	p.block(differences(r), "differences of lists and caches")
 	p.notices(r.Skipped)
 	if p.Len() > head {
 		p.linef("", "")
@@ -194,8 +194,8 @@ func (p *printer) notices(skips []Skip) {
 	p.block(aligned(table), "reasons and remarks")
 }
 
-// The width of a line in terminal columns, and the widest cell that sets the width of its column.
-// A wider cell moves only the rest of its own line.
+// pageWidth is the width of a line in terminal columns. A cell that is wider than cellWidth does
+// not widen its column: it only moves the rest of its own line.
 const (
 	pageWidth = 100
 	cellWidth = 48

@@ -14,9 +14,9 @@ import (
 // Explainer says why a person is, or is not, in a group. Its errors decide the HTTP status:
 //
 //   - For a *Refusal it is Refusal.Status. This is 404 if the person or the group does not exist,
-//     and 409 if the text names several people.
-//   - For any other error it is 504 if explainTimeout has passed, else 502. An Explainer asks
-//     Keycloak and ClearML.
+//     and 409 if several people fit the parameter user.
+//   - For any other error it is 504 if explainTimeout has passed, else 502. Such an error most
+//     often comes from Keycloak or ClearML, which an Explainer asks.
 type Explainer interface {
 	// Explain explains a person, a person's membership of a group, or a group. Either user or
 	// group may be empty. user is an email, a username, or an id in Keycloak or ClearML.

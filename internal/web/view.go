@@ -174,7 +174,7 @@ var runbook = map[report.Guard]string{
 
 // waiting are the states whose people the page lists by name.
 var waiting = []people{
-	{State: "pending", Meaning: "in a Keycloak group that feeds ClearML, and without a ClearML account until the first login", See: "docs/runbook.md, GroupsyncPendingOld"},
+	{State: "pending", Meaning: "in a Keycloak group that feeds ClearML, and not yet a ClearML user; ClearML makes the user at the first login", See: "docs/runbook.md, GroupsyncPendingOld"},
 	{State: "ambiguous", Meaning: "several accounts could be this person, so groupsync grants nothing, and removes only if every account is out of the group", See: "docs/decisions.md, Who is who"},
 	{State: "rekeyed", Meaning: "the Keycloak account whose id ClearML keeps is gone, and another account has the email; groupsync grants nothing until the next login corrects the id", See: "docs/decisions.md, Who is who"},
 }
@@ -319,8 +319,7 @@ func withheldBy(r report.Report, guard report.Guard) int {
 	return held(r, func(g report.Guard) bool { return g == guard })
 }
 
-// held counts the changes that guards withhold. It counts only guards for which the function is
-// returns true.
+// held counts the changes that guards withhold. It leaves out a guard g if is(g) is false.
 func held(r report.Report, is func(report.Guard) bool) (n int) {
 	for _, g := range r.Groups {
 		for _, list := range [][]report.Change{g.Add, g.Remove} {

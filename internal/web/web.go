@@ -144,7 +144,8 @@ func readAuth(file string) auth {
 	return c
 }
 
-// quoted matches the values that a YAML error quotes. A value may be the hash of a password.
+// quoted matches the values that a YAML error quotes. unquoted replaces them with "a value",
+// because one of them may be the hash of a password.
 var quoted = regexp.MustCompile("`[^`]*`")
 
 func unquoted(err error) string { return quoted.ReplaceAllString(err.Error(), "a value") }

@@ -95,9 +95,9 @@ func (f *federations) lint(ctx context.Context) []preflight.Finding {
 	if len(settings.Storages) == 0 {
 		return preflight.Fine("the realm has no user federation")
 	}
-	// lists are the member lists that feed user groups. They stay nil if the realm or ClearML cannot
-	// be read. Then Concerns treats every group as a source, so this check warns too often rather
-	// than too rarely. Another check reports the error.
+	// lists are the member lists of the groups that feed user groups. They stay nil if the realm or
+	// ClearML cannot be read. The method Concerns of a trait then treats every group as a source, so
+	// this check warns too often rather than too rarely. Another check reports the error.
 	var lists []trait.List
 	var catalog source.Catalog
 	if sides, err := f.pair(ctx); err == nil {

@@ -418,7 +418,7 @@ func TestFederationLists(t *testing.T) {
 		return fmt.Sprintf("warning: %s hides %s of the federation corp who %s by their own side (groupsync checked %s of the federation). groupsync does not add these people. %s\n", list, who, state, people(asked), because)
 	}
 	shows := func(list, who, state, asked, because string) string {
-		return fmt.Sprintf("warning: %s shows %s of the federation corp who %s by their own side (groupsync checked %s of the federation). groupsync adds nobody because of this list alone. %s\n", list, who, state, people(asked), because)
+		return fmt.Sprintf("warning: %s shows %s of the federation corp who %s by their own side (groupsync checked %s of the federation). groupsync adds none of these people, because it follows their own side. %s\n", list, who, state, people(asked), because)
 	}
 	const noCause = "No cause was found in the configuration of the federations"
 	for _, tt := range []struct {

@@ -120,7 +120,7 @@ func hides(what, state, because, advice string) string {
 }
 
 func shows(what, state, because, advice string) string {
-	return "warning: " + what + " of the federation ldap who " + state + " by their own side (groupsync checked 3 people of the federation). groupsync adds nobody because of this list alone. " + because + "\n    " + advice + "\n"
+	return "warning: " + what + " of the federation ldap who " + state + " by their own side (groupsync checked 3 people of the federation). groupsync adds none of these people, because it follows their own side. " + because + "\n    " + advice + "\n"
 }
 
 const (

@@ -425,7 +425,7 @@ func (m *measuring) differ(l trait.List, federation string, t tally) []preflight
 		in, out = state{"holds the role", "hold the role"}, state{"does not hold the role", "do not hold the role"}
 	}
 	add(t.hides, true, "hides", in, "groupsync does not add these people.")
-	add(t.shows, false, "shows", out, "groupsync adds nobody because of this list alone.")
+	add(t.shows, false, "shows", out, "groupsync adds none of these people, because it follows their own side.")
 	return findings
 }
 

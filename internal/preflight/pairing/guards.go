@@ -21,7 +21,7 @@ func (p *pairing) guards(context.Context) []preflight.Finding {
 	var findings []preflight.Finding
 	if p.lost != "" {
 		findings = append(findings, preflight.Warn("groupsync could not read the memory of earlier passes, so the guards decide here as in a first pass: "+p.lost,
-			"correct this cause. A daemon that can read its memory uses the memory"))
+			"correct this cause. If the daemon can read its memory, its guards use the memory, and may withhold other changes than shown here"))
 	}
 	for _, rule := range report.Rules {
 		if f, trips := p.tripped(rule, withheld[rule.Guard]); trips {

@@ -207,7 +207,7 @@ func TestPairingOnKeycloak(t *testing.T) {
 				s.signIn(t, "ann")
 				s.clearml.AddTeam("ops")
 				s.clearml.AddTeam("research")
-			}, "pairing-near-misses", `✔ no Keycloak group without a ClearML group has a name close to that of a ClearML group
+			}, "pairing-near-misses", `✔ every Keycloak group that feeds nothing has a name that clearly differs from the names of the ClearML groups
 `},
 
 		{"several Keycloak groups of one name", keycloaktest.Spec{Groups: []string{"/a/ops", "/b/ops", "/x/idle", "/y/idle"}, Users: []keycloaktest.User{user("ann", "/a/ops")}},
@@ -215,7 +215,7 @@ func TestPairingOnKeycloak(t *testing.T) {
     if only one of them is meant, rename the others. Anybody who may create a subgroup anywhere in Keycloak can create such a name
 `},
 		{"several Keycloak groups of the name that makes administrators", keycloaktest.Spec{Groups: []string{"/it/admins", "/guests/admins"}, Users: []keycloaktest.User{user("ann", "/it/admins")}},
-			func(t *testing.T, s *site) { s.signIn(t, "ann"); s.rules.AdminGroups = []string{"admins"} }, "pairing-collisions", `✘ several Keycloak groups have the name "admins" of admins.groups: "/guests/admins", "/it/admins". At a login ClearML treats the members of each of these groups as administrators. groupsync makes nobody an administrator by this name, and removes none of them
+			func(t *testing.T, s *site) { s.signIn(t, "ann"); s.rules.AdminGroups = []string{"admins"} }, "pairing-collisions", `✘ several Keycloak groups have the name "admins" of admins.groups: "/guests/admins", "/it/admins". At a login ClearML treats the members of each of these groups as administrators. groupsync makes nobody an administrator by this name, and removes no administrator who is in one of these groups
     rename the groups that are not meant. Until then write the path of the one that is meant into admins.groups, such as /guests/admins
 `},
 		{"the administrators are named by a path", keycloaktest.Spec{Groups: []string{"/it/admins", "/guests/admins"}, Users: []keycloaktest.User{user("ann", "/it/admins")}},
@@ -247,7 +247,7 @@ func TestPairingOnKeycloak(t *testing.T) {
 ! 1 ClearML user is ambiguous: several accounts could be this person, or several users could be one account. groupsync grants nothing to them. Their ids in ClearML: cm-eve
     look at each with groupsync explain ID, and correct the email in ClearML or in Keycloak, so that one account is left
 ! 1 ClearML user is rekeyed: the account whose id ClearML keeps is gone, and another account has the email. groupsync grants nothing to them. Their ids in ClearML: cm-cyn
-    look at each with groupsync explain ID. If the account was made anew for the same person, let the person sign in to ClearML, or correct the user there
+    look at each with groupsync explain ID. If both accounts are of one person, let the person sign in to ClearML, which corrects the id. If the email now belongs to another person, change the email of the old user in ClearML, or delete the user, before that person signs in
 `},
 		{"nobody is matched by the id", keycloaktest.Spec{Groups: []string{"/ops"}, Users: []keycloaktest.User{user("ann", "/ops")}},
 			func(t *testing.T, s *site) { s.known("ann", map[string]any{}); s.clearml.AddTeam("ops", "cm-ann") }, "pairing-people", `✔ people of the groups: 0 matched by the id, 1 by the email, 0 pending (in Keycloak, and not yet signed in to ClearML), 0 ambiguous, 0 rekeyed, 0 gone from Keycloak, 0 disabled there, 0 others
@@ -321,7 +321,7 @@ func TestPairingOnKeycloak(t *testing.T) {
 				s.rules.Mapping = map[string][]string{"Ops": {"ml"}}
 				s.lost = "configmaps is forbidden"
 			}, "pairing-guards", `! groupsync could not read the memory of earlier passes, so the guards decide here as in a first pass: configmaps is forbidden
-    correct this cause. A daemon that can read its memory uses the memory
+    correct this cause. If the daemon can read its memory, its guards use the memory, and may withhold other changes than shown here
 ! the guard missing_source would trip. ml: the Keycloak group "Ops", named in groups.mapping, does not exist: the user group is frozen; create it or correct the configuration; did you mean "ops"?
     correct this cause: no approval lifts this guard
 ! the guard removals would withhold 2 changes. 2 removals are wanted and 0 were made within 1h0m0s, guards.max_removals is 1: all removals are withheld; if they are correct, approve them

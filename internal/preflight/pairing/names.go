@@ -16,8 +16,8 @@ import (
 )
 
 // mostNamed is the largest number of findings about near misses (names that are nearly equal). It
-// is also the largest number of findings about collisions of names. Collisions of administrators
-// do not count.
+// is also the largest number of warnings about collisions (names that several groups have). A
+// collision of a name that makes administrators is an error: errors are always shown.
 const mostNamed = 5
 
 // cut returns the first mostNamed findings, and one finding with the number of the others. one and
@@ -70,7 +70,7 @@ func (p *pairing) nearMisses(context.Context) []preflight.Finding {
 		findings = append(findings, preflight.Warn(seen+", and ClearML has "+list(alike)+". groupsync compares names exactly", advice))
 	}
 	if findings == nil {
-		return preflight.Fine("no Keycloak group without a ClearML group has a name close to that of a ClearML group")
+		return preflight.Fine("every Keycloak group that feeds nothing has a name that clearly differs from the names of the ClearML groups")
 	}
 	return cut(findings, "near miss", "near misses", "groupsync --once --full lists the groups that feed nothing (no_target) and those that nothing feeds (no_source)")
 }
@@ -89,7 +89,7 @@ func (p *pairing) collisions(context.Context) []preflight.Finding {
 	for _, f := range p.view.Pairing.Feeds {
 		for _, c := range f.Collisions {
 			failures = append(failures, preflight.Fail(
-				fmt.Sprintf("several Keycloak groups have the name %s of admins.groups: %s. At a login ClearML treats the members of each of these groups as administrators. groupsync makes nobody an administrator by this name, and removes none of them", strconv.Quote(c.Name), list(paths(c.Groups))),
+				fmt.Sprintf("several Keycloak groups have the name %s of admins.groups: %s. At a login ClearML treats the members of each of these groups as administrators. groupsync makes nobody an administrator by this name, and removes no administrator who is in one of these groups", strconv.Quote(c.Name), list(paths(c.Groups))),
 				"rename the groups that are not meant. Until then write the path of the one that is meant into admins.groups, such as "+report.Name(c.Groups[0].Path)))
 		}
 		for _, groups := range p.shared(f) {
@@ -114,8 +114,8 @@ func (p *pairing) collisions(context.Context) []preflight.Finding {
 }
 
 // shared finds sources of a user group that have the same claim name. It returns one list of
-// sources for each such name. It returns nothing for administrators, and leaves out groups that
-// collide under a name of admins.groups, because other findings report these.
+// sources for each such name. It returns nothing if f is the feed of the administrators. For that
+// feed, collisions reports the names of admins.groups that several groups have (f.Collisions).
 func (p *pairing) shared(f match.Feed) (all [][]source.Group) {
 	at := make(map[string]int)
 	for _, g := range f.Sources {

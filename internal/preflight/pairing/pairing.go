@@ -34,7 +34,8 @@ type people interface {
 	GroupsOf(ctx context.Context, catalog source.Catalog, accounts []source.User, known []source.Federation) (map[string]source.OwnGroups, error)
 }
 
-// webApp reads the connections that were made in ClearML's web application.
+// webApp reads the sign-in connections (to identity providers) that somebody made in ClearML's web
+// application.
 type webApp interface {
 	Connections(ctx context.Context) ([]clearml.Connection, error)
 }
@@ -105,8 +106,8 @@ func (p *pairing) survey(ctx context.Context) error {
 	return nil
 }
 
-// fewFeeds is the largest number of fed user groups with which the finding of fed names all of
-// them. If there are more, the finding has only the numbers.
+// fewFeeds limits the names in the finding about the user groups that Keycloak groups feed. If there
+// are more such user groups, the finding has only the numbers.
 const fewFeeds = 10
 
 func (p *pairing) groups(ctx context.Context) []preflight.Finding {

@@ -80,7 +80,7 @@ func TestConnection(t *testing.T) {
 		off     = "✔ shut-out: ClearML lets people sign in who are in no group (prohibit_user_signup_if_not_in_group is off)\n"
 		on      = "! shut-out: groupsync did not make this check, because it could not survey both sides\n    see the check groups\n"
 		agrees  = "✔ connection: 1 connection of ClearML's web application to Keycloak: the realm, the client and the claim are those of the configuration\n"
-		none    = "✔ connection: nobody has made a connection to Keycloak in ClearML's web application. A connection by ClearML's variables is not shown\n"
+		none    = "✔ connection: nobody has made a connection to Keycloak in ClearML's web application. This check cannot see a connection that ClearML's environment variables make\n"
 		web     = "look for a connection to Keycloak in ClearML's settings, under Identity Providers. If there is one, compare its realm, client and groups claim with groupsync's configuration\n"
 	)
 	for _, tt := range []struct {
@@ -204,7 +204,7 @@ func TestShutOutLeavesPeopleOfAFederationAlone(t *testing.T) {
 	got, _ := s.look(t, "pairing-shut-out")
 	const want = `! pairing-shut-out: ClearML refuses people who are in no group that it knows (prohibit_user_signup_if_not_in_group). 1 person whom ClearML knows cannot sign in: bob@example.com
     put them into a Keycloak group that has a ClearML group of the same name, or switch the setting off
-! pairing-shut-out: ClearML refuses people who are in no group that it knows (prohibit_user_signup_if_not_in_group). groupsync did not check 1 person without a place in a member list of such a group: 0 because groupsync checks at most 50, and 1 because they belong to a user federation, where each question would fill Keycloak's user cache
+! pairing-shut-out: ClearML refuses people who are in no group that it knows (prohibit_user_signup_if_not_in_group). groupsync did not check 1 person who is in no member list of such a group: 0 because groupsync checks at most 50, and 1 because they belong to a user federation, where each question would fill Keycloak's user cache
     check single people with groupsync explain USER
 `
 	if d := cmp.Diff(want, got); d != "" {
@@ -227,7 +227,7 @@ func TestShutOutOfManyPeople(t *testing.T) {
 	got, _ := s.look(t, "pairing-shut-out")
 	for _, want := range []string{
 		"50 people whom ClearML knows cannot sign in: out-00@example.com, out-01@example.com, out-02@example.com, out-03@example.com, out-04@example.com and 45 more\n",
-		"groupsync did not check 2 people without a place in a member list of such a group: 2 because groupsync checks at most 50, and 0 because they belong to a user federation",
+		"groupsync did not check 2 people who are in no member list of such a group: 2 because groupsync checks at most 50, and 0 because they belong to a user federation",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("got\n%s\nwant\n%s", got, want)

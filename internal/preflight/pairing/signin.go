@@ -31,7 +31,7 @@ func (p *pairing) connection(ctx context.Context) []preflight.Finding {
 	}
 	ours := slices.DeleteFunc(all, func(c clearml.Connection) bool { return !strings.EqualFold(c.Provider, "keycloak") })
 	if len(ours) == 0 {
-		return preflight.Fine("nobody has made a connection to Keycloak in ClearML's web application. A connection by ClearML's variables is not shown")
+		return preflight.Fine("nobody has made a connection to Keycloak in ClearML's web application. This check cannot see a connection that ClearML's environment variables make")
 	}
 	var findings []preflight.Finding
 	for _, c := range ours {
@@ -138,7 +138,7 @@ func (o outside) findings(begin string) []preflight.Finding {
 			"put them into a Keycloak group that has a ClearML group of the same name, or switch the setting off"))
 	}
 	if n := o.unasked + o.federated; n > 0 {
-		findings = append(findings, preflight.Warn(fmt.Sprintf("%sgroupsync did not check %s without a place in a member list of such a group: %d because groupsync checks at most %d, and %d because they belong to a user federation, where each question would fill Keycloak's user cache", begin, report.Counted(n, "person", "people"), o.unasked, mostAsked, o.federated),
+		findings = append(findings, preflight.Warn(fmt.Sprintf("%sgroupsync did not check %s in no member list of such a group: %d because groupsync checks at most %d, and %d because they belong to a user federation, where each question would fill Keycloak's user cache", begin, report.Counted(n, "person who is", "people who are"), o.unasked, mostAsked, o.federated),
 			"check single people with groupsync explain USER"))
 	}
 	if findings == nil {

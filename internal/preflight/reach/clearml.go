@@ -202,7 +202,7 @@ func (r *clearmlReach) builtin(context.Context) (findings []preflight.Finding) {
 		case !groups[0].System:
 			findings = append(findings, problem(fmt.Sprintf("the user group %q is not marked as built in (system)", name), todo))
 		case name == target.Admins && r.AdminsGroup && !groups[0].Assignable:
-			findings = append(findings, problem(fmt.Sprintf("the members of the user group %q cannot be changed (assignable is false)", name), "make administrators in the way that ClearML is configured for, and empty admins.groups and admins.role; or set admins.via to role"))
+			findings = append(findings, problem(fmt.Sprintf("the members of the user group %q cannot be changed (assignable is false)", name), "set admins.via to role, so that groupsync writes the role admin and not the group. Or remove admins.groups and admins.role, and make administrators in ClearML without groupsync"))
 		}
 	}
 	if len(findings) == 0 {
@@ -251,9 +251,9 @@ func (r *clearmlReach) admins(context.Context) (findings []preflight.Finding) {
 	case len(findings) > 0:
 		return findings
 	case len(only) > 0:
-		return preflight.Fine(fmt.Sprintf("groupsync writes only the role admin. Without service accounts, %s and the membership of Admins, and %d only the role", report.Counted(agree, "user has the role", "users have the role"), len(only)))
+		return preflight.Fine(fmt.Sprintf("groupsync writes only the role admin. %s and the membership of Admins, and %d only the role. Service accounts are not counted", report.Counted(agree, "user has both the role", "users have both the role"), len(only)))
 	}
-	return preflight.Fine(fmt.Sprintf("the role admin and the membership of Admins agree: %s both, without service accounts", report.Counted(agree, "user has", "users have")))
+	return preflight.Fine(fmt.Sprintf("the role admin and the membership of Admins agree: %s both. Service accounts are not counted", report.Counted(agree, "user has", "users have")))
 }
 
 func (r *clearmlReach) views(context.Context) (findings []preflight.Finding) {

@@ -79,7 +79,7 @@ func TestAClearMLThatIsAsItShouldBe(t *testing.T) {
 ✔ clearml-version: ClearML 3.30.0, API 2.34, feature set enterprise
 ✔ clearml-features: the credentials have the feature user_management
 ✔ clearml-builtin: the built-in groups are there: Admins, Users, Queue admins
-✔ clearml-admins: the role admin and the membership of Admins agree: 0 users have both, without service accounts
+✔ clearml-admins: the role admin and the membership of Admins agree: 0 users have both. Service accounts are not counted
 ✔ clearml-views: ClearML's two lists of the members agree for every user group
 ✔ clearml-identity: the user groupsync is a service account
 `
@@ -213,7 +213,7 @@ func TestWhatIsWrongInClearML(t *testing.T) {
 				s.AddGroup(clearmltest.Group{ID: clearmltest.AdminsID, Name: "Admins", System: true})
 			},
 			want: `✘ clearml-builtin: the members of the user group "Admins" cannot be changed (assignable is false)
-    make administrators in the way that ClearML is configured for, and empty admins.groups and admins.role; or set admins.via to role
+    set admins.via to role, so that groupsync writes the role admin and not the group. Or remove admins.groups and admins.role, and make administrators in ClearML without groupsync
 `},
 		{name: "a pass sets the role alone, and Admins is away", via: match.ViaRole, check: "clearml-builtin",
 			mistake: func(s *clearmltest.Server) { s.RemoveGroup(clearmltest.AdminsID) },
@@ -241,7 +241,7 @@ func TestWhatIsWrongInClearML(t *testing.T) {
 			mistake: func(s *clearmltest.Server) {
 				s.AddUser(clearmltest.User{ID: "cyn", Name: "Cyn", Email: "cyn@example.com", Role: "admin"})
 			},
-			want: "✔ clearml-admins: groupsync writes only the role admin. Without service accounts, 0 users have the role and the membership of Admins, and 1 only the role\n"},
+			want: "✔ clearml-admins: groupsync writes only the role admin. 0 users have both the role and the membership of Admins, and 1 only the role. Service accounts are not counted\n"},
 		{name: "role and group disagree", options: clearmltest.Options{RolesApart: true}, check: "clearml-admins",
 			mistake: func(s *clearmltest.Server) {
 				s.AddUser(clearmltest.User{ID: "cyn", Name: "Cyn", Email: "cyn@example.com", Role: "admin"})

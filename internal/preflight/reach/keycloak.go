@@ -282,9 +282,9 @@ func (r *keycloakReach) enablesAgain(ctx context.Context, version string) []pref
 		fmt.Sprintf("upgrade to Keycloak %d, or disable people in LDAP", leavesDisabled))}
 }
 
-// versionNotShown checks a Keycloak that does not show its version to groupsync's client. Only
-// supported releases hide the version. The setting "Admin permissions" of the realm confirms that
-// the release is newer than 26.0, because older releases do not have this setting.
+// versionNotShown checks a Keycloak that does not show its version to groupsync's client. If the
+// realm has the setting "Admin permissions", the release is newer than 26.0, and so supported: older
+// releases lack the setting. If the realm lacks it, the release is not known.
 func (r *keycloakReach) versionNotShown(ctx context.Context, todo string) []preflight.Finding {
 	settings, err := r.Settings(ctx)
 	switch {

@@ -33,7 +33,7 @@ func (l *mapperLint) exampleOfPerson() []preflight.Finding {
 	// error.
 	if l.NameClaim != "" && claimIn(claims, l.NameClaim) == nil {
 		found = append(found, preflight.Warn(fmt.Sprintf("%shas no claim %q, which ClearML reads the name from", begin, l.NameClaim),
-			"see the check sign-in-person; if it found no error, that account lacks what the claim is made from"))
+			"see the check sign-in-person. If it found no error, the mapper is there, but the account of this simulated sign-in has no value for the claim, such as a first and last name. Then fill in the names of the accounts that lack them"))
 	}
 	return found
 }
@@ -104,7 +104,7 @@ func (l *mapperLint) adviceFor(claim string) string {
 		scope = "profile"
 	}
 	_, setting := l.addTo()
-	advice := fmt.Sprintf("make the client scope %q a default scope in %s, and keep %q on in its mapper of the claim", scope, l.console("Client scopes"), setting)
+	advice := fmt.Sprintf("make the client scope %q a default scope in %s, and leave the setting %q on in the mapper of this claim", scope, l.console("Client scopes"), setting)
 	if l.client.Lightweight && !l.Userinfo {
 		advice += `, or switch off "Always use lightweight access token" in ` + l.console("Advanced > Advanced settings")
 	}

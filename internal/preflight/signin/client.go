@@ -141,7 +141,7 @@ func (l *mapperLint) reaches(m keycloak.Mapper) bool {
 	key, _ := l.addTo()
 	value, given := m.Config[key]
 	if l.Userinfo && !given {
-		value = m.Config["id.token.claim"] // a mapper that is older than userinfo.token.claim lacks the setting; Keycloak then uses this one, too
+		value = m.Config["id.token.claim"] // an old mapper lacks userinfo.token.claim; Keycloak then uses id.token.claim in its place, and so does groupsync
 	}
 	return value == "true" || m.Kind == keycloak.PairwiseSubject
 }

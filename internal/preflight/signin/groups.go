@@ -20,7 +20,7 @@ func (l *mapperLint) checkExample(ctx context.Context) []preflight.Finding {
 		return []preflight.Finding{preflight.Unchecked(err, "the checks below use only the settings of the client")}
 	}
 	if e == nil {
-		return []preflight.Finding{preflight.Warn("groupsync found no local person in a group whose sign-in it could simulate, so the checks below use only the settings of the client",
+		return []preflight.Finding{preflight.Warn("groupsync could not simulate a sign-in, because the groups that it looked at have no enabled local account as a member. The checks below use only the settings of the client",
 			"put a local account of Keycloak into one of the groups, for example one made for tests")}
 	}
 	l.example = e
@@ -244,8 +244,9 @@ func (l *mapperLint) groupMappersElsewhere(mappers []keycloak.Mapper) []prefligh
 	return found
 }
 
-// tokenKind returns the phrase of token, with the word "lightweight" if the client always uses
-// lightweight access tokens. To these, a mapper adds its claim only with a setting of its own.
+// tokenKind returns the same phrase as the method token, with the word "lightweight" if the client
+// always uses lightweight access tokens. A mapper adds its claim to such a token only if its setting
+// "Add to lightweight access token" is on.
 func (l *mapperLint) tokenKind() string {
 	if l.client.Lightweight && !l.Userinfo {
 		return "the lightweight access token"
@@ -262,8 +263,8 @@ func (l *mapperLint) groupMappersOfOtherClaims(mappers []keycloak.Mapper) []pref
 	return found
 }
 
-// checkOtherWriters finds mappers of another kind that write into the group claim. ClearML
-// treats the values of such a mapper as names of groups.
+// checkOtherWriters finds mappers that write into the group claim and are no group membership
+// mappers. ClearML treats the values of such a mapper as names of groups.
 func (l *mapperLint) checkOtherWriters(context.Context) []preflight.Finding {
 	always, optional := l.writers(l.Claim)
 	isGroups := func(m keycloak.Mapper) bool { return m.Kind == keycloak.GroupMembership }
@@ -280,7 +281,7 @@ func (l *mapperLint) checkOtherWriters(context.Context) []preflight.Finding {
 	case found != nil:
 		return found
 	case optional != nil:
-		return preflight.Fine(fmt.Sprintf("no mapper of another kind writes into the claim %q of %s, unless ClearML asks for the optional client scope %s", l.Claim, l.token(), scopesOf(optional)))
+		return preflight.Fine(fmt.Sprintf("no mapper other than a group membership mapper writes into the claim %q of %s, unless ClearML asks for the optional client scope %s", l.Claim, l.token(), scopesOf(optional)))
 	}
-	return preflight.Fine(fmt.Sprintf("no mapper of another kind writes into the claim %q of %s", l.Claim, l.token()))
+	return preflight.Fine(fmt.Sprintf("no mapper other than a group membership mapper writes into the claim %q of %s", l.Claim, l.token()))
 }

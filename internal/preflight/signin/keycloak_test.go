@@ -192,7 +192,7 @@ const (
 	seeGroups = "    see the check sign-in-groups\n"
 	seeBoth   = "    see the checks sign-in-groups and sign-in-other-mappers\n"
 	seePerson = "    see the check sign-in-person\n"
-	seeName   = "    see the check sign-in-person; if it found no error, that account lacks what the claim is made from\n"
+	seeName   = "    see the check sign-in-person. If it found no error, the mapper is there, but the account of this simulated sign-in has no value for the claim, such as a first and last name. Then fill in the names of the accounts that lack them\n"
 	groupsAt  = "Clients > web > Client scopes > web-dedicated > Mappers > groups"
 	urisAt    = `"Valid redirect URIs" in Clients > web > Settings > Access settings` + "\n"
 )
@@ -300,9 +300,9 @@ func TestMapperOnKeycloak(t *testing.T) {
 ` + seePerson + `! sign-in-token: ` + givenOne + `has no claim "preferred_username", which ClearML reads the name from
 ` + seeName + `✘ sign-in-groups: the mapper "groups" of the client does not add the claim "groups" to the lightweight access token, which is what ClearML reads
     switch on "Add to lightweight access token" in ` + groupsAt + notLight + `✘ sign-in-person: no mapper adds the claim "email" to the lightweight access token. ClearML needs it to know the email of a person
-    make the client scope "email" a default scope in Clients > web > Client scopes, and keep "Add to lightweight access token" on in its mapper of the claim` + notLight + `✘ sign-in-person: no mapper adds the claim "sub" to the lightweight access token. ClearML needs it to know the id of a person
-    make the client scope "basic" a default scope in Clients > web > Client scopes, and keep "Add to lightweight access token" on in its mapper of the claim` + notLight + `✘ sign-in-person: no mapper adds the claim "preferred_username" to the lightweight access token. ClearML needs it to know the name of a person
-    make the client scope "profile" a default scope in Clients > web > Client scopes, and keep "Add to lightweight access token" on in its mapper of the claim` + notLight + `✘ sign-in-roles: no mapper adds a claim "roles" with realm roles to the lightweight access token, so no sign-in shows ClearML the role "boss" of its administrators
+    make the client scope "email" a default scope in Clients > web > Client scopes, and leave the setting "Add to lightweight access token" on in the mapper of this claim` + notLight + `✘ sign-in-person: no mapper adds the claim "sub" to the lightweight access token. ClearML needs it to know the id of a person
+    make the client scope "basic" a default scope in Clients > web > Client scopes, and leave the setting "Add to lightweight access token" on in the mapper of this claim` + notLight + `✘ sign-in-person: no mapper adds the claim "preferred_username" to the lightweight access token. ClearML needs it to know the name of a person
+    make the client scope "profile" a default scope in Clients > web > Client scopes, and leave the setting "Add to lightweight access token" on in the mapper of this claim` + notLight + `✘ sign-in-roles: no mapper adds a claim "roles" with realm roles to the lightweight access token, so no sign-in shows ClearML the role "boss" of its administrators
     make the client scope "roles" a default scope in Clients > web > Client scopes, and switch on "Add to lightweight access token" in its mapper "realm roles"; or set admins.role and ClearML's variable admin_role to ""
 `},
 		{"lightweight access tokens, with the user-info answer", func(c *signInClient) {
@@ -361,7 +361,7 @@ func TestMapperOnKeycloak(t *testing.T) {
 		{"no scope basic", func(c *signInClient) { c.drop("basic") },
 			`✘ sign-in-token: ` + givenOne + `has no claim "sub"
 ` + seePerson + `✘ sign-in-person: no mapper adds the claim "sub" to the access token. ClearML needs it to know the id of a person
-    make the client scope "basic" a default scope in Clients > web > Client scopes, and keep "Add to access token" on in its mapper of the claim
+    make the client scope "basic" a default scope in Clients > web > Client scopes, and leave the setting "Add to access token" on in the mapper of this claim
 `},
 		{"pairwise subjects", func(c *signInClient) {
 			c.addMapper("pairwise", keycloak.PairwiseSubject, "", "sectorIdentifierUri=", "pairwiseSubAlgorithmSalt=x")
@@ -380,12 +380,12 @@ func TestMapperOnKeycloak(t *testing.T) {
 		{"no scope email", func(c *signInClient) { c.drop("email") },
 			`✘ sign-in-token: ` + givenOne + `has no claim "email", although the account has an email
 ` + seePerson + `✘ sign-in-person: no mapper adds the claim "email" to the access token. ClearML needs it to know the email of a person
-    make the client scope "email" a default scope in Clients > web > Client scopes, and keep "Add to access token" on in its mapper of the claim
+    make the client scope "email" a default scope in Clients > web > Client scopes, and leave the setting "Add to access token" on in the mapper of this claim
 `},
 		{"no scope profile", func(c *signInClient) { c.drop("profile") },
 			`! sign-in-token: ` + givenOne + `has no claim "preferred_username", which ClearML reads the name from
 ` + seeName + `✘ sign-in-person: no mapper adds the claim "preferred_username" to the access token. ClearML needs it to know the name of a person
-    make the client scope "profile" a default scope in Clients > web > Client scopes, and keep "Add to access token" on in its mapper of the claim
+    make the client scope "profile" a default scope in Clients > web > Client scopes, and leave the setting "Add to access token" on in the mapper of this claim
 `},
 
 		{"no scope roles", func(c *signInClient) { c.drop("roles") },
@@ -558,7 +558,7 @@ func TestMapperOfAPersonWithoutAName(t *testing.T) {
 func TestMapperWithoutAPerson(t *testing.T) {
 	c := newSignInClient(t, signInRealm(t, checker, keycloaktest.User{Username: "hidden", Disabled: true, Groups: []string{"/eng"}}, keycloaktest.User{Username: "nowhere"}))
 	c.editMapper("groups", "full.path=true")
-	want := `! sign-in-token: groupsync found no local person in a group whose sign-in it could simulate, so the checks below use only the settings of the client
+	want := `! sign-in-token: groupsync could not simulate a sign-in, because the groups that it looked at have no enabled local account as a member. The checks below use only the settings of the client
     put a local account of Keycloak into one of the groups, for example one made for tests
 ✘ sign-in-groups: the mapper "groups" of the client writes groups as full paths, but groups.full_path is false, so the sign-in and groupsync name the groups differently
     switch "Full group path" off in ` + groupsAt + `, or set groups.full_path to true

@@ -121,7 +121,7 @@ func TestMapperOfASoundClient(t *testing.T) {
 ✔ sign-in-redirect: the client "web" has the redirect URI "https://app.example.com/callback_keycloak"
 ✔ sign-in-token: the access token that Keycloak would give one person in 2 groups holds them in the claim "groups", as groupsync names them
 ✔ sign-in-groups: the mapper "groups" of the client puts the groups into the claim "groups" of the access token, as names without their path
-✔ sign-in-other-mappers: no mapper of another kind writes into the claim "groups" of the access token, unless ClearML asks for the optional client scope "microprofile-jwt"
+✔ sign-in-other-mappers: no mapper other than a group membership mapper writes into the claim "groups" of the access token, unless ClearML asks for the optional client scope "microprofile-jwt"
 ✔ sign-in-person: mappers add "email", "sub" and "preferred_username" to the access token
 ✔ sign-in-roles: the mapper "realm roles" of the client scope "roles" adds the claim "realm_access.roles" with realm roles to the access token
 `
@@ -148,7 +148,7 @@ func (f *fakeClients) replace(name, scope string, with ...keycloak.Mapper) {
 
 func TestMapper(t *testing.T) {
 	const (
-		noExample = `! sign-in-token: groupsync found no local person in a group whose sign-in it could simulate, so the checks below use only the settings of the client
+		noExample = `! sign-in-token: groupsync could not simulate a sign-in, because the groups that it looked at have no enabled local account as a member. The checks below use only the settings of the client
     put a local account of Keycloak into one of the groups, for example one made for tests
 `
 		allTheSame = `. What Keycloak would give one person is correct nevertheless
@@ -315,9 +315,9 @@ func TestMapper(t *testing.T) {
 			`✘ sign-in-groups: the mapper "groups" of the client does not add the claim "groups" to the lightweight access token, which is what ClearML reads
     switch on "Add to lightweight access token" in Clients > web > Client scopes > web-dedicated > Mappers > groups` + lightweightOff +
 			`✘ sign-in-person: no mapper adds the claim "email" to the lightweight access token. ClearML needs it to know the email of a person
-    make the client scope "email" a default scope in Clients > web > Client scopes, and keep "Add to lightweight access token" on in its mapper of the claim` + lightweightOff +
+    make the client scope "email" a default scope in Clients > web > Client scopes, and leave the setting "Add to lightweight access token" on in the mapper of this claim` + lightweightOff +
 			`✘ sign-in-person: no mapper adds the claim "sub" to the lightweight access token. ClearML needs it to know the id of a person
-    make the client scope "basic" a default scope in Clients > web > Client scopes, and keep "Add to lightweight access token" on in its mapper of the claim` + lightweightOff},
+    make the client scope "basic" a default scope in Clients > web > Client scopes, and leave the setting "Add to lightweight access token" on in the mapper of this claim` + lightweightOff},
 		{"lightweight access tokens, in which every mapper writes", func(_ *signin.Options, f *fakeClients) {
 			f.client.Lightweight = true
 			for _, m := range f.client.Mappers {
@@ -423,7 +423,7 @@ func TestMapper(t *testing.T) {
 `},
 		{"no mapper of the id", func(_ *signin.Options, f *fakeClients) { f.replace("sub", "basic") },
 			`✘ sign-in-person: no mapper adds the claim "sub" to the access token. ClearML needs it to know the id of a person
-    make the client scope "basic" a default scope in Clients > web > Client scopes, and keep "Add to access token" on in its mapper of the claim
+    make the client scope "basic" a default scope in Clients > web > Client scopes, and leave the setting "Add to access token" on in the mapper of this claim
 `},
 		{"no mapper of the id in a realm that has none", func(_ *signin.Options, f *fakeClients) {
 			f.client.SubjectMapper = false
@@ -438,20 +438,20 @@ func TestMapper(t *testing.T) {
 			f.replace("username", "profile", optional(mapper("username", attribute, "profile", "preferred_username")))
 		},
 			`✘ sign-in-person: no mapper adds the claim "email" to the access token. ClearML needs it to know the email of a person
-    make the client scope "email" a default scope in Clients > web > Client scopes, and keep "Add to access token" on in its mapper of the claim
+    make the client scope "email" a default scope in Clients > web > Client scopes, and leave the setting "Add to access token" on in the mapper of this claim
 ! sign-in-person: the claim "preferred_username" is in the access token only if ClearML asks for the optional client scope "profile"
     make it a default scope in Clients > web > Client scopes
 `},
 		{"the name that ClearML's variable names is missing", func(_ *signin.Options, f *fakeClients) { f.replace("username", "profile") },
 			`✘ sign-in-person: no mapper adds the claim "preferred_username" to the access token. ClearML needs it to know the name of a person
-    make the client scope "profile" a default scope in Clients > web > Client scopes, and keep "Add to access token" on in its mapper of the claim
+    make the client scope "profile" a default scope in Clients > web > Client scopes, and leave the setting "Add to access token" on in the mapper of this claim
 `},
 		{"the email is the name, and is missing", func(s *signin.Options, f *fakeClients) {
 			s.NameClaim = "email"
 			f.replace("email", "email")
 		},
 			`✘ sign-in-person: no mapper adds the claim "email" to the access token. ClearML needs it to know the email of a person
-    make the client scope "email" a default scope in Clients > web > Client scopes, and keep "Add to access token" on in its mapper of the claim
+    make the client scope "email" a default scope in Clients > web > Client scopes, and leave the setting "Add to access token" on in the mapper of this claim
 `},
 		{"the name that no variable names may be missing", func(s *signin.Options, f *fakeClients) {
 			s.NameClaim = ""
