@@ -20,7 +20,7 @@ type sources struct {
 
 func (s *sources) add(flags *pflag.FlagSet) {
 	flags.StringVarP(&s.config, "config", "c", "", "the configuration file (YAML)")
-	flags.StringVar(&s.clearmlEnv, "clearml-env", "", "a file that sets ClearML's own CLEARML__…keycloak__… variables: an env file, a docker-compose override or Helm values")
+	flags.StringVar(&s.clearmlEnv, "clearml-env", "", "take the defaults of keys from a file that sets ClearML's own CLEARML__…keycloak__… variables: an env file, a docker-compose override or Helm values")
 	config.AddFlags(flags)
 }
 

@@ -21,6 +21,6 @@ func newDemo(p program) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&exit, "exit", false, "end by itself, without serving the metrics")
-	cmd.Flags().StringVar(&serve, "serve", "", "do not play the story: serve the ClearML stand-in on this address, with /api before its calls")
+	cmd.Flags().StringVar(&serve, "serve", "", "do not play the story: serve the ClearML stand-in on this address; its clearml.url is then http://HOST:PORT/api")
 	return cmd
 }

@@ -29,7 +29,7 @@ func newHealth() *cobra.Command {
 			}
 			req, err := http.NewRequestWithContext(cmd.Context(), http.MethodGet, address.String(), nil)
 			if err != nil {
-				return fmt.Errorf("asking for the health of %s: write http://127.0.0.1:8080/healthz", address.Redacted())
+				return fmt.Errorf("asking for the health: %s is not a valid URL: write http://127.0.0.1:8080/healthz", address.Redacted())
 			}
 			client := http.Client{
 				Timeout:       healthTimeout,

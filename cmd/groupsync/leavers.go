@@ -28,9 +28,9 @@ func newLeavers(p program) *cobra.Command {
 in ClearML: user groups, also those that groupsync does not manage; the role; access
 rules that name the person; the last use of the UI and of API keys.
 
-Data that ClearML does not return is unknown, and a person who may hold something is
-listed. If groupsync cannot tell whether a person left, it lists the person with the
-reason.
+If ClearML does not return some of this, leavers shows it as unknown. The person is then
+listed, because the person may hold it. If groupsync cannot tell whether a person is
+disabled or gone, it lists the person too, and says why it cannot tell.
 
 leavers only reads, and remembers nothing. The exit code is 2 if anybody is listed, 0 if
 nobody is, and 1 if there was an error.`,

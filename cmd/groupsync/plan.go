@@ -108,7 +108,9 @@ func runPlan(ctx context.Context, p program, present, changed config.Config, f p
 	if err != nil {
 		return fmt.Errorf("the changed configuration: %w", err)
 	}
-	if present.Admins.Via == "group" { // ClearML's role admin is read if either configuration needs it
+	// ClearML's role admin is read only if admins.via is role or both. If the present configuration
+	// does not need the role, the value of the changed one decides.
+	if present.Admins.Via == "group" {
 		present.Admins.Via = changed.Admins.Via
 	}
 	s, _, err := openSides(present, p, shown, log)

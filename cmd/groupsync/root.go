@@ -15,8 +15,8 @@ import (
 	"groupsync/internal/wire"
 )
 
-// version and revision are set when an image or a release is built. If they are
-// empty, build takes them from the binary's build information.
+// version and revision are set when an image or a release is made. If they are empty, the
+// function build takes the version and the commit from the build information in the binary.
 var version, revision = "", ""
 
 // flags are the flags of the root command that are not keys of the configuration.

@@ -22,9 +22,9 @@ func openSides(c config.Config, p program, shown *progress, log *slog.Logger) (w
 }
 
 // openReconciler returns the Reconciler of a command that makes no more than one pass, with the
-// sides and the Lease of openSides. If the configuration keeps the guards' memory only in this
-// process, it sets Limits.Forgets, because no later pass can then know how long a removal has
-// waited.
+// sides and the Lease of openSides. If the guards' memory is kept only in this process, no later pass
+// can know how long a removal has waited. openReconciler then sets Limits.Forgets, and the guard
+// grace advises the user to set state_dir.
 func openReconciler(c config.Config, p program, shown *progress, log *slog.Logger) (*reconcile.Reconciler, wire.Sides, *kube.Lease, error) {
 	s, lease, err := openSides(c, p, shown, log)
 	if err != nil {
@@ -34,8 +34,9 @@ func openReconciler(c config.Config, p program, shown *progress, log *slog.Logge
 	return reconcile.New(s.Source, s.Target, s.Options), s, lease, nil
 }
 
-// requestOf returns the request of a command's one pass. Without apply the pass is a dry
-// run. approve is the digest of an approval, or empty.
+// requestOf returns the request of a command's one pass. Without apply the pass is a dry run.
+// approve is the digest of an approval, or empty. If lease is not nil, the pass checks before each
+// write that this process holds the Lease.
 func requestOf(apply bool, approve string, lease *kube.Lease) reconcile.Request {
 	req := reconcile.Request{Apply: apply, MayWrite: wire.MayWrite(lease), DryRun: !apply}
 	if approve != "" {
@@ -55,8 +56,9 @@ func openMemory(c config.Config, p program, log *slog.Logger) (reconcile.Store, 
 	return store, lease, err
 }
 
-// pod returns the Kubernetes pod that this process runs in. The chart sets the two variables
-// through the downward API of Kubernetes.
+// pod returns the Kubernetes pod that this process runs in, from the environment variables POD_NAME
+// and POD_UID. The chart sets both through the downward API of Kubernetes. If a variable is not set,
+// as outside Kubernetes, its field is empty.
 func (p program) pod() kube.Pod {
 	return kube.Pod{Name: p.lookup("POD_NAME"), UID: p.lookup("POD_UID")}
 }

@@ -30,9 +30,9 @@ func newSuspend(p program) *cobra.Command {
 state_dir or the Lease: the daemon, all its replicas, and --once --apply. When suspend
 has answered, no further write begins. A write that has begun is finished.
 
-Passes go on: they read, plan and report, and the guard suspended withholds every
-change, or with --removals-only every removal. No approval lifts it. The suspension
-survives a restart, ends by itself, and ends earlier by groupsync resume. suspend
+Passes go on: they read, plan and report. The guard named "suspended" withholds every
+change, or with --removals-only every removal. An approval does not lift this guard. The
+suspension survives a restart. It ends by itself, or earlier by groupsync resume. suspend
 replaces a suspension that is in force.`,
 		Args: hinted(cobra.NoArgs),
 	}

@@ -84,7 +84,8 @@ func (g *progress) step(doing string) {
 	g.draw(doing + " …")
 }
 
-// count shows how much of the current step is done. of is the number of all parts of the step.
+// count shows how many reads of the current step are finished. The parameter of is the number of all
+// its reads.
 func (g *progress) count(done, of int) {
 	if g == nil {
 		return

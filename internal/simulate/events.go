@@ -24,7 +24,10 @@ type event struct {
 	weight int
 	do     func(*world, *rand.Rand)
 
-	ofProcess bool // the event is about the processes of groupsync, so script does not delay it until a pass runs
+	// ofProcess is true if the event is about the processes of groupsync. Such an event happens at
+	// its own time. The function script delays about half of the other events until a pass runs, so
+	// that Keycloak and ClearML change while groupsync reads them.
+	ofProcess bool
 }
 
 // events lists the kinds of events.
@@ -109,7 +112,9 @@ var events = []event{
 		if n := w.realm.Federations(); n > 0 {
 			i, lasts := r.IntN(n), time.Duration(1+r.IntN(2000))*time.Second
 			m := idp.Mode(1 + r.IntN(3))
-			if g := w.base.Limits.Grace; m == idp.Blind && lasts > g/2 { // if LDAP shows nobody for longer than the grace, groupsync rightly removes these people
+			// If an LDAP shows nobody for the whole grace, groupsync rightly removes its people from
+			// their user groups. So an LDAP is blind for half the grace at most.
+			if g := w.base.Limits.Grace; m == idp.Blind && lasts > g/2 {
 				lasts = g / 2
 			}
 			w.realm.SetMode(i, m)
@@ -245,10 +250,11 @@ func pick[T any](r *rand.Rand, all []T) (one T) {
 	return all[r.IntN(len(all))]
 }
 
-// mayBeNamed reports whether a group of Keycloak may get the name now. The name must not contain
-// the name of another group while a pass runs, because the pass could not tell the two groups
-// apart: Keycloak counts groups whose names contain a text (docs/simulation.md). With the flag
-// -known every name is allowed.
+// mayBeNamed reports whether a group of Keycloak may get the name now. While a pass runs, the name
+// must not contain the name of another group. The reason: for each group that feeds a user group,
+// the pass asks Keycloak how many groups of an account have a name that contains this group's name.
+// Keycloak would count the renamed group too (docs/simulation.md). With the flag -known every name
+// is allowed.
 func (w *world) mayBeNamed(name string) bool {
 	return Known || w.running.Load() == 0 || !w.realm.NameContains(name)
 }
@@ -256,8 +262,8 @@ func (w *world) mayBeNamed(name string) bool {
 // taken reports whether an account has the email already.
 func (w *world) taken(mail string) bool { return w.realm.HasEmail(mail) }
 
-// script lets events happen until the hours of the schedule are over. About half of the events
-// about Keycloak and ClearML wait for the next pass, and happen while that pass runs.
+// script lets events happen until the simulated hours (Scenario.Hours) are over. About half of the
+// events about Keycloak and ClearML wait for the next pass, and happen while that pass runs.
 func (w *world) script(begin time.Time) {
 	rng := w.rand("script")
 	if w.Off["events"] {

@@ -105,8 +105,10 @@ func (l *lease) run(ctx context.Context, node string, lead func(context.Context)
 	}
 }
 
-// term runs lead until ctx ends or the process has not renewed the Lease in time. It returns the
-// error of lead.
+// term runs lead until ctx ends or the Lease is lost, and returns the error of lead. term renews the
+// Lease whenever tick fires. If the process no longer holds the Lease (held), term first waits for
+// the delay late, because the process notices the loss late. Then term ends the context of lead, and
+// waits until lead has returned.
 func (l *lease) term(ctx context.Context, node string, tick *time.Ticker, lead func(context.Context) error) error {
 	leading, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -62,7 +62,7 @@ func (s settings) forOracle(r *idp.Realm) history.Settings {
 	return h
 }
 
-// cronOf returns the cron schedule with the time every between two passes.
+// cronOf returns the cron schedule of passes. The parameter every is the time between two passes.
 func cronOf(every time.Duration) cron.Schedule {
 	spec := fmt.Sprintf("*/%d * * * *", int(every/time.Minute))
 	if every >= time.Hour {
@@ -167,8 +167,9 @@ func (n *node) connect(s settings) (sides, error) {
 	return sides{src, tgt, o}, nil
 }
 
-// lead is the fence of the process: groupsync calls it before each write. It returns an error if
-// the process must not write now.
+// lead returns an error if the process was killed, or if it does not hold the Lease (lease.held).
+// groupsync calls lead before each write, as one part of its fence. groupsync itself checks the other
+// parts, the age of the plan and a suspension.
 func (n *node) lead() error {
 	switch {
 	case n.dead.Load():
@@ -272,7 +273,8 @@ func (n *node) counted() (c history.Counters) {
 	return c
 }
 
-// ending is the fact about the end of a pass, while passed fills it in.
+// ending is a history.PassEnded that the method passed still fills in. It adds the method note,
+// which records one change.
 type ending struct{ history.PassEnded }
 
 func (e *ending) note(group string, c report.Change, add bool) {

@@ -19,8 +19,9 @@ import (
 	"groupsync/internal/simulate/oracle"
 )
 
-// Outcome is the result of a schedule. Sometimes has the names of things that happened, and how
-// often. Virtual is how much virtual time the schedule took.
+// Outcome is the result of a schedule. The field Sometimes says how often each fault, event, guard
+// and state occurred, by name. With it a test finds what never occurred. Virtual is how much virtual
+// time the schedule took.
 type Outcome struct {
 	Violations []oracle.Violation
 	Sometimes  map[string]int
@@ -44,7 +45,7 @@ func run(s Scenario) Outcome {
 	}
 	w.script(begin)
 	end := w.settle()
-	settled := time.Now() // the end is judged by this time and not by the end of the shutdown, during which an exception of users.protect could end
+	settled := time.Now() // judgeEnd uses the state at this time; an exception of users.protect could expire during the shutdown, and no pass would act on it
 	w.shutdown()
 	judge.Judge(w.log.Take())
 	w.judgeEnd(judge, end, settled)
@@ -87,8 +88,8 @@ func (w *world) living() []*node {
 }
 
 // restart ends the oldest process and starts a new one. If kill is true, the old process ends as by
-// a crash. If not, it shuts down in order. If forget is true, restart also deletes the guards'
-// memory.
+// a crash. If not, it shuts down normally. If forget is true, restart also deletes the guards'
+// memory, which all processes share.
 func (w *world) restart(kill, forget bool) {
 	w.mu.Lock()
 	n := w.nodes[0]
@@ -133,7 +134,7 @@ func (w *world) ask(n *node, user string, req reconcile.Request) (report.Report,
 	r, err := n.daemon.Sync(context.Background(), user, req)
 	switch {
 	case errors.Is(err, schedule.ErrStandby):
-		w.count("asked while it stands by")
+		w.count("a standby was asked for a pass")
 	case err == nil && user != "":
 		w.count("pass of one person")
 	}

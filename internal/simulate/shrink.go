@@ -33,7 +33,8 @@ var features = []string{"replicas", "journal", "rogue server", "one view", "dupl
 
 // Shrink returns a smaller schedule for which fails is still true. It first leaves out the
 // faults, events and features that the failure does not need. Then it makes the schedule
-// shorter, and then it leaves out people. It calls fails at most most times.
+// shorter, and then it leaves out people. Shrink calls fails at most as often as
+// the parameter most says.
 func Shrink(s Scenario, most int, fails func(Scenario) bool) Scenario {
 	try := func(smaller Scenario) bool {
 		if most <= 0 {

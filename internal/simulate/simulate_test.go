@@ -158,8 +158,8 @@ func missing(seen map[string]int) []string {
 // sights are the states that a large run must reach.
 var sights = []string{
 	"a cache that is old", "a list hides somebody", "a list shows somebody wrongly", "a list without the people of a federation that is away",
-	"a member list that the server cuts", "a token of ClearML that ended in a pass", "a token of Keycloak that ended in a pass",
-	"a role written", "a write did more than it said", "an administrator removed", "approval granted true", "asked while it stands by", "change reverted",
+	"a member list that the server cuts", "a standby was asked for a pass", "a token of ClearML expired during a pass", "a token of Keycloak expired during a pass",
+	"a role written", "a write did more than it said", "an administrator removed", "approval granted true", "change reverted",
 	"kept ambiguous", "kept local", "kept other_provider", "kept protected", "kept rekeyed", "kept self", "killed", "memory lost", "restarted", "reloaded",
 	"pass of one person", "people deleted by a read while LDAP shows nobody", "people imported again under new ids",
 	"people shown as disabled because their federation is away", "probe up false", "probe up true", "somebody whom only a login settles", "somebody with another role", "suspended",

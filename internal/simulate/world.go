@@ -1,9 +1,10 @@
 // Package simulate runs the whole daemon in memory and in virtual time, against models of
 // Keycloak and ClearML. The models fail in every known way. An oracle judges each write.
 //
-// A schedule is one run: a configuration, people and groups, events and faults, for some hours of
-// virtual time. The seed decides everything about a schedule (docs/simulation.md). A world is
-// the state of a schedule while it runs. A node is one process of groupsync in that world.
+// In this package, a schedule is one simulated run: a configuration, people and groups, events and
+// faults, for some hours of virtual time. It does not mean when passes run, as it does elsewhere.
+// The seed decides everything about a schedule (docs/simulation.md). A world is the state of a
+// schedule while it runs. A node is one process of groupsync in that world.
 package simulate
 
 import (
@@ -31,7 +32,7 @@ type Scenario struct {
 	Hours  int             // how many virtual hours the schedule runs before all faults and events end
 	People int             // how many people there are
 	Off    map[string]bool // kinds of faults, events and features that are switched off
-	Focus  map[string]bool // kinds of faults, events and features that happen often; if one of them is a fault, no other kind of fault happens
+	Focus  map[string]bool // kinds of faults and events that happen more often, and features that are always on; if it has a kind of fault, only the kinds of fault in Focus happen
 	Trace  io.Writer       // where the processes log to; nil: nowhere
 }
 
@@ -299,7 +300,8 @@ func (w *world) populate(rng *rand.Rand) {
 	w.realm.AddAccount("service-account-ci", "", -1, true)
 }
 
-// person makes one person: an account, perhaps a user, and the groups and roles of both.
+// person makes the person with the number i: an account, perhaps a user, and the groups and roles of
+// both. feds is the number of federations. groups has the ids of all groups of Keycloak.
 func (w *world) person(rng *rand.Rand, i, feds int, groups []string) {
 	mail := email(i)
 	if rng.IntN(8) == 0 {

@@ -67,7 +67,8 @@ func Draw(t *rapid.T) string {
 	return b.String()
 }
 
-// DrawRules returns a random change of the rules that fits the lines of Draw.
+// DrawRules returns a random change of the rules. The rules name groups, roles and people that Draw
+// makes, so the change often has an effect.
 func DrawRules(t *rapid.T) func(*match.Options) {
 	drawn := match.Options{
 		FullPath: rapid.Bool().Draw(t, "full_path"), CaseInsensitive: rapid.Bool().Draw(t, "case_insensitive"), KeepGone: rapid.IntRange(0, 4).Draw(t, "keep gone") == 0,

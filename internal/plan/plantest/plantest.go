@@ -1,6 +1,6 @@
-// Package plantest builds both sides of a synchronization from lines of text, for the tests of
-// the pure packages. Both sides together are a World. A World answers look-ups and second
-// looks as Keycloak does.
+// Package plantest builds both sides of a synchronization from lines of text. Tests of packages that
+// read no network use it, such as match, plan and guard. Both sides together are a World. A World
+// answers look-ups and second looks as Keycloak does.
 package plantest
 
 import (
@@ -51,12 +51,15 @@ type holders struct{ users, paths []string }
 //
 //	both ann bob              people with an account and a user; ClearML keeps the account's id
 //	keycloak dan FLAGS        an account; flags: disabled, ldap, ldap=FEDERATION, service, email=X, name=First_Last
-//	clearml eve FLAGS         a ClearML user who signed in by keycloak; flags: local, google, also=google, untold
-//	                          (ClearML returns no providers), service, email=X, name=First_Last, id=X,Y, role=X
-//	disable ann, ldap ann     changes an account; "disable ann elsewhere": the account is disabled, but the
-//	                          database's list of disabled accounts does not have the account
-//	federation corp FLAGS     flags: off (disabled), away (the probe fails), trusted (keycloak.trusted_federations
-//	                          names it), unanswered (no probe), foreign (people are not imported)
+//	clearml eve FLAGS         a ClearML user who signed in by keycloak; flags: local (signed in by no provider),
+//	                          google (only by google), also=google (by google too), untold (ClearML returns no
+//	                          providers), service, email=X, name=First_Last, id=X,Y (account ids that ClearML has
+//	                          stored), role=X
+//	disable ann, ldap ann     changes an account; "disable ann elsewhere": the account is disabled, but Keycloak's
+//	                          list of disabled accounts does not have the account
+//	federation corp FLAGS     flags: off (disabled), away (the probe fails, earlier ones did not), unanswered (no
+//	                          probe has ever succeeded), trusted (keycloak.trusted_federations names it),
+//	                          foreign (Keycloak does not copy its accounts into its database)
 //	duplicates                the realm allows duplicate emails
 //	/team: ann dan            a Keycloak group with its direct members
 //	id /team X                the group's id; the default is the path
@@ -64,8 +67,8 @@ type holders struct{ users, paths []string }
 //	shows /team ann           the member list of /team has ann, but ann's own side lacks /team
 //	unreadable /team          Keycloak cannot list the members
 //	role boss: ann /team      holders of a role, people and groups
-//	team = ann eve            a ClearML user group with its members; "team!" is built in, "team?" not assignable,
-//	                          "team#2" a second group with that name
+//	team = ann eve            a ClearML user group with its members; "team!" is built in, "team?" is not assignable
+//	                          (ClearML refuses changes of its members), "team#2" is a second group with that name
 //	view team ann             ann's own list in ClearML lacks the group
 //
 // The account of NAME has the id kc-NAME, and the ClearML group NAME has the id cm-NAME.
@@ -560,7 +563,9 @@ type Pass struct {
 	Weighed      plan.Plan
 }
 
-// Pass reads both sides, pairs, plans, makes the look-ups, plans again and weighs.
+// Pass does the steps of a pass before the guards. It reads both sides, matches groups and people,
+// plans, makes the look-ups and plans again. Then it takes the second look, and adds the answers to
+// the plan (Plan.Weighed).
 func (w *World) Pass(tb TB) Pass {
 	tb.Helper()
 	p := Pass{Pairing: w.Pairing(tb), Target: w.Target(tb), Source: w.Source(tb)}
@@ -583,7 +588,7 @@ func (w *World) Scoped(tb TB, before match.Rules, p Pass) map[string]bool {
 	tb.Helper()
 	pairing, err := match.Groups(w.Catalog(tb), p.Target.Groups(), before)
 	if err != nil {
-		tb.Fatalf("pairing the groups under the rules before: %v", err)
+		tb.Fatalf("pairing the groups under the rules of the earlier pass: %v", err)
 	}
 	snap := w.LookUp(tb, w.read(tb, match.Selection(p.Pairing, pairing)), p.Draft.Asks)
 	scoped := make(map[string]bool)
@@ -602,13 +607,15 @@ func (w *World) Scoped(tb TB, before match.Rules, p Pass) map[string]bool {
 
 // Lines returns a plan as text, with one line for each change or person:
 //
-//	+ann@team from /team by id            an addition
-//	-bob@team not_member by id            a removal
-//	… (away) [federation]                 its denial and its guard, if there are any
-//	=eve@team local                       a member who stays
+//	+ann@team from /team by id            an addition: its source, and how the account was found (id or email)
+//	-bob@team not_member by id            a removal: the reason, and how the account was found
+//	=eve@team local                       a member whom a rule keeps, and the rule
 //	?dan@team                             a pending account
 //	hidden bob@team, shown ann@team       the own side contradicts the member list
 //	frozen team: …                        why the group is frozen
+//
+// A change without evidence ends with the reason (source.Denial) in parentheses, such as "(away)". A
+// change that a guard withholds ends with the guard in brackets, such as "[federation]".
 func Lines(p plan.Plan) []string {
 	lines := []string{}
 	for _, g := range p.Groups {

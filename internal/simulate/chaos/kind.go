@@ -60,7 +60,7 @@ var Kinds = []Kind{
 	Page404, Conflict, TooMany, ServerError, NotImplemented, BadGateway, Unavailable, GatewayTimeout, SlowDrip, Timeout,
 }
 
-// of reports whether the fault can happen on a side.
+// The method of reports whether the fault can happen on the side s.
 func (k Kind) of(s Side) bool {
 	switch k {
 	case Empty, ShortList, GroupForbidden, GroupMissing:

@@ -60,15 +60,21 @@ type Model interface {
 type Wire struct {
 	Seed  uint64
 	Kinds map[Kind]bool // the kinds that are switched on
-	Rate  float64       // the probability that an active kind of fault hits a request
+	Rate  float64       // the probability that a kind of fault hits a request, if the kind is active in the pass
 	Storm float64       // the probability that a pass is stormy
-	Share float64       // the probability that a kind is active in a stormy pass; if all were active, the first kinds in the list Kinds would hide the others
+
+	// Share is the probability that a kind that is switched on is active in a stormy pass. A kind
+	// that is not active hits no request of the pass. If all kinds were active, few requests would
+	// meet a kind from the end of the package's list of kinds, because draw uses the first kind that
+	// hits.
+	Share float64
 
 	Always bool // every kind that is switched on is active in every stormy pass
 
-	// OneView says that the model of ClearML shows the members of built-in groups in one view
-	// only. The wire then shortens no member list of such a group, because groupsync could not
-	// detect a short list without the second view.
+	// OneView says that the model of ClearML shows the members of built-in groups only in the
+	// groups' member lists, and not in the users' own lists of groups. The wire then shortens no
+	// member list of such a group, because groupsync could not detect a short list without the
+	// users' own lists.
 	OneView bool
 
 	Trace    io.Writer // gets a line for each fault; may be nil
@@ -169,9 +175,11 @@ func Rand(seed uint64, parts ...any) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, h.Sum64())) // #nosec G404 -- the same seed must give the same schedule
 }
 
-// question returns the key of what a request asks for. Requests that can confirm each other have
-// one key, so that only one of them gets a false answer (see once). So question ignores the limit
-// on the number of entries, and all requests about the holders of a role have one key.
+// question returns a text for what a request asks. The method once gives one false answer at most for
+// each text. Requests that can confirm each other have the same text, so only one of them gets a
+// false answer. These are requests to Keycloak that differ only in the query parameter max, and all
+// requests about the holders of a role. For ClearML the text is the parameter key, which is the
+// result of keyOf.
 func (r roundTripper) question(req *http.Request, key string) string {
 	if r.side == ClearML {
 		return key
@@ -267,9 +275,9 @@ func (r roundTripper) count(k Kind) {
 	r.hit[r.node] = true
 }
 
-// once reports whether the node has got no false answer to the question key in this pass. The wire
-// gives only one, because no client could detect a false answer that it gets twice. once also
-// records that a false answer is given now.
+// once returns true if the node may get a false answer to a question now, and records that it gets
+// one. The parameter key is the result of the method question. In one pass, a node gets only one false
+// answer to each question, because no client could detect a false answer that it gets twice.
 func (r roundTripper) once(key string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -562,7 +570,7 @@ func (r roundTripper) write(req *http.Request, q Request, fault Kind, rng *rand.
 	return carry()
 }
 
-// broken is a response body that ends with the error end instead of io.EOF.
+// broken is a response body that ends with an error instead of io.EOF. The field end is this error.
 type broken struct {
 	*bytes.Reader
 	end error
@@ -578,8 +586,8 @@ func (b *broken) Read(p []byte) (int, error) {
 
 func (b *broken) Close() error { return nil }
 
-// drip is a response body that arrives in small pieces. Before each piece it waits for the time
-// wait.
+// drip is a response body that arrives in small pieces. The field wait is the delay before each
+// piece.
 type drip struct {
 	ctx  context.Context
 	body *bytes.Reader

@@ -48,11 +48,15 @@ type group struct {
 
 // Directory is the model of the server. Its exported bool fields choose how the server behaves.
 type Directory struct {
-	TokenLife  time.Duration
-	KeepsIDs   bool // the server keeps the id that the identity provider sent
-	OneView    bool // the users' own lists of groups leave out built-in groups
-	Rogue      bool // the server changes another group too when it carries out a write
-	CutsAdmins bool // Cut shortens the lists of built-in groups too, even if OneView is set and no other view shows their members
+	TokenLife time.Duration
+	KeepsIDs  bool // the server keeps the id that the identity provider sent
+	OneView   bool // the users' own lists of groups leave out built-in groups
+	Rogue     bool // the server changes another group too when it carries out a write
+
+	// CutsAdmins matters only if OneView is set. If it is true, Cut shortens the member lists of
+	// built-in groups too. If it is false, Cut leaves them complete, because only these lists show
+	// their members, and groupsync could not detect a short one.
+	CutsAdmins bool
 
 	log *history.Log
 
@@ -244,8 +248,10 @@ func (d *Directory) replace(g *group, members []string, by string, write int) {
 	}
 }
 
-// Cut makes every member list show only its first to members from now on. If to is 0, lists are
-// complete again. If own is true, the users' own lists of groups lack the same memberships.
+// Cut shortens the member lists of groups from now on. The parameter to is the largest number of
+// members that a list then shows. If to is 0, lists are complete again. Lists of built-in groups can
+// be an exception (CutsAdmins). If own is true, the users' own lists of groups lack the same
+// memberships.
 func (d *Directory) Cut(to int, own bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -429,7 +435,7 @@ func (d *Directory) Answer(q chaos.Request) chaos.Answer {
 		return d.login(q)
 	}
 	if end, known := d.tokens[strings.TrimPrefix(auth, "Bearer ")]; !known || !time.Now().Before(end) {
-		d.Sometimes["a token of ClearML that ended in a pass"]++
+		d.Sometimes["a token of ClearML expired during a pass"]++
 		return fail(401, 30, "token expired")
 	}
 	switch q.Path {

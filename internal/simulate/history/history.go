@@ -55,8 +55,8 @@ type (
 
 // Facts about ClearML.
 type (
-	// User is the new state of a user. Kept is the account id that ClearML keeps from a sign-in
-	// through Keycloak. Role is the role in ClearML.
+	// User is the new state of a user. Kept is the account id that ClearML has stored at a sign-in
+	// through Keycloak. (It is not about members whom a rule keeps.) Role is the role in ClearML.
 	User struct {
 		ID, Name, Email, Kept, Role string
 		Keycloak, Other, Service    bool // has signed in through Keycloak; has signed in through another provider; is a service account
@@ -81,7 +81,8 @@ type (
 	}
 )
 
-// AdminRole is the id of the user group that stands for ClearML's role admin.
+// AdminRole is the id of a user group that exists only in the log. Its members are the users with
+// ClearML's role admin, so that the oracle can judge the role as it judges a group.
 const AdminRole = "role:admin"
 
 // Writer is the value of Member.By for a change that groupsync made.
@@ -136,8 +137,8 @@ type (
 		Errors, Guards []string
 		Counted        Counters
 	}
-	// Counters are the numbers of changed memberships that the metrics of a process have counted
-	// since the process began. NotAdded and NotRemoved count writes that failed.
+	// Counters are numbers of memberships that the metrics of a process have counted since the
+	// process began. NotAdded and NotRemoved count the memberships whose write failed.
 	Counters struct{ Added, Removed, NotAdded, NotRemoved int }
 	// Leads says that the process Node is the leader, at most until the time Until.
 	Leads struct {
@@ -164,7 +165,7 @@ type Settings struct {
 	FullPath         bool
 	Mapping          map[string][]string // claim name to names of user groups
 	AdminGroups      []string
-	AdminRole        string // Keycloak's role of administrators; empty: none
+	AdminRole        string // name of Keycloak's role of administrators (admins.role); empty: none; the constant AdminRole is about ClearML's role
 	AdminVia         string // what makes administrators in ClearML: group, role or both
 	Self             string // id of groupsync's own ClearML user
 	Protected        []string

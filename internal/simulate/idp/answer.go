@@ -43,7 +43,7 @@ func (r *Realm) Answer(q chaos.Request) chaos.Answer {
 		return refusal(404, "HTTP 404 Not Found")
 	}
 	if end, known := r.tokens[strings.TrimPrefix(q.Header.Get("Authorization"), "Bearer ")]; !known || !time.Now().Before(end) {
-		r.Sometimes["a token of Keycloak that ended in a pass"]++
+		r.Sometimes["a token of Keycloak expired during a pass"]++
 		return refusal(401, "HTTP 401 Unauthorized")
 	}
 	parts := strings.Split(strings.Trim(rest, "/"), "/")
@@ -125,7 +125,7 @@ func (r *Realm) answerGroups(path []string, query url.Values) chaos.Answer {
 }
 
 // page returns the part of a list that the query parameters first and max ask for. If the query has
-// no max, otherwise takes its place. A negative max means no limit.
+// no max, page uses the value of the parameter otherwise. A negative value means no limit.
 func page(list []any, query url.Values, otherwise int) []any {
 	first, _ := strconv.Atoi(query.Get("first"))
 	most := otherwise
@@ -158,7 +158,7 @@ func (r *Realm) members(g *group) (list []any, took time.Duration) {
 		case n == 0:
 			continue
 		case f == nil || f.Enabled && f.Mode == Up:
-		case g.federation != "": // an LDAP group, whose federation is not up or is switched off
+		case g.federation != "": // the group comes from LDAP, and the account's federation is not up or is switched off (see the case before): the list leaves the account out
 			r.Sometimes["a list without the people of a federation that is away"]++
 			if f.Mode == Hanging {
 				took = hangTime
@@ -313,7 +313,7 @@ func (r *Realm) search(query url.Values) chaos.Answer {
 			fits = !a.service
 		}
 		if query.Get("enabled") == "false" && a.enabled {
-			fits = false // Keycloak evaluates this filter in its database, where the account is enabled
+			fits = false // Keycloak evaluates the filter enabled=false in its database; there the account is enabled, even if the answer shows it as disabled (see shown)
 		}
 		if fits {
 			list = append(list, r.shown(a))

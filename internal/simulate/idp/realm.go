@@ -545,7 +545,8 @@ func (r *Realm) see(f *Federation) {
 	f.removed = nil
 }
 
-// Settle imports the people again whose accounts forget has deleted. Each LDAP must be up for that.
+// Settle imports people again whose accounts the method forget has deleted. It leaves out the people
+// of an LDAP that is not up or is switched off.
 func (r *Realm) Settle() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -37,9 +37,9 @@ func (r *Realm) GiveRole(id, role string, in bool) {
 	r.tellRole(id, roles)
 }
 
-// Hidden returns the ids of an account and of a group of the same LDAP. The group's list hides
-// the people of that LDAP, and the account is not in the group. If there is no such pair, both
-// ids are "".
+// Hidden returns the ids of an account and of a group of the same LDAP. The account is not in the
+// group. If it joins the group, the group's member list will not show it. If there is no such pair,
+// both ids are "".
 func (r *Realm) Hidden(rng *rand.Rand) (account, group string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

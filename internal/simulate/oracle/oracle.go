@@ -32,9 +32,9 @@ const (
 	Floor     Law = "the floor of administrators holds"
 	Writers   Law = "only the leader writes"
 	Bounds    Law = "a write changes only the members of an existing group that may be written"
-	Canary    Law = "a server that changes more than it was asked gets no third write"
+	Canary    Law = "a server that changes more than it was asked carries out at most two writes (a canary, perhaps delivered twice)"
 	Age       Law = "no plan is written after its maximum age"
-	Converges Law = "without faults both sides agree after two passes"
+	Converges Law = "without faults, passes and approvals bring both sides to the same state"
 	Counts    Law = "the metrics count what happened"
 	Agrees    Law = "the report agrees with what happened"
 )
@@ -159,7 +159,7 @@ func (o *Oracle) sent(t time.Time, s history.Sent) {
 		o.broken(Bounds, t, "the user group %q does not exist: the write makes it", s.Group)
 		return
 	case team.Name != s.Name || team.Description != s.Description:
-		o.broken(Bounds, t, "the write of %q says name %q and description %q", team.Name, s.Name, s.Description)
+		o.broken(Bounds, t, "the write to the user group %q would change its name or description: it sends the name %q and the description %q", team.Name, s.Name, s.Description)
 	case team.System && team.Name != admins || !team.Assignable:
 		o.broken(Bounds, t, "the built-in group %q is written", team.Name)
 	}
@@ -173,7 +173,7 @@ func (o *Oracle) sent(t time.Time, s history.Sent) {
 			removed++
 			rests := instants
 			if !o.members[pair{s.Group, id}].get(shown) {
-				rests = []time.Time{t} // the pass had not read that member, so only the moment of the write counts
+				rests = []time.Time{t} // the member list that the pass read did not have this user, so the removal needs a reason at the moment of the write
 			}
 			o.removal(t, p, team, id, rests)
 		}
@@ -207,9 +207,10 @@ func (o *Oracle) allowed(t time.Time, s history.Sent) *pass {
 	return p
 }
 
-// basis returns a time. A write at the time t is judged by the members at this time. For the first
-// write after a read, it is the time of the read. If the write is sent again without another read,
-// it is t. key names the node and the group.
+// basis returns the time whose members a write at the time t is compared with. For the first write
+// after a read, this is the time of the read. If groupsync sends the write again without another
+// read, this is t, because the members can have changed since the read. key names the node and the
+// group.
 func (o *Oracle) basis(t, read time.Time, key pair) time.Time {
 	last, again := o.tried[key]
 	o.tried[key] = t
@@ -237,7 +238,7 @@ func (o *Oracle) sentRole(t time.Time, s history.SentRole) {
 	user := func(w at) history.User { return o.users[s.User].get(w.t) }
 	switch {
 	case s.Role != "admin" && s.Role != "user":
-		o.broken(Bounds, t, "%s is given the role %q", s.User, s.Role)
+		o.broken(Bounds, t, "%s is given the role %q: only the roles admin and user may be written", s.User, s.Role)
 	case !o.during(p, instants, func(w at) bool { return w.fed(team) }):
 		o.broken(Bounds, t, "the role admin is written, and nothing of Keycloak feeds it")
 	case !o.during(p, instants, func(w at) bool { return slices.Contains([]string{"admin", "user"}, user(w).Role) }):
@@ -273,9 +274,9 @@ func (o *Oracle) some(node string, instants []time.Time, holds func(at) bool) bo
 	return slices.ContainsFunc(instants, func(t time.Time) bool { return holds(o.at(t, node)) })
 }
 
-// during reports whether the function holds returns true at one of the instants of the pass p or
-// more. If p has an approval, there is no grace, and people whom a blind LDAP does not show count
-// as gone.
+// during does what some does, for the node of the pass p, and considers an approval. If p has one, a
+// person whom a blind LDAP does not show counts as gone. The grace is then 0 in the state that the
+// function holds gets, so ghosts do not count.
 func (o *Oracle) during(p *pass, instants []time.Time, holds func(at) bool) bool {
 	return o.some(p.node, instants, func(w at) bool {
 		if p.approved {
@@ -308,11 +309,15 @@ func (o *Oracle) removal(t time.Time, p *pass, team history.UserGroup, id string
 }
 
 // waited records a violation if a removal did not wait for the grace. instants are the times during
-// the pass at which its reads can have seen the realm. The grace applies if, at each of them, all
-// candidates are enabled accounts of a federation. (A person with a disabled account may be removed
-// at once.) Then every earlier pass for everybody within the grace must have proposed the removal.
-// The oracle accepts an earlier pass if the person was out of the group at one instant of that pass,
-// because the pass can have read the realm at that instant.
+// the pass at which its reads can have seen the realm. The removal may be made at once if one of
+// these is true:
+//
+//   - The pass has an approval.
+//   - At one of the instants, the person had no candidate, or one that is disabled or local.
+//
+// Otherwise every earlier pass that began less than the grace before this pass must have proposed the
+// removal. Such a pass can have proposed it if the person was out of the group at an instant of that
+// pass. Passes that failed, and passes of one person, do not count.
 func (o *Oracle) waited(t time.Time, p *pass, team history.UserGroup, id string, instants []time.Time) {
 	now := o.at(t, p.node)
 	if o.during(p, instants, func(w at) bool {
@@ -330,7 +335,7 @@ func (o *Oracle) waited(t time.Time, p *pass, team history.UserGroup, id string,
 			continue
 		}
 		if !o.some(p.node, o.instants(earlier.began, earlier.ended), func(w at) bool {
-			w.s.Grace = 0 // the earlier pass could not find a ghost account, so for it the ghost was out of the group
+			w.s.Grace = 0 // so that ghosts do not count as accounts: Keycloak had deleted the account, so the earlier pass could not find it, and proposed the removal
 			return !w.in(o.users[id].get(w.t), team)
 		}) && earlier.began.After(p.began.Add(-now.s.Grace)) {
 			o.broken(Wait, t, "%s is taken out of %q, although the person belonged in the group during the whole pass of %s, and the grace is %s", o.who(id, t), team.Name, earlier.began.Format("02 15:04:05"), now.s.Grace)
@@ -420,7 +425,7 @@ func (o *Oracle) who(id string, t time.Time) string {
 func (w at) accountsOf(u history.User, team history.UserGroup) string {
 	text := ""
 	for _, a := range w.candidates(u) {
-		text += fmt.Sprintf("[%s %s federation %q enabled %t misread %t in %t]", a.ID, a.Username, a.Federation, a.Enabled, !a.ghost.IsZero(), w.gives(a, team))
+		text += fmt.Sprintf("[account %s, username %s, federation %q, enabled: %t, deleted because LDAP did not show the person: %t, a token gives the membership: %t]", a.ID, a.Username, a.Federation, a.Enabled, !a.ghost.IsZero(), w.gives(a, team))
 	}
 	return text
 }
@@ -462,7 +467,7 @@ func (o *Oracle) ended(t time.Time, e history.PassEnded) {
 	o.counts(t, e)
 	left := e.Left > 0 || len(e.Errors) > 0 || e.Result == "error" || e.Result == "guarded"
 	if left != (e.Exit != 0) {
-		o.broken(Agrees, t, "the pass %s has exit code %d, result %s, %d changes left, errors %s", e.ID, e.Exit, e.Result, e.Left, strings.Join(e.Errors, "; "))
+		o.broken(Agrees, t, "the pass %s has exit code %d, and its report has result %s, %d changes left, errors: %s; the exit code must be 0 if nothing is left, withheld or failed, and otherwise not 0", e.ID, e.Exit, e.Result, e.Left, strings.Join(e.Errors, "; "))
 	}
 	if e.HasJournal && len(p.changed) > 0 && !e.Journaled {
 		o.broken(Agrees, t, "the pass %s changed something, and the journal has no report of it", e.ID)
@@ -503,13 +508,13 @@ func (o *Oracle) hidden(p *pass, c history.Change) bool {
 	if c.Add || o.Strict || o.short[pair{p.node, c.Group}].Before(p.began) {
 		return false
 	}
-	o.Sometimes["a removal that an answer hides"]++
+	o.Sometimes["a removal that the report gets wrong after a short answer"]++
 	return true
 }
 
-// raced reports whether ClearML had the result of the change c at an instant of the pass before t.
-// Then somebody else undid that result between the read and the write, and the write restored it
-// without a planned change.
+// raced reports whether the report of the pass may lack the change c, which a write made at the time
+// t. It may if ClearML already had the result of c at an earlier instant of the pass. Then somebody
+// else undid that result before t, and the write restored it without a planned change.
 func (o *Oracle) raced(p *pass, c history.Change, t time.Time) bool {
 	return slices.ContainsFunc(o.instants(p.began, t), func(x time.Time) bool {
 		return x.Before(t) && o.members[pair{c.Group, c.User}].get(x) == c.Add
@@ -524,8 +529,8 @@ func text(c history.Change) string {
 }
 
 // Settled judges the end of a schedule: both sides must agree. Since the fact Calm, nothing has
-// changed, and passes have run. Settled uses the settings of node at the time t. frozen names the
-// user groups in which a guard rightly withholds changes without end.
+// changed, and passes have run. Settled uses the settings of node at the time t. The parameter frozen
+// names the user groups in which some guard may withhold changes for ever. Settled skips them.
 func (o *Oracle) Settled(t time.Time, node string, frozen []string) {
 	w := o.at(t, node)
 	w.s.Grace = 0
@@ -553,7 +558,7 @@ func (o *Oracle) Settled(t time.Time, node string, frozen []string) {
 			case w.protected(u): // a rule keeps the memberships of the user
 			case claim && team.System && !w.unambiguousAdmin(u):
 			default:
-				o.broken(Converges, t, "%s: %q has the user: %t, the claim: %t", o.who(uid, t), team.Name, is, claim)
+				o.broken(Converges, t, "%s: is a member of %q: %t, a token of the person gives this membership: %t; both must be equal", o.who(uid, t), team.Name, is, claim)
 			}
 		}
 	}

@@ -138,8 +138,9 @@ func (p *past) imported(t time.Time, a history.Account) {
 	}
 }
 
-// instants returns the time from, and the times up to to at which Keycloak, ClearML or the settings
-// changed. Between two of these times nothing changes, so no other time needs to be looked at.
+// instants returns the times at which Keycloak, ClearML or the settings changed, after the parameter
+// from and not after the parameter to. The first time in the result is from itself. Between two of
+// these times nothing changes, so no other time needs to be looked at.
 func (p *past) instants(from, to time.Time) []time.Time {
 	list := []time.Time{from}
 	i := sort.Search(len(p.times), func(i int) bool { return p.times[i].After(from) })
@@ -261,8 +262,8 @@ func (w at) fed(team history.UserGroup) bool {
 	return len(w.sources(team)) > 0 || w.ofAdmins(team) && w.s.AdminRole != ""
 }
 
-// bosses returns the ids of the Keycloak groups whose members hold the role of administrators.
-// These are the groups that were given the role, and the groups below them.
+// bosses returns the ids of the Keycloak groups that make each of their members a boss. These are the
+// groups that were given the role of administrators, and the groups below them.
 func (w at) bosses() []string {
 	var ids []string
 	for id := range w.groups {
@@ -337,7 +338,8 @@ func (w at) in(u history.User, team history.UserGroup) bool {
 }
 
 // ours reports whether the user has signed in through Keycloak, and is neither groupsync's own
-// user nor a service account. The model of ClearML always returns how a user has signed in.
+// user nor a service account. The model of ClearML always returns how a user has signed in, so ours
+// needs no third result for an unknown sign-in.
 func (w at) ours(u history.User) bool {
 	return u.ID != "" && !u.Service && u.ID != w.s.Self && u.Keycloak
 }
