@@ -247,7 +247,7 @@ func TestPairingOnKeycloak(t *testing.T) {
 ! 1 ClearML user is ambiguous: several accounts could be this person, or several users could be one account. groupsync grants nothing to them. Their ids in ClearML: cm-eve
     look at each with groupsync explain ID, and correct the email in ClearML or in Keycloak, so that one account is left
 ! 1 ClearML user is rekeyed: the account whose id ClearML keeps is gone, and another account has the email. groupsync grants nothing to them. Their ids in ClearML: cm-cyn
-    look at each with groupsync explain ID. If both accounts are of one person, let the person sign in to ClearML, which corrects the id. If the email now belongs to another person, change the email of the old user in ClearML, or delete the user, before that person signs in
+    look at each with groupsync explain ID. If both accounts are of one person, let the person sign in to ClearML, which corrects the id. If the email now belongs to another person, correct the email of the old user in ClearML
 `},
 		{"nobody is matched by the id", keycloaktest.Spec{Groups: []string{"/ops"}, Users: []keycloaktest.User{user("ann", "/ops")}},
 			func(t *testing.T, s *site) { s.known("ann", map[string]any{}); s.clearml.AddTeam("ops", "cm-ann") }, "pairing-people", `✔ people of the groups: 0 matched by the id, 1 by the email, 0 pending (in Keycloak, and not yet signed in to ClearML), 0 ambiguous, 0 rekeyed, 0 gone from Keycloak, 0 disabled there, 0 others

@@ -44,7 +44,7 @@ func (p *pairing) census(context.Context) []preflight.Finding {
 	}
 	if list := ids[match.Rekeyed]; len(list) > 0 {
 		findings = append(findings, preflight.Warn(fmt.Sprintf("%s rekeyed: the account whose id ClearML keeps is gone, and another account has the email. groupsync grants nothing to them. Their ids in ClearML: %s", counted(len(list)), preflight.Some(list)),
-			"look at each with groupsync explain ID. If both accounts are of one person, let the person sign in to ClearML, which corrects the id. If the email now belongs to another person, change the email of the old user in ClearML, or delete the user, before that person signs in"))
+			"look at each with groupsync explain ID. If both accounts are of one person, let the person sign in to ClearML, which corrects the id. If the email now belongs to another person, correct the email of the old user in ClearML"))
 	}
 	if by["email"] > 0 && p.view.Input.Source.Catalog().HidesEmails() {
 		findings = append(findings, preflight.Warn(fmt.Sprintf("%s matched by the email only, the realm allows duplicate emails, and it has a federation, which can hide a second account. groupsync adds none of these people to a group. They get their groups at their next login to ClearML", report.Counted(by["email"], "person is", "people are")),

@@ -100,7 +100,7 @@ func unauthorized(call string, a answer, text string) error {
 	case 22:
 		return failf(fault.Auth, call, "wrong credentials (401/22, %s): check clearml.access_key and clearml.secret_key", text)
 	case 30:
-		return failf(fault.Auth, call, "a new token is refused too (401/30, %s): check the clocks of the API servers, and that all of them sign tokens with the same secret (ClearML's secure.auth.token_secret)", text)
+		return failf(fault.Auth, call, "a new token is refused too (401/30, %s): check the clocks of the API servers, and that all of them sign tokens with the same secret", text)
 	}
 	return failf(fault.Auth, call, "the credentials are refused (401/%d, %s): check clearml.access_key and clearml.secret_key", a.subcode, text)
 }

@@ -158,7 +158,7 @@ func TestReadSaysWhatWentWrong(t *testing.T) {
 		{"a role that may not", clearmltest.Options{}, clearmltest.Fault{Call: groups, Code: 403, Subcode: 20, Text: "required roles admin"},
 			"ClearML permissions.get_user_groups: the role of these credentials may not make this call (403/20, required roles admin): give groupsync the access key of a ClearML administrator", fault.Forbidden},
 		{"a token that stays refused", clearmltest.Options{}, clearmltest.Fault{Call: users, Code: 401, Subcode: 30, Text: "expired"},
-			"ClearML users.get_all: a new token is refused too (401/30, expired): check the clocks of the API servers, and that all of them sign tokens with the same secret (ClearML's secure.auth.token_secret)", fault.Auth},
+			"ClearML users.get_all: a new token is refused too (401/30, expired): check the clocks of the API servers, and that all of them sign tokens with the same secret", fault.Auth},
 		{"a header that gets lost", clearmltest.Options{}, clearmltest.Fault{Call: users, Code: 401, Subcode: 20, Text: "missing"},
 			"ClearML users.get_all: the server received no credentials (401/20, missing): a proxy removes the Authorization header; check clearml.url", fault.Auth},
 		{"another scheme is refused", clearmltest.Options{}, clearmltest.Fault{Call: users, Code: 401, Subcode: 10, Text: "scheme"},
