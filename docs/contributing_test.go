@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -122,6 +123,26 @@ func TestOnlyTheDemoHasTheStandIn(t *testing.T) {
 		if slices.Contains(imports, "target/clearmltest") && name != "demo" {
 			t.Errorf("%s imports the stand-in", name)
 		}
+	}
+}
+
+// TestWhereToLookIsTrue looks for each function of the table "Where to look in the code" in its
+// file.
+func TestWhereToLookIsTrue(t *testing.T) {
+	_, table, _ := strings.Cut(read(t, "../CONTRIBUTING.md"), "\nWhere to look in the code:\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	places := regexp.MustCompile("`([\\w.]+)` (?:of `\\w+` )?in ((?:internal|cmd)/[\\w/]+\\.go)").FindAllStringSubmatch(table, -1)
+	if len(places) < 10 {
+		t.Fatalf("the table names %d functions with their files: %v", len(places), places)
+	}
+	for _, p := range places {
+		name, file := p[1][strings.LastIndexByte(p[1], '.')+1:], p[2]
+		if !regexp.MustCompile(`(?m)^func (\(.*\) )?` + name + `\(|^\t` + name + `\b`).MatchString(read(t, filepath.Join("..", file))) {
+			t.Errorf("%s has no %s", file, p[1])
+		}
+	}
+	for _, file := range regexp.MustCompile(`(?:internal|cmd)/[\w/]+\.go`).FindAllString(table, -1) {
+		read(t, filepath.Join("..", file))
 	}
 }
 
