@@ -17,10 +17,10 @@ import (
 // leavers.interval is not shorter.
 const retryAfter = time.Hour
 
-// counting is the state of the counts of leavers for the metrics. There is one count every
-// leavers.interval. The daemon calls the method after at the end of a pass, and runs no pass during
-// the call. So only one goroutine at a time uses this state. If somebody requests a pass or a
-// reload, the daemon interrupts the count.
+// counting is the state of the counts of leavers for the metrics. A count follows the first
+// scheduled pass after leavers.interval. The daemon calls the method after at the end of a pass, and
+// runs no pass during the call. So only one goroutine at a time uses this state. If somebody
+// requests a pass or a reload, the daemon interrupts the count.
 type counting struct {
 	log       *slog.Logger
 	metrics   *metrics.Metrics
@@ -71,7 +71,7 @@ func (c *counting) count(ctx context.Context, s leavers.Surveyor, d leavers.Dire
 		return false
 	case err != nil:
 		c.failed = true
-		c.log.Warn("the leavers were not counted: the metric groupsync_leavers keeps the last count, and the next count follows after an hour, or after leavers.interval if that is shorter", "error", err)
+		c.log.Warn("the leavers were not counted: the metric groupsync_leavers keeps the last count, and the next count follows the first scheduled pass after an hour, or after leavers.interval if that is shorter", "error", err)
 		return false
 	}
 	c.failed = false

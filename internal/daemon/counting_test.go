@@ -90,7 +90,7 @@ func TestACountThatIsCutShort(t *testing.T) {
 	}{
 		{"the next pass is due", func() (context.Context, context.CancelFunc) {
 			return context.WithDeadline(context.Background(), time.Now())
-		}, `level=WARN msg="the leavers were not counted: the metric groupsync_leavers keeps the last count, and the next count follows after an hour, or after leavers.interval if that is shorter" error="the count did not end before the next pass`, 0},
+		}, `level=WARN msg="the leavers were not counted: the metric groupsync_leavers keeps the last count, and the next count follows the first scheduled pass after an hour, or after leavers.interval if that is shorter" error="the count did not end before the next pass`, 0},
 		{"the process ends", func() (context.Context, context.CancelFunc) {
 			ctx, cancel := context.WithCancel(context.Background())
 			cancel()

@@ -340,7 +340,7 @@ func (x *explainer) notes(a Answer) []string {
 		notes = append(notes, "This configuration has no state_dir and no Lease, so this command does not know what earlier passes found: since when a removal is wanted, and how many changes were made within guards.window.")
 	}
 	if stale {
-		notes = append(notes, "Keycloak's user cache may be older than Keycloak's database. If it is, a login follows the old entry until the cache is refreshed. To refresh it, clear the user cache in Keycloak, or switch on the periodic sync of changed users in the settings of the federation in Keycloak.")
+		notes = append(notes, "Keycloak's user cache may be older than Keycloak's database. If it is, a login follows the old entry until the cache is refreshed. To refresh it, clear the user cache in Keycloak. For people of a federation, a periodic sync of changed users does the same each time it runs.")
 	}
 	if !x.Past.From.IsZero() {
 		notes = append(notes, "The journal begins at "+stamp(x.Past.From)+". If this answer names no pass for a membership, groupsync has not changed the membership since then.")

@@ -305,7 +305,7 @@ func (s *stage) listed(t *testing.T, path string) []string {
 }
 
 // staleCache is what the report says about a user cache that an answer showed to be old.
-const staleCache = `user cache for staff: Keycloak's user cache may be older than Keycloak's database. If it is, a login follows the old entry until the cache is refreshed. To refresh it, clear the user cache in Keycloak, or switch on the periodic sync of changed users in the settings of the federation in Keycloak.`
+const staleCache = `user cache for staff: Keycloak's user cache may be older than Keycloak's database. If it is, a login follows the old entry until the cache is refreshed. To refresh it, clear the user cache in Keycloak. For people of a federation, a periodic sync of changed users does the same each time it runs.`
 
 // Issue 9, A5.
 func TestAnOldUserCache(t *testing.T) {

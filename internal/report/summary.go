@@ -260,7 +260,7 @@ func differences(r Report) (lines []string) {
 				name(g.Name), strings.Join(differs, " and ")))
 		}
 		if g.OwnView.Stale {
-			lines = append(lines, fmt.Sprintf("user cache for %s: Keycloak's user cache may be older than Keycloak's database. If it is, a login follows the old entry until the cache is refreshed. To refresh it, clear the user cache in Keycloak, or switch on the periodic sync of changed users in the settings of the federation in Keycloak.", name(g.Name)))
+			lines = append(lines, fmt.Sprintf("user cache for %s: Keycloak's user cache may be older than Keycloak's database. If it is, a login follows the old entry until the cache is refreshed. To refresh it, clear the user cache in Keycloak. For people of a federation, a periodic sync of changed users does the same each time it runs.", name(g.Name)))
 		}
 	}
 	return lines

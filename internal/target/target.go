@@ -46,7 +46,7 @@ var BuiltinNames = []string{Admins, Everybody, "Queue admins"}
 // Builtin reports whether a name is in BuiltinNames. groupsync writes no group that has such a
 // name, and no group that has Group.System. The name counts too, because ClearML's API reference
 // is ambiguous about the field `system`. groupsync writes only one built-in group: Admins, if
-// admins.groups is set.
+// admins.groups or admins.role is set, and admins.via is group or both.
 func Builtin(name string) bool { return slices.Contains(BuiltinNames, name) }
 
 // Identity is groupsync's own user in ClearML, from the token that a login returned.

@@ -45,8 +45,8 @@ const (
 	checked            // only groupsync check uses the value
 )
 
-// names holds the known variables, by their names without the prefix. groupsync does not
-// use the value of any other variable.
+// names holds the known variables, by their names without the prefix. groupsync neither uses nor
+// keeps the value of any other variable.
 var names = map[string]use{
 	baseURL: derived, authorizeURL: derived, accessTokenURL: derived, clientID: derived,
 	groupsEnabled: derived, groupsClaim: derived, groupsAdmins: derived, groupsCase: derived, adminRole: derived,
@@ -78,7 +78,7 @@ type Facts struct {
 type SignIn struct {
 	FromUserinfo bool   // true: ClearML gets the claims from the user-info endpoint; false: from the access token
 	NameClaim    string // the claim that holds a person's name; empty: no variable sets the claim
-	NeedsGroup   Switch // whether ClearML refuses people who are in none of its user groups
+	NeedsGroup   Switch // whether ClearML refuses people who have no Keycloak group that ClearML knows
 }
 
 // Switch is a setting that is on, off, or unknown because no variable sets it.
@@ -171,7 +171,7 @@ func (f *Facts) sort(found []variable) (map[string]variable, error) {
 		before, twice := vars[name]
 		switch {
 		case !known && decides(name):
-			errs = append(errs, fmt.Errorf("%s is unknown to groupsync. It may change groups or administrators at ClearML's login, so groupsync cannot ignore it: correct the name if it is mistyped. Otherwise set groupsync's keys groups.* and admins.* to the same effect, and remove the variable from groupsync's environment and from the file of --clearml-env", v))
+			errs = append(errs, fmt.Errorf("%s is unknown to groupsync. It may change groups or administrators at ClearML's login, so groupsync cannot ignore it: correct the name if it is mistyped. Otherwise set groupsync's keys groups.* and admins.* to the same effect, and do not give the variable to groupsync. Do not remove it from ClearML: if ClearML reads the same file, give groupsync a copy without the variable", v))
 		case !known:
 			f.remark("", "%s is unknown to groupsync, which ignores it: correct the name if it is mistyped", v)
 		case use == dropped:
@@ -272,9 +272,10 @@ func (f *Facts) signIn(vars map[string]variable) {
 	}
 }
 
-// needs returns whether ClearML refuses people who are in none of its user groups. This
-// setting belongs to the per-login sync. If no variable says whether the per-login sync is
-// on, needs returns Open. If the sync is off, it returns Off.
+// needs returns whether ClearML refuses people who have no Keycloak group that ClearML knows: a
+// group with the name of a user group, or a group of administrators. This setting belongs to the
+// per-login sync. If no variable says whether the per-login sync is on, needs returns Open. If the
+// sync is off, it returns Off.
 func needs(vars map[string]variable) (Switch, error) {
 	enabled, given, err := vars[groupsEnabled].boolean()
 	switch {

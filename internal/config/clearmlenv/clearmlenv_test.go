@@ -212,7 +212,7 @@ func TestFiles(t *testing.T) {
 }
 
 func TestWhatIsRefused(t *testing.T) {
-	const unknown = " is unknown to groupsync. It may change groups or administrators at ClearML's login, so groupsync cannot ignore it: correct the name if it is mistyped. Otherwise set groupsync's keys groups.* and admins.* to the same effect, and remove the variable from groupsync's environment and from the file of --clearml-env"
+	const unknown = " is unknown to groupsync. It may change groups or administrators at ClearML's login, so groupsync cannot ignore it: correct the name if it is mistyped. Otherwise set groupsync's keys groups.* and admins.* to the same effect, and do not give the variable to groupsync. Do not remove it from ClearML: if ClearML reads the same file, give groupsync a copy without the variable"
 	const nothingKnown = "clearml.env: sets no known variable of ClearML's sign-in through Keycloak (KC_…, SECURE_… and the same with KLIQUE__): name the right file with --clearml-env, or leave the flag out"
 	const kinds = "give --clearml-env an env file (NAME=value lines), a docker-compose override (services.apiserver.environment) or Helm values (apiserver.extraEnvs)"
 	for _, tt := range []struct {

@@ -247,7 +247,7 @@ func TestPairingOnKeycloak(t *testing.T) {
 ! 1 ClearML user is ambiguous: several accounts could be this person, or several users could be one account. groupsync grants nothing to them. Their ids in ClearML: cm-eve
     look at each with groupsync explain ID, and correct the email in ClearML or in Keycloak, so that one account is left
 ! 1 ClearML user is rekeyed: the account whose id ClearML keeps is gone, and another account has the email. groupsync grants nothing to them. Their ids in ClearML: cm-cyn
-    look at each with groupsync explain ID. If both accounts are of one person, let the person sign in to ClearML, which corrects the id. If the email now belongs to another person, correct the email of the old user in ClearML
+    look at each with groupsync explain ID. If both accounts are of one person, let the person sign in to ClearML, and run the check again. If the email now belongs to another person, correct the old user in ClearML before that person signs in
 `},
 		{"nobody is matched by the id", keycloaktest.Spec{Groups: []string{"/ops"}, Users: []keycloaktest.User{user("ann", "/ops")}},
 			func(t *testing.T, s *site) { s.known("ann", map[string]any{}); s.clearml.AddTeam("ops", "cm-ann") }, "pairing-people", `✔ people of the groups: 0 matched by the id, 1 by the email, 0 pending (in Keycloak, and not yet signed in to ClearML), 0 ambiguous, 0 rekeyed, 0 gone from Keycloak, 0 disabled there, 0 others
@@ -291,7 +291,7 @@ func TestPairingOnKeycloak(t *testing.T) {
 ! the first apply would remove administrators (Admins): cyn@example.com (not_member, withheld by the guard admins)
     if somebody should stay, put this person into the Keycloak group or role that makes administrators, or into users.protect
 ! after the first apply, 1 administrator who can sign in would be left in Admins, and admins.floor is 2. groupsync removes no administrator while fewer than admins.floor would be left
-    make somebody an administrator in Keycloak, or lower admins.floor
+    add a person to a group of admins.groups, or give a person admins.role, or lower admins.floor
 `},
 		{"no administrator would change", keycloaktest.Spec{Groups: []string{"/it"}, Users: []keycloaktest.User{user("ann", "/it")}},
 			func(t *testing.T, s *site) {

@@ -44,7 +44,7 @@ func (p *pairing) census(context.Context) []preflight.Finding {
 	}
 	if list := ids[match.Rekeyed]; len(list) > 0 {
 		findings = append(findings, preflight.Warn(fmt.Sprintf("%s rekeyed: the account whose id ClearML keeps is gone, and another account has the email. groupsync grants nothing to them. Their ids in ClearML: %s", counted(len(list)), preflight.Some(list)),
-			"look at each with groupsync explain ID. If both accounts are of one person, let the person sign in to ClearML, which corrects the id. If the email now belongs to another person, correct the email of the old user in ClearML"))
+			"look at each with groupsync explain ID. If both accounts are of one person, let the person sign in to ClearML, and run the check again. If the email now belongs to another person, correct the old user in ClearML before that person signs in"))
 	}
 	if by["email"] > 0 && p.view.Input.Source.Catalog().HidesEmails() {
 		findings = append(findings, preflight.Warn(fmt.Sprintf("%s matched by the email only, the realm allows duplicate emails, and it has a federation, which can hide a second account. groupsync adds none of these people to a group. They get their groups at their next login to ClearML", report.Counted(by["email"], "person is", "people are")),
@@ -99,7 +99,7 @@ func (p *pairing) admins(context.Context) []preflight.Finding {
 		}
 		if floor := p.view.Input.Limits.Floor; len(g.Floor) < floor && !g.Frozen() {
 			findings = append(findings, preflight.Warn(fmt.Sprintf("after the first apply, %s who can sign in would be left in %s, and admins.floor is %d. groupsync removes no administrator while fewer than admins.floor would be left", report.Counted(len(g.Floor), "administrator", "administrators"), name, floor),
-				"make somebody an administrator in Keycloak, or lower admins.floor"))
+				"add a person to a group of admins.groups, or give a person admins.role, or lower admins.floor"))
 		}
 	}
 	switch {

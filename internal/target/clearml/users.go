@@ -36,8 +36,8 @@ type userRecord struct {
 	SecGroups  []string        `json:"sec_groups"`
 }
 
-// users returns every user of the user list (users.get_all), and every service account. Whether
-// the user list contains service accounts depends on the server.
+// users returns every user of the user list (users.get_all), and every service account. It is
+// unknown whether the user list contains service accounts (reference/clearml-api.md).
 func (c *Client) users(ctx context.Context) ([]target.User, error) {
 	records, err := c.agreed(ctx)
 	if err != nil {
@@ -203,8 +203,9 @@ var idKeys = []string{"sub", "id", "user_id", "external_id"}
 // object has a subject (sub), idsIn ignores its other keys, because a realm can fill other claims
 // from attributes that people may edit.
 //
-// idsIn does not search nested objects. ClearML documents that the object holds the claims that
-// the provider sent. An id below a claim such as manager belongs to another person.
+// idsIn does not search nested objects. By ClearML's documentation the object is what the
+// provider told. groupsync assumes that its keys are claims of the token. An id below a claim such
+// as manager belongs to another person.
 func idsIn(value any) []string {
 	ids := []string{}
 	switch value := value.(type) {
