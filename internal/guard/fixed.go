@@ -30,7 +30,7 @@ func SuspensionText(s memory.Suspension) string {
 }
 
 // federation withholds the changes that depend on a federation that is not up. It adds one
-// trip for each such federation.
+// trip for each such federation on which a change depends.
 func (e *evaluation) federation() {
 	for _, p := range e.in.Probes {
 		if p.Up {
@@ -96,7 +96,7 @@ func (e *evaluation) missingSource() {
 	}
 	for _, m := range e.Plan.Missing {
 		if m.Kind == "user group" {
-			e.trip(report.MissingSource, "", "ClearML did not return exactly one user group %q that is built in and assignable (users can be added and removed). Administrators were not synchronized. Check these three points in ClearML, or remove admins.groups and admins.role", m.Name)
+			e.trip(report.MissingSource, "", "ClearML did not return exactly one user group %q that is built in and assignable (users can be added and removed). Its members were not synchronized. Check these three points in ClearML, or set admins.via to role, or remove admins.groups and admins.role", m.Name)
 		} else {
 			e.trip(report.MissingSource, "", "the Keycloak %s %q, named in %s, does not exist: nothing is synchronized from it; create it or correct the configuration%s", m.Kind, m.Name, m.Key, near(m))
 		}

@@ -41,7 +41,7 @@ type Limits struct {
 	GoneGrace      time.Duration // how long every pass must want a removal whose evidence is an email alone
 	MaxAge         time.Duration // how old a plan may be before each write; its age counts from the start of the pass's reads
 	Floor          int           // how many administrators must remain
-	Stop           bool          // guards.on_trip is stop: if a guard trips, every change is withheld
+	Stop           bool          // guards.on_trip is stop: if a guard trips that does not only wait or report, every change is withheld
 	Forgets        bool          // the process makes a single pass and keeps no memory
 }
 

@@ -217,7 +217,7 @@ func TestGuards(t *testing.T) {
 			},
 			want: []string{"+ann@team from /team by id", "-bob@team not_member by id"},
 			trips: []string{
-				`missing_source: ClearML did not return exactly one user group "Admins" that is built in and assignable (users can be added and removed). Administrators were not synchronized. Check these three points in ClearML, or remove admins.groups and admins.role`,
+				`missing_source: ClearML did not return exactly one user group "Admins" that is built in and assignable (users can be added and removed). Its members were not synchronized. Check these three points in ClearML, or set admins.via to role, or remove admins.groups and admins.role`,
 				`missing_source: the Keycloak group "opps", named in admins.groups, does not exist: nothing is synchronized from it; create it or correct the configuration`,
 				`missing_source: the Keycloak group "x", named in groups.mapping, does not exist: nothing is synchronized from it; create it or correct the configuration`}},
 

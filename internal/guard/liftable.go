@@ -27,7 +27,8 @@ func (e *evaluation) scope() {
 
 // fall says what a group has lost since its last accepted pass: a source, a federation, or too
 // many of its federated members. For this guard a pass is accepted for each group alone: no
-// guard withheld a change of the group (memory.Accepted). If how is empty, the group did not
+// guard withheld a change of the group or froze it, and the group had not fallen. Remember says how
+// a fall is accepted. If how is empty, the group did not
 // fall.
 type fall struct {
 	how      string
@@ -142,8 +143,8 @@ func (e *evaluation) removals() {
 }
 
 // recent returns how many people earlier passes removed from the group within the window. It
-// does not count people who are members again. In a scheduled pass only that pass's own
-// removals count, so recent returns 0.
+// does not count people who are members again. In a scheduled pass the limit for the
+// share of one group counts only that pass's own removals, so recent returns 0.
 func (e *evaluation) recent(g plan.Group) int {
 	if !e.in.Early {
 		return 0

@@ -236,7 +236,7 @@ func asks(v reconcile.View, people []Person) []source.Person {
 
 // decision is the result for one person before the second look.
 type decision struct {
-	stays    bool   // an enabled account belongs to the person, or the user does not come from Keycloak
+	stays    bool   // an enabled account could be the person's, or the user does not come from Keycloak
 	doubt    string // why groupsync cannot tell whether the person left; if doubt is empty and stays is false, the person seems to have left
 	match    string
 	accounts []source.User // every account that could be the person's

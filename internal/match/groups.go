@@ -325,7 +325,7 @@ func (p *pairer) mirrored() error {
 				p.connect(f, claim)
 				fed = true
 			} else if near := folded[near.Fold(name)]; near != "" && p.rules.Key(near) != p.rules.Key(name) {
-				p.skip(claim, InKeycloak, fmt.Sprintf("near miss: no user group has exactly the wanted name, and ClearML has the similar name %q: make the names equal, or correct groups.mapping", near))
+				p.skip(claim, InKeycloak, fmt.Sprintf("near miss: the wanted name feeds no user group, and ClearML has the similar name %q: if the two belong together and that group is not built in, make the names equal, or correct groups.mapping", near))
 			}
 		}
 		if !fed && len(p.claims[key]) == 0 {

@@ -100,9 +100,9 @@ func (p Person) EmailOnly() bool { return p.State == Matched && p.Match == "emai
 // sourceUser could belong, sorted.
 func (p People) Claimants(sourceUser int) []int { return p.claimants[sourceUser] }
 
-// Who finds, for every ClearML user, the accounts that could be the user's. These are the account
-// with the Keycloak id that ClearML keeps from the sign-in provider, and every account with the
-// user's email. The user claims each of these accounts.
+// Who finds, for every ClearML user, the accounts that could be the user's. These are the
+// accounts with an id that ClearML keeps from the sign-in provider. Only if no account has such an
+// id, these are the accounts with the user's email. The user claims each of these accounts.
 //
 // Several users can claim one account. If exactly one of them claims the account by id, that
 // user gets it, and the users who claim it by email are ambiguous. If several claim it by id,

@@ -88,9 +88,9 @@ func Mismatched(tgt *target.Snapshot, p Pairing) (remarks []Skip) {
 		switch {
 		case u.ServiceAccount || u.Role == "":
 		case u.Role == target.RoleAdmin && !member[u.ID]:
-			remarks = append(remarks, Skip{name, InClearML, "has the role admin and is not in Admins: check whether the person must be an administrator, and correct the group or the role in ClearML"})
+			remarks = append(remarks, Skip{name, InClearML, "has the role admin and is not in Admins: check in Keycloak whether the person must be an administrator, and correct in ClearML only what admins.via does not name"})
 		case !target.Administrator(u.Role) && member[u.ID]:
-			remarks = append(remarks, Skip{name, InClearML, "is in Admins and has no administrator's role: check whether the person must be an administrator, and correct the group or the role in ClearML; the role is " + u.Role})
+			remarks = append(remarks, Skip{name, InClearML, "is in Admins and has no administrator's role: check in Keycloak whether the person must be an administrator, and correct in ClearML only what admins.via does not name; the role is " + u.Role})
 		}
 	}
 	return remarks

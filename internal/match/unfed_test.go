@@ -37,7 +37,7 @@ func TestUnfed(t *testing.T) {
 		{"a namesake that nobody can be assigned to", "5", []string{"not_assignable"}},
 		{"two namesakes", "6", []string{"duplicate"}},
 		{"a mapping to what cannot be written and to what there is not", "7", []string{"no_target", "not_assignable"}},
-		{"a near miss", "8", []string{`near miss: no user group has exactly the wanted name, and ClearML has the similar name "data-science": make the names equal, or correct groups.mapping`, "no_target"}},
+		{"a near miss", "8", []string{`near miss: the wanted name feeds no user group, and ClearML has the similar name "data-science": if the two belong together and that group is not built in, make the names equal, or correct groups.mapping`, "no_target"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			g, _ := catalog.Group(row.id)

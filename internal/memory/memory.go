@@ -17,8 +17,9 @@ import (
 )
 
 // Accepted holds the sources and the federated members of a user group at its last accepted
-// pass: the last pass that withheld nothing in the group, or that a person approved. This is
-// decided for each group alone: a pass that withheld changes of other groups counts too. The
+// pass: the last pass that withheld nothing in the group, and in which the group had not fallen or
+// a person approved its fall (guard.Judged.Remember). This is decided for each group alone: a pass
+// that withheld changes of other groups counts too. The
 // sources are the Keycloak groups whose members belong in the user group. A federated member
 // has an account from a federation, such as LDAP.
 type Accepted struct {

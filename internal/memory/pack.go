@@ -96,9 +96,10 @@ const forgotten = "(forgotten)"
 //     needs a grace waits for an approval. Without this, a person who is gone could be removed:
 //     only the forgotten ids could show `fall` that the person's account was federated.
 //
-// Additions, local people and the other groups are not affected. PackWithin returns an error
-// if the part that must not be forgotten takes more than limit bytes. That part is mainly the
-// changes within the window, the time for which changes count toward a limit.
+// Additions, removals of local people that need no grace, and the other groups are not affected.
+// PackWithin returns an error if the part that must not be forgotten takes more than limit bytes.
+// That part is mainly the changes within the window, the time for which changes count toward a
+// limit.
 func PackWithin(m Memory, limit int) ([]byte, error) {
 	data, err := Pack(m)
 	if err != nil || len(data) <= limit {
@@ -181,7 +182,7 @@ func Unpack(data []byte) (Memory, error) {
 	}
 	for id, g := range p.Memory.Groups {
 		if g.Forgotten < 0 || g.Forgotten > maxForgotten || g.Forgotten > 0 && (p.Version != forgettingVersion || len(p.Members[id]) > 0) {
-			return Memory{}, fmt.Errorf("%w (%d is not a possible number of forgotten members of the group %s)", errCorrupt, g.Forgotten, id)
+			return Memory{}, fmt.Errorf("%w (%d forgotten members of the group %s do not fit its other entries)", errCorrupt, g.Forgotten, id)
 		}
 		if g.Forgotten > 0 {
 			p.Memory.Groups[id] = g.placeheld()

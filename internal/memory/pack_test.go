@@ -80,8 +80,8 @@ func TestNoMemoryIsUnpackedFromWhatIsNone(t *testing.T) {
 		"an unknown group":              {inside(fmt.Sprintf(`{"version":%d,"people":["u"],"members":{"g":[0]}}`, version)), "the guards' memory is corrupt (no group g)"},
 		"a place too far":               {inside(fmt.Sprintf(`{"version":%d,"people":["u"],"members":{"g":[0,1]},"memory":{"groups":{"g":{}}}}`, version)), "the guards' memory is corrupt (no person 1)"},
 		"a place before all":            {inside(fmt.Sprintf(`{"version":%d,"people":["u"],"members":{"g":[-1]},"memory":{"groups":{"g":{}}}}`, version)), "the guards' memory is corrupt (no person -1)"},
-		"fewer than none are forgotten": {inside(fmt.Sprintf(`{"version":%d,"memory":{"groups":{"g":{"forgotten":-1}}}}`, forgettingVersion)), "the guards' memory is corrupt (-1 is not a possible number of forgotten members of the group g)"},
-		"too many are forgotten":        {inside(fmt.Sprintf(`{"version":%d,"memory":{"groups":{"g":{"forgotten":%d}}}}`, forgettingVersion, maxForgotten+1)), fmt.Sprintf("the guards' memory is corrupt (%d is not a possible number of forgotten members of the group g)", maxForgotten+1)},
+		"fewer than none are forgotten": {inside(fmt.Sprintf(`{"version":%d,"memory":{"groups":{"g":{"forgotten":-1}}}}`, forgettingVersion)), "the guards' memory is corrupt (-1 forgotten members of the group g do not fit its other entries)"},
+		"too many are forgotten":        {inside(fmt.Sprintf(`{"version":%d,"memory":{"groups":{"g":{"forgotten":%d}}}}`, forgettingVersion, maxForgotten+1)), fmt.Sprintf("the guards' memory is corrupt (%d forgotten members of the group g do not fit its other entries)", maxForgotten+1)},
 	} {
 		if _, err := Unpack(row.data); err == nil || err.Error() != row.want {
 			t.Errorf("%s: got %v, want %s", name, err, row.want)

@@ -175,8 +175,9 @@ func (p *planner) sortOut(g *Group, listed []listing) {
 }
 
 // members marks the members of the user group (have) and decides about each of them. If no
-// source lists an account of a member, it proposes the removal. If it is unclear which account
-// is the member's, the member is kept.
+// source lists any account that could be the member's, removal proposes the removal, or keeps the
+// member with a reason. If a source lists one of these accounts, and it is unclear which account is
+// the member's, the member is kept.
 func (p *planner) members(g *Group) {
 	f := g.Feed
 	for _, m := range f.Group.Members {

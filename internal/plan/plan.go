@@ -28,11 +28,12 @@ const (
 	Remove Action = "remove"
 )
 
-// Change is one membership that the plan proposes to add or to remove. It is passed by value,
-// and filled in step by step. The second look sets Evidence, or why there is none: Denial (the
-// kind of the reason) and Doubt (the reason in words). If a change stays in the plan without
-// evidence, its Denial is source.Away or source.Unclear. The guards set Guard. Only the report
-// has the outcome of the write.
+// Change is one membership that the plan proposes to add or to remove. It is passed by value, and
+// filled in step by step. The second look sets Evidence, or why there is none: Denial (the kind of
+// the reason) and Doubt (the reason in words). After the second look, a change that stays in the
+// plan without evidence has the Denial source.Away or source.Unclear. If the second look gave no
+// valid answer, Denial is empty, and the guard `confirm` withholds the change. The guards set
+// Guard. Only the report has the outcome of the write.
 type Change struct {
 	Group  string // id of the user group
 	User   target.User

@@ -8,8 +8,8 @@ import (
 
 // Restoring returns the plan with the given changes instead of its own. The keys of changes
 // are ids of user groups. The changes undo those of an earlier pass, and their evidence is the
-// report of that pass. OwnView is emptied, because it is about the plan's own changes. All
-// other fields stay, because the guards need them.
+// report of that pass. OwnView is emptied, because it is about the plan's own changes. Floor is
+// computed again from the new changes. All other fields stay, because the guards need them.
 func (p Plan) Restoring(changes map[string][]Change) Plan {
 	p.Groups = slices.Clone(p.Groups)
 	for i := range p.Groups {

@@ -31,12 +31,13 @@ const (
 	// minPause and maxPause limit the pause between two rounds. Within these limits, the pause
 	// is the server's Retry-After.
 	minPause, maxPause = time.Second, 30 * time.Second
-	// lostFreely is how many members this process may lose. If it loses more, it stops all
-	// writing. A member is lost if the list that was sent has the member, and the read-back does
-	// not. A login between a write and its read-back causes this for one or two people. The
-	// count starts again after a run that wrote and lost nobody. The limit is fixed. It is not
-	// guards.free_removals (how many removals guards.max_removal_ratio never withholds), because
-	// an operator may set that key to 0. Then one such login would stop all writing.
+	// lostFreely is how many members this process may lose. If it loses more, it stops all writing.
+	// A member is lost if the reading before the write and the list that was sent both have the
+	// member, and the read-back does not. A login between a write and its read-back causes this for
+	// one or two people. The count starts again after a run that wrote and lost nobody. The limit
+	// is fixed. It is not guards.free_removals (how many removals guards.max_removal_ratio never
+	// withholds), because an operator may set that key to 0. Then one such login would stop all
+	// writing.
 	lostFreely = 3
 )
 
@@ -600,7 +601,7 @@ func (r *run) recordWrite(w guard.Write, made replaced) {
 		r.stopped = true
 		r.errors = append(r.errors, fmt.Errorf("writing the user group %q: %w; the read-back shows the group unchanged, and nothing more is written in this pass", w.Group.Name, made.err))
 	case failed > 0 || lost > 0:
-		r.errors = append(r.errors, rejected("after the write of %q the read-back shows that %d changes were not made, and that %d members are missing who had to stay: the next pass tries again, but adds only people to whom Keycloak gives the group", w.Group.Name, failed, lost))
+		r.errors = append(r.errors, rejected("after the write of %q the read-back shows that %d changes were not made, and that %d members are missing who had to stay: look at the members in ClearML", w.Group.Name, failed, lost))
 	case made.err != nil && badAnswer(made.err):
 		// The members are right, but the answer reported another problem.
 		r.stopped = true

@@ -182,7 +182,7 @@ func TestApply(t *testing.T) {
 			},
 			writes: []string{"x: a"},
 			want:   []string{"+a@x applied", "+a@y failed", "-b@y failed not_member"},
-			err:    `after the write of "y" the read-back shows that 2 changes were not made, and that 0 members are missing who had to stay: the next pass tries again, but adds only people to whom Keycloak gives the group; look at the group in ClearML`,
+			err:    `after the write of "y" the read-back shows that 2 changes were not made, and that 0 members are missing who had to stay: look at the members in ClearML; look at the group in ClearML`,
 			result: report.Drift,
 		},
 		{
@@ -217,7 +217,7 @@ func TestApply(t *testing.T) {
 			writes: []string{"x: a"},
 			want:   []string{"+a@x applied", "+a@y applied", "+a@z withheld by canary", "+b@z withheld by canary", "+c@z withheld by canary", "+d@z withheld by canary", "+e@z withheld by canary"},
 			trip:   `canary y: the last writes of this process, up to the write of "y", lost 4 members who had to stay; nothing more is written until`,
-			err:    `after the write of "y" the read-back shows that 0 changes were not made, and that 4 members are missing who had to stay: the next pass tries again, but adds only people to whom Keycloak gives the group; look at the group in ClearML`,
+			err:    `after the write of "y" the read-back shows that 0 changes were not made, and that 4 members are missing who had to stay: look at the members in ClearML; look at the group in ClearML`,
 			result: report.Guarded,
 		},
 		{
@@ -235,7 +235,7 @@ func TestApply(t *testing.T) {
 			},
 			writes: []string{"x: a"},
 			want:   []string{"+a@x applied", "+a@y applied", "-b@y applied not_member", "=loc@y local", "-c@z planned not_member"},
-			err:    `after the write of "y" the read-back shows that 0 changes were not made, and that 1 members are missing who had to stay: the next pass tries again, but adds only people to whom Keycloak gives the group; look at the group in ClearML`,
+			err:    `after the write of "y" the read-back shows that 0 changes were not made, and that 1 members are missing who had to stay: look at the members in ClearML; look at the group in ClearML`,
 			result: report.Drift,
 		},
 		{
@@ -1149,7 +1149,7 @@ func TestLostMembers(t *testing.T) {
 				}
 				done := s.apply(cleared(limits, "x: "+strings.Join(members, " ")+" +n", "y: a +n"))
 				want := []string{"+n@x applied"}
-				text := fmt.Sprintf(`error: after the write of "x" the read-back shows that 0 changes were not made, and that %d members are missing who had to stay: the next pass tries again, but adds only people to whom Keycloak gives the group; look at the group in ClearML`, lost)
+				text := fmt.Sprintf(`error: after the write of "x" the read-back shows that 0 changes were not made, and that %d members are missing who had to stay: look at the members in ClearML; look at the group in ClearML`, lost)
 				if lost > lostFreely {
 					halted := fmt.Sprintf(`the last writes of this process, up to the write of "x", lost %d members who had to stay; nothing more is written until a person has looked at ClearML and restarted groupsync`, lost)
 					want = append(want, "+n@y withheld by canary", "trip canary x: "+halted, text)

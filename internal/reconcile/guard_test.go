@@ -160,7 +160,7 @@ func TestGuards(t *testing.T) {
 			options: admins,
 			limits:  wide,
 			want:    []string{},
-			trip:    `missing_source: ClearML did not return exactly one user group "Admins" that is built in and assignable (users can be added and removed). Administrators were not synchronized. Check these three points in ClearML, or remove admins.groups and admins.role`,
+			trip:    `missing_source: ClearML did not return exactly one user group "Admins" that is built in and assignable (users can be added and removed). Its members were not synchronized. Check these three points in ClearML, or set admins.via to role, or remove admins.groups and admins.role`,
 			result:  report.Guarded,
 		},
 		{

@@ -119,7 +119,7 @@ func (p *pass) approval(judged guard.Judged, in guard.Input) *report.Approval {
 func otherRoles(p plan.Plan) (remarks []report.Skip) {
 	for _, g := range p.Groups {
 		for _, u := range g.OtherRole {
-			why := "is an administrator in Keycloak, and was not made one in ClearML: change the role in ClearML, because groupsync does not change " + roleText(u)
+			why := "is an administrator in Keycloak, and did not get the role admin. If the person needs that role, set it in ClearML, because groupsync does not change " + roleText(u)
 			remarks = append(remarks, report.Skip{Name: cmp.Or(u.Email, u.ID), Side: match.InClearML, Why: why})
 		}
 	}

@@ -216,8 +216,8 @@ func TestRemarks(t *testing.T) {
 			[]report.Skip{{Name: "keycloak", Side: "clearml", Why: "the value of clearml.provider, but according to ClearML no user has signed in through any provider. No user can be matched until somebody signs in to ClearML through Keycloak"}}},
 		{"administrators by one of two signs", "keycloak ann\nclearml ann role=user\nclearml bob role=admin\nclearml cid role=admin\nclearml dan\nclearml bot role=admin service\n/ops: ann\nAdmins! = ann cid dan", admins,
 			[]report.Skip{
-				{Name: "bob@example.com", Side: "clearml", Why: "has the role admin and is not in Admins: check whether the person must be an administrator, and correct the group or the role in ClearML"},
-				{Name: "ann@example.com", Side: "clearml", Why: "is in Admins and has no administrator's role: check whether the person must be an administrator, and correct the group or the role in ClearML; the role is user"},
+				{Name: "bob@example.com", Side: "clearml", Why: "has the role admin and is not in Admins: check in Keycloak whether the person must be an administrator, and correct in ClearML only what admins.via does not name"},
+				{Name: "ann@example.com", Side: "clearml", Why: "is in Admins and has no administrator's role: check in Keycloak whether the person must be an administrator, and correct in ClearML only what admins.via does not name; the role is user"},
 			}},
 		{"administrators that are not ours", "clearml ann role=admin\n/team:\nteam =\nAdmins! =", nil, []report.Skip{{Name: "Admins", Side: "clearml", Why: "builtin"}}},
 	} {

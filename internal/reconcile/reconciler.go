@@ -220,7 +220,7 @@ func (r *Reconciler) peeking(now time.Time) *Reconciler {
 
 // record stores the report in the journal if it must be kept (pass.needsJournal). If the
 // report cannot be stored, record adds an error to it. This does not undo what was written in
-// ClearML.
+// ClearML. A dry run writes nothing and counts no undone changes, so its report is not stored.
 func (r *Reconciler) record(p *pass) {
 	if r.Journal == nil || !p.needsJournal() {
 		return

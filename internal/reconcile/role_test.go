@@ -106,7 +106,7 @@ func TestAdminsVia(t *testing.T) {
 	t.Run("role: a role that is neither admin nor user stays, and is no drift", func(t *testing.T) {
 		s := tellOfAdmins(t, match.ViaRole, apart, realm, people("annotator", "admin", "consumer")...)
 		rep := s.pass("Admins: ; roles: ann annotator, bob admin, cid consumer", "=groupsync@role admin service_account")
-		want := report.Skip{Name: "ann@example.com", Side: match.InClearML, Why: "is an administrator in Keycloak, and was not made one in ClearML: change the role in ClearML, because groupsync does not change the role annotator"}
+		want := report.Skip{Name: "ann@example.com", Side: match.InClearML, Why: "is an administrator in Keycloak, and did not get the role admin. If the person needs that role, set it in ClearML, because groupsync does not change the role annotator"}
 		if !slices.Contains(rep.Skipped, want) || rep.ExitCode() != 0 {
 			t.Errorf("exit code %d, skipped %v", rep.ExitCode(), rep.Skipped)
 		}
@@ -115,7 +115,7 @@ func TestAdminsVia(t *testing.T) {
 		s := tellOfAdmins(t, match.ViaRole, apart, realm, people("user", "admin", "user")...)
 		s.clearml.MisbehaveWrites(clearmltest.Writes{Ignore: true})
 		rep := s.pass("Admins: ; roles: bob admin", "+ann@role admin failed", "=groupsync@role admin service_account")
-		const want = `after the write of "role admin" the read-back shows that 1 changes were not made, and that 0 members are missing who had to stay: the next pass tries again, but adds only people to whom Keycloak gives the group; look at the group in ClearML`
+		const want = `after the write of "role admin" the read-back shows that 1 changes were not made, and that 0 members are missing who had to stay: look at the members in ClearML; look at the group in ClearML`
 		if len(rep.Errors) != 1 || rep.Errors[0].Text != want {
 			t.Errorf("the errors are %v", rep.Errors)
 		}

@@ -150,7 +150,8 @@ func (c Catalog) DuplicateEmails() bool {
 // federation answers with too few people, Keycloak deletes the imported accounts of the people
 // who are missing. If the realm also allows an email twice, a deleted account can have had the
 // same email as an account that is found. So the result is true if the realm has a federation
-// and allows an email twice.
+// and allows an email twice. In such a realm groupsync never knows that an account is the only one
+// with its email.
 func (c Catalog) HidesEmails() bool { return c.duplicates && len(c.federations) > 0 }
 
 // Containing returns the ids of the groups that Keycloak may count for

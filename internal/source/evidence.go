@@ -37,7 +37,9 @@ type Question struct {
 	Accounts []User
 	GoneBy   GoneBy // for a removal: not empty if the person, or an account id that ClearML keeps for the person, is gone from the realm
 
-	// Sources are the Keycloak groups that feed the user group. A removal always has all of them.
+	// Sources are the Keycloak groups that feed the user group. A removal that a plan proposes has
+	// all of them. If a removal has none and no role, the answer says only whether the accounts are
+	// disabled or gone.
 	// Groups collide if several groups have one name that is in admins.groups. If only groups that
 	// collide list the account of a grant, Sources has them, and the guard "collision" withholds the
 	// grant. If another source or the role lists the account, Sources leaves these groups out,
@@ -110,9 +112,9 @@ func mergeProbes(a, b []Probe) []Probe {
 // There are three cases:
 //
 //   - A federation that is up or trusted blocks nobody.
-//   - A silent federation (see Probe.Silent) blocks the people for whom ClearML keeps no Keycloak
-//     account id. It also blocks those for whom ClearML keeps an id that begins with "f:" and the
-//     federation's id.
+//   - A silent federation (see Probe.Silent) blocks the people for whom no kept id has the form
+//     of a Keycloak id (IsAccountID). It also blocks those for whom ClearML keeps an id that begins
+//     with "f:" and the federation's id.
 //   - Every other federation blocks everybody.
 func Blocks(p Person, probes []Probe) (Probe, bool) {
 	for _, probe := range probes {

@@ -74,10 +74,11 @@ func (s *Snapshot) Found(key string) (Found, bool) {
 // sorted by the federation's id.
 func (s *Snapshot) Probes() []Probe { return s.probes }
 
-// OwnGroups is Keycloak's list of the groups of one account, for display. Keycloak reads the list
-// from its user cache, so it can be out of date (reference/keycloak-own-view.md). No change is based
-// on this list. The second look asks Keycloak about the account again, and also counts its groups.
-// That count does not come from the cache.
+// OwnGroups is Keycloak's list of the groups of one account. It is for display, and for the choice
+// of the member lists that a pass of one person reads. Keycloak reads the list from its user cache,
+// so it can be out of date (reference/keycloak-own-view.md). It is no evidence for a change. The
+// second look asks Keycloak about the account again, and also counts its groups. That count does
+// not come from the cache.
 type OwnGroups struct {
 	Groups []string // ids, sorted
 	Doubt  string   // why groups can be missing; empty: the list is complete

@@ -124,7 +124,8 @@ func (s *Source) blame(ctx context.Context, err error, federations []source.Fede
 // are those of earlier passes. A federation in read and not in now is marked as vanished and not
 // enabled, so it counts as not up. A federation only in known was deleted before this pass. It is
 // marked as enabled and so it is probed. Keycloak answers 404, so the federation counts as up, and
-// its people count as gone. Their removals are withheld by the guard "fall" until an approval.
+// its people count as gone. In each user group whose last accepted pass had the federation, the
+// guard "fall" withholds the removals of these people.
 func union(read, now, known []source.Federation) []source.Federation {
 	byID := make(map[string]source.Federation)
 	answered := make(map[string]bool)

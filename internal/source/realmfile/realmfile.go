@@ -231,8 +231,8 @@ func (s *Source) GroupsOf(ctx context.Context, catalog source.Catalog, accounts 
 // answers are in the questions' order. known are the federations of earlier passes.
 //
 // A federation is not up if it is switched off, or if it vanished between the two reads. A
-// federation that was gone before the first read is only in known, and counts as up: the guard
-// "fall" withholds the removals that its absence causes.
+// federation that was gone before the first read is only in known, and counts as up. In each user
+// group whose last accepted pass had the federation, the guard "fall" withholds the removals.
 func (s *Source) Confirm(ctx context.Context, snap *source.Snapshot, questions []source.Question, known []source.Federation) (source.Confirmation, error) {
 	if len(questions) == 0 {
 		return source.Weigh(snap, nil, source.SecondLook{}), nil
