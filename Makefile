@@ -160,7 +160,9 @@ tools: $(BIN)/staticcheck $(BIN)/promtool $(BIN)/prometheus $(BIN)/helm $(BIN)/k
 # The tag remove_all_sd builds Prometheus without service discovery for clouds, which takes longer
 # to build than everything else. Discovery from files and static addresses remains.
 $(BIN)/staticcheck $(BIN)/promtool $(BIN)/prometheus &: tools/go.mod tools/go.sum
-	cd tools && $(GO) build -tags remove_all_sd -o $(BIN)/ tool && touch $(BIN)/staticcheck $(BIN)/promtool $(BIN)/prometheus
+	cd tools && $(GO) build -tags remove_all_sd -o $(BIN)/ honnef.co/go/tools/cmd/staticcheck \
+		github.com/prometheus/prometheus/cmd/promtool github.com/prometheus/prometheus/cmd/prometheus && \
+		touch $(BIN)/staticcheck $(BIN)/promtool $(BIN)/prometheus
 
 $(BIN)/helm: tools/helm/go.mod tools/helm/go.sum
 	cd tools/helm && $(GO) build -o $(BIN)/ tool && touch $(BIN)/helm
