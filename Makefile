@@ -16,6 +16,7 @@ export KUBESCHEMAS := $(CACHE)/kubeconform
 export COMPOSE_SPEC := $(BIN)/compose-spec
 export GORELEASER := $(BIN)/goreleaser
 export ACTIONLINT := $(BIN)/actionlint
+export TOOLS := $(shell cat tools/go.mod tools/*/go.mod | sha256sum | cut -c1-16)
 
 # Starts one Keycloak for the tests of all packages, and runs a command. Without it each package
 # would start its own Keycloak.
@@ -35,7 +36,7 @@ test:
 	$(GO) vet ./...
 	$(BIN)/staticcheck ./...
 	$(WITH) $(GO) test -race -timeout 45m -p 3 -parallel 4 $(SLOW) ./...
-	$(GO) test ./internal/simulate -run TestEverySchedule -count 1 -seeds 2000
+	SCHEDULES=2000 $(GO) test ./internal/simulate -run TestEverySchedule
 	$(GO) run ./cmd/groupsync demo --exit
 
 # The releases of Keycloak that groupsync's client is tested with. make test uses only the newest,

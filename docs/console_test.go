@@ -311,8 +311,7 @@ func (r *reader) hasClient(t *testing.T) string {
 // something must be fixed, and the roles and the group mapper are right.
 func (r *reader) checks(t *testing.T, secret string) {
 	t.Helper()
-	r.dir, r.program = t.TempDir(), filepath.Join(t.TempDir(), "groupsync")
-	processtest.Output(t, exec.Command("go", "build", "-o", r.program, "../cmd/groupsync"))
+	r.dir, r.program = t.TempDir(), processtest.Groupsync(t, "..")
 	r.begin(t)
 	r.credentials(t)
 	write(t, filepath.Join(r.dir, "secrets", "client_secret"), secret+"\n")

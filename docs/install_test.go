@@ -152,8 +152,7 @@ type reader struct {
 func open(t *testing.T, p page) *reader {
 	t.Helper()
 	processtest.Tool(t, "HELM")
-	r := &reader{page: p, dir: t.TempDir(), program: filepath.Join(t.TempDir(), "groupsync")}
-	processtest.Output(t, exec.Command("go", "build", "-o", r.program, "../cmd/groupsync"))
+	r := &reader{page: p, dir: t.TempDir(), program: processtest.Groupsync(t, "..")}
 	r.realm = keycloaktest.Shared(t).ImportRealm(t, []byte(read(t, "../examples/realm/clearml-realm.json")))
 	r.realm.Do(t, "DELETE", "/clients/"+r.clients(t)[0], nil, nil) // the page begins without the client
 	r.begin(t)

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -59,8 +58,7 @@ func bigPlace(t testing.TB) (keycloaktest.Spec, *keycloaktest.Realm, *clearmltes
 // which makes the commands below several times slower.
 func built(t *testing.T) func(args ...string) outcome {
 	t.Helper()
-	program := filepath.Join(t.TempDir(), "groupsync")
-	processtest.Output(t, exec.Command("go", "build", "-o", program, "."))
+	program := processtest.Groupsync(t, "../..")
 	return func(args ...string) outcome {
 		t.Helper()
 		return finish(t, exec.CommandContext(t.Context(), program, args...))

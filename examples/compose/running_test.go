@@ -23,8 +23,7 @@ import (
 // with its configuration. It runs the commands that README.md shows, in README's order.
 func TestItRuns(t *testing.T) {
 	p := load(t)
-	program := filepath.Join(t.TempDir(), "groupsync")
-	processtest.Output(t, exec.Command("go", "build", "-o", program, "../../cmd/groupsync"))
+	program := processtest.Groupsync(t, "../..")
 
 	port, err := processtest.FreePort()
 	if err != nil {

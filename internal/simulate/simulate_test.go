@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -99,14 +100,23 @@ func runAll(t *testing.T, from uint64, n int, limit time.Duration) tally {
 	return all
 }
 
-// TestEverySchedule runs many schedules. Each must keep every law.
+// TestEverySchedule runs many schedules. Each must keep every law. The variable SCHEDULES says how
+// many, like the flag -seeds. go test can use the cached result of a run with the variable, but not
+// of one with the flag.
 func TestEverySchedule(t *testing.T) {
 	n, most := *seeds, *limit
-	if n == 0 {
-		n, most = 5000, 40*time.Second
+	if text := os.Getenv("SCHEDULES"); n == 0 && text != "" {
+		var err error
+		if n, err = strconv.Atoi(text); err != nil {
+			t.Fatalf("SCHEDULES: %v", err)
+		}
 	}
-	if testing.Short() && *seeds == 0 {
+	switch {
+	case n > 0:
+	case testing.Short():
 		n = 60
+	default:
+		n, most = 5000, 40*time.Second
 	}
 	begin := time.Now()
 	all := runAll(t, *seed, n, most)

@@ -1,10 +1,12 @@
 package keycloaktest
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"groupsync/internal/processtest"
@@ -25,27 +27,65 @@ type lent struct {
 // environment variable (NAME=VALUE). If a process has this variable, its calls of Shared
 // return the server. So the test binaries of several packages use one server. Starting a
 // server takes about half a minute of processor time.
+//
+// The variable has the same value each time that Lend is called in one directory. So go test can
+// use the cached results of packages that have not changed. If Lend is called again in the same
+// directory before the first call has ended, the second call waits.
 func Lend(use func(variable string) error) error {
+	path, err := lentPath()
+	if err != nil {
+		return err
+	}
+	unlock, err := processtest.Lock(path + ".lock")
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	s, err := start(Options{lent: true})
 	if err != nil {
 		return fmt.Errorf("starting Keycloak: %w", err)
 	}
 	description, err := json.Marshal(lent{s.URL, s.home, s.log(), s.options.Version, s.proc.PID()})
+	if err == nil {
+		err = os.WriteFile(path, description, 0o600)
+	}
 	if err != nil {
 		return errors.Join(err, s.close())
 	}
-	return errors.Join(use(lentVariable+"="+string(description)), s.close())
+	return errors.Join(use(lentVariable+"="+path), os.Remove(path), s.close())
+}
+
+// lentPath returns the path of the file that describes the server of Lend to other processes. It is
+// outside the module, because go test would repeat all tests after a change of a file in the module.
+func lentPath() (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	cache = filepath.Join(cache, "groupsync", "lent")
+	if err := os.MkdirAll(cache, 0o750); err != nil {
+		return "", err
+	}
+	return filepath.Join(cache, fmt.Sprintf("%x.json", sha256.Sum256([]byte(dir)))), nil
 }
 
 // borrowOrStart returns the server that Lend has started. If there is no such server, or if
 // the tests must run on another release, borrowOrStart starts a server.
 func borrowOrStart() (*Server, error) {
-	description := os.Getenv(lentVariable)
-	if description == "" {
+	path := os.Getenv(lentVariable)
+	if path == "" {
 		return start(Options{})
 	}
 	var l lent
-	if err := json.Unmarshal([]byte(description), &l); err != nil {
+	description, err := os.ReadFile(path) // #nosec G304 G703 -- Lend has made the variable
+	if err == nil {
+		err = json.Unmarshal(description, &l)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("reading %s, which describes a running Keycloak: %w", lentVariable, err)
 	}
 	if l.Version != (Options{}).version() {
