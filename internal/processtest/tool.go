@@ -15,7 +15,7 @@ func Tool(tb testing.TB, variable string) string {
 	if testing.Short() {
 		tb.Skipf("runs %s", variable)
 	}
-	_ = os.Getenv("TOOLS") // the versions of all tools: go test repeats a cached result after a change
+	_ = os.Getenv("TOOLS") // stands for the versions of all tools: after a change of it, go test uses no cached result
 	path := os.Getenv(variable)
 	if path == "" {
 		tb.Fatalf("the environment variable %s is not set, so there is no program to run: run make test, or run make tools and set the variable to the path of the program in ~/.cache/groupsync/bin", variable)
