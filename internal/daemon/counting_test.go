@@ -29,7 +29,7 @@ func (s *surveyor) Survey(ctx context.Context) (reconcile.View, error) {
 	return reconcile.View{}, errors.Join(errors.New("Keycloak is away"), ctx.Err())
 }
 
-func (s *surveyor) Meet(context.Context, reconcile.View, []source.Person) (reconcile.View, error) {
+func (s *surveyor) LookUpPeople(context.Context, reconcile.View, []source.Person) (reconcile.View, error) {
 	panic("nobody is asked for after a survey that failed")
 }
 

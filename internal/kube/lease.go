@@ -37,7 +37,7 @@ const (
 // Another process can then lead only after the Lease has expired.
 func (l *Lease) Run(ctx context.Context, lead func(context.Context) error) error {
 	for ctx.Err() == nil {
-		if err := l.campaign(ctx, func(resourcelock.LeaderElectionRecord) {}, lead); err != nil {
+		if err := l.runElection(ctx, func(resourcelock.LeaderElectionRecord) {}, lead); err != nil {
 			return err
 		}
 	}
@@ -65,7 +65,7 @@ func (l *Lease) Take(ctx context.Context, lead func(context.Context) error) erro
 			giveUp(fmt.Errorf("the Lease %s is held by %s, so nothing was done: ask that process instead (POST /-/sync, /-/approve), or stop it first", l, r.HolderIdentity))
 		}
 	}
-	err := l.campaign(ctx, others, func(ctx context.Context) error {
+	err := l.runElection(ctx, others, func(ctx context.Context) error {
 		led.Store(true)
 		patience.Stop()
 		return lead(ctx)
@@ -76,9 +76,9 @@ func (l *Lease) Take(ctx context.Context, lead func(context.Context) error) erro
 	return err
 }
 
-// campaign waits until it can take the Lease, calls lead and releases the Lease. Each time a read
-// of the Lease shows another holder, campaign calls others with what it read.
-func (l *Lease) campaign(ctx context.Context, others func(resourcelock.LeaderElectionRecord), lead func(context.Context) error) error {
+// runElection waits until it can take the Lease, calls lead and releases the Lease. Each time a read
+// of the Lease shows another holder, runElection calls others with what it read.
+func (l *Lease) runElection(ctx context.Context, others func(resourcelock.LeaderElectionRecord), lead func(context.Context) error) error {
 	electing, stop := context.WithCancel(l.quiet(context.WithoutCancel(ctx)))
 	defer stop()
 	won, over := make(chan struct{}), make(chan struct{})
@@ -95,7 +95,7 @@ func (l *Lease) campaign(ctx context.Context, others func(resourcelock.LeaderEle
 		},
 	})
 	if err != nil {
-		return fmt.Errorf("campaigning for the Lease %s: %w", l, err)
+		return fmt.Errorf("setting up the election for the Lease %s: %w", l, err)
 	}
 	go func() { defer close(over); elector.Run(electing) }()
 	select {
@@ -191,7 +191,7 @@ func (l *Lease) end(reason error) {
 	}
 }
 
-// forget deletes what the last campaign left, so that another campaign can begin.
+// forget deletes what the last election left, so that another election can begin.
 func (l *Lease) forget() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -203,20 +203,20 @@ func (l *Lease) forget() {
 
 // lock adds two things to client-go's lock. It records when this process renewed the Lease. And it
 // ends the term as soon as another process has held the Lease. client-go alone would take the Lease
-// again in the same campaign. A running pass would then continue with what it has read, although
+// again in the same election. A running pass would then continue with what it has read, although
 // the other process may have changed that.
 type lock struct {
 	resourcelock.Interface
 	lease  *Lease
 	others func(resourcelock.LeaderElectionRecord)
-	stop   func() // ends the campaign
+	stop   func() // ends the election
 	failed bool   // the last request failed, and its error is in the log
 }
 
-// over reports whether the term of this process has ended. If so, it stops client-go's election
-// loop, which campaign started, and returns the reason of the end. It returns nil if the term
+// termEnded reports whether the term of this process has ended. If so, it stops client-go's election
+// loop, which runElection started, and returns the reason of the end. It returns nil if the term
 // continues, or if this process is not the leader.
-func (k *lock) over() error {
+func (k *lock) termEnded() error {
 	k.lease.mu.Lock()
 	term := !k.lease.renewed.IsZero()
 	k.lease.mu.Unlock()
@@ -238,7 +238,7 @@ func (k *lock) over() error {
 // holder unknown, and client-go waits for leaseDuration, as for any other holder. If the Lease does
 // not exist, Get creates a Lease without a holder.
 func (k *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
-	if err := k.over(); err != nil {
+	if err := k.termEnded(); err != nil {
 		return nil, nil, err
 	}
 	record, raw, err := k.Interface.Get(ctx)
@@ -250,7 +250,7 @@ func (k *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []b
 		return record, raw, err
 	}
 	k.lease.end(fmt.Errorf("another process held the Lease %s meanwhile", k.lease))
-	if err := k.over(); err != nil {
+	if err := k.termEnded(); err != nil {
 		return nil, nil, err
 	}
 	switch {
@@ -284,7 +284,7 @@ func (k *lock) Create(context.Context, resourcelock.LeaderElectionRecord) error 
 
 // Update writes the Lease: client-go calls it to take, renew or release the Lease.
 func (k *lock) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
-	if err := k.over(); err != nil {
+	if err := k.termEnded(); err != nil {
 		return err
 	}
 	sent := time.Now()

@@ -16,7 +16,7 @@ import (
 // Surveyor reads both sides and asks Keycloak further questions, in the same way as a pass.
 type Surveyor interface {
 	Survey(ctx context.Context) (reconcile.View, error)
-	Meet(ctx context.Context, v reconcile.View, people []source.Person) (reconcile.View, error)
+	LookUpPeople(ctx context.Context, v reconcile.View, people []source.Person) (reconcile.View, error)
 	Confirm(ctx context.Context, v reconcile.View, questions []source.Question) ([]source.Answer, error)
 }
 
@@ -44,7 +44,7 @@ func Find(ctx context.Context, s Surveyor, dir Directory, recent time.Duration) 
 		return Report{}, fmt.Errorf("reading what people hold in ClearML: %w", err)
 	}
 	people := holders(v, holdings, recent)
-	if v, err = s.Meet(ctx, v, asks(v, people)); err != nil {
+	if v, err = s.LookUpPeople(ctx, v, asks(v, people)); err != nil {
 		return Report{}, err
 	}
 	left := make([]Person, 0, len(people))
@@ -226,8 +226,8 @@ func asks(v reconcile.View, people []Person) []source.Person {
 		// for them.
 		keeps := who.State == match.Protected || who.State == match.Self
 		ids := v.Rules.KeptIDs(u)
-		unmet := who.Match != "id" && (len(ids) > 0 || len(who.Accounts) == 0 && u.Email != "")
-		if who.Ask.Key != "" || keeps && unmet {
+		needsLookUp := who.Match != "id" && (len(ids) > 0 || len(who.Accounts) == 0 && u.Email != "")
+		if who.Ask.Key != "" || keeps && needsLookUp {
 			list = append(list, source.Person{Key: u.ID, IDs: ids, Email: u.Email})
 		}
 	}

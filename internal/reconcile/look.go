@@ -450,7 +450,7 @@ func (l *looking) decide(ctx context.Context) error {
 		return err
 	}
 	asks := l.asks(src)
-	if l.meetsNobody(src, cut.now, asks) {
+	if l.findsNobody(src, cut.now, asks) {
 		cut, asks = l.pairs, nil
 		if src, err = l.source.Read(ctx, l.catalog, cut.selection()); err != nil {
 			return err
@@ -495,12 +495,12 @@ func (l *looking) decide(ctx context.Context) error {
 	return l.finish()
 }
 
-// meetsNobody returns true if the look has met no account at all. Three things must be true:
+// findsNobody returns true if the look has found no account at all. Three things must be true:
 // the plan needs look-ups (of those that asks selects), no member list in src has an account,
 // and no earlier look-up found any person who must be looked up. A look-up that finds nobody
 // proves that the person is gone only if the realm is not empty. So decide then reads every
 // source, to see whether the realm has people.
-func (l *looking) meetsNobody(src *source.Snapshot, pairing match.Pairing, asks func(source.Person) bool) bool {
+func (l *looking) findsNobody(src *source.Snapshot, pairing match.Pairing, asks func(source.Person) bool) bool {
 	if len(src.Users()) > 0 {
 		return false
 	}

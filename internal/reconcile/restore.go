@@ -144,7 +144,7 @@ func (r *Reconciler) undo(ctx context.Context, past report.Report, mem memory.Me
 	if u.src, u.people, u.draft, err = r.plan(ctx, src, tgt, pairs.now, mem, nil); err != nil {
 		return nil, err
 	}
-	if asks := u.unmet(past); len(asks) > 0 {
+	if asks := u.lookUps(past); len(asks) > 0 {
 		if u.src, err = r.lookUp(ctx, u.src, asks, mem); err != nil {
 			return nil, err
 		}
@@ -163,9 +163,9 @@ func (r *Reconciler) undo(ctx context.Context, past report.Report, mem memory.Me
 	return u, nil
 }
 
-// unmet returns the look-ups that must be made before the people of the earlier pass are
+// lookUps returns the look-ups that must be made before the people of the earlier pass are
 // judged, sorted by key.
-func (u *restoring) unmet(past report.Report) []source.Person {
+func (u *restoring) lookUps(past report.Report) []source.Person {
 	asks := make(map[string]source.Person)
 	for _, g := range past.Groups {
 		for _, c := range slices.Concat(g.Add, g.Remove) {

@@ -84,11 +84,11 @@ type SignIn struct {
 // Switch is a setting that is on, off, or unknown because no variable sets it.
 type Switch string
 
-// The values of a Switch. Open means unknown, and is the zero value.
+// The values of a Switch. Unknown is the zero value.
 const (
-	Open Switch = ""
-	On   Switch = "on"
-	Off  Switch = "off"
+	Unknown Switch = ""
+	On      Switch = "on"
+	Off     Switch = "off"
 )
 
 // Remark is a sentence about a variable that sets no key of groupsync. If Key is not
@@ -121,7 +121,7 @@ func Read(path string, env []string) (Facts, error) {
 	}
 	var f Facts
 	found = append(found, inFile...)
-	vars, err := f.sort(found)
+	vars, err := f.used(found)
 	err = errors.Join(err, f.realm(vars), f.plain(vars, clientID), f.groups(vars), f.role(vars))
 	f.signIn(vars)
 	if path != "" && !slices.ContainsFunc(inFile, variable.known) {
@@ -158,11 +158,11 @@ func (f *Facts) remark(key, format string, args ...any) {
 	f.Remarks = append(f.Remarks, Remark{key, fmt.Sprintf(format, args...)})
 }
 
-// sort returns the variables whose values groupsync uses, by their names without the prefix. It
+// used returns the variables whose values groupsync uses, by their names without the prefix. It
 // adds a remark about each variable that groupsync ignores, and about each variable whose value
 // is a reference that groupsync cannot resolve. It returns an error if a variable has two values,
 // or if a variable is unknown and may change groups or administrators.
-func (f *Facts) sort(found []variable) (map[string]variable, error) {
+func (f *Facts) used(found []variable) (map[string]variable, error) {
 	vars := make(map[string]variable)
 	var errs []error
 	for _, v := range found {
@@ -274,20 +274,20 @@ func (f *Facts) signIn(vars map[string]variable) {
 
 // needs returns whether ClearML refuses people who have no Keycloak group that ClearML knows: a
 // group with the name of a user group, or a group of administrators. This setting belongs to the
-// per-login sync. If no variable says whether the per-login sync is on, needs returns Open. If the
+// per-login sync. If no variable says whether the per-login sync is on, needs returns Unknown. If the
 // sync is off, it returns Off.
 func needs(vars map[string]variable) (Switch, error) {
 	enabled, given, err := vars[groupsEnabled].boolean()
 	switch {
 	case err != nil || !given || vars[needsGroup].elsewhere:
-		return Open, nil // Read has got the same err from the method groups before, and returns it
+		return Unknown, nil // Read has got the same err from the method groups before, and returns it
 	case !enabled:
 		return Off, nil
 	}
 	on, _, err := vars[needsGroup].boolean()
 	switch {
 	case err != nil:
-		return Open, err
+		return Unknown, err
 	case on:
 		return On, nil
 	}

@@ -51,7 +51,7 @@ func (f *federations) measure(ctx context.Context) []preflight.Finding {
 	}
 	m := &measuring{both: sides, settings: settings, federations: up, lists: lists, traits: trait.Of(settings, sides.catalog)}
 	if m.snap, err = f.source.Read(ctx, sides.catalog, match.Selection(sides.pairing)); err == nil {
-		err = f.meet(ctx, m)
+		err = f.lookUpMembers(ctx, m)
 	}
 	if err != nil {
 		return append(findings, preflight.Unchecked(err, uncheckedAdvice))
@@ -87,10 +87,10 @@ func notMeasured(federation, why string) preflight.Finding {
 		"check the federation in Keycloak and its server, then run groupsync check again")
 }
 
-// meet looks up accounts that are in no list: those of the members of fed user groups, at most
-// mostPeople. A list can hide people, and then only a look-up by id or email finds their accounts.
-// meet also adds to each list of a role the groups that give the role.
-func (f *federations) meet(ctx context.Context, m *measuring) error {
+// lookUpMembers looks up accounts that are in no list: those of the members of fed user groups, at
+// most mostPeople. A list can hide people, and then only a look-up by id or email finds their
+// accounts. lookUpMembers also adds to each list of a role the groups that give the role.
+func (f *federations) lookUpMembers(ctx context.Context, m *measuring) error {
 	m.people = match.Who(m.snap, m.target, f.rules)
 	members := make(map[string]bool)
 	for _, feed := range m.pairing.Feeds {

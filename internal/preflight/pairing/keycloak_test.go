@@ -355,7 +355,7 @@ func TestPairingOnKeycloak(t *testing.T) {
 			func(t *testing.T, s *site) {
 				s.signIn(t, "ann")
 				s.clearml.AddTeam("ops")
-				s.options.NeedsGroup = clearmlenv.Open
+				s.options.NeedsGroup = clearmlenv.Unknown
 				s.clearml.SetConnections(map[string]any{"provider": "keycloak", "group_enabled": true, "group_prohibit_user_login_if_not_in_group": true})
 			}, "pairing-shut-out", `✔ ClearML refuses people who are in no group that it knows (prohibit_user_signup_if_not_in_group). Everybody whom ClearML knows and who may sign in through Keycloak is in such a group
 `},

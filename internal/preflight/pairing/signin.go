@@ -52,7 +52,7 @@ func (p *pairing) learn(c clearml.Connection) {
 	switch {
 	case syncs && c.NeedsGroup != nil && *c.NeedsGroup:
 		p.needsGroup = clearmlenv.On
-	case p.needsGroup == clearmlenv.Open && (c.Groups != nil && !syncs || c.NeedsGroup != nil):
+	case p.needsGroup == clearmlenv.Unknown && (c.Groups != nil && !syncs || c.NeedsGroup != nil):
 		p.needsGroup = clearmlenv.Off
 	}
 }

@@ -8,10 +8,10 @@ import (
 	"groupsync/internal/source"
 )
 
-// Meet looks up more people for a view, which is a result of Survey. It returns the view with
-// the answers, and with all accounts and users matched again under the view's Rules. The rest
+// LookUpPeople looks up more people for a view, which is a result of Survey. It returns the view
+// with the answers, and with all accounts and users matched again under the view's Rules. The rest
 // of the view stays unchanged. Errors are those of a look-up.
-func (r *Reconciler) Meet(ctx context.Context, v View, people []source.Person) (View, error) {
+func (r *Reconciler) LookUpPeople(ctx context.Context, v View, people []source.Person) (View, error) {
 	if len(people) > 0 {
 		src, err := r.lookUp(ctx, v.Input.Source, people, v.Input.Memory)
 		if err != nil {
