@@ -24,10 +24,6 @@ WITH = $(GO) run ./internal/source/keycloaktest/with
 
 .PHONY: test test-release test-keycloak-versions test-toxics tools short bench assurance mutation mutation-simulate simulate soak fuzz image release security
 
-# The packages that take longest start first, so that no processor is idle at the end. Three
-# packages run at a time on two cores, because their tests often wait for Keycloak.
-SLOW := ./internal/source/keycloak ./cmd/groupsync ./internal/reconcile ./internal/preflight/federation ./charts/groupsync
-
 DIRS := charts cmd docs examples internal tools
 
 test:
@@ -35,7 +31,7 @@ test:
 	@echo "gofmt" && test -z "$$(gofmt -l $(DIRS))" || { gofmt -l $(DIRS); exit 1; }
 	$(GO) vet ./...
 	$(BIN)/staticcheck ./...
-	$(WITH) $(GO) test -race -timeout 45m -p 3 -parallel 4 $(SLOW) ./...
+	$(WITH) $(GO) test -race -timeout 45m -parallel 4 ./...
 	SCHEDULES=2000 $(GO) test ./internal/simulate -run TestEverySchedule
 	$(GO) run ./cmd/groupsync demo --exit
 

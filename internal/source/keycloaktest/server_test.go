@@ -9,7 +9,12 @@ import (
 	"testing"
 )
 
-func TestMain(m *testing.M) { os.Exit(Main(m)) }
+// TestMain runs the tests on a server of their own. Some tests measure Keycloak's user cache, and
+// other tests of the lent server can clear that cache for all realms.
+func TestMain(m *testing.M) {
+	os.Unsetenv(lentVariable)
+	os.Exit(Main(m))
+}
 
 func get[T any](tb testing.TB, r *Realm, path string) T {
 	tb.Helper()
