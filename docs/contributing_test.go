@@ -149,6 +149,17 @@ func TestWhereToLookIsTrue(t *testing.T) {
 // insertion is one step of a how-to: text that is put behind a place of a file.
 type insertion struct{ file, behind, text string }
 
+// put returns the content of the step's file with the step's text in its place. The test fails if
+// the content lacks the place.
+func (s insertion) put(t *testing.T, content string) string {
+	t.Helper()
+	before, after, is := strings.Cut(content, s.behind)
+	if !is {
+		t.Fatalf("%s has no place %q", s.file, s.behind)
+	}
+	return before + s.behind + s.text + after
+}
+
 // howTos are examples of the how-tos of CONTRIBUTING.md. checks are the packages whose tests
 // must pass at the end.
 var howTos = []struct {
@@ -182,11 +193,11 @@ var howTos = []struct {
 // TestTheHowTosAreTrue that takes no time.
 func TestTheHowTosHaveTheirPlaces(t *testing.T) {
 	for _, h := range howTos {
-		for _, s := range h.steps {
-			if !strings.Contains(read(t, filepath.Join("..", s.file)), s.behind) {
-				t.Errorf("%s: %s has no place %q", h.heading, s.file, s.behind)
+		t.Run(h.heading, func(t *testing.T) {
+			for _, s := range h.steps {
+				s.put(t, read(t, filepath.Join("..", s.file)))
 			}
-		}
+		})
 	}
 }
 
@@ -216,8 +227,7 @@ func TestTheHowTosAreTrue(t *testing.T) {
 					t.Errorf("the page does not name %s", s.file)
 				}
 				path := filepath.Join(dir, s.file)
-				text := read(t, path)
-				if err := os.WriteFile(path, []byte(strings.Replace(text, s.behind, s.behind+s.text, 1)), 0o600); err != nil {
+				if err := os.WriteFile(path, []byte(s.put(t, read(t, path))), 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -24,20 +24,13 @@ func Inputs(tb testing.TB, dir string) {
 	}
 }
 
-// Sources makes the sources of groupsync Inputs: everything below cmd and internal, and the
-// versions of the modules. root is the directory of the module.
-func Sources(tb testing.TB, root string) {
+// Groupsync builds groupsync from the module in the directory root, as people build it, and returns
+// the path of the program. The sources, and the versions of the modules, are Inputs of the test.
+func Groupsync(tb testing.TB, root string) string {
 	tb.Helper()
 	for _, name := range []string{"cmd", "internal", "go.mod", "go.sum"} {
 		Inputs(tb, filepath.Join(root, name))
 	}
-}
-
-// Groupsync builds groupsync from the module in the directory root, as people build it, and returns
-// the path of the program.
-func Groupsync(tb testing.TB, root string) string {
-	tb.Helper()
-	Sources(tb, root)
 	program := filepath.Join(tb.TempDir(), "groupsync")
 	build := exec.Command("go", "build", "-o", program, "./cmd/groupsync")
 	build.Dir = root

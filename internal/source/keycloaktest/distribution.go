@@ -53,13 +53,9 @@ func Older() []string {
 // binaries can run at the same time. The directory gets its final name as the last step. So if a
 // test binary is killed, no other test binary uses an incomplete directory.
 func prepared(o Options) (string, error) {
-	cache, err := os.UserCacheDir()
+	cache, err := cacheDir("")
 	if err != nil {
-		return "", fmt.Errorf("no place to keep Keycloak: %w; set HOME or XDG_CACHE_HOME", err)
-	}
-	cache = filepath.Join(cache, "groupsync")
-	if err := os.MkdirAll(cache, 0o750); err != nil {
-		return "", fmt.Errorf("no place to keep Keycloak: %w", err)
+		return "", err
 	}
 	// The name must not contain a +, because Keycloak 24 reads a + in its own path as a space.
 	name := "keycloak-" + o.Version + strings.ReplaceAll(o.Path, "/", "-") + "-" + storageVersion()
@@ -108,6 +104,20 @@ func prepared(o Options) (string, error) {
 		return "", err
 	}
 	return dir, os.Rename(work, dir)
+}
+
+// cacheDir returns the directory with the given path below groupsync's part of the user's cache
+// directory. If it does not exist, cacheDir makes it.
+func cacheDir(path string) (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("no place to keep Keycloak: %w; set HOME or XDG_CACHE_HOME", err)
+	}
+	dir := filepath.Join(cache, "groupsync", path)
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return "", fmt.Errorf("no place to keep Keycloak: %w", err)
+	}
+	return dir, nil
 }
 
 // prepare creates the directories dist and data in the directory work. If the argument data is

@@ -13,7 +13,7 @@ import (
 )
 
 // lentVariable is the environment variable by which other processes find the server that Lend
-// has started. Its value is the JSON of the type lent.
+// has started. Its value is the path of a file that holds the type lent as JSON.
 const lentVariable = "KEYCLOAK_TEST_SERVER"
 
 // lent describes a running server to another process.
@@ -55,19 +55,16 @@ func Lend(use func(variable string) error) error {
 	return errors.Join(use(lentVariable+"="+path), os.Remove(path), s.close())
 }
 
-// lentPath returns the path of the file that describes the server of Lend to other processes. It is
-// outside the module, because go test would repeat all tests after a change of a file in the module.
+// lentPath returns the path of the file that describes the server of Lend to other processes. The
+// file is outside the module, because each run writes it, and go test uses no cached result of a
+// test that has read a changed file of the module.
 func lentPath() (string, error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
 	dir, err := os.Getwd()
 	if err != nil {
 		return "", err
 	}
-	cache = filepath.Join(cache, "groupsync", "lent")
-	if err := os.MkdirAll(cache, 0o750); err != nil {
+	cache, err := cacheDir("lent")
+	if err != nil {
 		return "", err
 	}
 	return filepath.Join(cache, fmt.Sprintf("%x.json", sha256.Sum256([]byte(dir)))), nil
